@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Install the Debian packages that evserve needs and this machine lacks; do nothing when all are there.
+#
+#   scripts/setup.sh           to build and run
+#   scripts/setup.sh --tests   and to run every test as well
+set -euo pipefail
+
+# "a|b": either will do, the first is installed.
+packages=(
+    gcc libc6-dev cmake ninja-build pkg-config
+    'libluajit2-5.1-dev|libluajit-5.1-dev' # the two conflict; only the first can stand beside nginx's Lua module
+)
+test_packages=(
+    libcmocka-dev         # the unit tests
+    git python3           # the layer check, the end-to-end tests
+    clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
+)
+
+case "${1:-}" in
+'') ;;
+--tests) packages+=("${test_packages[@]}") ;;
+*)
+    echo "usage: scripts/setup.sh [--tests]" >&2
+    exit 2
+    ;;
+esac
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup.sh: no apt-get on this machine; what Debian calls ${packages[*]} must be there" >&2
+    exit 0 # CMake names what is missing
+fi
+
+is_installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=()
+for entry in "${packages[@]}"; do
+    found=no
+    for package in ${entry//|/ }; do
+        if is_installed "$package"; then
+            found=yes
+        fi
+    done
+    if [ "$found" = no ]; then
+        missing+=("${entry%%|*}")
+    fi
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+echo "setup.sh: installing ${missing[*]}" >&2
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup.sh: not root, and no sudo: as root, apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

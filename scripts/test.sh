@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Install what is missing, build everything under gcc and clang with warnings as errors, and run every test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh --tests
+
+# clang, through the fuzz preset: the second opinion on warnings.
+cmake --preset fuzz
+cmake --build --preset fuzz
+
+# What users get, end to end.
+cmake --preset release -DEVSERVE_WERROR=ON
+cmake --build --preset release
+ctest --preset release -L 'e2e|socket'
+
+# Every test, under the sanitizers.
+cmake --preset dev
+cmake --build --preset dev
+ctest --preset dev
