@@ -1,0 +1,499 @@
+/* Listening sockets.
+ *
+ * Happy path: the reactor says READABLE, on_readable() accepts until EAGAIN or until the budget is spent and hands each
+ * connection on.
+ *
+ * Failure modes: a connection that was reset in the queue (ECONNABORTED and the network errors that accept(2) passes
+ * on) is skipped. Out of fds (EMFILE, ENFILE) the pending connections would keep a level-triggered loop spinning and
+ * their peers waiting; so the reserve fd is given up, the peer is accepted and closed at once, and the reserve taken
+ * back. Where that fails too, and when memory is short, the listener rests for NET_PAUSE_MS. */
+
+#include "core/net.h"
+
+#include "core/log.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Addresses. */
+
+/* A decimal number of at most max, the whole of text; -1 for anything else. */
+static long parse_number(const char *text, long max)
+{
+    if (text[0] < '0' || text[0] > '9') {
+        return -1;
+    }
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    return *end != '\0' || errno != 0 || value > max ? -1 : value;
+}
+
+static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof un->sun_path) {
+        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": the path must have 1 to %zu bytes", path,
+                          sizeof un->sun_path - 1);
+    }
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, len + 1);
+    address->len = (socklen_t)sizeof *un;
+    return 0;
+}
+
+/* Fill in host and port; host is what stood before the last colon, without brackets. */
+static bool parse_ip(struct net_address *address, const char *host, bool bracketed, long port)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&address->socket;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->socket;
+    if (host[0] == '\0' && !bracketed) {
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        address->len = (socklen_t)sizeof *in6;
+        return true;
+    }
+    if (bracketed) {
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        address->len = (socklen_t)sizeof *in6;
+        return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
+    }
+    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address->len = (socklen_t)sizeof *in;
+    return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1;
+}
+
+int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
+{
+    *address = (struct net_address){.inherited_fd = -1};
+    if (strncmp(text, "unix:", 5) == 0) {
+        return parse_unix(address, text + 5, err, errlen);
+    }
+    if (strncmp(text, "fd:", 3) == 0) {
+        long fd = parse_number(text + 3, INT32_MAX);
+        if (fd < 0) {
+            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
+        }
+        address->inherited_fd = (int)fd;
+        return 0;
+    }
+
+    char host[INET6_ADDRSTRLEN + 1] = "";
+    const char *colon = strrchr(text, ':');
+    bool bracketed = text[0] == '[' && colon != NULL && colon > text + 1 && colon[-1] == ']';
+    const char *start = bracketed ? text + 1 : text;
+    const char *end = bracketed ? colon - 1 : colon;
+    long port = colon == NULL ? -1 : parse_number(colon + 1, UINT16_MAX);
+    if (port < 0) {
+        return error_text(err, errlen, -EINVAL,
+                          "listen address \"%s\": expected HOST:PORT with a port from 0 to 65535, unix:PATH or fd:N",
+                          text);
+    }
+    if ((size_t)(end - start) < sizeof host) {
+        memcpy(host, start, (size_t)(end - start));
+        if (parse_ip(address, host, bracketed, port)) {
+            return 0;
+        }
+    }
+    return error_text(err, errlen, -EINVAL,
+                      "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost",
+                      text);
+}
+
+void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX])
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(text, NET_TEXT_MAX, "%s:%u", host, ntohs(in->sin_port));
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+        snprintf(text, NET_TEXT_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
+    } else if (address->sa_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)address;
+        size_t max = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+        snprintf(text, NET_TEXT_MAX, "unix:%.*s", (int)max, un->sun_path);
+    } else {
+        snprintf(text, NET_TEXT_MAX, "?");
+    }
+}
+
+int net_port(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        return ntohs(((const struct sockaddr_in *)address)->sin_port);
+    }
+    if (address->sa_family == AF_INET6) {
+        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+    }
+    return 0;
+}
+
+/* Accepting. */
+
+static void on_readable(struct reactor *reactor, int fd, unsigned events, void *arg);
+
+static bool is_awake(const struct net_listener *listener)
+{
+    return listener->fd >= 0 && !listener->paused && listener->pause_timer == 0;
+}
+
+/* Let the reactor tell of connections, or of nothing while the listener sleeps: a socket that was shut down behind our
+ * back hangs up for ever, which would keep the loop awake. Watching anew tells of what waits in both triggering modes. */
+static int watch_listener(struct net_listener *listener)
+{
+    if (!is_awake(listener)) {
+        reactor_deregister(listener->reactor, listener->fd);
+        return 0;
+    }
+    unsigned flags = REACTOR_READABLE | (listener->edge ? (unsigned)REACTOR_EDGE : 0U);
+    return reactor_register(listener->reactor, listener->fd, flags, on_readable, listener);
+}
+
+static void on_rested(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct net_listener *listener = arg;
+    listener->pause_timer = 0;
+    if (listener->reserve_fd < 0) {
+        listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    }
+    watch_listener(listener);
+}
+
+/* Stop accepting for delay_ms. Without memory for the timer the listener stays awake: a busy loop serves its
+ * connections, a listener asleep for good would not. Returns whether it rests. */
+static bool rest(struct net_listener *listener, uint32_t delay_ms)
+{
+    listener->pause_timer = reactor_set_timeout(listener->reactor, delay_ms, on_rested, listener);
+    watch_listener(listener);
+    return listener->pause_timer != 0;
+}
+
+/* Errors of accept(2) that concern one connection, not the listener (accept(2), "Error handling"). */
+static bool is_peer_error(int error)
+{
+    switch (-error) {
+    case EINTR:
+    case ECONNABORTED:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Out of fds: accept one connection with the reserve and close it, so that its peer knows. Returns 0 when accepting
+ * can go on, -errno of accept(2) otherwise. */
+static int turn_away(struct net_listener *listener)
+{
+    if (!listener->starved) {
+        listener->starved = true;
+        log_write(listener->log, LOG_ERROR, "out of file descriptors while accepting on %s: turning connections away",
+                  listener->name);
+    }
+    if (listener->reserve_fd < 0) {
+        return -EMFILE;
+    }
+    sys_close(listener->reserve_fd);
+    int fd = sys_accept(listener->fd, NULL, NULL);
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    return fd < 0 && !is_peer_error(fd) ? fd : 0;
+}
+
+/* Accept one connection. Returns 0 to go on, or -errno (-EAGAIN when none is waiting). */
+static int accept_one(struct net_listener *listener)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    int fd = sys_accept(listener->fd, (struct sockaddr *)&peer, &len);
+    if (fd >= 0) {
+        listener->on_accept(listener->arg, fd, (struct sockaddr *)&peer, len);
+        return 0;
+    }
+    if (fd == -EAGAIN) {
+        listener->starved = false; /* the kernel looks for an fd before it looks for a connection: there is one */
+    }
+    if (is_peer_error(fd)) {
+        return 0;
+    }
+    return fd == -EMFILE || fd == -ENFILE ? turn_away(listener) : fd;
+}
+
+static void on_readable(struct reactor *reactor, int fd, unsigned events, void *arg)
+{
+    (void)reactor;
+    (void)fd;
+    struct net_listener *listener = arg;
+    if (events & REACTOR_ERROR) {
+        rest(listener, NET_PAUSE_MS); /* the reactor could not watch it and has said so: try again later */
+        return;
+    }
+    int rv = 0;
+    for (int left = NET_ACCEPT_BUDGET; rv == 0; left--) {
+        if (!is_awake(listener)) {
+            return; /* a callee closed or paused the listener */
+        }
+        /* The budget is spent (R6). Level-triggered, the kernel tells again what waits; edge-triggered it does so when
+         * the listener is watched anew, after a rest of no time. */
+        if (left <= 0 && (!listener->edge || rest(listener, 0))) {
+            return;
+        }
+        rv = accept_one(listener);
+    }
+    if (rv != -EAGAIN) {
+        if (!listener->starved) {
+            listener->starved = true;
+            log_write(listener->log, LOG_ERROR, "cannot accept on %s: %s", listener->name, strerror(-rv));
+        }
+        rest(listener, NET_PAUSE_MS);
+    }
+}
+
+/* Opening and closing. */
+
+static const char *unix_path(const struct net_address *address)
+{
+    return ((const struct sockaddr_un *)&address->socket)->sun_path;
+}
+
+static bool is_socket_file(const char *path)
+{
+    int fd = sys_open(AT_FDCWD, path, O_PATH | O_NOFOLLOW);
+    if (fd < 0) {
+        return false;
+    }
+    struct stat st;
+    bool is_socket = sys_stat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    sys_close(fd);
+    return is_socket;
+}
+
+/* Remove a socket file that no process listens on. A live one, and a file that is no socket (connect(2) refuses that
+ * in the same way), are left for bind(2) to complain. */
+static void remove_stale_socket(const struct net_address *address)
+{
+    if (!is_socket_file(unix_path(address))) {
+        return;
+    }
+    int fd = sys_socket(AF_UNIX);
+    if (fd < 0) {
+        return;
+    }
+    if (sys_connect(fd, (const struct sockaddr *)&address->socket, address->len) == -ECONNREFUSED) {
+        sys_unlink(unix_path(address));
+    }
+    sys_close(fd);
+}
+
+static bool is_any_address(const struct net_address *address)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->socket;
+    return in6->sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+}
+
+/* ":PORT" means every address. A machine without IPv6 gets the IPv4 half. */
+static int open_family(struct net_address *address)
+{
+    int fd = sys_socket(address->socket.ss_family);
+    if (fd != -EAFNOSUPPORT || !is_any_address(address)) {
+        return fd;
+    }
+    in_port_t port = ((const struct sockaddr_in6 *)&address->socket)->sin6_port;
+    *(struct sockaddr_in *)&address->socket = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = port};
+    address->len = (socklen_t)sizeof(struct sockaddr_in);
+    return sys_socket(AF_INET);
+}
+
+static int set_options(int fd, const struct net_address *address)
+{
+    if (address->socket.ss_family == AF_UNIX) {
+        return 0;
+    }
+    int rv = sys_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    rv = rv < 0 ? rv : sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (rv == 0 && is_any_address(address)) {
+        rv = sys_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* net.ipv6.bindv6only may say otherwise */
+    }
+    return rv;
+}
+
+static int bind_and_listen(int fd, const struct net_address *address)
+{
+    int rv = sys_bind(fd, (const struct sockaddr *)&address->socket, address->len);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = sys_listen(fd, NET_BACKLOG);
+    if (rv < 0 && address->socket.ss_family == AF_UNIX) {
+        sys_unlink(unix_path(address)); /* bind(2) made it */
+    }
+    return rv;
+}
+
+/* A bound and listening socket for address, or -errno. */
+static int open_socket(struct net_address *address)
+{
+    if (address->socket.ss_family == AF_UNIX) {
+        remove_stale_socket(address);
+    }
+    int fd = open_family(address);
+    if (fd < 0) {
+        return fd;
+    }
+    int rv = set_options(fd, address);
+    rv = rv < 0 ? rv : bind_and_listen(fd, address);
+    if (rv < 0) {
+        sys_close(fd);
+        return rv;
+    }
+    return fd;
+}
+
+/* Take over an inherited socket: a duplicate, so that closing the listener leaves the host's fd alone. */
+static int adopt_socket(int inherited_fd)
+{
+    int listening = sys_get_option(inherited_fd, SOL_SOCKET, SO_ACCEPTCONN);
+    if (listening <= 0) {
+        return listening < 0 ? listening : -EINVAL;
+    }
+    int fd = sys_duplicate(inherited_fd);
+    if (fd < 0) {
+        return fd;
+    }
+    int rv = sys_set_nonblocking(fd);
+    if (rv < 0) {
+        sys_close(fd);
+        return rv;
+    }
+    sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* a unix socket has none and says so */
+    return fd;
+}
+
+/* Why an address could not be had, in words for the one who asked for it. */
+static const char *open_error(int error, const struct net_address *address)
+{
+    bool inherited = address->inherited_fd >= 0;
+    bool is_ip = !inherited && address->socket.ss_family != AF_UNIX;
+    switch (-error) {
+    case EADDRINUSE:
+        return "address already in use";
+    case EADDRNOTAVAIL:
+        return "no such address on this machine";
+    case EACCES:
+        return is_ip ? "permission denied (ports below 1024 need privileges)" : "permission denied";
+    case EINVAL:
+    case ENOTSOCK:
+        return inherited ? "not a listening socket" : strerror(-error);
+    default:
+        return strerror(-error);
+    }
+}
+
+static void name_listener(struct net_listener *listener)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    if (sys_socket_name(listener->fd, (struct sockaddr *)&bound, &len) == 0) {
+        net_address_format((struct sockaddr *)&bound, len, listener->name);
+        listener->port = net_port((struct sockaddr *)&bound);
+    }
+}
+
+int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
+                      bool edge, net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen)
+{
+    *listener = (struct net_listener){
+        .reactor = reactor, .log = log, .on_accept = on_accept, .arg = arg, .fd = -1, .reserve_fd = -1, .edge = edge};
+    bool inherited = address->inherited_fd >= 0;
+    if (inherited) {
+        snprintf(listener->name, sizeof listener->name, "fd:%d", address->inherited_fd);
+    } else {
+        net_address_format((const struct sockaddr *)&address->socket, address->len, listener->name);
+    }
+
+    struct net_address own = *address;
+    int rv = inherited ? adopt_socket(address->inherited_fd) : open_socket(&own);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, open_error(rv, address));
+    }
+    listener->fd = rv;
+    if (!inherited && address->socket.ss_family == AF_UNIX) {
+        memcpy(listener->path, unix_path(address), sizeof listener->path);
+    }
+    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
+    if (rv < 0) {
+        error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, strerror(-rv));
+        net_listener_close(listener);
+        return rv;
+    }
+    name_listener(listener);
+    return 0;
+}
+
+void net_listener_pause(struct net_listener *listener)
+{
+    listener->paused = true;
+    watch_listener(listener);
+}
+
+void net_listener_resume(struct net_listener *listener)
+{
+    listener->paused = false;
+    if (watch_listener(listener) < 0) {
+        rest(listener, NET_PAUSE_MS);
+    }
+}
+
+void net_listener_finish(struct net_listener *listener)
+{
+    int rv = listener->fd < 0 ? -EBADF : 0;
+    for (int i = 0; i < NET_BACKLOG && rv == 0; i++) {
+        rv = accept_one(listener);
+    }
+    net_listener_close(listener);
+}
+
+void net_listener_close(struct net_listener *listener)
+{
+    if (listener->fd < 0) {
+        return;
+    }
+    if (listener->pause_timer != 0) {
+        reactor_cancel_timer(listener->reactor, listener->pause_timer);
+        listener->pause_timer = 0;
+    }
+    reactor_deregister(listener->reactor, listener->fd);
+    sys_close(listener->fd);
+    listener->fd = -1;
+    if (listener->reserve_fd >= 0) {
+        sys_close(listener->reserve_fd);
+        listener->reserve_fd = -1;
+    }
+    if (listener->path[0] != '\0') {
+        sys_unlink(listener->path);
+    }
+}

@@ -1,0 +1,78 @@
+#ifndef EVSERVE_CORE_NET_H
+#define EVSERVE_CORE_NET_H
+
+/* Addresses, and listeners that accept within a budget and survive running out of file descriptors. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct log;
+struct reactor;
+
+enum {
+    NET_TEXT_MAX = 128,    /* bytes of an address as text, its NUL included */
+    NET_BACKLOG = 4096,    /* asked of listen(2); the kernel takes at most net.core.somaxconn */
+    NET_ACCEPT_BUDGET = 64, /* connections accepted in one callback (R6) */
+    NET_PAUSE_MS = 100,    /* how long a listener rests when not even its reserve fd can be had again */
+};
+
+/* Where to listen, parsed from text. */
+struct net_address {
+    struct sockaddr_storage socket; /* for family AF_INET, AF_INET6, AF_UNIX */
+    socklen_t len;                  /* of socket */
+    int inherited_fd;               /* of "fd:N", else -1 */
+};
+
+/* Parse "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (every address, IPv4 and IPv6), "unix:/run/x.sock" or
+ * "fd:3" (a listening socket that this process inherited). Port 0 lets the kernel choose. Names other than localhost
+ * are refused: a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */
+int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen);
+
+/* Write an address as text, in the form that net_address_parse() reads. */
+void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX]);
+
+/* The port of an address, 0 where there is none. */
+int net_port(const struct sockaddr *address);
+
+/* Called for each connection; fd is non-blocking, close-on-exec, and the callee's to close. */
+typedef void (*net_accept_fn)(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len);
+
+struct net_listener {
+    struct reactor *reactor;  /* who calls on_readable */
+    const struct log *log;    /* borrowed; may be NULL */
+    net_accept_fn on_accept;  /* gets each connection */
+    void *arg;                /* handed to on_accept */
+    int fd;                   /* the listening socket, -1 when closed */
+    int reserve_fd;           /* given up for a moment to turn a peer away when no fds are left; negative when lost */
+    uint64_t pause_timer;     /* set while the listener rests, else 0 */
+    bool paused;              /* by net_listener_pause() */
+    bool starved;             /* accept(2) fails, and has not said EAGAIN since; logged once */
+    int port;                 /* bound port, 0 where there is none */
+    bool edge;                /* edge-triggered: accepts until EAGAIN, a budget at a time */
+    char name[NET_TEXT_MAX];  /* the bound address as text */
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the unix socket file to remove, or empty */
+};
+
+/* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
+ * sockets inherit; a unix socket file that nobody listens on any more is replaced; an inherited fd is duplicated and
+ * made non-blocking. Returns 0, or -errno with a text in err that names the address, and nothing left behind. The
+ * listener must not move while it is open. */
+int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
+                      bool edge, net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen);
+
+/* Stop accepting for now (the kernel goes on queueing connections), and go on. */
+void net_listener_pause(struct net_listener *listener);
+void net_listener_resume(struct net_listener *listener);
+
+/* Accept what the kernel has queued, at most NET_BACKLOG connections, then close: peers that are connected already are
+ * not reset. */
+void net_listener_finish(struct net_listener *listener);
+
+/* Stop for good; removes a unix socket's file. A listener that is closed, or zeroed with fd -1, is left alone. Inside
+ * on_accept too, but then the listener's memory must outlast the callback. */
+void net_listener_close(struct net_listener *listener);
+
+#endif

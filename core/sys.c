@@ -1,0 +1,255 @@
+/* The real kernel door: one system call a function and no policy, but for two places. epoll_pwait2(2) is newer than the
+ * oldest kernel we run on, so sys_epoll_wait() falls back to epoll_wait(2). And sendfile(2) has no MSG_NOSIGNAL, so
+ * sys_sendfile() keeps SIGPIPE from the calling thread by hand: a library may not touch the process's dispositions. */
+
+#include "core/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
+
+/* The result of a system call in our convention. */
+static int verdict(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+static ssize_t verdict_size(ssize_t result)
+{
+    return result < 0 ? -errno : result;
+}
+
+int64_t sys_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+int64_t sys_wall_time_s(void)
+{
+    return time(NULL);
+}
+
+int sys_epoll_create(void)
+{
+    return verdict(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int epoll_change(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data)
+{
+    struct epoll_event event = {.events = events, .data.u64 = data};
+    return verdict(epoll_ctl(epoll_fd, operation, fd, &event));
+}
+
+int sys_epoll_add(int epoll_fd, int fd, uint32_t events, uint64_t data)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_ADD, fd, events, data);
+}
+
+int sys_epoll_modify(int epoll_fd, int fd, uint32_t events, uint64_t data)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_MOD, fd, events, data);
+}
+
+int sys_epoll_delete(int epoll_fd, int fd)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_DEL, fd, 0, 0);
+}
+
+int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns)
+{
+    if (timeout_ns <= 0) { /* without a clock to keep, the older call does and is a little cheaper */
+        return verdict(epoll_wait(epoll_fd, events, max, timeout_ns < 0 ? -1 : 0));
+    }
+    struct timespec ts = {.tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S};
+    int rv = verdict(epoll_pwait2(epoll_fd, events, max, &ts, NULL));
+    if (rv != -ENOSYS) {
+        return rv;
+    }
+    int64_t ms = (timeout_ns + NS_PER_MS - 1) / NS_PER_MS;
+    return verdict(epoll_wait(epoll_fd, events, max, ms > INT32_MAX ? INT32_MAX : (int)ms));
+}
+
+int sys_eventfd_create(void)
+{
+    return verdict(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int sys_eventfd_wake(int fd)
+{
+    int saved = errno; /* a signal handler must leave errno as it was */
+    uint64_t one = 1;
+    int rv = write(fd, &one, sizeof one) < 0 ? -errno : 0;
+    errno = saved;
+    return rv;
+}
+
+int sys_timerfd_create(void)
+{
+    return verdict(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int sys_timerfd_set(int fd, int64_t deadline_ns)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S}};
+    return verdict(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
+}
+
+int sys_socket(int family)
+{
+    return verdict(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return verdict(bind(fd, address, len));
+}
+
+int sys_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return verdict(connect(fd, address, len));
+}
+
+int sys_listen(int fd, int backlog)
+{
+    return verdict(listen(fd, backlog));
+}
+
+int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len)
+{
+    return verdict(accept4(fd, peer, peer_len, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len)
+{
+    return verdict(getsockname(fd, name, len));
+}
+
+int sys_set_option(int fd, int level, int option, int value)
+{
+    return verdict(setsockopt(fd, level, option, &value, sizeof value));
+}
+
+int sys_get_option(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    return getsockopt(fd, level, option, &value, &len) < 0 ? -errno : value;
+}
+
+int sys_set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : verdict(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+int sys_shutdown_write(int fd)
+{
+    return verdict(shutdown(fd, SHUT_WR));
+}
+
+ssize_t sys_recv(int fd, void *buf, size_t len)
+{
+    return verdict_size(recv(fd, buf, len, 0));
+}
+
+ssize_t sys_send(int fd, const void *buf, size_t len, bool more)
+{
+    return verdict_size(send(fd, buf, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+}
+
+ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
+{
+    /* sendmsg(2) only reads the parts; msghdr has no const to say so. */
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
+    return verdict_size(sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+
+static bool sigpipe_is_pending(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+}
+
+/* Take a SIGPIPE that became pending on this thread while it was blocked. */
+static void swallow_sigpipe(const sigset_t *sigpipe)
+{
+    struct timespec zero = {0};
+    while (sigtimedwait(sigpipe, NULL, &zero) < 0 && errno == EINTR) {
+    }
+}
+
+ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len)
+{
+    sigset_t sigpipe, before;
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+    bool was_blocked = sigismember(&before, SIGPIPE) == 1;
+    bool was_pending = was_blocked && sigpipe_is_pending(); /* the host's own: not ours to take */
+
+    ssize_t rv = verdict_size(sendfile(fd, file_fd, offset, len));
+
+    if (rv == -EPIPE && !was_pending && sigpipe_is_pending()) {
+        swallow_sigpipe(&sigpipe);
+    }
+    if (!was_blocked) {
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return rv;
+}
+
+int sys_open(int dir_fd, const char *path, int flags)
+{
+    return verdict(openat(dir_fd, path, flags | O_CLOEXEC));
+}
+
+int sys_open_beneath(int dir_fd, const char *path, int flags)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+    };
+    return verdict((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+}
+
+ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len)
+{
+    return verdict_size(readlinkat(dir_fd, path, buf, len));
+}
+
+int sys_stat(int fd, struct stat *st)
+{
+    return verdict(fstat(fd, st));
+}
+
+int sys_unlink(const char *path)
+{
+    return verdict(unlink(path));
+}
+
+ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
+{
+    return verdict_size(pread(fd, buf, len, offset));
+}
+
+int sys_duplicate(int fd)
+{
+    return verdict(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+int sys_close(int fd)
+{
+    return verdict(close(fd));
+}

@@ -1,0 +1,67 @@
+#ifndef EVSERVE_CORE_SYS_H
+#define EVSERVE_CORE_SYS_H
+
+/* The only door to the kernel. Every other file of core/, http/ and lua/ reaches clocks, sockets and files through these
+ * functions, so that a test can link a fake kernel in their place and script time, EAGAIN, short reads and failures.
+ *
+ * Conventions: a result >= 0 is what the system call gives, a failure is -errno (the global errno is not part of the
+ * contract). New fds are close-on-exec; new sockets are non-blocking. Nothing here raises SIGPIPE, retries on EINTR
+ * (callers own their loops), allocates, or logs. Any thread may call any function. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Clocks. */
+int64_t sys_now_ns(void);      /* CLOCK_MONOTONIC, nanoseconds */
+int64_t sys_wall_time_s(void); /* seconds since the epoch, for Date fields */
+
+/* epoll(7), eventfd(2), timerfd(2): what the reactor sleeps on. */
+int sys_epoll_create(void);
+int sys_epoll_add(int epoll_fd, int fd, uint32_t events, uint64_t data);
+int sys_epoll_modify(int epoll_fd, int fd, uint32_t events, uint64_t data);
+int sys_epoll_delete(int epoll_fd, int fd);
+/* Wait for up to max events, for timeout_ns at most; -1 waits without limit. Kernels before 5.11 have no
+ * epoll_pwait2(2): there the timeout is rounded up to whole milliseconds. */
+int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns);
+int sys_eventfd_create(void);
+int sys_eventfd_wake(int fd); /* async-signal-safe */
+int sys_timerfd_create(void);
+int sys_timerfd_set(int fd, int64_t deadline_ns); /* absolute CLOCK_MONOTONIC; 0 disarms */
+
+/* Sockets. */
+int sys_socket(int family);
+int sys_bind(int fd, const struct sockaddr *address, socklen_t len);
+int sys_connect(int fd, const struct sockaddr *address, socklen_t len);
+int sys_listen(int fd, int backlog);
+int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len);
+int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
+int sys_set_option(int fd, int level, int option, int value);
+int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
+int sys_set_nonblocking(int fd);
+int sys_shutdown_write(int fd);
+ssize_t sys_recv(int fd, void *buf, size_t len);
+/* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
+ssize_t sys_send(int fd, const void *buf, size_t len, bool more);
+ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count);
+/* Send len bytes of file_fd from *offset, which moves on by the result. 0 means that the file ends before *offset. */
+ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
+
+/* Files. */
+int sys_open(int dir_fd, const char *path, int flags);
+/* openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS: -EXDEV for a path that leaves dir_fd, -ENOSYS on kernels
+ * before 5.6. Callers want open_beneath() of core/beneath.h, which has a fallback. */
+int sys_open_beneath(int dir_fd, const char *path, int flags);
+ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len);
+int sys_stat(int fd, struct stat *st);
+int sys_unlink(const char *path);
+ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
+int sys_duplicate(int fd);
+int sys_close(int fd);
+
+#endif

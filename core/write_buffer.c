@@ -1,0 +1,157 @@
+/* Bytes wait in one block between start and end. Sent bytes leave a gap in front, which is closed by moving the rest
+ * down once half of the block is gap (or it may not grow), and else when the block grows: so a byte is moved at most
+ * once per doubling and once per half block of progress. */
+
+#include "core/write_buffer.h"
+
+#include "core/mem.h"
+#include "core/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { FIRST_CAPACITY = 4096 };
+
+void write_buffer_init(struct write_buffer *buffer)
+{
+    *buffer = (struct write_buffer){0};
+}
+
+void write_buffer_done(struct write_buffer *buffer)
+{
+    mem_free(buffer->block);
+    write_buffer_init(buffer);
+}
+
+static void compact(struct write_buffer *buffer)
+{
+    size_t len = write_buffer_len(buffer);
+    memmove(buffer->block, buffer->block + buffer->start, len);
+    buffer->start = 0;
+    buffer->end = (uint32_t)len;
+}
+
+/* Replace the block by one twice as large, or as often doubled as needed bytes ask for, but never beyond cap. */
+static int grow(struct write_buffer *buffer, size_t needed, size_t cap)
+{
+    size_t capacity = buffer->capacity == 0 ? FIRST_CAPACITY : (size_t)buffer->capacity * 2;
+    while (capacity < needed) {
+        capacity *= 2;
+    }
+    if (capacity > cap) {
+        capacity = cap;
+    }
+    char *block = mem_alloc(capacity);
+    if (block == NULL) {
+        return -ENOMEM;
+    }
+    size_t len = write_buffer_len(buffer);
+    if (len > 0) {
+        memcpy(block, write_buffer_data(buffer), len);
+    }
+    mem_free(buffer->block);
+    *buffer = (struct write_buffer){.block = block, .end = (uint32_t)len, .capacity = (uint32_t)capacity};
+    return 0;
+}
+
+static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
+{
+    size_t queued = write_buffer_len(buffer);
+    if (cap > UINT32_MAX) {
+        cap = UINT32_MAX;
+    }
+    if (len > cap || queued > cap - len) {
+        return -ENOBUFS;
+    }
+    if (len <= buffer->capacity - buffer->end && buffer->block != NULL) {
+        return 0;
+    }
+    bool at_cap = buffer->capacity >= cap;
+    if (queued + len <= buffer->capacity && (at_cap || buffer->start >= buffer->capacity / 2)) {
+        compact(buffer);
+        return 0;
+    }
+    return grow(buffer, queued + len, cap);
+}
+
+char *write_buffer_reserve(struct write_buffer *buffer, size_t len, size_t cap, int *error)
+{
+    int rv = make_room(buffer, len, cap);
+    if (rv < 0) {
+        if (error != NULL) {
+            *error = rv;
+        }
+        return NULL;
+    }
+    return buffer->block + buffer->end;
+}
+
+void write_buffer_commit(struct write_buffer *buffer, size_t len)
+{
+    buffer->end += (uint32_t)len;
+}
+
+int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, size_t cap)
+{
+    if (len == 0) {
+        return 0;
+    }
+    int rv = make_room(buffer, len, cap);
+    if (rv < 0) {
+        return rv;
+    }
+    memcpy(buffer->block + buffer->end, data, len);
+    buffer->end += (uint32_t)len;
+    return 0;
+}
+
+void write_buffer_consume(struct write_buffer *buffer, size_t len)
+{
+    if (len < write_buffer_len(buffer)) {
+        buffer->start += (uint32_t)len;
+    } else {
+        buffer->start = buffer->end = 0;
+    }
+}
+
+int write_buffer_flush(struct write_buffer *buffer, int fd, size_t budget, bool more)
+{
+    while (write_buffer_len(buffer) > 0) {
+        size_t len = write_buffer_len(buffer);
+        if (budget == 0) {
+            return WRITE_PENDING;
+        }
+        ssize_t sent = sys_send(fd, write_buffer_data(buffer), len < budget ? len : budget, more || len > budget);
+        if (sent == -EINTR) {
+            continue;
+        }
+        if (sent == -EAGAIN) {
+            return WRITE_PENDING;
+        }
+        if (sent < 0) {
+            return (int)sent;
+        }
+        budget -= (size_t)sent;
+        write_buffer_consume(buffer, (size_t)sent);
+        if ((size_t)sent < len && budget > 0) {
+            return WRITE_PENDING; /* a short send means a full socket: asking again would only say EAGAIN */
+        }
+    }
+    return WRITE_DRAINED;
+}
+
+void write_buffer_attach(struct write_buffer *buffer, char *block, size_t capacity)
+{
+    *buffer = (struct write_buffer){.block = block, .capacity = (uint32_t)capacity};
+}
+
+char *write_buffer_detach(struct write_buffer *buffer, size_t *capacity)
+{
+    if (write_buffer_len(buffer) > 0) {
+        return NULL;
+    }
+    char *block = buffer->block;
+    *capacity = buffer->capacity;
+    write_buffer_init(buffer);
+    return block;
+}

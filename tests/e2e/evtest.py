@@ -1,0 +1,173 @@
+"""What the end-to-end tests share: start a program, talk to it over raw sockets, stop it.
+
+A program under test writes "listening on ADDR" as the first line of its standard error, ends on SIGTERM, and is
+started on a port that the kernel chooses. Nothing here sleeps for a guessed time: waiting has a condition and a limit
+that only a hung program reaches.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+LIMIT = 60.0  # seconds until a wait is given up; never reached by a program that works
+
+
+def binary(variable):
+    """Path of a program to test, from the environment that ctest sets (see tests/CMakeLists.txt)."""
+    path = os.environ.get(variable, "")
+    if not os.access(path, os.X_OK):
+        raise RuntimeError(f"{variable} must name the program to test (ctest sets it); it is {path!r}")
+    return path
+
+
+def parse_address(text):
+    """("127.0.0.1", 8080) of "127.0.0.1:8080" or "[::1]:8080"; the path of "unix:PATH"."""
+    if text.startswith("unix:"):
+        return text[len("unix:"):]
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def wait_until(condition, what):
+    """Wait until condition() holds."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {LIMIT:.0f} s in vain: {what}")
+        time.sleep(0.005)
+
+
+class Program:
+    """A running program. Use it in a with statement, which stops it and checks that it ends with status 0.
+
+    address  what it listens on, as socket.connect() wants it
+    lines    what it has written to standard error so far, without newlines
+    """
+
+    def __init__(self, *argv, **popen):
+        self.lines = []
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, **popen)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            wait_until(lambda: self.lines or not self._reader.is_alive(), "first line of standard error")
+            first = self.lines[0] if self.lines else "(nothing)"
+            if not first.startswith("listening on "):
+                raise AssertionError(f"{argv[0]} did not start: {first}")
+            self.address = parse_address(first[len("listening on "):].split()[0])
+        except BaseException:
+            self.kill()
+            raise
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def fd_count(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_seconds(self):
+        """User and system time it has used."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def connect(self, **options):
+        return connect(self.address, **options)
+
+    def stop(self, number=signal.SIGTERM):
+        """Send a signal and wait for the end. Returns the exit status, negative for the signal that killed it."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(LIMIT)
+        self._reader.join(LIMIT)
+        self.process.stderr.close()
+        return status
+
+    def kill(self):
+        self.process.kill()
+        self.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is not None:
+            self.kill()
+            return
+        status = self.stop()
+        if status != 0:
+            raise AssertionError(f"exit status {status}, standard error:\n" + "\n".join(self.lines))
+
+
+def run(*argv, **options):
+    """Run a program to its end. Returns the completed process with text output."""
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+                          **options)
+
+
+def connect(address, receive_buffer=None, send_buffer=None):
+    """A connected stream socket, blocking, with a limit on every wait."""
+    sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else
+                         socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    try:
+        sock.settimeout(LIMIT)
+        if receive_buffer is not None:  # before connect: it decides the window that is offered
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if send_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def receive(sock, length):
+    """Exactly length bytes, or fewer when the stream ends before."""
+    parts = []
+    while length > 0:
+        part = sock.recv(min(length, 1 << 16))
+        if not part:
+            break
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def receive_all(sock):
+    """Everything until the peer ends the stream."""
+    return receive(sock, 1 << 62)
+
+
+def reset(sock):
+    """Close with a reset (RST) instead of an orderly end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
+@contextlib.contextmanager
+def sending(sock, data, end=False):
+    """Send data from a thread while the body of the with statement receives. end: shut the direction down after it."""
+    def send():
+        with contextlib.suppress(OSError):  # the receiving side notices what is missing
+            sock.sendall(data)
+            if end:
+                sock.shutdown(socket.SHUT_WR)
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    yield
+    thread.join(LIMIT)
+
+
+def pattern(length):
+    """Bytes in which a gap, a repetition or a swap shows: every four bytes are their own offset."""
+    return b"".join(i.to_bytes(4, "big") for i in range(0, length + 3, 4))[:length]
