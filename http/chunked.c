@@ -1,0 +1,228 @@
+/* Chunked bodies (RFC 9112 section 7.1): content passes through as it lies, everything around it one byte at a time.
+ *
+ *   SIZE [-> SPACE] [-> EXTENSION <-> QUOTED <-> ESCAPED] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
+ *                                                               v
+ *   TRAILER -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER    after the chunk of size 0
+ *      v
+ *   END_LF -> DONE
+ *
+ * Happy path: parse_chunked() hands out the content of one chunk, or what there is of it, per call.
+ * Failure: 400 for any byte that the grammar does not have there, a size with too many digits or too long an extension;
+ * 431 for trailers beyond the limits of header fields. An extension is not interpreted, but it must not hide a line end:
+ * its quoted strings are followed, and must end in their line. */
+
+#include <string.h>
+
+#include "http/parser_inner.h"
+
+enum chunk_state {
+    CHUNK_SIZE,          /* in the digits of the size */
+    CHUNK_SPACE,         /* in white space between size and extension */
+    CHUNK_EXTENSION,     /* after ';' */
+    CHUNK_QUOTED,        /* in a quoted string of the extension */
+    CHUNK_ESCAPED,       /* after a backslash in it */
+    CHUNK_SIZE_LF,       /* after the CR of the line */
+    CHUNK_DATA,          /* left bytes of content follow */
+    CHUNK_DATA_CR,       /* at the CRLF that ends the content */
+    CHUNK_DATA_LF,       /* in it */
+    CHUNK_TRAILER,       /* at a trailer line or the empty line */
+    CHUNK_TRAILER_NAME,  /* after the first byte of a name */
+    CHUNK_TRAILER_VALUE, /* after the colon */
+    CHUNK_TRAILER_LF,    /* after the CR of a trailer line */
+    CHUNK_END_LF,        /* after the CR of the empty line */
+    CHUNK_DONE,          /* the body is complete */
+    CHUNK_FAILED,        /* status and reason are set */
+};
+
+/* Leading zeros included; so no size overflows 64 bits. */
+enum { SIZE_DIGITS_MAX = 16 };
+
+void chunk_parser_reset(struct chunk_parser *chunk)
+{
+    *chunk = (struct chunk_parser){.state = CHUNK_SIZE};
+}
+
+static void fail(struct chunk_parser *chunk, int status, const char *reason)
+{
+    chunk->state = CHUNK_FAILED;
+    chunk->status = status;
+    chunk->reason = reason;
+}
+
+/* Go to state if the byte is the one that must come here. */
+static void expect(struct chunk_parser *chunk, char c, char wanted, enum chunk_state state, const char *reason)
+{
+    if (c == wanted) {
+        chunk->state = (uint8_t)state;
+    } else {
+        fail(chunk, 400, reason);
+    }
+}
+
+/* Value of a hexadecimal digit, or -1. */
+static int hex_value(char c)
+{
+    if (char_is_digit(c)) {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void take_size(struct chunk_parser *chunk, char c)
+{
+    int digit = hex_value(c);
+
+    if (digit >= 0) {
+        if (chunk->digits == SIZE_DIGITS_MAX) {
+            fail(chunk, 400, "chunk size has too many digits");
+            return;
+        }
+        chunk->digits++;
+        chunk->left = chunk->left << 4 | (uint64_t)digit;
+    } else if (chunk->digits == 0) {
+        fail(chunk, 400, "chunk without a size");
+    } else if (c == '\r') {
+        chunk->state = CHUNK_SIZE_LF;
+    } else if (c == ';' || char_is_space(c)) {
+        chunk->state = c == ';' ? CHUNK_EXTENSION : CHUNK_SPACE;
+        chunk->overhead = 1;
+    } else {
+        fail(chunk, 400, c == '\n' ? "line feed without carriage return" : "invalid character in chunk size");
+    }
+}
+
+static void take_extension(struct chunk_parser *chunk, char c)
+{
+    if (c == '\r' && chunk->state == CHUNK_EXTENSION) {
+        chunk->state = CHUNK_SIZE_LF;
+        return;
+    }
+    if (chunk->overhead == CHUNK_EXTENSION_MAX) {
+        fail(chunk, 400, "chunk extension too long");
+        return;
+    }
+    chunk->overhead++;
+    if (!char_is(c, CLASS_VALUE)) {
+        fail(chunk, 400, c == '\r' ? "chunk extension ends in a quoted string" : "control character in chunk extension");
+        return;
+    }
+    switch (chunk->state) {
+    case CHUNK_SPACE:
+        if (!char_is_space(c)) {
+            expect(chunk, c, ';', CHUNK_EXTENSION, "white space after the chunk size");
+        }
+        break;
+    case CHUNK_EXTENSION:
+        chunk->state = c == '"' ? CHUNK_QUOTED : CHUNK_EXTENSION;
+        break;
+    case CHUNK_QUOTED:
+        chunk->state = c == '"' ? CHUNK_EXTENSION : c == '\\' ? CHUNK_ESCAPED : CHUNK_QUOTED;
+        break;
+    default:
+        chunk->state = CHUNK_QUOTED;
+        break;
+    }
+}
+
+/* The LF of the size line: content follows, or the trailers. */
+static void end_size_line(struct chunk_parser *chunk, char c)
+{
+    expect(chunk, c, '\n', chunk->left > 0 ? CHUNK_DATA : CHUNK_TRAILER, "carriage return without line feed");
+    chunk->overhead = 0;
+}
+
+static void end_data(struct chunk_parser *chunk, char c)
+{
+    expect(chunk, c, '\n', CHUNK_SIZE, "chunk is longer than its size says");
+    chunk->digits = 0;
+}
+
+/* The first byte of a trailer line, or of the empty line. */
+static void begin_trailer(struct chunk_parser *chunk, const struct limits *limits, char c)
+{
+    if (c == '\r') {
+        chunk->state = CHUNK_END_LF;
+    } else if (chunk->trailers == limits->max_fields) {
+        fail(chunk, 431, "too many trailer fields");
+    } else if (!char_is(c, CLASS_TOKEN)) {
+        fail(chunk, 400, "trailer line does not begin with a field name");
+    } else {
+        chunk->trailers++;
+        chunk->state = CHUNK_TRAILER_NAME;
+    }
+}
+
+static void take_trailer(struct chunk_parser *chunk, const struct limits *limits, char c)
+{
+    if (chunk->state == CHUNK_TRAILER) {
+        begin_trailer(chunk, limits, c);
+    } else if (chunk->state == CHUNK_TRAILER_NAME) {
+        if (!char_is(c, CLASS_TOKEN)) {
+            expect(chunk, c, ':', CHUNK_TRAILER_VALUE, "invalid character in trailer name");
+        }
+    } else if (chunk->state == CHUNK_TRAILER_VALUE) {
+        if (!char_is(c, CLASS_VALUE)) {
+            expect(chunk, c, '\r', CHUNK_TRAILER_LF, "control character in trailer value");
+        }
+    } else {
+        expect(chunk, c, '\n', CHUNK_TRAILER, "carriage return without line feed");
+    }
+    if (chunk->state < CHUNK_END_LF && ++chunk->overhead > limits->max_header_bytes_bytes) {
+        fail(chunk, 431, "trailer fields too long");
+    }
+}
+
+/* One byte that is not content. */
+static void take_byte(struct chunk_parser *chunk, const struct limits *limits, char c)
+{
+    switch (chunk->state) {
+    case CHUNK_SIZE:
+        take_size(chunk, c);
+        break;
+    case CHUNK_SPACE:
+    case CHUNK_EXTENSION:
+    case CHUNK_QUOTED:
+    case CHUNK_ESCAPED:
+        take_extension(chunk, c);
+        break;
+    case CHUNK_SIZE_LF:
+        end_size_line(chunk, c);
+        break;
+    case CHUNK_DATA_CR:
+        expect(chunk, c, '\r', CHUNK_DATA_LF, "chunk is longer than its size says");
+        break;
+    case CHUNK_DATA_LF:
+        end_data(chunk, c);
+        break;
+    case CHUNK_END_LF:
+        expect(chunk, c, '\n', CHUNK_DONE, "carriage return without line feed");
+        break;
+    default:
+        take_trailer(chunk, limits, c);
+        break;
+    }
+}
+
+enum parse_verdict parse_chunked(struct chunk_parser *chunk, const struct limits *limits, const char *data, size_t len,
+                                 size_t *used, struct slice *piece)
+{
+    size_t i = 0;
+
+    *piece = (struct slice){0, 0};
+    while (i < len && chunk->state < CHUNK_DONE && chunk->state != CHUNK_DATA) {
+        take_byte(chunk, limits, data[i++]);
+    }
+    if (chunk->state == CHUNK_DATA && i < len) {
+        size_t there = len - i < UINT32_MAX ? len - i : UINT32_MAX;
+        *piece = (struct slice){(uint32_t)i, (uint32_t)(there < chunk->left ? there : chunk->left)};
+        i += piece->len;
+        chunk->left -= piece->len;
+        chunk->state = chunk->left > 0 ? CHUNK_DATA : CHUNK_DATA_CR;
+    }
+    *used = i;
+    if (chunk->state == CHUNK_FAILED) {
+        return PARSE_ERROR;
+    }
+    return chunk->state == CHUNK_DONE ? PARSE_COMPLETE : PARSE_INCOMPLETE;
+}

@@ -1,0 +1,44 @@
+#ifndef EVSERVE_HTTP_CONDITIONAL_H
+#define EVSERVE_HTTP_CONDITIONAL_H
+
+/* Conditional requests (RFC 9110 section 13) and the dates in them (section 5.6.7). Pure but for one look at the wall
+ * clock, which only a date with a two-digit year needs. Any thread. */
+
+#include "http/parser.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What tells one version of a representation from another (RFC 9110 section 8.8). */
+struct validators {
+    const char *etag;         /* entity tag with its quotes; a weak one begins with W/ */
+    size_t etag_len;          /* bytes of etag */
+    bool has_last_modified;   /* last_modified_s is known: without it conditions on dates are ignored */
+    int64_t last_modified_s;  /* what Last-Modified says, seconds since the epoch */
+};
+
+enum precondition {
+    PRECONDITION_HOLDS,        /* answer as if there were no conditions */
+    PRECONDITION_NOT_MODIFIED, /* 304 */
+    PRECONDITION_FAILED,       /* 412 */
+};
+
+/* Evaluate If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since of a request in the order of RFC 9110
+ * section 13.2.2. To be called when the answer without conditions would be 2xx (section 13.2.1) and the resource has a
+ * current representation. data is what the slices of head count from. */
+enum precondition conditional_evaluate(const struct head *head, const char *data, const struct validators *validators);
+
+enum etag_comparison { ETAG_STRONG, ETAG_WEAK }; /* RFC 9110 section 8.8.3.2 */
+
+/* Whether the value of an If-Match or If-None-Match field, a list of entity tags or "*", covers etag. Reading ends at the
+ * first element that is no entity tag: what follows it covers nothing. */
+bool conditional_list_covers(const char *list, size_t len, const char *etag, size_t etag_len,
+                             enum etag_comparison comparison);
+
+/* Parse an HTTP-date in any of its three formats into seconds since the epoch; now_s settles the century of the format
+ * that has two digits for the year. Returns false for everything else; *time_s is then unchanged. A day name must be
+ * one, but whether it is the right one is not checked. */
+bool http_date_parse(const char *text, size_t len, int64_t now_s, int64_t *time_s);
+
+#endif

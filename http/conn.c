@@ -1,0 +1,673 @@
+/* The connection state machine. conn_advance() is its table of contents.
+ *
+ * Happy path: a read fills the exchange's input; the head is parsed and routed, the body read, the handler called, the
+ * answer queued; with more requests in the input the same turn goes on, and at its end one write sends all answers.
+ * conn_io.c moves the bytes, conn_deadline.c watches the clock.
+ *
+ * Failure modes: malformed requests get their status and a close, because their framing is in doubt. A lost peer, a
+ * peer beyond its deadline, memory that is short, or an answer that cannot be completed end in conn_close(). A close
+ * while the client may still be sending is a lingering one, so that it reads the answer and not a reset. */
+
+#include "http/conn.h"
+
+#include "core/log.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/conn_body.h"
+#include "http/conn_deadline.h"
+#include "http/conn_io.h"
+#include "http/server_internal.h"
+#include "http/static_files.h"
+#include "http/url.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+enum {
+    PIPELINE_BUDGET = 64, /* requests answered in one turn (R6) */
+    ALL_METHODS = (1 << METHOD_COUNT) - 1,
+};
+
+/* What a step of conn_advance() says. */
+enum advance {
+    ADVANCE_ON,    /* go on with the state the connection is in now */
+    ADVANCE_WAIT,  /* nothing more can be done before something happens */
+    ADVANCE_CLOSE, /* the connection is over */
+};
+
+static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
+static void on_task(struct reactor *reactor, void *arg);
+
+/* What the connection was doing, for log lines. */
+static const char *conn_doing(const struct conn *conn)
+{
+    switch ((enum conn_state)conn->state) {
+    case CONN_READING_HEADERS:
+        return conn->exchange == NULL ? "while idle" : "while reading request headers";
+    case CONN_READING_BODY:
+        return "while reading the request body";
+    case CONN_PROCESSING:
+        return "while a handler was at work";
+    case CONN_WRITING_RESPONSE:
+        return "while sending the response";
+    case CONN_CLOSING:
+        break;
+    }
+    return "while closing";
+}
+
+/* Ends abnormally: counted, and logged for those who want to know. */
+static enum advance conn_lost(struct conn *conn, const char *why)
+{
+    conn->server->stats.lost++;
+    log_write(conn->server->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
+    return ADVANCE_CLOSE;
+}
+
+/* Requests. */
+
+/* The answer is known before the body is read, or there is none: the connection closes after it. */
+static enum advance refuse(struct conn *conn, int status, const char *detail)
+{
+    struct exchange *exchange = conn->exchange;
+    exchange->keep_alive = false;
+    conn->has_unread = true;
+    response_error(exchange, status, detail);
+    conn->state = CONN_WRITING_RESPONSE;
+    return ADVANCE_ON;
+}
+
+/* The first bytes of a request: the exchange starts afresh. */
+static void start_request(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    parser_reset(&exchange->parser);
+    memset(exchange->head.first, 0, sizeof exchange->head.first);
+    exchange->head.field_count = 0;
+    exchange->match.allowed = 0;
+    exchange->head.minor_version = 1; /* until the request says otherwise */
+    exchange->head_data = NULL;
+    exchange->handler = NULL;
+    exchange->body = NULL;
+    exchange->body_len = 0;
+    exchange->body_left = 0;
+    exchange->has_body = false;
+    exchange->body_done = true;
+    exchange->is_served = false;
+    exchange->keep_alive = true;
+    exchange->on_drain = NULL;
+    exchange->on_gone = NULL;
+    exchange->user = NULL;
+}
+
+/* The methods that may be asked of a path, as an answer to OPTIONS (RFC 9110 section 9.3.7). */
+static void answer_options(struct exchange *exchange, unsigned methods)
+{
+    char allow[64];
+    router_format_methods(methods | 1U << METHOD_OPTIONS, allow);
+    response_add_field(exchange, "Allow", 5, allow, strlen(allow));
+    response_send(exchange, 204, NULL, NULL, 0);
+}
+
+/* Find who answers. Without a handler the exchange is answered here. */
+static void route_request(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    const struct site *site = conn->server->site;
+    enum method method = exchange->head.method;
+    switch (router_match(site->router, method, exchange->path, exchange->path_len, &exchange->match)) {
+    case ROUTE_FOUND:
+        exchange->handler = exchange->match.route->handler;
+        return;
+    case ROUTE_NOT_ALLOWED:
+        break;
+    case ROUTE_NOT_FOUND:
+        exchange->match.allowed = 0;
+        break;
+    }
+    bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
+    if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
+        unsigned files = is_covered ? 1U << METHOD_GET | 1U << METHOD_HEAD : 0;
+        answer_options(exchange, exchange->match.allowed | files);
+    } else if (is_covered) {
+        exchange->handler = &conn->server->static_handler;
+    } else {
+        response_error(exchange, exchange->match.allowed != 0 ? 405 : 404, NULL);
+    }
+}
+
+/* A body that nobody wants is drained after the answer if that is cheap, else the connection closes. */
+static void plan_unwanted_body(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    bool is_cheap = exchange->head.chunked || exchange->head.content_length <= conn_limits(conn)->max_drain_bytes;
+    if (!is_cheap || exchange->head.expect_continue) {
+        exchange->keep_alive = false;
+        conn->has_unread = true;
+    }
+}
+
+/* The head is there: route it, and decide what becomes of the body. */
+static enum advance begin_request(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    const struct head *head = &exchange->head;
+    exchange->keep_alive = head->keep_alive && !conn->server->is_draining;
+    exchange->head_only = head->method == METHOD_HEAD;
+    exchange->has_body = head->chunked || head->content_length > 0;
+    exchange->body_done = !exchange->has_body;
+    exchange->body_left = head->content_length;
+    chunk_parser_reset(&exchange->chunk);
+
+    conn->state = CONN_PROCESSING;
+    if (head->is_asterisk) {
+        answer_options(exchange, ALL_METHODS);
+    } else {
+        const char *reason = NULL;
+        ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
+                                         conn_limits(conn)->max_request_line_bytes, &reason);
+        if (len < 0) {
+            return refuse(conn, (int)-len, reason);
+        }
+        exchange->path[len] = '\0';
+        exchange->path_len = (uint32_t)len;
+        route_request(conn);
+    }
+
+    if (!exchange->has_body) {
+        return ADVANCE_ON;
+    }
+    if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED) {
+        plan_unwanted_body(conn);
+        return ADVANCE_ON;
+    }
+    if (head->content_length > conn_limits(conn)->max_body_bytes) {
+        return refuse(conn, 413, NULL);
+    }
+    if (head->expect_continue && input_len(exchange) == 0) {
+        response_continue(exchange);
+    }
+    conn->state = CONN_READING_BODY;
+    return ADVANCE_ON;
+}
+
+/* READING_HEADERS. A client that does not take its answers gets no further request parsed. */
+static enum advance read_head(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    if (out_is_high(conn)) {
+        int rv = conn_flush(conn);
+        if (rv < 0) {
+            return conn_lost(conn, strerror(-rv));
+        }
+    }
+    if (out_is_high(conn) || input_len(exchange) == 0) {
+        return ADVANCE_WAIT;
+    }
+    switch (conn->server->parse_head(&exchange->parser, &exchange->head, conn_limits(conn), input_data(exchange),
+                                     input_len(exchange))) {
+    case PARSE_INCOMPLETE:
+        return ADVANCE_WAIT;
+    case PARSE_ERROR:
+        log_write(conn->server->log, LOG_DEBUG, "bad request: %s", exchange->parser.reason);
+        exchange->head.minor_version = 1;
+        return refuse(conn, exchange->parser.status, exchange->parser.reason);
+    case PARSE_COMPLETE:
+        break;
+    }
+    exchange->head_data = input_data(exchange);
+    input_consume(exchange, exchange->head.len);
+    return begin_request(conn);
+}
+
+/* READING_BODY: for the handler, or, after the answer, to get it out of the way of the next request. */
+static enum advance read_body(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    bool is_answered = exchange->response_state == RESPONSE_COMPLETE;
+    int status = conn_take_body(conn);
+    if (status != 0 && is_answered) {
+        conn->has_unread = true;
+        conn->state = CONN_CLOSING;
+        return ADVANCE_ON;
+    }
+    if (status != 0) {
+        return refuse(conn, status, exchange->head.chunked ? exchange->chunk.reason : NULL);
+    }
+    if (!exchange->body_done) {
+        return ADVANCE_WAIT;
+    }
+    if (is_answered) {
+        conn->state = CONN_WRITING_RESPONSE;
+        return ADVANCE_ON;
+    }
+    if (exchange->body == NULL && write_buffer_len(&exchange->body_block) > 0) {
+        exchange->body = write_buffer_data(&exchange->body_block);
+        exchange->body_len = write_buffer_len(&exchange->body_block);
+    }
+    conn->state = CONN_PROCESSING;
+    return ADVANCE_ON;
+}
+
+/* Answers. */
+
+/* PROCESSING: the handler is called once; it may answer at once or later. */
+static enum advance process(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    if (!exchange->is_served && exchange->response_state == RESPONSE_NONE) {
+        exchange->is_served = true;
+        exchange->handler->serve(exchange, exchange->handler->ctx);
+    } else if (exchange->is_stalled && out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {
+        exchange->is_stalled = false;
+        if (exchange->on_drain != NULL) {
+            exchange->on_drain(exchange);
+        }
+    }
+    switch (exchange->response_state) {
+    case RESPONSE_COMPLETE:
+        exchange->is_served = true;
+        exchange->on_gone = NULL; /* the handler has done its part */
+        conn->state = CONN_WRITING_RESPONSE;
+        return ADVANCE_ON;
+    case RESPONSE_ABORTED:
+        return conn_lost(conn, "the response could not be completed");
+    case RESPONSE_NONE:
+    case RESPONSE_STREAMING:
+        break;
+    }
+    return ADVANCE_WAIT;
+}
+
+/* The exchange is over; what of its answer is still queued goes out with the answers that follow. */
+static enum advance finish_exchange(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    bool keep_alive = exchange->keep_alive && !conn->server->is_draining;
+    write_buffer_done(&exchange->body_block);
+    response_reset(exchange);
+    if (!keep_alive) {
+        conn->has_unread = conn->has_unread || input_len(exchange) > 0 || !exchange->body_done;
+        conn->state = CONN_CLOSING;
+        return ADVANCE_ON;
+    }
+    start_request(conn);
+    conn->state = CONN_READING_HEADERS;
+    return ++conn->turn_requests < PIPELINE_BUDGET ? ADVANCE_ON : ADVANCE_WAIT;
+}
+
+/* WRITING_RESPONSE: bytes may wait for those of the next answer, so that pipelined requests are answered with one write;
+ * a body that is sent from where it is, or a queue above the high mark, goes first. */
+static enum advance write_response(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    if (exchange->response_state == RESPONSE_ABORTED) {
+        return conn_lost(conn, "out of memory");
+    }
+    if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
+        int rv = conn_flush(conn);
+        if (rv < 0) {
+            return conn_lost(conn, strerror(-rv));
+        }
+        if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
+            return ADVANCE_WAIT;
+        }
+    }
+    if (!exchange->body_done && exchange->keep_alive) {
+        conn->state = CONN_READING_BODY;
+        return ADVANCE_ON;
+    }
+    return finish_exchange(conn);
+}
+
+/* CLOSING: send what is queued; then, if the client may still be sending, shut our side and wait for its end. A close
+ * with unread bytes would reset the connection and could take the answer away from the client (RFC 9112 section 9.6). */
+static enum advance linger(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    input_consume(exchange, input_len(exchange));
+    if (conn->is_lingering) {
+        return conn->is_at_end ? ADVANCE_CLOSE : ADVANCE_WAIT;
+    }
+    int rv = conn_flush(conn);
+    if (rv < 0) {
+        return conn_lost(conn, strerror(-rv));
+    }
+    if (!out_is_empty(exchange)) {
+        return ADVANCE_WAIT;
+    }
+    if (!conn->has_unread || conn->is_at_end || sys_shutdown_write(conn->fd) < 0) {
+        return ADVANCE_CLOSE;
+    }
+    conn->is_lingering = true;
+    return ADVANCE_WAIT;
+}
+
+/* The end of a turn. */
+
+/* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or an answer is sent,
+ * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. */
+static int update_interest(struct conn *conn)
+{
+    bool is_reading = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
+    bool is_held_back = conn->exchange != NULL && out_is_high(conn);
+    bool was_reading = !conn->is_registered || (conn->interest & REACTOR_READABLE) != 0;
+    bool wants_read = (is_reading && !is_held_back) || (was_reading && !conn->ignore_input);
+    unsigned interest = (wants_read ? (unsigned)REACTOR_READABLE : 0U) |
+                        (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U);
+    if (conn->is_at_end) {
+        interest &= ~(unsigned)REACTOR_READABLE;
+    }
+    conn->ignore_input = false;
+    if (conn->is_registered && interest == conn->interest) {
+        return 0;
+    }
+    int rv = reactor_register(conn->server->reactor, conn->fd, interest, on_event, conn);
+    if (rv == 0) {
+        conn->is_registered = true;
+        conn->interest = (uint8_t)interest;
+    }
+    return rv;
+}
+
+/* Give lent blocks back, and the exchange itself when the connection is idle. */
+static int settle(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    struct server *server = conn->server;
+    if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
+        int rv = input_keep_head(exchange);
+        rv = rv < 0 ? rv : input_keep_body(exchange);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    int rv = input_settle(conn, exchange);
+    if (rv < 0) {
+        return rv;
+    }
+    if (out_len(exchange) == 0 && server->spare_out == NULL) {
+        server->spare_out = write_buffer_detach(&exchange->out, &server->spare_out_capacity);
+    } else if (out_len(exchange) == 0) {
+        write_buffer_done(&exchange->out);
+    }
+    bool is_idle = conn->state == CONN_READING_HEADERS && exchange->input.data == NULL && out_is_empty(exchange);
+    if (is_idle) {
+        conn->exchange = NULL;
+        server_put_exchange(server, exchange);
+    }
+    return 0;
+}
+
+/* The connection gets its exchange, and the output block is lent. Returns 0 or -ENOMEM. */
+static int prepare(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (conn->exchange == NULL) {
+        conn->exchange = server_take_exchange(server);
+        if (conn->exchange == NULL) {
+            return -ENOMEM;
+        }
+        conn->exchange->conn = conn;
+        start_request(conn);
+    }
+    if (conn->exchange->out.block == NULL && server->spare_out != NULL) {
+        write_buffer_attach(&conn->exchange->out, server->spare_out, server->spare_out_capacity);
+        server->spare_out = NULL;
+    }
+    return 0;
+}
+
+static enum advance step(struct conn *conn)
+{
+    switch ((enum conn_state)conn->state) {
+    case CONN_READING_HEADERS:
+        return read_head(conn);
+    case CONN_READING_BODY:
+        return read_body(conn);
+    case CONN_PROCESSING:
+        return process(conn);
+    case CONN_WRITING_RESPONSE:
+        return write_response(conn);
+    case CONN_CLOSING:
+        break;
+    }
+    return linger(conn);
+}
+
+/* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
+static bool has_more_to_do(const struct conn *conn)
+{
+    const struct exchange *exchange = conn->exchange;
+    if (conn->state == CONN_PROCESSING && exchange->is_stalled) {
+        return out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2;
+    }
+    return conn->turn_requests >= PIPELINE_BUDGET && input_len(exchange) > 0 && !out_is_high(conn);
+}
+
+/* The client shut its side. A request that is complete is still answered; one that is not never will be. */
+static enum advance end_of_input(struct conn *conn)
+{
+    bool is_over = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
+    if (!conn->is_at_end || !is_over) {
+        return ADVANCE_ON;
+    }
+    if (out_is_empty(conn->exchange)) {
+        return ADVANCE_CLOSE;
+    }
+    conn->state = CONN_CLOSING;
+    return ADVANCE_WAIT;
+}
+
+/* One turn: go on from where the connection is until it has to wait. Calls go down, verdicts come back up. */
+static void conn_advance(struct conn *conn)
+{
+    enum advance verdict = ADVANCE_ON;
+    conn->is_advancing = true;
+    conn->wants_write = false;
+    conn->turn_requests = 0;
+    while (verdict == ADVANCE_ON) {
+        verdict = step(conn);
+    }
+    if (verdict == ADVANCE_WAIT && !conn->wants_write && !out_is_empty(conn->exchange)) {
+        int rv = conn_flush(conn);
+        verdict = rv < 0 ? conn_lost(conn, strerror(-rv)) : ADVANCE_WAIT;
+    }
+    if (verdict == ADVANCE_WAIT) {
+        verdict = end_of_input(conn);
+    }
+    conn->is_advancing = false;
+    if (verdict != ADVANCE_CLOSE && has_more_to_do(conn)) {
+        conn_resume(conn);
+    }
+    if (verdict == ADVANCE_CLOSE || settle(conn) < 0 || update_interest(conn) < 0) {
+        conn_close(conn);
+        return;
+    }
+    if (conn->exchange == NULL && conn->server->is_draining) {
+        conn_close(conn); /* idle, and not to be used again */
+        return;
+    }
+    conn_update_deadline(conn);
+}
+
+/* Events. */
+
+/* Read once and go on. */
+static void conn_read(struct conn *conn)
+{
+    if (prepare(conn) < 0) {
+        conn_lost(conn, "out of memory");
+        conn_close(conn);
+        return;
+    }
+    ssize_t len = input_read(conn, conn->exchange);
+    if (len < 0 && len != -EAGAIN && len != -EINTR) {
+        conn_lost(conn, strerror((int)-len));
+        conn_close(conn);
+        return;
+    }
+    conn->is_at_end = len == 0;
+    conn_advance(conn);
+}
+
+static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg)
+{
+    (void)fd;
+    struct conn *conn = arg;
+    if (events & (REACTOR_ERROR | REACTOR_HANGUP)) {
+        int error = reactor_error(reactor);
+        if (conn->exchange != NULL) {
+            conn_lost(conn, error == 0 ? "hung up" : strerror(-error));
+        }
+        conn_close(conn);
+        return;
+    }
+    bool is_reading = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
+    bool is_held_back = conn->exchange != NULL && out_is_high(conn);
+    if ((events & REACTOR_READABLE) && is_reading && !is_held_back) {
+        conn_read(conn);
+        return;
+    }
+    conn->ignore_input = (events & REACTOR_READABLE) != 0;
+    if (prepare(conn) < 0) {
+        conn_close(conn);
+        return;
+    }
+    conn_advance(conn);
+}
+
+static void schedule_task(struct conn *conn)
+{
+    if (conn->has_task) {
+        return;
+    }
+    conn->has_task = true;
+    if (reactor_defer(conn->server->reactor, on_task, conn) < 0) {
+        conn->has_task = false;
+        conn->wants_write = true; /* without memory for a task, an event of the fd itself does as well */
+        update_interest(conn);
+    }
+}
+
+void conn_resume(struct conn *conn)
+{
+    if (!conn->is_advancing) {
+        schedule_task(conn);
+    }
+}
+
+void conn_expire(struct conn *conn)
+{
+    conn->is_expired = true; /* data may have arrived while the loop was busy: I/O comes first, then the task (R3) */
+    schedule_task(conn);
+}
+
+/* The deadline passed, and this tick's I/O has not moved it. */
+static void close_expired(struct conn *conn)
+{
+    enum wait waits_for = (enum wait)conn->waits_for;
+    conn->server->stats.timeouts++;
+    log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
+    bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
+                    conn->exchange->response_state == RESPONSE_NONE;
+    if (!is_asked || prepare(conn) < 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->is_advancing = true;
+    refuse(conn, 408, NULL);
+    conn_advance(conn);
+}
+
+static void on_task(struct reactor *reactor, void *arg)
+{
+    struct conn *conn = arg;
+    bool was_expired = conn->is_expired;
+    conn->has_task = false;
+    conn->is_expired = false;
+    if (conn->fd < 0) {
+        server_put_conn(conn->server, conn);
+        return;
+    }
+    if (was_expired && conn->deadline_ms != INT64_MAX) {
+        int64_t now_ms = reactor_now_ms(reactor);
+        if (now_ms >= conn->deadline_ms) {
+            close_expired(conn);
+            return;
+        }
+        conn_arm_timer(conn, now_ms);
+    }
+    if (conn->exchange != NULL && prepare(conn) == 0) {
+        conn_advance(conn);
+    }
+}
+
+/* Opening and closing. */
+
+static void remember_peer(struct conn *conn, const struct sockaddr *peer)
+{
+    conn->peer_family = (uint8_t)peer->sa_family;
+    if (peer->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+        conn->peer_port = in->sin_port;
+        memcpy(conn->peer_address, &in->sin_addr, sizeof in->sin_addr);
+    } else if (peer->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+        conn->peer_port = in6->sin6_port;
+        memcpy(conn->peer_address, &in6->sin6_addr, sizeof in6->sin6_addr);
+    }
+}
+
+void conn_open(struct server *server, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+    (void)peer_len;
+    struct conn *conn = server_take_conn(server);
+    if (conn == NULL) {
+        sys_close(fd);
+        return;
+    }
+    conn->fd = fd;
+    conn->state = CONN_READING_HEADERS;
+    remember_peer(conn, peer);
+    conn_read(conn);
+}
+
+void conn_close(struct conn *conn)
+{
+    struct server *server = conn->server;
+    struct exchange *exchange = conn->exchange;
+    if (exchange != NULL) {
+        if (exchange->on_gone != NULL) {
+            conn->is_advancing = true; /* what the handler still says is not to be sent */
+            exchange->on_gone(exchange);
+        }
+        if (input_is_lent(conn, exchange)) {
+            exchange->input = (struct input){0};
+        }
+        conn->exchange = NULL;
+        server_put_exchange(server, exchange);
+    }
+    if (conn->timer != 0) {
+        reactor_cancel_timer(server->reactor, conn->timer);
+        conn->timer = 0;
+    }
+    if (conn->is_registered) {
+        reactor_close(server->reactor, conn->fd);
+    } else {
+        sys_close(conn->fd);
+    }
+    conn->fd = -1;
+    server_forget_conn(server, conn);
+    if (!conn->has_task) {
+        server_put_conn(server, conn);
+    }
+}
+
+void conn_drain(struct conn *conn)
+{
+    if (conn->exchange == NULL) {
+        conn_read(conn); /* a request may have arrived that no event has told of yet */
+    }
+}

@@ -1,0 +1,88 @@
+/* How long a connection may wait for what.
+ *
+ * Activity only stores a deadline. The timer in the heap usually fires early, finds a later deadline and is set again,
+ * so a request costs no heap operation; it moves at once only when it would come too late. */
+
+#include "http/conn_deadline.h"
+
+#include "core/reactor.h"
+#include "http/conn_io.h"
+#include "http/server_internal.h"
+
+enum { LINGER_MS = 2000 }; /* how long a closing connection waits for the client's end */
+
+static void on_timer(struct reactor *reactor, uint64_t timer, void *arg);
+
+void conn_arm_timer(struct conn *conn, int64_t now_ms)
+{
+    if (conn->timer != 0) {
+        reactor_cancel_timer(conn->server->reactor, conn->timer);
+    }
+    int64_t delay_ms = conn->deadline_ms > now_ms ? conn->deadline_ms - now_ms : 0;
+    conn->timer_due_ms = conn->deadline_ms;
+    conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_timer, conn);
+}
+
+/* Store the deadline. The timer moves only when it would come too late: usually it fires early, finds a later deadline
+ * and is set again, so activity costs no heap operation. */
+static void set_deadline(struct conn *conn, int64_t now_ms, int64_t deadline_ms)
+{
+    conn->deadline_ms = deadline_ms;
+    if (deadline_ms != INT64_MAX && (conn->timer == 0 || deadline_ms < conn->timer_due_ms)) {
+        conn_arm_timer(conn, now_ms);
+    }
+}
+
+static enum wait conn_waits_for(const struct conn *conn)
+{
+    if (conn->is_lingering) {
+        return WAIT_LINGER;
+    }
+    if (conn->exchange != NULL && !out_is_empty(conn->exchange)) {
+        return WAIT_WRITE;
+    }
+    switch ((enum conn_state)conn->state) {
+    case CONN_READING_HEADERS:
+        return conn->exchange != NULL && parser_has_begun(&conn->exchange->parser) ? WAIT_HEAD : WAIT_IDLE;
+    case CONN_READING_BODY:
+        return WAIT_BODY;
+    default:
+        return WAIT_HANDLER;
+    }
+}
+
+void conn_update_deadline(struct conn *conn)
+{
+    enum wait waits_for = conn_waits_for(conn);
+    bool is_same = waits_for == conn->waits_for && conn->timer != 0;
+    bool restarts = waits_for == WAIT_IDLE || ((waits_for == WAIT_BODY || waits_for == WAIT_WRITE) && conn->has_progress);
+    conn->waits_for = (uint8_t)waits_for;
+    conn->has_progress = false;
+    if (is_same && !restarts) {
+        return;
+    }
+    const struct limits *limits = conn_limits(conn);
+    uint64_t wait_ms = waits_for == WAIT_IDLE    ? limits->idle_timeout_ms
+                       : waits_for == WAIT_HEAD  ? limits->header_timeout_ms
+                       : waits_for == WAIT_BODY  ? limits->body_timeout_ms
+                       : waits_for == WAIT_WRITE ? limits->write_timeout_ms
+                                                 : LINGER_MS;
+    int64_t now_ms = reactor_now_ms(conn->server->reactor);
+    set_deadline(conn, now_ms, waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms);
+}
+
+static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)timer;
+    struct conn *conn = arg;
+    int64_t now_ms = reactor_now_ms(reactor);
+    conn->timer = 0;
+    if (conn->deadline_ms == INT64_MAX) {
+        return;
+    }
+    if (now_ms < conn->deadline_ms) {
+        conn_arm_timer(conn, now_ms);
+        return;
+    }
+    conn_expire(conn);
+}

@@ -1,0 +1,252 @@
+/* Bytes in and out of a connection.
+ *
+ * While a turn lasts, input lies in a block that the server lends to the connection it is advancing. What is left at
+ * the end of the turn, usually nothing, moves to memory of the connection's own. Output leaves in this order: queued
+ * bytes (heads and short content), then the body that is sent from where it is. */
+
+#include "http/conn_io.h"
+
+#include "core/mem.h"
+#include "core/sys.h"
+#include "http/file_cache.h"
+#include "http/server_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    WRITE_BUDGET = 1 << 20,   /* bytes sent in one turn (R6) */
+    INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
+};
+
+/* Input. */
+
+size_t input_len(const struct exchange *exchange)
+{
+    return exchange->input.end - exchange->input.start;
+}
+
+const char *input_data(const struct exchange *exchange)
+{
+    return exchange->input.data + exchange->input.start;
+}
+
+bool input_is_lent(const struct conn *conn, const struct exchange *exchange)
+{
+    return exchange->input.data == conn->server->read_block;
+}
+
+void input_consume(struct exchange *exchange, size_t len)
+{
+    exchange->input.start += (uint32_t)len;
+}
+
+/* Make room to read: in the lent block, or behind the connection's own bytes. What the connection has to keep is
+ * bounded by the limits on a head, beyond which the parser has refused it. Returns 0 or -ENOMEM. */
+static int input_prepare(struct conn *conn, struct exchange *exchange)
+{
+    struct input *input = &exchange->input;
+    if (input->data == NULL) {
+        *input = (struct input){.data = conn->server->read_block, .capacity = READ_BLOCK_BYTES};
+        return 0;
+    }
+    if (input->start > 0) {
+        memmove(input->data, input_data(exchange), input_len(exchange));
+        input->end -= input->start;
+        input->start = 0;
+    }
+    if (input->end < input->capacity) {
+        return 0;
+    }
+    char *data = mem_resize(input->data, (size_t)input->capacity * 2);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+    input->data = data;
+    input->capacity *= 2;
+    return 0;
+}
+
+ssize_t input_read(struct conn *conn, struct exchange *exchange)
+{
+    int rv = input_prepare(conn, exchange);
+    if (rv < 0) {
+        return rv;
+    }
+    struct input *input = &exchange->input;
+    ssize_t len = sys_recv(conn->fd, input->data + input->end, input->capacity - input->end);
+    if (len > 0) {
+        input->end += (uint32_t)len;
+        conn->server->stats.bytes_received += (uint64_t)len;
+    }
+    return len;
+}
+
+int input_settle(struct conn *conn, struct exchange *exchange)
+{
+    struct input *input = &exchange->input;
+    size_t len = input_len(exchange);
+    bool is_lent = input_is_lent(conn, exchange);
+    if (len == 0) {
+        if (!is_lent) {
+            mem_free(input->data);
+        }
+        *input = (struct input){0};
+        return 0;
+    }
+    if (!is_lent) {
+        return 0;
+    }
+    size_t capacity = len < INPUT_FIRST_BYTES / 2 ? INPUT_FIRST_BYTES : len * 2;
+    char *own = mem_alloc(capacity);
+    if (own == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(own, input_data(exchange), len);
+    *input = (struct input){.data = own, .end = (uint32_t)len, .capacity = (uint32_t)capacity};
+    return 0;
+}
+
+int input_keep_head(struct exchange *exchange)
+{
+    uint32_t len = exchange->head.len;
+    if (exchange->head_data == NULL || exchange->head_data == exchange->head_copy) {
+        return 0;
+    }
+    if (exchange->head_copy_capacity < len) {
+        char *copy = mem_resize(exchange->head_copy, len);
+        if (copy == NULL) {
+            return -ENOMEM;
+        }
+        exchange->head_copy = copy;
+        exchange->head_copy_capacity = len;
+    }
+    memcpy(exchange->head_copy, exchange->head_data, len);
+    exchange->head_data = exchange->head_copy;
+    return 0;
+}
+
+int input_keep_body(struct exchange *exchange)
+{
+    if (exchange->body_len == 0 || exchange->body == write_buffer_data(&exchange->body_block)) {
+        return 0;
+    }
+    int rv = write_buffer_append(&exchange->body_block, exchange->body, exchange->body_len, SIZE_MAX);
+    if (rv == 0) {
+        exchange->body = write_buffer_data(&exchange->body_block);
+    }
+    return rv;
+}
+
+/* Output. */
+
+size_t out_len(const struct exchange *exchange)
+{
+    return write_buffer_len(&exchange->out);
+}
+
+bool out_is_empty(const struct exchange *exchange)
+{
+    return out_len(exchange) == 0 && exchange->response_body.kind == BODY_NONE;
+}
+
+bool out_is_high(const struct conn *conn)
+{
+    return out_len(conn->exchange) > conn_limits(conn)->write_high_mark_bytes;
+}
+
+/* One call that sends. *wanted gets how many bytes there were to send. Returns bytes sent or -errno. */
+
+static ssize_t send_queued(struct conn *conn, size_t budget, bool more, size_t *wanted)
+{
+    struct write_buffer *out = &conn->exchange->out;
+    size_t len = write_buffer_len(out);
+    *wanted = len < budget ? len : budget;
+    ssize_t sent = sys_send(conn->fd, write_buffer_data(out), *wanted, more || len > budget);
+    if (sent > 0) {
+        write_buffer_consume(out, (size_t)sent);
+    }
+    return sent;
+}
+
+/* Borrowed memory, and what is queued before it. */
+static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
+{
+    struct exchange *exchange = conn->exchange;
+    struct borrowed *body = &exchange->response_body.borrowed;
+    size_t queued = out_len(exchange);
+    size_t len = body->len < budget ? body->len : budget;
+    struct iovec parts[2] = {
+        {.iov_base = exchange->out.block + exchange->out.start, .iov_len = queued},
+        {.iov_base = (char *)(uintptr_t)body->data, .iov_len = len},
+    };
+    *wanted = queued + len;
+    ssize_t sent = queued == 0 ? sys_send(conn->fd, body->data, len, false) : sys_sendv(conn->fd, parts, 2);
+    if (sent < 0) {
+        return sent;
+    }
+    size_t of_body = (size_t)sent > queued ? (size_t)sent - queued : 0;
+    write_buffer_consume(&exchange->out, (size_t)sent - of_body);
+    body->data += of_body;
+    body->len -= of_body;
+    if (body->len == 0) {
+        response_release_body(exchange);
+    }
+    return sent;
+}
+
+static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
+{
+    struct response_body *body = &conn->exchange->response_body;
+    off_t offset = body->file.offset;
+    *wanted = body->file.len < budget ? (size_t)body->file.len : budget;
+    ssize_t sent = sys_sendfile(conn->fd, body->file.file->fd, &offset, *wanted);
+    if (sent == 0) {
+        return -ENODATA; /* the file was truncated: what was announced cannot be sent */
+    }
+    if (sent > 0) {
+        body->file.offset = offset;
+        body->file.len -= (uint64_t)sent;
+        if (body->file.len == 0) {
+            response_release_body(conn->exchange);
+        }
+    }
+    return sent;
+}
+
+static ssize_t send_some(struct conn *conn, size_t budget, size_t *wanted)
+{
+    enum body_kind kind = conn->exchange->response_body.kind;
+    if (kind == BODY_BORROWED) {
+        return send_borrowed(conn, budget, wanted);
+    }
+    return out_len(conn->exchange) > 0 ? send_queued(conn, budget, kind == BODY_FILE, wanted)
+                                       : send_file(conn, budget, wanted);
+}
+
+int conn_flush(struct conn *conn)
+{
+    size_t budget = WRITE_BUDGET;
+    conn->wants_write = false;
+    while (!out_is_empty(conn->exchange)) {
+        size_t wanted = 0;
+        ssize_t sent = send_some(conn, budget, &wanted);
+        if (sent == -EINTR) {
+            continue;
+        }
+        if (sent < 0 && sent != -EAGAIN) {
+            return (int)sent;
+        }
+        if (sent > 0) {
+            budget -= (size_t)sent < budget ? (size_t)sent : budget;
+            conn->server->stats.bytes_sent += (uint64_t)sent;
+            conn->has_progress = true;
+        }
+        /* A short send means a full socket: asking again would only say EAGAIN. */
+        if (sent < (ssize_t)wanted || budget == 0) {
+            conn->wants_write = !out_is_empty(conn->exchange);
+            return 0;
+        }
+    }
+    return 0;
+}

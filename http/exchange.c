@@ -1,0 +1,53 @@
+/* Accessors of requests for handlers. */
+
+#include "http/exchange.h"
+
+#include "core/net.h"
+#include "http/conn.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len)
+{
+    unsigned index = exchange->head.first[field];
+    if (index == 0) {
+        return NULL;
+    }
+    struct slice value = exchange->head.fields[index - 1].value;
+    *len = value.len;
+    return exchange_text(exchange, value);
+}
+
+const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len)
+{
+    size_t name_len = strlen(name);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len == name_len && strncasecmp(exchange_text(exchange, field->name), name, name_len) == 0) {
+            *len = field->value.len;
+            return exchange_text(exchange, field->value);
+        }
+    }
+    return NULL;
+}
+
+void exchange_peer(const struct exchange *exchange, char *text, size_t len)
+{
+    const struct conn *conn = exchange->conn;
+    char formatted[NET_TEXT_MAX];
+    if (conn->peer_family == AF_INET) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = conn->peer_port};
+        memcpy(&in.sin_addr, conn->peer_address, sizeof in.sin_addr);
+        net_address_format((struct sockaddr *)&in, sizeof in, formatted);
+    } else if (conn->peer_family == AF_INET6) {
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = conn->peer_port};
+        memcpy(&in6.sin6_addr, conn->peer_address, sizeof in6.sin6_addr);
+        net_address_format((struct sockaddr *)&in6, sizeof in6, formatted);
+    } else {
+        snprintf(formatted, sizeof formatted, "unix:");
+    }
+    snprintf(text, len, "%s", formatted);
+}

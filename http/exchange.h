@@ -1,0 +1,137 @@
+#ifndef EVSERVE_HTTP_EXCHANGE_H
+#define EVSERVE_HTTP_EXCHANGE_H
+
+/* One request and its answer (an exchange, RFC 9110 section 3.4), as handlers see it, and the interface through which
+ * the connection calls a handler: struct handler is all that http/ knows of C hosts and of Lua.
+ *
+ * An exchange lives from the first byte of a request until the last byte of its answer is sent or the connection is
+ * lost. A handler may use it from serve() until it has completed the answer or on_gone() was called, whichever comes
+ * first. Everything here belongs to the reactor's thread. */
+
+#include "core/write_buffer.h"
+#include "http/parser.h"
+#include "http/router.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct exchange;
+struct server;
+
+enum body_mode {
+    BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
+    BODY_WHOLE,    /* serve() is called when the body is there, all of it, at most max_body bytes */
+};
+
+/* Who answers a route. Owned by whoever registers it; must outlive the server. */
+struct handler {
+    /* Answer the exchange with the functions of http/response.h, during the call or later. */
+    void (*serve)(struct exchange *exchange, void *ctx);
+    void *ctx;                /* handed to serve */
+    enum body_mode body_mode; /* what serve needs to find */
+};
+
+/* Memory that is sent from where it is. */
+struct borrowed {
+    const char *data;           /* first byte still to be sent */
+    size_t len;                 /* bytes still to be sent */
+    void (*release)(void *arg); /* called once, when the bytes are needed no more; NULL when nobody cares */
+    void *arg;                  /* handed to release */
+};
+
+struct cached_file;
+
+/* What of an answer is not in the output buffer but sent after it, from where it is. */
+enum body_kind { BODY_NONE, BODY_BORROWED, BODY_FILE };
+
+struct response_body {
+    enum body_kind kind;
+    union {
+        struct borrowed borrowed;
+        struct {
+            struct cached_file *file; /* one reference is ours */
+            int64_t offset;           /* next byte to send */
+            uint64_t len;             /* bytes still to send */
+        } file;
+    };
+};
+
+enum response_state {
+    RESPONSE_NONE,      /* nothing of the answer exists, but fields perhaps */
+    RESPONSE_STREAMING, /* the head is written, response_write() may follow */
+    RESPONSE_COMPLETE,  /* all is written or stands in body; it remains to be sent */
+    RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
+};
+
+struct input {
+    char *data;       /* capacity bytes, or NULL */
+    uint32_t start;   /* first byte that is not consumed */
+    uint32_t end;     /* one past the last that was read */
+    uint32_t capacity;
+};
+
+/* Owned by the connection's code; handlers read what is marked with (h) and go through functions for the rest. */
+struct exchange {
+    struct conn *conn;             /* never NULL while a handler may use the exchange */
+    struct server *server;         /* (h) */
+    struct exchange *next_free;    /* in the server's pool */
+
+    /* The request. */
+    struct input input;            /* bytes read and not consumed */
+    struct parser parser;          /* of the head */
+    struct chunk_parser chunk;     /* of a chunked body */
+    struct head head;              /* (h) parsed head; slices count from head_data */
+    const char *head_data;         /* (h) bytes of the head: in input, or in head_copy once the input moves on */
+    char *head_copy;               /* own copy of the head, NULL while it is not needed; head_copy_capacity bytes */
+    uint32_t head_copy_capacity;
+    char *path;                    /* (h) decoded, normalised path, NUL-terminated; max_request_line + 1 bytes */
+    uint32_t path_len;             /* (h) */
+    struct route_match match;      /* (h) params are slices of path */
+    const struct handler *handler; /* who answers; NULL before routing */
+    const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
+    size_t body_len;               /* (h) */
+    struct write_buffer body_block;  /* collects a body that does not lie in input in one piece */
+    uint64_t body_left;            /* of a Content-Length body still to be read */
+    bool has_body;                 /* the head announces one */
+    bool body_done;                /* and it has been read to its end */
+    bool is_served;                /* serve() was called */
+
+    /* The answer. */
+    struct write_buffer out;       /* head and copied content, on the way out */
+    struct response_body response_body; /* what follows out */
+    struct write_buffer fields;    /* field lines that the handler added, each with CRLF */
+    enum response_state response_state;
+    int status;                    /* of the answer, 0 before there is one */
+    bool keep_alive;               /* the connection goes on after this answer */
+    bool head_only;                /* HEAD: content is counted, not sent */
+    bool chunked;                  /* the answer is sent in chunks */
+    bool has_content_length;       /* streaming with a length announced: content_left says what is missing */
+    uint64_t content_left;
+    bool is_stalled;               /* response_write() gave 0; on_drain() is due when the queue has gone down */
+
+    /* The handler. */
+    void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
+    void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
+    void *user;                    /* the handler's own, NULL at serve() */
+
+    struct field field_block[];    /* max_fields of them: head.fields */
+};
+
+/* Text of a slice of the head. Not NUL-terminated; valid as long as the exchange. */
+static inline const char *exchange_text(const struct exchange *exchange, struct slice slice)
+{
+    return exchange->head_data + slice.offset;
+}
+
+/* The first field called name (any case), or NULL; *len gets the length of its value, which is not NUL-terminated. */
+const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len);
+
+/* The value of a field the parser knows: one step, no search. NULL when absent. */
+const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len);
+
+/* The peer's address as text, "127.0.0.1:40312" or "unix:". */
+void exchange_peer(const struct exchange *exchange, char *text, size_t len);
+
+#endif

@@ -1,0 +1,88 @@
+#ifndef EVSERVE_HTTP_FILE_CACHE_H
+#define EVSERVE_HTTP_FILE_CACHE_H
+
+/* Regular files kept ready to be sent: an open fd or, for small ones, the contents, the validators and the heads of the
+ * usual answers made beforehand. A file replaced on disk is seen within FILE_FRESH_MS. Bounded by max_cached_files,
+ * max_cached_file and FILE_FDS_MAX; the least recently used go first. Files that do not exist are not remembered.
+ * One thread only.
+ *
+ * What a version of a file is. Two looks at a file see the same version when device, inode, size, modification time and
+ * change time agree. The change time cannot be set back, so a version is not mistaken for another when a file is
+ * written in place and its modification time restored. The times move in ticks, up to 10 ms on Linux's own file systems
+ * and up to 2 s on others: a file may change twice in one tick. So the contents of a small file that had changed just
+ * before they were read are read again at the next look, whatever the times say, and its entity tag is made from its
+ * contents. The tag of a larger file is made from what makes a version: of two changes in place within one tick that
+ * leave the size as it was, it misses one. Who replaces files by renaming, as one should, is never in that case. */
+
+#include "http/response.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct file_root;
+struct limits;
+struct log;
+
+enum {
+    FILE_FRESH_MS = 1000, /* how long a file is served without another look at the disk */
+    FILE_IDLE_MS = 60000, /* a file that nobody asked for so long goes when the disk is looked at next */
+    FILE_FDS_MAX = 256,   /* fds that the cache keeps open, so that enough of them are left for connections */
+    FILE_ETAG_MAX = 40,   /* bytes of an entity tag with its NUL */
+};
+
+/* A place in a list in the order of use. */
+struct file_links {
+    struct cached_file *newer, *older;
+};
+
+/* One version of a file. */
+struct cached_file {
+    /* For those who serve it; does not change. */
+    int fd;                       /* open for reading, or -1 when all contents stand in full */
+    uint64_t size;                /* bytes */
+    int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
+    char etag[FILE_ETAG_MAX];     /* strong entity tag with its quotes */
+    uint32_t etag_len;            /* bytes of etag */
+    const char *type;             /* Content-Type; static text */
+    struct prebuilt full;         /* 200: head, and the contents when fd is -1 */
+    struct prebuilt not_modified; /* 304 */
+
+    /* The cache's own. */
+    unsigned refs;                /* users, and the cache itself while it holds the file */
+    bool is_unsettled;            /* changed so shortly before it was read that it is read again at the next look */
+    const struct file_root *root; /* key: where it was found; never looked into, it may be gone */
+    uint64_t hash;                /* of root and path */
+    struct cached_file *next;     /* in its bucket */
+    struct file_links by_use;     /* among all files */
+    struct file_links by_fd_use;  /* among those with an fd */
+    int64_t checked_ms;           /* last look at the disk */
+    uint64_t device, inode;       /* with size and the two times: tells one version from another */
+    int64_t mtime_ns, ctime_ns;   /* modification and change, since the epoch */
+    uint32_t path_len;            /* bytes of path */
+    char path[];                  /* key: below root */
+};
+
+struct file_cache;
+
+/* limits and log are borrowed and must outlive the cache; log may be NULL. Limits are read when they are needed, so they
+ * may change later. Returns 0 or -ENOMEM. */
+int file_cache_create(struct file_cache **cache, const struct limits *limits, const struct log *log);
+void file_cache_destroy(struct file_cache *cache); /* NULL is allowed; files still in use go with their last reference */
+
+/* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
+ * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
+ * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
+ * -EMFILE, -ENOMEM, -EAGAIN (it shrinks faster than it can be read), ... Failures that speak of the machine and not of
+ * the path are logged. While there are no fds for a look at the disk, the version seen last goes on being served. */
+int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
+                   struct cached_file **file);
+
+void file_cache_ref(struct cached_file *file);
+void file_cache_put(struct cached_file *file); /* NULL is allowed */
+
+/* Files held now, and those among them with an open fd, for tests and statistics. */
+size_t file_cache_count(const struct file_cache *cache);
+size_t file_cache_fd_count(const struct file_cache *cache);
+
+#endif

@@ -1,0 +1,30 @@
+#ifndef EVSERVE_HTTP_FILE_ROOT_H
+#define EVSERVE_HTTP_FILE_ROOT_H
+
+/* A directory that files are served from. It is looked up by its name again and again, so that a site is deployed by
+ * replacing the directory, or the symbolic link that leads to it. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ROOT_FRESH_MS = 50 }; /* how long a directory is used before its name is looked up again */
+
+/* A root stays where it is while a file cache knows it: its address is part of the cache's keys. */
+struct file_root {
+    const char *fields;    /* field lines for each answer ("Cache-Control: ...\r\n"), or ""; the owner's */
+    int dir_fd;            /* the directory as it was found last */
+    int base_fd;           /* where a relative name starts: the working directory at the time of opening; else -1 */
+    char *directory;       /* its name; NULL for a root that is only an fd and is not looked up again */
+    int64_t checked_ms;    /* last look at the name */
+};
+
+/* Open directory for the time being. It must be a directory whose files can be reached. fields is borrowed and must
+ * outlive the root. Returns 0, or -errno with a text that names the directory; then there is nothing to close. */
+int file_root_open(struct file_root *root, const char *directory, const char *fields, char *err, size_t errlen);
+void file_root_close(struct file_root *root);
+
+/* The fd to open files beneath, looked up again when the last look is ROOT_FRESH_MS ago. While the name leads to no
+ * directory the one found last is used. Valid until the next call. */
+int file_root_dir(struct file_root *root, int64_t now_ms);
+
+#endif

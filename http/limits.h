@@ -1,0 +1,51 @@
+#ifndef EVSERVE_HTTP_LIMITS_H
+#define EVSERVE_HTTP_LIMITS_H
+
+/* The limits and timeouts of one server, made from the table in http/limits.def. Milliseconds end in _ms, bytes in
+ * _bytes, counts in nothing. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LIMIT_FIELD_MS(name) name##_ms
+#define LIMIT_FIELD_BYTES(name) name##_bytes
+#define LIMIT_FIELD_COUNT(name) name
+
+struct limits {
+#define LIMIT(name, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
+#include "http/limits.def"
+#undef LIMIT
+};
+
+enum limit_unit { LIMIT_MS, LIMIT_BYTES, LIMIT_COUNT };
+
+/* One row of the table. */
+struct limit_info {
+    const char *name;     /* as Lua and error texts call it: "idle_timeout" */
+    enum limit_unit unit; /* what its number counts */
+    size_t offset;        /* of its uint64_t in struct limits */
+    uint64_t initial;     /* default */
+    uint64_t least, most; /* allowed range, both ends included */
+    const char *what;     /* one phrase for people */
+};
+
+extern const struct limit_info limit_table[];
+extern const size_t limit_table_len;
+
+/* Set every limit to its default. */
+void limits_init(struct limits *limits);
+
+/* The row called name, or NULL. */
+const struct limit_info *limits_find(const char *name);
+
+/* Set one limit. Returns 0, or -ERANGE with a text that names the limit and its range. */
+int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen);
+
+/* Parse a number with a unit: "30s", "500ms", "2m", "1h" for milliseconds, "64K", "1M", "1G" (powers of 1024) for bytes;
+ * a bare number counts the base unit (milliseconds, bytes). Returns 0, or -EINVAL with a text that quotes it. */
+int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, char *err, size_t errlen);
+
+/* Limits that contradict each other: 0, or -EINVAL with a text that names both. */
+int limits_check(const struct limits *limits, char *err, size_t errlen);
+
+#endif

@@ -1,0 +1,144 @@
+#ifndef EVSERVE_HTTP_PARSER_H
+#define EVSERVE_HTTP_PARSER_H
+
+/* Incremental parser of request heads and chunked bodies: bytes in, offsets out; no I/O, no allocation. It looks at
+ * each byte once: called again with more bytes of the same message it resumes where it stopped. It is strict (RFC 9112):
+ * whatever two recipients could understand differently is refused.
+ *
+ * The caller owns the bytes. Offsets count from the first byte handed in, so the bytes may move between calls. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct limits;
+
+enum parse_verdict { PARSE_COMPLETE, PARSE_INCOMPLETE, PARSE_ERROR };
+
+struct slice {
+    uint32_t offset; /* from the first byte of the message */
+    uint32_t len;    /* bytes */
+};
+
+/* Methods that some resource here may allow. Others are 501 (RFC 9110 section 9.1), CONNECT and TRACE too. */
+enum method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OPTIONS,
+    METHOD_COUNT,
+};
+
+enum { METHOD_NAME_MAX = 32 }; /* bytes of a method; a longer one is 501 */
+
+/* "GET"; static text. */
+const char *method_name(enum method method);
+
+/* The method called name (case-sensitive), or METHOD_COUNT. */
+enum method method_find(const char *name, size_t len);
+
+/* Fields the server itself looks at; head.first finds them without a search. */
+enum known_field {
+    FIELD_HOST,
+    FIELD_CONNECTION,
+    FIELD_CONTENT_LENGTH,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_EXPECT,
+    FIELD_RANGE,
+    FIELD_IF_MATCH,
+    FIELD_IF_NONE_MATCH,
+    FIELD_IF_MODIFIED_SINCE,
+    FIELD_IF_UNMODIFIED_SINCE,
+    FIELD_IF_RANGE,
+    FIELD_ACCEPT_ENCODING,
+    FIELD_CONTENT_TYPE,
+    FIELD_COOKIE,
+    FIELD_KNOWN_COUNT,
+};
+
+struct field {
+    struct slice name;  /* as sent; compare without case */
+    struct slice value; /* without the white space around it */
+};
+
+/* A request head (RFC 9112 sections 2 to 6), interpreted as far as framing needs it. */
+struct head {
+    enum method method;
+    uint8_t minor_version;      /* 0 or 1 of HTTP/1.x */
+    bool keep_alive;            /* the connection may serve another request (RFC 9112 section 9.3) */
+    bool has_length;            /* Content-Length came; chunked excludes it */
+    bool chunked;               /* Transfer-Encoding: chunked */
+    bool expect_continue;       /* Expect: 100-continue, HTTP/1.1 only */
+    bool is_asterisk;           /* target "*": path and query are empty */
+    uint64_t content_length;    /* 0 unless has_length */
+    struct slice method_text;   /* as sent */
+    struct slice target;        /* as sent */
+    struct slice path;          /* raw path of origin-form or absolute-form; empty in absolute-form means "/" */
+    struct slice query;         /* raw, after '?', without it */
+    struct slice authority;     /* of absolute-form, else the Host value; it wins over Host (RFC 9112 section 3.2.2) */
+    bool has_query;             /* there was a '?' */
+    uint16_t first[FIELD_KNOWN_COUNT]; /* index + 1 of the first field of that name, 0 when absent */
+    uint16_t field_count;       /* of fields */
+    uint16_t field_capacity;    /* of fields; set by the owner, at least limits.max_fields */
+    struct field *fields;       /* the owner's storage */
+    uint32_t len;               /* bytes of the head with the empty line, and empty lines before it */
+};
+
+struct parser {
+    uint8_t state;       /* where to resume */
+    uint8_t empty_lines; /* before the request line */
+    uint8_t seen;        /* what the fields said so far; the parser's own bits */
+    uint32_t pos;        /* first byte not looked at yet */
+    int status;          /* of PARSE_ERROR: 400, 414, 417, 431, 501 or 505 */
+    const char *reason;  /* of PARSE_ERROR: one static phrase for the log and the client */
+};
+
+enum { EMPTY_LINES_MAX = 8 }; /* CRLFs tolerated before a request line (RFC 9112 section 2.2) */
+
+/* Start a message. */
+void parser_reset(struct parser *parser);
+
+/* Parse a request head from its first byte on; len grows from call to call. Returns PARSE_COMPLETE with *head filled in,
+ * PARSE_INCOMPLETE (call again with more), or PARSE_ERROR with status and reason set: the framing is then unknown, so the
+ * connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
+typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
+                                            const char *data, size_t len);
+
+enum parse_verdict parse_head_scalar(struct parser *parser, struct head *head, const struct limits *limits,
+                                     const char *data, size_t len);
+
+/* The fastest variant for this CPU; all give the same answers. name, if not NULL, gets "scalar", "sse4.2" or "avx2". */
+parse_head_fn parse_head_best(const char **name);
+
+/* Every variant this CPU can run, for tests and benchmarks: the n-th with its name, or NULL. */
+parse_head_fn parse_head_variant(unsigned n, const char **name);
+
+/* Whether the bytes scanned so far hold anything of a request: an idle connection that sent only empty lines has not. */
+bool parser_has_begun(const struct parser *parser);
+
+/* Chunked bodies (RFC 9112 section 7.1). */
+struct chunk_parser {
+    uint8_t state;      /* where to resume */
+    uint8_t digits;     /* of the chunk size being read */
+    uint64_t left;      /* bytes of the current chunk still to come */
+    uint32_t overhead;  /* bytes of this chunk's extension, or of all trailers */
+    uint16_t trailers;  /* trailer lines read and dropped */
+    int status;         /* of PARSE_ERROR: 400 or 431 */
+    const char *reason; /* of PARSE_ERROR */
+};
+
+enum { CHUNK_EXTENSION_MAX = 1024 }; /* bytes of one chunk's extensions; more is 400 */
+
+void chunk_parser_reset(struct chunk_parser *chunk);
+
+/* Take bytes of a chunked body. *used says how many of len were taken, *piece which of them are content (offset counts
+ * from data; len may be 0). PARSE_INCOMPLETE: call again with what follows, at once if *used < len. PARSE_COMPLETE:
+ * the body and its trailers ended at *used. PARSE_ERROR: the framing is lost. Trailers are checked, counted against
+ * max_header_bytes and max_fields, and dropped. */
+enum parse_verdict parse_chunked(struct chunk_parser *chunk, const struct limits *limits, const char *data, size_t len,
+                                 size_t *used, struct slice *piece);
+
+#endif

@@ -1,0 +1,546 @@
+/* The only writer of head bytes and chunk framing.
+ *
+ * Happy path: begin_head() writes the status line and Date into exchange->out, the fields and the framing follow, then
+ * the content: copied behind the head when it is short, else left where it is as exchange->response_body.
+ *
+ * Failure modes: an answer for which memory is short is aborted, and the connection is cut; it has no proper end, so the
+ * client can tell. A handler that breaks the rules of its own answer (fields with line breaks, more content than it
+ * announced) is told by the return value, and what went out before stays well-formed. */
+
+#include "http/response.h"
+
+#include "core/mem.h"
+#include "http/file_cache.h"
+#include "http/server_internal.h"
+#include "http/status.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum {
+    COPY_MAX = 32768,      /* content up to this length is copied behind its head; longer content becomes a range */
+    HEAD_ROOM = 256,       /* status line, Date, framing and Connection fields of any head */
+    REDIRECT_PAGE_MAX = 64, /* bytes of a redirect's text */
+    ERROR_PAGE_MAX = 512,
+};
+
+static const char text_plain[] = "text/plain; charset=utf-8";
+
+/* Pieces of heads. */
+
+/* A cursor into memory that has been reserved. */
+static char *put(char *at, const void *bytes, size_t len)
+{
+    memcpy(at, bytes, len);
+    return at + len;
+}
+
+static char *put_text(char *at, const char *text)
+{
+    return put(at, text, strlen(text));
+}
+
+static char *put_number(char *at, uint64_t number)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return put(at, digits + first, sizeof digits - first);
+}
+
+static char *put_status_line(char *at, int status)
+{
+    at = put_text(at, "HTTP/1.1 ");
+    at = put_number(at, (uint64_t)status);
+    *at++ = ' ';
+    at = put_text(at, status_reason(status));
+    return put_text(at, "\r\nDate: ");
+}
+
+void response_format_date(int64_t time_s, char text[HTTP_DATE_LEN])
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm tm;
+    time_t time = time_s;
+    if (gmtime_r(&time, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+        time = 0; /* no four-digit year: the format has none for it */
+        gmtime_r(&time, &tm);
+    }
+    unsigned year = (unsigned)tm.tm_year + 1900;
+    char line[64];
+    snprintf(line, sizeof line, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + (size_t)tm.tm_wday * 3,
+             (unsigned)tm.tm_mday, months + (size_t)tm.tm_mon * 3, year, (unsigned)tm.tm_hour, (unsigned)tm.tm_min,
+             (unsigned)tm.tm_sec);
+    memcpy(text, line, HTTP_DATE_LEN);
+}
+
+/* Fields that a handler adds. */
+
+static bool is_token(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return len > 0;
+}
+
+static bool is_field_value(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_name(const char *text, size_t len, const char *name)
+{
+    return len == strlen(name) && strncasecmp(text, name, len) == 0;
+}
+
+/* Fields that say how the message is framed or what the connection does (RFC 9110 section 7.6.1): the server's own. */
+static bool is_own_field(const char *name, size_t len)
+{
+    static const char *const own[] = {"content-length", "transfer-encoding", "connection", "date",
+                                      "keep-alive",     "trailer",           "upgrade"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (is_name(name, len, own[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    if (!is_token(name, name_len) || !is_field_value(value, value_len)) {
+        return -EINVAL;
+    }
+    if (is_name(name, name_len, "connection") && is_name(value, value_len, "close")) {
+        exchange->keep_alive = false;
+        return 0;
+    }
+    if (is_own_field(name, name_len)) {
+        return -EPERM;
+    }
+    int error = 0;
+    char *at = name_len + value_len > RESPONSE_FIELDS_MAX
+                   ? NULL
+                   : write_buffer_reserve(&exchange->fields, name_len + value_len + 4, RESPONSE_FIELDS_MAX, &error);
+    if (at == NULL) {
+        return error < 0 ? error : -ENOBUFS;
+    }
+    at = put(at, name, name_len);
+    at = put_text(at, ": ");
+    at = put(at, value, value_len);
+    put_text(at, "\r\n");
+    write_buffer_commit(&exchange->fields, name_len + value_len + 4);
+    return 0;
+}
+
+void response_clear_fields(struct exchange *exchange)
+{
+    write_buffer_consume(&exchange->fields, SIZE_MAX);
+}
+
+/* Writing. */
+
+/* Room for len bytes of output. Heads and short content do not count against write_cap: a connection whose queue is
+ * above the high mark is not given another request to answer. Without memory the answer is aborted. */
+static char *reserve(struct exchange *exchange, size_t len)
+{
+    char *at = write_buffer_reserve(&exchange->out, len, SIZE_MAX, NULL);
+    if (at == NULL) {
+        exchange->response_state = RESPONSE_ABORTED;
+    }
+    return at;
+}
+
+static void count_response(struct exchange *exchange, int status)
+{
+    exchange->status = status;
+    exchange->server->stats.requests++;
+    exchange->server->stats.by_class[(unsigned)status / 100]++;
+}
+
+static char *put_connection(const struct exchange *exchange, char *at)
+{
+    if (!exchange->keep_alive) {
+        return put_text(at, "Connection: close\r\n");
+    }
+    /* HTTP/1.0 assumes close unless told otherwise (RFC 9112 section 9.3). */
+    return exchange->head.minor_version == 0 ? put_text(at, "Connection: keep-alive\r\n") : at;
+}
+
+/* How the end of the content is marked. */
+enum framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
+
+/* Write a whole head, and leave room for content_room bytes behind it. Returns where the content goes, NULL when the
+ * answer had to be aborted. write_buffer_commit() is done for the head. */
+static char *put_head(struct exchange *exchange, int status, const char *type, enum framing framing, uint64_t length,
+                      size_t content_room)
+{
+    assert(exchange->response_state == RESPONSE_NONE); /* one answer a request */
+    size_t fields_len = write_buffer_len(&exchange->fields);
+    size_t type_len = type == NULL ? 0 : strlen(type);
+    char *start = reserve(exchange, HEAD_ROOM + type_len + fields_len + content_room);
+    if (start == NULL) {
+        return NULL;
+    }
+    char *at = put_status_line(start, status);
+    at = put(at, server_date(exchange->server), HTTP_DATE_LEN);
+    at = put_text(at, "\r\n");
+    if (type != NULL) {
+        at = put_text(at, "Content-Type: ");
+        at = put(at, type, type_len);
+        at = put_text(at, "\r\n");
+    }
+    if (fields_len > 0) {
+        at = put(at, write_buffer_data(&exchange->fields), fields_len);
+    }
+    if (framing == FRAMING_LENGTH) {
+        at = put_text(at, "Content-Length: ");
+        at = put_number(at, length);
+        at = put_text(at, "\r\n");
+    } else if (framing == FRAMING_CHUNKED) {
+        at = put_text(at, "Transfer-Encoding: chunked\r\n");
+    }
+    at = put_connection(exchange, at);
+    at = put_text(at, "\r\n");
+    write_buffer_commit(&exchange->out, (size_t)(at - start));
+    count_response(exchange, status);
+    return at;
+}
+
+static void complete(struct exchange *exchange)
+{
+    if (exchange->response_state != RESPONSE_ABORTED) {
+        exchange->response_state = RESPONSE_COMPLETE;
+    }
+    conn_resume(exchange->conn);
+}
+
+static void free_copy(void *arg)
+{
+    mem_free(arg);
+}
+
+void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
+{
+    bool is_empty = status_has_no_body(status);
+    size_t sent = is_empty || exchange->head_only ? 0 : len;
+    if (sent > COPY_MAX) {
+        char *copy = mem_alloc(len);
+        if (copy == NULL) {
+            response_abort(exchange);
+            return;
+        }
+        memcpy(copy, content, len);
+        response_send_borrowed(exchange, status, type, copy, len, free_copy, copy);
+        return;
+    }
+    char *at = put_head(exchange, status, is_empty ? NULL : type, is_empty ? FRAMING_NONE : FRAMING_LENGTH, len, sent);
+    if (at != NULL && sent > 0) {
+        memcpy(at, content, sent);
+        write_buffer_commit(&exchange->out, sent);
+    }
+    complete(exchange);
+}
+
+void response_send_borrowed(struct exchange *exchange, int status, const char *type, const void *content, size_t len,
+                            void (*release)(void *arg), void *arg)
+{
+    bool is_empty = status_has_no_body(status);
+    char *at = put_head(exchange, status, is_empty ? NULL : type, is_empty ? FRAMING_NONE : FRAMING_LENGTH, len, 0);
+    if (at == NULL || is_empty || exchange->head_only || len == 0) {
+        if (release != NULL) {
+            release(arg);
+        }
+    } else {
+        exchange->response_body.kind = BODY_BORROWED;
+        exchange->response_body.borrowed =
+            (struct borrowed){.data = content, .len = len, .release = release, .arg = arg};
+    }
+    complete(exchange);
+}
+
+void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, int64_t offset,
+                   uint64_t len)
+{
+    char *at = put_head(exchange, status, type, FRAMING_LENGTH, len, 0);
+    if (at == NULL || exchange->head_only || len == 0) {
+        file_cache_put(file);
+    } else {
+        exchange->response_body.kind = BODY_FILE;
+        exchange->response_body.file.file = file;
+        exchange->response_body.file.offset = offset;
+        exchange->response_body.file.len = len;
+    }
+    complete(exchange);
+}
+
+void response_error(struct exchange *exchange, int status, const char *detail)
+{
+    write_buffer_consume(&exchange->fields, SIZE_MAX);
+    if (status == 405) {
+        char allow[64];
+        router_format_methods(exchange->match.allowed, allow);
+        response_add_field(exchange, "Allow", 5, allow, strlen(allow));
+    }
+    char page[ERROR_PAGE_MAX];
+    int len = snprintf(page, sizeof page, "%d %s\n%s%s", status, status_reason(status), detail == NULL ? "" : detail,
+                       detail == NULL ? "" : "\n");
+    if (len < 0 || (size_t)len >= sizeof page) {
+        len = sizeof page - 1;
+    }
+    response_send(exchange, status, text_plain, page, (size_t)len);
+}
+
+void response_redirect(struct exchange *exchange, int status, const char *location, size_t len)
+{
+    if (response_add_field(exchange, "Location", 8, location, len) < 0) {
+        response_error(exchange, 500, NULL);
+        return;
+    }
+    char page[REDIRECT_PAGE_MAX];
+    int page_len = snprintf(page, sizeof page, "%d %s\n", status, status_reason(status));
+    response_send(exchange, status, text_plain, page, (size_t)page_len);
+}
+
+/* Streams. */
+
+void response_begin(struct exchange *exchange, int status, const char *type, int64_t length)
+{
+    enum framing framing = FRAMING_LENGTH;
+    exchange->chunked = false;
+    exchange->has_content_length = length >= 0;
+    exchange->content_left = length < 0 ? 0 : (uint64_t)length;
+    if (status_has_no_body(status)) {
+        framing = FRAMING_NONE;
+        type = NULL;
+        exchange->head_only = true; /* what is written is counted and dropped, as for HEAD */
+    } else if (length < 0 && exchange->head.minor_version > 0) {
+        framing = FRAMING_CHUNKED;
+        exchange->chunked = true;
+    } else if (length < 0) {
+        framing = FRAMING_CLOSE; /* HTTP/1.0 knows no chunks (RFC 9112 section 6.3) */
+        exchange->keep_alive = false;
+    }
+    put_head(exchange, status, type, framing, exchange->content_left, 0);
+    if (exchange->response_state != RESPONSE_ABORTED) {
+        exchange->response_state = RESPONSE_STREAMING;
+    }
+    conn_resume(exchange->conn);
+}
+
+static char *put_chunk_size(char *at, size_t size)
+{
+    static const char hex[] = "0123456789abcdef";
+    char digits[16];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = hex[size % 16];
+        size /= 16;
+    } while (size > 0);
+    at = put(at, digits + first, sizeof digits - first);
+    return put_text(at, "\r\n");
+}
+
+enum { CHUNK_ROOM = 16 + 2 + 2 }; /* size line and the CRLF behind the data */
+
+static int write_piece(struct exchange *exchange, const void *content, size_t len)
+{
+    uint64_t cap = exchange->server->site->limits.write_cap_bytes;
+    char *start = write_buffer_reserve(&exchange->out, len + (exchange->chunked ? CHUNK_ROOM : 0), cap, NULL);
+    if (start == NULL) {
+        return -1;
+    }
+    char *at = exchange->chunked ? put_chunk_size(start, len) : start;
+    at = put(at, content, len);
+    at = exchange->chunked ? put_text(at, "\r\n") : at;
+    write_buffer_commit(&exchange->out, (size_t)(at - start));
+    return 0;
+}
+
+int response_write(struct exchange *exchange, const void *content, size_t len)
+{
+    if (exchange->response_state != RESPONSE_STREAMING) {
+        return -1;
+    }
+    if (exchange->has_content_length) {
+        if (len > exchange->content_left) {
+            response_abort(exchange);
+            return -1;
+        }
+        exchange->content_left -= len;
+    }
+    if (len == 0 || exchange->head_only) { /* an empty chunk would end the content */
+        return 1;
+    }
+    if (write_piece(exchange, content, len) < 0) {
+        response_abort(exchange);
+        return -1;
+    }
+    conn_resume(exchange->conn);
+    exchange->is_stalled = write_buffer_len(&exchange->out) > exchange->server->site->limits.write_high_mark_bytes;
+    return exchange->is_stalled ? 0 : 1;
+}
+
+void response_end(struct exchange *exchange)
+{
+    if (exchange->response_state != RESPONSE_STREAMING) {
+        return;
+    }
+    if (exchange->content_left > 0 && !exchange->head_only) {
+        response_abort(exchange);
+        return;
+    }
+    if (exchange->chunked && !exchange->head_only) {
+        char *at = reserve(exchange, 5);
+        if (at != NULL) {
+            put_text(at, "0\r\n\r\n");
+            write_buffer_commit(&exchange->out, 5);
+        }
+    }
+    complete(exchange);
+}
+
+void response_abort(struct exchange *exchange)
+{
+    if (exchange->response_state == RESPONSE_NONE) {
+        response_error(exchange, 500, NULL);
+        return;
+    }
+    exchange->response_state = RESPONSE_ABORTED;
+    conn_resume(exchange->conn);
+}
+
+void response_continue(struct exchange *exchange)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    char *at = reserve(exchange, sizeof interim - 1);
+    if (at != NULL) {
+        put(at, interim, sizeof interim - 1);
+        write_buffer_commit(&exchange->out, sizeof interim - 1);
+    }
+}
+
+/* Answers made beforehand. */
+
+int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, const char *fields,
+                      uint64_t content_length, uint32_t content_room)
+{
+    size_t type_len = type == NULL ? 0 : strlen(type);
+    char *start = mem_alloc(HEAD_ROOM + type_len + strlen(fields) + content_room);
+    if (start == NULL) {
+        return -ENOMEM;
+    }
+    char *at = put_status_line(start, status);
+    *prebuilt = (struct prebuilt){.bytes = start, .status = status, .date_offset = (uint32_t)(at - start)};
+    at += HTTP_DATE_LEN;
+    at = put_text(at, "\r\n");
+    if (type != NULL) {
+        at = put_text(at, "Content-Type: ");
+        at = put_text(at, type);
+        at = put_text(at, "\r\n");
+    }
+    at = put_text(at, fields);
+    if (!status_has_no_body(status)) {
+        at = put_text(at, "Content-Length: ");
+        at = put_number(at, content_length);
+        at = put_text(at, "\r\n");
+    }
+    at = put_text(at, "\r\n");
+    prebuilt->head_len = (uint32_t)(at - start);
+    return 0;
+}
+
+void response_prebuilt_done(struct prebuilt *prebuilt)
+{
+    mem_free(prebuilt->bytes);
+    *prebuilt = (struct prebuilt){0};
+}
+
+/* The fields of this answer go before the empty line of the head that was made beforehand. */
+static char *put_prebuilt_head(const struct exchange *exchange, const struct prebuilt *prebuilt, char *at)
+{
+    char *start = at;
+    at = put(at, prebuilt->bytes, prebuilt->head_len - 2);
+    memcpy(start + prebuilt->date_offset, server_date(exchange->server), HTTP_DATE_LEN);
+    if (write_buffer_len(&exchange->fields) > 0) {
+        at = put(at, write_buffer_data(&exchange->fields), write_buffer_len(&exchange->fields));
+    }
+    at = put_connection(exchange, at);
+    return put_text(at, "\r\n");
+}
+
+void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
+                            uint64_t file_len)
+{
+    size_t content_len = exchange->head_only ? 0 : prebuilt->content_len;
+    size_t fields_len = write_buffer_len(&exchange->fields);
+    char *start = reserve(exchange, prebuilt->head_len + HEAD_ROOM + fields_len + content_len);
+    if (start == NULL) {
+        file_cache_put(file);
+        complete(exchange);
+        return;
+    }
+    char *at;
+    if (fields_len == 0 && exchange->keep_alive && exchange->head.minor_version > 0) {
+        at = put(start, prebuilt->bytes, prebuilt->head_len + content_len); /* the usual case: one copy */
+        memcpy(start + prebuilt->date_offset, server_date(exchange->server), HTTP_DATE_LEN);
+    } else {
+        at = put_prebuilt_head(exchange, prebuilt, start);
+        at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
+    }
+    write_buffer_commit(&exchange->out, (size_t)(at - start));
+    count_response(exchange, prebuilt->status);
+    if (file != NULL && file_len > 0 && !exchange->head_only) {
+        exchange->response_body.kind = BODY_FILE;
+        exchange->response_body.file.file = file;
+        exchange->response_body.file.offset = 0;
+        exchange->response_body.file.len = file_len;
+    } else {
+        file_cache_put(file);
+    }
+    complete(exchange);
+}
+
+void response_release_body(struct exchange *exchange)
+{
+    struct response_body *body = &exchange->response_body;
+    if (body->kind == BODY_FILE) {
+        file_cache_put(body->file.file);
+    } else if (body->kind == BODY_BORROWED && body->borrowed.release != NULL) {
+        body->borrowed.release(body->borrowed.arg);
+    }
+    body->kind = BODY_NONE;
+}
+
+void response_reset(struct exchange *exchange)
+{
+    response_release_body(exchange);
+    write_buffer_consume(&exchange->fields, SIZE_MAX);
+    exchange->response_state = RESPONSE_NONE;
+    exchange->status = 0;
+    exchange->head_only = false;
+    exchange->chunked = false;
+    exchange->has_content_length = false;
+    exchange->is_stalled = false;
+    exchange->content_left = 0;
+}

@@ -1,0 +1,103 @@
+#ifndef EVSERVE_HTTP_RESPONSE_H
+#define EVSERVE_HTTP_RESPONSE_H
+
+/* Answers. This is the only writer of head bytes and chunk framing: what a handler gives is checked here, and what goes
+ * out is always a well-formed message (RFC 9112 section 2) with Date (RFC 9110 section 6.6.1) and the right framing
+ * (RFC 9112 section 6). Nothing here sends: bytes are queued and the connection flushes them. So no function here ends
+ * the exchange under its caller's feet.
+ *
+ * A handler answers with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
+ * or with response_begin(), response_write()..., response_end(). Fields come before. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cached_file;
+struct exchange;
+
+enum {
+    RESPONSE_FIELDS_MAX = 16384, /* bytes of all fields that a handler adds to one answer */
+    RESPONSE_LENGTH_UNKNOWN = -1,
+};
+
+/* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
+ * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding,
+ * Connection other than "close", Date, Keep-Alive, Trailer, Upgrade), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the
+ * answer is as before. "Connection: close" closes the connection after the answer. */
+int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len);
+
+/* Drop the fields that were added: a handler failed halfway, and another answer takes its place. */
+void response_clear_fields(struct exchange *exchange);
+
+/* Answer with a status and len bytes of content, copied. type is the Content-Type, or NULL for none beside the fields
+ * added. A status without content (204, 304) drops the content. */
+void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len);
+
+/* The same without a copy: content stays where it is until release(arg) is called, exactly once, perhaps before this
+ * function returns. */
+void response_send_borrowed(struct exchange *exchange, int status, const char *type, const void *content, size_t len,
+                            void (*release)(void *arg), void *arg);
+
+/* Answer with a status and a short text page that names it; 405 carries Allow from exchange->match.allowed. Drops
+ * fields that were added before. detail, or NULL, is one more line for the client. */
+void response_error(struct exchange *exchange, int status, const char *detail);
+
+/* Redirect: Location and a short text. location must be a valid field value, else it is a 500. */
+void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
+
+/* Begin an answer whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
+ * in HTTP/1.0 until the connection closes). */
+void response_begin(struct exchange *exchange, int status, const char *type, int64_t length);
+
+/* Queue a piece of content, copied. Returns 1: go on; 0: taken, but the client is behind, so wait for on_drain; -1: the
+ * client is gone, or it owes more than write_cap and is cut, or more was written than announced. */
+int response_write(struct exchange *exchange, const void *content, size_t len);
+
+/* End a streamed answer. Less content than announced cuts the connection. */
+void response_end(struct exchange *exchange);
+
+/* Give up an answer that has begun: the connection is cut without a proper end, so that the client can tell. An answer
+ * that has not begun becomes a 500. */
+void response_abort(struct exchange *exchange);
+
+/* Answer with len bytes of a file from offset; takes over one reference to file. type as above. */
+void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, int64_t offset,
+                   uint64_t len);
+
+/* An answer made beforehand, for the file cache: a head without Connection, content right behind it, or none. */
+struct prebuilt {
+    char *bytes;          /* head, then content */
+    uint32_t head_len;    /* with the empty line */
+    uint32_t content_len; /* of the content that follows in bytes */
+    uint32_t date_offset; /* of the Date value in bytes */
+    int status;
+};
+
+/* Make a head of status with type (or NULL), more field lines (each with CRLF, or ""), and, unless the status has no
+ * content, Content-Length, leaving content_room bytes for content behind it. Returns 0 or -ENOMEM. */
+int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, const char *fields,
+                      uint64_t content_length, uint32_t content_room);
+void response_prebuilt_done(struct prebuilt *prebuilt);
+
+/* Answer with it; content that is not in bytes comes from file (takes over one reference), or is none when file is
+ * NULL. */
+void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
+                            uint64_t file_len);
+
+/* Release what response_body borrowed: it is sent, or never will be. */
+void response_release_body(struct exchange *exchange);
+
+/* Forget the answer so far, for the next request on the connection; releases what it borrowed. */
+void response_reset(struct exchange *exchange);
+
+/* 100 Continue (RFC 9110 section 15.2.1), queued before the answer. */
+void response_continue(struct exchange *exchange);
+
+enum { HTTP_DATE_LEN = 29 };
+
+/* Write an IMF-fixdate (RFC 9110 section 5.6.7), without NUL: "Sun, 06 Nov 1994 08:49:37 GMT". */
+void response_format_date(int64_t time_s, char text[HTTP_DATE_LEN]);
+
+#endif

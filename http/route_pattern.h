@@ -1,0 +1,64 @@
+#ifndef EVSERVE_HTTP_ROUTE_PATTERN_H
+#define EVSERVE_HTTP_ROUTE_PATTERN_H
+
+/* The syntax of route patterns (http/router.h describes it): text to pieces, and which piece goes before which. The
+ * router's own business; no allocation. */
+
+#include "http/router.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* In order of precedence. */
+enum route_piece_kind {
+    PIECE_LITERAL, /* these bytes */
+    PIECE_TYPED,   /* one segment of a type */
+    PIECE_PLAIN,   /* one segment */
+    PIECE_REST,    /* everything */
+};
+
+/* What a typed parameter accepts. */
+struct route_type {
+    uint64_t bytes[4];   /* set of the bytes it may have */
+    uint32_t byte_count; /* how many are in it */
+    uint32_t max_len;    /* most bytes of a value */
+    bool is_uuid;        /* a fixed form beyond the set */
+};
+
+struct route_piece {
+    enum route_piece_kind kind;    /* what text and type mean */
+    uint32_t len;                  /* of text */
+    const char *text;              /* PIECE_LITERAL: the bytes, decoded; parameters: what follows in the segment */
+    const struct route_type *type; /* of PIECE_TYPED, else NULL */
+};
+
+struct route_name {
+    uint32_t offset; /* in the pattern */
+    uint32_t len;    /* bytes */
+};
+
+enum { ROUTE_PIECES_MAX = 2 * ROUTE_PARAMS_MAX + 1 };
+
+/* A parsed pattern. Pieces point into it, so it does not move. */
+struct route_pattern {
+    struct route_piece pieces[ROUTE_PIECES_MAX]; /* never two literals in a row */
+    unsigned piece_count;                        /* of pieces, at least 1 */
+    struct route_name names[ROUTE_PARAMS_MAX];   /* in order of appearance */
+    unsigned name_count;                         /* of names */
+    struct route_type types[ROUTE_PARAMS_MAX];   /* of typed pieces */
+    unsigned type_count;                         /* of types */
+    char bytes[ROUTE_PATTERN_MAX];               /* all literal text, decoded */
+};
+
+/* Parse text. Returns 0, or -EINVAL with a text that names where and the pattern, and says what would be right. */
+int route_pattern_parse(struct route_pattern *pattern, const char *text, const char *where, char *err, size_t errlen);
+
+/* Order of precedence of two pieces that could stand at one place: below 0 when a comes first, 0 when they are the
+ * same. A total order, so that the order of registration never decides. */
+int route_piece_compare(const struct route_piece *a, const struct route_piece *b);
+
+/* Whether a segment of len bytes, at least 1, is a value of the type. */
+bool route_type_accepts(const struct route_type *type, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,93 @@
+#ifndef EVSERVE_HTTP_ROUTER_H
+#define EVSERVE_HTTP_ROUTER_H
+
+/* Method and path to handler: a radix tree, built at start-up, then only read (so any number of threads may match).
+ *
+ * Patterns
+ *   /about.html         literal bytes, written as in a URL: %XX is the byte it names, so %3A, %2A, %7B, %25 are a plain
+ *                       ':', '*', '{', '%'; UTF-8 may stand as it is. Compared to the decoded path, case-sensitive.
+ *   /users/:id          a parameter takes what is left of its segment, at least one byte
+ *   /users/:id{int}     a typed parameter, see below
+ *   /files/a-:name.gz   literal text before and after it in its segment; one parameter a segment
+ *   /files/ *rest       (without the blank) last: all that follows, slashes too, perhaps nothing; a bare * is named "*"
+ * Names are [A-Za-z_][A-Za-z0-9_]*, each once a pattern. "/users" and "/users/" are two patterns.
+ *
+ * Types: {int} 1 to 18 decimal digits without sign (it fits an int64_t); {alpha} ASCII letters; {alnum} letters and
+ * digits; {hex} hexadecimal digits; {slug} letters, digits, '-' and '_'; {uuid} 8-4-4-4-12 hexadecimal digits; and a
+ * set of one's own, {[a-z0-9.-]+}: printable ASCII characters and ranges, '-' itself first or last, none of / [ \ ] ^,
+ * one or more of them.
+ *
+ * Precedence, decided at the first place where two patterns differ and whatever the order of registration: end of the
+ * pattern or literal byte, then typed parameter (the one whose type accepts fewer different characters first, {uuid}
+ * before all, of two with as many always the same one), then plain parameter, then rest. Of two parameters of one type,
+ * that with the longer text after it comes first. Matching goes back to the next candidate where one leads nowhere for
+ * the path or lacks the method.
+ *
+ * Cost: a match enters each node of the tree at most once, because a node is reached at one position of the path only;
+ * so going back never multiplies, and only nodes whose way from the root fits the path are entered at all. Without
+ * patterns that overlap this is one way down: the length of the path, not the number of routes. At one node at most
+ * ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
+
+#include "http/parser.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct handler;
+struct router;
+
+enum {
+    ROUTE_PARAMS_MAX = 16,    /* parameters of one pattern, the rest too */
+    ROUTE_PATTERN_MAX = 1024, /* bytes of a pattern */
+    ROUTE_BRANCHES_MAX = 32,  /* parameters that differ in type or following text, after one and the same beginning */
+};
+
+/* A registered route. Owned by the router, lives as long as it. */
+struct route {
+    const struct handler *handler;             /* borrowed: who answers */
+    unsigned methods;                          /* set of 1 << METHOD_x, as registered */
+    const char *pattern;                       /* as registered */
+    const char *where;                         /* "site.lua:12" or "" */
+    const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
+    uint8_t param_count;                       /* of param_names */
+};
+
+enum route_verdict {
+    ROUTE_FOUND,
+    ROUTE_NOT_ALLOWED, /* the path exists, with other methods: allowed says which. OPTIONS without a route of its own
+                        * comes here too: the caller answers it with allowed instead of 405. */
+    ROUTE_NOT_FOUND,
+};
+
+struct route_match {
+    const struct route *route;             /* of ROUTE_FOUND, else NULL */
+    unsigned allowed;                      /* of ROUTE_NOT_ALLOWED: set of 1 << METHOD_x over all patterns that fit the
+                                            * path, HEAD with GET, OPTIONS always */
+    struct slice params[ROUTE_PARAMS_MAX]; /* values: slices of the path, route->param_count of them */
+};
+
+int router_create(struct router **router);  /* 0 or -ENOMEM */
+void router_destroy(struct router *router); /* NULL is allowed; handlers are not touched */
+
+/* Register handler for a set of methods. pattern and where (NULL is "") are copied. GET brings HEAD unless HEAD has a
+ * route of its own for the same pattern. Returns 0, or with nothing changed
+ *   -EINVAL  bad pattern, or methods empty or unknown
+ *   -ENOSPC  ROUTE_BRANCHES_MAX
+ *   -EEXIST  a method is taken for the same pattern, parameter names aside
+ *   -ENOMEM
+ * and a text that names the pattern, where, and for -EEXIST the other place:
+ * "site.lua:12: route GET /users/:id is already registered at site.lua:7". */
+int router_add(struct router *router, unsigned methods, const char *pattern, const struct handler *handler,
+               const char *where, char *err, size_t errlen);
+
+/* Find the route for a path as url_normalise_path() makes it. Fills in match as its fields say. No allocation. */
+enum route_verdict router_match(const struct router *router, enum method method, const char *path, size_t len,
+                                struct route_match *match);
+
+/* The n-th route in the order of registration, or NULL. */
+const struct route *router_route(const struct router *router, size_t n);
+
+/* Write a set of methods as a field value: "GET, HEAD, OPTIONS". */
+void router_format_methods(unsigned methods, char text[64]);
+
+#endif

@@ -1,0 +1,322 @@
+/* Listeners, pools and shutdown of one server. Connections do their own work (conn.c); the server lends them memory and
+ * counts them.
+ *
+ * Failure modes: without memory for a connection its socket is closed at once; at max_connections the listeners rest
+ * until one closes, and new peers wait in the kernel's queue. */
+
+#include "http/server.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/server_internal.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Pools. */
+
+struct exchange *server_take_exchange(struct server *server)
+{
+    struct exchange *exchange = server->free_exchanges;
+    if (exchange != NULL) {
+        server->free_exchanges = exchange->next_free;
+        return exchange;
+    }
+    const struct limits *limits = &server->site->limits;
+    size_t fields_size = limits->max_fields * sizeof(struct field);
+    exchange = mem_zalloc(sizeof *exchange + fields_size + limits->max_request_line_bytes + 1);
+    if (exchange == NULL) {
+        return NULL;
+    }
+    exchange->server = server;
+    exchange->head.fields = exchange->field_block;
+    exchange->head.field_capacity = (uint16_t)limits->max_fields;
+    exchange->path = (char *)exchange->field_block + fields_size;
+    return exchange;
+}
+
+static void free_exchange(struct exchange *exchange)
+{
+    write_buffer_done(&exchange->fields);
+    mem_free(exchange->head_copy);
+    mem_free(exchange);
+}
+
+void server_put_exchange(struct server *server, struct exchange *exchange)
+{
+    response_reset(exchange);
+    write_buffer_done(&exchange->out);
+    write_buffer_done(&exchange->body_block);
+    mem_free(exchange->input.data);
+    exchange->input = (struct input){0};
+    exchange->conn = NULL;
+    exchange->next_free = server->free_exchanges;
+    server->free_exchanges = exchange;
+}
+
+static int add_slab(struct server *server)
+{
+    struct conn_slab *slab = mem_alloc(sizeof *slab);
+    if (slab == NULL) {
+        return -ENOMEM;
+    }
+    slab->next = server->slabs;
+    server->slabs = slab;
+    for (int i = CONN_SLAB_LEN - 1; i >= 0; i--) {
+        slab->conns[i].next = server->free_conns;
+        server->free_conns = &slab->conns[i];
+    }
+    return 0;
+}
+
+struct conn *server_take_conn(struct server *server)
+{
+    if (server->free_conns == NULL && add_slab(server) < 0) {
+        return NULL;
+    }
+    struct conn *conn = server->free_conns;
+    server->free_conns = conn->next;
+    *conn = (struct conn){.server = server, .fd = -1, .next = server->conns};
+    if (server->conns != NULL) {
+        server->conns->prev = conn;
+    }
+    server->conns = conn;
+    server->stats.accepted++;
+    server->stats.connections++;
+    return conn;
+}
+
+static void report_drained(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    struct server *server = arg;
+    void (*on_drained)(void *arg, unsigned cut) = server->on_drained;
+    server->on_drained = NULL;
+    if (on_drained != NULL) {
+        on_drained(server->on_drained_arg, server->cut);
+    }
+}
+
+/* The last connection is gone. Its memory may still be known to a task: those run before this one. */
+static void drained(struct server *server)
+{
+    if (server->drain_timer != 0) {
+        reactor_cancel_timer(server->reactor, server->drain_timer);
+        server->drain_timer = 0;
+    }
+    if (server->on_drained != NULL && reactor_defer(server->reactor, report_drained, server) < 0) {
+        report_drained(server->reactor, server);
+    }
+}
+
+void server_forget_conn(struct server *server, struct conn *conn)
+{
+    if (conn->prev == NULL) {
+        server->conns = conn->next;
+    } else {
+        conn->prev->next = conn->next;
+    }
+    if (conn->next != NULL) {
+        conn->next->prev = conn->prev;
+    }
+    server->stats.connections--;
+    if (server->is_full) {
+        server->is_full = false;
+        for (unsigned i = 0; i < server->listener_count && !server->is_draining; i++) {
+            net_listener_resume(&server->listeners[i]);
+        }
+    }
+    if (server->is_draining && server->conns == NULL) {
+        drained(server);
+    }
+}
+
+void server_put_conn(struct server *server, struct conn *conn)
+{
+    conn->next = server->free_conns;
+    server->free_conns = conn;
+}
+
+const char *server_date(struct server *server)
+{
+    int64_t now_s = sys_wall_time_s();
+    if (now_s != server->date_s) {
+        server->date_s = now_s;
+        response_format_date(now_s, server->date);
+    }
+    return server->date;
+}
+
+/* Accepting. */
+
+static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+    struct server *server = arg;
+    conn_open(server, fd, peer, peer_len);
+    bool is_full = server->stats.connections >= server->site->limits.max_connections;
+    if (is_full && !server->is_full && !server->is_draining) {
+        server->is_full = true;
+        log_write(server->log, LOG_WARN, "max_connections (%llu) reached: not accepting until one closes",
+                  (unsigned long long)server->site->limits.max_connections);
+        for (unsigned i = 0; i < server->listener_count; i++) {
+            net_listener_pause(&server->listeners[i]);
+        }
+    }
+}
+
+int server_listen(struct server *server, const char *address, char *err, size_t errlen)
+{
+    if (server->listener_count == SERVER_LISTENERS_MAX) {
+        return error_text(err, errlen, -ENOSPC, "cannot listen on %s: more than %d addresses", address,
+                          SERVER_LISTENERS_MAX);
+    }
+    struct net_address parsed;
+    int rv = net_address_parse(&parsed, address, err, errlen);
+    rv = rv < 0 ? rv
+                : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, false,
+                                    on_accept, server, server->log, err, errlen);
+    return rv < 0 ? rv : (int)server->listener_count++;
+}
+
+const char *server_address(const struct server *server, unsigned listener)
+{
+    return listener < server->listener_count ? server->listeners[listener].name : NULL;
+}
+
+int server_port(const struct server *server, unsigned listener)
+{
+    return listener < server->listener_count ? server->listeners[listener].port : -1;
+}
+
+/* Life. */
+
+static void serve_static(struct exchange *exchange, void *ctx)
+{
+    static_mounts_serve(ctx, exchange);
+}
+
+int server_create(struct server **server, struct reactor *reactor, const struct site *site, const struct log *log)
+{
+    struct server *s = mem_zalloc(sizeof *s);
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->reactor = reactor;
+    s->site = site;
+    s->log = log;
+    s->parse_head = parse_head_best(NULL);
+    s->static_handler = (struct handler){.serve = serve_static, .ctx = site->mounts, .body_mode = BODY_UNWANTED};
+    s->date_s = -1;
+    s->read_block = mem_alloc(READ_BLOCK_BYTES);
+    s->spare_out_capacity = OUT_BLOCK_BYTES;
+    s->spare_out = mem_alloc(OUT_BLOCK_BYTES);
+    if (s->read_block == NULL || s->spare_out == NULL) {
+        server_destroy(s);
+        return -ENOMEM;
+    }
+    *server = s;
+    return 0;
+}
+
+static void close_listeners(struct server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        net_listener_close(&server->listeners[i]);
+    }
+}
+
+/* Cut every connection. Returns how many there were. */
+static unsigned cut_connections(struct server *server)
+{
+    unsigned count = 0;
+    while (server->conns != NULL) {
+        conn_close(server->conns);
+        count++;
+    }
+    return count;
+}
+
+void server_destroy(struct server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    server->on_drained = NULL;
+    close_listeners(server);
+    cut_connections(server);
+    if (server->drain_timer != 0) {
+        reactor_cancel_timer(server->reactor, server->drain_timer);
+    }
+    while (server->free_exchanges != NULL) {
+        struct exchange *next = server->free_exchanges->next_free;
+        free_exchange(server->free_exchanges);
+        server->free_exchanges = next;
+    }
+    while (server->slabs != NULL) {
+        struct conn_slab *next = server->slabs->next;
+        mem_free(server->slabs);
+        server->slabs = next;
+    }
+    mem_free(server->spare_out);
+    mem_free(server->read_block);
+    mem_free(server);
+}
+
+/* Draining. */
+
+static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct server *server = arg;
+    server->drain_timer = 0;
+    server->cut += cut_connections(server);
+}
+
+void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg)
+{
+    if (server->drain_timer != 0) {
+        reactor_cancel_timer(server->reactor, server->drain_timer);
+    }
+    server->drain_timer = reactor_set_timeout(server->reactor, drain_ms, on_drain_deadline, server);
+    server->on_drained = on_drained;
+    server->on_drained_arg = arg;
+    if (!server->is_draining) {
+        server->is_draining = true;
+        for (unsigned i = 0; i < server->listener_count; i++) {
+            net_listener_finish(&server->listeners[i]);
+        }
+        for (struct conn *conn = server->conns, *next; conn != NULL; conn = next) {
+            next = conn->next;
+            conn_drain(conn);
+        }
+    }
+    if (server->conns == NULL) {
+        drained(server);
+    }
+}
+
+/* Numbers and parts. */
+
+void server_get_stats(const struct server *server, struct server_stats *stats)
+{
+    *stats = server->stats;
+}
+
+const struct site *server_site(const struct server *server)
+{
+    return server->site;
+}
+
+struct reactor *server_reactor(const struct server *server)
+{
+    return server->reactor;
+}
+
+const struct log *server_log(const struct server *server)
+{
+    return server->log;
+}

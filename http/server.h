@@ -1,0 +1,55 @@
+#ifndef EVSERVE_HTTP_SERVER_H
+#define EVSERVE_HTTP_SERVER_H
+
+/* One HTTP server on one reactor: listeners, connections and their pools, shutdown. What it serves is its site. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct log;
+struct reactor;
+struct server;
+struct site;
+
+enum { SERVER_LISTENERS_MAX = 16 };
+
+/* Numbers since the start, but connections, which is now. */
+struct server_stats {
+    uint64_t accepted;          /* connections accepted */
+    uint64_t connections;       /* connections open now */
+    uint64_t requests;          /* answers begun */
+    uint64_t by_class[6];       /* of them by class of status; [2] counts 2xx */
+    uint64_t bytes_sent;        /* to clients, heads and framing included */
+    uint64_t bytes_received;    /* from clients */
+    uint64_t timeouts;          /* connections closed by a deadline */
+    uint64_t lost;              /* connections that ended in an error */
+};
+
+/* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed and must outlive
+ * it. Returns 0, or -errno with nothing left behind. */
+int server_create(struct server **server, struct reactor *reactor, const struct site *site, const struct log *log);
+
+/* Close everything at once and free it. NULL is allowed. Not from a callback of the server's own. Tasks of connections
+ * may still wait in the reactor: it must not run any more, unless the server had drained. */
+void server_destroy(struct server *server);
+
+/* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
+int server_listen(struct server *server, const char *address, char *err, size_t errlen);
+
+/* Where the n-th listener is bound, as text, and its port; NULL and -1 past the last. */
+const char *server_address(const struct server *server, unsigned listener);
+int server_port(const struct server *server, unsigned listener);
+
+const struct site *server_site(const struct server *server);
+struct reactor *server_reactor(const struct server *server);
+const struct log *server_log(const struct server *server);
+
+/* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
+ * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with
+ * the number that was cut; never before this function returned. A second call can only shorten the time. */
+void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
+
+void server_get_stats(const struct server *server, struct server_stats *stats);
+
+#endif

@@ -1,0 +1,72 @@
+#ifndef EVSERVE_HTTP_SERVER_INTERNAL_H
+#define EVSERVE_HTTP_SERVER_INTERNAL_H
+
+/* The inside of struct server, for conn.c, exchange.c and response.c. */
+
+#include "core/net.h"
+#include "http/conn.h"
+#include "http/exchange.h"
+#include "http/response.h"
+#include "http/server.h"
+#include "http/site.h"
+
+enum {
+    READ_BLOCK_BYTES = 65536, /* the shared read buffer: the most that one read takes (R6) */
+    OUT_BLOCK_BYTES = 65536,  /* the shared output block */
+    CONN_SLAB_LEN = 64,       /* connections allocated together */
+};
+
+struct conn_slab {
+    struct conn_slab *next;
+    struct conn conns[CONN_SLAB_LEN];
+};
+
+struct server {
+    struct reactor *reactor;        /* borrowed */
+    const struct site *site;        /* borrowed */
+    const struct log *log;          /* borrowed, may be NULL */
+    parse_head_fn parse_head;       /* the fastest for this CPU */
+    struct handler static_handler;  /* answers from the site's mounts */
+    struct net_listener listeners[SERVER_LISTENERS_MAX];
+    unsigned listener_count;
+
+    char *read_block;               /* lent to the connection that is being advanced */
+    char *spare_out;                /* output block for the next connection that has something to say, or NULL */
+    size_t spare_out_capacity;
+    struct exchange *free_exchanges;
+    struct conn *free_conns;
+    struct conn_slab *slabs;        /* all memory of connections */
+    struct conn *conns;             /* open connections, newest first */
+
+    int64_t date_s;                 /* second that date shows */
+    char date[HTTP_DATE_LEN];       /* Date value */
+    bool is_full;                   /* max_connections reached: listeners are paused */
+    bool is_draining;               /* server_drain() was called */
+    uint64_t drain_timer;
+    unsigned cut;                   /* connections that the drain's deadline cut */
+    void (*on_drained)(void *arg, unsigned cut);
+    void *on_drained_arg;
+    struct server_stats stats;
+};
+
+static inline const struct limits *conn_limits(const struct conn *conn)
+{
+    return &conn->server->site->limits;
+}
+
+/* An exchange from the pool, or a new one; NULL without memory. */
+struct exchange *server_take_exchange(struct server *server);
+
+/* Give it back, with all it holds released. */
+void server_put_exchange(struct server *server, struct exchange *exchange);
+
+/* The connection's memory: taken when it opens, given back when it is closed and no task knows it. Taking links it into
+ * the list of open connections; server_forget_conn() unlinks it. */
+struct conn *server_take_conn(struct server *server);
+void server_forget_conn(struct server *server, struct conn *conn);
+void server_put_conn(struct server *server, struct conn *conn);
+
+/* The Date value for now, HTTP_DATE_LEN bytes. */
+const char *server_date(struct server *server);
+
+#endif

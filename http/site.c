@@ -1,0 +1,39 @@
+/* Composition of what is served. */
+
+#include "http/site.h"
+
+#include "core/mem.h"
+#include "http/file_cache.h"
+#include "http/router.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+
+int site_create(struct site **site, const struct log *log)
+{
+    struct site *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    limits_init(&made->limits);
+    int rv = router_create(&made->router);
+    rv = rv < 0 ? rv : file_cache_create(&made->cache, &made->limits, log);
+    rv = rv < 0 ? rv : static_mounts_create(&made->mounts, made->cache);
+    if (rv < 0) {
+        site_destroy(made);
+        return rv;
+    }
+    *site = made;
+    return 0;
+}
+
+void site_destroy(struct site *site)
+{
+    if (site == NULL) {
+        return;
+    }
+    static_mounts_destroy(site->mounts);
+    file_cache_destroy(site->cache);
+    router_destroy(site->router);
+    mem_free(site);
+}

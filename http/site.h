@@ -1,0 +1,29 @@
+#ifndef EVSERVE_HTTP_SITE_H
+#define EVSERVE_HTTP_SITE_H
+
+/* What a server serves: limits, routes, mounted directories with their file cache. A host or a script fills it in
+ * before a server is made from it; from then on it is only read. */
+
+#include "http/limits.h"
+
+#include <stddef.h>
+
+struct file_cache;
+struct log;
+struct router;
+struct static_mounts;
+
+struct site {
+    struct limits limits;         /* defaults, until changed */
+    struct router *router;        /* owned */
+    struct file_cache *cache;     /* owned; reads limits when it is used */
+    struct static_mounts *mounts; /* owned */
+};
+
+/* Make an empty site with default limits. log is borrowed, may be NULL. Returns 0 or -ENOMEM. */
+int site_create(struct site **site, const struct log *log);
+
+/* Free it; no server may use it any more. NULL is allowed. */
+void site_destroy(struct site *site);
+
+#endif

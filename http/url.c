@@ -1,0 +1,167 @@
+/* Request targets as people mean them: decoded once, without dot segments, inside the root.
+ *
+ * Happy path: url_normalise_path() copies the path segment by segment, decoding on the way; a finished segment that
+ * turns out to be "." or ".." is taken back. The output never outgrows the input.
+ * Failure: only the path can be refused, with a phrase for the client; queries and forms are free text. */
+
+#include "http/url.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Value of a hexadecimal digit, or -1. */
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that the escape at text stands for ("%41" is 'A'), or -1 when it is malformed or cut off. */
+static int decode_escape(const char *text, size_t len)
+{
+    if (len < 3) {
+        return -1;
+    }
+    int high = hex_value(text[1]);
+    int low = hex_value(text[2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* Resolve the segment of out from start to len (RFC 3986 section 5.2.4): "." goes, ".." takes its parent along, and both
+ * leave the slash before them. Returns the new length, or 0 for a ".." without a parent. */
+static size_t end_segment(const char *out, size_t start, size_t len)
+{
+    bool is_dot = len - start == 1 && out[start] == '.';
+    bool is_double_dot = len - start == 2 && out[start] == '.' && out[start + 1] == '.';
+
+    if (!is_dot && !is_double_dot) {
+        return len;
+    }
+    if (is_dot || start == 1) {
+        return is_dot ? start : 0;
+    }
+    start--;
+    while (out[start - 1] != '/') {
+        start--;
+    }
+    return start;
+}
+
+static ssize_t refuse(const char **reason, const char *why)
+{
+    *reason = why;
+    return -400;
+}
+
+ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, const char **reason)
+{
+    assert(cap >= len && cap > 0);
+    (void)cap;
+    if (len > 0 && path[0] != '/') {
+        return refuse(reason, "path does not begin with a slash");
+    }
+    out[0] = '/';
+    size_t n = 1;       /* bytes of out */
+    size_t segment = 1; /* where the current segment begins in out */
+    for (size_t i = 1; i < len; i++) {
+        int c = (unsigned char)path[i];
+        if (c == '/') {
+            size_t end = end_segment(out, segment, n);
+            if (end == 0) {
+                return refuse(reason, "path climbs above the root");
+            }
+            if (end == n) {
+                out[end++] = '/';
+            }
+            segment = n = end;
+            continue;
+        }
+        if (c == '\\') {
+            return refuse(reason, "backslash in path");
+        }
+        if (c == '%') {
+            c = decode_escape(path + i, len - i);
+            i += 2;
+            if (c < 0) {
+                return refuse(reason, "malformed percent-encoding in path");
+            }
+            if (c == '\0') {
+                return refuse(reason, "encoded NUL in path");
+            }
+            if (c == '/') {
+                return refuse(reason, "encoded slash in path");
+            }
+        }
+        out[n++] = (char)c;
+    }
+    n = end_segment(out, segment, n);
+    return n > 0 ? (ssize_t)n : refuse(reason, "path climbs above the root");
+}
+
+size_t url_decode_component(const char *text, size_t len, char *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        int decoded = c == '%' ? decode_escape(text + i, len - i) : -1;
+        if (decoded >= 0) {
+            c = (char)decoded;
+            i += 2;
+        } else if (c == '+') {
+            c = ' ';
+        }
+        out[n++] = c;
+    }
+    return n;
+}
+
+bool url_next_pair(const char **query, size_t *len, struct url_pair *pair)
+{
+    while (*len > 0) {
+        const char *start = *query;
+        const char *end = memchr(start, '&', *len);
+        size_t pair_len = end != NULL ? (size_t)(end - start) : *len;
+        size_t taken = end != NULL ? pair_len + 1 : pair_len;
+        *query += taken;
+        *len -= taken;
+        if (pair_len == 0) {
+            continue;
+        }
+        const char *equals = memchr(start, '=', pair_len);
+        pair->name = start;
+        pair->name_len = equals != NULL ? (size_t)(equals - start) : pair_len;
+        pair->value = equals != NULL ? equals + 1 : start + pair_len;
+        pair->value_len = (size_t)(start + pair_len - pair->value);
+        return true;
+    }
+    return false;
+}
+
+static bool is_unreserved(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+size_t url_encode_segment(const char *text, size_t len, char *out)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (is_unreserved(text[i])) {
+            out[n++] = text[i];
+            continue;
+        }
+        unsigned c = (unsigned char)text[i];
+        out[n++] = '%';
+        out[n++] = digits[c >> 4];
+        out[n++] = digits[c & 15];
+    }
+    return n;
+}

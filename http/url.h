@@ -1,0 +1,32 @@
+#ifndef EVSERVE_HTTP_URL_H
+#define EVSERVE_HTTP_URL_H
+
+/* Request targets: percent-decoding (RFC 3986 section 2.1), dot segments (section 5.2.4), queries. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Decode and normalise a raw path into out (cap bytes; len bytes always suffice, one when len is 0). Percent-encoding is
+ * decoded exactly once, then dot segments are resolved; repeated slashes stay. The result begins with '/' and has no
+ * NUL, no "." and no ".." segment. An empty path is "/". Returns the length, or -400 as an HTTP status: a malformed escape, %00, %2F (an encoded slash would change the
+ * structure of the path), a raw backslash, or a path that climbs above the root; then *reason, a static phrase. */
+ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, const char **reason);
+
+/* Decode a component of a query or of a form (application/x-www-form-urlencoded): "+" is a space. A malformed escape
+ * stays as it is. out needs len bytes. Returns the length. */
+size_t url_decode_component(const char *text, size_t len, char *out);
+
+/* Take the next name=value pair of a query, without decoding. Returns false at its end. Empty pairs are skipped; a pair
+ * without "=" has an empty value. */
+struct url_pair {
+    const char *name, *value;
+    size_t name_len, value_len;
+};
+bool url_next_pair(const char **query, size_t *len, struct url_pair *pair);
+
+/* Encode len bytes as one path segment: everything but unreserved characters (RFC 3986 section 2.3) becomes %XX.
+ * out needs 3 * len bytes. Returns the length. */
+size_t url_encode_segment(const char *text, size_t len, char *out);
+
+#endif

@@ -1,0 +1,63 @@
+#ifndef EVSERVE_TESTS_WIRE_CASE_H
+#define EVSERVE_TESTS_WIRE_CASE_H
+
+/* Wire cases as read from a file (README.md has the format), and what a run of one must show. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CASE_STEPS_MAX = 16,
+    CASE_STATUSES_MAX = 128,
+    CASE_LINES_MAX = 16,
+    CASE_LIMITS_MAX = 8,
+    CASE_NAME_MAX = 128,
+};
+
+enum step_kind { STEP_SEND, STEP_WAIT, STEP_END };
+
+struct wire_step {
+    enum step_kind kind;
+    char *data;        /* of STEP_SEND */
+    size_t len;
+    int64_t wait_ms;   /* of STEP_WAIT */
+};
+
+struct wire_line {
+    char *text;
+    size_t len;
+    int answer;      /* of body: which one, from 1 */
+    bool is_absent;  /* lacks */
+};
+
+struct wire_limit {
+    char name[32];
+    uint64_t value;
+};
+
+struct wire_case {
+    char name[CASE_NAME_MAX];
+    const char *file;
+    int line;
+    struct wire_step steps[CASE_STEPS_MAX];
+    size_t step_count;
+    int statuses[CASE_STATUSES_MAX];
+    size_t status_count;
+    struct wire_line lines[CASE_LINES_MAX]; /* has and lacks */
+    size_t line_count;
+    struct wire_line bodies[CASE_LINES_MAX];
+    size_t body_count;
+    struct wire_limit limits[CASE_LIMITS_MAX];
+    size_t limit_count;
+    int interim;      /* 100, or 0 for none */
+    bool closes;
+    bool whole_only;
+};
+
+/* Read all cases of a file. Returns how many, with *cases to be freed by wire_cases_free(). A mistake in the file ends the
+ * program with file:line and what is wrong. */
+size_t wire_cases_read(const char *path, struct wire_case **cases);
+void wire_cases_free(struct wire_case *cases, size_t count);
+
+#endif

@@ -1,0 +1,254 @@
+/* Routes:
+ *   GET  /hello                "hello\n"
+ *   POST /echo                 the body (BODY_WHOLE)
+ *   POST /ignore               "ignored\n", without wanting the body
+ *   GET  /users/:id{int}       the id
+ *   GET  /stream               "one\ntwo\nthree\n" in three pieces
+ *   GET  /long                 LONG_PIECES pieces of 1,000 bytes, waiting for on_drain()
+ *   GET  /sized                "12345", announced and written in two pieces
+ *   GET  /short                announces 10 bytes, writes 5: must be cut
+ *   GET  /late                 "late\n", 10 ms later
+ *   GET  /big                  300,000 bytes, borrowed
+ *   GET  /empty                204
+ * Files: index.html "index\n", a.txt "plain\n", big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
+ *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt */
+
+#include "tests/wire/wire_site.h"
+
+#include "core/reactor.h"
+#include "http/exchange.h"
+#include "http/response.h"
+#include "http/router.h"
+#include "http/site.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LONG_PIECES = 300, BIG_LEN = 300000, BIG_FILE_LEN = 100000 };
+
+static char files[] = "/tmp/evserve-wire-XXXXXX";
+static char big[BIG_LEN];
+
+/* Files. */
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static void write_file(const char *name, const char *content, size_t len)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", files, name);
+    FILE *file = fopen(path, "w");
+    if (file == NULL || fwrite(content, 1, len, file) != len || fclose(file) != 0) {
+        die(path);
+    }
+    /* 1994-11-06 00:00:00: well before the fake clock, so that validators are strong and dates comparable. */
+    struct timespec times[2] = {{.tv_sec = 784080000}, {.tv_sec = 784080000}};
+    if (utimensat(AT_FDCWD, path, times, 0) < 0) {
+        die(path);
+    }
+}
+
+static void make_dir(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", files, name);
+    if (mkdir(path, 0755) < 0) {
+        die(path);
+    }
+}
+
+static void make_link(const char *name, const char *target)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", files, name);
+    if (symlink(target, path) < 0) {
+        die(path);
+    }
+}
+
+const char *wire_files_make(void)
+{
+    if (mkdtemp(files) == NULL) {
+        die(files);
+    }
+    memset(big, 'b', sizeof big);
+    write_file("index.html", "index\n", 6);
+    write_file("a.txt", "plain\n", 6);
+    write_file("big.bin", big, BIG_FILE_LEN);
+    write_file("sp ace.txt", "space\n", 6);
+    write_file(".secret", "secret\n", 7);
+    make_dir("sub");
+    write_file("sub/index.html", "sub\n", 4);
+    make_dir("nothing");
+    make_dir(".well-known");
+    write_file(".well-known/ok.txt", "ok\n", 3);
+    make_link("evil", "/etc");
+    make_link("up", "..");
+    make_link("same.txt", "a.txt");
+    return files;
+}
+
+void wire_files_remove(void)
+{
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", files);
+    if (system(command) != 0) {
+        fprintf(stderr, "could not remove %s\n", files);
+    }
+}
+
+/* Routes. */
+
+static void serve_text(struct exchange *exchange, void *ctx)
+{
+    const char *text = ctx;
+    response_send(exchange, 200, "text/plain", text, strlen(text));
+}
+
+static void serve_echo(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_send(exchange, 200, "application/octet-stream", exchange->body, exchange->body_len);
+}
+
+static void serve_id(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    struct slice id = exchange->match.params[0];
+    response_send(exchange, 200, "text/plain", exchange->path + id.offset, id.len);
+}
+
+static void serve_stream(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    response_write(exchange, "one\n", 4);
+    response_write(exchange, "two\n", 4);
+    response_write(exchange, "three\n", 6);
+    response_end(exchange);
+}
+
+/* user counts the pieces that are left. */
+static void write_long(struct exchange *exchange)
+{
+    size_t left = (size_t)(uintptr_t)exchange->user;
+    int rv = 1;
+    while (left > 0 && rv == 1) {
+        rv = response_write(exchange, big, 1000);
+        left--;
+    }
+    exchange->user = (void *)(uintptr_t)left;
+    if (left == 0 && rv >= 0) {
+        exchange->on_drain = NULL;
+        response_end(exchange);
+    }
+}
+
+static void serve_long(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->user = (void *)(uintptr_t)LONG_PIECES;
+    exchange->on_drain = write_long;
+    response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    write_long(exchange);
+}
+
+static void serve_sized(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_begin(exchange, 200, "text/plain", 5);
+    response_write(exchange, "12", 2);
+    response_write(exchange, "345", 3);
+    response_end(exchange);
+}
+
+static void serve_short(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_begin(exchange, 200, "text/plain", 10);
+    response_write(exchange, "12345", 5);
+    response_end(exchange);
+}
+
+static void answer_late(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct exchange *exchange = arg;
+    exchange->on_gone = NULL;
+    response_send(exchange, 200, "text/plain", "late\n", 5);
+}
+
+static void cancel_late(struct exchange *exchange)
+{
+    reactor_cancel_timer(exchange->handler->ctx, (uint64_t)(uintptr_t)exchange->user);
+}
+
+static void serve_late(struct exchange *exchange, void *ctx)
+{
+    exchange->user = (void *)(uintptr_t)reactor_set_timeout(ctx, 10, answer_late, exchange);
+    exchange->on_gone = cancel_late;
+}
+
+static void serve_big(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_send_borrowed(exchange, 200, "text/plain", big, sizeof big, NULL, NULL);
+}
+
+static void serve_empty(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_send(exchange, 204, NULL, NULL, 0);
+}
+
+/* Static, since handlers must outlive the site; only serve_late needs a context of the run. */
+static char hello[] = "hello\n", ignored[] = "ignored\n";
+static struct handler late_handler = {.serve = serve_late};
+static const struct handler hello_handler = {.serve = serve_text, .ctx = hello};
+static const struct handler echo_handler = {.serve = serve_echo, .body_mode = BODY_WHOLE};
+static const struct handler ignore_handler = {.serve = serve_text, .ctx = ignored};
+static const struct handler id_handler = {.serve = serve_id};
+static const struct handler stream_handler = {.serve = serve_stream};
+static const struct handler long_handler = {.serve = serve_long};
+static const struct handler sized_handler = {.serve = serve_sized};
+static const struct handler short_handler = {.serve = serve_short};
+static const struct handler big_handler = {.serve = serve_big};
+static const struct handler empty_handler = {.serve = serve_empty};
+
+int wire_site_fill(struct site *site, struct reactor *reactor)
+{
+    static const struct {
+        enum method method;
+        const char *pattern;
+        const struct handler *handler;
+    } routes[] = {
+        {METHOD_GET, "/hello", &hello_handler},     {METHOD_POST, "/echo", &echo_handler},
+        {METHOD_POST, "/ignore", &ignore_handler},  {METHOD_GET, "/users/:id{int}", &id_handler},
+        {METHOD_GET, "/stream", &stream_handler},   {METHOD_GET, "/long", &long_handler},
+        {METHOD_GET, "/sized", &sized_handler},     {METHOD_GET, "/short", &short_handler},
+        {METHOD_GET, "/late", &late_handler},       {METHOD_GET, "/big", &big_handler},
+        {METHOD_GET, "/empty", &empty_handler},
+    };
+    char err[256];
+    late_handler.ctx = reactor;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        int rv = router_add(site->router, 1U << routes[i].method, routes[i].pattern, routes[i].handler, "wire", err,
+                            sizeof err);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    struct static_options options = {0};
+    return static_mounts_add(site->mounts, "/", files, &options, err, sizeof err);
+}
