@@ -1,0 +1,308 @@
+/* From what a handler returned to an answer: the return conventions, in one place.
+ *
+ *   text                    200, text/plain
+ *   table                   200, JSON
+ *   function                200, a stream: called with an object that has write()
+ *   status                  that status with a short text, or without content (2xx)
+ *   nothing, nil            204
+ *   response object         of app.html, app.redirect, app.pass, or what nxt() gave to a middleware
+ *   status, any of these    with that status
+ *   ..., table              header fields last
+ *
+ * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro.c makes a 500 of it. */
+
+#include "core/log.h"
+#include "http/response.h"
+#include "http/server.h"
+#include "http/site.h"
+#include "http/static_files.h"
+#include "http/status.h"
+#include "lua/coro.h"
+#include "lua/json.h"
+#include "lua/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char text_plain[] = "text/plain; charset=utf-8";
+static const char application_json[] = "application/json";
+
+/* An answer, taken apart. Indices are of L's stack; 0 means that there is none. */
+struct reply {
+    int status;       /* 0 until known */
+    int body;         /* index of the body */
+    int headers;      /* index of the table of header fields */
+    bool is_pass;     /* the static files answer */
+    bool has_type;    /* the handler gives its own Content-Type */
+    int64_t length;   /* Content-Length that the handler gives to a stream */
+};
+
+/* Header fields. */
+
+_Noreturn static void refuse_field(lua_State *L, const char *name, int error)
+{
+    switch (error) {
+    case -EINVAL:
+        script_raise(L, "header \"%.100s\": a name must be a token, and a value must not have line breaks or other "
+                        "control characters", name);
+    case -EPERM:
+        script_raise(L, "header \"%.100s\" is the server's own to set", name);
+    case -ENOBUFS:
+        script_raise(L, "header \"%.100s\": more than %d bytes of header fields", name, RESPONSE_FIELDS_MAX);
+    default:
+        luaL_error(L, "not enough memory");
+        __builtin_unreachable();
+    }
+}
+
+/* A stream may tell its length. */
+static void take_length(lua_State *L, struct reply *reply, const char *text)
+{
+    char *end;
+    errno = 0;
+    long long length = strtoll(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
+        script_raise(L, "header \"content-length\": not a number of bytes");
+    }
+    reply->length = length;
+}
+
+/* Add one field line; the value lies on top of the stack. */
+static void add_field(lua_State *L, struct exchange *exchange, struct reply *reply, const char *name, size_t name_len)
+{
+    int type = lua_type(L, -1);
+    if (type != LUA_TSTRING && type != LUA_TNUMBER) {
+        script_raise(L, "header \"%.100s\": a value must be a string or a number, not %s", name, lua_typename(L, type));
+    }
+    size_t len;
+    const char *value = lua_tolstring(L, -1, &len);
+    if (strcasecmp(name, "content-length") == 0 && reply->body != 0 && lua_isfunction(L, reply->body)) {
+        take_length(L, reply, value);
+        return;
+    }
+    int rv = response_add_field(exchange, name, name_len, value, len);
+    if (rv < 0) {
+        refuse_field(L, name, rv);
+    }
+    reply->has_type = reply->has_type || strcasecmp(name, "content-type") == 0;
+}
+
+/* Add the fields of a table: name to value, or to a list of values, each a line of its own. */
+static void add_fields(lua_State *L, struct exchange *exchange, struct reply *reply)
+{
+    for (lua_pushnil(L); lua_next(L, reply->headers) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            script_raise(L, "headers must be a table of names and values; this one has a %s for a name",
+                         luaL_typename(L, -2));
+        }
+        size_t len;
+        const char *name = lua_tolstring(L, -2, &len);
+        if (!lua_istable(L, -1)) {
+            add_field(L, exchange, reply, name, len);
+            continue;
+        }
+        int values = lua_gettop(L);
+        size_t count = lua_objlen(L, values);
+        for (size_t i = 1; i <= count; i++) {
+            lua_rawgeti(L, values, (int)i);
+            add_field(L, exchange, reply, name, len);
+            lua_pop(L, 1);
+        }
+    }
+}
+
+/* Bodies. */
+
+static const char *type_of(const struct reply *reply, const char *usual)
+{
+    return reply->has_type ? NULL : usual;
+}
+
+static void send_text(lua_State *L, struct coro *coro, int status, const char *type, int index)
+{
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    if (len < BORROW_MIN) {
+        response_send(coro_detach(coro), status, type, text, len);
+        return;
+    }
+    struct anchor *anchor = script_anchor(L, index);
+    response_send_borrowed(coro_detach(coro), status, type, anchor->data, anchor->len, script_release, anchor);
+}
+
+/* No body: success says nothing, all else names itself. */
+static void send_status(struct coro *coro, const struct reply *reply)
+{
+    char text[64];
+    if (reply->status < 300) {
+        response_send(coro_detach(coro), reply->status, NULL, NULL, 0);
+        return;
+    }
+    int len = snprintf(text, sizeof text, "%d %s\n", reply->status, status_reason(reply->status));
+    response_send(coro_detach(coro), reply->status, type_of(reply, text_plain), text, (size_t)len);
+}
+
+static void pass_on(struct coro *coro, const struct site *site)
+{
+    struct exchange *exchange = coro_detach(coro);
+    exchange->match.allowed = 0; /* that the path is a route's as well matters no more */
+    if (static_mounts_cover(site->mounts, exchange->path, exchange->path_len)) {
+        static_mounts_serve(site->mounts, exchange);
+    } else {
+        response_error(exchange, 404, NULL);
+    }
+}
+
+/* Returns the values for the prelude's run(): the function to call and what to call it with, if there is one. */
+static int begin_stream(lua_State *L, struct coro *coro, const struct reply *reply)
+{
+    coro->is_stream = true;
+    coro->has_begun = false;
+    coro->stream_status = reply->status;
+    coro->stream_type = type_of(reply, text_plain);
+    coro->stream_length = reply->length;
+    if (coro->exchange->head_only || status_has_no_body(reply->status)) {
+        coro_begin_stream(coro);
+        response_end(coro_detach(coro));
+        return 0;
+    }
+    lua_pushvalue(L, reply->body);
+    stream_push(L, coro);
+    return 2;
+}
+
+/* Send what the reply says. */
+static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
+{
+    struct script *script = coro->script;
+    struct write_buffer *json = NULL;
+    int type = reply->body == 0 ? LUA_TNIL : lua_type(L, reply->body);
+    if (reply->status == 0) {
+        reply->status = type == LUA_TNIL ? 204 : 200;
+    }
+    if (type == LUA_TTABLE) {
+        json = script_scratch(script);
+        json_encode(L, reply->body, json);
+    } else if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TFUNCTION) {
+        script_raise(L, "the handler returned a %s as the body: it must be a string, a table or a function",
+                     lua_typename(L, type));
+    }
+    if (reply->headers != 0) {
+        add_fields(L, coro->exchange, reply);
+    }
+    if (reply->is_pass) {
+        if (reply->has_type) {
+            script_raise(L, "app.pass has the Content-Type of the file");
+        }
+        pass_on(coro, script->site);
+    } else if (type == LUA_TFUNCTION) {
+        return begin_stream(L, coro, reply);
+    } else if (type == LUA_TSTRING) {
+        send_text(L, coro, reply->status, type_of(reply, text_plain), reply->body);
+    } else if (json != NULL) {
+        response_send(coro_detach(coro), reply->status, type_of(reply, application_json), write_buffer_data(json),
+                      write_buffer_len(json));
+        script_trim_scratch(script);
+    } else {
+        send_status(coro, reply);
+    }
+    return 0;
+}
+
+/* Taking apart. */
+
+static int check_status(lua_State *L, int index)
+{
+    double number = lua_tonumber(L, index);
+    if (!(number >= 200 && number <= 599) || number != (double)(int)number) {
+        script_raise(L, "the handler returned the status %g: it must be a whole number from 200 to 599", number);
+    }
+    return (int)number;
+}
+
+static bool is_response(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) {
+        return false;
+    }
+    script_push_ref(script_of(L), L, REF_RESPONSE_META);
+    bool is_same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return is_same;
+}
+
+/* Check what ought to be a table of headers; 0 when it is nil. */
+static int check_headers(lua_State *L, int index)
+{
+    if (lua_isnoneornil(L, index)) {
+        return 0;
+    }
+    if (!lua_istable(L, index)) {
+        script_raise(L, "the handler returned a %s where headers belong: it must be a table of names and values",
+                     luaL_typename(L, index));
+    }
+    return index;
+}
+
+/* A response object: the prelude has brought all that was returned into one. */
+static int answer_response(lua_State *L, struct coro *coro)
+{
+    script_push_ref(script_of(L), L, REF_TO_RESPONSE);
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    struct reply reply = {.length = RESPONSE_LENGTH_UNKNOWN};
+    lua_getfield(L, 1, "pass");
+    reply.is_pass = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, 1, "status");
+    if (!lua_isnil(L, -1)) {
+        if (lua_type(L, -1) != LUA_TNUMBER) {
+            script_raise(L, "the response has a %s for a status", luaL_typename(L, -1));
+        }
+        reply.status = check_status(L, -1);
+    }
+    lua_getfield(L, 1, "headers");
+    reply.headers = check_headers(L, lua_gettop(L));
+    lua_getfield(L, 1, "body");
+    reply.body = lua_isnil(L, -1) ? 0 : lua_gettop(L);
+    return send_reply(L, coro, &reply);
+}
+
+/* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is one. */
+static int answer(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    int count = lua_gettop(L);
+    if (coro->exchange == NULL) { /* the client went away while the handler was at work */
+        return 0;
+    }
+    if (count == 1 && lua_type(L, 1) == LUA_TSTRING) { /* the usual case */
+        send_text(L, coro, 200, text_plain, 1);
+        return 0;
+    }
+    int body = lua_type(L, 1) == LUA_TNUMBER ? 2 : 1;
+    if (count > body + 1) {
+        script_raise(L, "the handler returned %d values: at most a status, a body and headers make sense", count);
+    }
+    if (is_response(L, body)) {
+        return answer_response(L, coro);
+    }
+    struct reply reply = {
+        .status = body == 2 ? check_status(L, 1) : 0,
+        .body = lua_isnoneornil(L, body) ? 0 : body,
+        .headers = check_headers(L, body + 1),
+        .length = RESPONSE_LENGTH_UNKNOWN,
+    };
+    return send_reply(L, coro, &reply);
+}
+
+void bind_answer(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"answer", answer},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,343 @@
+/* What the prelude makes app of: settings, addresses, directories, routes, the log, statistics.
+ *
+ * Happy path: each function checks its arguments and passes them to http/ or keeps them in the script.
+ *
+ * Failure modes: every mistake raises an error that begins with the file and line of the script. */
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/net.h"
+#include "core/reactor.h"
+#include "http/limits.h"
+#include "http/router.h"
+#include "http/server.h"
+#include "http/site.h"
+#include "http/static_files.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+#include "version.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* listen(address). */
+static int app_listen(lua_State *L)
+{
+    struct script *script = script_of(L);
+    struct net_address address;
+    char err[SCRIPT_TEXT_MAX];
+    lua_settop(L, 1);
+    script_check_loading(L, "app.listen");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L, "app.listen: an address such as \"127.0.0.1:8080\" expected, not %s", luaL_typename(L, 1));
+    }
+    if (net_address_parse(&address, lua_tostring(L, 1), err, sizeof err) < 0) {
+        script_raise(L, "app.listen: %s", err);
+    }
+    char **listens = mem_resize(script->listens, (script->listen_count + 1) * sizeof *listens);
+    if (listens == NULL) {
+        return luaL_error(L, "not enough memory");
+    }
+    script->listens = listens;
+    listens[script->listen_count] = mem_copy_text(lua_tostring(L, 1));
+    if (listens[script->listen_count] == NULL) {
+        return luaL_error(L, "not enough memory");
+    }
+    script->listen_count++;
+    return 0;
+}
+
+/* setting_names(): a list. */
+static int app_setting_names(lua_State *L)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < limit_table_len; i++) {
+        lua_pushstring(L, limit_table[i].name);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* set(name, value): name is a setting. */
+static int app_set(lua_State *L)
+{
+    struct script *script = script_of(L);
+    const struct limit_info *info = limits_find(luaL_checkstring(L, 1));
+    char err[SCRIPT_TEXT_MAX];
+    uint64_t value = 0;
+    int type = lua_type(L, 2);
+    if (type == LUA_TNUMBER) {
+        double number = lua_tonumber(L, 2);
+        if (!(number >= 0 && number < 9007199254740992.0) || number != (double)(uint64_t)number) {
+            script_raise(L, "app.set: %s: %g is not a whole number", info->name, number);
+        }
+        value = (uint64_t)number;
+    } else if (type != LUA_TSTRING) {
+        script_raise(L, "app.set: %s: a number or a text such as \"%s\" expected, not %s", info->name,
+                     info->unit == LIMIT_MS ? "30s" : info->unit == LIMIT_BYTES ? "64K" : "100", luaL_typename(L, 2));
+    } else if (limits_parse_value(info->unit, lua_tostring(L, 2), &value, err, sizeof err) < 0) {
+        script_raise(L, "app.set: %s: %s", info->name, err);
+    }
+    if (limits_set(&script->site->limits, info, value, err, sizeof err) < 0) {
+        script_raise(L, "app.set: %s", err);
+    }
+    return 0;
+}
+
+/* check_settings(): whether they fit together. */
+static int app_check_settings(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    if (limits_check(&script_of(L)->site->limits, err, sizeof err) < 0) {
+        script_raise(L, "app.set: %s", err);
+    }
+    return 0;
+}
+
+/* Cache-Control of static files in seconds: "1h", or 0. */
+static uint32_t check_cache(lua_State *L, int index)
+{
+    uint64_t ms = 0;
+    char err[SCRIPT_TEXT_MAX];
+    if (lua_isnil(L, index) || (lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) == 0)) {
+        return 0;
+    }
+    if (lua_type(L, index) != LUA_TSTRING) { /* a bare number could be meant as seconds or as milliseconds */
+        script_raise(L, "app.static: cache: a time with a unit such as \"1h\" expected");
+    }
+    if (limits_parse_value(LIMIT_MS, lua_tostring(L, index), &ms, err, sizeof err) < 0) {
+        script_raise(L, "app.static: cache: %s", err);
+    }
+    if (ms % 1000 != 0 || ms / 1000 > INT32_MAX) {
+        script_raise(L, "app.static: cache: \"%s\" is not a whole number of seconds below 68 years",
+                     lua_tostring(L, index));
+    }
+    return (uint32_t)(ms / 1000);
+}
+
+/* static(prefix, directory, cache). */
+static int app_static(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    lua_settop(L, 3);
+    for (int i = 1; i <= 2; i++) {
+        if (lua_type(L, i) != LUA_TSTRING) {
+            script_raise(L, "app.static: a %s expected, not %s", i == 1 ? "prefix such as \"/\"" : "directory",
+                         luaL_typename(L, i));
+        }
+    }
+    struct static_options options = {.cache_s = check_cache(L, 3)};
+    if (static_mounts_add(script_of(L)->site->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &options, err,
+                          sizeof err) < 0) {
+        script_raise(L, "app.static: %s", err);
+    }
+    return 0;
+}
+
+/* The methods of the list at index as a set. */
+static unsigned check_methods(lua_State *L, int index, const char *what)
+{
+    unsigned methods = 0;
+    size_t count = lua_objlen(L, index);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, index, (int)i);
+        size_t len = 0;
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : "";
+        enum method method = method_find(name, len);
+        if (method == METHOD_COUNT) {
+            char all[64];
+            router_format_methods((1U << METHOD_COUNT) - 1, all);
+            script_raise(L, "%s: \"%.40s\" is no method; there are %s", what, name, all);
+        }
+        methods |= 1U << method;
+        lua_pop(L, 1);
+    }
+    if (methods == 0) {
+        script_raise(L, "%s: at least one method expected", what);
+    }
+    return methods;
+}
+
+/* A route in the script's list, which owns it whatever happens next. */
+static struct lua_route *make_route(struct script *script, unsigned methods, const char *place)
+{
+    size_t len = strlen(place) + 1;
+    struct lua_route *route = mem_zalloc(sizeof *route + len);
+    if (route == NULL) {
+        return NULL;
+    }
+    /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
+    bool takes_body = (methods & ~(1U << METHOD_GET | 1U << METHOD_HEAD)) != 0;
+    memcpy(route->place, place, len);
+    route->handler = (struct handler){
+        .serve = coro_serve,
+        .ctx = route,
+        .body_mode = takes_body ? BODY_WHOLE : BODY_UNWANTED,
+    };
+    route->script = script;
+    route->fn_ref = LUA_NOREF;
+    route->next = script->routes;
+    script->routes = route;
+    return route;
+}
+
+/* route(what, methods, pattern, fn): what is "app.get", for errors. */
+static int app_route(lua_State *L)
+{
+    struct script *script = script_of(L);
+    const char *what = lua_tostring(L, 1);
+    char place[PLACE_MAX];
+    char err[SCRIPT_TEXT_MAX];
+    unsigned methods = check_methods(L, 2, what);
+    if (lua_type(L, 3) != LUA_TSTRING) {
+        script_raise(L, "%s: a path such as \"/users/:id\" expected, not %s", what, luaL_typename(L, 3));
+    }
+    if (strlen(lua_tostring(L, 3)) != lua_objlen(L, 3)) {
+        script_raise(L, "%s: the path has a NUL byte", what);
+    }
+    script_place(L, place);
+    struct lua_route *route = make_route(script, methods, place);
+    if (route == NULL) {
+        return luaL_error(L, "not enough memory");
+    }
+    lua_settop(L, 4);
+    route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
+    if (rv < 0) {
+        lua_pushstring(L, err); /* has the place already */
+        return lua_error(L);
+    }
+    return 0;
+}
+
+/* The log. */
+
+/* Make a string of the value at index, in place. */
+static void stringify(lua_State *L, int index)
+{
+    switch (lua_type(L, index)) {
+    case LUA_TSTRING:
+        return;
+    case LUA_TNUMBER:
+        lua_tostring(L, index);
+        return;
+    case LUA_TNIL:
+        lua_pushliteral(L, "nil");
+        break;
+    case LUA_TBOOLEAN:
+        lua_pushstring(L, lua_toboolean(L, index) ? "true" : "false");
+        break;
+    default:
+        if (!luaL_callmeta(L, index, "__tostring") || lua_type(L, -1) != LUA_TSTRING) {
+            lua_pushfstring(L, "%s: %p", luaL_typename(L, index), lua_topointer(L, index));
+        }
+        break;
+    }
+    lua_replace(L, index);
+}
+
+/* Append text with control characters made visible: what a client sent cannot forge a line of its own. */
+static void put_visible(lua_State *L, struct write_buffer *out, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        char piece[8];
+        int piece_len = c == '\n'                                ? snprintf(piece, sizeof piece, "\\n")
+                        : (c < ' ' && c != '\t') || c == 0x7f    ? snprintf(piece, sizeof piece, "\\x%02x", c)
+                                                                 : snprintf(piece, sizeof piece, "%c", c);
+        if (write_buffer_append(out, piece, (size_t)piece_len, SIZE_MAX) < 0) {
+            luaL_error(L, "not enough memory");
+        }
+    }
+}
+
+/* log(level, ...): a line of the values, with spaces between them. */
+static int app_log(lua_State *L)
+{
+    const struct log *log = script_of(L)->log;
+    int level = LOG_ERROR;
+    const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    while (level <= LOG_DEBUG && strcmp(name, log_level_name(level)) != 0) {
+        level++;
+    }
+    if (level > LOG_DEBUG) {
+        script_raise(L, "app.log: the level must be \"error\", \"warn\", \"info\" or \"debug\"");
+    }
+    if (!log_is_on(log, (enum log_level)level)) {
+        return 0;
+    }
+    int count = lua_gettop(L);
+    for (int i = 2; i <= count; i++) {
+        stringify(L, i);
+    }
+    struct write_buffer *out = script_scratch(script_of(L));
+    for (int i = 2; i <= count; i++) {
+        size_t len;
+        const char *text = lua_tolstring(L, i, &len);
+        put_visible(L, out, " ", i > 2 ? 1 : 0);
+        put_visible(L, out, text, len);
+    }
+    log_write(log, (enum log_level)level, "%.*s", (int)write_buffer_len(out), write_buffer_data(out));
+    script_trim_scratch(script_of(L));
+    return 0;
+}
+
+/* Statistics. */
+
+static void set_number(lua_State *L, const char *name, uint64_t value)
+{
+    lua_pushnumber(L, (double)value);
+    lua_setfield(L, -2, name);
+}
+
+/* stats(): a table. */
+static int app_stats(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    struct server_stats stats = {0};
+    int64_t uptime_ms = 0;
+    if (script->server != NULL) {
+        server_get_stats(script->server, &stats);
+        uptime_ms = reactor_now_ms(script->reactor) - script->started_ms;
+    }
+    lua_newtable(L);
+    set_number(L, "accepted", stats.accepted);
+    set_number(L, "connections", stats.connections);
+    set_number(L, "requests", stats.requests);
+    set_number(L, "bytes_sent", stats.bytes_sent);
+    set_number(L, "bytes_received", stats.bytes_received);
+    set_number(L, "timeouts", stats.timeouts);
+    set_number(L, "lost", stats.lost);
+    set_number(L, "lua_memory", script->memory_bytes);
+    lua_pushnumber(L, (double)uptime_ms / 1000);
+    lua_setfield(L, -2, "uptime");
+    lua_newtable(L);
+    for (unsigned i = 1; i < sizeof stats.by_class / sizeof stats.by_class[0]; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%uxx", i);
+        set_number(L, name, stats.by_class[i]);
+    }
+    lua_setfield(L, -2, "by_class");
+    return 1;
+}
+
+void bind_app(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"listen", app_listen},
+        {"setting_names", app_setting_names},
+        {"set", app_set},
+        {"check_settings", app_check_settings},
+        {"static", app_static},
+        {"route", app_route},
+        {"log", app_log},
+        {"stats", app_stats},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+    lua_pushliteral(L, EVSERVE_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+}

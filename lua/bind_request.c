@@ -1,0 +1,431 @@
+/* Request objects.
+ *
+ * Happy path: the object is a small userdata with the number of its coroutine. A field is made when it is first asked
+ * for; tables and long strings are then kept with the object, and so are fields that the script sets itself.
+ *
+ * Failure modes: after the answer, or when the client has gone, there is no request to read from: what was kept is
+ * still there, everything else raises an error that says so. No C pointer lies in the object. */
+
+#include "core/net.h"
+#include "http/exchange.h"
+#include "http/url.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* What Lua holds. */
+struct request {
+    uint32_t index;      /* of the coroutine */
+    uint32_t generation; /* of its use */
+    bool has_store;      /* its environment is a table of its own: fields that are kept */
+};
+
+/* Fields of the object, in the order of field_names. */
+enum request_field {
+    REQUEST_METHOD = 1,
+    REQUEST_PATH,
+    REQUEST_TARGET,
+    REQUEST_ID,
+    REQUEST_KEPT,               /* from here on they are kept */
+    REQUEST_PEER = REQUEST_KEPT,
+    REQUEST_PARAMS,
+    REQUEST_QUERY,
+    REQUEST_HEADERS,
+    REQUEST_BODY,
+};
+
+static const char *const field_names[] = {
+    [REQUEST_METHOD] = "method", [REQUEST_PATH] = "path",     [REQUEST_TARGET] = "target",
+    [REQUEST_ID] = "id",         [REQUEST_PEER] = "peer",     [REQUEST_PARAMS] = "params",
+    [REQUEST_QUERY] = "query",   [REQUEST_HEADERS] = "headers", [REQUEST_BODY] = "body",
+};
+
+/* The object itself. */
+
+/* Push a new request object for the coroutine that runs, and remember it for the error handler. */
+static int new_request(lua_State *L)
+{
+    struct script *script = script_of(L);
+    const struct coro *coro = script->running;
+    struct request *request = lua_newuserdata(L, sizeof *request);
+    *request = (struct request){.index = coro->index, .generation = coro->generation};
+    script_push_ref(script, L, REF_REQUEST_META);
+    lua_setmetatable(L, -2);
+    script_push_ref(script, L, REF_REQUESTS);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (int)coro->index + 1);
+    lua_pop(L, 1);
+    return 1;
+}
+
+/* The request object of the coroutine that runs; a new one if it never came to make one. */
+static int current_request(lua_State *L)
+{
+    struct script *script = script_of(L);
+    script_push_ref(script, L, REF_REQUESTS);
+    lua_rawgeti(L, -1, (int)script->running->index + 1);
+    return lua_isnil(L, -1) ? new_request(L) : 1;
+}
+
+/* The request object at index 1. __index and __newindex cannot be had by scripts, so theirs always is one. */
+static struct request *check_request(lua_State *L, const char *what)
+{
+    struct request *request = lua_touserdata(L, 1);
+    if (request != NULL && lua_getmetatable(L, 1)) {
+        script_push_ref(script_of(L), L, REF_REQUEST_META);
+        bool is_same = lua_rawequal(L, -1, -2) != 0;
+        lua_pop(L, 2);
+        if (is_same) {
+            return request;
+        }
+    }
+    script_raise(L, "%s: call it as a method, with a colon", what);
+}
+
+static struct exchange *find_exchange(lua_State *L, const struct request *request)
+{
+    const struct coro *coro = coro_find(script_of(L), request->index, request->generation);
+    return coro == NULL ? NULL : coro->exchange;
+}
+
+static struct exchange *check_exchange(lua_State *L, const struct request *request, const char *what)
+{
+    struct exchange *exchange = find_exchange(L, request);
+    if (exchange == NULL) {
+        script_raise(L, "%s: the request is over; read what is needed of it before it is answered", what);
+    }
+    return exchange;
+}
+
+/* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
+static void keep_field(lua_State *L, struct request *request, int key)
+{
+    if (!request->has_store) {
+        lua_newtable(L);
+        lua_setfenv(L, 1);
+        request->has_store = true;
+    }
+    lua_getfenv(L, 1);
+    lua_pushvalue(L, key);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* Push what is kept as field key, or nil. */
+static void push_kept(lua_State *L, const struct request *request, int key)
+{
+    if (!request->has_store) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_getfenv(L, 1);
+    lua_pushvalue(L, key);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+/* Fields. */
+
+static void push_slice(lua_State *L, const struct exchange *exchange, struct slice slice)
+{
+    lua_pushlstring(L, exchange_text(exchange, slice), slice.len);
+}
+
+static void push_id(lua_State *L, const struct coro *coro)
+{
+    char id[32];
+    int len = snprintf(id, sizeof id, "%08x-%llx", (unsigned)coro->script->request_seed,
+                       (unsigned long long)coro->request_number);
+    lua_pushlstring(L, id, (size_t)len);
+}
+
+static void push_peer(lua_State *L, const struct exchange *exchange)
+{
+    char peer[NET_TEXT_MAX];
+    exchange_peer(exchange, peer, sizeof peer);
+    lua_pushstring(L, peer);
+}
+
+static void push_params(lua_State *L, const struct exchange *exchange)
+{
+    const struct route *route = exchange->match.route;
+    lua_createtable(L, 0, route->param_count);
+    for (unsigned i = 0; i < route->param_count; i++) {
+        struct slice value = exchange->match.params[i];
+        lua_pushstring(L, route->param_names[i]);
+        lua_pushlstring(L, exchange->path + value.offset, value.len);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Push a name or value of a query, decoded. */
+static void push_decoded(lua_State *L, const char *text, size_t len)
+{
+    char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
+    if (out == NULL) {
+        luaL_error(L, "not enough memory");
+    }
+    lua_pushlstring(L, out, url_decode_component(text, len, out));
+}
+
+/* Of names that come more than once, the first value: query_all() has the others. */
+static void push_query(lua_State *L, const struct exchange *exchange)
+{
+    const char *query = exchange_text(exchange, exchange->head.query);
+    size_t left = exchange->head.query.len;
+    struct url_pair pair;
+    lua_newtable(L);
+    while (url_next_pair(&query, &left, &pair)) {
+        push_decoded(L, pair.name, pair.name_len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        bool is_first = lua_isnil(L, -1);
+        lua_pop(L, 1);
+        if (!is_first) {
+            lua_pop(L, 1);
+            continue;
+        }
+        push_decoded(L, pair.value, pair.value_len);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Repeated fields are one value with commas (RFC 9110 section 5.3), Cookie with semicolons (RFC 6265 section 5.4). */
+static const char *separator_of(const char *name, size_t len)
+{
+    return len == 6 && strncasecmp(name, "cookie", 6) == 0 ? "; " : ", ";
+}
+
+/* Push the value of all fields called name, joined; nil when there is none. */
+static void push_header(lua_State *L, const struct exchange *exchange, const char *name, size_t len)
+{
+    int count = 0;
+    lua_pushnil(L);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len != len || strncasecmp(exchange_text(exchange, field->name), name, len) != 0) {
+            continue;
+        }
+        if (count++ == 0) {
+            lua_pop(L, 1);
+        } else {
+            lua_pushstring(L, separator_of(name, len));
+        }
+        push_slice(L, exchange, field->value);
+        if (count > 1) {
+            lua_concat(L, 3);
+        }
+    }
+}
+
+/* Push a field name in lower case. */
+static void push_lower(lua_State *L, const char *name, size_t len)
+{
+    char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
+    if (out == NULL) {
+        luaL_error(L, "not enough memory");
+    }
+    for (size_t i = 0; i < len; i++) {
+        out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+    }
+    lua_pushlstring(L, out, len);
+}
+
+static void push_headers(lua_State *L, const struct exchange *exchange)
+{
+    lua_createtable(L, 0, exchange->head.field_count);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        const char *name = exchange_text(exchange, field->name);
+        push_lower(L, name, field->name.len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            push_slice(L, exchange, field->value);
+        } else {
+            lua_pushstring(L, separator_of(name, field->name.len));
+            push_slice(L, exchange, field->value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+    script_push_ref(script_of(L), L, REF_HEADERS_META);
+    lua_setmetatable(L, -2);
+}
+
+static void push_field(lua_State *L, const struct exchange *exchange, enum request_field field)
+{
+    switch (field) {
+    case REQUEST_METHOD:
+        push_slice(L, exchange, exchange->head.method_text);
+        return;
+    case REQUEST_PATH:
+        lua_pushlstring(L, exchange->path, exchange->path_len);
+        return;
+    case REQUEST_TARGET:
+        push_slice(L, exchange, exchange->head.target);
+        return;
+    case REQUEST_ID:
+        push_id(L, exchange->user);
+        return;
+    case REQUEST_PEER:
+        push_peer(L, exchange);
+        return;
+    case REQUEST_PARAMS:
+        push_params(L, exchange);
+        return;
+    case REQUEST_QUERY:
+        push_query(L, exchange);
+        return;
+    case REQUEST_HEADERS:
+        push_headers(L, exchange);
+        return;
+    case REQUEST_BODY:
+        lua_pushlstring(L, exchange->body == NULL ? "" : exchange->body, exchange->body_len);
+        return;
+    }
+}
+
+/* req.name. The first upvalue says what name is: the number of a field, or a method. */
+static int request_index(lua_State *L)
+{
+    struct request *request = lua_touserdata(L, 1);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    int type = lua_type(L, 3);
+    if (type == LUA_TFUNCTION) {
+        return 1;
+    }
+    enum request_field field = (enum request_field)lua_tointeger(L, 3);
+    if (type == LUA_TNIL || field >= REQUEST_KEPT) {
+        push_kept(L, request, 2);
+        if (type == LUA_TNIL || !lua_isnil(L, -1)) {
+            return 1;
+        }
+    }
+    const struct exchange *exchange = find_exchange(L, request);
+    if (exchange == NULL) {
+        char what[32];
+        snprintf(what, sizeof what, "req.%s", field_names[field]);
+        check_exchange(L, request, what);
+    }
+    push_field(L, exchange, field);
+    if (field >= REQUEST_KEPT) {
+        keep_field(L, request, 2);
+    }
+    return 1;
+}
+
+/* req.name = value: middleware hands things on to handlers this way. */
+static int request_newindex(lua_State *L)
+{
+    struct request *request = lua_touserdata(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, -1)) {
+        script_raise(L, "req.%s is the request's own and cannot be set", lua_tostring(L, 2));
+    }
+    lua_pop(L, 1);
+    if (lua_isnil(L, 2)) {
+        script_raise(L, "req[nil] cannot be set");
+    }
+    keep_field(L, request, 2);
+    return 0;
+}
+
+/* req:header(name): the value, or nil. */
+static int request_header(lua_State *L)
+{
+    const struct request *request = check_request(L, "req:header");
+    lua_settop(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        script_raise(L, "req:header: a name expected, not %s", luaL_typename(L, 2));
+    }
+    size_t len;
+    const char *name = lua_tolstring(L, 2, &len);
+    push_header(L, check_exchange(L, request, "req:header"), name, len);
+    return 1;
+}
+
+/* req:query_all(name): a list of all values. */
+static int request_query_all(lua_State *L)
+{
+    const struct request *request = check_request(L, "req:query_all");
+    lua_settop(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        script_raise(L, "req:query_all: a name expected, not %s", luaL_typename(L, 2));
+    }
+    const struct exchange *exchange = check_exchange(L, request, "req:query_all");
+    const char *query = exchange_text(exchange, exchange->head.query);
+    size_t left = exchange->head.query.len;
+    struct url_pair pair;
+    int count = 0;
+    lua_newtable(L);
+    script_push_ref(script_of(L), L, REF_ARRAY_META);
+    lua_setmetatable(L, -2);
+    while (url_next_pair(&query, &left, &pair)) {
+        push_decoded(L, pair.name, pair.name_len);
+        bool is_wanted = lua_rawequal(L, -1, 2) != 0;
+        lua_pop(L, 1);
+        if (is_wanted) {
+            push_decoded(L, pair.value, pair.value_len);
+            lua_rawseti(L, -2, ++count);
+        }
+    }
+    return 1;
+}
+
+/* tostring(req), for logs. */
+static int request_tostring(lua_State *L)
+{
+    const struct request *request = lua_touserdata(L, 1);
+    const struct exchange *exchange = find_exchange(L, request);
+    if (exchange == NULL) {
+        lua_pushliteral(L, "request (over)");
+        return 1;
+    }
+    lua_pushliteral(L, "request ");
+    push_slice(L, exchange, exchange->head.method_text);
+    lua_pushliteral(L, " ");
+    push_slice(L, exchange, exchange->head.target);
+    lua_concat(L, 4);
+    return 1;
+}
+
+void bind_request(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"header", request_header},
+        {"query_all", request_query_all},
+        {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {
+        {"new_request", new_request},
+        {"current_request", current_request},
+        {NULL, NULL},
+    };
+    lua_newtable(L); /* the metatable */
+    lua_newtable(L); /* what each name is */
+    luaL_register(L, NULL, methods);
+    for (int i = REQUEST_METHOD; i <= REQUEST_BODY; i++) {
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, field_names[i]);
+    }
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, request_index, 1);
+    lua_setfield(L, -3, "__index");
+    lua_pushcclosure(L, request_newindex, 1);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, request_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushliteral(L, "request");
+    lua_setfield(L, -2, "__metatable");
+    script_set_ref(L, REF_REQUEST_META);
+    luaL_register(L, NULL, functions);
+}

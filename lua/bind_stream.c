@@ -1,0 +1,168 @@
+/* The object that a stream function writes to.
+ *
+ * Happy path: out:write(text) queues the text; while the client is behind it waits for the queue to go down.
+ *
+ * Failure modes: when the client has gone, write returns nil and "closed", once; the next write ends the coroutine. An
+ * object kept beyond its stream is refused. */
+
+#include "http/response.h"
+#include "http/server.h"
+#include "http/site.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+
+enum {
+    PIECE_MAX = 32768, /* bytes queued at a time */
+    CHUNK_ROOM = 32,   /* what the framing of a piece takes */
+};
+
+/* What Lua holds: numbers, no pointers. */
+struct stream {
+    uint32_t index;      /* of the coroutine */
+    uint32_t generation; /* of its use */
+};
+
+void stream_push(lua_State *L, const struct coro *coro)
+{
+    struct stream *stream = lua_newuserdata(L, sizeof *stream);
+    *stream = (struct stream){.index = coro->index, .generation = coro->generation};
+    script_push_ref(coro->script, L, REF_STREAM_META);
+    lua_setmetatable(L, -2);
+}
+
+int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t *done)
+{
+    struct exchange *exchange = coro->exchange;
+    const struct limits *limits = &coro->script->site->limits;
+    while (*done < len) {
+        size_t queued = write_buffer_len(&exchange->out) + CHUNK_ROOM;
+        size_t room = queued < limits->write_cap_bytes ? limits->write_cap_bytes - queued : 1;
+        size_t piece = len - *done;
+        piece = piece > room ? room : piece;
+        piece = piece > PIECE_MAX ? PIECE_MAX : piece;
+        int rv = response_write(exchange, data + *done, piece);
+        if (rv < 0) {
+            return -1;
+        }
+        *done += piece;
+        if (rv == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static struct stream *check_stream(lua_State *L, const char *what)
+{
+    struct stream *stream = lua_touserdata(L, 1);
+    if (stream != NULL && lua_getmetatable(L, 1)) {
+        script_push_ref(script_of(L), L, REF_STREAM_META);
+        bool is_same = lua_rawequal(L, -1, -2) != 0;
+        lua_pop(L, 2);
+        if (is_same) {
+            return stream;
+        }
+    }
+    script_raise(L, "%s: call it as a method, with a colon", what);
+}
+
+/* The coroutine of the stream, which must be the one that runs. */
+static struct coro *check_owner(lua_State *L, const struct stream *stream, const char *what)
+{
+    struct coro *coro = coro_find(script_of(L), stream->index, stream->generation);
+    if (coro == NULL || (coro->exchange == NULL && !coro->is_gone)) {
+        script_raise(L, "%s: the stream is over", what);
+    }
+    if (coro != coro_check_waiting(L, what)) {
+        script_raise(L, "%s: the stream belongs to another request", what);
+    }
+    return coro;
+}
+
+static int say_closed(lua_State *L, struct coro *coro)
+{
+    if (coro->is_told) {
+        coro_raise_closed(L);
+    }
+    coro->is_told = true;
+    lua_pushnil(L);
+    script_push_ref(coro->script, L, REF_CLOSED_TEXT);
+    return 2;
+}
+
+/* out:write(text, ...): true; or nil, "closed" when the client has gone. */
+static int stream_write(lua_State *L)
+{
+    const struct stream *stream = check_stream(L, "out:write");
+    int count = lua_gettop(L) - 1;
+    for (int i = 2; i <= count + 1; i++) {
+        if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
+            script_raise(L, "out:write: a string expected, not %s", luaL_typename(L, i));
+        }
+    }
+    struct coro *coro = check_owner(L, stream, "out:write");
+    if (coro->is_gone) {
+        return say_closed(L, coro);
+    }
+    lua_concat(L, count);
+    size_t len;
+    const char *data = lua_tolstring(L, -1, &len);
+    uint64_t left = coro->has_begun ? coro->exchange->content_left : (uint64_t)coro->stream_length;
+    if (coro->stream_length >= 0 && len > left) {
+        script_raise(L, "out:write: more than the %lld bytes of its Content-Length", (long long)coro->stream_length);
+    }
+    coro_begin_stream(coro);
+    size_t done = 0;
+    int rv = stream_write_pieces(coro, data, len, &done);
+    if (rv < 0) {
+        coro_detach(coro);
+        coro->is_gone = true;
+        return say_closed(L, coro);
+    }
+    if (rv > 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    if (done < len) { /* the rest goes out before the script is resumed */
+        coro->pending = script_anchor(L, lua_gettop(L));
+        coro->pending_done = done;
+    }
+    coro->wait = CORO_DRAINS;
+    return lua_yield(L, 0);
+}
+
+/* finish(): the stream function has returned. */
+static int stream_finish(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    if (coro->exchange == NULL) {
+        return 0;
+    }
+    coro_begin_stream(coro);
+    if (coro->exchange->content_left > 0) {
+        script_raise(L, "the stream ended before the %lld bytes of its Content-Length",
+                     (long long)coro->stream_length);
+    }
+    response_end(coro_detach(coro));
+    return 0;
+}
+
+void bind_stream(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"write", stream_write},
+        {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {
+        {"finish", stream_finish},
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    lua_newtable(L);
+    luaL_register(L, NULL, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "stream");
+    lua_setfield(L, -2, "__metatable");
+    script_set_ref(L, REF_STREAM_META);
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,280 @@
+/* Waiting, and timers.
+ *
+ * Happy path: app.sleep suspends its coroutine until the reactor's timer resumes it; app.after and app.every start a
+ * coroutine of their own when their time has come.
+ *
+ * Failure modes: an error in a timer is logged, and an interval goes on. A run of an interval that is still going on
+ * when the next is due lets that one pass. A sleeper whose client has gone is resumed at once with false, which the
+ * prelude turns into an error that ends it (see coro.c). */
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/limits.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+
+/* app.after or app.every. */
+struct timer {
+    struct script *script;
+    struct timer *next_free; /* in the list of those in no use */
+    uint32_t index;          /* in script->timers */
+    uint64_t id;             /* of the reactor's timer, never used twice; 0 in no use */
+    int fn_ref;              /* what it calls, in the registry */
+    bool repeats;            /* app.every */
+    bool is_running;         /* the last run has not ended */
+};
+
+/* What Lua holds of a timer: numbers, no pointers. */
+struct timer_handle {
+    uint32_t index; /* in script->timers */
+    uint64_t id;    /* tells whether it is still the same one */
+};
+
+/* Raises. Durations are whole milliseconds, or text with a unit. */
+static uint32_t check_duration(lua_State *L, int index, const char *what)
+{
+    uint64_t ms = 0;
+    char err[128];
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        double number = lua_tonumber(L, index);
+        if (!(number >= 0 && number <= UINT32_MAX) || number != (double)(uint32_t)number) {
+            script_raise(L, "%s: %g is not a whole number of milliseconds; write \"500ms\" or \"2s\"", what, number);
+        }
+        return (uint32_t)number;
+    }
+    if (lua_type(L, index) != LUA_TSTRING) {
+        script_raise(L, "%s: a duration such as \"500ms\" or \"2s\" expected, not %s", what, luaL_typename(L, index));
+    }
+    if (limits_parse_value(LIMIT_MS, lua_tostring(L, index), &ms, err, sizeof err) < 0) {
+        script_raise(L, "%s: %s", what, err);
+    }
+    if (ms > UINT32_MAX) {
+        script_raise(L, "%s: \"%s\" is too long", what, lua_tostring(L, index));
+    }
+    return (uint32_t)ms;
+}
+
+/* Sleeping. */
+
+static void on_sleep_over(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct coro *coro = arg;
+    coro->sleep_timer = 0;
+    lua_pushboolean(coro->L, 1);
+    coro_resume(coro, 1);
+}
+
+/* sleep(duration): true, later; false when the client has gone. */
+static int sleep_for(lua_State *L)
+{
+    lua_settop(L, 1);
+    uint32_t ms = check_duration(L, 1, "app.sleep");
+    struct coro *coro = coro_check_waiting(L, "app.sleep");
+    if (coro->is_gone && coro->is_told) { /* it was told, and goes on all the same */
+        coro->wait = CORO_ENDS;
+        return lua_yield(L, 0);
+    }
+    if (coro->is_gone) {
+        coro->is_told = true;
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    coro->sleep_timer = reactor_set_timeout(coro->script->reactor, ms, on_sleep_over, coro);
+    if (coro->sleep_timer == 0) {
+        return luaL_error(L, "not enough memory");
+    }
+    coro->wait = CORO_SLEEPS;
+    return lua_yield(L, 0);
+}
+
+/* Timers. */
+
+static struct timer *make_timer(struct script *script)
+{
+    if (script_grow((void ***)&script->timers, script->timer_count, &script->timer_capacity) < 0) {
+        return NULL;
+    }
+    struct timer *timer = mem_zalloc(sizeof *timer);
+    if (timer != NULL) {
+        timer->script = script;
+        timer->index = script->timer_count;
+        timer->fn_ref = LUA_NOREF;
+        script->timers[script->timer_count++] = timer;
+        timer->next_free = script->free_timers;
+        script->free_timers = timer;
+    }
+    return timer;
+}
+
+/* The reactor knows it no more: back to the pool. */
+static void put_timer(struct timer *timer)
+{
+    struct script *script = timer->script;
+    luaL_unref(script->L, LUA_REGISTRYINDEX, timer->fn_ref);
+    timer->fn_ref = LUA_NOREF;
+    timer->id = 0;
+    timer->is_running = false;
+    timer->next_free = script->free_timers;
+    script->free_timers = timer;
+}
+
+void timer_run_ended(struct timer *timer, uint64_t id)
+{
+    if (timer->id == id) {
+        timer->is_running = false;
+    }
+}
+
+static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
+{
+    (void)reactor;
+    struct timer *timer = arg;
+    struct script *script = timer->script;
+    if (timer->is_running) {
+        return;
+    }
+    struct coro *coro = coro_take(script);
+    if (coro == NULL) {
+        log_write(script->log, LOG_ERROR, "not enough memory for a timer");
+    } else {
+        lua_rawgeti(coro->L, LUA_REGISTRYINDEX, timer->fn_ref);
+    }
+    if (timer->repeats) {
+        timer->is_running = coro != NULL;
+    } else {
+        put_timer(timer);
+    }
+    if (coro != NULL) {
+        coro->timer = timer;
+        coro->timer_id = id;
+        coro_resume(coro, 0);
+    }
+}
+
+/* Returns a timer object. */
+static int add_timer(lua_State *L, const char *what, bool repeats)
+{
+    struct script *script = script_of(L);
+    lua_settop(L, 2);
+    uint32_t ms = check_duration(L, 1, what);
+    if (repeats && ms == 0) {
+        script_raise(L, "%s: the interval must be at least a millisecond", what);
+    }
+    if (!lua_isfunction(L, 2)) {
+        script_raise(L, "%s: a function expected, not %s", what, luaL_typename(L, 2));
+    }
+    if (script->phase == SCRIPT_CLOSING) {
+        script_raise(L, "%s: the script has ended", what);
+    }
+    struct timer_handle *handle = lua_newuserdata(L, sizeof *handle);
+    script_push_ref(script, L, REF_TIMER_META);
+    lua_setmetatable(L, 3);
+    if (script->free_timers == NULL && make_timer(script) == NULL) {
+        return luaL_error(L, "not enough memory");
+    }
+    lua_pushvalue(L, 2);
+    int fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    struct timer *timer = script->free_timers;
+    uint64_t id = repeats ? reactor_set_interval(script->reactor, ms, on_timer, timer)
+                          : reactor_set_timeout(script->reactor, ms, on_timer, timer);
+    if (id == 0) {
+        luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);
+        return luaL_error(L, "not enough memory");
+    }
+    script->free_timers = timer->next_free;
+    timer->fn_ref = fn_ref;
+    timer->id = id;
+    timer->repeats = repeats;
+    *handle = (struct timer_handle){.index = timer->index, .id = id};
+    return 1;
+}
+
+static int lua_after(lua_State *L)
+{
+    return add_timer(L, "app.after", false);
+}
+
+static int lua_every(lua_State *L)
+{
+    return add_timer(L, "app.every", true);
+}
+
+/* timer:cancel(): whether there was anything to cancel. A run that is going on goes on. */
+static int timer_cancel(lua_State *L)
+{
+    struct script *script = script_of(L);
+    const struct timer_handle *handle = lua_touserdata(L, 1);
+    bool is_timer = false;
+    if (handle != NULL && lua_getmetatable(L, 1)) {
+        script_push_ref(script, L, REF_TIMER_META);
+        is_timer = lua_rawequal(L, -1, -2) != 0;
+        lua_pop(L, 2);
+    }
+    if (!is_timer) {
+        script_raise(L, "timer:cancel: call it as a method, with a colon");
+    }
+    struct timer *timer = script->phase == SCRIPT_CLOSING ? NULL : script->timers[handle->index];
+    bool is_set = timer != NULL && timer->id == handle->id;
+    if (is_set) {
+        reactor_cancel_timer(script->reactor, timer->id);
+        put_timer(timer);
+    }
+    lua_pushboolean(L, is_set);
+    return 1;
+}
+
+void timer_cancel_all(struct script *script)
+{
+    for (uint32_t i = 0; i < script->timer_count; i++) {
+        struct timer *timer = script->timers[i];
+        if (timer->id != 0) {
+            reactor_cancel_timer(script->reactor, timer->id);
+            put_timer(timer);
+        }
+    }
+}
+
+void timer_free_all(struct script *script)
+{
+    for (uint32_t i = 0; i < script->timer_count; i++) {
+        if (script->timers[i]->id != 0) {
+            reactor_cancel_timer(script->reactor, script->timers[i]->id);
+        }
+        mem_free(script->timers[i]);
+    }
+    mem_free(script->timers);
+}
+
+/* now(): seconds of a clock that only runs forward, to measure with. */
+static int lua_now(lua_State *L)
+{
+    lua_pushnumber(L, (double)sys_now_ns() / 1e9);
+    return 1;
+}
+
+void bind_timer(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"cancel", timer_cancel},
+        {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {
+        {"sleep", sleep_for},
+        {"after", lua_after},
+        {"every", lua_every},
+        {"now", lua_now},
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    lua_newtable(L);
+    luaL_register(L, NULL, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "timer");
+    lua_setfield(L, -2, "__metatable");
+    script_set_ref(L, REF_TIMER_META);
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,396 @@
+/* The life of a coroutine.
+ *
+ * Happy path: coro_serve() takes a coroutine from the pool and resumes it with the prelude's run(); that makes the
+ * request object, calls the handler and answers. The thread goes back to the pool with an empty stack. A handler that
+ * waits yields; on_sleep_over(), on_drain() or on_gone() resume it.
+ *
+ * Failure modes. An error is logged with its traceback; then app.on("error", fn) may answer, else the client gets a
+ * 500, or a cut connection when its answer has begun. A thread that ended in an error cannot run again and is left to
+ * the collector. A client that goes away wakes its coroutine: app.sleep raises REF_CLOSED, out:write returns nil,
+ * "closed". So what the script has open is unwound. A script that goes on regardless is never resumed again. */
+
+#include "lua/coro.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "http/response.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum { IDLE_THREADS_MAX = 1024 }; /* threads kept for later; each has about 1 KiB */
+
+static void on_drain(struct exchange *exchange);
+static void on_gone(struct exchange *exchange);
+
+/* The pool. */
+
+static int new_thread(lua_State *L)
+{
+    struct coro *coro = lua_touserdata(L, 1);
+    lua_State *thread = lua_newthread(L);
+    coro->thread_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    coro->L = thread;
+    return 0;
+}
+
+/* Give coro a fresh thread. Returns 0 or -ENOMEM, with coro as before. */
+static int make_thread(struct coro *coro)
+{
+    return script_protect(coro->script, new_thread, coro, NULL, 0) < 0 ? -ENOMEM : 0;
+}
+
+static void drop_thread(struct coro *coro)
+{
+    luaL_unref(coro->script->L, LUA_REGISTRYINDEX, coro->thread_ref);
+    coro->L = NULL;
+}
+
+static struct coro *make_coro(struct script *script)
+{
+    if (script_grow((void ***)&script->coros, script->coro_count, &script->coro_capacity) < 0) {
+        return NULL;
+    }
+    struct coro *coro = mem_zalloc(sizeof *coro);
+    if (coro != NULL) {
+        coro->script = script;
+        coro->index = script->coro_count;
+        script->coros[script->coro_count++] = coro;
+    }
+    return coro;
+}
+
+struct coro *coro_take(struct script *script)
+{
+    struct coro *coro = script->free_coros;
+    if (coro != NULL) {
+        script->free_coros = coro->next_free;
+    } else {
+        coro = make_coro(script);
+    }
+    if (coro == NULL) {
+        return NULL;
+    }
+    if (coro->L != NULL) {
+        script->idle_threads--;
+    } else if (make_thread(coro) < 0) {
+        coro->next_free = script->free_coros;
+        script->free_coros = coro;
+        return NULL;
+    }
+    return coro;
+}
+
+/* The request object must not outlive its use here: it may hold a body. */
+static void forget_request(const struct coro *coro)
+{
+    lua_State *L = coro->script->L;
+    script_push_ref(coro->script, L, REF_REQUESTS);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (int)coro->index + 1);
+    lua_pop(L, 1);
+}
+
+/* Back to the pool, with a thread that is at its end or without one. */
+static void put_coro(struct coro *coro)
+{
+    struct script *script = coro->script;
+    assert(coro->exchange == NULL && coro->pending == NULL && coro->sleep_timer == 0);
+    if (coro->route != NULL) {
+        forget_request(coro);
+    } else if (coro->timer != NULL) {
+        timer_run_ended(coro->timer, coro->timer_id);
+    }
+    if (coro->L != NULL) {
+        lua_settop(coro->L, 0);
+        if (script->idle_threads == IDLE_THREADS_MAX) {
+            drop_thread(coro);
+        } else {
+            script->idle_threads++;
+        }
+    }
+    struct coro fresh = {
+        .script = script,
+        .next_free = script->free_coros,
+        .L = coro->L,
+        .thread_ref = coro->thread_ref,
+        .index = coro->index,
+        .generation = coro->generation + 1,
+    };
+    *coro = fresh;
+    script->free_coros = coro;
+}
+
+void coro_free_all(struct script *script)
+{
+    for (uint32_t i = 0; i < script->coro_count; i++) {
+        if (script->coros[i]->sleep_timer != 0) {
+            reactor_cancel_timer(script->reactor, script->coros[i]->sleep_timer);
+        }
+        mem_free(script->coros[i]);
+    }
+    mem_free(script->coros);
+}
+
+struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation)
+{
+    struct coro *coro = script->coros[index];
+    return coro->generation == generation ? coro : NULL;
+}
+
+/* Errors. */
+
+/* What a failed run leaves for the report. */
+struct failure {
+    struct coro *coro;
+    int verdict; /* of lua_resume() */
+};
+
+/* Push the text of an error value that lies on top of from. May raise. */
+static void push_error_text(lua_State *L, lua_State *from)
+{
+    if (lua_type(from, -1) == LUA_TSTRING) {
+        lua_pushvalue(from, -1);
+        lua_xmove(from, L, 1);
+        return;
+    }
+    lua_pushvalue(from, -1);
+    lua_xmove(from, L, 1);
+    if (luaL_callmeta(L, -1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) {
+        return;
+    }
+    lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, -1));
+}
+
+/* The client may have sent what the message quotes: keep it from forging log lines or moving cursors. */
+static void clean_text(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '\n' || *text == '\t') {
+            *text = ' ';
+        } else if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
+/* Log what failed, where, for whom, and the traceback. */
+static int write_report(lua_State *L)
+{
+    const struct failure *failure = lua_touserdata(L, 1);
+    const struct coro *coro = failure->coro;
+    struct script *script = coro->script;
+    if (failure->verdict == LUA_YIELD) { /* by the script's own coroutine.yield() */
+        lua_pushliteral(coro->L, "coroutine.yield() outside of a coroutine of the script's own");
+    }
+    push_error_text(L, coro->L);
+    struct write_buffer *text = script_scratch(script);
+    if (write_buffer_append(text, lua_tostring(L, -1), lua_objlen(L, -1) + 1, SIZE_MAX) < 0) {
+        return luaL_error(L, "not enough memory");
+    }
+    clean_text(text->block + text->start);
+    luaL_traceback(L, coro->L, write_buffer_data(text), 0);
+    script_trim_scratch(script);
+    const char *report = lua_tostring(L, -1);
+    if (coro->exchange != NULL) {
+        const struct head *head = &coro->exchange->head;
+        log_write(script->log, LOG_ERROR, "%.*s %.*s (route at %s): %s", (int)head->method_text.len,
+                  exchange_text(coro->exchange, head->method_text), (int)head->target.len,
+                  exchange_text(coro->exchange, head->target), coro->route->place, report);
+    } else {
+        log_write(script->log, LOG_ERROR, "%s: %s", coro->route == NULL ? "timer" : coro->route->place, report);
+    }
+    return 0;
+}
+
+static bool is_closed_error(const struct coro *coro)
+{
+    script_push_ref(coro->script, coro->L, REF_CLOSED);
+    bool is_same = lua_rawequal(coro->L, -1, -2) != 0;
+    lua_pop(coro->L, 1);
+    return is_same;
+}
+
+static void release_pending(struct coro *coro)
+{
+    if (coro->pending != NULL) {
+        script_release(coro->pending);
+        coro->pending = NULL;
+    }
+}
+
+/* Let app.on("error", fn) answer, on a fresh thread. Returns false when there is nobody to answer, or no memory. */
+static bool run_error_handler(struct coro *coro)
+{
+    struct script *script = coro->script;
+    struct exchange *exchange = coro->exchange;
+    lua_State *failed = coro->L;
+    int failed_ref = coro->thread_ref;
+    if (script->refs[REF_ERROR_HANDLER] == LUA_NOREF || coro->is_error_handler ||
+        exchange->response_state != RESPONSE_NONE || make_thread(coro) < 0) {
+        return false;
+    }
+    response_clear_fields(exchange);
+    coro->is_error_handler = true;
+    coro->is_stream = false;
+    script_push_ref(script, coro->L, REF_RUN_ERROR);
+    script_push_ref(script, coro->L, REF_ERROR_HANDLER);
+    lua_xmove(failed, coro->L, 1);
+    luaL_unref(script->L, LUA_REGISTRYINDEX, failed_ref);
+    coro_resume(coro, 2);
+    return true;
+}
+
+/* The error value lies on top of the thread's stack. */
+static void coro_fail(struct coro *coro, int verdict)
+{
+    bool is_expected = coro->is_gone && verdict == LUA_ERRRUN && is_closed_error(coro);
+    struct failure failure = {.coro = coro, .verdict = verdict};
+    char err[SCRIPT_TEXT_MAX];
+    if (!is_expected && script_protect(coro->script, write_report, &failure, err, sizeof err) < 0) {
+        log_write(coro->script->log, LOG_ERROR, "%s: a handler failed, and so did the report: %s",
+                  coro->route == NULL ? "timer" : coro->route->place, err);
+        if (verdict == LUA_YIELD) {
+            lua_pushnil(coro->L); /* in place of the value that the report could not push */
+        }
+    }
+    release_pending(coro);
+    if (coro->exchange != NULL && run_error_handler(coro)) {
+        return;
+    }
+    drop_thread(coro);
+    if (coro->exchange != NULL) {
+        response_abort(coro_detach(coro));
+    }
+    put_coro(coro);
+}
+
+/* Running. */
+
+void coro_resume(struct coro *coro, int nargs)
+{
+    struct script *script = coro->script;
+    struct coro *outer = script->running;
+    coro->wait = CORO_RUNS;
+    script->running = coro;
+    int verdict = lua_resume(coro->L, nargs);
+    script->running = outer;
+    if (verdict == 0) {
+        put_coro(coro);
+    } else if (verdict != LUA_YIELD || coro->wait == CORO_RUNS) {
+        coro_fail(coro, verdict);
+    } else if (coro->wait == CORO_ENDS) {
+        drop_thread(coro);
+        put_coro(coro);
+    } else if (coro->is_stream && coro->exchange != NULL) {
+        coro_begin_stream(coro); /* before it waits, the client may know the head */
+    }
+}
+
+struct coro *coro_check_waiting(lua_State *L, const char *what)
+{
+    const struct script *script = script_of(L);
+    if (script->phase == SCRIPT_LOADING) {
+        script_raise(L, "%s cannot wait while the script starts: call it in a handler, a stream or a timer", what);
+    }
+    if (script->running == NULL) {
+        script_raise(L, "%s cannot wait here: call it in a handler, a stream or a timer", what);
+    }
+    if (script->running->L != L) {
+        script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);
+    }
+    return script->running;
+}
+
+struct exchange *coro_detach(struct coro *coro)
+{
+    struct exchange *exchange = coro->exchange;
+    coro->exchange = NULL;
+    exchange->user = NULL;
+    exchange->on_drain = NULL;
+    exchange->on_gone = NULL;
+    return exchange;
+}
+
+void coro_raise_closed(lua_State *L)
+{
+    script_push_ref(script_of(L), L, REF_CLOSED);
+    lua_error(L);
+    __builtin_unreachable(); /* <lua.h> does not say that lua_error() never returns */
+}
+
+void coro_begin_stream(struct coro *coro)
+{
+    if (!coro->has_begun) {
+        coro->has_begun = true;
+        response_begin(coro->exchange, coro->stream_status, coro->stream_type, coro->stream_length);
+    }
+}
+
+/* What resumes it. */
+
+/* More room: first for what the script has written already, then for what it will write. */
+static void on_drain(struct exchange *exchange)
+{
+    struct coro *coro = exchange->user;
+    if (coro->wait != CORO_DRAINS) {
+        return;
+    }
+    if (coro->pending != NULL) {
+        struct anchor *pending = coro->pending;
+        int rv = stream_write_pieces(coro, pending->data, pending->len, &coro->pending_done);
+        if (rv == 0) {
+            return;
+        }
+        release_pending(coro);
+        if (rv < 0) {
+            on_gone(exchange);
+            return;
+        }
+    }
+    lua_pushboolean(coro->L, 1);
+    coro_resume(coro, 1);
+}
+
+static void on_gone(struct exchange *exchange)
+{
+    struct coro *coro = exchange->user;
+    coro_detach(coro);
+    coro->is_gone = true;
+    release_pending(coro);
+    if (coro->wait == CORO_SLEEPS) {
+        reactor_cancel_timer(coro->script->reactor, coro->sleep_timer);
+        coro->sleep_timer = 0;
+        coro->is_told = true;
+        lua_pushboolean(coro->L, 0);
+        coro_resume(coro, 1);
+    } else if (coro->wait == CORO_DRAINS) {
+        coro->is_told = true;
+        lua_pushnil(coro->L);
+        script_push_ref(coro->script, coro->L, REF_CLOSED_TEXT);
+        coro_resume(coro, 2);
+    }
+}
+
+void coro_serve(struct exchange *exchange, void *ctx)
+{
+    const struct lua_route *route = ctx;
+    struct script *script = route->script;
+    struct coro *coro = coro_take(script);
+    if (coro == NULL) {
+        log_write(script->log, LOG_ERROR, "%s: not enough memory for a request", route->place);
+        response_error(exchange, 503, NULL);
+        return;
+    }
+    coro->exchange = exchange;
+    coro->route = route;
+    coro->request_number = ++script->request_count;
+    exchange->user = coro;
+    exchange->on_drain = on_drain;
+    exchange->on_gone = on_gone;
+    script_push_ref(script, coro->L, REF_RUN);
+    lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
+    coro_resume(coro, 1);
+}

@@ -1,0 +1,533 @@
+/* One script and its Lua state.
+ *
+ * Happy path: script_open() makes the state, runs the prelude and the script, puts middleware around the routes, and
+ * freezes the globals. From then on requests and timers enter through coro.c, until script_close().
+ *
+ * Failure modes: whatever goes wrong while the script starts becomes one line that begins with file and line. All that
+ * Lua code can reach is owned by the state or by struct script, so an error may jump out of anything. */
+
+#include "lua/script.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "lua/coro.h"
+#include "lua/prelude.h"
+#include "lua/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SCRATCH_KEEP_BYTES = 65536,      /* a scratch buffer that grew beyond this is freed after its use */
+    SCRIPT_BYTES_MAX = 16 << 20,     /* of a script file */
+    GROW_FIRST = 16,                 /* first length of a growing array */
+};
+
+/* Memory. */
+
+/* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
+static void *allocate(void *arg, void *block, size_t old_size, size_t size)
+{
+    struct script *script = arg;
+    if (size == 0) {
+        mem_free(block);
+        script->memory_bytes -= old_size;
+        return NULL;
+    }
+    void *moved = mem_resize(block, size);
+    if (moved == NULL && (block == NULL || size > old_size)) {
+        return NULL;
+    }
+    script->memory_bytes += size - old_size;
+    return moved == NULL ? block : moved;
+}
+
+int script_grow(void ***array, uint32_t count, uint32_t *capacity)
+{
+    if (count < *capacity) {
+        return 0;
+    }
+    uint32_t wanted = *capacity == 0 ? GROW_FIRST : *capacity * 2;
+    void **grown = mem_resize(*array, wanted * sizeof *grown);
+    if (grown == NULL) {
+        return -ENOMEM;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+struct write_buffer *script_scratch(struct script *script)
+{
+    write_buffer_consume(&script->scratch, SIZE_MAX);
+    return &script->scratch;
+}
+
+void script_trim_scratch(struct script *script)
+{
+    if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
+        write_buffer_done(&script->scratch);
+    }
+}
+
+/* Strings that C sends from where Lua has them. */
+
+static struct anchor *make_anchor(struct script *script)
+{
+    if (script_grow((void ***)&script->anchors, script->anchor_count, &script->anchor_capacity) < 0) {
+        return NULL;
+    }
+    struct anchor *anchor = mem_zalloc(sizeof *anchor);
+    if (anchor != NULL) {
+        script->anchors[script->anchor_count++] = anchor;
+        anchor->script = script;
+        anchor->index = (int)script->anchor_count;
+        anchor->next_free = script->free_anchors;
+        script->free_anchors = anchor;
+    }
+    return anchor;
+}
+
+struct anchor *script_anchor(lua_State *L, int index)
+{
+    struct script *script = script_of(L);
+    if (script->free_anchors == NULL && make_anchor(script) == NULL) {
+        luaL_error(L, "not enough memory");
+    }
+    struct anchor *anchor = script->free_anchors;
+    lua_pushvalue(L, index);
+    script_push_ref(script, L, REF_ANCHORS);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, anchor->index); /* may raise: then the anchor is still free */
+    lua_pop(L, 1);
+    anchor->data = lua_tolstring(L, index, &anchor->len);
+    script->free_anchors = anchor->next_free;
+    return anchor;
+}
+
+void script_release(void *arg)
+{
+    struct anchor *anchor = arg;
+    struct script *script = anchor->script;
+    lua_State *L = script->L;
+    script_push_ref(script, L, REF_ANCHORS);
+    lua_pushboolean(L, 0); /* not nil: the table keeps its size, so that this needs no memory */
+    lua_rawseti(L, -2, anchor->index);
+    lua_pop(L, 1);
+    anchor->next_free = script->free_anchors;
+    script->free_anchors = anchor;
+}
+
+/* Errors with a place. */
+
+void script_place(lua_State *L, char place[PLACE_MAX])
+{
+    lua_Debug frame;
+    for (int level = 0; lua_getstack(L, level, &frame) != 0; level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.source[0] == '@' && frame.currentline > 0) {
+            snprintf(place, PLACE_MAX, "%s:%d", frame.source + 1, frame.currentline);
+            return;
+        }
+    }
+    const struct script *script = script_of(L);
+    bool has_route = script->running != NULL && script->running->route != NULL;
+    snprintf(place, PLACE_MAX, "%s", has_route ? script->running->route->place : script_path(script));
+}
+
+void script_raise(lua_State *L, const char *format, ...)
+{
+    char place[PLACE_MAX];
+    script_place(L, place);
+    lua_pushfstring(L, "%s: ", place);
+    va_list args;
+    va_start(args, format);
+    char text[SCRIPT_TEXT_MAX];
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    lua_pushstring(L, text);
+    lua_concat(L, 2);
+    lua_error(L);
+    __builtin_unreachable(); /* <lua.h> does not say that lua_error() never returns */
+}
+
+void script_check_loading(lua_State *L, const char *what)
+{
+    if (script_of(L)->phase != SCRIPT_LOADING) {
+        script_raise(L, "%s works only while the script starts", what);
+    }
+}
+
+void script_set_ref(lua_State *L, enum script_ref ref)
+{
+    struct script *script = script_of(L);
+    script->refs[ref] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Whether text begins with "file:12:". */
+static bool has_place(const char *text)
+{
+    size_t digits = 0;
+    const char *colon = strchr(text, ':');
+    if (colon != NULL) {
+        digits = strspn(colon + 1, "0123456789");
+    }
+    return digits > 0 && colon[1 + digits] == ':';
+}
+
+/* Lua shortens long file names to "...the/end/of/site.lua". The script's own can be made whole again. */
+static const char *skip_shortened_path(const struct script *script, const char *text)
+{
+    const char *path = script_path(script);
+    const char *colon = strchr(text, ':');
+    if (strncmp(text, "...", 3) != 0 || colon == NULL) {
+        return NULL;
+    }
+    size_t tail = (size_t)(colon - text) - 3;
+    size_t len = strlen(path);
+    return tail <= len && memcmp(path + len - tail, text + 3, tail) == 0 ? colon : NULL;
+}
+
+/* Make one line of a text: what follows "module 'x' not found:" are all the places where it was looked for. */
+static void join_lines(char *text)
+{
+    char *found = strstr(text, "' not found:\n");
+    if (found != NULL) {
+        found[strlen("' not found")] = '\0';
+    }
+    char *out = text;
+    for (const char *in = text; *in != '\0'; in++) {
+        bool is_space = *in == '\n' || *in == '\t';
+        if (!is_space) {
+            *out++ = *in;
+        } else if (out > text && out[-1] != ' ') {
+            *out++ = ' ';
+        }
+    }
+    *out = '\0';
+}
+
+/* Describe the error value on top of the main thread's stack, and pop it. Does not raise. Returns result. */
+static int describe_error(const struct script *script, int result, char *err, size_t errlen)
+{
+    lua_State *L = script->L;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        const char *text = lua_tostring(L, -1);
+        const char *rest = skip_shortened_path(script, text);
+        if (rest != NULL) {
+            error_text(err, errlen, 0, "%s%s", script_path(script), rest);
+        } else {
+            error_text(err, errlen, 0, "%s%s%s", has_place(text) ? "" : script_path(script),
+                       has_place(text) ? "" : ": ", text);
+        }
+    } else {
+        error_text(err, errlen, 0, "%s: the error is a %s", script_path(script), luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    if (errlen > 0) {
+        join_lines(err);
+    }
+    return result;
+}
+
+int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
+{
+    int rv = lua_pcall(script->L, nargs, nresults, 0);
+    return rv == 0 ? 0 : describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+}
+
+int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen)
+{
+    int rv = lua_cpcall(script->L, fn, arg);
+    return rv == 0 ? 0 : describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+}
+
+/* Opening. */
+
+/* fail(text): an error of the prelude's, told as the script's. */
+static int lua_fail(lua_State *L)
+{
+    script_raise(L, "%s", lua_tostring(L, 1));
+}
+
+static int lua_check_loading(lua_State *L)
+{
+    script_check_loading(L, lua_tostring(L, 1));
+    return 0;
+}
+
+/* ref(name, value): a value of the prelude's that C needs. */
+static int lua_set_ref(lua_State *L)
+{
+    static const struct {
+        const char *name;    /* in the prelude */
+        enum script_ref ref; /* in C */
+    } names[] = {
+        {"run", REF_RUN},
+        {"run_error", REF_RUN_ERROR},
+        {"error_handler", REF_ERROR_HANDLER},
+        {"closed", REF_CLOSED},
+        {"headers_meta", REF_HEADERS_META},
+        {"response_meta", REF_RESPONSE_META},
+        {"to_response", REF_TO_RESPONSE},
+        {"wrap", REF_WRAP},
+        {"freeze", REF_FREEZE},
+        {"start", REF_START},
+        {"stop", REF_STOP},
+        {"array_meta", REF_ARRAY_META},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(lua_tostring(L, 1), names[i].name) == 0) {
+            script_set_ref(L, names[i].ref);
+            return 0;
+        }
+    }
+    return luaL_error(L, "no such value: %s", lua_tostring(L, 1));
+}
+
+/* The state with all that does not depend on the script. */
+static int build_state(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"fail", lua_fail},
+        {"check_loading", lua_check_loading},
+        {"ref", lua_set_ref},
+        {NULL, NULL},
+    };
+    struct script *script = script_of(L);
+    luaL_openlibs(L);
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
+    lua_newtable(L);
+    script_set_ref(L, REF_REQUESTS);
+    lua_newtable(L);
+    script_set_ref(L, REF_ANCHORS);
+    lua_pushliteral(L, "closed");
+    script_set_ref(L, REF_CLOSED_TEXT);
+
+    if (luaL_loadbufferx(L, evserve_prelude, evserve_prelude_len, "=evserve", "t") != 0) {
+        return lua_error(L);
+    }
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    bind_app(L);
+    bind_answer(L);
+    bind_request(L);
+    bind_stream(L);
+    bind_timer(L);
+    bind_json(L);
+    const char *slash = strrchr(script_path(script), '/');
+    if (slash == NULL) {
+        lua_pushliteral(L, ".");
+    } else {
+        lua_pushlstring(L, script_path(script), slash == script_path(script) ? 1 : (size_t)(slash - script_path(script)));
+    }
+    lua_setfield(L, -2, "folder");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* The host's part, which may raise as well as return an error. */
+struct init_call {
+    int (*fn)(struct lua_State *L, void *arg);
+    void *arg;
+};
+
+static int call_init(lua_State *L)
+{
+    const struct init_call *init = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    int rv = init->fn(L, init->arg);
+    return rv == 0 ? 0 : luaL_error(L, "the host's Lua set-up failed (%d)", rv);
+}
+
+/* Read the file, all of it, into the scratch buffer. Returns 0 or -errno. */
+static int read_script(struct script *script)
+{
+    struct write_buffer *text = script_scratch(script);
+    int fd = sys_open(AT_FDCWD, script_path(script), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fd;
+    }
+    int rv = 0;
+    for (;;) {
+        char *room = write_buffer_reserve(text, 4096, SCRIPT_BYTES_MAX, &rv);
+        if (room == NULL) {
+            rv = rv == -ENOBUFS ? -EFBIG : rv;
+            break;
+        }
+        ssize_t len = sys_pread(fd, room, 4096, (off_t)write_buffer_len(text));
+        if (len == -EINTR) {
+            continue;
+        }
+        rv = (int)len;
+        if (len <= 0) {
+            break;
+        }
+        write_buffer_commit(text, (size_t)len);
+    }
+    sys_close(fd);
+    return rv;
+}
+
+static int run_script(struct script *script, char *err, size_t errlen)
+{
+    int rv = read_script(script);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), strerror(-rv));
+    }
+    rv = luaL_loadbufferx(script->L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch),
+                          script->chunk_name, "t");
+    script_trim_scratch(script);
+    if (rv != 0) {
+        return describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+    }
+    return script_call(script, 0, 0, err, errlen);
+}
+
+/* After the script: its middleware around its routes, then the globals are frozen. */
+static int finish_loading(lua_State *L)
+{
+    struct script *script = script_of(L);
+    for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
+        script_push_ref(script, L, REF_WRAP);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, route->fn_ref);
+        lua_call(L, 1, 1);
+        lua_rawseti(L, LUA_REGISTRYINDEX, route->fn_ref);
+    }
+    script_push_ref(script, L, REF_FREEZE);
+    lua_call(L, 0, 0);
+    return 0;
+}
+
+/* Allocate, so that script_close() can clean up whatever follows. Returns 0 or -ENOMEM. */
+static int create(struct script **script, const char *path)
+{
+    struct script *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < REF_COUNT; i++) {
+        made->refs[i] = LUA_NOREF;
+    }
+    write_buffer_init(&made->scratch);
+    made->request_seed = (uint32_t)(sys_now_ns() ^ sys_wall_time_s() << 12);
+    size_t len = strlen(path) + 2;
+    made->chunk_name = mem_alloc(len);
+    if (made->chunk_name != NULL) {
+        snprintf(made->chunk_name, len, "@%s", path);
+        made->L = lua_newstate(allocate, made);
+    }
+    if (made->L == NULL) {
+        script_close(made);
+        return -ENOMEM;
+    }
+    *script = made;
+    return 0;
+}
+
+int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
+                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err,
+                size_t errlen)
+{
+    struct script *made;
+    int rv = create(&made, path);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot open %s: out of memory", path);
+    }
+    made->site = site;
+    made->reactor = reactor;
+    made->log = log;
+    rv = script_protect(made, build_state, NULL, err, errlen);
+    if (rv == 0 && init != NULL) {
+        struct init_call call = {.fn = init, .arg = arg};
+        rv = script_protect(made, call_init, &call, err, errlen);
+    }
+    rv = rv < 0 ? rv : run_script(made, err, errlen);
+    rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);
+    if (rv < 0) {
+        script_close(made);
+        return rv;
+    }
+    made->phase = SCRIPT_READY;
+    *script = made;
+    return 0;
+}
+
+/* Running and closing. */
+
+const char *script_listen(const struct script *script, size_t n)
+{
+    return n < script->listen_count ? script->listens[n] : NULL;
+}
+
+int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
+{
+    script->server = server;
+    script->started_ms = reactor_now_ms(script->reactor);
+    script_push_ref(script, script->L, REF_START);
+    return script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+}
+
+void script_stop(struct script *script)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_push_ref(script, script->L, REF_STOP);
+    if (script_call(script, 0, 0, err, sizeof err) < 0) {
+        log_write(script->log, LOG_ERROR, "%s", err);
+    }
+    timer_cancel_all(script);
+}
+
+static void free_listens(struct script *script)
+{
+    for (size_t i = 0; i < script->listen_count; i++) {
+        mem_free(script->listens[i]);
+    }
+    mem_free(script->listens);
+}
+
+static void free_routes(struct script *script)
+{
+    while (script->routes != NULL) {
+        struct lua_route *route = script->routes;
+        script->routes = route->next;
+        mem_free(route);
+    }
+}
+
+static void free_anchors(struct script *script)
+{
+    for (uint32_t i = 0; i < script->anchor_count; i++) {
+        mem_free(script->anchors[i]);
+    }
+    mem_free(script->anchors);
+}
+
+void script_close(struct script *script)
+{
+    if (script == NULL) {
+        return;
+    }
+    script->phase = SCRIPT_CLOSING;
+    script->server = NULL;
+    if (script->L != NULL) {
+        lua_close(script->L);
+    }
+    assert(script->memory_bytes == 0);
+    coro_free_all(script);
+    timer_free_all(script);
+    free_listens(script);
+    free_routes(script);
+    free_anchors(script);
+    write_buffer_done(&script->scratch);
+    mem_free(script->chunk_name);
+    mem_free(script);
+}

@@ -1,0 +1,36 @@
+#ifndef EVSERVE_LUA_SCRIPT_H
+#define EVSERVE_LUA_SCRIPT_H
+
+/* A Lua script that configures a site and answers its Lua routes: one Lua state, used by one reactor's thread. */
+
+#include <stddef.h>
+
+struct log;
+struct lua_State;
+struct reactor;
+struct script;
+struct server;
+struct site;
+
+/* Run the script at path: app.set, app.static and the routes go into site, app.listen is remembered, timers are set on
+ * reactor. init (may be NULL) is called with the new state before the script runs, so that a host can add modules; it
+ * returns 0 to go on. site, reactor and log are borrowed and must outlive the script, and the script must outlive every
+ * server made from site. Returns 0, or -errno with a text in err: "scripts/site.lua:12: what is wrong". */
+int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
+                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err,
+                size_t errlen);
+
+/* The n-th app.listen address, or NULL past the last. Valid as long as the script. */
+const char *script_listen(const struct script *script, size_t n);
+
+/* The server runs: app.stats() answers from it, the "start" functions are called. Returns 0, or -EINVAL when one of
+ * them failed, with a text in err. */
+int script_start(struct script *script, const struct server *server, char *err, size_t errlen);
+
+/* The server stops: the "stop" functions are called, timers end. */
+void script_stop(struct script *script);
+
+/* Close the state. The server must be gone. NULL is allowed. */
+void script_close(struct script *script);
+
+#endif

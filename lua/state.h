@@ -1,0 +1,177 @@
+#ifndef EVSERVE_LUA_STATE_H
+#define EVSERVE_LUA_STATE_H
+
+/* What the files of lua/ share: the script and its Lua state. Only lua/ includes this, and only lua/ includes <lua.h>.
+ *
+ * Lua raises errors by jumping out of C functions. So a function that is called from Lua (lua_CFunction) owns nothing
+ * while it may raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds
+ * it. All other functions here are called from C and do not raise, unless their comment says so. */
+
+#include "core/write_buffer.h"
+#include "http/exchange.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct coro;
+struct log;
+struct reactor;
+struct script;
+struct server;
+struct site;
+struct timer;
+
+enum {
+    PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
+    SCRIPT_TEXT_MAX = 1024, /* bytes of an error text with its NUL */
+    BORROW_MIN = 8192,      /* a Lua string of this length or more is sent from where it is, a shorter one copied */
+};
+
+enum script_phase {
+    SCRIPT_LOADING, /* the script runs: it may listen, set and register, but not wait */
+    SCRIPT_READY,   /* requests are answered: what start-up made is fixed */
+    SCRIPT_CLOSING, /* lua_close() runs finalizers: nothing may be asked any more */
+};
+
+/* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
+enum script_ref {
+    REF_RUN,            /* run(handler): one request, from the request object to the answer */
+    REF_RUN_ERROR,      /* run_error(fn, err): the same for app.on("error", fn) */
+    REF_ERROR_HANDLER,  /* that fn; LUA_NOREF without one */
+    REF_CLOSED,         /* the error that ends a coroutine whose client has gone */
+    REF_CLOSED_TEXT,    /* "closed" */
+    REF_REQUESTS,       /* request objects by coroutine index */
+    REF_ANCHORS,        /* strings that C still sends, by anchor index */
+    REF_HEADERS_META,   /* metatable of header tables: names in any case */
+    REF_RESPONSE_META,  /* metatable of response objects */
+    REF_TO_RESPONSE,    /* to_response(...): response object of what a handler returned */
+    REF_WRAP,           /* wrap(fn): a route's function with the middleware around it */
+    REF_FREEZE,         /* freeze(): no new globals from now on */
+    REF_START,          /* start(), stop(): call what app.on() was given */
+    REF_STOP,
+    REF_ARRAY_META,     /* metatable of tables that are JSON arrays even when empty */
+    REF_REQUEST_META,   /* metatable of request objects */
+    REF_STREAM_META,    /* metatable of stream objects */
+    REF_TIMER_META,     /* metatable of timer objects */
+    REF_COUNT,
+};
+
+/* A route of the script's. */
+struct lua_route {
+    struct handler handler;  /* what the router knows: serve, with this struct as its context */
+    struct script *script;   /* whose it is */
+    struct lua_route *next;  /* in the script's list */
+    int fn_ref;              /* the Lua function, middleware around it, in the registry */
+    char place[];            /* "scripts/site.lua:12", for the log */
+};
+
+/* A Lua string that must stay while C sends it. */
+struct anchor {
+    struct script *script;    /* whose it is */
+    struct anchor *next_free; /* in the list of those in no use */
+    const char *data;         /* bytes of the string */
+    size_t len;               /* of data */
+    int index;                /* in the table REF_ANCHORS */
+};
+
+struct script {
+    lua_State *L;                /* main thread; only start-up, reports and clean-up run on it */
+    struct site *site;           /* borrowed: what the script configures */
+    struct reactor *reactor;     /* borrowed: timers */
+    const struct log *log;       /* borrowed, may be NULL */
+    const struct server *server; /* who answers app.stats(); NULL before script_start() */
+    char *chunk_name;            /* "@scripts/site.lua" */
+    enum script_phase phase;
+    size_t memory_bytes;         /* held by the Lua state now */
+    int64_t started_ms;          /* reactor time of script_start() */
+    int refs[REF_COUNT];         /* in Lua's registry */
+
+    char **listens;              /* app.listen addresses, listen_count of them */
+    size_t listen_count;
+    struct lua_route *routes;    /* newest first */
+
+    struct coro **coros;         /* by index; never freed before the script */
+    uint32_t coro_count;         /* of coros */
+    uint32_t coro_capacity;      /* of coros */
+    struct coro *free_coros;     /* in no use; most of them hold a thread to be used again */
+    uint32_t idle_threads;       /* threads held by free_coros */
+    struct coro *running;        /* innermost one being resumed, NULL when none is */
+
+    struct timer **timers;       /* by index; never freed before the script */
+    uint32_t timer_count;        /* of timers */
+    uint32_t timer_capacity;     /* of timers */
+    struct timer *free_timers;   /* in no use */
+
+    struct anchor **anchors;     /* by index; never freed before the script */
+    uint32_t anchor_count;       /* of anchors */
+    uint32_t anchor_capacity;    /* of anchors */
+    struct anchor *free_anchors; /* in no use */
+
+    struct write_buffer scratch; /* text being made, between two calls of Lua's at most */
+    uint64_t request_count;      /* requests that reached Lua */
+    uint32_t request_seed;       /* tells req.id of this script from those of another */
+};
+
+/* The path of the script, as given. */
+static inline const char *script_path(const struct script *script)
+{
+    return script->chunk_name + 1;
+}
+
+/* The script of a state: it is the argument of the state's allocator. */
+static inline struct script *script_of(lua_State *L)
+{
+    void *script;
+    (void)lua_getallocf(L, &script);
+    return script;
+}
+
+/* Push one of the values above. Any thread of the state; needs one stack slot. */
+static inline void script_push_ref(const struct script *script, lua_State *L, enum script_ref ref)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->refs[ref]);
+}
+
+/* Pop a value of L into the registry. May raise (memory). */
+void script_set_ref(lua_State *L, enum script_ref ref);
+
+/* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's; else the route
+ * at work, else the script's path. */
+void script_place(lua_State *L, char place[PLACE_MAX]);
+
+/* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
+_Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Raise unless the script is at start-up; what is "app.listen". */
+void script_check_loading(lua_State *L, const char *what);
+
+/* Call what lies on the main thread's stack with nargs arguments, in protected mode: the one place for calls that are
+ * not coroutines. Returns 0 with nresults values pushed, or -EINVAL or -ENOMEM with a one-line text in err. */
+int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen);
+
+/* Call fn(L, arg) on the main thread's stack, in protected mode, so that it may raise. Returns as script_call(). */
+int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen);
+
+/* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
+struct anchor *script_anchor(lua_State *L, int index);
+void script_release(void *anchor);
+
+/* The reusable text buffer, empty. What is larger than usual is freed by script_trim_scratch(). */
+struct write_buffer *script_scratch(struct script *script);
+void script_trim_scratch(struct script *script);
+
+/* Grow an array of pointers by one, doubling. Returns 0 or -ENOMEM. */
+int script_grow(void ***array, uint32_t count, uint32_t *capacity);
+
+/* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
+void bind_app(lua_State *L);
+void bind_answer(lua_State *L);
+void bind_request(lua_State *L);
+void bind_stream(lua_State *L);
+void bind_timer(lua_State *L);
+void bind_json(lua_State *L);
+
+#endif
