@@ -1,0 +1,216 @@
+/* The command line. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage. */
+
+#include "evserve.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { EXIT_USAGE = 2, DRAIN_MS = 10000, LISTEN_TEXT_MAX = 4096 };
+
+static const char usage[] =
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--check] [SITE.lua]\n"
+    "\n"
+    "Serve a directory, or what a Lua script says, over HTTP/1.1.\n"
+    "\n"
+    "  --listen ADDR  listen here: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH or fd:N; may be given several times\n"
+    "                 (default: what the script says, else 127.0.0.1:8080)\n"
+    "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
+    "  --check        load everything, print the route table or what is wrong, and exit\n"
+    "  --version      print the version and exit\n"
+    "  --help         print this text and exit\n"
+    "\n"
+    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight finish, for 10 s at most.\n";
+
+struct options {
+    char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, separated by commas */
+    const char *root;
+    const char *script;
+    bool check;
+};
+
+/* Signal handlers have no argument to find the server by. */
+static evserve *volatile running;
+static volatile sig_atomic_t stops;
+
+static void on_signal(int number)
+{
+    (void)number;
+    evserve *server = running;
+    if (server != NULL) {
+        evserve_stop(server, stops++ == 0 ? DRAIN_MS : 0); /* whoever asks twice does not want to wait */
+    }
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* A connection is a file descriptor: take as many as we may have. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Log lines go to *stream: to memory while the server starts, since the first line on standard error is the address. */
+static void log_line(void *arg, int level, const char *line)
+{
+    static const char *const names[] = {"log", "error", "warn", "info", "debug"};
+    FILE *stream = *(FILE **)arg;
+    char when[32] = "";
+    time_t now = time(NULL);
+    struct tm tm;
+    if (gmtime_r(&now, &tm) != NULL) {
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    }
+    fprintf(stream, "%s %s %s\n", when, names[level < 0 || level > EVSERVE_LOG_DEBUG ? 0 : level], line);
+}
+
+static void print_line(void *arg, const char *text)
+{
+    (void)arg;
+    puts(text);
+}
+
+static int add_listen(struct options *options, const char *address)
+{
+    size_t used = strlen(options->listen);
+    int len = snprintf(options->listen + used, sizeof options->listen - used, "%s%s", used == 0 ? "" : ",", address);
+    return len < 0 || (size_t)len >= sizeof options->listen - used ? -1 : 0;
+}
+
+static int usage_error(const char *what)
+{
+    fprintf(stderr, "evserve: %s; try 'evserve --help'\n", what);
+    return EXIT_USAGE;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct options *options)
+{
+    static const struct option table[] = {
+        {"listen", required_argument, NULL, 'l'}, {"root", required_argument, NULL, 'r'},
+        {"check", no_argument, NULL, 'c'},        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    char text[256];
+    int option;
+    while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+        switch (option) {
+        case 'l':
+            if (optarg[0] == '\0' || add_listen(options, optarg) < 0) {
+                return usage_error("--listen needs an address, and not too many of them");
+            }
+            break;
+        case 'r':
+            options->root = optarg;
+            break;
+        case 'c':
+            options->check = true;
+            break;
+        case 'v':
+            printf("evserve %s\n", evserve_version());
+            return EXIT_SUCCESS;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        default:
+            snprintf(text, sizeof text, option == ':' ? "%.200s needs a value" : "unknown option %.200s",
+                     argv[optind - 1]);
+            return usage_error(text);
+        }
+    }
+    if (argc - optind > 1) {
+        snprintf(text, sizeof text, "one script at most, but \"%.80s\" follows \"%.80s\"", argv[optind + 1],
+                 argv[optind]);
+        return usage_error(text);
+    }
+    options->script = argv[optind];
+    return -1;
+}
+
+/* Serve until a signal comes. early holds what was logged during the start. */
+static int serve(evserve *server, FILE **log, char **early)
+{
+    const char *address;
+    for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
+        fprintf(stderr, "listening on %s\n", address);
+    }
+    fflush(*log);
+    fputs(*early, stderr);
+    fclose(*log);
+    *log = stderr;
+
+    running = server;
+    handle_signals();
+    int rv = evserve_wait(server);
+    if (rv < 0) {
+        fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
+        return EXIT_FAILURE;
+    }
+    if (rv > 0) {
+        fprintf(stderr, "evserve: %d connection%s cut after %d s\n", rv, rv == 1 ? "" : "s", DRAIN_MS / 1000);
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    int status = parse_options(argc, argv, &options);
+    if (status >= 0) {
+        return status;
+    }
+    if (options.script == NULL && options.root == NULL) {
+        options.root = "public";
+    }
+
+    char *early = NULL;
+    size_t early_len = 0;
+    FILE *log = open_memstream(&early, &early_len);
+    if (log == NULL) {
+        perror("evserve");
+        return EXIT_FAILURE;
+    }
+    struct evserve_config config = {
+        .size = sizeof config,
+        .listen = options.listen[0] == '\0' ? NULL : options.listen,
+        .root = options.root,
+        .script = options.script,
+        .log = log_line,
+        .arg = &log,
+    };
+    char err[EVSERVE_ERROR_MAX] = "";
+    raise_file_limit();
+    evserve *server = NULL;
+    if (options.check) {
+        status = evserve_check(&config, print_line, NULL, err, sizeof err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    } else {
+        server = evserve_start(&config, err, sizeof err);
+        status = server == NULL ? EXIT_FAILURE : serve(server, &log, &early);
+    }
+    if (log != stderr) {
+        fclose(log);
+        fputs(early, stderr);
+    }
+    if (err[0] != '\0') {
+        fprintf(stderr, "%s\n", err);
+    }
+    running = NULL;
+    evserve_free(server);
+    free(early);
+    return status;
+}
