@@ -58,6 +58,9 @@ function formatUptime(seconds) {
   return days > 0 ? `${days} d ${clock}` : clock;
 }
 
+// In full while it fits a tile.
+const formatCount = (n) => (n < 1e9 ? whole : compact).format(n);
+
 const formatRate = (rate) => (rate >= 10 || rate === 0 ? whole.format(rate) : rate.toFixed(1));
 
 function show(name, value, unit) {
@@ -94,12 +97,9 @@ function rateSince(last, now) {
 }
 
 function setState(state, text) {
-  const panel = $("panel");
-  if (panel.dataset.state !== state || state === "off") {
-    panel.dataset.state = state;
-    if ($("live-status").textContent !== text) {
-      $("live-status").textContent = text; // a live region: only changes are read out
-    }
+  $("panel").dataset.state = state;
+  if ($("live-status").textContent !== text) {
+    $("live-status").textContent = text; // a live region: only a change may be read out
   }
 }
 
@@ -119,7 +119,7 @@ function showStats(stats) {
 
   for (const name of ["connections", "accepted", "requests", "timeouts", "lost"]) {
     if (Number.isFinite(stats[name])) {
-      show(name, whole.format(stats[name]));
+      show(name, formatCount(stats[name]));
     }
   }
   for (const name of ["bytes_sent", "bytes_received", "lua_memory"]) {
@@ -135,7 +135,7 @@ function showStats(stats) {
     $("version").textContent = stats.version;
   }
   $("lamp").classList.add("is-on");
-  setState("on", "Connected.");
+  setState("on", "Updated once a second.");
 }
 
 function showNoStats(reason) {
@@ -163,8 +163,8 @@ async function fetchStats(signal) {
     throw new Error("the server does not answer.");
   }
   if (response.status === 404 || response.status === 405) {
-    throw new Error(`/api/stats is a ${response.status} here. A server that runs without the demo’s Lua script serves ` +
-      "files only, and most routes below are not there either.");
+    throw new Error(`/api/stats answers ${response.status}. A server without the demo’s Lua script serves files ` +
+      "only, and most routes below are not there either.");
   }
   if (!response.ok) {
     throw new Error(`/api/stats answers ${response.status}.`);
@@ -222,7 +222,7 @@ function togglePause() {
   live.paused = !live.paused;
   $("pause").textContent = live.paused ? "Resume" : "Pause";
   if (live.paused) {
-    setState("paused", "Paused: these are the last numbers.");
+    setState("paused", "Paused.");
     $("lamp").classList.remove("is-on");
     $("lamp-text").textContent = "paused";
   } else {
@@ -280,7 +280,7 @@ function part(title, label) {
   const pre = make("pre", { tabIndex: 0 });
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", label);
-  return { pre, box: make("div", {}, make("h4", {}, title), pre) };
+  return { pre, box: make("div", {}, make("p", {}, title), pre) };
 }
 
 function showHead(pre, response, init) {
@@ -383,16 +383,16 @@ function addCopyKeys() {
   }
   for (const item of document.querySelectorAll(".commands li")) {
     const command = item.querySelector("code").textContent;
-    const key = make("button", { className: "key", type: "button" }, "Copy");
-    key.setAttribute("aria-label", `Copy ${command}`);
+    const key = make("button", { className: "key", type: "button" });
+    const say = (word) => {
+      key.textContent = word;
+      key.setAttribute("aria-label", `${word} ${command}`);
+    };
+    say("Copy");
     key.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(command);
-        key.textContent = "Copied";
-      } catch {
-        key.textContent = "Failed";
-      }
-      setTimeout(() => { key.textContent = "Copy"; }, 1500);
+      const done = navigator.clipboard.writeText(command);
+      say(await done.then(() => "Copied", () => "Failed"));
+      setTimeout(say, 1500, "Copy");
     });
     item.append(key);
   }
@@ -405,5 +405,6 @@ addTryKeys();
 addCopyKeys();
 $("pause").hidden = false;
 $("pause").addEventListener("click", togglePause);
+setState("idle", "Asking for the numbers.");
 document.addEventListener("visibilitychange", update);
 update();
