@@ -19,11 +19,11 @@
 enum { GO_ON = INT32_MIN }; /* step(): neither an fd nor an error */
 
 struct walk {
-    int top_fd;                      /* where it starts and what it may not leave */
-    int dir_fd;                      /* the directory reached, top_fd itself at the start */
-    int links;                       /* links followed so far */
-    char reached[BENEATH_PATH_MAX];  /* path of dir_fd below top_fd, "" or "a/b" */
-    char left[BENEATH_PATH_MAX];     /* what is still to be walked */
+    int top_fd;                     /* where it starts and what it may not leave */
+    int dir_fd;                     /* the directory reached, top_fd itself at the start */
+    int links;                      /* links followed so far */
+    char reached[BENEATH_PATH_MAX]; /* path of dir_fd below top_fd, "" or "a/b" */
+    char left[BENEATH_PATH_MAX];    /* what is still to be walked */
 };
 
 static void leave_dir(struct walk *walk)

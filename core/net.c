@@ -103,9 +103,9 @@ int net_address_parse(struct net_address *address, const char *text, char *err, 
             return 0;
         }
     }
-    return error_text(err, errlen, -EINVAL,
-                      "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost",
-                      text);
+    return error_text(
+        err, errlen, -EINVAL,
+        "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost", text);
 }
 
 void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX])

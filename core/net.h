@@ -13,10 +13,10 @@ struct log;
 struct reactor;
 
 enum {
-    NET_TEXT_MAX = 128,    /* bytes of an address as text, its NUL included */
-    NET_BACKLOG = 4096,    /* asked of listen(2); the kernel takes at most net.core.somaxconn */
+    NET_TEXT_MAX = 128,     /* bytes of an address as text, its NUL included */
+    NET_BACKLOG = 4096,     /* asked of listen(2); the kernel takes at most net.core.somaxconn */
     NET_ACCEPT_BUDGET = 64, /* connections accepted in one callback (R6) */
-    NET_PAUSE_MS = 100,    /* how long a listener rests when not even its reserve fd can be had again */
+    NET_PAUSE_MS = 100,     /* how long a listener rests when not even its reserve fd can be had again */
 };
 
 /* Where to listen, parsed from text. */
@@ -41,18 +41,18 @@ int net_port(const struct sockaddr *address);
 typedef void (*net_accept_fn)(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len);
 
 struct net_listener {
-    struct reactor *reactor;  /* who calls on_readable */
-    const struct log *log;    /* borrowed; may be NULL */
-    net_accept_fn on_accept;  /* gets each connection */
-    void *arg;                /* handed to on_accept */
-    int fd;                   /* the listening socket, -1 when closed */
-    int reserve_fd;           /* given up for a moment to turn a peer away when no fds are left; negative when lost */
-    uint64_t pause_timer;     /* set while the listener rests, else 0 */
-    bool paused;              /* by net_listener_pause() */
-    bool starved;             /* accept(2) fails, and has not said EAGAIN since; logged once */
-    int port;                 /* bound port, 0 where there is none */
-    bool edge;                /* edge-triggered: accepts until EAGAIN, a budget at a time */
-    char name[NET_TEXT_MAX];  /* the bound address as text */
+    struct reactor *reactor; /* who calls on_readable */
+    const struct log *log;   /* borrowed; may be NULL */
+    net_accept_fn on_accept; /* gets each connection */
+    void *arg;               /* handed to on_accept */
+    int fd;                  /* the listening socket, -1 when closed */
+    int reserve_fd;          /* given up for a moment to turn a peer away when no fds are left; negative when lost */
+    uint64_t pause_timer;    /* set while the listener rests, else 0 */
+    bool paused;             /* by net_listener_pause() */
+    bool starved;            /* accept(2) fails, and has not said EAGAIN since; logged once */
+    int port;                /* bound port, 0 where there is none */
+    bool edge;               /* edge-triggered: accepts until EAGAIN, a budget at a time */
+    char name[NET_TEXT_MAX]; /* the bound address as text */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the unix socket file to remove, or empty */
 };
 

@@ -59,8 +59,9 @@ void reactor_stop(struct reactor *reactor);
  * Returns 0, or -EBADF (fd < 0), -ENOMEM, or the kernel's -errno, with the registration as it was before. */
 int reactor_register(struct reactor *reactor, int fd, unsigned flags, reactor_event_fn fn, void *arg);
 
-/* Stop watching fd. From this call on its callback is not called, not even for an event already fetched (R1). The fd
- * may be closed right after (R2). Returns 0, or -ENOENT when it is not registered. */
+/* Stop watching fd. From this call on its callback is not called, not even for an event already fetched (R1). The
+ * kernel is told at once, inside a callback too, so fd may be closed right after, duplicated or not (R2). Returns 0, or
+ * -ENOENT when it is not registered. */
 int reactor_deregister(struct reactor *reactor, int fd);
 
 /* Deregister fd, if it is registered, and close it: the same as the two calls, but the kernel forgets the fd by itself

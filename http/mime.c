@@ -206,8 +206,8 @@ static bool find_extension(const char *path, size_t len, char extension[EXTENSIO
 {
     size_t start = len;
     while (start > 0 && path[start - 1] != '.') {
-        if (path[start - 1] == '/' || len - start == EXTENSION_MAX) {
-            return false;
+        if (len - start == EXTENSION_MAX) {
+            return false; /* a '/' on the way needs no look: no row of the table has one */
         }
         start--;
     }

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,19 +31,24 @@ struct entry {
     char texts[];       /* pattern, where and names, each with its NUL */
 };
 
+/* What router_match() looks at comes first, close together. A node never moves. */
 struct node {
     struct route_piece piece; /* consumed on the way from the parent; empty literal at the root */
-    unsigned methods;         /* of all entries */
-    uint32_t child_count;     /* literal children */
-    uint32_t child_capacity;  /* of children and first_bytes */
-    struct node **children;   /* literal children, in no order; first_bytes follow in the same block */
-    char *first_bytes;        /* child_count of them: what each child's piece begins with */
     struct node *branches;    /* first of the parameters and the rest */
+    struct node **children;   /* literal children, in no order: &only_child, or a block with first_bytes after them */
+    char *first_bytes;        /* child_count of them: what each child's piece begins with */
+    uint16_t child_count;     /* literal children, at most 256 */
+    uint16_t child_capacity;  /* of children and first_bytes */
+    uint8_t methods;          /* of all entries */
+    char only_byte;           /* first_bytes while there is room for one */
+    struct node *only_child;  /* children while there is room for one */
     struct node *next;        /* the parent's branch to try after this one */
     struct node *parent;      /* NULL at the root */
     struct entry *entries;    /* routes whose pattern ends here */
     struct node *made_before; /* the router's list of all nodes */
 };
+
+_Static_assert(METHOD_COUNT <= 8, "a node keeps a set of methods in one byte");
 
 struct router {
     struct node *root;      /* consumes nothing */
@@ -73,6 +79,9 @@ static struct node *node_create(const struct route_piece *piece)
     if (node == NULL) {
         return NULL;
     }
+    node->children = &node->only_child;
+    node->first_bytes = &node->only_byte;
+    node->child_capacity = 1;
     node->piece = *piece;
     if (piece->type != NULL) {
         node->piece.type = memcpy(node + 1, piece->type, type_size);
@@ -83,29 +92,30 @@ static struct node *node_create(const struct route_piece *piece)
 
 static void node_free(struct node *node)
 {
-    if (node != NULL) {
+    if (node != NULL && node->children != &node->only_child) {
         mem_free(node->children);
-        mem_free(node);
     }
+    mem_free(node);
 }
 
-/* Make room for more literal children. On failure, and for who looks at it, nothing has changed. */
-static int node_reserve(struct node *node, uint32_t more)
+/* Make room for count literal children, at most twice as many as there was room for. On failure, and for who looks at
+ * it, nothing has changed. */
+static int node_reserve(struct node *node, unsigned count)
 {
-    if (node->child_count + more <= node->child_capacity) {
+    if (count <= node->child_capacity) {
         return 0;
     }
-    uint32_t capacity = node->child_count < 2 ? node->child_count + more : node->child_count * 2;
+    uint16_t capacity = (uint16_t)(node->child_capacity * 2);
     struct node **children = mem_alloc(capacity * (sizeof(struct node *) + 1));
     if (children == NULL) {
         return -ENOMEM;
     }
     char *first_bytes = (char *)(children + capacity);
-    if (node->child_count > 0) {
-        memcpy(children, node->children, node->child_count * sizeof(struct node *));
-        memcpy(first_bytes, node->first_bytes, node->child_count);
+    memcpy(children, node->children, node->child_count * sizeof(struct node *));
+    memcpy(first_bytes, node->first_bytes, node->child_count);
+    if (node->children != &node->only_child) {
+        mem_free(node->children);
     }
-    mem_free(node->children);
     node->children = children;
     node->first_bytes = first_bytes;
     node->child_capacity = capacity;
@@ -115,14 +125,11 @@ static int node_reserve(struct node *node, uint32_t more)
 /* The place of the literal child that begins with byte, or NULL. */
 static struct node **node_child(const struct node *node, char byte)
 {
-    if (node->child_count == 0) {
-        return NULL;
-    }
     const char *found = memchr(node->first_bytes, byte, node->child_count);
     return found == NULL ? NULL : &node->children[found - node->first_bytes];
 }
 
-/* Hang child below node, where node_reserve() made room if it is a literal. */
+/* Hang child below node. A literal needs room there: every node has it for one, node_reserve() makes more. */
 static void node_link(struct node *node, struct node *child)
 {
     child->parent = node;
@@ -274,14 +281,10 @@ static int make_chain(struct addition *addition, const struct route_pattern *pat
         if (node == NULL) {
             return -ENOMEM;
         }
-        struct node *above = addition->last;
-        if (above == NULL) {
+        if (addition->last == NULL) {
             addition->first = node;
-        } else if (piece.kind == PIECE_LITERAL && node_reserve(above, 1) < 0) {
-            node_free(node);
-            return -ENOMEM;
         } else {
-            node_link(above, node);
+            node_link(addition->last, node);
         }
         addition->last = node;
     }
@@ -305,15 +308,17 @@ static int make_parts(struct router *router, struct addition *addition, const st
     if (addition->entry == NULL) {
         return -ENOMEM;
     }
+    struct node *target = addition->at;
+    unsigned children = target->child_count;
     if (addition->split != NULL) {
         struct route_piece piece = addition->split->piece;
         piece.len = addition->shared;
-        addition->upper = node_create(&piece);
-        if (addition->upper == NULL || node_reserve(addition->upper, 2) < 0) {
-            return -ENOMEM;
-        }
-    } else if (addition->piece_index < pattern->piece_count &&
-               pattern->pieces[addition->piece_index].kind == PIECE_LITERAL && node_reserve(addition->at, 1) < 0) {
+        target = addition->upper = node_create(&piece);
+        children = 1;
+    }
+    bool adds_literal =
+        addition->piece_index < pattern->piece_count && pattern->pieces[addition->piece_index].kind == PIECE_LITERAL;
+    if (target == NULL || (adds_literal && node_reserve(target, children + 1) < 0)) {
         return -ENOMEM;
     }
     return make_chain(addition, pattern);
@@ -364,7 +369,7 @@ static void link_parts(struct router *router, struct addition *addition)
     struct node *end = addition->last != NULL ? addition->last : addition->at;
     addition->entry->next = end->entries;
     end->entries = addition->entry;
-    end->methods |= addition->entry->route.methods;
+    end->methods |= (uint8_t)addition->entry->route.methods;
     router->entries[router->entry_count++] = addition->entry;
 }
 
@@ -531,6 +536,7 @@ static const struct node *walk_back(struct walk *walk, const struct node *node)
 enum route_verdict router_match(const struct router *router, enum method method, const char *path, size_t len,
                                 struct route_match *match)
 {
+    assert(method < METHOD_COUNT);
     match->route = NULL;
     match->allowed = 0;
     if (len > UINT32_MAX) {

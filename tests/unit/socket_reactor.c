@@ -4,9 +4,9 @@
 #include "core/reactor.h"
 
 #include "tests/lib/fake_mem.h"
+#include "tests/lib/open_fds.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -45,22 +45,10 @@ struct actor {
     int calls;
 };
 
-static int count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    int count = 0;
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
-
 static int set_up(void **state)
 {
     static struct scene scene;
-    scene = (struct scene){.fds_before = count_fds()};
+    scene = (struct scene){.fds_before = open_fds()};
     *state = &scene;
     return reactor_create(&scene.reactor, NULL);
 }
@@ -69,8 +57,8 @@ static int tear_down(void **state)
 {
     struct scene *scene = *state;
     reactor_destroy(scene->reactor);
-    if (count_fds() != scene->fds_before) {
-        print_error("%d fds are open, %d were\n", count_fds(), scene->fds_before);
+    if (open_fds() != scene->fds_before) {
+        print_error("%d fds are open, %d were\n", open_fds(), scene->fds_before);
         return -1;
     }
     return fake_mem_live() == 0 ? 0 : -1;

@@ -104,9 +104,19 @@ static void extension_is_found_where_a_file_name_has_one(void **state)
 static void unknown_extensions_are_octet_streams(void **state)
 {
     (void)state;
-    static const char *const paths[] = {
-        "/a.unknown",    "/.bashrc",        "/dir.d/file", "/Makefile",       "/a.0", "/a.zzzz",
-        "/a.webmanifes", "/a.webmanifestx", "/a.~",        "/a.abcdefghijkl", ""};
+    static const char *const paths[] = {"/a.unknown",
+                                        "/.bashrc",
+                                        "/dir.d/file",
+                                        "/Makefile",
+                                        "/a.0",
+                                        "/xwebmanifest",
+                                        "/a.xwebmanifest",
+                                        "/a.zzzz",
+                                        "/a.webmanifes",
+                                        "/a.webmanifestx",
+                                        "/a.~",
+                                        "/a.abcdefghijkl",
+                                        ""};
     for (size_t i = 0; i < LEN(paths); i++) {
         assert_string_equal(type_of(paths[i]), unknown);
     }

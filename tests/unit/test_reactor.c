@@ -375,6 +375,25 @@ static void reactor_close_costs_no_epoll_call(void **state)
     assert_true(fake_peer_saw_close(a.peer));
     assert_true(fake_peer_saw_close(stranger.peer));
     assert_int_equal(reactor_deregister(scene->reactor, a.fd), -ENOENT);
+    struct actor next = actor_connect(scene, "next");
+    assert_int_equal(next.fd, a.fd);
+    actor_watch(&next, REACTOR_READABLE);
+    assert_int_equal(count_epoll_changes(), 1);
+}
+
+static void fd_that_the_kernel_still_knows_can_be_registered_again(void **state)
+{
+    struct scene *scene = *state;
+    struct actor a = actor_connect(scene, "a");
+    int duplicate_fd = sys_duplicate(a.fd);
+    actor_watch(&a, REACTOR_READABLE);
+    reactor_close(scene->reactor, a.fd); /* epoll keeps it for the duplicate's sake */
+    struct actor b = {.scene = scene, .name = "b", .fd = sys_duplicate(duplicate_fd)};
+    assert_int_equal(b.fd, a.fd);
+    actor_watch(&b, REACTOR_READABLE);
+    fake_peer_send_text(a.peer, "x");
+    assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
+    assert_book(scene, "b:R ");
 }
 
 static void fd_closed_behind_the_reactors_back_can_be_registered_again(void **state)
@@ -677,6 +696,18 @@ static void posts_run_in_order_and_those_of_a_post_in_the_next_tick(void **state
     assert_book(scene, "child ");
     assert_int_equal(reactor_run_once(scene->reactor, -1), -EDEADLK);
     assert_int_equal(reactor_counts(scene->reactor).tasks, 3);
+}
+
+static void task_deferred_by_a_post_runs_in_the_next_tick(void **state)
+{
+    struct scene *scene = *state;
+    struct actor task = {.scene = scene, .name = "task"};
+    struct actor post = {.scene = scene, .name = "post", .act = defer_other, .other = &task};
+    assert_int_equal(reactor_post(scene->reactor, on_task, &post), 0);
+    assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
+    assert_book(scene, "post ");
+    assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
+    assert_book(scene, "task ");
 }
 
 /* What is told of an fd. */
@@ -1150,6 +1181,7 @@ int main(void)
         SCENE_TEST(fd_may_be_closed_right_after_deregistering),
         SCENE_TEST(closed_fd_whose_duplicate_lives_on_does_not_wake_the_loop),
         SCENE_TEST(reactor_close_costs_no_epoll_call),
+        SCENE_TEST(fd_that_the_kernel_still_knows_can_be_registered_again),
         SCENE_TEST(fd_closed_behind_the_reactors_back_can_be_registered_again),
         SCENE_TEST(registration_refused_in_a_callback_is_reported_as_error),
         SCENE_TEST(refused_change_ends_the_old_registration_as_well),
@@ -1164,6 +1196,7 @@ int main(void)
         SCENE_TEST(task_that_defers_itself_for_ever_does_not_starve_io),
         SCENE_TEST(tasks_keep_their_order_while_their_queue_grows_and_wraps),
         SCENE_TEST(posts_run_in_order_and_those_of_a_post_in_the_next_tick),
+        SCENE_TEST(task_deferred_by_a_post_runs_in_the_next_tick),
         SCENE_TEST(hang_up_with_unread_data_delivers_the_data_first),
         SCENE_TEST(hang_up_is_told_to_those_who_did_not_ask_for_readable),
         SCENE_TEST(end_of_the_stream_is_readable_and_no_hang_up),

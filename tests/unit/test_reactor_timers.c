@@ -2,7 +2,7 @@
 
 #include "tests/lib/reactor_scene.h"
 
-enum { NS_PER_MS = 1000000 };
+#define NS_PER_MS INT64_C(1000000)
 
 static struct actor timer_actor(struct scene *scene, const char *name)
 {
@@ -76,6 +76,8 @@ static void wait_ends_neither_before_the_deadline_nor_a_millisecond_later(void *
     int64_t start_ns = sys_now_ns();
     actor_set_timeout(&a, 7);
     assert_int_equal(reactor_run_once(scene->reactor, 6), 0);
+    fake_sys_advance_ns(NS_PER_MS - 1);
+    assert_int_equal(reactor_run_once(scene->reactor, 0), 0);
     assert_int_equal(reactor_run_once(scene->reactor, 1000), 1);
     assert_int_equal(sys_now_ns(), start_ns + 7 * NS_PER_MS);
 }
@@ -317,7 +319,7 @@ static void interval_does_not_drift_when_ticks_are_late(void **state)
         fake_sys_set_wait_overshoot_ns(late_ms * NS_PER_MS);
         assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
         assert_int_equal(a.calls, i);
-        assert_int_equal(a.when_ms, start_ms + 100 * i + late_ms);
+        assert_int_equal(a.when_ms, start_ms + INT64_C(100) * i + late_ms);
     }
 }
 

@@ -59,6 +59,7 @@ static void pattern_is_parsed_into_its_pieces(void **state)
         {"/x-:a{int}-y/:b/:c{[b-d]+}", "L/x- T-y L/ P L/ T", "a b c"},
         {"/a/*", "L/a/ R", "*"},
         {"/:a.b/*rest", "L/ P.b L/ R", "a rest"},
+        {"/:ab/:a/:abc", "L/ P L/ P L/ P", "ab a abc"},
         {"//:a//*r", "L// P L// R", "a r"},
     };
     for (size_t i = 0; i < LEN(cases); i++) {

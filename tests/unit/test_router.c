@@ -755,7 +755,7 @@ static void path_that_no_slice_can_hold_is_not_found(void **state)
     struct router *router = *state;
     add(router, GET, "/*rest");
     struct route_match match;
-    assert_int_equal(router_match(router, METHOD_GET, "/a", (size_t)UINT32_MAX + 1, &match), ROUTE_NOT_FOUND);
+    assert_int_equal(router_match(router, METHOD_GET, "/a", (size_t)UINT32_MAX + 3, &match), ROUTE_NOT_FOUND);
     assert_null(match.route);
     assert_int_equal(match.allowed, 0);
 }

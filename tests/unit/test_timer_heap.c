@@ -376,6 +376,22 @@ static void steady_number_of_timers_does_not_allocate(void **state)
     assert_int_equal(fake_mem_calls(), calls);
 }
 
+static void checker_of_these_tests_notices_a_broken_heap(void **state)
+{
+    struct timer_heap *heap = *state;
+    for (int i = 0; i < 10; i++) {
+        set(heap, i);
+    }
+    assert_true(timer_heap_is_valid(heap));
+    heap->entries[9].deadline_ns = 0; /* less than its parent */
+    assert_false(timer_heap_is_valid(heap));
+    heap->entries[9].deadline_ns = 9;
+    heap->slots[3].heap_index = 4; /* a wrong back-index */
+    assert_false(timer_heap_is_valid(heap));
+    heap->slots[3].heap_index = 3;
+    assert_true(timer_heap_is_valid(heap));
+}
+
 static void entry_takes_at_most_24_bytes(void **state)
 {
     (void)state;
@@ -400,6 +416,7 @@ int main(void)
         TEST(failed_allocation_leaves_the_heap_unchanged),
         TEST(full_heap_refuses_one_more),
         TEST(steady_number_of_timers_does_not_allocate),
+        TEST(checker_of_these_tests_notices_a_broken_heap),
         TEST(entry_takes_at_most_24_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
