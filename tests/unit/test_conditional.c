@@ -1,0 +1,475 @@
+/* HTTP dates, entity tag lists, and the order in which conditions are evaluated. */
+
+#include "http/conditional.h"
+#include "http/limits.h"
+#include "http/parser.h"
+#include "tests/lib/fake_sys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define ARRAY_LEN(array) (sizeof(array) / sizeof(array)[0])
+
+enum { ROW_TEXT_MAX = 512 };
+
+/* 784111777 is Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 section 5.6.7. */
+static const int64_t EXAMPLE_S = 784111777;
+static const int64_t NOW_S = 1700000000; /* Tue, 14 Nov 2023 22:13:20 GMT */
+
+static int reset(void **state)
+{
+    (void)state;
+    fake_sys_reset();
+    return 0;
+}
+
+/* Dates. */
+
+static bool parse(const char *text, int64_t now_s, int64_t *time_s)
+{
+    return http_date_parse(text, strlen(text), now_s, time_s);
+}
+
+static void dates_in_all_three_formats_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t time_s;
+    } rows[] = {
+        {"Sun, 06 Nov 1994 08:49:37 GMT", 784111777}, /* the three examples of RFC 9110 section 5.6.7 */
+        {"Sunday, 06-Nov-94 08:49:37 GMT", 784111777},
+        {"Sun Nov  6 08:49:37 1994", 784111777},
+        {"Wed Nov 16 08:49:37 1994", 784975777}, /* two digits of the day in the asctime format */
+        {"Sun Nov 06 08:49:37 1994", 784111777},
+        {"Thu, 01 Jan 1970 00:00:00 GMT", 0},
+        {"Wed, 31 Dec 1969 23:59:59 GMT", -1},
+        {"Fri, 13 Dec 1901 20:45:51 GMT", -2147483649}, /* does not fit 32 bits */
+        {"Tue, 19 Jan 2038 03:14:08 GMT", 2147483648},
+        {"Tue, 29 Feb 2000 00:00:00 GMT", 951782400}, /* leap years */
+        {"Thu, 29 Feb 2024 23:59:59 GMT", 1709251199},
+        {"Fri, 01 Mar 2024 00:00:00 GMT", 1709251200},
+        {"Mon, 01 Mar 2100 00:00:00 GMT", 4107542400},
+        {"Sat, 31 Dec 2016 23:59:60 GMT", 1483228800}, /* a leap second is the next day's first */
+        {"Fri, 31 Dec 9999 23:59:59 GMT", 253402300799},
+        {"Mon, 01 Jan 0001 00:00:00 GMT", -62135596800},
+        {"Sat, 01 Jan 0000 00:00:00 GMT", -62167219200},
+        {"Mon, 06 Nov 1994 08:49:37 GMT", 784111777}, /* the wrong day's name is not looked into */
+        {"Monday, 06-Nov-94 08:49:37 GMT", 784111777},
+        {"Wednesday, 06-Nov-94 08:49:37 GMT", 784111777},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t time_s = 12345;
+        if (!parse(rows[i].text, NOW_S, &time_s) || time_s != rows[i].time_s) {
+            fail_msg("%s: %lld", rows[i].text, (long long)time_s);
+        }
+    }
+}
+
+static void what_is_no_date_is_refused(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "",
+        "0",
+        "-1",
+        "784111777",
+        "Sun",
+        "Sunday",
+        "Sunday, ",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49:37 ",
+        "Sun, 06 Nov 1994 08:49:37 GMT ",
+        " Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 06 Nov 1994 08:49:37 gmt", /* dates are case-sensitive */
+        "Sun, 06 nov 1994 08:49:37 GMT",
+        "sun, 06 Nov 1994 08:49:37 GMT",
+        "SUN, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 +0000",
+        "Sun, 06 Nov 94 08:49:37 GMT",
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sun,  6 Nov 1994 08:49:37 GMT",
+        "Sun 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06-Nov-1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 8:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49 GMT",
+        "Sun, 06 Nov 1994 08.49.37 GMT",
+        "Sun, 06 Nov 1994 24:00:00 GMT",
+        "Sun, 06 Nov 1994 08:60:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 00 Nov 1994 08:49:37 GMT",
+        "Sun, 31 Nov 1994 08:49:37 GMT",
+        "Wed, 29 Feb 1995 08:49:37 GMT",
+        "Mon, 29 Feb 2100 08:49:37 GMT",
+        "Sun, 32 Dec 1994 08:49:37 GMT",
+        "Sun, 06 Foo 1994 08:49:37 GMT",
+        "Sun, 06 anF 1994 08:49:37 GMT", /* across two names of the table */
+        "unM, 06 Nov 1994 08:49:37 GMT",
+        "Sun, DD Nov 1994 08:49:37 GMT", /* the letters of our own patterns */
+        "Sun, 06 NNN 1994 08:49:37 GMT",
+        "Sun, 06 Nov YYYY hh:mm:ss GMT",
+        "Sun NNN _D hh:mm:ss YYYY",
+        "Sun, -6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov +994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sunday, 06 Nov 94 08:49:37 GMT",
+        "Sunday 06-Nov-94 08:49:37 GMT",
+        "Sun, 06-Nov-94 08:49:37 GMT",
+        "Funday, 06-Nov-94 08:49:37 GMT",
+        "Sunday, 31-Nov-94 08:49:37 GMT",
+        "Sun Nov 6 08:49:37 1994",
+        "Sun Nov   6 08:49:37 1994",
+        "Sun Nov  6 08:49:37 1994 GMT",
+        "Sun Nov 6  08:49:37 1994",
+        "Sun Nov _6 08:49:37 1994",
+        "Sun Nov  0 08:49:37 1994",
+        "Sun Nov  6 08:49:37 94",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t time_s = 12345;
+        if (parse(rows[i], NOW_S, &time_s) || time_s != 12345) {
+            fail_msg("\"%s\" was taken for a date", rows[i]);
+        }
+    }
+}
+
+static void every_byte_of_a_date_matters(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+                                       "Sun Nov  6 08:49:37 1994"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        size_t len = strlen(rows[i]);
+        for (size_t at = 0; at < len; at++) {
+            char text[64];
+            int64_t time_s;
+            memcpy(text, rows[i], len + 1);
+            text[at] = '#';
+            if (parse(text, NOW_S, &time_s)) {
+                fail_msg("%s", text);
+            }
+            assert_false(http_date_parse(rows[i], at, NOW_S, &time_s)); /* cut off */
+        }
+    }
+}
+
+static int64_t make_time(int year, int month, int day, int hour, int minute, int second)
+{
+    struct tm tm = {.tm_year = year - 1900,
+                    .tm_mon = month - 1,
+                    .tm_mday = day,
+                    .tm_hour = hour,
+                    .tm_min = minute,
+                    .tm_sec = second};
+    return timegm(&tm);
+}
+
+/* RFC 9110 section 5.6.7: what appears to be more than 50 years in the future is in the past. */
+static void two_digits_of_a_year_are_at_most_50_years_ahead(void **state)
+{
+    (void)state;
+    static const struct {
+        int now_year;
+        const char *text;
+        int year;
+    } rows[] = {
+        {1994, "Monday, 15-Jun-94 12:00:00 GMT", 1994}, {1994, "Monday, 15-Jun-43 12:00:00 GMT", 2043},
+        {1994, "Monday, 15-Jun-44 11:59:59 GMT", 2044}, {1994, "Monday, 15-Jun-44 12:00:00 GMT", 2044},
+        {1994, "Monday, 15-Jun-44 12:00:01 GMT", 1944}, {1994, "Monday, 16-Jun-44 00:00:00 GMT", 1944},
+        {1994, "Monday, 15-Jun-45 12:00:00 GMT", 1945}, {1999, "Monday, 15-Jun-00 12:00:00 GMT", 2000},
+        {1999, "Monday, 15-Jun-49 12:00:00 GMT", 2049}, {2000, "Monday, 15-Jun-99 12:00:00 GMT", 1999},
+        {2024, "Monday, 15-Jun-74 12:00:00 GMT", 2074}, {2024, "Monday, 15-Jun-75 12:00:00 GMT", 1975},
+        {2049, "Monday, 15-Jun-99 12:00:00 GMT", 2099}, {2050, "Monday, 15-Jun-00 12:00:00 GMT", 2100},
+        {2050, "Monday, 15-Jun-99 12:00:00 GMT", 2099}, {2051, "Monday, 15-Jun-02 12:00:00 GMT", 2002},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t now_s = make_time(rows[i].now_year, 6, 15, 12, 0, 0);
+        int64_t time_s = 0;
+        assert_true(parse(rows[i].text, now_s, &time_s));
+        struct tm tm;
+        time_t time = time_s;
+        assert_non_null(gmtime_r(&time, &tm));
+        if (tm.tm_year + 1900 != rows[i].year) {
+            fail_msg("in %d, %s is in %d", rows[i].now_year, rows[i].text, tm.tm_year + 1900);
+        }
+    }
+}
+
+static void leap_day_of_a_two_digit_year_depends_on_the_century(void **state)
+{
+    (void)state;
+    int64_t time_s = 0;
+    assert_true(parse("Tuesday, 29-Feb-00 00:00:00 GMT", make_time(1994, 6, 15, 0, 0, 0), &time_s));
+    assert_int_equal(time_s, make_time(2000, 2, 29, 0, 0, 0));
+    assert_false(parse("Tuesday, 29-Feb-00 00:00:00 GMT", make_time(1940, 6, 15, 0, 0, 0), &time_s));
+}
+
+static void dates_agree_with_the_c_library_for_every_day(void **state)
+{
+    (void)state;
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    int64_t first_s = make_time(1601, 1, 1, 0, 0, 0);
+    int64_t last_s = make_time(2401, 1, 1, 0, 0, 0);
+    for (int64_t wanted_s = first_s; wanted_s < last_s; wanted_s += 86400 - 1) {
+        struct tm tm;
+        time_t time = wanted_s;
+        assert_non_null(gmtime_r(&time, &tm));
+        char text[64];
+        snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + (size_t)tm.tm_wday * 3,
+                 tm.tm_mday, months + (size_t)tm.tm_mon * 3, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        int64_t time_s = 0;
+        if (!parse(text, NOW_S, &time_s) || time_s != wanted_s) {
+            fail_msg("%s", text);
+        }
+    }
+}
+
+/* Entity tags. */
+
+static void entity_tags_compare_as_the_table_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *one, *other;
+        bool strong, weak;
+    } rows[] = {
+        /* RFC 9110 section 8.8.3.2 */
+        {"W/\"1\"", "W/\"1\"", false, true}, {"W/\"1\"", "W/\"2\"", false, false}, {"W/\"1\"", "\"1\"", false, true},
+        {"\"1\"", "W/\"1\"", false, true},   {"\"1\"", "\"1\"", true, true},       {"\"1\"", "\"2\"", false, false},
+        {"\"1\"", "\"11\"", false, false},   {"\"a\"", "\"A\"", false, false},     {"\"\"", "\"\"", true, true},
+        {"\"W/1\"", "\"1\"", false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *one = rows[i].one;
+        const char *other = rows[i].other;
+        bool strong = conditional_list_covers(one, strlen(one), other, strlen(other), ETAG_STRONG);
+        bool weak = conditional_list_covers(one, strlen(one), other, strlen(other), ETAG_WEAK);
+        if (strong != rows[i].strong || weak != rows[i].weak) {
+            fail_msg("%s and %s: strong %d, weak %d", one, other, strong, weak);
+        }
+    }
+}
+
+static void lists_cover_what_stands_in_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        bool covers; /* "x" */
+    } rows[] = {
+        {"\"x\"", true},
+        {"\"a\", \"x\"", true},
+        {"\"a\",\"x\",\"b\"", true},
+        {"\"a\" \t, \t \"x\"", true},
+        {", ,\"a\",,\"x\",", true}, /* empty elements: RFC 9110 section 5.6.1.2 */
+        {"\"a,b\", \"x\"", true},   /* a comma belongs to the tag */
+        {"W/\"a\", \"x\"", true},
+        {"\"a\\\", \"x\"", true}, /* a backslash escapes nothing in a tag */
+        {"\"\xc3\xa9\", \"x\"", true},
+        {"*", true},
+        {"\"x\", nonsense", true},
+        {"", false},
+        {",", false},
+        {"\"a\"", false},
+        {"x", false},
+        {"\"x", false},
+        {"x\"", false},
+        {"'x'", false},
+        {"\"", false},
+        {"\"a\" \"x\"", false}, /* no comma: not a list */
+        {"\"a\"\"x\"", false},
+        {"nonsense, \"x\"", false},
+        {"\"a b\", \"x\"", false}, /* a space has no place in a tag */
+        {"\"a\x7f\", \"x\"", false},
+        {"*, \"x\"", false},
+        {"**", false},
+        {"\"*\"", false},
+        {"W/", false},
+        {"W", false},
+        {"W/x", false},
+        {"w/\"a\", \"x\"", false}, /* W is case-sensitive: RFC 9110 section 8.8.3 */
+        {"\"x\"nonsense", false},
+        {"\"x\"; q=1", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        /* On the heap and of exactly that length, so that reading on is noticed. */
+        size_t len = strlen(rows[i].list);
+        char *list = strndup(rows[i].list, len);
+        bool strong = conditional_list_covers(list, len, "\"x\"", 3, ETAG_STRONG);
+        bool weak = conditional_list_covers(list, len, "\"x\"", 3, ETAG_WEAK);
+        free(list);
+        if (strong != rows[i].covers || weak != rows[i].covers) {
+            fail_msg("%s: strong %d, weak %d", rows[i].list, strong, weak);
+        }
+    }
+}
+
+static void a_list_ends_where_its_length_says(void **state)
+{
+    (void)state;
+    assert_false(conditional_list_covers("\"x\"", 2, "\"x\"", 3, ETAG_WEAK));
+    assert_false(conditional_list_covers("\"x\"", 0, "\"x\"", 3, ETAG_WEAK));
+    assert_true(conditional_list_covers("\"x\"y", 3, "\"x\"", 3, ETAG_WEAK));
+    assert_true(conditional_list_covers("*y", 1, "\"x\"", 3, ETAG_WEAK));
+}
+
+/* Conditions. */
+
+#define BEFORE "Sun, 06 Nov 1994 08:49:36 GMT"
+#define AT     "Sun, 06 Nov 1994 08:49:37 GMT"
+#define AFTER  "Sun, 06 Nov 1994 08:49:38 GMT"
+#define BAD    "yesterday"
+
+/* The verdict on a request with these field lines for a resource with the tag "x", modified AT. */
+static enum precondition evaluate(const char *method, const char *lines, bool has_last_modified, const char *etag)
+{
+    char text[ROW_TEXT_MAX];
+    int len = snprintf(text, sizeof text, "%s / HTTP/1.1\r\nHost: a\r\n%s\r\n", method, lines);
+    assert_in_range(len, 1, sizeof text - 1);
+    struct limits limits;
+    limits_init(&limits);
+    struct field fields[100];
+    struct head head = {.fields = fields, .field_capacity = 100};
+    struct parser parser;
+    parser_reset(&parser);
+    assert_int_equal(parse_head_scalar(&parser, &head, &limits, text, (size_t)len), PARSE_COMPLETE);
+    struct validators validators = {
+        .etag = etag,
+        .etag_len = strlen(etag),
+        .has_last_modified = has_last_modified,
+        .last_modified_s = EXAMPLE_S,
+    };
+    return conditional_evaluate(&head, text, &validators);
+}
+
+enum { HOLDS = PRECONDITION_HOLDS, SAME = PRECONDITION_NOT_MODIFIED, FAILED = PRECONDITION_FAILED };
+
+static void conditions_are_evaluated_in_the_order_of_the_rfc(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lines;
+        int get, put; /* verdicts */
+    } rows[] = {
+        {"", HOLDS, HOLDS},
+        /* If-Match: RFC 9110 section 13.1.1 */
+        {"If-Match: \"x\"\r\n", HOLDS, HOLDS},
+        {"If-Match: \"a\", \"x\"\r\n", HOLDS, HOLDS},
+        {"If-Match: *\r\n", HOLDS, HOLDS},
+        {"If-Match: \"a\"\r\n", FAILED, FAILED},
+        {"If-Match: W/\"x\"\r\n", FAILED, FAILED}, /* strong comparison */
+        {"If-Match: nonsense\r\n", FAILED, FAILED},
+        {"If-Match:\r\n", FAILED, FAILED},
+        {"If-Match: \"a\"\r\nIf-Match: \"x\"\r\n", HOLDS, HOLDS},
+        {"if-match: \"a\"\r\nX: y\r\nIF-MATCH: \"b\"\r\n", FAILED, FAILED},
+        /* If-None-Match: section 13.1.2 */
+        {"If-None-Match: \"x\"\r\n", SAME, FAILED},
+        {"If-None-Match: W/\"x\"\r\n", SAME, FAILED}, /* weak comparison */
+        {"If-None-Match: *\r\n", SAME, FAILED},
+        {"If-None-Match: \"a\"\r\n", HOLDS, HOLDS},
+        {"If-None-Match: nonsense\r\n", HOLDS, HOLDS},
+        {"If-None-Match:\r\n", HOLDS, HOLDS},
+        {"If-None-Match: \"a\"\r\nX: y\r\nif-none-match: \"x\"\r\n", SAME, FAILED},
+        /* If-Modified-Since: section 13.1.3 */
+        {"If-Modified-Since: " BEFORE "\r\n", HOLDS, HOLDS},
+        {"If-Modified-Since: " AT "\r\n", SAME, HOLDS}, /* ignored but for GET and HEAD */
+        {"If-Modified-Since: " AFTER "\r\n", SAME, HOLDS},
+        {"If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", SAME, HOLDS},
+        {"If-Modified-Since: Sun Nov  6 08:49:37 1994\r\n", SAME, HOLDS},
+        {"If-Modified-Since: " BAD "\r\n", HOLDS, HOLDS},
+        {"If-Modified-Since:\r\n", HOLDS, HOLDS},
+        {"If-Modified-Since: " AT ", " AT "\r\n", HOLDS, HOLDS}, /* more than one member */
+        {"If-Modified-Since: " AT "\r\nIf-Modified-Since: " AT "\r\n", HOLDS, HOLDS},
+        /* If-Unmodified-Since: section 13.1.4 */
+        {"If-Unmodified-Since: " BEFORE "\r\n", FAILED, FAILED},
+        {"If-Unmodified-Since: " AT "\r\n", HOLDS, HOLDS},
+        {"If-Unmodified-Since: " AFTER "\r\n", HOLDS, HOLDS},
+        {"If-Unmodified-Since: " BAD "\r\n", HOLDS, HOLDS},
+        {"If-Unmodified-Since: " BEFORE "\r\nIf-Unmodified-Since: " BEFORE "\r\n", HOLDS, HOLDS},
+        /* Precedence: section 13.2.2. If-Match makes If-Unmodified-Since void. */
+        {"If-Match: \"x\"\r\nIf-Unmodified-Since: " BEFORE "\r\n", HOLDS, HOLDS},
+        {"If-Unmodified-Since: " AFTER "\r\nIf-Match: \"a\"\r\n", FAILED, FAILED},
+        /* If-None-Match makes If-Modified-Since void, even when it is malformed. */
+        {"If-None-Match: \"a\"\r\nIf-Modified-Since: " AFTER "\r\n", HOLDS, HOLDS},
+        {"If-Modified-Since: " BEFORE "\r\nIf-None-Match: \"x\"\r\n", SAME, FAILED},
+        {"If-None-Match: nonsense\r\nIf-Modified-Since: " AFTER "\r\n", HOLDS, HOLDS},
+        /* 412 of steps 1 and 2 comes before 304 of steps 3 and 4. */
+        {"If-None-Match: \"x\"\r\nIf-Match: \"a\"\r\n", FAILED, FAILED},
+        {"If-None-Match: \"x\"\r\nIf-Match: \"x\"\r\n", SAME, FAILED},
+        {"If-None-Match: \"x\"\r\nIf-Unmodified-Since: " BEFORE "\r\n", FAILED, FAILED},
+        {"If-None-Match: \"x\"\r\nIf-Unmodified-Since: " AT "\r\n", SAME, FAILED},
+        {"If-Modified-Since: " AT "\r\nIf-Match: \"a\"\r\n", FAILED, FAILED},
+        {"If-Modified-Since: " AT "\r\nIf-Match: \"x\"\r\n", SAME, HOLDS},
+        {"If-Modified-Since: " AT "\r\nIf-Unmodified-Since: " BEFORE "\r\n", FAILED, FAILED},
+        {"If-Modified-Since: " AT "\r\nIf-Unmodified-Since: " AT "\r\n", SAME, HOLDS},
+        {"If-Modified-Since: " BEFORE "\r\nIf-Unmodified-Since: " AFTER "\r\n", HOLDS, HOLDS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int get = (int)evaluate("GET", rows[i].lines, true, "\"x\"");
+        int head = (int)evaluate("HEAD", rows[i].lines, true, "\"x\"");
+        int put = (int)evaluate("PUT", rows[i].lines, true, "\"x\"");
+        if (get != rows[i].get || head != get || put != rows[i].put) {
+            fail_msg("%s: GET %d, HEAD %d, PUT %d", rows[i].lines, get, head, put);
+        }
+    }
+}
+
+/* RFC 9110 sections 13.1.3 and 13.1.4: without a modification date the condition is ignored. */
+static void dates_are_ignored_where_there_is_no_modification_date(void **state)
+{
+    (void)state;
+    assert_int_equal(evaluate("GET", "If-Modified-Since: " AFTER "\r\n", false, "\"x\""), HOLDS);
+    assert_int_equal(evaluate("GET", "If-Unmodified-Since: " BEFORE "\r\n", false, "\"x\""), HOLDS);
+    assert_int_equal(evaluate("GET", "If-None-Match: \"x\"\r\n", false, "\"x\""), SAME);
+}
+
+static void weak_tag_of_our_own_never_satisfies_if_match(void **state)
+{
+    (void)state;
+    assert_int_equal(evaluate("GET", "If-Match: \"x\"\r\n", true, "W/\"x\""), FAILED);
+    assert_int_equal(evaluate("GET", "If-Match: W/\"x\"\r\n", true, "W/\"x\""), FAILED);
+    assert_int_equal(evaluate("GET", "If-Match: *\r\n", true, "W/\"x\""), HOLDS);
+    assert_int_equal(evaluate("GET", "If-None-Match: \"x\"\r\n", true, "W/\"x\""), SAME);
+}
+
+static void two_digit_year_of_a_condition_is_settled_by_the_wall_clock(void **state)
+{
+    (void)state;
+    fake_sys_set_wall_time_s(make_time(2000, 1, 1, 0, 0, 0));
+    /* 2044, later than 1994. */
+    assert_int_equal(evaluate("GET", "If-Modified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), SAME);
+    fake_sys_reset();
+    fake_sys_set_wall_time_s(make_time(1990, 1, 1, 0, 0, 0));
+    /* 1944. */
+    assert_int_equal(evaluate("GET", "If-Modified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), HOLDS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dates_in_all_three_formats_are_read),
+        cmocka_unit_test(what_is_no_date_is_refused),
+        cmocka_unit_test(every_byte_of_a_date_matters),
+        cmocka_unit_test(two_digits_of_a_year_are_at_most_50_years_ahead),
+        cmocka_unit_test(leap_day_of_a_two_digit_year_depends_on_the_century),
+        cmocka_unit_test(dates_agree_with_the_c_library_for_every_day),
+        cmocka_unit_test(entity_tags_compare_as_the_table_says),
+        cmocka_unit_test(lists_cover_what_stands_in_them),
+        cmocka_unit_test(a_list_ends_where_its_length_says),
+        cmocka_unit_test_setup_teardown(conditions_are_evaluated_in_the_order_of_the_rfc, reset, reset),
+        cmocka_unit_test_setup_teardown(dates_are_ignored_where_there_is_no_modification_date, reset, reset),
+        cmocka_unit_test_setup_teardown(weak_tag_of_our_own_never_satisfies_if_match, reset, reset),
+        cmocka_unit_test_setup_teardown(two_digit_year_of_a_condition_is_settled_by_the_wall_clock, reset, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
