@@ -281,14 +281,8 @@ static const char *unix_path(const struct net_address *address)
 
 static bool is_socket_file(const char *path)
 {
-    int fd = sys_open(AT_FDCWD, path, O_PATH | O_NOFOLLOW);
-    if (fd < 0) {
-        return false;
-    }
     struct stat st;
-    bool is_socket = sys_stat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-    sys_close(fd);
-    return is_socket;
+    return sys_stat_at(AT_FDCWD, path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 /* Remove a socket file that no process listens on. A live one, and a file that is no socket (connect(2) refuses that

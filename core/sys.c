@@ -4,12 +4,14 @@
 
 #include "core/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -39,6 +41,12 @@ int64_t sys_now_ns(void)
 int64_t sys_wall_time_s(void)
 {
     return time(NULL);
+}
+
+int sys_random(void *buf, size_t len)
+{
+    ssize_t got = getrandom(buf, len, 0); /* up to 256 bytes come whole, whatever signals do */
+    return got < 0 ? -errno : 0;
 }
 
 int sys_epoll_create(void)
@@ -232,6 +240,16 @@ ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len)
 int sys_stat(int fd, struct stat *st)
 {
     return verdict(fstat(fd, st));
+}
+
+int sys_stat_at(int dir_fd, const char *name, struct stat *st)
+{
+    return verdict(fstatat(dir_fd, name, st, AT_SYMLINK_NOFOLLOW));
+}
+
+ssize_t sys_read_dir(int fd, void *buf, size_t len)
+{
+    return verdict_size(getdents64(fd, buf, len));
 }
 
 int sys_unlink(const char *path)

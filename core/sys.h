@@ -21,6 +21,9 @@
 int64_t sys_now_ns(void);      /* CLOCK_MONOTONIC, nanoseconds */
 int64_t sys_wall_time_s(void); /* seconds since the epoch, for Date fields */
 
+/* Fill buf with len bytes, at most 256, that nobody can foretell. Returns 0 or -errno. */
+int sys_random(void *buf, size_t len);
+
 /* epoll(7), eventfd(2), timerfd(2): what the reactor sleeps on. */
 int sys_epoll_create(void);
 int sys_epoll_add(int epoll_fd, int fd, uint32_t events, uint64_t data);
@@ -59,6 +62,10 @@ int sys_open(int dir_fd, const char *path, int flags);
 int sys_open_beneath(int dir_fd, const char *path, int flags);
 ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len);
 int sys_stat(int fd, struct stat *st);
+int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link itself, not of what it leads to */
+/* Read the next entries of an open directory: struct dirent64 of <dirent.h>, one after the other, each d_reclen long.
+ * Returns their bytes, 0 at the end; "." and ".." are among them. */
+ssize_t sys_read_dir(int fd, void *buf, size_t len);
 int sys_unlink(const char *path);
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);

@@ -63,7 +63,10 @@ static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
     if (len > cap || queued > cap - len) {
         return -ENOBUFS;
     }
-    if (len <= buffer->capacity - buffer->end && buffer->block != NULL) {
+    if (buffer->block == NULL) {
+        return grow(buffer, len, cap);
+    }
+    if (len <= buffer->capacity - buffer->end) {
         return 0;
     }
     bool at_cap = buffer->capacity >= cap;

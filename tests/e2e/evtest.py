@@ -6,6 +6,7 @@ that only a hung program reaches.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -14,6 +15,9 @@ import threading
 import time
 
 LIMIT = 60.0  # seconds until a wait is given up; never reached by a program that works
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 def binary(variable):
@@ -46,11 +50,19 @@ class Program:
 
     address  what it listens on, as socket.connect() wants it
     lines    what it has written to standard error so far, without newlines
+
+    It dies with the thread that made it, so that nothing is left when a test run is cut short.
     """
 
-    def __init__(self, *argv, **popen):
+    def __init__(self, *argv, preexec_fn=None, **popen):
+        def before_exec():
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if preexec_fn is not None:
+                preexec_fn()
+
         self.lines = []
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, **popen)
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        preexec_fn=before_exec, **popen)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
@@ -79,6 +91,11 @@ class Program:
         with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_kib(self):
+        """Resident memory."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
     def connect(self, **options):
         return connect(self.address, **options)

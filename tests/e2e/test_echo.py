@@ -1,11 +1,14 @@
 """The echo server of tests/examples/echo.c, level- and edge-triggered, as its clients see it."""
 
+import fcntl
 import os
 import resource
 import select
 import signal
 import socket
+import struct
 import tempfile
+import termios
 import time
 import unittest
 
@@ -124,21 +127,17 @@ class EchoCases:
         """Back-pressure: the server takes a bounded number of bytes, then leaves the rest with the sender."""
         with self.server.connect(receive_buffer=2048) as client:
             client.setblocking(False)
-            before = self.memory_kib()
+            before = self.server.memory_kib()
             sent = 0
             while select.select([], [client], [], 1.0)[1]:
                 sent += client.send(bytes(1 << 16))
                 self.assertLess(sent, 64 << 20, "the server goes on reading")
-            self.assertLess(self.memory_kib() - before, 4096)
+            self.assertLess(self.server.memory_kib() - before, 4096)
             self.check_alive()  # and nobody else waits for that peer
             client.setblocking(True)
             client.settimeout(evtest.LIMIT)
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(len(evtest.receive_all(client)), sent)
-
-    def memory_kib(self):
-        with open(f"/proc/{self.server.pid}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
     def test_resets_leave_the_server_standing(self):
         for i in range(60):
@@ -185,6 +184,74 @@ class EchoCases:
                         self.assertEqual(evtest.receive(other, 6), b"me too")
                 self.assertEqual(got, len(data))
             self.assertGreater(turns, 5)
+
+
+    def test_memory_of_closed_connections_is_given_back(self):
+        environment = dict(os.environ, ASAN_OPTIONS="quarantine_size_mb=0:thread_local_quarantine_size_kb=0")
+        with evtest.Program(ECHO, f"--mode={self.mode}", env=environment) as server:
+            def come_and_go(count):
+                for i in range(count):
+                    with server.connect() as client:
+                        client.sendall(b"x")
+                        evtest.receive(client, 1)
+                        if i % 2:
+                            evtest.reset(client)
+            come_and_go(50)
+            before = server.memory_kib()
+            come_and_go(500)
+            self.assertLess(server.memory_kib() - before, 2048)  # each one has had 16 KiB and more
+
+
+class UnixCases:
+    """A unix socket tells how much of what was sent has been read, so what the server holds is known from outside."""
+
+    mode = None
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.server = evtest.Program(ECHO, f"--mode={self.mode}", f"--listen=unix:{folder.name}/echo.sock")
+        self.addCleanup(self.server.kill)
+
+    def tearDown(self):
+        self.assertEqual(self.server.stop(), 0, self.server.lines)
+        self.assertEqual(self.server.lines[1:], [])
+
+    def send_as_far_as_it_is_read(self, client, limit, patience):
+        """Send up to limit bytes, as long as the server reads each piece in time. Returns how many it did."""
+        def unread():
+            return struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        sent = 0
+        while sent < limit:
+            client.sendall(evtest.pattern(4096))
+            deadline = time.monotonic() + patience
+            while unread() > 0:
+                if time.monotonic() > deadline:
+                    return sent
+                time.sleep(0.0005)
+            sent += 4096
+        return sent
+
+    def test_half_closed_peer_that_does_not_read_gets_the_rest_when_it_does(self):
+        with self.server.connect() as client:
+            most = self.send_as_far_as_it_is_read(client, 1 << 24, patience=0.5)
+        self.assertLess(most, 1 << 24, "the server goes on reading")
+        length = most - 8 * 4096
+        with self.server.connect() as client:
+            self.assertEqual(self.send_as_far_as_it_is_read(client, length, patience=evtest.LIMIT), length)
+            client.shutdown(socket.SHUT_WR)  # the server has read it all, the end too, and can't send it all yet
+            before = self.server.cpu_seconds()
+            time.sleep(1.0)
+            self.assertLess(self.server.cpu_seconds() - before, 0.2, "a busy loop")
+            self.assertEqual(evtest.receive_all(client), evtest.pattern(4096) * (length // 4096))
+
+
+class UnixLevelTriggered(UnixCases, unittest.TestCase):
+    mode = "lt"
+
+
+class UnixEdgeTriggered(UnixCases, unittest.TestCase):
+    mode = "et"
 
 
 class LevelTriggered(EchoCases, unittest.TestCase):

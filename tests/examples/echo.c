@@ -195,8 +195,9 @@ static void on_signal(int number)
 static int serve(struct echo *echo)
 {
     signalled = echo->reactor;
-    signal(SIGTERM, on_signal);
-    signal(SIGINT, on_signal);
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
     fprintf(stderr, "listening on %s\n", echo->listener.name);
     int rv = reactor_run(echo->reactor);
     signal(SIGTERM, SIG_IGN); /* the handler's reactor goes away */
@@ -233,8 +234,7 @@ int main(int argc, char **argv)
     struct net_address address;
     const char *listen = "127.0.0.1:0";
     char err[256] = "usage: echo --mode=lt|et [--listen ADDR]";
-    if (!parse_options(argc, argv, &echo.edge, &listen) ||
-        net_address_parse(&address, listen, err, sizeof err) < 0) {
+    if (!parse_options(argc, argv, &echo.edge, &listen) || net_address_parse(&address, listen, err, sizeof err) < 0) {
         fprintf(stderr, "echo: %s\n", err);
         return 2;
     }

@@ -10,6 +10,7 @@
 
 #include "core/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -838,6 +839,15 @@ static void free_watcher(struct watcher **link)
     free(watcher);
 }
 
+int sys_random(void *buf, size_t len)
+{
+    int error = enter(FAKE_RANDOM);
+    for (size_t i = 0; i < len && error == 0; i++) {
+        ((unsigned char *)buf)[i] = (unsigned char)i;
+    }
+    return leave_int(FAKE_RANDOM, -1, (int64_t)len, error);
+}
+
 int sys_epoll_create(void)
 {
     int error = enter(FAKE_EPOLL_CREATE);
@@ -1469,6 +1479,23 @@ int sys_stat(int fd, struct stat *st)
 {
     int error = enter(FAKE_STAT);
     return leave_int(FAKE_STAT, fd, 0, error != 0 ? error : system_verdict(fstat(fd, st)));
+}
+
+int sys_stat_at(int dir_fd, const char *name, struct stat *st)
+{
+    int error = enter(FAKE_STAT_AT);
+    return leave_int(FAKE_STAT_AT, dir_fd, 0,
+                     error != 0 ? error : system_verdict(fstatat(dir_fd, name, st, AT_SYMLINK_NOFOLLOW)));
+}
+
+ssize_t sys_read_dir(int fd, void *buf, size_t len)
+{
+    ssize_t rv = enter(FAKE_READ_DIR);
+    if (rv == 0) {
+        rv = getdents64(fd, buf, len);
+        rv = rv < 0 ? -errno : rv;
+    }
+    return leave(FAKE_READ_DIR, fd, (int64_t)len, rv);
 }
 
 int sys_unlink(const char *path)

@@ -17,6 +17,8 @@
  * segment arrives in the next sys_epoll_wait() after the one before was read to its end (until then recv says -EAGAIN).
  * The first one arrives at once, and the end of the stream together with the last.
  *
+ * Random bytes are 0, 1, 2 and so on, each time from the start.
+ *
  * Files (sys_open() and so on) are the real kernel's. sys_bind() of a unix path makes a plain file in place of the
  * socket's. Closing an fd that is not open aborts the test: in a server it would close somebody else's. */
 
@@ -28,12 +30,13 @@
 /* Every function of core/sys.h. */
 /* clang-format off */
 #define FAKE_OPS(X)                                                                                                    \
-    X(NOW_NS) X(WALL_TIME_S)                                                                                           \
+    X(NOW_NS) X(WALL_TIME_S) X(RANDOM)                                                                                 \
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(SET_NONBLOCKING)     \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(SENDFILE)                                                             \
-    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(UNLINK) X(PREAD) X(DUPLICATE) X(CLOSE)
+    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(PREAD) X(DUPLICATE)               \
+    X(CLOSE)
 /* clang-format on */
 
 #define FAKE_OP_NAME(name) FAKE_##name,

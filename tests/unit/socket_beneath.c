@@ -4,6 +4,7 @@
 #include "core/beneath.h"
 #include "core/sys.h"
 #include "tests/lib/open_fds.h"
+#include "tests/lib/remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -147,25 +148,25 @@ static int tear_down(void **state)
 {
     struct tree *tree = *state;
     close(tree->top);
-    char command[96];
-    snprintf(command, sizeof command, "rm -r %s", tree->root);
-    int status = system(command);
+    int status = remove_tree(tree->root);
     free(tree);
     return status;
 }
 
-#define NAME_255 \
-    "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" \
-    "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+#define NAME_255                                                                                                       \
+    "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" \
+    "nnnnnnnnnnnnnnn"                                                                                                  \
+    "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" \
+    "nnnnnnnnnnnnnnnn"
 
-/* What a path must give: the text of a file, DIR for a directory, or an -errno. */
-#define DIR_ "(a directory)"
+/* What a path must give: the text of a file, A_DIRECTORY for a directory, or an -errno. */
+#define A_DIRECTORY "(a directory)"
 
 struct row {
     const char *path;
     const char *text; /* NULL for a failure */
     int error;
-    int flags;        /* besides O_RDONLY */
+    int flags; /* besides O_RDONLY */
 };
 
 static const struct row rows[] = {
@@ -177,23 +178,23 @@ static const struct row rows[] = {
     {"..file", "dots in front", 0, 0},
     {".hidden", "hidden", 0, 0},
     {"a b\\c%2e", "odd name", 0, 0},
-    {"dir", DIR_, 0, 0},
-    {"dir", DIR_, 0, O_DIRECTORY},
+    {"dir", A_DIRECTORY, 0, 0},
+    {"dir", A_DIRECTORY, 0, O_DIRECTORY},
     {"file", NULL, -ENOTDIR, O_DIRECTORY},
     {"nothing", NULL, -ENOENT, 0},
     {"dir/nothing", NULL, -ENOENT, 0},
     {"nothing/inner", NULL, -ENOENT, 0},
     {"", NULL, -ENOENT, 0},
     /* slashes and dots */
-    {".", DIR_, 0, 0},
-    {"./", DIR_, 0, 0},
+    {".", A_DIRECTORY, 0, 0},
+    {"./", A_DIRECTORY, 0, 0},
     {"./file", "file", 0, 0},
     {"././dir/./inner", "inner", 0, 0},
     {"dir//inner", "inner", 0, 0},
     {"dir///deep//bottom", "bottom", 0, 0},
-    {"dir/", DIR_, 0, 0},
-    {"dir//", DIR_, 0, 0},
-    {"dir/.", DIR_, 0, 0},
+    {"dir/", A_DIRECTORY, 0, 0},
+    {"dir//", A_DIRECTORY, 0, 0},
+    {"dir/.", A_DIRECTORY, 0, 0},
     {"file/", NULL, -ENOTDIR, 0},
     {"file/.", NULL, -ENOTDIR, 0},
     {"file/..", NULL, -ENOTDIR, 0},
@@ -202,12 +203,12 @@ static const struct row rows[] = {
     {"nothing/../file", NULL, -ENOENT, 0},
     {"nothing/", NULL, -ENOENT, 0},
     /* up, and still below */
-    {"dir/..", DIR_, 0, 0},
+    {"dir/..", A_DIRECTORY, 0, 0},
     {"dir/../file", "file", 0, 0},
     {"dir/deep/../inner", "inner", 0, 0},
     {"dir/deep/../../file", "file", 0, 0},
     {"dir/../dir/../dir/inner", "inner", 0, 0},
-    {"dir/deep/..", DIR_, 0, 0},
+    {"dir/deep/..", A_DIRECTORY, 0, 0},
     /* out */
     {"..", NULL, -EXDEV, 0},
     {"../", NULL, -EXDEV, 0},
@@ -226,12 +227,12 @@ static const struct row rows[] = {
     {"../../../../../../../../etc/passwd", NULL, -EXDEV, 0},
     /* links that stay below */
     {"to_file", "file", 0, 0},
-    {"to_dir", DIR_, 0, 0},
-    {"to_dir", DIR_, 0, O_DIRECTORY},
-    {"to_dir/", DIR_, 0, 0},
+    {"to_dir", A_DIRECTORY, 0, 0},
+    {"to_dir", A_DIRECTORY, 0, O_DIRECTORY},
+    {"to_dir/", A_DIRECTORY, 0, 0},
     {"to_dir/inner", "inner", 0, 0},
     {"to_inner", "inner", 0, 0},
-    {"to_dir_slash", DIR_, 0, 0},
+    {"to_dir_slash", A_DIRECTORY, 0, 0},
     {"to_dir_slash/inner", "inner", 0, 0},
     {"to_dots", "inner", 0, 0},
     {"to_top/file", "file", 0, 0},
@@ -240,7 +241,7 @@ static const struct row rows[] = {
     {"dir/deep/up_two", "file", 0, 0},
     {"dir/deep/to_dir/inner", "inner", 0, 0},
     {"via_dir", "inner", 0, 0},
-    {"to_dir/..", DIR_, 0, 0},
+    {"to_dir/..", A_DIRECTORY, 0, 0},
     {"to_dir/../file", "file", 0, 0},
     {"dir/deep/to_dir/../file", "file", 0, 0}, /* the parent of what the link names, not of the link */
     {"dir/deep/to_dir/../../outside.txt", NULL, -EXDEV, 0},
@@ -310,7 +311,7 @@ static const char *read_and_close(int fd, char text[64])
     assert_int_equal(fstat(fd, &st), 0);
     if (S_ISDIR(st.st_mode)) {
         close(fd);
-        return DIR_;
+        return A_DIRECTORY;
     }
     ssize_t len = read(fd, text, 63);
     text[len < 0 ? 0 : len] = '\0';
@@ -365,10 +366,38 @@ static void the_kernel_agrees_with_the_walk(void **state)
  * open the same file or fail alike. */
 static void both_ways_agree_on_every_path_of_three_names(void **state)
 {
-    static const char *const names[] = {".", "..", "", "file", "dir", "deep", "inner", "bottom", "nothing", "to_file",
-        "to_dir", "to_inner", "to_dir_slash", "to_file_slash", "to_dots", "to_self", "loop_a", "dangling", "to_top",
-        "to_outside", "to_parent", "to_out_and_in", "absolute_inside", "through_file", "up_file", "up_up", "up_two",
-        "up_three", "via_dir", "chain39", "top", "outside.txt"};
+    static const char *const names[] = {".",
+                                        "..",
+                                        "",
+                                        "file",
+                                        "dir",
+                                        "deep",
+                                        "inner",
+                                        "bottom",
+                                        "nothing",
+                                        "to_file",
+                                        "to_dir",
+                                        "to_inner",
+                                        "to_dir_slash",
+                                        "to_file_slash",
+                                        "to_dots",
+                                        "to_self",
+                                        "loop_a",
+                                        "dangling",
+                                        "to_top",
+                                        "to_outside",
+                                        "to_parent",
+                                        "to_out_and_in",
+                                        "absolute_inside",
+                                        "through_file",
+                                        "up_file",
+                                        "up_up",
+                                        "up_two",
+                                        "up_three",
+                                        "via_dir",
+                                        "chain39",
+                                        "top",
+                                        "outside.txt"};
     enum { NAMES = sizeof names / sizeof names[0] };
     const struct tree *tree = *state;
     if (!kernel_has_openat2(tree->top)) {
@@ -400,14 +429,20 @@ static void both_ways_agree_on_every_path_of_three_names(void **state)
     assert_int_equal(open_fds(), before);
 }
 
+/* first, slashes, and last, so that there are len bytes in all. */
+static void make_long_path(char *path, size_t len, const char *first, const char *last)
+{
+    memset(path, '/', len);
+    memcpy(path, first, strlen(first));
+    memcpy(path + len - strlen(last), last, strlen(last));
+    path[len] = '\0';
+}
+
 static void the_longest_path_is_4095_bytes(void **state)
 {
     const struct tree *tree = *state;
     char path[BENEATH_PATH_MAX + 1];
-    memset(path, '/', sizeof path);
-    memcpy(path, "dir", 3);
-    memcpy(path + BENEATH_PATH_MAX - 1 - 5, "inner", 6);
-    assert_int_equal(strlen(path), BENEATH_PATH_MAX - 1);
+    make_long_path(path, BENEATH_PATH_MAX - 1, "dir", "inner");
     open_fn ways[] = {open_beneath, open_beneath_by_steps};
     for (int i = 0; i < 2; i++) {
         char text[64];
@@ -415,8 +450,7 @@ static void the_longest_path_is_4095_bytes(void **state)
         assert_true(fd >= 0);
         assert_string_equal(read_and_close(fd, text), "inner");
     }
-    memcpy(path + BENEATH_PATH_MAX - 5, "inner", 6);
-    assert_int_equal(strlen(path), BENEATH_PATH_MAX);
+    make_long_path(path, BENEATH_PATH_MAX, "dir", "inner");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(ways[i](tree->top, path, O_RDONLY), -ENAMETOOLONG);
     }
@@ -428,14 +462,10 @@ static void a_link_that_makes_the_path_longer_than_4095_bytes_stops_only_the_wal
 {
     const struct tree *tree = *state;
     char target[3001];
-    memset(target, '/', sizeof target);
-    memcpy(target, "dir", 3);
-    target[3000] = '\0';
+    make_long_path(target, 3000, "dir", "");
     make_link(tree->top, "to_dir_by_far", target);
-    char path[3000];
-    memset(path, '/', sizeof path);
-    memcpy(path, "to_dir_by_far", 13);
-    memcpy(path + sizeof path - 6, "inner", 6);
+    char path[3001];
+    make_long_path(path, 3000, "to_dir_by_far", "inner");
     assert_int_equal(open_beneath_by_steps(tree->top, path, O_RDONLY), -ENAMETOOLONG);
     char text[64];
     int fd = open_beneath_by_steps(tree->top, "to_dir_by_far/inner", O_RDONLY);

@@ -33,16 +33,16 @@ struct stage {
     struct reactor *reactor;
     struct net_listener listener;
     struct log log;
-    char lines[16][256];           /* log lines */
-    int line_count;                /* of them */
-    int accepted[CLIENTS_MAX];     /* fds, in the order they came */
-    int accepted_count;            /* of them */
-    struct sockaddr_storage peer;  /* of the last one */
-    socklen_t peer_len;            /* of it */
-    char folder[64];               /* for socket files */
-    char err[256];                 /* text of the last failure */
-    int fds_before;                /* open at the start */
-    size_t blocks_before;          /* alive at the start */
+    char lines[16][256];          /* log lines */
+    int line_count;               /* of them */
+    int accepted[CLIENTS_MAX];    /* fds, in the order they came */
+    int accepted_count;           /* of them */
+    struct sockaddr_storage peer; /* of the last one */
+    socklen_t peer_len;           /* of it */
+    char folder[64];              /* for socket files */
+    char err[256];                /* text of the last failure */
+    int fds_before;               /* open at the start */
+    size_t blocks_before;         /* alive at the start */
 };
 
 static void on_line(void *arg, int level, const char *line)
@@ -128,15 +128,17 @@ static int connect_to(const struct sockaddr *address, socklen_t len)
 
 static int connect_v4(int port)
 {
-    struct sockaddr_in in = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return connect_to((struct sockaddr *)&in, sizeof in);
 }
 
 static int connect_v6(int port)
 {
-    struct sockaddr_in6 in6 = {
-        .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_loopback};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
+                               .sin6_port = htons((uint16_t)port),
+                               .sin6_addr = in6addr_loopback};
     return connect_to((struct sockaddr *)&in6, sizeof in6);
 }
 
@@ -194,7 +196,7 @@ static void a_port_is_chosen_and_named(void **state)
     assert_string_equal(stage->listener.name, expected);
     int client = connect_v4(stage->listener.port);
     accept_until(stage, 1);
-    struct sockaddr_in name;
+    struct sockaddr_in name = {0};
     socklen_t len = sizeof name;
     assert_int_equal(getsockname(client, (struct sockaddr *)&name, &len), 0);
     assert_int_equal(stage->peer_len, sizeof name);
@@ -295,7 +297,7 @@ static void a_port_can_be_listened_on_again_at_once(void **state)
     struct stage *stage = *state;
     must_open(stage, "127.0.0.1:0", false);
     char name[NET_TEXT_MAX];
-    strcpy(name, stage->listener.name);
+    memcpy(name, stage->listener.name, sizeof name);
     int client = connect_v4(stage->listener.port);
     accept_until(stage, 1);
     close_accepted(stage); /* our side closes first: TIME_WAIT stays with our port */
@@ -380,6 +382,33 @@ static void a_live_socket_file_is_refused_and_left_alone(void **state)
     net_listener_close(&second);
     close(connect_unix(path)); /* still there, and still the first one's */
     accept_until(stage, 2);    /* with the second one's knock at the door */
+}
+
+/* Its backlog is full, so it does not answer a knock: but it lives. */
+static void a_busy_socket_file_is_left_alone(void **state)
+{
+    struct stage *stage = *state;
+    char path[96];
+    char text[128];
+    socket_path(stage, path, text);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", path);
+    int busy = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(busy, (struct sockaddr *)&un, sizeof un), 0);
+    assert_int_equal(listen(busy, 0), 0);
+    int clients[16];
+    int count = 0;
+    do {
+        assert_true(count < 16);
+        clients[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    } while (connect(clients[count++], (struct sockaddr *)&un, sizeof un) == 0);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(open_listener(stage, text, false), -EADDRINUSE);
+    while (count > 0) {
+        close(clients[--count]);
+    }
+    close(busy);
+    assert_int_equal(unlink(path), 0); /* it was there */
 }
 
 /* connect(2) says ECONNREFUSED for a plain file too: that alone must not be a reason to remove it. */
@@ -593,8 +622,8 @@ static void run_out_of_fds(struct stage *stage)
     assert_int_equal(stage->accepted_count, 1);
     assert_int_equal(stage->line_count, 1);
     char expected[128];
-    snprintf(expected, sizeof expected, "out of file descriptors while accepting on 127.0.0.1:%d: turning connections away",
-             port);
+    snprintf(expected, sizeof expected,
+             "out of file descriptors while accepting on 127.0.0.1:%d: turning connections away", port);
     assert_string_equal(stage->lines[0], expected);
     assert_true(stage->listener.reserve_fd >= 0);
     assert_int_equal(fcntl(stage->listener.reserve_fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
@@ -692,6 +721,7 @@ int main(void)
         TEST(a_unix_socket_has_a_file_while_it_is_open),
         TEST(a_stale_socket_file_is_replaced),
         TEST(a_live_socket_file_is_refused_and_left_alone),
+        TEST(a_busy_socket_file_is_left_alone),
         TEST(a_file_that_is_no_socket_is_never_removed),
         TEST(a_unix_path_that_cannot_be_is_named),
         TEST(an_inherited_socket_is_duplicated_and_stays_the_hosts),

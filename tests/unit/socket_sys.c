@@ -2,10 +2,11 @@
 
 #include "core/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,7 +22,7 @@
 
 #include <cmocka.h>
 
-enum { NS_PER_MS = 1000000 };
+#define NS_PER_MS INT64_C(1000000)
 
 /* A thing that sends on fd to a peer that is gone. file_fd is there for sendfile(2). */
 typedef ssize_t (*sender_fn)(int fd, int file_fd);
@@ -55,8 +56,10 @@ static ssize_t send_file(int fd, int file_fd)
 static const struct {
     const char *name;
     sender_fn send;
-} senders[] = {
-    {"sys_send", send_plain}, {"sys_send more", send_more}, {"sys_sendv", send_vector}, {"sys_sendfile", send_file}};
+} senders[] = {{"sys_send", send_plain},
+               {"sys_send more", send_more},
+               {"sys_sendv", send_vector},
+               {"sys_sendfile", send_file}};
 
 enum { SENDERS = sizeof senders / sizeof senders[0] };
 
@@ -277,6 +280,8 @@ static void failures_are_minus_errno(void **state)
     assert_int_equal(sys_sendfile(-1, -1, &offset, 1), -EBADF);
     assert_int_equal(sys_pread(-1, &byte, 1, 0), -EBADF);
     assert_int_equal(sys_stat(-1, &st), -EBADF);
+    assert_int_equal(sys_stat_at(AT_FDCWD, "/no/such/file", &st), -ENOENT);
+    assert_int_equal(sys_read_dir(-1, &byte, 1), -EBADF);
     assert_int_equal(sys_close(-1), -EBADF);
     assert_int_equal(sys_duplicate(-1), -EBADF);
     assert_int_equal(sys_set_nonblocking(-1), -EBADF);
@@ -342,8 +347,13 @@ static void every_new_fd_is_close_on_exec_and_every_socket_non_blocking(void **s
     assert_nonblocking(eventfd);
     assert_nonblocking(timerfd);
     int dir = sys_open(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY);
-    int others[] = {eventfd, timerfd, dir, sys_epoll_create(), sys_open(AT_FDCWD, "/dev/null", O_RDONLY),
-                    sys_open_beneath(dir, "dev", O_RDONLY), sys_duplicate(listener)};
+    int others[] = {eventfd,
+                    timerfd,
+                    dir,
+                    sys_epoll_create(),
+                    sys_open(AT_FDCWD, "/dev/null", O_RDONLY),
+                    sys_open_beneath(dir, "dev", O_RDONLY),
+                    sys_duplicate(listener)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (others[i] != -ENOSYS) { /* openat2(2) is newer than some kernels */
             assert_close_on_exec(others[i]);
@@ -428,7 +438,7 @@ static void epoll_tells_what_is_ready_with_the_data_that_was_given(void **state)
     assert_int_equal(sys_epoll_wait(epoll, events, 4, -1), 1); /* for ever, but it is ready */
     assert_int_equal(events[0].events, EPOLLIN);
     assert_true(events[0].data.u64 == data);
-    assert_int_equal(sys_epoll_wait(epoll, events, 4, INT64_C(1000000) * NS_PER_MS), 1);
+    assert_int_equal(sys_epoll_wait(epoll, events, 4, 1000000 * NS_PER_MS), 1);
     assert_int_equal(sys_epoll_modify(epoll, fds[0], EPOLLOUT, data + 1), 0);
     assert_int_equal(sys_epoll_wait(epoll, events, 4, 0), 1);
     assert_int_equal(events[0].events, EPOLLOUT);
@@ -453,7 +463,7 @@ static void a_signal_ends_a_wait_with_eintr(void **state)
     struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
     struct epoll_event event;
-    int64_t timeouts[] = {-1, INT64_C(3600000) * NS_PER_MS};
+    int64_t timeouts[] = {-1, 3600000 * NS_PER_MS};
     for (int i = 0; i < 2; i++) {
         struct itimerval when = {.it_value.tv_usec = 10000, .it_interval.tv_usec = 10000};
         setitimer(ITIMER_REAL, &when, NULL); /* again and again, should the first one come before the wait */
@@ -518,31 +528,103 @@ static void clocks_advance_and_agree_with_the_system(void **state)
     assert_true(before <= wall && wall <= time(NULL));
 }
 
-/* MSG_MORE holds the last short segment back: the bytes come with the next send. */
-static void more_joins_two_sends(void **state)
+static void random_bytes_fill_the_block_and_differ(void **state)
 {
     (void)state;
+    unsigned char one[18] = {0};
+    unsigned char other[16] = {0};
+    assert_int_equal(sys_random(one, 16), 0);
+    assert_int_equal(sys_random(other, 16), 0);
+    assert_memory_not_equal(one, other, 16);
+    assert_int_equal(one[16] | one[17], 0); /* and no more than the block */
+    unsigned char block[256] = {0};
+    unsigned char last = 0;
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(sys_random(block, sizeof block), 0);
+        last |= block[sizeof block - 1];
+    }
+    assert_int_not_equal(last, 0); /* to the end of the largest block, but for a chance of 2^-128 */
+    assert_int_equal(sys_random(NULL, 1), -EFAULT);
+}
+
+/* A connected TCP pair, the server's end first. */
+static void make_tcp_pair(int fds[2])
+{
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof any;
     int listener = sys_socket(AF_INET);
     assert_int_equal(sys_bind(listener, (struct sockaddr *)&any, sizeof any), 0);
     assert_int_equal(sys_listen(listener, 8), 0);
     assert_int_equal(sys_socket_name(listener, (struct sockaddr *)&any, &len), 0);
-    int client = sys_socket(AF_INET);
-    sys_connect(client, (struct sockaddr *)&any, len);
+    fds[1] = sys_socket(AF_INET);
+    sys_connect(fds[1], (struct sockaddr *)&any, len);
     wait_readable(listener);
-    int server = sys_accept(listener, NULL, NULL);
-    assert_int_equal(sys_set_option(server, IPPROTO_TCP, TCP_NODELAY, 1), 0);
-    assert_true(sys_get_option(server, IPPROTO_TCP, TCP_NODELAY) > 0);
-    assert_int_equal(sys_send(server, "head", 4, true), 4);
-    assert_int_equal(sys_send(server, "body", 4, false), 4);
-    wait_readable(client);
-    char got[16];
-    assert_int_equal(sys_recv(client, got, sizeof got), 8);
-    assert_memory_equal(got, "headbody", 8);
-    close(client);
-    close(server);
+    fds[0] = sys_accept(listener, NULL, NULL);
+    assert_true(fds[0] >= 0);
+    assert_int_equal(sys_set_option(fds[0], IPPROTO_TCP, TCP_NODELAY, 1), 0);
+    assert_true(sys_get_option(fds[0], IPPROTO_TCP, TCP_NODELAY) > 0);
     close(listener);
+}
+
+/* Send 4 bytes and 4 more. Returns how many segments it took. */
+static unsigned send_twice(bool more)
+{
+    int fds[2];
+    make_tcp_pair(fds);
+    assert_int_equal(sys_send(fds[0], "head", 4, more), 4);
+    assert_int_equal(sys_send(fds[0], "body", 4, false), 4);
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    assert_int_equal(getsockopt(fds[0], IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    close(fds[0]);
+    close(fds[1]);
+    return info.tcpi_data_segs_out;
+}
+
+static void more_joins_two_sends_into_one_segment(void **state)
+{
+    (void)state;
+    assert_int_equal(send_twice(false), 2);
+    int tries = 0;
+    while (send_twice(true) != 1) { /* the kernel holds it back for 200 ms: a thread may be stopped longer than that */
+        assert_true(++tries < 20);
+    }
+}
+
+static void a_directory_is_read_and_its_links_are_looked_at_and_not_through(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/evserve-sys-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    int dir = sys_open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY);
+    assert_true(dir >= 0);
+    assert_int_equal(symlinkat("/", dir, "link"), 0);
+    struct stat st;
+    assert_int_equal(sys_stat_at(dir, "link", &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(sys_stat_at(dir, "nothing", &st), -ENOENT);
+    assert_int_equal(sys_stat(dir, &st), 0);
+    assert_true(S_ISDIR(st.st_mode));
+
+    _Alignas(struct dirent64) char buf[1024];
+    int names = 0;
+    int links = 0;
+    ssize_t len;
+    while ((len = sys_read_dir(dir, buf, sizeof buf)) > 0) {
+        for (ssize_t at = 0; at < len;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(buf + at);
+            names++;
+            links += strcmp(entry->d_name, "link") == 0;
+            at += entry->d_reclen;
+        }
+    }
+    assert_int_equal(len, 0);
+    assert_int_equal(names, 3); /* with "." and ".." */
+    assert_int_equal(links, 1);
+    assert_int_equal(sys_read_dir(-1, buf, sizeof buf), -EBADF);
+    assert_int_equal(unlinkat(dir, "link", 0), 0);
+    close(dir);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 int main(void)
@@ -565,7 +647,9 @@ int main(void)
         cmocka_unit_test(eventfd_wakes_and_leaves_errno_alone),
         cmocka_unit_test(timerfd_fires_at_an_absolute_time_and_is_disarmed_by_zero),
         cmocka_unit_test(clocks_advance_and_agree_with_the_system),
-        cmocka_unit_test(more_joins_two_sends),
+        cmocka_unit_test(random_bytes_fill_the_block_and_differ),
+        cmocka_unit_test(a_directory_is_read_and_its_links_are_looked_at_and_not_through),
+        cmocka_unit_test(more_joins_two_sends_into_one_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

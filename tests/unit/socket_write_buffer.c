@@ -21,12 +21,12 @@
 #include <cmocka.h>
 
 enum {
-    TOTAL = 1 << 20,      /* bytes to get through */
-    CAP = 32 * 1024,      /* of the write buffer */
-    PORTION = 5000,       /* bytes appended at once */
-    BUDGET = 12 * 1024,   /* of one flush */
-    SIP = 1021,           /* bytes that the slow reader takes at once */
-    SIPS = 4,             /* before it looks away */
+    TOTAL = 1 << 20,    /* bytes to get through */
+    CAP = 32 * 1024,    /* of the write buffer */
+    PORTION = 5000,     /* bytes appended at once */
+    BUDGET = 12 * 1024, /* of one flush */
+    SIP = 1021,         /* bytes that the slow reader takes at once */
+    SIPS = 4,           /* before it looks away */
 };
 
 struct pipe_line {
@@ -57,8 +57,8 @@ static void ask(struct pipe_line *line, bool writable)
         return;
     }
     line->asks_writable = writable;
-    assert_int_equal(
-        reactor_register(line->reactor, line->writer, writable ? REACTOR_WRITABLE : 0U, on_writable, line), 0);
+    assert_int_equal(reactor_register(line->reactor, line->writer, writable ? REACTOR_WRITABLE : 0U, on_writable, line),
+                     0);
 }
 
 /* Put more of the text into the buffer, as far as it has room. */

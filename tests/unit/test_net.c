@@ -122,7 +122,7 @@ static void tick(struct stage *stage)
 }
 
 /* Run for so many milliseconds. */
-static void run_for(struct stage *stage, int64_t ms)
+static void run_for(struct stage *stage, int ms)
 {
     for (int64_t end_ms = reactor_now_ms(stage->reactor) + ms; reactor_now_ms(stage->reactor) < end_ms;) {
         int left = (int)(end_ms - reactor_now_ms(stage->reactor));
@@ -438,8 +438,8 @@ static void a_connection_is_handed_on_with_its_peer(void **state)
 static void errors_of_one_connection_are_skipped(void **state)
 {
     (void)state;
-    static const int errors[] = {-EINTR,        -ECONNABORTED, -EPROTO,       -ENETDOWN,    -ENOPROTOOPT, -EHOSTDOWN,
-                                 -ENONET,       -EHOSTUNREACH, -EOPNOTSUPP,   -ENETUNREACH, -EPERM};
+    static const int errors[] = {-EINTR,  -ECONNABORTED, -EPROTO,     -ENETDOWN,    -ENOPROTOOPT, -EHOSTDOWN,
+                                 -ENONET, -EHOSTUNREACH, -EOPNOTSUPP, -ENETUNREACH, -EPERM};
     for (int edge = 0; edge < 2; edge++) {
         for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
             struct stage *stage = begin(edge);
@@ -897,7 +897,7 @@ static void nothing_leaks_and_nobody_hangs_when_any_system_call_fails(void **sta
     (void)state;
     static const int errors[] = {-EIO, -ENOMEM, -EMFILE, -ENFILE, -EINTR, -ECONNABORTED, -ENOENT};
     static const char *const addresses[] = {"127.0.0.1:8080", ":8080"};
-    for (size_t e = 0; e < 2 * 2 * sizeof errors / sizeof errors[0]; e++) {
+    for (size_t e = 0; e < 4 * (sizeof errors / sizeof errors[0]); e++) {
         bool edge = e & 1;
         const char *text = addresses[e >> 1 & 1];
         int error = errors[e >> 2];

@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-enum { FIRST = 4096, CAP = 64 * 1024 };
+#define FIRST ((size_t)4096)  /* bytes of the first block */
+#define CAP   ((size_t)65536) /* of most tests */
 
 static size_t blocks_before;
 
@@ -332,6 +333,10 @@ static void what_is_written_into_reserved_room_counts_when_committed(void **stat
     assert_holds(&buffer, 0, 60 + 2 * FIRST);
     write_buffer_commit(&buffer, 0);
     assert_holds(&buffer, 0, 60 + 2 * FIRST);
+    write_buffer_done(&buffer);
+    assert_non_null(write_buffer_reserve(&buffer, 0, 0, &error)); /* no room is some room, too */
+    assert_non_null(write_buffer_reserve(&buffer, 0, 0, &error));
+    assert_int_equal(error, 1);
     write_buffer_done(&buffer);
 }
 
