@@ -6,10 +6,10 @@
  *      v
  *   END_LF -> DONE
  *
- * Happy path: parse_chunked() hands out the content of one chunk, or what there is of it, per call.
- * Failure: 400 for any byte that the grammar does not have there, a size with too many digits or too long an extension;
- * 431 for trailers beyond the limits of header fields. An extension is not interpreted, but it must not hide a line end:
- * its quoted strings are followed, and must end in their line. */
+ * Happy path: parse_chunked() hands out the content of one chunk, or what there is of it, per call. Failure: 400 for
+ * any byte that the grammar does not have there, a size with too many digits or too long an extension; 431 for
+ * trailers beyond the limits of header fields. An extension is not interpreted, but it must not hide a line end: its
+ * quoted strings are followed, and must end in their line. */
 
 #include <string.h>
 
@@ -49,6 +49,12 @@ static void fail(struct chunk_parser *chunk, int status, const char *reason)
     chunk->reason = reason;
 }
 
+/* Refuse c; a bare LF is named as such wherever it comes. */
+static void fail_byte(struct chunk_parser *chunk, char c, const char *reason)
+{
+    fail(chunk, 400, c == '\n' ? "line feed without carriage return" : reason);
+}
+
 /* Go to state if the byte is the one that must come here. */
 static void expect(struct chunk_parser *chunk, char c, char wanted, enum chunk_state state, const char *reason)
 {
@@ -81,14 +87,14 @@ static void take_size(struct chunk_parser *chunk, char c)
         chunk->digits++;
         chunk->left = chunk->left << 4 | (uint64_t)digit;
     } else if (chunk->digits == 0) {
-        fail(chunk, 400, "chunk without a size");
+        fail_byte(chunk, c, "chunk without a size");
     } else if (c == '\r') {
         chunk->state = CHUNK_SIZE_LF;
     } else if (c == ';' || char_is_space(c)) {
         chunk->state = c == ';' ? CHUNK_EXTENSION : CHUNK_SPACE;
         chunk->overhead = 1;
     } else {
-        fail(chunk, 400, c == '\n' ? "line feed without carriage return" : "invalid character in chunk size");
+        fail_byte(chunk, c, "invalid character in chunk size");
     }
 }
 
@@ -98,15 +104,18 @@ static void take_extension(struct chunk_parser *chunk, char c)
         chunk->state = CHUNK_SIZE_LF;
         return;
     }
+    if (!char_is(c, CLASS_VALUE)) {
+        fail_byte(chunk, c,
+                  c != '\r'                     ? "control character in chunk extension"
+                  : chunk->state == CHUNK_SPACE ? "white space after the chunk size"
+                                                : "quoted string in chunk extension does not end");
+        return;
+    }
     if (chunk->overhead == CHUNK_EXTENSION_MAX) {
         fail(chunk, 400, "chunk extension too long");
         return;
     }
     chunk->overhead++;
-    if (!char_is(c, CLASS_VALUE)) {
-        fail(chunk, 400, c == '\r' ? "chunk extension ends in a quoted string" : "control character in chunk extension");
-        return;
-    }
     switch (chunk->state) {
     case CHUNK_SPACE:
         if (!char_is_space(c)) {
@@ -134,7 +143,7 @@ static void end_size_line(struct chunk_parser *chunk, char c)
 
 static void end_data(struct chunk_parser *chunk, char c)
 {
-    expect(chunk, c, '\n', CHUNK_SIZE, "chunk is longer than its size says");
+    expect(chunk, c, '\n', CHUNK_SIZE, "chunk does not end after its size");
     chunk->digits = 0;
 }
 
@@ -146,7 +155,7 @@ static void begin_trailer(struct chunk_parser *chunk, const struct limits *limit
     } else if (chunk->trailers == limits->max_fields) {
         fail(chunk, 431, "too many trailer fields");
     } else if (!char_is(c, CLASS_TOKEN)) {
-        fail(chunk, 400, "trailer line does not begin with a field name");
+        fail_byte(chunk, c, "trailer line does not begin with a field name");
     } else {
         chunk->trailers++;
         chunk->state = CHUNK_TRAILER_NAME;
@@ -162,8 +171,10 @@ static void take_trailer(struct chunk_parser *chunk, const struct limits *limits
             expect(chunk, c, ':', CHUNK_TRAILER_VALUE, "invalid character in trailer name");
         }
     } else if (chunk->state == CHUNK_TRAILER_VALUE) {
-        if (!char_is(c, CLASS_VALUE)) {
-            expect(chunk, c, '\r', CHUNK_TRAILER_LF, "control character in trailer value");
+        if (c == '\r') {
+            chunk->state = CHUNK_TRAILER_LF;
+        } else if (!char_is(c, CLASS_VALUE)) {
+            fail_byte(chunk, c, "control character in trailer value");
         }
     } else {
         expect(chunk, c, '\n', CHUNK_TRAILER, "carriage return without line feed");
@@ -190,7 +201,7 @@ static void take_byte(struct chunk_parser *chunk, const struct limits *limits, c
         end_size_line(chunk, c);
         break;
     case CHUNK_DATA_CR:
-        expect(chunk, c, '\r', CHUNK_DATA_LF, "chunk is longer than its size says");
+        expect(chunk, c, '\r', CHUNK_DATA_LF, "chunk does not end after its size");
         break;
     case CHUNK_DATA_LF:
         end_data(chunk, c);

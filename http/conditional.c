@@ -43,7 +43,8 @@ static int64_t date_to_seconds(const struct date *date)
     int64_t past = (int64_t)date->year - 1 + 400;
     int64_t days = past * 365 + past / 4 - past / 100 + past / 400 - (400 * 365 + 97);
     days += days_before[date->month] + (date->month > 1 && is_leap_year(date->year) ? 1 : 0) + date->day - 1;
-    return (days - DAYS_TO_EPOCH) * SECONDS_PER_DAY + date->hour * 3600 + date->minute * 60 + date->second;
+    int seconds = date->hour * 3600 + date->minute * 60 + date->second;
+    return (days - DAYS_TO_EPOCH) * SECONDS_PER_DAY + seconds;
 }
 
 static bool is_valid_date(const struct date *date)
@@ -312,4 +313,33 @@ enum precondition conditional_evaluate(const struct head *head, const char *data
         }
     }
     return PRECONDITION_HOLDS;
+}
+
+static bool is_strong_date(int64_t last_modified_s, int64_t now_s)
+{
+    return last_modified_s < now_s;
+}
+
+/* Whether a value of If-Range, which is one entity tag or one date, names the representation. */
+static bool names_version(const char *value, size_t len, const struct validators *validators)
+{
+    if (etag_length(value, len) == len && len > 0) {
+        return etags_match(value, len, validators->etag, validators->etag_len, ETAG_STRONG);
+    }
+    int64_t now_s = sys_wall_time_s();
+    int64_t date_s = 0;
+    return validators->has_last_modified && http_date_parse(value, len, now_s, &date_s) &&
+           date_s == validators->last_modified_s && is_strong_date(date_s, now_s);
+}
+
+const struct field *conditional_range(const struct head *head, const char *data, const struct validators *validators)
+{
+    const struct field *range = first_line(head, FIELD_RANGE);
+    if (range == NULL || head->method != METHOD_GET || next_line(head, data, range) != NULL) {
+        return NULL;
+    }
+    const struct field *if_range = first_line(head, FIELD_IF_RANGE);
+    bool holds = if_range == NULL || (next_line(head, data, if_range) == NULL &&
+                                      names_version(data + if_range->value.offset, if_range->value.len, validators));
+    return holds ? range : NULL;
 }

@@ -12,10 +12,10 @@
 
 /* What tells one version of a representation from another (RFC 9110 section 8.8). */
 struct validators {
-    const char *etag;         /* entity tag with its quotes; a weak one begins with W/ */
-    size_t etag_len;          /* bytes of etag */
-    bool has_last_modified;   /* last_modified_s is known: without it conditions on dates are ignored */
-    int64_t last_modified_s;  /* what Last-Modified says, seconds since the epoch */
+    const char *etag;        /* entity tag with its quotes; a weak one begins with W/ */
+    size_t etag_len;         /* bytes of etag */
+    bool has_last_modified;  /* last_modified_s is known: without it conditions on dates are ignored */
+    int64_t last_modified_s; /* what Last-Modified says, seconds since the epoch */
 };
 
 enum precondition {
@@ -29,10 +29,18 @@ enum precondition {
  * current representation. data is what the slices of head count from. */
 enum precondition conditional_evaluate(const struct head *head, const char *data, const struct validators *validators);
 
+/* The Range field that a request with conditions that hold is answered by (RFC 9110 section 13.2.2 step 5). NULL when the
+ * whole representation is to be sent: there is no Range, or more than one; the method is not GET (section 14.2); or
+ * If-Range does not name this very version, by an equal strong tag, or by an equal date that is strong (section 13.1.5).
+ *
+ * A date is strong (section 8.8.2.2) once the second that it names is over: until then the representation may change
+ * without the date showing it. A client that took its copy within that second is bound not to send the date. */
+const struct field *conditional_range(const struct head *head, const char *data, const struct validators *validators);
+
 enum etag_comparison { ETAG_STRONG, ETAG_WEAK }; /* RFC 9110 section 8.8.3.2 */
 
-/* Whether the value of an If-Match or If-None-Match field, a list of entity tags or "*", covers etag. Reading ends at the
- * first element that is no entity tag: what follows it covers nothing. */
+/* Whether the value of an If-Match or If-None-Match field, a list of entity tags or "*", covers etag. Reading ends at
+ * the first element that is no entity tag: what follows it covers nothing. */
 bool conditional_list_covers(const char *list, size_t len, const char *etag, size_t etag_len,
                              enum etag_comparison comparison);
 

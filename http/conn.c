@@ -65,6 +65,14 @@ static enum advance conn_lost(struct conn *conn, const char *why)
     return ADVANCE_CLOSE;
 }
 
+/* The answer cannot be completed. What is queued still goes, as far as the socket takes it: the answers before this one,
+ * and so much of this one that the client sees it end too early. */
+static enum advance conn_cut(struct conn *conn, const char *why)
+{
+    (void)conn_flush(conn);
+    return conn_lost(conn, why);
+}
+
 /* Requests. */
 
 /* The answer is known before the body is read, or there is none: the connection closes after it. */
@@ -188,6 +196,9 @@ static enum advance begin_request(struct conn *conn)
     if (head->expect_continue && input_len(exchange) == 0) {
         response_continue(exchange);
     }
+    if (exchange->response_state == RESPONSE_ABORTED) {
+        return conn_cut(conn, "out of memory");
+    }
     conn->state = CONN_READING_BODY;
     return ADVANCE_ON;
 }
@@ -268,11 +279,10 @@ static enum advance process(struct conn *conn)
     switch (exchange->response_state) {
     case RESPONSE_COMPLETE:
         exchange->is_served = true;
-        exchange->on_gone = NULL; /* the handler has done its part */
         conn->state = CONN_WRITING_RESPONSE;
         return ADVANCE_ON;
     case RESPONSE_ABORTED:
-        return conn_lost(conn, "the response could not be completed");
+        return conn_cut(conn, "the response could not be completed");
     case RESPONSE_NONE:
     case RESPONSE_STREAMING:
         break;
@@ -285,14 +295,17 @@ static enum advance finish_exchange(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
     bool keep_alive = exchange->keep_alive && !conn->server->is_draining;
+    conn->has_unread = conn->has_unread || (!keep_alive && (input_len(exchange) > 0 || !exchange->body_done));
+    if (conn->waits_for == WAIT_HEAD) {
+        conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
+    }
     write_buffer_done(&exchange->body_block);
     response_reset(exchange);
+    start_request(conn);
     if (!keep_alive) {
-        conn->has_unread = conn->has_unread || input_len(exchange) > 0 || !exchange->body_done;
         conn->state = CONN_CLOSING;
         return ADVANCE_ON;
     }
-    start_request(conn);
     conn->state = CONN_READING_HEADERS;
     return ++conn->turn_requests < PIPELINE_BUDGET ? ADVANCE_ON : ADVANCE_WAIT;
 }
@@ -303,7 +316,7 @@ static enum advance write_response(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
     if (exchange->response_state == RESPONSE_ABORTED) {
-        return conn_lost(conn, "out of memory");
+        return conn_cut(conn, "out of memory");
     }
     if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
         int rv = conn_flush(conn);
@@ -387,13 +400,10 @@ static int settle(struct conn *conn)
     if (rv < 0) {
         return rv;
     }
-    if (out_len(exchange) == 0 && server->spare_out == NULL) {
-        server->spare_out = write_buffer_detach(&exchange->out, &server->spare_out_capacity);
-    } else if (out_len(exchange) == 0) {
-        write_buffer_done(&exchange->out);
+    if (out_len(exchange) == 0) {
+        server_put_out(server, &exchange->out);
     }
-    bool is_idle = conn->state == CONN_READING_HEADERS && exchange->input.data == NULL && out_is_empty(exchange);
-    if (is_idle) {
+    if (conn->state == CONN_READING_HEADERS && exchange->input.data == NULL && out_is_empty(exchange)) {
         conn->exchange = NULL;
         server_put_exchange(server, exchange);
     }
@@ -436,6 +446,13 @@ static enum advance step(struct conn *conn)
     return linger(conn);
 }
 
+/* What was read is not looked at yet: the turn's budget is spent, or the client does not take its answers. */
+static bool has_requests_waiting(const struct conn *conn)
+{
+    return conn->state == CONN_READING_HEADERS && input_len(conn->exchange) > 0 &&
+           (conn->turn_requests >= PIPELINE_BUDGET || out_is_high(conn));
+}
+
 /* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
 static bool has_more_to_do(const struct conn *conn)
 {
@@ -443,14 +460,22 @@ static bool has_more_to_do(const struct conn *conn)
     if (conn->state == CONN_PROCESSING && exchange->is_stalled) {
         return out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2;
     }
-    return conn->turn_requests >= PIPELINE_BUDGET && input_len(exchange) > 0 && !out_is_high(conn);
+    return has_requests_waiting(conn) && !out_is_high(conn);
+}
+
+/* Between requests: nothing of the next one is there. Empty lines before it are nothing. */
+static bool is_idle(const struct conn *conn)
+{
+    const struct exchange *exchange = conn->exchange;
+    return exchange == NULL || (conn->state == CONN_READING_HEADERS && out_is_empty(exchange) &&
+                                !parser_has_begun(&exchange->parser) && !has_requests_waiting(conn));
 }
 
 /* The client shut its side. A request that is complete is still answered; one that is not never will be. */
 static enum advance end_of_input(struct conn *conn)
 {
     bool is_over = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
-    if (!conn->is_at_end || !is_over) {
+    if (!conn->is_at_end || !is_over || has_requests_waiting(conn)) {
         return ADVANCE_ON;
     }
     if (out_is_empty(conn->exchange)) {
@@ -485,31 +510,53 @@ static void conn_advance(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (conn->exchange == NULL && conn->server->is_draining) {
-        conn_close(conn); /* idle, and not to be used again */
-        return;
+    if (conn->server->is_draining && is_idle(conn)) {
+        conn_resume(conn); /* the task closes it */
     }
     conn_update_deadline(conn);
+    if (conn->timer == 0 && conn->deadline_ms != INT64_MAX) {
+        conn_lost(conn, "out of memory"); /* for a timer: nobody would close it in time */
+        conn_close(conn);
+    }
 }
 
 /* Events. */
 
+/* Read once. Returns as input_read(). */
+static ssize_t take_input(struct conn *conn)
+{
+    if (prepare(conn) < 0) {
+        return -ENOMEM;
+    }
+    struct input *input = &conn->exchange->input;
+    ssize_t len = input_read(conn, conn->exchange);
+    conn->is_at_end = len == 0;
+    conn->has_unread = len > 0 && input->end == input->capacity; /* there may be more */
+    return len;
+}
+
 /* Read once and go on. */
 static void conn_read(struct conn *conn)
 {
-    if (prepare(conn) < 0) {
-        conn_lost(conn, "out of memory");
-        conn_close(conn);
-        return;
-    }
-    ssize_t len = input_read(conn, conn->exchange);
+    ssize_t len = take_input(conn);
     if (len < 0 && len != -EAGAIN && len != -EINTR) {
         conn_lost(conn, strerror((int)-len));
         conn_close(conn);
         return;
     }
-    conn->is_at_end = len == 0;
     conn_advance(conn);
+}
+
+/* Close a connection between requests, unless a request has arrived that no event has told of yet: closing would throw
+ * it away, and reset the connection. Returns whether it was closed. */
+static bool close_idle(struct conn *conn)
+{
+    if (take_input(conn) > 0) {
+        conn_advance(conn);
+        return false;
+    }
+    conn_close(conn);
+    return true;
 }
 
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg)
@@ -524,6 +571,9 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         conn_close(conn);
         return;
     }
+    if (conn->has_task && !conn->is_expired) {
+        return; /* this tick's task goes on with what was read already: more is read when that is answered */
+    }
     bool is_reading = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
     if ((events & REACTOR_READABLE) && is_reading && !is_held_back) {
@@ -531,6 +581,7 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         return;
     }
     conn->ignore_input = (events & REACTOR_READABLE) != 0;
+    conn->has_unread = conn->has_unread || conn->ignore_input;
     if (prepare(conn) < 0) {
         conn_close(conn);
         return;
@@ -568,6 +619,10 @@ void conn_expire(struct conn *conn)
 static void close_expired(struct conn *conn)
 {
     enum wait waits_for = (enum wait)conn->waits_for;
+    if (waits_for == WAIT_IDLE) {
+        conn->server->stats.timeouts += close_idle(conn) ? 1 : 0;
+        return;
+    }
     conn->server->stats.timeouts++;
     log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
@@ -599,7 +654,9 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         conn_arm_timer(conn, now_ms);
     }
-    if (conn->exchange != NULL && prepare(conn) == 0) {
+    if (conn->server->is_draining && is_idle(conn)) {
+        close_idle(conn);
+    } else if (conn->exchange != NULL && prepare(conn) == 0) {
         conn_advance(conn);
     }
 }
@@ -639,7 +696,7 @@ void conn_close(struct conn *conn)
     struct server *server = conn->server;
     struct exchange *exchange = conn->exchange;
     if (exchange != NULL) {
-        if (exchange->on_gone != NULL) {
+        if (exchange->on_gone != NULL && exchange->response_state != RESPONSE_COMPLETE) {
             conn->is_advancing = true; /* what the handler still says is not to be sent */
             exchange->on_gone(exchange);
         }
@@ -667,7 +724,9 @@ void conn_close(struct conn *conn)
 
 void conn_drain(struct conn *conn)
 {
-    if (conn->exchange == NULL) {
-        conn_read(conn); /* a request may have arrived that no event has told of yet */
+    if (is_idle(conn)) {
+        close_idle(conn);
+    } else if (conn->exchange->response_state == RESPONSE_NONE) {
+        conn->exchange->keep_alive = false; /* so that the answer says it is the last one */
     }
 }

@@ -54,11 +54,13 @@ static enum wait conn_waits_for(const struct conn *conn)
 void conn_update_deadline(struct conn *conn)
 {
     enum wait waits_for = conn_waits_for(conn);
-    bool is_same = waits_for == conn->waits_for && conn->timer != 0;
+    bool is_same = waits_for == conn->waits_for;
     bool restarts = waits_for == WAIT_IDLE || ((waits_for == WAIT_BODY || waits_for == WAIT_WRITE) && conn->has_progress);
     conn->waits_for = (uint8_t)waits_for;
     conn->has_progress = false;
+    int64_t now_ms = reactor_now_ms(conn->server->reactor);
     if (is_same && !restarts) {
+        set_deadline(conn, now_ms, conn->deadline_ms); /* its timer may have fired in this tick: it waits no longer */
         return;
     }
     const struct limits *limits = conn_limits(conn);
@@ -67,7 +69,6 @@ void conn_update_deadline(struct conn *conn)
                        : waits_for == WAIT_BODY  ? limits->body_timeout_ms
                        : waits_for == WAIT_WRITE ? limits->write_timeout_ms
                                                  : LINGER_MS;
-    int64_t now_ms = reactor_now_ms(conn->server->reactor);
     set_deadline(conn, now_ms, waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms);
 }
 

@@ -177,7 +177,7 @@ static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
     size_t queued = out_len(exchange);
     size_t len = body->len < budget ? body->len : budget;
     struct iovec parts[2] = {
-        {.iov_base = exchange->out.block + exchange->out.start, .iov_len = queued},
+        {.iov_base = queued == 0 ? NULL : exchange->out.block + exchange->out.start, .iov_len = queued},
         {.iov_base = (char *)(uintptr_t)body->data, .iov_len = len},
     };
     *wanted = queued + len;
@@ -189,10 +189,8 @@ static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
     write_buffer_consume(&exchange->out, (size_t)sent - of_body);
     body->data += of_body;
     body->len -= of_body;
-    if (body->len == 0) {
-        response_release_body(exchange);
-    }
-    return sent;
+    int rv = body->len == 0 ? response_next_range(exchange) : 0;
+    return rv < 0 ? rv : sent;
 }
 
 static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
@@ -207,9 +205,8 @@ static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
     if (sent > 0) {
         body->file.offset = offset;
         body->file.len -= (uint64_t)sent;
-        if (body->file.len == 0) {
-            response_release_body(conn->exchange);
-        }
+        int rv = body->file.len == 0 ? response_next_range(conn->exchange) : 0;
+        sent = rv < 0 ? rv : sent;
     }
     return sent;
 }

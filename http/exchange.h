@@ -43,11 +43,22 @@ struct borrowed {
 
 struct cached_file;
 
-/* What of an answer is not in the output buffer but sent after it, from where it is. */
+/* What of an answer is not in the output buffer but sent after it, from where it is: one range of memory or of a file. */
 enum body_kind { BODY_NONE, BODY_BORROWED, BODY_FILE };
+
+/* How an answer goes on behind the range that stands in response_body, for content that is not in one piece. */
+struct continuation {
+    /* The range is sent: queue bytes (response_queue()) and set the range behind them (response_set_file()). Without a
+     * new range the content ends behind what was queued. Returns 0 or -errno, which cuts the connection. NULL for an
+     * answer that has no further range. */
+    int (*next)(struct exchange *exchange, void *arg);
+    void (*release)(void *arg); /* called once, when the answer is over or lost */
+    void *arg;                  /* handed to both */
+};
 
 struct response_body {
     enum body_kind kind;
+    struct continuation then; /* until the answer is over */
     union {
         struct borrowed borrowed;
         struct {

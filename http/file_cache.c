@@ -6,8 +6,8 @@
  * in use, which goes with its last reference.
  *
  * Failure modes: a file that cannot be opened any more is forgotten. Out of fds, files that only the cache holds open
- * are given up for the new one. A small file that shrinks while it is being read is looked at anew, a few times. A table
- * that cannot grow stays as it is and gets longer chains. */
+ * are given up for the new one. A small file that shrinks while it is being read is looked at anew, a few times. A
+ * table that cannot grow stays as it is and gets longer chains. */
 
 #include "http/file_cache.h"
 
@@ -15,26 +15,20 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "http/file_root.h"
+#include "http/file_load.h"
 #include "http/limits.h"
-#include "http/mime.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    FIRST_BUCKETS = 64,  /* a power of two */
-    LOAD_TRIES = 4,      /* looks at a file that shrinks under our hands */
-    FD_RELIEF = 8,       /* fds given up at once when there are none left */
-    IDLE_BUDGET = 2,     /* idle files dropped in one look at the disk (R6) */
-    UNSETTLED_S = 2,     /* the longest tick of a file system's clock */
+    FIRST_BUCKETS = 64, /* a power of two */
+    FD_RELIEF = 8,      /* fds given up at once when there are none left */
+    IDLE_BUDGET = 2,    /* idle files dropped in one look at the disk (R6) */
     LOGGED_PATH_MAX = 256,
     LOG_PAUSE_MS = 1000, /* between two lines about failures: there may be one for each request */
-    NS_PER_S = 1000000000,
 };
 
 /* Files in the order of their use. */
@@ -53,40 +47,10 @@ struct file_cache {
     int64_t logged_ms;            /* last line about a failure */
 };
 
-/* What a file is asked for by. */
-struct file_key {
-    struct file_root *root;
-    const char *path;
-    size_t len;
-    uint64_t hash;
-};
-
-/* Hashes. One for keys and for contents: each step is a bijection of the state, so that texts that differ in one word
- * never meet. */
-
-static uint64_t mix(uint64_t hash, uint64_t word)
+/* Roots are further apart in memory than there are encodings. */
+static uint64_t hash_key(const struct file_key *key)
 {
-    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 32;
-}
-
-static uint64_t mix_bytes(uint64_t hash, const char *bytes, size_t len)
-{
-    uint64_t word;
-    for (; len >= sizeof word; bytes += sizeof word, len -= sizeof word) {
-        memcpy(&word, bytes, sizeof word);
-        hash = mix(hash, word);
-    }
-    word = 0;
-    for (size_t i = 0; i < len; i++) {
-        word = word << 8 | (unsigned char)bytes[i];
-    }
-    return mix(mix(hash, word), len);
-}
-
-static uint64_t hash_key(const struct file_root *root, const char *path, size_t len)
-{
-    return mix_bytes((uint64_t)(uintptr_t)root, path, len);
+    return file_hash((uint64_t)(uintptr_t)key->root + key->encoding, key->path, key->len);
 }
 
 /* The two orders of use. */
@@ -171,8 +135,8 @@ static struct cached_file **bucket_of(const struct file_cache *cache, uint64_t h
 static struct cached_file *find(const struct file_cache *cache, const struct file_key *key)
 {
     struct cached_file *file = *bucket_of(cache, key->hash);
-    while (file != NULL && (file->hash != key->hash || file->root != key->root || file->path_len != key->len ||
-                            memcmp(file->path, key->path, key->len) != 0)) {
+    while (file != NULL && (file->hash != key->hash || file->root != key->root || file->encoding != key->encoding ||
+                            file->path_len != key->len || memcmp(file->path, key->path, key->len) != 0)) {
         file = file->next;
     }
     return file;
@@ -232,8 +196,8 @@ static void insert(struct file_cache *cache, struct cached_file *file)
     file_cache_ref(file);
 }
 
-/* Drop the oldest files if nobody asked for them for long. The last look stands for the last use: it is never later, and
- * less than FILE_FRESH_MS earlier. */
+/* Drop the oldest files if nobody asked for them for long. The last look stands for the last use: it is never later,
+ * and less than FILE_FRESH_MS earlier. */
 static void drop_idle(struct file_cache *cache, int64_t now_ms)
 {
     for (int left = IDLE_BUDGET; left > 0; left--) {
@@ -260,181 +224,6 @@ static bool relieve_fds(struct file_cache *cache)
     return closed > 0;
 }
 
-/* Loading. */
-
-static int64_t timespec_to_ns(struct timespec time)
-{
-    int64_t ns;
-    /* A time beyond the year 2262 is told from others by what the arithmetic leaves of it. */
-    bool is_beyond = __builtin_mul_overflow((int64_t)time.tv_sec, (int64_t)NS_PER_S, &ns);
-    return is_beyond ? (int64_t)time.tv_sec : ns + time.tv_nsec;
-}
-
-/* What its change time says about a file that was read at now_s: it may change again without the time showing it. */
-static bool is_unsettled(const struct stat *st, int64_t now_s)
-{
-    int64_t age_s = now_s - (int64_t)st->st_ctim.tv_sec;
-    return age_s <= UNSETTLED_S && age_s >= -UNSETTLED_S; /* further in the future it is another clock's time */
-}
-
-static bool is_same_version(const struct cached_file *file, const struct stat *st)
-{
-    return file->device == st->st_dev && file->inode == st->st_ino && file->size == (uint64_t)st->st_size &&
-           file->mtime_ns == timespec_to_ns(st->st_mtim) && file->ctime_ns == timespec_to_ns(st->st_ctim);
-}
-
-/* Last-Modified may not be later than the answer's Date (RFC 9110 section 8.8.2.1). A time before the epoch, or the epoch
- * itself, says that nobody knows. */
-static int64_t last_modified(const struct stat *st, int64_t now_s)
-{
-    int64_t mtime_s = st->st_mtim.tv_sec;
-    if (mtime_s <= 0) {
-        return -1;
-    }
-    return mtime_s < now_s ? mtime_s : now_s;
-}
-
-/* A strong entity tag: from the contents where we have them, else from what makes a version. */
-static void make_etag(struct cached_file *file, const char *contents)
-{
-    uint64_t hash = contents != NULL
-                        ? mix_bytes(0, contents, file->size)
-                        : mix(mix(mix(0, (uint64_t)file->mtime_ns), (uint64_t)file->ctime_ns), file->inode);
-    int len = snprintf(file->etag, sizeof file->etag, "\"%" PRIx64 "-%016" PRIx64 "\"", file->size, hash);
-    assert(len > 0 && (size_t)len < sizeof file->etag);
-    file->etag_len = (uint32_t)len;
-}
-
-/* The heads of 200 and 304. A 304 carries what a cache needs to find and refresh its copy (RFC 9110 section 15.4.5). */
-static int make_heads(struct cached_file *file, const char *fields, uint32_t content_room)
-{
-    static const char modified_name[] = "Last-Modified: ";
-    size_t room = sizeof modified_name + HTTP_DATE_LEN + sizeof "\r\nETag: \r\n" + FILE_ETAG_MAX + strlen(fields);
-    char *lines = mem_alloc(room);
-    if (lines == NULL) {
-        return -ENOMEM;
-    }
-    char date[HTTP_DATE_LEN];
-    size_t date_line_len = 0;
-    if (file->last_modified_s >= 0) {
-        response_format_date(file->last_modified_s, date);
-        date_line_len = (size_t)snprintf(lines, room, "%s%.*s\r\n", modified_name, HTTP_DATE_LEN, date);
-    }
-    snprintf(lines + date_line_len, room - date_line_len, "ETag: %s\r\n%s", file->etag, fields);
-    int rv = response_prebuild(&file->full, 200, file->type, lines, file->size, content_room);
-    rv = rv < 0 ? rv : response_prebuild(&file->not_modified, 304, NULL, lines + date_line_len, 0, 0);
-    mem_free(lines);
-    return rv;
-}
-
-/* Read size bytes. Returns 0, -EAGAIN when the file ends before, or -errno. */
-static int read_all(int fd, char *contents, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t got = sys_pread(fd, contents + done, size - done, (off_t)done);
-        if (got < 0 && got != -EINTR) {
-            return (int)got;
-        }
-        if (got == 0) {
-            return -EAGAIN;
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return 0;
-}
-
-/* Make the file of what stat says and, if contents is not NULL, the contents. Takes over fd when it is not -1, but not on
- * failure. */
-static int make_file(const struct file_key *key, const struct stat *st, int64_t now_ms, int fd, const char *contents,
-                     struct cached_file **file)
-{
-    struct cached_file *made = mem_alloc(sizeof *made + key->len + 1);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    int64_t now_s = sys_wall_time_s();
-    *made = (struct cached_file){
-        .fd = -1,
-        .size = (uint64_t)st->st_size,
-        .last_modified_s = last_modified(st, now_s),
-        .type = mime_type(key->path, key->len),
-        .refs = 1,
-        .is_unsettled = contents != NULL && is_unsettled(st, now_s),
-        .root = key->root,
-        .hash = key->hash,
-        .checked_ms = now_ms,
-        .device = st->st_dev,
-        .inode = st->st_ino,
-        .mtime_ns = timespec_to_ns(st->st_mtim),
-        .ctime_ns = timespec_to_ns(st->st_ctim),
-        .path_len = (uint32_t)key->len,
-    };
-    memcpy(made->path, key->path, key->len + 1);
-    make_etag(made, contents);
-    int rv = make_heads(made, key->root->fields, contents == NULL ? 0 : (uint32_t)st->st_size);
-    if (rv < 0) {
-        file_cache_put(made);
-        return rv;
-    }
-    if (contents != NULL) {
-        memcpy(made->full.bytes + made->full.head_len, contents, made->size);
-        made->full.content_len = (uint32_t)made->size;
-    }
-    made->fd = fd;
-    *file = made;
-    return 0;
-}
-
-static int load_contents(const struct file_key *key, const struct stat *st, int64_t now_ms, int fd,
-                         struct cached_file **file)
-{
-    size_t size = (size_t)st->st_size;
-    char *contents = mem_alloc(size + 1); /* an empty file has contents too */
-    if (contents == NULL) {
-        return -ENOMEM;
-    }
-    int rv = read_all(fd, contents, size);
-    rv = rv < 0 ? rv : make_file(key, st, now_ms, -1, contents, file);
-    mem_free(contents);
-    return rv;
-}
-
-/* 0 for a regular file, else what the asker is told. */
-static int check_kind(const struct stat *st)
-{
-    if (S_ISREG(st->st_mode)) {
-        return 0;
-    }
-    return S_ISDIR(st->st_mode) ? -EISDIR : -ENOENT;
-}
-
-/* Look at an open file, and load it unless it is the version that held (or NULL) is. Returns 0 with *file, which is NULL
- * if it is, or -errno. Takes over fd in every case. */
-static int load(const struct file_cache *cache, const struct file_key *key, int fd, const struct cached_file *held,
-                int64_t now_ms, struct cached_file **file)
-{
-    *file = NULL;
-    struct stat st;
-    int rv;
-    int tries = 0;
-    do {
-        rv = sys_stat(fd, &st);
-        rv = rv < 0 ? rv : check_kind(&st);
-        if (rv < 0 || (held != NULL && !held->is_unsettled && is_same_version(held, &st))) {
-            break;
-        }
-        if ((uint64_t)st.st_size > cache->limits->max_cached_file_bytes) {
-            rv = make_file(key, &st, now_ms, fd, NULL, file);
-        } else {
-            rv = load_contents(key, &st, now_ms, fd, file);
-        }
-    } while (rv == -EAGAIN && ++tries < LOAD_TRIES);
-    if (*file == NULL || (*file)->fd < 0) {
-        sys_close(fd);
-    }
-    return rv;
-}
-
 /* Looking at the disk. */
 
 static bool is_out_of_fds(int error)
@@ -447,8 +236,7 @@ static int open_file(struct file_cache *cache, const struct file_key *key, int64
     int fd;
     bool may_relieve = true;
     do {
-        int dir_fd = file_root_dir(key->root, now_ms);
-        fd = open_beneath(dir_fd, key->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        fd = file_open(key, now_ms);
         if (is_out_of_fds(fd) && may_relieve && relieve_fds(cache)) {
             may_relieve = false;
             fd = -EINTR; /* once more */
@@ -490,8 +278,8 @@ static void log_failure(struct file_cache *cache, const struct file_key *key, in
         bool is_plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
         used += (size_t)snprintf(shown + used, sizeof shown - used, is_plain ? "%c" : "\\x%02x", c);
     }
-    log_write(cache->log, LOG_ERROR, "cannot serve file \"%.*s%s\": %s", (int)used, shown,
-              key->len > LOGGED_PATH_MAX ? "..." : "", strerror(-error));
+    log_write(cache->log, LOG_ERROR, "cannot serve file \"%.*s%s%s\": %s", (int)used, shown,
+              key->len > LOGGED_PATH_MAX ? "..." : "", encoding_suffix(key->encoding), strerror(-error));
 }
 
 /* Open the file and bring the cache up to date with it. held is the version in the cache, or NULL. */
@@ -503,7 +291,7 @@ static int look(struct file_cache *cache, const struct file_key *key, struct cac
     }
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
-    int rv = fd < 0 ? fd : load(cache, key, fd, held, now_ms, &loaded);
+    int rv = fd < 0 ? fd : file_load(key, fd, held, cache->limits->max_cached_file_bytes, now_ms, &loaded);
     if (held != NULL && ((rv == 0 && loaded == NULL) || is_out_of_fds(rv))) {
         held->checked_ms = now_ms;
         touch(cache, held);
@@ -556,26 +344,48 @@ void file_cache_destroy(struct file_cache *cache)
     mem_free(cache);
 }
 
+/* The version that was seen since fresh_ms will do. */
+static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh_ms, int64_t now_ms,
+                   struct cached_file **file)
+{
+    key->hash = hash_key(key);
+    struct cached_file *held = find(cache, key);
+    if (held != NULL && held->checked_ms >= fresh_ms) {
+        touch(cache, held);
+        file_cache_ref(held);
+        *file = held;
+        return 0;
+    }
+    int rv = look(cache, key, held, now_ms, file);
+    if (rv < 0) {
+        log_failure(cache, key, rv, now_ms);
+    }
+    drop_idle(cache, now_ms);
+    return rv;
+}
+
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file)
 {
     if (len >= BENEATH_PATH_MAX) {
         return -ENAMETOOLONG;
     }
-    struct file_key key = {.root = root, .path = path, .len = len, .hash = hash_key(root, path, len)};
-    struct cached_file *held = find(cache, &key);
-    if (held != NULL && now_ms - held->checked_ms < FILE_FRESH_MS) {
-        touch(cache, held);
-        file_cache_ref(held);
-        *file = held;
-        return 0;
-    }
-    int rv = look(cache, &key, held, now_ms, file);
-    if (rv < 0) {
-        log_failure(cache, &key, rv, now_ms);
-    }
-    drop_idle(cache, now_ms);
-    return rv;
+    struct file_key key = {.root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN};
+    return get_key(cache, &key, now_ms - FILE_FRESH_MS + 1, now_ms, file);
+}
+
+int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
+                           enum encoding encoding, int64_t now_ms, struct cached_file **sibling)
+{
+    struct file_key key = {
+        .root = root,
+        .path = original->path,
+        .len = original->path_len,
+        .encoding = encoding,
+        .least_mtime_ns = original->mtime_ns,
+    };
+    /* Looked at when the original was looked at, or later: otherwise it could be the sibling of an earlier version. */
+    return get_key(cache, &key, original->checked_ms, now_ms, sibling);
 }
 
 size_t file_cache_count(const struct file_cache *cache)

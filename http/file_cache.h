@@ -12,8 +12,13 @@
  * and up to 2 s on others: a file may change twice in one tick. So the contents of a small file that had changed just
  * before they were read are read again at the next look, whatever the times say, and its entity tag is made from its
  * contents. The tag of a larger file is made from what makes a version: of two changes in place within one tick that
- * leave the size as it was, it misses one. Who replaces files by renaming, as one should, is never in that case. */
+ * leave the size as it was, it misses one. Who replaces files by renaming, as one should, is never in that case.
+ *
+ * Siblings. With root->has_siblings, a look at a file is also one at path.br, path.zst and path.gz: regular files below
+ * the root whose modification time is not before the file's own. What was found is remembered with the file until its
+ * next look. */
 
+#include "http/encoding.h"
 #include "http/response.h"
 
 #include <stdbool.h>
@@ -44,7 +49,9 @@ struct cached_file {
     int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
     char etag[FILE_ETAG_MAX];     /* strong entity tag with its quotes */
     uint32_t etag_len;            /* bytes of etag */
-    const char *type;             /* Content-Type; static text */
+    const char *type;             /* Content-Type; static text, or the root's */
+    enum encoding encoding;       /* of its bytes: what Content-Encoding says */
+    unsigned siblings;            /* set of 1 << ENCODING_x: compressed files that may stand for this one */
     struct prebuilt full;         /* 200: head, and the contents when fd is -1 */
     struct prebuilt not_modified; /* 304 */
 
@@ -65,10 +72,11 @@ struct cached_file {
 
 struct file_cache;
 
-/* limits and log are borrowed and must outlive the cache; log may be NULL. Limits are read when they are needed, so they
- * may change later. Returns 0 or -ENOMEM. */
+/* limits and log are borrowed and must outlive the cache; log may be NULL. Limits are read when they are needed, so
+ * they may change later. Returns 0 or -ENOMEM. */
 int file_cache_create(struct file_cache **cache, const struct limits *limits, const struct log *log);
-void file_cache_destroy(struct file_cache *cache); /* NULL is allowed; files still in use go with their last reference */
+void file_cache_destroy(
+    struct file_cache *cache); /* NULL is allowed; files still in use go with their last reference */
 
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
  * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
@@ -77,6 +85,13 @@ void file_cache_destroy(struct file_cache *cache); /* NULL is allowed; files sti
  * the path are logged. While there are no fds for a look at the disk, the version seen last goes on being served. */
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
+
+/* Get a compressed sibling of a file that file_cache_get() gave: path.gz for path. encoding is one of original->siblings.
+ * It is another representation of the same resource: it has its own bytes, tag, dates and Content-Encoding, the
+ * original's Content-Type, and Vary like the original. Returns 0 with a reference in *sibling, or -errno as above;
+ * -ENOENT also when it is older than the original by now. */
+int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
+                           enum encoding encoding, int64_t now_ms, struct cached_file **sibling);
 
 void file_cache_ref(struct cached_file *file);
 void file_cache_put(struct cached_file *file); /* NULL is allowed */

@@ -4,6 +4,9 @@
 /* A directory that files are served from. It is looked up by its name again and again, so that a site is deployed by
  * replacing the directory, or the symbolic link that leads to it. */
 
+#include "http/mime.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,11 +14,14 @@ enum { ROOT_FRESH_MS = 50 }; /* how long a directory is used before its name is 
 
 /* A root stays where it is while a file cache knows it: its address is part of the cache's keys. */
 struct file_root {
-    const char *fields;    /* field lines for each answer ("Cache-Control: ...\r\n"), or ""; the owner's */
-    int dir_fd;            /* the directory as it was found last */
-    int base_fd;           /* where a relative name starts: the working directory at the time of opening; else -1 */
-    char *directory;       /* its name; NULL for a root that is only an fd and is not looked up again */
-    int64_t checked_ms;    /* last look at the name */
+    const char *fields;                /* field lines for each answer ("Cache-Control: ...\r\n"), or ""; the owner's */
+    const struct mime_override *types; /* type_count of them, before the built-in types; the owner's */
+    size_t type_count;
+    bool has_siblings;  /* files may have compressed siblings (http/file_cache.h) */
+    int dir_fd;         /* the directory as it was found last */
+    int base_fd;        /* where a relative name starts: the working directory at the time of opening; else -1 */
+    char *directory;    /* its name; NULL for a root that is only an fd and is not looked up again */
+    int64_t checked_ms; /* last look at the name */
 };
 
 /* Open directory for the time being. It must be a directory whose files can be reached. fields is borrowed and must

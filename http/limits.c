@@ -66,8 +66,8 @@ static uint64_t suffix_factor(enum limit_unit unit, const char *suffix)
         const char *suffix;   /* after the number */
         uint64_t factor;      /* to the base unit */
     } suffixes[] = {
-        {LIMIT_MS, "ms", 1},      {LIMIT_MS, "s", 1000},        {LIMIT_MS, "m", 60 * 1000},
-        {LIMIT_MS, "h", 3600000}, {LIMIT_BYTES, "K", 1 << 10},  {LIMIT_BYTES, "k", 1 << 10},
+        {LIMIT_MS, "ms", 1},         {LIMIT_MS, "s", 1000},       {LIMIT_MS, "m", 60000},
+        {LIMIT_MS, "h", 3600000},    {LIMIT_BYTES, "K", 1 << 10}, {LIMIT_BYTES, "k", 1 << 10},
         {LIMIT_BYTES, "M", 1 << 20}, {LIMIT_BYTES, "m", 1 << 20}, {LIMIT_BYTES, "G", 1 << 30},
         {LIMIT_BYTES, "g", 1 << 30},
     };

@@ -41,8 +41,8 @@ const struct limit_info *limits_find(const char *name);
 /* Set one limit. Returns 0, or -ERANGE with a text that names the limit and its range. */
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen);
 
-/* Parse a number with a unit: "30s", "500ms", "2m", "1h" for milliseconds, "64K", "1M", "1G" (powers of 1024) for bytes;
- * a bare number counts the base unit (milliseconds, bytes). Returns 0, or -EINVAL with a text that quotes it. */
+/* Parse a number with a unit: "30s", "500ms", "2m", "1h" for milliseconds, "64K", "1M", "1G" (powers of 1024) for
+ * bytes; a bare number counts the base unit (milliseconds, bytes). Returns 0, or -EINVAL with a text that quotes it. */
 int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, char *err, size_t errlen);
 
 /* Limits that contradict each other: 0, or -EINVAL with a text that names both. */

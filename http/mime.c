@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 enum { EXTENSION_MAX = 11 }; /* bytes of the longest extension in the table */
 
@@ -201,23 +202,29 @@ static const struct mime_entry mime_table[] = {
 
 enum { MIME_TABLE_LEN = sizeof mime_table / sizeof *mime_table };
 
-/* The extension of a path in lower case, with its NUL. false if there is none that the table could have. */
-static bool find_extension(const char *path, size_t len, char extension[EXTENSION_MAX + 1])
+/* Where the extension of a path begins; len if it has none. */
+static size_t find_extension(const char *path, size_t len)
 {
     size_t start = len;
     while (start > 0 && path[start - 1] != '.') {
-        if (len - start == EXTENSION_MAX) {
-            return false; /* a '/' on the way needs no look: no row of the table has one */
+        if (path[start - 1] == '/') {
+            return len;
         }
         start--;
     }
-    if (start < 2 || start == len || path[start - 2] == '/') {
+    return start < 2 || path[start - 2] == '/' ? len : start;
+}
+
+/* An extension in lower case, with its NUL. false if it is none that the table could have. */
+static bool lower_extension(const char *text, size_t len, char extension[EXTENSION_MAX + 1])
+{
+    if (len == 0 || len > EXTENSION_MAX) {
         return false;
     }
-    for (size_t i = start; i < len; i++) {
-        extension[i - start] = (char)(path[i] >= 'A' && path[i] <= 'Z' ? path[i] | 0x20 : path[i]);
+    for (size_t i = 0; i < len; i++) {
+        extension[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
     }
-    extension[len - start] = '\0';
+    extension[len] = '\0';
     return true;
 }
 
@@ -225,7 +232,8 @@ const char *mime_type(const char *path, size_t len)
 {
     char extension[EXTENSION_MAX + 1];
     size_t low = 0;
-    size_t high = find_extension(path, len, extension) ? MIME_TABLE_LEN : 0;
+    size_t start = find_extension(path, len);
+    size_t high = lower_extension(path + start, len - start, extension) ? MIME_TABLE_LEN : 0;
     while (low < high) {
         size_t middle = (low + high) / 2;
         int order = strcmp(extension, mime_table[middle].extension);
@@ -239,6 +247,18 @@ const char *mime_type(const char *path, size_t len)
         }
     }
     return "application/octet-stream";
+}
+
+const char *mime_type_of(const char *path, size_t len, const struct mime_override *overrides, size_t count)
+{
+    size_t start = find_extension(path, len);
+    for (size_t i = 0; start < len && i < count; i++) {
+        const char *extension = overrides[i].extension;
+        if (strlen(extension) == len - start && strncasecmp(extension, path + start, len - start) == 0) {
+            return overrides[i].type;
+        }
+    }
+    return mime_type(path, len);
 }
 
 const char *mime_row(size_t n, const char **type)

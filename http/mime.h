@@ -10,6 +10,15 @@
  * "application/octet-stream". Static text. */
 const char *mime_type(const char *path, size_t len);
 
+/* A type of one's own for an extension: in lower case, without the dot. */
+struct mime_override {
+    const char *extension;
+    const char *type;
+};
+
+/* The same, but the first of count overrides with the path's extension comes before the table; the text is then its. */
+const char *mime_type_of(const char *path, size_t len, const struct mime_override *overrides, size_t count);
+
 /* The n-th row in the order of the table, for tests: its extension with *type, or NULL. */
 const char *mime_row(size_t n, const char **type);
 

@@ -64,30 +64,34 @@ const uint8_t parser_classes[256] = {
     [0x80 ... 0xff] = VALUE_ONLY,
 };
 
-static const struct {
-    const char *name; /* as sent */
-    size_t len;       /* bytes of name */
-} methods[METHOD_COUNT] = {
-#define NAME(text) {text, sizeof text - 1}
-    [METHOD_GET] = NAME("GET"),         [METHOD_HEAD] = NAME("HEAD"),   [METHOD_POST] = NAME("POST"),
-    [METHOD_PUT] = NAME("PUT"),         [METHOD_PATCH] = NAME("PATCH"), [METHOD_DELETE] = NAME("DELETE"),
-    [METHOD_OPTIONS] = NAME("OPTIONS"),
-#undef NAME
-};
-
 const char *method_name(enum method method)
 {
-    return methods[method].name;
+    static const char *const names[METHOD_COUNT] = {
+        [METHOD_GET] = "GET",     [METHOD_HEAD] = "HEAD",     [METHOD_POST] = "POST",       [METHOD_PUT] = "PUT",
+        [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE", [METHOD_OPTIONS] = "OPTIONS",
+    };
+
+    return names[method];
 }
 
 enum method method_find(const char *name, size_t len)
 {
-    for (unsigned i = 0; i < METHOD_COUNT; i++) {
-        if (methods[i].len == len && memcmp(methods[i].name, name, len) == 0) {
-            return (enum method)i;
-        }
+#define IS(word) (memcmp(name, word, sizeof(word) - 1) == 0)
+    switch (len) {
+    case 3:
+        return IS("GET") ? METHOD_GET : IS("PUT") ? METHOD_PUT : METHOD_COUNT;
+    case 4:
+        return IS("HEAD") ? METHOD_HEAD : IS("POST") ? METHOD_POST : METHOD_COUNT;
+    case 5:
+        return IS("PATCH") ? METHOD_PATCH : METHOD_COUNT;
+    case 6:
+        return IS("DELETE") ? METHOD_DELETE : METHOD_COUNT;
+    case 7:
+        return IS("OPTIONS") ? METHOD_OPTIONS : METHOD_COUNT;
+    default:
+        return METHOD_COUNT;
     }
-    return METHOD_COUNT;
+#undef IS
 }
 
 void parser_reset(struct parser *parser)
@@ -177,6 +181,14 @@ static const char *target_byte_reason(char c)
     }
 }
 
+static const char *version_byte_reason(char c, bool is_first)
+{
+    if (c == '\n') {
+        return "line feed without carriage return"; /* after one, it would be in order */
+    }
+    return is_first && c == ' ' ? "more than one space before the version" : "malformed HTTP version";
+}
+
 static const char *name_byte_reason(char c, bool is_first, bool is_first_line)
 {
     switch (c) {
@@ -221,7 +233,7 @@ bool parser_fail_byte(struct parser *parser, enum head_state state, const char *
         reason = target_byte_reason(*byte);
         break;
     case STATE_VERSION:
-        reason = is_first && *byte == ' ' ? "more than one space before the version" : "malformed HTTP version";
+        reason = version_byte_reason(*byte, is_first);
         break;
     case STATE_NAME:
         reason = name_byte_reason(*byte, is_first, is_first_line);
@@ -278,7 +290,8 @@ static const char *find_host_end(const char *p, const char *end)
     }
 }
 
-/* host [":" port], the host not empty (RFC 9110 section 4.2.1). User information, which may look like a host, is none. */
+/* host [":" port], the host not empty (RFC 9110 section 4.2.1). User information, which may look like a host, is
+ * none. */
 static bool is_authority(const char *text, size_t len)
 {
     const char *end = text + len;
@@ -344,10 +357,8 @@ static bool split_target(struct parser *parser, struct head *head, const char *d
     return split_absolute_form(parser, head, data);
 }
 
-bool parser_end_request_line(struct parser *parser, struct head *head, const char *data)
+bool parser_end_request_line(struct parser *parser, struct head *head, const char *data, const char *version)
 {
-    const char *version = data + version_offset(head);
-
     if (version[5] != '1' || version[7] > '1') {
         return parser_fail(parser, 505, "HTTP version is neither 1.0 nor 1.1");
     }
@@ -371,17 +382,18 @@ static bool next_element(const char **list, const char *end, const char **elemen
     if (p == NULL) {
         return false;
     }
-    const char *comma = memchr(p, ',', (size_t)(end - p));
-    const char *last = comma != NULL ? comma : end;
-    while (p < last && char_is_space(*p)) {
+    while (p < end && char_is_space(*p)) {
         p++;
     }
-    while (last > p && char_is_space(last[-1])) {
-        last--;
-    }
     *element = p;
-    *len = (size_t)(last - p);
-    *list = comma != NULL ? comma + 1 : NULL;
+    while (p < end && *p != ',') {
+        p++;
+    }
+    *list = p < end ? p + 1 : NULL;
+    while (p > *element && char_is_space(p[-1])) {
+        p--;
+    }
+    *len = (size_t)(p - *element);
     return true;
 }
 

@@ -2,8 +2,8 @@
 #define EVSERVE_HTTP_PARSER_H
 
 /* Incremental parser of request heads and chunked bodies: bytes in, offsets out; no I/O, no allocation. It looks at
- * each byte once: called again with more bytes of the same message it resumes where it stopped. It is strict (RFC 9112):
- * whatever two recipients could understand differently is refused.
+ * each byte once: called again with more bytes of the same message it resumes where it stopped. It is strict (RFC
+ * 9112): whatever two recipients could understand differently is refused.
  *
  * The caller owns the bytes. Offsets count from the first byte handed in, so the bytes may move between calls. */
 
@@ -67,31 +67,33 @@ struct field {
 /* A request head (RFC 9112 sections 2 to 6), interpreted as far as framing needs it. */
 struct head {
     enum method method;
-    uint8_t minor_version;      /* 0 or 1 of HTTP/1.x */
-    bool keep_alive;            /* the connection may serve another request (RFC 9112 section 9.3) */
-    bool has_length;            /* Content-Length came; chunked excludes it */
-    bool chunked;               /* Transfer-Encoding: chunked */
-    bool expect_continue;       /* Expect: 100-continue, HTTP/1.1 only */
-    bool is_asterisk;           /* target "*": path and query are empty */
-    uint64_t content_length;    /* 0 unless has_length */
-    struct slice method_text;   /* as sent */
-    struct slice target;        /* as sent */
-    struct slice path;          /* raw path of origin-form or absolute-form; empty in absolute-form means "/" */
-    struct slice query;         /* raw, after '?', without it */
-    struct slice authority;     /* of absolute-form, else the Host value; it wins over Host (RFC 9112 section 3.2.2) */
-    bool has_query;             /* there was a '?' */
+    uint8_t minor_version;    /* 0 or 1 of HTTP/1.x */
+    bool keep_alive;          /* the connection may serve another request (RFC 9112 section 9.3) */
+    bool has_length;          /* Content-Length came; chunked excludes it */
+    bool chunked;             /* Transfer-Encoding: chunked */
+    bool expect_continue;     /* Expect: 100-continue, HTTP/1.1 only */
+    bool is_asterisk;         /* target "*": path and query are empty */
+    uint64_t content_length;  /* 0 unless has_length */
+    struct slice method_text; /* as sent */
+    struct slice target;      /* as sent */
+    struct slice path;        /* raw path of origin-form or absolute-form; empty in absolute-form means "/" */
+    struct slice query;       /* raw, after '?', without it */
+    struct slice authority;   /* of absolute-form, else the Host value; it wins over Host (RFC 9112 section 3.2.2) */
+    bool has_query;           /* there was a '?' */
     uint16_t first[FIELD_KNOWN_COUNT]; /* index + 1 of the first field of that name, 0 when absent */
-    uint16_t field_count;       /* of fields */
-    uint16_t field_capacity;    /* of fields; set by the owner, at least limits.max_fields */
-    struct field *fields;       /* the owner's storage */
-    uint32_t len;               /* bytes of the head with the empty line, and empty lines before it */
+    uint16_t field_count;              /* of fields */
+    uint16_t field_capacity;           /* of fields; set by the owner, at least limits.max_fields */
+    struct field *fields;              /* the owner's storage */
+    uint32_t len;                      /* bytes of the head with the empty line, and empty lines before it */
 };
 
 struct parser {
     uint8_t state;       /* where to resume */
     uint8_t empty_lines; /* before the request line */
-    uint8_t seen;        /* what the fields said so far; the parser's own bits */
+    uint8_t seen;        /* what the fields said so far: the parser's own bits */
     uint32_t pos;        /* first byte not looked at yet */
+    uint32_t mark;       /* where the element being scanned begins */
+    uint32_t section_at; /* where the request line begins, later the field lines: their limits count from there */
     int status;          /* of PARSE_ERROR: 400, 414, 417, 431, 501 or 505 */
     const char *reason;  /* of PARSE_ERROR: one static phrase for the log and the client */
 };
@@ -101,9 +103,9 @@ enum { EMPTY_LINES_MAX = 8 }; /* CRLFs tolerated before a request line (RFC 9112
 /* Start a message. */
 void parser_reset(struct parser *parser);
 
-/* Parse a request head from its first byte on; len grows from call to call. Returns PARSE_COMPLETE with *head filled in,
- * PARSE_INCOMPLETE (call again with more), or PARSE_ERROR with status and reason set: the framing is then unknown, so the
- * connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
+/* Parse a request head from its first byte on; len grows from call to call. Returns PARSE_COMPLETE with *head filled
+ * in, PARSE_INCOMPLETE (call again with more), or PARSE_ERROR with status and reason set: the framing is then
+ * unknown, so the connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
 
@@ -116,7 +118,7 @@ parse_head_fn parse_head_best(const char **name);
 /* Every variant this CPU can run, for tests and benchmarks: the n-th with its name, or NULL. */
 parse_head_fn parse_head_variant(unsigned n, const char **name);
 
-/* Whether the bytes scanned so far hold anything of a request: an idle connection that sent only empty lines has not. */
+/* Whether the bytes scanned so far hold anything of a request: empty lines alone do not. */
 bool parser_has_begun(const struct parser *parser);
 
 /* Chunked bodies (RFC 9112 section 7.1). */

@@ -31,27 +31,10 @@ INLINE __m256i value_ends_32(__m256i bytes)
     return _mm256_or_si256(_mm256_andnot_si256(is_tab, is_low), is_del);
 }
 
-INLINE __m256i query_ends_32(__m256i bytes)
-{
-    __m256i is_low = _mm256_cmpgt_epi8(_mm256_set1_epi8('!'), bytes);
-    __m256i is_del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
-    __m256i is_hash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('#'));
-
-    return _mm256_or_si256(_mm256_or_si256(is_low, is_del), is_hash);
-}
-
-INLINE __m256i path_ends_32(__m256i bytes)
-{
-    return _mm256_or_si256(query_ends_32(bytes), _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('?')));
-}
-
 INLINE uint64_t find_ends_32(const char *bytes, enum char_class wanted)
 {
     __m256i vector = _mm256_loadu_si256((const __m256i *)(const void *)bytes);
-    __m256i ends = wanted == CLASS_TOKEN   ? token_ends_32(vector)
-                   : wanted == CLASS_VALUE ? value_ends_32(vector)
-                   : wanted == CLASS_PATH  ? path_ends_32(vector)
-                                           : query_ends_32(vector);
+    __m256i ends = wanted == CLASS_TOKEN ? token_ends_32(vector) : value_ends_32(vector);
 
     return (uint32_t)_mm256_movemask_epi8(ends);
 }

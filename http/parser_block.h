@@ -1,19 +1,32 @@
-/* How the SIMD variants of the head parser find the end of an element. A template like parser_head.h, without a header
- * guard; the variant has defined TARGET and INLINE, and defines find_ends_32(), which is declared here.
+/* How the SIMD variants of the head parser find the end of an element: the template that parser_head.h wants, for a
+ * variant that has defined TARGET and INLINE and defines find_ends_32(), which is declared here. No header guard.
  *
- * The bytes are looked at 64 at a time. A struct block keeps in one word where among them an element of its class must
- * end; most elements are shorter than a vector, and to find the ends of the next ones takes a shift and a count of zeros.
+ * The bytes are looked at 64 at a time. A struct block keeps two words that say where among them a name and where a
+ * value must end. Most elements are shorter than a vector; so one look at the bytes serves several of them, and to
+ * find the next end takes a shift and a count of zeros.
  *
- * Nothing may be read behind the end of the bytes, or before their begin. So the last block is looked at as two vectors
- * that overlap, or as one that begins before it; the bits for bytes behind the end are set, and stop every search. */
+ * Nothing may be read behind the end of the bytes, or before their begin. So the last of them are looked at as two
+ * vectors that overlap, or as one that begins before them; the bits for bytes behind the end are set, and stop every
+ * search. */
 
-struct block {
-    uint32_t at;   /* offset of its first byte */
-    uint32_t end;  /* at + 64; 0 before the first block */
-    uint64_t ends; /* bit i: byte i is not of the class, or not there */
+/* Where in up to 64 bytes elements must end. */
+struct ends {
+    uint64_t name;  /* bit i: byte i is not CLASS_TOKEN, or not there */
+    uint64_t value; /* bit i: byte i is not CLASS_VALUE, or not there */
 };
 
-/* The low four bits of a byte choose an entry of a table, the high four a bit in it. */
+struct block {
+    size_t at;        /* offset of its first byte */
+    struct ends ends; /* in its bytes */
+};
+
+/* No block yet; the first one will begin at pos. */
+INLINE struct block no_block(size_t pos)
+{
+    return (struct block){.at = pos - 64};
+}
+
+/* tchar of RFC 9110 section 5.6.2: the low four bits of a byte choose an entry, the high four a bit in it. */
 #define TOKEN_TABLE                                                                                                    \
     (char)0xe8, (char)0xfc, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xf8,        \
         (char)0xf8, (char)0xf4, 0x54, (char)0xd0, 0x54, (char)0xf4, 0x70
@@ -55,7 +68,7 @@ INLINE __m128i path_ends_16(__m128i bytes)
     return _mm_or_si128(query_ends_16(bytes), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('?')));
 }
 
-/* The ends among 16 bytes, a bit each. wanted is a constant, so of the branches one is left. */
+/* The ends among 16 bytes, a bit each. wanted is a constant: of the branches, the compiler leaves one. */
 INLINE uint64_t find_ends_16(const char *bytes, enum char_class wanted)
 {
     __m128i vector = _mm_loadu_si128((const __m128i *)(const void *)bytes);
@@ -67,13 +80,13 @@ INLINE uint64_t find_ends_16(const char *bytes, enum char_class wanted)
     return (uint32_t)_mm_movemask_epi8(ends);
 }
 
-/* The same for 32. */
+/* The same for 32; wanted is CLASS_TOKEN or CLASS_VALUE. */
 INLINE uint64_t find_ends_32(const char *bytes, enum char_class wanted);
 
-/* The ends in data[at, end), fewer than 64 bytes and the last there are. */
-INLINE uint64_t find_last_ends(const char *data, uint32_t at, uint32_t end, enum char_class wanted)
+/* The same for data[at, end), the last bytes there are: fewer than 64, maybe none. */
+INLINE uint64_t find_ends_of_rest(const char *data, size_t at, size_t end, enum char_class wanted)
 {
-    uint32_t there = end - at;
+    size_t there = end - at;
     uint64_t behind = UINT64_MAX << there;
 
     if (there >= 32) {
@@ -85,36 +98,63 @@ INLINE uint64_t find_last_ends(const char *data, uint32_t at, uint32_t end, enum
     if (end >= 16) {
         return find_ends_16(data + end - 16, wanted) >> (16 - there) | behind;
     }
-    for (uint32_t i = 0; i < there; i++) {
+    for (size_t i = 0; i < there; i++) {
         behind |= (uint64_t)!char_is(data[at + i], wanted) << i;
     }
     return behind;
 }
 
-INLINE void load_block(struct block *block, const char *data, uint32_t at, uint32_t end, enum char_class wanted)
+/* Not inlined, since it comes once a message and is needed in several places. */
+TARGET __attribute__((noinline)) static struct ends find_last_ends(const char *data, size_t at, size_t end)
 {
-    block->at = at;
-    block->end = at + 64;
-    if (end - at < 64) {
-        block->ends = find_last_ends(data, at, end, wanted);
+    return (struct ends){
+        .name = find_ends_of_rest(data, at, end, CLASS_TOKEN),
+        .value = find_ends_of_rest(data, at, end, CLASS_VALUE),
+    };
+}
+
+/* Go on to the bytes that follow. Their place does not depend on what was found so far: so the CPU need not wait for
+ * that before it begins with them. */
+INLINE void load_block(struct block *block, const char *data, size_t end)
+{
+    const char *bytes = data + (block->at += 64);
+
+    if (end - block->at < 64) {
+        block->ends = find_last_ends(data, block->at, end);
     } else {
-        block->ends = find_ends_32(data + at, wanted) | find_ends_32(data + at + 32, wanted) << 32;
+        block->ends.name = find_ends_32(bytes, CLASS_TOKEN) | find_ends_32(bytes + 32, CLASS_TOKEN) << 32;
+        block->ends.value = find_ends_32(bytes, CLASS_VALUE) | find_ends_32(bytes + 32, CLASS_VALUE) << 32;
     }
 }
 
-INLINE uint32_t find_end(struct block *block, const char *data, uint32_t pos, uint32_t end, enum char_class wanted)
+/* The expectations keep the compiler from preparing the vectors' constants where most calls come by without need. */
+INLINE size_t find_end(struct block *block, const char *data, size_t pos, size_t end, enum char_class wanted)
 {
     for (;;) {
-        if (pos >= block->end) {
-            if (pos == end) {
-                return end;
-            }
-            load_block(block, data, pos, end, wanted);
+        size_t i = pos - block->at;
+        if (__builtin_expect(i >= 64, 0)) {
+            load_block(block, data, end);
+            continue;
         }
-        uint64_t ends = block->ends >> (pos - block->at);
-        if (ends != 0) {
-            return pos + (uint32_t)__builtin_ctzll(ends);
+        uint64_t ends = (wanted == CLASS_TOKEN ? block->ends.name : block->ends.value) >> i;
+        if (__builtin_expect(ends != 0, 1)) {
+            return pos + (size_t)__builtin_ctzll(ends);
         }
-        pos = block->end;
+        pos = block->at + 64;
     }
+}
+
+/* A target comes once a message, so nothing is kept. */
+INLINE size_t find_target_end(const char *data, size_t pos, size_t end, enum char_class wanted)
+{
+    for (; end - pos >= 16; pos += 16) {
+        uint64_t ends = find_ends_16(data + pos, wanted);
+        if (ends != 0) {
+            return pos + (size_t)__builtin_ctzll(ends);
+        }
+    }
+    while (pos < end && char_is(data[pos], wanted)) {
+        pos++;
+    }
+    return pos;
 }

@@ -58,47 +58,19 @@ static inline bool char_is_digit(char c)
 /* White space within a line (OWS of RFC 9110 section 5.6.3). */
 static inline bool char_is_space(char c)
 {
-    return c == ' ' || c == '\t';
-}
-
-/* Where the version begins in a request line whose target is known, and what follows from there to the first field. */
-enum { VERSION_LINE_LEN = sizeof "HTTP/1.1\r\n" - 1 };
-static inline uint32_t version_offset(const struct head *head)
-{
-    return head->target.offset + head->target.len + 1;
+    return (unsigned char)c <= ' ' && (c == ' ' || c == '\t');
 }
 
 /* Refuse the message. Returns false, for the caller to return. */
-bool parser_fail(struct parser *parser, int status, const char *reason);
+__attribute__((cold)) bool parser_fail(struct parser *parser, int status, const char *reason);
 
 /* Refuse it for a byte that does not belong where it is. is_first: the element would begin with it; is_first_line: it
  * comes before any field. */
-bool parser_fail_byte(struct parser *parser, enum head_state state, const char *byte, bool is_first, bool is_first_line);
+__attribute__((cold)) bool parser_fail_byte(struct parser *parser, enum head_state state, const char *byte,
+                                            bool is_first, bool is_first_line);
 
-/* Forget the message before. Member by member: compilers clear a struct of this size with an instruction that takes as
- * long as parsing five fields. */
-static inline void parser_clear_head(struct head *head)
-{
-    const struct slice nothing = {0, 0};
-
-    head->keep_alive = false;
-    head->has_length = false;
-    head->chunked = false;
-    head->expect_continue = false;
-    head->is_asterisk = false;
-    head->has_query = false;
-    head->content_length = 0;
-    head->path = nothing;
-    head->query = nothing;
-    head->authority = nothing;
-    head->field_count = 0;
-    for (int i = 0; i < FIELD_KNOWN_COUNT; i++) {
-        head->first[i] = 0;
-    }
-}
-
-/* Interpret a request line whose bytes are in order. false: refused. */
-bool parser_end_request_line(struct parser *parser, struct head *head, const char *data);
+/* Interpret a request line whose bytes are in order; version is where its "HTTP/1.1" is. false: refused. */
+bool parser_end_request_line(struct parser *parser, struct head *head, const char *data, const char *version);
 
 /* Interpret the latest field, whose name is known and at most LAST_INTERPRETED_FIELD. false: refused. */
 #define LAST_INTERPRETED_FIELD FIELD_EXPECT
@@ -129,10 +101,10 @@ static inline uint64_t load_64(const char *bytes)
     return word;
 }
 
-/* Whether text is the word lower (lower-case letters, digits, '-') without regard to case; both have len bytes, at least
- * four. Bit 0x20 tells the cases of a letter apart; other bytes that differ from one of the word's in that bit alone are
- * control characters, which neither a token nor a value holds. A word of memory at a time, the last one overlapping:
- * with a constant len, the compiler leaves only comparisons. */
+/* Whether text is the word lower (lower-case letters, digits, '-') without regard to case; both have len bytes, at
+ * least four. Bit 0x20 tells the cases of a letter apart; other bytes that differ from one of the word's in that bit
+ * alone are control characters, which neither a token nor a value holds. A word of memory at a time, the last one
+ * overlapping: with a constant len, the compiler leaves only comparisons. */
 __attribute__((always_inline)) static inline bool equals_lower(const char *text, const char *lower, size_t len)
 {
     const uint64_t mask = ~(uint64_t)0x2020202020202020;

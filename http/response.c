@@ -125,18 +125,24 @@ static bool is_own_field(const char *name, size_t len)
     return false;
 }
 
-int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
-                       size_t value_len)
+int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len)
 {
     if (!is_token(name, name_len) || !is_field_value(value, value_len)) {
         return -EINVAL;
     }
-    if (is_name(name, name_len, "connection") && is_name(value, value_len, "close")) {
+    return is_own_field(name, name_len) ? -EPERM : 0;
+}
+
+int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    int rv = response_check_field(name, name_len, value, value_len);
+    if (rv == -EPERM && is_name(name, name_len, "connection") && is_name(value, value_len, "close")) {
         exchange->keep_alive = false;
         return 0;
     }
-    if (is_own_field(name, name_len)) {
-        return -EPERM;
+    if (rv < 0) {
+        return rv;
     }
     int error = 0;
     char *at = name_len + value_len > RESPONSE_FIELDS_MAX
@@ -279,17 +285,36 @@ void response_send_borrowed(struct exchange *exchange, int status, const char *t
     complete(exchange);
 }
 
-void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, int64_t offset,
+static void put_file(void *arg)
+{
+    file_cache_put(arg);
+}
+
+void response_set_file(struct exchange *exchange, struct cached_file *file, uint64_t offset, uint64_t len)
+{
+    struct response_body *body = &exchange->response_body;
+    if (file->fd >= 0) {
+        body->kind = BODY_FILE;
+        body->file.file = file;
+        body->file.offset = (int64_t)offset;
+        body->file.len = len;
+    } else {
+        const char *content = file->full.bytes + file->full.head_len;
+        assert(offset <= file->full.content_len && len <= file->full.content_len - offset);
+        body->kind = BODY_BORROWED;
+        body->borrowed =
+            (struct borrowed){.data = content + offset, .len = (size_t)len, .release = put_file, .arg = file};
+    }
+}
+
+void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, uint64_t offset,
                    uint64_t len)
 {
     char *at = put_head(exchange, status, type, FRAMING_LENGTH, len, 0);
     if (at == NULL || exchange->head_only || len == 0) {
         file_cache_put(file);
     } else {
-        exchange->response_body.kind = BODY_FILE;
-        exchange->response_body.file.file = file;
-        exchange->response_body.file.offset = offset;
-        exchange->response_body.file.len = len;
+        response_set_file(exchange, file, offset, len);
     }
     complete(exchange);
 }
@@ -361,7 +386,10 @@ static char *put_chunk_size(char *at, size_t size)
     return put_text(at, "\r\n");
 }
 
-enum { CHUNK_ROOM = 16 + 2 + 2 }; /* size line and the CRLF behind the data */
+enum {
+    CHUNK_ROOM = 16 + 2 + 2, /* size line and the CRLF behind the data */
+    PIECE_ROOM = 1024,       /* with less room than this below write_cap the client counts as behind */
+};
 
 static int write_piece(struct exchange *exchange, const void *content, size_t len)
 {
@@ -397,7 +425,9 @@ int response_write(struct exchange *exchange, const void *content, size_t len)
         return -1;
     }
     conn_resume(exchange->conn);
-    exchange->is_stalled = write_buffer_len(&exchange->out) > exchange->server->site->limits.write_high_mark_bytes;
+    const struct limits *limits = &exchange->server->site->limits;
+    size_t queued = write_buffer_len(&exchange->out);
+    exchange->is_stalled = queued > limits->write_high_mark_bytes || queued + PIECE_ROOM > limits->write_cap_bytes;
     return exchange->is_stalled ? 0 : 1;
 }
 
@@ -452,6 +482,7 @@ int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, c
     }
     char *at = put_status_line(start, status);
     *prebuilt = (struct prebuilt){.bytes = start, .status = status, .date_offset = (uint32_t)(at - start)};
+    prebuilt->lines_len = (uint32_t)strlen(fields);
     at += HTTP_DATE_LEN;
     at = put_text(at, "\r\n");
     if (type != NULL) {
@@ -459,7 +490,8 @@ int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, c
         at = put_text(at, type);
         at = put_text(at, "\r\n");
     }
-    at = put_text(at, fields);
+    prebuilt->lines_offset = (uint32_t)(at - start);
+    at = put(at, fields, prebuilt->lines_len);
     if (!status_has_no_body(status)) {
         at = put_text(at, "Content-Length: ");
         at = put_number(at, content_length);
@@ -511,25 +543,66 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
     write_buffer_commit(&exchange->out, (size_t)(at - start));
     count_response(exchange, prebuilt->status);
     if (file != NULL && file_len > 0 && !exchange->head_only) {
-        exchange->response_body.kind = BODY_FILE;
-        exchange->response_body.file.file = file;
-        exchange->response_body.file.offset = 0;
-        exchange->response_body.file.len = file_len;
+        response_set_file(exchange, file, 0, file_len);
     } else {
         file_cache_put(file);
     }
     complete(exchange);
 }
 
-void response_release_body(struct exchange *exchange)
+/* Content that is made range by range. */
+
+int response_add_lines(struct exchange *exchange, const char *lines, size_t len)
 {
-    struct response_body *body = &exchange->response_body;
+    return write_buffer_append(&exchange->fields, lines, len, SIZE_MAX);
+}
+
+int response_queue(struct exchange *exchange, const void *content, size_t len)
+{
+    return write_buffer_append(&exchange->out, content, len, SIZE_MAX);
+}
+
+void response_send_ranges(struct exchange *exchange, int status, const char *type, uint64_t length,
+                          const struct continuation *then)
+{
+    char *at = put_head(exchange, status, type, FRAMING_LENGTH, length, 0);
+    if (at == NULL || exchange->head_only) {
+        then->release(then->arg);
+    } else {
+        exchange->response_body.then = *then;
+        if (response_next_range(exchange) < 0) {
+            exchange->response_state = RESPONSE_ABORTED;
+        }
+    }
+    complete(exchange);
+}
+
+static void release_range(struct response_body *body)
+{
     if (body->kind == BODY_FILE) {
         file_cache_put(body->file.file);
     } else if (body->kind == BODY_BORROWED && body->borrowed.release != NULL) {
         body->borrowed.release(body->borrowed.arg);
     }
     body->kind = BODY_NONE;
+}
+
+int response_next_range(struct exchange *exchange)
+{
+    struct response_body *body = &exchange->response_body;
+    release_range(body);
+    return body->then.next == NULL ? 0 : body->then.next(exchange, body->then.arg);
+}
+
+void response_release_body(struct exchange *exchange)
+{
+    struct response_body *body = &exchange->response_body;
+    struct continuation then = body->then;
+    release_range(body);
+    body->then = (struct continuation){0};
+    if (then.release != NULL) {
+        then.release(then.arg);
+    }
 }
 
 void response_reset(struct exchange *exchange)

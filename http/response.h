@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct cached_file;
+struct continuation;
 struct exchange;
 
 enum {
@@ -27,6 +28,9 @@ enum {
  * answer is as before. "Connection: close" closes the connection after the answer. */
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
                        size_t value_len);
+
+/* Whether response_add_field() would take a field: 0, -EINVAL or -EPERM as there. */
+int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len);
 
 /* Drop the fields that were added: a handler failed halfway, and another answer takes its place. */
 void response_clear_fields(struct exchange *exchange);
@@ -62,16 +66,19 @@ void response_end(struct exchange *exchange);
  * that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
-/* Answer with len bytes of a file from offset; takes over one reference to file. type as above. */
-void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, int64_t offset,
+/* Answer with len bytes of a file from offset; takes over one reference to file, whose contents are sent from where
+ * they are: from its fd or from the cache's memory. type as above. */
+void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, uint64_t offset,
                    uint64_t len);
 
 /* An answer made beforehand, for the file cache: a head without Connection, content right behind it, or none. */
 struct prebuilt {
-    char *bytes;          /* head, then content */
-    uint32_t head_len;    /* with the empty line */
-    uint32_t content_len; /* of the content that follows in bytes */
-    uint32_t date_offset; /* of the Date value in bytes */
+    char *bytes;           /* head, then content */
+    uint32_t head_len;     /* with the empty line */
+    uint32_t content_len;  /* of the content that follows in bytes */
+    uint32_t date_offset;  /* of the Date value in bytes */
+    uint32_t lines_offset; /* of the field lines that response_prebuild() was given */
+    uint32_t lines_len;    /* bytes of them */
     int status;
 };
 
@@ -86,7 +93,27 @@ void response_prebuilt_done(struct prebuilt *prebuilt);
 void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
                             uint64_t file_len);
 
-/* Release what response_body borrowed: it is sent, or never will be. */
+/* Content that is made range by range (struct continuation of http/exchange.h). */
+
+/* Add field lines that are known to be well-formed, each with CRLF; they do not count against RESPONSE_FIELDS_MAX.
+ * Returns 0, or -ENOMEM with the answer as before. */
+int response_add_lines(struct exchange *exchange, const char *lines, size_t len);
+
+/* Answer with content of length bytes that then->next() brings forth: it is called at once, and again whenever what it
+ * set was sent. then->release() is called exactly once, perhaps before this function returns. */
+void response_send_ranges(struct exchange *exchange, int status, const char *type, uint64_t length,
+                          const struct continuation *then);
+
+/* For then->next() alone. Queue len bytes of content, copied: 0 or -ENOMEM. Set the range behind what was queued: len
+ * bytes, at least one, of a file from offset; takes over one reference. */
+int response_queue(struct exchange *exchange, const void *content, size_t len);
+void response_set_file(struct exchange *exchange, struct cached_file *file, uint64_t offset, uint64_t len);
+
+/* The range in response_body is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when
+ * the answer cannot be completed. For conn_io.c. */
+int response_next_range(struct exchange *exchange);
+
+/* Release what response_body borrowed, and how it would go on: it is sent, or never will be. */
 void response_release_body(struct exchange *exchange);
 
 /* Forget the answer so far, for the next request on the connection; releases what it borrowed. */

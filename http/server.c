@@ -45,10 +45,20 @@ static void free_exchange(struct exchange *exchange)
     mem_free(exchange);
 }
 
+void server_put_out(struct server *server, struct write_buffer *out)
+{
+    write_buffer_consume(out, SIZE_MAX);
+    if (server->spare_out == NULL) {
+        server->spare_out = write_buffer_detach(out, &server->spare_out_capacity);
+    } else {
+        write_buffer_done(out);
+    }
+}
+
 void server_put_exchange(struct server *server, struct exchange *exchange)
 {
     response_reset(exchange);
-    write_buffer_done(&exchange->out);
+    server_put_out(server, &exchange->out);
     write_buffer_done(&exchange->body_block);
     mem_free(exchange->input.data);
     exchange->input = (struct input){0};
@@ -228,15 +238,13 @@ static void close_listeners(struct server *server)
     }
 }
 
-/* Cut every connection. Returns how many there were. */
-static unsigned cut_connections(struct server *server)
+/* Close every connection, and count those that had something left to do: who lingers has his answer. */
+static void cut_connections(struct server *server)
 {
-    unsigned count = 0;
     while (server->conns != NULL) {
+        server->cut += server->conns->is_lingering ? 0 : 1;
         conn_close(server->conns);
-        count++;
     }
-    return count;
 }
 
 void server_destroy(struct server *server)
@@ -273,7 +281,7 @@ static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg
     (void)timer;
     struct server *server = arg;
     server->drain_timer = 0;
-    server->cut += cut_connections(server);
+    cut_connections(server);
 }
 
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg)
@@ -293,6 +301,9 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
             next = conn->next;
             conn_drain(conn);
         }
+    }
+    if (server->drain_timer == 0) {
+        cut_connections(server); /* without memory for a deadline there would be none */
     }
     if (server->conns == NULL) {
         drained(server);

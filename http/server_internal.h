@@ -60,6 +60,9 @@ struct exchange *server_take_exchange(struct server *server);
 /* Give it back, with all it holds released. */
 void server_put_exchange(struct server *server, struct exchange *exchange);
 
+/* Take an output block back, dropping what is queued: it is the next one to be lent, or freed. */
+void server_put_out(struct server *server, struct write_buffer *out);
+
 /* The connection's memory: taken when it opens, given back when it is closed and no task knows it. Taking links it into
  * the list of open connections; server_forget_conn() unlinks it. */
 struct conn *server_take_conn(struct server *server);

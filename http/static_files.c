@@ -1,199 +1,54 @@
 /* From a path to an answer made of a file.
  *
- * Happy path: static_mounts_serve() finds the mount, resolve() turns the path below it into a file's name, the cache has
- * the file, static_file_answer() sends the head and the contents that were made beforehand.
+ * Happy path: static_mounts_serve() finds the mount, resolve() turns the path below it into a file's name, the cache
+ * has the file, static_file_answer() sends the head and the contents that were made beforehand.
  *
  * Failure modes: everything that can be wrong with a path is an -errno of the cache, which status_of() turns into a
- * status. Containment is the kernel's work (core/beneath.h); that a path shows no dot file is checked here, in the text. */
+ * status. Containment is the kernel's work (core/beneath.h); that a path shows no dot file is checked here, in the
+ * text. */
 
 #include "http/static_files.h"
 
 #include "core/beneath.h"
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "http/byteranges.h"
 #include "http/conditional.h"
+#include "http/encoding.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
-#include "http/file_root.h"
+#include "http/listing.h"
+#include "http/range.h"
 #include "http/response.h"
 #include "http/server.h"
+#include "http/static_mounts.h"
 #include "http/url.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-
-static const char index_name[] = "index.html";
+#include <strings.h>
 
 enum {
-    FIELDS_MAX = 64,                                          /* bytes of a mount's field lines */
-    FILES_METHODS = 1U << METHOD_GET | 1U << METHOD_HEAD,     /* what a file allows by itself */
-};
-
-struct mount {
-    struct file_root root;                 /* the directory; fields points to fields below */
-    char prefix[STATIC_PREFIX_MAX + 1];    /* without a slash at its end: "" or "/assets" */
-    size_t prefix_len;                     /* bytes of prefix */
-    bool is_pinned;                        /* later mounts of the prefix are ignored */
-    char fields[FIELDS_MAX];               /* field lines for each answer */
-};
-
-struct static_mounts {
-    struct file_cache *cache;
-    size_t count;
-    struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
+    FILES_METHODS = 1U << METHOD_GET | 1U << METHOD_HEAD, /* what a file allows by itself */
 };
 
 /* What a path asks for. */
 struct target {
     char path[BENEATH_PATH_MAX]; /* below the mount, without empty segments and slashes at its ends */
     size_t len;                  /* bytes of path */
-    bool is_directory;           /* the path ended in a slash */
+    bool is_directory;           /* the path ended in a slash, and nothing in it is hidden */
     bool is_canonical;           /* it had no empty segments */
+    bool is_hidden;              /* it names a dot file that is not served */
 };
 
-/* Mounts. */
-
-int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache)
-{
-    struct static_mounts *made = mem_zalloc(sizeof *made);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    made->cache = cache;
-    *mounts = made;
-    return 0;
-}
-
-void static_mounts_destroy(struct static_mounts *mounts)
-{
-    if (mounts == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < mounts->count; i++) {
-        file_root_close(&mounts->mounts[i]->root);
-        mem_free(mounts->mounts[i]);
-    }
-    mem_free(mounts);
-}
-
-/* The length of a prefix without the slash at its end, or -EINVAL. Paths are normalised before they are compared with
- * it, so a prefix that no such path begins with is a mistake. */
-static int check_prefix(const char *prefix, char *err, size_t errlen)
-{
-    size_t len = strlen(prefix);
-    if (prefix[0] != '/') {
-        return error_text(err, errlen, -EINVAL, "static prefix \"%s\" does not begin with \"/\"", prefix);
-    }
-    len -= prefix[len - 1] == '/' ? 1 : 0;
-    if (len > STATIC_PREFIX_MAX) {
-        return error_text(err, errlen, -EINVAL, "static prefix \"%.32s...\" is longer than %d bytes", prefix,
-                          STATIC_PREFIX_MAX);
-    }
-    for (size_t i = 0; i < len;) {
-        size_t segment_len = strcspn(prefix + i + 1, "/");
-        const char *segment = prefix + i + 1;
-        bool is_dots = (segment_len == 1 && segment[0] == '.') || (segment_len == 2 && memcmp(segment, "..", 2) == 0);
-        if (segment_len == 0 || is_dots) {
-            return error_text(err, errlen, -EINVAL, "static prefix \"%s\" has an empty or a dot segment", prefix);
-        }
-        i += 1 + segment_len;
-    }
-    return (int)len;
-}
-
-static const struct mount *find_prefix(const struct static_mounts *mounts, const char *prefix, size_t len)
-{
-    for (size_t i = 0; i < mounts->count; i++) {
-        const struct mount *mount = mounts->mounts[i];
-        if (mount->prefix_len == len && memcmp(mount->prefix, prefix, len) == 0) {
-            return mount;
-        }
-    }
-    return NULL;
-}
-
-static int add(struct static_mounts *mounts, const char *prefix, const char *directory,
-               const struct static_options *options, bool is_pinned, char *err, size_t errlen)
-{
-    int prefix_len = check_prefix(prefix, err, errlen);
-    if (prefix_len < 0) {
-        return prefix_len;
-    }
-    const struct mount *same = find_prefix(mounts, prefix, (size_t)prefix_len);
-    if (same != NULL && same->is_pinned && !is_pinned) {
-        return 0;
-    }
-    if (same != NULL) {
-        return error_text(err, errlen, -EEXIST, "static prefix \"%s\" serves \"%s\" already", prefix,
-                          same->root.directory);
-    }
-    if (mounts->count == STATIC_MOUNTS_MAX) {
-        return error_text(err, errlen, -ENOSPC, "cannot serve \"%s\": more than %d static directories", directory,
-                          STATIC_MOUNTS_MAX);
-    }
-    struct mount *mount = mem_zalloc(sizeof *mount);
-    if (mount == NULL) {
-        return error_text(err, errlen, -ENOMEM, "cannot serve \"%s\": %s", directory, strerror(ENOMEM));
-    }
-    memcpy(mount->prefix, prefix, (size_t)prefix_len);
-    mount->prefix_len = (size_t)prefix_len;
-    mount->is_pinned = is_pinned;
-    if (options != NULL && options->cache_s > 0) {
-        snprintf(mount->fields, sizeof mount->fields, "Cache-Control: max-age=%" PRIu32 "\r\n", options->cache_s);
-    }
-    int rv = file_root_open(&mount->root, directory, mount->fields, err, errlen);
-    if (rv < 0) {
-        mem_free(mount);
-        return rv;
-    }
-    mounts->mounts[mounts->count++] = mount;
-    return 0;
-}
-
-int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
-                      const struct static_options *options, char *err, size_t errlen)
-{
-    return add(mounts, prefix, directory, options, false, err, errlen);
-}
-
-int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory, char *err,
-                      size_t errlen)
-{
-    return add(mounts, prefix, directory, NULL, true, err, errlen);
-}
-
-bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory)
-{
-    if (n >= mounts->count) {
-        return false;
-    }
-    *prefix = mounts->mounts[n]->prefix_len == 0 ? "/" : mounts->mounts[n]->prefix;
-    *directory = mounts->mounts[n]->root.directory;
-    return true;
-}
-
-/* A prefix covers itself and what follows a slash behind it. */
-static struct mount *find_mount(const struct static_mounts *mounts, const char *path, size_t len)
-{
-    struct mount *best = NULL;
-    for (size_t i = 0; i < mounts->count; i++) {
-        struct mount *mount = mounts->mounts[i];
-        size_t prefix_len = mount->prefix_len;
-        if (prefix_len <= len && memcmp(path, mount->prefix, prefix_len) == 0 &&
-            (prefix_len == len || path[prefix_len] == '/') && (best == NULL || prefix_len > best->prefix_len)) {
-            best = mount;
-        }
-    }
-    return best;
-}
-
-bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
-{
-    return find_mount(mounts, path, len) != NULL;
-}
+/* A request for a file. */
+struct visit {
+    struct static_mounts *mounts;
+    struct mount *mount; /* that covers the path, or NULL */
+    struct exchange *exchange;
+    int64_t now_ms;
+    struct target target;
+};
 
 /* Paths. */
 
@@ -203,7 +58,7 @@ static bool is_hidden(const struct mount *mount, const struct target *target, co
 {
     static const char well_known[] = ".well-known";
     bool is_top = mount->prefix_len == 0 && target->len == 0;
-    return segment[0] == '.' &&
+    return segment[0] == '.' && !mount->settings->dotfiles &&
            !(is_top && len == sizeof well_known - 1 && memcmp(segment, well_known, sizeof well_known - 1) == 0);
 }
 
@@ -215,6 +70,7 @@ static int resolve(const struct mount *mount, const char *path, size_t path_len,
     target->len = 0;
     target->is_directory = false;
     target->is_canonical = true;
+    target->is_hidden = false;
     while (rest < end) {
         const char *segment = rest + 1; /* rest is at a slash */
         const char *next = memchr(segment, '/', (size_t)(end - segment));
@@ -225,8 +81,9 @@ static int resolve(const struct mount *mount, const char *path, size_t path_len,
         } else if (len == 0) {
             target->is_canonical = false;
         } else if (is_hidden(mount, target, segment, len)) {
+            target->is_hidden = true;
             return -ENOENT;
-        } else if (target->len + 1 + len + 1 + sizeof index_name > sizeof target->path) {
+        } else if (target->len + 1 + len + 1 > sizeof target->path) {
             return -ENAMETOOLONG;
         } else {
             if (target->len > 0) {
@@ -240,25 +97,84 @@ static int resolve(const struct mount *mount, const char *path, size_t path_len,
     return 0;
 }
 
-/* Get the file that target asks for. Returns 0 with a reference, or -errno; -EISDIR when a slash is missing. */
-static int get_file(struct static_mounts *mounts, struct mount *mount, const struct exchange *exchange,
-                    struct target *target, struct cached_file **file)
+/* Files. */
+
+static int get_path(const struct visit *visit, const char *path, size_t len, struct cached_file **file)
 {
-    int64_t now_ms = reactor_now_ms(server_reactor(exchange->server));
-    if (!target->is_directory) {
-        return target->len == 0 ? -EISDIR /* the mount's own name */
-                                : file_cache_get(mounts->cache, &mount->root, target->path, target->len, now_ms, file);
-    }
-    /* resolve() left room for it. */
+    return file_cache_get(visit->mounts->cache, &visit->mount->root, path, len, visit->now_ms, file);
+}
+
+/* The first of the directory's index files that is there. -ENOENT when there is none. */
+static int get_index(struct visit *visit, struct cached_file **file)
+{
+    const struct static_settings *settings = visit->mount->settings;
+    struct target *target = &visit->target;
     size_t len = target->len;
+    int rv = -ENOENT;
     if (len > 0) {
         target->path[len++] = '/';
     }
-    memcpy(target->path + len, index_name, sizeof index_name);
-    len += sizeof index_name - 1;
-    int rv = file_cache_get(mounts->cache, &mount->root, target->path, len, now_ms, file);
-    target->path[target->len] = '\0';
+    for (size_t i = 0; i < settings->index_count && (rv == -ENOENT || rv == -EISDIR); i++) {
+        size_t name_len = strlen(settings->index[i]);
+        if (len + name_len < sizeof target->path) {
+            memcpy(target->path + len, settings->index[i], name_len + 1);
+            rv = get_path(visit, target->path, len + name_len, file);
+        }
+    }
+    target->path[target->len] = '\0'; /* the name was no part of the target */
     return rv == -EISDIR ? -ENOENT : rv;
+}
+
+/* Get the file that the target asks for. Returns 0 with a reference, or -errno; -EISDIR when a slash is missing. */
+static int get_file(struct visit *visit, struct cached_file **file)
+{
+    const struct target *target = &visit->target;
+    if (target->is_directory) {
+        return get_index(visit, file);
+    }
+    return target->len == 0 ? -EISDIR /* the mount's own name */ : get_path(visit, target->path, target->len, file);
+}
+
+static void read_wishes(const struct exchange *exchange, struct encoding_wishes *wishes)
+{
+    static const char name[] = "Accept-Encoding";
+    const struct head *head = &exchange->head;
+    encoding_wishes_init(wishes);
+    for (unsigned i = head->first[FIELD_ACCEPT_ENCODING]; i > 0 && i <= head->field_count; i++) {
+        const struct field *field = &head->fields[i - 1];
+        if (field->name.len == sizeof name - 1 &&
+            strncasecmp(exchange_text(exchange, field->name), name, sizeof name - 1) == 0) {
+            encoding_wishes_add(wishes, exchange_text(exchange, field->value), field->value.len);
+        }
+    }
+}
+
+/* The representation of a file that the client likes best (RFC 9110 section 12.1). Takes over one reference and returns
+ * with one. A sibling that has gone since it was found is as if it had not been there. */
+static struct cached_file *choose_representation(const struct visit *visit, struct cached_file *file)
+{
+    if (file->siblings == 0) {
+        return file;
+    }
+    struct encoding_wishes wishes;
+    read_wishes(visit->exchange, &wishes);
+    enum encoding encoding = encoding_choose(&wishes, file->siblings);
+    struct cached_file *sibling = NULL;
+    if (encoding == ENCODING_IDENTITY || file_cache_get_sibling(visit->mounts->cache, &visit->mount->root, file,
+                                                                encoding, visit->now_ms, &sibling) < 0) {
+        return file;
+    }
+    file_cache_put(file);
+    return sibling;
+}
+
+/* The mount's own fields, for answers whose head is not made beforehand. Nobody misses one that finds no room. */
+static void add_headers(struct exchange *exchange, const struct mount *mount)
+{
+    for (size_t i = 0; i < mount->settings->header_count; i++) {
+        const struct static_field *field = &mount->settings->headers[i];
+        response_add_field(exchange, field->name, strlen(field->name), field->value, strlen(field->value));
+    }
 }
 
 /* Redirects. */
@@ -315,6 +231,7 @@ static void redirect(struct exchange *exchange, const struct mount *mount, const
         location[len++] = '?';
         len += encode_query(exchange_text(exchange, query), query.len, location + len);
     }
+    add_headers(exchange, mount);
     response_redirect(exchange, 301, location, len);
     mem_free(location);
 }
@@ -353,6 +270,28 @@ static void answer_error(struct exchange *exchange, int error)
     response_error(exchange, status, NULL);
 }
 
+/* The conditions hold: answer with the file, or with the parts of it that are asked for. Takes over the reference. */
+static void answer_contents(struct exchange *exchange, struct cached_file *file, const struct validators *validators)
+{
+    struct range_set ranges;
+    enum range_verdict verdict = RANGE_IGNORED;
+    const struct field *range = conditional_range(&exchange->head, exchange->head_data, validators);
+    if (range != NULL) {
+        verdict = range_parse(exchange_text(exchange, range->value), range->value.len, file->size, &ranges);
+    }
+    if (verdict == RANGE_SATISFIABLE) {
+        byteranges_answer(exchange, file, &ranges);
+    } else if (verdict == RANGE_IGNORED && file->fd >= 0) {
+        response_send_prebuilt(exchange, &file->full, file, file->size);
+    } else if (verdict == RANGE_IGNORED) {
+        response_send_prebuilt(exchange, &file->full, NULL, 0);
+        file_cache_put(file);
+    } else {
+        byteranges_refuse(exchange, file->size);
+        file_cache_put(file);
+    }
+}
+
 void static_file_answer(struct exchange *exchange, struct cached_file *file)
 {
     struct validators validators = {
@@ -363,12 +302,8 @@ void static_file_answer(struct exchange *exchange, struct cached_file *file)
     };
     switch (conditional_evaluate(&exchange->head, exchange->head_data, &validators)) {
     case PRECONDITION_HOLDS:
-        if (file->fd >= 0) {
-            response_send_prebuilt(exchange, &file->full, file, file->size); /* our reference goes with it */
-            return;
-        }
-        response_send_prebuilt(exchange, &file->full, NULL, 0);
-        break;
+        answer_contents(exchange, file, &validators);
+        return;
     case PRECONDITION_NOT_MODIFIED:
         response_send_prebuilt(exchange, &file->not_modified, NULL, 0);
         break;
@@ -386,6 +321,97 @@ static void refuse_method(struct exchange *exchange, bool has_file)
     response_error(exchange, 405, NULL);
 }
 
+/* Directories without an index file. */
+
+static void free_page(void *arg)
+{
+    mem_free(arg);
+}
+
+/* A listing has no validators, but conditions on its being there are heard. */
+static void send_listing(struct exchange *exchange, const struct mount *mount, char *page, size_t len)
+{
+    static const char policy_name[] = "Content-Security-Policy";
+    static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; "
+                                 "form-action 'none'"; /* no name of a file can make the page do more */
+    struct validators none = {.etag = ""};
+    enum precondition precondition = conditional_evaluate(&exchange->head, exchange->head_data, &none);
+    add_headers(exchange, mount);
+    if (precondition == PRECONDITION_HOLDS) {
+        response_add_field(exchange, policy_name, sizeof policy_name - 1, policy, sizeof policy - 1);
+        response_send_borrowed(exchange, 200, "text/html; charset=utf-8", page, len, free_page, page);
+        return;
+    }
+    mem_free(page);
+    if (precondition == PRECONDITION_NOT_MODIFIED) {
+        response_send(exchange, 304, NULL, NULL, 0);
+    } else {
+        response_error(exchange, 412, NULL);
+    }
+}
+
+/* Returns 0 when it is answered, or -errno. */
+static int answer_listing(struct visit *visit)
+{
+    struct mount *mount = visit->mount;
+    struct listing listing = {
+        .root_fd = file_root_dir(&mount->root, visit->now_ms),
+        .path = visit->target.path,
+        .title = visit->exchange->path,
+        .title_len = visit->exchange->path_len,
+        .has_parent = visit->target.len > 0,
+        .shows_dotfiles = mount->settings->dotfiles,
+    };
+    char *page = NULL;
+    size_t len = 0;
+    int rv = listing_make(&listing, &page, &len);
+    if (rv == 0) {
+        send_listing(visit->exchange, mount, page, len);
+    }
+    return rv;
+}
+
+/* What is not there. */
+
+static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
+{
+    add_headers(exchange, mount);
+    response_file(exchange, 404, file->type, file, 0, file->size);
+}
+
+static int get_named(const struct visit *visit, const char *path, struct cached_file **file)
+{
+    return path == NULL ? -ENOENT : get_path(visit, path, strlen(path), file);
+}
+
+static void answer_without_file(struct visit *visit, int error)
+{
+    struct exchange *exchange = visit->exchange;
+    const struct static_settings *settings = visit->mount == NULL ? NULL : visit->mount->settings;
+    bool is_listable = settings != NULL && settings->list && visit->target.is_directory;
+    struct cached_file *file = NULL;
+    if (error == -ENOENT && is_listable) {
+        error = answer_listing(visit);
+        if (error == 0) {
+            return;
+        }
+    }
+    if (settings == NULL || status_of(error) != 404 || exchange->match.allowed != 0) {
+        answer_error(exchange, error);
+        return;
+    }
+    error = get_named(visit, visit->target.is_hidden ? NULL : settings->fallback, &file);
+    if (error == 0) {
+        static_file_answer(exchange, choose_representation(visit, file));
+        return;
+    }
+    if (status_of(error) == 404 && get_named(visit, settings->not_found, &file) == 0) {
+        answer_not_found(exchange, visit->mount, file);
+        return;
+    }
+    answer_error(exchange, error);
+}
+
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange)
 {
     enum method method = exchange->head.method;
@@ -394,24 +420,28 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
         refuse_method(exchange, true); /* whatever there is or is not: no need to look */
         return;
     }
-    struct mount *mount = find_mount(mounts, exchange->path, exchange->path_len);
-    struct target target;
+    struct visit visit; /* not cleared: a path is long */
+    visit.mounts = mounts;
+    visit.mount = static_mounts_find(mounts, exchange->path, exchange->path_len);
+    visit.exchange = exchange;
+    visit.now_ms = reactor_now_ms(server_reactor(exchange->server));
+    struct target *target = &visit.target;
     struct cached_file *file = NULL;
-    int rv = mount == NULL ? -ENOENT : resolve(mount, exchange->path, exchange->path_len, &target);
-    if (rv == 0 && is_read && !target.is_canonical) {
-        redirect(exchange, mount, &target);
+    int rv = visit.mount == NULL ? -ENOENT : resolve(visit.mount, exchange->path, exchange->path_len, target);
+    if (rv == 0 && is_read && !target->is_canonical) {
+        redirect(exchange, visit.mount, target);
         return;
     }
-    rv = rv < 0 ? rv : get_file(mounts, mount, exchange, &target, &file);
+    rv = rv < 0 ? rv : get_file(&visit, &file);
     if (!is_read) {
         file_cache_put(file);
         refuse_method(exchange, rv == 0);
     } else if (rv == -EISDIR) {
-        target.is_directory = true;
-        redirect(exchange, mount, &target);
+        target->is_directory = true;
+        redirect(exchange, visit.mount, target);
     } else if (rv < 0) {
-        answer_error(exchange, rv);
+        answer_without_file(&visit, rv);
     } else {
-        static_file_answer(exchange, file);
+        static_file_answer(exchange, choose_representation(&visit, file));
     }
 }

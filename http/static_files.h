@@ -1,11 +1,12 @@
 #ifndef EVSERVE_HTTP_STATIC_FILES_H
 #define EVSERVE_HTTP_STATIC_FILES_H
 
-/* GET and HEAD of files below mounted directories (RFC 9110 sections 8, 9.3.1, 9.3.2, 13). */
+/* GET and HEAD of files below mounted directories (RFC 9110 sections 8, 9.3.1, 9.3.2, 13, 14). */
+
+#include "http/static_options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct cached_file;
 struct exchange;
@@ -14,17 +15,13 @@ struct static_mounts;
 
 enum { STATIC_MOUNTS_MAX = 64, STATIC_PREFIX_MAX = 255 };
 
-struct static_options {
-    uint32_t cache_s; /* Cache-Control: max-age of that many seconds; 0 sends none */
-};
-
 /* cache is borrowed and must outlive the mounts. Returns 0 or -ENOMEM. */
 int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
 void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; files being sent stay valid */
 
 /* Serve the files of directory below prefix ("/" or "/assets"); the longest prefix wins. A second mount of the same
  * prefix is refused. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
- * -EINVAL (no usable prefix), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT, -ENOTDIR, -EACCES, ... */
+ * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT, -ENOTDIR, -EACCES, ... */
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen);
 
@@ -36,14 +33,17 @@ int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const ch
 /* The n-th mount in the order of adding, for route tables. Returns false past the last. */
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);
 
-/* Answer exchange->path from a mounted file. A directory is answered with its index.html, or redirected to its slash
- * form; a path with empty segments ("//a") to the one without them. What is not there is 404, or 405 with Allow when
- * exchange->match.allowed says that a route has the path with other methods; what may not be read is 403, and so is what
- * lies outside the mounted directory. Dot files are 404, but for /.well-known/ (RFC 8615). Methods other than GET and
- * HEAD are 405. Out of memory or fds it is 503, and 500 when the disk fails. */
+/* Answer exchange->path from a mounted file. Of a file that is there in several codings the client gets the one it likes
+ * best (http/encoding.h). A directory is answered with its index file, else with a list of what is in it if the mount
+ * says so, or redirected to its slash form; a path with empty segments ("//a") to the one without them. What is not there
+ * is the mount's fallback, else 404 with what the mount has for it, or 405 with Allow when exchange->match.allowed says
+ * that a route has the path with other methods; what may not be read is 403, and so is what lies outside the mounted
+ * directory. Dot files are 404, but for those that the mount shows and for /.well-known/ (RFC 8615). Methods other than
+ * GET and HEAD are 405. Out of memory or fds it is 503, and 500 when the disk fails. */
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange);
 
-/* Answer GET or HEAD with a file: 200, or what the request's conditions ask for. Takes over one reference to file. */
+/* Answer GET or HEAD with a file: 200, or what the request's conditions and its Range ask for. Takes over one reference
+ * to file. */
 void static_file_answer(struct exchange *exchange, struct cached_file *file);
 
 /* Whether a mount covers path. */

@@ -30,8 +30,8 @@ static int decode_escape(const char *text, size_t len)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-/* Resolve the segment of out from start to len (RFC 3986 section 5.2.4): "." goes, ".." takes its parent along, and both
- * leave the slash before them. Returns the new length, or 0 for a ".." without a parent. */
+/* Resolve the segment of out from start to len (RFC 3986 section 5.2.4): "." goes, ".." takes its parent along, and
+ * both leave the slash before them. Returns the new length, or 0 for a ".." without a parent. */
 static size_t end_segment(const char *out, size_t start, size_t len)
 {
     bool is_dot = len - start == 1 && out[start] == '.';

@@ -1,9 +1,10 @@
-/* How fast request heads are parsed: nanoseconds per request and bytes per nanosecond, for each variant this CPU can run.
+/* How fast request heads are parsed: nanoseconds per request and bytes per nanosecond, for each variant this CPU can
+ * run.
  *
  *   bench_parser [seconds per input, default 0.5]
  *
- * Each figure is the best of many short batches, the variants taking turns: what the code costs when nothing else wants
- * the core. The requests are the same each time, so the CPU predicts their branches; a real mix costs more. */
+ * Each figure is the best of many short batches, the variants taking turns: what the code costs when nothing else
+ * wants the core. The requests are the same each time, so the CPU predicts their branches; a real mix costs more. */
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -80,14 +81,12 @@ static void parse(parse_head_fn fn, const struct input *input, size_t len, const
     struct field fields[FIELDS_MAX];
     struct head head = {.fields = fields, .field_capacity = FIELDS_MAX};
     struct parser parser;
-    enum parse_verdict verdict = PARSE_INCOMPLETE;
 
     parser_reset(&parser);
     for (size_t there = input->step; there < len && input->step > 0; there += input->step) {
-        verdict = fn(&parser, &head, limits, input->text, there);
+        fn(&parser, &head, limits, input->text, there);
     }
-    verdict = fn(&parser, &head, limits, input->text, len);
-    if (verdict != PARSE_COMPLETE || head.len != len) {
+    if (fn(&parser, &head, limits, input->text, len) != PARSE_COMPLETE || head.len != len) {
         fprintf(stderr, "bench_parser: %s: not parsed: %s\n", input->name, parser.reason);
         exit(1);
     }
@@ -106,7 +105,7 @@ static double measure(parse_head_fn fn, const struct input *input, size_t len, c
 
 static void run(const struct input *input, const struct limits *limits, double seconds)
 {
-    double best[VARIANTS_MAX];
+    double best[VARIANTS_MAX] = {0};
     double end = now_s() + seconds;
     size_t len = strlen(input->text);
     parse_head_fn fn;
@@ -118,7 +117,7 @@ static void run(const struct input *input, const struct limits *limits, double s
             best[n] = is_first || result < best[n] ? result : best[n];
         }
     }
-    for (unsigned n = 0; n < VARIANTS_MAX && (fn = parse_head_variant(n, &name)) != NULL; n++) {
+    for (unsigned n = 0; n < VARIANTS_MAX && parse_head_variant(n, &name) != NULL; n++) {
         printf("%-24s %5zu bytes  %-8s %8.1f ns/request  %6.2f bytes/ns\n", input->name, len, name, best[n] * 1e9,
                (double)len / (best[n] * 1e9));
     }

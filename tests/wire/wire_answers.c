@@ -91,7 +91,6 @@ static bool read_head(struct cursor *cursor, struct answer *answer, struct frami
         return fault(cursor, "status line \"%.40s\"", cursor->answers->count == 0 ? answer->head : line == NULL ? "" : line);
     }
     answer->status = atoi(line + 9);
-    *framing = (struct framing){.length = -1};
     for (;;) {
         line = next_line(cursor, &len);
         if (line == NULL) {
@@ -175,7 +174,7 @@ static bool read_content(struct cursor *cursor, struct answer *answer, const str
 static bool read_one(struct cursor *cursor, const bool *is_head, bool is_closed)
 {
     struct answers *answers = cursor->answers;
-    struct framing framing;
+    struct framing framing = {.length = -1};
     if (answers->count == ANSWERS_MAX) {
         return fault(cursor, "more than %d answers", ANSWERS_MAX);
     }

@@ -10,8 +10,16 @@
  *   GET  /late                 "late\n", 10 ms later
  *   GET  /big                  300,000 bytes, borrowed
  *   GET  /empty                204
- * Files: index.html "index\n", a.txt "plain\n", big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
- *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt */
+ * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
+ *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt,
+ *   z/index.html "z\n", z/style.css "style\n", z/half.js "half\n", z/old.js "old\n", z/big.bin (100,000 bytes); and
+ *   beside them style.css.br, .zst and .gz, index.html.gz, half.js.gz, big.bin.gz (50,000 bytes), each with its coding as
+ *   contents ("br\n", "zstd\n", "gzip\n"), and old.js.gz, which is older than old.js
+ * Mounts besides:
+ *   /raw   z/ without its siblings
+ *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/
+ *   /lost  app/ with not_found alone
+ *   /pub   pub/ listed: "<b>.txt", .hidden, sub/, indexed/index.html */
 
 #include "tests/wire/wire_site.h"
 
@@ -30,7 +38,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LONG_PIECES = 300, BIG_LEN = 300000, BIG_FILE_LEN = 100000 };
+enum {
+    LONG_PIECES = 300,
+    BIG_LEN = 300000,
+    BIG_FILE_LEN = 100000,
+    MTIME_S = 784080000, /* 1994-11-06 00:00:00: well before the fake clock, so that dates are comparable */
+};
 
 static char files[] = "/tmp/evserve-wire-XXXXXX";
 static char big[BIG_LEN];
@@ -43,7 +56,7 @@ static void die(const char *what)
     exit(2);
 }
 
-static void write_file(const char *name, const char *content, size_t len)
+static void write_file_at(const char *name, const char *content, size_t len, time_t mtime_s)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", files, name);
@@ -51,11 +64,20 @@ static void write_file(const char *name, const char *content, size_t len)
     if (file == NULL || fwrite(content, 1, len, file) != len || fclose(file) != 0) {
         die(path);
     }
-    /* 1994-11-06 00:00:00: well before the fake clock, so that validators are strong and dates comparable. */
-    struct timespec times[2] = {{.tv_sec = 784080000}, {.tv_sec = 784080000}};
+    struct timespec times[2] = {{.tv_sec = mtime_s}, {.tv_sec = mtime_s}};
     if (utimensat(AT_FDCWD, path, times, 0) < 0) {
         die(path);
     }
+}
+
+static void write_file(const char *name, const char *content, size_t len)
+{
+    write_file_at(name, content, len, MTIME_S);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    write_file(name, text, strlen(text));
 }
 
 static void make_dir(const char *name)
@@ -76,6 +98,40 @@ static void make_link(const char *name, const char *target)
     }
 }
 
+static void make_siblings(void)
+{
+    make_dir("z");
+    write_text("z/index.html", "z\n");
+    write_text("z/index.html.gz", "gzip\n");
+    write_text("z/style.css", "style\n");
+    write_text("z/style.css.br", "br\n");
+    write_text("z/style.css.zst", "zstd\n");
+    write_text("z/style.css.gz", "gzip\n");
+    write_text("z/half.js", "half\n");
+    write_text("z/half.js.gz", "gzip\n");
+    write_text("z/old.js", "old\n");
+    write_file_at("z/old.js.gz", "gzip\n", 5, MTIME_S - 1);
+    write_file("z/big.bin", big, BIG_FILE_LEN);
+    write_file("z/big.bin.gz", big, BIG_FILE_LEN / 2);
+}
+
+static void make_app(void)
+{
+    make_dir("app");
+    write_text("app/index.htm", "app\n");
+    write_text("app/404.html", "lost\n");
+    write_text("app/a.txt", "a\n");
+    write_text("app/data.foo", "foo\n");
+    write_text("app/.dot", "dot\n");
+    make_dir("app/sub");
+    make_dir("pub");
+    write_text("pub/<b>.txt", "b\n");
+    write_text("pub/.hidden", "hidden\n");
+    make_dir("pub/sub");
+    make_dir("pub/indexed");
+    write_text("pub/indexed/index.html", "indexed\n");
+}
+
 const char *wire_files_make(void)
 {
     if (mkdtemp(files) == NULL) {
@@ -84,6 +140,8 @@ const char *wire_files_make(void)
     memset(big, 'b', sizeof big);
     write_file("index.html", "index\n", 6);
     write_file("a.txt", "plain\n", 6);
+    write_file("letters.txt", "abcdefghijklmnopqrstuvwxyz", 26);
+    write_file("empty.txt", "", 0);
     write_file("big.bin", big, BIG_FILE_LEN);
     write_file("sp ace.txt", "space\n", 6);
     write_file(".secret", "secret\n", 7);
@@ -95,6 +153,8 @@ const char *wire_files_make(void)
     make_link("evil", "/etc");
     make_link("up", "..");
     make_link("same.txt", "a.txt");
+    make_siblings();
+    make_app();
     return files;
 }
 
@@ -226,6 +286,40 @@ static const struct handler short_handler = {.serve = serve_short};
 static const struct handler big_handler = {.serve = serve_big};
 static const struct handler empty_handler = {.serve = serve_empty};
 
+static int add_mount(struct site *site, const char *prefix, const char *directory, const struct static_options *options)
+{
+    char path[128];
+    char err[256];
+    snprintf(path, sizeof path, "%s/%s", files, directory);
+    return static_mounts_add(site->mounts, prefix, path, options, err, sizeof err);
+}
+
+static int add_mounts(struct site *site)
+{
+    static const struct static_field headers[] = {{"X-Frame-Options", "DENY"}, {"X-App", "1"}};
+    static const char *const index[] = {"index.html", "index.htm"};
+    static const struct mime_override types[] = {{"foo", "application/x-foo"}, {".TXT", "text/x-own; charset=utf-8"}};
+    static const struct static_options app = {
+        .cache_s = 3600,
+        .headers = headers,
+        .header_count = 2,
+        .index = index,
+        .index_count = 2,
+        .fallback = "/index.htm",
+        .not_found = "404.html",
+        .types = types,
+        .type_count = 2,
+        .dotfiles = true,
+    };
+    static const struct static_options lost = {
+        .cache_s = 3600, .headers = headers, .header_count = 2, .not_found = "404.html", .no_index = true};
+    int rv = add_mount(site, "/", "", NULL);
+    rv = rv < 0 ? rv : add_mount(site, "/raw", "z", &(struct static_options){.no_precompressed = true});
+    rv = rv < 0 ? rv : add_mount(site, "/app", "app", &app);
+    rv = rv < 0 ? rv : add_mount(site, "/lost", "app", &lost);
+    return rv < 0 ? rv : add_mount(site, "/pub/", "pub", &(struct static_options){.list = true});
+}
+
 int wire_site_fill(struct site *site, struct reactor *reactor)
 {
     static const struct {
@@ -249,6 +343,5 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
             return rv;
         }
     }
-    struct static_options options = {0};
-    return static_mounts_add(site->mounts, "/", files, &options, err, sizeof err);
+    return add_mounts(site);
 }

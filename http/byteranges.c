@@ -1,0 +1,179 @@
+/* From a set of ranges to 206.
+ *
+ * Happy path: one range is sent like a file, only from its first byte on. For several the head announces the length of
+ * all parts, which format_part() computes before it writes any, and next_part() is called whenever a range is sent: it
+ * queues the head of the next part and sets its range. No content is copied.
+ *
+ * Failure modes: what needs memory comes before the head is written, and is answered with 503. Later a part head that
+ * finds no memory, or a file that has become too short for what was announced, cuts the connection. */
+
+#include "http/byteranges.h"
+
+#include "core/mem.h"
+#include "core/sys.h"
+#include "http/exchange.h"
+#include "http/file_cache.h"
+#include "http/response.h"
+#include "http/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    BOUNDARY_BYTES = 12,               /* of chance: contents have it by accident once in 2^96 places */
+    BOUNDARY_LEN = 2 * BOUNDARY_BYTES, /* in hexadecimal */
+    DELIMITER_LEN = 4 + BOUNDARY_LEN,  /* CRLF "--" boundary */
+    RANGE_TEXT_MAX = 60 + sizeof "-/", /* three numbers */
+};
+
+static const char end_of_head[] = "\r\n\r\n";
+static const char closing[] = "--\r\n"; /* makes the delimiter behind the last part the closing one */
+
+/* A multipart answer on its way. */
+struct parts {
+    struct cached_file *file; /* one reference is ours */
+    struct range_set set;     /* what was asked for */
+    size_t begun;             /* parts whose heads are queued */
+    size_t lead_len;          /* bytes of lead */
+    char lead[];              /* delimiter and head of each part, up to the numbers of Content-Range */
+};
+
+/* The numbers of Content-Range (RFC 9110 section 14.4). Returns their length. */
+static size_t format_range(char text[RANGE_TEXT_MAX], const struct byte_range *range, uint64_t size)
+{
+    return (size_t)snprintf(text, RANGE_TEXT_MAX, "%" PRIu64 "-%" PRIu64 "/%" PRIu64, range->first,
+                            range->first + range->len - 1, size);
+}
+
+/* Several ranges. */
+
+static uint64_t content_length(const struct parts *parts)
+{
+    char text[RANGE_TEXT_MAX];
+    uint64_t sum = DELIMITER_LEN + sizeof closing - 1 - 2; /* no CRLF before the first delimiter */
+    for (size_t i = 0; i < parts->set.count; i++) {
+        const struct byte_range *range = &parts->set.ranges[i];
+        sum += parts->lead_len + format_range(text, range, parts->file->size) + sizeof end_of_head - 1 + range->len;
+    }
+    return sum;
+}
+
+static int next_part(struct exchange *exchange, void *arg)
+{
+    struct parts *parts = arg;
+    if (parts->begun == parts->set.count) {
+        int rv = response_queue(exchange, parts->lead, DELIMITER_LEN);
+        return rv < 0 ? rv : response_queue(exchange, closing, sizeof closing - 1);
+    }
+    const struct byte_range *range = &parts->set.ranges[parts->begun];
+    size_t skip = parts->begun == 0 ? 2 : 0;
+    char text[RANGE_TEXT_MAX];
+    size_t len = format_range(text, range, parts->file->size);
+    int rv = response_queue(exchange, parts->lead + skip, parts->lead_len - skip);
+    rv = rv < 0 ? rv : response_queue(exchange, text, len);
+    rv = rv < 0 ? rv : response_queue(exchange, end_of_head, sizeof end_of_head - 1);
+    if (rv < 0) {
+        return rv;
+    }
+    parts->begun++;
+    file_cache_ref(parts->file);
+    response_set_file(exchange, parts->file, range->first, range->len);
+    return 0;
+}
+
+static void release_parts(void *arg)
+{
+    struct parts *parts = arg;
+    file_cache_put(parts->file);
+    mem_free(parts);
+}
+
+/* Whoever could foretell the boundary could write a file that breaks out of its part. Returns 0 or -errno. */
+static int make_boundary(char boundary[BOUNDARY_LEN + 1])
+{
+    unsigned char bytes[BOUNDARY_BYTES];
+    int rv = sys_random(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes && rv == 0; i++) {
+        snprintf(boundary + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return rv;
+}
+
+/* Takes over the reference to file on success. Returns 0 or -errno. */
+static int make_parts(struct cached_file *file, const struct range_set *set, const char *boundary, struct parts **parts)
+{
+    static const char format[] = "\r\n--%s\r\nContent-Type: %s\r\nContent-Range: bytes ";
+    size_t room = sizeof format + BOUNDARY_LEN + strlen(file->type);
+    struct parts *made = mem_alloc(sizeof *made + room);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    *made = (struct parts){.file = file, .set = *set};
+    made->lead_len = (size_t)snprintf(made->lead, room, format, boundary, file->type);
+    *parts = made;
+    return 0;
+}
+
+/* The parts carry Content-Range, the head must not (RFC 9110 section 15.3.7.2). Returns 0, or -errno with nothing
+ * answered. */
+static int answer_several(struct exchange *exchange, struct cached_file *file, const struct range_set *set)
+{
+    char boundary[BOUNDARY_LEN + 1];
+    char type[sizeof "multipart/byteranges; boundary=" + BOUNDARY_LEN];
+    struct parts *parts = NULL;
+    int rv = make_boundary(boundary);
+    rv = rv < 0 ? rv : make_parts(file, set, boundary, &parts);
+    if (rv < 0) {
+        return rv;
+    }
+    snprintf(type, sizeof type, "multipart/byteranges; boundary=%s", boundary);
+    struct continuation then = {.next = next_part, .release = release_parts, .arg = parts};
+    response_send_ranges(exchange, 206, type, content_length(parts), &then);
+    return 0;
+}
+
+/* One range. */
+
+static int answer_one(struct exchange *exchange, struct cached_file *file, const struct byte_range *range)
+{
+    char text[RANGE_TEXT_MAX];
+    char line[sizeof "Content-Range: bytes \r\n" + RANGE_TEXT_MAX];
+    format_range(text, range, file->size);
+    int len = snprintf(line, sizeof line, "Content-Range: bytes %s\r\n", text);
+    int rv = response_add_lines(exchange, line, (size_t)len);
+    if (rv == 0) {
+        response_file(exchange, 206, file->type, file, range->first, range->len);
+    }
+    return rv;
+}
+
+void byteranges_answer(struct exchange *exchange, struct cached_file *file, const struct range_set *set)
+{
+    const struct prebuilt *full = &file->full;
+    int rv = response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len);
+    if (rv == 0) {
+        rv = set->count == 1 ? answer_one(exchange, file, &set->ranges[0]) : answer_several(exchange, file, set);
+    }
+    if (rv < 0) {
+        file_cache_put(file);
+        response_error(exchange, 503, NULL);
+    }
+}
+
+void byteranges_refuse(struct exchange *exchange, uint64_t size)
+{
+    char value[sizeof "bytes */" + 20];
+    char page[64];
+    int len = snprintf(value, sizeof value, "bytes */%" PRIu64, size);
+    int page_len = snprintf(page, sizeof page, "416 %s\n", status_reason(416));
+    response_clear_fields(exchange);
+    int rv = response_add_field(exchange, "Content-Range", 13, value, (size_t)len);
+    rv = rv < 0 ? rv : response_add_field(exchange, "Accept-Ranges", 13, "bytes", 5);
+    if (rv < 0) {
+        response_error(exchange, 503, NULL);
+        return;
+    }
+    response_send(exchange, 416, "text/plain; charset=utf-8", page, (size_t)page_len);
+}

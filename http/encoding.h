@@ -1,0 +1,48 @@
+#ifndef EVSERVE_HTTP_ENCODING_H
+#define EVSERVE_HTTP_ENCODING_H
+
+/* Content codings of files that were compressed beforehand, and the choice among them by Accept-Encoding (RFC 9110
+ * sections 8.4.1 and 12.5.3). Pure: no allocation, no I/O, one look at each byte. Any thread. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Identity is no coding at all. The others stand in our order of preference: the densest first. */
+enum encoding { ENCODING_IDENTITY, ENCODING_BR, ENCODING_ZSTD, ENCODING_GZIP, ENCODING_COUNT };
+
+/* The value of Content-Encoding: "br" (RFC 7932), "zstd" (RFC 8878), "gzip" (RFC 9110 section 8.4.1.3); NULL for
+ * identity. */
+const char *encoding_name(enum encoding encoding);
+
+enum { ENCODING_SUFFIX_MAX = 4 }; /* bytes of the longest suffix */
+
+/* What the name of a file compressed so ends in: ".br", ".zst", ".gz"; "" for identity. */
+const char *encoding_suffix(enum encoding encoding);
+
+/* The encoding whose suffix a name ends in, or ENCODING_IDENTITY. */
+enum encoding encoding_of_name(const char *name, size_t len);
+
+enum { QUALITY_UNSAID = -1 };
+
+/* What a client said it accepts: qualities in thousandths, 0 for what it refuses. */
+struct encoding_wishes {
+    int16_t quality[ENCODING_COUNT]; /* of each coding by its name; QUALITY_UNSAID when it was not named */
+    int16_t rest;                    /* of "*": all codings that were not named, identity among them */
+};
+
+/* A client that said nothing. */
+void encoding_wishes_init(struct encoding_wishes *wishes);
+
+/* Add the value of one Accept-Encoding line; of several lines each is added. Codings are compared without case, "x-gzip"
+ * is gzip, and what we do not know is skipped. Of a coding named twice the lowest quality counts, and a quality that
+ * cannot be read is a refusal: when in doubt the client gets what every client understands. */
+void encoding_wishes_add(struct encoding_wishes *wishes, const char *value, size_t len);
+
+/* Choose among the codings of available (set of 1 << ENCODING_x; identity is always there). The highest quality wins; of
+ * equal ones our preference: any coding before identity. Identity that was not named comes after every coding that the
+ * client takes, however low its quality. A client that named nothing, without a field or with an empty one, gets
+ * identity. So does one that refuses all there is, identity too: we disregard its wishes rather than answer 406
+ * (section 12.4.1). */
+enum encoding encoding_choose(const struct encoding_wishes *wishes, unsigned available);
+
+#endif

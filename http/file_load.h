@@ -1,0 +1,34 @@
+#ifndef EVSERVE_HTTP_FILE_LOAD_H
+#define EVSERVE_HTTP_FILE_LOAD_H
+
+/* The file cache's look at the disk: one open file is made ready to be served. For file_cache.c alone. */
+
+#include "http/encoding.h"
+#include "http/file_cache.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a file is asked for by. */
+struct file_key {
+    struct file_root *root;
+    const char *path;       /* of the original, NUL-terminated */
+    size_t len;             /* bytes of path */
+    enum encoding encoding; /* the sibling of path that is meant, or path itself */
+    int64_t least_mtime_ns; /* what is older does not count; INT64_MIN for any */
+    uint64_t hash;          /* of root, path and encoding */
+};
+
+/* A hash of bytes, going on from another one. */
+uint64_t file_hash(uint64_t hash, const char *bytes, size_t len);
+
+/* Open what key asks for, without waiting for the other end of a fifo. Returns the fd or -errno, -EINTR among them. */
+int file_open(const struct file_key *key, int64_t now_ms);
+
+/* Look at an open file and at its siblings, and load it unless it is the version that held (or NULL) is. Contents of up
+ * to contents_max bytes are read into memory. Returns 0 with one reference in *file, which is NULL if it is the version
+ * held, or -errno. Takes over fd in every case. */
+int file_load(const struct file_key *key, int fd, const struct cached_file *held, uint64_t contents_max, int64_t now_ms,
+              struct cached_file **file);
+
+#endif

@@ -1,0 +1,40 @@
+#ifndef EVSERVE_HTTP_RANGE_H
+#define EVSERVE_HTTP_RANGE_H
+
+/* The Range field (RFC 9110 sections 14.1 and 14.2): which bytes of a representation are asked for. Pure: no I/O, no
+ * allocation. Any thread. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RANGES_MAX = 16 }; /* ranges in one field; with more of them it is ignored */
+
+/* Bytes of a representation, at least one. */
+struct byte_range {
+    uint64_t first; /* offset of the first byte */
+    uint64_t len;   /* bytes */
+};
+
+/* Ranges in the order in which they were asked for. No two of them have a byte in common. */
+struct range_set {
+    size_t count; /* of ranges in use */
+    struct byte_range ranges[RANGES_MAX];
+};
+
+enum range_verdict {
+    RANGE_IGNORED,       /* answer as if there were no Range */
+    RANGE_SATISFIABLE,   /* 206 with the set, which has at least one range */
+    RANGE_UNSATISFIABLE, /* 416 */
+};
+
+/* Read the value of a Range field against a representation of size bytes.
+ *
+ * Ignored, as section 14.2 allows or demands: another unit than bytes, whatever is not syntactically right, and more than
+ * RANGES_MAX ranges. Of the others those that lie beyond the end are left out, and those that overlap become one, in the
+ * place of the earliest (section 15.3.7.2). So an answer never sends a byte twice: it costs the file and RANGES_MAX part
+ * heads at the most, whatever is asked for (section 17.15). Ranges that merely touch stay apart.
+ *
+ * *set is only changed when the verdict is RANGE_SATISFIABLE. */
+enum range_verdict range_parse(const char *text, size_t len, uint64_t size, struct range_set *set);
+
+#endif

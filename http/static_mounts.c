@@ -1,0 +1,182 @@
+/* Which directory serves which prefix. The mounts keep the order of adding; looking one up goes through all, of which
+ * there are few.
+ *
+ * Failure modes: a mount that makes no sense, or whose directory cannot be opened, is refused with a text that names it,
+ * and nothing has changed. */
+
+#include "http/static_mounts.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ERROR_MAX = 512 }; /* bytes of a text about options */
+
+int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache)
+{
+    struct static_mounts *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->cache = cache;
+    *mounts = made;
+    return 0;
+}
+
+static void mount_free(struct mount *mount)
+{
+    file_root_close(&mount->root);
+    mem_free(mount->settings);
+    mem_free(mount);
+}
+
+void static_mounts_destroy(struct static_mounts *mounts)
+{
+    if (mounts == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < mounts->count; i++) {
+        mount_free(mounts->mounts[i]);
+    }
+    mem_free(mounts);
+}
+
+/* The length of a prefix without the slash at its end, or -EINVAL. Paths are normalised before they are compared with
+ * it, so a prefix that no such path begins with is a mistake. */
+static int check_prefix(const char *prefix, char *err, size_t errlen)
+{
+    size_t len = strlen(prefix);
+    if (prefix[0] != '/') {
+        return error_text(err, errlen, -EINVAL, "static prefix \"%s\" does not begin with \"/\"", prefix);
+    }
+    len -= prefix[len - 1] == '/' ? 1 : 0;
+    if (len > STATIC_PREFIX_MAX) {
+        return error_text(err, errlen, -EINVAL, "static prefix \"%.32s...\" is longer than %d bytes", prefix,
+                          STATIC_PREFIX_MAX);
+    }
+    for (size_t i = 0; i < len;) {
+        size_t segment_len = strcspn(prefix + i + 1, "/");
+        const char *segment = prefix + i + 1;
+        bool is_dots = (segment_len == 1 && segment[0] == '.') || (segment_len == 2 && memcmp(segment, "..", 2) == 0);
+        if (segment_len == 0 || is_dots) {
+            return error_text(err, errlen, -EINVAL, "static prefix \"%s\" has an empty or a dot segment", prefix);
+        }
+        i += 1 + segment_len;
+    }
+    return (int)len;
+}
+
+static const struct mount *find_prefix(const struct static_mounts *mounts, const char *prefix, size_t len)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        const struct mount *mount = mounts->mounts[i];
+        if (mount->prefix_len == len && memcmp(mount->prefix, prefix, len) == 0) {
+            return mount;
+        }
+    }
+    return NULL;
+}
+
+/* A mount without a prefix yet. */
+static int mount_create(struct mount **mount, const char *directory, const struct static_options *options, char *err,
+                        size_t errlen)
+{
+    char reason[ERROR_MAX];
+    struct mount *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        error_text(err, errlen, 0, "cannot serve \"%s\": %s", directory, strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    int rv = static_settings_create(&made->settings, options, reason, sizeof reason);
+    if (rv < 0) {
+        error_text(err, errlen, 0, "cannot serve \"%s\": %s", directory, reason);
+        mem_free(made);
+        return rv;
+    }
+    rv = file_root_open(&made->root, directory, made->settings->fields, err, errlen);
+    if (rv < 0) {
+        mem_free(made->settings);
+        mem_free(made);
+        return rv;
+    }
+    made->root.types = made->settings->types;
+    made->root.type_count = made->settings->type_count;
+    made->root.has_siblings = made->settings->precompressed;
+    *mount = made;
+    return 0;
+}
+
+static int add(struct static_mounts *mounts, const char *prefix, const char *directory,
+               const struct static_options *options, bool is_pinned, char *err, size_t errlen)
+{
+    int prefix_len = check_prefix(prefix, err, errlen);
+    if (prefix_len < 0) {
+        return prefix_len;
+    }
+    const struct mount *same = find_prefix(mounts, prefix, (size_t)prefix_len);
+    if (same != NULL && same->is_pinned && !is_pinned) {
+        return 0;
+    }
+    if (same != NULL) {
+        return error_text(err, errlen, -EEXIST, "static prefix \"%s\" serves \"%s\" already", prefix,
+                          same->root.directory);
+    }
+    if (mounts->count == STATIC_MOUNTS_MAX) {
+        return error_text(err, errlen, -ENOSPC, "cannot serve \"%s\": more than %d static directories", directory,
+                          STATIC_MOUNTS_MAX);
+    }
+    struct mount *mount = NULL;
+    int rv = mount_create(&mount, directory, options, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    memcpy(mount->prefix, prefix, (size_t)prefix_len);
+    mount->prefix_len = (size_t)prefix_len;
+    mount->is_pinned = is_pinned;
+    mounts->mounts[mounts->count++] = mount;
+    return 0;
+}
+
+int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
+                      const struct static_options *options, char *err, size_t errlen)
+{
+    return add(mounts, prefix, directory, options, false, err, errlen);
+}
+
+int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory, char *err, size_t errlen)
+{
+    return add(mounts, prefix, directory, NULL, true, err, errlen);
+}
+
+bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory)
+{
+    if (n >= mounts->count) {
+        return false;
+    }
+    *prefix = mounts->mounts[n]->prefix_len == 0 ? "/" : mounts->mounts[n]->prefix;
+    *directory = mounts->mounts[n]->root.directory;
+    return true;
+}
+
+/* A prefix covers itself and what follows a slash behind it. */
+struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len)
+{
+    struct mount *best = NULL;
+    for (size_t i = 0; i < mounts->count; i++) {
+        struct mount *mount = mounts->mounts[i];
+        size_t prefix_len = mount->prefix_len;
+        if (prefix_len <= len && memcmp(path, mount->prefix, prefix_len) == 0 &&
+            (prefix_len == len || path[prefix_len] == '/') && (best == NULL || prefix_len > best->prefix_len)) {
+            best = mount;
+        }
+    }
+    return best;
+}
+
+bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
+{
+    return static_mounts_find(mounts, path, len) != NULL;
+}

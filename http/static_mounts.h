@@ -1,0 +1,27 @@
+#ifndef EVSERVE_HTTP_STATIC_MOUNTS_H
+#define EVSERVE_HTTP_STATIC_MOUNTS_H
+
+/* The inside of struct static_mounts, for static_mounts.c and static_files.c. */
+
+#include "http/file_root.h"
+#include "http/static_files.h"
+#include "http/static_options.h"
+
+struct mount {
+    struct file_root root;              /* the directory; what it points to is in settings */
+    struct static_settings *settings;   /* owned */
+    char prefix[STATIC_PREFIX_MAX + 1]; /* without a slash at its end: "" or "/assets" */
+    size_t prefix_len;                  /* bytes of prefix */
+    bool is_pinned;                     /* later mounts of the prefix are ignored */
+};
+
+struct static_mounts {
+    struct file_cache *cache;
+    size_t count;
+    struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
+};
+
+/* The mount that covers path: the one with the longest prefix, or NULL. */
+struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
+
+#endif

@@ -1,0 +1,81 @@
+#ifndef EVSERVE_HTTP_STATIC_OPTIONS_H
+#define EVSERVE_HTTP_STATIC_OPTIONS_H
+
+/* How a mounted directory is served: what its owner asks for, and the checked copy that the mount keeps. */
+
+#include "http/mime.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    STATIC_INDEX_MAX = 8,      /* index names */
+    STATIC_NAME_MAX = 255,     /* bytes of one */
+    STATIC_HEADERS_MAX = 32,   /* extra fields */
+    STATIC_FIELDS_MAX = 8192,  /* bytes of all their lines */
+    STATIC_TYPES_MAX = 256,    /* types of one's own */
+    STATIC_EXTENSION_MAX = 31, /* bytes of an extension */
+    STATIC_FILE_MAX = 1024,    /* bytes of the path of fallback and of not_found */
+};
+
+struct static_field {
+    const char *name, *value;
+};
+
+/* All zero is the default. What is pointed to needs to live only during the call that takes the options. */
+struct static_options {
+    /* Cache-Control: max-age of so many seconds with every file; 0 sends none. It goes with 200, 206 and 304 but not with
+     * listings, redirects and not_found, which may change at any time. */
+    uint32_t cache_s;
+
+    /* Fields that are added to every answer that is a file or a listing, to redirects and to not_found; not to the short
+     * error texts. Not among them: what the server says itself (Content-Length, Content-Type, ETag, ...), and
+     * Cache-Control beside cache_s. */
+    const struct static_field *headers;
+    size_t header_count;
+
+    /* Names of files that stand for their directory, tried in this order; index_count 0 is "index.html". */
+    const char *const *index;
+    size_t index_count;
+    bool no_index; /* no file stands for its directory */
+
+    /* A file below the directory that is served with 200 for GET and HEAD of whatever is not found: for single-page apps,
+     * whose paths are made up in the browser. As nginx's "try_files $uri $uri/ /index.html" it stands in for every path,
+     * one with an extension too: "/users/john.doe" is the app's as well as "/users/1". It does not stand in for dot
+     * files that are hidden, for what may not be read (403), nor for paths that a route has with other methods (405). A
+     * directory without an index file is not found either, unless it is listed. */
+    const char *fallback;
+
+    /* A file below the directory that is the content of every 404. Conditions and ranges do not apply to it. */
+    const char *not_found;
+
+    /* Media types by extension ("wasm" or ".wasm", in any case), before the built-in ones. */
+    const struct mime_override *types;
+    size_t type_count;
+
+    bool dotfiles;         /* serve files and directories whose name begins with a dot */
+    bool list;             /* list directories that have no index file */
+    bool no_precompressed; /* do not look for file.br, file.zst and file.gz beside file */
+};
+
+/* A checked copy of options, in one block of memory. */
+struct static_settings {
+    const char *fields;           /* field lines of every file: Cache-Control, then the headers */
+    struct static_field *headers; /* header_count of them */
+    size_t header_count;
+    const char *index[STATIC_INDEX_MAX]; /* index_count names */
+    size_t index_count;
+    const char *fallback;        /* path without a leading slash, or NULL */
+    const char *not_found;       /* the same */
+    struct mime_override *types; /* type_count of them; extensions in lower case, without the dot */
+    size_t type_count;
+    bool dotfiles, list, precompressed; /* as in the options; precompressed is true unless it was turned off */
+};
+
+/* Check options (NULL: the defaults) and make a copy, to be freed with mem_free(). Returns 0, -ENOMEM, or -EINVAL with a
+ * text that begins with the name of the option that is wrong: "headers: \"a b\" is no field name". */
+int static_settings_create(struct static_settings **settings, const struct static_options *options, char *err,
+                           size_t errlen);
+
+#endif
