@@ -32,12 +32,12 @@ static const char application_json[] = "application/json";
 
 /* An answer, taken apart. Indices are of L's stack; 0 means that there is none. */
 struct reply {
-    int status;       /* 0 until known */
-    int body;         /* index of the body */
-    int headers;      /* index of the table of header fields */
-    bool is_pass;     /* the static files answer */
-    bool has_type;    /* the handler gives its own Content-Type */
-    int64_t length;   /* Content-Length that the handler gives to a stream */
+    int status;     /* 0 until known */
+    int body;       /* index of the body */
+    int headers;    /* index of the table of header fields */
+    bool is_pass;   /* the static files answer */
+    bool has_type;  /* the handler gives its own Content-Type */
+    int64_t length; /* Content-Length that the handler gives to a stream */
 };
 
 /* Header fields. */
@@ -46,15 +46,13 @@ _Noreturn static void refuse_field(lua_State *L, const char *name, int error)
 {
     switch (error) {
     case -EINVAL:
-        script_raise(L, "header \"%.100s\": a name must be a token, and a value must not have line breaks or other "
-                        "control characters", name);
+        script_raise(L, "header \"%.100s\": a name must be a token, and a value must have no control characters", name);
     case -EPERM:
         script_raise(L, "header \"%.100s\" is the server's own to set", name);
     case -ENOBUFS:
         script_raise(L, "header \"%.100s\": more than %d bytes of header fields", name, RESPONSE_FIELDS_MAX);
     default:
-        luaL_error(L, "not enough memory");
-        __builtin_unreachable();
+        script_raise_memory(L);
     }
 }
 

@@ -37,12 +37,12 @@ static int app_listen(lua_State *L)
     }
     char **listens = mem_resize(script->listens, (script->listen_count + 1) * sizeof *listens);
     if (listens == NULL) {
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     script->listens = listens;
     listens[script->listen_count] = mem_copy_text(lua_tostring(L, 1));
     if (listens[script->listen_count] == NULL) {
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     script->listen_count++;
     return 0;
@@ -74,8 +74,9 @@ static int app_set(lua_State *L)
         }
         value = (uint64_t)number;
     } else if (type != LUA_TSTRING) {
+        static const char *const examples[] = {[LIMIT_MS] = "30s", [LIMIT_BYTES] = "64K", [LIMIT_COUNT] = "100"};
         script_raise(L, "app.set: %s: a number or a text such as \"%s\" expected, not %s", info->name,
-                     info->unit == LIMIT_MS ? "30s" : info->unit == LIMIT_BYTES ? "64K" : "100", luaL_typename(L, 2));
+                     examples[info->unit], luaL_typename(L, 2));
     } else if (limits_parse_value(info->unit, lua_tostring(L, 2), &value, err, sizeof err) < 0) {
         script_raise(L, "app.set: %s: %s", info->name, err);
     }
@@ -199,7 +200,7 @@ static int app_route(lua_State *L)
     script_place(L, place);
     struct lua_route *route = make_route(script, methods, place);
     if (route == NULL) {
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     lua_settop(L, 4);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -242,12 +243,14 @@ static void put_visible(lua_State *L, struct write_buffer *out, const char *text
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        char piece[8];
-        int piece_len = c == '\n'                                ? snprintf(piece, sizeof piece, "\\n")
-                        : (c < ' ' && c != '\t') || c == 0x7f    ? snprintf(piece, sizeof piece, "\\x%02x", c)
-                                                                 : snprintf(piece, sizeof piece, "%c", c);
+        bool is_control = (c < ' ' && c != '\t') || c == 0x7f;
+        char piece[8] = {text[i]};
+        int piece_len = 1;
+        if (is_control) {
+            piece_len = snprintf(piece, sizeof piece, c == '\n' ? "\\n" : "\\x%02x", c);
+        }
         if (write_buffer_append(out, piece, (size_t)piece_len, SIZE_MAX) < 0) {
-            luaL_error(L, "not enough memory");
+            script_raise_memory(L);
         }
     }
 }
@@ -278,7 +281,8 @@ static int app_log(lua_State *L)
         put_visible(L, out, " ", i > 2 ? 1 : 0);
         put_visible(L, out, text, len);
     }
-    log_write(log, (enum log_level)level, "%.*s", (int)write_buffer_len(out), write_buffer_data(out));
+    int len = (int)write_buffer_len(out);
+    log_write(log, (enum log_level)level, "%.*s", len, len == 0 ? "" : write_buffer_data(out));
     script_trim_scratch(script_of(L));
     return 0;
 }
@@ -325,14 +329,10 @@ static int app_stats(lua_State *L)
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"listen", app_listen},
-        {"setting_names", app_setting_names},
-        {"set", app_set},
-        {"check_settings", app_check_settings},
-        {"static", app_static},
-        {"route", app_route},
-        {"log", app_log},
-        {"stats", app_stats},
+        {"listen", app_listen}, {"setting_names", app_setting_names},
+        {"set", app_set},       {"check_settings", app_check_settings},
+        {"static", app_static}, {"route", app_route},
+        {"log", app_log},       {"stats", app_stats},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -29,7 +29,7 @@ enum request_field {
     REQUEST_PATH,
     REQUEST_TARGET,
     REQUEST_ID,
-    REQUEST_KEPT,               /* from here on they are kept */
+    REQUEST_KEPT, /* from here on they are kept */
     REQUEST_PEER = REQUEST_KEPT,
     REQUEST_PARAMS,
     REQUEST_QUERY,
@@ -38,8 +38,8 @@ enum request_field {
 };
 
 static const char *const field_names[] = {
-    [REQUEST_METHOD] = "method", [REQUEST_PATH] = "path",     [REQUEST_TARGET] = "target",
-    [REQUEST_ID] = "id",         [REQUEST_PEER] = "peer",     [REQUEST_PARAMS] = "params",
+    [REQUEST_METHOD] = "method", [REQUEST_PATH] = "path",       [REQUEST_TARGET] = "target",
+    [REQUEST_ID] = "id",         [REQUEST_PEER] = "peer",       [REQUEST_PARAMS] = "params",
     [REQUEST_QUERY] = "query",   [REQUEST_HEADERS] = "headers", [REQUEST_BODY] = "body",
 };
 
@@ -167,7 +167,7 @@ static void push_decoded(lua_State *L, const char *text, size_t len)
 {
     char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
-        luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     lua_pushlstring(L, out, url_decode_component(text, len, out));
 }
@@ -227,7 +227,7 @@ static void push_lower(lua_State *L, const char *name, size_t len)
 {
     char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
-        luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     for (size_t i = 0; i < len; i++) {
         out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);

@@ -140,8 +140,7 @@ static int stream_finish(lua_State *L)
     }
     coro_begin_stream(coro);
     if (coro->exchange->content_left > 0) {
-        script_raise(L, "the stream ended before the %lld bytes of its Content-Length",
-                     (long long)coro->stream_length);
+        script_raise(L, "the stream ended before the %lld bytes of its Content-Length", (long long)coro->stream_length);
     }
     response_end(coro_detach(coro));
     return 0;

@@ -85,7 +85,7 @@ static int sleep_for(lua_State *L)
     }
     coro->sleep_timer = reactor_set_timeout(coro->script->reactor, ms, on_sleep_over, coro);
     if (coro->sleep_timer == 0) {
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     coro->wait = CORO_SLEEPS;
     return lua_yield(L, 0);
@@ -141,6 +141,7 @@ static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
     if (coro == NULL) {
         log_write(script->log, LOG_ERROR, "not enough memory for a timer");
     } else {
+        script_push_ref(script, coro->L, REF_RUN_TIMER);
         lua_rawgeti(coro->L, LUA_REGISTRYINDEX, timer->fn_ref);
     }
     if (timer->repeats) {
@@ -151,7 +152,7 @@ static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
     if (coro != NULL) {
         coro->timer = timer;
         coro->timer_id = id;
-        coro_resume(coro, 0);
+        coro_resume(coro, 1);
     }
 }
 
@@ -174,7 +175,7 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
     script_push_ref(script, L, REF_TIMER_META);
     lua_setmetatable(L, 3);
     if (script->free_timers == NULL && make_timer(script) == NULL) {
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     lua_pushvalue(L, 2);
     int fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -183,7 +184,7 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
                           : reactor_set_timeout(script->reactor, ms, on_timer, timer);
     if (id == 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);
-        return luaL_error(L, "not enough memory");
+        script_raise_memory(L);
     }
     script->free_timers = timer->next_free;
     timer->fn_ref = fn_ref;
@@ -263,11 +264,7 @@ void bind_timer(lua_State *L)
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
-        {"sleep", sleep_for},
-        {"after", lua_after},
-        {"every", lua_every},
-        {"now", lua_now},
-        {NULL, NULL},
+        {"sleep", sleep_for}, {"after", lua_after}, {"every", lua_every}, {"now", lua_now}, {NULL, NULL},
     };
     lua_newtable(L);
     lua_newtable(L);

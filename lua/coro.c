@@ -4,10 +4,10 @@
  * request object, calls the handler and answers. The thread goes back to the pool with an empty stack. A handler that
  * waits yields; on_sleep_over(), on_drain() or on_gone() resume it.
  *
- * Failure modes. An error is logged with its traceback; then app.on("error", fn) may answer, else the client gets a
- * 500, or a cut connection when its answer has begun. A thread that ended in an error cannot run again and is left to
- * the collector. A client that goes away wakes its coroutine: app.sleep raises REF_CLOSED, out:write returns nil,
- * "closed". So what the script has open is unwound. A script that goes on regardless is never resumed again. */
+ * Failure modes. An error is caught by the prelude's run() and logged with its traceback; then app.on("error", fn) may
+ * answer, else the client gets a 500, or a cut connection when its answer has begun. A client that goes away wakes its
+ * coroutine: app.sleep raises REF_CLOSED, out:write returns nil, "closed". So what the script has open is unwound. A
+ * script that goes on regardless is never resumed again; its thread is left to the collector. */
 
 #include "lua/coro.h"
 
@@ -65,6 +65,9 @@ static struct coro *make_coro(struct script *script)
 struct coro *coro_take(struct script *script)
 {
     struct coro *coro = script->free_coros;
+    if (!script_has_spare(script)) {
+        return NULL;
+    }
     if (coro != NULL) {
         script->free_coros = coro->next_free;
     } else {
@@ -142,75 +145,102 @@ struct coro *coro_find(const struct script *script, uint32_t index, uint32_t gen
 
 /* Errors. */
 
-/* What a failed run leaves for the report. */
-struct failure {
-    struct coro *coro;
-    int verdict; /* of lua_resume() */
-};
-
-/* Push the text of an error value that lies on top of from. May raise. */
-static void push_error_text(lua_State *L, lua_State *from)
+/* Push the text of the error value at index, without what could forge log lines or move cursors: the client may have
+ * sent what it quotes. May raise. */
+static void push_error_text(lua_State *L, int index)
 {
-    if (lua_type(from, -1) == LUA_TSTRING) {
-        lua_pushvalue(from, -1);
-        lua_xmove(from, L, 1);
+    bool is_text = lua_type(L, index) == LUA_TSTRING;
+    lua_pushvalue(L, index);
+    if (!is_text && luaL_getmetafield(L, index, "__tostring")) {
+        lua_pushvalue(L, index);
+        is_text = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING;
+    }
+    if (!is_text) {
+        lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, index));
         return;
     }
-    lua_pushvalue(from, -1);
-    lua_xmove(from, L, 1);
-    if (luaL_callmeta(L, -1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) {
-        return;
+    size_t len = lua_objlen(L, -1);
+    struct write_buffer *text = script_scratch(script_of(L));
+    if (write_buffer_append(text, lua_tostring(L, -1), len + 1, SIZE_MAX) < 0) {
+        script_raise_memory(L);
     }
-    lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, -1));
+    for (char *at = text->block + text->start; len > 0; len--, at++) {
+        bool is_blank = *at == '\n' || *at == '\t';
+        *at = is_blank ? ' ' : (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
+    }
+    lua_pushstring(L, write_buffer_data(text));
+    script_trim_scratch(script_of(L));
 }
 
-/* The client may have sent what the message quotes: keep it from forging log lines or moving cursors. */
-static void clean_text(char *text)
+/* Log what failed and for whom. */
+static void log_failure(const struct coro *coro, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '\n' || *text == '\t') {
-            *text = ' ';
-        } else if ((unsigned char)*text < ' ' || *text == 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
-/* Log what failed, where, for whom, and the traceback. */
-static int write_report(lua_State *L)
-{
-    const struct failure *failure = lua_touserdata(L, 1);
-    const struct coro *coro = failure->coro;
-    struct script *script = coro->script;
-    if (failure->verdict == LUA_YIELD) { /* by the script's own coroutine.yield() */
-        lua_pushliteral(coro->L, "coroutine.yield() outside of a coroutine of the script's own");
-    }
-    push_error_text(L, coro->L);
-    struct write_buffer *text = script_scratch(script);
-    if (write_buffer_append(text, lua_tostring(L, -1), lua_objlen(L, -1) + 1, SIZE_MAX) < 0) {
-        return luaL_error(L, "not enough memory");
-    }
-    clean_text(text->block + text->start);
-    luaL_traceback(L, coro->L, write_buffer_data(text), 0);
-    script_trim_scratch(script);
-    const char *report = lua_tostring(L, -1);
-    if (coro->exchange != NULL) {
-        const struct head *head = &coro->exchange->head;
-        log_write(script->log, LOG_ERROR, "%.*s %.*s (route at %s): %s", (int)head->method_text.len,
-                  exchange_text(coro->exchange, head->method_text), (int)head->target.len,
-                  exchange_text(coro->exchange, head->target), coro->route->place, report);
+    const struct log *log = coro->script->log;
+    if (coro->route == NULL) {
+        log_write(log, LOG_ERROR, "timer: %s", text);
+    } else if (coro->exchange == NULL) {
+        log_write(log, LOG_ERROR, "route at %s: %s", coro->route->place, text);
     } else {
-        log_write(script->log, LOG_ERROR, "%s: %s", coro->route == NULL ? "timer" : coro->route->place, report);
+        const struct head *head = &coro->exchange->head;
+        log_write(log, LOG_ERROR, "%.*s %.*s (route at %s): %s", (int)head->method_text.len,
+                  exchange_text(coro->exchange, head->method_text), (int)head->target.len,
+                  exchange_text(coro->exchange, head->target), coro->route->place, text);
     }
-    return 0;
 }
 
-static bool is_closed_error(const struct coro *coro)
+/* Push the text of the error at index with the traceback of thread; the prelude's part of it is left out. */
+static void push_traceback(lua_State *L, int index, lua_State *thread, int level)
 {
-    script_push_ref(coro->script, coro->L, REF_CLOSED);
-    bool is_same = lua_rawequal(coro->L, -1, -2) != 0;
-    lua_pop(coro->L, 1);
+    static const char prelude_part[] = "\n\t[C]: in function 'xpcall'\n\tevserve:";
+    push_error_text(L, index);
+    luaL_traceback(L, thread, lua_tostring(L, -1), level);
+    const char *text = lua_tostring(L, -1);
+    const char *last = NULL;
+    for (const char *at = strstr(text, prelude_part); at != NULL; at = strstr(at + 1, prelude_part)) {
+        last = at;
+    }
+    if (last == NULL) {
+        return;
+    }
+    const char *line = memrchr(text, '\n', (size_t)(last - text));
+    if (line != NULL && strncmp(line, "\n\tevserve:", 10) == 0) {
+        last = line;
+    }
+    lua_pushlstring(L, text, (size_t)(last - text));
+}
+
+/* That its client has gone needs no log line, be it the error of coro_raise_closed() or that of assert(out:write()),
+ * to which LuaJIT adds a place. */
+static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
+{
+    static const char closed[] = ": closed";
+    if (!coro->is_gone) {
+        return false;
+    }
+    if (lua_type(L, index) == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(L, index, &len);
+        return strcmp(text, closed + 2) == 0 ||
+               (len >= sizeof closed && memcmp(text + len - (sizeof closed - 1), closed, sizeof closed) == 0);
+    }
+    script_push_ref(coro->script, L, REF_CLOSED);
+    bool is_same = lua_rawequal(L, -1, index) != 0;
+    lua_pop(L, 1);
     return is_same;
+}
+
+/* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
+static int lua_report(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    lua_settop(L, 1);
+    if (!is_closed_error(L, coro, 1)) {
+        push_traceback(L, 1, L, 1);
+        log_failure(coro, lua_tostring(L, -1));
+    }
+    coro->is_reported = true;
+    lua_settop(L, 1);
+    return 1;
 }
 
 static void release_pending(struct coro *coro)
@@ -221,45 +251,57 @@ static void release_pending(struct coro *coro)
     }
 }
 
-/* Let app.on("error", fn) answer, on a fresh thread. Returns false when there is nobody to answer, or no memory. */
-static bool run_error_handler(struct coro *coro)
+/* recover(err): after a failure, the function of app.on("error", fn) if it may answer; nothing when that is settled. */
+static int lua_recover(lua_State *L)
 {
-    struct script *script = coro->script;
-    struct exchange *exchange = coro->exchange;
-    lua_State *failed = coro->L;
-    int failed_ref = coro->thread_ref;
-    if (script->refs[REF_ERROR_HANDLER] == LUA_NOREF || coro->is_error_handler ||
-        exchange->response_state != RESPONSE_NONE || make_thread(coro) < 0) {
-        return false;
+    struct coro *coro = script_of(L)->running;
+    bool was_reported = coro->is_reported;
+    coro->is_reported = false;
+    if (!was_reported) { /* memory was too short for a report */
+        log_failure(coro, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : luaL_typename(L, 1));
     }
-    response_clear_fields(exchange);
+    if (coro->exchange == NULL) {
+        return 0;
+    }
+    bool has_handler = coro->script->refs[REF_ERROR_HANDLER] != LUA_NOREF && !coro->is_error_handler;
+    if (!has_handler || coro->exchange->response_state != RESPONSE_NONE) {
+        response_abort(coro_detach(coro));
+        return 0;
+    }
+    response_clear_fields(coro->exchange);
     coro->is_error_handler = true;
     coro->is_stream = false;
-    script_push_ref(script, coro->L, REF_RUN_ERROR);
-    script_push_ref(script, coro->L, REF_ERROR_HANDLER);
-    lua_xmove(failed, coro->L, 1);
-    luaL_unref(script->L, LUA_REGISTRYINDEX, failed_ref);
-    coro_resume(coro, 2);
-    return true;
+    script_push_ref(coro->script, L, REF_ERROR_HANDLER);
+    return 1;
 }
 
-/* The error value lies on top of the thread's stack. */
+void bind_coro(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"report", lua_report},
+        {"recover", lua_recover},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}
+
+/* Log a coroutine that the script suspended itself. */
+static int report_yield(lua_State *L)
+{
+    const struct coro *coro = lua_touserdata(L, 1);
+    lua_pushliteral(L, "coroutine.yield() outside of a coroutine of the script's own");
+    push_traceback(L, lua_gettop(L), coro->L, 0);
+    log_failure(coro, lua_tostring(L, -1));
+    return 0;
+}
+
+/* An end that recover() did not see to: a stray yield, or no memory even for that. The thread cannot run again. */
 static void coro_fail(struct coro *coro, int verdict)
 {
-    bool is_expected = coro->is_gone && verdict == LUA_ERRRUN && is_closed_error(coro);
-    struct failure failure = {.coro = coro, .verdict = verdict};
-    char err[SCRIPT_TEXT_MAX];
-    if (!is_expected && script_protect(coro->script, write_report, &failure, err, sizeof err) < 0) {
-        log_write(coro->script->log, LOG_ERROR, "%s: a handler failed, and so did the report: %s",
-                  coro->route == NULL ? "timer" : coro->route->place, err);
-        if (verdict == LUA_YIELD) {
-            lua_pushnil(coro->L); /* in place of the value that the report could not push */
-        }
+    if (verdict != LUA_YIELD || script_protect(coro->script, report_yield, coro, NULL, 0) < 0) {
+        log_failure(coro, verdict == LUA_ERRMEM ? "not enough memory" : "error in error handling");
     }
     release_pending(coro);
-    if (coro->exchange != NULL && run_error_handler(coro)) {
-        return;
-    }
     drop_thread(coro);
     if (coro->exchange != NULL) {
         response_abort(coro_detach(coro));
@@ -301,6 +343,9 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
     if (script->running->L != L) {
         script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);
     }
+    if (!lua_isyieldable(L)) {
+        script_raise(L, "%s cannot wait inside a function that C calls back, such as that of table.sort", what);
+    }
     return script->running;
 }
 
@@ -317,8 +362,7 @@ struct exchange *coro_detach(struct coro *coro)
 void coro_raise_closed(lua_State *L)
 {
     script_push_ref(script_of(L), L, REF_CLOSED);
-    lua_error(L);
-    __builtin_unreachable(); /* <lua.h> does not say that lua_error() never returns */
+    script_raise_top(L);
 }
 
 void coro_begin_stream(struct coro *coro)

@@ -18,31 +18,32 @@ enum coro_wait {
 
 struct coro {
     struct script *script;
-    struct coro *next_free;        /* in the list of those in no use */
-    lua_State *L;                  /* its thread, NULL while it needs none */
-    int thread_ref;                /* keeps the thread, in the registry */
-    uint32_t index;                /* in script->coros; with generation, what Lua objects hold of it */
-    uint32_t generation;           /* rises with each use */
-    enum coro_wait wait;           /* what it is suspended for */
-    uint64_t sleep_timer;          /* of CORO_SLEEPS, else 0 */
+    struct coro *next_free; /* in the list of those in no use */
+    lua_State *L;           /* its thread, NULL while it needs none */
+    int thread_ref;         /* keeps the thread, in the registry */
+    uint32_t index;         /* in script->coros; with generation, what Lua objects hold of it */
+    uint32_t generation;    /* rises with each use */
+    enum coro_wait wait;    /* what it is suspended for */
+    uint64_t sleep_timer;   /* of CORO_SLEEPS, else 0 */
 
     struct exchange *exchange;     /* the request it answers; NULL for a timer, after the answer, and once gone */
     const struct lua_route *route; /* of the request, NULL for a timer */
     uint64_t request_number;       /* for req.id */
     bool is_error_handler;         /* runs app.on("error", fn): there is no second one */
+    bool is_reported;              /* the error being dealt with has been logged */
     bool is_gone;                  /* the client left before the answer was complete */
     bool is_told;                  /* and the script knows: its next wait is its last */
 
-    bool is_stream;                /* the handler returned a function, which runs now */
-    bool has_begun;                /* the stream's head is written */
-    int stream_status;             /* of the head */
-    const char *stream_type;       /* Content-Type of the head, NULL when a field has it; static text */
-    int64_t stream_length;         /* of the head, or RESPONSE_LENGTH_UNKNOWN */
-    struct anchor *pending;        /* written by the script, but not yet taken to its end; NULL when there is none */
-    size_t pending_done;           /* bytes of it that are */
+    bool is_stream;          /* the handler returned a function, which runs now */
+    bool has_begun;          /* the stream's head is written */
+    int stream_status;       /* of the head */
+    const char *stream_type; /* Content-Type of the head, NULL when a field has it; static text */
+    int64_t stream_length;   /* of the head, or RESPONSE_LENGTH_UNKNOWN */
+    struct anchor *pending;  /* written by the script, but not yet taken to its end; NULL when there is none */
+    size_t pending_done;     /* bytes of it that are */
 
-    struct timer *timer;           /* that it runs for; NULL for a request */
-    uint64_t timer_id;             /* tells whether timer is still the same one */
+    struct timer *timer; /* that it runs for; NULL for a request */
+    uint64_t timer_id;   /* tells whether timer is still the same one */
 };
 
 /* A coroutine with a thread, in use from now on. NULL when memory is short. */

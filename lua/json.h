@@ -8,7 +8,14 @@
 #include <lua.h>
 #include <stddef.h>
 
-enum { JSON_DEPTH_MAX = 128 }; /* arrays and objects inside each other; also ends a table that contains itself */
+enum {
+    JSON_DEPTH_MAX = 128,    /* arrays and objects inside each other; also ends a table that contains itself */
+    JSON_TEXT_MAX = 1 << 30, /* bytes of an encoded text */
+    JSON_EXACT_DIGITS = 15,  /* whole numbers of so many digits are exact in a double */
+};
+
+/* The length of the UTF-8 sequence that text begins with (RFC 3629 section 4), 0 when there is none. len > 0. */
+size_t json_utf8_len(const unsigned char *text, size_t len);
 
 /* Append the JSON text of the value at index to out. Raises an error that says which value has no JSON. */
 void json_encode(lua_State *L, int index, struct write_buffer *out);

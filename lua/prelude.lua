@@ -7,6 +7,11 @@
 local core = ...
 local fail = core.fail
 
+-- The script may put others in their places.
+local error, getmetatable, ipairs, pairs, rawget, rawset = error, getmetatable, ipairs, pairs, rawget, rawset
+local setmetatable, tostring, type, xpcall = setmetatable, tostring, type, xpcall
+local debug, math, string, table = debug, math, string, table
+
 local app = {
     version = core.version,
     listen = core.listen,
@@ -280,20 +285,40 @@ app.json = {
 
 local answer, finish = core.answer, core.finish
 local new_request, current_request = core.new_request, core.current_request
+local report, recover = core.report, core.recover
+
+local function stream(fn, out)
+    if fn then
+        fn(out)
+        finish()
+    end
+end
+
+local function serve(handler)
+    return stream(answer(handler(new_request())))
+end
+
+local function serve_error(handler, err)
+    return stream(answer(handler(current_request(), err)))
+end
 
 core.ref("run", function(handler)
-    local stream, out = answer(handler(new_request()))
-    if stream then
-        stream(out)
-        finish()
+    local ok, err = xpcall(serve, report, handler)
+    if not ok then
+        local on_error = recover(err)
+        if on_error then
+            ok, err = xpcall(serve_error, report, on_error, err)
+            if not ok then
+                recover(err)
+            end
+        end
     end
 end)
 
-core.ref("run_error", function(handler, err)
-    local stream, out = answer(handler(current_request(), err))
-    if stream then
-        stream(out)
-        finish()
+core.ref("run_timer", function(fn)
+    local ok, err = xpcall(fn, report)
+    if not ok then
+        recover(err)
     end
 end)
 

@@ -16,7 +16,6 @@
 #include "lua/prelude.h"
 #include "lua/state.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <luajit.h>
@@ -25,106 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    SCRATCH_KEEP_BYTES = 65536,      /* a scratch buffer that grew beyond this is freed after its use */
-    SCRIPT_BYTES_MAX = 16 << 20,     /* of a script file */
-    GROW_FIRST = 16,                 /* first length of a growing array */
-};
-
-/* Memory. */
-
-/* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
-static void *allocate(void *arg, void *block, size_t old_size, size_t size)
-{
-    struct script *script = arg;
-    if (size == 0) {
-        mem_free(block);
-        script->memory_bytes -= old_size;
-        return NULL;
-    }
-    void *moved = mem_resize(block, size);
-    if (moved == NULL && (block == NULL || size > old_size)) {
-        return NULL;
-    }
-    script->memory_bytes += size - old_size;
-    return moved == NULL ? block : moved;
-}
-
-int script_grow(void ***array, uint32_t count, uint32_t *capacity)
-{
-    if (count < *capacity) {
-        return 0;
-    }
-    uint32_t wanted = *capacity == 0 ? GROW_FIRST : *capacity * 2;
-    void **grown = mem_resize(*array, wanted * sizeof *grown);
-    if (grown == NULL) {
-        return -ENOMEM;
-    }
-    *array = grown;
-    *capacity = wanted;
-    return 0;
-}
-
-struct write_buffer *script_scratch(struct script *script)
-{
-    write_buffer_consume(&script->scratch, SIZE_MAX);
-    return &script->scratch;
-}
-
-void script_trim_scratch(struct script *script)
-{
-    if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
-        write_buffer_done(&script->scratch);
-    }
-}
-
-/* Strings that C sends from where Lua has them. */
-
-static struct anchor *make_anchor(struct script *script)
-{
-    if (script_grow((void ***)&script->anchors, script->anchor_count, &script->anchor_capacity) < 0) {
-        return NULL;
-    }
-    struct anchor *anchor = mem_zalloc(sizeof *anchor);
-    if (anchor != NULL) {
-        script->anchors[script->anchor_count++] = anchor;
-        anchor->script = script;
-        anchor->index = (int)script->anchor_count;
-        anchor->next_free = script->free_anchors;
-        script->free_anchors = anchor;
-    }
-    return anchor;
-}
-
-struct anchor *script_anchor(lua_State *L, int index)
-{
-    struct script *script = script_of(L);
-    if (script->free_anchors == NULL && make_anchor(script) == NULL) {
-        luaL_error(L, "not enough memory");
-    }
-    struct anchor *anchor = script->free_anchors;
-    lua_pushvalue(L, index);
-    script_push_ref(script, L, REF_ANCHORS);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, anchor->index); /* may raise: then the anchor is still free */
-    lua_pop(L, 1);
-    anchor->data = lua_tolstring(L, index, &anchor->len);
-    script->free_anchors = anchor->next_free;
-    return anchor;
-}
-
-void script_release(void *arg)
-{
-    struct anchor *anchor = arg;
-    struct script *script = anchor->script;
-    lua_State *L = script->L;
-    script_push_ref(script, L, REF_ANCHORS);
-    lua_pushboolean(L, 0); /* not nil: the table keeps its size, so that this needs no memory */
-    lua_rawseti(L, -2, anchor->index);
-    lua_pop(L, 1);
-    anchor->next_free = script->free_anchors;
-    script->free_anchors = anchor;
-}
+enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script file */
 
 /* Errors with a place. */
 
@@ -143,20 +43,30 @@ void script_place(lua_State *L, char place[PLACE_MAX])
     snprintf(place, PLACE_MAX, "%s", has_route ? script->running->route->place : script_path(script));
 }
 
+/* <lua.h> does not say that lua_error() never returns. */
+void script_raise_top(lua_State *L)
+{
+    lua_error(L);
+    __builtin_unreachable();
+}
+
 void script_raise(lua_State *L, const char *format, ...)
 {
     char place[PLACE_MAX];
-    script_place(L, place);
-    lua_pushfstring(L, "%s: ", place);
+    char text[SCRIPT_TEXT_MAX];
     va_list args;
     va_start(args, format);
-    char text[SCRIPT_TEXT_MAX];
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    lua_pushstring(L, text);
-    lua_concat(L, 2);
-    lua_error(L);
-    __builtin_unreachable(); /* <lua.h> does not say that lua_error() never returns */
+    script_place(L, place);
+    lua_pushfstring(L, "%s: %s", place, text);
+    script_raise_top(L);
+}
+
+void script_raise_memory(lua_State *L)
+{
+    lua_pushliteral(L, "not enough memory");
+    script_raise_top(L);
 }
 
 void script_check_loading(lua_State *L, const char *what)
@@ -272,7 +182,7 @@ static int lua_set_ref(lua_State *L)
         enum script_ref ref; /* in C */
     } names[] = {
         {"run", REF_RUN},
-        {"run_error", REF_RUN_ERROR},
+        {"run_timer", REF_RUN_TIMER},
         {"error_handler", REF_ERROR_HANDLER},
         {"closed", REF_CLOSED},
         {"headers_meta", REF_HEADERS_META},
@@ -319,15 +229,17 @@ static int build_state(lua_State *L)
     luaL_register(L, NULL, functions);
     bind_app(L);
     bind_answer(L);
+    bind_coro(L);
     bind_request(L);
     bind_stream(L);
     bind_timer(L);
     bind_json(L);
-    const char *slash = strrchr(script_path(script), '/');
+    const char *path = script_path(script);
+    const char *slash = strrchr(path, '/');
     if (slash == NULL) {
         lua_pushliteral(L, ".");
     } else {
-        lua_pushlstring(L, script_path(script), slash == script_path(script) ? 1 : (size_t)(slash - script_path(script)));
+        lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
     }
     lua_setfield(L, -2, "folder");
     lua_call(L, 1, 0);
@@ -423,9 +335,8 @@ static int create(struct script **script, const char *path)
     made->chunk_name = mem_alloc(len);
     if (made->chunk_name != NULL) {
         snprintf(made->chunk_name, len, "@%s", path);
-        made->L = lua_newstate(allocate, made);
     }
-    if (made->L == NULL) {
+    if (made->chunk_name == NULL || memory_new_state(made) < 0) {
         script_close(made);
         return -ENOMEM;
     }
@@ -434,8 +345,7 @@ static int create(struct script **script, const char *path)
 }
 
 int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
-                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err,
-                size_t errlen)
+                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err, size_t errlen)
 {
     struct script *made;
     int rv = create(&made, path);
@@ -503,14 +413,6 @@ static void free_routes(struct script *script)
     }
 }
 
-static void free_anchors(struct script *script)
-{
-    for (uint32_t i = 0; i < script->anchor_count; i++) {
-        mem_free(script->anchors[i]);
-    }
-    mem_free(script->anchors);
-}
-
 void script_close(struct script *script)
 {
     if (script == NULL) {
@@ -521,13 +423,11 @@ void script_close(struct script *script)
     if (script->L != NULL) {
         lua_close(script->L);
     }
-    assert(script->memory_bytes == 0);
     coro_free_all(script);
     timer_free_all(script);
     free_listens(script);
     free_routes(script);
-    free_anchors(script);
-    write_buffer_done(&script->scratch);
+    memory_free_all(script);
     mem_free(script->chunk_name);
     mem_free(script);
 }

@@ -38,34 +38,34 @@ enum script_phase {
 
 /* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
 enum script_ref {
-    REF_RUN,            /* run(handler): one request, from the request object to the answer */
-    REF_RUN_ERROR,      /* run_error(fn, err): the same for app.on("error", fn) */
-    REF_ERROR_HANDLER,  /* that fn; LUA_NOREF without one */
-    REF_CLOSED,         /* the error that ends a coroutine whose client has gone */
-    REF_CLOSED_TEXT,    /* "closed" */
-    REF_REQUESTS,       /* request objects by coroutine index */
-    REF_ANCHORS,        /* strings that C still sends, by anchor index */
-    REF_HEADERS_META,   /* metatable of header tables: names in any case */
-    REF_RESPONSE_META,  /* metatable of response objects */
-    REF_TO_RESPONSE,    /* to_response(...): response object of what a handler returned */
-    REF_WRAP,           /* wrap(fn): a route's function with the middleware around it */
-    REF_FREEZE,         /* freeze(): no new globals from now on */
-    REF_START,          /* start(), stop(): call what app.on() was given */
+    REF_RUN,           /* run(handler): one request, from the request object to the answer */
+    REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
+    REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
+    REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
+    REF_CLOSED_TEXT,   /* "closed" */
+    REF_REQUESTS,      /* request objects by coroutine index */
+    REF_ANCHORS,       /* strings that C still sends, by anchor index */
+    REF_HEADERS_META,  /* metatable of header tables: names in any case */
+    REF_RESPONSE_META, /* metatable of response objects */
+    REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
+    REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
+    REF_FREEZE,        /* freeze(): no new globals from now on */
+    REF_START,         /* start(), stop(): call what app.on() was given */
     REF_STOP,
-    REF_ARRAY_META,     /* metatable of tables that are JSON arrays even when empty */
-    REF_REQUEST_META,   /* metatable of request objects */
-    REF_STREAM_META,    /* metatable of stream objects */
-    REF_TIMER_META,     /* metatable of timer objects */
+    REF_ARRAY_META,   /* metatable of tables that are JSON arrays even when empty */
+    REF_REQUEST_META, /* metatable of request objects */
+    REF_STREAM_META,  /* metatable of stream objects */
+    REF_TIMER_META,   /* metatable of timer objects */
     REF_COUNT,
 };
 
 /* A route of the script's. */
 struct lua_route {
-    struct handler handler;  /* what the router knows: serve, with this struct as its context */
-    struct script *script;   /* whose it is */
-    struct lua_route *next;  /* in the script's list */
-    int fn_ref;              /* the Lua function, middleware around it, in the registry */
-    char place[];            /* "scripts/site.lua:12", for the log */
+    struct handler handler; /* what the router knows: serve, with this struct as its context */
+    struct script *script;  /* whose it is */
+    struct lua_route *next; /* in the script's list */
+    int fn_ref;             /* the Lua function, middleware around it, in the registry */
+    char place[];           /* "scripts/site.lua:12", for the log */
 };
 
 /* A Lua string that must stay while C sends it. */
@@ -85,25 +85,29 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
-    size_t memory_bytes;         /* held by the Lua state now */
-    int64_t started_ms;          /* reactor time of script_start() */
-    int refs[REF_COUNT];         /* in Lua's registry */
+    size_t memory_bytes; /* held by the Lua state now */
+    char *birth;         /* memory set aside for lua_newstate() */
+    size_t birth_used;   /* bytes of it handed out */
+    char *spare;         /* memory for a stack that must grow when there is no other; NULL when lent */
+    char *lent;          /* the spare that a stack lives in, NULL when none does */
+    int64_t started_ms;  /* reactor time of script_start() */
+    int refs[REF_COUNT]; /* in Lua's registry */
 
-    char **listens;              /* app.listen addresses, listen_count of them */
+    char **listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
-    struct lua_route *routes;    /* newest first */
+    struct lua_route *routes; /* newest first */
 
-    struct coro **coros;         /* by index; never freed before the script */
-    uint32_t coro_count;         /* of coros */
-    uint32_t coro_capacity;      /* of coros */
-    struct coro *free_coros;     /* in no use; most of them hold a thread to be used again */
-    uint32_t idle_threads;       /* threads held by free_coros */
-    struct coro *running;        /* innermost one being resumed, NULL when none is */
+    struct coro **coros;     /* by index; never freed before the script */
+    uint32_t coro_count;     /* of coros */
+    uint32_t coro_capacity;  /* of coros */
+    struct coro *free_coros; /* in no use; most of them hold a thread to be used again */
+    uint32_t idle_threads;   /* threads held by free_coros */
+    struct coro *running;    /* innermost one being resumed, NULL when none is */
 
-    struct timer **timers;       /* by index; never freed before the script */
-    uint32_t timer_count;        /* of timers */
-    uint32_t timer_capacity;     /* of timers */
-    struct timer *free_timers;   /* in no use */
+    struct timer **timers;     /* by index; never freed before the script */
+    uint32_t timer_count;      /* of timers */
+    uint32_t timer_capacity;   /* of timers */
+    struct timer *free_timers; /* in no use */
 
     struct anchor **anchors;     /* by index; never freed before the script */
     uint32_t anchor_count;       /* of anchors */
@@ -145,6 +149,12 @@ void script_place(lua_State *L, char place[PLACE_MAX]);
 /* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
 _Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Raise the value on top of the stack. */
+_Noreturn void script_raise_top(lua_State *L);
+
+/* Raise that memory is short. */
+_Noreturn void script_raise_memory(lua_State *L);
+
 /* Raise unless the script is at start-up; what is "app.listen". */
 void script_check_loading(lua_State *L, const char *what);
 
@@ -155,9 +165,16 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
 /* Call fn(L, arg) on the main thread's stack, in protected mode, so that it may raise. Returns as script_call(). */
 int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen);
 
+/* memory.c: make script->L. Returns 0 or -ENOMEM. And, when that is closed, free what belonged to it. */
+int memory_new_state(struct script *script);
+void memory_free_all(struct script *script);
+
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
 struct anchor *script_anchor(lua_State *L, int index);
 void script_release(void *anchor);
+
+/* Whether there is memory to run Lua code with, so that not even growing a stack can fail (see memory.c). */
+bool script_has_spare(struct script *script);
 
 /* The reusable text buffer, empty. What is larger than usual is freed by script_trim_scratch(). */
 struct write_buffer *script_scratch(struct script *script);
@@ -169,6 +186,7 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_app(lua_State *L);
 void bind_answer(lua_State *L);
+void bind_coro(lua_State *L);
 void bind_request(lua_State *L);
 void bind_stream(lua_State *L);
 void bind_timer(lua_State *L);

@@ -1,0 +1,252 @@
+/* Writing JSON.
+ *
+ * Happy path: one walk over the value, appending to a buffer that belongs to the script.
+ *
+ * Failure modes: a value without JSON (a function, a number that is not finite, a table with holes or with keys of two
+ * kinds, a table inside itself) raises an error that names where it stands. */
+
+#include "lua/json.h"
+#include "lua/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NUMBER_TEXT_MAX = 32, /* bytes of an encoded number */
+    STACK_PER_LEVEL = 4,  /* Lua stack slots that one level of nesting needs */
+};
+
+struct encoder {
+    lua_State *L;
+    struct write_buffer *out; /* the text so far */
+    unsigned depth;           /* levels of nesting around the value at hand */
+    const char *field;        /* name of the innermost field, NULL in an array */
+    int item;                 /* index in the innermost array, 0 outside of one */
+};
+
+static void encode_value(struct encoder *encoder, int index);
+
+_Noreturn static void refuse_value(const struct encoder *encoder, const char *what)
+{
+    char at[128] = "";
+    if (encoder->field != NULL) {
+        snprintf(at, sizeof at, " (field \"%.100s\")", encoder->field);
+    } else if (encoder->item > 0) {
+        snprintf(at, sizeof at, " (item %d)", encoder->item);
+    }
+    script_raise(encoder->L, "JSON: %s%s", what, at);
+}
+
+static void put(struct encoder *encoder, const char *text, size_t len)
+{
+    if (write_buffer_append(encoder->out, text, len, JSON_TEXT_MAX) < 0) {
+        script_raise_memory(encoder->L);
+    }
+}
+
+static void put_char(struct encoder *encoder, char c)
+{
+    put(encoder, &c, 1);
+}
+
+static void encode_number(struct encoder *encoder, double number)
+{
+    char text[NUMBER_TEXT_MAX];
+    if (!isfinite(number)) {
+        refuse_value(encoder, "cannot encode a number that is not finite");
+    }
+    if (fabs(number) < 1e15 && number == (double)(int64_t)number) {
+        int len = snprintf(text, sizeof text, "%lld", (long long)number);
+        put(encoder, text, (size_t)len);
+        return;
+    }
+    int len = 0;
+    for (int digits = JSON_EXACT_DIGITS; digits <= JSON_EXACT_DIGITS + 2; digits++) { /* the fewest that give it back */
+        len = snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) {
+            break;
+        }
+    }
+    for (int i = 0; i < len; i++) { /* the host's locale may write another decimal point */
+        if (strchr("0123456789+-e", text[i]) == NULL) {
+            text[i] = '.';
+        }
+    }
+    put(encoder, text, (size_t)len);
+}
+
+static void encode_escape(struct encoder *encoder, unsigned char c)
+{
+    static const char short_names[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    char text[8];
+    if (c == '"' || c == '\\') {
+        int len = snprintf(text, sizeof text, "\\%c", c);
+        put(encoder, text, (size_t)len);
+    } else if (c < sizeof short_names && short_names[c] != 0) {
+        int len = snprintf(text, sizeof text, "\\%c", short_names[c]);
+        put(encoder, text, (size_t)len);
+    } else {
+        int len = snprintf(text, sizeof text, "\\u%04x", c);
+        put(encoder, text, (size_t)len);
+    }
+}
+
+/* JSON text is UTF-8; bytes that are not become U+FFFD, so that an answer can always be read. */
+static void encode_string(struct encoder *encoder, const char *string, size_t len)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    const unsigned char *text = (const unsigned char *)string;
+    size_t run = 0; /* first byte not put yet */
+    put_char(encoder, '"');
+    for (size_t i = 0; i < len;) {
+        size_t sequence = json_utf8_len(text + i, len - i);
+        if (sequence > 0 && text[i] >= ' ' && text[i] != '"' && text[i] != '\\') {
+            i += sequence;
+            continue;
+        }
+        put(encoder, string + run, i - run);
+        if (sequence == 0) {
+            put(encoder, replacement, sizeof replacement - 1);
+        } else {
+            encode_escape(encoder, text[i]);
+        }
+        run = ++i;
+    }
+    put(encoder, string + run, len - run);
+    put_char(encoder, '"');
+}
+
+static bool has_array_meta(const struct encoder *encoder, int index)
+{
+    lua_State *L = encoder->L;
+    if (!lua_getmetatable(L, index)) {
+        return false;
+    }
+    script_push_ref(script_of(L), L, REF_ARRAY_META);
+    bool is_same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return is_same;
+}
+
+/* All keys are 1 to len, without holes. */
+static void encode_array(struct encoder *encoder, int index, size_t len)
+{
+    lua_State *L = encoder->L;
+    size_t keys = 0;
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TNUMBER) {
+            refuse_value(encoder, "cannot encode a table that mixes list items and named fields");
+        }
+        keys++;
+    }
+    if (keys != len) {
+        refuse_value(encoder, "cannot encode a list with holes");
+    }
+    const char *field = encoder->field;
+    int item = encoder->item;
+    encoder->field = NULL;
+    put_char(encoder, '[');
+    for (size_t i = 1; i <= len; i++) {
+        if (i > 1) {
+            put_char(encoder, ',');
+        }
+        encoder->item = (int)i;
+        lua_rawgeti(L, index, (int)i);
+        if (lua_isnil(L, -1)) {
+            refuse_value(encoder, "cannot encode a list with holes");
+        }
+        encode_value(encoder, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    put_char(encoder, ']');
+    encoder->field = field;
+    encoder->item = item;
+}
+
+static void encode_object(struct encoder *encoder, int index)
+{
+    lua_State *L = encoder->L;
+    const char *field = encoder->field;
+    bool is_first = true;
+    put_char(encoder, '{');
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            refuse_value(encoder, lua_type(L, -2) == LUA_TNUMBER
+                                      ? "cannot encode a table with number keys that is no list; use tostring(key)"
+                                      : "cannot encode a table with keys that are not strings");
+        }
+        size_t len;
+        const char *name = lua_tolstring(L, -2, &len);
+        if (!is_first) {
+            put_char(encoder, ',');
+        }
+        is_first = false;
+        encode_string(encoder, name, len);
+        put_char(encoder, ':');
+        encoder->field = name;
+        encode_value(encoder, lua_gettop(L));
+        encoder->field = field;
+    }
+    put_char(encoder, '}');
+}
+
+static void encode_table(struct encoder *encoder, int index)
+{
+    if (encoder->depth == JSON_DEPTH_MAX) {
+        refuse_value(encoder, "tables are nested too deeply, or one contains itself");
+    }
+    luaL_checkstack(encoder->L, STACK_PER_LEVEL, "JSON");
+    encoder->depth++;
+    size_t len = lua_objlen(encoder->L, index);
+    if (len > 0 || has_array_meta(encoder, index)) {
+        encode_array(encoder, index, len);
+    } else {
+        encode_object(encoder, index);
+    }
+    encoder->depth--;
+}
+
+static void encode_value(struct encoder *encoder, int index)
+{
+    lua_State *L = encoder->L;
+    int type = lua_type(L, index);
+    char what[64];
+    size_t len;
+    switch (type) {
+    case LUA_TNIL:
+        put(encoder, "null", 4);
+        return;
+    case LUA_TBOOLEAN:
+        lua_toboolean(L, index) ? put(encoder, "true", 4) : put(encoder, "false", 5);
+        return;
+    case LUA_TNUMBER:
+        encode_number(encoder, lua_tonumber(L, index));
+        return;
+    case LUA_TSTRING: {
+        const char *text = lua_tolstring(L, index, &len);
+        encode_string(encoder, text, len);
+        return;
+    }
+    case LUA_TTABLE:
+        encode_table(encoder, index);
+        return;
+    case LUA_TLIGHTUSERDATA:
+        if (lua_touserdata(L, index) == NULL) { /* app.json.null */
+            put(encoder, "null", 4);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    snprintf(what, sizeof what, "cannot encode a %s", lua_typename(L, type));
+    refuse_value(encoder, what);
+}
+
+void json_encode(lua_State *L, int index, struct write_buffer *out)
+{
+    struct encoder encoder = {.L = L, .out = out};
+    encode_value(&encoder, index < 0 && index > LUA_REGISTRYINDEX ? lua_gettop(L) + index + 1 : index);
+}

@@ -1,0 +1,208 @@
+/* The memory of a script: that of its Lua state, and what C keeps alive in it.
+ *
+ * Happy path: the state allocates through core/mem.h, counted.
+ *
+ * Failure modes: an allocation that fails is a Lua error in whatever asked for it. In two places LuaJIT cannot take that
+ * (the states of Debian 12 at least), so there memory is set aside beforehand. */
+
+#include "core/mem.h"
+#include "lua/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    SCRATCH_KEEP_BYTES = 65536, /* a scratch buffer that grew beyond this is freed after its use */
+    GROW_FIRST = 16,            /* first length of a growing array */
+    BIRTH_BYTES = 16384,        /* memory that lua_newstate() gets; it takes some 12 KiB */
+    ALIGNMENT = 16,             /* of the pieces of it */
+    SPARE_BYTES = 65536,        /* memory for stacks that must grow when there is no other; 8,000 values */
+};
+
+/* The state's memory. */
+
+/* LuaJIT cannot take an allocation that fails inside lua_newstate(): it crashes. So what a state is born with is set
+ * aside beforehand, in one block, and handed out from there. */
+static bool is_from_birth(const struct script *script, const void *block)
+{
+    return (uintptr_t)block - (uintptr_t)script->birth < BIRTH_BYTES;
+}
+
+static void *take_from_birth(struct script *script, size_t size)
+{
+    size_t taken = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (taken > BIRTH_BYTES - script->birth_used) {
+        return mem_alloc(size);
+    }
+    script->birth_used += taken;
+    return script->birth + script->birth_used - taken;
+}
+
+/* Nor can it take that growing a stack fails: it then writes beyond the stack's end. In the allocator's eyes a stack is
+ * some block that grows, so for blocks that grow there is a spare one. One that was lent has room to grow further. */
+static void *lend_spare(struct script *script, void *block, size_t old_size, size_t size)
+{
+    if (script->spare == NULL || block == NULL || size < old_size || size > SPARE_BYTES) {
+        return NULL;
+    }
+    script->lent = script->spare;
+    script->spare = NULL;
+    return memcpy(script->lent, block, old_size);
+}
+
+bool script_has_spare(struct script *script)
+{
+    if (script->spare == NULL) {
+        script->spare = mem_alloc(SPARE_BYTES);
+    }
+    return script->spare != NULL;
+}
+
+static void release(struct script *script, void *block)
+{
+    if (block == script->lent) {
+        script->lent = NULL;
+    }
+    if (!is_from_birth(script, block)) {
+        mem_free(block);
+    }
+}
+
+/* Resize a block; NULL makes a new one. On failure NULL, and block is as it was. */
+static void *resize(struct script *script, void *block, size_t old_size, size_t size)
+{
+    bool is_special = block != NULL && (block == script->lent || is_from_birth(script, block));
+    if (block != NULL && block == script->lent && size <= SPARE_BYTES) {
+        return block;
+    }
+    void *moved = script->L == NULL ? take_from_birth(script, size)
+                  : is_special      ? mem_alloc(size)
+                                    : mem_resize(block, size);
+    bool is_copied = moved != NULL && (script->L == NULL || is_special);
+    if (is_copied && block != NULL) {
+        memcpy(moved, block, old_size < size ? old_size : size);
+    }
+    if (moved == NULL) {
+        moved = lend_spare(script, block, old_size, size);
+        is_copied = moved != NULL;
+    }
+    if (is_copied && block != NULL) {
+        release(script, block);
+    }
+    return moved;
+}
+
+/* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
+static void *allocate(void *arg, void *block, size_t old_size, size_t size)
+{
+    struct script *script = arg;
+    if (size == 0) {
+        release(script, block);
+        script->memory_bytes -= old_size;
+        return NULL;
+    }
+    void *moved = resize(script, block, old_size, size);
+    if (moved == NULL && (block == NULL || size > old_size)) {
+        return NULL;
+    }
+    script->memory_bytes += size - old_size;
+    return moved == NULL ? block : moved;
+}
+
+int script_grow(void ***array, uint32_t count, uint32_t *capacity)
+{
+    if (count < *capacity) {
+        return 0;
+    }
+    uint32_t wanted = *capacity == 0 ? GROW_FIRST : *capacity * 2;
+    void **grown = mem_resize(*array, wanted * sizeof *grown);
+    if (grown == NULL) {
+        return -ENOMEM;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+struct write_buffer *script_scratch(struct script *script)
+{
+    write_buffer_consume(&script->scratch, SIZE_MAX);
+    return &script->scratch;
+}
+
+void script_trim_scratch(struct script *script)
+{
+    if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
+        write_buffer_done(&script->scratch);
+    }
+}
+
+/* Strings that C sends from where Lua has them. */
+
+static struct anchor *make_anchor(struct script *script)
+{
+    if (script_grow((void ***)&script->anchors, script->anchor_count, &script->anchor_capacity) < 0) {
+        return NULL;
+    }
+    struct anchor *anchor = mem_zalloc(sizeof *anchor);
+    if (anchor != NULL) {
+        script->anchors[script->anchor_count++] = anchor;
+        anchor->script = script;
+        anchor->index = (int)script->anchor_count;
+        anchor->next_free = script->free_anchors;
+        script->free_anchors = anchor;
+    }
+    return anchor;
+}
+
+struct anchor *script_anchor(lua_State *L, int index)
+{
+    struct script *script = script_of(L);
+    if (script->free_anchors == NULL && make_anchor(script) == NULL) {
+        script_raise_memory(L);
+    }
+    struct anchor *anchor = script->free_anchors;
+    lua_pushvalue(L, index);
+    script_push_ref(script, L, REF_ANCHORS);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, anchor->index); /* may raise: then the anchor is still free */
+    lua_pop(L, 1);
+    anchor->data = lua_tolstring(L, index, &anchor->len);
+    script->free_anchors = anchor->next_free;
+    return anchor;
+}
+
+void script_release(void *arg)
+{
+    struct anchor *anchor = arg;
+    struct script *script = anchor->script;
+    lua_State *L = script->L;
+    script_push_ref(script, L, REF_ANCHORS);
+    lua_pushboolean(L, 0); /* not nil: the table keeps its size, so that this needs no memory */
+    lua_rawseti(L, -2, anchor->index);
+    lua_pop(L, 1);
+    anchor->next_free = script->free_anchors;
+    script->free_anchors = anchor;
+}
+
+/* The state itself. */
+
+int memory_new_state(struct script *script)
+{
+    script->birth = mem_alloc(BIRTH_BYTES);
+    if (script->birth != NULL && script_has_spare(script)) {
+        script->L = lua_newstate(allocate, script);
+    }
+    return script->L == NULL ? -ENOMEM : 0;
+}
+
+void memory_free_all(struct script *script)
+{
+    for (uint32_t i = 0; i < script->anchor_count; i++) {
+        mem_free(script->anchors[i]);
+    }
+    mem_free(script->anchors);
+    write_buffer_done(&script->scratch);
+    mem_free(script->birth);
+    mem_free(script->spare);
+}

@@ -1,0 +1,249 @@
+---@meta evserve
+--- Annotations of the Lua API for LuaLS (lua-language-server), which finds them through .luarc.json. This file never runs.
+--- lua/README.md tells more; a test checks that both sides name the same functions and settings.
+
+---@class evserve
+local app = {}
+
+--- A whole number of milliseconds, or text with a unit: "500ms", "30s", "2m", "1h".
+---@alias evserve.Duration integer|string
+
+--- A number of bytes, or text with a unit: "64K", "1M", "1G".
+---@alias evserve.Size integer|string
+
+---@alias evserve.Method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
+
+--- Name to value, or to a list of values, each of which becomes a field line of its own.
+---@alias evserve.Headers table<string, string|number|(string|number)[]>
+
+--- text/plain, JSON, a stream, a response object, or nothing (204).
+---@alias evserve.Body string|table|fun(out: evserve.Stream)|evserve.Response|nil
+
+--- Returns [status,] body [, headers].
+---@alias evserve.Handler fun(req: evserve.Request): (integer|evserve.Body), (evserve.Body|evserve.Headers)?, evserve.Headers?
+
+---@class evserve.Request
+---@field method evserve.Method
+---@field path string decoded and normalised
+---@field target string as it was sent
+---@field params table<string, string> parameters of the route, decoded
+---@field query table<string, string> decoded; of a repeated name the first value
+---@field headers table<string, string> names in any case; repeated fields are joined
+---@field body string the whole body, "" when there is none
+---@field peer string "127.0.0.1:40312"
+---@field id string unique; log it, and tell it to the client
+---@field [string] any what the script keeps with the request
+local request = {}
+
+--- The value of all header fields of that name, in any case, joined; nil when there is none.
+---@param name string
+---@return string?
+function request:header(name) end
+
+--- All values of a name in the query, decoded.
+---@param name string
+---@return string[]
+function request:query_all(name) end
+
+---@class evserve.Response
+---@field status integer?
+---@field headers evserve.Headers names in any case
+---@field body evserve.Body
+
+---@class evserve.Stream
+local stream = {}
+
+--- Send text; waits while the client is behind. Once the client has gone: nil, "closed"; a further call ends the stream.
+---@param ... string|number
+---@return true?
+---@return "closed"?
+function stream:write(...) end
+
+---@class evserve.Timer
+local timer = {}
+
+--- Whether it was still set.
+---@return boolean
+function timer:cancel() end
+
+---@class evserve.Settings
+---@field idle_timeout? evserve.Duration how long a kept-alive connection may stay without a request
+---@field header_timeout? evserve.Duration how long a request head may take, from its first byte to its last
+---@field body_timeout? evserve.Duration how long a request body may make no progress
+---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
+---@field max_request_line? evserve.Size request line with its CRLF; longer is 414
+---@field max_header_bytes? evserve.Size field lines of a request in total; more is 431
+---@field max_fields? integer field lines of a request; more is 431
+---@field max_body? evserve.Size request body; more is 413
+---@field max_drain? evserve.Size unwanted request body that is read to keep the connection
+---@field max_connections? integer open connections; at the limit new ones wait in the kernel's queue
+---@field write_high_mark? evserve.Size queued answer bytes above which no request is read
+---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
+---@field max_cached_files? integer files kept ready in the file cache
+---@field max_cached_file? evserve.Size largest file whose contents the file cache holds in memory
+
+---@class evserve.StaticOptions
+---@field cache? string Cache-Control: max-age, such as "1h"
+
+---@class evserve.RouteOptions
+
+---@class evserve.Stats
+---@field accepted integer connections accepted
+---@field connections integer connections open now
+---@field requests integer answers begun
+---@field by_class table<string, integer> of them by class of status: "1xx" to "5xx"
+---@field bytes_sent integer to clients, heads and framing included
+---@field bytes_received integer from clients
+---@field timeouts integer connections closed by a deadline
+---@field lost integer connections that ended in an error
+---@field lua_memory integer bytes that the Lua state holds
+---@field uptime number seconds since the start
+
+--- "0.1.0"
+---@type string
+app.version = ""
+
+--- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "fd:3". May be called several times.
+---@param address string
+function app.listen(address) end
+
+--- Change limits and timeouts.
+---@param settings evserve.Settings
+function app.set(settings) end
+
+--- Serve the files of a directory, which is relative to the directory that evserve was started in.
+---@param prefix string
+---@param directory string
+---@param options evserve.StaticOptions?
+function app.static(prefix, directory, options) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.get(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.head(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.post(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.put(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.patch(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.delete(path, options, handler) end
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.options(path, options, handler) end
+
+---@param methods evserve.Method|evserve.Method[]
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
+function app.route(methods, path, options, handler) end
+
+--- Put a function around every Lua route. Its nxt() gives the response of what lies inside.
+---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
+function app.use(middleware) end
+
+--- "error": fn(req, err) may answer in place of the 500. "start", "stop": called when the server starts and stops.
+---@param event "start"|"stop"
+---@param fn fun()
+---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
+function app.on(event, fn) end
+
+--- Wait, without holding up anybody else. Ends the handler when its client goes away meanwhile.
+---@param duration evserve.Duration
+function app.sleep(duration) end
+
+--- Call a function once.
+---@param delay evserve.Duration
+---@param fn fun()
+---@return evserve.Timer
+function app.after(delay, fn) end
+
+--- Call a function again and again. A run that is still going on when the next is due lets that one pass.
+---@param interval evserve.Duration
+---@param fn fun()
+---@return evserve.Timer
+function app.every(interval, fn) end
+
+--- Seconds of a clock that only runs forward, to measure with. os.time() tells the date.
+---@return number
+function app.now() end
+
+--- Write a line to the log, of the values with spaces between them.
+---@param level "error"|"warn"|"info"|"debug"
+---@param ... any
+function app.log(level, ...) end
+
+---@return evserve.Stats
+function app.stats() end
+
+--- A text/html answer.
+---@param text string
+---@return evserve.Response
+function app.html(text) end
+
+--- A redirect.
+---@param url string
+---@param status (301|302|303|307|308)? 302 if not given
+---@return evserve.Response
+function app.redirect(url, status) end
+
+--- Return it to let the static files answer.
+---@type evserve.Response
+app.pass = {}
+
+--- Make text safe to stand in HTML, in quoted attributes too.
+---@param text string|number
+---@return string
+function app.escape_html(text) end
+
+---@class evserve.Json
+app.json = {}
+
+---@param value any
+---@return string
+function app.json.encode(value) end
+
+--- The value; or nil and what is wrong with the text.
+---@param text string
+---@return any
+---@return string?
+function app.json.decode(text) end
+
+--- Mark a table (a new one if none is given) as a JSON array, which matters when it is empty.
+---@param list table?
+---@return table
+function app.json.array(list) end
+
+--- What null is read as and written from.
+---@type lightuserdata
+app.json.null = nil
+
+return app
