@@ -100,6 +100,8 @@ static void start_request(struct conn *conn)
     exchange->body = NULL;
     exchange->body_len = 0;
     exchange->body_left = 0;
+    exchange->body_taken = 0;
+    exchange->body_since_ms = 0;
     exchange->has_body = false;
     exchange->body_done = true;
     exchange->is_served = false;

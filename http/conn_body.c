@@ -12,6 +12,7 @@ static int take_content(struct conn *conn, const char *data, size_t len)
 {
     struct exchange *exchange = conn->exchange;
     conn->has_progress = true;
+    exchange->body_taken += len;
     if (exchange->is_served || exchange->handler == NULL) { /* answered already: discard */
         exchange->body_len += len;
         return exchange->body_len > conn_limits(conn)->max_drain_bytes ? 413 : 0;

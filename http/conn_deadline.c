@@ -51,6 +51,21 @@ static enum wait conn_waits_for(const struct conn *conn)
     }
 }
 
+/* Until when a body may go on trickling in: body_timeout for the start, and what min_body_rate grants for each byte. */
+static int64_t body_limit_ms(const struct conn *conn, int64_t now_ms)
+{
+    struct exchange *exchange = conn->exchange;
+    const struct limits *limits = conn_limits(conn);
+    if (limits->min_body_rate_bytes == 0) {
+        return INT64_MAX;
+    }
+    if (exchange->body_since_ms == 0) {
+        exchange->body_since_ms = now_ms;
+    }
+    uint64_t granted_ms = exchange->body_taken * 1000 / limits->min_body_rate_bytes;
+    return exchange->body_since_ms + (int64_t)(limits->body_timeout_ms + granted_ms);
+}
+
 void conn_update_deadline(struct conn *conn)
 {
     enum wait waits_for = conn_waits_for(conn);
@@ -69,7 +84,9 @@ void conn_update_deadline(struct conn *conn)
                        : waits_for == WAIT_BODY  ? limits->body_timeout_ms
                        : waits_for == WAIT_WRITE ? limits->write_timeout_ms
                                                  : LINGER_MS;
-    set_deadline(conn, now_ms, waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms);
+    int64_t deadline_ms = waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms;
+    int64_t latest_ms = waits_for == WAIT_BODY ? body_limit_ms(conn, now_ms) : INT64_MAX;
+    set_deadline(conn, now_ms, deadline_ms < latest_ms ? deadline_ms : latest_ms);
 }
 
 static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)

@@ -104,6 +104,8 @@ struct exchange {
     const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
     size_t body_len;               /* (h) */
     struct write_buffer body_block;  /* collects a body that does not lie in input in one piece */
+    uint64_t body_taken;           /* content bytes that came so far, unless they came in one piece */
+    int64_t body_since_ms;         /* when the wait for the body began, 0 before it */
     uint64_t body_left;            /* of a Content-Length body still to be read */
     bool has_body;                 /* the head announces one */
     bool body_done;                /* and it has been read to its end */

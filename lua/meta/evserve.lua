@@ -70,6 +70,7 @@ function timer:cancel() end
 ---@field idle_timeout? evserve.Duration how long a kept-alive connection may stay without a request
 ---@field header_timeout? evserve.Duration how long a request head may take, from its first byte to its last
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
+---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
 ---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
 ---@field max_request_line? evserve.Size request line with its CRLF; longer is 414
 ---@field max_header_bytes? evserve.Size field lines of a request in total; more is 431

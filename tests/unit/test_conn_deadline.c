@@ -174,6 +174,7 @@ static void each_head_has_its_own_time(void **state)
 static void body_has_its_time_from_its_last_bytes_on(void **state)
 {
     (void)state;
+    set_limit("min_body_rate", 0);
     scene_begin();
     struct fake_peer *peer = client();
     say(peer, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
@@ -188,6 +189,7 @@ static void body_has_its_time_from_its_last_bytes_on(void **state)
 static void chunked_body_has_its_time_from_its_last_bytes_on(void **state)
 {
     (void)state;
+    set_limit("min_body_rate", 0);
     scene_begin();
     struct fake_peer *peer = client();
     say(peer, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
