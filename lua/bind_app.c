@@ -1,4 +1,4 @@
-/* What the prelude makes app of: settings, addresses, directories, routes, the log, statistics.
+/* What the prelude makes app of: settings, addresses, routes, the log, statistics.
  *
  * Happy path: each function checks its arguments and passes them to http/ or keeps them in the script.
  *
@@ -12,7 +12,6 @@
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
-#include "http/static_files.h"
 #include "lua/coro.h"
 #include "lua/state.h"
 #include "version.h"
@@ -92,46 +91,6 @@ static int app_check_settings(lua_State *L)
     char err[SCRIPT_TEXT_MAX];
     if (limits_check(&script_of(L)->site->limits, err, sizeof err) < 0) {
         script_raise(L, "app.set: %s", err);
-    }
-    return 0;
-}
-
-/* Cache-Control of static files in seconds: "1h", or 0. */
-static uint32_t check_cache(lua_State *L, int index)
-{
-    uint64_t ms = 0;
-    char err[SCRIPT_TEXT_MAX];
-    if (lua_isnil(L, index) || (lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) == 0)) {
-        return 0;
-    }
-    if (lua_type(L, index) != LUA_TSTRING) { /* a bare number could be meant as seconds or as milliseconds */
-        script_raise(L, "app.static: cache: a time with a unit such as \"1h\" expected");
-    }
-    if (limits_parse_value(LIMIT_MS, lua_tostring(L, index), &ms, err, sizeof err) < 0) {
-        script_raise(L, "app.static: cache: %s", err);
-    }
-    if (ms % 1000 != 0 || ms / 1000 > INT32_MAX) {
-        script_raise(L, "app.static: cache: \"%s\" is not a whole number of seconds below 68 years",
-                     lua_tostring(L, index));
-    }
-    return (uint32_t)(ms / 1000);
-}
-
-/* static(prefix, directory, cache). */
-static int app_static(lua_State *L)
-{
-    char err[SCRIPT_TEXT_MAX];
-    lua_settop(L, 3);
-    for (int i = 1; i <= 2; i++) {
-        if (lua_type(L, i) != LUA_TSTRING) {
-            script_raise(L, "app.static: a %s expected, not %s", i == 1 ? "prefix such as \"/\"" : "directory",
-                         luaL_typename(L, i));
-        }
-    }
-    struct static_options options = {.cache_s = check_cache(L, 3)};
-    if (static_mounts_add(script_of(L)->site->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &options, err,
-                          sizeof err) < 0) {
-        script_raise(L, "app.static: %s", err);
     }
     return 0;
 }
@@ -331,9 +290,8 @@ void bind_app(lua_State *L)
     static const luaL_Reg functions[] = {
         {"listen", app_listen}, {"setting_names", app_setting_names},
         {"set", app_set},       {"check_settings", app_check_settings},
-        {"static", app_static}, {"route", app_route},
-        {"log", app_log},       {"stats", app_stats},
-        {NULL, NULL},
+        {"route", app_route},   {"log", app_log},
+        {"stats", app_stats},   {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, EVSERVE_VERSION);

@@ -109,8 +109,8 @@ function app.static(prefix, directory, options)
     if options ~= nil and type(options) ~= "table" then
         fail("app.static: a table of options expected, not " .. describe(options))
     end
-    check_names("app.static", "option", options or {}, { "cache" })
-    core.static(prefix, directory, options and options.cache)
+    check_names("app.static", "option", options or {}, core.static_names())
+    core.static(prefix, directory, options)
 end
 
 local route_options = {} -- names of the options that a route may have

@@ -228,6 +228,7 @@ static int build_state(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     bind_app(L);
+    bind_static(L);
     bind_answer(L);
     bind_coro(L);
     bind_request(L);

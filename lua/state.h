@@ -185,6 +185,7 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_app(lua_State *L);
+void bind_static(lua_State *L);
 void bind_answer(lua_State *L);
 void bind_coro(lua_State *L);
 void bind_request(lua_State *L);

@@ -5,6 +5,7 @@
 #include "tests/lib/server_scene.h"
 
 #include "http/file_cache.h"
+#include "http/file_root.h"
 #include "http/range.h"
 
 #include <time.h>
@@ -723,6 +724,82 @@ static void client_that_reads_nothing_is_cut_in_time(void **state)
 
 /* Failures. */
 
+/* An answer of two pieces and an end, and which call of its continuation fails. */
+static struct {
+    struct file_root root;
+    const char *path; /* of the file that both pieces are from */
+    int calls, fails_at, releases;
+} pieces;
+
+static int next_piece(struct exchange *exchange, void *arg)
+{
+    assert_ptr_equal(arg, &pieces);
+    if (++pieces.calls == pieces.fails_at) {
+        return -ENOMEM;
+    }
+    if (pieces.calls == 3) {
+        return response_queue(exchange, "end", 3);
+    }
+    struct cached_file *file = NULL;
+    int64_t now_ms = reactor_now_ms(scene.reactor);
+    assert_int_equal(file_cache_get(scene.site->cache, &pieces.root, pieces.path, strlen(pieces.path), now_ms, &file),
+                     0);
+    response_set_file(exchange, file, 100, 200);
+    return response_queue(exchange, "piece", 5);
+}
+
+static void release_pieces(void *arg)
+{
+    assert_ptr_equal(arg, &pieces);
+    pieces.releases++;
+}
+
+static void serve_pieces(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    struct continuation then = {.next = next_piece, .release = release_pieces, .arg = &pieces};
+    response_send_ranges(exchange, 200, "text/plain", 2 * (5 + 200) + 3, &then);
+}
+
+static const struct handler piecing = {.serve = serve_pieces};
+
+static void continuation_that_fails_cuts_the_connection_and_is_released(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"small.txt", "large.wav"};
+    char err[256];
+    add_route(METHOD_GET, "/pieces", &piecing);
+    begin();
+    assert_int_equal(file_root_open(&pieces.root, scene.tree.path, "", err, sizeof err), 0);
+    for (int i = 0; i < 8; i++) {
+        pieces.path = paths[i / 4];
+        pieces.fails_at = i % 4; /* 0: none does */
+        pieces.calls = pieces.releases = 0;
+        uint64_t lost = stats().lost;
+        struct fake_peer *peer = client();
+        say(peer, GET("/pieces"));
+        assert_int_equal(pieces.releases, 1);
+        assert_int_equal(pieces.calls, pieces.fails_at == 0 ? 3 : pieces.fails_at);
+        assert_int_equal(stats().lost - lost, pieces.fails_at == 0 ? 0 : 1);
+        assert_int_equal(is_closed(peer), pieces.fails_at != 0);
+        if (pieces.fails_at == 0) {
+            const struct answer *answer = read_answers(peer);
+            assert_int_equal(answer->body_len, 2 * (5 + 200) + 3);
+            assert_memory_equal(answer->body, "piece", 5);
+            assert_memory_equal(answer->body + 5, content + 100, 200);
+            assert_memory_equal(answer->body + 205, "piece", 5);
+            assert_memory_equal(answer->body + 410, "end", 3);
+        }
+    }
+    struct fake_peer *peer = client();
+    pieces.calls = pieces.releases = 0;
+    say(peer, HEAD("/pieces"));
+    assert_int_equal(pieces.calls, 0); /* nothing to send */
+    assert_int_equal(pieces.releases, 1);
+    assert_true(output_has(peer, "\r\nContent-Length: 413\r\n\r\n"));
+    file_root_close(&pieces.root);
+}
+
 /* Like settle(), but the reactor may fail too. */
 static void run_a_while(void)
 {
@@ -832,6 +909,7 @@ int main(void)
         TEST(file_replaced_between_two_parts_is_sent_in_the_version_announced),
         TEST(client_lost_in_the_midst_leaves_nothing_behind),
         TEST(client_that_reads_nothing_is_cut_in_time),
+        TEST(continuation_that_fails_cuts_the_connection_and_is_released),
         TEST(every_failing_allocation_is_an_answer_or_a_cut),
         TEST(every_failing_system_call_is_an_answer_or_a_cut),
     };

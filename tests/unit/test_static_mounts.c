@@ -176,6 +176,18 @@ static void index_names_are_tried_in_their_order(void **state)
     }
 }
 
+static void listing_keeps_to_its_mount(void **state)
+{
+    (void)state;
+    mount("/dots", "app", &(struct static_options){.list = true, .no_index = true, .dotfiles = true});
+    scene_start();
+    assert_null(strstr(get("/list/"), "../"));
+    assert_null(strstr(get("/list/"), ".dot"));
+    assert_non_null(strstr(get("/list/"), "<title>Index of /list/</title>"));
+    assert_non_null(strstr(get("/list/bare/"), "<a href=\"../\">Parent directory</a>"));
+    assert_non_null(strstr(get("/dots/"), "<a href=\"./.dot\">"));
+}
+
 static void client_gets_the_coding_it_likes(void **state)
 {
     (void)state;
@@ -416,6 +428,7 @@ int main(void)
         TEST(stand_ins_that_are_missing_are_missed_quietly),
         TEST(route_with_other_methods_comes_before_stand_ins),
         TEST(index_names_are_tried_in_their_order),
+        TEST(listing_keeps_to_its_mount),
         TEST(client_gets_the_coding_it_likes),
         TEST(fresh_representations_cost_no_file_call_and_no_memory),
         TEST(missing_paths_do_not_add_up),
