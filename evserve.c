@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/net.h"
 #include "core/reactor.h"
 #include "http/router.h"
 #include "http/server.h"
@@ -110,18 +111,19 @@ static int each_address(const evserve *server, const struct evserve_config *conf
         return rv;
     }
     int rv = 0;
+    bool has_one = false;
     while (rv >= 0 && *address != '\0') {
         address += strspn(address, ", ");
         size_t len = strcspn(address, ",");
-        char one[LISTEN_MAX];
-        if (len > 0 && len < sizeof one) {
-            memcpy(one, address, len);
-            one[len] = '\0';
+        if (len > 0) {
+            char one[LISTEN_MAX];
+            snprintf(one, sizeof one, "%.*s", (int)len, address);
             rv = fn(arg, one);
+            has_one = true;
         }
         address += len;
     }
-    return rv;
+    return has_one ? rv : fn(arg, config->listen); /* a list of nothing is a mistake, and is told to be one */
 }
 
 struct listen_call {
@@ -257,6 +259,8 @@ const char *evserve_version(void)
 struct check_call {
     void (*line)(void *arg, const char *text);
     void *arg;
+    char *err;
+    size_t errlen;
 };
 
 enum { CHECK_LINE_MAX = 2048 };
@@ -264,6 +268,11 @@ enum { CHECK_LINE_MAX = 2048 };
 static int describe_address(void *arg, const char *address)
 {
     struct check_call *call = arg;
+    struct net_address parsed;
+    int rv = net_address_parse(&parsed, address, call->err, call->errlen);
+    if (rv < 0) {
+        return rv;
+    }
     char text[CHECK_LINE_MAX];
     snprintf(text, sizeof text, "listen  %s", address);
     call->line(call->arg, text);
@@ -313,9 +322,9 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
     int rv = server == NULL ? error_text(err, errlen, -ENOMEM, "cannot check: %s", strerror(ENOMEM))
                             : load(server, &copy, err, errlen);
     if (rv >= 0) {
-        struct check_call call = {.line = line, .arg = arg};
+        struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
         describe_limits(&server->site->limits, &call);
-        each_address(server, &copy, describe_address, &call);
+        rv = each_address(server, &copy, describe_address, &call);
         describe_site(server->site, &call);
     }
     evserve_free(server);

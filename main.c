@@ -13,6 +13,9 @@
 
 enum { EXIT_USAGE = 2, DRAIN_MS = 10000, LISTEN_TEXT_MAX = 4096 };
 
+/* What getopt_long(3) returns for our options: no character, so that optopt tells an unknown "-x" from all of them. */
+enum { OPTION_LISTEN = 256, OPTION_ROOT, OPTION_CHECK, OPTION_VERSION, OPTION_HELP };
+
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--check] [SITE.lua]\n"
     "\n"
@@ -47,9 +50,10 @@ static void on_signal(int number)
     }
 }
 
+/* SA_RESTART: the event loop wakes up all the same, and a line being written is not cut short. */
 static void handle_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -102,34 +106,40 @@ static int usage_error(const char *what)
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"listen", required_argument, NULL, 'l'}, {"root", required_argument, NULL, 'r'},
-        {"check", no_argument, NULL, 'c'},        {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, OPTION_LISTEN}, {"root", required_argument, NULL, OPTION_ROOT},
+        {"check", no_argument, NULL, OPTION_CHECK},         {"version", no_argument, NULL, OPTION_VERSION},
+        {"help", no_argument, NULL, OPTION_HELP},           {NULL, 0, NULL, 0},
     };
     char text[256];
     int option;
     while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
         switch (option) {
-        case 'l':
+        case OPTION_LISTEN:
             if (optarg[0] == '\0' || add_listen(options, optarg) < 0) {
                 return usage_error("--listen needs an address, and not too many of them");
             }
             break;
-        case 'r':
+        case OPTION_ROOT:
             options->root = optarg;
             break;
-        case 'c':
+        case OPTION_CHECK:
             options->check = true;
             break;
-        case 'v':
+        case OPTION_VERSION:
             printf("evserve %s\n", evserve_version());
             return EXIT_SUCCESS;
-        case 'h':
+        case OPTION_HELP:
             fputs(usage, stdout);
             return EXIT_SUCCESS;
         default:
-            snprintf(text, sizeof text, option == ':' ? "%.200s needs a value" : "unknown option %.200s",
-                     argv[optind - 1]);
+            if (optopt > 0 && optopt < OPTION_LISTEN) {
+                snprintf(text, sizeof text, "unknown option -%c", optopt);
+            } else {
+                const char *format = option == ':' ? "%.200s needs a value"
+                                     : optopt > 0  ? "%.200s takes no value"
+                                                   : "unknown option %.200s";
+                snprintf(text, sizeof text, format, argv[optind - 1]);
+            }
             return usage_error(text);
         }
     }
@@ -145,6 +155,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 /* Serve until a signal comes. early holds what was logged during the start. */
 static int serve(evserve *server, FILE **log, char **early)
 {
+    running = server;
+    handle_signals(); /* whoever reads the address may send one at once */
+
     const char *address;
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         fprintf(stderr, "listening on %s\n", address);
@@ -154,15 +167,13 @@ static int serve(evserve *server, FILE **log, char **early)
     fclose(*log);
     *log = stderr;
 
-    running = server;
-    handle_signals();
     int rv = evserve_wait(server);
     if (rv < 0) {
         fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
         return EXIT_FAILURE;
     }
     if (rv > 0) {
-        fprintf(stderr, "evserve: %d connection%s cut after %d s\n", rv, rv == 1 ? "" : "s", DRAIN_MS / 1000);
+        fprintf(stderr, "evserve: %d connection%s cut\n", rv, rv == 1 ? "" : "s");
     }
     return EXIT_SUCCESS;
 }

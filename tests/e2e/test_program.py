@@ -126,7 +126,7 @@ class ProgramCase(unittest.TestCase):
         def refuses():
             try:
                 evtest.connect(server.address).close()
-            except (ConnectionRefusedError, FileNotFoundError):
+            except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
                 return True
             return False
         evtest.wait_until(refuses, "the server stops listening")
@@ -253,6 +253,12 @@ class CommandLine(ProgramCase):
     def test_check_of_a_bad_site_says_where(self):
         self.write("site.lua", HEAD + "\nlocal x = = 1\n")
         self.assertRegex(self.fail_to_start("--check", "site.lua"), r"^site\.lua:3: ")
+
+    def test_check_of_a_bad_address_names_it(self):
+        self.write("public/a.txt")
+        done = evtest.run(EVSERVE, "--check", "--listen", "nowhere", cwd=self.folder)
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1))
+        self.assertIn("nowhere", done.stderr)
 
     def test_check_without_a_script_checks_the_root(self):
         self.assertIn("public", self.fail_to_start("--check"))

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKS_MAX = 200000, WINDOW_BYTES = 700, LISTENER_ADDRESS_MAX = 64 };
+enum { TICKS_MAX = 200000, WINDOW_BYTES = 700, TAG_MAX = 128 };
 
 /* How the bytes of a case are cut on their way. */
 enum cut { CUT_NOWHERE, CUT_EVERYWHERE, CUT_ONCE };
@@ -121,15 +121,53 @@ static bool settle(struct world *world, const struct fake_peer *peer, struct run
     return fail(run, "the server does not come to rest", NULL);
 }
 
-static void send_step(const struct wire_step *step, struct fake_peer *peer, const struct run *run, size_t sent)
+/* The entity tag that the server gives a.txt, asked for on a connection of its own; empty when it gives none. */
+static void learn_tag(struct world *world, struct run *run, char tag[TAG_MAX])
 {
-    if (run->cut == CUT_EVERYWHERE) {
-        fake_peer_send_in_pieces(peer, step->data, step->len, 1);
-    } else if (run->cut == CUT_ONCE && run->position > sent && run->position < sent + step->len) {
-        fake_peer_send_split(peer, step->data, step->len, run->position - sent);
-    } else {
-        fake_peer_send(peer, step->data, step->len);
+    static const char question[] = "HEAD /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    struct fake_peer *peer = fake_peer_connect(listener_fd());
+    fake_peer_send_text(peer, question);
+    settle(world, peer, run);
+    fake_peer_shutdown(peer);
+    settle(world, peer, run);
+    const char *field = strstr(fake_peer_output(peer, NULL), "ETag: ");
+    size_t len = field == NULL ? 0 : strcspn(field + 6, "\r");
+    snprintf(tag, TAG_MAX, "%.*s", (int)len, field == NULL ? "" : field + 6);
+}
+
+/* The bytes of a step, with {etag} replaced by the tag of a.txt. Returns a block to be freed. */
+static char *expand(const struct wire_step *step, const char *tag, size_t *len)
+{
+    static const char name[] = "{etag}";
+    size_t name_len = sizeof name - 1, tag_len = strlen(tag);
+    char *out = malloc(step->len + (step->len / name_len + 1) * tag_len + 1);
+    if (out == NULL) {
+        perror("wire_runner");
+        exit(2);
     }
+    *len = 0;
+    for (size_t at = 0; at < step->len;) {
+        bool is_name = step->len - at >= name_len && memcmp(step->data + at, name, name_len) == 0;
+        memcpy(out + *len, is_name ? tag : step->data + at, is_name ? tag_len : 1);
+        *len += is_name ? tag_len : 1;
+        at += is_name ? name_len : 1;
+    }
+    return out;
+}
+
+static void send_step(const struct wire_step *step, struct fake_peer *peer, const struct run *run, const char *tag,
+                      size_t sent)
+{
+    size_t len;
+    char *data = expand(step, tag, &len);
+    if (run->cut == CUT_EVERYWHERE) {
+        fake_peer_send_in_pieces(peer, data, len, 1);
+    } else if (run->cut == CUT_ONCE && run->position > sent && run->position < sent + len) {
+        fake_peer_send_split(peer, data, len, run->position - sent);
+    } else {
+        fake_peer_send(peer, data, len);
+    }
+    free(data);
 }
 
 /* Let time pass as an idle loop would see it. */
@@ -146,14 +184,14 @@ static bool pass_time(struct world *world, const struct fake_peer *peer, struct 
     return true;
 }
 
-static bool play(struct world *world, struct fake_peer *peer, struct run *run)
+static bool play(struct world *world, struct fake_peer *peer, struct run *run, const char *tag)
 {
     const struct wire_case *c = run->wire_case;
     size_t sent = 0;
     for (size_t i = 0; i < c->step_count; i++) {
         const struct wire_step *step = &c->steps[i];
         if (step->kind == STEP_SEND) {
-            send_step(step, peer, run, sent);
+            send_step(step, peer, run, tag, sent);
             sent += step->len;
         } else if (step->kind == STEP_END) {
             fake_peer_shutdown(peer);
@@ -243,6 +281,16 @@ static bool check(struct run *run, const struct answers *answers)
 
 /* One run. */
 
+static bool uses_tag(const struct wire_case *c)
+{
+    for (size_t i = 0; i < c->step_count; i++) {
+        if (c->steps[i].data != NULL && memmem(c->steps[i].data, c->steps[i].len, "{etag}", 6) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool run_case(struct run *run, bool is_shown)
 {
     fake_sys_reset();
@@ -250,11 +298,15 @@ static bool run_case(struct run *run, bool is_shown)
     struct world world;
     bool is_good = world_open(&world, run);
     if (is_good) {
+        char tag[TAG_MAX] = "";
+        if (uses_tag(run->wire_case)) {
+            learn_tag(&world, run, tag);
+        }
         struct fake_peer *peer = fake_peer_connect(listener_fd());
         if (run->is_tiny) {
             fake_peer_set_window(peer, WINDOW_BYTES);
         }
-        is_good = play(&world, peer, run);
+        is_good = play(&world, peer, run, tag);
         run->output = fake_peer_output(peer, &run->output_len);
         run->is_closed = fake_peer_saw_end(peer);
         if (is_shown) {
