@@ -102,6 +102,20 @@ static int usage_error(const char *what)
     return EXIT_USAGE;
 }
 
+/* What getopt_long(3) complained of: verdict is ':' or '?', argument where it stopped. */
+static int option_error(int verdict, const char *argument)
+{
+    char text[256];
+    if (optopt > 0 && optopt < OPTION_LISTEN) { /* one letter of several, perhaps */
+        snprintf(text, sizeof text, "unknown option -%c", optopt);
+    } else if (optopt > 0) {
+        snprintf(text, sizeof text, "%.200s %s", argument, verdict == ':' ? "needs a value" : "takes no value");
+    } else {
+        snprintf(text, sizeof text, "unknown option %.200s", argument);
+    }
+    return usage_error(text);
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
@@ -132,15 +146,7 @@ static int parse_options(int argc, char **argv, struct options *options)
             fputs(usage, stdout);
             return EXIT_SUCCESS;
         default:
-            if (optopt > 0 && optopt < OPTION_LISTEN) {
-                snprintf(text, sizeof text, "unknown option -%c", optopt);
-            } else {
-                const char *format = option == ':' ? "%.200s needs a value"
-                                     : optopt > 0  ? "%.200s takes no value"
-                                                   : "unknown option %.200s";
-                snprintf(text, sizeof text, format, argv[optind - 1]);
-            }
-            return usage_error(text);
+            return option_error(option, argv[optind - 1]);
         }
     }
     if (argc - optind > 1) {

@@ -26,9 +26,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err);
         return 1;
     }
-    fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
+    fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
     int cut = evserve_wait(server);
     evserve_free(server);
     return cut == 0 ? 0 : 1;
