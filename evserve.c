@@ -30,11 +30,11 @@ struct evserve {
     struct log log;
     struct reactor *reactor;
     struct site *site;
-    struct script *script;      /* NULL without one */
+    struct script *script; /* NULL without one */
     struct server *server;
-    _Atomic int64_t stop_ms;    /* drain time asked for and not yet acted on, or NO_STOP */
-    bool is_drained;            /* the server has no connection left and accepts none */
-    unsigned cut;               /* connections that were cut */
+    _Atomic int64_t stop_ms; /* drain time asked for and not yet acted on, or NO_STOP */
+    bool is_drained;         /* the server has no connection left and accepts none */
+    unsigned cut;            /* connections that were cut */
 };
 
 /* One setting of the config that is a limit of the server. */
@@ -85,8 +85,8 @@ static int load(evserve *server, const struct evserve_config *config, char *err,
         }
     }
     if (config->script != NULL) {
-        rv = script_open(&server->script, config->script, server->site, server->reactor, &server->log,
-                         config->lua_init, config->arg, err, errlen);
+        rv = script_open(&server->script, config->script, server->site, server->reactor, &server->log, config->lua_init,
+                         config->arg, err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -158,8 +158,9 @@ static int read_config(struct evserve_config *copy, const struct evserve_config 
 {
     *copy = (struct evserve_config){0};
     if (config->size < offsetof(struct evserve_config, listen) || config->size > sizeof *copy) {
-        return error_text(err, errlen, -EINVAL, "evserve_config.size is %zu, expected sizeof(struct evserve_config), %zu",
-                          config->size, sizeof *copy);
+        return error_text(err, errlen, -EINVAL,
+                          "evserve_config.size is %zu, expected sizeof(struct evserve_config), %zu", config->size,
+                          sizeof *copy);
     }
     memcpy(copy, config, config->size);
     return 0;

@@ -6,10 +6,10 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t size);                /* uninitialised */
-void *mem_zalloc(size_t size);               /* zero-filled */
-void *mem_resize(void *block, size_t size);  /* on failure NULL, and block is unchanged; NULL block allocates */
-char *mem_copy_text(const char *text);       /* a copy of a NUL-terminated text */
-void mem_free(void *block);                  /* NULL is allowed */
+void *mem_alloc(size_t size);               /* uninitialised */
+void *mem_zalloc(size_t size);              /* zero-filled */
+void *mem_resize(void *block, size_t size); /* on failure NULL, and block is unchanged; NULL block allocates */
+char *mem_copy_text(const char *text);      /* a copy of a NUL-terminated text */
+void mem_free(void *block);                 /* NULL is allowed */
 
 #endif

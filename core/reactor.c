@@ -20,26 +20,26 @@
 #include <string.h>
 
 enum {
-    BATCH = 512,           /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
-    CHUNK = 256,           /* watches in a chunk of the table */
+    BATCH = 512, /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
+    CHUNK = 256, /* watches in a chunk of the table */
     NS_PER_MS = 1000000,
-    FIRST_TASKS = 64,      /* first size of the task queue */
-    TASKS_MAX = 1 << 24,   /* tasks waiting at once; one more is -ENOMEM */
-    NOT_QUEUED = -1,       /* watch.next_queued of a watch that is in no queue */
-    END_OF_QUEUE = -2,     /* watch.next_queued of the last one */
-    UNKNOWN = 0xff,        /* watch.kernel_flags: no set of flags */
+    FIRST_TASKS = 64,    /* first size of the task queue */
+    TASKS_MAX = 1 << 24, /* tasks waiting at once; one more is -ENOMEM */
+    NOT_QUEUED = -1,     /* watch.next_queued of a watch that is in no queue */
+    END_OF_QUEUE = -2,   /* watch.next_queued of the last one */
+    UNKNOWN = 0xff,      /* watch.kernel_flags: no set of flags */
 };
 
 /* One fd of the table. */
 struct watch {
-    reactor_event_fn fn;    /* NULL while not registered */
-    void *arg;              /* handed to fn */
-    uint32_t generation;    /* of the registration; rises with each new one */
+    reactor_event_fn fn;        /* NULL while not registered */
+    void *arg;                  /* handed to fn */
+    uint32_t generation;        /* of the registration; rises with each new one */
     uint32_t kernel_generation; /* what the kernel's events carry */
-    int32_t next_queued;    /* next fd with a queued change, or NOT_QUEUED or END_OF_QUEUE */
-    uint8_t flags;          /* wanted: REACTOR_READABLE | WRITABLE | EDGE */
-    uint8_t kernel_flags;   /* what the kernel was told last, or UNKNOWN to tell it again */
-    bool in_kernel;         /* the kernel watches it, as far as we know */
+    int32_t next_queued;        /* next fd with a queued change, or NOT_QUEUED or END_OF_QUEUE */
+    uint8_t flags;              /* wanted: REACTOR_READABLE | WRITABLE | EDGE */
+    uint8_t kernel_flags;       /* what the kernel was told last, or UNKNOWN to tell it again */
+    bool in_kernel;             /* the kernel watches it, as far as we know */
 };
 
 struct task {
@@ -59,21 +59,21 @@ struct post {
 };
 
 struct reactor {
-    const struct log *log;      /* borrowed; may be NULL */
-    int epoll_fd;               /* what the loop sleeps on */
-    int wake_fd;                /* eventfd of reactor_stop() and reactor_post() */
-    int timer_fd;               /* timerfd of reactor_fd(), -1 until that is asked for */
-    int error;                  /* of the event being delivered, -errno or 0 */
-    int64_t now_ns;             /* clock of this tick */
-    int64_t armed_ns;           /* what timer_fd is set to, 0 when disarmed */
-    bool in_tick;               /* changes are queued, the clock stands still */
-    struct watch **chunks;      /* table of watches by fd, chunks may be NULL */
+    const struct log *log; /* borrowed; may be NULL */
+    int epoll_fd;          /* what the loop sleeps on */
+    int wake_fd;           /* eventfd of reactor_stop() and reactor_post() */
+    int timer_fd;          /* timerfd of reactor_fd(), -1 until that is asked for */
+    int error;             /* of the event being delivered, -errno or 0 */
+    int64_t now_ns;        /* clock of this tick */
+    int64_t armed_ns;      /* what timer_fd is set to, 0 when disarmed */
+    bool in_tick;          /* changes are queued, the clock stands still */
+    struct watch **chunks; /* table of watches by fd, chunks may be NULL */
     uint32_t chunk_count;
     int32_t queue_head, queue_tail; /* fds with changed registrations, in order of change */
     struct timer_heap timers;
     struct task_queue tasks;
     _Atomic(struct post *) posts; /* newest first */
-    atomic_bool stop;           /* asked for and not yet honoured */
+    atomic_bool stop;             /* asked for and not yet honoured */
     struct reactor_counts counts;
     struct epoll_event events[BATCH];
 };

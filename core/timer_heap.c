@@ -145,8 +145,7 @@ bool timer_heap_move(struct timer_heap *heap, timer_id id, int64_t deadline_ns)
     if (timer == NULL) {
         return false;
     }
-    struct timer_entry entry = {
-        .deadline_ns = deadline_ns, .sequence = heap->next_sequence++, .slot = (uint32_t)id};
+    struct timer_entry entry = {.deadline_ns = deadline_ns, .sequence = heap->next_sequence++, .slot = (uint32_t)id};
     sift(heap, timer->heap_index, entry);
     return true;
 }

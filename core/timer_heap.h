@@ -25,11 +25,11 @@ struct timer_entry {
 
 /* What the owner keeps with a timer. */
 struct timer {
-    timer_fn fn;          /* what to call */
-    void *arg;            /* what to hand it */
-    int64_t interval_ns;  /* 0 for a timer that fires once */
-    uint32_t heap_index;  /* its entry in the heap; next free slot while it is free */
-    uint32_t generation;  /* odd while in use, even while free */
+    timer_fn fn;         /* what to call */
+    void *arg;           /* what to hand it */
+    int64_t interval_ns; /* 0 for a timer that fires once */
+    uint32_t heap_index; /* its entry in the heap; next free slot while it is free */
+    uint32_t generation; /* odd while in use, even while free */
 };
 
 struct timer_heap {

@@ -25,29 +25,29 @@ enum conn_state {
 /* All that an idle connection holds. What a request needs is in its exchange, borrowed from the server's pool. */
 struct conn {
     struct server *server;
-    struct exchange *exchange;  /* NULL while the connection is idle */
-    struct conn *next, *prev;   /* in the server's list; next also in its pool */
-    uint64_t timer;             /* 0 while none is set */
-    int64_t deadline_ms;        /* when the connection has waited too long; INT64_MAX for never */
-    int64_t timer_due_ms;       /* when timer fires: never later than deadline_ms needs */
-    int fd;                     /* -1 once closed */
-    uint8_t state;              /* enum conn_state */
-    uint8_t interest;           /* flags registered with the reactor */
-    bool is_registered : 1;     /* the reactor watches fd */
-    bool is_advancing : 1;      /* conn_advance() is on the stack: it will see what changes */
-    bool has_task : 1;          /* a deferred task knows this connection, so its memory must stay */
-    bool is_expired : 1;        /* the timer fired at the deadline; the task looks again */
-    bool wants_write : 1;       /* the socket is full and bytes wait */
-    bool is_lingering : 1;      /* CLOSING: our side is shut, the client's bytes are discarded */
-    bool has_unread : 1;        /* the client sent, or may have sent, what nobody has read: close with a linger */
-    bool ignore_input : 1;      /* bytes are waiting, but reading them is not due: stop asking for READABLE */
-    bool is_at_end : 1;         /* the client will send no more */
-    bool has_progress : 1;      /* bytes moved in this turn: deadlines for silence start again */
-    uint8_t waits_for;          /* enum wait of conn.c: what deadline_ms is about */
-    uint8_t turn_requests;      /* answered in this turn */
-    uint8_t peer_family;        /* AF_INET, AF_INET6 or AF_UNIX */
+    struct exchange *exchange; /* NULL while the connection is idle */
+    struct conn *next, *prev;  /* in the server's list; next also in its pool */
+    uint64_t timer;            /* 0 while none is set */
+    int64_t deadline_ms;       /* when the connection has waited too long; INT64_MAX for never */
+    int64_t timer_due_ms;      /* when timer fires: never later than deadline_ms needs */
+    int fd;                    /* -1 once closed */
+    uint8_t state;             /* enum conn_state */
+    uint8_t interest;          /* flags registered with the reactor */
+    bool is_registered : 1;    /* the reactor watches fd */
+    bool is_advancing : 1;     /* conn_advance() is on the stack: it will see what changes */
+    bool has_task : 1;         /* a deferred task knows this connection, so its memory must stay */
+    bool is_expired : 1;       /* the timer fired at the deadline; the task looks again */
+    bool wants_write : 1;      /* the socket is full and bytes wait */
+    bool is_lingering : 1;     /* CLOSING: our side is shut, the client's bytes are discarded */
+    bool has_unread : 1;       /* the client sent, or may have sent, what nobody has read: close with a linger */
+    bool ignore_input : 1;     /* bytes are waiting, but reading them is not due: stop asking for READABLE */
+    bool is_at_end : 1;        /* the client will send no more */
+    bool has_progress : 1;     /* bytes moved in this turn: deadlines for silence start again */
+    uint8_t waits_for;         /* enum wait of conn.c: what deadline_ms is about */
+    uint8_t turn_requests;     /* answered in this turn */
+    uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
     uint16_t peer_port;
-    uint8_t peer_address[16];   /* in network order */
+    uint8_t peer_address[16]; /* in network order */
 };
 
 /* Take over an accepted socket. It is read at once, since a client usually sends right after connecting. */

@@ -44,8 +44,8 @@ static int take_chunked_body(struct conn *conn)
         size_t used = 0;
         struct slice piece = {0};
         const char *data = input_data(exchange);
-        enum parse_verdict verdict =
-            parse_chunked(&exchange->chunk, conn_limits(conn), data, input_len(exchange), &used, &piece);
+        enum parse_verdict verdict = parse_chunked(&exchange->chunk, conn_limits(conn), data, input_len(exchange),
+                                                   &used, &piece);
         if (verdict == PARSE_ERROR) {
             return exchange->chunk.status;
         }

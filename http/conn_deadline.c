@@ -70,7 +70,8 @@ void conn_update_deadline(struct conn *conn)
 {
     enum wait waits_for = conn_waits_for(conn);
     bool is_same = waits_for == conn->waits_for;
-    bool restarts = waits_for == WAIT_IDLE || ((waits_for == WAIT_BODY || waits_for == WAIT_WRITE) && conn->has_progress);
+    bool restarts = waits_for == WAIT_IDLE ||
+                    ((waits_for == WAIT_BODY || waits_for == WAIT_WRITE) && conn->has_progress);
     conn->waits_for = (uint8_t)waits_for;
     conn->has_progress = false;
     int64_t now_ms = reactor_now_ms(conn->server->reactor);

@@ -77,59 +77,59 @@ enum response_state {
 };
 
 struct input {
-    char *data;       /* capacity bytes, or NULL */
-    uint32_t start;   /* first byte that is not consumed */
-    uint32_t end;     /* one past the last that was read */
+    char *data;     /* capacity bytes, or NULL */
+    uint32_t start; /* first byte that is not consumed */
+    uint32_t end;   /* one past the last that was read */
     uint32_t capacity;
 };
 
 /* Owned by the connection's code; handlers read what is marked with (h) and go through functions for the rest. */
 struct exchange {
-    struct conn *conn;             /* never NULL while a handler may use the exchange */
-    struct server *server;         /* (h) */
-    struct exchange *next_free;    /* in the server's pool */
+    struct conn *conn;          /* never NULL while a handler may use the exchange */
+    struct server *server;      /* (h) */
+    struct exchange *next_free; /* in the server's pool */
 
     /* The request. */
-    struct input input;            /* bytes read and not consumed */
-    struct parser parser;          /* of the head */
-    struct chunk_parser chunk;     /* of a chunked body */
-    struct head head;              /* (h) parsed head; slices count from head_data */
-    const char *head_data;         /* (h) bytes of the head: in input, or in head_copy once the input moves on */
-    char *head_copy;               /* own copy of the head, NULL while it is not needed; head_copy_capacity bytes */
+    struct input input;        /* bytes read and not consumed */
+    struct parser parser;      /* of the head */
+    struct chunk_parser chunk; /* of a chunked body */
+    struct head head;          /* (h) parsed head; slices count from head_data */
+    const char *head_data;     /* (h) bytes of the head: in input, or in head_copy once the input moves on */
+    char *head_copy;           /* own copy of the head, NULL while it is not needed; head_copy_capacity bytes */
     uint32_t head_copy_capacity;
-    char *path;                    /* (h) decoded, normalised path, NUL-terminated; max_request_line + 1 bytes */
-    uint32_t path_len;             /* (h) */
-    struct route_match match;      /* (h) params are slices of path */
-    const struct handler *handler; /* who answers; NULL before routing */
-    const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
-    size_t body_len;               /* (h) */
-    struct write_buffer body_block;  /* collects a body that does not lie in input in one piece */
-    uint64_t body_taken;           /* content bytes that came so far, unless they came in one piece */
-    int64_t body_since_ms;         /* when the wait for the body began, 0 before it */
-    uint64_t body_left;            /* of a Content-Length body still to be read */
-    bool has_body;                 /* the head announces one */
-    bool body_done;                /* and it has been read to its end */
-    bool is_served;                /* serve() was called */
+    char *path;                     /* (h) decoded, normalised path, NUL-terminated; max_request_line + 1 bytes */
+    uint32_t path_len;              /* (h) */
+    struct route_match match;       /* (h) params are slices of path */
+    const struct handler *handler;  /* who answers; NULL before routing */
+    const char *body;               /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
+    size_t body_len;                /* (h) */
+    struct write_buffer body_block; /* collects a body that does not lie in input in one piece */
+    uint64_t body_taken;            /* content bytes that came so far, unless they came in one piece */
+    int64_t body_since_ms;          /* when the wait for the body began, 0 before it */
+    uint64_t body_left;             /* of a Content-Length body still to be read */
+    bool has_body;                  /* the head announces one */
+    bool body_done;                 /* and it has been read to its end */
+    bool is_served;                 /* serve() was called */
 
     /* The answer. */
-    struct write_buffer out;       /* head and copied content, on the way out */
+    struct write_buffer out;            /* head and copied content, on the way out */
     struct response_body response_body; /* what follows out */
-    struct write_buffer fields;    /* field lines that the handler added, each with CRLF */
+    struct write_buffer fields;         /* field lines that the handler added, each with CRLF */
     enum response_state response_state;
-    int status;                    /* of the answer, 0 before there is one */
-    bool keep_alive;               /* the connection goes on after this answer */
-    bool head_only;                /* HEAD: content is counted, not sent */
-    bool chunked;                  /* the answer is sent in chunks */
-    bool has_content_length;       /* streaming with a length announced: content_left says what is missing */
+    int status;              /* of the answer, 0 before there is one */
+    bool keep_alive;         /* the connection goes on after this answer */
+    bool head_only;          /* HEAD: content is counted, not sent */
+    bool chunked;            /* the answer is sent in chunks */
+    bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     uint64_t content_left;
-    bool is_stalled;               /* response_write() gave 0; on_drain() is due when the queue has gone down */
+    bool is_stalled; /* response_write() gave 0; on_drain() is due when the queue has gone down */
 
     /* The handler. */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
-    void *user;                    /* the handler's own, NULL at serve() */
+    void *user;                                  /* the handler's own, NULL at serve() */
 
-    struct field field_block[];    /* max_fields of them: head.fields */
+    struct field field_block[]; /* max_fields of them: head.fields */
 };
 
 /* Text of a slice of the head. Not NUL-terminated; valid as long as the exchange. */

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LIMIT_FIELD_MS(name) name##_ms
+#define LIMIT_FIELD_MS(name)    name##_ms
 #define LIMIT_FIELD_BYTES(name) name##_bytes
 #define LIMIT_FIELD_COUNT(name) name
 

@@ -22,8 +22,8 @@
 #include <time.h>
 
 enum {
-    COPY_MAX = 32768,      /* content up to this length is copied behind its head; longer content becomes a range */
-    HEAD_ROOM = 256,       /* status line, Date, framing and Connection fields of any head */
+    COPY_MAX = 32768,       /* content up to this length is copied behind its head; longer content becomes a range */
+    HEAD_ROOM = 256,        /* status line, Date, framing and Connection fields of any head */
     REDIRECT_PAGE_MAX = 64, /* bytes of a redirect's text */
     ERROR_PAGE_MAX = 512,
 };

@@ -316,8 +316,8 @@ static int make_parts(struct router *router, struct addition *addition, const st
         target = addition->upper = node_create(&piece);
         children = 1;
     }
-    bool adds_literal =
-        addition->piece_index < pattern->piece_count && pattern->pieces[addition->piece_index].kind == PIECE_LITERAL;
+    bool adds_literal = addition->piece_index < pattern->piece_count &&
+                        pattern->pieces[addition->piece_index].kind == PIECE_LITERAL;
     if (target == NULL || (adds_literal && node_reserve(target, children + 1) < 0)) {
         return -ENOMEM;
     }
@@ -416,8 +416,10 @@ static int check_place(const struct addition *addition, const struct route_patte
 int router_add(struct router *router, unsigned methods, const char *pattern, const struct handler *handler,
                const char *where, char *err, size_t errlen)
 {
-    struct route route = {
-        .handler = handler, .methods = methods, .pattern = pattern, .where = where == NULL ? "" : where};
+    struct route route = {.handler = handler,
+                          .methods = methods,
+                          .pattern = pattern,
+                          .where = where == NULL ? "" : where};
     const char *colon = route.where[0] == '\0' ? "" : ": ";
     if (methods == 0 || (methods & ~(unsigned)ALL_METHODS) != 0) {
         return error_text(err, errlen, -EINVAL, "%s%sroute %.200s has %s", route.where, colon, pattern,

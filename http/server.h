@@ -16,14 +16,14 @@ enum { SERVER_LISTENERS_MAX = 16 };
 
 /* Numbers since the start, but connections, which is now. */
 struct server_stats {
-    uint64_t accepted;          /* connections accepted */
-    uint64_t connections;       /* connections open now */
-    uint64_t requests;          /* answers begun */
-    uint64_t by_class[6];       /* of them by class of status; [2] counts 2xx */
-    uint64_t bytes_sent;        /* to clients, heads and framing included */
-    uint64_t bytes_received;    /* from clients */
-    uint64_t timeouts;          /* connections closed by a deadline */
-    uint64_t lost;              /* connections that ended in an error */
+    uint64_t accepted;       /* connections accepted */
+    uint64_t connections;    /* connections open now */
+    uint64_t requests;       /* answers begun */
+    uint64_t by_class[6];    /* of them by class of status; [2] counts 2xx */
+    uint64_t bytes_sent;     /* to clients, heads and framing included */
+    uint64_t bytes_received; /* from clients */
+    uint64_t timeouts;       /* connections closed by a deadline */
+    uint64_t lost;           /* connections that ended in an error */
 };
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed and must outlive

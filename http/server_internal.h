@@ -22,28 +22,28 @@ struct conn_slab {
 };
 
 struct server {
-    struct reactor *reactor;        /* borrowed */
-    const struct site *site;        /* borrowed */
-    const struct log *log;          /* borrowed, may be NULL */
-    parse_head_fn parse_head;       /* the fastest for this CPU */
-    struct handler static_handler;  /* answers from the site's mounts */
+    struct reactor *reactor;       /* borrowed */
+    const struct site *site;       /* borrowed */
+    const struct log *log;         /* borrowed, may be NULL */
+    parse_head_fn parse_head;      /* the fastest for this CPU */
+    struct handler static_handler; /* answers from the site's mounts */
     struct net_listener listeners[SERVER_LISTENERS_MAX];
     unsigned listener_count;
 
-    char *read_block;               /* lent to the connection that is being advanced */
-    char *spare_out;                /* output block for the next connection that has something to say, or NULL */
+    char *read_block; /* lent to the connection that is being advanced */
+    char *spare_out;  /* output block for the next connection that has something to say, or NULL */
     size_t spare_out_capacity;
     struct exchange *free_exchanges;
     struct conn *free_conns;
-    struct conn_slab *slabs;        /* all memory of connections */
-    struct conn *conns;             /* open connections, newest first */
+    struct conn_slab *slabs; /* all memory of connections */
+    struct conn *conns;      /* open connections, newest first */
 
-    int64_t date_s;                 /* second that date shows */
-    char date[HTTP_DATE_LEN];       /* Date value */
-    bool is_full;                   /* max_connections reached: listeners are paused */
-    bool is_draining;               /* server_drain() was called */
+    int64_t date_s;           /* second that date shows */
+    char date[HTTP_DATE_LEN]; /* Date value */
+    bool is_full;             /* max_connections reached: listeners are paused */
+    bool is_draining;         /* server_drain() was called */
     uint64_t drain_timer;
-    unsigned cut;                   /* connections that the drain's deadline cut */
+    unsigned cut; /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut);
     void *on_drained_arg;
     struct server_stats stats;

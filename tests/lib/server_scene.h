@@ -45,12 +45,12 @@ enum { HELD_MAX = 16, SCENE_TICKS_MAX = 100000 };
 struct scene {
     struct reactor *reactor;
     struct site *site;
-    struct server *server;   /* NULL before scene_start() */
-    struct log log;          /* of everything in it */
-    char log_text[16384];    /* what was logged, each line with its newline */
-    struct file_tree tree;   /* mounted at "/" */
-    int listener_fd;         /* of the server's first listener */
-    size_t live_at_start;    /* blocks of memory alive before all of it */
+    struct server *server; /* NULL before scene_start() */
+    struct log log;        /* of everything in it */
+    char log_text[16384];  /* what was logged, each line with its newline */
+    struct file_tree tree; /* mounted at "/" */
+    int listener_fd;       /* of the server's first listener */
+    size_t live_at_start;  /* blocks of memory alive before all of it */
 };
 
 static struct scene scene; /* there is one test at a time */

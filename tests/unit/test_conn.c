@@ -596,7 +596,8 @@ static void request_stays_readable_for_a_handler_that_answers_later(void **state
     struct fake_peer *peer = client();
     say(peer, "POST /hold-whole?q=1 HTTP/1.1\r\nHost: a\r\nX-Word: kept\r\nContent-Length: 4\r\n\r\nbody");
     struct fake_peer *other = client();
-    say(other, "POST /echo HTTP/1.1\r\nHost: b\r\nX-Word: other\r\nContent-Length: 5\r\n\r\nother"); /* same read block */
+    say(other,
+        "POST /echo HTTP/1.1\r\nHost: b\r\nX-Word: other\r\nContent-Length: 5\r\n\r\nother"); /* same read block */
     struct exchange *exchange = held[0].exchange;
     size_t len;
     const char *value = exchange_field(exchange, "x-word", &len);

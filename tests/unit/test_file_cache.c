@@ -10,7 +10,7 @@ static ssize_t watched_pread(int fd, void *buf, size_t len, off_t offset);
 #define sys_stat  watched_stat
 #define sys_pread watched_pread
 #include "http/file_cache.c" /* NOLINT(bugprone-suspicious-include) */
-#include "http/file_load.c" /* NOLINT(bugprone-suspicious-include) */
+#include "http/file_load.c"  /* NOLINT(bugprone-suspicious-include) */
 #undef sys_stat
 #undef sys_pread
 

@@ -126,13 +126,13 @@ static void statuses_without_content_have_neither_content_nor_framing(void **sta
         status_to_send = 204;
         struct fake_peer *peer = ask(GET("/x") GET("/hello"), ways[i]);
         assert_true(strstr(fake_peer_output(peer, NULL),
-                           "HTTP/1.1 204 No Content\r\n" DATE "X-Kept: yes\r\n\r\nHTTP/1.1 200 OK\r\n") ==
-                    fake_peer_output(peer, NULL));
+                           "HTTP/1.1 204 No Content\r\n" DATE
+                           "X-Kept: yes\r\n\r\nHTTP/1.1 200 OK\r\n") == fake_peer_output(peer, NULL));
         status_to_send = 304;
         peer = ask(GET("/x") GET("/hello"), ways[i]);
         assert_true(strstr(fake_peer_output(peer, NULL),
-                           "HTTP/1.1 304 Not Modified\r\n" DATE "X-Kept: yes\r\n\r\nHTTP/1.1 200 OK\r\n") ==
-                    fake_peer_output(peer, NULL));
+                           "HTTP/1.1 304 Not Modified\r\n" DATE
+                           "X-Kept: yes\r\n\r\nHTTP/1.1 200 OK\r\n") == fake_peer_output(peer, NULL));
     }
 }
 
@@ -240,8 +240,7 @@ static void clear_and_send(struct exchange *exchange)
 static void cleared_fields_are_not_sent(void **state)
 {
     (void)state;
-    assert_output(ask(GET("/x"), clear_and_send),
-                  "HTTP/1.1 200 OK\r\n" DATE "X-Two: 2\r\nContent-Length: 0\r\n\r\n");
+    assert_output(ask(GET("/x"), clear_and_send), "HTTP/1.1 200 OK\r\n" DATE "X-Two: 2\r\nContent-Length: 0\r\n\r\n");
 }
 
 static char long_value[RESPONSE_FIELDS_MAX + 1];
@@ -394,8 +393,8 @@ static void stream_to_http_1_0_ends_with_the_connection(void **state)
 {
     (void)state;
     struct fake_peer *peer = ask("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", stream_pieces);
-    static const char start[] =
-        "HTTP/1.1 200 OK\r\n" DATE "Content-Type: text/plain\r\nConnection: close\r\n\r\na0123456789abcdefsss";
+    static const char start[] = "HTTP/1.1 200 OK\r\n" DATE
+                                "Content-Type: text/plain\r\nConnection: close\r\n\r\na0123456789abcdefsss";
     assert_memory_equal(fake_peer_output(peer, NULL), start, sizeof start - 1);
     assert_int_equal(content_len(peer), 1 + 16 + 0x1a2b);
     assert_true(is_closed(peer));

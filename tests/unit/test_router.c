@@ -388,8 +388,9 @@ static void each_method_of_one_pattern_has_its_own_handler_and_names(void **stat
     static const char *const patterns[METHOD_COUNT] = {"/:a/*r", "/:b/*r", "/:c/*r", "/:d/*s",
                                                        "/:e/*r", "/:f/*r", "/:g/*"};
     for (size_t method = 0; method < METHOD_COUNT; method++) {
-        assert_int_equal(
-            router_add(router, 1U << method, patterns[method], handler_number(method), "", err, sizeof err), 0);
+        assert_int_equal(router_add(router, 1U << method, patterns[method], handler_number(method), "", err,
+                                    sizeof err),
+                         0);
     }
     for (size_t method = 0; method < METHOD_COUNT; method++) {
         struct answer answer = ask(router, (enum method)method, "/x/y");

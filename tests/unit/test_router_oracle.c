@@ -213,8 +213,8 @@ static bool fit_pattern(const struct pattern *pattern, const char *path, struct 
                                      !is_of_type(token->type, at, value_len))) {
             return false;
         }
-        fit->ranks[fit->place_count++] =
-            token->kind == REST ? 10000 : 100 * ((int)token->type + 1) + 50 - (int)text_len;
+        fit->ranks[fit->place_count++] = token->kind == REST ? 10000
+                                                             : 100 * ((int)token->type + 1) + 50 - (int)text_len;
         fit->params[fit->param_count++] = (struct slice){(uint32_t)(at - path), (uint32_t)value_len};
         at += len;
     }

@@ -14,10 +14,10 @@ enum {
 /* One client of the day. */
 struct visitor {
     const char *name;
-    const char *says[6];   /* its segments, one after the other */
-    int64_t window;        /* bytes it takes a tick, and in all if it hangs up; or FAKE_NO_LIMIT */
-    bool hangs_up;         /* in the end it resets the connection, though it has no whole answer yet */
-    int wanted;            /* answers, when nothing fails */
+    const char *says[6]; /* its segments, one after the other */
+    int64_t window;      /* bytes it takes a tick, and in all if it hangs up; or FAKE_NO_LIMIT */
+    bool hangs_up;       /* in the end it resets the connection, though it has no whole answer yet */
+    int wanted;          /* answers, when nothing fails */
     struct fake_peer *peer;
 };
 
@@ -28,7 +28,12 @@ static struct visitor visitors[] = {
     {"large file, slow", {GET("/large") GET("/hello")}, 7000, false, 2, NULL},
     {"missing file", {GET("/missing"), GET("/dir")}, FAKE_NO_LIMIT, false, 2, NULL},
     {"body in pieces", {POST("/echo", "Content-Length: 9\r\n"), "one", "two", "six" GET("/hello")}, -1, false, 2, NULL},
-    {"chunks", {POST("/echo", "Transfer-Encoding: chunked\r\n"), "3\r\non", "e\r\n3\r\ntwo\r\n", "0\r\n\r\n"}, -1, false, 1, NULL},
+    {"chunks",
+     {POST("/echo", "Transfer-Encoding: chunked\r\n"), "3\r\non", "e\r\n3\r\ntwo\r\n", "0\r\n\r\n"},
+     -1,
+     false,
+     1,
+     NULL},
     {"expectation", {POST("/echo", "Content-Length: 3\r\nExpect: 100-continue\r\n"), "yes"}, -1, false, 1, NULL},
     {"unwanted body", {POST("/hello", "Content-Length: 6\r\n"), "one", "two" GET("/hello")}, -1, false, 2, NULL},
     {"stream", {GET("/stream") GET("/hello")}, 5000, false, 2, NULL},
@@ -63,7 +68,7 @@ static char text[LARGE];
 #define check(condition, who)                                                                                          \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            fail_msg("%s: %s, when %s %d fails (%d)", who, #condition, failing.what, (int)failing.n, failing.error);         \
+            fail_msg("%s: %s, when %s %d fails (%d)", who, #condition, failing.what, (int)failing.n, failing.error);   \
         }                                                                                                              \
     } while (0)
 
@@ -151,8 +156,9 @@ static int add_routes(void)
         const char *pattern;
         const struct handler *handler;
     } routes[] = {
-        {METHOD_GET, "/hello", &hello},        {METHOD_POST, "/hello", &hello},      {METHOD_POST, "/echo", &echo},
-        {METHOD_GET, "/stream", &streaming},   {METHOD_GET, "/later", &later},       {METHOD_GET, "/never", &never_answering},
+        {METHOD_GET, "/hello", &hello},        {METHOD_POST, "/hello", &hello},
+        {METHOD_POST, "/echo", &echo},         {METHOD_GET, "/stream", &streaming},
+        {METHOD_GET, "/later", &later},        {METHOD_GET, "/never", &never_answering},
         {METHOD_GET, "/borrowed", &borrowing}, {METHOD_GET, "/long", &copying},
     };
     int rv = 0;
@@ -284,7 +290,8 @@ static void check_visitor(const struct visitor *visitor, bool has_failed)
     is_head[1] = strcmp(visitor->name, "small file") == 0;
     answers_read(&answers, output, len, is_head, !is_open);
     if (answers.error[0] != '\0' && (is_open || !has_failed || !is_cut(answers.error)) && !visitor->hangs_up) {
-        fail_msg("%s: %s, when %s %d fails (%d)", visitor->name, answers.error, failing.what, (int)failing.n, failing.error);
+        fail_msg("%s: %s, when %s %d fails (%d)", visitor->name, answers.error, failing.what, (int)failing.n,
+                 failing.error);
     }
     if (is_open || !has_failed) {
         check((int)answers.count == visitor->wanted || visitor->hangs_up, visitor->name);
@@ -307,8 +314,8 @@ static void check_visitors(bool has_failed)
 /* A request of each kind on a new connection: all as on the first day. */
 static void check_serves_again(void)
 {
-    static const char requests[] =
-        GET("/hello") GET("/small") GET("/large") GET("/stream") GET("/borrowed") GET("/long") GET("/later")
+    static const char requests[] = GET("/hello") GET("/small") GET("/large") GET("/stream") GET("/borrowed")
+        GET("/long") GET("/later")
             POST("/echo", "Transfer-Encoding: chunked\r\n") "3\r\none\r\n0\r\n\r\n" GET_CLOSE("/small");
     let_pass(2000, 100); /* listeners have rested, the file cache looks again */
     struct fake_peer *peer = fake_peer_connect(scene.listener_fd);
@@ -476,10 +483,8 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(day_without_a_fault_is_a_good_day),
-        cmocka_unit_test(any_allocation_may_fail),
-        cmocka_unit_test(all_allocations_from_one_on_may_fail),
-        cmocka_unit_test(any_system_call_may_fail),
+        cmocka_unit_test(day_without_a_fault_is_a_good_day),    cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(all_allocations_from_one_on_may_fail), cmocka_unit_test(any_system_call_may_fail),
         cmocka_unit_test(shutdown_survives_any_failure),
     };
     return cmocka_run_group_tests_name("server_fault", tests, make_files, remove_files);

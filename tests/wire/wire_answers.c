@@ -88,7 +88,10 @@ static bool read_head(struct cursor *cursor, struct answer *answer, struct frami
     answer->head = cursor->at;
     const char *line = next_line(cursor, &len);
     if (line == NULL || len < 13 || strncmp(line, "HTTP/1.1 ", 9) != 0 || line[12] != ' ') {
-        return fault(cursor, "status line \"%.40s\"", cursor->answers->count == 0 ? answer->head : line == NULL ? "" : line);
+        return fault(cursor, "status line \"%.40s\"",
+                     cursor->answers->count == 0 ? answer->head
+                     : line == NULL              ? ""
+                                                 : line);
     }
     answer->status = atoi(line + 9);
     for (;;) {

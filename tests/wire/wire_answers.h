@@ -10,17 +10,17 @@ enum { ANSWERS_MAX = 160, ANSWER_BODY_MAX = 1 << 20 };
 
 struct answer {
     int status;
-    const char *head;  /* status line and field lines, within the output */
+    const char *head; /* status line and field lines, within the output */
     size_t head_len;
-    char *body;        /* content without chunk framing; owned */
+    char *body; /* content without chunk framing; owned */
     size_t body_len;
 };
 
 struct answers {
     struct answer list[ANSWERS_MAX]; /* final answers */
     size_t count;
-    int interim;         /* 1xx answers that came before them */
-    char error[256];     /* what is malformed, or empty */
+    int interim;     /* 1xx answers that came before them */
+    char error[256]; /* what is malformed, or empty */
 };
 
 /* Read all answers of output. is_head[n] says that the n-th request was HEAD (n below ANSWERS_MAX), is_closed that the

@@ -19,16 +19,16 @@ enum step_kind { STEP_SEND, STEP_WAIT, STEP_END };
 
 struct wire_step {
     enum step_kind kind;
-    char *data;        /* of STEP_SEND */
+    char *data; /* of STEP_SEND */
     size_t len;
-    int64_t wait_ms;   /* of STEP_WAIT */
+    int64_t wait_ms; /* of STEP_WAIT */
 };
 
 struct wire_line {
     char *text;
     size_t len;
-    int answer;      /* of body: which one, from 1 */
-    bool is_absent;  /* lacks */
+    int answer;     /* of body: which one, from 1 */
+    bool is_absent; /* lacks */
 };
 
 struct wire_limit {
@@ -50,7 +50,7 @@ struct wire_case {
     size_t body_count;
     struct wire_limit limits[CASE_LIMITS_MAX];
     size_t limit_count;
-    int interim;      /* 100, or 0 for none */
+    int interim; /* 100, or 0 for none */
     bool closes;
     bool whole_only;
 };

@@ -26,8 +26,8 @@ struct run {
     const struct wire_case *wire_case;
     bool is_tiny;
     enum cut cut;
-    size_t position;      /* of CUT_ONCE */
-    const char *output;   /* what came out */
+    size_t position;    /* of CUT_ONCE */
+    const char *output; /* what came out */
     size_t output_len;
     bool is_closed;
     char error[512];
@@ -41,7 +41,8 @@ struct world {
 
 static bool fail(struct run *run, const char *what, const char *detail)
 {
-    snprintf(run->error, sizeof run->error, "%s%s%.300s", what, detail == NULL ? "" : ": ", detail == NULL ? "" : detail);
+    snprintf(run->error, sizeof run->error, "%s%s%.300s", what, detail == NULL ? "" : ": ",
+             detail == NULL ? "" : detail);
     return false;
 }
 
@@ -49,8 +50,10 @@ static bool fail(struct run *run, const char *what, const char *detail)
 
 static bool set_limits(struct run *run, struct limits *limits)
 {
-    static const struct wire_limit tiny[] = {
-        {"write_high_mark", 1024}, {"write_cap", 4096}, {"max_cached_file", 0}, {"max_cached_files", 1}};
+    static const struct wire_limit tiny[] = {{"write_high_mark", 1024},
+                                             {"write_cap", 4096},
+                                             {"max_cached_file", 0},
+                                             {"max_cached_files", 1}};
     char err[256];
     for (size_t i = 0; run->is_tiny && i < sizeof tiny / sizeof tiny[0]; i++) {
         if (limits_set(limits, limits_find(tiny[i].name), tiny[i].value, err, sizeof err) < 0) {
@@ -245,8 +248,9 @@ static bool check_bodies(struct run *run, const struct answers *answers)
 {
     for (size_t i = 0; i < run->wire_case->body_count; i++) {
         const struct wire_line *body = &run->wire_case->bodies[i];
-        const struct answer *answer =
-            body->answer < 1 || (size_t)body->answer > answers->count ? NULL : &answers->list[body->answer - 1];
+        const struct answer *answer = body->answer < 1 || (size_t)body->answer > answers->count
+                                          ? NULL
+                                          : &answers->list[body->answer - 1];
         if (answer == NULL || answer->body_len != body->len ||
             (body->len > 0 && memcmp(answer->body, body->text, body->len) != 0)) {
             return fail(run, "content differs", answer == NULL || answer->body == NULL ? "(none)" : answer->body);

@@ -327,11 +327,11 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         const char *pattern;
         const struct handler *handler;
     } routes[] = {
-        {METHOD_GET, "/hello", &hello_handler},     {METHOD_POST, "/echo", &echo_handler},
-        {METHOD_POST, "/ignore", &ignore_handler},  {METHOD_GET, "/users/:id{int}", &id_handler},
-        {METHOD_GET, "/stream", &stream_handler},   {METHOD_GET, "/long", &long_handler},
-        {METHOD_GET, "/sized", &sized_handler},     {METHOD_GET, "/short", &short_handler},
-        {METHOD_GET, "/late", &late_handler},       {METHOD_GET, "/big", &big_handler},
+        {METHOD_GET, "/hello", &hello_handler},    {METHOD_POST, "/echo", &echo_handler},
+        {METHOD_POST, "/ignore", &ignore_handler}, {METHOD_GET, "/users/:id{int}", &id_handler},
+        {METHOD_GET, "/stream", &stream_handler},  {METHOD_GET, "/long", &long_handler},
+        {METHOD_GET, "/sized", &sized_handler},    {METHOD_GET, "/short", &short_handler},
+        {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
         {METHOD_GET, "/empty", &empty_handler},
     };
     char err[256];
