@@ -1,11 +1,15 @@
 #ifndef EVSERVE_LUA_PRELUDE_H
 #define EVSERVE_LUA_PRELUDE_H
 
-/* lua/prelude.lua, embedded by the build byte for byte. */
+/* lua/prelude*.lua, embedded by the build byte for byte. */
 
 #include <stddef.h>
 
-extern const char evserve_prelude[];     /* NUL-terminated source text */
-extern const size_t evserve_prelude_len; /* bytes without the NUL */
+struct prelude_part {
+    const char *text; /* NUL-terminated source text; NULL behind the last part */
+    size_t len;       /* bytes without the NUL */
+};
+
+extern const struct prelude_part evserve_prelude[]; /* in the order in which they run */
 
 #endif

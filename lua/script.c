@@ -203,6 +203,23 @@ static int lua_set_ref(lua_State *L)
     return luaL_error(L, "no such value: %s", lua_tostring(L, 1));
 }
 
+/* Run the parts of the prelude with the table of C functions on top of the stack, the module, and what they share. */
+static void run_prelude(lua_State *L)
+{
+    int core = lua_gettop(L);
+    lua_newtable(L);
+    lua_newtable(L);
+    for (const struct prelude_part *part = evserve_prelude; part->text != NULL; part++) {
+        if (luaL_loadbufferx(L, part->text, part->len, "=evserve", "t") != 0) {
+            script_raise_top(L);
+        }
+        for (int table = core; table <= core + 2; table++) {
+            lua_pushvalue(L, table);
+        }
+        lua_call(L, 3, 0);
+    }
+}
+
 /* The state with all that does not depend on the script. */
 static int build_state(lua_State *L)
 {
@@ -222,9 +239,6 @@ static int build_state(lua_State *L)
     lua_pushliteral(L, "closed");
     script_set_ref(L, REF_CLOSED_TEXT);
 
-    if (luaL_loadbufferx(L, evserve_prelude, evserve_prelude_len, "=evserve", "t") != 0) {
-        return lua_error(L);
-    }
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     bind_app(L);
@@ -243,7 +257,7 @@ static int build_state(lua_State *L)
         lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
     }
     lua_setfield(L, -2, "folder");
-    lua_call(L, 1, 0);
+    run_prelude(L);
     return 0;
 }
 

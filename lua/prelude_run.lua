@@ -1,0 +1,94 @@
+-- How handlers, streams and timers run: entered from C, with middleware around them, and waiting. See prelude.lua.
+
+local core, app, shared = ...
+local middleware, to_response = shared.middleware, shared.to_response
+local error, setmetatable, xpcall = error, setmetatable, xpcall
+local debug, string = debug, string
+
+-- Requests. C resumes run() with the function of the route; without middleware that is the handler itself.
+
+local answer, finish = core.answer, core.finish
+local new_request, current_request = core.new_request, core.current_request
+local report, recover = core.report, core.recover
+
+local function stream(fn, out)
+    if fn then
+        fn(out)
+        finish()
+    end
+end
+
+local function serve(handler)
+    return stream(answer(handler(new_request())))
+end
+
+local function serve_error(handler, err)
+    return stream(answer(handler(current_request(), err)))
+end
+
+core.ref("run", function(handler)
+    local ok, err = xpcall(serve, report, handler)
+    if not ok then
+        local on_error = recover(err)
+        if on_error then
+            ok, err = xpcall(serve_error, report, on_error, err)
+            if not ok then
+                recover(err)
+            end
+        end
+    end
+end)
+
+core.ref("run_timer", function(fn)
+    local ok, err = xpcall(fn, report)
+    if not ok then
+        recover(err)
+    end
+end)
+
+-- A function like inner, with one middleware around it. Both take a request and return a response object.
+local function wrap_once(fn, inner)
+    local info = debug.getinfo(fn, "S")
+    local place = string.format("%s:%d", info.source:gsub("^@", ""), info.linedefined)
+    return function(req)
+        local function nxt(other)
+            return inner(other or req)
+        end
+        local a, b, c = fn(req, nxt)
+        if a == nil then
+            error(place .. ": the middleware returned nothing: it must return the response of nxt(), or its own", 0)
+        end
+        return to_response(a, b, c)
+    end
+end
+
+core.ref("wrap", function(handler)
+    if #middleware == 0 then
+        return handler
+    end
+    local wrapped = function(req)
+        return to_response(handler(req))
+    end
+    for i = #middleware, 1, -1 do
+        wrapped = wrap_once(middleware[i], wrapped)
+    end
+    return wrapped
+end)
+
+-- Waiting. The error that ends a coroutine whose client has gone is this one value.
+
+local closed = setmetatable({}, {
+    __tostring = function()
+        return "the client has gone"
+    end,
+})
+
+local sleep = core.sleep
+
+function app.sleep(duration)
+    if not sleep(duration) then
+        error(closed, 0)
+    end
+end
+
+core.ref("closed", closed)
