@@ -85,8 +85,15 @@ static int load(evserve *server, const struct evserve_config *config, char *err,
         }
     }
     if (config->script != NULL) {
-        rv = script_open(&server->script, config->script, server->site, server->reactor, &server->log, config->lua_init,
-                         config->arg, err, errlen);
+        struct script_host host = {
+            .init = config->lua_init,
+            .arg = config->arg,
+            .settings.handler_cpu_ms = config->handler_cpu_ms,
+            .settings.lua_memory_bytes = config->lua_memory,
+            .settings.debug = config->debug != 0,
+        };
+        rv = script_open(&server->script, config->script, server->site, server->reactor, &server->log, &host, err,
+                         errlen);
         if (rv < 0) {
             return rv;
         }
@@ -280,12 +287,14 @@ static int describe_address(void *arg, const char *address)
     return 0;
 }
 
-static void describe_limits(const struct limits *limits, const struct check_call *call)
+/* The rows of a table whose values, in the struct that values is, are not the defaults. */
+static void describe_settings(const struct limit_info *table, size_t len, const void *values,
+                              const struct check_call *call)
 {
-    for (size_t i = 0; i < limit_table_len; i++) {
-        const struct limit_info *info = &limit_table[i];
+    for (size_t i = 0; i < len; i++) {
+        const struct limit_info *info = &table[i];
         uint64_t value;
-        memcpy(&value, (const char *)limits + info->offset, sizeof value);
+        memcpy(&value, (const char *)values + info->offset, sizeof value);
         if (value != info->initial) {
             char text[CHECK_LINE_MAX];
             snprintf(text, sizeof text, "set     %s = %llu%s", info->name, (unsigned long long)value,
@@ -324,7 +333,10 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
                             : load(server, &copy, err, errlen);
     if (rv >= 0) {
         struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-        describe_limits(&server->site->limits, &call);
+        describe_settings(limit_table, limit_table_len, &server->site->limits, &call);
+        if (server->script != NULL) {
+            describe_settings(setting_table, setting_table_len, script_settings(server->script), &call);
+        }
         rv = each_address(server, &copy, describe_address, &call);
         describe_site(server->site, &call);
     }

@@ -64,6 +64,11 @@ struct evserve_config {
     uint64_t max_fields;        /* field lines; default 100 */
     uint64_t max_body;          /* bytes of a request body; default 1 MiB */
     uint64_t max_connections;   /* default 100000 */
+
+    /* Of the script, which they win over. */
+    uint64_t handler_cpu_ms; /* processor time a Lua handler may take between two waits; default 50 */
+    uint64_t lua_memory;     /* bytes of a Lua state; default 256 MiB */
+    int debug; /* 1: error answers show what went wrong, to the client too; default what the script says */
 };
 
 /* Start a server: load the script, open the root, bind and listen. Connections are accepted from here on, and served

@@ -47,15 +47,23 @@ static const char *unit_name(enum limit_unit unit)
     return unit == LIMIT_MS ? " ms" : unit == LIMIT_BYTES ? " bytes" : "";
 }
 
-int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen)
+int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen)
 {
     if (value < info->least || value > info->most) {
         snprintf(err, errlen, "%s: %llu is out of range (%llu to %llu%s)", info->name, (unsigned long long)value,
                  (unsigned long long)info->least, (unsigned long long)info->most, unit_name(info->unit));
         return -ERANGE;
     }
-    *value_of(limits, info) = value;
     return 0;
+}
+
+int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen)
+{
+    int rv = limit_check_value(info, value, err, errlen);
+    if (rv == 0) {
+        *value_of(limits, info) = value;
+    }
+    return rv;
 }
 
 /* What a suffix multiplies by, 0 when the unit does not know it. */
@@ -72,7 +80,7 @@ static uint64_t suffix_factor(enum limit_unit unit, const char *suffix)
         {LIMIT_BYTES, "g", 1 << 30},
     };
 
-    if (*suffix == '\0') {
+    if (*suffix == '\0' && unit != LIMIT_FLAG) {
         return 1;
     }
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
@@ -89,6 +97,7 @@ static int refuse(enum limit_unit unit, const char *text, char *err, size_t errl
         [LIMIT_MS] = "a whole number with ms, s, m or h, such as \"30s\"",
         [LIMIT_BYTES] = "a whole number of bytes or with K, M or G, such as \"64K\"",
         [LIMIT_COUNT] = "a whole number",
+        [LIMIT_FLAG] = "true or false",
     };
 
     snprintf(err, errlen, "\"%s\" is not %s", text, wanted[unit]);

@@ -10,6 +10,7 @@
 #define LIMIT_FIELD_MS(name)    name##_ms
 #define LIMIT_FIELD_BYTES(name) name##_bytes
 #define LIMIT_FIELD_COUNT(name) name
+#define LIMIT_FIELD_FLAG(name)  name
 
 struct limits {
 #define LIMIT(name, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
@@ -17,7 +18,12 @@ struct limits {
 #undef LIMIT
 };
 
-enum limit_unit { LIMIT_MS, LIMIT_BYTES, LIMIT_COUNT };
+enum limit_unit {
+    LIMIT_MS,
+    LIMIT_BYTES,
+    LIMIT_COUNT,
+    LIMIT_FLAG, /* 0 or 1; of the settings of other layers, whose tables have rows like these */
+};
 
 /* One row of the table. */
 struct limit_info {
@@ -37,6 +43,9 @@ void limits_init(struct limits *limits);
 
 /* The row called name, or NULL. */
 const struct limit_info *limits_find(const char *name);
+
+/* Whether a row allows value: 0, or -ERANGE with a text that names the limit and its range. */
+int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen);
 
 /* Set one limit. Returns 0, or -ERANGE with a text that names the limit and its range. */
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen);

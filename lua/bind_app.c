@@ -1,4 +1,4 @@
-/* What the prelude makes app of: settings, addresses, routes, the log, statistics.
+/* What the prelude makes app of: addresses, routes, the log, statistics.
  *
  * Happy path: each function checks its arguments and passes them to http/ or keeps them in the script.
  *
@@ -8,7 +8,6 @@
 #include "core/mem.h"
 #include "core/net.h"
 #include "core/reactor.h"
-#include "http/limits.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -44,54 +43,6 @@ static int app_listen(lua_State *L)
         script_raise_memory(L);
     }
     script->listen_count++;
-    return 0;
-}
-
-/* setting_names(): a list. */
-static int app_setting_names(lua_State *L)
-{
-    lua_newtable(L);
-    for (size_t i = 0; i < limit_table_len; i++) {
-        lua_pushstring(L, limit_table[i].name);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-    return 1;
-}
-
-/* set(name, value): name is a setting. */
-static int app_set(lua_State *L)
-{
-    struct script *script = script_of(L);
-    const struct limit_info *info = limits_find(luaL_checkstring(L, 1));
-    char err[SCRIPT_TEXT_MAX];
-    uint64_t value = 0;
-    int type = lua_type(L, 2);
-    if (type == LUA_TNUMBER) {
-        double number = lua_tonumber(L, 2);
-        if (!(number >= 0 && number < 9007199254740992.0) || number != (double)(uint64_t)number) {
-            script_raise(L, "app.set: %s: %g is not a whole number", info->name, number);
-        }
-        value = (uint64_t)number;
-    } else if (type != LUA_TSTRING) {
-        static const char *const examples[] = {[LIMIT_MS] = "30s", [LIMIT_BYTES] = "64K", [LIMIT_COUNT] = "100"};
-        script_raise(L, "app.set: %s: a number or a text such as \"%s\" expected, not %s", info->name,
-                     examples[info->unit], luaL_typename(L, 2));
-    } else if (limits_parse_value(info->unit, lua_tostring(L, 2), &value, err, sizeof err) < 0) {
-        script_raise(L, "app.set: %s: %s", info->name, err);
-    }
-    if (limits_set(&script->site->limits, info, value, err, sizeof err) < 0) {
-        script_raise(L, "app.set: %s", err);
-    }
-    return 0;
-}
-
-/* check_settings(): whether they fit together. */
-static int app_check_settings(lua_State *L)
-{
-    char err[SCRIPT_TEXT_MAX];
-    if (limits_check(&script_of(L)->site->limits, err, sizeof err) < 0) {
-        script_raise(L, "app.set: %s", err);
-    }
     return 0;
 }
 
@@ -288,10 +239,7 @@ static int app_stats(lua_State *L)
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"listen", app_listen}, {"setting_names", app_setting_names},
-        {"set", app_set},       {"check_settings", app_check_settings},
-        {"route", app_route},   {"log", app_log},
-        {"stats", app_stats},   {NULL, NULL},
+        {"listen", app_listen}, {"route", app_route}, {"log", app_log}, {"stats", app_stats}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, EVSERVE_VERSION);

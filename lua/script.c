@@ -242,6 +242,7 @@ static int build_state(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     bind_app(L);
+    bind_settings(L);
     bind_static(L);
     bind_answer(L);
     bind_coro(L);
@@ -262,16 +263,11 @@ static int build_state(lua_State *L)
 }
 
 /* The host's part, which may raise as well as return an error. */
-struct init_call {
-    int (*fn)(struct lua_State *L, void *arg);
-    void *arg;
-};
-
 static int call_init(lua_State *L)
 {
-    const struct init_call *init = lua_touserdata(L, 1);
+    const struct script_host *const *host = lua_touserdata(L, 1);
     lua_settop(L, 0);
-    int rv = init->fn(L, init->arg);
+    int rv = (*host)->init(L, (*host)->arg);
     return rv == 0 ? 0 : luaL_error(L, "the host's Lua set-up failed (%d)", rv);
 }
 
@@ -360,8 +356,10 @@ static int create(struct script **script, const char *path)
 }
 
 int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
-                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err, size_t errlen)
+                const struct log *log, const struct script_host *host, char *err, size_t errlen)
 {
+    static const struct script_host no_host;
+    host = host == NULL ? &no_host : host;
     struct script *made;
     int rv = create(&made, path);
     if (rv < 0) {
@@ -370,10 +368,12 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->site = site;
     made->reactor = reactor;
     made->log = log;
-    rv = script_protect(made, build_state, NULL, err, errlen);
-    if (rv == 0 && init != NULL) {
-        struct init_call call = {.fn = init, .arg = arg};
-        rv = script_protect(made, call_init, &call, err, errlen);
+    made->fixed = host->settings;
+    settings_init(&made->settings);
+    rv = settings_fix(&made->settings, &made->fixed, err, errlen);
+    rv = rv < 0 ? rv : script_protect(made, build_state, NULL, err, errlen);
+    if (rv == 0 && host->init != NULL) {
+        rv = script_protect(made, call_init, &host, err, errlen);
     }
     rv = rv < 0 ? rv : run_script(made, err, errlen);
     rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);
@@ -384,6 +384,11 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->phase = SCRIPT_READY;
     *script = made;
     return 0;
+}
+
+const struct settings *script_settings(const struct script *script)
+{
+    return &script->settings;
 }
 
 /* Running and closing. */

@@ -3,6 +3,8 @@
 
 /* A Lua script that configures a site and answers its Lua routes: one Lua state, used by one reactor's thread. */
 
+#include "lua/settings.h"
+
 #include <stddef.h>
 
 struct log;
@@ -12,13 +14,21 @@ struct script;
 struct server;
 struct site;
 
+/* What a host wants of the script's state. All zero: nothing. */
+struct script_host {
+    int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; 0 to go on */
+    void *arg;                                   /* for init */
+    struct settings settings;                    /* what is not 0 wins over the script's */
+};
+
 /* Run the script at path: app.set, app.static and the routes go into site, app.listen is remembered, timers are set on
- * reactor. init (may be NULL) is called with the new state before the script runs, so that a host can add modules; it
- * returns 0 to go on. site, reactor and log are borrowed and must outlive the script, and the script must outlive every
- * server made from site. Returns 0, or -errno with a text in err: "scripts/site.lua:12: what is wrong". */
+ * reactor. host may be NULL. site, reactor and log are borrowed and must outlive the script, and the script must outlive
+ * every server made from site. Returns 0, or -errno with a text in err: "scripts/site.lua:12: what is wrong". */
 int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
-                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err,
-                size_t errlen);
+                const struct log *log, const struct script_host *host, char *err, size_t errlen);
+
+/* The settings in force. Valid as long as the script. */
+const struct settings *script_settings(const struct script *script);
 
 /* The n-th app.listen address, or NULL past the last. Valid as long as the script. */
 const char *script_listen(const struct script *script, size_t n);

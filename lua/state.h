@@ -9,6 +9,7 @@
 
 #include "core/write_buffer.h"
 #include "http/exchange.h"
+#include "lua/settings.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -85,13 +86,15 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
-    size_t memory_bytes; /* held by the Lua state now */
-    char *birth;         /* memory set aside for lua_newstate() */
-    size_t birth_used;   /* bytes of it handed out */
-    char *spare;         /* memory for a stack that must grow when there is no other; NULL when lent */
-    char *lent;          /* the spare that a stack lives in, NULL when none does */
-    int64_t started_ms;  /* reactor time of script_start() */
-    int refs[REF_COUNT]; /* in Lua's registry */
+    struct settings settings; /* in force */
+    struct settings fixed;    /* what the host asked for, which wins; 0: the script may choose */
+    size_t memory_bytes;      /* held by the Lua state now */
+    char *birth;              /* memory set aside for lua_newstate() */
+    size_t birth_used;        /* bytes of it handed out */
+    char *spare;              /* memory for a stack that must grow when there is no other; NULL when lent */
+    char *lent;               /* the spare that a stack lives in, NULL when none does */
+    int64_t started_ms;       /* reactor time of script_start() */
+    int refs[REF_COUNT];      /* in Lua's registry */
 
     char **listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
@@ -158,6 +161,9 @@ _Noreturn void script_raise_memory(lua_State *L);
 /* Raise unless the script is at start-up; what is "app.listen". */
 void script_check_loading(lua_State *L, const char *what);
 
+/* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
+uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
+
 /* Call what lies on the main thread's stack with nargs arguments, in protected mode: the one place for calls that are
  * not coroutines. Returns 0 with nresults values pushed, or -EINVAL or -ENOMEM with a one-line text in err. */
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen);
@@ -185,6 +191,7 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_app(lua_State *L);
+void bind_settings(lua_State *L);
 void bind_static(lua_State *L);
 void bind_answer(lua_State *L);
 void bind_coro(lua_State *L);

@@ -1172,7 +1172,9 @@ class App(SiteCase):
         annotated = re.findall(r"^---@field (\w+)\?", settings, re.MULTILINE)
         with open(os.path.join(ROOT, "http", "limits.def"), encoding="utf-8") as table:
             limits = re.findall(r"^LIMIT\((\w+),", table.read(), re.MULTILINE)
-        self.assertEqual(annotated, limits)
+        with open(os.path.join(ROOT, "lua", "settings.def"), encoding="utf-8") as table:
+            own = re.findall(r"^SETTING\((\w+),", table.read(), re.MULTILINE)
+        self.assertEqual(annotated, limits + own)
 
     def test_readme_names_every_function(self):
         with open(os.path.join(ROOT, "lua", "README.md"), encoding="utf-8") as readme:
@@ -1256,6 +1258,15 @@ class ScriptMistakes(unittest.TestCase):
          'SITE:2: app.set: idle_timeout: a number or a text such as "30s" expected, not boolean'),
         ('app.set { write_high_mark = "1M" }',
          'SITE:2: app.set: write_high_mark (1048576 bytes) is above write_cap (262144 bytes)'),
+        ('app.set { handler_cpus = "30s" }',
+         'SITE:2: app.set: unknown setting "handler_cpus" (did you mean "handler_cpu"?)'),
+        ('app.set { handler_cpu = 0 }', 'SITE:2: app.set: handler_cpu: 0 is out of range (1 to 3600000 ms)'),
+        ('app.set { handler_cpu = true }',
+         'SITE:2: app.set: handler_cpu: a number or a text such as "30s" expected, not boolean'),
+        ('app.set { lua_memory = 1048575 }',
+         'SITE:2: app.set: lua_memory: 1048575 is out of range (1048576 to 1099511627776 bytes)'),
+        ('app.set { debug = 1 }', 'SITE:2: app.set: debug: true or false expected, not number'),
+        ('app.set { debug = "true" }', 'SITE:2: app.set: debug: true or false expected, not string'),
         ('app.set { zzz = 1, bbb = 2 }', 'SITE:2: app.set: unknown setting "bbb"'),
         ('app.set { "x" }', 'SITE:2: app.set: unknown setting 1'),
         ('app.set "x"', 'SITE:2: app.set: a table of settings expected, not "x"'),

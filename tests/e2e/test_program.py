@@ -236,7 +236,7 @@ class CommandLine(ProgramCase):
         self.write("public/index.html")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = "127.0.0.1:%d" % taken.getsockname()[1]
-            self.write("site.lua", HEAD + f'app.listen "{address}"\napp.set {{ idle_timeout = "5s" }}\n'
+            self.write("site.lua", HEAD + f'app.listen "{address}"\napp.set {{ idle_timeout = "5s", handler_cpu = "200ms" }}\n'
                        'app.static("/", "public")\n\napp.get("/users/:id{int}", function() end)\n')
             done = evtest.run(EVSERVE, "--check", "site.lua", cwd=self.folder)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -244,6 +244,7 @@ class CommandLine(ProgramCase):
         self.assertRegex(done.stdout, r"(?m)^static +/ -> .*public$")
         self.assertRegex(done.stdout, rf"(?m)^listen +{address}$")
         self.assertRegex(done.stdout, r"(?m)^set +idle_timeout = 5000 ms$")
+        self.assertRegex(done.stdout, r"(?m)^set +handler_cpu = 200 ms$")
 
     def test_check_after_the_script_or_before_it(self):
         self.write("site.lua", HEAD)

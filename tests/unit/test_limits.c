@@ -178,6 +178,7 @@ static void texts_that_are_no_number_with_a_unit_are_quoted_in_the_error(void **
         {LIMIT_BYTES, "0.5M", "\"0.5M\" is not a whole number of bytes or with K, M or G, such as \"64K\""},
         {LIMIT_BYTES, "10s", "\"10s\" is not a whole number of bytes or with K, M or G, such as \"64K\""},
         {LIMIT_COUNT, "10K", "\"10K\" is not a whole number"},
+        {LIMIT_FLAG, "1", "\"1\" is not true or false"},
         {LIMIT_COUNT, "ten", "\"ten\" is not a whole number"},
         {LIMIT_COUNT, "18446744073709551616", "\"18446744073709551616\" is too large"},
         {LIMIT_COUNT, "99999999999999999999999999", "\"99999999999999999999999999\" is too large"},

@@ -56,11 +56,12 @@ static void write_script(struct scene *scene, const char *text)
 /* Everything from the script to a listening server. Returns 0, or the -errno of the step that failed. */
 static int start(struct scene *scene, int (*init)(lua_State *L, void *arg), void *arg)
 {
+    struct script_host host = {.init = init, .arg = arg};
     int rv = reactor_create(&scene->reactor, &scene->log);
     rv = rv < 0 ? rv : site_create(&scene->site, &scene->log);
     rv = rv < 0 ? rv
-                : script_open(&scene->script, scene->path, scene->site, scene->reactor, &scene->log, init, arg,
-                              scene->err, sizeof scene->err);
+                : script_open(&scene->script, scene->path, scene->site, scene->reactor, &scene->log, &host, scene->err,
+                              sizeof scene->err);
     rv = rv < 0 ? rv : server_create(&scene->server, scene->reactor, scene->site, &scene->log);
     rv = rv < 0 ? rv : server_listen(scene->server, "127.0.0.1:0", scene->err, sizeof scene->err);
     return rv < 0 ? rv : script_start(scene->script, scene->server, scene->err, sizeof scene->err);
@@ -470,6 +471,36 @@ static void host_adds_to_the_state_before_the_script_runs(void **state)
     fake_sys_reset();
 }
 
+static void settings_of_the_host_win_over_the_scripts(void **state)
+{
+    (void)state;
+    struct scene scene = {.path = ""};
+    struct script_host host = {.settings.handler_cpu_ms = 7, .settings.lua_memory_bytes = 1 << 26};
+    write_script(&scene, APP "app.set { handler_cpu = '2s', lua_memory = '1M', debug = true }");
+    assert_int_equal(reactor_create(&scene.reactor, NULL), 0);
+    assert_int_equal(site_create(&scene.site, NULL), 0);
+    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, &host, NULL, 0), 0);
+    assert_int_equal(script_settings(scene.script)->handler_cpu_ms, 7);
+    assert_int_equal(script_settings(scene.script)->lua_memory_bytes, 1 << 26);
+    assert_int_equal(script_settings(scene.script)->debug, 1);
+    script_close(scene.script);
+
+    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, NULL, NULL, 0), 0);
+    assert_int_equal(script_settings(scene.script)->handler_cpu_ms, 2000);
+    script_close(scene.script);
+
+    host.settings.lua_memory_bytes = 1;
+    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, &host, scene.err,
+                                 sizeof scene.err),
+                     -ERANGE);
+    assert_string_equal(scene.err, "lua_memory: 1 is out of range (1048576 to 1099511627776 bytes)");
+    scene.script = NULL;
+    stop(&scene);
+    unlink(scene.path);
+    assert_int_equal(fake_mem_live(), 0);
+    fake_sys_reset();
+}
+
 static void two_scripts_live_side_by_side(void **state)
 {
     (void)state;
@@ -503,12 +534,10 @@ static void error_text_is_cut_to_its_room(void **state)
     write_script(&scene, "error('a long text that has no room')");
     assert_int_equal(reactor_create(&scene.reactor, NULL), 0);
     assert_int_equal(site_create(&scene.site, NULL), 0);
-    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, NULL, NULL, err,
-                                 sizeof err),
+    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, NULL, err, sizeof err),
                      -EINVAL);
     assert_int_equal(strlen(err), sizeof err - 1);
-    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, NULL, NULL, NULL, 0),
-                     -EINVAL);
+    assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, NULL, NULL, 0), -EINVAL);
     scene.script = NULL;
     stop(&scene);
     unlink(scene.path);
@@ -624,6 +653,7 @@ int main(void)
         cmocka_unit_test(kept_request_never_sees_the_next_one),
         cmocka_unit_test(server_that_is_destroyed_ends_its_handlers),
         cmocka_unit_test(host_adds_to_the_state_before_the_script_runs),
+        cmocka_unit_test(settings_of_the_host_win_over_the_scripts),
         cmocka_unit_test(two_scripts_live_side_by_side),
         cmocka_unit_test(listens_are_told_in_order),
         cmocka_unit_test(error_text_is_cut_to_its_room),
