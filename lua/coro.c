@@ -229,12 +229,25 @@ static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
     return is_same;
 }
 
+/* The error value at index is an answer (app.error), and there is still an answer to be given. */
+static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
+{
+    if (coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE || coro->is_raised ||
+        !lua_getmetatable(L, index)) {
+        return false;
+    }
+    script_push_ref(coro->script, L, REF_RAISED_META);
+    bool is_same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return is_same;
+}
+
 /* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
 static int lua_report(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
     lua_settop(L, 1);
-    if (!is_closed_error(L, coro, 1)) {
+    if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
         push_traceback(L, 1, L, 1);
         log_failure(coro, lua_tostring(L, -1));
     }
@@ -251,7 +264,8 @@ static void release_pending(struct coro *coro)
     }
 }
 
-/* recover(err): after a failure, the function of app.on("error", fn) if it may answer; nothing when that is settled. */
+/* recover(err): after a failure, the function that may still answer: answer_raised() for an error that is an answer, else
+ * that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at most. */
 static int lua_recover(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
@@ -262,6 +276,13 @@ static int lua_recover(lua_State *L)
     }
     if (coro->exchange == NULL) {
         return 0;
+    }
+    if (is_answer_error(L, coro, 1)) {
+        response_clear_fields(coro->exchange);
+        coro->is_raised = true;
+        coro->is_stream = false;
+        script_push_ref(coro->script, L, REF_ANSWER_RAISED);
+        return 1;
     }
     bool has_handler = coro->script->refs[REF_ERROR_HANDLER] != LUA_NOREF && !coro->is_error_handler;
     if (!has_handler || coro->exchange->response_state != RESPONSE_NONE) {

@@ -30,6 +30,7 @@ struct coro {
     const struct lua_route *route; /* of the request, NULL for a timer */
     uint64_t request_number;       /* for req.id */
     bool is_error_handler;         /* runs app.on("error", fn): there is no second one */
+    bool is_raised;                /* answers an error that is an answer: there is no second one */
     bool is_reported;              /* the error being dealt with has been logged */
     bool is_gone;                  /* the client left before the answer was complete */
     bool is_told;                  /* and the script knows: its next wait is its last */

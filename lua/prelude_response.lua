@@ -2,7 +2,7 @@
 
 local core, app, shared = ...
 local fail, describe = core.fail, shared.describe
-local getmetatable, pairs, rawget, rawset = getmetatable, pairs, rawget, rawset
+local error, getmetatable, pairs, rawget, rawset = error, getmetatable, pairs, rawget, rawset
 local setmetatable, tostring, type = setmetatable, tostring, type
 
 -- Header tables: names in any case. Keys are kept in lower case.
@@ -91,6 +91,27 @@ function app.escape_html(text)
     end
     return (tostring(text):gsub("[&<>\"']", escapes))
 end
+
+-- Errors that are answers: one that nobody catches is answered as if the handler had returned its fields.
+
+local raised_meta = {}
+
+function raised_meta.__tostring(raised)
+    local text = type(raised.body) == "string" and ": " .. raised.body:gsub("%s+$", "") or ""
+    return tostring(raised.status) .. text
+end
+
+function app.error(status, body, headers)
+    if type(status) ~= "number" or status < 400 or status > 599 or status % 1 ~= 0 then
+        fail("app.error: the status must be a whole number from 400 to 599, not " .. describe(status))
+    end
+    error(setmetatable({ status = status, body = body, headers = headers }, raised_meta), 0)
+end
+
+core.ref("raised_meta", raised_meta)
+core.ref("answer_raised", function(_, raised)
+    return raised.status, raised.body, raised.headers
+end)
 
 shared.to_response = to_response
 

@@ -28,14 +28,12 @@ end
 
 core.ref("run", function(handler)
     local ok, err = xpcall(serve, report, handler)
-    if not ok then
+    while not ok do
         local on_error = recover(err)
-        if on_error then
-            ok, err = xpcall(serve_error, report, on_error, err)
-            if not ok then
-                recover(err)
-            end
+        if not on_error then
+            return
         end
+        ok, err = xpcall(serve_error, report, on_error, err)
     end
 end)
 

@@ -63,6 +63,23 @@ void script_raise(lua_State *L, const char *format, ...)
     script_raise_top(L);
 }
 
+void script_raise_answer(lua_State *L, int status, const char *format, ...)
+{
+    char text[SCRIPT_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, status);
+    lua_setfield(L, -2, "status");
+    lua_pushfstring(L, "%s\n", text);
+    lua_setfield(L, -2, "body");
+    script_push_ref(script_of(L), L, REF_RAISED_META);
+    lua_setmetatable(L, -2);
+    script_raise_top(L);
+}
+
 void script_raise_memory(lua_State *L)
 {
     lua_pushliteral(L, "not enough memory");
@@ -187,6 +204,8 @@ static int lua_set_ref(lua_State *L)
         {"closed", REF_CLOSED},
         {"headers_meta", REF_HEADERS_META},
         {"response_meta", REF_RESPONSE_META},
+        {"raised_meta", REF_RAISED_META},
+        {"answer_raised", REF_ANSWER_RAISED},
         {"to_response", REF_TO_RESPONSE},
         {"wrap", REF_WRAP},
         {"freeze", REF_FREEZE},

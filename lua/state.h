@@ -48,6 +48,8 @@ enum script_ref {
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
     REF_HEADERS_META,  /* metatable of header tables: names in any case */
     REF_RESPONSE_META, /* metatable of response objects */
+    REF_RAISED_META,   /* metatable of errors that are answers */
+    REF_ANSWER_RAISED, /* answer_raised(req, err): what a handler would return to answer as err says */
     REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
     REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
     REF_FREEZE,        /* freeze(): no new globals from now on */
@@ -151,6 +153,10 @@ void script_place(lua_State *L, char place[PLACE_MAX]);
 
 /* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
 _Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Raise an error that is an answer, as app.error does: a status and a text for the client. */
+_Noreturn void script_raise_answer(lua_State *L, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Raise the value on top of the stack. */
 _Noreturn void script_raise_top(lua_State *L);

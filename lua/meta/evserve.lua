@@ -231,6 +231,17 @@ function app.redirect(url, status) end
 ---@type evserve.Response
 app.pass = {}
 
+---@class evserve.Error an error that is an answer
+---@field status integer
+---@field body evserve.Body
+---@field headers evserve.Headers?
+
+--- Raise an error that, unless it is caught, is answered as if the handler had returned (status, body, headers).
+---@param status integer 400 to 599
+---@param body evserve.Body? a short text that names the status if not given
+---@param headers evserve.Headers?
+function app.error(status, body, headers) end
+
 --- Make text safe to stand in HTML, in quoted attributes too.
 ---@param text string|number
 ---@return string
