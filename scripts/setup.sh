@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh           to build and run
 #   scripts/setup.sh --tests   and to run every test as well
+#   scripts/setup.sh --bench   to measure, beside the peers
 set -euo pipefail
 
 # "a|b": either will do, the first is installed.
@@ -16,11 +17,18 @@ test_packages=(
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
 )
 
+bench_packages=(
+    git python3 strace                                 # the bench itself
+    wrk nghttp2-client                                 # load
+    nginx-core libnginx-mod-http-lua h2o lighttpd      # peers
+)
+
 case "${1:-}" in
 '') ;;
 --tests) packages+=("${test_packages[@]}") ;;
+--bench) packages+=("${bench_packages[@]}") ;;
 *)
-    echo "usage: scripts/setup.sh [--tests]" >&2
+    echo "usage: scripts/setup.sh [--tests|--bench]" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Measure evserve, the floor and the peers that are installed, in one run: scripts/bench.sh calls this.
+
+Rounds are interleaved: each round runs one load against one server after the other, so that a slow minute of the machine
+hits all of them. A figure is the median over the rounds; a ratio is the median of each round's ratio. Server CPU a
+request (user and system time of the whole process tree) is the figure to trust on a machine that others use too."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import page     # noqa: E402
+import servers  # noqa: E402
+
+HERE = pathlib.Path(__file__).parent
+MANY = 10000         # connections of the C10K loads
+FIXED_RATE = 40000   # requests a second of the load with a fixed rate
+CLOSE = "Connection: close"
+
+# name, what it is, path, connections, depth, fields, rounds and seconds (full), whether the floor can do it
+LOADS = [
+    dict(id="small64", title="1300-byte file, 64 connections", path="/small.txt", conns=64),
+    dict(id="small1000", title="1300-byte file, 1,000 connections", path="/small.txt", conns=1000),
+    dict(id="pipelined", title="1300-byte file, pipelined 16 deep", path="/small.txt", conns=64, depth=16),
+    dict(id="closing", title="1300-byte file, one connection a request", path="/small.txt", conns=64, fields=[CLOSE]),
+    dict(id="medium", title="100 KiB file", path="/medium.bin", conns=64, floor=False),
+    dict(id="large", title="10 MiB file", path="/large.bin", conns=16, floor=False),
+    dict(id="304", title="conditional GET, 304", path="/small.txt", conns=64, conditional=True),
+    dict(id="lua", title="Lua route, a short string", path="/lua", conns=64, only=("evserve", "floor", "nginx")),
+]
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="evserve-bench-"))
+        self.folder.chmod(0o755)
+        servers.make_site(self.folder)
+        cores = sorted(os.sched_getaffinity(0))
+        self.server_core = cores[0] if len(cores) > 1 else None
+        self.load_core = cores[1] if len(cores) > 1 else None
+        self.running = {}
+        self.results = {"machine": self.machine(), "servers": {}, "loads": [], "single": {}}
+
+    @staticmethod
+    def machine():
+        model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True,
+                                check=False).stdout.strip()
+        return {"cpu": model.group(1) if model else platform.machine(), "cores": os.cpu_count(),
+                "kernel": platform.release(), "commit": commit, "date": time.strftime("%Y-%m-%d")}
+
+    # Servers.
+
+    def start_all(self):
+        self.running["evserve"] = servers.start_evserve(self.folder, self.server_core, self.options.program)
+        for name in servers.peers_here():
+            try:
+                self.running[name] = servers.PEERS[name](self.folder, self.server_core)
+            except RuntimeError as error:
+                print(f"left out: {error}", file=sys.stderr)
+        for name, server in self.running.items():
+            self.results["servers"][name] = {"version": server.version, "rss_at_start": server.memory_bytes()}
+
+    def start_floor(self, load):
+        evserve = self.running["evserve"]
+        fields = self.fields(load, evserve)
+        answer = servers.fetch(evserve.port, load["path"], fields)
+        return servers.start_floor(answer, load["path"], fields, self.server_core, CLOSE in fields)
+
+    def stop_all(self):
+        for server in self.running.values():
+            server.stop()
+        self.running = {}
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def fields(self, load, server):
+        fields = list(load.get("fields", []))
+        if load.get("conditional"):
+            head = servers.fetch(server.port, load["path"])
+            tag = re.search(rb"(?i)\r\netag: *([^\r]*)", head)
+            fields.append("If-None-Match: " + tag.group(1).decode())
+        return fields
+
+    # Loads.
+
+    def wrk(self, server, load, seconds):
+        argv = ["wrk", "-t1", f"-c{load['conns']}", f"-d{seconds}s", "-s", str(HERE / "load.lua"),
+                f"http://127.0.0.1:{server.port}{load['path']}", "--", str(load.get("depth", 1)),
+                *self.fields_of(server, load)]
+        pin = (lambda: os.sched_setaffinity(0, {self.load_core})) if self.load_core is not None else None
+        before = server.cpu_us()
+        run = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pin, timeout=seconds + 60, check=False)
+        cpu = server.cpu_us() - before
+        found = re.search(r"^RESULT (.*)$", run.stdout, re.M)
+        if found is None:
+            raise RuntimeError(f"wrk against {server.name}: {run.stdout}{run.stderr}")
+        result = json.loads(found.group(1))
+        result["per_second"] = result["requests"] / result["seconds"]
+        result["cpu_us"] = cpu / max(1, result["requests"])
+        result["errors"] = sum(result["errors"].values())
+        result["rss"] = server.memory_bytes()
+        return result
+
+    def fields_of(self, server, load):
+        """Each server has an entity tag of its own; the floor gets evserve's, it is as long as what it was told."""
+        return self.fields(load, self.running["evserve"] if server.name == "floor" else server)
+
+    def run_load(self, load, rounds, seconds):
+        floor = self.start_floor(load) if load.get("floor", True) else None
+        try:
+            here = [s for s in [*self.running.values(), *([floor] if floor else [])]
+                    if s.name in load.get("only", (s.name,)) and (load["id"] != "lua" or getattr(s, "has_lua", True))]
+            taken = {s.name: [] for s in here}
+            for round_ in range(rounds):
+                for i in range(len(here)):  # another one begins each round
+                    server = here[(i + round_) % len(here)]
+                    taken[server.name].append(self.wrk(server, load, seconds))
+        finally:
+            if floor:
+                floor.stop()
+        self.add_load(load["id"], load["title"], taken)
+
+    def add_load(self, id_, title, taken):
+        entry = {"id": id_, "title": title, "servers": {}}
+        for name, rounds in taken.items():
+            keys = [k for k in rounds[0] if k != "errors"]
+            figures = {k: statistics.median(r[k] for r in rounds) for k in keys}
+            figures["errors"] = sum(r["errors"] for r in rounds)
+            if "floor" in taken and "cpu_us" in figures:
+                ratios = [r["cpu_us"] / f["cpu_us"] for r, f in zip(rounds, taken["floor"])]
+                figures["cpu_ratio"] = statistics.median(ratios)
+                figures["cpu_ratio_range"] = [min(ratios), max(ratios)]
+            if "floor" in taken:
+                figures["p99_ratio"] = statistics.median(
+                    r["p99_us"] / max(1, f["p99_us"]) for r, f in zip(rounds, taken["floor"]))
+            entry["servers"][name] = figures
+        self.results["loads"].append(entry)
+        print(page.text_table(entry), flush=True)
+
+    # 10,000 connections.
+
+    def h2load(self, server, load, seconds):
+        """A fixed rate: each connection sends its share, however long the last answer took."""
+        with tempfile.NamedTemporaryFile() as log:
+            argv = ["h2load", "--h1", f"-c{MANY}", f"-D{seconds}", "--warm-up-time=2", "-t1",
+                    f"--rps={FIXED_RATE / MANY}", f"--log-file={log.name}",
+                    f"http://127.0.0.1:{server.port}{load['path']}"]
+            pin = (lambda: os.sched_setaffinity(0, {self.load_core})) if self.load_core is not None else None
+            before = server.cpu_us()
+            run = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pin, timeout=seconds + 90, check=False)
+            cpu = server.cpu_us() - before
+            times = sorted(int(line.split()[2]) for line in open(log.name, encoding="ascii"))
+        counts = re.search(r"requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, "
+                           r"(\d+) errored, (\d+) timeout", run.stdout)
+        if counts is None or not times:
+            raise RuntimeError(f"h2load against {server.name}: {run.stdout[-500:]}{run.stderr[-500:]}")
+        at = lambda p: times[min(len(times) - 1, int(len(times) * p))]  # noqa: E731
+        return {"requests": len(times), "per_second": len(times) / seconds, "cpu_us": cpu / len(times),
+                "p50_us": at(.5), "p99_us": at(.99), "p999_us": at(.999), "rss": server.memory_bytes(),
+                "errors": sum(int(counts.group(i)) for i in (5, 6, 7))}
+
+    def run_many(self, seconds):
+        load = dict(id="c10k", title=f"{MANY:,} connections", path="/small.txt", conns=MANY)
+        floor = self.start_floor(load)
+        try:
+            pair = [floor, self.running["evserve"]]
+            taken = {s.name: [self.wrk(s, load, seconds)] for s in pair}
+            self.add_load("c10k", f"{MANY:,} connections, as fast as they can", taken)
+            if shutil.which("h2load"):
+                taken = {s.name: [self.h2load(s, load, seconds)] for s in pair}
+                self.add_load("c10k_rate", f"{MANY:,} connections, {FIXED_RATE:,} requests/s", taken)
+        finally:
+            floor.stop()
+
+    # Figures of their own.
+
+    def idle_memory(self):
+        """What a kept-alive connection that waits costs in user memory."""
+        for name in ["evserve", *servers.peers_here()]:
+            start = servers.PEERS.get(name, servers.start_evserve)
+            server = start(self.folder, self.server_core)
+            held = []
+            try:
+                request = servers.request_bytes(server.port, "/small.txt")
+                servers.fetch(server.port, "/small.txt")
+                before = server.memory_bytes("RssAnon")
+                for _ in range(MANY):
+                    s = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+                    held.append(s)
+                    s.sendall(request)
+                    got = 0
+                    while got < servers.SMALL_BYTES:
+                        got += len(s.recv(65536)) or servers.SMALL_BYTES
+                time.sleep(0.2)
+                each = (server.memory_bytes("RssAnon") - before) / MANY
+                self.results["single"].setdefault("idle_bytes", {})[name] = each
+            finally:
+                for s in held:
+                    s.close()
+                server.stop()
+
+    def system_calls(self):
+        if not shutil.which("strace"):
+            return
+        for id_, depth in (("syscalls", 1), ("syscalls_pipelined", 16)):
+            server = self.running["evserve"]
+            load = dict(path="/small.txt", conns=64, depth=depth)
+            with tempfile.NamedTemporaryFile() as out:
+                trace = subprocess.Popen(["strace", "-c", "-f", "-o", out.name, "-p", str(server.process.pid)],
+                                         stderr=subprocess.DEVNULL)
+                time.sleep(0.5)
+                result = self.wrk(server, load, 2)
+                trace.send_signal(signal.SIGINT)
+                trace.wait()
+                total = re.search(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)(?:\s+\d+)?\s+total", open(out.name).read(), re.M)
+            if total:
+                self.results["single"][id_] = int(total.group(1)) / result["requests"]
+
+    def start_up(self):
+        """From exec to the first answer, and resident memory then."""
+        program = self.options.program or str(servers.ROOT / "evserve")
+        times = []
+        for _ in range(11):
+            begin = time.monotonic()
+            process = subprocess.Popen([program, "--listen", "127.0.0.1:0", str(self.folder / "site.lua")],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            port = int(re.search(rb"(\d+)\s*$", process.stderr.readline()).group(1))
+            servers.fetch(port, "/small.txt")
+            times.append((time.monotonic() - begin) * 1000)
+            process.kill()
+            process.wait()
+            process.stderr.close()
+        self.results["single"]["start_ms"] = statistics.median(times)
+        self.results["single"]["start_rss"] = self.results["servers"]["evserve"]["rss_at_start"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round of each load; under a minute")
+    parser.add_argument("--load", action="append", help="this load only (may be repeated): " + ", ".join(
+        [load["id"] for load in LOADS] + ["c10k", "single"]))
+    parser.add_argument("--rounds", type=int, help="rounds of each load")
+    parser.add_argument("--seconds", type=int, help="seconds of each measurement")
+    parser.add_argument("--program", help="the evserve to measure")
+    parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
+    options = parser.parse_args()
+    rounds = options.rounds or (1 if options.quick else 3)
+    seconds = options.seconds or (1 if options.quick else 3)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    wanted = lambda id_: not options.load or id_ in options.load  # noqa: E731
+    bench = Bench(options)
+    try:
+        bench.start_all()
+        for load in LOADS:
+            if wanted(load["id"]):
+                bench.run_load(load, rounds, seconds)
+        if wanted("c10k") and (limit < 0 or limit >= MANY + 100) and not (options.quick and not options.load):
+            bench.run_many(options.seconds or (5 if options.quick else 30))
+        if wanted("single"):
+            bench.system_calls()
+            bench.start_up()
+            if not options.quick:
+                bench.idle_memory()
+    finally:
+        bench.stop_all()
+    out = pathlib.Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(bench.results, indent=1))
+    (out / "results.html").write_text(page.html(bench.results))
+    print(page.text_single(bench.results["single"]))
+    print(f"written: {out}/results.html, {out}/results.json")
+
+
+if __name__ == "__main__":
+    main()
