@@ -97,6 +97,7 @@ static void start_request(struct conn *conn)
     exchange->head.minor_version = 1; /* until the request says otherwise */
     exchange->head_data = NULL;
     exchange->handler = NULL;
+    exchange->limits = &conn->server->site->limits;
     exchange->body = NULL;
     exchange->body_len = 0;
     exchange->body_left = 0;
@@ -129,6 +130,9 @@ static void route_request(struct conn *conn)
     switch (router_match(site->router, method, exchange->path, exchange->path_len, &exchange->match)) {
     case ROUTE_FOUND:
         exchange->handler = exchange->match.route->handler;
+        if (exchange->handler->limits != NULL) {
+            exchange->limits = exchange->handler->limits;
+        }
         return;
     case ROUTE_NOT_ALLOWED:
         break;
@@ -270,6 +274,15 @@ static enum advance process(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
     if (!exchange->is_served && exchange->response_state == RESPONSE_NONE) {
+        if (out_is_high(conn)) { /* by a mark of the route's own: answers before this one must not fill its queue */
+            int rv = conn_flush(conn);
+            if (rv < 0) {
+                return conn_lost(conn, strerror(-rv));
+            }
+            if (out_is_high(conn)) {
+                return ADVANCE_WAIT;
+            }
+        }
         exchange->is_served = true;
         exchange->handler->serve(exchange, exchange->handler->ctx);
     } else if (exchange->is_stalled && out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {

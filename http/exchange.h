@@ -18,6 +18,7 @@
 
 struct conn;
 struct exchange;
+struct limits;
 struct server;
 
 enum body_mode {
@@ -29,8 +30,9 @@ enum body_mode {
 struct handler {
     /* Answer the exchange with the functions of http/response.h, during the call or later. */
     void (*serve)(struct exchange *exchange, void *ctx);
-    void *ctx;                /* handed to serve */
-    enum body_mode body_mode; /* what serve needs to find */
+    void *ctx;                   /* handed to serve */
+    enum body_mode body_mode;    /* what serve needs to find */
+    const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
 };
 
 /* Memory that is sent from where it is. */
@@ -101,6 +103,7 @@ struct exchange {
     uint32_t path_len;              /* (h) */
     struct route_match match;       /* (h) params are slices of path */
     const struct handler *handler;  /* who answers; NULL before routing */
+    const struct limits *limits;    /* (h) in force: the site's before routing, then perhaps the handler's own */
     const char *body;               /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
     size_t body_len;                /* (h) */
     struct write_buffer body_block; /* collects a body that does not lie in input in one piece */

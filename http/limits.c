@@ -13,8 +13,8 @@
 #include <string.h>
 
 const struct limit_info limit_table[] = {
-#define LIMIT(name, unit, initial, least, most, what)                                                                  \
-    {#name, LIMIT_##unit, offsetof(struct limits, LIMIT_FIELD_##unit(name)), initial, least, most, what},
+#define LIMIT(name, scope, unit, initial, least, most, what)                                                           \
+    {#name, LIMIT_##scope, LIMIT_##unit, offsetof(struct limits, LIMIT_FIELD_##unit(name)), initial, least, most, what},
 #include "http/limits.def"
 #undef LIMIT
 };
@@ -40,6 +40,11 @@ const struct limit_info *limits_find(const char *name)
         }
     }
     return NULL;
+}
+
+uint64_t limits_get(const struct limits *limits, const struct limit_info *info)
+{
+    return *(const uint64_t *)(const void *)((const char *)limits + info->offset);
 }
 
 static const char *unit_name(enum limit_unit unit)

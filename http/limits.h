@@ -13,7 +13,7 @@
 #define LIMIT_FIELD_FLAG(name)  name
 
 struct limits {
-#define LIMIT(name, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
+#define LIMIT(name, scope, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
 #include "http/limits.def"
 #undef LIMIT
 };
@@ -25,14 +25,21 @@ enum limit_unit {
     LIMIT_FLAG, /* 0 or 1; of the settings of other layers, whose tables have rows like these */
 };
 
+/* Where a limit may differ. */
+enum limit_scope {
+    LIMIT_ROUTE,  /* from route to route */
+    LIMIT_SERVER, /* nowhere: it is in use before the route is known, or about all of them together */
+};
+
 /* One row of the table. */
 struct limit_info {
-    const char *name;     /* as Lua and error texts call it: "idle_timeout" */
-    enum limit_unit unit; /* what its number counts */
-    size_t offset;        /* of its uint64_t in struct limits */
-    uint64_t initial;     /* default */
-    uint64_t least, most; /* allowed range, both ends included */
-    const char *what;     /* one phrase for people */
+    const char *name;       /* as Lua and error texts call it: "idle_timeout" */
+    enum limit_scope scope; /* where it may differ */
+    enum limit_unit unit;   /* what its number counts */
+    size_t offset;          /* of its uint64_t in struct limits */
+    uint64_t initial;       /* default */
+    uint64_t least, most;   /* allowed range, both ends included */
+    const char *what;       /* one phrase for people */
 };
 
 extern const struct limit_info limit_table[];
@@ -46,6 +53,9 @@ const struct limit_info *limits_find(const char *name);
 
 /* Whether a row allows value: 0, or -ERANGE with a text that names the limit and its range. */
 int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen);
+
+/* The value of a row. */
+uint64_t limits_get(const struct limits *limits, const struct limit_info *info);
 
 /* Set one limit. Returns 0, or -ERANGE with a text that names the limit and its range. */
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen);

@@ -393,7 +393,7 @@ enum {
 
 static int write_piece(struct exchange *exchange, const void *content, size_t len)
 {
-    uint64_t cap = exchange->server->site->limits.write_cap_bytes;
+    uint64_t cap = exchange->limits->write_cap_bytes;
     char *start = write_buffer_reserve(&exchange->out, len + (exchange->chunked ? CHUNK_ROOM : 0), cap, NULL);
     if (start == NULL) {
         return -1;
@@ -425,7 +425,7 @@ int response_write(struct exchange *exchange, const void *content, size_t len)
         return -1;
     }
     conn_resume(exchange->conn);
-    const struct limits *limits = &exchange->server->site->limits;
+    const struct limits *limits = exchange->limits;
     size_t queued = write_buffer_len(&exchange->out);
     exchange->is_stalled = queued > limits->write_high_mark_bytes || queued + PIECE_ROOM > limits->write_cap_bytes;
     return exchange->is_stalled ? 0 : 1;

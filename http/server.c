@@ -32,6 +32,7 @@ struct exchange *server_take_exchange(struct server *server)
         return NULL;
     }
     exchange->server = server;
+    exchange->limits = limits;
     exchange->head.fields = exchange->field_block;
     exchange->head.field_capacity = (uint16_t)limits->max_fields;
     exchange->path = (char *)exchange->field_block + fields_size;

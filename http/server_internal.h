@@ -49,9 +49,10 @@ struct server {
     struct server_stats stats;
 };
 
+/* The limits in force: those of the request at hand. What limits.def calls SERVER is the same in all of them. */
 static inline const struct limits *conn_limits(const struct conn *conn)
 {
-    return &conn->server->site->limits;
+    return conn->exchange != NULL ? conn->exchange->limits : &conn->server->site->limits;
 }
 
 /* An exchange from the pool, or a new one; NULL without memory. */

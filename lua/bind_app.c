@@ -46,6 +46,20 @@ static int app_listen(lua_State *L)
     return 0;
 }
 
+/* route_names(): a list of the limits that a route may have of its own. */
+static int app_route_names(lua_State *L)
+{
+    int count = 0;
+    lua_newtable(L);
+    for (size_t i = 0; i < limit_table_len; i++) {
+        if (limit_table[i].scope == LIMIT_ROUTE) {
+            lua_pushstring(L, limit_table[i].name);
+            lua_rawseti(L, -2, ++count);
+        }
+    }
+    return 1;
+}
+
 /* The methods of the list at index as a set. */
 static unsigned check_methods(lua_State *L, int index, const char *what)
 {
@@ -93,7 +107,51 @@ static struct lua_route *make_route(struct script *script, unsigned methods, con
     return route;
 }
 
-/* route(what, methods, pattern, fn): what is "app.get", for errors. */
+/* Take the limits among the options at index, nil or a table whose names are known. */
+static void take_route_limits(lua_State *L, int index, const char *what, struct lua_route *route)
+{
+    for (size_t i = 0; i < limit_table_len && !lua_isnil(L, index); i++) {
+        lua_pushstring(L, limit_table[i].name);
+        lua_rawget(L, index);
+        if (!lua_isnil(L, -1)) {
+            if (route->limits == NULL) {
+                route->limits = mem_zalloc(sizeof *route->limits);
+            }
+            if (route->limits == NULL) {
+                script_raise_memory(L);
+            }
+            uint64_t value = script_check_setting(L, lua_gettop(L), &limit_table[i], what); /* within its range */
+            (void)limits_set(&route->limits->own, &limit_table[i], value, NULL, 0);
+            route->limits->is_own |= 1U << i;
+            route->handler.limits = &route->limits->limits;
+        }
+        lua_pop(L, 1);
+    }
+}
+
+int routes_settle_limits(struct script *script, char *err, size_t errlen)
+{
+    for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
+        struct route_limits *of_route = route->limits;
+        char text[SCRIPT_TEXT_MAX];
+        if (of_route == NULL) {
+            continue;
+        }
+        of_route->limits = script->site->limits;
+        for (size_t i = 0; i < limit_table_len; i++) {
+            if (of_route->is_own & 1U << i) {
+                uint64_t value = limits_get(&of_route->own, &limit_table[i]);
+                (void)limits_set(&of_route->limits, &limit_table[i], value, NULL, 0); /* it is in range */
+            }
+        }
+        if (limits_check(&of_route->limits, text, sizeof text) < 0) {
+            return error_text(err, errlen, -EINVAL, "%s: limits of the route: %s", route->place, text);
+        }
+    }
+    return 0;
+}
+
+/* route(what, methods, pattern, options, fn): what is "app.get", for errors; options may be nil. */
 static int app_route(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -112,7 +170,8 @@ static int app_route(lua_State *L)
     if (route == NULL) {
         script_raise_memory(L);
     }
-    lua_settop(L, 4);
+    lua_settop(L, 5);
+    take_route_limits(L, 4, what, route);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
     if (rv < 0) {
@@ -239,7 +298,9 @@ static int app_stats(lua_State *L)
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"listen", app_listen}, {"route", app_route}, {"log", app_log}, {"stats", app_stats}, {NULL, NULL},
+        {"listen", app_listen}, {"route_names", app_route_names},
+        {"route", app_route},   {"log", app_log},
+        {"stats", app_stats},   {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, EVSERVE_VERSION);

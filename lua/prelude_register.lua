@@ -31,7 +31,21 @@ function app.static(prefix, directory, options)
     core.static(prefix, directory, options)
 end
 
-local route_options = {} -- names of the options that a route may have
+local route_options = core.route_names() -- names of the options that a route may have
+
+-- What a route cannot have of its own gets a better answer than that it is unknown.
+local function check_route_options(what, options)
+    for _, name in ipairs(core.setting_names()) do
+        local is_known = false
+        for _, option in ipairs(route_options) do
+            is_known = is_known or option == name
+        end
+        if options[name] ~= nil and not is_known then
+            fail(string.format("%s: %s is one for the whole server: set it with app.set", what, name))
+        end
+    end
+    check_names(what, "option", options, route_options)
+end
 
 local function add_route(what, methods, path, options, fn)
     core.check_loading(what)
@@ -41,9 +55,9 @@ local function add_route(what, methods, path, options, fn)
     if options ~= nil and type(options) ~= "table" then
         fail(string.format("%s: a table of options expected before the function, not %s", what, describe(options)))
     end
-    check_names(what, "option", options or {}, route_options)
+    check_route_options(what, options or {})
     check_function(what, fn)
-    core.route(what, methods, path, fn)
+    core.route(what, methods, path, options, fn)
 end
 
 for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do

@@ -396,6 +396,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     }
     rv = rv < 0 ? rv : run_script(made, err, errlen);
     rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);
+    rv = rv < 0 ? rv : routes_settle_limits(made, err, errlen);
     if (rv < 0) {
         script_close(made);
         return rv;
@@ -419,6 +420,10 @@ const char *script_listen(const struct script *script, size_t n)
 
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
 {
+    int rv = routes_settle_limits(script, err, errlen); /* the host may have changed the site's */
+    if (rv < 0) {
+        return rv;
+    }
     script->server = server;
     script->started_ms = reactor_now_ms(script->reactor);
     script_push_ref(script, script->L, REF_START);
@@ -448,6 +453,7 @@ static void free_routes(struct script *script)
     while (script->routes != NULL) {
         struct lua_route *route = script->routes;
         script->routes = route->next;
+        mem_free(route->limits);
         mem_free(route);
     }
 }

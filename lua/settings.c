@@ -14,8 +14,9 @@
 #include <string.h>
 
 const struct limit_info setting_table[] = {
-#define SETTING(name, unit, initial, least, most, what)                                                                \
-    {#name, LIMIT_##unit, offsetof(struct settings, LIMIT_FIELD_##unit(name)), initial, least, most, what},
+#define SETTING(name, scope, unit, initial, least, most, what)                                                         \
+    {#name,   LIMIT_##scope, LIMIT_##unit, offsetof(struct settings, LIMIT_FIELD_##unit(name)),                        \
+     initial, least,         most,         what},
 #include "lua/settings.def"
 #undef SETTING
 };

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct settings {
-#define SETTING(name, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
+#define SETTING(name, scope, unit, initial, least, most, what) uint64_t LIMIT_FIELD_##unit(name);
 #include "lua/settings.def"
 #undef SETTING
 };

@@ -9,6 +9,7 @@
 
 #include "core/write_buffer.h"
 #include "http/exchange.h"
+#include "http/limits.h"
 #include "lua/settings.h"
 
 #include <lauxlib.h>
@@ -62,13 +63,22 @@ enum script_ref {
     REF_COUNT,
 };
 
+/* The limits of a route that has some of its own. */
+struct route_limits {
+    struct limits own;    /* as given with the route, where bits of is_own are set */
+    struct limits limits; /* in force: the site's but for those */
+    uint32_t is_own;      /* set of 1 << row of limit_table */
+};
+_Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 32, "is_own has a bit for each limit");
+
 /* A route of the script's. */
 struct lua_route {
-    struct handler handler; /* what the router knows: serve, with this struct as its context */
-    struct script *script;  /* whose it is */
-    struct lua_route *next; /* in the script's list */
-    int fn_ref;             /* the Lua function, middleware around it, in the registry */
-    char place[];           /* "scripts/site.lua:12", for the log */
+    struct handler handler;      /* what the router knows: serve, with this struct as its context */
+    struct script *script;       /* whose it is */
+    struct lua_route *next;      /* in the script's list */
+    struct route_limits *limits; /* owned; NULL without limits of its own */
+    int fn_ref;                  /* the Lua function, middleware around it, in the registry */
+    char place[];                /* "scripts/site.lua:12", for the log */
 };
 
 /* A Lua string that must stay while C sends it. */
@@ -180,6 +190,10 @@ int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err
 /* memory.c: make script->L. Returns 0 or -ENOMEM. And, when that is closed, free what belonged to it. */
 int memory_new_state(struct script *script);
 void memory_free_all(struct script *script);
+
+/* bind_app.c: make the limits of routes that have some of their own, from the site's as they are now. Returns 0, or
+ * -EINVAL with a text in err. */
+int routes_settle_limits(struct script *script, char *err, size_t errlen);
 
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
 struct anchor *script_anchor(lua_State *L, int index);

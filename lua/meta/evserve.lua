@@ -86,6 +86,16 @@ function timer:cancel() end
 ---@field lua_memory? evserve.Size memory of the Lua state; what needs more is 503
 ---@field debug? boolean error answers show what went wrong, to the client too
 
+--- Limits of one route's own. What is not named is as app.set has it.
+---@class evserve.RouteOptions
+---@field body_timeout? evserve.Duration how long a request body may make no progress
+---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
+---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
+---@field max_body? evserve.Size request body; more is 413
+---@field max_drain? evserve.Size unwanted request body that is read to keep the connection
+---@field write_high_mark? evserve.Size queued answer bytes above which no request is read
+---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
+
 ---@class evserve.StaticOptions
 ---@field cache? string|0 Cache-Control: max-age, such as "1h"; 0 or nothing sends none
 ---@field dotfiles? boolean serve files and directories whose name begins with a dot
@@ -96,8 +106,6 @@ function timer:cancel() end
 ---@field not_found? string file below the directory that is the content of every 404
 ---@field precompressed? boolean serve file.br, file.zst and file.gz in place of file; true if not given
 ---@field types? table<string, string> media types by extension: { wasm = "application/wasm" }
-
----@class evserve.RouteOptions
 
 ---@class evserve.Stats
 ---@field accepted integer connections accepted

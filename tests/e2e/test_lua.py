@@ -1023,14 +1023,18 @@ class App(SiteCase):
         self.assertEqual(annotated, set(self.ask("/functions").json))
 
     def test_annotations_name_every_setting(self):
-        with open(os.path.join(ROOT, "lua", "meta", "evserve.lua"), encoding="utf-8") as meta:
-            settings = meta.read().partition("---@class evserve.Settings")[2].partition("\n\n")[0]
-        annotated = re.findall(r"^---@field (\w+)\?", settings, re.MULTILINE)
         with open(os.path.join(ROOT, "http", "limits.def"), encoding="utf-8") as table:
-            limits = re.findall(r"^LIMIT\((\w+),", table.read(), re.MULTILINE)
+            limits = re.findall(r"^LIMIT\((\w+), (\w+),", table.read(), re.MULTILINE)
         with open(os.path.join(ROOT, "lua", "settings.def"), encoding="utf-8") as table:
-            own = re.findall(r"^SETTING\((\w+),", table.read(), re.MULTILINE)
-        self.assertEqual(annotated, limits + own)
+            limits += re.findall(r"^SETTING\((\w+), (\w+),", table.read(), re.MULTILINE)
+        self.assertEqual(self.annotated("Settings"), [name for name, _ in limits])
+        self.assertEqual(self.annotated("RouteOptions"), [name for name, scope in limits if scope == "ROUTE"])
+
+    def annotated(self, kind):
+        """The optional fields of an annotated class."""
+        with open(os.path.join(ROOT, "lua", "meta", "evserve.lua"), encoding="utf-8") as meta:
+            fields = meta.read().partition(f"---@class evserve.{kind}\n")[2].partition("\n\n")[0]
+        return re.findall(r"^---@field (\w+)\?", fields, re.MULTILINE)
 
     def test_readme_names_every_function(self):
         with open(os.path.join(ROOT, "lua", "README.md"), encoding="utf-8") as readme:
@@ -1143,7 +1147,8 @@ class ScriptMistakes(unittest.TestCase):
         ('app.static("/")', 'SITE:2: app.static: a directory expected, not nil'),
         ('app.get("/x")', 'SITE:2: app.get: a function expected, not nil'),
         ('app.post("/x", 5)', 'SITE:2: app.post: a function expected, not 5'),
-        ('app.put("/x", { max_bdy = "1M" }, function() end)', 'SITE:2: app.put: unknown option "max_bdy"'),
+        ('app.put("/x", { max_bdy = "1M" }, function() end)',
+         'SITE:2: app.put: unknown option "max_bdy" (did you mean "max_body"?)'),
         ('app.put("/x", 5, function() end)', 'SITE:2: app.put: a table of options expected before the function, not 5'),
         ('app.get(nil, function() end)', 'SITE:2: app.get: a path such as "/users/:id" expected, not nil'),
         ('app.get("x", function() end)', 'SITE:2: bad route pattern "x": it begins with \'/\''),
