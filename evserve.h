@@ -23,6 +23,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
+
 struct lua_State;
 
 typedef struct evserve evserve;
@@ -100,6 +102,8 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
 
 /* The version of the library: "0.1.0". */
 const char *evserve_version(void);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

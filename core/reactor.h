@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
+
 struct log;
 struct reactor;
 
@@ -109,5 +111,7 @@ struct reactor_counts {
 };
 
 struct reactor_counts reactor_counts(const struct reactor *reactor);
+
+#pragma GCC visibility pop
 
 #endif

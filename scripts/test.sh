@@ -9,6 +9,11 @@ scripts/setup.sh --tests
 cmake --preset fuzz
 cmake --build --preset fuzz
 
+# Without Lua everything else works.
+cmake --preset nolua
+cmake --build --preset nolua
+ctest --preset nolua
+
 # What users get, end to end.
 cmake --preset release -DEVSERVE_WERROR=ON
 cmake --build --preset release

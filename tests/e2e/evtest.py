@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import unittest
 
 LIMIT = 60.0  # seconds until a wait is given up; never reached by a program that works
 
@@ -45,6 +46,12 @@ def wait_until(condition, what):
         time.sleep(0.005)
 
 
+def skip_without_lua(argv):
+    """A test that runs a Lua script says nothing about a build without Lua (EVSERVE_LUA=OFF)."""
+    if os.environ.get("EVSERVE_LUA") == "0" and any(argument.endswith(".lua") for argument in argv):
+        raise unittest.SkipTest("built without Lua")
+
+
 class Program:
     """A running program. Use it in a with statement, which stops it and checks that it ends with status 0.
 
@@ -60,6 +67,7 @@ class Program:
             if preexec_fn is not None:
                 preexec_fn()
 
+        skip_without_lua(argv)
         self.lines = []
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         preexec_fn=before_exec, **popen)
@@ -127,6 +135,7 @@ class Program:
 
 def run(*argv, **options):
     """Run a program to its end. Returns the completed process with text output."""
+    skip_without_lua(argv)
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
                           **options)
 

@@ -500,6 +500,7 @@ class Stopping(ProgramCase):
 
     def test_signal_during_the_first_lines_is_an_orderly_stop(self):
         """Nobody reads standard error, so the program stands still in the middle of what the script logged at load."""
+        evtest.skip_without_lua(["site.lua"])
         self.write("site.lua", HEAD + 'for i = 1, 2000 do app.log("info", i, ("x"):rep(80)) end\n')
         process = subprocess.Popen([EVSERVE, "--listen", "127.0.0.1:0", "site.lua"], cwd=self.folder,
                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
