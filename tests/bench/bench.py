@@ -53,6 +53,7 @@ class Bench:
         self.server_core = cores[0] if len(cores) > 1 else None
         self.load_core = cores[1] if len(cores) > 1 else None
         self.running = {}
+        self.peers = [] if options.no_peers else servers.peers_here()
         self.results = {"machine": self.machine(), "servers": {}, "loads": [], "single": {}}
 
     @staticmethod
@@ -67,7 +68,7 @@ class Bench:
 
     def start_all(self):
         self.running["evserve"] = servers.start_evserve(self.folder, self.server_core, self.options.program)
-        for name in servers.peers_here():
+        for name in self.peers:
             try:
                 self.running[name] = servers.PEERS[name](self.folder, self.server_core)
             except RuntimeError as error:
@@ -190,7 +191,7 @@ class Bench:
 
     def idle_memory(self):
         """What a kept-alive connection that waits costs in user memory."""
-        for name in ["evserve", *servers.peers_here()]:
+        for name in ["evserve", *self.peers]:
             start = servers.PEERS.get(name, servers.start_evserve)
             server = start(self.folder, self.server_core)
             held = []
@@ -255,6 +256,7 @@ def main():
         [load["id"] for load in LOADS] + ["c10k", "single"]))
     parser.add_argument("--rounds", type=int, help="rounds of each load")
     parser.add_argument("--seconds", type=int, help="seconds of each measurement")
+    parser.add_argument("--no-peers", action="store_true", help="evserve and the floor alone")
     parser.add_argument("--program", help="the evserve to measure")
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
