@@ -27,10 +27,12 @@ import servers  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 MANY = 10000         # connections of the C10K loads
+FEW, MOST = 1000, 19000  # connections between which the cost of a request must not grow
+WARM_UP_SECONDS = 4  # in which h2load's connections are made
 FIXED_RATE = 40000   # requests a second of the load with a fixed rate
 CLOSE = "Connection: close"
 
-# name, what it is, path, connections, depth, fields, rounds and seconds (full), whether the floor can do it
+# What is asked for, over how many connections, how deep it is pipelined, with what fields, and by whom it is answered.
 LOADS = [
     dict(id="small64", title="1300-byte file, 64 connections", path="/small.txt", conns=64),
     dict(id="small1000", title="1300-byte file, 1,000 connections", path="/small.txt", conns=1000),
@@ -76,11 +78,13 @@ class Bench:
         for name, server in self.running.items():
             self.results["servers"][name] = {"version": server.version, "rss_at_start": server.memory_bytes()}
 
-    def start_floor(self, load):
+    def start_floor(self, load, request=None):
+        """The floor for a load of wrk's, or of another generator that sends this request."""
         evserve = self.running["evserve"]
         fields = self.fields(load, evserve)
         answer = servers.fetch(evserve.port, load["path"], fields)
-        return servers.start_floor(answer, load["path"], fields, self.server_core, CLOSE in fields)
+        request = request or servers.request_bytes(evserve.port, load["path"], fields)
+        return servers.start_floor(answer, request, self.server_core, CLOSE in fields)
 
     def stop_all(self):
         for server in self.running.values():
@@ -154,38 +158,75 @@ class Bench:
 
     # 10,000 connections.
 
-    def h2load(self, server, load, seconds):
-        """A fixed rate: each connection sends its share, however long the last answer took."""
+    def h2load(self, server, conns, seconds, rate=None):
+        """The connections are there before the measurement begins. With a rate each sends its share of it, however long
+        its last answer took."""
         with tempfile.NamedTemporaryFile() as log:
-            argv = ["h2load", "--h1", f"-c{MANY}", f"-D{seconds}", "--warm-up-time=2", "-t1",
-                    f"--rps={FIXED_RATE / MANY}", f"--log-file={log.name}",
-                    f"http://127.0.0.1:{server.port}{load['path']}"]
+            argv = ["stdbuf", "-oL", "h2load", "--h1", f"-c{conns}", f"-D{seconds}", f"--warm-up-time={WARM_UP_SECONDS}",
+                    f"--log-file={log.name}", *([f"--rps={rate / conns}"] if rate else []),
+                    f"http://127.0.0.1:{server.port}/small.txt"]
             pin = (lambda: os.sched_setaffinity(0, {self.load_core})) if self.load_core is not None else None
-            before = server.cpu_us()
-            run = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pin, timeout=seconds + 90, check=False)
-            cpu = server.cpu_us() - before
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=pin)
+            text, cpu = "", [0, 0]
+            for line in process.stdout:
+                text += line
+                if "duration is started" in line:
+                    cpu[0] = server.cpu_us()
+                elif "duration is over" in line:
+                    cpu[1] = server.cpu_us()
+            process.wait()
             times = sorted(int(line.split()[2]) for line in open(log.name, encoding="ascii"))
-        counts = re.search(r"requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, "
-                           r"(\d+) errored, (\d+) timeout", run.stdout)
+        counts = re.search(r"requests: (\d+) total, .* (\d+) failed, (\d+) errored, (\d+) timeout", text)
         if counts is None or not times:
-            raise RuntimeError(f"h2load against {server.name}: {run.stdout[-500:]}{run.stderr[-500:]}")
+            raise RuntimeError(f"h2load against {server.name}: {text[-1000:]}")
         at = lambda p: times[min(len(times) - 1, int(len(times) * p))]  # noqa: E731
-        return {"requests": len(times), "per_second": len(times) / seconds, "cpu_us": cpu / len(times),
+        requests = int(counts.group(1))
+        return {"requests": requests, "per_second": requests / seconds, "cpu_us": (cpu[1] - cpu[0]) / requests,
                 "p50_us": at(.5), "p99_us": at(.99), "p999_us": at(.999), "rss": server.memory_bytes(),
-                "errors": sum(int(counts.group(i)) for i in (5, 6, 7))}
+                "errors": sum(int(counts.group(i)) for i in (2, 3, 4))}
 
     def run_many(self, seconds):
-        load = dict(id="c10k", title=f"{MANY:,} connections", path="/small.txt", conns=MANY)
+        """wrk shows whether all are served; h2load, at a rate that both sides can keep, how long a request takes."""
+        load = dict(path="/small.txt", conns=MANY)
         floor = self.start_floor(load)
         try:
-            pair = [floor, self.running["evserve"]]
-            taken = {s.name: [self.wrk(s, load, seconds)] for s in pair}
-            self.add_load("c10k", f"{MANY:,} connections, as fast as they can", taken)
-            if shutil.which("h2load"):
-                taken = {s.name: [self.h2load(s, load, seconds)] for s in pair}
-                self.add_load("c10k_rate", f"{MANY:,} connections, {FIXED_RATE:,} requests/s", taken)
+            taken = {s.name: [self.wrk(s, load, seconds)] for s in (floor, self.running["evserve"])}
         finally:
             floor.stop()
+        self.add_load("c10k", f"{MANY:,} connections, as fast as they can", taken)
+        floor = self.start_floor(load, servers.h2load_request("/small.txt"))
+        try:
+            taken = {s.name: [self.h2load(s, MANY, seconds, FIXED_RATE)] for s in (floor, self.running["evserve"])}
+        finally:
+            floor.stop()
+        self.add_load("c10k_rate", f"{MANY:,} connections, {FIXED_RATE:,} requests/s", taken)
+
+    def run_growth(self, rounds, seconds):
+        """How the cost of a request grows with the connections that are open, all of them busy."""
+        floor = self.start_floor(dict(path="/small.txt"), servers.h2load_request("/small.txt"))
+        growth = {}
+        try:
+            for _ in range(rounds):
+                for server in (floor, self.running["evserve"]):
+                    few, most = (self.h2load(server, n, seconds)["cpu_us"] for n in (FEW, MOST))
+                    growth.setdefault(server.name, []).append(most / few)
+        finally:
+            floor.stop()
+        self.results["single"]["growth"] = {name: statistics.median(g) for name, g in growth.items()}
+
+    def run_reactors(self, rounds, seconds):
+        """CPU a request of two reactors against one: what they cost each other. The load shares their two cores."""
+        pair = {n: servers.start_evserve(self.folder, None, self.options.program, ["--reactors", str(n)]) for n in (1, 2)}
+        try:
+            load = dict(path="/small.txt", conns=64)
+            ratios = []
+            for _ in range(rounds):
+                one, two = (self.wrk(pair[n], load, seconds)["cpu_us"] for n in (1, 2))
+                ratios.append(two / one)
+        finally:
+            for server in pair.values():
+                server.stop()
+        self.results["single"]["reactors"] = statistics.median(ratios)
 
     # Figures of their own.
 
@@ -253,7 +294,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round of each load; under a minute")
     parser.add_argument("--load", action="append", help="this load only (may be repeated): " + ", ".join(
-        [load["id"] for load in LOADS] + ["c10k", "single"]))
+        [load["id"] for load in LOADS] + ["c10k", "growth", "reactors", "single"]))
     parser.add_argument("--rounds", type=int, help="rounds of each load")
     parser.add_argument("--seconds", type=int, help="seconds of each measurement")
     parser.add_argument("--no-peers", action="store_true", help="evserve and the floor alone")
@@ -265,6 +306,7 @@ def main():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
+    many_fit = limit == resource.RLIM_INFINITY or limit >= MOST + 100
     wanted = lambda id_: not options.load or id_ in options.load  # noqa: E731
     bench = Bench(options)
     try:
@@ -272,8 +314,14 @@ def main():
         for load in LOADS:
             if wanted(load["id"]):
                 bench.run_load(load, rounds, seconds)
-        if wanted("c10k") and (limit < 0 or limit >= MANY + 100) and not (options.quick and not options.load):
+        if not many_fit:
+            print(f"left out: {MANY:,} and more connections; a process may open {limit:,} files only", file=sys.stderr)
+        if wanted("c10k") and many_fit and not (options.quick and not options.load):
             bench.run_many(options.seconds or (5 if options.quick else 30))
+        if wanted("growth") and many_fit and not (options.quick and not options.load):
+            bench.run_growth(rounds, seconds)
+        if wanted("reactors") and not (options.quick and not options.load):
+            bench.run_reactors(rounds, seconds)
         if wanted("single"):
             bench.system_calls()
             bench.start_up()

@@ -31,6 +31,10 @@ def single_rows(single):
     rows = [(title, form.format(single[key])) for key, (title, form) in SINGLE.items() if key in single]
     rows += [(f"user memory of an idle connection, {name}", f"{each:,.0f} bytes")
              for name, each in single.get("idle_bytes", {}).items()]
+    rows += [(f"a request with 19,000 connections against one with 1,000, {name}", f"{growth:.2f}")
+             for name, growth in single.get("growth", {}).items()]
+    if "reactors" in single:
+        rows.append(("CPU a request of two reactors against one", f"{single['reactors']:.2f}"))
     return rows
 
 

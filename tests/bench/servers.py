@@ -130,11 +130,29 @@ def start_evserve(folder, core, program=None, more=()):
     return Server("evserve", argv, core=core, port_from="stderr", version=version_of([argv[0], "--version"], r"([\d.]+)"))
 
 
-def start_floor(answer, path, fields, core, closes=False):
-    """The answer is bytes; a request has the length that the load generator gives it."""
+def h2load_request(path):
+    """What h2load sends: the floor has to know its length."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        load = subprocess.Popen(["h2load", "--h1", "-n1", "-c1", f"http://127.0.0.1:{port}{path}"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        peer, _ = listener.accept()
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += peer.recv(65536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        peer.close()
+        load.wait()
+    return data
+
+
+def start_floor(answer, request, core, closes=False):
+    """The answer is bytes; the request is as the load generator sends it, with a port of five digits."""
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(answer)
-    length = len(request_bytes(10000, path, fields))
+    length = len(request)
     argv = [str(ROOT / "build/release/tests/floor"), "--answer", file.name, "--request", str(length)]
     try:
         return Server("floor", argv + (["--close"] if closes else []), core=core, port_from="stdout")
