@@ -39,6 +39,12 @@ enum advance {
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 static void on_task(struct reactor *reactor, void *arg);
 
+/* The handler waits for content of the body, and has not ended its answer meanwhile. */
+static bool wants_body(const struct exchange *exchange)
+{
+    return exchange->wants_body && exchange->response_state < RESPONSE_COMPLETE;
+}
+
 /* What the connection was doing, for log lines. */
 static const char *conn_doing(const struct conn *conn)
 {
@@ -48,7 +54,7 @@ static const char *conn_doing(const struct conn *conn)
     case CONN_READING_BODY:
         return "while reading the request body";
     case CONN_PROCESSING:
-        return "while a handler was at work";
+        return wants_body(conn->exchange) ? "while reading the request body" : "while a handler was at work";
     case CONN_WRITING_RESPONSE:
         return "while sending the response";
     case CONN_CLOSING:
@@ -103,11 +109,18 @@ static void start_request(struct conn *conn)
     exchange->body_left = 0;
     exchange->body_taken = 0;
     exchange->body_since_ms = 0;
+    exchange->body_waited_ms = 0;
+    exchange->piece_len = 0;
+    exchange->body_status = 0;
+    exchange->body_reason = NULL;
     exchange->has_body = false;
     exchange->body_done = true;
+    exchange->wants_body = false;
+    exchange->awaits_continue = false;
     exchange->is_served = false;
     exchange->keep_alive = true;
     exchange->on_drain = NULL;
+    exchange->on_data = NULL;
     exchange->on_gone = NULL;
     exchange->user = NULL;
 }
@@ -151,17 +164,6 @@ static void route_request(struct conn *conn)
     }
 }
 
-/* A body that nobody wants is drained after the answer if that is cheap, else the connection closes. */
-static void plan_unwanted_body(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    bool is_cheap = exchange->head.chunked || exchange->head.content_length <= conn_limits(conn)->max_drain_bytes;
-    if (!is_cheap || exchange->head.expect_continue) {
-        exchange->keep_alive = false;
-        conn->has_unread = true;
-    }
-}
-
 /* The head is there: route it, and decide what becomes of the body. */
 static enum advance begin_request(struct conn *conn)
 {
@@ -172,6 +174,7 @@ static enum advance begin_request(struct conn *conn)
     exchange->has_body = head->chunked || head->content_length > 0;
     exchange->body_done = !exchange->has_body;
     exchange->body_left = head->content_length;
+    exchange->awaits_continue = head->expect_continue && input_len(exchange) == 0;
     chunk_parser_reset(&exchange->chunk);
 
     conn->state = CONN_PROCESSING;
@@ -193,13 +196,17 @@ static enum advance begin_request(struct conn *conn)
         return ADVANCE_ON;
     }
     if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED) {
-        plan_unwanted_body(conn);
+        conn_plan_rest(exchange);
         return ADVANCE_ON;
     }
     if (head->content_length > conn_limits(conn)->max_body_bytes) {
         return refuse(conn, 413, NULL);
     }
-    if (head->expect_continue && input_len(exchange) == 0) {
+    if (exchange->handler->body_mode == BODY_STREAM) {
+        return ADVANCE_ON;
+    }
+    if (exchange->awaits_continue) {
+        exchange->awaits_continue = false;
         response_continue(exchange);
     }
     if (exchange->response_state == RESPONSE_ABORTED) {
@@ -269,7 +276,7 @@ static enum advance read_body(struct conn *conn)
 
 /* Answers. */
 
-/* PROCESSING: the handler is called once; it may answer at once or later. */
+/* PROCESSING: the handler is called once; it may answer at once or later, and may take the body meanwhile. */
 static enum advance process(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
@@ -285,6 +292,11 @@ static enum advance process(struct conn *conn)
         }
         exchange->is_served = true;
         exchange->handler->serve(exchange, exchange->handler->ctx);
+    } else if (wants_body(exchange) && conn_has_body_news(conn)) {
+        exchange->wants_body = false;
+        if (exchange->on_data != NULL) {
+            exchange->on_data(exchange);
+        }
     } else if (exchange->is_stalled && out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {
         exchange->is_stalled = false;
         if (exchange->on_drain != NULL) {
@@ -294,6 +306,8 @@ static enum advance process(struct conn *conn)
     switch (exchange->response_state) {
     case RESPONSE_COMPLETE:
         exchange->is_served = true;
+        exchange->wants_body = false;
+        conn_drop_piece(exchange);
         conn->state = CONN_WRITING_RESPONSE;
         return ADVANCE_ON;
     case RESPONSE_ABORTED:
@@ -342,6 +356,7 @@ static enum advance write_response(struct conn *conn)
             return ADVANCE_WAIT;
         }
     }
+    conn_plan_rest(exchange);
     if (!exchange->body_done && exchange->keep_alive) {
         conn->state = CONN_READING_BODY;
         return ADVANCE_ON;
@@ -374,14 +389,29 @@ static enum advance linger(struct conn *conn)
 
 /* The end of a turn. */
 
+/* Whether what the client sends is to be read now. */
+static bool is_reading(const struct conn *conn)
+{
+    switch ((enum conn_state)conn->state) {
+    case CONN_READING_HEADERS:
+    case CONN_READING_BODY:
+        return true;
+    case CONN_PROCESSING:
+        return wants_body(conn->exchange);
+    case CONN_WRITING_RESPONSE:
+    case CONN_CLOSING:
+        break;
+    }
+    return conn->is_lingering;
+}
+
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or an answer is sent,
  * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. */
 static int update_interest(struct conn *conn)
 {
-    bool is_reading = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
     bool was_reading = !conn->is_registered || (conn->interest & REACTOR_READABLE) != 0;
-    bool wants_read = (is_reading && !is_held_back) || (was_reading && !conn->ignore_input);
+    bool wants_read = (is_reading(conn) && !is_held_back) || (was_reading && !conn->ignore_input);
     unsigned interest = (wants_read ? (unsigned)REACTOR_READABLE : 0U) |
                         (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U);
     if (conn->is_at_end) {
@@ -489,8 +519,7 @@ static bool is_idle(const struct conn *conn)
 /* The client shut its side. A request that is complete is still answered; one that is not never will be. */
 static enum advance end_of_input(struct conn *conn)
 {
-    bool is_over = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
-    if (!conn->is_at_end || !is_over || has_requests_waiting(conn)) {
+    if (!conn->is_at_end || !is_reading(conn) || has_requests_waiting(conn)) {
         return ADVANCE_ON;
     }
     if (out_is_empty(conn->exchange)) {
@@ -589,9 +618,8 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (conn->has_task && !conn->is_expired) {
         return; /* this tick's task goes on with what was read already: more is read when that is answered */
     }
-    bool is_reading = conn->state == CONN_READING_HEADERS || conn->state == CONN_READING_BODY || conn->is_lingering;
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
-    if ((events & REACTOR_READABLE) && is_reading && !is_held_back) {
+    if ((events & REACTOR_READABLE) && is_reading(conn) && !is_held_back) {
         conn_read(conn);
         return;
     }
@@ -647,7 +675,11 @@ static void close_expired(struct conn *conn)
         return;
     }
     conn->is_advancing = true;
-    refuse(conn, 408, NULL);
+    if (conn->state == CONN_PROCESSING) {
+        conn_fail_body(conn, 408, NULL); /* it is the handler that waits, and that answers */
+    } else {
+        refuse(conn, 408, NULL);
+    }
     conn_advance(conn);
 }
 

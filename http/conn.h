@@ -12,8 +12,8 @@ struct exchange;
 struct server;
 
 /* READING_HEADERS -> READING_BODY -> PROCESSING -> WRITING_RESPONSE -> READING_HEADERS ... -> CLOSING. READING_BODY is
- * skipped without a body, and comes after WRITING_RESPONSE to discard a body that nobody wanted. http/README.md has the
- * diagram. */
+ * skipped without a body and for handlers that take it themselves (BODY_STREAM, in PROCESSING), and comes after
+ * WRITING_RESPONSE to discard a body that nobody wanted. http/README.md has the diagram. */
 enum conn_state {
     CONN_READING_HEADERS,
     CONN_READING_BODY,

@@ -38,6 +38,9 @@ static enum wait conn_waits_for(const struct conn *conn)
     if (conn->is_lingering) {
         return WAIT_LINGER;
     }
+    if (conn->state == CONN_PROCESSING && conn->exchange->wants_body && !out_is_high(conn)) {
+        return WAIT_BODY;
+    }
     if (conn->exchange != NULL && !out_is_empty(conn->exchange)) {
         return WAIT_WRITE;
     }
@@ -51,7 +54,8 @@ static enum wait conn_waits_for(const struct conn *conn)
     }
 }
 
-/* Until when a body may go on trickling in: body_timeout for the start, and what min_body_rate grants for each byte. */
+/* Until when a body may go on trickling in: body_timeout for the start, and what min_body_rate grants for each byte. What
+ * counts is the time in which it was waited for. */
 static int64_t body_limit_ms(const struct conn *conn, int64_t now_ms)
 {
     struct exchange *exchange = conn->exchange;
@@ -60,10 +64,19 @@ static int64_t body_limit_ms(const struct conn *conn, int64_t now_ms)
         return INT64_MAX;
     }
     if (exchange->body_since_ms == 0) {
-        exchange->body_since_ms = now_ms;
+        exchange->body_since_ms = now_ms - exchange->body_waited_ms;
     }
     uint64_t granted_ms = exchange->body_taken * 1000 / limits->min_body_rate_bytes;
     return exchange->body_since_ms + (int64_t)(limits->body_timeout_ms + granted_ms);
+}
+
+/* A handler takes its time before it asks for more of the body: that is not the client's fault. */
+static void pause_body(struct exchange *exchange, int64_t now_ms)
+{
+    if (exchange->body_since_ms != 0) {
+        exchange->body_waited_ms = now_ms - exchange->body_since_ms;
+        exchange->body_since_ms = 0;
+    }
 }
 
 void conn_update_deadline(struct conn *conn)
@@ -75,6 +88,9 @@ void conn_update_deadline(struct conn *conn)
     conn->waits_for = (uint8_t)waits_for;
     conn->has_progress = false;
     int64_t now_ms = reactor_now_ms(conn->server->reactor);
+    if (waits_for != WAIT_BODY && conn->exchange != NULL) {
+        pause_body(conn->exchange, now_ms);
+    }
     if (is_same && !restarts) {
         set_deadline(conn, now_ms, conn->deadline_ms); /* its timer may have fired in this tick: it waits no longer */
         return;

@@ -24,6 +24,7 @@ struct server;
 enum body_mode {
     BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
     BODY_WHOLE,    /* serve() is called when the body is there, all of it, at most max_body bytes */
+    BODY_STREAM,   /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
 };
 
 /* Who answers a route. Owned by whoever registers it; must outlive the server. */
@@ -108,10 +109,16 @@ struct exchange {
     size_t body_len;                /* (h) */
     struct write_buffer body_block; /* collects a body that does not lie in input in one piece */
     uint64_t body_taken;            /* content bytes that came so far, unless they came in one piece */
-    int64_t body_since_ms;          /* when the wait for the body began, 0 before it */
+    int64_t body_since_ms;          /* when the wait for the body would have begun without a pause, 0 while it pauses */
+    int64_t body_waited_ms;         /* how long it was waited for before the last pause */
     uint64_t body_left;             /* of a Content-Length body still to be read */
-    bool has_body;                  /* the head announces one */
-    bool body_done;                 /* and it has been read to its end */
+    uint32_t piece_len;             /* BODY_STREAM: content at the start of input that the handler has not taken */
+    int body_status;                /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
+    const char *body_reason;        /* (h) and why, static text, or NULL */
+    bool has_body;                  /* (h) the head announces one */
+    bool body_done;                 /* it has been read to its end */
+    bool wants_body;                /* BODY_STREAM: the handler waits for on_data() */
+    bool awaits_continue;           /* the client may be waiting for 100 before it sends the body */
     bool is_served;                 /* serve() was called */
 
     /* The answer. */
@@ -129,6 +136,7 @@ struct exchange {
 
     /* The handler. */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
+    void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
     void *user;                                  /* the handler's own, NULL at serve() */
 
@@ -146,6 +154,25 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
 
 /* The value of a field the parser knows: one step, no search. NULL when absent. */
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len);
+
+/* What exchange_read_body() says; or an HTTP status, negated. */
+enum { BODY_WAIT, BODY_DATA, BODY_END };
+
+/* Take the next piece of the body (BODY_STREAM only). Nothing is read from the socket but what the handler asks for
+ * here, so a client that sends faster than the handler takes is held up by TCP; what lies in between is at most one
+ * read of 64 KiB.
+ *
+ * Returns BODY_DATA with a piece, framing taken off: *len is 1 to 65,536 bytes, valid until the next call or until the
+ * handler returns. BODY_WAIT: nothing is there; on_data() will be called when there is something to call this for. The
+ * body's deadlines run meanwhile, and only then; a client that expects 100 gets it now. BODY_END: there is no more, or
+ * there was none. After BODY_END and after a status, each further call says the same.
+ *
+ * -413: a chunked body is longer than max_body (one that announces such a length never reaches the handler); -400 or
+ * -431: its framing is broken; -408: it came too slowly. exchange->body_reason may tell more. The handler still
+ * answers, with this status or another; the connection closes after it. A client that goes away is on_gone().
+ *
+ * What is not taken when the answer is complete is drained or the connection closed, as with BODY_UNWANTED. */
+int exchange_read_body(struct exchange *exchange, const char **data, size_t *len);
 
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);

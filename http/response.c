@@ -10,6 +10,7 @@
 #include "http/response.h"
 
 #include "core/mem.h"
+#include "http/conn_body.h"
 #include "http/file_cache.h"
 #include "http/server_internal.h"
 #include "http/status.h"
@@ -202,6 +203,9 @@ static char *put_head(struct exchange *exchange, int status, const char *type, e
                       size_t content_room)
 {
     assert(exchange->response_state == RESPONSE_NONE); /* one answer a request */
+    if (framing == FRAMING_NONE || framing == FRAMING_LENGTH) {
+        conn_plan_rest(exchange); /* a stream may still take its body */
+    }
     size_t fields_len = write_buffer_len(&exchange->fields);
     size_t type_len = type == NULL ? 0 : strlen(type);
     char *start = reserve(exchange, HEAD_ROOM + type_len + fields_len + content_room);
@@ -524,6 +528,7 @@ static char *put_prebuilt_head(const struct exchange *exchange, const struct pre
 void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
                             uint64_t file_len)
 {
+    conn_plan_rest(exchange);
     size_t content_len = exchange->head_only ? 0 : prebuilt->content_len;
     size_t fields_len = write_buffer_len(&exchange->fields);
     char *start = reserve(exchange, prebuilt->head_len + HEAD_ROOM + fields_len + content_len);
