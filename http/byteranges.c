@@ -102,29 +102,31 @@ static int make_boundary(char boundary[BOUNDARY_LEN + 1])
 }
 
 /* Takes over the reference to file on success. Returns 0 or -errno. */
-static int make_parts(struct cached_file *file, const struct range_set *set, const char *boundary, struct parts **parts)
+static int make_parts(struct cached_file *file, const char *type, const struct range_set *set, const char *boundary,
+                      struct parts **parts)
 {
     static const char format[] = "\r\n--%s\r\nContent-Type: %s\r\nContent-Range: bytes ";
-    size_t room = sizeof format + BOUNDARY_LEN + strlen(file->type);
+    size_t room = sizeof format + BOUNDARY_LEN + strlen(type);
     struct parts *made = mem_alloc(sizeof *made + room);
     if (made == NULL) {
         return -ENOMEM;
     }
     *made = (struct parts){.file = file, .set = *set};
-    made->lead_len = (size_t)snprintf(made->lead, room, format, boundary, file->type);
+    made->lead_len = (size_t)snprintf(made->lead, room, format, boundary, type);
     *parts = made;
     return 0;
 }
 
 /* The parts carry Content-Range, the head must not (RFC 9110 section 15.3.7.2). Returns 0, or -errno with nothing
  * answered. */
-static int answer_several(struct exchange *exchange, struct cached_file *file, const struct range_set *set)
+static int answer_several(struct exchange *exchange, struct cached_file *file, const char *part_type,
+                          const struct range_set *set)
 {
     char boundary[BOUNDARY_LEN + 1];
     char type[sizeof "multipart/byteranges; boundary=" + BOUNDARY_LEN];
     struct parts *parts = NULL;
     int rv = make_boundary(boundary);
-    rv = rv < 0 ? rv : make_parts(file, set, boundary, &parts);
+    rv = rv < 0 ? rv : make_parts(file, part_type, set, boundary, &parts);
     if (rv < 0) {
         return rv;
     }
@@ -136,7 +138,8 @@ static int answer_several(struct exchange *exchange, struct cached_file *file, c
 
 /* One range. */
 
-static int answer_one(struct exchange *exchange, struct cached_file *file, const struct byte_range *range)
+static int answer_one(struct exchange *exchange, struct cached_file *file, const char *type,
+                      const struct byte_range *range)
 {
     char text[RANGE_TEXT_MAX];
     char line[sizeof "Content-Range: bytes \r\n" + RANGE_TEXT_MAX];
@@ -144,17 +147,19 @@ static int answer_one(struct exchange *exchange, struct cached_file *file, const
     int len = snprintf(line, sizeof line, "Content-Range: bytes %s\r\n", text);
     int rv = response_add_lines(exchange, line, (size_t)len);
     if (rv == 0) {
-        response_file(exchange, 206, file->type, file, range->first, range->len);
+        response_file(exchange, 206, type, file, range->first, range->len);
     }
     return rv;
 }
 
-void byteranges_answer(struct exchange *exchange, struct cached_file *file, const struct range_set *set)
+void byteranges_answer(struct exchange *exchange, struct cached_file *file, const char *type,
+                       const struct range_set *set)
 {
     const struct prebuilt *full = &file->full;
     int rv = response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len);
     if (rv == 0) {
-        rv = set->count == 1 ? answer_one(exchange, file, &set->ranges[0]) : answer_several(exchange, file, set);
+        rv = set->count == 1 ? answer_one(exchange, file, type, &set->ranges[0])
+                             : answer_several(exchange, file, type, set);
     }
     if (rv < 0) {
         file_cache_put(file);

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "http/file_cache.h"
+#include "http/file_reply.h"
 #include "http/router.h"
 #include "http/static_files.h"
 
@@ -19,6 +20,7 @@ int site_create(struct site **site, const struct log *log)
     int rv = router_create(&made->router);
     rv = rv < 0 ? rv : file_cache_create(&made->cache, &made->limits, log);
     rv = rv < 0 ? rv : static_mounts_create(&made->mounts, made->cache);
+    rv = rv < 0 ? rv : file_replies_create(&made->replies, made->cache);
     if (rv < 0) {
         site_destroy(made);
         return rv;
@@ -33,6 +35,7 @@ void site_destroy(struct site *site)
         return;
     }
     static_mounts_destroy(site->mounts);
+    file_replies_destroy(site->replies);
     file_cache_destroy(site->cache);
     router_destroy(site->router);
     mem_free(site);

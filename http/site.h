@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 struct file_cache;
+struct file_replies;
 struct log;
 struct router;
 struct static_mounts;
@@ -18,6 +19,7 @@ struct site {
     struct router *router;        /* owned */
     struct file_cache *cache;     /* owned; reads limits when it is used */
     struct static_mounts *mounts; /* owned */
+    struct file_replies *replies; /* owned: files that handlers answer with */
 };
 
 /* Make an empty site with default limits. log is borrowed, may be NULL. Returns 0 or -ENOMEM. */

@@ -270,8 +270,26 @@ static void answer_error(struct exchange *exchange, int error)
     response_error(exchange, status, NULL);
 }
 
+void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type)
+{
+    const struct prebuilt *full = &file->full;
+    bool is_good = status < 300; /* else it is no representation of the resource, and its tag means nothing */
+    if (is_good && response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len) < 0) {
+        file_cache_put(file);
+        response_error(exchange, 503, NULL);
+        return;
+    }
+    response_file(exchange, status, type == NULL ? file->type : type, file, 0, file->size);
+}
+
+void static_file_refuse(struct exchange *exchange, int error)
+{
+    response_error(exchange, status_of(error), NULL);
+}
+
 /* The conditions hold: answer with the file, or with the parts of it that are asked for. Takes over the reference. */
-static void answer_contents(struct exchange *exchange, struct cached_file *file, const struct validators *validators)
+static void answer_contents(struct exchange *exchange, struct cached_file *file, const char *type,
+                            const struct validators *validators)
 {
     struct range_set ranges;
     enum range_verdict verdict = RANGE_IGNORED;
@@ -280,7 +298,9 @@ static void answer_contents(struct exchange *exchange, struct cached_file *file,
         verdict = range_parse(exchange_text(exchange, range->value), range->value.len, file->size, &ranges);
     }
     if (verdict == RANGE_SATISFIABLE) {
-        byteranges_answer(exchange, file, &ranges);
+        byteranges_answer(exchange, file, type == NULL ? file->type : type, &ranges);
+    } else if (verdict == RANGE_IGNORED && type != NULL) {
+        static_file_send(exchange, 200, file, type);
     } else if (verdict == RANGE_IGNORED && file->fd >= 0) {
         response_send_prebuilt(exchange, &file->full, file, file->size);
     } else if (verdict == RANGE_IGNORED) {
@@ -292,7 +312,7 @@ static void answer_contents(struct exchange *exchange, struct cached_file *file,
     }
 }
 
-void static_file_answer(struct exchange *exchange, struct cached_file *file)
+void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
 {
     struct validators validators = {
         .etag = file->etag,
@@ -302,7 +322,7 @@ void static_file_answer(struct exchange *exchange, struct cached_file *file)
     };
     switch (conditional_evaluate(&exchange->head, exchange->head_data, &validators)) {
     case PRECONDITION_HOLDS:
-        answer_contents(exchange, file, &validators);
+        answer_contents(exchange, file, type, &validators);
         return;
     case PRECONDITION_NOT_MODIFIED:
         response_send_prebuilt(exchange, &file->not_modified, NULL, 0);
@@ -402,7 +422,7 @@ static void answer_without_file(struct visit *visit, int error)
     }
     error = get_named(visit, visit->target.is_hidden ? NULL : settings->fallback, &file);
     if (error == 0) {
-        static_file_answer(exchange, choose_representation(visit, file));
+        static_file_answer(exchange, choose_representation(visit, file), NULL);
         return;
     }
     if (status_of(error) == 404 && get_named(visit, settings->not_found, &file) == 0) {
@@ -442,6 +462,6 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
     } else if (rv < 0) {
         answer_without_file(&visit, rv);
     } else {
-        static_file_answer(exchange, choose_representation(&visit, file));
+        static_file_answer(exchange, choose_representation(&visit, file), NULL);
     }
 }

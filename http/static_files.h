@@ -42,9 +42,16 @@ bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char 
  * GET and HEAD are 405. Out of memory or fds it is 503, and 500 when the disk fails. */
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange);
 
-/* Answer GET or HEAD with a file: 200, or what the request's conditions and its Range ask for. Takes over one reference
- * to file. */
-void static_file_answer(struct exchange *exchange, struct cached_file *file);
+/* Answer GET or HEAD with a file: 200, or what the request's conditions and its Range ask for. type is the Content-Type,
+ * NULL for the file's own; it is needed no longer than this call. Takes over one reference to file. */
+void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type);
+
+/* Answer with a status and all of a file, whatever the request asked for; with 2xx its fields go along. type as above. Takes over one
+ * reference to file. */
+void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type);
+
+/* Answer that a file cannot be served: 403, 404, 500 or 503, as error, an -errno of file_cache_get(), says. */
+void static_file_refuse(struct exchange *exchange, int error);
 
 /* Whether a mount covers path. */
 bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len);

@@ -5,13 +5,14 @@
  *   function                200, a stream: called with an object that has write()
  *   status                  that status with a short text, or without content (2xx)
  *   nothing, nil            204
- *   response object         of app.html, app.redirect, app.pass, or what nxt() gave to a middleware
+ *   response object         of app.html, app.redirect, app.file, app.pass, or what nxt() gave to a middleware
  *   status, any of these    with that status
  *   ..., table              header fields last
  *
  * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro.c makes a 500 of it. */
 
 #include "core/log.h"
+#include "http/file_reply.h"
 #include "http/response.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -32,12 +33,16 @@ static const char application_json[] = "application/json";
 
 /* An answer, taken apart. Indices are of L's stack; 0 means that there is none. */
 struct reply {
-    int status;     /* 0 until known */
-    int body;       /* index of the body */
-    int headers;    /* index of the table of header fields */
-    bool is_pass;   /* the static files answer */
-    bool has_type;  /* the handler gives its own Content-Type */
-    int64_t length; /* Content-Length that the handler gives to a stream */
+    int status;       /* 0 until known */
+    int body;         /* index of the body */
+    int headers;      /* index of the table of header fields */
+    bool is_pass;     /* the static files answer */
+    int file;         /* index of the path of a file, which is the content; root is that of its directory */
+    int root;         /* index */
+    bool dotfiles;    /* the file's path may name dot files */
+    bool has_type;    /* the handler gives its own Content-Type */
+    const char *type; /* which that is, for a file; the table of headers keeps it */
+    int64_t length;   /* Content-Length that the handler gives to a stream */
 };
 
 /* Header fields. */
@@ -81,11 +86,15 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
         take_length(L, reply, value);
         return;
     }
-    int rv = response_add_field(exchange, name, name_len, value, len);
+    bool is_type = strcasecmp(name, "content-type") == 0;
+    bool is_file_type = is_type && reply->file != 0 && type == LUA_TSTRING;
+    int rv = is_file_type ? response_check_field(name, name_len, value, len)
+                          : response_add_field(exchange, name, name_len, value, len);
     if (rv < 0) {
         refuse_field(L, name, rv);
     }
-    reply->has_type = reply->has_type || strcasecmp(name, "content-type") == 0;
+    reply->has_type = reply->has_type || is_type;
+    reply->type = is_file_type ? value : reply->type;
 }
 
 /* Add the fields of a table: name to value, or to a list of values, each a line of its own. */
@@ -154,6 +163,25 @@ static void pass_on(struct coro *coro, const struct site *site)
     }
 }
 
+/* The file of an app.file(). */
+static void send_file(lua_State *L, struct coro *coro, const struct reply *reply)
+{
+    struct file_replies *replies = coro->script->site->replies;
+    char err[SCRIPT_TEXT_MAX];
+    struct file_reply file = {
+        .root = lua_tostring(L, reply->root),
+        .path = lua_tolstring(L, reply->file, NULL),
+        .path_len = lua_objlen(L, reply->file),
+        .status = reply->status,
+        .type = reply->type,
+        .dotfiles = reply->dotfiles,
+    };
+    if (file_reply_check(replies, &file, err, sizeof err) < 0) {
+        script_raise(L, "app.file: root: %s", err);
+    }
+    file_reply_send(replies, coro_detach(coro), &file);
+}
+
 /* Returns the values for the prelude's run(): the function to call and what to call it with, if there is one. */
 static int begin_stream(lua_State *L, struct coro *coro, const struct reply *reply)
 {
@@ -178,8 +206,13 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     struct script *script = coro->script;
     struct write_buffer *json = NULL;
     int type = reply->body == 0 ? LUA_TNIL : lua_type(L, reply->body);
+    bool is_elsewhere = reply->is_pass || reply->file != 0; /* where the content comes from */
+    if (reply->status != 0 && (reply->is_pass || (reply->file != 0 && status_has_no_body(reply->status)))) {
+        script_raise(L, "%s with the status %d: %s", reply->is_pass ? "app.pass" : "app.file", reply->status,
+                     reply->is_pass ? "the static files know which it is" : "such an answer has no content");
+    }
     if (reply->status == 0) {
-        reply->status = type == LUA_TNIL ? 204 : 200;
+        reply->status = type == LUA_TNIL && !is_elsewhere ? 204 : 200;
     }
     if (type == LUA_TTABLE) {
         json = script_scratch(script);
@@ -196,6 +229,8 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
             script_raise(L, "app.pass has the Content-Type of the file");
         }
         pass_on(coro, script->site);
+    } else if (reply->file != 0) {
+        send_file(L, coro, reply);
     } else if (type == LUA_TFUNCTION) {
         return begin_stream(L, coro, reply);
     } else if (type == LUA_TSTRING) {
@@ -245,6 +280,21 @@ static int check_headers(lua_State *L, int index)
     return index;
 }
 
+/* Whether the content of the response object at index 1 is that of app.pass or app.file. */
+static void read_elsewhere(lua_State *L, struct reply *reply)
+{
+    lua_getfield(L, 1, "pass");
+    reply->is_pass = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, 1, "dotfiles");
+    reply->dotfiles = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, 1, "root");
+    lua_getfield(L, 1, "file");
+    if (lua_type(L, -1) == LUA_TSTRING && lua_type(L, -2) == LUA_TSTRING) {
+        reply->file = lua_gettop(L);
+        reply->root = reply->file - 1;
+    }
+}
+
 /* A response object: the prelude has brought all that was returned into one. */
 static int answer_response(lua_State *L, struct coro *coro)
 {
@@ -252,8 +302,11 @@ static int answer_response(lua_State *L, struct coro *coro)
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 1);
     struct reply reply = {.length = RESPONSE_LENGTH_UNKNOWN};
-    lua_getfield(L, 1, "pass");
-    reply.is_pass = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, 1, "body");
+    reply.body = lua_isnil(L, -1) ? 0 : lua_gettop(L);
+    if (reply.body == 0) { /* a middleware may have put a body in the place of a file */
+        read_elsewhere(L, &reply);
+    }
     lua_getfield(L, 1, "status");
     if (!lua_isnil(L, -1)) {
         if (lua_type(L, -1) != LUA_TNUMBER) {
@@ -263,8 +316,6 @@ static int answer_response(lua_State *L, struct coro *coro)
     }
     lua_getfield(L, 1, "headers");
     reply.headers = check_headers(L, lua_gettop(L));
-    lua_getfield(L, 1, "body");
-    reply.body = lua_isnil(L, -1) ? 0 : lua_gettop(L);
     return send_reply(L, coro, &reply);
 }
 

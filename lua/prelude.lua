@@ -1,5 +1,5 @@
 -- The part of the Lua API that is nicer in Lua than in C. It runs once in every new state, before the script, in several
--- files: this one, then prelude_register.lua, prelude_response.lua and prelude_run.lua. Each gets three tables: the C
+-- files: this one, then those that CMakeLists.txt lists, in its order. Each gets three tables: the C
 -- functions, the module "evserve", and what these files share. They hand to C, by core.ref, what C needs of them.
 --
 -- Errors are raised by core.fail(text), which puts the script's file and line in front. Functions that register

@@ -1,9 +1,9 @@
 -- Response objects, and what makes them. See prelude.lua.
 
 local core, app, shared = ...
-local fail, describe = core.fail, shared.describe
+local fail, describe, check_names = core.fail, shared.describe, shared.check_names
 local error, getmetatable, pairs, rawget, rawset = error, getmetatable, pairs, rawget, rawset
-local setmetatable, tostring, type = setmetatable, tostring, type
+local setmetatable, string, tostring, type = setmetatable, string, tostring, type
 
 -- Header tables: names in any case. Keys are kept in lower case.
 
@@ -19,8 +19,12 @@ end
 
 -- Response objects.
 
-local response_meta = {}
+local response_meta = { __index = { set_cookie = shared.set_cookie } }
 local pass = setmetatable({ pass = true }, response_meta)
+
+function shared.is_response(value)
+    return getmetatable(value) == response_meta
+end
 
 app.pass = pass
 
@@ -58,8 +62,45 @@ local function to_response(a, b, c)
         return body
     end
     local made = response(status or body.status, body.body, body.headers)
-    made.pass = body.pass
+    made.pass, made.file, made.root, made.dotfiles = body.pass, body.file, body.root, body.dotfiles
     merge_headers(made.headers, headers)
+    return made
+end
+
+local file_options = { "cache", "dotfiles", "download", "root", "type" }
+
+-- The file is looked for when the answer is sent: then it is 200, 206, 304 or 404.
+function app.file(path, options)
+    if type(path) ~= "string" then
+        fail("app.file: a path expected, not " .. describe(path))
+    end
+    if options ~= nil and type(options) ~= "table" then
+        fail("app.file: a table of options expected, not " .. describe(options))
+    end
+    options = options or {}
+    check_names("app.file", "option", options, file_options)
+    local root, download = options.root, options.download
+    if root == nil and path:sub(1, 1) == "/" then
+        fail(string.format("app.file: %q is below no root: say root = %q, and the path from there", path,
+            path:match("^(/[^/]*)/") or "/"))
+    elseif root ~= nil and type(root) ~= "string" then
+        fail("app.file: root: a directory expected, not " .. describe(root))
+    elseif options.dotfiles ~= nil and type(options.dotfiles) ~= "boolean" then
+        fail("app.file: dotfiles: true or false expected, not " .. describe(options.dotfiles))
+    elseif options.type ~= nil and type(options.type) ~= "string" then
+        fail("app.file: type: a media type expected, not " .. describe(options.type))
+    end
+    local made = response()
+    made.file, made.root, made.dotfiles = path, root or ".", options.dotfiles
+    core.check_root(made.root)
+    made.headers["content-type"] = options.type
+    if options.cache ~= nil then
+        made.headers["cache-control"] = string.format("max-age=%d", core.seconds("app.file: cache", options.cache))
+    end
+    if download then
+        made.headers["content-disposition"] =
+            shared.disposition("app.file", download == true and path:match("[^/]*$") or download)
+    end
     return made
 end
 

@@ -264,6 +264,7 @@ static int build_state(lua_State *L)
     bind_settings(L);
     bind_static(L);
     bind_answer(L);
+    bind_answer_parts(L);
     bind_coro(L);
     bind_request(L);
     bind_stream(L);

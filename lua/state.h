@@ -214,6 +214,7 @@ void bind_app(lua_State *L);
 void bind_settings(lua_State *L);
 void bind_static(lua_State *L);
 void bind_answer(lua_State *L);
+void bind_answer_parts(lua_State *L);
 void bind_coro(lua_State *L);
 void bind_request(lua_State *L);
 void bind_stream(lua_State *L);

@@ -46,9 +46,17 @@ function request:header(name) end
 function request:query_all(name) end
 
 ---@class evserve.Response
----@field status integer?
+---@field status integer? nil for app.file and app.pass: the file decides
 ---@field headers evserve.Headers names in any case
----@field body evserve.Body
+---@field body evserve.Body nil for app.file and app.pass; one that is set takes the file's place
+local response = {}
+
+--- Add a Set-Cookie line.
+---@param name string
+---@param value string|number
+---@param attributes evserve.CookieAttributes?
+---@return evserve.Response itself
+function response:set_cookie(name, value, attributes) end
 
 ---@class evserve.Stream
 local stream = {}
@@ -234,6 +242,36 @@ function app.html(text) end
 ---@param status (301|302|303|307|308)? 302 if not given
 ---@return evserve.Response
 function app.redirect(url, status) end
+
+---@class evserve.FileOptions
+---@field root? string directory that path is below, and that it cannot leave; the one evserve was started in if not given
+---@field type? string Content-Type; that of the file's name if not given
+---@field download? string|true name under which browsers save it; true for the file's own
+---@field cache? string max-age that clients are told, such as "1h"
+---@field dotfiles? boolean a path may name dot files
+
+--- A file, sent as static files are: conditions, ranges and HEAD work. What is not there is 404, what leads out of the root
+--- 403, so path may come from a client.
+---@param path string
+---@param options evserve.FileOptions?
+---@return evserve.Response
+function app.file(path, options) end
+
+---@class evserve.CookieAttributes
+---@field path? string "/" if not given
+---@field domain? string the host alone if not given
+---@field max_age? string|0 such as "1h"; 0 deletes the cookie
+---@field expires? number seconds since 1970, as os.time() gives them
+---@field secure? boolean over HTTPS alone
+---@field http_only? boolean not for scripts in the page
+---@field same_site? "strict"|"lax"|"none"
+
+--- The value of a Set-Cookie field.
+---@param name string
+---@param value string|number
+---@param attributes evserve.CookieAttributes?
+---@return string
+function app.cookie(name, value, attributes) end
 
 --- Return it to let the static files answer.
 ---@type evserve.Response

@@ -1,0 +1,39 @@
+#ifndef EVSERVE_HTTP_FILE_REPLY_H
+#define EVSERVE_HTTP_FILE_REPLY_H
+
+/* Files that a handler answers with. The handler chooses a directory, which it vouches for, and a path below it, which
+ * may come from a client: nothing outside of the directory is ever sent. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct exchange;
+struct file_cache;
+struct file_replies;
+
+enum { FILE_REPLY_ROOTS_MAX = 64 }; /* directories that handlers may name */
+
+/* cache is borrowed and must outlive it. Returns 0 or -ENOMEM. */
+int file_replies_create(struct file_replies **replies, struct file_cache *cache);
+void file_replies_destroy(struct file_replies *replies); /* NULL is allowed; files being sent stay valid */
+
+struct file_reply {
+    const char *root; /* directory, relative to the working directory; remembered by this text */
+    const char *path; /* path_len bytes, below root */
+    size_t path_len;
+    int status;       /* 200, or another one with content: then the request's conditions and its Range are not heard */
+    const char *type; /* Content-Type, a valid field value; NULL for that of the file's name */
+    bool dotfiles;    /* a path may name dot files, which else are not there */
+};
+
+/* Open the directory of a reply, unless it is known already. Returns 0, or -errno with a text that names it; -ENOSPC
+ * when there are FILE_REPLY_ROOTS_MAX others. */
+int file_reply_check(struct file_replies *replies, const struct file_reply *reply, char *err, size_t errlen);
+
+/* Answer with the file; file_reply_check() came before. A file is sent as static files are (static_file_answer()): with
+ * its type, entity tag and dates, whole, in ranges, or as 304; to methods other than GET and HEAD whole. Fields that were
+ * added go along. What is not there is 404, as is a directory; what may not be read is 403, and so is a path that leads
+ * out of root, by "..", a slash at its beginning or a symbolic link; these come without the fields that were added. */
+void file_reply_send(struct file_replies *replies, struct exchange *exchange, const struct file_reply *reply);
+
+#endif

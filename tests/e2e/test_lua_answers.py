@@ -1,0 +1,248 @@
+"""What a handler answers with, beyond the plain return values: files and cookies."""
+
+import os
+import unittest
+
+from lua_site import Client, SiteCase
+
+
+class Files(SiteCase):
+    SCRIPT = r"""
+    app.get("/up/*path", function(req) return app.file(req.params.path, { root = "up" }) end)
+    app.get("/raw", function(req) return app.file(req.query.path, { root = "up", dotfiles = true }) end)
+    app.get("/here", function() return app.file "up/a.txt" end)
+    app.get("/typed", function() return app.file("up/a.txt", { type = "text/csv", cache = "1h" }) end)
+    app.get("/plain-headers", function()
+        return app.file("up/a.txt"), { ["Content-Type"] = "text/x", ["x-more"] = "1" }
+    end)
+    app.get("/download", function(req)
+        return app.file("up/a.txt", { download = req.query.name or true })
+    end)
+    app.get("/not-found", function() return 404, app.file "up/a.txt" end)
+    app.post("/post", function() return app.file "up/a.txt" end)
+    app.get("/big", function() return app.file("big", { root = "up" }) end)
+    app.get("/replaced", function()
+        local res = app.file "up/a.txt"
+        res.body = "instead\n"
+        return res
+    end)
+    local wrong = {
+        path = function() return app.file(7) end,
+        options = function() return app.file("x", "y") end,
+        option = function() return app.file("x", { rooot = "up" }) end,
+        absolute = function() return app.file "/etc/passwd" end,
+        root = function() return app.file("x", { root = "nowhere" }) end,
+        ["root-type"] = function() return app.file("x", { root = 7 }) end,
+        ["root-nul"] = function() return app.file("x", { root = "up\0" }) end,
+        cache = function() return app.file("x", { cache = 60 }) end,
+        download = function() return app.file("x", { download = "a\r\nb" }) end,
+        ["download-long"] = function() return app.file("x", { download = ("x"):rep(256) }) end,
+        type = function() return app.file("up/a.txt", { type = "a\r\nb: c" }) end,
+        ["type-type"] = function() return app.file("up/a.txt", { type = 7 }) end,
+        dotfiles = function() return app.file("x", { dotfiles = 1 }) end,
+        empty = function() return 204, app.file "up/a.txt" end,
+        changed = function() local res = app.file "up/a.txt" res.root = "nowhere" return res end,
+        pass = function() return 404, app.pass end,
+    }
+    app.get("/wrong/:what", function(req) return wrong[req.params.what]() end)
+    """
+    FILES = [("up/a.txt", "0123456789"), ("up/sub/b.html", "<p>"), ("up/.hidden", "hidden"), ("secret", "secret")]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        up = os.path.join(os.path.dirname(cls.path), "up")
+        os.symlink("../secret", os.path.join(up, "out"))
+        with open(os.path.join(up, "big"), "wb") as file:
+            file.write(b"b" * (3 << 20))
+
+    def test_a_file_is_sent_as_static_files_are(self):
+        answer = self.ask("/up/a.txt")
+        self.assertEqual((answer.status, answer.text), (200, "0123456789"))
+        self.assertEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
+        tag = answer.headers["etag"]
+        self.assertEqual(self.ask("/up/sub/b.html").headers["content-type"], "text/html; charset=utf-8")
+        self.assertEqual(self.ask("/up/a.txt", headers=[("If-None-Match", tag)]).status, 304)
+        part = self.ask("/up/a.txt", headers=[("Range", "bytes=2-4"), ("If-Range", tag)])
+        self.assertEqual((part.status, part.text, part.headers["content-range"]), (206, "234", "bytes 2-4/10"))
+        head = self.ask("/up/a.txt", method="HEAD")
+        self.assertEqual((head.status, head.headers["content-length"]), (200, "10"))
+        self.assertEqual(self.ask("/here").text, "0123456789")
+        self.assertEqual(self.ask("/big").body, b"b" * (3 << 20))
+
+    def test_the_path_may_come_from_a_client(self):
+        for path, status in (("nothing", 404), ("sub", 404), (".hidden", 404), ("out", 403)):
+            with self.subTest(path):
+                self.assertEqual(self.ask("/up/" + path).status, status)
+        for path, status in (("a.txt", 200), (".hidden", 200), ("../secret", 403), ("sub/../../secret", 403),
+                             ("/etc/passwd", 403), ("a.txt%00", 404), ("", 404), ("%2e%2e/secret", 403),
+                             ("..%2fsecret", 403), ("x" * 4000, 404)):
+            with self.subTest(path):
+                answer = self.ask("/raw?path=" + path)
+                self.assertEqual(answer.status, status)
+                self.assertNotIn("secret", answer.text)
+        self.assertEqual(self.log_count("error.* (/up/|/raw)"), 0)
+
+    def test_type_and_cache(self):
+        answer = self.ask("/typed")
+        self.assertEqual(answer.headers["content-type"], "text/csv")
+        self.assertEqual(answer.headers["cache-control"], "max-age=3600")
+        self.assertIn("etag", answer.headers)
+        self.assertEqual(self.ask("/typed", headers=[("If-None-Match", "*")]).headers["cache-control"], "max-age=3600")
+        part = self.ask("/typed", headers=[("Range", "bytes=0-0")])
+        self.assertEqual((part.status, part.headers["content-type"]), (206, "text/csv"))
+        answer = self.ask("/plain-headers")
+        self.assertEqual([value for name, value in answer.lines if name.lower() == "content-type"], ["text/x"])
+        self.assertEqual(answer.headers["x-more"], "1")
+
+    def test_names_of_downloads(self):
+        for name, value in (
+                (None, 'filename="a.txt"'),
+                ("my%20report.csv", 'filename="my report.csv"'),
+                ("a%22b.txt", "filename=\"a_b.txt\"; filename*=UTF-8''a%22b.txt"),
+                ("50%25.txt", "filename=\"50_.txt\"; filename*=UTF-8''50%25.txt"),
+                ("..%2F..%5Cetc", 'filename=".._.._etc"'),
+                ("%E2%82%AC%20rates", "filename=\"___ rates\"; filename*=UTF-8''%E2%82%AC%20rates"),
+                ("na%FFme", 'filename="na_me"'),
+                ("a;b'c(d)", 'filename="a;b\'c(d)"')):
+            with self.subTest(name):
+                answer = self.ask("/download" + (f"?name={name}" if name else ""))
+                self.assertEqual(answer.headers["content-disposition"], "attachment; " + value)
+                self.assertEqual(answer.text, "0123456789")
+
+    def test_with_a_status_and_for_other_methods_it_is_whole(self):
+        answer = self.ask("/not-found", headers=[("Range", "bytes=0-0"), ("If-None-Match", "*")])
+        self.assertEqual((answer.status, answer.text), (404, "0123456789"))
+        self.assertNotIn("etag", answer.headers)
+        answer = self.ask("/post", method="POST", headers=[("Range", "bytes=0-0"), ("If-None-Match", "*")], body=b"")
+        self.assertEqual((answer.status, answer.text), (200, "0123456789"))
+
+    def test_a_body_takes_the_place_of_the_file(self):
+        answer = self.ask("/replaced")
+        self.assertEqual((answer.status, answer.text), (200, "instead\n"))
+
+    def test_mistakes_are_told_in_the_log(self):
+        for what, text in (
+                ("path", "app.file: a path expected, not 7"),
+                ("options", 'app.file: a table of options expected, not "y"'),
+                ("option", 'app.file: unknown option "rooot" .did you mean "root"'),
+                ("absolute", 'app.file: "/etc/passwd" is below no root: say root = "/etc"'),
+                ("root", 'app.file: root: cannot serve "nowhere": no such directory'),
+                ("root-type", "app.file: root: a directory expected, not 7"),
+                ("root-nul", "app.file: root: there is a NUL byte in it"),
+                ("cache", 'app.file: cache: a time with a unit such as "1h" expected'),
+                ("download", "app.file: download: the name has a control character"),
+                ("download-long", "app.file: download: the name is longer than 255 bytes"),
+                ("type", 'header "content-type": a name must be a token, and a value must have no control'),
+                ("type-type", "app.file: type: a media type expected, not 7"),
+                ("dotfiles", "app.file: dotfiles: true or false expected, not 1"),
+                ("empty", "app.file with the status 204: such an answer has no content"),
+                ("changed", 'app.file: root: cannot serve "nowhere"'),
+                ("pass", "app.pass with the status 404: the static files know which it is")):
+            with self.subTest(what):
+                answer = self.ask("/wrong/" + what)
+                self.assertEqual((answer.status, answer.text), (500, "500 Internal Server Error\n"))
+                self.wait_for_log(f"GET /wrong/{what} .*site.lua:[0-9]+: .*{text}")
+
+
+class Cookies(SiteCase):
+    SCRIPT = r"""
+    app.use(function(req, nxt)
+        local res = nxt()
+        if req.query.also then res:set_cookie("also", req.query.also):set_cookie("second", 2) end
+        return res
+    end)
+    app.get("/plain", function() return "x", { ["Set-Cookie"] = app.cookie("a", "b") } end)
+    app.get("/two", function() return "x", { ["Set-Cookie"] = { app.cookie("a", "b"), app.cookie("c", "") } } end)
+    app.get("/all", function()
+        return app.html("x"):set_cookie("__Host-sid", "0x1F=", { path = "/", max_age = "2h", expires = 784111777,
+            secure = true, http_only = true, same_site = "Strict" })
+    end)
+    app.get("/domain", function()
+        return app.redirect("/"):set_cookie("a", 1, { domain = "example.org", path = "/x", max_age = 0,
+            same_site = "lax", http_only = false })
+    end)
+    app.get("/pass", function() return app.pass, { ["set-cookie"] = app.cookie("p", "1") } end)
+    app.get("/longest", function() return app.html("x"):set_cookie("n", ("v"):rep(4095)) end)
+    local wrong = {
+        name = function() app.cookie("a b", "c") end,
+        empty = function() app.cookie("", "c") end,
+        ["name-type"] = function() app.cookie(1, "c") end,
+        value = function() app.cookie("a", "x\r\nset-cookie: b=c") end,
+        semicolon = function() app.cookie("a", "x;Secure") end,
+        space = function() app.cookie("a", "x y") end,
+        quote = function() app.cookie("a", '"x"') end,
+        comma = function() app.cookie("a", "x,y") end,
+        backslash = function() app.cookie("a", "x\\y") end,
+        byte = function() app.cookie("a", "\200") end,
+        nul = function() app.cookie("a", "x\0") end,
+        ["value-type"] = function() app.cookie("a", {}) end,
+        ["value-nil"] = function() app.cookie("a") end,
+        long = function() app.cookie("n", ("v"):rep(4096)) end,
+        attributes = function() app.cookie("a", "b", "c") end,
+        attribute = function() app.cookie("a", "b", { httponly = true }) end,
+        path = function() app.cookie("a", "b", { path = "/;Secure" }) end,
+        relative = function() app.cookie("a", "b", { path = "x" }) end,
+        domain = function() app.cookie("a", "b", { domain = "a\nb" }) end,
+        age = function() app.cookie("a", "b", { max_age = 3600 }) end,
+        expires = function() app.cookie("a", "b", { expires = "tomorrow" }) end,
+        late = function() app.cookie("a", "b", { expires = 253402300800 }) end,
+        flag = function() app.cookie("a", "b", { secure = "yes" }) end,
+        site = function() app.cookie("a", "b", { same_site = "some" }) end,
+        none = function() app.cookie("a", "b", { same_site = "none" }) end,
+        host = function() app.cookie("__Host-a", "b", { secure = true, path = "/x" }) end,
+        secure = function() app.cookie("__Secure-a", "b") end,
+        pass = function() app.pass:set_cookie("a", "b") end,
+        dot = function() app.html("x").set_cookie("a", "b") end,
+    }
+    app.get("/wrong/:what", function(req) wrong[req.params.what]() return "not reached\n" end)
+    """
+
+    def cookies(self, target):
+        return [value for name, value in self.ask(target).lines if name.lower() == "set-cookie"]
+
+    def test_lines(self):
+        self.assertEqual(self.cookies("/plain"), ["a=b; Path=/"])
+        self.assertEqual(self.cookies("/two"), ["a=b; Path=/", "c=; Path=/"])
+        self.assertEqual(self.cookies("/all"), [
+            "__Host-sid=0x1F=; Path=/; Max-Age=7200; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Secure; HttpOnly; "
+            "SameSite=Strict"])
+        self.assertEqual(self.cookies("/domain"), ["a=1; Path=/x; Domain=example.org; Max-Age=0; SameSite=Lax"])
+        self.assertEqual(self.cookies("/pass"), [])  # a 404 has no fields of the route
+        self.assertEqual(len(self.cookies("/longest")[0]), 4096 + len("=; Path=/"))
+
+    def test_middleware_adds_to_what_there_is(self):
+        self.assertEqual(self.cookies("/plain?also=1"), ["a=b; Path=/", "also=1; Path=/", "second=2; Path=/"])
+        self.assertEqual(self.cookies("/two?also=1"),
+                         ["a=b; Path=/", "c=; Path=/", "also=1; Path=/", "second=2; Path=/"])
+
+    def test_mistakes_are_told_in_the_log_and_nothing_is_sent(self):
+        for what, text in (
+                ("name", 'the name must be a token, without spaces and separators, not "a b"'),
+                ("empty", "the name must be a token"), ("name-type", "the name must be a token, .* not 1"),
+                ("value", "a: the byte 0x0d has no place in a cookie: percent-encode"),
+                ("semicolon", "byte 0x3b"), ("space", "byte 0x20"), ("quote", "byte 0x22"), ("comma", "byte 0x2c"),
+                ("backslash", "byte 0x5c"), ("byte", "byte 0xc8"), ("nul", "byte 0x00"),
+                ("value-type", "app.cookie: a: a string or a number expected, not table"),
+                ("value-nil", "a string or a number expected, not nil"),
+                ("long", "name and value are longer than 4096 bytes"),
+                ("attributes", 'a table of attributes expected, not "c"'),
+                ("attribute", 'unknown attribute "httponly" .did you mean "http_only"'),
+                ("path", 'app.cookie: path: a path that begins with "/", without semicolons expected'),
+                ("relative", "app.cookie: path: "), ("domain", "app.cookie: domain: the name of a host expected"),
+                ("age", 'app.cookie: max_age: a time with a unit such as "1h" expected'),
+                ("expires", "app.cookie: expires: seconds since 1970 expected"), ("late", "app.cookie: expires: "),
+                ("flag", 'app.cookie: secure: true or false expected, not "yes"'),
+                ("site", 'app.cookie: same_site: "strict", "lax" or "none" expected, not "some"'),
+                ("none", "takes such a cookie only with secure = true"),
+                ("host", 'only without domain, and with path = "/"'), ("secure", "only with secure = true"),
+                ("pass", "app.pass cannot keep a cookie"), ("dot", "call it as a method, with a colon")):
+            with self.subTest(what):
+                answer = self.ask("/wrong/" + what)
+                self.assertEqual(answer.status, 500)
+                self.assertNotIn("set-cookie", answer.headers)
+                self.wait_for_log(f"GET /wrong/{what} .*site.lua:[0-9]+: .*{text}")
+
+
+if __name__ == "__main__":
+    unittest.main()
