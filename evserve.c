@@ -1,7 +1,11 @@
-/* The front door: composes reactor, site, script and server into one handle.
+/* The front door: composes reactors, sites, scripts and servers into one handle.
  *
- * Order of building: log, reactor, site, script (fills the site), settings of the config (they win), server, listeners,
- * the script's start functions. Freeing goes the other way. */
+ * A worker is what one thread serves with: a reactor, a site, a script (if any), a server. Order of building: log; for
+ * each worker reactor, site, script (fills the site), settings of the config (they win); for each worker server,
+ * listeners, the script's start functions; threads at last. Freeing goes the other way.
+ *
+ * Threads share nothing but the handle, of which they change nothing: stopping and posting go through the worker they
+ * are meant for, numbers are read from all. */
 
 #include "evserve.h"
 
@@ -17,6 +21,8 @@
 #include "version.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,15 +32,39 @@ enum { NO_STOP = -1, LISTEN_MAX = 4096 };
 
 static const char default_address[] = "127.0.0.1:8080";
 
-struct evserve {
-    struct log log;
+/* A call that another thread asked for. */
+struct post {
+    struct post *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+/* What one thread serves with. */
+struct worker {
+    evserve *owner;
     struct reactor *reactor;
     struct site *site;
     struct script *script; /* NULL without one */
     struct server *server;
-    _Atomic int64_t stop_ms; /* drain time asked for and not yet acted on, or NO_STOP */
-    bool is_drained;         /* the server has no connection left and accepts none */
+    pthread_t thread;        /* of has_thread */
+    bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
+    bool is_over;            /* it has drained, or its loop failed */
+    int error;               /* of the loop that failed, -errno, else 0 */
     unsigned cut;            /* connections that were cut */
+    _Atomic int64_t stop_ms; /* drain time asked for and not yet acted on, or NO_STOP */
+
+    pthread_mutex_t posts_lock;
+    struct post *first_post, *last_post; /* waiting, oldest first */
+    bool is_closed;                      /* no more posts are taken */
+};
+
+struct evserve {
+    struct log log;
+    struct log host_log; /* the config's */
+    pthread_mutex_t log_lock;
+    bool is_threaded; /* workers have threads of their own */
+    unsigned worker_count;
+    struct worker workers[];
 };
 
 /* One setting of the config that is a limit of the server. */
@@ -71,15 +101,16 @@ static int apply_settings(struct limits *limits, const struct evserve_config *co
 }
 
 /* Everything but the server: what there is to serve. */
-static int load(evserve *server, const struct evserve_config *config, char *err, size_t errlen)
+static int load(struct worker *worker, const struct evserve_config *config, char *err, size_t errlen)
 {
-    int rv = reactor_create(&server->reactor, &server->log);
-    rv = rv < 0 ? rv : site_create(&server->site, &server->log);
+    const struct log *log = &worker->owner->log;
+    int rv = reactor_create(&worker->reactor, log);
+    rv = rv < 0 ? rv : site_create(&worker->site, log);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
     }
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
-        rv = static_mounts_pin(server->site->mounts, "/", config->root, err, errlen);
+        rv = static_mounts_pin(worker->site->mounts, "/", config->root, err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -92,24 +123,23 @@ static int load(evserve *server, const struct evserve_config *config, char *err,
             .settings.lua_memory_bytes = config->lua_memory,
             .settings.debug = config->debug != 0,
         };
-        rv = script_open(&server->script, config->script, server->site, server->reactor, &server->log, &host, err,
-                         errlen);
+        rv = script_open(&worker->script, config->script, worker->site, worker->reactor, log, &host, err, errlen);
         if (rv < 0) {
             return rv;
         }
     }
-    return apply_settings(&server->site->limits, config, err, errlen);
+    return apply_settings(&worker->site->limits, config, err, errlen);
 }
 
 /* Call fn with each address to listen on: the config's, else the script's, else the default one. */
-static int each_address(const evserve *server, const struct evserve_config *config,
+static int each_address(const struct script *script, const struct evserve_config *config,
                         int (*fn)(void *arg, const char *address), void *arg)
 {
     const char *address = config->listen;
     if (address == NULL) {
         int rv = 0;
         for (size_t n = 0; rv >= 0; n++) {
-            address = server->script == NULL ? NULL : script_listen(server->script, n);
+            address = script == NULL ? NULL : script_listen(script, n);
             if (address == NULL) {
                 return n == 0 ? fn(arg, default_address) : rv;
             }
@@ -135,6 +165,7 @@ static int each_address(const evserve *server, const struct evserve_config *conf
 
 struct listen_call {
     struct server *server;
+    bool is_shared; /* others will join */
     char *err;
     size_t errlen;
 };
@@ -142,22 +173,31 @@ struct listen_call {
 static int listen_on(void *arg, const char *address)
 {
     struct listen_call *call = arg;
-    return server_listen(call->server, address, call->err, call->errlen);
+    return call->is_shared ? server_listen_shared(call->server, address, call->err, call->errlen)
+                           : server_listen(call->server, address, call->err, call->errlen);
 }
 
-/* The server on top of what was loaded. */
-static int open_server(evserve *server, const struct evserve_config *config, char *err, size_t errlen)
+/* The server on top of what was loaded. The first worker binds the addresses, the others join it. */
+static int open_server(struct worker *worker, const struct evserve_config *config, char *err, size_t errlen)
 {
-    int rv = server_create(&server->server, server->reactor, server->site, &server->log);
+    const evserve *owner = worker->owner;
+    uint64_t *max_connections = &worker->site->limits.max_connections;
+    *max_connections = (*max_connections + owner->worker_count - 1) / owner->worker_count;
+    int rv = server_create(&worker->server, worker->reactor, worker->site, &owner->log);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
     }
-    struct listen_call call = {.server = server->server, .err = err, .errlen = errlen};
-    rv = each_address(server, config, listen_on, &call);
+    if (worker == owner->workers) {
+        bool is_shared = owner->worker_count > 1;
+        struct listen_call call = {.server = worker->server, .is_shared = is_shared, .err = err, .errlen = errlen};
+        rv = each_address(worker->script, config, listen_on, &call);
+    } else {
+        rv = server_join(worker->server, owner->workers[0].server, err, errlen);
+    }
     if (rv < 0) {
         return rv;
     }
-    return server->script == NULL ? 0 : script_start(server->script, server->server, err, errlen);
+    return worker->script == NULL ? 0 : script_start(worker->script, worker->server, err, errlen);
 }
 
 /* A config of an older program is shorter: what it does not have is default. */
@@ -170,19 +210,182 @@ static int read_config(struct evserve_config *copy, const struct evserve_config 
                           sizeof *copy);
     }
     memcpy(copy, config, config->size);
+    if (copy->reactors > EVSERVE_REACTORS_MAX) {
+        return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
+                          copy->reactors, EVSERVE_REACTORS_MAX);
+    }
     return 0;
+}
+
+/* Lines of several threads come one after the other. */
+static void write_locked(void *arg, int level, const char *line)
+{
+    evserve *server = arg;
+    pthread_mutex_lock(&server->log_lock);
+    server->host_log.sink(server->host_log.arg, level, line);
+    pthread_mutex_unlock(&server->log_lock);
 }
 
 /* A handle with nothing in it yet. */
 static evserve *create(const struct evserve_config *config)
 {
-    evserve *server = mem_zalloc(sizeof *server);
-    if (server != NULL) {
-        enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
-        server->log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
-        atomic_init(&server->stop_ms, NO_STOP);
+    unsigned count = config->reactors == 0 ? 1 : config->reactors;
+    evserve *server = mem_zalloc(sizeof *server + count * sizeof server->workers[0]);
+    if (server == NULL) {
+        return NULL;
+    }
+    enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
+    server->host_log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
+    server->log = server->host_log;
+    if (count > 1 && config->log != NULL) {
+        server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
+    }
+    pthread_mutex_init(&server->log_lock, NULL);
+    server->is_threaded = config->reactors > 0;
+    server->worker_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        server->workers[i].owner = server;
+        atomic_init(&server->workers[i].stop_ms, NO_STOP);
+        pthread_mutex_init(&server->workers[i].posts_lock, NULL);
     }
     return server;
+}
+
+/* Posts. */
+
+/* Call what was posted, and perhaps let it be the last. */
+static void call_posts(struct worker *worker, bool is_last)
+{
+    pthread_mutex_lock(&worker->posts_lock);
+    struct post *post = worker->first_post;
+    worker->first_post = worker->last_post = NULL;
+    worker->is_closed = worker->is_closed || is_last;
+    pthread_mutex_unlock(&worker->posts_lock);
+    while (post != NULL) {
+        struct post *next = post->next;
+        post->fn(post->arg);
+        mem_free(post);
+        post = next;
+    }
+}
+
+static void on_posts(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    call_posts(arg, false);
+}
+
+/* Queue it; the first one in the queue wakes the worker up. */
+static int add_post(struct worker *worker, struct post *post)
+{
+    int rv = 0;
+    pthread_mutex_lock(&worker->posts_lock);
+    if (worker->is_closed) {
+        rv = -ESHUTDOWN;
+    } else if (worker->first_post == NULL) {
+        rv = reactor_post(worker->reactor, on_posts, worker);
+        worker->first_post = rv < 0 ? NULL : post;
+    } else {
+        worker->last_post->next = post;
+    }
+    worker->last_post = rv < 0 ? worker->last_post : post;
+    pthread_mutex_unlock(&worker->posts_lock);
+    return rv;
+}
+
+int evserve_post(evserve *server, void (*fn)(void *arg), void *arg)
+{
+    struct post *post = mem_alloc(sizeof *post);
+    if (post == NULL) {
+        return -ENOMEM;
+    }
+    *post = (struct post){.fn = fn, .arg = arg};
+    int rv = add_post(&server->workers[0], post);
+    if (rv < 0) {
+        mem_free(post);
+    }
+    return rv;
+}
+
+/* Running. */
+
+static void on_drained(void *arg, unsigned cut)
+{
+    struct worker *worker = arg;
+    worker->is_over = true;
+    worker->cut = cut;
+    reactor_stop(worker->reactor);
+}
+
+/* Act on evserve_stop(), if it was called. */
+static void heed_stop(struct worker *worker)
+{
+    int64_t stop_ms = atomic_exchange(&worker->stop_ms, NO_STOP);
+    if (stop_ms != NO_STOP) {
+        server_drain(worker->server, (uint32_t)stop_ms, on_drained, worker);
+    }
+}
+
+/* What comes after the last turn, on the worker's thread still. */
+static void end_worker(struct worker *worker, int error)
+{
+    worker->is_over = true;
+    worker->error = error;
+    call_posts(worker, true);
+    if (worker->script != NULL) {
+        script_stop(worker->script);
+    }
+    if (error < 0) {
+        log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", strerror(-error));
+        evserve_stop(worker->owner, 0); /* the others would wait for ever */
+    }
+}
+
+/* Serve until drained. */
+static void run_worker(struct worker *worker)
+{
+    if (worker->is_over) {
+        return;
+    }
+    int rv = 0;
+    while (rv == 0 && !worker->is_over) {
+        rv = reactor_run(worker->reactor);
+        heed_stop(worker);
+    }
+    end_worker(worker, rv);
+}
+
+static void *run_thread(void *arg)
+{
+    run_worker(arg);
+    return NULL;
+}
+
+/* Signals belong to the host's threads, but for those of faults: it may have a handler that reports them. */
+static void block_signals(sigset_t *before)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        sigdelset(&all, faults[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static int start_threads(evserve *server, char *err, size_t errlen)
+{
+    int rv = 0;
+    sigset_t before;
+    block_signals(&before); /* a thread begins with the mask of the one that makes it */
+    for (unsigned i = 0; i < server->worker_count && rv == 0; i++) {
+        struct worker *worker = &server->workers[i];
+        rv = pthread_create(&worker->thread, NULL, run_thread, worker);
+        worker->has_thread = rv == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rv == 0 ? 0
+                   : error_text(err, errlen, -rv, "cannot start %u threads: %s", server->worker_count, strerror(rv));
 }
 
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
@@ -196,43 +399,80 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
         error_text(err, errlen, 0, "cannot start: %s", strerror(ENOMEM));
         return NULL;
     }
-    if (load(server, &copy, err, errlen) < 0 || open_server(server, &copy, err, errlen) < 0) {
+    int rv = 0;
+    for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
+        rv = load(&server->workers[i], &copy, err, errlen);
+    }
+    for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
+        rv = open_server(&server->workers[i], &copy, err, errlen);
+    }
+    if (rv >= 0 && server->is_threaded) {
+        rv = start_threads(server, err, errlen);
+    }
+    if (rv < 0) {
         evserve_free(server);
         return NULL;
     }
     return server;
 }
 
-static void on_drained(void *arg, unsigned cut)
-{
-    evserve *server = arg;
-    server->is_drained = true;
-    server->cut = cut;
-    reactor_stop(server->reactor);
-}
-
 int evserve_wait(evserve *server)
 {
-    while (!server->is_drained) {
-        int rv = reactor_run(server->reactor);
-        if (rv < 0) {
-            return rv;
+    int rv = 0;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        if (worker->has_thread) {
+            pthread_join(worker->thread, NULL);
+            worker->has_thread = false;
+        } else {
+            run_worker(worker);
         }
-        int64_t stop_ms = atomic_exchange(&server->stop_ms, NO_STOP);
-        if (stop_ms != NO_STOP) {
-            server_drain(server->server, (uint32_t)stop_ms, on_drained, server);
-        }
+        rv = rv < 0 ? rv : worker->error < 0 ? worker->error : rv + (int)worker->cut;
     }
-    if (server->script != NULL) {
-        script_stop(server->script);
+    return rv;
+}
+
+int evserve_fd(evserve *server)
+{
+    return server->is_threaded ? -EINVAL : reactor_fd(server->workers[0].reactor);
+}
+
+int evserve_poll(evserve *server, int timeout_ms)
+{
+    struct worker *worker = &server->workers[0];
+    if (server->is_threaded) {
+        return -EINVAL;
     }
-    return (int)server->cut;
+    if (worker->is_over) {
+        return worker->error;
+    }
+    int rv = reactor_run_once(worker->reactor, timeout_ms);
+    if (rv >= 0) {
+        heed_stop(worker); /* whose call has woken the loop, or will */
+    }
+    if (rv < 0 || worker->is_over) {
+        end_worker(worker, rv < 0 ? rv : 0);
+        return worker->error;
+    }
+    return 1;
 }
 
 void evserve_stop(evserve *server, uint32_t drain_ms)
 {
-    atomic_store(&server->stop_ms, drain_ms);
-    reactor_stop(server->reactor);
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        atomic_store(&server->workers[i].stop_ms, drain_ms);
+        reactor_stop(server->workers[i].reactor);
+    }
+}
+
+static void free_worker(struct worker *worker)
+{
+    call_posts(worker, true);
+    server_destroy(worker->server);
+    script_close(worker->script);
+    site_destroy(worker->site);
+    reactor_destroy(worker->reactor);
+    pthread_mutex_destroy(&worker->posts_lock);
 }
 
 void evserve_free(evserve *server)
@@ -240,21 +480,56 @@ void evserve_free(evserve *server)
     if (server == NULL) {
         return;
     }
-    server_destroy(server->server);
-    script_close(server->script);
-    site_destroy(server->site);
-    reactor_destroy(server->reactor);
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        if (worker->has_thread) {
+            evserve_stop(server, 0);
+            pthread_join(worker->thread, NULL);
+            worker->has_thread = false;
+        }
+    }
+    for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */
+        free_worker(&server->workers[i - 1]);
+    }
+    pthread_mutex_destroy(&server->log_lock);
     mem_free(server);
 }
 
+/* Telling. */
+
 const char *evserve_address(const evserve *server, unsigned listener)
 {
-    return server_address(server->server, listener);
+    return server_address(server->workers[0].server, listener);
 }
 
 int evserve_port(const evserve *server, unsigned listener)
 {
-    return server_port(server->server, listener);
+    return server_port(server->workers[0].server, listener);
+}
+
+int evserve_stats(const evserve *server, struct evs_stats *stats)
+{
+    size_t size = stats->size;
+    if (size < offsetof(struct evs_stats, accepted) || size > sizeof *stats) {
+        return -EINVAL;
+    }
+    struct evs_stats sum = {.size = size};
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct server_stats one;
+        server_get_stats(server->workers[i].server, &one);
+        sum.accepted += one.accepted;
+        sum.active += one.connections;
+        sum.requests += one.requests;
+        for (size_t n = 0; n < sizeof sum.by_class / sizeof sum.by_class[0]; n++) {
+            sum.by_class[n] += one.by_class[n];
+        }
+        sum.bytes_received += one.bytes_received;
+        sum.bytes_sent += one.bytes_sent;
+        sum.timeouts += one.timeouts;
+        sum.errors += one.lost;
+    }
+    memcpy(stats, &sum, size);
+    return 0;
 }
 
 const char *evserve_version(void)
@@ -330,15 +605,16 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
     }
     evserve *server = create(&copy);
     int rv = server == NULL ? error_text(err, errlen, -ENOMEM, "cannot check: %s", strerror(ENOMEM))
-                            : load(server, &copy, err, errlen);
+                            : load(&server->workers[0], &copy, err, errlen);
     if (rv >= 0) {
+        const struct worker *worker = &server->workers[0];
         struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-        describe_settings(limit_table, limit_table_len, &server->site->limits, &call);
-        if (server->script != NULL) {
-            describe_settings(setting_table, setting_table_len, script_settings(server->script), &call);
+        describe_settings(limit_table, limit_table_len, &worker->site->limits, &call);
+        if (worker->script != NULL) {
+            describe_settings(setting_table, setting_table_len, script_settings(worker->script), &call);
         }
-        rv = each_address(server, &copy, describe_address, &call);
-        describe_site(server->site, &call);
+        rv = each_address(worker->script, &copy, describe_address, &call);
+        describe_site(worker->site, &call);
     }
     evserve_free(server);
     return rv < 0 ? -1 : 0;

@@ -3,6 +3,8 @@
 #include "evserve.h"
 
 #include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,16 +16,18 @@
 enum { EXIT_USAGE = 2, DRAIN_MS = 10000, LISTEN_TEXT_MAX = 4096 };
 
 /* What getopt_long(3) returns for our options: no character, so that optopt tells an unknown "-x" from all of them. */
-enum { OPTION_LISTEN = 256, OPTION_ROOT, OPTION_CHECK, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_LISTEN = 256, OPTION_ROOT, OPTION_REACTORS, OPTION_CHECK, OPTION_VERSION, OPTION_HELP };
 
 static const char usage[] =
-    "Usage: evserve [--listen ADDR]... [--root DIR] [--check] [SITE.lua]\n"
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--check] [SITE.lua]\n"
     "\n"
     "Serve a directory, or what a Lua script says, over HTTP/1.1.\n"
     "\n"
     "  --listen ADDR  listen here: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH or fd:N; may be given several times\n"
     "                 (default: what the script says, else 127.0.0.1:8080)\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
+    "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"
+    "                 (default: one event loop, one Lua state)\n"
     "  --check        load everything, print the route table or what is wrong, and exit\n"
     "  --version      print the version and exit\n"
     "  --help         print this text and exit\n"
@@ -34,6 +38,7 @@ struct options {
     char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, separated by commas */
     const char *root;
     const char *script;
+    unsigned reactors;
     bool check;
 };
 
@@ -69,18 +74,39 @@ static void raise_file_limit(void)
     }
 }
 
-/* Log lines go to *stream: to memory while the server starts, since the first line on standard error is the address. */
+/* Where log lines go: to memory while the server starts, since the first line on standard error is the address. */
+struct log_target {
+    pthread_mutex_t lock; /* threads of the server may log while it is switched */
+    FILE *stream;
+    char *early; /* what was logged during the start */
+    size_t early_len;
+};
+
 static void log_line(void *arg, int level, const char *line)
 {
     static const char *const names[] = {"log", "error", "warn", "info", "debug"};
-    FILE *stream = *(FILE **)arg;
+    struct log_target *target = arg;
     char when[32] = "";
     time_t now = time(NULL);
     struct tm tm;
     if (gmtime_r(&now, &tm) != NULL) {
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
     }
-    fprintf(stream, "%s %s %s\n", when, names[level < 0 || level > EVSERVE_LOG_DEBUG ? 0 : level], line);
+    pthread_mutex_lock(&target->lock);
+    fprintf(target->stream, "%s %s %s\n", when, names[level < 0 || level > EVSERVE_LOG_DEBUG ? 0 : level], line);
+    pthread_mutex_unlock(&target->lock);
+}
+
+/* From here on lines go to standard error, after those that were kept. */
+static void release_log(struct log_target *target)
+{
+    pthread_mutex_lock(&target->lock);
+    if (target->stream != stderr) {
+        fclose(target->stream);
+        fputs(target->early, stderr);
+        target->stream = stderr;
+    }
+    pthread_mutex_unlock(&target->lock);
 }
 
 static void print_line(void *arg, const char *text)
@@ -116,13 +142,32 @@ static int option_error(int verdict, const char *argument)
     return usage_error(text);
 }
 
+/* "auto", or a number of threads. */
+static bool parse_reactors(const char *text, unsigned *reactors)
+{
+    if (strcmp(text, "auto") == 0) {
+        cpu_set_t cpus;
+        int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+        *reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
+        return true;
+    }
+    char *end;
+    unsigned long number = strtoul(text, &end, 10);
+    *reactors = (unsigned)number;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && number >= 1 && number <= EVSERVE_REACTORS_MAX;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"listen", required_argument, NULL, OPTION_LISTEN}, {"root", required_argument, NULL, OPTION_ROOT},
-        {"check", no_argument, NULL, OPTION_CHECK},         {"version", no_argument, NULL, OPTION_VERSION},
-        {"help", no_argument, NULL, OPTION_HELP},           {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, OPTION_LISTEN},
+        {"root", required_argument, NULL, OPTION_ROOT},
+        {"reactors", required_argument, NULL, OPTION_REACTORS},
+        {"check", no_argument, NULL, OPTION_CHECK},
+        {"version", no_argument, NULL, OPTION_VERSION},
+        {"help", no_argument, NULL, OPTION_HELP},
+        {NULL, 0, NULL, 0},
     };
     char text[256];
     int option;
@@ -135,6 +180,13 @@ static int parse_options(int argc, char **argv, struct options *options)
             break;
         case OPTION_ROOT:
             options->root = optarg;
+            break;
+        case OPTION_REACTORS:
+            if (!parse_reactors(optarg, &options->reactors)) {
+                snprintf(text, sizeof text, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
+                         EVSERVE_REACTORS_MAX, optarg);
+                return usage_error(text);
+            }
             break;
         case OPTION_CHECK:
             options->check = true;
@@ -158,8 +210,8 @@ static int parse_options(int argc, char **argv, struct options *options)
     return -1;
 }
 
-/* Serve until a signal comes. early holds what was logged during the start. */
-static int serve(evserve *server, FILE **log, char **early)
+/* Serve until a signal comes. */
+static int serve(evserve *server, struct log_target *target)
 {
     running = server;
     handle_signals(); /* whoever reads the address may send one at once */
@@ -168,10 +220,7 @@ static int serve(evserve *server, FILE **log, char **early)
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         fprintf(stderr, "listening on %s\n", address);
     }
-    fflush(*log);
-    fputs(*early, stderr);
-    fclose(*log);
-    *log = stderr;
+    release_log(target);
 
     int rv = evserve_wait(server);
     if (rv < 0) {
@@ -195,10 +244,9 @@ int main(int argc, char **argv)
         options.root = "public";
     }
 
-    char *early = NULL;
-    size_t early_len = 0;
-    FILE *log = open_memstream(&early, &early_len);
-    if (log == NULL) {
+    struct log_target target = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    target.stream = open_memstream(&target.early, &target.early_len);
+    if (target.stream == NULL) {
         perror("evserve");
         return EXIT_FAILURE;
     }
@@ -207,8 +255,9 @@ int main(int argc, char **argv)
         .listen = options.listen[0] == '\0' ? NULL : options.listen,
         .root = options.root,
         .script = options.script,
+        .reactors = options.reactors,
         .log = log_line,
-        .arg = &log,
+        .arg = &target,
     };
     char err[EVSERVE_ERROR_MAX] = "";
     raise_file_limit();
@@ -217,17 +266,14 @@ int main(int argc, char **argv)
         status = evserve_check(&config, print_line, NULL, err, sizeof err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     } else {
         server = evserve_start(&config, err, sizeof err);
-        status = server == NULL ? EXIT_FAILURE : serve(server, &log, &early);
+        status = server == NULL ? EXIT_FAILURE : serve(server, &target);
     }
-    if (log != stderr) {
-        fclose(log);
-        fputs(early, stderr);
-    }
+    release_log(&target);
     if (err[0] != '\0') {
         fprintf(stderr, "%s\n", err);
     }
     running = NULL;
     evserve_free(server);
-    free(early);
+    free(target.early);
     return status;
 }

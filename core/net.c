@@ -334,13 +334,16 @@ static int set_options(int fd, const struct net_address *address)
     return rv;
 }
 
-static int bind_and_listen(int fd, const struct net_address *address)
+/* The first of several listeners may share its port only after it is bound: so an address that another server has is
+ * refused, though that server shares it, too, and would silently take half of the connections. */
+static int bind_and_listen(int fd, const struct net_address *address, bool shares_port)
 {
     int rv = sys_bind(fd, (const struct sockaddr *)&address->socket, address->len);
     if (rv < 0) {
         return rv;
     }
-    rv = sys_listen(fd, NET_BACKLOG);
+    rv = shares_port ? sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
+    rv = rv < 0 ? rv : sys_listen(fd, NET_BACKLOG);
     if (rv < 0 && address->socket.ss_family == AF_UNIX) {
         sys_unlink(unix_path(address)); /* bind(2) made it */
     }
@@ -348,7 +351,7 @@ static int bind_and_listen(int fd, const struct net_address *address)
 }
 
 /* A bound and listening socket for address, or -errno. */
-static int open_socket(struct net_address *address)
+static int open_socket(struct net_address *address, bool shares_port)
 {
     if (address->socket.ss_family == AF_UNIX) {
         remove_stale_socket(address);
@@ -358,7 +361,26 @@ static int open_socket(struct net_address *address)
         return fd;
     }
     int rv = set_options(fd, address);
-    rv = rv < 0 ? rv : bind_and_listen(fd, address);
+    rv = rv < 0 ? rv : bind_and_listen(fd, address, shares_port);
+    if (rv < 0) {
+        sys_close(fd);
+        return rv;
+    }
+    return fd;
+}
+
+/* A socket beside that of first, which is bound to a port. */
+static int open_twin(const struct net_listener *first)
+{
+    struct net_address address = {.len = sizeof address.socket, .inherited_fd = -1};
+    int rv = sys_socket_name(first->fd, (struct sockaddr *)&address.socket, &address.len);
+    int fd = rv < 0 ? rv : sys_socket(address.socket.ss_family);
+    if (fd < 0) {
+        return fd;
+    }
+    rv = set_options(fd, &address);
+    rv = rv < 0 ? rv : sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    rv = rv < 0 ? rv : bind_and_listen(fd, &address, false);
     if (rv < 0) {
         sys_close(fd);
         return rv;
@@ -416,12 +438,32 @@ static void name_listener(struct net_listener *listener)
     }
 }
 
-int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
-                      bool edge, net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen)
+/* The listener has its socket: let it accept. Returns 0, or -errno with a text in err and the listener closed. */
+static int start_listener(struct net_listener *listener, char *err, size_t errlen)
 {
-    *listener = (struct net_listener){
-        .reactor = reactor, .log = log, .on_accept = on_accept, .arg = arg, .fd = -1, .reserve_fd = -1, .edge = edge};
+    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    int rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
+    if (rv < 0) {
+        error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, strerror(-rv));
+        net_listener_close(listener);
+    }
+    return rv;
+}
+
+int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
+                      unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
+                      size_t errlen)
+{
     bool inherited = address->inherited_fd >= 0;
+    bool is_unix = !inherited && address->socket.ss_family == AF_UNIX;
+    *listener = (struct net_listener){.reactor = reactor,
+                                      .log = log,
+                                      .on_accept = on_accept,
+                                      .arg = arg,
+                                      .fd = -1,
+                                      .reserve_fd = -1,
+                                      .edge = (flags & NET_EDGE) != 0,
+                                      .shares_port = (flags & NET_SHARED) != 0 && !inherited && !is_unix};
     if (inherited) {
         snprintf(listener->name, sizeof listener->name, "fd:%d", address->inherited_fd);
     } else {
@@ -429,23 +471,40 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
     }
 
     struct net_address own = *address;
-    int rv = inherited ? adopt_socket(address->inherited_fd) : open_socket(&own);
+    int rv = inherited ? adopt_socket(address->inherited_fd) : open_socket(&own, listener->shares_port);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, open_error(rv, address));
     }
     listener->fd = rv;
-    if (!inherited && address->socket.ss_family == AF_UNIX) {
+    if (is_unix) {
         memcpy(listener->path, unix_path(address), sizeof listener->path);
     }
-    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
-    rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
-    if (rv < 0) {
-        error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, strerror(-rv));
-        net_listener_close(listener);
-        return rv;
+    rv = start_listener(listener, err, errlen);
+    if (rv == 0) {
+        name_listener(listener);
     }
-    name_listener(listener);
-    return 0;
+    return rv;
+}
+
+int net_listener_join(struct net_listener *listener, struct reactor *reactor, const struct net_listener *first,
+                      net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen)
+{
+    *listener = (struct net_listener){.reactor = reactor,
+                                      .log = log,
+                                      .on_accept = on_accept,
+                                      .arg = arg,
+                                      .fd = -1,
+                                      .reserve_fd = -1,
+                                      .port = first->port,
+                                      .edge = first->edge,
+                                      .shares_port = first->shares_port};
+    memcpy(listener->name, first->name, sizeof listener->name);
+    int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot listen on %s once more: %s", listener->name, strerror(-rv));
+    }
+    listener->fd = rv;
+    return start_listener(listener, err, errlen);
 }
 
 void net_listener_pause(struct net_listener *listener)

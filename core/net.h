@@ -19,6 +19,12 @@ enum {
     NET_PAUSE_MS = 100,     /* how long a listener rests when not even its reserve fd can be had again */
 };
 
+/* How a listener is opened. */
+enum {
+    NET_EDGE = 1 << 0,   /* edge-triggered: accepts until EAGAIN, a budget at a time */
+    NET_SHARED = 1 << 1, /* others will join it (net_listener_join()) */
+};
+
 /* Where to listen, parsed from text. */
 struct net_address {
     struct sockaddr_storage socket; /* for family AF_INET, AF_INET6, AF_UNIX */
@@ -51,17 +57,26 @@ struct net_listener {
     bool paused;             /* by net_listener_pause() */
     bool starved;            /* accept(2) fails, and has not said EAGAIN since; logged once */
     int port;                /* bound port, 0 where there is none */
-    bool edge;               /* edge-triggered: accepts until EAGAIN, a budget at a time */
+    bool edge;               /* NET_EDGE */
+    bool shares_port;        /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
     char name[NET_TEXT_MAX]; /* the bound address as text */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the unix socket file to remove, or empty */
 };
 
 /* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
  * sockets inherit; a unix socket file that nobody listens on any more is replaced; an inherited fd is duplicated and
- * made non-blocking. Returns 0, or -errno with a text in err that names the address, and nothing left behind. The
- * listener must not move while it is open. */
+ * made non-blocking. flags is a set of NET_EDGE and NET_SHARED. Returns 0, or -errno with a text in err that names the
+ * address, and nothing left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
-                      bool edge, net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen);
+                      unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
+                      size_t errlen);
+
+/* Open one more listener where first listens, which is open and NET_SHARED, for another reactor, on another thread as a
+ * rule: of an IPv4 or IPv6 address it gets a socket of its own, and the kernel spreads connections over them
+ * (SO_REUSEPORT); a unix socket or an inherited one is duplicated, and who comes first accepts. The file of a unix socket
+ * stays first's to remove. Returns as net_listener_open(). */
+int net_listener_join(struct net_listener *listener, struct reactor *reactor, const struct net_listener *first,
+                      net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen);
 
 /* Stop accepting for now (the kernel goes on queueing connections), and go on. */
 void net_listener_pause(struct net_listener *listener);

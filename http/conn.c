@@ -66,7 +66,7 @@ static const char *conn_doing(const struct conn *conn)
 /* Ends abnormally: counted, and logged for those who want to know. */
 static enum advance conn_lost(struct conn *conn, const char *why)
 {
-    conn->server->stats.lost++;
+    stat_add(&conn->server->stats.lost, 1);
     log_write(conn->server->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
     return ADVANCE_CLOSE;
 }
@@ -663,10 +663,10 @@ static void close_expired(struct conn *conn)
 {
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
-        conn->server->stats.timeouts += close_idle(conn) ? 1 : 0;
+        stat_add(&conn->server->stats.timeouts, close_idle(conn) ? 1 : 0);
         return;
     }
-    conn->server->stats.timeouts++;
+    stat_add(&conn->server->stats.timeouts, 1);
     log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
                     conn->exchange->response_state == RESPONSE_NONE;

@@ -77,7 +77,7 @@ ssize_t input_read(struct conn *conn, struct exchange *exchange)
     ssize_t len = sys_recv(conn->fd, input->data + input->end, input->capacity - input->end);
     if (len > 0) {
         input->end += (uint32_t)len;
-        conn->server->stats.bytes_received += (uint64_t)len;
+        stat_add(&conn->server->stats.bytes_received, (uint64_t)len);
     }
     return len;
 }
@@ -236,7 +236,7 @@ int conn_flush(struct conn *conn)
         }
         if (sent > 0) {
             budget -= (size_t)sent < budget ? (size_t)sent : budget;
-            conn->server->stats.bytes_sent += (uint64_t)sent;
+            stat_add(&conn->server->stats.bytes_sent, (uint64_t)sent);
             conn->has_progress = true;
         }
         /* A short send means a full socket: asking again would only say EAGAIN. */

@@ -181,8 +181,8 @@ static char *reserve(struct exchange *exchange, size_t len)
 static void count_response(struct exchange *exchange, int status)
 {
     exchange->status = status;
-    exchange->server->stats.requests++;
-    exchange->server->stats.by_class[(unsigned)status / 100]++;
+    stat_add(&exchange->server->stats.requests, 1);
+    stat_add(&exchange->server->stats.by_class[(unsigned)status / 100], 1);
 }
 
 static char *put_connection(const struct exchange *exchange, char *at)

@@ -95,8 +95,8 @@ struct conn *server_take_conn(struct server *server)
         server->conns->prev = conn;
     }
     server->conns = conn;
-    server->stats.accepted++;
-    server->stats.connections++;
+    stat_add(&server->stats.accepted, 1);
+    stat_add(&server->stats.connections, 1);
     return conn;
 }
 
@@ -133,7 +133,7 @@ void server_forget_conn(struct server *server, struct conn *conn)
     if (conn->next != NULL) {
         conn->next->prev = conn->prev;
     }
-    server->stats.connections--;
+    stat_add(&server->stats.connections, UINT64_MAX); /* one less */
     if (server->is_full) {
         server->is_full = false;
         for (unsigned i = 0; i < server->listener_count && !server->is_draining; i++) {
@@ -178,7 +178,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t 
     }
 }
 
-int server_listen(struct server *server, const char *address, char *err, size_t errlen)
+static int open_listener(struct server *server, const char *address, unsigned flags, char *err, size_t errlen)
 {
     if (server->listener_count == SERVER_LISTENERS_MAX) {
         return error_text(err, errlen, -ENOSPC, "cannot listen on %s: more than %d addresses", address,
@@ -187,9 +187,30 @@ int server_listen(struct server *server, const char *address, char *err, size_t 
     struct net_address parsed;
     int rv = net_address_parse(&parsed, address, err, errlen);
     rv = rv < 0 ? rv
-                : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, false,
+                : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, flags,
                                     on_accept, server, server->log, err, errlen);
     return rv < 0 ? rv : (int)server->listener_count++;
+}
+
+int server_listen(struct server *server, const char *address, char *err, size_t errlen)
+{
+    return open_listener(server, address, 0, err, errlen);
+}
+
+int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen)
+{
+    return open_listener(server, address, NET_SHARED, err, errlen);
+}
+
+int server_join(struct server *server, const struct server *first, char *err, size_t errlen)
+{
+    int rv = 0;
+    while (rv == 0 && server->listener_count < first->listener_count) {
+        rv = net_listener_join(&server->listeners[server->listener_count], server->reactor,
+                               &first->listeners[server->listener_count], on_accept, server, server->log, err, errlen);
+        server->listener_count += rv == 0 ? 1 : 0;
+    }
+    return rv;
 }
 
 const char *server_address(const struct server *server, unsigned listener)
@@ -315,7 +336,10 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
 
 void server_get_stats(const struct server *server, struct server_stats *stats)
 {
-    *stats = server->stats;
+    static const size_t count = sizeof *stats / sizeof(uint64_t);
+    for (size_t i = 0; i < count; i++) {
+        ((uint64_t *)stats)[i] = __atomic_load_n((const uint64_t *)&server->stats + i, __ATOMIC_RELAXED);
+    }
 }
 
 const struct site *server_site(const struct server *server)

@@ -37,6 +37,13 @@ void server_destroy(struct server *server);
 /* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);
 
+/* The same, so that servers on other reactors can join. */
+int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen);
+
+/* Listen wherever first does, whose listeners were opened by server_listen_shared(). server has none yet, and runs on
+ * another reactor. Returns 0, or -errno with a text in err. */
+int server_join(struct server *server, const struct server *first, char *err, size_t errlen);
+
 /* Where the n-th listener is bound, as text, and its port; NULL and -1 past the last. */
 const char *server_address(const struct server *server, unsigned listener);
 int server_port(const struct server *server, unsigned listener);
@@ -50,6 +57,7 @@ const struct log *server_log(const struct server *server);
  * the number that was cut; never before this function returned. A second call can only shorten the time. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
+/* Any thread, while the server exists. */
 void server_get_stats(const struct server *server, struct server_stats *stats);
 
 #endif

@@ -49,6 +49,12 @@ struct server {
     struct server_stats stats;
 };
 
+/* Add to a number of server->stats. One thread writes them, any thread may read (server_get_stats()). */
+static inline void stat_add(uint64_t *number, uint64_t n)
+{
+    __atomic_store_n(number, *number + n, __ATOMIC_RELAXED);
+}
+
 /* The limits in force: those of the request at hand. What limits.def calls SERVER is the same in all of them. */
 static inline const struct limits *conn_limits(const struct conn *conn)
 {

@@ -220,7 +220,7 @@ class CommandLine(ProgramCase):
     def test_help_names_every_option(self):
         done = evtest.run(EVSERVE, "--help", cwd=self.folder)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        for word in ("--listen", "--root", "--check", "--version", "--help", "SITE.lua", "SIGTERM"):
+        for word in ("--listen", "--root", "--reactors", "--check", "--version", "--help", "SITE.lua", "SIGTERM"):
             self.assertIn(word, done.stdout)
 
     def test_usage_errors_are_one_line_that_names_the_culprit(self):
@@ -228,7 +228,9 @@ class CommandLine(ProgramCase):
                                    (["-x"], "-x"), (["-xyz"], "-x"), (["--check", "-q"], "-q"), (["-l", "a"], "-l"),
                                    (["--check=yes"], "--check"), (["a.lua", "b.lua"], "b.lua"),
                                    (["a.lua", "--check", "b.lua"], "b.lua"), (["--listen", ""], "--listen"),
-                                   (["--listen", "x" * 5000], "--listen"), (["--nope", "--help"], "--nope")):
+                                   (["--listen", "x" * 5000], "--listen"), (["--nope", "--help"], "--nope"),
+                                   (["--reactors", "0"], "\"0\""), (["--reactors", "257"], "256"),
+                                   (["--reactors", "many"], "many"), (["--reactors", "2x"], "2x")):
             with self.subTest(arguments=arguments):
                 self.assertIn(culprit, self.fail_to_start(*arguments, status=2))
 
@@ -266,6 +268,48 @@ class CommandLine(ProgramCase):
         self.write("public/a.txt")
         done = evtest.run(EVSERVE, "--check", cwd=self.folder)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+class Reactors(ProgramCase):
+    """Several threads, each with a Lua state."""
+
+    SCRIPT = "local id = tostring({})\napp.get('/', function() return id end)\n"
+
+    def ids(self, server, count):
+        seen = set()
+        def all_seen():
+            seen.add(self.ask(server.address, "/")[2])
+            return len(seen) >= count
+        evtest.wait_until(all_seen, f"answers of {count} threads")
+        return seen
+
+    def threads(self, server):
+        return len(os.listdir(f"/proc/{server.pid}/task"))
+
+    def test_each_thread_has_a_lua_state_and_gets_connections(self):
+        server = self.start_site(self.SCRIPT, "--reactors", "3")
+        self.assertEqual(len(self.ids(server, 3)), 3)
+        self.assertEqual(server.stop(), 0)
+
+    def test_auto_is_a_thread_for_each_cpu(self):
+        one = self.start_site(self.SCRIPT, "--reactors", "1")
+        server = self.start_site(self.SCRIPT, "--reactors", "auto")
+        more = self.threads(server) - self.threads(one)
+        self.assertEqual(more, len(os.sched_getaffinity(0)) - 1)
+        self.assertEqual(server.stop(), 0)
+
+    def test_requests_in_flight_of_all_threads_are_finished(self):
+        server = self.start_site("app.get('/', function() app.log('info', 'asked'); app.sleep '300ms'; return 'done' end)\n",
+                                 "--reactors", "2")
+        readers = []
+        for _ in range(20):
+            sock = server.connect()
+            self.addCleanup(sock.close)
+            sock.sendall(get("/"))
+            readers.append(Reader(sock))
+        evtest.wait_until(lambda: sum("asked" in line for line in server.lines) == 20, "20 requests")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual([reader.answer()[2] for reader in readers], [b"done"] * 20)
 
 
 class StartErrors(ProgramCase):

@@ -683,6 +683,94 @@ static void a_socket_that_the_host_shut_down_does_not_keep_the_loop_busy(void **
     close(host);
 }
 
+/* Sharing: two listeners, as of two threads, here in one reactor. */
+
+static void count_and_close(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+    (void)peer;
+    (void)peer_len;
+    ++*(int *)arg;
+    close(fd);
+}
+
+static void joined_listeners_share_the_connections(void **state)
+{
+    enum { CLIENTS = 64 };
+    static const char *const texts[] = {"127.0.0.1:0", "[::1]:0", ":0"};
+    struct stage *stage = *state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct net_listener first, second;
+        struct net_address address;
+        int counts[2] = {0, 0};
+        assert_int_equal(net_address_parse(&address, texts[i], stage->err, sizeof stage->err), 0);
+        assert_int_equal(net_listener_open(&first, stage->reactor, &address, NET_SHARED, count_and_close, &counts[0],
+                                           &stage->log, stage->err, sizeof stage->err),
+                         0);
+        assert_int_equal(net_listener_join(&second, stage->reactor, &first, count_and_close, &counts[1], &stage->log,
+                                           stage->err, sizeof stage->err),
+                         0);
+        assert_string_equal(second.name, first.name);
+        assert_int_equal(second.port, first.port);
+        for (int n = 0; n < CLIENTS; n++) {
+            close(i == 0 ? connect_v4(first.port) : connect_v6(first.port));
+        }
+        while (counts[0] + counts[1] < CLIENTS) {
+            assert_true(reactor_run_once(stage->reactor, -1) >= 0);
+        }
+        assert_true(counts[0] > 0 && counts[1] > 0); /* once in 2^63 runs it fails */
+        net_listener_close(&first);
+        close(i == 0 ? connect_v4(second.port) : connect_v6(second.port)); /* the other goes on alone */
+        while (counts[0] + counts[1] < CLIENTS + 1) {
+            assert_true(reactor_run_once(stage->reactor, -1) >= 0);
+        }
+        net_listener_close(&second);
+    }
+}
+
+static void port_that_is_shared_is_in_use_for_a_first_one(void **state)
+{
+    struct stage *stage = *state;
+    char text[NET_TEXT_MAX];
+    struct net_listener second = {.fd = -1};
+    struct net_address address;
+    assert_int_equal(net_address_parse(&address, "127.0.0.1:0", stage->err, sizeof stage->err), 0);
+    assert_int_equal(net_listener_open(&stage->listener, stage->reactor, &address, NET_SHARED, on_accept, stage,
+                                       &stage->log, stage->err, sizeof stage->err),
+                     0);
+    memcpy(text, stage->listener.name, sizeof text);
+    assert_int_equal(net_address_parse(&address, text, stage->err, sizeof stage->err), 0);
+    for (unsigned flags = 0; flags <= NET_SHARED; flags += NET_SHARED) {
+        assert_int_equal(net_listener_open(&second, stage->reactor, &address, flags, on_accept, stage, &stage->log,
+                                           stage->err, sizeof stage->err),
+                         -EADDRINUSE);
+    }
+}
+
+static void joined_unix_socket_is_one_queue_and_its_file_the_firsts(void **state)
+{
+    struct stage *stage = *state;
+    struct net_listener second;
+    struct net_address address;
+    char path[96];
+    char text[128];
+    socket_path(stage, path, text);
+    assert_int_equal(net_address_parse(&address, text, stage->err, sizeof stage->err), 0);
+    assert_int_equal(net_listener_open(&stage->listener, stage->reactor, &address, NET_SHARED, on_accept, stage,
+                                       &stage->log, stage->err, sizeof stage->err),
+                     0);
+    assert_int_equal(net_listener_join(&second, stage->reactor, &stage->listener, on_accept, stage, &stage->log,
+                                       stage->err, sizeof stage->err),
+                     0);
+    net_listener_pause(&stage->listener);
+    close(connect_unix(path));
+    accept_until(stage, 1); /* by the second */
+    net_listener_close(&second);
+    assert_int_equal(access(path, F_OK), 0);
+    net_listener_resume(&stage->listener);
+    close(connect_unix(path));
+    accept_until(stage, 2);
+}
+
 static void two_listeners_live_in_one_reactor(void **state)
 {
     struct stage *stage = *state;
@@ -731,6 +819,9 @@ int main(void)
         TEST(a_paused_listener_leaves_connections_to_the_kernel),
         TEST(out_of_fds_peers_are_turned_away_and_accepting_resumes),
         TEST(a_socket_that_the_host_shut_down_does_not_keep_the_loop_busy),
+        TEST(joined_listeners_share_the_connections),
+        TEST(port_that_is_shared_is_in_use_for_a_first_one),
+        TEST(joined_unix_socket_is_one_queue_and_its_file_the_firsts),
         TEST(two_listeners_live_in_one_reactor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

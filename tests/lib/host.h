@@ -1,0 +1,178 @@
+#ifndef EVSERVE_TESTS_HOST_H
+#define EVSERVE_TESTS_HOST_H
+
+/* What the tests of the embedding API share: a folder for scripts and sockets, a log that is kept, a thread that serves.
+ * A test that ends must have left neither fds nor threads behind; bytes are LeakSanitizer's to find. */
+
+#include "evserve.h"
+
+#include "tests/lib/client.h"
+#include "tests/lib/open_fds.h"
+#include "tests/lib/remove_tree.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct host {
+    char folder[64]; /* the test's own */
+    char path[128];  /* of the file made last */
+    char err[EVSERVE_ERROR_MAX];
+    char log[16384];              /* lines, each with its newline */
+    struct evserve_config config; /* of start(): port 0 and the log, until the test says more */
+    evserve *server;              /* NULL while there is none */
+    int port;                     /* of its first listener */
+    pthread_t thread;             /* of serve() */
+    int result;                   /* of its evserve_wait() */
+    bool is_serving;
+    int fds_before;
+    int threads_before;
+};
+
+static struct host host; /* there is one test at a time */
+
+/* How many threads this process has. */
+static inline int host_threads(void)
+{
+    int threads = 0;
+    char line[256];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        if (sscanf(line, "Threads: %d", &threads) == 1) {
+            break;
+        }
+    }
+    if (status != NULL) {
+        fclose(status);
+    }
+    return threads;
+}
+
+static inline void host_keep_line(void *arg, int level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    size_t used = strlen(host.log);
+    snprintf(host.log + used, sizeof host.log - used, "%s\n", line);
+}
+
+static inline void *host_do_nothing(void *arg)
+{
+    return arg;
+}
+
+static inline int host_set_up(void **state)
+{
+    *state = NULL;
+    pthread_t first; /* ThreadSanitizer has a thread of its own from the first one on */
+    if (pthread_create(&first, NULL, host_do_nothing, NULL) == 0) {
+        pthread_join(first, NULL);
+    }
+    host = (struct host){.fds_before = open_fds(), .threads_before = host_threads()};
+    strcpy(host.folder, "/tmp/evserve-host-XXXXXX");
+    host.config = (struct evserve_config){.size = sizeof host.config, .listen = "127.0.0.1:0", .log = host_keep_line};
+    return mkdtemp(host.folder) == NULL ? -1 : 0;
+}
+
+/* End the thread of serve(). Returns what evserve_wait() returned there. */
+static inline int host_stop(uint32_t drain_ms)
+{
+    if (host.is_serving) {
+        evserve_stop(host.server, drain_ms);
+        pthread_join(host.thread, NULL);
+        host.is_serving = false;
+    }
+    return host.result;
+}
+
+static inline int host_tear_down(void **state)
+{
+    (void)state;
+    host_stop(0);
+    evserve_free(host.server);
+    remove_tree(host.folder);
+    int threads = host_threads();
+    for (int i = 0; i < 1000 && threads != host.threads_before; i++) { /* a joined thread leaves /proc a little later */
+        usleep(1000);
+        threads = host_threads();
+    }
+    int fds = open_fds();
+    if (fds != host.fds_before || threads != host.threads_before) {
+        print_error("left behind: %d fds, %d threads; log:\n%s", fds - host.fds_before, threads - host.threads_before,
+                    host.log);
+        return -1;
+    }
+    return 0;
+}
+
+/* In a test that needs a script: a build without Lua skips it. */
+static inline void host_needs_lua(void)
+{
+    const char *has_lua = getenv("EVSERVE_LUA");
+    if (has_lua != NULL && strcmp(has_lua, "0") == 0) {
+        skip();
+    }
+}
+
+#define HOST_TEST(fn) cmocka_unit_test_setup_teardown(fn, host_set_up, host_tear_down)
+
+/* Write a file of the test's folder. Returns its path, valid until the next call. */
+static inline const char *host_write(const char *name, const char *text)
+{
+    snprintf(host.path, sizeof host.path, "%s/%s", host.folder, name);
+    FILE *file = fopen(host.path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    return host.path;
+}
+
+/* Start the server of host.config. */
+static inline void host_start(void)
+{
+    host.server = evserve_start(&host.config, host.err, sizeof host.err);
+    if (host.server == NULL) {
+        fail_msg("%s", host.err);
+    }
+    host.port = evserve_port(host.server, 0);
+}
+
+/* Start must fail with a text that has what in it, and leave nothing. */
+static inline void host_must_not_start(const char *what)
+{
+    host.server = evserve_start(&host.config, host.err, sizeof host.err);
+    assert_null(host.server);
+    if (strstr(host.err, what) == NULL) {
+        fail_msg("\"%s\" is not in \"%s\"", what, host.err);
+    }
+}
+
+static inline void *host_wait(void *arg)
+{
+    (void)arg;
+    host.result = evserve_wait(host.server);
+    return NULL;
+}
+
+/* Let a thread sit in evserve_wait(). */
+static inline void host_serve(void)
+{
+    if (host.server == NULL) {
+        host_start();
+    }
+    assert_int_equal(pthread_create(&host.thread, NULL, host_wait, NULL), 0);
+    host.is_serving = true;
+}
+
+/* GET path must give this content. */
+#define host_expect(path, content) assert_string_equal(client_body(client_get(host.port, (path))), (content))
+
+#endif
