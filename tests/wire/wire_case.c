@@ -92,16 +92,19 @@ static struct wire_step *add_step(const struct reader *reader, struct wire_case 
     return step;
 }
 
-/* Sends that follow each other are one step: how it is cut is the run's business. */
-static void add_bytes(const struct reader *reader, struct wire_case *c, const char *data, size_t len)
+/* Send data so many times. Sends that follow each other are one step: how it is cut is the run's business. */
+static void add_bytes(const struct reader *reader, struct wire_case *c, const char *data, size_t len, size_t times)
 {
     struct wire_step *step = c->step_count > 0 ? &c->steps[c->step_count - 1] : NULL;
     if (step == NULL || step->kind != STEP_SEND) {
         step = add_step(reader, c, STEP_SEND);
     }
-    step->data = need(realloc(step->data, step->len + len + 1));
-    memcpy(step->data + step->len, data, len);
-    step->len += len;
+    /* Room for all at once: byte by byte, a million of them would be copied a million times. */
+    step->data = need(realloc(step->data, step->len + len * times + 1));
+    for (size_t i = 0; i < times; i++) {
+        memcpy(step->data + step->len, data, len);
+        step->len += len;
+    }
 }
 
 static void read_send(const struct reader *reader, struct wire_case *c, const char *text)
@@ -111,9 +114,7 @@ static void read_send(const struct reader *reader, struct wire_case *c, const ch
         char *end;
         unsigned long count = strtoul(text + 1, &end, 10);
         char *piece = unescape(reader, *end == ' ' ? end + 1 : end, &len);
-        for (unsigned long i = 0; i < count; i++) {
-            add_bytes(reader, c, piece, len);
-        }
+        add_bytes(reader, c, piece, len, count);
         free(piece);
         return;
     }
@@ -124,7 +125,7 @@ static void read_send(const struct reader *reader, struct wire_case *c, const ch
         bytes[len++] = '\r';
         bytes[len++] = '\n';
     }
-    add_bytes(reader, c, bytes, len);
+    add_bytes(reader, c, bytes, len, 1);
     free(bytes);
 }
 

@@ -17,7 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKS_MAX = 200000, WINDOW_BYTES = 700, TAG_MAX = 128 };
+enum {
+    TICKS_MAX = 200000,
+    WINDOW_BYTES = 700,
+    TAG_MAX = 128,
+    LONG_BYTES = 1000,   /* a case of more is cut in samples */
+    LONG_SAMPLES = 100,  /* so many of them */
+    LONG_LINES_MAX = 50, /* and around each line end, when there are no more than these */
+};
 
 /* How the bytes of a case are cut on their way. */
 enum cut { CUT_NOWHERE, CUT_EVERYWHERE, CUT_ONCE };
@@ -218,10 +225,12 @@ static void find_heads(const struct wire_case *c, bool *is_head)
     for (size_t i = 0; i < c->step_count; i++) {
         const char *data = c->steps[i].data;
         for (size_t at = 0; data != NULL && at < c->steps[i].len && n < ANSWERS_MAX; at++) {
-            bool starts_line = at == 0 || data[at - 1] == '\n';
+            if (at > 0 && data[at - 1] != '\n') {
+                continue;
+            }
             const char *end = memchr(data + at, '\r', c->steps[i].len - at);
             size_t len = end == NULL ? 0 : (size_t)(end - data) - at;
-            if (starts_line && len > 9 && memcmp(data + at + len - 9, " HTTP/1.", 8) == 0) {
+            if (len > 9 && memcmp(data + at + len - 9, " HTTP/1.", 8) == 0) {
                 is_head[n++] = memcmp(data + at, "HEAD ", 5) == 0;
             }
         }
@@ -351,11 +360,40 @@ static bool run_and_report(const struct wire_case *c, bool is_tiny, enum cut cut
     return false;
 }
 
+/* The bytes of a case as they are sent, {etag} as it stands. */
+static int byte_at(const struct wire_case *c, size_t position)
+{
+    for (size_t i = 0; i < c->step_count; i++) {
+        if (position < c->steps[i].len) {
+            return (unsigned char)c->steps[i].data[position];
+        }
+        position -= c->steps[i].len;
+    }
+    return -1;
+}
+
+/* Whether a case is cut at position, which is between two of its len bytes. A short one is cut everywhere, a long one
+ * around line ends, as far as they are few, and otherwise in samples: long cases repeat themselves. */
+static bool is_cut_at(const struct wire_case *c, size_t len, size_t line_ends, size_t position)
+{
+    if (len <= LONG_BYTES || position % (len / LONG_SAMPLES) == 0) {
+        return true;
+    }
+    bool is_near = false;
+    for (size_t i = position < 2 ? 0 : position - 2; i < position + 2; i++) {
+        is_near = is_near || byte_at(c, i) == '\n';
+    }
+    return is_near && line_ends <= LONG_LINES_MAX;
+}
+
 /* All ways of one case; the first that fails ends it. */
 static bool run_all_ways(const struct wire_case *c, bool is_shown)
 {
-    size_t len = 0;
+    size_t len = 0, line_ends = 0;
     for (size_t i = 0; i < c->step_count; i++) {
+        for (size_t at = 0; at < c->steps[i].len; at++) {
+            line_ends += c->steps[i].data[at] == '\n' ? 1 : 0;
+        }
         len += c->steps[i].len;
     }
     for (int tiny = 0; tiny <= 1; tiny++) {
@@ -368,10 +406,8 @@ static bool run_all_ways(const struct wire_case *c, bool is_shown)
         if (!run_and_report(c, tiny, CUT_EVERYWHERE, 0, false)) {
             return false;
         }
-        /* Long cases repeat themselves: their boundaries are sampled. */
-        size_t stride = len > 1000 ? len / 200 : 1;
-        for (size_t position = 1; position < len; position += stride) {
-            if (!run_and_report(c, tiny, CUT_ONCE, position, false)) {
+        for (size_t position = 1; position < len; position++) {
+            if (is_cut_at(c, len, line_ends, position) && !run_and_report(c, tiny, CUT_ONCE, position, false)) {
                 return false;
             }
         }
