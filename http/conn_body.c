@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 /* Hand len bytes of content on. Returns 0, or an HTTP status that refuses them. */
 static int take_content(struct conn *conn, const char *data, size_t len)
@@ -78,34 +79,51 @@ void conn_fail_body(struct conn *conn, int status, const char *reason)
     conn->has_unread = true;
 }
 
-/* Take framing off until content lies at the start of the input. Returns how much, 0 when there is none. */
-static size_t find_chunk(struct conn *conn)
+/* Take framing off the chunks in the input until all that is there of their content, at most BODY_PIECE_MAX, lies at the
+ * start of the input in one piece. Returns its length. A client may send chunks of a byte: each byte is moved twice at
+ * most. */
+static size_t find_chunks(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
-    while (input_len(exchange) > 0) {
+    char *first = NULL; /* where the content is gathered */
+    size_t found = 0;
+    while (input_len(exchange) > 0 && found < BODY_PIECE_MAX && !exchange->body_done) {
         size_t used = 0;
         struct slice piece = {0};
-        enum parse_verdict verdict = parse_chunked(&exchange->chunk, conn_limits(conn), input_data(exchange),
-                                                   input_len(exchange), &used, &piece);
+        char *data = exchange->input.data + exchange->input.start;
+        size_t room = BODY_PIECE_MAX - found;
+        enum parse_verdict verdict = parse_chunked(&exchange->chunk, conn_limits(conn), data,
+                                                   input_len(exchange) < room ? input_len(exchange) : room, &used,
+                                                   &piece);
         if (verdict == PARSE_ERROR) {
-            conn_fail_body(conn, exchange->chunk.status, exchange->chunk.reason);
-            return 0;
+            if (found == 0) { /* else the parser says so again when what came before is taken */
+                conn_fail_body(conn, exchange->chunk.status, exchange->chunk.reason);
+            }
+            break;
         }
-        input_consume(exchange, used - piece.len);
-        if (piece.len > 0) {
-            return piece.len;
+        exchange->body_done = verdict == PARSE_COMPLETE;
+        input_consume(exchange, used);
+        if (piece.len > 0 && found == 0) {
+            first = data + piece.offset;
+        } else if (piece.len > 0 && first + found != data + piece.offset) {
+            memmove(first + found, data + piece.offset, piece.len);
         }
-        if (verdict == PARSE_COMPLETE) {
-            exchange->body_done = true;
-            return 0;
-        }
+        found += piece.len;
     }
-    return 0;
+    if (found > 0) {
+        char *start = exchange->input.data + exchange->input.start - found;
+        if (start != first) {
+            memmove(start, first, found);
+        }
+        exchange->input.start -= (uint32_t)found;
+    }
+    return found;
 }
 
 static size_t find_sized(struct exchange *exchange)
 {
-    size_t len = input_len(exchange) < exchange->body_left ? input_len(exchange) : (size_t)exchange->body_left;
+    size_t len = input_len(exchange) < BODY_PIECE_MAX ? input_len(exchange) : BODY_PIECE_MAX;
+    len = len < exchange->body_left ? len : (size_t)exchange->body_left;
     exchange->body_left -= len;
     exchange->body_done = exchange->body_left == 0;
     return len;
@@ -118,7 +136,7 @@ static void find_piece(struct conn *conn)
     if (exchange->piece_len > 0 || exchange->body_done || exchange->body_status != 0) {
         return;
     }
-    size_t len = exchange->head.chunked ? find_chunk(conn) : find_sized(exchange);
+    size_t len = exchange->head.chunked ? find_chunks(conn) : find_sized(exchange);
     if (len == 0) {
         return;
     }
@@ -170,6 +188,39 @@ int exchange_read_body(struct exchange *exchange, const char **data, size_t *len
         conn_resume(conn); /* to ask the reactor for what the client sends */
     }
     return BODY_WAIT;
+}
+
+void exchange_unread_body(struct exchange *exchange, size_t len)
+{
+    assert(exchange->piece_len == 0 && len <= exchange->input.start);
+    exchange->input.start -= (uint32_t)len;
+    exchange->piece_len = (uint32_t)len;
+}
+
+int exchange_collect_body(struct exchange *exchange)
+{
+    struct write_buffer *block = &exchange->body_block;
+    const char *data;
+    size_t len;
+    int rv = BODY_END;
+    if (exchange->body != NULL) {
+        return BODY_END;
+    }
+    while ((rv = exchange_read_body(exchange, &data, &len)) == BODY_DATA) {
+        if (exchange->body_done && write_buffer_len(block) == 0) { /* all in one piece: used where it lies */
+            exchange->body = data;
+            exchange->body_len = len;
+            return BODY_END;
+        }
+        if (write_buffer_append(block, data, len, exchange->limits->max_body_bytes) < 0) {
+            conn_fail_body(exchange->conn, 503, "out of memory");
+        }
+    }
+    if (rv == BODY_END && write_buffer_len(block) > 0) {
+        exchange->body = write_buffer_data(block);
+        exchange->body_len = write_buffer_len(block);
+    }
+    return rv;
 }
 
 void conn_plan_rest(struct exchange *exchange)

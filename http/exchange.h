@@ -158,11 +158,13 @@ const char *exchange_known_field(const struct exchange *exchange, enum known_fie
 /* What exchange_read_body() says; or an HTTP status, negated. */
 enum { BODY_WAIT, BODY_DATA, BODY_END };
 
+enum { BODY_PIECE_MAX = 65536 }; /* bytes of one piece */
+
 /* Take the next piece of the body (BODY_STREAM only). Nothing is read from the socket but what the handler asks for
  * here, so a client that sends faster than the handler takes is held up by TCP; what lies in between is at most one
  * read of 64 KiB.
  *
- * Returns BODY_DATA with a piece, framing taken off: *len is 1 to 65,536 bytes, valid until the next call or until the
+ * Returns BODY_DATA with a piece, framing taken off: *len is 1 to BODY_PIECE_MAX bytes, valid until the next call or until the
  * handler returns. BODY_WAIT: nothing is there; on_data() will be called when there is something to call this for. The
  * body's deadlines run meanwhile, and only then; a client that expects 100 gets it now. BODY_END: there is no more, or
  * there was none. After BODY_END and after a status, each further call says the same.
@@ -173,6 +175,14 @@ enum { BODY_WAIT, BODY_DATA, BODY_END };
  *
  * What is not taken when the answer is complete is drained or the connection closed, as with BODY_UNWANTED. */
 int exchange_read_body(struct exchange *exchange, const char **data, size_t *len);
+
+/* Give back the last len bytes of the piece that exchange_read_body() gave just now: the next call gives them again. */
+void exchange_unread_body(struct exchange *exchange, size_t len);
+
+/* Take all of the body (BODY_STREAM only), instead of piece by piece: with BODY_END exchange->body has it, as with
+ * BODY_WHOLE. Returns as exchange_read_body(), but never BODY_DATA, and -503 when memory is short; after BODY_WAIT call it
+ * again in on_data(). */
+int exchange_collect_body(struct exchange *exchange);
 
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);

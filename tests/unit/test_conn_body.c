@@ -5,7 +5,6 @@
 
 enum {
     BODY_MS = 30000,
-    READ_MAX = 65536,  /* one read, hence the longest piece */
     DRAIN_MAX = 262144 /* max_drain */
 };
 
@@ -35,7 +34,7 @@ static int take(struct exchange *exchange)
     size_t len = 0;
     last_verdict = exchange_read_body(exchange, &data, &len);
     if (last_verdict == BODY_DATA) {
-        assert_in_range(len, 1, READ_MAX);
+        assert_in_range(len, 1, BODY_PIECE_MAX);
         assert_true(taken_len + len < sizeof taken);
         memcpy(taken + taken_len, data, len);
         taken_len += len;
@@ -204,9 +203,138 @@ static void pieces_are_at_most_one_read_long(void **state)
     fake_peer_send(peer, large, 300000);
     settle();
     assert_int_equal(taken_len, 300000);
-    assert_int_equal(longest_piece, READ_MAX);
+    assert_int_equal(longest_piece, BODY_PIECE_MAX);
     assert_int_equal(piece_count, 5);
     assert_string_equal(statuses(peer), "200");
+}
+
+/* Chunks of one byte become one piece, as long as there are any in the input. */
+static void small_chunks_are_one_piece(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    size_t used = (size_t)snprintf(large, sizeof large, "%s", POST("/take", CHUNKED));
+    for (int i = 0; i < 5000; i++) {
+        used += (size_t)snprintf(large + used, sizeof large - used, "1;x\r\n%c\r\n", 'a' + i % 26);
+    }
+    snprintf(large + used, sizeof large - used, "3\r\nend\r\n0\r\n\r\n" GET("/hello"));
+    say(peer, large);
+    assert_int_equal(piece_count, 1);
+    assert_int_equal(taken_len, 5003);
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(taken[i], 'a' + i % 26);
+    }
+    assert_string_equal(taken + 5000, "end");
+    assert_string_equal(statuses(peer), "200 200");
+}
+
+static void what_came_before_broken_chunks_is_taken_first(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, POST("/take", CHUNKED) "3\r\none\r\n3\r\ntwo\r\nzz\r\n");
+    assert_string_equal(taken, "onetwo");
+    assert_int_equal(last_verdict, -400);
+    assert_string_equal(statuses(peer), "400");
+}
+
+static void piece_that_is_given_back_comes_again(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        POST("/hand", "Content-Length: 9\r\n") "onetwosix",
+        POST("/hand", CHUNKED) "3\r\none\r\n6\r\ntwosix\r\n0\r\n\r\n",
+    };
+    begin();
+    for (int i = 0; i < 2; i++) {
+        const char *data;
+        size_t len;
+        struct fake_peer *peer = client();
+        say(peer, requests[i]);
+        struct exchange *exchange = held[i].exchange;
+        assert_int_equal(exchange_read_body(exchange, &data, &len), BODY_DATA);
+        assert_int_equal(len, 9);
+        exchange_unread_body(exchange, 6);
+        settle();
+        say(client(), POST("/echo", "Content-Length: 3\r\n") "abc"); /* others use the read block */
+        assert_int_equal(exchange_read_body(exchange, &data, &len), BODY_DATA);
+        assert_int_equal(len, 6);
+        assert_memory_equal(data, "twosix", 6);
+        exchange_unread_body(exchange, 6);
+        answer_held(i, "ok\n");
+        settle();
+        say(peer, GET("/hello"));
+        assert_string_equal(statuses(peer), "200 200");
+    }
+}
+
+/* All of it at once. */
+
+static void on_data_collect(struct exchange *exchange)
+{
+    data_count++;
+    last_verdict = exchange_collect_body(exchange);
+    if (last_verdict == BODY_END) {
+        response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
+    } else if (last_verdict < 0) {
+        response_error(exchange, -last_verdict, NULL);
+    }
+}
+
+static void serve_collect(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->on_data = on_data_collect;
+    on_data_collect(exchange);
+}
+
+static const struct handler collecting = {.serve = serve_collect, .body_mode = BODY_STREAM};
+
+static void body_may_be_collected(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        POST("/collect", "") "",
+        POST("/collect", "Content-Length: 12\r\n") "hello, world",
+        POST("/collect", CHUNKED) "5\r\nhello\r\n7;a=b\r\n, world\r\n0\r\nA: b\r\n\r\n",
+    };
+    add_route(METHOD_POST, "/collect", &collecting);
+    begin();
+    for (size_t i = 0; i < 3; i++) {
+        size_t len = strlen(requests[i]);
+        for (size_t cut = 1; cut <= len; cut++) {
+            struct fake_peer *peer = client();
+            uint64_t before = fake_mem_calls();
+            fake_peer_send_split(peer, requests[i], len, cut == len ? 0 : cut);
+            settle();
+            assert_string_equal(statuses(peer), "200");
+            assert_int_equal(content_len(peer), i == 0 ? 0 : 12);
+            assert_true(i == 0 || output_has(peer, "hello, world"));
+            assert_true(cut < len || i == 0 || fake_mem_calls() == before); /* in one piece it is not copied */
+            fake_peer_close(peer);
+            settle();
+        }
+    }
+}
+
+static void body_that_is_collected_has_its_limit_and_its_faults(void **state)
+{
+    (void)state;
+    set_limit("max_body", 10);
+    add_route(METHOD_POST, "/collect", &collecting);
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, POST("/collect", CHUNKED) "5\r\n01234\r\n");
+    say(peer, "5\r\n56789\r\n0\r\n\r\n");
+    assert_string_equal(statuses(peer), "200");
+    say(peer, POST("/collect", CHUNKED) "5\r\n01234\r\n");
+    say(peer, "6\r\n56789a\r\n0\r\n\r\n");
+    assert_string_equal(statuses(peer), "200 413");
+    peer = client();
+    say(peer, POST("/collect", CHUNKED) "zz");
+    assert_string_equal(statuses(peer), "400");
 }
 
 static void body_of_http_1_0_is_taken_too(void **state)
@@ -304,9 +432,6 @@ static void pieces_that_wait_survive_other_connections(void **state)
     say(peer, POST("/hand", CHUNKED) "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
     struct fake_peer *other = client();
     say(other, POST("/echo", "Content-Length: 30\r\n") "all over the read block's bytes");
-    assert_int_equal(take(held[0].exchange), BODY_DATA);
-    assert_string_equal(taken, "one");
-    say(other, GET("/hello"));
     assert_int_equal(take(held[0].exchange), BODY_DATA);
     assert_int_equal(take(held[0].exchange), BODY_END);
     assert_string_equal(taken, "onetwo");
@@ -752,6 +877,11 @@ int main(void)
         BODY_TEST(chunks_are_taken_without_their_framing),
         BODY_TEST(every_split_gives_the_same_body),
         BODY_TEST(pieces_are_at_most_one_read_long),
+        BODY_TEST(small_chunks_are_one_piece),
+        BODY_TEST(what_came_before_broken_chunks_is_taken_first),
+        BODY_TEST(piece_that_is_given_back_comes_again),
+        BODY_TEST(body_may_be_collected),
+        BODY_TEST(body_that_is_collected_has_its_limit_and_its_faults),
         BODY_TEST(body_of_http_1_0_is_taken_too),
         BODY_TEST(end_is_said_again_and_again),
         BODY_TEST(nothing_is_read_that_was_not_asked_for),
