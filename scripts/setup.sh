@@ -14,6 +14,7 @@ packages=(
 test_packages=(
     libcmocka-dev         # the unit tests
     git python3           # the layer check, the end-to-end tests
+    dpkg-dev file groff-base # the package, the man pages
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev # the examples of hosts on these event loops
 )

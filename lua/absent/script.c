@@ -1,5 +1,5 @@
 /* What the front door finds in place of the Lua layer in a build with EVSERVE_LUA=OFF: no script can be opened, so there
- * never is one to ask, start, stop or close. The only file of lua/ that such a build compiles. */
+ * never is one to ask, start, stop or close. */
 
 #include "lua/script.h"
 
@@ -7,13 +7,23 @@
 
 #include <errno.h>
 
+/* No script, so nothing to set. */
+const struct limit_info setting_table[1];
+const size_t setting_table_len = 0;
+
 int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
-                const struct log *log, int (*init)(struct lua_State *L, void *arg), void *arg, char *err, size_t errlen)
+                const struct log *log, const struct script_host *host, char *err, size_t errlen)
 {
-    (void)site, (void)reactor, (void)log, (void)init, (void)arg;
+    (void)site, (void)reactor, (void)log, (void)host;
     *script = NULL;
     return error_text(err, errlen, -ENOTSUP,
                       "%s: this evserve was built without Lua (EVSERVE_LUA=OFF), so it cannot run scripts", path);
+}
+
+const struct settings *script_settings(const struct script *script)
+{
+    (void)script;
+    return NULL;
 }
 
 const char *script_listen(const struct script *script, size_t n)

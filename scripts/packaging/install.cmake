@@ -57,12 +57,14 @@ install(FILES ${PROJECT_BINARY_DIR}/evserve.pc DESTINATION ${CMAKE_INSTALL_LIBDI
 # The program and what is read.
 if(EVSERVE_PROGRAM)
     install(TARGETS evserve_program)
+    install(FILES scripts/man/evserve.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
+install(FILES scripts/man/evserve.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 if(EVSERVE_LUA)
     install(FILES lua/meta/evserve.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/evserve/meta)
     install(FILES lua/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME lua.md)
 endif()
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md SECURITY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need.

@@ -7,10 +7,9 @@ import unittest
 
 import evtest
 
-EVSERVE = evtest.binary("EVSERVE_BIN")
+EVSERVE = evtest.binary("EVSERVE_WITHOUT_LUA")
 
 
-@unittest.skipUnless(os.environ.get("EVSERVE_LUA") == "0", "built with Lua")
 class WithoutLua(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="ev")

@@ -1,0 +1,87 @@
+"""The Debian package that cpack makes: what it says about itself, what is in it, and that it runs unpacked."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.environ["EVSERVE_ROOT"]
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+import evtest  # pylint: disable=wrong-import-position
+
+BUILD = os.environ["EVSERVE_BUILD"]
+CPACK = os.path.join(os.path.dirname(os.environ["EVSERVE_CMAKE"]), "cpack")
+
+
+def run(*argv, **options):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False, timeout=240, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+@unittest.skipUnless(shutil.which("dpkg-shlibdeps") and shutil.which("dpkg-deb"), "dpkg-dev is not installed")
+class Package(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = folder.name
+        run(CPACK, "-G", "DEB", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-B", folder.name)
+        cls.names = [name for name in os.listdir(folder.name) if name.endswith(".deb")]
+        cls.package = os.path.join(folder.name, cls.names[0])
+        cls.root = os.path.join(folder.name, "root")
+        run("dpkg-deb", "-x", cls.package, cls.root)
+
+    def field(self, name):
+        return run("dpkg-deb", "--field", self.package, name).strip()
+
+    def test_one_package_named_as_debian_names_them(self):
+        version = run(os.environ["EVSERVE_BIN"], "--version").split()[1]
+        architecture = run("dpkg", "--print-architecture").strip()
+        self.assertEqual(self.names, [f"evserve_{version}_{architecture}.deb"])
+        self.assertEqual((self.field("Package"), self.field("Version"), self.field("Architecture")),
+                         ("evserve", version, architecture))
+
+    def test_depends_on_what_the_binaries_need(self):
+        depends = self.field("Depends")
+        self.assertRegex(depends, r"\blibc6 \(>= 2\.\d+\)")
+        self.assertRegex(depends, r"\blibluajit(2)?-5\.1-2\b")
+        self.assertEqual(len(depends.split(",")), 2, depends)
+
+    def test_tells_the_linker_of_its_library(self):
+        control = os.path.join(self.folder, "control")
+        run("dpkg-deb", "-e", self.package, control)
+        self.assertEqual(sorted(set(os.listdir(control)) - {"md5sums"}), ["control", "postinst", "postrm", "shlibs"])
+        for name, content in (("shlibs", r"^libevserve 0 evserve "), ("postinst", "ldconfig"), ("postrm", "ldconfig")):
+            with open(os.path.join(control, name), encoding="ascii") as file:
+                self.assertRegex(file.read(), content)
+
+    def test_files_are_owned_by_root_and_writable_by_nobody_else(self):
+        for line in run("dpkg-deb", "-c", self.package).splitlines():
+            mode, owner = line.split()[:2]
+            self.assertEqual(owner, "root/root", line)
+            self.assertTrue(mode[0] == "l" or (mode[5] != "w" and mode[8] != "w"), line)
+            self.assertRegex(line, r" \./(usr/.*)?$")
+
+    def test_binaries_are_stripped_and_remember_no_folder(self):
+        for path in ("usr/bin/evserve", "usr/lib/libevserve.so.0"):
+            dump = run("readelf", "-d", "-S", os.path.join(self.root, path))
+            self.assertNotIn(".symtab", dump)
+            self.assertNotRegex(dump, "RPATH|RUNPATH")
+
+    def test_unpacked_program_serves(self):
+        with open(os.path.join(self.folder, "site.lua"), "w", encoding="ascii") as file:
+            file.write('require("evserve").get("/", function() return "lua\\n" end)\n')
+        with evtest.Program(os.path.join(self.root, "usr", "bin", "evserve"), "--listen", "127.0.0.1:0",
+                            os.path.join(self.folder, "site.lua")) as server, server.connect() as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            self.assertTrue(re.search(rb"\r\n\r\nlua\n\Z", evtest.receive_all(sock)))
+
+
+if __name__ == "__main__":
+    unittest.main()
