@@ -42,7 +42,7 @@ static inline int client_connect(int port)
 static inline int client_connect_unix(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strnlen(path, sizeof address.sun_path - 1));
     int fd = client_prepare(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         close(fd);
