@@ -85,20 +85,18 @@ static unsigned check_methods(lua_State *L, int index, const char *what)
 }
 
 /* A route in the script's list, which owns it whatever happens next. */
-static struct lua_route *make_route(struct script *script, unsigned methods, const char *place)
+static struct lua_route *make_route(struct script *script, const char *place)
 {
     size_t len = strlen(place) + 1;
     struct lua_route *route = mem_zalloc(sizeof *route + len);
     if (route == NULL) {
         return NULL;
     }
-    /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
-    bool takes_body = (methods & ~(1U << METHOD_GET | 1U << METHOD_HEAD)) != 0;
     memcpy(route->place, place, len);
     route->handler = (struct handler){
         .serve = coro_serve,
         .ctx = route,
-        .body_mode = takes_body ? BODY_WHOLE : BODY_UNWANTED,
+        .body_mode = BODY_STREAM,
     };
     route->script = script;
     route->fn_ref = LUA_NOREF;
@@ -166,7 +164,7 @@ static int app_route(lua_State *L)
         script_raise(L, "%s: the path has a NUL byte", what);
     }
     script_place(L, place);
-    struct lua_route *route = make_route(script, methods, place);
+    struct lua_route *route = make_route(script, place);
     if (route == NULL) {
         script_raise_memory(L);
     }

@@ -7,21 +7,16 @@
  * still there, everything else raises an error that says so. No C pointer lies in the object. */
 
 #include "core/net.h"
+#include "http/cookie.h"
 #include "http/exchange.h"
 #include "http/url.h"
 #include "lua/coro.h"
+#include "lua/request.h"
 #include "lua/state.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-/* What Lua holds. */
-struct request {
-    uint32_t index;      /* of the coroutine */
-    uint32_t generation; /* of its use */
-    bool has_store;      /* its environment is a table of its own: fields that are kept */
-};
 
 /* Fields of the object, in the order of field_names. */
 enum request_field {
@@ -34,13 +29,15 @@ enum request_field {
     REQUEST_PARAMS,
     REQUEST_QUERY,
     REQUEST_HEADERS,
-    REQUEST_BODY,
+    REQUEST_COOKIES,
+    REQUEST_BODY, /* made by the prelude, since it may wait */
 };
 
 static const char *const field_names[] = {
     [REQUEST_METHOD] = "method", [REQUEST_PATH] = "path",       [REQUEST_TARGET] = "target",
     [REQUEST_ID] = "id",         [REQUEST_PEER] = "peer",       [REQUEST_PARAMS] = "params",
-    [REQUEST_QUERY] = "query",   [REQUEST_HEADERS] = "headers", [REQUEST_BODY] = "body",
+    [REQUEST_QUERY] = "query",   [REQUEST_HEADERS] = "headers", [REQUEST_COOKIES] = "cookies",
+    [REQUEST_BODY] = "body",
 };
 
 /* The object itself. */
@@ -71,7 +68,7 @@ static int current_request(lua_State *L)
 }
 
 /* The request object at index 1. __index and __newindex cannot be had by scripts, so theirs always is one. */
-static struct request *check_request(lua_State *L, const char *what)
+struct request *request_check(lua_State *L, const char *what)
 {
     struct request *request = lua_touserdata(L, 1);
     if (request != NULL && lua_getmetatable(L, 1)) {
@@ -85,9 +82,19 @@ static struct request *check_request(lua_State *L, const char *what)
     script_raise(L, "%s: call it as a method, with a colon", what);
 }
 
+struct coro *request_coro(lua_State *L, const struct request *request)
+{
+    return coro_find(script_of(L), request->index, request->generation);
+}
+
+void request_raise_over(lua_State *L, const char *what)
+{
+    script_raise(L, "%s: the request is over; read what is needed of it before it is answered", what);
+}
+
 static struct exchange *find_exchange(lua_State *L, const struct request *request)
 {
-    const struct coro *coro = coro_find(script_of(L), request->index, request->generation);
+    const struct coro *coro = request_coro(L, request);
     return coro == NULL ? NULL : coro->exchange;
 }
 
@@ -95,13 +102,13 @@ static struct exchange *check_exchange(lua_State *L, const struct request *reque
 {
     struct exchange *exchange = find_exchange(L, request);
     if (exchange == NULL) {
-        script_raise(L, "%s: the request is over; read what is needed of it before it is answered", what);
+        request_raise_over(L, what);
     }
     return exchange;
 }
 
 /* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
-static void keep_field(lua_State *L, struct request *request, int key)
+void request_keep(lua_State *L, struct request *request, int key)
 {
     if (!request->has_store) {
         lua_newtable(L);
@@ -116,7 +123,7 @@ static void keep_field(lua_State *L, struct request *request, int key)
 }
 
 /* Push what is kept as field key, or nil. */
-static void push_kept(lua_State *L, const struct request *request, int key)
+void request_push_kept(lua_State *L, const struct request *request, int key)
 {
     if (!request->has_store) {
         lua_pushnil(L);
@@ -163,7 +170,7 @@ static void push_params(lua_State *L, const struct exchange *exchange)
 }
 
 /* Push a name or value of a query, decoded. */
-static void push_decoded(lua_State *L, const char *text, size_t len)
+void request_push_decoded(lua_State *L, const char *text, size_t len)
 {
     char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
@@ -180,7 +187,7 @@ static void push_query(lua_State *L, const struct exchange *exchange)
     struct url_pair pair;
     lua_newtable(L);
     while (url_next_pair(&query, &left, &pair)) {
-        push_decoded(L, pair.name, pair.name_len);
+        request_push_decoded(L, pair.name, pair.name_len);
         lua_pushvalue(L, -1);
         lua_rawget(L, -3);
         bool is_first = lua_isnil(L, -1);
@@ -189,7 +196,7 @@ static void push_query(lua_State *L, const struct exchange *exchange)
             lua_pop(L, 1);
             continue;
         }
-        push_decoded(L, pair.value, pair.value_len);
+        request_push_decoded(L, pair.value, pair.value_len);
         lua_rawset(L, -3);
     }
 }
@@ -223,7 +230,7 @@ static void push_header(lua_State *L, const struct exchange *exchange, const cha
 }
 
 /* Push a field name in lower case. */
-static void push_lower(lua_State *L, const char *name, size_t len)
+void request_push_lower(lua_State *L, const char *name, size_t len)
 {
     char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
@@ -241,7 +248,7 @@ static void push_headers(lua_State *L, const struct exchange *exchange)
     for (unsigned i = 0; i < exchange->head.field_count; i++) {
         const struct field *field = &exchange->head.fields[i];
         const char *name = exchange_text(exchange, field->name);
-        push_lower(L, name, field->name.len);
+        request_push_lower(L, name, field->name.len);
         lua_pushvalue(L, -1);
         lua_rawget(L, -3);
         if (lua_isnil(L, -1)) {
@@ -256,6 +263,34 @@ static void push_headers(lua_State *L, const struct exchange *exchange)
     }
     script_push_ref(script_of(L), L, REF_HEADERS_META);
     lua_setmetatable(L, -2);
+}
+
+/* Of names that come more than once the first counts: browsers send the cookie of the longest path first. */
+static void push_cookies(lua_State *L, const struct exchange *exchange)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len != 6 || strncasecmp(exchange_text(exchange, field->name), "cookie", 6) != 0) {
+            continue;
+        }
+        const char *text = exchange_text(exchange, field->value);
+        size_t left = field->value.len;
+        struct cookie cookie;
+        while (cookie_next(&text, &left, &cookie)) {
+            lua_pushlstring(L, cookie.name, cookie.name_len);
+            lua_pushvalue(L, -1);
+            lua_rawget(L, -3);
+            bool is_first = lua_isnil(L, -1);
+            lua_pop(L, 1);
+            if (is_first) {
+                lua_pushlstring(L, cookie.value, cookie.value_len);
+                lua_rawset(L, -3);
+            } else {
+                lua_pop(L, 1);
+            }
+        }
+    }
 }
 
 static void push_field(lua_State *L, const struct exchange *exchange, enum request_field field)
@@ -285,13 +320,15 @@ static void push_field(lua_State *L, const struct exchange *exchange, enum reque
     case REQUEST_HEADERS:
         push_headers(L, exchange);
         return;
+    case REQUEST_COOKIES:
+        push_cookies(L, exchange);
+        return;
     case REQUEST_BODY:
-        lua_pushlstring(L, exchange->body == NULL ? "" : exchange->body, exchange->body_len);
         return;
     }
 }
 
-/* req.name. The first upvalue says what name is: the number of a field, or a method. */
+/* request_index(req, name): req.name. The first upvalue says what name is: the number of a field, or a method. */
 static int request_index(lua_State *L)
 {
     struct request *request = lua_touserdata(L, 1);
@@ -304,7 +341,7 @@ static int request_index(lua_State *L)
     }
     enum request_field field = (enum request_field)lua_tointeger(L, 3);
     if (type == LUA_TNIL || field >= REQUEST_KEPT) {
-        push_kept(L, request, 2);
+        request_push_kept(L, request, 2);
         if (type == LUA_TNIL || !lua_isnil(L, -1)) {
             return 1;
         }
@@ -317,7 +354,7 @@ static int request_index(lua_State *L)
     }
     push_field(L, exchange, field);
     if (field >= REQUEST_KEPT) {
-        keep_field(L, request, 2);
+        request_keep(L, request, 2);
     }
     return 1;
 }
@@ -335,14 +372,14 @@ static int request_newindex(lua_State *L)
     if (lua_isnil(L, 2)) {
         script_raise(L, "req[nil] cannot be set");
     }
-    keep_field(L, request, 2);
+    request_keep(L, request, 2);
     return 0;
 }
 
 /* req:header(name): the value, or nil. */
 static int request_header(lua_State *L)
 {
-    const struct request *request = check_request(L, "req:header");
+    const struct request *request = request_check(L, "req:header");
     lua_settop(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING) {
         script_raise(L, "req:header: a name expected, not %s", luaL_typename(L, 2));
@@ -356,7 +393,7 @@ static int request_header(lua_State *L)
 /* req:query_all(name): a list of all values. */
 static int request_query_all(lua_State *L)
 {
-    const struct request *request = check_request(L, "req:query_all");
+    const struct request *request = request_check(L, "req:query_all");
     lua_settop(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING) {
         script_raise(L, "req:query_all: a name expected, not %s", luaL_typename(L, 2));
@@ -370,11 +407,11 @@ static int request_query_all(lua_State *L)
     script_push_ref(script_of(L), L, REF_ARRAY_META);
     lua_setmetatable(L, -2);
     while (url_next_pair(&query, &left, &pair)) {
-        push_decoded(L, pair.name, pair.name_len);
+        request_push_decoded(L, pair.name, pair.name_len);
         bool is_wanted = lua_rawequal(L, -1, 2) != 0;
         lua_pop(L, 1);
         if (is_wanted) {
-            push_decoded(L, pair.value, pair.value_len);
+            request_push_decoded(L, pair.value, pair.value_len);
             lua_rawseti(L, -2, ++count);
         }
     }
@@ -418,10 +455,14 @@ void bind_request(lua_State *L)
         lua_setfield(L, -2, field_names[i]);
     }
     lua_pushvalue(L, -1);
+    lua_setfield(L, -4, "request_names");
+    lua_pushvalue(L, -1);
     lua_pushcclosure(L, request_index, 1);
-    lua_setfield(L, -3, "__index");
+    lua_setfield(L, -4, "request_index");
     lua_pushcclosure(L, request_newindex, 1);
     lua_setfield(L, -2, "__newindex");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "request_meta"); /* the prelude adds __index */
     lua_pushcfunction(L, request_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pushliteral(L, "request");

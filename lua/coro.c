@@ -2,11 +2,11 @@
  *
  * Happy path: coro_serve() takes a coroutine from the pool and resumes it with the prelude's run(); that makes the
  * request object, calls the handler and answers. The thread goes back to the pool with an empty stack. A handler that
- * waits yields; on_sleep_over(), on_drain() or on_gone() resume it.
+ * waits yields; on_sleep_over(), on_drain(), on_data() or on_gone() resume it.
  *
  * Failure modes. An error is caught by the prelude's run() and logged with its traceback; then app.on("error", fn) may
  * answer, else the client gets a 500, or a cut connection when its answer has begun. A client that goes away wakes its
- * coroutine: app.sleep raises REF_CLOSED, out:write returns nil, "closed". So what the script has open is unwound. A
+ * coroutine: app.sleep and req.body raise REF_CLOSED, out:write returns nil, "closed". So what the script has open is unwound. A
  * script that goes on regardless is never resumed again; its thread is left to the collector. */
 
 #include "lua/coro.h"
@@ -376,6 +376,7 @@ struct exchange *coro_detach(struct coro *coro)
     coro->exchange = NULL;
     exchange->user = NULL;
     exchange->on_drain = NULL;
+    exchange->on_data = NULL;
     exchange->on_gone = NULL;
     return exchange;
 }
@@ -419,6 +420,16 @@ static void on_drain(struct exchange *exchange)
     coro_resume(coro, 1);
 }
 
+/* More of the body, its end, or a fault: the script asks for it again. */
+static void on_data(struct exchange *exchange)
+{
+    struct coro *coro = exchange->user;
+    if (coro->wait == CORO_READS) {
+        lua_pushboolean(coro->L, 1);
+        coro_resume(coro, 1);
+    }
+}
+
 static void on_gone(struct exchange *exchange)
 {
     struct coro *coro = exchange->user;
@@ -428,6 +439,10 @@ static void on_gone(struct exchange *exchange)
     if (coro->wait == CORO_SLEEPS) {
         reactor_cancel_timer(coro->script->reactor, coro->sleep_timer);
         coro->sleep_timer = 0;
+        coro->is_told = true;
+        lua_pushboolean(coro->L, 0);
+        coro_resume(coro, 1);
+    } else if (coro->wait == CORO_READS) {
         coro->is_told = true;
         lua_pushboolean(coro->L, 0);
         coro_resume(coro, 1);
@@ -454,6 +469,7 @@ void coro_serve(struct exchange *exchange, void *ctx)
     coro->request_number = ++script->request_count;
     exchange->user = coro;
     exchange->on_drain = on_drain;
+    exchange->on_data = on_data;
     exchange->on_gone = on_gone;
     script_push_ref(script, coro->L, REF_RUN);
     lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);

@@ -13,7 +13,15 @@ enum coro_wait {
     CORO_RUNS,   /* or is in no use */
     CORO_SLEEPS, /* until sleep_timer */
     CORO_DRAINS, /* until the client has taken what was written */
+    CORO_READS,  /* until more of the request's body has come */
     CORO_ENDS,   /* for good: its client has gone, and it has been told */
+};
+
+/* How a script takes the body of its request: one way excludes the others. */
+enum body_use {
+    BODY_UNUSED, /* not yet, or as a whole */
+    BODY_IN_CHUNKS,
+    BODY_IN_PARTS,
 };
 
 struct coro {
@@ -29,6 +37,7 @@ struct coro {
     struct exchange *exchange;     /* the request it answers; NULL for a timer, after the answer, and once gone */
     const struct lua_route *route; /* of the request, NULL for a timer */
     uint64_t request_number;       /* for req.id */
+    enum body_use body_use;        /* of the request */
     bool is_error_handler;         /* runs app.on("error", fn): there is no second one */
     bool is_raised;                /* answers an error that is an answer: there is no second one */
     bool is_reported;              /* the error being dealt with has been logged */

@@ -89,4 +89,6 @@ function app.sleep(duration)
     end
 end
 
+shared.closed = closed
+
 core.ref("closed", closed)

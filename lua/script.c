@@ -267,6 +267,7 @@ static int build_state(lua_State *L)
     bind_answer_parts(L);
     bind_coro(L);
     bind_request(L);
+    bind_body(L);
     bind_stream(L);
     bind_timer(L);
     bind_json(L);

@@ -217,6 +217,7 @@ void bind_answer(lua_State *L);
 void bind_answer_parts(lua_State *L);
 void bind_coro(lua_State *L);
 void bind_request(lua_State *L);
+void bind_body(lua_State *L);
 void bind_stream(lua_State *L);
 void bind_timer(lua_State *L);
 void bind_json(lua_State *L);

@@ -29,7 +29,8 @@ local app = {}
 ---@field params table<string, string> parameters of the route, decoded
 ---@field query table<string, string> decoded; of a repeated name the first value
 ---@field headers table<string, string> names in any case; repeated fields are joined
----@field body string the whole body, "" when there is none
+---@field cookies table<string, string> as they were sent; of a repeated name the first value
+---@field body string the whole body, "" when there is none; waits for what has not arrived
 ---@field peer string "127.0.0.1:40312"
 ---@field id string unique; log it, and tell it to the client
 ---@field [string] any what the script keeps with the request
@@ -44,6 +45,42 @@ function request:header(name) end
 ---@param name string
 ---@return string[]
 function request:query_all(name) end
+
+--- The body as it comes, in pieces of at most 64 KiB: for chunk in req:chunks() do ... end. Waits.
+---@return fun(): string?
+function request:chunks() end
+
+--- The value of a JSON body. Raises 400 for what is no JSON and 415 for what is not called so, see app.error.
+---@return any
+function request:json() end
+
+--- The fields of a form, urlencoded or multipart; of a repeated name the first value. Files are strings too.
+---@return table<string, string>
+function request:form() end
+
+--- All values of a name in a form.
+---@param name string
+---@return string[]
+function request:form_all(name) end
+
+--- The parts of a multipart form as they come: for part in req:parts() do ... end. Waits.
+---@return fun(): evserve.Part?
+function request:parts() end
+
+---@class evserve.Part
+---@field name string
+---@field filename string? of a file; whatever the client likes, so never a path to write to
+---@field type string? its Content-Type
+---@field headers table<string, string> names in any case
+local part = {}
+
+--- The content as it comes, in pieces of at most 64 KiB. Waits.
+---@return fun(): string?
+function part:chunks() end
+
+--- All of the content.
+---@return string
+function part:text() end
 
 ---@class evserve.Response
 ---@field status integer? nil for app.file and app.pass: the file decides

@@ -355,9 +355,9 @@ class Requests(SiteCase):
                                 b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
             self.assertEqual(client.read().json["body"], "abcdefg")
 
-    def test_body_of_get_is_not_read(self):
+    def test_get_may_have_a_body(self):
         with Client(self.server) as client:
-            self.assertEqual(client.ask("GET", "/body-of-get", body=b"12345").json, {"length": 0})
+            self.assertEqual(client.ask("GET", "/body-of-get", body=b"12345").json, {"length": 5})
             self.assertEqual(client.ask("GET", "/body-of-get").json, {"length": 0})
 
 

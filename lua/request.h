@@ -1,0 +1,38 @@
+#ifndef EVSERVE_LUA_REQUEST_H
+#define EVSERVE_LUA_REQUEST_H
+
+/* What bind_request.c and bind_body.c share: request objects. All functions may raise. */
+
+#include "lua/state.h"
+
+struct coro;
+
+/* What Lua holds. */
+struct request {
+    uint32_t index;      /* of the coroutine */
+    uint32_t generation; /* of its use */
+    bool has_store;      /* its environment is a table of its own: fields that are kept */
+};
+
+/* The request object at index 1. Raises for anything else; what is "req:header". */
+struct request *request_check(lua_State *L, const char *what);
+
+/* The coroutine of the request, or NULL when the request is over. Its exchange is NULL once the client has gone. */
+struct coro *request_coro(lua_State *L, const struct request *request);
+
+/* Raise that the request is over. */
+_Noreturn void request_raise_over(lua_State *L, const char *what);
+
+/* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
+void request_keep(lua_State *L, struct request *request, int key);
+
+/* Push what is kept as field key (a stack index), or nil. */
+void request_push_kept(lua_State *L, const struct request *request, int key);
+
+/* Push a field name in lower case. */
+void request_push_lower(lua_State *L, const char *name, size_t len);
+
+/* Push a name or value of a query or a form, decoded. */
+void request_push_decoded(lua_State *L, const char *text, size_t len);
+
+#endif
