@@ -13,6 +13,7 @@
 #include "core/mem.h"
 #include "core/net.h"
 #include "core/reactor.h"
+#include "http/evs.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -44,7 +45,8 @@ struct worker {
     evserve *owner;
     struct reactor *reactor;
     struct site *site;
-    struct script *script; /* NULL without one */
+    struct evs_routes *routes; /* in C, NULL without any */
+    struct script *script;     /* NULL without one */
     struct server *server;
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
@@ -111,6 +113,12 @@ static int load(struct worker *worker, const struct evserve_config *config, char
     }
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
         rv = static_mounts_pin(worker->site->mounts, "/", config->root, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->routes != NULL) {
+        rv = evs_routes_create(&worker->routes, config->routes, worker->site->router, err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -187,6 +195,7 @@ static int open_server(struct worker *worker, const struct evserve_config *confi
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
     }
+    server_set_owner(worker->server, worker->owner, (unsigned)(worker - owner->workers));
     if (worker == owner->workers) {
         bool is_shared = owner->worker_count > 1;
         struct listen_call call = {.server = worker->server, .is_shared = is_shared, .err = err, .errlen = errlen};
@@ -295,12 +304,20 @@ static int add_post(struct worker *worker, struct post *post)
 
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg)
 {
+    return evserve_post_to(server, 0, fn, arg);
+}
+
+int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg)
+{
+    if (thread >= server->worker_count) {
+        return -EINVAL;
+    }
     struct post *post = mem_alloc(sizeof *post);
     if (post == NULL) {
         return -ENOMEM;
     }
     *post = (struct post){.fn = fn, .arg = arg};
-    int rv = add_post(&server->workers[0], post);
+    int rv = add_post(&server->workers[thread], post);
     if (rv < 0) {
         mem_free(post);
     }
@@ -471,6 +488,7 @@ static void free_worker(struct worker *worker)
     server_destroy(worker->server);
     script_close(worker->script);
     site_destroy(worker->site);
+    evs_routes_destroy(worker->routes);
     reactor_destroy(worker->reactor);
     pthread_mutex_destroy(&worker->posts_lock);
 }

@@ -11,8 +11,8 @@
  *     evserve_free(server);
  *
  * The library never exits, prints, forks, or touches signal dispositions, masks, the umask or the locale of its host;
- * SIGPIPE does not occur; every file descriptor is close-on-exec. What it has to say goes to config.log. All state hangs
- * on the handle, so several servers can live in one process.
+ * SIGPIPE does not occur; every file descriptor is close-on-exec. What it has to say goes to config.log. All state
+ * hangs on the handle, so several servers can live in one process.
  *
  * Three ways to run:
  *
@@ -36,6 +36,7 @@ extern "C" {
 struct lua_State;
 
 typedef struct evserve evserve;
+typedef struct evs_request evs_request;
 
 enum {
     EVSERVE_ERROR_MAX = 1024,   /* bytes that hold any error text of this library */
@@ -44,6 +45,23 @@ enum {
 
 /* Levels of log lines. */
 enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DEBUG };
+
+/* A route in C. */
+struct evs_route {
+    /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
+     * "* /any" for every method. The same router as Lua's serves them: a path may have parameters (":id", ":id{int}",
+     * "*rest"), another method is 405, GET brings HEAD. NULL ends the array. */
+    const char *route;
+
+    /* Answer request, at once or later (see below). */
+    void (*serve)(evs_request *request, void *arg);
+    void *arg;      /* handed to serve */
+    unsigned flags; /* EVS_STREAM_BODY or 0 */
+};
+
+/* serve is called when the head is there, and takes the body piece by piece with evs_read(). Without it serve is called
+ * when the body is there, all of it, at most max_body bytes. */
+enum { EVS_STREAM_BODY = 1 };
 
 /* What to serve. Zero, or NULL, in a field means its default. Everything is read during evserve_start() and may go
  * afterwards, but for log and arg. */
@@ -57,6 +75,8 @@ struct evserve_config {
 
     const char *root;   /* directory of static files, mounted at "/"; wins over the script's */
     const char *script; /* Lua script that configures the server and adds routes */
+
+    const struct evs_route *routes; /* routes in C, beside those of the script; ends with a NULL route */
 
     /* 0: the server has no thread of its own; evserve_wait() or evserve_poll() runs it on the caller's. N, at most
      * EVSERVE_REACTORS_MAX: it runs on N threads of its own, which begin in evserve_start() and block all signals but
@@ -98,21 +118,21 @@ struct evserve_config {
  * left behind. Any thread. */
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen);
 
-/* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its own
- * is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or -errno
- * when an event loop failed, which stops the server. Called again, it returns the same at once. */
+/* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its
+ * own is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or
+ * -errno when an event loop failed, which stops the server. Called again, it returns the same at once. */
 int evserve_wait(evserve *server);
 
-/* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server has
- * something to do, timers included. Watch it for reading, level- or edge-triggered, and then call evserve_poll(server,
- * 0). It is the server's, and stays the same until evserve_free(). Returns -EINVAL for a server with threads of its own,
- * or -errno when the kernel gives no timer. */
+/* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server
+ * has something to do, timers included. Watch it for reading, level- or edge-triggered, and then call
+ * evserve_poll(server, 0). It is the server's, and stays the same until evserve_free(). Returns -EINVAL for a server
+ * with threads of its own, or -errno when the kernel gives no timer. */
 int evserve_fd(evserve *server);
 
-/* One turn of the server's loop: wait for something to do, for timeout_ms at most (0: not at all, -1: without limit), and
- * do it. Returns 1 while the server goes on; 0 when it was stopped and all is finished (evserve_wait() then tells how
- * many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own. Not from
- * a callback of the same server. */
+/* One turn of the server's loop: wait for something to do, for timeout_ms at most (0: not at all, -1: without limit),
+ * and do it. Returns 1 while the server goes on; 0 when it was stopped and all is finished (evserve_wait() then tells
+ * how many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own. Not
+ * from a callback of the same server. */
 int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish; then
@@ -150,6 +170,107 @@ int evserve_stats(const evserve *server, struct evs_stats *stats);
  * past the last; the port of a unix socket is 0. The text lives as long as the server. Any thread. */
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
+
+/* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that
+ * called serve.
+ *
+ * A request is answered once: by evs_reply(), by evs_file(), by evs_write()... and evs_end(), or given up by
+ * evs_abort(). This may happen during serve, or later, from an event (evs_on()), a timer (evs_after()) or a call that
+ * another thread sends (evserve_post_to() with evs_thread()). The request exists until it is answered, or until
+ * EVS_GONE; it must not be used afterwards. So whoever answers later asks for events, and forgets the request when it
+ * is gone.
+ *
+ * Texts end with NUL. They are valid until the function that the server called returns: one that answers later asks
+ * again, or makes a copy. */
+
+const char *evs_method(evs_request *request);       /* "GET" */
+const char *evs_target(evs_request *request);       /* as sent: "/users/7%20?a=1" */
+const char *evs_path(evs_request *request);         /* decoded, without dot segments: "/users/7 " */
+const char *evs_query_string(evs_request *request); /* as sent, without the "?"; "" when there is none */
+
+/* A parameter of the route by its name ("*" for a rest without one), decoded; NULL when the route has none. */
+const char *evs_param(evs_request *request, const char *name);
+
+/* The first query parameter of that name, decoded ("+" is a space); NULL when there is none. */
+const char *evs_query(evs_request *request, const char *name);
+
+/* The first header field of that name, in any case; NULL when there is none. */
+const char *evs_header(evs_request *request, const char *name);
+
+/* The header field at index, from 0. Returns 1, or 0 past the last. */
+int evs_header_at(evs_request *request, unsigned index, const char **name, const char **value);
+
+/* The body, all of it, and its length; not NUL-terminated; never NULL. Bodies of GET and HEAD are dropped. */
+const void *evs_body(evs_request *request, size_t *len);
+
+/* Take the next piece of the body of a route with EVS_STREAM_BODY: *data and *len (at least 1), valid until the next
+ * call or until the function that the server called returns. What is not taken stays with the client: TCP holds it up.
+ * Returns
+ *   EVS_PIECE  there is one
+ *   EVS_WAIT   not yet: EVS_DATA tells when to call again
+ *   EVS_END    the body is complete; or there was none
+ *   -413, -400, -431, -408: the body is longer than max_body, malformed, or too slow. The request still wants its
+ *              answer, with this status or another one. */
+enum { EVS_WAIT, EVS_PIECE, EVS_END };
+int evs_read(evs_request *request, const void **data, size_t *len);
+
+/* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
+const char *evs_peer(evs_request *request, char *text, size_t size);
+
+/* Whose request it is, and on which of its threads, from 0. */
+evserve *evs_server(evs_request *request);
+unsigned evs_thread(evs_request *request);
+
+/* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
+ * line (Set-Cookie). Returns 0; -EINVAL: no valid name, or a value with control characters; -EPERM: the server's own
+ * (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer); -ENOBUFS:
+ * more than 16 KiB of fields; -ENOMEM. */
+int evs_set_header(evs_request *request, const char *name, const char *value);
+int evs_add_header(evs_request *request, const char *name, const char *value);
+
+/* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
+ * there is none, or evs_set_header() gave it. */
+void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
+
+/* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
+ * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. root is
+ * opened once and remembered, 64 directories at most. Returns 0; or -errno when root is no directory that can be read,
+ * and nothing is answered. */
+int evs_file(evs_request *request, const char *root, const char *path);
+
+/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). */
+void evs_begin(evs_request *request, int status, const char *type, int64_t length);
+
+/* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
+ * Returns
+ *   1   go on
+ *   0   taken, but the client is behind: wait for EVS_DRAIN before writing on; who does not is cut at write_cap
+ *   -1  nothing was taken: the client has gone, was cut, or the announced length is exceeded. EVS_GONE follows. */
+int evs_write(evs_request *request, const void *content, size_t len);
+
+/* The answer is complete. Without content before it, it is an empty one (204). */
+void evs_end(evs_request *request);
+
+/* Give the answer up: 500 if it has not begun, else the connection is cut, so that the client can tell. */
+void evs_abort(evs_request *request);
+
+/* What can happen to a request before it is answered. */
+enum evs_event {
+    EVS_DRAIN = 1, /* the client has taken what made evs_write() return 0 */
+    EVS_GONE,      /* the client has gone, or the server stops: the request must not be used after the call */
+    EVS_TIMER,     /* the time of evs_after() has come */
+    EVS_DATA,      /* evs_read() can go on */
+};
+
+/* From now on call fn for every event of request. */
+void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
+
+/* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. Nothing
+ * comes after the answer. Returns 0 or -ENOMEM. */
+int evs_after(evs_request *request, uint32_t ms);
+
+/* evserve_post() to the n-th thread of the server, that of a request for example. -EINVAL: there is none. */
+int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg);
 
 /* Load what config says, without listening, and describe it: line is called once for each limit that is not the
  * default, address, mount and route. Returns 0, or -1 with a text in err as evserve_start() gives it. */

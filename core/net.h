@@ -73,8 +73,8 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
 
 /* Open one more listener where first listens, which is open and NET_SHARED, for another reactor, on another thread as a
  * rule: of an IPv4 or IPv6 address it gets a socket of its own, and the kernel spreads connections over them
- * (SO_REUSEPORT); a unix socket or an inherited one is duplicated, and who comes first accepts. The file of a unix socket
- * stays first's to remove. Returns as net_listener_open(). */
+ * (SO_REUSEPORT); a unix socket or an inherited one is duplicated, and who comes first accepts. The file of a unix
+ * socket stays first's to remove. Returns as net_listener_open(). */
 int net_listener_join(struct net_listener *listener, struct reactor *reactor, const struct net_listener *first,
                       net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen);
 

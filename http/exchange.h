@@ -9,6 +9,7 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
+#include "http/evs.h"
 #include "http/parser.h"
 #include "http/router.h"
 
@@ -139,6 +140,9 @@ struct exchange {
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
     void *user;                                  /* the handler's own, NULL at serve() */
+    struct evs_state evs;                        /* of a handler that a host wrote in C */
+    char *texts;                                 /* NUL-terminated copies for it, kept with the pooled exchange */
+    uint32_t texts_capacity;                     /* of texts */
 
     struct field field_block[]; /* max_fields of them: head.fields */
 };

@@ -160,6 +160,36 @@ int response_add_field(struct exchange *exchange, const char *name, size_t name_
     return 0;
 }
 
+/* Take the lines of a name out of those that were added. */
+static void remove_field(struct exchange *exchange, const char *name, size_t name_len)
+{
+    struct write_buffer *fields = &exchange->fields;
+    if (write_buffer_len(fields) == 0) {
+        return;
+    }
+    char *end = fields->block + fields->end;
+    for (char *line = fields->block + fields->start; line < end;) {
+        char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        if ((size_t)(next - line) > name_len && line[name_len] == ':' && strncasecmp(line, name, name_len) == 0) {
+            memmove(line, next, (size_t)(end - next));
+            end -= next - line;
+        } else {
+            line = next;
+        }
+    }
+    fields->end = (uint32_t)(end - fields->block);
+}
+
+int response_set_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    int rv = response_check_field(name, name_len, value, value_len);
+    if (rv == 0) {
+        remove_field(exchange, name, name_len);
+    }
+    return response_add_field(exchange, name, name_len, value, value_len);
+}
+
 void response_clear_fields(struct exchange *exchange)
 {
     write_buffer_consume(&exchange->fields, SIZE_MAX);

@@ -23,10 +23,15 @@ enum {
 };
 
 /* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
- * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding,
- * Connection other than "close", Date, Keep-Alive, Trailer, Upgrade), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the
+ * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding, Connection
+ * other than "close", Date, Keep-Alive, Trailer, Upgrade), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the
  * answer is as before. "Connection: close" closes the connection after the answer. */
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len);
+
+/* The same in place of the lines of that name (in any case) that were added before; those are gone, too, when there is
+ * no room for the new one. */
+int response_set_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
                        size_t value_len);
 
 /* Whether response_add_field() would take a field: 0, -EINVAL or -EPERM as there. */

@@ -43,6 +43,7 @@ static void free_exchange(struct exchange *exchange)
 {
     write_buffer_done(&exchange->fields);
     mem_free(exchange->head_copy);
+    mem_free(exchange->texts);
     mem_free(exchange);
 }
 
@@ -350,6 +351,12 @@ const struct site *server_site(const struct server *server)
 struct reactor *server_reactor(const struct server *server)
 {
     return server->reactor;
+}
+
+void server_set_owner(struct server *server, void *owner, unsigned index)
+{
+    server->owner = owner;
+    server->owner_index = index;
 }
 
 const struct log *server_log(const struct server *server)

@@ -52,6 +52,9 @@ const struct site *server_site(const struct server *server);
 struct reactor *server_reactor(const struct server *server);
 const struct log *server_log(const struct server *server);
 
+/* What handlers of a host are told about whose server this is (evs_server(), evs_thread()). */
+void server_set_owner(struct server *server, void *owner, unsigned index);
+
 /* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
  * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with
  * the number that was cut; never before this function returned. A second call can only shorten the time. */

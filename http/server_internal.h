@@ -46,6 +46,8 @@ struct server {
     unsigned cut; /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut);
     void *on_drained_arg;
+    void *owner;          /* the host's handle */
+    unsigned owner_index; /* which of its servers this is */
     struct server_stats stats;
 };
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_TESTS_CLIENT_H
 #define EVSERVE_TESTS_CLIENT_H
 
-/* A blocking client on the real kernel, for tests that run a whole server on another thread, or between two calls of the
- * test's own. Every wait has a limit that only a server that hangs reaches. */
+/* A blocking client on the real kernel, for tests that run a whole server on another thread, or between two calls of
+ * the test's own. Every wait has a limit that only a server that hangs reaches. */
 
 #include <netinet/in.h>
 #include <stdbool.h>

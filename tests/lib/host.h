@@ -1,8 +1,8 @@
 #ifndef EVSERVE_TESTS_HOST_H
 #define EVSERVE_TESTS_HOST_H
 
-/* What the tests of the embedding API share: a folder for scripts and sockets, a log that is kept, a thread that serves.
- * A test that ends must have left neither fds nor threads behind; bytes are LeakSanitizer's to find. */
+/* What the tests of the embedding API share: a folder for scripts and sockets, a log that is kept, a thread that
+ * serves. A test that ends must have left neither fds nor threads behind; bytes are LeakSanitizer's to find. */
 
 #include "evserve.h"
 

@@ -1,0 +1,24 @@
+#!/bin/sh
+# evserve.h compiles alone, without a warning, as C99, C11 and C++17, under every compiler that is here.
+cd "$(dirname "$0")/.." || exit 2
+found=0
+failed=0
+check() { # COMPILER STANDARD LANGUAGE
+    command -v "$1" >/dev/null || return 0
+    found=$((found + 1))
+    for text in '#include "evserve.h"' '#include "evserve.h"
+#include "evserve.h"
+struct evserve_config config; struct evs_stats stats; struct evs_route route;'; do
+        printf '%s\n' "$text" | "$1" -std="$2" -x "$3" -I. -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
+            -Wundef -Werror - || { echo "check_header: $1 -std=$2"; failed=1; }
+    done
+}
+for compiler in gcc clang; do
+    check $compiler c99 c
+    check $compiler c11 c
+done
+for compiler in g++ clang++; do
+    check $compiler c++17 c++
+done
+[ "$found" -gt 0 ] || { echo 'check_header: no compiler'; failed=1; }
+exit "$failed"

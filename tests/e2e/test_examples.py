@@ -1,0 +1,106 @@
+"""The example hosts in tests/examples: what their first lines promise."""
+
+import http.client
+import json
+import os
+import signal
+import tempfile
+import unittest
+
+import evtest
+
+PROGRAMS = os.environ["EVSERVE_PROGRAMS"]
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples")
+
+
+def program(name):
+    return os.path.join(PROGRAMS, name)
+
+
+def ask(server, method, path, body=None):
+    connection = http.client.HTTPConnection(*server.address, timeout=evtest.LIMIT)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer, answer.read()
+    finally:
+        connection.close()
+
+
+class Smallest(unittest.TestCase):
+    def test_has_under_20_lines_and_serves(self):
+        with open(os.path.join(SOURCES, "smallest.c"), encoding="utf-8") as file:
+            self.assertLess(len(file.readlines()), 20)
+        with tempfile.TemporaryDirectory(prefix="ev") as root:
+            with open(os.path.join(root, "index.html"), "w", encoding="ascii") as file:
+                file.write("index\n")
+            server = evtest.Program(program("smallest"), root)
+            self.addCleanup(server.kill)
+            self.assertEqual(ask(server, "GET", "/")[2], b"index\n")
+            self.assertEqual(server.stop(), -signal.SIGTERM)  # signals are the host's, and it has no handler
+
+
+class JsonApi(unittest.TestCase):
+    def test_life_of_a_note(self):
+        with evtest.Program(program("json_api")) as server:
+            status, answer, body = ask(server, "POST", "/notes", 'say "hi"\n')
+            self.assertEqual((status, answer.headers["Location"]), (201, "/notes/1"))
+            note = {"id": 1, "text": 'say "hi"\n'}
+            self.assertEqual(json.loads(body), note)
+            ask(server, "POST", "/notes", "second")
+            status, answer, body = ask(server, "GET", "/notes")
+            self.assertEqual((status, answer.headers["Content-Type"]), (200, "application/json"))
+            self.assertEqual(json.loads(body), [note, {"id": 2, "text": "second"}])
+            self.assertEqual(json.loads(ask(server, "GET", "/notes/1")[2]), note)
+            self.assertEqual(ask(server, "DELETE", "/notes/1")[0], 204)
+            self.assertEqual(ask(server, "GET", "/notes/1")[0], 404)
+            self.assertEqual(ask(server, "GET", "/notes/one")[0], 404)
+            self.assertEqual(ask(server, "POST", "/notes", "x" * 201)[0], 400)
+            status, answer, _ = ask(server, "PUT", "/notes/2", "x")
+            self.assertEqual((status, answer.headers["Allow"]), (405, "GET, HEAD, DELETE, OPTIONS"))
+
+
+class Stream(unittest.TestCase):
+    def test_client_gets_every_number(self):
+        with evtest.Program(program("stream")) as server:
+            _, answer, body = ask(server, "GET", "/count?to=100000")
+            self.assertEqual(answer.headers["Transfer-Encoding"], "chunked")
+            self.assertEqual(body, b"".join(b"%d\n" % n for n in range(1, 100001)))
+
+    def test_client_that_does_not_read_costs_no_memory(self):
+        with evtest.Program(program("stream")) as server:
+            ask(server, "GET", "/count?to=100000")
+            before = server.memory_kib()
+            with server.connect(receive_buffer=4096) as slow:
+                slow.sendall(b"GET /count?to=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertTrue(slow.recv(1))
+                ask(server, "GET", "/count?to=100000")  # others are served meanwhile
+                self.assertLess(server.memory_kib() - before, 20000)
+
+    def test_clock_ticks_until_the_client_leaves(self):
+        with evtest.Program(program("stream")) as server:
+            with server.connect() as client:
+                client.sendall(b"GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+                seen = b""
+                while seen.count(b"data: tick\n\n") < 3:
+                    seen += client.recv(1000)
+
+
+class LuaModule(unittest.TestCase):
+    def test_handlers_call_into_the_host(self):
+        if not os.path.exists(program("lua_module")):
+            self.skipTest("this build has no Lua")
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            script = os.path.join(folder, "site.lua")
+            with open(script, "w", encoding="ascii") as file:
+                file.write("local app, host = require 'evserve', require 'host'\n"
+                           "app.get('/', function() return host.names() end)\n"
+                           "app.get('/:name', function(req) return tostring(host.take(req.params.name)) end)\n")
+            with evtest.Program(program("lua_module"), script) as server:
+                self.assertEqual(json.loads(ask(server, "GET", "/")[2]), ["apples", "pears"])
+                self.assertEqual([ask(server, "GET", "/pears")[2] for _ in range(2)], [b"5", b"4"])
+                self.assertEqual(ask(server, "GET", "/plums")[2], b"nil")
+
+
+if __name__ == "__main__":
+    unittest.main()
