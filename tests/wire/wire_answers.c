@@ -112,6 +112,7 @@ static bool read_head(struct cursor *cursor, struct answer *answer, struct frami
 static bool add_body(struct cursor *cursor, struct answer *answer, size_t len)
 {
     if ((size_t)(cursor->end - cursor->at) < len) {
+        cursor->answers->is_cut = true;
         return fault(cursor, "content is cut: %zu of %zu bytes", (size_t)(cursor->end - cursor->at), len);
     }
     char *body = realloc(answer->body, answer->body_len + len + 1);
@@ -130,6 +131,10 @@ static bool read_chunks(struct cursor *cursor, struct answer *answer)
 {
     for (;;) {
         size_t len;
+        if (cursor->at == cursor->end) {
+            cursor->answers->is_cut = true;
+            return fault(cursor, "content is cut: no last chunk");
+        }
         const char *line = next_line(cursor, &len);
         if (line == NULL || len == 0 || len > 8) {
             return fault(cursor, "chunk size line");

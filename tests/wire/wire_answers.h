@@ -20,6 +20,7 @@ struct answers {
     struct answer list[ANSWERS_MAX]; /* final answers */
     size_t count;
     int interim;     /* 1xx answers that came before them */
+    bool is_cut;     /* the output ends within the content of the last one */
     char error[256]; /* what is malformed, or empty */
 };
 

@@ -153,13 +153,14 @@ static void add_line(const struct reader *reader, struct wire_case *c, const cha
     line->is_absent = is_absent;
 }
 
-static void add_body(const struct reader *reader, struct wire_case *c, const char *text)
+static void add_body(const struct reader *reader, struct wire_case *c, const char *text, bool is_part)
 {
     if (c->body_count == CASE_LINES_MAX) {
         die(reader, "more than %d bodies", CASE_LINES_MAX);
     }
     char *end;
     struct wire_line *body = &c->bodies[c->body_count++];
+    body->is_part = is_part;
     body->answer = (int)strtol(text, &end, 10);
     body->text = unescape(reader, *end == ' ' ? end + 1 : end, &body->len);
 }
@@ -171,6 +172,20 @@ static void add_limit(const struct reader *reader, struct wire_case *c, const ch
         die(reader, "set wants a limit's name and a number, and at most %d are there", CASE_LIMITS_MAX);
     }
     c->limits[c->limit_count++].value = value;
+}
+
+/* "CHANGE PATH", and behind them the new contents, what is added, or the size. */
+static void add_change(const struct reader *reader, struct wire_case *c, const char *text)
+{
+    struct wire_step *step = add_step(reader, c, STEP_FILE);
+    int at = 0;
+    if (sscanf(text, "%15s %63s%n", step->change, step->path, &at) != 2) {
+        die(reader, "file wants a change and a path");
+    }
+    text += at + (text[at] == ' ' ? 1 : 0);
+    step->size = strtoull(text, NULL, 10);
+    step->data = unescape(reader, text, &step->len);
+    step->data[step->len] = '\0';
 }
 
 /* A word at the start of the line, and what follows it. */
@@ -199,13 +214,25 @@ static void read_line(const struct reader *reader, struct wire_case *c, char *li
     } else if ((rest = after(line, "lacks")) != NULL) {
         add_line(reader, c, rest, true);
     } else if ((rest = after(line, "body")) != NULL) {
-        add_body(reader, c, rest);
+        add_body(reader, c, rest, false);
+    } else if ((rest = after(line, "part")) != NULL) {
+        add_body(reader, c, rest, true);
+    } else if ((rest = after(line, "file")) != NULL) {
+        add_change(reader, c, rest);
+    } else if ((rest = after(line, "take")) != NULL) {
+        add_step(reader, c, STEP_TAKE)->take_bytes = strcmp(rest, "all") == 0 ? TAKE_ALL : atoll(rest);
+    } else if ((rest = after(line, "etag")) != NULL) {
+        snprintf(c->etag_of, sizeof c->etag_of, "%s", rest);
     } else if ((rest = after(line, "set")) != NULL) {
         add_limit(reader, c, rest);
     } else if ((rest = after(line, "interim")) != NULL) {
         c->interim = atoi(rest);
     } else if (after(line, "closes") != NULL || after(line, "stays") != NULL) {
         c->closes = line[0] == 'c';
+    } else if (after(line, "cut") != NULL) {
+        c->is_cut = c->closes = true;
+    } else if (after(line, "may-reset") != NULL) {
+        c->may_reset = true;
     } else if (after(line, "whole-only") != NULL) {
         c->whole_only = true;
     } else {
@@ -236,7 +263,7 @@ size_t wire_cases_read(const char *path, struct wire_case **cases)
         if (rest != NULL) {
             *cases = need(realloc(*cases, (count + 1) * sizeof **cases));
             struct wire_case *c = &(*cases)[count++];
-            *c = (struct wire_case){.file = path, .line = reader.line};
+            *c = (struct wire_case){.file = path, .line = reader.line, .etag_of = "/a.txt"};
             sscanf(rest, "%127s", c->name);
         } else if (count == 0) {
             die(&reader, "expected a case first");

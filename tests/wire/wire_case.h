@@ -8,26 +8,33 @@
 #include <stdint.h>
 
 enum {
-    CASE_STEPS_MAX = 16,
+    CASE_STEPS_MAX = 24,
     CASE_STATUSES_MAX = 128,
     CASE_LINES_MAX = 16,
     CASE_LIMITS_MAX = 8,
     CASE_NAME_MAX = 128,
+    CASE_PATH_MAX = 64,
 };
 
-enum step_kind { STEP_SEND, STEP_WAIT, STEP_END };
+enum step_kind { STEP_SEND, STEP_WAIT, STEP_END, STEP_TAKE, STEP_FILE };
+enum { TAKE_ALL = -1 };
 
 struct wire_step {
     enum step_kind kind;
-    char *data; /* of STEP_SEND */
+    char *data; /* of STEP_SEND; of STEP_FILE the new contents or what is added */
     size_t len;
-    int64_t wait_ms; /* of STEP_WAIT */
+    int64_t wait_ms;          /* of STEP_WAIT */
+    int64_t take_bytes;       /* of STEP_TAKE: what the client takes from here on, or TAKE_ALL */
+    char change[16];          /* of STEP_FILE: what is done */
+    char path[CASE_PATH_MAX]; /* of STEP_FILE: below the changing directory */
+    uint64_t size;            /* of STEP_FILE: truncate */
 };
 
 struct wire_line {
     char *text;
     size_t len;
-    int answer;     /* of body: which one, from 1 */
+    int answer;     /* of body and part: which one, from 1 */
+    bool is_part;   /* the content has it somewhere */
     bool is_absent; /* lacks */
 };
 
@@ -50,8 +57,11 @@ struct wire_case {
     size_t body_count;
     struct wire_limit limits[CASE_LIMITS_MAX];
     size_t limit_count;
-    int interim; /* 100, or 0 for none */
+    int interim;                 /* 100, or 0 for none */
+    char etag_of[CASE_PATH_MAX]; /* what {etag} is the tag of */
     bool closes;
+    bool is_cut;    /* the last answer ends before its end, with the connection */
+    bool may_reset; /* the client sends what it must not: it may lose what it has not read */
     bool whole_only;
 };
 

@@ -37,6 +37,7 @@ struct run {
     const char *output; /* what came out */
     size_t output_len;
     bool is_closed;
+    bool is_reset; /* with bytes unread: the client may lose the end of the last answer */
     char error[512];
 };
 
@@ -131,10 +132,12 @@ static bool settle(struct world *world, const struct fake_peer *peer, struct run
     return fail(run, "the server does not come to rest", NULL);
 }
 
-/* The entity tag that the server gives a.txt, asked for on a connection of its own; empty when it gives none. */
+/* The entity tag that the server gives the case's file, asked for on a connection of its own; empty when it gives none. */
 static void learn_tag(struct world *world, struct run *run, char tag[TAG_MAX])
 {
-    static const char question[] = "HEAD /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    char question[CASE_PATH_MAX + 64];
+    snprintf(question, sizeof question, "HEAD %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+             run->wire_case->etag_of);
     struct fake_peer *peer = fake_peer_connect(listener_fd());
     fake_peer_send_text(peer, question);
     settle(world, peer, run);
@@ -145,23 +148,24 @@ static void learn_tag(struct world *world, struct run *run, char tag[TAG_MAX])
     snprintf(tag, TAG_MAX, "%.*s", (int)len, field == NULL ? "" : field + 6);
 }
 
-/* The bytes of a step, with {etag} replaced by the tag of a.txt. Returns a block to be freed. */
-static char *expand(const struct wire_step *step, const char *tag, size_t *len)
+/* Text with {etag} replaced by tag. Returns a block to be freed, with a NUL behind its *len bytes. */
+static char *expand(const char *text, size_t text_len, const char *tag, size_t *len)
 {
     static const char name[] = "{etag}";
     size_t name_len = sizeof name - 1, tag_len = strlen(tag);
-    char *out = malloc(step->len + (step->len / name_len + 1) * tag_len + 1);
+    char *out = malloc(text_len + (text_len / name_len + 1) * tag_len + 1);
     if (out == NULL) {
         perror("wire_runner");
         exit(2);
     }
     *len = 0;
-    for (size_t at = 0; at < step->len;) {
-        bool is_name = step->len - at >= name_len && memcmp(step->data + at, name, name_len) == 0;
-        memcpy(out + *len, is_name ? tag : step->data + at, is_name ? tag_len : 1);
+    for (size_t at = 0; at < text_len;) {
+        bool is_name = text_len - at >= name_len && memcmp(text + at, name, name_len) == 0;
+        memcpy(out + *len, is_name ? tag : text + at, is_name ? tag_len : 1);
         *len += is_name ? tag_len : 1;
         at += is_name ? name_len : 1;
     }
+    out[*len] = '\0';
     return out;
 }
 
@@ -169,7 +173,7 @@ static void send_step(const struct wire_step *step, struct fake_peer *peer, cons
                       size_t sent)
 {
     size_t len;
-    char *data = expand(step, tag, &len);
+    char *data = expand(step->data, step->len, tag, &len);
     if (run->cut == CUT_EVERYWHERE) {
         fake_peer_send_in_pieces(peer, data, len, 1);
     } else if (run->cut == CUT_ONCE && run->position > sent && run->position < sent + len) {
@@ -194,6 +198,15 @@ static bool pass_time(struct world *world, const struct fake_peer *peer, struct 
     return true;
 }
 
+/* What the client takes from now on; the tiny run's window is for a client that takes all. */
+static void take_bytes(struct fake_peer *peer, const struct run *run, int64_t bytes)
+{
+    fake_peer_set_window(peer, bytes == TAKE_ALL && run->is_tiny ? WINDOW_BYTES : FAKE_NO_LIMIT);
+    if (bytes != TAKE_ALL) {
+        fake_peer_set_room(peer, bytes);
+    }
+}
+
 static bool play(struct world *world, struct fake_peer *peer, struct run *run, const char *tag)
 {
     const struct wire_case *c = run->wire_case;
@@ -205,6 +218,12 @@ static bool play(struct world *world, struct fake_peer *peer, struct run *run, c
             sent += step->len;
         } else if (step->kind == STEP_END) {
             fake_peer_shutdown(peer);
+        } else if (step->kind == STEP_TAKE) {
+            take_bytes(peer, run, step->take_bytes);
+        } else if (step->kind == STEP_FILE) {
+            if (!wire_files_change(step->change, step->path, step->data, step->len, step->size)) {
+                return fail(run, "no such change of a file", step->change);
+            }
         } else if (!pass_time(world, peer, run, step->wait_ms)) {
             return false;
         }
@@ -223,7 +242,7 @@ static void find_heads(const struct wire_case *c, bool *is_head)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->step_count; i++) {
-        const char *data = c->steps[i].data;
+        const char *data = c->steps[i].kind == STEP_SEND ? c->steps[i].data : NULL;
         for (size_t at = 0; data != NULL && at < c->steps[i].len && n < ANSWERS_MAX; at++) {
             if (at > 0 && data[at - 1] != '\n') {
                 continue;
@@ -237,18 +256,22 @@ static void find_heads(const struct wire_case *c, bool *is_head)
     }
 }
 
-static bool check_lines(struct run *run, const struct answers *answers)
+static bool check_lines(struct run *run, const struct answers *answers, const char *tag)
 {
     for (size_t i = 0; i < run->wire_case->line_count; i++) {
         const struct wire_line *line = &run->wire_case->lines[i];
         bool found = false;
+        size_t len;
+        char *text = expand(line->text, line->len, tag, &len);
         for (size_t n = 0; n < answers->count; n++) {
-            found = found || answer_has(&answers->list[n], line->text, line->len);
+            found = found || answer_has(&answers->list[n], text, len);
         }
         if (found == line->is_absent) {
-            line->text[line->len] = '\0';
-            return fail(run, line->is_absent ? "must not have" : "must have", line->text);
+            fail(run, line->is_absent ? "must not have" : "must have", text);
+            free(text);
+            return false;
         }
+        free(text);
     }
     return true;
 }
@@ -260,20 +283,26 @@ static bool check_bodies(struct run *run, const struct answers *answers)
         const struct answer *answer = body->answer < 1 || (size_t)body->answer > answers->count
                                           ? NULL
                                           : &answers->list[body->answer - 1];
-        if (answer == NULL || answer->body_len != body->len ||
-            (body->len > 0 && memcmp(answer->body, body->text, body->len) != 0)) {
+        bool is_right = answer != NULL &&
+                        (body->is_part ? memmem(answer->body, answer->body_len, body->text, body->len) != NULL
+                                       : answer->body_len == body->len &&
+                                             (body->len == 0 || memcmp(answer->body, body->text, body->len) == 0));
+        if (!is_right) {
             return fail(run, "content differs", answer == NULL || answer->body == NULL ? "(none)" : answer->body);
         }
     }
     return true;
 }
 
-static bool check(struct run *run, const struct answers *answers)
+static bool check(struct run *run, const struct answers *answers, const char *tag)
 {
     const struct wire_case *c = run->wire_case;
     char text[64];
-    if (answers->error[0] != '\0') {
+    if (answers->error[0] != '\0' && !(c->is_cut && answers->is_cut)) {
         return fail(run, "malformed answer", answers->error);
+    }
+    if (c->is_cut && !answers->is_cut) {
+        return fail(run, "the last answer is whole", NULL);
     }
     for (size_t i = 0; i < c->status_count || i < answers->count; i++) {
         int wanted = i < c->status_count ? c->statuses[i] : 0;
@@ -289,24 +318,42 @@ static bool check(struct run *run, const struct answers *answers)
     if (run->is_closed != c->closes) {
         return fail(run, c->closes ? "the connection stays open" : "the connection closes", NULL);
     }
-    return check_lines(run, answers) && check_bodies(run, answers);
+    if (run->is_reset) {
+        return fail(run, "the connection is reset: what the client has not read is lost", NULL);
+    }
+    return check_lines(run, answers, tag) && check_bodies(run, answers);
 }
 
 /* One run. */
 
 static bool uses_tag(const struct wire_case *c)
 {
+    bool is_used = false;
     for (size_t i = 0; i < c->step_count; i++) {
-        if (c->steps[i].data != NULL && memmem(c->steps[i].data, c->steps[i].len, "{etag}", 6) != NULL) {
-            return true;
-        }
+        is_used = is_used ||
+                  (c->steps[i].data != NULL && memmem(c->steps[i].data, c->steps[i].len, "{etag}", 6) != NULL);
     }
-    return false;
+    for (size_t i = 0; i < c->line_count; i++) {
+        is_used = is_used || memmem(c->lines[i].text, c->lines[i].len, "{etag}", 6) != NULL;
+    }
+    return is_used;
+}
+
+static bool changes_files(const struct wire_case *c)
+{
+    bool does = false;
+    for (size_t i = 0; i < c->step_count; i++) {
+        does = does || c->steps[i].kind == STEP_FILE;
+    }
+    return does;
 }
 
 static bool run_case(struct run *run, bool is_shown)
 {
     fake_sys_reset();
+    if (changes_files(run->wire_case)) {
+        wire_files_restore();
+    }
     size_t live = fake_mem_live();
     struct world world;
     bool is_good = world_open(&world, run);
@@ -331,7 +378,12 @@ static bool run_case(struct run *run, bool is_shown)
             memset(is_head, 0, sizeof is_head);
             find_heads(run->wire_case, is_head);
             answers_read(&answers, run->output, run->output_len, is_head, run->is_closed);
-            is_good = check(run, &answers);
+            /* The client has all it wants: a server that lingers may close now. */
+            fake_peer_shutdown(peer);
+            is_good = settle(&world, peer, run);
+            run->is_reset = fake_peer_saw_reset(peer) && !run->wire_case->is_cut && !run->wire_case->may_reset;
+            run->output = fake_peer_output(peer, &run->output_len);
+            is_good = is_good && check(run, &answers, tag);
             answers_done(&answers);
         }
     }
@@ -364,10 +416,11 @@ static bool run_and_report(const struct wire_case *c, bool is_tiny, enum cut cut
 static int byte_at(const struct wire_case *c, size_t position)
 {
     for (size_t i = 0; i < c->step_count; i++) {
-        if (position < c->steps[i].len) {
+        size_t len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
+        if (position < len) {
             return (unsigned char)c->steps[i].data[position];
         }
-        position -= c->steps[i].len;
+        position -= len;
     }
     return -1;
 }
@@ -391,10 +444,11 @@ static bool run_all_ways(const struct wire_case *c, bool is_shown)
 {
     size_t len = 0, line_ends = 0;
     for (size_t i = 0; i < c->step_count; i++) {
-        for (size_t at = 0; at < c->steps[i].len; at++) {
+        size_t step_len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
+        for (size_t at = 0; at < step_len; at++) {
             line_ends += c->steps[i].data[at] == '\n' ? 1 : 0;
         }
-        len += c->steps[i].len;
+        len += step_len;
     }
     for (int tiny = 0; tiny <= 1; tiny++) {
         if (!run_and_report(c, tiny, CUT_NOWHERE, 0, is_shown && !tiny)) {

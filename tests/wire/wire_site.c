@@ -10,11 +10,14 @@
  *   GET  /late                 "late\n", 10 ms later
  *   GET  /big                  300,000 bytes, borrowed
  *   GET  /empty                204
+ *   GET  /authority            the request's authority: of the target, or Host
  * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
  *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt,
  *   z/index.html "z\n", z/style.css "style\n", z/half.js "half\n", z/old.js "old\n", z/big.bin (100,000 bytes); and
  *   beside them style.css.br, .zst and .gz, index.html.gz, half.js.gz, big.bin.gz (50,000 bytes), each with its coding as
  *   contents ("br\n", "zstd\n", "gzip\n"), and old.js.gz, which is older than old.js
+ *   fifo and socket, and changing/, which cases may change: a.txt "one\n", big.bin (100,000 bytes), c.css "css\n" with
+ *   c.css.gz "gzip\n", index.html "index\n"
  * Mounts besides:
  *   /raw   z/ without its siblings
  *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/
@@ -29,17 +32,20 @@
 #include "http/router.h"
 #include "http/site.h"
 #include "http/static_files.h"
+#include "tests/lib/remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
-    LONG_PIECES = 300,
+    LONG_PIECES = 100,
     BIG_LEN = 300000,
     BIG_FILE_LEN = 100000,
     MTIME_S = 784080000, /* 1994-11-06 00:00:00: well before the fake clock, so that dates are comparable */
@@ -89,6 +95,17 @@ static void make_dir(const char *name)
     }
 }
 
+/* A directory is as old as what was made in it last: set its times when all is there. */
+static void set_old(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", files, name);
+    const struct timespec times[2] = {{.tv_sec = MTIME_S}, {.tv_sec = MTIME_S}};
+    if (utimensat(AT_FDCWD, path, times, 0) < 0) {
+        die(path);
+    }
+}
+
 static void make_link(const char *name, const char *target)
 {
     char path[256];
@@ -96,6 +113,69 @@ static void make_link(const char *name, const char *target)
     if (symlink(target, path) < 0) {
         die(path);
     }
+}
+
+bool wire_files_change(const char *change, const char *path, const char *data, size_t len, uint64_t size)
+{
+    char name[128], full[256], other[256];
+    snprintf(name, sizeof name, "changing/%s", path);
+    snprintf(full, sizeof full, "%s/%s", files, name);
+    snprintf(other, sizeof other, "%s/.other", files);
+    const struct timespec times[2] = {{.tv_sec = MTIME_S + 1}, {.tv_sec = MTIME_S + 1}};
+    int rv = 0;
+    if (strcmp(change, "write") == 0) {
+        write_file_at(name, data, len, MTIME_S + 1);
+    } else if (strcmp(change, "replace") == 0) {
+        write_file_at(".other", data, len, MTIME_S + 1);
+        rv = rename(other, full);
+    } else if (strcmp(change, "append") == 0) {
+        FILE *file = fopen(full, "a");
+        rv = file == NULL || fwrite(data, 1, len, file) != len || fclose(file) != 0 ? -1 : 0;
+        rv = rv < 0 ? rv : utimensat(AT_FDCWD, full, times, 0);
+    } else if (strcmp(change, "truncate") == 0) {
+        rv = truncate(full, (off_t)size);
+        rv = rv < 0 ? rv : utimensat(AT_FDCWD, full, times, 0);
+    } else if (strcmp(change, "remove") == 0) {
+        rv = remove(full);
+    } else if (strcmp(change, "link") == 0) {
+        rv = symlink(data, full);
+    } else if (strcmp(change, "mkdir") == 0) {
+        make_dir(name);
+    } else {
+        return false;
+    }
+    if (rv < 0) {
+        die(full);
+    }
+    return true;
+}
+
+void wire_files_restore(void)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/changing", files);
+    if (remove_tree(path) < 0 && errno != ENOENT) {
+        die(path);
+    }
+    make_dir("changing");
+    write_text("changing/a.txt", "one\n");
+    write_file("changing/big.bin", big, BIG_FILE_LEN);
+    write_text("changing/c.css", "css\n");
+    write_text("changing/c.css.gz", "gzip\n");
+    write_text("changing/index.html", "index\n");
+}
+
+static void make_special(void)
+{
+    char path[256];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(path, sizeof path, "%s/fifo", files);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", files);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (mkfifo(path, 0666) < 0 || fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        die(path);
+    }
+    close(fd);
 }
 
 static void make_siblings(void)
@@ -130,6 +210,8 @@ static void make_app(void)
     make_dir("pub/sub");
     make_dir("pub/indexed");
     write_text("pub/indexed/index.html", "indexed\n");
+    set_old("pub/sub");
+    set_old("pub/indexed");
 }
 
 const char *wire_files_make(void)
@@ -153,17 +235,17 @@ const char *wire_files_make(void)
     make_link("evil", "/etc");
     make_link("up", "..");
     make_link("same.txt", "a.txt");
+    make_special();
     make_siblings();
     make_app();
+    wire_files_restore();
     return files;
 }
 
 void wire_files_remove(void)
 {
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", files);
-    if (system(command) != 0) {
-        fprintf(stderr, "could not remove %s\n", files);
+    if (remove_tree(files) < 0) {
+        die(files);
     }
 }
 
@@ -272,6 +354,13 @@ static void serve_empty(struct exchange *exchange, void *ctx)
     response_send(exchange, 204, NULL, NULL, 0);
 }
 
+static void serve_authority(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    struct slice authority = exchange->head.authority;
+    response_send(exchange, 200, "text/plain", exchange_text(exchange, authority), authority.len);
+}
+
 /* Static, since handlers must outlive the site; only serve_late needs a context of the run. */
 static char hello[] = "hello\n", ignored[] = "ignored\n";
 static struct handler late_handler = {.serve = serve_late};
@@ -285,6 +374,7 @@ static const struct handler sized_handler = {.serve = serve_sized};
 static const struct handler short_handler = {.serve = serve_short};
 static const struct handler big_handler = {.serve = serve_big};
 static const struct handler empty_handler = {.serve = serve_empty};
+static const struct handler authority_handler = {.serve = serve_authority};
 
 static int add_mount(struct site *site, const char *prefix, const char *directory, const struct static_options *options)
 {
@@ -332,7 +422,7 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         {METHOD_GET, "/stream", &stream_handler},  {METHOD_GET, "/long", &long_handler},
         {METHOD_GET, "/sized", &sized_handler},    {METHOD_GET, "/short", &short_handler},
         {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
-        {METHOD_GET, "/empty", &empty_handler},
+        {METHOD_GET, "/empty", &empty_handler},    {METHOD_GET, "/authority", &authority_handler},
     };
     char err[256];
     late_handler.ctx = reactor;
