@@ -43,6 +43,13 @@ int64_t sys_wall_time_s(void)
     return time(NULL);
 }
 
+int64_t sys_thread_cpu_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 int sys_random(void *buf, size_t len)
 {
     ssize_t got = getrandom(buf, len, 0); /* up to 256 bytes come whole, whatever signals do */

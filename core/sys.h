@@ -18,8 +18,9 @@
 #include <sys/uio.h>
 
 /* Clocks. */
-int64_t sys_now_ns(void);      /* CLOCK_MONOTONIC, nanoseconds */
-int64_t sys_wall_time_s(void); /* seconds since the epoch, for Date fields */
+int64_t sys_now_ns(void);        /* CLOCK_MONOTONIC, nanoseconds */
+int64_t sys_wall_time_s(void);   /* seconds since the epoch, for Date fields */
+int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a system call, unlike the clocks above */
 
 /* Fill buf with len bytes, at most 256, that nobody can foretell. Returns 0 or -errno. */
 int sys_random(void *buf, size_t len);

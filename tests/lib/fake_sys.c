@@ -110,6 +110,7 @@ struct wish {
 static struct {
     bool started;                   /* the values below are set */
     int64_t now_ns, wall_zero_s;    /* monotonic; wall time less the monotonic one */
+    int64_t cpu_ns;                 /* processor time of the thread */
     int64_t overshoot_ns;           /* of waits */
     struct file **fds;              /* by number */
     bool *held;                     /* a real fd holds the number */
@@ -164,7 +165,7 @@ const char *fake_op_name(enum fake_op op)
 
 static bool is_infallible(enum fake_op op)
 {
-    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_WALL_TIME_S;
+    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS;
 }
 
 /* The wish that this call of op meets, served: its error, or 0. */
@@ -452,6 +453,12 @@ void fake_sys_advance_ms(int64_t ms)
     fake_sys_advance_ns(ms * NS_PER_MS);
 }
 
+void fake_sys_spend_ns(int64_t ns)
+{
+    fake_sys_advance_ns(ns);
+    fake.cpu_ns += ns;
+}
+
 void fake_sys_set_wall_time_s(int64_t now_s)
 {
     start();
@@ -491,6 +498,12 @@ int64_t sys_wall_time_s(void)
 {
     enter(FAKE_WALL_TIME_S);
     return fake.wall_zero_s + fake.now_ns / NS_PER_S;
+}
+
+int64_t sys_thread_cpu_ns(void)
+{
+    enter(FAKE_THREAD_CPU_NS);
+    return fake.cpu_ns;
 }
 
 /* Failures and the record. */

@@ -30,7 +30,7 @@
 /* Every function of core/sys.h. */
 /* clang-format off */
 #define FAKE_OPS(X)                                                                                                    \
-    X(NOW_NS) X(WALL_TIME_S) X(RANDOM)                                                                                 \
+    X(NOW_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM)                                                                                 \
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(SET_NONBLOCKING)     \
@@ -60,6 +60,7 @@ void fake_sys_set_now_ns(int64_t now_ns); /* only forward */
 void fake_sys_advance_ns(int64_t ns);
 void fake_sys_advance_ms(int64_t ms);
 void fake_sys_set_wall_time_s(int64_t now_s); /* from here on it moves with the other clock */
+void fake_sys_spend_ns(int64_t ns); /* the thread works for so long: its processor time moves with the clocks */
 
 /* A wait that lasts until its timeout ends so much later. */
 void fake_sys_set_wait_overshoot_ns(int64_t ns);

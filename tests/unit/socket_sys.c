@@ -528,6 +528,20 @@ static void clocks_advance_and_agree_with_the_system(void **state)
     assert_true(before <= wall && wall <= time(NULL));
 }
 
+static void processor_time_moves_only_while_the_thread_works(void **state)
+{
+    (void)state;
+    int64_t first = sys_thread_cpu_ns();
+    while (sys_thread_cpu_ns() - first < 2 * NS_PER_MS) {
+    }
+    int64_t wall = sys_now_ns();
+    first = sys_thread_cpu_ns();
+    usleep(30000);
+    int64_t worked = sys_thread_cpu_ns() - first;
+    assert_true(worked >= 0);
+    assert_true(worked < sys_now_ns() - wall);
+}
+
 static void random_bytes_fill_the_block_and_differ(void **state)
 {
     (void)state;
@@ -647,6 +661,7 @@ int main(void)
         cmocka_unit_test(eventfd_wakes_and_leaves_errno_alone),
         cmocka_unit_test(timerfd_fires_at_an_absolute_time_and_is_disarmed_by_zero),
         cmocka_unit_test(clocks_advance_and_agree_with_the_system),
+        cmocka_unit_test(processor_time_moves_only_while_the_thread_works),
         cmocka_unit_test(random_bytes_fill_the_block_and_differ),
         cmocka_unit_test(a_directory_is_read_and_its_links_are_looked_at_and_not_through),
         cmocka_unit_test(more_joins_two_sends_into_one_segment),
