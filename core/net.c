@@ -252,9 +252,13 @@ static void on_readable(struct reactor *reactor, int fd, unsigned events, void *
         return;
     }
     int rv = 0;
+    int64_t end_ns = sys_now_ns() + (int64_t)NET_ACCEPT_MS * 1000000;
     for (int left = NET_ACCEPT_BUDGET; rv == 0; left--) {
         if (!is_awake(listener)) {
             return; /* a callee closed or paused the listener */
+        }
+        if (left < NET_ACCEPT_BUDGET && sys_now_ns() >= end_ns) {
+            left = 0;
         }
         /* The budget is spent (R6). Level-triggered, the kernel tells again what waits; edge-triggered it does so when
          * the listener is watched anew, after a rest of no time. */

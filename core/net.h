@@ -16,6 +16,7 @@ enum {
     NET_TEXT_MAX = 128,     /* bytes of an address as text, its NUL included */
     NET_BACKLOG = 4096,     /* asked of listen(2); the kernel takes at most net.core.somaxconn */
     NET_ACCEPT_BUDGET = 64, /* connections accepted in one callback (R6) */
+    NET_ACCEPT_MS = 10,     /* after which no further one is accepted in it: what is done with them takes long (R6) */
     NET_PAUSE_MS = 100,     /* how long a listener rests when not even its reserve fd can be had again */
 };
 

@@ -32,6 +32,7 @@ struct stage {
     char lines[8][256];
     int line_count;
     enum reaction reaction;
+    int64_t takes_ms; /* what on_accept() does with each connection */
     int accepted[PEERS_MAX];
     int accepted_count;
     char peer[NET_TEXT_MAX]; /* of the last one */
@@ -53,6 +54,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t 
     assert_true(stage->accepted_count < PEERS_MAX);
     stage->accepted[stage->accepted_count++] = fd;
     net_address_format(peer, peer_len, stage->peer);
+    fake_sys_advance_ms(stage->takes_ms);
     if (stage->reaction == CLOSE_FD) {
         reactor_close(stage->reactor, fd);
     } else if (stage->reaction == PAUSE_LISTENER) {
@@ -536,6 +538,26 @@ static void others_are_served_between_two_budgets(void **state)
     }
 }
 
+static void a_callback_that_takes_long_accepts_no_more(void **state)
+{
+    (void)state;
+    for (int edge = 0; edge < 2; edge++) {
+        struct stage *stage = begin(edge);
+        stage->takes_ms = NET_ACCEPT_MS / 2;
+        for (int n = 0; n < 5; n++) {
+            fake_peer_connect(stage->listener.fd);
+        }
+        tick(stage);
+        assert_int_equal(stage->accepted_count, 2);
+        stage->takes_ms = NET_ACCEPT_MS / 2 - 1;
+        for (int n = 0; n < 3; n++) {
+            tick(stage);
+        }
+        assert_int_equal(stage->accepted_count, 5);
+        end(stage);
+    }
+}
+
 static void without_memory_for_a_timer_an_edge_is_not_lost(void **state)
 {
     (void)state;
@@ -964,6 +986,7 @@ int main(void)
         TEST(an_error_that_never_ends_is_left_after_the_budget),
         TEST(a_callback_accepts_a_budget_and_the_next_tick_the_rest),
         TEST(others_are_served_between_two_budgets),
+        TEST(a_callback_that_takes_long_accepts_no_more),
         TEST(without_memory_for_a_timer_an_edge_is_not_lost),
         TEST(out_of_fds_the_reserve_turns_peers_away_and_accepting_resumes),
         TEST(at_the_limit_of_fds_everyone_else_is_turned_away_with_one_line),
