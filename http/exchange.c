@@ -51,3 +51,8 @@ void exchange_peer(const struct exchange *exchange, char *text, size_t len)
     }
     snprintf(text, len, "%s", formatted);
 }
+
+void exchange_end_turn(struct exchange *exchange)
+{
+    exchange->conn->turn_requests = UINT8_MAX - 1; /* above any budget, also with this request counted */
+}

@@ -191,4 +191,7 @@ int exchange_collect_body(struct exchange *exchange);
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);
 
+/* The answer took long: before the next request of this connection, others have their turn. */
+void exchange_end_turn(struct exchange *exchange);
+
 #endif

@@ -16,6 +16,7 @@
 #include "version.h"
 
 #include <errno.h>
+#include <luajit.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,7 +47,11 @@ static int app_listen(lua_State *L)
     return 0;
 }
 
-/* route_names(): a list of the limits that a route may have of its own. */
+/* Options of a route beside limits. */
+static const char route_cpu[] = "handler_cpu";
+static const char route_jit[] = "jit";
+
+/* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
     int count = 0;
@@ -57,6 +62,10 @@ static int app_route_names(lua_State *L)
             lua_rawseti(L, -2, ++count);
         }
     }
+    lua_pushstring(L, route_cpu);
+    lua_rawseti(L, -2, ++count);
+    lua_pushstring(L, route_jit);
+    lua_rawseti(L, -2, ++count);
     return 1;
 }
 
@@ -127,6 +136,29 @@ static void take_route_limits(lua_State *L, int index, const char *what, struct 
     }
 }
 
+/* Take handler_cpu and jit among the options at index. */
+static void take_route_deadline(lua_State *L, int index, const char *what, struct lua_route *route)
+{
+    if (lua_isnil(L, index)) {
+        return;
+    }
+    lua_pushstring(L, route_cpu);
+    lua_rawget(L, index);
+    if (!lua_isnil(L, -1)) {
+        route->cpu_ms = script_check_setting(L, lua_gettop(L), settings_find(route_cpu), what);
+    }
+    lua_pushstring(L, route_jit);
+    lua_rawget(L, index);
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) {
+        script_raise(L, "%s: jit: true or false expected, not %s", what, luaL_typename(L, -1));
+    }
+    route->is_compiled = lua_toboolean(L, -1) != 0;
+    if (route->is_compiled && route->cpu_ms != 0) {
+        script_raise(L, "%s: jit = true gives the deadline up, so handler_cpu makes no sense beside it", what);
+    }
+    lua_pop(L, 2);
+}
+
 int routes_settle_limits(struct script *script, char *err, size_t errlen)
 {
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
@@ -170,6 +202,11 @@ static int app_route(lua_State *L)
     }
     lua_settop(L, 5);
     take_route_limits(L, 4, what, route);
+    take_route_deadline(L, 4, what, route);
+    if (route->is_compiled) {
+        script->has_compiled = true;
+        luaJIT_setmode(L, 5, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_ON);
+    }
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
     if (rv < 0) {

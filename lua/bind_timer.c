@@ -139,7 +139,9 @@ static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
     }
     struct coro *coro = coro_take(script);
     if (coro == NULL) {
-        log_write(script->log, LOG_ERROR, "not enough memory for a timer");
+        char text[SCRIPT_TEXT_MAX];
+        memory_describe(script, NULL, text, sizeof text);
+        log_write(script->log, LOG_ERROR, "timer: %s", text);
     } else {
         script_push_ref(script, coro->L, REF_RUN_TIMER);
         lua_rawgeti(coro->L, LUA_REGISTRYINDEX, timer->fn_ref);

@@ -65,7 +65,7 @@ static struct coro *make_coro(struct script *script)
 struct coro *coro_take(struct script *script)
 {
     struct coro *coro = script->free_coros;
-    if (!script_has_spare(script)) {
+    if (!script_has_spare(script) || !memory_has_room(script)) {
         return NULL;
     }
     if (coro != NULL) {
@@ -86,14 +86,18 @@ struct coro *coro_take(struct script *script)
     return coro;
 }
 
-/* The request object must not outlive its use here: it may hold a body. */
+/* The request object must not outlive its use here: it may hold a body. One that was never made, for want of memory, has
+ * no place in the table yet, and nothing here may need memory. */
 static void forget_request(const struct coro *coro)
 {
     lua_State *L = coro->script->L;
     script_push_ref(coro->script, L, REF_REQUESTS);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (int)coro->index + 1);
-    lua_pop(L, 1);
+    lua_rawgeti(L, -1, (int)coro->index + 1);
+    if (!lua_isnil(L, -1)) {
+        lua_pushnil(L);
+        lua_rawseti(L, -3, (int)coro->index + 1);
+    }
+    lua_pop(L, 2);
 }
 
 /* Back to the pool, with a thread that is at its end or without one. */
@@ -209,6 +213,32 @@ static void push_traceback(lua_State *L, int index, lua_State *thread, int level
     lua_pushlstring(L, text, (size_t)(last - text));
 }
 
+struct report_call {
+    const struct coro *coro;
+    const char *text;
+};
+
+static int report_place(lua_State *L)
+{
+    const struct report_call *call = lua_touserdata(L, 1);
+    char place[PLACE_MAX];
+    script_place(L, place);
+    lua_pushfstring(L, "%s: %s", place, call->text);
+    push_traceback(L, lua_gettop(L), L, 1);
+    log_failure(call->coro, lua_tostring(L, -1));
+    return 0;
+}
+
+bool coro_report(lua_State *L, const struct coro *coro, const char *text)
+{
+    struct report_call call = {.coro = coro, .text = text};
+    if (lua_cpcall(L, report_place, &call) != 0) {
+        lua_pop(L, 1);
+        return false;
+    }
+    return true;
+}
+
 /* That its client has gone needs no log line, be it the error of coro_raise_closed() or that of assert(out:write()),
  * to which LuaJIT adds a place. */
 static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
@@ -249,7 +279,9 @@ static int lua_report(lua_State *L)
     lua_settop(L, 1);
     if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
         push_traceback(L, 1, L, 1);
-        log_failure(coro, lua_tostring(L, -1));
+        if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
+            log_failure(coro, lua_tostring(L, -1));
+        }
     }
     coro->is_reported = true;
     lua_settop(L, 1);
@@ -264,6 +296,33 @@ static void release_pending(struct coro *coro)
     }
 }
 
+static bool is_memory_error(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), "not enough memory") == 0;
+}
+
+/* Log an error for which there was no memory to make a traceback of. */
+static void log_short_failure(const struct coro *coro, const char *text)
+{
+    char cap[SCRIPT_TEXT_MAX];
+    const struct run *run = &coro->script->run;
+    memory_describe(coro->script, run, cap, sizeof cap);
+    log_failure(coro, run->refused_bytes > 0 ? cap : text);
+}
+
+/* No more of the answer: status if it has not begun, else the connection is cut. */
+static void give_up(struct coro *coro, int status)
+{
+    if (coro->exchange == NULL) {
+        return;
+    }
+    if (coro->exchange->response_state == RESPONSE_NONE) {
+        response_error(coro_detach(coro), status, NULL);
+    } else {
+        response_abort(coro_detach(coro));
+    }
+}
+
 /* recover(err): after a failure, the function that may still answer: answer_raised() for an error that is an answer, else
  * that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at most. */
 static int lua_recover(lua_State *L)
@@ -272,7 +331,7 @@ static int lua_recover(lua_State *L)
     bool was_reported = coro->is_reported;
     coro->is_reported = false;
     if (!was_reported) { /* memory was too short for a report */
-        log_failure(coro, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : luaL_typename(L, 1));
+        log_short_failure(coro, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : luaL_typename(L, 1));
     }
     if (coro->exchange == NULL) {
         return 0;
@@ -286,7 +345,7 @@ static int lua_recover(lua_State *L)
     }
     bool has_handler = coro->script->refs[REF_ERROR_HANDLER] != LUA_NOREF && !coro->is_error_handler;
     if (!has_handler || coro->exchange->response_state != RESPONSE_NONE) {
-        response_abort(coro_detach(coro));
+        give_up(coro, is_memory_error(L, 1) ? 503 : 500);
         return 0;
     }
     response_clear_fields(coro->exchange);
@@ -316,18 +375,56 @@ static int report_yield(lua_State *L)
     return 0;
 }
 
-/* An end that recover() did not see to: a stray yield, or no memory even for that. The thread cannot run again. */
+/* Give coro up in the middle: its thread cannot run again. */
+static void abandon(struct coro *coro, int status)
+{
+    release_pending(coro);
+    drop_thread(coro);
+    give_up(coro, status);
+    put_coro(coro);
+}
+
+/* An end that recover() did not see to: a stray yield, or no memory even for that. */
 static void coro_fail(struct coro *coro, int verdict)
 {
     if (verdict != LUA_YIELD || script_protect(coro->script, report_yield, coro, NULL, 0) < 0) {
         log_failure(coro, verdict == LUA_ERRMEM ? "not enough memory" : "error in error handling");
     }
-    release_pending(coro);
-    drop_thread(coro);
-    if (coro->exchange != NULL) {
-        response_abort(coro_detach(coro));
+    abandon(coro, verdict == LUA_ERRMEM ? 503 : 500);
+}
+
+/* It was stopped by deadline.c. */
+static void coro_stop(struct coro *coro, const struct run *run)
+{
+    if (!run->is_reported) {
+        char text[SCRIPT_TEXT_MAX];
+        deadline_describe(coro->script, run, text, sizeof text);
+        log_failure(coro, text);
     }
-    put_coro(coro);
+    if (coro->exchange != NULL) {
+        exchange_end_turn(coro->exchange);
+    }
+    abandon(coro, 503);
+}
+
+/* It was stopped, and came to its end all the same: some C function has swallowed the error that was raised in the hook.
+ * For LuaJIT the hook is then still at work, and it calls no other, until an error ends a coroutine: here one that calls
+ * nil. */
+static void revive_hook(struct coro *coro)
+{
+    lua_settop(coro->L, 0);
+    lua_pushnil(coro->L);
+    (void)lua_resume(coro->L, 0);
+    drop_thread(coro);
+}
+
+/* Processor time that it may take, 0 without an end. */
+static uint64_t budget_of(const struct coro *coro)
+{
+    if (coro->route == NULL || (!coro->route->is_compiled && coro->route->cpu_ms == 0)) {
+        return coro->script->settings.handler_cpu_ms;
+    }
+    return coro->route->is_compiled ? 0 : coro->route->cpu_ms;
 }
 
 /* Running. */
@@ -336,12 +433,20 @@ void coro_resume(struct coro *coro, int nargs)
 {
     struct script *script = coro->script;
     struct coro *outer = script->running;
+    struct run outer_run, run;
     coro->wait = CORO_RUNS;
     script->running = coro;
+    deadline_enter(script, budget_of(coro), &outer_run);
     int verdict = lua_resume(coro->L, nargs);
+    deadline_leave(script, &outer_run, &run);
     script->running = outer;
     if (verdict == 0) {
+        if (run.stop != STOP_NONE) {
+            revive_hook(coro);
+        }
         put_coro(coro);
+    } else if (run.stop != STOP_NONE && coro->wait == CORO_RUNS) {
+        coro_stop(coro, &run);
     } else if (verdict != LUA_YIELD || coro->wait == CORO_RUNS) {
         coro_fail(coro, verdict);
     } else if (coro->wait == CORO_ENDS) {
@@ -460,7 +565,9 @@ void coro_serve(struct exchange *exchange, void *ctx)
     struct script *script = route->script;
     struct coro *coro = coro_take(script);
     if (coro == NULL) {
-        log_write(script->log, LOG_ERROR, "%s: not enough memory for a request", route->place);
+        char text[SCRIPT_TEXT_MAX];
+        memory_describe(script, NULL, text, sizeof text);
+        log_write(script->log, LOG_ERROR, "route at %s: %s", route->place, text);
         response_error(exchange, 503, NULL);
         return;
     }

@@ -6,9 +6,11 @@
  * (the states of Debian 12 at least), so there memory is set aside beforehand. */
 
 #include "core/mem.h"
+#include "core/reactor.h"
 #include "lua/state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -17,6 +19,15 @@ enum {
     BIRTH_BYTES = 16384,        /* memory that lua_newstate() gets; it takes some 12 KiB */
     ALIGNMENT = 16,             /* of the pieces of it */
     SPARE_BYTES = 65536,        /* memory for stacks that must grow when there is no other; 8,000 values */
+    STACK_MAX_BYTES = 655360,   /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
+    LOOK_BYTES = 16384,         /* a block of that size takes time to fill: see where the run stands */
+    FULL_WAIT_MS = 1000,        /* how long nobody is let in when a collection has not helped */
+};
+
+/* Parts of lua_memory. */
+enum {
+    MARK_PART = 2,  /* memory held, beyond which garbage is collected at once */
+    ROOM_PART = 16, /* memory free, without which no handler is entered */
 };
 
 /* The state's memory. */
@@ -92,6 +103,95 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
     return moved;
 }
 
+/* The cap, lua_memory.
+ *
+ * A block that grows may be a stack, so one that a stack could be is never refused. What is held can thus be more than
+ * the cap for a moment: then the run is stopped at its next instruction (deadline.c), and none is begun before there is
+ * room. All other blocks are refused beyond the cap, which is a Lua error, "not enough memory".
+ *
+ * LuaJIT collects garbage when twice as much is held as was left the last time. Near the cap that would be too late, and
+ * inside the allocator it is impossible. So above a mark everything is collected at the next instruction. The mark then
+ * is half way between what is left and the cap, so that collections do not follow each other too closely. */
+
+static bool is_refused(struct script *script, const void *block, size_t size, size_t held)
+{
+    bool may_be_stack = block != NULL && size <= STACK_MAX_BYTES;
+    if (held <= script->settings.lua_memory_bytes || may_be_stack || script->is_exempt) {
+        return false;
+    }
+    script->run.refused_bytes = size;
+    script->run.held_bytes = script->memory_bytes;
+    script->wants_collection = true;
+    return true;
+}
+
+bool memory_is_low(const struct script *script)
+{
+    return script->wants_collection || script->memory_bytes > script->memory_mark;
+}
+
+bool memory_is_over(const struct script *script)
+{
+    return script->memory_bytes > script->settings.lua_memory_bytes;
+}
+
+void memory_reset_mark(struct script *script)
+{
+    script->memory_mark = script->settings.lua_memory_bytes / MARK_PART;
+}
+
+void memory_describe(const struct script *script, const struct run *run, char *text, size_t len)
+{
+    unsigned long long cap = script->settings.lua_memory_bytes;
+    if (run != NULL && run->refused_bytes > 0) {
+        snprintf(text, len, "not enough memory: %zu bytes are held and %zu more wanted, and lua_memory is %llu",
+                 run->held_bytes, run->refused_bytes, cap);
+    } else {
+        snprintf(text, len, "not enough memory: %zu bytes are held, and lua_memory is %llu", script->memory_bytes, cap);
+    }
+}
+
+static int run_collector(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+void memory_collect(lua_State *L)
+{
+    struct script *script = script_of(L);
+    script->is_exempt = true;
+    if (lua_cpcall(L, run_collector, NULL) != 0) {
+        lua_pop(L, 1); /* the error of a finalizer, which LuaJIT would raise just anywhere */
+    }
+    script->is_exempt = false;
+    script->wants_collection = false;
+    size_t cap = script->settings.lua_memory_bytes;
+    size_t held = script->memory_bytes < cap ? script->memory_bytes : cap;
+    memory_reset_mark(script);
+    if (held + (cap - held) / 2 > script->memory_mark) {
+        script->memory_mark = held + (cap - held) / 2;
+    }
+}
+
+bool memory_has_room(struct script *script)
+{
+    size_t cap = script->settings.lua_memory_bytes;
+    size_t full = cap - cap / ROOM_PART;
+    if (script->memory_bytes <= full && !memory_is_low(script)) {
+        return true;
+    }
+    if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */
+        return !memory_is_over(script);
+    }
+    int64_t now_ms = reactor_now_ms(script->reactor);
+    if (now_ms >= script->full_until_ms) {
+        memory_collect(script->L);
+        script->full_until_ms = script->memory_bytes > full ? now_ms + FULL_WAIT_MS : 0;
+    }
+    return script->memory_bytes <= full;
+}
+
 /* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
 static void *allocate(void *arg, void *block, size_t old_size, size_t size)
 {
@@ -101,11 +201,19 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
         script->memory_bytes -= old_size;
         return NULL;
     }
-    void *moved = resize(script, block, old_size, size);
-    if (moved == NULL && (block == NULL || size > old_size)) {
+    bool grows = size > old_size;
+    size_t held = script->memory_bytes + size - old_size;
+    if (grows && script->L != NULL && (held > script->memory_mark || size >= LOOK_BYTES)) {
+        deadline_look_soon(script);
+    }
+    if (grows && is_refused(script, block, size, held)) {
         return NULL;
     }
-    script->memory_bytes += size - old_size;
+    void *moved = resize(script, block, old_size, size);
+    if (moved == NULL && (block == NULL || grows)) {
+        return NULL;
+    }
+    script->memory_bytes = held;
     return moved == NULL ? block : moved;
 }
 

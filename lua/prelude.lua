@@ -105,30 +105,6 @@ app.json = {
     end,
 }
 
--- The globals: what would end or disturb the host is replaced, and after start-up there are no new ones.
-
-function os.exit()
-    fail("os.exit would end the whole server; send it SIGTERM instead")
-end
-
-function print(...)
-    app.log("info", ...)
-end
-
-core.ref("freeze", function()
-    local meta = getmetatable(_G)
-    if type(meta) ~= "table" then
-        meta = {}
-        setmetatable(_G, meta)
-    end
-    if meta.__newindex == nil then
-        function meta.__newindex(_, name)
-            fail(string.format("the global %q is new: globals are frozen after start-up; use local", tostring(name)))
-        end
-    end
-end)
-
 core.ref("array_meta", array_meta)
 
-package.path = core.folder .. "/?.lua;" .. core.folder .. "/?/init.lua;" .. package.path
 package.loaded.evserve = app

@@ -167,7 +167,16 @@ static int describe_error(const struct script *script, int result, char *err, si
 
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
+    struct run outer, ended;
+    deadline_enter(script, script->has_started ? script->settings.handler_cpu_ms : 0, &outer);
     int rv = lua_pcall(script->L, nargs, nresults, 0);
+    deadline_leave(script, &outer, &ended);
+    if (rv == LUA_ERRMEM && ended.refused_bytes > 0) {
+        char text[SCRIPT_TEXT_MAX];
+        memory_describe(script, &ended, text, sizeof text);
+        lua_pop(script->L, 1);
+        return error_text(err, errlen, -ENOMEM, "%s: %s", script_path(script), text);
+    }
     return rv == 0 ? 0 : describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
 }
 
@@ -189,6 +198,17 @@ static int lua_check_loading(lua_State *L)
 {
     script_check_loading(L, lua_tostring(L, 1));
     return 0;
+}
+
+/* allow_globals(on): whether new globals were allowed so far in this run; changes that, if on is given. */
+static int lua_allow_globals(lua_State *L)
+{
+    struct run *run = &script_of(L)->run;
+    lua_pushboolean(L, run->allows_globals);
+    if (lua_isboolean(L, 1)) {
+        run->allows_globals = lua_toboolean(L, 1) != 0;
+    }
+    return 1;
 }
 
 /* ref(name, value): a value of the prelude's that C needs. */
@@ -232,6 +252,7 @@ static void run_prelude(lua_State *L)
         if (luaL_loadbufferx(L, part->text, part->len, "=evserve", "t") != 0) {
             script_raise_top(L);
         }
+        luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
         for (int table = core; table <= core + 2; table++) {
             lua_pushvalue(L, table);
         }
@@ -245,12 +266,14 @@ static int build_state(lua_State *L)
     static const luaL_Reg functions[] = {
         {"fail", lua_fail},
         {"check_loading", lua_check_loading},
+        {"allow_globals", lua_allow_globals},
         {"ref", lua_set_ref},
         {NULL, NULL},
     };
     struct script *script = script_of(L);
     luaL_openlibs(L);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
+    deadline_arm(script);
     lua_newtable(L);
     script_set_ref(L, REF_REQUESTS);
     lua_newtable(L);
@@ -333,6 +356,7 @@ static int run_script(struct script *script, char *err, size_t errlen)
     if (rv != 0) {
         return describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
     }
+    luaJIT_setmode(script->L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
     return script_call(script, 0, 0, err, errlen);
 }
 
@@ -348,6 +372,9 @@ static int finish_loading(lua_State *L)
     }
     script_push_ref(script, L, REF_FREEZE);
     lua_call(L, 0, 0);
+    if (script->has_compiled) { /* nothing else is compiled: all other code was loaded as not to be */
+        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
+    }
     return 0;
 }
 
@@ -362,6 +389,8 @@ static int create(struct script **script, const char *path)
         made->refs[i] = LUA_NOREF;
     }
     write_buffer_init(&made->scratch);
+    settings_init(&made->settings);
+    memory_reset_mark(made);
     made->request_seed = (uint32_t)(sys_now_ns() ^ sys_wall_time_s() << 12);
     size_t len = strlen(path) + 2;
     made->chunk_name = mem_alloc(len);
@@ -390,8 +419,8 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->reactor = reactor;
     made->log = log;
     made->fixed = host->settings;
-    settings_init(&made->settings);
     rv = settings_fix(&made->settings, &made->fixed, err, errlen);
+    memory_reset_mark(made);
     rv = rv < 0 ? rv : script_protect(made, build_state, NULL, err, errlen);
     if (rv == 0 && host->init != NULL) {
         rv = script_protect(made, call_init, &host, err, errlen);
@@ -429,7 +458,9 @@ int script_start(struct script *script, const struct server *server, char *err, 
     script->server = server;
     script->started_ms = reactor_now_ms(script->reactor);
     script_push_ref(script, script->L, REF_START);
-    return script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+    rv = script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+    script->has_started = true;
+    return rv;
 }
 
 void script_stop(struct script *script)

@@ -130,6 +130,7 @@ static int lua_set(lua_State *L)
         (void)limits_set(&script->site->limits, limit, value, err, sizeof err);
     } else if (settings_get(&script->fixed, info) == 0) {
         (void)settings_set(&script->settings, info, value, err, sizeof err);
+        memory_reset_mark(script);
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "core/write_buffer.h"
 #include "http/exchange.h"
 #include "http/limits.h"
+#include "lua/deadline.h"
 #include "lua/settings.h"
 
 #include <lauxlib.h>
@@ -77,6 +78,8 @@ struct lua_route {
     struct script *script;       /* whose it is */
     struct lua_route *next;      /* in the script's list */
     struct route_limits *limits; /* owned; NULL without limits of its own */
+    uint64_t cpu_ms;             /* handler_cpu of its own, else 0 */
+    bool is_compiled;            /* jit = true: LuaJIT compiles it, so there is no deadline */
     int fn_ref;                  /* the Lua function, middleware around it, in the registry */
     char place[];                /* "scripts/site.lua:12", for the log */
 };
@@ -98,15 +101,23 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
-    struct settings settings; /* in force */
-    struct settings fixed;    /* what the host asked for, which wins; 0: the script may choose */
-    size_t memory_bytes;      /* held by the Lua state now */
-    char *birth;              /* memory set aside for lua_newstate() */
-    size_t birth_used;        /* bytes of it handed out */
-    char *spare;              /* memory for a stack that must grow when there is no other; NULL when lent */
-    char *lent;               /* the spare that a stack lives in, NULL when none does */
-    int64_t started_ms;       /* reactor time of script_start() */
-    int refs[REF_COUNT];      /* in Lua's registry */
+    struct settings settings;   /* in force */
+    struct settings fixed;      /* what the host asked for, which wins; 0: the script may choose */
+    bool has_compiled;          /* there is a route with jit = true */
+    bool has_started;           /* the "start" functions have run: from now on others are being served */
+    struct run run;             /* what goes on in Lua code, as deadline.c sees it */
+    char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */
+    size_t memory_bytes;        /* held by the Lua state now */
+    size_t memory_mark;         /* held, beyond which garbage is collected at once */
+    int64_t full_until_ms;      /* reactor time until which no collection is tried, because the last one did not help */
+    bool wants_collection;      /* a block was refused */
+    bool is_exempt;             /* from lua_memory: garbage is being collected, or an error reported */
+    char *birth;                /* memory set aside for lua_newstate() */
+    size_t birth_used;          /* bytes of it handed out */
+    char *spare;                /* memory for a stack that must grow when there is no other; NULL when lent */
+    char *lent;                 /* the spare that a stack lives in, NULL when none does */
+    int64_t started_ms;         /* reactor time of script_start() */
+    int refs[REF_COUNT];        /* in Lua's registry */
 
     char **listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
@@ -198,6 +209,19 @@ int routes_settle_limits(struct script *script, char *err, size_t errlen);
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
 struct anchor *script_anchor(lua_State *L, int index);
 void script_release(void *anchor);
+
+/* The cap, lua_memory: whether garbage should be collected now; whether more is held than allowed; whether a run may
+ * begin, after a collection if need be; collect garbage, from any thread of the state, without raising. */
+bool memory_is_low(const struct script *script);
+bool memory_is_over(const struct script *script);
+bool memory_has_room(struct script *script);
+void memory_collect(lua_State *L);
+
+/* The cap has changed. */
+void memory_reset_mark(struct script *script);
+
+/* Put the sentence that says that the cap is reached, as run (or NULL) met it, into text. */
+void memory_describe(const struct script *script, const struct run *run, char *text, size_t len);
 
 /* Whether there is memory to run Lua code with, so that not even growing a stack can fail (see memory.c). */
 bool script_has_spare(struct script *script);

@@ -140,6 +140,8 @@ function timer:cancel() end
 ---@field max_drain? evserve.Size unwanted request body that is read to keep the connection
 ---@field write_high_mark? evserve.Size queued answer bytes above which no request is read
 ---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
+---@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
+---@field jit? boolean let LuaJIT compile the function, which has no deadline then
 
 ---@class evserve.StaticOptions
 ---@field cache? string|0 Cache-Control: max-age, such as "1h"; 0 or nothing sends none

@@ -1,0 +1,164 @@
+/* The end of a run that takes too much.
+ *
+ * Happy path: every LOOK_INTERVAL instructions of Lua code on_count() looks at the monotonic clock, which costs no system
+ * call. Processor time never runs faster, so it is asked for only when the run could be over its budget.
+ *
+ * A run that is over its budget is stopped by on_count() at every further instruction. Where its coroutine can yield, it
+ * yields, past every pcall, and is never resumed; a coroutine that the script made hands over to the one that resumed
+ * it, which is stopped the same way. Inside a function that C calls back (that of table.sort) nobody can yield: there an
+ * error is raised, again and again, until the stack is unwound to where one can. So no further instruction is executed.
+ *
+ * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern): the run ends when it
+ * returns. LuaJIT calls no hook in finalizers and in compiled code. */
+
+#include "lua/deadline.h"
+
+#include "core/sys.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+
+#include <stdio.h>
+
+enum {
+    LOOK_INTERVAL = 1000, /* instructions between two looks; some microseconds */
+    SEEN_PART = 8,        /* the part of the budget that may pass on the wall clock before processor time counts */
+};
+
+static const int64_t ns_per_ms = 1000000;
+
+static void on_count(lua_State *L, lua_Debug *at);
+
+static void set_interval(struct script *script, int instructions)
+{
+    if (lua_gethookcount(script->L) != instructions) {
+        lua_sethook(script->L, on_count, LUA_MASKCOUNT, instructions);
+    }
+}
+
+void deadline_look_soon(struct script *script)
+{
+    if (script->phase != SCRIPT_CLOSING) {
+        set_interval(script, 1);
+    }
+}
+
+void deadline_arm(struct script *script)
+{
+    set_interval(script, LOOK_INTERVAL);
+}
+
+/* Whether the run has used up its budget. */
+static bool is_over(struct run *run)
+{
+    int64_t now_ns = sys_now_ns();
+    int64_t budget_ns = (int64_t)run->budget_ns;
+    switch (run->clock) {
+    case RUN_UNSEEN:
+        run->clock = RUN_SEEN;
+        run->look_ns = now_ns + budget_ns / SEEN_PART;
+        return false;
+    case RUN_SEEN:
+        if (now_ns >= run->look_ns) {
+            run->clock = RUN_MEASURED;
+            run->cpu_ns = sys_thread_cpu_ns();
+            run->look_ns = now_ns + budget_ns;
+        }
+        return false;
+    case RUN_MEASURED:
+        break;
+    }
+    if (now_ns < run->look_ns) {
+        return false;
+    }
+    int64_t used_ns = sys_thread_cpu_ns() - run->cpu_ns;
+    run->look_ns = now_ns + budget_ns - used_ns;
+    return used_ns >= budget_ns;
+}
+
+/* Collect garbage. The first time, this is not the run's fault: its clocks go on from where they were. */
+static void collect(lua_State *L, struct script *script)
+{
+    struct run *run = &script->run;
+    int64_t now_ns = sys_now_ns();
+    int64_t cpu_ns = sys_thread_cpu_ns();
+    memory_collect(L);
+    if (!run->is_collected) {
+        run->is_collected = true;
+        run->look_ns += sys_now_ns() - now_ns;
+        run->cpu_ns += sys_thread_cpu_ns() - cpu_ns;
+    }
+}
+
+void deadline_describe(const struct script *script, const struct run *run, char *text, size_t len)
+{
+    if (run->stop == STOP_CPU) {
+        snprintf(text, len, "stopped: more than %llu ms of processor time without a wait (handler_cpu)",
+                 (unsigned long long)run->budget_ns / (unsigned long long)ns_per_ms);
+    } else {
+        memory_describe(script, run, text, len);
+    }
+}
+
+/* Put on record where the run was stopped. */
+static void report(lua_State *L, struct script *script)
+{
+    char text[SCRIPT_TEXT_MAX];
+    script_place(L, script->stop_place);
+    if (script->running != NULL) {
+        deadline_describe(script, &script->run, text, sizeof text);
+        script->is_exempt = true;
+        script->run.is_reported = coro_report(L, script->running, text);
+        script->is_exempt = false;
+    }
+}
+
+/* Leave L for good. */
+static void leave(lua_State *L, struct script *script)
+{
+    if (lua_isyieldable(L)) {
+        (void)lua_yield(L, 0);
+    } else {
+        char text[SCRIPT_TEXT_MAX];
+        deadline_describe(script, &script->run, text, sizeof text);
+        lua_pushfstring(L, "%s: %s", script->stop_place, text);
+        script_raise_top(L);
+    }
+}
+
+/* The hook. */
+static void on_count(lua_State *L, lua_Debug *at)
+{
+    (void)at;
+    struct script *script = script_of(L);
+    struct run *run = &script->run;
+    if (run->stop == STOP_NONE) {
+        if (memory_is_low(script)) {
+            collect(L, script);
+        }
+        bool is_late = run->budget_ns != 0 && is_over(run);
+        run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;
+        set_interval(script, run->stop == STOP_NONE ? LOOK_INTERVAL : 1);
+        if (run->stop != STOP_NONE) {
+            report(L, script);
+        }
+    }
+    if (run->stop != STOP_NONE) {
+        leave(L, script);
+    }
+}
+
+void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer)
+{
+    *outer = script->run;
+    script->run = (struct run){.budget_ns = budget_ms * (uint64_t)ns_per_ms};
+}
+
+void deadline_leave(struct script *script, const struct run *outer, struct run *ended)
+{
+    *ended = script->run;
+    script->run = *outer;
+    script->run.clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
+    if (ended->stop != STOP_NONE) {
+        set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
+    }
+}

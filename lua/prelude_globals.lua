@@ -1,0 +1,110 @@
+-- The globals: what would end or disturb the server is replaced, modules are looked for beside the script, and after
+-- start-up there are no new globals. See prelude.lua.
+
+local core, app = ...
+local fail = core.fail
+local error, getmetatable, pcall, rawset, setmetatable = error, getmetatable, pcall, rawset, setmetatable
+local tostring, type = tostring, type
+local jit, string, table = jit, string, table
+
+function os.exit()
+    fail("os.exit would end the whole server; send it SIGTERM instead")
+end
+
+function print(...)
+    app.log("info", ...)
+end
+
+function debug.sethook()
+    fail("debug.sethook would take the deadline from handlers (handler_cpu)")
+end
+
+-- Code that is loaded is not compiled, because compiled code has no deadline. Routes with jit = true are.
+
+local function interpreted(chunk, ...)
+    if type(chunk) == "function" then
+        jit.off(chunk, true)
+    end
+    return chunk, ...
+end
+
+local load_chunk, load_string, load_file, find_module = load, loadstring, loadfile, package.loaders[2]
+
+local function read_all(reader)
+    local pieces = {}
+    for piece in reader do
+        if piece == "" then
+            break
+        elseif type(piece) ~= "string" then
+            error("reader function must return a string", 0)
+        end
+        pieces[#pieces + 1] = piece
+    end
+    return table.concat(pieces)
+end
+
+-- The reader is not called by C, which would swallow the error that stops a run, and LuaJIT would call no hook any more.
+function load(chunk, ...)
+    if type(chunk) == "function" then
+        local ok, text = pcall(read_all, chunk)
+        if not ok then
+            return nil, text
+        end
+        return interpreted(load_chunk(text, ...))
+    end
+    return interpreted(load_chunk(chunk, ...))
+end
+
+function loadstring(...)
+    return interpreted(load_string(...))
+end
+
+function loadfile(...)
+    return interpreted(load_file(...))
+end
+
+function dofile(name)
+    local chunk, err = loadfile(name)
+    if not chunk then
+        error(err, 0)
+    end
+    return chunk()
+end
+
+package.loaders[2] = function(name)
+    return interpreted(find_module(name))
+end
+
+package.path = core.folder .. "/?.lua;" .. core.folder .. "/?/init.lua;" .. package.path
+
+-- A module that a handler is the first to require may make globals while it loads, as it may at start-up.
+
+local allow_globals = core.allow_globals
+local require_module = require
+
+local function require_late(name)
+    local before = allow_globals(true)
+    local ok, module = pcall(require_module, name)
+    allow_globals(before)
+    if not ok then
+        error(module, 0)
+    end
+    return module
+end
+
+core.ref("freeze", function()
+    local meta = getmetatable(_G)
+    require = require_late
+    if type(meta) ~= "table" then
+        meta = {}
+        setmetatable(_G, meta)
+    end
+    if meta.__newindex == nil then
+        function meta.__newindex(globals, name, value)
+            if not allow_globals() then
+                fail(string.format("the global %q is new: globals are frozen after start-up; use local", tostring(name)))
+            end
+            rawset(globals, name, value)
+        end
+    end
+end)

@@ -1,0 +1,184 @@
+"""Handlers that take too much, on the real clocks: they are stopped, and everybody else is served."""
+
+import threading
+import unittest
+
+import evtest
+from lua_site import Client, EVSERVE, SiteCase, script
+
+
+class Deadline(SiteCase):
+    SCRIPT = """
+        app.set { handler_cpu = "20ms" }
+        app.get("/ok", function() return "ok" end)
+        app.get("/loop", function()
+            while true do end
+        end)
+        app.get("/pcall", function() while true do pcall(function() while true do end end) end end)
+        app.get("/wrap", function() while true do pcall(coroutine.wrap(function() while true do end end)) end end)
+        app.get("/sort", function() table.sort({ 1, 2, 3 }, function() pcall(function() while true do end end) end) end)
+        app.get("/module", function() require "endless" end)
+        app.get("/load", function() loadstring "while true do end"() end)
+        app.get("/begun", function() return function(out) out:write("begun") while true do end end end)
+        app.get("/many", function() for i = 1, 1e9 do local s = ("x"):rep(100000) end end)
+        app.get("/jit", { jit = true }, function() local n = 0 for i = 1, 3e7 do n = n + i % 7 end return "done " .. n end)
+        local helper = function() while true do end end
+        app.get("/jit-elsewhere", function() helper() end)
+        app.get("/hook", function() debug.sethook() end)
+        local ticks = 0
+        app.every("20ms", function() ticks = ticks + 1 if ticks == 2 then while true do end end end)
+        app.get("/ticks", function() return tostring(ticks) end)
+    """
+    FILES = (("endless.lua", "while true do end"),)
+
+    def test_endless_loop_is_a_503_and_its_line_is_in_the_log(self):
+        self.assertEqual(self.ask("/loop").status, 503)
+        self.wait_for_log(r" error GET /loop \(route at site\.lua:5\): site\.lua:6: stopped: more than 20 ms of processor "
+                          r"time without a wait \(handler_cpu\)$")
+        self.wait_for_log(r"^\tsite\.lua:6: in function")
+
+    def test_nothing_keeps_a_loop_going(self):
+        for target in ("/pcall", "/wrap", "/sort", "/module", "/load", "/many", "/jit-elsewhere"):
+            with self.subTest(target):
+                self.assertEqual(self.ask(target).status, 503)
+                self.assertEqual(self.ask("/ok").text, "ok")
+
+    def test_stream_that_has_begun_is_cut(self):
+        answer = self.ask("/begun")
+        self.assertEqual((answer.status, answer.text, answer.whole), (200, "begun", False))
+
+    def test_others_are_served_meanwhile(self):
+        stop = threading.Event()
+
+        def loop():
+            while not stop.is_set():
+                self.ask("/loop")
+        threads = [threading.Thread(target=loop, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        with Client(self.server) as client:
+            for _ in range(5):
+                self.assertEqual(client.ask("GET", "/ok").text, "ok")
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    def test_timer_is_stopped_and_comes_again(self):
+        evtest.wait_until(lambda: int(self.ask("/ticks").text) > 3, "more ticks")
+        self.wait_for_log(r" error timer: site\.lua:\d+: stopped: ")
+
+    def test_compiled_route_has_no_deadline(self):
+        self.assertEqual(self.ask("/jit").text, "done 89999997")
+
+    def test_hook_cannot_be_taken_away(self):
+        self.assertEqual(self.ask("/hook").status, 500)
+        self.wait_for_log("debug.sethook would take the deadline from handlers")
+
+    def test_route_options_are_checked(self):
+        for options, expected in (
+                ('handler_cpu = 0', "app.get: handler_cpu: 0 is out of range (1 to 3600000 ms)"),
+                ('handler_cpu = "x"', 'app.get: handler_cpu: "x" is not a whole number with ms, s, m or h, such as "30s"'),
+                ('jit = 1', "app.get: jit: true or false expected, not number"),
+                ('jit = true, handler_cpu = 5',
+                 "app.get: jit = true gives the deadline up, so handler_cpu makes no sense beside it")):
+            with self.subTest(options), script(f'app.get("/", {{ {options} }}, function() end)') as path:
+                done = evtest.run(EVSERVE, "--check", path)
+                self.assertEqual((done.returncode, done.stderr), (1, f"{path}:2: {expected}\n"))
+
+
+class Memory(SiteCase):
+    SCRIPT = """
+        app.set { lua_memory = "8M", handler_cpu = "10s" }
+        app.get("/ok", function() return "ok" end)
+        app.get("/table", function() local t = {} while true do t[#t + 1] = {} end end)
+        app.get("/string", function() local s = "x" while true do s = s .. s end end)
+        app.get("/array", function() local t = {} for i = 1, 1e9 do t[i] = i end end)
+        app.get("/stream", function() return function(out)
+            out:write("begun") local t = {} while true do t[#t + 1] = {} end
+        end end)
+        app.get("/stats", function() return app.stats() end)
+    """
+
+    def test_what_grows_without_end_is_a_503_and_the_log_names_the_cap(self):
+        for target in ("/table", "/string", "/array") * 3:
+            with self.subTest(target):
+                self.assertEqual(self.ask(target).status, 503)
+                self.assertEqual(self.ask("/ok").text, "ok")
+                self.wait_for_log(rf" error GET {target} \(route at site\.lua:\d+\): .*not enough memory: .* "
+                                  r"lua_memory is 8388608$")
+        self.assertLess(self.server.memory_kib(), 400 << 10)  # a sanitizer keeps much of what is freed
+
+    def test_stream_that_has_begun_is_cut(self):
+        answer = self.ask("/stream")
+        self.assertEqual((answer.status, answer.text, answer.whole), (200, "begun", False))
+
+    def test_memory_is_given_back(self):
+        self.ask("/table")
+        self.ask("/ok")
+        self.assertLess(self.ask("/stats").json["lua_memory"], 8 << 20)
+
+
+class Globals(SiteCase):
+    SCRIPT = """
+        package.path = package.path
+        app.get("/late", function() return require("late").text .. late_global end)
+        app.get("/module", function() require "old" return old.text end)
+        app.get("/broken", function() require "broken" end)
+        app.get("/after", function() pcall(require, "fails") new_global = 1 return "made" end)
+        app.get("/new", function() new_global = 1 return "made" end)
+        app.get("/wait", function() require "waits" end)
+        app.get("/stop", function() pcall(require, "endless") new_global = 1 return "made" end)
+        app.get("/exists", function() return tostring(rawget(_G, "new_global")) end)
+    """
+    FILES = (("late.lua", 'late_global = " made a global"\nreturn { text = "late" }\n'),
+             ("old.lua", 'module("old", package.seeall)\ntext = "as in 2006"\n'),
+             ("broken.lua", 'half_global = 1\nerror("broken module")\n'),
+             ("fails.lua", 'error("this one too")\n'),
+             ("waits.lua", 'require("evserve").sleep(1)\n'),
+             ("endless.lua", "while true do end\n"))
+
+    def test_module_that_a_handler_requires_first_may_make_globals(self):
+        self.assertEqual(self.ask("/late").text, "late made a global")
+        self.assertEqual(self.ask("/late").text, "late made a global")
+        self.assertEqual(self.ask("/module").text, "as in 2006")
+
+    def test_handlers_may_not(self):
+        for target in ("/new", "/after", "/stop"):
+            with self.subTest(target):
+                self.assertIn(self.ask(target).status, (500, 503))
+                self.assertEqual(self.ask("/exists").text, "nil")
+        self.wait_for_log('the global "new_global" is new: globals are frozen after start-up; use local')
+
+    def test_module_that_fails_says_where(self):
+        self.assertEqual(self.ask("/broken").status, 500)
+        self.wait_for_log(r"broken\.lua:2: broken module")
+
+    def test_module_cannot_wait(self):
+        self.assertEqual(self.ask("/wait").status, 500)
+        self.wait_for_log("app.sleep cannot wait inside a function that C calls back")
+
+
+class DebianModules(unittest.TestCase):
+    """Modules of Debian's packages for Lua 5.1, which LuaJIT loads; skipped where they are not installed."""
+
+    def use(self, module, body):
+        with script(f'local m = require "{module}"\napp.get("/", function() {body} end)\n'
+                    f'app.get("/late", function() local m = require "{module}" {body} end)') as path:
+            done = evtest.run(EVSERVE, "--check", path)
+            if "not found" in done.stderr:
+                self.skipTest(f"the Lua module {module} is not installed")
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server, Client(server) as client:
+                return client.ask("GET", "/").text, client.ask("GET", "/late").text
+
+    def test_cjson(self):
+        self.assertEqual(self.use("cjson", 'return m.encode { 1, 2, m.decode("[3]")[1] }'), ("[1,2,3]", "[1,2,3]"))
+
+    def test_lpeg(self):
+        self.assertEqual(self.use("lpeg", 'return tostring(m.match(m.R("09") ^ 1, "123x"))'), ("4", "4"))
+
+    def test_lfs(self):
+        self.assertEqual(self.use("lfs", 'return m.attributes("/", "mode")'), ("directory", "directory"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,382 @@
+/* handler_cpu: what ends a run that takes too much processor time. Scripts spend time on the fake clocks, so each case
+ * says to the millisecond when a run ends. */
+
+#include "tests/lib/lua_scene.h"
+
+/* spend(ms): work for so long. */
+static int spend(lua_State *L)
+{
+    fake_sys_spend_ns((int64_t)lua_tointeger(L, 1) * 1000000);
+    return 0;
+}
+
+/* idle(ms): time passes in which the thread does not run. */
+static int idle(lua_State *L)
+{
+    fake_sys_advance_ms(lua_tointeger(L, 1));
+    return 0;
+}
+
+static const char *read_by_calling(lua_State *L, void *arg, size_t *len)
+{
+    (void)arg;
+    lua_pushvalue(L, 1);
+    lua_call(L, 0, 0);
+    *len = 0;
+    return NULL;
+}
+
+/* swallow(fn): call fn as a C module might that loads code from where a Lua function reads it. */
+static int swallow(lua_State *L)
+{
+    return lua_load(L, read_by_calling, NULL, "x") == 0;
+}
+
+static int add_functions(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_register(L, "spend", spend);
+    lua_register(L, "idle", idle);
+    lua_register(L, "swallow", swallow);
+    return 0;
+}
+
+/* work(ms) and rest(ms) end with enough instructions for a look at the clock. forever() never ends, but for the clock. */
+#define SITE                                                                                                           \
+    APP "local function look() for i = 1, 1100 do end end\n"                                                           \
+        "local function work(ms) spend(ms) look() end\n"                                                               \
+        "local function rest(ms) idle(ms) look() end\n"                                                                \
+        "local function forever() while true do spend(1) end end\n"                                                    \
+        "app.get('/ok', function() return 'ok' end)\n"
+
+static struct scene *open_site(const char *text)
+{
+    struct scene *scene = calloc(1, sizeof *scene);
+    assert_non_null(scene);
+    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
+    write_script(scene, text);
+    if (start(scene, add_functions, NULL) < 0) {
+        fail_msg("%s", scene->err);
+    }
+    return scene;
+}
+
+static void assert_status(struct scene *scene, const char *target, const char *status)
+{
+    char line[64];
+    struct fake_peer *peer = ask(scene, target);
+    snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
+    if (strncmp(fake_peer_output(peer, NULL), line, strlen(line)) != 0) {
+        fail_msg("%s: not %s but %s", target, status, fake_peer_output(peer, NULL));
+    }
+    fake_peer_close(peer);
+    settle(scene);
+}
+
+static void run_is_stopped_when_its_time_is_used_up_and_not_before(void **state)
+{
+    (void)state;
+    /* After the first look 6 ms are not counted, being less than an eighth of 50. */
+    struct scene *scene = open_site(SITE "app.get('/at', function() work(0) work(7) work(49) return 'x' end)\n"
+                                         "app.get('/past', function() work(0) work(7) work(50) return 'x' end)\n"
+                                         "app.get('/parts', function()\n"
+                                         "    work(0) work(7) for i = 1, 49 do work(1) end return 'x'\n"
+                                         "end)\n"
+                                         "app.get('/parts-past', function()\n"
+                                         "    work(0) work(7) for i = 1, 50 do work(1) end return 'x'\n"
+                                         "end)\n");
+    assert_status(scene, "/at", "200");
+    assert_status(scene, "/parts", "200");
+    assert_string_equal(scene->logged, "");
+    assert_status(scene, "/past", "503");
+    assert_status(scene, "/parts-past", "503");
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void log_says_which_line_was_at_work(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "\napp.get('/x', function()\n  forever()\nend)");
+    char expected[512];
+    assert_status(scene, "/x", "503");
+    snprintf(expected, sizeof expected,
+             "GET /x (route at %s:8): %s:5: stopped: more than 50 ms of processor time without a wait (handler_cpu)\n"
+             "stack traceback:\n",
+             scene->path, scene->path);
+    assert_memory_equal(scene->logged, expected, strlen(expected));
+    snprintf(expected, sizeof expected, "%s:9: in function", scene->path);
+    assert_non_null(strstr(scene->logged, expected));
+    assert_null(strstr(scene->logged, "evserve:"));
+    scene_close(scene);
+}
+
+static void time_in_which_others_run_does_not_count(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/x', function()\n"
+                                         "    work(0) for i = 1, 48 do work(1) rest(1000) end return 'x'\n"
+                                         "end)");
+    assert_status(scene, "/x", "200");
+    scene_close(scene);
+}
+
+static void each_wait_begins_anew(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/x', function()\n"
+                                         "    for i = 1, 10 do work(7) work(40) app.sleep(1) end return 'x'\n"
+                                         "end)");
+    struct fake_peer *peer = ask(scene, "/x");
+    for (int i = 0; i < 20; i++) {
+        pass_ms(scene, 1);
+    }
+    assert_true(got(peer, "200 OK"));
+    scene_close(scene);
+}
+
+static void small_handlers_do_not_ask_for_processor_time(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE);
+    for (int i = 0; i < 300; i++) {
+        assert_status(scene, "/ok", "200");
+    }
+    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), 0);
+    scene_close(scene);
+}
+
+static void nothing_a_handler_does_keeps_it_going(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "forever()",
+        "pcall(forever) marker()",
+        "while true do pcall(forever) end",
+        "while true do xpcall(forever, forever) end",
+        "while true do xpcall(error, forever) end",
+        "local function again() pcall(forever) return again() end again()",
+        "coroutine.wrap(forever)() marker()",
+        "while true do pcall(coroutine.wrap(forever)) end",
+        "local co = coroutine.create(forever) while true do coroutine.resume(co) end",
+        "pcall(table.sort, { 1, 2, 3 }, function() pcall(forever) end) marker()",
+        "table.sort({ 1, 2, 3 }, coroutine.wrap(function() while true do pcall(forever) end end)) marker()",
+        "while true do pcall(string.gsub, 'xxx', 'x', function() pcall(forever) end) end",
+        "return setmetatable({}, { __index = forever }).x",
+        "app.log('info', setmetatable({}, { __tostring = forever }))",
+        "error(setmetatable({}, { __tostring = forever }))",
+        "return setmetatable({}, { __index = function() pcall(forever) end }).x",
+        "return app.json.encode({ setmetatable({}, { __index = forever }) }) .. forever()",
+        "for _ in forever do end",
+        "load(function() forever() end) forever()",
+        "assert(loadstring('while true do spend(1) end'))()",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char text[2048];
+        snprintf(text, sizeof text,
+                 SITE "local function marker() app.log('info', 'went on') end\n"
+                      "app.get('/x', function()\n%s\nend)\n",
+                 bodies[i]);
+        struct scene *scene = open_site(text);
+        struct fake_peer *peer = ask(scene, "/x");
+        if (!got(peer, "HTTP/1.1 503 ")) {
+            fail_msg("%s: %s", bodies[i], fake_peer_output(peer, NULL));
+        }
+        assert_null(strstr(scene->logged, "went on"));
+        assert_non_null(strstr(scene->logged, "(handler_cpu)"));
+        assert_null(strstr(strstr(scene->logged, "GET /x") + 1, "GET /x")); /* one line a failure */
+        assert_status(scene, "/ok", "200");
+        scene_close(scene);
+    }
+}
+
+static void deadline_holds_again_after_c_swallowed_it(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/swallow', function() swallow(forever) return 'x' end)\n"
+                                         "app.get('/x', forever)");
+    assert_status(scene, "/swallow", "200");
+    assert_non_null(strstr(scene->logged, "GET /swallow"));
+    assert_status(scene, "/x", "503");
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void deadline_holds_in_middleware_and_error_functions(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.use(function(req, nxt)\n"
+                                         "    if req.path == '/before' then forever() end\n"
+                                         "    local res = nxt()\n"
+                                         "    if req.path == '/after' then pcall(forever) end\n"
+                                         "    return res\n"
+                                         "end)\n"
+                                         "app.on('error', function() pcall(forever) return 500, 'mine' end)\n"
+                                         "app.get('/before', function() return 'x' end)\n"
+                                         "app.get('/after', function() return 'x' end)\n"
+                                         "app.get('/error', function() error('x') end)");
+    assert_status(scene, "/before", "503");
+    assert_status(scene, "/after", "503");
+    assert_status(scene, "/error", "503");
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void others_have_their_turn_between_two_stopped_runs(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "local runs = 0\n"
+                                         "app.get('/x', function() runs = runs + 1 forever() end)\n"
+                                         "app.get('/runs', function() return tostring(runs) end)");
+    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    settle(scene);
+    for (int i = 0; i < 5; i++) {
+        fake_peer_send_text(peer, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    fake_peer_send_text(other, "GET /runs HTTP/1.1\r\nHost: x\r\n\r\n");
+    settle(scene);
+    assert_true(got(other, "\r\n\r\n1"));
+    assert_answer(scene, "/runs", "5");
+    scene_close(scene);
+}
+
+static void stream_that_is_stopped_is_cut(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/begun', function() return function(out)\n"
+                                         "    out:write('begun') forever()\n"
+                                         "end end)\n"
+                                         "app.get('/not', function() return function(out) forever() end end)\n");
+    struct fake_peer *peer = ask(scene, "/begun");
+    assert_true(got(peer, "begun"));
+    assert_false(got(peer, "\r\n0\r\n"));
+    assert_true(fake_peer_saw_close(peer));
+    assert_status(scene, "/not", "503");
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void timers_are_stopped_and_come_again(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "local runs = 0\n"
+                                         "app.every('10s', function() runs = runs + 1 forever() end)\n"
+                                         "app.get('/runs', function() return tostring(runs) end)");
+    pass_ms(scene, 10000);
+    assert_non_null(strstr(scene->logged, "timer: "));
+    assert_non_null(strstr(scene->logged, "(handler_cpu)"));
+    pass_ms(scene, 10000);
+    assert_answer(scene, "/runs", "2");
+    scene_close(scene);
+}
+
+static void start_may_take_its_time_but_stop_may_not(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "for i = 1, 100 do work(10) end\n"
+                                         "app.on('start', function() for i = 1, 100 do work(10) end end)\n"
+                                         "app.on('stop', function() pcall(forever) app.log('info', 'went on') end)\n");
+    assert_string_equal(scene->logged, "");
+    script_stop(scene->script);
+    assert_non_null(strstr(scene->logged, ":5: stopped: more than 50 ms"));
+    assert_null(strstr(scene->logged, "went on"));
+    scene_close(scene);
+}
+
+static void budget_is_the_routes_own_or_the_scripts(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE
+                                    "app.set { handler_cpu = '20ms' }\n"
+                                    "local function some() work(0) work(3) work(30) return 'x' end\n"
+                                    "app.get('/default', some)\n"
+                                    "app.get('/more', { handler_cpu = '40ms' }, some)\n"
+                                    "app.get('/less', { handler_cpu = 1 }, function() work(0) work(1) work(1) end)\n"
+                                    "app.get('/none', { jit = true }, function()\n"
+                                    "    for i = 1, 100 do work(10) end return 'x'\n"
+                                    "end)\n"
+                                    "app.get('/plain', { jit = false }, some)\n");
+    assert_status(scene, "/default", "503");
+    assert_status(scene, "/more", "200");
+    assert_status(scene, "/less", "503");
+    assert_status(scene, "/none", "200");
+    assert_status(scene, "/plain", "503");
+    scene_close(scene);
+}
+
+static void large_blocks_make_for_a_look_at_the_clock(void **state)
+{
+    (void)state;
+    /* Fewer instructions than lie between two looks. */
+    struct scene *scene = open_site(SITE
+                                    "app.get('/x', function()\n"
+                                    "    for i = 1, 100 do local s = ('x'):rep(20000 + i) spend(10) end return 'x'\n"
+                                    "end)");
+    assert_status(scene, "/x", "503");
+    scene_close(scene);
+}
+
+static void what_is_stopped_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/x', function() pcall(forever) end)\n"
+                                         "app.get('/collect', function()\n"
+                                         "    collectgarbage() collectgarbage() return 'x'\n"
+                                         "end)\n");
+    size_t blocks = 0;
+    size_t bytes = 0;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 50; i++) {
+            assert_status(scene, "/x", "503");
+            scene->logged[0] = '\0';
+        }
+        assert_answer(scene, "/collect", "x");
+        if (round > 0) {
+            assert_true(fake_mem_live() <= blocks);
+            assert_true(fake_mem_live_bytes() <= bytes);
+        }
+        blocks = fake_mem_live();
+        bytes = fake_mem_live_bytes();
+    }
+    scene_close(scene);
+}
+
+static void memory_that_fails_while_a_run_is_stopped_harms_nobody_else(void **state)
+{
+    (void)state;
+    bool has_failed = true;
+    for (uint64_t n = 1; has_failed; n++) {
+        struct scene *scene = open_site(SITE "app.get('/x', function() pcall(forever) end)");
+        fake_mem_fail_after(n, true);
+        struct fake_peer *peer = ask(scene, "/x");
+        assert_true(got(peer, "HTTP/1.1 503 ") || got(peer, "HTTP/1.1 500 ") || fake_peer_saw_close(peer));
+        has_failed = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        assert_status(scene, "/ok", "200");
+        scene_close(scene);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_is_stopped_when_its_time_is_used_up_and_not_before),
+        cmocka_unit_test(log_says_which_line_was_at_work),
+        cmocka_unit_test(time_in_which_others_run_does_not_count),
+        cmocka_unit_test(each_wait_begins_anew),
+        cmocka_unit_test(small_handlers_do_not_ask_for_processor_time),
+        cmocka_unit_test(nothing_a_handler_does_keeps_it_going),
+        cmocka_unit_test(deadline_holds_again_after_c_swallowed_it),
+        cmocka_unit_test(deadline_holds_in_middleware_and_error_functions),
+        cmocka_unit_test(others_have_their_turn_between_two_stopped_runs),
+        cmocka_unit_test(stream_that_is_stopped_is_cut),
+        cmocka_unit_test(timers_are_stopped_and_come_again),
+        cmocka_unit_test(start_may_take_its_time_but_stop_may_not),
+        cmocka_unit_test(budget_is_the_routes_own_or_the_scripts),
+        cmocka_unit_test(large_blocks_make_for_a_look_at_the_clock),
+        cmocka_unit_test(what_is_stopped_leaves_nothing_behind),
+        cmocka_unit_test(memory_that_fails_while_a_run_is_stopped_harms_nobody_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+/* lua_memory: what a script may hold, what happens beyond it, and that the server goes on. */
+
+#include "lua/state.h"
+#include "tests/lib/lua_scene.h"
+
+enum {
+    CAP = 4 << 20,
+    USERDATA_HEAD = 48, /* what LuaJIT puts before the bytes of a userdata (GC64) */
+    OVERSHOOT = 655360, /* by which a block that may be a stack is allowed to exceed the cap */
+};
+
+static struct scene *open_capped(const char *text)
+{
+    char whole[4096];
+    snprintf(whole, sizeof whole,
+             "%sapp.get('/ok', function() return 'ok' end)\n"
+             "app.get('/held', function() collectgarbage() collectgarbage() return 'x' end)\n",
+             text);
+    return scene_open(whole);
+}
+
+#define SITE APP "app.set { lua_memory = '4M', handler_cpu = '1h' }\n"
+
+static void assert_status(struct scene *scene, const char *target, const char *status)
+{
+    char line[64];
+    struct fake_peer *peer = ask(scene, target);
+    snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
+    if (strncmp(fake_peer_output(peer, NULL), line, strlen(line)) != 0) {
+        fail_msg("%s: not %s but %s", target, status, fake_peer_output(peer, NULL));
+    }
+    fake_peer_close(peer);
+    settle(scene);
+}
+
+static size_t most_held; /* by any script of a test, as its handlers see it with note() */
+
+/* fill(extra): a block that makes the state hold extra bytes more than the cap. */
+static int fill(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    lua_gc(L, LUA_GCSTOP, 0);
+    size_t room = CAP - script->memory_bytes - USERDATA_HEAD;
+    lua_newuserdata(L, (size_t)((ptrdiff_t)room + lua_tointeger(L, 1)));
+    assert_int_equal(script->memory_bytes, CAP + lua_tointeger(L, 1));
+    return 1;
+}
+
+static int note(lua_State *L)
+{
+    size_t held = script_of(L)->memory_bytes;
+    most_held = held > most_held ? held : most_held;
+    return 0;
+}
+
+static int add_functions(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_register(L, "fill", fill);
+    lua_register(L, "note", note);
+    return 0;
+}
+
+static struct scene *open_with_functions(const char *text)
+{
+    struct scene *scene = calloc(1, sizeof *scene);
+    assert_non_null(scene);
+    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
+    write_script(scene, text);
+    if (start(scene, add_functions, NULL) < 0) {
+        fail_msg("%s", scene->err);
+    }
+    return scene;
+}
+
+static void cap_can_be_reached_and_not_exceeded(void **state)
+{
+    (void)state;
+    struct scene *scene = open_with_functions(SITE
+                                              "app.get('/at', function() fill(0) return 'x' end)\n"
+                                              "app.get('/past', function() fill(1) return 'x' end)\n"
+                                              "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
+    assert_status(scene, "/at", "200");
+    assert_string_equal(scene->logged, "");
+    assert_status(scene, "/ok", "200");
+    assert_status(scene, "/past", "503");
+    assert_non_null(strstr(scene->logged, "not enough memory: "));
+    assert_non_null(strstr(scene->logged, "lua_memory is 4194304"));
+    assert_non_null(strstr(scene->logged, "GET /past (route at "));
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void whatever_grows_without_end_is_a_503_and_is_let_go(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "local t = {} while true do t[#t + 1] = {} note() end",
+        "local t = {} while true do t[#t + 1] = #t note() end",
+        "local t, n = {}, 0 while true do n = n + 1 t['k' .. n] = true note() end",
+        "local s = 'x' while true do s = s .. s note() end",
+        "local s = 'x' while true do s = s:rep(2) note() end",
+        "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t note() end",
+        "local t = {} while true do t[#t + 1] = coroutine.create(note) note() end",
+        "local t = {} while true do t[#t + 1] = function() return t end note() end",
+        "local t = {} for i = 1, 2000 do t[i] = { i } end\n"
+        "while true do for i = 1, #t do local u = t[i] for j = 1, 100 do u[#u + 1] = i end note() end end",
+        "return ('x'):rep(1e9)",
+        "local t = {} for i = 1, 1000 do t[i] = 'xxxxxxxxxx' end\n"
+        "while true do t[1] = table.concat(t, t[1]) note() end",
+        "local t = {} while true do t = { t, t } note() end",
+        "return app.json.decode(('['):rep(100) .. ('[1],'):rep(200000) .. '1' .. (']'):rep(100))",
+        "local t = {} t.t = t for i = 1, 100000 do t[i] = 'xxxxxxxxxx' .. i end return { t[1], t }",
+        "local function f(...) return f('x', ...) end f()",
+        "return function(out) local s = 'x' while true do s = s .. s note() end end",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char text[2048];
+        snprintf(text, sizeof text,
+                 SITE "app.get('/x', function()\n%s\nend)\n"
+                      "app.get('/ok', function() return 'ok' end)\n",
+                 bodies[i]);
+        struct scene *scene = open_with_functions(text);
+        most_held = 0;
+        for (int round = 0; round < 3; round++) {
+            struct fake_peer *peer = ask(scene, "/x");
+            bool is_overflow = strstr(bodies[i], "f(...)") != NULL; /* the stack ends first */
+            if (!got(peer, is_overflow ? "HTTP/1.1 500 " : "HTTP/1.1 503 ")) {
+                fail_msg("%s: %s\n%s", bodies[i], fake_peer_output(peer, NULL), scene->logged);
+            }
+            assert_non_null(strstr(scene->logged, is_overflow ? "stack overflow" : "lua_memory is 4194304"));
+            assert_true(most_held <= CAP + OVERSHOOT);
+            assert_status(scene, "/ok", "200");
+            scene->logged[0] = '\0';
+        }
+        scene_close(scene);
+    }
+}
+
+static void caught_error_leaves_the_handler_at_work(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE "app.get('/x', function()\n"
+                                           "    local ok, err = pcall(string.rep, 'x', 5000000)\n"
+                                           "    return tostring(ok) .. ' ' .. err\n"
+                                           "end)\n"
+                                           "app.on('error', function(req, err) return 507, 'mine: ' .. err end)\n"
+                                           "app.get('/y', function() return ('x'):rep(5000000) end)\n");
+    assert_answer(scene, "/x", "false not enough memory");
+    assert_string_equal(scene->logged, "");
+    assert_answer(scene, "/y", "mine: not enough memory");
+    scene_close(scene);
+}
+
+static void garbage_is_collected_before_the_cap_is_felt(void **state)
+{
+    (void)state;
+    /* 2.8 MB stay. LuaJIT itself would begin to collect at twice that. */
+    struct scene *scene = open_capped(SITE "local kept = {}\n"
+                                           "for i = 1, 280 do kept[i] = ('x'):rep(10000) .. i end\n"
+                                           "collectgarbage() collectgarbage()\n"
+                                           "app.get('/x', function()\n"
+                                           "    for i = 1, 1000 do local s = ('y'):rep(10000) .. i end return 'x'\n"
+                                           "end)\n"
+                                           "app.get('/y', function() return { ('y'):rep(10000) } end)\n");
+    assert_status(scene, "/x", "200");
+    for (int i = 0; i < 300; i++) {
+        assert_status(scene, "/y", "200");
+    }
+    assert_string_equal(scene->logged, "");
+    scene_close(scene);
+}
+
+static void full_state_lets_nobody_in_until_something_is_let_go(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE
+                                      "local kept = {}\n"
+                                      "app.after('60s', function() kept = nil end)\n"
+                                      "app.get('/keep', function()\n"
+                                      "    for i = 1, 800 do\n"
+                                      "        if not pcall(function() kept[i] = ('x'):rep(10000) .. i end) then\n"
+                                      "            return 'full'\n"
+                                      "        end\n"
+                                      "    end\n"
+                                      "end)\n"
+                                      "app.get('/sleep', function() app.sleep '30s' kept = {} return 'woken' end)\n"
+                                      "app.static('/files', '/tmp')\n");
+    struct fake_peer *sleeper = ask(scene, "/sleep");
+    assert_answer(scene, "/keep", "full");
+    assert_status(scene, "/ok", "503");
+    assert_non_null(strstr(scene->logged, "lua_memory is 4194304"));
+    assert_status(scene, "/files/evserve-has-no-such-file", "404"); /* no Lua in it */
+    pass_ms(scene, 30000);
+    assert_true(got(sleeper, "woken"));
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void stacks_grow_beyond_the_cap(void **state)
+{
+    (void)state;
+    /* Full but for a little, a deep recursion still has its stack, and is stopped only then. */
+    struct scene *scene = open_with_functions(
+        SITE "local function deep(n) if n == 0 then return 0 end return 1 + deep(n - 1) end\n"
+             "app.get('/x', function()\n"
+             "    local block = fill(-20000)\n"
+             "    local ok, err = pcall(deep, 7000)\n"
+             "    return tostring(block and err)\n"
+             "end)\n"
+             "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
+    assert_status(scene, "/x", "503");
+    assert_non_null(strstr(scene->logged, "lua_memory is 4194304"));
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+static void start_up_is_held_to_the_cap(void **state)
+{
+    (void)state;
+    struct scene scene = {.path = ""};
+    write_script(&scene, SITE "local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000) .. #t end\n");
+    assert_int_equal(start(&scene, NULL, NULL), -ENOMEM);
+    assert_non_null(strstr(scene.err, ": not enough memory: "));
+    assert_non_null(strstr(scene.err, "lua_memory is 4194304"));
+    stop(&scene);
+    unlink(scene.path);
+    assert_int_equal(fake_mem_live(), 0);
+    fake_sys_reset();
+}
+
+static void finalizers_that_fail_harm_no_handler(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(
+        SITE "app.get('/x', function()\n"
+             "    for i = 1, 20 do\n"
+             "        local u = newproxy(true) getmetatable(u).__gc = function() error('gc') end\n"
+             "    end\n"
+             "    local s for i = 1, 300 do s = ('x'):rep(20000) .. i end return 'x'\n"
+             "end)\n");
+    for (int i = 0; i < 20; i++) {
+        struct fake_peer *peer = ask(scene, "/x");
+        assert_true(got(peer, "HTTP/1.1 "));
+        fake_peer_close(peer);
+        settle(scene);
+    }
+    for (int i = 0; i < 40; i++) { /* the errors of those that are left */
+        struct fake_peer *peer = ask(scene, "/held");
+        fake_peer_close(peer);
+        settle(scene);
+    }
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cap_can_be_reached_and_not_exceeded),
+        cmocka_unit_test(whatever_grows_without_end_is_a_503_and_is_let_go),
+        cmocka_unit_test(caught_error_leaves_the_handler_at_work),
+        cmocka_unit_test(garbage_is_collected_before_the_cap_is_felt),
+        cmocka_unit_test(full_state_lets_nobody_in_until_something_is_let_go),
+        cmocka_unit_test(stacks_grow_beyond_the_cap),
+        cmocka_unit_test(start_up_is_held_to_the_cap),
+        cmocka_unit_test(finalizers_that_fail_harm_no_handler),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
