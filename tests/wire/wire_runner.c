@@ -339,21 +339,9 @@ static bool uses_tag(const struct wire_case *c)
     return is_used;
 }
 
-static bool changes_files(const struct wire_case *c)
-{
-    bool does = false;
-    for (size_t i = 0; i < c->step_count; i++) {
-        does = does || c->steps[i].kind == STEP_FILE;
-    }
-    return does;
-}
-
 static bool run_case(struct run *run, bool is_shown)
 {
     fake_sys_reset();
-    if (changes_files(run->wire_case)) {
-        wire_files_restore();
-    }
     size_t live = fake_mem_live();
     struct world world;
     bool is_good = world_open(&world, run);
@@ -388,6 +376,7 @@ static bool run_case(struct run *run, bool is_shown)
         }
     }
     world_close(&world);
+    wire_files_restore();
     if (is_good && fake_mem_live() != live) {
         is_good = fail(run, "memory is left", NULL);
     }

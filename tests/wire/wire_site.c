@@ -45,6 +45,7 @@
 #include <unistd.h>
 
 enum {
+    CHANGES_MAX = 8,
     LONG_PIECES = 100,
     BIG_LEN = 300000,
     BIG_FILE_LEN = 100000,
@@ -115,6 +116,10 @@ static void make_link(const char *name, const char *target)
     }
 }
 
+/* Paths that the case has changed. */
+static char changed[CHANGES_MAX][64];
+static size_t changed_count;
+
 bool wire_files_change(const char *change, const char *path, const char *data, size_t len, uint64_t size)
 {
     char name[128], full[256], other[256];
@@ -123,6 +128,10 @@ bool wire_files_change(const char *change, const char *path, const char *data, s
     snprintf(other, sizeof other, "%s/.other", files);
     const struct timespec times[2] = {{.tv_sec = MTIME_S + 1}, {.tv_sec = MTIME_S + 1}};
     int rv = 0;
+    if (changed_count == CHANGES_MAX) {
+        return false;
+    }
+    snprintf(changed[changed_count++], sizeof changed[0], "%s", path);
     if (strcmp(change, "write") == 0) {
         write_file_at(name, data, len, MTIME_S + 1);
     } else if (strcmp(change, "replace") == 0) {
@@ -150,19 +159,34 @@ bool wire_files_change(const char *change, const char *path, const char *data, s
     return true;
 }
 
+/* The files of changing/ as cases find them. */
+static void make_changing(const char *path)
+{
+    static const struct {
+        const char *path, *text; /* below changing/; NULL: BIG_FILE_LEN bytes */
+    } list[] = {
+        {"a.txt", "one\n"}, {"big.bin", NULL}, {"c.css", "css\n"}, {"c.css.gz", "gzip\n"}, {"index.html", "index\n"}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "changing/%s", list[i].path);
+        if (path == NULL || strcmp(path, list[i].path) == 0) {
+            write_file(name, list[i].text == NULL ? big : list[i].text,
+                       list[i].text == NULL ? BIG_FILE_LEN : strlen(list[i].text));
+        }
+    }
+}
+
 void wire_files_restore(void)
 {
-    char path[256];
-    snprintf(path, sizeof path, "%s/changing", files);
-    if (remove_tree(path) < 0 && errno != ENOENT) {
-        die(path);
+    for (; changed_count > 0; changed_count--) {
+        const char *path = changed[changed_count - 1];
+        char full[256];
+        snprintf(full, sizeof full, "%s/changing/%s", files, path);
+        if (remove(full) < 0 && errno != ENOENT) {
+            die(full);
+        }
+        make_changing(path);
     }
-    make_dir("changing");
-    write_text("changing/a.txt", "one\n");
-    write_file("changing/big.bin", big, BIG_FILE_LEN);
-    write_text("changing/c.css", "css\n");
-    write_text("changing/c.css.gz", "gzip\n");
-    write_text("changing/index.html", "index\n");
 }
 
 static void make_special(void)
@@ -238,7 +262,8 @@ const char *wire_files_make(void)
     make_special();
     make_siblings();
     make_app();
-    wire_files_restore();
+    make_dir("changing");
+    make_changing(NULL);
     return files;
 }
 

@@ -15,13 +15,13 @@ struct site;
 const char *wire_files_make(void);
 void wire_files_remove(void);
 
-/* Make the directory changing/ anew (wire_site.c lists its files): a case may change it. */
-void wire_files_restore(void);
-
-/* Change a file of the directory changing/: write (in place), append, truncate (to size), replace (by renaming), remove,
- * link (data is the target), mkdir. A file that was changed was so a second after the others. Returns whether there is
- * such a change; ends the program when it cannot be made. */
+/* Change a file of the directory changing/ (wire_site.c lists them): write (in place), append, truncate (to size),
+ * replace (by renaming), remove, link (data is the target), mkdir. A file that was changed was so a second after the
+ * others. Returns whether there is such a change, and room to remember it; ends the program when it cannot be made. */
 bool wire_files_change(const char *change, const char *path, const char *data, size_t len, uint64_t size);
+
+/* Take back all changes. */
+void wire_files_restore(void);
 
 /* Add the routes (wire_site.c lists them) and mount the files at "/". Returns 0 or -errno. */
 int wire_site_fill(struct site *site, struct reactor *reactor);
