@@ -143,6 +143,8 @@ struct exchange {
     struct evs_state evs;                        /* of a handler that a host wrote in C */
     char *texts;                                 /* NUL-terminated copies for it, kept with the pooled exchange */
     uint32_t texts_capacity;                     /* of texts */
+    void (*on_end)(void *end_arg); /* the answer is on its way or lost: called once, with the exchange already over */
+    void *end_arg;
 
     struct field field_block[]; /* max_fields of them: head.fields */
 };

@@ -651,4 +651,9 @@ void response_reset(struct exchange *exchange)
     exchange->has_content_length = false;
     exchange->is_stalled = false;
     exchange->content_left = 0;
+    if (exchange->on_end != NULL) {
+        void (*on_end)(void *) = exchange->on_end;
+        exchange->on_end = NULL;
+        on_end(exchange->end_arg);
+    }
 }

@@ -340,13 +340,13 @@ static int request_index(lua_State *L)
         return 1;
     }
     enum request_field field = (enum request_field)lua_tointeger(L, 3);
-    if (type == LUA_TNIL || field >= REQUEST_KEPT) {
+    const struct exchange *exchange = find_exchange(L, request);
+    if (type == LUA_TNIL || field >= REQUEST_KEPT || exchange == NULL) {
         request_push_kept(L, request, 2);
         if (type == LUA_TNIL || !lua_isnil(L, -1)) {
             return 1;
         }
     }
-    const struct exchange *exchange = find_exchange(L, request);
     if (exchange == NULL) {
         char what[32];
         snprintf(what, sizeof what, "req.%s", field_names[field]);
@@ -357,6 +357,27 @@ static int request_index(lua_State *L)
         request_keep(L, request, 2);
     }
     return 1;
+}
+
+/* keep_request(): keep all fields of the request at work but its body, for when it is over. */
+static int keep_request(lua_State *L)
+{
+    lua_settop(L, 0);
+    current_request(L);
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    struct request *request = lua_touserdata(L, 1);
+    const struct exchange *exchange = find_exchange(L, request);
+    for (enum request_field field = REQUEST_METHOD; field < REQUEST_BODY && exchange != NULL; field++) {
+        lua_pushstring(L, field_names[field]);
+        request_push_kept(L, request, 2);
+        if (lua_isnil(L, -1)) {
+            push_field(L, exchange, field);
+            request_keep(L, request, 2);
+        }
+        lua_settop(L, 1);
+    }
+    return 0;
 }
 
 /* req.name = value: middleware hands things on to handlers this way. */
@@ -445,6 +466,7 @@ void bind_request(lua_State *L)
     static const luaL_Reg functions[] = {
         {"new_request", new_request},
         {"current_request", current_request},
+        {"keep_request", keep_request},
         {NULL, NULL},
     };
     lua_newtable(L); /* the metatable */

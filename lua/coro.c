@@ -104,6 +104,7 @@ static void forget_request(const struct coro *coro)
 static void put_coro(struct coro *coro)
 {
     struct script *script = coro->script;
+    struct deferral *deferral = coro->deferral;
     assert(coro->exchange == NULL && coro->pending == NULL && coro->sleep_timer == 0);
     if (coro->route != NULL) {
         forget_request(coro);
@@ -128,6 +129,9 @@ static void put_coro(struct coro *coro)
     };
     *coro = fresh;
     script->free_coros = coro;
+    if (deferral != NULL) {
+        defer_release(deferral); /* last: it may begin another coroutine */
+    }
 }
 
 void coro_free_all(struct script *script)
@@ -136,6 +140,7 @@ void coro_free_all(struct script *script)
         if (script->coros[i]->sleep_timer != 0) {
             reactor_cancel_timer(script->reactor, script->coros[i]->sleep_timer);
         }
+        defer_free(script->coros[i]->deferral);
         mem_free(script->coros[i]);
     }
     mem_free(script->coros);

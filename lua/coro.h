@@ -52,6 +52,8 @@ struct coro {
     struct anchor *pending;  /* written by the script, but not yet taken to its end; NULL when there is none */
     size_t pending_done;     /* bytes of it that are */
 
+    struct deferral *deferral; /* what app.defer() was given; NULL when that was nothing */
+
     struct timer *timer; /* that it runs for; NULL for a request */
     uint64_t timer_id;   /* tells whether timer is still the same one */
 };
@@ -94,6 +96,15 @@ void stream_push(lua_State *L, const struct coro *coro);
 /* bind_stream.c: write len bytes from data, in pieces that the answer's queue has room for. Returns 1 when all were
  * taken, 0 when the client is behind (*done says how many were), -1 when it has gone. */
 int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t *done);
+
+/* bind_defer.c: the coroutine of a request has ended. What was deferred runs when its answer is over, too. */
+void defer_release(struct deferral *deferral);
+
+/* bind_defer.c: run what is due; free one that its coroutine still had, and all of a script, when their Lua state is
+ * closed and the server gone. */
+void defer_run_due(struct script *script);
+void defer_free(struct deferral *deferral);
+void defer_free_all(struct script *script);
 
 /* bind_timer.c: a run of a timer has ended. */
 void timer_run_ended(struct timer *timer, uint64_t id);

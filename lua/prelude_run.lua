@@ -2,7 +2,7 @@
 
 local core, app, shared = ...
 local middleware, to_response = shared.middleware, shared.to_response
-local error, setmetatable, xpcall = error, setmetatable, xpcall
+local error, ipairs, setmetatable, xpcall = error, ipairs, setmetatable, xpcall
 local debug, string = debug, string
 
 -- Requests. C resumes run() with the function of the route; without middleware that is the handler itself.
@@ -41,6 +41,23 @@ core.ref("run_timer", function(fn)
     local ok, err = xpcall(fn, report)
     if not ok then
         recover(err)
+    end
+end)
+
+-- What is done after the answer. The request is over by then, so its fields are kept.
+
+function app.defer(fn)
+    if core.defer(fn) then
+        core.keep_request()
+    end
+end
+
+core.ref("run_deferred", function(functions)
+    for _, fn in ipairs(functions) do
+        local ok, err = xpcall(fn, report)
+        if not ok then
+            recover(err)
+        end
     end
 end)
 

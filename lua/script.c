@@ -220,6 +220,7 @@ static int lua_set_ref(lua_State *L)
     } names[] = {
         {"run", REF_RUN},
         {"run_timer", REF_RUN_TIMER},
+        {"run_deferred", REF_RUN_DEFERRED},
         {"error_handler", REF_ERROR_HANDLER},
         {"closed", REF_CLOSED},
         {"headers_meta", REF_HEADERS_META},
@@ -289,6 +290,7 @@ static int build_state(lua_State *L)
     bind_answer(L);
     bind_answer_parts(L);
     bind_coro(L);
+    bind_defer(L);
     bind_request(L);
     bind_body(L);
     bind_stream(L);
@@ -466,11 +468,15 @@ int script_start(struct script *script, const struct server *server, char *err, 
 void script_stop(struct script *script)
 {
     char err[SCRIPT_TEXT_MAX];
+    defer_run_due(script);
     script_push_ref(script, script->L, REF_STOP);
     if (script_call(script, 0, 0, err, sizeof err) < 0) {
         log_write(script->log, LOG_ERROR, "%s", err);
     }
     timer_cancel_all(script);
+    reactor_cancel_timer(script->reactor, script->defer_timer);
+    script->defer_timer = 0;
+    script->is_stopped = true;
 }
 
 static void free_listens(struct script *script)
@@ -503,6 +509,7 @@ void script_close(struct script *script)
     }
     coro_free_all(script);
     timer_free_all(script);
+    defer_free_all(script);
     free_listens(script);
     free_routes(script);
     memory_free_all(script);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct coro;
+struct deferral;
 struct log;
 struct reactor;
 struct script;
@@ -43,6 +44,7 @@ enum script_phase {
 enum script_ref {
     REF_RUN,           /* run(handler): one request, from the request object to the answer */
     REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
+    REF_RUN_DEFERRED,  /* run_deferred(list): what app.defer() was given during a request */
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
@@ -139,6 +141,12 @@ struct script {
     uint32_t anchor_count;       /* of anchors */
     uint32_t anchor_capacity;    /* of anchors */
     struct anchor *free_anchors; /* in no use */
+
+    struct deferral *free_deferrals;    /* in no use */
+    struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
+    struct deferral *last_due_deferral; /* of them, while there are any */
+    uint64_t defer_timer;               /* that runs them; 0 when there are none */
+    bool is_stopped;                    /* script_stop() was called: nothing new is begun */
 
     struct write_buffer scratch; /* text being made, between two calls of Lua's at most */
     uint64_t request_count;      /* requests that reached Lua */
@@ -240,6 +248,7 @@ void bind_static(lua_State *L);
 void bind_answer(lua_State *L);
 void bind_answer_parts(lua_State *L);
 void bind_coro(lua_State *L);
+void bind_defer(lua_State *L);
 void bind_request(lua_State *L);
 void bind_body(lua_State *L);
 void bind_stream(lua_State *L);

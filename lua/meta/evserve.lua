@@ -259,6 +259,10 @@ function app.after(delay, fn) end
 ---@return evserve.Timer
 function app.every(interval, fn) end
 
+--- Call a function when the answer of the request at work is on its way, or lost.
+---@param fn fun()
+function app.defer(fn) end
+
 --- Seconds of a clock that only runs forward, to measure with. os.time() tells the date.
 ---@return number
 function app.now() end

@@ -1,9 +1,11 @@
-"""What a handler answers with, beyond the plain return values: files and cookies."""
+"""What a handler answers with, beyond the plain return values: files and cookies; and what it does after that."""
 
 import os
 import unittest
 
-from lua_site import Client, SiteCase
+import evtest
+
+from lua_site import EVSERVE, Client, SiteCase, script
 
 
 class Files(SiteCase):
@@ -242,6 +244,151 @@ class Cookies(SiteCase):
                 self.assertEqual(answer.status, 500)
                 self.assertNotIn("set-cookie", answer.headers)
                 self.wait_for_log(f"GET /wrong/{what} .*site.lua:[0-9]+: .*{text}")
+
+
+class Deferred(SiteCase):
+    SCRIPT = r"""
+    local said = {}
+    local function say(text) said[#said + 1] = text end
+    app.get("/said", function() local now = table.concat(said, " ") said = {} return now end)
+    app.use(function(req, nxt)
+        if req.query.through then app.defer(function() say "middleware" end) end
+        return nxt()
+    end)
+    app.get("/order", function(req)
+        for i = 1, 3 do app.defer(function() say(i .. req.path) end) end
+        say "handler"
+        return "x"
+    end)
+    app.get("/waits", function()
+        app.defer(function() app.sleep(20) say "waited" end)
+        app.defer(function() say "after" end)
+        return "x"
+    end)
+    app.get("/fails", function()
+        app.defer(function() error "first of two" end)
+        app.defer(function() say "second" end)
+        error "the handler"
+    end)
+    app.get("/stream", function()
+        app.defer(function() say "before" end)
+        return function(out)
+            app.defer(function() say "within" end)
+            out:write "a"
+            app.sleep(5)
+            say "stream"
+            out:write "b"
+        end
+    end)
+    app.get("/broken", function()
+        app.defer(function() say "broken" end)
+        return function(out) out:write "a" app.sleep(1) error "halfway" end
+    end)
+    app.get("/lost", function()
+        app.defer(function() say "lost" end)
+        app.sleep "1h"
+    end)
+    app.get("/after-loss", function()
+        pcall(app.sleep, "1h")
+        app.defer(function() say "after loss" end)
+    end)
+    app.get("/big", function() app.defer(function() say "sent" end) return ("x"):rep(20000000) end)
+    app.get("/nested", function()
+        app.defer(function() app.defer(function() say "never" end) end)
+        return "x"
+    end)
+    app.get("/timer", function() app.after(0, function() app.defer(print) end) return "x" end)
+    app.get("/kept", function(req)
+        req.own = "own"
+        app.defer(function()
+            say(req.method .. req.path .. req.target .. req.query.a .. req.headers.host .. req.own .. #req.peer .. #req.id)
+            say((pcall(function() return req.body end)) and "body" or "none")
+        end)
+        return "x"
+    end)
+    app.get("/wrong", function() app.defer("x") end)
+    app.get("/memory", function()
+        said = {}
+        collectgarbage() collectgarbage()
+        return app.json.encode(app.stats().lua_memory)
+    end)
+    """
+
+    def expect(self, target, said, **options):
+        self.ask(target, **options)
+        self.wait_for(said)
+
+    def wait_for(self, said):
+        have = [] 
+
+
+        def complete():
+            have.extend(self.ask("/said").text.split())
+            return len(have) >= len(said.split())
+        evtest.wait_until(complete, said)
+        self.assertEqual(" ".join(have), said)
+
+    def test_functions_run_in_their_order_after_the_handler(self):
+        self.expect("/order", "handler 1/order 2/order 3/order")
+        self.expect("/order?through=1", "handler middleware 1/order 2/order 3/order")
+
+    def test_they_may_wait_and_the_next_one_waits_for_them(self):
+        self.expect("/waits", "waited after")
+
+    def test_errors_are_logged_and_do_not_stop_the_next(self):
+        self.expect("/fails", "second")
+        self.wait_for_log("route at site.lua:[0-9]+: site.lua:[0-9]+: first of two")
+
+    def test_streams_run_to_their_end_first(self):
+        self.expect("/stream", "stream before within")
+        self.expect("/broken", "broken")
+
+    def test_lost_answers_count_as_well(self):
+        for target, said in (("/lost", "lost"), ("/after-loss", "after loss")):
+            with self.subTest(target):
+                client = Client(self.server)
+                client.send("GET", target)
+                self.ask("/said")  # the request before is at work now
+                client.reset()
+                self.wait_for(said)
+
+    def test_a_client_that_does_not_read_holds_them_up(self):
+        with Client(self.server, receive_buffer=4096) as client:
+            client.send("GET", "/big")
+            for _ in range(20):
+                self.assertEqual(self.ask("/said").text, "")
+            self.assertEqual(len(client.read().body), 20000000)
+            self.wait_for("sent")
+
+    def test_where_there_is_no_answer_it_is_an_error(self):
+        sentence = "app.defer: there is no answer to wait for here: call it in a handler or a stream"
+        self.ask("/nested")
+        self.wait_for_log("route at .*" + sentence)
+        self.ask("/timer")
+        self.wait_for_log("timer: .*" + sentence)
+        self.ask("/wrong")
+        self.wait_for_log("app.defer: a function expected, not string")
+        with script("app.defer(print)\n") as path:
+            self.assertIn(sentence, evtest.run(EVSERVE, "--listen", "127.0.0.1:0", path).stderr)
+
+    def test_the_request_is_still_known(self):
+        self.ask("/kept?a=1")
+        evtest.wait_until(lambda: self.kept(), "the deferred function")
+
+    def kept(self):
+        text = self.ask("/said").text
+        if text:
+            self.assertRegex(text, "^GET/kept/kept[?]a=11testown[0-9]+ none$")
+        return text
+
+    def test_memory_stays(self):
+        with Client(self.server) as client:
+            for _ in range(300):
+                client.ask("GET", "/order")
+            before = client.ask("GET", "/memory").json
+            for _ in range(3000):
+                client.ask("GET", "/order")
+            self.assertLess(client.ask("GET", "/memory").json - before, 32768)
 
 
 if __name__ == "__main__":

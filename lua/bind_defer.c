@@ -1,0 +1,172 @@
+/* What is done when an answer is on its way.
+ *
+ * Happy path: app.defer() hands a function to the deferral of its request. That is held by two: the coroutine, which may
+ * go on for a while, and the exchange, whose answer may. When both have let go, a timer that is due at once starts a
+ * coroutine, which calls the functions in their order.
+ *
+ * Failure modes: an answer that is lost lets go as well. Without memory for the timer or the coroutine the functions are
+ * called at once, or not at all, which is logged. Those that are due when the server stops are called before it does;
+ * those of answers that are still on their way then are dropped. */
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "lua/coro.h"
+#include "lua/state.h"
+
+/* The functions of one request. */
+struct deferral {
+    struct script *script;
+    struct deferral *next;         /* in the list of those that are due, or of those in no use */
+    const struct lua_route *route; /* of the request */
+    int list_ref;                  /* the functions, in the registry */
+    unsigned holds;                /* who has not let go: the coroutine, the exchange */
+};
+
+static void drop(struct deferral *deferral)
+{
+    struct script *script = deferral->script;
+    luaL_unref(script->L, LUA_REGISTRYINDEX, deferral->list_ref);
+    deferral->next = script->free_deferrals;
+    script->free_deferrals = deferral;
+}
+
+static void run(struct deferral *deferral)
+{
+    struct script *script = deferral->script;
+    struct coro *coro = coro_take(script);
+    if (coro == NULL) {
+        log_write(script->log, LOG_ERROR, "route at %s: not enough memory for app.defer", deferral->route->place);
+        drop(deferral);
+        return;
+    }
+    coro->route = deferral->route;
+    script_push_ref(script, coro->L, REF_RUN_DEFERRED);
+    lua_rawgeti(coro->L, LUA_REGISTRYINDEX, deferral->list_ref);
+    drop(deferral);
+    coro_resume(coro, 1);
+}
+
+void defer_run_due(struct script *script)
+{
+    struct deferral *due = script->due_deferrals;
+    script->due_deferrals = NULL; /* what becomes due meanwhile has a turn of its own (R4) */
+    while (due != NULL) {
+        struct deferral *next = due->next;
+        run(due);
+        due = next;
+    }
+}
+
+static void on_due(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct script *script = arg;
+    script->defer_timer = 0;
+    defer_run_due(script);
+}
+
+void defer_release(struct deferral *deferral)
+{
+    struct script *script = deferral->script;
+    if (--deferral->holds > 0) {
+        return;
+    }
+    if (script->is_stopped) {
+        drop(deferral);
+        return;
+    }
+    deferral->next = NULL;
+    if (script->due_deferrals == NULL) {
+        script->due_deferrals = deferral;
+    } else {
+        script->last_due_deferral->next = deferral;
+    }
+    script->last_due_deferral = deferral;
+    if (script->defer_timer == 0) {
+        script->defer_timer = reactor_set_timeout(script->reactor, 0, on_due, script);
+    }
+    if (script->defer_timer == 0) {
+        defer_run_due(script);
+    }
+}
+
+static void on_end(void *arg)
+{
+    defer_release(arg);
+}
+
+/* Take one into use, whose functions are the list on top of the stack, which is popped. May raise. */
+static struct deferral *make_deferral(lua_State *L, struct coro *coro)
+{
+    struct script *script = coro->script;
+    if (script->free_deferrals == NULL) {
+        script->free_deferrals = mem_zalloc(sizeof *script->free_deferrals);
+    }
+    if (script->free_deferrals == NULL) {
+        script_raise_memory(L);
+    }
+    int list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    struct deferral *deferral = script->free_deferrals;
+    script->free_deferrals = deferral->next;
+    *deferral = (struct deferral){.script = script, .route = coro->route, .list_ref = list_ref, .holds = 1};
+    if (coro->exchange != NULL) {
+        deferral->holds++;
+        coro->exchange->on_end = on_end;
+        coro->exchange->end_arg = deferral;
+    }
+    return deferral;
+}
+
+/* defer(fn): whether it is the first of its request. */
+static int lua_defer(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    lua_settop(L, 1);
+    if (!lua_isfunction(L, 1)) {
+        script_raise(L, "app.defer: a function expected, not %s", luaL_typename(L, 1));
+    }
+    if (coro == NULL || coro->route == NULL || (coro->exchange == NULL && !coro->is_gone)) {
+        script_raise(L, "app.defer: there is no answer to wait for here: call it in a handler or a stream");
+    }
+    bool is_first = coro->deferral == NULL;
+    if (is_first) {
+        lua_newtable(L);
+        coro->deferral = make_deferral(L, coro);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->deferral->list_ref);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
+    lua_pushboolean(L, is_first);
+    return 1;
+}
+
+void defer_free(struct deferral *deferral)
+{
+    mem_free(deferral);
+}
+
+static void free_list(struct deferral *deferral)
+{
+    while (deferral != NULL) {
+        struct deferral *next = deferral->next;
+        mem_free(deferral);
+        deferral = next;
+    }
+}
+
+void defer_free_all(struct script *script)
+{
+    free_list(script->free_deferrals);
+    free_list(script->due_deferrals);
+}
+
+void bind_defer(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"defer", lua_defer},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}
