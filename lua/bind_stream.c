@@ -100,6 +100,9 @@ static int stream_write(lua_State *L)
             script_raise(L, "out:write: a string expected, not %s", luaL_typename(L, i));
         }
     }
+    if (relay_is_needed(L)) {
+        return relay_call(L);
+    }
     struct coro *coro = check_owner(L, stream, "out:write");
     if (coro->is_gone) {
         return say_closed(L, coro);

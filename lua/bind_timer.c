@@ -73,6 +73,9 @@ static int sleep_for(lua_State *L)
 {
     lua_settop(L, 1);
     uint32_t ms = check_duration(L, 1, "app.sleep");
+    if (relay_is_needed(L)) {
+        return relay_call(L);
+    }
     struct coro *coro = coro_check_waiting(L, "app.sleep");
     if (coro->is_gone && coro->is_told) { /* it was told, and goes on all the same */
         coro->wait = CORO_ENDS;

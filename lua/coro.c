@@ -471,11 +471,11 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
     if (script->running == NULL) {
         script_raise(L, "%s cannot wait here: call it in a handler, a stream or a timer", what);
     }
-    if (script->running->L != L) {
-        script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);
-    }
     if (!lua_isyieldable(L)) {
         script_raise(L, "%s cannot wait inside a function that C calls back, such as that of table.sort", what);
+    }
+    if (script->running->L != L) {
+        script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);
     }
     return script->running;
 }

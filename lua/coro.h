@@ -69,6 +69,12 @@ void coro_resume(struct coro *coro, int nargs);
 /* The coroutine that runs on L, if it may wait there. Raises an error that says why it may not; what is "app.sleep". */
 struct coro *coro_check_waiting(lua_State *L, const char *what);
 
+/* relay.c: whether L is a coroutine of the script's own in which a function that waits must not go on, but return
+ * relay_call(L) instead, with its arguments alone on the stack. It is then called again where it can wait, and what it
+ * returns there is what it returns here. */
+bool relay_is_needed(lua_State *L);
+int relay_call(lua_State *L);
+
 /* The coroutine that a Lua object was made for, if it is still the same one, else NULL. */
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation);
 

@@ -48,6 +48,7 @@ enum script_ref {
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
+    REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
     REF_REQUESTS,      /* request objects by coroutine index */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
     REF_HEADERS_META,  /* metatable of header tables: names in any case */

@@ -391,5 +391,101 @@ class Deferred(SiteCase):
             self.assertLess(client.ask("GET", "/memory").json - before, 32768)
 
 
+class OwnCoroutines(SiteCase):
+    """What waits does so inside coroutines that the script makes, too."""
+
+    SCRIPT = r"""
+    local unwound = "no"
+    app.get("/unwound", function() return unwound end)
+    app.get("/generator", function()
+        local text = ""
+        for i in coroutine.wrap(function() for i = 1, 3 do app.sleep(1) coroutine.yield(i) app.sleep(1) end end) do
+            text = text .. i
+        end
+        return text
+    end)
+    app.get("/nested", function()
+        local inner = coroutine.wrap(function() for i = 1, 3 do app.sleep(1) coroutine.yield(i) end end)
+        local outer = coroutine.wrap(function() for i in inner do app.sleep(1) coroutine.yield(i * 10) end end)
+        local sum = 0
+        for i in outer do sum = sum + i end
+        return tostring(sum)
+    end)
+    app.get("/values", function()
+        local thread = coroutine.create(function(...)
+            app.sleep(1)
+            local count = select("#", ...)
+            count = count * 10 + select("#", coroutine.yield())
+            return count, nil, nil
+        end)
+        local first = select("#", coroutine.resume(thread, nil, 2, nil))
+        app.log("info", first)
+        local second = { n = select("#", coroutine.resume(thread, nil)) }
+        return first .. " " .. second.n .. " " .. coroutine.status(thread)
+    end)
+    app.get("/caught", function()
+        local ok, err = coroutine.wrap(function() return pcall(function() app.sleep(1) error("within", 0) end) end)()
+        local thread = coroutine.create(function() app.sleep(1) error({ code = 7 }) end)
+        local ok2, err2 = coroutine.resume(thread)
+        local ok3, err3 = pcall(coroutine.wrap(function() app.sleep(1) error "placed" end))
+        return { tostring(ok), err, tostring(ok2), err2.code, coroutine.status(thread), err3 }
+    end)
+    app.get("/stream", function()
+        return function(out)
+            local writer = coroutine.wrap(function()
+                for i = 1, 3 do out:write(i, ("x"):rep(200000)) coroutine.yield() end
+                return "end"
+            end)
+            writer() writer() writer()
+            out:write(writer())
+        end
+    end)
+    app.get("/gone", function()
+        coroutine.wrap(function()
+            local ok, err = pcall(app.sleep, "1h")
+            unwound = tostring(err)
+            error(err, 0)
+        end)()
+    end)
+    app.get("/sort", function()
+        coroutine.wrap(function() table.sort({ 3, 1, 2 }, function(a, b) app.sleep(1) return a < b end) end)()
+    end)
+    app.get("/wrong", function() coroutine.wrap(7) end)
+    app.get("/argument", function() coroutine.wrap(function() app.sleep("soon") end)() end)
+    """
+
+    def test_sleeping_generators(self):
+        self.assertEqual(self.ask("/generator").text, "123")
+        self.assertEqual(self.ask("/nested").text, "60")
+
+    def test_values_are_handed_on_as_they_are(self):
+        self.assertEqual(self.ask("/values").text, "1 4 dead")
+
+    def test_errors_stay_inside_or_come_out(self):
+        self.assertEqual(self.ask("/caught").json,
+                         ["false", "within", "false", 7, "dead", "site.lua:35: placed"])
+
+    def test_a_stream_may_be_written_from_within(self):
+        with Client(self.server, receive_buffer=4096) as client:
+            answer = client.ask("GET", "/stream")
+        self.assertEqual(answer.text.replace("x", ""), "123end")
+        self.assertEqual(len(answer.body), 600006)
+
+    def test_a_client_that_leaves_unwinds_it(self):
+        client = Client(self.server)
+        client.send("GET", "/gone")
+        self.ask("/unwound")
+        client.reset()
+        evtest.wait_until(lambda: self.ask("/unwound").text == "the client has gone", "the end of the coroutine")
+        self.assertEqual(self.log_count("/gone"), 0)
+
+    def test_what_cannot_wait_says_why(self):
+        for target, text in (("/sort", "app.sleep cannot wait inside a function that C calls back"),
+                             ("/wrong", "coroutine.wrap: a function expected, not 7"),
+                             ("/argument", 'app.sleep: "soon" is not a whole number')):
+            self.assertEqual(self.ask(target).status, 500)
+            self.wait_for_log(f"GET {target} .*site.lua:[0-9]+: .*{text}")
+
+
 if __name__ == "__main__":
     unittest.main()
