@@ -169,6 +169,12 @@ int sys_set_nonblocking(int fd)
     return flags < 0 ? -errno : verdict(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
+int sys_reset_on_close(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    return verdict(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+}
+
 int sys_shutdown_write(int fd)
 {
     return verdict(shutdown(fd, SHUT_WR));

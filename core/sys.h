@@ -49,6 +49,7 @@ int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);
+int sys_reset_on_close(int fd); /* the close to come resets the connection, and drops what is not sent (SO_LINGER) */
 ssize_t sys_recv(int fd, void *buf, size_t len);
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);

@@ -465,6 +465,7 @@ static int prepare(struct conn *conn)
             return -ENOMEM;
         }
         conn->exchange->conn = conn;
+        conn->exchange->ends_with_close = false;
         start_request(conn);
     }
     if (conn->exchange->out.block == NULL && server->spare_out != NULL) {
@@ -738,11 +739,22 @@ void conn_open(struct server *server, int fd, const struct sockaddr *peer, sockl
     conn_read(conn);
 }
 
+/* An answer whose end is that of the connection is cut with a reset: an orderly end would make it look complete. */
+static void cut_unframed(const struct conn *conn)
+{
+    const struct exchange *exchange = conn->exchange;
+    bool is_whole = exchange->response_state == RESPONSE_NONE && out_is_empty(exchange); /* nothing after the reset */
+    if (exchange->ends_with_close && !is_whole) {
+        sys_reset_on_close(conn->fd);
+    }
+}
+
 void conn_close(struct conn *conn)
 {
     struct server *server = conn->server;
     struct exchange *exchange = conn->exchange;
     if (exchange != NULL) {
+        cut_unframed(conn);
         if (exchange->on_gone != NULL && exchange->response_state != RESPONSE_COMPLETE) {
             conn->is_advancing = true; /* what the handler still says is not to be sent */
             exchange->on_gone(exchange);

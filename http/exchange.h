@@ -131,6 +131,7 @@ struct exchange {
     bool keep_alive;         /* the connection goes on after this answer */
     bool head_only;          /* HEAD: content is counted, not sent */
     bool chunked;            /* the answer is sent in chunks */
+    bool ends_with_close;    /* the answer's end is that of the connection: what cuts it must be no orderly end */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     uint64_t content_left;
     bool is_stalled; /* response_write() gave 0; on_drain() is due when the queue has gone down */

@@ -399,6 +399,7 @@ void response_begin(struct exchange *exchange, int status, const char *type, int
     } else if (length < 0) {
         framing = FRAMING_CLOSE; /* HTTP/1.0 knows no chunks (RFC 9112 section 6.3) */
         exchange->keep_alive = false;
+        exchange->ends_with_close = true;
     }
     put_head(exchange, status, type, framing, exchange->content_left, 0);
     if (exchange->response_state != RESPONSE_ABORTED) {

@@ -67,8 +67,8 @@ int response_write(struct exchange *exchange, const void *content, size_t len);
 /* End a streamed answer. Less content than announced cuts the connection. */
 void response_end(struct exchange *exchange);
 
-/* Give up an answer that has begun: the connection is cut without a proper end, so that the client can tell. An answer
- * that has not begun becomes a 500. */
+/* Give up an answer that has begun: the connection is cut without a proper end, so that the client can tell; with a
+ * reset when the end of the connection is all that marks the end. An answer that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
 /* Answer with len bytes of a file from offset; takes over one reference to file, whose contents are sent from where

@@ -98,6 +98,7 @@ struct fake_peer {
     char *output;                    /* received from the near end */
     size_t output_len, output_capacity;
     bool saw_end, saw_close, saw_reset; /* as the functions tell */
+    bool resets_on_close;               /* sys_reset_on_close() was called */
 };
 
 /* A wish for a failure. */
@@ -828,7 +829,7 @@ static void free_peer(struct fake_peer *peer)
 static void close_peer(struct fake_peer *peer)
 {
     peer->saw_end = peer->saw_close = true;
-    peer->saw_reset = peer->saw_reset || (fake_peer_unread(peer) > 0 && !peer->is_reset);
+    peer->saw_reset = peer->saw_reset || ((peer->resets_on_close || fake_peer_unread(peer) > 0) && !peer->is_reset);
     peer->socket = NULL;
     peer->fd = -1;
 }
@@ -1299,6 +1300,16 @@ int sys_shutdown_write(int fd)
         wake_peer(peer, EPOLLOUT | (peer->read_shut ? EPOLLHUP : 0U));
     }
     return leave_int(FAKE_SHUTDOWN_WRITE, fd, 0, rv);
+}
+
+int sys_reset_on_close(int fd)
+{
+    int rv = enter(FAKE_SET_OPTION);
+    struct fake_peer *peer = rv != 0 ? NULL : find_peer(fd, &rv);
+    if (peer != NULL) {
+        peer->resets_on_close = true;
+    }
+    return leave_int(FAKE_SET_OPTION, fd, 0, rv);
 }
 
 static int take_error(struct fake_peer *peer)
