@@ -15,6 +15,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "http/response.h"
+#include "lua/error_page.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -106,6 +107,7 @@ static void put_coro(struct coro *coro)
     struct script *script = coro->script;
     struct deferral *deferral = coro->deferral;
     assert(coro->exchange == NULL && coro->pending == NULL && coro->sleep_timer == 0);
+    error_page_drop(coro);
     if (coro->route != NULL) {
         forget_request(coro);
     } else if (coro->timer != NULL) {
@@ -219,7 +221,7 @@ static void push_traceback(lua_State *L, int index, lua_State *thread, int level
 }
 
 struct report_call {
-    const struct coro *coro;
+    struct coro *coro;
     const char *text;
 };
 
@@ -231,10 +233,11 @@ static int report_place(lua_State *L)
     lua_pushfstring(L, "%s: %s", place, call->text);
     push_traceback(L, lua_gettop(L), L, 1);
     log_failure(call->coro, lua_tostring(L, -1));
+    error_page_keep(L, call->coro, lua_gettop(L));
     return 0;
 }
 
-bool coro_report(lua_State *L, const struct coro *coro, const char *text)
+bool coro_report(lua_State *L, struct coro *coro, const char *text)
 {
     struct report_call call = {.coro = coro, .text = text};
     if (lua_cpcall(L, report_place, &call) != 0) {
@@ -287,6 +290,7 @@ static int lua_report(lua_State *L)
         if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
             log_failure(coro, lua_tostring(L, -1));
         }
+        error_page_keep(L, coro, lua_gettop(L));
     }
     coro->is_reported = true;
     lua_settop(L, 1);
@@ -318,7 +322,7 @@ static void log_short_failure(const struct coro *coro, const char *text)
 /* No more of the answer: status if it has not begun, else the connection is cut. */
 static void give_up(struct coro *coro, int status)
 {
-    if (coro->exchange == NULL) {
+    if (coro->exchange == NULL || error_page_send(coro, status)) {
         return;
     }
     if (coro->exchange->response_state == RESPONSE_NONE) {
@@ -373,10 +377,11 @@ void bind_coro(lua_State *L)
 /* Log a coroutine that the script suspended itself. */
 static int report_yield(lua_State *L)
 {
-    const struct coro *coro = lua_touserdata(L, 1);
+    struct coro *coro = lua_touserdata(L, 1);
     lua_pushliteral(L, "coroutine.yield() outside of a coroutine of the script's own");
     push_traceback(L, lua_gettop(L), coro->L, 0);
     log_failure(coro, lua_tostring(L, -1));
+    error_page_keep(L, coro, lua_gettop(L));
     return 0;
 }
 

@@ -40,6 +40,8 @@ struct coro {
     enum body_use body_use;        /* of the request */
     bool is_error_handler;         /* runs app.on("error", fn): there is no second one */
     bool is_raised;                /* answers an error that is an answer: there is no second one */
+    struct anchor *page;           /* what app.set { debug = true } shows of its error; NULL when there is none */
+    bool is_page_json;             /* and that is JSON, not HTML */
     bool is_reported;              /* the error being dealt with has been logged */
     bool is_gone;                  /* the client left before the answer was complete */
     bool is_told;                  /* and the script knows: its next wait is its last */
@@ -79,7 +81,7 @@ int relay_call(lua_State *L);
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation);
 
 /* Log text with the place and the traceback of L, where coro is at work now. Returns whether memory was enough. */
-bool coro_report(lua_State *L, const struct coro *coro, const char *text);
+bool coro_report(lua_State *L, struct coro *coro, const char *text);
 
 /* Part with the exchange, whose answer is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);

@@ -487,5 +487,116 @@ class OwnCoroutines(SiteCase):
             self.wait_for_log(f"GET {target} .*site.lua:[0-9]+: .*{text}")
 
 
+class DebugPage(SiteCase):
+    SCRIPT = r"""
+    app.set { debug = true }
+    local function deep(x)
+        return x.field.other -- <script>alert("&")</script>
+    end
+    local module = require "module"
+    app.get("/index", function(req) local value = deep({}) return value end)
+    app.get("/module", function(req) module.fail() end)
+    app.get("/text", function(req) error(req.query.text, 0) end)
+    app.get("/table", function(req) error({}) end)
+    app.get("/returns", function(req) return 1000 end)
+    app.get("/yield", function(req) coroutine.yield() end)
+    app.get("/fields", function(req) return "x", { ["x-a"] = "1", ["bad name"] = "2" } end)
+    app.get("/stream", function(req) return function(out) error "before" end end)
+    app.get("/begun", function(req) return function(out) out:write "x" app.sleep(1) error "after" end end)
+    app.get("/known", function(req) app.error(404, "known\n") end)
+    app.get("/device", function(req) loadstring("error 'x'", "@/dev/zero")() end)
+    app.get("/long", function(req) loadstring(("x"):rep(400) .. "()", "@long.lua")() end)
+    app.get("/memory", function() collectgarbage() collectgarbage() return app.json.encode(app.stats().lua_memory) end)
+    """
+    FILES = [("module.lua", "local module = {}\nfunction module.fail()\n    error 'in the module'\nend\nreturn module\n"),
+             ("long.lua", "x" * 400 + "()")]
+
+    def test_it_shows_text_source_traceback_and_request(self):
+        answer = self.ask("/index?a=<b>", headers=[("X-Shown", "<i>"), ("Cookie", "sid=abc"), ("X-Api-Key", "abc"),
+                                                   ("Authorization", "Basic abc")])
+        self.assertEqual(answer.status, 500)
+        self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+        self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
+        page = answer.text
+        self.assertIn("<h1>site.lua:5: attempt to index field &#39;field&#39; (a nil value)</h1>", page)
+        self.assertIn("<b>    5          return x.field.other -- &lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;\n</b>",
+                      page)
+        self.assertIn("    1  local app = require", page)
+        self.assertIn("   11  ", page)
+        self.assertNotIn("   12  ", page)
+        self.assertIn("site.lua:8: in function &#39;handler&#39;", page)
+        self.assertIn("GET /index?a=&lt;b&gt;\nHost: test\nX-Shown: &lt;i&gt;\nCookie: (not shown)\n"
+                      "X-Api-Key: (not shown)\nAuthorization: (not shown)\n", page)
+        self.assertNotIn("abc", page)
+        self.assertNotIn("<script>", page)
+
+    def test_the_source_may_be_a_module(self):
+        page = self.ask("/module").text
+        self.assertIn("module.lua:3: in the module</h1>", page)
+        self.assertIn("<b>    3      error &#39;in the module&#39;\n</b>", page)
+
+    def test_whatever_is_thrown_makes_a_page(self):
+        for target, text in (("/text?text=<script>", "<h1>&lt;script&gt;</h1>"),
+                             ("/table", "<h1>(the error is a table)</h1>"),
+                             ("/returns", "returned the status 1000"),
+                             ("/yield", "<h1>coroutine.yield() outside"),
+                             ("/stream", "before</h1>"),
+                             ("/long", "x" * 300 + "...\n</b>")):
+            with self.subTest(target):
+                answer = self.ask(target)
+                self.assertEqual((answer.status, answer.headers["content-type"]), (500, "text/html; charset=utf-8"))
+                self.assertIn(text, answer.text)
+                self.assertNotIn("<script>", answer.text)
+        self.assertNotIn("x-a", self.ask("/fields").headers)
+
+    def test_only_regular_files_are_read(self):
+        self.assertEqual(self.ask("/device").status, 500)
+
+    def test_json_for_who_wants_it(self):
+        answer = self.ask("/index", headers=[("Accept", "application/json")])
+        self.assertEqual((answer.status, answer.headers["content-type"]), (500, "application/json"))
+        self.assertEqual(answer.json["error"], "site.lua:5: attempt to index field 'field' (a nil value)")
+        self.assertEqual(answer.json["traceback"], ["site.lua:5: in function 'deep'", "site.lua:8: in function 'handler'"])
+        for accept in ("text/html, application/json", "*/*"):
+            answer = self.ask("/index", headers=[("Accept", accept)])
+            self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
+
+    def test_head_and_an_answer_that_has_begun_and_one_that_is_meant(self):
+        head = self.ask("/index", method="HEAD")
+        self.assertEqual((head.status, head.headers["content-type"]), (500, "text/html; charset=utf-8"))
+        self.check_cut("/begun")
+        self.assertEqual(self.ask("/known").text, "known\n")
+
+    def test_memory_stays(self):
+        with Client(self.server) as client:
+            def rounds(count):
+                for _ in range(count):
+                    client.ask("GET", "/index")
+                    client.ask("GET", "/index", headers=[("Accept", "application/json")])
+                return client.ask("GET", "/memory").json
+            before = rounds(50)
+            self.assertLess(rounds(500) - before, 32768)
+
+
+class DebugAndErrorFunction(SiteCase):
+    SCRIPT = r"""
+    app.set { debug = true }
+    app.on("error", function(req, err)
+        if req.path == "/twice" then error "in the error function" end
+        return 500, "mine\n"
+    end)
+    app.get("/once", function() error "x" end)
+    app.get("/twice", function() error "the first one" end)
+    """
+
+    def test_the_error_function_comes_first(self):
+        self.assertEqual(self.ask("/once").text, "mine\n")
+
+    def test_when_it_fails_the_page_tells_of_the_first_error(self):
+        page = self.ask("/twice").text
+        self.assertIn("the first one</h1>", page)
+
+
 if __name__ == "__main__":
     unittest.main()
