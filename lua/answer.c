@@ -331,6 +331,9 @@ static int answer(lua_State *L)
         send_text(L, coro, 200, text_plain, 1);
         return 0;
     }
+    while (count > 1 && lua_isnil(L, count)) { /* what a wrapper passes on has them */
+        count--;
+    }
     int body = lua_type(L, 1) == LUA_TNUMBER ? 2 : 1;
     if (count > body + 1) {
         script_raise(L, "the handler returned %d values: at most a status, a body and headers make sense", count);
