@@ -49,9 +49,13 @@ static void check_waiting(lua_State *L, const struct coro *coro, const char *wha
     }
 }
 
-/* What to return when the client has gone: false, the first time. */
-static int say_gone(lua_State *L, struct coro *coro, const char *what)
+/* What to return when the client has gone: false, the first time. The caller has count arguments. */
+static int say_gone(lua_State *L, struct coro *coro, const char *what, int count)
 {
+    if (relay_is_needed(L)) {
+        lua_settop(L, count);
+        return relay_call(L);
+    }
     check_waiting(L, coro, what);
     if (coro->is_told) {
         coro->wait = CORO_ENDS;
@@ -62,8 +66,12 @@ static int say_gone(lua_State *L, struct coro *coro, const char *what)
     return 1;
 }
 
-static int wait_for_body(lua_State *L, struct coro *coro, const char *what)
+static int wait_for_body(lua_State *L, struct coro *coro, const char *what, int count)
 {
+    if (relay_is_needed(L)) {
+        lua_settop(L, count);
+        return relay_call(L);
+    }
     check_waiting(L, coro, what);
     coro->wait = CORO_READS;
     return lua_yield(L, 0);
@@ -93,7 +101,7 @@ static int take_body(lua_State *L)
     }
     struct coro *coro = check_body(L, request, what);
     if (coro->exchange == NULL) {
-        return say_gone(L, coro, what);
+        return say_gone(L, coro, what, 1);
     }
     if (coro->body_use != BODY_UNUSED) {
         script_raise(L, "req.body: req:%s() has begun to take the body",
@@ -102,7 +110,7 @@ static int take_body(lua_State *L)
     struct exchange *exchange = coro->exchange;
     int verdict = exchange_collect_body(exchange);
     if (verdict == BODY_WAIT) {
-        return wait_for_body(L, coro, what);
+        return wait_for_body(L, coro, what, 1);
     }
     if (verdict < 0) {
         raise_status(L, exchange, -verdict);
@@ -147,13 +155,13 @@ static int take_chunk(lua_State *L)
     static const char what[] = "req:chunks";
     struct coro *coro = check_body(L, request_check(L, what), what);
     if (coro->exchange == NULL) {
-        return say_gone(L, coro, what);
+        return say_gone(L, coro, what, 1);
     }
     const char *data;
     size_t len;
     int verdict = exchange_read_body(coro->exchange, &data, &len);
     if (verdict == BODY_WAIT) {
-        return wait_for_body(L, coro, what);
+        return wait_for_body(L, coro, what, 1);
     }
     if (verdict < 0) {
         raise_status(L, coro->exchange, -verdict);
@@ -340,7 +348,7 @@ static int parts_step(lua_State *L)
     if (body == NULL) {
         coro = check_body(L, request, what);
         if (coro->exchange == NULL) {
-            return say_gone(L, coro, what);
+            return say_gone(L, coro, what, 2);
         }
     }
     for (const char *data = "";;) {
@@ -355,7 +363,7 @@ static int parts_step(lua_State *L)
         } else if (event == MULTIPART_MORE) {
             int verdict = exchange_read_body(coro->exchange, &data, &len);
             if (verdict == BODY_WAIT) {
-                return wait_for_body(L, coro, what);
+                return wait_for_body(L, coro, what, 2);
             }
             if (verdict < 0) {
                 raise_status(L, coro->exchange, -verdict);

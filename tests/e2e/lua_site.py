@@ -69,20 +69,16 @@ class Client:
         return Answer(status, lines, self.file.read(), True)
 
     def read_chunks(self):
-        body = b""
-        while True:
-            with contextlib.suppress(ConnectionError):
-                size = self.file.readline()
-                if not size.endswith(b"\r\n"):
-                    return body, False
+        body = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while (size := self.file.readline()).endswith(b"\r\n"):
                 data = self.file.read(int(size, 16) + 2)
                 if not data.endswith(b"\r\n"):
-                    return body, False
+                    break
                 if len(data) == 2:
-                    return body, True
+                    return bytes(body), True
                 body += data[:-2]
-                continue
-            return body, False
+        return bytes(body), False
 
     def ask(self, method, target, headers=(), body=None, version="1.1"):
         self.send(method, target, headers, body, version)

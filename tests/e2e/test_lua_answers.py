@@ -440,6 +440,21 @@ class OwnCoroutines(SiteCase):
             out:write(writer())
         end
     end)
+    app.post("/body", function(req) return coroutine.wrap(function() return #req.body end)() .. "" end)
+    app.post("/chunks", function(req)
+        local reader = coroutine.wrap(function() for chunk in req:chunks() do coroutine.yield(#chunk) end end)
+        local sum = 0
+        for len in reader do sum = sum + len end
+        return sum .. ""
+    end)
+    app.post("/parts", function(req)
+        local reader = coroutine.wrap(function()
+            for part in req:parts() do for chunk in part:chunks() do coroutine.yield(#chunk) end end
+        end)
+        local sum = 0
+        for len in reader do sum = sum + len end
+        return sum .. ""
+    end)
     app.get("/gone", function()
         coroutine.wrap(function()
             local ok, err = pcall(app.sleep, "1h")
@@ -470,6 +485,18 @@ class OwnCoroutines(SiteCase):
             answer = client.ask("GET", "/stream")
         self.assertEqual(answer.text.replace("x", ""), "123end")
         self.assertEqual(len(answer.body), 600006)
+
+    def test_bodies_may_be_taken_within(self):
+        multipart = (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"p" * 50000 + b"\r\n--x--\r\n")
+        for target, body, headers, text in (
+                ("/body", b"b" * 50000, [], "50000"), ("/chunks", b"b" * 50000, [], "50000"),
+                ("/parts", multipart, [("Content-Type", "multipart/form-data; boundary=x")], "50000")):
+            with self.subTest(target), Client(self.server) as client:
+                client.send("POST", target, [("Content-Length", str(len(body)))] + headers)
+                for at in range(0, len(body), 10000):
+                    self.ask("/unwound")  # what was sent so far is taken, and the handler waits
+                    client.sock.sendall(body[at:at + 10000])
+                self.assertEqual(client.read().text, text)
 
     def test_a_client_that_leaves_unwinds_it(self):
         client = Client(self.server)
