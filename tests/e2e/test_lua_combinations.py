@@ -118,6 +118,59 @@ class Forms(SiteCase):
                 self.assertEqual((answer.status, answer.headers["x-outer"]), (status, "yes"))
 
 
+class Injection(SiteCase):
+    """A control character in a name or value is an error in the handler, wherever it comes from, and never on the wire."""
+
+    SCRIPT = r"""
+    app.static("/", "files")
+    local evil
+    local places = {
+        value = function() return "x", { ["x-a"] = evil } end,
+        name = function() return "x", { [evil] = "x" } end,
+        list = function() return "x", { ["x-a"] = { "fine", evil } } end,
+        type = function() return "x", { ["content-type"] = evil } end,
+        table = function() return { 1 }, { ["x-a"] = evil } end,
+        stream = function() return function(out) out:write("x") end, { ["x-a"] = evil } end,
+        length = function() return function(out) out:write("x") end, { ["content-length"] = evil } end,
+        nothing = function() return nil, { ["x-a"] = evil } end,
+        redirect = function() return app.redirect(evil) end,
+        file = function() return app.file "files/pass.txt", { ["x-a"] = evil } end,
+        ["file-type"] = function() return app.file("files/pass.txt", { type = evil }) end,
+        download = function() return app.file("files/pass.txt", { download = evil }) end,
+        pass = function() return app.pass, { ["x-a"] = evil } end,
+        cookie = function() return app.html("x"):set_cookie("a", evil) end,
+        ["cookie-name"] = function() return app.html("x"):set_cookie(evil, "a") end,
+        ["cookie-path"] = function() return app.html("x"):set_cookie("a", "a", { path = "/" .. evil }) end,
+        error = function() app.error(404, "x", { ["x-a"] = evil }) end,
+        middleware = function() return "x" end,
+    }
+    app.use(function(req, nxt)
+        evil = req.query.evil
+        local res = nxt()
+        if req.params.place == "middleware" then res.headers["x-a"] = evil end
+        return res
+    end)
+    app.get("/at/:place", function(req) return places[req.params.place]() end)
+    app.get("/places", function()
+        local names = {}
+        for name in pairs(places) do names[#names + 1] = name end
+        return names
+    end)
+    """
+    FILES = [("files/pass.txt", "file\n")]
+
+    def test_no_place_lets_a_control_character_through(self):
+        places = self.ask("/places").json
+        self.assertGreater(len(places), 15)
+        for place in places:
+            for code in ("%0d%0a", "%0a", "%0d", "%00", "%1f", "%7f"):
+                with self.subTest(place, code=code), contextlib.closing(self.server.connect()) as sock:
+                    sock.sendall(f"GET /at/{place}?evil=a{code}x-evil:1 HTTP/1.0\r\n\r\n".encode())
+                    received = evtest.receive_all(sock)
+                    self.assertTrue(received.startswith(b"HTTP/1.1 500 "), received)
+                    self.assertNotIn(b"x-evil", received)
+
+
 class FromErrorFunction(SiteCase):
     """The error function may answer in any form."""
 
