@@ -533,6 +533,7 @@ class DebugPage(SiteCase):
     app.get("/known", function(req) app.error(404, "known\n") end)
     app.get("/device", function(req) loadstring("error 'x'", "@/dev/zero")() end)
     app.get("/long", function(req) loadstring(("x"):rep(400) .. "()", "@long.lua")() end)
+    app.get("/loop", function(req) while true do end end)
     app.get("/memory", function() collectgarbage() collectgarbage() return app.json.encode(app.stats().lua_memory) end)
     """
     FILES = [("module.lua", "local module = {}\nfunction module.fail()\n    error 'in the module'\nend\nreturn module\n"),
@@ -569,10 +570,12 @@ class DebugPage(SiteCase):
                              ("/returns", "returned the status 1000"),
                              ("/yield", "<h1>coroutine.yield() outside"),
                              ("/stream", "before</h1>"),
+                             ("/loop", "stopped: more than 50 ms of processor time"),
                              ("/long", "x" * 300 + "...\n</b>")):
             with self.subTest(target):
                 answer = self.ask(target)
-                self.assertEqual((answer.status, answer.headers["content-type"]), (500, "text/html; charset=utf-8"))
+                self.assertEqual(answer.status, 503 if target == "/loop" else 500)
+                self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
                 self.assertIn(text, answer.text)
                 self.assertNotIn("<script>", answer.text)
         self.assertNotIn("x-a", self.ask("/fields").headers)
