@@ -8,8 +8,8 @@
  * it, which is stopped the same way. Inside a function that C calls back (that of table.sort) nobody can yield: there an
  * error is raised, again and again, until the stack is unwound to where one can. So no further instruction is executed.
  *
- * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern): the run ends when it
- * returns. LuaJIT calls no hook in finalizers and in compiled code. */
+ * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
+ * that calls deadline_check(): the run ends when it returns. LuaJIT calls no hook in finalizers and in compiled code. */
 
 #include "lua/deadline.h"
 
@@ -112,16 +112,26 @@ static void report(lua_State *L, struct script *script)
     }
 }
 
-/* Leave L for good. */
-static void leave(lua_State *L, struct script *script)
+/* Raise an error: the only way out where nobody can yield. */
+_Noreturn static void raise_stop(lua_State *L, const struct script *script)
 {
-    if (lua_isyieldable(L)) {
-        (void)lua_yield(L, 0);
-    } else {
-        char text[SCRIPT_TEXT_MAX];
-        deadline_describe(script, &script->run, text, sizeof text);
-        lua_pushfstring(L, "%s: %s", script->stop_place, text);
-        script_raise_top(L);
+    char text[SCRIPT_TEXT_MAX];
+    deadline_describe(script, &script->run, text, sizeof text);
+    lua_pushfstring(L, "%s: %s", script->stop_place, text);
+    script_raise_top(L);
+}
+
+void deadline_check(lua_State *L)
+{
+    struct script *script = script_of(L);
+    struct run *run = &script->run;
+    if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
+        run->stop = STOP_CPU;
+        set_interval(script, 1);
+        report(L, script);
+    }
+    if (run->stop != STOP_NONE) {
+        raise_stop(L, script);
     }
 }
 
@@ -142,8 +152,10 @@ static void on_count(lua_State *L, lua_Debug *at)
             report(L, script);
         }
     }
-    if (run->stop != STOP_NONE) {
-        leave(L, script);
+    if (run->stop != STOP_NONE && lua_isyieldable(L)) {
+        (void)lua_yield(L, 0);
+    } else if (run->stop != STOP_NONE) {
+        raise_stop(L, script);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct lua_State;
 struct script;
 
 enum stop_reason { STOP_NONE, STOP_CPU, STOP_MEMORY };
@@ -43,6 +44,9 @@ void deadline_arm(struct script *script);
 
 /* Look at clock and memory before the next instruction of Lua code. Allowed inside the allocator. */
 void deadline_look_soon(struct script *script);
+
+/* For a C function that takes long: raise an error if the run it works for is over its budget. */
+void deadline_check(struct lua_State *L);
 
 /* Put the sentence that says why a run was stopped into text. */
 void deadline_describe(const struct script *script, const struct run *run, char *text, size_t len);

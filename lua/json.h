@@ -10,7 +10,8 @@
 
 enum {
     JSON_DEPTH_MAX = 128,    /* arrays and objects inside each other; also ends a table that contains itself */
-    JSON_TEXT_MAX = 1 << 30, /* bytes of an encoded text */
+    JSON_TEXT_MAX = 1 << 30, /* bytes of an encoded text; nor more than lua_memory */
+    JSON_LOOK = 1024,        /* values between two looks at the deadline of the run */
     JSON_EXACT_DIGITS = 15,  /* whole numbers of so many digits are exact in a double */
 };
 

@@ -41,6 +41,7 @@ struct decoder {
     struct write_buffer *scratch; /* a string with escapes being made */
     const char *start, *at, *end; /* the text, and the next byte to look at */
     unsigned depth;               /* levels of nesting around the value at hand */
+    unsigned values;              /* decoded so far */
     const char *error;            /* static text, NULL as long as all is well */
 };
 
@@ -368,6 +369,9 @@ static bool take_word(struct decoder *decoder, const char *word)
 static bool decode_value(struct decoder *decoder)
 {
     lua_State *L = decoder->L;
+    if (++decoder->values % JSON_LOOK == 0) {
+        deadline_check(L);
+    }
     skip_space(decoder);
     char c = peek(decoder);
     if (c == '{' || c == '[') {

@@ -21,6 +21,8 @@ enum {
 struct encoder {
     lua_State *L;
     struct write_buffer *out; /* the text so far */
+    size_t out_max;           /* bytes of it */
+    unsigned values;          /* encoded so far */
     unsigned depth;           /* levels of nesting around the value at hand */
     const char *field;        /* name of the innermost field, NULL in an array */
     int item;                 /* index in the innermost array, 0 outside of one */
@@ -41,7 +43,7 @@ _Noreturn static void refuse_value(const struct encoder *encoder, const char *wh
 
 static void put(struct encoder *encoder, const char *text, size_t len)
 {
-    if (write_buffer_append(encoder->out, text, len, JSON_TEXT_MAX) < 0) {
+    if (write_buffer_append(encoder->out, text, len, encoder->out_max) < 0) {
         script_raise_memory(encoder->L);
     }
 }
@@ -214,6 +216,9 @@ static void encode_value(struct encoder *encoder, int index)
     int type = lua_type(L, index);
     char what[64];
     size_t len;
+    if (++encoder->values % JSON_LOOK == 0) {
+        deadline_check(L);
+    }
     switch (type) {
     case LUA_TNIL:
         put(encoder, "null", 4);
@@ -247,6 +252,7 @@ static void encode_value(struct encoder *encoder, int index)
 
 void json_encode(lua_State *L, int index, struct write_buffer *out)
 {
-    struct encoder encoder = {.L = L, .out = out};
+    size_t cap = script_of(L)->settings.lua_memory_bytes;
+    struct encoder encoder = {.L = L, .out = out, .out_max = cap < JSON_TEXT_MAX ? cap : JSON_TEXT_MAX};
     encode_value(&encoder, index < 0 && index > LUA_REGISTRYINDEX ? lua_gettop(L) + index + 1 : index);
 }

@@ -26,7 +26,7 @@ enum {
 
 /* Parts of lua_memory. */
 enum {
-    MARK_PART = 2,  /* memory held, beyond which garbage is collected at once */
+    MARK_PART = 4,  /* memory free, below which garbage is collected at once; LuaJIT collects bit by bit before that */
     ROOM_PART = 16, /* memory free, without which no handler is entered */
 };
 
@@ -137,7 +137,7 @@ bool memory_is_over(const struct script *script)
 
 void memory_reset_mark(struct script *script)
 {
-    script->memory_mark = script->settings.lua_memory_bytes / MARK_PART;
+    script->memory_mark = script->settings.lua_memory_bytes - script->settings.lua_memory_bytes / MARK_PART;
 }
 
 void memory_describe(const struct script *script, const struct run *run, char *text, size_t len)

@@ -22,6 +22,9 @@ class Deadline(SiteCase):
         app.get("/begun", function() return function(out) out:write("begun") while true do end end end)
         app.get("/many", function() for i = 1, 1e9 do local s = ("x"):rep(100000) end end)
         app.get("/jit", { jit = true }, function() local n = 0 for i = 1, 3e7 do n = n + i % 7 end return "done " .. n end)
+        app.get("/json", function() local t = { 1 } for i = 1, 100 do t = { t, t } end return t end)
+        local long = "[" .. ("1,"):rep(3000000) .. "1]"
+        app.get("/json-decode", function() while true do pcall(app.json.decode, long) end end)
         local helper = function() while true do end end
         app.get("/jit-elsewhere", function() helper() end)
         app.get("/hook", function() debug.sethook() end)
@@ -38,7 +41,7 @@ class Deadline(SiteCase):
         self.wait_for_log(r"^\tsite\.lua:6: in function")
 
     def test_nothing_keeps_a_loop_going(self):
-        for target in ("/pcall", "/wrap", "/sort", "/module", "/load", "/many", "/jit-elsewhere"):
+        for target in ("/pcall", "/wrap", "/sort", "/module", "/load", "/many", "/json", "/json-decode", "/jit-elsewhere"):
             with self.subTest(target):
                 self.assertEqual(self.ask(target).status, 503)
                 self.assertEqual(self.ask("/ok").text, "ok")
@@ -96,8 +99,13 @@ class Memory(SiteCase):
         app.get("/stream", function() return function(out)
             out:write("begun") local t = {} while true do t[#t + 1] = {} end
         end end)
+        app.get("/json", function() local t = { 1 } for i = 1, 100 do t = { t, t } end return t end)
         app.get("/stats", function() return app.stats() end)
     """
+
+    def test_json_text_is_bounded_too(self):
+        self.assertEqual(self.ask("/json").status, 503)
+        self.assertEqual(self.ask("/ok").text, "ok")
 
     def test_what_grows_without_end_is_a_503_and_the_log_names_the_cap(self):
         for target in ("/table", "/string", "/array") * 3:

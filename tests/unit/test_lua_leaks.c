@@ -1,0 +1,181 @@
+/* Nothing is left behind by requests, whatever becomes of them. Each form is asked for again and again; then the Lua
+ * state after a full collection, the memory of C and the fds must be what they were.
+ *
+ * EVSERVE_REQUESTS says how many requests there are; the default is for every day. */
+
+#include "lua/state.h"
+#include "tests/lib/lua_scene.h"
+
+enum {
+    REQUESTS = 3000, /* by default */
+    WARM_ROUNDS = 3, /* until caches and pools have what they keep */
+    SLACK = 2048,    /* bytes of the Lua state: where tables and its string table happen to have grown to */
+};
+
+static int spend(lua_State *L)
+{
+    fake_sys_spend_ns((int64_t)lua_tointeger(L, 1) * 1000000);
+    return 0;
+}
+
+static int add_functions(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_register(L, "spend", spend);
+    return 0;
+}
+
+static const char site[] = APP
+    "app.set { lua_memory = '4M' }\n"
+    "app.static('/files', '/tmp')\n"
+    "app.get('/string', function() return 'text' end)\n"
+    "app.get('/long', function(req) return ('x'):rep(20000) .. req.id end)\n"
+    "app.get('/table', function(req) return { req.headers, req.query, req.peer, req.id } end)\n"
+    "app.get('/number', function() return 404 end)\n"
+    "app.get('/nothing', function() end)\n"
+    "app.get('/triple/:x', function(req) return 201, req.params.x, { ['x-a'] = { '1', '2' } } end)\n"
+    "app.get('/html', function() return app.html '<p>' end)\n"
+    "app.get('/redirect', function() return app.redirect '/string' end)\n"
+    "app.get('/files/*rest', function() return app.pass end)\n"
+    "app.get('/stream', function() return function(out)\n"
+    "    for i = 1, 3 do out:write(('y'):rep(3000)) app.sleep(1) end\n"
+    "end end)\n"
+    "app.get('/endless-stream', function() return function(out)\n"
+    "    while out:write(('y'):rep(30000)) do end\n"
+    "end end)\n"
+    "app.get('/asleep', function() app.sleep '1h' end)\n"
+    "app.get('/error', function(req) error('wrong ' .. req.id) end)\n"
+    "app.get('/error-object', function(req) error(setmetatable({ req }, {})) end)\n"
+    "app.get('/raised', function() app.error(404, 'none') end)\n"
+    "app.get('/error-in-stream', function() return function(out) out:write('begun') error('late') end end)\n"
+    "app.get('/bad-answer', function() return io.stdout end)\n"
+    "app.get('/yield', function() coroutine.yield() end)\n"
+    "app.get('/own', function() return coroutine.wrap(function() coroutine.yield('own') end)() end)\n"
+    "app.get('/deadline', function() pcall(function() while true do spend(1) end end) end)\n"
+    "app.get('/deadline-in-stream', function() return function(out)\n"
+    "    out:write('begun') while true do spend(1) end\n"
+    "end end)\n"
+    "app.get('/memory', function() return ('x'):rep(10000000) end)\n"
+    "app.get('/timer', function() app.after(1, function() end) app.every('1h', function() end):cancel() end)\n"
+    "app.get('/collect', function() collectgarbage() collectgarbage() return 'x' end)\n";
+
+static const char *const targets[] = {
+    "/string",
+    "/long",
+    "/table?a=1&a=2",
+    "/number",
+    "/nothing",
+    "/triple/z",
+    "/html",
+    "/redirect",
+    "/files/no-such",
+    "/stream",
+    "/error",
+    "/error-object",
+    "/raised",
+    "/error-in-stream",
+    "/bad-answer",
+    "/yield",
+    "/own",
+    "/deadline",
+    "/deadline-in-stream",
+    "/memory",
+    "/timer",
+    "/no-route",
+};
+
+enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 2, A_ROUND = TARGETS + LEAVERS };
+
+/* Each form once, and clients that leave in the middle. */
+static void play_round(struct scene *scene)
+{
+    for (size_t i = 0; i < TARGETS; i++) {
+        struct fake_peer *peer = ask(scene, targets[i]);
+        for (int ms = 0; ms < 4; ms++) {
+            pass_ms(scene, 1);
+        }
+        if (!got(peer, "HTTP/1.1 ")) {
+            fail_msg("%s: no answer", targets[i]);
+        }
+        fake_peer_close(peer);
+        settle(scene);
+        fake_peer_forget_output(peer);
+    }
+    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep"};
+    for (size_t i = 0; i < LEAVERS; i++) {
+        struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+        char text[64];
+        fake_peer_set_room(peer, 1000);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", left[i]);
+        fake_peer_send_text(peer, text);
+        settle(scene);
+        fake_peer_reset(peer, 0);
+        settle(scene);
+        fake_peer_forget_output(peer);
+    }
+    scene->logged[0] = '\0';
+    fake_sys_clear_trace();
+}
+
+struct level {
+    size_t state_bytes; /* of Lua */
+    size_t blocks;      /* of C's and Lua's memory */
+    uint32_t coros, timers, anchors;
+    int fds;
+};
+
+static struct level measure(struct scene *scene)
+{
+    assert_answer(scene, "/collect", "x");
+    assert_answer(scene, "/collect", "x");
+    const struct script *script = scene->script;
+    return (struct level){
+        .state_bytes = script->memory_bytes,
+        .blocks = fake_mem_live(),
+        .coros = script->coro_count,
+        .timers = script->timer_count,
+        .anchors = script->anchor_count,
+        .fds = fake_sys_open_fds(),
+    };
+}
+
+static void requests_leave_everything_where_it_was(void **state)
+{
+    (void)state;
+    const char *wanted = getenv("EVSERVE_REQUESTS");
+    long rounds = (wanted == NULL ? REQUESTS : strtol(wanted, NULL, 10)) / A_ROUND + 1;
+    struct scene *scene = calloc(1, sizeof *scene);
+    assert_non_null(scene);
+    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
+    write_script(scene, site);
+    if (start(scene, add_functions, NULL) < 0) {
+        fail_msg("%s", scene->err);
+    }
+    for (int i = 0; i < WARM_ROUNDS; i++) {
+        play_round(scene);
+    }
+    struct level before = measure(scene);
+    for (long i = 0; i < rounds; i++) {
+        play_round(scene);
+    }
+    struct level after = measure(scene);
+    print_message(
+        "%ld requests: Lua %zu -> %zu bytes, %zu -> %zu blocks, %u coroutines, %u timers, %u anchors, %d fds\n",
+        rounds * A_ROUND, before.state_bytes, after.state_bytes, before.blocks, after.blocks, after.coros, after.timers,
+        after.anchors, after.fds);
+    assert_true(after.state_bytes <= before.state_bytes + SLACK);
+    assert_true(after.blocks <= before.blocks + 8);
+    assert_int_equal(after.coros, before.coros);
+    assert_int_equal(after.timers, before.timers);
+    assert_int_equal(after.anchors, before.anchors);
+    assert_int_equal(after.fds, before.fds);
+    scene_close(scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_leave_everything_where_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
