@@ -622,8 +622,10 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
         return -1;
     }
     evserve *server = create(&copy);
-    int rv = server == NULL ? error_text(err, errlen, -ENOMEM, "cannot check: %s", strerror(ENOMEM))
-                            : load(&server->workers[0], &copy, err, errlen);
+    if (server == NULL) {
+        return error_text(err, errlen, -1, "cannot check: %s", strerror(ENOMEM));
+    }
+    int rv = load(&server->workers[0], &copy, err, errlen);
     if (rv >= 0) {
         const struct worker *worker = &server->workers[0];
         struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};

@@ -200,8 +200,8 @@ void exchange_unread_body(struct exchange *exchange, size_t len)
 int exchange_collect_body(struct exchange *exchange)
 {
     struct write_buffer *block = &exchange->body_block;
-    const char *data;
-    size_t len;
+    const char *data = NULL;
+    size_t len = 0;
     int rv = BODY_END;
     if (exchange->body != NULL) {
         return BODY_END;

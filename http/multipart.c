@@ -208,7 +208,6 @@ static enum multipart_event take_content(struct multipart *multipart, const char
     while (at < len) {
         const char *cr = memchr(data + at, '\r', len - at);
         if (cr == NULL) {
-            at = len;
             break;
         }
         at = (size_t)(cr - data);

@@ -37,10 +37,11 @@ static int seconds(lua_State *L)
     if (!is_zero && limits_parse_value(LIMIT_MS, lua_tostring(L, 2), &ms, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
     }
-    if (ms % 1000 != 0 || ms / 1000 > INT32_MAX) {
+    uint64_t whole = ms / 1000;
+    if (ms % 1000 != 0 || whole > INT32_MAX) {
         script_raise(L, "%s: \"%s\" is not a whole number of seconds below 68 years", what, lua_tostring(L, 2));
     }
-    lua_pushnumber(L, (double)(ms / 1000));
+    lua_pushnumber(L, (double)whole);
     return 1;
 }
 

@@ -187,6 +187,7 @@ static void threads_of_the_library_share_the_connections(void **state)
 static void threads_serve_unix_sockets_and_inherited_ones(void **state)
 {
     (void)state;
+    use_site();
     int inherited = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof any;
@@ -197,7 +198,6 @@ static void threads_serve_unix_sockets_and_inherited_ones(void **state)
     snprintf(path, sizeof path, "%s/socket", host.folder);
     snprintf(addresses, sizeof addresses, "unix:%s, fd:%d, [::1]:0", path, inherited);
 
-    use_site();
     host.config.listen = addresses;
     host.config.reactors = 2;
     host_start();

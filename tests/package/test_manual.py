@@ -1,5 +1,5 @@
 """The man pages say what the program and the header say: no option, function, field or constant is missing in them, or
-only there. Whoever adds one has to document it in scripts/man/. The same for the limits in SECURITY.md and README.md."""
+only there. Whoever adds one has to document it in scripts/man/. So with the limits in SECURITY.md and README.md."""
 
 import os
 import re
@@ -58,7 +58,8 @@ class Header:
         text = re.sub(r"/\*.*?\*/", "", read("evserve.h"), flags=re.DOTALL)
         text = re.sub(r'^#.*\n|^extern "C" \{\n', "", text, flags=re.MULTILINE)
         self.functions = {re.search(r"(\w+)\(", found)[1]: squeeze(found) for found in
-                          re.findall(r"^(?:const |struct |unsigned )*\w+[ *]+(?:evserve|evs)_\w+\([^;{]*\);", text, flags=re.MULTILINE)}
+                          re.findall(r"^(?:const |struct |unsigned )*\w+[ *]+(?:evserve|evs)_\w+\([^;{]*\);", text,
+                                     flags=re.MULTILINE)}
         self.structs = {}
         for name, body in re.findall(r"^(?:typedef )?struct (\w+) \{\n(.*?)^\}", text, flags=re.MULTILINE | re.DOTALL):
             self.structs[name] = [field for line in body.split(";") for field in self.fields(line)]
@@ -147,7 +148,8 @@ class Library(unittest.TestCase):
 
 class Limits(unittest.TestCase):
     def test_security_has_every_limit_with_its_default(self):
-        listed = dict(re.findall(r"^\| `(\w+)` \| (\d+(?: ms| bytes)?)(?:/s)? \|", read("SECURITY.md"), flags=re.MULTILINE))
+        listed = dict(re.findall(r"^\| `(\w+)` \| (\d+(?: ms| bytes)?)(?:/s)? \|", read("SECURITY.md"),
+                                 flags=re.MULTILINE))
         units = {"MS": " ms", "BYTES": " bytes", "COUNT": ""}
         self.assertEqual(listed, {name: initial + units[unit] for name, (unit, initial) in limits().items()})
 
