@@ -137,6 +137,7 @@ class Installed(unittest.TestCase):
             self.assertTrue(evtest.receive_all(sock).endswith(b"\r\n\r\nlua\n"))
 
 
+@unittest.skipUnless(HAS_LUA, "the same sources, whatever this build is: once is enough")
 class Subproject(unittest.TestCase):
     """The sources inside another project, without Lua and with nothing to find LuaJIT by."""
 
