@@ -1,6 +1,8 @@
 /* Routes:
  *   GET  /hello                "hello\n"
  *   POST /echo                 the body (BODY_WHOLE)
+ *   POST /take                 the body, which the handler takes itself (BODY_STREAM)
+ *   POST /first                "first\n" once some of the body is there (BODY_STREAM), "none\n" without one
  *   POST /ignore               "ignored\n", without wanting the body
  *   GET  /users/:id{int}       the id
  *   GET  /stream               "one\ntwo\nthree\n" in three pieces
@@ -386,11 +388,51 @@ static void serve_authority(struct exchange *exchange, void *ctx)
     response_send(exchange, 200, "text/plain", exchange_text(exchange, authority), authority.len);
 }
 
+static void take_body(struct exchange *exchange)
+{
+    int verdict = exchange_collect_body(exchange);
+    if (verdict == BODY_END) {
+        response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
+    } else if (verdict != BODY_WAIT) {
+        response_error(exchange, -verdict, exchange->body_reason);
+    }
+}
+
+static void serve_take(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->on_data = take_body;
+    take_body(exchange);
+}
+
+static void take_first(struct exchange *exchange)
+{
+    const char *data;
+    size_t len;
+    int verdict = exchange_read_body(exchange, &data, &len);
+    if (verdict == BODY_DATA) {
+        response_send(exchange, 200, "text/plain", "first\n", 6);
+    } else if (verdict == BODY_END) {
+        response_send(exchange, 200, "text/plain", "none\n", 5);
+    } else if (verdict != BODY_WAIT) {
+        response_error(exchange, -verdict, exchange->body_reason);
+    }
+}
+
+static void serve_first(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->on_data = take_first;
+    take_first(exchange);
+}
+
 /* Static, since handlers must outlive the site; only serve_late needs a context of the run. */
 static char hello[] = "hello\n", ignored[] = "ignored\n";
 static struct handler late_handler = {.serve = serve_late};
 static const struct handler hello_handler = {.serve = serve_text, .ctx = hello};
 static const struct handler echo_handler = {.serve = serve_echo, .body_mode = BODY_WHOLE};
+static const struct handler take_handler = {.serve = serve_take, .body_mode = BODY_STREAM};
+static const struct handler first_handler = {.serve = serve_first, .body_mode = BODY_STREAM};
 static const struct handler ignore_handler = {.serve = serve_text, .ctx = ignored};
 static const struct handler id_handler = {.serve = serve_id};
 static const struct handler stream_handler = {.serve = serve_stream};
@@ -448,6 +490,7 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         {METHOD_GET, "/sized", &sized_handler},    {METHOD_GET, "/short", &short_handler},
         {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
         {METHOD_GET, "/empty", &empty_handler},    {METHOD_GET, "/authority", &authority_handler},
+        {METHOD_POST, "/take", &take_handler},     {METHOD_POST, "/first", &first_handler},
     };
     char err[256];
     late_handler.ctx = reactor;
