@@ -223,6 +223,13 @@ int exchange_collect_body(struct exchange *exchange)
     return rv;
 }
 
+void exchange_forget_body(struct exchange *exchange)
+{
+    exchange->body = NULL;
+    exchange->body_len = 0;
+    write_buffer_done(&exchange->body_block);
+}
+
 void conn_plan_rest(struct exchange *exchange)
 {
     if (!exchange->has_body || exchange->body_done) {

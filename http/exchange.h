@@ -191,6 +191,9 @@ void exchange_unread_body(struct exchange *exchange, size_t len);
  * again in on_data(). */
 int exchange_collect_body(struct exchange *exchange);
 
+/* The handler has what it needs of a body that was collected: free it before the answer is sent. */
+void exchange_forget_body(struct exchange *exchange);
+
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);
 

@@ -84,6 +84,9 @@ _Noreturn static void raise_status(lua_State *L, const struct exchange *exchange
         script_raise_answer(L, status, "the request body is longer than %llu bytes",
                             (unsigned long long)exchange->limits->max_body_bytes);
     }
+    if (status == 408) {
+        script_raise_answer(L, status, "the request body came too slowly");
+    }
     const char *reason = exchange->body_reason != NULL ? exchange->body_reason : status_reason(status);
     script_raise_answer(L, status, "request body: %s", reason);
 }
@@ -117,6 +120,7 @@ static int take_body(lua_State *L)
     }
     lua_pushlstring(L, exchange->body == NULL ? "" : exchange->body, exchange->body_len);
     request_keep(L, request, 2);
+    exchange_forget_body(exchange); /* the string is kept with the request */
     return 1;
 }
 

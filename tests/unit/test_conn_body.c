@@ -278,6 +278,7 @@ static void on_data_collect(struct exchange *exchange)
     last_verdict = exchange_collect_body(exchange);
     if (last_verdict == BODY_END) {
         response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
+        exchange_forget_body(exchange);
     } else if (last_verdict < 0) {
         response_error(exchange, -last_verdict, NULL);
     }
