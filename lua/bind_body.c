@@ -91,16 +91,17 @@ _Noreturn static void raise_status(lua_State *L, const struct exchange *exchange
     script_raise_answer(L, status, "request body: %s", reason);
 }
 
-/* take_body(req): the whole body; true: call again; false: the client has gone. */
+/* take_body(req, "body"): the whole body; true: call again; false: the client has gone. The prelude calls it with what
+ * is known to be a request. */
 static int take_body(lua_State *L)
 {
     static const char what[] = "req.body";
-    struct request *request = request_check(L, what);
-    lua_settop(L, 1);
-    lua_pushliteral(L, "body");
-    request_push_kept(L, request, 2);
-    if (!lua_isnil(L, 3)) {
-        return 1;
+    struct request *request = lua_touserdata(L, 1);
+    if (request->has_store) {
+        request_push_kept(L, request, 2);
+        if (!lua_isnil(L, 3)) {
+            return 1;
+        }
     }
     struct coro *coro = check_body(L, request, what);
     if (coro->exchange == NULL) {

@@ -19,9 +19,9 @@ local STEP_PART, STEP_CONTENT, STEP_PART_END = 1, 2, 3 -- as in bind_body.c
 local methods = core.request_names -- what request_index() finds
 
 local function body_of(req)
-    local body = take_body(req)
+    local body = take_body(req, "body")
     while body == true do
-        body = take_body(req)
+        body = take_body(req, "body")
     end
     if not body then
         error(closed, 0)
