@@ -67,7 +67,7 @@ function methods.json(req)
     core.check_json(req)
     local value, err = json_decode(body_of(req))
     if value == nil then
-        raise(400, "the request body is no JSON: " .. err .. "\n")
+        raise(400, "the request body is no " .. err .. "\n") -- "JSON: what is wrong (byte 8)"
     end
     return value
 end

@@ -310,7 +310,7 @@ class Bodies(SiteCase):
         head = [("Content-Type", "application/json")]
         answer = self.ask("/json", "POST", headers=head, body=b'{"a":1,}')
         self.assertEqual(answer.status, 400)
-        self.assertRegex(answer.text, r"^the request body is no JSON: .*\b8\b.*\n$")
+        self.assertRegex(answer.text, r"^the request body is no JSON: [^:]* \(byte 8\)\n$")
         self.assertEqual(self.ask("/json", "POST", headers=head, body=b"").status, 400)
         self.assertEqual(self.ask("/json-caught", "POST", headers=head, body=b"x").json["status"], 400)
         self.assertEqual(self.log_count("no JSON"), 0)
