@@ -35,6 +35,15 @@ static struct visitor visitors[] = {
      1,
      NULL},
     {"expectation", {POST("/echo", "Content-Length: 3\r\nExpect: 100-continue\r\n"), "yes"}, -1, false, 1, NULL},
+    {"taken body", {POST("/take", "Content-Length: 9\r\n") "o", "netwo", "six" GET("/hello")}, -1, false, 2, NULL},
+    {"taken chunks",
+     {POST("/take", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"), "3\r\non", "e\r\n3\r\ntwo\r\n0\r\n\r\n"},
+     -1,
+     false,
+     1,
+     NULL},
+    {"body sent back", {POST("/back", "Content-Length: 9\r\n") "o", "netwo", "six" GET("/hello")}, -1, false, 2, NULL},
+    {"lost body", {POST("/take", "Content-Length: 9\r\n") "one"}, FAKE_NO_LIMIT, true, 0, NULL},
     {"unwanted body", {POST("/hello", "Content-Length: 6\r\n"), "one", "two" GET("/hello")}, -1, false, 2, NULL},
     {"stream", {GET("/stream") GET("/hello")}, 5000, false, 2, NULL},
     {"stream to 1.0", {"GET /stream HTTP/1.0\r\n\r\n"}, -1, false, 1, NULL},
@@ -140,11 +149,57 @@ static void serve_long(struct exchange *exchange, void *ctx)
     response_send(exchange, 200, "text/plain", text, 40000);
 }
 
+/* Takes its body, all of it. */
+static void take_on(struct exchange *exchange)
+{
+    int verdict = exchange_collect_body(exchange);
+    if (verdict == BODY_END) {
+        response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
+    } else if (verdict != BODY_WAIT) {
+        response_error(exchange, -verdict, exchange->body_reason);
+    }
+}
+
+static void serve_take(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->on_data = take_on;
+    take_on(exchange);
+}
+
+/* Sends its body back piece by piece. */
+static void send_back(struct exchange *exchange)
+{
+    const char *data;
+    size_t len;
+    int verdict;
+    while ((verdict = exchange_read_body(exchange, &data, &len)) == BODY_DATA) {
+        if (response_write(exchange, data, len) < 0) {
+            return;
+        }
+    }
+    if (verdict == BODY_END) {
+        response_end(exchange);
+    } else if (verdict != BODY_WAIT) {
+        response_abort(exchange);
+    }
+}
+
+static void serve_back(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    exchange->on_data = send_back;
+    response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    send_back(exchange);
+}
+
 static uint32_t soon = 20, never = UINT32_MAX;
 static const struct handler streaming = {.serve = serve_stream};
 static const struct handler later = {.serve = serve_later, .ctx = &soon};
 static const struct handler never_answering = {.serve = serve_later, .ctx = &never};
 static const struct handler borrowing = {.serve = serve_borrowed};
+static const struct handler taking = {.serve = serve_take, .body_mode = BODY_STREAM};
+static const struct handler sending_back = {.serve = serve_back, .body_mode = BODY_STREAM};
 static const struct handler copying = {.serve = serve_long};
 
 /* The day. */
@@ -160,6 +215,7 @@ static int add_routes(void)
         {METHOD_POST, "/echo", &echo},         {METHOD_GET, "/stream", &streaming},
         {METHOD_GET, "/later", &later},        {METHOD_GET, "/never", &never_answering},
         {METHOD_GET, "/borrowed", &borrowing}, {METHOD_GET, "/long", &copying},
+        {METHOD_POST, "/take", &taking},       {METHOD_POST, "/back", &sending_back},
     };
     int rv = 0;
     char err[256];
