@@ -42,7 +42,7 @@ static void on_task(struct reactor *reactor, void *arg);
 /* The handler waits for content of the body, and has not ended its answer meanwhile. */
 static bool wants_body(const struct exchange *exchange)
 {
-    return exchange->wants_body && exchange->response_state < RESPONSE_COMPLETE;
+    return exchange != NULL && exchange->wants_body && exchange->response_state < RESPONSE_COMPLETE;
 }
 
 /* What the connection was doing, for log lines. */
