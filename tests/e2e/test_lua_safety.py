@@ -1,5 +1,6 @@
 """Handlers that take too much, on the real clocks: they are stopped, and everybody else is served."""
 
+import os
 import threading
 import unittest
 
@@ -124,6 +125,66 @@ class Memory(SiteCase):
         self.ask("/table")
         self.ask("/ok")
         self.assertLess(self.ask("/stats").json["lua_memory"], 8 << 20)
+
+
+class Leaks(SiteCase):
+    """Many requests of every form. tests/unit/test_lua_leaks.c does the same with exact figures and fewer requests."""
+
+    SCRIPT = """
+        app.set { lua_memory = "8M" }
+        app.static("/files", ".")
+        app.get("/string", function() return "text" end)
+        app.get("/long", function(req) return ("x"):rep(20000) .. req.id end)
+        app.get("/table", function(req) return { req.headers, req.query, req.id } end)
+        app.get("/number", function() return 404 end)
+        app.get("/triple/:x", function(req) return 201, req.params.x, { ["x-a"] = { "1", "2" } } end)
+        app.get("/html", function() return app.html "<p>" end)
+        app.get("/redirect", function() return app.redirect "/string" end)
+        app.get("/files/*rest", function() return app.pass end)
+        app.get("/stream", function() return function(out) for i = 1, 3 do out:write(("y"):rep(3000)) end end end)
+        app.get("/error", function(req) error("wrong " .. req.id) end)
+        app.get("/raised", function() app.error(404, "none") end)
+        app.get("/yield", function() coroutine.yield() end)
+        app.get("/deadline", { handler_cpu = 1 }, function() pcall(function() while true do end end) end)
+        app.get("/memory", function() return ("x"):rep(10000000) end)
+        app.get("/error-in-stream", function() return function(out) out:write("begun") error("late") end end)
+        app.get("/deadline-in-stream", { handler_cpu = 1 }, function() return function(out)
+            out:write("begun") while true do end
+        end end)
+        app.get("/held", function()
+            collectgarbage() collectgarbage()
+            return { lua = app.stats().lua_memory }
+        end)
+    """
+    WHOLE = ("string", "long", "table?a=1", "number", "triple/z", "html", "redirect", "files/site.lua", "files/none",
+             "stream", "error", "raised", "yield", "deadline", "memory")
+    CUT = ("error-in-stream", "deadline-in-stream")
+    REQUESTS = int(os.environ.get("EVSERVE_REQUESTS", "500"))
+
+    def play(self, requests):
+        """So many requests, in rounds; each on one connection but for those whose answers are cut."""
+        with Client(self.server) as client:
+            for _ in range(requests // (len(self.WHOLE) + len(self.CUT)) + 1):
+                for target in self.WHOLE:
+                    client.ask("GET", "/" + target)
+                for target in self.CUT:
+                    self.check_cut("/" + target)
+
+    def held(self):
+        self.ask("/held")
+        evtest.wait_until(lambda: self.server.fd_count() <= self.fds, "connections to end")
+        return self.ask("/held").json["lua"], self.server.memory_kib()
+
+    def test_requests_leave_everything_where_it_was(self):
+        self.ask("/held")
+        evtest.wait_until(lambda: self.ask("/held").status == 200, "an answer")
+        self.fds = self.server.fd_count() + 2  # a connection that has not yet been closed; a file in the cache
+        self.play(200)
+        lua, memory = self.held()
+        self.play(self.REQUESTS)
+        lua_after, memory_after = self.held()
+        print(f"{self.REQUESTS} requests: Lua {lua} -> {lua_after} bytes, resident {memory} -> {memory_after} KiB")
+        self.assertLess(lua_after, lua + 4096)
 
 
 class Globals(SiteCase):

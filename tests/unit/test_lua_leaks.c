@@ -1,13 +1,11 @@
 /* Nothing is left behind by requests, whatever becomes of them. Each form is asked for again and again; then the Lua
- * state after a full collection, the memory of C and the fds must be what they were.
- *
- * EVSERVE_REQUESTS says how many requests there are; the default is for every day. */
+ * state after a full collection, the memory of C and the fds must be what they were. */
 
 #include "lua/state.h"
 #include "tests/lib/lua_scene.h"
 
 enum {
-    REQUESTS = 3000, /* by default */
+    REQUESTS = 3000, /* about; tests/e2e/test_lua_safety.py has more of them */
     WARM_ROUNDS = 3, /* until caches and pools have what they keep */
     SLACK = 2048,    /* bytes of the Lua state: where tables and its string table happen to have grown to */
 };
@@ -142,8 +140,7 @@ static struct level measure(struct scene *scene)
 static void requests_leave_everything_where_it_was(void **state)
 {
     (void)state;
-    const char *wanted = getenv("EVSERVE_REQUESTS");
-    long rounds = (wanted == NULL ? REQUESTS : strtol(wanted, NULL, 10)) / A_ROUND + 1;
+    int rounds = REQUESTS / A_ROUND + 1;
     struct scene *scene = calloc(1, sizeof *scene);
     assert_non_null(scene);
     scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
@@ -155,12 +152,12 @@ static void requests_leave_everything_where_it_was(void **state)
         play_round(scene);
     }
     struct level before = measure(scene);
-    for (long i = 0; i < rounds; i++) {
+    for (int i = 0; i < rounds; i++) {
         play_round(scene);
     }
     struct level after = measure(scene);
     print_message(
-        "%ld requests: Lua %zu -> %zu bytes, %zu -> %zu blocks, %u coroutines, %u timers, %u anchors, %d fds\n",
+        "%d requests: Lua %zu -> %zu bytes, %zu -> %zu blocks, %u coroutines, %u timers, %u anchors, %d fds\n",
         rounds * A_ROUND, before.state_bytes, after.state_bytes, before.blocks, after.blocks, after.coros, after.timers,
         after.anchors, after.fds);
     assert_true(after.state_bytes <= before.state_bytes + SLACK);
