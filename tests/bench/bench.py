@@ -333,8 +333,9 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(bench.results, indent=1))
     (out / "results.html").write_text(page.html(bench.results))
+    (out / "results.md").write_text(page.markdown(bench.results))
     print(page.text_single(bench.results["single"]))
-    print(f"written: {out}/results.html, {out}/results.json")
+    print(f"written: {out}/results.html, .json, .md")
 
 
 if __name__ == "__main__":

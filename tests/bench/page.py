@@ -71,6 +71,26 @@ def table(load):
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
+def markdown(results):
+    """The table for the project's README."""
+    machine = results["machine"]
+    names = [n for n in ("floor", *results["servers"]) if any(n in load["servers"] for load in results["loads"])]
+    lines = [f"Server CPU a request in microseconds, and against the floor; commit {machine['commit']}, {machine['date']}, "
+             f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}; "
+             + ", ".join(f"{n} {s['version']}" for n, s in results["servers"].items()) + ".", "",
+             "| load | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for load in results["loads"]:
+        cells = []
+        for name in names:
+            f = load["servers"].get(name)
+            own = f is not None and name != "floor" and "cpu_ratio" in f
+            cells.append("" if f is None else f"{f['cpu_us']:.2f}" + (f" ({ratio(f)})" if own else ""))
+        lines.append(f"| {load['title']} | " + " | ".join(cells) + " |")
+    lines += ["", "| figure | measured |", "|---|---|"]
+    lines += [f"| {title} | {value} |" for title, value in single_rows(results["single"])]
+    return "\n".join(lines) + "\n"
+
+
 def html(results):
     machine = results["machine"]
     versions = ", ".join(f"{name} {s['version']}" for name, s in results["servers"].items())
