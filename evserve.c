@@ -1,15 +1,22 @@
 /* The front door: composes reactors, sites, scripts and servers into one handle.
  *
- * A worker is what one thread serves with: a reactor, a site, a script (if any), a server. Order of building: log; for
- * each worker reactor, site, script (fills the site), settings of the config (they win); for each worker server,
- * listeners, the script's start functions; threads at last. Freeing goes the other way.
+ * A worker is what one thread serves with: a reactor, a server, and an offer, which is what it serves: a site with the
+ * C routes and the script that fill it. Order of building: log; for each worker reactor and offer (site, root, C
+ * routes, script, settings of the config, which win); for each worker server, listeners, the script's start functions;
+ * threads at last. Freeing goes the other way.
+ *
+ * A reload makes a new offer for each worker, on the worker's thread, since a script sets timers on its reactor; when
+ * all of them are there, each worker's server goes on to the new one. The old one is retired: it is freed when the last
+ * request that began with it is over, at the end of a tick, because a function of its script may be what let go of it.
  *
  * Threads share nothing but the handle, of which they change nothing: stopping and posting go through the worker they
  * are meant for, numbers are read from all. */
 
 #include "evserve.h"
 
+#include "core/file_stamps.h"
 #include "core/log.h"
+#include "core/mailbox.h"
 #include "core/mem.h"
 #include "core/net.h"
 #include "core/reactor.h"
@@ -33,20 +40,23 @@ enum { NO_STOP = -1, LISTEN_MAX = 4096 };
 
 static const char default_address[] = "127.0.0.1:8080";
 
-/* A call that another thread asked for. */
-struct post {
-    struct post *next;
-    void (*fn)(void *arg);
-    void *arg;
+/* What a worker serves. */
+struct offer {
+    struct worker *worker; /* whose it is */
+    struct offer *next;    /* among the retired */
+    struct site *site;
+    struct evs_routes *routes; /* in C, NULL without any */
+    struct script *script;     /* NULL without one */
 };
 
 /* What one thread serves with. */
 struct worker {
     evserve *owner;
     struct reactor *reactor;
-    struct site *site;
-    struct evs_routes *routes; /* in C, NULL without any */
-    struct script *script;     /* NULL without one */
+    struct mailbox mailbox; /* calls of other threads; there as soon as the reactor is */
+    struct offer *offer;    /* what new requests get */
+    struct offer *next;     /* what a reload has made, until all workers have theirs; else NULL */
+    struct offer *retired;  /* what requests in flight may still use */
     struct server *server;
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
@@ -54,17 +64,16 @@ struct worker {
     int error;               /* of the loop that failed, -errno, else 0 */
     unsigned cut;            /* connections that were cut */
     _Atomic int64_t stop_ms; /* drain time asked for and not yet acted on, or NO_STOP */
-
-    pthread_mutex_t posts_lock;
-    struct post *first_post, *last_post; /* waiting, oldest first */
-    bool is_closed;                      /* no more posts are taken */
 };
 
 struct evserve {
+    struct evserve_config config; /* our own copy, for reloads */
     struct log log;
     struct log host_log; /* the config's */
     pthread_mutex_t log_lock;
-    bool is_threaded; /* workers have threads of their own */
+    struct file_stamps files; /* what the script is made of */
+    atomic_bool is_reloading; /* one reload at a time */
+    bool is_threaded;         /* workers have threads of their own */
     unsigned worker_count;
     struct worker workers[];
 };
@@ -102,23 +111,36 @@ static int apply_settings(struct limits *limits, const struct evserve_config *co
     return limits_check(limits, err, errlen);
 }
 
-/* Everything but the server: what there is to serve. */
-static int load(struct worker *worker, const struct evserve_config *config, char *err, size_t errlen)
+/* Offers. */
+
+static void free_offer(struct offer *offer)
 {
-    const struct log *log = &worker->owner->log;
-    int rv = reactor_create(&worker->reactor, log);
-    rv = rv < 0 ? rv : site_create(&worker->site, log);
-    if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+    if (offer != NULL) {
+        script_close(offer->script);
+        site_destroy(offer->site);
+        evs_routes_destroy(offer->routes);
+        mem_free(offer);
     }
+}
+
+static void note_file(void *arg, const char *path)
+{
+    evserve *server = arg;
+    (void)file_stamps_note(&server->files, path); /* one too many is not watched */
+}
+
+/* Fill the site of an offer with all that the config says. */
+static int fill_offer(struct offer *offer, const struct evserve_config *config, char *err, size_t errlen)
+{
+    evserve *owner = offer->worker->owner;
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
-        rv = static_mounts_pin(worker->site->mounts, "/", config->root, err, errlen);
+        int rv = static_mounts_pin(offer->site->mounts, "/", config->root, err, errlen);
         if (rv < 0) {
             return rv;
         }
     }
     if (config->routes != NULL) {
-        rv = evs_routes_create(&worker->routes, config->routes, worker->site->router, err, errlen);
+        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->router, err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -130,13 +152,54 @@ static int load(struct worker *worker, const struct evserve_config *config, char
             .settings.handler_cpu_ms = config->handler_cpu_ms,
             .settings.lua_memory_bytes = config->lua_memory,
             .settings.debug = config->debug != 0,
+            .on_file = note_file,
+            .on_file_arg = owner,
         };
-        rv = script_open(&worker->script, config->script, worker->site, worker->reactor, log, &host, err, errlen);
+        int rv = script_open(&offer->script, config->script, offer->site, offer->worker->reactor, &owner->log, &host,
+                             err, errlen);
         if (rv < 0) {
             return rv;
         }
     }
-    return apply_settings(&worker->site->limits, config, err, errlen);
+    return apply_settings(&offer->site->limits, config, err, errlen);
+}
+
+/* Make what there is to serve. On the worker's thread. Returns 0, or -errno with a text in err. */
+static int make_offer(struct worker *worker, struct offer **made, char *err, size_t errlen)
+{
+    struct offer *offer = mem_zalloc(sizeof *offer);
+    int rv = offer == NULL ? -ENOMEM : site_create(&offer->site, &worker->owner->log);
+    if (rv < 0) {
+        mem_free(offer);
+        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+    }
+    offer->worker = worker;
+    rv = fill_offer(offer, &worker->owner->config, err, errlen);
+    if (rv < 0) {
+        free_offer(offer);
+        return rv;
+    }
+    *made = offer;
+    return 0;
+}
+
+/* The limits of the whole server that each worker has its share of. */
+static void share_limits(struct offer *offer)
+{
+    uint64_t *max_connections = &offer->site->limits.max_connections;
+    unsigned count = offer->worker->owner->worker_count;
+    *max_connections = (*max_connections + count - 1) / count;
+}
+
+/* The reactor, and what there is to serve. */
+static int load(struct worker *worker, char *err, size_t errlen)
+{
+    int rv = reactor_create(&worker->reactor, &worker->owner->log);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+    }
+    mailbox_init(&worker->mailbox, worker->reactor);
+    return make_offer(worker, &worker->offer, err, errlen);
 }
 
 /* Call fn with each address to listen on: the config's, else the script's, else the default one. */
@@ -186,12 +249,12 @@ static int listen_on(void *arg, const char *address)
 }
 
 /* The server on top of what was loaded. The first worker binds the addresses, the others join it. */
-static int open_server(struct worker *worker, const struct evserve_config *config, char *err, size_t errlen)
+static int open_server(struct worker *worker, char *err, size_t errlen)
 {
     const evserve *owner = worker->owner;
-    uint64_t *max_connections = &worker->site->limits.max_connections;
-    *max_connections = (*max_connections + owner->worker_count - 1) / owner->worker_count;
-    int rv = server_create(&worker->server, worker->reactor, worker->site, &owner->log);
+    struct script *script = worker->offer->script;
+    share_limits(worker->offer);
+    int rv = server_create(&worker->server, worker->reactor, worker->offer->site, &owner->log);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
     }
@@ -199,14 +262,14 @@ static int open_server(struct worker *worker, const struct evserve_config *confi
     if (worker == owner->workers) {
         bool is_shared = owner->worker_count > 1;
         struct listen_call call = {.server = worker->server, .is_shared = is_shared, .err = err, .errlen = errlen};
-        rv = each_address(worker->script, config, listen_on, &call);
+        rv = each_address(script, &owner->config, listen_on, &call);
     } else {
         rv = server_join(worker->server, owner->workers[0].server, err, errlen);
     }
     if (rv < 0) {
         return rv;
     }
-    return worker->script == NULL ? 0 : script_start(worker->script, worker->server, err, errlen);
+    return script == NULL ? 0 : script_start(script, worker->server, err, errlen);
 }
 
 /* A config of an older program is shorter: what it does not have is default. */
@@ -226,6 +289,56 @@ static int read_config(struct evserve_config *copy, const struct evserve_config 
     return 0;
 }
 
+static void drop_routes(struct evs_route *routes)
+{
+    for (size_t i = 0; routes != NULL && routes[i].route != NULL; i++) {
+        mem_free((void *)(uintptr_t)routes[i].route); /* our copy */
+    }
+    mem_free(routes);
+}
+
+/* A copy of the host's routes, which may go after evserve_start(). */
+static struct evs_route *copy_routes(const struct evs_route *routes)
+{
+    size_t count = 0;
+    while (routes[count].route != NULL) {
+        count++;
+    }
+    struct evs_route *copy = mem_zalloc((count + 1) * sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = routes[i];
+        copy[i].route = mem_copy_text(routes[i].route);
+        if (copy[i].route == NULL) {
+            drop_routes(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+static void drop_config(struct evserve_config *config)
+{
+    mem_free((void *)(uintptr_t)config->listen);
+    mem_free((void *)(uintptr_t)config->root);
+    mem_free((void *)(uintptr_t)config->script);
+    drop_routes((struct evs_route *)(uintptr_t)config->routes);
+}
+
+/* Copy what the config points to. Returns 0, or -ENOMEM with copies for drop_config(). */
+static int keep_config(struct evserve_config *kept, const struct evserve_config *config)
+{
+    *kept = *config;
+    kept->listen = config->listen == NULL ? NULL : mem_copy_text(config->listen);
+    kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
+    kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
+    kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
+    bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
+                    (kept->root == NULL) == (config->root == NULL) &&
+                    (kept->script == NULL) == (config->script == NULL) &&
+                    (kept->routes == NULL) == (config->routes == NULL);
+    return is_whole ? 0 : -ENOMEM;
+}
+
 /* Lines of several threads come one after the other. */
 static void write_locked(void *arg, int level, const char *line)
 {
@@ -240,7 +353,11 @@ static evserve *create(const struct evserve_config *config)
 {
     unsigned count = config->reactors == 0 ? 1 : config->reactors;
     evserve *server = mem_zalloc(sizeof *server + count * sizeof server->workers[0]);
-    if (server == NULL) {
+    if (server == NULL || keep_config(&server->config, config) < 0) {
+        if (server != NULL) {
+            drop_config(&server->config);
+        }
+        mem_free(server);
         return NULL;
     }
     enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
@@ -250,56 +367,14 @@ static evserve *create(const struct evserve_config *config)
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
     }
     pthread_mutex_init(&server->log_lock, NULL);
+    file_stamps_init(&server->files);
     server->is_threaded = config->reactors > 0;
     server->worker_count = count;
     for (unsigned i = 0; i < count; i++) {
         server->workers[i].owner = server;
         atomic_init(&server->workers[i].stop_ms, NO_STOP);
-        pthread_mutex_init(&server->workers[i].posts_lock, NULL);
     }
     return server;
-}
-
-/* Posts. */
-
-/* Call what was posted, and perhaps let it be the last. */
-static void call_posts(struct worker *worker, bool is_last)
-{
-    pthread_mutex_lock(&worker->posts_lock);
-    struct post *post = worker->first_post;
-    worker->first_post = worker->last_post = NULL;
-    worker->is_closed = worker->is_closed || is_last;
-    pthread_mutex_unlock(&worker->posts_lock);
-    while (post != NULL) {
-        struct post *next = post->next;
-        post->fn(post->arg);
-        mem_free(post);
-        post = next;
-    }
-}
-
-static void on_posts(struct reactor *reactor, void *arg)
-{
-    (void)reactor;
-    call_posts(arg, false);
-}
-
-/* Queue it; the first one in the queue wakes the worker up. */
-static int add_post(struct worker *worker, struct post *post)
-{
-    int rv = 0;
-    pthread_mutex_lock(&worker->posts_lock);
-    if (worker->is_closed) {
-        rv = -ESHUTDOWN;
-    } else if (worker->first_post == NULL) {
-        rv = reactor_post(worker->reactor, on_posts, worker);
-        worker->first_post = rv < 0 ? NULL : post;
-    } else {
-        worker->last_post->next = post;
-    }
-    worker->last_post = rv < 0 ? worker->last_post : post;
-    pthread_mutex_unlock(&worker->posts_lock);
-    return rv;
 }
 
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg)
@@ -309,19 +384,7 @@ int evserve_post(evserve *server, void (*fn)(void *arg), void *arg)
 
 int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg)
 {
-    if (thread >= server->worker_count) {
-        return -EINVAL;
-    }
-    struct post *post = mem_alloc(sizeof *post);
-    if (post == NULL) {
-        return -ENOMEM;
-    }
-    *post = (struct post){.fn = fn, .arg = arg};
-    int rv = add_post(&server->workers[thread], post);
-    if (rv < 0) {
-        mem_free(post);
-    }
-    return rv;
+    return thread < server->worker_count ? mailbox_post(&server->workers[thread].mailbox, fn, arg) : -EINVAL;
 }
 
 /* Running. */
@@ -348,9 +411,9 @@ static void end_worker(struct worker *worker, int error)
 {
     worker->is_over = true;
     worker->error = error;
-    call_posts(worker, true);
-    if (worker->script != NULL) {
-        script_stop(worker->script);
+    mailbox_close(&worker->mailbox);
+    if (worker->offer->script != NULL) {
+        script_stop(worker->offer->script);
     }
     if (error < 0) {
         log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", strerror(-error));
@@ -365,11 +428,13 @@ static void run_worker(struct worker *worker)
         return;
     }
     int rv = 0;
+    mailbox_enter(&worker->mailbox);
     while (rv == 0 && !worker->is_over) {
         rv = reactor_run(worker->reactor);
         heed_stop(worker);
     }
     end_worker(worker, rv);
+    mailbox_leave(&worker->mailbox);
 }
 
 static void *run_thread(void *arg)
@@ -418,10 +483,10 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     }
     int rv = 0;
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
-        rv = load(&server->workers[i], &copy, err, errlen);
+        rv = load(&server->workers[i], err, errlen);
     }
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
-        rv = open_server(&server->workers[i], &copy, err, errlen);
+        rv = open_server(&server->workers[i], err, errlen);
     }
     if (rv >= 0 && server->is_threaded) {
         rv = start_threads(server, err, errlen);
@@ -463,15 +528,16 @@ int evserve_poll(evserve *server, int timeout_ms)
     if (worker->is_over) {
         return worker->error;
     }
+    mailbox_enter(&worker->mailbox);
     int rv = reactor_run_once(worker->reactor, timeout_ms);
     if (rv >= 0) {
         heed_stop(worker); /* whose call has woken the loop, or will */
     }
     if (rv < 0 || worker->is_over) {
         end_worker(worker, rv < 0 ? rv : 0);
-        return worker->error;
     }
-    return 1;
+    mailbox_leave(&worker->mailbox);
+    return worker->is_over ? worker->error : 1;
 }
 
 void evserve_stop(evserve *server, uint32_t drain_ms)
@@ -484,13 +550,20 @@ void evserve_stop(evserve *server, uint32_t drain_ms)
 
 static void free_worker(struct worker *worker)
 {
-    call_posts(worker, true);
+    if (worker->reactor == NULL) {
+        return;
+    }
+    mailbox_close(&worker->mailbox);
     server_destroy(worker->server);
-    script_close(worker->script);
-    site_destroy(worker->site);
-    evs_routes_destroy(worker->routes);
+    free_offer(worker->next);
+    free_offer(worker->offer);
+    while (worker->retired != NULL) {
+        struct offer *next = worker->retired->next;
+        free_offer(worker->retired);
+        worker->retired = next;
+    }
+    mailbox_done(&worker->mailbox);
     reactor_destroy(worker->reactor);
-    pthread_mutex_destroy(&worker->posts_lock);
 }
 
 void evserve_free(evserve *server)
@@ -509,8 +582,168 @@ void evserve_free(evserve *server)
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */
         free_worker(&server->workers[i - 1]);
     }
+    file_stamps_done(&server->files);
     pthread_mutex_destroy(&server->log_lock);
+    drop_config(&server->config);
     mem_free(server);
+}
+
+/* Reloading. */
+
+/* One worker's part of a reload. */
+struct errand {
+    struct worker *worker;
+    int rv;                      /* of making the offer */
+    char err[EVSERVE_ERROR_MAX]; /* why it failed */
+};
+
+/* A script may not ask for other addresses than the ones the server has. */
+static int check_addresses(const struct offer *next, char *err, size_t errlen)
+{
+    const struct evserve_config *config = &next->worker->owner->config;
+    const struct script *before = next->worker->offer->script;
+    for (size_t n = 0; config->listen == NULL && config->script != NULL; n++) {
+        const char *was = script_listen(before, n);
+        const char *is = script_listen(next->script, n);
+        if (was == NULL && is == NULL) {
+            break;
+        }
+        if (was == NULL || is == NULL || strcmp(was, is) != 0) {
+            return error_text(
+                err, errlen, -EINVAL,
+                "%s: app.listen has changed from %s to %s: a reload keeps the addresses; start the server "
+                "anew for that",
+                config->script, was == NULL ? "nothing" : was, is == NULL ? "nothing" : is);
+        }
+    }
+    return 0;
+}
+
+static void prepare_offer(void *arg)
+{
+    struct errand *errand = arg;
+    struct worker *worker = errand->worker;
+    struct offer *next = NULL;
+    errand->rv = make_offer(worker, &next, errand->err, sizeof errand->err);
+    if (errand->rv < 0) {
+        return;
+    }
+    share_limits(next);
+    errand->rv = check_addresses(next, errand->err, sizeof errand->err);
+    if (errand->rv == 0 && next->script != NULL) {
+        errand->rv = script_start(next->script, worker->server, errand->err, sizeof errand->err);
+    }
+    if (errand->rv < 0) {
+        free_offer(next);
+        return;
+    }
+    worker->next = next;
+}
+
+static void discard_offer(void *arg)
+{
+    struct errand *errand = arg;
+    struct worker *worker = errand->worker;
+    if (worker->next != NULL && worker->next->script != NULL) {
+        script_stop(worker->next->script);
+    }
+    free_offer(worker->next);
+    worker->next = NULL;
+}
+
+/* Free what no request uses any more. */
+static void on_reap(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    struct worker *worker = arg;
+    for (struct offer **at = &worker->retired; *at != NULL;) {
+        struct offer *offer = *at;
+        if (offer->site->pins > 0) {
+            at = &offer->next;
+        } else {
+            *at = offer->next;
+            free_offer(offer);
+        }
+    }
+}
+
+/* Without memory for the task the next reload, or evserve_free(), does it. */
+static void on_unpinned(void *arg)
+{
+    struct worker *worker = arg;
+    (void)reactor_defer(worker->reactor, on_reap, worker);
+}
+
+static void swap_offer(void *arg)
+{
+    struct errand *errand = arg;
+    struct worker *worker = errand->worker;
+    struct offer *old = worker->offer;
+    worker->offer = worker->next;
+    worker->next = NULL;
+    server_set_site(worker->server, worker->offer->site);
+    if (old->script != NULL) {
+        script_stop(old->script);
+    }
+    old->site->on_unpinned = on_unpinned;
+    old->site->on_unpinned_arg = worker;
+    old->next = worker->retired;
+    worker->retired = old;
+    on_unpinned(worker);
+}
+
+/* Do a part of each errand on its worker's thread. Returns 0, or the error of the first one that failed. */
+static int run_errands(struct errand *errands, struct mailbox_call *calls, unsigned count, void (*fn)(void *errand),
+                       char *err, size_t errlen)
+{
+    for (unsigned i = 0; i < count; i++) {
+        calls[i] = (struct mailbox_call){.mailbox = &errands[i].worker->mailbox, .fn = fn, .arg = &errands[i]};
+    }
+    mailbox_call_all(calls, count);
+    for (unsigned i = 0; i < count; i++) {
+        if (calls[i].rv < 0) {
+            return error_text(err, errlen, calls[i].rv, "cannot reload: the server has stopped");
+        }
+        if (errands[i].rv < 0) {
+            return error_text(err, errlen, errands[i].rv, "%s", errands[i].err);
+        }
+    }
+    return 0;
+}
+
+/* With room for one errand and one call of each worker. */
+static int reload(evserve *server, struct errand *errands, struct mailbox_call *calls, char *err, size_t errlen)
+{
+    unsigned count = server->worker_count;
+    for (unsigned i = 0; i < count; i++) {
+        errands[i].worker = &server->workers[i];
+    }
+    int rv = run_errands(errands, calls, count, prepare_offer, err, errlen);
+    if (rv < 0) {
+        (void)run_errands(errands, calls, count, discard_offer, NULL, 0);
+        return rv;
+    }
+    return run_errands(errands, calls, count, swap_offer, err, errlen);
+}
+
+int evserve_reload(evserve *server, char *err, size_t errlen)
+{
+    if (atomic_exchange(&server->is_reloading, true)) {
+        return error_text(err, errlen, -EBUSY, "cannot reload: another reload is under way");
+    }
+    struct errand *errands = mem_zalloc(server->worker_count * sizeof *errands);
+    struct mailbox_call *calls = mem_zalloc(server->worker_count * sizeof *calls);
+    int rv = errands == NULL || calls == NULL ? error_text(err, errlen, -ENOMEM, "cannot reload: %s", strerror(ENOMEM))
+                                              : reload(server, errands, calls, err, errlen);
+    mem_free(errands);
+    mem_free(calls);
+    atomic_store(&server->is_reloading, false);
+    return rv;
+}
+
+int evserve_changed(evserve *server)
+{
+    return file_stamps_changed(&server->files);
 }
 
 /* Telling. */
@@ -625,16 +858,16 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
     if (server == NULL) {
         return error_text(err, errlen, -1, "cannot check: %s", strerror(ENOMEM));
     }
-    int rv = load(&server->workers[0], &copy, err, errlen);
+    int rv = load(&server->workers[0], err, errlen);
     if (rv >= 0) {
-        const struct worker *worker = &server->workers[0];
+        const struct offer *offer = server->workers[0].offer;
         struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-        describe_settings(limit_table, limit_table_len, &worker->site->limits, &call);
-        if (worker->script != NULL) {
-            describe_settings(setting_table, setting_table_len, script_settings(worker->script), &call);
+        describe_settings(limit_table, limit_table_len, &offer->site->limits, &call);
+        if (offer->script != NULL) {
+            describe_settings(setting_table, setting_table_len, script_settings(offer->script), &call);
         }
-        rv = each_address(worker->script, &copy, describe_address, &call);
-        describe_site(worker->site, &call);
+        rv = each_address(offer->script, &copy, describe_address, &call);
+        describe_site(offer->site, &call);
     }
     evserve_free(server);
     return rv < 0 ? -1 : 0;

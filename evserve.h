@@ -21,8 +21,9 @@
  *   evserve_fd() and evserve_poll()   the host has a loop of its own, watches one fd, and lets the server work
  *
  * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
- * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
- * evserve_stats() and the functions that only tell something. */
+ * calls evserve_poll(), to one at a time.
+ * What other threads may call says so: evserve_stop(), evserve_post(), evserve_reload(), evserve_stats() and the
+ * functions that only tell something. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -63,8 +64,8 @@ struct evs_route {
  * when the body is there, all of it, at most max_body bytes. */
 enum { EVS_STREAM_BODY = 1 };
 
-/* What to serve. Zero, or NULL, in a field means its default. Everything is read during evserve_start() and may go
- * afterwards, but for log and arg. */
+/* What to serve. Zero, or NULL, in a field means its default. Everything is read during evserve_start(), texts and
+ * routes are copied, and may go afterwards, but for what arg points to, and what the arg of routes does. */
 struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
@@ -148,6 +149,21 @@ void evserve_free(evserve *server);
  * keep their order. Returns 0: fn will be called, by evserve_free() at the latest. -ESHUTDOWN: the server has ended, fn
  * is not called; or -ENOMEM. Any thread; not from signal handlers. */
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
+
+/* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
+ * connection on; requests that have begun finish with the old ones, which are closed after the last of them. When
+ * something is wrong, a script that does not load for example, the old ones go on serving. Listeners stay as they are:
+ * a script that changes app.listen is refused. Timers of the old script end, its "stop" functions are called after the
+ * "start" functions of the new one; lua_init is called again, on each thread of the server.
+ *
+ * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
+ * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
+ * that no thread is serving at the moment is reloaded by the caller. */
+int evserve_reload(evserve *server, char *err, size_t errlen);
+
+/* Whether the script, or a file that it required, is another one than when it was loaded or when this was last asked:
+ * 1, then it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
+int evserve_changed(evserve *server);
 
 /* Numbers since the start; but active, which is now. */
 struct evs_stats {

@@ -103,7 +103,7 @@ static void start_request(struct conn *conn)
     exchange->head.minor_version = 1; /* until the request says otherwise */
     exchange->head_data = NULL;
     exchange->handler = NULL;
-    exchange->limits = &conn->server->site->limits;
+    exchange->limits = &exchange->site->limits;
     exchange->body = NULL;
     exchange->body_len = 0;
     exchange->body_left = 0;
@@ -138,7 +138,7 @@ static void answer_options(struct exchange *exchange, unsigned methods)
 static void route_request(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
-    const struct site *site = conn->server->site;
+    const struct site *site = exchange->site;
     enum method method = exchange->head.method;
     switch (router_match(site->router, method, exchange->path, exchange->path_len, &exchange->match)) {
     case ROUTE_FOUND:
@@ -216,9 +216,32 @@ static enum advance begin_request(struct conn *conn)
     return ADVANCE_ON;
 }
 
+/* The server serves another site since this connection's last request: the next one gets an exchange of that. */
+static int renew_exchange(struct conn *conn)
+{
+    struct exchange *old = conn->exchange;
+    struct exchange *fresh = server_take_exchange(conn->server);
+    if (fresh == NULL) {
+        return -ENOMEM;
+    }
+    fresh->conn = conn;
+    fresh->input = old->input;
+    fresh->out = old->out;
+    old->input = (struct input){0};
+    write_buffer_init(&old->out);
+    conn->exchange = fresh;
+    start_request(conn);
+    server_put_exchange(conn->server, old);
+    return 0;
+}
+
 /* READING_HEADERS. A client that does not take its answers gets no further request parsed. */
 static enum advance read_head(struct conn *conn)
 {
+    bool is_stale = conn->exchange->site != conn->server->site && !parser_has_begun(&conn->exchange->parser);
+    if (is_stale && renew_exchange(conn) < 0) {
+        return conn_lost(conn, "out of memory");
+    }
     struct exchange *exchange = conn->exchange;
     if (out_is_high(conn)) {
         int rv = conn_flush(conn);

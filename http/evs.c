@@ -378,7 +378,7 @@ void evs_reply(evs_request *request, int status, const char *type, const void *c
 
 int evs_file(evs_request *request, const char *root, const char *path)
 {
-    struct file_replies *replies = exchange_of(request)->server->site->replies;
+    struct file_replies *replies = exchange_of(request)->site->replies;
     struct file_reply reply = {.root = root, .path = path, .path_len = strlen(path), .status = 200};
     int rv = file_reply_check(replies, &reply, NULL, 0);
     if (rv == 0) {

@@ -91,6 +91,7 @@ struct input {
 struct exchange {
     struct conn *conn;          /* never NULL while a handler may use the exchange */
     struct server *server;      /* (h) */
+    struct site *site;          /* (h) what is served to this request; pinned */
     struct exchange *next_free; /* in the server's pool */
 
     /* The request. */

@@ -18,16 +18,12 @@
 
 /* Pools. */
 
-struct exchange *server_take_exchange(struct server *server)
+/* Room for the fields and the path of a request, as far as the limits of the site go. */
+static struct exchange *make_exchange(struct server *server)
 {
-    struct exchange *exchange = server->free_exchanges;
-    if (exchange != NULL) {
-        server->free_exchanges = exchange->next_free;
-        return exchange;
-    }
     const struct limits *limits = &server->site->limits;
     size_t fields_size = limits->max_fields * sizeof(struct field);
-    exchange = mem_zalloc(sizeof *exchange + fields_size + limits->max_request_line_bytes + 1);
+    struct exchange *exchange = mem_zalloc(sizeof *exchange + fields_size + limits->max_request_line_bytes + 1);
     if (exchange == NULL) {
         return NULL;
     }
@@ -36,6 +32,21 @@ struct exchange *server_take_exchange(struct server *server)
     exchange->head.fields = exchange->field_block;
     exchange->head.field_capacity = (uint16_t)limits->max_fields;
     exchange->path = (char *)exchange->field_block + fields_size;
+    return exchange;
+}
+
+struct exchange *server_take_exchange(struct server *server)
+{
+    struct exchange *exchange = server->free_exchanges;
+    if (exchange != NULL) {
+        server->free_exchanges = exchange->next_free;
+    } else {
+        exchange = make_exchange(server);
+    }
+    if (exchange != NULL) {
+        exchange->site = server->site;
+        exchange->site->pins++;
+    }
     return exchange;
 }
 
@@ -65,8 +76,26 @@ void server_put_exchange(struct server *server, struct exchange *exchange)
     mem_free(exchange->input.data);
     exchange->input = (struct input){0};
     exchange->conn = NULL;
-    exchange->next_free = server->free_exchanges;
-    server->free_exchanges = exchange;
+    struct site *site = exchange->site;
+    site->pins--;
+    if (site == server->site) {
+        exchange->next_free = server->free_exchanges;
+        server->free_exchanges = exchange;
+        return;
+    }
+    free_exchange(exchange); /* its size was for the limits of that site */
+    if (site->pins == 0 && site->on_unpinned != NULL) {
+        site->on_unpinned(site->on_unpinned_arg);
+    }
+}
+
+static void empty_pool(struct server *server)
+{
+    while (server->free_exchanges != NULL) {
+        struct exchange *next = server->free_exchanges->next_free;
+        free_exchange(server->free_exchanges);
+        server->free_exchanges = next;
+    }
 }
 
 static int add_slab(struct server *server)
@@ -124,6 +153,15 @@ static void drained(struct server *server)
     }
 }
 
+/* There is room for connections again. */
+static void resume_listeners(struct server *server)
+{
+    server->is_full = false;
+    for (unsigned i = 0; i < server->listener_count && !server->is_draining; i++) {
+        net_listener_resume(&server->listeners[i]);
+    }
+}
+
 void server_forget_conn(struct server *server, struct conn *conn)
 {
     if (conn->prev == NULL) {
@@ -136,10 +174,7 @@ void server_forget_conn(struct server *server, struct conn *conn)
     }
     stat_add(&server->stats.connections, UINT64_MAX); /* one less */
     if (server->is_full) {
-        server->is_full = false;
-        for (unsigned i = 0; i < server->listener_count && !server->is_draining; i++) {
-            net_listener_resume(&server->listeners[i]);
-        }
+        resume_listeners(server);
     }
     if (server->is_draining && server->conns == NULL) {
         drained(server);
@@ -228,10 +263,11 @@ int server_port(const struct server *server, unsigned listener)
 
 static void serve_static(struct exchange *exchange, void *ctx)
 {
-    static_mounts_serve(ctx, exchange);
+    (void)ctx;
+    static_mounts_serve(exchange->site->mounts, exchange);
 }
 
-int server_create(struct server **server, struct reactor *reactor, const struct site *site, const struct log *log)
+int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log)
 {
     struct server *s = mem_zalloc(sizeof *s);
     if (s == NULL) {
@@ -241,7 +277,7 @@ int server_create(struct server **server, struct reactor *reactor, const struct 
     s->site = site;
     s->log = log;
     s->parse_head = parse_head_best(NULL);
-    s->static_handler = (struct handler){.serve = serve_static, .ctx = site->mounts, .body_mode = BODY_UNWANTED};
+    s->static_handler = (struct handler){.serve = serve_static, .body_mode = BODY_UNWANTED};
     s->date_s = -1;
     s->read_block = mem_alloc(READ_BLOCK_BYTES);
     s->spare_out_capacity = OUT_BLOCK_BYTES;
@@ -252,6 +288,15 @@ int server_create(struct server **server, struct reactor *reactor, const struct 
     }
     *server = s;
     return 0;
+}
+
+void server_set_site(struct server *server, struct site *site)
+{
+    empty_pool(server);
+    server->site = site;
+    if (server->is_full && server->stats.connections < site->limits.max_connections) {
+        resume_listeners(server);
+    }
 }
 
 static void close_listeners(struct server *server)
@@ -281,11 +326,7 @@ void server_destroy(struct server *server)
     if (server->drain_timer != 0) {
         reactor_cancel_timer(server->reactor, server->drain_timer);
     }
-    while (server->free_exchanges != NULL) {
-        struct exchange *next = server->free_exchanges->next_free;
-        free_exchange(server->free_exchanges);
-        server->free_exchanges = next;
-    }
+    empty_pool(server);
     while (server->slabs != NULL) {
         struct conn_slab *next = server->slabs->next;
         mem_free(server->slabs);

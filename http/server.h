@@ -26,9 +26,12 @@ struct server_stats {
     uint64_t lost;           /* connections that ended in an error */
 };
 
-/* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed and must outlive
- * it. Returns 0, or -errno with nothing left behind. */
-int server_create(struct server **server, struct reactor *reactor, const struct site *site, const struct log *log);
+/* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
+ * server_set_site(), and while it has pins. Returns 0, or -errno with nothing left behind. */
+int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log);
+
+/* Serve another site from the next request of each connection on. Requests that have begun finish with the old one. */
+void server_set_site(struct server *server, struct site *site);
 
 /* Close everything at once and free it. NULL is allowed. Not from a callback of the server's own. Tasks of connections
  * may still wait in the reactor: it must not run any more, unless the server had drained. */

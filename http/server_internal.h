@@ -23,7 +23,7 @@ struct conn_slab {
 
 struct server {
     struct reactor *reactor;       /* borrowed */
-    const struct site *site;       /* borrowed */
+    struct site *site;             /* borrowed: what new requests get */
     const struct log *log;         /* borrowed, may be NULL */
     parse_head_fn parse_head;      /* the fastest for this CPU */
     struct handler static_handler; /* answers from the site's mounts */
@@ -63,7 +63,7 @@ static inline const struct limits *conn_limits(const struct conn *conn)
     return conn->exchange != NULL ? conn->exchange->limits : &conn->server->site->limits;
 }
 
-/* An exchange from the pool, or a new one; NULL without memory. */
+/* An exchange from the pool, or a new one, which pins the site; NULL without memory. */
 struct exchange *server_take_exchange(struct server *server);
 
 /* Give it back, with all it holds released. */

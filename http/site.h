@@ -2,11 +2,13 @@
 #define EVSERVE_HTTP_SITE_H
 
 /* What a server serves: limits, routes, mounted directories with their file cache. A host or a script fills it in
- * before a server is made from it; from then on it is only read. */
+ * before a server serves it; from then on it is only read. A server may go on to another site; requests that began with
+ * the old one finish with it, and pin it until then. */
 
 #include "http/limits.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct file_cache;
 struct file_replies;
@@ -15,11 +17,15 @@ struct router;
 struct static_mounts;
 
 struct site {
-    struct limits limits;         /* defaults, until changed */
-    struct router *router;        /* owned */
-    struct file_cache *cache;     /* owned; reads limits when it is used */
-    struct static_mounts *mounts; /* owned */
-    struct file_replies *replies; /* owned: files that handlers answer with */
+    struct limits limits;           /* defaults, until changed */
+    struct router *router;          /* owned */
+    struct file_cache *cache;       /* owned; reads limits when it is used */
+    struct static_mounts *mounts;   /* owned */
+    struct file_replies *replies;   /* owned: files that handlers answer with */
+    uint32_t pins;                  /* exchanges that use it */
+    void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called
+                                     * deep inside of that server: the site must live until the end of the tick */
+    void *on_unpinned_arg;
 };
 
 /* Make an empty site with default limits. log is borrowed, may be NULL. Returns 0 or -ENOMEM. */

@@ -194,6 +194,16 @@ static int lua_fail(lua_State *L)
     script_raise(L, "%s", lua_tostring(L, 1));
 }
 
+/* note_file(path): a module's file is about to be read. */
+static int lua_note_file(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    if (script->on_file != NULL) {
+        script->on_file(script->on_file_arg, lua_tostring(L, 1));
+    }
+    return 0;
+}
+
 static int lua_check_loading(lua_State *L)
 {
     script_check_loading(L, lua_tostring(L, 1));
@@ -269,6 +279,7 @@ static int build_state(lua_State *L)
         {"fail", lua_fail},
         {"check_loading", lua_check_loading},
         {"allow_globals", lua_allow_globals},
+        {"note_file", lua_note_file},
         {"ref", lua_set_ref},
         {NULL, NULL},
     };
@@ -421,12 +432,17 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->site = site;
     made->reactor = reactor;
     made->log = log;
+    made->on_file = host->on_file;
+    made->on_file_arg = host->on_file_arg;
     made->fixed = host->settings;
     rv = settings_fix(&made->settings, &made->fixed, err, errlen);
     memory_reset_mark(made);
     rv = rv < 0 ? rv : script_protect(made, build_state, NULL, err, errlen);
     if (rv == 0 && host->init != NULL) {
         rv = script_protect(made, call_init, &host, err, errlen);
+    }
+    if (rv == 0 && host->on_file != NULL) {
+        host->on_file(host->on_file_arg, path);
     }
     rv = rv < 0 ? rv : run_script(made, err, errlen);
     rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);

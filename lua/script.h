@@ -16,9 +16,11 @@ struct site;
 
 /* What a host wants of the script's state. All zero: nothing. */
 struct script_host {
-    int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; 0 to go on */
-    void *arg;                                   /* for init */
-    struct settings settings;                    /* what is not 0 wins over the script's */
+    int (*init)(struct lua_State *L, void *arg);  /* called before the script runs, to add modules; 0 to go on */
+    void *arg;                                    /* for init */
+    struct settings settings;                     /* what is not 0 wins over the script's */
+    void (*on_file)(void *arg, const char *path); /* told of each Lua file that is about to be read; may be NULL */
+    void *on_file_arg;                            /* for on_file */
 };
 
 /* Run the script at path: app.set, app.static and the routes go into site, app.listen is remembered, timers are set on

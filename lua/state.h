@@ -104,9 +104,11 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
-    struct settings settings;   /* in force */
-    struct settings fixed;      /* what the host asked for, which wins; 0: the script may choose */
-    bool has_compiled;          /* there is a route with jit = true */
+    struct settings settings;                     /* in force */
+    void (*on_file)(void *arg, const char *path); /* the host's: each Lua file that is read; may be NULL */
+    void *on_file_arg;                            /* for on_file */
+    struct settings fixed;                        /* what the host asked for, which wins; 0: the script may choose */
+    bool has_compiled;                            /* there is a route with jit = true */
     bool has_started;           /* the "start" functions have run: from now on others are being served */
     struct run run;             /* what goes on in Lua code, as deadline.c sees it */
     char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */

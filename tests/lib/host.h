@@ -56,12 +56,25 @@ static inline int host_threads(void)
     return threads;
 }
 
+static pthread_mutex_t host_log_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static inline void host_keep_line(void *arg, int level, const char *line)
 {
     (void)arg;
     (void)level;
+    pthread_mutex_lock(&host_log_lock);
     size_t used = strlen(host.log);
     snprintf(host.log + used, sizeof host.log - used, "%s\n", line);
+    pthread_mutex_unlock(&host_log_lock);
+}
+
+/* Whether the log has this text, while others write to it. */
+static inline bool host_has_logged(const char *text)
+{
+    pthread_mutex_lock(&host_log_lock);
+    bool has_text = strstr(host.log, text) != NULL;
+    pthread_mutex_unlock(&host_log_lock);
+    return has_text;
 }
 
 static inline void *host_do_nothing(void *arg)

@@ -1,0 +1,30 @@
+#ifndef EVSERVE_CORE_FILE_STAMPS_H
+#define EVSERVE_CORE_FILE_STAMPS_H
+
+/* A list of files, and whether one of them has changed. Any thread may call any function but _init and _done. */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct file_stamp;
+
+enum { FILE_STAMPS_MAX = 1024 }; /* files; more are not watched */
+
+struct file_stamps {
+    pthread_mutex_t lock;
+    struct file_stamp *list; /* count of them, capacity of them allocated */
+    size_t count, capacity;
+};
+
+void file_stamps_init(struct file_stamps *stamps);
+void file_stamps_done(struct file_stamps *stamps);
+
+/* Remember a file as it is now; one that is on the list already is looked at anew. Returns 0, -ENOSPC or -ENOMEM. */
+int file_stamps_note(struct file_stamps *stamps, const char *path);
+
+/* Whether a file of the list is another one than it was, or has another size or time of change, since it was noted or
+ * this was last asked. A file that is not there counts as unchanged: it is being replaced. */
+bool file_stamps_changed(struct file_stamps *stamps);
+
+#endif

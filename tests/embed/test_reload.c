@@ -1,0 +1,436 @@
+/* Reloads: what changes, what stays, what fails, and that other threads may ask for them under load. */
+
+#include "tests/lib/host.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+
+/* A script whose answers have a word in them. waits for the file "go" in /wait, leaves the file "closed" when it is
+ * closed. */
+static const char *write_site(const char *word, const char *more)
+{
+    static char text[2048];
+    snprintf(text, sizeof text,
+             "local app = require 'evserve'\n"
+             "app.get('/', function() return '%s' end)\n"
+             "app.get('/wait', function()\n"
+             "    while not io.open('%s/go') do app.sleep(1) end\n"
+             "    return '%s'\n"
+             "end)\n"
+             "app.on('stop', function() app.log('info', 'stopped %s') end)\n"
+             "closing = newproxy(true)\n"
+             "getmetatable(closing).__gc = function() io.open('%s/closed-%s', 'w'):close() end\n"
+             "%s",
+             word, host.folder, word, word, host.folder, word, more);
+    return host_write("site.lua", text);
+}
+
+static void use_site(const char *word)
+{
+    host_needs_lua();
+    host.config.script = strdup(write_site(word, ""));
+}
+
+static void reload(void)
+{
+    if (evserve_reload(host.server, host.err, sizeof host.err) < 0) {
+        fail_msg("%s", host.err);
+    }
+}
+
+static void reload_must_fail(int error, const char *what)
+{
+    assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), error);
+    if (strstr(host.err, what) == NULL) {
+        fail_msg("\"%s\" is not in \"%s\"", what, host.err);
+    }
+}
+
+static bool has_file(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", host.folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void wait_for_file(const char *name)
+{
+    while (!has_file(name)) {
+        usleep(1000);
+    }
+}
+
+static void free_script(void)
+{
+    free((void *)(uintptr_t)host.config.script);
+    host.config.script = NULL;
+}
+
+static void kept_connections_get_the_new_script_with_their_next_request(void **state)
+{
+    (void)state;
+    use_site("one");
+    host_serve();
+    char answer[4096];
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client_read_until(fd, answer, sizeof answer, "one");
+    write_site("two", "");
+    host_expect("/", "one");
+    reload();
+    assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    client_read_all(fd, answer, sizeof answer);
+    assert_string_equal(client_body(answer), "two");
+    close(fd);
+    host_expect("/", "two");
+    wait_for_file("closed-one");
+    assert_true(host_has_logged("stopped one\n"));
+    assert_false(host_has_logged("stopped two\n"));
+    free_script();
+}
+
+static void request_in_flight_finishes_on_the_old_script(void **state)
+{
+    (void)state;
+    use_site("one");
+    host_serve();
+    char answer[4096];
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client_read_until(fd, answer, sizeof answer, "one"); /* the second is at work */
+    write_site("two", "");
+    reload();
+    write_site("three", "");
+    reload();
+    host_expect("/", "three");
+    assert_false(has_file("closed-one"));
+    wait_for_file("closed-two");
+    host_write("go", "");
+    client_read_until(fd, answer, sizeof answer, "one");
+    assert_string_equal(client_body(answer), "one");
+    assert_true(client_send(fd, "GET /wait HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    client_read_all(fd, answer, sizeof answer);
+    assert_string_equal(client_body(answer), "three");
+    close(fd);
+    wait_for_file("closed-one");
+    free_script();
+}
+
+static void broken_script_leaves_the_old_one_serving(void **state)
+{
+    (void)state;
+    for (unsigned reactors = 0; reactors < 4; reactors += 3) {
+        use_site("one");
+        host.config.reactors = reactors;
+        host_serve();
+        write_site("two", "local x = nil + 1\n");
+        reload_must_fail(-EINVAL, "/site.lua:10: attempt to perform arithmetic on a nil value");
+        write_site("two", "end\n");
+        reload_must_fail(-EINVAL, "/site.lua:10: ");
+        write_site("two", "app.on('start', function() error('no') end)\n");
+        reload_must_fail(-EINVAL, "no");
+        write_site("two", "app.listen '127.0.0.1:1'\n");
+        host_expect("/", "one");
+        write_site("two", "");
+        reload();
+        host_expect("/", "two");
+        host_stop(1000);
+        reload_must_fail(-ESHUTDOWN, "the server has stopped");
+        evserve_free(host.server);
+        host.server = NULL;
+        free_script();
+    }
+}
+
+static void script_keeps_its_addresses(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.listen = NULL;
+    host.config.script = strdup(write_site("one", "app.listen '127.0.0.1:0'\n"));
+    host_serve();
+    write_site("two", "app.listen '127.0.0.1:0'\napp.listen '127.0.0.1:1'\n");
+    reload_must_fail(-EINVAL, "app.listen has changed from nothing to 127.0.0.1:1");
+    write_site("two", "app.listen '[::1]:0'\n");
+    reload_must_fail(-EINVAL, "app.listen has changed from 127.0.0.1:0 to [::1]:0");
+    write_site("two", "");
+    reload_must_fail(-EINVAL, "app.listen has changed from 127.0.0.1:0 to nothing");
+    host_expect("/", "one");
+    write_site("two", "app.listen '127.0.0.1:0'\n");
+    reload();
+    host_expect("/", "two");
+    free_script();
+}
+
+static void every_thread_serves_the_new_script(void **state)
+{
+    (void)state;
+    use_site("one");
+    host.config.reactors = 3;
+    host_start();
+    for (int i = 0; i < 60; i++) {
+        host_expect("/", "one");
+    }
+    write_site("two", "");
+    reload();
+    for (int i = 0; i < 60; i++) {
+        host_expect("/", "two");
+    }
+    free_script();
+}
+
+/* Fields beyond the old limit. The exchange that a connection holds was made for it. */
+static void limits_of_the_new_script_are_in_force(void **state)
+{
+    (void)state;
+    enum { FIELDS = 150 };
+    use_site("one");
+    host_serve();
+    static char request[32768], answer[8192];
+    size_t len = (size_t)snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+    for (int i = 0; i < FIELDS; i++) {
+        len += (size_t)snprintf(request + len, sizeof request - len, "X-%d: %d\r\n", i, i);
+    }
+    snprintf(request + len, sizeof request - len, "\r\n");
+    assert_memory_equal(client_ask(host.port, request), "HTTP/1.1 431 ", 13);
+
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"));
+    write_site("two", "app.set { max_fields = 200, max_request_line = '16K' }\n");
+    assert_true(client_send(fd, request)); /* waits behind the first one, in the same exchange */
+    struct evs_stats stats = {.size = sizeof stats};
+    reload();
+    assert_int_equal(evserve_stats(host.server, &stats), 0);
+    host_write("go", "");
+    client_read_all(fd, answer, sizeof answer);
+    assert_string_equal(client_body(client_body(answer)), "two");
+    close(fd);
+    assert_string_equal(client_body(client_ask(host.port, request)), "two");
+    write_site("three", "app.set { max_fields = 20 }\n");
+    reload();
+    assert_memory_equal(client_ask(host.port, request), "HTTP/1.1 431 ", 13);
+    free_script();
+}
+
+static void timers_of_the_old_script_end(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.script = strdup(write_site("one", "app.every(1, function() app.log('info', 'tick one') end)\n"));
+    host_serve();
+    while (!host_has_logged("tick one")) {
+        usleep(1000);
+    }
+    write_site("two", "local n = 0\n"
+                      "app.every(1, function() n = n + 1; if n == 5 then app.log('info', 'five ticks') end end)\n");
+    reload();
+    host_stop(0); /* nobody logs any more */
+    char *stopped = strstr(host.log, "stopped one");
+    assert_non_null(stopped);
+    assert_null(strstr(stopped, "tick one"));
+    free_script();
+}
+
+/* On the server's own thread. */
+
+static void serve_reload(evs_request *request, void *arg)
+{
+    (void)arg;
+    char err[EVSERVE_ERROR_MAX] = "ok";
+    evserve_reload(evs_server(request), err, sizeof err);
+    evs_reply(request, 200, "text/plain", err, strlen(err));
+}
+
+static void handler_may_reload_its_own_server(void **state)
+{
+    (void)state;
+    struct evs_route *routes = calloc(2, sizeof *routes);
+    char *route = strdup("GET /reload");
+    routes[0] = (struct evs_route){route, serve_reload, NULL, 0};
+    host.config.routes = routes;
+    for (unsigned reactors = 0; reactors < 3; reactors++) {
+        use_site("one");
+        host.config.reactors = reactors;
+        host.config.routes = routes;
+        host_serve();
+        for (int i = 0; i < 10; i++) {
+            host_expect("/reload", "ok");
+        }
+        write_site("two", "");
+        host_expect("/reload", "ok");
+        host_expect("/", "two");
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+        free_script();
+    }
+    free(route);
+    free(routes);
+}
+
+static void serve_text(evs_request *request, void *arg)
+{
+    evs_reply(request, 200, "text/plain", arg, strlen(arg));
+}
+
+static void routes_and_texts_of_the_config_may_go_after_the_start(void **state)
+{
+    (void)state;
+    char text[] = "hello";
+    char *route = strdup("GET /hello");
+    char *root = strdup(host.folder);
+    struct evs_route *routes = calloc(2, sizeof *routes);
+    routes[0] = (struct evs_route){route, serve_text, text, 0};
+    host_write("file", "content");
+    host.config.routes = routes;
+    host.config.root = root;
+    host_serve();
+    free(route);
+    free(root);
+    free(routes);
+    reload();
+    host_expect("/hello", "hello");
+    host_expect("/file", "content");
+}
+
+/* Before it runs, a server without threads belongs to the one who started it. */
+static void server_that_does_not_run_yet_can_be_reloaded(void **state)
+{
+    (void)state;
+    use_site("one");
+    host_start();
+    write_site("two", "");
+    reload();
+    host_serve();
+    host_expect("/", "two");
+    free_script();
+}
+
+static void change_of_the_script_or_a_module_is_seen(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host_write("module.lua", "return 'module'\n");
+    host.config.script = strdup(write_site("one", "require 'module'\n"));
+    host_start();
+    assert_int_equal(evserve_changed(host.server), 0);
+    write_site("a longer word", "require 'module'\n");
+    assert_int_equal(evserve_changed(host.server), 1);
+    assert_int_equal(evserve_changed(host.server), 0);
+    host_write("module.lua", "return 'another module'\n");
+    assert_int_equal(evserve_changed(host.server), 1);
+    remove(host.path);
+    assert_int_equal(evserve_changed(host.server), 0); /* it is being replaced, perhaps */
+    host_write("broken.lua", "this is no Lua");
+    write_site("two", "require 'broken'\n");
+    assert_int_equal(evserve_changed(host.server), 1);
+    reload_must_fail(-EINVAL, "broken.lua:1:");
+    assert_int_equal(evserve_changed(host.server), 0);
+    host_write("broken.lua", "return 'it is now'\n");
+    assert_int_equal(evserve_changed(host.server), 1);
+    reload();
+    assert_int_equal(evserve_changed(host.server), 0);
+    free_script();
+}
+
+/* Load. */
+
+static atomic_bool is_over;
+static atomic_int posts, failures;
+
+static void *ask_on_and_on(void *arg)
+{
+    (void)arg;
+    while (!is_over) {
+        const char *body = client_body(client_get(host.port, "/"));
+        if (strcmp(body, "one") != 0) {
+            failures++;
+        }
+    }
+    return NULL;
+}
+
+static void count_post(void *arg)
+{
+    (void)arg;
+    posts++;
+}
+
+static void *look_and_post(void *arg)
+{
+    unsigned reactors = *(unsigned *)arg;
+    uint64_t last = 0;
+    for (unsigned i = 0; !is_over; i++) {
+        struct evs_stats stats = {.size = sizeof stats};
+        evserve_stats(host.server, &stats);
+        failures += stats.requests < last;
+        last = stats.requests;
+        evserve_post_to(host.server, i % reactors, count_post, NULL);
+        evserve_changed(host.server);
+        usleep(200);
+    }
+    return NULL;
+}
+
+static void *reload_and_fail(void *arg)
+{
+    for (int i = 0; i < *(int *)arg; i++) {
+        char err[EVSERVE_ERROR_MAX];
+        int rv = evserve_reload(host.server, err, sizeof err);
+        failures += rv < 0 && rv != -EBUSY;
+    }
+    return NULL;
+}
+
+static void reload_post_stats_and_stop_from_other_threads_under_load(void **state)
+{
+    (void)state;
+    enum { ASKERS = 3, RELOADERS = 2 };
+    static unsigned reactors = 3;
+    static int reloads = 20;
+    use_site("one");
+    host.config.reactors = reactors;
+    host_start();
+    is_over = false;
+    failures = posts = 0;
+    pthread_t askers[ASKERS], reloaders[RELOADERS], looker;
+    for (int i = 0; i < ASKERS; i++) {
+        pthread_create(&askers[i], NULL, ask_on_and_on, NULL);
+    }
+    pthread_create(&looker, NULL, look_and_post, &reactors);
+    for (int i = 0; i < RELOADERS; i++) {
+        pthread_create(&reloaders[i], NULL, reload_and_fail, &reloads);
+    }
+    for (int i = 0; i < RELOADERS; i++) {
+        pthread_join(reloaders[i], NULL);
+    }
+    is_over = true;
+    for (int i = 0; i < ASKERS; i++) {
+        pthread_join(askers[i], NULL);
+    }
+    evserve_stop(host.server, 10000);
+    pthread_join(looker, NULL);
+    assert_int_equal(evserve_wait(host.server), 0);
+    assert_int_equal(failures, 0);
+    assert_true(posts > 0);
+    free_script();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOST_TEST(kept_connections_get_the_new_script_with_their_next_request),
+        HOST_TEST(request_in_flight_finishes_on_the_old_script),
+        HOST_TEST(broken_script_leaves_the_old_one_serving),
+        HOST_TEST(script_keeps_its_addresses),
+        HOST_TEST(every_thread_serves_the_new_script),
+        HOST_TEST(limits_of_the_new_script_are_in_force),
+        HOST_TEST(timers_of_the_old_script_end),
+        HOST_TEST(handler_may_reload_its_own_server),
+        HOST_TEST(routes_and_texts_of_the_config_may_go_after_the_start),
+        HOST_TEST(server_that_does_not_run_yet_can_be_reloaded),
+        HOST_TEST(change_of_the_script_or_a_module_is_seen),
+        HOST_TEST(reload_post_stats_and_stop_from_other_threads_under_load),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
