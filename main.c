@@ -2,24 +2,41 @@
 
 #include "evserve.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { EXIT_USAGE = 2, DRAIN_MS = 10000, LISTEN_TEXT_MAX = 4096 };
+enum {
+    EXIT_USAGE = 2,
+    DRAIN_MS = 10000,
+    WATCH_MS = 1000, /* how often --watch looks at the files */
+    LISTEN_TEXT_MAX = 4096,
+    FIRST_PASSED_FD = 3, /* of systemd's: sd_listen_fds(3) */
+    PASSED_FDS_MAX = 16,
+};
 
 /* What getopt_long(3) returns for our options: no character, so that optopt tells an unknown "-x" from all of them. */
-enum { OPTION_LISTEN = 256, OPTION_ROOT, OPTION_REACTORS, OPTION_CHECK, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_LISTEN = 256, OPTION_ROOT, OPTION_REACTORS, OPTION_WATCH, OPTION_CHECK, OPTION_VERSION, OPTION_HELP };
 
 static const char usage[] =
-    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--check] [SITE.lua]\n"
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--check]\n"
+    "               [SITE.lua]\n"
     "\n"
     "Serve a directory, or what a Lua script says, over HTTP/1.1.\n"
     "\n"
@@ -28,41 +45,23 @@ static const char usage[] =
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"
     "                 (default: one event loop, one Lua state)\n"
+    "  --watch        reload when the script, or a file that it required, changes\n"
     "  --check        load everything, print the route table or what is wrong, and exit\n"
     "  --version      print the version and exit\n"
     "  --help         print this text and exit\n"
     "\n"
-    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight finish, for 10 s at most.\n";
+    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight finish, for 10 s at most.\n"
+    "SIGHUP reloads the script; what does not load leaves the old one serving.\n";
 
 struct options {
-    char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, separated by commas */
+    char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, or systemd's sockets, separated by commas */
+    bool has_listen;              /* --listen was given */
     const char *root;
     const char *script;
     unsigned reactors;
+    bool watch;
     bool check;
 };
-
-/* Signal handlers have no argument to find the server by. */
-static evserve *volatile running;
-static volatile sig_atomic_t stops;
-
-static void on_signal(int number)
-{
-    (void)number;
-    evserve *server = running;
-    if (server != NULL) {
-        evserve_stop(server, stops++ == 0 ? DRAIN_MS : 0); /* whoever asks twice does not want to wait */
-    }
-}
-
-/* SA_RESTART: the event loop wakes up all the same, and a line being written is not cut short. */
-static void handle_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* A connection is a file descriptor: take as many as we may have. */
 static void raise_file_limit(void)
@@ -164,6 +163,7 @@ static int parse_options(int argc, char **argv, struct options *options)
         {"listen", required_argument, NULL, OPTION_LISTEN},
         {"root", required_argument, NULL, OPTION_ROOT},
         {"reactors", required_argument, NULL, OPTION_REACTORS},
+        {"watch", no_argument, NULL, OPTION_WATCH},
         {"check", no_argument, NULL, OPTION_CHECK},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
@@ -177,6 +177,7 @@ static int parse_options(int argc, char **argv, struct options *options)
             if (optarg[0] == '\0' || add_listen(options, optarg) < 0) {
                 return usage_error("--listen needs an address, and not too many of them");
             }
+            options->has_listen = true;
             break;
         case OPTION_ROOT:
             options->root = optarg;
@@ -187,6 +188,9 @@ static int parse_options(int argc, char **argv, struct options *options)
                          EVSERVE_REACTORS_MAX, optarg);
                 return usage_error(text);
             }
+            break;
+        case OPTION_WATCH:
+            options->watch = true;
             break;
         case OPTION_CHECK:
             options->check = true;
@@ -210,19 +214,198 @@ static int parse_options(int argc, char **argv, struct options *options)
     return -1;
 }
 
-/* Serve until a signal comes. */
-static int serve(evserve *server, struct log_target *target)
-{
-    running = server;
-    handle_signals(); /* whoever reads the address may send one at once */
+/* systemd: sockets that it passes, and news for it (sd_listen_fds(3), sd_notify(3)), without its library. */
 
+/* The sockets that systemd passed to this very process become addresses, unless the command line names others. */
+static void take_passed_sockets(struct options *options)
+{
+    const char *pid = getenv("LISTEN_PID");
+    const char *fds = getenv("LISTEN_FDS");
+    long count = fds == NULL || pid == NULL || strtol(pid, NULL, 10) != getpid() ? 0 : strtol(fds, NULL, 10);
+    for (int i = 0; i < count && i < PASSED_FDS_MAX; i++) {
+        char address[32];
+        int fd = FIRST_PASSED_FD + i;
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        snprintf(address, sizeof address, "fd:%d", fd);
+        if (!options->has_listen) {
+            add_listen(options, address);
+        }
+    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+}
+
+/* Tell systemd, if it started us and wants to know. */
+__attribute__((format(printf, 1, 2))) static void notify(const char *format, ...)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = path == NULL ? 0 : strlen(path);
+    if (len < 2 || len >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) {
+        return;
+    }
+    memcpy(address.sun_path, path, len);
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0'; /* an abstract name */
+    }
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+        close(fd);
+    }
+}
+
+/* How often systemd's watchdog wants a sign of life, 0 for never: twice as often as it asks for. */
+static long watchdog_ms(void)
+{
+    const char *usec = getenv("WATCHDOG_USEC");
+    const char *pid = getenv("WATCHDOG_PID");
+    if (usec == NULL || (pid != NULL && strtol(pid, NULL, 10) != getpid())) {
+        return 0;
+    }
+    long long period = strtoll(usec, NULL, 10);
+    return period < 2000 ? 0 : (long)(period / 2000);
+}
+
+/* Control: a thread beside the server's, which sleeps until there is a signal, or time to look at files or to calm the
+ * watchdog. */
+
+struct control {
+    evserve *server;
+    struct log_target *log;
+    const struct options *options;
+    pthread_t thread;
+    sigset_t signals;    /* that it waits for, blocked in every other thread */
+    atomic_bool is_over; /* the server has ended, the thread shall */
+    atomic_uint
+        sign_hops; /* threads of the server that the sign of life has still to visit; 0 when none is under way */
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void reload(const struct control *control)
+{
+    char err[EVSERVE_ERROR_MAX];
+    char line[EVSERVE_ERROR_MAX + 64];
+    notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_ms() * 1000);
+    int rv = evserve_reload(control->server, err, sizeof err);
+    if (rv == 0) {
+        snprintf(line, sizeof line, "reloaded %s", control->options->script == NULL ? "" : control->options->script);
+    } else {
+        snprintf(line, sizeof line, "not reloaded: %s", err);
+    }
+    log_line(control->log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
+    notify("READY=1");
+}
+
+/* The sign of life goes through every thread of the server: a loop that hangs stops it. */
+static void pass_sign(void *arg)
+{
+    struct control *control = arg;
+    unsigned next = atomic_fetch_sub(&control->sign_hops, 1) - 1;
+    if (next == 0) {
+        notify("WATCHDOG=1");
+    } else if (evserve_post_to(control->server, next - 1, pass_sign, control) < 0) {
+        atomic_store(&control->sign_hops, 0);
+    }
+}
+
+static void send_sign(struct control *control)
+{
+    unsigned threads = control->options->reactors == 0 ? 1 : control->options->reactors;
+    unsigned none = 0;
+    if (atomic_compare_exchange_strong(&control->sign_hops, &none, threads) &&
+        evserve_post_to(control->server, threads - 1, pass_sign, control) < 0) {
+        atomic_store(&control->sign_hops, 0);
+    }
+}
+
+/* Wait for a signal until a time; 0 when that has come first. */
+static int wait_for_signal(const struct control *control, int64_t until_ms)
+{
+    int64_t left_ms = until_ms - now_ms();
+    left_ms = left_ms < 0 ? 0 : left_ms;
+    struct timespec left = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+    int number = until_ms == INT64_MAX ? sigwaitinfo(&control->signals, NULL)
+                                       : sigtimedwait(&control->signals, NULL, &left);
+    return number < 0 ? 0 : number;
+}
+
+static void *run_control(void *arg)
+{
+    struct control *control = arg;
+    int64_t watch_ms = control->options->watch ? WATCH_MS : 0;
+    int64_t sign_ms = watchdog_ms();
+    int64_t next_watch_ms = watch_ms == 0 ? INT64_MAX : now_ms() + watch_ms;
+    int64_t next_sign_ms = sign_ms == 0 ? INT64_MAX : now_ms();
+    for (int stops = 0; !control->is_over;) {
+        int number = wait_for_signal(control, next_watch_ms < next_sign_ms ? next_watch_ms : next_sign_ms);
+        if (control->is_over) {
+            break;
+        }
+        if (number == SIGINT || number == SIGTERM) {
+            notify("STOPPING=1");
+            evserve_stop(control->server, stops++ == 0 ? DRAIN_MS : 0); /* whoever asks twice does not want to wait */
+        } else if (number == SIGHUP) {
+            reload(control);
+        }
+        if (now_ms() >= next_sign_ms) {
+            next_sign_ms = now_ms() + sign_ms;
+            send_sign(control);
+        }
+        if (now_ms() >= next_watch_ms) {
+            next_watch_ms = now_ms() + watch_ms;
+            if (evserve_changed(control->server)) {
+                reload(control);
+            }
+        }
+    }
+    return NULL;
+}
+
+static void block_signals(struct control *control)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    sigemptyset(&control->signals);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaddset(&control->signals, numbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &control->signals, NULL);
+}
+
+/* Serve until a signal comes. */
+static int serve(evserve *server, const struct options *options, struct log_target *log)
+{
+    struct control control = {.server = server, .options = options, .log = log};
+    block_signals(&control); /* whoever reads the address may send one at once */
+    int rv = pthread_create(&control.thread, NULL, run_control, &control);
+    if (rv != 0) {
+        fprintf(stderr, "evserve: cannot start a thread: %s\n", strerror(rv));
+        return EXIT_FAILURE;
+    }
     const char *address;
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         fprintf(stderr, "listening on %s\n", address);
     }
-    release_log(target);
+    release_log(log);
+    notify("READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
 
-    int rv = evserve_wait(server);
+    rv = evserve_wait(server);
+    atomic_store(&control.is_over, true);
+    pthread_kill(control.thread, SIGTERM);
+    pthread_join(control.thread, NULL);
     if (rv < 0) {
         fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
         return EXIT_FAILURE;
@@ -240,6 +423,7 @@ int main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    take_passed_sockets(&options);
     if (options.script == NULL && options.root == NULL) {
         options.root = "public";
     }
@@ -266,13 +450,12 @@ int main(int argc, char **argv)
         status = evserve_check(&config, print_line, NULL, err, sizeof err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     } else {
         server = evserve_start(&config, err, sizeof err);
-        status = server == NULL ? EXIT_FAILURE : serve(server, &target);
+        status = server == NULL ? EXIT_FAILURE : serve(server, &options, &target);
     }
     release_log(&target);
     if (err[0] != '\0') {
         fprintf(stderr, "%s\n", err);
     }
-    running = NULL;
     evserve_free(server);
     free(target.early);
     return status;

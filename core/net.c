@@ -37,16 +37,37 @@ static long parse_number(const char *text, long max)
     return *end != '\0' || errno != 0 || value > max ? -1 : value;
 }
 
+/* The permissions behind a path, in octal digits: 0 to 0777; -1 for anything else. */
+static int parse_mode(const char *text)
+{
+    int mode = 0;
+    size_t len = strspn(text, "01234567");
+    for (size_t i = 0; i < len && len <= 4; i++) {
+        mode = mode * 8 + (text[i] - '0');
+    }
+    return len == 0 || len > 4 || text[len] != '\0' || mode > 0777 ? -1 : mode;
+}
+
 static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
 {
+    static const char option[] = "?mode=";
     struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
     size_t len = strlen(path);
+    const char *mode = strstr(path, option);
+    if (mode != NULL) {
+        len = (size_t)(mode - path);
+        address->mode = parse_mode(mode + sizeof option - 1);
+        if (address->mode < 0) {
+            return error_text(err, errlen, -EINVAL,
+                              "listen address \"unix:%s\": the mode must be octal permissions, as in ?mode=660", path);
+        }
+    }
     if (len == 0 || len >= sizeof un->sun_path) {
         return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": the path must have 1 to %zu bytes", path,
                           sizeof un->sun_path - 1);
     }
     un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, path, len + 1);
+    memcpy(un->sun_path, path, len);
     address->len = (socklen_t)sizeof *un;
     return 0;
 }
@@ -73,7 +94,7 @@ static bool parse_ip(struct net_address *address, const char *host, bool bracket
 
 int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
 {
-    *address = (struct net_address){.inherited_fd = -1};
+    *address = (struct net_address){.inherited_fd = -1, .mode = -1};
     if (strncmp(text, "unix:", 5) == 0) {
         return parse_unix(address, text + 5, err, errlen);
     }
@@ -347,6 +368,9 @@ static int bind_and_listen(int fd, const struct net_address *address, bool share
         return rv;
     }
     rv = shares_port ? sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
+    if (address->socket.ss_family == AF_UNIX && address->mode >= 0) {
+        rv = sys_set_mode(unix_path(address), (mode_t)address->mode); /* nobody can connect before listen(2) */
+    }
     rv = rv < 0 ? rv : sys_listen(fd, NET_BACKLOG);
     if (rv < 0 && address->socket.ss_family == AF_UNIX) {
         sys_unlink(unix_path(address)); /* bind(2) made it */
@@ -376,7 +400,7 @@ static int open_socket(struct net_address *address, bool shares_port)
 /* A socket beside that of first, which is bound to a port. */
 static int open_twin(const struct net_listener *first)
 {
-    struct net_address address = {.len = sizeof address.socket, .inherited_fd = -1};
+    struct net_address address = {.len = sizeof address.socket, .inherited_fd = -1, .mode = -1};
     int rv = sys_socket_name(first->fd, (struct sockaddr *)&address.socket, &address.len);
     int fd = rv < 0 ? rv : sys_socket(address.socket.ss_family);
     if (fd < 0) {

@@ -31,10 +31,12 @@ struct net_address {
     struct sockaddr_storage socket; /* for family AF_INET, AF_INET6, AF_UNIX */
     socklen_t len;                  /* of socket */
     int inherited_fd;               /* of "fd:N", else -1 */
+    int mode;                       /* permissions of a unix socket's file, -1 for what the umask leaves */
 };
 
-/* Parse "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (every address, IPv4 and IPv6), "unix:/run/x.sock" or
- * "fd:3" (a listening socket that this process inherited). Port 0 lets the kernel choose. Names other than localhost
+/* Parse "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (every address, IPv4 and IPv6), "unix:/run/x.sock",
+ * "unix:/run/x.sock?mode=660" (the file's permissions, octal; else what the umask leaves) or "fd:3" (a listening socket
+ * that this process inherited). Port 0 lets the kernel choose. Names other than localhost
  * are refused: a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */
 int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen);
 

@@ -270,6 +270,11 @@ int sys_unlink(const char *path)
     return verdict(unlink(path));
 }
 
+int sys_set_mode(const char *path, mode_t mode)
+{
+    return verdict(chmod(path, mode));
+}
+
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
 {
     return verdict_size(pread(fd, buf, len, offset));

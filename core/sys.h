@@ -69,6 +69,7 @@ int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link its
  * Returns their bytes, 0 at the end; "." and ".." are among them. */
 ssize_t sys_read_dir(int fd, void *buf, size_t len);
 int sys_unlink(const char *path);
+int sys_set_mode(const char *path, mode_t mode); /* permissions of a file, links followed */
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);

@@ -1528,6 +1528,12 @@ int sys_unlink(const char *path)
     return leave_int(FAKE_UNLINK, -1, 0, error != 0 ? error : system_verdict(unlink(path)));
 }
 
+int sys_set_mode(const char *path, mode_t mode)
+{
+    int error = enter(FAKE_SET_MODE);
+    return leave_int(FAKE_SET_MODE, -1, (int64_t)mode, error != 0 ? error : system_verdict(chmod(path, mode)));
+}
+
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
 {
     ssize_t rv = enter(FAKE_PREAD);

@@ -35,7 +35,7 @@
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(SET_NONBLOCKING)     \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(SENDFILE)                                                             \
-    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(PREAD) X(DUPLICATE)               \
+    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(PREAD) X(DUPLICATE)               \
     X(CLOSE)
 /* clang-format on */
 

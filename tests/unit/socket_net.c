@@ -771,6 +771,27 @@ static void joined_unix_socket_is_one_queue_and_its_file_the_firsts(void **state
     accept_until(stage, 2);
 }
 
+static void unix_socket_gets_the_mode_it_was_asked_for(void **state)
+{
+    static const unsigned modes[] = {0600, 0666, 0777};
+    struct stage *stage = *state;
+    char path[96];
+    char text[128];
+    char with_mode[160];
+    socket_path(stage, path, text);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        struct stat st;
+        snprintf(with_mode, sizeof with_mode, "%s?mode=%o", text, modes[i]);
+        must_open(stage, with_mode, false);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, modes[i]);
+        assert_string_equal(stage->listener.name, text);
+        close(connect_unix(path));
+        accept_until(stage, (int)i + 1);
+        net_listener_close(&stage->listener);
+    }
+}
+
 static void two_listeners_live_in_one_reactor(void **state)
 {
     struct stage *stage = *state;
@@ -822,6 +843,7 @@ int main(void)
         TEST(joined_listeners_share_the_connections),
         TEST(port_that_is_shared_is_in_use_for_a_first_one),
         TEST(joined_unix_socket_is_one_queue_and_its_file_the_firsts),
+        TEST(unix_socket_gets_the_mode_it_was_asked_for),
         TEST(two_listeners_live_in_one_reactor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
