@@ -202,9 +202,10 @@ static int load(struct worker *worker, char *err, size_t errlen)
     return make_offer(worker, &worker->offer, err, errlen);
 }
 
-/* Call fn with each address to listen on: the config's, else the script's, else the default one. */
+/* Call fn with each address to listen on: the config's, else the script's, else the default one; and with the place in
+ * the script that asked for it, or NULL. */
 static int each_address(const struct script *script, const struct evserve_config *config,
-                        int (*fn)(void *arg, const char *address), void *arg)
+                        int (*fn)(void *arg, const char *address, const char *place), void *arg)
 {
     const char *address = config->listen;
     if (address == NULL) {
@@ -212,9 +213,9 @@ static int each_address(const struct script *script, const struct evserve_config
         for (size_t n = 0; rv >= 0; n++) {
             address = script == NULL ? NULL : script_listen(script, n);
             if (address == NULL) {
-                return n == 0 ? fn(arg, default_address) : rv;
+                return n == 0 ? fn(arg, default_address, NULL) : rv;
             }
-            rv = fn(arg, address);
+            rv = fn(arg, address, script_listen_place(script, n));
         }
         return rv;
     }
@@ -226,12 +227,12 @@ static int each_address(const struct script *script, const struct evserve_config
         if (len > 0) {
             char one[LISTEN_MAX];
             snprintf(one, sizeof one, "%.*s", (int)len, address);
-            rv = fn(arg, one);
+            rv = fn(arg, one, NULL);
             has_one = true;
         }
         address += len;
     }
-    return has_one ? rv : fn(arg, config->listen); /* a list of nothing is a mistake, and is told to be one */
+    return has_one ? rv : fn(arg, config->listen, NULL); /* a list of nothing is a mistake, and is told to be one */
 }
 
 struct listen_call {
@@ -241,11 +242,15 @@ struct listen_call {
     size_t errlen;
 };
 
-static int listen_on(void *arg, const char *address)
+static int listen_on(void *arg, const char *address, const char *place)
 {
     struct listen_call *call = arg;
-    return call->is_shared ? server_listen_shared(call->server, address, call->err, call->errlen)
-                           : server_listen(call->server, address, call->err, call->errlen);
+    char err[EVSERVE_ERROR_MAX];
+    int rv = call->is_shared ? server_listen_shared(call->server, address, err, sizeof err)
+                             : server_listen(call->server, address, err, sizeof err);
+    return rv >= 0 ? rv
+                   : error_text(call->err, call->errlen, rv, "%s%s%s", place == NULL ? "" : place,
+                                place == NULL ? "" : ": ", err);
 }
 
 /* The server on top of what was loaded. The first worker binds the addresses, the others join it. */
@@ -799,8 +804,9 @@ struct check_call {
 
 enum { CHECK_LINE_MAX = 2048 };
 
-static int describe_address(void *arg, const char *address)
+static int describe_address(void *arg, const char *address, const char *place)
 {
+    (void)place; /* the script's are checked when it asks */
     struct check_call *call = arg;
     struct net_address parsed;
     int rv = net_address_parse(&parsed, address, call->err, call->errlen);

@@ -34,13 +34,18 @@ static int app_listen(lua_State *L)
     if (net_address_parse(&address, lua_tostring(L, 1), err, sizeof err) < 0) {
         script_raise(L, "app.listen: %s", err);
     }
-    char **listens = mem_resize(script->listens, (script->listen_count + 1) * sizeof *listens);
+    char place[PLACE_MAX];
+    script_place(L, place);
+    struct listen *listens = mem_resize(script->listens, (script->listen_count + 1) * sizeof *listens);
     if (listens == NULL) {
         script_raise_memory(L);
     }
     script->listens = listens;
-    listens[script->listen_count] = mem_copy_text(lua_tostring(L, 1));
-    if (listens[script->listen_count] == NULL) {
+    struct listen *asked = &listens[script->listen_count];
+    *asked = (struct listen){.address = mem_copy_text(lua_tostring(L, 1)), .place = mem_copy_text(place)};
+    if (asked->address == NULL || asked->place == NULL) {
+        mem_free(asked->address);
+        mem_free(asked->place);
         script_raise_memory(L);
     }
     script->listen_count++;

@@ -465,7 +465,12 @@ const struct settings *script_settings(const struct script *script)
 
 const char *script_listen(const struct script *script, size_t n)
 {
-    return n < script->listen_count ? script->listens[n] : NULL;
+    return n < script->listen_count ? script->listens[n].address : NULL;
+}
+
+const char *script_listen_place(const struct script *script, size_t n)
+{
+    return n < script->listen_count ? script->listens[n].place : NULL;
 }
 
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
@@ -499,7 +504,8 @@ void script_stop(struct script *script)
 static void free_listens(struct script *script)
 {
     for (size_t i = 0; i < script->listen_count; i++) {
-        mem_free(script->listens[i]);
+        mem_free(script->listens[i].address);
+        mem_free(script->listens[i].place);
     }
     mem_free(script->listens);
 }

@@ -35,6 +35,9 @@ const struct settings *script_settings(const struct script *script);
 /* The n-th app.listen address, or NULL past the last. Valid as long as the script. */
 const char *script_listen(const struct script *script, size_t n);
 
+/* Where the script asked for it: "site.lua:3". */
+const char *script_listen_place(const struct script *script, size_t n);
+
 /* The server runs: app.stats() answers from it, the "start" functions are called. Returns 0, or -EINVAL when one of
  * them failed, with a text in err. */
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen);

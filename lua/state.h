@@ -96,6 +96,12 @@ struct anchor {
     int index;                /* in the table REF_ANCHORS */
 };
 
+/* An app.listen. */
+struct listen {
+    char *address; /* as given */
+    char *place;   /* who asked for it: "site.lua:3" */
+};
+
 struct script {
     lua_State *L;                /* main thread; only start-up, reports and clean-up run on it */
     struct site *site;           /* borrowed: what the script configures */
@@ -124,7 +130,7 @@ struct script {
     int64_t started_ms;         /* reactor time of script_start() */
     int refs[REF_COUNT];        /* in Lua's registry */
 
-    char **listens; /* app.listen addresses, listen_count of them */
+    struct listen *listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
     struct lua_route *routes; /* newest first */
 

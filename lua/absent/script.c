@@ -32,6 +32,12 @@ const char *script_listen(const struct script *script, size_t n)
     return NULL;
 }
 
+const char *script_listen_place(const struct script *script, size_t n)
+{
+    (void)script, (void)n;
+    return NULL;
+}
+
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
 {
     (void)script, (void)server, (void)err, (void)errlen;
