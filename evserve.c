@@ -9,6 +9,9 @@
  * all of them are there, each worker's server goes on to the new one. The old one is retired: it is freed when the last
  * request that began with it is over, at the end of a tick, because a function of its script may be what let go of it.
  *
+ * The file is long because the house has one front door; its parts, in order: offers, starting, running, reloading,
+ * telling, describing.
+ *
  * Threads share nothing but the handle, of which they change nothing: stopping and posting go through the worker they
  * are meant for, numbers are read from all. */
 
@@ -368,7 +371,7 @@ static evserve *create(const struct evserve_config *config)
     enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
     server->host_log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
     server->log = server->host_log;
-    if (count > 1 && config->log != NULL) {
+    if (config->reactors > 0 && config->log != NULL) {
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
     }
     pthread_mutex_init(&server->log_lock, NULL);

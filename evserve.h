@@ -70,8 +70,8 @@ struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
-     * evserve_port()), "unix:/run/x.sock", "fd:3" (an inherited listening socket); several separated by commas.
-     * Default: what the script says, or 127.0.0.1:8080. */
+     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (an inherited
+     * listening socket); several separated by commas. Default: what the script says, or 127.0.0.1:8080. */
     const char *listen;
 
     const char *root;   /* directory of static files, mounted at "/"; wins over the script's */
@@ -91,7 +91,7 @@ struct evserve_config {
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 
     /* Called with the script's Lua state before the script runs, so that the host can add modules: once for each Lua
-     * state, by evserve_start(). Returns 0 to go on. */
+     * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* handed to log and lua_init */

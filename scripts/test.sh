@@ -12,12 +12,17 @@ cmake --build --preset fuzz
 # Without Lua everything else works.
 cmake --preset nolua
 cmake --build --preset nolua
-ctest --preset nolua -L 'e2e|socket|wire|package'
+ctest --preset nolua -L 'e2e|embed|socket|wire|package'
 
 # What users get, end to end.
 cmake --preset release -DEVSERVE_WERROR=ON
 cmake --build --preset release
-ctest --preset release -L 'e2e|socket|package'
+ctest --preset release -L 'e2e|embed|socket|package'
+
+# The tests that have threads, under ThreadSanitizer.
+cmake --preset tsan
+cmake --build --preset tsan --target embed_tests
+ctest --preset tsan
 
 # Every test, under the sanitizers.
 cmake --preset dev

@@ -292,6 +292,8 @@ static void finish_job(void *arg)
     struct job *job = arg;
     assert_true(pthread_equal(job->server_thread, pthread_self()));
     if (job->request != NULL) {
+        assert_string_equal(evs_header(job->request, "x-n"), evs_param(job->request, "n"));
+        assert_string_equal(evs_target(job->request) + 1, evs_param(job->request, "n"));
         reply_text(job->request, evs_param(job->request, "n"));
     }
     free(job);
@@ -339,7 +341,7 @@ static void answer_may_come_from_another_thread(void **state)
         int fds[JOBS];
         for (int i = 0; i < JOBS; i++) {
             char request[64];
-            snprintf(request, sizeof request, "GET /%d HTTP/1.0\r\n\r\n", i);
+            snprintf(request, sizeof request, "GET /%d HTTP/1.0\r\nX-N: %d\r\n\r\n", i, i);
             fds[i] = client_connect(host.port);
             assert_true(client_send(fds[i], request));
         }
