@@ -21,9 +21,8 @@
  *   evserve_fd() and evserve_poll()   the host has a loop of its own, watches one fd, and lets the server work
  *
  * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
- * calls evserve_poll(), to one at a time.
- * What other threads may call says so: evserve_stop(), evserve_post(), evserve_reload(), evserve_stats() and the
- * functions that only tell something. */
+ * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
+ * evserve_reload(), evserve_stats() and the functions that only tell something. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -240,12 +239,14 @@ unsigned evs_thread(evs_request *request);
 /* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
  * line (Set-Cookie). Returns 0; -EINVAL: no valid name, or a value with control characters; -EPERM: the server's own
  * (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer); -ENOBUFS:
- * more than 16 KiB of fields; -ENOMEM. */
+ * more than 16 KiB of fields; -EALREADY: the answer has begun; -ENOMEM. */
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
- * there is none, or evs_set_header() gave it. */
+ * there is none, or evs_set_header() gave it. What cannot be sent, another status, a type with control characters, or a
+ * second answer to a request that has begun one, is a line in the log and, here and in the functions below, ends the
+ * request as evs_abort() does. */
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,

@@ -361,19 +361,47 @@ unsigned evs_thread(evs_request *request)
 
 /* Answers. */
 
+/* Whether the answer may begin in this way. A host's mistake is told to its log; its client gets a 500, or, when the
+ * answer has begun already, an end that says that something is wrong. */
+static bool can_begin(evs_request *request, int status, const char *type, const char *function)
+{
+    struct exchange *exchange = exchange_of(request);
+    const char *why = NULL;
+    if (exchange->response_state != RESPONSE_NONE) {
+        why = "the answer has begun already";
+    } else if (status < 200 || status > 599) {
+        why = "the status is not one from 200 to 599";
+    } else if (type != NULL && response_check_field("Content-Type", 12, type, strlen(type)) < 0) {
+        why = "the type has control characters";
+    }
+    if (why != NULL) {
+        const struct route *route = exchange->match.route;
+        log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function,
+                  why);
+        response_abort(part(request));
+    }
+    return why == NULL;
+}
+
 int evs_set_header(evs_request *request, const char *name, const char *value)
 {
-    return response_set_field(exchange_of(request), name, strlen(name), value, strlen(value));
+    return exchange_of(request)->response_state != RESPONSE_NONE
+               ? -EALREADY
+               : response_set_field(exchange_of(request), name, strlen(name), value, strlen(value));
 }
 
 int evs_add_header(evs_request *request, const char *name, const char *value)
 {
-    return response_add_field(exchange_of(request), name, strlen(name), value, strlen(value));
+    return exchange_of(request)->response_state != RESPONSE_NONE
+               ? -EALREADY
+               : response_add_field(exchange_of(request), name, strlen(name), value, strlen(value));
 }
 
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len)
 {
-    response_send(part(request), status, type, content, len);
+    if (can_begin(request, status, type, "evs_reply")) {
+        response_send(part(request), status, type, content, len);
+    }
 }
 
 int evs_file(evs_request *request, const char *root, const char *path)
@@ -381,7 +409,7 @@ int evs_file(evs_request *request, const char *root, const char *path)
     struct file_replies *replies = exchange_of(request)->site->replies;
     struct file_reply reply = {.root = root, .path = path, .path_len = strlen(path), .status = 200};
     int rv = file_reply_check(replies, &reply, NULL, 0);
-    if (rv == 0) {
+    if (rv == 0 && can_begin(request, 200, NULL, "evs_file")) {
         file_reply_send(replies, part(request), &reply);
     }
     return rv;
@@ -389,7 +417,9 @@ int evs_file(evs_request *request, const char *root, const char *path)
 
 void evs_begin(evs_request *request, int status, const char *type, int64_t length)
 {
-    response_begin(exchange_of(request), status, type, length < 0 ? RESPONSE_LENGTH_UNKNOWN : length);
+    if (can_begin(request, status, type, "evs_begin")) {
+        response_begin(exchange_of(request), status, type, length < 0 ? RESPONSE_LENGTH_UNKNOWN : length);
+    }
 }
 
 int evs_write(evs_request *request, const void *content, size_t len)

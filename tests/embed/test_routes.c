@@ -571,6 +571,46 @@ static void client_that_owes_too_much_is_cut_and_the_host_told(void **state)
     }
 }
 
+static void serve_mistake(evs_request *request, void *arg)
+{
+    (void)arg;
+    const char *path = evs_path(request);
+    if (strcmp(path, "/status") == 0) {
+        evs_reply(request, 999, "text/plain", "x", 1);
+    } else if (strcmp(path, "/low") == 0) {
+        evs_begin(request, 100, NULL, -1);
+    } else if (strcmp(path, "/type") == 0) {
+        evs_reply(request, 200, "text/plain\r\nX-Injected: 1", "x", 1);
+    } else {
+        evs_begin(request, 200, "text/plain", -1);
+        evs_write(request, "some", 4);
+        assert_int_equal(evs_set_header(request, "X-Late", "1"), -EALREADY);
+        assert_int_equal(evs_add_header(request, "X-Late", "1"), -EALREADY);
+        evs_reply(request, 200, "text/plain", "again", 5);
+    }
+}
+
+static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{"GET /:any", serve_mistake, NULL, 0}, {NULL, NULL, NULL, 0}};
+    host.config.routes = routes;
+    host_serve();
+    assert_memory_equal(client_get(host.port, "/status"), "HTTP/1.1 500 ", 13);
+    assert_memory_equal(client_get(host.port, "/low"), "HTTP/1.1 500 ", 13);
+    const char *answer = client_get(host.port, "/type");
+    assert_memory_equal(answer, "HTTP/1.1 500 ", 13);
+    assert_null(strstr(answer, "X-Injected"));
+    answer = client_ask(host.port, "GET /twice HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_memory_equal(answer, "HTTP/1.1 200 ", 13);
+    assert_null(strstr(answer, "again"));
+    assert_null(strstr(answer, "\r\n0\r\n"));
+    host_stop(0);
+    assert_true(
+        host_has_logged("route /:any (evserve_config.routes[0]): evs_reply: the status is not one from 200 to 599"));
+    assert_true(host_has_logged("evs_reply: the answer has begun already"));
+}
+
 static void serve_ends(evs_request *request, void *arg)
 {
     (void)arg;
@@ -622,6 +662,7 @@ int main(void)
         HOST_TEST(stream_waits_for_a_client_that_is_behind),
         HOST_TEST(client_that_owes_too_much_is_cut_and_the_host_told),
         HOST_TEST(ends_of_all_kinds),
+        HOST_TEST(mistakes_of_a_host_end_the_request_and_are_logged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
