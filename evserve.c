@@ -39,7 +39,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NO_STOP = -1, LISTEN_MAX = 4096 };
+enum {
+    NO_STOP = -1,
+    LISTEN_MAX = 4096,
+    REAP_MS = 100,         /* how often a retired script is asked whether it is still busy */
+    RETIRED_MS_MAX = 60000 /* how long it may be, after its last request */
+};
 
 static const char default_address[] = "127.0.0.1:8080";
 
@@ -50,6 +55,7 @@ struct offer {
     struct site *site;
     struct evs_routes *routes; /* in C, NULL without any */
     struct script *script;     /* NULL without one */
+    int64_t unused_ms;         /* of a retired one: when its last request was over, 0 before */
 };
 
 /* What one thread serves with. */
@@ -59,7 +65,8 @@ struct worker {
     struct mailbox mailbox; /* calls of other threads; there as soon as the reactor is */
     struct offer *offer;    /* what new requests get */
     struct offer *next;     /* what a reload has made, until all workers have theirs; else NULL */
-    struct offer *retired;  /* what requests in flight may still use */
+    struct offer *retired;  /* what requests in flight, or what they left behind, may still use */
+    uint64_t reap_timer;    /* to look at the retired again, 0 while none is set */
     struct server *server;
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
@@ -659,20 +666,50 @@ static void discard_offer(void *arg)
     worker->next = NULL;
 }
 
-/* Free what no request uses any more. */
+static void reap(struct worker *worker);
+
+static void on_reap_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct worker *worker = arg;
+    worker->reap_timer = 0;
+    reap(worker);
+}
+
+/* Whether a retired offer can be freed: no request uses it, and its script has nothing left to do, or had time enough. */
+static bool is_done_with(struct offer *offer, int64_t now_ms)
+{
+    if (offer->site->pins > 0) {
+        return false;
+    }
+    offer->unused_ms = offer->unused_ms == 0 ? now_ms : offer->unused_ms;
+    return offer->script == NULL || !script_is_busy(offer->script) || now_ms - offer->unused_ms > RETIRED_MS_MAX;
+}
+
+/* Free what nobody uses any more. Who is still busy is asked again later. */
+static void reap(struct worker *worker)
+{
+    bool is_waiting = false;
+    for (struct offer **at = &worker->retired; *at != NULL;) {
+        struct offer *offer = *at;
+        if (is_done_with(offer, reactor_now_ms(worker->reactor))) {
+            *at = offer->next;
+            free_offer(offer);
+        } else {
+            is_waiting = is_waiting || offer->site->pins == 0;
+            at = &offer->next;
+        }
+    }
+    if (is_waiting && worker->reap_timer == 0) {
+        worker->reap_timer = reactor_set_timeout(worker->reactor, REAP_MS, on_reap_timer, worker);
+    }
+}
+
 static void on_reap(struct reactor *reactor, void *arg)
 {
     (void)reactor;
-    struct worker *worker = arg;
-    for (struct offer **at = &worker->retired; *at != NULL;) {
-        struct offer *offer = *at;
-        if (offer->site->pins > 0) {
-            at = &offer->next;
-        } else {
-            *at = offer->next;
-            free_offer(offer);
-        }
-    }
+    reap(arg);
 }
 
 /* Without memory for the task the next reload, or evserve_free(), does it. */
@@ -691,7 +728,7 @@ static void swap_offer(void *arg)
     worker->next = NULL;
     server_set_site(worker->server, worker->offer->site);
     if (old->script != NULL) {
-        script_stop(old->script);
+        script_retire(old->script);
     }
     old->site->on_unpinned = on_unpinned;
     old->site->on_unpinned_arg = worker;

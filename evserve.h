@@ -150,10 +150,11 @@ void evserve_free(evserve *server);
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
- * connection on; requests that have begun finish with the old ones, which are closed after the last of them. When
- * something is wrong, a script that does not load for example, the old ones go on serving. Listeners stay as they are:
- * a script that changes app.listen is refused. Timers of the old script end, its "stop" functions are called after the
- * "start" functions of the new one; lua_init is called again, on each thread of the server.
+ * connection on; requests that have begun finish with the old ones, which are closed after the last of them; what a
+ * script has deferred until then (app.defer) gets a minute more. When something is wrong, a script that does not load
+ * for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen is refused.
+ * Timers of the old script end, its "stop" functions are called after the "start" functions of the new one; lua_init is
+ * called again, on each thread of the server.
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
  * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server

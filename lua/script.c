@@ -487,15 +487,20 @@ int script_start(struct script *script, const struct server *server, char *err, 
     return rv;
 }
 
-void script_stop(struct script *script)
+void script_retire(struct script *script)
 {
     char err[SCRIPT_TEXT_MAX];
-    defer_run_due(script);
     script_push_ref(script, script->L, REF_STOP);
     if (script_call(script, 0, 0, err, sizeof err) < 0) {
         log_write(script->log, LOG_ERROR, "%s", err);
     }
     timer_cancel_all(script);
+}
+
+void script_stop(struct script *script)
+{
+    defer_run_due(script);
+    script_retire(script);
     reactor_cancel_timer(script->reactor, script->defer_timer);
     script->defer_timer = 0;
     script->is_stopped = true;
@@ -518,6 +523,15 @@ static void free_routes(struct script *script)
         mem_free(route->limits);
         mem_free(route);
     }
+}
+
+bool script_is_busy(const struct script *script)
+{
+    bool is_busy = script->due_deferrals != NULL;
+    for (uint32_t i = 0; i < script->coro_count && !is_busy; i++) {
+        is_busy = script->coros[i]->route != NULL || script->coros[i]->timer != NULL;
+    }
+    return is_busy;
 }
 
 void script_close(struct script *script)

@@ -5,6 +5,7 @@
 
 #include "lua/settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct log;
@@ -44,6 +45,13 @@ int script_start(struct script *script, const struct server *server, char *err, 
 
 /* The server stops: the "stop" functions are called, timers end. */
 void script_stop(struct script *script);
+
+/* Another script takes its place: the "stop" functions are called, timers end. Requests that it has finish. */
+void script_retire(struct script *script);
+
+/* Whether something of the script's goes on that no request waits for: app.defer, a run of a timer, a handler whose client
+ * has gone. */
+bool script_is_busy(const struct script *script);
 
 /* Close the state. The server must be gone. NULL is allowed. */
 void script_close(struct script *script);

@@ -49,6 +49,17 @@ void script_stop(struct script *script)
     (void)script;
 }
 
+void script_retire(struct script *script)
+{
+    (void)script;
+}
+
+bool script_is_busy(const struct script *script)
+{
+    (void)script;
+    return false;
+}
+
 void script_close(struct script *script)
 {
     (void)script;

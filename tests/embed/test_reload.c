@@ -116,6 +116,39 @@ static void request_in_flight_finishes_on_the_old_script(void **state)
     free_script();
 }
 
+static void deferred_work_of_the_old_script_is_done(void **state)
+{
+    (void)state;
+    char more[512];
+    host_needs_lua();
+    snprintf(more, sizeof more,
+             "app.get('/defer', function()\n"
+             "    while not io.open('%s/begin') do app.sleep(1) end\n"
+             "    app.defer(function() while not io.open('%s/go') do app.sleep(1) end\n"
+             "        io.open('%s/deferred', 'w'):close() end)\n"
+             "    return 'deferred'\n"
+             "end)\n",
+             host.folder, host.folder, host.folder);
+    host.config.script = strdup(write_site("one", more));
+    host_serve();
+    char answer[4096];
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /defer HTTP/1.0\r\n\r\n"));
+    client_read_until(fd, answer, sizeof answer, "one"); /* the second is at work */
+    write_site("two", "");
+    reload();
+    host_write("begin", "");
+    client_read_all(fd, answer, sizeof answer);
+    assert_string_equal(client_body(answer), "deferred");
+    close(fd);
+    host_expect("/", "two");
+    assert_false(has_file("closed-one"));
+    host_write("go", "");
+    wait_for_file("deferred");
+    wait_for_file("closed-one");
+    free_script();
+}
+
 static void broken_script_leaves_the_old_one_serving(void **state)
 {
     (void)state;
@@ -421,6 +454,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOST_TEST(kept_connections_get_the_new_script_with_their_next_request),
         HOST_TEST(request_in_flight_finishes_on_the_old_script),
+        HOST_TEST(deferred_work_of_the_old_script_is_done),
         HOST_TEST(broken_script_leaves_the_old_one_serving),
         HOST_TEST(script_keeps_its_addresses),
         HOST_TEST(every_thread_serves_the_new_script),
