@@ -16,8 +16,8 @@
 #include "http/conn_body.h"
 #include "http/conn_deadline.h"
 #include "http/conn_io.h"
+#include "http/dispatch.h"
 #include "http/server_internal.h"
-#include "http/static_files.h"
 #include "http/url.h"
 
 #include <errno.h>
@@ -26,7 +26,6 @@
 
 enum {
     PIPELINE_BUDGET = 64, /* requests answered in one turn (R6) */
-    ALL_METHODS = (1 << METHOD_COUNT) - 1,
 };
 
 /* What a step of conn_advance() says. */
@@ -125,45 +124,6 @@ static void start_request(struct conn *conn)
     exchange->user = NULL;
 }
 
-/* The methods that may be asked of a path, as an answer to OPTIONS (RFC 9110 section 9.3.7). */
-static void answer_options(struct exchange *exchange, unsigned methods)
-{
-    char allow[64];
-    router_format_methods(methods | 1U << METHOD_OPTIONS, allow);
-    response_add_field(exchange, "Allow", 5, allow, strlen(allow));
-    response_send(exchange, 204, NULL, NULL, 0);
-}
-
-/* Find who answers. Without a handler the exchange is answered here. */
-static void route_request(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    const struct site *site = exchange->site;
-    enum method method = exchange->head.method;
-    switch (router_match(site->router, method, exchange->path, exchange->path_len, &exchange->match)) {
-    case ROUTE_FOUND:
-        exchange->handler = exchange->match.route->handler;
-        if (exchange->handler->limits != NULL) {
-            exchange->limits = exchange->handler->limits;
-        }
-        return;
-    case ROUTE_NOT_ALLOWED:
-        break;
-    case ROUTE_NOT_FOUND:
-        exchange->match.allowed = 0;
-        break;
-    }
-    bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
-    if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
-        unsigned files = is_covered ? 1U << METHOD_GET | 1U << METHOD_HEAD : 0;
-        answer_options(exchange, exchange->match.allowed | files);
-    } else if (is_covered) {
-        exchange->handler = &conn->server->static_handler;
-    } else {
-        response_error(exchange, exchange->match.allowed != 0 ? 405 : 404, NULL);
-    }
-}
-
 /* The head is there: route it, and decide what becomes of the body. */
 static enum advance begin_request(struct conn *conn)
 {
@@ -179,7 +139,7 @@ static enum advance begin_request(struct conn *conn)
 
     conn->state = CONN_PROCESSING;
     if (head->is_asterisk) {
-        answer_options(exchange, ALL_METHODS);
+        dispatch_server_options(exchange);
     } else {
         const char *reason = NULL;
         ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
@@ -189,7 +149,7 @@ static enum advance begin_request(struct conn *conn)
         }
         exchange->path[len] = '\0';
         exchange->path_len = (uint32_t)len;
-        route_request(conn);
+        dispatch_request(exchange);
     }
 
     if (!exchange->has_body) {

@@ -34,6 +34,7 @@ struct handler {
     void (*serve)(struct exchange *exchange, void *ctx);
     void *ctx;                   /* handed to serve */
     enum body_mode body_mode;    /* what serve needs to find */
+    const char *name;            /* of the route, for tables of routes; NULL without one */
     const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
 };
 

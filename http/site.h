@@ -16,8 +16,17 @@ struct log;
 struct router;
 struct static_mounts;
 
+/* What a path is that no route fits, but would with a slash at its end, or without the one it has. Static files and
+ * paths that fit a route as they are do not care. */
+enum site_slash {
+    SLASH_STRICT,   /* another path */
+    SLASH_REDIRECT, /* a request to be sent there */
+    SLASH_IGNORE,   /* the same path */
+};
+
 struct site {
     struct limits limits;           /* defaults, until changed */
+    enum site_slash trailing_slash; /* of routes */
     struct router *router;          /* owned */
     struct file_cache *cache;       /* owned; reads limits when it is used */
     struct static_mounts *mounts;   /* owned */

@@ -179,37 +179,6 @@ static void add_headers(struct exchange *exchange, const struct mount *mount)
 
 /* Redirects. */
 
-/* Encode a path segment by segment. */
-static size_t encode_path(const char *path, size_t len, char *out)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < len;) {
-        const char *slash = memchr(path + i, '/', len - i);
-        size_t segment_len = slash == NULL ? len - i : (size_t)(slash - path) - i;
-        used += url_encode_segment(path + i, segment_len, out + used);
-        i += segment_len;
-        if (slash != NULL) {
-            out[used++] = '/';
-            i++;
-        }
-    }
-    return used;
-}
-
-/* The query goes on as it came, but for bytes that have no place in a field value. */
-static size_t encode_query(const char *query, size_t len, char *out)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (query[i] > ' ' && query[i] < 0x7f) {
-            out[used++] = query[i];
-        } else {
-            used += url_encode_segment(query + i, 1, out + used);
-        }
-    }
-    return used;
-}
-
 /* Redirect to the path that target stands for, with its slash if it is a directory. Location is a path that begins with
  * exactly one slash, so that it cannot be read as another host ("//evil"), and it does not depend on Host. */
 static void redirect(struct exchange *exchange, const struct mount *mount, const struct target *target)
@@ -221,15 +190,15 @@ static void redirect(struct exchange *exchange, const struct mount *mount, const
         response_error(exchange, 503, NULL);
         return;
     }
-    size_t len = encode_path(mount->prefix, mount->prefix_len, location);
+    size_t len = url_encode_path(mount->prefix, mount->prefix_len, location);
     location[len++] = '/';
-    len += encode_path(target->path, target->len, location + len);
+    len += url_encode_path(target->path, target->len, location + len);
     if (target->is_directory && target->len > 0) {
         location[len++] = '/';
     }
     if (exchange->head.has_query) {
         location[len++] = '?';
-        len += encode_query(exchange_text(exchange, query), query.len, location + len);
+        len += url_encode_query(exchange_text(exchange, query), query.len, location + len);
     }
     add_headers(exchange, mount);
     response_redirect(exchange, 301, location, len);

@@ -165,3 +165,32 @@ size_t url_encode_segment(const char *text, size_t len, char *out)
     }
     return n;
 }
+
+size_t url_encode_path(const char *path, size_t len, char *out)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < len;) {
+        const char *slash = memchr(path + i, '/', len - i);
+        size_t segment_len = slash == NULL ? len - i : (size_t)(slash - path) - i;
+        used += url_encode_segment(path + i, segment_len, out + used);
+        i += segment_len;
+        if (slash != NULL) {
+            out[used++] = '/';
+            i++;
+        }
+    }
+    return used;
+}
+
+size_t url_encode_query(const char *query, size_t len, char *out)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (query[i] > ' ' && query[i] < 0x7f) {
+            out[used++] = query[i];
+        } else {
+            used += url_encode_segment(query + i, 1, out + used);
+        }
+    }
+    return used;
+}

@@ -30,4 +30,11 @@ bool url_next_pair(const char **query, size_t *len, struct url_pair *pair);
  * out needs 3 * len bytes. Returns the length. */
 size_t url_encode_segment(const char *text, size_t len, char *out);
 
+/* Encode a decoded path segment by segment: slashes stay. As above. */
+size_t url_encode_path(const char *path, size_t len, char *out);
+
+/* Make a raw query fit to stand in a field: it stays as it came, but for bytes that have no place there, which become
+ * %XX. As above. */
+size_t url_encode_query(const char *query, size_t len, char *out);
+
 #endif

@@ -119,10 +119,10 @@ static struct lua_route *make_route(struct script *script, const char *place)
     return route;
 }
 
-/* Take the limits among the options at index, nil or a table whose names are known. */
+/* Take the limits among the options at index. */
 static void take_route_limits(lua_State *L, int index, const char *what, struct lua_route *route)
 {
-    for (size_t i = 0; i < limit_table_len && !lua_isnil(L, index); i++) {
+    for (size_t i = 0; i < limit_table_len; i++) {
         lua_pushstring(L, limit_table[i].name);
         lua_rawget(L, index);
         if (!lua_isnil(L, -1)) {
@@ -164,12 +164,26 @@ static void take_route_deadline(lua_State *L, int index, const char *what, struc
     lua_pop(L, 2);
 }
 
+/* Take the name among the options at index. */
+static void take_route_name(lua_State *L, int index, struct lua_route *route)
+{
+    lua_getfield(L, index, "name");
+    if (!lua_isnil(L, -1)) {
+        route->name = mem_copy_text(lua_tostring(L, -1));
+        if (route->name == NULL) {
+            script_raise_memory(L);
+        }
+        route->handler.name = route->name;
+    }
+    lua_pop(L, 1);
+}
+
 int routes_settle_limits(struct script *script, char *err, size_t errlen)
 {
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
         struct route_limits *of_route = route->limits;
         char text[SCRIPT_TEXT_MAX];
-        if (of_route == NULL) {
+        if (of_route == NULL || route->fn_ref == LUA_NOREF) {
             continue;
         }
         of_route->limits = script->site->limits;
@@ -186,7 +200,23 @@ int routes_settle_limits(struct script *script, char *err, size_t errlen)
     return 0;
 }
 
-/* route(what, methods, pattern, options, fn): what is "app.get", for errors; options may be nil. */
+/* trailing_slash(policy): set it. */
+static int app_trailing_slash(lua_State *L)
+{
+    static const char *const policies[] = {
+        [SLASH_STRICT] = "strict", [SLASH_REDIRECT] = "redirect", [SLASH_IGNORE] = "ignore"};
+    const char *given = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        if (strcmp(given, policies[i]) == 0) {
+            script_of(L)->site->trailing_slash = (enum site_slash)i;
+            return 0;
+        }
+    }
+    script_raise(L, "app.set: trailing_slash: \"strict\", \"redirect\" or \"ignore\" expected");
+}
+
+/* route(what, methods, pattern, options, fn): what is "app.get", for errors; the names of the options are checked. fn is
+ * what wrap() gets. */
 static int app_route(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -210,11 +240,16 @@ static int app_route(lua_State *L)
     take_route_deadline(L, 4, what, route);
     if (route->is_compiled) {
         script->has_compiled = true;
-        luaJIT_setmode(L, 5, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_ON);
+        lua_getfield(L, 5, "fn");
+        luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_ON);
+        lua_pop(L, 1);
     }
+    take_route_name(L, 4, route);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
     if (rv < 0) {
+        luaL_unref(L, LUA_REGISTRYINDEX, route->fn_ref); /* the script may go on without the route */
+        route->fn_ref = LUA_NOREF;
         lua_pushstring(L, err); /* has the place already */
         return lua_error(L);
     }
@@ -338,9 +373,13 @@ static int app_stats(lua_State *L)
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"listen", app_listen}, {"route_names", app_route_names},
-        {"route", app_route},   {"log", app_log},
-        {"stats", app_stats},   {NULL, NULL},
+        {"listen", app_listen},
+        {"route_names", app_route_names},
+        {"trailing_slash", app_trailing_slash},
+        {"route", app_route},
+        {"log", app_log},
+        {"stats", app_stats},
+        {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, EVSERVE_VERSION);

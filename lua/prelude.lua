@@ -14,7 +14,6 @@ local tostring, type = tostring, type
 local math, string = math, string
 
 app.version = core.version
-app.listen = core.listen
 app.log = core.log
 app.now = core.now
 app.after = core.after

@@ -4,8 +4,26 @@ local core, app, shared = ...
 local fail = core.fail
 local describe, fail_unknown = shared.describe, shared.fail_unknown
 local check_names, check_function = shared.check_names, shared.check_function
-local ipairs, pairs, type = ipairs, pairs, type
-local string, table = string, table
+local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
+local math, string, table = math, string, table
+
+-- Note where something was registered, or fail when it is not the first.
+local function check_new(places, key, what)
+    if places[key] then
+        fail(string.format("%s already at %s", what, places[key]))
+    end
+    places[key] = core.place()
+end
+
+local listens, mounts = {}, {} -- places of what was registered
+
+function app.listen(address)
+    core.check_loading("app.listen")
+    if type(address) == "string" and not address:find(":0$") then -- port 0 is another one each time
+        check_new(listens, address, "app.listen: listening on " .. describe(address))
+    end
+    core.listen(address)
+end
 
 function app.set(settings)
     core.check_loading("app.set")
@@ -13,9 +31,12 @@ function app.set(settings)
         fail("app.set: a table of settings expected, not " .. describe(settings))
     end
     local names = core.setting_names()
+    table.insert(names, "trailing_slash")
     check_names("app.set", "setting", settings, names)
     for _, name in ipairs(names) do
-        if settings[name] ~= nil then
+        if settings[name] ~= nil and name == "trailing_slash" then
+            core.trailing_slash(settings[name])
+        elseif settings[name] ~= nil then
             core.set(name, settings[name])
         end
     end
@@ -28,10 +49,14 @@ function app.static(prefix, directory, options)
         fail("app.static: a table of options expected, not " .. describe(options))
     end
     check_names("app.static", "option", options or {}, core.static_names())
+    if type(prefix) == "string" then
+        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is mounted")
+    end
     core.static(prefix, directory, options)
 end
 
 local route_options = core.route_names() -- names of the options that a route may have
+table.insert(route_options, 1, "name")
 
 -- What a route cannot have of its own gets a better answer than that it is unknown.
 local function check_route_options(what, options)
@@ -47,7 +72,25 @@ local function check_route_options(what, options)
     check_names(what, "option", options, route_options)
 end
 
-local function add_route(what, methods, path, options, fn)
+-- Groups. A group has a prefix, middleware of its own, and the group that it was made in; app itself is the outermost.
+
+local root = { prefix = "", middleware = {}, what = "app." }
+local named = {} -- by name: pattern and place
+
+local function check_name(what, name)
+    if name == nil then
+        return
+    end
+    if type(name) ~= "string" or not name:find("^[%w_.:-]+$") then
+        fail(string.format("%s: name: letters, digits and _ . : - expected, not %s", what, describe(name)))
+    end
+    if named[name] then
+        fail(string.format("%s: the name %q is taken by the route at %s", what, name, named[name].place))
+    end
+end
+
+local function add_route(group, method, methods, path, options, fn)
+    local what = group.what .. method
     core.check_loading(what)
     if fn == nil then
         options, fn = nil, options
@@ -55,36 +98,117 @@ local function add_route(what, methods, path, options, fn)
     if options ~= nil and type(options) ~= "table" then
         fail(string.format("%s: a table of options expected before the function, not %s", what, describe(options)))
     end
-    check_route_options(what, options or {})
+    options = options or {}
+    check_route_options(what, options)
+    check_name(what, options.name)
     check_function(what, fn)
-    core.route(what, methods, path, options, fn)
-end
-
-for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
-    local name = method:lower()
-    app[name] = function(path, options, fn)
-        add_route("app." .. name, { method }, path, options, fn)
+    if group ~= root and type(path) == "string" then
+        if path ~= "" and path:sub(1, 1) ~= "/" then
+            fail(string.format('%s: the path %q must begin with "/", or be empty for that of the group', what, path))
+        end
+        path = group.prefix .. path
+    end
+    core.route(what, methods, path, options, { fn = fn, group = group })
+    if options.name then
+        named[options.name] = { pattern = path, place = core.place() }
     end
 end
 
-function app.route(methods, path, options, fn)
-    if type(methods) == "string" then
-        methods = { methods }
-    elseif type(methods) ~= "table" then
-        fail("app.route: a method or a list of methods expected, not " .. describe(methods))
+-- Give target the functions that register in group.
+local function open_group(target, group)
+    for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
+        local name = method:lower()
+        target[name] = function(path, options, fn)
+            add_route(group, name, { method }, path, options, fn)
+        end
     end
-    add_route("app.route", methods, path, options, fn)
+
+    function target.route(methods, path, options, fn)
+        if type(methods) == "string" then
+            methods = { methods }
+        elseif type(methods) ~= "table" then
+            fail(group.what .. "route: a method or a list of methods expected, not " .. describe(methods))
+        end
+        add_route(group, "route", methods, path, options, fn)
+    end
+
+    function target.use(fn)
+        core.check_loading(group.what .. "use")
+        check_function(group.what .. "use", fn)
+        table.insert(group.middleware, fn)
+    end
+
+    function target.group(prefix)
+        local what = group.what .. "group"
+        core.check_loading(what)
+        if type(prefix) ~= "string" or (prefix ~= "" and (prefix:sub(1, 1) ~= "/" or prefix:sub(-1) == "/")) then
+            fail(string.format('%s: a prefix such as "/api", or "", expected, not %s', what, describe(prefix)))
+        end
+        local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group }
+        local made = {}
+        open_group(made, inner)
+        return made
+    end
 end
 
-local middleware = {} -- outermost first
+open_group(app, root)
+
+-- Addresses.
+
+-- Text for a parameter or a part of a query.
+local function url_text(what, value)
+    if type(value) == "number" and value == math.floor(value) and math.abs(value) < 2 ^ 53 then
+        return string.format("%d", value)
+    elseif type(value) == "string" or type(value) == "number" then
+        return tostring(value)
+    end
+    fail(string.format("app.url: %s: a text or a number expected, not %s", what, describe(value)))
+end
+
+local function query_text(name, query)
+    local keys, parts = {}, {}
+    for key in pairs(query) do
+        if type(key) ~= "string" then
+            fail(string.format("app.url: %s: a name in the query is text, not %s", name, describe(key)))
+        end
+        keys[#keys + 1] = key
+    end
+    table.sort(keys)
+    for _, key in ipairs(keys) do
+        local values = query[key]
+        for _, value in ipairs(type(values) == "table" and values or { values }) do
+            local text = type(value) == "boolean" and tostring(value) or url_text(name .. ": " .. key, value)
+            parts[#parts + 1] = core.url_encode(key) .. "=" .. core.url_encode(text)
+        end
+    end
+    return #parts == 0 and "" or "?" .. table.concat(parts, "&")
+end
+
+function app.url(name, params, query)
+    local route = named[name]
+    if route == nil then
+        local names = {}
+        for known in pairs(named) do
+            names[#names + 1] = known
+        end
+        table.sort(names)
+        fail_unknown("app.url", "route", name, names)
+    end
+    if (params ~= nil and type(params) ~= "table") or (query ~= nil and type(query) ~= "table") then
+        fail(string.format("app.url: %s: a table of parameters, and perhaps one for the query, expected", name))
+    end
+    local texts = {}
+    check_names("app.url: " .. name, "parameter", params or {}, core.url_params(route.pattern))
+    for param, value in pairs(params or {}) do
+        texts[param] = url_text(name .. ": " .. param, value)
+    end
+    return core.url_path(name, route.pattern, texts) .. query_text(name, query or {})
+end
+
+-- Events.
+
 local listeners = { start = {}, stop = {} }
-local has_error_handler = false
-
-function app.use(fn)
-    core.check_loading("app.use")
-    check_function("app.use", fn)
-    middleware[#middleware + 1] = fn
-end
+local error_place -- of app.on("error")
 
 function app.on(event, fn)
     core.check_loading("app.on")
@@ -94,10 +218,10 @@ function app.on(event, fn)
     check_function("app.on", fn)
     if event ~= "error" then
         table.insert(listeners[event], fn)
-    elseif has_error_handler then
-        fail('app.on: there is an "error" function already')
+    elseif error_place then
+        fail('app.on: there is an "error" function already, at ' .. error_place)
     else
-        has_error_handler = true
+        error_place = core.place()
         core.ref("error_handler", fn)
     end
 end
@@ -109,5 +233,3 @@ for event, functions in pairs(listeners) do
         end
     end)
 end
-
-shared.middleware = middleware

@@ -1,7 +1,7 @@
 -- How handlers, streams and timers run: entered from C, with middleware around them, and waiting. See prelude.lua.
 
 local core, app, shared = ...
-local middleware, to_response = shared.middleware, shared.to_response
+local to_response = shared.to_response
 local error, ipairs, setmetatable, xpcall = error, ipairs, setmetatable, xpcall
 local debug, string = debug, string
 
@@ -77,17 +77,19 @@ local function wrap_once(fn, inner)
     end
 end
 
-core.ref("wrap", function(handler)
-    if #middleware == 0 then
-        return handler
+-- The function that answers a route: its own with the middleware of its group around it, and outside of that what the
+-- groups have that the group lies in.
+core.ref("wrap", function(route)
+    local fn, group, wrapped = route.fn, route.group, nil
+    while group do
+        for i = #group.middleware, 1, -1 do
+            wrapped = wrap_once(group.middleware[i], wrapped or function(req)
+                return to_response(fn(req))
+            end)
+        end
+        group = group.outer
     end
-    local wrapped = function(req)
-        return to_response(handler(req))
-    end
-    for i = #middleware, 1, -1 do
-        wrapped = wrap_once(middleware[i], wrapped)
-    end
-    return wrapped
+    return wrapped or fn
 end)
 
 -- Waiting. The error that ends a coroutine whose client has gone is this one value.

@@ -194,6 +194,15 @@ static int lua_fail(lua_State *L)
     script_raise(L, "%s", lua_tostring(L, 1));
 }
 
+/* place(): "scripts/site.lua:12", where the script called. */
+static int lua_place(lua_State *L)
+{
+    char place[PLACE_MAX];
+    script_place(L, place);
+    lua_pushstring(L, place);
+    return 1;
+}
+
 /* note_file(path): a module's file is about to be read. */
 static int lua_note_file(lua_State *L)
 {
@@ -277,6 +286,7 @@ static int build_state(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"fail", lua_fail},
+        {"place", lua_place},
         {"check_loading", lua_check_loading},
         {"allow_globals", lua_allow_globals},
         {"note_file", lua_note_file},
@@ -299,6 +309,7 @@ static int build_state(lua_State *L)
     bind_app(L);
     bind_settings(L);
     bind_static(L);
+    bind_url(L);
     bind_answer(L);
     bind_answer_parts(L);
     bind_coro(L);
@@ -379,6 +390,9 @@ static int finish_loading(lua_State *L)
 {
     struct script *script = script_of(L);
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
+        if (route->fn_ref == LUA_NOREF) {
+            continue;
+        }
         script_push_ref(script, L, REF_WRAP);
         lua_rawgeti(L, LUA_REGISTRYINDEX, route->fn_ref);
         lua_call(L, 1, 1);
@@ -521,6 +535,7 @@ static void free_routes(struct script *script)
         struct lua_route *route = script->routes;
         script->routes = route->next;
         mem_free(route->limits);
+        mem_free(route->name);
         mem_free(route);
     }
 }

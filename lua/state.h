@@ -81,10 +81,11 @@ struct lua_route {
     struct script *script;       /* whose it is */
     struct lua_route *next;      /* in the script's list */
     struct route_limits *limits; /* owned; NULL without limits of its own */
+    char *name;                  /* owned; NULL without one */
     uint64_t cpu_ms;             /* handler_cpu of its own, else 0 */
     bool is_compiled;            /* jit = true: LuaJIT compiles it, so there is no deadline */
-    int fn_ref;                  /* the Lua function, middleware around it, in the registry */
-    char place[];                /* "scripts/site.lua:12", for the log */
+    int fn_ref;   /* the Lua function, middleware around it, in the registry; LUA_NOREF: it was refused */
+    char place[]; /* "scripts/site.lua:12", for the log */
 };
 
 /* A Lua string that must stay while C sends it. */
@@ -254,6 +255,7 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 void bind_app(lua_State *L);
 void bind_settings(lua_State *L);
 void bind_static(lua_State *L);
+void bind_url(lua_State *L);
 void bind_answer(lua_State *L);
 void bind_answer_parts(lua_State *L);
 void bind_coro(lua_State *L);

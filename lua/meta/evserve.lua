@@ -130,8 +130,9 @@ function timer:cancel() end
 ---@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
 ---@field lua_memory? evserve.Size memory of the Lua state; what needs more is 503
 ---@field debug? boolean error answers show what went wrong, to the client too
+---@field trailing_slash? "strict"|"redirect"|"ignore" "/a/" where only "/a" is a route: another path, sent there, the same
 
---- Limits of one route's own. What is not named is as app.set has it.
+--- A route's name, for app.url, and limits of its own. Limits that are not named are as app.set has them.
 ---@class evserve.RouteOptions
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
@@ -142,6 +143,7 @@ function timer:cancel() end
 ---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
 ---@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
 ---@field jit? boolean let LuaJIT compile the function, which has no deadline then
+---@field name? string for app.url
 
 ---@class evserve.StaticOptions
 ---@field cache? string|0 Cache-Control: max-age, such as "1h"; 0 or nothing sends none
@@ -232,6 +234,47 @@ function app.options(path, options, handler) end
 ---@param handler evserve.Handler
 ---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
 function app.route(methods, path, options, handler) end
+
+--- Routes under a prefix, with middleware of their own.
+---@class evserve.Group
+local group = {}
+
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function group.get(path, options, handler) end
+
+group.head, group.post, group.put, group.patch = group.get, group.get, group.get, group.get
+group.delete, group.options = group.get, group.get
+
+---@param methods evserve.Method|evserve.Method[]
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
+function group.route(methods, path, options, handler) end
+
+--- Put a function around every route of the group and of the groups in it, inside of what app.use puts around them.
+---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
+function group.use(middleware) end
+
+--- A group in the group.
+---@param prefix string
+---@return evserve.Group
+function group.group(prefix) end
+
+--- Routes under a prefix such as "/api", with middleware of their own.
+---@param prefix string
+---@return evserve.Group
+function app.group(prefix) end
+
+--- The address of the route that has this name: its path with the parameters filled in, percent-encoded.
+---@param name string
+---@param params table<string, string|number>?
+---@param query table<string, string|number|boolean|(string|number|boolean)[]>?
+---@return string
+function app.url(name, params, query) end
 
 --- Put a function around every Lua route. Its nxt() gives the response of what lies inside.
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?

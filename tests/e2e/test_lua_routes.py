@@ -1,4 +1,4 @@
-"""Registering from Lua: options of routes, groups, names, trailing slashes; run by the real program."""
+"""Registering from Lua: options of routes, groups, names, slashes at the end; run by the real program."""
 
 import unittest
 
@@ -23,6 +23,277 @@ class RouteLimits(SiteCase):
         self.assertEqual([self.status("/usual", n) for n in (100, 101)], [200, 413])
 
 
+class Groups(SiteCase):
+    SCRIPT = r"""
+    local function around(name)
+        return function(req, nxt)
+            req.trail = (req.trail or "") .. name .. ">"
+            local res = nxt()
+            res.headers["x-back"] = (res.headers["x-back"] or "") .. name
+            return res
+        end
+    end
+    local function trail(req) return req.trail or "" end
+
+    local api = app.group("/api")
+    local inner = api.group("/v1")
+    local plain = app.group("")
+    api.get("", trail)
+    api.get("/", function() return "slash" end)
+    api.get("/x", trail)
+    api.post("/x", trail)
+    inner.get("/x", trail)
+    inner.route({ "PUT", "PATCH" }, "/:id{int}", function(req) return req.params.id .. " " .. trail(req) end)
+    plain.get("/plain", trail)
+    app.get("/out", trail)
+    api.use(around "a")     -- after the routes, and inside of what app.use gets later
+    inner.use(around "b")
+    inner.use(around "c")
+    plain.use(around "p")
+    app.use(around "app")
+    app.group("/closed").use(function() return 403 end)
+    local team = app.group("/teams/:team")
+    team.get("/members/:id", function(req) return req.params.team .. " " .. req.params.id end)
+    require "lib.users"(app.group("/users"))
+    require "lib.users"(api.group("/users"))
+    """
+    FILES = (("lib/users.lua", 'return function(users)\n'
+                               '    users.get("/:id", function(req) return "user " .. req.params.id end)\nend\n'),)
+
+    def test_middleware_of_outer_groups_lies_outside(self):
+        for target, trail, back in (("/api", "app>a>", "aapp"), ("/api/x", "app>a>", "aapp"),
+                                    ("/api/v1/x", "app>a>b>c>", "cbaapp"), ("/plain", "app>p>", "papp"),
+                                    ("/out", "app>", "app")):
+            answer = self.ask(target)
+            self.assertEqual((answer.text, answer.headers["x-back"]), (trail, back), target)
+
+    def test_path_of_the_group_is_not_that_with_a_slash(self):
+        self.assertEqual(self.ask("/api/").text, "slash")
+        self.assertEqual(self.ask("/api/v1").status, 404)
+
+    def test_methods_of_a_group(self):
+        self.assertEqual(self.ask("/api/v1/7", "PATCH").text, "7 app>a>b>c>")
+        answer = self.ask("/api/v1/7")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "PUT, PATCH, OPTIONS"))
+        answer = self.ask("/api/x", "OPTIONS")
+        self.assertEqual((answer.status, answer.headers["allow"]), (204, "GET, HEAD, POST, OPTIONS"))
+        answer = self.ask("/api/x", "HEAD")
+        self.assertEqual((answer.status, answer.headers["content-length"], answer.body), (200, "6", b""))
+        self.assertEqual(self.ask("/api/v1/x7", "PATCH").status, 404)
+
+    def test_prefix_with_parameters(self):
+        self.assertEqual(self.ask("/teams/red/members/5").text, "red 5")
+
+    def test_module_is_mounted_where_its_group_is(self):
+        self.assertEqual(self.ask("/users/1").text, "user 1")
+        answer = self.ask("/api/users/2")
+        self.assertEqual((answer.text, answer.headers["x-back"]), ("user 2", "aapp"))
+
+
+class Names(SiteCase):
+    SCRIPT = r"""
+    local function ok() return "ok" end
+    app.group("/api").get("/users/:id{int}", { name = "user" }, ok)
+    app.get("/by/a-:name.txt", { name = "by.name" }, ok)
+    app.get("/files/*path", { name = "file" }, ok)
+    app.get("/set/:x{[a-z}-]+}", { name = "set" }, ok)
+    app.get("/caf%C3%A9/ü", { name = "cafe" }, ok)
+    app.get("/:team/:id", { name = "two" }, ok)
+    local early = app.url("user", { id = 1 })
+    local function url(...)
+        local done, text = pcall(app.url, ...)
+        return done and text or text:gsub("^.-:%d+: ", "")
+    end
+    local cases = {
+        early = function() return early end,
+        number = function() return url("user", { id = 7 }) end,
+        large = function() return url("user", { id = 2 ^ 52 }) end,
+        text = function() return url("user", { id = "007" }) end,
+        encoded = function() return url("by.name", { name = "ä b?%" }) end,
+        rest = function() return url("file", { path = "a b/c/../d" }) end,
+        rest_ok = function() return url("file", { path = "a b/c//d" }) end,
+        rest_empty = function() return url("file", { path = "" }) end,
+        set = function() return url("set", { x = "a}-" }) end,
+        literal = function() return url("cafe") end,
+        query = function() return url("cafe", nil, { b = { 1, "x y" }, a = "&=", c = true, d = {} }) end,
+        missing = function() return url("user", {}) end,
+        unknown = function() return url("user", { ids = 7 }) end,
+        type = function() return url("user", { id = "7a" }) end,
+        set_type = function() return url("set", { x = "A" }) end,
+        fraction = function() return url("user", { id = 1.5 }) end,
+        table = function() return url("user", { id = {} }) end,
+        empty = function() return url("by.name", { name = "" }) end,
+        slash = function() return url("by.name", { name = "a/b" }) end,
+        backslash = function() return url("file", { path = "a\\b" }) end,
+        nul = function() return url("file", { path = "a\0b" }) end,
+        dots = function() return url("two", { team = "..", id = 1 }) end,
+        name = function() return url("usr", { id = 7 }) end,
+        no_table = function() return url("user", 7) end,
+        bad_query = function() return url("cafe", {}, { "x" }) end,
+    }
+    app.get("/url/case/:case", function(req) return cases[req.params.case]() end)
+    """
+
+    CASES = {
+        "early": "/api/users/1",
+        "number": "/api/users/7",
+        "large": "/api/users/4503599627370496",
+        "text": "/api/users/007",
+        "encoded": "/by/a-%C3%A4%20b%3F%25.txt",
+        "rest_ok": "/files/a%20b/c//d",
+        "rest_empty": "/files/",
+        "set": "/set/a%7D-",
+        "literal": "/caf%C3%A9/%C3%BC",
+        "query": "/caf%C3%A9/%C3%BC?a=%26%3D&b=1&b=x%20y&c=true",
+        "rest": 'app.url: file: a segment would be "." or "..", which no path can end up with',
+        "missing": 'app.url: user: the parameter "id" of /api/users/:id{int} is missing',
+        "unknown": 'app.url: user: unknown parameter "ids" (did you mean "id"?)',
+        "type": 'app.url: user: parameter "id": "7a" is not of the type {int}',
+        "set_type": 'app.url: set: parameter "x": "A" is not of the type {[a-z}-]+}',
+        "fraction": 'app.url: user: parameter "id": "1.5" is not of the type {int}',
+        "table": 'app.url: user: id: a text or a number expected, not table',
+        "empty": 'app.url: by.name: parameter "name": "" is empty: a parameter takes at least one byte',
+        "slash": 'app.url: by.name: parameter "name": "a/b" has a slash, which only a *rest may have',
+        "backslash": 'app.url: file: parameter "path": "a\\b" has a NUL or a backslash, which no path may have',
+        "nul": 'app.url: file: parameter "path": "a" has a NUL or a backslash, which no path may have',
+        "dots": 'app.url: two: a segment would be "." or "..", which no path can end up with',
+        "name": 'app.url: unknown route "usr" (did you mean "user"?)',
+        "no_table": "app.url: user: a table of parameters, and perhaps one for the query, expected",
+        "bad_query": "app.url: cafe: a name in the query is text, not 1",
+    }
+
+    def test_each_address_or_what_is_wrong_with_it(self):
+        for case, expected in self.CASES.items():
+            self.assertEqual(self.ask("/url/case/" + case).text, expected, case)
+
+    def test_addresses_lead_back_to_their_routes(self):
+        for case, target in self.CASES.items():
+            if target.startswith("/"):
+                self.assertEqual(self.ask(target).text, "ok", case)
+
+
+class Slashes:
+    """What is the same for every policy."""
+
+    SITE = r"""
+    app.get("/plain", function(req) return "plain " .. req.path end)
+    app.post("/plain", function(req) return "posted " .. req.body end)
+    app.get("/slash/", function(req) return "slash " .. req.path end)
+    app.get("/both", function() return "both" end)
+    app.get("/both/", function() return "both/" end)
+    app.get("/user/:id", function(req) return "user " .. req.params.id end)
+    app.get("/rest/*path", function(req) return "rest '" .. req.params.path .. "'" end)
+    app.get("//double", function() return "double" end)
+    app.static("/files", "files")
+    """
+    FILES = (("files/docs/index.html", "docs\n"),)
+
+    def test_path_that_fits_as_it_is_is_left_alone(self):
+        for target, text in (("/plain", "plain /plain"), ("/slash/", "slash /slash/"), ("/both", "both"),
+                             ("/both/", "both/"), ("/rest/", "rest ''"), ("/files/docs/", "docs\n")):
+            self.assertEqual(self.ask(target).text, text)
+        self.assertEqual(self.ask("/files/docs").headers["location"], "/files/docs/")
+
+    def test_path_that_fits_neither_way_is_not_found(self):
+        for target in ("/", "/nothing", "/nothing/", "/plain//", "/files/plain/"):
+            self.assertEqual(self.ask(target).status, 404)
+
+
+class StrictSlashes(Slashes, SiteCase):
+    SCRIPT = Slashes.SITE
+
+    def test_other_slash_is_another_path(self):
+        for target in ("/plain/", "/slash", "/user/7/", "/rest"):
+            self.assertEqual(self.ask(target).status, 404)
+
+
+class RedirectedSlashes(Slashes, SiteCase):
+    SCRIPT = Slashes.SITE + 'app.set { trailing_slash = "redirect" }'
+
+    def check(self, target, location, status=301, method="GET", body=None):
+        answer = self.ask(target, method, body=body)
+        self.assertEqual((answer.status, answer.headers.get("location")), (status, location), target)
+
+    def test_other_slash_is_sent_there(self):
+        self.check("/plain/", "/plain")
+        self.check("/slash", "/slash/")
+        self.check("/rest", "/rest/")
+        self.check("/plain/", "/plain", method="HEAD")
+        self.check("/plain/", "/plain", 308, "POST", b"x")
+
+    def test_query_goes_along(self):
+        self.check("/plain/?a=1&b=%20", "/plain?a=1&b=%20")
+        self.check("/slash?", "/slash/?")
+
+    def test_location_is_encoded_and_on_this_host(self):
+        self.check("/user/a%20%C3%A4%0A/", "/user/a%20%C3%A4%0A")
+        self.check("//double/", "/.//double")
+        self.check("/x/../plain/", "/plain")
+        self.check("http://test/plain/", "/plain")
+
+    def test_method_that_is_not_there_either_is_not_sent_on(self):
+        self.check("/slash", None, 404, "DELETE")
+
+
+class IgnoredSlashes(Slashes, SiteCase):
+    SCRIPT = Slashes.SITE + 'app.set { trailing_slash = "ignore" }'
+
+    def test_other_slash_is_the_same_path(self):
+        for target, text in (("/plain/", "plain /plain/"), ("/slash", "slash /slash"), ("/user/7/", "user 7"),
+                             ("/rest", "rest ''")):
+            self.assertEqual(self.ask(target).text, text)
+        self.assertEqual(self.ask("/plain/", "POST", body=b"abc").text, "posted abc")
+
+    def test_methods_are_those_of_the_route(self):
+        answer = self.ask("/plain/", "DELETE")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, POST, OPTIONS"))
+        self.assertEqual(self.ask("/plain/", "OPTIONS").headers["allow"], "GET, HEAD, POST, OPTIONS")
+        self.assertEqual(self.ask("/slash", "HEAD").status, 200)
+
+
+class Refused(SiteCase):
+    SCRIPT = r"""
+    local errors = {}
+    local function try(...)
+        local _, err = pcall(...)
+        errors[#errors + 1] = (err:gsub("^.-:%d+: ", ""))
+    end
+    app.use(function(req, nxt) return nxt() end)
+    try(app.get, "/", { max_body = "x" }, function() end)
+    try(app.get, "bad", { write_high_mark = "512K", name = "n" }, function() end)
+    app.get("/", { name = "n" }, function() return errors end)
+    try(app.get, "/", function() end)
+    """
+
+    def test_script_that_catches_the_error_goes_on_without_the_route(self):
+        errors = self.ask("/").json
+        self.assertEqual(len(errors), 3)
+        self.assertIn("already registered", errors[2])
+
+
+class Late(SiteCase):
+    SCRIPT = r"""
+    local group = app.group("/g")
+    local calls = {
+        get = function() app.get("/late", print) end,
+        group = function() app.group("/late") end,
+        in_group = function() group.get("/late", print) end,
+        use = function() group.use(print) end,
+        set = function() app.set { trailing_slash = "ignore" } end,
+        listen = function() app.listen ":0" end,
+    }
+    app.get("/:call", function(req)
+        local _, err = pcall(calls[req.params.call])
+        return (err:gsub("^.-:%d+: ", ""))
+    end)
+    """
+
+    def test_registering_after_the_start_says_that_it_is_late(self):
+        for call, what in (("get", "app.get"), ("group", "app.group"), ("in_group", "group.get"),
+                           ("use", "group.use"), ("set", "app.set"), ("listen", "app.listen")):
+            self.assertEqual(self.ask("/" + call).text, what + " works only while the script starts")
+
+
 class Mistakes(unittest.TestCase):
     """What is wrong with a script is one line on standard error, with file and line, and exit status 1."""
 
@@ -45,6 +316,37 @@ class Mistakes(unittest.TestCase):
          'SITE:3: limits of the route: write_high_mark (524288 bytes) is above write_cap (262144 bytes)'),
         ('app.get("/x", { write_cap = "64K" }, print)\napp.set { write_high_mark = "128K" }',
          'SITE:2: limits of the route: write_high_mark (131072 bytes) is above write_cap (65536 bytes)'),
+        ('app.group()', 'SITE:2: app.group: a prefix such as "/api", or "", expected, not nil'),
+        ('app.group("api")', 'SITE:2: app.group: a prefix such as "/api", or "", expected, not "api"'),
+        ('app.group("/api").group("/")', 'SITE:2: group.group: a prefix such as "/api", or "", expected, not "/"'),
+        ('app.group("/api").get("x", print)',
+         'SITE:2: group.get: the path "x" must begin with "/", or be empty for that of the group'),
+        ('app.group("/api").get(5, print)', 'SITE:2: group.get: a path such as "/users/:id" expected, not number'),
+        ('app.group("/api").route(5, "/x", print)',
+         'SITE:2: group.route: a method or a list of methods expected, not 5'),
+        ('app.group("/:a").get("/:a", print)',
+         'SITE:2: bad route pattern "/:a/:a": two parameters are called "a"'),
+        ('app.group("").get("", print)', 'SITE:2: bad route pattern "": it begins with \'/\''),
+        ('app.group("/api").use()', 'SITE:2: group.use: a function expected, not nil'),
+        ('local api = app.group("/a")\napi.get("/x", print)\napp.get("/a/x", print)',
+         'SITE:4: route GET /a/x is already registered at SITE:3'),
+        ('app.get("/x", { name = "x" }, print)\napp.post("/x", { name = "x" }, print)',
+         'SITE:3: app.post: the name "x" is taken by the route at SITE:2'),
+        ('app.get("/x", { name = "a b" }, print)',
+         'SITE:2: app.get: name: letters, digits and _ . : - expected, not "a b"'),
+        ('app.get("/x", { name = 5 }, print)', 'SITE:2: app.get: name: letters, digits and _ . : - expected, not 5'),
+        ('app.url("x")', 'SITE:2: app.url: unknown route "x"'),
+        ('app.url()', 'SITE:2: app.url: unknown route nil'),
+        ('app.set { trailing_slash = "none" }',
+         'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
+        ('app.set { trailing_slash = true }',
+         'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
+        ('app.set { trailing_slashes = "ignore" }',
+         'SITE:2: app.set: unknown setting "trailing_slashes" (did you mean "trailing_slash"?)'),
+        ('app.static("/x", "/tmp")\napp.static("/x/", "/")',
+         'SITE:3: app.static: the prefix "/x/" is mounted already at SITE:2'),
+        ('app.listen "127.0.0.1:0"\napp.listen "127.0.0.1:0"\napp.listen ":9"\napp.listen ":9"',
+         'SITE:5: app.listen: listening on ":9" already at SITE:4'),
     )
 
     def test_each_is_one_line_that_names_the_place(self):

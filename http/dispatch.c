@@ -1,0 +1,138 @@
+/* Routes come before static files, and a path as it was sent before the same path with or without a slash at its end.
+ *
+ * Happy path: one router_match(). What nobody answers is answered here; that is no failure.
+ * Failure mode: without memory for a redirect the answer is a 503. */
+
+#include "http/dispatch.h"
+
+#include "core/mem.h"
+#include "http/response.h"
+#include "http/server_internal.h"
+#include "http/static_files.h"
+#include "http/url.h"
+
+#include <string.h>
+
+enum { ALL_METHODS = (1 << METHOD_COUNT) - 1 };
+
+static void answer_options(struct exchange *exchange, unsigned methods)
+{
+    char allow[64];
+    router_format_methods(methods | 1U << METHOD_OPTIONS, allow);
+    response_add_field(exchange, "Allow", 5, allow, strlen(allow));
+    response_send(exchange, 204, NULL, NULL, 0);
+}
+
+void dispatch_server_options(struct exchange *exchange)
+{
+    answer_options(exchange, ALL_METHODS);
+}
+
+static void set_handler(struct exchange *exchange, const struct handler *handler)
+{
+    exchange->handler = handler;
+    if (handler->limits != NULL) {
+        exchange->limits = handler->limits;
+    }
+}
+
+/* Match the path with the slash at its end taken away, or with one more. The path stays as it is; values of parameters
+ * are slices of it, an empty one perhaps just behind it. */
+static enum route_verdict match_other_slash(struct exchange *exchange, struct route_match *match)
+{
+    const struct router *router = exchange->site->router;
+    char *path = exchange->path;
+    size_t len = exchange->path_len;
+    if (len <= 1) {
+        return ROUTE_NOT_FOUND;
+    }
+    if (path[len - 1] == '/') {
+        return router_match(router, exchange->head.method, path, len - 1, match);
+    }
+    path[len] = '/'; /* there is room: a request line is longer than its path */
+    enum route_verdict verdict = router_match(router, exchange->head.method, path, len + 1, match);
+    path[len] = '\0';
+    return verdict;
+}
+
+/* To the path with the slash at its end taken away, or with one more, and the query as it came. Location is a path and
+ * does not depend on Host; "/." goes before a path that begins with "//", which would be read as a host's name. GET
+ * and HEAD are sent on with 301, which caches keep; for other methods 308 says to send the same method and body. */
+static void redirect_slash(struct exchange *exchange)
+{
+    const struct slice *query = &exchange->head.query;
+    size_t query_len = exchange->head.has_query ? query->len : 0;
+    size_t path_len = exchange->path_len;
+    bool has_slash = exchange->path[path_len - 1] == '/';
+    char *location = mem_alloc(3 * (path_len + query_len) + sizeof "/./?");
+    if (location == NULL) {
+        response_error(exchange, 503, NULL);
+        return;
+    }
+    size_t len = 0;
+    if (exchange->path[1] == '/') {
+        memcpy(location, "/.", 2);
+        len = 2;
+    }
+    len += url_encode_path(exchange->path, path_len - (has_slash ? 1 : 0), location + len);
+    if (!has_slash) {
+        location[len++] = '/';
+    }
+    if (exchange->head.has_query) {
+        location[len++] = '?';
+        len += url_encode_query(exchange_text(exchange, *query), query_len, location + len);
+    }
+    bool is_read = exchange->head.method == METHOD_GET || exchange->head.method == METHOD_HEAD;
+    response_redirect(exchange, is_read ? 301 : 308, location, len);
+    mem_free(location);
+}
+
+/* What the site's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
+ * answered that is ROUTE_FOUND without a handler. */
+static enum route_verdict try_other_slash(struct exchange *exchange)
+{
+    enum site_slash policy = exchange->site->trailing_slash;
+    struct route_match other;
+    if (policy == SLASH_STRICT) {
+        return ROUTE_NOT_FOUND;
+    }
+    enum route_verdict verdict = match_other_slash(exchange, &other);
+    if (policy == SLASH_IGNORE && verdict != ROUTE_NOT_FOUND) {
+        exchange->match = other;
+        return verdict;
+    }
+    if (policy == SLASH_REDIRECT && verdict == ROUTE_FOUND) {
+        redirect_slash(exchange);
+        return verdict;
+    }
+    return ROUTE_NOT_FOUND;
+}
+
+void dispatch_request(struct exchange *exchange)
+{
+    const struct site *site = exchange->site;
+    enum method method = exchange->head.method;
+    enum route_verdict verdict = router_match(site->router, method, exchange->path, exchange->path_len,
+                                              &exchange->match);
+    if (verdict == ROUTE_NOT_FOUND) {
+        verdict = try_other_slash(exchange);
+    }
+    if (verdict == ROUTE_FOUND) {
+        if (exchange->match.route != NULL) {
+            set_handler(exchange, exchange->match.route->handler);
+        }
+        return;
+    }
+    if (verdict == ROUTE_NOT_FOUND) {
+        exchange->match.allowed = 0;
+    }
+    bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
+    if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
+        unsigned files = is_covered ? 1U << METHOD_GET | 1U << METHOD_HEAD : 0;
+        answer_options(exchange, exchange->match.allowed | files);
+    } else if (is_covered) {
+        set_handler(exchange, &exchange->server->static_handler);
+    } else {
+        response_error(exchange, exchange->match.allowed != 0 ? 405 : 404, NULL);
+    }
+}

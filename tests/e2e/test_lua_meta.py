@@ -1,0 +1,110 @@
+"""lua/meta/evserve.lua beside what there is: each name on one side is on the other, too."""
+
+import os
+import re
+import unittest
+
+import evtest
+from lua_site import EVSERVE, ROOT, SiteCase, script
+
+
+def read(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+META = read("lua", "meta", "evserve.lua")
+
+
+def fields(kind):
+    """Names of the annotated fields of a class, in their order."""
+    text = re.search(rf"^---@class evserve\.{kind}\n((?:---.*\n)*)", META, re.MULTILINE).group(1)
+    return re.findall(r"^---@field (\w+)", text, re.MULTILINE)
+
+
+def functions(variable):
+    """Names of the annotated functions and values of a class, which META keeps in a variable."""
+    found = re.findall(rf"^function {variable}[.:](\w+)", META, re.MULTILINE)
+    for line in re.findall(rf"^{variable}\.\w.*=", META, re.MULTILINE):
+        found += re.findall(rf"{variable}\.(\w+)", line.partition("=")[0])
+    return found
+
+
+class Names(SiteCase):
+    SCRIPT = r"""
+    local function keys(t)
+        local names = app.json.array()
+        for name in pairs(t) do names[#names + 1] = name end
+        return names
+    end
+    local timer = app.every("1h", print)
+    local group = keys(app.group("/x"))
+    app.get("/app", function() return keys(app) end)
+    app.get("/json", function() return keys(app.json) end)
+    app.get("/stats", function() return keys(app.stats()) end)
+    app.get("/group", function() return group end)
+    app.get("/timer", function() return keys(debug.getmetatable(timer).__index) end)
+    app.get("/response", function() return keys(debug.getmetatable(app.html("")).__index) end)
+    app.get("/request", function(req)
+        local function find(fn) -- the table in which __index, or what it calls, looks a name up
+            for i = 1, 100 do
+                local name, value = debug.getupvalue(fn, i)
+                if name == nil then return nil end
+                if type(value) == "table" and value.query_all then return value end
+                local found = type(value) == "function" and find(value)
+                if found then return found end
+            end
+        end
+        return keys(find(debug.getmetatable(req).__index))
+    end)
+    app.get("/stream", function()
+        return 200, function(out) out:write(app.json.encode(keys(debug.getmetatable(out).__index))) end
+    end)
+    """
+
+    def live(self, what):
+        return sorted(self.ask("/" + what).json)
+
+    def test_functions(self):
+        self.assertEqual(self.live("app"), sorted(set(functions("app"))))
+        self.assertEqual(self.live("group"), sorted(functions("group")))
+        self.assertEqual(self.live("json"), sorted(functions(r"app\.json")))
+
+    def test_objects(self):
+        self.assertEqual(self.live("request"), sorted(functions("request") + fields("Request")))
+        self.assertEqual(self.live("stream"), sorted(functions("stream")))
+        self.assertEqual(self.live("timer"), sorted(functions("timer")))
+        self.assertEqual(self.live("response"), sorted(functions("response")))
+        self.assertEqual(self.live("stats"), sorted(fields("Stats")))
+
+
+class Options(unittest.TestCase):
+    def test_settings(self):
+        limits = re.findall(r"^LIMIT\((\w+), (\w+),", read("http", "limits.def"), re.MULTILINE)
+        limits += re.findall(r"^SETTING\((\w+), (\w+),", read("lua", "settings.def"), re.MULTILINE)
+        self.assertEqual(sorted(fields("Settings")), sorted([name for name, _ in limits] + ["trailing_slash"]))
+        of_routes = {name for name, scope in limits if scope == "ROUTE"}
+        self.assertEqual(of_routes - set(fields("RouteOptions")), set())
+
+    def test_static_options(self):
+        self.assertEqual(sorted(fields("StaticOptions")),
+                         sorted(re.findall(r'\{"(\w+)", read_', read("lua", "bind_static.c"))))
+
+    def test_annotated_options_are_known(self):
+        calls = [(kind, name, call) for kind, call in (
+            ("RouteOptions", "app.get('/', { [%q] = {} }, print)"),
+            ("Settings", "app.set { [%q] = {} }"),
+            ("StaticOptions", "app.static('/', '/', { [%q] = print })"),
+            ("FileOptions", "app.file('x', { [%q] = print })"),
+            ("CookieAttributes", "app.cookie('x', 'y', { [%q] = print })")) for name in fields(kind)]
+        self.assertGreater(len(calls), 40)
+        text = "".join(f"print(select(2, pcall(function() {call.replace('%q', repr(name))} end)))\n"
+                       for _, name, call in calls)
+        with script(text) as path:
+            done = evtest.run(EVSERVE, "--request", "/", path)
+        self.assertIn("404 Not Found", done.stdout)
+        self.assertNotIn("unknown", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
