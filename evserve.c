@@ -23,8 +23,9 @@
 #include "core/mem.h"
 #include "core/net.h"
 #include "core/reactor.h"
+#include "core/sys.h"
 #include "http/evs.h"
-#include "http/router.h"
+#include "http/route_table.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_files.h"
@@ -218,6 +219,9 @@ static int each_address(const struct script *script, const struct evserve_config
                         int (*fn)(void *arg, const char *address, const char *place), void *arg)
 {
     const char *address = config->listen;
+    if (address != NULL && strcmp(address, "none") == 0) {
+        return 0;
+    }
     if (address == NULL) {
         int rv = 0;
         for (size_t n = 0; rv >= 0; n++) {
@@ -603,6 +607,15 @@ void evserve_free(evserve *server)
     mem_free(server);
 }
 
+int evserve_adopt(evserve *server, int fd)
+{
+    if (server->is_threaded) {
+        sys_close(fd);
+        return -EINVAL;
+    }
+    return server_adopt(server->workers[0].server, fd);
+}
+
 /* Reloading. */
 
 /* One worker's part of a reload. */
@@ -876,45 +889,44 @@ static void describe_settings(const struct limit_info *table, size_t len, const 
     }
 }
 
-static void describe_site(const struct site *site, const struct check_call *call)
+/* Load what config says, and describe all of it or the routes alone. */
+static int describe(const struct evserve_config *config, bool is_whole, struct check_call *call)
 {
-    char text[CHECK_LINE_MAX];
-    const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(site->mounts, n, &prefix, &directory); n++) {
-        snprintf(text, sizeof text, "static  %s -> %s", prefix, directory);
-        call->line(call->arg, text);
+    struct evserve_config copy;
+    if (read_config(&copy, config, call->err, call->errlen) < 0) {
+        return -1;
     }
-    const struct route *route;
-    for (size_t n = 0; (route = router_route(site->router, n)) != NULL; n++) {
-        char methods[64];
-        router_format_methods(route->methods, methods);
-        snprintf(text, sizeof text, "route   %s %s  (%s)", methods, route->pattern, route->where);
-        call->line(call->arg, text);
+    evserve *server = create(&copy);
+    if (server == NULL) {
+        return error_text(call->err, call->errlen, -1, "cannot check: %s", strerror(ENOMEM));
     }
+    int rv = load(&server->workers[0], call->err, call->errlen);
+    const struct offer *offer = server->workers[0].offer;
+    if (rv >= 0 && is_whole) {
+        describe_settings(limit_table, limit_table_len, &offer->site->limits, call);
+        if (offer->script != NULL) {
+            describe_settings(setting_table, setting_table_len, script_settings(offer->script), call);
+        }
+        rv = each_address(offer->script, &copy, describe_address, call);
+    }
+    if (rv >= 0) {
+        rv = route_table_write(offer->site, call->line, call->arg);
+        rv = rv < 0 ? error_text(call->err, call->errlen, rv, "cannot check: %s", strerror(-rv)) : rv;
+    }
+    evserve_free(server);
+    return rv < 0 ? -1 : 0;
 }
 
 int evserve_check(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                   size_t errlen)
 {
-    struct evserve_config copy;
-    if (read_config(&copy, config, err, errlen) < 0) {
-        return -1;
-    }
-    evserve *server = create(&copy);
-    if (server == NULL) {
-        return error_text(err, errlen, -1, "cannot check: %s", strerror(ENOMEM));
-    }
-    int rv = load(&server->workers[0], err, errlen);
-    if (rv >= 0) {
-        const struct offer *offer = server->workers[0].offer;
-        struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-        describe_settings(limit_table, limit_table_len, &offer->site->limits, &call);
-        if (offer->script != NULL) {
-            describe_settings(setting_table, setting_table_len, script_settings(offer->script), &call);
-        }
-        rv = each_address(offer->script, &copy, describe_address, &call);
-        describe_site(offer->site, &call);
-    }
-    evserve_free(server);
-    return rv < 0 ? -1 : 0;
+    struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
+    return describe(config, true, &call);
+}
+
+int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
+                   size_t errlen)
+{
+    struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
+    return describe(config, false, &call);
 }

@@ -70,7 +70,8 @@ struct evserve_config {
 
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
      * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (an inherited
-     * listening socket); several separated by commas. Default: what the script says, or 127.0.0.1:8080. */
+     * listening socket); several separated by commas. "none": nowhere, connections come by evserve_adopt().
+     * Default: what the script says, or 127.0.0.1:8080. */
     const char *listen;
 
     const char *root;   /* directory of static files, mounted at "/"; wins over the script's */
@@ -187,6 +188,11 @@ int evserve_stats(const evserve *server, struct evs_stats *stats);
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
 
+/* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
+ * of a socketpair(2). Its peer is "unix:". Takes fd over, whatever becomes of it. Returns 0; -EINVAL for a server with
+ * threads of its own, -ESHUTDOWN for one that was stopped, or another -errno. The server's thread. */
+int evserve_adopt(evserve *server, int fd);
+
 /* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that
  * called serve.
  *
@@ -291,9 +297,15 @@ int evs_after(evs_request *request, uint32_t ms);
 int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg);
 
 /* Load what config says, without listening, and describe it: line is called once for each limit that is not the
- * default, address, mount and route. Returns 0, or -1 with a text in err as evserve_start() gives it. */
+ * default, each address, and each line of the route table. Returns 0, or -1 with a text in err as evserve_start() gives
+ * it. */
 int evserve_check(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                   size_t errlen);
+
+/* The same for the route table alone: methods, path, name ("-" without one) and place of each route, and "static",
+ * prefix, "-" and directory of each mount, in aligned columns, in the order of paths. */
+int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
+                   size_t errlen);
 
 /* The version of the library: "0.1.0". */
 const char *evserve_version(void);

@@ -214,6 +214,18 @@ static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t 
     }
 }
 
+int server_adopt(struct server *server, int fd)
+{
+    const struct sockaddr peer = {.sa_family = AF_UNIX};
+    int rv = server->is_draining ? -ESHUTDOWN : sys_set_nonblocking(fd);
+    if (rv < 0) {
+        sys_close(fd);
+        return rv;
+    }
+    on_accept(server, fd, &peer, sizeof peer);
+    return 0;
+}
+
 static int open_listener(struct server *server, const char *address, unsigned flags, char *err, size_t errlen)
 {
     if (server->listener_count == SERVER_LISTENERS_MAX) {

@@ -151,6 +151,25 @@ static void host_loop_watches_one_fd(void **state)
     assert_int_equal(evserve_wait(host.server), 0);
 }
 
+static void adopted_socket_is_served_without_a_listening_one(void **state)
+{
+    (void)state;
+    use_site();
+    host.config.listen = "none";
+    host.server = evserve_start(&host.config, host.err, sizeof host.err);
+    assert_non_null(host.server);
+    assert_null(evserve_address(host.server, 0));
+    int fds[2];
+    char answer[1024];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(evserve_adopt(host.server, fds[1]), 0);
+    assert_true(client_send(fds[0], "GET / HTTP/1.0\r\n\r\n"));
+    run_host_loop(fds[0]);
+    client_read_until(fds[0], answer, sizeof answer, "hello");
+    close(fds[0]);
+    assert_int_equal(evserve_adopt(host.server, -1), -EBADF);
+}
+
 static void host_loop_is_woken_by_deadlines(void **state)
 {
     (void)state;
@@ -278,6 +297,9 @@ static void server_with_threads_has_no_fd_to_watch(void **state)
     host_start();
     assert_int_equal(evserve_fd(host.server), -EINVAL);
     assert_int_equal(evserve_poll(host.server, 0), -EINVAL);
+    int fd = dup(STDIN_FILENO);
+    assert_int_equal(evserve_adopt(host.server, fd), -EINVAL);
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* it is closed all the same */
 }
 
 static void freed_without_a_stop_it_ends_its_threads(void **state)
@@ -450,6 +472,7 @@ int main(void)
         HOST_TEST(wait_tells_how_many_were_cut),
         HOST_TEST(stop_lets_a_request_in_flight_finish),
         HOST_TEST(host_loop_watches_one_fd),
+        HOST_TEST(adopted_socket_is_served_without_a_listening_one),
         HOST_TEST(host_loop_is_woken_by_deadlines),
         HOST_TEST(idle_server_does_not_wake_the_hosts_loop),
         HOST_TEST(threads_of_the_library_share_the_connections),

@@ -57,6 +57,37 @@ static void listeners_have_names_and_ports(void **state)
     assert_int_equal(server_port(scene.server, 2), -1);
 }
 
+/* A socket that nobody accepted. */
+
+static void adopted_socket_is_served_like_an_accepted_one(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = fake_peer_create(-1);
+    assert_int_equal(server_adopt(scene.server, fake_peer_fd(peer)), 0);
+    say(peer, GET("/hello"));
+    assert_string_equal(statuses(peer), "200");
+    assert_int_equal(stats().accepted, 1);
+    fake_peer_close(peer);
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(stats().connections, 0);
+}
+
+static void socket_that_cannot_be_adopted_is_closed(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = fake_peer_create(-1);
+    fake_sys_fail_op(FAKE_SET_NONBLOCKING, 0, 1, -EBADF);
+    assert_int_equal(server_adopt(scene.server, fake_peer_fd(peer)), -EBADF);
+    assert_true(is_closed(peer));
+    drain(1000);
+    peer = fake_peer_create(-1);
+    assert_int_equal(server_adopt(scene.server, fake_peer_fd(peer)), -ESHUTDOWN);
+    assert_true(is_closed(peer));
+}
+
 static void one_listener_too_many_is_refused_by_name(void **state)
 {
     (void)state;
@@ -544,6 +575,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SERVER_TEST(listeners_have_names_and_ports),
+        SERVER_TEST(adopted_socket_is_served_like_an_accepted_one),
+        SERVER_TEST(socket_that_cannot_be_adopted_is_closed),
         SERVER_TEST(one_listener_too_many_is_refused_by_name),
         SERVER_TEST(address_that_cannot_be_had_leaves_nothing_behind),
         SERVER_TEST(clients_of_all_listeners_are_served),

@@ -1,0 +1,107 @@
+/* Happy path: rows are collected from the router and the mounts, measured, sorted, printed. Not in a hurry: it runs when
+ * somebody asks for the table on the command line. */
+
+#include "http/route_table.h"
+
+#include "core/mem.h"
+#include "http/exchange.h"
+#include "http/router.h"
+#include "http/site.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { METHODS_MAX = 64 };
+
+struct row {
+    char methods[METHODS_MAX]; /* "GET,POST" or "static" */
+    const char *path;          /* pattern or prefix */
+    const char *name;          /* never NULL */
+    const char *place;         /* file and line, or directory */
+    size_t order;              /* of registration */
+};
+
+static size_t count_rows(const struct site *site)
+{
+    const char *prefix, *directory;
+    size_t routes = 0, mounts = 0;
+    while (router_route(site->router, routes) != NULL) {
+        routes++;
+    }
+    while (static_mounts_get(site->mounts, mounts, &prefix, &directory)) {
+        mounts++;
+    }
+    return routes + mounts;
+}
+
+/* A list without blanks, so that a column is a word. */
+static void format_methods(unsigned methods, char text[METHODS_MAX])
+{
+    router_format_methods(methods, text);
+    char *out = text;
+    for (const char *in = text; *in != '\0'; in++) {
+        if (*in != ' ') {
+            *out++ = *in;
+        }
+    }
+    *out = '\0';
+}
+
+static void collect(const struct site *site, struct row *rows)
+{
+    size_t count = 0;
+    const struct route *route;
+    for (size_t n = 0; (route = router_route(site->router, n)) != NULL; n++) {
+        struct row *row = &rows[count++];
+        const char *name = route->handler->name;
+        *row =
+            (struct row){.path = route->pattern, .name = name == NULL ? "-" : name, .place = route->where, .order = n};
+        format_methods(route->methods, row->methods);
+    }
+    const char *prefix, *directory;
+    for (size_t n = 0; static_mounts_get(site->mounts, n, &prefix, &directory); n++) {
+        rows[count] = (struct row){"static", prefix, "-", directory, count};
+        count++;
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct row *first = a, *second = b;
+    int rv = strcmp(first->path, second->path);
+    return rv != 0 ? rv : first->order < second->order ? -1 : 1;
+}
+
+static int widest(int width, const char *text)
+{
+    size_t len = strlen(text);
+    return len > (size_t)width ? (int)len : width;
+}
+
+int route_table_write(const struct site *site, void (*line)(void *arg, const char *text), void *arg)
+{
+    size_t count = count_rows(site);
+    struct row *rows = mem_alloc((count + 1) * sizeof *rows);
+    if (rows == NULL) {
+        return -ENOMEM;
+    }
+    collect(site, rows);
+    qsort(rows, count, sizeof *rows, compare);
+    int methods_width = 0, path_width = 0, name_width = 0;
+    for (size_t i = 0; i < count; i++) {
+        methods_width = widest(methods_width, rows[i].methods);
+        path_width = widest(path_width, rows[i].path);
+        name_width = widest(name_width, rows[i].name);
+    }
+    for (size_t i = 0; i < count; i++) {
+        char text[ROUTE_TABLE_LINE_MAX];
+        snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, rows[i].methods, path_width, rows[i].path,
+                 name_width, rows[i].name, rows[i].place);
+        line(arg, text);
+    }
+    mem_free(rows);
+    return 0;
+}

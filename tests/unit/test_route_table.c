@@ -1,0 +1,67 @@
+/* http/route_table.c: what a site serves, as text. */
+
+#include "tests/lib/server_scene.h"
+
+#include "http/route_table.h"
+
+static char table[4096];
+static int line_count;
+
+static void keep(void *arg, const char *text)
+{
+    assert_ptr_equal(arg, &scene);
+    line_count++;
+    snprintf(table + strlen(table), sizeof table - strlen(table), "%s\n", text);
+}
+
+static int write_table(void)
+{
+    table[0] = '\0';
+    line_count = 0;
+    return route_table_write(scene.site, keep, &scene);
+}
+
+static void add(unsigned methods, const char *pattern, const struct handler *handler, const char *where)
+{
+    char err[256] = "";
+    assert_int_equal(router_add(scene.site->router, methods, pattern, handler, where, err, sizeof err), 0);
+}
+
+static void columns_are_aligned_and_paths_in_order(void **state)
+{
+    (void)state;
+    static const struct handler named = {.serve = serve_text, .name = "a-name"};
+    char expected[1024];
+    add(1U << METHOD_GET, "/b/:id{int}", &hello, "site.lua:7");
+    add(1U << METHOD_POST | 1U << METHOD_GET, "/a", &named, "site.lua:12");
+    add(1U << METHOD_PUT, "/a", &hello, "");
+    assert_int_equal(write_table(), 0);
+    snprintf(expected, sizeof expected,
+             "static    /            -       %s\n"
+             "GET,POST  /a           a-name  site.lua:12\n"
+             "PUT       /a           -       \n"
+             "GET       /b/:id{int}  -       site.lua:7\n",
+             scene.tree.path);
+    assert_string_equal(table, expected);
+}
+
+static void table_without_memory_is_told_and_empty(void **state)
+{
+    (void)state;
+    add(1U << METHOD_GET, "/a", &hello, "");
+    fake_mem_fail_after(1, false);
+    assert_int_equal(write_table(), -ENOMEM);
+    assert_int_equal(line_count, 0);
+    fake_mem_fail_after(0, false);
+    assert_int_equal(write_table(), 0);
+    assert_int_equal(line_count, 2);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        SCENE_TEST(columns_are_aligned_and_paths_in_order),
+        SCENE_TEST(table_without_memory_is_told_and_empty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
