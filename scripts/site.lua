@@ -32,8 +32,9 @@ app.get("/hello/:name", function(req)
     return "hello, " .. req.params.name .. "\n"
 end)
 
--- {int} takes digits only: /users/ann is a 404. A table is a JSON answer. A status may come before it.
-app.get("/users/:id{int}", function(req)
+-- {int} takes digits only: /users/ann is a 404. A table is a JSON answer. A status may come before it. Options stand
+-- before the function: a name, for app.url, and limits of the route's own.
+app.get("/users/:id{int}", { name = "user" }, function(req)
     local id = tonumber(req.params.id)
     if id > 1000 then
         return 404, { error = "no such user" }
@@ -41,15 +42,23 @@ app.get("/users/:id{int}", function(req)
     return { id = id, name = "user " .. id }
 end)
 
+-- A group is routes under a prefix, with middleware of their own around them.
+local api = app.group("/api")
+api.use(function(_, nxt)
+    local res = nxt()
+    res.headers["cache-control"] = "no-store"
+    return res
+end)
+
 -- What the start page shows: the server's own numbers. Header fields come last.
-app.get("/api/stats", function()
+api.get("/stats", function()
     local stats = app.stats()
     stats.version = app.version
-    return stats, { ["cache-control"] = "no-store" }
+    return stats, { ["x-uptime"] = math.floor(stats.uptime) }
 end)
 
 -- A request in full. The body is there when the handler is called.
-app.post("/api/echo", function(req)
+api.post("/echo", { max_body = "64K" }, function(req)
     return {
         method = req.method,
         path = req.path,
@@ -69,6 +78,11 @@ app.get("/count", function()
             app.sleep "100ms"
         end
     end
+end)
+
+-- The address of a named route.
+app.get("/me", function()
+    return app.redirect(app.url("user", { id = 1 }))
 end)
 
 -- A redirect, for an address that has moved.

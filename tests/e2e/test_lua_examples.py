@@ -1,0 +1,112 @@
+"""The examples of the documentation run as they are printed.
+
+An example is an indented block of lua/README.md or lua/EXAMPLES.md that has "app." or a require in it. It is loaded as a
+script of its own, behind local app = require "evserve", in a folder with public/hello.txt, public/index.html and the
+modules below. Lines of this form in it are tried on the running server, one after the other:
+
+    -- GET /users/7 -> 200 {"id":7}
+    -- POST /form [content-type: application/x-www-form-urlencoded] a=1&b=2 -> 303 [location: /done]
+
+Before the arrow: method, target, header fields in brackets, body. Behind it: status, header fields that the answer must
+have, and the body, if it is to be looked at, without white space at its ends. "\\r" and "\\n" are line ends in both
+bodies; the names in a JSON object may come in any order; and "..." at the end of the expected one stands for what may follow.
+"""
+
+import json
+import os
+import re
+import unittest
+
+import evtest
+from lua_site import EVSERVE, HEAD, ROOT, Client, script
+
+FILES = (
+    ("public/hello.txt", "hello from a file\n"),
+    ("public/index.html", "<h1>hello</h1>\n"),
+    ("users.lua", 'return function(users)\n    users.get("", function() return { "ann", "bob" } end)\nend\n'),
+)
+FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
+ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
+
+
+def examples(name):
+    """(line, text) of each example in a page."""
+    with open(os.path.join(ROOT, "lua", name), encoding="utf-8") as page:
+        lines = page.read().split("\n") + ["(the end)"]
+    block, found = [], []
+    for number, line in enumerate(lines, 1):
+        is_inside = line.startswith("    ") or (block and not line.strip())
+        if is_inside and (block or not lines[number - 2].strip()):
+            block.append(line[4:])
+        elif block:
+            text = "\n".join(block).rstrip() + "\n"
+            if re.search(r"\bapp\.|\brequire\b", text):
+                found.append((number - len(block), text))
+            block = []
+    return found
+
+
+def fields(text):
+    return re.findall(FIELD, text)
+
+
+class Examples(unittest.TestCase):
+    def attempt(self, client, groups):
+        method, target, headers, _, _, body, status, expected, _, _, content = groups
+        unescape = lambda text: text.replace("\\r", "\r").replace("\\n", "\n")
+        answer = client.ask(method, target, fields(headers), unescape(body).encode() if body else None)
+        self.assertEqual(answer.status, int(status), answer.text)
+        for name, value in fields(expected):
+            self.assertEqual(answer.headers.get(name.lower()), value)
+        text, wanted = answer.text.strip(), unescape(content).strip()
+        if wanted.endswith("..."):
+            self.assertEqual(text[:len(wanted) - 3], wanted[:-3])
+        elif wanted[:1] in ("{", "["):
+            self.assertEqual(answer.json, json.loads(wanted))
+        elif wanted:
+            self.assertEqual(text, wanted)
+
+    def run_page(self, page):
+        found = examples(page)
+        self.assertGreater(len(found), 3)
+        for line, text in found:
+            whole = text if 'require "evserve"' in text else HEAD + text
+            with self.subTest(f"lua/{page}:{line}"), script(whole, files=FILES, prelude=False) as path:
+                folder = os.path.dirname(path)
+                done = evtest.run(EVSERVE, "--check", "site.lua", cwd=folder)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                attempts = ATTEMPT.findall(text)
+                self.assertEqual(len(attempts), len(re.findall(r"^\s*-- [A-Z]+ /.*->", text, re.MULTILINE)))
+                if attempts:
+                    with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=folder) as server:
+                        for groups in attempts:
+                            with self.subTest(" ".join(groups[:2])), Client(server) as client:
+                                self.attempt(client, groups)
+
+    def test_readme(self):
+        self.run_page("README.md")
+
+    def test_examples(self):
+        self.run_page("EXAMPLES.md")
+
+    def test_each_function_has_an_example(self):
+        """Of lua/meta/evserve.lua, which another test holds against the live objects."""
+        with open(os.path.join(ROOT, "lua", "meta", "evserve.lua"), encoding="utf-8") as meta:
+            annotations = meta.read()
+        text = "".join(example for _, example in examples("EXAMPLES.md")).replace("json.", "app.json.")
+        uses = {"app": r"\bapp\.", "group": r"\b(?:api|admin)\.", "request": r"\breq[.:]", "response": r"\bres[.:]|\):",
+                "stream": r"\bout:", "timer": r"\btimer:", "part": r"\bpart[.:]"}
+        for variable, use in uses.items():
+            names = re.findall(rf"^function {variable}[.:]([\w.]+)", annotations, re.MULTILINE)
+            names += re.findall(rf"^{variable}\.([\w.]+) =", annotations, re.MULTILINE)
+            kind = "evserve" if variable == "app" else "evserve." + variable.capitalize()
+            fields_of = re.search(rf"^---@class {kind}\n((?:---.*\n)*)", annotations, re.MULTILINE)
+            if variable in ("request", "response", "part") and fields_of:
+                names += re.findall(r"^---@field (\w+)", fields_of.group(1), re.MULTILINE)
+            self.assertGreater(len(names), 0, variable)
+            for name in names:
+                self.assertRegex(text, rf"(?:{use}){re.escape(name)}\b", f"lua/EXAMPLES.md has no {variable} {name}")
+
+
+if __name__ == "__main__":
+    unittest.main()

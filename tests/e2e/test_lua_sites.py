@@ -1,0 +1,121 @@
+"""scripts/upload.lua and scripts/log.lua as they are shipped."""
+
+import os
+import tempfile
+import unittest
+
+import evtest
+from lua_site import EVSERVE, ROOT, Client
+
+
+def run_site(name, **options):
+    return evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", os.path.join(ROOT, "scripts", name), **options)
+
+
+class Upload(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.uploads = os.path.join(folder.name, "uploads")
+        os.mkdir(self.uploads)
+        self.server = run_site("upload.lua", cwd=self.folder)
+        self.addCleanup(lambda: self.assertEqual(self.server.stop(), 0, self.server.lines))
+
+    def ask(self, method, target, headers=(), body=None):
+        with Client(self.server) as client:
+            return client.ask(method, target, headers, body)
+
+    def post(self, *files):
+        body = b"".join(b'--x\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n'
+                        % (name.encode(), content) for name, content in files) + b"--x--\r\n"
+        return self.ask("POST", "/files", [("Content-Type", "multipart/form-data; boundary=x")], body)
+
+    def read(self, name):
+        with open(os.path.join(self.uploads, name), "rb") as file:
+            return file.read()
+
+    def test_files_of_a_form_are_stored_and_served(self):
+        content = evtest.pattern(3 << 20)
+        answer = self.post(("notes.txt", b"some notes"), ("large.bin", content))
+        self.assertEqual((answer.status, answer.json), (201, [{"name": "notes.txt", "size": 10},
+                                                              {"name": "large.bin", "size": len(content)}]))
+        self.assertEqual((self.read("notes.txt"), self.read("large.bin")), (b"some notes", content))
+        answer = self.ask("GET", "/files/notes.txt")
+        self.assertEqual((answer.body, answer.headers["content-disposition"], answer.headers["content-type"]),
+                         (b"some notes", 'attachment; filename="notes.txt"', "application/octet-stream"))
+        self.assertEqual(self.ask("GET", "/files").json, [{"name": "large.bin", "size": len(content)},
+                                                          {"name": "notes.txt", "size": 10}])
+
+    def test_file_can_be_put_and_put_again(self):
+        for content in (b"first", b"second one"):
+            answer = self.ask("PUT", "/files/a.txt", body=content)
+            self.assertEqual((answer.status, answer.headers["location"]), (201, "/files/a.txt"))
+            self.assertEqual(self.read("a.txt"), content)
+        self.assertEqual(len(self.ask("GET", "/files").json), 1)
+
+    def test_name_never_leaves_the_folder(self):
+        for name, stored in (("../../etc/passwd", "passwd"), ("/etc/shadow", "shadow"), ("..\\\\x", "x"),
+                             (".htaccess", "htaccess"), ("a b;c&d.sh", "a_b_c_d.sh"), ("x" * 300, "x" * 100),
+                             ("..", None), ("a/..", None), ("\u00fc", "__")):
+            answer = self.post((name, b"data"))
+            self.assertEqual(answer.status, 201 if stored else 400, name)
+            if stored:
+                self.assertEqual(answer.json[0]["name"], stored)
+                self.assertEqual(self.read(stored), b"data")
+        self.assertEqual(os.listdir(self.folder), ["uploads"])
+        for target in ("/files/.hidden", "/files/a%20b", "/files/%2E%2E%5Cx"):
+            self.assertEqual(self.ask("PUT", target, body=b"x").status, 400)
+        self.assertEqual(self.ask("GET", "/files/.part").status, 404)
+
+    def test_upload_that_is_cut_leaves_nothing(self):
+        with Client(self.server) as client:
+            client.sock.sendall(b"PUT /files/a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200000)
+            evtest.wait_until(lambda: os.listdir(self.uploads), "the temporary file")
+            client.reset()
+        evtest.wait_until(lambda: not os.listdir(self.uploads), "the end of the temporary file")
+        self.assertEqual(self.ask("GET", "/files").json, [])
+
+    def test_sizes_are_bounded(self):
+        with Client(self.server) as client:
+            client.sock.sendall(b"PUT /files/a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 67108865\r\n\r\n")
+            self.assertEqual(client.read().status, 413)
+        self.assertEqual(self.post(*[(f"{i}.txt", b"x") for i in range(11)]).status, 413)
+
+    def test_folder_that_is_not_there_is_told_at_the_start(self):
+        os.rmdir(self.uploads)
+        done = evtest.run(EVSERVE, "--check", os.path.join(ROOT, "scripts", "upload.lua"), cwd=self.folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("(mkdir uploads?)", done.stderr)
+        os.mkdir(self.uploads)
+
+
+class Log(unittest.TestCase):
+    def test_lines_are_sent_to_everybody_who_follows(self):
+        with run_site("log.lua") as server, Client(server) as tail, Client(server) as events, Client(server) as other:
+            tail.send("GET", "/tail")
+            events.send("GET", "/events", [("Last-Event-ID", "0")])
+            self.assertTrue(self.line_with(tail, b"the server started"))
+            self.assertTrue(self.line_with(events, b"data: "))
+            self.assertEqual(other.ask("POST", "/lines", body=b"hello\nthere").status, 201)
+            self.assertTrue(self.line_with(tail, b"hello there"))
+            self.assertTrue(self.line_with(events, b"id: 2"))
+            self.assertTrue(self.line_with(events, b"hello there"))
+            tail.reset()
+            events.reset()
+
+    def line_with(self, client, text):
+        while line := client.file.readline():
+            if text in line:
+                return True
+        return False
+
+    def test_page_and_mistakes(self):
+        with run_site("log.lua") as server, Client(server) as client:
+            self.assertIn("EventSource", client.ask("GET", "/").text)
+            self.assertEqual(client.ask("POST", "/lines", body=b"").status, 400)
+            self.assertEqual(client.ask("POST", "/lines", body=b"x" * 5000).status, 413)
+
+
+if __name__ == "__main__":
+    unittest.main()
