@@ -653,7 +653,7 @@ static void prepare_offer(void *arg)
     struct worker *worker = errand->worker;
     struct offer *next = NULL;
     errand->rv = make_offer(worker, &next, errand->err, sizeof errand->err);
-    if (errand->rv < 0) {
+    if (next == NULL) {
         return;
     }
     share_limits(next);

@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -329,7 +328,7 @@ static void take_passed_sockets(struct options *options)
 }
 
 /* Tell systemd, if it started us and wants to know. */
-__attribute__((format(printf, 1, 2))) static void notify(const char *format, ...)
+static void notify(const char *text)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -341,11 +340,6 @@ __attribute__((format(printf, 1, 2))) static void notify(const char *format, ...
     if (path[0] == '@') {
         address.sun_path[0] = '\0'; /* an abstract name */
     }
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
         sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
@@ -391,7 +385,8 @@ static void reload(const struct control *control)
 {
     char err[EVSERVE_ERROR_MAX];
     char line[EVSERVE_ERROR_MAX + 64];
-    notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_ms() * 1000);
+    snprintf(line, sizeof line, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_ms() * 1000);
+    notify(line);
     int rv = evserve_reload(control->server, err, sizeof err);
     if (rv == 0) {
         snprintf(line, sizeof line, "reloaded %s", control->options->script == NULL ? "" : control->options->script);
@@ -492,11 +487,13 @@ static int serve(evserve *server, const struct options *options, struct log_targ
         fprintf(stderr, "listening on %s\n", address);
     }
     release_log(log);
-    notify("READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
+    char news[256];
+    snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
+    notify(news);
 
     rv = evserve_wait(server);
     atomic_store(&control.is_over, true);
-    pthread_kill(control.thread, SIGTERM);
+    pthread_kill(control.thread, SIGHUP); /* wakes it */
     pthread_join(control.thread, NULL);
     if (rv < 0) {
         fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
