@@ -449,6 +449,55 @@ static void reload_post_stats_and_stop_from_other_threads_under_load(void **stat
     free_script();
 }
 
+static void *reload_until_stopped(void *arg)
+{
+    (void)arg;
+    char err[EVSERVE_ERROR_MAX];
+    int rv = 0;
+    while (rv == 0 || rv == -EBUSY) {
+        rv = evserve_reload(host.server, err, sizeof err);
+    }
+    failures += rv != -ESHUTDOWN;
+    return NULL;
+}
+
+static void stop_comes_in_the_middle_of_reloads(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 10, ASKERS = 2, RELOADERS = 2 };
+    host_needs_lua();
+    host.config.script = strdup(host_write("site.lua", "local app = require 'evserve'\n"
+                                                       "app.get('/', function() return 'one' end)\n"
+                                                       "app.every('1h', function() end)\n"));
+    failures = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        host.config.reactors = round % 2 == 0 ? 3 : 0;
+        host_serve();
+        pthread_t askers[ASKERS], reloaders[RELOADERS];
+        is_over = false;
+        for (int i = 0; i < RELOADERS; i++) {
+            pthread_create(&reloaders[i], NULL, reload_until_stopped, NULL);
+        }
+        for (int i = 0; i < ASKERS; i++) {
+            pthread_create(&askers[i], NULL, ask_on_and_on, NULL);
+        }
+        host_expect("/", "one");
+        is_over = true;
+        for (int i = 0; i < ASKERS; i++) {
+            pthread_join(askers[i], NULL);
+        }
+        usleep((useconds_t)(round * 700)); /* now here, now there */
+        assert_int_equal(host_stop(10000), 0);
+        for (int i = 0; i < RELOADERS; i++) {
+            pthread_join(reloaders[i], NULL);
+        }
+        evserve_free(host.server);
+        host.server = NULL;
+    }
+    assert_int_equal(failures, 0);
+    free_script();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +514,7 @@ int main(void)
         HOST_TEST(server_that_does_not_run_yet_can_be_reloaded),
         HOST_TEST(change_of_the_script_or_a_module_is_seen),
         HOST_TEST(reload_post_stats_and_stop_from_other_threads_under_load),
+        HOST_TEST(stop_comes_in_the_middle_of_reloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
