@@ -289,6 +289,36 @@ static void each_thread_has_a_script_that_starts_and_stops(void **state)
     }
 }
 
+static void threads_share_max_connections(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 30, MAX = 4 };
+    use_site();
+    host.config.reactors = 2;
+    host.config.max_connections = MAX;
+    host_start();
+    int fds[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_connect(host.port); /* the kernel takes them all */
+        assert_true(client_send(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    struct evs_stats stats = {.size = sizeof stats};
+    while (stats.requests < MAX) {
+        usleep(1000);
+        evserve_stats(host.server, &stats);
+    }
+    usleep(20000);
+    evserve_stats(host.server, &stats);
+    assert_int_equal(stats.active, MAX);
+    for (int i = 0; i < CLIENTS; i++) {
+        close(fds[i]); /* and whoever waits gets his turn */
+    }
+    while (stats.accepted < CLIENTS) {
+        usleep(1000);
+        evserve_stats(host.server, &stats);
+    }
+}
+
 static void server_with_threads_has_no_fd_to_watch(void **state)
 {
     (void)state;
@@ -479,6 +509,7 @@ int main(void)
         HOST_TEST(threads_serve_unix_sockets_and_inherited_ones),
         HOST_TEST(address_is_in_use_though_its_server_shares_it),
         HOST_TEST(each_thread_has_a_script_that_starts_and_stops),
+        HOST_TEST(threads_share_max_connections),
         HOST_TEST(server_with_threads_has_no_fd_to_watch),
         HOST_TEST(freed_without_a_stop_it_ends_its_threads),
         HOST_TEST(as_many_threads_as_allowed_and_one_more),
