@@ -495,6 +495,34 @@ static void reload_survives_every_failing_allocation(void **state)
     host_expect("/hello", "hello");
 }
 
+/* With a script there are thousands: all of the first ones, then samples. */
+static void reload_of_a_script_survives_failing_allocations(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.script = strdup(host_write("site.lua", site));
+    host_start();
+    assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), 0);
+    evserve_poll(host.server, 0);
+    bool has_failed = true;
+    int failed_reloads = 0;
+    for (uint64_t n = 1; has_failed; n += 1 + n / 32) {
+        fake_mem_fail_after(n, false);
+        int rv = evserve_reload(host.server, host.err, sizeof host.err);
+        has_failed = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        assert_true(rv == 0 || has_failed);
+        assert_true(rv == 0 || host.err[0] != '\0');
+        failed_reloads += rv < 0;
+        evserve_poll(host.server, 0);
+    }
+    assert_true(failed_reloads > 50);
+    host_serve();
+    host_expect("/lua", "lua");
+    host_stop(0);
+    free((void *)(uintptr_t)host.config.script);
+}
+
 static void start_without_fds_says_so_and_leaves_nothing(void **state)
 {
     (void)state;
@@ -538,6 +566,7 @@ int main(void)
         HOST_TEST(address_of_a_script_is_named_with_its_line),
         HOST_TEST(start_survives_every_failing_allocation),
         HOST_TEST(reload_survives_every_failing_allocation),
+        HOST_TEST(reload_of_a_script_survives_failing_allocations),
         HOST_TEST(start_without_fds_says_so_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
