@@ -29,7 +29,7 @@ enum {
     WATCH_MS = 1000, /* how often --watch looks at the files */
     LISTEN_TEXT_MAX = 4096,
     FIRST_PASSED_FD = 3, /* of systemd's: sd_listen_fds(3) */
-    PASSED_FDS_MAX = 16,
+    PASSED_FDS_MAX = 64, /* more are not looked at; the library refuses far fewer, with a text */
     REQUEST_HEADERS_MAX = 100,
     REQUEST_TIMEOUT_S = 30,
     ANSWER_HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
