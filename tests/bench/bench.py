@@ -41,7 +41,7 @@ LOADS = [
     dict(id="medium", title="100 KiB file", path="/medium.bin", conns=64, floor=False),
     dict(id="large", title="10 MiB file", path="/large.bin", conns=16, floor=False),
     dict(id="304", title="conditional GET, 304", path="/small.txt", conns=64, conditional=True),
-    dict(id="lua", title="Lua route, a short string", path="/lua", conns=64, only=("evserve", "floor", "nginx")),
+    dict(id="lua", title="Lua route, a short string", path="/lua", conns=64, without=("h2o", "lighttpd")),
 ]
 
 
@@ -70,6 +70,10 @@ class Bench:
 
     def start_all(self):
         self.running["evserve"] = servers.start_evserve(self.folder, self.server_core, self.options.program)
+        for program in self.options.against or []:
+            server = servers.start_evserve(self.folder, self.server_core, program)
+            server.name = pathlib.Path(program).name
+            self.running[server.name] = server
         for name in self.peers:
             try:
                 self.running[name] = servers.PEERS[name](self.folder, self.server_core)
@@ -128,7 +132,7 @@ class Bench:
         floor = self.start_floor(load) if load.get("floor", True) else None
         try:
             here = [s for s in [*self.running.values(), *([floor] if floor else [])]
-                    if s.name in load.get("only", (s.name,)) and (load["id"] != "lua" or getattr(s, "has_lua", True))]
+                    if s.name not in load.get("without", ()) and (load["id"] != "lua" or getattr(s, "has_lua", True))]
             taken = {s.name: [] for s in here}
             for round_ in range(rounds):
                 for i in range(len(here)):  # another one begins each round
@@ -298,6 +302,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="rounds of each load")
     parser.add_argument("--seconds", type=int, help="seconds of each measurement")
     parser.add_argument("--no-peers", action="store_true", help="evserve and the floor alone")
+    parser.add_argument("--against", action="append", help="another evserve, named by its file name, beside the first")
     parser.add_argument("--program", help="the evserve to measure")
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
