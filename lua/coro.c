@@ -364,11 +364,19 @@ static int lua_recover(lua_State *L)
     return 1;
 }
 
+/* decline(err): the function of app.on("error", fn) has no answer to err. */
+static int lua_decline(lua_State *L)
+{
+    give_up(script_of(L)->running, is_memory_error(L, 1) ? 503 : 500);
+    return 0;
+}
+
 void bind_coro(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"report", lua_report},
         {"recover", lua_recover},
+        {"decline", lua_decline},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

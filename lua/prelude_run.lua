@@ -2,14 +2,15 @@
 
 local core, app, shared = ...
 local to_response = shared.to_response
-local error, ipairs, setmetatable, xpcall = error, ipairs, setmetatable, xpcall
+local error, ipairs, setmetatable, type, xpcall = error, ipairs, setmetatable, type, xpcall
 local debug, string = debug, string
 
 -- Requests. C resumes run() with the function of the route; without middleware that is the handler itself.
 
 local answer, finish = core.answer, core.finish
 local new_request, current_request = core.new_request, core.current_request
-local report, recover = core.report, core.recover
+local report, recover, decline = core.report, core.recover, core.decline
+local is_response = shared.is_response
 
 local function stream(fn, out)
     if fn then
@@ -22,8 +23,21 @@ local function serve(handler)
     return stream(answer(handler(new_request())))
 end
 
+-- Whether what was returned has a status of its own, or will get one from elsewhere. The 200 of app.html() is none.
+local function has_status(a)
+    return type(a) == "number" or (is_response(a) and (a == app.pass or (a.status or 200) ~= 200))
+end
+
+-- Call what answers after a failure. Nothing is the plain answer after all, and a status that is not given is 500.
 local function serve_error(handler, err)
-    return stream(answer(handler(current_request(), err)))
+    local a, b, c = handler(current_request(), err)
+    if a == nil then
+        decline(err)
+    elseif has_status(a) then
+        return stream(answer(a, b, c))
+    else
+        return stream(answer(500, a, b, c))
+    end
 end
 
 core.ref("run", function(handler)

@@ -614,14 +614,19 @@ class DebugAndErrorFunction(SiteCase):
     app.set { debug = true }
     app.on("error", function(req, err)
         if req.path == "/twice" then error "in the error function" end
+        if req.path == "/nothing" then return end
         return 500, "mine\n"
     end)
     app.get("/once", function() error "x" end)
     app.get("/twice", function() error "the first one" end)
+    app.get("/nothing", function() error "left to the page" end)
     """
 
     def test_the_error_function_comes_first(self):
         self.assertEqual(self.ask("/once").text, "mine\n")
+
+    def test_when_it_returns_nothing_the_page_tells_of_the_error(self):
+        self.assertIn("left to the page</h1>", self.ask("/nothing").text)
 
     def test_when_it_fails_the_page_tells_of_the_first_error(self):
         page = self.ask("/twice").text
