@@ -62,12 +62,12 @@ _Noreturn static void refuse_field(lua_State *L, const char *name, int error)
 }
 
 /* A stream may tell its length. */
-static void take_length(lua_State *L, struct reply *reply, const char *text)
+static void take_length(lua_State *L, struct reply *reply, const char *text, size_t len)
 {
     char *end;
     errno = 0;
     long long length = strtoll(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
+    if (text[0] < '0' || text[0] > '9' || end != text + len || errno != 0) {
         script_raise(L, "header \"content-length\": not a number of bytes");
     }
     reply->length = length;
@@ -83,7 +83,7 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
     size_t len;
     const char *value = lua_tolstring(L, -1, &len);
     if (strcasecmp(name, "content-length") == 0 && reply->body != 0 && lua_isfunction(L, reply->body)) {
-        take_length(L, reply, value);
+        take_length(L, reply, value, len);
         return;
     }
     bool is_type = strcasecmp(name, "content-type") == 0;

@@ -227,9 +227,5 @@ function app.on(event, fn)
 end
 
 for event, functions in pairs(listeners) do
-    core.ref(event, function()
-        for _, fn in ipairs(functions) do
-            fn()
-        end
-    end)
+    core.ref(event, functions)
 end

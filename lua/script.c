@@ -142,6 +142,28 @@ static void join_lines(char *text)
     *out = '\0';
 }
 
+/* The message handler of what runs in the main thread: the error as a text with the place where it happened. */
+static int lua_describe(lua_State *L)
+{
+    char place[PLACE_MAX];
+    lua_settop(L, 1);
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        bool is_told = luaL_getmetafield(L, 1, "__tostring") != 0;
+        if (is_told) {
+            lua_pushvalue(L, 1);
+            is_told = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING;
+        }
+        if (!is_told) {
+            lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
+        }
+    } else if (has_place(lua_tostring(L, 1))) {
+        return 1;
+    }
+    script_place(L, place);
+    lua_pushfstring(L, "%s: %s", place, lua_tostring(L, -1));
+    return 1;
+}
+
 /* Describe the error value on top of the main thread's stack, and pop it. Does not raise. Returns result. */
 static int describe_error(const struct script *script, int result, char *err, size_t errlen)
 {
@@ -168,9 +190,13 @@ static int describe_error(const struct script *script, int result, char *err, si
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;
+    int handler = lua_gettop(script->L) - nargs;
+    script_push_ref(script, script->L, REF_DESCRIBE);
+    lua_insert(script->L, handler);
     deadline_enter(script, script->has_started ? script->settings.handler_cpu_ms : 0, &outer);
-    int rv = lua_pcall(script->L, nargs, nresults, 0);
+    int rv = lua_pcall(script->L, nargs, nresults, handler);
     deadline_leave(script, &outer, &ended);
+    lua_remove(script->L, handler);
     if (rv == LUA_ERRMEM && ended.refused_bytes > 0) {
         char text[SCRIPT_TEXT_MAX];
         memory_describe(script, &ended, text, sizeof text);
@@ -303,6 +329,8 @@ static int build_state(lua_State *L)
     script_set_ref(L, REF_ANCHORS);
     lua_pushliteral(L, "closed");
     script_set_ref(L, REF_CLOSED_TEXT);
+    lua_pushcfunction(L, lua_describe);
+    script_set_ref(L, REF_DESCRIBE);
 
     lua_newtable(L);
     luaL_register(L, NULL, functions);
@@ -487,6 +515,20 @@ const char *script_listen_place(const struct script *script, size_t n)
     return n < script->listen_count ? script->listens[n].place : NULL;
 }
 
+/* Push the n-th function that app.on() was given for an event, from 1. Whether there is one; if not, nothing is pushed. */
+static bool push_listener(const struct script *script, enum script_ref event, size_t n)
+{
+    lua_State *L = script->L;
+    script_push_ref(script, L, event);
+    if (n > lua_objlen(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_rawgeti(L, -1, (int)n);
+    lua_remove(L, -2);
+    return true;
+}
+
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
 {
     int rv = routes_settle_limits(script, err, errlen); /* the host may have changed the site's */
@@ -495,8 +537,9 @@ int script_start(struct script *script, const struct server *server, char *err, 
     }
     script->server = server;
     script->started_ms = reactor_now_ms(script->reactor);
-    script_push_ref(script, script->L, REF_START);
-    rv = script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+    for (size_t n = 1; rv == 0 && push_listener(script, REF_START, n); n++) {
+        rv = script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+    }
     script->has_started = true;
     return rv;
 }
@@ -504,9 +547,10 @@ int script_start(struct script *script, const struct server *server, char *err, 
 void script_retire(struct script *script)
 {
     char err[SCRIPT_TEXT_MAX];
-    script_push_ref(script, script->L, REF_STOP);
-    if (script_call(script, 0, 0, err, sizeof err) < 0) {
-        log_write(script->log, LOG_ERROR, "%s", err);
+    for (size_t n = 1; push_listener(script, REF_STOP, n); n++) { /* one that fails does not take the others with it */
+        if (script_call(script, 0, 0, err, sizeof err) < 0) {
+            log_write(script->log, LOG_ERROR, "%s", err);
+        }
     }
     timer_cancel_all(script);
 }

@@ -58,8 +58,9 @@ enum script_ref {
     REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
     REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
     REF_FREEZE,        /* freeze(): no new globals from now on */
-    REF_START,         /* start(), stop(): call what app.on() was given */
+    REF_START,         /* lists of the functions that app.on() was given for "start" and for "stop" */
     REF_STOP,
+    REF_DESCRIBE,     /* message handler: an error of the main thread as a text with its place */
     REF_ARRAY_META,   /* metatable of tables that are JSON arrays even when empty */
     REF_REQUEST_META, /* metatable of request objects */
     REF_STREAM_META,  /* metatable of stream objects */

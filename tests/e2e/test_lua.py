@@ -217,6 +217,7 @@ class Mistakes(SiteCase):
         "stream-colon": ("return function(out) out.write('x') end", r"out:write: call it as a method"),
         "stream-table": ("return function(out) out:write({}) end", r"out:write: a string expected, not table"),
         "stream-length": ("return function(out) end, {['content-length'] = 'many'}", r"not a number of bytes"),
+        "stream-length-nul": ("return function(out) end, {['content-length'] = '5\\0x'}", r"not a number of bytes"),
     }
     SCRIPT = 'app.get("/ok", function() return "fine" end)\n' + "".join(
         f'app.get("/{name}", function(req) {body} end)\n' for name, (body, _) in CASES.items())
@@ -737,10 +738,18 @@ class ErrorFunction(SiteCase):
     app.get("/stream", function() error("stream") end)
     app.get("/slow", function() app.sleep(2) error("slow") end)
     app.get("/late", function() return function(out) out:write("x") app.sleep(1) error("late") end end)
+    app.get("/unanswered", function() error("unanswered") end)
+    local plain = {
+        ["/text"] = "sorry", ["/json"] = { sorry = true }, ["/html"] = app.html("sorry"),
+        ["/writes"] = function(out) out:write("sorry") end, ["/redirect"] = app.redirect("/sorry"),
+    }
+    for path in pairs(plain) do app.get(path, function() error(path) end) end
     app.on("error", function(req, err)
         if req.path == "/twice" then error("second") end
         if req.path == "/stream" then return 500, function(out) out:write("stre") app.sleep(1) out:write("amed") end end
         if req.path == "/slow" then app.sleep(2) end
+        if req.path == "/unanswered" then return end
+        if plain[req.path] then return plain[req.path] end
         if type(err) == "table" then return err.code, "an object\n" end
         return 500, "sorry " .. tostring(req.mark) .. ": " .. err, { ["x-error"] = "yes" }
     end)
@@ -761,6 +770,16 @@ class ErrorFunction(SiteCase):
             answer = self.ask(target)
             self.assertEqual(answer.headers["x-error"], "yes")
             self.assertNotIn("x-a", answer.headers)
+
+    def test_when_it_returns_nothing_the_answer_is_plain(self):
+        answer = self.ask("/unanswered")
+        self.assertEqual((answer.status, answer.text), (500, "500 Internal Server Error\n"))
+
+    def test_a_status_that_it_does_not_give_is_500(self):
+        for target in ("/text", "/html", "/writes", "/json"):
+            answer = self.ask(target)
+            self.assertEqual((answer.status, "sorry" in answer.text), (500, True), target)
+        self.assertEqual(self.ask("/redirect").status, 302)
 
     def test_when_it_fails_itself_the_answer_is_plain(self):
         self.assertEqual(self.ask("/twice").text, "500 Internal Server Error\n")
@@ -1052,6 +1071,15 @@ class StartAndStop(unittest.TestCase):
             self.assertEqual(server.stop(), 0)
             self.assertTrue(any(f"{path}:2: no end" in line for line in server.lines), server.lines)
 
+    def test_each_stop_function_runs_whatever_becomes_of_the_others(self):
+        with script('app.on("stop", function() error({}) end)\n'
+                    'app.on("stop", function() while true do end end)\n'
+                    'app.on("stop", function() app.log("info", "the last") end)') as path:
+            server = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path)
+            self.assertEqual(server.stop(), 0)
+            log = "\n".join(server.lines)
+            self.assertRegex(log, r"(?s):2: the error is a table.*:3: stopped: .* info the last$")
+
     def test_failing_start_function_stops_the_start(self):
         with script('app.on("start", function() error("not today") end)') as path:
             done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", path)
@@ -1150,6 +1178,10 @@ class ScriptMistakes(unittest.TestCase):
          'SITE:2: app.after: "soon" is not a whole number with ms, s, m or h, such as "30s"'),
         ('app.after(0.5, print)',
          'SITE:2: app.after: 0.5 is not a whole number of milliseconds; write "500ms" or "2s"'),
+        ('app.error(404, "not yet\\n")', 'SITE:2: 404: not yet'),
+        ('error()', 'SITE:2: the error is a nil'),
+        ('error(setmetatable({}, { __tostring = function() return "told" end }))', 'SITE:2: told'),
+        ('error(setmetatable({}, { __tostring = error }))', 'SITE:2: the error is a table'),
         ('app.log("loud", "x")', 'SITE:2: app.log: the level must be "error", "warn", "info" or "debug"'),
         ('app.json.encode(print)', 'SITE:2: JSON: cannot encode a function'),
         ('app.json.decode()', 'SITE:2: app.json.decode: a string expected, not nil'),
@@ -1160,8 +1192,8 @@ class ScriptMistakes(unittest.TestCase):
         ('if true then', "SITE:2: 'end' expected near '<eof>'"),
         ('local x\nx.y = 1', "SITE:3: attempt to index local 'x' (a nil value)"),
         ('error "my own"', 'SITE:2: my own'),
-        ('error("bare", 0)', 'SITE: bare'),
-        ('error {}', 'SITE: the error is a table'),
+        ('error("bare", 0)', 'SITE:2: bare'),
+        ('\nerror {}', 'SITE:3: the error is a table'),
         ('error("two\\nlines")', 'SITE:2: two lines'),
         ('require "no.such"', "SITE:2: module 'no.such' not found"),
         ('local function f() f() return 1 end f()', 'SITE:2: stack overflow'),
