@@ -105,6 +105,7 @@ static const struct setting settings[] = {
     {"max_fields", offsetof(struct evserve_config, max_fields)},
     {"max_body", offsetof(struct evserve_config, max_body)},
     {"max_connections", offsetof(struct evserve_config, max_connections)},
+    {"max_connections_per_address", offsetof(struct evserve_config, max_connections_per_address)},
 };
 
 static int apply_settings(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen)
@@ -197,9 +198,10 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
 /* The limits of the whole server that each worker has its share of. */
 static void share_limits(struct offer *offer)
 {
-    uint64_t *max_connections = &offer->site->limits.max_connections;
+    struct limits *limits = &offer->site->limits;
     unsigned count = offer->worker->owner->worker_count;
-    *max_connections = (*max_connections + count - 1) / count;
+    limits->max_connections = (limits->max_connections + count - 1) / count;
+    limits->max_connections_per_address = (limits->max_connections_per_address + count - 1) / count;
 }
 
 /* The reactor, and what there is to serve. */

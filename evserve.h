@@ -97,15 +97,16 @@ struct evserve_config {
     void *arg; /* handed to log and lua_init */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. */
-    uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
-    uint64_t header_timeout_ms; /* request head from its first byte to its last; default 60000 */
-    uint64_t body_timeout_ms;   /* request body without progress; default 30000 */
-    uint64_t write_timeout_ms;  /* client that takes no byte of its answer; default 30000 */
-    uint64_t max_request_line;  /* bytes; default 8192 */
-    uint64_t max_header_bytes;  /* bytes of all field lines; default 16384 */
-    uint64_t max_fields;        /* field lines; default 100 */
-    uint64_t max_body;          /* bytes of a request body; default 1 MiB */
-    uint64_t max_connections;   /* default 100000; of several threads each has an equal share */
+    uint64_t idle_timeout_ms;             /* kept-alive connection without a request; default 30000 */
+    uint64_t header_timeout_ms;           /* request head from its first byte to its last; default 60000 */
+    uint64_t body_timeout_ms;             /* request body without progress; default 30000 */
+    uint64_t write_timeout_ms;            /* client that takes no byte of its answer; default 30000 */
+    uint64_t max_request_line;            /* bytes; default 8192 */
+    uint64_t max_header_bytes;            /* bytes of all field lines; default 16384 */
+    uint64_t max_fields;                  /* field lines; default 100 */
+    uint64_t max_body;                    /* bytes of a request body; default 1 MiB */
+    uint64_t max_connections;             /* default 100000; of several threads each has an equal share */
+    uint64_t max_connections_per_address; /* of one IPv4 address or IPv6 /64, likewise; default as max_connections */
 
     /* Of the script, which they win over. */
     uint64_t handler_cpu_ms; /* processor time a Lua handler may take between two waits; default 50 */

@@ -223,6 +223,11 @@ static bool is_peer_error(int error)
     }
 }
 
+static bool is_out_of_fds(int error)
+{
+    return error == -EMFILE || error == -ENFILE;
+}
+
 /* Out of fds: accept one connection with the reserve and close it, so that its peer knows. Returns 0 when accepting
  * can go on, -errno of accept(2) otherwise. */
 static int turn_away(struct net_listener *listener)
@@ -237,7 +242,9 @@ static int turn_away(struct net_listener *listener)
     }
     sys_close(listener->reserve_fd);
     int fd = sys_accept(listener->fd, NULL, NULL);
-    if (fd >= 0) {
+    if (fd >= 0 && listener->on_turned_away != NULL) {
+        listener->on_turned_away(listener->arg, fd);
+    } else if (fd >= 0) {
         sys_close(fd);
     }
     listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
@@ -250,6 +257,10 @@ static int accept_one(struct net_listener *listener)
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
     int fd = sys_accept(listener->fd, (struct sockaddr *)&peer, &len);
+    if (is_out_of_fds(fd) && listener->on_starved != NULL && listener->on_starved(listener->arg)) {
+        len = sizeof peer;
+        fd = sys_accept(listener->fd, (struct sockaddr *)&peer, &len);
+    }
     if (fd >= 0) {
         listener->on_accept(listener->arg, fd, (struct sockaddr *)&peer, len);
         return 0;
@@ -260,7 +271,7 @@ static int accept_one(struct net_listener *listener)
     if (is_peer_error(fd)) {
         return 0;
     }
-    return fd == -EMFILE || fd == -ENFILE ? turn_away(listener) : fd;
+    return is_out_of_fds(fd) ? turn_away(listener) : fd;
 }
 
 static void on_readable(struct reactor *reactor, int fd, unsigned events, void *arg)

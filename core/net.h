@@ -54,6 +54,11 @@ struct net_listener {
     const struct log *log;   /* borrowed; may be NULL */
     net_accept_fn on_accept; /* gets each connection */
     void *arg;               /* handed to on_accept */
+    /* May be set once it is open, NULL at first; with arg. The first is called when there is no fd for a connection, and
+     * says whether it has closed one; the second gets the connection that is turned away for want of fds: it may send
+     * something, and closes fd before it returns. */
+    bool (*on_starved)(void *arg);
+    void (*on_turned_away)(void *arg, int fd);
     int fd;                  /* the listening socket, -1 when closed */
     int reserve_fd;          /* given up for a moment to turn a peer away when no fds are left; negative when lost */
     uint64_t pause_timer;    /* set while the listener rests, else 0 */

@@ -577,7 +577,7 @@ static void conn_read(struct conn *conn)
 
 /* Close a connection between requests, unless a request has arrived that no event has told of yet: closing would throw
  * it away, and reset the connection. Returns whether it was closed. */
-static bool close_idle(struct conn *conn)
+bool conn_close_idle(struct conn *conn)
 {
     if (take_input(conn) > 0) {
         conn_advance(conn);
@@ -647,7 +647,7 @@ static void close_expired(struct conn *conn)
 {
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
-        stat_add(&conn->server->stats.timeouts, close_idle(conn) ? 1 : 0);
+        stat_add(&conn->server->stats.timeouts, conn_close_idle(conn) ? 1 : 0);
         return;
     }
     stat_add(&conn->server->stats.timeouts, 1);
@@ -686,7 +686,7 @@ static void on_task(struct reactor *reactor, void *arg)
         conn_arm_timer(conn, now_ms);
     }
     if (conn->server->is_draining && is_idle(conn)) {
-        close_idle(conn);
+        conn_close_idle(conn);
     } else if (conn->exchange != NULL && prepare(conn) == 0) {
         conn_advance(conn);
     }
@@ -711,14 +711,23 @@ static void remember_peer(struct conn *conn, const struct sockaddr *peer)
 void conn_open(struct server *server, int fd, const struct sockaddr *peer, socklen_t peer_len)
 {
     (void)peer_len;
-    struct conn *conn = server_take_conn(server);
+    struct conn newcomer = {.server = server};
+    remember_peer(&newcomer, peer);
+    uint64_t address = address_key(newcomer.peer_family, newcomer.peer_address);
+    struct conn *conn = server_make_room(server, address) ? server_take_conn(server) : NULL;
     if (conn == NULL) {
-        sys_close(fd);
+        server_turn_away(server, fd);
+        return;
+    }
+    conn->state = CONN_READING_HEADERS;
+    remember_peer(conn, peer);
+    if (server_count_address(conn, address) < 0) {
+        server_forget_conn(server, conn);
+        server_put_conn(server, conn);
+        server_turn_away(server, fd);
         return;
     }
     conn->fd = fd;
-    conn->state = CONN_READING_HEADERS;
-    remember_peer(conn, peer);
     conn_read(conn);
 }
 
@@ -767,7 +776,7 @@ void conn_close(struct conn *conn)
 void conn_drain(struct conn *conn)
 {
     if (is_idle(conn)) {
-        close_idle(conn);
+        conn_close_idle(conn);
     } else if (conn->exchange->response_state == RESPONSE_NONE) {
         conn->exchange->keep_alive = false; /* so that the answer says it is the last one */
     }

@@ -27,6 +27,8 @@ struct conn {
     struct server *server;
     struct exchange *exchange; /* NULL while the connection is idle */
     struct conn *next, *prev;  /* in the server's list; next also in its pool */
+    struct conn *address_next; /* in the ring of its address, when it is counted there: the one before it, or newest */
+    struct conn *address_prev; /* the one after it, or oldest */
     uint64_t timer;            /* 0 while none is set */
     int64_t deadline_ms;       /* when the connection has waited too long; INT64_MAX for never */
     int64_t timer_due_ms;      /* when timer fires: never later than deadline_ms needs */
@@ -43,6 +45,7 @@ struct conn {
     bool ignore_input : 1;     /* bytes are waiting, but reading them is not due: stop asking for READABLE */
     bool is_at_end : 1;        /* the client will send no more */
     bool has_progress : 1;     /* bytes moved in this turn: deadlines for silence start again */
+    bool is_counted : 1;       /* in the server's table of addresses */
     uint8_t waits_for;         /* enum wait of conn.c: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */
     uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
@@ -50,11 +53,16 @@ struct conn {
     uint8_t peer_address[16]; /* in network order */
 };
 
-/* Take over an accepted socket. It is read at once, since a client usually sends right after connecting. */
+/* Take over an accepted socket. It is read at once, since a client usually sends right after connecting; at the caps on
+ * connections somebody else makes room, or it is turned away (server_room.c). */
 void conn_open(struct server *server, int fd, const struct sockaddr *peer, socklen_t peer_len);
 
 /* Close at once; a handler at work is told with on_gone(). */
 void conn_close(struct conn *conn);
+
+/* Close a connection that has no exchange, unless a request has arrived that no event has told of yet: it is answered.
+ * Returns whether it was closed. Not while a connection is being advanced. */
+bool conn_close_idle(struct conn *conn);
 
 /* The answer has grown or ended: go on with it before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);

@@ -658,3 +658,19 @@ void response_reset(struct exchange *exchange)
         on_end(exchange->end_arg);
     }
 }
+
+/* For those without an exchange. */
+
+int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED_AWAY_MAX])
+{
+    return snprintf(text, RESPONSE_TURNED_AWAY_MAX,
+                    "HTTP/1.1 503 Service Unavailable\r\n"
+                    "Date: %.*s\r\n"
+                    "Content-Type: %s\r\n"
+                    "Content-Length: 17\r\n"
+                    "Retry-After: 1\r\n"
+                    "Connection: close\r\n"
+                    "\r\n"
+                    "503 Too many now\n",
+                    HTTP_DATE_LEN, server_date(server), text_plain);
+}

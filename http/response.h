@@ -16,10 +16,12 @@
 struct cached_file;
 struct continuation;
 struct exchange;
+struct server;
 
 enum {
     RESPONSE_FIELDS_MAX = 16384, /* bytes of all fields that a handler adds to one answer */
     RESPONSE_LENGTH_UNKNOWN = -1,
+    RESPONSE_TURNED_AWAY_MAX = 256, /* bytes of response_format_turned_away() */
 };
 
 /* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
@@ -131,5 +133,8 @@ enum { HTTP_DATE_LEN = 29 };
 
 /* Write an IMF-fixdate (RFC 9110 section 5.6.7), without NUL: "Sun, 06 Nov 1994 08:49:37 GMT". */
 void response_format_date(int64_t time_s, char text[HTTP_DATE_LEN]);
+
+/* The whole answer to a client for whom there is no connection: 503, and the close. Returns its length. */
+int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED_AWAY_MAX]);
 
 #endif

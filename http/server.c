@@ -1,8 +1,8 @@
 /* Listeners, pools and shutdown of one server. Connections do their own work (conn.c); the server lends them memory and
  * counts them.
  *
- * Failure modes: without memory for a connection its socket is closed at once; at max_connections the listeners rest
- * until one closes, and new peers wait in the kernel's queue. */
+ * Failure modes: out of connections, memory or file descriptors the connection that has been idle longest is closed for
+ * the newcomer, or else the newcomer, after 503 (server_room.c). */
 
 #include "http/server.h"
 
@@ -113,18 +113,44 @@ static int add_slab(struct server *server)
     return 0;
 }
 
+void server_link_conn(struct server *server, struct conn *conn)
+{
+    conn->next = server->conns;
+    conn->prev = NULL;
+    if (server->conns != NULL) {
+        server->conns->prev = conn;
+    } else {
+        server->last_conn = conn;
+    }
+    server->conns = conn;
+}
+
+void server_unlink_conn(struct server *server, struct conn *conn)
+{
+    if (conn->prev == NULL) {
+        server->conns = conn->next;
+    } else {
+        conn->prev->next = conn->next;
+    }
+    if (conn->next == NULL) {
+        server->last_conn = conn->prev;
+    } else {
+        conn->next->prev = conn->prev;
+    }
+}
+
 struct conn *server_take_conn(struct server *server)
 {
     if (server->free_conns == NULL && add_slab(server) < 0) {
-        return NULL;
+        server_close_idle(server);
     }
     struct conn *conn = server->free_conns;
-    server->free_conns = conn->next;
-    *conn = (struct conn){.server = server, .fd = -1, .next = server->conns};
-    if (server->conns != NULL) {
-        server->conns->prev = conn;
+    if (conn == NULL) {
+        return NULL;
     }
-    server->conns = conn;
+    server->free_conns = conn->next;
+    *conn = (struct conn){.server = server, .fd = -1};
+    server_link_conn(server, conn);
     stat_add(&server->stats.accepted, 1);
     stat_add(&server->stats.connections, 1);
     return conn;
@@ -153,29 +179,11 @@ static void drained(struct server *server)
     }
 }
 
-/* There is room for connections again. */
-static void resume_listeners(struct server *server)
-{
-    server->is_full = false;
-    for (unsigned i = 0; i < server->listener_count && !server->is_draining; i++) {
-        net_listener_resume(&server->listeners[i]);
-    }
-}
-
 void server_forget_conn(struct server *server, struct conn *conn)
 {
-    if (conn->prev == NULL) {
-        server->conns = conn->next;
-    } else {
-        conn->prev->next = conn->next;
-    }
-    if (conn->next != NULL) {
-        conn->next->prev = conn->prev;
-    }
+    server_unlink_conn(server, conn);
+    server_uncount_address(conn);
     stat_add(&server->stats.connections, UINT64_MAX); /* one less */
-    if (server->is_full) {
-        resume_listeners(server);
-    }
     if (server->is_draining && server->conns == NULL) {
         drained(server);
     }
@@ -203,15 +211,25 @@ static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t 
 {
     struct server *server = arg;
     conn_open(server, fd, peer, peer_len);
-    bool is_full = server->stats.connections >= server->site->limits.max_connections;
-    if (is_full && !server->is_full && !server->is_draining) {
-        server->is_full = true;
-        log_write(server->log, LOG_WARN, "max_connections (%llu) reached: not accepting until one closes",
-                  (unsigned long long)server->site->limits.max_connections);
-        for (unsigned i = 0; i < server->listener_count; i++) {
-            net_listener_pause(&server->listeners[i]);
-        }
-    }
+}
+
+static bool on_starved(void *arg)
+{
+    return server_close_idle(arg);
+}
+
+static void on_turned_away(void *arg, int fd)
+{
+    server_turn_away(arg, fd);
+}
+
+/* A listener was opened: it is the next one, and asks the server when fds are short. */
+static int add_listener(struct server *server)
+{
+    struct net_listener *listener = &server->listeners[server->listener_count];
+    listener->on_starved = on_starved;
+    listener->on_turned_away = on_turned_away;
+    return (int)server->listener_count++;
 }
 
 int server_adopt(struct server *server, int fd)
@@ -237,7 +255,7 @@ static int open_listener(struct server *server, const char *address, unsigned fl
     rv = rv < 0 ? rv
                 : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, flags,
                                     on_accept, server, server->log, err, errlen);
-    return rv < 0 ? rv : (int)server->listener_count++;
+    return rv < 0 ? rv : add_listener(server);
 }
 
 int server_listen(struct server *server, const char *address, char *err, size_t errlen)
@@ -256,7 +274,9 @@ int server_join(struct server *server, const struct server *first, char *err, si
     while (rv == 0 && server->listener_count < first->listener_count) {
         rv = net_listener_join(&server->listeners[server->listener_count], server->reactor,
                                &first->listeners[server->listener_count], on_accept, server, server->log, err, errlen);
-        server->listener_count += rv == 0 ? 1 : 0;
+        if (rv == 0) {
+            add_listener(server);
+        }
     }
     return rv;
 }
@@ -306,9 +326,6 @@ void server_set_site(struct server *server, struct site *site)
 {
     empty_pool(server);
     server->site = site;
-    if (server->is_full && server->stats.connections < site->limits.max_connections) {
-        resume_listeners(server);
-    }
 }
 
 static void close_listeners(struct server *server)
@@ -344,6 +361,7 @@ void server_destroy(struct server *server)
         mem_free(server->slabs);
         server->slabs = next;
     }
+    address_table_done(&server->addresses);
     mem_free(server->spare_out);
     mem_free(server->read_block);
     mem_free(server);

@@ -4,6 +4,7 @@
 /* The inside of struct server, for conn.c, exchange.c and response.c. */
 
 #include "core/net.h"
+#include "http/address_table.h"
 #include "http/conn.h"
 #include "http/exchange.h"
 #include "http/response.h"
@@ -15,6 +16,9 @@ enum {
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
 };
+
+/* What the number of connections is bounded by. */
+enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAPS };
 
 struct conn_slab {
     struct conn_slab *next;
@@ -35,15 +39,17 @@ struct server {
     size_t spare_out_capacity;
     struct exchange *free_exchanges;
     struct conn *free_conns;
-    struct conn_slab *slabs; /* all memory of connections */
-    struct conn *conns;      /* open connections, newest first */
+    struct conn_slab *slabs;        /* all memory of connections */
+    struct conn *conns;             /* open connections, newest first, but for what server_room.c moved */
+    struct conn *last_conn;         /* the other end of conns */
+    struct address_table addresses; /* who has how many, while max_connections_per_address is set */
 
     int64_t date_s;           /* second that date shows */
     char date[HTTP_DATE_LEN]; /* Date value */
-    bool is_full;             /* max_connections reached: listeners are paused */
     bool is_draining;         /* server_drain() was called */
     uint64_t drain_timer;
-    unsigned cut; /* connections that the drain's deadline cut */
+    int64_t say_full_ms[SERVER_CAPS]; /* when the log may say so again */
+    unsigned cut;                     /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut);
     void *on_drained_arg;
     void *owner;          /* the host's handle */
@@ -73,10 +79,30 @@ void server_put_exchange(struct server *server, struct exchange *exchange);
 void server_put_out(struct server *server, struct write_buffer *out);
 
 /* The connection's memory: taken when it opens, given back when it is closed and no task knows it. Taking links it into
- * the list of open connections; server_forget_conn() unlinks it. */
+ * the list of open connections, and closes an idle one when memory is short; server_forget_conn() unlinks it. */
 struct conn *server_take_conn(struct server *server);
 void server_forget_conn(struct server *server, struct conn *conn);
 void server_put_conn(struct server *server, struct conn *conn);
+
+/* The list alone. */
+void server_link_conn(struct server *server, struct conn *conn);
+void server_unlink_conn(struct server *server, struct conn *conn);
+
+/* server_room.c: who may come in when the server is full. */
+
+/* Whether one more connection of this address (address_key()) may be opened; closes idle ones for it. */
+bool server_make_room(struct server *server, uint64_t address);
+
+/* Close the connection that has waited longest for a request. Returns whether there was one. Not while a connection is
+ * being advanced. */
+bool server_close_idle(struct server *server);
+
+/* Count a connection of this address, and no more. Returns 0 or -ENOMEM. */
+int server_count_address(struct conn *conn, uint64_t address);
+void server_uncount_address(struct conn *conn);
+
+/* Answer 503 to a newcomer and close it, as well as it goes without a connection's memory. */
+void server_turn_away(struct server *server, int fd);
 
 /* The Date value for now, HTTP_DATE_LEN bytes. */
 const char *server_date(struct server *server);

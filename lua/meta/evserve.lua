@@ -122,7 +122,8 @@ function timer:cancel() end
 ---@field max_fields? integer field lines of a request; more is 431
 ---@field max_body? evserve.Size request body; more is 413
 ---@field max_drain? evserve.Size unwanted request body that is read to keep the connection
----@field max_connections? integer open connections; at the limit new ones wait in the kernel's queue
+---@field max_connections? integer open connections; at the limit the one idle longest makes room, or the new one gets 503
+---@field max_connections_per_address? integer open connections of one IPv4 address or IPv6 /64, likewise; 0 for as many as max_connections
 ---@field write_high_mark? evserve.Size queued answer bytes above which no request is read
 ---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
 ---@field max_cached_files? integer files kept ready in the file cache

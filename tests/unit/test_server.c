@@ -1,4 +1,4 @@
-/* The server around its connections, on the fake kernel: listeners, the limit on connections, and the shutdown. */
+/* The server around its connections, on the fake kernel: listeners and the shutdown. */
 
 #include "tests/lib/server_scene.h"
 
@@ -169,105 +169,6 @@ static void date_of_a_cached_file_moves_with_the_second(void **state)
     say(peer, GET("/small"));
     assert_true(output_has(peer, "\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n"));
     assert_int_equal(count_in_output(peer, "Date:"), 1);
-}
-
-/* max_connections. */
-
-static void connections_beyond_the_limit_wait_in_the_queue(void **state)
-{
-    (void)state;
-    enum { LIMIT = 3 };
-    struct fake_peer *peers[LIMIT + 2];
-    set_limit("max_connections", LIMIT);
-    scene_begin();
-    for (int i = 0; i < LIMIT + 2; i++) {
-        peers[i] = fake_peer_connect(scene.listener_fd);
-        fake_peer_send_text(peers[i], GET("/hello"));
-    }
-    settle();
-    assert_int_equal(stats().connections, LIMIT);
-    for (int i = 0; i < LIMIT; i++) {
-        assert_string_equal(statuses(peers[i]), "200");
-    }
-    for (int i = LIMIT; i < LIMIT + 2; i++) {
-        assert_int_equal(output_len(peers[i]), 0);
-        assert_false(is_closed(peers[i]));
-    }
-    assert_non_null(strstr(scene.log_text, "max_connections (3) reached"));
-    assert_int_equal(settle(), 0); /* they do not keep the loop awake */
-
-    fake_peer_shutdown(peers[0]);
-    settle();
-    assert_string_equal(statuses(peers[LIMIT]), "200");
-    assert_int_equal(output_len(peers[LIMIT + 1]), 0);
-    assert_int_equal(stats().connections, LIMIT);
-
-    fake_peer_shutdown(peers[1]);
-    settle();
-    assert_string_equal(statuses(peers[LIMIT + 1]), "200");
-    assert_int_equal(stats().connections, LIMIT);
-    assert_int_equal(stats().accepted, LIMIT + 2);
-}
-
-static void one_connection_less_than_the_limit_pauses_nothing(void **state)
-{
-    (void)state;
-    set_limit("max_connections", 2);
-    scene_begin();
-    client();
-    assert_string_equal(scene.log_text, "");
-    fake_sys_clear_trace();
-    client();
-    assert_non_null(strstr(scene.log_text, "max_connections (2) reached"));
-    assert_int_equal(fake_sys_count(FAKE_ACCEPT), 1); /* the second fills it: nobody looks for a third */
-}
-
-static void all_listeners_rest_at_the_limit_and_go_on_together(void **state)
-{
-    (void)state;
-    char err[256] = "";
-    set_limit("max_connections", 1);
-    scene_begin();
-    server_listen(scene.server, "[::1]:0", err, sizeof err);
-    int other_fd = find_listener_fd();
-    struct fake_peer *peer = client();
-    struct fake_peer *other = fake_peer_connect(other_fd);
-    fake_peer_send_text(other, GET("/hello"));
-    settle();
-    assert_int_equal(output_len(other), 0);
-    fake_peer_shutdown(peer);
-    settle();
-    assert_string_equal(statuses(other), "200");
-}
-
-/* The last one is answered and closed before accept returns. */
-static void connection_that_ends_at_once_does_not_fill_the_server(void **state)
-{
-    (void)state;
-    set_limit("max_connections", 1);
-    scene_begin();
-    for (int i = 0; i < 5; i++) {
-        struct fake_peer *peer = fake_peer_connect(scene.listener_fd);
-        fake_peer_send_text(peer, GET_CLOSE("/hello"));
-        settle();
-        assert_string_equal(statuses(peer), "200");
-    }
-    assert_string_equal(scene.log_text, "");
-}
-
-static void shutdown_at_the_limit_serves_the_queue(void **state)
-{
-    (void)state;
-    set_limit("max_connections", 1);
-    scene_begin();
-    struct fake_peer *peer = client();
-    struct fake_peer *other = fake_peer_connect(scene.listener_fd);
-    fake_peer_send_text(other, GET("/hello"));
-    settle();
-    drain(1000);
-    assert_string_equal(statuses(other), "200");
-    assert_true(is_closed(peer) && is_closed(other));
-    assert_drained(0);
 }
 
 /* Shutdown. */
@@ -582,11 +483,6 @@ int main(void)
         SERVER_TEST(clients_of_all_listeners_are_served),
         SERVER_TEST(date_moves_with_the_second),
         SERVER_TEST(date_of_a_cached_file_moves_with_the_second),
-        SERVER_TEST(connections_beyond_the_limit_wait_in_the_queue),
-        SERVER_TEST(one_connection_less_than_the_limit_pauses_nothing),
-        SERVER_TEST(all_listeners_rest_at_the_limit_and_go_on_together),
-        SERVER_TEST(connection_that_ends_at_once_does_not_fill_the_server),
-        SERVER_TEST(shutdown_at_the_limit_serves_the_queue),
         SERVER_TEST(server_without_connections_is_drained_in_the_next_tick),
         SERVER_TEST(idle_connections_are_closed_at_once),
         SERVER_TEST(listeners_are_closed_at_once),

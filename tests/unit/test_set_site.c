@@ -135,20 +135,39 @@ static void server_may_end_while_the_old_site_is_in_use(void **state)
     assert_int_equal(unpinned, 1);
 }
 
-static void higher_max_connections_lets_those_in_who_wait(void **state)
+static void max_connections_is_that_of_the_new_site(void **state)
 {
     (void)state;
     set_limit("max_connections", 1);
     scene_begin();
     struct fake_peer *first = client();
-    say(first, GET("/hello"));
-    struct fake_peer *second = client();
-    say(second, GET("/hello"));
-    assert_int_equal(output_len(second), 0);
+    say(first, GET("/hold"));
+    assert_string_equal(statuses(client()), "503");
     next_site->limits.max_connections = 2;
     go_on();
+    say(client(), GET("/hello"));
+    assert_string_equal(statuses(client()), "");
+    assert_int_equal(stats().connections, 2);
+    assert_false(is_closed(first));
+}
+
+/* Who came before addresses were counted is not counted, and is not missed when it goes. */
+static void addresses_are_counted_from_the_site_on_that_asks_for_it(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *before = client();
+    next_site->limits.max_connections_per_address = 1;
+    go_on();
+    struct fake_peer *first = client();
+    struct fake_peer *second = client();
+    assert_true(is_closed(first)); /* idle: it made room */
+    assert_false(is_closed(before));
+    fake_peer_close(before);
+    fake_peer_close(second);
     settle();
-    assert_string_equal(statuses(second), "200");
+    assert_int_equal(stats().connections, 0);
+    assert_int_equal(output_len(client()), 0);
 }
 
 static void static_files_are_those_of_the_site(void **state)
@@ -176,7 +195,8 @@ int main(void)
         TEST(request_behind_one_in_flight_gets_the_new_limits),
         TEST(without_memory_for_the_new_site_the_connection_is_lost),
         TEST(server_may_end_while_the_old_site_is_in_use),
-        TEST(higher_max_connections_lets_those_in_who_wait),
+        TEST(max_connections_is_that_of_the_new_site),
+        TEST(addresses_are_counted_from_the_site_on_that_asks_for_it),
         TEST(static_files_are_those_of_the_site),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

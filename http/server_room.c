@@ -1,0 +1,176 @@
+/* Who may come in when the server is full: as many connections as max_connections says, of one address as many as
+ * max_connections_per_address, of all together as there are file descriptors and memory for. At each of these the
+ * connection that has waited longest for a request makes room, since its client loses nothing but time; when all have
+ * work to do, the newcomer reads 503 and is closed.
+ *
+ * No order of idleness is kept, because that would cost each request something: the oldest connections are looked at,
+ * a bounded number of them, and those that were busy go to the new end of the list, so that the next look begins
+ * elsewhere. Up to ROOM_SCAN connections the one that goes is exactly the one that has been idle longest. */
+
+#include "core/log.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/address_table.h"
+#include "http/server_internal.h"
+
+#include <errno.h>
+
+enum {
+    ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
+    ROOM_TRIES = 4,      /* of them closed or found at work after all */
+    SAY_FULL_MS = 60000, /* how often the log says that the server is full */
+    SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
+};
+
+static bool is_idle(const struct conn *conn)
+{
+    return conn->exchange == NULL && conn->state == CONN_READING_HEADERS;
+}
+
+/* The one of two that has waited longer: all have the same idle_timeout. found may be NULL. */
+static struct conn *longer_idle(struct conn *found, struct conn *conn)
+{
+    return is_idle(conn) && (found == NULL || conn->deadline_ms < found->deadline_ms) ? conn : found;
+}
+
+static struct conn *find_idle(struct server *server)
+{
+    struct conn *found = NULL;
+    struct conn *conn = server->last_conn;
+    for (int left = ROOM_SCAN; left > 0 && conn != NULL; left--) {
+        struct conn *newer = conn->prev;
+        found = longer_idle(found, conn);
+        if (!is_idle(conn)) {
+            server_unlink_conn(server, conn);
+            server_link_conn(server, conn);
+        }
+        conn = newer;
+    }
+    return found;
+}
+
+static struct conn *find_idle_of(struct address_entry *entry)
+{
+    struct conn *found = NULL;
+    struct conn *conn = entry->ring->address_prev;
+    uint32_t left = entry->count < ROOM_SCAN ? entry->count : ROOM_SCAN;
+    for (; left > 0; left--) {
+        found = longer_idle(found, conn);
+        conn = conn->address_prev;
+    }
+    entry->ring = found == NULL ? conn->address_next : entry->ring;
+    return found;
+}
+
+/* Once in a while: whoever floods the server must not flood the log. */
+static void say_full(struct server *server, enum server_cap cap, const char *name, uint64_t value)
+{
+    int64_t now_ms = reactor_now_ms(server->reactor);
+    if (now_ms < server->say_full_ms[cap]) {
+        return;
+    }
+    server->say_full_ms[cap] = now_ms + SAY_FULL_MS;
+    log_write(server->log, LOG_WARN, "%s (%llu) reached: idle connections are closed for new ones, which else get 503",
+              name, (unsigned long long)value);
+}
+
+bool server_close_idle(struct server *server)
+{
+    for (int i = 0; i < ROOM_TRIES; i++) {
+        struct conn *conn = find_idle(server);
+        if (conn == NULL) {
+            return false;
+        }
+        if (conn_close_idle(conn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether an address may have one more. Looks the entry up anew after each close, which may have moved it. */
+static bool has_room_for(struct server *server, uint64_t key)
+{
+    uint64_t cap = server->site->limits.max_connections_per_address;
+    for (int i = 0; i <= ROOM_TRIES; i++) {
+        struct address_entry *entry = address_table_find(&server->addresses, key);
+        if (entry == NULL || entry->count < cap) {
+            return true;
+        }
+        say_full(server, SERVER_CAP_ADDRESS, "max_connections_per_address", cap);
+        struct conn *conn = find_idle_of(entry);
+        if (conn == NULL) {
+            return false;
+        }
+        conn_close_idle(conn);
+    }
+    return false;
+}
+
+bool server_make_room(struct server *server, uint64_t address)
+{
+    const struct limits *limits = &server->site->limits;
+    if (limits->max_connections_per_address > 0 && address != 0 && !has_room_for(server, address)) {
+        return false;
+    }
+    if (server->stats.connections < limits->max_connections) {
+        return true;
+    }
+    say_full(server, SERVER_CAP_TOTAL, "max_connections", limits->max_connections);
+    return server_close_idle(server) && server->stats.connections < limits->max_connections;
+}
+
+int server_count_address(struct conn *conn, uint64_t address)
+{
+    struct server *server = conn->server;
+    if (server->site->limits.max_connections_per_address == 0 || address == 0) {
+        return 0;
+    }
+    struct address_entry *entry = address_table_add(&server->addresses, address);
+    if (entry == NULL) {
+        return -ENOMEM;
+    }
+    entry->count++;
+    struct conn *newest = entry->ring == NULL ? conn : entry->ring;
+    struct conn *oldest = entry->ring == NULL ? conn : entry->ring->address_prev;
+    conn->address_next = newest;
+    conn->address_prev = oldest;
+    oldest->address_next = conn;
+    newest->address_prev = conn;
+    entry->ring = conn;
+    conn->is_counted = true;
+    return 0;
+}
+
+void server_uncount_address(struct conn *conn)
+{
+    if (!conn->is_counted) {
+        return;
+    }
+    struct address_table *addresses = &conn->server->addresses;
+    struct address_entry *entry = address_table_find(addresses, address_key(conn->peer_family, conn->peer_address));
+    conn->is_counted = false;
+    if (entry->count == 1) {
+        address_table_remove(addresses, entry);
+        return;
+    }
+    entry->count--;
+    entry->ring = entry->ring == conn ? conn->address_next : entry->ring;
+    conn->address_prev->address_next = conn->address_next;
+    conn->address_next->address_prev = conn->address_prev;
+}
+
+/* What it has sent already is read, so that the close is no reset that takes the answer away. */
+void server_turn_away(struct server *server, int fd)
+{
+    char scrap[SCRAP_BYTES], answer[RESPONSE_TURNED_AWAY_MAX];
+    sys_recv(fd, scrap, sizeof scrap);
+    ssize_t sent = sys_send(fd, answer, (size_t)response_format_turned_away(server, answer), false);
+    if (sent > 0) {
+        stat_add(&server->stats.requests, 1);
+        stat_add(&server->stats.by_class[5], 1);
+        stat_add(&server->stats.bytes_sent, (uint64_t)sent);
+    }
+    sys_shutdown_write(fd);
+    sys_close(fd);
+}
