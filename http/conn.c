@@ -2,7 +2,7 @@
  *
  * Happy path: a read fills the exchange's input; the head is parsed and routed, the body read, the handler called, the
  * answer queued; with more requests in the input the same turn goes on, and at its end one write sends all answers.
- * conn_io.c moves the bytes, conn_deadline.c watches the clock.
+ * conn_steps.c has what is done in each state, conn_io.c moves the bytes, conn_deadline.c watches the clock.
  *
  * Failure modes: malformed requests get their status and a close, because their framing is in doubt. A lost peer, a
  * peer beyond its deadline, memory that is short, or an answer that cannot be completed end in conn_close(). A close
@@ -16,359 +16,15 @@
 #include "http/conn_body.h"
 #include "http/conn_deadline.h"
 #include "http/conn_io.h"
-#include "http/dispatch.h"
+#include "http/conn_steps.h"
 #include "http/server_internal.h"
-#include "http/url.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
-enum {
-    PIPELINE_BUDGET = 64, /* requests answered in one turn (R6) */
-};
-
-/* What a step of conn_advance() says. */
-enum advance {
-    ADVANCE_ON,    /* go on with the state the connection is in now */
-    ADVANCE_WAIT,  /* nothing more can be done before something happens */
-    ADVANCE_CLOSE, /* the connection is over */
-};
-
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 static void on_task(struct reactor *reactor, void *arg);
-
-/* The handler waits for content of the body, and has not ended its answer meanwhile. */
-static bool wants_body(const struct exchange *exchange)
-{
-    return exchange != NULL && exchange->wants_body && exchange->response_state < RESPONSE_COMPLETE;
-}
-
-/* What the connection was doing, for log lines. */
-static const char *conn_doing(const struct conn *conn)
-{
-    switch ((enum conn_state)conn->state) {
-    case CONN_READING_HEADERS:
-        return conn->exchange == NULL ? "while idle" : "while reading request headers";
-    case CONN_READING_BODY:
-        return "while reading the request body";
-    case CONN_PROCESSING:
-        return wants_body(conn->exchange) ? "while reading the request body" : "while a handler was at work";
-    case CONN_WRITING_RESPONSE:
-        return "while sending the response";
-    case CONN_CLOSING:
-        break;
-    }
-    return "while closing";
-}
-
-/* Ends abnormally: counted, and logged for those who want to know. */
-static enum advance conn_lost(struct conn *conn, const char *why)
-{
-    stat_add(&conn->server->stats.lost, 1);
-    log_write(conn->server->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
-    return ADVANCE_CLOSE;
-}
-
-/* The answer cannot be completed. What is queued still goes, as far as the socket takes it: the answers before this one,
- * and so much of this one that the client sees it end too early. */
-static enum advance conn_cut(struct conn *conn, const char *why)
-{
-    (void)conn_flush(conn);
-    return conn_lost(conn, why);
-}
-
-/* Requests. */
-
-/* The answer is known before the body is read, or there is none: the connection closes after it. */
-static enum advance refuse(struct conn *conn, int status, const char *detail)
-{
-    struct exchange *exchange = conn->exchange;
-    exchange->keep_alive = false;
-    conn->has_unread = true;
-    response_error(exchange, status, detail);
-    conn->state = CONN_WRITING_RESPONSE;
-    return ADVANCE_ON;
-}
-
-/* The first bytes of a request: the exchange starts afresh. */
-static void start_request(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    parser_reset(&exchange->parser);
-    memset(exchange->head.first, 0, sizeof exchange->head.first);
-    exchange->head.field_count = 0;
-    exchange->match.allowed = 0;
-    exchange->head.minor_version = 1; /* until the request says otherwise */
-    exchange->head_data = NULL;
-    exchange->handler = NULL;
-    exchange->limits = &exchange->site->limits;
-    exchange->body = NULL;
-    exchange->body_len = 0;
-    exchange->body_left = 0;
-    exchange->body_taken = 0;
-    exchange->body_since_ms = 0;
-    exchange->body_waited_ms = 0;
-    exchange->piece_len = 0;
-    exchange->body_status = 0;
-    exchange->body_reason = NULL;
-    exchange->has_body = false;
-    exchange->body_done = true;
-    exchange->wants_body = false;
-    exchange->awaits_continue = false;
-    exchange->is_served = false;
-    exchange->keep_alive = true;
-    exchange->on_drain = NULL;
-    exchange->on_data = NULL;
-    exchange->on_gone = NULL;
-    exchange->user = NULL;
-}
-
-/* The head is there: route it, and decide what becomes of the body. */
-static enum advance begin_request(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    const struct head *head = &exchange->head;
-    exchange->keep_alive = head->keep_alive && !conn->server->is_draining;
-    exchange->head_only = head->method == METHOD_HEAD;
-    exchange->has_body = head->chunked || head->content_length > 0;
-    exchange->body_done = !exchange->has_body;
-    exchange->body_left = head->content_length;
-    exchange->awaits_continue = head->expect_continue && input_len(exchange) == 0;
-    chunk_parser_reset(&exchange->chunk);
-
-    conn->state = CONN_PROCESSING;
-    if (head->is_asterisk) {
-        dispatch_server_options(exchange);
-    } else {
-        const char *reason = NULL;
-        ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
-                                         conn_limits(conn)->max_request_line_bytes, &reason);
-        if (len < 0) {
-            return refuse(conn, (int)-len, reason);
-        }
-        exchange->path[len] = '\0';
-        exchange->path_len = (uint32_t)len;
-        dispatch_request(exchange);
-    }
-
-    if (!exchange->has_body) {
-        return ADVANCE_ON;
-    }
-    if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED) {
-        conn_plan_rest(exchange);
-        return ADVANCE_ON;
-    }
-    if (head->content_length > conn_limits(conn)->max_body_bytes) {
-        return refuse(conn, 413, NULL);
-    }
-    if (exchange->handler->body_mode == BODY_STREAM) {
-        return ADVANCE_ON;
-    }
-    if (exchange->awaits_continue) {
-        exchange->awaits_continue = false;
-        response_continue(exchange);
-    }
-    if (exchange->response_state == RESPONSE_ABORTED) {
-        return conn_cut(conn, "out of memory");
-    }
-    conn->state = CONN_READING_BODY;
-    return ADVANCE_ON;
-}
-
-/* The server serves another site since this connection's last request: the next one gets an exchange of that. */
-static int renew_exchange(struct conn *conn)
-{
-    struct exchange *old = conn->exchange;
-    struct exchange *fresh = server_take_exchange(conn->server);
-    if (fresh == NULL) {
-        return -ENOMEM;
-    }
-    fresh->conn = conn;
-    fresh->input = old->input;
-    fresh->out = old->out;
-    old->input = (struct input){0};
-    write_buffer_init(&old->out);
-    conn->exchange = fresh;
-    start_request(conn);
-    server_put_exchange(conn->server, old);
-    return 0;
-}
-
-/* READING_HEADERS. A client that does not take its answers gets no further request parsed. */
-static enum advance read_head(struct conn *conn)
-{
-    bool is_stale = conn->exchange->site != conn->server->site && !parser_has_begun(&conn->exchange->parser);
-    if (is_stale && renew_exchange(conn) < 0) {
-        return conn_lost(conn, "out of memory");
-    }
-    struct exchange *exchange = conn->exchange;
-    if (out_is_high(conn)) {
-        int rv = conn_flush(conn);
-        if (rv < 0) {
-            return conn_lost(conn, strerror(-rv));
-        }
-    }
-    if (out_is_high(conn) || input_len(exchange) == 0) {
-        return ADVANCE_WAIT;
-    }
-    switch (conn->server->parse_head(&exchange->parser, &exchange->head, conn_limits(conn), input_data(exchange),
-                                     input_len(exchange))) {
-    case PARSE_INCOMPLETE:
-        return ADVANCE_WAIT;
-    case PARSE_ERROR:
-        log_write(conn->server->log, LOG_DEBUG, "bad request: %s", exchange->parser.reason);
-        exchange->head.minor_version = 1;
-        return refuse(conn, exchange->parser.status, exchange->parser.reason);
-    case PARSE_COMPLETE:
-        break;
-    }
-    exchange->head_data = input_data(exchange);
-    input_consume(exchange, exchange->head.len);
-    return begin_request(conn);
-}
-
-/* READING_BODY: for the handler, or, after the answer, to get it out of the way of the next request. */
-static enum advance read_body(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    bool is_answered = exchange->response_state == RESPONSE_COMPLETE;
-    int status = conn_take_body(conn);
-    if (status != 0 && is_answered) {
-        conn->has_unread = true;
-        conn->state = CONN_CLOSING;
-        return ADVANCE_ON;
-    }
-    if (status != 0) {
-        return refuse(conn, status, exchange->head.chunked ? exchange->chunk.reason : NULL);
-    }
-    if (!exchange->body_done) {
-        return ADVANCE_WAIT;
-    }
-    if (is_answered) {
-        conn->state = CONN_WRITING_RESPONSE;
-        return ADVANCE_ON;
-    }
-    if (exchange->body == NULL && write_buffer_len(&exchange->body_block) > 0) {
-        exchange->body = write_buffer_data(&exchange->body_block);
-        exchange->body_len = write_buffer_len(&exchange->body_block);
-    }
-    conn->state = CONN_PROCESSING;
-    return ADVANCE_ON;
-}
-
-/* Answers. */
-
-/* PROCESSING: the handler is called once; it may answer at once or later, and may take the body meanwhile. */
-static enum advance process(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    if (!exchange->is_served && exchange->response_state == RESPONSE_NONE) {
-        if (out_is_high(conn)) { /* by a mark of the route's own: answers before this one must not fill its queue */
-            int rv = conn_flush(conn);
-            if (rv < 0) {
-                return conn_lost(conn, strerror(-rv));
-            }
-            if (out_is_high(conn)) {
-                return ADVANCE_WAIT;
-            }
-        }
-        exchange->is_served = true;
-        exchange->handler->serve(exchange, exchange->handler->ctx);
-    } else if (wants_body(exchange) && conn_has_body_news(conn)) {
-        exchange->wants_body = false;
-        if (exchange->on_data != NULL) {
-            exchange->on_data(exchange);
-        }
-    } else if (exchange->is_stalled && out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {
-        exchange->is_stalled = false;
-        if (exchange->on_drain != NULL) {
-            exchange->on_drain(exchange);
-        }
-    }
-    switch (exchange->response_state) {
-    case RESPONSE_COMPLETE:
-        exchange->is_served = true;
-        exchange->wants_body = false;
-        conn_drop_piece(exchange);
-        conn->state = CONN_WRITING_RESPONSE;
-        return ADVANCE_ON;
-    case RESPONSE_ABORTED:
-        return conn_cut(conn, "the response could not be completed");
-    case RESPONSE_NONE:
-    case RESPONSE_STREAMING:
-        break;
-    }
-    return ADVANCE_WAIT;
-}
-
-/* The exchange is over; what of its answer is still queued goes out with the answers that follow. */
-static enum advance finish_exchange(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    bool keep_alive = exchange->keep_alive && !conn->server->is_draining;
-    conn->has_unread = conn->has_unread || (!keep_alive && (input_len(exchange) > 0 || !exchange->body_done));
-    if (conn->waits_for == WAIT_HEAD) {
-        conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
-    }
-    write_buffer_done(&exchange->body_block);
-    response_reset(exchange);
-    start_request(conn);
-    if (!keep_alive) {
-        conn->state = CONN_CLOSING;
-        return ADVANCE_ON;
-    }
-    conn->state = CONN_READING_HEADERS;
-    return ++conn->turn_requests < PIPELINE_BUDGET ? ADVANCE_ON : ADVANCE_WAIT;
-}
-
-/* WRITING_RESPONSE: bytes may wait for those of the next answer, so that pipelined requests are answered with one write;
- * a body that is sent from where it is, or a queue above the high mark, goes first. */
-static enum advance write_response(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    if (exchange->response_state == RESPONSE_ABORTED) {
-        return conn_cut(conn, "out of memory");
-    }
-    if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
-        int rv = conn_flush(conn);
-        if (rv < 0) {
-            return conn_lost(conn, strerror(-rv));
-        }
-        if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
-            return ADVANCE_WAIT;
-        }
-    }
-    conn_plan_rest(exchange);
-    if (!exchange->body_done && exchange->keep_alive) {
-        conn->state = CONN_READING_BODY;
-        return ADVANCE_ON;
-    }
-    return finish_exchange(conn);
-}
-
-/* CLOSING: send what is queued; then, if the client may still be sending, shut our side and wait for its end. A close
- * with unread bytes would reset the connection and could take the answer away from the client (RFC 9112 section 9.6). */
-static enum advance linger(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    input_consume(exchange, input_len(exchange));
-    if (conn->is_lingering) {
-        return conn->is_at_end ? ADVANCE_CLOSE : ADVANCE_WAIT;
-    }
-    int rv = conn_flush(conn);
-    if (rv < 0) {
-        return conn_lost(conn, strerror(-rv));
-    }
-    if (!out_is_empty(exchange)) {
-        return ADVANCE_WAIT;
-    }
-    if (!conn->has_unread || conn->is_at_end || sys_shutdown_write(conn->fd) < 0) {
-        return ADVANCE_CLOSE;
-    }
-    conn->is_lingering = true;
-    return ADVANCE_WAIT;
-}
 
 /* The end of a turn. */
 
@@ -380,7 +36,7 @@ static bool is_reading(const struct conn *conn)
     case CONN_READING_BODY:
         return true;
     case CONN_PROCESSING:
-        return wants_body(conn->exchange);
+        return conn_wants_body(conn->exchange);
     case CONN_WRITING_RESPONSE:
     case CONN_CLOSING:
         break;
@@ -449,7 +105,7 @@ static int prepare(struct conn *conn)
         }
         conn->exchange->conn = conn;
         conn->exchange->ends_with_close = false;
-        start_request(conn);
+        conn_start_request(conn);
     }
     if (conn->exchange->out.block == NULL && server->spare_out != NULL) {
         write_buffer_attach(&conn->exchange->out, server->spare_out, server->spare_out_capacity);
@@ -462,17 +118,17 @@ static enum advance step(struct conn *conn)
 {
     switch ((enum conn_state)conn->state) {
     case CONN_READING_HEADERS:
-        return read_head(conn);
+        return conn_read_head(conn);
     case CONN_READING_BODY:
-        return read_body(conn);
+        return conn_read_body(conn);
     case CONN_PROCESSING:
-        return process(conn);
+        return conn_process(conn);
     case CONN_WRITING_RESPONSE:
-        return write_response(conn);
+        return conn_write_response(conn);
     case CONN_CLOSING:
         break;
     }
-    return linger(conn);
+    return conn_linger(conn);
 }
 
 /* What was read is not looked at yet: the turn's budget is spent, or the client does not take its answers. */
@@ -662,7 +318,7 @@ static void close_expired(struct conn *conn)
     if (conn->state == CONN_PROCESSING) {
         conn_fail_body(conn, 408, NULL); /* it is the handler that waits, and that answers */
     } else {
-        refuse(conn, 408, NULL);
+        (void)conn_refuse(conn, 408, NULL);
     }
     conn_advance(conn);
 }

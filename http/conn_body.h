@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_CONN_BODY_H
 #define EVSERVE_HTTP_CONN_BODY_H
 
-/* Request bodies, for conn.c; and conn_plan_rest(), for response.c too. */
+/* Request bodies, for conn.c and conn_steps.c; and conn_plan_rest(), for response.c too. */
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_CONN_IO_H
 #define EVSERVE_HTTP_CONN_IO_H
 
-/* Bytes in and out of a connection, for conn.c alone. */
+/* Bytes in and out of a connection, for conn.c and conn_steps.c. */
 
 #include <stdbool.h>
 #include <stddef.h>
