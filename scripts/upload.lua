@@ -17,23 +17,22 @@ local FILES_MAX = 10 -- in one form
 local KEEP_MAX = 1000 -- files in the folder that this process has written
 
 local stored, count = {}, 0 -- sizes by name
-local uploads = 0 -- tells temporary files apart
 
 -- A client may call its file whatever it likes. What becomes a path is its last part, made of letters that mean nothing
 -- to a file system, and not hidden: so it names a file in FOLDER, and nothing else.
 local function safe_name(name)
-    local safe = (name or ""):match("[^/\\]*$"):gsub("[^%w._-]", "_"):gsub("^%.+", ""):sub(-100)
+    local safe = (name or ""):match("[^/\\]*$"):gsub("[^%w._-]", "_"):sub(-100):gsub("^%.+", "")
     return safe ~= "" and safe or nil
 end
 
--- Write the chunks of source, a request or a part of one, to a file. It has its name only when it is whole: what is cut or fails leaves nothing behind.
-local function store(name, source)
+-- Write the chunks of source, req or a part of it, to a file. It has its name only when it is whole: what is cut or fails
+-- leaves nothing behind. Until then it is called by the request, of which there is no other in any thread of the server.
+local function store(req, name, source)
     local path, size = FOLDER .. "/" .. name, 0
     if not stored[name] and count >= KEEP_MAX then
         app.error(507, "there is no room for more files\n")
     end
-    uploads = uploads + 1
-    local temporary = string.format("%s/.%d.part", FOLDER, uploads)
+    local temporary = string.format("%s/.%s.part", FOLDER, req.id)
     local file = assert(io.open(temporary, "wb"))
     local ok, err = pcall(function()
         for chunk in source:chunks() do -- waits for the client, not for the disk
@@ -42,10 +41,12 @@ local function store(name, source)
         end
     end)
     file:close()
-    local renamed, problem = ok and os.rename(temporary, path)
-    if not renamed then
+    if ok then
+        ok, err = os.rename(temporary, path)
+    end
+    if not ok then
         os.remove(temporary)
-        error(err or problem, 0)
+        error(err, 0)
     end
     count = count + (stored[name] and 0 or 1)
     stored[name] = size
@@ -62,7 +63,7 @@ app.post("/files", OPTIONS, function(req)
             elseif #done == FILES_MAX then
                 return 413, "too many files in one form\n"
             end
-            done[#done + 1] = store(name, part)
+            done[#done + 1] = store(req, name, part)
         end
     end
     return 201, done
@@ -73,7 +74,7 @@ app.put("/files/:name", OPTIONS, function(req)
     if name ~= req.params.name then
         return 400, "a name of letters, digits, . _ - expected\n"
     end
-    return 201, store(name, req), { location = "/files/" .. name }
+    return 201, store(req, name, req), { location = "/files/" .. name }
 end)
 
 app.get("/files", function()

@@ -56,7 +56,7 @@ class Upload(unittest.TestCase):
 
     def test_name_never_leaves_the_folder(self):
         for name, stored in (("../../etc/passwd", "passwd"), ("/etc/shadow", "shadow"), ("..\\\\x", "x"),
-                             (".htaccess", "htaccess"), ("a b;c&d.sh", "a_b_c_d.sh"), ("x" * 300, "x" * 100),
+                             (".htaccess", "htaccess"), ("a b;c&d.sh", "a_b_c_d.sh"), ("x" * 300, "x" * 100), ("a." + "x" * 99, "x" * 99),
                              ("..", None), ("a/..", None), ("\u00fc", "__")):
             answer = self.post((name, b"data"))
             self.assertEqual(answer.status, 201 if stored else 400, name)
@@ -75,6 +75,12 @@ class Upload(unittest.TestCase):
             client.reset()
         evtest.wait_until(lambda: not os.listdir(self.uploads), "the end of the temporary file")
         self.assertEqual(self.ask("GET", "/files").json, [])
+
+    def test_name_that_a_folder_has_is_refused_and_the_log_says_why(self):
+        os.mkdir(os.path.join(self.uploads, "taken"))
+        self.assertEqual(self.ask("PUT", "/files/taken", body=b"x").status, 500)
+        evtest.wait_until(lambda: any("Is a directory" in line for line in self.server.lines), "a line in the log")
+        self.assertEqual(os.listdir(self.uploads), ["taken"])
 
     def test_sizes_are_bounded(self):
         with Client(self.server) as client:
