@@ -72,7 +72,11 @@ function dofile(name)
 end
 
 package.loaders[2] = function(name)
-    return interpreted(find_module(name))
+    local ok, chunk, err = pcall(find_module, name)
+    if not ok then
+        fail(chunk) -- what does not compile: the file and line in it, and where it was required
+    end
+    return interpreted(chunk, err)
 end
 
 package.path = core.folder .. "/?.lua;" .. core.folder .. "/?/init.lua;" .. package.path

@@ -1226,6 +1226,12 @@ class ScriptMistakes(unittest.TestCase):
             folder = os.path.dirname(path)
             self.check(path, f'{folder}/lib.lua:2: app.set: unknown setting "nope"')
 
+    def test_module_that_does_not_compile_is_told_with_its_place_and_that_of_require(self):
+        with script('\nrequire "lib"', files=[("lib.lua", "\nx = = 1")]) as path:
+            module = os.path.join(os.path.dirname(path), "lib.lua")
+            self.check(path, f"{path}:3: error loading module 'lib' from file '{module}': {module}:2: "
+                             "unexpected symbol near '='")
+
     def test_missing_file_and_directory(self):
         with tempfile.TemporaryDirectory(prefix="ev") as folder:
             self.check(folder + "/nope.lua", f"cannot open {folder}/nope.lua: No such file or directory")
