@@ -25,6 +25,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/evs.h"
+#include "http/evs_config.h"
 #include "http/route_table.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -89,40 +90,6 @@ struct evserve {
     struct worker workers[];
 };
 
-/* One setting of the config that is a limit of the server. */
-struct setting {
-    const char *name; /* in limits.def */
-    size_t offset;    /* of its uint64_t in struct evserve_config */
-};
-
-static const struct setting settings[] = {
-    {"idle_timeout", offsetof(struct evserve_config, idle_timeout_ms)},
-    {"header_timeout", offsetof(struct evserve_config, header_timeout_ms)},
-    {"body_timeout", offsetof(struct evserve_config, body_timeout_ms)},
-    {"write_timeout", offsetof(struct evserve_config, write_timeout_ms)},
-    {"max_request_line", offsetof(struct evserve_config, max_request_line)},
-    {"max_header_bytes", offsetof(struct evserve_config, max_header_bytes)},
-    {"max_fields", offsetof(struct evserve_config, max_fields)},
-    {"max_body", offsetof(struct evserve_config, max_body)},
-    {"max_connections", offsetof(struct evserve_config, max_connections)},
-    {"max_connections_per_address", offsetof(struct evserve_config, max_connections_per_address)},
-};
-
-static int apply_settings(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen)
-{
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        uint64_t value;
-        memcpy(&value, (const char *)config + settings[i].offset, sizeof value);
-        if (value != 0) {
-            int rv = limits_set(limits, limits_find(settings[i].name), value, err, errlen);
-            if (rv < 0) {
-                return rv;
-            }
-        }
-    }
-    return limits_check(limits, err, errlen);
-}
-
 /* Offers. */
 
 static void free_offer(struct offer *offer)
@@ -173,7 +140,7 @@ static int fill_offer(struct offer *offer, const struct evserve_config *config, 
             return rv;
         }
     }
-    return apply_settings(&offer->site->limits, config, err, errlen);
+    return evs_config_apply(&offer->site->limits, config, err, errlen);
 }
 
 /* Make what there is to serve. On the worker's thread. Returns 0, or -errno with a text in err. */
@@ -293,73 +260,6 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
     return script == NULL ? 0 : script_start(script, worker->server, err, errlen);
 }
 
-/* A config of an older program is shorter: what it does not have is default. */
-static int read_config(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen)
-{
-    *copy = (struct evserve_config){0};
-    if (config->size < offsetof(struct evserve_config, listen) || config->size > sizeof *copy) {
-        return error_text(err, errlen, -EINVAL,
-                          "evserve_config.size is %zu, expected sizeof(struct evserve_config), %zu", config->size,
-                          sizeof *copy);
-    }
-    memcpy(copy, config, config->size);
-    if (copy->reactors > EVSERVE_REACTORS_MAX) {
-        return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
-                          copy->reactors, EVSERVE_REACTORS_MAX);
-    }
-    return 0;
-}
-
-static void drop_routes(struct evs_route *routes)
-{
-    for (size_t i = 0; routes != NULL && routes[i].route != NULL; i++) {
-        mem_free((void *)(uintptr_t)routes[i].route); /* our copy */
-    }
-    mem_free(routes);
-}
-
-/* A copy of the host's routes, which may go after evserve_start(). */
-static struct evs_route *copy_routes(const struct evs_route *routes)
-{
-    size_t count = 0;
-    while (routes[count].route != NULL) {
-        count++;
-    }
-    struct evs_route *copy = mem_zalloc((count + 1) * sizeof *copy);
-    for (size_t i = 0; copy != NULL && i < count; i++) {
-        copy[i] = routes[i];
-        copy[i].route = mem_copy_text(routes[i].route);
-        if (copy[i].route == NULL) {
-            drop_routes(copy);
-            return NULL;
-        }
-    }
-    return copy;
-}
-
-static void drop_config(struct evserve_config *config)
-{
-    mem_free((void *)(uintptr_t)config->listen);
-    mem_free((void *)(uintptr_t)config->root);
-    mem_free((void *)(uintptr_t)config->script);
-    drop_routes((struct evs_route *)(uintptr_t)config->routes);
-}
-
-/* Copy what the config points to. Returns 0, or -ENOMEM with copies for drop_config(). */
-static int keep_config(struct evserve_config *kept, const struct evserve_config *config)
-{
-    *kept = *config;
-    kept->listen = config->listen == NULL ? NULL : mem_copy_text(config->listen);
-    kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
-    kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
-    kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
-    bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
-                    (kept->root == NULL) == (config->root == NULL) &&
-                    (kept->script == NULL) == (config->script == NULL) &&
-                    (kept->routes == NULL) == (config->routes == NULL);
-    return is_whole ? 0 : -ENOMEM;
-}
-
 /* Lines of several threads come one after the other. */
 static void write_locked(void *arg, int level, const char *line)
 {
@@ -374,9 +274,9 @@ static evserve *create(const struct evserve_config *config)
 {
     unsigned count = config->reactors == 0 ? 1 : config->reactors;
     evserve *server = mem_zalloc(sizeof *server + count * sizeof server->workers[0]);
-    if (server == NULL || keep_config(&server->config, config) < 0) {
+    if (server == NULL || evs_config_keep(&server->config, config) < 0) {
         if (server != NULL) {
-            drop_config(&server->config);
+            evs_config_drop(&server->config);
         }
         mem_free(server);
         return NULL;
@@ -494,7 +394,7 @@ static int start_threads(evserve *server, char *err, size_t errlen)
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
 {
     struct evserve_config copy;
-    if (read_config(&copy, config, err, errlen) < 0) {
+    if (evs_config_read(&copy, config, err, errlen) < 0) {
         return NULL;
     }
     evserve *server = create(&copy);
@@ -605,7 +505,7 @@ void evserve_free(evserve *server)
     }
     file_stamps_done(&server->files);
     pthread_mutex_destroy(&server->log_lock);
-    drop_config(&server->config);
+    evs_config_drop(&server->config);
     mem_free(server);
 }
 
@@ -895,7 +795,7 @@ static void describe_settings(const struct limit_info *table, size_t len, const 
 static int describe(const struct evserve_config *config, bool is_whole, struct check_call *call)
 {
     struct evserve_config copy;
-    if (read_config(&copy, config, call->err, call->errlen) < 0) {
+    if (evs_config_read(&copy, config, call->err, call->errlen) < 0) {
         return -1;
     }
     evserve *server = create(&copy);

@@ -1,0 +1,113 @@
+/* Happy path: evs_config_read() when the server starts, evs_config_keep() for as long as it lives, evs_config_apply() for
+ * each site, evs_config_drop() at the end. It fails for values out of range, with a text, and without memory. */
+
+#include "http/evs_config.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "evserve.h"
+#include "http/limits.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen)
+{
+    *copy = (struct evserve_config){0};
+    if (config->size < offsetof(struct evserve_config, listen) || config->size > sizeof *copy) {
+        return error_text(err, errlen, -EINVAL,
+                          "evserve_config.size is %zu, expected sizeof(struct evserve_config), %zu", config->size,
+                          sizeof *copy);
+    }
+    memcpy(copy, config, config->size);
+    if (copy->reactors > EVSERVE_REACTORS_MAX) {
+        return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
+                          copy->reactors, EVSERVE_REACTORS_MAX);
+    }
+    return 0;
+}
+
+static void drop_routes(struct evs_route *routes)
+{
+    for (size_t i = 0; routes != NULL && routes[i].route != NULL; i++) {
+        mem_free((void *)(uintptr_t)routes[i].route); /* our copy */
+    }
+    mem_free(routes);
+}
+
+/* A copy of the host's routes, which may go after evserve_start(). */
+static struct evs_route *copy_routes(const struct evs_route *routes)
+{
+    size_t count = 0;
+    while (routes[count].route != NULL) {
+        count++;
+    }
+    struct evs_route *copy = mem_zalloc((count + 1) * sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = routes[i];
+        copy[i].route = mem_copy_text(routes[i].route);
+        if (copy[i].route == NULL) {
+            drop_routes(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+void evs_config_drop(struct evserve_config *kept)
+{
+    mem_free((void *)(uintptr_t)kept->listen);
+    mem_free((void *)(uintptr_t)kept->root);
+    mem_free((void *)(uintptr_t)kept->script);
+    drop_routes((struct evs_route *)(uintptr_t)kept->routes);
+}
+
+int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
+{
+    *kept = *config;
+    kept->listen = config->listen == NULL ? NULL : mem_copy_text(config->listen);
+    kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
+    kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
+    kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
+    bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
+                    (kept->root == NULL) == (config->root == NULL) &&
+                    (kept->script == NULL) == (config->script == NULL) &&
+                    (kept->routes == NULL) == (config->routes == NULL);
+    return is_whole ? 0 : -ENOMEM;
+}
+
+/* One setting of the config that is a limit of the server. */
+struct setting {
+    const char *name; /* in limits.def */
+    size_t offset;    /* of its uint64_t in struct evserve_config */
+};
+
+static const struct setting settings[] = {
+    {"idle_timeout", offsetof(struct evserve_config, idle_timeout_ms)},
+    {"header_timeout", offsetof(struct evserve_config, header_timeout_ms)},
+    {"body_timeout", offsetof(struct evserve_config, body_timeout_ms)},
+    {"write_timeout", offsetof(struct evserve_config, write_timeout_ms)},
+    {"max_request_line", offsetof(struct evserve_config, max_request_line)},
+    {"max_header_bytes", offsetof(struct evserve_config, max_header_bytes)},
+    {"max_fields", offsetof(struct evserve_config, max_fields)},
+    {"max_body", offsetof(struct evserve_config, max_body)},
+    {"max_connections", offsetof(struct evserve_config, max_connections)},
+    {"max_connections_per_address", offsetof(struct evserve_config, max_connections_per_address)},
+};
+
+int evs_config_apply(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen)
+{
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)config + settings[i].offset, sizeof value);
+        if (value != 0) {
+            int rv = limits_set(limits, limits_find(settings[i].name), value, err, errlen);
+            if (rv < 0) {
+                return rv;
+            }
+        }
+    }
+    return limits_check(limits, err, errlen);
+}

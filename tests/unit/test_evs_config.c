@@ -1,0 +1,177 @@
+/* http/evs_config.c: configs of older programs, copies that survive the host's, limits. */
+
+#include "evserve.h"
+#include "http/evs_config.h"
+#include "http/limits.h"
+#include "tests/lib/fake_mem.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_mem_fail_after(0, false);
+    return fake_mem_live() == 0 ? 0 : -1;
+}
+
+static void answer(evs_request *request, void *arg)
+{
+    (void)request;
+    (void)arg;
+}
+
+static void config_of_an_older_program_has_defaults_for_the_rest(void **state)
+{
+    (void)state;
+    struct evserve_config config = {.listen = ":0", .root = "public", .max_body = 5, .debug = 1};
+    struct evserve_config copy;
+    config.size = offsetof(struct evserve_config, root);
+    memset(&copy, 0xa5, sizeof copy);
+    assert_int_equal(evs_config_read(&copy, &config, NULL, 0), 0);
+    assert_string_equal(copy.listen, ":0");
+    assert_null(copy.root);
+    assert_int_equal(copy.max_body, 0);
+    assert_int_equal(copy.debug, 0);
+    config.size = sizeof config;
+    assert_int_equal(evs_config_read(&copy, &config, NULL, 0), 0);
+    assert_string_equal(copy.root, "public");
+    assert_int_equal(copy.max_body, 5);
+}
+
+static void size_that_no_release_has_is_refused(void **state)
+{
+    (void)state;
+    struct evserve_config config = {.listen = ":0"};
+    struct evserve_config copy;
+    const size_t sizes[] = {0, offsetof(struct evserve_config, listen) - 1, sizeof config + 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char err[EVSERVE_ERROR_MAX] = "";
+        config.size = sizes[i];
+        assert_int_equal(evs_config_read(&copy, &config, err, sizeof err), -EINVAL);
+        assert_non_null(strstr(err, "evserve_config.size is "));
+    }
+}
+
+static void threads_have_a_limit(void **state)
+{
+    (void)state;
+    struct evserve_config config = {.size = sizeof config, .reactors = EVSERVE_REACTORS_MAX};
+    struct evserve_config copy;
+    char err[EVSERVE_ERROR_MAX] = "";
+    assert_int_equal(evs_config_read(&copy, &config, err, sizeof err), 0);
+    config.reactors++;
+    assert_int_equal(evs_config_read(&copy, &config, err, sizeof err), -ERANGE);
+    assert_non_null(strstr(err, "evserve_config.reactors is "));
+}
+
+static void kept_config_outlives_what_it_was_copied_from(void **state)
+{
+    (void)state;
+    char listen[] = ":0", root[] = "public", script[] = "site.lua", first[] = "GET /a", second[] = "GET /b";
+    struct evs_route routes[] = {{.route = first, .serve = answer},
+                                 {.route = second, .serve = answer},
+                                 {.route = NULL}};
+    struct evserve_config config = {
+        .size = sizeof config, .listen = listen, .root = root, .script = script, .routes = routes};
+    struct evserve_config kept;
+    assert_int_equal(evs_config_keep(&kept, &config), 0);
+    memset(listen, 'x', 2);
+    memset(root, 'x', 6);
+    memset(script, 'x', 8);
+    memset(first, 'x', 6);
+    memset(second, 'x', 6);
+    memset(routes, 0xa5, sizeof routes);
+    assert_string_equal(kept.listen, ":0");
+    assert_string_equal(kept.root, "public");
+    assert_string_equal(kept.script, "site.lua");
+    assert_string_equal(kept.routes[0].route, "GET /a");
+    assert_string_equal(kept.routes[1].route, "GET /b");
+    assert_ptr_equal(kept.routes[1].serve, answer);
+    assert_null(kept.routes[2].route);
+    evs_config_drop(&kept);
+}
+
+static void copy_survives_failing_allocations(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "GET /a", .serve = answer},
+                                       {.route = "GET /b", .serve = answer},
+                                       {.route = NULL}};
+    const struct evserve_config config = {
+        .size = sizeof config, .listen = ":0", .root = "public", .script = "site.lua", .routes = routes};
+    struct evserve_config kept;
+    int rv = -ENOMEM;
+    int failures = -1;
+    for (uint64_t n = 1; rv < 0; n++) {
+        fake_mem_fail_after(n, false);
+        rv = evs_config_keep(&kept, &config);
+        fake_mem_fail_after(0, false);
+        evs_config_drop(&kept);
+        assert_int_equal(fake_mem_live(), 0);
+        failures++;
+    }
+    assert_int_equal(failures, 6);
+}
+
+static void only_what_the_config_names_changes_limits(void **state)
+{
+    (void)state;
+    struct limits limits, defaults;
+    limits_init(&limits);
+    limits_init(&defaults);
+    struct evserve_config config = {.size = sizeof config};
+    assert_int_equal(evs_config_apply(&limits, &config, NULL, 0), 0);
+    assert_memory_equal(&limits, &defaults, sizeof limits);
+    config.idle_timeout_ms = 1;
+    config.header_timeout_ms = 2;
+    config.body_timeout_ms = 3;
+    config.write_timeout_ms = 4;
+    config.max_request_line = 5000;
+    config.max_header_bytes = 6000;
+    config.max_fields = 7;
+    config.max_body = 8;
+    config.max_connections = 9;
+    config.max_connections_per_address = 10;
+    assert_int_equal(evs_config_apply(&limits, &config, NULL, 0), 0);
+    defaults.idle_timeout_ms = 1;
+    defaults.header_timeout_ms = 2;
+    defaults.body_timeout_ms = 3;
+    defaults.write_timeout_ms = 4;
+    defaults.max_request_line_bytes = 5000;
+    defaults.max_header_bytes_bytes = 6000;
+    defaults.max_fields = 7;
+    defaults.max_body_bytes = 8;
+    defaults.max_connections = 9;
+    defaults.max_connections_per_address = 10;
+    assert_memory_equal(&limits, &defaults, sizeof limits);
+}
+
+static void limit_out_of_range_is_named(void **state)
+{
+    (void)state;
+    struct limits limits;
+    limits_init(&limits);
+    const struct evserve_config config = {.size = sizeof config, .max_fields = UINT64_MAX};
+    char err[EVSERVE_ERROR_MAX] = "";
+    assert_int_equal(evs_config_apply(&limits, &config, err, sizeof err), -ERANGE);
+    assert_non_null(strstr(err, "max_fields"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(config_of_an_older_program_has_defaults_for_the_rest, tear_down),
+        cmocka_unit_test_teardown(size_that_no_release_has_is_refused, tear_down),
+        cmocka_unit_test_teardown(threads_have_a_limit, tear_down),
+        cmocka_unit_test_teardown(kept_config_outlives_what_it_was_copied_from, tear_down),
+        cmocka_unit_test_teardown(copy_survives_failing_allocations, tear_down),
+        cmocka_unit_test_teardown(only_what_the_config_names_changes_limits, tear_down),
+        cmocka_unit_test_teardown(limit_out_of_range_is_named, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
