@@ -79,8 +79,8 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
             segment = n = end;
             continue;
         }
-        if (c == '\\') {
-            return refuse(reason, "backslash in path");
+        if (c == '\\' || c == '\0') {
+            return refuse(reason, c == '\0' ? "NUL in path" : "backslash in path");
         }
         if (c == '%') {
             c = decode_escape(path + i, len - i);

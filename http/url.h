@@ -10,8 +10,8 @@
 /* Decode and normalise a raw path into out (cap bytes; len bytes always suffice, one when len is 0). Percent-encoding
  * is decoded exactly once, then dot segments are resolved; repeated slashes stay. The result begins with '/' and has
  * no NUL, no "." and no ".." segment. An empty path is "/". Returns the length, or -400 as an HTTP status: a
- * malformed escape, %00, %2F (an encoded slash would change the structure of the path), a raw backslash, or a path
- * that climbs above the root; then *reason, a static phrase. */
+ * malformed escape, a NUL (%00 or raw), %2F (an encoded slash would change the structure of the path), a raw backslash,
+ * or a path that climbs above the root; then *reason, a static phrase. */
 ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, const char **reason);
 
 /* Decode a component of a query or of a form (application/x-www-form-urlencoded): "+" is a space. A malformed escape

@@ -172,12 +172,14 @@ static void repeated_slashes_stay(void **state)
     check_paths(rows, COUNT(rows));
 }
 
-static void nul_byte_ends_nothing(void **state)
+static void nul_byte_is_refused_and_ends_nothing(void **state)
 {
     char text[TEXT_MAX];
 
     (void)state;
-    normalise("/a\0/../..", 9, text); /* the parser lets no NUL through; if one came, it would not cut the path */
+    normalise("/a\0/../..", 9, text); /* the parser lets no NUL through; if one came, no file would be looked for */
+    assert_string_equal(text, "NUL in path");
+    normalise("/../a\0", 6, text);
     assert_string_equal(text, "path climbs above the root");
 }
 
@@ -369,7 +371,7 @@ int main(void)
         cmocka_unit_test(paths_are_decoded_exactly_once),
         cmocka_unit_test(dot_segments_are_resolved_after_decoding),
         cmocka_unit_test(repeated_slashes_stay),
-        cmocka_unit_test(nul_byte_ends_nothing),
+        cmocka_unit_test(nul_byte_is_refused_and_ends_nothing),
         cmocka_unit_test(random_paths_are_normalised_as_a_stack_of_segments_would),
         cmocka_unit_test(normalised_path_never_has_what_could_leave_the_root),
         cmocka_unit_test(components_of_forms_are_decoded_leniently),

@@ -63,7 +63,8 @@ static bool read_field(struct cursor *cursor, const char *line, size_t len, stru
         return fault(cursor, "field line \"%.*s\"", (int)len, line);
     }
     for (const char *c = line; c < colon; c++) {
-        if (!isalnum((unsigned char)*c) && *c != '-') {
+        if (*c == '\0' ||
+            (!isalnum((unsigned char)*c) && strchr("!#$%&'*+-.^_`|~", *c) == NULL)) { /* RFC 9110 section 5.6.2 */
             return fault(cursor, "field name in \"%.*s\"", (int)len, line);
         }
     }

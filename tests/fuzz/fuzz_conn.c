@@ -1,0 +1,382 @@
+/* The whole connection: a server with the site of the wire cases (tests/wire/wire_site.c) on the fake kernel. The input
+ * is what clients send, and what else happens, after a byte 01:
+ *
+ *   n            a new segment                        0 1 2 3   another client goes on, or comes
+ *   s            the server runs to rest              f c h r   the client shuts its side, closes, hangs up, resets
+ *   t BYTE       so many quarters of a second pass    w BYTE    the wall clock jumps
+ *   m BYTE       a recv gives so many bytes at most   o BYTE    the client takes so many bytes a tick; 255: all
+ *   e OP BYTE    the call OP fails with error BYTE    a BYTE    the n-th allocation fails
+ *   d BYTE       the server drains, in so many quarters of a second
+ *
+ * Held: the states of a connection are legal whenever it rests. A client gets well-formed answers, in their order, never
+ * more than it sent requests, and one for each whole one as long as its connection is open; only what is cut off may miss
+ * its end. When nothing but sending happens, it does not matter in which pieces. In the end, when deadlines have passed,
+ * nobody is connected; no memory and no fd is left. */
+
+#include "core/log.h"
+#include "core/reactor.h"
+#include "http/server_internal.h"
+#include "tests/lib/fake_sys.h"
+#include "tests/lib/fuzz.h"
+#include "tests/lib/sent_requests.h"
+#include "tests/wire/wire_answers.h"
+#include "tests/wire/wire_site.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { INPUT_MAX = 4096, CLIENTS = 4, TICKS_MAX = 200000, SLOW_TICKS_MAX = 2000, ACTION = 1, START_S = 784111777 };
+
+struct client {
+    struct fake_peer *peer; /* NULL before it comes */
+    bool is_disturbed;      /* it does not take all of what it gets, or something failed */
+    bool is_done;           /* it sends no more */
+    size_t sent_len;        /* of sent */
+    size_t new_len;         /* of sent, not on its way yet */
+    char sent[INPUT_MAX];   /* bytes */
+};
+
+static struct reactor *reactor;
+static struct site *site;
+static struct server *server;
+static struct client clients[CLIENTS];
+static struct client *client; /* who is at work */
+static bool is_faulty;        /* a failure was asked for */
+static bool is_drained;       /* the server is stopping */
+
+/* The server. */
+
+static void remove_files(void)
+{
+    wire_files_remove();
+}
+
+static int find_listener(void)
+{
+    return server->listeners[0].fd;
+}
+
+static void open_server(void)
+{
+    static bool has_files;
+    char err[256] = "";
+    if (!has_files) {
+        has_files = true;
+        wire_files_make();
+        atexit(remove_files);
+    }
+    fake_sys_reset();
+    FUZZ_MUST(reactor_create(&reactor, NULL) == 0 && site_create(&site, NULL) == 0);
+    FUZZ_MUST(wire_site_fill(site, reactor) == 0);
+    FUZZ_MUST(server_create(&server, reactor, site, NULL) == 0);
+    FUZZ_MUST(server_listen(server, "127.0.0.1:0", err, sizeof err) == 0);
+    memset(clients, 0, sizeof clients);
+    client = &clients[0];
+    is_faulty = is_drained = false;
+}
+
+static void close_server(void)
+{
+    server_destroy(server);
+    site_destroy(site);
+    reactor_destroy(reactor);
+    if (fake_sys_open_fds() != 0) {
+        fake_sys_print_open_fds();
+    }
+    FUZZ_MUST(fake_sys_open_fds() == 0);
+    fake_sys_reset();
+    FUZZ_MUST(fake_mem_live() == 0);
+}
+
+/* What holds of each connection between two ticks; is_at_rest: nothing waits to be done. */
+static void check_states(bool is_at_rest)
+{
+    size_t open = 0;
+    for (const struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        bool is_idle = conn->exchange == NULL;
+        open++;
+        FUZZ_MUST(conn->state <= CONN_CLOSING && conn->fd >= 0 && !conn->is_advancing);
+        FUZZ_MUST(!is_at_rest || !conn->has_task);
+        FUZZ_MUST(!is_idle || conn->state == CONN_READING_HEADERS || conn->state == CONN_CLOSING);
+        FUZZ_MUST(!conn->is_lingering || conn->state == CONN_CLOSING);
+        FUZZ_MUST(conn->deadline_ms == INT64_MAX || (conn->timer != 0 && conn->timer_due_ms <= conn->deadline_ms));
+        FUZZ_MUST(conn->prev == NULL ? server->conns == conn : conn->prev->next == conn);
+    }
+    FUZZ_MUST(open == server->stats.connections);
+    uint64_t answers = 0;
+    for (size_t i = 0; i < sizeof server->stats.by_class / sizeof server->stats.by_class[0]; i++) {
+        answers += server->stats.by_class[i];
+    }
+    FUZZ_MUST(answers == server->stats.requests);
+}
+
+/* Run to rest; only a client that takes little at a time may keep the server from it. */
+static void settle(void)
+{
+    bool is_slow = false;
+    int quiet = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        is_slow = is_slow || clients[i].is_disturbed;
+    }
+    for (int tick = 0; quiet < 3 && !(is_slow && tick == SLOW_TICKS_MAX); tick++) {
+        int calls = reactor_run_once(reactor, 0);
+        FUZZ_MUST(tick < TICKS_MAX && (calls >= 0 || is_faulty));
+        quiet = calls == 0 ? quiet + 1 : 0;
+    }
+    check_states(quiet == 3);
+}
+
+/* Clients. */
+
+static void come(void)
+{
+    if (client->peer == NULL && !is_drained) {
+        client->peer = fake_peer_connect(find_listener());
+    }
+}
+
+static void send_new(void)
+{
+    if (client->peer != NULL && client->new_len > 0) {
+        fake_peer_send(client->peer, client->sent + client->sent_len - client->new_len, client->new_len);
+    }
+    client->new_len = 0;
+}
+
+static void say(char c)
+{
+    come();
+    if (client->peer != NULL && !client->is_done) {
+        client->sent[client->sent_len++] = c;
+        client->new_len++;
+    }
+}
+
+static void go_away(char how)
+{
+    come();
+    if (client->peer == NULL || client->is_done) {
+        return;
+    }
+    client->is_done = true;
+    client->is_disturbed = client->is_disturbed || how != 'f';
+    if (how == 'f') {
+        fake_peer_shutdown(client->peer);
+    } else if (how == 'c') {
+        fake_peer_close(client->peer);
+    } else if (how == 'h') {
+        fake_peer_hang_up(client->peer);
+    } else {
+        fake_peer_reset(client->peer, 0);
+    }
+}
+
+/* What happens. */
+
+static void make_fail(unsigned char op, unsigned char error)
+{
+    static const int errors[] = {-EAGAIN, -EINTR, -ECONNRESET, -EMFILE, -ENOMEM, -EPIPE, -EIO, -ENOBUFS};
+    static const enum fake_op ops[] = {FAKE_RECV,       FAKE_SEND,         FAKE_SENDV,          FAKE_SENDFILE,
+                                       FAKE_ACCEPT,     FAKE_EPOLL_ADD,    FAKE_OPEN,           FAKE_OPEN_BENEATH,
+                                       FAKE_STAT,       FAKE_STAT_AT,      FAKE_READ_DIR,       FAKE_PREAD,
+                                       FAKE_SET_OPTION, FAKE_EPOLL_MODIFY, FAKE_SHUTDOWN_WRITE, FAKE_READ_LINK,
+                                       FAKE_TIMERFD_SET};
+    is_faulty = true;
+    fake_sys_fail_op(ops[op % (sizeof ops / sizeof ops[0])], op / 64, 1, errors[error % 8]);
+}
+
+static void pass(unsigned quarters)
+{
+    fake_sys_advance_ms(250 * (int64_t)quarters);
+    settle();
+}
+
+/* How many bytes of the input the action has behind its name. */
+static size_t act(char what, unsigned char first, unsigned char second)
+{
+    send_new();
+    if (what >= '0' && what < '0' + CLIENTS) {
+        client = &clients[what - '0'];
+        return 0;
+    }
+    if (what != '\0' && strchr("fchr", what) != NULL) {
+        go_away(what);
+        return 0;
+    }
+    switch (what) {
+    case 's':
+        settle();
+        return 0;
+    case 't':
+        pass(first);
+        return 1;
+    case 'w':
+        fake_sys_set_wall_time_s(START_S + (first - 128) * INT64_C(1000000));
+        return 1;
+    case 'm':
+        fake_sys_set_recv_max(first);
+        return 1;
+    case 'o':
+        come();
+        if (client->peer != NULL) {
+            client->is_disturbed = true;
+            fake_peer_set_window(client->peer, first == 255 ? FAKE_NO_LIMIT : first * first);
+        }
+        return 1;
+    case 'e':
+        make_fail(first, second);
+        return 2;
+    case 'a':
+        is_faulty = true;
+        fake_mem_fail_after(first, false);
+        return 1;
+    case 'd':
+        is_drained = true;
+        server_drain(server, 250U * first, NULL, NULL);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static void play(const uint8_t *data, size_t len, struct fuzz_dice *dice)
+{
+    size_t piece = dice == NULL ? SIZE_MAX : 1;
+    for (size_t i = 0; i < len; i++) {
+        if (data[i] != ACTION) {
+            say((char)data[i]);
+            if (--piece == 0) {
+                send_new();
+                piece = fuzz_piece(dice, INPUT_MAX);
+            }
+        } else if (i + 1 < len) {
+            i++;
+            i += act((char)data[i], i + 1 < len ? data[i + 1] : 0, i + 2 < len ? data[i + 2] : 0);
+        }
+    }
+    send_new();
+    settle();
+    pass(1); /* for handlers that answer later */
+}
+
+/* What came of it. */
+
+/* Only where the connection ends may an answer lack its end. */
+static bool is_cut(const char *error)
+{
+    static const char *const cuts[] = {"content is cut", "a head that does not end", "status line", "chunk size line",
+                                       "no CRLF behind a chunk"};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        if (strncmp(error, cuts[i], strlen(cuts[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_answers(const struct client *one)
+{
+    static struct answers answers;
+    static struct sent_requests sent;
+    size_t len;
+    const char *output = fake_peer_output(one->peer, &len);
+    bool is_over = fake_peer_saw_end(one->peer);
+    bool is_disturbed = one->is_disturbed || is_faulty || is_drained;
+    sent_requests_read(&sent, &site->limits, one->sent, one->sent_len);
+    answers_read(&answers, output, len, sent.is_head, is_over);
+    if (answers.error[0] != '\0' && sent.begun > 0 && sent.is_refused) { /* it may have been HEAD */
+        answers_done(&answers);
+        sent.is_head[sent.begun - 1] = true;
+        answers_read(&answers, output, len, sent.is_head, is_over);
+    }
+    if (answers.error[0] != '\0' && !answers.is_cut && !(is_disturbed && is_cut(answers.error))) {
+        fprintf(stderr, "client %d: %s\n%s\n", (int)(one - clients), answers.error, output);
+        abort();
+    }
+    FUZZ_MUST(answers.count <= sent.begun && (size_t)answers.interim <= sent.expecting);
+    FUZZ_MUST(!answers.is_cut || is_over || is_disturbed);
+    for (size_t i = 0; i < answers.count; i++) {
+        int status = answers.list[i].status;
+        FUZZ_MUST(status >= 200 && status < 600);
+        FUZZ_MUST(status != 500 || is_faulty);
+        FUZZ_MUST(i + 1 < sent.begun || !sent.is_refused || status >= 400 || i >= sent.whole);
+    }
+    if (!is_over && !is_disturbed) {
+        FUZZ_MUST(answers.count >= sent.whole && !sent.is_last && !sent.is_refused);
+    }
+    answers_done(&answers);
+}
+
+/* Everybody takes what there is, nothing fails any more, and time passes: in the end all have left. */
+static void end(void)
+{
+    for (int i = 0; i < CLIENTS; i++) {
+        if (clients[i].peer != NULL) {
+            check_answers(&clients[i]);
+        }
+    }
+    fake_mem_fail_after(0, false);
+    fake_sys_set_recv_max(0);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (clients[i].peer != NULL) {
+            fake_peer_set_window(clients[i].peer, FAKE_NO_LIMIT);
+        }
+    }
+    for (int i = 0; i < 12 && (i < 2 || server->conns != NULL); i++) {
+        pass(4 * 31);
+    }
+    FUZZ_MUST(server->conns == NULL || is_faulty);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (clients[i].peer != NULL) {
+            check_answers(&clients[i]);
+        }
+    }
+}
+
+/* What the first client got, without what depends on when its bytes came. Returns a block to be freed. */
+static char *read_gist(void)
+{
+    static struct answers answers;
+    static struct sent_requests sent;
+    size_t len, used = 0;
+    const char *output = fake_peer_output(clients[0].peer, &len);
+    sent_requests_read(&sent, &site->limits, clients[0].sent, clients[0].sent_len);
+    answers_read(&answers, output, len, sent.is_head, true);
+    char *gist = malloc(answers.count * 64 + 1);
+    FUZZ_MUST(gist != NULL);
+    gist[0] = '\0';
+    for (size_t i = 0; i < answers.count; i++) {
+        used += (size_t)snprintf(gist + used, 64, "%d:%zu ", answers.list[i].status, answers.list[i].body_len);
+    }
+    answers_done(&answers);
+    return gist;
+}
+
+static char *run(const uint8_t *data, size_t len, struct fuzz_dice *dice)
+{
+    open_server();
+    play(data, len, dice);
+    end();
+    char *gist = clients[0].peer == NULL ? NULL : read_gist();
+    close_server();
+    return gist;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct fuzz_dice dice = fuzz_dice_of(data, len);
+    if (len > INPUT_MAX) {
+        return 0;
+    }
+    char *whole = run(data, len, NULL);
+    if (whole != NULL && memchr(data, ACTION, len) == NULL) {
+        char *pieces = run(data, len, &dice);
+        if (strcmp(whole, pieces) != 0) {
+            fprintf(stderr, "whole:     %s\nin pieces: %s\n", whole, pieces);
+            abort();
+        }
+        free(pieces);
+    }
+    free(whole);
+    return 0;
+}

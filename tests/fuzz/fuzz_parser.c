@@ -1,0 +1,77 @@
+/* Request heads (http/parser.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
+ * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
+ * under the least. What is complete lies within its head. */
+
+#include "tests/lib/fuzz.h"
+#include "tests/lib/parse_ways.h"
+
+static struct outcome whole, other;
+
+static bool is_within(struct slice slice, const struct head *head)
+{
+    return slice.len == 0 || (slice.offset < head->len && slice.len <= head->len - slice.offset);
+}
+
+static void check_complete(const struct head *head, const struct limits *limits, const char *text, size_t len)
+{
+    FUZZ_MUST(head->len <= len && head->len >= 4 && memcmp(text + head->len - 2, "\r\n", 2) == 0);
+    FUZZ_MUST(head->field_count <= limits->max_fields);
+    FUZZ_MUST(head->method < METHOD_COUNT && head->minor_version <= 1);
+    FUZZ_MUST(!head->chunked || !head->has_length);
+    FUZZ_MUST(is_within(head->method_text, head) && is_within(head->target, head) && is_within(head->path, head));
+    FUZZ_MUST(is_within(head->query, head) && is_within(head->authority, head));
+    for (int i = 0; i < head->field_count; i++) {
+        struct field field = head->fields[i];
+        FUZZ_MUST(is_within(field.name, head) && is_within(field.value, head) && field.name.len > 0);
+        for (uint32_t n = 0; n < field.value.len; n++) {
+            unsigned char c = (unsigned char)text[field.value.offset + n];
+            FUZZ_MUST(c == '\t' || (c >= ' ' && c != 0x7f));
+        }
+    }
+}
+
+static void parse_in_pieces(parse_head_fn fn, const struct limits *limits, const char *text, size_t len,
+                            struct fuzz_dice *dice)
+{
+    begin(&other);
+    arrive(&other, fn, limits, text, 0);
+    for (size_t there = 0; there < len && other.verdict == PARSE_INCOMPLETE;) {
+        there += fuzz_piece(dice, len - there);
+        arrive(&other, fn, limits, text, there);
+    }
+    assert_same(&whole, &other);
+}
+
+static void check(const struct limits *limits, const char *text, size_t len, struct fuzz_dice *dice)
+{
+    parse_head_fn fn;
+    parse_whole(&whole, parse_head_scalar, limits, text, len);
+    if (whole.verdict == PARSE_COMPLETE) {
+        check_complete(&whole.head, limits, text, len);
+    }
+    for (unsigned n = 0; (fn = parse_head_variant(n, NULL)) != NULL; n++) {
+        parse_whole(&other, fn, limits, text, len);
+        assert_same(&whole, &other);
+        parse_at_start(&other, fn, limits, text, len);
+        assert_same(&whole, &other);
+        parse_in_pieces(fn, limits, text, len, dice);
+        parse_in_pieces(fn, limits, text, len, dice);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct limits limits;
+    struct fuzz_dice dice = fuzz_dice_of(data, len);
+    guarded = *fuzz_guarded();
+    if (len > GUARDED_BYTES) {
+        return 0;
+    }
+    limits_init(&limits);
+    check(&limits, (const char *)data, len, &dice);
+    limits.max_request_line_bytes = 64;
+    limits.max_header_bytes_bytes = 128;
+    limits.max_fields = 4;
+    check(&limits, (const char *)data, len, &dice);
+    return 0;
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Seeds from the wire cases: wire_seeds.py FOLDER writes what the cases of tests/wire send below FOLDER/conn, with the
+actions of fuzz_conn.c between, and as it is below FOLDER/parser."""
+
+import pathlib
+import re
+import sys
+
+ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}
+
+
+def unescape(text):
+    out = bytearray()
+    for plain, escape, code in re.findall(r"([^\\]+)|\\(x..|.)|(\\$)", text):
+        if plain or code:
+            out += (plain or code).encode()
+        elif escape[0] == "x":
+            out.append(int(escape[1:], 16))
+        else:
+            out += ESCAPES[escape]
+    return bytes(out)
+
+
+def quarters(milliseconds):
+    """Time passes in steps of at most 255 quarters of a second."""
+    count = (milliseconds + 249) // 250
+    return b"".join(b"\x01t" + bytes([min(255, count - at)]) for at in range(0, count, 255))
+
+
+def read_cases(path):
+    """Yields (name, actions and bytes, bytes alone) of each case."""
+    name, played, sent = None, b"", b""
+    for line in path.read_text(encoding="latin-1").splitlines() + ["case end"]:
+        word, _, rest = line.partition(" ")
+        if word == "case":
+            if name:
+                yield name, played, sent
+            name, played, sent = rest.split()[0], b"", b""
+            continue
+        data = b""
+        if word == ">":
+            data = rest.encode("latin-1") + b"\r\n"
+        elif word == ">|":
+            data = unescape(rest)
+        elif word == ">*":
+            count, _, text = rest.partition(" ")
+            data = unescape(text) * int(count)
+        elif word == "~":
+            played += quarters(int(rest))
+        elif word == "$":
+            played += b"\x01f"
+        elif word == "take":
+            played += b"\x01o" + (b"\xff" if rest == "all" else b"\x02")
+        played += data
+        sent += data
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    for folder in ("conn", "parser"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for path in sorted((pathlib.Path(__file__).parents[1] / "wire").glob("*.wire")):
+        for name, played, sent in read_cases(path):
+            if len(played) <= 4096:
+                (out / "conn" / name).write_bytes(played)
+                (out / "parser" / name).write_bytes(sent)
+
+
+if __name__ == "__main__":
+    main()
