@@ -222,7 +222,9 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len)
 
     ssize_t rv = verdict_size(sendfile(fd, file_fd, offset, len));
 
-    if (rv == -EPIPE && !was_pending && sigpipe_is_pending()) {
+    /* A peer that is lost in the middle raises the signal too, but what comes back is how much was sent before. */
+    bool is_cut = rv == -EPIPE || (rv >= 0 && (size_t)rv < len);
+    if (is_cut && !was_pending && sigpipe_is_pending()) {
         swallow_sigpipe(&sigpipe);
     }
     if (!was_blocked) {

@@ -106,7 +106,7 @@ class Server:
             status = pathlib.Path(f"/proc/{pid}/status").read_text()
             found = re.search(rf"{field}:\s+(\d+)", status)
             if found is None:
-                raise RuntimeError(f"{self.name} has ended: {self.process.poll()}")
+                raise RuntimeError(f"{self.name} has ended: {self.process.wait(5)}")
             total += int(found.group(1)) * 1024
         return total
 

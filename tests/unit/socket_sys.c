@@ -170,6 +170,46 @@ static void a_lost_peer_is_epipe_and_never_a_signal(void **state)
     close(file_fd);
 }
 
+enum { LARGE_BYTES = 64 * 1024 * 1024 }; /* more than a socket takes */
+
+/* A TCP socket whose peer closed it in an orderly way: the first bytes sent there bring a reset back. */
+static int tcp_widow(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(connect(peer, (struct sockaddr *)&address, sizeof address), 0);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    close(listener);
+    close(peer);
+    wait_readable(fd);
+    return fd;
+}
+
+/* The peer is lost in the middle of one call: sendfile() then tells how much it sent, and raises SIGPIPE all the same. */
+static void a_peer_lost_in_the_middle_of_a_sendfile_is_no_signal(void **state)
+{
+    (void)state;
+    int file_fd = file_with("");
+    assert_int_equal(ftruncate(file_fd, LARGE_BYTES), 0);
+    signal(SIGPIPE, on_sigpipe);
+    sigpipes = 0;
+    int fd = tcp_widow();
+    off_t offset = 0;
+    ssize_t sent = sys_sendfile(fd, file_fd, &offset, LARGE_BYTES);
+    assert_true(sent > 0 && sent < LARGE_BYTES);
+    assert_int_equal(sigpipes, 0);
+    assert_false(sigpipe_is_pending());
+    signal(SIGPIPE, SIG_DFL);
+    close(fd);
+    close(file_fd);
+}
+
 static void a_host_that_blocks_sigpipe_finds_it_blocked_and_not_pending(void **state)
 {
     (void)state;
@@ -646,6 +686,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_write_to_a_lost_peer_raises_sigpipe),
         cmocka_unit_test(a_lost_peer_is_epipe_and_never_a_signal),
+        cmocka_unit_test(a_peer_lost_in_the_middle_of_a_sendfile_is_no_signal),
         cmocka_unit_test(a_host_that_blocks_sigpipe_finds_it_blocked_and_not_pending),
         cmocka_unit_test(a_sigpipe_that_was_pending_stays_pending),
         cmocka_unit_test(other_signals_are_not_touched),
