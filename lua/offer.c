@@ -1,0 +1,216 @@
+/* Happy path: offer_create() makes a site and fills it: the root, the routes in C, the script; offer_listen() opens its
+ * addresses on the server that serves it. What cannot be filled is destroyed, half-built as it is, with the text of
+ * whoever refused. */
+
+#include "lua/offer.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/net.h"
+#include "http/evs.h"
+#include "http/server.h"
+#include "http/site.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    ADDRESS_MAX = 4096,    /* bytes of one address of a list with its NUL */
+    LINE_MAX_BYTES = 2048, /* of a description, with its NUL */
+    ERROR_MAX = 1024,      /* as EVSERVE_ERROR_MAX */
+};
+
+static const char default_address[] = "127.0.0.1:8080";
+
+void offer_destroy(struct offer *offer)
+{
+    if (offer != NULL) {
+        script_close(offer->script);
+        site_destroy(offer->site);
+        evs_routes_destroy(offer->routes);
+        mem_free(offer);
+    }
+}
+
+static int fill(struct offer *offer, const struct offer_config *config, struct reactor *reactor, const struct log *log,
+                char *err, size_t errlen)
+{
+    if (config->root != NULL) { /* before the script, whose own "/" then gives way */
+        int rv = static_mounts_pin(offer->site->mounts, "/", config->root, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->routes != NULL) {
+        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->router, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->script != NULL) {
+        return script_open(&offer->script, config->script, offer->site, reactor, log, &config->host, err, errlen);
+    }
+    return 0;
+}
+
+int offer_create(struct offer **made, const struct offer_config *config, struct reactor *reactor, const struct log *log,
+                 char *err, size_t errlen)
+{
+    struct offer *offer = mem_zalloc(sizeof *offer);
+    int rv = offer == NULL ? -ENOMEM : site_create(&offer->site, log);
+    if (rv < 0) {
+        mem_free(offer);
+        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+    }
+    rv = fill(offer, config, reactor, log, err, errlen);
+    if (rv < 0) {
+        offer_destroy(offer);
+        return rv;
+    }
+    *made = offer;
+    return 0;
+}
+
+/* Addresses. */
+
+/* What is done with an address; place is where the script asked for it, or NULL. */
+typedef int (*address_fn)(void *arg, const char *address, const char *place);
+
+/* Each of a list with commas. */
+static int each_of_list(const char *list, address_fn fn, void *arg)
+{
+    int rv = 0;
+    bool has_one = false;
+    for (const char *at = list; rv >= 0 && *at != '\0';) {
+        at += strspn(at, ", ");
+        size_t len = strcspn(at, ",");
+        if (len > 0) {
+            char one[ADDRESS_MAX];
+            snprintf(one, sizeof one, "%.*s", (int)len, at);
+            rv = fn(arg, one, NULL);
+            has_one = true;
+        }
+        at += len;
+    }
+    return has_one ? rv : fn(arg, list, NULL); /* a list of nothing is a mistake, and is told to be one */
+}
+
+/* Each that the script asked for, or the default one. */
+static int each_of_script(const struct script *script, address_fn fn, void *arg)
+{
+    int rv = 0;
+    for (size_t n = 0; rv >= 0; n++) {
+        const char *address = script == NULL ? NULL : script_listen(script, n);
+        if (address == NULL) {
+            return n == 0 ? fn(arg, default_address, NULL) : rv;
+        }
+        rv = fn(arg, address, script_listen_place(script, n));
+    }
+    return rv;
+}
+
+static int each_address(const struct offer *offer, const char *listen, address_fn fn, void *arg)
+{
+    if (listen == NULL) {
+        return each_of_script(offer->script, fn, arg);
+    }
+    return strcmp(listen, "none") == 0 ? 0 : each_of_list(listen, fn, arg);
+}
+
+struct listen_call {
+    struct server *server;
+    bool is_shared; /* others will join */
+    char *err;
+    size_t errlen;
+};
+
+static int listen_on(void *arg, const char *address, const char *place)
+{
+    struct listen_call *call = arg;
+    char err[ERROR_MAX];
+    int rv = call->is_shared ? server_listen_shared(call->server, address, err, sizeof err)
+                             : server_listen(call->server, address, err, sizeof err);
+    return rv >= 0 ? rv
+                   : error_text(call->err, call->errlen, rv, "%s%s%s", place == NULL ? "" : place,
+                                place == NULL ? "" : ": ", err);
+}
+
+int offer_listen(const struct offer *offer, const char *listen, struct server *server, bool is_shared, char *err,
+                 size_t errlen)
+{
+    struct listen_call call = {.server = server, .is_shared = is_shared, .err = err, .errlen = errlen};
+    return each_address(offer, listen, listen_on, &call);
+}
+
+int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
+                          size_t errlen)
+{
+    for (size_t n = 0;; n++) {
+        const char *was = script_listen(before->script, n);
+        const char *is = script_listen(next->script, n);
+        if (was == NULL && is == NULL) {
+            return 0;
+        }
+        if (was == NULL || is == NULL || strcmp(was, is) != 0) {
+            return error_text(
+                err, errlen, -EINVAL,
+                "%s: app.listen has changed from %s to %s: a reload keeps the addresses; start the server "
+                "anew for that",
+                path, was == NULL ? "nothing" : was, is == NULL ? "nothing" : is);
+        }
+    }
+}
+
+/* Describing. */
+
+struct describe_call {
+    void (*line)(void *arg, const char *text);
+    void *arg;
+    char *err;
+    size_t errlen;
+};
+
+static int describe_address(void *arg, const char *address, const char *place)
+{
+    (void)place; /* the script's are checked when it asks */
+    const struct describe_call *call = arg;
+    struct net_address parsed;
+    int rv = net_address_parse(&parsed, address, call->err, call->errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    char text[LINE_MAX_BYTES];
+    snprintf(text, sizeof text, "listen  %s", address);
+    call->line(call->arg, text);
+    return 0;
+}
+
+/* The rows of a table whose values, in the struct that values is, are not the defaults. */
+static void describe_settings(const struct limit_info *table, size_t len, const void *values,
+                              const struct describe_call *call)
+{
+    for (size_t i = 0; i < len; i++) {
+        const struct limit_info *info = &table[i];
+        uint64_t value;
+        memcpy(&value, (const char *)values + info->offset, sizeof value);
+        if (value != info->initial) {
+            char text[LINE_MAX_BYTES];
+            snprintf(text, sizeof text, "set     %s = %llu%s", info->name, (unsigned long long)value,
+                     info->unit == LIMIT_MS ? " ms" : "");
+            call->line(call->arg, text);
+        }
+    }
+}
+
+int offer_describe(const struct offer *offer, const char *listen, void (*line)(void *arg, const char *text), void *arg,
+                   char *err, size_t errlen)
+{
+    struct describe_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
+    describe_settings(limit_table, limit_table_len, &offer->site->limits, &call);
+    if (offer->script != NULL) {
+        describe_settings(setting_table, setting_table_len, script_settings(offer->script), &call);
+    }
+    return each_address(offer, listen, describe_address, &call);
+}

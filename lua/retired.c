@@ -1,0 +1,95 @@
+/* Happy path: retired_add() hooks into the site; when its last request lets go of it a task looks at all retired offers
+ * at the end of the tick, and frees those that are done with. A script with work left is asked again by a timer. Without
+ * memory for the task or the timer the next offer that retires, or retired_done(), makes up for it. */
+
+#include "lua/retired.h"
+
+#include "core/reactor.h"
+#include "http/site.h"
+#include "lua/offer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    REAP_MS = 100,         /* how often a retired script is asked whether it is still busy */
+    RETIRED_MS_MAX = 60000 /* how long it may be, after its last request */
+};
+
+static void reap(struct retired *retired);
+
+static void on_reap_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct retired *retired = arg;
+    retired->timer = 0;
+    reap(retired);
+}
+
+/* Whether an offer can be freed: no request uses it, and its script has nothing left to do, or had time enough. */
+static bool is_done_with(struct offer *offer, int64_t now_ms)
+{
+    if (offer->site->pins > 0) {
+        return false;
+    }
+    offer->unused_ms = offer->unused_ms == 0 ? now_ms : offer->unused_ms;
+    return offer->script == NULL || !script_is_busy(offer->script) || now_ms - offer->unused_ms > RETIRED_MS_MAX;
+}
+
+/* Free what nobody uses any more. Who is still busy is asked again later. */
+static void reap(struct retired *retired)
+{
+    bool is_waiting = false;
+    for (struct offer **at = &retired->first; *at != NULL;) {
+        struct offer *offer = *at;
+        if (is_done_with(offer, reactor_now_ms(retired->reactor))) {
+            *at = offer->next;
+            offer_destroy(offer);
+        } else {
+            is_waiting = is_waiting || offer->site->pins == 0;
+            at = &offer->next;
+        }
+    }
+    if (is_waiting && retired->timer == 0) {
+        retired->timer = reactor_set_timeout(retired->reactor, REAP_MS, on_reap_timer, retired);
+    }
+}
+
+static void on_reap(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    reap(arg);
+}
+
+static void on_unpinned(void *arg)
+{
+    struct retired *retired = arg;
+    (void)reactor_defer(retired->reactor, on_reap, retired);
+}
+
+void retired_init(struct retired *retired, struct reactor *reactor)
+{
+    *retired = (struct retired){.reactor = reactor};
+}
+
+void retired_add(struct retired *retired, struct offer *offer)
+{
+    if (offer->script != NULL) {
+        script_retire(offer->script);
+    }
+    offer->site->on_unpinned = on_unpinned;
+    offer->site->on_unpinned_arg = retired;
+    offer->next = retired->first;
+    retired->first = offer;
+    on_unpinned(retired); /* there may be no request that will */
+}
+
+void retired_done(struct retired *retired)
+{
+    while (retired->first != NULL) {
+        struct offer *next = retired->first->next;
+        offer_destroy(retired->first);
+        retired->first = next;
+    }
+}

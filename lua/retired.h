@@ -1,0 +1,27 @@
+#ifndef EVSERVE_LUA_RETIRED_H
+#define EVSERVE_LUA_RETIRED_H
+
+/* Offers whose place another has taken. Each is freed when the last request that began with it is over and its script
+ * has nothing left to do, or a minute later; at the end of a tick, because a function of its script may be what let go
+ * of it. Used by one reactor's thread. */
+
+#include <stdint.h>
+
+struct offer;
+struct reactor;
+
+struct retired {
+    struct reactor *reactor; /* borrowed */
+    struct offer *first;     /* what requests in flight, or what they left behind, may still use */
+    uint64_t timer;          /* to look at them again, 0 while none is set */
+};
+
+void retired_init(struct retired *retired, struct reactor *reactor);
+
+/* Take an offer over, whose server has gone on to another site: its script's "stop" functions are called. */
+void retired_add(struct retired *retired, struct offer *offer);
+
+/* Free all. No server may use their sites any more; the reactor is there still, but does not run again. */
+void retired_done(struct retired *retired);
+
+#endif
