@@ -120,7 +120,8 @@ int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, 
                !__builtin_add_overflow(number, (uint64_t)(*p - '0'), &number);
     }
     uint64_t factor = suffix_factor(unit, p);
-    if (p == text || factor == 0) {
+    bool needs_unit = unit == LIMIT_MS && *p == '\0' && number != 0; /* "30" might be meant as seconds */
+    if (p == text || factor == 0 || needs_unit) {
         return refuse(unit, text, err, errlen);
     }
     if (!fits || __builtin_mul_overflow(number, factor, &number)) {

@@ -61,7 +61,8 @@ uint64_t limits_get(const struct limits *limits, const struct limit_info *info);
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen);
 
 /* Parse a number with a unit: "30s", "500ms", "2m", "1h" for milliseconds, "64K", "1M", "1G" (powers of 1024) for
- * bytes; a bare number counts the base unit (milliseconds, bytes). Returns 0, or -EINVAL with a text that quotes it. */
+ * bytes; a bare number counts bytes, while a time other than 0 needs its unit. Returns 0, or -EINVAL with a text that
+ * quotes it. */
 int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, char *err, size_t errlen);
 
 /* Limits that contradict each other: 0, or -EINVAL with a text that names both. */

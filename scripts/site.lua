@@ -57,7 +57,7 @@ api.get("/stats", function()
     return stats, { ["x-uptime"] = math.floor(stats.uptime) }
 end)
 
--- A request in full. The body is there when the handler is called.
+-- A request in full. req.body waits for what has not arrived yet, and holds up nobody else meanwhile.
 api.post("/echo", { max_body = "64K" }, function(req)
     return {
         method = req.method,

@@ -126,7 +126,7 @@ static void texts_are_numbers_with_a_unit(void **state)
         uint64_t value;
     } rows[] = {
         {LIMIT_MS, "0", 0},
-        {LIMIT_MS, "500", 500},
+        {LIMIT_MS, "00", 0},
         {LIMIT_MS, "500ms", 500},
         {LIMIT_MS, "30s", 30000},
         {LIMIT_MS, "2m", 120000},
@@ -163,6 +163,8 @@ static void texts_that_are_no_number_with_a_unit_are_quoted_in_the_error(void **
     } rows[] = {
         {LIMIT_MS, "", "\"\" is not a whole number with ms, s, m or h, such as \"30s\""},
         {LIMIT_MS, "s", "\"s\" is not a whole number with ms, s, m or h, such as \"30s\""},
+        {LIMIT_MS, "500", "\"500\" is not a whole number with ms, s, m or h, such as \"30s\""},
+        {LIMIT_MS, "1", "\"1\" is not a whole number with ms, s, m or h, such as \"30s\""},
         {LIMIT_MS, "1.5s", "\"1.5s\" is not a whole number with ms, s, m or h, such as \"30s\""},
         {LIMIT_MS, "-1s", "\"-1s\" is not a whole number with ms, s, m or h, such as \"30s\""},
         {LIMIT_MS, "+1s", "\"+1s\" is not a whole number with ms, s, m or h, such as \"30s\""},
