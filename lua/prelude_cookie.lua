@@ -2,7 +2,7 @@
 
 local core, app, shared = ...
 local fail, describe, check_names = core.fail, shared.describe, shared.check_names
-local tostring, type = tostring, type
+local ipairs, tostring, type = ipairs, tostring, type
 local string, table = string, table
 
 local COOKIE_MAX = 4096 -- bytes of name and value that every browser keeps (RFC 6265 section 6.1)
@@ -115,14 +115,15 @@ function shared.set_cookie(response, name, value, given)
     if headers == nil then
         fail('app.pass cannot keep a cookie: return app.pass, { ["set-cookie"] = app.cookie(...) }')
     end
-    local line, lines = make_cookie("res:set_cookie", name, value, given), headers["set-cookie"]
-    if lines == nil then
-        headers["set-cookie"] = { line }
-    elseif type(lines) ~= "table" then
-        headers["set-cookie"] = { lines, line }
-    else
-        lines[#lines + 1] = line
+    if response.for_all and shared.is_frozen then
+        fail("res:set_cookie: this response was made at start-up, for all clients: make it in the handler")
     end
+    local made, lines = {}, headers["set-cookie"] -- a list of its own: the script may have given that one to others, too
+    for _, line in ipairs(type(lines) == "table" and lines or { lines }) do
+        made[#made + 1] = line
+    end
+    made[#made + 1] = make_cookie("res:set_cookie", name, value, given)
+    headers["set-cookie"] = made
     return response
 end
 

@@ -1,7 +1,7 @@
 -- The globals: what would end or disturb the server is replaced, modules are looked for beside the script, and after
 -- start-up there are no new globals. See prelude.lua.
 
-local core, app = ...
+local core, app, shared = ...
 local fail = core.fail
 local error, getmetatable, pcall, rawset, setmetatable = error, getmetatable, pcall, rawset, setmetatable
 local tostring, type = tostring, type
@@ -97,6 +97,7 @@ local function require_late(name)
 end
 
 core.ref("freeze", function()
+    shared.is_frozen = true
     local meta = getmetatable(_G)
     require = require_late
     if type(meta) ~= "table" then

@@ -44,7 +44,14 @@ local function response(status, body, headers)
         status = status,
         headers = merge_headers(setmetatable({}, headers_meta), headers),
         body = body,
+        for_all = not shared.is_frozen or nil, -- made while the script starts
     }, response_meta)
+end
+
+local function copy(other)
+    local made = response(other.status, other.body, other.headers)
+    made.pass, made.file, made.root, made.dotfiles = other.pass, other.file, other.root, other.dotfiles
+    return made
 end
 
 -- The response object for what a handler returned. An object that is returned alone stays the same one.
@@ -61,10 +68,16 @@ local function to_response(a, b, c)
     if body ~= pass and status == nil and headers == nil then
         return body
     end
-    local made = response(status or body.status, body.body, body.headers)
-    made.pass, made.file, made.root, made.dotfiles = body.pass, body.file, body.root, body.dotfiles
+    local made = copy(body)
+    made.status = status or made.status
     merge_headers(made.headers, headers)
     return made
+end
+
+-- The same for middleware, which may change what it gets: so it is never one that the script has, and may return again.
+local function own_response(a, b, c)
+    local made = to_response(a, b, c)
+    return made == a and copy(made) or made
 end
 
 local file_options = { "cache", "dotfiles", "download", "root", "type" }
@@ -154,7 +167,7 @@ core.ref("answer_raised", function(_, raised)
     return raised.status, raised.body, raised.headers
 end)
 
-shared.to_response = to_response
+shared.own_response = own_response
 
 core.ref("headers_meta", headers_meta)
 core.ref("response_meta", response_meta)

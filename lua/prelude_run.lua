@@ -1,7 +1,7 @@
 -- How handlers, streams and timers run: entered from C, with middleware around them, and waiting. See prelude.lua.
 
 local core, app, shared = ...
-local to_response = shared.to_response
+local own_response = shared.own_response
 local error, ipairs, setmetatable, type, xpcall = error, ipairs, setmetatable, type, xpcall
 local debug, string = debug, string
 
@@ -80,14 +80,16 @@ local function wrap_once(fn, inner)
     local info = debug.getinfo(fn, "S")
     local place = string.format("%s:%d", info.source:gsub("^@", ""), info.linedefined)
     return function(req)
+        local given
         local function nxt(other)
-            return inner(other or req)
+            given = inner(other or req)
+            return given
         end
         local a, b, c = fn(req, nxt)
         if a == nil then
             error(place .. ": the middleware returned nothing: it must return the response of nxt(), or its own", 0)
         end
-        return to_response(a, b, c)
+        return a == given and b == nil and a or own_response(a, b, c)
     end
 end
 
@@ -98,7 +100,7 @@ core.ref("wrap", function(route)
     while group do
         for i = #group.middleware, 1, -1 do
             wrapped = wrap_once(group.middleware[i], wrapped or function(req)
-                return to_response(fn(req))
+                return own_response(fn(req))
             end)
         end
         group = group.outer

@@ -147,6 +147,48 @@ class Files(SiteCase):
                 self.wait_for_log(f"GET /wrong/{what} .*site.lua:[0-9]+: .*{text}")
 
 
+class SharedAnswers(SiteCase):
+    """What a handler returns to many requests is not changed by what middleware does for one of them."""
+
+    SCRIPT = r"""
+    local count = 0
+    app.use(function(req, nxt)
+        local res = nxt()
+        count = count + 1
+        res:set_cookie("outer", count)
+        res.headers["x-for-" .. count] = "1"
+        if req.query.status then res.status = tonumber(req.query.status) end
+        return res
+    end)
+    local refusal = app.html("no")
+    app.use(function(req, nxt)
+        if req.path == "/refused" then return refusal end
+        local res = nxt()
+        res.headers["x-for-" .. count] = "2"
+        return res
+    end)
+    local page, away, file = app.html("page"), app.redirect("/page"), app.file("site.lua")
+    local fields = { ["set-cookie"] = { "a=1", "b=2" } }
+    app.get("/page", function() return page end)
+    app.get("/away", function() return away end)
+    app.get("/file", function() return file end)
+    app.get("/fields", function() return "x", fields end)
+    app.get("/refused", function() return "x" end)
+    app.get("/pass", function() return app.pass end)
+    app.static("/", ".")
+    """
+    FILES = [("pass", "x")]
+
+    def test_nothing_of_one_request_is_in_the_next(self):
+        for target, count in (("/page", 1), ("/away", 1), ("/file", 1), ("/fields", 3), ("/refused", 1), ("/pass", 1)):
+            for query in ("", "?status=418", ""):
+                answer = self.ask(target + ("" if target in ("/file", "/pass") else query))
+                names = [name.lower() for name, _ in answer.lines]
+                self.assertEqual(names.count("set-cookie"), count, (target, answer.lines))
+                self.assertLessEqual(sum(name.startswith("x-for-") for name in names), 2, (target, answer.lines))
+            self.assertNotEqual(answer.status, 418)
+
+
 class Cookies(SiteCase):
     SCRIPT = r"""
     app.use(function(req, nxt)
@@ -166,6 +208,8 @@ class Cookies(SiteCase):
     end)
     app.get("/pass", function() return app.pass, { ["set-cookie"] = app.cookie("p", "1") } end)
     app.get("/longest", function() return app.html("x"):set_cookie("n", ("v"):rep(4095)) end)
+    local shared = app.html("x"):set_cookie("of", "all")
+    app.get("/shared", function() return shared end)
     local wrong = {
         name = function() app.cookie("a b", "c") end,
         empty = function() app.cookie("", "c") end,
@@ -196,6 +240,7 @@ class Cookies(SiteCase):
         secure = function() app.cookie("__Secure-a", "b") end,
         pass = function() app.pass:set_cookie("a", "b") end,
         dot = function() app.html("x").set_cookie("a", "b") end,
+        shared = function() shared:set_cookie("a", "b") end,
     }
     app.get("/wrong/:what", function(req) wrong[req.params.what]() return "not reached\n" end)
     """
@@ -212,6 +257,10 @@ class Cookies(SiteCase):
         self.assertEqual(self.cookies("/domain"), ["a=1; Path=/x; Domain=example.org; Max-Age=0; SameSite=Lax"])
         self.assertEqual(self.cookies("/pass"), [])  # a 404 has no fields of the route
         self.assertEqual(len(self.cookies("/longest")[0]), 4096 + len("=; Path=/"))
+
+    def test_response_made_at_start_up_may_have_cookies_for_all(self):
+        for _ in range(2):
+            self.assertEqual(self.cookies("/shared?also=1"), ["of=all; Path=/", "also=1; Path=/", "second=2; Path=/"])
 
     def test_middleware_adds_to_what_there_is(self):
         self.assertEqual(self.cookies("/plain?also=1"), ["a=b; Path=/", "also=1; Path=/", "second=2; Path=/"])
@@ -238,7 +287,8 @@ class Cookies(SiteCase):
                 ("site", 'app.cookie: same_site: "strict", "lax" or "none" expected, not "some"'),
                 ("none", "takes such a cookie only with secure = true"),
                 ("host", 'only without domain, and with path = "/"'), ("secure", "only with secure = true"),
-                ("pass", "app.pass cannot keep a cookie"), ("dot", "call it as a method, with a colon")):
+                ("pass", "app.pass cannot keep a cookie"), ("dot", "call it as a method, with a colon"),
+                ("shared", "this response was made at start-up, for all clients: make it in the handler")):
             with self.subTest(what):
                 answer = self.ask("/wrong/" + what)
                 self.assertEqual(answer.status, 500)
