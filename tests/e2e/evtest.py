@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -172,6 +173,26 @@ def receive(sock, length):
 def receive_all(sock):
     """Everything until the peer ends the stream."""
     return receive(sock, 1 << 62)
+
+
+def wait_until_read(sock):
+    """Wait until the server has read all that was sent over a TCP connection. A reset would discard the rest of it."""
+    def endpoint(address):
+        host = socket.inet_pton(sock.family, address[0])
+        words = [host[at:at + 4][::-1] if sys.byteorder == "little" else host[at:at + 4] for at in range(0, len(host), 4)]
+        return b"".join(words).hex().upper() + f":{address[1]:04X}"
+
+    theirs, ours = endpoint(sock.getpeername()), endpoint(sock.getsockname())
+    table = "/proc/net/tcp" if sock.family == socket.AF_INET else "/proc/net/tcp6"
+
+    def is_read():
+        with open(table, encoding="ascii") as lines:
+            for line in lines:
+                fields = line.split()
+                if fields[1:3] == [theirs, ours]:
+                    return fields[4].endswith(":00000000")  # bytes in the server's receive queue
+        return True  # it has closed
+    wait_until(is_read, "the server to read the request")
 
 
 def reset(sock):

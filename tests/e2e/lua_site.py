@@ -89,7 +89,8 @@ class Client:
         self.sock.close()
 
     def reset(self):
-        """Leave with a reset, which the server notices even while it has nothing to send."""
+        """Leave with a reset, which the server notices even while it has nothing to send, once it has read the request."""
+        evtest.wait_until_read(self.sock)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.close()
 

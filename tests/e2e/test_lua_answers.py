@@ -507,6 +507,7 @@ class OwnCoroutines(SiteCase):
     end)
     app.get("/gone", function()
         coroutine.wrap(function()
+            unwound = "waiting"
             local ok, err = pcall(app.sleep, "1h")
             unwound = tostring(err)
             error(err, 0)
@@ -551,7 +552,7 @@ class OwnCoroutines(SiteCase):
     def test_a_client_that_leaves_unwinds_it(self):
         client = Client(self.server)
         client.send("GET", "/gone")
-        self.ask("/unwound")
+        evtest.wait_until(lambda: self.ask("/unwound").text == "waiting", "the handler")
         client.reset()
         evtest.wait_until(lambda: self.ask("/unwound").text == "the client has gone", "the end of the coroutine")
         self.assertEqual(self.log_count("/gone"), 0)
