@@ -97,16 +97,22 @@ struct evserve_config {
     void *arg; /* handed to log and lua_init */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. */
-    uint64_t idle_timeout_ms;             /* kept-alive connection without a request; default 30000 */
-    uint64_t header_timeout_ms;           /* request head from its first byte to its last; default 60000 */
-    uint64_t body_timeout_ms;             /* request body without progress; default 30000 */
-    uint64_t write_timeout_ms;            /* client that takes no byte of its answer; default 30000 */
-    uint64_t max_request_line;            /* bytes; default 8192 */
-    uint64_t max_header_bytes;            /* bytes of all field lines; default 16384 */
-    uint64_t max_fields;                  /* field lines; default 100 */
-    uint64_t max_body;                    /* bytes of a request body; default 1 MiB */
-    uint64_t max_connections;             /* default 100000; of several threads each has an equal share */
+    uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
+    uint64_t header_timeout_ms; /* request head from its first byte to its last; default 60000 */
+    uint64_t body_timeout_ms;   /* request body without progress; default 30000 */
+    uint64_t min_body_rate;     /* bytes a second of a body, once body_timeout is over; default 100, 1 for nearly any */
+    uint64_t write_timeout_ms;  /* client that takes no byte of its answer; default 30000 */
+    uint64_t max_request_line;  /* bytes; default 8192 */
+    uint64_t max_header_bytes;  /* bytes of all field lines; default 16384 */
+    uint64_t max_fields;        /* field lines; default 100 */
+    uint64_t max_body;          /* bytes of a request body; default 1 MiB */
+    uint64_t max_drain;         /* bytes of an unwanted body, read to keep the connection; default 256 KiB */
+    uint64_t max_connections;   /* default 100000; of several threads each has an equal share */
     uint64_t max_connections_per_address; /* of one IPv4 address or IPv6 /64, likewise; default as max_connections */
+    uint64_t write_high_mark;             /* queued bytes of an answer at which evs_write() returns 0; default 64 KiB */
+    uint64_t write_cap;                   /* queued bytes at which a client is cut; default 256 KiB */
+    uint64_t max_cached_files;            /* files that the cache keeps ready, on each thread; default 1024 */
+    uint64_t max_cached_file;             /* bytes of the largest file kept in memory; default 16 KiB */
 
     /* Of the script, which they win over. */
     uint64_t handler_cpu_ms; /* processor time a Lua handler may take between two waits; default 50 */

@@ -84,17 +84,15 @@ struct setting {
     size_t offset;    /* of its uint64_t in struct evserve_config */
 };
 
+/* Whatever is a limit is in the config too, or this does not compile. */
 static const struct setting settings[] = {
-    {"idle_timeout", offsetof(struct evserve_config, idle_timeout_ms)},
-    {"header_timeout", offsetof(struct evserve_config, header_timeout_ms)},
-    {"body_timeout", offsetof(struct evserve_config, body_timeout_ms)},
-    {"write_timeout", offsetof(struct evserve_config, write_timeout_ms)},
-    {"max_request_line", offsetof(struct evserve_config, max_request_line)},
-    {"max_header_bytes", offsetof(struct evserve_config, max_header_bytes)},
-    {"max_fields", offsetof(struct evserve_config, max_fields)},
-    {"max_body", offsetof(struct evserve_config, max_body)},
-    {"max_connections", offsetof(struct evserve_config, max_connections)},
-    {"max_connections_per_address", offsetof(struct evserve_config, max_connections_per_address)},
+#define CONFIG_FIELD_MS(name)    name##_ms
+#define CONFIG_FIELD_BYTES(name) name
+#define CONFIG_FIELD_COUNT(name) name
+#define LIMIT(name, scope, unit, initial, least, most, what)                                                           \
+    {#name, offsetof(struct evserve_config, CONFIG_FIELD_##unit(name))},
+#include "http/limits.def"
+#undef LIMIT
 };
 
 int evs_config_apply(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen)

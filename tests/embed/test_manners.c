@@ -396,6 +396,9 @@ static void start_errors_say_what_to_do(void **state)
         host.config = plain;
         host.config.max_fields = 3;
         host_must_not_start("max_fields: 3 is out of range (4 to 1000)");
+        host.config = plain;
+        host.config.write_cap = 32768;
+        host_must_not_start("write_high_mark (65536 bytes) is above write_cap (32768 bytes)");
 
         host.config = plain;
         host.config.size = sizeof host.config + 1;
