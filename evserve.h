@@ -210,7 +210,8 @@ int evserve_adopt(evserve *server, int fd);
  * is gone.
  *
  * Texts end with NUL. They are valid until the function that the server called returns: one that answers later asks
- * again, or makes a copy. */
+ * again, or makes a copy. A name that is NULL names nothing; a value that is NULL, because what it was taken from is not
+ * there, is refused. */
 
 const char *evs_method(evs_request *request);       /* "GET" */
 const char *evs_target(evs_request *request);       /* as sent: "/users/7%20?a=1" */
@@ -251,22 +252,22 @@ evserve *evs_server(evs_request *request);
 unsigned evs_thread(evs_request *request);
 
 /* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
- * line (Set-Cookie). Returns 0; -EINVAL: no valid name, or a value with control characters; -EPERM: the server's own
+ * line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control characters; -EPERM: the server's own
  * (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer); -ENOBUFS:
  * more than 16 KiB of fields; -EALREADY: the answer has begun; -ENOMEM. */
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
- * there is none, or evs_set_header() gave it. What cannot be sent, another status, a type with control characters, or a
- * second answer to a request that has begun one, is a line in the log and, here and in the functions below, ends the
+ * there is none, or evs_set_header() gave it. What cannot be sent, another status, a type with control characters, NULL
+ * as content, or a second answer to a request that has begun one, is a line in the log and, here and in the functions below, ends the
  * request as evs_abort() does. */
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
  * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. root is
- * opened once and remembered, 64 directories at most. Returns 0; or -errno when root is no directory that can be read,
- * and nothing is answered. */
+ * opened once and remembered, 64 directories at most. Returns 0; or, and then nothing is answered, -EINVAL when one of
+ * them is NULL, or another -errno when root is no directory that can be read. */
 int evs_file(evs_request *request, const char *root, const char *path);
 
 /* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). */
@@ -276,7 +277,8 @@ void evs_begin(evs_request *request, int status, const char *type, int64_t lengt
  * Returns
  *   1   go on
  *   0   taken, but the client is behind: wait for EVS_DRAIN before writing on; who does not is cut at write_cap
- *   -1  nothing was taken: the client has gone, was cut, or the announced length is exceeded. EVS_GONE follows. */
+ *   -1  nothing was taken: the client has gone, was cut, the announced length is exceeded, or content is NULL.
+ *       EVS_GONE follows. */
 int evs_write(evs_request *request, const void *content, size_t len);
 
 /* The answer is complete. Without content before it, it is an empty one (204). */

@@ -249,7 +249,7 @@ const char *evs_header(evs_request *request, const char *name)
 {
     struct exchange *exchange = exchange_of(request);
     size_t len;
-    const char *value = exchange_field(exchange, name, &len);
+    const char *value = name == NULL ? NULL : exchange_field(exchange, name, &len);
     if (value == NULL) {
         return NULL;
     }
@@ -287,7 +287,7 @@ static char *text_room(struct exchange *exchange)
 const char *evs_param(evs_request *request, const char *name)
 {
     struct exchange *exchange = exchange_of(request);
-    const struct route *route = exchange->match.route;
+    const struct route *route = name == NULL ? NULL : exchange->match.route;
     for (unsigned i = 0; route != NULL && i < route->param_count; i++) {
         char *room = strcmp(route->param_names[i], name) == 0 ? text_room(exchange) : NULL;
         if (room != NULL) {
@@ -307,7 +307,7 @@ const char *evs_query(evs_request *request, const char *name)
     const char *query = exchange_text(exchange, exchange->head.query);
     size_t len = exchange->head.query.len;
     struct url_pair pair;
-    char *room = len == 0 ? NULL : text_room(exchange);
+    char *room = len == 0 || name == NULL ? NULL : text_room(exchange);
     if (room == NULL) {
         return NULL;
     }
@@ -361,9 +361,17 @@ unsigned evs_thread(evs_request *request)
 
 /* Answers. */
 
-/* Whether the answer may begin in this way. A host's mistake is told to its log; its client gets a 500, or, when the
- * answer has begun already, an end that says that something is wrong. */
-static bool can_begin(evs_request *request, int status, const char *type, const char *function)
+/* A host's mistake is told to its log. */
+static void blame(const struct exchange *exchange, const char *function, const char *why)
+{
+    const struct route *route = exchange->match.route;
+    log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
+}
+
+/* Whether the answer may begin in this way, with len bytes of content. After a mistake the client gets a 500, or, when
+ * the answer has begun already, an end that says that something is wrong. */
+static bool can_begin(evs_request *request, int status, const char *type, const void *content, size_t len,
+                      const char *function)
 {
     struct exchange *exchange = exchange_of(request);
     const char *why = NULL;
@@ -373,33 +381,39 @@ static bool can_begin(evs_request *request, int status, const char *type, const 
         why = "the status is not one from 200 to 599";
     } else if (type != NULL && response_check_field("Content-Type", 12, type, strlen(type)) < 0) {
         why = "the type has control characters";
+    } else if (content == NULL && len > 0) {
+        why = "the content is NULL";
     }
     if (why != NULL) {
-        const struct route *route = exchange->match.route;
-        log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function,
-                  why);
+        blame(exchange, function, why);
         response_abort(part(request));
     }
     return why == NULL;
 }
 
+/* What evs_header() and the like gave for a text that is not there may be handed on to an answer. */
+static int can_set_field(evs_request *request, const char *name, const char *value)
+{
+    return exchange_of(request)->response_state != RESPONSE_NONE ? -EALREADY
+           : name == NULL || value == NULL                       ? -EINVAL
+                                                                 : 0;
+}
+
 int evs_set_header(evs_request *request, const char *name, const char *value)
 {
-    return exchange_of(request)->response_state != RESPONSE_NONE
-               ? -EALREADY
-               : response_set_field(exchange_of(request), name, strlen(name), value, strlen(value));
+    int rv = can_set_field(request, name, value);
+    return rv < 0 ? rv : response_set_field(exchange_of(request), name, strlen(name), value, strlen(value));
 }
 
 int evs_add_header(evs_request *request, const char *name, const char *value)
 {
-    return exchange_of(request)->response_state != RESPONSE_NONE
-               ? -EALREADY
-               : response_add_field(exchange_of(request), name, strlen(name), value, strlen(value));
+    int rv = can_set_field(request, name, value);
+    return rv < 0 ? rv : response_add_field(exchange_of(request), name, strlen(name), value, strlen(value));
 }
 
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len)
 {
-    if (can_begin(request, status, type, "evs_reply")) {
+    if (can_begin(request, status, type, content, len, "evs_reply")) {
         response_send(part(request), status, type, content, len);
     }
 }
@@ -407,9 +421,12 @@ void evs_reply(evs_request *request, int status, const char *type, const void *c
 int evs_file(evs_request *request, const char *root, const char *path)
 {
     struct file_replies *replies = exchange_of(request)->site->replies;
+    if (root == NULL || path == NULL) {
+        return -EINVAL;
+    }
     struct file_reply reply = {.root = root, .path = path, .path_len = strlen(path), .status = 200};
     int rv = file_reply_check(replies, &reply, NULL, 0);
-    if (rv == 0 && can_begin(request, 200, NULL, "evs_file")) {
+    if (rv == 0 && can_begin(request, 200, NULL, NULL, 0, "evs_file")) {
         file_reply_send(replies, part(request), &reply);
     }
     return rv;
@@ -417,7 +434,7 @@ int evs_file(evs_request *request, const char *root, const char *path)
 
 void evs_begin(evs_request *request, int status, const char *type, int64_t length)
 {
-    if (can_begin(request, status, type, "evs_begin")) {
+    if (can_begin(request, status, type, NULL, 0, "evs_begin")) {
         response_begin(exchange_of(request), status, type, length < 0 ? RESPONSE_LENGTH_UNKNOWN : length);
     }
 }
@@ -427,6 +444,11 @@ int evs_write(evs_request *request, const void *content, size_t len)
     struct exchange *exchange = exchange_of(request);
     if (exchange->response_state == RESPONSE_NONE) {
         response_begin(exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN);
+    }
+    if (content == NULL && len > 0) {
+        blame(exchange, "evs_write", "the content is NULL");
+        response_abort(exchange);
+        return -1;
     }
     return response_write(exchange, content, len);
 }

@@ -16,6 +16,9 @@
 int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen)
 {
     *copy = (struct evserve_config){0};
+    if (config == NULL) {
+        return error_text(err, errlen, -EINVAL, "there is no evserve_config: it is NULL");
+    }
     if (config->size < offsetof(struct evserve_config, listen) || config->size > sizeof *copy) {
         return error_text(err, errlen, -EINVAL,
                           "evserve_config.size is %zu, expected sizeof(struct evserve_config), %zu", config->size,
@@ -25,6 +28,10 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     if (copy->reactors > EVSERVE_REACTORS_MAX) {
         return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
                           copy->reactors, EVSERVE_REACTORS_MAX);
+    }
+    if (copy->log_level < 0 || copy->log_level > EVSERVE_LOG_DEBUG) {
+        return error_text(err, errlen, -ERANGE, "evserve_config.log_level is %d: the levels are %d to %d",
+                          copy->log_level, EVSERVE_LOG_ERROR, EVSERVE_LOG_DEBUG);
     }
     return 0;
 }

@@ -405,6 +405,13 @@ static void start_errors_say_what_to_do(void **state)
         host_must_not_start("evserve_config.size is");
         host.config.size = 1;
         host_must_not_start("evserve_config.size is");
+        assert_null(evserve_start(NULL, host.err, sizeof host.err));
+        assert_string_equal(host.err, "there is no evserve_config: it is NULL");
+        assert_null(evserve_start(NULL, NULL, 0));
+
+        host.config = plain;
+        host.config.log_level = EVSERVE_LOG_DEBUG + 1;
+        host_must_not_start("evserve_config.log_level is 5: the levels are 1 to 4");
     }
     close(taken);
 }

@@ -575,7 +575,24 @@ static void serve_mistake(evs_request *request, void *arg)
 {
     (void)arg;
     const char *path = evs_path(request);
-    if (strcmp(path, "/status") == 0) {
+    if (strcmp(path, "/nothing") == 0) {
+        size_t len;
+        assert_null(evs_param(request, NULL));
+        assert_null(evs_query(request, NULL));
+        assert_null(evs_header(request, NULL));
+        assert_int_equal(evs_set_header(request, "X-Copy", evs_header(request, "X-Absent")), -EINVAL);
+        assert_int_equal(evs_add_header(request, "X-Copy", NULL), -EINVAL);
+        assert_int_equal(evs_set_header(request, NULL, "x"), -EINVAL);
+        assert_int_equal(evs_file(request, NULL, "x"), -EINVAL);
+        assert_int_equal(evs_file(request, host.folder, evs_query(request, "absent")), -EINVAL);
+        assert_non_null(evs_body(request, &len));
+        evs_reply(request, 200, NULL, NULL, 0);
+    } else if (strcmp(path, "/content") == 0) {
+        evs_reply(request, 200, "text/plain", NULL, 5);
+    } else if (strcmp(path, "/piece") == 0) {
+        assert_int_equal(evs_write(request, NULL, 0), 1);
+        assert_int_equal(evs_write(request, NULL, 5), -1);
+    } else if (strcmp(path, "/status") == 0) {
         evs_reply(request, 999, "text/plain", "x", 1);
     } else if (strcmp(path, "/low") == 0) {
         evs_begin(request, 100, NULL, -1);
@@ -598,6 +615,9 @@ static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
     host_serve();
     assert_memory_equal(client_get(host.port, "/status"), "HTTP/1.1 500 ", 13);
     assert_memory_equal(client_get(host.port, "/low"), "HTTP/1.1 500 ", 13);
+    assert_memory_equal(client_get(host.port, "/nothing?a=1"), "HTTP/1.1 200 ", 13);
+    assert_memory_equal(client_get(host.port, "/content"), "HTTP/1.1 500 ", 13);
+    assert_null(strstr(client_ask(host.port, "GET /piece HTTP/1.1\r\nHost: a\r\n\r\n"), "\r\n0\r\n"));
     const char *answer = client_get(host.port, "/type");
     assert_memory_equal(answer, "HTTP/1.1 500 ", 13);
     assert_null(strstr(answer, "X-Injected"));
@@ -609,6 +629,8 @@ static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
     assert_true(
         host_has_logged("route /:any (evserve_config.routes[0]): evs_reply: the status is not one from 200 to 599"));
     assert_true(host_has_logged("evs_reply: the answer has begun already"));
+    assert_true(host_has_logged("evs_reply: the content is NULL"));
+    assert_true(host_has_logged("evs_write: the content is NULL"));
 }
 
 static void serve_ends(evs_request *request, void *arg)

@@ -137,6 +137,12 @@ static void only_what_the_config_names_changes_limits(void **state)
     config.max_body = 8;
     config.max_connections = 9;
     config.max_connections_per_address = 10;
+    config.min_body_rate = 11;
+    config.max_drain = 12;
+    config.write_high_mark = 1300;
+    config.write_cap = 14000;
+    config.max_cached_files = 15;
+    config.max_cached_file = 16;
     assert_int_equal(evs_config_apply(&limits, &config, NULL, 0), 0);
     defaults.idle_timeout_ms = 1;
     defaults.header_timeout_ms = 2;
@@ -148,6 +154,12 @@ static void only_what_the_config_names_changes_limits(void **state)
     defaults.max_body_bytes = 8;
     defaults.max_connections = 9;
     defaults.max_connections_per_address = 10;
+    defaults.min_body_rate_bytes = 11;
+    defaults.max_drain_bytes = 12;
+    defaults.write_high_mark_bytes = 1300;
+    defaults.write_cap_bytes = 14000;
+    defaults.max_cached_files = 15;
+    defaults.max_cached_file_bytes = 16;
     assert_memory_equal(&limits, &defaults, sizeof limits);
 }
 
