@@ -1,5 +1,6 @@
 """The man pages say what the program and the header say: no option, function, field or constant is missing in them, or
-only there. Whoever adds one has to document it in scripts/man/. So with the limits in SECURITY.md and README.md."""
+only there. Whoever adds one has to document it in scripts/man/. So with the limits in SECURITY.md and README.md. What is
+printed as an example compiles."""
 
 import os
 import re
@@ -9,6 +10,7 @@ import unittest
 
 ROOT = os.environ["EVSERVE_ROOT"]
 EVSERVE = os.environ["EVSERVE_BIN"]
+CC = os.environ["EVSERVE_CC"]
 
 
 def read(*path):
@@ -156,6 +158,46 @@ class Limits(unittest.TestCase):
     def test_readme_has_every_limit(self):
         listed = re.findall(r"^\| `(\w+)` \|", read("README.md"), flags=re.MULTILINE)
         self.assertEqual([name for name in limits() if name not in listed], [])
+
+
+class Examples(unittest.TestCase):
+    """What a reader copies out of the documentation compiles as it is printed."""
+
+    def compiles(self, source):
+        done = subprocess.run([CC, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", ROOT, "-xc", "-"],
+                              input=source, capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), source)
+
+    @staticmethod
+    def readme_blocks():
+        part = read("README.md").split("\n## Embedding in ten lines\n")[1].split("\n## ")[0]
+        return [re.sub("^    ", "", block, flags=re.MULTILINE) for block in
+                re.findall(r"(?:^    .*\n|^\n(?=    ))+", part, flags=re.MULTILINE)]
+
+    def test_host_in_the_readme(self):
+        host = self.readme_blocks()[0]
+        self.compiles(host)
+        body = host[host.index("\n{\n") + 3:host.rindex("}")]
+        self.assertLessEqual(len(body.splitlines()), 10, "these are not ten lines any more")
+
+    def test_routes_in_the_readme(self):
+        function, _, lines = self.readme_blocks()[1].partition("...\n")
+        used = function.replace("void *arg)\n{", "void *arg)\n{\n    (void)arg;")
+        self.compiles(f"#include <evserve.h>\n#include <string.h>\n{used}void host(struct evserve_config config);\n"
+                      f"void host(struct evserve_config config)\n{{\n{lines}(void)config;\n}}\n")
+
+    def test_first_words_of_the_header(self):
+        example = re.search(r"(?:^ \*     .*\n)+", read("evserve.h"), flags=re.MULTILINE)[0]
+        self.assertIn("evserve_start", example)
+        self.compiles("#include <evserve.h>\n#include <stdio.h>\nint main(void)\n{\n" + example.replace(" *     ", "")
+                      + "}\n")
+
+    def test_examples_of_the_man_page(self):
+        programs = [block for block in re.findall(r"^\.EX\n(.*?)^\.EE", Library.page, flags=re.MULTILINE | re.DOTALL)
+                    if "#include" in block]
+        self.assertGreater(len(programs), 0)
+        for program in programs:
+            self.compiles(plain(program))
 
 
 class Pages(unittest.TestCase):
