@@ -451,10 +451,15 @@ static int adopt_socket(int inherited_fd)
 static const char *open_error(int error, const struct net_address *address)
 {
     bool inherited = address->inherited_fd >= 0;
-    bool is_ip = !inherited && address->socket.ss_family != AF_UNIX;
+    bool is_unix = !inherited && address->socket.ss_family == AF_UNIX;
+    bool is_ip = !inherited && !is_unix;
     switch (-error) {
     case EADDRINUSE:
-        return "address already in use";
+        return is_unix && unix_path(address)[0] != '\0' && !is_socket_file(unix_path(address))
+                   ? "there is a file that is no socket; it is left alone"
+                   : "address already in use";
+    case ENOENT:
+        return is_unix ? "no such directory" : strerror(-error);
     case EADDRNOTAVAIL:
         return "no such address on this machine";
     case EACCES:

@@ -417,11 +417,15 @@ static void a_file_that_is_no_socket_is_never_removed(void **state)
     struct stage *stage = *state;
     char path[96];
     char text[128];
+    char expected[256];
     socket_path(stage, path, text);
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     assert_int_equal(write(fd, "precious", 8), 8);
     close(fd);
     assert_int_equal(open_listener(stage, text, false), -EADDRINUSE);
+    snprintf(expected, sizeof expected, "cannot listen on %s: there is a file that is no socket; it is left alone",
+             text);
+    assert_string_equal(stage->err, expected);
     struct stat st;
     assert_int_equal(lstat(path, &st), 0);
     assert_int_equal(st.st_size, 8);
@@ -445,7 +449,7 @@ static void a_unix_path_that_cannot_be_is_named(void **state)
     char expected[256];
     snprintf(text, sizeof text, "unix:%s/no/such/folder", stage->folder);
     assert_int_equal(open_listener(stage, text, false), -ENOENT);
-    snprintf(expected, sizeof expected, "cannot listen on %s: No such file or directory", text);
+    snprintf(expected, sizeof expected, "cannot listen on %s: no such directory", text);
     assert_string_equal(stage->err, expected);
 }
 
