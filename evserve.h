@@ -196,7 +196,8 @@ const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
 
 /* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
- * of a socketpair(2). Its peer is "unix:". Takes fd over, whatever becomes of it. Returns 0; -EINVAL for a server with
+ * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
+ * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it. Returns 0; -EINVAL for a server with
  * threads of its own, -ESHUTDOWN for one that was stopped, or another -errno. The server's thread. */
 int evserve_adopt(evserve *server, int fd);
 
