@@ -44,6 +44,7 @@ struct file_cache {
     size_t bucket_count;          /* a power of two */
     struct file_list files;       /* all, linked by by_use */
     struct file_list with_fd;     /* those that hold an fd, linked by by_fd_use */
+    uint64_t memory_bytes;        /* of contents that they hold in memory */
     int64_t logged_ms;            /* last line about a failure */
 };
 
@@ -153,6 +154,7 @@ static void drop(struct file_cache *cache, struct cached_file *file)
     if (file->fd >= 0) {
         list_remove(cache, &cache->with_fd, file);
     }
+    cache->memory_bytes -= file->full.content_len;
     file_cache_put(file);
 }
 
@@ -174,12 +176,20 @@ static void grow(struct file_cache *cache)
     }
 }
 
+/* Whether one file more would be too much. */
+static bool is_full(const struct file_cache *cache, const struct cached_file *file)
+{
+    return cache->files.count >= cache->limits->max_cached_files ||
+           cache->memory_bytes + file->full.content_len > cache->limits->max_cached_memory_bytes;
+}
+
 /* Hold a file, within the bounds of the cache. */
 static void insert(struct file_cache *cache, struct cached_file *file)
 {
-    while (cache->files.count > 0 && cache->files.count >= cache->limits->max_cached_files) {
+    while (cache->files.count > 0 && is_full(cache, file)) {
         drop(cache, cache->files.oldest);
     }
+    cache->memory_bytes += file->full.content_len;
     if (file->fd >= 0 && cache->with_fd.count >= FILE_FDS_MAX) {
         drop(cache, cache->with_fd.oldest);
     }
@@ -282,6 +292,12 @@ static void log_failure(struct file_cache *cache, const struct file_key *key, in
               key->len > LOGGED_PATH_MAX ? "..." : "", encoding_suffix(key->encoding), strerror(-error));
 }
 
+static uint64_t most_in_memory(const struct limits *limits)
+{
+    return limits->max_cached_file_bytes < limits->max_cached_memory_bytes ? limits->max_cached_file_bytes
+                                                                           : limits->max_cached_memory_bytes;
+}
+
 /* Open the file and bring the cache up to date with it. held is the version in the cache, or NULL. */
 static int look(struct file_cache *cache, const struct file_key *key, struct cached_file *held, int64_t now_ms,
                 struct cached_file **file)
@@ -291,7 +307,7 @@ static int look(struct file_cache *cache, const struct file_key *key, struct cac
     }
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
-    int rv = fd < 0 ? fd : file_load(key, fd, held, cache->limits->max_cached_file_bytes, now_ms, &loaded);
+    int rv = fd < 0 ? fd : file_load(key, fd, held, most_in_memory(cache->limits), now_ms, &loaded);
     if (held != NULL && ((rv == 0 && loaded == NULL) || is_out_of_fds(rv))) {
         held->checked_ms = now_ms;
         touch(cache, held);
@@ -396,4 +412,9 @@ size_t file_cache_count(const struct file_cache *cache)
 size_t file_cache_fd_count(const struct file_cache *cache)
 {
     return cache->with_fd.count;
+}
+
+uint64_t file_cache_memory(const struct file_cache *cache)
+{
+    return cache->memory_bytes;
 }

@@ -3,7 +3,7 @@
 
 /* Regular files kept ready to be sent: an open fd or, for small ones, the contents, the validators and the heads of the
  * usual answers made beforehand. A file replaced on disk is seen within FILE_FRESH_MS. Bounded by max_cached_files,
- * max_cached_file and FILE_FDS_MAX; the least recently used go first. Files that do not exist are not remembered.
+ * max_cached_file, max_cached_memory and FILE_FDS_MAX; the least recently used go first. Files that do not exist are not remembered.
  * One thread only.
  *
  * What a version of a file is. Two looks at a file see the same version when device, inode, size, modification time and
@@ -99,5 +99,6 @@ void file_cache_put(struct cached_file *file); /* NULL is allowed */
 /* Files held now, and those among them with an open fd, for tests and statistics. */
 size_t file_cache_count(const struct file_cache *cache);
 size_t file_cache_fd_count(const struct file_cache *cache);
+uint64_t file_cache_memory(const struct file_cache *cache); /* bytes of contents held in memory */
 
 #endif

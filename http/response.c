@@ -561,6 +561,10 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
 {
     conn_plan_rest(exchange);
     size_t content_len = exchange->head_only ? 0 : prebuilt->content_len;
+    bool is_lent = content_len > PREBUILT_COPY_MAX && file != NULL;
+    if (is_lent) {
+        content_len = 0;
+    }
     size_t fields_len = write_buffer_len(&exchange->fields);
     char *start = reserve(exchange, prebuilt->head_len + HEAD_ROOM + fields_len + content_len);
     if (start == NULL) {
@@ -578,7 +582,8 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
     }
     write_buffer_commit(&exchange->out, (size_t)(at - start));
     count_response(exchange, prebuilt->status);
-    if (file != NULL && file_len > 0 && !exchange->head_only) {
+    bool has_rest = file_len > 0 && !exchange->head_only && (is_lent || prebuilt->content_len == 0);
+    if (file != NULL && has_rest) {
         response_set_file(exchange, file, 0, file_len);
     } else {
         file_cache_put(file);

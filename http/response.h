@@ -95,8 +95,10 @@ int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, c
                       uint64_t content_length, uint32_t content_room);
 void response_prebuilt_done(struct prebuilt *prebuilt);
 
-/* Answer with it; content that is not in bytes comes from file (takes over one reference), or is none when file is
- * NULL. */
+enum { PREBUILT_COPY_MAX = 16384 }; /* content up to here is queued with its head; more is sent from where it is */
+
+/* Answer with it. file (takes over one reference; NULL when there is none) has the content that is not in bytes, and
+ * keeps in place what is too long to be copied; file_len is the length of its content. */
 void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
                             uint64_t file_len);
 

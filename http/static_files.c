@@ -270,11 +270,8 @@ static void answer_contents(struct exchange *exchange, struct cached_file *file,
         byteranges_answer(exchange, file, type == NULL ? file->type : type, &ranges);
     } else if (verdict == RANGE_IGNORED && type != NULL) {
         static_file_send(exchange, 200, file, type);
-    } else if (verdict == RANGE_IGNORED && file->fd >= 0) {
-        response_send_prebuilt(exchange, &file->full, file, file->size);
     } else if (verdict == RANGE_IGNORED) {
-        response_send_prebuilt(exchange, &file->full, NULL, 0);
-        file_cache_put(file);
+        response_send_prebuilt(exchange, &file->full, file, file->size);
     } else {
         byteranges_refuse(exchange, file->size);
         file_cache_put(file);

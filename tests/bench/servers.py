@@ -30,7 +30,7 @@ def make_site(folder):
     (folder / "site.lua").write_text(
         'local app = require "evserve"\n'
         f'app.static("/", "{folder}")\n'
-        'app.set { idle_timeout = "300s" }\n'
+        'app.set { idle_timeout = "300s", max_cached_file = "128K" }\n'
         f'app.get("/lua", function() return {LUA_TEXT!r} end)\n')
 
 

@@ -728,10 +728,42 @@ static void least_recently_used_goes_at_one_past_the_limit(void **state)
     assert_true(is_held_numbered(s, 2) && is_held_numbered(s, 3) && is_held_numbered(s, 4));
 }
 
+static void contents_in_memory_are_bounded_in_total(void **state)
+{
+    struct scene *s = *state;
+    s->limits.max_cached_memory_bytes = 300;
+    add_numbered(s, 4, 100);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(visit_numbered(s, i), 0);
+    }
+    assert_int_equal(file_cache_memory(s->cache), 300);
+    assert_int_equal(file_cache_count(s->cache), 3); /* at the limit all stay */
+    assert_int_equal(visit_numbered(s, 3), 0);
+    assert_int_equal(file_cache_memory(s->cache), 300);
+    assert_false(is_held_numbered(s, 0));
+    assert_true(is_held_numbered(s, 1) && is_held_numbered(s, 2) && is_held_numbered(s, 3));
+}
+
+static void file_larger_than_all_memory_for_contents_is_sent_from_disk(void **state)
+{
+    struct scene *s = *state;
+    s->limits.max_cached_memory_bytes = 100;
+    tree_add_filled(&s->tree, "at", 'a', 100);
+    tree_add_filled(&s->tree, "past", 'p', 101);
+    struct cached_file *at = must_get(s, "at");
+    struct cached_file *past = must_get(s, "past");
+    assert_int_equal(at->full.content_len, 100);
+    assert_true(past->fd >= 0);
+    assert_int_equal(file_cache_count(s->cache), 2); /* one of them takes no memory */
+    file_cache_put(at);
+    file_cache_put(past);
+}
+
 static void limit_of_one_holds_one(void **state)
 {
     struct scene *s = *state;
     s->limits.max_cached_files = 1;
+    s->limits.max_cached_file_bytes = 1000;
     add_numbered(s, 2, 100000);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 2; i++) {
@@ -1213,6 +1245,8 @@ int main(void)
         TEST(file_that_grows_while_it_is_read_is_served_as_it_was_found),
         TEST(file_that_becomes_large_while_it_is_read_gets_an_fd),
         TEST(least_recently_used_goes_at_one_past_the_limit),
+        TEST(contents_in_memory_are_bounded_in_total),
+        TEST(file_larger_than_all_memory_for_contents_is_sent_from_disk),
         TEST(limit_of_one_holds_one),
         TEST(lowered_limit_is_kept_from_the_next_file_on),
         TEST(references_keep_evicted_files_alive),

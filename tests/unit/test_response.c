@@ -706,6 +706,76 @@ static void dates_are_imf_fixdates(void **state)
     }
 }
 
+/* Files in memory. */
+
+static void add_file(const char *name, size_t len)
+{
+    char *content = malloc(len + 1);
+    assert_non_null(content);
+    for (size_t i = 0; i < len; i++) {
+        content[i] = (char)('a' + i % 26);
+    }
+    content[len] = '\0';
+    tree_add_file(&scene.tree, name, content);
+    free(content);
+}
+
+static void assert_content(const struct fake_peer *peer, size_t expected)
+{
+    size_t len;
+    const char *output = fake_peer_output(peer, &len);
+    const char *content = strstr(output, "\r\n\r\n");
+    assert_non_null(content);
+    content += 4;
+    assert_int_equal((size_t)(output + len - content), expected);
+    for (size_t i = 0; i < expected; i++) {
+        assert_int_equal(content[i], 'a' + (int)(i % 26));
+    }
+}
+
+static void long_contents_in_memory_are_sent_from_where_they_are(void **state)
+{
+    (void)state;
+    set_limit("max_cached_file", 100000);
+    add_file("copied", PREBUILT_COPY_MAX);
+    add_file("lent", PREBUILT_COPY_MAX + 1);
+    scene_begin();
+    for (int i = 0; i < 2; i++) { /* from the disk, then from the cache */
+        struct fake_peer *copied = client();
+        say(copied, GET("/copied"));
+        assert_content(copied, PREBUILT_COPY_MAX);
+        struct fake_peer *lent = client();
+        say(lent, GET("/lent"));
+        assert_content(lent, PREBUILT_COPY_MAX + 1);
+        struct fake_peer *head = client();
+        say(head, HEAD("/lent"));
+        assert_content(head, 0);
+    }
+    struct fake_peer *both = client();
+    say(both, GET("/lent") GET("/lent"));
+    assert_string_equal(statuses(both), "200 200");
+    assert_int_equal(content_len(both), 2 * (PREBUILT_COPY_MAX + 1));
+}
+
+static void contents_that_are_being_sent_stay_when_the_file_is_replaced(void **state)
+{
+    (void)state;
+    set_limit("max_cached_file", 100000);
+    add_file("lent", 90000);
+    scene_begin();
+    struct fake_peer *slow = client();
+    fake_peer_set_room(slow, 20000);
+    say(slow, GET("/lent"));
+    tree_add_file(&scene.tree, "lent", "new");
+    pass_ms(2000);
+    struct fake_peer *other = client();
+    say(other, GET("/lent"));
+    assert_int_equal(content_len(other), 3);
+    fake_peer_add_room(slow, 100000);
+    settle();
+    assert_content(slow, 90000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -744,6 +814,8 @@ int main(void)
         SCENE_TEST(file_answers_say_when_they_are_the_last),
         SCENE_TEST(answers_are_counted_by_class),
         SCENE_TEST(dates_are_imf_fixdates),
+        SCENE_TEST(long_contents_in_memory_are_sent_from_where_they_are),
+        SCENE_TEST(contents_that_are_being_sent_stay_when_the_file_is_replaced),
     };
     return cmocka_run_group_tests_name("response", tests, NULL, NULL);
 }
