@@ -87,6 +87,9 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
         return;
     }
     bool is_type = strcasecmp(name, "content-type") == 0;
+    if (is_type && reply->has_type) { /* clients differ in which of two they take */
+        script_raise(L, "header \"%.100s\" is there twice", name);
+    }
     bool is_file_type = is_type && reply->file != 0 && type == LUA_TSTRING;
     int rv = is_file_type ? response_check_field(name, name_len, value, len)
                           : response_add_field(exchange, name, name_len, value, len);
