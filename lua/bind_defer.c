@@ -4,7 +4,8 @@
  * go on for a while, and the exchange, whose answer may. When both have let go, a timer that is due at once starts a
  * coroutine, which calls the functions in their order.
  *
- * Failure modes: an answer that is lost lets go as well. Without memory for the timer or the coroutine the functions are
+ * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost: the
+ * deferral is due once more, and the next coroutine goes on behind it. An answer that is lost lets go as well. Without memory for the timer or the coroutine the functions are
  * called at once, or not at all, which is logged. Those that are due when the server stops are called before it does;
  * those of answers that are still on their way then are dropped. */
 
@@ -21,6 +22,9 @@ struct deferral {
     const struct lua_route *route; /* of the request */
     int list_ref;                  /* the functions, in the registry */
     unsigned holds;                /* who has not let go: the coroutine, the exchange */
+    int taken;                     /* functions of the list that were begun */
+    int taken_before;              /* of them before the coroutine at work; -1 while there was none */
+    bool is_over;                  /* all of them were */
 };
 
 static void drop(struct deferral *deferral)
@@ -41,10 +45,21 @@ static void run(struct deferral *deferral)
         return;
     }
     coro->route = deferral->route;
+    coro->deferral = deferral;
+    deferral->holds = 1;
+    deferral->taken_before = deferral->taken;
     script_push_ref(script, coro->L, REF_RUN_DEFERRED);
-    lua_rawgeti(coro->L, LUA_REGISTRYINDEX, deferral->list_ref);
-    drop(deferral);
-    coro_resume(coro, 1);
+    coro_resume(coro, 0);
+}
+
+/* next_deferred(): the next function to call, nil behind the last. */
+static int lua_next_deferred(lua_State *L)
+{
+    struct deferral *deferral = script_of(L)->running->deferral;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
+    lua_rawgeti(L, -1, ++deferral->taken);
+    deferral->is_over = lua_isnil(L, -1);
+    return 1;
 }
 
 void defer_run_due(struct script *script)
@@ -73,7 +88,8 @@ void defer_release(struct deferral *deferral)
     if (--deferral->holds > 0) {
         return;
     }
-    if (script->is_stopped) {
+    bool is_stuck = deferral->taken == deferral->taken_before; /* there was no memory even to begin */
+    if (script->is_stopped || deferral->is_over || is_stuck) {
         drop(deferral);
         return;
     }
@@ -110,7 +126,13 @@ static struct deferral *make_deferral(lua_State *L, struct coro *coro)
     int list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct deferral *deferral = script->free_deferrals;
     script->free_deferrals = deferral->next;
-    *deferral = (struct deferral){.script = script, .route = coro->route, .list_ref = list_ref, .holds = 1};
+    *deferral = (struct deferral){
+        .script = script,
+        .route = coro->route,
+        .list_ref = list_ref,
+        .holds = 1,
+        .taken_before = -1,
+    };
     if (coro->exchange != NULL) {
         deferral->holds++;
         coro->exchange->on_end = on_end;
@@ -166,6 +188,7 @@ void bind_defer(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"defer", lua_defer},
+        {"next_deferred", lua_next_deferred},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -2,7 +2,7 @@
 
 local core, app, shared = ...
 local own_response = shared.own_response
-local error, ipairs, setmetatable, type, xpcall = error, ipairs, setmetatable, type, xpcall
+local error, setmetatable, type, xpcall = error, setmetatable, type, xpcall
 local debug, string = debug, string
 
 -- Requests. C resumes run() with the function of the route; without middleware that is the handler itself.
@@ -66,8 +66,8 @@ function app.defer(fn)
     end
 end
 
-core.ref("run_deferred", function(functions)
-    for _, fn in ipairs(functions) do
+core.ref("run_deferred", function()
+    for fn in core.next_deferred do
         local ok, err = xpcall(fn, report)
         if not ok then
             recover(err)

@@ -557,7 +557,9 @@ void script_retire(struct script *script)
 
 void script_stop(struct script *script)
 {
-    defer_run_due(script);
+    while (script->due_deferrals != NULL) { /* each turn begins at least one function, or drops them */
+        defer_run_due(script);
+    }
     script_retire(script);
     reactor_cancel_timer(script->reactor, script->defer_timer);
     script->defer_timer = 0;

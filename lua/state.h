@@ -44,7 +44,7 @@ enum script_phase {
 enum script_ref {
     REF_RUN,           /* run(handler): one request, from the request object to the answer */
     REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
-    REF_RUN_DEFERRED,  /* run_deferred(list): what app.defer() was given during a request */
+    REF_RUN_DEFERRED,  /* run_deferred(): what app.defer() was given during a request */
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */

@@ -320,6 +320,15 @@ class Deferred(SiteCase):
         app.defer(function() say "second" end)
         error "the handler"
     end)
+    app.get("/ends", function()
+        app.defer(function() while true do end end)
+        app.defer(function() coroutine.yield() end)
+        app.defer(function() app.sleep(1) say "waited" end)
+        app.defer(function() app.sleep(1) while true do end end)
+        app.defer(function() say "last" end)
+        app.defer(function() coroutine.yield() end)
+        return "x"
+    end)
     app.get("/stream", function()
         app.defer(function() say "before" end)
         return function(out)
@@ -388,6 +397,11 @@ class Deferred(SiteCase):
     def test_errors_are_logged_and_do_not_stop_the_next(self):
         self.expect("/fails", "second")
         self.wait_for_log("route at site.lua:[0-9]+: site.lua:[0-9]+: first of two")
+
+    def test_one_that_is_stopped_or_yields_is_the_only_one_that_is_lost(self):
+        self.expect("/ends", "waited last")
+        evtest.wait_until(lambda: self.log_count("route at .* coroutine.yield.. outside") == 2, "both stray yields")
+        self.assertEqual(self.log_count("route at .* stopped: "), 2)
 
     def test_streams_run_to_their_end_first(self):
         self.expect("/stream", "stream before within")
