@@ -113,6 +113,7 @@ struct evserve_config {
     uint64_t write_cap;                   /* queued bytes at which a client is cut; default 256 KiB */
     uint64_t max_cached_files;            /* files that the cache keeps ready, on each thread; default 1024 */
     uint64_t max_cached_file;             /* bytes of the largest file kept in memory; default 16 KiB */
+    uint64_t max_cached_memory;           /* bytes of all files kept in memory, on each thread; default 32 MiB */
 
     /* Of the script, which they win over. */
     uint64_t handler_cpu_ms; /* processor time a Lua handler may take between two waits; default 50 */
