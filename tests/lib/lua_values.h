@@ -7,6 +7,7 @@
  *   #TEXT;          a number as strtod() has it           L D       10,000 times "x"; ten levels of tables
  *   [ values ]      a list                                { values }  a table: key, value, key, value
  *   F DIGIT         a function of the script's            A LETTER values ;   what the LETTER-th function of app gives
+ *   I               a string that would be the end of a field line, and of a head, and another answer
  *
  * Everything else is skipped. */
 
@@ -130,6 +131,8 @@ static inline int values_push(struct lua_values *values, lua_State *L, char clos
             values_push_number(values, L);
         } else if (c == 'L') {
             values_push_long(L);
+        } else if (c == 'I') {
+            lua_pushliteral(L, "a\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
         } else if (c == 'D') {
             values_push_deep(L);
         } else if (c == 'F' && values->at < values->end) {
