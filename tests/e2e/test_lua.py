@@ -832,7 +832,7 @@ class Waiting(SiteCase):
         return { first, second }
     end)
     app.every("2ms", function() state.ticks = state.ticks + 1 end)
-    app.every("2ms", function() state.slow = state.slow + 1 app.sleep "30s" end)
+    app.every("2ms", function() state.slow = state.slow + 1 app.sleep "1h" end)
     app.every("20ms", function() state.failing = state.failing + 1 error("timer failed") end)
     local self
     state.self = 0
