@@ -310,6 +310,9 @@ static void close_expired(struct conn *conn)
     log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
                     conn->exchange->response_state == RESPONSE_NONE;
+    if (waits_for == WAIT_WRITE) {
+        sys_reset_on_close(conn->fd); /* else the kernel would go on offering what is in the socket, for minutes */
+    }
     if (!is_asked || prepare(conn) < 0) {
         conn_close(conn);
         return;

@@ -256,6 +256,7 @@ static void client_that_takes_nothing_is_cut(void **state)
     fake_peer_set_room(peer, 1000);
     say(peer, GET("/large"));
     assert_closes_after(peer, WRITE_MS);
+    assert_true(fake_peer_saw_reset(peer)); /* the kernel keeps nothing for it either */
     assert_true(is_closed(peer));
     assert_int_equal(stats().timeouts, 1);
 }

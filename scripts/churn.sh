@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# tests/e2e/test_churn.py at length: connections that end in every way, under AddressSanitizer and under valgrind (the
+# release build, which has no sanitizers; LuaJIT needs no suppressions, since its own compiler is off), then a soak of the
+# release build with resident memory flat.
+#   scripts/churn.sh [ROUNDS [REQUESTS]]   default 20 rounds of all endings and 2,000,000 requests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-20}
+requests=${2:-2000000}
+
+for preset in dev release; do
+    cmake --preset "$preset"
+    cmake --build --preset "$preset" --target evserve_program
+done
+test=tests/e2e/test_churn.py
+
+echo "AddressSanitizer, $rounds rounds"
+EVSERVE_BIN=$PWD/build/dev/evserve EVSERVE_CHURN=$rounds python3 $test -v Churn.test_every_ending_leaves_the_server_as_it_was
+
+if command -v valgrind >/dev/null; then
+    echo "valgrind, $((rounds / 10 + 1)) rounds"
+    EVSERVE_BIN=$PWD/evserve EVSERVE_CHURN=$((rounds / 10 + 1)) \
+        EVSERVE_VALGRIND="valgrind --leak-check=full --show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99" \
+        python3 $test -v Churn.test_every_ending_leaves_the_server_as_it_was
+else
+    echo "valgrind is not installed (apt install valgrind): that part is left out"
+fi
+
+echo "soak, $requests requests"
+EVSERVE_BIN=$PWD/evserve EVSERVE_SOAK=$requests python3 $test -v Churn.test_memory_stays_flat_over_many_requests
