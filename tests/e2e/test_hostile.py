@@ -5,6 +5,8 @@ pipelined without reading an answer.
 The hostile clients are a second process and the well-behaved ones a third, both this file. EVSERVE_HOSTILE sets the
 number of hostile clients (scripts/hostile.sh: 5,000), EVSERVE_HOSTILE_SCALE makes the deadlines that many times longer.
 Times are compared with lower bounds alone, and reported when EVSERVE_HOSTILE is set.
+
+And the caps on connections with real sockets.
 """
 
 import json
@@ -240,6 +242,47 @@ class HostilePeers(unittest.TestCase):
         evtest.wait_until(lambda: server.fd_count() <= fds + 2, "the server's fds are closed")  # and two files
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.lines[1:], [], "nothing to complain about")
+
+
+class Caps(unittest.TestCase):
+    def connect_from(self, address, server, sent):
+        """A client, and the first that it reads."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        sock.settimeout(evtest.LIMIT)
+        sock.bind((address, 0))
+        sock.connect(server.address)
+        sock.sendall(sent)
+        return sock, sock.recv(1000)
+
+    def test_an_address_at_its_cap_reads_503_and_others_are_served(self):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        self.addCleanup(folder.cleanup)
+        script = os.path.join(folder.name, "site.lua")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write('local app = require "evserve"\napp.set { max_connections_per_address = 2 }\n'
+                       'app.get("/small", function(req) return "small\\n" end)\n'
+                       'app.post("/small", function(req) return req.body end)\n')
+        small = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
+        upload = b"POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        with evtest.Program(evtest.binary("EVSERVE_BIN"), script, "--listen", "127.0.0.1:0") as server:
+            busy = []
+            for _ in range(2):
+                sock, got = self.connect_from("127.0.0.1", server, upload)
+                self.assertEqual(got, b"HTTP/1.1 100 Continue\r\n\r\n")
+                busy.append(sock)
+            _, got = self.connect_from("127.0.0.1", server, small)
+            self.assertEqual(got[:13], b"HTTP/1.1 503 ")
+            _, got = self.connect_from("127.0.0.2", server, small)
+            self.assertEqual(got[:13], b"HTTP/1.1 200 ")
+            busy[0].sendall(b"done")
+            self.assertEqual(busy[0].recv(1000)[:13], b"HTTP/1.1 200 ")
+            _, got = self.connect_from("127.0.0.1", server, small)
+            self.assertEqual(got[:13], b"HTTP/1.1 200 ", "the one that is idle now makes room")
+            self.assertEqual(busy[0].recv(1000), b"")
+            busy[1].close()
+            evtest.wait_until(lambda: any("max_connections_per_address (2) reached" in line for line in server.lines),
+                              "a line in the log")
 
 
 if __name__ == "__main__":

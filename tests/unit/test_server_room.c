@@ -79,6 +79,40 @@ static void request_that_has_just_arrived_is_answered_and_the_next_one_goes(void
     assert_string_equal(statuses(first), "200");
 }
 
+/* Each connection that is looked at has just got a request: the search for one to close ends. */
+static void play_idle_ones_at_work(const char *cap)
+{
+    enum { COUNT = 8 };
+    struct fake_peer *peers[COUNT];
+    set_limit(cap, COUNT);
+    scene_begin();
+    for (int i = 0; i < COUNT; i++) {
+        peers[i] = client();
+    }
+    struct fake_peer *newcomer = fake_peer_connect(scene.listener_fd);
+    for (int i = 0; i < COUNT; i++) {
+        fake_peer_send_text(peers[i], GET("/hold"));
+    }
+    settle();
+    assert_string_equal(statuses(newcomer), "503");
+    assert_int_equal(held_count, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        assert_false(is_closed(peers[i]));
+    }
+}
+
+static void newcomer_is_turned_away_when_every_idle_one_turns_out_to_be_at_work(void **state)
+{
+    (void)state;
+    play_idle_ones_at_work("max_connections");
+}
+
+static void and_so_is_one_of_an_address(void **state)
+{
+    (void)state;
+    play_idle_ones_at_work("max_connections_per_address");
+}
+
 static void flood_of_newcomers_is_one_line_a_minute(void **state)
 {
     (void)state;
@@ -380,6 +414,8 @@ int main(void)
         SCENE_TEST(at_the_cap_nobody_goes_and_one_past_it_the_longest_idle),
         SCENE_TEST(when_all_are_at_work_the_newcomer_reads_503),
         SCENE_TEST(request_that_has_just_arrived_is_answered_and_the_next_one_goes),
+        SCENE_TEST(newcomer_is_turned_away_when_every_idle_one_turns_out_to_be_at_work),
+        SCENE_TEST(and_so_is_one_of_an_address),
         SCENE_TEST(flood_of_newcomers_is_one_line_a_minute),
         SCENE_TEST(idle_connection_behind_many_busy_ones_is_found_by_and_by),
         SCENE_TEST(listeners_of_a_full_server_are_one),
