@@ -1,7 +1,9 @@
 /* The command line. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
  * --request 0 for an answer with a status below 400, else 1. */
 
+#include "core/systemd.h"
 #include "evserve.h"
+#include "http/request_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +30,8 @@ enum {
     DRAIN_MS = 10000,
     WATCH_MS = 1000, /* how often --watch looks at the files */
     LISTEN_TEXT_MAX = 4096,
-    FIRST_PASSED_FD = 3, /* of systemd's: sd_listen_fds(3) */
-    PASSED_FDS_MAX = 64, /* more are not looked at; the library refuses far fewer, with a text */
     REQUEST_HEADERS_MAX = 100,
     REQUEST_TIMEOUT_S = 30,
-    ANSWER_HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
 };
 
 /* What getopt_long(3) returns for our options: no character, so that optopt tells an unknown "-x" from all of them. */
@@ -90,7 +89,9 @@ struct options {
     const char *request;                      /* "GET /users/7", or NULL */
     const char *headers[REQUEST_HEADERS_MAX]; /* field lines of the request, header_count of them */
     unsigned header_count;
-    const char *body; /* text or @FILE, or NULL */
+    const char *body;   /* text or @FILE, or NULL */
+    char *content;      /* what that is; NULL without it */
+    size_t content_len; /* bytes of content */
     unsigned timeout_s;
 };
 
@@ -302,20 +303,18 @@ static int parse_options(int argc, char **argv, struct options *options)
         return usage_error(text);
     }
     options->script = argv[optind];
+    if (options->script == NULL && options->root == NULL) {
+        options->root = "public";
+    }
     return check_options(options);
 }
-
-/* systemd: sockets that it passes, and news for it (sd_listen_fds(3), sd_notify(3)), without its library. */
 
 /* The sockets that systemd passed to this very process become addresses, unless the command line names others. */
 static void take_passed_sockets(struct options *options)
 {
-    const char *pid = getenv("LISTEN_PID");
-    const char *fds = getenv("LISTEN_FDS");
-    long count = fds == NULL || pid == NULL || strtol(pid, NULL, 10) != getpid() ? 0 : strtol(fds, NULL, 10);
-    for (int i = 0; i < count && i < PASSED_FDS_MAX; i++) {
+    int count = systemd_passed_fds(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), getpid());
+    for (int fd = SYSTEMD_FIRST_FD; fd < SYSTEMD_FIRST_FD + count; fd++) {
         char address[32];
-        int fd = FIRST_PASSED_FD + i;
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         snprintf(address, sizeof address, "fd:%d", fd);
         if (!options->has_listen) {
@@ -327,37 +326,9 @@ static void take_passed_sockets(struct options *options)
     unsetenv("LISTEN_FDNAMES");
 }
 
-/* Tell systemd, if it started us and wants to know. */
-static void notify(const char *text)
+static void notify(const char *news)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = path == NULL ? 0 : strlen(path);
-    if (len < 2 || len >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) {
-        return;
-    }
-    memcpy(address.sun_path, path, len);
-    if (path[0] == '@') {
-        address.sun_path[0] = '\0'; /* an abstract name */
-    }
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
-               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
-        close(fd);
-    }
-}
-
-/* How often systemd's watchdog wants a sign of life, 0 for never: twice as often as it asks for. */
-static long watchdog_ms(void)
-{
-    const char *usec = getenv("WATCHDOG_USEC");
-    const char *pid = getenv("WATCHDOG_PID");
-    if (usec == NULL || (pid != NULL && strtol(pid, NULL, 10) != getpid())) {
-        return 0;
-    }
-    long long period = strtoll(usec, NULL, 10);
-    return period < 2000 ? 0 : (long)(period / 2000);
+    systemd_notify(getenv("NOTIFY_SOCKET"), news);
 }
 
 /* Control: a thread beside the server's, which sleeps until there is a signal, or time to look at files or to calm the
@@ -434,7 +405,7 @@ static void *run_control(void *arg)
 {
     struct control *control = arg;
     int64_t watch_ms = control->options->watch ? WATCH_MS : 0;
-    int64_t sign_ms = watchdog_ms();
+    int64_t sign_ms = systemd_watchdog_ms(getenv("WATCHDOG_PID"), getenv("WATCHDOG_USEC"), getpid());
     int64_t next_watch_ms = watch_ms == 0 ? INT64_MAX : now_ms() + watch_ms;
     int64_t next_sign_ms = sign_ms == 0 ? INT64_MAX : now_ms();
     for (int stops = 0; !control->is_over;) {
@@ -507,231 +478,126 @@ static int serve(evserve *server, const struct options *options, struct log_targ
 
 /* --request. */
 
-static bool has_header(const struct options *options, const char *name)
+/* Read the content of the request: that of a file for "@FILE". The caller frees it. Returns false when it cannot be
+ * read. */
+static bool read_body(const char *body, char **content, size_t *len)
 {
-    size_t len = strlen(name);
-    for (unsigned i = 0; i < options->header_count; i++) {
-        if (strncasecmp(options->headers[i], name, len) == 0 && options->headers[i][len] == ':') {
-            return true;
-        }
+    FILE *text = open_memstream(content, len);
+    FILE *file = body[0] != '@' ? NULL : strcmp(body, "@-") == 0 ? stdin : fopen(body + 1, "rbe");
+    bool is_read = text != NULL && (body[0] != '@' || file != NULL);
+    if (is_read && file == NULL) {
+        fputs(body, text);
     }
-    return false;
-}
-
-/* Append the content to text: that of a file for "@FILE". Returns false when it cannot be read. */
-static bool write_body(FILE *text, const char *body)
-{
-    if (body[0] != '@') {
-        return fputs(body, text) >= 0;
-    }
-    FILE *file = strcmp(body, "@-") == 0 ? stdin : fopen(body + 1, "rbe");
     char block[4096];
-    size_t len;
-    while (file != NULL && (len = fread(block, 1, sizeof block, file)) > 0) {
-        fwrite(block, 1, len, text);
+    size_t part;
+    while (is_read && file != NULL && (part = fread(block, 1, sizeof block, file)) > 0) {
+        fwrite(block, 1, part, text);
     }
-    bool is_read = file != NULL && !ferror(file);
+    is_read = is_read && (file == NULL || !ferror(file)) && !ferror(text);
+    if (text != NULL) {
+        fclose(text);
+    }
     if (file != NULL && file != stdin) {
         fclose(file);
     }
     return is_read;
 }
 
-/* Make the bytes of the request; the caller frees them. Returns -1 to go on, else the exit status. */
-static int make_request(const struct options *options, char **bytes, size_t *len)
+static void print_answer(void *arg, const char *data, size_t len)
 {
-    char *body = NULL;
-    size_t body_len = 0;
-    FILE *text = open_memstream(&body, &body_len);
-    bool is_read = text != NULL && (options->body == NULL || write_body(text, options->body));
-    if (text != NULL) {
-        fclose(text);
-    }
-    text = is_read ? open_memstream(bytes, len) : NULL;
-    if (text == NULL) {
-        fprintf(stderr, "evserve: cannot read the body %s: %s\n", options->body == NULL ? "" : options->body,
-                strerror(errno));
-        free(body);
-        return EXIT_USAGE;
-    }
-    bool has_method = strchr(options->request, ' ') != NULL;
-    fprintf(text, "%s%s HTTP/1.1\r\n", has_method ? "" : "GET ", options->request);
-    fputs(has_header(options, "host") ? "" : "Host: localhost\r\n", text);
-    for (unsigned i = 0; i < options->header_count; i++) {
-        fprintf(text, "%s\r\n", options->headers[i]);
-    }
-    if (options->body != NULL && !has_header(options, "content-length") && !has_header(options, "transfer-encoding")) {
-        fprintf(text, "Content-Length: %zu\r\n", body_len);
-    }
-    fputs("\r\n", text);
-    fwrite(body, 1, body_len, text);
-    fclose(text);
-    free(body);
-    return -1;
-}
-
-/* An answer being read and printed: its head with plain line ends, then its content, taken out of its chunks. */
-struct answer {
-    enum { HEAD, CONTENT, CONTENT_TO_END, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, COMPLETE } at;
-    bool is_head; /* of a HEAD request: there is no content */
-    int status;
-    unsigned long long left;    /* bytes of the content or the chunk still to come */
-    size_t line_len;            /* bytes of the line of a trailer so far */
-    size_t head_len;            /* of head */
-    char head[ANSWER_HEAD_MAX]; /* with its empty line */
-};
-
-/* The head is there: print it, and find out how the content ends. */
-static void begin_content(struct answer *answer)
-{
-    answer->head[answer->head_len] = '\0';
-    answer->status = atoi(answer->head + strcspn(answer->head, " "));
-    answer->head_len = 0;
-    if (answer->status < 200) { /* another head follows */
-        return;
-    }
-    const char *length = strcasestr(answer->head, "\r\nContent-Length:");
-    for (const char *c = answer->head; *c != '\0'; c++) {
-        if (*c != '\r') {
-            putchar(*c);
-        }
-    }
-    answer->left = length == NULL ? 0 : strtoull(strchr(length, ':') + 1, NULL, 10);
-    if (answer->is_head || answer->status == 204 || answer->status == 304) {
-        answer->at = COMPLETE;
-    } else if (strcasestr(answer->head, "\r\nTransfer-Encoding:") != NULL) {
-        answer->at = CHUNK_SIZE;
-    } else if (length == NULL) {
-        answer->at = CONTENT_TO_END;
-    } else {
-        answer->at = answer->left == 0 ? COMPLETE : CONTENT;
-    }
-}
-
-/* Take one byte of what is not content. */
-static void take_framing(struct answer *answer, char byte)
-{
-    switch (answer->at) {
-    case HEAD:
-        answer->head[answer->head_len++] = byte;
-        if (answer->head_len >= 4 && memcmp(answer->head + answer->head_len - 4, "\r\n\r\n", 4) == 0) {
-            begin_content(answer);
-        } else if (answer->head_len == ANSWER_HEAD_MAX - 1) {
-            answer->head_len = 0; /* no server of ours sends that; the answer ends up incomplete */
-        }
-        break;
-    case CHUNK_SIZE:
-        if (byte == '\n') {
-            answer->at = answer->left == 0 ? TRAILER : CHUNK;
-            answer->line_len = 0;
-        } else if (byte != '\r') {
-            answer->left = answer->left * 16 + (unsigned)(byte <= '9' ? byte - '0' : (byte | ' ') - 'a' + 10);
-        }
-        break;
-    case CHUNK_END:
-        answer->at = byte == '\n' ? CHUNK_SIZE : CHUNK_END;
-        break;
-    case TRAILER:
-        if (byte == '\n' && answer->line_len == 0) {
-            answer->at = COMPLETE;
-        }
-        answer->line_len = byte == '\n' ? 0 : answer->line_len + (byte != '\r');
-        break;
-    default:
-        break;
-    }
-}
-
-/* Take what came, and print it. */
-static void take_answer(struct answer *answer, const char *data, size_t len)
-{
-    while (len > 0 && answer->at != COMPLETE) {
-        size_t used = 1;
-        if (answer->at == CONTENT || answer->at == CHUNK) {
-            used = answer->left < len ? (size_t)answer->left : len;
-            fwrite(data, 1, used, stdout);
-            answer->left -= used;
-            if (answer->left == 0) {
-                answer->at = answer->at == CHUNK ? CHUNK_END : COMPLETE;
-            }
-        } else if (answer->at == CONTENT_TO_END) {
-            used = len;
-            fwrite(data, 1, used, stdout);
-        } else {
-            take_framing(answer, *data);
-        }
-        data += used;
-        len -= used;
-    }
-    fflush(stdout);
-}
-
-/* Read once. Returns whether more may come. */
-static bool read_answer(struct answer *answer, int fd)
-{
-    char block[16384];
-    ssize_t len = recv(fd, block, sizeof block, MSG_DONTWAIT);
-    if (len > 0) {
-        take_answer(answer, block, (size_t)len);
-        return answer->at != COMPLETE;
-    }
-    if (len == 0 && answer->at == CONTENT_TO_END) {
-        answer->at = COMPLETE;
-    }
-    return len < 0 && (errno == EAGAIN || errno == EINTR);
+    (void)arg;
+    fwrite(data, 1, len, stdout);
 }
 
 /* Let the server work until the answer is there. Returns NULL, or what went wrong. */
-static const char *exchange(evserve *server, int fd, const char *bytes, size_t len, unsigned timeout_s,
-                            struct answer *answer)
+static const char *exchange(evserve *server, int fd, struct request_client *client, unsigned timeout_s)
 {
     int64_t end_ms = now_ms() + timeout_s * 1000LL;
-    bool goes_on = true;
-    while (goes_on) {
+    enum request_progress progress = REQUEST_WAITS;
+    while (progress == REQUEST_WAITS) {
         int64_t left_ms = end_ms - now_ms();
-        short wanted = len > 0 ? POLLIN | POLLOUT : POLLIN;
+        short wanted = request_client_wants_room(client) ? POLLIN | POLLOUT : POLLIN;
         struct pollfd fds[] = {{.fd = fd, .events = wanted}, {.fd = evserve_fd(server), .events = POLLIN}};
         if (left_ms <= 0) {
             return "there was no whole answer in time";
         }
         poll(fds, 2, (int)left_ms);
-        if (len > 0) {
-            ssize_t sent = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-            bool is_refused = sent < 0 && errno != EAGAIN && errno != EINTR; /* what was answered can still be read */
-            bytes += sent > 0 ? sent : 0;
-            len -= is_refused ? len : sent > 0 ? (size_t)sent : 0;
-        }
         if (evserve_poll(server, 0) < 0) {
             return "the event loop failed";
         }
-        goes_on = read_answer(answer, fd);
+        progress = request_client_advance(client);
+        fflush(stdout);
     }
-    return answer->at == COMPLETE ? NULL : "the connection was closed before the end of the answer";
+    return progress == REQUEST_ANSWERED ? NULL : "the connection was closed before the end of the answer";
+}
+
+/* Make a connection of the server's to the client and let them talk. Returns NULL, or what went wrong. */
+static const char *ask(evserve *server, const struct options *options, int *status)
+{
+    const struct request_text text = {
+        .request = options->request,
+        .headers = options->headers,
+        .header_count = options->header_count,
+        .body = options->content,
+        .body_len = options->content_len,
+    };
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
+        return strerror(errno);
+    }
+    struct request_client *client = NULL;
+    int rv = evserve_adopt(server, fds[1]);
+    rv = rv < 0 ? rv : request_client_create(&client, fds[0], &text, print_answer, NULL);
+    const char *error = rv < 0 ? strerror(-rv)
+                               : exchange(server, fds[0], client,
+                                          options->timeout_s == 0 ? REQUEST_TIMEOUT_S : options->timeout_s);
+    *status = client == NULL ? 0 : request_client_status(client);
+    request_client_destroy(client);
+    close(fds[0]);
+    return error;
 }
 
 /* Serve the one request of --request. Returns the exit status. */
-static int serve_request(evserve *server, struct log_target *target, const struct options *options, const char *bytes,
-                         size_t len)
+static int serve_request(evserve *server, const struct options *options, struct log_target *log)
 {
-    release_log(target);
-    static struct answer answer;
-    int fds[2];
-    answer.is_head = strncmp(options->request, "HEAD ", 5) == 0;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
-        fprintf(stderr, "evserve: no socket for the request: %s\n", strerror(errno));
-        return EXIT_FAILURE;
-    }
-    int rv = evserve_adopt(server, fds[1]);
-    const char *error = rv < 0 ? strerror(-rv)
-                               : exchange(server, fds[0], bytes, len,
-                                          options->timeout_s == 0 ? REQUEST_TIMEOUT_S : options->timeout_s, &answer);
-    close(fds[0]);
+    int status = 0;
+    release_log(log);
+    const char *error = ask(server, options, &status);
     if (error != NULL) {
         fprintf(stderr, "evserve: %s\n", error);
     }
     evserve_stop(server, error == NULL ? DRAIN_MS : 0);
     evserve_wait(server); /* what the script does when it stops */
-    return error == NULL && answer.status < 400 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return error == NULL && status < 400 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Do what the options say. Returns the exit status, with a text in err if the server has one. */
+static int run(const struct options *options, struct log_target *log, char *err, size_t errlen)
+{
+    const struct evserve_config config = {
+        .size = sizeof config,
+        .listen = options->request != NULL     ? "none"
+                  : options->listen[0] == '\0' ? NULL
+                                               : options->listen,
+        .root = options->root,
+        .script = options->script,
+        .reactors = options->reactors,
+        .log = log_line,
+        .arg = log,
+    };
+    if (options->check) {
+        return evserve_check(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    if (options->routes) {
+        return evserve_routes(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    evserve *server = evserve_start(&config, err, errlen);
+    if (server == NULL) {
+        return EXIT_FAILURE;
+    }
+    int status = options->request == NULL ? serve(server, options, log) : serve_request(server, options, log);
+    evserve_free(server);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -741,55 +607,28 @@ int main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    if (options.body != NULL && !read_body(options.body, &options.content, &options.content_len)) {
+        fprintf(stderr, "evserve: cannot read the body %s: %s\n", options.body, strerror(errno));
+        free(options.content);
+        return EXIT_USAGE;
+    }
     take_passed_sockets(&options);
-    if (options.script == NULL && options.root == NULL) {
-        options.root = "public";
-    }
-    char *request = NULL;
-    size_t request_len = 0;
-    if (options.request != NULL) {
-        status = make_request(&options, &request, &request_len);
-        if (status >= 0) {
-            return status;
-        }
-    }
+    raise_file_limit();
 
-    struct log_target target = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    target.stream = open_memstream(&target.early, &target.early_len);
-    if (target.stream == NULL) {
+    struct log_target log = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    log.stream = open_memstream(&log.early, &log.early_len);
+    if (log.stream == NULL) {
         perror("evserve");
+        free(options.content);
         return EXIT_FAILURE;
     }
-    struct evserve_config config = {
-        .size = sizeof config,
-        .listen = options.request != NULL     ? "none"
-                  : options.listen[0] == '\0' ? NULL
-                                              : options.listen,
-        .root = options.root,
-        .script = options.script,
-        .reactors = options.reactors,
-        .log = log_line,
-        .arg = &target,
-    };
     char err[EVSERVE_ERROR_MAX] = "";
-    raise_file_limit();
-    evserve *server = NULL;
-    if (options.check) {
-        status = evserve_check(&config, print_line, NULL, err, sizeof err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-    } else if (options.routes) {
-        status = evserve_routes(&config, print_line, NULL, err, sizeof err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-    } else {
-        server = evserve_start(&config, err, sizeof err);
-        status = server == NULL            ? EXIT_FAILURE
-                 : options.request == NULL ? serve(server, &options, &target)
-                                           : serve_request(server, &target, &options, request, request_len);
-    }
-    release_log(&target);
+    status = run(&options, &log, err, sizeof err);
+    release_log(&log);
     if (err[0] != '\0') {
         fprintf(stderr, "%s\n", err);
     }
-    evserve_free(server);
-    free(target.early);
-    free(request);
+    free(log.early);
+    free(options.content);
     return status;
 }

@@ -54,6 +54,8 @@ ssize_t sys_recv(int fd, void *buf, size_t len);
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);
 ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count);
+/* Send one datagram from a socket made for it, waiting for room. Returns 0 or -errno. */
+int sys_send_datagram(const struct sockaddr *address, socklen_t address_len, const void *data, size_t len);
 /* Send len bytes of file_fd from *offset, which moves on by the result. 0 means that the file ends before *offset. */
 ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 

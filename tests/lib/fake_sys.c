@@ -129,6 +129,9 @@ static struct {
     struct wish *wishes;            /* in order of wishing */
     uint64_t total;                 /* calls counted for fail_at */
     uint64_t counts[FAKE_OP_COUNT]; /* calls by op */
+    char datagram[512];             /* the last one */
+    struct sockaddr_storage target; /* where it was sent to */
+    socklen_t target_len;           /* 0 before the first */
     struct fake_call *trace;        /* record */
     size_t trace_len, trace_capacity;
 } fake;
@@ -1425,6 +1428,28 @@ ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
         len += parts[i].iov_len;
     }
     return leave(FAKE_SENDV, fd, (int64_t)len, peer == NULL ? error : send_parts(peer, parts, count, len));
+}
+
+int sys_send_datagram(const struct sockaddr *address, socklen_t address_len, const void *data, size_t len)
+{
+    int rv = enter(FAKE_SEND_DATAGRAM);
+    if (rv == 0 && (len >= sizeof fake.datagram || address_len > sizeof fake.target)) {
+        rv = -EMSGSIZE;
+    }
+    if (rv == 0) {
+        memset(fake.datagram, 0, sizeof fake.datagram);
+        memcpy(fake.datagram, data, len);
+        memcpy(&fake.target, address, address_len);
+        fake.target_len = address_len;
+    }
+    return leave_int(FAKE_SEND_DATAGRAM, -1, (int64_t)len, rv);
+}
+
+const char *fake_sys_datagram(struct sockaddr_storage *address, socklen_t *address_len)
+{
+    *address = fake.target;
+    *address_len = fake.target_len;
+    return fake.target_len == 0 ? NULL : fake.datagram;
 }
 
 static ssize_t send_file(struct fake_peer *peer, int file_fd, off_t *offset, size_t len)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -681,9 +682,31 @@ static void a_directory_is_read_and_its_links_are_looked_at_and_not_through(void
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void datagram_arrives_whole_and_leaves_no_fd(void **state)
+{
+    (void)state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(sa_family_t);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0); /* the kernel finds an abstract name */
+    len = sizeof address;
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(sys_send_datagram((struct sockaddr *)&address, len, "READY=1", 7), 0);
+    char text[16] = "";
+    assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), 7);
+    assert_string_equal(text, "READY=1");
+    close(fd);
+    assert_int_equal(sys_send_datagram((struct sockaddr *)&address, len, "READY=1", 7), -ECONNREFUSED);
+    int after = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    close(after);
+    assert_int_equal(after, fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(datagram_arrives_whole_and_leaves_no_fd),
         cmocka_unit_test(a_plain_write_to_a_lost_peer_raises_sigpipe),
         cmocka_unit_test(a_lost_peer_is_epipe_and_never_a_signal),
         cmocka_unit_test(a_peer_lost_in_the_middle_of_a_sendfile_is_no_signal),

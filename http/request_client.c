@@ -1,0 +1,254 @@
+/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the answer's head is kept until
+ * its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection. Interim
+ * answers (1xx) are passed over.
+ *
+ * Failure modes: a socket that refuses to be sent to is still read, since the answer may be there already; an answer that
+ * ends early, has a head longer than any of ours, or chunks without a size, is REQUEST_CUT. */
+
+#include "http/request_client.h"
+
+#include "core/mem.h"
+#include "core/sys.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
+    READ_BYTES = 16384,
+};
+
+struct request_client {
+    int fd;                      /* borrowed */
+    request_answer_fn on_answer; /* who takes the answer */
+    void *arg;                   /* handed to on_answer */
+    char *bytes;                 /* the request */
+    size_t len, sent;            /* of bytes */
+
+    /* Where in the answer the next byte is. */
+    enum { HEAD, CONTENT, CONTENT_TO_END, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, COMPLETE, BROKEN } at;
+    bool is_head;            /* of a HEAD request: there is no content */
+    int status;              /* 0 before it is known */
+    unsigned long long left; /* bytes of the content or the chunk still to come */
+    size_t line_len;         /* bytes of the line of a trailer so far */
+    size_t head_len;         /* of head */
+    char head[HEAD_MAX];     /* with its empty line */
+};
+
+/* The request. */
+
+static bool has_header(const struct request_text *text, const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < text->header_count; i++) {
+        if (strncasecmp(text->headers[i], name, len) == 0 && text->headers[i][len] == ':') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static char *put(char *at, const char *text)
+{
+    return stpcpy(at, text);
+}
+
+static char *put_line(char *at, const char *text)
+{
+    return put(put(at, text), "\r\n");
+}
+
+static int make_request(struct request_client *client, const struct request_text *text)
+{
+    char length[64];
+    snprintf(length, sizeof length, "Content-Length: %zu", text->body_len);
+    size_t most = strlen("GET  HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n") + strlen(text->request) + sizeof length +
+                  text->body_len;
+    for (size_t i = 0; i < text->header_count; i++) {
+        most += strlen(text->headers[i]) + strlen("\r\n");
+    }
+    client->bytes = mem_alloc(most);
+    if (client->bytes == NULL) {
+        return -ENOMEM;
+    }
+    char *at = put(client->bytes, strchr(text->request, ' ') != NULL ? "" : "GET ");
+    at = put_line(put(at, text->request), " HTTP/1.1");
+    at = has_header(text, "host") ? at : put_line(at, "Host: localhost");
+    for (size_t i = 0; i < text->header_count; i++) {
+        at = put_line(at, text->headers[i]);
+    }
+    if (text->body != NULL && !has_header(text, "content-length") && !has_header(text, "transfer-encoding")) {
+        at = put_line(at, length);
+    }
+    at = put(at, "\r\n");
+    if (text->body != NULL) {
+        memcpy(at, text->body, text->body_len);
+        at += text->body_len;
+    }
+    client->len = (size_t)(at - client->bytes);
+    client->is_head = strncmp(text->request, "HEAD ", 5) == 0;
+    return 0;
+}
+
+/* The answer. */
+
+/* Hand the head over without its carriage returns. */
+static void tell_head(const struct request_client *client)
+{
+    for (const char *line = client->head; *line != '\0';) {
+        size_t len = strcspn(line, "\r");
+        if (len > 0) {
+            client->on_answer(client->arg, line, len);
+        }
+        line += line[len] == '\r' ? len + 1 : len;
+    }
+}
+
+/* The head is there: hand it over, and find out how the content ends. */
+static void begin_content(struct request_client *client)
+{
+    client->head[client->head_len] = '\0';
+    client->status = atoi(client->head + strcspn(client->head, " "));
+    client->head_len = 0;
+    if (client->status < 200) { /* another head follows */
+        return;
+    }
+    tell_head(client);
+    const char *length = strcasestr(client->head, "\r\nContent-Length:");
+    client->left = length == NULL ? 0 : strtoull(strchr(length, ':') + 1, NULL, 10);
+    if (client->is_head || client->status == 204 || client->status == 304) {
+        client->at = COMPLETE;
+    } else if (strcasestr(client->head, "\r\nTransfer-Encoding:") != NULL) {
+        client->at = CHUNK_SIZE;
+        client->left = 0;
+    } else if (length == NULL) {
+        client->at = CONTENT_TO_END;
+    } else {
+        client->at = client->left == 0 ? COMPLETE : CONTENT;
+    }
+}
+
+/* Take one byte of what is not content. */
+static void take_framing(struct request_client *client, char byte)
+{
+    switch (client->at) {
+    case HEAD:
+        client->head[client->head_len++] = byte;
+        if (client->head_len >= 4 && memcmp(client->head + client->head_len - 4, "\r\n\r\n", 4) == 0) {
+            begin_content(client);
+        } else if (client->head_len == HEAD_MAX - 1) {
+            client->at = BROKEN; /* no server of ours sends that */
+        }
+        break;
+    case CHUNK_SIZE:
+        if (byte == '\n') {
+            client->at = client->left == 0 ? TRAILER : CHUNK;
+            client->line_len = 0;
+        } else if (byte != '\r' && (isxdigit((unsigned char)byte) == 0 || client->left >> 60 != 0)) {
+            client->at = BROKEN;
+        } else if (byte != '\r') {
+            client->left = client->left * 16 + (unsigned)(byte <= '9' ? byte - '0' : (byte | ' ') - 'a' + 10);
+        }
+        break;
+    case CHUNK_END:
+        client->at = byte == '\n' ? CHUNK_SIZE : CHUNK_END;
+        break;
+    case TRAILER:
+        if (byte == '\n' && client->line_len == 0) {
+            client->at = COMPLETE;
+        }
+        client->line_len = byte == '\n' ? 0 : client->line_len + (byte != '\r');
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_answer(struct request_client *client, const char *data, size_t len)
+{
+    while (len > 0 && client->at < COMPLETE) {
+        size_t used = 1;
+        if (client->at == CONTENT || client->at == CHUNK) {
+            used = client->left < len ? (size_t)client->left : len;
+            client->on_answer(client->arg, data, used);
+            client->left -= used;
+            if (client->left == 0) {
+                client->at = client->at == CHUNK ? CHUNK_END : COMPLETE;
+            }
+        } else if (client->at == CONTENT_TO_END) {
+            used = len;
+            client->on_answer(client->arg, data, used);
+        } else {
+            take_framing(client, *data);
+        }
+        data += used;
+        len -= used;
+    }
+}
+
+/* The exchange. */
+
+int request_client_create(struct request_client **created, int fd, const struct request_text *text,
+                          request_answer_fn on_answer, void *arg)
+{
+    struct request_client *client = mem_zalloc(sizeof *client);
+    if (client == NULL || make_request(client, text) < 0) {
+        mem_free(client);
+        return -ENOMEM;
+    }
+    client->fd = fd;
+    client->on_answer = on_answer;
+    client->arg = arg;
+    *created = client;
+    return 0;
+}
+
+bool request_client_wants_room(const struct request_client *client)
+{
+    return client->sent < client->len;
+}
+
+static bool is_passing(ssize_t error)
+{
+    return error == -EAGAIN || error == -EINTR;
+}
+
+enum request_progress request_client_advance(struct request_client *client)
+{
+    if (client->sent < client->len) {
+        ssize_t sent = sys_send(client->fd, client->bytes + client->sent, client->len - client->sent, false);
+        if (sent >= 0) {
+            client->sent += (size_t)sent;
+        } else if (!is_passing(sent)) {
+            client->sent = client->len; /* the rest is not wanted; what was answered can still be read */
+        }
+    }
+    char block[READ_BYTES];
+    ssize_t len = sys_recv(client->fd, block, sizeof block);
+    if (len > 0) {
+        take_answer(client, block, (size_t)len);
+        return client->at == COMPLETE ? REQUEST_ANSWERED : client->at == BROKEN ? REQUEST_CUT : REQUEST_WAITS;
+    }
+    if (len == 0 && client->at == CONTENT_TO_END) {
+        client->at = COMPLETE;
+        return REQUEST_ANSWERED;
+    }
+    return is_passing(len) ? REQUEST_WAITS : REQUEST_CUT;
+}
+
+int request_client_status(const struct request_client *client)
+{
+    return client->status;
+}
+
+void request_client_destroy(struct request_client *client)
+{
+    if (client != NULL) {
+        mem_free(client->bytes);
+        mem_free(client);
+    }
+}

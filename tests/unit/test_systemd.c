@@ -1,0 +1,108 @@
+/* core/systemd.c: what the variables mean, and where news go. */
+
+#include "core/systemd.h"
+#include "tests/lib/fake_sys.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+enum { PID = 700 };
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_sys_reset();
+    return 0;
+}
+
+static void passed_sockets_are_those_of_this_process(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pid, *fds;
+        int count;
+    } rows[] = {
+        {"700", "1", 1}, {"700", "64", 64}, {"700", "65", 64}, {"700", "0", 0}, {"700", "-1", 0}, {"700", NULL, 0},
+        {NULL, "1", 0},  {"701", "1", 0},   {"700", "x", 0},   {"", "1", 0},    {NULL, NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(systemd_passed_fds(rows[i].pid, rows[i].fds, PID), rows[i].count);
+    }
+}
+
+static void sign_of_life_is_due_twice_as_often_as_the_watchdog_wants(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pid, *usec;
+        int64_t ms;
+    } rows[] = {
+        {"700", "30000000", 15000}, {NULL, "30000000", 15000}, {"701", "30000000", 0}, {"700", NULL, 0},
+        {"700", "2000", 1},         {"700", "1999", 0},        {"700", "-5000", 0},    {"700", "x", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(systemd_watchdog_ms(rows[i].pid, rows[i].usec, PID), rows[i].ms);
+    }
+}
+
+static void news_go_to_the_path_or_the_abstract_name(void **state)
+{
+    (void)state;
+    struct sockaddr_storage address;
+    socklen_t len;
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&address;
+    systemd_notify("/run/systemd/notify", "READY=1");
+    assert_string_equal(fake_sys_datagram(&address, &len), "READY=1");
+    assert_int_equal(un->sun_family, AF_UNIX);
+    assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + 19);
+    assert_memory_equal(un->sun_path, "/run/systemd/notify", 19);
+    systemd_notify("@name", "STOPPING=1");
+    assert_string_equal(fake_sys_datagram(&address, &len), "STOPPING=1");
+    assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + 5);
+    assert_memory_equal(un->sun_path, "\0name", 5);
+}
+
+static void who_does_not_want_to_know_is_told_nothing(void **state)
+{
+    (void)state;
+    char longest[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
+    memset(longest, 'a', sizeof longest);
+    longest[0] = '/';
+    longest[sizeof longest - 1] = '\0'; /* one byte too long */
+    const char *const sockets[] = {NULL, "", "/", "@", "relative", "vsock:2:1", longest};
+    for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
+        systemd_notify(sockets[i], "READY=1");
+    }
+    assert_int_equal(fake_sys_total(), 0);
+    longest[sizeof longest - 2] = '\0';
+    systemd_notify(longest, "READY=1");
+    assert_int_equal(fake_sys_count(FAKE_SEND_DATAGRAM), 1);
+}
+
+static void news_that_cannot_be_sent_are_lost(void **state)
+{
+    (void)state;
+    struct sockaddr_storage address;
+    socklen_t len;
+    fake_sys_fail_op(FAKE_SEND_DATAGRAM, 0, 1, -ECONNREFUSED);
+    systemd_notify("/run/systemd/notify", "READY=1");
+    assert_null(fake_sys_datagram(&address, &len));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(passed_sockets_are_those_of_this_process, tear_down),
+        cmocka_unit_test_teardown(sign_of_life_is_due_twice_as_often_as_the_watchdog_wants, tear_down),
+        cmocka_unit_test_teardown(news_go_to_the_path_or_the_abstract_name, tear_down),
+        cmocka_unit_test_teardown(who_does_not_want_to_know_is_told_nothing, tear_down),
+        cmocka_unit_test_teardown(news_that_cannot_be_sent_are_lost, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
