@@ -1,6 +1,11 @@
 /* The command line. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
- * --request 0 for an answer with a status below 400, else 1. */
+ * --request 0 for an answer with a status below 400, else 1.
+ *
+ * The file is long for the usage text and the table of options. The parts, in order: usage, log, options, systemd's
+ * sockets, control (signals, reloads, the watchdog), serving, --request. */
 
+#include "core/log.h"
+#include "core/sys.h"
 #include "core/systemd.h"
 #include "evserve.h"
 #include "http/request_client.h"
@@ -21,7 +26,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,22 +36,9 @@ enum {
     LISTEN_TEXT_MAX = 4096,
     REQUEST_HEADERS_MAX = 100,
     REQUEST_TIMEOUT_S = 30,
-};
-
-/* What getopt_long(3) returns for our options: no character, so that optopt tells an unknown "-x" from all of them. */
-enum {
-    OPTION_LISTEN = 256,
-    OPTION_ROOT,
-    OPTION_REACTORS,
-    OPTION_WATCH,
-    OPTION_CHECK,
-    OPTION_ROUTES,
-    OPTION_REQUEST,
-    OPTION_HEADER,
-    OPTION_BODY,
-    OPTION_TIMEOUT,
-    OPTION_VERSION,
-    OPTION_HELP
+    REQUEST_TIMEOUT_MAX_S = 86400,
+    USAGE_ERROR_MAX = 256, /* bytes of a complaint with its NUL */
+    FIRST_OPTION = 256, /* getopt_long(3) returns this and more: no character, so that optopt tells an unknown "-x" */
 };
 
 static const char usage[] =
@@ -92,7 +83,9 @@ struct options {
     const char *body;   /* text or @FILE, or NULL */
     char *content;      /* what that is; NULL without it */
     size_t content_len; /* bytes of content */
-    unsigned timeout_s;
+    unsigned timeout_s; /* 0 when it was not given */
+    bool version;
+    bool help;
 };
 
 /* A connection is a file descriptor: take as many as we may have. */
@@ -115,7 +108,6 @@ struct log_target {
 
 static void log_line(void *arg, int level, const char *line)
 {
-    static const char *const names[] = {"log", "error", "warn", "info", "debug"};
     struct log_target *target = arg;
     char when[32] = "";
     time_t now = time(NULL);
@@ -124,7 +116,7 @@ static void log_line(void *arg, int level, const char *line)
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
     }
     pthread_mutex_lock(&target->lock);
-    fprintf(target->stream, "%s %s %s\n", when, names[level < 0 || level > EVSERVE_LOG_DEBUG ? 0 : level], line);
+    fprintf(target->stream, "%s %s %s\n", when, log_level_name(level), line);
     pthread_mutex_unlock(&target->lock);
 }
 
@@ -163,7 +155,7 @@ static int usage_error(const char *what)
 static int option_error(int verdict, const char *argument)
 {
     char text[256];
-    if (optopt > 0 && optopt < OPTION_LISTEN) { /* one letter of several, perhaps */
+    if (optopt > 0 && optopt < FIRST_OPTION) { /* one letter of several, perhaps */
         snprintf(text, sizeof text, "unknown option -%c", optopt);
     } else if (optopt > 0) {
         snprintf(text, sizeof text, "%.200s %s", argument, verdict == ':' ? "needs a value" : "takes no value");
@@ -173,27 +165,87 @@ static int option_error(int verdict, const char *argument)
     return usage_error(text);
 }
 
-/* "auto", or a number of threads. */
-static bool parse_reactors(const char *text, unsigned *reactors)
+/* The options, and what each does with its value: true, or false with a text in err. */
+
+static bool parse_number(const char *text, unsigned most, unsigned *number)
 {
-    if (strcmp(text, "auto") == 0) {
-        cpu_set_t cpus;
-        int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-        *reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
-        return true;
-    }
     char *end;
-    unsigned long number = strtoul(text, &end, 10);
-    *reactors = (unsigned)number;
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && number >= 1 && number <= EVSERVE_REACTORS_MAX;
+    unsigned long value = strtoul(text, &end, 10);
+    *number = (unsigned)value;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= 1 && value <= most;
 }
 
-static bool parse_timeout(const char *text, unsigned *timeout_s)
+static bool set_listen(struct options *options, const char *value, char *err)
 {
-    char *end;
-    unsigned long number = strtoul(text, &end, 10);
-    *timeout_s = (unsigned)number;
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && number >= 1 && number <= 86400;
+    options->has_listen = true;
+    snprintf(err, USAGE_ERROR_MAX, "--listen needs an address, and not too many of them");
+    return value[0] != '\0' && add_listen(options, value) == 0;
+}
+
+static bool set_reactors(struct options *options, const char *value, char *err)
+{
+    if (strcmp(value, "auto") == 0) {
+        cpu_set_t cpus;
+        int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+        options->reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
+        return true;
+    }
+    snprintf(err, USAGE_ERROR_MAX, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
+             EVSERVE_REACTORS_MAX, value);
+    return parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
+}
+
+static bool add_header(struct options *options, const char *value, char *err)
+{
+    snprintf(err, USAGE_ERROR_MAX, "more than %d --header", REQUEST_HEADERS_MAX);
+    if (options->header_count == REQUEST_HEADERS_MAX) {
+        return false;
+    }
+    options->headers[options->header_count++] = value;
+    return true;
+}
+
+static bool set_timeout(struct options *options, const char *value, char *err)
+{
+    snprintf(err, USAGE_ERROR_MAX, "--timeout wants a number of seconds from 1 to %d, not \"%.80s\"",
+             REQUEST_TIMEOUT_MAX_S, value);
+    return parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
+}
+
+static const struct option_row {
+    const char *name;
+    enum { FLAG, TEXT, VALUE } kind; /* a bool that becomes true, a text that is kept, a value that set() takes */
+    size_t offset;                   /* of a flag or a text in struct options */
+    bool (*set)(struct options *options, const char *value, char *err);
+} rows[] = {
+    {"listen", VALUE, 0, set_listen},
+    {"root", TEXT, offsetof(struct options, root), NULL},
+    {"reactors", VALUE, 0, set_reactors},
+    {"watch", FLAG, offsetof(struct options, watch), NULL},
+    {"check", FLAG, offsetof(struct options, check), NULL},
+    {"routes", FLAG, offsetof(struct options, routes), NULL},
+    {"request", TEXT, offsetof(struct options, request), NULL},
+    {"header", VALUE, 0, add_header},
+    {"body", TEXT, offsetof(struct options, body), NULL},
+    {"timeout", VALUE, 0, set_timeout},
+    {"version", FLAG, offsetof(struct options, version), NULL},
+    {"help", FLAG, offsetof(struct options, help), NULL},
+};
+
+enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
+
+static bool set_option(struct options *options, const struct option_row *row, const char *value, char *err)
+{
+    char *place = (char *)options + row->offset;
+    if (row->kind == VALUE) {
+        return row->set(options, value, err);
+    }
+    if (row->kind == FLAG) {
+        *(bool *)place = true;
+    } else {
+        memcpy(place, &value, sizeof value);
+    }
+    return true;
 }
 
 /* Whether the options fit together. Returns as parse_options(). */
@@ -223,78 +275,27 @@ static int check_options(const struct options *options)
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {
-        {"listen", required_argument, NULL, OPTION_LISTEN},
-        {"root", required_argument, NULL, OPTION_ROOT},
-        {"reactors", required_argument, NULL, OPTION_REACTORS},
-        {"watch", no_argument, NULL, OPTION_WATCH},
-        {"check", no_argument, NULL, OPTION_CHECK},
-        {"routes", no_argument, NULL, OPTION_ROUTES},
-        {"request", required_argument, NULL, OPTION_REQUEST},
-        {"header", required_argument, NULL, OPTION_HEADER},
-        {"body", required_argument, NULL, OPTION_BODY},
-        {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {"help", no_argument, NULL, OPTION_HELP},
-        {NULL, 0, NULL, 0},
-    };
-    char text[256];
+    struct option table[ROW_COUNT + 1] = {{0}};
+    char text[USAGE_ERROR_MAX];
     int option;
+    for (int i = 0; i < ROW_COUNT; i++) {
+        int argument = rows[i].kind == FLAG ? no_argument : required_argument;
+        table[i] = (struct option){.name = rows[i].name, .has_arg = argument, .val = FIRST_OPTION + i};
+    }
     while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
-        switch (option) {
-        case OPTION_LISTEN:
-            if (optarg[0] == '\0' || add_listen(options, optarg) < 0) {
-                return usage_error("--listen needs an address, and not too many of them");
-            }
-            options->has_listen = true;
-            break;
-        case OPTION_ROOT:
-            options->root = optarg;
-            break;
-        case OPTION_REACTORS:
-            if (!parse_reactors(optarg, &options->reactors)) {
-                snprintf(text, sizeof text, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
-                         EVSERVE_REACTORS_MAX, optarg);
-                return usage_error(text);
-            }
-            break;
-        case OPTION_WATCH:
-            options->watch = true;
-            break;
-        case OPTION_CHECK:
-            options->check = true;
-            break;
-        case OPTION_ROUTES:
-            options->routes = true;
-            break;
-        case OPTION_REQUEST:
-            options->request = optarg;
-            break;
-        case OPTION_HEADER:
-            if (options->header_count == REQUEST_HEADERS_MAX) {
-                snprintf(text, sizeof text, "more than %d --header", REQUEST_HEADERS_MAX);
-                return usage_error(text);
-            }
-            options->headers[options->header_count++] = optarg;
-            break;
-        case OPTION_BODY:
-            options->body = optarg;
-            break;
-        case OPTION_TIMEOUT:
-            if (!parse_timeout(optarg, &options->timeout_s)) {
-                snprintf(text, sizeof text, "--timeout wants a number of seconds from 1 to 86400, not \"%.80s\"",
-                         optarg);
-                return usage_error(text);
-            }
-            break;
-        case OPTION_VERSION:
+        if (option < FIRST_OPTION) {
+            return option_error(option, argv[optind - 1]);
+        }
+        if (!set_option(options, &rows[option - FIRST_OPTION], optarg, text)) {
+            return usage_error(text);
+        }
+        if (options->version) {
             printf("evserve %s\n", evserve_version());
             return EXIT_SUCCESS;
-        case OPTION_HELP:
+        }
+        if (options->help) {
             fputs(usage, stdout);
             return EXIT_SUCCESS;
-        default:
-            return option_error(option, argv[optind - 1]);
         }
     }
     if (argc - optind > 1) {
@@ -347,9 +348,7 @@ struct control {
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return sys_now_ns() / 1000000;
 }
 
 static void reload(const struct control *control)
