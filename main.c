@@ -477,27 +477,41 @@ static int serve(evserve *server, const struct options *options, struct log_targ
 
 /* --request. */
 
-/* Read the content of the request: that of a file for "@FILE". The caller frees it. Returns false when it cannot be
- * read. */
+/* Copy a file to its end. NULL for a file that could not be opened. */
+static bool copy_file(FILE *to, FILE *from)
+{
+    char block[4096];
+    size_t len;
+    while (from != NULL && (len = fread(block, 1, sizeof block, from)) > 0) {
+        fwrite(block, 1, len, to);
+    }
+    return from != NULL && !ferror(from);
+}
+
+/* Append the content to text: that of a file for "@FILE". Returns false when it cannot be read. */
+static bool write_body(FILE *text, const char *body)
+{
+    if (body[0] != '@') {
+        return fputs(body, text) >= 0;
+    }
+    if (strcmp(body, "@-") == 0) {
+        return copy_file(text, stdin);
+    }
+    FILE *file = fopen(body + 1, "rbe");
+    bool is_read = copy_file(text, file);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return is_read;
+}
+
+/* Read the content of the request; the caller frees it, whatever the verdict. */
 static bool read_body(const char *body, char **content, size_t *len)
 {
     FILE *text = open_memstream(content, len);
-    FILE *file = body[0] != '@' ? NULL : strcmp(body, "@-") == 0 ? stdin : fopen(body + 1, "rbe");
-    bool is_read = text != NULL && (body[0] != '@' || file != NULL);
-    if (is_read && file == NULL) {
-        fputs(body, text);
-    }
-    char block[4096];
-    size_t part;
-    while (is_read && file != NULL && (part = fread(block, 1, sizeof block, file)) > 0) {
-        fwrite(block, 1, part, text);
-    }
-    is_read = is_read && (file == NULL || !ferror(file)) && !ferror(text);
+    bool is_read = text != NULL && write_body(text, body);
     if (text != NULL) {
         fclose(text);
-    }
-    if (file != NULL && file != stdin) {
-        fclose(file);
     }
     return is_read;
 }

@@ -112,7 +112,7 @@ static void tell_head(const struct request_client *client)
 static void begin_content(struct request_client *client)
 {
     client->head[client->head_len] = '\0';
-    client->status = atoi(client->head + strcspn(client->head, " "));
+    client->status = (int)strtol(client->head + strcspn(client->head, " "), NULL, 10);
     client->head_len = 0;
     if (client->status < 200) { /* another head follows */
         return;
