@@ -279,8 +279,8 @@ void evs_begin(evs_request *request, int status, const char *type, int64_t lengt
  * Returns
  *   1   go on
  *   0   taken, but the client is behind: wait for EVS_DRAIN before writing on; who does not is cut at write_cap
- *   -1  nothing was taken: the client has gone, was cut, the announced length is exceeded, or content is NULL.
- *       EVS_GONE follows. */
+ *   -1  nothing was taken: the client has gone, was cut, or wants no content (HEAD); the announced length is exceeded,
+ *       or content is NULL. EVS_GONE follows. */
 int evs_write(evs_request *request, const void *content, size_t len);
 
 /* The answer is complete. Without content before it, it is an empty one (204). */
@@ -292,7 +292,8 @@ void evs_abort(evs_request *request);
 /* What can happen to a request before it is answered. */
 enum evs_event {
     EVS_DRAIN = 1, /* the client has taken what made evs_write() return 0 */
-    EVS_GONE,      /* the client has gone, or the server stops: the request must not be used after the call */
+    EVS_GONE,      /* evs_write() gave -1, the client has gone, or the server stops: the request must not be used
+                    * after the call */
     EVS_TIMER,     /* the time of evs_after() has come */
     EVS_DATA,      /* evs_read() can go on */
 };

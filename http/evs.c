@@ -439,6 +439,28 @@ void evs_begin(evs_request *request, int status, const char *type, int64_t lengt
     }
 }
 
+/* Nobody takes the content, so nothing would ever hold up a host that makes it without an end. */
+static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct exchange *exchange = arg;
+    exchange->evs.timer = 0;
+    tell(exchange, EVS_GONE);
+    response_end(part(request_of(exchange)));
+}
+
+/* The answer has no content (HEAD, 204, 304): it is complete as it is. The host, which is in the middle of its work, is
+ * told with the next turn of the loop. */
+static void end_without_content(struct exchange *exchange)
+{
+    stop_timer(exchange);
+    exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, 0, on_unwanted, exchange);
+    if (exchange->evs.timer == 0) {
+        response_abort(exchange);
+    }
+}
+
 int evs_write(evs_request *request, const void *content, size_t len)
 {
     struct exchange *exchange = exchange_of(request);
@@ -448,6 +470,10 @@ int evs_write(evs_request *request, const void *content, size_t len)
     if (content == NULL && len > 0) {
         blame(exchange, "evs_write", "the content is NULL");
         response_abort(exchange);
+        return -1;
+    }
+    if (exchange->head_only && exchange->response_state == RESPONSE_STREAMING && len > 0) {
+        end_without_content(exchange);
         return -1;
     }
     return response_write(exchange, content, len);

@@ -651,6 +651,46 @@ static void serve_ends(evs_request *request, void *arg)
     }
 }
 
+enum { WRITES_MAX = 1000000 }; /* more than a host comes to that is told that nobody wants them */
+
+static atomic_int unwanted_writes;
+
+static void on_endless_event(evs_request *request, int event, void *arg)
+{
+    (void)request;
+    if (event == EVS_GONE) {
+        atomic_fetch_add((atomic_int *)arg, 1);
+    }
+}
+
+static void serve_endless(evs_request *request, void *arg)
+{
+    evs_on(request, on_endless_event, arg);
+    int writes = 1;
+    while (writes < WRITES_MAX && evs_write(request, "again\n", 6) == 1) {
+        writes++;
+    }
+    atomic_store(&unwanted_writes, writes);
+}
+
+static void stream_without_an_end_ends_at_once_for_head(void **state)
+{
+    (void)state;
+    atomic_int ends = 0;
+    const struct evs_route routes[] = {{"GET /endless", serve_endless, &ends, 0},
+                                       {"GET /hello", serve_text, hello, 0},
+                                       {NULL, NULL, NULL, 0}};
+    host.config.routes = routes;
+    host_serve();
+    const char *answer = client_ask(host.port, "HEAD /endless HTTP/1.1\r\nHost: a\r\n\r\n"
+                                               "GET /hello HTTP/1.0\r\n\r\n");
+    assert_memory_equal(answer, "HTTP/1.1 200 ", 13);
+    assert_null(strstr(answer, "again"));
+    assert_non_null(strstr(answer, "hello")); /* the connection goes on */
+    assert_int_equal(atomic_load(&unwanted_writes), 1);
+    assert_int_equal(atomic_load(&ends), 1);
+}
+
 static void ends_of_all_kinds(void **state)
 {
     (void)state;
@@ -683,6 +723,7 @@ int main(void)
         HOST_TEST(file_is_sent_as_static_files_are),
         HOST_TEST(stream_waits_for_a_client_that_is_behind),
         HOST_TEST(client_that_owes_too_much_is_cut_and_the_host_told),
+        HOST_TEST(stream_without_an_end_ends_at_once_for_head),
         HOST_TEST(ends_of_all_kinds),
         HOST_TEST(mistakes_of_a_host_end_the_request_and_are_logged),
     };
