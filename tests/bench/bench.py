@@ -307,7 +307,7 @@ def main():
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 3)
-    seconds = options.seconds or (1 if options.quick else 3)
+    seconds = options.seconds or (1 if options.quick else 2)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
@@ -324,7 +324,7 @@ def main():
         if wanted("c10k") and many_fit and not (options.quick and not options.load):
             bench.run_many(options.seconds or (5 if options.quick else 30))
         if wanted("growth") and many_fit and not (options.quick and not options.load):
-            bench.run_growth(rounds, seconds)
+            bench.run_growth(min(rounds, 2), seconds)
         if wanted("reactors") and not (options.quick and not options.load):
             bench.run_reactors(rounds, seconds)
         if wanted("single"):
