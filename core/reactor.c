@@ -28,6 +28,9 @@ enum {
     NOT_QUEUED = -1,     /* watch.next_queued of a watch that is in no queue */
     END_OF_QUEUE = -2,   /* watch.next_queued of the last one */
     UNKNOWN = 0xff,      /* watch.kernel_flags: no set of flags */
+    CACHE_LINE = 64,
+    WATCH_AHEAD = 4, /* events by which a watch is asked for before its turn */
+    ARG_AHEAD = 2,   /* and what it was registered with: its first two cache lines */
 };
 
 /* One fd of the table. */
@@ -79,12 +82,6 @@ struct reactor {
 };
 
 /* Watches. */
-
-enum {
-    CACHE_LINE = 64,
-    WATCH_AHEAD = 4, /* events by which a watch is asked for before its turn */
-    ARG_AHEAD = 2,   /* and what it was registered with: its first two cache lines */
-};
 
 static struct watch *find_watch(const struct reactor *reactor, int fd)
 {
