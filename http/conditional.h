@@ -44,9 +44,4 @@ enum etag_comparison { ETAG_STRONG, ETAG_WEAK }; /* RFC 9110 section 8.8.3.2 */
 bool conditional_list_covers(const char *list, size_t len, const char *etag, size_t etag_len,
                              enum etag_comparison comparison);
 
-/* Parse an HTTP-date in any of its three formats into seconds since the epoch; now_s settles the century of the format
- * that has two digits for the year. Returns false for everything else; *time_s is then unchanged. A day name must be
- * one, but whether it is the right one is not checked. */
-bool http_date_parse(const char *text, size_t len, int64_t now_s, int64_t *time_s);
-
 #endif

@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/file_root.h"
+#include "http/http_date.h"
 #include "http/mime.h"
 
 #include <assert.h>
@@ -163,7 +164,7 @@ static int make_heads(struct cached_file *file, const char *fields, uint32_t con
     size_t own_len = strlen(own);
     if (file->last_modified_s >= 0) {
         char date[HTTP_DATE_LEN];
-        response_format_date(file->last_modified_s, date);
+        http_date_format(file->last_modified_s, date);
         own_len += (size_t)snprintf(own + own_len, sizeof own - own_len, "Last-Modified: %.*s\r\n", HTTP_DATE_LEN,
                                     date);
     }

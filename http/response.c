@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 enum {
     COPY_MAX = 32768,       /* content up to this length is copied behind its head; longer content becomes a range */
@@ -63,24 +62,6 @@ static char *put_status_line(char *at, int status)
     *at++ = ' ';
     at = put_text(at, status_reason(status));
     return put_text(at, "\r\nDate: ");
-}
-
-void response_format_date(int64_t time_s, char text[HTTP_DATE_LEN])
-{
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct tm tm;
-    time_t time = time_s;
-    if (gmtime_r(&time, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
-        time = 0; /* no four-digit year: the format has none for it */
-        gmtime_r(&time, &tm);
-    }
-    unsigned year = (unsigned)tm.tm_year + 1900;
-    char line[64];
-    snprintf(line, sizeof line, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + (size_t)tm.tm_wday * 3,
-             (unsigned)tm.tm_mday, months + (size_t)tm.tm_mon * 3, year, (unsigned)tm.tm_hour, (unsigned)tm.tm_min,
-             (unsigned)tm.tm_sec);
-    memcpy(text, line, HTTP_DATE_LEN);
 }
 
 /* Fields that a handler adds. */

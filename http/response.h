@@ -131,11 +131,6 @@ void response_reset(struct exchange *exchange);
 /* 100 Continue (RFC 9110 section 15.2.1), queued before the answer. */
 void response_continue(struct exchange *exchange);
 
-enum { HTTP_DATE_LEN = 29 };
-
-/* Write an IMF-fixdate (RFC 9110 section 5.6.7), without NUL: "Sun, 06 Nov 1994 08:49:37 GMT". */
-void response_format_date(int64_t time_s, char text[HTTP_DATE_LEN]);
-
 /* The whole answer to a client for whom there is no connection: 503, and the close. Returns its length. */
 int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED_AWAY_MAX]);
 

@@ -200,7 +200,7 @@ const char *server_date(struct server *server)
     int64_t now_s = sys_wall_time_s();
     if (now_s != server->date_s) {
         server->date_s = now_s;
-        response_format_date(now_s, server->date);
+        http_date_format(now_s, server->date);
     }
     return server->date;
 }

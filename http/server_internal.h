@@ -7,6 +7,7 @@
 #include "http/address_table.h"
 #include "http/conn.h"
 #include "http/exchange.h"
+#include "http/http_date.h"
 #include "http/response.h"
 #include "http/server.h"
 #include "http/site.h"

@@ -3,6 +3,7 @@
  * Failure modes: every mistake raises an error that begins with the file and line of the script. */
 
 #include "http/file_reply.h"
+#include "http/http_date.h"
 #include "http/limits.h"
 #include "http/response.h"
 #include "http/site.h"
@@ -54,7 +55,7 @@ static int date(lua_State *L)
     if (!(time >= 0 && time <= last)) {
         script_raise(L, "%s: seconds since 1970 expected, such as os.time() gives them", lua_tostring(L, 1));
     }
-    response_format_date((int64_t)time, text);
+    http_date_format((int64_t)time, text);
     lua_pushlstring(L, text, sizeof text);
     return 1;
 }

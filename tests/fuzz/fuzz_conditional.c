@@ -1,5 +1,5 @@
-/* Fields that choose what of a file is sent: conditions and dates (http/conditional.c), and codings (http/encoding.c). The
- * input is the field lines of a request. It is evaluated against several versions of a file:
+/* Fields that choose what of a file is sent: conditions (http/conditional.c), dates (http/http_date.c) and codings
+ * (http/encoding.c). The input is the field lines of a request. It is evaluated against several versions of a file:
  *   - what any request may get follows from its method and from which fields there are (RFC 9110 section 13.2.2);
  *   - If-Match and If-None-Match with the same list never agree, and a list that covers a tag strongly covers it weakly;
  *   - a date that is read and written out as IMF-fixdate is read as the same moment;
@@ -8,6 +8,7 @@
 #include "core/sys.h"
 #include "http/conditional.h"
 #include "http/encoding.h"
+#include "http/http_date.h"
 #include "http/limits.h"
 #include "tests/lib/fuzz.h"
 

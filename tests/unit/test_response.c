@@ -681,31 +681,6 @@ static void answers_are_counted_by_class(void **state)
     assert_int_equal(numbers.by_class[5], 2);
 }
 
-static void dates_are_imf_fixdates(void **state)
-{
-    (void)state;
-    static const struct {
-        int64_t time_s;
-        const char *text;
-    } cases[] = {
-        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
-        {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
-        {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
-        {1709164799, "Wed, 28 Feb 2024 23:59:59 GMT"},
-        {4102444800, "Fri, 01 Jan 2100 00:00:00 GMT"},
-        {253402300799, "Fri, 31 Dec 9999 23:59:59 GMT"},
-        {-1, "Wed, 31 Dec 1969 23:59:59 GMT"},
-        {253402300800, "Thu, 01 Jan 1970 00:00:00 GMT"}, /* the year 10000 */
-        {INT64_MAX, "Thu, 01 Jan 1970 00:00:00 GMT"},
-        {INT64_MIN, "Thu, 01 Jan 1970 00:00:00 GMT"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char text[HTTP_DATE_LEN + 1] = "";
-        response_format_date(cases[i].time_s, text);
-        assert_string_equal(text, cases[i].text);
-    }
-}
-
 /* Files in memory. */
 
 static void add_file(const char *name, size_t len)
@@ -813,7 +788,6 @@ int main(void)
         SCENE_TEST(part_of_a_file_is_sent),
         SCENE_TEST(file_answers_say_when_they_are_the_last),
         SCENE_TEST(answers_are_counted_by_class),
-        SCENE_TEST(dates_are_imf_fixdates),
         SCENE_TEST(long_contents_in_memory_are_sent_from_where_they_are),
         SCENE_TEST(contents_that_are_being_sent_stay_when_the_file_is_replaced),
     };
