@@ -1,0 +1,122 @@
+/* The field lines that a handler adds to its answer, kept as text in exchange->fields until the head is written.
+ *
+ * Failure modes: a field that could break the message, or that is the server's own to say, is refused by the return
+ * value, and so is one beyond RESPONSE_FIELDS_MAX. What was added before stays. */
+
+#include "http/response.h"
+
+#include "http/exchange.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_token(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return len > 0;
+}
+
+static bool is_field_value(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_name(const char *text, size_t len, const char *name)
+{
+    return len == strlen(name) && strncasecmp(text, name, len) == 0;
+}
+
+/* Fields that say how the message is framed or what the connection does (RFC 9110 section 7.6.1): the server's own. */
+static bool is_own_field(const char *name, size_t len)
+{
+    static const char *const own[] = {"content-length", "transfer-encoding", "connection", "date",
+                                      "keep-alive",     "trailer",           "upgrade"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (is_name(name, len, own[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    if (!is_token(name, name_len) || !is_field_value(value, value_len)) {
+        return -EINVAL;
+    }
+    return is_own_field(name, name_len) ? -EPERM : 0;
+}
+
+int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    int rv = response_check_field(name, name_len, value, value_len);
+    if (rv == -EPERM && is_name(name, name_len, "connection") && is_name(value, value_len, "close")) {
+        exchange->keep_alive = false;
+        return 0;
+    }
+    if (rv < 0) {
+        return rv;
+    }
+    int error = 0;
+    char *at = name_len + value_len > RESPONSE_FIELDS_MAX
+                   ? NULL
+                   : write_buffer_reserve(&exchange->fields, name_len + value_len + 4, RESPONSE_FIELDS_MAX, &error);
+    if (at == NULL) {
+        return error < 0 ? error : -ENOBUFS;
+    }
+    at = mempcpy(at, name, name_len);
+    at = mempcpy(at, ": ", 2);
+    at = mempcpy(at, value, value_len);
+    memcpy(at, "\r\n", 2);
+    write_buffer_commit(&exchange->fields, name_len + value_len + 4);
+    return 0;
+}
+
+/* Take the lines of a name out of those that were added. */
+static void remove_field(struct exchange *exchange, const char *name, size_t name_len)
+{
+    struct write_buffer *fields = &exchange->fields;
+    if (write_buffer_len(fields) == 0) {
+        return;
+    }
+    char *end = fields->block + fields->end;
+    for (char *line = fields->block + fields->start; line < end;) {
+        char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        if ((size_t)(next - line) > name_len && line[name_len] == ':' && strncasecmp(line, name, name_len) == 0) {
+            memmove(line, next, (size_t)(end - next));
+            end -= next - line;
+        } else {
+            line = next;
+        }
+    }
+    fields->end = (uint32_t)(end - fields->block);
+}
+
+int response_set_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    int rv = response_check_field(name, name_len, value, value_len);
+    if (rv == 0) {
+        remove_field(exchange, name, name_len);
+    }
+    return response_add_field(exchange, name, name_len, value, value_len);
+}
+
+void response_clear_fields(struct exchange *exchange)
+{
+    write_buffer_consume(&exchange->fields, SIZE_MAX);
+}
