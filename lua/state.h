@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "lua/deadline.h"
+#include "lua/script_error.h"
 #include "lua/settings.h"
 
 #include <lauxlib.h>
@@ -29,9 +30,7 @@ struct site;
 struct timer;
 
 enum {
-    PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
-    SCRIPT_TEXT_MAX = 1024, /* bytes of an error text with its NUL */
-    BORROW_MIN = 8192,      /* a Lua string of this length or more is sent from where it is, a shorter one copied */
+    BORROW_MIN = 8192, /* a Lua string of this length or more is sent from where it is, a shorter one copied */
 };
 
 enum script_phase {
@@ -186,26 +185,6 @@ static inline void script_push_ref(const struct script *script, lua_State *L, en
 
 /* Pop a value of L into the registry. May raise (memory). */
 void script_set_ref(lua_State *L, enum script_ref ref);
-
-/* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's; else the route
- * at work, else the script's path. */
-void script_place(lua_State *L, char place[PLACE_MAX]);
-
-/* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
-_Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Raise an error that is an answer, as app.error does: a status and a text for the client. */
-_Noreturn void script_raise_answer(lua_State *L, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* Raise the value on top of the stack. */
-_Noreturn void script_raise_top(lua_State *L);
-
-/* Raise that memory is short. */
-_Noreturn void script_raise_memory(lua_State *L);
-
-/* Raise unless the script is at start-up; what is "app.listen". */
-void script_check_loading(lua_State *L, const char *what);
 
 /* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);

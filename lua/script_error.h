@@ -1,0 +1,44 @@
+#ifndef EVSERVE_LUA_SCRIPT_ERROR_H
+#define EVSERVE_LUA_SCRIPT_ERROR_H
+
+/* Errors that say where they happened: how C raises them for scripts, and how those of the main thread become one line
+ * of text. Those of coroutines, with their traceback, are coro_error.c's. */
+
+#include <lua.h>
+#include <stddef.h>
+
+struct script;
+
+enum {
+    PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
+    SCRIPT_TEXT_MAX = 1024, /* bytes of an error text with its NUL */
+};
+
+/* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's; else the route
+ * at work, else the script's path. */
+void script_place(lua_State *L, char place[PLACE_MAX]);
+
+/* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
+_Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Raise an error that is an answer, as app.error does: a status and a text for the client. */
+_Noreturn void script_raise_answer(lua_State *L, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Raise the value on top of the stack. */
+_Noreturn void script_raise_top(lua_State *L);
+
+/* Raise that memory is short. */
+_Noreturn void script_raise_memory(lua_State *L);
+
+/* Raise unless the script is at start-up; what is "app.listen". */
+void script_check_loading(lua_State *L, const char *what);
+
+/* Message handler for lua_pcall() on the main thread: the error becomes a text that begins with its place. */
+int script_message_handler(lua_State *L);
+
+/* Pop the error value on top of the main thread's stack and put it into err as one line that begins with file and line,
+ * or the script's path. Does not raise. Returns result. */
+int script_describe_error(const struct script *script, int result, char *err, size_t errlen);
+
+#endif
