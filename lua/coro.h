@@ -80,9 +80,6 @@ int relay_call(lua_State *L);
 /* The coroutine that a Lua object was made for, if it is still the same one, else NULL. */
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation);
 
-/* Log text with the place and the traceback of L, where coro is at work now. Returns whether memory was enough. */
-bool coro_report(lua_State *L, struct coro *coro, const char *text);
-
 /* Part with the exchange, whose answer is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);
 

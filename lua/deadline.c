@@ -15,6 +15,7 @@
 
 #include "core/sys.h"
 #include "lua/coro.h"
+#include "lua/coro_error.h"
 #include "lua/state.h"
 
 #include <stdio.h>

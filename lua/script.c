@@ -184,7 +184,7 @@ static int build_state(lua_State *L)
     bind_url(L);
     bind_answer(L);
     bind_answer_parts(L);
-    bind_coro(L);
+    bind_coro_error(L);
     bind_defer(L);
     bind_request(L);
     bind_body(L);

@@ -238,7 +238,7 @@ void bind_static(lua_State *L);
 void bind_url(lua_State *L);
 void bind_answer(lua_State *L);
 void bind_answer_parts(lua_State *L);
-void bind_coro(lua_State *L);
+void bind_coro_error(lua_State *L);
 void bind_defer(lua_State *L);
 void bind_request(lua_State *L);
 void bind_body(lua_State *L);

@@ -1,0 +1,248 @@
+/* How a coroutine fails.
+ *
+ * Happy path of a failure: the prelude's run() catches the error. report(), where it happened, logs it with its
+ * traceback. recover() says who may still answer: the error itself when it is an answer (app.error), else the function of
+ * app.on("error", fn); decline() when that has none to give. Else the client gets a 500, or a cut connection when its
+ * answer has begun.
+ *
+ * Failure modes: memory may be too short for a traceback, then a line without one is logged, and the client gets a 503. */
+
+#include "lua/coro_error.h"
+
+#include "core/log.h"
+#include "http/response.h"
+#include "lua/coro.h"
+#include "lua/error_page.h"
+
+#include <string.h>
+
+/* Push the text of the error value at index, without what could forge log lines or move cursors: the client may have
+ * sent what it quotes. May raise. */
+static void push_error_text(lua_State *L, int index)
+{
+    bool is_text = lua_type(L, index) == LUA_TSTRING;
+    lua_pushvalue(L, index);
+    if (!is_text && luaL_getmetafield(L, index, "__tostring")) {
+        lua_pushvalue(L, index);
+        is_text = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING;
+    }
+    if (!is_text) {
+        lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, index));
+        return;
+    }
+    size_t len = lua_objlen(L, -1);
+    struct write_buffer *text = script_scratch(script_of(L));
+    if (write_buffer_append(text, lua_tostring(L, -1), len + 1, SIZE_MAX) < 0) {
+        script_raise_memory(L);
+    }
+    for (char *at = text->block + text->start; len > 0; len--, at++) {
+        bool is_blank = *at == '\n' || *at == '\t';
+        *at = is_blank ? ' ' : (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
+    }
+    lua_pushstring(L, write_buffer_data(text));
+    script_trim_scratch(script_of(L));
+}
+
+void coro_log_failure(const struct coro *coro, const char *text)
+{
+    const struct log *log = coro->script->log;
+    if (coro->route == NULL) {
+        log_write(log, LOG_ERROR, "timer: %s", text);
+    } else if (coro->exchange == NULL) {
+        log_write(log, LOG_ERROR, "route at %s: %s", coro->route->place, text);
+    } else {
+        const struct head *head = &coro->exchange->head;
+        log_write(log, LOG_ERROR, "%.*s %.*s (route at %s): %s", (int)head->method_text.len,
+                  exchange_text(coro->exchange, head->method_text), (int)head->target.len,
+                  exchange_text(coro->exchange, head->target), coro->route->place, text);
+    }
+}
+
+/* Push the text of the error at index with the traceback of thread; the prelude's part of it is left out. */
+static void push_traceback(lua_State *L, int index, lua_State *thread, int level)
+{
+    static const char prelude_part[] = "\n\t[C]: in function 'xpcall'\n\tevserve:";
+    push_error_text(L, index);
+    luaL_traceback(L, thread, lua_tostring(L, -1), level);
+    const char *text = lua_tostring(L, -1);
+    const char *last = NULL;
+    for (const char *at = strstr(text, prelude_part); at != NULL; at = strstr(at + 1, prelude_part)) {
+        last = at;
+    }
+    if (last == NULL) {
+        return;
+    }
+    const char *line = memrchr(text, '\n', (size_t)(last - text));
+    if (line != NULL && strncmp(line, "\n\tevserve:", 10) == 0) {
+        last = line;
+    }
+    lua_pushlstring(L, text, (size_t)(last - text));
+}
+
+struct report_call {
+    struct coro *coro;
+    const char *text;
+};
+
+static int report_place(lua_State *L)
+{
+    const struct report_call *call = lua_touserdata(L, 1);
+    char place[PLACE_MAX];
+    script_place(L, place);
+    lua_pushfstring(L, "%s: %s", place, call->text);
+    push_traceback(L, lua_gettop(L), L, 1);
+    coro_log_failure(call->coro, lua_tostring(L, -1));
+    error_page_keep(L, call->coro, lua_gettop(L));
+    return 0;
+}
+
+bool coro_report(lua_State *L, struct coro *coro, const char *text)
+{
+    struct report_call call = {.coro = coro, .text = text};
+    if (lua_cpcall(L, report_place, &call) != 0) {
+        lua_pop(L, 1);
+        return false;
+    }
+    return true;
+}
+
+/* That its client has gone needs no log line, be it the error of coro_raise_closed() or that of assert(out:write()),
+ * to which LuaJIT adds a place. */
+static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
+{
+    static const char closed[] = ": closed";
+    if (!coro->is_gone) {
+        return false;
+    }
+    if (lua_type(L, index) == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(L, index, &len);
+        return strcmp(text, closed + 2) == 0 ||
+               (len >= sizeof closed && memcmp(text + len - (sizeof closed - 1), closed, sizeof closed) == 0);
+    }
+    script_push_ref(coro->script, L, REF_CLOSED);
+    bool is_same = lua_rawequal(L, -1, index) != 0;
+    lua_pop(L, 1);
+    return is_same;
+}
+
+/* The error value at index is an answer (app.error), and there is still an answer to be given. */
+static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
+{
+    if (coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE || coro->is_raised ||
+        !lua_getmetatable(L, index)) {
+        return false;
+    }
+    script_push_ref(coro->script, L, REF_RAISED_META);
+    bool is_same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return is_same;
+}
+
+/* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
+static int lua_report(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    lua_settop(L, 1);
+    if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
+        push_traceback(L, 1, L, 1);
+        if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
+            coro_log_failure(coro, lua_tostring(L, -1));
+        }
+        error_page_keep(L, coro, lua_gettop(L));
+    }
+    coro->is_reported = true;
+    lua_settop(L, 1);
+    return 1;
+}
+
+static bool is_memory_error(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), "not enough memory") == 0;
+}
+
+/* Log an error for which there was no memory to make a traceback of. */
+static void log_short_failure(const struct coro *coro, const char *text)
+{
+    char cap[SCRIPT_TEXT_MAX];
+    const struct run *run = &coro->script->run;
+    memory_describe(coro->script, run, cap, sizeof cap);
+    coro_log_failure(coro, run->refused_bytes > 0 ? cap : text);
+}
+
+void coro_give_up(struct coro *coro, int status)
+{
+    if (coro->exchange == NULL || error_page_send(coro, status)) {
+        return;
+    }
+    if (coro->exchange->response_state == RESPONSE_NONE) {
+        response_error(coro_detach(coro), status, NULL);
+    } else {
+        response_abort(coro_detach(coro));
+    }
+}
+
+/* recover(err): after a failure, the function that may still answer: answer_raised() for an error that is an answer, else
+ * that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at most. */
+static int lua_recover(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    bool was_reported = coro->is_reported;
+    coro->is_reported = false;
+    if (!was_reported) { /* memory was too short for a report */
+        log_short_failure(coro, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : luaL_typename(L, 1));
+    }
+    if (coro->exchange == NULL) {
+        return 0;
+    }
+    if (is_answer_error(L, coro, 1)) {
+        response_clear_fields(coro->exchange);
+        coro->is_raised = true;
+        coro->is_stream = false;
+        script_push_ref(coro->script, L, REF_ANSWER_RAISED);
+        return 1;
+    }
+    bool has_handler = coro->script->refs[REF_ERROR_HANDLER] != LUA_NOREF && !coro->is_error_handler;
+    if (!has_handler || coro->exchange->response_state != RESPONSE_NONE) {
+        coro_give_up(coro, is_memory_error(L, 1) ? 503 : 500);
+        return 0;
+    }
+    response_clear_fields(coro->exchange);
+    coro->is_error_handler = true;
+    coro->is_stream = false;
+    script_push_ref(coro->script, L, REF_ERROR_HANDLER);
+    return 1;
+}
+
+/* decline(err): the function of app.on("error", fn) has no answer to err. */
+static int lua_decline(lua_State *L)
+{
+    coro_give_up(script_of(L)->running, is_memory_error(L, 1) ? 503 : 500);
+    return 0;
+}
+
+static int report_yield(lua_State *L)
+{
+    struct coro *coro = lua_touserdata(L, 1);
+    lua_pushliteral(L, "coroutine.yield() outside of a coroutine of the script's own");
+    push_traceback(L, lua_gettop(L), coro->L, 0);
+    coro_log_failure(coro, lua_tostring(L, -1));
+    error_page_keep(L, coro, lua_gettop(L));
+    return 0;
+}
+
+int coro_report_yield(struct coro *coro)
+{
+    return script_protect(coro->script, report_yield, coro, NULL, 0);
+}
+
+void bind_coro_error(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"report", lua_report},
+        {"recover", lua_recover},
+        {"decline", lua_decline},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}
