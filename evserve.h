@@ -43,6 +43,11 @@ enum {
     EVSERVE_REACTORS_MAX = 256, /* threads of one server */
 };
 
+/* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
+ * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for max_connections_per_address,
+ * nothing in memory for max_cached_file and max_cached_memory; the other limits refuse it, as they refuse 0 in a script. */
+#define EVSERVE_ZERO UINT64_MAX
+
 /* Levels of log lines. */
 enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DEBUG };
 
@@ -96,11 +101,11 @@ struct evserve_config {
 
     void *arg; /* handed to log and lua_init */
 
-    /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. */
+    /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's; 0 is EVSERVE_ZERO. */
     uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
     uint64_t header_timeout_ms; /* request head from its first byte to its last; default 60000 */
     uint64_t body_timeout_ms;   /* request body without progress; default 30000 */
-    uint64_t min_body_rate;     /* bytes a second of a body, once body_timeout is over; default 100, 1 for nearly any */
+    uint64_t min_body_rate;     /* bytes a second of a body, after body_timeout; default 100, EVSERVE_ZERO for any */
     uint64_t write_timeout_ms;  /* client that takes no byte of its answer; default 30000 */
     uint64_t max_request_line;  /* bytes; default 8192 */
     uint64_t max_header_bytes;  /* bytes of all field lines; default 16384 */

@@ -108,6 +108,7 @@ int evs_config_apply(struct limits *limits, const struct evserve_config *config,
         uint64_t value;
         memcpy(&value, (const char *)config + settings[i].offset, sizeof value);
         if (value != 0) {
+            value = value == EVSERVE_ZERO ? 0 : value;
             int rv = limits_set(limits, limits_find(settings[i].name), value, err, errlen);
             if (rv < 0) {
                 return rv;

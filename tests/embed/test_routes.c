@@ -439,6 +439,19 @@ static void body_is_taken_piece_by_piece(void **state)
     free(body);
 }
 
+static void host_may_refuse_every_body(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{"POST /", serve_text, hello, 0}, {NULL, NULL, NULL, 0}};
+    host.config.routes = routes;
+    host.config.max_body = EVSERVE_ZERO;
+    host_serve();
+    static const char one_byte[] = "POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\n1";
+    static const char none[] = "POST / HTTP/1.0\r\nContent-Length: 0\r\n\r\n";
+    assert_memory_equal(client_ask(host.port, one_byte), "HTTP/1.1 413 ", 13);
+    assert_string_equal(client_body(client_ask(host.port, none)), "hello");
+}
+
 /* Files. */
 
 static void serve_file(evs_request *request, void *arg)
@@ -720,6 +733,7 @@ int main(void)
         HOST_TEST(host_is_told_when_a_stop_cuts_its_request),
         HOST_TEST(answer_may_come_from_another_thread),
         HOST_TEST(body_is_taken_piece_by_piece),
+        HOST_TEST(host_may_refuse_every_body),
         HOST_TEST(file_is_sent_as_static_files_are),
         HOST_TEST(stream_waits_for_a_client_that_is_behind),
         HOST_TEST(client_that_owes_too_much_is_cut_and_the_host_told),

@@ -65,8 +65,9 @@ class Header:
         self.structs = {}
         for name, body in re.findall(r"^(?:typedef )?struct (\w+) \{\n(.*?)^\}", text, flags=re.MULTILINE | re.DOTALL):
             self.structs[name] = [field for line in body.split(";") for field in self.fields(line)]
-        self.constants = [word for body in re.findall(r"\benum(?: \w+)? \{(.*?)\}", text, flags=re.DOTALL)
-                          for word in re.findall(r"\b(EV\w+)\b(?=\s*(?:=|,|$|\n))", body + "\n")]
+        self.constants = re.findall(r"^#define (EV\w+) ", read("evserve.h"), flags=re.MULTILINE)
+        self.constants += [word for body in re.findall(r"\benum(?: \w+)? \{(.*?)\}", text, flags=re.DOTALL)
+                           for word in re.findall(r"\b(EV\w+)\b(?=\s*(?:=|,|$|\n))", body + "\n")]
 
     @staticmethod
     def fields(declaration):
@@ -114,6 +115,7 @@ class Library(unittest.TestCase):
             self.assertIn(field, self.header.structs["evserve_config"])
         self.assertIn("EVSERVE_ERROR_MAX", self.header.constants)
         self.assertIn("EVSERVE_LOG_DEBUG", self.header.constants)
+        self.assertIn("EVSERVE_ZERO", self.header.constants)
         named = set(re.findall(r"^\w[^\n/#]*?\b((?:evserve|evs)_\w+)\(", read("evserve.h"), flags=re.MULTILINE))
         self.assertEqual(set(self.header.functions), named)
 

@@ -163,12 +163,50 @@ static void only_what_the_config_names_changes_limits(void **state)
     assert_memory_equal(&limits, &defaults, sizeof limits);
 }
 
+static void zero_can_be_said_where_a_limit_may_be_zero(void **state)
+{
+    (void)state;
+    struct limits limits;
+    limits_init(&limits);
+    limits.max_connections_per_address = 10; /* a script's */
+    struct evserve_config config = {
+        .size = sizeof config,
+        .max_body = EVSERVE_ZERO,
+        .max_drain = EVSERVE_ZERO,
+        .min_body_rate = EVSERVE_ZERO,
+        .max_connections_per_address = EVSERVE_ZERO,
+        .max_cached_file = EVSERVE_ZERO,
+        .max_cached_memory = EVSERVE_ZERO,
+    };
+    assert_int_equal(evs_config_apply(&limits, &config, NULL, 0), 0);
+    struct limits wanted;
+    limits_init(&wanted);
+    wanted.max_body_bytes = 0;
+    wanted.max_drain_bytes = 0;
+    wanted.min_body_rate_bytes = 0;
+    wanted.max_connections_per_address = 0;
+    wanted.max_cached_file_bytes = 0;
+    wanted.max_cached_memory_bytes = 0;
+    assert_memory_equal(&limits, &wanted, sizeof limits);
+}
+
+static void zero_is_refused_where_a_limit_must_not_be_zero(void **state)
+{
+    (void)state;
+    struct limits limits;
+    limits_init(&limits);
+    const struct evserve_config config = {.size = sizeof config, .idle_timeout_ms = EVSERVE_ZERO};
+    char err[EVSERVE_ERROR_MAX] = "";
+    assert_int_equal(evs_config_apply(&limits, &config, err, sizeof err), -ERANGE);
+    assert_string_equal(err, "idle_timeout: 0 is out of range (1 to 86400000 ms)");
+}
+
 static void limit_out_of_range_is_named(void **state)
 {
     (void)state;
     struct limits limits;
     limits_init(&limits);
-    const struct evserve_config config = {.size = sizeof config, .max_fields = UINT64_MAX};
+    const struct evserve_config config = {.size = sizeof config, .max_fields = UINT64_MAX - 1};
     char err[EVSERVE_ERROR_MAX] = "";
     assert_int_equal(evs_config_apply(&limits, &config, err, sizeof err), -ERANGE);
     assert_non_null(strstr(err, "max_fields"));
@@ -183,6 +221,8 @@ int main(void)
         cmocka_unit_test_teardown(kept_config_outlives_what_it_was_copied_from, tear_down),
         cmocka_unit_test_teardown(copy_survives_failing_allocations, tear_down),
         cmocka_unit_test_teardown(only_what_the_config_names_changes_limits, tear_down),
+        cmocka_unit_test_teardown(zero_can_be_said_where_a_limit_may_be_zero, tear_down),
+        cmocka_unit_test_teardown(zero_is_refused_where_a_limit_must_not_be_zero, tear_down),
         cmocka_unit_test_teardown(limit_out_of_range_is_named, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
