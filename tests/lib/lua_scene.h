@@ -85,16 +85,22 @@ static inline void stop(struct scene *scene)
     scene->reactor = NULL;
 }
 
-static inline struct scene *scene_open(const char *text)
+/* A server with a script of text; init, or NULL, adds what the script may call. */
+static inline struct scene *scene_open_with(const char *text, int (*init)(lua_State *L, void *arg))
 {
     struct scene *scene = calloc(1, sizeof *scene);
     assert_non_null(scene);
     scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
     write_script(scene, text);
-    if (start(scene, NULL, NULL) < 0) {
+    if (start(scene, init, NULL) < 0) {
         fail_msg("%s", scene->err);
     }
     return scene;
+}
+
+static inline struct scene *scene_open(const char *text)
+{
+    return scene_open_with(text, NULL);
 }
 
 static inline void scene_close(struct scene *scene)
@@ -146,6 +152,19 @@ static inline void assert_answer(struct scene *scene, const char *target, const 
     const char *end = strstr(fake_peer_output(peer, NULL), "\r\n\r\n");
     assert_non_null(end);
     assert_string_equal(end + 4, body);
+    fake_peer_close(peer);
+    settle(scene);
+}
+
+/* A status alone, "503". */
+static inline void assert_status(struct scene *scene, const char *target, const char *status)
+{
+    char line[64];
+    struct fake_peer *peer = ask(scene, target);
+    snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
+    if (strncmp(fake_peer_output(peer, NULL), line, strlen(line)) != 0) {
+        fail_msg("%s: not %s but %s", target, status, fake_peer_output(peer, NULL));
+    }
     fake_peer_close(peer);
     settle(scene);
 }

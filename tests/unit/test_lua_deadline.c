@@ -51,26 +51,7 @@ static int add_functions(lua_State *L, void *arg)
 
 static struct scene *open_site(const char *text)
 {
-    struct scene *scene = calloc(1, sizeof *scene);
-    assert_non_null(scene);
-    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
-    write_script(scene, text);
-    if (start(scene, add_functions, NULL) < 0) {
-        fail_msg("%s", scene->err);
-    }
-    return scene;
-}
-
-static void assert_status(struct scene *scene, const char *target, const char *status)
-{
-    char line[64];
-    struct fake_peer *peer = ask(scene, target);
-    snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
-    if (strncmp(fake_peer_output(peer, NULL), line, strlen(line)) != 0) {
-        fail_msg("%s: not %s but %s", target, status, fake_peer_output(peer, NULL));
-    }
-    fake_peer_close(peer);
-    settle(scene);
+    return scene_open_with(text, add_functions);
 }
 
 static void run_is_stopped_when_its_time_is_used_up_and_not_before(void **state)

@@ -141,13 +141,7 @@ static void requests_leave_everything_where_it_was(void **state)
 {
     (void)state;
     int rounds = REQUESTS / A_ROUND + 1;
-    struct scene *scene = calloc(1, sizeof *scene);
-    assert_non_null(scene);
-    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
-    write_script(scene, site);
-    if (start(scene, add_functions, NULL) < 0) {
-        fail_msg("%s", scene->err);
-    }
+    struct scene *scene = scene_open_with(site, add_functions);
     for (int i = 0; i < WARM_ROUNDS; i++) {
         play_round(scene);
     }

@@ -21,18 +21,6 @@ static struct scene *open_capped(const char *text)
 
 #define SITE APP "app.set { lua_memory = '4M', handler_cpu = '1h' }\n"
 
-static void assert_status(struct scene *scene, const char *target, const char *status)
-{
-    char line[64];
-    struct fake_peer *peer = ask(scene, target);
-    snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
-    if (strncmp(fake_peer_output(peer, NULL), line, strlen(line)) != 0) {
-        fail_msg("%s: not %s but %s", target, status, fake_peer_output(peer, NULL));
-    }
-    fake_peer_close(peer);
-    settle(scene);
-}
-
 static size_t most_held; /* by any script of a test, as its handlers see it with note() */
 
 /* fill(extra): a block that makes the state hold extra bytes more than the cap. */
@@ -61,25 +49,17 @@ static int add_functions(lua_State *L, void *arg)
     return 0;
 }
 
-static struct scene *open_with_functions(const char *text)
+static struct scene *open_site(const char *text)
 {
-    struct scene *scene = calloc(1, sizeof *scene);
-    assert_non_null(scene);
-    scene->log = (struct log){.sink = on_line, .arg = scene, .level = LOG_INFO};
-    write_script(scene, text);
-    if (start(scene, add_functions, NULL) < 0) {
-        fail_msg("%s", scene->err);
-    }
-    return scene;
+    return scene_open_with(text, add_functions);
 }
 
 static void cap_can_be_reached_and_not_exceeded(void **state)
 {
     (void)state;
-    struct scene *scene = open_with_functions(SITE
-                                              "app.get('/at', function() fill(0) return 'x' end)\n"
-                                              "app.get('/past', function() fill(1) return 'x' end)\n"
-                                              "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
+    struct scene *scene = open_site(SITE "app.get('/at', function() fill(0) return 'x' end)\n"
+                                         "app.get('/past', function() fill(1) return 'x' end)\n"
+                                         "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
     assert_status(scene, "/at", "200");
     assert_string_equal(scene->logged, "");
     assert_status(scene, "/ok", "200");
@@ -120,7 +100,7 @@ static void whatever_grows_without_end_is_a_503_and_is_let_go(void **state)
                  SITE "app.get('/x', function()\n%s\nend)\n"
                       "app.get('/ok', function() return 'ok' end)\n",
                  bodies[i]);
-        struct scene *scene = open_with_functions(text);
+        struct scene *scene = open_site(text);
         most_held = 0;
         for (int round = 0; round < 2; round++) {
             struct fake_peer *peer = ask(scene, "/x");
@@ -201,14 +181,14 @@ static void stacks_grow_beyond_the_cap(void **state)
 {
     (void)state;
     /* Full but for a little, a deep recursion still has its stack, and is stopped only then. */
-    struct scene *scene = open_with_functions(
-        SITE "local function deep(n) if n == 0 then return 0 end return 1 + deep(n - 1) end\n"
-             "app.get('/x', function()\n"
-             "    local block = fill(-20000)\n"
-             "    local ok, err = pcall(deep, 7000)\n"
-             "    return tostring(block and err)\n"
-             "end)\n"
-             "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
+    struct scene *scene = open_site(SITE
+                                    "local function deep(n) if n == 0 then return 0 end return 1 + deep(n - 1) end\n"
+                                    "app.get('/x', function()\n"
+                                    "    local block = fill(-20000)\n"
+                                    "    local ok, err = pcall(deep, 7000)\n"
+                                    "    return tostring(block and err)\n"
+                                    "end)\n"
+                                    "app.get('/ok', function() collectgarbage 'restart' return 'x' end)\n");
     assert_status(scene, "/x", "503");
     assert_non_null(strstr(scene->logged, "lua_memory is 4194304"));
     assert_status(scene, "/ok", "200");
