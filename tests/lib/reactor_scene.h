@@ -137,6 +137,13 @@ static inline void actor_watch(struct actor *actor, unsigned flags)
     assert_int_equal(reactor_register(actor->scene->reactor, actor->fd, flags, on_event, actor), 0);
 }
 
+/* Watched for reading, and there is something to read. The kernel tells of several in the order of these calls. */
+static inline void actor_give_input(struct actor *actor)
+{
+    actor_watch(actor, REACTOR_READABLE);
+    fake_peer_send_text(actor->peer, "x");
+}
+
 static inline void actor_set_timeout(struct actor *actor, uint32_t delay_ms)
 {
     actor->timer = reactor_set_timeout(actor->scene->reactor, delay_ms, on_timer, actor);

@@ -259,6 +259,15 @@ static inline size_t content_len(const struct fake_peer *peer)
     return sum;
 }
 
+/* A client that sends no more sees its connection close in order: not with a reset, which could cost it answers. */
+static inline void assert_closes_in_order(struct fake_peer *peer)
+{
+    fake_peer_shutdown(peer);
+    settle();
+    assert_true(is_closed(peer));
+    assert_false(fake_peer_saw_reset(peer));
+}
+
 /* How often text stands in the output. */
 static inline int count_in_output(const struct fake_peer *peer, const char *text)
 {
@@ -335,13 +344,20 @@ static inline void scene_begin(void)
     scene_start();
 }
 
-/* Answer what is held. */
+/* Answer what is held; callbacks may. */
 static inline void answer_held(int n, const char *text)
 {
     assert_true(n < held_count && held[n].exchange != NULL);
     struct exchange *exchange = held[n].exchange;
     held[n].exchange = NULL;
     response_send(exchange, 200, "text/plain", text, strlen(text));
+}
+
+/* Answer what is held, and let everybody go on. */
+static inline void reply_held(int n, const char *text)
+{
+    answer_held(n, text);
+    settle();
 }
 
 #endif

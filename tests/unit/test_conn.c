@@ -579,11 +579,9 @@ static void answer_that_comes_later_keeps_its_place_among_pipelined_ones(void **
     say(peer, GET("/hello") GET("/hold") GET("/hello") GET("/hold"));
     assert_string_equal(statuses(peer), "200"); /* what is ready does not wait */
     assert_int_equal(held_count, 1);
-    answer_held(0, "first\n");
-    settle();
+    reply_held(0, "first\n");
     assert_int_equal(held_count, 2);
-    answer_held(1, "second\n");
-    settle();
+    reply_held(1, "second\n");
     assert_string_equal(statuses(peer), "200 200 200 200");
     const char *output = fake_peer_output(peer, NULL);
     assert_true(strstr(output, "first\n") < strstr(output, "second\n"));
@@ -606,8 +604,7 @@ static void request_stays_readable_for_a_handler_that_answers_later(void **state
     assert_int_equal(exchange->body_len, 4);
     assert_memory_equal(exchange->body, "body", 4);
     assert_string_equal(exchange->path, "/hold-whole");
-    answer_held(0, "done\n");
-    settle();
+    reply_held(0, "done\n");
     assert_string_equal(statuses(peer), "200");
 }
 
@@ -619,8 +616,7 @@ static void handler_at_work_costs_no_epoll_change(void **state)
     for (int i = 0; i < HELD_MAX; i++) {
         fake_sys_clear_trace();
         say(peer, GET("/hold"));
-        answer_held(i, "later\n");
-        settle();
+        reply_held(i, "later\n");
         assert_int_equal(count_epoll_changes(), 0);
     }
     assert_int_equal(count_in_output(peer, "later\n"), HELD_MAX);
@@ -639,8 +635,7 @@ static void bytes_that_come_while_a_handler_works_stop_the_asking_for_readable(v
     say(peer, GET("/hello"));
     assert_int_equal(count_epoll_changes(), 1); /* no more wake-ups */
     assert_int_equal(fake_sys_count(FAKE_RECV), 0);
-    answer_held(0, "later\n");
-    settle();
+    reply_held(0, "later\n");
     assert_int_equal(count_epoll_changes(), 2); /* asked for again, once */
     assert_string_equal(statuses(peer), "200 200 200 200");
     assert_int_equal(settle(), 0);
@@ -657,8 +652,7 @@ static void client_that_shuts_its_side_gets_the_answer_that_comes_later(void **s
     assert_int_equal(held[0].gones, 0);
     fake_sys_clear_trace();
     assert_int_equal(settle(), 0); /* its end does not wake the loop for ever */
-    answer_held(0, "later\n");
-    settle();
+    reply_held(0, "later\n");
     assert_string_equal(statuses(peer), "200 200");
     assert_true(is_closed(peer));
 }
@@ -684,8 +678,7 @@ static void gone_is_not_told_after_the_answer_is_complete(void **state)
     struct fake_peer *peer = client();
     fake_peer_set_room(peer, 0);
     say(peer, GET("/hold"));
-    answer_held(0, "later\n");
-    settle();
+    reply_held(0, "later\n");
     fake_peer_reset(peer, 0); /* before a byte of it is sent */
     settle();
     assert_true(is_closed(peer));
@@ -756,8 +749,7 @@ static void unwanted_body_is_discarded_after_the_answer(void **state)
     struct fake_peer *peer = client();
     say(peer, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
     assert_int_equal(held_count, 1); /* it does not wait for the body */
-    answer_held(0, "later\n");
-    settle();
+    reply_held(0, "later\n");
     assert_string_equal(statuses(peer), "200");
     say(peer, "67890" GET("/hello"));
     assert_string_equal(statuses(peer), "200 200");
@@ -771,18 +763,14 @@ static void body_that_is_not_read_does_not_reset_the_answer(void **state)
     struct fake_peer *peer = client();
     fake_peer_send_text(peer, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     settle();
-    answer_held(0, "no\n");
-    settle();
+    reply_held(0, "no\n");
     assert_string_equal(statuses(peer), "200");
     assert_true(fake_peer_saw_end(peer));
     for (int i = 0; i < 50; i++) {
         fake_peer_send(peer, filler, sizeof filler); /* it has not seen the answer yet */
         settle();
     }
-    fake_peer_shutdown(peer);
-    settle();
-    assert_true(is_closed(peer));
-    assert_false(fake_peer_saw_reset(peer));
+    assert_closes_in_order(peer);
 }
 
 /* The connection was to close, and bytes had come that nobody read while the handler worked. */
@@ -793,14 +781,10 @@ static void bytes_that_come_after_the_last_request_do_not_reset_the_answer(void 
     struct fake_peer *peer = client();
     say(peer, GET_CLOSE("/hold"));
     say(peer, GET("/hello"));
-    answer_held(0, "last\n");
-    settle();
+    reply_held(0, "last\n");
     assert_string_equal(statuses(peer), "200");
     assert_false(fake_peer_saw_reset(peer));
-    fake_peer_shutdown(peer);
-    settle();
-    assert_true(is_closed(peer));
-    assert_false(fake_peer_saw_reset(peer));
+    assert_closes_in_order(peer);
 }
 
 /* The same while the answer is being sent. */
@@ -828,8 +812,7 @@ static void bytes_that_were_read_later_do_not_delay_the_close(void **state)
     struct fake_peer *peer = client();
     say(peer, GET("/hold"));
     say(peer, GET_CLOSE("/hello"));
-    answer_held(0, "first\n");
-    settle();
+    reply_held(0, "first\n");
     assert_string_equal(statuses(peer), "200 200");
     assert_true(is_closed(peer));
     assert_false(fake_peer_saw_reset(peer));

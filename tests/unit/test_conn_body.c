@@ -263,8 +263,7 @@ static void piece_that_is_given_back_comes_again(void **state)
         assert_int_equal(len, 6);
         assert_memory_equal(data, "twosix", 6);
         exchange_unread_body(exchange, 6);
-        answer_held(i, "ok\n");
-        settle();
+        reply_held(i, "ok\n");
         say(peer, GET("/hello"));
         assert_string_equal(statuses(peer), "200 200");
     }
@@ -362,8 +361,7 @@ static void end_is_said_again_and_again(void **state)
     assert_int_equal(take(exchange), BODY_END);
     settle();
     assert_int_equal(data_count, 0);
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     assert_string_equal(statuses(peer), "200");
 }
 
@@ -394,8 +392,7 @@ static void nothing_is_read_that_was_not_asked_for(void **state)
     }
     assert_int_equal(taken_len, 200000);
     assert_int_equal(take(exchange), BODY_END);
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     say(peer, GET("/hello"));
     assert_string_equal(statuses(peer), "200 200");
 }
@@ -419,8 +416,7 @@ static void waiting_handler_is_told_once_for_what_it_asked(void **state)
     assert_int_equal(fake_peer_unread(peer), 3);
     assert_int_equal(take(exchange), BODY_DATA);
     assert_string_equal(taken, "abc");
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     assert_string_equal(statuses(peer), "200");
     assert_false(is_closed(peer));
 }
@@ -438,8 +434,7 @@ static void pieces_that_wait_survive_other_connections(void **state)
     assert_string_equal(taken, "onetwo");
     size_t len;
     assert_memory_equal(exchange_field(held[0].exchange, "host", &len), "a", 1);
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     assert_string_equal(statuses(peer), "200");
 }
 
@@ -487,8 +482,7 @@ static void hundred_is_sent_when_the_handler_first_asks(void **state)
     assert_int_equal(take(held[0].exchange), BODY_WAIT);
     say(peer, "bc");
     assert_int_equal(take(held[0].exchange), BODY_DATA);
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     assert_int_equal(count_in_output(peer, "100 Continue"), 1);
     assert_int_equal(count_in_output(peer, "200 OK"), 1);
     assert_int_equal(count_in_output(peer, "Connection: close"), 0);
@@ -514,8 +508,7 @@ static void client_that_waits_for_a_hundred_gets_an_answer_and_a_close_instead(v
     begin();
     struct fake_peer *peer = client();
     say(peer, continue_head);
-    answer_held(0, "no need\n");
-    settle();
+    reply_held(0, "no need\n");
     assert_string_equal(statuses(peer), "200");
     assert_true(output_has(peer, "Connection: close\r\n")); /* it may send the body or not: who can tell */
     assert_true(fake_peer_saw_end(peer));
@@ -594,14 +587,10 @@ static void fault_is_said_again_and_the_handler_answers_as_it_likes(void **state
     say(peer, POST("/hand", CHUNKED) "zz");
     assert_int_equal(take(held[0].exchange), -400);
     assert_int_equal(take(held[0].exchange), -400);
-    answer_held(0, "never mind\n");
-    settle();
+    reply_held(0, "never mind\n");
     assert_string_equal(statuses(peer), "200");
     assert_true(fake_peer_saw_end(peer)); /* where the next request begins is unknown */
-    fake_peer_shutdown(peer);
-    settle();
-    assert_true(is_closed(peer));
-    assert_false(fake_peer_saw_reset(peer));
+    assert_closes_in_order(peer);
 }
 
 /* Answers that do not wait for the body. */
@@ -620,8 +609,7 @@ static void rest_of_a_body_is_drained_after_the_answer(void **state)
         if (i % 2 == 1) { /* once untouched, once begun */
             assert_int_equal(take(held[i].exchange), BODY_DATA);
         }
-        answer_held(i, "early\n");
-        settle();
+        reply_held(i, "early\n");
         assert_string_equal(statuses(peer), "200");
         say(peer, requests[i / 2][1]);
         assert_string_equal(statuses(peer), "200 200");
@@ -637,8 +625,7 @@ static void answer_while_it_waits_for_the_body_is_the_end_of_waiting(void **stat
     say(peer, POST("/hand", "Content-Length: 10\r\n"));
     assert_int_equal(take(held[0].exchange), BODY_WAIT);
     settle();
-    answer_held(0, "early\n");
-    settle();
+    reply_held(0, "early\n");
     say(peer, "0123456789" GET("/hello"));
     assert_int_equal(data_count, 0);
     assert_string_equal(statuses(peer), "200 200");
@@ -653,8 +640,7 @@ static void piece_that_was_told_but_not_taken_is_drained(void **state)
     assert_int_equal(take(held[0].exchange), BODY_WAIT);
     say(peer, "5\r\n12345\r\n");
     assert_int_equal(data_count, 1);
-    answer_held(0, "early\n");
-    settle();
+    reply_held(0, "early\n");
     say(peer, "0\r\n\r\n" GET("/hello"));
     assert_string_equal(statuses(peer), "200 200");
 }
@@ -671,8 +657,7 @@ static void rest_that_is_too_long_to_drain_closes_the_connection(void **state)
     assert_int_equal(take(held[0].exchange), BODY_WAIT);
     settle();
     assert_int_equal(take(held[0].exchange), BODY_DATA);
-    answer_held(0, "early\n"); /* max_drain is left */
-    settle();
+    reply_held(0, "early\n"); /* max_drain is left */
     assert_int_equal(count_in_output(peer, "Connection: close"), 0);
     fake_peer_send(peer, large, DRAIN_MAX);
     settle();
@@ -680,8 +665,7 @@ static void rest_that_is_too_long_to_drain_closes_the_connection(void **state)
     assert_string_equal(statuses(peer), "200 200");
 
     say(peer, POST("/hand", "Content-Length: 262145\r\n")); /* one more */
-    answer_held(1, "early\n");
-    settle();
+    reply_held(1, "early\n");
     assert_string_equal(statuses(peer), "200 200 200");
     assert_int_equal(count_in_output(peer, "Connection: close"), 1);
     assert_true(fake_peer_saw_end(peer));
@@ -701,10 +685,7 @@ static void stream_that_leaves_too_much_of_its_body_closes_the_connection(void *
     assert_string_equal(statuses(peer), "200");
     assert_true(fake_peer_saw_end(peer));
     fake_peer_send(peer, large, 100000);
-    fake_peer_shutdown(peer);
-    settle();
-    assert_true(is_closed(peer));
-    assert_false(fake_peer_saw_reset(peer));
+    assert_closes_in_order(peer);
 }
 
 /* Whose time it is. */
@@ -741,8 +722,7 @@ static void handler_that_does_not_ask_has_all_the_time(void **state)
     assert_int_equal(take(held[0].exchange), BODY_WAIT);
     settle();
     assert_int_equal(take(held[0].exchange), BODY_DATA);
-    answer_held(0, "ok\n");
-    settle();
+    reply_held(0, "ok\n");
     assert_string_equal(statuses(peer), "200");
 }
 
@@ -769,8 +749,7 @@ static void trickle_is_408_by_the_time_it_was_waited_for(void **state)
     pass_ms(1);
     assert_int_equal(data_count, 4);
     assert_int_equal(take(exchange), -408);
-    answer_held(0, "slow\n");
-    settle();
+    reply_held(0, "slow\n");
     assert_true(fake_peer_saw_end(peer));
 }
 

@@ -207,8 +207,7 @@ static void body_that_nobody_wants_has_its_time_too(void **state)
     scene_begin();
     struct fake_peer *peer = client();
     say(peer, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
-    answer_held(0, "done\n");
-    settle();
+    reply_held(0, "done\n");
     assert_closes_after(peer, BODY_MS);
     assert_string_equal(statuses(peer), "200"); /* answered already: no 408 behind it */
 }
@@ -223,8 +222,7 @@ static void handler_may_take_as_long_as_it_likes(void **state)
     say(peer, GET("/hold"));
     pass_ms(600000);
     assert_int_equal(held[0].gones, 0);
-    answer_held(0, "at last\n");
-    settle();
+    reply_held(0, "at last\n");
     assert_string_equal(statuses(peer), "200");
     assert_closes_after(peer, IDLE_MS);
 }
@@ -315,10 +313,7 @@ static void lingering_close_ends_with_the_clients_end(void **state)
     assert_string_equal(statuses(peer), "400");
     assert_true(fake_peer_saw_end(peer)); /* our side is shut, but */
     assert_false(is_closed(peer));
-    fake_peer_shutdown(peer);
-    settle();
-    assert_true(is_closed(peer));
-    assert_false(fake_peer_saw_reset(peer));
+    assert_closes_in_order(peer);
 }
 
 static void lingering_close_lasts_two_seconds(void **state)

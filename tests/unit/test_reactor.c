@@ -144,10 +144,8 @@ static void event_of_a_replaced_registration_does_not_reach_the_new_one(void **s
     a.act = replace_other;
     a.other = &b;
     b.other = &heir;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_book(scene, "a:R ");
     a.act = drain;
@@ -172,10 +170,8 @@ static void changed_interest_keeps_the_events_of_the_same_registration(void **st
     struct actor b = actor_connect(scene, "b");
     a.act = widen_other;
     a.other = &b;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 2);
     assert_book(scene, "a:R b:R ");
     a.act = ignore_other;
@@ -197,10 +193,8 @@ static void registering_again_after_deregistering_starts_afresh(void **state)
     struct actor b = actor_connect(scene, "b");
     a.act = deregister_and_register_other;
     a.other = &b;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_book(scene, "a:R ");
     a.act = drain;
@@ -250,8 +244,7 @@ static void changes_that_cancel_out_cost_no_system_call(void **state)
     struct actor a = actor_connect(scene, "a");
     struct actor stranger = actor_connect(scene, "stranger");
     a.other = &stranger;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     fake_sys_clear_trace();
 
     a.act = toggle_writable;
@@ -332,8 +325,7 @@ static void fd_may_be_closed_right_after_deregistering(void **state)
     struct scene *scene = *state;
     struct actor a = actor_connect(scene, "a");
     a.act = deregister_and_close;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_true(fake_peer_saw_close(a.peer));
     assert_int_equal(reactor_run_once(scene->reactor, 0), 0);
@@ -346,8 +338,7 @@ static void closed_fd_whose_duplicate_lives_on_does_not_wake_the_loop(void **sta
     struct actor a = actor_connect(scene, "a"); /* like a listener inherited from the host, which keeps its own fd */
     int duplicate_fd = sys_duplicate(a.fd);
     a.act = deregister_and_close;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_int_equal(fake_peer_unread(a.peer), 1); /* ready for good */
     assert_int_equal(reactor_run_once(scene->reactor, -1), -EDEADLK);
@@ -366,8 +357,7 @@ static void reactor_close_costs_no_epoll_call(void **state)
     struct actor a = actor_connect(scene, "a");
     struct actor stranger = actor_connect(scene, "stranger");
     a.act = close_self;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     fake_sys_clear_trace();
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     reactor_close(scene->reactor, stranger.fd); /* one that was never registered */
@@ -404,8 +394,7 @@ static void fd_closed_behind_the_reactors_back_can_be_registered_again(void **st
     sys_close(a.fd); /* without a word: the kernel has forgotten it, the reactor has not */
     struct actor b = actor_connect(scene, "b");
     assert_int_equal(b.fd, a.fd);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&b);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_book(scene, "b:R ");
 }
@@ -419,8 +408,7 @@ static void registration_refused_in_a_callback_is_reported_as_error(void **state
     struct actor b = actor_connect(scene, "b");
     a.act = watch_other;
     a.other = &b;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     fake_sys_clear_trace();
     fake_sys_fail_op(FAKE_EPOLL_ADD, 0, 1, -ENOSPC);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 2);
@@ -438,8 +426,7 @@ static void refused_change_ends_the_old_registration_as_well(void **state)
     struct actor a = actor_connect(scene, "a");
     a.act = widen_other;
     a.other = &a;
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     fake_sys_fail_op(FAKE_EPOLL_MODIFY, 0, 1, -ENOMEM);
     reactor_run_once(scene->reactor, 0);
     assert_book(scene, "a:R a:E ");
@@ -484,8 +471,7 @@ static void callback_that_insists_on_a_refused_change_cannot_hold_the_loop(void 
     struct actor trigger = {.scene = scene, .name = "trigger", .act = watch_other, .other = &a};
     struct actor timer = {.scene = scene, .name = "timer"};
     a.act = insist;
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&b);
     actor_set_timeout(&trigger, 0);
     actor_set_timeout(&timer, 5);
     fake_sys_fail_op(FAKE_EPOLL_ADD, 0, FAKE_FOREVER, -ENOMEM);
@@ -802,8 +788,7 @@ static void level_triggered_fd_is_told_as_long_as_it_holds(void **state)
 {
     struct scene *scene = *state;
     struct actor a = actor_connect(scene, "a");
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     }
@@ -881,8 +866,7 @@ static void interrupted_wait_is_an_empty_tick(void **state)
     struct scene *scene = *state;
     struct actor a = actor_connect(scene, "a");
     struct actor task = {.scene = scene, .name = "task"};
-    actor_watch(&a, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
+    actor_give_input(&a);
     actor_defer(&task);
     fake_sys_fail_op(FAKE_EPOLL_WAIT, 0, 1, -EINTR);
     assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
@@ -931,10 +915,8 @@ static void stop_from_a_callback_ends_the_run_after_its_tick(void **state)
     struct actor b = actor_connect(scene, "b");
     a.act = stop;
     a.other = &task;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     assert_int_equal(reactor_run(scene->reactor), 0);
     assert_book(scene, "a:R b:R task ");
     assert_int_equal(reactor_counts(scene->reactor).ticks, 1);
@@ -1054,10 +1036,8 @@ static void table_may_grow_under_the_callback_that_makes_it_grow(void **state)
     struct actor b = actor_connect(scene, "b");
     a.act = register_other; /* moves the list of chunks while a is being called and b's event waits */
     a.other = &far;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     fake_peer_send_text(far.peer, "x");
     reactor_run_once(scene->reactor, 0);
     a.act = NULL;
@@ -1153,10 +1133,8 @@ static void two_reactors_do_not_know_of_each_other(void **state)
     assert_int_equal(reactor_create(&other.reactor, NULL), 0);
     struct actor a = actor_connect(scene, "a");
     struct actor b = actor_connect(&other, "b");
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
+    actor_give_input(&a);
+    actor_give_input(&b);
     assert_int_equal(reactor_run_once(other.reactor, 0), 1);
     assert_book(scene, "");
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);

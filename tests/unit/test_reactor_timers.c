@@ -121,8 +121,7 @@ static void timer_set_in_its_own_callback_waits_a_tick(void **state)
     struct actor a = timer_actor(scene, "a");
     struct actor io = actor_connect(scene, "io");
     a.act = set_again_at_once;
-    actor_watch(&io, REACTOR_READABLE);
-    fake_peer_send_text(io.peer, "x");
+    actor_give_input(&io);
     actor_set_timeout(&a, 0);
     assert_int_equal(reactor_run_once(scene->reactor, -1), 2);
     assert_int_equal(reactor_run_once(scene->reactor, -1), 2); /* at once: no time passes */
@@ -375,8 +374,7 @@ static void timers_do_not_wait_for_a_busy_fd(void **state)
     struct scene *scene = *state;
     struct actor a = timer_actor(scene, "a");
     struct actor io = actor_connect(scene, "io");
-    actor_watch(&io, REACTOR_READABLE);
-    fake_peer_send_text(io.peer, "x"); /* nobody reads it: always ready */
+    actor_give_input(&io); /* nobody reads it: always ready */
     actor_set_timeout(&a, 2);
     for (int i = 0; i < 3; i++) {
         reactor_run_once(scene->reactor, -1);

@@ -218,8 +218,7 @@ static void request_in_flight_is_finished_and_told_to_be_the_last(void **state)
     drain(1000);
     pass_ms(999);
     assert_int_equal(drained_calls, 0);
-    answer_held(0, "finished\n");
-    settle();
+    reply_held(0, "finished\n");
     assert_string_equal(statuses(peer), "200");
     assert_true(output_has(peer, "Connection: close\r\n"));
     assert_true(is_closed(peer));
@@ -267,8 +266,7 @@ static void unwanted_body_that_is_being_discarded_does_no_harm(void **state)
     scene_begin();
     struct fake_peer *peer = client();
     say(peer, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
-    answer_held(0, "answered\n");
-    settle();
+    reply_held(0, "answered\n");
     fake_peer_set_room(peer, 0);
     drain(1000);
     say(peer, "67890 and more");
@@ -360,8 +358,7 @@ static void pipelined_requests_behind_the_last_one_are_not_answered_by_a_reset(v
     struct fake_peer *peer = client();
     say(peer, GET("/hold") GET("/hello") GET("/hello"));
     drain(1000);
-    answer_held(0, "last\n");
-    settle();
+    reply_held(0, "last\n");
     assert_string_equal(statuses(peer), "200");
     assert_true(output_has(peer, "Connection: close\r\n"));
     assert_false(fake_peer_saw_reset(peer));

@@ -53,8 +53,7 @@ static void when_all_are_at_work_the_newcomer_reads_503(void **state)
 
     say(half, "TP/1.1\r\nHost: a\r\n\r\n");
     say(body, "34");
-    answer_held(0, "late\n");
-    settle();
+    reply_held(0, "late\n");
     assert_string_equal(statuses(half), "200");
     assert_string_equal(statuses(waiting), "200");
     assert_string_equal(statuses(body), "200");
@@ -74,8 +73,7 @@ static void request_that_has_just_arrived_is_answered_and_the_next_one_goes(void
     assert_false(is_closed(first));
     assert_true(is_closed(second));
     assert_false(is_closed(newcomer));
-    answer_held(0, "here\n");
-    settle();
+    reply_held(0, "here\n");
     assert_string_equal(statuses(first), "200");
 }
 
@@ -210,8 +208,7 @@ static void one_address_at_its_cap_keeps_no_other_out(void **state)
     struct fake_peer *other = client_from("192.0.2.2");
     say(other, GET("/hello"));
     assert_string_equal(statuses(other), "200");
-    answer_held(0, "done\n");
-    settle();
+    reply_held(0, "done\n");
     struct fake_peer *again = client_from("192.0.2.1"); /* the first is idle now */
     say(again, GET("/hello"));
     assert_string_equal(statuses(again), "200");

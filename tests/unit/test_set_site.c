@@ -71,8 +71,7 @@ static void request_that_has_begun_finishes_on_the_old_site(void **state)
     assert_true(output_has(half, "hello\n"));
     assert_int_equal(scene.site->pins, 1);
     assert_int_equal(unpinned, 0);
-    answer_held(0, "held\n");
-    settle();
+    reply_held(0, "held\n");
     assert_true(output_has(at_work, "held\n"));
     assert_true(output_has(at_work, "other\n")); /* the one behind it began later */
     assert_int_equal(unpinned, 1);
@@ -94,8 +93,7 @@ static void request_behind_one_in_flight_gets_the_new_limits(void **state)
     say(peer, request);
     next_site->limits.max_fields = 200;
     go_on();
-    answer_held(0, "held\n");
-    settle();
+    reply_held(0, "held\n");
     assert_string_equal(statuses(peer), "200 200");
     assert_true(output_has(peer, "other\n"));
     struct fake_peer *fresh = client();
