@@ -65,19 +65,9 @@ static void expect(struct chunk_parser *chunk, char c, char wanted, enum chunk_s
     }
 }
 
-/* Value of a hexadecimal digit, or -1. */
-static int hex_value(char c)
-{
-    if (char_is_digit(c)) {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void take_size(struct chunk_parser *chunk, char c)
 {
-    int digit = hex_value(c);
+    int digit = char_hex_value(c);
 
     if (digit >= 0) {
         if (chunk->digits == SIZE_DIGITS_MAX) {

@@ -7,6 +7,7 @@
 #include "http/conditional.h"
 
 #include "core/sys.h"
+#include "http/char_class.h"
 #include "http/http_date.h"
 
 #include <string.h>
@@ -50,27 +51,19 @@ static bool etags_match(const char *one, size_t one_len, const char *other, size
            memcmp(one + skip_one, other + skip_other, one_len - skip_one) == 0;
 }
 
-static size_t skip_whitespace(const char *text, size_t len, size_t i)
-{
-    while (i < len && (text[i] == ' ' || text[i] == '\t')) {
-        i++;
-    }
-    return i;
-}
-
 bool conditional_list_covers(const char *list, size_t len, const char *etag, size_t etag_len,
                              enum etag_comparison comparison)
 {
     if (len == 1 && list[0] == '*') {
         return true;
     }
-    for (size_t i = skip_whitespace(list, len, 0); i < len; i = skip_whitespace(list, len, i)) {
+    for (size_t i = char_skip_space(list, len, 0); i < len; i = char_skip_space(list, len, i)) {
         if (list[i] == ',') { /* empty elements are legal (RFC 9110 section 5.6.1.2) */
             i++;
             continue;
         }
         size_t found = etag_length(list + i, len - i);
-        size_t end = skip_whitespace(list, len, i + found);
+        size_t end = char_skip_space(list, len, i + found);
         if (found == 0 || (end < len && list[end] != ',')) {
             return false;
         }

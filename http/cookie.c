@@ -3,20 +3,17 @@
 
 #include "http/cookie.h"
 
-#include <string.h>
+#include "http/char_class.h"
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
+#include <string.h>
 
 static void trim(const char **text, size_t *len)
 {
-    while (*len > 0 && is_space(**text)) {
+    while (*len > 0 && char_is_space(**text)) {
         ++*text;
         --*len;
     }
-    while (*len > 0 && is_space((*text)[*len - 1])) {
+    while (*len > 0 && char_is_space((*text)[*len - 1])) {
         --*len;
     }
 }

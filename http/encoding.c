@@ -3,6 +3,8 @@
 
 #include "http/encoding.h"
 
+#include "http/char_class.h"
+
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
@@ -56,7 +58,7 @@ struct text {
 
 static void skip_whitespace(struct text *text)
 {
-    while (text->at < text->end && (*text->at == ' ' || *text->at == '\t')) {
+    while (text->at < text->end && char_is_space(*text->at)) {
         text->at++;
     }
 }

@@ -5,6 +5,8 @@
 
 #include "http/http_date.h"
 
+#include "http/char_class.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -20,11 +22,6 @@ static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 static const char day_names[] = "SunMonTueWedThuFriSat";
 static const char *const long_day_names[] = {"Monday, ", "Tuesday, ",  "Wednesday, ", "Thursday, ",
                                              "Friday, ", "Saturday, ", "Sunday, "};
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 static bool is_leap_year(int year)
 {
@@ -96,7 +93,7 @@ static bool match_date(const char *text, size_t len, const char *pattern, struct
             if (date->month < 0) {
                 return false;
             }
-        } else if (number != NULL && is_digit(text[i])) {
+        } else if (number != NULL && char_is_digit(text[i])) {
             *number = *number * 10 + (text[i] - '0');
         } else if (text[i] != (pattern[i] == '_' ? ' ' : pattern[i]) || (number != NULL && pattern[i] != '_')) {
             return false;

@@ -12,6 +12,8 @@
 
 #include "http/multipart.h"
 
+#include "http/char_class.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -26,26 +28,7 @@ enum multipart_state {
     MULTIPART_FAILED,   /* status and reason are set */
 };
 
-/* Text helpers. Values come from the network and have no NUL at their end. */
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static bool is_token(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static size_t skip_spaces(const char *text, size_t len, size_t at)
-{
-    while (at < len && is_space(text[at])) {
-        at++;
-    }
-    return at;
-}
+/* Values come from the network and have no NUL at their end. */
 
 /* The value of a parameter that begins at text[at]: a token or a quoted string, written to out, which has room for len
  * bytes. Returns where it ends, or SIZE_MAX when it is malformed. */
@@ -53,7 +36,7 @@ static size_t take_value(const char *text, size_t len, size_t at, char *out, siz
 {
     size_t count = 0;
     if (at == len || text[at] != '"') {
-        while (at < len && text[at] != ';' && !is_space(text[at])) {
+        while (at < len && text[at] != ';' && !char_is_space(text[at])) {
             out[count++] = text[at++];
         }
         *out_len = count;
@@ -75,9 +58,9 @@ static int find_parameter(const char *text, size_t len, const char *name, char *
     const char *semicolon = memchr(text, ';', len);
     size_t at = semicolon == NULL ? len : (size_t)(semicolon - text);
     while (at < len && text[at] == ';') {
-        at = skip_spaces(text, len, at + 1);
+        at = char_skip_space(text, len, at + 1);
         size_t start = at;
-        while (at < len && is_token(text[at])) {
+        while (at < len && char_is(text[at], CLASS_TOKEN)) {
             at++;
         }
         size_t name_len = at - start;
@@ -95,7 +78,7 @@ static int find_parameter(const char *text, size_t len, const char *name, char *
         if (name_len == strlen(name) && strncasecmp(text + start, name, name_len) == 0) {
             return (int)value_len;
         }
-        at = skip_spaces(text, len, at);
+        at = char_skip_space(text, len, at);
     }
     return -1;
 }
@@ -105,7 +88,7 @@ static bool value_is(const char *text, size_t len, const char *value)
 {
     const char *semicolon = memchr(text, ';', len);
     size_t end = semicolon == NULL ? len : (size_t)(semicolon - text);
-    while (end > 0 && is_space(text[end - 1])) {
+    while (end > 0 && char_is_space(text[end - 1])) {
         end--;
     }
     return end == strlen(value) && strncasecmp(text, value, end) == 0;
@@ -240,16 +223,16 @@ static bool split_head(struct multipart *multipart)
         const char *cr = memchr(head + at, '\r', multipart->head_len - at);
         size_t end = cr == NULL ? multipart->head_len : (size_t)(cr - head);
         size_t name = at;
-        while (at < end && is_token(head[at])) {
+        while (at < end && char_is(head[at], CLASS_TOKEN)) {
             at++;
         }
         if (at == name || at == end || head[at] != ':' || end + 2 > multipart->head_len || head[end + 1] != '\n' ||
             multipart->field_count == MULTIPART_FIELDS_MAX) {
             return false;
         }
-        size_t value = skip_spaces(head, end, at + 1);
+        size_t value = char_skip_space(head, end, at + 1);
         size_t value_end = end;
-        while (value_end > value && is_space(head[value_end - 1])) {
+        while (value_end > value && char_is_space(head[value_end - 1])) {
             value_end--;
         }
         for (size_t i = value; i < value_end; i++) {
@@ -320,7 +303,7 @@ static enum multipart_event take_line(struct multipart *multipart, char c)
             multipart->state = MULTIPART_LF;
         } else if (c == '-') {
             multipart->state = MULTIPART_DASH;
-        } else if (!is_space(c)) {
+        } else if (!char_is_space(c)) {
             return fail(multipart, 400, "text behind a boundary");
         }
         break;

@@ -20,50 +20,6 @@ enum {
     SEEN_OTHER_EXPECTATION = 8, /* an expectation other than 100-continue */
 };
 
-#define VALUE_ONLY (CLASS_VALUE)
-#define VISIBLE    (CLASS_VALUE | CLASS_PATH | CLASS_QUERY)
-#define TOKEN_CHAR (VISIBLE | CLASS_TOKEN)
-#define EVERYWHERE (VISIBLE | CLASS_TOKEN | CLASS_HOST)
-
-const uint8_t parser_classes[256] = {
-    ['\t'] = VALUE_ONLY,
-    [' '] = VALUE_ONLY,
-    ['!'] = EVERYWHERE,
-    ['"'] = VISIBLE,
-    ['#'] = CLASS_VALUE | CLASS_TOKEN,
-    ['$'] = EVERYWHERE,
-    ['%'] = TOKEN_CHAR,
-    ['&'] = EVERYWHERE,
-    ['\''] = EVERYWHERE,
-    ['('] = VISIBLE | CLASS_HOST,
-    [')'] = VISIBLE | CLASS_HOST,
-    ['*'] = EVERYWHERE,
-    ['+'] = EVERYWHERE,
-    [','] = VISIBLE | CLASS_HOST,
-    ['-'] = EVERYWHERE,
-    ['.'] = EVERYWHERE,
-    ['/'] = VISIBLE,
-    ['0' ... '9'] = EVERYWHERE,
-    [':'] = VISIBLE,
-    [';'] = VISIBLE | CLASS_HOST,
-    ['<'] = VISIBLE,
-    ['='] = VISIBLE | CLASS_HOST,
-    ['>'] = VISIBLE,
-    ['?'] = CLASS_VALUE | CLASS_QUERY,
-    ['@'] = VISIBLE,
-    ['A' ... 'Z'] = EVERYWHERE,
-    ['[' ... ']'] = VISIBLE,
-    ['^'] = TOKEN_CHAR,
-    ['_'] = EVERYWHERE,
-    ['`'] = TOKEN_CHAR,
-    ['a' ... 'z'] = EVERYWHERE,
-    ['{'] = VISIBLE,
-    ['|'] = TOKEN_CHAR,
-    ['}'] = VISIBLE,
-    ['~'] = EVERYWHERE,
-    [0x80 ... 0xff] = VALUE_ONLY,
-};
-
 const char *method_name(enum method method)
 {
     static const char *const names[METHOD_COUNT] = {
@@ -263,11 +219,6 @@ static bool is_ipv6(const char *text, size_t len)
     return inet_pton(AF_INET6, address, &ignored) == 1;
 }
 
-static bool is_hex(char c)
-{
-    return char_is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* The end of a host that begins at p: an address in brackets or a registered name (RFC 3986 section 3.2.2); NULL when
  * it is malformed. */
 static const char *find_host_end(const char *p, const char *end)
@@ -283,7 +234,7 @@ static const char *find_host_end(const char *p, const char *end)
         if (p == end || *p != '%') {
             return p;
         }
-        if (end - p < 3 || !is_hex(p[1]) || !is_hex(p[2])) {
+        if (end - p < 3 || char_hex_value(p[1]) < 0 || char_hex_value(p[2]) < 0) {
             return NULL;
         }
         p += 3;

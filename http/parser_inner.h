@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "http/char_class.h"
 #include "http/limits.h"
 #include "http/parser.h"
 
@@ -33,33 +34,6 @@ enum head_state {
     STATE_END_LF,   /* after the CR of the empty line */
     STATE_FAILED,   /* status and reason are set */
 };
-
-/* What a byte may be part of. */
-enum char_class {
-    CLASS_TOKEN = 1, /* method, field name, list element: tchar of RFC 9110 section 5.6.2 */
-    CLASS_VALUE = 2, /* field value: visible, SP, HTAB, obs-text (RFC 9110 section 5.5) */
-    CLASS_PATH = 4,  /* request target before '?': visible ASCII without '#' and '?' */
-    CLASS_QUERY = 8, /* request target after it: visible ASCII without '#' */
-    CLASS_HOST = 16, /* reg-name without '%' (RFC 3986 section 3.2.2) */
-};
-
-extern const uint8_t parser_classes[256]; /* by byte: the classes it belongs to */
-
-static inline bool char_is(char c, enum char_class wanted)
-{
-    return (parser_classes[(unsigned char)c] & wanted) != 0;
-}
-
-static inline bool char_is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* White space within a line (OWS of RFC 9110 section 5.6.3). */
-static inline bool char_is_space(char c)
-{
-    return (unsigned char)c <= ' ' && (c == ' ' || c == '\t');
-}
 
 /* Refuse the message. Returns false, for the caller to return. */
 __attribute__((cold)) bool parser_fail(struct parser *parser, int status, const char *reason);

@@ -6,6 +6,8 @@
 
 #include "http/range.h"
 
+#include "http/char_class.h"
+
 #include <stdbool.h>
 #include <strings.h>
 
@@ -18,7 +20,7 @@ struct cursor {
  * 5.6.1.2). */
 static void skip_whitespace(struct cursor *cursor)
 {
-    while (cursor->at < cursor->end && (*cursor->at == ' ' || *cursor->at == '\t')) {
+    while (cursor->at < cursor->end && char_is_space(*cursor->at)) {
         cursor->at++;
     }
 }
@@ -36,7 +38,7 @@ static bool take_number(struct cursor *cursor, uint64_t *number)
 {
     const char *start = cursor->at;
     *number = 0;
-    for (; cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9'; cursor->at++) {
+    for (; cursor->at < cursor->end && char_is_digit(*cursor->at); cursor->at++) {
         uint64_t digit = (uint64_t)(*cursor->at - '0');
         if (__builtin_mul_overflow(*number, UINT64_C(10), number) || __builtin_add_overflow(*number, digit, number)) {
             *number = UINT64_MAX;

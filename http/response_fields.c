@@ -5,6 +5,7 @@
 
 #include "http/response.h"
 
+#include "http/char_class.h"
 #include "http/exchange.h"
 
 #include <errno.h>
@@ -14,9 +15,7 @@
 static bool is_token(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+        if (!char_is(text[i], CLASS_TOKEN)) {
             return false;
         }
     }
@@ -26,8 +25,7 @@ static bool is_token(const char *text, size_t len)
 static bool is_field_value(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f) {
+        if (!char_is(text[i], CLASS_VALUE)) {
             return false;
         }
     }

@@ -5,6 +5,7 @@
 #include "http/route_pattern.h"
 
 #include "core/log.h"
+#include "http/char_class.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -195,15 +196,6 @@ static int parse_rest(struct source *source)
     return 0;
 }
 
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    char lower = (char)(digit | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* Decode one literal byte at source->at into *byte. */
 static int parse_literal(struct source *source, char *byte)
 {
@@ -221,8 +213,8 @@ static int parse_literal(struct source *source, char *byte)
         *byte = *source->at++;
         return 0;
     }
-    int high = hex_value(source->at[1]);
-    int low = high < 0 ? -1 : hex_value(source->at[2]);
+    int high = char_hex_value(source->at[1]);
+    int low = high < 0 ? -1 : char_hex_value(source->at[2]);
     if (low < 0) {
         return refuse(source, "after '%%' come two hexadecimal digits (a plain '%%' is written %%25)");
     }

@@ -6,18 +6,10 @@
 
 #include "http/url.h"
 
+#include "http/char_class.h"
+
 #include <assert.h>
 #include <string.h>
-
-/* Value of a hexadecimal digit, or -1. */
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The byte that the escape at text stands for ("%41" is 'A'), or -1 when it is malformed or cut off. */
 static int decode_escape(const char *text, size_t len)
@@ -25,8 +17,8 @@ static int decode_escape(const char *text, size_t len)
     if (len < 3) {
         return -1;
     }
-    int high = hex_value(text[1]);
-    int low = hex_value(text[2]);
+    int high = char_hex_value(text[1]);
+    int low = char_hex_value(text[2]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 

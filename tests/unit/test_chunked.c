@@ -148,6 +148,13 @@ static void check_row(const struct row *row)
     }
 }
 
+static void check_rows(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        check_row(&rows[i]);
+    }
+}
+
 static void chunked_bodies_are_read_as_the_rfc_says(void **state)
 {
     static const struct row rows[] = {
@@ -194,9 +201,7 @@ static void chunked_bodies_are_read_as_the_rfc_says(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        check_row(&rows[i]);
-    }
+    check_rows(rows, sizeof rows / sizeof rows[0]);
 }
 
 static void chunk_extensions_are_ignored_but_cannot_hide_a_line_end(void **state)
@@ -223,9 +228,7 @@ static void chunk_extensions_are_ignored_but_cannot_hide_a_line_end(void **state
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        check_row(&rows[i]);
-    }
+    check_rows(rows, sizeof rows / sizeof rows[0]);
 }
 
 static void trailers_are_checked_and_dropped(void **state)
@@ -251,9 +254,7 @@ static void trailers_are_checked_and_dropped(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        check_row(&rows[i]);
-    }
+    check_rows(rows, sizeof rows / sizeof rows[0]);
 }
 
 static void chunk_extension_has_a_limit_of_its_own_in_each_chunk(void **state)
