@@ -1,10 +1,11 @@
 /* The command line. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
  * --request 0 for an answer with a status below 400, else 1.
  *
- * The file is long for the usage text and the table of options. The parts, in order: usage, log, options, systemd's
+ * The file is long for the usage text and the table of options. The parts, in order: usage, options, systemd's
  * sockets, control (signals, reloads, the watchdog), serving, --request. */
 
-#include "core/log.h"
+#include "core/log_stream.h"
+#include "core/options.h"
 #include "core/sys.h"
 #include "core/systemd.h"
 #include "evserve.h"
@@ -12,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -37,8 +37,6 @@ enum {
     REQUEST_HEADERS_MAX = 100,
     REQUEST_TIMEOUT_S = 30,
     REQUEST_TIMEOUT_MAX_S = 86400,
-    USAGE_ERROR_MAX = 256, /* bytes of a complaint with its NUL */
-    FIRST_OPTION = 256, /* getopt_long(3) returns this and more: no character, so that optopt tells an unknown "-x" */
 };
 
 static const char usage[] =
@@ -98,51 +96,15 @@ static void raise_file_limit(void)
     }
 }
 
-/* Where log lines go: to memory while the server starts, since the first line on standard error is the address. */
-struct log_target {
-    pthread_mutex_t lock; /* threads of the server may log while it is switched */
-    FILE *stream;
-    char *early; /* what was logged during the start */
-    size_t early_len;
-};
-
-static void log_line(void *arg, int level, const char *line)
-{
-    struct log_target *target = arg;
-    char when[32] = "";
-    time_t now = time(NULL);
-    struct tm tm;
-    if (gmtime_r(&now, &tm) != NULL) {
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    }
-    pthread_mutex_lock(&target->lock);
-    fprintf(target->stream, "%s %s %s\n", when, log_level_name(level), line);
-    pthread_mutex_unlock(&target->lock);
-}
-
-/* From here on lines go to standard error, after those that were kept. */
-static void release_log(struct log_target *target)
-{
-    pthread_mutex_lock(&target->lock);
-    if (target->stream != stderr) {
-        fclose(target->stream);
-        fputs(target->early, stderr);
-        target->stream = stderr;
-    }
-    pthread_mutex_unlock(&target->lock);
-}
-
 static void print_line(void *arg, const char *text)
 {
     (void)arg;
     puts(text);
 }
 
-static int add_listen(struct options *options, const char *address)
+static bool add_listen(struct options *options, const char *address)
 {
-    size_t used = strlen(options->listen);
-    int len = snprintf(options->listen + used, sizeof options->listen - used, "%s%s", used == 0 ? "" : ",", address);
-    return len < 0 || (size_t)len >= sizeof options->listen - used ? -1 : 0;
+    return options_append(options->listen, sizeof options->listen, ',', address);
 }
 
 static int usage_error(const char *what)
@@ -151,53 +113,34 @@ static int usage_error(const char *what)
     return EXIT_USAGE;
 }
 
-/* What getopt_long(3) complained of: verdict is ':' or '?', argument where it stopped. */
-static int option_error(int verdict, const char *argument)
-{
-    char text[256];
-    if (optopt > 0 && optopt < FIRST_OPTION) { /* one letter of several, perhaps */
-        snprintf(text, sizeof text, "unknown option -%c", optopt);
-    } else if (optopt > 0) {
-        snprintf(text, sizeof text, "%.200s %s", argument, verdict == ':' ? "needs a value" : "takes no value");
-    } else {
-        snprintf(text, sizeof text, "unknown option %.200s", argument);
-    }
-    return usage_error(text);
-}
-
 /* The options, and what each does with its value: true, or false with a text in err. */
 
-static bool parse_number(const char *text, unsigned most, unsigned *number)
+static bool set_listen(void *arg, const char *value, char *err)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    *number = (unsigned)value;
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= 1 && value <= most;
-}
-
-static bool set_listen(struct options *options, const char *value, char *err)
-{
+    struct options *options = arg;
     options->has_listen = true;
-    snprintf(err, USAGE_ERROR_MAX, "--listen needs an address, and not too many of them");
-    return value[0] != '\0' && add_listen(options, value) == 0;
+    snprintf(err, OPTION_ERROR_MAX, "--listen needs an address, and not too many of them");
+    return value[0] != '\0' && add_listen(options, value);
 }
 
-static bool set_reactors(struct options *options, const char *value, char *err)
+static bool set_reactors(void *arg, const char *value, char *err)
 {
+    struct options *options = arg;
     if (strcmp(value, "auto") == 0) {
         cpu_set_t cpus;
         int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
         options->reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
         return true;
     }
-    snprintf(err, USAGE_ERROR_MAX, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
+    snprintf(err, OPTION_ERROR_MAX, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
              EVSERVE_REACTORS_MAX, value);
-    return parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
+    return options_parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
 }
 
-static bool add_header(struct options *options, const char *value, char *err)
+static bool add_header(void *arg, const char *value, char *err)
 {
-    snprintf(err, USAGE_ERROR_MAX, "more than %d --header", REQUEST_HEADERS_MAX);
+    struct options *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "more than %d --header", REQUEST_HEADERS_MAX);
     if (options->header_count == REQUEST_HEADERS_MAX) {
         return false;
     }
@@ -205,48 +148,28 @@ static bool add_header(struct options *options, const char *value, char *err)
     return true;
 }
 
-static bool set_timeout(struct options *options, const char *value, char *err)
+static bool set_timeout(void *arg, const char *value, char *err)
 {
-    snprintf(err, USAGE_ERROR_MAX, "--timeout wants a number of seconds from 1 to %d, not \"%.80s\"",
+    struct options *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--timeout wants a number of seconds from 1 to %d, not \"%.80s\"",
              REQUEST_TIMEOUT_MAX_S, value);
-    return parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
+    return options_parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
 }
 
-static const struct option_row {
-    const char *name;
-    enum { FLAG, TEXT, VALUE } kind; /* a bool that becomes true, a text that is kept, a value that set() takes */
-    size_t offset;                   /* of a flag or a text in struct options */
-    bool (*set)(struct options *options, const char *value, char *err);
-} rows[] = {
-    {"listen", VALUE, 0, set_listen},
-    {"root", TEXT, offsetof(struct options, root), NULL},
-    {"reactors", VALUE, 0, set_reactors},
-    {"watch", FLAG, offsetof(struct options, watch), NULL},
-    {"check", FLAG, offsetof(struct options, check), NULL},
-    {"routes", FLAG, offsetof(struct options, routes), NULL},
-    {"request", TEXT, offsetof(struct options, request), NULL},
-    {"header", VALUE, 0, add_header},
-    {"body", TEXT, offsetof(struct options, body), NULL},
-    {"timeout", VALUE, 0, set_timeout},
-    {"version", FLAG, offsetof(struct options, version), NULL},
-    {"help", FLAG, offsetof(struct options, help), NULL},
+static const struct option_row rows[] = {
+    {"listen", OPTION_VALUE, 0, set_listen},
+    {"root", OPTION_TEXT, offsetof(struct options, root), NULL},
+    {"reactors", OPTION_VALUE, 0, set_reactors},
+    {"watch", OPTION_FLAG, offsetof(struct options, watch), NULL},
+    {"check", OPTION_FLAG, offsetof(struct options, check), NULL},
+    {"routes", OPTION_FLAG, offsetof(struct options, routes), NULL},
+    {"request", OPTION_TEXT, offsetof(struct options, request), NULL},
+    {"header", OPTION_VALUE, 0, add_header},
+    {"body", OPTION_TEXT, offsetof(struct options, body), NULL},
+    {"timeout", OPTION_VALUE, 0, set_timeout},
+    {"version", OPTION_LAST, offsetof(struct options, version), NULL},
+    {"help", OPTION_LAST, offsetof(struct options, help), NULL},
 };
-
-enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
-
-static bool set_option(struct options *options, const struct option_row *row, const char *value, char *err)
-{
-    char *place = (char *)options + row->offset;
-    if (row->kind == VALUE) {
-        return row->set(options, value, err);
-    }
-    if (row->kind == FLAG) {
-        *(bool *)place = true;
-    } else {
-        memcpy(place, &value, sizeof value);
-    }
-    return true;
-}
 
 /* Whether the options fit together. Returns as parse_options(). */
 static int check_options(const struct options *options)
@@ -275,35 +198,24 @@ static int check_options(const struct options *options)
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    struct option table[ROW_COUNT + 1] = {{0}};
-    char text[USAGE_ERROR_MAX];
-    int option;
-    for (int i = 0; i < ROW_COUNT; i++) {
-        int argument = rows[i].kind == FLAG ? no_argument : required_argument;
-        table[i] = (struct option){.name = rows[i].name, .has_arg = argument, .val = FIRST_OPTION + i};
-    }
-    while ((option = getopt_long(argc, argv, ":", table, NULL)) != -1) {
-        if (option < FIRST_OPTION) {
-            return option_error(option, argv[optind - 1]);
-        }
-        if (!set_option(options, &rows[option - FIRST_OPTION], optarg, text)) {
-            return usage_error(text);
-        }
-        if (options->version) {
-            printf("evserve %s\n", evserve_version());
-            return EXIT_SUCCESS;
-        }
-        if (options->help) {
-            fputs(usage, stdout);
-            return EXIT_SUCCESS;
-        }
-    }
-    if (argc - optind > 1) {
-        snprintf(text, sizeof text, "one script at most, but \"%.80s\" follows \"%.80s\"", argv[optind + 1],
-                 argv[optind]);
+    char text[OPTION_ERROR_MAX];
+    int next = options_read(rows, sizeof rows / sizeof rows[0], argc, argv, options, text);
+    if (next < 0) {
         return usage_error(text);
     }
-    options->script = argv[optind];
+    if (options->version) {
+        printf("evserve %s\n", evserve_version());
+        return EXIT_SUCCESS;
+    }
+    if (options->help) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc - next > 1) {
+        snprintf(text, sizeof text, "one script at most, but \"%.80s\" follows \"%.80s\"", argv[next + 1], argv[next]);
+        return usage_error(text);
+    }
+    options->script = argv[next];
     if (options->script == NULL && options->root == NULL) {
         options->root = "public";
     }
@@ -337,7 +249,7 @@ static void notify(const char *news)
 
 struct control {
     evserve *server;
-    struct log_target *log;
+    struct log_stream *log;
     const struct options *options;
     pthread_t thread;
     sigset_t signals;    /* that it waits for, blocked in every other thread */
@@ -363,7 +275,7 @@ static void reload(const struct control *control)
     } else {
         snprintf(line, sizeof line, "not reloaded: %s", err);
     }
-    log_line(control->log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
+    log_stream_write(control->log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     notify("READY=1");
 }
 
@@ -443,7 +355,7 @@ static void block_signals(struct control *control)
 }
 
 /* Serve until a signal comes. */
-static int serve(evserve *server, const struct options *options, struct log_target *log)
+static int serve(evserve *server, const struct options *options, struct log_stream *log)
 {
     struct control control = {.server = server, .options = options, .log = log};
     block_signals(&control); /* whoever reads the address may send one at once */
@@ -456,7 +368,7 @@ static int serve(evserve *server, const struct options *options, struct log_targ
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         fprintf(stderr, "listening on %s\n", address);
     }
-    release_log(log);
+    log_stream_release(log);
     char news[256];
     snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
     notify(news);
@@ -571,10 +483,10 @@ static const char *ask(evserve *server, const struct options *options, int *stat
 }
 
 /* Serve the one request of --request. Returns the exit status. */
-static int serve_request(evserve *server, const struct options *options, struct log_target *log)
+static int serve_request(evserve *server, const struct options *options, struct log_stream *log)
 {
     int status = 0;
-    release_log(log);
+    log_stream_release(log);
     const char *error = ask(server, options, &status);
     if (error != NULL) {
         fprintf(stderr, "evserve: %s\n", error);
@@ -585,7 +497,7 @@ static int serve_request(evserve *server, const struct options *options, struct 
 }
 
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
-static int run(const struct options *options, struct log_target *log, char *err, size_t errlen)
+static int run(const struct options *options, struct log_stream *log, char *err, size_t errlen)
 {
     const struct evserve_config config = {
         .size = sizeof config,
@@ -595,7 +507,7 @@ static int run(const struct options *options, struct log_target *log, char *err,
         .root = options->root,
         .script = options->script,
         .reactors = options->reactors,
-        .log = log_line,
+        .log = log_stream_write,
         .arg = log,
     };
     if (options->check) {
@@ -628,20 +540,15 @@ int main(int argc, char **argv)
     take_passed_sockets(&options);
     raise_file_limit();
 
-    struct log_target log = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    log.stream = open_memstream(&log.early, &log.early_len);
-    if (log.stream == NULL) {
-        perror("evserve");
-        free(options.content);
-        return EXIT_FAILURE;
-    }
+    struct log_stream log; /* held back while the server starts: the first line on standard error is the address */
+    log_stream_init(&log, stderr);
     char err[EVSERVE_ERROR_MAX] = "";
     status = run(&options, &log, err, sizeof err);
-    release_log(&log);
+    log_stream_release(&log);
     if (err[0] != '\0') {
         fprintf(stderr, "%s\n", err);
     }
-    free(log.early);
+    log_stream_done(&log);
     free(options.content);
     return status;
 }
