@@ -22,9 +22,11 @@
 #include "core/sys.h"
 #include "core/thread.h"
 #include "http/evs_config.h"
+#include "http/limits.h"
 #include "http/route_table.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "lua/confine.h"
 #include "lua/offer.h"
 #include "lua/retired.h"
 #include "lua/script.h"
@@ -106,15 +108,6 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
     return 0;
 }
 
-/* The limits of the whole server that each worker has its share of. */
-static void share_limits(const struct worker *worker, struct offer *offer)
-{
-    struct limits *limits = &offer->site->limits;
-    unsigned count = worker->owner->worker_count;
-    limits->max_connections = (limits->max_connections + count - 1) / count;
-    limits->max_connections_per_address = (limits->max_connections_per_address + count - 1) / count;
-}
-
 /* The reactor, and what there is to serve. */
 static int load(struct worker *worker, char *err, size_t errlen)
 {
@@ -132,7 +125,7 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
 {
     const evserve *owner = worker->owner;
     struct script *script = worker->offer->script;
-    share_limits(worker, worker->offer);
+    limits_share(&worker->offer->site->limits, owner->worker_count);
     int rv = server_create(&worker->server, worker->reactor, worker->offer->site, &owner->log);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
@@ -266,6 +259,19 @@ static int start_threads(evserve *server, char *err, size_t errlen)
                    : error_text(err, errlen, rv, "cannot start %u threads: %s", server->worker_count, strerror(-rv));
 }
 
+/* Give up what the config says: everything is bound and loaded, no thread has begun. */
+static int give_up(evserve *server, const struct evserve_config *config, char *err, size_t errlen)
+{
+    int rv = config->on_listening == NULL ? 0 : config->on_listening(config->arg, err, errlen);
+    if (rv != 0 || config->sandbox == 0) {
+        return rv == 0 ? 0 : -EPERM;
+    }
+    const struct confinement wanted = {config->sandbox == EVSERVE_SANDBOX_REQUIRE, config->allow_read,
+                                       config->allow_write};
+    const struct worker *first = &server->workers[0];
+    return confine_server(first->offer, &server->files, first->server, &wanted, &server->log, err, errlen);
+}
+
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
 {
     struct evserve_config copy;
@@ -284,6 +290,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = open_server(&server->workers[i], err, errlen);
     }
+    rv = rv < 0 ? rv : give_up(server, &copy, err, errlen);
     if (rv >= 0 && server->is_threaded) {
         rv = start_threads(server, err, errlen);
     }
@@ -398,12 +405,13 @@ struct errand {
     char err[EVSERVE_ERROR_MAX]; /* why it failed */
 };
 
-/* A script may not ask for other addresses than the ones the server has. */
-static int check_addresses(const struct worker *worker, const struct offer *next, char *err, size_t errlen)
+/* A script may not ask for other addresses than the ones the server has, nor for what a sandbox keeps away. */
+static int check_offer(const struct worker *worker, const struct offer *next, char *err, size_t errlen)
 {
     const struct evserve_config *config = &worker->owner->config;
     bool is_script = config->listen == NULL && config->script != NULL;
-    return is_script ? offer_check_addresses(worker->offer, next, config->script, err, errlen) : 0;
+    int rv = is_script ? offer_check_addresses(worker->offer, next, config->script, err, errlen) : 0;
+    return rv < 0 || config->sandbox == 0 ? rv : confine_check(worker->offer, next, err, errlen);
 }
 
 static void prepare_offer(void *arg)
@@ -415,8 +423,8 @@ static void prepare_offer(void *arg)
     if (next == NULL) {
         return;
     }
-    share_limits(worker, next);
-    errand->rv = check_addresses(worker, next, errand->err, sizeof errand->err);
+    limits_share(&next->site->limits, worker->owner->worker_count);
+    errand->rv = check_offer(worker, next, errand->err, sizeof errand->err);
     if (errand->rv == 0 && next->script != NULL) {
         errand->rv = script_start(next->script, worker->server, errand->err, sizeof errand->err);
     }

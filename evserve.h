@@ -51,6 +51,9 @@ enum {
 /* Levels of log lines. */
 enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DEBUG };
 
+/* What config.sandbox may be. */
+enum { EVSERVE_SANDBOX = 1, EVSERVE_SANDBOX_REQUIRE };
+
 /* A route in C. */
 struct evs_route {
     /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
@@ -99,7 +102,7 @@ struct evserve_config {
      * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
-    void *arg; /* handed to log and lua_init */
+    void *arg; /* handed to log, lua_init and on_listening */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's; 0 is EVSERVE_ZERO. */
     uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
@@ -124,6 +127,20 @@ struct evserve_config {
     uint64_t handler_cpu_ms; /* processor time a Lua handler may take between two waits; default 50 */
     uint64_t lua_memory;     /* bytes of a Lua state; default 256 MiB */
     int debug; /* 1: error answers show what went wrong, to the client too; default what the script says */
+
+    /* Called once during the start, when all addresses are bound and nothing is served yet: for a host that began with
+     * rights to listen, and now gives them up. Returns 0 to go on, or else a text in err, with which the start fails. */
+    int (*on_listening)(void *arg, char *err, size_t errlen);
+
+    /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. Files: to read those below the mounted
+     * directories, the folders of the script and of its modules, and allow_read; to change those below allow_write; no
+     * others. No other programs, no new connections, no system calls but those in core/sandbox.c. What the kernel
+     * cannot do is a line in the log; with EVSERVE_SANDBOX_REQUIRE the start fails. It holds, for good and also after a
+     * start that failed late, for the thread that calls evserve_start(), the threads of the server, and all that these
+     * begin later: other threads of the host stay as they are. */
+    int sandbox;
+    const char *allow_read;  /* more directories, or files, separated by colons; those of evs_file() and app.file */
+    const char *allow_write; /* likewise */
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else

@@ -8,6 +8,7 @@
 #include "core/options.h"
 #include "core/sys.h"
 #include "core/systemd.h"
+#include "core/user.h"
 #include "evserve.h"
 #include "http/request_client.h"
 
@@ -34,13 +35,16 @@ enum {
     DRAIN_MS = 10000,
     WATCH_MS = 1000, /* how often --watch looks at the files */
     LISTEN_TEXT_MAX = 4096,
+    ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, with colons between them */
     REQUEST_HEADERS_MAX = 100,
     REQUEST_TIMEOUT_S = 30,
     REQUEST_TIMEOUT_MAX_S = 86400,
 };
 
 static const char usage[] =
-    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [SITE.lua]\n"
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
+    "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
+    "               [--user NAME] [SITE.lua]\n"
     "       evserve --check | --routes [SITE.lua]\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
@@ -52,6 +56,12 @@ static const char usage[] =
     "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"
     "                 (default: one event loop, one Lua state)\n"
     "  --watch        reload when the script, or a file that it required, changes\n"
+    "  --sandbox[=require]\n"
+    "                 after the start, give up all files but the directories served and the script's folder,\n"
+    "                 to run programs, and to connect; require: refuse to start where the kernel cannot\n"
+    "  --allow-read PATH   in the sandbox, read this directory or file, too; may be given several times\n"
+    "  --allow-write PATH  in the sandbox, read and change what is in this directory; likewise\n"
+    "  --user NAME    begin as root, and become this user when all addresses are bound\n"
     "  --check        load everything, print what there is or what is wrong, and exit\n"
     "  --routes       print the route table and exit: methods, path, name and place of each route\n"
     "  --request REQ  answer one request, such as \"GET /users/7\", without listening: the whole server is at work, but\n"
@@ -72,6 +82,10 @@ struct options {
     const char *root;
     const char *script;
     unsigned reactors;
+    int sandbox;                      /* as in the config */
+    char allow_read[ALLOW_TEXT_MAX];  /* paths, separated by colons */
+    char allow_write[ALLOW_TEXT_MAX]; /* likewise */
+    const char *user;                 /* to become, or NULL */
     bool watch;
     bool check;
     bool routes;
@@ -137,6 +151,34 @@ static bool set_reactors(void *arg, const char *value, char *err)
     return options_parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
 }
 
+static bool set_sandbox(void *arg, const char *value, char *err)
+{
+    struct options *options = arg;
+    options->sandbox = value == NULL ? EVSERVE_SANDBOX : EVSERVE_SANDBOX_REQUIRE;
+    snprintf(err, OPTION_ERROR_MAX, "--sandbox takes =require or nothing, not \"%.80s\"", value == NULL ? "" : value);
+    return value == NULL || strcmp(value, "require") == 0;
+}
+
+/* A path for the sandbox, whose list has colons between them. */
+static bool add_path(char *list, const char *option, const char *path, char *err)
+{
+    snprintf(err, OPTION_ERROR_MAX, "%s wants a path without a colon, and all of them in %d bytes, not \"%.80s\"",
+             option, ALLOW_TEXT_MAX - 1, path);
+    return path[0] != '\0' && strchr(path, ':') == NULL && options_append(list, ALLOW_TEXT_MAX, ':', path);
+}
+
+static bool add_allow_read(void *arg, const char *value, char *err)
+{
+    struct options *options = arg;
+    return add_path(options->allow_read, "--allow-read", value, err);
+}
+
+static bool add_allow_write(void *arg, const char *value, char *err)
+{
+    struct options *options = arg;
+    return add_path(options->allow_write, "--allow-write", value, err);
+}
+
 static bool add_header(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
@@ -161,6 +203,10 @@ static const struct option_row rows[] = {
     {"root", OPTION_TEXT, offsetof(struct options, root), NULL},
     {"reactors", OPTION_VALUE, 0, set_reactors},
     {"watch", OPTION_FLAG, offsetof(struct options, watch), NULL},
+    {"sandbox", OPTION_MAYBE, 0, set_sandbox},
+    {"allow-read", OPTION_VALUE, 0, add_allow_read},
+    {"allow-write", OPTION_VALUE, 0, add_allow_write},
+    {"user", OPTION_TEXT, offsetof(struct options, user), NULL},
     {"check", OPTION_FLAG, offsetof(struct options, check), NULL},
     {"routes", OPTION_FLAG, offsetof(struct options, routes), NULL},
     {"request", OPTION_TEXT, offsetof(struct options, request), NULL},
@@ -174,6 +220,9 @@ static const struct option_row rows[] = {
 /* Whether the options fit together. Returns as parse_options(). */
 static int check_options(const struct options *options)
 {
+    if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {
+        return usage_error("--allow-read and --allow-write say what --sandbox leaves: give that, too");
+    }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
     if (options->check + options->routes + (options->request != NULL) > 1) {
         return usage_error("only one of --check, --routes and --request");
@@ -496,8 +545,20 @@ static int serve_request(evserve *server, const struct options *options, struct 
     return error == NULL && status < 400 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* What the library hands back to our functions: the log comes first, since that is what log_stream_write() wants. */
+struct host {
+    struct log_stream log;
+    const char *user; /* of --user, or NULL */
+};
+
+static int drop_root(void *arg, char *err, size_t errlen)
+{
+    const struct host *host = arg;
+    return host->user == NULL ? 0 : user_become(host->user, err, errlen);
+}
+
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
-static int run(const struct options *options, struct log_stream *log, char *err, size_t errlen)
+static int run(const struct options *options, struct host *host, char *err, size_t errlen)
 {
     const struct evserve_config config = {
         .size = sizeof config,
@@ -508,7 +569,11 @@ static int run(const struct options *options, struct log_stream *log, char *err,
         .script = options->script,
         .reactors = options->reactors,
         .log = log_stream_write,
-        .arg = log,
+        .on_listening = drop_root,
+        .sandbox = options->sandbox,
+        .allow_read = options->allow_read,
+        .allow_write = options->allow_write,
+        .arg = host,
     };
     if (options->check) {
         return evserve_check(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -520,7 +585,8 @@ static int run(const struct options *options, struct log_stream *log, char *err,
     if (server == NULL) {
         return EXIT_FAILURE;
     }
-    int status = options->request == NULL ? serve(server, options, log) : serve_request(server, options, log);
+    int status = options->request == NULL ? serve(server, options, &host->log)
+                                          : serve_request(server, options, &host->log);
     evserve_free(server);
     return status;
 }
@@ -540,15 +606,16 @@ int main(int argc, char **argv)
     take_passed_sockets(&options);
     raise_file_limit();
 
-    struct log_stream log; /* held back while the server starts: the first line on standard error is the address */
-    log_stream_init(&log, stderr);
+    tzset(); /* reads the time zone, which a sandbox keeps away, for os.date */
+    struct host host = {.user = options.user};
+    log_stream_init(&host.log, stderr); /* held back while the server starts: the address is the first line */
     char err[EVSERVE_ERROR_MAX] = "";
-    status = run(&options, &log, err, sizeof err);
-    log_stream_release(&log);
+    status = run(&options, &host, err, sizeof err);
+    log_stream_release(&host.log);
     if (err[0] != '\0') {
         fprintf(stderr, "%s\n", err);
     }
-    log_stream_done(&log);
+    log_stream_done(&host.log);
     free(options.content);
     return status;
 }

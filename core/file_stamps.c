@@ -103,3 +103,14 @@ bool file_stamps_changed(struct file_stamps *stamps)
     pthread_mutex_unlock(&stamps->lock);
     return has_changed;
 }
+
+int file_stamps_each(struct file_stamps *stamps, int (*fn)(void *arg, const char *path), void *arg)
+{
+    int rv = 0;
+    pthread_mutex_lock(&stamps->lock);
+    for (size_t i = 0; i < stamps->count && rv == 0; i++) {
+        rv = fn(arg, stamps->list[i].path);
+    }
+    pthread_mutex_unlock(&stamps->lock);
+    return rv;
+}

@@ -76,4 +76,33 @@ ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);
 
+/* Giving rights up, for good: what core/sandbox.c is made of. All of it holds for the calling thread, and for every
+ * thread and process that it begins from then on. */
+pid_t sys_process_id(void);
+int sys_no_new_privs(void); /* execve(2) gives no rights from now on (prctl(2)) */
+/* landlock(7). The bits of rights are those of <linux/landlock.h>. */
+int sys_landlock_version(void); /* from 1; -ENOSYS or -EOPNOTSUPP: this kernel has none */
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights);
+int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights); /* below the directory fd, or for the file fd */
+int sys_landlock_enter(int rules_fd);
+
+/* The user of that name and its main group. Returns 0, -ENOENT when there is none, or -errno. For the start: it reads
+ * files, and may load libraries. */
+int sys_find_user(const char *name, uid_t *uid, gid_t *gid);
+int sys_set_user(const char *name, uid_t uid, gid_t gid); /* with all its groups; all threads */
+bool sys_is_user_for_good(uid_t uid, gid_t gid);          /* and cannot become root */
+
+/* One system call, by its name, that may still be made, or that fails in a certain way. */
+struct sys_call_rule {
+    const char *name;
+    int error;      /* 0: it may; else the errno it fails with */
+    int argument;   /* only when this argument, from 0, is as below; -1: whatever its arguments */
+    uint64_t mask;  /* bits of the argument that count */
+    uint64_t value; /* what they must be */
+};
+
+/* From now on system calls without a rule fail with EPERM (seccomp(2)). A name that this machine does not know is passed
+ * over. -ENOSYS: the library was built without libseccomp; -EINVAL: the kernel has no filters. Allocates. */
+int sys_restrict_calls(const struct sys_call_rule *rules, size_t count);
+
 #endif

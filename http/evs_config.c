@@ -25,6 +25,11 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
                           sizeof *copy);
     }
     memcpy(copy, config, config->size);
+    if (copy->sandbox < 0 || copy->sandbox > EVSERVE_SANDBOX_REQUIRE) {
+        return error_text(err, errlen, -ERANGE,
+                          "evserve_config.sandbox is %d: 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE expected",
+                          copy->sandbox);
+    }
     if (copy->reactors > EVSERVE_REACTORS_MAX) {
         return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
                           copy->reactors, EVSERVE_REACTORS_MAX);
@@ -78,6 +83,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
     kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
+    kept->allow_read = kept->allow_write = NULL; /* of the start alone */
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&

@@ -12,8 +12,9 @@ struct limits;
  * stay the host's. Returns 0, or -EINVAL or -ERANGE with a text in err that names the member. */
 int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen);
 
-/* Copy a config that was read with all that it points to: texts and routes may go once it is kept. Returns 0, or
- * -ENOMEM with what was copied, to be dropped all the same. */
+/* Copy a config that was read with all that it points to: texts and routes may go once it is kept;
+ * those of the sandbox, which are for the start alone, are left out. Returns 0, or -ENOMEM with what was copied, to be
+ * dropped all the same. */
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config);
 void evs_config_drop(struct evserve_config *kept);
 

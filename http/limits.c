@@ -141,3 +141,9 @@ int limits_check(const struct limits *limits, char *err, size_t errlen)
     }
     return 0;
 }
+
+void limits_share(struct limits *limits, uint64_t servers)
+{
+    limits->max_connections = (limits->max_connections + servers - 1) / servers;
+    limits->max_connections_per_address = (limits->max_connections_per_address + servers - 1) / servers;
+}

@@ -38,6 +38,12 @@ const char *script_listen_place(const struct script *script, size_t n)
     return NULL;
 }
 
+int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg)
+{
+    (void)script, (void)fn, (void)arg;
+    return 0;
+}
+
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
 {
     (void)script, (void)server, (void)err, (void)errlen;

@@ -169,7 +169,8 @@ const char *fake_op_name(enum fake_op op)
 
 static bool is_infallible(enum fake_op op)
 {
-    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS;
+    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS ||
+           op == FAKE_PROCESS_ID;
 }
 
 /* The wish that this call of op meets, served: its error, or 0. */
@@ -1663,4 +1664,72 @@ void fake_sys_reset(void)
     free(fake.held);
     free(fake.trace);
     memset(&fake, 0, sizeof fake);
+}
+
+/* Giving up rights is recorded, and changes nothing. */
+
+pid_t sys_process_id(void)
+{
+    enter(FAKE_PROCESS_ID);
+    return (pid_t)leave(FAKE_PROCESS_ID, -1, 0, getpid());
+}
+
+int sys_no_new_privs(void)
+{
+    int error = enter(FAKE_NO_NEW_PRIVS);
+    return leave_int(FAKE_NO_NEW_PRIVS, -1, 0, error);
+}
+
+int sys_landlock_version(void)
+{
+    int error = enter(FAKE_LANDLOCK_VERSION);
+    return leave_int(FAKE_LANDLOCK_VERSION, -1, 0, error != 0 ? error : FAKE_LANDLOCK);
+}
+
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights)
+{
+    int error = enter(FAKE_LANDLOCK_CREATE);
+    int rv = error != 0 ? error : new_fd(EVENTFD); /* of any kind: nobody reads it */
+    return leave_int(FAKE_LANDLOCK_CREATE, -1, (int64_t)(file_rights | net_rights << 32), rv);
+}
+
+int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
+{
+    (void)rules_fd;
+    int error = enter(FAKE_LANDLOCK_ALLOW);
+    return leave_int(FAKE_LANDLOCK_ALLOW, fd, (int64_t)file_rights, error);
+}
+
+int sys_landlock_enter(int rules_fd)
+{
+    int error = enter(FAKE_LANDLOCK_ENTER);
+    return leave_int(FAKE_LANDLOCK_ENTER, rules_fd, 0, error);
+}
+
+int sys_restrict_calls(const struct sys_call_rule *rules, size_t count)
+{
+    int error = enter(FAKE_RESTRICT_CALLS);
+    (void)rules;
+    return leave_int(FAKE_RESTRICT_CALLS, -1, (int64_t)count, error);
+}
+
+int sys_find_user(const char *name, uid_t *uid, gid_t *gid)
+{
+    int error = enter(FAKE_FIND_USER);
+    *uid = strcmp(name, "root") == 0 ? 0 : FAKE_USER;
+    *gid = FAKE_GROUP;
+    return leave_int(FAKE_FIND_USER, -1, 0, error);
+}
+
+int sys_set_user(const char *name, uid_t uid, gid_t gid)
+{
+    int error = enter(FAKE_SET_USER);
+    (void)name;
+    return leave_int(FAKE_SET_USER, -1, (int64_t)uid | (int64_t)gid << 32, error);
+}
+
+bool sys_is_user_for_good(uid_t uid, gid_t gid)
+{
+    int error = enter(FAKE_IS_USER_FOR_GOOD);
+    return leave_int(FAKE_IS_USER_FOR_GOOD, -1, (int64_t)uid | (int64_t)gid << 32, error) == 0;
 }

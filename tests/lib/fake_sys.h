@@ -36,7 +36,8 @@
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(SET_NONBLOCKING)     \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(SEND_DATAGRAM) X(SENDFILE)                                                            \
     X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(PREAD) X(DUPLICATE)               \
-    X(CLOSE)
+    X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \
+    X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
 /* clang-format on */
 
 #define FAKE_OP_NAME(name) FAKE_##name,
@@ -54,6 +55,13 @@ void fake_sys_print_open_fds(void);
 /* Limit the fds open at once, as RLIMIT_NOFILE does: one more is -EMFILE (accept leaves the connection queued). -1: no
  * limit. */
 void fake_sys_set_fd_limit(int limit);
+
+/* The version of landlock(7) that the kernel is said to have; a wish for FAKE_LANDLOCK_VERSION gives another one, since
+ * what a failed call returns may be positive, too. */
+enum { FAKE_LANDLOCK = 7 };
+
+/* Who every user is, but root. */
+enum { FAKE_USER = 33, FAKE_GROUP = 34 };
 
 /* Clocks. */
 void fake_sys_set_now_ns(int64_t now_ns); /* only forward */

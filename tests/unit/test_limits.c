@@ -282,6 +282,20 @@ static void statuses_know_whether_a_body_follows(void **state)
     assert_true(status_is_final(200) && status_is_final(599));
 }
 
+static void shares_add_up_to_the_whole(void **state)
+{
+    (void)state;
+    struct limits limits;
+    limits_init(&limits);
+    limits.max_connections = 100;
+    limits.max_connections_per_address = 1;
+    limits_share(&limits, 1);
+    assert_int_equal(limits.max_connections, 100);
+    limits_share(&limits, 3);
+    assert_int_equal(limits.max_connections, 34);
+    assert_int_equal(limits.max_connections_per_address, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +311,7 @@ int main(void)
         cmocka_unit_test(limits_that_contradict_each_other_are_named),
         cmocka_unit_test(statuses_have_their_reason_phrase),
         cmocka_unit_test(statuses_know_whether_a_body_follows),
+        cmocka_unit_test(shares_add_up_to_the_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

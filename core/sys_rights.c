@@ -1,0 +1,150 @@
+/* Giving rights up, apart from sys.c so that a program on the reactor library alone need not link libseccomp. */
+
+#include "core/sys.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined EVSERVE_HAS_SECCOMP
+#include <seccomp.h>
+#endif
+
+/* landlock(7), for headers that are older than it, or than its later versions. The numbers are the same on every
+ * architecture. */
+enum {
+    CALL_LANDLOCK_CREATE = 444,
+    CALL_LANDLOCK_ALLOW = 445,
+    CALL_LANDLOCK_ENTER = 446,
+    LANDLOCK_ASK_VERSION = 1,
+    LANDLOCK_BENEATH = 1
+};
+
+struct landlock_rules {
+    uint64_t file_rights, net_rights; /* that are denied unless a rule allows them */
+};
+
+struct __attribute__((packed)) landlock_beneath {
+    uint64_t rights;
+    int32_t fd;
+};
+
+/* The result of a system call in our convention. */
+static int verdict(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+pid_t sys_process_id(void)
+{
+    return getpid();
+}
+
+int sys_no_new_privs(void)
+{
+    return verdict(prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L));
+}
+
+int sys_landlock_version(void)
+{
+    return verdict((int)syscall(CALL_LANDLOCK_CREATE, NULL, 0L, LANDLOCK_ASK_VERSION));
+}
+
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights)
+{
+    /* A kernel that does not know the second field takes it as long as it is zero. */
+    struct landlock_rules rules = {.file_rights = file_rights, .net_rights = net_rights};
+    return verdict((int)syscall(CALL_LANDLOCK_CREATE, &rules, sizeof rules, 0));
+}
+
+int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
+{
+    struct landlock_beneath rule = {.rights = file_rights, .fd = fd};
+    return verdict((int)syscall(CALL_LANDLOCK_ALLOW, rules_fd, LANDLOCK_BENEATH, &rule, 0));
+}
+
+int sys_landlock_enter(int rules_fd)
+{
+    return verdict((int)syscall(CALL_LANDLOCK_ENTER, rules_fd, 0));
+}
+
+int sys_find_user(const char *name, uid_t *uid, gid_t *gid)
+{
+    errno = 0;
+    const struct passwd *user = getpwnam(name);
+    if (user == NULL) {
+        return errno == 0 ? -ENOENT : -errno;
+    }
+    *uid = user->pw_uid;
+    *gid = user->pw_gid;
+    return 0;
+}
+
+int sys_set_user(const char *name, uid_t uid, gid_t gid)
+{
+    return verdict(initgroups(name, gid) < 0 || setgid(gid) < 0 ? -1 : setuid(uid));
+}
+
+bool sys_is_user_for_good(uid_t uid, gid_t gid)
+{
+    uid_t uids[3];
+    gid_t gids[3];
+    if (getresuid(&uids[0], &uids[1], &uids[2]) < 0 || getresgid(&gids[0], &gids[1], &gids[2]) < 0) {
+        return false;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (uids[i] != uid || gids[i] != gid) {
+            return false;
+        }
+    }
+    return setuid(0) < 0;
+}
+
+#if defined EVSERVE_HAS_SECCOMP
+
+static int add_rule(scmp_filter_ctx filter, const struct sys_call_rule *rule)
+{
+    int number = seccomp_syscall_resolve_name(rule->name);
+    if (number == __NR_SCMP_ERROR) {
+        return 0;
+    }
+    uint32_t action = rule->error == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO((unsigned)rule->error);
+    struct scmp_arg_cmp condition = {.arg = (unsigned)rule->argument,
+                                     .op = SCMP_CMP_MASKED_EQ,
+                                     .datum_a = rule->mask,
+                                     .datum_b = rule->value};
+    return seccomp_rule_add_array(filter, action, number, rule->argument < 0 ? 0 : 1, &condition);
+}
+
+int sys_restrict_calls(const struct sys_call_rule *rules, size_t count)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    if (filter == NULL) {
+        return -ENOMEM;
+    }
+    /* Calls in the manner of other machines (of 32 bits, say) are like all others that have no rule. */
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree of comparisons, where it knows how to */
+    int rv = 0;
+    for (size_t i = 0; i < count && rv == 0; i++) {
+        rv = add_rule(filter, &rules[i]);
+    }
+    rv = rv < 0 ? rv : seccomp_load(filter);
+    seccomp_release(filter);
+    return rv;
+}
+
+#else
+
+int sys_restrict_calls(const struct sys_call_rule *rules, size_t count)
+{
+    (void)rules, (void)count;
+    return -ENOSYS;
+}
+
+#endif

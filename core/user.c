@@ -1,0 +1,27 @@
+/* Failure modes: no such user, root itself, or a process that may not; after each of them the program is to end. */
+
+#include "core/user.h"
+
+#include "core/log.h"
+#include "core/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+int user_become(const char *name, char *err, size_t errlen)
+{
+    uid_t uid;
+    gid_t gid;
+    int rv = sys_find_user(name, &uid, &gid);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "user %s: %s", name, rv == -ENOENT ? "there is none" : strerror(-rv));
+    }
+    if (uid == 0) {
+        return error_text(err, errlen, -EINVAL, "user %s: that is root", name);
+    }
+    rv = sys_set_user(name, uid, gid);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "user %s: only root can become another user: %s", name, strerror(-rv));
+    }
+    return sys_is_user_for_good(uid, gid) ? 0 : error_text(err, errlen, -EPERM, "user %s: root was not given up", name);
+}

@@ -1,0 +1,152 @@
+/* The rules that core/sandbox.c is given.
+ *
+ * Failure modes: what the host or the site names has to be there; folders of modules need not, since Lua looks in many
+ * places where nothing is. */
+
+#include "lua/confine.h"
+
+#include "core/file_stamps.h"
+#include "core/log.h"
+#include "core/sandbox.h"
+#include "core/sys.h"
+#include "http/server.h"
+#include "http/site.h"
+#include "http/static_mounts.h"
+#include "lua/offer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FOLDER_MAX = 4096 }; /* bytes of a path, with its NUL */
+
+struct allow_call {
+    struct sandbox *sandbox;
+    enum sandbox_access access;
+    char *err;
+    size_t errlen;
+};
+
+/* A directory that has to be there. */
+static int allow(void *arg, const char *path)
+{
+    const struct allow_call *call = arg;
+    int rv = sandbox_allow(call->sandbox, path, call->access);
+    return rv < 0 ? error_text(call->err, call->errlen, rv, "cannot allow %s in the sandbox: %s", path, strerror(-rv))
+                  : 0;
+}
+
+/* One that need not be. */
+static int allow_if_there(void *arg, const char *path)
+{
+    const struct allow_call *call = arg;
+    int rv = sandbox_allow(call->sandbox, path, call->access);
+    return rv == -ENOENT || rv == -ENOTDIR || rv == -EACCES ? 0 : rv < 0 ? allow(arg, path) : 0;
+}
+
+/* The folder that a file is in, with new files that are put in its place. */
+static int allow_folder_of(void *arg, const char *file)
+{
+    const struct allow_call *call = arg;
+    const char *slash = strrchr(file, '/');
+    char folder[FOLDER_MAX];
+    size_t len = slash == NULL ? 1 : slash == file ? 1 : (size_t)(slash - file);
+    if (len >= sizeof folder) {
+        return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %s in the sandbox: %s", file,
+                          strerror(ENAMETOOLONG));
+    }
+    snprintf(folder, sizeof folder, "%.*s", (int)len, slash == NULL ? "." : file);
+    return allow_if_there(arg, folder);
+}
+
+/* Each path of a list separated by colons, which may be NULL. */
+static int allow_list(struct allow_call *call, const char *list)
+{
+    int rv = 0;
+    while (list != NULL && *list != '\0' && rv == 0) {
+        char path[FOLDER_MAX];
+        size_t len = strcspn(list, ":");
+        if (len >= sizeof path) {
+            return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %.64s... in the sandbox: %s", list,
+                              strerror(ENAMETOOLONG));
+        }
+        snprintf(path, sizeof path, "%.*s", (int)len, list);
+        rv = len == 0 ? 0 : allow(call, path);
+        list += len + strspn(list + len, ":");
+    }
+    return rv;
+}
+
+/* All that the server will open again. */
+static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files)
+{
+    const char *prefix, *directory;
+    int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
+    for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
+        rv = allow(call, directory);
+    }
+    rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
+    return rv < 0 || offer->script == NULL ? rv : script_each_folder(offer->script, allow_if_there, call);
+}
+
+/* To remove the sockets that the server has made. */
+static int allow_sockets(struct allow_call *call, const struct server *server)
+{
+    static const char prefix[] = "unix:";
+    const size_t len = sizeof prefix - 1;
+    const char *address;
+    int rv = 0;
+    for (unsigned n = 0; rv == 0 && (address = server_address(server, n)) != NULL; n++) {
+        if (strncmp(address, prefix, len) == 0 && address[len] != '@') {
+            rv = allow_folder_of(call, address + len);
+        }
+    }
+    return rv;
+}
+
+int confine_server(const struct offer *offer, struct file_stamps *files, const struct server *server,
+                   const struct confinement *wanted, const struct log *log, char *err, size_t errlen)
+{
+    struct sandbox sandbox;
+    struct allow_call call = {.sandbox = &sandbox, .access = SANDBOX_READ, .err = err, .errlen = errlen};
+    sandbox_open(&sandbox);
+    int rv = allow_list(&call, wanted->allow_read);
+    rv = rv < 0 ? rv : allow_own(&call, offer, files);
+    call.access = SANDBOX_REMOVE;
+    rv = rv < 0 ? rv : allow_sockets(&call, server);
+    call.access = SANDBOX_WRITE;
+    rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
+    rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
+    sandbox_close(&sandbox);
+    return rv;
+}
+
+/* Whether an offer mounts a directory. */
+static bool has_mount(const struct offer *offer, const char *wanted)
+{
+    const char *prefix, *directory;
+    for (size_t n = 0; static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
+        if (strcmp(directory, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen)
+{
+    const char *prefix, *directory;
+    for (size_t n = 0; static_mounts_get(next->site->mounts, n, &prefix, &directory); n++) {
+        int fd = has_mount(before, directory) ? -ENOENT : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
+        if (fd == -EACCES) {
+            return error_text(err, errlen, fd,
+                              "the sandbox keeps %s away, to be served at %s: start with it, or allow it", directory,
+                              prefix);
+        }
+        if (fd >= 0) {
+            sys_close(fd);
+        }
+    }
+    return 0;
+}
