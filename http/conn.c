@@ -258,9 +258,15 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (conn->has_task && !conn->is_expired) {
         return; /* this tick's task goes on with what was read already: more is read when that is answered */
     }
+    bool is_task = conn->lacks_task;
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
+    conn->lacks_task = false;
     if ((events & REACTOR_READABLE) && is_reading(conn) && !is_held_back) {
         conn_read(conn);
+        return;
+    }
+    if (is_task) {
+        on_task(reactor, conn);
         return;
     }
     conn->ignore_input = (events & REACTOR_READABLE) != 0;
@@ -272,30 +278,29 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     conn_advance(conn);
 }
 
-static void schedule_task(struct conn *conn)
+/* Returns 0, or -ENOMEM. */
+static int schedule_task(struct conn *conn)
 {
-    if (conn->has_task) {
-        return;
-    }
-    conn->has_task = true;
-    if (reactor_defer(conn->server->reactor, on_task, conn) < 0) {
-        conn->has_task = false;
-        conn->wants_write = true; /* without memory for a task, an event of the fd itself does as well */
-        update_interest(conn);
-    }
+    int rv = conn->has_task ? 0 : reactor_defer(conn->server->reactor, on_task, conn);
+    conn->has_task = rv == 0;
+    return rv;
 }
 
 void conn_resume(struct conn *conn)
 {
-    if (!conn->is_advancing) {
-        schedule_task(conn);
+    if (!conn->is_advancing && schedule_task(conn) < 0) {
+        conn->lacks_task = true;
+        conn->wants_write = true; /* without memory for a task, an event of the fd itself does as well */
+        update_interest(conn);
     }
 }
 
 void conn_expire(struct conn *conn)
 {
     conn->is_expired = true; /* data may have arrived while the loop was busy: I/O comes first, then the task (R3) */
-    schedule_task(conn);
+    if (schedule_task(conn) < 0) {
+        on_task(conn->server->reactor, conn); /* without memory for a task it comes now */
+    }
 }
 
 /* The deadline passed, and this tick's I/O has not moved it. */

@@ -38,6 +38,7 @@ struct conn {
     bool is_registered : 1;    /* the reactor watches fd */
     bool is_advancing : 1;     /* conn_advance() is on the stack: it will see what changes */
     bool has_task : 1;         /* a deferred task knows this connection, so its memory must stay */
+    bool lacks_task : 1;       /* there was no memory for one: the next event of fd is taken for it */
     bool is_expired : 1;       /* the timer fired at the deadline; the task looks again */
     bool wants_write : 1;      /* the socket is full and bytes wait */
     bool is_lingering : 1;     /* CLOSING: our side is shut, the client's bytes are discarded */

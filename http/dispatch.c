@@ -71,8 +71,8 @@ static void redirect_slash(struct exchange *exchange)
     }
     size_t len = 0;
     if (exchange->path[1] == '/') {
-        memcpy(location, "/.", 2);
-        len = 2;
+        location[len++] = '/';
+        location[len++] = '.';
     }
     len += url_encode_path(exchange->path, path_len - (has_slash ? 1 : 0), location + len);
     if (!has_slash) {
