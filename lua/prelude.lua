@@ -107,13 +107,3 @@ app.json = {
 core.ref("array_meta", array_meta)
 
 package.loaded.evserve = app
-
--- The host may want to know which files the script is made of.
-local load_lua_file = package.loaders[2]
-package.loaders[2] = function(name)
-    local path = package.searchpath(name, package.path)
-    if path then
-        core.note_file(path)
-    end
-    return load_lua_file(name)
-end

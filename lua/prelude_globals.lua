@@ -28,7 +28,7 @@ local function interpreted(chunk, ...)
     return chunk, ...
 end
 
-local load_chunk, load_string, load_file, find_module = load, loadstring, loadfile, package.loaders[2]
+local load_chunk, load_string, load_file, search_path = load, loadstring, loadfile, package.searchpath
 
 local function read_all(reader)
     local pieces = {}
@@ -59,8 +59,19 @@ function loadstring(...)
     return interpreted(load_string(...))
 end
 
-function loadfile(...)
-    return interpreted(load_file(...))
+local function load_text(path, ...)
+    local text, err = core.read_file(path)
+    if not text then
+        return nil, err
+    end
+    return interpreted(load_chunk(text, "@" .. path, ...))
+end
+
+function loadfile(path, ...)
+    if path == nil then -- standard input
+        return interpreted(load_file(path, ...))
+    end
+    return load_text(path, ...)
 end
 
 function dofile(name)
@@ -72,11 +83,17 @@ function dofile(name)
 end
 
 package.loaders[2] = function(name)
-    local ok, chunk, err = pcall(find_module, name)
-    if not ok then
-        fail(chunk) -- what does not compile: the file and line in it, and where it was required
+    local path, err = search_path(name, package.path)
+    if not path then
+        return err
     end
-    return interpreted(chunk, err)
+    core.note_file(path) -- the host may want to know which files the script is made of
+    local chunk
+    chunk, err = load_text(path)
+    if not chunk then -- what does not compile: the file and line in it, and where it was required
+        fail(string.format("error loading module '%s' from file '%s':\n\t%s", name, path, err))
+    end
+    return chunk
 end
 
 package.path = core.folder .. "/?.lua;" .. core.folder .. "/?/init.lua;" .. package.path

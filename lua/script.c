@@ -73,6 +73,52 @@ static int lua_place(lua_State *L)
     return 1;
 }
 
+/* Read the file at path, all of it, into the scratch buffer. Returns 0 or -errno. */
+static int read_file(struct script *script, const char *path)
+{
+    struct write_buffer *text = script_scratch(script);
+    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fd;
+    }
+    int rv = 0;
+    for (;;) {
+        char *room = write_buffer_reserve(text, 4096, SCRIPT_BYTES_MAX, &rv);
+        if (room == NULL) {
+            rv = rv == -ENOBUFS ? -EFBIG : rv;
+            break;
+        }
+        ssize_t len = sys_pread(fd, room, 4096, (off_t)write_buffer_len(text));
+        if (len == -EINTR) {
+            continue;
+        }
+        rv = (int)len;
+        if (len <= 0) {
+            break;
+        }
+        write_buffer_commit(text, (size_t)len);
+    }
+    sys_close(fd);
+    return rv;
+}
+
+/* read_file(path): the text of a file, or nil and what is wrong. What reads files in LuaJIT itself leaves them open when
+ * memory fails. */
+static int lua_read_file(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct script *script = script_of(L);
+    int rv = read_file(script, path);
+    if (rv < 0) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "cannot open %s: %s", path, strerror(-rv));
+        return 2;
+    }
+    lua_pushlstring(L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch));
+    script_trim_scratch(script);
+    return 1;
+}
+
 /* note_file(path): a module's file is about to be read. */
 static int lua_note_file(lua_State *L)
 {
@@ -160,6 +206,7 @@ static int build_state(lua_State *L)
         {"check_loading", lua_check_loading},
         {"allow_globals", lua_allow_globals},
         {"note_file", lua_note_file},
+        {"read_file", lua_read_file},
         {"ref", lua_set_ref},
         {NULL, NULL},
     };
@@ -212,38 +259,9 @@ static int call_init(lua_State *L)
     return rv == 0 ? 0 : luaL_error(L, "the host's Lua set-up failed (%d)", rv);
 }
 
-/* Read the file, all of it, into the scratch buffer. Returns 0 or -errno. */
-static int read_script(struct script *script)
-{
-    struct write_buffer *text = script_scratch(script);
-    int fd = sys_open(AT_FDCWD, script_path(script), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return fd;
-    }
-    int rv = 0;
-    for (;;) {
-        char *room = write_buffer_reserve(text, 4096, SCRIPT_BYTES_MAX, &rv);
-        if (room == NULL) {
-            rv = rv == -ENOBUFS ? -EFBIG : rv;
-            break;
-        }
-        ssize_t len = sys_pread(fd, room, 4096, (off_t)write_buffer_len(text));
-        if (len == -EINTR) {
-            continue;
-        }
-        rv = (int)len;
-        if (len <= 0) {
-            break;
-        }
-        write_buffer_commit(text, (size_t)len);
-    }
-    sys_close(fd);
-    return rv;
-}
-
 static int run_script(struct script *script, char *err, size_t errlen)
 {
-    int rv = read_script(script);
+    int rv = read_file(script, script_path(script));
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), strerror(-rv));
     }

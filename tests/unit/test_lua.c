@@ -380,6 +380,34 @@ static void listens_are_told_in_order(void **state)
     scene_close(scene);
 }
 
+/* Through core/sys.h, and with the results of Lua's own loadfile(). */
+static void files_are_loaded_as_lua_loads_them(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_open(
+        APP "local path = os.tmpname()\n"
+            "local function write(text) local file = io.open(path, 'w') file:write(text) file:close() end\n"
+            "write '#!/usr/bin/env evserve\\nreturn x, ...\\n'\n"
+            "local a, b = assert(loadfile(path, 't', { x = 1 }))(2)\n"
+            "assert(a == 1 and b == 2)\n"
+            "write 'return 3'\n"
+            "assert(dofile(path) == 3)\n"
+            "assert(debug.getinfo(loadfile(path)).source == '@' .. path)\n"
+            "local chunk, err = loadfile(path, 'b')\n"
+            "assert(chunk == nil and err:find 'attempt to load chunk with wrong mode')\n"
+            "write 'return +'\n"
+            "chunk, err = loadfile(path)\n"
+            "assert(chunk == nil and err:find(path .. ':1: ', 1, true))\n"
+            "os.remove(path)\n"
+            "chunk, err = loadfile(path)\n"
+            "assert(chunk == nil and err == 'cannot open ' .. path .. ': No such file or directory')\n"
+            "chunk, err = loadfile '/'\n"
+            "assert(chunk == nil and err == 'cannot open /: Is a directory')\n"
+            "assert(not pcall(loadfile, {}))\n"
+            "assert(not pcall(require, 'no.such.module'))\n");
+    scene_close(scene);
+}
+
 static void error_text_is_cut_to_its_room(void **state)
 {
     (void)state;
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(two_scripts_live_side_by_side),
         cmocka_unit_test(listens_are_told_in_order),
         cmocka_unit_test(error_text_is_cut_to_its_room),
+        cmocka_unit_test(files_are_loaded_as_lua_loads_them),
         cmocka_unit_test(memory_that_fails_at_any_step_of_the_start_leaks_nothing),
         cmocka_unit_test(memory_that_fails_at_any_step_of_a_request_harms_nobody_else),
     };
