@@ -15,7 +15,7 @@ enum char_class {
     CLASS_HOST = 16, /* reg-name without '%' (RFC 3986 section 3.2.2) */
 };
 
-extern const uint8_t char_classes[256] __attribute__((visibility("hidden"))); /* by byte: the classes it belongs to */
+extern const uint8_t char_classes[256]; /* by byte: the classes it belongs to */
 
 /* Whether c is of one of the classes wanted. */
 static inline bool char_is(char c, enum char_class wanted)
