@@ -116,6 +116,12 @@ const struct fake_call *fake_sys_trace(size_t *count); /* valid until the next s
 void fake_sys_clear_trace(void);                       /* forget calls and counts */
 const char *fake_op_name(enum fake_op op);
 
+/* epoll_ctl(2) calls since reset or clear. */
+static inline uint64_t count_epoll_changes(void)
+{
+    return fake_sys_count(FAKE_EPOLL_ADD) + fake_sys_count(FAKE_EPOLL_MODIFY) + fake_sys_count(FAKE_EPOLL_DELETE);
+}
+
 /* The other end of a connection; lives until fake_sys_reset(). */
 struct fake_peer;
 

@@ -12,6 +12,7 @@
 #include "tests/lib/fake_sys.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -176,12 +177,29 @@ static inline void read_once(struct actor *actor)
     sys_recv(actor->fd, bytes, sizeof bytes);
 }
 
-/* epoll_ctl(2) calls since the record was cleared. */
-static inline uint64_t count_epoll_changes(void)
+#define SCENE_TEST(fn) cmocka_unit_test_setup_teardown(fn, scene_set_up, scene_tear_down)
+
+/* Acts of more than one file. */
+
+static inline void ignore_other(struct actor *actor)
 {
-    return fake_sys_count(FAKE_EPOLL_ADD) + fake_sys_count(FAKE_EPOLL_MODIFY) + fake_sys_count(FAKE_EPOLL_DELETE);
+    actor_watch(actor->other, 0);
 }
 
-#define SCENE_TEST(fn) cmocka_unit_test_setup_teardown(fn, scene_set_up, scene_tear_down)
+static inline void toggle_writable(struct actor *actor)
+{
+    actor_watch(actor, REACTOR_READABLE | REACTOR_WRITABLE);
+    actor_watch(actor, REACTOR_READABLE);
+}
+
+/* A listening socket. */
+static inline int open_listener(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    int fd = sys_socket(AF_INET);
+    assert_int_equal(sys_bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(sys_listen(fd, 16), 0);
+    return fd;
+}
 
 #endif

@@ -213,6 +213,15 @@ static inline size_t output_len(const struct fake_peer *peer)
     return len;
 }
 
+/* Send text, and run one tick: the answer must be there. */
+static inline void ask_in_one_tick(struct fake_peer *peer, const char *text)
+{
+    size_t before = output_len(peer);
+    fake_peer_send_text(peer, text);
+    run_once();
+    assert_true(output_len(peer) > before);
+}
+
 static inline bool output_has(const struct fake_peer *peer, const char *text)
 {
     return strstr(fake_peer_output(peer, NULL), text) != NULL;

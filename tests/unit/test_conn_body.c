@@ -101,11 +101,6 @@ static void begin(void)
     scene_begin();
 }
 
-static uint64_t count_epoll_changes(void)
-{
-    return fake_sys_count(FAKE_EPOLL_ADD) + fake_sys_count(FAKE_EPOLL_MODIFY) + fake_sys_count(FAKE_EPOLL_DELETE);
-}
-
 /* What the handler gets. */
 
 static void body_that_came_with_the_head_is_taken_at_once(void **state)
