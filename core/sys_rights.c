@@ -3,8 +3,6 @@
 #include "core/sys.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -71,38 +69,6 @@ int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
 int sys_landlock_enter(int rules_fd)
 {
     return verdict((int)syscall(CALL_LANDLOCK_ENTER, rules_fd, 0));
-}
-
-int sys_find_user(const char *name, uid_t *uid, gid_t *gid)
-{
-    errno = 0;
-    const struct passwd *user = getpwnam(name);
-    if (user == NULL) {
-        return errno == 0 ? -ENOENT : -errno;
-    }
-    *uid = user->pw_uid;
-    *gid = user->pw_gid;
-    return 0;
-}
-
-int sys_set_user(const char *name, uid_t uid, gid_t gid)
-{
-    return verdict(initgroups(name, gid) < 0 || setgid(gid) < 0 ? -1 : setuid(uid));
-}
-
-bool sys_is_user_for_good(uid_t uid, gid_t gid)
-{
-    uid_t uids[3];
-    gid_t gids[3];
-    if (getresuid(&uids[0], &uids[1], &uids[2]) < 0 || getresgid(&gids[0], &gids[1], &gids[2]) < 0) {
-        return false;
-    }
-    for (int i = 0; i < 3; i++) {
-        if (uids[i] != uid || gids[i] != gid) {
-            return false;
-        }
-    }
-    return setuid(0) < 0;
 }
 
 #if defined EVSERVE_HAS_SECCOMP
