@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -41,6 +42,7 @@ enum {
     DRAIN_MS = 1000,    /* for requests in flight when the server stops */
     SAMPLE_CALLS = 61,  /* strides of a run without arguments */
     SAMPLE_BLOCKS = 83, /* likewise */
+    FDS_MAX = 200,      /* looked at, when some are left */
     ERRORS_MAX = 6,     /* ways in which a system call fails */
 };
 
@@ -401,6 +403,18 @@ static void print_last_calls(void)
     for (size_t i = count > 40 ? count - 40 : 0; i < count; i++) {
         print_message("%s fd %d, %lld: %lld\n", fake_op_name(calls[i].op), calls[i].fd, (long long)calls[i].arg,
                       (long long)calls[i].result);
+    }
+}
+
+static void print_open_fds(void)
+{
+    for (int fd = 0; fd < FDS_MAX; fd++) {
+        char link[64], target[256];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(link, target, sizeof target);
+        if (len >= 0) {
+            print_message("fd %d is %.*s\n", fd, (int)len, target);
+        }
     }
 }
 
@@ -784,6 +798,9 @@ static bool play(void)
     check(fake_mem_live() == blocks, "the end");
     check(fake_sys_open_fds() == 0, "the end");
     fake_sys_reset();
+    if (open_fds() != fds) {
+        print_open_fds();
+    }
     check(open_fds() == fds, "the end");
     return has_failed();
 }
