@@ -436,6 +436,40 @@ static void every_option_of_a_mount_stays_inside(void **state)
     assert_row("/packed_out.gz", "", 403, NULL);
 }
 
+/* What leads out, in each way, is refused or not there, whatever the options; a stand-in may take the place of what is
+ * not there. */
+static void every_combination_of_options_stays_inside(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {
+        "out",          "out/",          "out_dir/",       "out_dir/file",  "parent/",   "parent/outside.txt",
+        "through",      "root/",         "proc_root/etc/", "index_out/",    "neighbour", "out_and_in",
+        "absolute_out", "packed_out.gz", "dir/out",        "dir/deep/out/", "loop_a",    "to_dir/out",
+        "..%5cfile",    "dangling",      "%252e%252e/",    "missing",       "missing/",  ".hidden/../out"};
+    enum { COMBINATIONS = 1 << 5 };
+    for (unsigned bits = 0; bits < COMBINATIONS; bits++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "/with/%u", bits);
+        mount(prefix, "top",
+              &(struct static_options){.dotfiles = bits & 1,
+                                       .list = bits & 2,
+                                       .no_index = bits & 4,
+                                       .no_precompressed = !(bits & 1),
+                                       .fallback = bits & 16 ? "app.html" : NULL,
+                                       .not_found = bits & 8 ? "out" : NULL});
+        for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+            char target[128];
+            snprintf(target, sizeof target, "%s/%s", prefix, targets[i]);
+            const char *content = ask(target, i % 2 == 0 ? "Accept-Encoding: gzip\r\n" : "");
+            bool is_stand_in = (bits & 16) && status == 200 && strcmp(content, "app") == 0;
+            bool is_listed = (bits & 2) && (bits & 4) && status == 200 && strcmp(targets[i], "index_out/") == 0;
+            if (status != 403 && status != 404 && !is_stand_in && !is_listed) {
+                fail_msg("%s: %d %s", target, status, content);
+            }
+        }
+    }
+}
+
 static void listing_shows_nothing_that_leads_out(void **state)
 {
     (void)state;
@@ -614,6 +648,7 @@ int main(void)
         TEST(magic_links_lead_nowhere),
         TEST(names_with_a_dot_are_hidden_however_they_are_spelt),
         TEST(every_option_of_a_mount_stays_inside),
+        TEST(every_combination_of_options_stays_inside),
         TEST(listing_shows_nothing_that_leads_out),
         TEST(directory_swapped_for_a_link_between_requests_is_seen),
         TEST(file_swapped_for_a_link_between_requests_is_seen),
