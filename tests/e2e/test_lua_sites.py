@@ -1,7 +1,8 @@
-"""scripts/upload.lua and scripts/log.lua as they are shipped."""
+"""The sites of scripts/ as they are shipped."""
 
 import os
 import tempfile
+import time
 import unittest
 
 import evtest
@@ -121,6 +122,73 @@ class Log(unittest.TestCase):
             self.assertIn("EventSource", client.ask("GET", "/").text)
             self.assertEqual(client.ask("POST", "/lines", body=b"").status, 400)
             self.assertEqual(client.ask("POST", "/lines", body=b"x" * 5000).status, 413)
+
+
+class DemoSite(unittest.TestCase):
+    """scripts/site.lua as it is shipped."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "scripts/site.lua", cwd=ROOT)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.server.stop() != 0:
+            raise AssertionError("\n".join(cls.server.lines))
+
+    def ask(self, *arguments, **options):
+        with Client(self.server) as client:
+            return client.ask(*arguments, **options)
+
+    def test_routes(self):
+        self.assertEqual(self.ask("GET", "/hello").text, "hello, world\n")
+        self.assertEqual(self.ask("GET", "/hello/J%C3%BCrgen").text, "hello, Jürgen\n")
+        self.assertEqual(self.ask("GET", "/users/7").json, {"id": 7, "name": "user 7"})
+        self.assertEqual(self.ask("GET", "/users/ann").status, 404)
+        self.assertEqual(self.ask("GET", "/users/5000").status, 404)
+        self.assertEqual(self.ask("GET", "/hi").headers["location"], "/hello")
+        self.assertEqual(self.ask("GET", "/me").headers["location"], "/users/1")
+
+    def test_stats_have_what_the_start_page_shows(self):
+        answer = self.ask("GET", "/api/stats")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+        stats = answer.json
+        for name in ("version", "uptime", "connections", "accepted", "requests", "bytes_sent", "lua_memory"):
+            self.assertIn(name, stats)
+
+    def test_echo(self):
+        got = self.ask("POST", "/api/echo?a=1", [("X-Test", "yes")], b"12345").json
+        self.assertEqual((got["method"], got["body_length"], got["headers"]["x-test"]), ("POST", 5, "yes"))
+
+    def test_count_streams_ten_lines(self):
+        with Client(self.server) as client:
+            started = time.monotonic()
+            answer = client.ask("GET", "/count")
+            self.assertEqual(answer.text, "".join(f"{i}\n" for i in range(1, 11)))
+            self.assertGreater(time.monotonic() - started, 0.9)
+
+
+class TodoSite(unittest.TestCase):
+    """scripts/todo.lua as it is shipped."""
+
+    def test_list_add_change_remove(self):
+        key = [("X-Api-Key", "demo")]
+        with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "scripts/todo.lua", cwd=ROOT) as server, \
+                Client(server) as client:
+            self.assertEqual(client.ask("GET", "/todos").text, "[]")
+            self.assertEqual(client.ask("POST", "/todos", body=b'{"title":"x"}').status, 403)
+            self.assertEqual(client.ask("POST", "/todos", key, b'{"title":').status, 400)
+            self.assertEqual(client.ask("POST", "/todos", key, b'{}').status, 400)
+            self.assertEqual(client.ask("POST", "/todos", key, b'[1]').status, 400)
+            answer = client.ask("POST", "/todos", key, b'{"title":"buy milk"}')
+            self.assertEqual((answer.status, answer.headers["location"]), (201, "/todos/1"))
+            self.assertEqual(client.ask("GET", "/todos/1").json, {"id": 1, "title": "buy milk", "done": False})
+            self.assertEqual(client.ask("PATCH", "/todos/1", key, b'{"done":true}').json["done"], True)
+            self.assertEqual(len(client.ask("GET", "/todos").json), 1)
+            self.assertEqual(client.ask("DELETE", "/todos/1", key).status, 204)
+            self.assertEqual(client.ask("DELETE", "/todos/1", key).status, 404)
+            self.assertEqual(client.ask("GET", "/todos/1").status, 404)
+            self.assertEqual(client.ask("GET", "/todos").text, "[]")
 
 
 if __name__ == "__main__":
