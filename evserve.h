@@ -237,6 +237,7 @@ int evserve_adopt(evserve *server, int fd);
  * again, or makes a copy. A name that is NULL names nothing; a value that is NULL, because what it was taken from is not
  * there, is refused. */
 
+/* What was asked for. */
 const char *evs_method(evs_request *request);       /* "GET" */
 const char *evs_target(evs_request *request);       /* as sent: "/users/7%20?a=1" */
 const char *evs_path(evs_request *request);         /* decoded, without dot segments: "/users/7 " */

@@ -11,12 +11,14 @@ struct file_stamp;
 
 enum { FILE_STAMPS_MAX = 1024 }; /* files; more are not watched */
 
+/* Files, with what stat(2) said of them when they were noted. */
 struct file_stamps {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;    /* of all below */
     struct file_stamp *list; /* count of them, capacity of them allocated */
     size_t count, capacity;
 };
 
+/* Begin with an empty list; free it. No other thread uses it then. */
 void file_stamps_init(struct file_stamps *stamps);
 void file_stamps_done(struct file_stamps *stamps);
 

@@ -13,13 +13,14 @@ struct letter;
 struct reactor;
 
 struct mailbox {
-    struct reactor *reactor; /* borrowed: on whose thread calls are made */
-    pthread_mutex_t lock;
+    struct reactor *reactor;     /* borrowed: on whose thread calls are made */
+    pthread_mutex_t lock;        /* of what is waiting, and of is_closed */
     struct letter *first, *last; /* waiting, oldest first */
     bool is_closed;              /* nothing more is accepted */
     _Atomic(pthread_t) owner;    /* whose the reactor is at the moment, 0 for nobody's */
 };
 
+/* An open mailbox of reactor, which must outlive it. Before other threads use it. */
 void mailbox_init(struct mailbox *mailbox, struct reactor *reactor);
 
 /* The mailbox is closed, and no other thread uses it any more. */
@@ -37,11 +38,11 @@ void mailbox_leave(struct mailbox *mailbox);
 /* A call that is waited for. */
 struct mailbox_call {
     struct mailbox *mailbox; /* whose thread makes it */
-    void (*fn)(void *arg);
-    void *arg;
-    int rv;        /* 0 when it was made, -ESHUTDOWN when the mailbox is closed */
-    bool is_here;  /* the calling thread makes it itself */
-    bool is_taken; /* and has entered the mailbox for that */
+    void (*fn)(void *arg);   /* what is called there */
+    void *arg;               /* handed to fn */
+    int rv;                  /* 0 when it was made, -ESHUTDOWN when the mailbox is closed */
+    bool is_here;            /* the calling thread makes it itself */
+    bool is_taken;           /* and has entered the mailbox for that */
 };
 
 /* Make count calls, each on the thread whose the reactor of its mailbox is, all at a time, and wait until they are made.

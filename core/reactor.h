@@ -110,6 +110,7 @@ struct reactor_counts {
     uint64_t tasks;        /* deferred and posted tasks run */
 };
 
+/* The numbers as they are now. The reactor's thread. */
 struct reactor_counts reactor_counts(const struct reactor *reactor);
 
 #pragma GCC visibility pop

@@ -41,6 +41,7 @@ struct timer_heap {
     uint64_t next_sequence;      /* of the next timer that is set or moved */
 };
 
+/* An empty heap, which has no memory yet; free it, with timers set or not. */
 void timer_heap_init(struct timer_heap *heap);
 void timer_heap_done(struct timer_heap *heap);
 

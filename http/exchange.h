@@ -61,16 +61,17 @@ struct continuation {
     void *arg;                  /* handed to both */
 };
 
+/* What is sent behind the output buffer, and what comes after it. */
 struct response_body {
-    enum body_kind kind;
+    enum body_kind kind;      /* which member of the union holds */
     struct continuation then; /* until the answer is over */
     union {
-        struct borrowed borrowed;
+        struct borrowed borrowed; /* of BODY_BORROWED */
         struct {
             struct cached_file *file; /* one reference is ours */
             int64_t offset;           /* next byte to send */
             uint64_t len;             /* bytes still to send */
-        } file;
+        } file;                       /* of BODY_FILE */
     };
 };
 

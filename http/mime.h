@@ -10,10 +10,10 @@
  * "application/octet-stream". Static text. */
 const char *mime_type(const char *path, size_t len);
 
-/* A type of one's own for an extension: in lower case, without the dot. */
+/* A type of one's own for an extension. Both texts are borrowed. */
 struct mime_override {
-    const char *extension;
-    const char *type;
+    const char *extension; /* in lower case, without the dot */
+    const char *type;      /* a valid field value */
 };
 
 /* The same, but the first of count overrides with the path's extension comes before the table; the text is then its. */

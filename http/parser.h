@@ -66,7 +66,7 @@ struct field {
 
 /* A request head (RFC 9112 sections 2 to 6), interpreted as far as framing needs it. */
 struct head {
-    enum method method;
+    enum method method;       /* one that is known: others are refused */
     uint8_t minor_version;    /* 0 or 1 of HTTP/1.x */
     bool keep_alive;          /* the connection may serve another request (RFC 9112 section 9.3) */
     bool has_length;          /* Content-Length came; chunked excludes it */
@@ -109,6 +109,7 @@ void parser_reset(struct parser *parser);
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
 
+/* The variant that every CPU can run, and the reference for the others in tests. */
 enum parse_verdict parse_head_scalar(struct parser *parser, struct head *head, const struct limits *limits,
                                      const char *data, size_t len);
 
@@ -134,6 +135,7 @@ struct chunk_parser {
 
 enum { CHUNK_EXTENSION_MAX = 1024 }; /* bytes of one chunk's extensions; more is 400 */
 
+/* Start a body. */
 void chunk_parser_reset(struct chunk_parser *chunk);
 
 /* Take bytes of a chunked body. *used says how many of len were taken, *piece which of them are content (offset counts

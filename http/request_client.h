@@ -42,6 +42,7 @@ enum request_progress request_client_advance(struct request_client *client);
 /* The status of the answer, 0 before it is known. */
 int request_client_status(const struct request_client *client);
 
+/* Forget the request and what came of its answer. */
 void request_client_destroy(struct request_client *client); /* NULL is allowed; the fd stays open */
 
 #endif

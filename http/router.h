@@ -66,6 +66,7 @@ struct route_match {
     struct slice params[ROUTE_PARAMS_MAX]; /* values: slices of the path, route->param_count of them */
 };
 
+/* An empty router. */
 int router_create(struct router **router);  /* 0 or -ENOMEM */
 void router_destroy(struct router *router); /* NULL is allowed; handlers are not touched */
 

@@ -21,41 +21,42 @@ enum {
 /* What the number of connections is bounded by. */
 enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAPS };
 
+/* Memory of connections, kept until the server ends. */
 struct conn_slab {
-    struct conn_slab *next;
-    struct conn conns[CONN_SLAB_LEN];
+    struct conn_slab *next;           /* allocated before */
+    struct conn conns[CONN_SLAB_LEN]; /* in use, or in free_conns */
 };
 
 struct server {
-    struct reactor *reactor;       /* borrowed */
-    struct site *site;             /* borrowed: what new requests get */
-    const struct log *log;         /* borrowed, may be NULL */
-    parse_head_fn parse_head;      /* the fastest for this CPU */
-    struct handler static_handler; /* answers from the site's mounts */
-    struct net_listener listeners[SERVER_LISTENERS_MAX];
-    unsigned listener_count;
+    struct reactor *reactor;                             /* borrowed */
+    struct site *site;                                   /* borrowed: what new requests get */
+    const struct log *log;                               /* borrowed, may be NULL */
+    parse_head_fn parse_head;                            /* the fastest for this CPU */
+    struct handler static_handler;                       /* answers from the site's mounts */
+    struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
+    unsigned listener_count;                             /* of listeners */
 
-    char *read_block; /* lent to the connection that is being advanced */
-    char *spare_out;  /* output block for the next connection that has something to say, or NULL */
-    size_t spare_out_capacity;
-    struct exchange *free_exchanges;
-    struct conn *free_conns;
-    struct conn_slab *slabs;        /* all memory of connections */
-    struct conn *conns;             /* open connections, newest first, but for what server_room.c moved */
-    struct conn *last_conn;         /* the other end of conns */
-    struct address_table addresses; /* who has how many, while max_connections_per_address is set */
+    char *read_block;                /* lent to the connection that is being advanced */
+    char *spare_out;                 /* output block for the next connection that has something to say, or NULL */
+    size_t spare_out_capacity;       /* bytes of it */
+    struct exchange *free_exchanges; /* in no use, of the site as it is now */
+    struct conn *free_conns;         /* in no use */
+    struct conn_slab *slabs;         /* all memory of connections */
+    struct conn *conns;              /* open connections, newest first, but for what server_room.c moved */
+    struct conn *last_conn;          /* the other end of conns */
+    struct address_table addresses;  /* who has how many, while max_connections_per_address is set */
 
-    int64_t date_s;           /* second that date shows */
-    char date[HTTP_DATE_LEN]; /* Date value */
-    bool is_draining;         /* server_drain() was called */
-    uint64_t drain_timer;
-    int64_t say_full_ms[SERVER_CAPS]; /* when the log may say so again */
-    unsigned cut;                     /* connections that the drain's deadline cut */
-    void (*on_drained)(void *arg, unsigned cut);
-    void *on_drained_arg;
-    void *owner;          /* the host's handle */
-    unsigned owner_index; /* which of its servers this is */
-    struct server_stats stats;
+    int64_t date_s;                              /* second that date shows */
+    char date[HTTP_DATE_LEN];                    /* Date value */
+    bool is_draining;                            /* server_drain() was called */
+    uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
+    int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
+    unsigned cut;                                /* connections that the drain's deadline cut */
+    void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); NULL when nobody wants to know */
+    void *on_drained_arg;                        /* handed to on_drained */
+    void *owner;                                 /* the host's handle */
+    unsigned owner_index;                        /* which of its servers this is */
+    struct server_stats stats;                   /* since the server was made */
 };
 
 /* Add to a number of server->stats. One thread writes them, any thread may read (server_get_stats()). */

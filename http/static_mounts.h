@@ -16,8 +16,8 @@ struct mount {
 };
 
 struct static_mounts {
-    struct file_cache *cache;
-    size_t count;
+    struct file_cache *cache;                /* borrowed: what files are taken from */
+    size_t count;                            /* of mounts */
     struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
 };
 

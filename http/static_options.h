@@ -20,7 +20,7 @@ enum {
 };
 
 struct static_field {
-    const char *name, *value;
+    const char *name, *value; /* texts that a field line may have */
 };
 
 /* All zero is the default. What is pointed to needs to live only during the call that takes the options. */
@@ -33,12 +33,12 @@ struct static_options {
      * error texts. Not among them: what the server says itself (Content-Length, Content-Type, ETag, ...), and
      * Cache-Control beside cache_s. */
     const struct static_field *headers;
-    size_t header_count;
+    size_t header_count; /* of headers */
 
     /* Names of files that stand for their directory, tried in this order; index_count 0 is "index.html". */
     const char *const *index;
-    size_t index_count;
-    bool no_index; /* no file stands for its directory */
+    size_t index_count; /* of index */
+    bool no_index;      /* no file stands for its directory */
 
     /* A file below the directory that is served with 200 for GET and HEAD of whatever is not found: for single-page apps,
      * whose paths are made up in the browser. As nginx's "try_files $uri $uri/ /index.html" it stands in for every path,
@@ -52,7 +52,7 @@ struct static_options {
 
     /* Media types by extension ("wasm" or ".wasm", in any case), before the built-in ones. */
     const struct mime_override *types;
-    size_t type_count;
+    size_t type_count; /* of types */
 
     bool dotfiles;         /* serve files and directories whose name begins with a dot */
     bool list;             /* list directories that have no index file */

@@ -18,12 +18,14 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
  * stays as it is. out needs len bytes. Returns the length. */
 size_t url_decode_component(const char *text, size_t len, char *out);
 
-/* Take the next name=value pair of a query, without decoding. Returns false at its end. Empty pairs are skipped; a pair
- * without "=" has an empty value. */
+/* One name=value of a query. */
 struct url_pair {
-    const char *name, *value;
-    size_t name_len, value_len;
+    const char *name, *value;   /* as sent: slices of the query */
+    size_t name_len, value_len; /* bytes of each */
 };
+
+/* Take the next pair of a query, without decoding: *query and *len go past it. Returns false at its end. Empty pairs are
+ * skipped; a pair without "=" has an empty value. */
 bool url_next_pair(const char **query, size_t *len, struct url_pair *pair);
 
 /* Encode len bytes as one path segment: everything but unreserved characters (RFC 3986 section 2.3) becomes %XX.

@@ -25,7 +25,7 @@ enum body_use {
 };
 
 struct coro {
-    struct script *script;
+    struct script *script;  /* whose it is */
     struct coro *next_free; /* in the list of those in no use */
     lua_State *L;           /* its thread, NULL while it needs none */
     int thread_ref;         /* keeps the thread, in the registry */

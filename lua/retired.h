@@ -10,12 +10,14 @@
 struct offer;
 struct reactor;
 
+/* Offers that are on their way out. */
 struct retired {
     struct reactor *reactor; /* borrowed */
     struct offer *first;     /* what requests in flight, or what they left behind, may still use */
     uint64_t timer;          /* to look at them again, 0 while none is set */
 };
 
+/* None so far; reactor is whose thread they are on. */
 void retired_init(struct retired *retired, struct reactor *reactor);
 
 /* Take an offer over, whose server has gone on to another site: its script's "stop" functions are called. */
