@@ -159,12 +159,6 @@ void bind_stream(lua_State *L)
         {"finish", stream_finish},
         {NULL, NULL},
     };
-    lua_newtable(L);
-    lua_newtable(L);
-    luaL_register(L, NULL, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushliteral(L, "stream");
-    lua_setfield(L, -2, "__metatable");
-    script_set_ref(L, REF_STREAM_META);
+    script_set_methods(L, methods, "stream", REF_STREAM_META);
     luaL_register(L, NULL, functions);
 }

@@ -271,12 +271,6 @@ void bind_timer(lua_State *L)
     static const luaL_Reg functions[] = {
         {"sleep", sleep_for}, {"after", lua_after}, {"every", lua_every}, {"now", lua_now}, {NULL, NULL},
     };
-    lua_newtable(L);
-    lua_newtable(L);
-    luaL_register(L, NULL, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushliteral(L, "timer");
-    lua_setfield(L, -2, "__metatable");
-    script_set_ref(L, REF_TIMER_META);
+    script_set_methods(L, methods, "timer", REF_TIMER_META);
     luaL_register(L, NULL, functions);
 }

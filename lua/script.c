@@ -31,6 +31,17 @@ void script_set_ref(lua_State *L, enum script_ref ref)
     script->refs[ref] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name, enum script_ref ref)
+{
+    lua_newtable(L);
+    lua_newtable(L);
+    luaL_register(L, NULL, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "__metatable");
+    script_set_ref(L, ref);
+}
+
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;

@@ -186,6 +186,10 @@ static inline void script_push_ref(const struct script *script, lua_State *L, en
 /* Pop a value of L into the registry. May raise (memory). */
 void script_set_ref(lua_State *L, enum script_ref ref);
 
+/* Make the metatable ref of objects that have nothing but methods; scripts that ask for it get its name instead. May
+ * raise (memory). */
+void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name, enum script_ref ref);
+
 /* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
 
