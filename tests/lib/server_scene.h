@@ -21,6 +21,7 @@
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 #include "tests/lib/file_tree.h"
+#include "tests/lib/handlers.h"
 #include "tests/wire/wire_answers.c" /* NOLINT(bugprone-suspicious-include): the strict client, in each test program */
 
 #include <errno.h>
@@ -293,12 +294,6 @@ static inline int count_in_output(const struct fake_peer *peer, const char *text
 }
 
 /* Handlers. */
-
-static inline void serve_text(struct exchange *exchange, void *ctx)
-{
-    const char *text = ctx;
-    response_send(exchange, 200, "text/plain", text, strlen(text));
-}
 
 static inline void serve_echo(struct exchange *exchange, void *ctx)
 {

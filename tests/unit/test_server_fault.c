@@ -149,24 +149,6 @@ static void serve_long(struct exchange *exchange, void *ctx)
     response_send(exchange, 200, "text/plain", text, 40000);
 }
 
-/* Takes its body, all of it. */
-static void take_on(struct exchange *exchange)
-{
-    int verdict = exchange_collect_body(exchange);
-    if (verdict == BODY_END) {
-        response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
-    } else if (verdict != BODY_WAIT) {
-        response_error(exchange, -verdict, exchange->body_reason);
-    }
-}
-
-static void serve_take(struct exchange *exchange, void *ctx)
-{
-    (void)ctx;
-    exchange->on_data = take_on;
-    take_on(exchange);
-}
-
 /* Sends its body back piece by piece. */
 static void send_back(struct exchange *exchange)
 {
@@ -198,7 +180,7 @@ static const struct handler streaming = {.serve = serve_stream};
 static const struct handler later = {.serve = serve_later, .ctx = &soon};
 static const struct handler never_answering = {.serve = serve_later, .ctx = &never};
 static const struct handler borrowing = {.serve = serve_borrowed};
-static const struct handler taking = {.serve = serve_take, .body_mode = BODY_STREAM};
+static const struct handler taking = {.serve = serve_body_back, .body_mode = BODY_STREAM};
 static const struct handler sending_back = {.serve = serve_back, .body_mode = BODY_STREAM};
 static const struct handler copying = {.serve = serve_long};
 

@@ -34,6 +34,7 @@
 #include "http/router.h"
 #include "http/site.h"
 #include "http/static_files.h"
+#include "tests/lib/handlers.h"
 #include "tests/lib/remove_tree.h"
 
 #include <errno.h>
@@ -278,12 +279,6 @@ void wire_files_remove(void)
 
 /* Routes. */
 
-static void serve_text(struct exchange *exchange, void *ctx)
-{
-    const char *text = ctx;
-    response_send(exchange, 200, "text/plain", text, strlen(text));
-}
-
 static void serve_echo(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
@@ -388,23 +383,6 @@ static void serve_authority(struct exchange *exchange, void *ctx)
     response_send(exchange, 200, "text/plain", exchange_text(exchange, authority), authority.len);
 }
 
-static void take_body(struct exchange *exchange)
-{
-    int verdict = exchange_collect_body(exchange);
-    if (verdict == BODY_END) {
-        response_send(exchange, 200, "text/plain", exchange->body, exchange->body_len);
-    } else if (verdict != BODY_WAIT) {
-        response_error(exchange, -verdict, exchange->body_reason);
-    }
-}
-
-static void serve_take(struct exchange *exchange, void *ctx)
-{
-    (void)ctx;
-    exchange->on_data = take_body;
-    take_body(exchange);
-}
-
 static void take_first(struct exchange *exchange)
 {
     const char *data;
@@ -431,7 +409,7 @@ static char hello[] = "hello\n", ignored[] = "ignored\n";
 static struct handler late_handler = {.serve = serve_late};
 static const struct handler hello_handler = {.serve = serve_text, .ctx = hello};
 static const struct handler echo_handler = {.serve = serve_echo, .body_mode = BODY_WHOLE};
-static const struct handler take_handler = {.serve = serve_take, .body_mode = BODY_STREAM};
+static const struct handler take_handler = {.serve = serve_body_back, .body_mode = BODY_STREAM};
 static const struct handler first_handler = {.serve = serve_first, .body_mode = BODY_STREAM};
 static const struct handler ignore_handler = {.serve = serve_text, .ctx = ignored};
 static const struct handler id_handler = {.serve = serve_id};
