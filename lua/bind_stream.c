@@ -6,8 +6,6 @@
  * object kept beyond its stream is refused. */
 
 #include "http/response.h"
-#include "http/server.h"
-#include "http/site.h"
 #include "lua/coro.h"
 #include "lua/state.h"
 
@@ -33,7 +31,7 @@ void stream_push(lua_State *L, const struct coro *coro)
 int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t *done)
 {
     struct exchange *exchange = coro->exchange;
-    const struct limits *limits = &coro->script->site->limits;
+    const struct limits *limits = exchange->limits; /* the route may have its own */
     while (*done < len) {
         size_t queued = write_buffer_len(&exchange->out) + CHUNK_ROOM;
         size_t room = queued < limits->write_cap_bytes ? limits->write_cap_bytes - queued : 1;

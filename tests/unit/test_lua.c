@@ -175,6 +175,20 @@ static void stream_fits_into_any_limits(void **state)
     }
 }
 
+static void stream_fits_into_the_limits_of_its_route(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_open(APP "app.get('/stream', { write_cap = '8K', write_high_mark = '4K' }, function()\n"
+                                         "    return function(out) out:write(('0123456789abcdef'):rep(6250)) end\n"
+                                         "end)\n");
+    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    fake_peer_set_window(peer, 700);
+    fake_peer_send_text(peer, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    settle(scene);
+    assert_content(peer, 100000);
+    scene_close(scene);
+}
+
 static void write_says_closed_when_the_client_leaves(void **state)
 {
     (void)state;
@@ -528,6 +542,7 @@ int main(void)
         cmocka_unit_test(timers_end_with_the_script_and_sleepers_leak_nothing),
         cmocka_unit_test(stream_waits_for_its_client),
         cmocka_unit_test(stream_fits_into_any_limits),
+        cmocka_unit_test(stream_fits_into_the_limits_of_its_route),
         cmocka_unit_test(write_says_closed_when_the_client_leaves),
         cmocka_unit_test(second_write_after_closed_ends_the_stream),
         cmocka_unit_test(sleep_is_cut_short_when_the_client_leaves),
