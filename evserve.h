@@ -45,7 +45,8 @@ enum {
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
  * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for max_connections_per_address,
- * nothing in memory for max_cached_file and max_cached_memory; the other limits refuse it, as they refuse 0 in a script. */
+ * nothing in memory for max_cached_file and max_cached_memory; the other limits refuse it, as they refuse 0 in a
+ * script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -285,8 +286,8 @@ int evs_add_header(evs_request *request, const char *name, const char *value);
 
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
  * there is none, or evs_set_header() gave it. What cannot be sent, another status, a type with control characters, NULL
- * as content, or a second answer to a request that has begun one, is a line in the log and, here and in the functions below, ends the
- * request as evs_abort() does. */
+ * as content, or a second answer to a request that has begun one, is a line in the log and, here and in the functions
+ * below, ends the request as evs_abort() does. */
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,

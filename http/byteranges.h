@@ -12,7 +12,8 @@ struct exchange;
 
 /* Answer with the ranges of set, which lie within the file: 206, with Content-Range for one of them, with
  * multipart/byteranges for several, in the order of the set. Carries the fields of the 200 answer. type is the file's
- * Content-Type, needed no longer than this call. Takes over one reference to file. Without memory or random bytes for the boundary it is 503. */
+ * Content-Type, needed no longer than this call. Takes over one reference to file. Without memory or random bytes for
+ * the boundary it is 503. */
 void byteranges_answer(struct exchange *exchange, struct cached_file *file, const char *type,
                        const struct range_set *set);
 

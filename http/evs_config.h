@@ -18,8 +18,8 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config);
 void evs_config_drop(struct evserve_config *kept);
 
-/* Set the limits that the config names; those that are 0 in it stay, EVSERVE_ZERO sets 0. Returns 0, or -errno with a text in err that names
- * the limit, also when limits contradict each other afterwards. */
+/* Set the limits that the config names; those that are 0 in it stay, EVSERVE_ZERO sets 0. Returns 0, or -errno with a
+ * text in err that names the limit, also when limits contradict each other afterwards. */
 int evs_config_apply(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen);
 
 #endif

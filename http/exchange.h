@@ -174,10 +174,10 @@ enum { BODY_PIECE_MAX = 65536 }; /* bytes of one piece */
  * here, so a client that sends faster than the handler takes is held up by TCP; what lies in between is at most one
  * read of 64 KiB.
  *
- * Returns BODY_DATA with a piece, framing taken off: *len is 1 to BODY_PIECE_MAX bytes, valid until the next call or until the
- * handler returns. BODY_WAIT: nothing is there; on_data() will be called when there is something to call this for. The
- * body's deadlines run meanwhile, and only then; a client that expects 100 gets it now. BODY_END: there is no more, or
- * there was none. After BODY_END and after a status, each further call says the same.
+ * Returns BODY_DATA with a piece, framing taken off: *len is 1 to BODY_PIECE_MAX bytes, valid until the next call or
+ * until the handler returns. BODY_WAIT: nothing is there; on_data() will be called when there is something to call
+ * this for. The body's deadlines run meanwhile, and only then; a client that expects 100 gets it now. BODY_END: there
+ * is no more, or there was none. After BODY_END and after a status, each further call says the same.
  *
  * -413: a chunked body is longer than max_body (one that announces such a length never reaches the handler); -400 or
  * -431: its framing is broken; -408: it came too slowly. exchange->body_reason may tell more. The handler still

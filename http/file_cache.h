@@ -3,8 +3,8 @@
 
 /* Regular files kept ready to be sent: an open fd or, for small ones, the contents, the validators and the heads of the
  * usual answers made beforehand. A file replaced on disk is seen within FILE_FRESH_MS. Bounded by max_cached_files,
- * max_cached_file, max_cached_memory and FILE_FDS_MAX; the least recently used go first. Files that do not exist are not remembered.
- * One thread only.
+ * max_cached_file, max_cached_memory and FILE_FDS_MAX; the least recently used go first. Files that do not exist are
+ * not remembered. One thread only.
  *
  * What a version of a file is. Two looks at a file see the same version when device, inode, size, modification time and
  * change time agree. The change time cannot be set back, so a version is not mistaken for another when a file is

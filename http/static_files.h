@@ -21,7 +21,8 @@ void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; fi
 
 /* Serve the files of directory below prefix ("/" or "/assets"); the longest prefix wins. A second mount of the same
  * prefix is refused. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
- * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT, -ENOTDIR, -EACCES, ... */
+ * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT,
+ * -ENOTDIR, -EACCES, ... */
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen);
 
@@ -46,8 +47,8 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
  * NULL for the file's own; it is needed no longer than this call. Takes over one reference to file. */
 void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type);
 
-/* Answer with a status and all of a file, whatever the request asked for; with 2xx its fields go along. type as above. Takes over one
- * reference to file. */
+/* Answer with a status and all of a file, whatever the request asked for; with 2xx its fields go along. type as above.
+ * Takes over one reference to file. */
 void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type);
 
 /* Answer that a file cannot be served: 403, 404, 500 or 503, as error, an -errno of file_cache_get(), says. */

@@ -9,7 +9,8 @@
  *   status, any of these    with that status
  *   ..., table              header fields last
  *
- * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro_error.c makes a 500 of it. */
+ * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro_error.c makes a 500
+ * of it. */
 
 #include "core/log.h"
 #include "http/file_reply.h"

@@ -4,10 +4,11 @@
  * go on for a while, and the exchange, whose answer may. When both have let go, a timer that is due at once starts a
  * coroutine, which calls the functions in their order.
  *
- * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost: the
- * deferral is due once more, and the next coroutine goes on behind it. An answer that is lost lets go as well. Without memory for the timer or the coroutine the functions are
- * called at once, or not at all, which is logged. Those that are due when the server stops are called before it does;
- * those of answers that are still on their way then are dropped. */
+ * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost:
+ * the deferral is due once more, and the next coroutine goes on behind it. An answer that is lost lets go as well.
+ * Without memory for the timer or the coroutine the functions are called at once, or not at all, which is logged.
+ * Those that are due when the server stops are called before it does; those of answers that are still on their way
+ * then are dropped. */
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -17,7 +18,7 @@
 
 /* The functions of one request. */
 struct deferral {
-    struct script *script;
+    struct script *script;         /* whose it is */
     struct deferral *next;         /* in the list of those that are due, or of those in no use */
     const struct lua_route *route; /* of the request */
     int list_ref;                  /* the functions, in the registry */

@@ -17,7 +17,7 @@
 
 /* app.after or app.every. */
 struct timer {
-    struct script *script;
+    struct script *script;   /* whose it is */
     struct timer *next_free; /* in the list of those in no use */
     uint32_t index;          /* in script->timers */
     uint64_t id;             /* of the reactor's timer, never used twice; 0 in no use */

@@ -1,10 +1,11 @@
 /* Errors that say where they happened.
  *
- * Happy path: a function that Lua has called raises with script_raise(), which puts the place in front. What ends in the
- * main thread comes through the message handler script_message_handler(), while the stack still shows where it was, and then as
- * one line to whoever asked (script_describe_error()).
+ * Happy path: a function that Lua has called raises with script_raise(), which puts the place in front. What ends in
+ * the main thread comes through the message handler script_message_handler(), while the stack still shows where it
+ * was, and then as one line to whoever asked (script_describe_error()).
  *
- * Failure modes: an error value may be anything, a table with a __tostring that fails among them; then its type is told. */
+ * Failure modes: an error value may be anything, a table with a __tostring that fails among them; then its type is
+ * told. */
 
 #include "lua/script_error.h"
 
