@@ -13,6 +13,9 @@
 
 enum { SECONDS_PER_DAY = 86400, DAYS_TO_EPOCH = 719162 }; /* from 1 January of the year 1 to 1 January 1970 */
 
+/* The first and the last second whose year has four digits: no date is outside of them. */
+static const int64_t first_s = -62167219200, last_s = 253402300799;
+
 struct date {
     int year, month, day; /* month 0 to 11, day from 1 */
     int hour, minute, second;
@@ -102,14 +105,18 @@ static bool match_date(const char *text, size_t len, const char *pattern, struct
     return true;
 }
 
+/* The day and the time of a second; of the epoch when its year does not have four digits. */
+static void read_clock(int64_t time_s, struct tm *tm)
+{
+    time_t time = time_s >= first_s && time_s <= last_s ? time_s : 0;
+    gmtime_r(&time, tm);
+}
+
 /* A two-digit year is the latest that is not more than 50 years from now (RFC 9110 section 5.6.7). */
 static void settle_century(struct date *date, int64_t now_s)
 {
     struct tm now;
-    time_t time = now_s;
-    if (gmtime_r(&time, &now) == NULL) {
-        return;
-    }
+    read_clock(now_s, &now);
     struct date horizon = {now.tm_year + 1900 + 50, now.tm_mon, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec};
     date->year += horizon.year / 100 * 100;
     if (date_to_seconds(date) > date_to_seconds(&horizon)) {
@@ -158,18 +165,18 @@ bool http_date_parse(const char *text, size_t len, int64_t now_s, int64_t *time_
     if (!is_valid_date(&date)) {
         return false;
     }
-    *time_s = date_to_seconds(&date);
+    int64_t seconds = date_to_seconds(&date);
+    if (seconds < first_s || seconds > last_s) { /* the leap second of the last day, or a clock close to either end */
+        return false;
+    }
+    *time_s = seconds;
     return true;
 }
 
 void http_date_format(int64_t time_s, char text[HTTP_DATE_LEN])
 {
     struct tm tm;
-    time_t time = time_s;
-    if (gmtime_r(&time, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
-        time = 0; /* no four-digit year: the format has none for it */
-        gmtime_r(&time, &tm);
-    }
+    read_clock(time_s, &tm);
     unsigned year = (unsigned)tm.tm_year + 1900;
     char line[64];
     snprintf(line, sizeof line, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", day_names + (size_t)tm.tm_wday * 3,

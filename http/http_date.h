@@ -15,8 +15,9 @@ enum { HTTP_DATE_LEN = 29 }; /* bytes of an IMF-fixdate, without a NUL */
 void http_date_format(int64_t time_s, char text[HTTP_DATE_LEN]);
 
 /* Parse an HTTP-date in any of its three formats into seconds since the epoch; now_s settles the century of the format
- * that has two digits for the year. Returns false for everything else; *time_s is then unchanged. A day name must be
- * one, but whether it is the right one is not checked. */
+ * that has two digits for the year (a now_s whose own year does not have four digits counts as the epoch). Returns false
+ * for everything else, and for a moment outside of the years 0000 to 9999, so that what is read can be written; *time_s is
+ * then unchanged. A day name must be one, but whether it is the right one is not checked. */
 bool http_date_parse(const char *text, size_t len, int64_t now_s, int64_t *time_s);
 
 #endif

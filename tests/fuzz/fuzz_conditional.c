@@ -2,7 +2,7 @@
  * (http/encoding.c). The input is the field lines of a request. It is evaluated against several versions of a file:
  *   - what any request may get follows from its method and from which fields there are (RFC 9110 section 13.2.2);
  *   - If-Match and If-None-Match with the same list never agree, and a list that covers a tag strongly covers it weakly;
- *   - a date that is read and written out as IMF-fixdate is read as the same moment;
+ *   - a date that is read, with whatever clock, and written out as IMF-fixdate is read as the same moment;
  *   - the chosen coding is one that is there and was not refused. */
 
 #include "core/sys.h"
@@ -69,22 +69,34 @@ static void check_tags(const struct head *head, const char *data, const struct v
     }
 }
 
+static void check_date(const char *data, size_t len, int64_t now_s)
+{
+    int64_t time_s = INT64_MIN, again_s = 0;
+    char text[64], formatted[HTTP_DATE_LEN];
+    struct tm tm;
+    if (!http_date_parse(data, len, now_s, &time_s)) {
+        FUZZ_MUST(time_s == INT64_MIN);
+        return;
+    }
+    time_t moment = (time_t)time_s;
+    FUZZ_MUST(gmtime_r(&moment, &tm) != NULL);
+    size_t text_len = strftime(text, sizeof text, "%a, %d %b ", &tm);
+    text_len += (size_t)snprintf(text + text_len, sizeof text - text_len, "%04d ", tm.tm_year + 1900);
+    text_len += strftime(text + text_len, sizeof text - text_len, "%H:%M:%S GMT", &tm);
+    FUZZ_MUST(http_date_parse(text, text_len, now_s, &again_s) && again_s == time_s);
+    http_date_format(time_s, formatted);
+    FUZZ_MUST(text_len == sizeof formatted && memcmp(text, formatted, sizeof formatted) == 0);
+}
+
 static void check_dates(const struct head *head, const char *data)
 {
+    /* Clocks that are right, and as wrong as can be: four digits of a year, and an int, end here. */
+    static const int64_t nows_s[] = {NOW_S,    INT64_MIN, -62167219200, 253402300799, INT64_C(67768036191676799),
+                                     INT64_MAX};
     for (int i = 0; i < head->field_count; i++) {
-        int64_t time_s = INT64_MIN, again_s = 0;
-        char text[64];
-        struct tm tm;
-        if (!http_date_parse(data + fields[i].value.offset, fields[i].value.len, NOW_S, &time_s)) {
-            FUZZ_MUST(time_s == INT64_MIN);
-            continue;
+        for (size_t n = 0; n < sizeof nows_s / sizeof nows_s[0]; n++) {
+            check_date(data + fields[i].value.offset, fields[i].value.len, nows_s[n]);
         }
-        time_t moment = (time_t)time_s;
-        FUZZ_MUST(gmtime_r(&moment, &tm) != NULL);
-        size_t len = strftime(text, sizeof text, "%a, %d %b ", &tm);
-        len += (size_t)snprintf(text + len, sizeof text - len, "%04d ", tm.tm_year + 1900);
-        len += strftime(text + len, sizeof text - len, "%H:%M:%S GMT", &tm);
-        FUZZ_MUST(http_date_parse(text, len, NOW_S, &again_s) && again_s == time_s);
     }
 }
 

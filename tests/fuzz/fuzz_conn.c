@@ -191,6 +191,18 @@ static void pass(unsigned quarters)
     settle();
 }
 
+/* Time enough for handlers that answer later. Such a request that waits behind another begins when that is answered, so
+ * time passes as long as there are answers; in small steps, so that no deadline ends a connection meanwhile. */
+static void let_late_handlers_answer(void)
+{
+    uint64_t before;
+    do {
+        before = server->stats.requests;
+        fake_sys_advance_ms(WIRE_LATE_MS);
+        settle();
+    } while (server->stats.requests > before);
+}
+
 /* How many bytes of the input the action has behind its name. */
 static size_t act(char what, unsigned char first, unsigned char second)
 {
@@ -256,7 +268,7 @@ static void play(const uint8_t *data, size_t len, struct fuzz_dice *dice)
     }
     send_new();
     settle();
-    pass(1); /* for handlers that answer later */
+    let_late_handlers_answer();
 }
 
 /* What came of it. */
@@ -322,6 +334,8 @@ static void end(void)
             fake_peer_set_window(clients[i].peer, FAKE_NO_LIMIT);
         }
     }
+    settle();
+    let_late_handlers_answer();
     for (int i = 0; i < 12 && (i < 2 || server->conns != NULL); i++) {
         pass(4 * 31);
     }

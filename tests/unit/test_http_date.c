@@ -141,6 +141,8 @@ static void what_is_no_date_is_refused(void **state)
         "Sun Nov _6 08:49:37 1994",
         "Sun Nov  0 08:49:37 1994",
         "Sun Nov  6 08:49:37 94",
+        "Fri, 31 Dec 9999 23:59:60 GMT", /* is in the year 10000 */
+        "Fri Dec 31 23:59:60 9999",
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t time_s = 12345;
@@ -242,6 +244,37 @@ static void dates_agree_with_the_c_library_for_every_day(void **state)
     }
 }
 
+/* The century comes from the wall clock, which may say anything. */
+static void years_of_four_digits_are_all_that_there_are(void **state)
+{
+    (void)state;
+    static const int64_t first_s = -62167219200, last_s = 253402300799, last_of_int_s = 67768036191676799;
+    static const struct {
+        int64_t now_s;
+        const char *text;
+        bool is_date;
+        int64_t time_s;
+    } rows[] = {
+        {last_s, "Friday, 31-Dec-99 23:59:59 GMT", true, last_s},
+        {last_s, "Friday, 31-Dec-99 23:59:60 GMT", false, 0},
+        {last_s, "Saturday, 01-Jan-00 00:00:00 GMT", false, 0}, /* of the year 10000 */
+        {last_s, "Saturday, 01-Jan-50 00:00:00 GMT", true, 251824464000},
+        {first_s, "Saturday, 01-Jan-00 00:00:00 GMT", true, first_s},
+        {first_s, "Saturday, 01-Jan-51 00:00:00 GMT", false, 0}, /* more than 50 years ahead, and nothing before */
+        {first_s - 1, "Thursday, 01-Jan-70 00:00:00 GMT", true, 0},
+        {last_s + 1, "Thursday, 01-Jan-70 00:00:00 GMT", true, 0},
+        {last_of_int_s, "Thursday, 01-Jan-70 00:00:00 GMT", true, 0},
+        {INT64_MIN, "Thursday, 01-Jan-70 00:00:00 GMT", true, 0},
+        {INT64_MAX, "Thursday, 01-Jan-70 00:00:00 GMT", true, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t time_s = 0;
+        if (parse(rows[i].text, rows[i].now_s, &time_s) != rows[i].is_date || time_s != rows[i].time_s) {
+            fail_msg("at %lld, %s: %lld", (long long)rows[i].now_s, rows[i].text, (long long)time_s);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +284,7 @@ int main(void)
         cmocka_unit_test(every_byte_of_a_date_matters),
         cmocka_unit_test(two_digits_of_a_year_are_at_most_50_years_ahead),
         cmocka_unit_test(leap_day_of_a_two_digit_year_depends_on_the_century),
+        cmocka_unit_test(years_of_four_digits_are_all_that_there_are),
         cmocka_unit_test(dates_agree_with_the_c_library_for_every_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

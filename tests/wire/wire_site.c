@@ -9,7 +9,7 @@
  *   GET  /long                 LONG_PIECES pieces of 1,000 bytes, waiting for on_drain()
  *   GET  /sized                "12345", announced and written in two pieces
  *   GET  /short                announces 10 bytes, writes 5: must be cut
- *   GET  /late                 "late\n", 10 ms later
+ *   GET  /late                 "late\n", WIRE_LATE_MS later
  *   GET  /big                  300,000 bytes, borrowed
  *   GET  /empty                204
  *   GET  /authority            the request's authority: of the target, or Host
@@ -360,7 +360,7 @@ static void cancel_late(struct exchange *exchange)
 
 static void serve_late(struct exchange *exchange, void *ctx)
 {
-    exchange->user = (void *)(uintptr_t)reactor_set_timeout(ctx, 10, answer_late, exchange);
+    exchange->user = (void *)(uintptr_t)reactor_set_timeout(ctx, WIRE_LATE_MS, answer_late, exchange);
     exchange->on_gone = cancel_late;
 }
 

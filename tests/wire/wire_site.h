@@ -10,6 +10,8 @@
 struct reactor;
 struct site;
 
+enum { WIRE_LATE_MS = 10 }; /* what /late waits before it answers */
+
 /* Make the files below a new temporary directory and return its path, which lives until wire_files_remove(). Ends the
  * program when it cannot. */
 const char *wire_files_make(void);
