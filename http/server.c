@@ -414,11 +414,6 @@ void server_get_stats(const struct server *server, struct server_stats *stats)
     }
 }
 
-const struct site *server_site(const struct server *server)
-{
-    return server->site;
-}
-
 struct reactor *server_reactor(const struct server *server)
 {
     return server->reactor;
@@ -428,9 +423,4 @@ void server_set_owner(struct server *server, void *owner, unsigned index)
 {
     server->owner = owner;
     server->owner_index = index;
-}
-
-const struct log *server_log(const struct server *server)
-{
-    return server->log;
 }

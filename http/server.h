@@ -55,10 +55,7 @@ int server_adopt(struct server *server, int fd);
 const char *server_address(const struct server *server, unsigned listener);
 int server_port(const struct server *server, unsigned listener);
 
-/* What it was created with, or given by server_set_site(): borrowed, and valid as long as the server. */
-const struct site *server_site(const struct server *server);
 struct reactor *server_reactor(const struct server *server);
-const struct log *server_log(const struct server *server);
 
 /* What handlers of a host are told about whose server this is (evs_server(), evs_thread()). */
 void server_set_owner(struct server *server, void *owner, unsigned index);

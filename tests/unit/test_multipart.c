@@ -223,6 +223,7 @@ static void boundaries_are_tokens_or_quoted(void **state)
         {"Multipart/Form-Data;BOUNDARY=XYZ", "XYZ"},
         {"multipart/form-data; charset=utf-8; boundary=\"a b:c?\"", "a b:c?"},
         {"multipart/form-data; x=\"; boundary=no\"; boundary=yes", "yes"},
+        {"multipart/form-data;; ;boundary=yes", "yes"},
         {"multipart/form-data ; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW ; x=y",
          "----WebKitFormBoundary7MA4YWxkTrZu0gW"},
         {"multipart/form-data; boundary=1234567890123456789012345678901234567890123456789012345678901234567890",

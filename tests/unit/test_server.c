@@ -306,6 +306,19 @@ static void request_that_was_sent_before_the_drain_is_answered(void **state)
     assert_drained(0);
 }
 
+static void empty_line_sent_before_the_drain_is_no_request(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello"));
+    fake_peer_send_text(peer, "\r\n");
+    drain(1000);
+    assert_string_equal(statuses(peer), "200");
+    assert_true(is_closed(peer));
+    assert_drained(0);
+}
+
 static void request_behind_an_answer_that_is_being_sent_is_not_answered_by_a_reset(void **state)
 {
     (void)state;
@@ -433,6 +446,21 @@ static void second_drain_sets_a_new_deadline(void **state)
 }
 
 /* Handlers may take as long as they like: somebody has to end it. */
+static void server_may_be_destroyed_while_it_drains(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hold"));
+    drain(1000);
+    server_destroy(scene.server);
+    scene.server = NULL;
+    assert_true(is_closed(peer));
+    assert_int_equal(held[0].gones, 1);
+    pass_ms(2000); /* no deadline is left behind */
+    assert_int_equal(drained_calls, 0);
+}
+
 static void drain_that_gets_no_timer_cuts_at_once(void **state)
 {
     (void)state;
@@ -496,6 +524,8 @@ int main(void)
         SERVER_TEST(connection_that_has_its_answer_and_lingers_is_not_counted_as_cut),
         SERVER_TEST(drain_of_no_time_cuts_in_the_next_tick),
         SERVER_TEST(second_drain_sets_a_new_deadline),
+        SERVER_TEST(server_may_be_destroyed_while_it_drains),
+        SERVER_TEST(empty_line_sent_before_the_drain_is_no_request),
         SERVER_TEST(drain_that_gets_no_timer_cuts_at_once),
         SERVER_TEST(server_is_destroyed_with_everything_going_on),
     };
