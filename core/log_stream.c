@@ -23,11 +23,11 @@ static bool hold(struct log_stream *stream, const char *head, const char *line)
     if (held == NULL) {
         return false;
     }
-    memcpy(held + stream->held_len, head, head_len);
-    memcpy(held + stream->held_len + head_len, line, line_len);
+    char *at = mempcpy(held + stream->held_len, head, head_len);
+    at = mempcpy(at, line, line_len);
+    *at = '\n';
     stream->held = held;
     stream->held_len += head_len + line_len + 1;
-    held[stream->held_len - 1] = '\n';
     return true;
 }
 

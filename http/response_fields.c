@@ -79,7 +79,8 @@ int response_add_field(struct exchange *exchange, const char *name, size_t name_
     at = mempcpy(at, name, name_len);
     at = mempcpy(at, ": ", 2);
     at = mempcpy(at, value, value_len);
-    memcpy(at, "\r\n", 2);
+    at[0] = '\r';
+    at[1] = '\n';
     write_buffer_commit(&exchange->fields, name_len + value_len + 4);
     return 0;
 }
