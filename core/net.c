@@ -485,6 +485,10 @@ static void name_listener(struct net_listener *listener)
 /* The listener has its socket: let it accept. Returns 0, or -errno with a text in err and the listener closed. */
 static int start_listener(struct net_listener *listener, char *err, size_t errlen)
 {
+    if (listener->defers) {
+        sys_set_option(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
+                       NET_SILENT_S); /* refused, it only accepts earlier */
+    }
     listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
     int rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
     if (rv < 0) {
@@ -507,6 +511,7 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
                                       .fd = -1,
                                       .reserve_fd = -1,
                                       .edge = (flags & NET_EDGE) != 0,
+                                      .defers = (flags & NET_DEFER) != 0 && !inherited && !is_unix,
                                       .shares_port = (flags & NET_SHARED) != 0 && !inherited && !is_unix};
     if (inherited) {
         snprintf(listener->name, sizeof listener->name, "fd:%d", address->inherited_fd);
@@ -541,6 +546,7 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
                                       .reserve_fd = -1,
                                       .port = first->port,
                                       .edge = first->edge,
+                                      .defers = first->defers,
                                       .shares_port = first->shares_port};
     memcpy(listener->name, first->name, sizeof listener->name);
     int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);

@@ -17,6 +17,7 @@ enum {
     NET_BACKLOG = 4096,     /* asked of listen(2); the kernel takes at most net.core.somaxconn */
     NET_ACCEPT_BUDGET = 64, /* connections accepted in one callback (R6) */
     NET_ACCEPT_MS = 10,     /* after which no further one is accepted in it: what is done with them takes long (R6) */
+    NET_SILENT_S = 1,       /* how long NET_DEFER leaves a peer that sends nothing to the kernel */
     NET_PAUSE_MS = 100,     /* how long a listener rests when not even its reserve fd can be had again */
 };
 
@@ -24,6 +25,8 @@ enum {
 enum {
     NET_EDGE = 1 << 0,   /* edge-triggered: accepts until EAGAIN, a budget at a time */
     NET_SHARED = 1 << 1, /* others will join it (net_listener_join()) */
+    NET_DEFER = 1 << 2,  /* where the client speaks first: TCP_DEFER_ACCEPT, so that a peer is accepted with its first
+                            bytes, or when it has been silent for NET_SILENT_S; unix and inherited sockets without */
 };
 
 /* Where to listen, parsed from text. */
@@ -66,6 +69,7 @@ struct net_listener {
     bool starved;            /* accept(2) fails, and has not said EAGAIN since; logged once */
     int port;                /* bound port, 0 where there is none */
     bool edge;               /* NET_EDGE */
+    bool defers;             /* NET_DEFER */
     bool shares_port;        /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
     char name[NET_TEXT_MAX]; /* the bound address as text */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the unix socket file to remove, or empty */
@@ -73,7 +77,7 @@ struct net_listener {
 
 /* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
  * sockets inherit; a unix socket file that nobody listens on any more is replaced; an inherited fd is duplicated and
- * made non-blocking. flags is a set of NET_EDGE and NET_SHARED. Returns 0, or -errno with a text in err that names the
+ * made non-blocking. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that names the
  * address, and nothing left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
                       unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,

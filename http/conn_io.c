@@ -16,6 +16,8 @@
 
 enum {
     WRITE_BUDGET = 1 << 20,   /* bytes sent in one turn (R6) */
+    MEMORY_PIECE = 64 << 10,  /* bytes a call sends from memory, and from a file: more at once costs more */
+    FILE_PIECE = 256 << 10,   /* CPU a byte (tests/bench/README.md) */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
 };
 
@@ -175,7 +177,8 @@ static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
     struct exchange *exchange = conn->exchange;
     struct borrowed *body = &exchange->response_body.borrowed;
     size_t queued = out_len(exchange);
-    size_t len = body->len < budget ? body->len : budget;
+    size_t most = budget < MEMORY_PIECE ? budget : MEMORY_PIECE;
+    size_t len = body->len < most ? body->len : most;
     struct iovec parts[2] = {
         {.iov_base = queued == 0 ? NULL : exchange->out.block + exchange->out.start, .iov_len = queued},
         {.iov_base = (char *)(uintptr_t)body->data, .iov_len = len},
@@ -197,7 +200,8 @@ static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
 {
     struct response_body *body = &conn->exchange->response_body;
     off_t offset = body->file.offset;
-    *wanted = body->file.len < budget ? (size_t)body->file.len : budget;
+    size_t most = budget < FILE_PIECE ? budget : FILE_PIECE;
+    *wanted = body->file.len < most ? (size_t)body->file.len : most;
     ssize_t sent = sys_sendfile(conn->fd, body->file.file->fd, &offset, *wanted);
     if (sent == 0) {
         return -ENODATA; /* the file was truncated: what was announced cannot be sent */

@@ -260,12 +260,12 @@ static int open_listener(struct server *server, const char *address, unsigned fl
 
 int server_listen(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, 0, err, errlen);
+    return open_listener(server, address, NET_DEFER, err, errlen);
 }
 
 int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, NET_SHARED, err, errlen);
+    return open_listener(server, address, NET_DEFER | NET_SHARED, err, errlen);
 }
 
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen)

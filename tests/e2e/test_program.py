@@ -492,6 +492,7 @@ class Stopping(ProgramCase):
         server = self.site()
         silent, used = server.connect(), server.connect()
         with silent, used:
+            silent.sendall(b"\r\n")  # no request yet (RFC 9112, 2.2), but what brings it to accept(2)
             used.sendall(get("/"))
             reader = Reader(used)
             self.assertEqual(reader.answer()[0], 200)

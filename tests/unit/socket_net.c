@@ -697,6 +697,34 @@ static void count_and_close(void *arg, int fd, const struct sockaddr *peer, sock
     close(fd);
 }
 
+/* Who sends is accepted, and who does not is so in the end; a joined listener does as the first. */
+static void deferred_peers_are_all_accepted(void **state)
+{
+    struct stage *stage = *state;
+    struct net_listener first, second;
+    struct net_address address;
+    int count = 0;
+    assert_int_equal(net_address_parse(&address, "127.0.0.1:0", stage->err, sizeof stage->err), 0);
+    assert_int_equal(net_listener_open(&first, stage->reactor, &address, NET_SHARED | NET_DEFER, count_and_close,
+                                       &count, &stage->log, stage->err, sizeof stage->err),
+                     0);
+    assert_int_equal(net_listener_join(&second, stage->reactor, &first, count_and_close, &count, &stage->log,
+                                       stage->err, sizeof stage->err),
+                     0);
+    assert_int_equal(get_option(first.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
+    assert_int_equal(get_option(second.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
+    int talker = connect_v4(first.port);
+    int silent = connect_v4(first.port);
+    assert_int_equal(send(talker, "x", 1, MSG_NOSIGNAL), 1);
+    while (count < 2) {
+        assert_true(reactor_run_once(stage->reactor, -1) >= 0);
+    }
+    close(talker);
+    close(silent);
+    net_listener_close(&first);
+    net_listener_close(&second);
+}
+
 static void joined_listeners_share_the_connections(void **state)
 {
     enum { CLIENTS = 64 };
@@ -844,6 +872,7 @@ int main(void)
         TEST(a_paused_listener_leaves_connections_to_the_kernel),
         TEST(out_of_fds_peers_are_turned_away_and_accepting_resumes),
         TEST(a_socket_that_the_host_shut_down_does_not_keep_the_loop_busy),
+        TEST(deferred_peers_are_all_accepted),
         TEST(joined_listeners_share_the_connections),
         TEST(port_that_is_shared_is_in_use_for_a_first_one),
         TEST(joined_unix_socket_is_one_queue_and_its_file_the_firsts),

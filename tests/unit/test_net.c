@@ -319,6 +319,30 @@ static void a_listener_is_bound_with_its_options(void **state)
     end(stage);
 }
 
+static int defer_option(struct stage *stage, const char *text, unsigned flags)
+{
+    struct net_address address;
+    assert_int_equal(net_address_parse(&address, text, stage->err, sizeof stage->err), 0);
+    assert_int_equal(net_listener_open(&stage->listener, stage->reactor, &address, flags, on_accept, stage, &stage->log,
+                                       stage->err, sizeof stage->err),
+                     0);
+    int value = fake_sys_option(stage->listener.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT);
+    net_listener_close(&stage->listener);
+    return value;
+}
+
+static void silent_peers_are_left_to_the_kernel_where_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct stage *stage = begin(false);
+    net_listener_close(&stage->listener);
+    assert_int_equal(defer_option(stage, "127.0.0.1:0", NET_DEFER), NET_SILENT_S);
+    assert_int_equal(defer_option(stage, "[::1]:0", NET_DEFER | NET_EDGE), NET_SILENT_S);
+    assert_int_equal(defer_option(stage, "127.0.0.1:0", 0), -1);
+    assert_int_equal(defer_option(stage, "unix:/run/x.sock", NET_DEFER), -1);
+    end(stage);
+}
+
 static void port_0_is_named_by_the_port_that_the_kernel_chose(void **state)
 {
     (void)state;
@@ -982,6 +1006,7 @@ int main(void)
         TEST(an_address_of_an_unknown_family_is_a_question_mark),
         TEST(a_unix_address_without_a_path_has_an_empty_one),
         TEST(a_listener_is_bound_with_its_options),
+        TEST(silent_peers_are_left_to_the_kernel_where_that_is_asked_for),
         TEST(port_0_is_named_by_the_port_that_the_kernel_chose),
         TEST(every_address_is_the_ipv4_half_on_a_machine_without_ipv6),
         TEST(failures_to_open_are_told_in_words),
