@@ -65,6 +65,7 @@ struct evserve {
     pthread_mutex_t log_lock;
     struct file_stamps files; /* what the script is made of */
     atomic_bool is_reloading; /* one reload at a time */
+    atomic_bool is_woken;     /* evserve_wake() was called, on_wake not yet */
     bool is_threaded;         /* workers have threads of their own */
     unsigned worker_count;
     struct worker workers[];
@@ -201,9 +202,13 @@ static void on_drained(void *arg, unsigned cut)
     reactor_stop(worker->reactor);
 }
 
-/* Act on evserve_stop(), if it was called. */
-static void heed_stop(struct worker *worker)
+/* Act on evserve_wake() and evserve_stop(), if they were called. */
+static void heed_calls(struct worker *worker)
 {
+    evserve *owner = worker->owner;
+    if (worker == owner->workers && atomic_exchange(&owner->is_woken, false) && owner->config.on_wake != NULL) {
+        owner->config.on_wake(owner->config.arg);
+    }
     int64_t stop_ms = atomic_exchange(&worker->stop_ms, NO_STOP);
     if (stop_ms != NO_STOP) {
         server_drain(worker->server, (uint32_t)stop_ms, on_drained, worker);
@@ -235,7 +240,7 @@ static void run_worker(struct worker *worker)
     mailbox_enter(&worker->mailbox);
     while (rv == 0 && !worker->is_over) {
         rv = reactor_run(worker->reactor);
-        heed_stop(worker);
+        heed_calls(worker);
     }
     end_worker(worker, rv);
     mailbox_leave(&worker->mailbox);
@@ -334,7 +339,7 @@ int evserve_poll(evserve *server, int timeout_ms)
     mailbox_enter(&worker->mailbox);
     int rv = reactor_run_once(worker->reactor, timeout_ms);
     if (rv >= 0) {
-        heed_stop(worker); /* whose call has woken the loop, or will */
+        heed_calls(worker); /* which have woken the loop, or will */
     }
     if (rv < 0 || worker->is_over) {
         end_worker(worker, rv < 0 ? rv : 0);
@@ -349,6 +354,14 @@ void evserve_stop(evserve *server, uint32_t drain_ms)
         atomic_store(&server->workers[i].stop_ms, drain_ms);
         reactor_stop(server->workers[i].reactor);
     }
+}
+
+void evserve_wake(evserve *server)
+{
+    int error = errno; /* which a signal handler must not change */
+    atomic_store(&server->is_woken, true);
+    reactor_stop(server->workers[0].reactor);
+    errno = error;
 }
 
 static void free_worker(struct worker *worker)

@@ -103,7 +103,7 @@ struct evserve_config {
      * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
-    void *arg; /* handed to log, lua_init and on_listening */
+    void *arg; /* handed to log, lua_init, on_listening and on_wake */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's; 0 is EVSERVE_ZERO. */
     uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
@@ -142,6 +142,10 @@ struct evserve_config {
     int sandbox;
     const char *allow_read;  /* more directories, or files, separated by colons; those of evs_file() and app.file */
     const char *allow_write; /* likewise */
+
+    /* Called on the server's thread, with several on the first one, after evserve_wake(). May call whatever takes a
+     * server, but evserve_wait(), evserve_poll() and evserve_free(). */
+    void (*on_wake)(void *arg);
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else
@@ -180,6 +184,11 @@ void evserve_free(evserve *server);
  * keep their order. Returns 0: fn will be called, by evserve_free() at the latest. -ESHUTDOWN: the server has ended, fn
  * is not called; or -ENOMEM. Any thread; not from signal handlers. */
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
+
+/* Have on_wake called soon, between two turns of the server's loop: what evserve_post() is for signal handlers. Calls
+ * that come before that make one of it together. Does nothing without on_wake, or when the server has ended. Any thread,
+ * signal handlers; server must not be freed meanwhile. errno stays as it is. */
+void evserve_wake(evserve *server);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
  * connection on; requests that have begun finish with the old ones, which are closed after the last of them; what a

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,6 +26,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -293,139 +293,141 @@ static void notify(const char *news)
     systemd_notify(getenv("NOTIFY_SOCKET"), news);
 }
 
-/* Control: a thread beside the server's, which sleeps until there is a signal, or time to look at files or to calm the
- * watchdog. */
+/* Control: signals, reloads, the watchdog. A handler only notes what was asked for and wakes the server, which calls
+ * attend() between two turns of its loop: so the program has no thread of its own, and with one event loop none at all,
+ * which spares the kernel the locks of a shared table of files. */
 
-struct control {
-    evserve *server;
-    struct log_stream *log;
+static struct {
+    _Atomic(evserve *) server; /* NULL before it has started */
     const struct options *options;
-    pthread_t thread;
-    sigset_t signals;    /* that it waits for, blocked in every other thread */
-    atomic_bool is_over; /* the server has ended, the thread shall */
-    atomic_uint
-        sign_hops; /* threads of the server that the sign of life has still to visit; 0 when none is under way */
-};
+    struct log_stream *log;
+    atomic_uint stops;        /* SIGINT and SIGTERM not yet acted on */
+    atomic_bool wants_reload; /* SIGHUP, likewise */
+    atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to calm the watchdog */
+    bool is_stopping;
+    bool has_watchdog;
+    atomic_uint sign_hops; /* threads that the sign of life has still to visit; 0 when none is under way */
+} control;
 
 static int64_t now_ms(void)
 {
     return sys_now_ns() / 1000000;
 }
 
-static void reload(const struct control *control)
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGALRM};
+
+static void handle_signals(void (*handler)(int number))
+{
+    const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaction(signals[i], &action, NULL);
+    }
+}
+
+static void on_signal(int number)
+{
+    evserve *server = atomic_load(&control.server);
+    if (number == SIGHUP) {
+        atomic_store(&control.wants_reload, true);
+    } else if (number == SIGALRM) {
+        atomic_store(&control.has_pulse, true);
+    } else {
+        atomic_fetch_add(&control.stops, 1);
+    }
+    if (server != NULL) {
+        evserve_wake(server);
+    }
+}
+
+static void reload(void)
 {
     char err[EVSERVE_ERROR_MAX];
     char line[EVSERVE_ERROR_MAX + 64];
     snprintf(line, sizeof line, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_ms() * 1000);
     notify(line);
-    int rv = evserve_reload(control->server, err, sizeof err);
+    int rv = evserve_reload(control.server, err, sizeof err);
     if (rv == 0) {
-        snprintf(line, sizeof line, "reloaded %s", control->options->script == NULL ? "" : control->options->script);
+        snprintf(line, sizeof line, "reloaded %s", control.options->script == NULL ? "" : control.options->script);
     } else {
         snprintf(line, sizeof line, "not reloaded: %s", err);
     }
-    log_stream_write(control->log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
+    log_stream_write(control.log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     notify("READY=1");
 }
 
 /* The sign of life goes through every thread of the server: a loop that hangs stops it. */
 static void pass_sign(void *arg)
 {
-    struct control *control = arg;
-    unsigned next = atomic_fetch_sub(&control->sign_hops, 1) - 1;
+    (void)arg;
+    unsigned next = atomic_fetch_sub(&control.sign_hops, 1) - 1;
     if (next == 0) {
         notify("WATCHDOG=1");
-    } else if (evserve_post_to(control->server, next - 1, pass_sign, control) < 0) {
-        atomic_store(&control->sign_hops, 0);
+    } else if (evserve_post_to(control.server, next - 1, pass_sign, NULL) < 0) {
+        atomic_store(&control.sign_hops, 0);
     }
 }
 
-static void send_sign(struct control *control)
+static void send_sign(void)
 {
-    unsigned threads = control->options->reactors == 0 ? 1 : control->options->reactors;
+    unsigned threads = control.options->reactors == 0 ? 1 : control.options->reactors;
     unsigned none = 0;
-    if (atomic_compare_exchange_strong(&control->sign_hops, &none, threads) &&
-        evserve_post_to(control->server, threads - 1, pass_sign, control) < 0) {
-        atomic_store(&control->sign_hops, 0);
+    if (atomic_compare_exchange_strong(&control.sign_hops, &none, threads) &&
+        evserve_post_to(control.server, threads - 1, pass_sign, NULL) < 0) {
+        atomic_store(&control.sign_hops, 0);
     }
 }
 
-/* Wait for a signal until a time; 0 when that has come first. */
-static int wait_for_signal(const struct control *control, int64_t until_ms)
+/* Do what signals have asked for; on the server's thread. */
+static void attend(void *arg)
 {
-    int64_t left_ms = until_ms - now_ms();
-    left_ms = left_ms < 0 ? 0 : left_ms;
-    struct timespec left = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
-    int number = until_ms == INT64_MAX ? sigwaitinfo(&control->signals, NULL)
-                                       : sigtimedwait(&control->signals, NULL, &left);
-    return number < 0 ? 0 : number;
+    (void)arg;
+    unsigned stops = atomic_exchange(&control.stops, 0);
+    if (stops > 0) {
+        bool is_urgent = control.is_stopping || stops > 1; /* whoever asks twice does not want to wait */
+        control.is_stopping = true;
+        notify("STOPPING=1");
+        evserve_stop(control.server, is_urgent ? 0 : DRAIN_MS);
+    }
+    bool has_pulse = atomic_exchange(&control.has_pulse, false);
+    bool wants_reload = atomic_exchange(&control.wants_reload, false);
+    if (has_pulse && control.has_watchdog) {
+        send_sign();
+    }
+    if (wants_reload || (has_pulse && control.options->watch && evserve_changed(control.server))) {
+        reload();
+    }
 }
 
-static void *run_control(void *arg)
+/* From here on signals are ours. The pulse is as fast as the faster of its two duties. */
+static void take_signals(void)
 {
-    struct control *control = arg;
-    int64_t watch_ms = control->options->watch ? WATCH_MS : 0;
-    int64_t sign_ms = systemd_watchdog_ms(getenv("WATCHDOG_PID"), getenv("WATCHDOG_USEC"), getpid());
-    int64_t next_watch_ms = watch_ms == 0 ? INT64_MAX : now_ms() + watch_ms;
-    int64_t next_sign_ms = sign_ms == 0 ? INT64_MAX : now_ms();
-    for (int stops = 0; !control->is_over;) {
-        int number = wait_for_signal(control, next_watch_ms < next_sign_ms ? next_watch_ms : next_sign_ms);
-        if (control->is_over) {
-            break;
-        }
-        if (number == SIGINT || number == SIGTERM) {
-            notify("STOPPING=1");
-            evserve_stop(control->server, stops++ == 0 ? DRAIN_MS : 0); /* whoever asks twice does not want to wait */
-        } else if (number == SIGHUP) {
-            reload(control);
-        }
-        if (now_ms() >= next_sign_ms) {
-            next_sign_ms = now_ms() + sign_ms;
-            send_sign(control);
-        }
-        if (now_ms() >= next_watch_ms) {
-            next_watch_ms = now_ms() + watch_ms;
-            if (evserve_changed(control->server)) {
-                reload(control);
-            }
-        }
+    handle_signals(on_signal);
+    int64_t watch_ms = control.options->watch ? WATCH_MS : 0;
+    int64_t pulse_ms = systemd_watchdog_ms(getenv("WATCHDOG_PID"), getenv("WATCHDOG_USEC"), getpid());
+    control.has_watchdog = pulse_ms > 0;
+    if (pulse_ms == 0 || (watch_ms > 0 && watch_ms < pulse_ms)) {
+        pulse_ms = watch_ms;
     }
-    return NULL;
-}
-
-static void block_signals(struct control *control)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    sigemptyset(&control->signals);
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        sigaddset(&control->signals, numbers[i]);
-    }
-    pthread_sigmask(SIG_BLOCK, &control->signals, NULL);
+    const struct timeval each = {.tv_sec = pulse_ms / 1000, .tv_usec = pulse_ms % 1000 * 1000};
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
 }
 
 /* Serve until a signal comes. */
-static int serve(evserve *server, const struct options *options, struct log_stream *log)
+static int serve(evserve *server)
 {
-    struct control control = {.server = server, .options = options, .log = log};
-    block_signals(&control); /* whoever reads the address may send one at once */
-    int rv = pthread_create(&control.thread, NULL, run_control, &control);
-    if (rv != 0) {
-        fprintf(stderr, "evserve: cannot start a thread: %s\n", strerror(rv));
-        return EXIT_FAILURE;
-    }
+    atomic_store(&control.server, server);
+    evserve_wake(server); /* for signals that came before it could be woken */
     const char *address;
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         fprintf(stderr, "listening on %s\n", address);
     }
-    log_stream_release(log);
+    log_stream_release(control.log);
     char news[256];
     snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
     notify(news);
 
-    rv = evserve_wait(server);
-    atomic_store(&control.is_over, true);
-    pthread_kill(control.thread, SIGHUP); /* wakes it */
-    pthread_join(control.thread, NULL);
+    int rv = evserve_wait(server);
+    handle_signals(SIG_IGN); /* there is nothing left to wake */
     if (rv < 0) {
         fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
         return EXIT_FAILURE;
@@ -551,9 +553,13 @@ struct host {
     const char *user; /* of --user, or NULL */
 };
 
-static int drop_root(void *arg, char *err, size_t errlen)
+/* All addresses are bound; a sandbox is not there yet. */
+static int on_listening(void *arg, char *err, size_t errlen)
 {
     const struct host *host = arg;
+    if (control.options->request == NULL) {
+        take_signals();
+    }
     return host->user == NULL ? 0 : user_become(host->user, err, errlen);
 }
 
@@ -569,12 +575,15 @@ static int run(const struct options *options, struct host *host, char *err, size
         .script = options->script,
         .reactors = options->reactors,
         .log = log_stream_write,
-        .on_listening = drop_root,
+        .on_listening = on_listening,
+        .on_wake = attend,
         .sandbox = options->sandbox,
         .allow_read = options->allow_read,
         .allow_write = options->allow_write,
         .arg = host,
     };
+    control.options = options;
+    control.log = &host->log;
     if (options->check) {
         return evserve_check(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
@@ -585,8 +594,7 @@ static int run(const struct options *options, struct host *host, char *err, size
     if (server == NULL) {
         return EXIT_FAILURE;
     }
-    int status = options->request == NULL ? serve(server, options, &host->log)
-                                          : serve_request(server, options, &host->log);
+    int status = options->request == NULL ? serve(server) : serve_request(server, options, &host->log);
     evserve_free(server);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 static void serve_hello(evs_request *request, void *arg)
 {
@@ -71,6 +72,63 @@ static int ask_slowly(void)
         evserve_stats(host.server, &stats);
     }
     return fd;
+}
+
+static atomic_int wakes;
+
+static void on_wake(void *arg)
+{
+    (void)arg;
+    wakes++;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    evserve_wake(host.server);
+}
+
+static void signal_handler_wakes_the_server(void **state)
+{
+    (void)state;
+    for (unsigned reactors = 0; reactors < 3; reactors++) {
+        use_site();
+        host.config.reactors = reactors;
+        host.config.on_wake = on_wake;
+        wakes = 0;
+        host_serve();
+        struct sigaction before;
+        assert_int_equal(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, &before), 0);
+        for (int i = 1; i <= 3; i++) {
+            errno = 123;
+            raise(SIGUSR1);
+            assert_int_equal(errno, 123);
+            while (wakes < i) {
+                usleep(1000);
+            }
+            host_expect("/", "hello");
+            assert_int_equal(wakes, i);
+        }
+        sigaction(SIGUSR1, &before, NULL);
+        assert_int_equal(host_stop(1000), 0);
+        evserve_wake(host.server);
+        assert_int_equal(evserve_wait(host.server), 0);
+        assert_int_equal(wakes, 3);
+        evserve_free(host.server);
+        host.server = NULL;
+    }
+}
+
+static void host_loop_is_woken(void **state)
+{
+    (void)state;
+    host.config.on_wake = on_wake;
+    wakes = 0;
+    host_start();
+    evserve_wake(host.server);
+    evserve_wake(host.server);
+    assert_int_equal(evserve_poll(host.server, -1), 1);
+    assert_int_equal(wakes, 1); /* two calls before it make one */
 }
 
 static void thread_of_the_host_serves_in_wait(void **state)
@@ -498,6 +556,8 @@ static void stats_fill_in_what_an_older_host_knows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOST_TEST(signal_handler_wakes_the_server),
+        HOST_TEST(host_loop_is_woken),
         HOST_TEST(thread_of_the_host_serves_in_wait),
         HOST_TEST(wait_tells_how_many_were_cut),
         HOST_TEST(stop_lets_a_request_in_flight_finish),
