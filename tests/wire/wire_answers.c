@@ -42,6 +42,7 @@ static const char *next_line(struct cursor *cursor, size_t *len)
 struct framing {
     int64_t length; /* of Content-Length, -1 without one */
     bool chunked;
+    bool closes; /* Connection: close */
     int dates;
 };
 
@@ -77,6 +78,9 @@ static bool read_field(struct cursor *cursor, const char *line, size_t len, stru
         framing->length = strtoll(value, NULL, 10);
     } else if (is_field(line, len, "Transfer-Encoding", &value, &value_len)) {
         framing->chunked = true;
+    } else if (is_field(line, len, "Connection", &value, &value_len) && value_len == 5 &&
+               strncasecmp(value, "close", 5) == 0) {
+        framing->closes = true;
     } else if (is_field(line, len, "Date", &value, &value_len)) {
         framing->dates++;
     }
@@ -175,7 +179,8 @@ static bool read_content(struct cursor *cursor, struct answer *answer, const str
         return read_chunks(cursor, answer);
     }
     if (framing->length < 0 && !is_closed) {
-        return fault(cursor, "no framing, and the connection stays open");
+        return fault(cursor, framing->closes ? "content is cut: it ends with the connection, which is open"
+                                             : "no framing, and the connection stays open");
     }
     return add_body(cursor, answer, framing->length < 0 ? (size_t)(cursor->end - cursor->at) : (size_t)framing->length);
 }
