@@ -2,7 +2,8 @@
 """Measure evserve, the floor and the peers that are installed, in one run: scripts/bench.sh calls this.
 
 Rounds are interleaved: each round runs one load against one server after the other, so that a slow minute of the machine
-hits all of them. A figure is the median over the rounds; a ratio is the median of each round's ratio. Server CPU a
+hits all of them. Each round starts the server anew: where its memory happens to lie makes one start up to a tenth
+slower than the next, as long as it runs. A figure is the median over the rounds; a ratio is the median of each round's ratio. Server CPU a
 request (user and system time of the whole process tree) is the figure to trust on a machine that others use too."""
 
 import argparse
@@ -54,7 +55,7 @@ class Bench:
         cores = sorted(os.sched_getaffinity(0))
         self.server_core = cores[0] if len(cores) > 1 else None
         self.load_core = cores[1] if len(cores) > 1 else None
-        self.running = {}
+        self.running, self.programs = {}, {}
         self.peers = [] if options.no_peers else servers.peers_here()
         self.results = {"machine": self.machine(), "servers": {}, "loads": [], "single": {}}
 
@@ -68,15 +69,22 @@ class Bench:
 
     # Servers.
 
+    def start(self, name):
+        program = self.programs.get(name)
+        if program is None:
+            return servers.PEERS[name](self.folder, self.server_core)
+        server = servers.start_evserve(self.folder, self.server_core, program)
+        server.name = name
+        return server
+
     def start_all(self):
-        self.running["evserve"] = servers.start_evserve(self.folder, self.server_core, self.options.program)
+        """One of each, for what they say of themselves and for the figures of their own."""
+        self.programs["evserve"] = self.options.program or str(servers.ROOT / "evserve")
         for program in self.options.against or []:
-            server = servers.start_evserve(self.folder, self.server_core, program)
-            server.name = pathlib.Path(program).name
-            self.running[server.name] = server
-        for name in self.peers:
+            self.programs[pathlib.Path(program).name] = program
+        for name in [*self.programs, *self.peers]:
             try:
-                self.running[name] = servers.PEERS[name](self.folder, self.server_core)
+                self.running[name] = self.start(name)
             except RuntimeError as error:
                 print(f"left out: {error}", file=sys.stderr)
         for name, server in self.running.items():
@@ -129,18 +137,18 @@ class Bench:
         return self.fields(load, self.running["evserve"] if server.name == "floor" else server)
 
     def run_load(self, load, rounds, seconds):
-        floor = self.start_floor(load) if load.get("floor", True) else None
-        try:
-            here = [s for s in [*self.running.values(), *([floor] if floor else [])]
-                    if s.name not in load.get("without", ()) and (load["id"] != "lua" or getattr(s, "has_lua", True))]
-            taken = {s.name: [] for s in here}
-            for round_ in range(rounds):
-                for i in range(len(here)):  # another one begins each round
-                    server = here[(i + round_) % len(here)]
-                    taken[server.name].append(self.wrk(server, load, seconds))
-        finally:
-            if floor:
-                floor.stop()
+        here = [name for name, server in self.running.items()
+                if name not in load.get("without", ()) and (load["id"] != "lua" or getattr(server, "has_lua", True))]
+        here += ["floor"] if load.get("floor", True) else []
+        taken = {name: [] for name in here}
+        for round_ in range(rounds):
+            for i in range(len(here)):  # another one begins each round
+                name = here[(i + round_) % len(here)]
+                server = self.start_floor(load) if name == "floor" else self.start(name)
+                try:
+                    taken[name].append(self.wrk(server, load, seconds))
+                finally:
+                    server.stop()
         self.add_load(load["id"], load["title"], taken)
 
     def add_load(self, id_, title, taken):
@@ -207,29 +215,31 @@ class Bench:
 
     def run_growth(self, rounds, seconds):
         """How the cost of a request grows with the connections that are open, all of them busy."""
-        floor = self.start_floor(dict(path="/small.txt"), servers.h2load_request("/small.txt"))
+        request = servers.h2load_request("/small.txt")
         growth = {}
-        try:
-            for _ in range(rounds):
-                for server in (floor, self.running["evserve"]):
+        for _ in range(rounds):
+            for name in ("floor", "evserve"):
+                server = self.start_floor(dict(path="/small.txt"), request) if name == "floor" else self.start(name)
+                try:
                     few, most = (self.h2load(server, n, seconds)["cpu_us"] for n in (FEW, MOST))
-                    growth.setdefault(server.name, []).append(most / few)
-        finally:
-            floor.stop()
+                finally:
+                    server.stop()
+                growth.setdefault(name, []).append(most / few)
         self.results["single"]["growth"] = {name: statistics.median(g) for name, g in growth.items()}
 
     def run_reactors(self, rounds, seconds):
         """CPU a request of two reactors against one: what they cost each other. The load shares their two cores."""
-        pair = {n: servers.start_evserve(self.folder, None, self.options.program, ["--reactors", str(n)]) for n in (1, 2)}
-        try:
-            load = dict(path="/small.txt", conns=64)
-            ratios = []
-            for _ in range(rounds):
-                one, two = (self.wrk(pair[n], load, seconds)["cpu_us"] for n in (1, 2))
-                ratios.append(two / one)
-        finally:
-            for server in pair.values():
-                server.stop()
+        load = dict(path="/small.txt", conns=64)
+        ratios = []
+        for _ in range(rounds):
+            cpu = {}
+            for n in (1, 2):
+                server = servers.start_evserve(self.folder, None, self.options.program, ["--reactors", str(n)])
+                try:
+                    cpu[n] = self.wrk(server, load, seconds)["cpu_us"]
+                finally:
+                    server.stop()
+            ratios.append(cpu[2] / cpu[1])
         self.results["single"]["reactors"] = statistics.median(ratios)
 
     # Figures of their own.
@@ -306,8 +316,8 @@ def main():
     parser.add_argument("--program", help="the evserve to measure")
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
-    rounds = options.rounds or (1 if options.quick else 3)
-    seconds = options.seconds or (1 if options.quick else 2)
+    rounds = options.rounds or (1 if options.quick else 6)
+    seconds = options.seconds or 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
