@@ -59,8 +59,8 @@ for target in "${targets[@]}"; do
             break
         fi
     done
-    "$program" -merge=1 "$scratch/$target.least" "$corpus" "${inputs[@]}" >/dev/null 2>&1 || :
-    if [ -d "$scratch/$target.least" ] && [ -n "$(ls -A "$scratch/$target.least")" ]; then
+    mkdir "$scratch/$target.least" # the merge makes no folder, and fails without it
+    if "$program" -merge=1 "$scratch/$target.least" "$corpus" "${inputs[@]}" >/dev/null 2>&1; then
         rm -rf "$corpus"
         mv "$scratch/$target.least" "$corpus"
     fi
