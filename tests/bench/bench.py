@@ -228,8 +228,9 @@ class Bench:
         self.results["single"]["growth"] = {name: statistics.median(g) for name, g in growth.items()}
 
     def run_reactors(self, rounds, seconds):
-        """CPU a request of two reactors against one: what they cost each other. The load shares their two cores."""
-        load = dict(path="/small.txt", conns=64)
+        """CPU a request of two reactors against one: what they cost each other. The load shares their two cores, and has
+        connections enough to keep both in work."""
+        load = dict(path="/small.txt", conns=256)
         ratios = []
         for _ in range(rounds):
             cpu = {}
