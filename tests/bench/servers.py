@@ -111,7 +111,7 @@ class Server:
         return total
 
     def stop(self):
-        for pid in reversed(self.pids()) if self.process.poll() is None else []:
+        for pid in self.pids() if self.process.poll() is None else []:  # a master first: it would replace its workers
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
