@@ -273,19 +273,6 @@ static void play(const uint8_t *data, size_t len, struct fuzz_dice *dice)
 
 /* What came of it. */
 
-/* Only where the connection ends may an answer lack its end. */
-static bool is_cut(const char *error)
-{
-    static const char *const cuts[] = {"content is cut", "a head that does not end", "status line", "chunk size line",
-                                       "no CRLF behind a chunk"};
-    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
-        if (strncmp(error, cuts[i], strlen(cuts[i])) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void check_answers(const struct client *one)
 {
     static struct answers answers;
@@ -301,7 +288,7 @@ static void check_answers(const struct client *one)
         sent.is_head[sent.begun - 1] = true;
         answers_read(&answers, output, len, sent.is_head, is_over);
     }
-    if (answers.error[0] != '\0' && !answers.is_cut && !(is_disturbed && is_cut(answers.error))) {
+    if (answers.error[0] != '\0' && !answers.is_cut && !(is_disturbed && answers_lack_their_end(answers.error))) {
         fprintf(stderr, "client %d: %s\n%s\n", (int)(one - clients), answers.error, output);
         abort();
     }

@@ -582,19 +582,6 @@ static void stop_the_server(bool is_good_day)
 
 /* Judging. */
 
-/* Answers end too early only where the connection does. */
-static bool is_cut(const char *error)
-{
-    static const char *const cuts[] = {"content is cut", "a head that does not end", "status line", "chunk size line",
-                                       "no CRLF behind a chunk"};
-    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
-        if (strncmp(error, cuts[i], strlen(cuts[i])) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What must be of an open connection's output, or of one that has ended: framing, and that only its end cuts. */
 static void read_answers(struct answers *answers, const struct fake_peer *peer, unsigned heads, bool may_be_cut,
                          const char *who)
@@ -607,7 +594,7 @@ static void read_answers(struct answers *answers, const struct fake_peer *peer, 
         is_head[n] = heads >> n & 1;
     }
     answers_read(answers, output, len, is_head, !is_open);
-    if (answers->error[0] != '\0' && (is_open || !may_be_cut || !is_cut(answers->error))) {
+    if (answers->error[0] != '\0' && (is_open || !may_be_cut || !answers_lack_their_end(answers->error))) {
         fail_msg("%s: %s, when %s %d fails (%s). Log:\n%s", who, answers->error, failing.what, (int)failing.n,
                  strerror(-failing.error), logged);
     }

@@ -235,3 +235,15 @@ bool answer_has(const struct answer *answer, const char *line, size_t len)
     }
     return false;
 }
+
+bool answers_lack_their_end(const char *error)
+{
+    static const char *const cuts[] = {"content is cut", "a head that does not end", "status line", "chunk size line",
+                                       "no CRLF behind a chunk"};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        if (strncmp(error, cuts[i], strlen(cuts[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}

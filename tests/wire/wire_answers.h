@@ -29,6 +29,9 @@ struct answers {
 void answers_read(struct answers *answers, const char *output, size_t len, const bool *is_head, bool is_closed);
 void answers_done(struct answers *answers);
 
+/* Whether an error says no more than that the output ends too early, which it may where the connection does. */
+bool answers_lack_their_end(const char *error);
+
 /* Whether line, without CRLF, stands in the head. */
 bool answer_has(const struct answer *answer, const char *line, size_t len);
 
