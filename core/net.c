@@ -485,9 +485,8 @@ static void name_listener(struct net_listener *listener)
 /* The listener has its socket: let it accept. Returns 0, or -errno with a text in err and the listener closed. */
 static int start_listener(struct net_listener *listener, char *err, size_t errlen)
 {
-    if (listener->defers) {
-        sys_set_option(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
-                       NET_SILENT_S); /* refused, it only accepts earlier */
+    if (listener->defers) { /* should the kernel refuse, peers are only accepted earlier */
+        sys_set_option(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, NET_SILENT_S);
     }
     listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
     int rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);

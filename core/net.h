@@ -77,8 +77,8 @@ struct net_listener {
 
 /* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
  * sockets inherit; a unix socket file that nobody listens on any more is replaced; an inherited fd is duplicated and
- * made non-blocking. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that names the
- * address, and nothing left behind. The listener must not move while it is open. */
+ * made non-blocking. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that
+ * names the address, and nothing left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
                       unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
                       size_t errlen);

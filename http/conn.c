@@ -372,9 +372,8 @@ static void remember_peer(struct conn *conn, const struct sockaddr *peer)
     }
 }
 
-void conn_open(struct server *server, int fd, const struct sockaddr *peer, socklen_t peer_len)
+void conn_open(struct server *server, int fd, const struct sockaddr *peer)
 {
-    (void)peer_len;
     struct conn newcomer = {.server = server};
     remember_peer(&newcomer, peer);
     uint64_t address = address_key(newcomer.peer_family, newcomer.peer_address);

@@ -47,7 +47,7 @@ struct conn {
     bool is_at_end : 1;        /* the client will send no more */
     bool has_progress : 1;     /* bytes moved in this turn: deadlines for silence start again */
     bool is_counted : 1;       /* in the server's table of addresses */
-    uint8_t waits_for;         /* enum wait of conn.c: what deadline_ms is about */
+    uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */
     uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
     uint16_t peer_port;
@@ -56,12 +56,12 @@ struct conn {
 
 /* Take over an accepted socket. It is read at once, since a client usually sends right after connecting; at the caps on
  * connections somebody else makes room, or it is turned away (server_room.c). */
-void conn_open(struct server *server, int fd, const struct sockaddr *peer, socklen_t peer_len);
+void conn_open(struct server *server, int fd, const struct sockaddr *peer);
 
 /* Close at once; a handler at work is told with on_gone(). */
 void conn_close(struct conn *conn);
 
-/* Close a connection that has no exchange, unless a request has arrived that no event has told of yet: it is answered.
+/* Close a connection between requests, unless a request has arrived that no event has told of yet: it is answered.
  * Returns whether it was closed. Not while a connection is being advanced. */
 bool conn_close_idle(struct conn *conn);
 

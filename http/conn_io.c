@@ -16,8 +16,8 @@
 
 enum {
     WRITE_BUDGET = 4 << 20,   /* bytes sent in one turn (R6): what a socket holds at most by tcp(7)'s default */
-    MEMORY_PIECE = 64 << 10,  /* bytes a call sends from memory, and from a file: more at once costs more */
-    FILE_PIECE = 256 << 10,   /* CPU a byte (tests/bench/README.md) */
+    MEMORY_PIECE = 64 << 10,  /* bytes a call sends from memory: with more, each costs more (tests/bench/README.md) */
+    FILE_PIECE = 256 << 10,   /* and from a file */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
 };
 

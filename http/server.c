@@ -209,8 +209,9 @@ const char *server_date(struct server *server)
 
 static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
 {
+    (void)peer_len;
     struct server *server = arg;
-    conn_open(server, fd, peer, peer_len);
+    conn_open(server, fd, peer);
 }
 
 static bool on_starved(void *arg)

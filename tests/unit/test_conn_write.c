@@ -148,6 +148,35 @@ static void borrowed_memory_is_released_when_its_last_byte_is_sent(void **state)
     assert_int_equal(content_len(peer), sizeof borrowed_text + 6);
 }
 
+static void serve_pieces(struct exchange *exchange, void *ctx)
+{
+    response_send_borrowed(exchange, 200, "text/plain", borrowed_text, *(size_t *)ctx, count_release, NULL);
+}
+
+/* At the size of a piece and one byte past it: one call, and two. */
+static void contents_are_sent_in_pieces(void **state)
+{
+    (void)state;
+    enum { MEMORY_PIECE = 64 << 10, FILE_PIECE = 256 << 10 };
+    tree_add_filled(&scene.tree, "one", 'f', FILE_PIECE);
+    tree_add_filled(&scene.tree, "two", 'f', FILE_PIECE + 1);
+    static size_t size;
+    static const struct handler pieces = {.serve = serve_pieces, .ctx = &size};
+    add_route(METHOD_GET, "/pieces", &pieces);
+    scene_begin();
+    struct fake_peer *peer = client();
+    for (size_t more = 0; more < 2; more++) {
+        size = MEMORY_PIECE + more;
+        fake_sys_clear_trace();
+        say(peer, GET("/pieces"));
+        assert_int_equal(fake_sys_count(FAKE_SENDV), 1); /* with the head before it */
+        assert_int_equal(fake_sys_count(FAKE_SEND), more);
+        say(peer, more == 0 ? GET("/one") : GET("/two"));
+        assert_int_equal(fake_sys_count(FAKE_SENDFILE), 1 + more);
+    }
+    assert_string_equal(statuses(peer), "200 200 200 200");
+}
+
 static void borrowed_memory_is_released_when_the_client_is_lost(void **state)
 {
     (void)state;
@@ -417,6 +446,7 @@ int main(void)
         SCENE_TEST(file_truncated_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_grows_while_it_is_sent_is_sent_as_announced),
         SCENE_TEST(borrowed_memory_is_released_when_its_last_byte_is_sent),
+        SCENE_TEST(contents_are_sent_in_pieces),
         SCENE_TEST(borrowed_memory_is_released_when_the_client_is_lost),
         SCENE_TEST(queue_above_the_high_mark_stops_parsing_until_it_has_gone_down),
         SCENE_TEST(requests_that_were_read_already_are_answered_when_the_queue_has_gone_down),

@@ -1,7 +1,10 @@
 /* The server around its connections, on the fake kernel: listeners and the shutdown. */
 
+#include "core/net.h"
 #include "tests/lib/server_scene.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 static int drained_calls;
@@ -55,6 +58,16 @@ static void listeners_have_names_and_ports(void **state)
     assert_true(port > 0 && other > 0 && port != other);
     assert_null(server_address(scene.server, 2));
     assert_int_equal(server_port(scene.server, 2), -1);
+}
+
+static void clients_come_with_their_first_bytes(void **state)
+{
+    (void)state;
+    char err[256] = "";
+    scene_begin();
+    assert_int_equal(fake_sys_option(scene.listener_fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
+    assert_int_equal(server_listen_shared(scene.server, "[::1]:0", err, sizeof err), 1);
+    assert_int_equal(fake_sys_option(find_listener_fd(), IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
 }
 
 /* A socket that nobody accepted. */
@@ -501,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SERVER_TEST(listeners_have_names_and_ports),
+        SERVER_TEST(clients_come_with_their_first_bytes),
         SERVER_TEST(adopted_socket_is_served_like_an_accepted_one),
         SERVER_TEST(socket_that_cannot_be_adopted_is_closed),
         SERVER_TEST(one_listener_too_many_is_refused_by_name),
