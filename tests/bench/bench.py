@@ -30,6 +30,8 @@ HERE = pathlib.Path(__file__).parent
 MANY = 10000         # connections of the C10K loads
 FEW, MOST = 1000, 19000  # connections between which the cost of a request must not grow
 WARM_UP_SECONDS = 4  # in which h2load's connections are made
+START_SECONDS = 3    # over which they are made evenly for a fixed rate
+STARTS_TOGETHER = 10 # of them at a time
 FIXED_RATE = 40000   # requests a second of the load with a fixed rate
 CLOSE = "Connection: close"
 
@@ -170,32 +172,59 @@ class Bench:
 
     # 10,000 connections.
 
-    def h2load(self, server, conns, seconds, rate=None):
-        """The connections are there before the measurement begins. With a rate each sends its share of it, however long
-        its last answer took."""
+    def h2load(self, server, conns, seconds):
+        """As fast as they can; the connections are there before the measurement begins."""
+        cpu = []
+
+        def watch(process):
+            text = ""
+            for line in process.stdout:
+                text += line
+                if "duration is started" in line or "duration is over" in line:
+                    cpu.append(server.cpu_us())
+            return text
+
+        options = [f"-D{seconds}", f"--warm-up-time={WARM_UP_SECONDS}"]
+        return self.h2load_figures(server, conns, options, seconds, watch, cpu, lambda sent_us: True)
+
+    def h2load_at_rate(self, server, conns, seconds, rate):
+        """Each connection sends its share of the rate, however long its last answer took. h2load lets it send every
+        conns / rate seconds after it was made, so the connections are made evenly: all at once would send at once, and
+        the figure would be the length of the queue. What is measured begins when all are there and ends before the
+        first has sent its last."""
+        begin = time.time() + START_SECONDS + 0.5
+        cpu, share = [], rate / conns
+
+        def watch(process):
+            for moment in (begin, begin + seconds):
+                time.sleep(max(0, moment - time.time()))
+                cpu.append(server.cpu_us())
+            return process.communicate()[0]
+
+        options = [f"-n{int(rate * (START_SECONDS + seconds + 1))}", f"--rps={share}",
+                   f"-r{STARTS_TOGETHER}", f"--rate-period={round(1000 * START_SECONDS * STARTS_TOGETHER / conns)}ms"]
+        return self.h2load_figures(server, conns, options, seconds, watch, cpu,
+                                   lambda sent_us: begin <= sent_us / 1e6 < begin + seconds)
+
+    def h2load_figures(self, server, conns, options, seconds, watch, cpu, counts_at):
+        """Runs h2load; watch() waits for its end, returns what it printed, and notes server CPU at both ends of what is
+        measured. counts_at() says of the moment a request was sent whether it belongs to that."""
         with tempfile.NamedTemporaryFile() as log:
-            argv = ["stdbuf", "-oL", "h2load", "--h1", f"-c{conns}", f"-D{seconds}", f"--warm-up-time={WARM_UP_SECONDS}",
-                    f"--log-file={log.name}", *([f"--rps={rate / conns}"] if rate else []),
+            argv = ["stdbuf", "-oL", "h2load", "--h1", f"-c{conns}", *options, f"--log-file={log.name}",
                     f"http://127.0.0.1:{server.port}/small.txt"]
             pin = (lambda: os.sched_setaffinity(0, {self.load_core})) if self.load_core is not None else None
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=pin)
-            text, cpu = "", [0, 0]
-            for line in process.stdout:
-                text += line
-                if "duration is started" in line:
-                    cpu[0] = server.cpu_us()
-                elif "duration is over" in line:
-                    cpu[1] = server.cpu_us()
+            text = watch(process)
             process.wait()
-            times = sorted(int(line.split()[2]) for line in open(log.name, encoding="ascii"))
-        counts = re.search(r"requests: (\d+) total, .* (\d+) failed, (\d+) errored, (\d+) timeout", text)
-        if counts is None or not times:
+            rows = [line.split() for line in open(log.name, encoding="ascii")]
+        times = sorted(int(row[2]) for row in rows if counts_at(int(row[0])))
+        ended = re.search(r"requests: .* (\d+) failed, (\d+) errored, (\d+) timeout", text)
+        if ended is None or not times or len(cpu) != 2:
             raise RuntimeError(f"h2load against {server.name}: {text[-1000:]}")
         at = lambda p: times[min(len(times) - 1, int(len(times) * p))]  # noqa: E731
-        requests = int(counts.group(1))
-        return {"requests": requests, "per_second": requests / seconds, "cpu_us": (cpu[1] - cpu[0]) / requests,
+        return {"requests": len(times), "per_second": len(times) / seconds, "cpu_us": (cpu[1] - cpu[0]) / len(times),
                 "p50_us": at(.5), "p99_us": at(.99), "p999_us": at(.999), "rss": server.memory_bytes(),
-                "errors": sum(int(counts.group(i)) for i in (2, 3, 4))}
+                "errors": sum(int(n) for n in ended.groups())}
 
     def run_many(self, seconds):
         """wrk shows whether all are served; h2load, at a rate that both sides can keep, how long a request takes."""
@@ -208,7 +237,7 @@ class Bench:
         self.add_load("c10k", f"{MANY:,} connections, as fast as they can", taken)
         floor = self.start_floor(load, servers.h2load_request("/small.txt"))
         try:
-            taken = {s.name: [self.h2load(s, MANY, seconds, FIXED_RATE)] for s in (floor, self.running["evserve"])}
+            taken = {s.name: [self.h2load_at_rate(s, MANY, seconds, FIXED_RATE)] for s in (floor, self.running["evserve"])}
         finally:
             floor.stop()
         self.add_load("c10k_rate", f"{MANY:,} connections, {FIXED_RATE:,} requests/s", taken)
