@@ -33,6 +33,9 @@ enum {
     ARG_AHEAD = 2,   /* and what it was registered with: its first two cache lines */
 };
 
+/* What REACTOR_MORE stands for. */
+static const uint32_t MORE_EVENTS = (uint32_t)EPOLLRDHUP | (uint32_t)EPOLLPRI;
+
 /* One fd of the table. */
 struct watch {
     reactor_event_fn fn;        /* NULL while not registered */
@@ -121,8 +124,9 @@ static struct watch *make_watch(struct reactor *reactor, int fd)
 
 static uint32_t epoll_events(unsigned flags)
 {
+    bool tells_more = (flags & REACTOR_READABLE) && (flags & REACTOR_EDGE);
     return (flags & REACTOR_READABLE ? (uint32_t)EPOLLIN : 0) | (flags & REACTOR_WRITABLE ? (uint32_t)EPOLLOUT : 0) |
-           (flags & REACTOR_EDGE ? (uint32_t)EPOLLET : 0);
+           (flags & REACTOR_EDGE ? (uint32_t)EPOLLET : 0) | (tells_more ? MORE_EVENTS : 0);
 }
 
 /* End a registration: its fd is a zombie for the rest of the batch (R2). The kernel is told at once, inside a callback
@@ -255,6 +259,9 @@ static bool deliver(struct reactor *reactor, const struct epoll_event *event)
         watch->kernel_flags = UNKNOWN; /* the kernel reports an edge once: have it look again when asked for again */
     }
     flags &= watch->flags; /* an earlier callback of this batch may have changed what is wanted */
+    if ((flags & REACTOR_READABLE) && (event->events & MORE_EVENTS)) {
+        flags |= REACTOR_MORE;
+    }
     if (event->events & (uint32_t)EPOLLERR) {
         int error = sys_get_option(fd, SOL_SOCKET, SO_ERROR);
         reactor->error = error > 0 ? -error : 0;

@@ -25,11 +25,16 @@ enum {
     REACTOR_ERROR = 1 << 2,    /* delivered unasked: the fd failed, reactor_error() tells why */
     REACTOR_HANGUP = 1 << 3,   /* delivered unasked: both directions are shut */
     REACTOR_EDGE = 1 << 4,     /* only when registering: report changes, not states (edge-triggered) */
+    REACTOR_MORE = 1 << 5,     /* delivered unasked with READABLE and EDGE: see below */
 };
 
 /* events is a set of READABLE, WRITABLE, ERROR and HANGUP. Data comes before the hang-up: an fd registered for READABLE
  * is told of READABLE alone as long as there is anything to read, the end of the stream (recv(2) returns 0) included.
- * HANGUP comes when there is nothing to read, or to those who did not ask for READABLE. */
+ * HANGUP comes when there is nothing to read, or to those who did not ask for READABLE.
+ *
+ * Edge-triggered, a read of a TCP socket that brings less than was asked for has emptied it, and what comes after it is
+ * a change of its own. MORE says that it is not so now: the peer has shut its side, or sent urgent data, where a read
+ * stops. Read on, until -EAGAIN or the end: nothing else will be told of what is there (epoll(7), EPOLLRDHUP). */
 typedef void (*reactor_event_fn)(struct reactor *reactor, int fd, unsigned events, void *arg);
 typedef void (*reactor_timer_fn)(struct reactor *reactor, uint64_t timer, void *arg);
 typedef void (*reactor_task_fn)(struct reactor *reactor, void *arg);

@@ -44,17 +44,36 @@ static bool is_reading(const struct conn *conn)
     return conn->is_lingering;
 }
 
+/* Whether the reactor is to tell of edges. It is so while the client's bytes are all that is waited for, since a read that
+ * did not fill its buffer has emptied a TCP socket: then no wait looks at the socket again in vain. What is left in it,
+ * or a socket that is full, is told by its level, and this stays so until the connection is idle, because going to and
+ * fro costs a system call each time. */
+static bool wants_edges(struct conn *conn, unsigned interest, bool reads_now)
+{
+    if ((conn->is_filled && reads_now) || conn->wants_write) {
+        conn->is_level = true;
+    } else if (conn->exchange == NULL) {
+        conn->is_level = false;
+    }
+    bool is_tcp = conn->peer_family == AF_INET || conn->peer_family == AF_INET6;
+    return interest == REACTOR_READABLE && is_tcp && !conn->is_level;
+}
+
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or an answer is sent,
  * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. */
 static int update_interest(struct conn *conn)
 {
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
     bool was_reading = !conn->is_registered || (conn->interest & REACTOR_READABLE) != 0;
-    bool wants_read = (is_reading(conn) && !is_held_back) || (was_reading && !conn->ignore_input);
+    bool reads_now = is_reading(conn) && !is_held_back;
+    bool wants_read = reads_now || (was_reading && !conn->ignore_input);
     unsigned interest = (wants_read ? (unsigned)REACTOR_READABLE : 0U) |
                         (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U);
     if (conn->is_at_end) {
         interest &= ~(unsigned)REACTOR_READABLE;
+    }
+    if (wants_edges(conn, interest, reads_now)) {
+        interest |= (unsigned)REACTOR_EDGE;
     }
     conn->ignore_input = false;
     if (conn->is_registered && interest == conn->interest) {
@@ -216,6 +235,7 @@ static ssize_t take_input(struct conn *conn)
     ssize_t len = input_read(conn, conn->exchange);
     conn->is_at_end = len == 0;
     conn->has_unread = len > 0 && input->end == input->capacity; /* there may be more */
+    conn->is_filled = conn->has_unread || (len > 0 && conn->is_told_more) || len == -EINTR;
     return len;
 }
 
@@ -255,7 +275,9 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         conn_close(conn);
         return;
     }
+    conn->is_told_more = conn->is_told_more || (events & REACTOR_MORE) != 0;
     if (conn->has_task && !conn->is_expired) {
+        conn->is_filled = conn->is_filled || (events & REACTOR_READABLE) != 0;
         return; /* this tick's task goes on with what was read already: more is read when that is answered */
     }
     bool is_task = conn->lacks_task;

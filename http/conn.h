@@ -44,6 +44,9 @@ struct conn {
     bool is_lingering : 1;     /* CLOSING: our side is shut, the client's bytes are discarded */
     bool has_unread : 1;       /* the client sent, or may have sent, what nobody has read: close with a linger */
     bool ignore_input : 1;     /* bytes are waiting, but reading them is not due: stop asking for READABLE */
+    bool is_filled : 1;        /* the socket may hold what no edge will tell of: the last read did not empty it */
+    bool is_told_more : 1;     /* the reactor told of MORE: a short read does not empty the socket */
+    bool is_level : 1;         /* registered level-triggered, until the connection is idle */
     bool is_at_end : 1;        /* the client will send no more */
     bool has_progress : 1;     /* bytes moved in this turn: deadlines for silence start again */
     bool is_counted : 1;       /* in the server's table of addresses */

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -242,6 +243,21 @@ class HostilePeers(unittest.TestCase):
         evtest.wait_until(lambda: server.fd_count() <= fds + 2, "the server's fds are closed")  # and two files
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.lines[1:], [], "nothing to complain about")
+
+
+class UrgentData(unittest.TestCase):
+    def test_urgent_data_in_the_middle_of_a_request_is_passed_over(self):
+        """A read stops before it though more has arrived, and nothing else tells of the rest."""
+        with evtest.Program(evtest.binary("EVSERVE_BIN"), "--listen", "127.0.0.1:0") as server, server.connect() as sock:
+            sock.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertIn(b" 200 ", evtest.receive(sock, 15))
+            server.process.send_signal(signal.SIGSTOP)  # so that all of it is there at the first read
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)
+            sock.sendall(b"HEAD / HT")
+            sock.send(b"!", socket.MSG_OOB)
+            sock.sendall(b"TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            server.process.send_signal(signal.SIGCONT)
+            self.assertIn(b" 200 ", evtest.receive_all(sock).partition(b"\r\n\r\n")[2])
 
 
 class Caps(unittest.TestCase):

@@ -1331,7 +1331,10 @@ static ssize_t receive(struct fake_peer *peer, void *buf, size_t len)
     }
     size_t left = segment->len - segment->read;
     size_t taken = len < left ? len : left;
-    taken = fake.recv_max != 0 && taken > fake.recv_max ? fake.recv_max : taken;
+    if (fake.recv_max != 0 && taken > fake.recv_max) {
+        taken = fake.recv_max;
+        wake_peer(peer, EPOLLIN); /* the rest comes while this is read */
+    }
     memcpy(buf, segment->data + segment->read, taken);
     segment->read += taken;
     if (segment->read == segment->len) {

@@ -99,7 +99,7 @@ bool fake_sys_failed(void);
 enum { FAKE_FOREVER = -1 };
 void fake_sys_fail_op(enum fake_op op, int skip, int times, int error);
 
-/* No sys_recv() gives more than so many bytes; 0: no limit. */
+/* Bytes arrive in portions: no sys_recv() gives more than so many, the rest comes right after it. 0: no limit. */
 void fake_sys_set_recv_max(size_t max);
 
 /* The record. */

@@ -82,9 +82,9 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     struct actor *actor = arg;
     char word[32];
     assert_int_equal(fd, actor->near_fd);
-    snprintf(word, sizeof word, "%s:%s%s%s%s", actor->name, events & REACTOR_READABLE ? "R" : "",
+    snprintf(word, sizeof word, "%s:%s%s%s%s%s", actor->name, events & REACTOR_READABLE ? "R" : "",
              events & REACTOR_WRITABLE ? "W" : "", events & REACTOR_ERROR ? "E" : "",
-             events & REACTOR_HANGUP ? "H" : "");
+             events & REACTOR_HANGUP ? "H" : "", events & REACTOR_MORE ? "M" : "");
     note(actor->scene, word);
     actor->events = events;
     actor->error = reactor_error(reactor);
@@ -446,6 +446,34 @@ static void level_and_edge_differ_until_the_data_is_read(void **state)
     part(&edge);
 }
 
+static void edge_tells_more_for_what_a_short_read_leaves_behind(void **state)
+{
+    struct scene *scene = *state;
+    struct actor end = join_tcp(scene, "end");
+    struct actor urgent = join_tcp(scene, "urgent");
+    watch(&end, REACTOR_READABLE | REACTOR_EDGE);
+    watch(&urgent, REACTOR_READABLE | REACTOR_EDGE);
+    speak(&end, "some");
+    assert_int_equal(reactor_run_once(scene->reactor, LONG_MS), 1);
+    assert_book(scene, "end:R ");
+    speak(&end, "last");
+    shutdown(end.far_fd, SHUT_WR);
+    await(end.near_fd, POLLRDHUP);
+    assert_int_equal(reactor_run_once(scene->reactor, LONG_MS), 1);
+    assert_book(scene, "end:RM ");
+
+    speak(&urgent, "before");
+    assert_int_equal(send(urgent.far_fd, "!", 1, MSG_OOB), 1);
+    speak(&urgent, "after");
+    await(urgent.near_fd, POLLPRI);
+    assert_int_equal(reactor_run_once(scene->reactor, LONG_MS), 1);
+    assert_book(scene, "urgent:RM ");
+    char bytes[32];
+    assert_int_equal(recv(urgent.near_fd, bytes, sizeof bytes, 0), strlen("before")); /* it stops there */
+    part(&end);
+    part(&urgent);
+}
+
 static void writable_is_told_when_there_is_room_again(void **state)
 {
     struct scene *scene = *state;
@@ -720,6 +748,7 @@ int main(void)
         TEST(reset_is_an_error_with_its_so_error),
         TEST(refused_connection_is_an_error_with_its_so_error),
         TEST(level_and_edge_differ_until_the_data_is_read),
+        TEST(edge_tells_more_for_what_a_short_read_leaves_behind),
         TEST(writable_is_told_when_there_is_room_again),
         TEST(timers_fire_in_order_and_not_early),
         TEST(interval_fires_again_and_again),

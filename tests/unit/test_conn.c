@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 static char filler[20000]; /* content that nobody looks at */
@@ -69,6 +70,70 @@ static void pipelined_requests_cost_one_recv_and_one_send_together(void **state)
     assert_int_equal(fake_sys_count(FAKE_SEND), 8);
     assert_int_equal(fake_sys_total() - before, 8 * 3); /* and eight waits */
     assert_int_equal(count_in_output(peer, "hello\n"), 8 * DEPTH);
+}
+
+/* Whether the last change of a registration asked for edges. There was one. */
+static bool is_edge_triggered(void)
+{
+    size_t count;
+    const struct fake_call *trace = fake_sys_trace(&count);
+    while (trace[count - 1].op != FAKE_EPOLL_ADD && trace[count - 1].op != FAKE_EPOLL_MODIFY) {
+        assert_true(--count > 0);
+    }
+    return (trace[count - 1].arg & (int64_t)EPOLLET) != 0;
+}
+
+static void connection_that_waits_for_requests_is_edge_triggered(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = client();
+    assert_true(is_edge_triggered());
+    fake_sys_clear_trace();
+    for (int i = 0; i < 3; i++) {
+        fake_peer_send_split(peer, GET("/hello"), strlen(GET("/hello")), 7);
+        settle();
+    }
+    assert_string_equal(statuses(peer), "200 200 200");
+    assert_int_equal(count_epoll_changes(), 0);
+}
+
+/* Only of TCP is a read that does not fill its buffer known to have emptied the socket. */
+static void connection_of_a_unix_socket_is_level_triggered(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = fake_peer_connect(scene.listener_fd);
+    struct sockaddr un = {.sa_family = AF_UNIX};
+    fake_peer_set_address(peer, &un, sizeof un.sa_family);
+    settle();
+    assert_false(is_edge_triggered());
+    say(peer, GET("/hello"));
+    assert_string_equal(statuses(peer), "200");
+}
+
+static void reads_that_fill_the_buffer_are_told_by_level_until_the_connection_is_idle(void **state)
+{
+    (void)state;
+    enum { BODY = 300000 }; /* some reads */
+    static char request[BODY + 200];
+    scene_begin();
+    struct fake_peer *peer = client();
+    int head = snprintf(request, sizeof request, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", BODY);
+    memset(request + head, 'b', BODY);
+    fake_sys_clear_trace();
+    fake_peer_send(peer, request, (size_t)head + BODY / 2);
+    settle();
+    assert_false(is_edge_triggered());
+    assert_int_equal(count_epoll_changes(), 1);
+    fake_peer_send(peer, request + head, BODY / 2);
+    settle();
+    assert_string_equal(statuses(peer), "200");
+    assert_true(is_edge_triggered());
+    assert_int_equal(count_epoll_changes(), 2);
+    say(peer, GET("/hello"));
+    assert_string_equal(statuses(peer), "200 200");
+    assert_int_equal(count_epoll_changes(), 2);
 }
 
 static void request_that_comes_with_the_connection_is_answered_in_the_tick_of_accept(void **state)
@@ -661,6 +726,9 @@ int main(void)
         SCENE_TEST(request_for_a_handler_costs_one_recv_and_one_send),
         SCENE_TEST(request_for_a_small_file_costs_one_recv_and_one_send),
         SCENE_TEST(pipelined_requests_cost_one_recv_and_one_send_together),
+        SCENE_TEST(connection_that_waits_for_requests_is_edge_triggered),
+        SCENE_TEST(connection_of_a_unix_socket_is_level_triggered),
+        SCENE_TEST(reads_that_fill_the_buffer_are_told_by_level_until_the_connection_is_idle),
         SCENE_TEST(request_that_comes_with_the_connection_is_answered_in_the_tick_of_accept),
         SCENE_TEST(connection_that_ends_with_its_first_request_is_never_watched),
         SCENE_TEST(thousand_requests_do_not_allocate),

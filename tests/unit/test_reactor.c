@@ -295,7 +295,31 @@ static void edge_triggered_fd_is_told_once_for_each_arrival(void **state)
     fake_peer_shutdown(a.peer);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 1);
     assert_int_equal(reactor_run_once(scene->reactor, 0), 0);
-    assert_book(scene, "a:RW ");
+    assert_book(scene, "a:RWM ");
+}
+
+static void end_behind_the_last_bytes_is_told_with_them(void **state)
+{
+    struct scene *scene = *state;
+    struct actor edge = actor_connect(scene, "edge");
+    struct actor level = actor_connect(scene, "level");
+    actor_watch(&edge, REACTOR_READABLE | REACTOR_EDGE);
+    actor_watch(&level, REACTOR_READABLE);
+    fake_peer_send_text(edge.peer, "x");
+    reactor_run_once(scene->reactor, 0);
+    assert_book(scene, "edge:R ");
+    drain(&edge);
+    fake_peer_send_text(edge.peer, "y");
+    fake_peer_send_text(level.peer, "y");
+    fake_peer_shutdown(edge.peer);
+    fake_peer_shutdown(level.peer);
+    reactor_run_once(scene->reactor, 0);
+    assert_book(scene, "edge:RM level:R ");
+    actor_watch(&edge, 0); /* who does not read has no use for it */
+    fake_peer_close(edge.peer);
+    drain(&level);
+    reactor_run_once(scene->reactor, 0);
+    assert_book(scene, "level:R ");
 }
 
 static void watch_edge(struct actor *actor)
@@ -638,6 +662,7 @@ int main(void)
         SCENE_TEST(both_directions_are_told_in_one_call),
         SCENE_TEST(level_triggered_fd_is_told_as_long_as_it_holds),
         SCENE_TEST(edge_triggered_fd_is_told_once_for_each_arrival),
+        SCENE_TEST(end_behind_the_last_bytes_is_told_with_them),
         SCENE_TEST(edge_that_came_while_reading_was_paused_is_told_when_it_resumes),
         SCENE_TEST(run_once_waits_no_longer_than_it_is_told),
         SCENE_TEST(interrupted_wait_is_an_empty_tick),
