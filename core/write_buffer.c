@@ -108,15 +108,6 @@ int write_buffer_append(struct write_buffer *buffer, const void *data, size_t le
     return 0;
 }
 
-void write_buffer_consume(struct write_buffer *buffer, size_t len)
-{
-    if (len < write_buffer_len(buffer)) {
-        buffer->start += (uint32_t)len;
-    } else {
-        buffer->start = buffer->end = 0;
-    }
-}
-
 int write_buffer_flush(struct write_buffer *buffer, int fd, size_t budget, bool more)
 {
     while (write_buffer_len(buffer) > 0) {

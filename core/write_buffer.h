@@ -45,7 +45,14 @@ void write_buffer_commit(struct write_buffer *buffer, size_t len);
 int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, size_t cap);
 
 /* Drop len bytes, at most what is queued, from the front. */
-void write_buffer_consume(struct write_buffer *buffer, size_t len);
+static inline void write_buffer_consume(struct write_buffer *buffer, size_t len)
+{
+    if (len < write_buffer_len(buffer)) {
+        buffer->start += (uint32_t)len;
+    } else {
+        buffer->start = buffer->end = 0;
+    }
+}
 
 /* Send what is queued to fd, at most budget bytes (R6). more: other bytes follow the last one at once. Returns
  * WRITE_DRAINED when nothing is left, WRITE_PENDING when the socket is full or the budget spent, or -errno when the

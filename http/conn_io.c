@@ -23,26 +23,6 @@ enum {
 
 /* Input. */
 
-size_t input_len(const struct exchange *exchange)
-{
-    return exchange->input.end - exchange->input.start;
-}
-
-const char *input_data(const struct exchange *exchange)
-{
-    return exchange->input.data + exchange->input.start;
-}
-
-bool input_is_lent(const struct conn *conn, const struct exchange *exchange)
-{
-    return exchange->input.data == conn->server->read_block;
-}
-
-void input_consume(struct exchange *exchange, size_t len)
-{
-    exchange->input.start += (uint32_t)len;
-}
-
 /* Make room to read: in the lent block, or behind the connection's own bytes. What the connection has to keep is
  * bounded by the limits on a head, beyond which the parser has refused it. Returns 0 or -ENOMEM. */
 static int input_prepare(struct conn *conn, struct exchange *exchange)
@@ -141,21 +121,6 @@ int input_keep_body(struct exchange *exchange)
 }
 
 /* Output. */
-
-size_t out_len(const struct exchange *exchange)
-{
-    return write_buffer_len(&exchange->out);
-}
-
-bool out_is_empty(const struct exchange *exchange)
-{
-    return out_len(exchange) == 0 && exchange->response_body.kind == BODY_NONE;
-}
-
-bool out_is_high(const struct conn *conn)
-{
-    return out_len(conn->exchange) > conn_limits(conn)->write_high_mark_bytes;
-}
 
 /* One call that sends. *wanted gets how many bytes there were to send. Returns bytes sent or -errno. */
 
