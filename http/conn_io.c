@@ -15,9 +15,9 @@
 #include <string.h>
 
 enum {
-    WRITE_BUDGET = 4 << 20,   /* bytes sent in one turn (R6): what a socket holds at most by tcp(7)'s default */
-    MEMORY_PIECE = 64 << 10,  /* bytes a call sends from memory: with more, each costs more (tests/bench/README.md) */
-    FILE_PIECE = 256 << 10,   /* and from a file */
+    WRITE_BUDGET = 256 << 10, /* bytes after which a turn ends (R6): tests/bench/README.md */
+    SEND_MAX = 256 << 10,     /* bytes that a call sends at most */
+    MEMORY_PIECE = 64 << 10,  /* and from memory that is borrowed: with more, each costs more */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
 };
 
@@ -124,12 +124,12 @@ int input_keep_body(struct exchange *exchange)
 
 /* One call that sends. *wanted gets how many bytes there were to send. Returns bytes sent or -errno. */
 
-static ssize_t send_queued(struct conn *conn, size_t budget, bool more, size_t *wanted)
+static ssize_t send_queued(struct conn *conn, bool more, size_t *wanted)
 {
     struct write_buffer *out = &conn->exchange->out;
     size_t len = write_buffer_len(out);
-    *wanted = len < budget ? len : budget;
-    ssize_t sent = sys_send(conn->fd, write_buffer_data(out), *wanted, more || len > budget);
+    *wanted = len < SEND_MAX ? len : SEND_MAX;
+    ssize_t sent = sys_send(conn->fd, write_buffer_data(out), *wanted, more || len > *wanted);
     if (sent > 0) {
         write_buffer_consume(out, (size_t)sent);
     }
@@ -137,13 +137,12 @@ static ssize_t send_queued(struct conn *conn, size_t budget, bool more, size_t *
 }
 
 /* Borrowed memory, and what is queued before it. */
-static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
+static ssize_t send_borrowed(struct conn *conn, size_t *wanted)
 {
     struct exchange *exchange = conn->exchange;
     struct borrowed *body = &exchange->response_body.borrowed;
     size_t queued = out_len(exchange);
-    size_t most = budget < MEMORY_PIECE ? budget : MEMORY_PIECE;
-    size_t len = body->len < most ? body->len : most;
+    size_t len = body->len < MEMORY_PIECE ? body->len : MEMORY_PIECE;
     struct iovec parts[2] = {
         {.iov_base = queued == 0 ? NULL : exchange->out.block + exchange->out.start, .iov_len = queued},
         {.iov_base = (char *)(uintptr_t)body->data, .iov_len = len},
@@ -161,12 +160,11 @@ static ssize_t send_borrowed(struct conn *conn, size_t budget, size_t *wanted)
     return rv < 0 ? rv : sent;
 }
 
-static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
+static ssize_t send_file(struct conn *conn, size_t *wanted)
 {
     struct response_body *body = &conn->exchange->response_body;
     off_t offset = body->file.offset;
-    size_t most = budget < FILE_PIECE ? budget : FILE_PIECE;
-    *wanted = body->file.len < most ? (size_t)body->file.len : most;
+    *wanted = body->file.len < SEND_MAX ? (size_t)body->file.len : SEND_MAX;
     ssize_t sent = sys_sendfile(conn->fd, body->file.file->fd, &offset, *wanted);
     if (sent == 0) {
         return -ENODATA; /* the file was truncated: what was announced cannot be sent */
@@ -180,23 +178,22 @@ static ssize_t send_file(struct conn *conn, size_t budget, size_t *wanted)
     return sent;
 }
 
-static ssize_t send_some(struct conn *conn, size_t budget, size_t *wanted)
+static ssize_t send_some(struct conn *conn, size_t *wanted)
 {
     enum body_kind kind = conn->exchange->response_body.kind;
     if (kind == BODY_BORROWED) {
-        return send_borrowed(conn, budget, wanted);
+        return send_borrowed(conn, wanted);
     }
-    return out_len(conn->exchange) > 0 ? send_queued(conn, budget, kind == BODY_FILE, wanted)
-                                       : send_file(conn, budget, wanted);
+    return out_len(conn->exchange) > 0 ? send_queued(conn, kind == BODY_FILE, wanted) : send_file(conn, wanted);
 }
 
 int conn_flush(struct conn *conn)
 {
-    size_t budget = WRITE_BUDGET;
+    size_t turn = 0; /* bytes of this one */
     conn->wants_write = false;
     while (!out_is_empty(conn->exchange)) {
         size_t wanted = 0;
-        ssize_t sent = send_some(conn, budget, &wanted);
+        ssize_t sent = send_some(conn, &wanted);
         if (sent == -EINTR) {
             continue;
         }
@@ -204,12 +201,12 @@ int conn_flush(struct conn *conn)
             return (int)sent;
         }
         if (sent > 0) {
-            budget -= (size_t)sent < budget ? (size_t)sent : budget;
+            turn += (size_t)sent;
             stat_add(&conn->server->stats.bytes_sent, (uint64_t)sent);
             conn->has_progress = true;
         }
         /* A short send means a full socket: asking again would only say EAGAIN. */
-        if (sent < (ssize_t)wanted || budget == 0) {
+        if (sent < (ssize_t)wanted || turn >= WRITE_BUDGET) {
             conn->wants_write = !out_is_empty(conn->exchange);
             return 0;
         }
