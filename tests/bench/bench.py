@@ -35,15 +35,17 @@ STARTS_TOGETHER = 10 # of them at a time
 FIXED_RATE = 40000   # requests a second of the load with a fixed rate
 CLOSE = "Connection: close"
 
-# What is asked for, over how many connections, how deep it is pipelined, with what fields, and by whom it is answered.
+# What is asked for, over how many connections, how deep it is pipelined, with what fields, and by whom it is answered;
+# how many times the usual rounds, where hundredths matter.
 LOADS = [
-    dict(id="small64", title="1300-byte file, 64 connections", path="/small.txt", conns=64),
+    dict(id="small64", title="1300-byte file, 64 connections", path="/small.txt", conns=64, rounds=2),
     dict(id="small1000", title="1300-byte file, 1,000 connections", path="/small.txt", conns=1000),
     dict(id="pipelined", title="1300-byte file, pipelined 16 deep", path="/small.txt", conns=64, depth=16),
     dict(id="closing", title="1300-byte file, one connection a request", path="/small.txt", conns=64, fields=[CLOSE]),
     dict(id="medium", title="100 KiB file", path="/medium.bin", conns=64, floor=False),
     dict(id="large", title="10 MiB file", path="/large.bin", conns=16, floor=False),
-    dict(id="304", title="conditional GET, 304", path="/small.txt", conns=64, conditional=True),
+    dict(id="304", title="conditional GET, 304", path="/small.txt", conns=64, conditional=True,
+         rounds=2),
     dict(id="lua", title="Lua route, a short string", path="/lua", conns=64, without=("h2o", "lighttpd")),
 ]
 
@@ -143,7 +145,7 @@ class Bench:
                 if name not in load.get("without", ()) and (load["id"] != "lua" or getattr(server, "has_lua", True))]
         here += ["floor"] if load.get("floor", True) else []
         taken = {name: [] for name in here}
-        for round_ in range(rounds):
+        for round_ in range(rounds * load.get("rounds", 1)):
             for i in range(len(here)):  # another one begins each round
                 name = here[(i + round_) % len(here)]
                 server = self.start_floor(load) if name == "floor" else self.start(name)
