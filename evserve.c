@@ -114,7 +114,7 @@ static int load(struct worker *worker, char *err, size_t errlen)
 {
     int rv = reactor_create(&worker->reactor, &worker->owner->log);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     mailbox_init(&worker->mailbox, worker->reactor);
     retired_init(&worker->retired, worker->reactor);
@@ -129,7 +129,7 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
     limits_share(&worker->offer->site->limits, owner->worker_count);
     int rv = server_create(&worker->server, worker->reactor, worker->offer->site, &owner->log);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     server_set_owner(worker->server, worker->owner, (unsigned)(worker - owner->workers));
     if (worker == owner->workers) {
@@ -225,7 +225,7 @@ static void end_worker(struct worker *worker, int error)
         script_stop(worker->offer->script);
     }
     if (error < 0) {
-        log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", strerror(-error));
+        log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
         evserve_stop(worker->owner, 0); /* the others would wait for ever */
     }
 }
@@ -261,7 +261,7 @@ static int start_threads(evserve *server, char *err, size_t errlen)
         worker->has_thread = rv == 0;
     }
     return rv == 0 ? 0
-                   : error_text(err, errlen, rv, "cannot start %u threads: %s", server->worker_count, strerror(-rv));
+                   : error_text(err, errlen, rv, "cannot start %u threads: %s", server->worker_count, errno_text(-rv));
 }
 
 /* Give up what the config says: everything is bound and loaded, no thread has begun. */
@@ -285,7 +285,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     }
     evserve *server = create(&copy);
     if (server == NULL) {
-        error_text(err, errlen, 0, "cannot start: %s", strerror(ENOMEM));
+        error_text(err, errlen, 0, "cannot start: %s", errno_text(ENOMEM));
         return NULL;
     }
     int rv = 0;
@@ -511,8 +511,9 @@ int evserve_reload(evserve *server, char *err, size_t errlen)
     }
     struct errand *errands = mem_zalloc(server->worker_count * sizeof *errands);
     struct mailbox_call *calls = mem_zalloc(server->worker_count * sizeof *calls);
-    int rv = errands == NULL || calls == NULL ? error_text(err, errlen, -ENOMEM, "cannot reload: %s", strerror(ENOMEM))
-                                              : reload(server, errands, calls, err, errlen);
+    int rv = errands == NULL || calls == NULL
+                 ? error_text(err, errlen, -ENOMEM, "cannot reload: %s", errno_text(ENOMEM))
+                 : reload(server, errands, calls, err, errlen);
     mem_free(errands);
     mem_free(calls);
     atomic_store(&server->is_reloading, false);
@@ -584,7 +585,7 @@ static int describe(const struct evserve_config *config, bool is_whole, struct c
     }
     evserve *server = create(&copy);
     if (server == NULL) {
-        return error_text(call->err, call->errlen, -1, "cannot check: %s", strerror(ENOMEM));
+        return error_text(call->err, call->errlen, -1, "cannot check: %s", errno_text(ENOMEM));
     }
     int rv = load(&server->workers[0], call->err, call->errlen);
     const struct offer *offer = server->workers[0].offer;
@@ -593,7 +594,7 @@ static int describe(const struct evserve_config *config, bool is_whole, struct c
     }
     if (rv >= 0) {
         rv = route_table_write(offer->site, call->line, call->arg);
-        rv = rv < 0 ? error_text(call->err, call->errlen, rv, "cannot check: %s", strerror(-rv)) : rv;
+        rv = rv < 0 ? error_text(call->err, call->errlen, rv, "cannot check: %s", errno_text(-rv)) : rv;
     }
     evserve_free(server);
     return rv < 0 ? -1 : 0;

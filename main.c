@@ -4,6 +4,7 @@
  * The file is long for the usage text and the table of options. The parts, in order: usage, options, systemd's
  * sockets, control (signals, reloads, the watchdog), serving, --request. */
 
+#include "core/log.h"
 #include "core/log_stream.h"
 #include "core/options.h"
 #include "core/sys.h"
@@ -429,7 +430,7 @@ static int serve(evserve *server)
     int rv = evserve_wait(server);
     handle_signals(SIG_IGN); /* there is nothing left to wake */
     if (rv < 0) {
-        fprintf(stderr, "evserve: the event loop failed: %s\n", strerror(-rv));
+        fprintf(stderr, "evserve: the event loop failed: %s\n", errno_text(-rv));
         return EXIT_FAILURE;
     }
     if (rv > 0) {
@@ -519,12 +520,12 @@ static const char *ask(evserve *server, const struct options *options, int *stat
     };
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
-        return strerror(errno);
+        return errno_text(errno);
     }
     struct request_client *client = NULL;
     int rv = evserve_adopt(server, fds[1]);
     rv = rv < 0 ? rv : request_client_create(&client, fds[0], &text, print_answer, NULL);
-    const char *error = rv < 0 ? strerror(-rv)
+    const char *error = rv < 0 ? errno_text(-rv)
                                : exchange(server, fds[0], client,
                                           options->timeout_s == 0 ? REQUEST_TIMEOUT_S : options->timeout_s);
     *status = client == NULL ? 0 : request_client_status(client);
@@ -607,7 +608,7 @@ int main(int argc, char **argv)
         return status;
     }
     if (options.body != NULL && !read_body(options.body, &options.content, &options.content_len)) {
-        fprintf(stderr, "evserve: cannot read the body %s: %s\n", options.body, strerror(errno));
+        fprintf(stderr, "evserve: cannot read the body %s: %s\n", options.body, errno_text(errno));
         free(options.content);
         return EXIT_USAGE;
     }

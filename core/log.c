@@ -42,6 +42,16 @@ const char *log_level_name(int level)
     return level < LOG_ERROR || level > LOG_DEBUG ? "unknown" : names[level - LOG_ERROR];
 }
 
+const char *errno_text(int error)
+{
+#if defined __GLIBC__ && __GLIBC_PREREQ(2, 32)
+    const char *text = strerrordesc_np(error);
+    return text == NULL ? "unknown error" : text;
+#else
+    return strerror(error); /* other C libraries translate nothing, or do not tell */
+#endif
+}
+
 int error_text(char *err, size_t errlen, int result, const char *format, ...)
 {
     if (errlen > 0) {

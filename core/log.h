@@ -33,6 +33,10 @@ void log_write(const struct log *log, enum log_level level, const char *format, 
 /* "error", "warn", "info" or "debug". */
 const char *log_level_name(int level);
 
+/* What an error number of the system means, in English whatever the locale (errno_text(3) translates, and in the host's
+ * character set). Static text; any thread. */
+const char *errno_text(int error);
+
 /* Format into an error buffer, always NUL-terminated, cut where it does not fit; err may be NULL when errlen is 0.
  * Returns result, so that a failing path reads: return error_text(err, errlen, -EINVAL, "...", ...). */
 int error_text(char *err, size_t errlen, int result, const char *format, ...) __attribute__((format(printf, 4, 5)));

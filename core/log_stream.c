@@ -34,11 +34,12 @@ static bool hold(struct log_stream *stream, const char *head, const char *line)
 void log_stream_write(void *arg, int level, const char *line)
 {
     struct log_stream *stream = arg;
-    char when[32] = "", head[64];
+    char when[80] = "", head[128];
     time_t now = (time_t)sys_wall_time_s();
     struct tm tm;
     if (gmtime_r(&now, &tm) != NULL) {
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        snprintf(when, sizeof when, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+                 tm.tm_hour, tm.tm_min, tm.tm_sec);
     }
     snprintf(head, sizeof head, "%s %s ", when, log_level_name(level));
     pthread_mutex_lock(&stream->lock);

@@ -10,6 +10,7 @@
 
 #include "core/net.h"
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
@@ -20,7 +21,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Addresses. */
@@ -28,13 +28,8 @@
 /* A decimal number of at most max, the whole of text; -1 for anything else. */
 static long parse_number(const char *text, long max)
 {
-    if (text[0] < '0' || text[0] > '9') {
-        return -1;
-    }
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    return *end != '\0' || errno != 0 || value > max ? -1 : value;
+    uint64_t value;
+    return ascii_parse_number(text, strlen(text), (uint64_t)max, &value) ? (long)value : -1;
 }
 
 /* The permissions behind a path, in octal digits: 0 to 0777; -1 for anything else. */
@@ -302,7 +297,7 @@ static void on_readable(struct reactor *reactor, int fd, unsigned events, void *
     if (rv != -EAGAIN) {
         if (!listener->starved) {
             listener->starved = true;
-            log_write(listener->log, LOG_ERROR, "cannot accept on %s: %s", listener->name, strerror(-rv));
+            log_write(listener->log, LOG_ERROR, "cannot accept on %s: %s", listener->name, errno_text(-rv));
         }
         rest(listener, NET_PAUSE_MS);
     }
@@ -459,16 +454,16 @@ static const char *open_error(int error, const struct net_address *address)
                    ? "there is a file that is no socket; it is left alone"
                    : "address already in use";
     case ENOENT:
-        return is_unix ? "no such directory" : strerror(-error);
+        return is_unix ? "no such directory" : errno_text(-error);
     case EADDRNOTAVAIL:
         return "no such address on this machine";
     case EACCES:
         return is_ip ? "permission denied (ports below 1024 need privileges)" : "permission denied";
     case EINVAL:
     case ENOTSOCK:
-        return inherited ? "not a listening socket" : strerror(-error);
+        return inherited ? "not a listening socket" : errno_text(-error);
     default:
-        return strerror(-error);
+        return errno_text(-error);
     }
 }
 
@@ -491,7 +486,7 @@ static int start_listener(struct net_listener *listener, char *err, size_t errle
     listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
     int rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
     if (rv < 0) {
-        error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, strerror(-rv));
+        error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, errno_text(-rv));
         net_listener_close(listener);
     }
     return rv;
@@ -550,7 +545,7 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
     memcpy(listener->name, first->name, sizeof listener->name);
     int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot listen on %s once more: %s", listener->name, strerror(-rv));
+        return error_text(err, errlen, rv, "cannot listen on %s once more: %s", listener->name, errno_text(-rv));
     }
     listener->fd = rv;
     return start_listener(listener, err, errlen);

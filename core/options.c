@@ -3,11 +3,11 @@
 
 #include "core/options.h"
 
+#include "core/ascii.h"
 #include "core/log.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { FIRST = 256 }; /* getopt_long(3) returns this and more: no character, so that optopt tells an unknown "-x" */
@@ -68,10 +68,10 @@ int options_read(const struct option_row *rows, size_t count, int argc, char **a
 
 bool options_parse_number(const char *text, unsigned most, unsigned *number)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
+    uint64_t value = 0;
+    bool is_number = ascii_parse_number(text, strlen(text), most, &value);
     *number = (unsigned)value;
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= 1 && value <= most;
+    return is_number && value >= 1;
 }
 
 bool options_append(char *list, size_t size, char separator, const char *text)

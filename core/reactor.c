@@ -282,7 +282,7 @@ static bool deliver(struct reactor *reactor, const struct epoll_event *event)
 /* The kernel refused what a callback asked for: the registration is gone, and its callback is told. */
 static void refuse_watch(struct reactor *reactor, int fd, struct watch *watch, int error)
 {
-    log_write(reactor->log, LOG_ERROR, "cannot watch fd %d: %s", fd, strerror(-error));
+    log_write(reactor->log, LOG_ERROR, "cannot watch fd %d: %s", fd, errno_text(-error));
     reactor_event_fn fn = watch->fn;
     void *arg = watch->arg;
     forget_watch(reactor, fd, watch);

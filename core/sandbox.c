@@ -275,7 +275,7 @@ struct part {
 /* A part is not to be had: a warning, or a failure. */
 static int miss(const struct part *part, int error, bool is_required, const struct log *log, char *err, size_t errlen)
 {
-    const char *why = error == -ENOSYS ? part->absent : error == -EOPNOTSUPP ? part->off : strerror(-error);
+    const char *why = error == -ENOSYS ? part->absent : error == -EOPNOTSUPP ? part->off : errno_text(-error);
     if (is_required) {
         return error_text(err, errlen, error, "a sandbox is required, but %s cannot be had: %s", part->name, why);
     }

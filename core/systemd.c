@@ -2,29 +2,37 @@
 
 #include "core/systemd.h"
 
+#include "core/ascii.h"
 #include "core/sys.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
+static bool is_pid(const char *text, pid_t pid)
+{
+    uint64_t number;
+    return ascii_parse_number(text, strlen(text), INT32_MAX, &number) && (pid_t)number == pid;
+}
+
 int systemd_passed_fds(const char *listen_pid, const char *listen_fds, pid_t pid)
 {
-    if (listen_pid == NULL || listen_fds == NULL || strtol(listen_pid, NULL, 10) != pid) {
+    if (listen_pid == NULL || listen_fds == NULL || !is_pid(listen_pid, pid)) {
         return 0;
     }
-    long count = strtol(listen_fds, NULL, 10);
-    return count < 0 ? 0 : count > SYSTEMD_FDS_MAX ? SYSTEMD_FDS_MAX : (int)count;
+    uint64_t count = 0;
+    (void)ascii_parse_number(listen_fds, strlen(listen_fds), UINT64_MAX, &count);
+    return count > SYSTEMD_FDS_MAX ? SYSTEMD_FDS_MAX : (int)count;
 }
 
 int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec, pid_t pid)
 {
-    if (watchdog_usec == NULL || (watchdog_pid != NULL && strtol(watchdog_pid, NULL, 10) != pid)) {
+    if (watchdog_usec == NULL || (watchdog_pid != NULL && !is_pid(watchdog_pid, pid))) {
         return 0;
     }
-    long long usec = strtoll(watchdog_usec, NULL, 10);
-    return usec < 2000 ? 0 : usec / 2000;
+    uint64_t usec = 0;
+    (void)ascii_parse_number(watchdog_usec, strlen(watchdog_usec), INT64_MAX, &usec);
+    return (int64_t)(usec / 2000);
 }
 
 void systemd_notify(const char *notify_socket, const char *news)

@@ -14,14 +14,14 @@ int user_become(const char *name, char *err, size_t errlen)
     gid_t gid;
     int rv = sys_find_user(name, &uid, &gid);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "user %s: %s", name, rv == -ENOENT ? "there is none" : strerror(-rv));
+        return error_text(err, errlen, rv, "user %s: %s", name, rv == -ENOENT ? "there is none" : errno_text(-rv));
     }
     if (uid == 0) {
         return error_text(err, errlen, -EINVAL, "user %s: that is root", name);
     }
     rv = sys_set_user(name, uid, gid);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "user %s: only root can become another user: %s", name, strerror(-rv));
+        return error_text(err, errlen, rv, "user %s: only root can become another user: %s", name, errno_text(-rv));
     }
     return sys_is_user_for_good(uid, gid) ? 0 : error_text(err, errlen, -EPERM, "user %s: root was not given up", name);
 }

@@ -6,12 +6,12 @@
 
 #include "http/conditional.h"
 
+#include "core/ascii.h"
 #include "core/sys.h"
 #include "http/char_class.h"
 #include "http/http_date.h"
 
 #include <string.h>
-#include <strings.h>
 
 /* Entity tags. */
 
@@ -80,7 +80,7 @@ bool conditional_list_covers(const char *list, size_t len, const char *etag, siz
 static bool has_name_of(const struct field *field, const struct field *other, const char *data)
 {
     return field->name.len == other->name.len &&
-           strncasecmp(data + field->name.offset, data + other->name.offset, field->name.len) == 0;
+           ascii_equals(data + field->name.offset, data + other->name.offset, field->name.len);
 }
 
 /* The next line of the same field after field, or NULL. */

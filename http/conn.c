@@ -200,7 +200,7 @@ static void conn_advance(struct conn *conn)
     }
     if (verdict == ADVANCE_WAIT && !conn->wants_write && !out_is_empty(conn->exchange)) {
         int rv = conn_flush(conn);
-        verdict = rv < 0 ? conn_lost(conn, strerror(-rv)) : ADVANCE_WAIT;
+        verdict = rv < 0 ? conn_lost(conn, errno_text(-rv)) : ADVANCE_WAIT;
     }
     if (verdict == ADVANCE_WAIT) {
         verdict = end_of_input(conn);
@@ -244,7 +244,7 @@ static void conn_read(struct conn *conn)
 {
     ssize_t len = take_input(conn);
     if (len < 0 && len != -EAGAIN && len != -EINTR) {
-        conn_lost(conn, strerror((int)-len));
+        conn_lost(conn, errno_text((int)-len));
         conn_close(conn);
         return;
     }
@@ -270,7 +270,7 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (events & (REACTOR_ERROR | REACTOR_HANGUP)) {
         int error = reactor_error(reactor);
         if (conn->exchange != NULL) {
-            conn_lost(conn, error == 0 ? "hung up" : strerror(-error));
+            conn_lost(conn, error == 0 ? "hung up" : errno_text(-error));
         }
         conn_close(conn);
         return;

@@ -183,7 +183,7 @@ enum advance conn_read_head(struct conn *conn)
     if (out_is_high(conn)) {
         int rv = conn_flush(conn);
         if (rv < 0) {
-            return conn_lost(conn, strerror(-rv));
+            return conn_lost(conn, errno_text(-rv));
         }
     }
     if (out_is_high(conn) || input_len(exchange) == 0) {
@@ -242,7 +242,7 @@ enum advance conn_process(struct conn *conn)
         if (out_is_high(conn)) { /* by a mark of the route's own: answers before this one must not fill its queue */
             int rv = conn_flush(conn);
             if (rv < 0) {
-                return conn_lost(conn, strerror(-rv));
+                return conn_lost(conn, errno_text(-rv));
             }
             if (out_is_high(conn)) {
                 return ADVANCE_WAIT;
@@ -306,7 +306,7 @@ enum advance conn_write_response(struct conn *conn)
     if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
         int rv = conn_flush(conn);
         if (rv < 0) {
-            return conn_lost(conn, strerror(-rv));
+            return conn_lost(conn, errno_text(-rv));
         }
         if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
             return ADVANCE_WAIT;
@@ -329,7 +329,7 @@ enum advance conn_linger(struct conn *conn)
     }
     int rv = conn_flush(conn);
     if (rv < 0) {
-        return conn_lost(conn, strerror(-rv));
+        return conn_lost(conn, errno_text(-rv));
     }
     if (!out_is_empty(exchange)) {
         return ADVANCE_WAIT;

@@ -3,11 +3,11 @@
 
 #include "http/encoding.h"
 
+#include "core/ascii.h"
 #include "http/char_class.h"
 
 #include <stdbool.h>
 #include <string.h>
-#include <strings.h>
 
 enum { QUALITY_ONE = 1000 };
 
@@ -96,7 +96,7 @@ static int read_weight(struct text *text)
         return -1;
     }
     skip_whitespace(text);
-    if (text->end - text->at < 2 || strncasecmp(text->at, "q=", 2) != 0) {
+    if (text->end - text->at < 2 || !ascii_equals(text->at, "q=", 2)) {
         return -1;
     }
     text->at += 2;
@@ -119,7 +119,7 @@ static int16_t *find_wish(struct encoding_wishes *wishes, const char *name, size
         return &wishes->rest;
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strlen(names[i].name) == len && strncasecmp(names[i].name, name, len) == 0) {
+        if (ascii_is(name, len, names[i].name)) {
             return &wishes->quality[names[i].encoding];
         }
     }

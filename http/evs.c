@@ -193,7 +193,7 @@ int evs_routes_create(struct evs_routes **added, const struct evs_route *routes,
     }
     struct evs_routes *made = mem_alloc(sizeof *made + count * sizeof made->list[0]);
     if (made == NULL) {
-        return error_text(err, errlen, -ENOMEM, "cannot start: %s", strerror(ENOMEM));
+        return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
     made->count = count;
     for (size_t i = 0; i < count; i++) {

@@ -2,13 +2,13 @@
 
 #include "http/exchange.h"
 
+#include "core/ascii.h"
 #include "core/net.h"
 #include "http/conn.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len)
 {
@@ -26,7 +26,7 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
     size_t name_len = strlen(name);
     for (unsigned i = 0; i < exchange->head.field_count; i++) {
         const struct field *field = &exchange->head.fields[i];
-        if (field->name.len == name_len && strncasecmp(exchange_text(exchange, field->name), name, name_len) == 0) {
+        if (field->name.len == name_len && ascii_equals(exchange_text(exchange, field->name), name, name_len)) {
             *len = field->value.len;
             return exchange_text(exchange, field->value);
         }

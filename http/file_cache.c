@@ -289,7 +289,7 @@ static void log_failure(struct file_cache *cache, const struct file_key *key, in
         used += (size_t)snprintf(shown + used, sizeof shown - used, is_plain ? "%c" : "\\x%02x", c);
     }
     log_write(cache->log, LOG_ERROR, "cannot serve file \"%.*s%s%s\": %s", (int)used, shown,
-              key->len > LOGGED_PATH_MAX ? "..." : "", encoding_suffix(key->encoding), strerror(-error));
+              key->len > LOGGED_PATH_MAX ? "..." : "", encoding_suffix(key->encoding), errno_text(-error));
 }
 
 static uint64_t most_in_memory(const struct limits *limits)

@@ -71,7 +71,7 @@ int file_reply_check(struct file_replies *replies, const struct file_reply *repl
     }
     struct file_root *root = mem_zalloc(sizeof *root);
     if (root == NULL) {
-        return error_text(err, errlen, -ENOMEM, "cannot serve \"%.100s\": %s", reply->root, strerror(ENOMEM));
+        return error_text(err, errlen, -ENOMEM, "cannot serve \"%.100s\": %s", reply->root, errno_text(ENOMEM));
     }
     int rv = file_root_open(root, reply->root, "", err, errlen);
     if (rv < 0) {

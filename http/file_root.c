@@ -44,7 +44,7 @@ static const char *describe(int error)
     case -EACCES:
         return "permission denied";
     default:
-        return strerror(-error);
+        return errno_text(-error);
     }
 }
 

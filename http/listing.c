@@ -8,6 +8,7 @@
 
 #include "http/listing.h"
 
+#include "core/ascii.h"
 #include "core/beneath.h"
 #include "core/mem.h"
 #include "core/sys.h"
@@ -21,7 +22,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 enum {
@@ -156,7 +156,7 @@ static bool is_before(const struct entry *one, const struct entry *other)
     if (one->is_directory != other->is_directory) {
         return one->is_directory;
     }
-    int order = strcasecmp(one->name, other->name);
+    int order = ascii_compare(one->name, other->name);
     return order != 0 ? order < 0 : strcmp(one->name, other->name) < 0;
 }
 
@@ -291,8 +291,10 @@ static int put_row(struct write_buffer *page, const struct entry *entry)
     int date_len = snprintf(cells, sizeof cells, "%s</bdi></a></td><td>%s</td><td>", entry->is_directory ? "/" : "",
                             size);
     if (has_date) {
-        strftime(cells + date_len, sizeof cells - (size_t)date_len,
-                 "<time datetime=\"%Y-%m-%dT%H:%M:%SZ\">%Y-%m-%d %H:%M</time>", &tm);
+        int year = tm.tm_year + 1900, month = tm.tm_mon + 1;
+        snprintf(cells + date_len, sizeof cells - (size_t)date_len,
+                 "<time datetime=\"%04d-%02d-%02dT%02d:%02d:%02dZ\">%04d-%02d-%02d %02d:%02d</time>", year, month,
+                 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, year, month, tm.tm_mday, tm.tm_hour, tm.tm_min);
     }
     int rv = put(page, "<tr>");
     rv = rv < 0 ? rv : put_link(page, entry);

@@ -5,9 +5,10 @@
 
 #include "http/mime.h"
 
+#include "core/ascii.h"
+
 #include <stdbool.h>
 #include <string.h>
-#include <strings.h>
 
 enum { EXTENSION_MAX = 11 }; /* bytes of the longest extension in the table */
 
@@ -222,7 +223,7 @@ static bool lower_extension(const char *text, size_t len, char extension[EXTENSI
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        extension[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
+        extension[i] = ascii_lower(text[i]);
     }
     extension[len] = '\0';
     return true;
@@ -254,7 +255,7 @@ const char *mime_type_of(const char *path, size_t len, const struct mime_overrid
     size_t start = find_extension(path, len);
     for (size_t i = 0; start < len && i < count; i++) {
         const char *extension = overrides[i].extension;
-        if (strlen(extension) == len - start && strncasecmp(extension, path + start, len - start) == 0) {
+        if (ascii_is(path + start, len - start, extension)) {
             return overrides[i].type;
         }
     }

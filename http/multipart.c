@@ -12,10 +12,10 @@
 
 #include "http/multipart.h"
 
+#include "core/ascii.h"
 #include "http/char_class.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum multipart_state {
     MULTIPART_START,    /* before the first delimiter */
@@ -75,7 +75,7 @@ static int find_parameter(const char *text, size_t len, const char *name, char *
         if (at == SIZE_MAX) {
             return -1;
         }
-        if (name_len == strlen(name) && strncasecmp(text + start, name, name_len) == 0) {
+        if (ascii_is(text + start, name_len, name)) {
             return (int)value_len;
         }
         at = char_skip_space(text, len, at);
@@ -91,7 +91,7 @@ static bool value_is(const char *text, size_t len, const char *value)
     while (end > 0 && char_is_space(text[end - 1])) {
         end--;
     }
-    return end == strlen(value) && strncasecmp(text, value, end) == 0;
+    return ascii_is(text, end, value);
 }
 
 bool media_type_is(const char *content_type, size_t len, const char *type)
@@ -388,7 +388,7 @@ const char *multipart_field(const struct multipart *multipart, const char *name,
     size_t name_len = strlen(name);
     for (unsigned i = 0; i < multipart->field_count; i++) {
         const struct field *field = &multipart->fields[i];
-        if (field->name.len == name_len && strncasecmp(multipart->head + field->name.offset, name, name_len) == 0) {
+        if (field->name.len == name_len && ascii_equals(multipart->head + field->name.offset, name, name_len)) {
             *len = field->value.len;
             return multipart->head + field->value.offset;
         }

@@ -6,10 +6,10 @@
 
 #include "http/range.h"
 
+#include "core/ascii.h"
 #include "http/char_class.h"
 
 #include <stdbool.h>
-#include <strings.h>
 
 struct cursor {
     const char *at, *end;
@@ -118,7 +118,7 @@ static void add_range(struct range_set *set, struct byte_range range)
 enum range_verdict range_parse(const char *text, size_t len, uint64_t size, struct range_set *set)
 {
     static const char unit[] = "bytes="; /* units are compared without case (RFC 9110 section 14.1) */
-    if (len < sizeof unit - 1 || strncasecmp(text, unit, sizeof unit - 1) != 0) {
+    if (len < sizeof unit - 1 || !ascii_equals(text, unit, sizeof unit - 1)) {
         return RANGE_IGNORED;
     }
     struct cursor cursor = {.at = text + sizeof unit - 1, .end = text + len};

@@ -7,15 +7,15 @@
 
 #include "http/request_client.h"
 
+#include "core/ascii.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "http/char_class.h"
 
-#include <ctype.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum {
     HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
@@ -31,21 +31,21 @@ struct request_client {
 
     /* Where in the answer the next byte is. */
     enum { HEAD, CONTENT, CONTENT_TO_END, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, COMPLETE, BROKEN } at;
-    bool is_head;            /* of a HEAD request: there is no content */
-    int status;              /* 0 before it is known */
-    unsigned long long left; /* bytes of the content or the chunk still to come */
-    size_t line_len;         /* bytes of the line of a trailer so far */
-    size_t head_len;         /* of head */
-    char head[HEAD_MAX];     /* with its empty line */
+    bool is_head;        /* of a HEAD request: there is no content */
+    int status;          /* 0 before it is known */
+    uint64_t left;       /* bytes of the content or the chunk still to come */
+    size_t line_len;     /* bytes of the line of a trailer so far */
+    size_t head_len;     /* of head */
+    char head[HEAD_MAX]; /* with its empty line */
 };
 
 /* The request. */
 
 static bool has_header(const struct request_text *text, const char *name)
 {
-    size_t len = strlen(name);
     for (size_t i = 0; i < text->header_count; i++) {
-        if (strncasecmp(text->headers[i], name, len) == 0 && text->headers[i][len] == ':') {
+        const char *colon = strchr(text->headers[i], ':');
+        if (colon != NULL && ascii_is(text->headers[i], (size_t)(colon - text->headers[i]), name)) {
             return true;
         }
     }
@@ -108,21 +108,48 @@ static void tell_head(const struct request_client *client)
     }
 }
 
+/* Three digits behind the version; 0 when there are none. */
+static int read_status(const char *head)
+{
+    uint64_t status = 0;
+    const char *space = strchr(head, ' ');
+    if (space != NULL) {
+        (void)ascii_parse_number(space + 1, strspn(space + 1, "0123456789"), 999, &status);
+    }
+    return (int)status;
+}
+
+/* The value of the first field of that name in a head, or NULL. */
+static const char *field_value(const char *head, const char *name)
+{
+    for (const char *line = strchr(head, '\n'); line != NULL; line = strchr(line, '\n')) {
+        line++;
+        size_t name_len = strcspn(line, ":\r\n");
+        if (line[name_len] == ':' && ascii_is(line, name_len, name)) {
+            return line + name_len + 1 + strspn(line + name_len + 1, " \t");
+        }
+    }
+    return NULL;
+}
+
 /* The head is there: hand it over, and find out how the content ends. */
 static void begin_content(struct request_client *client)
 {
     client->head[client->head_len] = '\0';
-    client->status = (int)strtol(client->head + strcspn(client->head, " "), NULL, 10);
+    client->status = read_status(client->head);
     client->head_len = 0;
     if (client->status < 200) { /* another head follows */
         return;
     }
     tell_head(client);
-    const char *length = strcasestr(client->head, "\r\nContent-Length:");
-    client->left = length == NULL ? 0 : strtoull(strchr(length, ':') + 1, NULL, 10);
+    const char *length = field_value(client->head, "Content-Length");
+    client->left = 0;
+    if (length != NULL) {
+        (void)ascii_parse_number(length, strspn(length, "0123456789"), UINT64_MAX, &client->left);
+    }
     if (client->is_head || client->status == 204 || client->status == 304) {
         client->at = COMPLETE;
-    } else if (strcasestr(client->head, "\r\nTransfer-Encoding:") != NULL) {
+    } else if (field_value(client->head, "Transfer-Encoding") != NULL) {
         client->at = CHUNK_SIZE;
         client->left = 0;
     } else if (length == NULL) {
@@ -148,10 +175,10 @@ static void take_framing(struct request_client *client, char byte)
         if (byte == '\n') {
             client->at = client->left == 0 ? TRAILER : CHUNK;
             client->line_len = 0;
-        } else if (byte != '\r' && (isxdigit((unsigned char)byte) == 0 || client->left >> 60 != 0)) {
+        } else if (byte != '\r' && (char_hex_value(byte) < 0 || client->left >> 60 != 0)) {
             client->at = BROKEN;
         } else if (byte != '\r') {
-            client->left = client->left * 16 + (unsigned)(byte <= '9' ? byte - '0' : (byte | ' ') - 'a' + 10);
+            client->left = client->left * 16 + (unsigned)char_hex_value(byte);
         }
         break;
     case CHUNK_END:

@@ -5,12 +5,12 @@
 
 #include "http/response.h"
 
+#include "core/ascii.h"
 #include "http/char_class.h"
 #include "http/exchange.h"
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 static bool is_token(const char *text, size_t len)
 {
@@ -34,7 +34,7 @@ static bool is_field_value(const char *text, size_t len)
 
 static bool is_name(const char *text, size_t len, const char *name)
 {
-    return len == strlen(name) && strncasecmp(text, name, len) == 0;
+    return ascii_is(text, len, name);
 }
 
 /* Fields that say how the message is framed or what the connection does (RFC 9110 section 7.6.1): the server's own. */
@@ -95,7 +95,7 @@ static void remove_field(struct exchange *exchange, const char *name, size_t nam
     char *end = fields->block + fields->end;
     for (char *line = fields->block + fields->start; line < end;) {
         char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
-        if ((size_t)(next - line) > name_len && line[name_len] == ':' && strncasecmp(line, name, name_len) == 0) {
+        if ((size_t)(next - line) > name_len && line[name_len] == ':' && ascii_equals(line, name, name_len)) {
             memmove(line, next, (size_t)(end - next));
             end -= next - line;
         } else {

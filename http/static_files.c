@@ -9,6 +9,7 @@
 
 #include "http/static_files.h"
 
+#include "core/ascii.h"
 #include "core/beneath.h"
 #include "core/mem.h"
 #include "core/reactor.h"
@@ -26,7 +27,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 enum {
     FILES_METHODS = 1U << METHOD_GET | 1U << METHOD_HEAD, /* what a file allows by itself */
@@ -143,7 +143,7 @@ static void read_wishes(const struct exchange *exchange, struct encoding_wishes 
     for (unsigned i = head->first[FIELD_ACCEPT_ENCODING]; i > 0 && i <= head->field_count; i++) {
         const struct field *field = &head->fields[i - 1];
         if (field->name.len == sizeof name - 1 &&
-            strncasecmp(exchange_text(exchange, field->name), name, sizeof name - 1) == 0) {
+            ascii_equals(exchange_text(exchange, field->name), name, sizeof name - 1)) {
             encoding_wishes_add(wishes, exchange_text(exchange, field->value), field->value.len);
         }
     }

@@ -87,7 +87,7 @@ static int mount_create(struct mount **mount, const char *directory, const struc
     char reason[ERROR_MAX];
     struct mount *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
-        error_text(err, errlen, 0, "cannot serve \"%s\": %s", directory, strerror(ENOMEM));
+        error_text(err, errlen, 0, "cannot serve \"%s\": %s", directory, errno_text(ENOMEM));
         return -ENOMEM;
     }
     int rv = static_settings_create(&made->settings, options, reason, sizeof reason);

@@ -2,6 +2,7 @@
 
 #include "http/static_options.h"
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/response.h"
@@ -10,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const char *const default_index[] = {"index.html"};
 
@@ -32,17 +32,17 @@ static int check_headers(const struct static_options *options, char *err, size_t
         const char *value = options->headers[i].value;
         int rv = response_check_field(name, strlen(name), "", 0);
         for (size_t j = 0; j < sizeof own / sizeof own[0]; j++) {
-            rv = strcasecmp(name, own[j]) == 0 ? -EPERM : rv;
+            rv = ascii_is(name, strlen(name), own[j]) ? -EPERM : rv;
         }
         if (rv < 0) {
             return error_text(err, errlen, -EINVAL, "headers: \"%.64s\" is %s%s", name,
                               rv == -EPERM ? "the server's own field" : "no field name",
-                              strcasecmp(name, "Content-Type") == 0 ? "; types changes it" : "");
+                              ascii_is(name, strlen(name), "Content-Type") ? "; types changes it" : "");
         }
         if (response_check_field(name, strlen(name), value, strlen(value)) < 0) {
             return error_text(err, errlen, -EINVAL, "headers: the value of %.64s has a control character", name);
         }
-        if (options->cache_s > 0 && strcasecmp(name, "Cache-Control") == 0) {
+        if (options->cache_s > 0 && ascii_is(name, strlen(name), "Cache-Control")) {
             return error_text(err, errlen, -EINVAL, "headers: %s beside the option cache", name);
         }
         total += strlen(name) + strlen(value) + sizeof ": \r";
@@ -168,7 +168,7 @@ static const char *copy_extension(char **at, const char *extension)
     char *copy = *at;
     copy_text(at, skip_one(extension, '.'));
     for (char *c = copy; *c != '\0'; c++) {
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+        *c = ascii_lower(*c);
     }
     return copy;
 }
@@ -202,7 +202,7 @@ int static_settings_create(struct static_settings **settings, const struct stati
     size_t types_size = asked.type_count * sizeof(struct mime_override);
     struct static_settings *made = mem_alloc(sizeof *made + headers_size + types_size + measure(&asked));
     if (made == NULL) {
-        return error_text(err, errlen, -ENOMEM, "%s", strerror(ENOMEM));
+        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
     }
     *made = (struct static_settings){
         .headers = (struct static_field *)(made + 1),

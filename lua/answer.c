@@ -12,6 +12,7 @@
  * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro_error.c makes a 500
  * of it. */
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "http/file_reply.h"
 #include "http/response.h"
@@ -25,9 +26,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char text_plain[] = "text/plain; charset=utf-8";
 static const char application_json[] = "application/json";
@@ -65,13 +64,11 @@ _Noreturn static void refuse_field(lua_State *L, const char *name, int error)
 /* A stream may tell its length. */
 static void take_length(lua_State *L, struct reply *reply, const char *text, size_t len)
 {
-    char *end;
-    errno = 0;
-    long long length = strtoll(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || end != text + len || errno != 0) {
+    uint64_t length;
+    if (!ascii_parse_number(text, len, INT64_MAX, &length)) {
         script_raise(L, "header \"content-length\": not a number of bytes");
     }
-    reply->length = length;
+    reply->length = (int64_t)length;
 }
 
 /* Add one field line; the value lies on top of the stack. */
@@ -83,11 +80,11 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
     }
     size_t len;
     const char *value = lua_tolstring(L, -1, &len);
-    if (strcasecmp(name, "content-length") == 0 && reply->body != 0 && lua_isfunction(L, reply->body)) {
+    if (ascii_is(name, name_len, "content-length") && reply->body != 0 && lua_isfunction(L, reply->body)) {
         take_length(L, reply, value, len);
         return;
     }
-    bool is_type = strcasecmp(name, "content-type") == 0;
+    bool is_type = ascii_is(name, name_len, "content-type");
     if (is_type && reply->has_type) { /* clients differ in which of two they take */
         script_raise(L, "header \"%.100s\" is there twice", name);
     }
@@ -255,7 +252,9 @@ static int check_status(lua_State *L, int index)
 {
     double number = lua_tonumber(L, index);
     if (!(number >= 200 && number <= 599) || number != (double)(int)number) {
-        script_raise(L, "the handler returned the status %g: it must be a whole number from 200 to 599", number);
+        lua_pushnumber(L, number);
+        script_raise(L, "the handler returned the status %s: it must be a whole number from 200 to 599",
+                     lua_tostring(L, -1));
     }
     return (int)number;
 }

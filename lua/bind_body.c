@@ -8,6 +8,7 @@
  * client goes away the function gives, or the coroutine is resumed with, false, from which the prelude makes the error
  * that ends it, once; a script that goes on waiting is not resumed any more. */
 
+#include "core/ascii.h"
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "http/multipart.h"
@@ -18,7 +19,6 @@
 #include "lua/state.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum { FORM_PAIRS_MAX = 1000 }; /* name=value pairs of a urlencoded form */
 
@@ -196,7 +196,7 @@ static bool is_json(const char *type, size_t len)
     while (end > 0 && (type[end - 1] == ' ' || type[end - 1] == '\t')) {
         end--;
     }
-    return media_type_is(type, len, "application/json") || (end > 5 && strncasecmp(type + end - 5, "+json", 5) == 0);
+    return media_type_is(type, len, "application/json") || (end > 5 && ascii_equals(type + end - 5, "+json", 5));
 }
 
 /* check_json(req): raises 415 for a body that is not called JSON. */

@@ -6,6 +6,7 @@
  * Failure modes: after the answer, or when the client has gone, there is no request to read from: what was kept is
  * still there, everything else raises an error that says so. No C pointer lies in the object. */
 
+#include "core/ascii.h"
 #include "core/net.h"
 #include "http/cookie.h"
 #include "http/exchange.h"
@@ -16,7 +17,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* Fields of the object, in the order of field_names. */
 enum request_field {
@@ -204,7 +204,7 @@ static void push_query(lua_State *L, const struct exchange *exchange)
 /* Repeated fields are one value with commas (RFC 9110 section 5.3), Cookie with semicolons (RFC 6265 section 5.4). */
 static const char *separator_of(const char *name, size_t len)
 {
-    return len == 6 && strncasecmp(name, "cookie", 6) == 0 ? "; " : ", ";
+    return ascii_is(name, len, "cookie") ? "; " : ", ";
 }
 
 /* Push the value of all fields called name, joined; nil when there is none. */
@@ -214,7 +214,7 @@ static void push_header(lua_State *L, const struct exchange *exchange, const cha
     lua_pushnil(L);
     for (unsigned i = 0; i < exchange->head.field_count; i++) {
         const struct field *field = &exchange->head.fields[i];
-        if (field->name.len != len || strncasecmp(exchange_text(exchange, field->name), name, len) != 0) {
+        if (field->name.len != len || !ascii_equals(exchange_text(exchange, field->name), name, len)) {
             continue;
         }
         if (count++ == 0) {
@@ -237,7 +237,7 @@ void request_push_lower(lua_State *L, const char *name, size_t len)
         script_raise_memory(L);
     }
     for (size_t i = 0; i < len; i++) {
-        out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+        out[i] = ascii_lower(name[i]);
     }
     lua_pushlstring(L, out, len);
 }
@@ -271,7 +271,7 @@ static void push_cookies(lua_State *L, const struct exchange *exchange)
     lua_newtable(L);
     for (unsigned i = 0; i < exchange->head.field_count; i++) {
         const struct field *field = &exchange->head.fields[i];
-        if (field->name.len != 6 || strncasecmp(exchange_text(exchange, field->name), "cookie", 6) != 0) {
+        if (!ascii_is(exchange_text(exchange, field->name), field->name.len, "cookie")) {
             continue;
         }
         const char *text = exchange_text(exchange, field->value);

@@ -40,7 +40,9 @@ static uint32_t check_duration(lua_State *L, int index, const char *what)
     if (lua_type(L, index) == LUA_TNUMBER) {
         double number = lua_tonumber(L, index);
         if (!(number >= 0 && number <= UINT32_MAX) || number != (double)(uint32_t)number) {
-            script_raise(L, "%s: %g is not a whole number of milliseconds; write \"500ms\" or \"2s\"", what, number);
+            lua_pushnumber(L, number);
+            script_raise(L, "%s: %s is not a whole number of milliseconds; write \"500ms\" or \"2s\"", what,
+                         lua_tostring(L, -1));
         }
         return (uint32_t)number;
     }

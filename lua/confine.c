@@ -33,7 +33,7 @@ static int allow(void *arg, const char *path)
 {
     const struct allow_call *call = arg;
     int rv = sandbox_allow(call->sandbox, path, call->access);
-    return rv < 0 ? error_text(call->err, call->errlen, rv, "cannot allow %s in the sandbox: %s", path, strerror(-rv))
+    return rv < 0 ? error_text(call->err, call->errlen, rv, "cannot allow %s in the sandbox: %s", path, errno_text(-rv))
                   : 0;
 }
 
@@ -54,7 +54,7 @@ static int allow_folder_of(void *arg, const char *file)
     size_t len = slash == NULL ? 1 : slash == file ? 1 : (size_t)(slash - file);
     if (len >= sizeof folder) {
         return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %s in the sandbox: %s", file,
-                          strerror(ENAMETOOLONG));
+                          errno_text(ENAMETOOLONG));
     }
     snprintf(folder, sizeof folder, "%.*s", (int)len, slash == NULL ? "." : file);
     return allow_if_there(arg, folder);
@@ -69,7 +69,7 @@ static int allow_list(struct allow_call *call, const char *list)
         size_t len = strcspn(list, ":");
         if (len >= sizeof path) {
             return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %.64s... in the sandbox: %s", list,
-                              strerror(ENAMETOOLONG));
+                              errno_text(ENAMETOOLONG));
         }
         snprintf(path, sizeof path, "%.*s", (int)len, list);
         rv = len == 0 ? 0 : allow(call, path);

@@ -8,6 +8,7 @@
 
 #include "lua/error_page.h"
 
+#include "core/ascii.h"
 #include "core/sys.h"
 #include "http/exchange.h"
 #include "http/response.h"
@@ -18,9 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum {
     SOURCE_BYTES_MAX = 1 << 20, /* of a source file that are looked at */
@@ -128,8 +127,8 @@ static void put_source(struct page *page, const char *place)
 {
     char path[PLACE_MAX];
     const char *colon = strrchr(place, ':');
-    unsigned long line = colon == NULL ? 0 : strtoul(colon + 1, NULL, 10);
-    if (line == 0) {
+    uint64_t line = 0;
+    if (colon == NULL || !ascii_parse_number(colon + 1, strlen(colon + 1), INT32_MAX, &line) || line == 0) {
         return;
     }
     snprintf(path, sizeof path, "%.*s", (int)(colon - place), place);
@@ -156,7 +155,7 @@ static bool is_secret(const char *name, size_t len)
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         size_t secret_len = strlen(secrets[i]);
         for (size_t at = 0; at + secret_len <= len; at++) {
-            if (strncasecmp(name + at, secrets[i], secret_len) == 0) {
+            if (ascii_equals(name + at, secrets[i], secret_len)) {
                 return true;
             }
         }

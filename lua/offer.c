@@ -62,7 +62,7 @@ int offer_create(struct offer **made, const struct offer_config *config, struct 
     int rv = offer == NULL ? -ENOMEM : site_create(&offer->site, log);
     if (rv < 0) {
         mem_free(offer);
-        return error_text(err, errlen, rv, "cannot start: %s", strerror(-rv));
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     rv = fill(offer, config, reactor, log, err, errlen);
     if (rv < 0) {

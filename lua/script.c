@@ -122,7 +122,7 @@ static int lua_read_file(lua_State *L)
     int rv = read_file(script, path);
     if (rv < 0) {
         lua_pushnil(L);
-        lua_pushfstring(L, "cannot open %s: %s", path, strerror(-rv));
+        lua_pushfstring(L, "cannot open %s: %s", path, errno_text(-rv));
         return 2;
     }
     lua_pushlstring(L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch));
@@ -274,7 +274,7 @@ static int run_script(struct script *script, char *err, size_t errlen)
 {
     int rv = read_file(script, script_path(script));
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), strerror(-rv));
+        return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), errno_text(-rv));
     }
     rv = luaL_loadbufferx(script->L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch),
                           script->chunk_name, "t");

@@ -105,7 +105,8 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
     if (type == LUA_TNUMBER) {
         double number = lua_tonumber(L, index);
         if (!(number >= 0 && number < 9007199254740992.0) || number != (double)(uint64_t)number) {
-            script_raise(L, "%s: %s: %g is not a whole number", what, info->name, number);
+            lua_pushnumber(L, number);
+            script_raise(L, "%s: %s: %s is not a whole number", what, info->name, lua_tostring(L, -1));
         }
         value = (uint64_t)number;
     } else if (limits_parse_value(info->unit, lua_tostring(L, index), &value, err, sizeof err) < 0) {
