@@ -1,8 +1,9 @@
 /* From a set of ranges to 206.
  *
  * Happy path: one range is sent like a file, only from its first byte on. For several the head announces the length of
- * all parts, which format_part() computes before it writes any, and next_part() is called whenever a range is sent: it
- * queues the head of the next part and sets its range. No content is copied.
+ * all parts, which content_length() adds up beforehand, and next_part() is called whenever a range is sent: it queues the
+ * head of the next part and sets its range. Short parts are copied behind their heads, so that many of them leave in one
+ * system call.
  *
  * Failure modes: what needs memory comes before the head is written, and is answered with 503. Later a part head that
  * finds no memory, or a file that has become too short for what was announced, cuts the connection. */
@@ -26,6 +27,8 @@ enum {
     BOUNDARY_LEN = 2 * BOUNDARY_BYTES, /* in hexadecimal */
     DELIMITER_LEN = 4 + BOUNDARY_LEN,  /* CRLF "--" boundary */
     RANGE_TEXT_MAX = 60 + sizeof "-/", /* three numbers */
+    COPIED_MAX = 2048,                 /* content of a part up to here is copied */
+    COPIED_TOGETHER = 32 << 10,        /* bytes of heads and copied parts that are queued at once */
 };
 
 static const char end_of_head[] = "\r\n\r\n";
@@ -34,10 +37,11 @@ static const char closing[] = "--\r\n"; /* makes the delimiter behind the last p
 /* A multipart answer on its way. */
 struct parts {
     struct cached_file *file; /* one reference is ours */
-    struct range_set set;     /* what was asked for */
+    size_t count;             /* of ranges */
     size_t begun;             /* parts whose heads are queued */
     size_t lead_len;          /* bytes of lead */
-    char lead[];              /* delimiter and head of each part, up to the numbers of Content-Range */
+    char *lead;               /* delimiter and head of each part, up to the numbers of Content-Range; behind ranges */
+    struct byte_range ranges[];
 };
 
 /* The numbers of Content-Range (RFC 9110 section 14.4). Returns their length. */
@@ -52,35 +56,46 @@ static size_t format_range(char text[RANGE_TEXT_MAX], const struct byte_range *r
 static uint64_t content_length(const struct parts *parts)
 {
     char text[RANGE_TEXT_MAX];
-    uint64_t sum = DELIMITER_LEN + sizeof closing - 1 - 2; /* no CRLF before the first delimiter */
-    for (size_t i = 0; i < parts->set.count; i++) {
-        const struct byte_range *range = &parts->set.ranges[i];
+    uint64_t sum = DELIMITER_LEN + sizeof closing - 1;
+    for (size_t i = 0; i < parts->count; i++) {
+        const struct byte_range *range = &parts->ranges[i];
         sum += parts->lead_len + format_range(text, range, parts->file->size) + sizeof end_of_head - 1 + range->len;
     }
     return sum;
 }
 
+/* The first delimiter has its CRLF too, though nothing is before it: RFC 9110 section 14.6 allows it, other servers send
+ * it, and zsync waits for it. */
+static int queue_part_head(struct exchange *exchange, const struct parts *parts, const struct byte_range *range)
+{
+    char text[RANGE_TEXT_MAX];
+    size_t len = format_range(text, range, parts->file->size);
+    int rv = response_queue(exchange, parts->lead, parts->lead_len);
+    rv = rv < 0 ? rv : response_queue(exchange, text, len);
+    return rv < 0 ? rv : response_queue(exchange, end_of_head, sizeof end_of_head - 1);
+}
+
 static int next_part(struct exchange *exchange, void *arg)
 {
     struct parts *parts = arg;
-    if (parts->begun == parts->set.count) {
-        int rv = response_queue(exchange, parts->lead, DELIMITER_LEN);
-        return rv < 0 ? rv : response_queue(exchange, closing, sizeof closing - 1);
+    int rv = 0;
+    while (rv == 0 && parts->begun < parts->count) {
+        const struct byte_range *range = &parts->ranges[parts->begun];
+        bool is_copied = range->len <= COPIED_MAX && write_buffer_len(&exchange->out) < COPIED_TOGETHER;
+        rv = queue_part_head(exchange, parts, range);
+        if (rv < 0) {
+            return rv;
+        }
+        parts->begun++;
+        if (!is_copied) {
+            file_cache_ref(parts->file);
+            response_set_file(exchange, parts->file, range->first, range->len);
+            return 0;
+        }
+        rv = response_queue_file(exchange, parts->file, range->first, (size_t)range->len);
     }
-    const struct byte_range *range = &parts->set.ranges[parts->begun];
-    size_t skip = parts->begun == 0 ? 2 : 0;
-    char text[RANGE_TEXT_MAX];
-    size_t len = format_range(text, range, parts->file->size);
-    int rv = response_queue(exchange, parts->lead + skip, parts->lead_len - skip);
-    rv = rv < 0 ? rv : response_queue(exchange, text, len);
-    rv = rv < 0 ? rv : response_queue(exchange, end_of_head, sizeof end_of_head - 1);
-    if (rv < 0) {
-        return rv;
-    }
-    parts->begun++;
-    file_cache_ref(parts->file);
-    response_set_file(exchange, parts->file, range->first, range->len);
-    return 0;
+    rv = rv < 0 ? rv : response_queue(exchange, parts->lead, DELIMITER_LEN);
+    return rv < 0 ? rv : response_queue(exchange, closing, sizeof closing - 1);
 }
 
 static void release_parts(void *arg)
@@ -107,11 +122,13 @@ static int make_parts(struct cached_file *file, const char *type, const struct r
 {
     static const char format[] = "\r\n--%s\r\nContent-Type: %s\r\nContent-Range: bytes ";
     size_t room = sizeof format + BOUNDARY_LEN + strlen(type);
-    struct parts *made = mem_alloc(sizeof *made + room);
+    size_t ranges_room = set->count * sizeof set->ranges[0];
+    struct parts *made = mem_alloc(sizeof *made + ranges_room + room);
     if (made == NULL) {
         return -ENOMEM;
     }
-    *made = (struct parts){.file = file, .set = *set};
+    *made = (struct parts){.file = file, .count = set->count, .lead = (char *)made->ranges + ranges_room};
+    memcpy(made->ranges, set->ranges, ranges_room);
     made->lead_len = (size_t)snprintf(made->lead, room, format, boundary, type);
     *parts = made;
     return 0;

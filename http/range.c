@@ -10,6 +10,7 @@
 #include "http/char_class.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 struct cursor {
     const char *at, *end;
@@ -122,7 +123,8 @@ enum range_verdict range_parse(const char *text, size_t len, uint64_t size, stru
         return RANGE_IGNORED;
     }
     struct cursor cursor = {.at = text + sizeof unit - 1, .end = text + len};
-    struct range_set found = {0};
+    struct range_set found; /* not cleared: it is long */
+    found.count = 0;
     size_t asked = 0;
     for (;;) {
         skip_whitespace(&cursor);
@@ -144,7 +146,8 @@ enum range_verdict range_parse(const char *text, size_t len, uint64_t size, stru
         }
     }
     if (found.count > 0) {
-        *set = found;
+        set->count = found.count;
+        memcpy(set->ranges, found.ranges, found.count * sizeof found.ranges[0]);
         return RANGE_SATISFIABLE;
     }
     /* Such a suffix is satisfiable, yet no Content-Range can say so: the whole is what was asked for. */

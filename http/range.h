@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RANGES_MAX = 16 }; /* ranges in one field; with more of them it is ignored */
+/* Ranges in one field; with more of them it is ignored. As many as Apache takes; zsync asks for 20 at a time. */
+enum { RANGES_MAX = 200 };
 
 /* Bytes of a representation, at least one. */
 struct byte_range {
@@ -31,8 +32,8 @@ enum range_verdict {
  *
  * Ignored, as section 14.2 allows or demands: another unit than bytes, whatever is not syntactically right, and more than
  * RANGES_MAX ranges. Of the others those that lie beyond the end are left out, and those that overlap become one, in the
- * place of the earliest (section 15.3.7.2). So an answer never sends a byte twice: it costs the file and RANGES_MAX part
- * heads at the most, whatever is asked for (section 17.15). Ranges that merely touch stay apart.
+ * place of the earliest (section 15.3.7.2). So a response never sends a byte twice: at most it is the file and RANGES_MAX
+ * part heads, whatever is asked for (section 17.15). Ranges that merely touch stay apart.
  *
  * *set is only changed when the verdict is RANGE_SATISFIABLE. */
 enum range_verdict range_parse(const char *text, size_t len, uint64_t size, struct range_set *set);

@@ -10,6 +10,7 @@
 #include "http/response.h"
 
 #include "core/mem.h"
+#include "core/sys.h"
 #include "http/conn_body.h"
 #include "http/file_cache.h"
 #include "http/server_internal.h"
@@ -469,6 +470,29 @@ int response_add_lines(struct exchange *exchange, const char *lines, size_t len)
 int response_queue(struct exchange *exchange, const void *content, size_t len)
 {
     return write_buffer_append(&exchange->out, content, len, SIZE_MAX);
+}
+
+int response_queue_file(struct exchange *exchange, const struct cached_file *file, uint64_t offset, size_t len)
+{
+    if (file->fd < 0) {
+        return response_queue(exchange, file->full.bytes + file->full.head_len + offset, len);
+    }
+    char *at = write_buffer_reserve(&exchange->out, len, SIZE_MAX, NULL);
+    if (at == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t done = 0; done < len;) {
+        ssize_t got = sys_pread(file->fd, at + done, len - done, (off_t)(offset + done));
+        if (got < 0 && got != -EINTR) {
+            return (int)got;
+        }
+        if (got == 0) {
+            return -ENODATA; /* it was truncated: what was announced cannot be sent */
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    write_buffer_commit(&exchange->out, len);
+    return 0;
 }
 
 void response_send_ranges(struct exchange *exchange, int status, const char *type, uint64_t length,

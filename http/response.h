@@ -118,6 +118,9 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
 int response_queue(struct exchange *exchange, const void *content, size_t len);
 void response_set_file(struct exchange *exchange, struct cached_file *file, uint64_t offset, uint64_t len);
 
+/* Queue len bytes of a file from offset, copied. Returns 0, -ENOMEM, -ENODATA when the file ends before, or -errno. */
+int response_queue_file(struct exchange *exchange, const struct cached_file *file, uint64_t offset, size_t len);
+
 /* The range in response_body is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when
  * the answer cannot be completed. For conn_io.c. */
 int response_next_range(struct exchange *exchange);

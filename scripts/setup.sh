@@ -18,6 +18,7 @@ test_packages=(
     dpkg-dev file groff-base # the package, the man pages
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev # the examples of hosts on these event loops
+    zsync brotli pigz       # clients and tools that users have, in the tests of files
 )
 
 bench_packages=(

@@ -4,6 +4,8 @@ import email
 import http.client
 import os
 import random
+import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -17,6 +19,7 @@ class Ranges(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
+        self.folder = folder.name
         self.files = {"small.txt": b"abcdefghijklmnopqrstuvwxyz", "large.bin": random.Random(9110).randbytes(SIZE)}
         for name, content in self.files.items():
             with open(os.path.join(folder.name, name), "wb") as file:
@@ -24,6 +27,7 @@ class Ranges(unittest.TestCase):
             os.utime(os.path.join(folder.name, name), (784111777, 784111777))
         program = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--root", folder.name)
         self.enterContext(program)
+        self.address = program.address
         self.client = http.client.HTTPConnection(*program.address, timeout=evtest.LIMIT)
         self.addCleanup(self.client.close)
 
@@ -56,7 +60,7 @@ class Ranges(unittest.TestCase):
             delimiter = b"--" + kind.split(b"boundary=")[1]
             pieces = body.split(delimiter)  # the parser changes line ends: content is compared as it came
             self.assertEqual(len(pieces), 5)
-            self.assertEqual(pieces[0], b"")
+            self.assertEqual(pieces[0], b"\r\n")
             self.assertEqual(pieces[4], b"--\r\n")
             for piece, (first, last) in zip(pieces[1:4], wanted):
                 self.assertEqual(piece.split(b"\r\n\r\n", 1)[1], content[first:last + 1] + b"\r\n")
@@ -80,6 +84,30 @@ class Ranges(unittest.TestCase):
         answer, _ = self.get("large.bin", Range=f"bytes={SIZE}-")
         self.assertEqual(answer.status, 416)
         self.assertEqual(answer.headers["Content-Range"], f"bytes */{SIZE}")
+
+    @unittest.skipUnless(shutil.which("zsync"), "zsync is not installed")
+    def test_zsync_fetches_what_has_changed(self):
+        """zsync asks for up to 20 ranges at once, and waits for the CRLF before the first delimiter."""
+        old = self.files["large.bin"]
+        new = bytearray(old)
+        changed = random.Random(2046).sample(range(0, SIZE, 1 << 14), 100)
+        for start in changed:
+            new[start:start + 3000] = random.Random(start).randbytes(3000)
+        with open(os.path.join(self.folder, "new.bin"), "wb") as file:
+            file.write(new)
+        subprocess.run(["zsyncmake", "-C", "-u", "new.bin", "-o", "new.bin.zsync", "new.bin"], cwd=self.folder, check=True,
+                       timeout=evtest.LIMIT, capture_output=True)
+        with tempfile.TemporaryDirectory() as home:
+            with open(os.path.join(home, "old.bin"), "wb") as file:
+                file.write(old)
+            host, port = self.address
+            direct = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+            done = evtest.run("zsync", "-i", "old.bin", f"http://{host}:{port}/new.bin.zsync", cwd=home, env=direct)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(os.path.join(home, "new.bin"), "rb") as file:
+                self.assertEqual(file.read(), bytes(new))
+            fetched = int(done.stdout.split("fetched ")[1].split()[0])
+            self.assertLess(fetched, SIZE // 4, done.stdout)
 
 
 if __name__ == "__main__":
