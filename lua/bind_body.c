@@ -105,7 +105,7 @@ static int take_body(lua_State *L)
     }
     struct coro *coro = check_body(L, request, what);
     if (coro->exchange == NULL) {
-        return say_gone(L, coro, what, 1);
+        return say_gone(L, coro, what, 2);
     }
     if (coro->body_use != BODY_UNUSED) {
         script_raise(L, "req.body: req:%s() has begun to take the body",
@@ -114,7 +114,7 @@ static int take_body(lua_State *L)
     struct exchange *exchange = coro->exchange;
     int verdict = exchange_collect_body(exchange);
     if (verdict == BODY_WAIT) {
-        return wait_for_body(L, coro, what, 1);
+        return wait_for_body(L, coro, what, 2);
     }
     if (verdict < 0) {
         raise_status(L, exchange, -verdict);

@@ -149,14 +149,10 @@ static int stream_finish(lua_State *L)
 
 void bind_stream(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"write", stream_write},
-        {NULL, NULL},
-    };
     static const luaL_Reg functions[] = {
+        {"write", stream_write}, /* the method is the prelude's, see prelude_run.lua */
         {"finish", stream_finish},
         {NULL, NULL},
     };
-    script_set_methods(L, methods, "stream", REF_STREAM_META);
     luaL_register(L, NULL, functions);
 }

@@ -73,7 +73,7 @@ struct coro *coro_check_waiting(lua_State *L, const char *what);
 
 /* relay.c: whether L is a coroutine of the script's own in which a function that waits must not go on, but return
  * relay_call(L) instead, with its arguments alone on the stack. It is then called again where it can wait, and what it
- * returns there is what it returns here. */
+ * returns there is what it returns here. If it raises there, it returns false and the error here. */
 bool relay_is_needed(lua_State *L);
 int relay_call(lua_State *L);
 

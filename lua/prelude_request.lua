@@ -1,7 +1,7 @@
 -- Requests: their bodies, and what is made of those. See prelude.lua.
 --
 -- The functions of bind_body.c give true when they have waited and are to be called again, and false when the client has
--- gone meanwhile.
+-- gone meanwhile, or false and an error that is to be raised.
 
 local core, app, shared = ...
 local fail, raise, array = core.fail, app.error, app.json.array
@@ -19,12 +19,12 @@ local STEP_PART, STEP_CONTENT, STEP_PART_END = 1, 2, 3 -- as in bind_body.c
 local methods = core.request_names -- what request_index() finds
 
 local function body_of(req)
-    local body = take_body(req, "body")
+    local body, err = take_body(req, "body")
     while body == true do
-        body = take_body(req, "body")
+        body, err = take_body(req, "body")
     end
     if not body then
-        error(closed, 0)
+        error(err or closed, 0)
     end
     return body
 end
@@ -40,12 +40,12 @@ end
 -- Chunks.
 
 local function next_chunk(req)
-    local chunk = take_chunk(req)
+    local chunk, err = take_chunk(req)
     while chunk == true do
-        chunk = take_chunk(req)
+        chunk, err = take_chunk(req)
     end
     if chunk == false then
-        error(closed, 0)
+        error(err or closed, 0)
     end
     return chunk
 end
@@ -85,7 +85,7 @@ local function step(reader)
         kind, a, b, c, d = parts_step(reader.req, reader.parser, reader.body)
     end
     if kind == false then
-        error(closed, 0)
+        error(a or closed, 0)
     end
     return kind, a, b, c, d
 end

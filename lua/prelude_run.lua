@@ -116,14 +116,27 @@ local closed = setmetatable({}, {
     end,
 })
 
-local sleep = core.sleep
+local sleep, write = core.sleep, core.write
 
+-- Here and in prelude_request.lua: in a coroutine of the script's own, false may come with another error to raise.
 function app.sleep(duration)
-    if not sleep(duration) then
-        error(closed, 0)
+    local ok, err = sleep(duration)
+    if not ok then
+        error(err or closed, 0)
     end
+end
+
+local stream_methods = {}
+
+function stream_methods.write(...)
+    local ok, err = write(...)
+    if ok == false then
+        error(err, 0)
+    end
+    return ok, err
 end
 
 shared.closed = closed
 
 core.ref("closed", closed)
+core.ref("stream_meta", { __index = stream_methods, __metatable = "stream" })

@@ -4,7 +4,10 @@
  * REF_RELAY. That is coroutine.resume or coroutine.wrap of the prelude, which calls the function outside, where it can
  * wait, and resumes the coroutine with what it returned.
  *
- * Failure modes: outside may be another coroutine of the script's: then the same happens again. */
+ * Failure modes: outside may be another coroutine of the script's: then the same happens again. An error outside comes
+ * back as false and its value, since a C function cannot raise behind its yield: the function of the prelude that has
+ * called it does. So every function that is relayed is called by one of the prelude's, and returns false for nothing
+ * else than what that raises. */
 
 #include "lua/coro.h"
 #include "lua/state.h"

@@ -170,6 +170,7 @@ static int lua_set_ref(lua_State *L)
         {"relay", REF_RELAY},
         {"error_handler", REF_ERROR_HANDLER},
         {"closed", REF_CLOSED},
+        {"stream_meta", REF_STREAM_META},
         {"headers_meta", REF_HEADERS_META},
         {"response_meta", REF_RESPONSE_META},
         {"raised_meta", REF_RAISED_META},
