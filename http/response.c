@@ -335,6 +335,12 @@ int response_write(struct exchange *exchange, const void *content, size_t len)
     return exchange->is_stalled ? 0 : 1;
 }
 
+void response_pause(struct exchange *exchange)
+{
+    exchange->is_stalled = true;
+    conn_resume(exchange->conn);
+}
+
 void response_end(struct exchange *exchange)
 {
     if (exchange->response_state != RESPONSE_STREAMING) {

@@ -66,6 +66,10 @@ void response_begin(struct exchange *exchange, int status, const char *type, int
  * client is gone, or it owes more than write_cap and is cut, or more was written than announced. */
 int response_write(struct exchange *exchange, const void *content, size_t len);
 
+/* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the client has
+ * taken most of what is queued. For a handler that would otherwise write without end. */
+void response_pause(struct exchange *exchange);
+
 /* End a streamed answer. Less content than announced cuts the connection. */
 void response_end(struct exchange *exchange);
 

@@ -1,6 +1,8 @@
 /* The object that a stream function writes to.
  *
- * Happy path: out:write(text) queues the text; while the client is behind it waits for the queue to go down.
+ * Happy path: out:write(text) queues the text; while the client is behind it waits for the queue to go down. Each write
+ * counts as a wait for handler_cpu, and after a millisecond of writing it really is one: so a stream that takes long to
+ * make is sent as it is made, and an endless one does not hold the loop.
  *
  * Failure modes: when the client has gone, write returns nil and "closed", once; the next write ends the coroutine. An
  * object kept beyond its stream is refused. */
@@ -120,9 +122,13 @@ static int stream_write(lua_State *L)
         coro->is_gone = true;
         return say_closed(L, coro);
     }
-    if (rv > 0) {
+    bool is_sent = len > 0 && !coro->exchange->head_only; /* to write nothing is no wait */
+    if (rv > 0 && !(is_sent && deadline_restart(coro->script))) {
         lua_pushboolean(L, 1);
         return 1;
+    }
+    if (rv > 0) {
+        response_pause(coro->exchange);
     }
     if (done < len) { /* the rest goes out before the script is resumed */
         coro->pending = script_anchor(L, lua_gettop(L));

@@ -26,6 +26,7 @@ enum {
 };
 
 static const int64_t ns_per_ms = 1000000;
+static const int64_t write_turn_ns = 1000000; /* how long a stream may write before others have their turn */
 
 static void on_count(lua_State *L, lua_Debug *at);
 
@@ -74,6 +75,17 @@ static bool is_over(struct run *run)
     int64_t used_ns = sys_thread_cpu_ns() - run->cpu_ns;
     run->look_ns = now_ns + budget_ns - used_ns;
     return used_ns >= budget_ns;
+}
+
+bool deadline_restart(struct script *script)
+{
+    struct run *run = &script->run;
+    int64_t now_ns = sys_now_ns();
+    run->clock = RUN_UNSEEN;
+    if (run->turn_end_ns == 0) {
+        run->turn_end_ns = now_ns + write_turn_ns;
+    }
+    return now_ns >= run->turn_end_ns;
 }
 
 /* Collect garbage. The first time, this is not the run's fault: its clocks go on from where they were. */

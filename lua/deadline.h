@@ -25,6 +25,7 @@ struct run {
     enum run_clock clock;
     int64_t look_ns;       /* monotonic time before which there is no need to look at processor time */
     int64_t cpu_ns;        /* processor time of the thread when RUN_MEASURED began */
+    int64_t turn_end_ns;   /* monotonic time from which a write gives way to others; 0 before the first one */
     bool is_collected;     /* garbage was collected for it: from now on that counts as its own time */
     bool allows_globals;   /* a module is being loaded, which may make some */
     size_t refused_bytes;  /* of a block that lua_memory refused it, else 0 */
@@ -38,6 +39,10 @@ void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer
 
 /* End it, go on with outer. Puts how it was into ended: whether it was stopped, and why. */
 void deadline_leave(struct script *script, const struct run *outer, struct run *ended);
+
+/* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so long that
+ * it must really wait now, so that others have their turn. */
+bool deadline_restart(struct script *script);
 
 /* The script's Lua code is watched from now on. */
 void deadline_arm(struct script *script);

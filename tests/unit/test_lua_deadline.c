@@ -339,6 +339,82 @@ static void memory_that_fails_while_a_run_is_stopped_harms_nobody_else(void **st
     }
 }
 
+/* 600 ms of work for 20 bytes: the client waits for each of them, the deadline does not come. */
+static void write_of_a_stream_counts_as_a_wait(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/x', function() return 200, function(out)\n"
+                                         "    for i = 1, 20 do work(7) work(23) out:write('x') end\n"
+                                         "    work(40) out:write('y') work(40)\n"
+                                         "end end)");
+    struct fake_peer *peer = ask(scene, "/x");
+    assert_true(got(peer, "200 OK"));
+    assert_true(got(peer, "1\r\ny\r\n0\r\n\r\n"));
+    assert_string_equal(scene->logged, "");
+    scene_close(scene);
+}
+
+static void stream_is_stopped_when_it_works_too_long_between_two_writes(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "out:write('a') work(0) work(7) work(50) out:write('b')",
+        "work(0) work(7) while true do work(1) out:write('') end", /* nothing was handed on */
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "%sapp.get('/x', function() return 200, function(out) %s end end)", SITE,
+                 bodies[i]);
+        struct scene *scene = open_site(text);
+        struct fake_peer *peer = ask(scene, "/x");
+        assert_false(got(peer, "b\r\n"));
+        assert_true(fake_peer_saw_close(peer));
+        assert_non_null(strstr(scene->logged, "handler_cpu"));
+        scene_close(scene);
+    }
+}
+
+static void others_have_their_turn_after_a_millisecond_of_writing(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "local n = 0\n"
+                                         "app.get('/stream', function() return 200, function(out)\n"
+                                         "    for i = 1, 100 do n = i out:write('x') spend(1) end\n"
+                                         "end end)\n"
+                                         "app.get('/n', function() return 'n=' .. n end)");
+    struct fake_peer *stream = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    fake_peer_send_text(stream, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    fake_peer_send_text(other, "GET /n HTTP/1.1\r\nHost: test\r\n\r\n");
+    settle(scene);
+    assert_true(got(stream, "0\r\n\r\n"));
+    assert_true(got(other, "n=2"));
+    scene_close(scene);
+}
+
+/* What it writes goes out as it is made, and it ends when its client leaves. */
+static void endless_stream_is_served_in_turns(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(
+        SITE "app.get('/x', function() return 200, function(out)\n"
+             "    while true do spend(1) if not out:write('x') then app.log('info', 'end') return end end\n"
+             "end end)");
+    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    fake_peer_send_text(peer, "GET /x HTTP/1.1\r\nHost: test\r\n\r\n");
+    fake_peer_send_text(other, "GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
+    for (int i = 0; i < 200; i++) { /* it never settles */
+        assert_true(reactor_run_once(scene->reactor, 0) >= 0);
+    }
+    assert_true(got(peer, "1\r\nx\r\n"));
+    assert_true(got(other, "200 OK"));
+    fake_peer_close(peer);
+    settle(scene);
+    assert_string_equal(scene->logged, "end\n");
+    scene_close(scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +428,10 @@ int main(void)
         cmocka_unit_test(deadline_holds_in_middleware_and_error_functions),
         cmocka_unit_test(others_have_their_turn_between_two_stopped_runs),
         cmocka_unit_test(stream_that_is_stopped_is_cut),
+        cmocka_unit_test(write_of_a_stream_counts_as_a_wait),
+        cmocka_unit_test(stream_is_stopped_when_it_works_too_long_between_two_writes),
+        cmocka_unit_test(others_have_their_turn_after_a_millisecond_of_writing),
+        cmocka_unit_test(endless_stream_is_served_in_turns),
         cmocka_unit_test(timers_are_stopped_and_come_again),
         cmocka_unit_test(start_may_take_its_time_but_stop_may_not),
         cmocka_unit_test(budget_is_the_routes_own_or_the_scripts),
