@@ -21,6 +21,7 @@
 
 enum {
     BATCH = 512, /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
+    SPELL_NS = 10000000, /* after which a tick begins no further timer, task or post (R6): the next tick goes on */
     CHUNK = 256, /* watches in a chunk of the table */
     NS_PER_MS = 1000000,
     FIRST_TASKS = 64,    /* first size of the task queue */
@@ -79,6 +80,7 @@ struct reactor {
     struct timer_heap timers;
     struct task_queue tasks;
     _Atomic(struct post *) posts; /* newest first */
+    struct post *taken;           /* of them, oldest first: what the last tick had no time for */
     atomic_bool stop;             /* asked for and not yet honoured */
     struct reactor_counts counts;
     struct epoll_event events[BATCH];
@@ -332,7 +334,7 @@ int64_t reactor_now_ms(const struct reactor *reactor)
 /* The instant at which the next tick must begin though no fd is ready: 0 for never. */
 static int64_t next_deadline(const struct reactor *reactor)
 {
-    if (reactor->tasks.count > 0 || reactor->queue_head != END_OF_QUEUE) {
+    if (reactor->tasks.count > 0 || reactor->taken != NULL || reactor->queue_head != END_OF_QUEUE) {
         return 1; /* long past: now */
     }
     const struct timer_entry *first = timer_heap_first(&reactor->timers);
@@ -389,14 +391,19 @@ static int64_t next_expiry(int64_t due_ns, int64_t interval_ns, int64_t now_ns)
 }
 
 /* Call the timers that are due. One that is set or moved meanwhile has a sequence of at least limit and waits for the
- * next tick, even when it is due already; none that was due before can be behind it in the heap. */
+ * next tick, even when it is due already; none that was due before can be behind it in the heap. Those that a spell has no
+ * time for are still the first of the heap in the next tick. */
 static int run_timers(struct reactor *reactor)
 {
     int calls = 0;
+    int64_t end_ns = reactor->now_ns + SPELL_NS;
     uint64_t limit = reactor->timers.next_sequence;
     for (;;) {
         const struct timer_entry *first = timer_heap_first(&reactor->timers);
         if (first == NULL || first->deadline_ns > reactor->now_ns || first->sequence >= limit) {
+            return calls;
+        }
+        if (calls > 0 && sys_now_ns() >= end_ns) {
             return calls;
         }
         timer_id id = timer_heap_id(&reactor->timers, first);
@@ -446,19 +453,22 @@ int reactor_defer(struct reactor *reactor, reactor_task_fn fn, void *arg)
     return 0;
 }
 
-/* Run the tasks that are waiting now; those they defer wait for the next tick (R4). */
+/* Run the tasks that are waiting now; those they defer wait for the next tick (R4), and so do those that a spell has no
+ * time for, before the others. A single task reads no clock. */
 static int run_tasks(struct reactor *reactor)
 {
     struct task_queue *queue = &reactor->tasks;
     uint32_t count = queue->count;
-    for (uint32_t i = 0; i < count; i++) {
+    int64_t end_ns = count > 1 ? sys_now_ns() + SPELL_NS : 0;
+    uint32_t calls = 0;
+    for (; calls < count && (calls == 0 || sys_now_ns() < end_ns); calls++) {
         struct task task = queue->tasks[queue->head];
         queue->head = (queue->head + 1) & (queue->capacity - 1);
         queue->count--;
         task.fn(reactor, task.arg);
     }
-    reactor->counts.tasks += count;
-    return (int)count;
+    reactor->counts.tasks += calls;
+    return (int)calls;
 }
 
 int reactor_post(struct reactor *reactor, reactor_task_fn fn, void *arg)
@@ -490,18 +500,22 @@ static struct post *take_posts(struct reactor *reactor)
     return oldest;
 }
 
+/* What the last tick had no time for comes before what was posted since. */
 static int run_posts(struct reactor *reactor)
 {
-    if (atomic_load_explicit(&reactor->posts, memory_order_relaxed) == NULL) {
+    if (reactor->taken == NULL && atomic_load_explicit(&reactor->posts, memory_order_relaxed) == NULL) {
         return 0;
     }
     int calls = 0;
-    for (struct post *post = take_posts(reactor); post != NULL;) {
-        struct post *next = post->next;
+    if (reactor->taken == NULL) {
+        reactor->taken = take_posts(reactor);
+    }
+    int64_t end_ns = reactor->taken->next != NULL ? sys_now_ns() + SPELL_NS : 0;
+    for (; reactor->taken != NULL && (calls == 0 || sys_now_ns() < end_ns); calls++) {
+        struct post *post = reactor->taken;
+        reactor->taken = post->next;
         post->task.fn(reactor, post->task.arg);
         mem_free(post);
-        post = next;
-        calls++;
     }
     reactor->counts.tasks += (uint64_t)calls;
     return calls;
@@ -645,6 +659,15 @@ static void close_own(int fd)
     }
 }
 
+static void free_posts(struct post *post)
+{
+    while (post != NULL) {
+        struct post *next = post->next;
+        mem_free(post);
+        post = next;
+    }
+}
+
 void reactor_destroy(struct reactor *reactor)
 {
     if (reactor == NULL) {
@@ -653,11 +676,8 @@ void reactor_destroy(struct reactor *reactor)
     close_own(reactor->timer_fd);
     close_own(reactor->wake_fd);
     close_own(reactor->epoll_fd);
-    for (struct post *post = take_posts(reactor); post != NULL;) {
-        struct post *next = post->next;
-        mem_free(post);
-        post = next;
-    }
+    free_posts(reactor->taken);
+    free_posts(take_posts(reactor));
     for (uint32_t i = 0; i < reactor->chunk_count; i++) {
         mem_free(reactor->chunks[i]);
     }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -237,6 +238,7 @@ static const struct sys_call_rule narrow_calls[] = {
     /* What the C library asks of terminals and pipes; not to type into a terminal. */
     {"ioctl", 0, 1, UINT32_MAX, TCGETS},
     {"ioctl", 0, 1, UINT32_MAX, FIONREAD},
+    {"ioctl", 0, 1, UINT32_MAX, SIOCOUTQ}, /* whether a slow client takes bytes */
     {"ioctl", 0, 1, UINT32_MAX, FIONBIO},
     /* Notices to the service manager, and requests that the program makes of itself. */
     {"socket", 0, 0, UINT32_MAX, AF_UNIX},

@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -161,6 +163,12 @@ int sys_get_option(int fd, int level, int option)
     int value = 0;
     socklen_t len = sizeof value;
     return getsockopt(fd, level, option, &value, &len) < 0 ? -errno : value;
+}
+
+int sys_unsent_bytes(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
 int sys_set_nonblocking(int fd)

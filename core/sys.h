@@ -47,6 +47,7 @@ int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len);
 int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
 int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
+int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);
 int sys_reset_on_close(int fd); /* the close to come resets the connection, and drops what is not sent (SO_LINGER) */

@@ -195,6 +195,7 @@ static void conn_advance(struct conn *conn)
     conn->is_advancing = true;
     conn->wants_write = false;
     conn->turn_requests = 0;
+    conn->exchange->turn_end_ns = 0;
     while (verdict == ADVANCE_ON) {
         verdict = step(conn);
     }
@@ -365,7 +366,8 @@ static void on_task(struct reactor *reactor, void *arg)
     }
     if (was_expired && conn->deadline_ms != INT64_MAX) {
         int64_t now_ms = reactor_now_ms(reactor);
-        if (now_ms >= conn->deadline_ms) {
+        bool is_over = now_ms >= conn->deadline_ms;
+        if (is_over && !(conn->waits_for == WAIT_WRITE && conn_takes_response(conn, now_ms))) {
             close_expired(conn);
             return;
         }
@@ -413,7 +415,11 @@ void conn_open(struct server *server, int fd, const struct sockaddr *peer)
         return;
     }
     conn->fd = fd;
-    conn_read(conn);
+    if (server_drains_long(server)) {
+        conn_resume(conn);
+    } else {
+        conn_read(conn);
+    }
 }
 
 /* An answer whose end is that of the connection is cut with a reset: an orderly end would make it look complete. */
@@ -460,7 +466,9 @@ void conn_close(struct conn *conn)
 
 void conn_drain(struct conn *conn)
 {
-    if (is_idle(conn)) {
+    if (is_idle(conn) && server_drains_long(conn->server)) {
+        conn_resume(conn);
+    } else if (is_idle(conn)) {
         conn_close_idle(conn);
     } else if (conn->exchange->response_state == RESPONSE_NONE) {
         conn->exchange->keep_alive = false; /* so that the answer says it is the last one */

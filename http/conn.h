@@ -48,10 +48,12 @@ struct conn {
     bool is_told_more : 1;     /* the reactor told of MORE: a short read does not empty the socket */
     bool is_level : 1;         /* registered level-triggered, until the connection is idle */
     bool is_at_end : 1;        /* the client will send no more */
-    bool has_progress : 1;     /* bytes moved in this turn: deadlines for silence start again */
+    bool has_received : 1;     /* content came in this turn: the deadline of a body starts again */
+    bool has_sent : 1;         /* the socket took bytes in this turn: the deadline of a response starts again */
     bool is_counted : 1;       /* in the server's table of addresses */
     uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */
+    int32_t unsent_bytes;      /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
     uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
     uint16_t peer_port;
     uint8_t peer_address[16]; /* in network order */

@@ -17,7 +17,7 @@
 static int take_content(struct conn *conn, const char *data, size_t len)
 {
     struct exchange *exchange = conn->exchange;
-    conn->has_progress = true;
+    conn->has_received = true;
     exchange->body_taken += len;
     if (exchange->is_served || exchange->handler == NULL) { /* answered already: discard */
         exchange->body_len += len;
@@ -140,7 +140,7 @@ static void find_piece(struct conn *conn)
     if (len == 0) {
         return;
     }
-    conn->has_progress = true;
+    conn->has_received = true;
     exchange->piece_len = (uint32_t)len;
     exchange->body_taken += len;
     if (exchange->body_taken > conn_limits(conn)->max_body_bytes) {

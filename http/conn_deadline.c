@@ -1,25 +1,43 @@
 /* How long a connection may wait for what.
  *
  * Activity only stores a deadline. The timer in the heap usually fires early, finds a later deadline and is set again,
- * so a request costs no heap operation; it moves at once only when it would come too late. */
+ * so a request costs no heap operation; it moves at once only when it would come too late.
+ *
+ * What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid of before
+ * it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked how much
+ * is in the socket, and when the time is over, whether it has become less. */
 
 #include "http/conn_deadline.h"
 
 #include "core/reactor.h"
+#include "core/sys.h"
 #include "http/conn_io.h"
 #include "http/server_internal.h"
 
-enum { LINGER_MS = 2000 }; /* how long a closing connection waits for the client's end */
+enum {
+    LINGER_MS = 2000,    /* how long a closing connection waits for the client's end */
+    FIRST_LOOK_PART = 8, /* the first look into the socket comes when this part of write_timeout is over */
+};
 
 static void on_timer(struct reactor *reactor, uint64_t timer, void *arg);
+
+/* When the timer has something to do. */
+static int64_t next_look_ms(const struct conn *conn)
+{
+    if (conn->waits_for != WAIT_WRITE || conn->unsent_bytes >= 0) {
+        return conn->deadline_ms;
+    }
+    uint64_t wait_ms = conn_limits(conn)->write_timeout_ms;
+    return conn->deadline_ms - (int64_t)(wait_ms - wait_ms / FIRST_LOOK_PART);
+}
 
 void conn_arm_timer(struct conn *conn, int64_t now_ms)
 {
     if (conn->timer != 0) {
         reactor_cancel_timer(conn->server->reactor, conn->timer);
     }
-    int64_t delay_ms = conn->deadline_ms > now_ms ? conn->deadline_ms - now_ms : 0;
-    conn->timer_due_ms = conn->deadline_ms;
+    conn->timer_due_ms = next_look_ms(conn);
+    int64_t delay_ms = conn->timer_due_ms > now_ms ? conn->timer_due_ms - now_ms : 0;
     conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_timer, conn);
 }
 
@@ -28,7 +46,7 @@ void conn_arm_timer(struct conn *conn, int64_t now_ms)
 static void set_deadline(struct conn *conn, int64_t now_ms, int64_t deadline_ms)
 {
     conn->deadline_ms = deadline_ms;
-    if (deadline_ms != INT64_MAX && (conn->timer == 0 || deadline_ms < conn->timer_due_ms)) {
+    if (deadline_ms != INT64_MAX && (conn->timer == 0 || next_look_ms(conn) < conn->timer_due_ms)) {
         conn_arm_timer(conn, now_ms);
     }
 }
@@ -83,10 +101,11 @@ void conn_update_deadline(struct conn *conn)
 {
     enum wait waits_for = conn_waits_for(conn);
     bool is_same = waits_for == conn->waits_for;
-    bool restarts = waits_for == WAIT_IDLE ||
-                    ((waits_for == WAIT_BODY || waits_for == WAIT_WRITE) && conn->has_progress);
+    bool restarts = waits_for == WAIT_IDLE || (waits_for == WAIT_BODY && conn->has_received) ||
+                    (waits_for == WAIT_WRITE && conn->has_sent);
     conn->waits_for = (uint8_t)waits_for;
-    conn->has_progress = false;
+    conn->has_received = false;
+    conn->has_sent = false;
     int64_t now_ms = reactor_now_ms(conn->server->reactor);
     if (waits_for != WAIT_BODY && conn->exchange != NULL) {
         pause_body(conn->exchange, now_ms);
@@ -95,6 +114,7 @@ void conn_update_deadline(struct conn *conn)
         set_deadline(conn, now_ms, conn->deadline_ms); /* its timer may have fired in this tick: it waits no longer */
         return;
     }
+    conn->unsent_bytes = -1;
     const struct limits *limits = conn_limits(conn);
     uint64_t wait_ms = waits_for == WAIT_IDLE    ? limits->idle_timeout_ms
                        : waits_for == WAIT_HEAD  ? limits->header_timeout_ms
@@ -104,6 +124,24 @@ void conn_update_deadline(struct conn *conn)
     int64_t deadline_ms = waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms;
     int64_t latest_ms = waits_for == WAIT_BODY ? body_limit_ms(conn, now_ms) : INT64_MAX;
     set_deadline(conn, now_ms, deadline_ms < latest_ms ? deadline_ms : latest_ms);
+}
+
+/* Ask the kernel. Where it does not answer, nothing that comes later is less. */
+static int32_t ask_unsent(const struct conn *conn)
+{
+    int unsent = sys_unsent_bytes(conn->fd);
+    return unsent < 0 ? 0 : unsent;
+}
+
+bool conn_takes_response(struct conn *conn, int64_t now_ms)
+{
+    int32_t before = conn->unsent_bytes;
+    conn->unsent_bytes = ask_unsent(conn);
+    if (conn->unsent_bytes >= before) {
+        return false;
+    }
+    conn->deadline_ms = now_ms + (int64_t)conn_limits(conn)->write_timeout_ms;
+    return true;
 }
 
 static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
@@ -116,6 +154,9 @@ static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
         return;
     }
     if (now_ms < conn->deadline_ms) {
+        if (conn->waits_for == WAIT_WRITE && conn->unsent_bytes < 0 && now_ms >= next_look_ms(conn)) {
+            conn->unsent_bytes = ask_unsent(conn);
+        }
         conn_arm_timer(conn, now_ms);
         return;
     }

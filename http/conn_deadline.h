@@ -3,6 +3,7 @@
 
 /* Deadlines of a connection, for conn.c alone. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct conn;
@@ -13,7 +14,7 @@ enum wait {
     WAIT_HEAD,    /* the rest of a head: header_timeout from its first byte */
     WAIT_BODY,    /* the rest of a body: body_timeout from the last byte */
     WAIT_HANDLER, /* a handler: as long as it takes */
-    WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken */
+    WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
     WAIT_LINGER,  /* the client's end, after ours */
 };
 
@@ -21,8 +22,12 @@ enum wait {
  * progress; those for a head and for lingering do not. */
 void conn_update_deadline(struct conn *conn);
 
-/* Set the timer for conn->deadline_ms. */
+/* Set the timer for conn->deadline_ms, or for what is to be done before it. */
 void conn_arm_timer(struct conn *conn, int64_t now_ms);
+
+/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since it was last looked
+ * at. Then the deadline is a later one, for conn_arm_timer(). */
+bool conn_takes_response(struct conn *conn, int64_t now_ms);
 
 /* The timer fired at the deadline. Implemented by conn.c. */
 void conn_expire(struct conn *conn);

@@ -203,7 +203,7 @@ int conn_flush(struct conn *conn)
         if (sent > 0) {
             turn += (size_t)sent;
             stat_add(&conn->server->stats.bytes_sent, (uint64_t)sent);
-            conn->has_progress = true;
+            conn->has_sent = true;
         }
         /* A short send means a full socket: asking again would only say EAGAIN. */
         if (sent < (ssize_t)wanted || turn >= WRITE_BUDGET) {

@@ -95,6 +95,7 @@ void conn_start_request(struct conn *conn)
     exchange->wants_body = false;
     exchange->awaits_continue = false;
     exchange->is_served = false;
+    exchange->is_timed = false;
     exchange->keep_alive = true;
     exchange->on_drain = NULL;
     exchange->on_data = NULL;
@@ -165,6 +166,7 @@ static int renew_exchange(struct conn *conn)
     fresh->conn = conn;
     fresh->input = old->input;
     fresh->out = old->out;
+    fresh->turn_end_ns = old->turn_end_ns;
     old->input = (struct input){0};
     write_buffer_init(&old->out);
     conn->exchange = fresh;
@@ -249,6 +251,9 @@ enum advance conn_process(struct conn *conn)
             }
         }
         exchange->is_served = true;
+        if (exchange->handler != &conn->server->static_handler) {
+            exchange_time_turn(exchange);
+        }
         exchange->handler->serve(exchange, exchange->handler->ctx);
     } else if (conn_wants_body(exchange) && conn_has_body_news(conn)) {
         exchange->wants_body = false;
@@ -285,6 +290,9 @@ static enum advance finish_exchange(struct conn *conn)
     conn->has_unread = conn->has_unread || (!keep_alive && (input_len(exchange) > 0 || !exchange->body_done));
     if (conn->waits_for == WAIT_HEAD) {
         conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
+    }
+    if (exchange->is_timed && sys_now_ns() >= exchange->turn_end_ns) {
+        exchange_end_turn(exchange);
     }
     write_buffer_done(&exchange->body_block);
     response_reset(exchange);

@@ -4,6 +4,7 @@
 
 #include "core/ascii.h"
 #include "core/net.h"
+#include "core/sys.h"
 #include "http/conn.h"
 
 #include <netinet/in.h>
@@ -50,6 +51,17 @@ void exchange_peer(const struct exchange *exchange, char *text, size_t len)
         snprintf(formatted, sizeof formatted, "unix:");
     }
     snprintf(text, len, "%s", formatted);
+}
+
+void exchange_time_turn(struct exchange *exchange)
+{
+    if (exchange->input.end == exchange->input.start) {
+        return; /* no further request has come: the turn ends with this one */
+    }
+    exchange->is_timed = true;
+    if (exchange->turn_end_ns == 0) {
+        exchange->turn_end_ns = sys_now_ns() + TURN_NS;
+    }
 }
 
 void exchange_end_turn(struct exchange *exchange)

@@ -124,6 +124,8 @@ struct exchange {
     bool wants_body;                /* BODY_STREAM: the handler waits for on_data() */
     bool awaits_continue;           /* the client may be waiting for 100 before it sends the body */
     bool is_served;                 /* serve() was called */
+    bool is_timed;                  /* the turn's clock is looked at when the exchange is over */
+    int64_t turn_end_ns;            /* when this turn should end, 0 while nothing in it has been timed */
 
     /* The answer. */
     struct write_buffer out;            /* head and copied content, on the way out */
@@ -170,6 +172,8 @@ enum { BODY_WAIT, BODY_DATA, BODY_END };
 
 enum { BODY_PIECE_MAX = 65536 }; /* bytes of one piece */
 
+enum { TURN_NS = 1000000 }; /* after which a connection's turn answers no further request (R6) */
+
 /* Take the next piece of the body (BODY_STREAM only). Nothing is read from the socket but what the handler asks for
  * here, so a client that sends faster than the handler takes is held up by TCP; what lies in between is at most one
  * read of 64 KiB.
@@ -200,7 +204,13 @@ void exchange_forget_body(struct exchange *exchange);
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);
 
-/* The answer took long: before the next request of this connection, others have their turn. */
+/* What comes now may take long. If further requests of this connection wait already, the clock is read when the exchange
+ * is over, and others have their turn before the next request once TURN_NS have passed since the first such call of the
+ * turn (R6). The connection calls it before each handler; the code that serves files does so only for what it does not
+ * have ready. */
+void exchange_time_turn(struct exchange *exchange);
+
+/* The response took long: before the next request of this connection, others have their turn. */
 void exchange_end_turn(struct exchange *exchange);
 
 #endif

@@ -389,6 +389,7 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     server->on_drained_arg = arg;
     if (!server->is_draining) {
         server->is_draining = true;
+        server->drain_spell_ns = sys_now_ns() + DRAIN_SPELL_NS;
         for (unsigned i = 0; i < server->listener_count; i++) {
             net_listener_finish(&server->listeners[i]);
         }

@@ -4,6 +4,7 @@
 /* The inside of struct server, for conn.c, exchange.c and response.c. */
 
 #include "core/net.h"
+#include "core/sys.h"
 #include "http/address_table.h"
 #include "http/conn.h"
 #include "http/exchange.h"
@@ -16,6 +17,8 @@ enum {
     READ_BLOCK_BYTES = 65536, /* the shared read buffer: the most that one read takes (R6) */
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
+    DRAIN_SPELL_NS = 10000000, /* how long server_drain() answers requests that have arrived before it leaves the others to
+                                  tasks (R6) */
 };
 
 /* What the number of connections is bounded by. */
@@ -50,6 +53,7 @@ struct server {
     char date[HTTP_DATE_LEN];                    /* Date value */
     bool is_draining;                            /* server_drain() was called */
     uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
+    int64_t drain_spell_ns;                      /* when server_drain() begins to leave connections to tasks */
     int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
     unsigned cut;                                /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); NULL when nobody wants to know */
@@ -63,6 +67,13 @@ struct server {
 static inline void stat_add(uint64_t *number, uint64_t n)
 {
     __atomic_store_n(number, *number + n, __ATOMIC_RELAXED);
+}
+
+/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on in
+ * tasks, of which a tick does not run too many. */
+static inline bool server_drains_long(const struct server *server)
+{
+    return server->is_draining && sys_now_ns() >= server->drain_spell_ns;
 }
 
 /* The limits in force: those of the request at hand. What limits.def calls SERVER is the same in all of them. */

@@ -426,8 +426,12 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
         target->is_directory = true;
         redirect(exchange, visit.mount, target);
     } else if (rv < 0) {
+        exchange_time_turn(exchange); /* a listing takes long, and what is missing is looked for each time */
         answer_without_file(&visit, rv);
     } else {
+        if (file->checked_ms == visit.now_ms) {
+            exchange_time_turn(exchange); /* it was not ready: the disk was asked */
+        }
         static_file_answer(exchange, choose_representation(&visit, file), NULL);
     }
 }

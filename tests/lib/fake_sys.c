@@ -94,6 +94,7 @@ struct fake_peer {
     bool is_reset;                   /* by an RST */
     int error;                       /* SO_ERROR, -errno or 0 */
     int64_t room;                    /* bytes that can be sent, FAKE_NO_LIMIT */
+    int unsent;                      /* what sys_unsent_bytes() says */
     int64_t window;                  /* room after each wait, FAKE_NO_LIMIT: left alone */
     char *output;                    /* received from the near end */
     size_t output_len, output_capacity;
@@ -128,6 +129,7 @@ static struct {
     bool failed;                    /* it has */
     struct wish *wishes;            /* in order of wishing */
     uint64_t total;                 /* calls counted for fail_at */
+    int64_t costs[FAKE_OP_COUNT]; /* nanoseconds that a call of each op takes */
     uint64_t counts[FAKE_OP_COUNT]; /* calls by op */
     char datagram[512];             /* the last one */
     struct sockaddr_storage target; /* where it was sent to */
@@ -195,6 +197,7 @@ static int enter(enum fake_op op)
 {
     start();
     fake.counts[op]++;
+    fake.now_ns += fake.costs[op];
     if (!is_infallible(op) && ++fake.total == fake.fail_at) {
         fake.failed = true;
         return fake.fail_error;
@@ -468,6 +471,12 @@ void fake_sys_set_wall_time_s(int64_t now_s)
 {
     start();
     fake.wall_zero_s = now_s - fake.now_ns / NS_PER_S;
+}
+
+void fake_sys_set_cost_ns(enum fake_op op, int64_t ns)
+{
+    start();
+    fake.costs[op] = ns;
 }
 
 void fake_sys_set_wait_overshoot_ns(int64_t ns)
@@ -784,6 +793,11 @@ void fake_peer_add_room(struct fake_peer *peer, int64_t bytes)
     if (peer->room != FAKE_NO_LIMIT) {
         fake_peer_set_room(peer, peer->room + bytes);
     }
+}
+
+void fake_peer_set_unsent(struct fake_peer *peer, int bytes)
+{
+    peer->unsent = bytes;
 }
 
 void fake_peer_set_window(struct fake_peer *peer, int64_t bytes)
@@ -1274,6 +1288,16 @@ int fake_sys_option(int fd, int level, int option)
     struct file *file = find_kind(fd, SOCKET);
     const struct option *found = file == NULL ? NULL : find_option(file, level, option);
     return found == NULL ? -1 : found->value;
+}
+
+int sys_unsent_bytes(int fd)
+{
+    int rv = enter(FAKE_UNSENT_BYTES);
+    const struct file *file = find_kind(fd, SOCKET);
+    if (rv == 0) {
+        rv = file == NULL ? no_socket(fd) : file->peer == NULL ? 0 : file->peer->unsent;
+    }
+    return leave_int(FAKE_UNSENT_BYTES, fd, 0, rv);
 }
 
 int sys_set_nonblocking(int fd)

@@ -33,7 +33,7 @@
     X(NOW_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM)                                                                                 \
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
-    X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(SET_NONBLOCKING)     \
+    X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(SEND_DATAGRAM) X(SENDFILE)                                                            \
     X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(PREAD) X(DUPLICATE)               \
     X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \
@@ -69,6 +69,9 @@ void fake_sys_advance_ns(int64_t ns);
 void fake_sys_advance_ms(int64_t ms);
 void fake_sys_set_wall_time_s(int64_t now_s); /* from here on it moves with the other clock */
 void fake_sys_spend_ns(int64_t ns); /* the thread works for so long: its processor time moves with the clocks */
+
+/* Each call of op takes so long, until the reset. */
+void fake_sys_set_cost_ns(enum fake_op op, int64_t ns);
 
 /* A wait that lasts until its timeout ends so much later. */
 void fake_sys_set_wait_overshoot_ns(int64_t ns);
@@ -162,6 +165,9 @@ void fake_peer_set_room(struct fake_peer *peer, int64_t bytes);
 void fake_peer_add_room(struct fake_peer *peer, int64_t bytes);
 /* A slow reader: room for so many bytes, made anew in each sys_epoll_wait(). */
 void fake_peer_set_window(struct fake_peer *peer, int64_t bytes);
+
+/* What sys_unsent_bytes() says: bytes that the near end has sent, and that this end has not taken. 0 at the start. */
+void fake_peer_set_unsent(struct fake_peer *peer, int bytes);
 
 /* All bytes received, NUL-terminated; valid until more come. forget_output drops them. */
 const char *fake_peer_output(const struct fake_peer *peer, size_t *len);

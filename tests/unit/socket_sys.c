@@ -621,6 +621,40 @@ static void make_tcp_pair(int fds[2])
     close(listener);
 }
 
+/* Fill the socket of fds[0], and let the other end take bytes: the first may say so before it has room again. */
+static void assert_unsent_bytes_go_down(int fds[2])
+{
+    static char bytes[65536];
+    while (sys_send(fds[0], bytes, sizeof bytes, false) > 0) {
+    }
+    int before = sys_unsent_bytes(fds[0]);
+    assert_true(before > 0);
+    int after = before;
+    for (int i = 0; i < 1000 && after >= before; i++) {
+        wait_readable(fds[1]);
+        assert_true(sys_recv(fds[1], bytes, sizeof bytes) > 0);
+        after = sys_unsent_bytes(fds[0]);
+    }
+    assert_in_range(after, 0, before - 1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void unsent_bytes_become_less_when_the_peer_takes_some(void **state)
+{
+    (void)state;
+    int fds[2];
+    make_tcp_pair(fds);
+    assert_unsent_bytes_go_down(fds);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_unsent_bytes_go_down(fds);
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_true(sys_unsent_bytes(pipe_fds[1]) < 0);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
 /* Send 4 bytes and 4 more. Returns how many segments it took. */
 static unsigned send_twice(bool more)
 {
@@ -707,6 +741,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagram_arrives_whole_and_leaves_no_fd),
+        cmocka_unit_test(unsent_bytes_become_less_when_the_peer_takes_some),
         cmocka_unit_test(a_plain_write_to_a_lost_peer_raises_sigpipe),
         cmocka_unit_test(a_lost_peer_is_epipe_and_never_a_signal),
         cmocka_unit_test(a_peer_lost_in_the_middle_of_a_sendfile_is_no_signal),
