@@ -135,7 +135,7 @@ struct evserve_config {
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. Files: to read those below the mounted
      * directories, the folders of the script and of its modules, and allow_read; to change those below allow_write; no
-     * others. No other programs, no new connections, no system calls but those in core/sandbox.c. What the kernel
+     * others. No other programs, no new connections, no system calls but those in core/README.md. What the kernel
      * cannot do is a line in the log; with EVSERVE_SANDBOX_REQUIRE the start fails. It holds, for good and also after a
      * start that failed late, for the thread that calls evserve_start(), the threads of the server, and all that these
      * begin later: other threads of the host stay as they are. */

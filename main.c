@@ -289,11 +289,6 @@ static void take_passed_sockets(struct options *options)
     unsetenv("LISTEN_FDNAMES");
 }
 
-static void notify(const char *news)
-{
-    systemd_notify(getenv("NOTIFY_SOCKET"), news);
-}
-
 /* Control: signals, reloads, the watchdog. A handler only notes what was asked for and wakes the server, which calls
  * attend() between two turns of its loop: so the program has no thread of its own, and with one event loop none at all,
  * which spares the kernel the locks of a shared table of files. */
@@ -308,7 +303,13 @@ static struct {
     bool is_stopping;
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has still to visit; 0 when none is under way */
-} control;
+    struct systemd_notifier notifier;
+} control = {.notifier = {.fd = -1}};
+
+static void notify(const char *news)
+{
+    systemd_notify(&control.notifier, news);
+}
 
 static int64_t now_ms(void)
 {
@@ -559,6 +560,7 @@ static int on_listening(void *arg, char *err, size_t errlen)
 {
     const struct host *host = arg;
     if (control.options->request == NULL) {
+        systemd_notifier_open(&control.notifier, getenv("NOTIFY_SOCKET"));
         take_signals();
     }
     return host->user == NULL ? 0 : user_become(host->user, err, errlen);
@@ -597,6 +599,7 @@ static int run(const struct options *options, struct host *host, char *err, size
     }
     int status = options->request == NULL ? serve(server) : serve_request(server, options, &host->log);
     evserve_free(server);
+    systemd_notifier_close(&control.notifier);
     return status;
 }
 

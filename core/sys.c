@@ -205,15 +205,15 @@ ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
     return verdict_size(sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 
-int sys_send_datagram(const struct sockaddr *address, socklen_t address_len, const void *data, size_t len)
+int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len)
 {
     int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
+    if (fd >= 0 && connect(fd, address, address_len) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
     }
-    ssize_t rv = verdict_size(sendto(fd, data, len, MSG_NOSIGNAL, address, address_len));
-    close(fd);
-    return rv < 0 ? (int)rv : 0;
+    return verdict(fd);
 }
 
 static bool sigpipe_is_pending(void)

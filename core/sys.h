@@ -55,8 +55,8 @@ ssize_t sys_recv(int fd, void *buf, size_t len);
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);
 ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count);
-/* Send one datagram from a socket made for it, waiting for room. Returns 0 or -errno. */
-int sys_send_datagram(const struct sockaddr *address, socklen_t address_len, const void *data, size_t len);
+/* A datagram socket for sys_send() to one peer, which waits for room: unlike other sockets here it blocks. */
+int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len);
 /* Send len bytes of file_fd from *offset, which moves on by the result. 0 means that the file ends before *offset. */
 ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 
@@ -83,7 +83,7 @@ pid_t sys_process_id(void);
 int sys_no_new_privs(void); /* execve(2) gives no rights from now on (prctl(2)) */
 /* landlock(7). The bits of rights are those of <linux/landlock.h>. */
 int sys_landlock_version(void); /* from 1; -ENOSYS or -EOPNOTSUPP: this kernel has none */
-int sys_landlock_create(uint64_t file_rights, uint64_t net_rights);
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes);
 int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights); /* below the directory fd, or for the file fd */
 int sys_landlock_enter(int rules_fd);
 
@@ -93,13 +93,22 @@ int sys_find_user(const char *name, uid_t *uid, gid_t *gid);
 int sys_set_user(const char *name, uid_t uid, gid_t gid); /* with all its groups; all threads */
 bool sys_is_user_for_good(uid_t uid, gid_t gid);          /* and cannot become root */
 
-/* One system call, by its name, that may still be made, or that fails in a certain way. */
+/* What an argument of a system call has to be. The kernel ignores the upper half of an argument that is an int, so a mask
+ * for one must leave that half out: UINT32_MAX at most. */
+struct sys_call_condition {
+    unsigned argument; /* from 0 */
+    uint64_t mask;     /* bits of it that count; 0: there is no condition */
+    uint64_t value;    /* what they must be */
+};
+
+enum { SYS_CALL_CONDITIONS = 2 };
+
+/* One system call, by its name, that may still be made, or that fails in a certain way. Several rules of one name: it may
+ * when one of them says so. */
 struct sys_call_rule {
     const char *name;
-    int error;      /* 0: it may; else the errno it fails with */
-    int argument;   /* only when this argument, from 0, is as below; -1: whatever its arguments */
-    uint64_t mask;  /* bits of the argument that count */
-    uint64_t value; /* what they must be */
+    int error;                                           /* 0: it may; else the errno it fails with */
+    struct sys_call_condition when[SYS_CALL_CONDITIONS]; /* all have to hold, each of another argument */
 };
 
 /* From now on system calls without a rule fail with EPERM (seccomp(2)). A name that this machine does not know is passed

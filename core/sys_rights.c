@@ -25,6 +25,7 @@ enum {
 
 struct landlock_rules {
     uint64_t file_rights, net_rights; /* that are denied unless a rule allows them */
+    uint64_t scopes;                  /* what cannot be reached outside of the domain */
 };
 
 struct __attribute__((packed)) landlock_beneath {
@@ -53,10 +54,10 @@ int sys_landlock_version(void)
     return verdict((int)syscall(CALL_LANDLOCK_CREATE, NULL, 0L, LANDLOCK_ASK_VERSION));
 }
 
-int sys_landlock_create(uint64_t file_rights, uint64_t net_rights)
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes)
 {
-    /* A kernel that does not know the second field takes it as long as it is zero. */
-    struct landlock_rules rules = {.file_rights = file_rights, .net_rights = net_rights};
+    /* A kernel that does not know the later fields takes them as long as they are zero. */
+    struct landlock_rules rules = {.file_rights = file_rights, .net_rights = net_rights, .scopes = scopes};
     return verdict((int)syscall(CALL_LANDLOCK_CREATE, &rules, sizeof rules, 0));
 }
 
@@ -80,11 +81,16 @@ static int add_rule(scmp_filter_ctx filter, const struct sys_call_rule *rule)
         return 0;
     }
     uint32_t action = rule->error == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO((unsigned)rule->error);
-    struct scmp_arg_cmp condition = {.arg = (unsigned)rule->argument,
-                                     .op = SCMP_CMP_MASKED_EQ,
-                                     .datum_a = rule->mask,
-                                     .datum_b = rule->value};
-    return seccomp_rule_add_array(filter, action, number, rule->argument < 0 ? 0 : 1, &condition);
+    struct scmp_arg_cmp conditions[SYS_CALL_CONDITIONS];
+    unsigned count = 0;
+    while (count < SYS_CALL_CONDITIONS && rule->when[count].mask != 0) {
+        const struct sys_call_condition *when = &rule->when[count];
+        conditions[count++] = (struct scmp_arg_cmp){.arg = when->argument,
+                                                    .op = SCMP_CMP_MASKED_EQ,
+                                                    .datum_a = when->mask,
+                                                    .datum_b = when->value};
+    }
+    return seccomp_rule_add_array(filter, action, number, count, conditions);
 }
 
 int sys_restrict_calls(const struct sys_call_rule *rules, size_t count)

@@ -5,6 +5,7 @@
 #include "core/ascii.h"
 #include "core/sys.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/un.h>
@@ -35,17 +36,45 @@ int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec,
     return (int64_t)(usec / 2000);
 }
 
-void systemd_notify(const char *notify_socket, const char *news)
+/* Make the address of a notify socket. Returns its length, 0 when it is none. */
+static socklen_t make_address(struct sockaddr_un *address, const char *notify_socket)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     size_t len = notify_socket == NULL ? 0 : strlen(notify_socket);
-    if (len < 2 || len >= sizeof address.sun_path || (notify_socket[0] != '/' && notify_socket[0] != '@')) {
-        return;
+    if (len < 2 || len >= sizeof address->sun_path || (notify_socket[0] != '/' && notify_socket[0] != '@')) {
+        return 0;
     }
-    memcpy(address.sun_path, notify_socket, len);
+    memcpy(address->sun_path, notify_socket, len);
     if (notify_socket[0] == '@') {
-        address.sun_path[0] = '\0'; /* an abstract name */
+        address->sun_path[0] = '\0'; /* an abstract name */
     }
-    socklen_t address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    (void)sys_send_datagram((const struct sockaddr *)&address, address_len, news, strlen(news));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket)
+{
+    struct sockaddr_un address;
+    socklen_t len = make_address(&address, notify_socket);
+    notifier->socket = notify_socket;
+    notifier->fd = len == 0 ? -1 : sys_connect_datagram((const struct sockaddr *)&address, len);
+}
+
+void systemd_notifier_close(struct systemd_notifier *notifier)
+{
+    if (notifier->fd >= 0) {
+        sys_close(notifier->fd);
+    }
+    notifier->fd = -1;
+}
+
+void systemd_notify(struct systemd_notifier *notifier, const char *news)
+{
+    ssize_t rv = notifier->fd < 0 ? -ENOTCONN : sys_send(notifier->fd, news, strlen(news), false);
+    if (rv == -ENOTCONN || rv == -ECONNREFUSED) { /* another socket has taken the place of the one we know */
+        systemd_notifier_close(notifier);
+        systemd_notifier_open(notifier, notifier->socket);
+        if (notifier->fd >= 0) {
+            (void)sys_send(notifier->fd, news, strlen(news), false);
+        }
+    }
 }

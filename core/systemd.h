@@ -20,7 +20,18 @@ int systemd_passed_fds(const char *listen_pid, const char *listen_fds, pid_t pid
 /* How often the watchdog wants a sign of life of the process pid: twice as often as it asks for. 0: never. */
 int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec, pid_t pid);
 
+/* Who wants to know how the service is. */
+struct systemd_notifier {
+    const char *socket; /* NOTIFY_SOCKET, borrowed; NULL: nobody */
+    int fd;             /* connected to it, owned; < 0 when it is not */
+};
+
+/* Connect to the notify socket. A sandbox denies that, so do it before. What cannot be connected is tried again by the
+ * next systemd_notify(). */
+void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket);
+void systemd_notifier_close(struct systemd_notifier *notifier);
+
 /* Send news such as "READY=1", if systemd wants to know. What cannot be sent is lost. */
-void systemd_notify(const char *notify_socket, const char *news);
+void systemd_notify(struct systemd_notifier *notifier, const char *news);
 
 #endif

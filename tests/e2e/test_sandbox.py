@@ -6,6 +6,7 @@ denies, so here they go without."""
 import ctypes
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -292,6 +293,19 @@ class Allowed(Case):
         evtest.wait_until(lambda: server.fd_count() < 20, "connections are closed")
         self.assertEqual(get(server, "/small"), (200, b"small"))
         self.assertEqual(server.stop(), 0)
+
+
+class Documented(unittest.TestCase):
+    def test_table_of_system_calls_is_whole(self):
+        """core/README.md names each call of the filter, and no other as allowed."""
+        root = os.environ["EVSERVE_ROOT"]
+        with open(os.path.join(root, "core/sandbox_calls.c"), encoding="utf-8") as file:
+            code = set(re.findall(r'"([a-z_0-9]+)"', file.read()))
+        with open(os.path.join(root, "core/README.md"), encoding="utf-8") as file:
+            section = file.read().partition("## The sandbox's system calls")[2].partition("\n## ")[0]
+        rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+        named = set(re.findall(r"`([a-z_0-9]+)`", " ".join(rows)))
+        self.assertEqual(code - {"clone3"}, named)
 
 
 class Files(Case):

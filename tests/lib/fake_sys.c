@@ -131,6 +131,7 @@ static struct {
     uint64_t total;                 /* calls counted for fail_at */
     int64_t costs[FAKE_OP_COUNT]; /* nanoseconds that a call of each op takes */
     uint64_t counts[FAKE_OP_COUNT]; /* calls by op */
+    int datagram_fd;                /* of sys_connect_datagram(), when target_len is not 0 */
     char datagram[512];             /* the last one */
     struct sockaddr_storage target; /* where it was sent to */
     socklen_t target_len;           /* 0 before the first */
@@ -1423,9 +1424,22 @@ static ssize_t send_bytes(struct fake_peer *peer, const void *data, size_t len)
     return room;
 }
 
+static ssize_t send_datagram(const void *data, size_t len)
+{
+    if (len >= sizeof fake.datagram) {
+        return -EMSGSIZE;
+    }
+    memset(fake.datagram, 0, sizeof fake.datagram);
+    memcpy(fake.datagram, data, len);
+    return (ssize_t)len;
+}
+
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more)
 {
     int error = enter(FAKE_SEND);
+    if (error == 0 && fake.target_len > 0 && fd == fake.datagram_fd) {
+        return leave(FAKE_SEND, fd, (int64_t)len, send_datagram(buf, len));
+    }
     struct fake_peer *peer = error != 0 ? NULL : find_peer(fd, &error);
     ssize_t rv = leave(FAKE_SEND, fd, (int64_t)len, peer == NULL ? error : send_bytes(peer, buf, len));
     fake.trace[fake.trace_len - 1].more = more;
@@ -1458,26 +1472,26 @@ ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
     return leave(FAKE_SENDV, fd, (int64_t)len, peer == NULL ? error : send_parts(peer, parts, count, len));
 }
 
-int sys_send_datagram(const struct sockaddr *address, socklen_t address_len, const void *data, size_t len)
+int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len)
 {
-    int rv = enter(FAKE_SEND_DATAGRAM);
-    if (rv == 0 && (len >= sizeof fake.datagram || address_len > sizeof fake.target)) {
-        rv = -EMSGSIZE;
-    }
+    int rv = enter(FAKE_CONNECT_DATAGRAM);
+    rv = rv == 0 && address_len > sizeof fake.target ? -EINVAL : rv;
     if (rv == 0) {
-        memset(fake.datagram, 0, sizeof fake.datagram);
-        memcpy(fake.datagram, data, len);
+        rv = new_fd(EVENTFD); /* of any kind: sys_send() knows it by its number */
+    }
+    if (rv >= 0) {
         memcpy(&fake.target, address, address_len);
         fake.target_len = address_len;
+        fake.datagram_fd = rv;
     }
-    return leave_int(FAKE_SEND_DATAGRAM, -1, (int64_t)len, rv);
+    return leave_int(FAKE_CONNECT_DATAGRAM, -1, 0, rv);
 }
 
 const char *fake_sys_datagram(struct sockaddr_storage *address, socklen_t *address_len)
 {
     *address = fake.target;
     *address_len = fake.target_len;
-    return fake.target_len == 0 ? NULL : fake.datagram;
+    return fake.datagram[0] == '\0' ? NULL : fake.datagram;
 }
 
 static ssize_t send_file(struct fake_peer *peer, int file_fd, off_t *offset, size_t len)
@@ -1713,11 +1727,11 @@ int sys_landlock_version(void)
     return leave_int(FAKE_LANDLOCK_VERSION, -1, 0, error != 0 ? error : FAKE_LANDLOCK);
 }
 
-int sys_landlock_create(uint64_t file_rights, uint64_t net_rights)
+int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes)
 {
     int error = enter(FAKE_LANDLOCK_CREATE);
     int rv = error != 0 ? error : new_fd(EVENTFD); /* of any kind: nobody reads it */
-    return leave_int(FAKE_LANDLOCK_CREATE, -1, (int64_t)(file_rights | net_rights << 32), rv);
+    return leave_int(FAKE_LANDLOCK_CREATE, -1, (int64_t)(file_rights | net_rights << 32 | scopes << 40), rv);
 }
 
 int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)

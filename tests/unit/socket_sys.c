@@ -716,7 +716,7 @@ static void a_directory_is_read_and_its_links_are_looked_at_and_not_through(void
     assert_int_equal(rmdir(folder), 0);
 }
 
-static void datagram_arrives_whole_and_leaves_no_fd(void **state)
+static void datagram_arrives_whole_and_a_refused_one_leaves_no_fd(void **state)
 {
     (void)state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -726,12 +726,16 @@ static void datagram_arrives_whole_and_leaves_no_fd(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0); /* the kernel finds an abstract name */
     len = sizeof address;
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    assert_int_equal(sys_send_datagram((struct sockaddr *)&address, len, "READY=1", 7), 0);
+    int sender = sys_connect_datagram((struct sockaddr *)&address, len);
+    assert_true(sender >= 0);
+    assert_int_equal(sys_send(sender, "READY=1", 7, false), 7);
     char text[16] = "";
     assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), 7);
     assert_string_equal(text, "READY=1");
     close(fd);
-    assert_int_equal(sys_send_datagram((struct sockaddr *)&address, len, "READY=1", 7), -ECONNREFUSED);
+    assert_int_equal(sys_send(sender, "READY=1", 7, false), -ECONNREFUSED);
+    close(sender);
+    assert_int_equal(sys_connect_datagram((struct sockaddr *)&address, len), -ECONNREFUSED);
     int after = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     close(after);
     assert_int_equal(after, fd);
@@ -740,7 +744,7 @@ static void datagram_arrives_whole_and_leaves_no_fd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(datagram_arrives_whole_and_leaves_no_fd),
+        cmocka_unit_test(datagram_arrives_whole_and_a_refused_one_leaves_no_fd),
         cmocka_unit_test(unsent_bytes_become_less_when_the_peer_takes_some),
         cmocka_unit_test(a_plain_write_to_a_lost_peer_raises_sigpipe),
         cmocka_unit_test(a_lost_peer_is_epipe_and_never_a_signal),

@@ -78,15 +78,16 @@ static void all_that_the_version_can_deny_is_denied(void **state)
     (void)state;
     static const struct {
         int version;
-        int64_t files, net;
+        int64_t files, net, scopes;
     } rows[] = {
-        {1, 0x1fff, 0}, {2, 0x3fff, 0}, {3, 0x7fff, 0}, {4, 0x7fff, 3}, {5, 0xffff, 3}, {99, 0xffff, 3},
+        {1, 0x1fff, 0, 0}, {2, 0x3fff, 0, 0}, {3, 0x7fff, 0, 0},  {4, 0x7fff, 3, 0},
+        {5, 0xffff, 3, 0}, {6, 0xffff, 3, 3}, {99, 0xffff, 3, 3},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct sandbox sandbox;
         fake_sys_fail_op(FAKE_LANDLOCK_VERSION, 0, 1, rows[i].version);
         sandbox_open(&sandbox);
-        assert_int_equal(last_argument(FAKE_LANDLOCK_CREATE), rows[i].files | rows[i].net << 32);
+        assert_int_equal(last_argument(FAKE_LANDLOCK_CREATE), rows[i].files | rows[i].net << 32 | rows[i].scopes << 40);
         assert_int_equal(sandbox_allow(&sandbox, "/", SANDBOX_WRITE), 0);
         assert_int_equal(last_argument(FAKE_LANDLOCK_ALLOW) & ~rows[i].files, 0); /* the kernel takes no others */
         sandbox_close(&sandbox);

@@ -51,21 +51,44 @@ static void sign_of_life_is_due_twice_as_often_as_the_watchdog_wants(void **stat
     }
 }
 
+/* Connect, send, close. */
+static void notify_once(const char *notify_socket, const char *news)
+{
+    struct systemd_notifier notifier;
+    systemd_notifier_open(&notifier, notify_socket);
+    systemd_notify(&notifier, news);
+    systemd_notifier_close(&notifier);
+    systemd_notifier_close(&notifier); /* closed already */
+}
+
 static void news_go_to_the_path_or_the_abstract_name(void **state)
 {
     (void)state;
     struct sockaddr_storage address;
     socklen_t len;
     const struct sockaddr_un *un = (const struct sockaddr_un *)&address;
-    systemd_notify("/run/systemd/notify", "READY=1");
+    notify_once("/run/systemd/notify", "READY=1");
     assert_string_equal(fake_sys_datagram(&address, &len), "READY=1");
     assert_int_equal(un->sun_family, AF_UNIX);
     assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + 19);
     assert_memory_equal(un->sun_path, "/run/systemd/notify", 19);
-    systemd_notify("@name", "STOPPING=1");
+    notify_once("@name", "STOPPING=1");
     assert_string_equal(fake_sys_datagram(&address, &len), "STOPPING=1");
     assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + 5);
     assert_memory_equal(un->sun_path, "\0name", 5);
+    assert_int_equal(fake_sys_open_fds(), 0);
+}
+
+static void all_news_go_through_one_connection(void **state)
+{
+    (void)state;
+    struct systemd_notifier notifier;
+    systemd_notifier_open(&notifier, "/run/systemd/notify");
+    systemd_notify(&notifier, "READY=1");
+    systemd_notify(&notifier, "STOPPING=1");
+    assert_int_equal(fake_sys_count(FAKE_CONNECT_DATAGRAM), 1);
+    assert_int_equal(fake_sys_count(FAKE_SEND), 2);
+    systemd_notifier_close(&notifier);
 }
 
 static void who_does_not_want_to_know_is_told_nothing(void **state)
@@ -77,12 +100,12 @@ static void who_does_not_want_to_know_is_told_nothing(void **state)
     longest[sizeof longest - 1] = '\0'; /* one byte too long */
     const char *const sockets[] = {NULL, "", "/", "@", "relative", "vsock:2:1", longest};
     for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
-        systemd_notify(sockets[i], "READY=1");
+        notify_once(sockets[i], "READY=1");
     }
     assert_int_equal(fake_sys_total(), 0);
     longest[sizeof longest - 2] = '\0';
-    systemd_notify(longest, "READY=1");
-    assert_int_equal(fake_sys_count(FAKE_SEND_DATAGRAM), 1);
+    notify_once(longest, "READY=1");
+    assert_int_equal(fake_sys_count(FAKE_SEND), 1);
 }
 
 static void news_that_cannot_be_sent_are_lost(void **state)
@@ -90,9 +113,24 @@ static void news_that_cannot_be_sent_are_lost(void **state)
     (void)state;
     struct sockaddr_storage address;
     socklen_t len;
-    fake_sys_fail_op(FAKE_SEND_DATAGRAM, 0, 1, -ECONNREFUSED);
-    systemd_notify("/run/systemd/notify", "READY=1");
+    fake_sys_fail_op(FAKE_CONNECT_DATAGRAM, 0, 2, -ECONNREFUSED);
+    notify_once("/run/systemd/notify", "READY=1");
+    fake_sys_fail_op(FAKE_SEND, 0, 1, -ENOBUFS);
+    notify_once("/run/systemd/notify", "READY=1");
     assert_null(fake_sys_datagram(&address, &len));
+    assert_int_equal(fake_sys_open_fds(), 0);
+}
+
+static void socket_that_was_made_anew_gets_the_news(void **state)
+{
+    (void)state;
+    struct sockaddr_storage address;
+    socklen_t len;
+    fake_sys_fail_op(FAKE_SEND, 0, 1, -ECONNREFUSED);
+    notify_once("/run/systemd/notify", "READY=1");
+    assert_string_equal(fake_sys_datagram(&address, &len), "READY=1");
+    assert_int_equal(fake_sys_count(FAKE_CONNECT_DATAGRAM), 2);
+    assert_int_equal(fake_sys_open_fds(), 0);
 }
 
 int main(void)
@@ -101,8 +139,10 @@ int main(void)
         cmocka_unit_test_teardown(passed_sockets_are_those_of_this_process, tear_down),
         cmocka_unit_test_teardown(sign_of_life_is_due_twice_as_often_as_the_watchdog_wants, tear_down),
         cmocka_unit_test_teardown(news_go_to_the_path_or_the_abstract_name, tear_down),
+        cmocka_unit_test_teardown(all_news_go_through_one_connection, tear_down),
         cmocka_unit_test_teardown(who_does_not_want_to_know_is_told_nothing, tear_down),
         cmocka_unit_test_teardown(news_that_cannot_be_sent_are_lost, tear_down),
+        cmocka_unit_test_teardown(socket_that_was_made_anew_gets_the_news, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
