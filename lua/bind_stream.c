@@ -66,14 +66,14 @@ static struct stream *check_stream(lua_State *L, const char *what)
     script_raise(L, "%s: call it as a method, with a colon", what);
 }
 
-/* The coroutine of the stream, which must be the one that runs. */
+/* The coroutine of the stream, which must be the one that runs, and able to wait. */
 static struct coro *check_owner(lua_State *L, const struct stream *stream, const char *what)
 {
     struct coro *coro = coro_find(script_of(L), stream->index, stream->generation);
     if (coro == NULL || (coro->exchange == NULL && !coro->is_gone)) {
         script_raise(L, "%s: the stream is over", what);
     }
-    if (coro != coro_check_waiting(L, what)) {
+    if (coro != (relay_is_needed(L) ? script_of(L)->running : coro_check_waiting(L, what))) {
         script_raise(L, "%s: the stream belongs to another request", what);
     }
     return coro;
@@ -90,6 +90,23 @@ static int say_closed(lua_State *L, struct coro *coro)
     return 2;
 }
 
+/* drain(): wait until the client has taken what was written; gives what out:write() gives. Where that cannot be, what the
+ * script has written will not go out, so the answer is cut. */
+static int stream_drain(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    lua_settop(L, 0);
+    if (relay_is_needed(L)) {
+        return relay_call(L);
+    }
+    if (!lua_isyieldable(L)) {
+        coro_cut(coro);
+        coro_check_waiting(L, "out:write");
+    }
+    coro->wait = CORO_DRAINS;
+    return lua_yield(L, 0);
+}
+
 /* out:write(text, ...): true; or nil, "closed" when the client has gone. */
 static int stream_write(lua_State *L)
 {
@@ -99,9 +116,6 @@ static int stream_write(lua_State *L)
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
             script_raise(L, "out:write: a string expected, not %s", luaL_typename(L, i));
         }
-    }
-    if (relay_is_needed(L)) {
-        return relay_call(L);
     }
     struct coro *coro = check_owner(L, stream, "out:write");
     if (coro->is_gone) {
@@ -134,6 +148,9 @@ static int stream_write(lua_State *L)
         coro->pending = script_anchor(L, lua_gettop(L));
         coro->pending_done = done;
     }
+    if (relay_is_needed(L)) {
+        return relay_to(L, stream_drain);
+    }
     coro->wait = CORO_DRAINS;
     return lua_yield(L, 0);
 }
@@ -155,10 +172,14 @@ static int stream_finish(lua_State *L)
 
 void bind_stream(lua_State *L)
 {
+    static const luaL_Reg methods[] = {
+        {"write", stream_write},
+        {NULL, NULL},
+    };
     static const luaL_Reg functions[] = {
-        {"write", stream_write}, /* the method is the prelude's, see prelude_run.lua */
         {"finish", stream_finish},
         {NULL, NULL},
     };
+    script_set_methods(L, methods, "stream", REF_STREAM_META);
     luaL_register(L, NULL, functions);
 }

@@ -88,12 +88,12 @@ struct coro *coro_take(struct script *script)
     return coro;
 }
 
-/* The request object must not outlive its use here: it may hold a body. One that was never made, for want of memory, has
- * no place in the table yet, and nothing here may need memory. */
-static void forget_request(const struct coro *coro)
+/* What a table by coroutine index has of coro must not outlive its use here: a request object may hold a body. One that
+ * was never made, for want of memory, has no place in the table yet, and nothing here may need memory. */
+static void forget(const struct coro *coro, enum script_ref table)
 {
     lua_State *L = coro->script->L;
-    script_push_ref(coro->script, L, REF_REQUESTS);
+    script_push_ref(coro->script, L, table);
     lua_rawgeti(L, -1, (int)coro->index + 1);
     if (!lua_isnil(L, -1)) {
         lua_pushnil(L);
@@ -109,8 +109,11 @@ static void put_coro(struct coro *coro)
     struct deferral *deferral = coro->deferral;
     assert(coro->exchange == NULL && coro->pending == NULL && coro->sleep_timer == 0);
     error_page_drop(coro);
+    if (coro->has_trace) {
+        forget(coro, REF_TRACES);
+    }
     if (coro->route != NULL) {
-        forget_request(coro);
+        forget(coro, REF_REQUESTS);
     } else if (coro->timer != NULL) {
         timer_run_ended(coro->timer, coro->timer_id);
     }
@@ -274,6 +277,13 @@ struct exchange *coro_detach(struct coro *coro)
     exchange->on_data = NULL;
     exchange->on_gone = NULL;
     return exchange;
+}
+
+void coro_cut(struct coro *coro)
+{
+    release_pending(coro);
+    coro->is_gone = true;
+    response_abort(coro_detach(coro));
 }
 
 void coro_raise_closed(lua_State *L)

@@ -42,6 +42,7 @@ struct coro {
     bool is_raised;                /* answers an error that is an answer: there is no second one */
     struct anchor *page;           /* what app.set { debug = true } shows of its error; NULL when there is none */
     bool is_page_json;             /* and that is JSON, not HTML */
+    bool has_trace;                /* of an error, in the table REF_TRACES */
     bool is_reported;              /* the error being dealt with has been logged */
     bool is_gone;                  /* the client left before the answer was complete */
     bool is_told;                  /* and the script knows: its next wait is its last */
@@ -77,11 +78,17 @@ struct coro *coro_check_waiting(lua_State *L, const char *what);
 bool relay_is_needed(lua_State *L);
 int relay_call(lua_State *L);
 
+/* The same for another function, without arguments. */
+int relay_to(lua_State *L, lua_CFunction fn);
+
 /* The coroutine that a Lua object was made for, if it is still the same one, else NULL. */
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation);
 
 /* Part with the exchange, whose answer is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);
+
+/* Cut the connection of a stream that cannot go on. For the script its client has gone. */
+void coro_cut(struct coro *coro);
 
 /* Raise the error that ends a coroutine whose client has gone. */
 _Noreturn void coro_raise_closed(lua_State *L);

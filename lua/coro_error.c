@@ -1,6 +1,7 @@
 /* How a coroutine fails.
  *
- * Happy path of a failure: the prelude's run() catches the error. report(), where it happened, logs it with its
+ * Happy path of a failure: the prelude's run() catches the error; trace() keeps its traceback when a nxt() or a
+ * coroutine of the script's own has caught it before. report(), where it happened, logs it with its
  * traceback. recover() says who may still answer: the error itself when it is an answer (app.error), else the function of
  * app.on("error", fn); decline() when that has none to give. Else the client gets a 500, or a cut connection when its
  * answer has begun.
@@ -58,11 +59,10 @@ void coro_log_failure(const struct coro *coro, const char *text)
     }
 }
 
-/* Push the text of the error at index with the traceback of thread; the prelude's part of it is left out. */
-static void push_traceback(lua_State *L, int index, lua_State *thread, int level)
+/* Put a traceback of thread behind the text on top of the stack; the prelude's part of it is left out. */
+static void add_traceback(lua_State *L, lua_State *thread, int level)
 {
     static const char prelude_part[] = "\n\t[C]: in function 'xpcall'\n\tevserve:";
-    push_error_text(L, index);
     luaL_traceback(L, thread, lua_tostring(L, -1), level);
     const char *text = lua_tostring(L, -1);
     const char *last = NULL;
@@ -77,6 +77,12 @@ static void push_traceback(lua_State *L, int index, lua_State *thread, int level
         last = line;
     }
     lua_pushlstring(L, text, (size_t)(last - text));
+}
+
+static void push_traceback(lua_State *L, int index, lua_State *thread, int level)
+{
+    push_error_text(L, index);
+    add_traceback(L, thread, level);
 }
 
 struct report_call {
@@ -126,17 +132,80 @@ static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
     return is_same;
 }
 
-/* The error value at index is an answer (app.error), and there is still an answer to be given. */
-static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
+/* The error value at index is of app.error. */
+static bool is_raised_error(lua_State *L, int index)
 {
-    if (coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE || coro->is_raised ||
-        !lua_getmetatable(L, index)) {
+    if (!lua_getmetatable(L, index)) {
         return false;
     }
-    script_push_ref(coro->script, L, REF_RAISED_META);
+    script_push_ref(script_of(L), L, REF_RAISED_META);
     bool is_same = lua_rawequal(L, -1, -2) != 0;
     lua_pop(L, 2);
     return is_same;
+}
+
+/* It is an answer, and there is still an answer to be given. */
+static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
+{
+    return coro->exchange != NULL && coro->exchange->response_state == RESPONSE_NONE && !coro->is_raised &&
+           is_raised_error(L, index);
+}
+
+static bool is_memory_error(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), "not enough memory") == 0;
+}
+
+/* Push the traceback that is kept for the error at index, and return true; or nothing. */
+static bool push_trace(lua_State *L, const struct coro *coro, int index)
+{
+    if (!coro->has_trace) {
+        return false;
+    }
+    script_push_ref(coro->script, L, REF_TRACES);
+    lua_rawgeti(L, -1, (int)coro->index + 1);
+    lua_rawgeti(L, -1, 1);
+    if (lua_rawequal(L, -1, index) == 0) {
+        lua_pop(L, 3);
+        return false;
+    }
+    lua_rawgeti(L, -2, 2);
+    return true;
+}
+
+/* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the place
+ * of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil; else it is
+ * the coroutine that err has ended. An error that is raised again, and caught by the next one, has its traceback already,
+ * to which that of whoever has resumed thread is added. */
+static int lua_trace(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    lua_State *thread = lua_tothread(L, 2);
+    lua_settop(L, 1);
+    if (coro == NULL || is_closed_error(L, coro, 1) || is_raised_error(L, 1) || is_memory_error(L, 1)) {
+        return 1;
+    }
+    bool is_kept = push_trace(L, coro, 1);
+    if (!is_kept) {
+        push_traceback(L, 1, thread == NULL ? L : thread, thread == NULL ? 1 : 0);
+    }
+    if (is_kept && thread == NULL) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    if (thread != NULL) {
+        add_traceback(L, L, 2); /* above unwrap() of prelude_coroutine.lua */
+    }
+    script_push_ref(coro->script, L, REF_TRACES);
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, (int)coro->index + 1);
+    coro->has_trace = true;
+    lua_settop(L, 1);
+    return 1;
 }
 
 /* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
@@ -144,8 +213,13 @@ static int lua_report(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
     lua_settop(L, 1);
+    if (is_memory_error(L, 1)) { /* it was caught on its way: recover() logs it with the figures */
+        return 1;
+    }
     if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
-        push_traceback(L, 1, L, 1);
+        if (!push_trace(L, coro, 1)) {
+            push_traceback(L, 1, L, 1);
+        }
         if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
             coro_log_failure(coro, lua_tostring(L, -1));
         }
@@ -154,11 +228,6 @@ static int lua_report(lua_State *L)
     coro->is_reported = true;
     lua_settop(L, 1);
     return 1;
-}
-
-static bool is_memory_error(lua_State *L, int index)
-{
-    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), "not enough memory") == 0;
 }
 
 /* Log an error for which there was no memory to make a traceback of. */
@@ -240,6 +309,7 @@ void bind_coro_error(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"report", lua_report},
+        {"trace", lua_trace},
         {"recover", lua_recover},
         {"decline", lua_decline},
         {NULL, NULL},

@@ -6,7 +6,7 @@
 -- coroutine whose wait it ends. See prelude.lua.
 
 local core, _, shared = ...
-local fail, describe = core.fail, shared.describe
+local fail, describe, trace = core.fail, shared.describe, core.trace
 local error, pcall, select, setmetatable, type = error, pcall, select, setmetatable, type
 local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
 
@@ -43,8 +43,9 @@ function go_on(thread, ...)
     return ...
 end
 
-local function unwrap(ok, ...)
+local function unwrap(thread, ok, ...)
     if not ok then
+        trace((...), thread)
         error((...), 0)
     end
     return ...
@@ -67,7 +68,7 @@ function coroutine.wrap(fn)
         if waiting[thread] then
             fail("cannot resume non-suspended coroutine")
         end
-        return unwrap(go_on(thread, resume(thread, ...)))
+        return unwrap(thread, go_on(thread, resume(thread, ...)))
     end
 end
 

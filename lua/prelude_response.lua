@@ -162,10 +162,20 @@ function app.error(status, body, headers)
     error(setmetatable({ status = status, body = body, headers = headers }, raised_meta), 0)
 end
 
-core.ref("raised_meta", raised_meta)
-core.ref("answer_raised", function(_, raised)
+local function answer_raised(_, raised)
     return raised.status, raised.body, raised.headers
-end)
+end
+
+core.ref("raised_meta", raised_meta)
+core.ref("answer_raised", answer_raised)
+
+-- What nxt() of a middleware gives when that was raised inside. Other errors go on outwards.
+function shared.raised_response(err)
+    if getmetatable(err) ~= raised_meta then
+        error(err, 0)
+    end
+    return own_response(answer_raised(nil, err))
+end
 
 shared.own_response = own_response
 

@@ -1,7 +1,7 @@
 -- How handlers, streams and timers run: entered from C, with middleware around them, and waiting. See prelude.lua.
 
 local core, app, shared = ...
-local own_response = shared.own_response
+local own_response, raised_response = shared.own_response, shared.raised_response
 local error, setmetatable, type, xpcall = error, setmetatable, type, xpcall
 local debug, string = debug, string
 
@@ -9,7 +9,7 @@ local debug, string = debug, string
 
 local answer, finish = core.answer, core.finish
 local new_request, current_request = core.new_request, core.current_request
-local report, recover, decline = core.report, core.recover, core.decline
+local report, recover, decline, trace = core.report, core.recover, core.decline, core.trace
 local is_response = shared.is_response
 
 local function stream(fn, out)
@@ -75,14 +75,17 @@ core.ref("run_deferred", function()
     end
 end)
 
--- A function like inner, with one middleware around it. Both take a request and return a response object.
+-- A function like inner, with one middleware around it. Both take a request and return a response object. An error that is
+-- an answer is a response for the middleware around; one that is a failure goes on through it, with the traceback that
+-- trace() has kept.
 local function wrap_once(fn, inner)
     local info = debug.getinfo(fn, "S")
     local place = string.format("%s:%d", info.source:gsub("^@", ""), info.linedefined)
     return function(req)
         local given
         local function nxt(other)
-            given = inner(other or req)
+            local ok, made = xpcall(inner, trace, other or req)
+            given = ok and made or raised_response(made)
             return given
         end
         local a, b, c = fn(req, nxt)
@@ -116,7 +119,7 @@ local closed = setmetatable({}, {
     end,
 })
 
-local sleep, write = core.sleep, core.write
+local sleep = core.sleep
 
 -- Here and in prelude_request.lua: in a coroutine of the script's own, false may come with another error to raise.
 function app.sleep(duration)
@@ -126,17 +129,6 @@ function app.sleep(duration)
     end
 end
 
-local stream_methods = {}
-
-function stream_methods.write(...)
-    local ok, err = write(...)
-    if ok == false then
-        error(err, 0)
-    end
-    return ok, err
-end
-
 shared.closed = closed
 
 core.ref("closed", closed)
-core.ref("stream_meta", { __index = stream_methods, __metatable = "stream" })

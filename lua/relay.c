@@ -6,8 +6,8 @@
  *
  * Failure modes: outside may be another coroutine of the script's: then the same happens again. An error outside comes
  * back as false and its value, since a C function cannot raise behind its yield: the function of the prelude that has
- * called it does. So every function that is relayed is called by one of the prelude's, and returns false for nothing
- * else than what that raises. */
+ * called it does. out:write is called by no such function. It does all that may fail inside, and relays the wait alone, so
+ * that the script gets false and an error only where no outer coroutine can wait. */
 
 #include "lua/coro.h"
 #include "lua/state.h"
@@ -29,4 +29,11 @@ int relay_call(lua_State *L)
     script_push_ref(script_of(L), L, REF_RELAY);
     lua_insert(L, 1);
     return lua_yield(L, count + 2);
+}
+
+int relay_to(lua_State *L, lua_CFunction fn)
+{
+    script_push_ref(script_of(L), L, REF_RELAY);
+    lua_pushcfunction(L, fn);
+    return lua_yield(L, 2);
 }

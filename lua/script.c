@@ -170,7 +170,6 @@ static int lua_set_ref(lua_State *L)
         {"relay", REF_RELAY},
         {"error_handler", REF_ERROR_HANDLER},
         {"closed", REF_CLOSED},
-        {"stream_meta", REF_STREAM_META},
         {"headers_meta", REF_HEADERS_META},
         {"response_meta", REF_RESPONSE_META},
         {"raised_meta", REF_RAISED_META},
@@ -228,6 +227,8 @@ static int build_state(lua_State *L)
     deadline_arm(script);
     lua_newtable(L);
     script_set_ref(L, REF_REQUESTS);
+    lua_newtable(L);
+    script_set_ref(L, REF_TRACES);
     lua_newtable(L);
     script_set_ref(L, REF_ANCHORS);
     lua_pushliteral(L, "closed");

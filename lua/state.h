@@ -49,6 +49,7 @@ enum script_ref {
     REF_CLOSED_TEXT,   /* "closed" */
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
     REF_REQUESTS,      /* request objects by coroutine index */
+    REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
     REF_HEADERS_META,  /* metatable of header tables: names in any case */
     REF_RESPONSE_META, /* metatable of response objects */

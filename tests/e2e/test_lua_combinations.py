@@ -54,7 +54,7 @@ EXPECTED = {
     "no-file": (404, "404 Not Found\n", False),
     "nils": (200, "nils\n", True),
     "later": (200, "later\n", True),
-    "error": (409, "meant\n", False),
+    "error": (409, "meant\n", True),
 }
 
 

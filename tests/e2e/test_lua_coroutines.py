@@ -58,6 +58,19 @@ class WaitsThatFail(SiteCase):
             end)()
         end
     end)
+    app.get("/sort-write", function(req)
+        return function(out)
+            coroutine.wrap(function()
+                table.sort({ 2, 1 }, function()
+                    coroutine.wrap(function()
+                        local first, why = out:write(block, block, block)
+                        table.insert(seen, { first = tostring(first), why = why, again = tostring(out:write "x") })
+                    end)()
+                    return false
+                end)
+            end)()
+        end
+    end)
     app.get("/foreign", function(req)
         local leaked = app.leaked
         local ok, err = coroutine.resume(coroutine.create(function() return leaked:write("x") end))
@@ -132,6 +145,13 @@ class WaitsThatFail(SiteCase):
         answer = self.ask("/foreign").json
         self.assertFalse(answer["ok"])
         self.assertRegex(answer["err"], r"^site\.lua:\d+: out:write: the stream is over")
+
+    def test_a_write_that_some_outer_level_cannot_wait_for_cuts_the_answer(self):
+        with Client(self.server, receive_buffer=4096) as client:
+            self.assertFalse(client.ask("GET", "/sort-write").whole)
+        seen = self.seen()[0]
+        self.assertEqual((seen["first"], seen["again"]), ("false", "nil"))
+        self.assertRegex(seen["why"], r"out:write cannot wait inside a function that C calls back")
 
     def test_a_wait_that_some_outer_level_cannot_do(self):
         answer = self.ask("/sort").json

@@ -2,7 +2,8 @@
 
 import unittest
 
-from lua_site import SiteCase
+import evtest
+from lua_site import Client, SiteCase
 
 
 class Raised(SiteCase):
@@ -10,8 +11,8 @@ class Raised(SiteCase):
     app.use(function(req, nxt)
         if req.headers["x-refuse"] then app.error(401, "who are you?\n", { ["www-authenticate"] = "Basic" }) end
         if req.headers["x-catch"] then
-            local ok, err = pcall(nxt)
-            if not ok then return 200, { status = err.status, body = err.body, text = tostring(err) } end
+            local ok, res = pcall(nxt)
+            return 200, { ok = ok, status = res.status, body = res.body, text = tostring(res):match("^table") }
         end
         local res = nxt()
         res.headers["x-through"] = "yes"
@@ -51,10 +52,11 @@ class Raised(SiteCase):
         self.assertEqual((answer.status, answer.text), (401, "who are you?\n"))
         self.assertEqual(answer.headers["www-authenticate"], "Basic")
 
-    def test_it_passes_through_middleware_and_can_be_caught_there(self):
-        self.assertNotIn("x-through", self.ask("/things/8").headers)
+    def test_it_is_a_response_for_the_middleware_around(self):
+        answer = self.ask("/things/8")
+        self.assertEqual((answer.status, answer.text, answer.headers["x-through"]), (404, "no such thing\n", "yes"))
         self.assertEqual(self.ask("/things/8", headers=[("X-Catch", "1")]).json,
-                         {"status": 404, "body": "no such thing\n", "text": "404: no such thing"})
+                         {"ok": True, "status": 404, "body": "no such thing\n", "text": "table"})
 
     def test_who_caught_it_may_hand_it_on(self):
         answer = self.ask("/again")
@@ -83,6 +85,132 @@ class Raised(SiteCase):
         answer = self.ask("/fault")
         self.assertEqual((answer.status, answer.text), (418, "raised in turn\n"))
         self.wait_for_log("fault")
+
+
+class Layers(SiteCase):
+    """What is raised inside of nxt() comes back from it, whoever raises it and whoever calls it."""
+
+    SCRIPT = r"""
+    app.set { body_timeout = "100ms", max_body = 20 }
+    app.use(function(req, nxt) -- CORS and pages
+        local res = nxt()
+        res.headers["access-control-allow-origin"] = "*"
+        if res.status >= 400 and type(res.body) == "string" then
+            res.body, res.headers["content-type"] = "<h1>" .. res.body .. "</h1>", "text/html"
+        end
+        return res
+    end)
+    local api = app.group("/api")
+    api.use(function(req, nxt)
+        if req.query.before then app.error(401, "before") end
+        local res = nxt()
+        if req.query.after then app.error(409, "after", { ["x-seen"] = res.status }) end
+        res.headers["x-layer"] = "inner"
+        return res
+    end)
+    api.post("/json", function(req) return req:json() end)
+    api.post("/form", function(req) return req:form() end)
+    api.post("/body", function(req) return req.body end)
+    api.post("/parts", function(req) for part in req:parts() do part:text() end end)
+    api.post("/error", function(req) app.error(tonumber(req.query.status), nil, { ["x-why"] = "y" }) end)
+    api.post("/page", function() app.error(404, app.html("page")) end)
+    api.post("/wait", function() app.sleep(1) app.error(404, "waited") end)
+    api.post("/own", function() coroutine.wrap(function() app.sleep(1) app.error(404, "own") end)() end)
+    api.post("/bad", function() app.error(404, "x", "no table") end)
+    api.post("/fault", function() local x = nil; return x.field end)
+    api.post("/again", function() error("fault again") end)
+    local caught = app.group("/caught")
+    caught.use(function(req, nxt)
+        local ok, err = pcall(nxt)
+        if ok then return err end
+        if req.query.rethrow then app.sleep(1) error(err, 0) end
+        return 200, { err = tostring(err) }
+    end)
+    caught.post("/fault", function() error("in the handler") end)
+    local twice = app.group("/twice")
+    twice.use(function(req, nxt)
+        local first, second = nxt(), nxt()
+        second.headers["x-first"] = first.status
+        return second
+    end)
+    local count = 0
+    twice.post("/count", function() count = count + 1 app.error(400 + count, "x") end)
+    """
+
+    def post(self, target, headers=(), body=None):
+        return self.ask(target, "POST", headers, body)
+
+    def check_dressed(self, answer, status, text):
+        self.assertEqual((answer.status, answer.text), (status, text))
+        self.assertEqual(answer.headers["access-control-allow-origin"], "*")
+
+    def test_every_answer_about_a_body_comes_through(self):
+        form = [("Content-Type", "multipart/form-data; boundary=x")]
+        json = [("Content-Type", "application/json")]
+        for target, headers, body, status in (
+                ("/api/json", (), b"{}", 415), ("/api/json", json, b"{", 400), ("/api/form", (), b"x", 415),
+                ("/api/parts", (), b"x", 415), ("/api/parts", form, b"x", 400),
+                ("/api/body", [("Transfer-Encoding", "chunked")], b"zz\r\n", 400)):
+            with self.subTest(target=target, status=status), Client(self.server) as client:
+                client.send("POST", target, headers, None if "chunked" in str(headers) else body)
+                if "chunked" in str(headers):
+                    client.sock.sendall(body)
+                answer = client.read()
+                self.assertEqual(answer.status, status)
+                self.assertRegex(answer.text, "(?s)^<h1>.*</h1>$")
+                self.assertEqual(answer.headers["access-control-allow-origin"], "*")
+                self.assertEqual(answer.headers["x-layer"], "inner")
+
+    def test_so_do_413_and_408(self):
+        with Client(self.server) as client:
+            client.send("POST", "/api/body", [("Transfer-Encoding", "chunked")])
+            client.sock.sendall(b"1e\r\n" + b"x" * 30 + b"\r\n0\r\n\r\n")
+            self.check_dressed(client.read(), 413, "<h1>the request body is longer than 20 bytes\n</h1>")
+        with Client(self.server) as client:
+            client.send("POST", "/api/body", [("Content-Length", "10")])
+            self.check_dressed(client.read(), 408, "<h1>the request body came too slowly\n</h1>")
+
+    def test_status_fields_and_pages_are_kept(self):
+        answer = self.post("/api/error?status=422")
+        self.assertEqual((answer.status, answer.headers["x-why"], answer.headers["x-layer"]), (422, "y", "inner"))
+        answer = self.post("/api/page")
+        self.check_dressed(answer, 404, "<h1>page</h1>")
+        self.assertEqual(answer.headers["content-type"], "text/html")
+        self.check_dressed(self.post("/api/wait"), 404, "<h1>waited</h1>")
+        self.check_dressed(self.post("/api/own"), 404, "<h1>own</h1>")
+
+    def test_what_a_middleware_raises_comes_back_in_the_next_outer_one(self):
+        for query, status, text, seen in (("before", 401, "before", None), ("after", 409, "after", "422")):
+            answer = self.post(f"/api/error?status=422&{query}=1")
+            self.check_dressed(answer, status, f"<h1>{text}</h1>")
+            self.assertNotIn("x-layer", answer.headers)
+            self.assertEqual(answer.headers.get("x-seen"), seen)
+
+    def test_nxt_may_be_called_again(self):
+        answer = self.post("/twice/count")
+        self.assertEqual((answer.status, answer.headers["x-first"]), (402, "401"))
+
+    def test_failures_stay_failures_and_are_logged_where_they_happened(self):
+        answer = self.post("/api/fault")
+        self.assertEqual(answer.status, 500)
+        self.assertNotIn("access-control-allow-origin", answer.headers)
+        self.wait_for_log(r"POST /api/fault .*attempt to index")
+        log = self.server.lines
+        at = next(i for i, line in enumerate(log) if "POST /api/fault" in line)
+        evtest.wait_until(lambda: len(log) > at + 5, "the traceback")
+        self.assertRegex(log[at], r"site\.lua:29: attempt to index")
+        self.assertRegex(log[at + 2], r"site\.lua:29: in function 'fn'")
+        self.assertEqual(self.post("/api/again").status, 500)
+        self.wait_for_log(r"site\.lua:30: fault again")
+        self.assertEqual(self.post("/api/bad").status, 500)
+        self.wait_for_log(r"a response needs a table of headers, not \"no table\"")
+
+    def test_a_failure_can_be_caught_and_is_then_none(self):
+        self.assertRegex(self.post("/caught/fault").json["err"], r"site\.lua:\d+: in the handler")
+        self.assertEqual(self.log_count("in the handler"), 0)
+        self.assertEqual(self.post("/caught/fault?rethrow=1").status, 500)
+        self.wait_for_log("in the handler")
+        self.wait_for_log("in function 'fn'")
 
 
 if __name__ == "__main__":
