@@ -371,6 +371,7 @@ app.pass = {}
 ---@field headers evserve.Headers?
 
 --- Raise an error that, unless it is caught, is answered as if the handler had returned (status, body, headers).
+--- Middleware around the handler gets it from nxt() as a response.
 ---@param status integer 400 to 599
 ---@param body evserve.Body? a short text that names the status if not given
 ---@param headers evserve.Headers?
