@@ -39,7 +39,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NO_STOP = -1 };
+enum {
+    NO_STOP = -1,
+    QUIET_LOOK_MS = 10, /* how often a server that stops asks whether its scripts are still busy */
+};
 
 /* What one thread serves with. */
 struct worker {
@@ -53,6 +56,9 @@ struct worker {
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
     bool is_over;            /* it has drained, or its loop failed */
+    bool is_stopping;        /* evserve_stop() was heeded */
+    int64_t stop_by_ms;      /* reactor time at which it is over at the latest, of is_stopping */
+    uint64_t quiet_timer;    /* all requests are over, and scripts are still busy; else 0 */
     int error;               /* of the loop that failed, -errno, else 0 */
     unsigned cut;            /* connections that were cut */
     _Atomic int64_t stop_ms; /* drain time asked for and not yet acted on, or NO_STOP */
@@ -194,12 +200,58 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
 
 /* Running. */
 
+static void end_when_quiet(struct worker *worker);
+
+static void on_quiet_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct worker *worker = arg;
+    worker->quiet_timer = 0;
+    end_when_quiet(worker);
+}
+
+static bool has_busy_script(const struct worker *worker)
+{
+    const struct script *script = worker->offer->script;
+    return (script != NULL && script_is_busy(script, worker->stop_by_ms)) ||
+           retired_is_busy(&worker->retired, worker->stop_by_ms);
+}
+
+/* No request is left. What scripts do beside them has until the deadline, too. */
+static void end_when_quiet(struct worker *worker)
+{
+    if (reactor_now_ms(worker->reactor) < worker->stop_by_ms && has_busy_script(worker)) {
+        worker->quiet_timer = reactor_set_timeout(worker->reactor, QUIET_LOOK_MS, on_quiet_timer, worker);
+    }
+    if (worker->quiet_timer == 0) {
+        worker->is_over = true;
+        reactor_stop(worker->reactor);
+    }
+}
+
 static void on_drained(void *arg, unsigned cut)
 {
     struct worker *worker = arg;
-    worker->is_over = true;
     worker->cut = cut;
-    reactor_stop(worker->reactor);
+    if (worker->quiet_timer != 0) { /* evserve_stop() was called again */
+        reactor_cancel_timer(worker->reactor, worker->quiet_timer);
+        worker->quiet_timer = 0;
+    }
+    if (worker->offer->script != NULL) {
+        script_end_timers(worker->offer->script);
+    }
+    end_when_quiet(worker);
+}
+
+static void heed_stop(struct worker *worker, uint32_t drain_ms)
+{
+    worker->is_stopping = true;
+    worker->stop_by_ms = reactor_now_ms(worker->reactor) + drain_ms;
+    if (worker->offer->script != NULL) {
+        script_announce_stop(worker->offer->script);
+    }
+    server_drain(worker->server, drain_ms, on_drained, worker);
 }
 
 /* Act on evserve_wake() and evserve_stop(), if they were called. */
@@ -211,7 +263,7 @@ static void heed_calls(struct worker *worker)
     }
     int64_t stop_ms = atomic_exchange(&worker->stop_ms, NO_STOP);
     if (stop_ms != NO_STOP) {
-        server_drain(worker->server, (uint32_t)stop_ms, on_drained, worker);
+        heed_stop(worker, (uint32_t)stop_ms);
     }
 }
 
@@ -224,6 +276,7 @@ static void end_worker(struct worker *worker, int error)
     if (worker->offer->script != NULL) {
         script_stop(worker->offer->script);
     }
+    retired_stop(&worker->retired);
     if (error < 0) {
         log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
         evserve_stop(worker->owner, 0); /* the others would wait for ever */
@@ -468,6 +521,9 @@ static void swap_offer(void *arg)
     worker->next = NULL;
     server_set_site(worker->server, worker->offer->site);
     retired_add(&worker->retired, old);
+    if (worker->is_stopping && worker->offer->script != NULL) {
+        script_announce_stop(worker->offer->script);
+    }
 }
 
 /* Do a part of each errand on its worker's thread. Returns 0, or the error of the first one that failed. */

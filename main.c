@@ -74,7 +74,8 @@ static const char usage[] =
     "  --version      print the version and exit\n"
     "  --help         print this text and exit\n"
     "\n"
-    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight finish, for 10 s at most.\n"
+    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight, and what scripts have begun,\n"
+    "finish, for 10 s at most. A second signal ends the server at once.\n"
     "SIGHUP reloads the script; what does not load leaves the old one serving.\n";
 
 struct options {

@@ -7,8 +7,8 @@
  * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost:
  * the deferral is due once more, and the next coroutine goes on behind it. An answer that is lost lets go as well.
  * Without memory for the timer or the coroutine the functions are called at once, or not at all, which is logged.
- * Those that are due when the server stops are called before it does; those of answers that are still on their way
- * then are dropped. */
+ * A server that stops waits for them as long as for requests; then those that are due are called up to their first wait, and
+ * coro_report_cut() logs what is cut. Those of answers that are still on their way then are dropped. */
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -107,6 +107,15 @@ void defer_release(struct deferral *deferral)
     if (script->defer_timer == 0) {
         defer_run_due(script);
     }
+}
+
+int defer_left(const struct deferral *deferral)
+{
+    lua_State *L = deferral->script->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
+    int left = (int)lua_objlen(L, -1) - deferral->taken;
+    lua_pop(L, 1);
+    return left;
 }
 
 static void on_end(void *arg)

@@ -92,6 +92,7 @@ static int sleep_for(lua_State *L)
     if (coro->sleep_timer == 0) {
         script_raise_memory(L);
     }
+    coro->wake_ms = reactor_now_ms(coro->script->reactor) + ms;
     coro->wait = CORO_SLEEPS;
     return lua_yield(L, 0);
 }

@@ -20,9 +20,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { IDLE_THREADS_MAX = 1024 }; /* threads kept for later; each has about 1 KiB */
+enum {
+    IDLE_THREADS_MAX = 1024, /* threads kept for later; each has about 1 KiB */
+    CUT_LINES_MAX = 16,      /* log lines of what is cut when the script ends */
+};
 
 static void on_drain(struct exchange *exchange);
 static void on_gone(struct exchange *exchange);
@@ -218,6 +222,39 @@ static uint64_t budget_of(const struct coro *coro)
         return coro->script->settings.handler_cpu_ms;
     }
     return coro->route->is_compiled ? 0 : coro->route->cpu_ms;
+}
+
+/* Cut by the end of the script. */
+
+static void report_cut(const struct coro *coro)
+{
+    char place[PLACE_MAX];
+    char more[64] = "";
+    script_place(coro->L, place);
+    int left = coro->deferral == NULL ? 0 : defer_left(coro->deferral);
+    if (left > 0) {
+        snprintf(more, sizeof more, "; %d more of that request have not begun", left);
+    }
+    log_write(coro->script->log, LOG_WARN, "%s%s: cut at %s, where it waits, because the script ends%s",
+              coro->route == NULL      ? "timer"
+              : coro->deferral == NULL ? "route at "
+                                       : "app.defer of the route at ",
+              coro->route == NULL ? "" : coro->route->place, place, more);
+}
+
+void coro_report_cut(const struct script *script)
+{
+    unsigned count = 0;
+    for (uint32_t i = 0; i < script->coro_count; i++) {
+        const struct coro *coro = script->coros[i];
+        bool is_cut = coro_is_used(coro) && coro->exchange == NULL && coro->wait != CORO_RUNS;
+        if (is_cut && ++count <= CUT_LINES_MAX) {
+            report_cut(coro);
+        }
+    }
+    if (count > CUT_LINES_MAX) {
+        log_write(script->log, LOG_WARN, "%u more are cut", count - CUT_LINES_MAX);
+    }
 }
 
 /* Running. */

@@ -33,6 +33,7 @@ struct coro {
     uint32_t generation;    /* rises with each use */
     enum coro_wait wait;    /* what it is suspended for */
     uint64_t sleep_timer;   /* of CORO_SLEEPS, else 0 */
+    int64_t wake_ms;        /* reactor time at which that is due */
 
     struct exchange *exchange;     /* the request it answers; NULL for a timer, after the answer, and once gone */
     const struct lua_route *route; /* of the request, NULL for a timer */
@@ -84,6 +85,15 @@ int relay_to(lua_State *L, lua_CFunction fn);
 /* The coroutine that a Lua object was made for, if it is still the same one, else NULL. */
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation);
 
+/* Whether it is in use: runs, or waits. */
+static inline bool coro_is_used(const struct coro *coro)
+{
+    return coro->route != NULL || coro->timer != NULL;
+}
+
+/* Say in the log where each coroutine waits that no request waits for: it is about to be cut. */
+void coro_report_cut(const struct script *script);
+
 /* Part with the exchange, whose answer is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);
 
@@ -111,6 +121,9 @@ int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t 
 
 /* bind_defer.c: the coroutine of a request has ended. What was deferred runs when its answer is over, too. */
 void defer_release(struct deferral *deferral);
+
+/* bind_defer.c: how many functions behind the one at work have not begun. */
+int defer_left(const struct deferral *deferral);
 
 /* bind_defer.c: run what is due; free one that its coroutine still had, and all of a script, when their Lua state is
  * closed and the server gone. */

@@ -34,7 +34,15 @@ static bool is_done_with(struct offer *offer, int64_t now_ms)
         return false;
     }
     offer->unused_ms = offer->unused_ms == 0 ? now_ms : offer->unused_ms;
-    return offer->script == NULL || !script_is_busy(offer->script) || now_ms - offer->unused_ms > RETIRED_MS_MAX;
+    int64_t end_ms = offer->unused_ms + RETIRED_MS_MAX;
+    return offer->script == NULL || now_ms > end_ms || !script_is_busy(offer->script, end_ms);
+}
+
+static void stop_script(struct offer *offer)
+{
+    if (offer->script != NULL) {
+        script_stop(offer->script);
+    }
 }
 
 /* Free what nobody uses any more. Who is still busy is asked again later. */
@@ -45,6 +53,7 @@ static void reap(struct retired *retired)
         struct offer *offer = *at;
         if (is_done_with(offer, reactor_now_ms(retired->reactor))) {
             *at = offer->next;
+            stop_script(offer);
             offer_destroy(offer);
         } else {
             is_waiting = is_waiting || offer->site->pins == 0;
@@ -75,14 +84,31 @@ void retired_init(struct retired *retired, struct reactor *reactor)
 
 void retired_add(struct retired *retired, struct offer *offer)
 {
-    if (offer->script != NULL) {
-        script_retire(offer->script);
+    if (offer->script != NULL) { /* in this order: a timer that "stopping" sets has its run */
+        script_end_timers(offer->script);
+        script_announce_stop(offer->script);
     }
     offer->site->on_unpinned = on_unpinned;
     offer->site->on_unpinned_arg = retired;
     offer->next = retired->first;
     retired->first = offer;
     on_unpinned(retired); /* there may be no request that will */
+}
+
+bool retired_is_busy(const struct retired *retired, int64_t until_ms)
+{
+    bool is_busy = false;
+    for (const struct offer *offer = retired->first; offer != NULL && !is_busy; offer = offer->next) {
+        is_busy = offer->script != NULL && script_is_busy(offer->script, until_ms);
+    }
+    return is_busy;
+}
+
+void retired_stop(struct retired *retired)
+{
+    for (struct offer *offer = retired->first; offer != NULL; offer = offer->next) {
+        stop_script(offer);
+    }
 }
 
 void retired_done(struct retired *retired)

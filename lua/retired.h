@@ -1,10 +1,11 @@
 #ifndef EVSERVE_LUA_RETIRED_H
 #define EVSERVE_LUA_RETIRED_H
 
-/* Offers whose place another has taken. Each is freed when the last request that began with it is over and its script
- * has nothing left to do, or a minute later; at the end of a tick, because a function of its script may be what let go
- * of it. Used by one reactor's thread. */
+/* Offers whose place another has taken. Each is stopped and freed when the last request that began with it is over and its
+ * script has nothing left to do, or a minute later; at the end of a tick, because a function of its script may be what let
+ * go of it. Used by one reactor's thread. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct offer;
@@ -20,8 +21,15 @@ struct retired {
 /* None so far; reactor is whose thread they are on. */
 void retired_init(struct retired *retired, struct reactor *reactor);
 
-/* Take an offer over, whose server has gone on to another site: its script's "stop" functions are called. */
+/* Take an offer over, whose server has gone on to another site: its script's timers end and its "stopping" functions are
+ * called. */
 void retired_add(struct retired *retired, struct offer *offer);
+
+/* Whether one of their scripts is still busy: script_is_busy(). */
+bool retired_is_busy(const struct retired *retired, int64_t until_ms);
+
+/* No request is left and the server stops: script_stop() for each of them. */
+void retired_stop(struct retired *retired);
 
 /* Free all. No server may use their sites any more; the reactor is there still, but does not run again. */
 void retired_done(struct retired *retired);

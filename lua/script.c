@@ -178,6 +178,7 @@ static int lua_set_ref(lua_State *L)
         {"wrap", REF_WRAP},
         {"freeze", REF_FREEZE},
         {"start", REF_START},
+        {"stopping", REF_STOPPING},
         {"stop", REF_STOP},
         {"array_meta", REF_ARRAY_META},
     };
@@ -419,26 +420,43 @@ int script_start(struct script *script, const struct server *server, char *err, 
     return rv;
 }
 
-void script_retire(struct script *script)
+/* Call the functions of "stopping" or "stop". One that fails does not take the others with it. */
+static void call_listeners(struct script *script, enum script_ref event)
 {
     char err[SCRIPT_TEXT_MAX];
-    for (size_t n = 1; push_listener(script, REF_STOP, n); n++) { /* one that fails does not take the others with it */
+    for (size_t n = 1; push_listener(script, event, n); n++) {
         if (script_call(script, 0, 0, err, sizeof err) < 0) {
             log_write(script->log, LOG_ERROR, "%s", err);
         }
     }
+}
+
+void script_announce_stop(struct script *script)
+{
+    if (!script->is_stopping) {
+        script->is_stopping = true;
+        call_listeners(script, REF_STOPPING);
+    }
+}
+
+void script_end_timers(struct script *script)
+{
     timer_cancel_all(script);
 }
 
 void script_stop(struct script *script)
 {
+    script_announce_stop(script);
     while (script->due_deferrals != NULL) { /* each turn begins at least one function, or drops them */
         defer_run_due(script);
     }
-    script_retire(script);
+    timer_cancel_all(script);
     reactor_cancel_timer(script->reactor, script->defer_timer);
     script->defer_timer = 0;
     script->is_stopped = true;
+    coro_report_cut(script);
+    call_listeners(script, REF_STOP);
+    timer_cancel_all(script); /* those that "stop" has set */
 }
 
 static void free_listens(struct script *script)
@@ -461,11 +479,13 @@ static void free_routes(struct script *script)
     }
 }
 
-bool script_is_busy(const struct script *script)
+bool script_is_busy(const struct script *script, int64_t until_ms)
 {
     bool is_busy = script->due_deferrals != NULL;
     for (uint32_t i = 0; i < script->coro_count && !is_busy; i++) {
-        is_busy = script->coros[i]->route != NULL || script->coros[i]->timer != NULL;
+        const struct coro *coro = script->coros[i];
+        bool sleeps_on = coro->wait == CORO_SLEEPS && coro->wake_ms > until_ms;
+        is_busy = coro_is_used(coro) && !sleeps_on;
     }
     return is_busy;
 }

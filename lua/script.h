@@ -47,15 +47,20 @@ int script_each_folder(struct script *script, int (*fn)(void *arg, const char *f
  * them failed, with a text in err. */
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen);
 
-/* The server stops: the "stop" functions are called, timers end. */
-void script_stop(struct script *script);
+/* The server begins to stop, or another script takes the place of this one: the "stopping" functions are called, unless they
+ * were already. Requests go on, and so do timers until script_end_timers(). */
+void script_announce_stop(struct script *script);
 
-/* Another script takes its place: the "stop" functions are called, timers end. Requests that it has finish. */
-void script_retire(struct script *script);
+/* No timer begins a run any more, unless it is set from now on. Runs that have begun go on. */
+void script_end_timers(struct script *script);
 
 /* Whether something of the script's goes on that no request waits for: app.defer, a run of a timer, a handler whose client
- * has gone. */
-bool script_is_busy(const struct script *script);
+ * has gone. What sleeps beyond until_ms (reactor time) does not count: to wait for it until then would be in vain. */
+bool script_is_busy(const struct script *script, int64_t until_ms);
+
+/* The end: what is due runs up to its first wait, what waits is cut, which the log says, timers end, and the "stop" functions
+ * are called. Only script_close() may follow. */
+void script_stop(struct script *script);
 
 /* Close the state. The server must be gone. NULL is allowed. */
 void script_close(struct script *script);

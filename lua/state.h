@@ -58,7 +58,8 @@ enum script_ref {
     REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
     REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
     REF_FREEZE,        /* freeze(): no new globals from now on */
-    REF_START,         /* lists of the functions that app.on() was given for "start" and for "stop" */
+    REF_START,         /* lists of the functions that app.on() was given for "start", "stopping" and "stop" */
+    REF_STOPPING,
     REF_STOP,
     REF_DESCRIBE,     /* message handler: an error of the main thread as a text with its place */
     REF_ARRAY_META,   /* metatable of tables that are JSON arrays even when empty */
@@ -157,6 +158,7 @@ struct script {
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
     struct deferral *last_due_deferral; /* of them, while there are any */
     uint64_t defer_timer;               /* that runs them; 0 when there are none */
+    bool is_stopping;                   /* the "stopping" functions were called */
     bool is_stopped;                    /* script_stop() was called: nothing new is begun */
 
     struct write_buffer scratch; /* text being made, between two calls of Lua's at most */

@@ -14,6 +14,16 @@ local KEEP = 100 -- lines that are kept
 local LINE_MAX = 1000 -- bytes of a line
 local QUIET_S = 15 -- so long without a line, and a comment is sent: it keeps proxies from closing the connection
 
+-- Numbers begin anew with each script that is loaded, so ids of lines name the script, too.
+local script = string.format("%.0f", app.now() * 1e6)
+
+-- Streams end when the server stops or a reload replaces this script: a browser comes back by itself, to the new one.
+local stopping = false
+
+app.on("stopping", function()
+    stopping = true
+end)
+
 -- Lines by their numbers; those up to newest - KEEP are gone. State lives in locals, of one Lua state.
 local lines, newest = {}, 0
 
@@ -24,7 +34,7 @@ local function add(text)
 end
 
 -- Give each line from a number on to write(number, line), and wait for more. quiet() is called when there was none for a
--- while. It ends when a write says that the client has gone.
+-- while. It ends when a write says that the client has gone, or after the last line when the script ends.
 local function follow(from, write, quiet)
     local number, silent_since = math.max(from, newest - KEEP + 1, 1), app.now()
     while true do
@@ -34,6 +44,9 @@ local function follow(from, write, quiet)
                 return
             end
             number, silent_since = number + 1, app.now()
+        end
+        if stopping then
+            return
         end
         if app.now() - silent_since > QUIET_S then
             silent_since = app.now()
@@ -55,12 +68,14 @@ app.get("/tail", function()
     end
 end)
 
--- Server-sent events. A browser that comes back says in Last-Event-ID what it has seen.
+-- Server-sent events. A browser that comes back says in Last-Event-ID what it has seen: all of it is new when that was of
+-- another script.
 app.get("/events", function(req)
-    local seen = tonumber((req:header("last-event-id") or ""):match("^%d+$")) or newest - 10
+    local of, number = (req:header("last-event-id") or ""):match("^(%d+)%-(%d+)$")
+    local seen = of == script and tonumber(number) or newest - 10
     return 200, function(out)
         follow(seen + 1, function(number, line)
-            return out:write("id: ", number, "\ndata: ", line, "\n\n")
+            return out:write("id: ", script, "-", number, "\ndata: ", line, "\n\n")
         end, function()
             return out:write(": still here\n\n")
         end)

@@ -50,20 +50,25 @@ int script_start(struct script *script, const struct server *server, char *err, 
     return 0;
 }
 
+void script_announce_stop(struct script *script)
+{
+    (void)script;
+}
+
+void script_end_timers(struct script *script)
+{
+    (void)script;
+}
+
+bool script_is_busy(const struct script *script, int64_t until_ms)
+{
+    (void)script, (void)until_ms;
+    return false;
+}
+
 void script_stop(struct script *script)
 {
     (void)script;
-}
-
-void script_retire(struct script *script)
-{
-    (void)script;
-}
-
-bool script_is_busy(const struct script *script)
-{
-    (void)script;
-    return false;
 }
 
 void script_close(struct script *script)

@@ -98,7 +98,7 @@ function response:set_cookie(name, value, attributes) end
 ---@class evserve.Stream
 local stream = {}
 
---- Send text; waits while the client is behind. Once the client has gone: nil, "closed"; a further call ends the stream.
+--- Send text; waits while the client is behind, and counts as a wait for handler_cpu. Once the client has gone: nil, "closed"; a further call ends the stream.
 ---@param ... string|number
 ---@return true?
 ---@return "closed"?
@@ -282,8 +282,9 @@ function app.url(name, params, query) end
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
 function app.use(middleware) end
 
---- "error": fn(req, err) may answer in place of the 500. "start", "stop": called when the server starts and stops.
----@param event "start"|"stop"
+--- "error": fn(req, err) may answer in place of the 500. "start": called when the server starts. "stopping": called when a
+--- stop or a reload begins, so that streams can end. "stop": called when nothing of the script runs any more.
+---@param event "start"|"stopping"|"stop"
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
 function app.on(event, fn) end
@@ -304,7 +305,7 @@ function app.after(delay, fn) end
 ---@return evserve.Timer
 function app.every(interval, fn) end
 
---- Call a function when the answer of the request at work is on its way, or lost.
+--- Call a function when the answer of the request at work is on its way, or lost. A server that stops waits for it.
 ---@param fn fun()
 function app.defer(fn) end
 

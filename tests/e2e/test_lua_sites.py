@@ -1,6 +1,7 @@
 """The sites of scripts/ as they are shipped."""
 
 import os
+import signal
 import tempfile
 import time
 import unittest
@@ -101,15 +102,30 @@ class Log(unittest.TestCase):
     def test_lines_are_sent_to_everybody_who_follows(self):
         with run_site("log.lua") as server, Client(server) as tail, Client(server) as events, Client(server) as other:
             tail.send("GET", "/tail")
-            events.send("GET", "/events", [("Last-Event-ID", "0")])
+            events.send("GET", "/events", [("Last-Event-ID", "nonsense")])
             self.assertTrue(self.line_with(tail, b"the server started"))
             self.assertTrue(self.line_with(events, b"data: "))
             self.assertEqual(other.ask("POST", "/lines", body=b"hello\nthere").status, 201)
             self.assertTrue(self.line_with(tail, b"hello there"))
-            self.assertTrue(self.line_with(events, b"id: 2"))
+            self.assertTrue(self.line_with(events, b"-2\n"))
             self.assertTrue(self.line_with(events, b"hello there"))
             tail.reset()
             events.reset()
+
+    def test_followers_end_with_the_script_and_find_the_next_one(self):
+        with run_site("log.lua") as server, Client(server) as tail, Client(server) as events, Client(server) as other:
+            tail.send("GET", "/tail")
+            events.send("GET", "/events")
+            for _ in range(20):
+                self.assertEqual(other.ask("POST", "/lines", body=b"of the first script").status, 201)
+            self.assertTrue(self.line_with(tail, b"the server started"))
+            self.assertTrue(self.line_with(events, b"-21\n"))
+            server.process.send_signal(signal.SIGHUP)
+            for client in (tail, events):
+                self.assertIn(b"0\r\n", iter(client.file.readline, b""))  # the last chunk: an end in good order
+                self.assertEqual(client.file.readline(), b"\r\n")
+            events.send("GET", "/events", [("Last-Event-ID", "1-21")])  # as a browser does that comes back
+            self.assertTrue(self.line_with(events, b"the server started"))
 
     def line_with(self, client, text):
         while line := client.file.readline():

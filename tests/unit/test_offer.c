@@ -220,7 +220,9 @@ static void script_with_work_left_is_asked_again(void **state)
     retired_init(&retired, reactor);
     struct offer *offer = offer_of(BUSY_SCRIPT("5s"));
     pass(1000);
-    assert_true(script_is_busy(offer->script));
+    int64_t now_ms = reactor_now_ms(reactor);
+    assert_true(script_is_busy(offer->script, now_ms + 5000));
+    assert_false(script_is_busy(offer->script, now_ms + 4900)); /* it sleeps longer */
     retired_add(&retired, offer);
     pass(4000);
     assert_ptr_equal(retired.first, offer);
@@ -233,12 +235,25 @@ static void script_has_a_minute_for_what_is_left(void **state)
     (void)state;
     struct retired retired;
     retired_init(&retired, reactor);
-    struct offer *offer = offer_of(BUSY_SCRIPT("1h"));
+    struct offer *offer = offer_of("local app = require 'evserve'\n"
+                                   "app.after('1s', function() while true do app.sleep('1s') end end)");
     pass(1000);
     retired_add(&retired, offer);
     pass(59500);
     assert_ptr_equal(retired.first, offer);
+    pass(1500);
+    assert_null(retired.first);
+}
+
+static void script_that_sleeps_beyond_its_minute_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct retired retired;
+    retired_init(&retired, reactor);
+    struct offer *offer = offer_of(BUSY_SCRIPT("1h"));
     pass(1000);
+    retired_add(&retired, offer);
+    pass(100);
     assert_null(retired.first);
 }
 
@@ -269,6 +284,7 @@ int main(void)
         TEST(retired_offer_stays_until_its_last_request_is_over),
         TEST(script_with_work_left_is_asked_again),
         TEST(script_has_a_minute_for_what_is_left),
+        TEST(script_that_sleeps_beyond_its_minute_is_not_waited_for),
         TEST(what_is_retired_to_the_end_goes_with_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
