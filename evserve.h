@@ -22,7 +22,10 @@
  *
  * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
  * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
- * evserve_reload(), evserve_stats() and the functions that only tell something. */
+ * evserve_reload(), evserve_stats() and the functions that only tell something.
+ *
+ * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse further.
+ * A script that recurses too far gets the error "stack overflow". */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -39,8 +42,9 @@ typedef struct evserve evserve;
 typedef struct evs_request evs_request;
 
 enum {
-    EVSERVE_ERROR_MAX = 1024,   /* bytes that hold any error text of this library */
-    EVSERVE_REACTORS_MAX = 256, /* threads of one server */
+    EVSERVE_ERROR_MAX = 1024,        /* bytes that hold any error text of this library */
+    EVSERVE_REACTORS_MAX = 256,      /* threads of one server */
+    EVSERVE_STACK_LEAST = 512 << 10, /* bytes of stack of a thread that serves a script */
 };
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for

@@ -315,6 +315,7 @@ static int app_log(lua_State *L)
         return 0;
     }
     int count = lua_gettop(L);
+    script_check_stack(L, "app.log"); /* a __tostring may log */
     for (int i = 2; i <= count; i++) {
         stringify(L, i);
     }

@@ -266,6 +266,7 @@ void coro_resume(struct coro *coro, int nargs)
     struct run outer_run, run;
     coro->wait = CORO_RUNS;
     script->running = coro;
+    script_enter_stack(script);
     deadline_enter(script, budget_of(coro), &outer_run);
     int verdict = lua_resume(coro->L, nargs);
     deadline_leave(script, &outer_run, &run);

@@ -155,6 +155,7 @@ static void on_count(lua_State *L, lua_Debug *at)
     struct script *script = script_of(L);
     struct run *run = &script->run;
     if (run->stop == STOP_NONE) {
+        script_check_stack(L, "a function that C calls back");
         if (memory_is_low(script)) {
             collect(L, script);
         }

@@ -8,6 +8,7 @@
 local core, _, shared = ...
 local fail, describe, trace = core.fail, shared.describe, core.trace
 local error, pcall, select, setmetatable, type = error, pcall, select, setmetatable, type
+local check_stack = core.check_stack
 local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
 
 local relay = {}
@@ -52,6 +53,7 @@ local function unwrap(thread, ok, ...)
 end
 
 function coroutine.resume(thread, ...)
+    check_stack("coroutine.resume")
     check_thread("coroutine.resume", thread)
     if waiting[thread] then
         return false, "cannot resume non-suspended coroutine"
@@ -65,6 +67,7 @@ function coroutine.wrap(fn)
     end
     local thread = create(fn)
     return function(...)
+        check_stack("coroutine.wrap")
         if waiting[thread] then
             fail("cannot resume non-suspended coroutine")
         end

@@ -45,6 +45,7 @@ void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name,
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;
+    script_enter_stack(script);
     int handler = lua_gettop(script->L) - nargs;
     script_push_ref(script, script->L, REF_DESCRIBE);
     lua_insert(script->L, handler);
@@ -239,6 +240,7 @@ static int build_state(lua_State *L)
 
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    bind_stack_guard(L);
     bind_app(L);
     bind_settings(L);
     bind_static(L);

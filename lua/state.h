@@ -7,6 +7,7 @@
  * while it may raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds
  * it. All other functions here are called from C and do not raise, unless their comment says so. */
 
+#include "core/stack.h"
 #include "core/write_buffer.h"
 #include "http/exchange.h"
 #include "http/limits.h"
@@ -38,6 +39,9 @@ enum script_phase {
     SCRIPT_READY,   /* requests are answered: what start-up made is fixed */
     SCRIPT_CLOSING, /* lua_close() runs finalizers: nothing may be asked any more */
 };
+
+/* Lua's own functions that call back into Lua through C (stack_guard.c). */
+enum guarded_function { GUARDED_GSUB, GUARDED_SORT, GUARDED_LOAD, GUARDED_LOADSTRING, GUARDED_REQUIRE, GUARDED_COUNT };
 
 /* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
 enum script_ref {
@@ -113,6 +117,8 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
+    struct stack stack;                           /* the C stack that Lua code was last entered on */
+    lua_CFunction guarded[GUARDED_COUNT];         /* what stands behind the guards of stack_guard.c */
     struct settings settings;                     /* in force */
     void (*on_file)(void *arg, const char *path); /* the host's: each Lua file that is read; may be NULL */
     void *on_file_arg;                            /* for on_file */
@@ -196,6 +202,18 @@ void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name,
 /* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
 
+/* C code is about to enter Lua, maybe on another thread than the last time: know its stack. */
+static inline void script_enter_stack(struct script *script)
+{
+    if (!stack_has(&script->stack, stack_here())) {
+        stack_find(&script->stack);
+    }
+}
+
+/* stack_guard.c: raise "stack overflow" when so little of the C stack is left that nothing should call Lua from C any
+ * more; what is "string.gsub". */
+void script_check_stack(lua_State *L, const char *what);
+
 /* Call what lies on the main thread's stack with nargs arguments, in protected mode: the one place for calls that are
  * not coroutines. Returns 0 with nresults values pushed, or -EINVAL or -ENOMEM with a one-line text in err. */
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen);
@@ -239,6 +257,7 @@ void script_trim_scratch(struct script *script);
 int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
+void bind_stack_guard(lua_State *L);
 void bind_app(lua_State *L);
 void bind_settings(lua_State *L);
 void bind_static(lua_State *L);

@@ -120,6 +120,7 @@ class SiteCase(unittest.TestCase):
 
     SCRIPT = ""
     FILES = ()
+    OPTIONS = {}  # of evtest.Program
 
     @classmethod
     def setUpClass(cls):
@@ -127,7 +128,8 @@ class SiteCase(unittest.TestCase):
         try:
             cls.path = cls.stack.enter_context(script(cls.SCRIPT, files=cls.FILES))
             cls.server = cls.stack.enter_context(
-                evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(cls.path)))
+                evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(cls.path),
+                               **cls.OPTIONS))
         except BaseException:
             cls.stack.close()
             raise

@@ -1,0 +1,76 @@
+/* A host whose thread has the least stack: scripts that recurse through C are stopped before its end, on this thread and
+ * on one that has a larger stack. */
+
+#include "tests/lib/host.h"
+
+static const char site[] =
+    "local app = require 'evserve'\n"
+    "app.set { handler_cpu = '30s' }\n"
+    "local function gsub() string.gsub('x', 'x', gsub) end\n"
+    "app.get('/gsub', function() gsub() end)\n"
+    "local function wrap() coroutine.wrap(wrap)() end\n"
+    "app.get('/wrap', function() wrap() end)\n"
+    "local shown = setmetatable({}, { __tostring = function(self) return string.format('%s', self) end })\n"
+    "app.get('/format', function() return string.format('%s', shown) end)\n"
+    "local text = ('local function f() '):rep(190) .. ('end '):rep(190)\n"
+    "local function parse() assert(load(text)) string.gsub('x', 'x', parse) end\n"
+    "app.get('/parse', function() parse() end)\n"
+    "app.get('/load', function() return load(text) and 'loaded' end)\n"
+    "app.get('/ok', function() return 'ok' end)\n";
+
+/* Serve with evserve_wait() on a thread with a stack of so many bytes. */
+static void serve_on(size_t stack_bytes)
+{
+    pthread_attr_t attr;
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, stack_bytes), 0);
+    assert_int_equal(pthread_create(&host.thread, &attr, host_wait, NULL), 0);
+    pthread_attr_destroy(&attr);
+    host.is_serving = true;
+}
+
+static void check_overflow(const char *path)
+{
+    assert_non_null(strstr(client_get(host.port, path), " 500 "));
+    assert_string_equal(client_body(client_get(host.port, "/ok")), "ok");
+}
+
+static void check_answers(void)
+{
+    check_overflow("/gsub");
+    check_overflow("/format");
+    check_overflow("/parse");
+    assert_string_equal(client_body(client_get(host.port, "/load")), "loaded");
+    assert_true(host_has_logged("stack overflow (string.gsub: too little is left of "));
+}
+
+static void thread_with_the_least_stack_serves_scripts_that_recurse(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.script = host_write("site.lua", site);
+    host_start(); /* the script is loaded on this thread, whose stack is another one */
+    serve_on(EVSERVE_STACK_LEAST);
+    check_answers();
+    check_overflow("/wrap"); /* with a large stack this takes long, as each level makes a coroutine */
+}
+
+static void thread_with_a_large_stack_uses_more_of_it(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.script = host_write("site.lua", site);
+    host_start();
+    serve_on(16 << 20);
+    check_answers();
+    assert_true(host_has_logged("of the 16384 KiB of C stack") || host_has_logged("of the 16380 KiB of C stack"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOST_TEST(thread_with_the_least_stack_serves_scripts_that_recurse),
+        HOST_TEST(thread_with_a_large_stack_uses_more_of_it),
+    };
+    return cmocka_run_group_tests_name("stack", tests, NULL, NULL);
+}
