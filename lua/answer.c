@@ -78,6 +78,9 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
     if (type != LUA_TSTRING && type != LUA_TNUMBER) {
         script_raise(L, "header \"%.100s\": a value must be a string or a number, not %s", name, lua_typename(L, type));
     }
+    if (type == LUA_TNUMBER) {
+        script_number_to_text(L, -1);
+    }
     size_t len;
     const char *value = lua_tolstring(L, -1, &len);
     if (ascii_is(name, name_len, "content-length") && reply->body != 0 && lua_isfunction(L, reply->body)) {

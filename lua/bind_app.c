@@ -265,7 +265,7 @@ static void stringify(lua_State *L, int index)
     case LUA_TSTRING:
         return;
     case LUA_TNUMBER:
-        lua_tostring(L, index);
+        script_number_to_text(L, index);
         return;
     case LUA_TNIL:
         lua_pushliteral(L, "nil");

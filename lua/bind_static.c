@@ -33,6 +33,7 @@ static const char *check_text(lua_State *L, int index, const char *option, const
     int type = lua_type(L, index);
     if (type == LUA_TNUMBER && allows_number) {
         lua_pushvalue(L, index); /* converting a key in place would confuse lua_next() */
+        script_number_to_text(L, -1);
         const char *text = lua_tostring(L, -1);
         lua_rawseti(L, KEEP_INDEX, (int)lua_objlen(L, KEEP_INDEX) + 1);
         return text;

@@ -116,6 +116,9 @@ static int stream_write(lua_State *L)
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
             script_raise(L, "out:write: a string expected, not %s", luaL_typename(L, i));
         }
+        if (lua_type(L, i) == LUA_TNUMBER) {
+            script_number_to_text(L, i);
+        }
     }
     struct coro *coro = check_owner(L, stream, "out:write");
     if (coro->is_gone) {

@@ -12,7 +12,7 @@ enum {
     JSON_DEPTH_MAX = 128,    /* arrays and objects inside each other; also ends a table that contains itself */
     JSON_TEXT_MAX = 1 << 30, /* bytes of an encoded text; nor more than lua_memory */
     JSON_LOOK = 1024,        /* values between two looks at the deadline of the run */
-    JSON_EXACT_DIGITS = 15,  /* whole numbers of so many digits are exact in a double */
+    JSON_LOOK_BYTES = 65536, /* bytes of text between two looks, when there are fewer values in them */
 };
 
 /* The length of the UTF-8 sequence that text begins with (RFC 3629 section 4), 0 when there is none. len > 0. */
@@ -22,7 +22,7 @@ size_t json_utf8_len(const unsigned char *text, size_t len);
 void json_encode(lua_State *L, int index, struct write_buffer *out);
 
 /* Read a JSON text, all of it. Pushes the value and returns 1, or pushes nil and a text and returns 2. scratch is
- * overwritten. Raises only for memory. The text must stay where it is. */
+ * overwritten. Raises only for memory and at the deadline of the run. The text must stay where it is. */
 int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer *scratch);
 
 #endif

@@ -5,6 +5,7 @@
  * Failure modes: a text that is not JSON gives nil and the place of the first byte that is wrong. */
 
 #include "lua/json.h"
+#include "lua/number.h"
 #include "lua/state.h"
 
 #include <math.h>
@@ -41,11 +42,20 @@ struct decoder {
     struct write_buffer *scratch; /* a string with escapes being made */
     const char *start, *at, *end; /* the text, and the next byte to look at */
     unsigned depth;               /* levels of nesting around the value at hand */
-    unsigned values;              /* decoded so far */
+    unsigned values;              /* decoded since the last look at the deadline */
+    const char *looked_at;        /* where that look was */
     const char *error;            /* static text, NULL as long as all is well */
 };
 
 static bool decode_value(struct decoder *decoder);
+
+/* Raises when the run is over its budget. */
+static void look(struct decoder *decoder)
+{
+    decoder->values = 0;
+    decoder->looked_at = decoder->at;
+    deadline_check(decoder->L);
+}
 
 static bool fail(struct decoder *decoder, const char *error)
 {
@@ -82,32 +92,10 @@ static size_t take_digits(struct decoder *decoder)
     return (size_t)(decoder->at - first);
 }
 
-/* The double nearest to a well-formed number, infinite when it is too large. Lua's own conversion knows no locale, but it
- * gives up on exponents of many digits. */
-static double to_double(lua_State *L, const char *text, size_t len)
-{
-    lua_pushlstring(L, text, len);
-    bool is_converted = lua_isnumber(L, -1) != 0;
-    double value = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    if (is_converted) {
-        return value;
-    }
-    const char *end = text + len;
-    for (const char *at = text; at < end && *at != 'e' && *at != 'E'; at++) {
-        if (*at >= '1' && *at <= '9') { /* not zero, so the exponent decides */
-            return memchr(at, '-', (size_t)(end - at)) != NULL ? 0 : HUGE_VAL;
-        }
-    }
-    return 0;
-}
-
 static bool decode_number(struct decoder *decoder)
 {
-    lua_State *L = decoder->L;
     const char *first = decoder->at;
-    bool is_negative = peek(decoder) == '-';
-    decoder->at += is_negative ? 1 : 0;
+    decoder->at += peek(decoder) == '-' ? 1 : 0;
     const char *digits = decoder->at;
     size_t count = take_digits(decoder);
     if (count == 0) {
@@ -117,36 +105,25 @@ static bool decode_number(struct decoder *decoder)
         decoder->at = digits;
         return fail(decoder, "a number may not begin with 0");
     }
-    bool is_whole = true;
     if (peek(decoder) == '.') {
-        is_whole = false;
         decoder->at++;
         if (take_digits(decoder) == 0) {
             return fail(decoder, "a number needs a digit here");
         }
     }
     if (peek(decoder) == 'e' || peek(decoder) == 'E') {
-        is_whole = false;
         decoder->at++;
         decoder->at += peek(decoder) == '+' || peek(decoder) == '-' ? 1 : 0;
         if (take_digits(decoder) == 0) {
             return fail(decoder, "a number needs a digit here");
         }
     }
-    if (is_whole && count <= JSON_EXACT_DIGITS) {
-        int64_t value = 0;
-        for (size_t i = 0; i < count; i++) {
-            value = value * 10 + (digits[i] - '0');
-        }
-        lua_pushnumber(L, (double)(is_negative ? -value : value));
-        return true;
-    }
-    double value = to_double(L, first, (size_t)(decoder->at - first));
+    double value = number_parse(first, (size_t)(decoder->at - first));
     if (!isfinite(value)) {
         decoder->at = first;
         return fail(decoder, "the number is too large");
     }
-    lua_pushnumber(L, value);
+    lua_pushnumber(decoder->L, value);
     return true;
 }
 
@@ -247,6 +224,9 @@ static bool decode_string(struct decoder *decoder)
     write_buffer_consume(decoder->scratch, SIZE_MAX);
     for (;;) {
         char c = peek(decoder);
+        if (decoder->at - decoder->looked_at >= JSON_LOOK_BYTES) {
+            look(decoder);
+        }
         if (decoder->at == decoder->end) {
             return fail(decoder, "the string has no end");
         }
@@ -369,8 +349,8 @@ static bool take_word(struct decoder *decoder, const char *word)
 static bool decode_value(struct decoder *decoder)
 {
     lua_State *L = decoder->L;
-    if (++decoder->values % JSON_LOOK == 0) {
-        deadline_check(L);
+    if (++decoder->values == JSON_LOOK) {
+        look(decoder);
     }
     skip_space(decoder);
     char c = peek(decoder);
@@ -402,7 +382,7 @@ static bool decode_value(struct decoder *decoder)
 
 int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer *scratch)
 {
-    struct decoder decoder = {.L = L, .scratch = scratch, .start = text, .at = text, .end = text + len};
+    struct decoder decoder = {.L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len};
     int top = lua_gettop(L);
     luaL_checkstack(L, STACK_PER_LEVEL, "JSON");
     if (decode_value(&decoder)) {

@@ -6,23 +6,21 @@
  * kinds, a table inside itself) raises an error that names where it stands. */
 
 #include "lua/json.h"
+#include "lua/number.h"
 #include "lua/state.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum {
-    NUMBER_TEXT_MAX = 32, /* bytes of an encoded number */
-    STACK_PER_LEVEL = 4,  /* Lua stack slots that one level of nesting needs */
+    STACK_PER_LEVEL = 4, /* Lua stack slots that one level of nesting needs */
 };
 
 struct encoder {
     lua_State *L;
     struct write_buffer *out; /* the text so far */
     size_t out_max;           /* bytes of it */
-    unsigned values;          /* encoded so far */
+    size_t work;              /* bytes put since the last look at the deadline; a value counts as some */
     unsigned depth;           /* levels of nesting around the value at hand */
     const char *field;        /* name of the innermost field, NULL in an array */
     int item;                 /* index in the innermost array, 0 outside of one */
@@ -41,8 +39,19 @@ _Noreturn static void refuse_value(const struct encoder *encoder, const char *wh
     script_raise(encoder->L, "JSON: %s%s", what, at);
 }
 
+/* Add to the work that was done; raises when the run is over its budget. */
+static void count_work(struct encoder *encoder, size_t bytes)
+{
+    encoder->work += bytes;
+    if (encoder->work >= JSON_LOOK_BYTES) {
+        encoder->work = 0;
+        deadline_check(encoder->L);
+    }
+}
+
 static void put(struct encoder *encoder, const char *text, size_t len)
 {
+    count_work(encoder, len);
     if (write_buffer_append(encoder->out, text, len, encoder->out_max) < 0) {
         script_raise_memory(encoder->L);
     }
@@ -59,40 +68,22 @@ static void encode_number(struct encoder *encoder, double number)
     if (!isfinite(number)) {
         refuse_value(encoder, "cannot encode a number that is not finite");
     }
-    if (fabs(number) < 1e15 && number == (double)(int64_t)number) {
-        int len = snprintf(text, sizeof text, "%lld", (long long)number);
-        put(encoder, text, (size_t)len);
-        return;
-    }
-    int len = 0;
-    for (int digits = JSON_EXACT_DIGITS; digits <= JSON_EXACT_DIGITS + 2; digits++) { /* the fewest that give it back */
-        len = snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number) {
-            break;
-        }
-    }
-    for (int i = 0; i < len; i++) { /* the host's locale may write another decimal point */
-        if (strchr("0123456789+-e", text[i]) == NULL) {
-            text[i] = '.';
-        }
-    }
-    put(encoder, text, (size_t)len);
+    put(encoder, text, number_format(text, number));
 }
 
 static void encode_escape(struct encoder *encoder, unsigned char c)
 {
     static const char short_names[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char text[8];
-    if (c == '"' || c == '\\') {
-        int len = snprintf(text, sizeof text, "\\%c", c);
-        put(encoder, text, (size_t)len);
-    } else if (c < sizeof short_names && short_names[c] != 0) {
-        int len = snprintf(text, sizeof text, "\\%c", short_names[c]);
-        put(encoder, text, (size_t)len);
-    } else {
-        int len = snprintf(text, sizeof text, "\\u%04x", c);
-        put(encoder, text, (size_t)len);
+    static const char hex[] = "0123456789abcdef";
+    char text[] = {'\\', (char)c, '0', '0', hex[c >> 4], hex[c & 15]};
+    size_t len = 2;
+    if (c < sizeof short_names && short_names[c] != 0) {
+        text[1] = short_names[c];
+    } else if (c != '"' && c != '\\') {
+        text[1] = 'u';
+        len = sizeof text;
     }
+    put(encoder, text, len);
 }
 
 /* JSON text is UTF-8; bytes that are not become U+FFFD, so that an answer can always be read. */
@@ -106,6 +97,11 @@ static void encode_string(struct encoder *encoder, const char *string, size_t le
         size_t sequence = json_utf8_len(text + i, len - i);
         if (sequence > 0 && text[i] >= ' ' && text[i] != '"' && text[i] != '\\') {
             i += sequence;
+            if (i - run < JSON_LOOK_BYTES) {
+                continue;
+            }
+            put(encoder, string + run, i - run); /* a long string is work, too */
+            run = i;
             continue;
         }
         put(encoder, string + run, i - run);
@@ -216,9 +212,7 @@ static void encode_value(struct encoder *encoder, int index)
     int type = lua_type(L, index);
     char what[64];
     size_t len;
-    if (++encoder->values % JSON_LOOK == 0) {
-        deadline_check(L);
-    }
+    count_work(encoder, JSON_LOOK_BYTES / JSON_LOOK);
     switch (type) {
     case LUA_TNIL:
         put(encoder, "null", 4);

@@ -26,7 +26,10 @@ local function describe(value)
     if type(value) == "string" then
         return string.format("%q", value)
     end
-    return (type(value) == "number" or type(value) == "boolean") and tostring(value) or type(value)
+    if type(value) == "number" then
+        return core.number_text(value)
+    end
+    return type(value) == "boolean" and tostring(value) or type(value)
 end
 
 -- How many letters must be inserted, deleted or replaced to make b of a.

@@ -2,7 +2,7 @@
 
 local core, app, shared = ...
 local fail, describe, check_names = core.fail, shared.describe, shared.check_names
-local ipairs, tostring, type = ipairs, tostring, type
+local ipairs, type = ipairs, type
 local string, table = string, table
 
 local COOKIE_MAX = 4096 -- bytes of name and value that every browser keeps (RFC 6265 section 6.1)
@@ -30,7 +30,7 @@ local function check_cookie(what, name, value)
         fail(string.format("%s: the name must be a token, without spaces and separators, not %s", what, describe(name)))
     end
     if type(value) == "number" then
-        value = tostring(value)
+        value = core.number_text(value)
     elseif type(value) ~= "string" then
         refuse(what, name, "a string or a number", value)
     end

@@ -5,7 +5,7 @@ local fail = core.fail
 local describe, fail_unknown = shared.describe, shared.fail_unknown
 local check_names, check_function = shared.check_names, shared.check_function
 local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
-local math, string, table = math, string, table
+local string, table = string, table
 
 -- Note where something was registered, or fail when it is not the first.
 local function check_new(places, key, what)
@@ -157,10 +157,10 @@ open_group(app, root)
 
 -- Text for a parameter or a part of a query.
 local function url_text(what, value)
-    if type(value) == "number" and value == math.floor(value) and math.abs(value) < 2 ^ 53 then
-        return string.format("%d", value)
-    elseif type(value) == "string" or type(value) == "number" then
-        return tostring(value)
+    if type(value) == "number" then
+        return core.number_text(value)
+    elseif type(value) == "string" then
+        return value
     end
     fail(string.format("app.url: %s: a text or a number expected, not %s", what, describe(value)))
 end

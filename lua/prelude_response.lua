@@ -140,10 +140,12 @@ end
 local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
 function app.escape_html(text)
-    if type(text) ~= "string" and type(text) ~= "number" then
+    if type(text) == "number" then
+        return core.number_text(text)
+    elseif type(text) ~= "string" then
         fail("app.escape_html: a string expected, not " .. describe(text))
     end
-    return (tostring(text):gsub("[&<>\"']", escapes))
+    return (text:gsub("[&<>\"']", escapes))
 end
 
 -- Errors that are answers: one that nobody catches is answered as if the handler had returned its fields.

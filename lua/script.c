@@ -254,6 +254,7 @@ static int build_state(lua_State *L)
     bind_stream(L);
     bind_timer(L);
     bind_json(L);
+    bind_number(L);
     const char *path = script_path(script);
     const char *slash = strrchr(path, '/');
     if (slash == NULL) {

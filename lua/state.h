@@ -229,6 +229,9 @@ void memory_free_all(struct script *script);
  * -EINVAL with a text in err. */
 int routes_settle_limits(struct script *script, char *err, size_t errlen);
 
+/* Make a text of the number at index of L, in place: digits for whole numbers. May raise (memory). */
+void script_number_to_text(lua_State *L, int index);
+
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
 struct anchor *script_anchor(lua_State *L, int index);
 void script_release(void *anchor);
@@ -271,5 +274,6 @@ void bind_body(lua_State *L);
 void bind_stream(lua_State *L);
 void bind_timer(lua_State *L);
 void bind_json(lua_State *L);
+void bind_number(lua_State *L);
 
 #endif

@@ -419,7 +419,7 @@ class Json(SiteCase):
 
     def test_encoding(self):
         lines = self.ask("/encode").text[1:-1].split(",\n")
-        self.assertEqual(lines, ["{}", "[]", "[1]", "null", "null", "1e+15", "0.1", "-7", "1e+300",
+        self.assertEqual(lines, ["{}", "[]", "[1]", "null", "null", "1000000000000000", "0.1", "-7", "1e+300",
                                  '"\\"\\\\/\\b\\f\\n\\r\\t\\u0001\x7f"', '"\ufffd\u00e9\ufffd\ufffd\ufffd"', "true",
                                  "9007199254740992", '{"a":null}', "0", "0.3333333333333333"])
 

@@ -147,6 +147,37 @@ class Files(SiteCase):
                 self.wait_for_log(f"GET /wrong/{what} .*site.lua:[0-9]+: .*{text}")
 
 
+class Numbers(SiteCase):
+    SCRIPT = r"""
+    local big, max = 1764448000000000, 2 ^ 53
+    app.get("/field", function() return 200, "x", { ["x-number"] = big, ["x-more"] = { max } } end)
+    app.get("/cookie", function() return 200, "x", { ["set-cookie"] = app.cookie("at", big) } end)
+    app.get("/json", function() return { big, max, -max, 1e15, 12.75, 1 / 3, 1e21, 1e-7 } end)
+    app.get("/body", function() return app.json.encode(app.json.decode("[1764448000000000,9007199254740991]")) end)
+    app.get("/stream", function() return function(out) out:write(big, " ", 0.1) end end)
+    app.get("/url", function() return app.url("item", { id = big }, { since = max }) end)
+    app.get("/html", function() return app.html(app.escape_html(big)) end)
+    app.get("/log", function() print(big, { max } and max, 1e300) return "x" end)
+    app.get("/item/:id", { name = "item" }, function(req) return req.params.id end)
+    app.static("/files", "files", { headers = { ["x-static"] = big } })
+    """
+    FILES = [("files/a", "a")]
+
+    def test_whole_numbers_are_digits_wherever_the_server_writes_them(self):
+        field = self.ask("/field").headers
+        self.assertEqual((field["x-number"], field["x-more"]), ("1764448000000000", "9007199254740992"))
+        self.assertEqual(self.ask("/cookie").headers["set-cookie"], "at=1764448000000000; Path=/")
+        self.assertEqual(self.ask("/json").text, "[1764448000000000,9007199254740992,-9007199254740992,1000000000000000,"
+                                                 "12.75,0.3333333333333333,1e+21,1e-7]")
+        self.assertEqual(self.ask("/body").text, "[1764448000000000,9007199254740991]")
+        self.assertEqual(self.ask("/stream").text, "1764448000000000 0.1")
+        self.assertEqual(self.ask("/url").text, "/item/1764448000000000?since=9007199254740992")
+        self.assertEqual(self.ask("/html").text, "1764448000000000")
+        self.assertEqual(self.ask("/files/a").headers["x-static"], "1764448000000000")
+        self.ask("/log")
+        self.assertIn("info 1764448000000000 9007199254740992 1e+300", self.server.log)
+
+
 class SharedAnswers(SiteCase):
     """What a handler returns to many requests is not changed by what middleware does for one of them."""
 

@@ -298,6 +298,33 @@ static void large_blocks_make_for_a_look_at_the_clock(void **state)
     scene_close(scene);
 }
 
+/* Few values with many bytes each are as much work as many values. */
+static void json_looks_at_the_clock_by_bytes_too(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(
+        SITE "local text = ('\\n'):rep(100000)\n"
+             "local plain = ('x'):rep(100000)\n"
+             "local read = '[\"' .. ('x'):rep(1000000) .. '\",\"' .. ('\\\\n'):rep(500000) .. '\"]'\n"
+             "app.get('/escapes', function() return #app.json.encode { text, text, text, text } .. '' end)\n"
+             "app.get('/plain', function() return #app.json.encode { plain, plain, plain, plain } .. '' end)\n"
+             "app.get('/read', function() return #app.json.decode(read)[2] .. '' end)\n");
+    static const struct {
+        const char *target;
+        unsigned looks; /* one each 64 KiB */
+    } cases[] = {{"/escapes", 12}, {"/plain", 6}, {"/read", 30}};
+    assert_status(scene, "/ok", "200");
+    uint64_t before = fake_sys_count(FAKE_NOW_NS);
+    assert_status(scene, "/ok", "200");
+    uint64_t usual = fake_sys_count(FAKE_NOW_NS) - before + 10;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        before = fake_sys_count(FAKE_NOW_NS);
+        assert_status(scene, cases[i].target, "200");
+        assert_in_range(fake_sys_count(FAKE_NOW_NS) - before, cases[i].looks, 2 * cases[i].looks + usual);
+    }
+    scene_close(scene);
+}
+
 static void what_is_stopped_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -436,6 +463,7 @@ int main(void)
         cmocka_unit_test(start_may_take_its_time_but_stop_may_not),
         cmocka_unit_test(budget_is_the_routes_own_or_the_scripts),
         cmocka_unit_test(large_blocks_make_for_a_look_at_the_clock),
+        cmocka_unit_test(json_looks_at_the_clock_by_bytes_too),
         cmocka_unit_test(what_is_stopped_leaves_nothing_behind),
         cmocka_unit_test(memory_that_fails_while_a_run_is_stopped_harms_nobody_else),
     };
