@@ -11,8 +11,10 @@
  *     evserve_free(server);
  *
  * The library never exits, prints, forks, or touches signal dispositions, masks, the umask or the locale of its host;
- * SIGPIPE does not occur; every file descriptor is close-on-exec. What it has to say goes to config.log. All state
- * hangs on the handle, so several servers can live in one process.
+ * it does not raise SIGPIPE; every file descriptor that it opens is close-on-exec and never numbered 0 to 2, even when
+ * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers can
+ * live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code of the
+ * host would, unless it runs on a thread of the server.
  *
  * Three ways to run:
  *

@@ -2,7 +2,7 @@
  * --request 0 for an answer with a status below 400, else 1.
  *
  * The file is long for the usage text and the table of options. The parts, in order: usage, options, systemd's
- * sockets, control (signals, reloads, the watchdog), serving, --request. */
+ * sockets, control (signals, reloads, the watchdog), serving, --request, what the process starts with. */
 
 #include "core/log.h"
 #include "core/log_stream.h"
@@ -319,12 +319,26 @@ static int64_t now_ms(void)
 
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGALRM};
 
-static void handle_signals(void (*handler)(int number))
+static void handle(const int *numbers, size_t count, void (*handler)(int number))
 {
     const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-        sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < count; i++) {
+        sigaction(numbers[i], &action, NULL);
     }
+}
+
+/* How a signal is ignored here. Programs that a script runs inherit SIG_IGN, but not a handler: they start with the
+ * default action, so "yes | head" ends. */
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+/* A pipe without a reader and a file that may not grow are errors of write(2) that the writer handles: EPIPE, EFBIG. */
+static void survive_writing(void)
+{
+    static const int numbers[] = {SIGPIPE, SIGXFSZ};
+    handle(numbers, sizeof numbers / sizeof numbers[0], do_nothing);
 }
 
 static void on_signal(int number)
@@ -404,7 +418,7 @@ static void attend(void *arg)
 /* From here on signals are ours. The pulse is as fast as the faster of its two duties. */
 static void take_signals(void)
 {
-    handle_signals(on_signal);
+    handle(signals, sizeof signals / sizeof signals[0], on_signal);
     int64_t watch_ms = control.options->watch ? WATCH_MS : 0;
     int64_t pulse_ms = systemd_watchdog_ms(getenv("WATCHDOG_PID"), getenv("WATCHDOG_USEC"), getpid());
     control.has_watchdog = pulse_ms > 0;
@@ -421,8 +435,10 @@ static int serve(evserve *server)
     atomic_store(&control.server, server);
     evserve_wake(server); /* for signals that came before it could be woken */
     const char *address;
+    char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
-        fprintf(stderr, "listening on %s\n", address);
+        snprintf(line, sizeof line, "listening on %s", address);
+        log_stream_print(control.log, line);
     }
     log_stream_release(control.log);
     char news[256];
@@ -430,13 +446,15 @@ static int serve(evserve *server)
     notify(news);
 
     int rv = evserve_wait(server);
-    handle_signals(SIG_IGN); /* there is nothing left to wake */
+    handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
     if (rv < 0) {
-        fprintf(stderr, "evserve: the event loop failed: %s\n", errno_text(-rv));
+        snprintf(line, sizeof line, "evserve: the event loop failed: %s", errno_text(-rv));
+        log_stream_print(control.log, line);
         return EXIT_FAILURE;
     }
     if (rv > 0) {
-        fprintf(stderr, "evserve: %d connection%s cut\n", rv, rv == 1 ? "" : "s");
+        snprintf(line, sizeof line, "evserve: %d connection%s cut", rv, rv == 1 ? "" : "s");
+        log_stream_print(control.log, line);
     }
     return EXIT_SUCCESS;
 }
@@ -505,7 +523,9 @@ static const char *exchange(evserve *server, int fd, struct request_client *clie
             return "the event loop failed";
         }
         progress = request_client_advance(client);
-        fflush(stdout);
+        if (fflush(stdout) != 0) {
+            return "standard output cannot be written";
+        }
     }
     return progress == REQUEST_ANSWERED ? NULL : "the connection was closed before the end of the answer";
 }
@@ -543,7 +563,9 @@ static int serve_request(evserve *server, const struct options *options, struct 
     log_stream_release(log);
     const char *error = ask(server, options, &status);
     if (error != NULL) {
-        fprintf(stderr, "evserve: %s\n", error);
+        char line[256];
+        snprintf(line, sizeof line, "evserve: %s", error);
+        log_stream_print(log, line);
     }
     evserve_stop(server, error == NULL ? DRAIN_MS : 0);
     evserve_wait(server); /* what the script does when it stops */
@@ -604,8 +626,23 @@ static int run(const struct options *options, struct host *host, char *err, size
     return status;
 }
 
+/* What the process starts with. */
+
+/* A closed standard fd would be the number of the next file or connection, and what is meant for standard error would
+ * go there. */
+static void open_standard_fds(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+            exit(EXIT_FAILURE); /* nobody hears a reason */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_fds();
+    survive_writing();
     struct options options = {0};
     int status = parse_options(argc, argv, &options);
     if (status >= 0) {
@@ -621,12 +658,12 @@ int main(int argc, char **argv)
 
     tzset(); /* reads the time zone, which a sandbox keeps away, for os.date */
     struct host host = {.user = options.user};
-    log_stream_init(&host.log, stderr); /* held back while the server starts: the address is the first line */
+    log_stream_init(&host.log, STDERR_FILENO); /* held back while the server starts: the address is the first line */
     char err[EVSERVE_ERROR_MAX] = "";
     status = run(&options, &host, err, sizeof err);
     log_stream_release(&host.log);
     if (err[0] != '\0') {
-        fprintf(stderr, "%s\n", err);
+        log_stream_print(&host.log, err);
     }
     log_stream_done(&host.log);
     free(options.content);

@@ -1,6 +1,7 @@
-/* The real kernel door: one system call a function and no policy, but for two places. epoll_pwait2(2) is newer than the
- * oldest kernel we run on, so sys_epoll_wait() falls back to epoll_wait(2). And sendfile(2) has no MSG_NOSIGNAL, so
- * sys_sendfile() keeps SIGPIPE from the calling thread by hand: a library may not touch the process's dispositions. */
+/* The real kernel door: one system call a function and no policy, except in three places. epoll_pwait2(2) is newer than
+ * the oldest kernel we run on, so sys_epoll_wait() falls back to epoll_wait(2). sendfile(2) has no MSG_NOSIGNAL, so
+ * sys_sendfile() keeps SIGPIPE from the calling thread by hand: a library may not touch the process's dispositions. And
+ * no new fd has the number of a standard one (verdict_fd()). */
 
 #include "core/sys.h"
 
@@ -26,6 +27,19 @@ enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
 static int verdict(int result)
 {
     return result < 0 ? -errno : result;
+}
+
+/* The result of a system call that makes an fd. A process that started without standard fds gets their numbers from the
+ * kernel first; what it writes to standard error must not reach a client. So such an fd moves above them. */
+static int verdict_fd(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO) {
+        return verdict(fd);
+    }
+    int above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    above = above == -1 && errno == EINVAL ? -EMFILE : verdict(above); /* EINVAL: no number above is allowed at all */
+    close(fd);
+    return above;
 }
 
 static ssize_t verdict_size(ssize_t result)
@@ -60,7 +74,7 @@ int sys_random(void *buf, size_t len)
 
 int sys_epoll_create(void)
 {
-    return verdict(epoll_create1(EPOLL_CLOEXEC));
+    return verdict_fd(epoll_create1(EPOLL_CLOEXEC));
 }
 
 static int epoll_change(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data)
@@ -100,7 +114,7 @@ int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t ti
 
 int sys_eventfd_create(void)
 {
-    return verdict(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return verdict_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 int sys_eventfd_wake(int fd)
@@ -114,7 +128,7 @@ int sys_eventfd_wake(int fd)
 
 int sys_timerfd_create(void)
 {
-    return verdict(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    return verdict_fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 }
 
 int sys_timerfd_set(int fd, int64_t deadline_ns)
@@ -125,7 +139,7 @@ int sys_timerfd_set(int fd, int64_t deadline_ns)
 
 int sys_socket(int family)
 {
-    return verdict(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    return verdict_fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
@@ -145,7 +159,7 @@ int sys_listen(int fd, int backlog)
 
 int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len)
 {
-    return verdict(accept4(fd, peer, peer_len, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    return verdict_fd(accept4(fd, peer, peer_len, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
 int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len)
@@ -207,13 +221,13 @@ ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
 
 int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len)
 {
-    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = verdict_fd(socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (fd >= 0 && connect(fd, address, address_len) < 0) {
         int error = -errno;
         close(fd);
         return error;
     }
-    return verdict(fd);
+    return fd;
 }
 
 static bool sigpipe_is_pending(void)
@@ -254,7 +268,7 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len)
 
 int sys_open(int dir_fd, const char *path, int flags)
 {
-    return verdict(openat(dir_fd, path, flags | O_CLOEXEC));
+    return verdict_fd(openat(dir_fd, path, flags | O_CLOEXEC));
 }
 
 int sys_open_beneath(int dir_fd, const char *path, int flags)
@@ -263,7 +277,7 @@ int sys_open_beneath(int dir_fd, const char *path, int flags)
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
-    return verdict((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+    return verdict_fd((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
 }
 
 ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len)
@@ -303,7 +317,7 @@ ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
 
 int sys_duplicate(int fd)
 {
-    return verdict(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    return verdict(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
 int sys_close(int fd)

@@ -5,8 +5,9 @@
  * functions, so that a test can link a fake kernel in their place and script time, EAGAIN, short reads and failures.
  *
  * Conventions: a result >= 0 is what the system call gives, a failure is -errno (the global errno is not part of the
- * contract). New fds are close-on-exec; new sockets are non-blocking. Nothing here raises SIGPIPE, retries on EINTR
- * (callers own their loops), allocates, or logs. Any thread may call any function. */
+ * contract). New fds are close-on-exec, and never numbered 0 to 2; new sockets are non-blocking. Nothing here raises
+ * SIGPIPE, retries on EINTR (callers own their loops), allocates, or logs, unless it says so. Any thread may call any
+ * function. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,6 +77,12 @@ int sys_set_mode(const char *path, mode_t mode); /* permissions of a file, links
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);
+
+/* Streams that the program has inherited, whose flags are not its own. The first may wait for a reader, and raises SIGPIPE
+ * as write(2) does; the second, for sockets, does neither. */
+ssize_t sys_write(int fd, const void *data, size_t len);
+ssize_t sys_send_now(int fd, const void *data, size_t len);
+int sys_wait_writable(int fd, int timeout_ms); /* 1, also for an error to be read, 0 when the time is over, or -errno */
 
 /* Giving rights up, for good: what core/sandbox.c is made of. All of it holds for the calling thread, and for every
  * thread and process that it begins from then on. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -741,6 +742,61 @@ static void datagram_arrives_whole_and_a_refused_one_leaves_no_fd(void **state)
     assert_int_equal(after, fd);
 }
 
+static void new_fds_never_have_the_numbers_of_standard_ones(void **state)
+{
+    (void)state;
+    int kept = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    int listener = sys_socket(AF_UNIX);
+    struct sockaddr_un any = {.sun_family = AF_UNIX}; /* the kernel picks an abstract name */
+    socklen_t len = sizeof any;
+    assert_int_equal(sys_bind(listener, (struct sockaddr *)&any, sizeof any.sun_family), 0);
+    assert_int_equal(sys_socket_name(listener, (struct sockaddr *)&any, &len), 0);
+    assert_int_equal(sys_listen(listener, 1), 0);
+    int client = sys_socket(AF_UNIX);
+    assert_int_equal(sys_connect(client, (struct sockaddr *)&any, len), 0);
+    close(STDIN_FILENO);
+    int fds[] = {sys_epoll_create(),
+                 sys_eventfd_create(),
+                 sys_timerfd_create(),
+                 sys_socket(AF_INET),
+                 sys_accept(listener, NULL, NULL),
+                 sys_open(AT_FDCWD, "/dev/null", O_RDONLY),
+                 sys_duplicate(listener)};
+    bool is_free = fcntl(STDIN_FILENO, F_GETFD) < 0;
+    int flags[sizeof fds / sizeof fds[0]];
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        flags[i] = fcntl(fds[i], F_GETFD);
+        close(fds[i]);
+    }
+    dup2(kept, STDIN_FILENO);
+    close(kept);
+    close(client);
+    close(listener);
+    assert_true(is_free);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        assert_in_range(fds[i], 3, 1000);
+        assert_int_equal(flags[i], FD_CLOEXEC);
+    }
+}
+
+static void a_standard_number_is_given_back_when_no_other_is_left(void **state)
+{
+    (void)state;
+    struct rlimit before, narrow;
+    int kept = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    close(STDIN_FILENO);
+    getrlimit(RLIMIT_NOFILE, &before);
+    narrow = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &narrow);
+    int fd = sys_socket(AF_INET);
+    setrlimit(RLIMIT_NOFILE, &before);
+    bool is_free = fcntl(STDIN_FILENO, F_GETFD) < 0;
+    dup2(kept, STDIN_FILENO);
+    close(kept);
+    assert_int_equal(fd, -EMFILE);
+    assert_true(is_free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -756,6 +812,8 @@ int main(void)
         cmocka_unit_test(failures_are_minus_errno),
         cmocka_unit_test(every_new_fd_is_close_on_exec_and_every_socket_non_blocking),
         cmocka_unit_test(a_duplicate_is_above_the_standard_streams),
+        cmocka_unit_test(new_fds_never_have_the_numbers_of_standard_ones),
+        cmocka_unit_test(a_standard_number_is_given_back_when_no_other_is_left),
         cmocka_unit_test(set_nonblocking_keeps_other_flags),
         cmocka_unit_test(recv_tells_nothing_yet_from_the_end),
         cmocka_unit_test(epoll_waits_no_shorter_than_it_is_told),
