@@ -266,7 +266,8 @@ const char *evs_param(evs_request *request, const char *name);
 /* The first query parameter of that name, decoded ("+" is a space); NULL when there is none. */
 const char *evs_query(evs_request *request, const char *name);
 
-/* The first header field of that name, in any case; NULL when there is none. */
+/* The first header field of that name, in any case; NULL when there is none. Host is the authority of a request target
+ * that has one ("GET http://b/x"), whatever the client sent as Host. */
 const char *evs_header(evs_request *request, const char *name);
 
 /* The header field at index, from 0. Returns 1, or 0 past the last. */

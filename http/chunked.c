@@ -83,6 +83,7 @@ static void take_size(struct chunk_parser *chunk, char c)
     } else if (c == ';' || char_is_space(c)) {
         chunk->state = c == ';' ? CHUNK_EXTENSION : CHUNK_SPACE;
         chunk->overhead = 1;
+        chunk->excess++; /* the content of the chunk is at least as long */
     } else {
         fail_byte(chunk, c, "invalid character in chunk size");
     }
@@ -105,7 +106,12 @@ static void take_extension(struct chunk_parser *chunk, char c)
         fail(chunk, 400, "chunk extension too long");
         return;
     }
+    if (chunk->excess >= CHUNK_EXCESS_MAX) {
+        fail(chunk, 400, "chunk extensions longer than the content");
+        return;
+    }
     chunk->overhead++;
+    chunk->excess++;
     switch (chunk->state) {
     case CHUNK_SPACE:
         if (!char_is_space(c)) {
@@ -219,6 +225,7 @@ enum parse_verdict parse_chunked(struct chunk_parser *chunk, const struct limits
         *piece = (struct slice){(uint32_t)i, (uint32_t)(there < chunk->left ? there : chunk->left)};
         i += piece->len;
         chunk->left -= piece->len;
+        chunk->excess -= piece->len < chunk->excess ? piece->len : chunk->excess;
         chunk->state = chunk->left > 0 ? CHUNK_DATA : CHUNK_DATA_CR;
     }
     *used = i;

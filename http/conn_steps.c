@@ -65,6 +65,9 @@ enum advance conn_refuse(struct conn *conn, int status, const char *detail)
     struct exchange *exchange = conn->exchange;
     exchange->keep_alive = false;
     conn->has_unread = true;
+    if (conn->state == CONN_READING_HEADERS) { /* else begin_request() knows */
+        exchange->head_only = parser_has_head_method(&exchange->parser, &exchange->head, input_data(exchange));
+    }
     response_error(exchange, status, detail);
     conn->state = CONN_WRITING_RESPONSE;
     return ADVANCE_ON;

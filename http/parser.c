@@ -60,6 +60,12 @@ bool parser_has_begun(const struct parser *parser)
     return parser->state >= STATE_METHOD;
 }
 
+bool parser_has_head_method(const struct parser *parser, const struct head *head, const char *data)
+{
+    return parser_has_begun(parser) &&
+           method_find(data + head->method_text.offset, head->method_text.len) == METHOD_HEAD;
+}
+
 parse_head_fn parse_head_variant(unsigned n, const char **name)
 {
     static const struct {
@@ -283,6 +289,9 @@ static bool split_absolute_form(struct parser *parser, struct head *head, const 
     if (!is_authority(authority, (size_t)(path - authority))) {
         return parser_fail(parser, 400, "malformed host in request target");
     }
+    if (scheme_len == 8) { /* RFC 9110 section 7.4: no connection here is secured */
+        return parser_fail(parser, 421, "https request on a connection without TLS");
+    }
     head->authority = (struct slice){(uint32_t)(authority - data), (uint32_t)(path - authority)};
     head->path = (struct slice){(uint32_t)(path - data), (uint32_t)(end - path)};
     /* What a proxy would have forwarded as "*" (RFC 9112 section 3.2.4). */
@@ -310,10 +319,10 @@ static bool split_target(struct parser *parser, struct head *head, const char *d
 
 bool parser_end_request_line(struct parser *parser, struct head *head, const char *data, const char *version)
 {
-    if (version[5] != '1' || version[7] > '1') {
-        return parser_fail(parser, 505, "HTTP version is neither 1.0 nor 1.1");
+    if (version[5] != '1') {
+        return parser_fail(parser, 505, "HTTP major version is not 1");
     }
-    head->minor_version = version[7] == '1';
+    head->minor_version = version[7] != '0';
     head->method = method_find(data + head->method_text.offset, head->method_text.len);
     if (head->method == METHOD_COUNT) {
         return parser_fail(parser, 501, "unknown method");
@@ -498,6 +507,8 @@ bool parser_end_fields(struct parser *parser, struct head *head)
         }
     } else if (head->authority.len == 0) {
         head->authority = head->fields[head->first[FIELD_HOST] - 1].value;
+    } else {
+        head->fields[head->first[FIELD_HOST] - 1].value = head->authority; /* RFC 9112 section 3.2.2 */
     }
     if (parser->seen & SEEN_OTHER_EXPECTATION) {
         return parser_fail(parser, 417, "unknown expectation");

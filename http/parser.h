@@ -67,7 +67,7 @@ struct field {
 /* A request head (RFC 9112 sections 2 to 6), interpreted as far as framing needs it. */
 struct head {
     enum method method;       /* one that is known: others are refused */
-    uint8_t minor_version;    /* 0 or 1 of HTTP/1.x */
+    uint8_t minor_version;    /* 0 or 1 of HTTP/1.x; what is above counts as 1 (RFC 9110 section 2.5) */
     bool keep_alive;          /* the connection may serve another request (RFC 9112 section 9.3) */
     bool has_length;          /* Content-Length came; chunked excludes it */
     bool chunked;             /* Transfer-Encoding: chunked */
@@ -78,7 +78,7 @@ struct head {
     struct slice target;      /* as sent */
     struct slice path;        /* raw path of origin-form or absolute-form; empty in absolute-form means "/" */
     struct slice query;       /* raw, after '?', without it */
-    struct slice authority;   /* of absolute-form, else the Host value; it wins over Host (RFC 9112 section 3.2.2) */
+    struct slice authority;   /* of absolute-form, else the Host value; Host has this value (RFC 9112 section 3.2.2) */
     bool has_query;           /* there was a '?' */
     uint16_t first[FIELD_KNOWN_COUNT]; /* index + 1 of the first field of that name, 0 when absent */
     uint16_t field_count;              /* of fields */
@@ -94,7 +94,7 @@ struct parser {
     uint32_t pos;        /* first byte not looked at yet */
     uint32_t mark;       /* where the element being scanned begins */
     uint32_t section_at; /* where the request line begins, later the field lines: their limits count from there */
-    int status;          /* of PARSE_ERROR: 400, 414, 417, 431, 501 or 505 */
+    int status;          /* of PARSE_ERROR: 400, 414, 417, 421, 431, 501 or 505 */
     const char *reason;  /* of PARSE_ERROR: one static phrase for the log and the client */
 };
 
@@ -122,18 +122,26 @@ parse_head_fn parse_head_variant(unsigned n, const char **name);
 /* Whether the bytes scanned so far hold anything of a request: empty lines alone do not. */
 bool parser_has_begun(const struct parser *parser);
 
+/* Whether a request that is refused before its head is complete is HEAD, as far as its bytes tell: then the response has
+ * no content (RFC 9110 section 9.3.2). data is what parse_head_fn was given last. */
+bool parser_has_head_method(const struct parser *parser, const struct head *head, const char *data);
+
 /* Chunked bodies (RFC 9112 section 7.1). */
 struct chunk_parser {
     uint8_t state;      /* where to resume */
     uint8_t digits;     /* of the chunk size being read */
     uint64_t left;      /* bytes of the current chunk still to come */
     uint32_t overhead;  /* bytes of this chunk's extension, or of all trailers */
+    uint32_t excess;    /* by how much the extensions of all chunks exceeded the content that came with them */
     uint16_t trailers;  /* trailer lines read and dropped */
     int status;         /* of PARSE_ERROR: 400 or 431 */
     const char *reason; /* of PARSE_ERROR */
 };
 
-enum { CHUNK_EXTENSION_MAX = 1024 }; /* bytes of one chunk's extensions; more is 400 */
+enum {
+    CHUNK_EXTENSION_MAX = 1024, /* bytes of one chunk's extensions; more is 400 */
+    CHUNK_EXCESS_MAX = 16384,   /* by which all extensions may exceed the content; more is 400 */
+};
 
 /* Start a body. */
 void chunk_parser_reset(struct chunk_parser *chunk);

@@ -564,7 +564,7 @@ void response_reset(struct exchange *exchange)
 
 /* For those without an exchange. */
 
-int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED_AWAY_MAX])
+int response_format_turned_away(struct server *server, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX])
 {
     return snprintf(text, RESPONSE_TURNED_AWAY_MAX,
                     "HTTP/1.1 503 Service Unavailable\r\n"
@@ -574,6 +574,6 @@ int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED
                     "Retry-After: 1\r\n"
                     "Connection: close\r\n"
                     "\r\n"
-                    "503 Too many now\n",
-                    HTTP_DATE_LEN, server_date(server), text_plain);
+                    "%s",
+                    HTTP_DATE_LEN, server_date(server), text_plain, head_only ? "" : "503 Too many now\n");
 }

@@ -139,6 +139,6 @@ void response_reset(struct exchange *exchange);
 void response_continue(struct exchange *exchange);
 
 /* The whole answer to a client for whom there is no connection: 503, and the close. Returns its length. */
-int response_format_turned_away(struct server *server, char text[RESPONSE_TURNED_AWAY_MAX]);
+int response_format_turned_away(struct server *server, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX]);
 
 #endif

@@ -14,6 +14,7 @@
 #include "http/server_internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
@@ -163,9 +164,11 @@ void server_uncount_address(struct conn *conn)
 /* What it has sent already is read, so that the close is no reset that takes the answer away. */
 void server_turn_away(struct server *server, int fd)
 {
+    static const char head[] = "HEAD ";
     char scrap[SCRAP_BYTES], answer[RESPONSE_TURNED_AWAY_MAX];
-    sys_recv(fd, scrap, sizeof scrap);
-    ssize_t sent = sys_send(fd, answer, (size_t)response_format_turned_away(server, answer), false);
+    ssize_t got = sys_recv(fd, scrap, sizeof scrap);
+    bool is_head = got >= (ssize_t)sizeof head - 1 && memcmp(scrap, head, sizeof head - 1) == 0;
+    ssize_t sent = sys_send(fd, answer, (size_t)response_format_turned_away(server, is_head, answer), false);
     if (sent > 0) {
         stat_add(&server->stats.requests, 1);
         stat_add(&server->stats.by_class[5], 1);

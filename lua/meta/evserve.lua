@@ -28,7 +28,7 @@ local app = {}
 ---@field target string as it was sent
 ---@field params table<string, string> parameters of the route, decoded
 ---@field query table<string, string> decoded; of a repeated name the first value
----@field headers table<string, string> names in any case; repeated fields are joined
+---@field headers table<string, string> names in any case; repeated fields are joined; host is the authority of a target in absolute-form
 ---@field cookies table<string, string> as they were sent; of a repeated name the first value
 ---@field body string the whole body, "" when there is none; waits for what has not arrived
 ---@field peer string "127.0.0.1:40312"

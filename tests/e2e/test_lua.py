@@ -285,6 +285,10 @@ class Requests(SiteCase):
     app.set { max_body = "100K" }
     """
 
+    def test_host_is_the_authority_of_a_target_in_absolute_form(self):
+        self.assertEqual(self.ask("http://other:81/all").json["headers"]["host"], "other:81")
+        self.assertEqual(self.ask("/all").json["headers"]["host"], "test")
+
     def test_fields_of_a_plain_request(self):
         got = self.ask("/all?x=1").json
         self.assertEqual(got["method"], "GET")

@@ -282,6 +282,63 @@ static void chunk_extension_has_a_limit_of_its_own_in_each_chunk(void **state)
     }
 }
 
+/* Chunks of content_len bytes, each with an extension of so many bytes ("; " and digits), until the content comes short of
+ * the extensions by excess; then the last chunk. */
+static size_t format_excess(char *text, size_t content_len, size_t extension_len, size_t excess)
+{
+    size_t len = 0;
+    for (size_t sum = 0; sum < excess; sum += extension_len - content_len) {
+        size_t more = excess - sum < extension_len - content_len ? excess - sum + content_len : extension_len;
+        len += (size_t)sprintf(text + len, "%zx;%0*d\r\n%0*d\r\n", content_len, (int)more - 1, 0, (int)content_len, 0);
+    }
+    return len + (size_t)sprintf(text + len, "0\r\n\r\n");
+}
+
+static void chunk_extensions_of_a_body_are_bounded_by_its_content(void **state)
+{
+    static struct outcome out;
+    static char text[8 * CHUNK_EXCESS_MAX];
+    static const struct {
+        size_t content_len, extension_len; /* of each chunk */
+    } rows[] = {{1, CHUNK_EXTENSION_MAX}, {1, 100}, {500, CHUNK_EXTENSION_MAX}};
+    struct limits limits;
+
+    (void)state;
+    limits_init(&limits);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        /* What the last extension exceeds is only made up for by the content behind it. */
+        size_t at_limit = CHUNK_EXCESS_MAX - rows[i].content_len;
+        for (size_t more = 0; more <= 1; more++) {
+            size_t len = format_excess(text, rows[i].content_len, rows[i].extension_len, at_limit + more);
+            parse_in_steps(&out, &limits, text, len, len);
+            assert_int_equal(out.verdict, more == 0 ? PARSE_COMPLETE : PARSE_ERROR);
+            if (more == 1) {
+                assert_int_equal(out.parser.status, 400);
+                assert_string_equal(out.parser.reason, "chunk extensions longer than the content");
+            }
+        }
+    }
+}
+
+static void chunk_extensions_shorter_than_the_content_have_no_end(void **state)
+{
+    struct chunk_parser chunk;
+    struct limits limits;
+    struct slice piece;
+    size_t used;
+    static const char bytes[] = "5;abcd\r\nhello\r\n";
+
+    (void)state;
+    limits_init(&limits);
+    chunk_parser_reset(&chunk);
+    for (int i = 0; i < 100000; i++) {
+        for (size_t at = 0; at < sizeof bytes - 1; at += used) {
+            assert_int_equal(parse_chunked(&chunk, &limits, bytes + at, sizeof bytes - 1 - at, &used, &piece),
+                             PARSE_INCOMPLETE);
+        }
+    }
+}
+
 static void trailers_are_limited_like_fields(void **state)
 {
     static const char text[] = "2;ext\r\nab\r\n0;ext\r\na: b\r\nc: d\r\n\r\n";
@@ -440,6 +497,8 @@ int main(void)
         cmocka_unit_test(chunk_extensions_are_ignored_but_cannot_hide_a_line_end),
         cmocka_unit_test(trailers_are_checked_and_dropped),
         cmocka_unit_test(chunk_extension_has_a_limit_of_its_own_in_each_chunk),
+        cmocka_unit_test(chunk_extensions_of_a_body_are_bounded_by_its_content),
+        cmocka_unit_test(chunk_extensions_shorter_than_the_content_have_no_end),
         cmocka_unit_test(trailers_are_limited_like_fields),
         cmocka_unit_test(endless_trailer_is_refused_at_the_limit),
         cmocka_unit_test(ended_body_takes_nothing_more),

@@ -202,16 +202,27 @@ static void request_lines_are_read_as_the_rfc_says(void **state)
     check_rows(rows, COUNT(rows));
 }
 
-static void versions_other_than_1_0_and_1_1_are_refused(void **state)
+static void higher_minor_versions_are_processed_as_1_1(void **state)
 {
     static const struct row rows[] = {
-        ROW("2.3", "GET / HTTP/1.2\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("2.3", "GET / HTTP/1.9\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("2.3", "GET / HTTP/2.0\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("2.3", "GET / HTTP/0.9\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("2.3", "GET / HTTP/0.1\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("2.3", "GET / HTTP/2.1\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
-        ROW("9113 3.4", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP version is neither 1.0 nor 1.1"),
+        ROW("9110 2.5", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET 1.1 host=a path=/"),
+        ROW("9110 2.5", "GET / HTTP/1.9\r\nHost: a\r\n\r\n", "GET 1.1 host=a path=/"),
+        ROW("9110 2.5", "GET / HTTP/1.2\r\n\r\n", "400 HTTP/1.1 request without Host"),
+        ROW("2.3", "GET / HTTP/1.10\r\n", "400 malformed HTTP version"),
+    };
+
+    (void)state;
+    check_rows(rows, COUNT(rows));
+}
+
+static void major_versions_other_than_1_are_refused(void **state)
+{
+    static const struct row rows[] = {
+        ROW("2.3", "GET / HTTP/2.0\r\n", "505 HTTP major version is not 1"),
+        ROW("2.3", "GET / HTTP/0.9\r\n", "505 HTTP major version is not 1"),
+        ROW("2.3", "GET / HTTP/0.1\r\n", "505 HTTP major version is not 1"),
+        ROW("2.3", "GET / HTTP/2.1\r\n", "505 HTTP major version is not 1"),
+        ROW("9113 3.4", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP major version is not 1"),
         ROW("2.3", "GET / http/1.1\r\n", "400 malformed HTTP version"),
         ROW("2.3", "GET / HTTP/1\r\n", "400 malformed HTTP version"),
         ROW("2.3", "GET / HTTP/2\r\n", "400 malformed HTTP version"),
@@ -274,7 +285,8 @@ static void targets_have_the_form_that_their_method_wants(void **state)
         ROW("3.2.2", "GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n", "GET 1.1 host=a path=/b"),
         ROW("3.2.2", "GET http://a:80/b HTTP/1.1\r\nHost: c:81\r\n\r\n", "GET 1.1 host=a:80 path=/b"),
         ROW("3.2.2", "GET hTTp://A/b HTTP/1.1\r\nHost:\r\n\r\n", "GET 1.1 host=A path=/b"),
-        ROW("3.2.2", "GET HTTPS://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "GET 1.1 host=a path=/b"),
+        ROW("9110 7.4", "GET https://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "421 https request on a connection without TLS"),
+        ROW("9110 7.4", "OPTIONS HTTPS://a HTTP/1.0\r\n\r\n", "421 https request on a connection without TLS"),
         ROW("3.2.2", "GET http://a HTTP/1.0\r\n\r\n", "GET 1.0 close host=a"),
         ROW("3.2.2", "GET http://a?b/c HTTP/1.0\r\n\r\n", "GET 1.0 close host=a query=b/c"),
         ROW("3.2.2", "GET http://[::1]:80/ HTTP/1.0\r\n\r\n", "GET 1.0 close host=[::1]:80 path=/"),
@@ -560,7 +572,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(request_lines_are_read_as_the_rfc_says),
-        cmocka_unit_test(versions_other_than_1_0_and_1_1_are_refused),
+        cmocka_unit_test(higher_minor_versions_are_processed_as_1_1),
+        cmocka_unit_test(major_versions_other_than_1_are_refused),
         cmocka_unit_test(empty_lines_before_a_request_are_tolerated_within_bounds),
         cmocka_unit_test(targets_have_the_form_that_their_method_wants),
         cmocka_unit_test(field_lines_are_read_as_the_rfc_says),

@@ -50,6 +50,10 @@ static void when_all_are_at_work_the_newcomer_reads_503(void **state)
     assert_int_equal(stats().connections, 3);
     assert_int_equal(stats().by_class[5], 1);
     assert_int_equal(settle(), 0);
+    newcomer = fake_peer_connect(scene.listener_fd);
+    say(newcomer, HEAD("/hello"));
+    assert_true(output_has(newcomer, "HTTP/1.1 503") && output_has(newcomer, "Content-Length: 17\r\n"));
+    assert_false(output_has(newcomer, "503 Too many now\n")); /* RFC 9110 section 9.3.2 */
 
     say(half, "TP/1.1\r\nHost: a\r\n\r\n");
     say(body, "34");

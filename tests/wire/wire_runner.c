@@ -249,8 +249,9 @@ static void find_heads(const struct wire_case *c, bool *is_head)
             }
             const char *end = memchr(data + at, '\r', c->steps[i].len - at);
             size_t len = end == NULL ? 0 : (size_t)(end - data) - at;
-            if (len > 9 && memcmp(data + at + len - 9, " HTTP/1.", 8) == 0) {
-                is_head[n++] = memcmp(data + at, "HEAD ", 5) == 0;
+            bool begins_head = c->steps[i].len - at > 5 && memcmp(data + at, "HEAD ", 5) == 0; /* whole, or cut */
+            if (begins_head || (len > 9 && memcmp(data + at + len - 9, " HTTP/", 6) == 0)) {
+                is_head[n++] = begins_head;
             }
         }
     }

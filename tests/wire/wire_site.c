@@ -12,6 +12,7 @@
  *   GET  /late                 "late\n", WIRE_LATE_MS later
  *   GET  /big                  300,000 bytes, borrowed
  *   GET  /empty                204
+ *   GET  /host                 the value of Host, as handlers find it
  *   GET  /authority            the request's authority: of the target, or Host
  * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
  *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt,
@@ -376,6 +377,14 @@ static void serve_empty(struct exchange *exchange, void *ctx)
     response_send(exchange, 204, NULL, NULL, 0);
 }
 
+static void serve_host(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    size_t len = 0;
+    const char *host = exchange_field(exchange, "host", &len);
+    response_send(exchange, 200, "text/plain", host, len);
+}
+
 static void serve_authority(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
@@ -420,6 +429,7 @@ static const struct handler short_handler = {.serve = serve_short};
 static const struct handler big_handler = {.serve = serve_big};
 static const struct handler empty_handler = {.serve = serve_empty};
 static const struct handler authority_handler = {.serve = serve_authority};
+static const struct handler host_handler = {.serve = serve_host};
 
 static int add_mount(struct site *site, const char *prefix, const char *directory, const struct static_options *options)
 {
@@ -468,7 +478,8 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         {METHOD_GET, "/sized", &sized_handler},    {METHOD_GET, "/short", &short_handler},
         {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
         {METHOD_GET, "/empty", &empty_handler},    {METHOD_GET, "/authority", &authority_handler},
-        {METHOD_POST, "/take", &take_handler},     {METHOD_POST, "/first", &first_handler},
+        {METHOD_GET, "/host", &host_handler},      {METHOD_POST, "/take", &take_handler},
+        {METHOD_POST, "/first", &first_handler},
     };
     char err[256];
     late_handler.ctx = reactor;
