@@ -14,6 +14,7 @@
 
 #include "core/ascii.h"
 #include "http/char_class.h"
+#include "http/parameter.h"
 
 #include <string.h>
 
@@ -28,83 +29,18 @@ enum multipart_state {
     MULTIPART_FAILED,   /* status and reason are set */
 };
 
-/* Values come from the network and have no NUL at their end. */
-
-/* The value of a parameter that begins at text[at]: a token or a quoted string, written to out, which has room for len
- * bytes. Returns where it ends, or SIZE_MAX when it is malformed. */
-static size_t take_value(const char *text, size_t len, size_t at, char *out, size_t *out_len)
-{
-    size_t count = 0;
-    if (at == len || text[at] != '"') {
-        while (at < len && text[at] != ';' && !char_is_space(text[at])) {
-            out[count++] = text[at++];
-        }
-        *out_len = count;
-        return at;
-    }
-    for (at++; at < len && text[at] != '"'; at++) {
-        bool is_escaped = text[at] == '\\' && at + 1 < len && (text[at + 1] == '"' || text[at + 1] == '\\');
-        at += is_escaped ? 1 : 0;
-        out[count++] = text[at];
-    }
-    *out_len = count;
-    return at == len ? SIZE_MAX : at + 1;
-}
-
-/* Find a parameter behind a value (RFC 9110 section 5.6.6): "value; name=x; other=\"y\"". Writes its value to out, which
- * has room for len bytes. Returns its length, or -1 when there is none or what stands before it is malformed. */
-static int find_parameter(const char *text, size_t len, const char *name, char *out)
-{
-    const char *semicolon = memchr(text, ';', len);
-    size_t at = semicolon == NULL ? len : (size_t)(semicolon - text);
-    while (at < len && text[at] == ';') {
-        at = char_skip_space(text, len, at + 1);
-        size_t start = at;
-        while (at < len && char_is(text[at], CLASS_TOKEN)) {
-            at++;
-        }
-        size_t name_len = at - start;
-        if (name_len == 0 || at == len || text[at] != '=') {
-            if (name_len == 0 && at < len && text[at] == ';') {
-                continue; /* an empty parameter */
-            }
-            return -1;
-        }
-        size_t value_len;
-        at = take_value(text, len, at + 1, out, &value_len);
-        if (at == SIZE_MAX) {
-            return -1;
-        }
-        if (ascii_is(text + start, name_len, name)) {
-            return (int)value_len;
-        }
-        at = char_skip_space(text, len, at);
-    }
-    return -1;
-}
-
-/* What stands before the parameters. */
-static bool value_is(const char *text, size_t len, const char *value)
-{
-    const char *semicolon = memchr(text, ';', len);
-    size_t end = semicolon == NULL ? len : (size_t)(semicolon - text);
-    while (end > 0 && char_is_space(text[end - 1])) {
-        end--;
-    }
-    return ascii_is(text, end, value);
-}
-
 bool media_type_is(const char *content_type, size_t len, const char *type)
 {
-    return value_is(content_type, len, type);
+    return parameter_value_is(content_type, len, type);
 }
 
 /* Beginning. */
 
+/* RFC 2046 section 5.1.1 allows fewer; clients that make up others quote them, and no byte of these can be taken for a
+ * line end. */
 static bool is_boundary_char(char c)
 {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-           (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
+    return c >= ' ' && c <= '~';
 }
 
 int multipart_begin(struct multipart *multipart, const char *content_type, size_t len)
@@ -120,7 +56,7 @@ int multipart_begin(struct multipart *multipart, const char *content_type, size_
     if (!media_type_is(content_type, len, "multipart/form-data")) {
         return 415;
     }
-    int boundary_len = len > sizeof value ? -1 : find_parameter(content_type, len, "boundary", value);
+    int boundary_len = len > sizeof value ? -1 : parameter_find(content_type, len, "boundary", value);
     if (boundary_len < 1 || boundary_len > MULTIPART_BOUNDARY_MAX || value[boundary_len - 1] == ' ') {
         return 400;
     }
@@ -264,9 +200,13 @@ static enum multipart_event begin_part(struct multipart *multipart)
     }
     size_t len = 0;
     const char *disposition = multipart_field(multipart, "content-disposition", &len);
-    if (disposition == NULL || !value_is(disposition, len, "form-data") ||
-        find_parameter(disposition, len, "name", name) < 0) {
+    if (disposition == NULL || !parameter_value_is(disposition, len, "form-data") ||
+        parameter_find(disposition, len, "name", name) < 0) {
         return fail(multipart, 400, "a part without a name");
+    }
+    int extended = parameter_find(disposition, len, "filename*", name);
+    if (extended >= 0 && parameter_decode_extended(name, (size_t)extended) < 0) {
+        return fail(multipart, 400, "malformed filename* of a part");
     }
     return MULTIPART_PART;
 }
@@ -400,5 +340,11 @@ int multipart_parameter(const struct multipart *multipart, const char *name, cha
 {
     size_t len = 0;
     const char *disposition = multipart_field(multipart, "content-disposition", &len);
-    return disposition == NULL ? -1 : find_parameter(disposition, len, name, out);
+    return disposition == NULL ? -1 : parameter_find(disposition, len, name, out);
+}
+
+int multipart_filename(const struct multipart *multipart, char *out)
+{
+    int len = multipart_parameter(multipart, "filename*", out);
+    return len >= 0 ? parameter_decode_extended(out, (size_t)len) : multipart_parameter(multipart, "filename", out);
 }

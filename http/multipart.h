@@ -57,11 +57,14 @@ bool multipart_finish(struct multipart *multipart);
 /* A header field of the part (name in any case), or NULL; *len gets the length of its value. */
 const char *multipart_field(const struct multipart *multipart, const char *name, size_t *len);
 
-/* A parameter of the part's Content-Disposition: "name" or "filename". Returns its length, written to out (which has
- * room for MULTIPART_HEAD_MAX bytes), or -1 when there is none. In quotes, \" and \\ stand for the second character and
- * other backslashes for themselves, since some clients send paths; escapes like %22, which browsers send for a quote,
- * stay as they are. */
+/* A parameter of the part's Content-Disposition, such as "name". Returns its length, written to out (which has room for
+ * MULTIPART_HEAD_MAX bytes), or -1 when there is none; see parameter_find(). Escapes like %22, which browsers send for a
+ * quote, stay as they are. */
 int multipart_parameter(const struct multipart *multipart, const char *name, char *out);
+
+/* The name of the part's file, likewise; -1 for what is no file. filename* (RFC 8187), which RFC 7578 section 4.2 forbids
+ * and some clients send all the same, goes before filename, as in RFC 6266 section 4.3, and is decoded. */
+int multipart_filename(const struct multipart *multipart, char *out);
 
 /* Whether a Content-Type (of len bytes) is type, such as "application/json", in any case and with any parameters. */
 bool media_type_is(const char *content_type, size_t len, const char *type);

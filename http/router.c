@@ -552,7 +552,9 @@ enum route_verdict router_match(const struct router *router, enum method method,
             if (match->route != NULL) {
                 return ROUTE_FOUND;
             }
-            match->allowed |= node->methods | 1U << METHOD_OPTIONS;
+            if (node->methods != 1U << METHOD_OPTIONS) { /* else it answers preflights, perhaps for all paths */
+                match->allowed |= node->methods | 1U << METHOD_OPTIONS;
+            }
         }
         const struct node *next = walk_literal(&walk, node);
         if (next == NULL) {

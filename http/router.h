@@ -56,7 +56,8 @@ enum route_verdict {
     ROUTE_FOUND,
     ROUTE_NOT_ALLOWED, /* the path exists, with other methods: allowed says which. OPTIONS without a route of its own
                         * comes here too: the caller answers it with allowed instead of 405. */
-    ROUTE_NOT_FOUND,
+    ROUTE_NOT_FOUND,   /* no pattern fits, or only some for OPTIONS alone: "OPTIONS / *path" (without the blank) answers
+                        * the preflights of CORS, and does not say that a path exists */
 };
 
 struct route_match {

@@ -295,10 +295,9 @@ static void push_part_headers(lua_State *L, const struct multipart *multipart)
     lua_setmetatable(L, -2);
 }
 
-static void push_parameter(lua_State *L, const struct multipart *multipart, const char *name)
+/* Push the name of a part or of its file; nil when it has none. */
+static void push_name(lua_State *L, int len, const char *value)
 {
-    char value[MULTIPART_HEAD_MAX];
-    int len = multipart_parameter(multipart, name, value);
     if (len < 0) {
         lua_pushnil(L);
     } else {
@@ -312,11 +311,12 @@ static int push_event(lua_State *L, const struct multipart *multipart, enum mult
 {
     size_t len;
     const char *type;
+    char value[MULTIPART_HEAD_MAX];
     switch (event) {
     case MULTIPART_PART:
         lua_pushinteger(L, STEP_PART);
-        push_parameter(L, multipart, "name");
-        push_parameter(L, multipart, "filename");
+        push_name(L, multipart_parameter(multipart, "name", value), value);
+        push_name(L, multipart_filename(multipart, value), value);
         type = multipart_field(multipart, "content-type", &len);
         if (type == NULL) {
             lua_pushnil(L);

@@ -15,9 +15,6 @@ enum {
     JSON_LOOK_BYTES = 65536, /* bytes of text between two looks, when there are fewer values in them */
 };
 
-/* The length of the UTF-8 sequence that text begins with (RFC 3629 section 4), 0 when there is none. len > 0. */
-size_t json_utf8_len(const unsigned char *text, size_t len);
-
 /* Append the JSON text of the value at index to out. Raises an error that says which value has no JSON. */
 void json_encode(lua_State *L, int index, struct write_buffer *out);
 

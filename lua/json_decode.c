@@ -5,6 +5,8 @@
  * Failure modes: a text that is not JSON gives nil and the place of the first byte that is wrong. */
 
 #include "lua/json.h"
+
+#include "core/utf8.h"
 #include "lua/number.h"
 #include "lua/state.h"
 
@@ -12,30 +14,6 @@
 #include <string.h>
 
 enum { STACK_PER_LEVEL = 4 }; /* Lua stack slots that one level of nesting needs */
-
-size_t json_utf8_len(const unsigned char *text, size_t len)
-{
-    unsigned char first = text[0];
-    if (first < 0x80) {
-        return 1;
-    }
-    size_t want = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || len < want) {
-        return 0;
-    }
-    /* The second byte excludes overlong forms, surrogates, and what is above U+10FFFF. */
-    unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (text[1] < least || text[1] > most) {
-        return 0;
-    }
-    for (size_t i = 2; i < want; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return want;
-}
 
 struct decoder {
     lua_State *L;
@@ -237,7 +215,7 @@ static bool decode_string(struct decoder *decoder)
             return fail(decoder, "control characters in a string must be escaped");
         }
         if (c != '\\') {
-            size_t len = json_utf8_len((const unsigned char *)decoder->at, (size_t)(decoder->end - decoder->at));
+            size_t len = utf8_len((const unsigned char *)decoder->at, (size_t)(decoder->end - decoder->at));
             if (len == 0) {
                 return fail(decoder, "the text is not UTF-8");
             }

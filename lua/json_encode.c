@@ -6,6 +6,8 @@
  * kinds, a table inside itself) raises an error that names where it stands. */
 
 #include "lua/json.h"
+
+#include "core/utf8.h"
 #include "lua/number.h"
 #include "lua/state.h"
 
@@ -94,7 +96,7 @@ static void encode_string(struct encoder *encoder, const char *string, size_t le
     size_t run = 0; /* first byte not put yet */
     put_char(encoder, '"');
     for (size_t i = 0; i < len;) {
-        size_t sequence = json_utf8_len(text + i, len - i);
+        size_t sequence = utf8_len(text + i, len - i);
         if (sequence > 0 && text[i] >= ' ' && text[i] != '"' && text[i] != '\\') {
             i += sequence;
             if (i - run < JSON_LOOK_BYTES) {

@@ -402,6 +402,22 @@ class Forms(SiteCase):
             {"name": "x", "content": "", "header": "more"}])
         self.assertEqual(self.post("/parts", multipart()).json, [])
 
+    def test_a_part_with_an_extended_file_name_is_a_file(self):
+        part = ("Content-Disposition: form-data; name=\"f\"; filename*=UTF-8''caf%C3%A9%20%E2%82%AC.txt", b"x")
+        self.assertEqual(self.post("/parts", multipart(part)).json,
+                         [{"name": "f", "filename": "caf\u00e9 \u20ac.txt", "content": "x"}])
+        part = ("Content-Disposition: form-data; name=\"f\"; filename*=UTF-8''%zz", b"x")
+        answer = self.post("/parts", multipart(part))
+        self.assertEqual((answer.status, answer.text), (400, "multipart body: malformed filename* of a part\n"))
+
+    def test_boundaries_of_unusual_characters(self):
+        for boundary in ("a$b", '"a;b"', '"a\\"; boundary=b"'):
+            text = boundary.strip('"').replace("\\", "").encode()
+            body = b"--" + text + b'\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--' + text + b"--\r\n"
+            with self.subTest(boundary):
+                answer = self.ask("/parts", "POST", [("Content-Type", "multipart/form-data; boundary=" + boundary)], body)
+                self.assertEqual(answer.json, [{"name": "a", "content": "x"}])
+
     def test_parts_in_every_split(self):
         body = multipart(field("a", b"one\r\n--X\r\ntwo"), file("f", "x", b"\r\n\r"))
         head = b"POST /parts HTTP/1.1\r\nHost: test\r\nContent-Type: " + MULTIPART[1].encode()

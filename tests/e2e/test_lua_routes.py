@@ -3,7 +3,7 @@
 import unittest
 
 import evtest
-from lua_site import EVSERVE, SiteCase, script
+from lua_site import EVSERVE, Client, SiteCase, script
 
 
 class RouteLimits(SiteCase):
@@ -356,6 +356,37 @@ class Mistakes(unittest.TestCase):
                     done = evtest.run(EVSERVE, *arguments, path)
                     self.assertEqual(done.stderr, expected.replace("SITE", path) + "\n")
                     self.assertEqual(done.returncode, 1)
+
+
+class Preflights(SiteCase):
+    """A route for OPTIONS of all paths leaves other methods as they are."""
+
+    SCRIPT = r"""
+    app.static("/", "files")
+    app.static("/app", "files", { fallback = "index.html" })
+    app.options("/*path", function(req) return 204, nil, { ["access-control-allow-origin"] = "*" } end)
+    app.get("/route", function() return "route\n" end)
+    app.post("/form", function() return "form\n" end)
+    """
+    FILES = (("files/index.html", "index\n"), ("files/a.txt", "file\n"))
+
+    def test_each_path_is_what_it_is_without_it(self):
+        for method, target, status in (
+                ("GET", "/route", 200), ("GET", "/a.txt", 200), ("HEAD", "/a.txt", 200), ("GET", "/", 200),
+                ("GET", "/none", 404), ("GET", "/app/none", 200), ("POST", "/route", 405), ("POST", "/none", 405),
+                ("GET", "/form", 405)):
+            with self.subTest(method=method, target=target):
+                self.assertEqual(self.ask(target, method).status, status)
+
+    def test_it_answers_all_preflights(self):
+        for target in ("/route", "/a.txt", "/none", "/form", "/app/none"):
+            answer = self.ask(target, "OPTIONS")
+            self.assertEqual((answer.status, answer.headers["access-control-allow-origin"]), (204, "*"))
+
+    def test_without_files_a_path_is_missing_for_every_method(self):
+        with script('app.options("/*path", function() return 204 end)\napp.listen "127.0.0.1:0"') as path, \
+                evtest.Program(EVSERVE, path) as server, Client(server) as client:
+            self.assertEqual([client.ask(method, "/x").status for method in ("GET", "POST", "OPTIONS")], [404, 404, 204])
 
 
 if __name__ == "__main__":

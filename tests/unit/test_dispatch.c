@@ -76,12 +76,24 @@ static void ignored_slash_finds_the_route(void **state)
     assert_true(output_has(peer, "Allow: GET, HEAD, OPTIONS\r\n"));
 }
 
+/* A catch-all for the preflights of CORS changes nothing for other methods. */
+static void options_for_all_paths_leaves_other_methods_alone(void **state)
+{
+    static const struct handler preflight = {.serve = serve_text, .ctx = hello_text};
+    add_route(METHOD_OPTIONS, "/*path", &preflight);
+    (void)state;
+    begin_with(SLASH_REDIRECT);
+    struct fake_peer *peer = client();
+    say(peer, "OPTIONS /none HTTP/1.1\r\nHost: a\r\n\r\n" GET("/none") GET("/slash") "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_string_equal(statuses(peer), "200 404 301 405");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         SCENE_TEST(strict_paths_are_what_they_are),  SCENE_TEST(redirect_goes_to_the_path_that_fits),
         SCENE_TEST(redirect_keeps_method_and_query), SCENE_TEST(redirect_without_memory_is_503),
-        SCENE_TEST(ignored_slash_finds_the_route),
+        SCENE_TEST(ignored_slash_finds_the_route),   SCENE_TEST(options_for_all_paths_leaves_other_methods_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

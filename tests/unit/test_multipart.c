@@ -27,10 +27,8 @@ static void hear(const char *text, size_t len)
     heard[heard_len] = '\0';
 }
 
-static void hear_parameter(const struct multipart *multipart, const char *name)
+static void hear_value(int len, const char *value)
 {
-    char value[MULTIPART_HEAD_MAX];
-    int len = multipart_parameter(multipart, name, value);
     hear(len < 0 ? "-" : value, len < 0 ? 1 : (size_t)len);
     hear("|", 1);
 }
@@ -38,10 +36,11 @@ static void hear_parameter(const struct multipart *multipart, const char *name)
 static void hear_part(const struct multipart *multipart)
 {
     size_t len = 1;
+    char value[MULTIPART_HEAD_MAX];
     const char *type = multipart_field(multipart, "content-type", &len);
     hear("[", 1);
-    hear_parameter(multipart, "name");
-    hear_parameter(multipart, "filename");
+    hear_value(multipart_parameter(multipart, "name", value), value);
+    hear_value(multipart_filename(multipart, value), value);
     hear(type == NULL ? "-" : type, type == NULL ? 1 : len);
     hear("]", 1);
 }
@@ -190,6 +189,48 @@ static void parts_and_their_content_come_out_in_every_split(void **state)
     }
 }
 
+#define FILE_PART(parameters) \
+    "--XYZ\r\nContent-Disposition: form-data; name=f; " parameters "\r\n\r\nx\r\n--XYZ--"
+
+/* RFC 8187, with the examples of its section 3.2.2. */
+static void an_extended_file_name_is_decoded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *expected;
+    } cases[] = {
+        {FILE_PART("filename*=UTF-8''%c2%a3%20and%20%e2%82%ac%20rates"), "[f|\xc2\xa3 and \xe2\x82\xac rates|-]x;."},
+        {FILE_PART("filename*=iso-8859-1'en'%A3%20rates"), "[f|\xc2\xa3 rates|-]x;."},
+        {FILE_PART("filename*=utf-8''plain.txt; filename=other.txt"), "[f|plain.txt|-]x;."},
+        {FILE_PART("filename=\"first.txt\"; FileName*=UTF-8''second.txt"), "[f|second.txt|-]x;."},
+        {FILE_PART("filename*=\"UTF-8''quoted%3b.txt\""), "[f|quoted;.txt|-]x;."},
+        {FILE_PART("filename*=UTF-8''"), "[f||-]x;."},
+        {FILE_PART("filename*=UTF-8''a'b"), "[f|a'b|-]x;."},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_heard(TYPE, cases[i].body, cases[i].expected);
+    }
+}
+
+static void a_malformed_one_is_400(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        FILE_PART("filename*=plain.txt"),          FILE_PART("filename*=UTF-8'x"),
+        FILE_PART("filename*=''x"),                FILE_PART("filename*=UTF-16''x"),
+        FILE_PART("filename*=UTF-8''%"),           FILE_PART("filename*=UTF-8''%4"),
+        FILE_PART("filename*=UTF-8''%4g"),         FILE_PART("filename*=UTF-8''%00"),
+        FILE_PART("filename*=UTF-8''%0d%0a"),      FILE_PART("filename*=UTF-8''%7f"),
+        FILE_PART("filename*=UTF-8''%c3"),         FILE_PART("filename*=UTF-8''%c0%af"),
+        FILE_PART("filename*=UTF-8''%ed%a0%80"),   FILE_PART("filename*=ISO-8859-1''%85"),
+        FILE_PART("filename*=UTF-8''caf\xc3\xa9"), FILE_PART("filename*="),
+        FILE_PART("filename=a.txt; filename*=UTF-8''%"),
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        assert_heard(TYPE, bodies[i], "E400 malformed filename* of a part");
+    }
+}
+
 static void content_may_be_any_bytes(void **state)
 {
     (void)state;
@@ -224,6 +265,9 @@ static void boundaries_are_tokens_or_quoted(void **state)
         {"multipart/form-data; charset=utf-8; boundary=\"a b:c?\"", "a b:c?"},
         {"multipart/form-data; x=\"; boundary=no\"; boundary=yes", "yes"},
         {"multipart/form-data;; ;boundary=yes", "yes"},
+        {"multipart/form-data; boundary=a$b&<c>", "a$b&<c>"},
+        {"multipart/form-data; boundary=\"a;b; boundary=c\"; x", "a;b; boundary=c"},
+        {"multipart/form-data; boundary=\"a\\\"b\"", "a\"b"},
         {"multipart/form-data ; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW ; x=y",
          "----WebKitFormBoundary7MA4YWxkTrZu0gW"},
         {"multipart/form-data; boundary=1234567890123456789012345678901234567890123456789012345678901234567890",
@@ -256,7 +300,8 @@ static void other_types_and_bad_boundaries_are_refused(void **state)
         {"multipart/form-data; boundary=\"\"", 400},
         {"multipart/form-data; boundary=\"a", 400},
         {"multipart/form-data; boundary=\"a \"", 400},
-        {"multipart/form-data; boundary=\"a<b\"", 400},
+        {"multipart/form-data; boundary=\"a\tb\"", 400},
+        {"multipart/form-data; boundary=\"a\xc3\xa9\"", 400},
         {"multipart/form-data; boundary=12345678901234567890123456789012345678901234567890123456789012345678901", 400},
         {"multipart/form-data; =; boundary=a", 400},
     };
@@ -378,6 +423,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_and_their_content_come_out_in_every_split),
+        cmocka_unit_test(an_extended_file_name_is_decoded),
+        cmocka_unit_test(a_malformed_one_is_400),
         cmocka_unit_test(content_may_be_any_bytes),
         cmocka_unit_test(boundaries_are_tokens_or_quoted),
         cmocka_unit_test(other_types_and_bad_boundaries_are_refused),

@@ -331,7 +331,6 @@ static void allowed_collects_the_methods_of_every_pattern_that_fits(void **state
     add(router, 1U << METHOD_PATCH, "/:x{alpha}/b");
     add(router, DELETE, "/a/c");
     add(router, HEAD, "/head");
-    add(router, OPTIONS, "/options");
     static const struct {
         const char *path;
         enum method method;
@@ -342,7 +341,6 @@ static void allowed_collects_the_methods_of_every_pattern_that_fits(void **state
         {"/a/c", METHOD_POST, DELETE | GET | HEAD | OPTIONS},
         {"/x/b", METHOD_GET, 1 << METHOD_PATCH | OPTIONS},
         {"/head", METHOD_GET, HEAD | OPTIONS},
-        {"/options", METHOD_GET, OPTIONS},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
         struct answer answer = ask(router, cases[i].method, cases[i].path);
@@ -379,6 +377,35 @@ static void options_goes_to_its_own_route_where_there_is_one(void **state)
     struct answer answer = ask(router, METHOD_OPTIONS, "/a");
     assert_int_equal(answer.verdict, ROUTE_FOUND);
     assert_string_equal(answer.route->pattern, "/:x");
+}
+
+static void a_route_for_options_alone_does_not_say_that_a_path_exists(void **state)
+{
+    struct router *router = *state;
+    add(router, OPTIONS, "/*path");
+    add(router, OPTIONS, "/literal");
+    add(router, POST, "/a/:x");
+    add(router, OPTIONS, "/a/:x");
+    static const struct {
+        const char *path;
+        enum method method;
+        enum route_verdict verdict;
+        unsigned allowed;
+    } cases[] = {
+        {"/none", METHOD_GET, ROUTE_NOT_FOUND, 0},
+        {"/none", METHOD_OPTIONS, ROUTE_FOUND, 0},
+        {"/literal", METHOD_DELETE, ROUTE_NOT_FOUND, 0},
+        {"/a/1", METHOD_GET, ROUTE_NOT_ALLOWED, POST | OPTIONS},
+        {"/a/1", METHOD_POST, ROUTE_FOUND, 0},
+        {"/a/", METHOD_POST, ROUTE_NOT_FOUND, 0},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct answer answer = ask(router, cases[i].method, cases[i].path);
+        assert_int_equal(answer.verdict, cases[i].verdict);
+        if (answer.verdict != ROUTE_FOUND) {
+            assert_int_equal(answer.allowed, cases[i].allowed);
+        }
+    }
 }
 
 static void each_method_of_one_pattern_has_its_own_handler_and_names(void **state)
@@ -795,6 +822,7 @@ int main(void)
         TEST(allowed_collects_the_methods_of_every_pattern_that_fits),
         TEST(head_goes_to_get_unless_it_has_a_route_of_its_own),
         TEST(options_goes_to_its_own_route_where_there_is_one),
+        TEST(a_route_for_options_alone_does_not_say_that_a_path_exists),
         TEST(each_method_of_one_pattern_has_its_own_handler_and_names),
         TEST(routes_are_listed_in_the_order_of_registration),
         TEST(route_keeps_copies_of_its_texts),

@@ -263,7 +263,7 @@ static void compare(const struct router *router, const struct pattern *patterns,
         if (!fit_pattern(&patterns[i], path, &fit)) {
             continue;
         }
-        allowed |= patterns[i].methods | 1U << METHOD_OPTIONS;
+        allowed |= patterns[i].methods == 1U << METHOD_OPTIONS ? 0 : patterns[i].methods | 1U << METHOD_OPTIONS;
         unsigned methods = patterns[i].methods;
         bool is_own = (methods & 1U << method) != 0;
         if (!is_own && !(method == METHOD_HEAD && (methods & 1U << METHOD_GET) != 0)) {
