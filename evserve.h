@@ -15,6 +15,8 @@
  * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers can
  * live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code of the
  * host would, unless it runs on a thread of the server.
+ * Nor does it follow the locale: whatever setlocale(3) was given, requests are understood and answered in the same way,
+ * and texts are English in UTF-8.
  *
  * Three ways to run:
  *
@@ -177,10 +179,11 @@ int evserve_fd(evserve *server);
  * from a callback of the same server. */
 int evserve_poll(evserve *server, int timeout_ms);
 
-/* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does what
- * scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions are called
- * before, so that its streams can end, its "stop" functions after; the log names what of a script had to be cut. Called
- * again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed meanwhile. */
+/* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
+ * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions are
+ * called before, so that its streams can end, its "stop" functions after; the log names what of a script had to be cut.
+ * Called again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed
+ * meanwhile. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
 /* Free the server, closing what is still open and ending its threads; requests in flight are cut. Not while
@@ -199,10 +202,10 @@ void evserve_wake(evserve *server);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
  * connection on; requests that have begun finish with the old ones, which are closed after the last of them; what a
- * script has begun until then (app.defer, runs of timers) gets a minute more. When something is wrong, a script that does not load
- * for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen is refused.
- * Timers of the old script end and its "stopping" functions are called after the "start" functions of the new one, its
- * "stop" functions before it is closed; lua_init is called again, on each thread of the server.
+ * script has begun until then (app.defer, runs of timers) gets a minute more. When something is wrong, a script that does
+ * not load for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen is
+ * refused. Timers of the old script end and its "stopping" functions are called after the "start" functions of the new
+ * one, its "stop" functions before it is closed; lua_init is called again, on each thread of the server.
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
  * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server

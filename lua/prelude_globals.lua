@@ -11,6 +11,15 @@ function os.exit()
     fail("os.exit would end the whole server; send it SIGTERM instead")
 end
 
+local set_locale = os.setlocale
+
+function os.setlocale(locale, category)
+    if locale ~= nil then
+        fail("os.setlocale would change the whole process: its other threads, and its host")
+    end
+    return set_locale(nil, category)
+end
+
 function print(...)
     app.log("info", ...)
 end

@@ -19,6 +19,7 @@ test_packages=(
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev # the examples of hosts on these event loops
     zsync brotli pigz       # clients and tools that users have, in the tests of files
+    locales                 # in some of which letters and numbers are others
 )
 
 bench_packages=(
