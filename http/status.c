@@ -1,5 +1,6 @@
-/* Reason phrases, in the spelling of RFC 9110 section 15 and of the RFCs behind IANA's status code registry. A client
- * ignores them; people who read a trace do not. */
+/* Reason phrases of all codes in IANA's HTTP status code registry, in the spelling of RFC 9110 section 15 and of the RFCs
+ * behind the registry. 306 and 418 are reserved there as unused: they have the names that they were known by (418: RFC 2324
+ * section 2.3.2). A client ignores them; people who read a trace do not. */
 
 #include "http/status.h"
 
@@ -10,8 +11,12 @@ const char *status_reason(int status)
         return "Continue";
     case 101:
         return "Switching Protocols";
+    case 102:
+        return "Processing";
     case 103:
         return "Early Hints";
+    case 104:
+        return "Upload Resumption Supported";
 
     case 200:
         return "OK";
@@ -46,6 +51,8 @@ const char *status_reason(int status)
         return "Not Modified";
     case 305:
         return "Use Proxy";
+    case 306:
+        return "Switch Proxy";
     case 307:
         return "Temporary Redirect";
     case 308:
@@ -87,6 +94,8 @@ const char *status_reason(int status)
         return "Range Not Satisfiable";
     case 417:
         return "Expectation Failed";
+    case 418:
+        return "I'm a Teapot";
     case 421:
         return "Misdirected Request";
     case 422:
@@ -126,6 +135,8 @@ const char *status_reason(int status)
         return "Insufficient Storage";
     case 508:
         return "Loop Detected";
+    case 510:
+        return "Not Extended";
     case 511:
         return "Network Authentication Required";
 

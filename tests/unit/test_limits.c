@@ -254,7 +254,11 @@ static void statuses_have_their_reason_phrase(void **state)
         {503, "Service Unavailable"},
         {505, "HTTP Version Not Supported"},
         {299, "Unknown"},
-        {418, "Unknown"}, /* reserved, not used (RFC 9110 section 15.5.19) */
+        {102, "Processing"},
+        {104, "Upload Resumption Supported"},
+        {418, "I'm a Teapot"}, /* reserved (RFC 9110 section 15.5.19) for RFC 2324 */
+        {510, "Not Extended"},
+        {419, "Unknown"},
         {0, "Unknown"},
         {-1, "Unknown"},
         {600, "Unknown"},
@@ -264,11 +268,22 @@ static void statuses_have_their_reason_phrase(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_string_equal(status_reason(rows[i].status), rows[i].reason);
     }
+    static const int registered[] = {/* www.iana.org/assignments/http-status-codes, 2025 */
+                                     100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300,
+                                     301, 302, 303, 304, 305, 306, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407,
+                                     408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 425,
+                                     426, 428, 429, 431, 451, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511};
+    size_t named = 0;
+    for (size_t i = 0; i < COUNT(registered); i++) {
+        assert_string_not_equal(status_reason(registered[i]), "Unknown");
+    }
     for (int status = 100; status < 600; status++) {
+        named += strcmp(status_reason(status), "Unknown") != 0;
         for (const char *p = status_reason(status); *p != '\0'; p++) {
             assert_true(*p >= ' ' && *p < 0x7f); /* it goes into a head as it is */
         }
     }
+    assert_int_equal(named, COUNT(registered));
 }
 
 static void statuses_know_whether_a_body_follows(void **state)
