@@ -26,7 +26,10 @@ enum precondition {
 
 /* Evaluate If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since of a request in the order of RFC 9110
  * section 13.2.2. To be called when the answer without conditions would be 2xx (section 13.2.1) and the resource has a
- * current representation. data is what the slices of head count from. */
+ * current representation. data is what the slices of head count from.
+ *
+ * If-Modified-Since is compared exactly: of a date that is not the representation's own nobody knows what version it
+ * names, since dates go back when a backup or an earlier release is put in place. 200 is then always right. */
 enum precondition conditional_evaluate(const struct head *head, const char *data, const struct validators *validators);
 
 /* The Range field that a request with conditions that hold is answered by (RFC 9110 section 13.2.2 step 5). NULL when the

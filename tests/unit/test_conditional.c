@@ -178,7 +178,7 @@ static void conditions_are_evaluated_in_the_order_of_the_rfc(void **state)
         /* If-Modified-Since: section 13.1.3 */
         {"If-Modified-Since: " BEFORE "\r\n", HOLDS, HOLDS},
         {"If-Modified-Since: " AT "\r\n", SAME, HOLDS}, /* ignored but for GET and HEAD */
-        {"If-Modified-Since: " AFTER "\r\n", SAME, HOLDS},
+        {"If-Modified-Since: " AFTER "\r\n", HOLDS, HOLDS}, /* compared exactly */
         {"If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", SAME, HOLDS},
         {"If-Modified-Since: Sun Nov  6 08:49:37 1994\r\n", SAME, HOLDS},
         {"If-Modified-Since: " BAD "\r\n", HOLDS, HOLDS},
@@ -242,11 +242,11 @@ static void two_digit_year_of_a_condition_is_settled_by_the_wall_clock(void **st
     (void)state;
     fake_sys_set_wall_time_s(946684800 /* 2000 */);
     /* 2044, later than 1994. */
-    assert_int_equal(evaluate("GET", "If-Modified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), SAME);
+    assert_int_equal(evaluate("GET", "If-Unmodified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), HOLDS);
     fake_sys_reset();
     fake_sys_set_wall_time_s(631152000 /* 1990 */);
     /* 1944. */
-    assert_int_equal(evaluate("GET", "If-Modified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), HOLDS);
+    assert_int_equal(evaluate("GET", "If-Unmodified-Since: Sunday, 06-Nov-44 08:49:37 GMT\r\n", true, "\"x\""), FAILED);
 }
 
 int main(void)
