@@ -2,7 +2,8 @@
  *
  * While a turn lasts, input lies in a block that the server lends to the connection it is advancing. What is left at
  * the end of the turn, usually nothing, moves to memory of the connection's own. Output leaves in this order: queued
- * bytes (heads and short content), then the body that is sent from where it is. */
+ * bytes (heads and short content), then the body that is sent from where it is. A file whose file system does not know
+ * sendfile(2) is read into the queue, a piece at a time, when the queue is empty. */
 
 #include "http/conn_io.h"
 
@@ -18,6 +19,7 @@ enum {
     WRITE_BUDGET = 256 << 10, /* bytes after which a turn ends (R6): tests/bench/README.md */
     SEND_MAX = 256 << 10,     /* bytes that a call sends at most */
     MEMORY_PIECE = 64 << 10,  /* and from memory that is borrowed: with more, each costs more */
+    READ_PIECE = 64 << 10,    /* bytes that are read from a file that cannot be sent as it is */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
 };
 
@@ -160,19 +162,53 @@ static ssize_t send_borrowed(struct conn *conn, size_t *wanted)
     return rv < 0 ? rv : sent;
 }
 
+/* Returns 0 or -errno. */
+static int queue_piece(struct exchange *exchange)
+{
+    struct response_body *body = &exchange->response_body;
+    size_t len = body->file.len < READ_PIECE ? (size_t)body->file.len : READ_PIECE;
+    int rv = response_queue_file(exchange, body->file.file, (uint64_t)body->file.offset, len);
+    if (rv < 0) {
+        return rv;
+    }
+    body->file.offset += (int64_t)len;
+    body->file.len -= len;
+    return body->file.len == 0 ? response_next_range(exchange) : 0;
+}
+
+/* Whether sendfile(2) says that this file cannot be sent so, by anybody. */
+static bool is_refusal(ssize_t error)
+{
+    return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP;
+}
+
+/* 0 when a piece of the file was queued instead. */
 static ssize_t send_file(struct conn *conn, size_t *wanted)
 {
     struct response_body *body = &conn->exchange->response_body;
+    struct cached_file *file = body->file.file;
+    int rv = body->file.is_checked ? 0 : file_cache_check(file);
+    if (rv < 0) {
+        return rv;
+    }
+    body->file.is_checked = true;
+    if (file->has_no_sendfile) {
+        return queue_piece(conn->exchange);
+    }
     off_t offset = body->file.offset;
     *wanted = body->file.len < SEND_MAX ? (size_t)body->file.len : SEND_MAX;
-    ssize_t sent = sys_sendfile(conn->fd, body->file.file->fd, &offset, *wanted);
+    ssize_t sent = sys_sendfile(conn->fd, file->fd, &offset, *wanted);
+    if (is_refusal(sent)) {
+        file->has_no_sendfile = true;
+        return queue_piece(conn->exchange);
+    }
     if (sent == 0) {
         return -ENODATA; /* the file was truncated: what was announced cannot be sent */
     }
     if (sent > 0) {
         body->file.offset = offset;
         body->file.len -= (uint64_t)sent;
-        int rv = body->file.len == 0 ? response_next_range(conn->exchange) : 0;
+        rv = body->file.len == 0 ? response_next_range(conn->exchange) : 0;
         sent = rv < 0 ? rv : sent;
     }
     return sent;
@@ -184,7 +220,21 @@ static ssize_t send_some(struct conn *conn, size_t *wanted)
     if (kind == BODY_BORROWED) {
         return send_borrowed(conn, wanted);
     }
-    return out_len(conn->exchange) > 0 ? send_queued(conn, kind == BODY_FILE, wanted) : send_file(conn, wanted);
+    ssize_t sent = 0;
+    if (out_len(conn->exchange) == 0) {
+        sent = send_file(conn, wanted);
+    }
+    return sent != 0 ? sent : send_queued(conn, conn->exchange->response_body.kind == BODY_FILE, wanted);
+}
+
+/* The turn is over, and something is left. */
+static void wait_for_room(struct conn *conn)
+{
+    struct response_body *body = &conn->exchange->response_body;
+    conn->wants_write = true;
+    if (body->kind == BODY_FILE) {
+        body->file.is_checked = false; /* it may change until the next turn */
+    }
 }
 
 int conn_flush(struct conn *conn)
@@ -207,7 +257,9 @@ int conn_flush(struct conn *conn)
         }
         /* A short send means a full socket: asking again would only say EAGAIN. */
         if (sent < (ssize_t)wanted || turn >= WRITE_BUDGET) {
-            conn->wants_write = !out_is_empty(conn->exchange);
+            if (!out_is_empty(conn->exchange)) {
+                wait_for_room(conn);
+            }
             return 0;
         }
     }

@@ -1,12 +1,12 @@
 /* Open files by name.
  *
  * Happy path: file_cache_get() finds the file in its bucket, sees that the last look at the disk is not FILE_FRESH_MS
- * ago, moves it to the front of the order of use and hands out a reference: no system call, no allocation. Otherwise it
- * looks at the disk: open, stat, and when this is the version it holds, close. Another version is loaded beside the one
- * in use, which goes with its last reference.
+ * ago, moves it to the front of the order of use and hands out a reference: no allocation, and no system call except an
+ * fstat(2) for a file that is sent from its fd. Otherwise it looks at the disk: open, stat, and when this is the version
+ * it holds, close. Another version is loaded beside the one in use, which goes with its last reference.
  *
  * Failure modes: a file that cannot be opened any more is forgotten. Out of fds, files that only the cache holds open
- * are given up for the new one. A small file that shrinks while it is being read is looked at anew, a few times. A
+ * are given up for the new one. A small file that changes while it is being read is looked at anew, a few times. A
  * table that cannot grow stays as it is and gets longer chains. */
 
 #include "http/file_cache.h"
@@ -321,7 +321,9 @@ static int look(struct file_cache *cache, const struct file_key *key, struct cac
         file_cache_put(held);
     }
     if (rv == 0) {
-        insert(cache, loaded);
+        if (loaded->full.content_len <= cache->limits->max_cached_memory_bytes) {
+            insert(cache, loaded);
+        }
         *file = loaded;
     }
     return rv;
@@ -360,13 +362,32 @@ void file_cache_destroy(struct file_cache *cache)
     mem_free(cache);
 }
 
+int file_cache_check(const struct cached_file *file)
+{
+    struct stat st;
+    int rv = sys_stat(file->fd, &st);
+    if (rv < 0 || (uint64_t)st.st_size > file->size) {
+        return rv;
+    }
+    bool is_same = (uint64_t)st.st_size == file->size && file_time_ns(st.st_mtim) == file->mtime_ns;
+    return is_same ? 0 : -ESTALE;
+}
+
+/* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
+static bool is_current(const struct cached_file *file)
+{
+    struct stat st;
+    return file->fd < 0 || (sys_stat(file->fd, &st) == 0 && (uint64_t)st.st_size == file->size &&
+                            file_time_ns(st.st_mtim) == file->mtime_ns && file_time_ns(st.st_ctim) == file->ctime_ns);
+}
+
 /* The version that was seen since fresh_ms will do. */
 static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh_ms, int64_t now_ms,
                    struct cached_file **file)
 {
     key->hash = hash_key(key);
     struct cached_file *held = find(cache, key);
-    if (held != NULL && held->checked_ms >= fresh_ms) {
+    if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
         touch(cache, held);
         file_cache_ref(held);
         *file = held;

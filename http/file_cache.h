@@ -8,15 +8,26 @@
  *
  * What a version of a file is. Two looks at a file see the same version when device, inode, size, modification time and
  * change time agree. The change time cannot be set back, so a version is not mistaken for another when a file is
- * written in place and its modification time restored. The times move in ticks, up to 10 ms on Linux's own file systems
- * and up to 2 s on others: a file may change twice in one tick. So the contents of a small file that had changed just
- * before they were read are read again at the next look, whatever the times say, and its entity tag is made from its
- * contents. The tag of a larger file is made from what makes a version: of two changes in place within one tick that
- * leave the size as it was, it misses one. Who replaces files by renaming, as one should, is never in that case.
+ * written in place and its modification time restored. Contents in memory are one version: they are read between two
+ * looks that agree. What is sent from its fd is looked at (fstat(2)) each time it is asked for, and again whenever the
+ * sending is resumed, so that a head never announces another version than the one that follows it. Writes through
+ * mmap(2) move the times only when the kernel writes the pages back; nobody can see them earlier.
+ *
+ * Entity tags. That of contents in memory is made from the contents. That of a larger file is made from its size and its
+ * modification time, so that it survives chmod, hard links, and copies that keep the time, to another machine too. The
+ * times move in ticks, up to 10 ms on Linux's own file systems and up to 2 s on others: a file may change twice in one
+ * tick. So contents that had changed just before they were read are read again at the next look, whatever the times say;
+ * and the tag of a larger file that was modified so recently is a weak one, which is gone once the file has settled.
+ * Tools that make builds reproducible set all modification times to the epoch, or a second after: these tell no
+ * versions apart, and inode and change time go into the tag instead.
+ *
+ * Generated files, as in sysfs(5) and proc(5), have a size that says nothing: they are what read(2) gives, up to
+ * FILE_GENERATED_MAX bytes, read again at each look and without a Last-Modified.
  *
  * Siblings. With root->has_siblings, a look at a file is also one at path.br, path.zst and path.gz: regular files below
- * the root whose modification time is not before the file's own. What was found is remembered with the file until its
- * next look. */
+ * the root whose modification time is not before the file's own. Tools that cut the time to seconds (brotli, pigz) make
+ * it a little earlier: such a sibling counts if it was made (its change time) after the file was modified. What was found
+ * is remembered with the file until its next look. */
 
 #include "http/encoding.h"
 #include "http/response.h"
@@ -30,10 +41,11 @@ struct limits;
 struct log;
 
 enum {
-    FILE_FRESH_MS = 1000, /* how long a file is served without another look at the disk */
-    FILE_IDLE_MS = 60000, /* a file that nobody asked for so long goes when the disk is looked at next */
-    FILE_FDS_MAX = 256,   /* fds that the cache keeps open, so that enough of them are left for connections */
-    FILE_ETAG_MAX = 40,   /* bytes of an entity tag with its NUL */
+    FILE_FRESH_MS = 1000,         /* how long a file is served without another look at its name */
+    FILE_IDLE_MS = 60000,         /* a file that nobody asked for so long goes when the disk is looked at next */
+    FILE_FDS_MAX = 256,           /* fds that the cache keeps open, so that enough of them are left for connections */
+    FILE_ETAG_MAX = 40,           /* bytes of an entity tag with its NUL */
+    FILE_GENERATED_MAX = 1 << 20, /* bytes of a file whose size says nothing; a longer one is -EFBIG */
 };
 
 /* A place in a list in the order of use. */
@@ -43,21 +55,22 @@ struct file_links {
 
 /* One version of a file. */
 struct cached_file {
-    /* For those who serve it; does not change. */
+    /* For those who serve it; does not change, except has_no_sendfile. */
     int fd;                       /* open for reading, or -1 when all contents stand in full */
     uint64_t size;                /* bytes */
     int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
-    char etag[FILE_ETAG_MAX];     /* strong entity tag with its quotes */
+    char etag[FILE_ETAG_MAX];     /* entity tag with its quotes; weak while the file may change unseen */
     uint32_t etag_len;            /* bytes of etag */
     const char *type;             /* Content-Type; static text, or the root's */
     enum encoding encoding;       /* of its bytes: what Content-Encoding says */
     unsigned siblings;            /* set of 1 << ENCODING_x: compressed files that may stand for this one */
     struct prebuilt full;         /* 200: head, and the contents when fd is -1 */
     struct prebuilt not_modified; /* 304 */
+    bool has_no_sendfile;         /* its file system refused sendfile(2): it is read and sent */
 
     /* The cache's own. */
     unsigned refs;                /* users, and the cache itself while it holds the file */
-    bool is_unsettled;            /* changed so shortly before it was read that it is read again at the next look */
+    bool is_unsettled;            /* may change unseen: it is loaded again at the next look */
     const struct file_root *root; /* key: where it was found; never looked into, it may be gone */
     uint64_t hash;                /* of root and path */
     struct cached_file *next;     /* in its bucket */
@@ -81,7 +94,7 @@ void file_cache_destroy(
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
  * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
- * -EMFILE, -ENOMEM, -EAGAIN (it shrinks faster than it can be read), ... Failures that speak of the machine and not of
+ * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures that speak of the machine and not of
  * the path are logged. While there are no fds for a look at the disk, the version seen last goes on being served. */
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
@@ -92,6 +105,10 @@ int file_cache_get(struct file_cache *cache, struct file_root *root, const char 
  * -ENOENT also when it is older than the original by now. */
 int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
                            enum encoding encoding, int64_t now_ms, struct cached_file **sibling);
+
+/* Whether the rest of a file that is being sent from its fd is still what its head announced. Returns 0; -ESTALE when it
+ * has become shorter or was rewritten; or -errno. A file that has grown is taken for one that was appended to. */
+int file_cache_check(const struct cached_file *file);
 
 void file_cache_ref(struct cached_file *file);
 void file_cache_put(struct cached_file *file); /* NULL is allowed */

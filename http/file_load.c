@@ -3,7 +3,7 @@
  * Happy path: file_load() stats the file, looks for compressed siblings beside it, reads the contents if they are few, and
  * prepares tag and heads.
  *
- * Failure modes: a small file that shrinks while it is being read is looked at anew, a few times. A sibling that cannot
+ * Failure modes: a small file that changes while it is being read is looked at anew, a few times. A sibling that cannot
  * be opened is none. */
 
 #include "http/file_load.h"
@@ -23,8 +23,9 @@
 #include <string.h>
 
 enum {
-    LOAD_TRIES = 4,      /* looks at a file that shrinks under our hands */
+    LOAD_TRIES = 4,      /* looks at a file that changes under our hands */
     UNSETTLED_S = 2,     /* the longest tick of a file system's clock */
+    NO_TIME_S = 1,       /* modification times up to here are what tools set when they want none */
     OWN_LINES_MAX = 128, /* bytes of Accept-Ranges, Last-Modified and Content-Encoding */
     NS_PER_S = 1000000000,
 };
@@ -69,7 +70,7 @@ int file_open(const struct file_key *key, int64_t now_ms)
     return open_beneath(dir_fd, path, flags);
 }
 
-static int64_t timespec_to_ns(struct timespec time)
+int64_t file_time_ns(struct timespec time)
 {
     int64_t ns;
     /* A time beyond the year 2262 is told from others by what the arithmetic leaves of it. */
@@ -78,6 +79,18 @@ static int64_t timespec_to_ns(struct timespec time)
 }
 
 /* Siblings. */
+
+/* Whether a file is not older than one that was modified at least_ns. Of a time that was cut to whole seconds nobody
+ * knows: then it counts that the file was made after that. */
+static bool is_recent_enough(const struct stat *st, int64_t least_ns)
+{
+    int64_t mtime_ns = file_time_ns(st->st_mtim);
+    if (mtime_ns >= least_ns) {
+        return true;
+    }
+    bool is_cut = st->st_mtim.tv_nsec == 0 && st->st_mtim.tv_sec == least_ns / NS_PER_S;
+    return is_cut && file_time_ns(st->st_ctim) >= least_ns;
+}
 
 /* Whether the file is there in that coding, and not older than the file itself. */
 static bool has_sibling(const struct file_key *key, enum encoding encoding, const struct stat *st, unsigned held,
@@ -95,7 +108,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
     }
     int rv = sys_stat(fd, &sibling_st);
     sys_close(fd);
-    return rv == 0 && S_ISREG(sibling_st.st_mode) && timespec_to_ns(sibling_st.st_mtim) >= timespec_to_ns(st->st_mtim);
+    return rv == 0 && S_ISREG(sibling_st.st_mode) && is_recent_enough(&sibling_st, file_time_ns(st->st_mtim));
 }
 
 /* The codings that a file is there in. What is compressed by its name has no siblings of its own. */
@@ -117,39 +130,57 @@ static unsigned find_siblings(const struct file_key *key, const struct stat *st,
 
 /* Loading. */
 
-/* What its change time says about a file that was read at now_s: it may change again without the time showing it. */
-static bool is_unsettled(const struct stat *st, int64_t now_s)
+/* Whether a file that had changed at time_s, and was looked at at now_s, may change again without its time showing it. */
+static bool is_unsettled(int64_t time_s, int64_t now_s)
 {
-    int64_t age_s = now_s - (int64_t)st->st_ctim.tv_sec;
+    int64_t age_s = now_s - time_s;
     return age_s <= UNSETTLED_S && age_s >= -UNSETTLED_S; /* further in the future it is another clock's time */
+}
+
+static bool has_mtime(const struct stat *st)
+{
+    return st->st_mtim.tv_sec > NO_TIME_S;
+}
+
+/* Two looks at one open file: it was not written in between. That it was renamed, which moves the change time, is no
+ * matter. */
+static bool is_unwritten(const struct stat *before, const struct stat *after)
+{
+    return before->st_size == after->st_size && file_time_ns(before->st_mtim) == file_time_ns(after->st_mtim);
 }
 
 static bool is_same_version(const struct cached_file *file, const struct stat *st, unsigned siblings)
 {
     return file->siblings == siblings && file->device == st->st_dev && file->inode == st->st_ino &&
-           file->size == (uint64_t)st->st_size && file->mtime_ns == timespec_to_ns(st->st_mtim) &&
-           file->ctime_ns == timespec_to_ns(st->st_ctim);
+           file->size == (uint64_t)st->st_size && file->mtime_ns == file_time_ns(st->st_mtim) &&
+           file->ctime_ns == file_time_ns(st->st_ctim);
 }
 
-/* Last-Modified may not be later than the answer's Date (RFC 9110 section 8.8.2.1). A time before the epoch, or the
- * epoch itself, says that nobody knows. */
+/* Last-Modified may not be later than the answer's Date (RFC 9110 section 8.8.2.1). */
 static int64_t last_modified(const struct stat *st, int64_t now_s)
 {
     int64_t mtime_s = st->st_mtim.tv_sec;
-    if (mtime_s <= 0) {
+    if (!has_mtime(st)) {
         return -1;
     }
     return mtime_s < now_s ? mtime_s : now_s;
 }
 
-/* A strong entity tag: from the contents where we have them, else from what makes a version. */
-static void make_etag(struct cached_file *file, const char *contents)
+/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. While that may
+ * fail to, the tag is weak, and another one than later: who has it asks again. */
+static void make_etag(struct cached_file *file, const char *contents, const struct stat *st)
 {
-    uint64_t seed = file->encoding; /* the same bytes mean something else in another coding */
-    uint64_t hash = contents != NULL
-                        ? file_hash(seed, contents, file->size)
-                        : mix(mix(mix(seed, (uint64_t)file->mtime_ns), (uint64_t)file->ctime_ns), file->inode);
-    int len = snprintf(file->etag, sizeof file->etag, "\"%" PRIx64 "-%016" PRIx64 "\"", file->size, hash);
+    uint64_t hash = file->encoding; /* the same bytes mean something else in another coding */
+    bool is_weak = contents == NULL && file->is_unsettled;
+    if (contents != NULL) {
+        hash = file_hash(hash, contents, file->size);
+    } else if (has_mtime(st)) {
+        hash = mix(hash, (uint64_t)file->mtime_ns);
+    } else {
+        hash = mix(mix(hash, (uint64_t)file->ctime_ns), file->inode);
+    }
+    int len = snprintf(file->etag, sizeof file->etag, "%s\"%" PRIx64 "-%016" PRIx64 "\"", is_weak ? "W/" : "",
+                       file->size, is_weak ? mix(hash, 1) : hash);
     assert(len > 0 && (size_t)len < sizeof file->etag);
     file->etag_len = (uint32_t)len;
 }
@@ -185,59 +216,52 @@ static int make_heads(struct cached_file *file, const char *fields, uint32_t con
     return rv;
 }
 
-/* Read size bytes. Returns 0, -EAGAIN when the file ends before, or -errno. */
-static int read_all(int fd, char *contents, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t got = sys_pread(fd, contents + done, size - done, (off_t)done);
-        if (got < 0 && got != -EINTR) {
-            return (int)got;
-        }
-        if (got == 0) {
-            return -EAGAIN;
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return 0;
-}
+/* What a look at the disk has found. */
+struct found {
+    struct stat st;
+    unsigned siblings;
+    const char *contents; /* st.st_size bytes, or NULL when they are to be sent from the fd */
+    bool is_generated;    /* st_size was corrected: the file system does not know it */
+};
 
-/* Make the file of what stat says and, if contents is not NULL, the contents. Takes over fd when it is not -1, but not
- * on failure. */
-static int make_file(const struct file_key *key, const struct stat *st, unsigned siblings, int64_t now_ms, int fd,
-                     const char *contents, struct cached_file **file)
+/* Make the file of what was found. Takes over fd when it is not -1, but not on failure. */
+static int make_file(const struct file_key *key, const struct found *found, int64_t now_ms, int fd,
+                     struct cached_file **file)
 {
+    const struct stat *st = &found->st;
     struct cached_file *made = mem_alloc(sizeof *made + key->len + 1);
     if (made == NULL) {
         return -ENOMEM;
     }
     int64_t now_s = sys_wall_time_s();
+    struct timespec changed = found->contents != NULL || !has_mtime(st) ? st->st_ctim : st->st_mtim;
     *made = (struct cached_file){
         .fd = -1,
         .size = (uint64_t)st->st_size,
-        .last_modified_s = last_modified(st, now_s),
+        .last_modified_s = found->is_generated ? -1 : last_modified(st, now_s),
         .type = mime_type_of(key->path, key->len, key->root->types, key->root->type_count),
         .encoding = key->encoding,
-        .siblings = siblings,
+        .siblings = found->siblings,
         .refs = 1,
-        .is_unsettled = contents != NULL && is_unsettled(st, now_s),
+        .is_unsettled = found->is_generated || is_unsettled(changed.tv_sec, now_s),
         .root = key->root,
         .hash = key->hash,
         .checked_ms = now_ms,
         .device = st->st_dev,
         .inode = st->st_ino,
-        .mtime_ns = timespec_to_ns(st->st_mtim),
-        .ctime_ns = timespec_to_ns(st->st_ctim),
+        .mtime_ns = file_time_ns(st->st_mtim),
+        .ctime_ns = file_time_ns(st->st_ctim),
         .path_len = (uint32_t)key->len,
     };
     memcpy(made->path, key->path, key->len + 1);
-    make_etag(made, contents);
-    int rv = make_heads(made, key->root->fields, contents == NULL ? 0 : (uint32_t)st->st_size);
+    make_etag(made, found->contents, st);
+    int rv = make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
     if (rv < 0) {
         file_cache_put(made);
         return rv;
     }
-    if (contents != NULL) {
-        memcpy(made->full.bytes + made->full.head_len, contents, made->size);
+    if (found->contents != NULL) {
+        memcpy(made->full.bytes + made->full.head_len, found->contents, made->size);
         made->full.content_len = (uint32_t)made->size;
     }
     made->fd = fd;
@@ -245,18 +269,73 @@ static int make_file(const struct file_key *key, const struct stat *st, unsigned
     return 0;
 }
 
-static int load_contents(const struct file_key *key, const struct stat *st, unsigned siblings, int64_t now_ms, int fd,
-                         struct cached_file **file)
+/* Read up to len bytes from offset, fewer at the file's end. Returns their number or -errno. */
+static ssize_t read_up_to(int fd, char *contents, size_t len, size_t offset)
 {
-    size_t size = (size_t)st->st_size;
-    char *contents = mem_alloc(size + 1); /* an empty file has contents too */
+    size_t done = 0;
+    while (done < len) {
+        ssize_t got = sys_pread(fd, contents + done, len - done, (off_t)(offset + done));
+        if (got < 0 && got != -EINTR) {
+            return got;
+        }
+        if (got == 0) {
+            break;
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return (ssize_t)done;
+}
+
+/* Read a file to its end, wherever that is. */
+static int load_generated(const struct file_key *key, struct found *found, int64_t now_ms, int fd,
+                          struct cached_file **file)
+{
+    char *contents = mem_alloc(FILE_GENERATED_MAX + 1);
     if (contents == NULL) {
         return -ENOMEM;
     }
-    int rv = read_all(fd, contents, size);
-    rv = rv < 0 ? rv : make_file(key, st, siblings, now_ms, -1, contents, file);
+    ssize_t len = read_up_to(fd, contents, FILE_GENERATED_MAX + 1, 0);
+    int rv = len < 0 ? (int)len : len > FILE_GENERATED_MAX ? -EFBIG : 0;
+    if (rv == 0) {
+        found->is_generated = true;
+        found->contents = contents;
+        found->st.st_size = len;
+        rv = make_file(key, found, now_ms, -1, file);
+    }
     mem_free(contents);
     return rv;
+}
+
+/* Read a file as long as stat says. -EAGAIN when it was changed meanwhile. */
+static int load_contents(const struct file_key *key, struct found *found, int64_t now_ms, int fd,
+                         struct cached_file **file)
+{
+    size_t size = (size_t)found->st.st_size;
+    struct stat after;
+    size_t room = size > 0 ? size : 1; /* a byte in an empty file says that its size is none */
+    char *contents = mem_alloc(room);
+    if (contents == NULL) {
+        return -ENOMEM;
+    }
+    ssize_t len = read_up_to(fd, contents, room, 0);
+    int rv = len < 0 ? (int)len : sys_stat(fd, &after);
+    if (rv == 0 && !is_unwritten(&found->st, &after)) {
+        rv = -EAGAIN;
+    } else if (rv == 0 && (size_t)len != size) {
+        rv = load_generated(key, found, now_ms, fd, file);
+    } else if (rv == 0) {
+        found->contents = contents;
+        rv = make_file(key, found, now_ms, -1, file);
+    }
+    mem_free(contents);
+    return rv;
+}
+
+/* Whether a large file ends before its size. What takes no room on a disk may: a sparse file, or a generated one. */
+static bool ends_early(const struct stat *st, int fd)
+{
+    char last;
+    return st->st_blocks == 0 && st->st_size > 0 && read_up_to(fd, &last, 1, (size_t)st->st_size - 1) == 0;
 }
 
 /* 0 for a regular file that may stand for what key asks for, else what the asker is told. */
@@ -265,27 +344,30 @@ static int check_kind(const struct file_key *key, const struct stat *st)
     if (S_ISDIR(st->st_mode)) {
         return -EISDIR;
     }
-    return S_ISREG(st->st_mode) && timespec_to_ns(st->st_mtim) >= key->least_mtime_ns ? 0 : -ENOENT;
+    return S_ISREG(st->st_mode) && is_recent_enough(st, key->least_mtime_ns) ? 0 : -ENOENT;
 }
 
 int file_load(const struct file_key *key, int fd, const struct cached_file *held, uint64_t contents_max, int64_t now_ms,
               struct cached_file **file)
 {
     *file = NULL;
-    struct stat st;
+    struct found found;
     int rv;
     int tries = 0;
     do {
-        rv = sys_stat(fd, &st);
-        rv = rv < 0 ? rv : check_kind(key, &st);
-        unsigned siblings = rv < 0 ? 0 : find_siblings(key, &st, held, now_ms);
-        if (rv < 0 || (held != NULL && !held->is_unsettled && is_same_version(held, &st, siblings))) {
+        found = (struct found){0};
+        rv = sys_stat(fd, &found.st);
+        rv = rv < 0 ? rv : check_kind(key, &found.st);
+        found.siblings = rv < 0 ? 0 : find_siblings(key, &found.st, held, now_ms);
+        if (rv < 0 || (held != NULL && !held->is_unsettled && is_same_version(held, &found.st, found.siblings))) {
             break;
         }
-        if ((uint64_t)st.st_size > contents_max) {
-            rv = make_file(key, &st, siblings, now_ms, fd, NULL, file);
+        if ((uint64_t)found.st.st_size <= contents_max) {
+            rv = load_contents(key, &found, now_ms, fd, file);
+        } else if (ends_early(&found.st, fd)) {
+            rv = load_generated(key, &found, now_ms, fd, file);
         } else {
-            rv = load_contents(key, &st, siblings, now_ms, fd, file);
+            rv = make_file(key, &found, now_ms, fd, file);
         }
     } while (rv == -EAGAIN && ++tries < LOAD_TRIES);
     if (*file == NULL || (*file)->fd < 0) {

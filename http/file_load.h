@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* What a file is asked for by. */
 struct file_key {
@@ -15,9 +16,12 @@ struct file_key {
     const char *path;       /* of the original, NUL-terminated */
     size_t len;             /* bytes of path */
     enum encoding encoding; /* the sibling of path that is meant, or path itself */
-    int64_t least_mtime_ns; /* what is older does not count; INT64_MIN for any */
+    int64_t least_mtime_ns; /* of a sibling: when its original was modified; INT64_MIN for any file */
     uint64_t hash;          /* of root, path and encoding */
 };
+
+/* A file's time in nanoseconds since the epoch. */
+int64_t file_time_ns(struct timespec time);
 
 /* A hash of bytes, going on from another one. */
 uint64_t file_hash(uint64_t hash, const char *bytes, size_t len);

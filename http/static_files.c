@@ -223,6 +223,7 @@ static int status_of(int error)
     case -EMFILE:
     case -ENFILE:
     case -ENOMEM:
+    case -EAGAIN: /* it changes faster than it can be read */
         return 503;
     default:
         return 500;

@@ -4,6 +4,8 @@
 
 #include "http/file_cache.h"
 
+#include <errno.h>
+
 /* Bodies that are sent from where they are. */
 
 static void file_stops_at_a_full_socket_and_resumes_on_writable(void **state)
@@ -110,6 +112,88 @@ static void file_that_grows_while_it_is_sent_is_sent_as_announced(void **state)
     say(peer, GET("/hello"));
     assert_string_equal(statuses(peer), "200 200");
     assert_int_equal(content_len(peer), 200006);
+}
+
+static void file_rewritten_while_it_is_sent_cuts_the_connection(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'o', 200000);
+    scene_begin();
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 100000);
+    say(peer, GET("/large"));
+    tree_add_filled(&scene.tree, "large", 'n', 200000);
+    tree_set_mtime(&scene.tree, "large", 784111777, 0);
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(output_len(peer), 100000); /* one version, and cut */
+    peer = client();
+    say(peer, GET("/large"));
+    assert_string_equal(statuses(peer), "200");
+    assert_int_equal(content_len(peer), 200000);
+}
+
+/* Some file systems know no sendfile(2). */
+static void file_that_the_kernel_does_not_send_is_read(void **state)
+{
+    (void)state;
+    static const int errors[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP};
+    static const int64_t windows[] = {FAKE_NO_LIMIT, 50000, 777};
+    enum { SIZE = 200000 };
+    char *content = malloc(SIZE);
+    assert_non_null(content);
+    for (size_t i = 0; i < SIZE; i++) {
+        content[i] = (char)(i * 7 + i / 251);
+    }
+    scene_begin();
+    for (size_t i = 0; i < 3; i++) {
+        char name[16];
+        char request[64];
+        snprintf(name, sizeof name, "large%zu", i);
+        snprintf(request, sizeof request, "GET /%s HTTP/1.1\r\nHost: a\r\n\r\n", name);
+        tree_write(&scene.tree, name, content, SIZE);
+        fake_sys_fail_op(FAKE_SENDFILE, 0, 1, errors[i]);
+        uint64_t tried = fake_sys_count(FAKE_SENDFILE);
+        struct fake_peer *peer = client();
+        fake_peer_set_window(peer, windows[i]);
+        say(peer, request);
+        size_t most = 0; /* of what is held in memory: a piece of the file at a time */
+        for (int turn = 0; turn < 600; turn++) {
+            run_once();
+            most = fake_mem_live_bytes() > most ? fake_mem_live_bytes() : most;
+        }
+        assert_in_range(most, 1, fake_mem_live_bytes() + 150000);
+        say(peer, GET("/hello"));
+        for (int turn = 0; turn < 10; turn++) {
+            run_once();
+        }
+        assert_string_equal(statuses(peer), "200 200");
+        assert_int_equal(content_len(peer), SIZE + 6);
+        size_t len = 0;
+        const char *output = fake_peer_output(peer, &len);
+        assert_non_null(memmem(output, len, content, SIZE));
+        assert_int_equal(fake_sys_count(FAKE_SENDFILE), tried + 1); /* it is not asked again for this file */
+        fake_peer_close(peer);
+        settle();
+    }
+    free(content);
+}
+
+static void file_that_is_read_and_truncated_cuts_the_connection(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'l', 300000);
+    scene_begin();
+    fake_sys_fail_op(FAKE_SENDFILE, 0, FAKE_FOREVER, -EINVAL);
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 100000);
+    say(peer, GET("/large"));
+    tree_add_filled(&scene.tree, "large", 'x', 110000);
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    assert_true(is_closed(peer));
+    assert_in_range(output_len(peer), 100000, 150000);
 }
 
 static int releases;
@@ -445,6 +529,9 @@ int main(void)
         SCENE_TEST(full_socket_before_the_head_of_a_file_loses_nothing),
         SCENE_TEST(file_truncated_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_grows_while_it_is_sent_is_sent_as_announced),
+        SCENE_TEST(file_rewritten_while_it_is_sent_cuts_the_connection),
+        SCENE_TEST(file_that_the_kernel_does_not_send_is_read),
+        SCENE_TEST(file_that_is_read_and_truncated_cuts_the_connection),
         SCENE_TEST(borrowed_memory_is_released_when_its_last_byte_is_sent),
         SCENE_TEST(contents_are_sent_in_pieces),
         SCENE_TEST(borrowed_memory_is_released_when_the_client_is_lost),
