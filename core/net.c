@@ -12,6 +12,7 @@
 
 #include "core/ascii.h"
 #include "core/log.h"
+#include "core/net_unix.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 
@@ -305,34 +306,6 @@ static void on_readable(struct reactor *reactor, int fd, unsigned events, void *
 
 /* Opening and closing. */
 
-static const char *unix_path(const struct net_address *address)
-{
-    return ((const struct sockaddr_un *)&address->socket)->sun_path;
-}
-
-static bool is_socket_file(const char *path)
-{
-    struct stat st;
-    return sys_stat_at(AT_FDCWD, path, &st) == 0 && S_ISSOCK(st.st_mode);
-}
-
-/* Remove a socket file that no process listens on. A live one, and a file that is no socket (connect(2) refuses that
- * in the same way), are left for bind(2) to complain. */
-static void remove_stale_socket(const struct net_address *address)
-{
-    if (!is_socket_file(unix_path(address))) {
-        return;
-    }
-    int fd = sys_socket(AF_UNIX);
-    if (fd < 0) {
-        return;
-    }
-    if (sys_connect(fd, (const struct sockaddr *)&address->socket, address->len) == -ECONNREFUSED) {
-        sys_unlink(unix_path(address));
-    }
-    sys_close(fd);
-}
-
 static bool is_any_address(const struct net_address *address)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->socket;
@@ -367,38 +340,49 @@ static int set_options(int fd, const struct net_address *address)
 
 /* The first of several listeners may share its port only after it is bound: so an address that another server has is
  * refused, though that server shares it, too, and would silently take half of the connections. */
-static int bind_and_listen(int fd, const struct net_address *address, bool shares_port)
+static int bind_and_listen(int fd, const struct net_address *address, bool shares_port, struct net_unix_file *file)
 {
     int rv = sys_bind(fd, (const struct sockaddr *)&address->socket, address->len);
     if (rv < 0) {
         return rv;
     }
     rv = shares_port ? sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
-    if (address->socket.ss_family == AF_UNIX && address->mode >= 0) {
-        rv = sys_set_mode(unix_path(address), (mode_t)address->mode); /* nobody can connect before listen(2) */
+    if (address->socket.ss_family == AF_UNIX) {
+        rv = net_unix_note(file, fd, address);
     }
     rv = rv < 0 ? rv : sys_listen(fd, NET_BACKLOG);
-    if (rv < 0 && address->socket.ss_family == AF_UNIX) {
-        sys_unlink(unix_path(address)); /* bind(2) made it */
+    if (rv < 0) {
+        net_unix_remove(file);
     }
     return rv;
 }
 
-/* A bound and listening socket for address, or -errno. */
-static int open_socket(struct net_address *address, bool shares_port)
+static int open_bound(struct net_address *address, bool shares_port, struct net_unix_file *file)
 {
-    if (address->socket.ss_family == AF_UNIX) {
-        remove_stale_socket(address);
-    }
     int fd = open_family(address);
     if (fd < 0) {
         return fd;
     }
     int rv = set_options(fd, address);
-    rv = rv < 0 ? rv : bind_and_listen(fd, address, shares_port);
+    rv = rv < 0 ? rv : bind_and_listen(fd, address, shares_port, file);
     if (rv < 0) {
         sys_close(fd);
         return rv;
+    }
+    return fd;
+}
+
+/* A bound and listening socket for address, or -errno. */
+static int open_socket(struct net_address *address, bool shares_port, struct net_unix_file *file)
+{
+    if (address->socket.ss_family != AF_UNIX) {
+        return open_bound(address, shares_port, file);
+    }
+    int lock = net_unix_lock(address);
+    net_unix_remove_stale(address);
+    int fd = open_bound(address, shares_port, file);
+    if (lock >= 0) {
+        sys_close(lock);
     }
     return fd;
 }
@@ -407,6 +391,7 @@ static int open_socket(struct net_address *address, bool shares_port)
 static int open_twin(const struct net_listener *first)
 {
     struct net_address address = {.len = sizeof address.socket, .inherited_fd = -1, .mode = -1};
+    struct net_unix_file none = {.path = ""}; /* only ports are shared in this way */
     int rv = sys_socket_name(first->fd, (struct sockaddr *)&address.socket, &address.len);
     int fd = rv < 0 ? rv : sys_socket(address.socket.ss_family);
     if (fd < 0) {
@@ -414,7 +399,7 @@ static int open_twin(const struct net_listener *first)
     }
     rv = set_options(fd, &address);
     rv = rv < 0 ? rv : sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    rv = rv < 0 ? rv : bind_and_listen(fd, &address, false);
+    rv = rv < 0 ? rv : bind_and_listen(fd, &address, false, &none);
     if (rv < 0) {
         sys_close(fd);
         return rv;
@@ -450,9 +435,11 @@ static const char *open_error(int error, const struct net_address *address)
     bool is_ip = !inherited && !is_unix;
     switch (-error) {
     case EADDRINUSE:
-        return is_unix && unix_path(address)[0] != '\0' && !is_socket_file(unix_path(address))
+        return is_unix && net_unix_path(address)[0] != '\0' && !net_unix_is_socket(net_unix_path(address))
                    ? "there is a file that is no socket; it is left alone"
                    : "address already in use";
+    case ESTALE:
+        return is_unix ? "somebody has replaced the socket's file" : errno_text(-error);
     case ENOENT:
         return is_unix ? "no such directory" : errno_text(-error);
     case EADDRNOTAVAIL:
@@ -514,14 +501,12 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
     }
 
     struct net_address own = *address;
-    int rv = inherited ? adopt_socket(address->inherited_fd) : open_socket(&own, listener->shares_port);
+    int rv = inherited ? adopt_socket(address->inherited_fd)
+                       : open_socket(&own, listener->shares_port, &listener->file);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, open_error(rv, address));
     }
     listener->fd = rv;
-    if (is_unix) {
-        memcpy(listener->path, unix_path(address), sizeof listener->path);
-    }
     rv = start_listener(listener, err, errlen);
     if (rv == 0) {
         name_listener(listener);
@@ -584,13 +569,11 @@ void net_listener_close(struct net_listener *listener)
         listener->pause_timer = 0;
     }
     reactor_deregister(listener->reactor, listener->fd);
+    net_unix_remove(&listener->file);
     sys_close(listener->fd);
     listener->fd = -1;
     if (listener->reserve_fd >= 0) {
         sys_close(listener->reserve_fd);
         listener->reserve_fd = -1;
-    }
-    if (listener->path[0] != '\0') {
-        sys_unlink(listener->path);
     }
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 struct log;
@@ -52,6 +53,13 @@ int net_port(const struct sockaddr *address);
 /* Called for each connection; fd is non-blocking, close-on-exec, and the callee's to close. */
 typedef void (*net_accept_fn)(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len);
 
+/* The file that bind(2) has made for a unix socket. */
+struct net_unix_file {
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: there is none to remove */
+    dev_t device;                                           /* which file it is, whatever path leads to by now */
+    ino_t inode;
+};
+
 struct net_listener {
     struct reactor *reactor; /* who calls on_readable */
     const struct log *log;   /* borrowed; may be NULL */
@@ -72,11 +80,12 @@ struct net_listener {
     bool defers;             /* NET_DEFER */
     bool shares_port;        /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
     char name[NET_TEXT_MAX]; /* the bound address as text */
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the unix socket file to remove, or empty */
+    struct net_unix_file file;
 };
 
 /* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
- * sockets inherit; a unix socket file that nobody listens on any more is replaced; an inherited fd is duplicated and
+ * sockets inherit; a unix socket file that nobody listens on any more is replaced, and if other servers are opening
+ * sockets in its folder, that is waited for, a second at most; an inherited fd is duplicated and
  * made non-blocking. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that
  * names the address, and nothing left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
@@ -98,7 +107,7 @@ void net_listener_resume(struct net_listener *listener);
  * not reset. */
 void net_listener_finish(struct net_listener *listener);
 
-/* Stop for good; removes a unix socket's file. A listener that is closed, or zeroed with fd -1, is left alone. Inside
+/* Stop for good; removes the file of a unix socket, unless a successor has replaced it. A listener that is closed, or zeroed with fd -1, is left alone. Inside
  * on_accept too, but then the listener's memory must outlast the callback. */
 void net_listener_close(struct net_listener *listener);
 

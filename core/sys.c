@@ -10,9 +10,12 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
+#include <linux/un.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
@@ -22,6 +25,11 @@
 #include <unistd.h>
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
+enum { CALL_FCHMODAT2 = 452 }; /* since Linux 6.6; the same number on every architecture */
+
+#if !defined SIOCUNIXFILE /* <linux/un.h>, since Linux 4.13 */
+#define SIOCUNIXFILE SIOCPROTOPRIVATE
+#endif
 
 /* The result of a system call in our convention. */
 static int verdict(int result)
@@ -64,6 +72,16 @@ int64_t sys_thread_cpu_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+void sys_sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NS_PER_MS}, NULL);
+}
+
+uid_t sys_user_id(void)
+{
+    return geteuid();
 }
 
 int sys_random(void *buf, size_t len)
@@ -165,6 +183,11 @@ int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len)
 int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len)
 {
     return verdict(getsockname(fd, name, len));
+}
+
+int sys_socket_file(int fd)
+{
+    return verdict_fd(ioctl(fd, SIOCUNIXFILE));
 }
 
 int sys_set_option(int fd, int level, int option, int value)
@@ -305,9 +328,19 @@ int sys_unlink(const char *path)
     return verdict(unlink(path));
 }
 
-int sys_set_mode(const char *path, mode_t mode)
+int sys_set_mode(int fd, mode_t mode)
 {
+    if (syscall(CALL_FCHMODAT2, fd, "", mode, AT_EMPTY_PATH) == 0) {
+        return 0;
+    }
+    char path[32]; /* which leads to the file itself, whatever has its name by now */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return verdict(chmod(path, mode));
+}
+
+int sys_lock(int fd)
+{
+    return verdict(flock(fd, LOCK_EX | LOCK_NB));
 }
 
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)

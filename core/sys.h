@@ -23,6 +23,9 @@ int64_t sys_now_ns(void);        /* CLOCK_MONOTONIC, nanoseconds */
 int64_t sys_wall_time_s(void);   /* seconds since the epoch, for Date fields */
 int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a system call, unlike the clocks above */
 
+void sys_sleep_ms(int ms); /* for the start of a server, never for its loop */
+uid_t sys_user_id(void);   /* the effective one */
+
 /* Fill buf with len bytes, at most 256, that nobody can foretell. Returns 0 or -errno. */
 int sys_random(void *buf, size_t len);
 
@@ -46,6 +49,7 @@ int sys_connect(int fd, const struct sockaddr *address, socklen_t len);
 int sys_listen(int fd, int backlog);
 int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len);
 int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
+int sys_socket_file(int fd); /* an O_PATH fd of the file that a unix socket is bound to; -EPERM without CAP_NET_ADMIN */
 int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
 int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
@@ -73,7 +77,8 @@ int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link its
  * Returns their bytes, 0 at the end; "." and ".." are among them. */
 ssize_t sys_read_dir(int fd, void *buf, size_t len);
 int sys_unlink(const char *path);
-int sys_set_mode(const char *path, mode_t mode); /* permissions of a file, links followed */
+int sys_set_mode(int fd, mode_t mode); /* permissions of a file; fd may be an O_PATH one */
+int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK while somebody has it */
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);

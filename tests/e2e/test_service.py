@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import tempfile
 import unittest
 
@@ -209,6 +210,50 @@ class UnixSocket(Case):
         server.address = os.path.join(self.folder, "socket")
         self.assertEqual(get(server, "/file"), b"content")
         self.assertEqual(server.stop(), 0)
+
+    def test_mode_that_the_umask_would_not_leave(self):
+        server = self.start("--root", ".", "--listen", "unix:socket?mode=666", umask=0o077)
+        self.assertEqual(os.stat(os.path.join(self.folder, "socket")).st_mode & 0o777, 0o666)
+        self.assertEqual(server.stop(), 0)
+
+    def successor(self, name):
+        """A server on another path in the same folder."""
+        server = self.start("--root", ".", "--listen", "unix:" + name)
+        server.address = os.path.join(self.folder, "socket")
+        return server
+
+    def test_path_that_a_successor_has_taken_over_stays(self):
+        self.write("file", "content")
+        first = self.start("--root", ".", "--listen", "unix:socket")
+        second = self.successor("next")
+        os.rename(os.path.join(self.folder, "next"), os.path.join(self.folder, "socket"))
+        self.assertEqual(first.stop(), 0)
+        self.assertEqual(get(second, "/file"), b"content")
+        os.unlink(os.path.join(self.folder, "socket"))
+        third = self.successor("socket")
+        self.assertEqual(second.stop(), 0)
+        self.assertEqual(get(third, "/file"), b"content")
+        self.assertEqual(third.stop(), 0)
+        self.assertNotIn("socket", os.listdir(self.folder))
+
+    def test_of_several_that_begin_on_a_dead_path_one_serves(self):
+        self.write("file", "content")
+        path = os.path.join(self.folder, "socket")
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(path)
+        servers = [subprocess.Popen([EVSERVE, "--root", ".", "--listen", "unix:socket"], cwd=self.folder,
+                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(6)]
+        for server in servers:
+            self.addCleanup(server.stderr.close)
+            self.addCleanup(server.wait, evtest.LIMIT)
+            self.addCleanup(server.kill)
+        evtest.wait_until(lambda: sum(server.poll() is None for server in servers) == 1, "all others to end")
+        for server in servers:
+            if server.poll() is not None:
+                self.assertIn(b"address already in use", server.stderr.read())
+        with evtest.connect(path) as sock:
+            sock.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+            self.assertTrue(evtest.receive_all(sock).endswith(b"content"))
 
 
 if __name__ == "__main__":

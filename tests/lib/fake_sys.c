@@ -872,6 +872,19 @@ static void free_watcher(struct watcher **link)
     free(watcher);
 }
 
+/* It takes no time. */
+void sys_sleep_ms(int ms)
+{
+    enter(FAKE_SLEEP_MS);
+    leave(FAKE_SLEEP_MS, -1, ms, 0);
+}
+
+uid_t sys_user_id(void)
+{
+    enter(FAKE_USER_ID);
+    return (uid_t)leave(FAKE_USER_ID, -1, 0, geteuid());
+}
+
 int sys_random(void *buf, size_t len)
 {
     int error = enter(FAKE_RANDOM);
@@ -1117,12 +1130,10 @@ static int bind_socket(struct file *file, const struct sockaddr *address, sockle
     if (find_listener(&wanted) != NULL) {
         return -EADDRINUSE;
     }
-    if (wanted.ss_family == AF_UNIX) { /* a real file stands for the socket's */
-        int fd = open(((struct sockaddr_un *)&wanted)->sun_path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-        if (fd < 0) {
+    if (wanted.ss_family == AF_UNIX) { /* a socket file of the real kernel, to which no socket belongs */
+        if (mknod(((struct sockaddr_un *)&wanted)->sun_path, S_IFSOCK | 0600, 0) < 0) {
             return errno == EEXIST ? -EADDRINUSE : -errno;
         }
-        close(fd);
     }
     file->address = wanted;
     file->address_len = len;
@@ -1212,6 +1223,13 @@ int sys_accept(int fd, struct sockaddr *peer, socklen_t *peer_len)
         rv = listener == NULL ? no_socket(fd) : !listener->listening ? -EINVAL : accept_peer(listener, peer, peer_len);
     }
     return leave_int(FAKE_ACCEPT, fd, 0, rv);
+}
+
+/* A kernel that does not allow it. */
+int sys_socket_file(int fd)
+{
+    int error = enter(FAKE_SOCKET_FILE);
+    return leave_int(FAKE_SOCKET_FILE, fd, 0, error != 0 ? error : -EPERM);
 }
 
 int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len)
@@ -1595,10 +1613,18 @@ int sys_unlink(const char *path)
     return leave_int(FAKE_UNLINK, -1, 0, error != 0 ? error : system_verdict(unlink(path)));
 }
 
-int sys_set_mode(const char *path, mode_t mode)
+int sys_set_mode(int fd, mode_t mode)
 {
     int error = enter(FAKE_SET_MODE);
-    return leave_int(FAKE_SET_MODE, -1, (int64_t)mode, error != 0 ? error : system_verdict(chmod(path, mode)));
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return leave_int(FAKE_SET_MODE, fd, (int64_t)mode, error != 0 ? error : system_verdict(chmod(path, mode)));
+}
+
+/* Nobody else has a lock here, unless the test wishes so. */
+int sys_lock(int fd)
+{
+    return leave_int(FAKE_LOCK, fd, 0, enter(FAKE_LOCK));
 }
 
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)

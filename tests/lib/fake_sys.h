@@ -19,8 +19,8 @@
  *
  * Random bytes are 0, 1, 2 and so on, each time from the start.
  *
- * Files (sys_open() and so on) are the real kernel's. sys_bind() of a unix path makes a plain file in place of the
- * socket's. Closing an fd that is not open aborts the test: in a server it would close somebody else's. */
+ * Files (sys_open() and so on) are the real kernel's. sys_bind() of a unix path makes a socket file to which no
+ * socket belongs. Closing an fd that is not open aborts the test: in a server it would close somebody else's. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,12 +30,12 @@
 /* Every function of core/sys.h. */
 /* clang-format off */
 #define FAKE_OPS(X)                                                                                                    \
-    X(NOW_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM)                                                                                 \
+    X(NOW_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM) X(SLEEP_MS) X(USER_ID)                                                                                 \
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
-    X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
+    X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE)                                                            \
-    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(PREAD) X(DUPLICATE)               \
+    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(LOCK) X(PREAD) X(DUPLICATE)               \
     X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \
     X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
 /* clang-format on */

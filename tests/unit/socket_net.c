@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/net.h"
+#include "core/net_unix.h"
 #include "core/reactor.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/open_fds.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -824,6 +826,83 @@ static void unix_socket_gets_the_mode_it_was_asked_for(void **state)
     }
 }
 
+/* Another socket listens at the path by now: the file is its, not ours. */
+static void the_file_of_a_successor_is_left_alone(void **state)
+{
+    struct stage *stage = *state;
+    char path[96];
+    char text[128];
+    socket_path(stage, path, text);
+    must_open(stage, text, false);
+    assert_int_equal(unlink(path), 0);
+    leave_stale_socket(path);
+    net_listener_close(&stage->listener);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* The owner of the folder swaps a link in between bind(2) and the change of the mode. */
+static void a_link_that_is_swapped_in_does_not_lead_the_mode_astray(void **state)
+{
+    struct stage *stage = *state;
+    char path[96];
+    char text[128];
+    char with_mode[160];
+    char victim[128];
+    socket_path(stage, path, text);
+    snprintf(victim, sizeof victim, "%s/victim", stage->folder);
+    snprintf(with_mode, sizeof with_mode, "%s?mode=777", text);
+    close(open(victim, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+
+    struct net_address address;
+    struct net_unix_file file = {.path = ""};
+    char err[256];
+    assert_int_equal(net_address_parse(&address, with_mode, err, sizeof err), 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address.socket, address.len), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(victim, path), 0);
+    int rv = net_unix_note(&file, fd, &address); /* 0 where the socket tells its file, to root */
+    assert_true(rv == 0 || rv == -ESTALE);
+    net_unix_remove(&file);
+    close(fd);
+    struct stat st;
+    assert_int_equal(stat(victim, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(lstat(path, &st), 0); /* the link is not ours to remove */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(victim), 0);
+}
+
+/* A socket that is bound, but does not listen yet, refuses connections as a dead one does. */
+static void servers_that_begin_at_once_do_not_take_each_other_for_dead(void **state)
+{
+    struct stage *stage = *state;
+    char path[96];
+    char text[128];
+    socket_path(stage, path, text);
+    leave_stale_socket(path);
+    struct net_address address;
+    char err[256];
+    assert_int_equal(net_address_parse(&address, text, err, sizeof err), 0);
+    int folder = net_unix_lock(&address);
+    assert_true(folder >= 0);
+    net_unix_remove_stale(&address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address.socket, address.len), 0);
+    int second = open(stage->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(second, LOCK_EX | LOCK_NB), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    assert_int_equal(listen(fd, 1), 0);
+    close(folder);
+    assert_int_equal(flock(second, LOCK_EX | LOCK_NB), 0);
+    close(second);
+    assert_int_equal(open_listener(stage, text, false), -EADDRINUSE);
+    close(connect_unix(path));
+    close(fd);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void two_listeners_live_in_one_reactor(void **state)
 {
     struct stage *stage = *state;
@@ -877,6 +956,9 @@ int main(void)
         TEST(port_that_is_shared_is_in_use_for_a_first_one),
         TEST(joined_unix_socket_is_one_queue_and_its_file_the_firsts),
         TEST(unix_socket_gets_the_mode_it_was_asked_for),
+        TEST(the_file_of_a_successor_is_left_alone),
+        TEST(a_link_that_is_swapped_in_does_not_lead_the_mode_astray),
+        TEST(servers_that_begin_at_once_do_not_take_each_other_for_dead),
         TEST(two_listeners_live_in_one_reactor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/net.h"
+#include "core/net_unix.h"
 #include "core/reactor.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
@@ -434,6 +435,42 @@ static void a_unix_socket_that_cannot_listen_leaves_no_file(void **state)
     assert_int_equal(access(text + 5, F_OK), 0);
     end(stage);
     assert_int_equal(access(text + 5, F_OK), -1);
+}
+
+/* Another server is about to listen in the same folder. */
+static void the_lock_on_a_folder_is_waited_for_but_not_for_ever(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_create();
+    char text[64] = "unix:/tmp/evserve-test-net-XXXXXX";
+    close(mkstemp(text + 5));
+    assert_int_equal(unlink(text + 5), 0);
+    assert_int_equal(reactor_create(&stage->reactor, &stage->log), 0);
+    fake_sys_fail_op(FAKE_LOCK, 0, 3, -EWOULDBLOCK);
+    assert_int_equal(open_listener(stage, text, false), 0);
+    assert_int_equal(fake_sys_count(FAKE_SLEEP_MS), 3);
+    net_listener_close(&stage->listener);
+    fake_sys_fail_op(FAKE_LOCK, 0, FAKE_FOREVER, -EWOULDBLOCK);
+    assert_int_equal(open_listener(stage, text, false), 0);
+    assert_int_equal(fake_sys_count(FAKE_SLEEP_MS), 3 + NET_UNIX_LOCK_TRIES - 1);
+    net_listener_close(&stage->listener);
+    end(stage);
+}
+
+static void a_unix_socket_whose_mode_cannot_be_set_leaves_no_file(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_create();
+    char text[64] = "unix:/tmp/evserve-test-net-XXXXXX";
+    close(mkstemp(text + 5));
+    assert_int_equal(unlink(text + 5), 0);
+    char with_mode[80];
+    snprintf(with_mode, sizeof with_mode, "%s?mode=660", text);
+    assert_int_equal(reactor_create(&stage->reactor, &stage->log), 0);
+    fake_sys_fail_op(FAKE_SET_MODE, 0, 1, -EPERM);
+    assert_int_equal(open_listener(stage, with_mode, false), -EPERM);
+    assert_int_equal(access(text + 5, F_OK), -1);
+    end(stage);
 }
 
 static void closing_twice_or_what_was_never_open_is_no_harm(void **state)
@@ -1011,6 +1048,8 @@ int main(void)
         TEST(every_address_is_the_ipv4_half_on_a_machine_without_ipv6),
         TEST(failures_to_open_are_told_in_words),
         TEST(a_unix_socket_that_cannot_listen_leaves_no_file),
+        TEST(the_lock_on_a_folder_is_waited_for_but_not_for_ever),
+        TEST(a_unix_socket_whose_mode_cannot_be_set_leaves_no_file),
         TEST(closing_twice_or_what_was_never_open_is_no_harm),
         TEST(a_connection_is_handed_on_with_its_peer),
         TEST(errors_of_one_connection_are_skipped),
