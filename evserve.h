@@ -154,6 +154,8 @@ struct evserve_config {
     /* Called on the server's thread, with several on the first one, after evserve_wake(). May call whatever takes a
      * server, but evserve_wait(), evserve_poll() and evserve_free(). */
     void (*on_wake)(void *arg);
+
+    uint64_t list_max; /* entries of a directory that a listing shows; default 10000 */
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else

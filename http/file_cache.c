@@ -27,6 +27,7 @@ enum {
     FIRST_BUCKETS = 64, /* a power of two */
     FD_RELIEF = 8,      /* fds given up at once when there are none left */
     IDLE_BUDGET = 2,    /* idle files dropped in one look at the disk (R6) */
+    PAGE_SHARE = 4,     /* a page takes this part of the memory at most */
     LOGGED_PATH_MAX = 256,
     LOG_PAUSE_MS = 1000, /* between two lines about failures: there may be one for each request */
 };
@@ -423,6 +424,77 @@ int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, con
     };
     /* Looked at when the original was looked at, or later: otherwise it could be the sibling of an earlier version. */
     return get_key(cache, &key, original->checked_ms, now_ms, sibling);
+}
+
+/* Pages. */
+
+enum { KEY_PAGE = ENCODING_COUNT }; /* stands where files have their encoding */
+
+static struct file_key page_key(struct file_root *root, const char *path, size_t len)
+{
+    struct file_key key = {.root = root, .path = path, .len = len, .encoding = (enum encoding)KEY_PAGE};
+    key.hash = hash_key(&key);
+    return key;
+}
+
+struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
+                                        const struct stat *st, int64_t now_ms)
+{
+    struct file_key key = page_key(root, path, len);
+    struct cached_file *held = find(cache, &key);
+    if (held == NULL) {
+        return NULL;
+    }
+    if (now_ms >= held->until_ms || held->device != st->st_dev || held->inode != st->st_ino ||
+        held->mtime_ns != file_time_ns(st->st_mtim) || held->ctime_ns != file_time_ns(st->st_ctim)) {
+        drop(cache, held);
+        return NULL;
+    }
+    held->checked_ms = now_ms;
+    touch(cache, held);
+    file_cache_ref(held);
+    return held;
+}
+
+int file_cache_add_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
+                        const struct stat *st, const struct file_page *page, struct cached_file **file)
+{
+    struct file_key key = page_key(root, path, len);
+    struct cached_file *made = mem_alloc(sizeof *made + len + 1);
+    if (made == NULL) {
+        mem_free(page->bytes);
+        return -ENOMEM;
+    }
+    *made = (struct cached_file){
+        .fd = -1,
+        .size = page->len,
+        .last_modified_s = -1,
+        .cut_rows = page->cut_rows,
+        .type = "text/html; charset=utf-8",
+        .encoding = key.encoding,
+        .full = {.bytes = page->bytes, .content_len = (uint32_t)page->len},
+        .refs = 1,
+        .root = root,
+        .hash = key.hash,
+        .checked_ms = page->made_ms,
+        .until_ms = page->until_ms,
+        .device = st->st_dev,
+        .inode = st->st_ino,
+        .mtime_ns = file_time_ns(st->st_mtim),
+        .ctime_ns = file_time_ns(st->st_ctim),
+        .path_len = (uint32_t)len,
+    };
+    memcpy(made->path, path, len);
+    made->path[len] = '\0';
+    struct cached_file *held = find(cache, &key);
+    if (held != NULL) {
+        drop(cache, held);
+    }
+    if (page->len <= cache->limits->max_cached_memory_bytes / PAGE_SHARE) {
+        insert(cache, made);
+    }
+    *file = made;
+    return 0;
 }
 
 size_t file_cache_count(const struct file_cache *cache)

@@ -39,6 +39,7 @@
 struct file_root;
 struct limits;
 struct log;
+struct stat;
 
 enum {
     FILE_FRESH_MS = 1000,         /* how long a file is served without another look at its name */
@@ -59,6 +60,7 @@ struct cached_file {
     int fd;                       /* open for reading, or -1 when all contents stand in full */
     uint64_t size;                /* bytes */
     int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
+    uint64_t cut_rows;            /* of a page that does not show all of its directory: what it shows; else 0 */
     char etag[FILE_ETAG_MAX];     /* entity tag with its quotes; weak while the file may change unseen */
     uint32_t etag_len;            /* bytes of etag */
     const char *type;             /* Content-Type; static text, or the root's */
@@ -77,6 +79,7 @@ struct cached_file {
     struct file_links by_use;     /* among all files */
     struct file_links by_fd_use;  /* among those with an fd */
     int64_t checked_ms;           /* last look at the disk */
+    int64_t until_ms;             /* of a page: from then on it is made anew */
     uint64_t device, inode;       /* with size and the two times: tells one version from another */
     int64_t mtime_ns, ctime_ns;   /* modification and change, since the epoch */
     uint32_t path_len;            /* bytes of path */
@@ -105,6 +108,29 @@ int file_cache_get(struct file_cache *cache, struct file_root *root, const char 
  * -ENOENT also when it is older than the original by now. */
 int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
                            enum encoding encoding, int64_t now_ms, struct cached_file **sibling);
+
+/* Pages made of directories, kept among the files and within the same bounds; a page takes a quarter of max_cached_memory
+ * at most. st is the directory as it was before it was read. */
+struct file_page {
+    char *bytes; /* len of them, from mem_alloc() */
+    size_t len;
+    uint64_t cut_rows; /* as in struct cached_file */
+    int64_t made_ms;   /* monotonic: when the directory was looked at */
+    int64_t until_ms;  /* from then on it is made anew */
+};
+
+/* The page of the directory path, with a reference, if the directory's times stand and its own is not over; or NULL. */
+struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
+                                        const struct stat *st, int64_t now_ms);
+
+/* Make a page a file, whose contents it is, and keep it in place of an earlier one if there is room. Takes over
+ * page->bytes in every case. Returns 0 with a reference in *file, or -ENOMEM. */
+int file_cache_add_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
+                        const struct stat *st, const struct file_page *page, struct cached_file **file);
+
+/* Whether a file or directory had changed so shortly before now_s that it may change again without its times showing
+ * it. */
+bool file_is_unsettled(const struct stat *st, int64_t now_s);
 
 /* Whether the rest of a file that is being sent from its fd is still what its head announced. Returns 0; -ESTALE when it
  * has become shorter or was rewritten; or -errno. A file that has grown is taken for one that was appended to. */

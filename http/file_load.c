@@ -137,6 +137,11 @@ static bool is_unsettled(int64_t time_s, int64_t now_s)
     return age_s <= UNSETTLED_S && age_s >= -UNSETTLED_S; /* further in the future it is another clock's time */
 }
 
+bool file_is_unsettled(const struct stat *st, int64_t now_s)
+{
+    return is_unsettled(st->st_ctim.tv_sec, now_s);
+}
+
 static bool has_mtime(const struct stat *st)
 {
     return st->st_mtim.tv_sec > NO_TIME_S;

@@ -2,29 +2,52 @@
 #define EVSERVE_HTTP_LISTING_H
 
 /* The contents of a directory as an HTML page: links to what can be asked for, directories first, then by name without
- * regard to case. Memory is bounded by LISTING_ENTRIES_MAX and LISTING_PAGE_MAX; a page that is cut says so. */
+ * regard to case. The page is made in steps of about a millisecond, so that a large directory holds nobody up. Memory is
+ * bounded by the number of rows, each 2.6 KB at most; a page that is cut has the first rows in order and says so. */
 
 #include <stdbool.h>
 #include <stddef.h>
-
-enum {
-    LISTING_ENTRIES_MAX = 2000, /* entries read from a directory; the system calls of one answer are a few for each */
-    LISTING_PAGE_MAX = 1 << 20, /* bytes of a page */
-};
+#include <stdint.h>
 
 struct listing {
     int root_fd;       /* what files are served beneath; may be an O_PATH fd */
     const char *path;  /* the directory below root_fd, normalised, "" for root_fd itself */
     const char *title; /* what the page calls it: the path of the request, decoded; title_len bytes */
     size_t title_len;
+    uint64_t rows_max;   /* entries that the page shows */
     bool has_parent;     /* the page links to the directory above */
     bool shows_dotfiles; /* dot files are listed too */
 };
 
-/* Make the page. It lists regular files and directories, and links that lead to one beneath root_fd; dot files only on
- * demand; special files and other links, which are not served, never. Names go through percent-encoding (RFC 3986) where
- * they are links and through HTML escapes where they are text; what is not UTF-8 or a control character shows as U+FFFD.
- * Returns 0 with *page, to be freed with mem_free(), or -errno: -ENOENT, -ENOTDIR, -EACCES, -EXDEV, -ENOMEM, ... */
-int listing_make(const struct listing *listing, char **page, size_t *len);
+/* Open the directory, to be listed with listing_begin(). Returns an fd, or -errno: -ENOENT, -ENOTDIR, -EACCES, -EXDEV,
+ * ... */
+int listing_open(const struct listing *listing);
+
+struct listing_job;
+
+/* Begin a page of the directory dir_fd, which it takes over, but not on failure. What listing points to must stay until
+ * the job is ended. Returns 0 or -ENOMEM.
+ *
+ * The page lists regular files and directories, and links that lead to one beneath root_fd; dot files only on demand;
+ * special files and other links, which are not served, never. Names go through percent-encoding (RFC 3986) where they
+ * are links and through HTML escapes where they are text; what is not UTF-8 or a control character shows as U+FFFD. */
+int listing_begin(struct listing_job **job, const struct listing *listing, int dir_fd);
+
+/* Do some of the work. root_fd is listing->root_fd as it is now: a root may be opened anew between two steps. Returns
+ * LISTING_MORE, LISTING_DONE, or -errno, after which the job can only be ended. */
+enum { LISTING_DONE, LISTING_MORE };
+int listing_step(struct listing_job *job, int root_fd);
+
+struct listing_page {
+    char *bytes; /* to be freed with mem_free() */
+    size_t len;
+    uint64_t rows; /* entries shown */
+    bool is_cut;   /* the directory has more */
+};
+
+/* Take the page of a job that is done. */
+struct listing_page listing_take(struct listing_job *job);
+
+void listing_end(struct listing_job *job); /* in any state; NULL is allowed */
 
 #endif

@@ -18,7 +18,7 @@
 #include "http/encoding.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
-#include "http/listing.h"
+#include "http/listing_reply.h"
 #include "http/range.h"
 #include "http/response.h"
 #include "http/server.h"
@@ -168,15 +168,6 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
     return sibling;
 }
 
-/* The mount's own fields, for answers whose head is not made beforehand. Nobody misses one that finds no room. */
-static void add_headers(struct exchange *exchange, const struct mount *mount)
-{
-    for (size_t i = 0; i < mount->settings->header_count; i++) {
-        const struct static_field *field = &mount->settings->headers[i];
-        response_add_field(exchange, field->name, strlen(field->name), field->value, strlen(field->value));
-    }
-}
-
 /* Redirects. */
 
 /* Redirect to the path that target stands for, with its slash if it is a directory. Location is a path that begins with
@@ -200,7 +191,7 @@ static void redirect(struct exchange *exchange, const struct mount *mount, const
         location[len++] = '?';
         len += url_encode_query(exchange_text(exchange, query), query.len, location + len);
     }
-    add_headers(exchange, mount);
+    static_mounts_add_fields(exchange, mount);
     response_redirect(exchange, 301, location, len);
     mem_free(location);
 }
@@ -308,61 +299,11 @@ static void refuse_method(struct exchange *exchange, bool has_file)
     response_error(exchange, 405, NULL);
 }
 
-/* Directories without an index file. */
-
-static void free_page(void *arg)
-{
-    mem_free(arg);
-}
-
-/* A listing has no validators, but conditions on its being there are heard. */
-static void send_listing(struct exchange *exchange, const struct mount *mount, char *page, size_t len)
-{
-    static const char policy_name[] = "Content-Security-Policy";
-    static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; "
-                                 "form-action 'none'"; /* no name of a file can make the page do more */
-    struct validators none = {.etag = ""};
-    enum precondition precondition = conditional_evaluate(&exchange->head, exchange->head_data, &none);
-    add_headers(exchange, mount);
-    if (precondition == PRECONDITION_HOLDS) {
-        response_add_field(exchange, policy_name, sizeof policy_name - 1, policy, sizeof policy - 1);
-        response_send_borrowed(exchange, 200, "text/html; charset=utf-8", page, len, free_page, page);
-        return;
-    }
-    mem_free(page);
-    if (precondition == PRECONDITION_NOT_MODIFIED) {
-        response_send(exchange, 304, NULL, NULL, 0);
-    } else {
-        response_error(exchange, 412, NULL);
-    }
-}
-
-/* Returns 0 when it is answered, or -errno. */
-static int answer_listing(struct visit *visit)
-{
-    struct mount *mount = visit->mount;
-    struct listing listing = {
-        .root_fd = file_root_dir(&mount->root, visit->now_ms),
-        .path = visit->target.path,
-        .title = visit->exchange->path,
-        .title_len = visit->exchange->path_len,
-        .has_parent = visit->target.len > 0,
-        .shows_dotfiles = mount->settings->dotfiles,
-    };
-    char *page = NULL;
-    size_t len = 0;
-    int rv = listing_make(&listing, &page, &len);
-    if (rv == 0) {
-        send_listing(visit->exchange, mount, page, len);
-    }
-    return rv;
-}
-
 /* What is not there. */
 
 static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
 {
-    add_headers(exchange, mount);
+    static_mounts_add_fields(exchange, mount);
     response_file(exchange, 404, file->type, file, 0, file->size);
 }
 
@@ -378,7 +319,8 @@ static void answer_without_file(struct visit *visit, int error)
     bool is_listable = settings != NULL && settings->list && visit->target.is_directory;
     struct cached_file *file = NULL;
     if (error == -ENOENT && is_listable) {
-        error = answer_listing(visit);
+        error = listing_reply(visit->mounts, visit->mount, exchange, visit->target.path, visit->target.len,
+                              visit->now_ms);
         if (error == 0) {
             return;
         }

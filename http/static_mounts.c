@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/response.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -179,4 +180,12 @@ struct mount *static_mounts_find(const struct static_mounts *mounts, const char 
 bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
 {
     return static_mounts_find(mounts, path, len) != NULL;
+}
+
+void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount)
+{
+    for (size_t i = 0; i < mount->settings->header_count; i++) {
+        const struct static_field *field = &mount->settings->headers[i];
+        response_add_field(exchange, field->name, strlen(field->name), field->value, strlen(field->value));
+    }
 }

@@ -1,9 +1,10 @@
 #ifndef EVSERVE_HTTP_STATIC_MOUNTS_H
 #define EVSERVE_HTTP_STATIC_MOUNTS_H
 
-/* The inside of struct static_mounts, for static_mounts.c and static_files.c. */
+/* The inside of struct static_mounts, for static_mounts.c, static_files.c and listing_reply.c. */
 
 #include "http/file_root.h"
+#include "http/listing_reply.h"
 #include "http/static_files.h"
 #include "http/static_options.h"
 
@@ -17,11 +18,15 @@ struct mount {
 
 struct static_mounts {
     struct file_cache *cache;                /* borrowed: what files are taken from */
+    struct listings listings;                /* pages of directories in the making */
     size_t count;                            /* of mounts */
     struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
 };
 
 /* The mount that covers path: the one with the longest prefix, or NULL. */
 struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
+
+/* Add the mount's own fields to an answer whose head is not made beforehand. Nobody misses one that finds no room. */
+void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount);
 
 #endif

@@ -129,6 +129,7 @@ function timer:cancel() end
 ---@field max_cached_files? integer files kept ready in the file cache
 ---@field max_cached_file? evserve.Size largest file whose contents the file cache holds in memory
 ---@field max_cached_memory? evserve.Size contents of all files that the file cache holds in memory
+---@field list_max? integer entries of a directory that a listing shows, the first ones in order
 ---@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
 ---@field lua_memory? evserve.Size memory of the Lua state; what needs more is 503
 ---@field debug? boolean error answers show what went wrong, to the client too
