@@ -102,8 +102,9 @@ struct evserve_config {
      * inherited ones are shared) and a Lua state: the script runs N times, and its globals are those of one thread. */
     unsigned reactors;
 
-    /* Called with each log line (no newline at its end) on a thread of the server's, by one thread at a time. It must
-     * not call back into the library, but for evserve_stop(). Default: lines are dropped. */
+    /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of the
+     * server's, by one thread at a time. It must not block, as the server would, nor call back into the library, except
+     * evserve_stop(). Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 

@@ -2,14 +2,26 @@
 
 #include "core/log.h"
 
+#include "core/visible.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Whether a byte of UTF-8 belongs to the character before it. */
-static bool is_inside_character(char byte)
+void log_line(char line[LOG_LINE_MAX], const char *text, size_t len)
 {
-    return ((unsigned char)byte & 0xC0) == 0x80;
+    static const char cut[] = "...";
+    size_t taken;
+    if (len < LOG_LINE_MAX && visible_span(text, len, VISIBLE_LINES) == len) {
+        memcpy(line, text, len);
+        line[len] = '\0';
+        return;
+    }
+    visible_copy(line, LOG_LINE_MAX, text, len, VISIBLE_LINES, &taken);
+    if (taken < len) {
+        size_t used = visible_copy(line, LOG_LINE_MAX - (sizeof cut - 1), text, len, VISIBLE_LINES, &taken);
+        memcpy(line + used, cut, sizeof cut);
+    }
 }
 
 void log_write(const struct log *log, enum log_level level, const char *format, ...)
@@ -17,22 +29,16 @@ void log_write(const struct log *log, enum log_level level, const char *format, 
     if (!log_is_on(log, level)) {
         return;
     }
+    char text[LOG_LINE_MAX + 1]; /* one byte more than a line has shows that it is cut */
     char line[LOG_LINE_MAX];
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(line, sizeof line, format, args);
+    int len = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (len < 0) {
         return;
     }
-    if ((size_t)len >= sizeof line) {
-        static const char cut[] = "...";
-        size_t at = sizeof line - sizeof cut;
-        for (int i = 0; i < 3 && is_inside_character(line[at]); i++) {
-            at--;
-        }
-        memcpy(line + at, cut, sizeof cut);
-    }
+    log_line(line, text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
     log->sink(log->arg, (int)level, line);
 }
 

@@ -12,7 +12,7 @@ enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserv
 enum { LOG_LINE_MAX = 4096 }; /* bytes of one line with its NUL; a longer one is cut, between characters, by "..." */
 
 /* Receives one line: UTF-8 text, NUL-terminated, without a newline at its end (a traceback has some inside), valid
- * during the call. Called on the thread that logs; must not call back into the handle it belongs to. */
+ * during the call. Control characters and others that do not show are escaped (core/visible.h). Called on the thread that logs; must not call back into the handle it belongs to. */
 typedef void (*log_sink_fn)(void *arg, int level, const char *line);
 
 struct log {
@@ -29,6 +29,10 @@ static inline bool log_is_on(const struct log *log, enum log_level level)
 /* Format and hand over one line. log may be NULL. */
 void log_write(const struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Make a line of a text of len bytes: what does not show is escaped, what does not fit is cut. Newlines are kept: text of
+ * a client has none left when it comes here (VISIBLE_LINE). */
+void log_line(char line[LOG_LINE_MAX], const char *text, size_t len);
 
 /* "error", "warn", "info" or "debug". */
 const char *log_level_name(int level);

@@ -230,9 +230,10 @@ static bool hold(struct log_stream *stream, const char *text, size_t len)
 void log_stream_write(void *arg, int level, const char *line)
 {
     struct log_stream *stream = arg;
-    char head[HEAD_MAX], text[TEXT_MAX];
+    char head[HEAD_MAX], text[TEXT_MAX], shown[LOG_LINE_MAX];
     write_head(level, head);
-    size_t len = (size_t)snprintf(text, sizeof text, "%s%.*s\n", head, LOG_LINE_MAX - 1, line);
+    log_line(shown, line, strlen(line)); /* the program has lines of its own, with errors of scripts in them */
+    size_t len = (size_t)snprintf(text, sizeof text, "%s%s\n", head, shown);
     pthread_mutex_lock(&stream->lock);
     if (!hold(stream, text, len)) {
         if (stream->is_holding) {
@@ -245,8 +246,9 @@ void log_stream_write(void *arg, int level, const char *line)
 
 void log_stream_print(struct log_stream *stream, const char *line)
 {
-    char text[TEXT_MAX];
-    size_t len = (size_t)snprintf(text, sizeof text, "%.*s\n", LOG_LINE_MAX - 1, line);
+    char text[TEXT_MAX], shown[LOG_LINE_MAX];
+    log_line(shown, line, strlen(line));
+    size_t len = (size_t)snprintf(text, sizeof text, "%s\n", shown);
     pthread_mutex_lock(&stream->lock);
     put_line(stream, text, len);
     pthread_mutex_unlock(&stream->lock);

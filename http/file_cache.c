@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/visible.h"
 #include "http/file_load.h"
 #include "http/limits.h"
 
@@ -275,22 +276,17 @@ static bool is_notable(int error)
     }
 }
 
-/* The path is a client's: what would not show in a log line, or would break it, is shown as an escape. */
 static void log_failure(struct file_cache *cache, const struct file_key *key, int error, int64_t now_ms)
 {
     if (!is_notable(error) || !log_is_on(cache->log, LOG_ERROR) || now_ms < cache->logged_ms + LOG_PAUSE_MS) {
         return;
     }
     cache->logged_ms = now_ms;
-    char shown[4 * LOGGED_PATH_MAX + 1];
-    size_t used = 0;
-    for (size_t i = 0; i < key->len && i < LOGGED_PATH_MAX; i++) {
-        unsigned char c = (unsigned char)key->path[i];
-        bool is_plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
-        used += (size_t)snprintf(shown + used, sizeof shown - used, is_plain ? "%c" : "\\x%02x", c);
-    }
-    log_write(cache->log, LOG_ERROR, "cannot serve file \"%.*s%s%s\": %s", (int)used, shown,
-              key->len > LOGGED_PATH_MAX ? "..." : "", encoding_suffix(key->encoding), errno_text(-error));
+    char shown[LOGGED_PATH_MAX];
+    size_t taken;
+    visible_copy(shown, sizeof shown, key->path, key->len, VISIBLE_QUOTED, &taken);
+    log_write(cache->log, LOG_ERROR, "cannot serve file \"%s%s%s\": %s", shown, taken < key->len ? "..." : "",
+              encoding_suffix(key->encoding), errno_text(-error));
 }
 
 static uint64_t most_in_memory(const struct limits *limits)
