@@ -8,6 +8,7 @@
 #include "core/mem.h"
 #include "core/net.h"
 #include "core/reactor.h"
+#include "core/visible.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -282,18 +283,19 @@ static void stringify(lua_State *L, int index)
     lua_replace(L, index);
 }
 
-/* Append text with control characters made visible: what a client sent cannot forge a line of its own. */
+/* Append text with what does not show made visible: what a client sent cannot forge a line of its own. */
 static void put_visible(lua_State *L, struct write_buffer *out, const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_control = (c < ' ' && c != '\t') || c == 0x7f;
-        char piece[8] = {text[i]};
-        int piece_len = 1;
-        if (is_control) {
-            piece_len = snprintf(piece, sizeof piece, c == '\n' ? "\\n" : "\\x%02x", c);
+    for (size_t at = 0; at < len;) {
+        char piece[VISIBLE_PIECE_MAX];
+        size_t span = visible_span(text + at, len - at, VISIBLE_LINE);
+        int rv = write_buffer_append(out, text + at, span, SIZE_MAX);
+        at += span;
+        if (rv == 0 && at < len) {
+            at += visible_escape(text + at, len - at, piece);
+            rv = write_buffer_append(out, piece, strlen(piece), SIZE_MAX);
         }
-        if (write_buffer_append(out, piece, (size_t)piece_len, SIZE_MAX) < 0) {
+        if (rv < 0) {
             script_raise_memory(L);
         }
     }

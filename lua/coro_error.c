@@ -11,37 +11,42 @@
 #include "lua/coro_error.h"
 
 #include "core/log.h"
+#include "core/visible.h"
 #include "http/response.h"
 #include "lua/coro.h"
 #include "lua/error_page.h"
 
 #include <string.h>
 
-/* Push the text of the error value at index, without what could forge log lines or move cursors: the client may have
- * sent what it quotes. May raise. */
+/* Push the text of the error value at index, with what does not show made visible: the client may have sent what it
+ * quotes. May raise. */
 static void push_error_text(lua_State *L, int index)
 {
-    bool is_text = lua_type(L, index) == LUA_TSTRING;
-    lua_pushvalue(L, index);
-    if (!is_text && luaL_getmetafield(L, index, "__tostring")) {
-        lua_pushvalue(L, index);
-        is_text = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING;
+    script_push_error_text(L, index);
+    script_place_error(L);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    luaL_Buffer shown;
+    luaL_buffinit(L, &shown);
+    for (size_t at = 0; at < len;) {
+        char piece[VISIBLE_PIECE_MAX];
+        size_t span = visible_span(text + at, len - at, VISIBLE_LINE);
+        luaL_addlstring(&shown, text + at, span);
+        at += span;
+        if (at < len) {
+            at += visible_escape(text + at, len - at, piece);
+            luaL_addstring(&shown, piece);
+        }
     }
-    if (!is_text) {
-        lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, index));
-        return;
-    }
-    size_t len = lua_objlen(L, -1);
-    struct write_buffer *text = script_scratch(script_of(L));
-    if (write_buffer_append(text, lua_tostring(L, -1), len + 1, SIZE_MAX) < 0) {
-        script_raise_memory(L);
-    }
-    for (char *at = text->block + text->start; len > 0; len--, at++) {
-        bool is_blank = *at == '\n' || *at == '\t';
-        *at = is_blank ? ' ' : (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
-    }
-    lua_pushstring(L, write_buffer_data(text));
-    script_trim_scratch(script_of(L));
+    luaL_pushresult(&shown);
+}
+
+/* Whether the query of a target may be logged: it may hold a secret. */
+static size_t logged_len(const struct coro *coro, const char *target, size_t len)
+{
+    const char *query = memchr(target, '?', len);
+    bool is_shown = query == NULL || coro->script->settings.debug || log_is_on(coro->script->log, LOG_DEBUG);
+    return is_shown ? len : (size_t)(query - target);
 }
 
 void coro_log_failure(const struct coro *coro, const char *text)
@@ -53,9 +58,11 @@ void coro_log_failure(const struct coro *coro, const char *text)
         log_write(log, LOG_ERROR, "route at %s: %s", coro->route->place, text);
     } else {
         const struct head *head = &coro->exchange->head;
-        log_write(log, LOG_ERROR, "%.*s %.*s (route at %s): %s", (int)head->method_text.len,
-                  exchange_text(coro->exchange, head->method_text), (int)head->target.len,
-                  exchange_text(coro->exchange, head->target), coro->route->place, text);
+        const char *target = exchange_text(coro->exchange, head->target);
+        size_t len = logged_len(coro, target, head->target.len);
+        log_write(log, LOG_ERROR, "%.*s %.*s%s (route at %s): %s", (int)head->method_text.len,
+                  exchange_text(coro->exchange, head->method_text), (int)len, target,
+                  len < head->target.len ? "?..." : "", coro->route->place, text);
     }
 }
 
@@ -308,11 +315,7 @@ int coro_report_yield(struct coro *coro)
 void bind_coro_error(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"report", lua_report},
-        {"trace", lua_trace},
-        {"recover", lua_recover},
-        {"decline", lua_decline},
-        {NULL, NULL},
+        {"report", lua_report}, {"trace", lua_trace}, {"recover", lua_recover}, {"decline", lua_decline}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -4,8 +4,7 @@
  * the main thread comes through the message handler script_message_handler(), while the stack still shows where it
  * was, and then as one line to whoever asked (script_describe_error()).
  *
- * Failure modes: an error value may be anything, a table with a __tostring that fails among them; then its type is
- * told. */
+ * Failure modes: an error value may be anything. That of a table is what its __tostring says, else some of its fields. */
 
 #include "lua/script_error.h"
 
@@ -16,6 +15,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Of an error that is a table: how many of its fields are shown, and bytes of all of them. */
+enum { ERROR_FIELD_COUNT_MAX = 8, ERROR_FIELDS_MAX = 200 };
+
+#define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 void script_place(lua_State *L, char place[PLACE_MAX])
 {
@@ -81,15 +85,134 @@ void script_check_loading(lua_State *L, const char *what)
     }
 }
 
-/* Whether text begins with "file:12:". */
+/* The length of "file:12:" at the beginning of text, 0 without. */
+static size_t place_len(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    size_t digits = colon == NULL ? 0 : strspn(colon + 1, "0123456789");
+    return digits > 0 && colon[1 + digits] == ':' ? (size_t)(colon - text) + digits + 2 : 0;
+}
+
 static bool has_place(const char *text)
 {
-    size_t digits = 0;
-    const char *colon = strchr(text, ':');
-    if (colon != NULL) {
-        digits = strspn(colon + 1, "0123456789");
+    return place_len(text) > 0;
+}
+
+/* Lua puts the place of the calling function in front of an error of a C function. After a tail call that is the
+ * prelude's. Returns what follows such a place, or NULL. */
+static const char *skip_prelude_place(const char *text)
+{
+    size_t len = strncmp(text, "evserve:", 8) == 0 ? place_len(text) : 0;
+    return len == 0 ? NULL : text + len + strspn(text + len, " ");
+}
+
+/* A short text, of at most ERROR_FIELDS_MAX bytes. */
+struct short_text {
+    size_t len;
+    bool is_cut;
+    char bytes[ERROR_FIELDS_MAX];
+};
+
+static void add_bytes(struct short_text *text, const char *bytes, size_t len)
+{
+    size_t room = sizeof text->bytes - text->len;
+    text->is_cut = text->is_cut || len > room;
+    len = len < room ? len : room;
+    memcpy(text->bytes + text->len, bytes, len);
+    text->len += len;
+}
+
+static void add_text(struct short_text *text, const char *bytes)
+{
+    add_bytes(text, bytes, strlen(bytes));
+}
+
+/* Add the value on top of the stack, a key or not. */
+static void add_value(lua_State *L, struct short_text *text, bool is_key)
+{
+    size_t len = 0;
+    const char *bytes = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    if (bytes != NULL) {
+        bool is_name = is_key && len > 0 && strspn(bytes, NAME_BYTES) == len;
+        add_text(text, is_name ? "" : is_key ? "[\"" : "\"");
+        add_bytes(text, bytes, len);
+        add_text(text, is_name ? "" : is_key ? "\"]" : "\"");
+        return;
     }
-    return digits > 0 && colon[1 + digits] == ':';
+    add_text(text, is_key ? "[" : "");
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        lua_pushvalue(L, -1); /* a key may not change its type under lua_next() */
+        script_number_to_text(L, -1);
+        add_text(text, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    } else if (lua_type(L, -1) == LUA_TBOOLEAN) {
+        add_text(text, lua_toboolean(L, -1) ? "true" : "false");
+    } else {
+        add_text(text, luaL_typename(L, -1));
+    }
+    add_text(text, is_key ? "]" : "");
+}
+
+/* Push the fields of the table at index: {code = 1, "first"}. Those of its own, without metamethods. */
+static void push_fields(lua_State *L, int index)
+{
+    struct short_text text = {.len = 0};
+    int count = 0;
+    add_text(&text, "{");
+    for (lua_pushnil(L); !text.is_cut && lua_next(L, index) != 0; count++) {
+        if (count == ERROR_FIELD_COUNT_MAX) {
+            text.is_cut = true;
+            lua_pop(L, 2);
+            break;
+        }
+        add_text(&text, count > 0 ? ", " : "");
+        lua_pushvalue(L, -2);
+        add_value(L, &text, true);
+        lua_pop(L, 1);
+        add_text(&text, " = ");
+        add_value(L, &text, false);
+        lua_pop(L, 1);
+        if (text.is_cut) {
+            lua_pop(L, 1);
+        }
+    }
+    lua_pushlstring(L, text.bytes, text.len);
+    lua_pushstring(L, text.is_cut ? "...}" : "}");
+    lua_concat(L, 2);
+}
+
+void script_push_error_text(lua_State *L, int index)
+{
+    if (lua_type(L, index) == LUA_TSTRING) {
+        lua_pushvalue(L, index);
+        return;
+    }
+    int top = lua_gettop(L);
+    if (luaL_getmetafield(L, index, "__tostring")) {
+        lua_pushvalue(L, index);
+        if (lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING) {
+            return;
+        }
+    }
+    lua_settop(L, top);
+    if (lua_type(L, index) == LUA_TTABLE) {
+        lua_pushliteral(L, "the error is a table: ");
+        push_fields(L, index);
+        lua_concat(L, 2);
+    } else {
+        lua_pushfstring(L, "the error is a %s", luaL_typename(L, index));
+    }
+}
+
+void script_place_error(lua_State *L)
+{
+    char place[PLACE_MAX];
+    const char *rest = skip_prelude_place(lua_tostring(L, -1));
+    if (rest != NULL) {
+        script_place(L, place);
+        lua_pushfstring(L, "%s: %s", place, rest);
+        lua_replace(L, -2);
+    }
 }
 
 /* Lua shortens long file names to "...the/end/of/site.lua". The script's own can be made whole again. */
@@ -128,16 +251,9 @@ int script_message_handler(lua_State *L)
 {
     char place[PLACE_MAX];
     lua_settop(L, 1);
-    if (lua_type(L, 1) != LUA_TSTRING) {
-        bool is_told = luaL_getmetafield(L, 1, "__tostring") != 0;
-        if (is_told) {
-            lua_pushvalue(L, 1);
-            is_told = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING;
-        }
-        if (!is_told) {
-            lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
-        }
-    } else if (has_place(lua_tostring(L, 1))) {
+    script_push_error_text(L, 1);
+    script_place_error(L);
+    if (lua_type(L, 1) == LUA_TSTRING && has_place(lua_tostring(L, -1))) {
         return 1;
     }
     script_place(L, place);

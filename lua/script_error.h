@@ -37,6 +37,14 @@ void script_check_loading(lua_State *L, const char *what);
 /* Message handler for lua_pcall() on the main thread: the error becomes a text that begins with its place. */
 int script_message_handler(lua_State *L);
 
+/* Push the text of the error value at index, an absolute one: of a table what its __tostring says, else a few of its
+ * fields. Not escaped. May raise for want of memory. */
+void script_push_error_text(lua_State *L, int index);
+
+/* Of the error text on top of the stack: where Lua has put a place of the prelude's in front, as it does for an error of a
+ * C function that was called last (a tail call), put the script's place instead, or the route's. */
+void script_place_error(lua_State *L);
+
 /* Pop the error value on top of the main thread's stack and put it into err as one line that begins with file and line,
  * or the script's path. Does not raise. Returns result. */
 int script_describe_error(const struct script *script, int result, char *err, size_t errlen);

@@ -154,12 +154,24 @@ class Mistakes(SiteCase):
     CASES = {
         "runtime": ("local t = nil; return t.x", r"attempt to index local 't'"),
         "error": ("error('my own words')", r"my own words"),
-        "error-nil": ("error()", r"\(the error is a nil\)"),
-        "error-table": ("error({})", r"\(the error is a table\)"),
+        "error-nil": ("error()", r"the error is a nil$"),
+        "error-table": ("error({})", r"the error is a table: \{\}$"),
+        "error-code": ("error({code = 1})", r"the error is a table: \{code = 1\}$"),
+        "error-fields": ("error({'a', true, n = {}, ['b c'] = 0.5})",
+                         r"the error is a table: \{\[1\] = \"a\", \[2\] = true, (?=.*n = table)(?=.*\[\"b c\"\] = 0\.5)"),
+        "error-many-fields": ("local t = {} for i = 1, 9 do t[i] = i end error(t)",
+                              r"the error is a table: \{\[1\] = 1, .*\[8\] = 8\.\.\.\}$"),
+        "error-long-field": ("error({('x'):rep(1e6)})", r"the error is a table: \{\[1\] = \"x{192}\.\.\.\}$"),
+        "error-index": ("error(setmetatable({}, {__index = function() return 1 end, __pairs = error}))",
+                        r"the error is a table: \{\}$"),
+        "tail-called": ("return string.rep()", r"site\.lua:\d+: bad argument #1 to '"),
+        "tail-called-error": ("return error('last words')", r"site\.lua:\d+: last words$"),
+        "error-escaped": ("error('a\\nb\\27[2J\\194\\155\\226\\128\\168\\226\\128\\174\\155 \\195\\164')",
+                          r"site\.lua:\d+: a\\nb\\x1b\[2J\\u009b\\u2028\\u202e\\x9b ä$"),
         "error-tostring": ("error(setmetatable({}, {__tostring = function() return 'words of an object' end}))",
                            r"words of an object"),
         "error-tostring-fails": ("error(setmetatable({}, {__tostring = function() error('twice') end}))",
-                                 r"\(the error is a table\)"),
+                                 r"the error is a table: \{\}$"),
         "overflow": ("local function f() f() return 1 end f()", r"stack overflow"),
         "boolean": ("return true", r"returned a boolean as the body"),
         "coroutine": ("return coroutine.create(print)", r"returned a thread as the body"),
@@ -176,7 +188,7 @@ class Mistakes(SiteCase):
         "header-crlf": ("return 'x', {a = 'y\\r\\nx-evil: 1'}", r'header "a": a name must be a token, and a value'),
         "header-lf": ("return 'x', {a = 'y\\nx-evil: 1'}", r'header "a"'),
         "header-nul": ("return 'x', {a = 'y\\0'}", r'header "a"'),
-        "header-name-crlf": ("return 'x', {['a\\r\\nx-evil'] = '1'}", r'header "a\? x-evil'),
+        "header-name-crlf": ("return 'x', {['a\\r\\nx-evil'] = '1'}", r'header "a\\x0d\\nx-evil'),
         "header-length": ("return 'x', {['content-length'] = 5}", r'"content-length" is the server\'s own'),
         "header-framing": ("return 'x', {['transfer-encoding'] = 'chunked'}", r'"transfer-encoding" is the server'),
         "header-date": ("return 'x', {Date = 'now'}", r'"Date" is the server'),
@@ -237,6 +249,11 @@ class Mistakes(SiteCase):
         self.ask("/runtime")
         self.wait_for_log(r"^stack traceback:$")
         self.wait_for_log(r"^\tsite\.lua:3: in function")
+
+    def test_query_strings_are_not_logged(self):
+        self.ask("/error?token=s3cret")
+        self.wait_for_log(r" error GET /error\?\.\.\. \(route at site\.lua:\d+\): site\.lua:\d+: my own words$")
+        self.assertEqual(self.log_count("s3cret"), 0)
 
     def test_details_stay_with_the_server(self):
         self.assertNotIn("my own words", self.ask("/error").text)
@@ -660,6 +677,8 @@ class App(SiteCase):
         self.assertFalse(ok)
         self.assertRegex(err, r'app\.log: the level must be "error", "warn", "info" or "debug"')
         self.wait_for_log(r" error said an object a\\nforged$")
+        self.ask("/log?x=%C2%85%E2%80%A8%E2%80%AE%9B%C3%A4")
+        self.wait_for_log(r" error said an object \\u0085\\u2028\\u202e\\x9bä$")
         self.wait_for_log(r" info printed 5$")
         self.assertEqual(self.log_count("quiet"), 0)
 

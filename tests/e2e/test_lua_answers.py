@@ -662,7 +662,7 @@ class DebugPage(SiteCase):
 
     def test_whatever_is_thrown_makes_a_page(self):
         for target, text in (("/text?text=<script>", "<h1>&lt;script&gt;</h1>"),
-                             ("/table", "<h1>(the error is a table)</h1>"),
+                             ("/table", "<h1>the error is a table: {"),
                              ("/returns", "returned the status 1000"),
                              ("/yield", "<h1>coroutine.yield() outside"),
                              ("/stream", "before</h1>"),
