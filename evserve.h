@@ -314,7 +314,9 @@ int evs_add_header(evs_request *request, const char *name, const char *value);
 void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
- * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. root is
+ * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. Header
+ * fields that were added are in each of these answers; in 403, 404, 412 and 416 not those that describe the file, such
+ * as Content-Disposition, ETag, or a Cache-Control with an age. root is
  * opened once and remembered, 64 directories at most. Returns 0; or, and then nothing is answered, -EINVAL when one of
  * them is NULL, or another -errno when root is no directory that can be read. */
 int evs_file(evs_request *request, const char *root, const char *path);

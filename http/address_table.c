@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define MAPPED_KEY 0x0000ffff00000000ULL /* above an IPv4 address; no /64 of IPv6 in use begins like this */
+#define IPV4_KEY 0x0000ffff00000000ULL /* above an IPv4 address; no /64 of IPv6 in use begins like this */
 
 static uint64_t read_bytes(const uint8_t *bytes, int count)
 {
@@ -23,15 +23,11 @@ static uint64_t read_bytes(const uint8_t *bytes, int count)
 
 uint64_t address_key(int family, const uint8_t address[16])
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     if (family == AF_INET) {
-        return MAPPED_KEY | read_bytes(address, 4);
+        return IPV4_KEY | read_bytes(address, 4);
     }
     if (family != AF_INET6) {
         return 0;
-    }
-    if (memcmp(address, mapped, sizeof mapped) == 0) {
-        return MAPPED_KEY | read_bytes(address + sizeof mapped, 4);
     }
     uint64_t prefix = read_bytes(address, 8);
     return prefix == 0 ? 1 : prefix;

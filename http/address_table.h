@@ -26,8 +26,8 @@ struct address_table {
 
 enum { ADDRESS_TABLE_FIRST = 64 /* places of a table that is used for the first time */ };
 
-/* What counts as one address: the whole of an IPv4 address, also when it came mapped into IPv6; the /64 of an IPv6
- * address, since that is what one subscriber has. address is in network order, 4 bytes or 16. Returns 0 for other
+/* What counts as one address: the whole of an IPv4 address (conn.c makes one of what comes mapped into IPv6); the /64 of an
+ * IPv6 address, since that is what one subscriber has. address is in network order, 4 bytes or 16. Returns 0 for other
  * families, which are not counted, and for IPv6 addresses of ::/64, the loopback's among them, 1. */
 uint64_t address_key(int family, const uint8_t address[16]);
 

@@ -190,7 +190,7 @@ void byteranges_refuse(struct exchange *exchange, uint64_t size)
     char page[64];
     int len = snprintf(value, sizeof value, "bytes */%" PRIu64, size);
     int page_len = snprintf(page, sizeof page, "416 %s\n", status_reason(416));
-    response_clear_fields(exchange);
+    response_drop_content_fields(exchange);
     int rv = response_add_field(exchange, "Content-Range", 13, value, (size_t)len);
     rv = rv < 0 ? rv : response_add_field(exchange, "Accept-Ranges", 13, "bytes", 5);
     if (rv < 0) {

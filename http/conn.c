@@ -382,6 +382,8 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
+/* A client of IPv4 comes to a listener of both families as ::ffff:192.0.2.1; it is 192.0.2.1 for scripts, hosts and the
+ * caps by address. */
 static void remember_peer(struct conn *conn, const struct sockaddr *peer)
 {
     conn->peer_family = (uint8_t)peer->sa_family;
@@ -392,7 +394,12 @@ static void remember_peer(struct conn *conn, const struct sockaddr *peer)
     } else if (peer->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
         conn->peer_port = in6->sin6_port;
-        memcpy(conn->peer_address, &in6->sin6_addr, sizeof in6->sin6_addr);
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            conn->peer_family = AF_INET;
+            memcpy(conn->peer_address, in6->sin6_addr.s6_addr + 12, 4);
+        } else {
+            memcpy(conn->peer_address, &in6->sin6_addr, sizeof in6->sin6_addr);
+        }
     }
 }
 

@@ -129,6 +129,7 @@ void dispatch_request(struct exchange *exchange)
     bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
     if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
         unsigned files = is_covered ? 1U << METHOD_GET | 1U << METHOD_HEAD : 0;
+        static_mounts_add_fields_of_path(site->mounts, exchange);
         answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
         set_handler(exchange, &exchange->server->static_handler);

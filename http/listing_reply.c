@@ -64,11 +64,11 @@ static bool answer_conditions(struct exchange *exchange, const struct mount *mou
     if (precondition == PRECONDITION_HOLDS) {
         return false;
     }
+    static_mounts_add_fields(exchange, mount);
     if (precondition == PRECONDITION_NOT_MODIFIED) {
-        static_mounts_add_fields(exchange, mount);
         response_send(exchange, 304, NULL, NULL, 0);
     } else {
-        response_error(exchange, 412, NULL);
+        response_refuse(exchange, 412, NULL);
     }
     return true;
 }
@@ -99,6 +99,13 @@ static struct exchange *leave(struct listing_visit *visit)
     return exchange;
 }
 
+static void refuse(struct listing_visit *visit, int error)
+{
+    struct exchange *exchange = leave(visit);
+    static_mounts_add_fields(exchange, visit->mount);
+    static_file_refuse(exchange, error);
+}
+
 static void free_visit(struct listing_visit *visit)
 {
     if (visit->timer != 0) {
@@ -122,7 +129,7 @@ static void run_next(struct listings *listings)
         if (visit->timer != 0) {
             listings->running = visit;
         } else {
-            static_file_refuse(leave(visit), -ENOMEM);
+            refuse(visit, -ENOMEM);
             free_visit(visit);
         }
     }
@@ -179,13 +186,12 @@ static int store(struct listing_visit *visit, struct cached_file **file)
 static void finish(struct listing_visit *visit, int error)
 {
     struct listings *listings = &visit->mounts->listings;
-    struct exchange *exchange = leave(visit);
     struct cached_file *page = NULL;
     int rv = error < 0 ? error : store(visit, &page);
     if (rv == 0) {
-        send_page(exchange, visit->mount, page);
+        send_page(leave(visit), visit->mount, page);
     } else {
-        static_file_refuse(exchange, rv);
+        refuse(visit, rv);
     }
     free_visit(visit);
     run_next(listings);

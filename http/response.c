@@ -223,13 +223,28 @@ void response_file(struct exchange *exchange, int status, const char *type, stru
     complete(exchange);
 }
 
+/* Allow is a must of 405 (RFC 9110 section 15.5.6): where there is no room for it, it goes before all others. */
+static void add_allow(struct exchange *exchange)
+{
+    char allow[64];
+    router_format_methods(exchange->match.allowed, allow);
+    if (response_add_field(exchange, "Allow", 5, allow, strlen(allow)) < 0) {
+        response_clear_fields(exchange);
+        response_add_field(exchange, "Allow", 5, allow, strlen(allow));
+    }
+}
+
 void response_error(struct exchange *exchange, int status, const char *detail)
 {
-    write_buffer_consume(&exchange->fields, SIZE_MAX);
+    response_clear_fields(exchange);
+    response_refuse(exchange, status, detail);
+}
+
+void response_refuse(struct exchange *exchange, int status, const char *detail)
+{
+    response_drop_content_fields(exchange);
     if (status == 405) {
-        char allow[64];
-        router_format_methods(exchange->match.allowed, allow);
-        response_add_field(exchange, "Allow", 5, allow, strlen(allow));
+        add_allow(exchange);
     }
     char page[ERROR_PAGE_MAX];
     int len = snprintf(page, sizeof page, "%d %s\n%s%s", status, status_reason(status), detail == NULL ? "" : detail,

@@ -39,6 +39,10 @@ int response_set_field(struct exchange *exchange, const char *name, size_t name_
 /* Whether response_add_field() would take a field: 0, -EINVAL or -EPERM as there. */
 int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len);
 
+/* Drop those of the fields that were added which describe a content that is not sent after all: its type, coding and
+ * language, its validators, how long it may be kept (a Cache-Control without an age, such as no-store, stays). */
+void response_drop_content_fields(struct exchange *exchange);
+
 /* Drop the fields that were added: a handler failed halfway, and another answer takes its place. */
 void response_clear_fields(struct exchange *exchange);
 
@@ -54,6 +58,10 @@ void response_send_borrowed(struct exchange *exchange, int status, const char *t
 /* Answer with a status and a short text page that names it; 405 carries Allow from exchange->match.allowed. Drops
  * fields that were added before. detail, or NULL, is one more line for the client. */
 void response_error(struct exchange *exchange, int status, const char *detail);
+
+/* The same with the fields that were added before, except for those of response_drop_content_fields(): what those who
+ * added them want to have in every answer, such as the fields of CORS, is in this one, too. */
+void response_refuse(struct exchange *exchange, int status, const char *detail);
 
 /* Redirect: Location and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);

@@ -115,6 +115,40 @@ int response_set_field(struct exchange *exchange, const char *name, size_t name_
     return response_add_field(exchange, name, name_len, value, value_len);
 }
 
+/* Whether a Cache-Control that was added gives an age. */
+static bool has_age(const struct exchange *exchange)
+{
+    static const char name[] = "Cache-Control:";
+    const size_t name_len = sizeof name - 1;
+    const struct write_buffer *fields = &exchange->fields;
+    const char *end = fields->block + fields->end;
+    for (const char *line = fields->block + fields->start; line < end;) {
+        const char *next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        if ((size_t)(next - line) > name_len && ascii_equals(line, name, name_len) &&
+            memmem(line, (size_t)(next - line), "age=", 4) != NULL) {
+            return true;
+        }
+        line = next;
+    }
+    return false;
+}
+
+void response_drop_content_fields(struct exchange *exchange)
+{
+    static const char *const names[] = {"Accept-Ranges",    "Content-Disposition", "Content-Encoding", "Content-Language",
+                                        "Content-Location", "Content-Range",       "Content-Type",     "ETag",
+                                        "Expires",          "Last-Modified"};
+    if (write_buffer_len(&exchange->fields) == 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        remove_field(exchange, names[i], strlen(names[i]));
+    }
+    if (has_age(exchange)) {
+        remove_field(exchange, "Cache-Control", 13);
+    }
+}
+
 void response_clear_fields(struct exchange *exchange)
 {
     write_buffer_consume(&exchange->fields, SIZE_MAX);

@@ -151,7 +151,8 @@ static void read_wishes(const struct exchange *exchange, struct encoding_wishes 
 
 /* The representation of a file that the client likes best (RFC 9110 section 12.1). Takes over one reference and returns
  * with one. A sibling that has gone since it was found is as if it had not been there. */
-static struct cached_file *choose_representation(const struct visit *visit, struct cached_file *file)
+static struct cached_file *choose_representation(const struct visit *visit, struct file_root *root,
+                                                 struct cached_file *file)
 {
     if (file->siblings == 0) {
         return file;
@@ -160,8 +161,8 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
     read_wishes(visit->exchange, &wishes);
     enum encoding encoding = encoding_choose(&wishes, file->siblings);
     struct cached_file *sibling = NULL;
-    if (encoding == ENCODING_IDENTITY || file_cache_get_sibling(visit->mounts->cache, &visit->mount->root, file,
-                                                                encoding, visit->now_ms, &sibling) < 0) {
+    if (encoding == ENCODING_IDENTITY || file_cache_get_sibling(visit->mounts->cache, root, file, encoding,
+                                                                visit->now_ms, &sibling) < 0) {
         return file;
     }
     file_cache_put(file);
@@ -221,14 +222,15 @@ static int status_of(int error)
     }
 }
 
-static void answer_error(struct exchange *exchange, int error)
+static void answer_error(struct exchange *exchange, const struct mount *mount, int error)
 {
     int status = status_of(error);
     if (status == 404 && exchange->match.allowed != 0) {
         exchange->match.allowed |= 1U << METHOD_OPTIONS;
         status = 405; /* no file, but a route with other methods */
     }
-    response_error(exchange, status, NULL);
+    static_mounts_add_fields(exchange, mount);
+    response_refuse(exchange, status, NULL);
 }
 
 void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type)
@@ -245,12 +247,12 @@ void static_file_send(struct exchange *exchange, int status, struct cached_file 
 
 void static_file_refuse(struct exchange *exchange, int error)
 {
-    response_error(exchange, status_of(error), NULL);
+    response_refuse(exchange, status_of(error), NULL);
 }
 
 /* The conditions hold: answer with the file, or with the parts of it that are asked for. Takes over the reference. */
-static void answer_contents(struct exchange *exchange, struct cached_file *file, const char *type,
-                            const struct validators *validators)
+static void answer_contents(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
+                            const char *type, const struct validators *validators)
 {
     struct range_set ranges;
     enum range_verdict verdict = RANGE_IGNORED;
@@ -265,12 +267,13 @@ static void answer_contents(struct exchange *exchange, struct cached_file *file,
     } else if (verdict == RANGE_IGNORED) {
         response_send_prebuilt(exchange, &file->full, file, file->size);
     } else {
+        static_mounts_add_fields(exchange, mount);
         byteranges_refuse(exchange, file->size);
         file_cache_put(file);
     }
 }
 
-void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
+static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file, const char *type)
 {
     struct validators validators = {
         .etag = file->etag,
@@ -280,36 +283,45 @@ void static_file_answer(struct exchange *exchange, struct cached_file *file, con
     };
     switch (conditional_evaluate(&exchange->head, exchange->head_data, &validators)) {
     case PRECONDITION_HOLDS:
-        answer_contents(exchange, file, type, &validators);
+        answer_contents(exchange, mount, file, type, &validators);
         return;
     case PRECONDITION_NOT_MODIFIED:
         response_send_prebuilt(exchange, &file->not_modified, NULL, 0);
         break;
     case PRECONDITION_FAILED:
-        response_error(exchange, 412, NULL);
+        static_mounts_add_fields(exchange, mount);
+        response_refuse(exchange, 412, NULL);
         break;
     }
     file_cache_put(file);
 }
 
+void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
+{
+    answer_file(exchange, NULL, file, type);
+}
+
 /* A method that files do not have. Allow lists theirs beside the route's, if there is a file. */
-static void refuse_method(struct exchange *exchange, bool has_file)
+static void refuse_method(struct exchange *exchange, const struct mount *mount, bool has_file)
 {
     exchange->match.allowed |= 1U << METHOD_OPTIONS | (has_file ? FILES_METHODS : 0);
-    response_error(exchange, 405, NULL);
+    static_mounts_add_fields(exchange, mount);
+    response_refuse(exchange, 405, NULL);
 }
 
 /* What is not there. */
 
 static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
 {
+    response_drop_content_fields(exchange);
     static_mounts_add_fields(exchange, mount);
     response_file(exchange, 404, file->type, file, 0, file->size);
 }
 
-static int get_named(const struct visit *visit, const char *path, struct cached_file **file)
+static int get_named(const struct visit *visit, struct file_root *root, const char *path, struct cached_file **file)
 {
-    return path == NULL ? -ENOENT : get_path(visit, path, strlen(path), file);
+    return path == NULL ? -ENOENT
+                        : file_cache_get(visit->mounts->cache, root, path, strlen(path), visit->now_ms, file);
 }
 
 static void answer_without_file(struct visit *visit, int error)
@@ -326,32 +338,39 @@ static void answer_without_file(struct visit *visit, int error)
         }
     }
     if (settings == NULL || status_of(error) != 404 || exchange->match.allowed != 0) {
-        answer_error(exchange, error);
+        answer_error(exchange, visit->mount, error);
         return;
     }
-    error = get_named(visit, visit->target.is_hidden ? NULL : settings->fallback, &file);
+    struct file_root *fallback = &visit->mount->fallback;
+    error = get_named(visit, fallback, visit->target.is_hidden ? NULL : settings->fallback, &file);
     if (error == 0) {
-        static_file_answer(exchange, choose_representation(visit, file), NULL);
+        answer_file(exchange, visit->mount, choose_representation(visit, fallback, file), NULL);
         return;
     }
-    if (status_of(error) == 404 && get_named(visit, settings->not_found, &file) == 0) {
+    if (status_of(error) == 404 && get_named(visit, &visit->mount->root, settings->not_found, &file) == 0) {
         answer_not_found(exchange, visit->mount, file);
         return;
     }
-    answer_error(exchange, error);
+    answer_error(exchange, visit->mount, error);
+}
+
+void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange)
+{
+    static_mounts_add_fields(exchange, static_mounts_find(mounts, exchange->path, exchange->path_len));
+    response_drop_content_fields(exchange);
 }
 
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange)
 {
     enum method method = exchange->head.method;
     bool is_read = method == METHOD_GET || method == METHOD_HEAD;
-    if (!is_read && exchange->match.allowed == 0) {
-        refuse_method(exchange, true); /* whatever there is or is not: no need to look */
-        return;
-    }
     struct visit visit; /* not cleared: a path is long */
     visit.mounts = mounts;
     visit.mount = static_mounts_find(mounts, exchange->path, exchange->path_len);
+    if (!is_read && exchange->match.allowed == 0) {
+        refuse_method(exchange, visit.mount, true); /* whatever there is or is not: no need to look */
+        return;
+    }
     visit.exchange = exchange;
     visit.now_ms = reactor_now_ms(server_reactor(exchange->server));
     struct target *target = &visit.target;
@@ -364,7 +383,7 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
     rv = rv < 0 ? rv : get_file(&visit, &file);
     if (!is_read) {
         file_cache_put(file);
-        refuse_method(exchange, rv == 0);
+        refuse_method(exchange, visit.mount, rv == 0);
     } else if (rv == -EISDIR) {
         target->is_directory = true;
         redirect(exchange, visit.mount, target);
@@ -375,6 +394,6 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
         if (file->checked_ms == visit.now_ms) {
             exchange_time_turn(exchange); /* it was not ready: the disk was asked */
         }
-        static_file_answer(exchange, choose_representation(&visit, file), NULL);
+        answer_file(exchange, visit.mount, choose_representation(&visit, &visit.mount->root, file), NULL);
     }
 }

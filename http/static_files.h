@@ -43,6 +43,9 @@ bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char 
  * GET and HEAD are 405. Out of memory or fds it is 503, and 500 when the disk fails. */
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange);
 
+/* Add the fields of the mount that covers exchange->path to an answer that is not made of a file. */
+void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange);
+
 /* Answer GET or HEAD with a file: 200, or what the request's conditions and its Range ask for. type is the Content-Type,
  * NULL for the file's own; it is needed no longer than this call. Takes over one reference to file. */
 void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type);

@@ -30,6 +30,7 @@ int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache
 static void mount_free(struct mount *mount)
 {
     file_root_close(&mount->root);
+    file_root_close(&mount->fallback);
     mem_free(mount->settings);
     mem_free(mount);
 }
@@ -81,6 +82,16 @@ static const struct mount *find_prefix(const struct static_mounts *mounts, const
     return NULL;
 }
 
+static int open_root(struct file_root *root, const char *directory, const struct static_settings *settings,
+                     const char *fields, char *err, size_t errlen)
+{
+    int rv = file_root_open(root, directory, fields, err, errlen);
+    root->types = settings->types;
+    root->type_count = settings->type_count;
+    root->has_siblings = settings->precompressed;
+    return rv;
+}
+
 /* A mount without a prefix yet. */
 static int mount_create(struct mount **mount, const char *directory, const struct static_options *options, char *err,
                         size_t errlen)
@@ -97,15 +108,16 @@ static int mount_create(struct mount **mount, const char *directory, const struc
         mem_free(made);
         return rv;
     }
-    rv = file_root_open(&made->root, directory, made->settings->fields, err, errlen);
+    const struct static_settings *settings = made->settings;
+    made->fallback = (struct file_root){.dir_fd = -1, .base_fd = -1};
+    rv = open_root(&made->root, directory, settings, settings->fields, err, errlen);
+    if (rv == 0 && settings->fallback != NULL) {
+        rv = open_root(&made->fallback, directory, settings, settings->fallback_fields, err, errlen);
+    }
     if (rv < 0) {
-        mem_free(made->settings);
-        mem_free(made);
+        mount_free(made);
         return rv;
     }
-    made->root.types = made->settings->types;
-    made->root.type_count = made->settings->type_count;
-    made->root.has_siblings = made->settings->precompressed;
     *mount = made;
     return 0;
 }
@@ -184,7 +196,7 @@ bool static_mounts_cover(const struct static_mounts *mounts, const char *path, s
 
 void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount)
 {
-    for (size_t i = 0; i < mount->settings->header_count; i++) {
+    for (size_t i = 0; mount != NULL && i < mount->settings->header_count; i++) {
         const struct static_field *field = &mount->settings->headers[i];
         response_add_field(exchange, field->name, strlen(field->name), field->value, strlen(field->value));
     }

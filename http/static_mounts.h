@@ -10,6 +10,7 @@
 
 struct mount {
     struct file_root root;              /* the directory; what it points to is in settings */
+    struct file_root fallback;          /* the same for the fallback, which has other fields; not open without one */
     struct static_settings *settings;   /* owned */
     char prefix[STATIC_PREFIX_MAX + 1]; /* without a slash at its end: "" or "/assets" */
     size_t prefix_len;                  /* bytes of prefix */
@@ -26,7 +27,8 @@ struct static_mounts {
 /* The mount that covers path: the one with the longest prefix, or NULL. */
 struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
 
-/* Add the mount's own fields to an answer whose head is not made beforehand. Nobody misses one that finds no room. */
+/* Add the mount's own fields to an answer whose head is not made beforehand. Nobody misses one that finds no room.
+ * mount may be NULL. */
 void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount);
 
 #endif

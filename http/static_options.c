@@ -16,6 +16,8 @@ static const char *const default_index[] = {"index.html"};
 
 enum { CACHE_LINE_MAX = 64 };
 
+static const char no_cache[] = "Cache-Control: no-cache\r\n"; /* of a fallback */
+
 /* Checks. */
 
 static int check_headers(const struct static_options *options, char *err, size_t errlen)
@@ -139,9 +141,10 @@ static size_t text_room(const char *text)
 
 static size_t measure(const struct static_options *options)
 {
-    size_t room = CACHE_LINE_MAX + text_room(options->fallback) + text_room(options->not_found);
-    for (size_t i = 0; i < options->header_count; i++) { /* twice: by itself, and in a line */
-        room += 2 * (text_room(options->headers[i].name) + text_room(options->headers[i].value)) + sizeof ": \r\n";
+    size_t room = 2 * (size_t)CACHE_LINE_MAX + text_room(options->fallback) + text_room(options->not_found);
+    for (size_t i = 0; i < options->header_count; i++) { /* by itself, and in a line for files and for the fallback */
+        size_t texts = text_room(options->headers[i].name) + text_room(options->headers[i].value);
+        room += 3 * texts + 2 * sizeof ": \r\n";
     }
     for (size_t i = 0; i < options->index_count; i++) {
         room += text_room(options->index[i]);
@@ -173,13 +176,21 @@ static const char *copy_extension(char **at, const char *extension)
     return copy;
 }
 
-static const char *format_fields(char **at, const struct static_options *options)
+static bool has_header(const struct static_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->header_count; i++) {
+        if (ascii_compare(options->headers[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Field lines: one more (or "") before the headers. */
+static const char *format_fields(char **at, const struct static_options *options, const char *first)
 {
     char *start = *at;
-    *start = '\0';
-    if (options->cache_s > 0) {
-        *at += sprintf(*at, "Cache-Control: max-age=%" PRIu32 "\r\n", options->cache_s);
-    }
+    *at = stpcpy(*at, first);
     for (size_t i = 0; i < options->header_count; i++) {
         *at += sprintf(*at, "%s: %s\r\n", options->headers[i].name, options->headers[i].value);
     }
@@ -215,7 +226,12 @@ int static_settings_create(struct static_settings **settings, const struct stati
         .precompressed = !asked.no_precompressed,
     };
     char *at = (char *)(made->types + asked.type_count);
-    made->fields = format_fields(&at, &asked);
+    char age[CACHE_LINE_MAX] = "";
+    if (asked.cache_s > 0) {
+        snprintf(age, sizeof age, "Cache-Control: max-age=%" PRIu32 "\r\n", asked.cache_s);
+    }
+    made->fields = format_fields(&at, &asked, age);
+    made->fallback_fields = format_fields(&at, &asked, has_header(&asked, "Cache-Control") ? "" : no_cache);
     for (size_t i = 0; i < asked.header_count; i++) {
         made->headers[i].name = copy_text(&at, asked.headers[i].name);
         made->headers[i].value = copy_text(&at, asked.headers[i].value);

@@ -26,12 +26,13 @@ struct static_field {
 /* All zero is the default. What is pointed to needs to live only during the call that takes the options. */
 struct static_options {
     /* Cache-Control: max-age of so many seconds with every file; 0 sends none. It goes with 200, 206 and 304 but not with
-     * listings, redirects and not_found, which may change at any time. */
+     * listings, redirects, not_found and the fallback, which may change at any time. */
     uint32_t cache_s;
 
-    /* Fields that are added to every answer that is a file or a listing, to redirects and to not_found; not to the short
-     * error texts. Not among them: what the server says itself (Content-Length, Content-Type, ETag, ...), and
-     * Cache-Control beside cache_s. */
+    /* Fields that are added to every answer of the mount: files, listings, redirects, not_found, OPTIONS, and the short
+     * error texts (403, 404, 405, 412, 416, 500, 503), which have none of those that describe a file
+     * (response_drop_content_fields()). Not among them: what the server says itself (Content-Length, Content-Type, ETag,
+     * ...), and Cache-Control beside cache_s. */
     const struct static_field *headers;
     size_t header_count; /* of headers */
 
@@ -44,7 +45,9 @@ struct static_options {
      * whose paths are made up in the browser. As nginx's "try_files $uri $uri/ /index.html" it stands in for every path,
      * one with an extension too: "/users/john.doe" is the app's as well as "/users/1". It does not stand in for dot
      * files that are hidden, for what may not be read (403), nor for paths that a route has with other methods (405). A
-     * directory without an index file is not found either, unless it is listed. */
+     * directory without an index file is not found either, unless it is listed. It has "Cache-Control: no-cache" in the
+     * place of the max-age, unless headers say otherwise: a script that is deployed in a minute must not be hidden by a
+     * page that caches keep under its name. */
     const char *fallback;
 
     /* A file below the directory that is the content of every 404. Conditions and ranges do not apply to it. */
@@ -62,6 +65,7 @@ struct static_options {
 /* A checked copy of options, in one block of memory. */
 struct static_settings {
     const char *fields;           /* field lines of every file: Cache-Control, then the headers */
+    const char *fallback_fields;  /* the same of the fallback */
     struct static_field *headers; /* header_count of them */
     size_t header_count;
     const char *index[STATIC_INDEX_MAX]; /* index_count names */

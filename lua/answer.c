@@ -163,7 +163,7 @@ static void pass_on(struct coro *coro, const struct site *site)
     if (static_mounts_cover(site->mounts, exchange->path, exchange->path_len)) {
         static_mounts_serve(site->mounts, exchange);
     } else {
-        response_error(exchange, 404, NULL);
+        response_refuse(exchange, 404, NULL);
     }
 }
 

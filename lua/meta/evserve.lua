@@ -152,7 +152,7 @@ function timer:cancel() end
 ---@field cache? string|0 Cache-Control: max-age, such as "1h"; 0 or nothing sends none
 ---@field dotfiles? boolean serve files and directories whose name begins with a dot
 ---@field fallback? string file below the directory that is served for what is not found: single-page apps
----@field headers? evserve.Headers fields for every answer
+---@field headers? evserve.Headers fields for every answer, errors and OPTIONS too
 ---@field index? string|string[]|false files that stand for their directory; "index.html" if not given, false for none
 ---@field list? boolean list directories that have no index file
 ---@field not_found? string file below the directory that is the content of every 404

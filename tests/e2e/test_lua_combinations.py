@@ -28,6 +28,7 @@ FORMS = r"""
         end,
         file = function() return app.file "files/pass.txt" end,
         ["no-file"] = function() return app.file "files/nothing" end,
+        ["no-download"] = function() return app.file("files/nothing", { download = true, cache = "1h", type = "a/b" }) end,
         nils = function() return "nils\n", nil, nil, nil end,
         later = function() app.sleep(1) return "later\n" end,
         error = function() app.error(409, "meant\n", { ["x-own"] = "1" }) end,
@@ -51,7 +52,8 @@ EXPECTED = {
     "stream": (200, "ab", True),
     "stream-length": (203, "ab", True),
     "file": (200, "file\n", True),
-    "no-file": (404, "404 Not Found\n", False),
+    "no-file": (404, "404 Not Found\n", True),
+    "no-download": (404, "404 Not Found\n", True),
     "nils": (200, "nils\n", True),
     "later": (200, "later\n", True),
     "error": (409, "meant\n", True),
@@ -92,6 +94,9 @@ class Forms(SiteCase):
             self.assertEqual(answer.headers.get("x-outer") == "yes", has_fields)
             self.assertEqual(answer.headers.get("x-inner") == "yes", has_fields and inner)
         self.assertEqual((head.status, head.body), (status, b""))
+        if status == 404:
+            for name in ("content-disposition", "cache-control"):
+                self.assertNotIn(name, answers[0].headers)
         for name in ("content-type", "content-length", "transfer-encoding", "x-outer", "location", "x-own"):
             self.assertEqual(head.headers.get(name), answers[0].headers.get(name), name)
 
@@ -108,12 +113,13 @@ class Forms(SiteCase):
     def test_pass(self):
         for suffix in ("", "?through=1"):
             self.check("/pass.txt" + suffix, 200, "file\n", True, inner=bool(suffix))
-            self.check("/no-pass.txt" + suffix, 404, "404 Not Found\n", False)
+            self.check("/no-pass.txt" + suffix, 404, "404 Not Found\n", True, inner=bool(suffix))
 
-    def test_fields_go_with_304_and_206(self):
+    def test_fields_go_with_304_206_412_and_416(self):
         for target in ("/pass.txt", "/forms/file"):
             tag = self.ask(target).headers["etag"]
-            for header, status in ((("If-None-Match", tag), 304), (("Range", "bytes=1-2"), 206)):
+            for header, status in ((("If-None-Match", tag), 304), (("Range", "bytes=1-2"), 206),
+                                   (("If-Match", '"x"'), 412), (("Range", "bytes=9-"), 416)):
                 answer = self.ask(target, headers=[header])
                 self.assertEqual((answer.status, answer.headers["x-outer"]), (status, "yes"))
 

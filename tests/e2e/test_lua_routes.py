@@ -1,5 +1,6 @@
 """Registering from Lua: options of routes, groups, names, slashes at the end; run by the real program."""
 
+import socket
 import unittest
 
 import evtest
@@ -387,6 +388,44 @@ class Preflights(SiteCase):
         with script('app.options("/*path", function() return 204 end)\napp.listen "127.0.0.1:0"') as path, \
                 evtest.Program(EVSERVE, path) as server, Client(server) as client:
             self.assertEqual([client.ask(method, "/x").status for method in ("GET", "POST", "OPTIONS")], [404, 404, 204])
+
+
+class MountFields(SiteCase):
+    """A script of another site may read each answer of a mount that lets it."""
+
+    SCRIPT = r"""
+    app.static("/", "files", { cache = "1h", headers = { ["access-control-allow-origin"] = "*" } })
+    app.static("/app", "files", { cache = "1h", fallback = "a.txt" })
+    app.static("/kept", "files", { fallback = "a.txt", headers = { ["cache-control"] = "max-age=5" } })
+    """
+    FILES = (("files/a.txt", "file\n"),)
+
+    def test_every_answer_has_them(self):
+        for method, target, headers, status in (
+                ("GET", "/a.txt", [], 200), ("GET", "/none", [], 404), ("OPTIONS", "/a.txt", [], 204),
+                ("POST", "/a.txt", [], 405), ("GET", "/a.txt", [("If-Match", '"x"')], 412),
+                ("GET", "/a.txt", [("Range", "bytes=9-")], 416)):
+            with self.subTest(method=method, status=status):
+                answer = self.ask(target, method, headers)
+                self.assertEqual((answer.status, answer.headers["access-control-allow-origin"]), (status, "*"))
+                self.assertEqual("cache-control" in answer.headers, status == 200)
+
+    def test_a_fallback_is_asked_for_again_each_time(self):
+        answer = self.ask("/app/none")
+        self.assertEqual((answer.status, answer.headers["cache-control"]), (200, "no-cache"))
+        answer = self.ask("/app/none", headers=[("If-None-Match", answer.headers["etag"])])
+        self.assertEqual((answer.status, answer.headers["cache-control"]), (304, "no-cache"))
+        self.assertEqual(self.ask("/app/a.txt").headers["cache-control"], "max-age=3600")
+        self.assertEqual(self.ask("/kept/none").headers["cache-control"], "max-age=5")
+
+    def test_a_client_of_ipv4_has_an_address_of_ipv4(self):
+        with script('app.get("/", function(req) return req.peer end)') as path, \
+                evtest.Program(EVSERVE, "--listen", ":0", path) as server:
+            port = server.address[1]
+            with socket.create_connection(("127.0.0.1", port), 30) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                answer = sock.makefile("rb").read()
+                self.assertTrue(answer.endswith(b"\r\n\r\n127.0.0.1:%d" % sock.getsockname()[1]), answer)
 
 
 if __name__ == "__main__":

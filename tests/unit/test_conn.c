@@ -674,10 +674,18 @@ static void peer_is_told_as_text(void **state)
     assert_string_equal(text, "[::1]:1");
 
     peer = fake_peer_connect(scene.listener_fd);
+    static const uint8_t mapped[16] = {[10] = 0xff, 0xff, 192, 0, 2, 1};
+    memcpy(&in6.sin6_addr, mapped, sizeof mapped);
+    fake_peer_set_address(peer, (struct sockaddr *)&in6, sizeof in6);
+    say(peer, GET("/hold"));
+    exchange_peer(held[2].exchange, text, sizeof text);
+    assert_string_equal(text, "192.0.2.1:1"); /* it came over IPv4 to a listener of both families */
+
+    peer = fake_peer_connect(scene.listener_fd);
     struct sockaddr un = {.sa_family = AF_UNIX};
     fake_peer_set_address(peer, &un, sizeof un.sa_family);
     say(peer, GET("/hold"));
-    exchange_peer(held[2].exchange, text, sizeof text);
+    exchange_peer(held[3].exchange, text, sizeof text);
     assert_string_equal(text, "unix:");
 }
 

@@ -97,7 +97,7 @@ static void a_path_that_names_no_file_there_is_refused(void **state)
         if (strcmp(statuses(peer), cases[i].status) != 0) {
             fail_msg("\"%s\": %s", cases[i].path, statuses(peer));
         }
-        assert_false(output_has(peer, "X-Own"));
+        assert_true(output_has(peer, "X-Own: yes\r\n"));
         assert_false(output_has(peer, "secret"));
     }
     set_path("a.txt\0.png", 10);

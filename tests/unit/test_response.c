@@ -237,13 +237,71 @@ static void clear_and_send(struct exchange *exchange)
     response_send(exchange, 200, NULL, NULL, 0);
 }
 
+static char long_value[RESPONSE_FIELDS_MAX + 1];
+
+static void refuse(struct exchange *exchange)
+{
+    static const char *const fields[][2] = {
+        {"X-One", "1"},
+        {"content-disposition", "attachment"},
+        {"Content-Encoding", "gzip"},
+        {"Content-Language", "en"},
+        {"Content-Type", "text/x"},
+        {"Content-Security-Policy", "default-src 'none'"},
+        {"Etag", "\"a\""},
+        {"Last-Modified", "x"},
+        {"Expires", "0"},
+        {"cache-control", "public, max-age=3600"},
+        {"Access-Control-Allow-Origin", "*"},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        assert_int_equal(add(exchange, fields[i][0], fields[i][1]), 0);
+    }
+    response_refuse(exchange, 404, NULL);
+}
+
+static void refuse_uncached(struct exchange *exchange)
+{
+    assert_int_equal(add(exchange, "X-Age", "max-age=1"), 0);
+    assert_int_equal(add(exchange, "Cache-Control", "no-store"), 0);
+    response_refuse(exchange, 404, NULL);
+}
+
+static void refuse_method_after_many_fields(struct exchange *exchange)
+{
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(add(exchange, "X", long_value), 0);
+    }
+    exchange->match.allowed = 1U << METHOD_GET;
+    response_refuse(exchange, 405, NULL);
+}
+
+static void a_refusal_keeps_the_fields_that_are_not_about_the_content(void **state)
+{
+    (void)state;
+    assert_output(ask(GET("/x"), refuse), "HTTP/1.1 404 Not Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
+                                          "X-One: 1\r\nContent-Security-Policy: default-src 'none'\r\n"
+                                          "Access-Control-Allow-Origin: *\r\nContent-Length: 14\r\n\r\n404 Not Found\n");
+    assert_output(ask(GET("/x"), refuse_uncached),
+                  "HTTP/1.1 404 Not Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
+                  "X-Age: max-age=1\r\nCache-Control: no-store\r\nContent-Length: 14\r\n\r\n404 Not Found\n");
+}
+
+static void a_405_has_allow_even_if_there_is_no_room(void **state)
+{
+    (void)state;
+    memset(long_value, 'x', 2043);
+    long_value[2043] = '\0';
+    assert_output(ask(GET("/x"), refuse_method_after_many_fields),
+                  "HTTP/1.1 405 Method Not Allowed\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
+                  "Allow: GET\r\nContent-Length: 23\r\n\r\n405 Method Not Allowed\n");
+}
+
 static void cleared_fields_are_not_sent(void **state)
 {
     (void)state;
     assert_output(ask(GET("/x"), clear_and_send), "HTTP/1.1 200 OK\r\n" DATE "X-Two: 2\r\nContent-Length: 0\r\n\r\n");
 }
-
-static char long_value[RESPONSE_FIELDS_MAX + 1];
 
 /* "X" and ": " and CRLF are five bytes. */
 static void send_longest_field(struct exchange *exchange)
@@ -764,6 +822,8 @@ int main(void)
         SCENE_TEST(fields_go_out_in_their_order),
         SCENE_TEST(fields_of_one_answer_are_not_in_the_next),
         SCENE_TEST(handler_may_close_the_connection),
+        SCENE_TEST(a_refusal_keeps_the_fields_that_are_not_about_the_content),
+        SCENE_TEST(a_405_has_allow_even_if_there_is_no_room),
         SCENE_TEST(cleared_fields_are_not_sent),
         SCENE_TEST(fields_are_taken_up_to_their_limit),
         SCENE_TEST(field_one_past_the_limit_is_refused),

@@ -23,7 +23,8 @@
  *   c.css.gz "gzip\n", index.html "index\n"
  * Mounts besides:
  *   /raw   z/ without its siblings
- *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/
+ *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/,
+ *          out (a link to ../a.txt)
  *   /lost  app/ with not_found alone
  *   /pub   pub/ listed: "<b>.txt", .hidden, sub/, indexed/index.html */
 
@@ -232,6 +233,7 @@ static void make_app(void)
     write_text("app/data.foo", "foo\n");
     write_text("app/.dot", "dot\n");
     make_dir("app/sub");
+    make_link("app/out", "../a.txt");
     make_dir("pub");
     write_text("pub/<b>.txt", "b\n");
     write_text("pub/.hidden", "hidden\n");
