@@ -257,6 +257,18 @@ void coro_report_cut(const struct script *script)
     }
 }
 
+/* A run that nothing could stop has ended. Its answer, if any, stands. */
+static void report_long(const struct coro *coro, uint64_t took_ms)
+{
+    const struct lua_route *route = coro->route;
+    log_write(
+        coro->script->log, LOG_WARN,
+        "%s%s: a run took %llu ms and could not be stopped (handler_cpu is %llu ms): a slow function of C, such as a "
+        "pattern match on long text, held everybody up",
+        route == NULL ? "timer" : "route at ", route == NULL ? "" : route->place, (unsigned long long)took_ms,
+        (unsigned long long)budget_of(coro));
+}
+
 /* Running. */
 
 void coro_resume(struct coro *coro, int nargs)
@@ -269,8 +281,11 @@ void coro_resume(struct coro *coro, int nargs)
     script_enter_stack(script);
     deadline_enter(script, budget_of(coro), &outer_run);
     int verdict = lua_resume(coro->L, nargs);
-    deadline_leave(script, &outer_run, &run);
+    uint64_t long_ms = deadline_leave(script, &outer_run, &run);
     script->running = outer;
+    if (long_ms > 0) {
+        report_long(coro, long_ms);
+    }
     if (verdict == 0) {
         if (run.stop != STOP_NONE) {
             revive_hook(coro);

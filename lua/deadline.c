@@ -9,7 +9,8 @@
  * error is raised, again and again, until the stack is unwound to where one can. So no further instruction is executed.
  *
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
- * that calls deadline_check(): the run ends when it returns. LuaJIT calls no hook in finalizers and in compiled code. */
+ * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after
+ * one that nobody knows the looks are closer together. A run that took long and ended all the same is logged. LuaJIT calls no hook in finalizers and in compiled code. */
 
 #include "lua/deadline.h"
 
@@ -22,10 +23,13 @@
 
 enum {
     LOOK_INTERVAL = 1000, /* instructions between two looks; some microseconds */
+    SLOW_INTERVAL = 16,   /* and when those took much longer, because some of them call slow functions of C */
+    LONG_FACTOR = 2,      /* a run of so many times its budget that was not stopped is worth a line in the log */
     SEEN_PART = 8,        /* the part of the budget that may pass on the wall clock before processor time counts */
 };
 
 static const int64_t ns_per_ms = 1000000;
+static const int64_t slow_ns = 1000000;       /* between two looks; usual is a hundredth of it */
 static const int64_t write_turn_ns = 1000000; /* how long a stream may write before others have their turn */
 
 static void on_count(lua_State *L, lua_Debug *at);
@@ -54,22 +58,23 @@ static bool is_over(struct run *run)
 {
     int64_t now_ns = sys_now_ns();
     int64_t budget_ns = (int64_t)run->budget_ns;
-    switch (run->clock) {
-    case RUN_UNSEEN:
+    int64_t free_ns = budget_ns / SEEN_PART;
+    run->is_slow = now_ns - run->seen_ns > slow_ns;
+    run->seen_ns = now_ns;
+    if (run->clock == RUN_UNSEEN) {
         run->clock = RUN_SEEN;
-        run->look_ns = now_ns + budget_ns / SEEN_PART;
-        return false;
-    case RUN_SEEN:
-        if (now_ns >= run->look_ns) {
-            run->clock = RUN_MEASURED;
-            run->cpu_ns = sys_thread_cpu_ns();
-            run->look_ns = now_ns + budget_ns;
+        run->look_ns = now_ns - run->start_ns > free_ns ? now_ns : now_ns + free_ns; /* it has had that already */
+        if (run->look_ns > now_ns) {
+            return false;
         }
-        return false;
-    case RUN_MEASURED:
-        break;
     }
     if (now_ns < run->look_ns) {
+        return false;
+    }
+    if (run->clock == RUN_SEEN) {
+        run->clock = RUN_MEASURED;
+        run->cpu_ns = sys_thread_cpu_ns();
+        run->look_ns = now_ns + budget_ns;
         return false;
     }
     int64_t used_ns = sys_thread_cpu_ns() - run->cpu_ns;
@@ -82,6 +87,8 @@ bool deadline_restart(struct script *script)
     struct run *run = &script->run;
     int64_t now_ns = sys_now_ns();
     run->clock = RUN_UNSEEN;
+    run->start_ns = now_ns;
+    run->seen_ns = now_ns;
     if (run->turn_end_ns == 0) {
         run->turn_end_ns = now_ns + write_turn_ns;
     }
@@ -97,7 +104,10 @@ static void collect(lua_State *L, struct script *script)
     memory_collect(L);
     if (!run->is_collected) {
         run->is_collected = true;
-        run->look_ns += sys_now_ns() - now_ns;
+        int64_t took_ns = sys_now_ns() - now_ns;
+        run->start_ns += took_ns;
+        run->seen_ns += took_ns;
+        run->look_ns += took_ns;
         run->cpu_ns += sys_thread_cpu_ns() - cpu_ns;
     }
 }
@@ -161,7 +171,7 @@ static void on_count(lua_State *L, lua_Debug *at)
         }
         bool is_late = run->budget_ns != 0 && is_over(run);
         run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;
-        set_interval(script, run->stop == STOP_NONE ? LOOK_INTERVAL : 1);
+        set_interval(script, run->stop != STOP_NONE ? 1 : run->is_slow ? SLOW_INTERVAL : LOOK_INTERVAL);
         if (run->stop != STOP_NONE) {
             report(L, script);
         }
@@ -175,16 +185,27 @@ static void on_count(lua_State *L, lua_Debug *at)
 
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer)
 {
+    int64_t now_ns = sys_coarse_ns();
     *outer = script->run;
-    script->run = (struct run){.budget_ns = budget_ms * (uint64_t)ns_per_ms};
+    script->run = (struct run){
+        .budget_ns = budget_ms * (uint64_t)ns_per_ms,
+        .start_ns = now_ns,
+        .seen_ns = now_ns,
+    };
 }
 
-void deadline_leave(struct script *script, const struct run *outer, struct run *ended)
+uint64_t deadline_leave(struct script *script, const struct run *outer, struct run *ended)
 {
+    int64_t now_ns = sys_coarse_ns();
     *ended = script->run;
     script->run = *outer;
     script->run.clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
+    script->run.start_ns += now_ns - ended->start_ns;
+    script->run.seen_ns = now_ns;
     if (ended->stop != STOP_NONE) {
         set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
     }
+    int64_t took_ns = now_ns - ended->start_ns;
+    bool is_long = ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;
+    return is_long && ended->stop == STOP_NONE ? (uint64_t)(took_ns / ns_per_ms) : 0;
 }

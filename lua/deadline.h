@@ -22,10 +22,13 @@ enum run_clock {
 
 struct run {
     uint64_t budget_ns; /* processor time it may take; 0: no end of it */
+    int64_t start_ns;   /* monotonic time of its beginning, or a few ms before */
+    int64_t seen_ns;    /* of the last look */
     enum run_clock clock;
     int64_t look_ns;       /* monotonic time before which there is no need to look at processor time */
     int64_t cpu_ns;        /* processor time of the thread when RUN_MEASURED began */
     int64_t turn_end_ns;   /* monotonic time from which a write gives way to others; 0 before the first one */
+    bool is_slow;          /* between the last two looks more time passed than instructions of Lua code take */
     bool is_collected;     /* garbage was collected for it: from now on that counts as its own time */
     bool allows_globals;   /* a module is being loaded, which may make some */
     size_t refused_bytes;  /* of a block that lua_memory refused it, else 0 */
@@ -34,11 +37,12 @@ struct run {
     enum stop_reason stop; /* STOP_NONE while it may go on */
 };
 
-/* Begin a run; what was going on is kept in outer. Costs no system call. */
+/* Begin a run; what was going on is kept in outer. Neither this nor its end is a system call. */
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer);
 
-/* End it, go on with outer. Puts how it was into ended: whether it was stopped, and why. */
-void deadline_leave(struct script *script, const struct run *outer, struct run *ended);
+/* End it, go on with outer. Puts how it was into ended: whether it was stopped, and why. Returns the milliseconds that it
+ * took when that is twice its budget or more and nothing stopped it, else 0. */
+uint64_t deadline_leave(struct script *script, const struct run *outer, struct run *ended);
 
 /* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so long that
  * it must really wait now, so that others have their turn. */

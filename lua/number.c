@@ -17,11 +17,11 @@
 #include <string.h>
 
 enum {
-    EXACT_POWER_MAX = 22,  /* 10^22 is the largest power of ten that is exact in a double */
-    EXACT_DIGITS = 15,     /* numbers of so many digits are told apart by doubles */
-    SHORTEST_MAX = 17,     /* digits that tell any two doubles apart */
-    PLAIN_MAX = 16,        /* digits in front of the point that are written without an exponent: all of them are exact */
-    PLAIN_ZEROS_MAX = 6,   /* and zeros behind it, one of them in front of it */
+    EXACT_POWER_MAX = 22, /* 10^22 is the largest power of ten that is exact in a double */
+    EXACT_DIGITS = 15,    /* numbers of so many digits are told apart by doubles */
+    SHORTEST_MAX = 17,    /* digits that tell any two doubles apart */
+    PLAIN_MAX = 16,       /* digits in front of the point that are written without an exponent: all of them are exact */
+    PLAIN_ZEROS_MAX = 6,  /* and zeros behind it, one of them in front of it */
     READ_DIGITS_MAX = 800, /* that can decide between two doubles; 767 are enough */
     POINT_MAX = 310,       /* digits in front of the point of any finite double, and some */
     POINT_MIN = -330,      /* zeros behind it that any double but 0 has at most, and some */

@@ -112,7 +112,7 @@ function app.file(path, options)
     end
     if download then
         made.headers["content-disposition"] =
-            shared.disposition("app.file", download == true and path:match("[^/]*$") or download)
+            shared.disposition("app.file", download == true and (path:match("^.*/(.*)$") or path) or download)
     end
     return made
 end
@@ -153,7 +153,7 @@ end
 local raised_meta = {}
 
 function raised_meta.__tostring(raised)
-    local text = type(raised.body) == "string" and ": " .. raised.body:gsub("%s+$", "") or ""
+    local text = type(raised.body) == "string" and ": " .. (raised.body:match("^.*%S") or "") or ""
     return tostring(raised.status) .. text
 end
 

@@ -241,6 +241,7 @@ static int build_state(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     bind_stack_guard(L);
+    bind_watch(L); /* around the guards */
     bind_app(L);
     bind_settings(L);
     bind_static(L);

@@ -41,6 +41,19 @@ enum script_phase {
 };
 
 /* Lua's own functions that call back into Lua through C (stack_guard.c). */
+/* Functions of C that may take long (watch.c). */
+enum watched_function {
+    WATCHED_FIND,
+    WATCHED_MATCH,
+    WATCHED_GMATCH,
+    WATCHED_GSUB,
+    WATCHED_REP,
+    WATCHED_SORT,
+    WATCHED_CONCAT,
+    WATCHED_COLLECTGARBAGE,
+    WATCHED_COUNT,
+};
+
 enum guarded_function { GUARDED_GSUB, GUARDED_SORT, GUARDED_LOAD, GUARDED_LOADSTRING, GUARDED_REQUIRE, GUARDED_COUNT };
 
 /* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
@@ -118,6 +131,7 @@ struct script {
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
     struct stack stack;                           /* the C stack that Lua code was last entered on */
+    lua_CFunction watched[WATCHED_COUNT];         /* what stands behind those of watch.c */
     lua_CFunction guarded[GUARDED_COUNT];         /* what stands behind the guards of stack_guard.c */
     struct settings settings;                     /* in force */
     void (*on_file)(void *arg, const char *path); /* the host's: each Lua file that is read; may be NULL */
@@ -261,6 +275,7 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_stack_guard(lua_State *L);
+void bind_watch(lua_State *L);
 void bind_app(lua_State *L);
 void bind_settings(lua_State *L);
 void bind_static(lua_State *L);

@@ -21,7 +21,9 @@ local stored, count = {}, 0 -- sizes by name
 -- A client may call its file whatever it likes. What becomes a path is its last part, made of letters that mean nothing
 -- to a file system, and not hidden: so it names a file in FOLDER, and nothing else.
 local function safe_name(name)
-    local safe = (name or ""):match("[^/\\]*$"):gsub("[^%w._-]", "_"):sub(-100):gsub("^%.+", "")
+    name = name or ""
+    local last = name:match("^.*[/\\](.*)$") or name -- anchored: "[^/\\]*$" would begin anew at each byte of a long name
+    local safe = last:gsub("[^%w._-]", "_"):sub(-100):gsub("^%.+", "")
     return safe ~= "" and safe or nil
 end
 

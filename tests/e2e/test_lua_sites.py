@@ -37,6 +37,13 @@ class Upload(unittest.TestCase):
         with open(os.path.join(self.uploads, name), "rb") as file:
             return file.read()
 
+    def test_long_names_take_no_time(self):
+        """A pattern that begins anew at each byte would take 60 ms for each of these, and the handler would be stopped."""
+        names = [f"{'a' * 3900}/{number}.txt" for number in range(8)]
+        answer = self.post(*((name, b"x") for name in names))
+        self.assertEqual(answer.status, 201, answer.text)
+        self.assertEqual(sorted(os.listdir(self.uploads)), [f"{number}.txt" for number in range(8)])
+
     def test_files_of_a_form_are_stored_and_served(self):
         content = evtest.pattern(3 << 20)
         answer = self.post(("notes.txt", b"some notes"), ("large.bin", content))

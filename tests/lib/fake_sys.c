@@ -172,7 +172,7 @@ const char *fake_op_name(enum fake_op op)
 
 static bool is_infallible(enum fake_op op)
 {
-    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS ||
+    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_COARSE_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS ||
            op == FAKE_PROCESS_ID;
 }
 
@@ -506,6 +506,12 @@ int64_t fake_sys_timerfd_deadline_ns(int fd)
 int64_t sys_now_ns(void)
 {
     enter(FAKE_NOW_NS);
+    return fake.now_ns;
+}
+
+int64_t sys_coarse_ns(void)
+{
+    enter(FAKE_COARSE_NS);
     return fake.now_ns;
 }
 

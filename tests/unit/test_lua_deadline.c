@@ -298,6 +298,87 @@ static void large_blocks_make_for_a_look_at_the_clock(void **state)
     scene_close(scene);
 }
 
+static void slow_functions_make_for_a_look_when_they_return(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {
+        "text:find('y')",      "text:match('y')",   "text:gsub('y', '')",      "string.rep('', 1e6)",
+        "table.concat(empty)", "table.sort(empty)", "collectgarbage('count')",
+    };
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 SITE "local text, empty = ('x'):rep(2000), {}\n"
+                      "for i = 1, 2000 do empty[i] = '' end\n"
+                      "app.get('/x', function() for i = 1, 50 do local _ = %s end return 'x' end)",
+                 calls[i]);
+        struct scene *scene = open_site(text);
+        uint64_t before = fake_sys_count(FAKE_NOW_NS);
+        assert_status(scene, "/x", "200");
+        if (fake_sys_count(FAKE_NOW_NS) - before < 50) {
+            fail_msg("%s: no look at the clock", calls[i]);
+        }
+        scene_close(scene);
+    }
+}
+
+static void matches_in_long_text_are_as_in_short_text(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(
+        SITE "local long = ('ab '):rep(1000)\n"
+             "app.get('/x', function()\n"
+             "    local n, m = 0, 0\n"
+             "    for a, b in long:gmatch('(a)(b)') do n = n + (a == 'a' and b == 'b' and 1 or 0) end\n"
+             "    for at in long:gmatch('()b') do m = m + at end\n"
+             "    return n .. ' ' .. m .. ' ' .. select(2, long:gsub('b', '')) .. ' ' .. long:find(' a')\n"
+             "end)\n"
+             "app.get('/error', function()\n    for _ in long:gmatch('(') do end\nend)");
+    assert_answer(scene, "/x", "1000 1500500 1000 3");
+    assert_status(scene, "/error", "500");
+    assert_non_null(strstr(scene->logged, ":15: unfinished capture"));
+    scene_close(scene);
+}
+
+/* Of a slow function that nobody knows there are few calls until the run is stopped, once a look has found it slow. */
+static void looks_are_closer_together_behind_a_slow_function(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE
+                                    "local calls = 0\n"
+                                    "app.get('/x', function() while true do calls = calls + 1 spend(5) end end)\n"
+                                    "app.get('/calls', function() return calls < 300 and 'few' or calls .. '' end)");
+    assert_status(scene, "/x", "503");
+    assert_answer(scene, "/calls", "few");
+    scene_close(scene);
+}
+
+static void run_that_could_not_be_stopped_is_logged(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE
+                                    "\napp.get('/long', function() spend(230) return 'x' end)\n"
+                                    "app.get('/short', function() spend(99) return 'x' end)\n"
+                                    "app.get('/waits', function() spend(60) app.sleep(1) spend(60) return 'x' end)\n"
+                                    "app.get('/jit', { jit = true }, function() spend(230) return 'x' end)\n"
+                                    "app.after(10, function() spend(150) end)\n");
+    char expected[256];
+    assert_status(scene, "/short", "200");
+    assert_status(scene, "/jit", "200");
+    struct fake_peer *peer = ask(scene, "/waits");
+    pass_ms(scene, 1);
+    pass_ms(scene, 1);
+    assert_true(got(peer, "200 OK"));
+    assert_null(strstr(scene->logged, "route at"));
+    assert_status(scene, "/long", "200");
+    snprintf(expected, sizeof expected,
+             "route at %s:8: a run took 230 ms and could not be stopped (handler_cpu is 50 ms)", scene->path);
+    assert_non_null(strstr(scene->logged, expected));
+    pass_ms(scene, 10);
+    assert_non_null(strstr(scene->logged, "timer: a run took 150 ms"));
+    scene_close(scene);
+}
+
 /* Few values with many bytes each are as much work as many values. */
 static void json_looks_at_the_clock_by_bytes_too(void **state)
 {
@@ -463,6 +544,10 @@ int main(void)
         cmocka_unit_test(start_may_take_its_time_but_stop_may_not),
         cmocka_unit_test(budget_is_the_routes_own_or_the_scripts),
         cmocka_unit_test(large_blocks_make_for_a_look_at_the_clock),
+        cmocka_unit_test(slow_functions_make_for_a_look_when_they_return),
+        cmocka_unit_test(matches_in_long_text_are_as_in_short_text),
+        cmocka_unit_test(looks_are_closer_together_behind_a_slow_function),
+        cmocka_unit_test(run_that_could_not_be_stopped_is_logged),
         cmocka_unit_test(json_looks_at_the_clock_by_bytes_too),
         cmocka_unit_test(what_is_stopped_leaves_nothing_behind),
         cmocka_unit_test(memory_that_fails_while_a_run_is_stopped_harms_nobody_else),

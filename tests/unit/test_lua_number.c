@@ -75,10 +75,16 @@ static void whole_numbers_are_digits(void **state)
 static void fractions_have_as_few_digits_as_bring_them_back(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "0.1",     "0.30000000000000004", "12.75",  "-3.14",   "0.000001", "1e-7",    "1.5e-7", "1.7976931348623157e+308",
-        "5e-324",  "123456789.25",        "1e+300", "1e+22",   "2.5e-300", "0.00001", "1e+23",  "2.2250738585072014e-308",
-        "9.5e-10", "12345678901234.568",  "4.35",   "1.25e+21"};
+    static const char *const texts[] = {"0.1",      "0.30000000000000004",
+                                        "12.75",    "-3.14",
+                                        "0.000001", "1e-7",
+                                        "1.5e-7",   "1.7976931348623157e+308",
+                                        "5e-324",   "123456789.25",
+                                        "1e+300",   "1e+22",
+                                        "2.5e-300", "0.00001",
+                                        "1e+23",    "2.2250738585072014e-308",
+                                        "9.5e-10",  "12345678901234.568",
+                                        "4.35",     "1.25e+21"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         assert_string_equal(format(strtod(texts[i], NULL)), texts[i]);
     }
@@ -152,7 +158,8 @@ static void any_double_comes_back_from_the_fewest_digits(void **state)
             check_round_trip((double)(bits >> 40) / 128);
         }
     }
-    for (int exponent = -1074; exponent <= 1023; exponent++) { /* where the next number below is nearer than that above */
+    for (int exponent = -1074; exponent <= 1023;
+         exponent++) { /* where the next number below is nearer than that above */
         check_round_trip(ldexp(1, exponent));
         check_round_trip(next_to(ldexp(1, exponent), 1));
         if (exponent > -1074) {
