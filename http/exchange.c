@@ -6,6 +6,7 @@
 #include "core/net.h"
 #include "core/sys.h"
 #include "http/conn.h"
+#include "http/conn_deadline.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -20,6 +21,11 @@ const char *exchange_known_field(const struct exchange *exchange, enum known_fie
     struct slice value = exchange->head.fields[index - 1].value;
     *len = value.len;
     return exchange_text(exchange, value);
+}
+
+int64_t exchange_write_deadline_ms(const struct exchange *exchange)
+{
+    return exchange->conn->waits_for == WAIT_WRITE ? exchange->conn->deadline_ms : INT64_MAX;
 }
 
 const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len)

@@ -162,6 +162,10 @@ static inline const char *exchange_text(const struct exchange *exchange, struct 
     return exchange->head_data + slice.offset;
 }
 
+/* Reactor time at which the client is cut if it has taken nothing of its answer until then; INT64_MAX while it takes what it
+ * can. Among clients with the same write_timeout the earliest is the one that has taken nothing for longest. */
+int64_t exchange_write_deadline_ms(const struct exchange *exchange);
+
 /* The first field called name (any case), or NULL; *len gets the length of its value, which is not NUL-terminated. */
 const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len);
 

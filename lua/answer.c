@@ -141,7 +141,9 @@ static void send_text(lua_State *L, struct coro *coro, int status, const char *t
         return;
     }
     struct anchor *anchor = script_anchor(L, index);
-    response_send_borrowed(coro_detach(coro), status, type, anchor->data, anchor->len, script_release, anchor);
+    struct exchange *exchange = coro_detach(coro);
+    anchor_send(anchor, exchange);
+    response_send_borrowed(exchange, status, type, anchor->data, anchor->len, script_release, anchor);
 }
 
 /* No body: success says nothing, all else names itself. */

@@ -39,7 +39,7 @@ static void drop(struct deferral *deferral)
 static void run(struct deferral *deferral)
 {
     struct script *script = deferral->script;
-    struct coro *coro = coro_take(script);
+    struct coro *coro = coro_take(script, false);
     if (coro == NULL) {
         log_write(script->log, LOG_ERROR, "route at %s: not enough memory for app.defer", deferral->route->place);
         drop(deferral);

@@ -150,6 +150,7 @@ static int stream_write(lua_State *L)
     if (done < len) { /* the rest goes out before the script is resumed */
         coro->pending = script_anchor(L, lua_gettop(L));
         coro->pending_done = done;
+        anchor_send(coro->pending, coro->exchange);
     }
     if (relay_is_needed(L)) {
         return relay_to(L, stream_drain);

@@ -143,11 +143,9 @@ static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
     if (timer->is_running) {
         return;
     }
-    struct coro *coro = coro_take(script);
+    struct coro *coro = coro_take(script, true);
     if (coro == NULL) {
-        char text[SCRIPT_TEXT_MAX];
-        memory_describe(script, NULL, text, sizeof text);
-        log_write(script->log, LOG_ERROR, "timer: %s", text);
+        memory_report_full(script, "timer", "");
     } else {
         script_push_ref(script, coro->L, REF_RUN_TIMER);
         lua_rawgeti(coro->L, LUA_REGISTRYINDEX, timer->fn_ref);

@@ -68,10 +68,10 @@ static struct coro *make_coro(struct script *script)
     return coro;
 }
 
-struct coro *coro_take(struct script *script)
+struct coro *coro_take(struct script *script, bool uses_reserve)
 {
     struct coro *coro = script->free_coros;
-    if (!script_has_spare(script) || !memory_has_room(script)) {
+    if (!script_has_spare(script) || !memory_has_room(script, uses_reserve)) {
         return NULL;
     }
     if (coro != NULL) {
@@ -84,7 +84,12 @@ struct coro *coro_take(struct script *script)
     }
     if (coro->L != NULL) {
         script->idle_threads--;
-    } else if (make_thread(coro) < 0) {
+        return coro;
+    }
+    script->lends_reserve = uses_reserve;
+    int rv = make_thread(coro);
+    script->lends_reserve = false;
+    if (rv < 0) {
         coro->next_free = script->free_coros;
         script->free_coros = coro;
         return NULL;
@@ -280,6 +285,7 @@ void coro_resume(struct coro *coro, int nargs)
     script->running = coro;
     script_enter_stack(script);
     deadline_enter(script, budget_of(coro), &outer_run);
+    script->run.uses_reserve = coro->timer != NULL; /* it may be what drops a cache */
     int verdict = lua_resume(coro->L, nargs);
     uint64_t long_ms = deadline_leave(script, &outer_run, &run);
     script->running = outer;
@@ -416,11 +422,9 @@ void coro_serve(struct exchange *exchange, void *ctx)
 {
     const struct lua_route *route = ctx;
     struct script *script = route->script;
-    struct coro *coro = coro_take(script);
+    struct coro *coro = coro_take(script, false);
     if (coro == NULL) {
-        char text[SCRIPT_TEXT_MAX];
-        memory_describe(script, NULL, text, sizeof text);
-        log_write(script->log, LOG_ERROR, "route at %s: %s", route->place, text);
+        memory_report_full(script, "route at ", route->place);
         response_error(exchange, 503, NULL);
         return;
     }

@@ -62,8 +62,8 @@ struct coro {
     uint64_t timer_id;   /* tells whether timer is still the same one */
 };
 
-/* A coroutine with a thread, in use from now on. NULL when memory is short. */
-struct coro *coro_take(struct script *script);
+/* A coroutine with a thread, in use from now on. NULL when memory is short; uses_reserve: even beyond lua_memory. */
+struct coro *coro_take(struct script *script, bool uses_reserve);
 
 /* Start or go on: the function (at the start) and nargs values lie on coro->L. Whatever becomes of it is dealt with
  * here: its end, its errors, its waiting. The coroutine may be in use for something else when this returns. This is the

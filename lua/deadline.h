@@ -30,6 +30,7 @@ struct run {
     int64_t turn_end_ns;   /* monotonic time from which a write gives way to others; 0 before the first one */
     bool is_slow;          /* between the last two looks more time passed than instructions of Lua code take */
     bool is_collected;     /* garbage was collected for it: from now on that counts as its own time */
+    bool uses_reserve;     /* it may hold more than lua_memory: a timer */
     bool allows_globals;   /* a module is being loaded, which may make some */
     size_t refused_bytes;  /* of a block that lua_memory refused it, else 0 */
     size_t held_bytes;     /* by the state at that time */

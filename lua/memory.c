@@ -5,6 +5,7 @@
  * Failure modes: an allocation that fails is a Lua error in whatever asked for it. In two places LuaJIT cannot take that
  * (the states of Debian 12 at least), so there memory is set aside beforehand. */
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "lua/state.h"
@@ -22,6 +23,7 @@ enum {
     STACK_MAX_BYTES = 655360,   /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
     LOOK_BYTES = 16384,         /* a block of that size takes time to fill: see where the run stands */
     FULL_WAIT_MS = 1000,        /* how long nobody is let in when a collection has not helped */
+    LINE_WAIT_MS = 1000,        /* between two lines of a kind that would fill the log */
 };
 
 /* Parts of lua_memory. */
@@ -116,7 +118,7 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
 static bool is_refused(struct script *script, const void *block, size_t size, size_t held)
 {
     bool may_be_stack = block != NULL && size <= STACK_MAX_BYTES;
-    if (held <= script->settings.lua_memory_bytes || may_be_stack || script->is_exempt) {
+    if (held <= memory_limit(script) || may_be_stack || script->is_exempt) {
         return false;
     }
     script->run.refused_bytes = size;
@@ -132,7 +134,7 @@ bool memory_is_low(const struct script *script)
 
 bool memory_is_over(const struct script *script)
 {
-    return script->memory_bytes > script->settings.lua_memory_bytes;
+    return script->memory_bytes > memory_limit(script);
 }
 
 void memory_reset_mark(struct script *script)
@@ -166,7 +168,7 @@ void memory_collect(lua_State *L)
     }
     script->is_exempt = false;
     script->wants_collection = false;
-    size_t cap = script->settings.lua_memory_bytes;
+    size_t cap = memory_limit(script);
     size_t held = script->memory_bytes < cap ? script->memory_bytes : cap;
     memory_reset_mark(script);
     if (held + (cap - held) / 2 > script->memory_mark) {
@@ -174,7 +176,18 @@ void memory_collect(lua_State *L)
     }
 }
 
-bool memory_has_room(struct script *script)
+/* Everything is collected, and the state is still full: the script may have something to drop. */
+static void ask_script(struct script *script)
+{
+    script->lends_reserve = true;
+    bool is_asked = script_tell_memory(script);
+    script->lends_reserve = false;
+    if (is_asked) {
+        memory_collect(script->L);
+    }
+}
+
+bool memory_has_room(struct script *script, bool uses_reserve)
 {
     size_t cap = script->settings.lua_memory_bytes;
     size_t full = cap - cap / ROOM_PART;
@@ -187,9 +200,35 @@ bool memory_has_room(struct script *script)
     int64_t now_ms = reactor_now_ms(script->reactor);
     if (now_ms >= script->full_until_ms) {
         memory_collect(script->L);
+        if (script->memory_bytes > full && !script->lends_reserve) {
+            ask_script(script);
+        }
         script->full_until_ms = script->memory_bytes > full ? now_ms + FULL_WAIT_MS : 0;
     }
-    return script->memory_bytes <= full;
+    return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
+}
+
+bool script_may_log(const struct script *script, struct line_limit *limit, uint64_t *skipped)
+{
+    int64_t now_ms = reactor_now_ms(script->reactor);
+    if (now_ms < limit->until_ms) {
+        limit->skipped++;
+        return false;
+    }
+    *skipped = limit->skipped;
+    *limit = (struct line_limit){.until_ms = now_ms + LINE_WAIT_MS};
+    return true;
+}
+
+void memory_report_full(struct script *script, const char *what, const char *place)
+{
+    uint64_t others;
+    char text[SCRIPT_TEXT_MAX];
+    if (script_may_log(script, &script->full_lines, &others)) {
+        memory_describe(script, NULL, text, sizeof text);
+        log_write(script->log, LOG_ERROR, "%s%s: %s; %llu others were refused since the last such line", what, place,
+                  text, (unsigned long long)others);
+    }
 }
 
 /* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
@@ -243,54 +282,6 @@ void script_trim_scratch(struct script *script)
     if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
         write_buffer_done(&script->scratch);
     }
-}
-
-/* Strings that C sends from where Lua has them. */
-
-static struct anchor *make_anchor(struct script *script)
-{
-    if (script_grow((void ***)&script->anchors, script->anchor_count, &script->anchor_capacity) < 0) {
-        return NULL;
-    }
-    struct anchor *anchor = mem_zalloc(sizeof *anchor);
-    if (anchor != NULL) {
-        script->anchors[script->anchor_count++] = anchor;
-        anchor->script = script;
-        anchor->index = (int)script->anchor_count;
-        anchor->next_free = script->free_anchors;
-        script->free_anchors = anchor;
-    }
-    return anchor;
-}
-
-struct anchor *script_anchor(lua_State *L, int index)
-{
-    struct script *script = script_of(L);
-    if (script->free_anchors == NULL && make_anchor(script) == NULL) {
-        script_raise_memory(L);
-    }
-    struct anchor *anchor = script->free_anchors;
-    lua_pushvalue(L, index);
-    script_push_ref(script, L, REF_ANCHORS);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, anchor->index); /* may raise: then the anchor is still free */
-    lua_pop(L, 1);
-    anchor->data = lua_tolstring(L, index, &anchor->len);
-    script->free_anchors = anchor->next_free;
-    return anchor;
-}
-
-void script_release(void *arg)
-{
-    struct anchor *anchor = arg;
-    struct script *script = anchor->script;
-    lua_State *L = script->L;
-    script_push_ref(script, L, REF_ANCHORS);
-    lua_pushboolean(L, 0); /* not nil: the table keeps its size, so that this needs no memory */
-    lua_rawseti(L, -2, anchor->index);
-    lua_pop(L, 1);
-    anchor->next_free = script->free_anchors;
-    script->free_anchors = anchor;
 }
 
 /* The state itself. */

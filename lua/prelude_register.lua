@@ -207,13 +207,13 @@ end
 
 -- Events.
 
-local listeners = { start = {}, stopping = {}, stop = {} }
+local listeners = { start = {}, stopping = {}, stop = {}, memory = {} }
 local error_place -- of app.on("error")
 
 function app.on(event, fn)
     core.check_loading("app.on")
     if event ~= "error" and listeners[event] == nil then
-        fail_unknown("app.on", "event", event, { "error", "start", "stop", "stopping" })
+        fail_unknown("app.on", "event", event, { "error", "memory", "start", "stop", "stopping" })
     end
     check_function("app.on", fn)
     if event ~= "error" then

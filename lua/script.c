@@ -179,6 +179,7 @@ static int lua_set_ref(lua_State *L)
         {"wrap", REF_WRAP},
         {"freeze", REF_FREEZE},
         {"start", REF_START},
+        {"memory", REF_MEMORY},
         {"stopping", REF_STOPPING},
         {"stop", REF_STOP},
         {"array_meta", REF_ARRAY_META},
@@ -233,6 +234,8 @@ static int build_state(lua_State *L)
     script_set_ref(L, REF_TRACES);
     lua_newtable(L);
     script_set_ref(L, REF_ANCHORS);
+    lua_newtable(L);
+    script_set_ref(L, REF_UNSENT);
     lua_pushliteral(L, "closed");
     script_set_ref(L, REF_CLOSED_TEXT);
     lua_pushcfunction(L, script_message_handler);
@@ -424,7 +427,7 @@ int script_start(struct script *script, const struct server *server, char *err, 
     return rv;
 }
 
-/* Call the functions of "stopping" or "stop". One that fails does not take the others with it. */
+/* Call the functions of "stopping", "stop" or "memory". One that fails does not take the others with it. */
 static void call_listeners(struct script *script, enum script_ref event)
 {
     char err[SCRIPT_TEXT_MAX];
@@ -433,6 +436,16 @@ static void call_listeners(struct script *script, enum script_ref event)
             log_write(script->log, LOG_ERROR, "%s", err);
         }
     }
+}
+
+bool script_tell_memory(struct script *script)
+{
+    bool is_asked = script->has_started && push_listener(script, REF_MEMORY, 1);
+    if (is_asked) {
+        lua_pop(script->L, 1);
+        call_listeners(script, REF_MEMORY);
+    }
+    return is_asked;
 }
 
 void script_announce_stop(struct script *script)

@@ -31,7 +31,8 @@ struct site;
 struct timer;
 
 enum {
-    BORROW_MIN = 8192, /* a Lua string of this length or more is sent from where it is, a shorter one copied */
+    MEMORY_RESERVE_PART = 8, /* the part of lua_memory that timers and app.on("memory", fn) may take beyond it */
+    BORROW_MIN = 8192,       /* a Lua string of this length or more is sent from where it is, a shorter one copied */
 };
 
 enum script_phase {
@@ -67,6 +68,7 @@ enum script_ref {
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
     REF_REQUESTS,      /* request objects by coroutine index */
     REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
+    REF_UNSENT,        /* how many anchors hold a string, by string */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
     REF_HEADERS_META,  /* metatable of header tables: names in any case */
     REF_RESPONSE_META, /* metatable of response objects */
@@ -76,6 +78,7 @@ enum script_ref {
     REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
     REF_FREEZE,        /* freeze(): no new globals from now on */
     REF_START,         /* lists of the functions that app.on() was given for "start", "stopping" and "stop" */
+    REF_MEMORY,        /* and for "memory" */
     REF_STOPPING,
     REF_STOP,
     REF_DESCRIBE,     /* message handler: an error of the main thread as a text with its place */
@@ -109,11 +112,21 @@ struct lua_route {
 
 /* A Lua string that must stay while C sends it. */
 struct anchor {
-    struct script *script;    /* whose it is */
-    struct anchor *next_free; /* in the list of those in no use */
-    const char *data;         /* bytes of the string */
-    size_t len;               /* of data */
-    int index;                /* in the table REF_ANCHORS */
+    struct script *script;     /* whose it is */
+    struct anchor *next_free;  /* in the list of those in no use */
+    const char *data;          /* bytes of the string */
+    size_t len;                /* of data */
+    int index;                 /* in the table REF_ANCHORS */
+    struct exchange *exchange; /* whose answer it is; NULL before, and then it is in no list */
+    struct anchor *older;      /* in the list of those that answer */
+    struct anchor *newer;
+    bool is_cut; /* its answer is being cut */
+};
+
+/* Lines of a kind are logged once a second. */
+struct line_limit {
+    int64_t until_ms; /* reactor time of the next one */
+    uint64_t skipped; /* since the last one */
 };
 
 /* An app.listen. */
@@ -145,6 +158,7 @@ struct script {
     size_t memory_mark;         /* held, beyond which garbage is collected at once */
     int64_t full_until_ms;      /* reactor time until which no collection is tried, because the last one did not help */
     bool wants_collection;      /* a block was refused */
+    bool lends_reserve;         /* to app.on("memory", fn), or to a timer that begins */
     bool is_exempt;             /* from lua_memory: garbage is being collected, or an error reported */
     char *birth;                /* memory set aside for lua_newstate() */
     size_t birth_used;          /* bytes of it handed out */
@@ -169,10 +183,16 @@ struct script {
     uint32_t timer_capacity;   /* of timers */
     struct timer *free_timers; /* in no use */
 
-    struct anchor **anchors;     /* by index; never freed before the script */
-    uint32_t anchor_count;       /* of anchors */
-    uint32_t anchor_capacity;    /* of anchors */
-    struct anchor *free_anchors; /* in no use */
+    struct anchor **anchors;      /* by index; never freed before the script */
+    uint32_t anchor_count;        /* of anchors */
+    uint32_t anchor_capacity;     /* of anchors */
+    struct anchor *free_anchors;  /* in no use */
+    struct anchor *oldest_anchor; /* of those that answer; NULL when there are none */
+    struct anchor *newest_anchor; /* likewise */
+    size_t unsent_bytes;          /* of strings that anchors hold, each string once */
+    size_t cut_bytes;             /* of them, what is being cut */
+    struct line_limit cut_lines;  /* about answers that were cut */
+    struct line_limit full_lines; /* about memory that is full */
 
     struct deferral *free_deferrals;    /* in no use */
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
@@ -185,6 +205,13 @@ struct script {
     uint64_t request_count;      /* requests that reached Lua */
     uint32_t request_seed;       /* tells req.id of this script from those of another */
 };
+
+/* Bytes that the state may hold for what is at work now. */
+static inline size_t memory_limit(const struct script *script)
+{
+    size_t cap = script->settings.lua_memory_bytes;
+    return cap + (script->run.uses_reserve || script->lends_reserve ? cap / MEMORY_RESERVE_PART : 0);
+}
 
 /* The path of the script, as given. */
 static inline const char *script_path(const struct script *script)
@@ -250,12 +277,24 @@ void script_number_to_text(lua_State *L, int index);
 struct anchor *script_anchor(lua_State *L, int index);
 void script_release(void *anchor);
 
+/* The string is the answer of exchange, or the next part of it: from now on it may be cut when its client does not take it. */
+void anchor_send(struct anchor *anchor, struct exchange *exchange);
+
+/* Whether a line of a kind may be logged now; skipped gets the number of those that were not. */
+bool script_may_log(const struct script *script, struct line_limit *limit, uint64_t *skipped);
+
+/* script.c: call the functions of app.on("memory", fn). Whether there are any. */
+bool script_tell_memory(struct script *script);
+
 /* The cap, lua_memory: whether garbage should be collected now; whether more is held than allowed; whether a run may
  * begin, after a collection if need be; collect garbage, from any thread of the state, without raising. */
 bool memory_is_low(const struct script *script);
 bool memory_is_over(const struct script *script);
-bool memory_has_room(struct script *script);
+bool memory_has_room(struct script *script, bool uses_reserve);
 void memory_collect(lua_State *L);
+
+/* Log, once a second at most, that the state is full, so that what at place was refused. */
+void memory_report_full(struct script *script, const char *what, const char *place);
 
 /* The cap has changed. */
 void memory_reset_mark(struct script *script);

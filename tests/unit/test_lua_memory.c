@@ -177,6 +177,157 @@ static void full_state_lets_nobody_in_until_something_is_let_go(void **state)
     scene_close(scene);
 }
 
+static unsigned count(const char *text, const char *what)
+{
+    unsigned found = 0;
+    for (const char *at = strstr(text, what); at != NULL; at = strstr(at + 1, what)) {
+        found++;
+    }
+    return found;
+}
+
+/* A cache that leaves no room for a handler: 15/16 of the cap are "full". */
+#define CACHE                                                                                                          \
+    "local cache\n"                                                                                                    \
+    "app.get('/keep', function()\n"                                                                                    \
+    "    cache = {}\n"                                                                                                 \
+    "    pcall(function() for i = 1, 1000 do cache[i] = ('x'):rep(10000) .. i end end)\n"                              \
+    "    return 'x'\n"                                                                                                 \
+    "end)\n"
+
+static void timer_of_the_scripts_own_ends_a_full_state(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE CACHE "app.every('5s', function()\n"
+                                                 "    local room = ('y'):rep(100000)\n" /* beyond the cap */
+                                                 "    cache = #room < 0 and cache or nil\n"
+                                                 "end)");
+    assert_status(scene, "/keep", "200");
+    assert_status(scene, "/ok", "503");
+    for (int i = 0; i < 7; i++) {
+        pass_ms(scene, 1000);
+    }
+    assert_answer(scene, "/ok", "ok");
+    scene_close(scene);
+}
+
+static void reserve_is_for_timers_and_has_an_end(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE CACHE "local got = {}\n"
+                                                 "app.after('5s', function()\n"
+                                                 "    for i = 1, 100 do got[i] = ('y'):rep(100000) .. i end\n"
+                                                 "end)\n");
+    assert_status(scene, "/keep", "200");
+    for (int i = 0; i < 6; i++) {
+        pass_ms(scene, 1000);
+    }
+    assert_non_null(strstr(scene->logged, "timer: "));
+    assert_non_null(strstr(scene->logged, "not enough memory"));
+    assert_in_range(scene->script->memory_bytes, CAP, CAP + CAP / MEMORY_RESERVE_PART);
+    assert_status(scene, "/ok", "503");
+    scene_close(scene);
+}
+
+static void script_is_asked_to_let_go_before_anybody_is_refused(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE CACHE
+                                      "app.on('memory', function() app.log('info', 'asked') error('oops') end)\n"
+                                      "app.on('memory', function() cache = nil end)\n");
+    assert_status(scene, "/keep", "200");
+    assert_null(strstr(scene->logged, "asked"));
+    assert_answer(scene, "/ok", "ok");
+    assert_int_equal(count(scene->logged, "asked"), 1);
+    assert_int_equal(count(scene->logged, "oops"), 1);
+    scene_close(scene);
+}
+
+static void full_state_is_one_line_and_one_question_a_second(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE CACHE "app.on('memory', function() app.log('info', 'asked') end)\n");
+    assert_status(scene, "/keep", "200");
+    for (int i = 0; i < 20; i++) {
+        assert_status(scene, "/ok", "503");
+    }
+    assert_int_equal(count(scene->logged, "asked"), 1);
+    assert_int_equal(count(scene->logged, "and lua_memory is 4194304; 0 others"), 1);
+    assert_int_equal(count(scene->logged, "and lua_memory is"), 1);
+    pass_ms(scene, 1000);
+    assert_status(scene, "/ok", "503");
+    assert_int_equal(count(scene->logged, "asked"), 2);
+    assert_non_null(strstr(scene->logged, "lua_memory is 4194304; 19 others were refused since the last such line"));
+    scene_close(scene);
+}
+
+static struct fake_peer *ask_and_not_read(struct scene *scene, const char *target)
+{
+    char text[128];
+    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    fake_peer_set_room(peer, 1000);
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
+    fake_peer_send_text(peer, text);
+    settle(scene);
+    return peer;
+}
+
+/* Answers of 700,000 bytes: two of them are less than half of the cap, and a third one is too much. */
+#define ANSWERS                                                                                                        \
+    "local n = 0\n"                                                                                                    \
+    "app.get('/own', function() n = n + 1 return ('x'):rep(700000 + n) end)\n"                                         \
+    "app.get('/stream', function() return function(out) n = n + 1 out:write(('x'):rep(700000 + n)) end end)\n"         \
+    "app.get('/shared', function() return ('s'):rep(700000) end)\n"
+
+static void clients_that_do_not_read_are_cut_for_others(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/own", "/stream"};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        struct scene *scene = open_capped(SITE ANSWERS);
+        struct fake_peer *first = ask_and_not_read(scene, targets[i]);
+        pass_ms(scene, 10);
+        struct fake_peer *second = ask_and_not_read(scene, targets[i]);
+        pass_ms(scene, 10);
+        fake_peer_add_room(first, 1000); /* so it is the second one that has taken nothing for longest */
+        settle(scene);
+        assert_true(scene->script->unsent_bytes > 1400000);
+        pass_ms(scene, 10);
+        assert_status(scene, "/own", "200");
+        assert_true(fake_peer_saw_close(second));
+        assert_false(fake_peer_saw_close(first));
+        assert_non_null(strstr(scene->logged, "that its client does not take was cut"));
+        fake_peer_add_room(first, 1000000);
+        settle(scene);
+        assert_int_equal(scene->script->unsent_bytes, 0);
+        assert_int_equal(scene->script->cut_bytes, 0);
+        for (int round = 0; round < 20; round++) {
+            ask_and_not_read(scene, targets[i]);
+        }
+        assert_true(scene->script->unsent_bytes <= CAP / 2);
+        assert_status(scene, "/ok", "200");
+        scene_close(scene);
+    }
+}
+
+static void text_that_many_wait_for_is_held_once(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE ANSWERS);
+    struct fake_peer *peers[10];
+    for (int i = 0; i < 10; i++) {
+        peers[i] = ask_and_not_read(scene, "/shared");
+    }
+    assert_int_equal(scene->script->unsent_bytes, 700000);
+    for (int i = 0; i < 10; i++) {
+        assert_false(fake_peer_saw_close(peers[i]));
+        fake_peer_add_room(peers[i], 1000000);
+    }
+    settle(scene);
+    assert_int_equal(scene->script->unsent_bytes, 0);
+    scene_close(scene);
+}
+
 static void stacks_grow_beyond_the_cap(void **state)
 {
     (void)state;
@@ -242,6 +393,12 @@ int main(void)
         cmocka_unit_test(caught_error_leaves_the_handler_at_work),
         cmocka_unit_test(garbage_is_collected_before_the_cap_is_felt),
         cmocka_unit_test(full_state_lets_nobody_in_until_something_is_let_go),
+        cmocka_unit_test(timer_of_the_scripts_own_ends_a_full_state),
+        cmocka_unit_test(reserve_is_for_timers_and_has_an_end),
+        cmocka_unit_test(script_is_asked_to_let_go_before_anybody_is_refused),
+        cmocka_unit_test(full_state_is_one_line_and_one_question_a_second),
+        cmocka_unit_test(clients_that_do_not_read_are_cut_for_others),
+        cmocka_unit_test(text_that_many_wait_for_is_held_once),
         cmocka_unit_test(stacks_grow_beyond_the_cap),
         cmocka_unit_test(start_up_is_held_to_the_cap),
         cmocka_unit_test(finalizers_that_fail_harm_no_handler),
