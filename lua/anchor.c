@@ -161,13 +161,13 @@ void anchor_send(struct anchor *anchor, struct exchange *exchange)
         }
         waiting->is_cut = true;
         script->cut_bytes += waiting->len;
-        uint64_t others;
-        if (script_may_log(script, &script->cut_lines, &others)) {
+        char others[OTHERS_MAX];
+        if (script_may_log(script, &script->cut_lines, others)) {
             log_write(
                 script->log, LOG_WARN,
-                "an answer of %zu bytes that its client does not take was cut, and %llu others since the last such line: "
-                "what waits for clients may hold half of lua_memory",
-                waiting->len, (unsigned long long)others);
+                "an answer of %zu bytes that its client does not take was cut: what waits for clients may hold half of "
+                "lua_memory%s",
+                waiting->len, others);
         }
         response_abort(waiting->exchange);
     }

@@ -9,8 +9,9 @@
  * error is raised, again and again, until the stack is unwound to where one can. So no further instruction is executed.
  *
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
- * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after
- * one that nobody knows the looks are closer together. A run that took long and ended all the same is logged. LuaJIT calls no hook in finalizers and in compiled code. */
+ * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after one
+ * that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c). LuaJIT
+ * calls no hook in finalizers and in compiled code. */
 
 #include "lua/deadline.h"
 
@@ -30,6 +31,7 @@ enum {
 
 static const int64_t ns_per_ms = 1000000;
 static const int64_t slow_ns = 1000000;       /* between two looks; usual is a hundredth of it */
+static const int64_t long_ns = 50000000;      /* a run that takes less is not long: the coarse clock may err by 10 ms */
 static const int64_t write_turn_ns = 1000000; /* how long a stream may write before others have their turn */
 
 static void on_count(lua_State *L, lua_Debug *at);
@@ -206,6 +208,6 @@ uint64_t deadline_leave(struct script *script, const struct run *outer, struct r
         set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
     }
     int64_t took_ns = now_ns - ended->start_ns;
-    bool is_long = ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;
+    bool is_long = ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns && took_ns >= long_ns;
     return is_long && ended->stop == STOP_NONE ? (uint64_t)(took_ns / ns_per_ms) : 0;
 }

@@ -42,7 +42,7 @@ struct run {
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer);
 
 /* End it, go on with outer. Puts how it was into ended: whether it was stopped, and why. Returns the milliseconds that it
- * took when that is twice its budget or more and nothing stopped it, else 0. */
+ * took when that is twice its budget and 50 ms or more, and nothing stopped it; else 0. */
 uint64_t deadline_leave(struct script *script, const struct run *outer, struct run *ended);
 
 /* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so long that

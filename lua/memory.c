@@ -208,26 +208,28 @@ bool memory_has_room(struct script *script, bool uses_reserve)
     return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
 }
 
-bool script_may_log(const struct script *script, struct line_limit *limit, uint64_t *skipped)
+bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX])
 {
     int64_t now_ms = reactor_now_ms(script->reactor);
     if (now_ms < limit->until_ms) {
         limit->skipped++;
         return false;
     }
-    *skipped = limit->skipped;
+    others[0] = '\0';
+    if (limit->skipped > 0) {
+        snprintf(others, OTHERS_MAX, " (and %llu more since the last such line)", (unsigned long long)limit->skipped);
+    }
     *limit = (struct line_limit){.until_ms = now_ms + LINE_WAIT_MS};
     return true;
 }
 
 void memory_report_full(struct script *script, const char *what, const char *place)
 {
-    uint64_t others;
+    char others[OTHERS_MAX];
     char text[SCRIPT_TEXT_MAX];
-    if (script_may_log(script, &script->full_lines, &others)) {
+    if (script_may_log(script, &script->full_lines, others)) {
         memory_describe(script, NULL, text, sizeof text);
-        log_write(script->log, LOG_ERROR, "%s%s: %s; %llu others were refused since the last such line", what, place,
-                  text, (unsigned long long)others);
+        log_write(script->log, LOG_ERROR, "%s%s: %s%s", what, place, text, others);
     }
 }
 

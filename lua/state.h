@@ -32,6 +32,7 @@ struct timer;
 
 enum {
     MEMORY_RESERVE_PART = 8, /* the part of lua_memory that timers and app.on("memory", fn) may take beyond it */
+    OTHERS_MAX = 64,         /* bytes of the end of a line that stands for others */
     BORROW_MIN = 8192,       /* a Lua string of this length or more is sent from where it is, a shorter one copied */
 };
 
@@ -41,7 +42,6 @@ enum script_phase {
     SCRIPT_CLOSING, /* lua_close() runs finalizers: nothing may be asked any more */
 };
 
-/* Lua's own functions that call back into Lua through C (stack_guard.c). */
 /* Functions of C that may take long (watch.c). */
 enum watched_function {
     WATCHED_FIND,
@@ -55,6 +55,7 @@ enum watched_function {
     WATCHED_COUNT,
 };
 
+/* Lua's own functions that call back into Lua through C (stack_guard.c). */
 enum guarded_function { GUARDED_GSUB, GUARDED_SORT, GUARDED_LOAD, GUARDED_LOADSTRING, GUARDED_REQUIRE, GUARDED_COUNT };
 
 /* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
@@ -280,8 +281,8 @@ void script_release(void *anchor);
 /* The string is the answer of exchange, or the next part of it: from now on it may be cut when its client does not take it. */
 void anchor_send(struct anchor *anchor, struct exchange *exchange);
 
-/* Whether a line of a kind may be logged now; skipped gets the number of those that were not. */
-bool script_may_log(const struct script *script, struct line_limit *limit, uint64_t *skipped);
+/* Whether a line of a kind may be logged now; others gets its end, which says how many were not. */
+bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX]);
 
 /* script.c: call the functions of app.on("memory", fn). Whether there are any. */
 bool script_tell_memory(struct script *script);
