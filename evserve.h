@@ -53,7 +53,7 @@ enum {
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
  * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for max_connections_per_address,
- * nothing in memory for max_cached_file and max_cached_memory; the other limits refuse it, as they refuse 0 in a
+ * nothing in memory for max_cached_file and max_cached_memory, no question for tcp_keepalive_ms; the other limits refuse it, as they refuse 0 in a
  * script. */
 #define EVSERVE_ZERO UINT64_MAX
 
@@ -157,6 +157,10 @@ struct evserve_config {
     void (*on_wake)(void *arg);
 
     uint64_t list_max; /* entries of a directory that a listing shows; default 10000 */
+
+    uint64_t tcp_keepalive_ms; /* silence of a TCP client after which the kernel asks whether it is there: one that is gone
+                                * is noticed after twice that time; default 60000, EVSERVE_ZERO for never. Sockets handed
+                                * over by evserve_adopt() keep the options they have */
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else

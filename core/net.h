@@ -78,6 +78,7 @@ struct net_listener {
     int port;                /* bound port, 0 where there is none */
     bool edge;               /* NET_EDGE */
     bool defers;             /* NET_DEFER */
+    bool keeps_alive;        /* net_listener_set_keepalive() has set its options */
     bool shares_port;        /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
     char name[NET_TEXT_MAX]; /* the bound address as text */
     struct net_unix_file file;
@@ -98,6 +99,12 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
  * socket stays first's to remove. Returns as net_listener_open(). */
 int net_listener_join(struct net_listener *listener, struct reactor *reactor, const struct net_listener *first,
                       net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen);
+
+/* Of the connections that are accepted from now on, which inherit it (tcp(7)): after idle_ms without a byte from the peer
+ * the kernel asks whether it is there, four times in as much time again, and ends the connection when nothing comes; and it
+ * gives up bytes that the peer has not taken for give_up_ms (TCP_USER_TIMEOUT, which also ends a wait for a peer that
+ * answers and takes nothing). idle_ms 0: neither. A unix socket has no such thing, and is left alone. */
+void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms, uint64_t give_up_ms);
 
 /* Stop accepting for now (the kernel goes on queueing connections), and go on. */
 void net_listener_pause(struct net_listener *listener);

@@ -224,10 +224,20 @@ static void on_turned_away(void *arg, int fd)
     server_turn_away(arg, fd);
 }
 
+/* A client that takes nothing has write_timeout, which the kernel must not cut short. */
+static void set_keepalive(struct server *server, struct net_listener *listener)
+{
+    const struct limits *limits = &server->site->limits;
+    uint64_t idle_ms = limits->tcp_keepalive_ms;
+    uint64_t give_up_ms = 2 * idle_ms > limits->write_timeout_ms ? 2 * idle_ms : limits->write_timeout_ms;
+    net_listener_set_keepalive(listener, idle_ms, give_up_ms);
+}
+
 /* A listener was opened: it is the next one, and asks the server when fds are short. */
 static int add_listener(struct server *server)
 {
     struct net_listener *listener = &server->listeners[server->listener_count];
+    set_keepalive(server, listener);
     listener->on_starved = on_starved;
     listener->on_turned_away = on_turned_away;
     return (int)server->listener_count++;
@@ -327,6 +337,9 @@ void server_set_site(struct server *server, struct site *site)
 {
     empty_pool(server);
     server->site = site;
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        set_keepalive(server, &server->listeners[i]);
+    }
 }
 
 static void close_listeners(struct server *server)
