@@ -132,6 +132,9 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
 {
     const evserve *owner = worker->owner;
     struct script *script = worker->offer->script;
+    if (worker == owner->workers) {
+        server_check_fds(&worker->offer->site->limits, &owner->log);
+    }
     limits_share(&worker->offer->site->limits, owner->worker_count);
     int rv = server_create(&worker->server, worker->reactor, worker->offer->site, &owner->log);
     if (rv < 0) {
@@ -488,6 +491,9 @@ static void prepare_offer(void *arg)
     errand->rv = make_offer(worker, &next, errand->err, sizeof errand->err);
     if (next == NULL) {
         return;
+    }
+    if (worker == worker->owner->workers) {
+        server_check_fds(&next->site->limits, &worker->owner->log);
     }
     limits_share(&next->site->limits, worker->owner->worker_count);
     errand->rv = check_offer(worker, next, errand->err, sizeof errand->err);

@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -209,6 +210,12 @@ int sys_get_option(int fd, int level, int option)
     return getsockopt(fd, level, option, &value, &len) < 0 ? -errno : value;
 }
 
+int sys_unread_bytes(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) < 0 ? -errno : bytes;
+}
+
 int sys_unsent_bytes(int fd)
 {
     int bytes = 0;
@@ -294,6 +301,12 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     return rv;
+}
+
+uint64_t sys_fd_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
 int sys_open(int dir_fd, const char *path, int flags)

@@ -53,6 +53,7 @@ int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
 int sys_socket_file(int fd); /* an O_PATH fd of the file that a unix socket is bound to; -EPERM without CAP_NET_ADMIN */
 int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
+int sys_unread_bytes(int fd); /* that have come and can be received (FIONREAD) */
 int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);
@@ -67,6 +68,7 @@ int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len);
 ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 
 /* Files. */
+uint64_t sys_fd_limit(void); /* fds that the process may have (RLIMIT_NOFILE) */
 int sys_open(int dir_fd, const char *path, int flags);
 /* openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS: -EXDEV for a path that leaves dir_fd, -ENOSYS on kernels
  * before 5.6. Callers want open_beneath() of core/beneath.h, which has a fallback. */

@@ -17,6 +17,7 @@
 #include "core/sys.h"
 #include "core/visible.h"
 #include "http/file_load.h"
+#include "http/file_room.h"
 #include "http/limits.h"
 
 #include <assert.h>
@@ -42,6 +43,7 @@ struct file_list {
 struct file_cache {
     const struct limits *limits;
     const struct log *log;
+    struct file_room room;        /* when relieve_fds() is not enough */
     struct cached_file **buckets; /* bucket_count of them */
     size_t bucket_count;          /* a power of two */
     struct file_list files;       /* all, linked by by_use */
@@ -238,19 +240,13 @@ static bool relieve_fds(struct file_cache *cache)
 
 /* Looking at the disk. */
 
-static bool is_out_of_fds(int error)
-{
-    return error == -EMFILE || error == -ENFILE;
-}
-
 static int open_file(struct file_cache *cache, const struct file_key *key, int64_t now_ms)
 {
     int fd;
-    bool may_relieve = true;
+    int tries = FILE_ROOM_TRIES;
     do {
         fd = file_open(key, now_ms);
-        if (is_out_of_fds(fd) && may_relieve && relieve_fds(cache)) {
-            may_relieve = false;
+        if (file_room_is_wanted(fd) && --tries > 0 && (relieve_fds(cache) || file_room_make(&cache->room, fd))) {
             fd = -EINTR; /* once more */
         }
     } while (fd == -EINTR);
@@ -305,7 +301,7 @@ static int look(struct file_cache *cache, const struct file_key *key, struct cac
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
     int rv = fd < 0 ? fd : file_load(key, fd, held, most_in_memory(cache->limits), now_ms, &loaded);
-    if (held != NULL && ((rv == 0 && loaded == NULL) || is_out_of_fds(rv))) {
+    if (held != NULL && ((rv == 0 && loaded == NULL) || file_room_is_wanted(rv))) {
         held->checked_ms = now_ms;
         touch(cache, held);
         *file = held; /* with the reference taken above */
@@ -345,6 +341,16 @@ int file_cache_create(struct file_cache **cache, const struct limits *limits, co
     }
     *cache = made;
     return 0;
+}
+
+void file_cache_set_room(struct file_cache *cache, const struct file_room *room)
+{
+    cache->room = *room;
+}
+
+const struct file_room *file_cache_room(const struct file_cache *cache)
+{
+    return &cache->room;
 }
 
 void file_cache_destroy(struct file_cache *cache)
@@ -404,7 +410,8 @@ int file_cache_get(struct file_cache *cache, struct file_root *root, const char 
     if (len >= BENEATH_PATH_MAX) {
         return -ENAMETOOLONG;
     }
-    struct file_key key = {.root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN};
+    struct file_key key = {
+        .root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN, .room = &cache->room};
     return get_key(cache, &key, now_ms - FILE_FRESH_MS + 1, now_ms, file);
 }
 
@@ -417,6 +424,7 @@ int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, con
         .len = original->path_len,
         .encoding = encoding,
         .least_mtime_ns = original->mtime_ns,
+        .room = &cache->room,
     };
     /* Looked at when the original was looked at, or later: otherwise it could be the sibling of an earlier version. */
     return get_key(cache, &key, original->checked_ms, now_ms, sibling);

@@ -36,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct file_room;
 struct file_root;
 struct limits;
 struct log;
@@ -91,6 +92,10 @@ struct file_cache;
 /* limits and log are borrowed and must outlive the cache; log may be NULL. Limits are read when they are needed, so
  * they may change later. Returns 0 or -ENOMEM. */
 int file_cache_create(struct file_cache **cache, const struct limits *limits, const struct log *log);
+/* Who gives up fds when the cache has none left to give; nobody at first. room is copied. */
+void file_cache_set_room(struct file_cache *cache, const struct file_room *room);
+const struct file_room *file_cache_room(const struct file_cache *cache);
+
 void file_cache_destroy(
     struct file_cache *cache); /* NULL is allowed; files still in use go with their last reference */
 

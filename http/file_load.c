@@ -11,6 +11,7 @@
 #include "core/beneath.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "http/file_room.h"
 #include "http/file_root.h"
 #include "http/http_date.h"
 #include "http/mime.h"
@@ -99,12 +100,13 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
     struct file_key sibling = *key;
     struct stat sibling_st;
     int fd;
+    int tries = FILE_ROOM_TRIES;
     sibling.encoding = encoding;
     do {
         fd = file_open(&sibling, now_ms);
-    } while (fd == -EINTR);
+    } while (fd == -EINTR || (fd < 0 && --tries > 0 && file_room_make(key->room, fd)));
     if (fd < 0) { /* without fds nobody can tell: it is as it was */
-        return (fd == -EMFILE || fd == -ENFILE) && (held & 1U << encoding) != 0;
+        return file_room_is_wanted(fd) && (held & 1U << encoding) != 0;
     }
     int rv = sys_stat(fd, &sibling_st);
     sys_close(fd);

@@ -18,6 +18,7 @@ struct file_key {
     enum encoding encoding; /* the sibling of path that is meant, or path itself */
     int64_t least_mtime_ns; /* of a sibling: when its original was modified; INT64_MIN for any file */
     uint64_t hash;          /* of root, path and encoding */
+    const struct file_room *room; /* for its siblings; may be NULL */
 };
 
 /* A file's time in nanoseconds since the epoch. */

@@ -12,6 +12,7 @@
 #include "core/reactor.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
+#include "http/file_room.h"
 #include "http/file_root.h"
 #include "http/server.h"
 #include "http/static_files.h"
@@ -73,7 +74,11 @@ int file_reply_check(struct file_replies *replies, const struct file_reply *repl
     if (root == NULL) {
         return error_text(err, errlen, -ENOMEM, "cannot serve \"%.100s\": %s", reply->root, errno_text(ENOMEM));
     }
-    int rv = file_root_open(root, reply->root, "", err, errlen);
+    int tries = FILE_ROOM_TRIES;
+    int rv;
+    do {
+        rv = file_root_open(root, reply->root, "", err, errlen);
+    } while (rv < 0 && --tries > 0 && file_room_make(file_cache_room(replies->cache), rv));
     if (rv < 0) {
         mem_free(root);
         return rv;

@@ -15,6 +15,7 @@
 #include "http/conditional.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
+#include "http/file_room.h"
 #include "http/limits.h"
 #include "http/listing.h"
 #include "http/response.h"
@@ -215,7 +216,11 @@ static void take_step(struct listing_visit *visit, int64_t now_ms)
 static int open_directory(struct listing_visit *visit, int64_t now_ms, struct cached_file **page)
 {
     visit->listing.root_fd = file_root_dir(&visit->mount->root, now_ms);
-    int dir_fd = listing_open(&visit->listing);
+    int tries = FILE_ROOM_TRIES;
+    int dir_fd;
+    do {
+        dir_fd = listing_open(&visit->listing);
+    } while (--tries > 0 && file_room_make(file_cache_room(visit->mounts->cache), dir_fd));
     int rv = dir_fd < 0 ? dir_fd : sys_stat(dir_fd, &visit->st);
     if (rv < 0) {
         if (dir_fd >= 0) {

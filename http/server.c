@@ -10,6 +10,8 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/file_cache.h"
+#include "http/file_room.h"
 #include "http/server_internal.h"
 #include "http/static_files.h"
 
@@ -216,12 +218,19 @@ static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t 
 
 static bool on_starved(void *arg)
 {
-    return server_close_idle(arg);
+    return server_starve(arg);
 }
 
 static void on_turned_away(void *arg, int fd)
 {
     server_turn_away(arg, fd);
+}
+
+/* The site is this server's: who asks for a file of it can have the fd of an idle connection. */
+static void offer_room(struct server *server)
+{
+    const struct file_room room = {.make = server_make_file_room, .arg = server};
+    file_cache_set_room(server->site->cache, &room);
 }
 
 /* A client that takes nothing has write_timeout, which the kernel must not cut short. */
@@ -318,6 +327,7 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
     }
     s->reactor = reactor;
     s->site = site;
+    offer_room(s);
     s->log = log;
     s->parse_head = parse_head_best(NULL);
     s->static_handler = (struct handler){.serve = serve_static, .body_mode = BODY_UNWANTED};
@@ -337,6 +347,7 @@ void server_set_site(struct server *server, struct site *site)
 {
     empty_pool(server);
     server->site = site;
+    offer_room(server);
     for (unsigned i = 0; i < server->listener_count; i++) {
         set_keepalive(server, &server->listeners[i]);
     }

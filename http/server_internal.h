@@ -22,7 +22,7 @@ enum {
 };
 
 /* What the number of connections is bounded by. */
-enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAPS };
+enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAP_FDS, SERVER_CAPS };
 
 /* Memory of connections, kept until the server ends. */
 struct conn_slab {
@@ -109,6 +109,14 @@ bool server_make_room(struct server *server, uint64_t address);
 /* Close the connection that has waited longest for a request. Returns whether there was one. Not while a connection is
  * being advanced. */
 bool server_close_idle(struct server *server);
+
+/* Fds are short for a newcomer: the same, and the log says so once in a while. */
+bool server_starve(struct server *server);
+
+/* Fds are short for a file that a request asks for: close the connection that has waited longest for a request and has
+ * sent nothing since. Reads nothing, so it may be called while a connection is being advanced. arg is the server. Returns
+ * whether one was closed. */
+bool server_make_file_room(void *arg);
 
 /* Count a connection of this address, and no more. Returns 0 or -ENOMEM. */
 int server_count_address(struct conn *conn, uint64_t address);

@@ -20,6 +20,7 @@ enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
     ROOM_TRIES = 4,      /* of them closed or found at work after all */
     SAY_FULL_MS = 60000, /* how often the log says that the server is full */
+    OTHER_FDS = 16,      /* of the process beside connections, at least: the loop, listeners, directories, standard streams */
     SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
 };
 
@@ -34,13 +35,15 @@ static struct conn *longer_idle(struct conn *found, struct conn *conn)
     return is_idle(conn) && (found == NULL || conn->deadline_ms < found->deadline_ms) ? conn : found;
 }
 
-static struct conn *find_idle(struct server *server)
+/* is_silent: only one that has sent nothing since. */
+static struct conn *find_idle(struct server *server, bool is_silent)
 {
     struct conn *found = NULL;
     struct conn *conn = server->last_conn;
     for (int left = ROOM_SCAN; left > 0 && conn != NULL; left--) {
         struct conn *newer = conn->prev;
-        found = longer_idle(found, conn);
+        struct conn *longer = longer_idle(found, conn);
+        found = is_silent && longer != found && sys_unread_bytes(conn->fd) != 0 ? found : longer;
         if (!is_idle(conn)) {
             server_unlink_conn(server, conn);
             server_link_conn(server, conn);
@@ -78,7 +81,7 @@ static void say_full(struct server *server, enum server_cap cap, const char *nam
 bool server_close_idle(struct server *server)
 {
     for (int i = 0; i < ROOM_TRIES; i++) {
-        struct conn *conn = find_idle(server);
+        struct conn *conn = find_idle(server, false);
         if (conn == NULL) {
             return false;
         }
@@ -87,6 +90,49 @@ bool server_close_idle(struct server *server)
         }
     }
     return false;
+}
+
+static void say_starved(struct server *server)
+{
+    int64_t now_ms = reactor_now_ms(server->reactor);
+    if (now_ms < server->say_full_ms[SERVER_CAP_FDS]) {
+        return;
+    }
+    server->say_full_ms[SERVER_CAP_FDS] = now_ms + SAY_FULL_MS;
+    log_write(server->log, LOG_WARN,
+              "out of file descriptors (RLIMIT_NOFILE is %llu): idle connections are closed for new ones and for files; "
+              "raise it with LimitNOFILE= in a systemd unit, or ulimit -n",
+              (unsigned long long)sys_fd_limit());
+}
+
+bool server_starve(struct server *server)
+{
+    say_starved(server);
+    return server_close_idle(server);
+}
+
+bool server_make_file_room(void *arg)
+{
+    struct server *server = arg;
+    say_starved(server);
+    struct conn *conn = server->is_draining ? NULL : find_idle(server, true); /* server_drain() walks the list */
+    if (conn != NULL) {
+        conn_close(conn);
+    }
+    return conn != NULL;
+}
+
+void server_check_fds(const struct limits *limits, const struct log *log)
+{
+    uint64_t fds = sys_fd_limit();
+    if (limits->max_connections + OTHER_FDS <= fds) {
+        return;
+    }
+    bool is_asked_for = limits->max_connections != limits_find("max_connections")->initial;
+    log_write(log, is_asked_for ? LOG_WARN : LOG_DEBUG,
+              "max_connections is %llu, but this process may have %llu file descriptors (RLIMIT_NOFILE): raise that with "
+              "LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections",
+              (unsigned long long)limits->max_connections, (unsigned long long)fds);
 }
 
 /* Whether an address may have one more. Looks the entry up anew after each close, which may have moved it. */

@@ -1315,6 +1315,25 @@ int fake_sys_option(int fd, int level, int option)
     return found == NULL ? -1 : found->value;
 }
 
+/* What has come, as far as recv would tell. */
+int sys_unread_bytes(int fd)
+{
+    int rv = enter(FAKE_UNREAD_BYTES);
+    const struct file *file = find_kind(fd, SOCKET);
+    if (rv == 0) {
+        bool has_peer = file != NULL && file->peer != NULL;
+        rv = file == NULL ? no_socket(fd) : has_peer && file->peer->arrived != NULL ? 1 : 0;
+    }
+    return leave_int(FAKE_UNREAD_BYTES, fd, 0, rv);
+}
+
+uint64_t sys_fd_limit(void)
+{
+    enter(FAKE_FD_LIMIT);
+    uint64_t limit = fake.fd_limit < 0 ? UINT64_MAX : (uint64_t)fake.fd_limit;
+    return (uint64_t)leave(FAKE_FD_LIMIT, -1, 0, (int64_t)limit);
+}
+
 int sys_unsent_bytes(int fd)
 {
     int rv = enter(FAKE_UNSENT_BYTES);

@@ -34,6 +34,7 @@
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
+    X(UNREAD_BYTES) X(FD_LIMIT)                                                                                        \
     X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE)                                                            \
     X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(UNLINK) X(SET_MODE) X(LOCK) X(PREAD) X(DUPLICATE)               \
     X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \

@@ -377,6 +377,151 @@ static void without_fds_and_with_all_at_work_the_newcomer_reads_503(void **state
     assert_non_null(strstr(scene.log_text, "turning connections away"));
 }
 
+/* A file that is not in the cache, and no fd for it. */
+static void give_no_fds_for_files(int times)
+{
+    fake_sys_fail_op(FAKE_OPEN_BENEATH, 0, times, -EMFILE);
+}
+
+static void without_fds_a_file_has_that_of_an_idle_connection(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1000);
+    scene_begin();
+    struct fake_peer *idle = client();
+    pass_ms(10);
+    struct fake_peer *younger = client();
+    struct fake_peer *asking = client();
+    give_no_fds_for_files(1);
+    say(asking, GET("/small"));
+    assert_string_equal(statuses(asking), "200");
+    assert_true(is_closed(idle));
+    assert_false(is_closed(younger));
+    assert_non_null(strstr(scene.log_text, "out of file descriptors (RLIMIT_NOFILE is "));
+}
+
+static void everybody_gets_a_file_while_connections_take_all_fds(void **state)
+{
+    (void)state;
+    enum { LIMIT = 24, VISITORS = 100 };
+    tree_add_filled(&scene.tree, "large", 'l', 100000);
+    scene_begin();
+    fake_sys_set_fd_limit(LIMIT);
+    for (int i = 0; i < VISITORS; i++) {
+        char name[16], request[64];
+        snprintf(name, sizeof name, "f%d", i);
+        snprintf(request, sizeof request, GET("/f%d"), i);
+        tree_add_filled(&scene.tree, name, 'f', 1000);
+        struct fake_peer *visitor = client();
+        say(visitor, request);
+        assert_string_equal(statuses(visitor), "200");
+        say(visitor, GET("/large"));
+        assert_string_equal(statuses(visitor), "200 200");
+    }
+    assert_int_equal(stats().by_class[5], 0);
+}
+
+static void without_fds_a_connection_with_a_request_is_not_given_up(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1000);
+    scene_begin();
+    struct fake_peer *first = client(), *second = client(), *third = client();
+    fake_peer_send_text(third, GET("/small")); /* told of before the request of the first */
+    fake_peer_send_text(first, GET("/hello"));
+    give_no_fds_for_files(1);
+    settle();
+    assert_string_equal(statuses(third), "200");
+    assert_string_equal(statuses(first), "200");
+    assert_true(is_closed(second));
+}
+
+static void without_fds_and_idle_connections_a_file_is_503(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1000);
+    scene_begin();
+    struct fake_peer *busy = client(), *asking = client();
+    say(busy, GET("/hold"));
+    give_no_fds_for_files(FAKE_FOREVER);
+    say(asking, GET("/small"));
+    assert_string_equal(statuses(asking), "503");
+    assert_false(is_closed(busy));
+}
+
+static void without_fds_a_file_costs_a_bounded_number_of_connections(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1000);
+    scene_begin();
+    struct fake_peer *peers[20];
+    for (int i = 0; i < 20; i++) {
+        peers[i] = client();
+    }
+    give_no_fds_for_files(FAKE_FOREVER);
+    say(peers[19], GET("/small"));
+    assert_string_equal(statuses(peers[19]), "503");
+    assert_in_range(stats().connections, 15, 18);
+}
+
+static void without_fds_a_listing_has_that_of_an_idle_connection(void **state)
+{
+    (void)state;
+    struct static_options options = {.list = true, .no_index = true};
+    char err[256];
+    assert_int_equal(static_mounts_add(scene.site->mounts, "/list", scene.tree.path, &options, err, sizeof err), 0);
+    scene_begin();
+    struct fake_peer *idle = client(), *asking = client();
+    give_no_fds_for_files(1);
+    say(asking, GET("/list/"));
+    assert_string_equal(statuses(asking), "200");
+    assert_true(is_closed(idle));
+}
+
+static void while_stopping_no_connection_is_given_up_for_a_file(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1000);
+    scene_begin();
+    struct fake_peer *peers[4];
+    for (int i = 0; i < 4; i++) {
+        peers[i] = client();
+    }
+    for (int i = 0; i < 4; i++) {
+        fake_peer_send_text(peers[i], GET("/small"));
+    }
+    give_no_fds_for_files(FAKE_FOREVER);
+    server_drain(scene.server, 1000, NULL, NULL);
+    settle();
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(statuses(peers[i]), "503");
+    }
+}
+
+/* What the start says. */
+
+static void start_says_when_max_connections_cannot_be_reached(void **state)
+{
+    (void)state;
+    struct limits limits;
+    limits_init(&limits);
+    fake_sys_set_fd_limit(1016);
+    limits.max_connections = 1000;
+    server_check_fds(&limits, &scene.log);
+    assert_string_equal(scene.log_text, ""); /* enough */
+    limits.max_connections = 1001;
+    server_check_fds(&limits, &scene.log);
+    assert_string_equal(scene.log_text,
+                        "max_connections is 1001, but this process may have 1016 file descriptors (RLIMIT_NOFILE): raise "
+                        "that with LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections\n");
+    scene.log_text[0] = '\0';
+    scene.log.level = LOG_INFO;
+    limits_init(&limits); /* nobody has asked for so many */
+    server_check_fds(&limits, &scene.log);
+    assert_string_equal(scene.log_text, "");
+    server_check_fds(&limits, NULL);
+}
+
 /* The table by itself. */
 
 static void table_holds_what_a_plain_list_holds(void **state)
@@ -431,6 +576,14 @@ int main(void)
         SCENE_TEST(without_memory_and_with_all_at_work_the_newcomer_reads_503),
         SCENE_TEST(without_fds_an_idle_one_makes_room),
         SCENE_TEST(without_fds_and_with_all_at_work_the_newcomer_reads_503),
+        SCENE_TEST(without_fds_a_file_has_that_of_an_idle_connection),
+        SCENE_TEST(everybody_gets_a_file_while_connections_take_all_fds),
+        SCENE_TEST(without_fds_a_connection_with_a_request_is_not_given_up),
+        SCENE_TEST(without_fds_and_idle_connections_a_file_is_503),
+        SCENE_TEST(without_fds_a_file_costs_a_bounded_number_of_connections),
+        SCENE_TEST(without_fds_a_listing_has_that_of_an_idle_connection),
+        SCENE_TEST(while_stopping_no_connection_is_given_up_for_a_file),
+        SCENE_TEST(start_says_when_max_connections_cannot_be_reached),
         SCENE_TEST(table_holds_what_a_plain_list_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

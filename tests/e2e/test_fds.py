@@ -1,0 +1,74 @@
+"""Few file descriptors, and many clients who keep their connections: each gets its files, since idle connections make
+room for newcomers and for files."""
+
+import contextlib
+import os
+import resource
+import unittest
+
+import evtest
+import lua_site
+
+FDS = 64
+VISITORS = 300
+
+
+def few_fds():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FDS, FDS))
+
+
+class FewFds(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def serve(self, text, files):
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        path = stack.enter_context(lua_site.script(text, files=files))
+        return stack.enter_context(evtest.Program(lua_site.EVSERVE, "--listen", "127.0.0.1:0", "site.lua",
+                                                  cwd=os.path.dirname(path), preexec_fn=few_fds))
+
+    def visit(self, server, target):
+        """Each visitor asks for target(n) on a connection of its own, and keeps it."""
+        statuses = []
+        with contextlib.ExitStack() as stack:
+            for n in range(VISITORS):
+                client = stack.enter_context(lua_site.Client(server))
+                statuses.append(client.ask("GET", target(n)).status)
+        self.assertEqual([status for status in statuses if status != 200], [])
+
+    def pages(self):
+        return [(f"pages/p{n}.html", f"page {n}\n") for n in range(VISITORS)] + [("pages/large", "x" * 100_000)]
+
+    def test_every_visitor_gets_a_page_of_its_own(self):
+        server = self.serve('app.static("/", "pages")', self.pages())
+        self.visit(server, lambda n: f"/p{n}.html")
+        lines = [line for line in server.lines if f"out of file descriptors (RLIMIT_NOFILE is {FDS})" in line]
+        self.assertEqual(len(lines), 1, server.lines)
+
+    def test_every_visitor_gets_a_large_file(self):
+        self.visit(self.serve('app.static("/", "pages")', self.pages()), lambda n: "/large")
+
+    def test_every_visitor_gets_a_listing(self):
+        self.visit(self.serve('app.static("/", "pages", { list = true })', self.pages()), lambda n: "/")
+
+    def test_every_visitor_gets_a_file_from_a_handler(self):
+        site = 'app.get("/get/:name", function(req) return app.file(req.params.name, { root = "pages" }) end)'
+        self.visit(self.serve(site, self.pages()), lambda n: f"/get/p{n}.html")
+
+    def test_start_says_when_max_connections_cannot_be_reached(self):
+        server = self.serve("app.set { max_connections = 1000 }", [])
+        said = "max_connections is 1000, but this process may have 64 file descriptors (RLIMIT_NOFILE): raise that"
+        self.assertTrue(any(said in line for line in server.lines), server.lines)
+        lua_site.Client(server).close()
+
+    def test_start_does_not_speak_of_a_default(self):
+        server = self.serve("", [])
+        lua_site.Client(server).close()
+        self.assertFalse(any("max_connections" in line for line in server.lines), server.lines)
+
+
+if __name__ == "__main__":
+    unittest.main()
