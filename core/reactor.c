@@ -334,7 +334,7 @@ int64_t reactor_now_ms(const struct reactor *reactor)
 /* The instant at which the next tick must begin though no fd is ready: 0 for never. */
 static int64_t next_deadline(const struct reactor *reactor)
 {
-    if (reactor->tasks.count > 0 || reactor->taken != NULL || reactor->queue_head != END_OF_QUEUE) {
+    if (reactor->tasks.count > 0 || reactor->queue_head != END_OF_QUEUE) {
         return 1; /* long past: now */
     }
     const struct timer_entry *first = timer_heap_first(&reactor->timers);
@@ -396,14 +396,13 @@ static int64_t next_expiry(int64_t due_ns, int64_t interval_ns, int64_t now_ns)
 static int run_timers(struct reactor *reactor)
 {
     int calls = 0;
-    int64_t end_ns = reactor->now_ns + SPELL_NS;
     uint64_t limit = reactor->timers.next_sequence;
     for (;;) {
         const struct timer_entry *first = timer_heap_first(&reactor->timers);
         if (first == NULL || first->deadline_ns > reactor->now_ns || first->sequence >= limit) {
             return calls;
         }
-        if (calls > 0 && sys_now_ns() >= end_ns) {
+        if (calls > 0 && sys_now_ns() - reactor->now_ns >= SPELL_NS) {
             return calls;
         }
         timer_id id = timer_heap_id(&reactor->timers, first);
@@ -516,6 +515,9 @@ static int run_posts(struct reactor *reactor)
         reactor->taken = post->next;
         post->task.fn(reactor, post->task.arg);
         mem_free(post);
+    }
+    if (reactor->taken != NULL) {
+        sys_eventfd_wake(reactor->wake_fd); /* the next tick does not sleep for them */
     }
     reactor->counts.tasks += (uint64_t)calls;
     return calls;

@@ -41,12 +41,19 @@ void conn_arm_timer(struct conn *conn, int64_t now_ms)
     conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_timer, conn);
 }
 
+/* Whether the timer comes too late for a deadline that was stored just now. */
+static bool is_late_timer(const struct conn *conn)
+{
+    int64_t look_ms = conn->waits_for == WAIT_WRITE ? next_look_ms(conn) : conn->deadline_ms;
+    return conn->timer == 0 || look_ms < conn->timer_due_ms;
+}
+
 /* Store the deadline. The timer moves only when it would come too late: usually it fires early, finds a later deadline
  * and is set again, so activity costs no heap operation. */
 static void set_deadline(struct conn *conn, int64_t now_ms, int64_t deadline_ms)
 {
     conn->deadline_ms = deadline_ms;
-    if (deadline_ms != INT64_MAX && (conn->timer == 0 || next_look_ms(conn) < conn->timer_due_ms)) {
+    if (deadline_ms != INT64_MAX && is_late_timer(conn)) {
         conn_arm_timer(conn, now_ms);
     }
 }

@@ -294,8 +294,8 @@ static enum advance finish_exchange(struct conn *conn)
     if (conn->waits_for == WAIT_HEAD) {
         conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
     }
-    if (exchange->is_timed && sys_now_ns() >= exchange->turn_end_ns) {
-        exchange_end_turn(exchange);
+    if (exchange->is_timed) {
+        exchange_stop_clock(exchange);
     }
     write_buffer_done(&exchange->body_block);
     response_reset(exchange);

@@ -59,14 +59,18 @@ void exchange_peer(const struct exchange *exchange, char *text, size_t len)
     snprintf(text, len, "%s", formatted);
 }
 
-void exchange_time_turn(struct exchange *exchange)
+void exchange_start_clock(struct exchange *exchange)
 {
-    if (exchange->input.end == exchange->input.start) {
-        return; /* no further request has come: the turn ends with this one */
-    }
     exchange->is_timed = true;
     if (exchange->turn_end_ns == 0) {
         exchange->turn_end_ns = sys_now_ns() + TURN_NS;
+    }
+}
+
+void exchange_stop_clock(struct exchange *exchange)
+{
+    if (sys_now_ns() >= exchange->turn_end_ns) {
+        exchange_end_turn(exchange);
     }
 }
 

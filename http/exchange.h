@@ -209,11 +209,21 @@ void exchange_forget_body(struct exchange *exchange);
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);
 
+/* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins, and
+ * when an exchange that is_timed is over. */
+__attribute__((cold)) void exchange_start_clock(struct exchange *exchange);
+__attribute__((cold)) void exchange_stop_clock(struct exchange *exchange);
+
 /* What comes now may take long. If further requests of this connection wait already, the clock is read when the exchange
  * is over, and others have their turn before the next request once TURN_NS have passed since the first such call of the
  * turn (R6). The connection calls it before each handler; the code that serves files does so only for what it does not
  * have ready. */
-void exchange_time_turn(struct exchange *exchange);
+static inline void exchange_time_turn(struct exchange *exchange)
+{
+    if (exchange->input.end != exchange->input.start) {
+        exchange_start_clock(exchange);
+    }
+}
 
 /* The response took long: before the next request of this connection, others have their turn. */
 void exchange_end_turn(struct exchange *exchange);

@@ -39,14 +39,17 @@ class FewFds(unittest.TestCase):
                 statuses.append(client.ask("GET", target(n)).status)
         self.assertEqual([status for status in statuses if status != 200], [])
 
+    def wait_for_line(self, server, text):
+        evtest.wait_until(lambda: any(text in line for line in server.lines), text)
+
     def pages(self):
         return [(f"pages/p{n}.html", f"page {n}\n") for n in range(VISITORS)] + [("pages/large", "x" * 100_000)]
 
     def test_every_visitor_gets_a_page_of_its_own(self):
         server = self.serve('app.static("/", "pages")', self.pages())
         self.visit(server, lambda n: f"/p{n}.html")
-        lines = [line for line in server.lines if f"out of file descriptors (RLIMIT_NOFILE is {FDS})" in line]
-        self.assertEqual(len(lines), 1, server.lines)
+        self.wait_for_line(server, f"out of file descriptors (RLIMIT_NOFILE is {FDS})")
+        self.assertLess(len(server.lines), 10, "one for each visitor")
 
     def test_every_visitor_gets_a_large_file(self):
         self.visit(self.serve('app.static("/", "pages")', self.pages()), lambda n: "/large")
@@ -60,13 +63,13 @@ class FewFds(unittest.TestCase):
 
     def test_start_says_when_max_connections_cannot_be_reached(self):
         server = self.serve("app.set { max_connections = 1000 }", [])
-        said = "max_connections is 1000, but this process may have 64 file descriptors (RLIMIT_NOFILE): raise that"
-        self.assertTrue(any(said in line for line in server.lines), server.lines)
-        lua_site.Client(server).close()
+        self.wait_for_line(
+            server, "max_connections is 1000, but this process may have 64 file descriptors (RLIMIT_NOFILE): raise that")
 
     def test_start_does_not_speak_of_a_default(self):
         server = self.serve("", [])
-        lua_site.Client(server).close()
+        with lua_site.Client(server) as client:
+            client.ask("GET", "/")
         self.assertFalse(any("max_connections" in line for line in server.lines), server.lines)
 
 
