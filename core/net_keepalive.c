@@ -11,8 +11,8 @@
 #include <netinet/tcp.h>
 
 enum {
-    PROBES = 4,          /* questions without an answer, in as much time as the silence before them */
-    IDLE_MAX_S = 32767,  /* of TCP_KEEPIDLE and TCP_KEEPINTVL (tcp(7)) */
+    PROBES = 4,         /* questions without an answer, in as much time as the silence before them */
+    IDLE_MAX_S = 32767, /* of TCP_KEEPIDLE and TCP_KEEPINTVL (tcp(7)) */
     MS_PER_S = 1000,
 };
 

@@ -53,7 +53,7 @@ int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
 int sys_socket_file(int fd); /* an O_PATH fd of the file that a unix socket is bound to; -EPERM without CAP_NET_ADMIN */
 int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
-int sys_unread_bytes(int fd); /* that have come and can be received (FIONREAD) */
+int sys_unread_bytes(int fd);                      /* that have come and can be received (FIONREAD) */
 int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);

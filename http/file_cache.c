@@ -410,8 +410,7 @@ int file_cache_get(struct file_cache *cache, struct file_root *root, const char 
     if (len >= BENEATH_PATH_MAX) {
         return -ENAMETOOLONG;
     }
-    struct file_key key = {
-        .root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN, .room = &cache->room};
+    struct file_key key = {.root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN, .room = &cache->room};
     return get_key(cache, &key, now_ms - FILE_FRESH_MS + 1, now_ms, file);
 }
 

@@ -13,11 +13,11 @@
 /* What a file is asked for by. */
 struct file_key {
     struct file_root *root;
-    const char *path;       /* of the original, NUL-terminated */
-    size_t len;             /* bytes of path */
-    enum encoding encoding; /* the sibling of path that is meant, or path itself */
-    int64_t least_mtime_ns; /* of a sibling: when its original was modified; INT64_MIN for any file */
-    uint64_t hash;          /* of root, path and encoding */
+    const char *path;             /* of the original, NUL-terminated */
+    size_t len;                   /* bytes of path */
+    enum encoding encoding;       /* the sibling of path that is meant, or path itself */
+    int64_t least_mtime_ns;       /* of a sibling: when its original was modified; INT64_MIN for any file */
+    uint64_t hash;                /* of root, path and encoding */
     const struct file_room *room; /* for its siblings; may be NULL */
 };
 

@@ -20,7 +20,7 @@ enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
     ROOM_TRIES = 4,      /* of them closed or found at work after all */
     SAY_FULL_MS = 60000, /* how often the log says that the server is full */
-    OTHER_FDS = 16,      /* of the process beside connections, at least: the loop, listeners, directories, standard streams */
+    OTHER_FDS = 16,      /* beside connections, at least: the loop, listeners, directories, standard streams */
     SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
 };
 
@@ -100,8 +100,8 @@ static void say_starved(struct server *server)
     }
     server->say_full_ms[SERVER_CAP_FDS] = now_ms + SAY_FULL_MS;
     log_write(server->log, LOG_WARN,
-              "out of file descriptors (RLIMIT_NOFILE is %llu): idle connections are closed for new ones and for files; "
-              "raise it with LimitNOFILE= in a systemd unit, or ulimit -n",
+              "out of file descriptors (RLIMIT_NOFILE is %llu): idle connections are closed for new ones and for "
+              "files; raise it with LimitNOFILE= in a systemd unit, or ulimit -n",
               (unsigned long long)sys_fd_limit());
 }
 
@@ -130,8 +130,8 @@ void server_check_fds(const struct limits *limits, const struct log *log)
     }
     bool is_asked_for = limits->max_connections != limits_find("max_connections")->initial;
     log_write(log, is_asked_for ? LOG_WARN : LOG_DEBUG,
-              "max_connections is %llu, but this process may have %llu file descriptors (RLIMIT_NOFILE): raise that with "
-              "LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections",
+              "max_connections is %llu, but this process may have %llu file descriptors (RLIMIT_NOFILE): raise that "
+              "with LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections",
               (unsigned long long)limits->max_connections, (unsigned long long)fds);
 }
 

@@ -129,7 +129,7 @@ static struct {
     bool failed;                    /* it has */
     struct wish *wishes;            /* in order of wishing */
     uint64_t total;                 /* calls counted for fail_at */
-    int64_t costs[FAKE_OP_COUNT]; /* nanoseconds that a call of each op takes */
+    int64_t costs[FAKE_OP_COUNT];   /* nanoseconds that a call of each op takes */
     uint64_t counts[FAKE_OP_COUNT]; /* calls by op */
     int datagram_fd;                /* of sys_connect_datagram(), when target_len is not 0 */
     char datagram[512];             /* the last one */

@@ -511,9 +511,10 @@ static void start_says_when_max_connections_cannot_be_reached(void **state)
     assert_string_equal(scene.log_text, ""); /* enough */
     limits.max_connections = 1001;
     server_check_fds(&limits, &scene.log);
-    assert_string_equal(scene.log_text,
-                        "max_connections is 1001, but this process may have 1016 file descriptors (RLIMIT_NOFILE): raise "
-                        "that with LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections\n");
+    assert_string_equal(
+        scene.log_text,
+        "max_connections is 1001, but this process may have 1016 file descriptors (RLIMIT_NOFILE): raise "
+        "that with LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections\n");
     scene.log_text[0] = '\0';
     scene.log.level = LOG_INFO;
     limits_init(&limits); /* nobody has asked for so many */

@@ -3,14 +3,12 @@
 
 #include "tests/lib/server_scene.h"
 
-enum { WRITE_MS = 30000, BODY_MS = 30000, FIRST_LOOK_MS = WRITE_MS / 8 };
-
-static char filler[100000];
+enum { WRITE_MS = 30000, BODY_MS = 30000, FIRST_LOOK_MS = WRITE_MS / 8, LARGE_BYTES = 100000 };
 
 /* A client whose socket is full, with so many bytes in it. */
 static struct fake_peer *stuck_client(int unsent)
 {
-    tree_add_filled(&scene.tree, "large", 'l', sizeof filler);
+    tree_add_filled(&scene.tree, "large", 'l', LARGE_BYTES);
     scene_begin();
     struct fake_peer *peer = client();
     fake_peer_set_room(peer, 1000);
@@ -71,7 +69,7 @@ static void kernel_that_does_not_say_does_not_keep_a_client(void **state)
 static void client_that_is_willing_costs_no_look_into_its_socket(void **state)
 {
     (void)state;
-    tree_add_filled(&scene.tree, "large", 'l', sizeof filler);
+    tree_add_filled(&scene.tree, "large", 'l', LARGE_BYTES);
     scene_begin();
     struct fake_peer *peer = client();
     for (int i = 0; i < 10; i++) {
