@@ -180,6 +180,14 @@ static bool push_trace(lua_State *L, const struct coro *coro, int index)
     return true;
 }
 
+/* Give the error on top of the stack the place that a script knows, if it is a text. */
+static void place_text(lua_State *L)
+{
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        script_place_error(L);
+    }
+}
+
 /* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the place
  * of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil; else it is
  * the coroutine that err has ended. An error that is raised again, and caught by the next one, has its traceback already,
@@ -189,6 +197,9 @@ static int lua_trace(lua_State *L)
     struct coro *coro = script_of(L)->running;
     lua_State *thread = lua_tothread(L, 2);
     lua_settop(L, 1);
+    if (thread == NULL) {
+        place_text(L);
+    }
     if (coro == NULL || is_closed_error(L, coro, 1) || is_raised_error(L, 1) || is_memory_error(L, 1)) {
         return 1;
     }
@@ -234,6 +245,7 @@ static int lua_report(lua_State *L)
     }
     coro->is_reported = true;
     lua_settop(L, 1);
+    place_text(L);
     return 1;
 }
 

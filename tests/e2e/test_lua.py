@@ -549,6 +549,10 @@ class ErrorFunction(SiteCase):
     SCRIPT = r"""
     app.get("/boom", function(req) req.mark = "seen" error("boom") end)
     app.get("/object", function() error({ code = 418 }) end)
+    app.get("/tail", function() return error("the last call") end)
+    local around = app.group("/around")
+    around.use(function(req, nxt) return select(2, pcall(nxt)) end)
+    around.get("/it", function() return error("inside") end)
     app.get("/fields", function() return "x", { ["x-a"] = "1", ["bad name"] = "2" } end)
     app.get("/early", function() return function() error("early") end, { ["x-a"] = "1" } end)
     app.get("/twice", function() error("first") end)
@@ -578,6 +582,10 @@ class ErrorFunction(SiteCase):
         self.assertRegex(answer.text, r"^sorry seen: site\.lua:3: boom$")
         self.assertEqual(answer.headers["x-error"], "yes")
         self.wait_for_log(r"GET /boom \(route at site\.lua:3\): site\.lua:3: boom")
+
+    def test_the_place_is_never_one_of_the_server(self):
+        self.assertRegex(self.ask("/tail").text, r": site\.lua:\d+: the last call$")
+        self.assertRegex(self.ask("/around/it").text, r"^site\.lua:\d+: inside$")
 
     def test_it_gets_the_value_of_error(self):
         self.assertEqual(self.ask("/object").status, 418)
