@@ -43,7 +43,7 @@ EXPECTED = {
     "table": (200, '{"a":1}', True),
     "nothing": (204, "", True),
     "created": (201, "", True),
-    "teapot": (418, "418 Unknown\n", True),
+    "teapot": (418, "418 I'm a Teapot\n", True),
     "all": (202, "both\n", True),
     "headers": (200, "text\n", True),
     "html": (200, "<p>", True),

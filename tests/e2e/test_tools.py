@@ -123,7 +123,7 @@ class Request(Tools):
     def test_exit_status_is_that_of_the_answer(self):
         self.check("/moved", 302, "302 Found\n")
         self.check("/nothing", 404, "404 Not Found\n")
-        self.check("/teapot", 418, "418 Unknown\n")
+        self.check("/teapot", 418, "418 I'm a Teapot\n")
         self.check("/fail", 500, "500 Internal Server Error\n")
         self.check("DELETE /text", 405, "405 Method Not Allowed\n")
 
