@@ -97,7 +97,7 @@ static int stat_target(const struct listing_job *job, const char *name, struct s
  * Returns whether it is to be listed; is_known says whether *st has more than the kind. */
 static bool look(struct listing_job *job, const struct dirent64 *raw, struct stat *st, bool *is_known)
 {
-    *st = (struct stat){.st_mode = DTTOIF(raw->d_type)};
+    *st = (struct stat){.st_mode = (mode_t)DTTOIF(raw->d_type)};
     *is_known = raw->d_type == DT_LNK || raw->d_type == DT_UNKNOWN;
     int rv = 0;
     if (raw->d_type == DT_UNKNOWN) {
