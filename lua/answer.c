@@ -221,7 +221,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         reply->status = type == LUA_TNIL && !is_elsewhere ? 204 : 200;
     }
     if (type == LUA_TTABLE) {
-        json = script_scratch(script);
+        json = script_lend_scratch(L, "an answer in JSON");
         json_encode(L, reply->body, json);
     } else if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TFUNCTION) {
         script_raise(L, "the handler returned a %s as the body: it must be a string, a table or a function",
@@ -244,7 +244,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     } else if (json != NULL) {
         response_send(coro_detach(coro), reply->status, type_of(reply, application_json), write_buffer_data(json),
                       write_buffer_len(json));
-        script_trim_scratch(script);
+        script_return_scratch(L);
     } else {
         send_status(coro, reply);
     }

@@ -321,7 +321,7 @@ static int app_log(lua_State *L)
     for (int i = 2; i <= count; i++) {
         stringify(L, i);
     }
-    struct write_buffer *out = script_scratch(script_of(L));
+    struct write_buffer *out = script_lend_scratch(L, "app.log");
     for (int i = 2; i <= count; i++) {
         size_t len;
         const char *text = lua_tolstring(L, i, &len);
@@ -330,7 +330,7 @@ static int app_log(lua_State *L)
     }
     int len = (int)write_buffer_len(out);
     log_write(log, (enum log_level)level, "%.*s", len, len == 0 ? "" : write_buffer_data(out));
-    script_trim_scratch(script_of(L));
+    script_return_scratch(L);
     return 0;
 }
 

@@ -6,29 +6,27 @@
 /* json_encode(value): text. */
 static int lua_json_encode(lua_State *L)
 {
-    struct script *script = script_of(L);
     if (lua_gettop(L) != 1) {
         script_raise(L, "app.json.encode: one value expected");
     }
-    struct write_buffer *out = script_scratch(script);
+    struct write_buffer *out = script_lend_scratch(L, "app.json.encode");
     json_encode(L, 1, out);
     lua_pushlstring(L, write_buffer_data(out), write_buffer_len(out));
-    script_trim_scratch(script);
+    script_return_scratch(L);
     return 1;
 }
 
 /* json_decode(text): value, or nil and what is wrong. */
 static int lua_json_decode(lua_State *L)
 {
-    struct script *script = script_of(L);
     lua_settop(L, 1);
     if (lua_type(L, 1) != LUA_TSTRING) {
         script_raise(L, "app.json.decode: a string expected, not %s", luaL_typename(L, 1));
     }
     size_t len;
     const char *text = lua_tolstring(L, 1, &len);
-    int count = json_decode(L, text, len, script_scratch(script));
-    script_trim_scratch(script);
+    int count = json_decode(L, text, len, script_lend_scratch(L, "app.json.decode"));
+    script_return_scratch(L);
     return count;
 }
 

@@ -172,11 +172,12 @@ static void push_params(lua_State *L, const struct exchange *exchange)
 /* Push a name or value of a query, decoded. */
 void request_push_decoded(lua_State *L, const char *text, size_t len)
 {
-    char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
+    char *out = write_buffer_reserve(script_lend_scratch(L, "req.query"), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
         script_raise_memory(L);
     }
     lua_pushlstring(L, out, url_decode_component(text, len, out));
+    script_return_scratch(L);
 }
 
 /* Of names that come more than once, the first value: query_all() has the others. */
@@ -232,7 +233,7 @@ static void push_header(lua_State *L, const struct exchange *exchange, const cha
 /* Push a field name in lower case. */
 void request_push_lower(lua_State *L, const char *name, size_t len)
 {
-    char *out = write_buffer_reserve(script_scratch(script_of(L)), len + 1, SIZE_MAX, NULL);
+    char *out = write_buffer_reserve(script_lend_scratch(L, "req.headers"), len + 1, SIZE_MAX, NULL);
     if (out == NULL) {
         script_raise_memory(L);
     }
@@ -240,6 +241,7 @@ void request_push_lower(lua_State *L, const char *name, size_t len)
         out[i] = ascii_lower(name[i]);
     }
     lua_pushlstring(L, out, len);
+    script_return_scratch(L);
 }
 
 static void push_headers(lua_State *L, const struct exchange *exchange)

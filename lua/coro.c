@@ -15,6 +15,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "http/response.h"
+#include "lua/collector.h"
 #include "lua/coro_error.h"
 #include "lua/error_page.h"
 
@@ -276,22 +277,40 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
 
 /* Running. */
 
-void coro_resume(struct coro *coro, int nargs)
+/* Run the thread of coro until it ends or waits. Returns what Lua says of it, and how the run was. */
+static int run_thread(struct coro *coro, int nargs, struct run *run)
 {
     struct script *script = coro->script;
     struct coro *outer = script->running;
-    struct run outer_run, run;
+    struct run outer_run;
+    bool is_compiled = coro->route != NULL && coro->route->is_compiled && !script->is_automatic;
+    assert(script->scratch_user == NULL);
     coro->wait = CORO_RUNS;
     script->running = coro;
     script_enter_stack(script);
+    if (is_compiled) {
+        collector_let(script->L);
+    }
     deadline_enter(script, budget_of(coro), &outer_run);
     script->run.uses_reserve = coro->timer != NULL; /* it may be what drops a cache */
     int verdict = lua_resume(coro->L, nargs);
-    uint64_t long_ms = deadline_leave(script, &outer_run, &run);
+    uint64_t long_ms = deadline_leave(script, &outer_run, run);
+    if (is_compiled) {
+        script->is_automatic = false;
+        collector_stop(script->L);
+    }
     script->running = outer;
     if (long_ms > 0) {
         report_long(coro, long_ms);
     }
+    return verdict;
+}
+
+void coro_resume(struct coro *coro, int nargs)
+{
+    struct script *script = coro->script;
+    struct run run;
+    int verdict = run_thread(coro, nargs, &run);
     if (verdict == 0) {
         if (run.stop != STOP_NONE) {
             revive_hook(coro);
@@ -306,6 +325,9 @@ void coro_resume(struct coro *coro, int nargs)
         put_coro(coro);
     } else if (coro->is_stream && coro->exchange != NULL) {
         coro_begin_stream(coro); /* before it waits, the client may know the head */
+    }
+    if (script->running == NULL) {
+        collector_look(script, script->L);
     }
 }
 

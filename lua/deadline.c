@@ -16,6 +16,7 @@
 #include "lua/deadline.h"
 
 #include "core/sys.h"
+#include "lua/collector.h"
 #include "lua/coro.h"
 #include "lua/coro_error.h"
 #include "lua/state.h"
@@ -153,6 +154,7 @@ void deadline_check(lua_State *L)
     if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
         run->stop = STOP_CPU;
         set_interval(script, 1);
+        script->scratch_user = NULL; /* the function ends here, and the report may need it */
         report(L, script);
     }
     if (run->stop != STOP_NONE) {
@@ -170,6 +172,8 @@ static void on_count(lua_State *L, lua_Debug *at)
         script_check_stack(L, "a function that C calls back");
         if (memory_is_low(script)) {
             collect(L, script);
+        } else {
+            collector_look(script, L);
         }
         bool is_late = run->budget_ns != 0 && is_over(run);
         run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;

@@ -196,10 +196,10 @@ static const char top[] =
 /* Push the page about what is told in traceback: a text and lines below it. */
 static int push_html(lua_State *L, const struct coro *coro, const char *traceback)
 {
-    struct page page = {.out = script_scratch(coro->script)};
     char place[PLACE_MAX];
     size_t text_len = strcspn(traceback, "\n");
     script_place(L, place);
+    struct page page = {.out = script_lend_scratch(L, "the page of an error")};
     put_text(&page, top);
     put_text(&page, "<h1>");
     put_escaped(&page, traceback, text_len);
@@ -214,6 +214,7 @@ static int push_html(lua_State *L, const struct coro *coro, const char *tracebac
     if (!page.is_short) {
         lua_pushlstring(L, write_buffer_data(page.out), write_buffer_len(page.out));
     }
+    script_return_scratch(L);
     return page.is_short ? 0 : 1;
 }
 
@@ -238,9 +239,10 @@ static int push_json(lua_State *L, const struct coro *coro, const char *tracebac
         lua_rawseti(L, -2, ++count);
     }
     lua_setfield(L, -2, "traceback");
-    struct write_buffer *out = script_scratch(coro->script);
+    struct write_buffer *out = script_lend_scratch(L, "the page of an error");
     json_encode(L, lua_gettop(L), out);
     lua_pushlstring(L, write_buffer_data(out), write_buffer_len(out));
+    script_return_scratch(L);
     return 1;
 }
 
@@ -268,7 +270,6 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback)
     if (count > 0) {
         coro->page = script_anchor(L, lua_gettop(L));
     }
-    script_trim_scratch(coro->script);
 }
 
 bool error_page_send(struct coro *coro, int status)

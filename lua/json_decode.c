@@ -336,7 +336,7 @@ static bool decode_value(struct decoder *decoder)
         if (decoder->depth == JSON_DEPTH_MAX) {
             return fail(decoder, "nested too deeply");
         }
-        luaL_checkstack(L, STACK_PER_LEVEL, "JSON");
+        script_reserve_values(L, STACK_PER_LEVEL, "JSON");
         decoder->depth++;
         decoder->at++;
         bool ok = c == '{' ? decode_object(decoder) : decode_array(decoder);
@@ -362,7 +362,7 @@ int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer 
 {
     struct decoder decoder = {.L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len};
     int top = lua_gettop(L);
-    luaL_checkstack(L, STACK_PER_LEVEL, "JSON");
+    script_reserve_values(L, STACK_PER_LEVEL, "JSON");
     if (decode_value(&decoder)) {
         skip_space(&decoder);
         if (decoder.at == decoder.end) {

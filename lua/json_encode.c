@@ -197,7 +197,7 @@ static void encode_table(struct encoder *encoder, int index)
     if (encoder->depth == JSON_DEPTH_MAX) {
         refuse_value(encoder, "tables are nested too deeply, or one contains itself");
     }
-    luaL_checkstack(encoder->L, STACK_PER_LEVEL, "JSON");
+    script_reserve_values(encoder->L, STACK_PER_LEVEL, "JSON");
     encoder->depth++;
     size_t len = lua_objlen(encoder->L, index);
     if (len > 0 || has_array_meta(encoder, index)) {

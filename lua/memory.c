@@ -8,8 +8,10 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "lua/collector.h"
 #include "lua/state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,19 +155,11 @@ void memory_describe(const struct script *script, const struct run *run, char *t
     }
 }
 
-static int run_collector(lua_State *L)
-{
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    return 0;
-}
-
 void memory_collect(lua_State *L)
 {
     struct script *script = script_of(L);
     script->is_exempt = true;
-    if (lua_cpcall(L, run_collector, NULL) != 0) {
-        lua_pop(L, 1); /* the error of a finalizer, which LuaJIT would raise just anywhere */
-    }
+    collector_finish(L);
     script->is_exempt = false;
     script->wants_collection = false;
     size_t cap = memory_limit(script);
@@ -247,11 +241,9 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     if (grows && script->L != NULL && (held > script->memory_mark || size >= LOOK_BYTES)) {
         deadline_look_soon(script);
     }
-    if (grows && is_refused(script, block, size, held)) {
-        return NULL;
-    }
-    void *moved = resize(script, block, old_size, size);
+    void *moved = grows && is_refused(script, block, size, held) ? NULL : resize(script, block, old_size, size);
     if (moved == NULL && (block == NULL || grows)) {
+        script->scratch_user = NULL; /* Lua raises, past whoever has it */
         return NULL;
     }
     script->memory_bytes = held;
@@ -273,17 +265,35 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity)
     return 0;
 }
 
-struct write_buffer *script_scratch(struct script *script)
+struct write_buffer *script_lend_scratch(lua_State *L, const char *user)
 {
+    struct script *script = script_of(L);
+    assert(script->scratch_user == NULL); /* what was made in it would be lost */
+    script->scratch_user = user;
+    collector_stop(L);
     write_buffer_consume(&script->scratch, SIZE_MAX);
     return &script->scratch;
 }
 
-void script_trim_scratch(struct script *script)
+void script_return_scratch(lua_State *L)
 {
+    struct script *script = script_of(L);
+    script->scratch_user = NULL;
     if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
         write_buffer_done(&script->scratch);
     }
+    if (script->is_automatic) {
+        collector_let(L);
+    }
+}
+
+void script_reserve_values(lua_State *L, int count, const char *what)
+{
+    struct script *script = script_of(L);
+    const char *user = script->scratch_user;
+    script->scratch_user = NULL; /* as Lua may raise */
+    luaL_checkstack(L, count, what);
+    script->scratch_user = user;
 }
 
 /* The state itself. */
@@ -293,6 +303,9 @@ int memory_new_state(struct script *script)
     script->birth = mem_alloc(BIRTH_BYTES);
     if (script->birth != NULL && script_has_spare(script)) {
         script->L = lua_newstate(allocate, script);
+    }
+    if (script->L != NULL) {
+        collector_start(script->L);
     }
     return script->L == NULL ? -ENOMEM : 0;
 }

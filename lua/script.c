@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "lua/collector.h"
 #include "lua/coro.h"
 #include "lua/prelude.h"
 #include "lua/state.h"
@@ -53,6 +54,9 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
     int rv = lua_pcall(script->L, nargs, nresults, handler);
     deadline_leave(script, &outer, &ended);
     lua_remove(script->L, handler);
+    if (script->running == NULL) {
+        collector_look(script, script->L);
+    }
     if (rv == LUA_ERRMEM && ended.refused_bytes > 0) {
         char text[SCRIPT_TEXT_MAX];
         memory_describe(script, &ended, text, sizeof text);
@@ -85,10 +89,9 @@ static int lua_place(lua_State *L)
     return 1;
 }
 
-/* Read the file at path, all of it, into the scratch buffer. Returns 0 or -errno. */
-static int read_file(struct script *script, const char *path)
+/* Read the file at path, all of it, into text. Returns 0 or -errno. */
+static int read_file(struct write_buffer *text, const char *path)
 {
-    struct write_buffer *text = script_scratch(script);
     int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return fd;
@@ -119,15 +122,16 @@ static int read_file(struct script *script, const char *path)
 static int lua_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    struct script *script = script_of(L);
-    int rv = read_file(script, path);
+    struct write_buffer *text = script_lend_scratch(L, "loadfile");
+    int rv = read_file(text, path);
     if (rv < 0) {
+        script_return_scratch(L);
         lua_pushnil(L);
         lua_pushfstring(L, "cannot open %s: %s", path, errno_text(-rv));
         return 2;
     }
-    lua_pushlstring(L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch));
-    script_trim_scratch(script);
+    lua_pushlstring(L, write_buffer_data(text), write_buffer_len(text));
+    script_return_scratch(L);
     return 1;
 }
 
@@ -244,6 +248,7 @@ static int build_state(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     bind_stack_guard(L);
+    bind_collector(L);
     bind_watch(L); /* around the guards */
     bind_app(L);
     bind_settings(L);
@@ -282,13 +287,14 @@ static int call_init(lua_State *L)
 
 static int run_script(struct script *script, char *err, size_t errlen)
 {
-    int rv = read_file(script, script_path(script));
+    struct write_buffer *text = script_lend_scratch(script->L, "the script");
+    int rv = read_file(text, script_path(script));
     if (rv < 0) {
+        script_return_scratch(script->L);
         return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), errno_text(-rv));
     }
-    rv = luaL_loadbufferx(script->L, write_buffer_data(&script->scratch), write_buffer_len(&script->scratch),
-                          script->chunk_name, "t");
-    script_trim_scratch(script);
+    rv = luaL_loadbufferx(script->L, write_buffer_data(text), write_buffer_len(text), script->chunk_name, "t");
+    script_return_scratch(script->L);
     if (rv != 0) {
         return script_describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
     }

@@ -161,6 +161,12 @@ struct script {
     bool wants_collection;      /* a block was refused */
     bool lends_reserve;         /* to app.on("memory", fn), or to a timer that begins */
     bool is_exempt;             /* from lua_memory: garbage is being collected, or an error reported */
+    size_t collect_at;          /* bytes held at which the next step of the collector is due (collector.c) */
+    size_t collected_bytes;     /* held after the last one */
+    unsigned collect_pause;     /* percent of what a cycle left at which the next one begins */
+    bool is_collecting;         /* a step is under way: a finalizer may be at work */
+    bool is_collection_off;     /* the script has said so: collectgarbage "stop" */
+    bool is_automatic;          /* compiled code runs, and LuaJIT collects by itself */
     char *birth;                /* memory set aside for lua_newstate() */
     size_t birth_used;          /* bytes of it handed out */
     char *spare;                /* memory for a stack that must grow when there is no other; NULL when lent */
@@ -202,7 +208,8 @@ struct script {
     bool is_stopping;                   /* the "stopping" functions were called */
     bool is_stopped;                    /* script_stop() was called: nothing new is begun */
 
-    struct write_buffer scratch; /* text being made, between two calls of Lua's at most */
+    struct write_buffer scratch; /* text being made by a C function */
+    const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
     uint64_t request_count;      /* requests that reached Lua */
     uint32_t request_seed;       /* tells req.id of this script from those of another */
 };
@@ -306,15 +313,21 @@ void memory_describe(const struct script *script, const struct run *run, char *t
 /* Whether there is memory to run Lua code with, so that not even growing a stack can fail (see memory.c). */
 bool script_has_spare(struct script *script);
 
-/* The reusable text buffer, empty. What is larger than usual is freed by script_trim_scratch(). */
-struct write_buffer *script_scratch(struct script *script);
-void script_trim_scratch(struct script *script);
+/* Lend the reusable text buffer, empty, to a C function, until that returns it. It has one user at a time, so what the user
+ * calls meanwhile must not run Lua code, and garbage is not collected. What is larger than usual is freed when it comes
+ * back. An error ends the loan: it jumps past the return. user is "app.json.encode". */
+struct write_buffer *script_lend_scratch(lua_State *L, const char *user);
+void script_return_scratch(lua_State *L);
+
+/* Make room for so many values on L's stack. Raises; what is "JSON". */
+void script_reserve_values(lua_State *L, int count, const char *what);
 
 /* Grow an array of pointers by one, doubling. Returns 0 or -ENOMEM. */
 int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_stack_guard(lua_State *L);
+void bind_collector(lua_State *L);
 void bind_watch(lua_State *L);
 void bind_app(lua_State *L);
 void bind_settings(lua_State *L);

@@ -201,21 +201,23 @@ struct text {
 static int check(lua_State *L)
 {
     const struct text *text = lua_touserdata(L, 1);
-    struct script *script = script_of(L);
-    int count = json_decode(L, text->bytes, text->len, script_scratch(script));
+    int count = json_decode(L, text->bytes, text->len, script_lend_scratch(L, "decode"));
+    script_return_scratch(L);
     FUZZ_MUST((count == 1) == is_json(text->bytes, text->len));
     if (count == 2) {
         FUZZ_MUST(lua_isnil(L, -2) && strncmp(lua_tostring(L, -1), "JSON: ", 6) == 0);
         return 0;
     }
     int value = lua_gettop(L);
-    struct write_buffer *out = script_scratch(script);
+    struct write_buffer *out = script_lend_scratch(L, "encode");
     json_encode(L, value, out);
     lua_pushlstring(L, write_buffer_data(out), write_buffer_len(out));
+    script_return_scratch(L);
     size_t len;
     const char *written = lua_tolstring(L, -1, &len);
     FUZZ_MUST(is_json(written, len));
-    FUZZ_MUST(json_decode(L, written, len, script_scratch(script)) == 1);
+    FUZZ_MUST(json_decode(L, written, len, script_lend_scratch(L, "decode")) == 1);
+    script_return_scratch(L);
     FUZZ_MUST(are_equal(L, value, lua_gettop(L)));
     return 0;
 }

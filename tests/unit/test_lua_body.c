@@ -116,7 +116,7 @@ static void body_that_was_taken_is_not_kept_twice(void **state)
     fake_peer_send(peer, large, sizeof large);
     settle(scene);
     assert_int_equal(fake_peer_unread(peer), 0);
-    assert_in_range(fake_mem_live_bytes() - before, 500000, 800000);
+    assert_in_range(fake_mem_live_bytes() - before, 400000, 800000); /* garbage of the start may have been collected */
     scene_close(scene);
 }
 
