@@ -55,6 +55,7 @@ struct worker {
     struct server *server;
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
+    bool is_turning;         /* its loop is at work: a handler may be on the stack */
     bool is_over;            /* it has drained, or its loop failed */
     bool is_stopping;        /* evserve_stop() was heeded */
     int64_t stop_by_ms;      /* reactor time at which it is over at the latest, of is_stopping */
@@ -293,6 +294,7 @@ static void run_worker(struct worker *worker)
         return;
     }
     int rv = 0;
+    worker->is_turning = true;
     mailbox_enter(&worker->mailbox);
     while (rv == 0 && !worker->is_over) {
         rv = reactor_run(worker->reactor);
@@ -300,6 +302,7 @@ static void run_worker(struct worker *worker)
     }
     end_worker(worker, rv);
     mailbox_leave(&worker->mailbox);
+    worker->is_turning = false;
 }
 
 static void *run_thread(void *arg)
@@ -370,6 +373,8 @@ int evserve_wait(evserve *server)
         if (worker->has_thread) {
             pthread_join(worker->thread, NULL);
             worker->has_thread = false;
+        } else if (worker->is_turning) {
+            return -EBUSY; /* called by a callback: the loop is on the stack */
         } else {
             run_worker(worker);
         }
@@ -389,9 +394,13 @@ int evserve_poll(evserve *server, int timeout_ms)
     if (server->is_threaded) {
         return -EINVAL;
     }
+    if (worker->is_turning) {
+        return -EBUSY;
+    }
     if (worker->is_over) {
         return worker->error;
     }
+    worker->is_turning = true;
     mailbox_enter(&worker->mailbox);
     int rv = reactor_run_once(worker->reactor, timeout_ms);
     if (rv >= 0) {
@@ -401,6 +410,7 @@ int evserve_poll(evserve *server, int timeout_ms)
         end_worker(worker, rv < 0 ? rv : 0);
     }
     mailbox_leave(&worker->mailbox);
+    worker->is_turning = false;
     return worker->is_over ? worker->error : 1;
 }
 

@@ -171,7 +171,8 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
 
 /* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its
  * own is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or
- * -errno when an event loop failed, which stops the server. Called again, it returns the same at once. */
+ * -errno when an event loop failed, which stops the server, or -EBUSY in a callback of the same server. Called again, it
+ * returns the same at once. */
 int evserve_wait(evserve *server);
 
 /* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server
@@ -182,8 +183,8 @@ int evserve_fd(evserve *server);
 
 /* One turn of the server's loop: wait for something to do, for timeout_ms at most (0: not at all, -1: without limit),
  * and do it. Returns 1 while the server goes on; 0 when it was stopped and all is finished (evserve_wait() then tells
- * how many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own. Not
- * from a callback of the same server. */
+ * how many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own,
+ * -EBUSY in a callback of the same server. */
 int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
@@ -247,8 +248,9 @@ int evserve_port(const evserve *server, unsigned listener);
 
 /* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
  * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
- * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it. Returns 0; -EINVAL for a server with
- * threads of its own, -ESHUTDOWN for one that was stopped, or another -errno. The server's thread. */
+ * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn. Returns
+ * 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, or another -errno. The server's
+ * thread, callbacks included. */
 int evserve_adopt(evserve *server, int fd);
 
 /* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that

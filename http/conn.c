@@ -450,6 +450,7 @@ void conn_close(struct conn *conn)
             exchange->on_gone(exchange);
         }
         if (input_is_lent(conn, exchange)) {
+            server->is_read_block_lent = false;
             exchange->input = (struct input){0};
         }
         conn->exchange = NULL;

@@ -12,6 +12,7 @@
 #include "http/file_cache.h"
 #include "http/server_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -31,6 +32,8 @@ static int input_prepare(struct conn *conn, struct exchange *exchange)
 {
     struct input *input = &exchange->input;
     if (input->data == NULL) {
+        assert(!conn->server->is_read_block_lent); /* another connection's bytes lie in it */
+        conn->server->is_read_block_lent = true;
         *input = (struct input){.data = conn->server->read_block, .capacity = READ_BLOCK_BYTES};
         return 0;
     }
@@ -71,6 +74,7 @@ int input_settle(struct conn *conn, struct exchange *exchange)
     struct input *input = &exchange->input;
     size_t len = input_len(exchange);
     bool is_lent = input_is_lent(conn, exchange);
+    conn->server->is_read_block_lent = conn->server->is_read_block_lent && !is_lent;
     if (len == 0) {
         if (!is_lent) {
             mem_free(input->data);

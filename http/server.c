@@ -252,16 +252,65 @@ static int add_listener(struct server *server)
     return (int)server->listener_count++;
 }
 
+enum { ADOPTED_FIRST = 4 }; /* first length of server->adopted */
+
+static void close_adopted(struct server *server)
+{
+    while (server->adopted_count > 0) {
+        sys_close(server->adopted[--server->adopted_count]);
+    }
+}
+
+/* Open the connections of the sockets that were adopted, in their order. */
+static void on_adopted(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    struct server *server = arg;
+    const struct sockaddr peer = {.sa_family = AF_UNIX};
+    int *adopted = server->adopted; /* a handler may adopt more */
+    unsigned count = server->adopted_count;
+    server->adopted = NULL;
+    server->adopted_count = 0;
+    server->adopted_capacity = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (server->is_draining) {
+            sys_close(adopted[i]);
+        } else {
+            on_accept(server, adopted[i], &peer, sizeof peer);
+        }
+    }
+    mem_free(adopted);
+}
+
+/* Returns 0 or -ENOMEM. */
+static int keep_adopted(struct server *server, int fd)
+{
+    if (server->adopted_count == server->adopted_capacity) {
+        unsigned capacity = server->adopted_capacity == 0 ? ADOPTED_FIRST : server->adopted_capacity * 2;
+        int *grown = mem_resize(server->adopted, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return -ENOMEM;
+        }
+        server->adopted = grown;
+        server->adopted_capacity = capacity;
+    }
+    int rv = server->adopted_count > 0 ? 0 : reactor_defer(server->reactor, on_adopted, server);
+    if (rv == 0) {
+        server->adopted[server->adopted_count++] = fd;
+    }
+    return rv;
+}
+
+/* A handler may call this, in the middle of the turn of another connection, which has the shared blocks: so the
+ * connection is opened by a task. */
 int server_adopt(struct server *server, int fd)
 {
-    const struct sockaddr peer = {.sa_family = AF_UNIX};
     int rv = server->is_draining ? -ESHUTDOWN : sys_set_nonblocking(fd);
+    rv = rv < 0 ? rv : keep_adopted(server, fd);
     if (rv < 0) {
         sys_close(fd);
-        return rv;
     }
-    on_accept(server, fd, &peer, sizeof peer);
-    return 0;
+    return rv;
 }
 
 static int open_listener(struct server *server, const char *address, unsigned flags, char *err, size_t errlen)
@@ -376,6 +425,7 @@ void server_destroy(struct server *server)
     }
     server->on_drained = NULL;
     close_listeners(server);
+    close_adopted(server);
     cut_connections(server);
     if (server->drain_timer != 0) {
         reactor_cancel_timer(server->reactor, server->drain_timer);
@@ -387,6 +437,7 @@ void server_destroy(struct server *server)
         server->slabs = next;
     }
     address_table_done(&server->addresses);
+    mem_free(server->adopted);
     mem_free(server->spare_out);
     mem_free(server->read_block);
     mem_free(server);

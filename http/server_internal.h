@@ -41,6 +41,7 @@ struct server {
     unsigned listener_count;                             /* of listeners */
 
     char *read_block;                /* lent to the connection that is being advanced */
+    bool is_read_block_lent;         /* it is, to one at a time */
     char *spare_out;                 /* output block for the next connection that has something to say, or NULL */
     size_t spare_out_capacity;       /* bytes of it */
     struct exchange *free_exchanges; /* in no use, of the site as it is now */
@@ -49,6 +50,10 @@ struct server {
     struct conn *conns;              /* open connections, newest first, but for what server_room.c moved */
     struct conn *last_conn;          /* the other end of conns */
     struct address_table addresses;  /* who has how many, while max_connections_per_address is set */
+
+    int *adopted;              /* sockets of server_adopt() that have no connection yet */
+    unsigned adopted_count;    /* of adopted */
+    unsigned adopted_capacity; /* of adopted */
 
     int64_t date_s;                              /* second that date shows */
     char date[HTTP_DATE_LEN];                    /* Date value */

@@ -228,6 +228,74 @@ static void adopted_socket_is_served_without_a_listening_one(void **state)
     assert_int_equal(evserve_adopt(host.server, -1), -EBADF);
 }
 
+static int adopted_by_route = -1; /* the other end of what serve_adopt() hands over */
+
+/* Hand over a socket that has a request in it already, and ask for turns that belong to whoever called this. */
+static void serve_adopt(evs_request *request, void *arg)
+{
+    (void)arg;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    adopted_by_route = fds[0];
+    assert_true(client_send(fds[0], "GET /host HTTP/1.1\r\nHost: the-adopted-one-with-a-long-name\r\n\r\n"));
+    assert_int_equal(evserve_adopt(host.server, fds[1]), 0);
+    assert_int_equal(evserve_poll(host.server, 0), -EBUSY);
+    assert_int_equal(evserve_wait(host.server), -EBUSY);
+    const char *name = evs_header(request, "host");
+    assert_non_null(name);
+    evs_reply(request, 200, "text/plain", name, strlen(name));
+}
+
+static void serve_host(evs_request *request, void *arg)
+{
+    (void)arg;
+    const char *name = evs_header(request, "host");
+    evs_reply(request, 200, "text/plain", name, strlen(name));
+}
+
+static void socket_adopted_by_a_route_does_not_disturb_its_request(void **state)
+{
+    (void)state;
+    static const struct evs_route routes[] = {{"GET /adopt", serve_adopt, NULL, 0},
+                                              {"GET /host", serve_host, NULL, 0},
+                                              {NULL, NULL, NULL, 0}};
+    host.config.routes = routes;
+    host.config.listen = "none";
+    host.server = evserve_start(&host.config, host.err, sizeof host.err);
+    assert_non_null(host.server);
+    int fds[2];
+    char answer[2048];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_true(client_send(fds[0], "GET /adopt HTTP/1.1\r\nHost: first\r\n\r\n"
+                                    "GET /host HTTP/1.1\r\nHost: second\r\n\r\n"));
+    assert_int_equal(evserve_adopt(host.server, fds[1]), 0);
+    run_host_loop(fds[0]);
+    size_t len = client_read_until(fds[0], answer, sizeof answer, "second");
+    assert_true(len > 0);
+    assert_int_equal(count_in(answer, "\r\n\r\nfirst"), 1);
+    assert_int_equal(count_in(answer, "\r\n\r\nsecond"), 1);
+    run_host_loop(adopted_by_route);
+    client_read_until(adopted_by_route, answer, sizeof answer, "long-name");
+    assert_string_equal(client_body(answer), "the-adopted-one-with-a-long-name");
+    close(fds[0]);
+    close(adopted_by_route);
+}
+
+static void socket_adopted_and_never_served_is_closed(void **state)
+{
+    (void)state;
+    use_site();
+    host.config.listen = "none";
+    host.server = evserve_start(&host.config, host.err, sizeof host.err);
+    assert_non_null(host.server);
+    for (int i = 0; i < 9; i++) {
+        int fds[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        assert_int_equal(evserve_adopt(host.server, fds[1]), 0);
+        close(fds[0]);
+    } /* the end of the test counts the open fds */
+}
+
 static void host_loop_is_woken_by_deadlines(void **state)
 {
     (void)state;
@@ -563,6 +631,8 @@ int main(void)
         HOST_TEST(stop_lets_a_request_in_flight_finish),
         HOST_TEST(host_loop_watches_one_fd),
         HOST_TEST(adopted_socket_is_served_without_a_listening_one),
+        HOST_TEST(socket_adopted_by_a_route_does_not_disturb_its_request),
+        HOST_TEST(socket_adopted_and_never_served_is_closed),
         HOST_TEST(host_loop_is_woken_by_deadlines),
         HOST_TEST(idle_server_does_not_wake_the_hosts_loop),
         HOST_TEST(threads_of_the_library_share_the_connections),
