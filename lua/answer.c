@@ -330,10 +330,13 @@ static int answer_response(lua_State *L, struct coro *coro)
 /* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is one. */
 static int answer(lua_State *L)
 {
-    struct coro *coro = script_of(L)->running;
+    struct coro *coro = coro_check_running(L, "an answer");
     int count = lua_gettop(L);
     if (coro->exchange == NULL) { /* the client went away while the handler was at work */
         return 0;
+    }
+    if (coro->exchange->response_state != RESPONSE_NONE) {
+        script_raise(L, "the answer has begun already");
     }
     if (count == 1 && lua_type(L, 1) == LUA_TSTRING) { /* the usual case */
         send_text(L, coro, 200, text_plain, 1);

@@ -14,7 +14,7 @@
 /* check_root(directory): raises when files cannot be served from it. */
 static int check_root(lua_State *L)
 {
-    const struct file_reply reply = {.root = lua_tostring(L, 1)};
+    const struct file_reply reply = {.root = luaL_checkstring(L, 1)};
     char err[SCRIPT_TEXT_MAX];
     if (strlen(reply.root) != lua_objlen(L, 1)) {
         script_raise(L, "app.file: root: there is a NUL byte in it");
@@ -28,7 +28,7 @@ static int check_root(lua_State *L)
 /* seconds(what, value): of a time with a unit. A bare number could be meant as seconds or as milliseconds; but for 0. */
 static int seconds(lua_State *L)
 {
-    const char *what = lua_tostring(L, 1);
+    const char *what = luaL_checkstring(L, 1);
     uint64_t ms = 0;
     char err[SCRIPT_TEXT_MAX];
     bool is_zero = lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) == 0;

@@ -207,6 +207,7 @@ static int app_trailing_slash(lua_State *L)
     static const char *const policies[] = {
         [SLASH_STRICT] = "strict", [SLASH_REDIRECT] = "redirect", [SLASH_IGNORE] = "ignore"};
     const char *given = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    script_check_loading(L, "app.set");
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         if (strcmp(given, policies[i]) == 0) {
             script_of(L)->site->trailing_slash = (enum site_slash)i;
@@ -221,9 +222,13 @@ static int app_trailing_slash(lua_State *L)
 static int app_route(lua_State *L)
 {
     struct script *script = script_of(L);
-    const char *what = lua_tostring(L, 1);
+    const char *what = luaL_checkstring(L, 1);
     char place[PLACE_MAX];
     char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, what);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    luaL_checktype(L, 5, LUA_TTABLE);
     unsigned methods = check_methods(L, 2, what);
     if (lua_type(L, 3) != LUA_TSTRING) {
         script_raise(L, "%s: a path such as \"/users/:id\" expected, not %s", what, luaL_typename(L, 3));

@@ -96,8 +96,10 @@ _Noreturn static void raise_status(lua_State *L, const struct exchange *exchange
 static int take_body(lua_State *L)
 {
     static const char what[] = "req.body";
-    struct request *request = lua_touserdata(L, 1);
-    if (request->has_store) {
+    struct request *request = request_check_self(L, what);
+    lua_settop(L, 1);
+    lua_pushliteral(L, "body");
+    if (request->has_store != 0) {
         request_push_kept(L, request, 2);
         if (!lua_isnil(L, 3)) {
             return 1;
@@ -238,7 +240,7 @@ static int check_form(lua_State *L)
 static int parse_form(lua_State *L)
 {
     size_t left;
-    const char *text = lua_tolstring(L, 1, &left);
+    const char *text = luaL_checklstring(L, 1, &left);
     struct url_pair pair;
     int count = 0;
     lua_newtable(L);
@@ -260,7 +262,9 @@ static int begin_parts(lua_State *L)
     static const char what[] = "req:parts";
     struct coro *coro = begin_pieces(L, what, BODY_IN_PARTS);
     struct parts *parts = lua_newuserdata(L, sizeof *parts);
-    parts->offset = 0;
+    *parts = (struct parts){0};
+    script_push_ref(script_of(L), L, REF_PARTS_META);
+    lua_setmetatable(L, -2);
     struct coro *of_request = check_body(L, lua_touserdata(L, 1), what);
     if (of_request->exchange == NULL) {
         coro_raise_closed(L);
@@ -346,7 +350,7 @@ static int parts_step(lua_State *L)
 {
     static const char what[] = "req:parts";
     const struct request *request = request_check(L, what);
-    struct parts *parts = lua_touserdata(L, 2);
+    struct parts *parts = script_check_object(L, 2, REF_PARTS_META, sizeof(struct parts), what);
     struct coro *coro = NULL;
     size_t body_len = 0;
     const char *body = lua_tolstring(L, 3, &body_len);
@@ -362,7 +366,7 @@ static int parts_step(lua_State *L)
         /* First without more bytes: the end of a part may have come with its last ones. */
         enum multipart_event event = multipart_parse(&parts->multipart, data, 0, &used, &content, &content_len);
         if (event == MULTIPART_MORE && body != NULL) {
-            len = body_len - parts->offset;
+            len = parts->offset < body_len ? body_len - parts->offset : 0;
             event = multipart_parse(&parts->multipart, body + parts->offset, len, &used, &content, &content_len);
             parts->offset += used;
         } else if (event == MULTIPART_MORE) {
@@ -399,5 +403,7 @@ void bind_body(lua_State *L)
         {"check_json", check_json},   {"check_form", check_form},     {"parse_form", parse_form},
         {"begin_parts", begin_parts}, {"parts_step", parts_step},     {NULL, NULL},
     };
+    static const luaL_Reg no_methods[] = {{NULL, NULL}};
+    script_set_methods(L, no_methods, "parts", REF_PARTS_META);
     luaL_register(L, NULL, functions);
 }

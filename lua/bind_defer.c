@@ -56,7 +56,10 @@ static void run(struct deferral *deferral)
 /* next_deferred(): the next function to call, nil behind the last. */
 static int lua_next_deferred(lua_State *L)
 {
-    struct deferral *deferral = script_of(L)->running->deferral;
+    struct deferral *deferral = coro_check_running(L, "app.defer")->deferral;
+    if (deferral == NULL) {
+        script_raise(L, "app.defer: nothing is deferred here");
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
     lua_rawgeti(L, -1, ++deferral->taken);
     deferral->is_over = lua_isnil(L, -1);

@@ -46,7 +46,7 @@ static const char *const field_names[] = {
 static int new_request(lua_State *L)
 {
     struct script *script = script_of(L);
-    const struct coro *coro = script->running;
+    const struct coro *coro = coro_check_running(L, "a request");
     struct request *request = lua_newuserdata(L, sizeof *request);
     *request = (struct request){.index = coro->index, .generation = coro->generation};
     script_push_ref(script, L, REF_REQUEST_META);
@@ -61,25 +61,23 @@ static int new_request(lua_State *L)
 /* The request object of the coroutine that runs; a new one if it never came to make one. */
 static int current_request(lua_State *L)
 {
-    struct script *script = script_of(L);
-    script_push_ref(script, L, REF_REQUESTS);
-    lua_rawgeti(L, -1, (int)script->running->index + 1);
+    const struct coro *coro = coro_check_running(L, "a request");
+    script_push_ref(coro->script, L, REF_REQUESTS);
+    lua_rawgeti(L, -1, (int)coro->index + 1);
     return lua_isnil(L, -1) ? new_request(L) : 1;
 }
 
-/* The request object at index 1. __index and __newindex cannot be had by scripts, so theirs always is one. */
 struct request *request_check(lua_State *L, const char *what)
 {
-    struct request *request = lua_touserdata(L, 1);
-    if (request != NULL && lua_getmetatable(L, 1)) {
-        script_push_ref(script_of(L), L, REF_REQUEST_META);
-        bool is_same = lua_rawequal(L, -1, -2) != 0;
-        lua_pop(L, 2);
-        if (is_same) {
-            return request;
-        }
+    return script_check_object(L, 1, REF_REQUEST_META, sizeof(struct request), what);
+}
+
+struct request *request_check_self(lua_State *L, const char *what)
+{
+    if (lua_type(L, 1) != LUA_TUSERDATA || lua_objlen(L, 1) != sizeof(struct request)) {
+        script_raise(L, "%s: a request expected, not %s", what, luaL_typename(L, 1));
     }
-    script_raise(L, "%s: call it as a method, with a colon", what);
+    return lua_touserdata(L, 1);
 }
 
 struct coro *request_coro(lua_State *L, const struct request *request)
@@ -110,10 +108,10 @@ static struct exchange *check_exchange(lua_State *L, const struct request *reque
 /* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
 void request_keep(lua_State *L, struct request *request, int key)
 {
-    if (!request->has_store) {
+    if (request->has_store == 0) {
         lua_newtable(L);
         lua_setfenv(L, 1);
-        request->has_store = true;
+        request->has_store = 1;
     }
     lua_getfenv(L, 1);
     lua_pushvalue(L, key);
@@ -125,7 +123,7 @@ void request_keep(lua_State *L, struct request *request, int key)
 /* Push what is kept as field key, or nil. */
 void request_push_kept(lua_State *L, const struct request *request, int key)
 {
-    if (!request->has_store) {
+    if (request->has_store == 0) {
         lua_pushnil(L);
         return;
     }
@@ -330,15 +328,26 @@ static void push_field(lua_State *L, const struct exchange *exchange, enum reque
     }
 }
 
+/* Whether the value at index is the number of a field that is made here. */
+static bool is_field(lua_State *L, int index)
+{
+    lua_Integer number = lua_tointeger(L, index);
+    return number >= REQUEST_METHOD && number < REQUEST_BODY;
+}
+
 /* request_index(req, name): req.name. The first upvalue says what name is: the number of a field, or a method. */
 static int request_index(lua_State *L)
 {
-    struct request *request = lua_touserdata(L, 1);
+    struct request *request = request_check_self(L, "req");
     lua_settop(L, 2);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     int type = lua_type(L, 3);
     if (type == LUA_TFUNCTION) {
+        return 1;
+    }
+    if (type != LUA_TNIL && !is_field(L, 3)) { /* the body, or what a script has put among the names */
+        lua_pushnil(L);
         return 1;
     }
     enum request_field field = (enum request_field)lua_tointeger(L, 3);
@@ -385,7 +394,8 @@ static int keep_request(lua_State *L)
 /* req.name = value: middleware hands things on to handlers this way. */
 static int request_newindex(lua_State *L)
 {
-    struct request *request = lua_touserdata(L, 1);
+    struct request *request = request_check_self(L, "req");
+    lua_settop(L, 3);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     if (!lua_isnil(L, -1)) {
@@ -444,7 +454,8 @@ static int request_query_all(lua_State *L)
 /* tostring(req), for logs. */
 static int request_tostring(lua_State *L)
 {
-    const struct request *request = lua_touserdata(L, 1);
+    const struct request *request = request_check_self(L, "tostring");
+    lua_settop(L, 1);
     const struct exchange *exchange = find_exchange(L, request);
     if (exchange == NULL) {
         lua_pushliteral(L, "request (over)");

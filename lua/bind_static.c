@@ -206,6 +206,7 @@ static int static_mount(lua_State *L)
 {
     char err[SCRIPT_TEXT_MAX];
     struct reading reading = {0};
+    script_check_loading(L, "app.static");
     lua_settop(L, OPTIONS_INDEX);
     lua_newtable(L); /* KEEP_INDEX */
     for (int i = 1; i < OPTIONS_INDEX; i++) {

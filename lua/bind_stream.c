@@ -52,20 +52,6 @@ int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t 
     return 1;
 }
 
-static struct stream *check_stream(lua_State *L, const char *what)
-{
-    struct stream *stream = lua_touserdata(L, 1);
-    if (stream != NULL && lua_getmetatable(L, 1)) {
-        script_push_ref(script_of(L), L, REF_STREAM_META);
-        bool is_same = lua_rawequal(L, -1, -2) != 0;
-        lua_pop(L, 2);
-        if (is_same) {
-            return stream;
-        }
-    }
-    script_raise(L, "%s: call it as a method, with a colon", what);
-}
-
 /* The coroutine of the stream, which must be the one that runs, and able to wait. */
 static struct coro *check_owner(lua_State *L, const struct stream *stream, const char *what)
 {
@@ -110,7 +96,7 @@ static int stream_drain(lua_State *L)
 /* out:write(text, ...): true; or nil, "closed" when the client has gone. */
 static int stream_write(lua_State *L)
 {
-    const struct stream *stream = check_stream(L, "out:write");
+    const struct stream *stream = script_check_object(L, 1, REF_STREAM_META, sizeof *stream, "out:write");
     int count = lua_gettop(L) - 1;
     for (int i = 2; i <= count + 1; i++) {
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
@@ -162,9 +148,12 @@ static int stream_write(lua_State *L)
 /* finish(): the stream function has returned. */
 static int stream_finish(lua_State *L)
 {
-    struct coro *coro = script_of(L)->running;
+    struct coro *coro = coro_check_running(L, "the end of a stream");
     if (coro->exchange == NULL) {
         return 0;
+    }
+    if (!coro->is_stream) {
+        script_raise(L, "there is no stream that could end");
     }
     coro_begin_stream(coro);
     if (coro->exchange->content_left > 0) {

@@ -214,17 +214,10 @@ static int lua_every(lua_State *L)
 static int timer_cancel(lua_State *L)
 {
     struct script *script = script_of(L);
-    const struct timer_handle *handle = lua_touserdata(L, 1);
-    bool is_timer = false;
-    if (handle != NULL && lua_getmetatable(L, 1)) {
-        script_push_ref(script, L, REF_TIMER_META);
-        is_timer = lua_rawequal(L, -1, -2) != 0;
-        lua_pop(L, 2);
-    }
-    if (!is_timer) {
-        script_raise(L, "timer:cancel: call it as a method, with a colon");
-    }
-    struct timer *timer = script->phase == SCRIPT_CLOSING ? NULL : script->timers[handle->index];
+    const struct timer_handle *handle = script_check_object(L, 1, REF_TIMER_META, sizeof(struct timer_handle),
+                                                            "timer:cancel");
+    bool is_known = script->phase != SCRIPT_CLOSING && handle->index < script->timer_count && handle->id != 0;
+    struct timer *timer = is_known ? script->timers[handle->index] : NULL;
     bool is_set = timer != NULL && timer->id == handle->id;
     if (is_set) {
         reactor_cancel_timer(script->reactor, timer->id);

@@ -97,8 +97,9 @@ static int lua_url_path(lua_State *L)
     enum { NAME = 1, PATTERN, PARAMS, BLOCK, FIRST_VALUE };
     struct route_pattern pattern;
     size_t room, value_len;
-    const char *text = lua_tolstring(L, PATTERN, &room);
-    struct url_writer writer = {.L = L, .route = lua_tostring(L, NAME)};
+    const char *text = luaL_checklstring(L, PATTERN, &room);
+    struct url_writer writer = {.L = L, .route = luaL_checkstring(L, NAME)};
+    luaL_checktype(L, PARAMS, LUA_TTABLE);
     parse(L, &pattern, text);
     lua_settop(L, PARAMS);
     lua_pushnil(L); /* for BLOCK */
@@ -110,7 +111,9 @@ static int lua_url_path(lua_State *L)
             script_raise(L, "app.url: %s: the parameter \"%.*s\" of %s is missing", writer.route,
                          (int)pattern.names[i].len, text + pattern.names[i].offset, text);
         }
-        (void)lua_tolstring(L, -1, &value_len);
+        if (lua_tolstring(L, -1, &value_len) == NULL) {
+            script_raise(L, "app.url: %s: a text or a number expected, not %s", writer.route, luaL_typename(L, -1));
+        }
         room += value_len;
     }
     writer.path = lua_newuserdata(L, room);
@@ -136,7 +139,7 @@ static int lua_url_path(lua_State *L)
 static int lua_url_params(lua_State *L)
 {
     struct route_pattern pattern;
-    const char *text = lua_tostring(L, 1);
+    const char *text = luaL_checkstring(L, 1);
     parse(L, &pattern, text);
     lua_newtable(L);
     for (unsigned i = 0; i < pattern.name_count; i++) {

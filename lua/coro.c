@@ -164,8 +164,8 @@ void coro_free_all(struct script *script)
 
 struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation)
 {
-    struct coro *coro = script->coros[index];
-    return coro->generation == generation ? coro : NULL;
+    struct coro *coro = index < script->coro_count ? script->coros[index] : NULL;
+    return coro != NULL && coro->generation == generation ? coro : NULL;
 }
 
 /* Bad ends. */
@@ -315,6 +315,9 @@ void coro_resume(struct coro *coro, int nargs)
         if (run.stop != STOP_NONE) {
             revive_hook(coro);
         }
+        if (coro->exchange != NULL) { /* it has lost its way between the handler and the answer */
+            coro_give_up(coro, 500);
+        }
         put_coro(coro);
     } else if (run.stop != STOP_NONE && coro->wait == CORO_RUNS) {
         coro_stop(coro, &run);
@@ -329,6 +332,15 @@ void coro_resume(struct coro *coro, int nargs)
     if (script->running == NULL) {
         collector_look(script, script->L);
     }
+}
+
+struct coro *coro_check_running(lua_State *L, const char *what)
+{
+    struct coro *coro = script_of(L)->running;
+    if (coro == NULL) {
+        script_raise(L, "%s: there is none here: it belongs to a handler, a stream or a timer", what);
+    }
+    return coro;
 }
 
 struct coro *coro_check_waiting(lua_State *L, const char *what)

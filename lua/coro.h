@@ -73,6 +73,9 @@ void coro_resume(struct coro *coro, int nargs);
 /* The coroutine that runs on L, if it may wait there. Raises an error that says why it may not; what is "app.sleep". */
 struct coro *coro_check_waiting(lua_State *L, const char *what);
 
+/* The coroutine that runs, for functions that the prelude calls in one. Raises where none does; what is "a request". */
+struct coro *coro_check_running(lua_State *L, const char *what);
+
 /* relay.c: whether L is a coroutine of the script's own in which a function that waits must not go on, but return
  * relay_call(L) instead, with its arguments alone on the stack. It is then called again where it can wait, and what it
  * returns there is what it returns here. If it raises there, it returns false and the error here. */

@@ -229,7 +229,7 @@ static int lua_trace(lua_State *L)
 /* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
 static int lua_report(lua_State *L)
 {
-    struct coro *coro = script_of(L)->running;
+    struct coro *coro = coro_check_running(L, "an error");
     lua_settop(L, 1);
     if (is_memory_error(L, 1)) { /* it was caught on its way: recover() logs it with the figures */
         return 1;
@@ -274,7 +274,8 @@ void coro_give_up(struct coro *coro, int status)
  * that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at most. */
 static int lua_recover(lua_State *L)
 {
-    struct coro *coro = script_of(L)->running;
+    struct coro *coro = coro_check_running(L, "an error");
+    lua_settop(L, 1);
     bool was_reported = coro->is_reported;
     coro->is_reported = false;
     if (!was_reported) { /* memory was too short for a report */
@@ -305,7 +306,7 @@ static int lua_recover(lua_State *L)
 /* decline(err): the function of app.on("error", fn) has no answer to err. */
 static int lua_decline(lua_State *L)
 {
-    coro_give_up(script_of(L)->running, is_memory_error(L, 1) ? 503 : 500);
+    coro_give_up(coro_check_running(L, "an error"), is_memory_error(L, 1) ? 503 : 500);
     return 0;
 }
 

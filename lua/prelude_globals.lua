@@ -28,6 +28,41 @@ function debug.sethook()
     fail("debug.sethook would take the deadline from handlers (handler_cpu)")
 end
 
+-- The debug library shows everything, but it does not change what C relies on: the registry, and what is inside of the
+-- functions of evserve and of C.
+
+function debug.getregistry()
+    fail("debug.getregistry would open what the server keeps in there")
+end
+
+local getinfo, setlocal, setupvalue, upvaluejoin = debug.getinfo, debug.setlocal, debug.setupvalue, debug.upvaluejoin
+
+local function check_source(what, info)
+    if info and (info.source == "=evserve" or info.what == "C") then
+        fail(what .. ": the function is one of evserve's own, or of C")
+    end
+end
+
+function debug.setupvalue(fn, ...)
+    check_source("debug.setupvalue", type(fn) == "function" and getinfo(fn, "S"))
+    return setupvalue(fn, ...)
+end
+
+function debug.upvaluejoin(fn, n, other, ...)
+    check_source("debug.upvaluejoin", type(fn) == "function" and getinfo(fn, "S"))
+    check_source("debug.upvaluejoin", type(other) == "function" and getinfo(other, "S"))
+    return upvaluejoin(fn, n, other, ...)
+end
+
+function debug.setlocal(thread, level, ...)
+    if type(thread) == "thread" then
+        check_source("debug.setlocal", type(level) == "number" and getinfo(thread, level, "S"))
+    else -- the level is the first argument; here there is one more above it
+        check_source("debug.setlocal", type(thread) == "number" and getinfo(thread + 1, "S"))
+    end
+    return setlocal(thread, level, ...)
+end
+
 -- Code that is loaded is not compiled, because compiled code has no deadline. Routes with jit = true are.
 
 local function interpreted(chunk, ...)

@@ -11,11 +11,15 @@ struct coro;
 struct request {
     uint32_t index;      /* of the coroutine */
     uint32_t generation; /* of its use */
-    bool has_store;      /* its environment is a table of its own: fields that are kept */
+    uint32_t has_store;  /* 1: its environment is a table of its own: fields that are kept */
 };
 
 /* The request object at index 1. Raises for anything else; what is "req:header". */
 struct request *request_check(lua_State *L, const char *what);
+
+/* The same where the metatable has called: a look at the metatable is saved, but not the one at what it was called with,
+ * since debug.getmetatable() gives it to everybody. */
+struct request *request_check_self(lua_State *L, const char *what);
 
 /* The coroutine of the request, or NULL when the request is over. Its exchange is NULL once the client has gone. */
 struct coro *request_coro(lua_State *L, const struct request *request);

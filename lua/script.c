@@ -43,6 +43,19 @@ void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name,
     script_set_ref(L, ref);
 }
 
+void *script_check_object(lua_State *L, int index, enum script_ref meta, size_t size, const char *what)
+{
+    if (lua_type(L, index) == LUA_TUSERDATA && lua_objlen(L, index) == size && lua_getmetatable(L, index)) {
+        script_push_ref(script_of(L), L, meta);
+        bool is_same = lua_rawequal(L, -1, -2) != 0;
+        lua_pop(L, 2);
+        if (is_same) {
+            return lua_touserdata(L, index);
+        }
+    }
+    script_raise(L, "%s: call it as a method, with a colon", what);
+}
+
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;
@@ -77,7 +90,7 @@ int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err
 /* fail(text): an error of the prelude's, told as the script's. */
 static int lua_fail(lua_State *L)
 {
-    script_raise(L, "%s", lua_tostring(L, 1));
+    script_raise(L, "%s", luaL_checkstring(L, 1));
 }
 
 /* place(): "scripts/site.lua:12", where the script called. */
@@ -139,15 +152,16 @@ static int lua_read_file(lua_State *L)
 static int lua_note_file(lua_State *L)
 {
     const struct script *script = script_of(L);
+    const char *path = luaL_checkstring(L, 1);
     if (script->on_file != NULL) {
-        script->on_file(script->on_file_arg, lua_tostring(L, 1));
+        script->on_file(script->on_file_arg, path);
     }
     return 0;
 }
 
 static int lua_check_loading(lua_State *L)
 {
-    script_check_loading(L, lua_tostring(L, 1));
+    script_check_loading(L, luaL_checkstring(L, 1));
     return 0;
 }
 
@@ -188,13 +202,17 @@ static int lua_set_ref(lua_State *L)
         {"stop", REF_STOP},
         {"array_meta", REF_ARRAY_META},
     };
+    const struct script *script = script_of(L);
+    const char *name = luaL_checkstring(L, 1);
+    lua_settop(L, 2);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(lua_tostring(L, 1), names[i].name) == 0) {
+        bool is_it = strcmp(name, names[i].name) == 0;
+        if (is_it && script->refs[names[i].ref] == LUA_NOREF) { /* each once: C relies on what they are */
             script_set_ref(L, names[i].ref);
             return 0;
         }
     }
-    return luaL_error(L, "no such value: %s", lua_tostring(L, 1));
+    return luaL_error(L, "no such value, or it is set already: %s", name);
 }
 
 /* Run the parts of the prelude with the table of C functions on top of the stack, the module, and what they share. */

@@ -126,6 +126,10 @@ static int lua_set(lua_State *L)
     const struct limit_info *limit = limits_find(name);
     const struct limit_info *info = limit != NULL ? limit : settings_find(name);
     char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (info == NULL) {
+        script_raise(L, "app.set: unknown setting \"%.40s\"", name);
+    }
     uint64_t value = script_check_setting(L, 2, info, "app.set"); /* within its range */
     if (limit != NULL) {
         (void)limits_set(&script->site->limits, limit, value, err, sizeof err);

@@ -87,6 +87,7 @@ enum script_ref {
     REF_REQUEST_META, /* metatable of request objects */
     REF_STREAM_META,  /* metatable of stream objects */
     REF_TIMER_META,   /* metatable of timer objects */
+    REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_COUNT,
 };
 
@@ -247,6 +248,10 @@ void script_set_ref(lua_State *L, enum script_ref ref);
 /* Make the metatable ref of objects that have nothing but methods; scripts that ask for it get its name instead. May
  * raise (memory). */
 void script_set_methods(lua_State *L, const luaL_Reg *methods, const char *name, enum script_ref ref);
+
+/* The userdata at index, if it has the metatable and the size of what C made; debug.setmetatable() may have given the
+ * metatable to something else. Raises for anything else; what is "req:header". */
+void *script_check_object(lua_State *L, int index, enum script_ref meta, size_t size, const char *what);
 
 /* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
