@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+enum { TRACE_MAX = 8192 }; /* bytes of a kept traceback, beyond which no coroutine adds its own */
+
 /* Push the text of the error value at index, with what does not show made visible: the client may have sent what it
  * quotes. May raise. */
 static void push_error_text(lua_State *L, int index)
@@ -191,7 +193,7 @@ static void place_text(lua_State *L)
 /* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the place
  * of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil; else it is
  * the coroutine that err has ended. An error that is raised again, and caught by the next one, has its traceback already,
- * to which that of whoever has resumed thread is added. */
+ * to which that of whoever has resumed thread is added, until it is long: coroutines may be nested 100,000 deep. */
 static int lua_trace(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
@@ -207,7 +209,7 @@ static int lua_trace(lua_State *L)
     if (!is_kept) {
         push_traceback(L, 1, thread == NULL ? L : thread, thread == NULL ? 1 : 0);
     }
-    if (is_kept && thread == NULL) {
+    if (is_kept && (thread == NULL || lua_objlen(L, -1) > TRACE_MAX)) {
         lua_settop(L, 1);
         return 1;
     }
