@@ -1,15 +1,28 @@
 /* Directories that a mount answers with, on the fake kernel: when a page is made and when it is sent again, that others are
  * served while a large one is made, and that nothing is left behind whoever leaves and whatever fails. */
 
+#include "core/sys.h"
+
+#include <stdint.h>
+
+/* Compiled here with a clock of our own, so that a step can take long. */
+static int64_t watched_now_ns(void);
+#define sys_now_ns watched_now_ns
+#include "http/listing_reply.c" /* NOLINT(bugprone-suspicious-include) */
+#undef sys_now_ns
+
 #include "tests/lib/server_scene.h"
 
-#include "core/mem.h"
-
-#include "http/file_cache.h"
-#include "http/static_mounts.h"
-
-#include <errno.h>
 #include <time.h>
+
+static int64_t step_ms; /* what each step of a job takes */
+
+static int64_t watched_now_ns(void)
+{
+    static int64_t now_ns;
+    now_ns += step_ms * NS_PER_MS;
+    return now_ns;
+}
 
 enum { LARGE = 1200 }; /* entries of large/ */
 
@@ -35,6 +48,7 @@ static void fill(const char *directory, int count)
 static int set_up(void **state)
 {
     int rv = scene_set_up(state);
+    step_ms = 0;
     fake_sys_set_wall_time_s(time(NULL) + 3600); /* every directory here has settled */
     fill("small", 3);
     mount("/small", "small");
@@ -122,6 +136,43 @@ static void change_of_a_file_is_seen_within_a_second(void **state)
     struct fake_peer *peer = client();
     say(peer, GET("/small/"));
     assert_true(output_has(peer, "<td>13 B</td>"));
+}
+
+static void write_and_expect(const char *text, const char *cell)
+{
+    tree_add_file(&scene.tree, "small/f00000", text);
+    struct fake_peer *peer = client();
+    say(peer, GET("/small/"));
+    assert_true(output_has(peer, cell));
+    fake_peer_close(peer);
+    settle();
+}
+
+static void page_that_took_long_is_kept_the_longer(void **state)
+{
+    (void)state;
+    scene_begin();
+    step_ms = 50; /* so it costs a hundredth of a core at most */
+    write_and_expect("1", "<td>1 B</td>");
+    pass_ms(50 * KEPT_TIMES - 1);
+    write_and_expect("22", "<td>1 B</td>");
+    pass_ms(1);
+    write_and_expect("22", "<td>2 B</td>");
+}
+
+static void directory_that_may_change_unseen_is_read_again_after_a_second(void **state)
+{
+    (void)state;
+    struct stat st;
+    tree_must(fstatat(scene.tree.fd, "small", &st, 0), "small");
+    fake_sys_set_wall_time_s(st.st_ctim.tv_sec);
+    scene_begin();
+    step_ms = 50;
+    write_and_expect("1", "<td>1 B</td>");
+    pass_ms(FILE_FRESH_MS - 1);
+    write_and_expect("22", "<td>1 B</td>");
+    pass_ms(1);
+    write_and_expect("22", "<td>2 B</td>");
 }
 
 /* The cache's own rules, without a server. */
@@ -328,6 +379,8 @@ int main(void)
         TEST(page_is_made_once_while_the_directory_stands),
         TEST(change_of_the_directory_is_seen_at_once),
         TEST(change_of_a_file_is_seen_within_a_second),
+        TEST(page_that_took_long_is_kept_the_longer),
+        TEST(directory_that_may_change_unseen_is_read_again_after_a_second),
         TEST(page_stands_with_its_directory_and_for_its_time),
         TEST(page_takes_a_quarter_of_the_memory_at_most),
         TEST(others_are_served_while_a_large_page_is_made),
