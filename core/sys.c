@@ -343,6 +343,11 @@ ssize_t sys_read_dir(int fd, void *buf, size_t len)
     return verdict_size(getdents64(fd, buf, len));
 }
 
+int sys_may_read(const char *path)
+{
+    return verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS));
+}
+
 int sys_unlink(const char *path)
 {
     return verdict(unlink(path));

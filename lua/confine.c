@@ -14,16 +14,22 @@
 #include "http/static_mounts.h"
 #include "lua/offer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FOLDER_MAX = 4096 }; /* bytes of a path, with its NUL */
+enum {
+    FOLDER_MAX = 4096,          /* bytes of a path, with its NUL */
+    MODULE_DEPTH_MAX = 4,       /* of folders that links of modules are looked for in: require "a.b.c.d" */
+    MODULE_ENTRIES_MAX = 10000, /* names looked at for all folders; links beyond are not found */
+};
 
 struct allow_call {
     struct sandbox *sandbox;
     enum sandbox_access access;
+    unsigned entries; /* looked at for links of modules so far */
     char *err;
     size_t errlen;
 };
@@ -43,6 +49,57 @@ static int allow_if_there(void *arg, const char *path)
     const struct allow_call *call = arg;
     int rv = sandbox_allow(call->sandbox, path, call->access);
     return rv == -ENOENT || rv == -ENOTDIR || rv == -EACCES ? 0 : rv < 0 ? allow(arg, path) : 0;
+}
+
+static int allow_links(struct allow_call *call, const char *folder, int depth);
+
+/* One name in a folder of modules: what a link leads to, or the links in a folder below. */
+static int allow_entry(struct allow_call *call, const char *folder, int folder_fd, const struct dirent64 *entry,
+                       int depth)
+{
+    char path[FOLDER_MAX];
+    struct stat st;
+    const char *dot = strrchr(entry->d_name, '.');
+    bool is_module = dot != NULL && (strcmp(dot, ".lua") == 0 || strcmp(dot, ".so") == 0);
+    int len = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+    if (entry->d_type == DT_REG || entry->d_name[0] == '.' || len >= FOLDER_MAX ||
+        sys_stat_at(folder_fd, entry->d_name, &st) < 0) {
+        return 0;
+    }
+    if (S_ISLNK(st.st_mode)) {
+        return is_module ? allow_if_there(call, path) : 0;
+    }
+    return S_ISDIR(st.st_mode) && depth < MODULE_DEPTH_MAX ? allow_links(call, path, depth + 1) : 0;
+}
+
+/* Modules may be links that lead out of their folder, as in Debian those in C do. To allow the folder does not allow what
+ * they lead to. */
+static int allow_links(struct allow_call *call, const char *folder, int depth)
+{
+    _Alignas(struct dirent64) char block[4096];
+    int fd = sys_open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return 0;
+    }
+    int rv = 0;
+    ssize_t len = 1;
+    while (rv == 0 && call->entries < MODULE_ENTRIES_MAX && (len = sys_read_dir(fd, block, sizeof block)) > 0) {
+        for (ssize_t at = 0; at < len && rv == 0 && call->entries < MODULE_ENTRIES_MAX;) {
+            const struct dirent64 *entry = (const void *)(block + at);
+            at += entry->d_reclen;
+            call->entries++;
+            rv = allow_entry(call, folder, fd, entry, depth);
+        }
+    }
+    sys_close(fd);
+    return rv;
+}
+
+/* A folder that modules are looked for in. */
+static int allow_modules(void *arg, const char *folder)
+{
+    int rv = allow_if_there(arg, folder);
+    return rv < 0 ? rv : allow_links(arg, folder, 1);
 }
 
 /* The folder that a file is in, with new files that are put in its place. */
@@ -87,7 +144,7 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
         rv = allow(call, directory);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
-    return rv < 0 || offer->script == NULL ? rv : script_each_folder(offer->script, allow_if_there, call);
+    return rv < 0 || offer->script == NULL ? rv : script_each_folder(offer->script, allow_modules, call);
 }
 
 /* To remove the sockets that the server has made. */

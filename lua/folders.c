@@ -1,13 +1,27 @@
-/* Where require looks: the directories of the templates in package.path and package.cpath ("/usr/share/lua/5.1/?.lua").
+/* Where require looks: the script's own folder, then the directories of the templates in package.path and package.cpath
+ * ("/usr/share/lua/5.1/?.lua"). And why a file cannot be read.
  *
  * Failure modes: a script may have put anything there; what is no text, or does not fit, names no directory. */
 
 #include "lua/script.h"
 #include "lua/state.h"
 
+#include "core/log.h"
+#include "core/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+void script_folder(const struct script *script, char folder[PATH_MAX])
+{
+    const char *path = script_path(script);
+    const char *slash = strrchr(path, '/');
+    int len = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
+    snprintf(folder, PATH_MAX, "%.*s", slash == NULL ? 1 : len, slash == NULL ? "." : path);
+}
 
 struct folder_call {
     int (*fn)(void *arg, const char *folder);
@@ -51,7 +65,59 @@ static int list_folders(lua_State *L)
 int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg)
 {
     struct folder_call call = {.fn = fn, .arg = arg};
-    char err[SCRIPT_TEXT_MAX];
-    int rv = script_protect(script, list_folders, &call, err, sizeof err);
+    char err[SCRIPT_TEXT_MAX], folder[PATH_MAX];
+    script_folder(script, folder);
+    int rv = fn(arg, folder);
+    if (rv != 0) {
+        return rv;
+    }
+    rv = script_protect(script, list_folders, &call, err, sizeof err);
     return rv < 0 ? rv : call.rv;
+}
+
+/* Why not. */
+
+const char *script_open_error(const char *path, int error)
+{
+    /* landlock denies files that their owner and mode allow. */
+    if (error == -EACCES && sys_may_read(path) == 0) {
+        return "Permission denied (by the sandbox, see --allow-read, or by another security module)";
+    }
+    return errno_text(-error);
+}
+
+/* Returns 0 or -errno. Does not wait for the writer of a pipe. */
+static int try_open(const char *path)
+{
+    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? fd : sys_close(fd);
+}
+
+/* can_read(path): whether the file can be opened. */
+static int lua_can_read(lua_State *L)
+{
+    lua_pushboolean(L, try_open(luaL_checkstring(L, 1)) == 0);
+    return 1;
+}
+
+/* why_unreadable(path): why a file that is there cannot be opened; nil when it can, or is not there. */
+static int lua_why_unreadable(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    int rv = try_open(path);
+    if (rv == 0 || rv == -ENOENT || rv == -ENOTDIR) {
+        return 0;
+    }
+    lua_pushstring(L, script_open_error(path, rv));
+    return 1;
+}
+
+void bind_folders(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"can_read", lua_can_read},
+        {"why_unreadable", lua_why_unreadable},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
 }

@@ -1,5 +1,5 @@
--- The globals: what would end or disturb the server is replaced, modules are looked for beside the script, and after
--- start-up there are no new globals. See prelude.lua.
+-- The globals: what would end or disturb the server is replaced, and after start-up there are no new globals. See
+-- prelude.lua.
 
 local core, app, shared = ...
 local fail = core.fail
@@ -72,7 +72,7 @@ local function interpreted(chunk, ...)
     return chunk, ...
 end
 
-local load_chunk, load_string, load_file, search_path = load, loadstring, loadfile, package.searchpath
+local load_chunk, load_string, load_file = load, loadstring, loadfile
 
 local function read_all(reader)
     local pieces = {}
@@ -126,41 +126,13 @@ function dofile(name)
     return chunk()
 end
 
-package.loaders[2] = function(name)
-    local path, err = search_path(name, package.path)
-    if not path then
-        return err
-    end
-    core.note_file(path) -- the host may want to know which files the script is made of
-    local chunk
-    chunk, err = load_text(path)
-    if not chunk then -- what does not compile: the file and line in it, and where it was required
-        fail(string.format("error loading module '%s' from file '%s':\n\t%s", name, path, err))
-    end
-    return chunk
-end
-
-package.path = core.folder .. "/?.lua;" .. core.folder .. "/?/init.lua;" .. package.path
-
--- A module that a handler is the first to require may make globals while it loads, as it may at start-up.
+shared.load_text = load_text
 
 local allow_globals = core.allow_globals
-local require_module = require
-
-local function require_late(name)
-    local before = allow_globals(true)
-    local ok, module = pcall(require_module, name)
-    allow_globals(before)
-    if not ok then
-        error(module, 0)
-    end
-    return module
-end
 
 core.ref("freeze", function()
     shared.is_frozen = true
     local meta = getmetatable(_G)
-    require = require_late
     if type(meta) ~= "table" then
         meta = {}
         setmetatable(_G, meta)

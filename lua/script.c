@@ -56,6 +56,16 @@ void *script_check_object(lua_State *L, int index, enum script_ref meta, size_t 
     script_raise(L, "%s: call it as a method, with a colon", what);
 }
 
+/* Whether a call failed for want of memory. An error that went through pcall or require has no code that says so. */
+static bool is_short_of_memory(lua_State *L, int result)
+{
+    static const char text[] = "not enough memory";
+    size_t len;
+    const char *error = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    return result == LUA_ERRMEM ||
+           (error != NULL && len >= sizeof text - 1 && strcmp(error + len - (sizeof text - 1), text) == 0);
+}
+
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;
@@ -70,13 +80,17 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
     if (script->running == NULL) {
         collector_look(script, script->L);
     }
-    if (rv == LUA_ERRMEM && ended.refused_bytes > 0) {
+    if (rv == 0) {
+        return 0;
+    }
+    bool is_short = is_short_of_memory(script->L, rv);
+    if (is_short && ended.refused_bytes > 0) {
         char text[SCRIPT_TEXT_MAX];
         memory_describe(script, &ended, text, sizeof text);
         lua_pop(script->L, 1);
         return error_text(err, errlen, -ENOMEM, "%s: %s", script_path(script), text);
     }
-    return rv == 0 ? 0 : script_describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+    return script_describe_error(script, is_short ? -ENOMEM : -EINVAL, err, errlen);
 }
 
 int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen)
@@ -140,7 +154,7 @@ static int lua_read_file(lua_State *L)
     if (rv < 0) {
         script_return_scratch(L);
         lua_pushnil(L);
-        lua_pushfstring(L, "cannot open %s: %s", path, errno_text(-rv));
+        lua_pushfstring(L, "cannot open %s: %s", path, script_open_error(path, rv));
         return 2;
     }
     lua_pushlstring(L, write_buffer_data(text), write_buffer_len(text));
@@ -282,13 +296,10 @@ static int build_state(lua_State *L)
     bind_timer(L);
     bind_json(L);
     bind_number(L);
-    const char *path = script_path(script);
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        lua_pushliteral(L, ".");
-    } else {
-        lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
-    }
+    bind_folders(L);
+    char folder[PATH_MAX];
+    script_folder(script, folder);
+    lua_pushstring(L, folder);
     lua_setfield(L, -2, "folder");
     run_prelude(L);
     return 0;
@@ -309,7 +320,8 @@ static int run_script(struct script *script, char *err, size_t errlen)
     int rv = read_file(text, script_path(script));
     if (rv < 0) {
         script_return_scratch(script->L);
-        return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script), errno_text(-rv));
+        return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script),
+                          script_open_error(script_path(script), rv));
     }
     rv = luaL_loadbufferx(script->L, write_buffer_data(text), write_buffer_len(text), script->chunk_name, "t");
     script_return_scratch(script->L);

@@ -39,8 +39,8 @@ const char *script_listen(const struct script *script, size_t n);
 /* Where the script asked for it: "site.lua:3". */
 const char *script_listen_place(const struct script *script, size_t n);
 
-/* Call fn with each directory that package.path and package.cpath name, but for those relative to the working directory,
- * until it returns other than 0. Returns that, or 0. */
+/* Call fn with the script's folder and each directory that package.path and package.cpath name, but for those relative to
+ * the working directory, until it returns other than 0. Returns that, or 0. */
 int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
 
 /* The server runs: app.stats() answers from it, the "start" functions are called. Returns 0, or -EINVAL when one of

@@ -16,6 +16,7 @@
 #include "lua/settings.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -327,6 +328,12 @@ void script_return_scratch(lua_State *L);
 /* Make room for so many values on L's stack. Raises; what is "JSON". */
 void script_reserve_values(lua_State *L, int count, const char *what);
 
+/* The folder that a script lies in. */
+void script_folder(const struct script *script, char folder[PATH_MAX]);
+
+/* What to say of a file that could not be opened: error is what sys_open() returned. */
+const char *script_open_error(const char *path, int error);
+
 /* Grow an array of pointers by one, doubling. Returns 0 or -ENOMEM. */
 int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
@@ -348,5 +355,6 @@ void bind_stream(lua_State *L);
 void bind_timer(lua_State *L);
 void bind_json(lua_State *L);
 void bind_number(lua_State *L);
+void bind_folders(lua_State *L);
 
 #endif

@@ -1632,6 +1632,13 @@ ssize_t sys_read_dir(int fd, void *buf, size_t len)
     return leave(FAKE_READ_DIR, fd, (int64_t)len, rv);
 }
 
+int sys_may_read(const char *path)
+{
+    int error = enter(FAKE_MAY_READ);
+    return leave_int(FAKE_MAY_READ, -1, 0,
+                     error != 0 ? error : system_verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS)));
+}
+
 int sys_unlink(const char *path)
 {
     int error = enter(FAKE_UNLINK);

@@ -1,0 +1,112 @@
+-- Modules: where require looks, and what becomes of one that fails. See prelude.lua.
+
+local core, _, shared = ...
+local fail, describe, load_text = core.fail, shared.describe, shared.load_text
+local allow_globals, can_read = core.allow_globals, core.can_read
+local error, ipairs, table, type, xpcall = error, ipairs, table, type, xpcall
+local loaded, package, string = package.loaded, package, string
+local require_module, search_path = require, package.searchpath
+
+local function load_module(name, path)
+    core.note_file(path) -- the host may want to know which files the script is made of
+    local chunk, err = load_text(path)
+    if not chunk then -- what does not compile: the file and line in it, and where it was required
+        fail(string.format("error loading module '%s' from file '%s':\n\t%s", name, path, err))
+    end
+    return chunk
+end
+
+-- The script's own folder comes first. Its name may have characters that mean something in package.path.
+package.loaders[2] = function(name)
+    local stem = core.folder .. "/" .. name:gsub("%.", "/")
+    local tried = {}
+    for _, path in ipairs { stem .. ".lua", stem .. "/init.lua" } do
+        if can_read(path) then
+            return load_module(name, path)
+        end
+        tried[#tried + 1] = "\n\tno file '" .. path .. "'"
+    end
+    local path, err = search_path(name, package.path)
+    if path then
+        return load_module(name, path)
+    end
+    return table.concat(tried) .. err
+end
+
+-- LuaJIT marks a module that is being loaded, and the mark stays when its code fails, or is stopped: later attempts would
+-- fail with "loop or previous error". So a mark is taken back as soon as nobody loads the module any more. A run cannot
+-- wait while it loads one, so all that is pending belongs to one run: the present one, or one that was stopped.
+
+local mark
+package.preload["evserve.mark"] = function(name)
+    mark = loaded[name]
+end
+require_module("evserve.mark")
+package.preload["evserve.mark"], loaded["evserve.mark"] = nil, nil
+
+local pending = {} -- names of the modules that are being loaded, outermost first
+
+local function is_pending(name)
+    for _, other in ipairs(pending) do
+        if other == name then
+            return true
+        end
+    end
+    return false
+end
+
+local function forget_stopped()
+    for i = #pending, 1, -1 do
+        loaded[pending[i]] = nil
+        pending[i] = nil
+    end
+end
+
+-- The place is known only while the stack is still there.
+local function add_place(err)
+    if type(err) == "string" and err ~= "not enough memory" and not err:find("^[^:]*:%d+:") then
+        return core.place() .. ": " .. err
+    end
+    return err
+end
+
+-- A file that is there and cannot be read is the reason why a module is not found.
+local function explain(err)
+    local head, tried = nil, nil
+    if type(err) == "string" then
+        head, tried = err:match("^([^\n]*module '[^\n]*' not found):\n(.*)$")
+    end
+    for path in (tried or ""):gmatch("no file '([^\n]*)'") do
+        local why = core.why_unreadable(path)
+        if why then
+            return string.format("%s: %s is there, but cannot be read: %s", head, path, why)
+        end
+    end
+    return err
+end
+
+function require(name)
+    if type(name) ~= "string" then
+        fail("require: the name of a module expected, not " .. describe(name))
+    end
+    local module = loaded[name]
+    if module and not is_pending(name) then
+        return module
+    end
+    -- A module that a handler is the first to require may make globals while it loads, as it may at start-up.
+    local is_inner = allow_globals(true)
+    if not is_inner then
+        forget_stopped()
+    elseif module == mark then
+        fail(string.format("module '%s' requires itself: %s > %s", name, table.concat(pending, " > "), name))
+    end
+    pending[#pending + 1] = name
+    local ok, result = xpcall(require_module, add_place, name)
+    pending[#pending] = nil
+    allow_globals(is_inner)
+    if not ok then
+        loaded[name] = nil
+        error(explain(result), 0)
+    end
+    return result
+end
