@@ -124,17 +124,35 @@ function app.html(text)
     return response(200, text, { ["content-type"] = "text/html; charset=utf-8" })
 end
 
+local function percent_encode(byte)
+    return string.format("%%%02X", byte:byte())
+end
+
+-- An address with what RFC 3986 allows in it, percent-encoded triplets among that, and the rest encoded.
+local function encode_address(url)
+    if not url:find("[^%w%-._~:/?#%[%]@!$&'()*+,;=]") then
+        return url
+    end
+    url = url:gsub("%%(%x?%x?)", function(hex)
+        return #hex < 2 and "%25" .. hex or nil
+    end)
+    return (url:gsub("[^%w%-._~:/?#%[%]@!$&'()*+,;=%%]", percent_encode))
+end
+
 local redirects = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
 function app.redirect(url, status)
     if type(url) ~= "string" then
         fail("app.redirect: an address expected, not " .. describe(url))
     end
+    if url:find("%c") then -- encoded it would lead elsewhere, and hide whose text got in here
+        fail(string.format("app.redirect: the address %q has a control character in it", url))
+    end
     status = status or 302
     if not redirects[status] then
         fail("app.redirect: the status must be 301, 302, 303, 307 or 308, not " .. tostring(status))
     end
-    return response(status, nil, { location = url })
+    return response(status, nil, { location = encode_address(url) })
 end
 
 local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }

@@ -329,7 +329,7 @@ function app.stats() end
 ---@return evserve.Response
 function app.html(text) end
 
---- A redirect.
+--- A redirect. What an address may not have in it is percent-encoded; what is encoded already stays as it is.
 ---@param url string
 ---@param status (301|302|303|307|308)? 302 if not given
 ---@return evserve.Response
