@@ -15,12 +15,14 @@
 #include "evserve.h"
 
 #include "core/file_stamps.h"
+#include "core/file_text.h"
 #include "core/log.h"
 #include "core/mailbox.h"
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/thread.h"
+#include "core/write_buffer.h"
 #include "http/evs_config.h"
 #include "http/limits.h"
 #include "http/route_table.h"
@@ -70,20 +72,40 @@ struct evserve {
     struct log log;
     struct log host_log; /* the config's */
     pthread_mutex_t log_lock;
-    struct file_stamps files; /* what the script is made of */
-    atomic_bool is_reloading; /* one reload at a time */
-    atomic_bool is_woken;     /* evserve_wake() was called, on_wake not yet */
-    bool is_threaded;         /* workers have threads of their own */
+    struct file_stamps files;        /* what the script is made of, and reads at its start */
+    struct write_buffer script_text; /* the script, of is_piped */
+    bool is_piped;                   /* it came through a pipe, so it cannot be read again */
+    atomic_bool is_reloading;        /* one reload at a time */
+    atomic_bool is_woken;            /* evserve_wake() was called, on_wake not yet */
+    bool is_threaded;                /* workers have threads of their own */
     unsigned worker_count;
     struct worker workers[];
 };
 
 /* Offers. */
 
-static void note_file(void *arg, const char *path)
+static void note_file(void *arg, const char *path, enum script_file what)
 {
     evserve *server = arg;
-    (void)file_stamps_note(&server->files, path); /* one too many is not watched */
+    if (what == SCRIPT_FILE_WRITTEN) {
+        file_stamps_ignore(&server->files, path);
+    } else if (what == SCRIPT_FILE_READ) {
+        (void)file_stamps_note_data(&server->files, path);
+    } else {
+        (void)file_stamps_note(&server->files, path); /* one too many is not watched */
+    }
+}
+
+/* A script that comes through a pipe is read once, for all threads. */
+static int read_piped_script(evserve *server, char *err, size_t errlen)
+{
+    const char *path = server->config.script;
+    if (path == NULL || !file_text_is_passing(path)) {
+        return 0;
+    }
+    server->is_piped = true;
+    int rv = file_text_read(&server->script_text, path, SCRIPT_BYTES_MAX);
+    return rv < 0 ? error_text(err, errlen, rv, "cannot read %s: %s", path, errno_text(-rv)) : 0;
 }
 
 /* Make what there is to serve. On the worker's thread. Returns 0, or -errno with a text in err. */
@@ -100,6 +122,10 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
         .host.settings.handler_cpu_ms = config->handler_cpu_ms,
         .host.settings.lua_memory_bytes = config->lua_memory,
         .host.settings.debug = config->debug != 0,
+        .host.text = !owner->is_piped                             ? NULL
+                     : write_buffer_len(&owner->script_text) == 0 ? ""
+                                                                  : write_buffer_data(&owner->script_text),
+        .host.text_len = write_buffer_len(&owner->script_text),
         .host.on_file = note_file,
         .host.on_file_arg = owner,
     };
@@ -183,6 +209,7 @@ static evserve *create(const struct evserve_config *config)
     }
     pthread_mutex_init(&server->log_lock, NULL);
     file_stamps_init(&server->files);
+    write_buffer_init(&server->script_text);
     server->is_threaded = config->reactors > 0;
     server->worker_count = count;
     for (unsigned i = 0; i < count; i++) {
@@ -347,7 +374,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
         error_text(err, errlen, 0, "cannot start: %s", errno_text(ENOMEM));
         return NULL;
     }
-    int rv = 0;
+    int rv = read_piped_script(server, err, errlen);
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = load(&server->workers[i], err, errlen);
     }
@@ -461,6 +488,7 @@ void evserve_free(evserve *server)
         free_worker(&server->workers[i - 1]);
     }
     file_stamps_done(&server->files);
+    write_buffer_done(&server->script_text);
     pthread_mutex_destroy(&server->log_lock);
     evs_config_drop(&server->config);
     mem_free(server);
@@ -578,6 +606,11 @@ static int reload(evserve *server, struct errand *errands, struct mailbox_call *
 
 int evserve_reload(evserve *server, char *err, size_t errlen)
 {
+    if (server->is_piped) {
+        return error_text(err, errlen, -ESPIPE,
+                          "%s came through a pipe and cannot be read again: start the server anew, or from a file",
+                          server->config.script);
+    }
     if (atomic_exchange(&server->is_reloading, true)) {
         return error_text(err, errlen, -EBUSY, "cannot reload: another reload is under way");
     }
@@ -659,7 +692,8 @@ static int describe(const struct evserve_config *config, bool is_whole, struct c
     if (server == NULL) {
         return error_text(call->err, call->errlen, -1, "cannot check: %s", errno_text(ENOMEM));
     }
-    int rv = load(&server->workers[0], call->err, call->errlen);
+    int rv = read_piped_script(server, call->err, call->errlen);
+    rv = rv < 0 ? rv : load(&server->workers[0], call->err, call->errlen);
     const struct offer *offer = server->workers[0].offer;
     if (rv >= 0 && is_whole) {
         rv = offer_describe(offer, copy.listen, call->line, call->arg, call->err, call->errlen);

@@ -92,7 +92,7 @@ struct evserve_config {
     const char *listen;
 
     const char *root;   /* directory of static files, mounted at "/"; wins over the script's */
-    const char *script; /* Lua script that configures the server and adds routes */
+    const char *script; /* Lua script that configures the server and adds routes; a pipe is read once, see reload */
 
     const struct evs_route *routes; /* routes in C, beside those of the script; ends with a NULL route */
 
@@ -217,10 +217,11 @@ void evserve_wake(evserve *server);
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
  * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
- * that no thread is serving at the moment is reloaded by the caller. */
+ * that no thread is serving at the moment is reloaded by the caller. A script that came through a pipe cannot be read
+ * again, so the reload fails. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
 
-/* Whether the script, or a file that it required, is another one than when it was loaded or when this was last asked:
+/* Whether the script, or a file that it required, or read while it started, is another one than when it was loaded or when this was last asked:
  * 1, then it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
 int evserve_changed(evserve *server);
 

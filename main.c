@@ -56,7 +56,7 @@ static const char usage[] =
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"
     "                 (default: one event loop, one Lua state)\n"
-    "  --watch        reload when the script, or a file that it required, changes\n"
+    "  --watch        reload when the script changes, or a file that it required or read at its start\n"
     "  --sandbox[=require]\n"
     "                 after the start, give up all files but the directories served and the script's folder,\n"
     "                 to run programs, and to connect; require: refuse to start where the kernel cannot\n"
@@ -266,7 +266,7 @@ static int parse_options(int argc, char **argv, struct options *options)
         snprintf(text, sizeof text, "one script at most, but \"%.80s\" follows \"%.80s\"", argv[next + 1], argv[next]);
         return usage_error(text);
     }
-    options->script = argv[next];
+    options->script = argv[next] != NULL && strcmp(argv[next], "-") == 0 ? "/dev/stdin" : argv[next];
     if (options->script == NULL && options->root == NULL) {
         options->root = "public";
     }

@@ -13,8 +13,10 @@
 #include <string.h>
 
 struct file_stamp {
-    char *path;     /* owned */
-    struct stat st; /* as it was; of it device, inode, size and times count */
+    char *path;      /* owned */
+    bool is_code;    /* the program is made of it; else it is data */
+    bool is_ignored; /* data that the program writes itself */
+    struct stat st;  /* as it was; of it device, inode, size and times count */
 };
 
 void file_stamps_init(struct file_stamps *stamps)
@@ -32,17 +34,21 @@ void file_stamps_done(struct file_stamps *stamps)
     pthread_mutex_destroy(&stamps->lock);
 }
 
+static int stat_path(const char *path, struct stat *st)
+{
+    int fd = sys_open(AT_FDCWD, path, O_PATH | O_CLOEXEC);
+    int rv = fd < 0 ? fd : sys_stat(fd, st);
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return rv;
+}
+
 /* Stamp the file anew. Returns whether that changed anything. */
 static bool look(struct file_stamp *stamp)
 {
     struct stat st;
-    int fd = sys_open(AT_FDCWD, stamp->path, O_PATH | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    int rv = sys_stat(fd, &st);
-    sys_close(fd);
-    if (rv < 0) {
+    if (stat_path(stamp->path, &st) < 0) {
         return false;
     }
     const struct stat *was = &stamp->st;
@@ -76,21 +82,58 @@ static int add(struct file_stamps *stamps, const char *path)
     return 0;
 }
 
+/* The one of a path, or NULL. */
+static struct file_stamp *find(const struct file_stamps *stamps, const char *path)
+{
+    for (size_t i = 0; i < stamps->count; i++) {
+        if (strcmp(stamps->list[i].path, path) == 0) {
+            return &stamps->list[i];
+        }
+    }
+    return NULL;
+}
+
 int file_stamps_note(struct file_stamps *stamps, const char *path)
 {
     int rv = 0;
     pthread_mutex_lock(&stamps->lock);
-    size_t i = 0;
-    while (i < stamps->count && strcmp(stamps->list[i].path, path) != 0) {
-        i++;
-    }
-    if (i == stamps->count) {
+    struct file_stamp *stamp = find(stamps, path);
+    if (stamp == NULL) {
         rv = add(stamps, path);
+        stamp = rv < 0 ? NULL : &stamps->list[stamps->count - 1];
     } else {
-        look(&stamps->list[i]);
+        look(stamp);
+    }
+    if (stamp != NULL) {
+        stamp->is_code = true;
     }
     pthread_mutex_unlock(&stamps->lock);
     return rv;
+}
+
+int file_stamps_note_data(struct file_stamps *stamps, const char *path)
+{
+    struct stat st;
+    int rv = 0;
+    pthread_mutex_lock(&stamps->lock);
+    struct file_stamp *stamp = find(stamps, path);
+    if (stamp != NULL) {
+        look(stamp);
+    } else if (stat_path(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        rv = add(stamps, path);
+    }
+    pthread_mutex_unlock(&stamps->lock);
+    return rv;
+}
+
+void file_stamps_ignore(struct file_stamps *stamps, const char *path)
+{
+    pthread_mutex_lock(&stamps->lock);
+    struct file_stamp *stamp = find(stamps, path);
+    if (stamp != NULL) {
+        stamp->is_ignored = true;
+    }
+    pthread_mutex_unlock(&stamps->lock);
 }
 
 bool file_stamps_changed(struct file_stamps *stamps)
@@ -98,7 +141,9 @@ bool file_stamps_changed(struct file_stamps *stamps)
     bool has_changed = false;
     pthread_mutex_lock(&stamps->lock);
     for (size_t i = 0; i < stamps->count; i++) {
-        has_changed = look(&stamps->list[i]) || has_changed;
+        const struct file_stamp *stamp = &stamps->list[i];
+        bool counts = stamp->is_code || !stamp->is_ignored;
+        has_changed = (look(&stamps->list[i]) && counts) || has_changed;
     }
     pthread_mutex_unlock(&stamps->lock);
     return has_changed;
@@ -109,7 +154,7 @@ int file_stamps_each(struct file_stamps *stamps, int (*fn)(void *arg, const char
     int rv = 0;
     pthread_mutex_lock(&stamps->lock);
     for (size_t i = 0; i < stamps->count && rv == 0; i++) {
-        rv = fn(arg, stamps->list[i].path);
+        rv = stamps->list[i].is_code ? fn(arg, stamps->list[i].path) : 0;
     }
     pthread_mutex_unlock(&stamps->lock);
     return rv;

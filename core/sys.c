@@ -368,6 +368,11 @@ int sys_lock(int fd)
     return verdict(flock(fd, LOCK_EX | LOCK_NB));
 }
 
+ssize_t sys_read(int fd, void *buf, size_t len)
+{
+    return verdict_size(read(fd, buf, len));
+}
+
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
 {
     return verdict_size(pread(fd, buf, len, offset));

@@ -83,6 +83,7 @@ int sys_may_read(const char *path); /* 0 if owner and mode allow it; security mo
 int sys_unlink(const char *path);
 int sys_set_mode(int fd, mode_t mode); /* permissions of a file; fd may be an O_PATH one */
 int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK while somebody has it */
+ssize_t sys_read(int fd, void *buf, size_t len); /* of what is no socket; waits for a pipe */
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);

@@ -18,7 +18,7 @@
 void script_folder(const struct script *script, char folder[PATH_MAX])
 {
     const char *path = script_path(script);
-    const char *slash = strrchr(path, '/');
+    const char *slash = script->is_piped ? NULL : strrchr(path, '/');
     int len = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
     snprintf(folder, PATH_MAX, "%.*s", slash == NULL ? 1 : len, slash == NULL ? "." : path);
 }
@@ -67,7 +67,7 @@ int script_each_folder(struct script *script, int (*fn)(void *arg, const char *f
     struct folder_call call = {.fn = fn, .arg = arg};
     char err[SCRIPT_TEXT_MAX], folder[PATH_MAX];
     script_folder(script, folder);
-    int rv = fn(arg, folder);
+    int rv = script->is_piped ? 0 : fn(arg, folder);
     if (rv != 0) {
         return rv;
     }

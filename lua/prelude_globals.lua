@@ -115,6 +115,9 @@ function loadfile(path, ...)
     if path == nil then -- standard input
         return interpreted(load_file(path, ...))
     end
+    if type(path) == "string" then
+        core.note_file(path, "code")
+    end
     return load_text(path, ...)
 end
 

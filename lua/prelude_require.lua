@@ -8,7 +8,7 @@ local loaded, package, string = package.loaded, package, string
 local require_module, search_path = require, package.searchpath
 
 local function load_module(name, path)
-    core.note_file(path) -- the host may want to know which files the script is made of
+    core.note_file(path, "module")
     local chunk, err = load_text(path)
     if not chunk then -- what does not compile: the file and line in it, and where it was required
         fail(string.format("error loading module '%s' from file '%s':\n\t%s", name, path, err))

@@ -8,6 +8,7 @@
 
 #include "lua/script.h"
 
+#include "core/file_text.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
@@ -23,8 +24,6 @@
 #include <lualib.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script file */
 
 void script_set_ref(lua_State *L, enum script_ref ref)
 {
@@ -116,41 +115,13 @@ static int lua_place(lua_State *L)
     return 1;
 }
 
-/* Read the file at path, all of it, into text. Returns 0 or -errno. */
-static int read_file(struct write_buffer *text, const char *path)
-{
-    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return fd;
-    }
-    int rv = 0;
-    for (;;) {
-        char *room = write_buffer_reserve(text, 4096, SCRIPT_BYTES_MAX, &rv);
-        if (room == NULL) {
-            rv = rv == -ENOBUFS ? -EFBIG : rv;
-            break;
-        }
-        ssize_t len = sys_pread(fd, room, 4096, (off_t)write_buffer_len(text));
-        if (len == -EINTR) {
-            continue;
-        }
-        rv = (int)len;
-        if (len <= 0) {
-            break;
-        }
-        write_buffer_commit(text, (size_t)len);
-    }
-    sys_close(fd);
-    return rv;
-}
-
 /* read_file(path): the text of a file, or nil and what is wrong. What reads files in LuaJIT itself leaves them open when
  * memory fails. */
 static int lua_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     struct write_buffer *text = script_lend_scratch(L, "loadfile");
-    int rv = read_file(text, path);
+    int rv = file_text_read(text, path, SCRIPT_BYTES_MAX);
     if (rv < 0) {
         script_return_scratch(L);
         lua_pushnil(L);
@@ -162,13 +133,19 @@ static int lua_read_file(lua_State *L)
     return 1;
 }
 
-/* note_file(path): a module's file is about to be read. */
+/* note_file(path, what): a module, or other code, is about to be read; data has been read, or is about to be written. The
+ * host may want to know. Of code and data that are no modules only what is read at start-up counts. */
 static int lua_note_file(lua_State *L)
 {
+    static const char *const names[] = {"module", "code", "read", "written", NULL};
+    static const enum script_file meanings[] = {SCRIPT_FILE_CODE, SCRIPT_FILE_CODE, SCRIPT_FILE_READ,
+                                                SCRIPT_FILE_WRITTEN};
     const struct script *script = script_of(L);
     const char *path = luaL_checkstring(L, 1);
-    if (script->on_file != NULL) {
-        script->on_file(script->on_file_arg, path);
+    int what = luaL_checkoption(L, 2, NULL, names);
+    bool is_late = script->has_started && (what == 1 || what == 2);
+    if (script->on_file != NULL && !is_late) {
+        script->on_file(script->on_file_arg, path, meanings[what]);
     }
     return 0;
 }
@@ -247,6 +224,16 @@ static void run_prelude(lua_State *L)
     }
 }
 
+/* LuaJIT begins every state with the same sequence of random numbers. */
+static void seed_random(lua_State *L)
+{
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushnumber(L, (lua_Number)(script_of(L)->seed >> 11)); /* the bits that a number has */
+    lua_call(L, 1, 0);
+    lua_pop(L, 1);
+}
+
 /* The state with all that does not depend on the script. */
 static int build_state(lua_State *L)
 {
@@ -262,6 +249,7 @@ static int build_state(lua_State *L)
     };
     struct script *script = script_of(L);
     luaL_openlibs(L);
+    seed_random(L);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
     deadline_arm(script);
     lua_newtable(L);
@@ -314,16 +302,18 @@ static int call_init(lua_State *L)
     return rv == 0 ? 0 : luaL_error(L, "the host's Lua set-up failed (%d)", rv);
 }
 
-static int run_script(struct script *script, char *err, size_t errlen)
+static int run_script(struct script *script, const struct script_host *host, char *err, size_t errlen)
 {
-    struct write_buffer *text = script_lend_scratch(script->L, "the script");
-    int rv = read_file(text, script_path(script));
+    struct write_buffer *file = script_lend_scratch(script->L, "the script");
+    int rv = host->text != NULL ? 0 : file_text_read(file, script_path(script), SCRIPT_BYTES_MAX);
     if (rv < 0) {
         script_return_scratch(script->L);
         return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script),
                           script_open_error(script_path(script), rv));
     }
-    rv = luaL_loadbufferx(script->L, write_buffer_data(text), write_buffer_len(text), script->chunk_name, "t");
+    const char *text = host->text != NULL ? host->text : write_buffer_data(file);
+    size_t len = host->text != NULL ? host->text_len : write_buffer_len(file);
+    rv = luaL_loadbufferx(script->L, text, len, script->chunk_name, "t");
     script_return_scratch(script->L);
     if (rv != 0) {
         return script_describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
@@ -353,6 +343,16 @@ static int finish_loading(lua_State *L)
     return 0;
 }
 
+/* Nobody can foretell it, and no other state has the same. */
+static uint64_t make_seed(void)
+{
+    uint64_t seed;
+    if (sys_random(&seed, sizeof seed) < 0) {
+        seed = (uint64_t)sys_now_ns() ^ (uint64_t)sys_wall_time_s() << 20;
+    }
+    return seed;
+}
+
 /* Allocate, so that script_close() can clean up whatever follows. Returns 0 or -ENOMEM. */
 static int create(struct script **script, const char *path)
 {
@@ -366,7 +366,8 @@ static int create(struct script **script, const char *path)
     write_buffer_init(&made->scratch);
     settings_init(&made->settings);
     memory_reset_mark(made);
-    made->request_seed = (uint32_t)(sys_now_ns() ^ sys_wall_time_s() << 12);
+    made->seed = make_seed();
+    made->request_seed = (uint32_t)make_seed();
     size_t len = strlen(path) + 2;
     made->chunk_name = mem_alloc(len);
     if (made->chunk_name != NULL) {
@@ -395,6 +396,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->log = log;
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
+    made->is_piped = host->text != NULL;
     made->fixed = host->settings;
     rv = settings_fix(&made->settings, &made->fixed, err, errlen);
     memory_reset_mark(made);
@@ -402,10 +404,10 @@ int script_open(struct script **script, const char *path, struct site *site, str
     if (rv == 0 && host->init != NULL) {
         rv = script_protect(made, call_init, &host, err, errlen);
     }
-    if (rv == 0 && host->on_file != NULL) {
-        host->on_file(host->on_file_arg, path);
+    if (rv == 0 && host->on_file != NULL && host->text == NULL) {
+        host->on_file(host->on_file_arg, path, SCRIPT_FILE_CODE);
     }
-    rv = rv < 0 ? rv : run_script(made, err, errlen);
+    rv = rv < 0 ? rv : run_script(made, host, err, errlen);
     rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);
     rv = rv < 0 ? rv : routes_settle_limits(made, err, errlen);
     if (rv < 0) {

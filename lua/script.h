@@ -15,13 +15,25 @@ struct script;
 struct server;
 struct site;
 
+enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script or module */
+
+/* What a script does with a file. */
+enum script_file {
+    SCRIPT_FILE_CODE,    /* it is made of it: the script itself, a module, what dofile and loadfile read at start-up */
+    SCRIPT_FILE_READ,    /* it reads it at start-up */
+    SCRIPT_FILE_WRITTEN, /* it writes it, whenever */
+};
+
 /* What a host wants of the script's state. All zero: nothing. */
 struct script_host {
-    int (*init)(struct lua_State *L, void *arg);  /* called before the script runs, to add modules; 0 to go on */
-    void *arg;                                    /* for init */
-    struct settings settings;                     /* what is not 0 wins over the script's */
-    void (*on_file)(void *arg, const char *path); /* told of each Lua file that is about to be read; may be NULL */
-    void *on_file_arg;                            /* for on_file */
+    int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; 0 to go on */
+    void *arg;                                   /* for init */
+    struct settings settings;                    /* what is not 0 wins over the script's */
+    const char *text; /* the script, which has been read already; NULL: it is a file. The path is its name then */
+    size_t text_len;  /* bytes of text */
+    /* Told of each file that the script is made of, reads or writes; may be NULL. */
+    void (*on_file)(void *arg, const char *path, enum script_file what);
+    void *on_file_arg; /* for on_file */
 };
 
 /* Run the script at path: app.set, app.static and the routes go into site, app.listen is remembered, timers are set on

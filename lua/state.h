@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "lua/deadline.h"
+#include "lua/script.h"
 #include "lua/script_error.h"
 #include "lua/settings.h"
 
@@ -146,14 +147,15 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
-    struct stack stack;                           /* the C stack that Lua code was last entered on */
-    lua_CFunction watched[WATCHED_COUNT];         /* what stands behind those of watch.c */
-    lua_CFunction guarded[GUARDED_COUNT];         /* what stands behind the guards of stack_guard.c */
-    struct settings settings;                     /* in force */
-    void (*on_file)(void *arg, const char *path); /* the host's: each Lua file that is read; may be NULL */
-    void *on_file_arg;                            /* for on_file */
-    struct settings fixed;                        /* what the host asked for, which wins; 0: the script may choose */
-    bool has_compiled;                            /* there is a route with jit = true */
+    struct stack stack;                   /* the C stack that Lua code was last entered on */
+    lua_CFunction watched[WATCHED_COUNT]; /* what stands behind those of watch.c */
+    lua_CFunction guarded[GUARDED_COUNT]; /* what stands behind the guards of stack_guard.c */
+    struct settings settings;             /* in force */
+    void (*on_file)(void *arg, const char *path, enum script_file what); /* the host's; may be NULL */
+    void *on_file_arg;                                                   /* for on_file */
+    bool is_piped;              /* its text came from a pipe: there is no file, nor a folder */
+    struct settings fixed;      /* what the host asked for, which wins; 0: the script may choose */
+    bool has_compiled;          /* there is a route with jit = true */
     bool has_started;           /* the "start" functions have run: from now on others are being served */
     struct run run;             /* what goes on in Lua code, as deadline.c sees it */
     char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */
@@ -213,6 +215,7 @@ struct script {
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
     uint64_t request_count;      /* requests that reached Lua */
+    uint64_t seed;               /* of math.random */
     uint32_t request_seed;       /* tells req.id of this script from those of another */
 };
 

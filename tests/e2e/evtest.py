@@ -70,7 +70,8 @@ class Program:
 
         skip_without_lua(argv)
         self.lines = []
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        popen.setdefault("stdin", subprocess.DEVNULL)
+        self.process = subprocess.Popen(argv, stderr=subprocess.PIPE,
                                         preexec_fn=before_exec, **popen)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -1659,6 +1659,16 @@ int sys_lock(int fd)
     return leave_int(FAKE_LOCK, fd, 0, enter(FAKE_LOCK));
 }
 
+ssize_t sys_read(int fd, void *buf, size_t len)
+{
+    ssize_t rv = enter(FAKE_READ);
+    if (rv == 0) {
+        rv = read(fd, buf, len);
+        rv = rv < 0 ? -errno : rv;
+    }
+    return leave(FAKE_READ, fd, (int64_t)len, rv);
+}
+
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset)
 {
     ssize_t rv = enter(FAKE_PREAD);

@@ -127,6 +127,59 @@ static void every_change_is_taken_note_of(void **state)
     assert_false(file_stamps_changed(&stamps));
 }
 
+static void data_counts_until_the_program_writes_it(void **state)
+{
+    (void)state;
+    write_file("a", "1");
+    set_time("a", 1);
+    file_stamps_ignore(&stamps, path_of("a")); /* not on the list: nothing to ignore */
+    assert_int_equal(file_stamps_note_data(&stamps, path_of("a")), 0);
+    assert_false(file_stamps_changed(&stamps));
+    set_time("a", 2);
+    assert_true(file_stamps_changed(&stamps));
+    file_stamps_ignore(&stamps, path_of("a"));
+    set_time("a", 3);
+    assert_false(file_stamps_changed(&stamps));
+    assert_int_equal(file_stamps_note_data(&stamps, path_of("a")), 0); /* read again after a reload */
+    set_time("a", 4);
+    assert_false(file_stamps_changed(&stamps));
+    assert_int_equal(file_stamps_note(&stamps, path_of("a")), 0); /* what the program is made of counts always */
+    set_time("a", 5);
+    assert_true(file_stamps_changed(&stamps));
+    assert_int_equal(stamps.count, 1);
+}
+
+static void what_has_no_lasting_content_is_no_data(void **state)
+{
+    (void)state;
+    write_file("empty", "");
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    const char *const names[] = {"empty", "fifo", "nothing", "."};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_int_equal(file_stamps_note_data(&stamps, path_of(names[i])), 0);
+    }
+    assert_int_equal(stamps.count, 0);
+}
+
+static int count_path(void *arg, const char *path)
+{
+    assert_string_equal(strrchr(path, '/'), "/code");
+    ++*(int *)arg;
+    return 0;
+}
+
+static void each_is_told_of_code_alone(void **state)
+{
+    (void)state;
+    int count = 0;
+    write_file("code", "1");
+    write_file("data", "1");
+    assert_int_equal(file_stamps_note(&stamps, path_of("code")), 0);
+    assert_int_equal(file_stamps_note_data(&stamps, path_of("data")), 0);
+    assert_int_equal(file_stamps_each(&stamps, count_path, &count), 0);
+    assert_int_equal(count, 1);
+}
+
 static void as_many_files_as_allowed_and_one_more(void **state)
 {
     (void)state;
@@ -163,6 +216,9 @@ int main(void)
         TEST(file_that_is_not_there_is_unchanged_until_it_comes),
         TEST(link_that_turns_to_another_file_is_a_change),
         TEST(every_change_is_taken_note_of),
+        TEST(data_counts_until_the_program_writes_it),
+        TEST(what_has_no_lasting_content_is_no_data),
+        TEST(each_is_told_of_code_alone),
         TEST(as_many_files_as_allowed_and_one_more),
         TEST(without_memory_the_list_is_as_before),
     };

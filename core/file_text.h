@@ -1,0 +1,18 @@
+#ifndef EVSERVE_CORE_FILE_TEXT_H
+#define EVSERVE_CORE_FILE_TEXT_H
+
+/* Reading a whole file, or what a pipe brings until its end. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct write_buffer;
+
+/* Append what the file at path has, of at most max bytes in the buffer, without seeking; waits for a pipe. Returns 0, or
+ * -errno, -EFBIG when it has more; then a part may have been appended. */
+int file_text_read(struct write_buffer *text, const char *path, size_t max);
+
+/* Whether path leads to what can be read only once: a pipe, a terminal, a socket. */
+bool file_text_is_passing(const char *path);
+
+#endif
