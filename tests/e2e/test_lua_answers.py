@@ -315,7 +315,7 @@ class Cookies(SiteCase):
             "__Host-sid=0x1F=; Path=/; Max-Age=7200; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Secure; HttpOnly; "
             "SameSite=Strict"])
         self.assertEqual(self.cookies("/domain"), ["a=1; Path=/x; Domain=example.org; Max-Age=0; SameSite=Lax"])
-        self.assertEqual(self.cookies("/pass"), [])  # a 404 has no fields of the route
+        self.assertEqual(self.cookies("/pass"), ["p=1; Path=/"])  # a 404 has the fields of the route, too
         self.assertEqual(len(self.cookies("/longest")[0]), 4096 + len("=; Path=/"))
 
     def test_response_made_at_start_up_may_have_cookies_for_all(self):

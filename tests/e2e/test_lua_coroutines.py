@@ -259,6 +259,9 @@ class States(SiteCase):
     def test_an_error_within_is_logged_with_its_place(self):
         self.assertEqual(self.ask("/deep").status, 500)
         self.wait_for_log(r"GET /deep .*site\.lua:\d+: at the bottom.*")
+        log = self.server.lines
+        at = next(i for i, line in enumerate(log) if "at the bottom" in line)
+        evtest.wait_until(lambda: len([line for line in log[at:] if line == "stack traceback:"]) == 4, "four tracebacks")
 
 
 if __name__ == "__main__":

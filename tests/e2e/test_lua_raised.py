@@ -91,7 +91,7 @@ class Layers(SiteCase):
     """What is raised inside of nxt() comes back from it, whoever raises it and whoever calls it."""
 
     SCRIPT = r"""
-    app.set { body_timeout = "100ms", max_body = 20 }
+    app.set { body_timeout = "100ms", max_body = 20, lua_memory = "8M" }
     app.use(function(req, nxt) -- CORS and pages
         local res = nxt()
         res.headers["access-control-allow-origin"] = "*"
@@ -119,6 +119,7 @@ class Layers(SiteCase):
     api.post("/bad", function() app.error(404, "x", "no table") end)
     api.post("/fault", function() local x = nil; return x.field end)
     api.post("/again", function() error("fault again") end)
+    api.post("/memory", function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end end)
     local caught = app.group("/caught")
     caught.use(function(req, nxt)
         local ok, err = pcall(nxt)
@@ -204,6 +205,10 @@ class Layers(SiteCase):
         self.wait_for_log(r"site\.lua:30: fault again")
         self.assertEqual(self.post("/api/bad").status, 500)
         self.wait_for_log(r"a response needs a table of headers, not \"no table\"")
+
+    def test_without_memory_it_is_a_503_with_the_figures(self):
+        self.assertEqual(self.post("/api/memory").status, 503)
+        self.wait_for_log(r"POST /api/memory .*not enough memory: \d+ bytes are held .* lua_memory is 8388608")
 
     def test_a_failure_can_be_caught_and_is_then_none(self):
         self.assertRegex(self.post("/caught/fault").json["err"], r"site\.lua:\d+: in the handler")
