@@ -38,10 +38,10 @@ enum {
     NET_VERSION = 4,
     NET_RIGHTS = 3, /* to bind and to connect TCP sockets */
 
+    /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: abstract sockets and processes outside of the sandbox
+     * are out of reach. */
     SCOPE_VERSION = 6,
-    SCOPES =
-        3, /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: to reach abstract sockets, and to signal
-                 * processes, that are outside of the sandbox */
+    SCOPES = 3,
 };
 
 static const uint64_t rights_of[] = {
