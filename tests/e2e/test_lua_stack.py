@@ -50,7 +50,8 @@ class Recursion(SiteCase):
 
     def test_gsub_that_calls_itself_through_its_callback_is_a_stack_overflow(self):
         self.check("/gsub", "POST", b"(" * DEEP + b")" * DEEP)
-        self.wait_for_log(r" error POST /gsub \(route at site\.lua:\d+\): site\.lua:\d+: stack overflow \(string\.gsub: ")
+        self.wait_for_log(r" error POST /gsub \(route at site\.lua:\d+\): site\.lua:\d+: stack overflow \((string\.gsub|a function that C "
+                          r"calls back): ")
         self.wait_for_log(r"^\tsite\.lua:\d+: in function")
 
     def test_gsub_recurses_for_a_while(self):
@@ -85,7 +86,7 @@ class StartUp(unittest.TestCase):
             done = subprocess.run([EVSERVE, "--listen", "127.0.0.1:0", "site.lua"], cwd=os.path.dirname(path),
                                   capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^site\.lua:2: stack overflow \(string\.gsub: [^\n]*\n$")
+        self.assertRegex(done.stderr, r"^site\.lua:2: stack overflow \([^\n]*\n$")
 
 
 if __name__ == "__main__":
