@@ -85,7 +85,11 @@ static void run(lua_State *L, struct collection *collection)
         }
     }
     script->is_collecting = false;
-    collector_stop(L);
+    if (script->is_automatic) {
+        collector_let(L);
+    } else {
+        collector_stop(L);
+    }
     if (collection->is_done) {
         script->collect_at = script->memory_bytes / 100 * script->collect_pause;
     } else {

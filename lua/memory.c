@@ -282,8 +282,9 @@ void script_return_scratch(lua_State *L)
     if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
         write_buffer_done(&script->scratch);
     }
-    if (script->is_automatic) {
+    if (script->is_automatic && !script->is_collecting) { /* each loan puts LuaJIT's own step off, so look here, too */
         collector_let(L);
+        collector_look(script, L);
     }
 }
 

@@ -171,5 +171,33 @@ class Errors(SiteCase):
         self.assertEqual(self.ask("/handle").text, "handled", self.server.lines[-3:])
 
 
+class Compiled(SiteCase):
+    """Compiled code calls no hook: LuaJIT collects by itself, whatever was collected before."""
+
+    SCRIPT = """
+        app.set { lua_memory = "16M" }
+        local kept = {}
+        app.get("/loop", { jit = true }, function()
+            local made = {}
+            for i = 1, 3000 do made[i] = { tostring(i) } end -- interpreted: the hook makes a step
+            for i = 1, 1e6 do kept[1] = { i } end
+            return "looped"
+        end)
+        app.get("/loans", { jit = true }, function()
+            for i = 1, 1e5 do
+                kept[1] = { i }
+                kept[2] = app.json.encode { i, "abcdefghijklmnopqrstuvwxyz" }
+            end
+            return "lent"
+        end)
+    """
+
+    def test_loop_that_makes_more_garbage_than_lua_memory_has_room_for(self):
+        self.assertEqual(self.ask("/loop").text, "looped")
+
+    def test_loop_that_borrows_the_text_buffer(self):
+        self.assertEqual(self.ask("/loans").text, "lent")
+
+
 if __name__ == "__main__":
     unittest.main()
