@@ -12,7 +12,8 @@ enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserv
 enum { LOG_LINE_MAX = 4096 }; /* bytes of one line with its NUL; a longer one is cut, between characters, by "..." */
 
 /* Receives one line: UTF-8 text, NUL-terminated, without a newline at its end (a traceback has some inside), valid
- * during the call. Control characters and others that do not show are escaped (core/visible.h). Called on the thread that logs; must not call back into the handle it belongs to. */
+ * during the call. Control characters and others that do not show are escaped (core/visible.h). Called on the thread that
+ * logs; must not call back into the handle it belongs to. */
 typedef void (*log_sink_fn)(void *arg, int level, const char *line);
 
 struct log {
@@ -37,7 +38,7 @@ void log_line(char line[LOG_LINE_MAX], const char *text, size_t len);
 /* "error", "warn", "info" or "debug". */
 const char *log_level_name(int level);
 
-/* What an error number of the system means, in English whatever the locale (errno_text(3) translates, and in the host's
+/* What an error number of the system means, in English whatever the locale (strerror(3) translates, and in the host's
  * character set). Static text; any thread. */
 const char *errno_text(int error);
 

@@ -85,10 +85,10 @@ struct net_listener {
 };
 
 /* Bind, listen and register with the reactor. IPv4 and IPv6 sockets get SO_REUSEADDR and TCP_NODELAY, which accepted
- * sockets inherit; a unix socket file that nobody listens on any more is replaced, and if other servers are opening
- * sockets in its folder, that is waited for, a second at most; an inherited fd is duplicated and
- * made non-blocking. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that
- * names the address, and nothing left behind. The listener must not move while it is open. */
+ * sockets inherit; a unix socket file that nobody listens on any more is replaced, and while other servers open sockets
+ * in its folder, this waits for them, a second at most; an inherited fd is duplicated and made non-blocking. flags is a
+ * set of NET_EDGE, NET_SHARED and NET_DEFER. Returns 0, or -errno with a text in err that names the address, and nothing
+ * left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
                       unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
                       size_t errlen);
@@ -114,8 +114,8 @@ void net_listener_resume(struct net_listener *listener);
  * not reset. */
 void net_listener_finish(struct net_listener *listener);
 
-/* Stop for good; removes the file of a unix socket, unless a successor has replaced it. A listener that is closed, or zeroed with fd -1, is left alone. Inside
- * on_accept too, but then the listener's memory must outlast the callback. */
+/* Stop for good; removes the file of a unix socket, unless a successor has replaced it. A listener that is closed, or
+ * zeroed with fd -1, is left alone. Inside on_accept too, but then the listener's memory must outlast the callback. */
 void net_listener_close(struct net_listener *listener);
 
 #endif

@@ -1,9 +1,10 @@
 /* What must not be shown as it is: C0 and DEL move cursors, and so do the C1 controls U+0080 to U+009F in terminals that
  * know them; U+2028 and U+2029 end lines in viewers that follow Unicode; the marks, embeddings, overrides and isolates of
- * bidirectional text make a line read in another order than it is written; U+FEFF is not seen at all. The forms of UTF-8
- * are those of RFC 3629, section 4. */
+ * bidirectional text make a line read in another order than it is written; U+FEFF is not seen at all. */
 
 #include "core/visible.h"
+
+#include "core/utf8.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,23 +14,14 @@
 /* Decode the character at text. Returns its length, 0 for what is not UTF-8. */
 static size_t decode(const char *text, size_t len, uint32_t *code)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* by length; a smaller code has a shorter form */
-    unsigned char first = (unsigned char)text[0];
-    size_t size = first < 0x80 ? 1 : first < 0xC0 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF8 ? 4 : 0;
-    if (size == 0 || size > len) {
-        return 0;
-    }
-    uint32_t value = size == 1 ? first : first & (0x7Fu >> size);
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t size = utf8_len(bytes, len);
+    uint32_t value = size < 2 ? bytes[0] : bytes[0] & (0x7Fu >> size);
     for (size_t i = 1; i < size; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if ((byte & 0xC0) != 0x80) {
-            return 0;
-        }
-        value = value << 6 | (byte & 0x3Fu);
+        value = value << 6 | (bytes[i] & 0x3Fu);
     }
-    bool is_surrogate = value >= 0xD800 && value <= 0xDFFF;
     *code = value;
-    return value < least[size] || is_surrogate || value > 0x10FFFF ? 0 : size;
+    return size;
 }
 
 static bool is_hidden(uint32_t code)

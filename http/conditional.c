@@ -143,8 +143,7 @@ enum precondition conditional_evaluate(const struct head *head, const char *data
             return is_read ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
         }
     } else if (is_read && read_date(head, data, FIELD_IF_MODIFIED_SINCE, validators, &date_s)) { /* step 4 */
-        if (validators->last_modified_s ==
-            date_s) { /* an earlier one is another version: a release that was rolled back */
+        if (validators->last_modified_s == date_s) { /* an earlier one is another version: a release rolled back */
             return PRECONDITION_NOT_MODIFIED;
         }
     }

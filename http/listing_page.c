@@ -3,6 +3,7 @@
 
 #include "http/listing_page.h"
 
+#include "core/utf8.h"
 #include "http/url.h"
 
 #include <inttypes.h>
@@ -18,28 +19,11 @@ static int put(struct write_buffer *page, const char *text)
     return write_buffer_append(page, text, strlen(text), SIZE_MAX);
 }
 
-/* The length of the UTF-8 character that text begins with, or 0 for what is none or does not show (RFC 3629 section 4). */
+/* The length of the UTF-8 character that text begins with, or 0 for what is none or is a control character (C0, DEL, C1). */
 static size_t character_length(const unsigned char *text, size_t len)
 {
-    unsigned char lead = text[0];
-    if (lead < 0x80) {
-        return lead >= 0x20 && lead != 0x7f ? 1 : 0;
-    }
-    size_t size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (lead < 0xc2 || lead > 0xf4 || size > len) {
-        return 0;
-    }
-    unsigned char least = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80; /* no overlong forms */
-    unsigned char most = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;  /* no surrogates, nothing above U+10FFFF */
-    if (text[1] < least || text[1] > most) {
-        return 0;
-    }
-    for (size_t i = 2; i < size; i++) {
-        if (text[i] < 0x80 || text[i] > 0xbf) {
-            return 0;
-        }
-    }
-    return lead == 0xc2 && text[1] < 0xa0 ? 0 : size; /* C1 controls */
+    bool is_control = text[0] < 0x20 || text[0] == 0x7f || (len > 1 && text[0] == 0xc2 && text[1] < 0xa0);
+    return is_control ? 0 : utf8_len(text, len);
 }
 
 /* Append text so that HTML takes it for text, in a quoted attribute too. */

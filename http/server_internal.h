@@ -17,9 +17,8 @@ enum {
     READ_BLOCK_BYTES = 65536, /* the shared read buffer: the most that one read takes (R6) */
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
-    DRAIN_SPELL_NS =
-        10000000, /* how long server_drain() answers requests that have arrived before it leaves the others to
-                                  tasks (R6) */
+    /* How long server_drain() answers requests that have arrived before it leaves the others to tasks (R6). */
+    DRAIN_SPELL_NS = 10000000,
 };
 
 /* What the number of connections is bounded by. */

@@ -327,7 +327,7 @@ static bool take_word(struct decoder *decoder, const char *word)
 static bool decode_value(struct decoder *decoder)
 {
     lua_State *L = decoder->L;
-    if (++decoder->values == JSON_LOOK) {
+    if (++decoder->values == JSON_LOOK || decoder->at - decoder->looked_at >= JSON_LOOK_BYTES) {
         look(decoder);
     }
     skip_space(decoder);
