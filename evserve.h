@@ -15,8 +15,8 @@
  * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers can
  * live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code of the
  * host would, unless it runs on a thread of the server.
- * Nor does it follow the locale: whatever setlocale(3) was given, requests are understood and answered in the same way,
- * and texts are English in UTF-8.
+ * Nor does it follow the locale: whatever setlocale(3) has set, requests are parsed and answered in the same way, and
+ * texts are English in UTF-8.
  *
  * Three ways to run:
  *
@@ -53,8 +53,8 @@ enum {
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
  * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for max_connections_per_address,
- * nothing in memory for max_cached_file and max_cached_memory, no question for tcp_keepalive_ms; the other limits refuse it, as they refuse 0 in a
- * script. */
+ * nothing in memory for max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms; the other limits refuse it,
+ * as they refuse 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -103,8 +103,8 @@ struct evserve_config {
     unsigned reactors;
 
     /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of the
-     * server's, by one thread at a time. It must not block, as the server would, nor call back into the library, except
-     * evserve_stop(). Default: lines are dropped. */
+     * server's, by one thread at a time. It must not block, since the server would block with it, and must not call the
+     * library, except evserve_stop(). Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 

@@ -173,8 +173,8 @@ static int64_t last_modified(const struct stat *st, int64_t now_s)
     return mtime_s < now_s ? mtime_s : now_s;
 }
 
-/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. While that may
- * fail to, the tag is weak, and another one than later: who has it asks again. */
+/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. As long as
+ * that may fail, the tag is weak and differs from the later one, so that clients ask again. */
 static void make_etag(struct cached_file *file, const char *contents, const struct stat *st)
 {
     uint64_t hash = file->encoding; /* the same bytes mean something else in another coding */

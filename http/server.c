@@ -226,7 +226,7 @@ static void on_turned_away(void *arg, int fd)
     server_turn_away(arg, fd);
 }
 
-/* The site is this server's: who asks for a file of it can have the fd of an idle connection. */
+/* The site is this server's: a request for one of its files may take the fd of an idle connection. */
 static void offer_room(struct server *server)
 {
     const struct file_room room = {.make = server_make_file_room, .arg = server};

@@ -231,7 +231,7 @@ static void long_texts_are_read_to_their_last_digit(void **state)
         check_read(text);
         assert_same(parse(text), next_to(1, 1), text);
     }
-    memset(text, '9', 4000); /* a fraction of zeros alone but for its end, lifted up again */
+    memset(text, '9', 4000); /* a fraction of zeros except at its end, scaled up again */
     memcpy(text, "0.", 2);
     memset(text + 2, '0', 3900);
     memcpy(text + 4000, "e3901", 6);
