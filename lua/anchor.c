@@ -6,7 +6,9 @@
  * Failure modes: clients that do not take their answers would fill the state with them until write_timeout, so that
  * nobody else gets one. What waits may hold half of lua_memory. Beyond that the answers are cut whose clients have taken
  * nothing for longest, the new one excepted. A string that several clients wait for is held once, and to cut one of them
- * would free nothing: such answers are left alone. */
+ * would free nothing: such answers are left alone.
+ *
+ * Most answers leave at once, so a string is counted only when it is still held as the next one comes. */
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -59,35 +61,55 @@ static int count_holders(lua_State *L, const struct script *script, int change)
     return before;
 }
 
+static void push_string(lua_State *L, const struct anchor *anchor)
+{
+    script_push_ref(anchor->script, L, REF_ANCHORS);
+    lua_rawgeti(L, -1, anchor->index);
+    lua_remove(L, -2);
+}
+
+/* Count the string of the newest anchor, if that has not been done. May raise (memory), with nothing changed. */
+static void count_newest(lua_State *L, struct script *script)
+{
+    struct anchor *anchor = script->uncounted_anchor;
+    if (anchor != NULL) {
+        luaL_checkstack(L, COUNT_SLOTS + 1, "an answer");
+        push_string(L, anchor);
+        script->unsent_bytes += count_holders(L, script, 1) == 0 ? anchor->len : 0;
+        script->uncounted_anchor = NULL;
+    }
+}
+
+size_t anchor_unsent_bytes(const struct script *script)
+{
+    const struct anchor *newest = script->uncounted_anchor;
+    size_t bytes = script->unsent_bytes;
+    if (newest != NULL) {
+        push_string(script->L, newest);
+        bytes += count_holders(script->L, script, 0) == 0 ? newest->len : 0;
+    }
+    return bytes;
+}
+
 struct anchor *script_anchor(lua_State *L, int index)
 {
     struct script *script = script_of(L);
     if (script->free_anchors == NULL && make_anchor(script) == NULL) {
         script_raise_memory(L);
     }
-    luaL_checkstack(L, COUNT_SLOTS + 1, "an answer");
+    count_newest(L, script);
     struct anchor *anchor = script->free_anchors;
     lua_pushvalue(L, index);
     script_push_ref(script, L, REF_ANCHORS);
     lua_insert(L, -2);
     lua_rawseti(L, -2, anchor->index); /* may raise: then the anchor is still free */
     lua_pop(L, 1);
-    lua_pushvalue(L, index);
-    int holders = count_holders(L, script, 1); /* likewise */
     anchor->data = lua_tolstring(L, index, &anchor->len);
-    script->unsent_bytes += holders == 0 ? anchor->len : 0;
     script->free_anchors = anchor->next_free;
+    script->uncounted_anchor = anchor;
     anchor->exchange = NULL;
     anchor->is_cut = false;
     return anchor;
-}
-
-static void push_string(const struct anchor *anchor)
-{
-    lua_State *L = anchor->script->L;
-    script_push_ref(anchor->script, L, REF_ANCHORS);
-    lua_rawgeti(L, -1, anchor->index);
-    lua_remove(L, -2);
 }
 
 /* In and out of the list of those that answer. */
@@ -115,9 +137,11 @@ void script_release(void *arg)
     if (anchor->exchange != NULL) {
         unlink_anchor(anchor);
     }
-    push_string(anchor);
-    if (count_holders(L, script, -1) == 1) {
-        script->unsent_bytes -= anchor->len;
+    if (anchor == script->uncounted_anchor) {
+        script->uncounted_anchor = NULL;
+    } else {
+        push_string(L, anchor);
+        script->unsent_bytes -= count_holders(L, script, -1) == 1 ? anchor->len : 0;
     }
     script->cut_bytes -= anchor->is_cut ? anchor->len : 0;
     script_push_ref(script, L, REF_ANCHORS);
@@ -136,10 +160,10 @@ static struct anchor *find_waiting(const struct script *script)
     struct anchor *at = script->oldest_anchor;
     for (int i = 0; i < CUT_SCAN && at != script->newest_anchor; i++, at = at->newer) {
         int64_t at_ms = exchange_write_deadline_ms(at->exchange);
-        if (at->is_cut || at_ms >= found_ms) {
+        if (at->is_cut || at_ms >= found_ms || at->data == script->newest_anchor->data) {
             continue;
         }
-        push_string(at);
+        push_string(script->L, at);
         if (count_holders(script->L, script, 0) == 1) {
             found = at;
             found_ms = at_ms;
@@ -154,7 +178,10 @@ void anchor_send(struct anchor *anchor, struct exchange *exchange)
     size_t allowed = script->settings.lua_memory_bytes / UNSENT_PART;
     anchor->exchange = exchange;
     link_last(anchor);
-    while (script->unsent_bytes - script->cut_bytes > allowed) {
+    if (script->unsent_bytes - script->cut_bytes + anchor->len <= allowed) {
+        return;
+    }
+    while (anchor_unsent_bytes(script) - script->cut_bytes > allowed) {
         struct anchor *waiting = find_waiting(script);
         if (waiting == NULL) {
             return;

@@ -194,16 +194,17 @@ struct script {
     uint32_t timer_capacity;   /* of timers */
     struct timer *free_timers; /* in no use */
 
-    struct anchor **anchors;      /* by index; never freed before the script */
-    uint32_t anchor_count;        /* of anchors */
-    uint32_t anchor_capacity;     /* of anchors */
-    struct anchor *free_anchors;  /* in no use */
-    struct anchor *oldest_anchor; /* of those that answer; NULL when there are none */
-    struct anchor *newest_anchor; /* likewise */
-    size_t unsent_bytes;          /* of strings that anchors hold, each string once */
-    size_t cut_bytes;             /* of them, what is being cut */
-    struct line_limit cut_lines;  /* about answers that were cut */
-    struct line_limit full_lines; /* about memory that is full */
+    struct anchor **anchors;         /* by index; never freed before the script */
+    uint32_t anchor_count;           /* of anchors */
+    uint32_t anchor_capacity;        /* of anchors */
+    struct anchor *free_anchors;     /* in no use */
+    struct anchor *oldest_anchor;    /* of those that answer; NULL when there are none */
+    struct anchor *newest_anchor;    /* likewise */
+    struct anchor *uncounted_anchor; /* the newest of all, while its string is not counted in unsent_bytes; else NULL */
+    size_t unsent_bytes;             /* of strings that anchors hold, each string once; without uncounted_anchor */
+    size_t cut_bytes;                /* of them, what is being cut */
+    struct line_limit cut_lines;     /* about answers that were cut */
+    struct line_limit full_lines;    /* about memory that is full */
 
     struct deferral *free_deferrals;    /* in no use */
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
@@ -296,6 +297,9 @@ void script_release(void *anchor);
 
 /* The string is the answer of exchange, or the next part of it: from now on it may be cut when its client does not take it. */
 void anchor_send(struct anchor *anchor, struct exchange *exchange);
+
+/* How many bytes of strings anchors hold, each string once. */
+size_t anchor_unsent_bytes(const struct script *script);
 
 /* Whether a line of a kind may be logged now; others gets its end, which says how many were not. */
 bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX]);
