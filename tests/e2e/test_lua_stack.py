@@ -2,9 +2,9 @@
 
 import os
 import resource
-import subprocess
 import unittest
 
+import evtest
 from lua_site import EVSERVE, SiteCase, script
 
 DEEP = 3000  # parentheses
@@ -83,8 +83,7 @@ class StartUp(unittest.TestCase):
         text = """local function f(s) return (s:gsub("%b()", function(i) return f(i:sub(2, -2)) end)) end
             f(("("):rep(3000) .. (")"):rep(3000))"""
         with script(text) as path:
-            done = subprocess.run([EVSERVE, "--listen", "127.0.0.1:0", "site.lua"], cwd=os.path.dirname(path),
-                                  capture_output=True, text=True, timeout=60)
+            done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(path))
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"^site\.lua:2: stack overflow \([^\n]*\n$")
 
