@@ -1,6 +1,6 @@
 /* The filter of system calls, as two tables.
  *
- * A new call belongs into free_calls only if no argument of it can reach beyond what the sandbox leaves; otherwise into
+ * A new call belongs in free_calls only if no argument of it can reach beyond what the sandbox leaves; otherwise in
  * narrow_calls, with the arguments that are needed. Rules see the arguments themselves, not what a pointer leads to.
  * README.md, "The sandbox's system calls", says why each is there; a test compares the two.
  *

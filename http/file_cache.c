@@ -26,12 +26,12 @@
 #include <string.h>
 
 enum {
-    FIRST_BUCKETS = 64, /* a power of two */
-    FD_RELIEF = 8,      /* fds given up at once when there are none left */
-    IDLE_BUDGET = 2,    /* idle files dropped in one look at the disk (R6) */
-    PAGE_SHARE = 4,     /* a page takes this part of the memory at most */
-    LOGGED_PATH_MAX = 256,
-    LOG_PAUSE_MS = 1000, /* between two lines about failures: there may be one for each request */
+    FIRST_BUCKETS = 64,    /* a power of two */
+    FD_RELIEF = 8,         /* fds given up at once when there are none left */
+    IDLE_BUDGET = 2,       /* idle files dropped in one look at the disk (R6) */
+    PAGE_SHARE = 4,        /* a page takes this part of the memory at most */
+    LOGGED_PATH_MAX = 256, /* bytes of a path in a log line, escaped, with its NUL */
+    LOG_PAUSE_MS = 1000,   /* between two lines about failures: there may be one for each request */
 };
 
 /* Files in the order of their use. */
