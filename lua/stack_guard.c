@@ -81,6 +81,26 @@ static int lua_check_stack(lua_State *L)
     return 0;
 }
 
+lua_CFunction script_replace_function(lua_State *L, const char *table, const char *name, lua_CFunction by)
+{
+    int top = lua_gettop(L);
+    if (table == NULL) {
+        lua_pushvalue(L, LUA_GLOBALSINDEX);
+    } else {
+        lua_getglobal(L, table);
+    }
+    lua_getfield(L, -1, name);
+    lua_CFunction replaced = lua_tocfunction(L, -1);
+    if (replaced != NULL) {
+        lua_pushcfunction(L, by);
+        lua_getfenv(L, -2); /* where require finds its loaders */
+        lua_setfenv(L, -2);
+        lua_setfield(L, top + 1, name);
+    }
+    lua_settop(L, top);
+    return replaced;
+}
+
 void bind_stack_guard(lua_State *L)
 {
     static const struct {
@@ -96,23 +116,7 @@ void bind_stack_guard(lua_State *L)
     };
     struct script *script = script_of(L);
     for (int i = 0; i < GUARDED_COUNT; i++) {
-        if (guards[i].table == NULL) {
-            lua_pushvalue(L, LUA_GLOBALSINDEX);
-        } else {
-            lua_getglobal(L, guards[i].table);
-        }
-        lua_getfield(L, -1, guards[i].name);
-        script->guarded[i] = lua_tocfunction(L, -1);
-        if (script->guarded[i] == NULL) { /* a LuaJIT that has it in assembly */
-            lua_pop(L, 2);
-            continue;
-        }
-        lua_getfenv(L, -1); /* where require finds its loaders */
-        lua_pushcfunction(L, guards[i].guard);
-        lua_insert(L, -2);
-        lua_setfenv(L, -2);
-        lua_setfield(L, -3, guards[i].name);
-        lua_pop(L, 2);
+        script->guarded[i] = script_replace_function(L, guards[i].table, guards[i].name, guards[i].guard);
     }
     static const luaL_Reg functions[] = {
         {"check_stack", lua_check_stack},

@@ -344,6 +344,11 @@ const char *script_open_error(const char *path, int error);
 /* Grow an array of pointers by one, doubling. Returns 0 or -ENOMEM. */
 int script_grow(void ***array, uint32_t count, uint32_t *capacity);
 
+/* stack_guard.c: put by in the place of a C function of Lua's, with the same environment. table is the global that it is
+ * in, NULL when it is a global itself. Returns the function, for by to call; NULL, with nothing changed, when this LuaJIT
+ * has it in assembly. Raises. */
+lua_CFunction script_replace_function(lua_State *L, const char *table, const char *name, lua_CFunction by);
+
 /* Each adds its functions to the table on top of L's stack, which the prelude gets. They raise. */
 void bind_stack_guard(lua_State *L);
 void bind_collector(lua_State *L);

@@ -118,18 +118,6 @@ void bind_watch(lua_State *L)
     };
     struct script *script = script_of(L);
     for (int i = 0; i < WATCHED_COUNT; i++) {
-        if (watches[i].table == NULL) {
-            lua_pushvalue(L, LUA_GLOBALSINDEX);
-        } else {
-            lua_getglobal(L, watches[i].table);
-        }
-        lua_getfield(L, -1, watches[i].name);
-        script->watched[i] = lua_tocfunction(L, -1);
-        lua_pop(L, 1);
-        if (script->watched[i] != NULL) { /* a LuaJIT may have it in assembly */
-            lua_pushcfunction(L, watches[i].watch);
-            lua_setfield(L, -2, watches[i].name);
-        }
-        lua_pop(L, 1);
+        script->watched[i] = script_replace_function(L, watches[i].table, watches[i].name, watches[i].watch);
     }
 }
