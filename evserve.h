@@ -158,9 +158,9 @@ struct evserve_config {
 
     uint64_t list_max; /* entries of a directory that a listing shows; default 10000 */
 
-    uint64_t tcp_keepalive_ms; /* silence of a TCP client after which the kernel asks whether it is there: one that is gone
-                                * is noticed after twice that time; default 60000, EVSERVE_ZERO for never. Sockets handed
-                                * over by evserve_adopt() keep the options they have */
+    /* Silence after which the kernel probes a TCP client: one that has vanished is noticed after twice that time. Default
+     * 60000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options they have. */
+    uint64_t tcp_keepalive_ms;
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else

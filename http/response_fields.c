@@ -135,8 +135,10 @@ static bool has_age(const struct exchange *exchange)
 
 void response_drop_content_fields(struct exchange *exchange)
 {
-    static const char *const names[] = {"Accept-Ranges",    "Content-Disposition", "Content-Encoding", "Content-Language",
-                                        "Content-Location", "Content-Range",       "Content-Type",     "ETag",
+    static const char *const names[] = {"Accept-Ranges",    "Content-Disposition",
+                                        "Content-Encoding", "Content-Language",
+                                        "Content-Location", "Content-Range",
+                                        "Content-Type",     "ETag",
                                         "Expires",          "Last-Modified"};
     if (write_buffer_len(&exchange->fields) == 0) {
         return;

@@ -161,8 +161,8 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
     read_wishes(visit->exchange, &wishes);
     enum encoding encoding = encoding_choose(&wishes, file->siblings);
     struct cached_file *sibling = NULL;
-    if (encoding == ENCODING_IDENTITY || file_cache_get_sibling(visit->mounts->cache, root, file, encoding,
-                                                                visit->now_ms, &sibling) < 0) {
+    if (encoding == ENCODING_IDENTITY ||
+        file_cache_get_sibling(visit->mounts->cache, root, file, encoding, visit->now_ms, &sibling) < 0) {
         return file;
     }
     file_cache_put(file);
@@ -273,7 +273,8 @@ static void answer_contents(struct exchange *exchange, const struct mount *mount
     }
 }
 
-static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file, const char *type)
+static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
+                        const char *type)
 {
     struct validators validators = {
         .etag = file->etag,
@@ -320,8 +321,7 @@ static void answer_not_found(struct exchange *exchange, const struct mount *moun
 
 static int get_named(const struct visit *visit, struct file_root *root, const char *path, struct cached_file **file)
 {
-    return path == NULL ? -ENOENT
-                        : file_cache_get(visit->mounts->cache, root, path, strlen(path), visit->now_ms, file);
+    return path == NULL ? -ENOENT : file_cache_get(visit->mounts->cache, root, path, strlen(path), visit->now_ms, file);
 }
 
 static void answer_without_file(struct visit *visit, int error)

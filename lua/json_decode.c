@@ -360,7 +360,8 @@ static bool decode_value(struct decoder *decoder)
 
 int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer *scratch)
 {
-    struct decoder decoder = {.L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len};
+    struct decoder decoder = {
+        .L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len};
     int top = lua_gettop(L);
     script_reserve_values(L, STACK_PER_LEVEL, "JSON");
     if (decode_value(&decoder)) {

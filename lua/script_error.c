@@ -39,7 +39,7 @@ void script_place(lua_State *L, char place[PLACE_MAX])
 void script_raise_top(lua_State *L)
 {
     script_of(L)->scratch_user = NULL; /* the jump goes past whoever has it */
-    lua_error(L); /* <lua.h> does not say that it never returns */
+    lua_error(L);                      /* <lua.h> does not say that it never returns */
     __builtin_unreachable();
 }
 

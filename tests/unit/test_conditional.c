@@ -177,7 +177,7 @@ static void conditions_are_evaluated_in_the_order_of_the_rfc(void **state)
         {"If-None-Match: \"a\"\r\nX: y\r\nif-none-match: \"x\"\r\n", SAME, FAILED},
         /* If-Modified-Since: section 13.1.3 */
         {"If-Modified-Since: " BEFORE "\r\n", HOLDS, HOLDS},
-        {"If-Modified-Since: " AT "\r\n", SAME, HOLDS}, /* ignored but for GET and HEAD */
+        {"If-Modified-Since: " AT "\r\n", SAME, HOLDS},     /* ignored but for GET and HEAD */
         {"If-Modified-Since: " AFTER "\r\n", HOLDS, HOLDS}, /* compared exactly */
         {"If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", SAME, HOLDS},
         {"If-Modified-Since: Sun Nov  6 08:49:37 1994\r\n", SAME, HOLDS},

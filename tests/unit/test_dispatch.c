@@ -84,7 +84,8 @@ static void options_for_all_paths_leaves_other_methods_alone(void **state)
     (void)state;
     begin_with(SLASH_REDIRECT);
     struct fake_peer *peer = client();
-    say(peer, "OPTIONS /none HTTP/1.1\r\nHost: a\r\n\r\n" GET("/none") GET("/slash") "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    say(peer, "OPTIONS /none HTTP/1.1\r\nHost: a\r\n\r\n" GET("/none")
+                  GET("/slash") "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_string_equal(statuses(peer), "200 404 301 405");
 }
 

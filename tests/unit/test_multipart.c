@@ -189,8 +189,7 @@ static void parts_and_their_content_come_out_in_every_split(void **state)
     }
 }
 
-#define FILE_PART(parameters) \
-    "--XYZ\r\nContent-Disposition: form-data; name=f; " parameters "\r\n\r\nx\r\n--XYZ--"
+#define FILE_PART(parameters) "--XYZ\r\nContent-Disposition: form-data; name=f; " parameters "\r\n\r\nx\r\n--XYZ--"
 
 /* RFC 8187, with the examples of its section 3.2.2. */
 static void an_extended_file_name_is_decoded(void **state)
@@ -216,14 +215,22 @@ static void a_malformed_one_is_400(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        FILE_PART("filename*=plain.txt"),          FILE_PART("filename*=UTF-8'x"),
-        FILE_PART("filename*=''x"),                FILE_PART("filename*=UTF-16''x"),
-        FILE_PART("filename*=UTF-8''%"),           FILE_PART("filename*=UTF-8''%4"),
-        FILE_PART("filename*=UTF-8''%4g"),         FILE_PART("filename*=UTF-8''%00"),
-        FILE_PART("filename*=UTF-8''%0d%0a"),      FILE_PART("filename*=UTF-8''%7f"),
-        FILE_PART("filename*=UTF-8''%c3"),         FILE_PART("filename*=UTF-8''%c0%af"),
-        FILE_PART("filename*=UTF-8''%ed%a0%80"),   FILE_PART("filename*=ISO-8859-1''%85"),
-        FILE_PART("filename*=UTF-8''caf\xc3\xa9"), FILE_PART("filename*="),
+        FILE_PART("filename*=plain.txt"),
+        FILE_PART("filename*=UTF-8'x"),
+        FILE_PART("filename*=''x"),
+        FILE_PART("filename*=UTF-16''x"),
+        FILE_PART("filename*=UTF-8''%"),
+        FILE_PART("filename*=UTF-8''%4"),
+        FILE_PART("filename*=UTF-8''%4g"),
+        FILE_PART("filename*=UTF-8''%00"),
+        FILE_PART("filename*=UTF-8''%0d%0a"),
+        FILE_PART("filename*=UTF-8''%7f"),
+        FILE_PART("filename*=UTF-8''%c3"),
+        FILE_PART("filename*=UTF-8''%c0%af"),
+        FILE_PART("filename*=UTF-8''%ed%a0%80"),
+        FILE_PART("filename*=ISO-8859-1''%85"),
+        FILE_PART("filename*=UTF-8''caf\xc3\xa9"),
+        FILE_PART("filename*="),
         FILE_PART("filename=a.txt; filename*=UTF-8''%"),
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {

@@ -279,9 +279,10 @@ static void refuse_method_after_many_fields(struct exchange *exchange)
 static void a_refusal_keeps_the_fields_that_are_not_about_the_content(void **state)
 {
     (void)state;
-    assert_output(ask(GET("/x"), refuse), "HTTP/1.1 404 Not Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
-                                          "X-One: 1\r\nContent-Security-Policy: default-src 'none'\r\n"
-                                          "Access-Control-Allow-Origin: *\r\nContent-Length: 14\r\n\r\n404 Not Found\n");
+    assert_output(ask(GET("/x"), refuse),
+                  "HTTP/1.1 404 Not Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
+                  "X-One: 1\r\nContent-Security-Policy: default-src 'none'\r\n"
+                  "Access-Control-Allow-Origin: *\r\nContent-Length: 14\r\n\r\n404 Not Found\n");
     assert_output(ask(GET("/x"), refuse_uncached),
                   "HTTP/1.1 404 Not Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\n"
                   "X-Age: max-age=1\r\nCache-Control: no-store\r\nContent-Length: 14\r\n\r\n404 Not Found\n");

@@ -392,12 +392,9 @@ static void a_route_for_options_alone_does_not_say_that_a_path_exists(void **sta
         enum route_verdict verdict;
         unsigned allowed;
     } cases[] = {
-        {"/none", METHOD_GET, ROUTE_NOT_FOUND, 0},
-        {"/none", METHOD_OPTIONS, ROUTE_FOUND, 0},
-        {"/literal", METHOD_DELETE, ROUTE_NOT_FOUND, 0},
-        {"/a/1", METHOD_GET, ROUTE_NOT_ALLOWED, POST | OPTIONS},
-        {"/a/1", METHOD_POST, ROUTE_FOUND, 0},
-        {"/a/", METHOD_POST, ROUTE_NOT_FOUND, 0},
+        {"/none", METHOD_GET, ROUTE_NOT_FOUND, 0},       {"/none", METHOD_OPTIONS, ROUTE_FOUND, 0},
+        {"/literal", METHOD_DELETE, ROUTE_NOT_FOUND, 0}, {"/a/1", METHOD_GET, ROUTE_NOT_ALLOWED, POST | OPTIONS},
+        {"/a/1", METHOD_POST, ROUTE_FOUND, 0},           {"/a/", METHOD_POST, ROUTE_NOT_FOUND, 0},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
         struct answer answer = ask(router, cases[i].method, cases[i].path);
