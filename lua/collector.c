@@ -129,6 +129,14 @@ void collector_let(lua_State *L)
     }
 }
 
+void collector_let_again(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    if (script->is_automatic && !script->is_collecting) {
+        collector_let(L);
+    }
+}
+
 void collector_stop(lua_State *L)
 {
     lua_gc(L, LUA_GCSTOP, 0);

@@ -16,6 +16,9 @@ void collector_start(lua_State *L);
 void collector_let(lua_State *L);
 void collector_stop(lua_State *L);
 
+/* A loan is over, for which it was stopped: let LuaJIT collect again if compiled code runs. Does not raise. */
+void collector_let_again(lua_State *L);
+
 /* It is time for a step. Does not raise. Between two instructions of L, or when no Lua code runs. */
 void collector_step(lua_State *L);
 

@@ -282,9 +282,9 @@ void script_return_scratch(lua_State *L)
     if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
         write_buffer_done(&script->scratch);
     }
-    if (script->is_automatic && !script->is_collecting) { /* each loan puts LuaJIT's own step off, so look here, too */
-        collector_let(L);
-        collector_look(script, L);
+    collector_let_again(L);
+    if (script->is_automatic) {
+        collector_look(script, L); /* each loan puts LuaJIT's own step off */
     }
 }
 

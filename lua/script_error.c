@@ -9,6 +9,7 @@
 #include "lua/script_error.h"
 
 #include "core/log.h"
+#include "lua/collector.h"
 #include "lua/coro.h"
 #include "lua/state.h"
 
@@ -38,8 +39,12 @@ void script_place(lua_State *L, char place[PLACE_MAX])
 
 void script_raise_top(lua_State *L)
 {
-    script_of(L)->scratch_user = NULL; /* the jump goes past whoever has it */
-    lua_error(L);                      /* <lua.h> does not say that it never returns */
+    struct script *script = script_of(L);
+    if (script->scratch_user != NULL) { /* the jump goes past whoever has it */
+        script->scratch_user = NULL;
+        collector_let_again(L);
+    }
+    lua_error(L); /* <lua.h> does not say that it never returns */
     __builtin_unreachable();
 }
 

@@ -190,6 +190,11 @@ class Compiled(SiteCase):
             end
             return "lent"
         end)
+        app.get("/lost", { jit = true }, function()
+            assert(not pcall(app.json.encode, print))
+            for i = 1, 1e6 do kept[1] = { i } end
+            return "not lost"
+        end)
     """
 
     def test_loop_that_makes_more_garbage_than_lua_memory_has_room_for(self):
@@ -197,6 +202,9 @@ class Compiled(SiteCase):
 
     def test_loop_that_borrows_the_text_buffer(self):
         self.assertEqual(self.ask("/loans").text, "lent")
+
+    def test_loop_behind_an_error_that_ended_a_loan(self):
+        self.assertEqual(self.ask("/lost").text, "not lost")
 
 
 if __name__ == "__main__":
