@@ -221,8 +221,8 @@ void evserve_wake(evserve *server);
  * again, so the reload fails. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
 
-/* Whether the script, or a file that it required, or read while it started, is another one than when it was loaded or when this was last asked:
- * 1, then it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
+/* Whether the script, or a file that it required or read while it started, has changed since it was loaded or since the
+ * last call: 1, then it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
 int evserve_changed(evserve *server);
 
 /* Numbers since the start; but active, which is now. */

@@ -48,7 +48,8 @@ static int allow_if_there(void *arg, const char *path)
 {
     const struct allow_call *call = arg;
     int rv = sandbox_allow(call->sandbox, path, call->access);
-    return rv == -ENOENT || rv == -ENOTDIR || rv == -EACCES ? 0 : rv < 0 ? allow(arg, path) : 0;
+    bool is_there = rv != -ENOENT && rv != -ENOTDIR && rv != -EACCES && rv != -ELOOP;
+    return rv < 0 && is_there ? allow(arg, path) : 0;
 }
 
 static int allow_links(struct allow_call *call, const char *folder, int depth);

@@ -153,6 +153,13 @@ class Sandbox(unittest.TestCase):
         self.assertEqual(self.ask(server, "/other").text, "nil")
         self.assertEqual(server.stop(), 0)
 
+    def test_link_that_leads_nowhere_does_not_keep_the_server_from_starting(self):
+        os.symlink("itself.lua", os.path.join(self.top, "site/itself.lua"))
+        os.symlink("absent", os.path.join(self.top, "site/broken.lua"))
+        server = self.start("app.get('/', function() return require 'linked' end)")
+        self.assertEqual(self.ask(server, "/").text, "shared/linked")
+        self.assertEqual(server.stop(), 0)
+
     def test_c_module_of_debian_is_found(self):
         module = "/usr/lib/x86_64-linux-gnu/lua/5.1/cjson.so"
         if not os.path.islink(module):
