@@ -39,7 +39,8 @@ void file_stamps_ignore(struct file_stamps *stamps, const char *path);
  * this was last asked. A file that is not there counts as unchanged: it is being replaced. */
 bool file_stamps_changed(struct file_stamps *stamps);
 
-/* Call fn with the path of each file that the program is made of, until it returns other than 0. Returns that, or 0. fn must not call back. */
+/* Call fn with the path of each file that the program is made of, until it returns other than 0. Returns that,
+ * or 0. fn must not call back. */
 int file_stamps_each(struct file_stamps *stamps, int (*fn)(void *arg, const char *path), void *arg);
 
 #endif

@@ -92,18 +92,20 @@ struct file_cache;
 /* limits and log are borrowed and must outlive the cache; log may be NULL. Limits are read when they are needed, so
  * they may change later. Returns 0 or -ENOMEM. */
 int file_cache_create(struct file_cache **cache, const struct limits *limits, const struct log *log);
+
 /* Who gives up fds when the cache has none left to give; nobody at first. room is copied. */
 void file_cache_set_room(struct file_cache *cache, const struct file_room *room);
 const struct file_room *file_cache_room(const struct file_cache *cache);
 
-void file_cache_destroy(
-    struct file_cache *cache); /* NULL is allowed; files still in use go with their last reference */
+/* NULL is allowed; files still in use go with their last reference. */
+void file_cache_destroy(struct file_cache *cache);
 
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
  * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
- * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures that speak of the machine and not of
- * the path are logged. While there are no fds for a look at the disk, the version seen last goes on being served. */
+ * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures of the
+ * machine, and not of the path, are logged. While there are no fds for a look at the disk, the version seen last is still
+ * served. */
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
 
