@@ -75,6 +75,7 @@ static void run(lua_State *L, struct collection *collection)
     unsigned failures = 0;
     int rv;
     script->is_collecting = true;
+    script_enter_stack(script); /* this may be before a run, on another thread than that of the last one */
     while ((rv = lua_cpcall(L, collect, collection)) != 0) {
         if (failures++ == 0) {
             describe(L, text, sizeof text);

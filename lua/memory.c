@@ -32,6 +32,7 @@ enum {
 enum {
     MARK_PART = 4,  /* memory free, below which garbage is collected at once; LuaJIT collects bit by bit before that */
     ROOM_PART = 16, /* memory free, without which no handler is entered */
+    GC_PART = 2,    /* what a forced collection may take beyond it: LuaJIT for its tables, and finalizers */
 };
 
 /* The state's memory. */
@@ -120,7 +121,8 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
 static bool is_refused(struct script *script, const void *block, size_t size, size_t held)
 {
     bool may_be_stack = block != NULL && size <= STACK_MAX_BYTES;
-    if (held <= memory_limit(script) || may_be_stack || script->is_exempt) {
+    size_t limit = script->gc_limit > 0 ? script->gc_limit : memory_limit(script);
+    if (held <= limit || may_be_stack || script->is_exempt) {
         return false;
     }
     script->run.refused_bytes = size;
@@ -158,9 +160,13 @@ void memory_describe(const struct script *script, const struct run *run, char *t
 void memory_collect(lua_State *L)
 {
     struct script *script = script_of(L);
-    script->is_exempt = true;
+    size_t outer_limit = script->gc_limit;
+    size_t limit = memory_limit(script);
+    size_t start = script->memory_bytes + SPARE_BYTES; /* it always can begin */
+    limit += limit / GC_PART;
+    script->gc_limit = start > limit ? start : limit;
     collector_finish(L);
-    script->is_exempt = false;
+    script->gc_limit = outer_limit;
     script->wants_collection = false;
     size_t cap = memory_limit(script);
     size_t held = script->memory_bytes < cap ? script->memory_bytes : cap;

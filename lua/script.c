@@ -553,6 +553,7 @@ void script_close(struct script *script)
     script->phase = SCRIPT_CLOSING;
     script->server = NULL;
     if (script->L != NULL) {
+        script_enter_stack(script); /* it runs finalizers, maybe on another thread than the script's */
         lua_close(script->L);
     }
     coro_free_all(script);

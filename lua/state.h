@@ -160,11 +160,12 @@ struct script {
     struct run run;             /* what goes on in Lua code, as deadline.c sees it */
     char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */
     size_t memory_bytes;        /* held by the Lua state now */
+    size_t gc_limit;            /* of what may be held while everything is collected, else 0 */
     size_t memory_mark;         /* held, beyond which garbage is collected at once */
     int64_t full_until_ms;      /* reactor time until which no collection is tried, because the last one did not help */
     bool wants_collection;      /* a block was refused */
     bool lends_reserve;         /* to app.on("memory", fn), or to a timer that begins */
-    bool is_exempt;             /* from lua_memory: garbage is being collected, or an error reported */
+    bool is_exempt;             /* from lua_memory: an error is being reported */
     size_t collect_at;          /* bytes held at which the next step of the collector is due (collector.c) */
     size_t collected_bytes;     /* held after the last one */
     unsigned collect_pause;     /* percent of what a cycle left at which the next one begins */

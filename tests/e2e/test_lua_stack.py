@@ -88,5 +88,20 @@ class StartUp(unittest.TestCase):
         self.assertRegex(done.stderr, r"^site\.lua:2: stack overflow \([^\n]*\n$")
 
 
+class End(unittest.TestCase):
+    def test_finalizers_that_recurse_when_the_script_is_closed(self):
+        text = """
+            local function f(s) return (s:gsub("%b()", function(i) return f(i:sub(2, -2)) end)) end
+            local function g() coroutine.wrap(g)() end
+            for _, fn in ipairs { g, function() f(("("):rep(3000) .. (")"):rep(3000)) end } do
+                getmetatable(newproxy(true)).__gc = fn
+            end
+        """
+        for threads in ("1", "2"):  # with several, another thread than the script's own closes it
+            with script(text) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", threads,
+                                                      path) as server:
+                self.assertEqual(server.stop(), 0)
+
+
 if __name__ == "__main__":
     unittest.main()

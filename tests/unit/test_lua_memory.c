@@ -385,6 +385,34 @@ static void finalizers_that_fail_harm_no_handler(void **state)
     scene_close(scene);
 }
 
+static void finalizers_are_held_to_a_cap_while_everything_is_collected(void **state)
+{
+    (void)state;
+    most_held = 0;
+    struct scene *scene = open_site(
+        SITE "app.get('/x', function()\n"
+             "    for i = 1, 5 do\n"
+             "        getmetatable(newproxy(true)).__gc = function()\n"
+             "            local t = {}\n"
+             "            for k = 1, 400000 do t[k] = { k } if k % 1000 == 0 then note() end end\n"
+             "        end\n"
+             "    end\n"
+             "    local s for i = 1, 300 do s = ('x'):rep(20000) .. i end return 'x'\n"
+             "end)\n"
+             "app.get('/ok', function() return 'ok' end)\n");
+    fake_peer_close(ask(scene, "/x"));
+    settle(scene);
+    for (int i = 0; i < 10; i++) { /* those that are left */
+        fake_sys_advance_ms(1000);
+        settle(scene);
+        fake_peer_close(ask(scene, "/ok"));
+        settle(scene);
+    }
+    assert_in_range(most_held, 1, CAP + CAP / 2 + OVERSHOOT);
+    assert_status(scene, "/ok", "200");
+    scene_close(scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +430,7 @@ int main(void)
         cmocka_unit_test(stacks_grow_beyond_the_cap),
         cmocka_unit_test(start_up_is_held_to_the_cap),
         cmocka_unit_test(finalizers_that_fail_harm_no_handler),
+        cmocka_unit_test(finalizers_are_held_to_a_cap_while_everything_is_collected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
