@@ -278,7 +278,7 @@ class LargeBodies(SiteCase):
 
     SIZE = 100_000_000
     SCRIPT = r"""
-    app.set { write_cap = "64K", write_high_mark = "32K" }
+    app.set { write_cap = "64K", write_high_mark = "32K", handler_cpu = "20s" } -- under sanitizers they take their time
     app.get("/string", function() return ("0123456789"):rep(10000000) end)
     app.get("/stream", function() return function(out) assert(out:write(("0123456789"):rep(10000000))) end end)
     app.get("/memory", function()
