@@ -44,7 +44,7 @@ check_tree() {
     # What git holds; a tree without git (an unpacked archive) has no list to check.
     if git rev-parse --git-dir >/dev/null 2>&1; then
         report 'not a name of the top level' "$(git ls-files | sed 's|/.*|/|' |
-            sort -u | grep -vxE '(core|http|lua|scripts|tests|public)/|CMakeLists\.txt|CMakePresets\.json|README\.md|evserve\.[hc]|main\.c|LICENSE|SECURITY\.md|\..*')"
+            sort -u | grep -vxE '(core|http|lua|scripts|tests|public)/|CMakeLists\.txt|CMakePresets\.json|README\.md|evserve\.[hc]|main\.c|LICENSE|SECURITY\.md|CHANGELOG\.md|\..*')"
     fi
     [ "$failed" -eq 0 ]
 }

@@ -71,7 +71,7 @@ if(EVSERVE_LUA)
     install(FILES lua/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME lua.md)
     install(FILES lua/EXAMPLES.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
-install(FILES README.md SECURITY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need.
