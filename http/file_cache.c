@@ -291,6 +291,28 @@ static uint64_t most_in_memory(const struct limits *limits)
                                                                            : limits->max_cached_memory_bytes;
 }
 
+/* What is held has an fd, and was not written since it was found. *st is what the kernel says of it now. */
+static bool is_as_found(const struct cached_file *held, struct stat *st)
+{
+    return sys_stat(held->fd, st) == 0 && (uint64_t)st->st_size == held->size &&
+           file_time_ns(st->st_mtim) == held->mtime_ns;
+}
+
+/* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
+static bool is_current(const struct cached_file *held)
+{
+    struct stat st;
+    return held->fd < 0 || (is_as_found(held, &st) && file_time_ns(st.st_ctim) == held->ctime_ns);
+}
+
+/* There are no fds for a look: whether what is held can be served. If it was replaced nobody knows, but its head must not
+ * go out with bytes that were written since. */
+static bool can_stand_in(const struct cached_file *held)
+{
+    struct stat st;
+    return held->fd < 0 || is_as_found(held, &st);
+}
+
 /* Open the file and bring the cache up to date with it. held is the version in the cache, or NULL. */
 static int look(struct file_cache *cache, const struct file_key *key, struct cached_file *held, int64_t now_ms,
                 struct cached_file **file)
@@ -301,7 +323,7 @@ static int look(struct file_cache *cache, const struct file_key *key, struct cac
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
     int rv = fd < 0 ? fd : file_load(key, fd, held, most_in_memory(cache->limits), now_ms, &loaded);
-    if (held != NULL && ((rv == 0 && loaded == NULL) || file_room_is_wanted(rv))) {
+    if (held != NULL && ((rv == 0 && loaded == NULL) || (file_room_is_wanted(rv) && can_stand_in(held)))) {
         held->checked_ms = now_ms;
         touch(cache, held);
         *file = held; /* with the reference taken above */
@@ -374,14 +396,6 @@ int file_cache_check(const struct cached_file *file)
     }
     bool is_same = (uint64_t)st.st_size == file->size && file_time_ns(st.st_mtim) == file->mtime_ns;
     return is_same ? 0 : -ESTALE;
-}
-
-/* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
-static bool is_current(const struct cached_file *file)
-{
-    struct stat st;
-    return file->fd < 0 || (sys_stat(file->fd, &st) == 0 && (uint64_t)st.st_size == file->size &&
-                            file_time_ns(st.st_mtim) == file->mtime_ns && file_time_ns(st.st_ctim) == file->ctime_ns);
 }
 
 /* The version that was seen since fresh_ms will do. */

@@ -72,6 +72,18 @@ static void large_file_survives_its_own_shortage_of_fds(void **state)
     assert_true(is_held(s, "large"));
 }
 
+static void large_file_written_in_place_is_not_served_without_fds(void **state)
+{
+    struct scene *s = *state;
+    tree_add_filled(&s->tree, "large", 'l', 100000);
+    assert_int_equal(visit(s, "large"), 0);
+    tree_add_filled(&s->tree, "large", 'm', 100001);
+    fake_sys_set_fd_limit(1);
+    assert_int_equal(visit(s, "large"), -EMFILE); /* its old head must not go out with its new bytes */
+    fake_sys_set_fd_limit(-1);
+    assert_int_equal(visit(s, "large"), 0);
+}
+
 static void version_known_to_be_old_is_not_served_without_memory(void **state)
 {
     struct scene *s = *state;
@@ -223,6 +235,7 @@ int main(void)
         TEST(out_of_fds_with_nothing_to_give_up_is_an_error),
         TEST(version_held_is_served_while_there_are_no_fds),
         TEST(large_file_survives_its_own_shortage_of_fds),
+        TEST(large_file_written_in_place_is_not_served_without_fds),
         TEST(version_known_to_be_old_is_not_served_without_memory),
         TEST(lines_about_failures_are_rare_and_safe_to_read),
         TEST(every_failing_allocation_leaves_nothing_behind),
