@@ -391,10 +391,11 @@ int file_cache_check(const struct cached_file *file)
 {
     struct stat st;
     int rv = sys_stat(file->fd, &st);
-    if (rv < 0 || (uint64_t)st.st_size > file->size) {
+    if (rv < 0) {
         return rv;
     }
-    bool is_same = (uint64_t)st.st_size == file->size && file_time_ns(st.st_mtim) == file->mtime_ns;
+    bool is_same = (uint64_t)st.st_size == file->size ? file_time_ns(st.st_mtim) == file->mtime_ns
+                                                      : (uint64_t)st.st_size > file->size && file_is_appended(file);
     return is_same ? 0 : -ESTALE;
 }
 

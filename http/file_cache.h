@@ -47,6 +47,7 @@ enum {
     FILE_IDLE_MS = 60000,         /* a file that nobody asked for so long goes when the disk is looked at next */
     FILE_FDS_MAX = 256,           /* fds that the cache keeps open, so that enough of them are left for connections */
     FILE_ETAG_MAX = 40,           /* bytes of an entity tag with its NUL */
+    FILE_TAIL_BYTES = 32,         /* last bytes of a version that are compared when the file has grown */
     FILE_GENERATED_MAX = 1 << 20, /* bytes of a file whose size says nothing; a longer one is -EFBIG */
 };
 
@@ -83,6 +84,8 @@ struct cached_file {
     int64_t until_ms;             /* of a page: from then on it is made anew */
     uint64_t device, inode;       /* with size and the two times: tells one version from another */
     int64_t mtime_ns, ctime_ns;   /* modification and change, since the epoch */
+    char tail[FILE_TAIL_BYTES];   /* of a file with an fd: its last bytes, which stay where they are when it grows */
+    uint32_t tail_len;            /* bytes of tail */
     uint32_t path_len;            /* bytes of path */
     char path[];                  /* key: below root */
 };
@@ -140,7 +143,8 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
 bool file_is_unsettled(const struct stat *st, int64_t now_s);
 
 /* Whether the rest of a file that is being sent from its fd is still what its head announced. Returns 0; -ESTALE when it
- * has become shorter or was rewritten; or -errno. A file that has grown is taken for one that was appended to. */
+ * has become shorter or was rewritten; or -errno. A file that has grown, as logs do, was appended to if the bytes before
+ * its former end are still the same. */
 int file_cache_check(const struct cached_file *file);
 
 void file_cache_ref(struct cached_file *file);

@@ -223,6 +223,37 @@ static int make_heads(struct cached_file *file, const char *fields, uint32_t con
     return rv;
 }
 
+/* Read up to len bytes from offset, fewer at the file's end. Returns their number or -errno. */
+static ssize_t read_up_to(int fd, char *contents, size_t len, size_t offset)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t got = sys_pread(fd, contents + done, len - done, (off_t)(offset + done));
+        if (got < 0 && got != -EINTR) {
+            return got;
+        }
+        if (got == 0) {
+            break;
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return (ssize_t)done;
+}
+
+/* The last bytes of the size that the file was loaded with. Returns their number or -errno. */
+static ssize_t read_tail(int fd, uint64_t size, char tail[FILE_TAIL_BYTES])
+{
+    size_t len = size < FILE_TAIL_BYTES ? (size_t)size : FILE_TAIL_BYTES;
+    return read_up_to(fd, tail, len, (size_t)size - len);
+}
+
+bool file_is_appended(const struct cached_file *file)
+{
+    char tail[FILE_TAIL_BYTES];
+    ssize_t len = read_tail(file->fd, file->size, tail);
+    return len >= (ssize_t)file->tail_len && memcmp(tail, file->tail, file->tail_len) == 0;
+}
+
 /* What a look at the disk has found. */
 struct found {
     struct stat st;
@@ -262,7 +293,10 @@ static int make_file(const struct file_key *key, const struct found *found, int6
     };
     memcpy(made->path, key->path, key->len + 1);
     make_etag(made, found->contents, st);
-    int rv = make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
+    ssize_t tail_len = fd < 0 ? 0 : read_tail(fd, made->size, made->tail);
+    made->tail_len = tail_len < 0 ? 0 : (uint32_t)tail_len;
+    int rv = tail_len < 0 ? (int)tail_len : 0;
+    rv = rv < 0 ? rv : make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
     if (rv < 0) {
         file_cache_put(made);
         return rv;
@@ -274,23 +308,6 @@ static int make_file(const struct file_key *key, const struct found *found, int6
     made->fd = fd;
     *file = made;
     return 0;
-}
-
-/* Read up to len bytes from offset, fewer at the file's end. Returns their number or -errno. */
-static ssize_t read_up_to(int fd, char *contents, size_t len, size_t offset)
-{
-    size_t done = 0;
-    while (done < len) {
-        ssize_t got = sys_pread(fd, contents + done, len - done, (off_t)(offset + done));
-        if (got < 0 && got != -EINTR) {
-            return got;
-        }
-        if (got == 0) {
-            break;
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return (ssize_t)done;
 }
 
 /* Read a file to its end, wherever that is. */

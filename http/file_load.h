@@ -6,6 +6,7 @@
 #include "http/encoding.h"
 #include "http/file_cache.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -35,5 +36,8 @@ int file_open(const struct file_key *key, int64_t now_ms);
  * held, or -errno. Takes over fd in every case. */
 int file_load(const struct file_key *key, int fd, const struct cached_file *held, uint64_t contents_max, int64_t now_ms,
               struct cached_file **file);
+
+/* Whether a file that has grown since it was loaded still has its former bytes, as far as the last of them tell. */
+bool file_is_appended(const struct cached_file *file);
 
 #endif

@@ -134,6 +134,21 @@ static void file_rewritten_while_it_is_sent_cuts_the_connection(void **state)
     assert_int_equal(content_len(peer), 200000);
 }
 
+static void file_rewritten_longer_while_it_is_sent_cuts_the_connection(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'o', 200000);
+    scene_begin();
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 100000);
+    say(peer, GET("/large"));
+    tree_add_filled(&scene.tree, "large", 'n', 400000);
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(output_len(peer), 100000);
+}
+
 /* Some file systems know no sendfile(2). */
 static void file_that_the_kernel_does_not_send_is_read(void **state)
 {
@@ -530,6 +545,7 @@ int main(void)
         SCENE_TEST(file_truncated_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_grows_while_it_is_sent_is_sent_as_announced),
         SCENE_TEST(file_rewritten_while_it_is_sent_cuts_the_connection),
+        SCENE_TEST(file_rewritten_longer_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_the_kernel_does_not_send_is_read),
         SCENE_TEST(file_that_is_read_and_truncated_cuts_the_connection),
         SCENE_TEST(borrowed_memory_is_released_when_its_last_byte_is_sent),

@@ -23,8 +23,8 @@ static void large_file_written_in_place_is_seen_at_once(void **state)
     assert_int_equal(same_size->size, 30000);
     assert_string_not_equal(same_size->etag, longer->etag);
     assert_int_equal(file_cache_count(s->cache), 1);
-    /* Who is sending the earlier ones is told, but for the first: to that one something was appended. */
-    assert_int_equal(file_cache_check(old), 0);
+    /* Those that send the earlier ones stop. */
+    assert_int_equal(file_cache_check(old), -ESTALE);
     assert_int_equal(file_cache_check(longer), -ESTALE);
     assert_int_equal(file_cache_check(same_size), 0);
     tree_add_filled(&s->tree, "a", 'm', 29999);
@@ -34,6 +34,18 @@ static void large_file_written_in_place_is_seen_at_once(void **state)
     file_cache_put(old);
     file_cache_put(longer);
     file_cache_put(same_size);
+}
+
+static void large_file_that_grows_was_appended_to_if_its_former_end_is_the_same(void **state)
+{
+    struct scene *s = *state;
+    tree_add_filled(&s->tree, "log", 'l', 20000);
+    struct cached_file *file = must_get(s, "log");
+    tree_add_filled(&s->tree, "log", 'l', 20001);
+    assert_int_equal(file_cache_check(file), 0);
+    tree_add_filled(&s->tree, "log", 'n', 20001);
+    assert_int_equal(file_cache_check(file), -ESTALE);
+    file_cache_put(file);
 }
 
 static void large_file_that_cannot_be_looked_at_is_opened_anew(void **state)
@@ -196,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(large_file_written_in_place_is_seen_at_once),
+        TEST(large_file_that_grows_was_appended_to_if_its_former_end_is_the_same),
         TEST(large_file_that_cannot_be_looked_at_is_opened_anew),
         TEST(tag_survives_what_does_not_touch_the_contents),
         TEST(time_that_says_nothing_is_not_what_a_tag_rests_on),

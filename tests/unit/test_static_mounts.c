@@ -299,7 +299,7 @@ static void file_that_grows_under_way_is_sent_as_announced(void **state)
     struct fake_peer *peer = client();
     fake_peer_set_room(peer, 10000);
     say(peer, GET("/app/big") GET("/app/"));
-    tree_add_filled(&scene.tree, "app/big", 'B', 2 * LARGE);
+    tree_add_filled(&scene.tree, "app/big", 'b', 2 * LARGE);
     fake_peer_set_room(peer, FAKE_NO_LIMIT);
     settle();
     assert_string_equal(statuses(peer), "200 200");
