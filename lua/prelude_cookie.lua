@@ -174,3 +174,13 @@ function shared.disposition(what, name)
     end
     return value
 end
+
+-- The same for a file under the name that it has. The path may come from a client: when it ends in what is no name, the
+-- header gives none, and whether there is such a file is seen when it is opened.
+function shared.file_disposition(what, path)
+    local name = path:match("^.*/(.*)$") or path
+    if name == "" or name:find("%c") or #name > NAME_MAX then
+        return "attachment"
+    end
+    return shared.disposition(what, name)
+end

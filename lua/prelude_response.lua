@@ -110,9 +110,10 @@ function app.file(path, options)
     if options.cache ~= nil then
         made.headers["cache-control"] = string.format("max-age=%d", core.seconds("app.file: cache", options.cache))
     end
-    if download then
-        made.headers["content-disposition"] =
-            shared.disposition("app.file", download == true and (path:match("^.*/(.*)$") or path) or download)
+    if download == true then
+        made.headers["content-disposition"] = shared.file_disposition("app.file", path)
+    elseif download then
+        made.headers["content-disposition"] = shared.disposition("app.file", download)
     end
     return made
 end

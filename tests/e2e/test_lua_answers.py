@@ -20,6 +20,7 @@ class Files(SiteCase):
     app.get("/download", function(req)
         return app.file("up/a.txt", { download = req.query.name or true })
     end)
+    app.get("/save/*path", function(req) return app.file(req.params.path, { root = "up", download = true }) end)
     app.get("/not-found", function() return 404, app.file "up/a.txt" end)
     app.post("/post", function() return app.file "up/a.txt" end)
     app.get("/big", function() return app.file("big", { root = "up" }) end)
@@ -111,6 +112,14 @@ class Files(SiteCase):
                 answer = self.ask("/download" + (f"?name={name}" if name else ""))
                 self.assertEqual(answer.headers["content-disposition"], "attachment; " + value)
                 self.assertEqual(answer.text, "0123456789")
+
+    def test_download_of_what_a_client_calls_a_file_is_never_an_error(self):
+        self.assertEqual(self.ask("/save/a.txt").headers["content-disposition"], 'attachment; filename="a.txt"')
+        for path, status in (("", 404), ("a.txt/", 404), ("none/", 404), ("a%0A.txt", 404), ("x" * 300, 404), ("%7F", 404)):
+            with self.subTest(path):
+                answer = self.ask("/save/" + path)
+                self.assertEqual(answer.status, status)
+                self.assertNotIn("content-disposition", answer.headers)
 
     def test_with_a_status_and_for_other_methods_it_is_whole(self):
         answer = self.ask("/not-found", headers=[("Range", "bytes=0-0"), ("If-None-Match", "*")])
