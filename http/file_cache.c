@@ -29,7 +29,6 @@ enum {
     FIRST_BUCKETS = 64,    /* a power of two */
     FD_RELIEF = 8,         /* fds given up at once when there are none left */
     IDLE_BUDGET = 2,       /* idle files dropped in one look at the disk (R6) */
-    PAGE_SHARE = 4,        /* a page takes this part of the memory at most */
     LOGGED_PATH_MAX = 256, /* bytes of a path in a log line, escaped, with its NUL */
     LOG_PAUSE_MS = 1000,   /* between two lines about failures: there may be one for each request */
 };
@@ -49,6 +48,7 @@ struct file_cache {
     struct file_list files;       /* all, linked by by_use */
     struct file_list with_fd;     /* those that hold an fd, linked by by_fd_use */
     uint64_t memory_bytes;        /* of contents that they hold in memory */
+    uint64_t page_bytes;          /* of all pages, also of those that only their readers hold */
     int64_t logged_ms;            /* last line about a failure */
 };
 
@@ -124,6 +124,9 @@ void file_cache_put(struct cached_file *file)
     }
     if (file->fd >= 0) {
         sys_close(file->fd);
+    }
+    if (file->page_bytes != NULL) {
+        *file->page_bytes -= file->size;
     }
     response_prebuilt_done(&file->full);
     response_prebuilt_done(&file->not_modified);
@@ -496,6 +499,7 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
         .hash = key.hash,
         .checked_ms = page->made_ms,
         .until_ms = page->until_ms,
+        .page_bytes = &cache->page_bytes,
         .device = st->st_dev,
         .inode = st->st_ino,
         .mtime_ns = file_time_ns(st->st_mtim),
@@ -504,15 +508,21 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
     };
     memcpy(made->path, path, len);
     made->path[len] = '\0';
+    cache->page_bytes += page->len;
     struct cached_file *held = find(cache, &key);
     if (held != NULL) {
         drop(cache, held);
     }
-    if (page->len <= cache->limits->max_cached_memory_bytes / PAGE_SHARE) {
+    if (page->len <= cache->limits->max_cached_memory_bytes) {
         insert(cache, made);
     }
     *file = made;
     return 0;
+}
+
+bool file_cache_has_page_room(const struct file_cache *cache)
+{
+    return cache->page_bytes < FILE_PAGES_MAX + cache->memory_bytes; /* those that it holds are in both */
 }
 
 size_t file_cache_count(const struct file_cache *cache)

@@ -47,6 +47,7 @@ enum {
     FILE_IDLE_MS = 60000,         /* a file that nobody asked for so long goes when the disk is looked at next */
     FILE_FDS_MAX = 256,           /* fds that the cache keeps open, so that enough of them are left for connections */
     FILE_ETAG_MAX = 40,           /* bytes of an entity tag with its NUL */
+    FILE_PAGES_MAX = 64 << 20,    /* bytes of pages that only their readers hold, from which on none is made */
     FILE_TAIL_BYTES = 32,         /* last bytes of a version that are compared when the file has grown */
     FILE_GENERATED_MAX = 1 << 20, /* bytes of a file whose size says nothing; a longer one is -EFBIG */
 };
@@ -82,6 +83,7 @@ struct cached_file {
     struct file_links by_fd_use;  /* among those with an fd */
     int64_t checked_ms;           /* last look at the disk */
     int64_t until_ms;             /* of a page: from then on it is made anew */
+    uint64_t *page_bytes;         /* of a page: where the cache counts it, until its last reference goes; else NULL */
     uint64_t device, inode;       /* with size and the two times: tells one version from another */
     int64_t mtime_ns, ctime_ns;   /* modification and change, since the epoch */
     char tail[FILE_TAIL_BYTES];   /* of a file with an fd: its last bytes, which stay where they are when it grows */
@@ -119,8 +121,8 @@ int file_cache_get(struct file_cache *cache, struct file_root *root, const char 
 int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
                            enum encoding encoding, int64_t now_ms, struct cached_file **sibling);
 
-/* Pages made of directories, kept among the files and within the same bounds; a page takes a quarter of max_cached_memory
- * at most. st is the directory as it was before it was read. */
+/* Pages made of directories, kept among the files and within the same bounds, so that clients share them. st is the
+ * directory as it was before it was read. A page must go before its cache does. */
 struct file_page {
     char *bytes; /* len of them, from mem_alloc() */
     size_t len;
@@ -137,6 +139,9 @@ struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_ro
  * page->bytes in every case. Returns 0 with a reference in *file, or -ENOMEM. */
 int file_cache_add_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
                         const struct stat *st, const struct file_page *page, struct cached_file **file);
+
+/* Whether one more page may be made: clients that do not read hold pages that others share no longer. */
+bool file_cache_has_page_room(const struct file_cache *cache);
 
 /* Whether a file or directory had changed so shortly before now_s that it may change again without its times showing
  * it. */

@@ -236,7 +236,8 @@ static int open_directory(struct listing_visit *visit, int64_t now_ms, struct ca
 /* Begin the job, with its first step. Takes over dir_fd. */
 static void begin(struct listing_visit *visit, int dir_fd, int64_t now_ms)
 {
-    int rv = listing_begin(&visit->job, &visit->listing, dir_fd);
+    bool has_room = file_cache_has_page_room(visit->mounts->cache);
+    int rv = has_room ? listing_begin(&visit->job, &visit->listing, dir_fd) : -ENOMEM;
     if (rv < 0) {
         sys_close(dir_fd);
         finish(visit, rv);

@@ -207,10 +207,10 @@ static void page_stands_with_its_directory_and_for_its_time(void **state)
     }
 }
 
-static void page_takes_a_quarter_of_the_memory_at_most(void **state)
+static void page_is_kept_if_the_memory_of_the_cache_has_room_for_it(void **state)
 {
     (void)state;
-    set_limit("max_cached_memory", 4000);
+    set_limit("max_cached_memory", 1000);
     scene_begin();
     struct file_root *root = &scene.site->mounts->mounts[0]->root;
     struct stat st = {.st_dev = 1};
@@ -221,6 +221,25 @@ static void page_takes_a_quarter_of_the_memory_at_most(void **state)
         assert_int_equal(page->size, len); /* it can be sent all the same */
         file_cache_put(page);
         assert_int_equal(file_cache_memory(scene.site->cache), len == 1000 ? 1000 : 0);
+    }
+}
+
+static void no_page_is_made_while_those_that_nobody_reads_take_too_much(void **state)
+{
+    (void)state;
+    add_large();
+    scene_begin();
+    struct file_root *root = &scene.site->mounts->mounts[0]->root;
+    struct stat st = {.st_dev = 1};
+    struct fake_peer *peer = client();
+    for (size_t len = FILE_PAGES_MAX; len >= FILE_PAGES_MAX - 1; len--) {
+        struct cached_file *page = NULL;
+        struct file_page made = {.bytes = mem_alloc(len), .len = len, .until_ms = 5000};
+        assert_int_equal(file_cache_add_page(scene.site->cache, root, "other", 5, &st, &made, &page), 0);
+        say(peer, GET("/large/"));
+        settle();
+        assert_string_equal(statuses(peer), len == FILE_PAGES_MAX ? "503" : "503 200");
+        file_cache_put(page);
     }
 }
 
@@ -382,7 +401,8 @@ int main(void)
         TEST(page_that_took_long_is_kept_the_longer),
         TEST(directory_that_may_change_unseen_is_read_again_after_a_second),
         TEST(page_stands_with_its_directory_and_for_its_time),
-        TEST(page_takes_a_quarter_of_the_memory_at_most),
+        TEST(page_is_kept_if_the_memory_of_the_cache_has_room_for_it),
+        TEST(no_page_is_made_while_those_that_nobody_reads_take_too_much),
         TEST(others_are_served_while_a_large_page_is_made),
         TEST(crowd_asks_for_one_page),
         TEST(clients_that_leave_take_their_work_along),
