@@ -44,16 +44,6 @@ static int collect(lua_State *L)
     return 0;
 }
 
-static void log_failures(lua_State *L, const char *text, unsigned count)
-{
-    const struct log *log = script_of(L)->log;
-    if (count == 1) {
-        log_write(log, LOG_ERROR, "finalizer (__gc): %s", text);
-    } else if (count > 1) {
-        log_write(log, LOG_ERROR, "finalizer (__gc): %s (and %u more that failed)", text, count - 1);
-    }
-}
-
 /* The error value on top of the stack, as a part of a log line. */
 static void describe(lua_State *L, char *text, size_t room)
 {
@@ -66,26 +56,59 @@ static void describe(lua_State *L, char *text, size_t room)
     }
 }
 
-/* Do it. An error ends a step, but not a whole collection. */
+/* Finalizers that failed during a collection. */
+struct finalizer_failures {
+    unsigned count;
+    char first[SCRIPT_TEXT_MAX]; /* error of the first one */
+};
+
+/* Note the error on top of the stack, which stays. */
+static void note_failure(lua_State *L, struct finalizer_failures *failures)
+{
+    if (failures->count++ == 0) {
+        describe(L, failures->first, sizeof failures->first);
+    }
+}
+
+static void log_failures(const struct script *script, const struct finalizer_failures *failures)
+{
+    if (failures->count == 1) {
+        log_write(script->log, LOG_ERROR, "finalizer (__gc): %s", failures->first);
+    } else if (failures->count > 1) {
+        log_write(script->log, LOG_ERROR, "finalizer (__gc): %s (and %u more that failed)", failures->first,
+                  failures->count - 1);
+    }
+}
+
+/* log_finalizer(error): one has failed, in a collection of ours or, in compiled code, of LuaJIT's. */
+static int lua_log_finalizer(lua_State *L)
+{
+    struct script *script = script_of(L);
+    struct finalizer_failures alone = {0};
+    lua_settop(L, 1);
+    note_failure(L, script->failures != NULL ? script->failures : &alone);
+    log_failures(script, &alone);
+    return 0;
+}
+
+/* Do it. The prelude catches the errors of finalizers, except those that C has set: such an error ends a step, but not a
+ * whole collection. */
 static void run(lua_State *L, struct collection *collection)
 {
     struct script *script = script_of(L);
     bool is_whole = collection->is_whole;
-    char text[SCRIPT_TEXT_MAX] = "";
-    unsigned failures = 0;
+    struct finalizer_failures failures = {0};
     int rv;
-    script->is_collecting = true;
+    script->failures = &failures;
     script_enter_stack(script); /* this may be before a run, on another thread than that of the last one */
     while ((rv = lua_cpcall(L, collect, collection)) != 0) {
-        if (failures++ == 0) {
-            describe(L, text, sizeof text);
-        }
+        note_failure(L, &failures);
         lua_pop(L, 1);
         if (!is_whole || rv == LUA_ERRMEM) {
             break;
         }
     }
-    script->is_collecting = false;
+    script->failures = NULL;
     if (script->is_automatic) {
         collector_let(L);
     } else {
@@ -97,7 +120,7 @@ static void run(lua_State *L, struct collection *collection)
         script->collect_at = script->memory_bytes + STEP_BYTES;
     }
     script->collected_bytes = script->memory_bytes;
-    log_failures(L, text, failures);
+    log_failures(script, &failures);
 }
 
 void collector_step(lua_State *L)
@@ -105,7 +128,7 @@ void collector_step(lua_State *L)
     struct script *script = script_of(L);
     size_t grown = script->memory_bytes - script->collected_bytes; /* since the last step, if it has */
     bool has_grown = script->memory_bytes > script->collected_bytes;
-    if (script->is_collecting || script->is_collection_off) {
+    if (script->failures != NULL || script->is_collection_off) {
         return;
     }
     size_t kb = has_grown ? grown / 1024 + 1 : 1;
@@ -116,7 +139,7 @@ void collector_step(lua_State *L)
 void collector_finish(lua_State *L)
 {
     struct collection whole = {.is_whole = true};
-    if (!script_of(L)->is_collecting) { /* else a finalizer wants it */
+    if (script_of(L)->failures == NULL) { /* else a finalizer wants it */
         run(L, &whole);
     }
 }
@@ -133,7 +156,7 @@ void collector_let(lua_State *L)
 void collector_let_again(lua_State *L)
 {
     const struct script *script = script_of(L);
-    if (script->is_automatic && !script->is_collecting) {
+    if (script->is_automatic && script->failures == NULL) {
         collector_let(L);
     }
 }
@@ -172,7 +195,7 @@ static int lua_collectgarbage(lua_State *L)
         lua_pushnumber(L, (double)script->memory_bytes / 1024);
         return 1;
     case STEP:
-        if (!script->is_collecting) {
+        if (script->failures == NULL) {
             run(L, &step);
         }
         lua_pushboolean(L, step.is_done);
@@ -200,6 +223,11 @@ static int lua_collectgarbage(lua_State *L)
 
 void bind_collector(lua_State *L)
 {
+    static const luaL_Reg functions[] = {
+        {"log_finalizer", lua_log_finalizer},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
     lua_pushcfunction(L, lua_collectgarbage);
     lua_setglobal(L, "collectgarbage");
 }

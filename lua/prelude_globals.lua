@@ -5,7 +5,7 @@ local core, app, shared = ...
 local fail = core.fail
 local error, getmetatable, pcall, rawset, setmetatable = error, getmetatable, pcall, rawset, setmetatable
 local tostring, type = tostring, type
-local jit, string, table = jit, string, table
+local jit, package, string, table = jit, package, string, table
 
 function os.exit()
     fail("os.exit would end the whole server; send it SIGTERM instead")
@@ -61,6 +61,53 @@ function debug.setlocal(thread, level, ...)
         check_source("debug.setlocal", type(thread) == "number" and getinfo(thread + 1, "S"))
     end
     return setlocal(thread, level, ...)
+end
+
+-- Finalizers. LuaJIT raises the error of one where it happens to collect, and inside compiled code that ends the process. So
+-- it is caught here, and logged.
+
+local function guarded(finalizer)
+    if type(finalizer) ~= "function" then
+        return finalizer
+    end
+    return function(object)
+        local ok, err = pcall(finalizer, object)
+        if not ok then
+            core.log_finalizer(err)
+        end
+    end
+end
+
+local proxy_guard = {
+    __newindex = function(meta, name, value)
+        rawset(meta, name, name == "__gc" and guarded(value) or value)
+    end,
+}
+local new_proxy = newproxy
+
+function newproxy(like)
+    local proxy = new_proxy(like)
+    if like == true then
+        setmetatable(getmetatable(proxy), proxy_guard)
+    end
+    return proxy
+end
+
+local open_ffi = package.preload.ffi
+
+package.preload.ffi = open_ffi and function(...)
+    local ffi = open_ffi(...)
+    local gc, metatype = ffi.gc, ffi.metatype
+    function ffi.gc(object, finalizer)
+        return gc(object, guarded(finalizer))
+    end
+    function ffi.metatype(kind, meta)
+        if type(meta) == "table" then
+            meta.__gc = guarded(meta.__gc)
+        end
+        return metatype(kind, meta)
+    end
+    return ffi
 end
 
 -- Code that is loaded is not compiled, because compiled code has no deadline. Routes with jit = true are.

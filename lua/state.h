@@ -25,6 +25,7 @@
 
 struct coro;
 struct deferral;
+struct finalizer_failures;
 struct log;
 struct reactor;
 struct script;
@@ -169,15 +170,15 @@ struct script {
     size_t collect_at;          /* bytes held at which the next step of the collector is due (collector.c) */
     size_t collected_bytes;     /* held after the last one */
     unsigned collect_pause;     /* percent of what a cycle left at which the next one begins */
-    bool is_collecting;         /* a step is under way: a finalizer may be at work */
-    bool is_collection_off;     /* the script has said so: collectgarbage "stop" */
-    bool is_automatic;          /* compiled code runs, and LuaJIT collects by itself */
-    char *birth;                /* memory set aside for lua_newstate() */
-    size_t birth_used;          /* bytes of it handed out */
-    char *spare;                /* memory for a stack that must grow when there is no other; NULL when lent */
-    char *lent;                 /* the spare that a stack lives in, NULL when none does */
-    int64_t started_ms;         /* reactor time of script_start() */
-    int refs[REF_COUNT];        /* in Lua's registry */
+    struct finalizer_failures *failures; /* of the collection that is under way; NULL: none is */
+    bool is_collection_off;              /* the script has said so: collectgarbage "stop" */
+    bool is_automatic;                   /* compiled code runs, and LuaJIT collects by itself */
+    char *birth;                         /* memory set aside for lua_newstate() */
+    size_t birth_used;                   /* bytes of it handed out */
+    char *spare;                         /* memory for a stack that must grow when there is no other; NULL when lent */
+    char *lent;                          /* the spare that a stack lives in, NULL when none does */
+    int64_t started_ms;                  /* reactor time of script_start() */
+    int refs[REF_COUNT];                 /* in Lua's registry */
 
     struct listen *listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;

@@ -195,6 +195,16 @@ class Compiled(SiteCase):
             for i = 1, 1e6 do kept[1] = { i } end
             return "not lost"
         end)
+        local ffi = require "ffi"
+        ffi.cdef "struct bad { int n; };"
+        local bad = ffi.metatype("struct bad", { __gc = function() error "bad metatype" end })
+        app.get("/failing", { jit = true }, function()
+            getmetatable(newproxy(true)).__gc = function() error "bad proxy" end
+            ffi.gc(ffi.new("struct bad"), function() error "bad box" end)
+            bad()
+            for i = 1, 1e5 do kept[1] = { i } end
+            return "survived"
+        end)
     """
 
     def test_loop_that_makes_more_garbage_than_lua_memory_has_room_for(self):
@@ -205,6 +215,12 @@ class Compiled(SiteCase):
 
     def test_loop_behind_an_error_that_ended_a_loan(self):
         self.assertEqual(self.ask("/lost").text, "not lost")
+
+    def test_finalizers_that_fail_in_compiled_code_are_lines_of_the_log(self):
+        for _ in range(10):
+            self.assertEqual(self.ask("/failing").text, "survived")
+        for what in ("proxy", "box", "metatype"):
+            self.wait_for_log(r" error finalizer \(__gc\): site\.lua:\d+: bad " + what)
 
 
 if __name__ == "__main__":
