@@ -162,7 +162,7 @@ static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
 
 static bool is_memory_error(lua_State *L, int index)
 {
-    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), "not enough memory") == 0;
+    return script_is_memory_error(L, index, &script_of(L)->run);
 }
 
 /* Push the traceback that is kept for the error at index, and return true; or nothing. */

@@ -154,7 +154,7 @@ void deadline_check(lua_State *L)
     if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
         run->stop = STOP_CPU;
         set_interval(script, 1);
-        script->scratch_user = NULL; /* the function ends here, and the report may need it */
+        script_end_loan(script); /* the function ends here, and the report may need it */
         report(L, script);
     }
     if (run->stop != STOP_NONE) {

@@ -249,7 +249,15 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     }
     void *moved = grows && is_refused(script, block, size, held) ? NULL : resize(script, block, old_size, size);
     if (moved == NULL && (block == NULL || grows)) {
-        script->scratch_user = NULL; /* Lua raises, past whoever has it */
+void script_end_loan(struct script *script)
+{
+    if (script->scratch_user != NULL) {
+        script->scratch_user = NULL;
+        collector_let_again(script->L);
+    }
+}
+
+        script_end_loan(script); /* Lua raises, past whoever has it */
         return NULL;
     }
     script->memory_bytes = held;
@@ -284,11 +292,10 @@ struct write_buffer *script_lend_scratch(lua_State *L, const char *user)
 void script_return_scratch(lua_State *L)
 {
     struct script *script = script_of(L);
-    script->scratch_user = NULL;
     if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
         write_buffer_done(&script->scratch);
     }
-    collector_let_again(L);
+    script_end_loan(script);
     if (script->is_automatic) {
         collector_look(script, L); /* each loan puts LuaJIT's own step off */
     }
@@ -298,9 +305,12 @@ void script_reserve_values(lua_State *L, int count, const char *what)
 {
     struct script *script = script_of(L);
     const char *user = script->scratch_user;
-    script->scratch_user = NULL; /* as Lua may raise */
+    script_end_loan(script); /* as Lua may raise */
     luaL_checkstack(L, count, what);
-    script->scratch_user = user;
+    if (user != NULL) {
+        script->scratch_user = user;
+        collector_stop(L);
+    }
 }
 
 /* The state itself. */

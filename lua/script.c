@@ -55,16 +55,6 @@ void *script_check_object(lua_State *L, int index, enum script_ref meta, size_t 
     script_raise(L, "%s: call it as a method, with a colon", what);
 }
 
-/* Whether a call failed for want of memory. An error that went through pcall or require has no code that says so. */
-static bool is_short_of_memory(lua_State *L, int result)
-{
-    static const char text[] = "not enough memory";
-    size_t len;
-    const char *error = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-    return result == LUA_ERRMEM ||
-           (error != NULL && len >= sizeof text - 1 && strcmp(error + len - (sizeof text - 1), text) == 0);
-}
-
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run outer, ended;
@@ -82,7 +72,8 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
     if (rv == 0) {
         return 0;
     }
-    bool is_short = is_short_of_memory(script->L, rv);
+    /* One that went through pcall or require has no code that says so. */
+    bool is_short = rv == LUA_ERRMEM || script_is_memory_error(script->L, -1, &ended);
     if (is_short && ended.refused_bytes > 0) {
         char text[SCRIPT_TEXT_MAX];
         memory_describe(script, &ended, text, sizeof text);

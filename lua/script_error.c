@@ -9,7 +9,6 @@
 #include "lua/script_error.h"
 
 #include "core/log.h"
-#include "lua/collector.h"
 #include "lua/coro.h"
 #include "lua/state.h"
 
@@ -39,12 +38,8 @@ void script_place(lua_State *L, char place[PLACE_MAX])
 
 void script_raise_top(lua_State *L)
 {
-    struct script *script = script_of(L);
-    if (script->scratch_user != NULL) { /* the jump goes past whoever has it */
-        script->scratch_user = NULL;
-        collector_let_again(L);
-    }
-    lua_error(L); /* <lua.h> does not say that it never returns */
+    script_end_loan(script_of(L)); /* the jump goes past whoever has it */
+    lua_error(L);                  /* <lua.h> does not say that it never returns */
     __builtin_unreachable();
 }
 
@@ -102,6 +97,21 @@ static size_t place_len(const char *text)
 static bool has_place(const char *text)
 {
     return place_len(text) > 0;
+}
+
+/* Of an error that has another text than a place in front of it, such as one that went through require, the words alone
+ * could be the script's own. */
+bool script_is_memory_error(lua_State *L, int index, const struct run *run)
+{
+    static const char words[] = "not enough memory";
+    size_t len;
+    const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
+    if (text == NULL || len < sizeof words - 1 || strcmp(text + len - (sizeof words - 1), words) != 0) {
+        return false;
+    }
+    size_t front = len - (sizeof words - 1);
+    size_t place = place_len(text);
+    return run->refused_bytes > 0 || front == 0 || (place > 0 && front == place + 1);
 }
 
 /* Lua puts the place of the calling function in front of an error of a C function. After a tail call that is the

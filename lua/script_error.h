@@ -5,8 +5,10 @@
  * of text. Those of coroutines, with their traceback, are coro_error.c's. */
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
+struct run;
 struct script;
 
 enum {
@@ -27,6 +29,10 @@ _Noreturn void script_raise_answer(lua_State *L, int status, const char *format,
 
 /* Raise the value on top of the stack. */
 _Noreturn void script_raise_top(lua_State *L);
+
+/* Whether the error value at index says that memory was short in run. A place may be in front of that; any other text only
+ * if lua_memory has refused the run a block. */
+bool script_is_memory_error(lua_State *L, int index, const struct run *run);
 
 /* Raise that memory is short. */
 _Noreturn void script_raise_memory(lua_State *L);

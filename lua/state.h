@@ -336,6 +336,10 @@ void script_return_scratch(lua_State *L);
 
 /* Make room for so many values on L's stack. Raises; what is "JSON". */
 void script_reserve_values(lua_State *L, int count, const char *what);
+/* End the loan, if there is one, so that LuaJIT may collect again in compiled code. Does not raise; allowed inside the
+ * allocator. */
+void script_end_loan(struct script *script);
+
 
 /* The folder that a script lies in. */
 void script_folder(const struct script *script, char folder[PATH_MAX]);
