@@ -102,11 +102,16 @@ struct report_call {
 static int report_place(lua_State *L)
 {
     const struct report_call *call = lua_touserdata(L, 1);
+    struct script *script = call->coro->script;
     char place[PLACE_MAX];
+    char others[OTHERS_MAX] = "";
     script_place(L, place);
-    lua_pushfstring(L, "%s: %s", place, call->text);
+    bool is_logged = script->run.stop != STOP_MEMORY || script_may_log(script, &script->full_lines, others);
+    lua_pushfstring(L, "%s: %s%s", place, call->text, others);
     push_traceback(L, lua_gettop(L), L, 1);
-    coro_log_failure(call->coro, lua_tostring(L, -1));
+    if (is_logged) {
+        coro_log_failure(call->coro, lua_tostring(L, -1));
+    }
     error_page_keep(L, call->coro, lua_gettop(L));
     return 0;
 }
@@ -251,13 +256,18 @@ static int lua_report(lua_State *L)
     return 1;
 }
 
-/* Log an error for which there was no memory to make a traceback of. */
+/* Log an error for which there was no memory to make a traceback of; that lua_memory is reached, once a second at most. */
 static void log_short_failure(const struct coro *coro, const char *text)
 {
     char cap[SCRIPT_TEXT_MAX];
-    const struct run *run = &coro->script->run;
-    memory_describe(coro->script, run, cap, sizeof cap);
-    coro_log_failure(coro, run->refused_bytes > 0 ? cap : text);
+    char others[OTHERS_MAX];
+    struct script *script = coro->script;
+    if (script->run.refused_bytes == 0) {
+        coro_log_failure(coro, text);
+    } else if (script_may_log(script, &script->full_lines, others)) {
+        memory_describe(script, &script->run, cap, sizeof cap - sizeof others);
+        coro_log_failure(coro, strcat(cap, others));
+    }
 }
 
 void coro_give_up(struct coro *coro, int status)

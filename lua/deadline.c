@@ -178,6 +178,7 @@ static void on_count(lua_State *L, lua_Debug *at)
         bool is_late = run->budget_ns != 0 && is_over(run);
         run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;
         set_interval(script, run->stop != STOP_NONE ? 1 : run->is_slow ? SLOW_INTERVAL : LOOK_INTERVAL);
+        script->was_short = script->was_short || run->stop == STOP_MEMORY;
         if (run->stop != STOP_NONE) {
             report(L, script);
         }

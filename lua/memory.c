@@ -24,8 +24,9 @@ enum {
     SPARE_BYTES = 65536,        /* memory for stacks that must grow when there is no other; 8,000 values */
     STACK_MAX_BYTES = 655360,   /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
     LOOK_BYTES = 16384,         /* a block of that size takes time to fill: see where the run stands */
-    FULL_WAIT_MS = 1000,        /* how long nobody is let in when a collection has not helped */
-    LINE_WAIT_MS = 1000,        /* between two lines of a kind that would fill the log */
+    FULL_WAIT_MS =
+        1000, /* how long nothing is tried when a collection and the script's own functions have not helped */
+    LINE_WAIT_MS = 1000, /* between two lines of a kind that would fill the log */
 };
 
 /* Parts of lua_memory. */
@@ -128,6 +129,7 @@ static bool is_refused(struct script *script, const void *block, size_t size, si
     script->run.refused_bytes = size;
     script->run.held_bytes = script->memory_bytes;
     script->wants_collection = true;
+    script->was_short = script->was_short || size <= limit; /* what is larger never fits, whatever is dropped */
     return true;
 }
 
@@ -187,24 +189,38 @@ static void ask_script(struct script *script)
     }
 }
 
+/* Everything that can be let go is, if it is time for that. A run that failed for want of memory counts as a full state: it
+ * may have wanted more than what is free. */
+static void make_room(struct script *script, size_t full)
+{
+    int64_t now_ms = reactor_now_ms(script->reactor);
+    bool is_due = now_ms >= script->full_until_ms;
+    bool is_short = script->was_short && now_ms >= script->short_until_ms;
+    if (!is_short && (!is_due || (script->memory_bytes <= full && !memory_is_low(script)))) {
+        return;
+    }
+    memory_collect(script->L);
+    if ((script->memory_bytes > full || is_short) && !script->lends_reserve) {
+        size_t held = script->memory_bytes;
+        ask_script(script);
+        bool has_helped = script->memory_bytes + script->settings.lua_memory_bytes / ROOM_PART <= held;
+        script->was_short = false;
+        script->short_until_ms = has_helped ? 0 : now_ms + FULL_WAIT_MS;
+    }
+    script->full_until_ms = script->memory_bytes > full ? now_ms + FULL_WAIT_MS : 0;
+}
+
 bool memory_has_room(struct script *script, bool uses_reserve)
 {
     size_t cap = script->settings.lua_memory_bytes;
     size_t full = cap - cap / ROOM_PART;
-    if (script->memory_bytes <= full && !memory_is_low(script)) {
+    if (script->memory_bytes <= full && !memory_is_low(script) && !script->was_short) {
         return true;
     }
     if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */
         return !memory_is_over(script);
     }
-    int64_t now_ms = reactor_now_ms(script->reactor);
-    if (now_ms >= script->full_until_ms) {
-        memory_collect(script->L);
-        if (script->memory_bytes > full && !script->lends_reserve) {
-            ask_script(script);
-        }
-        script->full_until_ms = script->memory_bytes > full ? now_ms + FULL_WAIT_MS : 0;
-    }
+    make_room(script, full);
     return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
 }
 
@@ -233,6 +249,14 @@ void memory_report_full(struct script *script, const char *what, const char *pla
     }
 }
 
+void script_end_loan(struct script *script)
+{
+    if (script->scratch_user != NULL) {
+        script->scratch_user = NULL;
+        collector_let_again(script->L);
+    }
+}
+
 /* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
 static void *allocate(void *arg, void *block, size_t old_size, size_t size)
 {
@@ -249,14 +273,6 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     }
     void *moved = grows && is_refused(script, block, size, held) ? NULL : resize(script, block, old_size, size);
     if (moved == NULL && (block == NULL || grows)) {
-void script_end_loan(struct script *script)
-{
-    if (script->scratch_user != NULL) {
-        script->scratch_user = NULL;
-        collector_let_again(script->L);
-    }
-}
-
         script_end_loan(script); /* Lua raises, past whoever has it */
         return NULL;
     }

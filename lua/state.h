@@ -165,6 +165,8 @@ struct script {
     size_t memory_mark;         /* held, beyond which garbage is collected at once */
     int64_t full_until_ms;      /* reactor time until which no collection is tried, because the last one did not help */
     bool wants_collection;      /* a block was refused */
+    bool was_short;             /* a run has failed for want of memory since app.on("memory", fn) was asked last */
+    int64_t short_until_ms;     /* reactor time until which that does not count: the last time they let nothing go */
     bool lends_reserve;         /* to app.on("memory", fn), or to a timer that begins */
     bool is_exempt;             /* from lua_memory: an error is being reported */
     size_t collect_at;          /* bytes held at which the next step of the collector is due (collector.c) */
@@ -334,12 +336,12 @@ bool script_has_spare(struct script *script);
 struct write_buffer *script_lend_scratch(lua_State *L, const char *user);
 void script_return_scratch(lua_State *L);
 
-/* Make room for so many values on L's stack. Raises; what is "JSON". */
-void script_reserve_values(lua_State *L, int count, const char *what);
 /* End the loan, if there is one, so that LuaJIT may collect again in compiled code. Does not raise; allowed inside the
  * allocator. */
 void script_end_loan(struct script *script);
 
+/* Make room for so many values on L's stack. Raises; what is "JSON". */
+void script_reserve_values(lua_State *L, int count, const char *what);
 
 /* The folder that a script lies in. */
 void script_folder(const struct script *script, char folder[PATH_MAX]);

@@ -286,7 +286,8 @@ function app.use(middleware) end
 
 --- "error": fn(req, err) may answer in place of the 500. "start": called when the server starts. "stopping": called when a
 --- stop or a reload begins, so that streams can end. "stop": called when nothing of the script runs any more. "memory": called
---- once a second at most while lua_memory is full, before requests are refused: drop what the script can do without.
+--- while lua_memory is full, before requests are refused, and after a run that wanted more than is free; once a second at most
+--- when it lets nothing go: drop what the script can do without.
 ---@param event "start"|"stopping"|"stop"|"memory"
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)

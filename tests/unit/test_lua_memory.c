@@ -112,6 +112,7 @@ static void whatever_grows_without_end_is_a_503_and_is_let_go(void **state)
             assert_true(most_held <= CAP + OVERSHOOT);
             assert_status(scene, "/ok", "200");
             scene->logged[0] = '\0';
+            pass_ms(scene, 1000); /* there is a line a second of it */
         }
         scene_close(scene);
     }
@@ -240,6 +241,63 @@ static void script_is_asked_to_let_go_before_anybody_is_refused(void **state)
     assert_answer(scene, "/ok", "ok");
     assert_int_equal(count(scene->logged, "asked"), 1);
     assert_int_equal(count(scene->logged, "oops"), 1);
+    scene_close(scene);
+}
+
+/* Entries that are larger than what is free when the state is not yet full. */
+#define BIG_CACHE                                                                                                      \
+    "local cache, n = {}, 0\n"                                                                                         \
+    "app.get('/add', function() n = n + 1 cache[n] = ('x'):rep(1000000) .. n return 'x' end)\n"                        \
+    "app.get('/grow', function() n = n + 1 cache[n] = {} for i = 1, 100000 do cache[n][i] = i end return 'x' end)\n"
+
+static void script_is_asked_when_a_run_wants_more_than_is_free(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/add", "/grow"};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        struct scene *scene = open_capped(SITE BIG_CACHE
+                                          "app.on('memory', function() app.log('info', 'asked') cache = {} end)\n");
+        unsigned served = 0, refused = 0;
+        for (int round = 0; round < 40; round++) {
+            struct fake_peer *peer = ask(scene, targets[i]);
+            if (got(peer, "HTTP/1.1 200 ")) {
+                served++;
+            } else {
+                assert_true(got(peer, "HTTP/1.1 503 "));
+                refused++;
+            }
+        }
+        assert_int_equal(served + refused, 40);
+        assert_true(served >= 25);
+        assert_true(count(scene->logged, "asked") >= 5);
+        scene_close(scene);
+    }
+}
+
+static void runs_that_fail_for_want_of_memory_are_one_line_and_one_question_a_second(void **state)
+{
+    (void)state;
+    struct scene *scene = open_capped(SITE BIG_CACHE "app.on('memory', function() app.log('info', 'asked') end)\n"
+                                                     "app.get('/never', function() return ('x'):rep(1e9) end)\n");
+    for (int i = 0; i < 10; i++) {
+        assert_status(scene, "/never", "503");
+    }
+    assert_int_equal(count(scene->logged, "asked"), 0); /* there would be no room for that in an empty state */
+    assert_int_equal(count(scene->logged, "and lua_memory is 4194304"), 1);
+    pass_ms(scene, 1000);
+    for (int i = 0; i < 4; i++) {
+        ask(scene, "/add");
+    }
+    for (int i = 0; i < 20; i++) {
+        assert_status(scene, "/add", "503");
+    }
+    assert_int_equal(count(scene->logged, "asked"), 1);
+    assert_int_equal(count(scene->logged, "lua_memory is 4194304 (and 9 more since the last such line)"), 1);
+    assert_int_equal(count(scene->logged, "lua_memory is 4194304"), 2);
+    assert_status(scene, "/ok", "200"); /* there is room for that */
+    pass_ms(scene, 1000);
+    assert_status(scene, "/add", "503");
+    assert_int_equal(count(scene->logged, "asked"), 2);
     scene_close(scene);
 }
 
@@ -424,6 +482,8 @@ int main(void)
         cmocka_unit_test(timer_of_the_scripts_own_ends_a_full_state),
         cmocka_unit_test(reserve_is_for_timers_and_has_an_end),
         cmocka_unit_test(script_is_asked_to_let_go_before_anybody_is_refused),
+        cmocka_unit_test(script_is_asked_when_a_run_wants_more_than_is_free),
+        cmocka_unit_test(runs_that_fail_for_want_of_memory_are_one_line_and_one_question_a_second),
         cmocka_unit_test(full_state_is_one_line_and_one_question_a_second),
         cmocka_unit_test(clients_that_do_not_read_are_cut_for_others),
         cmocka_unit_test(text_that_many_wait_for_is_held_once),
