@@ -349,6 +349,11 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
     if (script->phase == SCRIPT_LOADING) {
         script_raise(L, "%s cannot wait while the script starts: call it in a handler, a stream or a timer", what);
     }
+    if (script->running == NULL && script->event != NULL) {
+        bool is_end = strcmp(script->event, "stop") == 0; /* no timer runs any more */
+        script_raise(L, "%s cannot wait in a \"%s\" function: %s", what, script->event,
+                     is_end ? "what takes time belongs in app.on(\"stopping\", fn)" : "use app.after(0, fn)");
+    }
     if (script->running == NULL) {
         script_raise(L, "%s cannot wait here: call it in a handler, a stream or a timer", what);
     }

@@ -450,10 +450,23 @@ int script_start(struct script *script, const struct server *server, char *err, 
     script->server = server;
     script->started_ms = reactor_now_ms(script->reactor);
     for (size_t n = 1; rv == 0 && push_listener(script, REF_START, n); n++) {
-        rv = script_call(script, 0, 0, err, errlen) < 0 ? -EINVAL : 0;
+        rv = call_listener(script, REF_START, err, errlen) < 0 ? -EINVAL : 0;
     }
     script->has_started = true;
     return rv;
+/* Call a function of an event, which lies on the main thread's stack. Returns as script_call(). */
+static int call_listener(struct script *script, enum script_ref event, char *err, size_t errlen)
+{
+    const char *outer = script->event;
+    script->event = event == REF_START      ? "start"
+                    : event == REF_MEMORY   ? "memory"
+                    : event == REF_STOPPING ? "stopping"
+                                            : "stop";
+    int rv = script_call(script, 0, 0, err, errlen);
+    script->event = outer;
+    return rv;
+}
+
 }
 
 /* Call the functions of "stopping", "stop" or "memory". One that fails does not take the others with it. */
@@ -461,7 +474,7 @@ static void call_listeners(struct script *script, enum script_ref event)
 {
     char err[SCRIPT_TEXT_MAX];
     for (size_t n = 1; push_listener(script, event, n); n++) {
-        if (script_call(script, 0, 0, err, sizeof err) < 0) {
+        if (call_listener(script, event, err, sizeof err) < 0) {
             log_write(script->log, LOG_ERROR, "%s", err);
         }
     }

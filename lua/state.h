@@ -158,6 +158,7 @@ struct script {
     struct settings fixed;      /* what the host asked for, which wins; 0: the script may choose */
     bool has_compiled;          /* there is a route with jit = true */
     bool has_started;           /* the "start" functions have run: from now on others are being served */
+    const char *event;          /* of app.on(), whose function is called: "stopping"; NULL while none is */
     struct run run;             /* what goes on in Lua code, as deadline.c sees it */
     char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */
     size_t memory_bytes;        /* held by the Lua state now */
