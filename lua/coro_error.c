@@ -11,7 +11,6 @@
 #include "lua/coro_error.h"
 
 #include "core/log.h"
-#include "core/visible.h"
 #include "http/response.h"
 #include "lua/coro.h"
 #include "lua/error_page.h"
@@ -28,19 +27,7 @@ static void push_error_text(lua_State *L, int index)
     script_place_error(L);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
-    luaL_Buffer shown;
-    luaL_buffinit(L, &shown);
-    for (size_t at = 0; at < len;) {
-        char piece[VISIBLE_PIECE_MAX];
-        size_t span = visible_span(text + at, len - at, VISIBLE_LINE);
-        luaL_addlstring(&shown, text + at, span);
-        at += span;
-        if (at < len) {
-            at += visible_escape(text + at, len - at, piece);
-            luaL_addstring(&shown, piece);
-        }
-    }
-    luaL_pushresult(&shown);
+    script_push_visible(L, text, len, VISIBLE_LINE);
 }
 
 /* Whether the query of a target may be logged: it may hold a secret. */

@@ -24,7 +24,7 @@ app.stats = core.stats
 
 local function describe(value)
     if type(value) == "string" then
-        return string.format("%q", value)
+        return core.quote(value)
     end
     if type(value) == "number" then
         return core.number_text(value)
@@ -59,7 +59,7 @@ local function fail_unknown(what, kind, name, names)
             local d = distance(name, candidate)
             if d <= best then
                 best = d - 1
-                hint = string.format(" (did you mean %q?)", candidate)
+                hint = string.format(" (did you mean %s?)", core.quote(candidate))
             end
         end
     end

@@ -190,7 +190,8 @@ core.ref("freeze", function()
     if meta.__newindex == nil then
         function meta.__newindex(globals, name, value)
             if not allow_globals() then
-                fail(string.format("the global %q is new: globals are frozen after start-up; use local", tostring(name)))
+                local text = "the global %s is new: globals are frozen after start-up; use local"
+                fail(string.format(text, core.quote(tostring(name))))
             end
             rawset(globals, name, value)
         end

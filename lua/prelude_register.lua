@@ -85,7 +85,7 @@ local function check_name(what, name)
         fail(string.format("%s: name: letters, digits and _ . : - expected, not %s", what, describe(name)))
     end
     if named[name] then
-        fail(string.format("%s: the name %q is taken by the route at %s", what, name, named[name].place))
+        fail(string.format("%s: the name %s is taken by the route at %s", what, describe(name), named[name].place))
     end
 end
 
@@ -104,7 +104,8 @@ local function add_route(group, method, methods, path, options, fn)
     check_function(what, fn)
     if group ~= root and type(path) == "string" then
         if path ~= "" and path:sub(1, 1) ~= "/" then
-            fail(string.format('%s: the path %q must begin with "/", or be empty for that of the group', what, path))
+            local text = '%s: the path %s must begin with "/", or be empty for that of the group'
+            fail(string.format(text, what, describe(path)))
         end
         path = group.prefix .. path
     end

@@ -94,8 +94,8 @@ function app.file(path, options)
     check_names("app.file", "option", options, file_options)
     local root, download = options.root, options.download
     if root == nil and path:sub(1, 1) == "/" then
-        fail(string.format("app.file: %q is below no root: say root = %q, and the path from there", path,
-            path:match("^(/[^/]*)/") or "/"))
+        fail(string.format("app.file: %s is below no root: say root = %s, and the path from there", describe(path),
+            describe(path:match("^(/[^/]*)/") or "/")))
     elseif root ~= nil and type(root) ~= "string" then
         fail("app.file: root: a directory expected, not " .. describe(root))
     elseif options.dotfiles ~= nil and type(options.dotfiles) ~= "boolean" then
@@ -147,7 +147,7 @@ function app.redirect(url, status)
         fail("app.redirect: an address expected, not " .. describe(url))
     end
     if url:find("%c") then -- encoded it would lead elsewhere, and hide whose text got in here
-        fail(string.format("app.redirect: the address %q has a control character in it", url))
+        fail(string.format("app.redirect: the address %s has a control character in it", describe(url)))
     end
     status = status or 302
     if not redirects[status] then

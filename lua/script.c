@@ -97,6 +97,18 @@ static int lua_fail(lua_State *L)
     script_raise(L, "%s", luaL_checkstring(L, 1));
 }
 
+/* quote(text): text between quotes, with what does not show made visible. */
+static int lua_quote(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    lua_pushliteral(L, "\"");
+    script_push_visible(L, text, len, VISIBLE_QUOTED);
+    lua_pushliteral(L, "\"");
+    lua_concat(L, 3);
+    return 1;
+}
+
 /* place(): "scripts/site.lua:12", where the script called. */
 static int lua_place(lua_State *L)
 {
@@ -231,6 +243,7 @@ static int build_state(lua_State *L)
     static const luaL_Reg functions[] = {
         {"fail", lua_fail},
         {"place", lua_place},
+        {"quote", lua_quote},
         {"check_loading", lua_check_loading},
         {"allow_globals", lua_allow_globals},
         {"note_file", lua_note_file},
@@ -441,19 +454,6 @@ static bool push_listener(const struct script *script, enum script_ref event, si
     return true;
 }
 
-int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
-{
-    int rv = routes_settle_limits(script, err, errlen); /* the host may have changed the site's */
-    if (rv < 0) {
-        return rv;
-    }
-    script->server = server;
-    script->started_ms = reactor_now_ms(script->reactor);
-    for (size_t n = 1; rv == 0 && push_listener(script, REF_START, n); n++) {
-        rv = call_listener(script, REF_START, err, errlen) < 0 ? -EINVAL : 0;
-    }
-    script->has_started = true;
-    return rv;
 /* Call a function of an event, which lies on the main thread's stack. Returns as script_call(). */
 static int call_listener(struct script *script, enum script_ref event, char *err, size_t errlen)
 {
@@ -467,6 +467,19 @@ static int call_listener(struct script *script, enum script_ref event, char *err
     return rv;
 }
 
+int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
+{
+    int rv = routes_settle_limits(script, err, errlen); /* the host may have changed the site's */
+    if (rv < 0) {
+        return rv;
+    }
+    script->server = server;
+    script->started_ms = reactor_now_ms(script->reactor);
+    for (size_t n = 1; rv == 0 && push_listener(script, REF_START, n); n++) {
+        rv = call_listener(script, REF_START, err, errlen) < 0 ? -EINVAL : 0;
+    }
+    script->has_started = true;
+    return rv;
 }
 
 /* Call the functions of "stopping", "stop" or "memory". One that fails does not take the others with it. */

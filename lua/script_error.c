@@ -51,6 +51,23 @@ void script_raise(lua_State *L, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+void script_push_visible(lua_State *L, const char *text, size_t len, enum visible_manner manner)
+{
+    luaL_Buffer shown;
+    luaL_buffinit(L, &shown);
+    for (size_t at = 0; at < len;) {
+        char piece[VISIBLE_PIECE_MAX];
+        size_t span = visible_span(text + at, len - at, manner);
+        luaL_addlstring(&shown, text + at, span);
+        at += span;
+        if (at < len) {
+            at += visible_escape(text + at, len - at, piece);
+            luaL_addstring(&shown, piece);
+        }
+    }
+    luaL_pushresult(&shown);
+}
+
     script_place(L, place);
     lua_pushfstring(L, "%s: %s", place, text);
     script_raise_top(L);

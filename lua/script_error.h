@@ -4,6 +4,8 @@
 /* Errors that say where they happened: how C raises them for scripts, and how those of the main thread become one line
  * of text. Those of coroutines, with their traceback, are coro_error.c's. */
 
+#include "core/visible.h"
+
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +21,9 @@ enum {
 /* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's; else the route
  * at work, else the script's path. */
 void script_place(lua_State *L, char place[PLACE_MAX]);
+
+/* Push text with what does not show made visible. text lies in a Lua string below. May raise for want of memory. */
+void script_push_visible(lua_State *L, const char *text, size_t len, enum visible_manner manner);
 
 /* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
 _Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
