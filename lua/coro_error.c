@@ -15,6 +15,7 @@
 #include "lua/coro.h"
 #include "lua/error_page.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { TRACE_MAX = 8192 }; /* bytes of a kept traceback, beyond which no coroutine adds its own */
@@ -99,7 +100,7 @@ static int report_place(lua_State *L)
     if (is_logged) {
         coro_log_failure(call->coro, lua_tostring(L, -1));
     }
-    error_page_keep(L, call->coro, lua_gettop(L));
+    error_page_keep(L, call->coro, lua_gettop(L), place);
     return 0;
 }
 
@@ -157,8 +158,8 @@ static bool is_memory_error(lua_State *L, int index)
     return script_is_memory_error(L, index, &script_of(L)->run);
 }
 
-/* Push the traceback that is kept for the error at index, and return true; or nothing. */
-static bool push_trace(lua_State *L, const struct coro *coro, int index)
+/* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or nothing. */
+static bool push_trace(lua_State *L, const struct coro *coro, int index, char place[PLACE_MAX])
 {
     if (!coro->has_trace) {
         return false;
@@ -170,7 +171,9 @@ static bool push_trace(lua_State *L, const struct coro *coro, int index)
         lua_pop(L, 3);
         return false;
     }
-    lua_rawgeti(L, -2, 2);
+    lua_rawgeti(L, -2, 3);
+    snprintf(place, PLACE_MAX, "%s", lua_tostring(L, -1));
+    lua_rawgeti(L, -3, 2);
     return true;
 }
 
@@ -197,8 +200,10 @@ static int lua_trace(lua_State *L)
     if (coro == NULL || is_closed_error(L, coro, 1) || is_raised_error(L, 1) || is_memory_error(L, 1)) {
         return 1;
     }
-    bool is_kept = push_trace(L, coro, 1);
+    char place[PLACE_MAX];
+    bool is_kept = push_trace(L, coro, 1, place);
     if (!is_kept) {
+        script_place(thread == NULL ? L : thread, place);
         push_traceback(L, 1, thread == NULL ? L : thread, thread == NULL ? 1 : 0);
     }
     if (is_kept && (thread == NULL || lua_objlen(L, -1) > TRACE_MAX)) {
@@ -209,11 +214,13 @@ static int lua_trace(lua_State *L)
         add_traceback(L, L, 2); /* above unwrap() of prelude_coroutine.lua */
     }
     script_push_ref(coro->script, L, REF_TRACES);
-    lua_createtable(L, 2, 0);
+    lua_createtable(L, 3, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);
     lua_pushvalue(L, -3);
     lua_rawseti(L, -2, 2);
+    lua_pushstring(L, place);
+    lua_rawseti(L, -2, 3);
     lua_rawseti(L, -2, (int)coro->index + 1);
     coro->has_trace = true;
     lua_settop(L, 1);
@@ -229,13 +236,15 @@ static int lua_report(lua_State *L)
         return 1;
     }
     if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
-        if (!push_trace(L, coro, 1)) {
+        char place[PLACE_MAX];
+        if (!push_trace(L, coro, 1, place)) {
+            script_place(L, place);
             push_traceback(L, 1, L, 1);
         }
         if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
             coro_log_failure(coro, lua_tostring(L, -1));
         }
-        error_page_keep(L, coro, lua_gettop(L));
+        error_page_keep(L, coro, lua_gettop(L), place);
     }
     coro->is_reported = true;
     lua_settop(L, 1);
@@ -315,7 +324,9 @@ static int report_yield(lua_State *L)
     lua_pushliteral(L, "coroutine.yield() outside of a coroutine of the script's own");
     push_traceback(L, lua_gettop(L), coro->L, 0);
     coro_log_failure(coro, lua_tostring(L, -1));
-    error_page_keep(L, coro, lua_gettop(L));
+    char place[PLACE_MAX];
+    script_place(coro->L, place);
+    error_page_keep(L, coro, lua_gettop(L), place);
     return 0;
 }
 

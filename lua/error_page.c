@@ -194,11 +194,9 @@ static const char top[] =
     "b { background: #fdd; display: block }\n</style>\n";
 
 /* Push the page about what is told in traceback: a text and lines below it. */
-static int push_html(lua_State *L, const struct coro *coro, const char *traceback)
+static int push_html(lua_State *L, const struct coro *coro, const char *traceback, const char *place)
 {
-    char place[PLACE_MAX];
     size_t text_len = strcspn(traceback, "\n");
-    script_place(L, place);
     struct page page = {.out = script_lend_scratch(L, "the page of an error")};
     put_text(&page, top);
     put_text(&page, "<h1>");
@@ -257,7 +255,7 @@ static bool wants_json(const struct exchange *exchange)
            memmem(accept, len, html, sizeof html - 1) == NULL;
 }
 
-void error_page_keep(lua_State *L, struct coro *coro, int traceback)
+void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char *place)
 {
     const struct script *script = coro->script;
     if (!script->settings.debug || coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE ||
@@ -266,7 +264,7 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback)
     }
     coro->is_page_json = wants_json(coro->exchange);
     const char *text = lua_tostring(L, traceback);
-    int count = coro->is_page_json ? push_json(L, coro, text) : push_html(L, coro, text);
+    int count = coro->is_page_json ? push_json(L, coro, text) : push_html(L, coro, text, place);
     if (count > 0) {
         coro->page = script_anchor(L, lua_gettop(L));
     }

@@ -3,7 +3,7 @@
 local core, _, shared = ...
 local fail, describe, load_text = core.fail, shared.describe, shared.load_text
 local allow_globals, can_read = core.allow_globals, core.can_read
-local error, ipairs, table, type, xpcall = error, ipairs, table, type, xpcall
+local error, ipairs, table, type, try = error, ipairs, table, type, xpcall -- an xpcall by this name enters handlers
 local loaded, package, string = package.loaded, package, string
 local require_module, search_path = require, package.searchpath
 
@@ -101,7 +101,7 @@ function require(name)
         fail(string.format("module '%s' requires itself: %s > %s", name, table.concat(pending, " > "), name))
     end
     pending[#pending + 1] = name
-    local ok, result = xpcall(require_module, add_place, name)
+    local ok, result = try(require_module, add_place, name)
     pending[#pending] = nil
     allow_globals(is_inner)
     if not ok then

@@ -21,11 +21,26 @@ enum { ERROR_FIELD_COUNT_MAX = 8, ERROR_FIELDS_MAX = 200 };
 
 #define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
+/* Whether the prelude has entered a handler with the call at level, of C (prelude_run.lua). A handler that ended in a tail
+ * call has no frame of its own any more, and what lies below is the middleware around it. */
+static bool is_entry(lua_State *L, int level, const char *name)
+{
+    lua_Debug caller;
+    if (name == NULL || strcmp(name, "xpcall") != 0 || lua_getstack(L, level + 1, &caller) == 0) {
+        return false;
+    }
+    lua_getinfo(L, "S", &caller);
+    return strcmp(caller.source, "=evserve") == 0;
+}
+
 void script_place(lua_State *L, char place[PLACE_MAX])
 {
     lua_Debug frame;
     for (int level = 0; lua_getstack(L, level, &frame) != 0; level++) {
-        lua_getinfo(L, "Sl", &frame);
+        lua_getinfo(L, "nSl", &frame);
+        if (frame.what[0] == 'C' && is_entry(L, level, frame.name)) {
+            break;
+        }
         if (frame.source[0] == '@' && frame.currentline > 0) {
             snprintf(place, PLACE_MAX, "%s:%d", frame.source + 1, frame.currentline);
             return;
@@ -36,21 +51,6 @@ void script_place(lua_State *L, char place[PLACE_MAX])
     snprintf(place, PLACE_MAX, "%s", has_route ? script->running->route->place : script_path(script));
 }
 
-void script_raise_top(lua_State *L)
-{
-    script_end_loan(script_of(L)); /* the jump goes past whoever has it */
-    lua_error(L);                  /* <lua.h> does not say that it never returns */
-    __builtin_unreachable();
-}
-
-void script_raise(lua_State *L, const char *format, ...)
-{
-    char place[PLACE_MAX];
-    char text[SCRIPT_TEXT_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
 void script_push_visible(lua_State *L, const char *text, size_t len, enum visible_manner manner)
 {
     luaL_Buffer shown;
@@ -68,6 +68,21 @@ void script_push_visible(lua_State *L, const char *text, size_t len, enum visibl
     luaL_pushresult(&shown);
 }
 
+void script_raise_top(lua_State *L)
+{
+    script_end_loan(script_of(L)); /* the jump goes past whoever has it */
+    lua_error(L);                  /* <lua.h> does not say that it never returns */
+    __builtin_unreachable();
+}
+
+void script_raise(lua_State *L, const char *format, ...)
+{
+    char place[PLACE_MAX];
+    char text[SCRIPT_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     script_place(L, place);
     lua_pushfstring(L, "%s: %s", place, text);
     script_raise_top(L);

@@ -18,8 +18,8 @@ enum {
     SCRIPT_TEXT_MAX = 1024, /* bytes of an error text with its NUL */
 };
 
-/* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's; else the route
- * at work, else the script's path. */
+/* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's, of the handler or
+ * middleware at work; else the route at work, else the script's path. */
 void script_place(lua_State *L, char place[PLACE_MAX]);
 
 /* Push text with what does not show made visible. text lies in a Lua string below. May raise for want of memory. */

@@ -3,7 +3,7 @@
 import unittest
 
 import evtest
-from lua_site import Client, SiteCase
+from lua_site import EVSERVE, Client, SiteCase, script
 
 
 class Raised(SiteCase):
@@ -216,6 +216,79 @@ class Layers(SiteCase):
         self.assertEqual(self.post("/caught/fault?rethrow=1").status, 500)
         self.wait_for_log("in the handler")
         self.wait_for_log("in function 'fn'")
+
+
+class Places(SiteCase):
+    """Where an error happened that a handler raises in a tail call, which takes its own line from the stack."""
+
+    SCRIPT = r"""
+    app.set { debug = true }
+    app.get("/plain", function() return app.redirect("/a\nb") end)
+    local group = app.group "/g"
+    group.use(function(req, nxt)
+        local res = nxt()
+        return res
+    end)
+    group.get("/redirect", function() return app.redirect("/a\nb") end)
+    group.get("/url", function() return app.url("nouser") end)
+    group.get("/file", function() return app.file("x", { root = "noroot" }) end)
+    group.get("/cookie", function() return app.text("x"):set_cookie("a", "\195\164") end)
+    group.get("/error", function() return app.error("no") end)
+    group.get("/json", function() return app.json.encode(print) end)
+    group.get("/require", function() return require "nomod" end)
+    group.get("/format", function() return string.format("%d", "x") end)
+    group.get("/line", function()
+        error("not a tail call")
+    end)
+    group.get("/module", function()
+        local found = require "nomod"
+        return found
+    end)
+    group.get("/event", function() return app.redirect("/event\nb") end)
+    local last
+    app.on("error", function(req, err) last = tostring(err) end)
+    app.get("/last", function() return last end)
+    """
+
+    def line_of(self, text):
+        with open(self.path, encoding="utf-8") as file:
+            return next(number for number, line in enumerate(file, 1) if text in line)
+
+    def test_it_is_that_of_the_route(self):
+        for name in ("redirect", "url", "file", "cookie", "error", "json", "require", "format", "event"):
+            with self.subTest(name):
+                line = self.line_of(f'group.get("/{name}"')
+                page = self.ask(f"/g/{name}")
+                self.assertEqual(page.status, 500)
+                self.assertIn(f"<h1>site.lua:{line}: ", page.text)
+                self.assertRegex(page.text, rf"<b>\s+{line}  ")
+                self.wait_for_log(rf"GET /g/{name} \(route at site\.lua:{line}\): site\.lua:{line}: ")
+                self.assertRegex(self.ask("/last").text, rf"^site\.lua:{line}: ")
+
+    def test_it_is_the_line_where_there_is_one(self):
+        for name, text in (("line", "not a tail call"), ("module", 'local found = require')):
+            with self.subTest(name):
+                line = self.line_of(text)
+                page = self.ask(f"/g/{name}")
+                self.assertIn(f"<h1>site.lua:{line}: ", page.text)
+                self.assertRegex(page.text, rf"<b>\s+{line}  ")
+
+    def test_a_value_in_a_text_is_escaped_once(self):
+        line = self.line_of('app.get("/plain"')
+        self.assertIn('the address "/a\\nb" has', self.ask("/plain").text.replace("&quot;", '"').replace("&#34;", '"'))
+        self.wait_for_log(rf'site\.lua:{line}: app\.redirect: the address "/a\\nb" has')
+        self.assertIn('the address "/a\\nb" has', self.ask("/last").text)
+
+
+class Waiting(unittest.TestCase):
+    def test_function_of_an_event_cannot_wait_and_says_so(self):
+        for event, way in (("start", r"use app\.after\(0, fn\)"), ("stopping", r"use app\.after\(0, fn\)"),
+                           ("stop", r'what takes time belongs in app\.on\("stopping", fn\)')):
+            text = f'app.on("{event}", function() local ok, err = pcall(app.sleep, 1) app.log("info", err) end)'
+            with self.subTest(event), script(text) as path:
+                with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+                    pass
+                self.assertRegex("\n".join(server.lines), rf'app\.sleep cannot wait in a "{event}" function: {way}')
 
 
 if __name__ == "__main__":
