@@ -5,7 +5,8 @@
  *
  * What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid of before
  * it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked how much
- * is in the socket, and when the time is over, whether it has become less. */
+ * is in the socket, and when the time is over, whether it has become less. When something else has blocked the loop and
+ * the first look comes late, the second one comes later too: a client that reads slowly needs time to show it. */
 
 #include "http/conn_deadline.h"
 
@@ -16,7 +17,8 @@
 
 enum {
     LINGER_MS = 2000,    /* how long a closing connection waits for the client's end */
-    FIRST_LOOK_PART = 8, /* the first look into the socket comes when this part of write_timeout is over */
+    FIRST_LOOK_PART = 8, /* the first look into the socket comes when this part of write_timeout is over, and the second
+                            one no sooner than this part of it later */
 };
 
 static void on_timer(struct reactor *reactor, uint64_t timer, void *arg);
@@ -140,8 +142,20 @@ static int32_t ask_unsent(const struct conn *conn)
     return unsent < 0 ? 0 : unsent;
 }
 
+/* The look that the next one is compared with. */
+static void look_first(struct conn *conn, int64_t now_ms)
+{
+    int64_t next_ms = now_ms + (int64_t)(conn_limits(conn)->write_timeout_ms / FIRST_LOOK_PART) + 1;
+    conn->unsent_bytes = ask_unsent(conn);
+    conn->deadline_ms = next_ms > conn->deadline_ms ? next_ms : conn->deadline_ms;
+}
+
 bool conn_takes_response(struct conn *conn, int64_t now_ms)
 {
+    if (conn->unsent_bytes < 0) { /* the loop was blocked until now */
+        look_first(conn, now_ms);
+        return true;
+    }
     int32_t before = conn->unsent_bytes;
     conn->unsent_bytes = ask_unsent(conn);
     if (conn->unsent_bytes >= before) {
@@ -162,7 +176,7 @@ static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
     }
     if (now_ms < conn->deadline_ms) {
         if (conn->waits_for == WAIT_WRITE && conn->unsent_bytes < 0 && now_ms >= next_look_ms(conn)) {
-            conn->unsent_bytes = ask_unsent(conn);
+            look_first(conn, now_ms);
         }
         conn_arm_timer(conn, now_ms);
         return;

@@ -25,8 +25,8 @@ void conn_update_deadline(struct conn *conn);
 /* Set the timer for conn->deadline_ms, or for what is to be done before it. */
 void conn_arm_timer(struct conn *conn, int64_t now_ms);
 
-/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since it was last looked
- * at. Then the deadline is a later one, for conn_arm_timer(). */
+/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since the last look into
+ * it, or this is the first look. Then the deadline is a later one, for conn_arm_timer(). */
 bool conn_takes_response(struct conn *conn, int64_t now_ms);
 
 /* The timer fired at the deadline. Implemented by conn.c. */

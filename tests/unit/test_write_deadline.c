@@ -59,6 +59,34 @@ static void client_that_takes_no_more_is_cut_a_write_timeout_after_it_was_seen_t
     assert_cut_after(peer, WRITE_MS);
 }
 
+/* The loop was in a handler, say, from before the first look until past the deadline, or just before it. */
+static void client_is_not_cut_unseen_after_the_loop_was_blocked(void **state)
+{
+    static const int blocked_ms[] = {WRITE_MS + 5, WRITE_MS - 1};
+    (void)state;
+    struct fake_peer *peer = stuck_client(256 << 10);
+    for (int i = 0; i < 10; i++) {
+        fake_sys_advance_ms(blocked_ms[i % 2]);
+        settle();
+        assert_false(is_closed(peer));
+        fake_peer_set_unsent(peer, (256 << 10) - 1 - i); /* a byte more */
+        pass_ms(FIRST_LOOK_MS + 1);
+        assert_false(is_closed(peer));
+        fake_peer_set_room(peer, 1); /* so that the next look is a first one */
+        settle();
+        fake_peer_set_room(peer, 0);
+    }
+}
+
+static void client_that_takes_nothing_is_cut_an_eighth_later_after_the_loop_was_blocked(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = stuck_client(256 << 10);
+    fake_sys_advance_ms(WRITE_MS + 5);
+    settle();
+    assert_cut_after(peer, FIRST_LOOK_MS + 1);
+}
+
 static void kernel_that_does_not_say_does_not_keep_a_client(void **state)
 {
     (void)state;
@@ -150,6 +178,8 @@ int main(void)
         SCENE_TEST(client_that_empties_its_socket_slowly_is_not_cut),
         SCENE_TEST(client_that_takes_nothing_out_of_its_socket_is_cut),
         SCENE_TEST(client_that_takes_no_more_is_cut_a_write_timeout_after_it_was_seen_to),
+        SCENE_TEST(client_is_not_cut_unseen_after_the_loop_was_blocked),
+        SCENE_TEST(client_that_takes_nothing_is_cut_an_eighth_later_after_the_loop_was_blocked),
         SCENE_TEST(kernel_that_does_not_say_does_not_keep_a_client),
         SCENE_TEST(client_that_is_willing_costs_no_look_into_its_socket),
         SCENE_TEST(body_that_trickles_in_does_not_keep_a_client_that_takes_nothing),
