@@ -52,11 +52,24 @@ static const char *unit_name(enum limit_unit unit)
     return unit == LIMIT_MS ? " ms" : unit == LIMIT_BYTES ? " bytes" : "";
 }
 
+/* The kernel counts tcp_keepalive in seconds (tcp(7)): what is not even one was most likely meant in seconds. */
+static bool lacks_unit(const struct limit_info *info, uint64_t value)
+{
+    return value > 0 && value < 1000 && strcmp(info->name, "tcp_keepalive") == 0;
+}
+
 int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen)
 {
     if (value < info->least || value > info->most) {
         snprintf(err, errlen, "%s: %llu is out of range (%llu to %llu%s)", info->name, (unsigned long long)value,
                  (unsigned long long)info->least, (unsigned long long)info->most, unit_name(info->unit));
+        return -ERANGE;
+    }
+    if (lacks_unit(info, value)) {
+        unsigned long long number = value;
+        snprintf(err, errlen,
+                 "%s: %llu is out of range (0, or 1000 to %llu ms; %llu seconds are %llu, or \"%llus\" in a script)",
+                 info->name, number, (unsigned long long)info->most, number, number * 1000, number);
         return -ERANGE;
     }
     return 0;

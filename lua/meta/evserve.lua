@@ -117,7 +117,7 @@ function timer:cancel() end
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
 ---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
----@field tcp_keepalive? evserve.Duration silence of a TCP client after which the kernel asks whether it is still there; one that is gone is noticed after twice that time; 0 never asks
+---@field tcp_keepalive? evserve.Duration silence of a TCP client after which the kernel asks whether it is still there; one that is gone is noticed after twice that time; at least a second; 0 never asks
 ---@field max_request_line? evserve.Size request line with its CRLF; longer is 414
 ---@field max_header_bytes? evserve.Size field lines of a request in total; more is 431
 ---@field max_fields? integer field lines of a request; more is 431

@@ -118,6 +118,29 @@ static void error_of_a_limit_out_of_range_says_what_is_allowed(void **state)
     assert_string_equal(err, "max_fields: 18446744073709551615 is out of range (4 to 1000)");
 }
 
+static void keepalive_of_less_than_a_second_is_rejected_and_none_is_not(void **state)
+{
+    static const uint64_t rejected[] = {1, 60, 999};
+    static const uint64_t taken[] = {0, 1000, 1001, 60000};
+    struct limits limits;
+    char err[256] = "";
+
+    (void)state;
+    limits_init(&limits);
+    for (size_t i = 0; i < COUNT(rejected); i++) {
+        assert_int_equal(limits_set(&limits, limits_find("tcp_keepalive"), rejected[i], err, sizeof err), -ERANGE);
+        assert_int_equal(limits.tcp_keepalive_ms, 60000);
+    }
+    for (size_t i = 0; i < COUNT(taken); i++) {
+        assert_int_equal(limits_set(&limits, limits_find("tcp_keepalive"), taken[i], err, sizeof err), 0);
+        assert_int_equal(limits.tcp_keepalive_ms, taken[i]);
+    }
+    limits_set(&limits, limits_find("tcp_keepalive"), 60, err, sizeof err);
+    assert_string_equal(err, "tcp_keepalive: 60 is out of range (0, or 1000 to 32400000 ms; 60 seconds are 60000, or "
+                             "\"60s\" in a script)");
+    assert_int_equal(limits_set(&limits, limits_find("idle_timeout"), 60, err, sizeof err), 0); /* milliseconds do */
+}
+
 static void texts_are_numbers_with_a_unit(void **state)
 {
     static const struct {
@@ -320,6 +343,7 @@ int main(void)
         cmocka_unit_test(limit_is_set_up_to_both_ends_of_its_range_and_not_beyond),
         cmocka_unit_test(setting_one_limit_leaves_the_others_alone),
         cmocka_unit_test(error_of_a_limit_out_of_range_says_what_is_allowed),
+        cmocka_unit_test(keepalive_of_less_than_a_second_is_rejected_and_none_is_not),
         cmocka_unit_test(texts_are_numbers_with_a_unit),
         cmocka_unit_test(texts_that_are_no_number_with_a_unit_are_quoted_in_the_error),
         cmocka_unit_test(error_text_fits_the_buffer),
