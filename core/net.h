@@ -40,7 +40,8 @@ struct net_address {
 
 /* Parse "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (every address, IPv4 and IPv6), "unix:/run/x.sock",
  * "unix:/run/x.sock?mode=660" (the file's permissions, octal; else what the umask leaves) or "fd:3" (a listening socket
- * that this process inherited). Port 0 lets the kernel choose. Names other than localhost
+ * that this process inherited). What follows the first "?" of a unix: address is an option, and another one than mode is
+ * refused. Port 0 lets the kernel choose. Names other than localhost
  * are refused: a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */
 int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen);
 
