@@ -105,7 +105,13 @@ static int read_piped_script(evserve *server, char *err, size_t errlen)
     }
     server->is_piped = true;
     int rv = file_text_read(&server->script_text, path, SCRIPT_BYTES_MAX);
-    return rv < 0 ? error_text(err, errlen, rv, "cannot read %s: %s", path, errno_text(-rv)) : 0;
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot read %s: %s", path, errno_text(-rv));
+    }
+    if (write_buffer_len(&server->script_text) == 0) { /* else a server without any route would run */
+        return error_text(err, errlen, -EINVAL, "%s: the script is empty (did what writes to the pipe fail?)", path);
+    }
+    return 0;
 }
 
 /* Make what there is to serve. On the worker's thread. Returns 0, or -errno with a text in err. */
@@ -122,9 +128,7 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
         .host.settings.handler_cpu_ms = config->handler_cpu_ms,
         .host.settings.lua_memory_bytes = config->lua_memory,
         .host.settings.debug = config->debug != 0,
-        .host.text = !owner->is_piped                             ? NULL
-                     : write_buffer_len(&owner->script_text) == 0 ? ""
-                                                                  : write_buffer_data(&owner->script_text),
+        .host.text = owner->is_piped ? write_buffer_data(&owner->script_text) : NULL,
         .host.text_len = write_buffer_len(&owner->script_text),
         .host.on_file = note_file,
         .host.on_file_arg = owner,

@@ -159,7 +159,7 @@ struct evserve_config {
     uint64_t list_max; /* entries of a directory that a listing shows; default 10000 */
 
     /* Silence after which the kernel probes a TCP client: one that has vanished is noticed after twice that time. Default
-     * 60000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options they have. */
+     * 60000, at least 1000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options they have. */
     uint64_t tcp_keepalive_ms;
 };
 
@@ -250,8 +250,8 @@ int evserve_port(const evserve *server, unsigned listener);
 /* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
  * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
  * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn. Returns
- * 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, or another -errno. The server's
- * thread, callbacks included. */
+ * 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no socket (a
+ * pipe or a file), or another -errno. The server's thread, callbacks included. */
 int evserve_adopt(evserve *server, int fd);
 
 /* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that

@@ -4,6 +4,7 @@
  * The file is long for the usage text and the table of options. The parts, in order: usage, options, systemd's
  * sockets, control (signals, reloads, the watchdog), serving, --request, what the process starts with. */
 
+#include "core/file_text.h"
 #include "core/log.h"
 #include "core/log_stream.h"
 #include "core/options.h"
@@ -429,6 +430,17 @@ static void take_signals(void)
     setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
 }
 
+/* A script that is gone once it is read cannot be watched. */
+static void warn_of_watch(const struct options *options)
+{
+    if (options->watch && options->script != NULL && file_text_is_passing(options->script)) {
+        char line[256];
+        snprintf(line, sizeof line, "--watch reloads nothing: %.120s came through a pipe and cannot be read again",
+                 options->script);
+        log_stream_write(control.log, EVSERVE_LOG_WARN, line);
+    }
+}
+
 /* Serve until a signal comes. */
 static int serve(evserve *server)
 {
@@ -615,6 +627,9 @@ static int run(const struct options *options, struct host *host, char *err, size
     }
     if (options->routes) {
         return evserve_routes(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    if (options->request == NULL) {
+        warn_of_watch(options);
     }
     evserve *server = evserve_start(&config, err, errlen);
     if (server == NULL) {

@@ -46,13 +46,19 @@ static int parse_mode(const char *text)
 
 static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
 {
-    static const char option[] = "?mode=";
+    static const char mode[] = "mode=";
     struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
-    size_t len = strlen(path);
-    const char *mode = strstr(path, option);
-    if (mode != NULL) {
-        len = (size_t)(mode - path);
-        address->mode = parse_mode(mode + sizeof option - 1);
+    size_t len = strcspn(path, "?");
+    if (path[len] != '\0') {
+        const char *option = path + len + 1;
+        if (strncmp(option, mode, sizeof mode - 1) != 0) {
+            return error_text(
+                err, errlen, -EINVAL,
+                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: ?mode=660 is the "
+                "only one",
+                path, (int)strcspn(option, "="), option);
+        }
+        address->mode = parse_mode(option + sizeof mode - 1);
         if (address->mode < 0) {
             return error_text(err, errlen, -EINVAL,
                               "listen address \"unix:%s\": the mode must be octal permissions, as in ?mode=660", path);
@@ -437,6 +443,8 @@ static const char *open_error(int error, const struct net_address *address)
     case EADDRINUSE:
         return is_unix && net_unix_path(address)[0] != '\0' && !net_unix_is_socket(net_unix_path(address))
                    ? "there is a file that is no socket; it is left alone"
+               : is_unix
+                   ? "address already in use: if a server listens there, stop it first, or move its socket file away"
                    : "address already in use";
     case ESTALE:
         return is_unix ? "somebody has replaced the socket's file" : errno_text(-error);

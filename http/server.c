@@ -305,7 +305,8 @@ static int keep_adopted(struct server *server, int fd)
  * connection is opened by a task. */
 int server_adopt(struct server *server, int fd)
 {
-    int rv = server->is_draining ? -ESHUTDOWN : sys_set_nonblocking(fd);
+    int rv = server->is_draining ? -ESHUTDOWN : sys_get_option(fd, SOL_SOCKET, SO_TYPE); /* fails if it is no socket */
+    rv = rv < 0 ? rv : sys_set_nonblocking(fd);
     rv = rv < 0 ? rv : keep_adopted(server, fd);
     if (rv < 0) {
         sys_close(fd);

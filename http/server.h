@@ -53,7 +53,7 @@ int server_listen_shared(struct server *server, const char *address, char *err, 
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen);
 
 /* Serve a connected stream socket as if it had been accepted; its peer is "unix:". Takes fd over, whatever becomes of
- * it. Returns 0, -ESHUTDOWN when the server drains, or -errno. */
+ * it. Returns 0, -ESHUTDOWN when the server drains, -ENOTSOCK for what is no socket, or another -errno. */
 int server_adopt(struct server *server, int fd);
 
 /* Where the n-th listener is bound, as text, and its port; NULL and -1 past the last. */

@@ -85,9 +85,29 @@ class Piped(Case):
             done = subprocess.run([EVSERVE, "--check", "-"], input=text, text=True, capture_output=True,
                                   timeout=evtest.LIMIT, check=False)
             self.assertEqual((done.returncode, done.stderr.strip()), (1, expected))
-        done = subprocess.run([EVSERVE, "--check", "-"], input="", text=True, capture_output=True, timeout=evtest.LIMIT,
-                              check=False)
-        self.assertEqual(done.returncode, 0)  # a script of nothing
+
+    def test_empty_script_is_an_error(self):
+        for arguments in (["-"], ["--check", "-"], ["--request", "GET /", "-"], ["--reactors", "2", "-"], ["/dev/null"]):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([EVSERVE, *arguments], input="", text=True, capture_output=True,
+                                      timeout=evtest.LIMIT, check=False)
+                name = arguments[-1].replace("-", "/dev/stdin")
+                self.assertEqual((done.returncode, done.stderr.strip()),
+                                 (1, f"{name}: the script is empty (did what writes to the pipe fail?)"))
+
+    def test_watching_what_cannot_be_read_again_is_one_warning(self):
+        self.write("lib.lua", "return 'lib'")
+        text = "--watch reloads nothing: /dev/stdin came through a pipe and cannot be read again"
+        server = self.start("--watch", "-", stdin=self.pipe(self.SITE))
+        self.wait_for_log(server, text)
+        self.assertEqual(self.ask(server), "lib")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(self.count(server, text), 1)
+        self.write("site.lua", self.SITE)
+        for arguments in (["--watch", "site.lua"], ["--watch", "--root", "."]):
+            server = self.start(*arguments)
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(self.count(server, "--watch reloads nothing"), 0)
 
     def test_reload_says_that_it_cannot_be_read_again(self):
         self.write("lib.lua", "return 'one'")

@@ -226,6 +226,10 @@ static void adopted_socket_is_served_without_a_listening_one(void **state)
     client_read_until(fds[0], answer, sizeof answer, "hello");
     close(fds[0]);
     assert_int_equal(evserve_adopt(host.server, -1), -EBADF);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(evserve_adopt(host.server, fds[0]), -ENOTSOCK);
+    assert_int_equal(fcntl(fds[0], F_GETFD), -1); /* it is closed all the same */
+    close(fds[1]);
 }
 
 static int adopted_by_route = -1; /* the other end of what serve_adopt() hands over */

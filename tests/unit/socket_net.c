@@ -379,7 +379,10 @@ static void a_live_socket_file_is_refused_and_left_alone(void **state)
     assert_int_equal(net_listener_open(&second, stage->reactor, &address, false, on_accept, stage, &stage->log, err,
                                        sizeof err),
                      -EADDRINUSE);
-    snprintf(expected, sizeof expected, "cannot listen on %s: address already in use", text);
+    snprintf(expected, sizeof expected,
+             "cannot listen on %s: address already in use: if a server listens there, stop it first, or "
+             "move its socket file away",
+             text);
     assert_string_equal(err, expected);
     net_listener_close(&second);
     close(connect_unix(path)); /* still there, and still the first one's */
