@@ -34,8 +34,8 @@ static bool find_main(struct stack *stack)
 static bool find_thread(struct stack *stack)
 {
     pthread_attr_t attr;
-    void *low;
-    size_t size, guard = 0;
+    void *low = NULL;
+    size_t size = 0, guard = 0;
     if (pthread_getattr_np(pthread_self(), &attr) != 0) {
         return false;
     }

@@ -84,7 +84,7 @@ int64_t sys_thread_cpu_ns(void)
 
 void sys_sleep_ms(int ms)
 {
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NS_PER_MS}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * NS_PER_MS}, NULL);
 }
 
 uid_t sys_user_id(void)

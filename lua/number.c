@@ -190,21 +190,26 @@ static size_t put_scientific(char *text, const struct decimal *decimal)
     return len;
 }
 
+static size_t put_word(char *text, const char *word)
+{
+    size_t len = strlen(word);
+    memcpy(text, word, len);
+    return len;
+}
+
 size_t number_format(char text[NUMBER_TEXT_MAX], double number)
 {
     size_t sign = 0;
     struct decimal decimal;
     if (isnan(number)) {
-        memcpy(text, "nan", 3);
-        return 3;
+        return put_word(text, "nan");
     }
     if (number < 0) {
         text[sign++] = '-';
         number = -number;
     }
     if (isinf(number)) {
-        memcpy(text + sign, "inf", 3);
-        return sign + 3;
+        return sign + put_word(text + sign, "inf");
     }
     if (number == 0) {
         text[0] = '0'; /* that of -0, too */
