@@ -189,7 +189,8 @@ int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
  * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions are
- * called before, so that its streams can end, its "stop" functions after; the log names what of a script had to be cut.
+ * called before, so that its streams can end, its "stop" functions after. The log names the app.defer and timers of a script
+ * that had to be cut; of requests, evserve_wait() returns how many connections were cut, not which.
  * Called again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed
  * meanwhile. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
