@@ -282,7 +282,6 @@ static int run_thread(struct coro *coro, int nargs, struct run *run)
 {
     struct script *script = coro->script;
     struct coro *outer = script->running;
-    struct run outer_run;
     bool is_compiled = coro->route != NULL && coro->route->is_compiled && !script->is_automatic;
     assert(script->scratch_user == NULL);
     coro->wait = CORO_RUNS;
@@ -291,10 +290,10 @@ static int run_thread(struct coro *coro, int nargs, struct run *run)
     if (is_compiled) {
         collector_let(script->L);
     }
-    deadline_enter(script, budget_of(coro), &outer_run);
-    script->run.uses_reserve = coro->timer != NULL; /* it may be what drops a cache */
+    deadline_enter(script, budget_of(coro), run);
+    run->uses_reserve = coro->timer != NULL; /* it may be what drops a cache */
     int verdict = lua_resume(coro->L, nargs);
-    uint64_t long_ms = deadline_leave(script, &outer_run, run);
+    uint64_t long_ms = deadline_leave(script);
     if (is_compiled) {
         script->is_automatic = false;
         collector_stop(script->L);

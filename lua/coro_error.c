@@ -94,7 +94,7 @@ static int report_place(lua_State *L)
     char place[PLACE_MAX];
     char others[OTHERS_MAX] = "";
     script_place(L, place);
-    bool is_logged = script->run.stop != STOP_MEMORY || script_may_log(script, &script->full_lines, others);
+    bool is_logged = script->run->stop != STOP_MEMORY || script_may_log(script, &script->full_lines, others);
     lua_pushfstring(L, "%s: %s%s", place, call->text, others);
     push_traceback(L, lua_gettop(L), L, 1);
     if (is_logged) {
@@ -155,7 +155,7 @@ static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
 
 static bool is_memory_error(lua_State *L, int index)
 {
-    return script_is_memory_error(L, index, &script_of(L)->run);
+    return script_is_memory_error(L, index, script_of(L)->run);
 }
 
 /* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or nothing. */
@@ -241,7 +241,7 @@ static int lua_report(lua_State *L)
             script_place(L, place);
             push_traceback(L, 1, L, 1);
         }
-        if (coro->script->run.stop == STOP_NONE) { /* else it is in the log already */
+        if (coro->script->run->stop == STOP_NONE) { /* else it is in the log already */
             coro_log_failure(coro, lua_tostring(L, -1));
         }
         error_page_keep(L, coro, lua_gettop(L), place);
@@ -258,10 +258,10 @@ static void log_short_failure(const struct coro *coro, const char *text)
     char cap[SCRIPT_TEXT_MAX];
     char others[OTHERS_MAX];
     struct script *script = coro->script;
-    if (script->run.refused_bytes == 0) {
+    if (script->run->refused_bytes == 0) {
         coro_log_failure(coro, text);
     } else if (script_may_log(script, &script->full_lines, others)) {
-        memory_describe(script, &script->run, cap, sizeof cap - sizeof others);
+        memory_describe(script, script->run, cap, sizeof cap - sizeof others);
         coro_log_failure(coro, strcat(cap, others));
     }
 }

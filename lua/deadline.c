@@ -87,7 +87,7 @@ static bool is_over(struct run *run)
 
 bool deadline_restart(struct script *script)
 {
-    struct run *run = &script->run;
+    struct run *run = script->run;
     int64_t now_ns = sys_now_ns();
     run->clock = RUN_UNSEEN;
     run->start_ns = now_ns;
@@ -101,7 +101,7 @@ bool deadline_restart(struct script *script)
 /* Collect garbage. The first time, this is not the run's fault: its clocks go on from where they were. */
 static void collect(lua_State *L, struct script *script)
 {
-    struct run *run = &script->run;
+    struct run *run = script->run;
     int64_t now_ns = sys_now_ns();
     int64_t cpu_ns = sys_thread_cpu_ns();
     memory_collect(L);
@@ -131,9 +131,9 @@ static void report(lua_State *L, struct script *script)
     char text[SCRIPT_TEXT_MAX];
     script_place(L, script->stop_place);
     if (script->running != NULL) {
-        deadline_describe(script, &script->run, text, sizeof text);
+        deadline_describe(script, script->run, text, sizeof text);
         script->is_exempt = true;
-        script->run.is_reported = coro_report(L, script->running, text);
+        script->run->is_reported = coro_report(L, script->running, text);
         script->is_exempt = false;
     }
 }
@@ -142,7 +142,7 @@ static void report(lua_State *L, struct script *script)
 _Noreturn static void raise_stop(lua_State *L, const struct script *script)
 {
     char text[SCRIPT_TEXT_MAX];
-    deadline_describe(script, &script->run, text, sizeof text);
+    deadline_describe(script, script->run, text, sizeof text);
     lua_pushfstring(L, "%s: %s", script->stop_place, text);
     script_raise_top(L);
 }
@@ -150,7 +150,7 @@ _Noreturn static void raise_stop(lua_State *L, const struct script *script)
 void deadline_check(lua_State *L)
 {
     struct script *script = script_of(L);
-    struct run *run = &script->run;
+    struct run *run = script->run;
     if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
         run->stop = STOP_CPU;
         set_interval(script, 1);
@@ -167,7 +167,7 @@ static void on_count(lua_State *L, lua_Debug *at)
 {
     (void)at;
     struct script *script = script_of(L);
-    struct run *run = &script->run;
+    struct run *run = script->run;
     if (run->stop == STOP_NONE) {
         script_check_stack(L, "a function that C calls back");
         if (memory_is_low(script)) {
@@ -190,29 +190,32 @@ static void on_count(lua_State *L, lua_Debug *at)
     }
 }
 
-void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer)
+void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run)
 {
     int64_t now_ns = sys_coarse_ns();
-    *outer = script->run;
-    script->run = (struct run){
+    *run = (struct run){
+        .outer = script->run,
         .budget_ns = budget_ms * (uint64_t)ns_per_ms,
         .start_ns = now_ns,
         .seen_ns = now_ns,
     };
+    script->run = run;
 }
 
-uint64_t deadline_leave(struct script *script, const struct run *outer, struct run *ended)
+uint64_t deadline_leave(struct script *script)
 {
+    const struct run *ended = script->run;
+    struct run *outer = ended->outer;
     int64_t now_ns = sys_coarse_ns();
-    *ended = script->run;
-    script->run = *outer;
-    script->run.clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
-    script->run.start_ns += now_ns - ended->start_ns;
-    script->run.seen_ns = now_ns;
+    int64_t took_ns = now_ns - ended->start_ns;
+    script->run = outer;
+    outer->clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
+    outer->start_ns += took_ns;
+    outer->seen_ns = now_ns;
     if (ended->stop != STOP_NONE) {
         set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
+        return 0;
     }
-    int64_t took_ns = now_ns - ended->start_ns;
-    bool is_long = ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns && took_ns >= long_ns;
-    return is_long && ended->stop == STOP_NONE ? (uint64_t)(took_ns / ns_per_ms) : 0;
+    bool is_long = took_ns >= long_ns && ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;
+    return is_long ? (uint64_t)(took_ns / ns_per_ms) : 0;
 }

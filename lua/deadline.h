@@ -21,6 +21,7 @@ enum run_clock {
 };
 
 struct run {
+    struct run *outer;  /* in the middle of which it began; the script's idle_run has none */
     uint64_t budget_ns; /* processor time it may take; 0: no end of it */
     int64_t start_ns;   /* monotonic time of its beginning, or a few ms before */
     int64_t seen_ns;    /* of the last look */
@@ -38,12 +39,12 @@ struct run {
     enum stop_reason stop; /* STOP_NONE while it may go on */
 };
 
-/* Begin a run; what was going on is kept in outer. Neither this nor its end is a system call. */
-void deadline_enter(struct script *script, uint64_t budget_ms, struct run *outer);
+/* Begin a run, which is script->run until its end. Neither this nor its end is a system call. */
+void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run);
 
-/* End it, go on with outer. Puts how it was into ended: whether it was stopped, and why. Returns the milliseconds that it
- * took when that is twice its budget and 50 ms or more, and nothing stopped it; else 0. */
-uint64_t deadline_leave(struct script *script, const struct run *outer, struct run *ended);
+/* End it, go on with the one outside; what it was like remains in the struct: whether it was stopped, and why. Returns the
+ * milliseconds that it took when that is twice its budget and 50 ms or more, and nothing stopped it; else 0. */
+uint64_t deadline_leave(struct script *script);
 
 /* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so long that
  * it must really wait now, so that others have their turn. */

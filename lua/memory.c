@@ -126,8 +126,8 @@ static bool is_refused(struct script *script, const void *block, size_t size, si
     if (held <= limit || may_be_stack || script->is_exempt) {
         return false;
     }
-    script->run.refused_bytes = size;
-    script->run.held_bytes = script->memory_bytes;
+    script->run->refused_bytes = size;
+    script->run->held_bytes = script->memory_bytes;
     script->wants_collection = true;
     script->was_short = script->was_short || size <= limit; /* what is larger never fits, whatever is dropped */
     return true;

@@ -57,14 +57,14 @@ void *script_check_object(lua_State *L, int index, enum script_ref meta, size_t 
 
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
-    struct run outer, ended;
+    struct run run;
     script_enter_stack(script);
     int handler = lua_gettop(script->L) - nargs;
     script_push_ref(script, script->L, REF_DESCRIBE);
     lua_insert(script->L, handler);
-    deadline_enter(script, script->has_started ? script->settings.handler_cpu_ms : 0, &outer);
+    deadline_enter(script, script->has_started ? script->settings.handler_cpu_ms : 0, &run);
     int rv = lua_pcall(script->L, nargs, nresults, handler);
-    deadline_leave(script, &outer, &ended);
+    deadline_leave(script);
     lua_remove(script->L, handler);
     if (script->running == NULL) {
         collector_look(script, script->L);
@@ -73,10 +73,10 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
         return 0;
     }
     /* One that went through pcall or require has no code that says so. */
-    bool is_short = rv == LUA_ERRMEM || script_is_memory_error(script->L, -1, &ended);
-    if (is_short && ended.refused_bytes > 0) {
+    bool is_short = rv == LUA_ERRMEM || script_is_memory_error(script->L, -1, &run);
+    if (is_short && run.refused_bytes > 0) {
         char text[SCRIPT_TEXT_MAX];
-        memory_describe(script, &ended, text, sizeof text);
+        memory_describe(script, &run, text, sizeof text);
         lua_pop(script->L, 1);
         return error_text(err, errlen, -ENOMEM, "%s: %s", script_path(script), text);
     }
@@ -162,7 +162,7 @@ static int lua_check_loading(lua_State *L)
 /* allow_globals(on): whether new globals were allowed so far in this run; changes that, if on is given. */
 static int lua_allow_globals(lua_State *L)
 {
-    struct run *run = &script_of(L)->run;
+    struct run *run = script_of(L)->run;
     lua_pushboolean(L, run->allows_globals);
     if (lua_isboolean(L, 1)) {
         run->allows_globals = lua_toboolean(L, 1) != 0;
@@ -367,6 +367,7 @@ static int create(struct script **script, const char *path)
     for (size_t i = 0; i < REF_COUNT; i++) {
         made->refs[i] = LUA_NOREF;
     }
+    made->run = &made->idle_run;
     write_buffer_init(&made->scratch);
     settings_init(&made->settings);
     memory_reset_mark(made);

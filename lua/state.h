@@ -159,7 +159,8 @@ struct script {
     bool has_compiled;          /* there is a route with jit = true */
     bool has_started;           /* the "start" functions have run: from now on others are being served */
     const char *event;          /* of app.on(), whose function is called: "stopping"; NULL while none is */
-    struct run run;             /* what goes on in Lua code, as deadline.c sees it */
+    struct run *run;            /* what goes on in Lua code, as deadline.c sees it */
+    struct run idle_run;        /* that, while nothing does */
     char stop_place[PLACE_MAX]; /* where the last run that was stopped was at work */
     size_t memory_bytes;        /* held by the Lua state now */
     size_t gc_limit;            /* of what may be held while everything is collected, else 0 */
@@ -229,7 +230,7 @@ struct script {
 static inline size_t memory_limit(const struct script *script)
 {
     size_t cap = script->settings.lua_memory_bytes;
-    return cap + (script->run.uses_reserve || script->lends_reserve ? cap / MEMORY_RESERVE_PART : 0);
+    return cap + (script->run->uses_reserve || script->lends_reserve ? cap / MEMORY_RESERVE_PART : 0);
 }
 
 /* The path of the script, as given. */
