@@ -12,11 +12,10 @@
  *
  * The library never exits, prints, forks, or touches signal dispositions, masks, the umask or the locale of its host;
  * it does not raise SIGPIPE; every file descriptor that it opens is close-on-exec and never numbered 0 to 2, even when
- * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers can
- * live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code of the
- * host would, unless it runs on a thread of the server.
- * Nor does it follow the locale: whatever setlocale(3) has set, requests are parsed and answered in the same way, and
- * texts are English in UTF-8.
+ * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers
+ * can live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code
+ * of the host would, unless it runs on a thread of the server. Nor does it follow the locale: whatever setlocale(3) has
+ * set, requests are parsed and answered in the same way, and texts are English in UTF-8.
  *
  * Three ways to run:
  *
@@ -28,8 +27,8 @@
  * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
  * evserve_reload(), evserve_stats() and the functions that only tell something.
  *
- * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse further.
- * A script that recurses too far gets the error "stack overflow". */
+ * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
+ * further. A script that recurses too far gets the error "stack overflow". */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,9 +51,9 @@ enum {
 };
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
- * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for max_connections_per_address,
- * nothing in memory for max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms; the other limits refuse it,
- * as they refuse 0 in a script. */
+ * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for
+ * max_connections_per_address, nothing in memory for max_cached_file and max_cached_memory, no probes for
+ * tcp_keepalive_ms; the other limits refuse it, as they refuse 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -88,6 +87,8 @@ struct evserve_config {
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
      * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (an inherited
      * listening socket); several separated by commas. "none": nowhere, connections come by evserve_adopt().
+     * While a server accepts on a unix socket, its path is in use; a successor may start once the old server was asked to
+     * stop. To leave no gap, rename or remove the socket's file first, start the successor, then stop the old server.
      * Default: what the script says, or 127.0.0.1:8080. */
     const char *listen;
 
@@ -102,9 +103,9 @@ struct evserve_config {
      * inherited ones are shared) and a Lua state: the script runs N times, and its globals are those of one thread. */
     unsigned reactors;
 
-    /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of the
-     * server's, by one thread at a time. It must not block, since the server would block with it, and must not call the
-     * library, except evserve_stop(). Default: lines are dropped. */
+    /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of
+     * the server's, by one thread at a time. It must not block, since the server would block with it, and must not call
+     * the library, except evserve_stop(). Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 
@@ -114,7 +115,8 @@ struct evserve_config {
 
     void *arg; /* handed to log, lua_init, on_listening and on_wake */
 
-    /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's; 0 is EVSERVE_ZERO. */
+    /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. 0 leaves the
+     * script's, or the default; the number 0 is EVSERVE_ZERO. */
     uint64_t idle_timeout_ms;   /* kept-alive connection without a request; default 30000 */
     uint64_t header_timeout_ms; /* request head from its first byte to its last; default 60000 */
     uint64_t body_timeout_ms;   /* request body without progress; default 30000 */
@@ -139,7 +141,8 @@ struct evserve_config {
     int debug; /* 1: error answers show what went wrong, to the client too; default what the script says */
 
     /* Called once during the start, when all addresses are bound and nothing is served yet: for a host that began with
-     * rights to listen, and now gives them up. Returns 0 to go on, or else a text in err, with which the start fails. */
+     * rights to listen, and now gives them up. Returns 0 to go on, or else a text in err, with which the start
+     * fails. */
     int (*on_listening)(void *arg, char *err, size_t errlen);
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. Files: to read those below the mounted
@@ -158,21 +161,22 @@ struct evserve_config {
 
     uint64_t list_max; /* entries of a directory that a listing shows; default 10000 */
 
-    /* Silence after which the kernel probes a TCP client: one that has vanished is noticed after twice that time. Default
-     * 60000, at least 1000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options they have. */
+    /* Silence after which the kernel probes a TCP client: one that has vanished is noticed after twice that time.
+     * Default 60000, at least 1000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options
+     * they have. */
     uint64_t tcp_keepalive_ms;
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else
  * connections wait in the kernel for evserve_wait() or evserve_poll(). Returns the server, or NULL with a text in err
- * that names what was wrong ("cannot listen on 127.0.0.1:80: permission denied ...", "site.lua:12: ..."), and nothing
- * left behind. Any thread. */
+ * that names what was wrong ("cannot listen on 127.0.0.1:80: permission denied ...", "site.lua:12: ..."), and
+ * nothing left behind. Any thread. */
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen);
 
 /* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its
  * own is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or
- * -errno when an event loop failed, which stops the server, or -EBUSY in a callback of the same server. Called again, it
- * returns the same at once. */
+ * -errno when an event loop failed, which stops the server, or -EBUSY in a callback of the same server. Called again,
+ * it returns the same at once. */
 int evserve_wait(evserve *server);
 
 /* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server
@@ -188,10 +192,10 @@ int evserve_fd(evserve *server);
 int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
- * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions are
- * called before, so that its streams can end, its "stop" functions after. The log names the app.defer and timers of a script
- * that had to be cut; of requests, evserve_wait() returns how many connections were cut, not which.
- * Called again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed
+ * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions
+ * are called before, so that its streams can end, its "stop" functions after. The log names the app.defer and timers of
+ * a script that had to be cut; of requests, evserve_wait() returns how many connections were cut, not which. Called
+ * again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed
  * meanwhile. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
@@ -205,16 +209,16 @@ void evserve_free(evserve *server);
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
 
 /* Have on_wake called soon, between two turns of the server's loop: what evserve_post() is for signal handlers. Calls
- * that come before that make one of it together. Does nothing without on_wake, or when the server has ended. Any thread,
- * signal handlers; server must not be freed meanwhile. errno stays as it is. */
+ * that come before that make one of it together. Does nothing without on_wake, or when the server has ended. Any
+ * thread, signal handlers; server must not be freed meanwhile. errno stays as it is. */
 void evserve_wake(evserve *server);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
  * connection on; requests that have begun finish with the old ones, which are closed after the last of them; what a
- * script has begun until then (app.defer, runs of timers) gets a minute more. When something is wrong, a script that does
- * not load for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen is
- * refused. Timers of the old script end and its "stopping" functions are called after the "start" functions of the new
- * one, its "stop" functions before it is closed; lua_init is called again, on each thread of the server.
+ * script has begun until then (app.defer, runs of timers) gets a minute more. When something is wrong, a script that
+ * does not load for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen
+ * is refused. Timers of the old script end and its "stopping" functions are called after the "start" functions of the
+ * new one, its "stop" functions before it is closed; lua_init is called again, on each thread of the server.
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
  * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
@@ -250,9 +254,9 @@ int evserve_port(const evserve *server, unsigned listener);
 
 /* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
  * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
- * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn. Returns
- * 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no socket (a
- * pipe or a file), or another -errno. The server's thread, callbacks included. */
+ * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn.
+ * Returns 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no
+ * socket (a pipe or a file), or another -errno. The server's thread, callbacks included. */
 int evserve_adopt(evserve *server, int fd);
 
 /* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that
@@ -265,8 +269,8 @@ int evserve_adopt(evserve *server, int fd);
  * is gone.
  *
  * Texts end with NUL. They are valid until the function that the server called returns: one that answers later asks
- * again, or makes a copy. A name that is NULL names nothing; a value that is NULL, because what it was taken from is not
- * there, is refused. */
+ * again, or makes a copy. A name that is NULL names nothing; a value that is NULL, because what it was taken from is
+ * not there, is refused. */
 
 /* What was asked for. */
 const char *evs_method(evs_request *request);       /* "GET" */
@@ -309,9 +313,9 @@ evserve *evs_server(evs_request *request);
 unsigned evs_thread(evs_request *request);
 
 /* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
- * line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control characters; -EPERM: the server's own
- * (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer); -ENOBUFS:
- * more than 16 KiB of fields; -EALREADY: the answer has begun; -ENOMEM. */
+ * line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control characters; -EPERM: the server's
+ * own (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer);
+ * -ENOBUFS: more than 16 KiB of fields; -EALREADY: the answer has begun; -ENOMEM. */
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
