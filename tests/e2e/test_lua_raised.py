@@ -282,12 +282,15 @@ class Places(SiteCase):
 
 class Waiting(unittest.TestCase):
     def test_function_of_an_event_cannot_wait_and_says_so(self):
-        for event, way in (("start", r"use app\.after\(0, fn\)"), ("stopping", r"use app\.after\(0, fn\)"),
+        for event, way in (("memory", r"use app\.after\(0, fn\)"), ("start", r"use app\.after\(0, fn\)"), ("stopping", r"use app\.after\(0, fn\)"),
                            ("stop", r'what takes time belongs in app\.on\("stopping", fn\)')):
             text = f'app.on("{event}", function() local ok, err = pcall(app.sleep, 1) app.log("info", err) end)'
+            text += 'app.set { lua_memory = "4M" } local kept = {}\n'
+            text += 'app.get("/", function() kept[#kept + 1] = ("x"):rep(1000000) .. #kept end)'
             with self.subTest(event), script(text) as path:
-                with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
-                    pass
+                with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server, Client(server) as client:
+                    for _ in range(6 if event == "memory" else 0):
+                        client.ask("GET", "/")
                 self.assertRegex("\n".join(server.lines), rf'app\.sleep cannot wait in a "{event}" function: {way}')
 
 
