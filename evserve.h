@@ -87,8 +87,8 @@ struct evserve_config {
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
      * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (an inherited
      * listening socket); several separated by commas. "none": nowhere, connections come by evserve_adopt().
-     * While a server accepts on a unix socket, its path is in use; a successor may start once the old server was asked to
-     * stop. To leave no gap, rename or remove the socket's file first, start the successor, then stop the old server.
+     * While a server accepts on a unix socket, its path is in use; a successor may start once the old server was asked
+     * to stop. To leave no gap, rename or remove the socket's file first, start the successor, then stop the old server.
      * Default: what the script says, or 127.0.0.1:8080. */
     const char *listen;
 
