@@ -24,9 +24,8 @@ enum {
     SPARE_BYTES = 65536,        /* memory for stacks that must grow when there is no other; 8,000 values */
     STACK_MAX_BYTES = 655360,   /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
     LOOK_BYTES = 16384,         /* a block of that size takes time to fill: see where the run stands */
-    FULL_WAIT_MS =
-        1000, /* how long nothing is tried when a collection and the script's own functions have not helped */
-    LINE_WAIT_MS = 1000, /* between two lines of a kind that would fill the log */
+    FULL_WAIT_MS = 1000,        /* how long nothing is tried when collecting and asking the script have not helped */
+    LINE_WAIT_MS = 1000,        /* between two lines of a kind that would fill the log */
 };
 
 /* Parts of lua_memory. */
