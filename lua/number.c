@@ -192,8 +192,10 @@ static size_t put_scientific(char *text, const struct decimal *decimal)
 
 static size_t put_word(char *text, const char *word)
 {
-    size_t len = strlen(word);
-    memcpy(text, word, len);
+    size_t len = 0;
+    for (; word[len] != '\0'; len++) {
+        text[len] = word[len];
+    }
     return len;
 }
 

@@ -148,14 +148,16 @@ struct script {
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
     enum script_phase phase;
+    bool is_stopping;                     /* the "stopping" functions were called */
+    bool is_stopped;                      /* script_stop() was called: nothing new is begun */
     struct stack stack;                   /* the C stack that Lua code was last entered on */
     lua_CFunction watched[WATCHED_COUNT]; /* what stands behind those of watch.c */
     lua_CFunction guarded[GUARDED_COUNT]; /* what stands behind the guards of stack_guard.c */
     struct settings settings;             /* in force */
     void (*on_file)(void *arg, const char *path, enum script_file what); /* the host's; may be NULL */
     void *on_file_arg;                                                   /* for on_file */
-    bool is_piped;              /* its text came from a pipe: there is no file, nor a folder */
     struct settings fixed;      /* what the host asked for, which wins; 0: the script may choose */
+    bool is_piped;              /* its text came from a pipe: there is no file, nor a folder */
     bool has_compiled;          /* there is a route with jit = true */
     bool has_started;           /* the "start" functions have run: from now on others are being served */
     const char *event;          /* of app.on(), whose function is called: "stopping"; NULL while none is */
@@ -166,15 +168,15 @@ struct script {
     size_t gc_limit;            /* of what may be held while everything is collected, else 0 */
     size_t memory_mark;         /* held, beyond which garbage is collected at once */
     int64_t full_until_ms;      /* reactor time until which no collection is tried, because the last one did not help */
+    int64_t short_until_ms;     /* likewise, until which was_short does not count: the last time they let nothing go */
     bool wants_collection;      /* a block was refused */
     bool was_short;             /* a run has failed for want of memory since app.on("memory", fn) was asked last */
-    int64_t short_until_ms;     /* reactor time until which that does not count: the last time they let nothing go */
     bool lends_reserve;         /* to app.on("memory", fn), or to a timer that begins */
     bool is_exempt;             /* from lua_memory: an error is being reported */
     size_t collect_at;          /* bytes held at which the next step of the collector is due (collector.c) */
     size_t collected_bytes;     /* held after the last one */
-    unsigned collect_pause;     /* percent of what a cycle left at which the next one begins */
     struct finalizer_failures *failures; /* of the collection that is under way; NULL: none is */
+    unsigned collect_pause;              /* percent of what a cycle left at which the next one begins */
     bool is_collection_off;              /* the script has said so: collectgarbage "stop" */
     bool is_automatic;                   /* compiled code runs, and LuaJIT collects by itself */
     char *birth;                         /* memory set aside for lua_newstate() */
@@ -216,8 +218,6 @@ struct script {
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
     struct deferral *last_due_deferral; /* of them, while there are any */
     uint64_t defer_timer;               /* that runs them; 0 when there are none */
-    bool is_stopping;                   /* the "stopping" functions were called */
-    bool is_stopped;                    /* script_stop() was called: nothing new is begun */
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
