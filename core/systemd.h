@@ -20,7 +20,7 @@ int systemd_passed_fds(const char *listen_pid, const char *listen_fds, pid_t pid
 /* How often the watchdog wants a sign of life of the process pid: twice as often as it asks for. 0: never. */
 int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec, pid_t pid);
 
-/* Who wants to know how the service is. */
+/* The service manager that gets our notices. */
 struct systemd_notifier {
     const char *socket; /* NOTIFY_SOCKET, borrowed; NULL: nobody */
     int fd;             /* connected to it, owned; < 0 when it is not */
