@@ -76,7 +76,7 @@ core.ref("run_deferred", function()
 end)
 
 -- A function like inner, with one middleware around it. Both take a request and return a response object. An error that is
--- an answer is a response for the middleware around; one that is a failure goes on through it, with the traceback that
+-- an answer is a response for the middleware around; one that is a failure passes through it, with the traceback that
 -- trace() has kept.
 local function wrap_once(fn, inner)
     local info = debug.getinfo(fn, "S")

@@ -51,7 +51,7 @@ const char *script_listen(const struct script *script, size_t n);
 /* Where the script asked for it: "site.lua:3". */
 const char *script_listen_place(const struct script *script, size_t n);
 
-/* Call fn with the script's folder and each directory that package.path and package.cpath name, but for those relative to
+/* Call fn with the script's folder and each directory that package.path and package.cpath name, except those relative to
  * the working directory, until it returns other than 0. Returns that, or 0. */
 int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
 
