@@ -23,7 +23,7 @@
 #include "core/sys.h"
 #include "core/thread.h"
 #include "core/write_buffer.h"
-#include "http/evs_config.h"
+#include "http/host/evs_config.h"
 #include "http/limits.h"
 #include "http/route_table.h"
 #include "http/server.h"

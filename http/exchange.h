@@ -9,7 +9,7 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
-#include "http/evs.h"
+#include "http/host/evs.h"
 #include "http/parser.h"
 #include "http/router.h"
 

@@ -7,7 +7,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
-#include "http/evs.h"
+#include "http/host/evs.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_files.h"

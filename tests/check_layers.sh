@@ -32,14 +32,13 @@ check_tree() {
     cd "$1" || exit 2
     failed=0
     refuse_quoted 'core includes only core' 'core/[^/]*' core/*.[ch]
-    refuse_quoted 'http includes only http and core' '(http|core)/[^/]*|version\.h' \
-        $(find http -name '*.[ch]' ! -name 'evs*.c' | sort)
+    refuse_quoted 'http includes only http and core' '(http|core)/[^/]*|http/host/evs\.h|version\.h' http/*.[ch]
     # Files down there define what the header up here declares of requests and configs; the header itself includes nothing.
-    refuse_quoted 'http/evs*.c includes only http, core and evserve.h' '(http|core)/[^/]*|evserve\.h' http/evs*.c
-    refuse_quoted 'lua includes only lua, http and core' '(lua|http|core)/[^/]*|version\.h' lua/*.[ch] lua/absent/*.c
-    refuse_quoted 'the front door includes only the house' '(lua|http|core)/[^/]*|version\.h|evserve\.h' evserve.c main.c
+    refuse_quoted 'http/host includes only http, core and evserve.h' '(http|http/host|core)/[^/]*|evserve\.h' http/host/*.[ch]
+    refuse_quoted 'lua includes only lua, http and core' '(lua|http|http/host|core)/[^/]*|version\.h' lua/*.[ch] lua/absent/*.c
+    refuse_quoted 'the front door includes only the house' '(lua|http|http/host|core)/[^/]*|version\.h|evserve\.h' evserve.c main.c
     refuse_quoted 'evserve.h stands alone' 'nothing' evserve.h
-    refuse_lua core/*.[ch] http/*.[ch] lua/absent/*.c evserve.h evserve.c main.c
+    refuse_lua core/*.[ch] http/*.[ch] http/host/*.[ch] lua/absent/*.c evserve.h evserve.c main.c
 
     # What git holds; a tree without git (an unpacked archive) has no list to check.
     if git rev-parse --git-dir >/dev/null 2>&1; then
@@ -53,7 +52,7 @@ check_tree() {
 self_test() {
     tree=$(mktemp -d) || exit 2
     trap 'rm -rf "$tree"' EXIT
-    mkdir "$tree/core" "$tree/http" "$tree/lua" "$tree/stray"
+    mkdir -p "$tree/core" "$tree/http/host" "$tree/lua" "$tree/stray"
     while read -r file include; do
         printf '/* a file */\n%s\n' "#include $include" >>"$tree/$file"
     done <<'END'
@@ -64,25 +63,26 @@ http/a.c "lua/script.h"
 http/b.c "../lua/script.h"
 http/c.h <luajit-2.1/lauxlib.h>
 http/d.c "evserve.h"
-http/evs.c "lua/script.h"
+http/host/a.c "lua/script.h"
+http/e.c "http/host/evs_internal.h"
 lua/a.c "evserve.h"
 evserve.c <lua.h>
 main.c "tests/lib/fake_sys.h"
 evserve.h "core/reactor.h"
 END
     printf '#include "core/log.h"\n#include <stdio.h>\n' >"$tree/http/fine.c"
-    printf '#include "evserve.h"\n' >>"$tree/http/evs.c"
+    printf '#include "evserve.h"\n' >>"$tree/http/host/fine.c"
     printf '#include <lua.h>\n#include "http/router.h"\n' >"$tree/lua/fine.c"
     touch "$tree/stray/file"
     git -C "$tree" init -q
     git -C "$tree" add .
 
     found=$(check_tree "$tree") && echo 'self-test: a bad tree passed' && exit 1
-    for place in core/a.c:2 core/b.h:2 core/c.c:2 http/a.c:2 http/b.c:2 http/c.h:2 http/d.c:2 http/evs.c:2 lua/a.c:2 evserve.c:2 main.c:2 \
+    for place in core/a.c:2 core/b.h:2 core/c.c:2 http/a.c:2 http/b.c:2 http/c.h:2 http/d.c:2 http/host/a.c:2 http/e.c:2 lua/a.c:2 evserve.c:2 main.c:2 \
         evserve.h:2 stray/; do
         printf '%s\n' "$found" | grep -q "^$place" || { echo "self-test: $place was not found"; exit 1; }
     done
-    [ "$(printf '%s\n' "$found" | wc -l)" -eq 13 ] || { echo 'self-test: too much was found:'; echo "$found"; exit 1; }
+    [ "$(printf '%s\n' "$found" | wc -l)" -eq 14 ] || { echo 'self-test: too much was found:'; echo "$found"; exit 1; }
 }
 
 if [ "${1:-}" = --self-test ]; then

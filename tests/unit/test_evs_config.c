@@ -1,7 +1,7 @@
-/* http/evs_config.c: configs of older programs, copies that survive the host's, limits. */
+/* http/host/evs_config.c: configs of older programs, copies that survive the host's, limits. */
 
 #include "evserve.h"
-#include "http/evs_config.h"
+#include "http/host/evs_config.h"
 #include "http/limits.h"
 #include "tests/lib/fake_mem.h"
 

@@ -1,7 +1,7 @@
 /* Happy path: evs_config_read() when the server starts, evs_config_keep() for as long as it lives, evs_config_apply() for
  * each site, evs_config_drop() at the end. It fails for values out of range, with a text, and without memory. */
 
-#include "http/evs_config.h"
+#include "http/host/evs_config.h"
 
 #include "core/log.h"
 #include "core/mem.h"

@@ -1,0 +1,102 @@
+/* Events of a host's request: what evs_on() and evs_after() ask for. */
+
+#include "http/host/evs_internal.h"
+
+#include "core/reactor.h"
+#include "http/response.h"
+#include "http/server_internal.h"
+
+#include <errno.h>
+
+void evs_stop_timer(struct exchange *exchange)
+{
+    if (exchange->evs.timer != 0) {
+        reactor_cancel_timer(exchange->server->reactor, exchange->evs.timer);
+        exchange->evs.timer = 0;
+    }
+}
+
+void evs_tell(struct exchange *exchange, enum evs_event event)
+{
+    if (exchange->evs.fn != NULL) {
+        exchange->evs.fn(request_of(exchange), (int)event, exchange->evs.arg);
+    }
+}
+
+static void on_drain(struct exchange *exchange)
+{
+    evs_tell(exchange, EVS_DRAIN);
+}
+
+static void on_data(struct exchange *exchange)
+{
+    evs_tell(exchange, EVS_DATA);
+}
+
+static void on_gone(struct exchange *exchange)
+{
+    evs_stop_timer(exchange);
+    evs_tell(exchange, EVS_GONE);
+}
+
+static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct exchange *exchange = arg;
+    exchange->evs.timer = 0;
+    evs_tell(exchange, EVS_TIMER);
+}
+
+void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg)
+{
+    struct exchange *exchange = exchange_of(request);
+    exchange->evs.fn = fn;
+    exchange->evs.arg = arg;
+}
+
+int evs_after(evs_request *request, uint32_t ms)
+{
+    struct exchange *exchange = exchange_of(request);
+    evs_stop_timer(exchange);
+    exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, ms, on_timer, exchange);
+    return exchange->evs.timer == 0 ? -ENOMEM : 0;
+}
+
+void evs_hook(struct exchange *exchange)
+{
+    exchange->evs = (struct evs_state){0};
+    exchange->on_drain = on_drain;
+    exchange->on_data = on_data;
+    exchange->on_gone = on_gone;
+}
+
+struct exchange *evs_part(evs_request *request)
+{
+    struct exchange *exchange = exchange_of(request);
+    evs_stop_timer(exchange);
+    exchange->on_drain = NULL;
+    exchange->on_data = NULL;
+    exchange->on_gone = NULL;
+    return exchange;
+}
+
+/* Nobody takes the content, so nothing would ever hold up a host that makes it without an end. */
+static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct exchange *exchange = arg;
+    exchange->evs.timer = 0;
+    evs_tell(exchange, EVS_GONE);
+    response_end(evs_part(request_of(exchange)));
+}
+
+void evs_end_without_content(struct exchange *exchange)
+{
+    evs_stop_timer(exchange);
+    exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, 0, on_unwanted, exchange);
+    if (exchange->evs.timer == 0) {
+        response_abort(exchange);
+    }
+}

@@ -1,0 +1,162 @@
+/* What a host may ask about its request: thin wrappers over exchange.h and url.h.
+ *
+ * Texts end with NUL. A slice of the head is followed by a byte of syntax, which nobody needs once the head is parsed:
+ * NUL takes its place. Parameters and decoded query values are copied, each to a place of its own in exchange->texts,
+ * so that asking again gives the same pointer and asking a thousand times costs no more memory than asking once.
+ *
+ * Failure modes: without memory a text is NULL, as if it were absent. */
+
+#include "http/host/evs_internal.h"
+
+#include "core/mem.h"
+#include "http/exchange.h"
+#include "http/router.h"
+#include "http/server_internal.h"
+#include "http/url.h"
+
+#include <string.h>
+
+/* The text of a slice of the head, ended in place. */
+static const char *end_text(struct exchange *exchange, struct slice slice)
+{
+    bool is_copy = exchange->head_data == exchange->head_copy;
+    char *head = is_copy ? exchange->head_copy : exchange->input.data + (exchange->head_data - exchange->input.data);
+    head[slice.offset + slice.len] = '\0';
+    return head + slice.offset;
+}
+
+const char *evs_method(evs_request *request)
+{
+    return method_name(exchange_of(request)->head.method);
+}
+
+const char *evs_target(evs_request *request)
+{
+    struct exchange *exchange = exchange_of(request);
+    return end_text(exchange, exchange->head.target);
+}
+
+const char *evs_path(evs_request *request)
+{
+    return exchange_of(request)->path;
+}
+
+const char *evs_query_string(evs_request *request)
+{
+    struct exchange *exchange = exchange_of(request);
+    return exchange->head.query.len == 0 ? "" : end_text(exchange, exchange->head.query);
+}
+
+const char *evs_header(evs_request *request, const char *name)
+{
+    struct exchange *exchange = exchange_of(request);
+    size_t len;
+    const char *value = name == NULL ? NULL : exchange_field(exchange, name, &len);
+    if (value == NULL) {
+        return NULL;
+    }
+    struct slice slice = {.offset = (uint32_t)(value - exchange->head_data), .len = (uint32_t)len};
+    return end_text(exchange, slice);
+}
+
+int evs_header_at(evs_request *request, unsigned index, const char **name, const char **value)
+{
+    struct exchange *exchange = exchange_of(request);
+    if (index >= exchange->head.field_count) {
+        return 0;
+    }
+    *name = end_text(exchange, exchange->head.fields[index].name);
+    *value = end_text(exchange, exchange->head.fields[index].value);
+    return 1;
+}
+
+/* Room for every parameter and every query value of this request: first the path's, then the query's. NULL without
+ * memory. The size is the same each time, so nothing moves during a request. */
+static char *text_room(struct exchange *exchange)
+{
+    size_t size = exchange->path_len + ROUTE_PARAMS_MAX + 1 + exchange->head.query.len + 1;
+    if (exchange->texts_capacity < size) {
+        char *texts = mem_resize(exchange->texts, size);
+        if (texts == NULL) {
+            return NULL;
+        }
+        exchange->texts = texts;
+        exchange->texts_capacity = (uint32_t)size;
+    }
+    return exchange->texts;
+}
+
+const char *evs_param(evs_request *request, const char *name)
+{
+    struct exchange *exchange = exchange_of(request);
+    const struct route *route = name == NULL ? NULL : exchange->match.route;
+    for (unsigned i = 0; route != NULL && i < route->param_count; i++) {
+        char *room = strcmp(route->param_names[i], name) == 0 ? text_room(exchange) : NULL;
+        if (room != NULL) {
+            struct slice slice = exchange->match.params[i];
+            room += slice.offset + i; /* each one behind those before, and their NULs */
+            memcpy(room, exchange->path + slice.offset, slice.len);
+            room[slice.len] = '\0';
+            return room;
+        }
+    }
+    return NULL;
+}
+
+const char *evs_query(evs_request *request, const char *name)
+{
+    struct exchange *exchange = exchange_of(request);
+    const char *query = exchange_text(exchange, exchange->head.query);
+    size_t len = exchange->head.query.len;
+    struct url_pair pair;
+    char *room = len == 0 || name == NULL ? NULL : text_room(exchange);
+    if (room == NULL) {
+        return NULL;
+    }
+    room += exchange->path_len + ROUTE_PARAMS_MAX + 1;
+    for (const char *at = query; url_next_pair(&at, &len, &pair);) { /* decoded, nothing gets longer than it was */
+        char *name_place = room + (pair.name - query);
+        size_t name_len = url_decode_component(pair.name, pair.name_len, name_place);
+        if (name_len == strlen(name) && memcmp(name_place, name, name_len) == 0) {
+            char *place = pair.value_len == 0 ? name_place + pair.name_len : room + (pair.value - query);
+            place[url_decode_component(pair.value, pair.value_len, place)] = '\0';
+            return place;
+        }
+    }
+    return NULL;
+}
+
+const void *evs_body(evs_request *request, size_t *len)
+{
+    const struct exchange *exchange = exchange_of(request);
+    *len = exchange->body_len;
+    return exchange->body_len == 0 ? "" : exchange->body;
+}
+
+int evs_read(evs_request *request, const void **data, size_t *len)
+{
+    struct exchange *exchange = exchange_of(request);
+    const char *piece = NULL;
+    if (exchange->handler->body_mode != BODY_STREAM) {
+        return EVS_END;
+    }
+    int rv = exchange_read_body(exchange, &piece, len);
+    *data = piece;
+    return rv < 0 ? rv : rv == BODY_DATA ? EVS_PIECE : rv == BODY_END ? EVS_END : EVS_WAIT;
+}
+
+const char *evs_peer(evs_request *request, char *text, size_t size)
+{
+    exchange_peer(exchange_of(request), text, size);
+    return text;
+}
+
+evserve *evs_server(evs_request *request)
+{
+    return exchange_of(request)->server->owner;
+}
+
+unsigned evs_thread(evs_request *request)
+{
+    return exchange_of(request)->server->owner_index;
+}

@@ -1,0 +1,115 @@
+/* Routes of a host: struct evs_route of evserve.h, checked and registered with the router, which calls them as it calls any
+ * handler. */
+
+#include "http/host/evs_internal.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "http/exchange.h"
+#include "http/router.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct host_route {
+    struct handler handler; /* with this struct as its context */
+    void (*serve)(evs_request *request, void *arg);
+    void *arg; /* handed to serve */
+};
+
+struct evs_routes {
+    size_t count;
+    struct host_route list[];
+};
+
+static void serve(struct exchange *exchange, void *ctx)
+{
+    const struct host_route *route = ctx;
+    evs_hook(exchange);
+    route->serve(request_of(exchange), route->arg);
+}
+
+/* The set of methods in text[0..len): "GET", "GET,POST" or "*". */
+static int parse_methods(const char *text, size_t len, unsigned *methods, char *err, size_t errlen)
+{
+    const char *end = text + len;
+    *methods = len == 1 && text[0] == '*' ? (1U << METHOD_COUNT) - 1 : 0;
+    while (*methods != (1U << METHOD_COUNT) - 1) {
+        size_t name_len = strcspn(text, ", ");
+        enum method method = method_find(text, name_len);
+        if (method == METHOD_COUNT) {
+            char all[64];
+            router_format_methods((1U << METHOD_COUNT) - 1, all);
+            return error_text(err, errlen, -EINVAL, "\"%.*s\" is no method; there are %s", (int)name_len, text, all);
+        }
+        *methods |= 1U << method;
+        text += name_len + 1;
+        if (text > end) {
+            break;
+        }
+    }
+    return 0;
+}
+
+static int add_route(struct host_route *added, const struct evs_route *route, size_t number, struct router *router,
+                     char *err, size_t errlen)
+{
+    char where[64];
+    char why[512];
+    unsigned methods;
+    snprintf(where, sizeof where, "evserve_config.routes[%zu]", number);
+    size_t methods_len = strcspn(route->route, " ");
+    const char *pattern = route->route + methods_len + strspn(route->route + methods_len, " ");
+    if (pattern[0] != '/') {
+        return error_text(err, errlen, -EINVAL, "%s: \"%s\" must be methods and a path, as in \"GET /users/:id\"",
+                          where, route->route);
+    }
+    if (route->serve == NULL) {
+        return error_text(err, errlen, -EINVAL, "%s: \"%s\" has no function", where, route->route);
+    }
+    if (parse_methods(route->route, methods_len, &methods, why, sizeof why) < 0) {
+        return error_text(err, errlen, -EINVAL, "%s: \"%s\": %s", where, route->route, why);
+    }
+    /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
+    bool takes_body = (methods & ~(1U << METHOD_GET | 1U << METHOD_HEAD)) != 0;
+    if ((route->flags & ~(unsigned)EVS_STREAM_BODY) != 0) {
+        return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
+                          route->flags);
+    }
+    enum body_mode wanted = route->flags & EVS_STREAM_BODY ? BODY_STREAM : BODY_WHOLE;
+    *added = (struct host_route){
+        .handler = {.serve = serve, .ctx = added, .body_mode = takes_body ? wanted : BODY_UNWANTED},
+        .serve = route->serve,
+        .arg = route->arg,
+    };
+    return router_add(router, methods, pattern, &added->handler, where, err, errlen);
+}
+
+int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
+                      size_t errlen)
+{
+    size_t count = 0;
+    while (routes[count].route != NULL) {
+        count++;
+    }
+    struct evs_routes *made = mem_alloc(sizeof *made + count * sizeof made->list[0]);
+    if (made == NULL) {
+        return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
+    }
+    made->count = count;
+    for (size_t i = 0; i < count; i++) {
+        int rv = add_route(&made->list[i], &routes[i], i, router, err, errlen);
+        if (rv < 0) {
+            mem_free(made);
+            return rv;
+        }
+    }
+    *added = made;
+    return 0;
+}
+
+void evs_routes_destroy(struct evs_routes *routes)
+{
+    mem_free(routes);
+}
