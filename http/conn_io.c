@@ -8,6 +8,7 @@
 #include "http/conn_io.h"
 
 #include "core/mem.h"
+#include "core/reactor.h"
 #include "core/sys.h"
 #include "http/file_cache.h"
 #include "http/server_internal.h"
@@ -22,6 +23,7 @@ enum {
     MEMORY_PIECE = 64 << 10,  /* and from memory that is borrowed: with more, each costs more */
     READ_PIECE = 64 << 10,    /* bytes that are read from a file that cannot be sent as it is */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
+    FILE_DOUBT_MS = 100,      /* how long a write to a file that is being sent may take to show what it was */
 };
 
 /* Input. */
@@ -186,16 +188,31 @@ static bool is_refusal(ssize_t error)
     return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP;
 }
 
+/* Whether the file may be sent on. Returns 0; -EAGAIN: a write to it may be under way, so look again in the next turn;
+ * or another -errno. */
+static int check_file(struct conn *conn)
+{
+    struct response_body *body = &conn->exchange->response_body;
+    int rv = body->file.is_checked ? 0 : file_cache_check(body->file.file);
+    if (rv == -EAGAIN) {
+        int64_t now_ms = reactor_now_ms(conn->server->reactor);
+        body->file.doubted_ms = body->file.doubted_ms == 0 ? now_ms : body->file.doubted_ms;
+        return now_ms - body->file.doubted_ms < FILE_DOUBT_MS ? -EAGAIN : -ESTALE;
+    }
+    body->file.doubted_ms = 0;
+    body->file.is_checked = rv == 0;
+    return rv;
+}
+
 /* 0 when a piece of the file was queued instead. */
 static ssize_t send_file(struct conn *conn, size_t *wanted)
 {
     struct response_body *body = &conn->exchange->response_body;
     struct cached_file *file = body->file.file;
-    int rv = body->file.is_checked ? 0 : file_cache_check(file);
+    int rv = check_file(conn);
     if (rv < 0) {
         return rv;
     }
-    body->file.is_checked = true;
     if (file->has_no_sendfile) {
         return queue_piece(conn->exchange);
     }

@@ -71,6 +71,7 @@ struct response_body {
             struct cached_file *file; /* one reference is ours */
             int64_t offset;           /* next byte to send */
             uint64_t len;             /* bytes still to send */
+            int64_t doubted_ms;       /* when the file was first seen in the middle of a change, else 0 */
             bool is_checked;          /* in this turn it was seen to be what the head announced */
         } file;                       /* of BODY_FILE */
     };

@@ -397,9 +397,14 @@ int file_cache_check(const struct cached_file *file)
     if (rv < 0) {
         return rv;
     }
-    bool is_same = (uint64_t)st.st_size == file->size ? file_time_ns(st.st_mtim) == file->mtime_ns
-                                                      : (uint64_t)st.st_size > file->size && file_is_appended(file);
-    return is_same ? 0 : -ESTALE;
+    bool has_grown = (uint64_t)st.st_size > file->size;
+    if ((uint64_t)st.st_size == file->size && file_time_ns(st.st_mtim) == file->mtime_ns) {
+        return 0;
+    }
+    if ((uint64_t)st.st_size < file->size || !file_is_appended(file)) {
+        return -ESTALE;
+    }
+    return has_grown ? 0 : -EAGAIN;
 }
 
 /* The version that was seen since fresh_ms will do. */

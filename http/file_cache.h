@@ -148,8 +148,9 @@ bool file_cache_has_page_room(const struct file_cache *cache);
 bool file_is_unsettled(const struct stat *st, int64_t now_s);
 
 /* Whether the rest of a file that is being sent from its fd is still what its head announced. Returns 0; -ESTALE when it
- * has become shorter or was rewritten; or -errno. A file that has grown, as logs do, was appended to if the bytes before
- * its former end are still the same. */
+ * has become shorter or was rewritten; -EAGAIN when that cannot be told yet; or -errno. A file that has grown, as logs
+ * do, was appended to if the bytes before its former end are still the same. A write(2) that appends sets the time first
+ * and the size at its end: until then the file looks as one that was rewritten with the same length and end. */
 int file_cache_check(const struct cached_file *file);
 
 void file_cache_ref(struct cached_file *file);

@@ -201,6 +201,7 @@ void response_set_file(struct exchange *exchange, struct cached_file *file, uint
         body->file.file = file;
         body->file.offset = (int64_t)offset;
         body->file.len = len;
+        body->file.doubted_ms = 0;
         body->file.is_checked = exchange->response_state == RESPONSE_NONE; /* the cache has looked just now */
     } else {
         const char *content = file->full.bytes + file->full.head_len;

@@ -114,6 +114,45 @@ static void file_that_grows_while_it_is_sent_is_sent_as_announced(void **state)
     assert_int_equal(content_len(peer), 200006);
 }
 
+/* A write(2) that appends sets the time of the file first, and its size at the end. */
+static struct fake_peer *begin_file_whose_time_changes(void)
+{
+    tree_add_filled(&scene.tree, "large", 'l', 200000);
+    scene_begin();
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 100000);
+    say(peer, GET("/large"));
+    tree_set_mtime(&scene.tree, "large", 784111777, 0);
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    for (int i = 0; i < 10; i++) {
+        run_once();
+        assert_int_equal(output_len(peer), 100000); /* in doubt, nothing is sent */
+        fake_sys_advance_ms(9);
+    }
+    assert_false(is_closed(peer));
+    return peer;
+}
+
+static void file_seen_in_the_middle_of_an_append_is_sent_as_announced(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = begin_file_whose_time_changes();
+    tree_add_filled(&scene.tree, "large", 'l', 204000);
+    say(peer, GET("/hello"));
+    assert_string_equal(statuses(peer), "200 200");
+    assert_int_equal(content_len(peer), 200006);
+}
+
+static void file_whose_time_has_changed_and_nothing_else_cuts_the_connection(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = begin_file_whose_time_changes();
+    fake_sys_advance_ms(20); /* no append takes that long: it may have been rewritten in its middle */
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(output_len(peer), 100000);
+}
+
 static void file_rewritten_while_it_is_sent_cuts_the_connection(void **state)
 {
     (void)state;
@@ -544,6 +583,8 @@ int main(void)
         SCENE_TEST(full_socket_before_the_head_of_a_file_loses_nothing),
         SCENE_TEST(file_truncated_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_grows_while_it_is_sent_is_sent_as_announced),
+        SCENE_TEST(file_seen_in_the_middle_of_an_append_is_sent_as_announced),
+        SCENE_TEST(file_whose_time_has_changed_and_nothing_else_cuts_the_connection),
         SCENE_TEST(file_rewritten_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_rewritten_longer_while_it_is_sent_cuts_the_connection),
         SCENE_TEST(file_that_the_kernel_does_not_send_is_read),
