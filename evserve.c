@@ -121,6 +121,7 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
     const struct evserve_config *config = &owner->config;
     const struct offer_config wanted = {
         .root = config->root,
+        .mounts = config->mounts,
         .routes = config->routes,
         .script = config->script,
         .host.init = config->lua_init,

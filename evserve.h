@@ -79,8 +79,49 @@ struct evs_route {
  * when the body is there, all of it, at most max_body bytes. */
 enum { EVS_STREAM_BODY = 1 };
 
-/* What to serve. Zero, or NULL, in a field means its default. Everything is read during evserve_start(), texts and
- * routes are copied, and may go afterwards, but for what arg points to, and what the arg of routes does. */
+/* A header field, and the media type of an extension. */
+struct evs_field {
+    const char *name, *value; /* "X-Frame-Options", "DENY" */
+};
+struct evs_type {
+    const char *extension, *type; /* "wasm", "application/wasm" */
+};
+
+/* A directory of static files, with what app.static of a script may say of one:
+ *
+ *     static const char *const index[] = {"index.html", "index.htm", NULL};
+ *     static const struct evs_field headers[] = {{"X-Frame-Options", "DENY"}, {NULL, NULL}};
+ *     const struct evs_mount mounts[] = {
+ *         {.prefix = "/assets", .dir = "build/assets", .cache_s = 3600, .headers = headers},
+ *         {.prefix = "/app", .dir = "build/app", .index = index, .fallback = "index.html"},
+ *         {.prefix = NULL},
+ *     };
+ *
+ * A route wins over a mount, and of two mounts the longer prefix. A prefix is mounted once: a host's wins over the
+ * script's. Zero, or NULL, in a field means its default. At most 64 mounts, root and the script's included. */
+struct evs_mount {
+    const char *prefix; /* of paths: "/" or "/assets"; NULL ends the array */
+    const char *dir;    /* the directory; below it files are found as paths go on behind the prefix */
+
+    /* Names of files that stand for their directory, the first one that is there; NULL ends them. Default "index.html";
+     * a list without any name: no file does. At most 8. */
+    const char *const *index;
+
+    /* A file below dir that is sent, with 200, for what is not found: of an app whose paths are made up in the browser.
+     * It has "Cache-Control: no-cache" in the place of cache_s. */
+    const char *fallback;
+
+    const char *not_found;           /* a file below dir that is the content of each 404 */
+    const struct evs_field *headers; /* added to each response of the mount; a NULL name ends them; at most 32, 8 KiB */
+    const struct evs_type *types;    /* media types before the built-in ones; a NULL extension ends them; at most 256 */
+    uint32_t cache_s;                /* "Cache-Control: max-age" of files, in seconds; 0 sends none */
+    int list;                        /* 1: list a directory that has no index file */
+    int dotfiles;         /* 1: serve files whose name begins with a dot, and what is below such directories */
+    int no_precompressed; /* 1: do not look for a.css.br, a.css.zst and a.css.gz beside a.css */
+};
+
+/* What to serve. Zero, or NULL, in a field means its default. evserve_start() copies all texts, routes and mounts, so you
+ * may free them once it returns. Whatever arg, and the arg of a route, point to must outlive the server. */
 struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
@@ -165,6 +206,9 @@ struct evserve_config {
      * Default 60000, at least 1000, EVSERVE_ZERO for never. Sockets handed over by evserve_adopt() keep the options
      * they have. */
     uint64_t tcp_keepalive_ms;
+
+    const struct evs_mount *mounts; /* directories of static files, beside root and those of the script; a NULL prefix
+                                     * ends the array */
 };
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else

@@ -28,8 +28,8 @@ int static_mounts_add(struct static_mounts *mounts, const char *prefix, const ch
 
 /* Mount like static_mounts_add(), and let this mount win over later ones of the same prefix, which are then ignored
  * without an error: for what the command line or the host says against the script. */
-int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory, char *err,
-                      size_t errlen);
+int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
+                      const struct static_options *options, char *err, size_t errlen);
 
 /* The n-th mount in the order of adding, for route tables. Returns false past the last. */
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);

@@ -159,9 +159,10 @@ int static_mounts_add(struct static_mounts *mounts, const char *prefix, const ch
     return add(mounts, prefix, directory, options, false, err, errlen);
 }
 
-int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory, char *err, size_t errlen)
+int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
+                      const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, directory, NULL, true, err, errlen);
+    return add(mounts, prefix, directory, options, true, err, errlen);
 }
 
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory)

@@ -123,7 +123,7 @@ static int check_types(const struct static_options *options, char *err, size_t e
     return 0;
 }
 
-static int check(const struct static_options *options, char *err, size_t errlen)
+int static_options_check(const struct static_options *options, char *err, size_t errlen)
 {
     int rv = check_headers(options, err, errlen);
     rv = rv < 0 ? rv : check_index(options, err, errlen);
@@ -206,7 +206,7 @@ int static_settings_create(struct static_settings **settings, const struct stati
         asked.index = default_index;
         asked.index_count = 1;
     }
-    if (check(&asked, err, errlen) < 0) {
+    if (static_options_check(&asked, err, errlen) < 0) {
         return -EINVAL;
     }
     size_t headers_size = asked.header_count * sizeof(struct static_field);

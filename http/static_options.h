@@ -77,8 +77,12 @@ struct static_settings {
     bool dotfiles, list, precompressed; /* as in the options; precompressed is true unless it was turned off */
 };
 
-/* Check options (NULL: the defaults) and make a copy, to be freed with mem_free(). Returns 0, -ENOMEM, or -EINVAL with a
- * text that begins with the name of the option that is wrong: "headers: \"a b\" is no field name". */
+/* Check options. Returns 0, or -EINVAL with a text that begins with the name of the option that is wrong:
+ * "headers: \"a b\" is no field name". */
+int static_options_check(const struct static_options *options, char *err, size_t errlen);
+
+/* Check options (NULL: the defaults) and make a copy, to be freed with mem_free(). Returns 0, -ENOMEM, or -EINVAL with
+ * the text of static_options_check(). */
 int static_settings_create(struct static_settings **settings, const struct static_options *options, char *err,
                            size_t errlen);
 

@@ -38,7 +38,13 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
                 char *err, size_t errlen)
 {
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
-        int rv = static_mounts_pin(offer->site->mounts, "/", config->root, err, errlen);
+        int rv = static_mounts_pin(offer->site->mounts, "/", config->root, NULL, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->mounts != NULL) {
+        int rv = evs_mounts_add(offer->site->mounts, config->mounts, err, errlen);
         if (rv < 0) {
             return rv;
         }

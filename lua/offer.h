@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct evs_mount;
 struct evs_route;
 struct evs_routes;
 struct log;
@@ -20,6 +21,7 @@ struct site;
 /* What to fill a site with. */
 struct offer_config {
     const char *root;               /* directory served at "/", or NULL; wins over the script's */
+    const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
     const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */
     const char *script;             /* its path, or NULL */
     struct script_host host;        /* of the script */

@@ -1,16 +1,18 @@
 #ifndef EVSERVE_HTTP_EVS_H
 #define EVSERVE_HTTP_EVS_H
 
-/* Routes that a host writes in C: what evserve.h calls evs_routes and evs_requests, on top of handlers and exchanges.
- * An evs_request is a struct exchange. */
+/* What a host serves: directories, and routes that it writes in C: what evserve.h calls mounts, routes and requests, on
+ * top of static mounts, handlers and exchanges. An evs_request is a struct exchange. */
 
 #include <stddef.h>
 #include <stdint.h>
 
+struct evs_mount;
 struct evs_route;
 struct evs_routes;
 struct exchange;
 struct router;
+struct static_mounts;
 
 /* Register the routes of a host, an array that a NULL route ends. Their texts are copied by the router. *added is to be
  * freed after the router. Returns 0, or -errno with a text in err that names the route, and nothing to free; some of
@@ -18,6 +20,10 @@ struct router;
 int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
                       size_t errlen);
 void evs_routes_destroy(struct evs_routes *routes); /* NULL is allowed */
+
+/* Mount the directories of a host, an array that a NULL prefix ends; later mounts of the same prefixes, a script's, are
+ * ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be mounted. */
+int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen);
 
 /* What the host hangs on an exchange. Reset when a handler of the host's is called. */
 struct evs_request;

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "evserve.h"
+#include "http/host/evs_mounts.h"
 #include "http/limits.h"
 
 #include <errno.h>
@@ -74,6 +75,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->root);
     mem_free((void *)(uintptr_t)kept->script);
     drop_routes((struct evs_route *)(uintptr_t)kept->routes);
+    mem_free((void *)(uintptr_t)kept->mounts);
 }
 
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
@@ -83,11 +85,13 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
     kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
+    kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->allow_read = kept->allow_write = NULL; /* of the start alone */
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&
-                    (kept->routes == NULL) == (config->routes == NULL);
+                    (kept->routes == NULL) == (config->routes == NULL) &&
+                    (kept->mounts == NULL) == (config->mounts == NULL);
     return is_whole ? 0 : -ENOMEM;
 }
 

@@ -76,8 +76,15 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
     struct evs_route routes[] = {{.route = first, .serve = answer},
                                  {.route = second, .serve = answer},
                                  {.route = NULL}};
+    char prefix[] = "/x", name[] = "X-One";
+    const char *index[] = {name, NULL};
+    struct evs_field headers[] = {{name, prefix}, {NULL, NULL}};
+    struct evs_type types[] = {{name, prefix}, {NULL, NULL}};
+    struct evs_mount mounts[] = {{.prefix = prefix, .dir = root, .index = index, .headers = headers, .types = types},
+                                 {.prefix = prefix, .fallback = root, .not_found = prefix, .cache_s = 5},
+                                 {.prefix = NULL}};
     struct evserve_config config = {
-        .size = sizeof config, .listen = listen, .root = root, .script = script, .routes = routes};
+        .size = sizeof config, .listen = listen, .root = root, .script = script, .routes = routes, .mounts = mounts};
     struct evserve_config kept;
     assert_int_equal(evs_config_keep(&kept, &config), 0);
     memset(listen, 'x', 2);
@@ -86,6 +93,12 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
     memset(first, 'x', 6);
     memset(second, 'x', 6);
     memset(routes, 0xa5, sizeof routes);
+    memset(prefix, 'x', 2);
+    memset(name, 'x', 5);
+    memset(index, 0xa5, sizeof index);
+    memset(headers, 0xa5, sizeof headers);
+    memset(types, 0xa5, sizeof types);
+    memset(mounts, 0xa5, sizeof mounts);
     assert_string_equal(kept.listen, ":0");
     assert_string_equal(kept.root, "public");
     assert_string_equal(kept.script, "site.lua");
@@ -93,6 +106,22 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
     assert_string_equal(kept.routes[1].route, "GET /b");
     assert_ptr_equal(kept.routes[1].serve, answer);
     assert_null(kept.routes[2].route);
+    assert_string_equal(kept.mounts[0].prefix, "/x");
+    assert_string_equal(kept.mounts[0].dir, "public");
+    assert_string_equal(kept.mounts[0].index[0], "X-One");
+    assert_null(kept.mounts[0].index[1]);
+    assert_string_equal(kept.mounts[0].headers[0].name, "X-One");
+    assert_string_equal(kept.mounts[0].headers[0].value, "/x");
+    assert_null(kept.mounts[0].headers[1].name);
+    assert_string_equal(kept.mounts[0].types[0].extension, "X-One");
+    assert_string_equal(kept.mounts[0].types[0].type, "/x");
+    assert_null(kept.mounts[0].types[1].extension);
+    assert_null(kept.mounts[0].fallback);
+    assert_null(kept.mounts[1].dir);
+    assert_string_equal(kept.mounts[1].fallback, "public");
+    assert_string_equal(kept.mounts[1].not_found, "/x");
+    assert_int_equal(kept.mounts[1].cache_s, 5);
+    assert_null(kept.mounts[2].prefix);
     evs_config_drop(&kept);
 }
 
@@ -102,8 +131,13 @@ static void copy_survives_failing_allocations(void **state)
     const struct evs_route routes[] = {{.route = "GET /a", .serve = answer},
                                        {.route = "GET /b", .serve = answer},
                                        {.route = NULL}};
-    const struct evserve_config config = {
-        .size = sizeof config, .listen = ":0", .root = "public", .script = "site.lua", .routes = routes};
+    const struct evs_mount mounts[] = {{.prefix = "/a", .dir = "public"}, {.prefix = NULL}};
+    const struct evserve_config config = {.size = sizeof config,
+                                          .listen = ":0",
+                                          .root = "public",
+                                          .script = "site.lua",
+                                          .routes = routes,
+                                          .mounts = mounts};
     struct evserve_config kept;
     int rv = -ENOMEM;
     int failures = -1;
@@ -115,7 +149,7 @@ static void copy_survives_failing_allocations(void **state)
         assert_int_equal(fake_mem_live(), 0);
         failures++;
     }
-    assert_int_equal(failures, 6);
+    assert_int_equal(failures, 7);
 }
 
 static void only_what_the_config_names_changes_limits(void **state)

@@ -785,11 +785,11 @@ static void pinned_mount_wins_over_later_ones(void **state)
     char site[128];
     snprintf(site, sizeof site, "%s/site", scene.tree.path);
     struct static_mounts *mounts = scene.site->mounts;
-    assert_int_equal(static_mounts_pin(mounts, "/pinned", site, scene.err, sizeof scene.err), 0);
+    assert_int_equal(static_mounts_pin(mounts, "/pinned", site, NULL, scene.err, sizeof scene.err), 0);
     assert_int_equal(try_mount("/pinned/", "/does/not/exist"), 0); /* ignored */
     assert_string_equal(serve_get("/pinned/a.txt")->content, "site/a.txt");
-    assert_int_equal(static_mounts_pin(mounts, "/pinned", site, scene.err, sizeof scene.err), -EEXIST);
-    assert_int_equal(static_mounts_pin(mounts, "/assets", site, scene.err, sizeof scene.err), -EEXIST);
+    assert_int_equal(static_mounts_pin(mounts, "/pinned", site, NULL, scene.err, sizeof scene.err), -EEXIST);
+    assert_int_equal(static_mounts_pin(mounts, "/assets", site, NULL, scene.err, sizeof scene.err), -EEXIST);
     assert_int_equal(try_mount("/pinned/below", site), 0);
     const char *prefix = NULL;
     const char *directory = NULL;

@@ -1,0 +1,209 @@
+/* Directories of a host: struct evs_mount of evserve.h, copied when the server starts, then made a static mount of each
+ * site. A mount that makes no sense is refused with a text that names its member:
+ *
+ *     evserve_config.mounts[1].headers: "a b" is no field name */
+
+#include "http/host/evs_mounts.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "evserve.h"
+#include "http/host/evs.h"
+#include "http/mime.h"
+#include "http/static_files.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Copying. */
+
+/* A block that is measured while data is NULL, and then filled in the same order. */
+struct block {
+    char *data;
+    size_t used; /* bytes */
+};
+
+/* Returns the copy, or NULL while measuring. */
+static void *put(struct block *block, const void *from, size_t size)
+{
+    void *copy = block->data == NULL ? NULL : memcpy(block->data + block->used, from, size);
+    block->used += (size + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *); /* what comes next is aligned */
+    return copy;
+}
+
+static const char *put_text(struct block *block, const char *text)
+{
+    return text == NULL ? NULL : put(block, text, strlen(text) + 1);
+}
+
+static const char *const *put_texts(struct block *block, const char *const *texts)
+{
+    size_t count = 0;
+    while (texts != NULL && texts[count] != NULL) {
+        count++;
+    }
+    const char **copy = texts == NULL ? NULL : put(block, texts, (count + 1) * sizeof texts[0]);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = put_text(block, texts[i]);
+        if (copy != NULL) {
+            copy[i] = text;
+        }
+    }
+    return copy;
+}
+
+static const struct evs_field *put_headers(struct block *block, const struct evs_field *headers)
+{
+    size_t count = 0;
+    while (headers != NULL && headers[count].name != NULL) {
+        count++;
+    }
+    struct evs_field *copy = headers == NULL ? NULL : put(block, headers, (count + 1) * sizeof headers[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct evs_field field = {.name = put_text(block, headers[i].name)};
+        field.value = put_text(block, headers[i].value);
+        if (copy != NULL) {
+            copy[i] = field;
+        }
+    }
+    return copy;
+}
+
+static const struct evs_type *put_types(struct block *block, const struct evs_type *types)
+{
+    size_t count = 0;
+    while (types != NULL && types[count].extension != NULL) {
+        count++;
+    }
+    struct evs_type *copy = types == NULL ? NULL : put(block, types, (count + 1) * sizeof types[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct evs_type type = {.extension = put_text(block, types[i].extension)};
+        type.type = put_text(block, types[i].type);
+        if (copy != NULL) {
+            copy[i] = type;
+        }
+    }
+    return copy;
+}
+
+static struct evs_mount *put_mounts(struct block *block, const struct evs_mount *mounts)
+{
+    size_t count = 0;
+    while (mounts[count].prefix != NULL) {
+        count++;
+    }
+    struct evs_mount *copy = put(block, mounts, (count + 1) * sizeof mounts[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct evs_mount mount = mounts[i];
+        mount.prefix = put_text(block, mount.prefix);
+        mount.dir = put_text(block, mount.dir);
+        mount.index = put_texts(block, mount.index);
+        mount.fallback = put_text(block, mount.fallback);
+        mount.not_found = put_text(block, mount.not_found);
+        mount.headers = put_headers(block, mount.headers);
+        mount.types = put_types(block, mount.types);
+        if (copy != NULL) {
+            copy[i] = mount;
+        }
+    }
+    return copy;
+}
+
+struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
+{
+    struct block block = {0};
+    put_mounts(&block, mounts);
+    block = (struct block){.data = mem_alloc(block.used)};
+    return block.data == NULL ? NULL : put_mounts(&block, mounts);
+}
+
+/* Mounting. */
+
+/* The options of a mount, with room for what they point to; one more than allowed, so that too many are told from
+ * all. */
+struct reading {
+    struct static_options options;
+    struct static_field headers[STATIC_HEADERS_MAX + 1];
+    struct mime_override types[STATIC_TYPES_MAX + 1];
+};
+
+static int read_headers(struct reading *reading, const struct evs_field *headers, char *err, size_t errlen)
+{
+    size_t *count = &reading->options.header_count;
+    while (headers != NULL && headers[*count].name != NULL && *count <= STATIC_HEADERS_MAX) {
+        if (headers[*count].value == NULL) {
+            return error_text(err, errlen, -EINVAL, "headers: %.64s has no value", headers[*count].name);
+        }
+        reading->headers[*count] = (struct static_field){headers[*count].name, headers[*count].value};
+        ++*count;
+    }
+    return 0;
+}
+
+static int read_types(struct reading *reading, const struct evs_type *types, char *err, size_t errlen)
+{
+    size_t *count = &reading->options.type_count;
+    while (types != NULL && types[*count].extension != NULL && *count <= STATIC_TYPES_MAX) {
+        if (types[*count].type == NULL) {
+            return error_text(err, errlen, -EINVAL, "types: %.64s has no type", types[*count].extension);
+        }
+        reading->types[*count] = (struct mime_override){types[*count].extension, types[*count].type};
+        ++*count;
+    }
+    return 0;
+}
+
+/* Fill in options. Returns 0, or -EINVAL with a text that begins with the name of the member. */
+static int read_options(struct reading *reading, const struct evs_mount *mount, char *err, size_t errlen)
+{
+    struct static_options *options = &reading->options;
+    *options = (struct static_options){
+        .cache_s = mount->cache_s,
+        .headers = reading->headers,
+        .index = mount->index,
+        .no_index = mount->index != NULL && mount->index[0] == NULL,
+        .fallback = mount->fallback,
+        .not_found = mount->not_found,
+        .types = reading->types,
+        .dotfiles = mount->dotfiles != 0,
+        .list = mount->list != 0,
+        .no_precompressed = mount->no_precompressed != 0,
+    };
+    if (mount->dir == NULL) {
+        return error_text(err, errlen, -EINVAL, "dir: \"%s\" has no directory", mount->prefix);
+    }
+    if (mount->cache_s > INT32_MAX) { /* RFC 9111 section 1.2.2: what recipients can hold */
+        return error_text(err, errlen, -EINVAL, "cache_s: %lu is more than 68 years", (unsigned long)mount->cache_s);
+    }
+    while (mount->index != NULL && mount->index[options->index_count] != NULL) {
+        options->index_count++;
+    }
+    int rv = read_headers(reading, mount->headers, err, errlen);
+    rv = rv < 0 ? rv : read_types(reading, mount->types, err, errlen);
+    return rv < 0 ? rv : static_options_check(options, err, errlen);
+}
+
+/* Whose fault it is that a mount with good options was refused. */
+static const char *member_of_error(int error)
+{
+    return error == -EINVAL || error == -EEXIST ? ".prefix" : error == -ENOSPC ? "" : ".dir";
+}
+
+int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen)
+{
+    for (size_t i = 0; mounts[i].prefix != NULL; i++) {
+        char why[512];
+        struct reading reading;
+        int rv = read_options(&reading, &mounts[i], why, sizeof why);
+        if (rv < 0) {
+            return error_text(err, errlen, rv, "evserve_config.mounts[%zu].%s", i, why);
+        }
+        rv = static_mounts_pin(added, mounts[i].prefix, mounts[i].dir, &reading.options, why, sizeof why);
+        if (rv < 0) {
+            return error_text(err, errlen, rv, "evserve_config.mounts[%zu]%s: %s", i, member_of_error(rv), why);
+        }
+    }
+    return 0;
+}
