@@ -363,36 +363,51 @@ unsigned evs_thread(evs_request *request);
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
+/* The functions that answer: evs_reply(), evs_file(), evs_begin(), evs_write(), evs_end() and evs_abort(). A call that
+ * cannot be carried out is logged with its route and function, ends the request as evs_abort() does, and returns why:
+ * -EINVAL for an argument that cannot be sent, -EALREADY for an answer that has begun or is complete (a complete one is
+ * sent all the same), -ENOMEM. So a program that ignores the result leaves no client waiting. evs_write() returns -1 for
+ * all of these. After evs_begin() and evs_write() EVS_GONE follows, as it does when the client leaves. After the other
+ * functions the request is over, whatever they return. */
+
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
- * there is none, or evs_set_header() gave it. What cannot be sent, another status, a type with control characters, NULL
- * as content, or a second answer to a request that has begun one, is a line in the log and, here and in the functions
- * below, ends the request as evs_abort() does. */
-void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
+ * there is none, or evs_set_header() gave it. Returns 0, or as above; -EINVAL: another status, a type with control
+ * characters, or NULL as content. */
+int evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
  * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. Header
  * fields that were added are in each of these answers; in 403, 404, 412 and 416 not those that describe the file, such
  * as Content-Disposition, ETag, or a Cache-Control with an age. root is
- * opened once and remembered, 64 directories at most. Returns 0; or, and then nothing is answered, -EINVAL when one of
- * them is NULL, or another -errno when root is no directory that can be read. */
+ * opened once and remembered, 64 directories at most. Returns 0, or -EALREADY as above. When root is no directory that can
+ * be read (-errno), or one of them is NULL (-EINVAL), nothing has been answered, and the request still wants an answer. */
 int evs_file(evs_request *request, const char *root, const char *path);
 
-/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). */
-void evs_begin(evs_request *request, int status, const char *type, int64_t length);
+/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). Returns as
+ * evs_reply(). */
+int evs_begin(evs_request *request, int status, const char *type, int64_t length);
 
 /* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
  * Returns
  *   1   go on
- *   0   taken, but the client is behind: wait for EVS_DRAIN before writing on; who does not is cut at write_cap
- *   -1  nothing was taken: the client has gone, was cut, or wants no content (HEAD); the announced length is exceeded,
- *       or content is NULL. EVS_GONE follows. */
+ *   0   queued, but the client is falling behind: wait for EVS_DRAIN before writing more. If the queue reaches write_cap,
+ *       the connection is cut
+ *   -1  nothing was queued: the client has gone, was cut, or wants no content (HEAD); the piece exceeds the length that
+ *       evs_begin() announced; or content is NULL. EVS_GONE follows, unless the answer was complete before. */
 int evs_write(evs_request *request, const void *content, size_t len);
 
-/* The answer is complete. Without content before it, it is an empty one (204). */
-void evs_end(evs_request *request);
+/* The answer is complete. Without content before it, it is an empty one (204). Returns 0; -EPIPE: the client has gone or
+ * was cut before; -EINVAL: less content than evs_begin() announced, and the connection is cut; -EALREADY. */
+int evs_end(evs_request *request);
 
-/* Give the answer up: 500 if it has not begun, else the connection is cut, so that the client can tell. */
-void evs_abort(evs_request *request);
+/* Give the answer up: 500 if it has not begun, else the connection is cut, so that the client can tell. Returns 0, or
+ * -EALREADY when the answer is complete. */
+int evs_abort(evs_request *request);
+
+/* How far the answer has come: 0, nothing of it has begun; 1, it has begun, and evs_write() and evs_end() may follow; 2, it
+ * is complete or was given up. As long as serve or the function of evs_on() runs, a request may be asked this even when
+ * it has been answered, so that code which catches a handler's failure knows whether evs_reply() can still report it. */
+int evs_begun(evs_request *request);
 
 /* What can happen to a request before it is answered. */
 enum evs_event {
@@ -406,8 +421,8 @@ enum evs_event {
 /* From now on call fn for every event of request. */
 void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
 
-/* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. Nothing
- * comes after the answer. Returns 0 or -ENOMEM. */
+/* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
+ * comes after the answer. Returns 0; -EALREADY: the answer is complete, or EVS_GONE is due; -ENOMEM. */
 int evs_after(evs_request *request, uint32_t ms);
 
 /* evserve_post() to the n-th thread of the server, that of a request for example. -EINVAL: there is none. */

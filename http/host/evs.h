@@ -4,6 +4,7 @@
 /* What a host serves: directories, and routes that it writes in C: what evserve.h calls mounts, routes and requests, on
  * top of static mounts, handlers and exchanges. An evs_request is a struct exchange. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct evs_state {
     void (*fn)(struct evs_request *request, int event, void *arg); /* evs_on(), NULL without it */
     void *arg;                                                     /* handed to fn */
     uint64_t timer;                                                /* evs_after(), 0 while none is set */
+    bool is_unwanted; /* nobody takes the content: timer is the one after which EVS_GONE comes */
 };
 
 #endif

@@ -1,7 +1,9 @@
 /* Answers of a host: thin wrappers over response.h and file_reply.h. Whatever completes the answer parts with the exchange
  * first.
  *
- * Failure modes: without memory, what answers says -ENOMEM or becomes a 503. */
+ * Failure modes: what answers without memory returns -ENOMEM, and the connection is cut. A call that cannot be done as it
+ * was asked for is the host's mistake: its log names the route and the function, and the request ends, since a host that
+ * does not look at what a call returned would leave its client waiting for ever. */
 
 #include "http/host/evs_internal.h"
 
@@ -22,27 +24,67 @@ static void blame(const struct exchange *exchange, const char *function, const c
     log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
 }
 
-/* Whether the answer may begin in this way, with len bytes of content. After a mistake the client gets a 500, or, when
- * the answer has begun already, an end that says that something is wrong. */
-static bool can_begin(evs_request *request, int status, const char *type, const void *content, size_t len,
-                      const char *function)
+static const char already[] = "the answer has begun already";
+static const char complete[] = "the answer is complete already";
+
+/* Why an answer may not begin in this way, with len bytes of content; NULL when it may. */
+static const char *find_mistake(const struct exchange *exchange, int status, const char *type, const void *content,
+                                size_t len)
 {
-    struct exchange *exchange = exchange_of(request);
-    const char *why = NULL;
     if (exchange->response_state != RESPONSE_NONE) {
-        why = "the answer has begun already";
-    } else if (status < 200 || status > 599) {
-        why = "the status is not one from 200 to 599";
-    } else if (type != NULL && response_check_field("Content-Type", 12, type, strlen(type)) < 0) {
-        why = "the type has control characters";
-    } else if (content == NULL && len > 0) {
-        why = "the content is NULL";
+        return already;
     }
-    if (why != NULL) {
-        blame(exchange, function, why);
-        response_abort(evs_part(request));
+    if (status < 200 || status > 599) {
+        return "the status is not one from 200 to 599";
     }
-    return why == NULL;
+    if (type != NULL && response_check_field("Content-Type", 12, type, strlen(type)) < 0) {
+        return "the type has control characters";
+    }
+    return content == NULL && len > 0 ? "the content is NULL" : NULL;
+}
+
+/* A call that would have completed the answer is refused. The client gets a 500 or, when the answer has begun, an end that
+ * says that something is wrong; an answer that is complete stays as it is. Returns error. */
+static int refuse(evs_request *request, const char *function, const char *why, int error)
+{
+    struct exchange *exchange = evs_part(request);
+    blame(exchange, function, why);
+    if (exchange->response_state != RESPONSE_COMPLETE) {
+        response_abort(exchange);
+    }
+    return error;
+}
+
+/* A call is refused after which the host expects to go on, and to be told with EVS_GONE of what goes wrong. The 500 of an
+ * answer that has not begun takes no more content, as that of a HEAD request. Returns error. */
+static int refuse_stream(struct exchange *exchange, const char *function, const char *why, int error)
+{
+    static const char page[] = "500 Internal Server Error\n";
+    blame(exchange, function, why);
+    if (exchange->response_state == RESPONSE_NONE) {
+        response_clear_fields(exchange);
+        response_begin(exchange, 500, "text/plain; charset=utf-8", sizeof page - 1);
+        (void)response_write(exchange, page, sizeof page - 1);
+        exchange->head_only = true;
+        evs_end_without_content(exchange);
+    } else if (exchange->response_state != RESPONSE_COMPLETE) {
+        response_abort(exchange);
+    }
+    return error;
+}
+
+/* Whether an answer may begin in this way: 0, or what refuse() returned. */
+static int check_answer(evs_request *request, int status, const char *type, const void *content, size_t len,
+                        const char *function)
+{
+    const char *why = find_mistake(exchange_of(request), status, type, content, len);
+    return why == NULL ? 0 : refuse(request, function, why, why == already ? -EALREADY : -EINVAL);
+}
+
+/* What became of an answer that was not refused. */
+static int outcome(const struct exchange *exchange)
+{
+    return exchange->response_state == RESPONSE_ABORTED ? -ENOMEM : 0;
 }
 
 /* What evs_header() and the like gave for a text that is not there may be handed on to an answer. */
@@ -65,11 +107,14 @@ int evs_add_header(evs_request *request, const char *name, const char *value)
     return rv < 0 ? rv : response_add_field(exchange_of(request), name, strlen(name), value, strlen(value));
 }
 
-void evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len)
+int evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len)
 {
-    if (can_begin(request, status, type, content, len, "evs_reply")) {
-        response_send(evs_part(request), status, type, content, len);
+    int rv = check_answer(request, status, type, content, len, "evs_reply");
+    if (rv < 0) {
+        return rv;
     }
+    response_send(evs_part(request), status, type, content, len);
+    return outcome(exchange_of(request));
 }
 
 int evs_file(evs_request *request, const char *root, const char *path)
@@ -80,48 +125,87 @@ int evs_file(evs_request *request, const char *root, const char *path)
     }
     struct file_reply reply = {.root = root, .path = path, .path_len = strlen(path), .status = 200};
     int rv = file_reply_check(replies, &reply, NULL, 0);
-    if (rv == 0 && can_begin(request, 200, NULL, NULL, 0, "evs_file")) {
+    rv = rv < 0 ? rv : check_answer(request, 200, NULL, NULL, 0, "evs_file");
+    if (rv == 0) {
         file_reply_send(replies, evs_part(request), &reply);
     }
     return rv;
 }
 
-void evs_begin(evs_request *request, int status, const char *type, int64_t length)
+int evs_begin(evs_request *request, int status, const char *type, int64_t length)
 {
-    if (can_begin(request, status, type, NULL, 0, "evs_begin")) {
-        response_begin(exchange_of(request), status, type, length < 0 ? RESPONSE_LENGTH_UNKNOWN : length);
+    struct exchange *exchange = exchange_of(request);
+    const char *why = find_mistake(exchange, status, type, NULL, 0);
+    if (why != NULL) {
+        return refuse_stream(exchange, "evs_begin", why, why == already ? -EALREADY : -EINVAL);
     }
+    response_begin(exchange, status, type, length < 0 ? RESPONSE_LENGTH_UNKNOWN : length);
+    return outcome(exchange);
 }
 
 int evs_write(evs_request *request, const void *content, size_t len)
 {
     struct exchange *exchange = exchange_of(request);
+    if (content == NULL && len > 0) {
+        return refuse_stream(exchange, "evs_write", "the content is NULL", -1);
+    }
     if (exchange->response_state == RESPONSE_NONE) {
         response_begin(exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN);
-    }
-    if (content == NULL && len > 0) {
-        blame(exchange, "evs_write", "the content is NULL");
-        response_abort(exchange);
-        return -1;
+    } else if (exchange->response_state == RESPONSE_COMPLETE) {
+        return refuse_stream(exchange, "evs_write", complete, -1);
     }
     if (exchange->head_only && exchange->response_state == RESPONSE_STREAMING && len > 0) {
         evs_end_without_content(exchange);
         return -1;
     }
+    if (exchange->response_state == RESPONSE_STREAMING && exchange->has_content_length &&
+        len > exchange->content_left) {
+        return refuse_stream(exchange, "evs_write", "more content than evs_begin() announced", -1);
+    }
     return response_write(exchange, content, len);
 }
 
-void evs_end(evs_request *request)
+int evs_end(evs_request *request)
 {
     struct exchange *exchange = evs_part(request);
-    if (exchange->response_state == RESPONSE_NONE) {
+    switch (exchange->response_state) {
+    case RESPONSE_NONE:
         response_send(exchange, 204, NULL, NULL, 0);
-    } else {
+        return outcome(exchange);
+    case RESPONSE_STREAMING:
+        if (exchange->content_left > 0 && !exchange->head_only) {
+            return refuse(request, "evs_end", "less content than evs_begin() announced", -EINVAL);
+        }
         response_end(exchange);
+        return outcome(exchange);
+    case RESPONSE_COMPLETE:
+        return refuse(request, "evs_end", complete, -EALREADY);
+    case RESPONSE_ABORTED:
+        break;
     }
+    return -EPIPE;
 }
 
-void evs_abort(evs_request *request)
+int evs_abort(evs_request *request)
 {
-    response_abort(evs_part(request));
+    struct exchange *exchange = evs_part(request);
+    if (exchange->response_state == RESPONSE_COMPLETE) {
+        return refuse(request, "evs_abort", complete, -EALREADY);
+    }
+    response_abort(exchange);
+    return 0;
+}
+
+int evs_begun(evs_request *request)
+{
+    switch (exchange_of(request)->response_state) {
+    case RESPONSE_NONE:
+        return 0;
+    case RESPONSE_STREAMING:
+        return 1;
+    case RESPONSE_COMPLETE:
+    case RESPONSE_ABORTED:
+        break;
+    }
+    return 2;
 }

@@ -58,6 +58,9 @@ void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, vo
 int evs_after(evs_request *request, uint32_t ms)
 {
     struct exchange *exchange = exchange_of(request);
+    if (exchange->response_state >= RESPONSE_COMPLETE || exchange->evs.is_unwanted) {
+        return -EALREADY; /* when the time comes, the exchange may be another request's */
+    }
     evs_stop_timer(exchange);
     exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, ms, on_timer, exchange);
     return exchange->evs.timer == 0 ? -ENOMEM : 0;
@@ -95,6 +98,7 @@ static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
 void evs_end_without_content(struct exchange *exchange)
 {
     evs_stop_timer(exchange);
+    exchange->evs.is_unwanted = true;
     exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, 0, on_unwanted, exchange);
     if (exchange->evs.timer == 0) {
         response_abort(exchange);
