@@ -40,6 +40,7 @@ extern "C" {
 #pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
 
 struct lua_State;
+struct sockaddr_storage;
 
 typedef struct evserve evserve;
 typedef struct evs_request evs_request;
@@ -351,6 +352,20 @@ int evs_read(evs_request *request, const void **data, size_t *len);
 
 /* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);
+
+/* The client's address (<sys/socket.h>), written to address as getpeername(2) would: family AF_INET or AF_INET6, address
+ * and port; or AF_UNIX and nothing else. A client that comes over IPv4 has an AF_INET address on every listener. Returns
+ * the number of bytes written, for getnameinfo(3) and the like. getsockname(2) of evs_socket() is the address that the
+ * client connected to. */
+int evs_sockaddr(evs_request *request, struct sockaddr_storage *address);
+
+/* Which listener the client came through: its index in evserve_address(), or -1 for evserve_adopt(). So a host that also
+ * listens on a unix socket or on an address of its own can serve more there than to everybody. */
+int evs_listener(evs_request *request);
+
+/* The client's socket, for getsockopt(2) (SO_PEERCRED of a unix socket, TCP_INFO) and getsockname(2). It is the server's:
+ * do not read, write, close, or change it, and do not keep it. */
+int evs_socket(evs_request *request);
 
 /* Whose request it is, and on which of its threads, from 0. */
 evserve *evs_server(evs_request *request);

@@ -403,7 +403,7 @@ static void remember_peer(struct conn *conn, const struct sockaddr *peer)
     }
 }
 
-void conn_open(struct server *server, int fd, const struct sockaddr *peer)
+void conn_open(struct server *server, int listener, int fd, const struct sockaddr *peer)
 {
     struct conn newcomer = {.server = server};
     remember_peer(&newcomer, peer);
@@ -414,6 +414,7 @@ void conn_open(struct server *server, int fd, const struct sockaddr *peer)
         return;
     }
     conn->state = CONN_READING_HEADERS;
+    conn->listener = (int8_t)listener;
     remember_peer(conn, peer);
     if (server_count_address(conn, address) < 0) {
         server_forget_conn(server, conn);

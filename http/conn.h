@@ -22,6 +22,8 @@ enum conn_state {
     CONN_CLOSING,
 };
 
+enum { CONN_ADOPTED = -1 }; /* in place of a listener: of server_adopt() */
+
 /* All that an idle connection holds. What a request needs is in its exchange, borrowed from the server's pool. */
 struct conn {
     struct server *server;
@@ -55,13 +57,14 @@ struct conn {
     uint8_t turn_requests;     /* answered in this turn */
     int32_t unsent_bytes;      /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
     uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
+    int8_t listener;           /* index of the server's listener that accepted fd, or CONN_ADOPTED */
     uint16_t peer_port;
     uint8_t peer_address[16]; /* in network order */
 };
 
-/* Take over an accepted socket. It is read at once, since a client usually sends right after connecting; at the caps on
+/* Take over a socket that listener accepted. It is read at once, since a client usually sends right after connecting; at the caps on
  * connections somebody else makes room, or it is turned away (server_room.c). */
-void conn_open(struct server *server, int fd, const struct sockaddr *peer);
+void conn_open(struct server *server, int listener, int fd, const struct sockaddr *peer);
 
 /* Close at once; a handler at work is told with on_gone(). */
 void conn_close(struct conn *conn);

@@ -41,20 +41,32 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
     return NULL;
 }
 
-void exchange_peer(const struct exchange *exchange, char *text, size_t len)
+socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address)
 {
     const struct conn *conn = exchange->conn;
-    char formatted[NET_TEXT_MAX];
+    *address = (struct sockaddr_storage){.ss_family = conn->peer_family};
     if (conn->peer_family == AF_INET) {
-        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = conn->peer_port};
-        memcpy(&in.sin_addr, conn->peer_address, sizeof in.sin_addr);
-        net_address_format((struct sockaddr *)&in, sizeof in, formatted);
-    } else if (conn->peer_family == AF_INET6) {
-        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = conn->peer_port};
-        memcpy(&in6.sin6_addr, conn->peer_address, sizeof in6.sin6_addr);
-        net_address_format((struct sockaddr *)&in6, sizeof in6, formatted);
-    } else {
-        snprintf(formatted, sizeof formatted, "unix:");
+        struct sockaddr_in *in = (struct sockaddr_in *)address;
+        in->sin_port = conn->peer_port;
+        memcpy(&in->sin_addr, conn->peer_address, sizeof in->sin_addr);
+        return sizeof *in;
+    }
+    if (conn->peer_family == AF_INET6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
+        in6->sin6_port = conn->peer_port;
+        memcpy(&in6->sin6_addr, conn->peer_address, sizeof in6->sin6_addr);
+        return sizeof *in6;
+    }
+    return sizeof address->ss_family;
+}
+
+void exchange_peer(const struct exchange *exchange, char *text, size_t len)
+{
+    char formatted[NET_TEXT_MAX] = "unix:";
+    struct sockaddr_storage address;
+    socklen_t address_len = exchange_peer_address(exchange, &address);
+    if (address.ss_family != AF_UNIX) {
+        net_address_format((struct sockaddr *)&address, address_len, formatted);
     }
     snprintf(text, len, "%s", formatted);
 }

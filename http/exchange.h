@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 struct conn;
 struct exchange;
@@ -206,6 +207,10 @@ int exchange_collect_body(struct exchange *exchange);
 
 /* The handler has what it needs of a body that was collected: free it before the answer is sent. */
 void exchange_forget_body(struct exchange *exchange);
+
+/* The peer's address and port; of a unix socket the family alone. Returns its length. IPv4 is AF_INET on listeners of
+ * both families, too. */
+socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address);
 
 /* The peer's address as text, "127.0.0.1:40312" or "unix:". */
 void exchange_peer(const struct exchange *exchange, char *text, size_t len);

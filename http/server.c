@@ -212,18 +212,28 @@ const char *server_date(struct server *server)
 static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
 {
     (void)peer_len;
-    struct server *server = arg;
-    conn_open(server, fd, peer);
+    const struct accepter *accepter = arg;
+    conn_open(accepter->server, accepter->listener, fd, peer);
 }
 
 static bool on_starved(void *arg)
 {
-    return server_starve(arg);
+    const struct accepter *accepter = arg;
+    return server_starve(accepter->server);
 }
 
 static void on_turned_away(void *arg, int fd)
 {
-    server_turn_away(arg, fd);
+    const struct accepter *accepter = arg;
+    server_turn_away(accepter->server, fd);
+}
+
+/* What the next listener hands to these. */
+static struct accepter *next_accepter(struct server *server)
+{
+    struct accepter *accepter = &server->accepters[server->listener_count];
+    *accepter = (struct accepter){.server = server, .listener = (int8_t)server->listener_count};
+    return accepter;
 }
 
 /* The site is this server's: a request for one of its files may take the fd of an idle connection. */
@@ -276,7 +286,7 @@ static void on_adopted(struct reactor *reactor, void *arg)
         if (server->is_draining) {
             sys_close(adopted[i]);
         } else {
-            on_accept(server, adopted[i], &peer, sizeof peer);
+            conn_open(server, CONN_ADOPTED, adopted[i], &peer);
         }
     }
     mem_free(adopted);
@@ -324,7 +334,7 @@ static int open_listener(struct server *server, const char *address, unsigned fl
     int rv = net_address_parse(&parsed, address, err, errlen);
     rv = rv < 0 ? rv
                 : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, flags,
-                                    on_accept, server, server->log, err, errlen);
+                                    on_accept, next_accepter(server), server->log, err, errlen);
     return rv < 0 ? rv : add_listener(server);
 }
 
@@ -343,7 +353,8 @@ int server_join(struct server *server, const struct server *first, char *err, si
     int rv = 0;
     while (rv == 0 && server->listener_count < first->listener_count) {
         rv = net_listener_join(&server->listeners[server->listener_count], server->reactor,
-                               &first->listeners[server->listener_count], on_accept, server, server->log, err, errlen);
+                               &first->listeners[server->listener_count], on_accept, next_accepter(server), server->log,
+                               err, errlen);
         if (rv == 0) {
             add_listener(server);
         }

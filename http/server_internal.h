@@ -30,6 +30,12 @@ struct conn_slab {
     struct conn conns[CONN_SLAB_LEN]; /* in use, or in free_conns */
 };
 
+/* What a listener hands to its callbacks. */
+struct accepter {
+    struct server *server; /* whose listener it is */
+    int8_t listener;       /* its index */
+};
+
 struct server {
     struct reactor *reactor;                             /* borrowed */
     struct site *site;                                   /* borrowed: what new requests get */
@@ -37,6 +43,7 @@ struct server {
     parse_head_fn parse_head;                            /* the fastest for this CPU */
     struct handler static_handler;                       /* answers from the site's mounts */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
+    struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */
 
     char *read_block;                /* lent to the connection that is being advanced */

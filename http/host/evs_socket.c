@@ -1,0 +1,20 @@
+/* Where a request came from: its client, the listener, the socket itself. */
+
+#include "http/host/evs_internal.h"
+
+#include "http/conn.h"
+
+int evs_sockaddr(evs_request *request, struct sockaddr_storage *address)
+{
+    return (int)exchange_peer_address(exchange_of(request), address);
+}
+
+int evs_listener(evs_request *request)
+{
+    return exchange_of(request)->conn->listener;
+}
+
+int evs_socket(evs_request *request)
+{
+    return exchange_of(request)->conn->fd;
+}
