@@ -183,7 +183,7 @@ static bool add_allow_write(void *arg, const char *value, char *err)
     return add_path(options->allow_write, "--allow-write", value, err);
 }
 
-static bool add_header(void *arg, const char *value, char *err)
+static bool add_request_header(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
     snprintf(err, OPTION_ERROR_MAX, "more than %d --header", REQUEST_HEADERS_MAX);
@@ -214,7 +214,7 @@ static const struct option_row rows[] = {
     {"check", OPTION_FLAG, offsetof(struct options, check), NULL},
     {"routes", OPTION_FLAG, offsetof(struct options, routes), NULL},
     {"request", OPTION_TEXT, offsetof(struct options, request), NULL},
-    {"header", OPTION_VALUE, 0, add_header},
+    {"header", OPTION_VALUE, 0, add_request_header},
     {"body", OPTION_TEXT, offsetof(struct options, body), NULL},
     {"timeout", OPTION_VALUE, 0, set_timeout},
     {"version", OPTION_LAST, offsetof(struct options, version), NULL},
@@ -358,7 +358,7 @@ static void on_signal(int number)
     }
 }
 
-static void reload(void)
+static void reload_server(void)
 {
     char err[EVSERVE_ERROR_MAX];
     char line[EVSERVE_ERROR_MAX + 64];
@@ -413,7 +413,7 @@ static void attend(void *arg)
         send_sign();
     }
     if (wants_reload || (has_pulse && control.options->watch && evserve_changed(control.server))) {
-        reload();
+        reload_server();
     }
 }
 
@@ -443,7 +443,7 @@ static void warn_of_watch(const struct options *options)
 }
 
 /* Serve until a signal comes. */
-static int serve(evserve *server)
+static int serve_until_stopped(evserve *server)
 {
     atomic_store(&control.server, server);
     evserve_wake(server); /* for signals that came before it could be woken */
@@ -636,7 +636,7 @@ static int run(const struct options *options, struct host *host, char *err, size
     if (server == NULL) {
         return EXIT_FAILURE;
     }
-    int status = options->request == NULL ? serve(server) : serve_request(server, options, &host->log);
+    int status = options->request == NULL ? serve_until_stopped(server) : serve_request(server, options, &host->log);
     evserve_free(server);
     systemd_notifier_close(&control.notifier);
     return status;

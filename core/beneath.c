@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GO_ON = INT32_MIN }; /* step(): neither an fd nor an error */
+enum { GO_ON = INT32_MIN }; /* take_path_step(): neither an fd nor an error */
 
-struct walk {
+struct path_walk {
     int top_fd;                     /* where it starts and what it may not leave */
     int dir_fd;                     /* the directory reached, top_fd itself at the start */
     int links;                      /* links followed so far */
@@ -26,7 +26,7 @@ struct walk {
     char left[BENEATH_PATH_MAX];    /* what is still to be walked */
 };
 
-static void leave_dir(struct walk *walk)
+static void leave_dir(struct path_walk *walk)
 {
     if (walk->dir_fd != walk->top_fd) {
         sys_close(walk->dir_fd);
@@ -35,7 +35,7 @@ static void leave_dir(struct walk *walk)
 }
 
 /* Start again from the top with head before tail, which is empty or begins with a slash. */
-static int restart(struct walk *walk, const char *head, const char *tail)
+static int restart(struct path_walk *walk, const char *head, const char *tail)
 {
     char joined[BENEATH_PATH_MAX];
     int len = snprintf(joined, sizeof joined, "%s%s", head, tail);
@@ -49,7 +49,7 @@ static int restart(struct walk *walk, const char *head, const char *tail)
 }
 
 /* Go one directory up, in the text. */
-static int go_up(struct walk *walk, const char *rest)
+static int go_up(struct path_walk *walk, const char *rest)
 {
     if (walk->reached[0] == '\0') {
         return -EXDEV;
@@ -61,7 +61,7 @@ static int go_up(struct walk *walk, const char *rest)
     return restart(walk, parent, rest);
 }
 
-static int follow_link(struct walk *walk, const char *name, const char *rest)
+static int follow_link(struct path_walk *walk, const char *name, const char *rest)
 {
     char target[BENEATH_PATH_MAX];
     ssize_t len = sys_read_link(walk->dir_fd, name, target, sizeof target);
@@ -84,7 +84,7 @@ static int follow_link(struct walk *walk, const char *name, const char *rest)
 }
 
 /* Enter the directory name, or follow it when it is a link. */
-static int enter(struct walk *walk, const char *name, const char *rest)
+static int enter(struct path_walk *walk, const char *name, const char *rest)
 {
     int fd = sys_open(walk->dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (fd == -ENOTDIR || fd == -ELOOP) {
@@ -103,7 +103,7 @@ static int enter(struct walk *walk, const char *name, const char *rest)
 }
 
 /* Take one step. Returns the file's fd when it was the last one, GO_ON, or -errno. */
-static int step(struct walk *walk, int flags)
+static int take_path_step(struct path_walk *walk, int flags)
 {
     char name[BENEATH_PATH_MAX];
     const char *start = walk->left + strspn(walk->left, "/");
@@ -145,7 +145,7 @@ int open_beneath_by_steps(int dir_fd, const char *path, int flags)
     if (path[0] == '/') {
         return -EXDEV;
     }
-    struct walk walk = {.top_fd = dir_fd, .dir_fd = dir_fd};
+    struct path_walk walk = {.top_fd = dir_fd, .dir_fd = dir_fd};
     size_t len = strlen(path);
     if (len >= sizeof walk.left) {
         return -ENAMETOOLONG;
@@ -153,7 +153,7 @@ int open_beneath_by_steps(int dir_fd, const char *path, int flags)
     memcpy(walk.left, path, len + 1);
     int rv;
     do {
-        rv = step(&walk, flags);
+        rv = take_path_step(&walk, flags);
     } while (rv == GO_ON);
     leave_dir(&walk);
     return rv;

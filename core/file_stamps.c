@@ -45,7 +45,7 @@ static int stat_path(const char *path, struct stat *st)
 }
 
 /* Stamp the file anew. Returns whether that changed anything. */
-static bool look(struct file_stamp *stamp)
+static bool look_at_file(struct file_stamp *stamp)
 {
     struct stat st;
     if (stat_path(stamp->path, &st) < 0) {
@@ -58,7 +58,7 @@ static bool look(struct file_stamp *stamp)
     return !is_same;
 }
 
-static int add(struct file_stamps *stamps, const char *path)
+static int add_stamp(struct file_stamps *stamps, const char *path)
 {
     if (stamps->count == FILE_STAMPS_MAX) {
         return -ENOSPC;
@@ -78,12 +78,12 @@ static int add(struct file_stamps *stamps, const char *path)
         return -ENOMEM;
     }
     stamps->count++;
-    look(stamp);
+    look_at_file(stamp);
     return 0;
 }
 
 /* The one of a path, or NULL. */
-static struct file_stamp *find(const struct file_stamps *stamps, const char *path)
+static struct file_stamp *find_stamp(const struct file_stamps *stamps, const char *path)
 {
     for (size_t i = 0; i < stamps->count; i++) {
         if (strcmp(stamps->list[i].path, path) == 0) {
@@ -97,12 +97,12 @@ int file_stamps_note(struct file_stamps *stamps, const char *path)
 {
     int rv = 0;
     pthread_mutex_lock(&stamps->lock);
-    struct file_stamp *stamp = find(stamps, path);
+    struct file_stamp *stamp = find_stamp(stamps, path);
     if (stamp == NULL) {
-        rv = add(stamps, path);
+        rv = add_stamp(stamps, path);
         stamp = rv < 0 ? NULL : &stamps->list[stamps->count - 1];
     } else {
-        look(stamp);
+        look_at_file(stamp);
     }
     if (stamp != NULL) {
         stamp->is_code = true;
@@ -116,11 +116,11 @@ int file_stamps_note_data(struct file_stamps *stamps, const char *path)
     struct stat st;
     int rv = 0;
     pthread_mutex_lock(&stamps->lock);
-    struct file_stamp *stamp = find(stamps, path);
+    struct file_stamp *stamp = find_stamp(stamps, path);
     if (stamp != NULL) {
-        look(stamp);
+        look_at_file(stamp);
     } else if (stat_path(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-        rv = add(stamps, path);
+        rv = add_stamp(stamps, path);
     }
     pthread_mutex_unlock(&stamps->lock);
     return rv;
@@ -129,7 +129,7 @@ int file_stamps_note_data(struct file_stamps *stamps, const char *path)
 void file_stamps_ignore(struct file_stamps *stamps, const char *path)
 {
     pthread_mutex_lock(&stamps->lock);
-    struct file_stamp *stamp = find(stamps, path);
+    struct file_stamp *stamp = find_stamp(stamps, path);
     if (stamp != NULL) {
         stamp->is_ignored = true;
     }
@@ -143,7 +143,7 @@ bool file_stamps_changed(struct file_stamps *stamps)
     for (size_t i = 0; i < stamps->count; i++) {
         const struct file_stamp *stamp = &stamps->list[i];
         bool counts = stamp->is_code || !stamp->is_ignored;
-        has_changed = (look(&stamps->list[i]) && counts) || has_changed;
+        has_changed = (look_at_file(&stamps->list[i]) && counts) || has_changed;
     }
     pthread_mutex_unlock(&stamps->lock);
     return has_changed;

@@ -53,7 +53,7 @@ static void on_wake(struct reactor *reactor, void *arg)
     call_all(arg, false);
 }
 
-static int add(struct mailbox *mailbox, struct letter *letter)
+static int add_letter(struct mailbox *mailbox, struct letter *letter)
 {
     if (mailbox->is_closed) {
         return -ESHUTDOWN;
@@ -79,7 +79,7 @@ int mailbox_post(struct mailbox *mailbox, void (*fn)(void *arg), void *arg)
     }
     *letter = (struct letter){.fn = fn, .arg = arg};
     pthread_mutex_lock(&mailbox->lock);
-    int rv = add(mailbox, letter);
+    int rv = add_letter(mailbox, letter);
     pthread_mutex_unlock(&mailbox->lock);
     if (rv < 0) {
         mem_free(letter);
@@ -117,7 +117,7 @@ struct round {
     size_t left; /* calls that are not made yet */
 };
 
-struct errand {
+struct round_errand {
     struct round *round;
     struct mailbox_call *call;
 };
@@ -132,7 +132,7 @@ static void finish_errand(struct round *round)
 
 static void run_errand(void *arg)
 {
-    struct errand *errand = arg;
+    struct round_errand *errand = arg;
     struct round *round = errand->round;
     errand->call->fn(errand->call->arg);
     mem_free(errand);
@@ -142,11 +142,11 @@ static void run_errand(void *arg)
 /* Post a call; when memory is short, wait for it: a call that belongs to others cannot be left out. */
 static int post_errand(struct round *round, struct mailbox_call *call)
 {
-    struct errand *errand;
+    struct round_errand *errand;
     while ((errand = mem_alloc(sizeof *errand)) == NULL) {
         usleep(MEMORY_WAIT_US);
     }
-    *errand = (struct errand){.round = round, .call = call};
+    *errand = (struct round_errand){.round = round, .call = call};
     int rv;
     while ((rv = mailbox_post(call->mailbox, run_errand, errand)) == -ENOMEM) {
         usleep(MEMORY_WAIT_US);

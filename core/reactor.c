@@ -14,6 +14,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/timer_heap.h"
+#include "core/units.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -23,7 +24,6 @@ enum {
     BATCH = 512,         /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
     SPELL_NS = 10000000, /* after which a tick begins no further timer, task or post (R6): the next tick goes on */
     CHUNK = 256,         /* watches in a chunk of the table */
-    NS_PER_MS = 1000000,
     FIRST_TASKS = 64,    /* first size of the task queue */
     TASKS_MAX = 1 << 24, /* tasks waiting at once; one more is -ENOMEM */
     NOT_QUEUED = -1,     /* watch.next_queued of a watch that is in no queue */

@@ -5,12 +5,13 @@
 
 #include "core/sys.h"
 
+#include "core/units.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
-#include <linux/un.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,10 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
 enum { CALL_FCHMODAT2 = 452 }; /* since Linux 6.6; the same number on every architecture */
 
-#if !defined SIOCUNIXFILE /* <linux/un.h>, since Linux 4.13 */
+#if !defined SIOCUNIXFILE /* <linux/un.h>, since Linux 4.13; beside <sys/un.h> that cannot be included */
 #define SIOCUNIXFILE SIOCPROTOPRIVATE
 #endif
 

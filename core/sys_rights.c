@@ -34,7 +34,7 @@ struct __attribute__((packed)) landlock_beneath {
 };
 
 /* The result of a system call in our convention. */
-static int verdict(int result)
+static int rights_verdict(int result)
 {
     return result < 0 ? -errno : result;
 }
@@ -46,30 +46,30 @@ pid_t sys_process_id(void)
 
 int sys_no_new_privs(void)
 {
-    return verdict(prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L));
+    return rights_verdict(prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L));
 }
 
 int sys_landlock_version(void)
 {
-    return verdict((int)syscall(CALL_LANDLOCK_CREATE, NULL, 0L, LANDLOCK_ASK_VERSION));
+    return rights_verdict((int)syscall(CALL_LANDLOCK_CREATE, NULL, 0L, LANDLOCK_ASK_VERSION));
 }
 
 int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes)
 {
     /* A kernel that does not know the later fields takes them as long as they are zero. */
     struct landlock_rules rules = {.file_rights = file_rights, .net_rights = net_rights, .scopes = scopes};
-    return verdict((int)syscall(CALL_LANDLOCK_CREATE, &rules, sizeof rules, 0));
+    return rights_verdict((int)syscall(CALL_LANDLOCK_CREATE, &rules, sizeof rules, 0));
 }
 
 int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
 {
     struct landlock_beneath rule = {.rights = file_rights, .fd = fd};
-    return verdict((int)syscall(CALL_LANDLOCK_ALLOW, rules_fd, LANDLOCK_BENEATH, &rule, 0));
+    return rights_verdict((int)syscall(CALL_LANDLOCK_ALLOW, rules_fd, LANDLOCK_BENEATH, &rule, 0));
 }
 
 int sys_landlock_enter(int rules_fd)
 {
-    return verdict((int)syscall(CALL_LANDLOCK_ENTER, rules_fd, 0));
+    return rights_verdict((int)syscall(CALL_LANDLOCK_ENTER, rules_fd, 0));
 }
 
 #if defined EVSERVE_HAS_SECCOMP

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-enum { FIRST_CAPACITY = 64, NO_SLOT = TIMER_HEAP_MAX };
+enum { FIRST_SLOTS = 64, NO_SLOT = TIMER_HEAP_MAX };
 
 _Static_assert(sizeof(struct timer_entry) <= 24, "a heap entry is at most 24 bytes");
 
@@ -78,12 +78,12 @@ static void sift(struct timer_heap *heap, uint32_t index, struct timer_entry ent
     }
 }
 
-static int grow(struct timer_heap *heap)
+static int grow_heap(struct timer_heap *heap)
 {
     if (heap->capacity >= TIMER_HEAP_MAX) {
         return -ENOSPC;
     }
-    uint32_t capacity = heap->capacity == 0 ? FIRST_CAPACITY : heap->capacity * 2;
+    uint32_t capacity = heap->capacity == 0 ? FIRST_SLOTS : heap->capacity * 2;
 
     /* Each array may stay larger than capacity says when the other one fails: nothing has changed. */
     struct timer_entry *entries = mem_resize(heap->entries, capacity * sizeof *entries);
@@ -109,7 +109,7 @@ int timer_heap_set(struct timer_heap *heap, int64_t deadline_ns, int64_t interva
                    timer_id *id)
 {
     if (heap->first_free == NO_SLOT) {
-        int rv = grow(heap);
+        int rv = grow_heap(heap);
         if (rv < 0) {
             return rv;
         }
@@ -129,7 +129,7 @@ int timer_heap_set(struct timer_heap *heap, int64_t deadline_ns, int64_t interva
 }
 
 /* The slot that id names, or NULL when id is dead. */
-static struct timer *find(const struct timer_heap *heap, timer_id id)
+static struct timer *find_timer(const struct timer_heap *heap, timer_id id)
 {
     uint32_t slot = (uint32_t)id;
     uint32_t generation = (uint32_t)(id >> 32);
@@ -141,7 +141,7 @@ static struct timer *find(const struct timer_heap *heap, timer_id id)
 
 bool timer_heap_move(struct timer_heap *heap, timer_id id, int64_t deadline_ns)
 {
-    struct timer *timer = find(heap, id);
+    struct timer *timer = find_timer(heap, id);
     if (timer == NULL) {
         return false;
     }
@@ -152,7 +152,7 @@ bool timer_heap_move(struct timer_heap *heap, timer_id id, int64_t deadline_ns)
 
 bool timer_heap_cancel(struct timer_heap *heap, timer_id id)
 {
-    struct timer *timer = find(heap, id);
+    struct timer *timer = find_timer(heap, id);
     if (timer == NULL) {
         return false;
     }

@@ -24,7 +24,7 @@ static size_t decode(const char *text, size_t len, uint32_t *code)
     return size;
 }
 
-static bool is_hidden(uint32_t code)
+static bool is_invisible(uint32_t code)
 {
     return (code >= 0x80 && code <= 0x9F) || code == 0x061C || code == 0x200E || code == 0x200F ||
            (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF;
@@ -55,7 +55,7 @@ size_t visible_span(const char *text, size_t len, enum visible_manner manner)
         }
         uint32_t code;
         size_t size = decode(text + at, len - at, &code);
-        if (size == 0 || is_hidden(code)) {
+        if (size == 0 || is_invisible(code)) {
             break;
         }
         at += size;

@@ -32,7 +32,7 @@ static void compact(struct write_buffer *buffer)
 }
 
 /* Replace the block by one twice as large, or as often doubled as needed bytes ask for, but never beyond cap. */
-static int grow(struct write_buffer *buffer, size_t needed, size_t cap)
+static int grow_block(struct write_buffer *buffer, size_t needed, size_t cap)
 {
     size_t capacity = buffer->capacity == 0 ? FIRST_CAPACITY : (size_t)buffer->capacity * 2;
     while (capacity < needed) {
@@ -64,7 +64,7 @@ static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
         return -ENOBUFS;
     }
     if (buffer->block == NULL) {
-        return grow(buffer, len, cap);
+        return grow_block(buffer, len, cap);
     }
     if (len <= buffer->capacity - buffer->end) {
         return 0;
@@ -74,7 +74,7 @@ static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
         compact(buffer);
         return 0;
     }
-    return grow(buffer, queued + len, cap);
+    return grow_block(buffer, queued + len, cap);
 }
 
 char *write_buffer_reserve(struct write_buffer *buffer, size_t len, size_t cap, int *error)

@@ -35,7 +35,7 @@ static const char end_of_head[] = "\r\n\r\n";
 static const char closing[] = "--\r\n"; /* makes the delimiter behind the last part the closing one */
 
 /* A multipart answer on its way. */
-struct parts {
+struct range_parts {
     struct cached_file *file; /* one reference is ours */
     size_t count;             /* of ranges */
     size_t begun;             /* parts whose heads are queued */
@@ -53,7 +53,7 @@ static size_t format_range(char text[RANGE_TEXT_MAX], const struct byte_range *r
 
 /* Several ranges. */
 
-static uint64_t content_length(const struct parts *parts)
+static uint64_t content_length(const struct range_parts *parts)
 {
     char text[RANGE_TEXT_MAX];
     uint64_t sum = DELIMITER_LEN + sizeof closing - 1;
@@ -66,7 +66,7 @@ static uint64_t content_length(const struct parts *parts)
 
 /* The first delimiter has its CRLF too, though nothing is before it: RFC 9110 section 14.6 allows it, other servers send
  * it, and zsync waits for it. */
-static int queue_part_head(struct exchange *exchange, const struct parts *parts, const struct byte_range *range)
+static int queue_part_head(struct exchange *exchange, const struct range_parts *parts, const struct byte_range *range)
 {
     char text[RANGE_TEXT_MAX];
     size_t len = format_range(text, range, parts->file->size);
@@ -77,7 +77,7 @@ static int queue_part_head(struct exchange *exchange, const struct parts *parts,
 
 static int next_part(struct exchange *exchange, void *arg)
 {
-    struct parts *parts = arg;
+    struct range_parts *parts = arg;
     int rv = 0;
     while (rv == 0 && parts->begun < parts->count) {
         const struct byte_range *range = &parts->ranges[parts->begun];
@@ -100,7 +100,7 @@ static int next_part(struct exchange *exchange, void *arg)
 
 static void release_parts(void *arg)
 {
-    struct parts *parts = arg;
+    struct range_parts *parts = arg;
     file_cache_put(parts->file);
     mem_free(parts);
 }
@@ -117,17 +117,17 @@ static int make_boundary(char boundary[BOUNDARY_LEN + 1])
 }
 
 /* Takes over the reference to file on success. Returns 0 or -errno. */
-static int make_parts(struct cached_file *file, const char *type, const struct range_set *set, const char *boundary,
-                      struct parts **parts)
+static int make_range_parts(struct cached_file *file, const char *type, const struct range_set *set,
+                            const char *boundary, struct range_parts **parts)
 {
     static const char format[] = "\r\n--%s\r\nContent-Type: %s\r\nContent-Range: bytes ";
     size_t room = sizeof format + BOUNDARY_LEN + strlen(type);
     size_t ranges_room = set->count * sizeof set->ranges[0];
-    struct parts *made = mem_alloc(sizeof *made + ranges_room + room);
+    struct range_parts *made = mem_alloc(sizeof *made + ranges_room + room);
     if (made == NULL) {
         return -ENOMEM;
     }
-    *made = (struct parts){.file = file, .count = set->count, .lead = (char *)made->ranges + ranges_room};
+    *made = (struct range_parts){.file = file, .count = set->count, .lead = (char *)made->ranges + ranges_room};
     memcpy(made->ranges, set->ranges, ranges_room);
     made->lead_len = (size_t)snprintf(made->lead, room, format, boundary, type);
     *parts = made;
@@ -141,9 +141,9 @@ static int answer_several(struct exchange *exchange, struct cached_file *file, c
 {
     char boundary[BOUNDARY_LEN + 1];
     char type[sizeof "multipart/byteranges; boundary=" + BOUNDARY_LEN];
-    struct parts *parts = NULL;
+    struct range_parts *parts = NULL;
     int rv = make_boundary(boundary);
-    rv = rv < 0 ? rv : make_parts(file, part_type, set, boundary, &parts);
+    rv = rv < 0 ? rv : make_range_parts(file, part_type, set, boundary, &parts);
     if (rv < 0) {
         return rv;
     }

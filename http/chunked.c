@@ -42,7 +42,7 @@ void chunk_parser_reset(struct chunk_parser *chunk)
     *chunk = (struct chunk_parser){.state = CHUNK_SIZE};
 }
 
-static void fail(struct chunk_parser *chunk, int status, const char *reason)
+static void chunk_fail(struct chunk_parser *chunk, int status, const char *reason)
 {
     chunk->state = CHUNK_FAILED;
     chunk->status = status;
@@ -50,9 +50,9 @@ static void fail(struct chunk_parser *chunk, int status, const char *reason)
 }
 
 /* Refuse c; a bare LF is named as such wherever it comes. */
-static void fail_byte(struct chunk_parser *chunk, char c, const char *reason)
+static void chunk_fail_byte(struct chunk_parser *chunk, char c, const char *reason)
 {
-    fail(chunk, 400, c == '\n' ? "line feed without carriage return" : reason);
+    chunk_fail(chunk, 400, c == '\n' ? "line feed without carriage return" : reason);
 }
 
 /* Go to state if the byte is the one that must come here. */
@@ -61,7 +61,7 @@ static void expect(struct chunk_parser *chunk, char c, char wanted, enum chunk_s
     if (c == wanted) {
         chunk->state = (uint8_t)state;
     } else {
-        fail(chunk, 400, reason);
+        chunk_fail(chunk, 400, reason);
     }
 }
 
@@ -71,13 +71,13 @@ static void take_size(struct chunk_parser *chunk, char c)
 
     if (digit >= 0) {
         if (chunk->digits == SIZE_DIGITS_MAX) {
-            fail(chunk, 400, "chunk size has too many digits");
+            chunk_fail(chunk, 400, "chunk size has too many digits");
             return;
         }
         chunk->digits++;
         chunk->left = chunk->left << 4 | (uint64_t)digit;
     } else if (chunk->digits == 0) {
-        fail_byte(chunk, c, "chunk without a size");
+        chunk_fail_byte(chunk, c, "chunk without a size");
     } else if (c == '\r') {
         chunk->state = CHUNK_SIZE_LF;
     } else if (c == ';' || char_is_space(c)) {
@@ -85,7 +85,7 @@ static void take_size(struct chunk_parser *chunk, char c)
         chunk->overhead = 1;
         chunk->excess++; /* the content of the chunk is at least as long */
     } else {
-        fail_byte(chunk, c, "invalid character in chunk size");
+        chunk_fail_byte(chunk, c, "invalid character in chunk size");
     }
 }
 
@@ -96,18 +96,18 @@ static void take_extension(struct chunk_parser *chunk, char c)
         return;
     }
     if (!char_is(c, CLASS_VALUE)) {
-        fail_byte(chunk, c,
-                  c != '\r'                     ? "control character in chunk extension"
-                  : chunk->state == CHUNK_SPACE ? "white space after the chunk size"
-                                                : "quoted string in chunk extension does not end");
+        chunk_fail_byte(chunk, c,
+                        c != '\r'                     ? "control character in chunk extension"
+                        : chunk->state == CHUNK_SPACE ? "white space after the chunk size"
+                                                      : "quoted string in chunk extension does not end");
         return;
     }
     if (chunk->overhead == CHUNK_EXTENSION_MAX) {
-        fail(chunk, 400, "chunk extension too long");
+        chunk_fail(chunk, 400, "chunk extension too long");
         return;
     }
     if (chunk->excess >= CHUNK_EXCESS_MAX) {
-        fail(chunk, 400, "chunk extensions longer than the content");
+        chunk_fail(chunk, 400, "chunk extensions longer than the content");
         return;
     }
     chunk->overhead++;
@@ -149,9 +149,9 @@ static void begin_trailer(struct chunk_parser *chunk, const struct limits *limit
     if (c == '\r') {
         chunk->state = CHUNK_END_LF;
     } else if (chunk->trailers == limits->max_fields) {
-        fail(chunk, 431, "too many trailer fields");
+        chunk_fail(chunk, 431, "too many trailer fields");
     } else if (!char_is(c, CLASS_TOKEN)) {
-        fail_byte(chunk, c, "trailer line does not begin with a field name");
+        chunk_fail_byte(chunk, c, "trailer line does not begin with a field name");
     } else {
         chunk->trailers++;
         chunk->state = CHUNK_TRAILER_NAME;
@@ -170,13 +170,13 @@ static void take_trailer(struct chunk_parser *chunk, const struct limits *limits
         if (c == '\r') {
             chunk->state = CHUNK_TRAILER_LF;
         } else if (!char_is(c, CLASS_VALUE)) {
-            fail_byte(chunk, c, "control character in trailer value");
+            chunk_fail_byte(chunk, c, "control character in trailer value");
         }
     } else {
         expect(chunk, c, '\n', CHUNK_TRAILER, "carriage return without line feed");
     }
     if (chunk->state < CHUNK_END_LF && ++chunk->overhead > limits->max_header_bytes_bytes) {
-        fail(chunk, 431, "trailer fields too long");
+        chunk_fail(chunk, 431, "trailer fields too long");
     }
 }
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* Hand len bytes of content on. Returns 0, or an HTTP status that refuses them. */
-static int take_content(struct conn *conn, const char *data, size_t len)
+static int take_body_content(struct conn *conn, const char *data, size_t len)
 {
     struct exchange *exchange = conn->exchange;
     conn->has_received = true;
@@ -36,7 +36,7 @@ static int take_sized_body(struct conn *conn)
         exchange->body = input_data(exchange);
         exchange->body_len = len;
     }
-    int status = is_whole || len == 0 ? 0 : take_content(conn, input_data(exchange), len);
+    int status = is_whole || len == 0 ? 0 : take_body_content(conn, input_data(exchange), len);
     input_consume(exchange, len);
     exchange->body_left -= len;
     exchange->body_done = exchange->body_left == 0;
@@ -55,7 +55,7 @@ static int take_chunked_body(struct conn *conn)
         if (verdict == PARSE_ERROR) {
             return exchange->chunk.status;
         }
-        int status = piece.len == 0 ? 0 : take_content(conn, data + piece.offset, piece.len);
+        int status = piece.len == 0 ? 0 : take_body_content(conn, data + piece.offset, piece.len);
         input_consume(exchange, used);
         if (status != 0) {
             return status;

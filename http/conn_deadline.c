@@ -21,7 +21,7 @@ enum {
                             one no sooner than this part of it later */
 };
 
-static void on_timer(struct reactor *reactor, uint64_t timer, void *arg);
+static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg);
 
 /* When the timer has something to do. */
 static int64_t next_look_ms(const struct conn *conn)
@@ -40,7 +40,7 @@ void conn_arm_timer(struct conn *conn, int64_t now_ms)
     }
     conn->timer_due_ms = next_look_ms(conn);
     int64_t delay_ms = conn->timer_due_ms > now_ms ? conn->timer_due_ms - now_ms : 0;
-    conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_timer, conn);
+    conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_deadline, conn);
 }
 
 /* Whether the timer comes too late for a deadline that was stored just now. */
@@ -165,7 +165,7 @@ bool conn_takes_response(struct conn *conn, int64_t now_ms)
     return true;
 }
 
-static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
+static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)timer;
     struct conn *conn = arg;

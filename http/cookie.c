@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static void trim(const char **text, size_t *len)
+static void trim_blanks(const char **text, size_t *len)
 {
     while (*len > 0 && char_is_space(**text)) {
         ++*text;
@@ -37,8 +37,8 @@ bool cookie_next(const char **text, size_t *len, struct cookie *cookie)
             .value = equals + 1,
             .value_len = pair_len - (size_t)(equals - pair) - 1,
         };
-        trim(&cookie->name, &cookie->name_len);
-        trim(&cookie->value, &cookie->value_len);
+        trim_blanks(&cookie->name, &cookie->name_len);
+        trim_blanks(&cookie->value, &cookie->value_len);
         if (cookie->name_len > 0) {
             return true;
         }

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { ALL_METHODS = (1 << METHOD_COUNT) - 1 };
+enum { EVERY_METHOD = (1 << METHOD_COUNT) - 1 };
 
 static void answer_options(struct exchange *exchange, unsigned methods)
 {
@@ -25,7 +25,7 @@ static void answer_options(struct exchange *exchange, unsigned methods)
 
 void dispatch_server_options(struct exchange *exchange)
 {
-    answer_options(exchange, ALL_METHODS);
+    answer_options(exchange, EVERY_METHOD);
 }
 
 static void set_handler(struct exchange *exchange, const struct handler *handler)

@@ -140,7 +140,7 @@ static struct cached_file **bucket_of(const struct file_cache *cache, uint64_t h
     return &cache->buckets[hash & (cache->bucket_count - 1)];
 }
 
-static struct cached_file *find(const struct file_cache *cache, const struct file_key *key)
+static struct cached_file *find_cached(const struct file_cache *cache, const struct file_key *key)
 {
     struct cached_file *file = *bucket_of(cache, key->hash);
     while (file != NULL && (file->hash != key->hash || file->root != key->root || file->encoding != key->encoding ||
@@ -166,7 +166,7 @@ static void drop(struct file_cache *cache, struct cached_file *file)
 }
 
 /* As many buckets as files, when there is memory for them. */
-static void grow(struct file_cache *cache)
+static void grow_table(struct file_cache *cache)
 {
     size_t count = cache->bucket_count * 2;
     struct cached_file **buckets = mem_zalloc(count * sizeof *buckets);
@@ -201,7 +201,7 @@ static void insert(struct file_cache *cache, struct cached_file *file)
         drop(cache, cache->with_fd.oldest);
     }
     if (cache->files.count >= cache->bucket_count) {
-        grow(cache);
+        grow_table(cache);
     }
     struct cached_file **bucket = bucket_of(cache, file->hash);
     file->next = *bucket;
@@ -317,8 +317,8 @@ static bool can_stand_in(const struct cached_file *held)
 }
 
 /* Open the file and bring the cache up to date with it. held is the version in the cache, or NULL. */
-static int look(struct file_cache *cache, const struct file_key *key, struct cached_file *held, int64_t now_ms,
-                struct cached_file **file)
+static int look_at_disk(struct file_cache *cache, const struct file_key *key, struct cached_file *held, int64_t now_ms,
+                        struct cached_file **file)
 {
     if (held != NULL) {
         file_cache_ref(held); /* relieving fds must not take it from us */
@@ -412,14 +412,14 @@ static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh
                    struct cached_file **file)
 {
     key->hash = hash_key(key);
-    struct cached_file *held = find(cache, key);
+    struct cached_file *held = find_cached(cache, key);
     if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
         touch(cache, held);
         file_cache_ref(held);
         *file = held;
         return 0;
     }
-    int rv = look(cache, key, held, now_ms, file);
+    int rv = look_at_disk(cache, key, held, now_ms, file);
     if (rv < 0) {
         log_failure(cache, key, rv, now_ms);
     }
@@ -467,7 +467,7 @@ struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_ro
                                         const struct stat *st, int64_t now_ms)
 {
     struct file_key key = page_key(root, path, len);
-    struct cached_file *held = find(cache, &key);
+    struct cached_file *held = find_cached(cache, &key);
     if (held == NULL) {
         return NULL;
     }
@@ -514,7 +514,7 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
     memcpy(made->path, path, len);
     made->path[len] = '\0';
     cache->page_bytes += page->len;
-    struct cached_file *held = find(cache, &key);
+    struct cached_file *held = find_cached(cache, &key);
     if (held != NULL) {
         drop(cache, held);
     }

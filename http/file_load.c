@@ -11,6 +11,7 @@
 #include "core/beneath.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/units.h"
 #include "http/file_room.h"
 #include "http/file_root.h"
 #include "http/http_date.h"
@@ -28,7 +29,6 @@ enum {
     UNSETTLED_S = 2,     /* the longest tick of a file system's clock */
     NO_TIME_S = 1,       /* modification times up to here are what tools set when they want none */
     OWN_LINES_MAX = 128, /* bytes of Accept-Ranges, Last-Modified and Content-Encoding */
-    NS_PER_S = 1000000000,
 };
 
 /* Hashes. One for keys and for contents: each step is a bijection of the state, so that texts of the same length that

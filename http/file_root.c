@@ -34,7 +34,7 @@ static int check_access(int dir_fd)
     return fd < 0 ? fd : 0;
 }
 
-static const char *describe(int error)
+static const char *describe_error(int error)
 {
     switch (error) {
     case -ENOENT:
@@ -70,7 +70,7 @@ int file_root_open(struct file_root *root, const char *directory, const char *fi
     int rv = open_all(root, directory);
     if (rv < 0) {
         file_root_close(root);
-        return error_text(err, errlen, rv, "cannot serve \"%s\": %s", directory, describe(rv));
+        return error_text(err, errlen, rv, "cannot serve \"%s\": %s", directory, describe_error(rv));
     }
     return 0;
 }

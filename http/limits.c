@@ -109,7 +109,7 @@ static uint64_t suffix_factor(enum limit_unit unit, const char *suffix)
     return 0;
 }
 
-static int refuse(enum limit_unit unit, const char *text, char *err, size_t errlen)
+static int refuse_number(enum limit_unit unit, const char *text, char *err, size_t errlen)
 {
     static const char *const wanted[] = {
         [LIMIT_MS] = "a whole number with ms, s, m or h, such as \"30s\"",
@@ -135,7 +135,7 @@ int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, 
     uint64_t factor = suffix_factor(unit, p);
     bool needs_unit = unit == LIMIT_MS && *p == '\0' && number != 0; /* "30" might be meant as seconds */
     if (p == text || factor == 0 || needs_unit) {
-        return refuse(unit, text, err, errlen);
+        return refuse_number(unit, text, err, errlen);
     }
     if (!fits || __builtin_mul_overflow(number, factor, &number)) {
         snprintf(err, errlen, "\"%s\" is too large", text);

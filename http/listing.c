@@ -25,14 +25,14 @@
 #include <string.h>
 
 enum {
-    READ_BYTES = 16384, /* of a directory at once */
-    FIRST_ROWS = 64,    /* room for so many entries at first */
-    STEP_WORK = 1024,   /* what a step does, in units of about a microsecond */
-    LOOK_WORK = 8,      /* of them: opening what a link leads to */
-    ROW_WORK = 4,       /* asking for size and date, and writing a row */
+    DIRECTORY_BYTES = 16384, /* of a directory at once */
+    FIRST_ROWS = 64,         /* room for so many entries at first */
+    STEP_WORK = 1024,        /* what a step does, in units of about a microsecond */
+    LOOK_WORK = 8,           /* of them: opening what a link leads to */
+    ROW_WORK = 4,            /* asking for size and date, and writing a row */
 };
 
-struct entry {
+struct listing_entry {
     uint64_t size;   /* bytes of a file */
     int64_t mtime_s; /* last change of its contents, since the epoch */
     bool is_directory;
@@ -50,18 +50,18 @@ struct listing_job {
     enum phase phase;
     int work; /* left for this step */
 
-    struct entry **list; /* owned: a heap while reading, and its part that is not in order yet */
-    size_t count;        /* of list */
-    size_t capacity;     /* of list */
-    size_t unsorted;     /* SORTING: entries still in the heap */
-    size_t written;      /* WRITING: entries that have had their turn */
-    bool is_cut;         /* there were more */
+    struct listing_entry **list; /* owned: a heap while reading, and its part that is not in order yet */
+    size_t count;                /* of list */
+    size_t capacity;             /* of list */
+    size_t unsorted;             /* SORTING: entries still in the heap */
+    size_t written;              /* WRITING: entries that have had their turn */
+    bool is_cut;                 /* there were more */
 
     struct write_buffer page; /* as far as it is written */
     uint64_t rows;            /* in it */
 
-    size_t block_at, block_len;                       /* of block: entries not looked at yet */
-    _Alignas(struct dirent64) char block[READ_BYTES]; /* read from the directory */
+    size_t block_at, block_len;                            /* of block: entries not looked at yet */
+    _Alignas(struct dirent64) char block[DIRECTORY_BYTES]; /* read from the directory */
 };
 
 /* Reading. */
@@ -95,7 +95,7 @@ static int stat_target(const struct listing_job *job, const char *name, struct s
 
 /* What is behind a name. The kernel has told the kind of most of them; links, and what it has not told, are looked at.
  * Returns whether it is to be listed; is_known says whether *st has more than the kind. */
-static bool look(struct listing_job *job, const struct dirent64 *raw, struct stat *st, bool *is_known)
+static bool look_at_entry(struct listing_job *job, const struct dirent64 *raw, struct stat *st, bool *is_known)
 {
     *st = (struct stat){.st_mode = (mode_t)DTTOIF(raw->d_type)};
     *is_known = raw->d_type == DT_LNK || raw->d_type == DT_UNKNOWN;
@@ -111,12 +111,12 @@ static bool look(struct listing_job *job, const struct dirent64 *raw, struct sta
     return rv == 0 && (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode));
 }
 
-static struct entry *make_entry(const char *name, const struct stat *st, bool is_known)
+static struct listing_entry *make_entry(const char *name, const struct stat *st, bool is_known)
 {
     size_t len = strlen(name);
-    struct entry *entry = mem_alloc(sizeof *entry + len + 1);
+    struct listing_entry *entry = mem_alloc(sizeof *entry + len + 1);
     if (entry != NULL) {
-        *entry = (struct entry){
+        *entry = (struct listing_entry){
             .size = (uint64_t)st->st_size,
             .mtime_s = st->st_mtim.tv_sec,
             .is_directory = S_ISDIR(st->st_mode),
@@ -131,7 +131,7 @@ static struct entry *make_entry(const char *name, const struct stat *st, bool is
 /* Order. */
 
 /* Whether one comes before other. */
-static bool is_before(const struct entry *one, const struct entry *other)
+static bool is_before(const struct listing_entry *one, const struct listing_entry *other)
 {
     if (one->is_directory != other->is_directory) {
         return one->is_directory;
@@ -141,9 +141,9 @@ static bool is_before(const struct entry *one, const struct entry *other)
 }
 
 /* Let the entry at i sink to its place in the heap of count entries, the last in order on top. */
-static void sink(struct entry **heap, size_t count, size_t i)
+static void sink(struct listing_entry **heap, size_t count, size_t i)
 {
-    struct entry *entry = heap[i];
+    struct listing_entry *entry = heap[i];
     for (size_t child = 2 * i + 1; child < count; child = 2 * i + 1) {
         if (child + 1 < count && is_before(heap[child], heap[child + 1])) {
             child++;
@@ -158,9 +158,9 @@ static void sink(struct entry **heap, size_t count, size_t i)
 }
 
 /* Let the entry at i rise to its place. */
-static void rise(struct entry **heap, size_t i)
+static void rise(struct listing_entry **heap, size_t i)
 {
-    struct entry *entry = heap[i];
+    struct listing_entry *entry = heap[i];
     while (i > 0 && is_before(heap[(i - 1) / 2], entry)) {
         heap[i] = heap[(i - 1) / 2];
         i = (i - 1) / 2;
@@ -168,10 +168,10 @@ static void rise(struct entry **heap, size_t i)
     heap[i] = entry;
 }
 
-static int grow(struct listing_job *job)
+static int grow_list(struct listing_job *job)
 {
     size_t capacity = job->capacity == 0 ? FIRST_ROWS : job->capacity * 2;
-    struct entry **list = mem_resize(job->list, capacity * sizeof *list);
+    struct listing_entry **list = mem_resize(job->list, capacity * sizeof *list);
     if (list == NULL) {
         return -ENOMEM;
     }
@@ -181,10 +181,10 @@ static int grow(struct listing_job *job)
 }
 
 /* Keep an entry, or the ones before it when there is no room for all. Takes it over. */
-static int keep(struct listing_job *job, struct entry *entry)
+static int keep(struct listing_job *job, struct listing_entry *entry)
 {
     if (job->count < job->listing->rows_max) {
-        if (job->count == job->capacity && grow(job) < 0) {
+        if (job->count == job->capacity && grow_list(job) < 0) {
             mem_free(entry);
             return -ENOMEM;
         }
@@ -212,10 +212,10 @@ static int take_entry(struct listing_job *job, const struct dirent64 *raw)
     bool is_known = false;
     bool is_self_or_parent = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     bool is_hidden = name[0] == '.' && !job->listing->shows_dotfiles;
-    if (is_self_or_parent || is_hidden || strlen(name) > NAME_MAX || !look(job, raw, &st, &is_known)) {
+    if (is_self_or_parent || is_hidden || strlen(name) > NAME_MAX || !look_at_entry(job, raw, &st, &is_known)) {
         return 0;
     }
-    struct entry *entry = make_entry(name, &st, is_known);
+    struct listing_entry *entry = make_entry(name, &st, is_known);
     return entry == NULL ? -ENOMEM : keep(job, entry);
 }
 
@@ -246,7 +246,7 @@ static int sort_some(struct listing_job *job)
         job->phase = WRITING;
         return listing_put_head(&job->page, job->listing, job->is_cut ? job->count : 0);
     }
-    struct entry *last = job->list[0];
+    struct listing_entry *last = job->list[0];
     job->list[0] = job->list[--job->unsorted];
     job->list[job->unsorted] = last;
     sink(job->list, job->unsorted, 0);
@@ -260,7 +260,7 @@ static int write_some(struct listing_job *job)
         job->phase = WRITTEN;
         return listing_put_tail(&job->page, job->rows, job->is_cut);
     }
-    struct entry *entry = job->list[job->written];
+    struct listing_entry *entry = job->list[job->written];
     struct stat st;
     job->list[job->written++] = NULL;
     job->work -= ROW_WORK;

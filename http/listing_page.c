@@ -1,4 +1,4 @@
-/* The HTML of a listing. Text goes through put_escaped(), links through url_encode_segment(): no name of a file is ever more
+/* The HTML of a listing. Text goes through page_add_escaped(), links through url_encode_segment(): no name of a file is ever more
  * than a name. */
 
 #include "http/listing_page.h"
@@ -14,7 +14,7 @@
 
 enum { CELLS_ROOM = 256 }; /* bytes of a row beside its name */
 
-static int put(struct write_buffer *page, const char *text)
+static int page_add(struct write_buffer *page, const char *text)
 {
     return write_buffer_append(page, text, strlen(text), SIZE_MAX);
 }
@@ -27,7 +27,7 @@ static size_t character_length(const unsigned char *text, size_t len)
 }
 
 /* Append text so that HTML takes it for text, in a quoted attribute too. */
-static int put_escaped(struct write_buffer *page, const char *text, size_t len)
+static int page_add_escaped(struct write_buffer *page, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
         size_t size = character_length((const unsigned char *)text + i, len - i);
@@ -38,7 +38,7 @@ static int put_escaped(struct write_buffer *page, const char *text, size_t len)
                              : text[i] == '"'  ? "&quot;"
                              : text[i] == '\'' ? "&#39;"
                                                : NULL;
-        int rv = escape != NULL ? put(page, escape) : write_buffer_append(page, text + i, size, SIZE_MAX);
+        int rv = escape != NULL ? page_add(page, escape) : write_buffer_append(page, text + i, size, SIZE_MAX);
         if (rv < 0) {
             return rv;
         }
@@ -52,9 +52,9 @@ static int put_link(struct write_buffer *page, const struct listing_row *row)
     char link[3 * NAME_MAX];
     size_t len = url_encode_segment(row->name, row->name_len, link);
     /* What begins with "./" is no scheme and no host, whatever follows (RFC 3986 section 4.2). */
-    int rv = put(page, "<td><a href=\"./");
+    int rv = page_add(page, "<td><a href=\"./");
     rv = rv < 0 ? rv : write_buffer_append(page, link, len, SIZE_MAX);
-    return rv < 0 ? rv : put(page, row->is_directory ? "/\"><bdi>" : "\"><bdi>");
+    return rv < 0 ? rv : page_add(page, row->is_directory ? "/\"><bdi>" : "\"><bdi>");
 }
 
 /* "1.4 KiB": short, rounded down to what it reaches. */
@@ -90,11 +90,11 @@ int listing_put_row(struct write_buffer *page, const struct listing_row *row)
                  "<time datetime=\"%04d-%02d-%02dT%02d:%02d:%02dZ\">%04d-%02d-%02d %02d:%02d</time>", year, month,
                  tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, year, month, tm.tm_mday, tm.tm_hour, tm.tm_min);
     }
-    int rv = put(page, "<tr>");
+    int rv = page_add(page, "<tr>");
     rv = rv < 0 ? rv : put_link(page, row);
-    rv = rv < 0 ? rv : put_escaped(page, row->name, row->name_len);
-    rv = rv < 0 ? rv : put(page, cells);
-    return rv < 0 ? rv : put(page, "</td></tr>\n");
+    rv = rv < 0 ? rv : page_add_escaped(page, row->name, row->name_len);
+    rv = rv < 0 ? rv : page_add(page, cells);
+    return rv < 0 ? rv : page_add(page, "</td></tr>\n");
 }
 
 int listing_put_head(struct write_buffer *page, const struct listing *listing, uint64_t cut_rows)
@@ -120,15 +120,15 @@ int listing_put_head(struct write_buffer *page, const struct listing *listing, u
     if (cut_rows > 0) {
         snprintf(cut, sizeof cut, "<meta name=\"listing-cut\" content=\"%" PRIu64 "\">\n", cut_rows);
     }
-    int rv = put(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
-    rv = rv < 0 ? rv : put(page, cut);
-    rv = rv < 0 ? rv : put(page, "<title>Index of ");
-    rv = rv < 0 ? rv : put_escaped(page, listing->title, listing->title_len);
-    rv = rv < 0 ? rv : put(page, style);
-    rv = rv < 0 ? rv : put_escaped(page, listing->title, listing->title_len);
-    rv = rv < 0 ? rv : put(page, table);
-    return rv < 0 || !listing->has_parent ? rv : put(page, parent);
+    int rv = page_add(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                            "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
+    rv = rv < 0 ? rv : page_add(page, cut);
+    rv = rv < 0 ? rv : page_add(page, "<title>Index of ");
+    rv = rv < 0 ? rv : page_add_escaped(page, listing->title, listing->title_len);
+    rv = rv < 0 ? rv : page_add(page, style);
+    rv = rv < 0 ? rv : page_add_escaped(page, listing->title, listing->title_len);
+    rv = rv < 0 ? rv : page_add(page, table);
+    return rv < 0 || !listing->has_parent ? rv : page_add(page, parent);
 }
 
 int listing_put_tail(struct write_buffer *page, uint64_t rows, bool is_cut)
@@ -136,5 +136,5 @@ int listing_put_tail(struct write_buffer *page, uint64_t rows, bool is_cut)
     char tail[256];
     snprintf(tail, sizeof tail, "</tbody>\n</table>\n<p>%" PRIu64 " %s%s</p>\n</body>\n</html>\n", rows,
              rows == 1 ? "entry" : "entries", is_cut ? " shown; there are more in this directory" : "");
-    return put(page, tail);
+    return page_add(page, tail);
 }

@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "core/units.h"
 #include "http/conditional.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
@@ -29,7 +30,6 @@
 
 enum {
     KEPT_TIMES = 100, /* a page is kept so many times longer than it took to make: a hundredth of a core at most */
-    NS_PER_MS = 1000000,
 };
 
 /* A request for a page that is not there yet. */
@@ -100,7 +100,7 @@ static struct exchange *leave(struct listing_visit *visit)
     return exchange;
 }
 
-static void refuse(struct listing_visit *visit, int error)
+static void refuse_visit(struct listing_visit *visit, int error)
 {
     struct exchange *exchange = leave(visit);
     static_mounts_add_fields(exchange, visit->mount);
@@ -130,13 +130,13 @@ static void run_next(struct listings *listings)
         if (visit->timer != 0) {
             listings->running = visit;
         } else {
-            refuse(visit, -ENOMEM);
+            refuse_visit(visit, -ENOMEM);
             free_visit(visit);
         }
     }
 }
 
-static void forget(struct listings *listings, struct listing_visit *visit)
+static void forget_visit(struct listings *listings, struct listing_visit *visit)
 {
     if (listings->running == visit) {
         free_visit(visit);
@@ -153,10 +153,10 @@ static void forget(struct listings *listings, struct listing_visit *visit)
     free_visit(visit);
 }
 
-static void on_gone(struct exchange *exchange)
+static void on_visitor_gone(struct exchange *exchange)
 {
     struct listing_visit *visit = exchange->user;
-    forget(&visit->mounts->listings, visit);
+    forget_visit(&visit->mounts->listings, visit);
 }
 
 /* The making of a page. */
@@ -192,7 +192,7 @@ static void finish(struct listing_visit *visit, int error)
     if (rv == 0) {
         send_page(leave(visit), visit->mount, page);
     } else {
-        refuse(visit, rv);
+        refuse_visit(visit, rv);
     }
     free_visit(visit);
     run_next(listings);
@@ -213,7 +213,7 @@ static void take_step(struct listing_visit *visit, int64_t now_ms)
 }
 
 /* Open and look. *page gets a page that is there already, or NULL. Returns an fd or -errno. */
-static int open_directory(struct listing_visit *visit, int64_t now_ms, struct cached_file **page)
+static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cached_file **page)
 {
     visit->listing.root_fd = file_root_dir(&visit->mount->root, now_ms);
     int tries = FILE_ROOM_TRIES;
@@ -257,7 +257,7 @@ static void on_turn(struct reactor *reactor, uint64_t timer, void *arg)
         return;
     }
     struct cached_file *page = NULL;
-    int dir_fd = open_directory(visit, now_ms, &page); /* who was before may have made the page */
+    int dir_fd = open_listed(visit, now_ms, &page); /* who was before may have made the page */
     if (dir_fd < 0) {
         finish(visit, dir_fd);
     } else if (page == NULL) {
@@ -306,7 +306,7 @@ int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exch
         return -ENOMEM;
     }
     struct cached_file *page = NULL;
-    int dir_fd = open_directory(visit, now_ms, &page);
+    int dir_fd = open_listed(visit, now_ms, &page);
     bool is_answered = dir_fd >= 0 && answer_conditions(exchange, mount);
     if (page != NULL && !is_answered) {
         send_page(exchange, mount, page);
@@ -323,7 +323,7 @@ int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exch
     }
     struct listings *listings = &mounts->listings;
     exchange->user = visit;
-    exchange->on_gone = on_gone;
+    exchange->on_gone = on_visitor_gone;
     if (listings->running == NULL) {
         listings->running = visit;
         begin(visit, dir_fd, now_ms);

@@ -73,7 +73,7 @@ bool parameter_value_is(const char *text, size_t len, const char *value)
 }
 
 /* The byte that text[*at] stands for: itself, or %XX. Moves *at behind it. Returns -1 for none that may stand there. */
-static int take_byte(const char *text, size_t len, size_t *at)
+static int decode_byte(const char *text, size_t len, size_t *at)
 {
     unsigned char byte = (unsigned char)text[(*at)++];
     if (byte == '%') {
@@ -115,7 +115,7 @@ int parameter_decode_extended(char *text, size_t len)
     }
     size_t count = 0;
     for (size_t at = (size_t)(language_end - text) + 1; at < len;) {
-        int byte = take_byte(text, len, &at);
+        int byte = decode_byte(text, len, &at);
         if (byte < 0 || (is_latin && byte >= 0x80 && byte < 0xa0)) {
             return -1;
         }

@@ -25,7 +25,9 @@
  *                                END_LF
  *
  * Limits: scan.end is where the bytes end, or what the limit in force allows if that comes first. What is incomplete
- * there is too long if the limit set that end: the answer does not depend on how the bytes arrived. */
+ * there is too long if the limit set that end: the answer does not depend on how the bytes arrived.
+ *
+ * At its end the three macros are undefined again. */
 
 struct scan {
     struct parser *parser;       /* outlives this call */
@@ -378,3 +380,7 @@ TARGET enum parse_verdict VARIANT(struct parser *parser, struct head *head, cons
     }
     return s.verdict;
 }
+
+#undef VARIANT
+#undef TARGET
+#undef INLINE

@@ -19,7 +19,7 @@ struct cursor {
 
 /* Recipients read "#" lists with white space around commas, and with elements that are empty (RFC 9110 section
  * 5.6.1.2). */
-static void skip_whitespace(struct cursor *cursor)
+static void skip_blanks(struct cursor *cursor)
 {
     while (cursor->at < cursor->end && char_is_space(*cursor->at)) {
         cursor->at++;
@@ -127,7 +127,7 @@ enum range_verdict range_parse(const char *text, size_t len, uint64_t size, stru
     found.count = 0;
     size_t asked = 0;
     for (;;) {
-        skip_whitespace(&cursor);
+        skip_blanks(&cursor);
         if (cursor.at < cursor.end && *cursor.at != ',') {
             struct byte_range range;
             if (asked++ == RANGES_MAX || !take_range(&cursor, size, &range)) {
@@ -136,7 +136,7 @@ enum range_verdict range_parse(const char *text, size_t len, uint64_t size, stru
             if (range.len > 0) {
                 add_range(&found, range);
             }
-            skip_whitespace(&cursor);
+            skip_blanks(&cursor);
         }
         if (cursor.at == cursor.end) {
             break;

@@ -18,8 +18,8 @@
 #include <string.h>
 
 enum {
-    HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
-    READ_BYTES = 16384,
+    CLIENT_HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
+    CLIENT_READ_BYTES = 16384,
 };
 
 struct request_client {
@@ -30,18 +30,18 @@ struct request_client {
     size_t len, sent;            /* of bytes */
 
     /* Where in the answer the next byte is. */
-    enum { HEAD, CONTENT, CONTENT_TO_END, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, COMPLETE, BROKEN } at;
-    bool is_head;        /* of a HEAD request: there is no content */
-    int status;          /* 0 before it is known */
-    uint64_t left;       /* bytes of the content or the chunk still to come */
-    size_t line_len;     /* bytes of the line of a trailer so far */
-    size_t head_len;     /* of head */
-    char head[HEAD_MAX]; /* with its empty line */
+    enum { HEAD, CONTENT, CONTENT_TO_END, SIZE_LINE, DATA_OF_CHUNK, CHUNK_END, TRAILER, COMPLETE, BROKEN } at;
+    bool is_head;               /* of a HEAD request: there is no content */
+    int status;                 /* 0 before it is known */
+    uint64_t left;              /* bytes of the content or the chunk still to come */
+    size_t line_len;            /* bytes of the line of a trailer so far */
+    size_t head_len;            /* of head */
+    char head[CLIENT_HEAD_MAX]; /* with its empty line */
 };
 
 /* The request. */
 
-static bool has_header(const struct request_text *text, const char *name)
+static bool client_has_header(const struct request_text *text, const char *name)
 {
     for (size_t i = 0; i < text->header_count; i++) {
         const char *colon = strchr(text->headers[i], ':');
@@ -52,14 +52,14 @@ static bool has_header(const struct request_text *text, const char *name)
     return false;
 }
 
-static char *put(char *at, const char *text)
+static char *put_piece(char *at, const char *text)
 {
     return stpcpy(at, text);
 }
 
-static char *put_line(char *at, const char *text)
+static char *put_field(char *at, const char *text)
 {
-    return put(put(at, text), "\r\n");
+    return put_piece(put_piece(at, text), "\r\n");
 }
 
 static int make_request(struct request_client *client, const struct request_text *text)
@@ -75,16 +75,17 @@ static int make_request(struct request_client *client, const struct request_text
     if (client->bytes == NULL) {
         return -ENOMEM;
     }
-    char *at = put(client->bytes, strchr(text->request, ' ') != NULL ? "" : "GET ");
-    at = put_line(put(at, text->request), " HTTP/1.1");
-    at = has_header(text, "host") ? at : put_line(at, "Host: localhost");
+    char *at = put_piece(client->bytes, strchr(text->request, ' ') != NULL ? "" : "GET ");
+    at = put_field(put_piece(at, text->request), " HTTP/1.1");
+    at = client_has_header(text, "host") ? at : put_field(at, "Host: localhost");
     for (size_t i = 0; i < text->header_count; i++) {
-        at = put_line(at, text->headers[i]);
+        at = put_field(at, text->headers[i]);
     }
-    if (text->body != NULL && !has_header(text, "content-length") && !has_header(text, "transfer-encoding")) {
-        at = put_line(at, length);
+    if (text->body != NULL && !client_has_header(text, "content-length") &&
+        !client_has_header(text, "transfer-encoding")) {
+        at = put_field(at, length);
     }
-    at = put(at, "\r\n");
+    at = put_piece(at, "\r\n");
     if (text->body != NULL) {
         memcpy(at, text->body, text->body_len);
         at += text->body_len;
@@ -150,7 +151,7 @@ static void begin_content(struct request_client *client)
     if (client->is_head || client->status == 204 || client->status == 304) {
         client->at = COMPLETE;
     } else if (field_value(client->head, "Transfer-Encoding") != NULL) {
-        client->at = CHUNK_SIZE;
+        client->at = SIZE_LINE;
         client->left = 0;
     } else if (length == NULL) {
         client->at = CONTENT_TO_END;
@@ -167,13 +168,13 @@ static void take_framing(struct request_client *client, char byte)
         client->head[client->head_len++] = byte;
         if (client->head_len >= 4 && memcmp(client->head + client->head_len - 4, "\r\n\r\n", 4) == 0) {
             begin_content(client);
-        } else if (client->head_len == HEAD_MAX - 1) {
+        } else if (client->head_len == CLIENT_HEAD_MAX - 1) {
             client->at = BROKEN; /* no server of ours sends that */
         }
         break;
-    case CHUNK_SIZE:
+    case SIZE_LINE:
         if (byte == '\n') {
-            client->at = client->left == 0 ? TRAILER : CHUNK;
+            client->at = client->left == 0 ? TRAILER : DATA_OF_CHUNK;
             client->line_len = 0;
         } else if (byte != '\r' && (char_hex_value(byte) < 0 || client->left >> 60 != 0)) {
             client->at = BROKEN;
@@ -182,7 +183,7 @@ static void take_framing(struct request_client *client, char byte)
         }
         break;
     case CHUNK_END:
-        client->at = byte == '\n' ? CHUNK_SIZE : CHUNK_END;
+        client->at = byte == '\n' ? SIZE_LINE : CHUNK_END;
         break;
     case TRAILER:
         if (byte == '\n' && client->line_len == 0) {
@@ -199,12 +200,12 @@ static void take_answer(struct request_client *client, const char *data, size_t 
 {
     while (len > 0 && client->at < COMPLETE) {
         size_t used = 1;
-        if (client->at == CONTENT || client->at == CHUNK) {
+        if (client->at == CONTENT || client->at == DATA_OF_CHUNK) {
             used = client->left < len ? (size_t)client->left : len;
             client->on_answer(client->arg, data, used);
             client->left -= used;
             if (client->left == 0) {
-                client->at = client->at == CHUNK ? CHUNK_END : COMPLETE;
+                client->at = client->at == DATA_OF_CHUNK ? CHUNK_END : COMPLETE;
             }
         } else if (client->at == CONTENT_TO_END) {
             used = len;
@@ -254,7 +255,7 @@ enum request_progress request_client_advance(struct request_client *client)
             client->sent = client->len; /* the rest is not wanted; what was answered can still be read */
         }
     }
-    char block[READ_BYTES];
+    char block[CLIENT_READ_BYTES];
     ssize_t len = sys_recv(client->fd, block, sizeof block);
     if (len > 0) {
         take_answer(client, block, (size_t)len);

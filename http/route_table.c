@@ -50,7 +50,7 @@ static void format_methods(unsigned methods, char text[METHODS_MAX])
     *out = '\0';
 }
 
-static void collect(const struct site *site, struct row *rows)
+static void collect_rows(const struct site *site, struct row *rows)
 {
     size_t count = 0;
     const struct route *route;
@@ -88,7 +88,7 @@ int route_table_write(const struct site *site, void (*line)(void *arg, const cha
     if (rows == NULL) {
         return -ENOMEM;
     }
-    collect(site, rows);
+    collect_rows(site, rows);
     qsort(rows, count, sizeof *rows, compare);
     int methods_width = 0, path_width = 0, name_width = 0;
     for (size_t i = 0; i < count; i++) {

@@ -179,7 +179,7 @@ void router_destroy(struct router *router)
 }
 
 /* Copy len bytes and a NUL to *to, which moves on. Returns the copy. */
-static const char *put_text(char **to, const char *text, size_t len)
+static const char *put_copy(char **to, const char *text, size_t len)
 {
     char *copy = *to;
     memcpy(copy, text, len);
@@ -202,11 +202,11 @@ static struct entry *entry_create(const struct route_pattern *pattern, const str
     }
     char *to = entry->texts;
     entry->route = *route;
-    entry->route.pattern = put_text(&to, route->pattern, pattern_len);
-    entry->route.where = put_text(&to, route->where, where_len);
+    entry->route.pattern = put_copy(&to, route->pattern, pattern_len);
+    entry->route.where = put_copy(&to, route->where, where_len);
     for (unsigned i = 0; i < pattern->name_count; i++) {
         const struct route_name *name = &pattern->names[i];
-        entry->route.param_names[i] = put_text(&to, route->pattern + name->offset, name->len);
+        entry->route.param_names[i] = put_copy(&to, route->pattern + name->offset, name->len);
     }
     entry->route.param_count = (uint8_t)pattern->name_count;
     return entry;

@@ -24,7 +24,7 @@ enum {
     SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
 };
 
-static bool is_idle(const struct conn *conn)
+static bool is_at_rest(const struct conn *conn)
 {
     return conn->exchange == NULL && conn->state == CONN_READING_HEADERS;
 }
@@ -32,7 +32,7 @@ static bool is_idle(const struct conn *conn)
 /* The one of two that has waited longer: all have the same idle_timeout. found may be NULL. */
 static struct conn *longer_idle(struct conn *found, struct conn *conn)
 {
-    return is_idle(conn) && (found == NULL || conn->deadline_ms < found->deadline_ms) ? conn : found;
+    return is_at_rest(conn) && (found == NULL || conn->deadline_ms < found->deadline_ms) ? conn : found;
 }
 
 /* is_silent: only one that has sent nothing since. */
@@ -44,7 +44,7 @@ static struct conn *find_idle(struct server *server, bool is_silent)
         struct conn *newer = conn->prev;
         struct conn *longer = longer_idle(found, conn);
         found = is_silent && longer != found && sys_unread_bytes(conn->fd) != 0 ? found : longer;
-        if (!is_idle(conn)) {
+        if (!is_at_rest(conn)) {
             server_unlink_conn(server, conn);
             server_link_conn(server, conn);
         }

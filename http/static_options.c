@@ -75,7 +75,7 @@ static const char *skip_one(const char *text, char c)
 }
 
 /* A path below the directory. Dots in it would be refused by the kernel or lead elsewhere than they seem to. */
-static int check_file(const char *option, const char *path, char *err, size_t errlen)
+static int check_page(const char *option, const char *path, char *err, size_t errlen)
 {
     if (path == NULL) {
         return 0;
@@ -127,30 +127,30 @@ int static_options_check(const struct static_options *options, char *err, size_t
 {
     int rv = check_headers(options, err, errlen);
     rv = rv < 0 ? rv : check_index(options, err, errlen);
-    rv = rv < 0 ? rv : check_file("fallback", options->fallback, err, errlen);
-    rv = rv < 0 ? rv : check_file("not_found", options->not_found, err, errlen);
+    rv = rv < 0 ? rv : check_page("fallback", options->fallback, err, errlen);
+    rv = rv < 0 ? rv : check_page("not_found", options->not_found, err, errlen);
     return rv < 0 ? rv : check_types(options, err, errlen);
 }
 
 /* The copy. Texts are put behind the arrays; measuring goes first, so it is one block. */
 
-static size_t text_room(const char *text)
+static size_t room_of_text(const char *text)
 {
     return text == NULL ? 0 : strlen(text) + 1;
 }
 
 static size_t measure(const struct static_options *options)
 {
-    size_t room = 2 * (size_t)CACHE_LINE_MAX + text_room(options->fallback) + text_room(options->not_found);
+    size_t room = 2 * (size_t)CACHE_LINE_MAX + room_of_text(options->fallback) + room_of_text(options->not_found);
     for (size_t i = 0; i < options->header_count; i++) { /* by itself, and in a line for files and for the fallback */
-        size_t texts = text_room(options->headers[i].name) + text_room(options->headers[i].value);
+        size_t texts = room_of_text(options->headers[i].name) + room_of_text(options->headers[i].value);
         room += 3 * texts + 2 * sizeof ": \r\n";
     }
     for (size_t i = 0; i < options->index_count; i++) {
-        room += text_room(options->index[i]);
+        room += room_of_text(options->index[i]);
     }
     for (size_t i = 0; i < options->type_count; i++) {
-        room += text_room(options->types[i].extension) + text_room(options->types[i].type);
+        room += room_of_text(options->types[i].extension) + room_of_text(options->types[i].type);
     }
     return room;
 }

@@ -42,7 +42,7 @@ static size_t end_segment(const char *out, size_t start, size_t len)
     return start;
 }
 
-static ssize_t refuse(const char **reason, const char *why)
+static ssize_t refuse_path(const char **reason, const char *why)
 {
     *reason = why;
     return -400;
@@ -53,7 +53,7 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
     assert(cap >= len && cap > 0);
     (void)cap;
     if (len > 0 && path[0] != '/') {
-        return refuse(reason, "path does not begin with a slash");
+        return refuse_path(reason, "path does not begin with a slash");
     }
     out[0] = '/';
     size_t n = 1;       /* bytes of out */
@@ -63,7 +63,7 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
         if (c == '/') {
             size_t end = end_segment(out, segment, n);
             if (end == 0) {
-                return refuse(reason, "path climbs above the root");
+                return refuse_path(reason, "path climbs above the root");
             }
             if (end == n) {
                 out[end++] = '/';
@@ -72,25 +72,25 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
             continue;
         }
         if (c == '\\' || c == '\0') {
-            return refuse(reason, c == '\0' ? "NUL in path" : "backslash in path");
+            return refuse_path(reason, c == '\0' ? "NUL in path" : "backslash in path");
         }
         if (c == '%') {
             c = decode_escape(path + i, len - i);
             i += 2;
             if (c < 0) {
-                return refuse(reason, "malformed percent-encoding in path");
+                return refuse_path(reason, "malformed percent-encoding in path");
             }
             if (c == '\0') {
-                return refuse(reason, "encoded NUL in path");
+                return refuse_path(reason, "encoded NUL in path");
             }
             if (c == '/') {
-                return refuse(reason, "encoded slash in path");
+                return refuse_path(reason, "encoded slash in path");
             }
         }
         out[n++] = (char)c;
     }
     n = end_segment(out, segment, n);
-    return n > 0 ? (ssize_t)n : refuse(reason, "path climbs above the root");
+    return n > 0 ? (ssize_t)n : refuse_path(reason, "path climbs above the root");
 }
 
 size_t url_decode_component(const char *text, size_t len, char *out)

@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char text_plain[] = "text/plain; charset=utf-8";
+static const char plain_type[] = "text/plain; charset=utf-8";
 static const char application_json[] = "application/json";
 
 /* An answer, taken apart. Indices are of L's stack; 0 means that there is none. */
@@ -155,7 +155,7 @@ static void send_status(struct coro *coro, const struct reply *reply)
         return;
     }
     int len = snprintf(text, sizeof text, "%d %s\n", reply->status, status_reason(reply->status));
-    response_send(coro_detach(coro), reply->status, type_of(reply, text_plain), text, (size_t)len);
+    response_send(coro_detach(coro), reply->status, type_of(reply, plain_type), text, (size_t)len);
 }
 
 static void pass_on(struct coro *coro, const struct site *site)
@@ -170,7 +170,7 @@ static void pass_on(struct coro *coro, const struct site *site)
 }
 
 /* The file of an app.file(). */
-static void send_file(lua_State *L, struct coro *coro, const struct reply *reply)
+static void send_file_reply(lua_State *L, struct coro *coro, const struct reply *reply)
 {
     struct file_replies *replies = coro->script->site->replies;
     char err[SCRIPT_TEXT_MAX];
@@ -194,7 +194,7 @@ static int begin_stream(lua_State *L, struct coro *coro, const struct reply *rep
     coro->is_stream = true;
     coro->has_begun = false;
     coro->stream_status = reply->status;
-    coro->stream_type = type_of(reply, text_plain);
+    coro->stream_type = type_of(reply, plain_type);
     coro->stream_length = reply->length;
     if (coro->exchange->head_only || status_has_no_body(reply->status)) {
         coro_begin_stream(coro);
@@ -236,11 +236,11 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         }
         pass_on(coro, script->site);
     } else if (reply->file != 0) {
-        send_file(L, coro, reply);
+        send_file_reply(L, coro, reply);
     } else if (type == LUA_TFUNCTION) {
         return begin_stream(L, coro, reply);
     } else if (type == LUA_TSTRING) {
-        send_text(L, coro, reply->status, type_of(reply, text_plain), reply->body);
+        send_text(L, coro, reply->status, type_of(reply, plain_type), reply->body);
     } else if (json != NULL) {
         response_send(coro_detach(coro), reply->status, type_of(reply, application_json), write_buffer_data(json),
                       write_buffer_len(json));
@@ -276,7 +276,7 @@ static bool is_response(lua_State *L, int index)
 }
 
 /* Check what ought to be a table of headers; 0 when it is nil. */
-static int check_headers(lua_State *L, int index)
+static int check_header_table(lua_State *L, int index)
 {
     if (lua_isnoneornil(L, index)) {
         return 0;
@@ -323,7 +323,7 @@ static int answer_response(lua_State *L, struct coro *coro)
         reply.status = check_status(L, -1);
     }
     lua_getfield(L, 1, "headers");
-    reply.headers = check_headers(L, lua_gettop(L));
+    reply.headers = check_header_table(L, lua_gettop(L));
     return send_reply(L, coro, &reply);
 }
 
@@ -339,7 +339,7 @@ static int answer(lua_State *L)
         script_raise(L, "the answer has begun already");
     }
     if (count == 1 && lua_type(L, 1) == LUA_TSTRING) { /* the usual case */
-        send_text(L, coro, 200, text_plain, 1);
+        send_text(L, coro, 200, plain_type, 1);
         return 0;
     }
     while (count > 1 && lua_isnil(L, count)) { /* what a wrapper passes on has them */
@@ -355,7 +355,7 @@ static int answer(lua_State *L)
     struct reply reply = {
         .status = body == 2 ? check_status(L, 1) : 0,
         .body = lua_isnoneornil(L, body) ? 0 : body,
-        .headers = check_headers(L, body + 1),
+        .headers = check_header_table(L, body + 1),
         .length = RESPONSE_LENGTH_UNKNOWN,
     };
     return send_reply(L, coro, &reply);

@@ -17,7 +17,7 @@ static void push_word(struct big *big, uint32_t word)
 }
 
 /* Drop words at the top that are 0. */
-static void trim(struct big *big)
+static void trim_zeros(struct big *big)
 {
     while (big->count > 0 && big->words[big->count - 1] == 0) {
         big->count--;
@@ -29,7 +29,7 @@ void big_set(struct big *big, uint64_t value)
     big->count = 2;
     big->words[0] = (uint32_t)value;
     big->words[1] = (uint32_t)(value >> WORD_BITS);
-    trim(big);
+    trim_zeros(big);
 }
 
 void big_add(struct big *big, uint32_t value)
@@ -99,7 +99,7 @@ void big_subtract(struct big *big, const struct big *other)
     uint64_t borrow = subtract_product(big, other, 1);
     assert(borrow == 0);
     (void)borrow;
-    trim(big);
+    trim_zeros(big);
 }
 
 int big_compare(const struct big *a, const struct big *b)
@@ -179,6 +179,6 @@ uint32_t big_divide_word(struct big *big, const struct big *divisor)
         q--;
         borrow -= add_back(big, divisor);
     }
-    trim(big);
+    trim_zeros(big);
     return q;
 }

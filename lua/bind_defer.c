@@ -28,7 +28,7 @@ struct deferral {
     bool is_over;                  /* all of them were */
 };
 
-static void drop(struct deferral *deferral)
+static void drop_deferral(struct deferral *deferral)
 {
     struct script *script = deferral->script;
     luaL_unref(script->L, LUA_REGISTRYINDEX, deferral->list_ref);
@@ -36,13 +36,13 @@ static void drop(struct deferral *deferral)
     script->free_deferrals = deferral;
 }
 
-static void run(struct deferral *deferral)
+static void run_deferral(struct deferral *deferral)
 {
     struct script *script = deferral->script;
     struct coro *coro = coro_take(script, false);
     if (coro == NULL) {
         log_write(script->log, LOG_ERROR, "route at %s: not enough memory for app.defer", deferral->route->place);
-        drop(deferral);
+        drop_deferral(deferral);
         return;
     }
     coro->route = deferral->route;
@@ -72,7 +72,7 @@ void defer_run_due(struct script *script)
     script->due_deferrals = NULL; /* what becomes due meanwhile has a turn of its own (R4) */
     while (due != NULL) {
         struct deferral *next = due->next;
-        run(due);
+        run_deferral(due);
         due = next;
     }
 }
@@ -94,7 +94,7 @@ void defer_release(struct deferral *deferral)
     }
     bool is_stuck = deferral->taken == deferral->taken_before; /* there was no memory even to begin */
     if (script->is_stopped || deferral->is_over || is_stuck) {
-        drop(deferral);
+        drop_deferral(deferral);
         return;
     }
     deferral->next = NULL;

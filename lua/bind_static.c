@@ -88,7 +88,7 @@ static void add_header(lua_State *L, struct reading *reading)
     }
 }
 
-static void read_headers(lua_State *L, struct reading *reading)
+static void take_headers(lua_State *L, struct reading *reading)
 {
     reading->options.headers = reading->headers;
     check_table(L, "headers", "a table such as { [\"x-frame-options\"] = \"DENY\" }");
@@ -128,7 +128,7 @@ static void read_index(lua_State *L, struct reading *reading)
     }
 }
 
-static void read_types(lua_State *L, struct reading *reading)
+static void take_types(lua_State *L, struct reading *reading)
 {
     static const char expected[] = "a table such as { wasm = \"application/wasm\" }";
     struct static_options *options = &reading->options;
@@ -182,10 +182,10 @@ static const struct {
     void (*read)(lua_State *L, struct reading *reading);
 } option_table[] = {
     {"cache", read_cache},         {"dotfiles", read_dotfiles},
-    {"fallback", read_fallback},   {"headers", read_headers},
+    {"fallback", read_fallback},   {"headers", take_headers},
     {"index", read_index},         {"list", read_list},
     {"not_found", read_not_found}, {"precompressed", read_precompressed},
-    {"types", read_types},
+    {"types", take_types},
 };
 
 enum { OPTION_COUNT = sizeof option_table / sizeof option_table[0] };

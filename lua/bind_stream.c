@@ -13,7 +13,7 @@
 
 enum {
     PIECE_MAX = 32768, /* bytes queued at a time */
-    CHUNK_ROOM = 32,   /* what the framing of a piece takes */
+    FRAMING_ROOM = 32, /* what the framing of a piece takes */
 };
 
 /* What Lua holds: numbers, no pointers. */
@@ -35,7 +35,7 @@ int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t 
     struct exchange *exchange = coro->exchange;
     const struct limits *limits = exchange->limits; /* the route may have its own */
     while (*done < len) {
-        size_t queued = write_buffer_len(&exchange->out) + CHUNK_ROOM;
+        size_t queued = write_buffer_len(&exchange->out) + FRAMING_ROOM;
         size_t room = queued < limits->write_cap_bytes ? limits->write_cap_bytes - queued : 1;
         size_t piece = len - *done;
         piece = piece > room ? room : piece;

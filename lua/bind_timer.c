@@ -16,14 +16,14 @@
 #include "lua/state.h"
 
 /* app.after or app.every. */
-struct timer {
-    struct script *script;   /* whose it is */
-    struct timer *next_free; /* in the list of those in no use */
-    uint32_t index;          /* in script->timers */
-    uint64_t id;             /* of the reactor's timer, never used twice; 0 in no use */
-    int fn_ref;              /* what it calls, in the registry */
-    bool repeats;            /* app.every */
-    bool is_running;         /* the last run has not ended */
+struct script_timer {
+    struct script *script;          /* whose it is */
+    struct script_timer *next_free; /* in the list of those in no use */
+    uint32_t index;                 /* in script->timers */
+    uint64_t id;                    /* of the reactor's timer, never used twice; 0 in no use */
+    int fn_ref;                     /* what it calls, in the registry */
+    bool repeats;                   /* app.every */
+    bool is_running;                /* the last run has not ended */
 };
 
 /* What Lua holds of a timer: numbers, no pointers. */
@@ -99,12 +99,12 @@ static int sleep_for(lua_State *L)
 
 /* Timers. */
 
-static struct timer *make_timer(struct script *script)
+static struct script_timer *make_timer(struct script *script)
 {
     if (script_grow((void ***)&script->timers, script->timer_count, &script->timer_capacity) < 0) {
         return NULL;
     }
-    struct timer *timer = mem_zalloc(sizeof *timer);
+    struct script_timer *timer = mem_zalloc(sizeof *timer);
     if (timer != NULL) {
         timer->script = script;
         timer->index = script->timer_count;
@@ -117,7 +117,7 @@ static struct timer *make_timer(struct script *script)
 }
 
 /* The reactor knows it no more: back to the pool. */
-static void put_timer(struct timer *timer)
+static void put_timer(struct script_timer *timer)
 {
     struct script *script = timer->script;
     luaL_unref(script->L, LUA_REGISTRYINDEX, timer->fn_ref);
@@ -128,17 +128,17 @@ static void put_timer(struct timer *timer)
     script->free_timers = timer;
 }
 
-void timer_run_ended(struct timer *timer, uint64_t id)
+void timer_run_ended(struct script_timer *timer, uint64_t id)
 {
     if (timer->id == id) {
         timer->is_running = false;
     }
 }
 
-static void on_timer(struct reactor *reactor, uint64_t id, void *arg)
+static void on_script_timer(struct reactor *reactor, uint64_t id, void *arg)
 {
     (void)reactor;
-    struct timer *timer = arg;
+    struct script_timer *timer = arg;
     struct script *script = timer->script;
     if (timer->is_running) {
         return;
@@ -185,9 +185,9 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
     }
     lua_pushvalue(L, 2);
     int fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    struct timer *timer = script->free_timers;
-    uint64_t id = repeats ? reactor_set_interval(script->reactor, ms, on_timer, timer)
-                          : reactor_set_timeout(script->reactor, ms, on_timer, timer);
+    struct script_timer *timer = script->free_timers;
+    uint64_t id = repeats ? reactor_set_interval(script->reactor, ms, on_script_timer, timer)
+                          : reactor_set_timeout(script->reactor, ms, on_script_timer, timer);
     if (id == 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);
         script_raise_memory(L);
@@ -217,7 +217,7 @@ static int timer_cancel(lua_State *L)
     const struct timer_handle *handle = script_check_object(L, 1, REF_TIMER_META, sizeof(struct timer_handle),
                                                             "timer:cancel");
     bool is_known = script->phase != SCRIPT_CLOSING && handle->index < script->timer_count && handle->id != 0;
-    struct timer *timer = is_known ? script->timers[handle->index] : NULL;
+    struct script_timer *timer = is_known ? script->timers[handle->index] : NULL;
     bool is_set = timer != NULL && timer->id == handle->id;
     if (is_set) {
         reactor_cancel_timer(script->reactor, timer->id);
@@ -230,7 +230,7 @@ static int timer_cancel(lua_State *L)
 void timer_cancel_all(struct script *script)
 {
     for (uint32_t i = 0; i < script->timer_count; i++) {
-        struct timer *timer = script->timers[i];
+        struct script_timer *timer = script->timers[i];
         if (timer->id != 0) {
             reactor_cancel_timer(script->reactor, timer->id);
             put_timer(timer);

@@ -19,7 +19,7 @@ struct url_writer {
     size_t len;        /* of path */
 };
 
-static void put(struct url_writer *writer, const char *text, size_t len)
+static void url_put(struct url_writer *writer, const char *text, size_t len)
 {
     memcpy(writer->path + writer->len, text, len);
     writer->len += len;
@@ -63,7 +63,7 @@ static void put_value(struct url_writer *writer, const char *pattern, const stru
         script_raise(writer->L, "app.url: %s: parameter \"%s\": \"%.80s\" is not of the type %s", writer->route, name,
                      text, type);
     }
-    put(writer, text, len);
+    url_put(writer, text, len);
 }
 
 /* Push the path, encoded. The stack keeps what it is made in. */
@@ -129,7 +129,7 @@ static int lua_url_path(lua_State *L)
             put_value(&writer, text, piece, place, lua_tostring(L, -2));
             lua_pop(L, 2);
         }
-        put(&writer, piece->text, piece->len);
+        url_put(&writer, piece->text, piece->len);
     }
     push_encoded(&writer);
     return 1;

@@ -30,7 +30,7 @@ struct collection {
     bool is_done;  /* a cycle has come to its end */
 };
 
-static int collect(lua_State *L)
+static int collect_whole(lua_State *L)
 {
     struct collection *collection = lua_touserdata(L, 1);
     if (collection->is_whole) {
@@ -45,7 +45,7 @@ static int collect(lua_State *L)
 }
 
 /* The error value on top of the stack, as a part of a log line. */
-static void describe(lua_State *L, char *text, size_t room)
+static void describe_failure(lua_State *L, char *text, size_t room)
 {
     size_t len, taken;
     const char *told = lua_tolstring(L, -1, &len);
@@ -66,7 +66,7 @@ struct finalizer_failures {
 static void note_failure(lua_State *L, struct finalizer_failures *failures)
 {
     if (failures->count++ == 0) {
-        describe(L, failures->first, sizeof failures->first);
+        describe_failure(L, failures->first, sizeof failures->first);
     }
 }
 
@@ -93,7 +93,7 @@ static int lua_log_finalizer(lua_State *L)
 
 /* Do it. The prelude catches the errors of finalizers, except those that C has set: such an error ends a step, but not a
  * whole collection. */
-static void run(lua_State *L, struct collection *collection)
+static void run_collection(lua_State *L, struct collection *collection)
 {
     struct script *script = script_of(L);
     bool is_whole = collection->is_whole;
@@ -101,7 +101,7 @@ static void run(lua_State *L, struct collection *collection)
     int rv;
     script->failures = &failures;
     script_enter_stack(script); /* this may be before a run, on another thread than that of the last one */
-    while ((rv = lua_cpcall(L, collect, collection)) != 0) {
+    while ((rv = lua_cpcall(L, collect_whole, collection)) != 0) {
         note_failure(L, &failures);
         lua_pop(L, 1);
         if (!is_whole || rv == LUA_ERRMEM) {
@@ -133,14 +133,14 @@ void collector_step(lua_State *L)
     }
     size_t kb = has_grown ? grown / 1024 + 1 : 1;
     struct collection step = {.step_kb = kb < ALL_KB ? (int)kb : ALL_KB};
-    run(L, &step);
+    run_collection(L, &step);
 }
 
 void collector_finish(lua_State *L)
 {
     struct collection whole = {.is_whole = true};
     if (script_of(L)->failures == NULL) { /* else a finalizer wants it */
-        run(L, &whole);
+        run_collection(L, &whole);
     }
 }
 
@@ -196,7 +196,7 @@ static int lua_collectgarbage(lua_State *L)
         return 1;
     case STEP:
         if (script->failures == NULL) {
-            run(L, &step);
+            run_collection(L, &step);
         }
         lua_pushboolean(L, step.is_done);
         return 1;

@@ -2,7 +2,7 @@
  *
  * Happy path: coro_serve() takes a coroutine from the pool and resumes it with the prelude's run(); that makes the
  * request object, calls the handler and answers. The thread goes back to the pool with an empty stack. A handler that
- * waits yields; on_sleep_over(), on_drain(), on_data() or on_gone() resume it.
+ * waits yields; on_sleep_over(), on_coro_drain(), on_coro_data() or on_coro_gone() resume it.
  *
  * Failure modes. An error in a handler is seen to while its coroutine still runs (coro_error.c); one that no Lua code
  * could see to, a stray yield and the end of a deadline give the coroutine up in the middle. A client that goes away wakes
@@ -29,8 +29,8 @@ enum {
     CUT_LINES_MAX = 16,      /* log lines of what is cut when the script ends */
 };
 
-static void on_drain(struct exchange *exchange);
-static void on_gone(struct exchange *exchange);
+static void on_coro_drain(struct exchange *exchange);
+static void on_coro_gone(struct exchange *exchange);
 
 /* The pool. */
 
@@ -100,7 +100,7 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
 
 /* What a table by coroutine index has of coro must not outlive its use here: a request object may hold a body. One that
  * was never made, for want of memory, has no place in the table yet, and nothing here may need memory. */
-static void forget(const struct coro *coro, enum script_ref table)
+static void forget_coro(const struct coro *coro, enum script_ref table)
 {
     lua_State *L = coro->script->L;
     script_push_ref(coro->script, L, table);
@@ -120,10 +120,10 @@ static void put_coro(struct coro *coro)
     assert(coro->exchange == NULL && coro->pending == NULL && coro->sleep_timer == 0);
     error_page_drop(coro);
     if (coro->has_trace) {
-        forget(coro, REF_TRACES);
+        forget_coro(coro, REF_TRACES);
     }
     if (coro->route != NULL) {
-        forget(coro, REF_REQUESTS);
+        forget_coro(coro, REF_REQUESTS);
     } else if (coro->timer != NULL) {
         timer_run_ended(coro->timer, coro->timer_id);
     }
@@ -278,7 +278,7 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
 /* Running. */
 
 /* Run the thread of coro until it ends or waits. Returns what Lua says of it, and how the run was. */
-static int run_thread(struct coro *coro, int nargs, struct run *run)
+static int run_lua(struct coro *coro, int nargs, struct run *run)
 {
     struct script *script = coro->script;
     struct coro *outer = script->running;
@@ -309,7 +309,7 @@ void coro_resume(struct coro *coro, int nargs)
 {
     struct script *script = coro->script;
     struct run run;
-    int verdict = run_thread(coro, nargs, &run);
+    int verdict = run_lua(coro, nargs, &run);
     if (verdict == 0) {
         if (run.stop != STOP_NONE) {
             revive_hook(coro);
@@ -400,7 +400,7 @@ void coro_begin_stream(struct coro *coro)
 /* What resumes it. */
 
 /* More room: first for what the script has written already, then for what it will write. */
-static void on_drain(struct exchange *exchange)
+static void on_coro_drain(struct exchange *exchange)
 {
     struct coro *coro = exchange->user;
     if (coro->wait != CORO_DRAINS) {
@@ -414,7 +414,7 @@ static void on_drain(struct exchange *exchange)
         }
         release_pending(coro);
         if (rv < 0) {
-            on_gone(exchange);
+            on_coro_gone(exchange);
             return;
         }
     }
@@ -423,7 +423,7 @@ static void on_drain(struct exchange *exchange)
 }
 
 /* More of the body, its end, or a fault: the script asks for it again. */
-static void on_data(struct exchange *exchange)
+static void on_coro_data(struct exchange *exchange)
 {
     struct coro *coro = exchange->user;
     if (coro->wait == CORO_READS) {
@@ -432,7 +432,7 @@ static void on_data(struct exchange *exchange)
     }
 }
 
-static void on_gone(struct exchange *exchange)
+static void on_coro_gone(struct exchange *exchange)
 {
     struct coro *coro = exchange->user;
     coro_detach(coro);
@@ -470,9 +470,9 @@ void coro_serve(struct exchange *exchange, void *ctx)
     coro->route = route;
     coro->request_number = ++script->request_count;
     exchange->user = coro;
-    exchange->on_drain = on_drain;
-    exchange->on_data = on_data;
-    exchange->on_gone = on_gone;
+    exchange->on_drain = on_coro_drain;
+    exchange->on_data = on_coro_data;
+    exchange->on_gone = on_coro_gone;
     script_push_ref(script, coro->L, REF_RUN);
     lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
     coro_resume(coro, 1);

@@ -58,8 +58,8 @@ struct coro {
 
     struct deferral *deferral; /* what app.defer() was given; NULL when that was nothing */
 
-    struct timer *timer; /* that it runs for; NULL for a request */
-    uint64_t timer_id;   /* tells whether timer is still the same one */
+    struct script_timer *timer; /* that it runs for; NULL for a request */
+    uint64_t timer_id;          /* tells whether timer is still the same one */
 };
 
 /* A coroutine with a thread, in use from now on. NULL when memory is short; uses_reserve: even beyond lua_memory. */
@@ -135,7 +135,7 @@ void defer_free(struct deferral *deferral);
 void defer_free_all(struct script *script);
 
 /* bind_timer.c: a run of a timer has ended. */
-void timer_run_ended(struct timer *timer, uint64_t id);
+void timer_run_ended(struct script_timer *timer, uint64_t id);
 
 /* bind_timer.c: cancel all timers; free those of a script whose Lua state is closed. */
 void timer_cancel_all(struct script *script);

@@ -99,7 +99,7 @@ bool deadline_restart(struct script *script)
 }
 
 /* Collect garbage. The first time, this is not the run's fault: its clocks go on from where they were. */
-static void collect(lua_State *L, struct script *script)
+static void collect_step(lua_State *L, struct script *script)
 {
     struct run *run = script->run;
     int64_t now_ns = sys_now_ns();
@@ -171,7 +171,7 @@ static void on_count(lua_State *L, lua_Debug *at)
     if (run->stop == STOP_NONE) {
         script_check_stack(L, "a function that C calls back");
         if (memory_is_low(script)) {
-            collect(L, script);
+            collect_step(L, script);
         } else {
             collector_look(script, L);
         }

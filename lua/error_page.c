@@ -25,7 +25,7 @@ enum {
     SOURCE_BYTES_MAX = 1 << 20, /* of a source file that are looked at */
     LINES_AROUND = 6,           /* lines of source shown before and after the one that failed */
     LINE_SHOWN_MAX = 300,       /* bytes shown of one of them, or of a header's value */
-    READ_BYTES = 4096,          /* read at a time */
+    SOURCE_BYTES = 4096,        /* read at a time */
 };
 
 /* A text being made. Without memory it gets no further. */
@@ -34,17 +34,17 @@ struct page {
     bool is_short; /* of memory */
 };
 
-static void put(struct page *page, const char *text, size_t len)
+static void page_put(struct page *page, const char *text, size_t len)
 {
     page->is_short = page->is_short || write_buffer_append(page->out, text, len, SIZE_MAX) < 0;
 }
 
-static void put_text(struct page *page, const char *text)
+static void page_put_text(struct page *page, const char *text)
 {
-    put(page, text, strlen(text));
+    page_put(page, text, strlen(text));
 }
 
-static void put_escaped(struct page *page, const char *text, size_t len)
+static void page_put_escaped(struct page *page, const char *text, size_t len)
 {
     static const char *const escapes[128] = {
         ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;", ['\0'] = "&#xfffd;",
@@ -55,18 +55,18 @@ static void put_escaped(struct page *page, const char *text, size_t len)
                ((unsigned char)text[done + plain] >= 128 || escapes[(unsigned char)text[done + plain]] == NULL)) {
             plain++;
         }
-        put(page, text + done, plain);
+        page_put(page, text + done, plain);
         done += plain;
         if (done < len) {
-            put_text(page, escapes[(unsigned char)text[done++]]);
+            page_put_text(page, escapes[(unsigned char)text[done++]]);
         }
     }
 }
 
 static void put_shown(struct page *page, const char *text, size_t len)
 {
-    put_escaped(page, text, len < LINE_SHOWN_MAX ? len : LINE_SHOWN_MAX);
-    put_text(page, len <= LINE_SHOWN_MAX ? "\n" : "...\n");
+    page_put_escaped(page, text, len < LINE_SHOWN_MAX ? len : LINE_SHOWN_MAX);
+    page_put_text(page, len <= LINE_SHOWN_MAX ? "\n" : "...\n");
 }
 
 /* Source. */
@@ -75,9 +75,9 @@ static void put_source_line(struct page *page, unsigned long number, bool is_it,
 {
     char label[64];
     snprintf(label, sizeof label, "%s%5lu  ", is_it ? "<b>" : "", number);
-    put_text(page, label);
+    page_put_text(page, label);
     put_shown(page, text, len);
-    put_text(page, is_it ? "</b>" : "");
+    page_put_text(page, is_it ? "</b>" : "");
 }
 
 /* All that is to be read of the file, behind what the page has already. Returns its length, or -errno. */
@@ -90,11 +90,11 @@ static ssize_t read_source(struct write_buffer *out, int fd)
         return rv < 0 ? rv : -EINVAL;
     }
     for (size_t len = 0; len < SOURCE_BYTES_MAX; len = write_buffer_len(out) - before) {
-        char *room = write_buffer_reserve(out, READ_BYTES, SIZE_MAX, &rv);
+        char *room = write_buffer_reserve(out, SOURCE_BYTES, SIZE_MAX, &rv);
         if (room == NULL) {
             return rv;
         }
-        ssize_t got = sys_pread(fd, room, READ_BYTES, (off_t)len);
+        ssize_t got = sys_pread(fd, room, SOURCE_BYTES, (off_t)len);
         if (got < 0 && got != -EINTR) {
             return got;
         }
@@ -110,7 +110,7 @@ static ssize_t read_source(struct write_buffer *out, int fd)
 static void put_lines(struct page *page, const char *source, size_t len, unsigned long wanted)
 {
     const char *end = source + len;
-    put_text(page, "<pre>");
+    page_put_text(page, "<pre>");
     for (unsigned long number = 1; source < end && number <= wanted + LINES_AROUND; number++) {
         const char *newline = memchr(source, '\n', (size_t)(end - source));
         size_t line_len = (size_t)((newline == NULL ? end : newline) - source);
@@ -119,7 +119,7 @@ static void put_lines(struct page *page, const char *source, size_t len, unsigne
         }
         source += line_len + 1;
     }
-    put_text(page, "</pre>\n");
+    page_put_text(page, "</pre>\n");
 }
 
 /* The source around a place such as "scripts/site.lua:12". */
@@ -166,22 +166,22 @@ static bool is_secret(const char *name, size_t len)
 static void put_request(struct page *page, const struct exchange *exchange)
 {
     const struct head *head = &exchange->head;
-    put_text(page, "<h2>Request</h2>\n<pre>");
-    put_escaped(page, exchange_text(exchange, head->method_text), head->method_text.len);
-    put_text(page, " ");
+    page_put_text(page, "<h2>Request</h2>\n<pre>");
+    page_put_escaped(page, exchange_text(exchange, head->method_text), head->method_text.len);
+    page_put_text(page, " ");
     put_shown(page, exchange_text(exchange, head->target), head->target.len);
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct field *field = &head->fields[i];
         const char *name = exchange_text(exchange, field->name);
-        put_escaped(page, name, field->name.len);
-        put_text(page, ": ");
+        page_put_escaped(page, name, field->name.len);
+        page_put_text(page, ": ");
         if (is_secret(name, field->name.len)) {
-            put_text(page, "(not shown)\n");
+            page_put_text(page, "(not shown)\n");
         } else {
             put_shown(page, exchange_text(exchange, field->value), field->value.len);
         }
     }
-    put_text(page, "</pre>\n");
+    page_put_text(page, "</pre>\n");
 }
 
 /* The page. */
@@ -198,17 +198,18 @@ static int push_html(lua_State *L, const struct coro *coro, const char *tracebac
 {
     size_t text_len = strcspn(traceback, "\n");
     struct page page = {.out = script_lend_scratch(L, "the page of an error")};
-    put_text(&page, top);
-    put_text(&page, "<h1>");
-    put_escaped(&page, traceback, text_len);
-    put_text(&page, "</h1>\n");
+    page_put_text(&page, top);
+    page_put_text(&page, "<h1>");
+    page_put_escaped(&page, traceback, text_len);
+    page_put_text(&page, "</h1>\n");
     put_source(&page, place);
-    put_text(&page, "<h2>Traceback</h2>\n<pre>");
-    put_escaped(&page, traceback, strlen(traceback));
-    put_text(&page, "</pre>\n");
+    page_put_text(&page, "<h2>Traceback</h2>\n<pre>");
+    page_put_escaped(&page, traceback, strlen(traceback));
+    page_put_text(&page, "</pre>\n");
     put_request(&page, coro->exchange);
-    put_text(&page, "<p>This page is shown because of <code>app.set { debug = true }</code>, which is not for a site "
-                    "that others can reach.</p>\n");
+    page_put_text(&page,
+                  "<p>This page is shown because of <code>app.set { debug = true }</code>, which is not for a site "
+                  "that others can reach.</p>\n");
     if (!page.is_short) {
         lua_pushlstring(L, write_buffer_data(page.out), write_buffer_len(page.out));
     }

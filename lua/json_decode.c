@@ -7,6 +7,7 @@
 #include "lua/json.h"
 
 #include "core/utf8.h"
+#include "http/char_class.h"
 #include "lua/number.h"
 #include "lua/state.h"
 
@@ -28,14 +29,14 @@ struct decoder {
 static bool decode_value(struct decoder *decoder);
 
 /* Raises when the run is over its budget. */
-static void look(struct decoder *decoder)
+static void look_at_deadline(struct decoder *decoder)
 {
     decoder->values = 0;
     decoder->looked_at = decoder->at;
     deadline_check(decoder->L);
 }
 
-static bool fail(struct decoder *decoder, const char *error)
+static bool json_fail(struct decoder *decoder, const char *error)
 {
     decoder->error = error;
     return false;
@@ -55,16 +56,11 @@ static void skip_space(struct decoder *decoder)
     }
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Take digits; returns how many. */
 static size_t take_digits(struct decoder *decoder)
 {
     const char *first = decoder->at;
-    while (is_digit(peek(decoder))) {
+    while (char_is_digit(peek(decoder))) {
         decoder->at++;
     }
     return (size_t)(decoder->at - first);
@@ -77,29 +73,29 @@ static bool decode_number(struct decoder *decoder)
     const char *digits = decoder->at;
     size_t count = take_digits(decoder);
     if (count == 0) {
-        return fail(decoder, "a number needs a digit here");
+        return json_fail(decoder, "a number needs a digit here");
     }
     if (count > 1 && *digits == '0') {
         decoder->at = digits;
-        return fail(decoder, "a number may not begin with 0");
+        return json_fail(decoder, "a number may not begin with 0");
     }
     if (peek(decoder) == '.') {
         decoder->at++;
         if (take_digits(decoder) == 0) {
-            return fail(decoder, "a number needs a digit here");
+            return json_fail(decoder, "a number needs a digit here");
         }
     }
     if (peek(decoder) == 'e' || peek(decoder) == 'E') {
         decoder->at++;
         decoder->at += peek(decoder) == '+' || peek(decoder) == '-' ? 1 : 0;
         if (take_digits(decoder) == 0) {
-            return fail(decoder, "a number needs a digit here");
+            return json_fail(decoder, "a number needs a digit here");
         }
     }
     double value = number_parse(first, (size_t)(decoder->at - first));
     if (!isfinite(value)) {
         decoder->at = first;
-        return fail(decoder, "the number is too large");
+        return json_fail(decoder, "the number is too large");
     }
     lua_pushnumber(decoder->L, value);
     return true;
@@ -111,12 +107,12 @@ static int take_hex4(struct decoder *decoder)
     int value = 0;
     for (int i = 0; i < 4; i++) {
         char c = peek(decoder);
-        int digit = is_digit(c)              ? c - '0'
+        int digit = char_is_digit(c)         ? c - '0'
                     : (c >= 'a' && c <= 'f') ? c - 'a' + 10
                     : (c >= 'A' && c <= 'F') ? c - 'A' + 10
                                              : -1;
         if (digit < 0) {
-            fail(decoder, "\\u needs four hexadecimal digits");
+            json_fail(decoder, "\\u needs four hexadecimal digits");
             return -1;
         }
         value = value * 16 + digit;
@@ -165,7 +161,7 @@ static bool take_code(struct decoder *decoder, uint32_t *code)
         }
     }
     decoder->at = first;
-    return fail(decoder, "half of a surrogate pair is missing");
+    return json_fail(decoder, "half of a surrogate pair is missing");
 }
 
 /* The escape at the cursor, behind its backslash, into out (4 bytes). Returns its length, 0 when it is none. */
@@ -181,7 +177,7 @@ static size_t take_escape(struct decoder *decoder, char *out)
     }
     const char *name = c == '\0' ? NULL : strchr(names, c);
     if (name == NULL) {
-        fail(decoder, "no such escape");
+        json_fail(decoder, "no such escape");
         return 0;
     }
     decoder->at++;
@@ -191,7 +187,8 @@ static size_t take_escape(struct decoder *decoder, char *out)
 
 static bool keep_text(struct decoder *decoder, const char *text, size_t len)
 {
-    return write_buffer_append(decoder->scratch, text, len, JSON_TEXT_MAX) == 0 || fail(decoder, "not enough memory");
+    return write_buffer_append(decoder->scratch, text, len, JSON_TEXT_MAX) == 0 ||
+           json_fail(decoder, "not enough memory");
 }
 
 /* A string, its opening quote taken. Most have no escapes and go to Lua from where they lie. */
@@ -203,21 +200,21 @@ static bool decode_string(struct decoder *decoder)
     for (;;) {
         char c = peek(decoder);
         if (decoder->at - decoder->looked_at >= JSON_LOOK_BYTES) {
-            look(decoder);
+            look_at_deadline(decoder);
         }
         if (decoder->at == decoder->end) {
-            return fail(decoder, "the string has no end");
+            return json_fail(decoder, "the string has no end");
         }
         if (c == '"') {
             break;
         }
         if ((unsigned char)c < ' ') {
-            return fail(decoder, "control characters in a string must be escaped");
+            return json_fail(decoder, "control characters in a string must be escaped");
         }
         if (c != '\\') {
             size_t len = utf8_len((const unsigned char *)decoder->at, (size_t)(decoder->end - decoder->at));
             if (len == 0) {
-                return fail(decoder, "the text is not UTF-8");
+                return json_fail(decoder, "the text is not UTF-8");
             }
             decoder->at += len;
             continue;
@@ -253,7 +250,7 @@ static bool take_comma(struct decoder *decoder, char closing)
     skip_space(decoder);
     char c = peek(decoder);
     if (c != ',' && c != closing) {
-        return fail(decoder, closing == ']' ? "\",\" or \"]\" expected" : "\",\" or \"}\" expected");
+        return json_fail(decoder, closing == ']' ? "\",\" or \"]\" expected" : "\",\" or \"}\" expected");
     }
     decoder->at++;
     skip_space(decoder);
@@ -294,7 +291,7 @@ static bool decode_object(struct decoder *decoder)
     }
     do {
         if (peek(decoder) != '"') {
-            return fail(decoder, "a field name in quotes expected");
+            return json_fail(decoder, "a field name in quotes expected");
         }
         decoder->at++;
         if (!decode_string(decoder)) {
@@ -302,7 +299,7 @@ static bool decode_object(struct decoder *decoder)
         }
         skip_space(decoder);
         if (peek(decoder) != ':') {
-            return fail(decoder, "\":\" expected");
+            return json_fail(decoder, "\":\" expected");
         }
         decoder->at++;
         if (!decode_value(decoder)) {
@@ -317,7 +314,7 @@ static bool take_word(struct decoder *decoder, const char *word)
 {
     size_t len = strlen(word);
     if ((size_t)(decoder->end - decoder->at) < len || memcmp(decoder->at, word, len) != 0) {
-        return fail(decoder, "a value expected");
+        return json_fail(decoder, "a value expected");
     }
     decoder->at += len;
     return true;
@@ -328,13 +325,13 @@ static bool decode_value(struct decoder *decoder)
 {
     lua_State *L = decoder->L;
     if (++decoder->values == JSON_LOOK || decoder->at - decoder->looked_at >= JSON_LOOK_BYTES) {
-        look(decoder);
+        look_at_deadline(decoder);
     }
     skip_space(decoder);
     char c = peek(decoder);
     if (c == '{' || c == '[') {
         if (decoder->depth == JSON_DEPTH_MAX) {
-            return fail(decoder, "nested too deeply");
+            return json_fail(decoder, "nested too deeply");
         }
         script_reserve_values(L, STACK_PER_LEVEL, "JSON");
         decoder->depth++;
@@ -347,7 +344,7 @@ static bool decode_value(struct decoder *decoder)
         decoder->at++;
         return decode_string(decoder);
     }
-    if (c == '-' || is_digit(c)) {
+    if (c == '-' || char_is_digit(c)) {
         return decode_number(decoder);
     }
     if (c == 'n') {
@@ -369,7 +366,7 @@ int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer 
         if (decoder.at == decoder.end) {
             return 1;
         }
-        fail(&decoder, "nothing more expected");
+        json_fail(&decoder, "nothing more expected");
     }
     lua_settop(L, top);
     lua_pushnil(L);

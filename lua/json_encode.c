@@ -15,7 +15,7 @@
 #include <stdio.h>
 
 enum {
-    STACK_PER_LEVEL = 4, /* Lua stack slots that one level of nesting needs */
+    SLOTS_PER_LEVEL = 4, /* Lua stack slots that one level of nesting needs */
 };
 
 struct encoder {
@@ -51,7 +51,7 @@ static void count_work(struct encoder *encoder, size_t bytes)
     }
 }
 
-static void put(struct encoder *encoder, const char *text, size_t len)
+static void json_put(struct encoder *encoder, const char *text, size_t len)
 {
     count_work(encoder, len);
     if (write_buffer_append(encoder->out, text, len, encoder->out_max) < 0) {
@@ -61,7 +61,7 @@ static void put(struct encoder *encoder, const char *text, size_t len)
 
 static void put_char(struct encoder *encoder, char c)
 {
-    put(encoder, &c, 1);
+    json_put(encoder, &c, 1);
 }
 
 static void encode_number(struct encoder *encoder, double number)
@@ -70,7 +70,7 @@ static void encode_number(struct encoder *encoder, double number)
     if (!isfinite(number)) {
         refuse_value(encoder, "cannot encode a number that is not finite");
     }
-    put(encoder, text, number_format(text, number));
+    json_put(encoder, text, number_format(text, number));
 }
 
 static void encode_escape(struct encoder *encoder, unsigned char c)
@@ -85,7 +85,7 @@ static void encode_escape(struct encoder *encoder, unsigned char c)
         text[1] = 'u';
         len = sizeof text;
     }
-    put(encoder, text, len);
+    json_put(encoder, text, len);
 }
 
 /* JSON text is UTF-8; bytes that are not become U+FFFD, so that an answer can always be read. */
@@ -102,19 +102,19 @@ static void encode_string(struct encoder *encoder, const char *string, size_t le
             if (i - run < JSON_LOOK_BYTES) {
                 continue;
             }
-            put(encoder, string + run, i - run); /* a long string is work, too */
+            json_put(encoder, string + run, i - run); /* a long string is work, too */
             run = i;
             continue;
         }
-        put(encoder, string + run, i - run);
+        json_put(encoder, string + run, i - run);
         if (sequence == 0) {
-            put(encoder, replacement, sizeof replacement - 1);
+            json_put(encoder, replacement, sizeof replacement - 1);
         } else {
             encode_escape(encoder, text[i]);
         }
         run = ++i;
     }
-    put(encoder, string + run, len - run);
+    json_put(encoder, string + run, len - run);
     put_char(encoder, '"');
 }
 
@@ -197,7 +197,7 @@ static void encode_table(struct encoder *encoder, int index)
     if (encoder->depth == JSON_DEPTH_MAX) {
         refuse_value(encoder, "tables are nested too deeply, or one contains itself");
     }
-    script_reserve_values(encoder->L, STACK_PER_LEVEL, "JSON");
+    script_reserve_values(encoder->L, SLOTS_PER_LEVEL, "JSON");
     encoder->depth++;
     size_t len = lua_objlen(encoder->L, index);
     if (len > 0 || has_array_meta(encoder, index)) {
@@ -217,10 +217,10 @@ static void encode_value(struct encoder *encoder, int index)
     count_work(encoder, JSON_LOOK_BYTES / JSON_LOOK);
     switch (type) {
     case LUA_TNIL:
-        put(encoder, "null", 4);
+        json_put(encoder, "null", 4);
         return;
     case LUA_TBOOLEAN:
-        lua_toboolean(L, index) ? put(encoder, "true", 4) : put(encoder, "false", 5);
+        lua_toboolean(L, index) ? json_put(encoder, "true", 4) : json_put(encoder, "false", 5);
         return;
     case LUA_TNUMBER:
         encode_number(encoder, lua_tonumber(L, index));
@@ -235,7 +235,7 @@ static void encode_value(struct encoder *encoder, int index)
         return;
     case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(L, index) == NULL) { /* app.json.null */
-            put(encoder, "null", 4);
+            json_put(encoder, "null", 4);
             return;
         }
         break;

@@ -74,7 +74,7 @@ bool script_has_spare(struct script *script)
     return script->spare != NULL;
 }
 
-static void release(struct script *script, void *block)
+static void release_block(struct script *script, void *block)
 {
     if (block == script->lent) {
         script->lent = NULL;
@@ -103,7 +103,7 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
         is_copied = moved != NULL;
     }
     if (is_copied && block != NULL) {
-        release(script, block);
+        release_block(script, block);
     }
     return moved;
 }
@@ -190,7 +190,7 @@ static void ask_script(struct script *script)
 
 /* Everything that can be let go is, if it is time for that. A run that failed for want of memory counts as a full state: it
  * may have wanted more than what is free. */
-static void make_room(struct script *script, size_t full)
+static void make_script_room(struct script *script, size_t full)
 {
     int64_t now_ms = reactor_now_ms(script->reactor);
     bool is_due = now_ms >= script->full_until_ms;
@@ -219,7 +219,7 @@ bool memory_has_room(struct script *script, bool uses_reserve)
     if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */
         return !memory_is_over(script);
     }
-    make_room(script, full);
+    make_script_room(script, full);
     return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
 }
 
@@ -261,7 +261,7 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
 {
     struct script *script = arg;
     if (size == 0) {
-        release(script, block);
+        release_block(script, block);
         script->memory_bytes -= old_size;
         return NULL;
     }

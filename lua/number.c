@@ -9,6 +9,7 @@
 
 #include "lua/number.h"
 
+#include "http/char_class.h"
 #include "lua/big.h"
 
 #include <math.h>
@@ -236,18 +237,13 @@ struct written {
     int64_t power;     /* of ten, that the whole number of those digits is to be multiplied with */
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* The exponent, behind its "e". One that is absurd stays absurd, without overflow. */
 static int64_t read_exponent(const char *text, const char *end)
 {
     static const int64_t absurd = (int64_t)1 << 40; /* more than any text has digits */
     bool is_negative = text < end && *text == '-';
     int64_t value = 0;
-    for (text += text < end && !is_digit(*text); text < end; text++) {
+    for (text += text < end && !char_is_digit(*text); text < end; text++) {
         value = value < absurd ? value * 10 + (*text - '0') : value;
     }
     return is_negative ? -value : value;
@@ -299,7 +295,7 @@ static double read_exactly(const struct written *written)
     big_set(&value, 0);
     big_set(&divisor, 1);
     for (const char *at = written->first; at < written->last; at++) {
-        if (is_digit(*at) && taken < READ_DIGITS_MAX) {
+        if (char_is_digit(*at) && taken < READ_DIGITS_MAX) {
             big_multiply(&value, 10);
             big_add(&value, (uint32_t)(*at - '0'));
             taken++;
@@ -331,7 +327,7 @@ double number_parse(const char *text, size_t len)
         uint64_t whole = 0;
         if (written.count <= 19) { /* below 2^64 */
             for (const char *at = written.first; at < written.last; at++) {
-                whole = is_digit(*at) ? whole * 10 + (uint64_t)(*at - '0') : whole;
+                whole = char_is_digit(*at) ? whole * 10 + (uint64_t)(*at - '0') : whole;
             }
         }
         bool is_exact = written.count <= 19 && whole <= (uint64_t)1 << (FRACTION_BITS + 1);

@@ -19,7 +19,7 @@
 enum {
     ADDRESS_MAX = 4096,    /* bytes of one address of a list with its NUL */
     LINE_MAX_BYTES = 2048, /* of a description, with its NUL */
-    ERROR_MAX = 1024,      /* as EVSERVE_ERROR_MAX */
+    LOAD_ERROR_MAX = 1024, /* as EVSERVE_ERROR_MAX */
 };
 
 static const char default_address[] = "127.0.0.1:8080";
@@ -135,7 +135,7 @@ struct listen_call {
 static int listen_on(void *arg, const char *address, const char *place)
 {
     struct listen_call *call = arg;
-    char err[ERROR_MAX];
+    char err[LOAD_ERROR_MAX];
     int rv = call->is_shared ? server_listen_shared(call->server, address, err, sizeof err)
                              : server_listen(call->server, address, err, sizeof err);
     return rv >= 0 ? rv

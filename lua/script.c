@@ -358,7 +358,7 @@ static uint64_t make_seed(void)
 }
 
 /* Allocate, so that script_close() can clean up whatever follows. Returns 0 or -ENOMEM. */
-static int create(struct script **script, const char *path)
+static int create_script(struct script **script, const char *path)
 {
     struct script *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
@@ -392,7 +392,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     static const struct script_host no_host;
     host = host == NULL ? &no_host : host;
     struct script *made;
-    int rv = create(&made, path);
+    int rv = create_script(&made, path);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot open %s: out of memory", path);
     }

@@ -19,7 +19,7 @@
 /* Of an error that is a table: how many of its fields are shown, and bytes of all of them. */
 enum { ERROR_FIELD_COUNT_MAX = 8, ERROR_FIELDS_MAX = 200 };
 
-#define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+#define WORD_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 /* Whether the prelude has entered a handler with the call at level, of C (prelude_run.lua). A handler that ended in a tail
  * call has no frame of its own any more, and what lies below is the middleware around it. */
@@ -181,7 +181,7 @@ static void add_value(lua_State *L, struct short_text *text, bool is_key)
     size_t len = 0;
     const char *bytes = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
     if (bytes != NULL) {
-        bool is_name = is_key && len > 0 && strspn(bytes, NAME_BYTES) == len;
+        bool is_name = is_key && len > 0 && strspn(bytes, WORD_BYTES) == len;
         add_text(text, is_name ? "" : is_key ? "[\"" : "\"");
         add_bytes(text, bytes, len);
         add_text(text, is_name ? "" : is_key ? "\"]" : "\"");

@@ -31,7 +31,7 @@ struct reactor;
 struct script;
 struct server;
 struct site;
-struct timer;
+struct script_timer;
 
 enum {
     MEMORY_RESERVE_PART = 8, /* the part of lua_memory that timers and app.on("memory", fn) may take beyond it */
@@ -197,10 +197,10 @@ struct script {
     uint32_t idle_threads;   /* threads held by free_coros */
     struct coro *running;    /* innermost one being resumed, NULL when none is */
 
-    struct timer **timers;     /* by index; never freed before the script */
-    uint32_t timer_count;      /* of timers */
-    uint32_t timer_capacity;   /* of timers */
-    struct timer *free_timers; /* in no use */
+    struct script_timer **timers;     /* by index; never freed before the script */
+    uint32_t timer_count;             /* of timers */
+    uint32_t timer_capacity;          /* of timers */
+    struct script_timer *free_timers; /* in no use */
 
     struct anchor **anchors;         /* by index; never freed before the script */
     uint32_t anchor_count;           /* of anchors */

@@ -20,33 +20,33 @@
 /* Copying. */
 
 /* A block that is measured while data is NULL, and then filled in the same order. */
-struct block {
+struct mount_block {
     char *data;
     size_t used; /* bytes */
 };
 
 /* Returns the copy, or NULL while measuring. */
-static void *put(struct block *block, const void *from, size_t size)
+static void *put_bytes(struct mount_block *block, const void *from, size_t size)
 {
     void *copy = block->data == NULL ? NULL : memcpy(block->data + block->used, from, size);
     block->used += (size + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *); /* what comes next is aligned */
     return copy;
 }
 
-static const char *put_text(struct block *block, const char *text)
+static const char *put_string(struct mount_block *block, const char *text)
 {
-    return text == NULL ? NULL : put(block, text, strlen(text) + 1);
+    return text == NULL ? NULL : put_bytes(block, text, strlen(text) + 1);
 }
 
-static const char *const *put_texts(struct block *block, const char *const *texts)
+static const char *const *put_texts(struct mount_block *block, const char *const *texts)
 {
     size_t count = 0;
     while (texts != NULL && texts[count] != NULL) {
         count++;
     }
-    const char **copy = texts == NULL ? NULL : put(block, texts, (count + 1) * sizeof texts[0]);
+    const char **copy = texts == NULL ? NULL : put_bytes(block, texts, (count + 1) * sizeof texts[0]);
     for (size_t i = 0; i < count; i++) {
-        const char *text = put_text(block, texts[i]);
+        const char *text = put_string(block, texts[i]);
         if (copy != NULL) {
             copy[i] = text;
         }
@@ -54,16 +54,16 @@ static const char *const *put_texts(struct block *block, const char *const *text
     return copy;
 }
 
-static const struct evs_field *put_headers(struct block *block, const struct evs_field *headers)
+static const struct evs_field *put_headers(struct mount_block *block, const struct evs_field *headers)
 {
     size_t count = 0;
     while (headers != NULL && headers[count].name != NULL) {
         count++;
     }
-    struct evs_field *copy = headers == NULL ? NULL : put(block, headers, (count + 1) * sizeof headers[0]);
+    struct evs_field *copy = headers == NULL ? NULL : put_bytes(block, headers, (count + 1) * sizeof headers[0]);
     for (size_t i = 0; i < count; i++) {
-        struct evs_field field = {.name = put_text(block, headers[i].name)};
-        field.value = put_text(block, headers[i].value);
+        struct evs_field field = {.name = put_string(block, headers[i].name)};
+        field.value = put_string(block, headers[i].value);
         if (copy != NULL) {
             copy[i] = field;
         }
@@ -71,16 +71,16 @@ static const struct evs_field *put_headers(struct block *block, const struct evs
     return copy;
 }
 
-static const struct evs_type *put_types(struct block *block, const struct evs_type *types)
+static const struct evs_type *put_types(struct mount_block *block, const struct evs_type *types)
 {
     size_t count = 0;
     while (types != NULL && types[count].extension != NULL) {
         count++;
     }
-    struct evs_type *copy = types == NULL ? NULL : put(block, types, (count + 1) * sizeof types[0]);
+    struct evs_type *copy = types == NULL ? NULL : put_bytes(block, types, (count + 1) * sizeof types[0]);
     for (size_t i = 0; i < count; i++) {
-        struct evs_type type = {.extension = put_text(block, types[i].extension)};
-        type.type = put_text(block, types[i].type);
+        struct evs_type type = {.extension = put_string(block, types[i].extension)};
+        type.type = put_string(block, types[i].type);
         if (copy != NULL) {
             copy[i] = type;
         }
@@ -88,20 +88,20 @@ static const struct evs_type *put_types(struct block *block, const struct evs_ty
     return copy;
 }
 
-static struct evs_mount *put_mounts(struct block *block, const struct evs_mount *mounts)
+static struct evs_mount *put_mounts(struct mount_block *block, const struct evs_mount *mounts)
 {
     size_t count = 0;
     while (mounts[count].prefix != NULL) {
         count++;
     }
-    struct evs_mount *copy = put(block, mounts, (count + 1) * sizeof mounts[0]);
+    struct evs_mount *copy = put_bytes(block, mounts, (count + 1) * sizeof mounts[0]);
     for (size_t i = 0; i < count; i++) {
         struct evs_mount mount = mounts[i];
-        mount.prefix = put_text(block, mount.prefix);
-        mount.dir = put_text(block, mount.dir);
+        mount.prefix = put_string(block, mount.prefix);
+        mount.dir = put_string(block, mount.dir);
         mount.index = put_texts(block, mount.index);
-        mount.fallback = put_text(block, mount.fallback);
-        mount.not_found = put_text(block, mount.not_found);
+        mount.fallback = put_string(block, mount.fallback);
+        mount.not_found = put_string(block, mount.not_found);
         mount.headers = put_headers(block, mount.headers);
         mount.types = put_types(block, mount.types);
         if (copy != NULL) {
@@ -113,9 +113,9 @@ static struct evs_mount *put_mounts(struct block *block, const struct evs_mount 
 
 struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
 {
-    struct block block = {0};
+    struct mount_block block = {0};
     put_mounts(&block, mounts);
-    block = (struct block){.data = mem_alloc(block.used)};
+    block = (struct mount_block){.data = mem_alloc(block.used)};
     return block.data == NULL ? NULL : put_mounts(&block, mounts);
 }
 
@@ -123,13 +123,13 @@ struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
 
 /* The options of a mount, with room for what they point to; one more than allowed, so that too many are told from
  * all. */
-struct reading {
+struct mount_reading {
     struct static_options options;
     struct static_field headers[STATIC_HEADERS_MAX + 1];
     struct mime_override types[STATIC_TYPES_MAX + 1];
 };
 
-static int read_headers(struct reading *reading, const struct evs_field *headers, char *err, size_t errlen)
+static int read_headers(struct mount_reading *reading, const struct evs_field *headers, char *err, size_t errlen)
 {
     size_t *count = &reading->options.header_count;
     while (headers != NULL && headers[*count].name != NULL && *count <= STATIC_HEADERS_MAX) {
@@ -142,7 +142,7 @@ static int read_headers(struct reading *reading, const struct evs_field *headers
     return 0;
 }
 
-static int read_types(struct reading *reading, const struct evs_type *types, char *err, size_t errlen)
+static int read_types(struct mount_reading *reading, const struct evs_type *types, char *err, size_t errlen)
 {
     size_t *count = &reading->options.type_count;
     while (types != NULL && types[*count].extension != NULL && *count <= STATIC_TYPES_MAX) {
@@ -156,7 +156,7 @@ static int read_types(struct reading *reading, const struct evs_type *types, cha
 }
 
 /* Fill in options. Returns 0, or -EINVAL with a text that begins with the name of the member. */
-static int read_options(struct reading *reading, const struct evs_mount *mount, char *err, size_t errlen)
+static int read_options(struct mount_reading *reading, const struct evs_mount *mount, char *err, size_t errlen)
 {
     struct static_options *options = &reading->options;
     *options = (struct static_options){
@@ -195,7 +195,7 @@ int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, 
 {
     for (size_t i = 0; mounts[i].prefix != NULL; i++) {
         char why[512];
-        struct reading reading;
+        struct mount_reading reading;
         int rv = read_options(&reading, &mounts[i], why, sizeof why);
         if (rv < 0) {
             return error_text(err, errlen, rv, "evserve_config.mounts[%zu].%s", i, why);

@@ -145,7 +145,7 @@ static inline bool is_held(struct scene *s, const char *path)
 {
     struct file_key key = {.root = &s->root, .path = path, .len = strlen(path)};
     key.hash = hash_key(&key);
-    return find(s->cache, &key) != NULL;
+    return find_cached(s->cache, &key) != NULL;
 }
 
 static inline void add_numbered(struct scene *s, int count, size_t size)

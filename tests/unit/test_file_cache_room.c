@@ -209,12 +209,12 @@ static void same_path_below_another_root_is_another_file(void **state)
     /* Also if their hashes should meet. */
     struct file_key key = {.root = &s->root, .path = "a", .len = 1};
     key.hash = hash_key(&key);
-    assert_non_null(find(s->cache, &key));
+    assert_non_null(find_cached(s->cache, &key));
     key.root = &other;
-    assert_null(find(s->cache, &key));
+    assert_null(find_cached(s->cache, &key));
     key.root = &s->root;
     key.encoding = ENCODING_GZIP;
-    assert_null(find(s->cache, &key));
+    assert_null(find_cached(s->cache, &key));
     tree_remove(&other_tree);
 }
 
