@@ -41,9 +41,9 @@ struct source {
     size_t errlen;                 /* its size */
 };
 
-static int refuse(const struct source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int refuse_pattern(const struct source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static int refuse(const struct source *source, const char *format, ...)
+static int refuse_pattern(const struct source *source, const char *format, ...)
 {
     char reason[REASON_MAX];
     va_list args;
@@ -107,7 +107,7 @@ static int parse_type(struct source *source, struct route_piece *piece)
     size_t len = strcspn(name, *name == '[' ? "]" : "}/");
     len += *name == '[' ? strcspn(name + len, "}/") : 0;
     if (name[len] != '}') {
-        return refuse(source, "a '{' without its '}'; a typed parameter is :name followed by %s", TYPE_CHOICES);
+        return refuse_pattern(source, "a '{' without its '}'; a typed parameter is :name followed by %s", TYPE_CHOICES);
     }
     source->at = name + len + 1;
     *type = (struct route_type){.max_len = UINT32_MAX};
@@ -118,10 +118,10 @@ static int parse_type(struct source *source, struct route_piece *piece)
         if (len >= 3 && memcmp(name + len - 2, "]+", 2) == 0 && set_parse(type, name + 1, len - 3)) {
             return 0;
         }
-        return refuse(source,
-                      "{%.*s} is not a set: printable ASCII characters and ranges, '-' itself first or last, "
-                      "none of / [ \\ ^, one or more of them, as in {[a-z0-9-]+}",
-                      (int)len, name);
+        return refuse_pattern(source,
+                              "{%.*s} is not a set: printable ASCII characters and ranges, '-' itself first or last, "
+                              "none of / [ \\ ^, one or more of them, as in {[a-z0-9-]+}",
+                              (int)len, name);
     }
     for (size_t i = 0; i < sizeof named_types / sizeof *named_types; i++) {
         if (strlen(named_types[i].name) == len && memcmp(named_types[i].name, name, len) == 0) {
@@ -131,7 +131,7 @@ static int parse_type(struct source *source, struct route_piece *piece)
             return 0;
         }
     }
-    return refuse(source, "unknown parameter type {%.*s}, expected one of %s", (int)len, name, TYPE_CHOICES);
+    return refuse_pattern(source, "unknown parameter type {%.*s}, expected one of %s", (int)len, name, TYPE_CHOICES);
 }
 
 /* Remember a parameter's name, len bytes within source->text. */
@@ -141,11 +141,11 @@ static int add_name(struct source *source, const char *name, size_t len)
     for (unsigned i = 0; i < pattern->name_count; i++) {
         const struct route_name *other = &pattern->names[i];
         if (other->len == len && memcmp(source->text + other->offset, name, len) == 0) {
-            return refuse(source, "two parameters are called \"%.*s\"", (int)len, name);
+            return refuse_pattern(source, "two parameters are called \"%.*s\"", (int)len, name);
         }
     }
     if (pattern->name_count == ROUTE_PARAMS_MAX) {
-        return refuse(source, "more than %d parameters", ROUTE_PARAMS_MAX);
+        return refuse_pattern(source, "more than %d parameters", ROUTE_PARAMS_MAX);
     }
     pattern->names[pattern->name_count++] = (struct route_name){(uint32_t)(name - source->text), (uint32_t)len};
     return 0;
@@ -164,7 +164,8 @@ static int parse_param(struct source *source)
     const char *name = source->at + 1;
     size_t len = strspn(name, NAME_BYTES);
     if (len == 0 || strspn(name, NAME_START) == 0) {
-        return refuse(source, "after ':' comes a name of letters, digits and '_' (a plain ':' is written %%3A)");
+        return refuse_pattern(source,
+                              "after ':' comes a name of letters, digits and '_' (a plain ':' is written %%3A)");
     }
     int rv = add_name(source, name, len);
     if (rv < 0) {
@@ -181,11 +182,12 @@ static int parse_rest(struct source *source)
     const char *name = source->at + 1;
     size_t len = strspn(name, NAME_BYTES);
     if (source->at[-1] != '/' || name[len] != '\0') {
-        return refuse(source, "'*' with its name is the whole of the last segment (a plain '*' is written %%2A)");
+        return refuse_pattern(source,
+                              "'*' with its name is the whole of the last segment (a plain '*' is written %%2A)");
     }
     if (len > 0 && strspn(name, NAME_START) == 0) {
-        return refuse(source,
-                      "after '*' comes nothing, or a name of letters, digits and '_' that begins with no digit");
+        return refuse_pattern(
+            source, "after '*' comes nothing, or a name of letters, digits and '_' that begins with no digit");
     }
     int rv = len == 0 ? add_name(source, source->at, 1) : add_name(source, name, len);
     if (rv < 0) {
@@ -201,13 +203,13 @@ static int parse_literal(struct source *source, char *byte)
 {
     unsigned char raw = (unsigned char)*source->at;
     if (raw == '?' || raw == '#' || raw == '\\' || raw == '{' || raw == '}') {
-        return refuse(source, "'%c' is written %%%02X in a pattern%s", raw, raw,
-                      raw == '?' || raw == '#' ? ", which is a path without a query"
-                      : raw == '\\'            ? ""
-                                               : "; a parameter is :name or :name{type}");
+        return refuse_pattern(source, "'%c' is written %%%02X in a pattern%s", raw, raw,
+                              raw == '?' || raw == '#' ? ", which is a path without a query"
+                              : raw == '\\'            ? ""
+                                                       : "; a parameter is :name or :name{type}");
     }
     if (raw < ' ' || raw == 0x7f) {
-        return refuse(source, "a control character is written %%%02X in a pattern", raw);
+        return refuse_pattern(source, "a control character is written %%%02X in a pattern", raw);
     }
     if (raw != '%') {
         *byte = *source->at++;
@@ -216,11 +218,11 @@ static int parse_literal(struct source *source, char *byte)
     int high = char_hex_value(source->at[1]);
     int low = high < 0 ? -1 : char_hex_value(source->at[2]);
     if (low < 0) {
-        return refuse(source, "after '%%' come two hexadecimal digits (a plain '%%' is written %%25)");
+        return refuse_pattern(source, "after '%%' come two hexadecimal digits (a plain '%%' is written %%25)");
     }
     *byte = (char)(high * 16 + low);
     if (*byte == '\0' || *byte == '/') {
-        return refuse(source, "%.3s never matches, the server refuses such paths", source->at);
+        return refuse_pattern(source, "%.3s never matches, the server refuses such paths", source->at);
     }
     source->at += 3;
     return 0;
@@ -263,14 +265,14 @@ static int parse_segment(struct source *source)
         if (*source->at != ':') {
             rv = append_literal(source);
         } else if (has_param) {
-            return refuse(source, "one parameter a segment (a plain ':' is written %%3A)");
+            return refuse_pattern(source, "one parameter a segment (a plain ':' is written %%3A)");
         } else {
             has_param = true;
             rv = parse_param(source);
         }
     }
     if (rv == 0 && !has_param && is_dot_segment(source->pattern, start, source->used)) {
-        return refuse(source, "a segment \".\" or \"..\" never matches, paths are resolved before");
+        return refuse_pattern(source, "a segment \".\" or \"..\" never matches, paths are resolved before");
     }
     return rv;
 }
@@ -279,10 +281,10 @@ int route_pattern_parse(struct route_pattern *pattern, const char *text, const c
 {
     struct source source = {.pattern = pattern, .text = text, .at = text, .where = where, .err = err, .errlen = errlen};
     if (text[0] != '/') {
-        return refuse(&source, "it begins with '/'");
+        return refuse_pattern(&source, "it begins with '/'");
     }
     if (strlen(text) > ROUTE_PATTERN_MAX) {
-        return refuse(&source, "longer than %d bytes", ROUTE_PATTERN_MAX);
+        return refuse_pattern(&source, "longer than %d bytes", ROUTE_PATTERN_MAX);
     }
     pattern->piece_count = 0;
     pattern->name_count = 0;

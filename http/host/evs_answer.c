@@ -25,7 +25,7 @@ static void blame(const struct exchange *exchange, const char *function, const c
 }
 
 static const char already[] = "the answer has begun already";
-static const char complete[] = "the answer is complete already";
+static const char is_complete_already[] = "the answer is complete already";
 
 /* Why an answer may not begin in this way, with len bytes of content; NULL when it may. */
 static const char *find_mistake(const struct exchange *exchange, int status, const char *type, const void *content,
@@ -152,7 +152,7 @@ int evs_write(evs_request *request, const void *content, size_t len)
     if (exchange->response_state == RESPONSE_NONE) {
         response_begin(exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN);
     } else if (exchange->response_state == RESPONSE_COMPLETE) {
-        return refuse_stream(exchange, "evs_write", complete, -1);
+        return refuse_stream(exchange, "evs_write", is_complete_already, -1);
     }
     if (exchange->head_only && exchange->response_state == RESPONSE_STREAMING && len > 0) {
         evs_end_without_content(exchange);
@@ -179,7 +179,7 @@ int evs_end(evs_request *request)
         response_end(exchange);
         return outcome(exchange);
     case RESPONSE_COMPLETE:
-        return refuse(request, "evs_end", complete, -EALREADY);
+        return refuse(request, "evs_end", is_complete_already, -EALREADY);
     case RESPONSE_ABORTED:
         break;
     }
@@ -190,7 +190,7 @@ int evs_abort(evs_request *request)
 {
     struct exchange *exchange = evs_part(request);
     if (exchange->response_state == RESPONSE_COMPLETE) {
-        return refuse(request, "evs_abort", complete, -EALREADY);
+        return refuse(request, "evs_abort", is_complete_already, -EALREADY);
     }
     response_abort(exchange);
     return 0;
