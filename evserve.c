@@ -23,6 +23,7 @@
 #include "core/sys.h"
 #include "core/thread.h"
 #include "core/write_buffer.h"
+#include "http/host/evs.h"
 #include "http/host/evs_config.h"
 #include "http/limits.h"
 #include "http/route_table.h"
@@ -138,6 +139,9 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
     int rv = offer_create(&offer, &wanted, worker->reactor, &owner->log, err, errlen);
     if (rv >= 0) {
         rv = evs_config_apply(&offer->site->limits, config, err, errlen); /* it wins over the script */
+    }
+    if (rv >= 0) {
+        rv = evs_routes_settle_limits(offer->routes, &offer->site->limits, err, errlen);
     }
     if (rv < 0) {
         offer_destroy(offer);

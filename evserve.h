@@ -63,7 +63,16 @@ enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DE
 /* What config.sandbox may be. */
 enum { EVSERVE_SANDBOX = 1, EVSERVE_SANDBOX_REQUIRE };
 
-/* A route in C. */
+/* Limits of one route, in place of the server's: milliseconds and bytes. Each member means what it means in struct
+ * evserve_config, which has them all. 0 leaves the server's; the number 0 is EVSERVE_ZERO. */
+struct evs_limits {
+    size_t size; /* sizeof(struct evs_limits) */
+    uint64_t body_timeout_ms, min_body_rate, write_timeout_ms;
+    uint64_t max_body, max_drain, write_high_mark, write_cap;
+};
+
+/* A route in C. Write members by name, {.route = "GET /hello", .serve = hello}, and a release that adds one gives no
+ * warning. */
 struct evs_route {
     /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
      * "* /any" for every method. The same router as Lua's serves them: a path may have parameters (":id", ":id{int}",
@@ -74,6 +83,8 @@ struct evs_route {
     void (*serve)(evs_request *request, void *arg);
     void *arg;      /* handed to serve */
     unsigned flags; /* EVS_STREAM_BODY or 0 */
+
+    const struct evs_limits *limits; /* its own, copied by evserve_start(); NULL: the server's */
 };
 
 /* serve is called when the head is there, and takes the body piece by piece with evs_read(). Without it serve is called

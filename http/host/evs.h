@@ -12,15 +12,21 @@ struct evs_mount;
 struct evs_route;
 struct evs_routes;
 struct exchange;
+struct limits;
 struct router;
 struct static_mounts;
 
-/* Register the routes of a host, an array that a NULL route ends. Their texts are copied by the router. *added is to be
- * freed after the router. Returns 0, or -errno with a text in err that names the route, and nothing to free; some of
- * the routes may then be registered. */
+/* Register the routes of a host, an array that a NULL route ends. Their texts are copied by the router, their limits are
+ * needed until they are settled. *added is to be freed after the router. Returns 0, or -errno with a text in err that
+ * names the route, and nothing to free; some of the routes may then be registered. */
 int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
                       size_t errlen);
 void evs_routes_destroy(struct evs_routes *routes); /* NULL is allowed */
+
+/* Settle the limits of the routes that have some of their own; what they leave open is as in limits, those of the site,
+ * which are final by now. Returns 0, or -errno with a text in err that names the route and the limit. routes may be
+ * NULL. */
+int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *limits, char *err, size_t errlen);
 
 /* Mount the directories of a host, an array that a NULL prefix ends; later mounts of the same prefixes, a script's, are
  * ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be mounted. */

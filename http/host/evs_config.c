@@ -46,22 +46,51 @@ static void drop_routes(struct evs_route *routes)
 {
     for (size_t i = 0; routes != NULL && routes[i].route != NULL; i++) {
         mem_free((void *)(uintptr_t)routes[i].route); /* our copy */
+        mem_free((void *)(uintptr_t)routes[i].limits);
     }
     mem_free(routes);
 }
 
-/* A copy of the host's routes, which may go after evserve_start(). */
-static struct evs_route *copy_routes(const struct evs_route *routes)
+/* The bytes of one route in the array of a program that has a config of this size: limits came together with mounts. */
+static size_t route_size(size_t config_size)
+{
+    return config_size <= offsetof(struct evserve_config, mounts) ? offsetof(struct evs_route, limits)
+                                                                  : sizeof(struct evs_route);
+}
+
+/* The n-th route of an array of routes of that size. */
+static struct evs_route read_route(const struct evs_route *routes, size_t size, size_t n)
+{
+    struct evs_route route = {0};
+    memcpy(&route, (const char *)routes + n * size, size);
+    return route;
+}
+
+/* Limits may be shorter than today's, too. A size that is none is kept, to be refused with the route's name. */
+static struct evs_limits *copy_limits(const struct evs_limits *limits)
+{
+    struct evs_limits *copy = mem_zalloc(sizeof *copy);
+    if (copy != NULL) {
+        memcpy(copy, limits, limits->size < sizeof *copy ? limits->size : sizeof *copy);
+        copy->size = limits->size;
+    }
+    return copy;
+}
+
+/* A copy of the host's routes, of size bytes each, which may go after evserve_start(). */
+static struct evs_route *copy_routes(const struct evs_route *routes, size_t size)
 {
     size_t count = 0;
-    while (routes[count].route != NULL) {
+    while (read_route(routes, size, count).route != NULL) {
         count++;
     }
     struct evs_route *copy = mem_zalloc((count + 1) * sizeof *copy);
     for (size_t i = 0; copy != NULL && i < count; i++) {
-        copy[i] = routes[i];
-        copy[i].route = mem_copy_text(routes[i].route);
-        if (copy[i].route == NULL) {
+        struct evs_route route = read_route(routes, size, i);
+        copy[i] = route;
+        copy[i].route = mem_copy_text(route.route);
+        copy[i].limits = route.limits == NULL || copy[i].route == NULL ? NULL : copy_limits(route.limits);
+        if (copy[i].route == NULL || (copy[i].limits == NULL) != (route.limits == NULL)) {
             drop_routes(copy);
             return NULL;
         }
@@ -81,10 +110,11 @@ void evs_config_drop(struct evserve_config *kept)
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
 {
     *kept = *config;
+    kept->size = sizeof *kept;
     kept->listen = config->listen == NULL ? NULL : mem_copy_text(config->listen);
     kept->root = config->root == NULL ? NULL : mem_copy_text(config->root);
     kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
-    kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes);
+    kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->allow_read = kept->allow_write = NULL; /* of the start alone */
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
@@ -95,35 +125,60 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     return is_whole ? 0 : -ENOMEM;
 }
 
-/* One setting of the config that is a limit of the server. */
+/* One limit of the server, as a host writes it. */
 struct setting {
-    const char *name; /* in limits.def */
-    size_t offset;    /* of its uint64_t in struct evserve_config */
+    const char *name;       /* in limits.def */
+    enum limit_scope scope; /* a route has it, too */
+    size_t of_config;       /* offset of its uint64_t in struct evserve_config */
+    size_t of_route;        /* in struct evs_limits, of LIMIT_ROUTE */
 };
 
-/* Whatever is a limit is in the config too, or this does not compile. */
+/* Whatever is a limit is in the config too, and in the limits of a route if it may be a route's, or this does not
+ * compile. */
 static const struct setting settings[] = {
-#define CONFIG_FIELD_MS(name)    name##_ms
-#define CONFIG_FIELD_BYTES(name) name
-#define CONFIG_FIELD_COUNT(name) name
+#define FIELD_MS(name)        name##_ms
+#define FIELD_BYTES(name)     name
+#define FIELD_COUNT(name)     name
+#define OF_ROUTE_ROUTE(name)  offsetof(struct evs_limits, name)
+#define OF_ROUTE_SERVER(name) 0
 #define LIMIT(name, scope, unit, initial, least, most, what)                                                           \
-    {#name, offsetof(struct evserve_config, CONFIG_FIELD_##unit(name))},
+    {#name, LIMIT_##scope, offsetof(struct evserve_config, FIELD_##unit(name)), OF_ROUTE_##scope(FIELD_##unit(name))},
 #include "http/limits.def"
 #undef LIMIT
 };
 
+enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
+
+/* Set the limit of a setting whose value lies at an offset in values, if it is given. */
+static int apply(struct limits *limits, const struct setting *setting, const void *values, size_t offset, char *err,
+                 size_t errlen)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)values + offset, sizeof value);
+    return value == 0 ? 0
+                      : limits_set(limits, limits_find(setting->name), value == EVSERVE_ZERO ? 0 : value, err, errlen);
+}
+
 int evs_config_apply(struct limits *limits, const struct evserve_config *config, char *err, size_t errlen)
 {
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        uint64_t value;
-        memcpy(&value, (const char *)config + settings[i].offset, sizeof value);
-        if (value != 0) {
-            value = value == EVSERVE_ZERO ? 0 : value;
-            int rv = limits_set(limits, limits_find(settings[i].name), value, err, errlen);
-            if (rv < 0) {
-                return rv;
-            }
+    int rv = 0;
+    for (size_t i = 0; i < SETTING_COUNT && rv == 0; i++) {
+        rv = apply(limits, &settings[i], config, settings[i].of_config, err, errlen);
+    }
+    return rv < 0 ? rv : limits_check(limits, err, errlen);
+}
+
+int evs_config_apply_route(struct limits *limits, const struct evs_limits *own, char *err, size_t errlen)
+{
+    int rv = 0;
+    if (own->size < offsetof(struct evs_limits, body_timeout_ms) || own->size > sizeof *own) {
+        return error_text(err, errlen, -EINVAL, "size is %zu, expected sizeof(struct evs_limits), %zu", own->size,
+                          sizeof *own);
+    }
+    for (size_t i = 0; i < SETTING_COUNT && rv == 0; i++) {
+        if (settings[i].scope == LIMIT_ROUTE) {
+            rv = apply(limits, &settings[i], own, settings[i].of_route, err, errlen);
         }
     }
-    return limits_check(limits, err, errlen);
+    return rv < 0 ? rv : limits_check(limits, err, errlen);
 }

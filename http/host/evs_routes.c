@@ -6,6 +6,8 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/exchange.h"
+#include "http/host/evs_config.h"
+#include "http/limits.h"
 #include "http/router.h"
 
 #include <errno.h>
@@ -15,7 +17,9 @@
 struct host_route {
     struct handler handler; /* with this struct as its context */
     void (*serve)(evs_request *request, void *arg);
-    void *arg; /* handed to serve */
+    void *arg;                    /* handed to serve */
+    const struct evs_limits *own; /* of the host's config; NULL without any */
+    struct limits limits;         /* of the server and its own, of own */
 };
 
 struct evs_routes {
@@ -82,7 +86,9 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
         .handler = {.serve = serve, .ctx = added, .body_mode = takes_body ? wanted : BODY_UNWANTED},
         .serve = route->serve,
         .arg = route->arg,
+        .own = route->limits,
     };
+    added->handler.limits = added->own == NULL ? NULL : &added->limits;
     return router_add(router, methods, pattern, &added->handler, where, err, errlen);
 }
 
@@ -106,6 +112,20 @@ int evs_routes_create(struct evs_routes **added, const struct evs_route *routes,
         }
     }
     *added = made;
+    return 0;
+}
+
+int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *limits, char *err, size_t errlen)
+{
+    for (size_t i = 0; routes != NULL && i < routes->count; i++) {
+        struct host_route *route = &routes->list[i];
+        char why[512];
+        route->limits = *limits;
+        int rv = route->own == NULL ? 0 : evs_config_apply_route(&route->limits, route->own, why, sizeof why);
+        if (rv < 0) {
+            return error_text(err, errlen, rv, "evserve_config.routes[%zu].limits: %s", i, why);
+        }
+    }
     return 0;
 }
 

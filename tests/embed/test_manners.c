@@ -17,7 +17,7 @@ static void serve_text(evs_request *request, void *arg)
 }
 
 static char hello[] = "hello";
-static const struct evs_route routes[] = {{"GET /hello", serve_text, hello, 0}, {NULL, NULL, NULL, 0}};
+static const struct evs_route routes[] = {{.route = "GET /hello", .serve = serve_text, .arg = hello}, {.route = NULL}};
 
 static const char site[] = "local app = require 'evserve'\n"
                            "app.get('/lua', function() return 'lua' end)\n"
@@ -303,7 +303,7 @@ static void client_that_leaves_raises_no_sigpipe(void **state)
     memset(text, 'x', SIZE);
     text[SIZE] = '\0';
     host_write("large", text);
-    const struct evs_route large[] = {{"GET /reply", serve_text, text, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route large[] = {{.route = "GET /reply", .serve = serve_text, .arg = text}, {.route = NULL}};
     host.config.routes = large;
     host.config.root = host.folder;
     host_serve();

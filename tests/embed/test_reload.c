@@ -279,7 +279,7 @@ static void handler_may_reload_its_own_server(void **state)
     (void)state;
     struct evs_route *routes = calloc(2, sizeof *routes);
     char *route = strdup("GET /reload");
-    routes[0] = (struct evs_route){route, serve_reload, NULL, 0};
+    routes[0] = (struct evs_route){.route = route, .serve = serve_reload};
     host.config.routes = routes;
     for (unsigned reactors = 0; reactors < 3; reactors++) {
         use_site("one");
@@ -313,7 +313,7 @@ static void routes_and_texts_of_the_config_may_go_after_the_start(void **state)
     char *route = strdup("GET /hello");
     char *root = strdup(host.folder);
     struct evs_route *routes = calloc(2, sizeof *routes);
-    routes[0] = (struct evs_route){route, serve_text, text, 0};
+    routes[0] = (struct evs_route){.route = route, .serve = serve_text, .arg = text};
     host_write("file", "content");
     host.config.routes = routes;
     host.config.root = root;

@@ -51,8 +51,8 @@ static void serve_description(evs_request *request, void *arg)
 static void request_tells_all_it_has(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET,POST /items/x-:id.gz/*rest", serve_description, NULL, 0},
-                                       {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET,POST /items/x-:id.gz/*rest", .serve = serve_description},
+                                       {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     assert_string_equal(
@@ -69,7 +69,7 @@ static void request_tells_all_it_has(void **state)
 static void texts_of_pipelined_requests_do_not_mix(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /:id", serve_description, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /:id", .serve = serve_description}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     char answer[4096];
@@ -88,10 +88,10 @@ static void texts_of_pipelined_requests_do_not_mix(void **state)
 static void other_methods_are_405_and_head_comes_from_get(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /hello", serve_text, hello, 0},
-                                       {"PUT,DELETE /hello", serve_text, hello, 0},
-                                       {"* /any", serve_text, hello, 0},
-                                       {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /hello", .serve = serve_text, .arg = hello},
+                                       {.route = "PUT,DELETE /hello", .serve = serve_text, .arg = hello},
+                                       {.route = "* /any", .serve = serve_text, .arg = hello},
+                                       {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     host_expect("/hello", "hello");
@@ -125,16 +125,17 @@ static void bad_routes_are_named(void **state)
          "evserve_config.routes[1]: route GET /hello is already registered at evserve_config.routes[0]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct evs_route routes[] = {{"GET /hello", serve_text, hello, 0},
-                                           {cases[i].route, serve_text, NULL, 0},
-                                           {NULL, NULL, NULL, 0}};
+        const struct evs_route routes[] = {{.route = "GET /hello", .serve = serve_text, .arg = hello},
+                                           {.route = cases[i].route, .serve = serve_text},
+                                           {.route = NULL}};
         host.config.routes = routes;
         host_must_not_start(cases[i].what);
     }
-    const struct evs_route flags[] = {{"PUT /", serve_text, hello, 6}, {NULL, NULL, NULL, 0}};
+    const struct evs_route flags[] = {{.route = "PUT /", .serve = serve_text, .arg = hello, .flags = 6},
+                                      {.route = NULL}};
     host.config.routes = flags;
     host_must_not_start("evserve_config.routes[0]: \"PUT /\" has flags that do not exist: 0x6");
-    const struct evs_route routes[] = {{"GET /hello", NULL, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /hello"}, {.route = NULL}};
     host.config.routes = routes;
     host_must_not_start("evserve_config.routes[0]: \"GET /hello\" has no function");
 }
@@ -143,7 +144,7 @@ static void routes_of_c_and_lua_stand_side_by_side(void **state)
 {
     (void)state;
     host_needs_lua();
-    const struct evs_route routes[] = {{"GET /c", serve_text, hello, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /c", .serve = serve_text, .arg = hello}, {.route = NULL}};
     host.config.routes = routes;
     host.config.script = host_write("site.lua", "local app = require 'evserve'\n"
                                                 "app.get('/lua', function() return 'lua' end)\n"
@@ -179,7 +180,7 @@ static void serve_headers(evs_request *request, void *arg)
 static void header_fields_are_set_in_place_or_added(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /", serve_headers, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /", .serve = serve_headers}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     const char *answer = client_get(host.port, "/");
@@ -213,7 +214,7 @@ static void answer_may_come_from_a_timer(void **state)
 {
     (void)state;
     gone = timers = 0;
-    const struct evs_route routes[] = {{"GET /", serve_from_timer, hello, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /", .serve = serve_from_timer, .arg = hello}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     char answer[4096];
@@ -238,7 +239,7 @@ static void host_is_told_when_the_client_goes(void **state)
 {
     (void)state;
     gone = timers = 0;
-    const struct evs_route routes[] = {{"GET /", serve_never, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /", .serve = serve_never}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     int fd = client_connect(host.port);
@@ -262,7 +263,7 @@ static void host_is_told_when_a_stop_cuts_its_request(void **state)
 {
     (void)state;
     gone = 0;
-    const struct evs_route routes[] = {{"GET /", serve_never, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /", .serve = serve_never}, {.route = NULL}};
     host.config.routes = routes;
     host.config.reactors = 2;
     host_start();
@@ -333,7 +334,7 @@ static void answer_may_come_from_another_thread(void **state)
 {
     (void)state;
     enum { JOBS = 40 };
-    const struct evs_route routes[] = {{"GET /:n", serve_job, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /:n", .serve = serve_job}, {.route = NULL}};
     host.config.routes = routes;
     for (unsigned reactors = 0; reactors < 4; reactors += 3) {
         host.config.reactors = reactors;
@@ -404,7 +405,8 @@ static void body_is_taken_piece_by_piece(void **state)
     (void)state;
     enum { BYTES = 3000000 };
     struct upload upload = {0};
-    const struct evs_route routes[] = {{"PUT,GET /", serve_upload, &upload, EVS_STREAM_BODY}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {
+        {.route = "PUT,GET /", .serve = serve_upload, .arg = &upload, .flags = EVS_STREAM_BODY}, {.route = NULL}};
     host.config.routes = routes;
     host.config.max_body = BYTES;
     host_serve();
@@ -442,7 +444,7 @@ static void body_is_taken_piece_by_piece(void **state)
 static void host_may_refuse_every_body(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"POST /", serve_text, hello, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "POST /", .serve = serve_text, .arg = hello}, {.route = NULL}};
     host.config.routes = routes;
     host.config.max_body = EVSERVE_ZERO;
     host_serve();
@@ -464,7 +466,8 @@ static void serve_file(evs_request *request, void *arg)
 static void file_is_sent_as_static_files_are(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /files/*", serve_file, host.folder, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /files/*", .serve = serve_file, .arg = host.folder},
+                                       {.route = NULL}};
     host_write("a.txt", "0123456789");
     host.config.routes = routes;
     host_serve();
@@ -529,7 +532,8 @@ static void stream_waits_for_a_client_that_is_behind(void **state)
                                            "GET /unsized HTTP/1.0\r\n\r\n"};
     for (size_t i = 0; i < 2; i++) {
         struct stream stream = {0};
-        const struct evs_route routes[] = {{"GET /:any", serve_stream, &stream, 0}, {NULL, NULL, NULL, 0}};
+        const struct evs_route routes[] = {{.route = "GET /:any", .serve = serve_stream, .arg = &stream},
+                                           {.route = NULL}};
         host.config.routes = routes;
         host_serve();
         int fd = client_connect(host.port);
@@ -574,7 +578,7 @@ static void client_that_owes_too_much_is_cut_and_the_host_told(void **state)
     (void)state;
     gone = 0;
     last_write = 1;
-    const struct evs_route routes[] = {{"GET /", serve_flood, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /", .serve = serve_flood}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     client_get(host.port, "/"); /* returns: it was cut */
@@ -623,7 +627,7 @@ static void serve_mistake(evs_request *request, void *arg)
 static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /:any", serve_mistake, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /:any", .serve = serve_mistake}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     assert_memory_equal(client_get(host.port, "/status"), "HTTP/1.1 500 ", 13);
@@ -690,9 +694,9 @@ static void stream_without_an_end_ends_at_once_for_head(void **state)
 {
     (void)state;
     atomic_int ends = 0;
-    const struct evs_route routes[] = {{"GET /endless", serve_endless, &ends, 0},
-                                       {"GET /hello", serve_text, hello, 0},
-                                       {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /endless", .serve = serve_endless, .arg = &ends},
+                                       {.route = "GET /hello", .serve = serve_text, .arg = hello},
+                                       {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     const char *answer = client_ask(host.port, "HEAD /endless HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -707,7 +711,7 @@ static void stream_without_an_end_ends_at_once_for_head(void **state)
 static void ends_of_all_kinds(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{"GET /:any", serve_ends, NULL, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /:any", .serve = serve_ends}, {.route = NULL}};
     host.config.routes = routes;
     host_serve();
     assert_memory_equal(client_get(host.port, "/end"), "HTTP/1.1 204 ", 13);

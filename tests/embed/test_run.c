@@ -42,11 +42,11 @@ static void serve_soon(evs_request *request, void *arg)
 
 static void use_site(void)
 {
-    static const struct evs_route routes[] = {{"GET /", serve_hello, NULL, 0},
-                                              {"GET /thread", serve_thread, NULL, 0},
-                                              {"GET /slow", serve_never, NULL, 0},
-                                              {"GET /soon", serve_soon, NULL, 0},
-                                              {NULL, NULL, NULL, 0}};
+    static const struct evs_route routes[] = {{.route = "GET /", .serve = serve_hello},
+                                              {.route = "GET /thread", .serve = serve_thread},
+                                              {.route = "GET /slow", .serve = serve_never},
+                                              {.route = "GET /soon", .serve = serve_soon},
+                                              {.route = NULL}};
     host.config.routes = routes;
 }
 
@@ -260,9 +260,9 @@ static void serve_host(evs_request *request, void *arg)
 static void socket_adopted_by_a_route_does_not_disturb_its_request(void **state)
 {
     (void)state;
-    static const struct evs_route routes[] = {{"GET /adopt", serve_adopt, NULL, 0},
-                                              {"GET /host", serve_host, NULL, 0},
-                                              {NULL, NULL, NULL, 0}};
+    static const struct evs_route routes[] = {{.route = "GET /adopt", .serve = serve_adopt},
+                                              {.route = "GET /host", .serve = serve_host},
+                                              {.route = NULL}};
     host.config.routes = routes;
     host.config.listen = "none";
     host.server = evserve_start(&host.config, host.err, sizeof host.err);

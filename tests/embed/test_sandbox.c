@@ -63,7 +63,7 @@ static void in_sandbox(unsigned reactors)
     }
     host_write("inside.txt", "inside");
     struct found found = {.outside = -1, .inside = -1};
-    const struct evs_route routes[] = {{"GET /try", serve_tries, &found, 0}, {NULL, NULL, NULL, 0}};
+    const struct evs_route routes[] = {{.route = "GET /try", .serve = serve_tries, .arg = &found}, {.route = NULL}};
     host.config.routes = routes;
     host.config.root = host.folder;
     host.config.reactors = reactors;

@@ -129,11 +129,11 @@ int main(void)
 {
     struct notes notes = {0};
     const struct evs_route routes[] = {
-        {"GET /notes", list_notes, &notes, 0},
-        {"POST /notes", add_note, &notes, 0},
-        {"GET /notes/:id{int}", get_note, &notes, 0},
-        {"DELETE /notes/:id{int}", delete_note, &notes, 0},
-        {NULL, NULL, NULL, 0},
+        {.route = "GET /notes", .serve = list_notes, .arg = &notes},
+        {.route = "POST /notes", .serve = add_note, .arg = &notes},
+        {.route = "GET /notes/:id{int}", .serve = get_note, .arg = &notes},
+        {.route = "DELETE /notes/:id{int}", .serve = delete_note, .arg = &notes},
+        {.route = NULL},
     };
     struct evserve_config config = {.size = sizeof config, .listen = "127.0.0.1:0", .routes = routes};
     char err[EVSERVE_ERROR_MAX];

@@ -78,9 +78,9 @@ static void serve_clock(evs_request *request, void *arg)
 int main(void)
 {
     const struct evs_route routes[] = {
-        {"GET /count", serve_count, NULL, 0},
-        {"GET /clock", serve_clock, NULL, 0},
-        {NULL, NULL, NULL, 0},
+        {.route = "GET /count", .serve = serve_count},
+        {.route = "GET /clock", .serve = serve_clock},
+        {.route = NULL},
     };
     struct evserve_config config = {.size = sizeof config, .listen = "127.0.0.1:0", .routes = routes, .reactors = 2};
     char err[EVSERVE_ERROR_MAX];

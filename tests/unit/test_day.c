@@ -360,13 +360,13 @@ static int stream_left;
 static uint32_t soon = 20, never = UINT32_MAX;
 
 static const struct evs_route routes[] = {
-    {"GET /c/hello", serve_hello, NULL, 0},
-    {"GET /c/file", serve_file, NULL, 0},
-    {"PUT /c/upload", serve_upload, &upload_count, EVS_STREAM_BODY},
-    {"GET /c/stream", serve_stream, &stream_left, 0},
-    {"GET /c/later", serve_later, &soon, 0},
-    {"GET /c/never", serve_later, &never, 0},
-    {NULL, NULL, NULL, 0},
+    {.route = "GET /c/hello", .serve = serve_hello},
+    {.route = "GET /c/file", .serve = serve_file},
+    {.route = "PUT /c/upload", .serve = serve_upload, .arg = &upload_count, .flags = EVS_STREAM_BODY},
+    {.route = "GET /c/stream", .serve = serve_stream, .arg = &stream_left},
+    {.route = "GET /c/later", .serve = serve_later, .arg = &soon},
+    {.route = "GET /c/never", .serve = serve_later, .arg = &never},
+    {.route = NULL},
 };
 
 /* The clock of the day. */

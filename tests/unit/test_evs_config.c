@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -73,8 +74,9 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
 {
     (void)state;
     char listen[] = ":0", root[] = "public", script[] = "site.lua", first[] = "GET /a", second[] = "GET /b";
+    struct evs_limits limits = {.size = sizeof limits, .max_body = 7};
     struct evs_route routes[] = {{.route = first, .serve = answer},
-                                 {.route = second, .serve = answer},
+                                 {.route = second, .serve = answer, .limits = &limits},
                                  {.route = NULL}};
     char prefix[] = "/x", name[] = "X-One";
     const char *index[] = {name, NULL};
@@ -93,6 +95,7 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
     memset(first, 'x', 6);
     memset(second, 'x', 6);
     memset(routes, 0xa5, sizeof routes);
+    memset(&limits, 0xa5, sizeof limits);
     memset(prefix, 'x', 2);
     memset(name, 'x', 5);
     memset(index, 0xa5, sizeof index);
@@ -105,6 +108,9 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
     assert_string_equal(kept.routes[0].route, "GET /a");
     assert_string_equal(kept.routes[1].route, "GET /b");
     assert_ptr_equal(kept.routes[1].serve, answer);
+    assert_null(kept.routes[0].limits);
+    assert_int_equal(kept.routes[1].limits->size, sizeof limits);
+    assert_int_equal(kept.routes[1].limits->max_body, 7);
     assert_null(kept.routes[2].route);
     assert_string_equal(kept.mounts[0].prefix, "/x");
     assert_string_equal(kept.mounts[0].dir, "public");
@@ -128,7 +134,8 @@ static void kept_config_outlives_what_it_was_copied_from(void **state)
 static void copy_survives_failing_allocations(void **state)
 {
     (void)state;
-    const struct evs_route routes[] = {{.route = "GET /a", .serve = answer},
+    const struct evs_limits limits = {.size = sizeof limits};
+    const struct evs_route routes[] = {{.route = "GET /a", .serve = answer, .limits = &limits},
                                        {.route = "GET /b", .serve = answer},
                                        {.route = NULL}};
     const struct evs_mount mounts[] = {{.prefix = "/a", .dir = "public"}, {.prefix = NULL}};
@@ -149,7 +156,89 @@ static void copy_survives_failing_allocations(void **state)
         assert_int_equal(fake_mem_live(), 0);
         failures++;
     }
-    assert_int_equal(failures, 7);
+    assert_int_equal(failures, 8);
+}
+
+/* As this struct was before it had limits. */
+struct older_route {
+    const char *route;
+    void (*serve)(evs_request *request, void *arg);
+    void *arg;
+    unsigned flags;
+};
+
+static void routes_of_an_older_program_are_shorter(void **state)
+{
+    (void)state;
+    const struct older_route routes[] = {{"GET /a", answer, NULL, 0},
+                                         {"PUT /b", answer, state, EVS_STREAM_BODY},
+                                         {NULL, NULL, NULL, 0},
+                                         {"behind the end", NULL, NULL, 0}};
+    struct evserve_config config = {.size = offsetof(struct evserve_config, mounts)};
+    struct evserve_config copy, kept;
+    config.routes = (const struct evs_route *)(const void *)routes;
+    assert_int_equal(evs_config_read(&copy, &config, NULL, 0), 0);
+    assert_int_equal(evs_config_keep(&kept, &copy), 0);
+    assert_string_equal(kept.routes[0].route, "GET /a");
+    assert_null(kept.routes[0].limits);
+    assert_string_equal(kept.routes[1].route, "PUT /b");
+    assert_ptr_equal(kept.routes[1].serve, answer);
+    assert_ptr_equal(kept.routes[1].arg, state);
+    assert_int_equal(kept.routes[1].flags, EVS_STREAM_BODY);
+    assert_null(kept.routes[1].limits);
+    assert_null(kept.routes[2].route);
+    evs_config_drop(&kept);
+}
+
+static void limits_of_an_older_program_are_shorter(void **state)
+{
+    (void)state;
+    struct evs_limits limits = {.max_body = 7, .write_cap = 8};
+    limits.size = offsetof(struct evs_limits, write_cap);
+    const struct evs_route routes[] = {{.route = "GET /a", .serve = answer, .limits = &limits}, {.route = NULL}};
+    const struct evserve_config config = {.size = sizeof config, .routes = routes};
+    struct evserve_config kept;
+    assert_int_equal(evs_config_keep(&kept, &config), 0);
+    assert_int_equal(kept.routes[0].limits->max_body, 7);
+    assert_int_equal(kept.routes[0].limits->write_cap, 0);
+    evs_config_drop(&kept);
+}
+
+static void route_may_have_every_limit_that_the_table_allows(void **state)
+{
+    (void)state;
+    struct evs_limits own = {.size = sizeof own};
+    size_t count = 0;
+    for (char *at = (char *)&own + sizeof own.size; at < (char *)(&own + 1); at += sizeof(uint64_t)) {
+        uint64_t value = 5000 + count++;
+        memcpy(at, &value, sizeof value);
+    }
+    own.write_cap = 9000;
+    struct limits limits, before;
+    limits_init(&limits);
+    limits_init(&before);
+    assert_int_equal(evs_config_apply_route(&limits, &own, NULL, 0), 0);
+    for (size_t i = 0; i < limit_table_len; i++) {
+        bool is_changed = limits_get(&limits, &limit_table[i]) != limits_get(&before, &limit_table[i]);
+        assert_int_equal(is_changed, limit_table[i].scope == LIMIT_ROUTE);
+        count -= is_changed ? 1 : 0;
+    }
+    assert_int_equal(count, 0);
+    assert_int_equal(limits.body_timeout_ms, 5000);
+    assert_int_equal(limits.write_cap_bytes, 9000);
+}
+
+static void limits_of_a_route_leave_what_they_do_not_name(void **state)
+{
+    (void)state;
+    struct limits limits, wanted;
+    limits_init(&limits);
+    limits.max_body_bytes = 1;
+    wanted = limits;
+    wanted.max_drain_bytes = 0;
+    const struct evs_limits own = {.size = sizeof own, .max_drain = EVSERVE_ZERO};
+    assert_int_equal(evs_config_apply_route(&limits, &own, NULL, 0), 0);
+    assert_memory_equal(&limits, &wanted, sizeof limits);
 }
 
 static void only_what_the_config_names_changes_limits(void **state)
@@ -254,6 +343,10 @@ int main(void)
         cmocka_unit_test_teardown(threads_have_a_limit, tear_down),
         cmocka_unit_test_teardown(kept_config_outlives_what_it_was_copied_from, tear_down),
         cmocka_unit_test_teardown(copy_survives_failing_allocations, tear_down),
+        cmocka_unit_test_teardown(routes_of_an_older_program_are_shorter, tear_down),
+        cmocka_unit_test_teardown(limits_of_an_older_program_are_shorter, tear_down),
+        cmocka_unit_test_teardown(route_may_have_every_limit_that_the_table_allows, tear_down),
+        cmocka_unit_test_teardown(limits_of_a_route_leave_what_they_do_not_name, tear_down),
         cmocka_unit_test_teardown(only_what_the_config_names_changes_limits, tear_down),
         cmocka_unit_test_teardown(zero_can_be_said_where_a_limit_may_be_zero, tear_down),
         cmocka_unit_test_teardown(zero_is_refused_where_a_limit_must_not_be_zero, tear_down),
