@@ -67,7 +67,8 @@ static void serve_calls(evs_request *request, void *arg)
 static const char *ask(calls_fn *calls, const char *method)
 {
     static struct scene scene;
-    static const struct evs_route routes[] = {{"GET,POST /:any", serve_calls, &scene, 0}, {NULL, NULL, NULL, 0}};
+    static const struct evs_route routes[] = {{.route = "GET,POST /:any", .serve = serve_calls, .arg = &scene},
+                                              {.route = NULL}};
     char request[256];
     scene.calls = calls;
     forget();
