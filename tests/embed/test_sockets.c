@@ -39,7 +39,7 @@ static void serve_origin(evs_request *request, void *arg)
     evs_reply(request, 200, NULL, answer, (size_t)answer_len);
 }
 
-static const struct evs_route routes[] = {{"GET /", serve_origin, NULL, 0}, {NULL, NULL, NULL, 0}};
+static const struct evs_route routes[] = {{.route = "GET /", .serve = serve_origin}, {.route = NULL}};
 
 /* Ask on a connection that is there already: what came as content. */
 static const char *ask_on(int fd)
