@@ -8,6 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 32) /* a line of its own: musl does not know the macro */
+#define HAS_STRERRORDESC
+#endif
+#endif
+
 void log_line(char line[LOG_LINE_MAX], const char *text, size_t len)
 {
     static const char cut[] = "...";
@@ -50,7 +56,7 @@ const char *log_level_name(int level)
 
 const char *errno_text(int error)
 {
-#if defined __GLIBC__ && __GLIBC_PREREQ(2, 32)
+#ifdef HAS_STRERRORDESC
     const char *text = strerrordesc_np(error);
     return text == NULL ? "unknown error" : text;
 #else

@@ -6,7 +6,7 @@
 #   scripts/setup.sh --bench   to measure, beside the peers
 set -euo pipefail
 
-# "a|b": either will do, the first is installed.
+# "a|b": either will do, the first one that this release has is installed.
 packages=(
     gcc libc6-dev cmake ninja-build pkg-config
     libseccomp-dev # for the sandbox; builds do without it
@@ -56,7 +56,7 @@ for entry in "${packages[@]}"; do
         fi
     done
     if [ "$found" = no ]; then
-        missing+=("${entry%%|*}")
+        missing+=("$entry")
     fi
 done
 if [ ${#missing[@]} -eq 0 ]; then
@@ -67,10 +67,22 @@ echo "setup.sh: installing ${missing[*]}" >&2
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "setup.sh: not root, and no sudo: as root, apt-get install ${missing[*]}" >&2
+        echo "setup.sh: not root, and no sudo: as root, apt-get install ${missing[*]%%|*}" >&2
         exit 1
     fi
     as_root=(sudo)
 fi
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+
+chosen=()
+for entry in "${missing[@]}"; do
+    choice=${entry%%|*} # apt-get names it when this release has none of them
+    for package in ${entry//|/ }; do
+        if [ -n "$(apt-cache madison "$package")" ]; then
+            choice=$package
+            break
+        fi
+    done
+    chosen+=("$choice")
+done
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${chosen[@]}"

@@ -9,6 +9,7 @@
 
 #include "http/file_cache.h"
 
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
