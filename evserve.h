@@ -385,7 +385,10 @@ unsigned evs_thread(evs_request *request);
 /* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
  * line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control characters; -EPERM: the server's
  * own (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer);
- * -ENOBUFS: more than 16 KiB of fields; -EALREADY: the answer has begun; -ENOMEM. */
+ * -EEXIST: evs_add_header() of a field that a response has once at most (RFC 9110 section 5.3), such as Content-Type,
+ * ETag or Location, and that is set already; -ENOBUFS: more than 16 KiB of fields; -EALREADY: the answer has begun;
+ * -ENOMEM. A field that may be there once only is never sent twice: see the functions that answer for which value is
+ * sent. */
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
@@ -404,9 +407,11 @@ int evs_reply(evs_request *request, int status, const char *type, const void *co
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
  * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. Header
  * fields that were added are in each of these answers; in 403, 404, 412 and 416 not those that describe the file, such
- * as Content-Disposition, ETag, or a Cache-Control with an age. root is
- * opened once and remembered, 64 directories at most. Returns 0, or -EALREADY as above. When root is no directory that can
- * be read (-errno), or one of them is NULL (-EINVAL), nothing has been answered, and the request still wants an answer. */
+ * as Content-Disposition, ETag, or a Cache-Control with an age. A Content-Type from evs_set_header() replaces the one
+ * that the name of the file suggests; ETag, Last-Modified, Accept-Ranges and Content-Range are always the file's own.
+ * root is opened once and remembered, 64 directories at most. Returns 0, or -EALREADY as above. When root is no
+ * directory that can be read (-errno), or one of them is NULL (-EINVAL), nothing has been answered, and the request
+ * still wants an answer. */
 int evs_file(evs_request *request, const char *root, const char *path);
 
 /* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). Returns as

@@ -173,6 +173,7 @@ void byteranges_answer(struct exchange *exchange, struct cached_file *file, cons
                        const struct range_set *set)
 {
     const struct prebuilt *full = &file->full;
+    response_drop_rivals(exchange, full->bytes + full->lines_offset, full->lines_len);
     int rv = response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len);
     if (rv == 0) {
         rv = set->count == 1 ? answer_one(exchange, file, type, &set->ranges[0])
@@ -191,8 +192,8 @@ void byteranges_refuse(struct exchange *exchange, uint64_t size)
     int len = snprintf(value, sizeof value, "bytes */%" PRIu64, size);
     int page_len = snprintf(page, sizeof page, "416 %s\n", status_reason(416));
     response_drop_content_fields(exchange);
-    int rv = response_add_field(exchange, "Content-Range", 13, value, (size_t)len);
-    rv = rv < 0 ? rv : response_add_field(exchange, "Accept-Ranges", 13, "bytes", 5);
+    int rv = response_set_field(exchange, "Content-Range", 13, value, (size_t)len);
+    rv = rv < 0 ? rv : response_set_field(exchange, "Accept-Ranges", 13, "bytes", 5);
     if (rv < 0) {
         response_error(exchange, 503, NULL);
         return;

@@ -105,6 +105,9 @@ static char *put_head(struct exchange *exchange, int status, const char *type, e
     if (framing == FRAMING_NONE || framing == FRAMING_LENGTH) {
         conn_plan_rest(exchange); /* a stream may still take its body */
     }
+    if (type != NULL && write_buffer_len(&exchange->fields) > 0) {
+        response_drop_field(exchange, "Content-Type", 12);
+    }
     size_t fields_len = write_buffer_len(&exchange->fields);
     size_t type_len = type == NULL ? 0 : strlen(type);
     char *start = reserve(exchange, HEAD_ROOM + type_len + fields_len + content_room);
@@ -258,7 +261,7 @@ void response_refuse(struct exchange *exchange, int status, const char *detail)
 
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len)
 {
-    if (response_add_field(exchange, "Location", 8, location, len) < 0) {
+    if (response_set_field(exchange, "Location", 8, location, len) < 0) {
         response_error(exchange, 500, NULL);
         return;
     }
@@ -448,10 +451,21 @@ static char *put_prebuilt_head(const struct exchange *exchange, const struct pre
     return put_text(at, "\r\n");
 }
 
+/* What describes the content is in the head that was made beforehand. A type that was added has no place in it: the file's
+ * own is there, or it is a 304, which has none (RFC 9110 section 15.4.5). */
+static void drop_rivals(struct exchange *exchange, const struct prebuilt *prebuilt)
+{
+    if (write_buffer_len(&exchange->fields) > 0) {
+        response_drop_field(exchange, "Content-Type", 12);
+        response_drop_rivals(exchange, prebuilt->bytes + prebuilt->lines_offset, prebuilt->lines_len);
+    }
+}
+
 void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
                             uint64_t file_len)
 {
     conn_plan_rest(exchange);
+    drop_rivals(exchange, prebuilt);
     size_t content_len = exchange->head_only ? 0 : prebuilt->content_len;
     bool is_lent = content_len > PREBUILT_COPY_MAX && file != NULL;
     if (is_lent) {

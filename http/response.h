@@ -26,8 +26,9 @@ enum {
 
 /* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
  * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding, Connection
- * other than "close", Date, Keep-Alive, Trailer, Upgrade), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the
- * answer is as before. "Connection: close" closes the connection after the answer. */
+ * other than "close", Date, Keep-Alive, Trailer, Upgrade), -EEXIST for a second line of a field that may have one alone
+ * (response_is_single_field()), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the answer is as before.
+ * "Connection: close" closes the connection after the answer. */
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
                        size_t value_len);
 
@@ -39,6 +40,20 @@ int response_set_field(struct exchange *exchange, const char *name, size_t name_
 /* Whether response_add_field() would take a field: 0, -EINVAL or -EPERM as there. */
 int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len);
 
+/* Whether a response may have one line of that name at most, because its value is no list (RFC 9110 section 5.3). */
+bool response_is_single_field(const char *name, size_t len);
+
+/* The value of the first field of that name (in any case) that was added, and its length; not NUL-terminated, valid until the
+ * fields change. NULL when there is none. */
+const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len);
+
+/* Drop the fields of that name that were added. */
+void response_drop_field(struct exchange *exchange, const char *name, size_t name_len);
+
+/* The answer is a file, with field lines of its own, each with CRLF: drop the fields that were added and that may not
+ * stand beside these, and those by which conditions and ranges are evaluated, since the server knows what it sends. */
+void response_drop_rivals(struct exchange *exchange, const char *lines, size_t len);
+
 /* Drop those of the fields that were added which describe a content that is not sent after all: its type, coding and
  * language, its validators, how long it may be kept (a Cache-Control without an age, such as no-store, stays). */
 void response_drop_content_fields(struct exchange *exchange);
@@ -46,8 +61,8 @@ void response_drop_content_fields(struct exchange *exchange);
 /* Drop the fields that were added: a handler failed halfway, and another answer takes its place. */
 void response_clear_fields(struct exchange *exchange);
 
-/* Answer with a status and len bytes of content, copied. type is the Content-Type, or NULL for none beside the fields
- * added. A status without content (204, 304) drops the content. */
+/* Answer with a status and len bytes of content, copied. type is the Content-Type, in place of one that was added, or
+ * NULL for none beside the fields added. A status without content (204, 304) drops the content. */
 void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len);
 
 /* The same without a copy: content stays where it is until release(arg) is called, exactly once, perhaps before this
@@ -63,7 +78,7 @@ void response_error(struct exchange *exchange, int status, const char *detail);
  * added them want to have in every answer, such as the fields of CORS, is in this one, too. */
 void response_refuse(struct exchange *exchange, int status, const char *detail);
 
-/* Redirect: Location and a short text. location must be a valid field value, else it is a 500. */
+/* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
 
 /* Begin an answer whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or

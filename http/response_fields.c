@@ -1,5 +1,9 @@
 /* The field lines that a handler adds to its answer, kept as text in exchange->fields until the head is written.
  *
+ * A field whose definition allows one line alone is never sent twice: a second response_add_field() is refused, and
+ * what the server knows about the content it sends takes the place of the handler's line
+ * (response_drop_rivals()).
+ *
  * Failure modes: a field that could break the message, or that is the server's own to say, is refused by the return
  * value, and so is one beyond RESPONSE_FIELDS_MAX. What was added before stays. */
 
@@ -50,12 +54,62 @@ static bool is_own_field(const char *name, size_t len)
     return false;
 }
 
+bool response_is_single_field(const char *name, size_t len)
+{
+    /* Response fields whose value is no list, so that two lines of them are malformed or mean what nobody intended
+     * (RFC 9110 section 5.3), each with the section that defines it. Content-Length and Date are the server's own. */
+    static const char *const single[] = {
+        "Accept-Ranges", /* RFC 9110 section 14.3: a list, but "none" beside "bytes" contradicts it */
+        "Access-Control-Allow-Credentials", /* Fetch standard section 3.3.3 (CORS protocol, HTTP responses) */
+        "Access-Control-Allow-Origin",      /* the same: two lines make browsers refuse the response */
+        "Access-Control-Max-Age",           /* the same */
+        "Age",                              /* RFC 9111 section 5.1 */
+        "Content-Disposition",              /* RFC 6266 section 4.1 */
+        "Content-Location",                 /* RFC 9110 section 8.7 */
+        "Content-Range",                    /* RFC 9110 section 14.4 */
+        "Content-Type",                     /* RFC 9110 section 8.3 */
+        "ETag",                             /* RFC 9110 section 8.8.3 */
+        "Expires",                          /* RFC 9111 section 5.3 */
+        "Last-Modified",                    /* RFC 9110 section 8.8.2 */
+        "Location",                         /* RFC 9110 section 10.2.2 */
+        "Retry-After",                      /* RFC 9110 section 10.2.3 */
+        "Server",                           /* RFC 9110 section 10.2.4 */
+        "Strict-Transport-Security",        /* RFC 6797 section 6.1 */
+    };
+    for (size_t i = 0; i < sizeof single / sizeof single[0]; i++) {
+        if (is_name(name, len, single[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int response_check_field(const char *name, size_t name_len, const char *value, size_t value_len)
 {
     if (!is_token(name, name_len) || !is_field_value(value, value_len)) {
         return -EINVAL;
     }
     return is_own_field(name, name_len) ? -EPERM : 0;
+}
+
+/* Whether a line of field lines that ends at next is of that name. */
+static bool is_line_of(const char *line, const char *next, const char *name, size_t name_len)
+{
+    return (size_t)(next - line) > name_len && line[name_len] == ':' && ascii_equals(line, name, name_len);
+}
+
+const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len)
+{
+    const struct write_buffer *fields = &exchange->fields;
+    const char *line = write_buffer_len(fields) == 0 ? NULL : write_buffer_data(fields);
+    for (const char *end = line + write_buffer_len(fields), *next; line < end; line = next) {
+        next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        if (is_line_of(line, next, name, name_len)) {
+            *value_len = (size_t)(next - line) - name_len - 4;
+            return line + name_len + 2;
+        }
+    }
+    return NULL;
 }
 
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
@@ -68,6 +122,10 @@ int response_add_field(struct exchange *exchange, const char *name, size_t name_
     }
     if (rv < 0) {
         return rv;
+    }
+    size_t ignored;
+    if (response_is_single_field(name, name_len) && response_added_field(exchange, name, name_len, &ignored) != NULL) {
+        return -EEXIST;
     }
     int error = 0;
     char *at = name_len + value_len > RESPONSE_FIELDS_MAX
@@ -95,7 +153,7 @@ static void remove_field(struct exchange *exchange, const char *name, size_t nam
     char *end = fields->block + fields->end;
     for (char *line = fields->block + fields->start; line < end;) {
         char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
-        if ((size_t)(next - line) > name_len && line[name_len] == ':' && ascii_equals(line, name, name_len)) {
+        if (is_line_of(line, next, name, name_len)) {
             memmove(line, next, (size_t)(end - next));
             end -= next - line;
         } else {
@@ -103,6 +161,29 @@ static void remove_field(struct exchange *exchange, const char *name, size_t nam
         }
     }
     fields->end = (uint32_t)(end - fields->block);
+}
+
+void response_drop_field(struct exchange *exchange, const char *name, size_t name_len)
+{
+    remove_field(exchange, name, name_len);
+}
+
+void response_drop_rivals(struct exchange *exchange, const char *lines, size_t len)
+{
+    /* Conditions and ranges are evaluated by the server's values, so others would mislead the client. */
+    static const char *const evaluated[] = {"Accept-Ranges", "Content-Range", "ETag", "Last-Modified"};
+    static const char coding[] = "Content-Encoding"; /* a list, but what the server says of it is all of it */
+    for (size_t i = 0; i < sizeof evaluated / sizeof evaluated[0]; i++) {
+        remove_field(exchange, evaluated[i], strlen(evaluated[i]));
+    }
+    const char *end = lines + len;
+    while (lines < end && write_buffer_len(&exchange->fields) > 0) {
+        size_t name_len = (size_t)((const char *)memchr(lines, ':', (size_t)(end - lines)) - lines);
+        if (response_is_single_field(lines, name_len) || is_name(lines, name_len, coding)) {
+            remove_field(exchange, lines, name_len);
+        }
+        lines = (const char *)memchr(lines, '\n', (size_t)(end - lines)) + 1;
+    }
 }
 
 int response_set_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,

@@ -237,6 +237,9 @@ void static_file_send(struct exchange *exchange, int status, struct cached_file 
 {
     const struct prebuilt *full = &file->full;
     bool is_good = status < 300; /* else it is no representation of the resource, and its tag means nothing */
+    if (is_good) {
+        response_drop_rivals(exchange, full->bytes + full->lines_offset, full->lines_len);
+    }
     if (is_good && response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len) < 0) {
         file_cache_put(file);
         response_error(exchange, 503, NULL);

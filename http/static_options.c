@@ -20,6 +20,16 @@ static const char no_cache[] = "Cache-Control: no-cache\r\n"; /* of a fallback *
 
 /* Checks. */
 
+/* Whether a header before the n-th one has the same name. */
+static bool is_said_before(const struct static_options *options, size_t n)
+{
+    size_t i = 0;
+    while (i < n && ascii_compare(options->headers[i].name, options->headers[n].name) != 0) {
+        i++;
+    }
+    return i < n;
+}
+
 static int check_headers(const struct static_options *options, char *err, size_t errlen)
 {
     /* What is said for each file anew, beside what response_check_field() knows to be the server's own. */
@@ -46,6 +56,9 @@ static int check_headers(const struct static_options *options, char *err, size_t
         }
         if (options->cache_s > 0 && ascii_is(name, strlen(name), "Cache-Control")) {
             return error_text(err, errlen, -EINVAL, "headers: %s beside the option cache", name);
+        }
+        if (response_is_single_field(name, strlen(name)) && is_said_before(options, i)) {
+            return error_text(err, errlen, -EINVAL, "headers: %s is there twice; a response has one at most", name);
         }
         total += strlen(name) + strlen(value) + sizeof ": \r";
     }

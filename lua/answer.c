@@ -54,6 +54,8 @@ _Noreturn static void refuse_field(lua_State *L, const char *name, int error)
         script_raise(L, "header \"%.100s\": a name must be a token, and a value must have no control characters", name);
     case -EPERM:
         script_raise(L, "header \"%.100s\" is the server's own to set", name);
+    case -EEXIST: /* clients differ in which of two they take */
+        script_raise(L, "header \"%.100s\" is there twice: a response has one line of it at most", name);
     case -ENOBUFS:
         script_raise(L, "header \"%.100s\": more than %d bytes of header fields", name, RESPONSE_FIELDS_MAX);
     default:
@@ -88,8 +90,8 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
         return;
     }
     bool is_type = ascii_is(name, name_len, "content-type");
-    if (is_type && reply->has_type) { /* clients differ in which of two they take */
-        script_raise(L, "header \"%.100s\" is there twice", name);
+    if (is_type && reply->has_type) { /* that of a file is no field yet */
+        refuse_field(L, name, -EEXIST);
     }
     bool is_file_type = is_type && reply->file != 0 && type == LUA_TSTRING;
     int rv = is_file_type ? response_check_field(name, name_len, value, len)

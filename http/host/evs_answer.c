@@ -8,6 +8,7 @@
 #include "http/host/evs_internal.h"
 
 #include "core/log.h"
+#include "core/mem.h"
 #include "http/exchange.h"
 #include "http/file_reply.h"
 #include "http/response.h"
@@ -117,6 +118,21 @@ int evs_reply(evs_request *request, int status, const char *type, const void *co
     return outcome(exchange_of(request));
 }
 
+/* A copy of the Content-Type that the host has set, which goes before what the name of a file tells; *type is NULL when there
+ * is none. Returns 0 or -ENOMEM. */
+static int copy_set_type(const struct exchange *exchange, char **type)
+{
+    size_t len = 0;
+    const char *value = response_added_field(exchange, "Content-Type", 12, &len);
+    *type = value == NULL ? NULL : mem_alloc(len + 1);
+    if (value == NULL || *type == NULL) {
+        return value == NULL ? 0 : -ENOMEM;
+    }
+    memcpy(*type, value, len);
+    (*type)[len] = '\0';
+    return 0;
+}
+
 int evs_file(evs_request *request, const char *root, const char *path)
 {
     struct file_replies *replies = exchange_of(request)->site->replies;
@@ -124,11 +140,15 @@ int evs_file(evs_request *request, const char *root, const char *path)
         return -EINVAL;
     }
     struct file_reply reply = {.root = root, .path = path, .path_len = strlen(path), .status = 200};
+    char *type = NULL;
     int rv = file_reply_check(replies, &reply, NULL, 0);
     rv = rv < 0 ? rv : check_answer(request, 200, NULL, NULL, 0, "evs_file");
+    rv = rv < 0 ? rv : copy_set_type(exchange_of(request), &type);
     if (rv == 0) {
+        reply.type = type;
         file_reply_send(replies, evs_part(request), &reply);
     }
+    mem_free(type);
     return rv;
 }
 

@@ -221,6 +221,8 @@ class Mistakes(SiteCase):
         "req-method": ("return req.header('x')", r"req:header: call it as a method, with a colon"),
         "two-types": ("return 'x', {['content-type'] = {'a/b', 'c/d'}}", r'header "content-type" is there twice'),
         "two-types-case": ("return 'x', {['content-type'] = 'a/b', ['Content-Type'] = 'a/b'}", r"is there twice"),
+        "two-tags": ("return 'x', {etag = {'\"a\"', '\"b\"'}}", r'header "etag" is there twice'),
+        "two-servers": ("return 'x', {server = 'a', Server = 'b'}", r'header "[sS]erver" is there twice'),
         "pass-type": ("return app.pass, {['content-type'] = 'x/y'}", r"app\.pass has the Content-Type of the file"),
         "bad-response": ("local r = app.html('x'); r.body = true; return r", r"returned a boolean as the body"),
         "bad-response-status": ("local r = app.html('x'); r.status = 'x'; return r", r"the response has a string"),

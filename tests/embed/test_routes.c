@@ -174,6 +174,10 @@ static void serve_headers(evs_request *request, void *arg)
     assert_int_equal(evs_set_header(request, "X-One", "a\r\nb"), -EINVAL);
     assert_int_equal(evs_set_header(request, "X One", "1"), -EINVAL);
     assert_int_equal(evs_set_header(request, "Content-Length", "1"), -EPERM);
+    assert_int_equal(evs_add_header(request, "ETag", "\"1\""), 0);
+    assert_int_equal(evs_add_header(request, "etag", "\"2\""), -EEXIST);
+    assert_int_equal(evs_set_header(request, "Retry-After", "1"), 0);
+    assert_int_equal(evs_set_header(request, "Retry-After", "2"), 0);
     evs_reply(request, 201, NULL, NULL, 0);
 }
 
@@ -187,6 +191,31 @@ static void header_fields_are_set_in_place_or_added(void **state)
     assert_memory_equal(answer, "HTTP/1.1 201 ", 13);
     assert_non_null(strstr(answer, "\r\nX-Other: o\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nx-one: 2\r\nX: x\r\n"));
     assert_null(strstr(answer, "X-One: 1"));
+    assert_non_null(strstr(answer, "\r\nETag: \"1\"\r\nRetry-After: 2\r\n"));
+    assert_null(strstr(answer, "etag"));
+    assert_null(strstr(answer, "Retry-After: 1"));
+}
+
+static void serve_two_types(evs_request *request, void *arg)
+{
+    assert_int_equal(evs_set_header(request, "content-type", "text/set"), 0);
+    evs_reply(request, 200, arg, "x", 1);
+}
+
+static char given_type[] = "text/given";
+
+static void type_of_a_reply_takes_the_place_of_the_header(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "GET /given", .serve = serve_two_types, .arg = given_type},
+                                       {.route = "GET /set", .serve = serve_two_types},
+                                       {.route = NULL}};
+    host.config.routes = routes;
+    host_serve();
+    const char *answer = client_get(host.port, "/given");
+    assert_non_null(strstr(answer, "Content-Type: text/given\r\n"));
+    assert_null(strstr(answer, "text/set"));
+    assert_non_null(strstr(client_get(host.port, "/set"), "content-type: text/set\r\n"));
 }
 
 /* Later. */
@@ -463,6 +492,36 @@ static void serve_file(evs_request *request, void *arg)
     assert_int_equal(evs_file(request, arg, evs_param(request, "*")), 0);
 }
 
+static void serve_described_file(evs_request *request, void *arg)
+{
+    static const char *const names[] = {"Accept-Ranges", "Content-Range", "ETag", "Last-Modified"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_int_equal(evs_set_header(request, names[i], "HOST"), 0);
+    }
+    assert_int_equal(evs_set_header(request, "Content-Type", "application/x-own"), 0);
+    assert_int_equal(evs_file(request, arg, evs_param(request, "*")), 0);
+}
+
+static void file_has_the_type_of_the_host_and_all_else_of_its_own(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "GET /files/*", .serve = serve_described_file, .arg = host.folder},
+                                       {.route = NULL}};
+    host_write("a.txt", "0123456789");
+    host.config.routes = routes;
+    host_serve();
+    static const char *const ranges[] = {"bytes=x", "bytes=1-2", "bytes=1-2,5-6", "bytes=99-"};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        char request[256];
+        snprintf(request, sizeof request,
+                 "GET /files/a.txt HTTP/1.1\r\nHost: a\r\nRange: %s\r\nConnection: close\r\n\r\n", ranges[i]);
+        const char *answer = client_ask(host.port, request);
+        assert_null(strstr(answer, "HOST"));
+        assert_int_equal(strstr(answer, "Content-Type: application/x-own\r\n") != NULL, i < 3); /* of parts, too */
+        assert_null(strstr(answer, "Content-Type: text/plain\r\n"));
+    }
+}
+
 static void file_is_sent_as_static_files_are(void **state)
 {
     (void)state;
@@ -732,6 +791,7 @@ int main(void)
         HOST_TEST(bad_routes_are_named),
         HOST_TEST(routes_of_c_and_lua_stand_side_by_side),
         HOST_TEST(header_fields_are_set_in_place_or_added),
+        HOST_TEST(type_of_a_reply_takes_the_place_of_the_header),
         HOST_TEST(answer_may_come_from_a_timer),
         HOST_TEST(host_is_told_when_the_client_goes),
         HOST_TEST(host_is_told_when_a_stop_cuts_its_request),
@@ -739,6 +799,7 @@ int main(void)
         HOST_TEST(body_is_taken_piece_by_piece),
         HOST_TEST(host_may_refuse_every_body),
         HOST_TEST(file_is_sent_as_static_files_are),
+        HOST_TEST(file_has_the_type_of_the_host_and_all_else_of_its_own),
         HOST_TEST(stream_waits_for_a_client_that_is_behind),
         HOST_TEST(client_that_owes_too_much_is_cut_and_the_host_told),
         HOST_TEST(stream_without_an_end_ends_at_once_for_head),

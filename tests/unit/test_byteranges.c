@@ -268,6 +268,55 @@ static void fields_of_a_handler_stay(void **state)
     assert_value(get_range("/small.txt", "bytes=5000-"), "X-App", "demo");
 }
 
+/* Each of them is what the server says of the file itself. */
+static const char *const own_fields[] = {"Accept-Ranges", "Content-Range", "Content-Type", "ETag", "Last-Modified"};
+
+static void serve_with_the_fields_of_the_file(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    for (size_t i = 0; i < sizeof own_fields / sizeof own_fields[0]; i++) {
+        assert_int_equal(response_add_field(exchange, own_fields[i], strlen(own_fields[i]), "HANDLER", 7), 0);
+    }
+    static_mounts_serve(scene.site->mounts, exchange);
+}
+
+static const struct handler claiming = {.serve = serve_with_the_fields_of_the_file};
+
+/* Whole, one range, several, none that fits, not modified, and a precondition that fails; from memory and from an fd. */
+static void what_the_server_says_of_a_file_is_said_once(void **state)
+{
+    (void)state;
+    add_route(METHOD_GET, "/small.txt", &claiming);
+    add_route(METHOD_GET, "/large.wav", &claiming);
+    begin();
+    static const char *const paths[] = {"/small.txt", "/large.wav"};
+    static const struct {
+        const char *lines;
+        int status;
+    } cases[] = {
+        {"", 200},
+        {"Range: bytes=1-2\r\n", 206},
+        {"Range: bytes=1-2,5-6\r\n", 206},
+        {"Range: bytes=9999999-\r\n", 416},
+        {"If-None-Match: *\r\n", 304},
+        {"If-Match: \"none\"\r\n", 412},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        const struct answer *answer = get(paths[i % 2], cases[i / 2].lines);
+        assert_int_equal(answer->status, cases[i / 2].status);
+        for (size_t n = 0; n < sizeof own_fields / sizeof own_fields[0]; n++) {
+            char name[32];
+            size_t name_len = (size_t)snprintf(name, sizeof name, "\r\n%s: ", own_fields[n]);
+            const char *first = memmem(answer->head, answer->head_len, name, name_len);
+            size_t left = first == NULL ? 0 : answer->head_len - (size_t)(first + 1 - answer->head);
+            if (first != NULL && memmem(first + 1, left, name, name_len) != NULL) {
+                fail_msg("case %zu: %s twice", i, own_fields[n]);
+            }
+        }
+        assert_null(memmem(answer->head, answer->head_len, "HANDLER", 7));
+    }
+}
+
 static void whole_answer_says_that_ranges_may_be_asked_for(void **state) /* RFC 9110 section 14.3 */
 {
     (void)state;
@@ -922,6 +971,7 @@ int main(void)
         TEST(one_range_is_a_206_with_its_place),
         TEST(answer_carries_the_fields_of_the_whole),
         TEST(fields_of_a_handler_stay),
+        TEST(what_the_server_says_of_a_file_is_said_once),
         TEST(whole_answer_says_that_ranges_may_be_asked_for),
         TEST(range_that_is_ignored_gets_the_whole),
         TEST(what_nothing_satisfies_is_a_416_with_the_length),

@@ -3,6 +3,7 @@
 
 #include "tests/lib/server_scene.h"
 
+#include "core/ascii.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 
@@ -213,6 +214,118 @@ static void fields_of_one_answer_are_not_in_the_next(void **state)
     struct fake_peer *peer = ask(GET("/x") GET("/hello"), send_fields);
     assert_int_equal(count_in_output(peer, "HTTP/1.1 200 OK"), 2);
     assert_int_equal(count_in_output(peer, "X-Empty"), 1);
+}
+
+/* Fields of which a response has one line at most (RFC 9110 section 5.3). */
+
+static const char *const single_fields[] = {
+    "Accept-Ranges",
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Max-Age",
+    "Age",
+    "Content-Disposition",
+    "Content-Location",
+    "Content-Range",
+    "Content-Type",
+    "ETag",
+    "Expires",
+    "Last-Modified",
+    "Location",
+    "Retry-After",
+    "Server",
+    "Strict-Transport-Security",
+};
+
+static const char *const list_fields[] = {
+    "Allow",
+    "Cache-Control",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Security-Policy",
+    "Set-Cookie",
+    "WWW-Authenticate",
+    "Vary",
+    "X-Own",
+    "Link",
+};
+
+static void send_single_fields_twice(struct exchange *exchange)
+{
+    for (size_t i = 0; i < sizeof single_fields / sizeof single_fields[0]; i++) {
+        char lower[64] = "";
+        for (size_t n = 0; single_fields[i][n] != '\0'; n++) {
+            lower[n] = ascii_lower(single_fields[i][n]);
+        }
+        assert_int_equal(add(exchange, single_fields[i], "first"), 0);
+        assert_int_equal(add(exchange, lower, "second"), -EEXIST);
+    }
+    assert_int_equal(response_set_field(exchange, "age", 3, "third", 5), 0);
+    response_send(exchange, 200, NULL, NULL, 0);
+}
+
+static void send_list_fields_twice(struct exchange *exchange)
+{
+    for (size_t i = 0; i < sizeof list_fields / sizeof list_fields[0]; i++) {
+        assert_int_equal(add(exchange, list_fields[i], "a"), 0);
+        assert_int_equal(add(exchange, list_fields[i], "b"), 0);
+    }
+    response_send(exchange, 200, NULL, NULL, 0);
+}
+
+static void a_single_field_is_there_once_and_a_list_as_often_as_it_is_added(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ask(GET("/x"), send_single_fields_twice);
+    assert_int_equal(count_in_output(peer, "second"), 0);
+    assert_int_equal(count_in_output(peer, ": first\r\n"), sizeof single_fields / sizeof single_fields[0] - 1);
+    assert_int_equal(count_in_output(peer, "age: third\r\n"), 1);
+    peer = ask(GET("/x"), send_list_fields_twice);
+    for (size_t i = 0; i < sizeof list_fields / sizeof list_fields[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "\r\n%s: ", list_fields[i]);
+        assert_int_equal(count_in_output(peer, name), 2);
+    }
+}
+
+static void send_with_two_types(struct exchange *exchange)
+{
+    assert_int_equal(add(exchange, "content-type", "text/set"), 0);
+    response_send(exchange, 200, "text/given", "x", 1);
+}
+
+static void begin_with_two_types(struct exchange *exchange)
+{
+    assert_int_equal(add(exchange, "Content-Type", "text/set"), 0);
+    response_begin(exchange, 200, "text/given", 1);
+    response_write(exchange, "x", 1);
+    response_end(exchange);
+}
+
+static void send_with_a_type_that_was_set(struct exchange *exchange)
+{
+    assert_int_equal(add(exchange, "Content-Type", "text/set"), 0);
+    response_send(exchange, 200, NULL, "x", 1);
+}
+
+static void redirect_with_location(struct exchange *exchange)
+{
+    assert_int_equal(add(exchange, "Location", "/set"), 0);
+    assert_int_equal(add(exchange, "Content-Type", "text/set"), 0);
+    response_redirect(exchange, 302, "/given", 6);
+}
+
+static void what_an_answer_is_given_takes_the_place_of_what_was_added(void **state)
+{
+    (void)state;
+    static const char given[] = "HTTP/1.1 200 OK\r\n" DATE "Content-Type: text/given\r\nContent-Length: 1\r\n\r\nx";
+    assert_output(ask(GET("/x"), send_with_two_types), given);
+    assert_output(ask(GET("/x"), begin_with_two_types), given);
+    assert_output(ask(GET("/x"), send_with_a_type_that_was_set),
+                  "HTTP/1.1 200 OK\r\n" DATE "Content-Type: text/set\r\nContent-Length: 1\r\n\r\nx");
+    assert_output(ask(GET("/x"), redirect_with_location),
+                  "HTTP/1.1 302 Found\r\n" DATE "Content-Type: text/plain; charset=utf-8\r\nLocation: /given\r\n"
+                  "Content-Length: 10\r\n\r\n302 Found\n");
 }
 
 static void close_after(struct exchange *exchange)
@@ -822,6 +935,8 @@ int main(void)
         SCENE_TEST(refused_fields_leave_the_answer_as_it_was),
         SCENE_TEST(fields_go_out_in_their_order),
         SCENE_TEST(fields_of_one_answer_are_not_in_the_next),
+        SCENE_TEST(a_single_field_is_there_once_and_a_list_as_often_as_it_is_added),
+        SCENE_TEST(what_an_answer_is_given_takes_the_place_of_what_was_added),
         SCENE_TEST(handler_may_close_the_connection),
         SCENE_TEST(a_refusal_keeps_the_fields_that_are_not_about_the_content),
         SCENE_TEST(a_405_has_allow_even_if_there_is_no_room),

@@ -156,6 +156,10 @@ static void headers_are_checked(void **state)
     assert_string_equal(settings->fields, "Cache-Control: no-store\r\nX-Empty: \r\nx-tab: a\tb\r\nVary: Origin\r\n"
                                           "x-utf8: \xc3\xa9\r\n");
     mem_free(settings);
+    static const struct static_field twice[] = {{"Expires", "0"}, {"Vary", "A"}, {"vary", "B"}, {"expires", "1"}};
+    check_refused(&(struct static_options){.headers = twice, .header_count = 4},
+                  "headers: expires is there twice; a response has one at most");
+    mem_free(must_create(&(struct static_options){.headers = twice, .header_count = 3}));
 }
 
 static void index_names_are_checked(void **state)
