@@ -7,6 +7,16 @@
 #define TOKEN_CHAR (VISIBLE | CLASS_TOKEN)
 #define EVERYWHERE (VISIBLE | CLASS_TOKEN | CLASS_HOST)
 
+/* So many bytes from c on; ISO C has no ranges here. */
+#define BYTES_1(c, classes) [c] = (classes)
+#define BYTES_2(c, classes) BYTES_1(c, classes), BYTES_1((c) + 1, classes)
+#define BYTES_8(c, classes)                                                                                            \
+    BYTES_2(c, classes), BYTES_2((c) + 2, classes), BYTES_2((c) + 4, classes), BYTES_2((c) + 6, classes)
+#define BYTES_16(c, classes) BYTES_8(c, classes), BYTES_8((c) + 8, classes)
+#define BYTES_32(c, classes) BYTES_16(c, classes), BYTES_16((c) + 16, classes)
+#define DIGITS(classes)      BYTES_8('0', classes), BYTES_2('8', classes)
+#define LETTERS(a, classes)  BYTES_16(a, classes), BYTES_8((a) + 16, classes), BYTES_2((a) + 24, classes)
+
 const uint8_t char_classes[256] = {
     ['\t'] = VALUE_ONLY,
     [' '] = VALUE_ONLY,
@@ -25,7 +35,7 @@ const uint8_t char_classes[256] = {
     ['-'] = EVERYWHERE,
     ['.'] = EVERYWHERE,
     ['/'] = VISIBLE,
-    ['0' ... '9'] = EVERYWHERE,
+    DIGITS(EVERYWHERE),
     [':'] = VISIBLE,
     [';'] = VISIBLE | CLASS_HOST,
     ['<'] = VISIBLE,
@@ -33,15 +43,20 @@ const uint8_t char_classes[256] = {
     ['>'] = VISIBLE,
     ['?'] = CLASS_VALUE | CLASS_QUERY,
     ['@'] = VISIBLE,
-    ['A' ... 'Z'] = EVERYWHERE,
-    ['[' ... ']'] = VISIBLE,
+    LETTERS('A', EVERYWHERE),
+    ['['] = VISIBLE,
+    ['\\'] = VISIBLE,
+    [']'] = VISIBLE,
     ['^'] = TOKEN_CHAR,
     ['_'] = EVERYWHERE,
     ['`'] = TOKEN_CHAR,
-    ['a' ... 'z'] = EVERYWHERE,
+    LETTERS('a', EVERYWHERE),
     ['{'] = VISIBLE,
     ['|'] = TOKEN_CHAR,
     ['}'] = VISIBLE,
     ['~'] = EVERYWHERE,
-    [0x80 ... 0xff] = VALUE_ONLY,
+    BYTES_32(0x80, VALUE_ONLY),
+    BYTES_32(0xa0, VALUE_ONLY),
+    BYTES_32(0xc0, VALUE_ONLY),
+    BYTES_32(0xe0, VALUE_ONLY),
 };

@@ -1,0 +1,226 @@
+#!/bin/sh
+# Write the library as two files, evserve.c and evserve.h, which compile with nothing else:
+#
+#   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation
+#   cc host.c FOLDER/evserve.c
+#
+# Lua is left out. The sandbox filters system calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the
+# object file only the functions of evserve.h are global; all others become static.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=${1:-$root/build/amalgamation}
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+cd "$root"
+
+fail() {
+    echo "amalgamate.sh: $1" >&2
+    exit 1
+}
+
+# cmake_list NAME REGEX: the sources of "set(NAME ...)" in CMakeLists.txt that match.
+cmake_list() {
+    sed -n "/^ *set($1 /,/)/p" CMakeLists.txt | grep -oE "$2" || fail "CMakeLists.txt has no sources in $1"
+}
+
+version=$(sed -n 's/^project(evserve VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+[ -n "$version" ] || fail "CMakeLists.txt has no version"
+tools=$(cmake_list tool_sources '(core|http)/[a-z_/]*\.c')
+without_lua=$(cmake_list lua_sources 'lua/[a-z_/]*\.c')
+
+# Tables of unknown length cannot be declared ahead as static ones, so these come before their users. parser.c comes before
+# its variants, which share its headers.
+sources="http/limits.c lua/absent/script.c"
+for source in core/*.c http/*.c http/host/*.c $without_lua evserve.c; do
+    printf '%s\n' "$tools" "$sources" | tr ' ' '\n' | grep -qx "$source" || sources="$sources $source"
+done
+
+trap 'rm -f "$folder/evserve.c.new"' EXIT
+# shellcheck disable=SC2086 # a list of names
+awk -v version="$version" '
+function die(text) {
+    print "amalgamate.sh: " text >"/dev/stderr"
+    failed = 1
+    exit 1
+}
+
+function put(line) {
+    body[++body_lines] = line
+}
+
+# The name of a function or struct that begins on this line of a template, or "".
+function template_name(line) {
+    if (line ~ /^struct [a-z_0-9]+ \{/) {
+        split(line, words, " ")
+        return words[2]
+    }
+    if (line ~ /^(INLINE|TARGET) / && match(line, /[a-z_0-9]+\([a-z_]/) && line !~ /VARIANT/) {
+        sub(/^TARGET __attribute__\(\([a-z]+\)\) /, "", line)
+        match(line, /[a-z_0-9]+\([a-z_]/)
+        return substr(line, RSTART, RLENGTH - 2)
+    }
+    return ""
+}
+
+# Note the names that a variant of a template defines; is_known keeps them in order and once.
+function read_names(file, names, is_known,    line, name) {
+    while ((getline line < file) > 0) {
+        name = template_name(line)
+        if (name != "" && !(name in is_known)) {
+            is_known[name] = 1
+            names[++names[0]] = name
+        }
+        if (line ~ /^#include "/ && !is_guarded(quoted(line))) {
+            read_names(quoted(line), names, is_known)
+        }
+    }
+    close(file)
+}
+
+function quoted(line) {
+    split(line, words, "\"")
+    return words[2]
+}
+
+# Whether a file has a header guard; the others are tables and templates, included as often as they are wanted.
+function is_guarded(file,    line, answer, rv) {
+    if (!(file in guards)) {
+        answer = 0
+        while (!answer && (rv = (getline line < file)) > 0) {
+            answer = line ~ /^#ifndef EVSERVE_[A-Z_0-9]*_H$/
+        }
+        if (rv < 0) {
+            die("cannot read " file)
+        }
+        close(file)
+        guards[file] = answer
+    }
+    return guards[file]
+}
+
+# System headers are collected, with the condition that they stand in.
+function take_system(line, file) {
+    if (depth > 1 || condition[depth] ~ /^#else/) {
+        die(file ": a nested condition around " line)
+    }
+    line = depth == 0 ? line : condition[1] "\n" line "\n#endif"
+    if (!(line in systems)) {
+        systems[line] = 1
+        system_lines[++system_count] = line
+    }
+}
+
+# A declaration of a header becomes static, and with it what is defined later.
+function made_static(line) {
+    if (line ~ /^extern /) {
+        sub(/^extern /, "", line)
+        return line ~ /\[\];/ ? "" : "static " line
+    }
+    if (line ~ /^[a-zA-Z_][^{="]*\(/ && line !~ /^(static|typedef|return|INLINE|TARGET|_Static_assert|__attribute__.* static)/) {
+        return "static " line
+    }
+    return line
+}
+
+function take_line(line, file, is_header,    name) {
+    if (line ~ /^# *include "version\.h"/ || line ~ /^# *include "evserve\.h"/) {
+        return
+    }
+    if (line ~ /^# *include "/) {
+        take_file(quoted(line))
+    } else if (line ~ /^# *include </) {
+        sub(/ *\/\*.*/, "", line)
+        take_system(line, file)
+    } else if (is_header && line ~ /^#(ifndef|define) EVSERVE_[A-Z_0-9]*_H$/) {
+        is_in_guard = 1
+    } else {
+        if (line ~ /^# *if/) {
+            condition[++depth] = line
+        } else if (line ~ /^# *el/) {
+            condition[depth] = "#else"
+        } else if (line ~ /^# *endif/) {
+            if (depth == 0) {
+                return # of the guard
+            }
+            depth--
+        }
+        if (is_header) {
+            line = made_static(line)
+        } else if (line ~ /^const [a-z_0-9 ]*(\[[0-9]*\])?( = |;)/) {
+            line = "static " line
+        }
+        put(line)
+    }
+}
+
+function take_file(file,    line, rv, names, is_known, i, is_variant, is_header) {
+    if (file in taken) {
+        return
+    }
+    is_header = is_guarded(file)
+    is_variant = file ~ /^http\/parser_[a-z0-9]+\.c$/
+    if (is_header || file ~ /\.c$/) {
+        taken[file] = 1
+        put("")
+        put("/* " file " */")
+        put("")
+    }
+    if (is_variant) {
+        names[0] = 0
+        read_names(file, names, is_known)
+        for (i = 1; i <= names[0]; i++) {
+            put("#define " names[i] " " names[i] "_" substr(file, 13, length(file) - 14))
+        }
+    }
+    while ((rv = (getline line < file)) > 0) {
+        take_line(line, file, is_header)
+    }
+    if (rv < 0) {
+        die("cannot read " file)
+    }
+    close(file)
+    for (i = 1; is_variant && i <= names[0]; i++) {
+        put("#undef " names[i])
+    }
+}
+
+function print_system(    i, j, swap) {
+    for (i = 2; i <= system_count; i++) {
+        for (j = i; j > 1 && system_lines[j] < system_lines[j - 1]; j--) {
+            swap = system_lines[j]
+            system_lines[j] = system_lines[j - 1]
+            system_lines[j - 1] = swap
+        }
+    }
+    for (i = 1; i <= system_count; i++) {
+        print system_lines[i]
+    }
+}
+
+BEGIN {
+    print "/* evserve " version ": the library in one file, without Lua. Made by scripts/amalgamate.sh.\n *"
+    while ((getline line < "LICENSE") > 0) {
+        print line == "" ? " *" : " * " line
+    }
+    print " */\n"
+    print "#if !defined _GNU_SOURCE\n#define _GNU_SOURCE\n#endif"
+    print "#if !defined _FILE_OFFSET_BITS\n#define _FILE_OFFSET_BITS 64\n#endif"
+    print "#if !defined _TIME_BITS\n#define _TIME_BITS 64\n#endif\n"
+    for (i = 1; i < ARGC; i++) {
+        take_file(ARGV[i])
+    }
+    print "#include \"evserve.h\"\n"
+    print_system()
+    print "\n#pragma GCC diagnostic ignored \"-Wunused-function\" /* what only other parts of the project call */\n"
+    print "#define EVSERVE_VERSION \"" version "\""
+    for (i = 1; i <= body_lines; i++) {
+        print body[i]
+    }
+}' $sources >"$folder/evserve.c.new" || exit 1
+{
+    echo "/* evserve $version */"
+    cat evserve.h
+} >"$folder/evserve.h.new"
+mv "$folder/evserve.h.new" "$folder/evserve.h"
+mv "$folder/evserve.c.new" "$folder/evserve.c"
+echo "$folder/evserve.c"
