@@ -337,8 +337,20 @@ const char *evs_query_string(evs_request *request); /* as sent, without the "?";
 /* A parameter of the route by its name ("*" for a rest without one), decoded; NULL when the route has none. */
 const char *evs_param(evs_request *request, const char *name);
 
-/* The first query parameter of that name, decoded ("+" is a space); NULL when there is none. */
+/* The first query parameter of that name, decoded ("+" is a space); NULL when there is none. A NUL in it (%00) is where the
+ * text ends for C; this holds for cookies and forms, too. */
 const char *evs_query(evs_request *request, const char *name);
+
+/* The query parameter at index, from 0, in the order in which they came, also of names that come more than once. Returns 1,
+ * or 0 past the last. */
+int evs_query_at(evs_request *request, unsigned index, const char **name, const char **value);
+
+/* The first cookie of that name, as it was sent: nothing is decoded, and quotes are part of it (RFC 6265 section 5.4); NULL
+ * when there is none. Browsers send the cookie of the longest path first. */
+const char *evs_cookie(evs_request *request, const char *name);
+
+/* The cookie at index, from 0, in the order in which they came. Returns 1, or 0 past the last. */
+int evs_cookie_at(evs_request *request, unsigned index, const char **name, const char **value);
 
 /* The first header field of that name, in any case; NULL when there is none. Host is the authority of a request target
  * that has one ("GET http://b/x"), whatever the client sent as Host. */
@@ -357,9 +369,57 @@ const void *evs_body(evs_request *request, size_t *len);
  *   EVS_WAIT   not yet: EVS_DATA tells when to call again
  *   EVS_END    the body is complete; or there was none
  *   -413, -400, -431, -408: the body is longer than max_body, malformed, or too slow. The request still wants its
- *              answer, with this status or another one. */
-enum { EVS_WAIT, EVS_PIECE, EVS_END };
+ *              answer, with this status or another one.
+ *   -EINVAL    evs_part_next() has begun to take the body */
+enum { EVS_WAIT, EVS_PIECE, EVS_END, EVS_PART = EVS_PIECE };
 int evs_read(evs_request *request, const void **data, size_t *len);
+
+/* Forms, of a route without EVS_STREAM_BODY: the first field of that name, decoded; NULL when there is none, or the body is
+ * no form. Forms are application/x-www-form-urlencoded, at most 1000 fields, or multipart/form-data, whose parts are
+ * fields with their content, those of files too. */
+const char *evs_form(evs_request *request, const char *name);
+
+/* The field at index, from 0, in the order in which they came. Returns 1, or 0 past the last. */
+int evs_form_at(evs_request *request, unsigned index, const char **name, const char **value);
+
+/* How many fields the form has; or, when the body is no form, the status to reply with, negated: -415, another
+ * Content-Type; -413, more fields than allowed; -400, malformed; -503, memory is short. -EINVAL, with a line in the log: the
+ * route has EVS_STREAM_BODY. */
+int evs_form_count(evs_request *request);
+
+/* A part of a multipart/form-data body (RFC 7578): a field of a form, or a file. */
+struct evs_part {
+    size_t size;      /* sizeof(struct evs_part), set by the caller: lets this struct grow */
+    const char *name; /* of the form's field; never NULL */
+    const char
+        *filename;    /* as the client calls the file, for display: never use it as a path; NULL for what is no file */
+    const char *type; /* its Content-Type; NULL without one */
+};
+
+/* Go to the next part of the body; what was not read of the part before is passed over. Texts of part are valid until the
+ * next call, and as long as the request. Works for every route; one with EVS_STREAM_BODY needs no more memory for a large
+ * file than for a small one. Returns
+ *   EVS_PART   part describes it; evs_part_read() has its content
+ *   EVS_WAIT   not yet: EVS_DATA tells when to call again (EVS_STREAM_BODY alone)
+ *   EVS_END    there is no other part, and the body is complete
+ *   -415, -400, -413: the body is not multipart/form-data, is malformed, or has more than 1000 parts, or more than 16 header
+ *              fields or 4096 bytes of them in one part; or a status of evs_read(); -503, memory is short. The request still
+ *              wants its answer.
+ *   -EINVAL    part->size is wrong (logged) */
+int evs_part_next(evs_request *request, struct evs_part *part);
+
+/* Take the next piece of the content of the part: *data and *len (at least 1), valid until the next call or until the
+ * function that the server called returns. Returns EVS_PIECE; EVS_WAIT as above; EVS_END: this part is complete, go to the
+ * next one; or a status, negated, as above. -EINVAL before evs_part_next() (logged). */
+int evs_part_read(evs_request *request, const void **data, size_t *len);
+
+/* The header field of that name, in any case, of the part that evs_part_next() gave; NULL when there is none. Valid as the
+ * texts of the part are. */
+const char *evs_part_header(evs_request *request, const char *name);
+
+/* Why the body cannot be had, after a status of evs_read(), evs_form_count(), evs_part_next() or evs_part_read(): "too many
+ * parts", "the request body is longer than max_body". NULL when nothing is wrong with it. */
+const char *evs_body_error(evs_request *request);
 
 /* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);

@@ -150,6 +150,7 @@ struct exchange {
     void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
     void *user;                                  /* the handler's own, NULL at serve() */
     struct evs_state evs;                        /* of a handler that a host wrote in C */
+    struct evs_parsed *parsed;                   /* names and values that it asked for; NULL without any */
     char *texts;                                 /* NUL-terminated copies for it, kept with the pooled exchange */
     uint32_t texts_capacity;                     /* of texts */
     void (*on_end)(void *end_arg); /* the answer is on its way or lost: called once, with the exchange already over */

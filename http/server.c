@@ -77,6 +77,9 @@ void server_put_exchange(struct server *server, struct exchange *exchange)
     write_buffer_done(&exchange->body_block);
     mem_free(exchange->input.data);
     exchange->input = (struct input){0};
+    if (exchange->parsed != NULL) {
+        evs_drop_parsed(exchange);
+    }
     exchange->conn = NULL;
     struct site *site = exchange->site;
     site->pins--;

@@ -24,6 +24,8 @@ struct url_pair {
     size_t name_len, value_len; /* bytes of each */
 };
 
+enum { FORM_FIELDS_MAX = 1000 }; /* pairs of a form; those of a query are bounded by the request line */
+
 /* Take the next pair of a query, without decoding: *query and *len go past it. Returns false at its end. Empty pairs are
  * skipped; a pair without "=" has an empty value. */
 bool url_next_pair(const char **query, size_t *len, struct url_pair *pair);

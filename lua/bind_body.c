@@ -20,8 +20,6 @@
 
 #include <string.h>
 
-enum { FORM_PAIRS_MAX = 1000 }; /* name=value pairs of a urlencoded form */
-
 /* What parts_step() gives first. The prelude knows these numbers. */
 enum { STEP_PART = 1, STEP_CONTENT, STEP_PART_END };
 
@@ -245,8 +243,8 @@ static int parse_form(lua_State *L)
     int count = 0;
     lua_newtable(L);
     while (url_next_pair(&text, &left, &pair)) {
-        if (count == 2 * FORM_PAIRS_MAX) {
-            script_raise_answer(L, 413, "the form has more than %d fields", FORM_PAIRS_MAX);
+        if (count == 2 * FORM_FIELDS_MAX) {
+            script_raise_answer(L, 413, "the form has more than %d fields", FORM_FIELDS_MAX);
         }
         request_push_decoded(L, pair.name, pair.name_len);
         lua_rawseti(L, -2, ++count);

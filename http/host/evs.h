@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct evs_mount;
+struct evs_parsed;
 struct evs_route;
 struct evs_routes;
 struct exchange;
@@ -40,5 +41,8 @@ struct evs_state {
     uint64_t timer;                                                /* evs_after(), 0 while none is set */
     bool is_unwanted; /* nobody takes the content: timer is the one after which EVS_GONE comes */
 };
+
+/* Free what was parsed of a request for its host: exchange->parsed, which is not NULL. */
+void evs_drop_parsed(struct exchange *exchange);
 
 #endif

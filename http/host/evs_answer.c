@@ -18,8 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* A host's mistake is told to its log. */
-static void blame(const struct exchange *exchange, const char *function, const char *why)
+void evs_blame(const struct exchange *exchange, const char *function, const char *why)
 {
     const struct route *route = exchange->match.route;
     log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
@@ -49,7 +48,7 @@ static const char *find_mistake(const struct exchange *exchange, int status, con
 static int refuse(evs_request *request, const char *function, const char *why, int error)
 {
     struct exchange *exchange = evs_part(request);
-    blame(exchange, function, why);
+    evs_blame(exchange, function, why);
     if (exchange->response_state != RESPONSE_COMPLETE) {
         response_abort(exchange);
     }
@@ -61,7 +60,7 @@ static int refuse(evs_request *request, const char *function, const char *why, i
 static int refuse_stream(struct exchange *exchange, const char *function, const char *why, int error)
 {
     static const char page[] = "500 Internal Server Error\n";
-    blame(exchange, function, why);
+    evs_blame(exchange, function, why);
     if (exchange->response_state == RESPONSE_NONE) {
         response_clear_fields(exchange);
         response_begin(exchange, 500, "text/plain; charset=utf-8", sizeof page - 1);

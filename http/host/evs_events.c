@@ -69,6 +69,9 @@ int evs_after(evs_request *request, uint32_t ms)
 void evs_hook(struct exchange *exchange)
 {
     exchange->evs = (struct evs_state){0};
+    if (exchange->parsed != NULL) { /* of the request before it on this connection */
+        evs_drop_parsed(exchange);
+    }
     exchange->on_drain = on_drain;
     exchange->on_data = on_data;
     exchange->on_gone = on_gone;

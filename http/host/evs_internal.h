@@ -25,6 +25,9 @@ void evs_tell(struct exchange *exchange, enum evs_event event);
 
 void evs_stop_timer(struct exchange *exchange);
 
+/* A mistake of the host's is a line in its log, with the route, the function and what is wrong. */
+void evs_blame(const struct exchange *exchange, const char *function, const char *why);
+
 /* The answer is about to be complete: the host hears no more of it. */
 struct exchange *evs_part(evs_request *request);
 

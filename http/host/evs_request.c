@@ -1,8 +1,8 @@
-/* What a host may ask about its request: thin wrappers over exchange.h and url.h.
+/* What a host may ask about its request: thin wrappers over exchange.h.
  *
  * Texts end with NUL. A slice of the head is followed by a byte of syntax, which nobody needs once the head is parsed:
- * NUL takes its place. Parameters and decoded query values are copied, each to a place of its own in exchange->texts,
- * so that asking again gives the same pointer and asking a thousand times costs no more memory than asking once.
+ * NUL takes its place. Parameters are copied, each to a place of its own in exchange->texts, so that asking again gives
+ * the same pointer and asking a thousand times costs no more memory than asking once.
  *
  * Failure modes: without memory a text is NULL, as if it were absent. */
 
@@ -10,10 +10,11 @@
 
 #include "core/mem.h"
 #include "http/exchange.h"
+#include "http/host/evs_parsed.h"
 #include "http/router.h"
 #include "http/server_internal.h"
-#include "http/url.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The text of a slice of the head, ended in place. */
@@ -70,11 +71,10 @@ int evs_header_at(evs_request *request, unsigned index, const char **name, const
     return 1;
 }
 
-/* Room for every parameter and every query value of this request: first the path's, then the query's. NULL without
- * memory. The size is the same each time, so nothing moves during a request. */
+/* Room for every parameter of this request. NULL without memory. The size is the same each time, so nothing moves during a request. */
 static char *text_room(struct exchange *exchange)
 {
-    size_t size = exchange->path_len + ROUTE_PARAMS_MAX + 1 + exchange->head.query.len + 1;
+    size_t size = exchange->path_len + ROUTE_PARAMS_MAX + 1;
     if (exchange->texts_capacity < size) {
         char *texts = mem_resize(exchange->texts, size);
         if (texts == NULL) {
@@ -103,29 +103,6 @@ const char *evs_param(evs_request *request, const char *name)
     return NULL;
 }
 
-const char *evs_query(evs_request *request, const char *name)
-{
-    struct exchange *exchange = exchange_of(request);
-    const char *query = exchange_text(exchange, exchange->head.query);
-    size_t len = exchange->head.query.len;
-    struct url_pair pair;
-    char *room = len == 0 || name == NULL ? NULL : text_room(exchange);
-    if (room == NULL) {
-        return NULL;
-    }
-    room += exchange->path_len + ROUTE_PARAMS_MAX + 1;
-    for (const char *at = query; url_next_pair(&at, &len, &pair);) { /* decoded, nothing gets longer than it was */
-        char *name_place = room + (pair.name - query);
-        size_t name_len = url_decode_component(pair.name, pair.name_len, name_place);
-        if (name_len == strlen(name) && memcmp(name_place, name, name_len) == 0) {
-            char *place = pair.value_len == 0 ? name_place + pair.name_len : room + (pair.value - query);
-            place[url_decode_component(pair.value, pair.value_len, place)] = '\0';
-            return place;
-        }
-    }
-    return NULL;
-}
-
 const void *evs_body(evs_request *request, size_t *len)
 {
     const struct exchange *exchange = exchange_of(request);
@@ -137,6 +114,10 @@ int evs_read(evs_request *request, const void **data, size_t *len)
 {
     struct exchange *exchange = exchange_of(request);
     const char *piece = NULL;
+    if (exchange->parsed != NULL && exchange->parsed->parts != NULL) {
+        evs_blame(exchange, "evs_read", "evs_part_next() has begun to take the body");
+        return -EINVAL;
+    }
     if (exchange->handler->body_mode != BODY_STREAM) {
         return EVS_END;
     }

@@ -30,12 +30,15 @@ static void tell_part(struct outcome *out)
     static const char *const names[] = {"name", "filename*"};
     static char value[MULTIPART_HEAD_MAX];
     const struct multipart *parser = &out->parser;
+    int of_texts = 0; /* a host gets name and filename in the room of one header */
     for (size_t i = 0; i < 3; i++) {
         int len = i == 2 ? multipart_filename(parser, value) : multipart_parameter(parser, names[i], value);
         FUZZ_MUST(len >= -1 && len <= MULTIPART_HEAD_MAX);
+        of_texts += i != 1 && len > 0 ? len : 0;
         tell(out, "|", 1);
         tell(out, value, len > 0 ? (size_t)len : 0);
     }
+    FUZZ_MUST(of_texts <= MULTIPART_HEAD_MAX);
     FUZZ_MUST(parser->head_len <= MULTIPART_HEAD_MAX && parser->field_count <= MULTIPART_FIELDS_MAX);
     for (size_t i = 0; i < parser->field_count; i++) {
         const struct field *field = &parser->fields[i];

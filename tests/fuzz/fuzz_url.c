@@ -4,6 +4,9 @@
  * outputs have no byte too much. */
 
 #include "http/url.h"
+
+#include "core/mem.h"
+#include "http/pairs.h"
 #include "tests/lib/fuzz.h"
 
 #include <string.h>
@@ -78,6 +81,28 @@ static void check_query(const char *query, size_t len)
     FUZZ_MUST(len == 0);
 }
 
+/* All pairs at once are the same as one after the other, decoded. */
+static void check_pairs(const char *query, size_t len)
+{
+    struct pairs *pairs = NULL;
+    struct url_pair pair;
+    size_t count = 0;
+    FUZZ_MUST(pairs_of_query(&pairs, query, len, SIZE_MAX) == 0);
+    char *out = allocate(len);
+    for (; url_next_pair(&query, &len, &pair); count++) {
+        const char *name, *value;
+        FUZZ_MUST(pairs_at(pairs, count, &name, &value));
+        size_t name_len = url_decode_component(pair.name, pair.name_len, out);
+        FUZZ_MUST(memcmp(name, out, name_len) == 0 && name[name_len] == '\0' && value == name + name_len + 1);
+        size_t value_len = url_decode_component(pair.value, pair.value_len, out);
+        FUZZ_MUST(memcmp(value, out, value_len) == 0 && value[value_len] == '\0');
+        FUZZ_MUST(memchr(name, '\0', name_len) != NULL || pairs_find(pairs, name) != NULL);
+    }
+    FUZZ_MUST(pairs->count == count);
+    free(out);
+    mem_free(pairs);
+}
+
 static void check_segment(const char *text, size_t len)
 {
     char *encoded = allocate(3 * len), *decoded = allocate(3 * len);
@@ -97,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     const char *text = guarded_at_end(fuzz_guarded(), (const char *)data, len);
     check_path(text, len);
     check_query(text, len);
+    check_pairs(text, len);
     check_segment(text, len);
     return 0;
 }
