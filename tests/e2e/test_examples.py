@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 import unittest
 
 import evtest
@@ -84,6 +85,77 @@ class Stream(unittest.TestCase):
                 seen = b""
                 while seen.count(b"data: tick\n\n") < 3:
                     seen += client.recv(1000)
+
+
+class Upload(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.server = evtest.Program(program("upload"), self.folder)
+        self.addCleanup(self.server.kill)
+
+    @staticmethod
+    def part(name, content, filename=None):
+        file = f'; filename="{filename}"' if filename else ""
+        head = f'--B\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+        return head.encode() + content + b"\r\n"
+
+    def head(self, length):
+        return (b"POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: %d\r\n\r\n" % length)
+
+    def post(self, body):
+        with self.server.connect() as client:
+            client.sendall(self.head(len(body)) + body)
+            answer = b""
+            while got := client.recv(65536):
+                answer += got
+        head, _, content = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), content.decode()
+
+    def wait_for_files(self, count):
+        deadline = time.monotonic() + evtest.LIMIT
+        while len(os.listdir(self.folder)) != count:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_files_are_written_as_they_came(self):
+        contents = [os.urandom(300000), b"", b"\r\n--C\r" * 1000]
+        body = self.part("note", b"a text") + b"".join(
+            self.part("file", content, f"../{i}.bin") for i, content in enumerate(contents)) + b"--B--\r\n"
+        status, answer = self.post(body)
+        self.assertEqual(status, 201)
+        lines = [line.split(" ") for line in answer.splitlines()]
+        self.assertEqual([line[1:] for line in lines], [[str(len(c)), f"../{i}.bin"] for i, c in enumerate(contents)])
+        for (path, _, _), content in zip(lines, contents, strict=True):
+            self.assertEqual(os.path.dirname(path), self.folder)
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(), content)
+        self.assertEqual(len(os.listdir(self.folder)), 3)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_upload_that_fails_leaves_no_file(self):
+        self.assertEqual(self.post(self.part("file", b"x" * 100000, "a") + b"--Bx")[0], 400)
+        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(self.post(self.part("file", b"x", "a") * 17 + b"--B--")[0], 413)
+        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(self.post(self.part("file", b"x", "a")),
+                         (400, "the body ends before its last boundary"))
+        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_upload_of_a_client_that_leaves_is_cancelled(self):
+        body = self.part("file", b"x" * 100000, "a")
+        with self.server.connect() as client:
+            client.sendall(self.head(1000000) + body[:50000])
+            self.wait_for_files(1)
+        self.wait_for_files(0)
+        with self.server.connect() as client:  # and so is one that a stop cuts
+            client.sendall(self.head(1000000) + body[:50000])
+            self.wait_for_files(1)
+            self.assertEqual(self.server.stop(), 1)
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 class LuaModule(unittest.TestCase):
