@@ -362,11 +362,11 @@ int evs_header_at(evs_request *request, unsigned index, const char **name, const
 /* The body, all of it, and its length; not NUL-terminated; never NULL. Bodies of GET and HEAD are dropped. */
 const void *evs_body(evs_request *request, size_t *len);
 
-/* Take the next piece of the body of a route with EVS_STREAM_BODY: *data and *len (at least 1), valid until the next
- * call or until the function that the server called returns. What is not taken stays with the client: TCP holds it up.
- * Returns
+/* Take the next piece of the body: *data and *len (at least 1), valid until the next call or until the function that the
+ * server called returns. With EVS_STREAM_BODY, what is not taken stays with the client: TCP holds it up. Without it the
+ * body is one piece. Returns
  *   EVS_PIECE  there is one
- *   EVS_WAIT   not yet: EVS_DATA tells when to call again
+ *   EVS_WAIT   not yet: EVS_DATA tells when to call again (EVS_STREAM_BODY alone)
  *   EVS_END    the body is complete; or there was none
  *   -413, -400, -431, -408: the body is longer than max_body, malformed, or too slow. The request still wants its
  *              answer, with this status or another one.

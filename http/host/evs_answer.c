@@ -21,7 +21,12 @@
 void evs_blame(const struct exchange *exchange, const char *function, const char *why)
 {
     const struct route *route = exchange->match.route;
-    log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
+    if (route == NULL) { /* a handler for what no route fits */
+        log_write(exchange->server->log, LOG_ERROR, "%s: %s", function, why);
+    } else {
+        log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function,
+                  why);
+    }
 }
 
 static const char already[] = "the answer has begun already";

@@ -135,7 +135,7 @@ static const struct pairs *form_of(evs_request *request, const char *function, i
     if (parsed == NULL) {
         return NULL;
     }
-    if (exchange->handler->body_mode == BODY_STREAM) {
+    if (evs_streams_body(exchange)) {
         evs_blame(exchange, function, "the route has EVS_STREAM_BODY: use evs_part_next() or evs_read()");
         *status = -EINVAL;
         return NULL;

@@ -25,6 +25,12 @@ void evs_tell(struct exchange *exchange, enum evs_event event);
 
 void evs_stop_timer(struct exchange *exchange);
 
+/* Whether the handler takes the body piece by piece. */
+static inline bool evs_streams_body(const struct exchange *exchange)
+{
+    return exchange->handler != NULL && exchange->handler->body_mode == BODY_STREAM;
+}
+
 /* A mistake of the host's is a line in its log, with the route, the function and what is wrong. */
 void evs_blame(const struct exchange *exchange, const char *function, const char *why);
 

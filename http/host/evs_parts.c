@@ -76,7 +76,7 @@ static int parts_take(struct exchange *exchange, struct evs_parts *parts, struct
     while (event->kind == MULTIPART_MORE) {
         const char *data = exchange->body == NULL ? "" : exchange->body;
         size_t len = exchange->body_len - parts->offset;
-        if (exchange->handler->body_mode != BODY_STREAM) {
+        if (!evs_streams_body(exchange)) {
             parts->offset += parts_parse(parts, data + parts->offset, len, event);
         } else {
             int rv = exchange_read_body(exchange, &data, &len);

@@ -118,8 +118,12 @@ int evs_read(evs_request *request, const void **data, size_t *len)
         evs_blame(exchange, "evs_read", "evs_part_next() has begun to take the body");
         return -EINVAL;
     }
-    if (exchange->handler->body_mode != BODY_STREAM) {
-        return EVS_END;
+    if (!evs_streams_body(exchange)) {
+        bool is_over = exchange->evs.has_read || exchange->body_len == 0;
+        exchange->evs.has_read = true;
+        *data = exchange->body;
+        *len = exchange->body_len;
+        return is_over ? EVS_END : EVS_PIECE;
     }
     int rv = exchange_read_body(exchange, &piece, len);
     *data = piece;

@@ -207,6 +207,43 @@ static void form_of_a_streaming_route_is_a_mistake(void **state)
                                 "use evs_part_next() or evs_read()"));
 }
 
+/* Work. */
+
+/* A client chooses how many names there are: asking for each of them must not go through all that it sent. */
+static void serve_many(evs_request *request, void *arg)
+{
+    (void)arg;
+    const char *name, *value, *first = evs_query(request, "a"), *before = first;
+    uint64_t calls = fake_mem_calls();
+    unsigned count = 0;
+    for (; evs_query_at(request, count, &name, &value) == 1; count++) {
+        assert_true(count == 0 || name == before + 1); /* they lie one behind the other */
+        assert_string_equal(name, "a");
+        before = value;
+    }
+    assert_ptr_equal(evs_query(request, "a"), first);
+    assert_int_equal(fake_mem_calls(), calls);
+    char text[16];
+    int len = snprintf(text, sizeof text, "%u", count);
+    evs_reply(request, 200, NULL, text, (size_t)len);
+}
+
+static void many_names_are_taken_apart_once(void **state)
+{
+    (void)state;
+    enum { NAMES = 4000 };
+    static const struct evs_route many[] = {{.route = "GET /", .serve = serve_many}, {.route = NULL}};
+    static char request[2 * NAMES + 100];
+    host.config.routes = many;
+    host_serve();
+    strcpy(request, "GET /?");
+    for (int i = 0; i < NAMES; i++) {
+        strcpy(request + 6 + 2 * i, "a&");
+    }
+    strcpy(request + 6 + 2 * NAMES, " HTTP/1.0\r\n\r\n");
+    assert_string_equal(client_body(client_ask(host.port, request)), "4000");
+}
+
 /* Short memory. */
 
 static void serve_all(evs_request *request, void *arg)
@@ -272,6 +309,7 @@ int main(void)
         HOST_TEST(body_that_is_no_form_is_a_status_with_a_reason),
         HOST_TEST(form_has_at_most_1000_fields),
         HOST_TEST(form_of_a_streaming_route_is_a_mistake),
+        HOST_TEST(many_names_are_taken_apart_once),
         HOST_TEST(without_memory_a_form_is_503),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -230,6 +230,28 @@ static void body_above_max_body_is_413(void **state)
     assert_non_null(strstr(answer, " -413 the request body is longer than max_body"));
 }
 
+/* The body as it is. */
+
+static void serve_read(evs_request *r, void *arg)
+{
+    (void)arg;
+    const void *data = NULL, *again = NULL;
+    size_t len = 0, no_len = 0;
+    int rv = evs_read(r, &data, &len);
+    assert_int_equal(rv == EVS_PIECE ? evs_read(r, &again, &no_len) : EVS_END, EVS_END);
+    evs_reply(r, 200, NULL, data, rv == EVS_PIECE ? len : 0);
+}
+
+static void body_that_is_there_is_one_piece(void **state)
+{
+    (void)state;
+    static const struct evs_route reading[] = {{.route = "POST /", .serve = serve_read}, {.route = NULL}};
+    host.config.routes = reading;
+    host_serve();
+    assert_string_equal(client_body(post("/", "", "whole")), "whole");
+    assert_string_equal(client_body(post("/", "", "")), "");
+}
+
 /* Mistakes. */
 
 static void serve_part_mistakes(evs_request *r, void *arg)
@@ -337,6 +359,7 @@ int main(void)
         HOST_TEST(what_is_wrong_is_a_status_with_a_reason),
         HOST_TEST(header_fields_and_parts_are_bounded),
         HOST_TEST(body_above_max_body_is_413),
+        HOST_TEST(body_that_is_there_is_one_piece),
         HOST_TEST(mistakes_are_named),
         HOST_TEST(large_file_passes_through),
     };
