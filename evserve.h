@@ -82,14 +82,22 @@ struct evs_route {
     /* Answer request, at once or later (see below). */
     void (*serve)(evs_request *request, void *arg);
     void *arg;      /* handed to serve */
-    unsigned flags; /* EVS_STREAM_BODY or 0 */
+    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE, or 0 */
 
     const struct evs_limits *limits; /* its own, copied by evserve_start(); NULL: the server's */
 };
 
-/* serve is called when the head is there, and takes the body piece by piece with evs_read(). Without it serve is called
- * when the body is there, all of it, at most max_body bytes. */
-enum { EVS_STREAM_BODY = 1 };
+enum {
+    /* serve is called when the head is there, and takes the body piece by piece with evs_read(). Without this flag serve
+     * is called when the body is there, all of it, at most max_body bytes. */
+    EVS_STREAM_BODY = 1,
+
+    /* A client of this route that shuts down its side of the connection (FIN), as `nc -N` does, still gets a response that
+     * comes late. Without this flag such a client has left, since a FIN is nearly always the first half of a close: once
+     * the server has nothing to send to it and waits for the host, the request is EVS_GONE. A response that is complete
+     * when serve returns reaches such a client in any case. */
+    EVS_HALF_CLOSE = 2,
+};
 
 /* A header field, and the media type of an extension. */
 struct evs_field {

@@ -44,7 +44,7 @@ struct watch {
     uint32_t generation;        /* of the registration; rises with each new one */
     uint32_t kernel_generation; /* what the kernel's events carry */
     int32_t next_queued;        /* next fd with a queued change, or NOT_QUEUED or END_OF_QUEUE */
-    uint8_t flags;              /* wanted: REACTOR_READABLE | WRITABLE | EDGE */
+    uint8_t flags;              /* wanted: REACTOR_READABLE | WRITABLE | END | EDGE */
     uint8_t kernel_flags;       /* what the kernel was told last, or UNKNOWN to tell it again */
     bool in_kernel;             /* the kernel watches it, as far as we know */
 };
@@ -128,7 +128,8 @@ static uint32_t epoll_events(unsigned flags)
 {
     bool tells_more = (flags & REACTOR_READABLE) && (flags & REACTOR_EDGE);
     return (flags & REACTOR_READABLE ? (uint32_t)EPOLLIN : 0) | (flags & REACTOR_WRITABLE ? (uint32_t)EPOLLOUT : 0) |
-           (flags & REACTOR_EDGE ? (uint32_t)EPOLLET : 0) | (tells_more ? MORE_EVENTS : 0);
+           (flags & REACTOR_EDGE ? (uint32_t)EPOLLET : 0) | (tells_more ? MORE_EVENTS : 0) |
+           (flags & REACTOR_END ? (uint32_t)EPOLLRDHUP : 0);
 }
 
 /* End a registration: its fd is a zombie for the rest of the batch (R2). The kernel is told at once, inside a callback
@@ -199,7 +200,7 @@ int reactor_register(struct reactor *reactor, int fd, unsigned flags, reactor_ev
     }
     watch->fn = fn;
     watch->arg = arg;
-    watch->flags = (uint8_t)(flags & (REACTOR_READABLE | REACTOR_WRITABLE | REACTOR_EDGE));
+    watch->flags = (uint8_t)(flags & (REACTOR_READABLE | REACTOR_WRITABLE | REACTOR_END | REACTOR_EDGE));
     if (reactor->in_tick) {
         queue_watch(reactor, fd, watch);
         return 0;
@@ -256,12 +257,13 @@ static bool deliver(struct reactor *reactor, const struct epoll_event *event)
         return false;
     }
     unsigned flags = (event->events & (uint32_t)EPOLLIN ? REACTOR_READABLE : 0U) |
-                     (event->events & (uint32_t)EPOLLOUT ? REACTOR_WRITABLE : 0U);
-    if ((flags & ~(unsigned)watch->flags) && (watch->kernel_flags & REACTOR_EDGE)) {
+                     (event->events & (uint32_t)EPOLLOUT ? REACTOR_WRITABLE : 0U) |
+                     (event->events & (uint32_t)EPOLLRDHUP ? REACTOR_END : 0U);
+    if ((flags & ~(unsigned)(watch->flags | REACTOR_END)) && (watch->kernel_flags & REACTOR_EDGE)) {
         watch->kernel_flags = UNKNOWN; /* the kernel reports an edge once: have it look again when asked for again */
     }
     flags &= watch->flags; /* an earlier callback of this batch may have changed what is wanted */
-    if ((flags & REACTOR_READABLE) && (event->events & MORE_EVENTS)) {
+    if ((flags & REACTOR_READABLE) && (watch->flags & REACTOR_EDGE) && (event->events & MORE_EVENTS)) {
         flags |= REACTOR_MORE;
     }
     if (event->events & (uint32_t)EPOLLERR) {

@@ -26,9 +26,10 @@ enum {
     REACTOR_HANGUP = 1 << 3,   /* delivered unasked: both directions are shut */
     REACTOR_EDGE = 1 << 4,     /* only when registering: report changes, not states (edge-triggered) */
     REACTOR_MORE = 1 << 5,     /* delivered unasked with READABLE and EDGE: see below */
+    REACTOR_END = 1 << 6,      /* the peer has shut its side; there may be bytes to read before its end */
 };
 
-/* events is a set of READABLE, WRITABLE, ERROR and HANGUP. Data comes before the hang-up: an fd registered for READABLE
+/* events is a set of READABLE, WRITABLE, END, ERROR and HANGUP. Data comes before the hang-up: an fd registered for READABLE
  * is told of READABLE alone as long as there is anything to read, the end of the stream (recv(2) returns 0) included.
  * HANGUP comes when there is nothing to read, or to those who did not ask for READABLE.
  *
@@ -57,8 +58,8 @@ int reactor_run_once(struct reactor *reactor, int timeout_ms);
 /* Make reactor_run() return after the tick it is in, or at once when it is not running. Any thread, signal handlers. */
 void reactor_stop(struct reactor *reactor);
 
-/* Watch fd: call fn when one of flags (READABLE, WRITABLE, EDGE) holds, and for errors and hang-ups always, also when
- * flags has neither. Registering an fd that is registered replaces flags, fn and arg; the same fn and arg mean the
+/* Watch fd: call fn when one of flags (READABLE, WRITABLE, END, with EDGE or without) holds, and for errors and hang-ups
+ * always, also when flags has none. Registering an fd that is registered replaces flags, fn and arg; the same fn and arg mean the
  * same registration, other ones a new one, which events of the old one never reach (R1). The caller keeps the fd.
  *
  * Inside a callback the change is queued and applied after the tick's I/O, so several changes cost one system call and

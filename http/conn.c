@@ -56,11 +56,12 @@ static bool wants_edges(struct conn *conn, unsigned interest, bool reads_now)
         conn->is_level = false;
     }
     bool is_tcp = conn->peer_family == AF_INET || conn->peer_family == AF_INET6;
-    return interest == REACTOR_READABLE && is_tcp && !conn->is_level;
+    return (interest | REACTOR_END) == (REACTOR_READABLE | REACTOR_END) && is_tcp && !conn->is_level;
 }
 
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or an answer is sent,
- * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. */
+ * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after that,
+ * so that a client that leaves is noticed though it has sent something that nobody reads now. */
 static int update_interest(struct conn *conn)
 {
     bool is_held_back = conn->exchange != NULL && out_is_high(conn);
@@ -68,9 +69,10 @@ static int update_interest(struct conn *conn)
     bool reads_now = is_reading(conn) && !is_held_back;
     bool wants_read = reads_now || (was_reading && !conn->ignore_input);
     unsigned interest = (wants_read ? (unsigned)REACTOR_READABLE : 0U) |
-                        (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U);
+                        (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U) |
+                        (conn->is_half_closed ? 0U : (unsigned)REACTOR_END);
     if (conn->is_at_end) {
-        interest &= ~(unsigned)REACTOR_READABLE;
+        interest &= ~(unsigned)(REACTOR_READABLE | REACTOR_END);
     }
     if (wants_edges(conn, interest, reads_now)) {
         interest |= (unsigned)REACTOR_EDGE;
@@ -175,9 +177,39 @@ static bool is_idle(const struct conn *conn)
                                 !parser_has_begun(&exchange->parser) && !has_requests_waiting(conn));
 }
 
-/* The client shut its side. A request that is complete is still answered; one that is not never will be. */
+/* The client has shut its side, and nothing but a handler is waited for: there is nothing to send, and nothing that the
+ * handler wants to read. */
+static bool is_left(const struct conn *conn)
+{
+    return (conn->is_half_closed || conn->is_at_end) && conn->state == CONN_PROCESSING && conn->exchange->is_served &&
+           !conn->exchange->outlives_end && !conn->exchange->is_stalled && conn_waits_for(conn) == WAIT_HANDLER;
+}
+
+/* Its handler has been told by now, and what that has said meanwhile is not sent. Bytes that nobody has read would make the
+ * close a reset, which could take the answers before this one away from the client (RFC 9112 section 9.6); so they are
+ * read, unless the answer must end with a reset. */
+static enum advance close_left(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    (void)conn_lost(conn, "the client shut its side");
+    conn_tell_gone(exchange);
+    write_buffer_consume(&exchange->out, SIZE_MAX);
+    response_release_body(exchange);
+    if (exchange->ends_with_close) {
+        return ADVANCE_CLOSE;
+    }
+    conn->state = CONN_CLOSING;
+    return conn_linger(conn);
+}
+
+/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to answer is told
+ * that its client has gone, unless its route says that such clients still read. An answer that is complete is sent; a
+ * request that is not complete never will be. */
 static enum advance end_of_input(struct conn *conn)
 {
+    if (is_left(conn)) {
+        return close_left(conn);
+    }
     if (!conn->is_at_end || !is_reading(conn) || has_requests_waiting(conn)) {
         return ADVANCE_ON;
     }
@@ -277,6 +309,7 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         return;
     }
     conn->is_told_more = conn->is_told_more || (events & REACTOR_MORE) != 0;
+    conn->is_half_closed = conn->is_half_closed || (events & REACTOR_END) != 0;
     if (conn->has_task && !conn->is_expired) {
         conn->is_filled = conn->is_filled || (events & REACTOR_READABLE) != 0;
         return; /* this tick's task goes on with what was read already: more is read when that is answered */
@@ -446,9 +479,9 @@ void conn_close(struct conn *conn)
     struct exchange *exchange = conn->exchange;
     if (exchange != NULL) {
         cut_unframed(conn);
-        if (exchange->on_gone != NULL && exchange->response_state != RESPONSE_COMPLETE) {
+        if (exchange->response_state != RESPONSE_COMPLETE) {
             conn->is_advancing = true; /* what the handler still says is not to be sent */
-            exchange->on_gone(exchange);
+            conn_tell_gone(exchange);
         }
         if (input_is_lent(conn, exchange)) {
             server->is_read_block_lent = false;

@@ -49,7 +49,8 @@ struct conn {
     bool is_filled : 1;        /* the socket may hold what no edge will tell of: the last read did not empty it */
     bool is_told_more : 1;     /* the reactor told of MORE: a short read does not empty the socket */
     bool is_level : 1;         /* registered level-triggered, until the connection is idle */
-    bool is_at_end : 1;        /* the client will send no more */
+    bool is_at_end : 1;        /* the client will send no more, and all that it sent was read */
+    bool is_half_closed : 1;   /* the client has shut its side; there may be bytes to read before its end */
     bool has_received : 1;     /* content came in this turn: the deadline of a body starts again */
     bool has_sent : 1;         /* the socket took bytes in this turn: the deadline of a response starts again */
     bool is_counted : 1;       /* in the server's table of addresses */

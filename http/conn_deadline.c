@@ -60,7 +60,7 @@ static void set_deadline(struct conn *conn, int64_t now_ms, int64_t deadline_ms)
     }
 }
 
-static enum wait conn_waits_for(const struct conn *conn)
+enum wait conn_waits_for(const struct conn *conn)
 {
     if (conn->is_lingering) {
         return WAIT_LINGER;

@@ -18,6 +18,9 @@ enum wait {
     WAIT_LINGER,  /* the client's end, after ours */
 };
 
+/* What it waits for now. */
+enum wait conn_waits_for(const struct conn *conn);
+
 /* The turn is over: set the deadline for what the connection waits for now. Those for silence start again with each
  * progress; those for a head and for lingering do not. */
 void conn_update_deadline(struct conn *conn);

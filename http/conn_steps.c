@@ -50,6 +50,18 @@ enum advance conn_lost(struct conn *conn, const char *why)
     return ADVANCE_CLOSE;
 }
 
+void conn_tell_gone(struct exchange *exchange)
+{
+    void (*on_gone)(struct exchange * exchange) = exchange->on_gone;
+    exchange->on_drain = NULL;
+    exchange->on_data = NULL;
+    exchange->on_gone = NULL;
+    exchange->wants_body = false;
+    if (on_gone != NULL) {
+        on_gone(exchange);
+    }
+}
+
 /* The answer cannot be completed. What is queued still goes, as far as the socket takes it: the answers before this one,
  * and so much of this one that the client sees it end too early. */
 static enum advance conn_cut(struct conn *conn, const char *why)
@@ -98,6 +110,7 @@ void conn_start_request(struct conn *conn)
     exchange->wants_body = false;
     exchange->awaits_continue = false;
     exchange->is_served = false;
+    exchange->outlives_end = false;
     exchange->is_timed = false;
     exchange->keep_alive = true;
     exchange->on_drain = NULL;

@@ -31,6 +31,7 @@ void dispatch_server_options(struct exchange *exchange)
 static void set_handler(struct exchange *exchange, const struct handler *handler)
 {
     exchange->handler = handler;
+    exchange->outlives_end = handler->half_close;
     if (handler->limits != NULL) {
         exchange->limits = handler->limits;
     }

@@ -37,6 +37,7 @@ struct handler {
     enum body_mode body_mode;    /* what serve needs to find */
     const char *name;            /* of the route, for tables of routes; NULL without one */
     const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
+    bool half_close;             /* its clients may shut their side and still read: that is no leaving */
 };
 
 /* Memory that is sent from where it is. */
@@ -127,8 +128,9 @@ struct exchange {
     bool wants_body;                /* BODY_STREAM: the handler waits for on_data() */
     bool awaits_continue;           /* the client may be waiting for 100 before it sends the body */
     bool is_served;                 /* serve() was called */
-    bool is_timed;                  /* the turn's clock is looked at when the exchange is over */
-    int64_t turn_end_ns;            /* when this turn should end, 0 while nothing in it has been timed */
+    bool outlives_end;   /* a client that shuts its side has not left: it still gets an answer that comes late */
+    bool is_timed;       /* the turn's clock is looked at when the exchange is over */
+    int64_t turn_end_ns; /* when this turn should end, 0 while nothing in it has been timed */
 
     /* The answer. */
     struct write_buffer out;            /* head and copied content, on the way out */

@@ -324,6 +324,7 @@ int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exch
     struct listings *listings = &mounts->listings;
     exchange->user = visit;
     exchange->on_gone = on_visitor_gone;
+    exchange->outlives_end = true; /* it is soon done, as a file is */
     if (listings->running == NULL) {
         listings->running = visit;
         begin(visit, dir_fd, now_ms);

@@ -56,6 +56,7 @@ static int app_listen(lua_State *L)
 /* Options of a route beside limits. */
 static const char route_cpu[] = "handler_cpu";
 static const char route_jit[] = "jit";
+static const char route_half_close[] = "half_close";
 
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
@@ -71,6 +72,8 @@ static int app_route_names(lua_State *L)
     lua_pushstring(L, route_cpu);
     lua_rawseti(L, -2, ++count);
     lua_pushstring(L, route_jit);
+    lua_rawseti(L, -2, ++count);
+    lua_pushstring(L, route_half_close);
     lua_rawseti(L, -2, ++count);
     return 1;
 }
@@ -142,27 +145,32 @@ static void take_route_limits(lua_State *L, int index, const char *what, struct 
     }
 }
 
+/* The flag called name among the options at index. */
+static bool take_route_flag(lua_State *L, int index, const char *what, const char *name)
+{
+    lua_pushstring(L, name);
+    lua_rawget(L, index);
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) {
+        script_raise(L, "%s: %s: true or false expected, not %s", what, name, luaL_typename(L, -1));
+    }
+    bool is_set = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 1);
+    return is_set;
+}
+
 /* Take handler_cpu and jit among the options at index. */
 static void take_route_deadline(lua_State *L, int index, const char *what, struct lua_route *route)
 {
-    if (lua_isnil(L, index)) {
-        return;
-    }
     lua_pushstring(L, route_cpu);
     lua_rawget(L, index);
     if (!lua_isnil(L, -1)) {
         route->cpu_ms = script_check_setting(L, lua_gettop(L), settings_find(route_cpu), what);
     }
-    lua_pushstring(L, route_jit);
-    lua_rawget(L, index);
-    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) {
-        script_raise(L, "%s: jit: true or false expected, not %s", what, luaL_typename(L, -1));
-    }
-    route->is_compiled = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 1);
+    route->is_compiled = take_route_flag(L, index, what, route_jit);
     if (route->is_compiled && route->cpu_ms != 0) {
         script_raise(L, "%s: jit = true gives the deadline up, so handler_cpu makes no sense beside it", what);
     }
-    lua_pop(L, 2);
 }
 
 /* Take the name among the options at index. */
@@ -244,6 +252,7 @@ static int app_route(lua_State *L)
     lua_settop(L, 5);
     take_route_limits(L, 4, what, route);
     take_route_deadline(L, 4, what, route);
+    route->handler.half_close = take_route_flag(L, 4, what, route_half_close);
     if (route->is_compiled) {
         script->has_compiled = true;
         lua_getfield(L, 5, "fn");

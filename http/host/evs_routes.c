@@ -77,13 +77,16 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
     }
     /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
     bool takes_body = (methods & ~(1U << METHOD_GET | 1U << METHOD_HEAD)) != 0;
-    if ((route->flags & ~(unsigned)EVS_STREAM_BODY) != 0) {
+    if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE)) != 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
                           route->flags);
     }
     enum body_mode wanted = route->flags & EVS_STREAM_BODY ? BODY_STREAM : BODY_WHOLE;
     *added = (struct host_route){
-        .handler = {.serve = serve, .ctx = added, .body_mode = takes_body ? wanted : BODY_UNWANTED},
+        .handler = {.serve = serve,
+                    .ctx = added,
+                    .body_mode = takes_body ? wanted : BODY_UNWANTED,
+                    .half_close = (route->flags & EVS_HALF_CLOSE) != 0},
         .serve = route->serve,
         .arg = route->arg,
         .own = route->limits,

@@ -147,6 +147,7 @@ function timer:cancel() end
 ---@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
 ---@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
 ---@field jit? boolean let LuaJIT compile the function, which has no deadline then
+---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
 ---@field name? string for app.url
 
 ---@class evserve.StaticOptions

@@ -383,6 +383,7 @@ class StartErrors(ProgramCase):
 SLEEPER = """
 app.static("/", "public")
 app.get("/sleep/:time", function(req) app.sleep(req.params.time); return "slept\\n" end)
+app.get("/half-close", { half_close = true }, function() app.sleep "1ms"; return "slept\\n" end)
 app.get("/begun", function() app.log("info", "begun"); app.sleep "400ms"; return "slept\\n" end)
 app.get("/for-ever", function() app.log("info", "for ever"); app.sleep "1h" end)
 app.post("/upload", function(req) return 201, { bytes = #req.body } end)
@@ -604,7 +605,7 @@ class Serving(ProgramCase):
             with server.connect() as sock:  # bad, and does not listen
                 sock.sendall(b"BAD\r\n\r\n" + b"x" * 1000)
             with server.connect() as sock:  # half-closed
-                sock.sendall(get("/") + get("/sleep/1ms"))
+                sock.sendall(get("/") + get("/half-close"))
                 sock.shutdown(socket.SHUT_WR)
                 reader = Reader(sock)
                 self.assertEqual(reader.answer()[2], b"index\n")

@@ -103,9 +103,9 @@ static inline void on_event(struct reactor *reactor, int fd, unsigned events, vo
     assert_int_equal(fd, actor->fd);
     actor->events = events;
     actor->error = reactor_error(reactor);
-    note(actor->scene, "%s:%s%s%s%s%s ", actor->name, events & REACTOR_READABLE ? "R" : "",
+    note(actor->scene, "%s:%s%s%s%s%s%s ", actor->name, events & REACTOR_READABLE ? "R" : "",
          events & REACTOR_WRITABLE ? "W" : "", events & REACTOR_ERROR ? "E" : "", events & REACTOR_HANGUP ? "H" : "",
-         events & REACTOR_MORE ? "M" : "");
+         events & REACTOR_MORE ? "M" : "", events & REACTOR_END ? "F" : "");
     actor_called(actor);
 }
 

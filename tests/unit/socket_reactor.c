@@ -82,9 +82,9 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     struct actor *actor = arg;
     char word[32];
     assert_int_equal(fd, actor->near_fd);
-    snprintf(word, sizeof word, "%s:%s%s%s%s%s", actor->name, events & REACTOR_READABLE ? "R" : "",
+    snprintf(word, sizeof word, "%s:%s%s%s%s%s%s", actor->name, events & REACTOR_READABLE ? "R" : "",
              events & REACTOR_WRITABLE ? "W" : "", events & REACTOR_ERROR ? "E" : "",
-             events & REACTOR_HANGUP ? "H" : "", events & REACTOR_MORE ? "M" : "");
+             events & REACTOR_HANGUP ? "H" : "", events & REACTOR_MORE ? "M" : "", events & REACTOR_END ? "F" : "");
     note(actor->scene, word);
     actor->events = events;
     actor->error = reactor_error(reactor);
@@ -446,6 +446,28 @@ static void level_and_edge_differ_until_the_data_is_read(void **state)
     part(&edge);
 }
 
+static void end_of_a_peer_is_told_with_unread_bytes_before_it(void **state)
+{
+    struct scene *scene = *state;
+    struct actor over_tcp = join_tcp(scene, "tcp");
+    struct actor local = join_pair(scene, "local");
+    watch(&over_tcp, REACTOR_END);
+    speak(&over_tcp, "unread");
+    speak(&local, "unread");
+    watch(&local, REACTOR_END);
+    assert_int_equal(reactor_run_once(scene->reactor, 0), 0);
+    shutdown(over_tcp.far_fd, SHUT_WR);
+    await(over_tcp.near_fd, POLLRDHUP);
+    assert_int_equal(reactor_run_once(scene->reactor, LONG_MS), 1);
+    assert_book(scene, "tcp:F ");
+    watch(&over_tcp, 0);
+    shutdown(local.far_fd, SHUT_WR);
+    assert_int_equal(reactor_run_once(scene->reactor, LONG_MS), 1);
+    assert_book(scene, "local:F ");
+    part(&over_tcp);
+    part(&local);
+}
+
 static void edge_tells_more_for_what_a_short_read_leaves_behind(void **state)
 {
     struct scene *scene = *state;
@@ -748,6 +770,7 @@ int main(void)
         TEST(reset_is_an_error_with_its_so_error),
         TEST(refused_connection_is_an_error_with_its_so_error),
         TEST(level_and_edge_differ_until_the_data_is_read),
+        TEST(end_of_a_peer_is_told_with_unread_bytes_before_it),
         TEST(edge_tells_more_for_what_a_short_read_leaves_behind),
         TEST(writable_is_told_when_there_is_room_again),
         TEST(timers_fire_in_order_and_not_early),

@@ -304,22 +304,6 @@ static void bytes_that_come_while_a_handler_works_stop_the_asking_for_readable(v
     assert_int_equal(settle(), 0);
 }
 
-static void client_that_shuts_its_side_gets_the_answer_that_comes_later(void **state)
-{
-    (void)state;
-    scene_begin();
-    struct fake_peer *peer = client();
-    fake_peer_send_text(peer, GET("/hello") GET("/hold"));
-    fake_peer_shutdown(peer);
-    settle();
-    assert_int_equal(held[0].gones, 0);
-    fake_sys_clear_trace();
-    assert_int_equal(settle(), 0); /* its end does not wake the loop for ever */
-    reply_held(0, "later\n");
-    assert_string_equal(statuses(peer), "200 200");
-    assert_true(is_closed(peer));
-}
-
 static void gone_is_told_once_when_the_client_is_lost(void **state)
 {
     (void)state;
@@ -746,7 +730,6 @@ int main(void)
         SCENE_TEST(request_stays_readable_for_a_handler_that_answers_later),
         SCENE_TEST(handler_at_work_costs_no_epoll_change),
         SCENE_TEST(bytes_that_come_while_a_handler_works_stop_the_asking_for_readable),
-        SCENE_TEST(client_that_shuts_its_side_gets_the_answer_that_comes_later),
         SCENE_TEST(gone_is_told_once_when_the_client_is_lost),
         SCENE_TEST(gone_is_not_told_after_the_answer_is_complete),
         SCENE_TEST(gone_is_not_told_when_the_client_is_lost_in_the_tick_of_the_answer),

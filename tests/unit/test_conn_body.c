@@ -786,22 +786,6 @@ static void client_that_leaves_in_the_middle_is_gone(void **state)
     }
 }
 
-static void client_that_left_before_the_handler_asked_is_gone_then(void **state)
-{
-    (void)state;
-    begin();
-    struct fake_peer *peer = client();
-    say(peer, POST("/hand", "Content-Length: 10\r\n") "abc");
-    fake_peer_shutdown(peer);
-    settle();
-    assert_int_equal(held[0].gones, 0);
-    assert_int_equal(take(held[0].exchange), BODY_DATA);
-    assert_int_equal(take(held[0].exchange), BODY_WAIT);
-    settle();
-    assert_int_equal(held[0].gones, 1);
-    assert_true(is_closed(peer));
-}
-
 /* An answer of 200 has all of the body, whatever fails. */
 static void failing_allocations_lose_nothing_but_the_connection(void **state)
 {
@@ -881,7 +865,6 @@ int main(void)
         BODY_TEST(trickle_is_408_by_the_time_it_was_waited_for),
         BODY_TEST(stream_whose_body_comes_too_slowly_is_cut),
         BODY_TEST(client_that_leaves_in_the_middle_is_gone),
-        BODY_TEST(client_that_left_before_the_handler_asked_is_gone_then),
         BODY_TEST(failing_allocations_lose_nothing_but_the_connection),
         BODY_TEST(thousand_pieces_do_not_allocate),
     };

@@ -322,6 +322,22 @@ static void end_behind_the_last_bytes_is_told_with_them(void **state)
     assert_book(scene, "level:R ");
 }
 
+static void end_is_told_to_those_who_do_not_read(void **state)
+{
+    struct scene *scene = *state;
+    struct actor a = actor_connect(scene, "a");
+    struct actor reader = actor_connect(scene, "reader");
+    actor_watch(&a, REACTOR_END);
+    actor_watch(&reader, REACTOR_READABLE | REACTOR_END);
+    fake_peer_send_text(a.peer, "unread");
+    assert_int_equal(reactor_run_once(scene->reactor, 0), 0);
+    fake_peer_shutdown(a.peer);
+    fake_peer_send_text(reader.peer, "unread");
+    fake_peer_shutdown(reader.peer);
+    assert_int_equal(reactor_run_once(scene->reactor, 0), 2);
+    assert_book(scene, "a:F reader:RF ");
+}
+
 static void watch_edge(struct actor *actor)
 {
     actor_watch(actor->other, REACTOR_READABLE | REACTOR_EDGE);
@@ -663,6 +679,7 @@ int main(void)
         SCENE_TEST(level_triggered_fd_is_told_as_long_as_it_holds),
         SCENE_TEST(edge_triggered_fd_is_told_once_for_each_arrival),
         SCENE_TEST(end_behind_the_last_bytes_is_told_with_them),
+        SCENE_TEST(end_is_told_to_those_who_do_not_read),
         SCENE_TEST(edge_that_came_while_reading_was_paused_is_told_when_it_resumes),
         SCENE_TEST(run_once_waits_no_longer_than_it_is_told),
         SCENE_TEST(interrupted_wait_is_an_empty_tick),

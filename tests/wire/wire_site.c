@@ -10,6 +10,7 @@
  *   GET  /sized                "12345", announced and written in two pieces
  *   GET  /short                announces 10 bytes, writes 5: must be cut
  *   GET  /late                 "late\n", WIRE_LATE_MS later
+ *   GET  /late/half-close      the same, also for clients that shut their side meanwhile
  *   GET  /big                  300,000 bytes, borrowed
  *   GET  /empty                204
  *   GET  /host                 the value of Host, as handlers find it
@@ -415,9 +416,10 @@ static void serve_first(struct exchange *exchange, void *ctx)
     take_first(exchange);
 }
 
-/* Static, since handlers must outlive the site; only serve_late needs a context of the run. */
+/* Static, since handlers must outlive the site; only serve_late() needs a context of the run. */
 static char hello[] = "hello\n", ignored[] = "ignored\n";
 static struct handler late_handler = {.serve = serve_late};
+static struct handler late_half_close_handler = {.serve = serve_late, .half_close = true};
 static const struct handler hello_handler = {.serve = serve_text, .ctx = hello};
 static const struct handler echo_handler = {.serve = serve_echo, .body_mode = BODY_WHOLE};
 static const struct handler take_handler = {.serve = serve_body_back, .body_mode = BODY_STREAM};
@@ -481,10 +483,11 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
         {METHOD_GET, "/empty", &empty_handler},    {METHOD_GET, "/authority", &authority_handler},
         {METHOD_GET, "/host", &host_handler},      {METHOD_POST, "/take", &take_handler},
-        {METHOD_POST, "/first", &first_handler},
+        {METHOD_POST, "/first", &first_handler},   {METHOD_GET, "/late/half-close", &late_half_close_handler},
     };
     char err[256];
     late_handler.ctx = reactor;
+    late_half_close_handler.ctx = reactor;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         int rv = router_add(site->router, 1U << routes[i].method, routes[i].pattern, routes[i].handler, "wire", err,
                             sizeof err);
