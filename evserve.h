@@ -46,9 +46,9 @@ typedef struct evserve evserve;
 typedef struct evs_request evs_request;
 
 enum {
-    EVSERVE_ERROR_MAX = 1024,        /* bytes that hold any error text of this library */
-    EVSERVE_REACTORS_MAX = 256,      /* threads of one server */
-    EVSERVE_STACK_LEAST = 512 << 10, /* bytes of stack of a thread that serves a script */
+    EVSERVE_ERROR_MAX = 1024,       /* bytes that hold any error text of this library */
+    EVSERVE_REACTORS_MAX = 256,     /* threads of one server */
+    EVSERVE_STACK_LEAST = 512 << 10 /* bytes of stack of a thread that serves a script */
 };
 
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
@@ -514,7 +514,7 @@ enum evs_event {
     EVS_GONE,      /* evs_write() gave -1, the client has gone, or the server stops: the request must not be used
                     * after the call */
     EVS_TIMER,     /* the time of evs_after() has come */
-    EVS_DATA,      /* evs_read() can go on */
+    EVS_DATA       /* evs_read() can go on */
 };
 
 /* From now on call fn for every event of request. */

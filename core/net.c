@@ -135,11 +135,11 @@ void net_address_format(const struct sockaddr *address, socklen_t len, char text
 {
     char host[INET6_ADDRSTRLEN] = "?";
     if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        const struct sockaddr_in *in = (const void *)address;
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
         snprintf(text, NET_TEXT_MAX, "%s:%u", host, ntohs(in->sin_port));
     } else if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        const struct sockaddr_in6 *in6 = (const void *)address;
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
         snprintf(text, NET_TEXT_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
     } else if (address->sa_family == AF_UNIX) {
@@ -154,10 +154,12 @@ void net_address_format(const struct sockaddr *address, socklen_t len, char text
 int net_port(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
-        return ntohs(((const struct sockaddr_in *)address)->sin_port);
+        const struct sockaddr_in *in = (const void *)address;
+        return ntohs(in->sin_port);
     }
     if (address->sa_family == AF_INET6) {
-        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+        const struct sockaddr_in6 *in6 = (const void *)address;
+        return ntohs(in6->sin6_port);
     }
     return 0;
 }

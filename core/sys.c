@@ -124,12 +124,18 @@ int sys_epoll_delete(int epoll_fd, int fd)
     return epoll_change(epoll_fd, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
+/* time_t has 64 bits on every machine (CMakeLists.txt), the nanoseconds have those of a long. */
+static struct timespec to_timespec(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
 int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns)
 {
     if (timeout_ns <= 0) { /* without a clock to keep, the older call does and is a little cheaper */
         return verdict(epoll_wait(epoll_fd, events, max, timeout_ns < 0 ? -1 : 0));
     }
-    struct timespec ts = {.tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S};
+    struct timespec ts = to_timespec(timeout_ns);
     int rv = verdict(epoll_pwait2(epoll_fd, events, max, &ts, NULL));
     if (rv != -ENOSYS) {
         return rv;
@@ -159,7 +165,7 @@ int sys_timerfd_create(void)
 
 int sys_timerfd_set(int fd, int64_t deadline_ns)
 {
-    struct itimerspec when = {.it_value = {.tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S}};
+    struct itimerspec when = {.it_value = to_timespec(deadline_ns)};
     return verdict(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
 }
 

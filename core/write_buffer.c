@@ -34,14 +34,14 @@ static void compact(struct write_buffer *buffer)
 /* Replace the block by one twice as large, or as often doubled as needed bytes ask for, but never beyond cap. */
 static int grow_block(struct write_buffer *buffer, size_t needed, size_t cap)
 {
-    size_t capacity = buffer->capacity == 0 ? FIRST_CAPACITY : (size_t)buffer->capacity * 2;
+    uint64_t capacity = buffer->capacity == 0 ? FIRST_CAPACITY : (uint64_t)buffer->capacity * 2;
     while (capacity < needed) {
         capacity *= 2;
     }
     if (capacity > cap) {
         capacity = cap;
     }
-    char *block = mem_alloc(capacity);
+    char *block = mem_alloc((size_t)capacity);
     if (block == NULL) {
         return -ENOMEM;
     }
@@ -54,12 +54,10 @@ static int grow_block(struct write_buffer *buffer, size_t needed, size_t cap)
     return 0;
 }
 
-static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
+static int make_room(struct write_buffer *buffer, size_t len, uint64_t limit)
 {
     size_t queued = write_buffer_len(buffer);
-    if (cap > UINT32_MAX) {
-        cap = UINT32_MAX;
-    }
+    size_t cap = limit < UINT32_MAX ? (size_t)limit : UINT32_MAX; /* a size_t may have 32 bits, a limit has more */
     if (len > cap || queued > cap - len) {
         return -ENOBUFS;
     }
@@ -77,7 +75,7 @@ static int make_room(struct write_buffer *buffer, size_t len, size_t cap)
     return grow_block(buffer, queued + len, cap);
 }
 
-char *write_buffer_reserve(struct write_buffer *buffer, size_t len, size_t cap, int *error)
+char *write_buffer_reserve(struct write_buffer *buffer, size_t len, uint64_t cap, int *error)
 {
     int rv = make_room(buffer, len, cap);
     if (rv < 0) {
@@ -94,7 +92,7 @@ void write_buffer_commit(struct write_buffer *buffer, size_t len)
     buffer->end += (uint32_t)len;
 }
 
-int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, size_t cap)
+int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, uint64_t cap)
 {
     if (len == 0) {
         return 0;

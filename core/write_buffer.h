@@ -38,11 +38,11 @@ void write_buffer_done(struct write_buffer *buffer);
 /* Make room for len more bytes and return where they go; write_buffer_commit() then says how many came. NULL, with the
  * queued bytes as they were, when they would be more than cap in all (errno-style reason in *error, if not NULL:
  * -ENOBUFS) or memory is short (-ENOMEM). */
-char *write_buffer_reserve(struct write_buffer *buffer, size_t len, size_t cap, int *error);
+char *write_buffer_reserve(struct write_buffer *buffer, size_t len, uint64_t cap, int *error);
 void write_buffer_commit(struct write_buffer *buffer, size_t len);
 
 /* Append a copy of len bytes. Returns 0, or -ENOBUFS or -ENOMEM with the buffer unchanged. */
-int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, size_t cap);
+int write_buffer_append(struct write_buffer *buffer, const void *data, size_t len, uint64_t cap);
 
 /* Drop len bytes, at most what is queued, from the front. */
 static inline void write_buffer_consume(struct write_buffer *buffer, size_t len)

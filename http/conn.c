@@ -421,11 +421,11 @@ static void remember_peer(struct conn *conn, const struct sockaddr *peer)
 {
     conn->peer_family = (uint8_t)peer->sa_family;
     if (peer->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+        const struct sockaddr_in *in = (const void *)peer;
         conn->peer_port = in->sin_port;
         memcpy(conn->peer_address, &in->sin_addr, sizeof in->sin_addr);
     } else if (peer->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+        const struct sockaddr_in6 *in6 = (const void *)peer;
         conn->peer_port = in6->sin6_port;
         if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
             conn->peer_family = AF_INET;

@@ -138,7 +138,7 @@ static enum advance begin_request(struct conn *conn)
     } else {
         const char *reason = NULL;
         ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
-                                         conn_limits(conn)->max_request_line_bytes, &reason);
+                                         (size_t)conn_limits(conn)->max_request_line_bytes, &reason);
         if (len < 0) {
             return conn_refuse(conn, (int)-len, reason);
         }

@@ -180,7 +180,7 @@ static void make_etag(struct cached_file *file, const char *contents, const stru
     uint64_t hash = file->encoding; /* the same bytes mean something else in another coding */
     bool is_weak = contents == NULL && file->is_unsettled;
     if (contents != NULL) {
-        hash = file_hash(hash, contents, file->size);
+        hash = file_hash(hash, contents, (size_t)file->size);
     } else if (has_mtime(st)) {
         hash = mix(hash, (uint64_t)file->mtime_ns);
     } else {
@@ -302,7 +302,7 @@ static int make_file(const struct file_key *key, const struct found *found, int6
         return rv;
     }
     if (found->contents != NULL) {
-        memcpy(made->full.bytes + made->full.head_len, found->contents, made->size);
+        memcpy(made->full.bytes + made->full.head_len, found->contents, (size_t)made->size);
         made->full.content_len = (uint32_t)made->size;
     }
     made->fd = fd;

@@ -49,7 +49,7 @@ struct scan {
  * somebody lowered the limit while the message arrived. */
 INLINE void set_limit(struct scan *s, uint64_t limit)
 {
-    s->limit = limit > s->pos ? limit : s->pos;
+    s->limit = limit > s->pos ? (size_t)limit : s->pos;
     size_t end = s->len < s->limit ? s->len : s->limit;
     if (end != s->end) {
         s->end = end;

@@ -24,8 +24,9 @@
 static struct exchange *make_exchange(struct server *server)
 {
     const struct limits *limits = &server->site->limits;
-    size_t fields_size = limits->max_fields * sizeof(struct field);
-    struct exchange *exchange = mem_zalloc(sizeof *exchange + fields_size + limits->max_request_line_bytes + 1);
+    size_t fields_size = (size_t)limits->max_fields * sizeof(struct field);
+    size_t path_size = (size_t)limits->max_request_line_bytes + 1;
+    struct exchange *exchange = mem_zalloc(sizeof *exchange + fields_size + path_size);
     if (exchange == NULL) {
         return NULL;
     }

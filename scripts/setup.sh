@@ -19,6 +19,8 @@ test_packages=(
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev # the examples of hosts on these event loops
     zsync brotli pigz       # clients and tools that users have, in the tests of files
+    'gcc-i686-linux-gnu|gcc-multilib' libc6-dev-i386-cross # the build for 32 bits
+    liblua5.4-dev           # hosts that have another Lua
     locales                 # in some of which letters and numbers are others
 )
 

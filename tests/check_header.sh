@@ -1,5 +1,5 @@
 #!/bin/sh
-# evserve.h compiles alone, without a warning, as C99, C11 and C++17, under every compiler that is here.
+# evserve.h compiles alone, without a warning, as C89, C99, C11 and C++17, under every compiler that is here.
 cd "$(dirname "$0")/.." || exit 2
 found=0
 failed=0
@@ -9,11 +9,12 @@ check() { # COMPILER STANDARD LANGUAGE
     for text in '#include "evserve.h"' '#include "evserve.h"
 #include "evserve.h"
 struct evserve_config config; struct evs_stats stats; struct evs_route route;'; do
-        printf '%s\n' "$text" | "$1" -std="$2" -x "$3" -I. -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
-            -Wundef -Werror - || { echo "check_header: $1 -std=$2"; failed=1; }
+        printf '%s\n' "$text" | "$1" -std="$2" -x "$3" -I. -fsyntax-only -Wall -Wextra -pedantic-errors -Wshadow \
+            -Wconversion -Wundef -Werror - || { echo "check_header: $1 -std=$2"; failed=1; }
     done
 }
 for compiler in gcc clang; do
+    check $compiler c89 c # has no comma behind the last constant of an enum
     check $compiler c99 c
     check $compiler c11 c
 done

@@ -83,12 +83,28 @@ class Installed(unittest.TestCase):
         build = os.path.join(self.folder, "package")
         configure(build, "Ninja", "-Dway=package", f"-DCMAKE_PREFIX_PATH={self.prefix}")
         run(CMAKE, "--build", build, "-j2")
-        self.serves(os.path.join(build, "host"), self.site)
+        self.serves(os.path.join(build, "host_shared"), self.site)
         self.serves(os.path.join(build, "host_static"), self.site)
         self.assertEqual(run(os.path.join(build, "loop")), "looped\n")
         self.assertEqual(run(os.path.join(build, "both"), cwd=self.site), "both\n")
-        self.assertIn("libevserve.so.0", run("readelf", "-d", os.path.join(build, "host")))
+        self.assertIn("libevserve.so.0", run("readelf", "-d", os.path.join(build, "host_shared")))
         self.assertNotIn("libevserve", run("readelf", "-d", os.path.join(build, "host_static")))
+
+    def test_build_shared_libs_says_which_library_evserve_is(self):
+        for wanted in ("OFF", "ON"):
+            build = os.path.join(self.folder, "kind" + wanted)
+            configure(build, "Ninja", "-Dway=package", f"-DCMAKE_PREFIX_PATH={self.prefix}",
+                      f"-DBUILD_SHARED_LIBS={wanted}")
+            run(CMAKE, "--build", build, "--target", "host")
+            needed = run("readelf", "-d", os.path.join(build, "host"))
+            self.assertEqual("libevserve.so.0" in needed, wanted == "ON", wanted)
+
+    def test_plugin_that_links_the_archive_shows_nothing_of_it(self):
+        build = os.path.join(self.folder, "plugin")
+        configure(build, "Ninja", "-Dway=package", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run(CMAKE, "--build", build, "--target", "plugin")
+        shown = run("nm", "-D", "--defined-only", os.path.join(build, "libplugin.so"))
+        self.assertEqual([line.split()[2] for line in shown.splitlines()], ["plugin_run"])
 
     def test_find_package_of_another_version_is_refused(self):
         with self.assertRaisesRegex(AssertionError, "compatible"):
@@ -98,7 +114,7 @@ class Installed(unittest.TestCase):
         source = os.path.join(self.folder, "version")
         os.makedirs(source, exist_ok=True)
         with open(os.path.join(source, "CMakeLists.txt"), "w", encoding="ascii") as file:
-            file.write("cmake_minimum_required(VERSION 3.25)\nproject(version LANGUAGES C)\n"
+            file.write("cmake_minimum_required(VERSION 3.18)\nproject(version LANGUAGES C)\n"
                        f"find_package(evserve {version} REQUIRED)\n")
         return run(CMAKE, "-S", source, "-B", os.path.join(source, "build"), "-G", "Ninja",
                    f"-DCMAKE_PREFIX_PATH={self.prefix}")

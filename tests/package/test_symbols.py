@@ -62,6 +62,12 @@ class Shown(unittest.TestCase):
         shown = symbols("-g", "--defined-only", STATIC)
         self.assertEqual({name for name in shown if "[" not in name and not name.endswith(":")}, self.public)
 
+    def test_what_the_static_library_shows_is_hidden_from_those_beyond_the_program_that_links_it(self):
+        listed = subprocess.run(["readelf", "-sW", STATIC], capture_output=True, text=True, check=True).stdout
+        visible = {words[5] for words in map(str.split, listed.splitlines())
+                   if len(words) == 8 and words[4] == "GLOBAL" and words[7] in self.public}
+        self.assertEqual(visible, {"HIDDEN"})
+
     def test_reactor_library_knows_nothing_of_http(self):
         shown = symbols("-g", REACTOR)
         self.assertTrue(self.reactor <= shown)
