@@ -107,13 +107,27 @@ struct evs_type {
     const char *extension, *type; /* "wasm", "application/wasm" */
 };
 
-/* A directory of static files, with what app.static of a script may say of one:
+/* A file in memory. The server copies neither the texts nor the content: they, and the array, must stay as they are until
+ * evserve_free(). evserve_embed() of the CMake package makes such an array of a folder, and so does scripts/embed.sh. */
+struct evs_asset {
+    const char *path;    /* below the mount's prefix, without a slash before it: "css/app.css"; NULL ends the array */
+    const void *content; /* len bytes */
+    size_t len;
+    const char *type; /* Content-Type; NULL: by the extension of path, as for a file of a directory */
+    const char
+        *etag; /* of the entity tag, without its quotes: 1 to 36 visible ASCII characters that change whenever the
+                       * content does; NULL: made from the content when the server starts */
+    int64_t modified; /* Last-Modified, in seconds since the epoch; 0: the field is not sent */
+};
+
+/* A directory of static files, with what app.static of a script may say of one, or files in memory:
  *
  *     static const char *const index[] = {"index.html", "index.htm", NULL};
  *     static const struct evs_field headers[] = {{"X-Frame-Options", "DENY"}, {NULL, NULL}};
  *     const struct evs_mount mounts[] = {
  *         {.prefix = "/assets", .dir = "build/assets", .cache_s = 3600, .headers = headers},
  *         {.prefix = "/app", .dir = "build/app", .index = index, .fallback = "index.html"},
+ *         {.prefix = "/ui", .assets = ui_assets},
  *         {.prefix = NULL},
  *     };
  *
@@ -121,7 +135,7 @@ struct evs_type {
  * script's. Zero, or NULL, in a field means its default. At most 64 mounts, root and the script's included. */
 struct evs_mount {
     const char *prefix; /* of paths: "/" or "/assets"; NULL ends the array */
-    const char *dir;    /* the directory; below it files are found as paths go on behind the prefix */
+    const char *dir;    /* the directory; below it files are found as paths go on behind the prefix; NULL with assets */
 
     /* Names of files that stand for their directory, the first one that is there; NULL ends them. Default "index.html";
      * a list without any name: no file does. At most 8. */
@@ -135,9 +149,14 @@ struct evs_mount {
     const struct evs_field *headers; /* added to each response of the mount; a NULL name ends them; at most 32, 8 KiB */
     const struct evs_type *types;    /* media types before the built-in ones; a NULL extension ends them; at most 256 */
     uint32_t cache_s;                /* "Cache-Control: max-age" of files, in seconds; 0 sends none */
-    int list;                        /* 1: list a directory that has no index file */
+    int list;                        /* 1: list a directory that has no index file; not with assets */
     int dotfiles;         /* 1: serve files whose name begins with a dot, and what is below such directories */
     int no_precompressed; /* 1: do not look for a.css.br, a.css.zst and a.css.gz beside a.css */
+
+    /* Files in memory in place of dir. They are served like files of a directory: with conditions, ranges, entity tags,
+     * index, fallback, not_found (which must be among them), and a.css.gz for a.css. They are found without looking at a
+     * disk, are not counted by max_cached_*, and their content is sent from where it is. */
+    const struct evs_asset *assets;
 };
 
 /* What to serve. Zero, or NULL, in a field means its default. evserve_start() copies all texts, routes and mounts, so you

@@ -60,7 +60,8 @@ struct file_links {
 /* One version of a file. */
 struct cached_file {
     /* For those who serve it; does not change, except has_no_sendfile. */
-    int fd;                       /* open for reading, or -1 when all contents stand in full */
+    int fd;                       /* open for reading, or -1 when all contents are in memory */
+    const char *lent;             /* of an asset: its contents, its owner's; else NULL, they stand in full */
     uint64_t size;                /* bytes */
     int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
     uint64_t cut_rows;            /* of a page that does not show all of its directory: what it shows; else 0 */
@@ -69,7 +70,7 @@ struct cached_file {
     const char *type;             /* Content-Type; static text, or the root's */
     enum encoding encoding;       /* of its bytes: what Content-Encoding says */
     unsigned siblings;            /* set of 1 << ENCODING_x: compressed files that may stand for this one */
-    struct prebuilt full;         /* 200: head, and the contents when fd is -1 */
+    struct prebuilt full;         /* 200: head, and the contents when fd is -1 and nothing is lent */
     struct prebuilt not_modified; /* 304 */
     bool has_no_sendfile;         /* its file system refused sendfile(2): it is read and sent */
 
@@ -152,6 +153,12 @@ bool file_is_unsettled(const struct stat *st, int64_t now_s);
  * do, was appended to if the bytes before its former end are still the same. A write(2) that appends sets the time first
  * and the size at its end: until then the file looks as one that was rewritten with the same length and end. */
 int file_cache_check(const struct cached_file *file);
+
+/* The contents of a file without an fd. */
+static inline const char *file_contents(const struct cached_file *file)
+{
+    return file->lent != NULL ? file->lent : file->full.bytes + file->full.head_len;
+}
 
 void file_cache_ref(struct cached_file *file);
 void file_cache_put(struct cached_file *file); /* NULL is allowed */

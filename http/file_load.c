@@ -173,28 +173,40 @@ static int64_t last_modified(const struct stat *st, int64_t now_s)
     return mtime_s < now_s ? mtime_s : now_s;
 }
 
-/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. As long as
- * that may fail, the tag is weak and differs from the later one, so that clients ask again. */
-static void make_etag(struct cached_file *file, const char *contents, const struct stat *st)
+static void write_etag(struct cached_file *file, bool is_weak, uint64_t hash)
 {
-    uint64_t hash = file->encoding; /* the same bytes mean something else in another coding */
-    bool is_weak = contents == NULL && file->is_unsettled;
-    if (contents != NULL) {
-        hash = file_hash(hash, contents, (size_t)file->size);
-    } else if (has_mtime(st)) {
-        hash = mix(hash, (uint64_t)file->mtime_ns);
-    } else {
-        hash = mix(mix(hash, (uint64_t)file->ctime_ns), file->inode);
-    }
     int len = snprintf(file->etag, sizeof file->etag, "%s\"%" PRIx64 "-%016" PRIx64 "\"", is_weak ? "W/" : "",
-                       file->size, is_weak ? mix(hash, 1) : hash);
+                       file->size, hash);
     assert(len > 0 && (size_t)len < sizeof file->etag);
     file->etag_len = (uint32_t)len;
 }
 
+/* The same bytes mean something else in another coding. */
+void file_make_content_etag(struct cached_file *file, const char *contents)
+{
+    write_etag(file, false, file_hash(file->encoding, contents, (size_t)file->size));
+}
+
+/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. As long as
+ * that may fail, the tag is weak and differs from the later one, so that clients ask again. */
+static void make_etag(struct cached_file *file, const char *contents, const struct stat *st)
+{
+    uint64_t hash = file->encoding;
+    if (contents != NULL) {
+        file_make_content_etag(file, contents);
+        return;
+    }
+    if (has_mtime(st)) {
+        hash = mix(hash, (uint64_t)file->mtime_ns);
+    } else {
+        hash = mix(mix(hash, (uint64_t)file->ctime_ns), file->inode);
+    }
+    write_etag(file, file->is_unsettled, file->is_unsettled ? mix(hash, 1) : hash);
+}
+
 /* The heads of 200 and 304. A 304 carries what a cache needs to find and refresh its copy (RFC 9110 section 15.4.5). What
  * is chosen by Accept-Encoding says so in both, whatever was chosen (section 12.5.5). */
-static int make_heads(struct cached_file *file, const char *fields, uint32_t content_room)
+int file_make_heads(struct cached_file *file, const char *fields, uint32_t content_room)
 {
     static const char format[] = "%sETag: %s\r\n%s%s";
     static const char vary[] = "Vary: Accept-Encoding\r\n";
@@ -296,7 +308,7 @@ static int make_file(const struct file_key *key, const struct found *found, int6
     ssize_t tail_len = fd < 0 ? 0 : read_tail(fd, made->size, made->tail);
     made->tail_len = tail_len < 0 ? 0 : (uint32_t)tail_len;
     int rv = tail_len < 0 ? (int)tail_len : 0;
-    rv = rv < 0 ? rv : make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
+    rv = rv < 0 ? rv : file_make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
     if (rv < 0) {
         file_cache_put(made);
         return rv;

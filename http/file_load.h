@@ -1,7 +1,8 @@
 #ifndef EVSERVE_HTTP_FILE_LOAD_H
 #define EVSERVE_HTTP_FILE_LOAD_H
 
-/* The file cache's look at the disk: one open file is made ready to be served. For file_cache.c alone. */
+/* The file cache's look at the disk: one open file is made ready to be served. For file_cache.c, and for assets.c, which
+ * makes files of what is in memory. */
 
 #include "http/encoding.h"
 #include "http/file_cache.h"
@@ -36,6 +37,13 @@ int file_open(const struct file_key *key, int64_t now_ms);
  * held, or -errno. Takes over fd in every case. */
 int file_load(const struct file_key *key, int fd, const struct cached_file *held, uint64_t contents_max, int64_t now_ms,
               struct cached_file **file);
+
+/* Give a file the entity tag of its contents, which are file->size bytes. */
+void file_make_content_etag(struct cached_file *file, const char *contents);
+
+/* Make the heads of a file of which all else is known, with these field lines, and room for content_room bytes of its
+ * contents. Returns 0 or -ENOMEM. */
+int file_make_heads(struct cached_file *file, const char *fields, uint32_t content_room);
 
 /* Whether a file that has grown since it was loaded still has its former bytes, as far as the last of them tell. */
 bool file_is_appended(const struct cached_file *file);

@@ -17,11 +17,12 @@ struct file_root {
     const char *fields;                /* field lines for each answer ("Cache-Control: ...\r\n"), or ""; the owner's */
     const struct mime_override *types; /* type_count of them, before the built-in types; the owner's */
     size_t type_count;
-    bool has_siblings;  /* files may have compressed siblings (http/file_cache.h) */
-    int dir_fd;         /* the directory as it was found last */
-    int base_fd;        /* where a relative name starts: the working directory at the time of opening; else -1 */
-    char *directory;    /* its name; NULL for a root that is only an fd and is not looked up again */
-    int64_t checked_ms; /* last look at the name */
+    struct assets *assets; /* files in memory in the place of the directory; NULL: there is one. The owner's */
+    bool has_siblings;     /* files may have compressed siblings (http/file_cache.h) */
+    int dir_fd;            /* the directory as it was found last */
+    int base_fd;           /* where a relative name starts: the working directory at the time of opening; else -1 */
+    char *directory;       /* its name; NULL for a root that is only an fd and is not looked up again */
+    int64_t checked_ms;    /* last look at the name */
 };
 
 /* Open directory for the time being. It must be a directory whose files can be reached. fields is borrowed and must

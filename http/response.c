@@ -207,11 +207,12 @@ void response_set_file(struct exchange *exchange, struct cached_file *file, uint
         body->file.doubted_ms = 0;
         body->file.is_checked = exchange->response_state == RESPONSE_NONE; /* the cache has looked just now */
     } else {
-        const char *content = file->full.bytes + file->full.head_len;
-        assert(offset <= file->full.content_len && len <= file->full.content_len - offset);
+        assert(offset <= file->size && len <= file->size - offset);
         body->kind = BODY_BORROWED;
-        body->borrowed =
-            (struct borrowed){.data = content + offset, .len = (size_t)len, .release = put_file, .arg = file};
+        body->borrowed = (struct borrowed){.data = file_contents(file) + offset,
+                                           .len = (size_t)len,
+                                           .release = put_file,
+                                           .arg = file};
     }
 }
 
@@ -512,7 +513,7 @@ int response_queue(struct exchange *exchange, const void *content, size_t len)
 int response_queue_file(struct exchange *exchange, const struct cached_file *file, uint64_t offset, size_t len)
 {
     if (file->fd < 0) {
-        return response_queue(exchange, file->full.bytes + file->full.head_len + offset, len);
+        return response_queue(exchange, file_contents(file) + offset, len);
     }
     char *at = write_buffer_reserve(&exchange->out, len, SIZE_MAX, NULL);
     if (at == NULL) {

@@ -63,7 +63,7 @@ static void collect_rows(const struct site *site, struct row *rows)
     }
     const char *prefix, *directory;
     for (size_t n = 0; static_mounts_get(site->mounts, n, &prefix, &directory); n++) {
-        rows[count] = (struct row){"static", prefix, "-", directory, count};
+        rows[count] = (struct row){"static", prefix, "-", directory == NULL ? "(in memory)" : directory, count};
         count++;
     }
 }

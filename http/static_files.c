@@ -13,6 +13,7 @@
 #include "core/beneath.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "http/assets.h"
 #include "http/byteranges.h"
 #include "http/conditional.h"
 #include "http/encoding.h"
@@ -99,9 +100,16 @@ static int resolve(const struct mount *mount, const char *path, size_t path_len,
 
 /* Files. */
 
+static int get_from(const struct visit *visit, struct file_root *root, const char *path, size_t len,
+                    struct cached_file **file)
+{
+    return root->assets == NULL ? file_cache_get(visit->mounts->cache, root, path, len, visit->now_ms, file)
+                                : assets_get(root->assets, path, len, file);
+}
+
 static int get_path(const struct visit *visit, const char *path, size_t len, struct cached_file **file)
 {
-    return file_cache_get(visit->mounts->cache, &visit->mount->root, path, len, visit->now_ms, file);
+    return get_from(visit, &visit->mount->root, path, len, file);
 }
 
 /* The first of the directory's index files that is there. -ENOENT when there is none. */
@@ -161,8 +169,10 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
     read_wishes(visit->exchange, &wishes);
     enum encoding encoding = encoding_choose(&wishes, file->siblings);
     struct cached_file *sibling = NULL;
-    if (encoding == ENCODING_IDENTITY ||
-        file_cache_get_sibling(visit->mounts->cache, root, file, encoding, visit->now_ms, &sibling) < 0) {
+    if (encoding != ENCODING_IDENTITY && root->assets != NULL) {
+        sibling = assets_get_sibling(root->assets, file, encoding);
+    } else if (encoding == ENCODING_IDENTITY ||
+               file_cache_get_sibling(visit->mounts->cache, root, file, encoding, visit->now_ms, &sibling) < 0) {
         return file;
     }
     file_cache_put(file);
@@ -324,7 +334,7 @@ static void answer_not_found(struct exchange *exchange, const struct mount *moun
 
 static int get_named(const struct visit *visit, struct file_root *root, const char *path, struct cached_file **file)
 {
-    return path == NULL ? -ENOENT : file_cache_get(visit->mounts->cache, root, path, strlen(path), visit->now_ms, file);
+    return path == NULL ? -ENOENT : get_from(visit, root, path, strlen(path), file);
 }
 
 static void answer_without_file(struct visit *visit, int error)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct asset;
 struct cached_file;
 struct exchange;
 struct file_cache;
@@ -31,7 +32,13 @@ int static_mounts_add(struct static_mounts *mounts, const char *prefix, const ch
 int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen);
 
-/* The n-th mount in the order of adding, for route tables. Returns false past the last. */
+/* The same of count files in memory (http/assets.h). -EBADMSG: the text begins with what is wrong with them: an asset
+ * ("assets[2]: ..."), "fallback" or "not_found", which must be among them, or "list": files in memory are not listed. */
+int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
+                             const struct static_options *options, char *err, size_t errlen);
+
+/* The n-th mount in the order of adding, for route tables. Returns false past the last. *directory is NULL for files in
+ * memory. */
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);
 
 /* Answer exchange->path from a mounted file. Of a file that is there in several codings the client gets the one it likes

@@ -8,6 +8,8 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/assets.h"
+#include "http/file_cache.h"
 #include "http/response.h"
 
 #include <errno.h>
@@ -29,6 +31,8 @@ int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache
 
 static void mount_free(struct mount *mount)
 {
+    assets_destroy(mount->root.assets);
+    assets_destroy(mount->fallback.assets);
     file_root_close(&mount->root);
     file_root_close(&mount->fallback);
     mem_free(mount->settings);
@@ -82,20 +86,61 @@ static const struct mount *find_prefix(const struct static_mounts *mounts, const
     return NULL;
 }
 
-static int open_root(struct file_root *root, const char *directory, const struct static_settings *settings,
-                     const char *fields, char *err, size_t errlen)
+/* What a mount is made of: a directory, or asset_count files in memory. */
+struct source {
+    const char *directory; /* NULL: assets */
+    const struct asset *assets;
+    size_t asset_count;
+};
+
+static const char *name_source(const char *directory)
 {
-    int rv = file_root_open(root, directory, fields, err, errlen);
+    return directory == NULL ? "files in memory" : directory;
+}
+
+static int open_root(struct file_root *root, const struct source *source, const struct static_settings *settings,
+                     const char *fields, const char *only, char *err, size_t errlen)
+{
+    int rv = 0;
+    if (source->directory != NULL) {
+        rv = file_root_open(root, source->directory, fields, err, errlen);
+    } else {
+        *root = (struct file_root){.fields = fields, .dir_fd = -1, .base_fd = -1};
+    }
     root->types = settings->types;
     root->type_count = settings->type_count;
     root->has_siblings = settings->precompressed;
+    if (source->directory == NULL) {
+        rv = assets_create(&root->assets, source->assets, source->asset_count, root, only, err, errlen);
+    }
     return rv;
 }
 
-/* A mount without a prefix yet. */
-static int mount_create(struct mount **mount, const char *directory, const struct static_options *options, char *err,
-                        size_t errlen)
+/* Whether an option names one of the files in memory, which do not come and go as those of a directory. */
+static int check_named(const struct mount *mount, const char *option, const char *path, char *err, size_t errlen)
 {
+    struct cached_file *file = NULL;
+    if (path == NULL || assets_get(mount->root.assets, path, strlen(path), &file) == 0) {
+        file_cache_put(file);
+        return 0;
+    }
+    return error_text(err, errlen, -EBADMSG, "%s: \"%s\" is not among the assets", option, path);
+}
+
+static int check_asset_options(const struct mount *mount, char *err, size_t errlen)
+{
+    if (mount->settings->list) {
+        return error_text(err, errlen, -EBADMSG, "list: files in memory are not listed");
+    }
+    int rv = check_named(mount, "fallback", mount->settings->fallback, err, errlen);
+    return rv < 0 ? rv : check_named(mount, "not_found", mount->settings->not_found, err, errlen);
+}
+
+/* A mount without a prefix yet. */
+static int mount_create(struct mount **mount, const struct source *source, const struct static_options *options,
+                        char *err, size_t errlen)
+{
+    const char *directory = name_source(source->directory);
     char reason[ERROR_MAX];
     struct mount *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
@@ -110,9 +155,10 @@ static int mount_create(struct mount **mount, const char *directory, const struc
     }
     const struct static_settings *settings = made->settings;
     made->fallback = (struct file_root){.dir_fd = -1, .base_fd = -1};
-    rv = open_root(&made->root, directory, settings, settings->fields, err, errlen);
+    rv = open_root(&made->root, source, settings, settings->fields, NULL, err, errlen);
+    rv = rv < 0 || source->directory != NULL ? rv : check_asset_options(made, err, errlen);
     if (rv == 0 && settings->fallback != NULL) {
-        rv = open_root(&made->fallback, directory, settings, settings->fallback_fields, err, errlen);
+        rv = open_root(&made->fallback, source, settings, settings->fallback_fields, settings->fallback, err, errlen);
     }
     if (rv < 0) {
         mount_free(made);
@@ -122,7 +168,7 @@ static int mount_create(struct mount **mount, const char *directory, const struc
     return 0;
 }
 
-static int add(struct static_mounts *mounts, const char *prefix, const char *directory,
+static int add(struct static_mounts *mounts, const char *prefix, const struct source *source,
                const struct static_options *options, bool is_pinned, char *err, size_t errlen)
 {
     int prefix_len = check_prefix(prefix, err, errlen);
@@ -135,14 +181,14 @@ static int add(struct static_mounts *mounts, const char *prefix, const char *dir
     }
     if (same != NULL) {
         return error_text(err, errlen, -EEXIST, "static prefix \"%s\" serves \"%s\" already", prefix,
-                          same->root.directory);
+                          name_source(same->root.directory));
     }
     if (mounts->count == STATIC_MOUNTS_MAX) {
-        return error_text(err, errlen, -ENOSPC, "cannot serve \"%s\": more than %d static directories", directory,
-                          STATIC_MOUNTS_MAX);
+        return error_text(err, errlen, -ENOSPC, "cannot serve \"%s\": more than %d static directories",
+                          name_source(source->directory), STATIC_MOUNTS_MAX);
     }
     struct mount *mount = NULL;
-    int rv = mount_create(&mount, directory, options, err, errlen);
+    int rv = mount_create(&mount, source, options, err, errlen);
     if (rv < 0) {
         return rv;
     }
@@ -156,13 +202,20 @@ static int add(struct static_mounts *mounts, const char *prefix, const char *dir
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, directory, options, false, err, errlen);
+    return add(mounts, prefix, &(struct source){.directory = directory}, options, false, err, errlen);
 }
 
 int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, directory, options, true, err, errlen);
+    return add(mounts, prefix, &(struct source){.directory = directory}, options, true, err, errlen);
+}
+
+int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
+                             const struct static_options *options, char *err, size_t errlen)
+{
+    const struct source source = {.assets = assets, .asset_count = count};
+    return add(mounts, prefix, &source, options, true, err, errlen);
 }
 
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory)

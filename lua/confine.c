@@ -142,7 +142,7 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
     const char *prefix, *directory;
     int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
     for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
-        rv = allow(call, directory);
+        rv = directory == NULL ? 0 : allow(call, directory);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
     return rv < 0 || offer->script == NULL ? rv : script_each_folder(offer->script, allow_modules, call);
@@ -185,7 +185,7 @@ static bool has_mount(const struct offer *offer, const char *wanted)
 {
     const char *prefix, *directory;
     for (size_t n = 0; static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
-        if (strcmp(directory, wanted) == 0) {
+        if (directory != NULL && strcmp(directory, wanted) == 0) {
             return true;
         }
     }
@@ -196,7 +196,9 @@ int confine_check(const struct offer *before, const struct offer *next, char *er
 {
     const char *prefix, *directory;
     for (size_t n = 0; static_mounts_get(next->site->mounts, n, &prefix, &directory); n++) {
-        int fd = has_mount(before, directory) ? -ENOENT : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
+        int fd = directory == NULL || has_mount(before, directory)
+                     ? -ENOENT
+                     : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
         if (fd == -EACCES) {
             return error_text(err, errlen, fd,
                               "the sandbox keeps %s away, to be served at %s: start with it, or allow it", directory,

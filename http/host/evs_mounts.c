@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "evserve.h"
+#include "http/assets.h"
 #include "http/host/evs.h"
 #include "http/mime.h"
 #include "http/static_files.h"
@@ -171,8 +172,11 @@ static int read_options(struct mount_reading *reading, const struct evs_mount *m
         .list = mount->list != 0,
         .no_precompressed = mount->no_precompressed != 0,
     };
-    if (mount->dir == NULL) {
-        return error_text(err, errlen, -EINVAL, "dir: \"%s\" has no directory", mount->prefix);
+    if (mount->dir == NULL && mount->assets == NULL) {
+        return error_text(err, errlen, -EINVAL, "dir: \"%s\" has neither a directory nor assets", mount->prefix);
+    }
+    if (mount->dir != NULL && mount->assets != NULL) {
+        return error_text(err, errlen, -EINVAL, "assets: \"%s\" has a directory, too", mount->prefix);
     }
     if (mount->cache_s > INT32_MAX) { /* RFC 9111 section 1.2.2: what recipients can hold */
         return error_text(err, errlen, -EINVAL, "cache_s: %lu is more than 68 years", (unsigned long)mount->cache_s);
@@ -185,10 +189,34 @@ static int read_options(struct mount_reading *reading, const struct evs_mount *m
     return rv < 0 ? rv : static_options_check(options, err, errlen);
 }
 
-/* Whose fault it is that a mount with good options was refused. */
-static const char *member_of_error(int error)
+/* Returns as static_mounts_pin_assets(). */
+static int pin_assets(struct static_mounts *added, const struct evs_mount *mount, const struct static_options *options,
+                      char *err, size_t errlen)
 {
-    return error == -EINVAL || error == -EEXIST ? ".prefix" : error == -ENOSPC ? "" : ".dir";
+    size_t count = 0;
+    while (mount->assets[count].path != NULL) {
+        count++;
+    }
+    struct asset *list = mem_alloc((count + 1) * sizeof *list);
+    if (list == NULL) {
+        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct evs_asset *asset = &mount->assets[i];
+        list[i] = (struct asset){asset->path, asset->content, asset->len, asset->type, asset->etag, asset->modified};
+    }
+    int rv = static_mounts_pin_assets(added, mount->prefix, list, count, options, err, errlen);
+    mem_free(list);
+    return rv;
+}
+
+/* What comes before the text when a mount with good options was refused: whose fault it is. */
+static const char *member_of_error(const struct evs_mount *mount, int error)
+{
+    if (error == -EINVAL || error == -EEXIST) {
+        return ".prefix: ";
+    }
+    return error == -EBADMSG ? "." : error == -ENOSPC || mount->dir == NULL ? ": " : ".dir: ";
 }
 
 int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen)
@@ -200,9 +228,12 @@ int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, 
         if (rv < 0) {
             return error_text(err, errlen, rv, "evserve_config.mounts[%zu].%s", i, why);
         }
-        rv = static_mounts_pin(added, mounts[i].prefix, mounts[i].dir, &reading.options, why, sizeof why);
+        rv = mounts[i].dir == NULL
+                 ? pin_assets(added, &mounts[i], &reading.options, why, sizeof why)
+                 : static_mounts_pin(added, mounts[i].prefix, mounts[i].dir, &reading.options, why, sizeof why);
         if (rv < 0) {
-            return error_text(err, errlen, rv, "evserve_config.mounts[%zu]%s: %s", i, member_of_error(rv), why);
+            return error_text(err, errlen, rv, "evserve_config.mounts[%zu]%s%s", i, member_of_error(&mounts[i], rv),
+                              why);
         }
     }
     return 0;

@@ -141,12 +141,44 @@ static void mounts_are_in_the_route_table(void **state)
     assert_non_null(strstr(lines, wanted));
 }
 
+/* The array is the host's for as long as the server lives. */
+static const struct evs_asset assets[] = {
+    {.path = "index.html", .content = "start", .len = 5},
+    {.path = "a.css", .content = "original", .len = 8, .type = "text/x-style", .etag = "1", .modified = 784111777},
+    {.path = "a.css.gz", .content = "zipped", .len = 6},
+    {.path = NULL},
+};
+
+static void files_in_memory_are_served_like_files(void **state)
+{
+    (void)state;
+    char lines[1024] = "";
+    const struct evs_mount mounts[] = {{.prefix = "/ui", .assets = assets, .fallback = "index.html"}, {.prefix = NULL}};
+    host.config.mounts = mounts;
+    assert_int_equal(evserve_routes(&host.config, collect_line, lines, host.err, sizeof host.err), 0);
+    assert_string_equal(lines, "static  /ui  -  (in memory)\n");
+    host_serve();
+    for (int i = 0; i < 2; i++) {
+        host_expect("/ui/", "start");
+        host_expect("/ui/of/the/app", "start");
+        const char *answer = client_get(host.port, "/ui/a.css");
+        assert_string_equal(client_body(answer), "original");
+        assert_non_null(strstr(answer, "\r\nContent-Type: text/x-style\r\n"));
+        assert_non_null(strstr(answer, "\r\nETag: \"1\"\r\n"));
+        assert_non_null(strstr(answer, "\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+        static const char zipped[] = "GET /ui/a.css HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n";
+        assert_string_equal(client_body(client_ask(host.port, zipped)), "zipped");
+        assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), 0);
+    }
+}
+
 static void bad_mounts_are_refused_with_the_name_of_the_member(void **state)
 {
     (void)state;
     static const char *const two[] = {"a/b", NULL}, *const nine[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", NULL};
     static const struct evs_field no_name[] = {{"a b", "c"}, {NULL, NULL}},
                                   no_value[] = {{"X-One", NULL}, {NULL, NULL}};
+    static const struct evs_asset none[] = {{.path = NULL}}, twice[] = {{.path = "a"}, {.path = "a"}, {.path = NULL}};
     static const struct evs_type no_type[] = {{"x", NULL}, {NULL, NULL}}, bad_type[] = {{"x", "text"}, {NULL, NULL}};
     static const struct {
         struct evs_mount mount;
@@ -154,7 +186,14 @@ static void bad_mounts_are_refused_with_the_name_of_the_member(void **state)
     } cases[] = {
         {{.prefix = "x", .dir = "/tmp"}, "evserve_config.mounts[1].prefix: static prefix \"x\" does not begin with"},
         {{.prefix = "/first", .dir = "/tmp"}, "evserve_config.mounts[1].prefix: static prefix \"/first\" serves "},
-        {{.prefix = "/x"}, "evserve_config.mounts[1].dir: \"/x\" has no directory"},
+        {{.prefix = "/x"}, "evserve_config.mounts[1].dir: \"/x\" has neither a directory nor assets"},
+        {{.prefix = "/x", .dir = "/tmp", .assets = none},
+         "evserve_config.mounts[1].assets: \"/x\" has a directory, too"},
+        {{.prefix = "/x", .assets = twice}, "evserve_config.mounts[1].assets[1]: \"a\" is there already"},
+        {{.prefix = "x", .assets = none}, "evserve_config.mounts[1].prefix: static prefix \"x\" does not begin with"},
+        {{.prefix = "/x", .assets = none, .list = 1}, "evserve_config.mounts[1].list: files in memory are not listed"},
+        {{.prefix = "/x", .assets = none, .fallback = "a"},
+         "evserve_config.mounts[1].fallback: \"a\" is not among the assets"},
         {{.prefix = "/x", .dir = "/nowhere"}, "evserve_config.mounts[1].dir: cannot serve \"/nowhere\": "},
         {{.prefix = "/x", .dir = "/tmp", .index = two}, "evserve_config.mounts[1].index: \"a/b\" is no file name"},
         {{.prefix = "/x", .dir = "/tmp", .index = nine}, "evserve_config.mounts[1].index: more than 8 names"},
@@ -204,6 +243,7 @@ int main(void)
         HOST_TEST(mounts_may_go_after_the_start_and_survive_reloads),
         HOST_TEST(mount_of_the_host_wins_over_the_scripts),
         HOST_TEST(mounts_are_in_the_route_table),
+        HOST_TEST(files_in_memory_are_served_like_files),
         HOST_TEST(bad_mounts_are_refused_with_the_name_of_the_member),
         HOST_TEST(lists_of_a_mount_have_limits),
     };
