@@ -676,6 +676,13 @@ int evserve_stats(const evserve *server, struct evs_stats *stats)
     return 0;
 }
 
+void evserve_log(evserve *server, int level, const char *text)
+{
+    if (text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG) {
+        log_write(&server->log, (enum log_level)level, "%s", text);
+    }
+}
+
 const char *evserve_version(void)
 {
     return EVSERVE_VERSION;

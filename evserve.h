@@ -96,7 +96,7 @@ enum {
      * comes late. Without this flag such a client has left, since a FIN is nearly always the first half of a close: once
      * the server has nothing to send to it and waits for the host, the request is EVS_GONE. A response that is complete
      * when serve returns reaches such a client in any case. */
-    EVS_HALF_CLOSE = 2,
+    EVS_HALF_CLOSE = 2
 };
 
 /* A header field, and the media type of an extension. */
@@ -249,6 +249,23 @@ struct evserve_config {
     const struct evs_mount *mounts; /* directories of static files, beside root and those of the script; a NULL prefix
                                      * ends the array */
 };
+
+/* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
+#if !defined __cplusplus && defined __STDC_VERSION__ && __STDC_VERSION__ >= 199901L
+#define EVSERVE_CONFIG_INIT                                                                                            \
+    {                                                                                                                  \
+        .size = sizeof(struct evserve_config)                                                                          \
+    }
+#else
+static __inline__ struct evserve_config evserve_config_init(void) /* C89 and C++17 cannot name the member */
+{
+    static struct evserve_config zero; /* as everything static is */
+    struct evserve_config config = zero;
+    config.size = sizeof config;
+    return config;
+}
+#define EVSERVE_CONFIG_INIT evserve_config_init()
+#endif
 
 /* Start a server: load the script, open the root, bind and listen. With threads of its own it serves from here on, else
  * connections wait in the kernel for evserve_wait() or evserve_poll(). Returns the server, or NULL with a text in err
@@ -556,6 +573,10 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
  * prefix, "-" and directory of each mount, in aligned columns, in the order of paths. */
 int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                    size_t errlen);
+
+/* Write a line to config.log, as the server writes its own: at a level up to log_level, with what would not show in a
+ * terminal escaped. A thread that may call the server (see the thread rule); of a server with threads of its own, any. */
+void evserve_log(evserve *server, int level, const char *text);
 
 /* The version of the library: "0.1.0". */
 const char *evserve_version(void);

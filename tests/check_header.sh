@@ -8,7 +8,8 @@ check() { # COMPILER STANDARD LANGUAGE
     found=$((found + 1))
     for text in '#include "evserve.h"' '#include "evserve.h"
 #include "evserve.h"
-struct evserve_config config; struct evs_stats stats; struct evs_route route;'; do
+struct evserve_config config; struct evs_stats stats; struct evs_route route;
+void use(void *); void init(void) { struct evserve_config made = EVSERVE_CONFIG_INIT; use(&made); }'; do
         printf '%s\n' "$text" | "$1" -std="$2" -x "$3" -I. -fsyntax-only -Wall -Wextra -pedantic-errors -Wshadow \
             -Wconversion -Wundef -Werror - || { echo "check_header: $1 -std=$2"; failed=1; }
     done

@@ -416,6 +416,22 @@ static void start_errors_say_what_to_do(void **state)
     close(taken);
 }
 
+static void host_writes_to_the_log_of_the_server(void **state)
+{
+    (void)state;
+    struct evserve_config config = EVSERVE_CONFIG_INIT;
+    config.listen = "none";
+    config.log = host_keep_line;
+    config.log_level = EVSERVE_LOG_WARN;
+    host.server = evserve_start(&config, host.err, sizeof host.err);
+    assert_non_null(host.server);
+    evserve_log(host.server, EVSERVE_LOG_INFO, "too quiet");
+    evserve_log(host.server, EVSERVE_LOG_WARN, "100 %s of a \x1b[31mjob");
+    evserve_log(host.server, EVSERVE_LOG_WARN, NULL);
+    evserve_log(host.server, 0, "no level");
+    assert_string_equal(host.log, "100 %s of a \\x1b[31mjob\n");
+}
+
 static void start_errors_of_scripts_name_file_and_line(void **state)
 {
     (void)state;
@@ -572,6 +588,7 @@ int main(void)
         HOST_TEST(client_that_leaves_raises_no_sigpipe),
         HOST_TEST(nothing_is_printed),
         HOST_TEST(start_errors_say_what_to_do),
+        HOST_TEST(host_writes_to_the_log_of_the_server),
         HOST_TEST(start_errors_of_scripts_name_file_and_line),
         HOST_TEST(address_of_a_script_is_named_with_its_line),
         HOST_TEST(start_survives_every_failing_allocation),
