@@ -41,6 +41,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/types.h>
 
 enum {
     NO_STOP = -1,
@@ -58,7 +59,7 @@ struct worker {
     struct server *server;
     pthread_t thread;        /* of has_thread */
     bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
-    bool is_turning;         /* its loop is at work: a handler may be on the stack */
+    atomic_bool is_turning;  /* its loop is at work: a handler may be on the stack */
     bool is_over;            /* it has drained, or its loop failed */
     bool is_stopping;        /* evserve_stop() was heeded */
     int64_t stop_by_ms;      /* reactor time at which it is over at the latest, of is_stopping */
@@ -69,6 +70,7 @@ struct worker {
 };
 
 struct evserve {
+    pid_t process;                /* that has started it */
     struct evserve_config config; /* our own copy, for reloads */
     struct log log;
     struct log host_log; /* the config's */
@@ -216,6 +218,7 @@ static evserve *create(const struct evserve_config *config)
     if (config->reactors > 0 && config->log != NULL) {
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
     }
+    server->process = sys_process_id();
     pthread_mutex_init(&server->log_lock, NULL);
     file_stamps_init(&server->files);
     write_buffer_init(&server->script_text);
@@ -239,6 +242,13 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
 }
 
 /* Running. */
+
+/* The calling process was forked from the server's. They share the kernel's side of the server: its sockets, and what its
+ * loop sleeps on. So here nothing of it may be used. */
+static bool is_in_child(const evserve *server)
+{
+    return sys_process_id() != server->process;
+}
 
 static void end_when_quiet(struct worker *worker);
 
@@ -323,27 +333,67 @@ static void end_worker(struct worker *worker, int error)
     }
 }
 
-/* Serve until drained. */
-static void run_worker(struct worker *worker)
+/* The loop is the calling thread's until end_turn(). Returns 0, or -EBUSY. */
+static int begin_turn(struct worker *worker)
 {
-    if (worker->is_over) {
+    int rv = atomic_load(&worker->is_turning) ? -EBUSY : mailbox_enter(&worker->mailbox);
+    if (rv == 0) {
+        atomic_store(&worker->is_turning, true);
+    }
+    return rv;
+}
+
+static void end_turn(struct worker *worker)
+{
+    atomic_store(&worker->is_turning, false);
+    mailbox_leave(&worker->mailbox);
+}
+
+/* A function that has begun a turn is left. When it was not returned from, because a callback has thrown an exception of
+ * C++ or ended its thread, the state of the loop is anybody's guess: the server has ended. This file is compiled with
+ * -fexceptions, so that it hears of it. */
+static void on_unwound(struct worker **turning)
+{
+    struct worker *worker = *turning;
+    if (worker == NULL) {
         return;
     }
-    int rv = 0;
-    worker->is_turning = true;
-    mailbox_enter(&worker->mailbox);
+    log_write(
+        &worker->owner->log, LOG_ERROR,
+        "an exception, or the end of a thread, went through the event loop of the server, which ends here: callbacks "
+        "must catch what they throw");
+    worker->is_over = true;
+    worker->error = -ENOTRECOVERABLE;
+    mailbox_refuse(&worker->mailbox);
+    end_turn(worker);
+}
+
+#define UNWOUND __attribute__((cleanup(on_unwound)))
+
+/* Serve until drained. Returns 0, or -EBUSY in a callback. */
+static int run_worker(struct worker *worker)
+{
+    if (worker->is_over) {
+        return 0;
+    }
+    int rv = begin_turn(worker);
+    if (rv < 0) {
+        return rv;
+    }
+    UNWOUND struct worker *turning = worker;
     while (rv == 0 && !worker->is_over) {
         rv = reactor_run(worker->reactor);
         heed_calls(worker);
     }
     end_worker(worker, rv);
-    mailbox_leave(&worker->mailbox);
-    worker->is_turning = false;
+    turning = NULL;
+    end_turn(worker);
+    return 0;
 }
 
 static void *run_thread(void *arg)
 {
-    run_worker(arg);
+    (void)run_worker(arg);
     return NULL;
 }
 
@@ -401,57 +451,80 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     return server;
 }
 
+/* Whether the calling thread is in a callback of the server. */
+static bool is_in_callback(const evserve *server)
+{
+    bool is_mine = false;
+    for (unsigned i = 0; i < server->worker_count && !is_mine; i++) {
+        is_mine = mailbox_is_mine(&server->workers[i].mailbox);
+    }
+    return is_mine;
+}
+
+/* Until a worker is over. Returns 0, -EBUSY, or -EDEADLK when its thread waits for the calling one. */
+static int wait_for_worker(struct worker *worker)
+{
+    if (!worker->has_thread) {
+        return run_worker(worker);
+    }
+    int error = pthread_join(worker->thread, NULL);
+    worker->has_thread = error != 0;
+    return -error;
+}
+
 int evserve_wait(evserve *server)
 {
-    int rv = 0;
-    for (unsigned i = 0; i < server->worker_count; i++) {
+    if (is_in_child(server)) {
+        return -ECHILD;
+    }
+    int rv = is_in_callback(server) ? -EBUSY : 0;
+    for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         struct worker *worker = &server->workers[i];
-        if (worker->has_thread) {
-            pthread_join(worker->thread, NULL);
-            worker->has_thread = false;
-        } else if (worker->is_turning) {
-            return -EBUSY; /* called by a callback: the loop is on the stack */
-        } else {
-            run_worker(worker);
-        }
-        rv = rv < 0 ? rv : worker->error < 0 ? worker->error : rv + (int)worker->cut;
+        int waited = wait_for_worker(worker);
+        rv = waited < 0 ? waited : worker->error < 0 ? worker->error : rv + (int)worker->cut;
     }
     return rv;
 }
 
 int evserve_fd(evserve *server)
 {
+    if (is_in_child(server)) {
+        return -ECHILD;
+    }
     return server->is_threaded ? -EINVAL : reactor_fd(server->workers[0].reactor);
 }
 
 int evserve_poll(evserve *server, int timeout_ms)
 {
     struct worker *worker = &server->workers[0];
-    if (server->is_threaded) {
-        return -EINVAL;
-    }
-    if (worker->is_turning) {
-        return -EBUSY;
+    if (is_in_child(server) || server->is_threaded) {
+        return is_in_child(server) ? -ECHILD : -EINVAL;
     }
     if (worker->is_over) {
         return worker->error;
     }
-    worker->is_turning = true;
-    mailbox_enter(&worker->mailbox);
-    int rv = reactor_run_once(worker->reactor, timeout_ms);
+    int rv = begin_turn(worker);
+    if (rv < 0) {
+        return rv;
+    }
+    UNWOUND struct worker *turning = worker;
+    rv = reactor_run_once(worker->reactor, timeout_ms);
     if (rv >= 0) {
         heed_calls(worker); /* which have woken the loop, or will */
     }
     if (rv < 0 || worker->is_over) {
         end_worker(worker, rv < 0 ? rv : 0);
     }
-    mailbox_leave(&worker->mailbox);
-    worker->is_turning = false;
+    turning = NULL;
+    end_turn(worker);
     return worker->is_over ? worker->error : 1;
 }
 
 void evserve_stop(evserve *server, uint32_t drain_ms)
 {
+    if (is_in_child(server)) {
+        return;
+    }
     for (unsigned i = 0; i < server->worker_count; i++) {
         atomic_store(&server->workers[i].stop_ms, drain_ms);
         reactor_stop(server->workers[i].reactor);
@@ -460,6 +533,9 @@ void evserve_stop(evserve *server, uint32_t drain_ms)
 
 void evserve_wake(evserve *server)
 {
+    if (is_in_child(server)) {
+        return;
+    }
     int error = errno; /* which a signal handler must not change */
     atomic_store(&server->is_woken, true);
     reactor_stop(server->workers[0].reactor);
@@ -480,9 +556,40 @@ static void free_worker(struct worker *worker)
     reactor_destroy(worker->reactor);
 }
 
+/* In a child nothing is told, and no memory freed: what would hear of it, host functions, finalizers of a script, files
+ * that it has written to, acts for the parent still. Threads of the server's are not here: what they were about to change
+ * is as they left it. */
+static void abandon_server(evserve *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        server_abandon(worker->server);
+        site_abandon(worker->offer->site);
+        retired_abandon(&worker->retired);
+        reactor_abandon(worker->reactor);
+    }
+}
+
+/* Whether a loop is on the stack of the calling thread, or on that of a thread of the host's. */
+static bool is_in_use(const evserve *server)
+{
+    return is_in_callback(server) || (!server->is_threaded && mailbox_is_entered(&server->workers[0].mailbox));
+}
+
 void evserve_free(evserve *server)
 {
     if (server == NULL) {
+        return;
+    }
+    if (is_in_child(server)) {
+        abandon_server(server);
+        return;
+    }
+    if (is_in_use(server)) {
+        log_write(
+            &server->log, LOG_ERROR,
+            "evserve_free() was called while the server is at work, in a callback of its own for example: nothing is "
+            "freed");
         return;
     }
     for (unsigned i = 0; i < server->worker_count; i++) {
@@ -505,9 +612,9 @@ void evserve_free(evserve *server)
 
 int evserve_adopt(evserve *server, int fd)
 {
-    if (server->is_threaded) {
+    if (is_in_child(server) || server->is_threaded) {
         sys_close(fd);
-        return -EINVAL;
+        return is_in_child(server) ? -ECHILD : -EINVAL;
     }
     return server_adopt(server->workers[0].server, fd);
 }
@@ -615,6 +722,9 @@ static int reload(evserve *server, struct errand *errands, struct mailbox_call *
 
 int evserve_reload(evserve *server, char *err, size_t errlen)
 {
+    if (is_in_child(server)) {
+        return error_text(err, errlen, -ECHILD, "cannot reload: the server is that of another process");
+    }
     if (server->is_piped) {
         return error_text(err, errlen, -ESPIPE,
                           "%s came through a pipe and cannot be read again: start the server anew, or from a file",

@@ -27,6 +27,22 @@
  * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
  * evserve_reload(), evserve_stats() and the functions that only tell something.
  *
+ * Callbacks return. A callback must not throw an exception of C++ through the library, leave it by longjmp(3), or end its
+ * thread: the event loop would be left in the middle of its work. A server whose loop an exception or the end of a thread
+ * has gone through says so in the log, and its functions return -ENOTRECOVERABLE or -ESHUTDOWN; only evserve_free() is
+ * left (evserve.c of the amalgamation notices this if it is compiled with -fexceptions). A callback may call
+ * any function, those of other servers too, except that evserve_poll() and evserve_wait() return -EBUSY for its own server,
+ * and evserve_free() only logs that it was called.
+ *
+ * fork(2): a server belongs to the process that started it; so call daemon(3), for example, before evserve_start(). A
+ * child process has the server's file descriptors until it calls exec (popen(3) and system(3) therefore need no care).
+ * There evserve_free() closes them and does nothing else: it calls no callback and runs no script, it frees no
+ * memory, and the parent's server, its clients and its unix socket stay as they are. evserve_poll(), evserve_wait(),
+ * evserve_fd(), evserve_post(), evserve_reload() and evserve_adopt() return -ECHILD in a child; evserve_stop() and
+ * evserve_wake() do nothing. A child that keeps the file descriptors does not keep clients of the parent waiting for the end
+ * of their connections, nor addresses in use after the parent's server has stopped. Requests and their functions (evs_)
+ * are the parent's alone: a child that was forked in a callback must not return from it.
+ *
  * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
  * further. A script that recurses too far gets the error "stack overflow". */
 
@@ -275,20 +291,22 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
 
 /* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its
  * own is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or
- * -errno when an event loop failed, which stops the server, or -EBUSY in a callback of the same server. Called again,
- * it returns the same at once. */
+ * -errno when an event loop failed, which stops the server; -EBUSY in a callback of the same server, while another thread
+ * serves it, or, in a callback of another server, while another thread reloads it; -EDEADLK when a thread of the server is
+ * itself waiting for the calling one; -ECHILD in a forked child. Called again, it returns the same at once. */
 int evserve_wait(evserve *server);
 
 /* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server
  * has something to do, timers included. Watch it for reading, level- or edge-triggered, and then call
  * evserve_poll(server, 0). It is the server's, and stays the same until evserve_free(). Returns -EINVAL for a server
- * with threads of its own, or -errno when the kernel gives no timer. */
+ * with threads of its own, -ECHILD in a forked child, or -errno when the kernel gives no timer. */
 int evserve_fd(evserve *server);
 
 /* One turn of the server's loop: wait for something to do, for timeout_ms at most (0: not at all, -1: without limit),
  * and do it. Returns 1 while the server goes on; 0 when it was stopped and all is finished (evserve_wait() then tells
  * how many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own,
- * -EBUSY in a callback of the same server. */
+ * -EBUSY as evserve_wait(), -ECHILD in a forked child. An event loop that is run inside of a callback therefore gets
+ * -EBUSY and finds the fd readable still: it does not watch that fd meanwhile. */
 int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
@@ -300,12 +318,13 @@ int evserve_poll(evserve *server, int timeout_ms);
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
 /* Free the server, closing what is still open and ending its threads; requests in flight are cut. Not while
- * evserve_wait() or evserve_poll() runs, nor on a thread of the server's. NULL is allowed. */
+ * evserve_wait() or evserve_poll() runs, nor on a thread of the server's: then nothing is freed, and a line in the log says
+ * so. In a forked child it only closes file descriptors (see above). NULL is allowed. */
 void evserve_free(evserve *server);
 
 /* Call fn(arg) on the server's thread, between two events; with several threads, on the first one. Calls of one thread
  * keep their order. Returns 0: fn will be called, by evserve_free() at the latest. -ESHUTDOWN: the server has ended, fn
- * is not called; or -ENOMEM. Any thread; not from signal handlers. */
+ * is not called; -ECHILD in a forked child; or -ENOMEM. Any thread; not from signal handlers. */
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
 
 /* Have on_wake called soon, between two turns of the server's loop: what evserve_post() is for signal handlers. Calls
@@ -320,8 +339,8 @@ void evserve_wake(evserve *server);
  * is refused. Timers of the old script end and its "stopping" functions are called after the "start" functions of the
  * new one, its "stop" functions before it is closed; lua_init is called again, on each thread of the server.
  *
- * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped. Any
- * thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
+ * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped; -ECHILD in
+ * a forked child. Any thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
  * that no thread is serving at the moment is reloaded by the caller. A script that came through a pipe cannot be read
  * again, so the reload fails. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
@@ -355,7 +374,7 @@ int evserve_port(const evserve *server, unsigned listener);
 /* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
  * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
  * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn.
- * Returns 0; -EINVAL for a server with threads of its own, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no
+ * Returns 0; -EINVAL for a server with threads of its own, -ECHILD in a forked child, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no
  * socket (a pipe or a file), or another -errno. The server's thread, callbacks included. */
 int evserve_adopt(evserve *server, int fd);
 

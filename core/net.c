@@ -503,7 +503,8 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
                                       .reserve_fd = -1,
                                       .edge = (flags & NET_EDGE) != 0,
                                       .defers = (flags & NET_DEFER) != 0 && !inherited && !is_unix,
-                                      .shares_port = (flags & NET_SHARED) != 0 && !inherited && !is_unix};
+                                      .shares_port = (flags & NET_SHARED) != 0 && !inherited && !is_unix,
+                                      .is_own = !inherited && !(is_unix && (flags & NET_SHARED))};
     if (inherited) {
         snprintf(listener->name, sizeof listener->name, "fd:%d", address->inherited_fd);
     } else {
@@ -536,7 +537,8 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
                                       .port = first->port,
                                       .edge = first->edge,
                                       .defers = first->defers,
-                                      .shares_port = first->shares_port};
+                                      .shares_port = first->shares_port,
+                                      .is_own = first->shares_port};
     memcpy(listener->name, first->name, sizeof listener->name);
     int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
     if (rv < 0) {
@@ -569,6 +571,20 @@ void net_listener_finish(struct net_listener *listener)
     net_listener_close(listener);
 }
 
+void net_listener_abandon(struct net_listener *listener)
+{
+    if (listener->fd >= 0) {
+        sys_close(listener->fd);
+        listener->fd = -1;
+    }
+    if (listener->reserve_fd >= 0) {
+        sys_close(listener->reserve_fd);
+        listener->reserve_fd = -1;
+    }
+}
+
+/* Stop for good. A forked child may have the socket, which would go on taking connections that nobody accepts; unless it
+ * is shared on purpose. */
 void net_listener_close(struct net_listener *listener)
 {
     if (listener->fd < 0) {
@@ -580,10 +596,8 @@ void net_listener_close(struct net_listener *listener)
     }
     reactor_deregister(listener->reactor, listener->fd);
     net_unix_remove(&listener->file);
-    sys_close(listener->fd);
-    listener->fd = -1;
-    if (listener->reserve_fd >= 0) {
-        sys_close(listener->reserve_fd);
-        listener->reserve_fd = -1;
+    if (listener->is_own) {
+        sys_shutdown(listener->fd);
     }
+    net_listener_abandon(listener);
 }

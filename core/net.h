@@ -81,6 +81,7 @@ struct net_listener {
     bool defers;             /* NET_DEFER */
     bool keeps_alive;        /* net_listener_set_keepalive() has set its options */
     bool shares_port;        /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
+    bool is_own;             /* no other listener, and no other program, has a part in the socket */
     char name[NET_TEXT_MAX]; /* the bound address as text */
     struct net_unix_file file;
 };
@@ -114,6 +115,9 @@ void net_listener_resume(struct net_listener *listener);
 /* Accept what the kernel has queued, at most NET_BACKLOG connections, then close: peers that are connected already are
  * not reset. */
 void net_listener_finish(struct net_listener *listener);
+
+/* In a process forked from the listener's: close its fds, and leave everything else as it is. */
+void net_listener_abandon(struct net_listener *listener);
 
 /* Stop for good; removes the file of a unix socket, unless a successor has replaced it. A listener that is closed, or
  * zeroed with fd -1, is left alone. Inside on_accept too, but then the listener's memory must outlast the callback. */

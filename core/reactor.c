@@ -60,11 +60,6 @@ struct task_queue {
     uint32_t head, count, capacity; /* capacity is a power of two */
 };
 
-struct post {
-    struct post *next; /* posted before this one */
-    struct task task;
-};
-
 struct reactor {
     const struct log *log; /* borrowed; may be NULL */
     int epoll_fd;          /* what the loop sleeps on */
@@ -79,9 +74,9 @@ struct reactor {
     int32_t queue_head, queue_tail; /* fds with changed registrations, in order of change */
     struct timer_heap timers;
     struct task_queue tasks;
-    _Atomic(struct post *) posts; /* newest first */
-    struct post *taken;           /* of them, oldest first: what the last tick had no time for */
-    atomic_bool stop;             /* asked for and not yet honoured */
+    _Atomic(struct reactor_call *) posts; /* newest first */
+    struct reactor_call *taken;           /* of them, oldest first: what the last tick had no time for */
+    atomic_bool stop;                     /* asked for and not yet honoured */
     struct reactor_counts counts;
     struct epoll_event events[BATCH];
 };
@@ -472,28 +467,39 @@ static int run_tasks(struct reactor *reactor)
     return (int)calls;
 }
 
-int reactor_post(struct reactor *reactor, reactor_task_fn fn, void *arg)
+static void post(struct reactor *reactor, struct reactor_call *call)
 {
-    struct post *post = mem_alloc(sizeof *post);
-    if (post == NULL) {
-        return -ENOMEM;
-    }
-    post->task = (struct task){fn, arg};
-    post->next = atomic_load_explicit(&reactor->posts, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&reactor->posts, &post->next, post, memory_order_release,
+    call->next = atomic_load_explicit(&reactor->posts, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&reactor->posts, &call->next, call, memory_order_release,
                                                   memory_order_relaxed)) {
     }
     sys_eventfd_wake(reactor->wake_fd);
+}
+
+int reactor_post(struct reactor *reactor, reactor_task_fn fn, void *arg)
+{
+    struct reactor_call *call = mem_alloc(sizeof *call);
+    if (call == NULL) {
+        return -ENOMEM;
+    }
+    *call = (struct reactor_call){.fn = fn, .arg = arg, .is_allocated = true};
+    post(reactor, call);
     return 0;
 }
 
-/* Take what other threads posted, oldest first. */
-static struct post *take_posts(struct reactor *reactor)
+void reactor_post_call(struct reactor *reactor, struct reactor_call *call)
 {
-    struct post *newest = atomic_exchange_explicit(&reactor->posts, NULL, memory_order_acquire);
-    struct post *oldest = NULL;
+    call->is_allocated = false;
+    post(reactor, call);
+}
+
+/* Take what other threads posted, oldest first. */
+static struct reactor_call *take_posts(struct reactor *reactor)
+{
+    struct reactor_call *newest = atomic_exchange_explicit(&reactor->posts, NULL, memory_order_acquire);
+    struct reactor_call *oldest = NULL;
     while (newest != NULL) {
-        struct post *next = newest->next;
+        struct reactor_call *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
@@ -513,10 +519,13 @@ static int run_posts(struct reactor *reactor)
     }
     int64_t end_ns = reactor->taken->next != NULL ? sys_now_ns() + SPELL_NS : 0;
     for (; reactor->taken != NULL && (calls == 0 || sys_now_ns() < end_ns); calls++) {
-        struct post *post = reactor->taken;
-        reactor->taken = post->next;
-        post->task.fn(reactor, post->task.arg);
-        mem_free(post);
+        struct reactor_call *first = reactor->taken;
+        struct reactor_call call = *first;
+        reactor->taken = call.next;
+        if (call.is_allocated) {
+            mem_free(first);
+        }
+        call.fn(reactor, call.arg); /* which may post first again, if it is the caller's */
     }
     if (reactor->taken != NULL) {
         sys_eventfd_wake(reactor->wake_fd); /* the next tick does not sleep for them */
@@ -656,19 +665,29 @@ int reactor_create(struct reactor **reactor, const struct log *log)
     return 0;
 }
 
-static void close_own(int fd)
+static void close_own(int *fd)
 {
-    if (fd >= 0) {
-        sys_close(fd);
+    if (*fd >= 0) {
+        sys_close(*fd);
+        *fd = -1;
     }
 }
 
-static void free_posts(struct post *post)
+void reactor_abandon(struct reactor *reactor)
 {
-    while (post != NULL) {
-        struct post *next = post->next;
-        mem_free(post);
-        post = next;
+    close_own(&reactor->timer_fd);
+    close_own(&reactor->wake_fd);
+    close_own(&reactor->epoll_fd);
+}
+
+static void free_posts(struct reactor_call *call)
+{
+    while (call != NULL) {
+        struct reactor_call *next = call->next;
+        if (call->is_allocated) {
+            mem_free(call);
+        }
+        call = next;
     }
 }
 
@@ -677,9 +696,7 @@ void reactor_destroy(struct reactor *reactor)
     if (reactor == NULL) {
         return;
     }
-    close_own(reactor->timer_fd);
-    close_own(reactor->wake_fd);
-    close_own(reactor->epoll_fd);
+    reactor_abandon(reactor);
     free_posts(reactor->taken);
     free_posts(take_posts(reactor));
     for (uint32_t i = 0; i < reactor->chunk_count; i++) {

@@ -48,6 +48,10 @@ int reactor_create(struct reactor **reactor, const struct log *log);
  * open, they belong to their owners. NULL is allowed. Not from a callback. */
 void reactor_destroy(struct reactor *reactor);
 
+/* In a process forked from the reactor's: close what the reactor has of the kernel, which the two processes share, and
+ * leave everything else as it is. Only reactor_destroy() may follow. Any thread. */
+void reactor_abandon(struct reactor *reactor);
+
 /* Run ticks until reactor_stop(). Returns 0, or -errno when waiting failed. A stop that came before is honoured. */
 int reactor_run(struct reactor *reactor);
 
@@ -99,6 +103,18 @@ int reactor_defer(struct reactor *reactor, reactor_task_fn fn, void *arg);
 /* Call fn on the reactor's thread in its next tick. Any thread; order is kept for the calls of one thread. What is
  * still waiting when the reactor is destroyed is not called. Returns 0 or -ENOMEM. */
 int reactor_post(struct reactor *reactor, reactor_task_fn fn, void *arg);
+
+/* A call that brings its memory along. */
+struct reactor_call {
+    reactor_task_fn fn; /* called with arg; set by the caller, like arg */
+    void *arg;
+    struct reactor_call *next; /* these two are the reactor's */
+    bool is_allocated;
+};
+
+/* The same, and it cannot fail. call must stay where it is until fn is called, and must not be posted again before that;
+ * from fn on it may be. */
+void reactor_post_call(struct reactor *reactor, struct reactor_call *call);
 
 /* One fd that becomes readable whenever reactor_run_once(reactor, 0) has something to do: I/O, a timer, a task or a
  * post (R8). It stays the reactor's. Returns the fd, or -errno when the kernel gives no timerfd. */

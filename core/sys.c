@@ -237,12 +237,21 @@ int sys_set_nonblocking(int fd)
 int sys_reset_on_close(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
-    return verdict(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    int rv = verdict(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    (void)connect(fd, &nobody,
+                  sizeof nobody); /* a forked child may have the socket, so that the close does nothing yet */
+    return rv;
 }
 
 int sys_shutdown_write(int fd)
 {
     return verdict(shutdown(fd, SHUT_WR));
+}
+
+int sys_shutdown(int fd)
+{
+    return verdict(shutdown(fd, SHUT_RDWR));
 }
 
 ssize_t sys_recv(int fd, void *buf, size_t len)

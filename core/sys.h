@@ -57,7 +57,10 @@ int sys_unread_bytes(int fd);                      /* that have come and can be 
 int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);
-int sys_reset_on_close(int fd); /* the close to come resets the connection, and drops what is not sent (SO_LINGER) */
+int sys_shutdown(int fd); /* both directions: what sys_close() does only when no other process has the socket */
+/* Reset the connection, and drop what is not sent: at once where the kernel can (connect(2) to AF_UNSPEC, TCP), else by
+ * the close to come (SO_LINGER). */
+int sys_reset_on_close(int fd);
 ssize_t sys_recv(int fd, void *buf, size_t len);
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);

@@ -372,6 +372,7 @@ static void close_expired(struct conn *conn)
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
                     conn->exchange->response_state == RESPONSE_NONE;
     if (waits_for == WAIT_WRITE) {
+        conn->is_reset = true;
         sys_reset_on_close(conn->fd); /* else the kernel would go on offering what is in the socket, for minutes */
     }
     if (!is_asked || prepare(conn) < 0) {
@@ -464,13 +465,28 @@ void conn_open(struct server *server, int listener, int fd, const struct sockadd
 }
 
 /* An answer whose end is that of the connection is cut with a reset: an orderly end would make it look complete. */
-static void cut_unframed(const struct conn *conn)
+static void cut_unframed(struct conn *conn)
 {
     const struct exchange *exchange = conn->exchange;
     bool is_whole = exchange->response_state == RESPONSE_NONE && out_is_empty(exchange); /* nothing after the reset */
     if (exchange->ends_with_close && !is_whole) {
+        conn->is_reset = true;
         sys_reset_on_close(conn->fd);
     }
+}
+
+/* A child that the host has forked may have the socket, too, and then close(2) alone tells the client nothing. */
+static void close_socket(struct conn *conn)
+{
+    if (!conn->is_reset && !conn->is_lingering) {
+        sys_shutdown(conn->fd);
+    }
+    if (conn->is_registered) {
+        reactor_close(conn->server->reactor, conn->fd);
+    } else {
+        sys_close(conn->fd);
+    }
+    conn->fd = -1;
 }
 
 void conn_close(struct conn *conn)
@@ -494,12 +510,7 @@ void conn_close(struct conn *conn)
         reactor_cancel_timer(server->reactor, conn->timer);
         conn->timer = 0;
     }
-    if (conn->is_registered) {
-        reactor_close(server->reactor, conn->fd);
-    } else {
-        sys_close(conn->fd);
-    }
-    conn->fd = -1;
+    close_socket(conn);
     server_forget_conn(server, conn);
     if (!conn->has_task) {
         server_put_conn(server, conn);

@@ -53,6 +53,7 @@ struct conn {
     bool is_half_closed : 1;   /* the client has shut its side; there may be bytes to read before its end */
     bool has_received : 1;     /* content came in this turn: the deadline of a body starts again */
     bool has_sent : 1;         /* the socket took bytes in this turn: the deadline of a response starts again */
+    bool is_reset : 1;         /* the close is to be a reset: no orderly end before it */
     bool is_counted : 1;       /* in the server's table of addresses */
     uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */

@@ -378,6 +378,14 @@ const struct file_room *file_cache_room(const struct file_cache *cache)
     return &cache->room;
 }
 
+void file_cache_abandon(struct file_cache *cache)
+{
+    for (struct cached_file *file = cache->with_fd.newest; file != NULL; file = file->by_fd_use.older) {
+        sys_close(file->fd);
+        file->fd = -1;
+    }
+}
+
 void file_cache_destroy(struct file_cache *cache)
 {
     if (cache == NULL) {

@@ -106,6 +106,9 @@ const struct file_room *file_cache_room(const struct file_cache *cache);
 /* NULL is allowed; files still in use go with their last reference. */
 void file_cache_destroy(struct file_cache *cache);
 
+/* In a process forked from the cache's: close its fds, and leave everything else as it is. */
+void file_cache_abandon(struct file_cache *cache);
+
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
  * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,

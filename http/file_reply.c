@@ -37,6 +37,13 @@ int file_replies_create(struct file_replies **replies, struct file_cache *cache)
     return 0;
 }
 
+void file_replies_abandon(struct file_replies *replies)
+{
+    for (size_t i = 0; i < replies->root_count; i++) {
+        file_root_abandon(replies->roots[i]);
+    }
+}
+
 void file_replies_destroy(struct file_replies *replies)
 {
     if (replies == NULL) {

@@ -17,6 +17,9 @@ enum { FILE_REPLY_ROOTS_MAX = 64 }; /* directories that handlers may name */
 int file_replies_create(struct file_replies **replies, struct file_cache *cache);
 void file_replies_destroy(struct file_replies *replies); /* NULL is allowed; files being sent stay valid */
 
+/* In a process forked from theirs: close their fds, and leave everything else as it is. */
+void file_replies_abandon(struct file_replies *replies);
+
 struct file_reply {
     const char *root; /* directory, relative to the working directory; remembered by this text */
     const char *path; /* path_len bytes, below root */

@@ -75,10 +75,16 @@ int file_root_open(struct file_root *root, const char *directory, const char *fi
     return 0;
 }
 
-void file_root_close(struct file_root *root)
+void file_root_abandon(struct file_root *root)
 {
     close_fd(root->dir_fd);
     close_fd(root->base_fd);
+    root->dir_fd = root->base_fd = -1;
+}
+
+void file_root_close(struct file_root *root)
+{
+    file_root_abandon(root);
     mem_free(root->directory);
     *root = (struct file_root){.dir_fd = -1, .base_fd = -1};
 }

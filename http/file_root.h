@@ -30,6 +30,9 @@ struct file_root {
 int file_root_open(struct file_root *root, const char *directory, const char *fields, char *err, size_t errlen);
 void file_root_close(struct file_root *root);
 
+/* In a process forked from the root's: close its fds, and leave everything else as it is. */
+void file_root_abandon(struct file_root *root);
+
 /* The fd to open files beneath, looked up again when the last look is ROOT_FRESH_MS ago. While the name leads to no
  * directory the one found last is used. Valid until the next call. */
 int file_root_dir(struct file_root *root, int64_t now_ms);

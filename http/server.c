@@ -434,6 +434,20 @@ static void cut_connections(struct server *server)
     }
 }
 
+void server_abandon(struct server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        net_listener_abandon(&server->listeners[i]);
+    }
+    close_adopted(server);
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        if (conn->fd >= 0) {
+            sys_close(conn->fd);
+            conn->fd = -1;
+        }
+    }
+}
+
 void server_destroy(struct server *server)
 {
     if (server == NULL) {

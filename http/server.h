@@ -42,6 +42,10 @@ void server_set_site(struct server *server, struct site *site);
  * may still wait in the reactor: it must not run any more, unless the server had drained. */
 void server_destroy(struct server *server);
 
+/* In a process forked from the server's: close its listeners and connections, which the other process still serves, and
+ * leave everything else as it is. Nobody is told. */
+void server_abandon(struct server *server);
+
 /* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);
 

@@ -40,3 +40,10 @@ void site_destroy(struct site *site)
     router_destroy(site->router);
     mem_free(site);
 }
+
+void site_abandon(struct site *site)
+{
+    static_mounts_abandon(site->mounts);
+    file_replies_abandon(site->replies);
+    file_cache_abandon(site->cache);
+}

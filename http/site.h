@@ -43,4 +43,7 @@ int site_create(struct site **site, const struct log *log);
 /* Free it; no server may use it any more. NULL is allowed. */
 void site_destroy(struct site *site);
 
+/* In a process forked from the site's: close the fds of its files, and leave everything else as it is. */
+void site_abandon(struct site *site);
+
 #endif

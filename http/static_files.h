@@ -20,6 +20,9 @@ enum { STATIC_MOUNTS_MAX = 64, STATIC_PREFIX_MAX = 255 };
 int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
 void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; files being sent stay valid */
 
+/* In a process forked from that of the mounts: close their fds, and leave everything else as it is. */
+void static_mounts_abandon(struct static_mounts *mounts);
+
 /* Serve the files of directory below prefix ("/" or "/assets"); the longest prefix wins. A second mount of the same
  * prefix is refused. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
  * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT,

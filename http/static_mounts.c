@@ -39,6 +39,14 @@ static void mount_free(struct mount *mount)
     mem_free(mount);
 }
 
+void static_mounts_abandon(struct static_mounts *mounts)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        file_root_abandon(&mounts->mounts[i]->root);
+        file_root_abandon(&mounts->mounts[i]->fallback);
+    }
+}
+
 void static_mounts_destroy(struct static_mounts *mounts)
 {
     if (mounts == NULL) {

@@ -111,6 +111,13 @@ void retired_stop(struct retired *retired)
     }
 }
 
+void retired_abandon(struct retired *retired)
+{
+    for (struct offer *offer = retired->first; offer != NULL; offer = offer->next) {
+        site_abandon(offer->site);
+    }
+}
+
 void retired_done(struct retired *retired)
 {
     while (retired->first != NULL) {

@@ -34,4 +34,7 @@ void retired_stop(struct retired *retired);
 /* Free all. No server may use their sites any more; the reactor is there still, but does not run again. */
 void retired_done(struct retired *retired);
 
+/* In a process forked from theirs: close the fds of their files, and leave everything else as it is. */
+void retired_abandon(struct retired *retired);
+
 #endif

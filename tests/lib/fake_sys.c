@@ -172,8 +172,8 @@ const char *fake_op_name(enum fake_op op)
 
 static bool is_infallible(enum fake_op op)
 {
-    return op == FAKE_CLOSE || op == FAKE_NOW_NS || op == FAKE_COARSE_NS || op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS ||
-           op == FAKE_PROCESS_ID;
+    return op == FAKE_CLOSE || op == FAKE_PROCESS_ID || op == FAKE_NOW_NS || op == FAKE_COARSE_NS ||
+           op == FAKE_WALL_TIME_S || op == FAKE_THREAD_CPU_NS || op == FAKE_PROCESS_ID;
 }
 
 /* The wish that this call of op meets, served: its error, or 0. */
@@ -1372,6 +1372,20 @@ int sys_shutdown_write(int fd)
         wake_peer(peer, EPOLLOUT | (peer->read_shut ? EPOLLHUP : 0U));
     }
     return leave_int(FAKE_SHUTDOWN_WRITE, fd, 0, rv);
+}
+
+/* Of a listener: nobody accepts any more, and it is closed right after. */
+int sys_shutdown(int fd)
+{
+    int rv = enter(FAKE_SHUTDOWN);
+    int error = 0;
+    struct fake_peer *peer = rv != 0 ? NULL : find_peer(fd, &error);
+    if (peer != NULL) {
+        rv = peer->is_reset ? -ENOTCONN : 0;
+        peer->write_shut = peer->saw_end = true;
+        wake_peer(peer, EPOLLOUT | EPOLLHUP);
+    }
+    return leave_int(FAKE_SHUTDOWN, fd, 0, rv);
 }
 
 int sys_reset_on_close(int fd)

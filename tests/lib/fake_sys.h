@@ -35,7 +35,7 @@
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
     X(UNREAD_BYTES) X(FD_LIMIT)                                                                                        \
-    X(SHUTDOWN_WRITE) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE)                                                            \
+    X(SHUTDOWN_WRITE) X(SHUTDOWN) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE)                                                            \
     X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(MAY_READ) X(UNLINK) X(SET_MODE) X(LOCK) X(READ) X(PREAD) X(DUPLICATE)               \
     X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \
     X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
@@ -90,8 +90,8 @@ int64_t fake_sys_timerfd_deadline_ns(int fd);
 
 /* Failures. error is an -errno. */
 
-/* Make the n-th system call from now (1 is the next one) fail. All calls count but sys_close() and the clocks, which
- * cannot fail. 0 takes the wish back. */
+/* Make the n-th system call from now (1 is the next one) fail. All calls count but sys_close(), sys_process_id() and
+ * the clocks, which cannot fail. 0 takes the wish back. */
 void fake_sys_fail(uint64_t n, int error);
 
 /* Whether the last fake_sys_fail() has made a call fail. Ends the loop over "the n-th system call". */

@@ -699,6 +699,7 @@ static const struct {
     {FAKE_SET_OPTION, {ENOMEM}},
     {FAKE_GET_OPTION, {ENOMEM}},
     {FAKE_SHUTDOWN_WRITE, {ENOTCONN}},
+    {FAKE_SHUTDOWN, {ENOTCONN}},
     {FAKE_RECV, {EAGAIN, EINTR, ENOMEM, ECONNRESET, ETIMEDOUT}},
     {FAKE_SEND, {EAGAIN, EINTR, ENOMEM, EPIPE, ECONNRESET}},
     {FAKE_SENDV, {EAGAIN, EINTR, ENOMEM, EPIPE, ECONNRESET}},
@@ -725,7 +726,8 @@ static void keep_calls(void)
     assert_non_null(calls_of_day);
     for (size_t i = 0; i < count; i++) {
         enum fake_op op = calls[i].op;
-        if (op != FAKE_CLOSE && op != FAKE_NOW_NS && op != FAKE_WALL_TIME_S && op != FAKE_THREAD_CPU_NS) {
+        if (op != FAKE_CLOSE && op != FAKE_PROCESS_ID && op != FAKE_NOW_NS && op != FAKE_WALL_TIME_S &&
+            op != FAKE_THREAD_CPU_NS) {
             calls_of_day[call_count++] = op;
         }
     }
