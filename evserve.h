@@ -91,7 +91,9 @@ struct evs_limits {
  * warning. */
 struct evs_route {
     /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
-     * "* /any" for every method. The same router as Lua's serves them: a path may have parameters (":id", ":id{int}",
+     * "* /any" for every method. A method is any token (RFC 9110 section 9.1) of at most 32 bytes, such as PROPFIND or
+     * PURGE, except CONNECT; the routes of a server may name 56 beside GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
+     * A method that no route names is 501. The same router as Lua's serves them: a path may have parameters (":id", ":id{int}",
      * "*rest"), another method is 405, GET brings HEAD. NULL ends the array. */
     const char *route;
 
@@ -392,7 +394,7 @@ int evserve_adopt(evserve *server, int fd);
  * not there, is refused. */
 
 /* What was asked for. */
-const char *evs_method(evs_request *request);       /* "GET" */
+const char *evs_method(evs_request *request);       /* "GET", case-sensitive; with a route for "*", any token */
 const char *evs_target(evs_request *request);       /* as sent: "/users/7%20?a=1" */
 const char *evs_path(evs_request *request);         /* decoded, without dot segments: "/users/7 " */
 const char *evs_query_string(evs_request *request); /* as sent, without the "?"; "" when there is none */

@@ -13,19 +13,18 @@
 
 #include <string.h>
 
-enum { EVERY_METHOD = (1 << METHOD_COUNT) - 1 };
-
-static void answer_options(struct exchange *exchange, unsigned methods)
+static void answer_options(struct exchange *exchange, uint64_t methods)
 {
-    char allow[64];
-    router_format_methods(methods | 1U << METHOD_OPTIONS, allow);
+    char allow[ROUTE_METHODS_TEXT_MAX];
+    router_format_methods(exchange->site->router, methods | METHOD_BIT(METHOD_OPTIONS), allow);
     response_add_field(exchange, "Allow", 5, allow, strlen(allow));
     response_send(exchange, 204, NULL, NULL, 0);
 }
 
 void dispatch_server_options(struct exchange *exchange)
 {
-    answer_options(exchange, EVERY_METHOD);
+    uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
+    answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
 static void set_handler(struct exchange *exchange, const struct handler *handler)
@@ -37,9 +36,19 @@ static void set_handler(struct exchange *exchange, const struct handler *handler
     }
 }
 
+/* The number of the request's method (http/route_methods.h). */
+static unsigned number_of_method(const struct exchange *exchange)
+{
+    const struct head *head = &exchange->head;
+    return head->method != METHOD_OTHER
+               ? (unsigned)head->method
+               : router_find_method(exchange->site->router, exchange_text(exchange, head->method_text),
+                                    head->method_text.len);
+}
+
 /* Match the path with the slash at its end taken away, or with one more. The path stays as it is; values of parameters
  * are slices of it, an empty one perhaps just behind it. */
-static enum route_verdict match_other_slash(struct exchange *exchange, struct route_match *match)
+static enum route_verdict match_other_slash(struct exchange *exchange, unsigned method, struct route_match *match)
 {
     const struct router *router = exchange->site->router;
     char *path = exchange->path;
@@ -48,10 +57,10 @@ static enum route_verdict match_other_slash(struct exchange *exchange, struct ro
         return ROUTE_NOT_FOUND;
     }
     if (path[len - 1] == '/') {
-        return router_match(router, exchange->head.method, path, len - 1, match);
+        return router_match(router, method, path, len - 1, match);
     }
     path[len] = '/'; /* there is room: a request line is longer than its path */
-    enum route_verdict verdict = router_match(router, exchange->head.method, path, len + 1, match);
+    enum route_verdict verdict = router_match(router, method, path, len + 1, match);
     path[len] = '\0';
     return verdict;
 }
@@ -90,14 +99,14 @@ static void redirect_slash(struct exchange *exchange)
 
 /* What the site's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
  * answered that is ROUTE_FOUND without a handler. */
-static enum route_verdict try_other_slash(struct exchange *exchange)
+static enum route_verdict try_other_slash(struct exchange *exchange, unsigned method)
 {
     enum site_slash policy = exchange->site->trailing_slash;
     struct route_match other;
     if (policy == SLASH_STRICT) {
         return ROUTE_NOT_FOUND;
     }
-    enum route_verdict verdict = match_other_slash(exchange, &other);
+    enum route_verdict verdict = match_other_slash(exchange, method, &other);
     if (policy == SLASH_IGNORE && verdict != ROUTE_NOT_FOUND) {
         exchange->match = other;
         return verdict;
@@ -112,11 +121,11 @@ static enum route_verdict try_other_slash(struct exchange *exchange)
 void dispatch_request(struct exchange *exchange)
 {
     const struct site *site = exchange->site;
-    enum method method = exchange->head.method;
+    unsigned method = number_of_method(exchange);
     enum route_verdict verdict = router_match(site->router, method, exchange->path, exchange->path_len,
                                               &exchange->match);
     if (verdict == ROUTE_NOT_FOUND) {
-        verdict = try_other_slash(exchange);
+        verdict = try_other_slash(exchange, method);
     }
     if (verdict == ROUTE_FOUND) {
         if (exchange->match.route != NULL) {
@@ -124,12 +133,16 @@ void dispatch_request(struct exchange *exchange)
         }
         return;
     }
+    if (method == METHOD_OTHER && (router_methods(site->router) & METHOD_BIT(METHOD_OTHER)) == 0) {
+        response_error(exchange, 501, "unknown method"); /* whatever the path (RFC 9110 section 15.6.2) */
+        return;
+    }
     if (verdict == ROUTE_NOT_FOUND) {
         exchange->match.allowed = 0;
     }
     bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
     if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
-        unsigned files = is_covered ? 1U << METHOD_GET | 1U << METHOD_HEAD : 0;
+        uint64_t files = is_covered ? METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD) : 0;
         static_mounts_add_fields_of_path(site->mounts, exchange);
         answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {

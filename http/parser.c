@@ -24,7 +24,7 @@ const char *method_name(enum method method)
 {
     static const char *const names[METHOD_COUNT] = {
         [METHOD_GET] = "GET",     [METHOD_HEAD] = "HEAD",     [METHOD_POST] = "POST",       [METHOD_PUT] = "PUT",
-        [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE", [METHOD_OPTIONS] = "OPTIONS",
+        [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE", [METHOD_OPTIONS] = "OPTIONS", [METHOD_OTHER] = "*",
     };
 
     return names[method];
@@ -35,17 +35,17 @@ enum method method_find(const char *name, size_t len)
 #define IS(word) (memcmp(name, word, sizeof(word) - 1) == 0)
     switch (len) {
     case 3:
-        return IS("GET") ? METHOD_GET : IS("PUT") ? METHOD_PUT : METHOD_COUNT;
+        return IS("GET") ? METHOD_GET : IS("PUT") ? METHOD_PUT : METHOD_OTHER;
     case 4:
-        return IS("HEAD") ? METHOD_HEAD : IS("POST") ? METHOD_POST : METHOD_COUNT;
+        return IS("HEAD") ? METHOD_HEAD : IS("POST") ? METHOD_POST : METHOD_OTHER;
     case 5:
-        return IS("PATCH") ? METHOD_PATCH : METHOD_COUNT;
+        return IS("PATCH") ? METHOD_PATCH : METHOD_OTHER;
     case 6:
-        return IS("DELETE") ? METHOD_DELETE : METHOD_COUNT;
+        return IS("DELETE") ? METHOD_DELETE : METHOD_OTHER;
     case 7:
-        return IS("OPTIONS") ? METHOD_OPTIONS : METHOD_COUNT;
+        return IS("OPTIONS") ? METHOD_OPTIONS : METHOD_OTHER;
     default:
-        return METHOD_COUNT;
+        return METHOD_OTHER;
     }
 #undef IS
 }
@@ -317,6 +317,11 @@ static bool split_target(struct parser *parser, struct head *head, const char *d
     return split_absolute_form(parser, head, data);
 }
 
+static bool is_connect(const char *method, size_t len)
+{
+    return len == 7 && memcmp(method, "CONNECT", 7) == 0;
+}
+
 bool parser_end_request_line(struct parser *parser, struct head *head, const char *data, const char *version)
 {
     if (version[5] != '1') {
@@ -324,8 +329,8 @@ bool parser_end_request_line(struct parser *parser, struct head *head, const cha
     }
     head->minor_version = version[7] != '0';
     head->method = method_find(data + head->method_text.offset, head->method_text.len);
-    if (head->method == METHOD_COUNT) {
-        return parser_fail(parser, 501, "unknown method");
+    if (head->method == METHOD_OTHER && is_connect(data + head->method_text.offset, head->method_text.len)) {
+        return parser_fail(parser, 501, "CONNECT is for proxies"); /* its target has a form of its own */
     }
     return split_target(parser, head, data);
 }

@@ -20,7 +20,7 @@ struct slice {
     uint32_t len;    /* bytes */
 };
 
-/* Methods that some resource here may allow. Others are 501 (RFC 9110 section 9.1), CONNECT and TRACE too. */
+/* Methods (RFC 9110 section 9.1). CONNECT, which only a proxy could serve, is 501. */
 enum method {
     METHOD_GET,
     METHOD_HEAD,
@@ -29,15 +29,16 @@ enum method {
     METHOD_PATCH,
     METHOD_DELETE,
     METHOD_OPTIONS,
+    METHOD_OTHER, /* any other token: head.method_text tells which */
     METHOD_COUNT,
 };
 
 enum { METHOD_NAME_MAX = 32 }; /* bytes of a method; a longer one is 501 */
 
-/* "GET"; static text. */
+/* "GET", or "*" for METHOD_OTHER; static text. */
 const char *method_name(enum method method);
 
-/* The method called name (case-sensitive), or METHOD_COUNT. */
+/* The method called name (case-sensitive), or METHOD_OTHER. */
 enum method method_find(const char *name, size_t len);
 
 /* Fields the server itself looks at; head.first finds them without a search. */
@@ -66,7 +67,7 @@ struct field {
 
 /* A request head (RFC 9112 sections 2 to 6), interpreted as far as framing needs it. */
 struct head {
-    enum method method;       /* one that is known: others are refused */
+    enum method method;       /* CONNECT is refused */
     uint8_t minor_version;    /* 0 or 1 of HTTP/1.x; what is above counts as 1 (RFC 9110 section 2.5) */
     bool keep_alive;          /* the connection may serve another request (RFC 9112 section 9.3) */
     bool has_length;          /* Content-Length came; chunked excludes it */

@@ -231,8 +231,8 @@ void response_file(struct exchange *exchange, int status, const char *type, stru
 /* Allow is a must of 405 (RFC 9110 section 15.5.6): where there is no room for it, it goes before all others. */
 static void add_allow(struct exchange *exchange)
 {
-    char allow[64];
-    router_format_methods(exchange->match.allowed, allow);
+    char allow[ROUTE_METHODS_TEXT_MAX];
+    router_format_methods(exchange->site->router, exchange->match.allowed, allow);
     if (response_add_field(exchange, "Allow", 5, allow, strlen(allow)) < 0) {
         response_clear_fields(exchange);
         response_add_field(exchange, "Allow", 5, allow, strlen(allow));

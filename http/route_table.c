@@ -14,14 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { METHODS_MAX = 64 };
-
 struct row {
-    char methods[METHODS_MAX]; /* "GET,POST" or "static" */
-    const char *path;          /* pattern or prefix */
-    const char *name;          /* never NULL */
-    const char *place;         /* file and line, or directory */
-    size_t order;              /* of registration */
+    uint64_t methods;  /* of a route; none of a mount */
+    const char *path;  /* pattern or prefix */
+    const char *name;  /* never NULL */
+    const char *place; /* file and line, or directory */
+    size_t order;      /* of registration */
 };
 
 static size_t count_rows(const struct site *site)
@@ -37,10 +35,14 @@ static size_t count_rows(const struct site *site)
     return routes + mounts;
 }
 
-/* A list without blanks, so that a column is a word. */
-static void format_methods(unsigned methods, char text[METHODS_MAX])
+/* A list without blanks, so that a column is a word: "GET,POST", "*" or "static". */
+static void format_methods(const struct site *site, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
 {
-    router_format_methods(methods, text);
+    if (methods == 0) {
+        strcpy(text, "static");
+        return;
+    }
+    router_format_methods(site->router, methods, text);
     char *out = text;
     for (const char *in = text; *in != '\0'; in++) {
         if (*in != ' ') {
@@ -55,15 +57,16 @@ static void collect_rows(const struct site *site, struct row *rows)
     size_t count = 0;
     const struct route *route;
     for (size_t n = 0; (route = router_route(site->router, n)) != NULL; n++) {
-        struct row *row = &rows[count++];
         const char *name = route->handler->name;
-        *row =
-            (struct row){.path = route->pattern, .name = name == NULL ? "-" : name, .place = route->where, .order = n};
-        format_methods(route->methods, row->methods);
+        rows[count++] = (struct row){.methods = route->methods,
+                                     .path = route->pattern,
+                                     .name = name == NULL ? "-" : name,
+                                     .place = route->where,
+                                     .order = n};
     }
     const char *prefix, *directory;
     for (size_t n = 0; static_mounts_get(site->mounts, n, &prefix, &directory); n++) {
-        rows[count] = (struct row){"static", prefix, "-", directory == NULL ? "(in memory)" : directory, count};
+        rows[count] = (struct row){0, prefix, "-", directory == NULL ? "(in memory)" : directory, count};
         count++;
     }
 }
@@ -90,15 +93,18 @@ int route_table_write(const struct site *site, void (*line)(void *arg, const cha
     }
     collect_rows(site, rows);
     qsort(rows, count, sizeof *rows, compare);
+    char methods[ROUTE_METHODS_TEXT_MAX];
     int methods_width = 0, path_width = 0, name_width = 0;
     for (size_t i = 0; i < count; i++) {
-        methods_width = widest(methods_width, rows[i].methods);
+        format_methods(site, rows[i].methods, methods);
+        methods_width = widest(methods_width, methods);
         path_width = widest(path_width, rows[i].path);
         name_width = widest(name_width, rows[i].name);
     }
     for (size_t i = 0; i < count; i++) {
         char text[ROUTE_TABLE_LINE_MAX];
-        snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, rows[i].methods, path_width, rows[i].path,
+        format_methods(site, rows[i].methods, methods);
+        snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, methods, path_width, rows[i].path,
                  name_width, rows[i].name, rows[i].place);
         line(arg, text);
     }

@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUTES_FIRST_CAPACITY = 16, ALL_METHODS = (1 << METHOD_COUNT) - 1 };
+enum { ROUTES_FIRST_CAPACITY = 16 };
 
 /* A registered route, and after it its texts. */
 struct entry {
@@ -39,7 +39,7 @@ struct node {
     char *first_bytes;        /* child_count of them: what each child's piece begins with */
     uint16_t child_count;     /* literal children, at most 256 */
     uint16_t child_capacity;  /* of children and first_bytes */
-    uint8_t methods;          /* of all entries */
+    uint8_t methods;          /* of all entries; those with a name of their own are METHOD_OTHER here */
     char only_byte;           /* first_bytes while there is room for one */
     struct node *only_child;  /* children while there is room for one */
     struct node *next;        /* the parent's branch to try after this one */
@@ -51,11 +51,13 @@ struct node {
 _Static_assert(METHOD_COUNT <= 8, "a node keeps a set of methods in one byte");
 
 struct router {
-    struct node *root;      /* consumes nothing */
-    struct node *last_made; /* every node but those of a failed addition */
-    struct entry **entries; /* in the order of registration */
-    size_t entry_count;     /* of entries */
-    size_t entry_capacity;  /* of entries */
+    struct node *root;          /* consumes nothing */
+    struct node *last_made;     /* every node but those of a failed addition */
+    struct entry **entries;     /* in the order of registration */
+    size_t entry_count;         /* of entries */
+    size_t entry_capacity;      /* of entries */
+    uint64_t methods;           /* of all entries */
+    struct route_methods names; /* that routes gave to methods */
 };
 
 /* All that one router_add() makes. */
@@ -369,35 +371,43 @@ static void link_parts(struct router *router, struct addition *addition)
     struct node *end = addition->last != NULL ? addition->last : addition->at;
     addition->entry->next = end->entries;
     end->entries = addition->entry;
-    end->methods |= (uint8_t)addition->entry->route.methods;
+    uint64_t methods = addition->entry->route.methods;
+    router->methods |= methods;
+    end->methods |= (uint8_t)(methods | ((methods & ~METHODS_ALL) != 0 ? METHOD_BIT(METHOD_OTHER) : 0));
     router->entries[router->entry_count++] = addition->entry;
 }
 
-/* A method that the same pattern has already. */
-static int refuse_twice(const struct route *route, const struct node *end, char *err, size_t errlen)
+/* A route of the same pattern that has one of the methods already, or NULL. */
+static const struct route *find_rival(const struct route *route, const struct node *end)
 {
     const struct entry *other = end->entries;
-    while ((other->route.methods & route->methods) == 0) {
+    while (other != NULL && route_methods_common(other->route.methods, route->methods) == 0) {
         other = other->next;
     }
-    char methods[64];
-    router_format_methods(other->route.methods & route->methods, methods);
-    bool is_same_text = strcmp(other->route.pattern, route->pattern) == 0;
+    return other == NULL ? NULL : &other->route;
+}
+
+static int refuse_twice(const struct router *router, const struct route *route, const struct route *other, char *err,
+                        size_t errlen)
+{
+    char methods[ROUTE_METHODS_TEXT_MAX];
+    router_format_methods(router, route_methods_common(other->methods, route->methods), methods);
+    bool is_same_text = strcmp(other->pattern, route->pattern) == 0;
     return error_text(err, errlen, -EEXIST, "%s%sroute %s %s is already registered%s%s%s%s", route->where,
                       route->where[0] == '\0' ? "" : ": ", methods, route->pattern, is_same_text ? "" : " as ",
-                      is_same_text ? "" : other->route.pattern, other->route.where[0] == '\0' ? "" : " at ",
-                      other->route.where);
+                      is_same_text ? "" : other->pattern, other->where[0] == '\0' ? "" : " at ", other->where);
 }
 
 /* Whether the tree allows the addition. */
-static int check_place(const struct addition *addition, const struct route_pattern *pattern, const struct route *route,
-                       char *err, size_t errlen)
+static int check_place(const struct router *router, const struct addition *addition,
+                       const struct route_pattern *pattern, const struct route *route, char *err, size_t errlen)
 {
     if (addition->split != NULL) {
         return 0;
     }
     if (addition->piece_index == pattern->piece_count) {
-        return (addition->at->methods & route->methods) == 0 ? 0 : refuse_twice(route, addition->at, err, errlen);
+        const struct route *rival = find_rival(route, addition->at);
+        return rival == NULL ? 0 : refuse_twice(router, route, rival, err, errlen);
     }
     enum route_piece_kind kind = pattern->pieces[addition->piece_index].kind;
     if (kind == PIECE_LITERAL || kind == PIECE_REST) {
@@ -413,7 +423,7 @@ static int check_place(const struct addition *addition, const struct route_patte
                             route->where, route->where[0] == '\0' ? "" : ": ", route->pattern, ROUTE_BRANCHES_MAX);
 }
 
-int router_add(struct router *router, unsigned methods, const char *pattern, const struct handler *handler,
+int router_add(struct router *router, uint64_t methods, const char *pattern, const struct handler *handler,
                const char *where, char *err, size_t errlen)
 {
     struct route route = {.handler = handler,
@@ -421,7 +431,8 @@ int router_add(struct router *router, unsigned methods, const char *pattern, con
                           .pattern = pattern,
                           .where = where == NULL ? "" : where};
     const char *colon = route.where[0] == '\0' ? "" : ": ";
-    if (methods == 0 || (methods & ~(unsigned)ALL_METHODS) != 0) {
+    uint64_t named = METHODS_ALL | (METHOD_BIT(router->names.count) - 1) << METHOD_COUNT;
+    if (methods == 0 || (methods & ~named) != 0) {
         return error_text(err, errlen, -EINVAL, "%s%sroute %.200s has %s", route.where, colon, pattern,
                           methods == 0 ? "no method" : "an unknown method");
     }
@@ -432,7 +443,7 @@ int router_add(struct router *router, unsigned methods, const char *pattern, con
     }
     struct addition addition = {.at = router->root};
     find_place(&addition, &parsed);
-    rv = check_place(&addition, &parsed, &route, err, errlen);
+    rv = check_place(router, &addition, &parsed, &route, err, errlen);
     if (rv < 0) {
         return rv;
     }
@@ -454,9 +465,23 @@ struct walk {
     struct slice *params; /* their values */
 };
 
-/* The route at a node where the path ends. HEAD is served by GET. */
-static const struct route *node_route(const struct node *node, enum method method)
+/* The route for a method that is not the parser's at a node where the path ends. */
+static const struct route *node_other_route(const struct node *node, unsigned method)
 {
+    uint64_t wanted = METHOD_BIT(method) | METHOD_BIT(METHOD_OTHER);
+    const struct entry *entry = node->entries;
+    while (entry != NULL && (entry->route.methods & wanted) == 0) {
+        entry = entry->next;
+    }
+    return entry == NULL ? NULL : &entry->route;
+}
+
+/* The route at a node where the path ends. HEAD is served by GET. */
+static const struct route *node_route(const struct node *node, unsigned method)
+{
+    if (method >= METHOD_OTHER) {
+        return node_other_route(node, method);
+    }
     unsigned wanted = 1U << method;
     if (method == METHOD_HEAD && (node->methods & wanted) == 0) {
         wanted = 1U << METHOD_GET;
@@ -469,6 +494,16 @@ static const struct route *node_route(const struct node *node, enum method metho
         entry = entry->next;
     }
     return &entry->route;
+}
+
+/* All methods at a node, those with names too. */
+static uint64_t node_methods(const struct node *node)
+{
+    uint64_t methods = 0;
+    for (const struct entry *entry = node->entries; entry != NULL; entry = entry->next) {
+        methods |= entry->route.methods;
+    }
+    return methods;
 }
 
 /* The literal child that the path goes on with, consumed, or NULL. */
@@ -535,10 +570,26 @@ static const struct node *walk_back(struct walk *walk, const struct node *node)
     return found;
 }
 
-enum route_verdict router_match(const struct router *router, enum method method, const char *path, size_t len,
+struct route_methods *router_method_names(struct router *router)
+{
+    return &router->names;
+}
+
+uint64_t router_methods(const struct router *router)
+{
+    return router->methods;
+}
+
+unsigned router_find_method(const struct router *router, const char *name, size_t len)
+{
+    unsigned number = route_methods_find(&router->names, name, len);
+    return (router->methods & METHOD_BIT(number)) != 0 ? number : METHOD_OTHER; /* else its route was refused */
+}
+
+enum route_verdict router_match(const struct router *router, unsigned method, const char *path, size_t len,
                                 struct route_match *match)
 {
-    assert(method < METHOD_COUNT);
+    assert(method < METHOD_COUNT + ROUTE_METHODS_MAX);
     match->route = NULL;
     match->allowed = 0;
     if (len > UINT32_MAX) {
@@ -553,7 +604,7 @@ enum route_verdict router_match(const struct router *router, enum method method,
                 return ROUTE_FOUND;
             }
             if (node->methods != 1U << METHOD_OPTIONS) { /* else it answers preflights, perhaps for all paths */
-                match->allowed |= node->methods | 1U << METHOD_OPTIONS;
+                match->allowed |= node_methods(node) | METHOD_BIT(METHOD_OPTIONS);
             }
         }
         const struct node *next = walk_literal(&walk, node);
@@ -562,8 +613,8 @@ enum route_verdict router_match(const struct router *router, enum method method,
         }
         node = next != NULL ? next : walk_back(&walk, node);
     }
-    if ((match->allowed & 1U << METHOD_GET) != 0) {
-        match->allowed |= 1U << METHOD_HEAD;
+    if ((match->allowed & METHOD_BIT(METHOD_GET)) != 0) {
+        match->allowed |= METHOD_BIT(METHOD_HEAD);
     }
     return match->allowed == 0 ? ROUTE_NOT_FOUND : ROUTE_NOT_ALLOWED;
 }
@@ -573,14 +624,7 @@ const struct route *router_route(const struct router *router, size_t n)
     return n < router->entry_count ? &router->entries[n]->route : NULL;
 }
 
-void router_format_methods(unsigned methods, char text[64])
+void router_format_methods(const struct router *router, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
 {
-    size_t used = 0;
-    text[0] = '\0';
-    for (unsigned method = 0; method < METHOD_COUNT; method++) {
-        if ((methods & 1U << method) != 0) {
-            int len = snprintf(text + used, 64 - used, "%s%s", used == 0 ? "" : ", ", method_name((enum method)method));
-            used += len > 0 ? (size_t)len : 0;
-        }
-    }
+    route_methods_format(&router->names, methods, text);
 }

@@ -28,7 +28,7 @@
  * patterns that overlap this is one way down: the length of the path, not the number of routes. At one node at most
  * ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
 
-#include "http/parser.h"
+#include "http/route_methods.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,7 +45,7 @@ enum {
 /* A registered route. Owned by the router, lives as long as it. */
 struct route {
     const struct handler *handler;             /* borrowed: who answers */
-    unsigned methods;                          /* set of 1 << METHOD_x, as registered */
+    uint64_t methods;                          /* set of METHOD_BIT(number), as registered */
     const char *pattern;                       /* as registered */
     const char *where;                         /* "site.lua:12" or "" */
     const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
@@ -62,14 +62,17 @@ enum route_verdict {
 
 struct route_match {
     const struct route *route;             /* of ROUTE_FOUND, else NULL */
-    unsigned allowed;                      /* of ROUTE_NOT_ALLOWED: set of 1 << METHOD_x over all patterns that fit the
-                                            * path, HEAD with GET, OPTIONS always */
+    uint64_t allowed;                      /* of ROUTE_NOT_ALLOWED: set of methods over all patterns that fit the path,
+                                            * HEAD with GET, OPTIONS always */
     struct slice params[ROUTE_PARAMS_MAX]; /* values: slices of the path, route->param_count of them */
 };
 
 /* An empty router. */
 int router_create(struct router **router);  /* 0 or -ENOMEM */
 void router_destroy(struct router *router); /* NULL is allowed; handlers are not touched */
+
+/* The names that its routes give to methods: sets are made with them, by route_methods_add(). As long as the router. */
+struct route_methods *router_method_names(struct router *router);
 
 /* Register handler for a set of methods. pattern and where (NULL is "") are copied. GET brings HEAD unless HEAD has a
  * route of its own for the same pattern. Returns 0, or with nothing changed
@@ -79,17 +82,24 @@ void router_destroy(struct router *router); /* NULL is allowed; handlers are not
  *   -ENOMEM
  * and a text that names the pattern, where, and for -EEXIST the other place:
  * "site.lua:12: route GET /users/:id is already registered at site.lua:7". */
-int router_add(struct router *router, unsigned methods, const char *pattern, const struct handler *handler,
+int router_add(struct router *router, uint64_t methods, const char *pattern, const struct handler *handler,
                const char *where, char *err, size_t errlen);
 
-/* Find the route for a path as url_normalise_path() makes it. Fills in match as its fields say. No allocation. */
-enum route_verdict router_match(const struct router *router, enum method method, const char *path, size_t len,
+/* The number of a method that the parser does not know: that of its name, when a route was registered for it, else
+ * METHOD_OTHER. */
+unsigned router_find_method(const struct router *router, const char *name, size_t len);
+
+/* The methods of all routes. With METHOD_OTHER among them, some route takes every method. */
+uint64_t router_methods(const struct router *router);
+
+/* Find the route for a method, by its number, and a path as url_normalise_path() makes it. Fills in match as its fields say. No allocation. */
+enum route_verdict router_match(const struct router *router, unsigned method, const char *path, size_t len,
                                 struct route_match *match);
 
 /* The n-th route in the order of registration, or NULL. */
 const struct route *router_route(const struct router *router, size_t n);
 
 /* Write a set of methods as a field value: "GET, HEAD, OPTIONS". */
-void router_format_methods(unsigned methods, char text[64]);
+void router_format_methods(const struct router *router, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX]);
 
 #endif

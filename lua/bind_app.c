@@ -79,21 +79,19 @@ static int app_route_names(lua_State *L)
 }
 
 /* The methods of the list at index as a set. */
-static unsigned check_methods(lua_State *L, int index, const char *what)
+static uint64_t check_methods(lua_State *L, int index, const char *what)
 {
-    unsigned methods = 0;
+    struct route_methods *names = router_method_names(script_of(L)->site->router);
+    uint64_t methods = 0;
     size_t count = lua_objlen(L, index);
     for (size_t i = 1; i <= count; i++) {
         lua_rawgeti(L, index, (int)i);
         size_t len = 0;
         const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : "";
-        enum method method = method_find(name, len);
-        if (method == METHOD_COUNT) {
-            char all[64];
-            router_format_methods((1U << METHOD_COUNT) - 1, all);
-            script_raise(L, "%s: \"%.40s\" is no method; there are %s", what, name, all);
+        char err[SCRIPT_TEXT_MAX];
+        if (route_methods_add(names, name, len, &methods, err, sizeof err) < 0) {
+            script_raise(L, "%s: %s", what, err);
         }
-        methods |= 1U << method;
         lua_pop(L, 1);
     }
     if (methods == 0) {
@@ -237,7 +235,7 @@ static int app_route(lua_State *L)
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 4, LUA_TTABLE);
     luaL_checktype(L, 5, LUA_TTABLE);
-    unsigned methods = check_methods(L, 2, what);
+    uint64_t methods = check_methods(L, 2, what);
     if (lua_type(L, 3) != LUA_TSTRING) {
         script_raise(L, "%s: a path such as \"/users/:id\" expected, not %s", what, luaL_typename(L, 3));
     }

@@ -124,6 +124,10 @@ local function open_group(target, group)
         end
     end
 
+    function target.any(path, options, fn)
+        add_route(group, "any", { "*" }, path, options, fn)
+    end
+
     function target.route(methods, path, options, fn)
         if type(methods) == "string" then
             methods = { methods }

@@ -28,7 +28,9 @@ static const char *end_text(struct exchange *exchange, struct slice slice)
 
 const char *evs_method(evs_request *request)
 {
-    return method_name(exchange_of(request)->head.method);
+    struct exchange *exchange = exchange_of(request);
+    enum method method = exchange->head.method;
+    return method == METHOD_OTHER ? end_text(exchange, exchange->head.method_text) : method_name(method);
 }
 
 const char *evs_target(evs_request *request)

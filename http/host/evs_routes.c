@@ -34,23 +34,18 @@ static void serve(struct exchange *exchange, void *ctx)
     route->serve(request_of(exchange), route->arg);
 }
 
-/* The set of methods in text[0..len): "GET", "GET,POST" or "*". */
-static int parse_methods(const char *text, size_t len, unsigned *methods, char *err, size_t errlen)
+/* The set of methods in text[0..len): "GET", "GET,PROPFIND" or "*". */
+static int parse_methods(struct route_methods *names, const char *text, size_t len, uint64_t *methods, char *err,
+                         size_t errlen)
 {
     const char *end = text + len;
-    *methods = len == 1 && text[0] == '*' ? (1U << METHOD_COUNT) - 1 : 0;
-    while (*methods != (1U << METHOD_COUNT) - 1) {
-        size_t name_len = strcspn(text, ", ");
-        enum method method = method_find(text, name_len);
-        if (method == METHOD_COUNT) {
-            char all[64];
-            router_format_methods((1U << METHOD_COUNT) - 1, all);
-            return error_text(err, errlen, -EINVAL, "\"%.*s\" is no method; there are %s", (int)name_len, text, all);
-        }
-        *methods |= 1U << method;
-        text += name_len + 1;
-        if (text > end) {
-            break;
+    *methods = 0;
+    for (const char *next; text <= end; text = next + 1) {
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        next = comma == NULL ? end : comma;
+        int rv = route_methods_add(names, text, (size_t)(next - text), methods, err, errlen);
+        if (rv < 0) {
+            return rv;
         }
     }
     return 0;
@@ -61,7 +56,7 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
 {
     char where[64];
     char why[512];
-    unsigned methods;
+    uint64_t methods;
     snprintf(where, sizeof where, "evserve_config.routes[%zu]", number);
     size_t methods_len = strcspn(route->route, " ");
     const char *pattern = route->route + methods_len + strspn(route->route + methods_len, " ");
@@ -72,11 +67,11 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
     if (route->serve == NULL) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has no function", where, route->route);
     }
-    if (parse_methods(route->route, methods_len, &methods, why, sizeof why) < 0) {
+    if (parse_methods(router_method_names(router), route->route, methods_len, &methods, why, sizeof why) < 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\": %s", where, route->route, why);
     }
     /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
-    bool takes_body = (methods & ~(1U << METHOD_GET | 1U << METHOD_HEAD)) != 0;
+    bool takes_body = (methods & ~(METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))) != 0;
     if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE)) != 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
                           route->flags);

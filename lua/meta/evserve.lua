@@ -11,7 +11,8 @@ local app = {}
 --- A number of bytes, or text with a unit: "64K", "1M", "1G".
 ---@alias evserve.Size integer|string
 
----@alias evserve.Method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
+--- Any token but CONNECT; in a route "*" is every method.
+---@alias evserve.Method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"|"*"|string
 
 --- Name to value, or to a list of values, each of which becomes a field line of its own.
 ---@alias evserve.Headers table<string, string|number|(string|number)[]>
@@ -233,6 +234,13 @@ function app.delete(path, options, handler) end
 ---@overload fun(path: string, handler: evserve.Handler)
 function app.options(path, options, handler) end
 
+--- A route for every method.
+---@param path string
+---@param options evserve.RouteOptions
+---@param handler evserve.Handler
+---@overload fun(path: string, handler: evserve.Handler)
+function app.any(path, options, handler) end
+
 ---@param methods evserve.Method|evserve.Method[]
 ---@param path string
 ---@param options evserve.RouteOptions
@@ -251,7 +259,7 @@ local group = {}
 function group.get(path, options, handler) end
 
 group.head, group.post, group.put, group.patch = group.get, group.get, group.get, group.get
-group.delete, group.options = group.get, group.get
+group.delete, group.options, group.any = group.get, group.get, group.get
 
 ---@param methods evserve.Method|evserve.Method[]
 ---@param path string

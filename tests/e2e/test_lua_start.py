@@ -136,7 +136,7 @@ class ScriptMistakes(unittest.TestCase):
         ('app.get("/x/:id", function() end)\n\napp.get("/x/:name", function() end)',
          'SITE:4: route GET /x/:name is already registered as /x/:id at SITE:2'),
         ('app.route("get", "/x", function() end)',
-         'SITE:2: app.route: "get" is no method; there are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'),
+         'SITE:2: app.route: "get" is no method: methods are case-sensitive, write GET'),
         ('app.route({}, "/x", function() end)', 'SITE:2: app.route: at least one method expected'),
         ('app.route(5, "/x", function() end)', 'SITE:2: app.route: a method or a list of methods expected, not 5'),
         ('app.use "x"', 'SITE:2: app.use: a function expected, not "x"'),

@@ -112,7 +112,10 @@ static void bad_routes_are_named(void **state)
     static const struct {
         const char *route, *what;
     } cases[] = {
-        {"GTE /x", "evserve_config.routes[1]: \"GTE /x\": \"GTE\" is no method; there are GET, HEAD,"},
+        {"get /x", "evserve_config.routes[1]: \"get /x\": \"get\" is no method: methods are case-sensitive, write GET"},
+        {"GET,CONNECT /x", "CONNECT is for proxies"},
+        {"G(T /x", "\"G(T\" is no method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567 /x", "is no method"},
         {"GET,,PUT /x", "\"\" is no method"},
         {"GET, /x", "\"\" is no method"},
         {" /x", "\"\" is no method"},
@@ -158,6 +161,53 @@ static void routes_of_c_and_lua_stand_side_by_side(void **state)
     host.config.script = host_write("site.lua", "local app = require 'evserve'\n"
                                                 "app.get('/c', function() return 'lua' end)\n");
     host_must_not_start("site.lua:2: route GET /c is already registered at evserve_config.routes[0]");
+}
+
+/* Methods. */
+
+static void serve_method_and_body(evs_request *request, void *arg)
+{
+    (void)arg;
+    char text[256];
+    size_t len;
+    const char *body = evs_body(request, &len);
+    int text_len = snprintf(text, sizeof text, "%s %s:%.*s", evs_method(request), evs_param(request, "rest"), (int)len,
+                            body);
+    assert_ptr_equal(evs_method(request), evs_method(request));
+    evs_reply(request, 200, "text/plain", text, (size_t)text_len);
+}
+
+static void routes_take_any_method(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "* /any/*rest", .serve = serve_method_and_body},
+                                       {.route = "PROPFIND /dav/*rest", .serve = serve_method_and_body},
+                                       {.route = "PURGE,GET /dav/*rest", .serve = serve_method_and_body},
+                                       {.route = NULL}};
+    host.config.routes = routes;
+    host_serve();
+    static const struct {
+        const char *request, *answer;
+    } rows[] = {
+        {"PROPFIND /dav/a HTTP/1.1\r\nContent-Length: 2\r\n", "PROPFIND a:ab"},
+        {"PURGE /dav/b HTTP/1.1\r\nContent-Length: 2\r\n", "PURGE b:ab"},
+        {"GET /dav/b HTTP/1.1\r\n", "GET b:"},
+        {"QUERY /any/c HTTP/1.1\r\nContent-Length: 2\r\n", "QUERY c:ab"},
+        {"query /any/d HTTP/1.1\r\nContent-Length: 2\r\n", "query d:ab"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456 /any/ HTTP/1.1\r\n", "ABCDEFGHIJKLMNOPQRSTUVWXYZ123456 :"},
+        {"OPTIONS /any/ HTTP/1.1\r\n", "OPTIONS :"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char request[256];
+        bool has_body = strstr(rows[i].request, "Length") != NULL;
+        snprintf(request, sizeof request, "%sHost: a\r\nConnection: close\r\n\r\n%s", rows[i].request,
+                 has_body ? "ab" : "");
+        assert_string_equal(client_body(client_ask(host.port, request)), rows[i].answer);
+    }
+    const char *answer = client_ask(host.port, "PUT /dav/a HTTP/1.0\r\n\r\n");
+    assert_memory_equal(answer, "HTTP/1.1 405 ", 13);
+    assert_non_null(strstr(answer, "\r\nAllow: GET, HEAD, OPTIONS, PROPFIND, PURGE\r\n"));
+    assert_memory_equal(client_ask(host.port, "CONNECT /any/a HTTP/1.0\r\n\r\n"), "HTTP/1.1 501 ", 13);
 }
 
 /* Header fields. */
@@ -790,6 +840,7 @@ int main(void)
         HOST_TEST(other_methods_are_405_and_head_comes_from_get),
         HOST_TEST(bad_routes_are_named),
         HOST_TEST(routes_of_c_and_lua_stand_side_by_side),
+        HOST_TEST(routes_take_any_method),
         HOST_TEST(header_fields_are_set_in_place_or_added),
         HOST_TEST(type_of_a_reply_takes_the_place_of_the_header),
         HOST_TEST(answer_may_come_from_a_timer),

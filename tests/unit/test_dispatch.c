@@ -89,12 +89,72 @@ static void options_for_all_paths_leaves_other_methods_alone(void **state)
     assert_string_equal(statuses(peer), "200 404 301 405");
 }
 
+#define PATH(method, path) method " " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static void add_named_route(const char *method, const char *path)
+{
+    char err[256];
+    uint64_t methods = 0;
+    struct router *router = scene.site->router;
+    assert_int_equal(route_methods_add(router_method_names(router), method, strlen(method), &methods, err, sizeof err),
+                     0);
+    assert_int_equal(router_add(router, methods, path, &hello, "", err, sizeof err), 0);
+}
+
+/* RFC 9110 sections 15.5.6 and 15.6.2. */
+static void a_method_is_unknown_until_a_route_names_it(void **state)
+{
+    (void)state;
+    begin_with(SLASH_REDIRECT);
+    struct fake_peer *peer = client();
+    say(peer,
+        PATH("PURGE", "/hello") PATH("PURGE", "/none") PATH("purge", "/hello") PATH("PURGE", "/a.txt") GET("/hello"));
+    assert_string_equal(statuses(peer), "501 501 501 501 200");
+}
+
+static void a_method_that_a_route_names_is_known_on_every_path(void **state)
+{
+    (void)state;
+    add_named_route("PURGE", "/cache/");
+    begin_with(SLASH_REDIRECT);
+    struct fake_peer *peer = client();
+    say(peer, PATH("PURGE", "/cache/") PATH("PURGE", "/cache") PATH("PURGE", "/hello") PATH("PURGE", "/none"));
+    assert_string_equal(statuses(peer), "200 308 405 405"); /* the last one is in a mount, which has files only */
+    peer = client();
+    say(peer, PATH("BAN", "/cache/") PATH("OPTIONS", "/cache/") PATH("OPTIONS", "*"));
+    assert_string_equal(statuses(peer), "501 204 204");
+    assert_true(output_has(peer, "Allow: GET, HEAD, OPTIONS, PURGE\r\n"));
+    assert_true(output_has(peer, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PURGE\r\n"));
+}
+
+static void a_route_for_all_methods_makes_each_of_them_known(void **state)
+{
+    (void)state;
+    add_named_route("*", "/all");
+    begin_with(SLASH_REDIRECT);
+    struct fake_peer *peer = client();
+    say(peer, PATH("BAN", "/all") PATH("X", "/all") PATH("OPTIONS", "/all") PATH("TRACE", "/all") PATH("X", "/hello"));
+    assert_string_equal(statuses(peer), "200 200 200 200 405");
+    peer = client();
+    say(peer, PATH("OPTIONS", "*"));
+    assert_true(output_has(peer, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"));
+    peer = client();
+    say(peer, PATH("CONNECT", "/all"));
+    assert_string_equal(statuses(peer), "501");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        SCENE_TEST(strict_paths_are_what_they_are),  SCENE_TEST(redirect_goes_to_the_path_that_fits),
-        SCENE_TEST(redirect_keeps_method_and_query), SCENE_TEST(redirect_without_memory_is_503),
-        SCENE_TEST(ignored_slash_finds_the_route),   SCENE_TEST(options_for_all_paths_leaves_other_methods_alone),
+        SCENE_TEST(a_method_is_unknown_until_a_route_names_it),
+        SCENE_TEST(a_method_that_a_route_names_is_known_on_every_path),
+        SCENE_TEST(a_route_for_all_methods_makes_each_of_them_known),
+        SCENE_TEST(strict_paths_are_what_they_are),
+        SCENE_TEST(redirect_goes_to_the_path_that_fits),
+        SCENE_TEST(redirect_keeps_method_and_query),
+        SCENE_TEST(redirect_without_memory_is_503),
+        SCENE_TEST(ignored_slash_finds_the_route),
+        SCENE_TEST(options_for_all_paths_leaves_other_methods_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

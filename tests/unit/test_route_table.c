@@ -21,7 +21,7 @@ static int write_table(void)
     return route_table_write(scene.site, keep, &scene);
 }
 
-static void add(unsigned methods, const char *pattern, const struct handler *handler, const char *where)
+static void add(uint64_t methods, const char *pattern, const struct handler *handler, const char *where)
 {
     char err[256] = "";
     assert_int_equal(router_add(scene.site->router, methods, pattern, handler, where, err, sizeof err), 0);
@@ -45,6 +45,20 @@ static void columns_are_aligned_and_paths_in_order(void **state)
     assert_string_equal(table, expected);
 }
 
+static void methods_are_written_as_routes_say_them(void **state)
+{
+    (void)state;
+    char err[256];
+    uint64_t methods = 1U << METHOD_GET;
+    assert_int_equal(route_methods_add(router_method_names(scene.site->router), "PROPFIND", 8, &methods, err,
+                                       sizeof err),
+                     0);
+    add(methods, "/dav", &hello, "site.lua:1");
+    add(METHODS_ALL, "/all", &hello, "site.lua:2");
+    assert_int_equal(write_table(), 0);
+    assert_non_null(strstr(table, "\n*             /all  -  site.lua:2\nGET,PROPFIND  /dav  -  site.lua:1\n"));
+}
+
 static void table_without_memory_is_told_and_empty(void **state)
 {
     (void)state;
@@ -61,6 +75,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         SCENE_TEST(columns_are_aligned_and_paths_in_order),
+        SCENE_TEST(methods_are_written_as_routes_say_them),
         SCENE_TEST(table_without_memory_is_told_and_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ enum {
 /* What router_match() said, in a form that is easy to compare. */
 struct answer {
     enum route_verdict verdict; /* returned */
-    unsigned allowed;           /* of the match */
+    uint64_t allowed;           /* of the match */
     const struct route *route;  /* of the match */
     char params[TEXT_MAX];      /* "id=7 rest=a/b" */
 };
@@ -65,7 +65,7 @@ static struct router *new_router(void)
     return router;
 }
 
-static void add(struct router *router, unsigned methods, const char *pattern)
+static void add(struct router *router, uint64_t methods, const char *pattern)
 {
     char err[TEXT_MAX] = "";
     int rv = router_add(router, methods, pattern, handler_number(0), "site.lua:1", err, sizeof err);
@@ -76,7 +76,7 @@ static void add(struct router *router, unsigned methods, const char *pattern)
 }
 
 /* The path lies in a block of its own size, so that the sanitizer sees a byte read beyond it. */
-static struct answer ask(const struct router *router, enum method method, const char *path)
+static struct answer ask(const struct router *router, unsigned method, const char *path)
 {
     size_t len = strlen(path);
     char *exact = malloc(len == 0 ? 1 : len);
@@ -410,14 +410,14 @@ static void each_method_of_one_pattern_has_its_own_handler_and_names(void **stat
     struct router *router = *state;
     char err[TEXT_MAX];
     static const char *const patterns[METHOD_COUNT] = {"/:a/*r", "/:b/*r", "/:c/*r", "/:d/*s",
-                                                       "/:e/*r", "/:f/*r", "/:g/*"};
+                                                       "/:e/*r", "/:f/*r", "/:g/*",  "/:h/*r"};
     for (size_t method = 0; method < METHOD_COUNT; method++) {
         assert_int_equal(router_add(router, 1U << method, patterns[method], handler_number(method), "", err,
                                     sizeof err),
                          0);
     }
     for (size_t method = 0; method < METHOD_COUNT; method++) {
-        struct answer answer = ask(router, (enum method)method, "/x/y");
+        struct answer answer = ask(router, (unsigned)method, "/x/y");
         assert_int_equal(answer.verdict, ROUTE_FOUND);
         assert_ptr_equal(answer.route->handler, handler_number(method));
         assert_string_equal(answer.route->pattern, patterns[method]);
@@ -487,7 +487,124 @@ static void methods_that_are_none_are_refused(void **state)
                      -EINVAL);
     assert_string_equal(err, "route /a has an unknown method");
     assert_int_equal(ask(router, METHOD_GET, "/a").verdict, ROUTE_NOT_FOUND);
-    add(router, (1U << METHOD_COUNT) - 1, "/a");
+    add(router, METHODS_ALL, "/a");
+}
+
+/* Methods that the parser does not know. */
+
+static uint64_t named(struct router *router, const char *name)
+{
+    uint64_t set = 0;
+    char err[TEXT_MAX];
+    assert_int_equal(route_methods_add(router_method_names(router), name, strlen(name), &set, err, sizeof err), 0);
+    return set;
+}
+
+static struct answer ask_named(const struct router *router, const char *name, const char *path)
+{
+    return ask(router, router_find_method(router, name, strlen(name)), path);
+}
+
+static void routes_may_name_any_method(void **state)
+{
+    struct router *router = *state;
+    add(router, named(router, "PROPFIND") | GET, "/dav/*rest");
+    add(router, named(router, "PURGE"), "/dav/*rest");
+    add(router, METHODS_ALL, "/all");
+    assert_int_equal(named(router, "GET"), GET);
+    assert_int_equal(named(router, "*"), METHODS_ALL);
+    assert_int_equal(ask_named(router, "PROPFIND", "/dav/a").verdict, ROUTE_FOUND);
+    assert_int_equal(ask_named(router, "PURGE", "/dav/a").verdict, ROUTE_FOUND);
+    assert_int_equal(ask(router, METHOD_HEAD, "/dav/a").verdict, ROUTE_FOUND);
+    assert_int_equal(ask_named(router, "propfind", "/dav/a").verdict, ROUTE_NOT_ALLOWED); /* case-sensitive */
+    assert_int_equal(ask_named(router, "PROPFIN", "/dav/a").verdict, ROUTE_NOT_ALLOWED);
+    assert_int_equal(ask(router, METHOD_OTHER, "/dav/a").verdict, ROUTE_NOT_ALLOWED);
+    struct answer answer = ask(router, METHOD_PUT, "/dav/a");
+    assert_int_equal(answer.verdict, ROUTE_NOT_ALLOWED);
+    char allow[ROUTE_METHODS_TEXT_MAX];
+    router_format_methods(router, answer.allowed, allow);
+    assert_string_equal(allow, "GET, HEAD, OPTIONS, PROPFIND, PURGE");
+    static const char *const methods[] = {"PROPFIND", "PURGE", "X", "get", "!"};
+    for (size_t i = 0; i < LEN(methods); i++) {
+        assert_int_equal(ask_named(router, methods[i], "/all").verdict, ROUTE_FOUND);
+        assert_int_equal(ask_named(router, methods[i], "/none").verdict, ROUTE_NOT_FOUND);
+    }
+    for (unsigned method = 0; method < METHOD_COUNT; method++) {
+        assert_int_equal(ask(router, method, "/all").verdict, ROUTE_FOUND);
+    }
+}
+
+static void a_method_with_a_name_is_taken_once_and_not_beside_all(void **state)
+{
+    struct router *router = *state;
+    char err[TEXT_MAX];
+    add(router, named(router, "PURGE") | GET, "/a");
+    add(router, named(router, "QUERY"), "/a");
+    add(router, METHODS_ALL, "/b");
+    assert_int_equal(router_add(router, named(router, "QUERY"), "/a", handler_number(0), "x:1", err, sizeof err),
+                     -EEXIST);
+    assert_string_equal(err, "x:1: route QUERY /a is already registered at site.lua:1");
+    assert_int_equal(router_add(router, named(router, "LOCK"), "/b", handler_number(0), "x:1", err, sizeof err),
+                     -EEXIST);
+    assert_string_equal(err, "x:1: route LOCK /b is already registered at site.lua:1");
+    assert_int_equal(router_add(router, METHODS_ALL, "/b", handler_number(0), "x:1", err, sizeof err), -EEXIST);
+    assert_string_equal(err, "x:1: route * /b is already registered at site.lua:1");
+    assert_int_equal(router_add(router, METHODS_ALL, "/a", handler_number(0), "x:1", err, sizeof err), -EEXIST);
+    /* LOCK has a name now, but no route: no path may say that it is allowed. */
+    assert_int_equal(router_find_method(router, "LOCK", 4), METHOD_OTHER);
+    assert_int_not_equal(router_find_method(router, "QUERY", 5), METHOD_OTHER);
+}
+
+static void names_of_methods_are_checked(void **state)
+{
+    struct router *router = *state;
+    static const struct {
+        const char *name, *text;
+    } bad[] = {
+        {"", "\"\" is no method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
+        {"A B", "\"A B\" is no method: a method is a token"},
+        {"A\nB", "is no method: a method is a token"},
+        {"A:", "\"A:\" is no method: a method is a token"},
+        {"\xc3\x84", "is no method: a method is a token"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567", "is no method: a method is a token of 1 to 32 characters"},
+        {"get", "\"get\" is no method: methods are case-sensitive, write GET"},
+        {"Options", "\"Options\" is no method: methods are case-sensitive, write OPTIONS"},
+        {"CONNECT", "CONNECT is for proxies"},
+    };
+    for (size_t i = 0; i < LEN(bad); i++) {
+        char err[TEXT_MAX];
+        uint64_t set = GET;
+        assert_int_equal(route_methods_add(router_method_names(router), bad[i].name, strlen(bad[i].name), &set, err,
+                                           sizeof err),
+                         -EINVAL);
+        assert_int_equal(set, GET);
+        if (strstr(err, bad[i].text) == NULL) {
+            fail_msg("\"%s\" is not in \"%s\"", bad[i].text, err);
+        }
+    }
+    named(router, "ABCDEFGHIJKLMNOPQRSTUVWXYZ123456");
+    named(router, "!#$%&'*+-.^_`|~aZ9");
+    named(router, "**");
+}
+
+static void routes_may_name_so_many_methods_and_no_more(void **state)
+{
+    struct router *router = *state;
+    uint64_t all = 0;
+    char name[METHOD_NAME_MAX + 1], err[TEXT_MAX], text[ROUTE_METHODS_TEXT_MAX];
+    for (unsigned i = 0; i < ROUTE_METHODS_MAX; i++) {
+        snprintf(name, sizeof name, "%032u", i);
+        all |= named(router, name);
+    }
+    add(router, all | METHODS_KNOWN, "/a");
+    uint64_t set = 0;
+    assert_int_equal(route_methods_add(router_method_names(router), "ONEMORE", 7, &set, err, sizeof err), -ENOSPC);
+    assert_non_null(strstr(err, "ONEMORE is one method too many: routes may name 56 beside GET, HEAD, "));
+    assert_int_equal(named(router, name) & ~all, 0); /* the last one is still there */
+    assert_int_equal(ask_named(router, name, "/a").verdict, ROUTE_FOUND);
+    router_format_methods(router, all | METHODS_KNOWN, text);
+    assert_int_equal(strlen(text), strlen("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") + 56 * 34);
+    assert_true(strlen(text) < ROUTE_METHODS_TEXT_MAX);
 }
 
 static void second_registration_is_refused_naming_both_places(void **state)
@@ -640,8 +757,9 @@ static void take_snapshot(const struct router *router, char text[2 * TEXT_MAX])
     size_t used = 0;
     for (size_t i = 0; i < LEN(probes); i++) {
         struct answer answer = ask(router, METHOD_GET, probes[i]);
-        used += (size_t)snprintf(text + used, 2 * TEXT_MAX - used, "%d %x %s %s\n", (int)answer.verdict, answer.allowed,
-                                 answer.route == NULL ? "" : answer.route->pattern, answer.params);
+        used += (size_t)snprintf(text + used, 2 * TEXT_MAX - used, "%d %x %s %s\n", (int)answer.verdict,
+                                 (unsigned)answer.allowed, answer.route == NULL ? "" : answer.route->pattern,
+                                 answer.params);
         assert_true(used < 2 * TEXT_MAX);
     }
 }
@@ -787,16 +905,18 @@ static void path_that_no_slice_can_hold_is_not_found(void **state)
 
 static void set_of_methods_is_written_as_a_field_value(void **state)
 {
-    (void)state;
-    char text[64];
-    router_format_methods(0, text);
+    struct router *router = *state;
+    char text[ROUTE_METHODS_TEXT_MAX];
+    router_format_methods(router, 0, text);
     assert_string_equal(text, "");
-    router_format_methods(GET, text);
+    router_format_methods(router, GET, text);
     assert_string_equal(text, "GET");
-    router_format_methods(OPTIONS | HEAD | GET, text);
+    router_format_methods(router, OPTIONS | HEAD | GET, text);
     assert_string_equal(text, "GET, HEAD, OPTIONS");
-    router_format_methods((1U << METHOD_COUNT) - 1, text);
+    router_format_methods(router, METHODS_KNOWN, text);
     assert_string_equal(text, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    router_format_methods(router, METHODS_ALL, text);
+    assert_string_equal(text, "*");
 }
 
 static void destroy_takes_null(void **state)
@@ -825,6 +945,10 @@ int main(void)
         TEST(route_keeps_copies_of_its_texts),
         TEST(bad_pattern_leaves_the_router_unchanged),
         TEST(methods_that_are_none_are_refused),
+        TEST(routes_may_name_any_method),
+        TEST(a_method_with_a_name_is_taken_once_and_not_beside_all),
+        TEST(names_of_methods_are_checked),
+        TEST(routes_may_name_so_many_methods_and_no_more),
         TEST(second_registration_is_refused_naming_both_places),
         TEST(duplicate_is_found_among_several_routes_of_one_pattern),
         TEST(pattern_has_at_most_its_number_of_parameters),

@@ -42,7 +42,7 @@ struct token {
 struct pattern {
     struct token tokens[TOKENS_MAX]; /* count of them */
     size_t count;                    /* of tokens */
-    unsigned methods;                /* registered */
+    uint64_t methods;                /* registered */
     char text[TEXT_MAX];             /* as handed to the router */
 };
 
@@ -252,20 +252,44 @@ static void make_path(char *path)
     }
 }
 
+/* Methods that have names of their own. */
+enum { NAMES = 2 };
+
+static void give_names(struct router *router)
+{
+    uint64_t set = 0;
+    assert_int_equal(route_methods_add(router_method_names(router), "PROPFIND", 8, &set, NULL, 0), 0);
+    assert_int_equal(route_methods_add(router_method_names(router), "PURGE", 5, &set, NULL, 0), 0);
+    assert_int_equal(set, METHOD_BIT(METHOD_COUNT) | METHOD_BIT(METHOD_COUNT + 1));
+}
+
+/* A route for METHOD_OTHER takes those with names, too. */
+static bool takes_all(uint64_t methods)
+{
+    return (methods & METHOD_BIT(METHOD_OTHER)) != 0;
+}
+
+static bool has_common(uint64_t a, uint64_t b)
+{
+    bool has_name = ((takes_all(a) ? b : takes_all(b) ? a : 0) & ~METHODS_ALL) != 0;
+    return (a & b) != 0 || has_name;
+}
+
 /* What the oracle expects of one request; asserts that the router says the same. */
-static void compare(const struct router *router, const struct pattern *patterns, size_t count, enum method method,
+static void compare(const struct router *router, const struct pattern *patterns, size_t count, unsigned method,
                     const char *path)
 {
     static struct fit best, fit;
     const struct pattern *winner = NULL;
-    unsigned allowed = 0;
+    uint64_t allowed = 0;
     for (size_t i = 0; i < count; i++) {
         if (!fit_pattern(&patterns[i], path, &fit)) {
             continue;
         }
-        allowed |= patterns[i].methods == 1U << METHOD_OPTIONS ? 0 : patterns[i].methods | 1U << METHOD_OPTIONS;
-        unsigned methods = patterns[i].methods;
-        bool is_own = (methods & 1U << method) != 0;
+        allowed |= patterns[i].methods == METHOD_BIT(METHOD_OPTIONS) ? 0
+                                                                     : patterns[i].methods | METHOD_BIT(METHOD_OPTIONS);
+        uint64_t methods = patterns[i].methods;
+        bool is_own = (methods & METHOD_BIT(method)) != 0 || (method >= METHOD_OTHER && takes_all(methods));
         if (!is_own && !(method == METHOD_HEAD && (methods & 1U << METHOD_GET) != 0)) {
             continue;
         }
@@ -307,12 +331,12 @@ static size_t fill(struct router *router, struct pattern *patterns, size_t wante
         struct pattern *pattern = &patterns[count];
         make_tokens(pattern);
         render(pattern);
-        pattern->methods = 1 + random_below((1U << METHOD_COUNT) - 1);
-        pattern->methods &= 1 + random_below((1U << METHOD_COUNT) - 1);
+        pattern->methods = 1 + random_below((1U << (METHOD_COUNT + NAMES)) - 1);
+        pattern->methods &= 1 + random_below((1U << (METHOD_COUNT + NAMES)) - 1);
         pattern->methods |= pattern->methods == 0 ? 1 : 0;
         bool is_taken = false;
         for (size_t i = 0; i < count; i++) {
-            is_taken |= (patterns[i].methods & pattern->methods) != 0 && is_same_shape(&patterns[i], pattern);
+            is_taken |= has_common(patterns[i].methods, pattern->methods) && is_same_shape(&patterns[i], pattern);
         }
         char err[2 * TEXT_MAX] = "";
         int rv = router_add(router, pattern->methods, pattern->text, (const struct handler *)(const void *)pattern, "",
@@ -332,12 +356,13 @@ static void run(uint64_t seed, size_t routes, size_t paths)
     random_state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     struct router *router = NULL;
     assert_int_equal(router_create(&router), 0);
+    give_names(router);
     size_t count = fill(router, patterns, routes);
     for (size_t n = 0; n < paths; n++) {
         char path[TEXT_MAX];
         make_path(path);
-        for (unsigned method = 0; method < METHOD_COUNT; method++) {
-            compare(router, patterns, count, (enum method)method, path);
+        for (unsigned method = 0; method < METHOD_COUNT + NAMES; method++) {
+            compare(router, patterns, count, method, path);
         }
     }
     router_destroy(router);

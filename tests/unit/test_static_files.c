@@ -184,6 +184,7 @@ static const struct answer *take_answer(void)
 static const struct answer *serve_text(const char *text, unsigned allowed)
 {
     struct exchange *exchange = scene.exchange;
+    exchange->site = scene.site;
     exchange->head = (struct head){.fields = exchange->field_block, .field_capacity = FIELDS};
     exchange->head_data = text;
     parser_reset(&exchange->parser);

@@ -495,5 +495,8 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
             return rv;
         }
     }
-    return add_mounts(site);
+    uint64_t methods = 0;
+    int rv = route_methods_add(router_method_names(site->router), "PROPFIND", 8, &methods, err, sizeof err);
+    rv = rv < 0 ? rv : router_add(site->router, methods, "/dav/*", &echo_handler, "wire", err, sizeof err);
+    return rv < 0 ? rv : add_mounts(site);
 }
