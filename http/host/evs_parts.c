@@ -99,7 +99,10 @@ static int parts_take(struct exchange *exchange, struct evs_parts *parts, struct
 /* The same, and remember an end for the calls that follow. */
 static int parts_go_on(struct exchange *exchange, struct evs_parts *parts, struct part_event *event)
 {
-    int rv = parts->verdict != 0 ? parts->verdict : parts_take(exchange, parts, event);
+    if (parts->verdict != 0) {
+        return parts->verdict;
+    }
+    int rv = parts_take(exchange, parts, event);
     if (rv == EVS_PIECE) {
         parts->is_inside = event->kind != MULTIPART_PART_END;
     } else if (rv != EVS_WAIT) {
@@ -160,7 +163,7 @@ int evs_part_next(evs_request *request, struct evs_part *part)
     if (parts == NULL) {
         return rv;
     }
-    struct part_event event;
+    struct part_event event = {.kind = MULTIPART_MORE};
     parts->has_part = false;
     do { /* what the host did not read of the part before is passed over */
         rv = parts_go_on(exchange, parts, &event);
@@ -186,7 +189,7 @@ int evs_part_read(evs_request *request, const void **data, size_t *len)
     if (!parts->is_inside) {
         return EVS_END;
     }
-    struct part_event event;
+    struct part_event event = {.kind = MULTIPART_MORE};
     int rv = parts_go_on(exchange, parts, &event);
     if (rv != EVS_PIECE) {
         return rv;

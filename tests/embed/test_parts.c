@@ -117,8 +117,7 @@ static const char *post(const char *path, const char *fields, const char *body)
 static const char *post_slowly(const char *path, const char *fields, const char *body)
 {
     static char answer[8192];
-    snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nHost: a\r\n%sContent-Length: %zu\r\n\r\n", path, fields,
-             strlen(body));
+    snprintf(request, sizeof request, "POST %s HTTP/1.0\r\n%sContent-Length: %zu\r\n\r\n", path, fields, strlen(body));
     int fd = client_connect(host.port);
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
@@ -129,7 +128,6 @@ static const char *post_slowly(const char *path, const char *fields, const char 
         }
         usleep(200);
     }
-    shutdown(fd, SHUT_WR);
     client_read_all(fd, answer, sizeof answer);
     close(fd);
     return answer;
