@@ -25,6 +25,7 @@
 #include "core/write_buffer.h"
 #include "http/host/evs.h"
 #include "http/host/evs_config.h"
+#include "http/host/evs_hooks.h"
 #include "http/limits.h"
 #include "http/route_table.h"
 #include "http/server.h"
@@ -178,6 +179,7 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
+    evs_hooks_set(worker->server, &owner->config);
     server_set_owner(worker->server, worker->owner, (unsigned)(worker - owner->workers));
     if (worker == owner->workers) {
         bool is_shared = owner->worker_count > 1;

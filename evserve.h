@@ -177,6 +177,33 @@ struct evs_mount {
     const struct evs_asset *assets;
 };
 
+/* How a request ended. */
+enum evs_end {
+    EVS_END_GONE, /* the client closed or reset the connection before all of the response was handed to the kernel */
+    EVS_END_COMPLETE, /* all of it was; whether it has arrived, nobody knows */
+    EVS_END_TIMEOUT,  /* a deadline cut it: the client takes nothing, or sends too slowly and gets no 408 */
+    EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, a file that changed meanwhile */
+    EVS_END_STOPPED,  /* the server stopped, and waited no longer */
+};
+
+/* What became of a request. Texts are valid during the call; those that are not known are "". */
+struct evs_outcome {
+    size_t size;          /* sizeof(struct evs_outcome) of the library: what lies behind it is not there */
+    const char *method;   /* as sent; "" if no request line has arrived */
+    const char *target;   /* likewise: "/users/7?a=1"; visible ASCII, in which '"' may be */
+    const char *peer;     /* as of evs_peer(); "" of a client that found no fd */
+    const char *route;    /* "/users/:id" of the route, in C or Lua, that answered; NULL if it was none */
+    int status;           /* of the response; 0: there is none, because the client or the server has gone before */
+    int end;              /* enum evs_end */
+    uint64_t bytes;       /* of the response, its head included, that the kernel took */
+    uint64_t duration_us; /* microseconds from the first byte of the request to its end */
+    unsigned thread;      /* of the server, from 0 */
+
+    /* To ask for more of what was asked: evs_header(), evs_header_at(), evs_path(), evs_query_string(), evs_query(),
+     * evs_param(), evs_server(). NULL if the head has not arrived. Everything else is over. */
+    evs_request *request;
+};
+
 /* What to serve. Zero, or NULL, in a field means its default. evserve_start() copies all texts, routes and mounts, so you
  * may free them once it returns. Whatever arg, and the arg of a route, point to must outlive the server. */
 struct evserve_config {
@@ -211,7 +238,7 @@ struct evserve_config {
      * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
-    void *arg; /* handed to log, lua_init, on_listening and on_wake */
+    void *arg; /* handed to log, lua_init, on_listening, on_wake and finished */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. 0 leaves the
      * script's, or the default; the number 0 is EVSERVE_ZERO. */
@@ -266,6 +293,13 @@ struct evserve_config {
 
     const struct evs_mount *mounts; /* directories of static files, beside root and those of the script; a NULL prefix
                                      * ends the array */
+
+    /* Called once for each request when it is over, whoever has answered it: routes in C and Lua, files, listings, the
+     * server itself (400, 408, 413, 431, ...; also 503 to a client for whom there is no room). Not for connections that
+     * end before a request. On the thread that has served it, of several at the same time, in the middle of its work: it
+     * must not block, and may call what any thread may call. While it is set, each pipelined request has a send(2) of
+     * its own, and the clock is read twice for each request. */
+    void (*finished)(void *arg, const struct evs_outcome *outcome);
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -580,6 +614,14 @@ void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, vo
 /* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
  * comes after the answer. Returns 0; -EALREADY: the answer is complete, or EVS_GONE is due; -ENOMEM. */
 int evs_after(evs_request *request, uint32_t ms);
+
+/* Call fn(arg) once, when the request is over however it ends: all of its response was handed to the kernel, or its
+ * connection was lost or cut, by a stop too; if EVS_GONE comes, it comes before. The request does not exist any more
+ * then: fn is there to free what the host keeps for it, on the thread of the request. At most EVS_DONE_MAX calls for one
+ * request; they come in the reverse order of asking. The next pipelined request of the connection begins after them.
+ * Returns 0; -EINVAL: fn is NULL; -ENOBUFS: there are EVS_DONE_MAX already. */
+enum { EVS_DONE_MAX = 8 };
+int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
 
 /* evserve_post() to the n-th thread of the server, that of a request for example. -EINVAL: there is none. */
 int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg);

@@ -17,6 +17,7 @@
 #include "http/conn_deadline.h"
 #include "http/conn_io.h"
 #include "http/conn_steps.h"
+#include "http/outcome.h"
 #include "http/server_internal.h"
 
 #include <errno.h>
@@ -94,14 +95,14 @@ static int settle(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
     struct server *server = conn->server;
+    int rv = 0;
     if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
-        int rv = input_keep_head(exchange);
+        rv = input_keep_head(exchange);
         rv = rv < 0 ? rv : input_keep_body(exchange);
-        if (rv < 0) {
-            return rv;
-        }
+    } else if (exchange->is_watched) { /* so does whoever hears of its end */
+        rv = input_keep_head(exchange);
     }
-    int rv = input_settle(conn, exchange);
+    rv = rv < 0 ? rv : input_settle(conn, exchange);
     if (rv < 0) {
         return rv;
     }
@@ -368,6 +369,7 @@ static void close_expired(struct conn *conn)
         return;
     }
     stat_add(&conn->server->stats.timeouts, 1);
+    conn->end = OUTCOME_TIMEOUT;
     log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
                     conn->exchange->response_state == RESPONSE_NONE;
@@ -444,7 +446,7 @@ void conn_open(struct server *server, int listener, int fd, const struct sockadd
     uint64_t address = address_key(newcomer.peer_family, newcomer.peer_address);
     struct conn *conn = server_make_room(server, address) ? server_take_conn(server) : NULL;
     if (conn == NULL) {
-        server_turn_away(server, fd);
+        server_turn_away(server, fd, &newcomer);
         return;
     }
     conn->state = CONN_READING_HEADERS;
@@ -453,7 +455,7 @@ void conn_open(struct server *server, int listener, int fd, const struct sockadd
     if (server_count_address(conn, address) < 0) {
         server_forget_conn(server, conn);
         server_put_conn(server, conn);
-        server_turn_away(server, fd);
+        server_turn_away(server, fd, &newcomer);
         return;
     }
     conn->fd = fd;
@@ -498,6 +500,10 @@ void conn_close(struct conn *conn)
         if (exchange->response_state != RESPONSE_COMPLETE) {
             conn->is_advancing = true; /* what the handler still says is not to be sent */
             conn_tell_gone(exchange);
+        }
+        if (exchange->is_watched) {
+            conn->is_advancing = true;
+            outcome_end(exchange, (enum outcome_end)conn->end);
         }
         if (input_is_lent(conn, exchange)) {
             server->is_read_block_lent = false;

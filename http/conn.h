@@ -55,6 +55,7 @@ struct conn {
     bool has_sent : 1;         /* the socket took bytes in this turn: the deadline of a response starts again */
     bool is_reset : 1;         /* the close is to be a reset: no orderly end before it */
     bool is_counted : 1;       /* in the server's table of addresses */
+    uint8_t end;               /* enum outcome_end: what becomes of a request that is lost with the connection */
     uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */
     int32_t unsent_bytes;      /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
@@ -77,6 +78,9 @@ bool conn_close_idle(struct conn *conn);
 
 /* The answer has grown or ended: go on with it before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);
+
+/* The client's address as text, as exchange_peer() writes it. */
+void conn_peer(const struct conn *conn, char *text, size_t len);
 
 /* The server stops: close if nothing is in flight, else after the answer. */
 void conn_drain(struct conn *conn);

@@ -11,6 +11,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/file_cache.h"
+#include "http/outcome.h"
 #include "http/server_internal.h"
 
 #include <assert.h>
@@ -248,6 +249,12 @@ static ssize_t send_some(struct conn *conn, size_t *wanted)
     return sent != 0 ? sent : send_queued(conn, conn->exchange->response_body.kind == BODY_FILE, wanted);
 }
 
+/* Whether what ends a response is no fault of the client's: its file has changed or cannot be read, or memory is short. */
+static bool is_own_fault(int error)
+{
+    return error == -ESTALE || error == -ENODATA || error == -EIO || error == -ENOMEM;
+}
+
 /* The turn is over, and something is left. */
 static void wait_for_room(struct conn *conn)
 {
@@ -269,10 +276,12 @@ int conn_flush(struct conn *conn)
             continue;
         }
         if (sent < 0 && sent != -EAGAIN) {
+            conn->end = is_own_fault((int)sent) ? OUTCOME_ABORTED : OUTCOME_GONE;
             return (int)sent;
         }
         if (sent > 0) {
             turn += (size_t)sent;
+            conn->exchange->bytes_out += (size_t)sent;
             stat_add(&conn->server->stats.bytes_sent, (uint64_t)sent);
             conn->has_sent = true;
         }

@@ -15,6 +15,7 @@
 #include "http/conn_deadline.h"
 #include "http/conn_io.h"
 #include "http/dispatch.h"
+#include "http/outcome.h"
 #include "http/server_internal.h"
 #include "http/url.h"
 
@@ -67,6 +68,7 @@ void conn_tell_gone(struct exchange *exchange)
 static enum advance conn_cut(struct conn *conn, const char *why)
 {
     (void)conn_flush(conn);
+    conn->end = OUTCOME_ABORTED;
     return conn_lost(conn, why);
 }
 
@@ -111,6 +113,7 @@ void conn_start_request(struct conn *conn)
     exchange->awaits_continue = false;
     exchange->is_served = false;
     exchange->outlives_end = false;
+    exchange->is_watched = conn->server->hooks.finished != NULL;
     exchange->is_timed = false;
     exchange->keep_alive = true;
     exchange->on_drain = NULL;
@@ -206,6 +209,9 @@ enum advance conn_read_head(struct conn *conn)
     }
     if (out_is_high(conn) || input_len(exchange) == 0) {
         return ADVANCE_WAIT;
+    }
+    if (exchange->is_watched && !parser_has_begun(&exchange->parser)) {
+        outcome_begin(exchange);
     }
     switch (conn->server->parse_head(&exchange->parser, &exchange->head, conn_limits(conn), input_data(exchange),
                                      input_len(exchange))) {
@@ -327,13 +333,17 @@ enum advance conn_write_response(struct conn *conn)
     if (exchange->response_state == RESPONSE_ABORTED) {
         return conn_cut(conn, "out of memory");
     }
-    if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
+    if (exchange->response_body.kind != BODY_NONE || out_is_high(conn) || exchange->is_watched) {
         int rv = conn_flush(conn);
         if (rv < 0) {
             return conn_lost(conn, errno_text(-rv));
         }
-        if (exchange->response_body.kind != BODY_NONE || out_is_high(conn)) {
+        if (exchange->response_body.kind != BODY_NONE || out_is_high(conn) ||
+            (exchange->is_watched && out_len(exchange) > 0)) {
             return ADVANCE_WAIT;
+        }
+        if (exchange->is_watched) {
+            outcome_end(exchange, OUTCOME_COMPLETE);
         }
     }
     conn_plan_rest(exchange);

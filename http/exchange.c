@@ -12,6 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *exchange_end_text(struct exchange *exchange, struct slice slice)
+{
+    bool is_copy = exchange->head_data == exchange->head_copy;
+    char *head = is_copy ? exchange->head_copy : exchange->input.data + (exchange->head_data - exchange->input.data);
+    head[slice.offset + slice.len] = '\0';
+    return head + slice.offset;
+}
+
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len)
 {
     unsigned index = exchange->head.first[field];
@@ -41,9 +49,8 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
     return NULL;
 }
 
-socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address)
+static socklen_t conn_peer_address(const struct conn *conn, struct sockaddr_storage *address)
 {
-    const struct conn *conn = exchange->conn;
     *address = (struct sockaddr_storage){.ss_family = conn->peer_family};
     if (conn->peer_family == AF_INET) {
         struct sockaddr_in *in = (struct sockaddr_in *)address;
@@ -60,15 +67,25 @@ socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr
     return sizeof address->ss_family;
 }
 
-void exchange_peer(const struct exchange *exchange, char *text, size_t len)
+void conn_peer(const struct conn *conn, char *text, size_t len)
 {
     char formatted[NET_TEXT_MAX] = "unix:";
     struct sockaddr_storage address;
-    socklen_t address_len = exchange_peer_address(exchange, &address);
+    socklen_t address_len = conn_peer_address(conn, &address);
     if (address.ss_family != AF_UNIX) {
         net_address_format((struct sockaddr *)&address, address_len, formatted);
     }
     snprintf(text, len, "%s", formatted);
+}
+
+socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address)
+{
+    return conn_peer_address(exchange->conn, address);
+}
+
+void exchange_peer(const struct exchange *exchange, char *text, size_t len)
+{
+    conn_peer(exchange->conn, text, len);
 }
 
 void exchange_start_clock(struct exchange *exchange)

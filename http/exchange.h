@@ -129,7 +129,9 @@ struct exchange {
     bool awaits_continue;           /* the client may be waiting for 100 before it sends the body */
     bool is_served;                 /* serve() was called */
     bool outlives_end;   /* a client that shuts its side has not left: it still gets an answer that comes late */
+    bool is_watched;     /* outcome_end() is due when its response is sent, or its connection lost */
     bool is_timed;       /* the turn's clock is looked at when the exchange is over */
+    int64_t begun_ns;    /* when its first byte was looked at, if it is watched then */
     int64_t turn_end_ns; /* when this turn should end, 0 while nothing in it has been timed */
 
     /* The answer. */
@@ -138,6 +140,7 @@ struct exchange {
     struct write_buffer fields;         /* field lines that the handler added, each with CRLF */
     enum response_state response_state;
     int status;              /* of the answer, 0 before there is one */
+    uint64_t bytes_out;      /* what the kernel took since outcome_begin() */
     bool keep_alive;         /* the connection goes on after this answer */
     bool head_only;          /* HEAD: content is counted, not sent */
     bool chunked;            /* the answer is sent in chunks */
@@ -157,6 +160,7 @@ struct exchange {
     uint32_t texts_capacity;                     /* of texts */
     void (*on_end)(void *end_arg); /* the answer is on its way or lost: called once, with the exchange already over */
     void *end_arg;
+    void (*on_over)(struct exchange *exchange); /* of a watched exchange: it is over, called once; or NULL */
 
     struct field field_block[]; /* max_fields of them: head.fields */
 };
@@ -166,6 +170,10 @@ static inline const char *exchange_text(const struct exchange *exchange, struct 
 {
     return exchange->head_data + slice.offset;
 }
+
+/* The same text ended with NUL in place, for those who are the last to look at what follows it: a byte of syntax, which
+ * nobody needs once the head is parsed. */
+const char *exchange_end_text(struct exchange *exchange, struct slice slice);
 
 /* Reactor time at which the client is cut if it has taken nothing of its answer until then; INT64_MAX while it takes what it
  * can. Among clients with the same write_timeout the earliest is the one that has taken nothing for longest. */

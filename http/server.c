@@ -12,6 +12,7 @@
 #include "core/sys.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
+#include "http/outcome.h"
 #include "http/server_internal.h"
 #include "http/static_files.h"
 
@@ -229,7 +230,7 @@ static bool on_starved(void *arg)
 static void on_turned_away(void *arg, int fd)
 {
     const struct accepter *accepter = arg;
-    server_turn_away(accepter->server, fd);
+    server_turn_away(accepter->server, fd, NULL);
 }
 
 /* What the next listener hands to these. */
@@ -430,6 +431,7 @@ static void cut_connections(struct server *server)
 {
     while (server->conns != NULL) {
         server->cut += server->conns->is_lingering ? 0 : 1;
+        server->conns->end = OUTCOME_STOPPED;
         conn_close(server->conns);
     }
 }
@@ -524,6 +526,11 @@ void server_get_stats(const struct server *server, struct server_stats *stats)
 struct reactor *server_reactor(const struct server *server)
 {
     return server->reactor;
+}
+
+void server_set_hooks(struct server *server, const struct server_hooks *hooks)
+{
+    server->hooks = *hooks;
 }
 
 void server_set_owner(struct server *server, void *owner, unsigned index)

@@ -9,6 +9,7 @@
 
 struct limits;
 struct log;
+struct outcome;
 struct reactor;
 struct server;
 struct site;
@@ -25,6 +26,13 @@ struct server_stats {
     uint64_t bytes_received; /* from clients */
     uint64_t timeouts;       /* connections closed by a deadline */
     uint64_t lost;           /* connections that ended in an error */
+};
+
+/* What a host wants to hear of all requests, whoever answers them. Each may be NULL. */
+struct server_hooks {
+    /* A request is over (http/outcome.h). Called in the middle of the connection's turn: it must not answer. */
+    void (*finished)(void *arg, const struct outcome *outcome);
+    void *arg; /* handed to all of them */
 };
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
@@ -65,6 +73,9 @@ const char *server_address(const struct server *server, unsigned listener);
 int server_port(const struct server *server, unsigned listener);
 
 struct reactor *server_reactor(const struct server *server);
+
+/* Set the hooks. Before the server's first connection. */
+void server_set_hooks(struct server *server, const struct server_hooks *hooks);
 
 /* What handlers of a host are told about whose server this is (evs_server(), evs_thread()). */
 void server_set_owner(struct server *server, void *owner, unsigned index);

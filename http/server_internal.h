@@ -42,6 +42,7 @@ struct server {
     const struct log *log;                               /* borrowed, may be NULL */
     parse_head_fn parse_head;                            /* the fastest for this CPU */
     struct handler static_handler;                       /* answers from the site's mounts */
+    struct server_hooks hooks;                           /* of the host; all NULL without any */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */
@@ -134,8 +135,9 @@ bool server_make_file_room(void *arg);
 int server_count_address(struct conn *conn, uint64_t address);
 void server_uncount_address(struct conn *conn);
 
-/* Answer 503 to a newcomer and close it, as well as it goes without a connection's memory. */
-void server_turn_away(struct server *server, int fd);
+/* Answer 503 to a newcomer and close it, as well as it goes without a connection's memory. newcomer, which knows its
+ * address, may be NULL. */
+void server_turn_away(struct server *server, int fd, const struct conn *newcomer);
 
 /* The Date value for now, HTTP_DATE_LEN bytes. */
 const char *server_date(struct server *server);

@@ -11,6 +11,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/address_table.h"
+#include "http/outcome.h"
 #include "http/server_internal.h"
 
 #include <errno.h>
@@ -208,17 +209,22 @@ void server_uncount_address(struct conn *conn)
 }
 
 /* What it has sent already is read, so that the close is no reset that takes the answer away. */
-void server_turn_away(struct server *server, int fd)
+void server_turn_away(struct server *server, int fd, const struct conn *newcomer)
 {
     static const char head[] = "HEAD ";
     char scrap[SCRAP_BYTES], answer[RESPONSE_TURNED_AWAY_MAX];
     ssize_t got = sys_recv(fd, scrap, sizeof scrap);
     bool is_head = got >= (ssize_t)sizeof head - 1 && memcmp(scrap, head, sizeof head - 1) == 0;
-    ssize_t sent = sys_send(fd, answer, (size_t)response_format_turned_away(server, is_head, answer), false);
+    ssize_t len = response_format_turned_away(server, is_head, answer);
+    ssize_t sent = sys_send(fd, answer, (size_t)len, false);
     if (sent > 0) {
         stat_add(&server->stats.requests, 1);
         stat_add(&server->stats.by_class[5], 1);
         stat_add(&server->stats.bytes_sent, (uint64_t)sent);
+    }
+    if (server->hooks.finished != NULL) {
+        outcome_turned_away(server, newcomer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, got > 0 ? (size_t)got : 0,
+                            sent == len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     sys_shutdown_write(fd);
     sys_close(fd);

@@ -33,14 +33,24 @@ int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *lim
  * ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be mounted. */
 int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen);
 
-/* What the host hangs on an exchange. Reset when a handler of the host's is called. */
+/* A call that evs_on_done() asked for. */
+struct evs_done {
+    void (*fn)(void *arg);
+    void *arg; /* handed to fn */
+};
+
+enum { EVS_DONE_LIMIT = 8 }; /* EVS_DONE_MAX of evserve.h */
+
+/* What the host hangs on an exchange. Reset when a handler of the host's is called, except for the calls. */
 struct evs_request;
 struct evs_state {
     void (*fn)(struct evs_request *request, int event, void *arg); /* evs_on(), NULL without it */
     void *arg;                                                     /* handed to fn */
     uint64_t timer;                                                /* evs_after(), 0 while none is set */
-    bool has_read;    /* evs_read() gave a body that was there as a whole */
-    bool is_unwanted; /* nobody takes the content: timer is the one after which EVS_GONE comes */
+    bool has_read;                        /* evs_read() gave a body that was there as a whole */
+    bool is_unwanted;                     /* nobody takes the content: timer is the one after which EVS_GONE comes */
+    unsigned done_count;                  /* of done */
+    struct evs_done done[EVS_DONE_LIMIT]; /* in the order of asking */
 };
 
 /* Free what was parsed of a request for its host: exchange->parsed, which is not NULL. */

@@ -68,7 +68,11 @@ int evs_after(evs_request *request, uint32_t ms)
 
 void evs_hook(struct exchange *exchange)
 {
-    exchange->evs = (struct evs_state){0};
+    exchange->evs.fn = NULL;
+    exchange->evs.arg = NULL;
+    exchange->evs.timer = 0;
+    exchange->evs.has_read = false;
+    exchange->evs.is_unwanted = false;
     if (exchange->parsed != NULL) { /* of the request before it on this connection */
         evs_drop_parsed(exchange);
     }

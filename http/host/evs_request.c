@@ -17,15 +17,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* The text of a slice of the head, ended in place. */
-static const char *end_text(struct exchange *exchange, struct slice slice)
-{
-    bool is_copy = exchange->head_data == exchange->head_copy;
-    char *head = is_copy ? exchange->head_copy : exchange->input.data + (exchange->head_data - exchange->input.data);
-    head[slice.offset + slice.len] = '\0';
-    return head + slice.offset;
-}
-
 const char *evs_method(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
@@ -36,7 +27,7 @@ const char *evs_method(evs_request *request)
 const char *evs_target(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
-    return end_text(exchange, exchange->head.target);
+    return exchange_end_text(exchange, exchange->head.target);
 }
 
 const char *evs_path(evs_request *request)
@@ -47,7 +38,7 @@ const char *evs_path(evs_request *request)
 const char *evs_query_string(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
-    return exchange->head.query.len == 0 ? "" : end_text(exchange, exchange->head.query);
+    return exchange->head.query.len == 0 ? "" : exchange_end_text(exchange, exchange->head.query);
 }
 
 const char *evs_header(evs_request *request, const char *name)
@@ -59,7 +50,7 @@ const char *evs_header(evs_request *request, const char *name)
         return NULL;
     }
     struct slice slice = {.offset = (uint32_t)(value - exchange->head_data), .len = (uint32_t)len};
-    return end_text(exchange, slice);
+    return exchange_end_text(exchange, slice);
 }
 
 int evs_header_at(evs_request *request, unsigned index, const char **name, const char **value)
@@ -68,8 +59,8 @@ int evs_header_at(evs_request *request, unsigned index, const char **name, const
     if (index >= exchange->head.field_count) {
         return 0;
     }
-    *name = end_text(exchange, exchange->head.fields[index].name);
-    *value = end_text(exchange, exchange->head.fields[index].value);
+    *name = exchange_end_text(exchange, exchange->head.fields[index].name);
+    *value = exchange_end_text(exchange, exchange->head.fields[index].value);
     return 1;
 }
 

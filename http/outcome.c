@@ -1,0 +1,99 @@
+/* Happy path: outcome_begin() when the first byte of a request is looked at, outcome_end() when the last byte of its
+ * response was handed to the kernel, or when its connection closes before that. */
+
+#include "http/outcome.h"
+
+#include "core/sys.h"
+#include "http/char_class.h"
+#include "http/conn_io.h"
+#include "http/exchange.h"
+#include "http/router.h"
+#include "http/server_internal.h"
+
+#include <string.h>
+
+void outcome_begin(struct exchange *exchange)
+{
+    exchange->begun_ns = sys_now_ns();
+    exchange->bytes_out = 0;
+}
+
+/* The element of a request line at *at, ended in place; "" if it is not all there. */
+static const char *take_element(char **at, char *end, enum char_class of)
+{
+    char *start = *at;
+    while (*at < end && char_is(**at, of)) {
+        ++*at;
+    }
+    if (*at == start || *at == end || (**at != ' ' && **at != '\r')) {
+        *at = end;
+        return "";
+    }
+    *(*at)++ = '\0';
+    return start;
+}
+
+/* The method and target of a request whose head was never parsed to its end. */
+static void read_request_line(struct outcome *outcome, char *data, size_t len)
+{
+    char *end = len == 0 ? data : data + len;
+    while (data < end && (*data == '\r' || *data == '\n')) {
+        data++;
+    }
+    outcome->method = take_element(&data, end, CLASS_TOKEN);
+    outcome->target = take_element(&data, end, CLASS_QUERY);
+}
+
+static const char *route_of(const struct exchange *exchange)
+{
+    const struct route *route = exchange->handler == NULL ? NULL : exchange->match.route;
+    return route != NULL && route->handler == exchange->handler ? route->pattern : NULL;
+}
+
+static void report(struct exchange *exchange, enum outcome_end end)
+{
+    struct server *server = exchange->server;
+    struct outcome outcome = {
+        .server = server,
+        .status = exchange->status,
+        .bytes = exchange->bytes_out,
+        .duration_us = (sys_now_ns() - exchange->begun_ns) / 1000,
+        .end = end,
+    };
+    if (exchange->head_data == NULL) {
+        size_t len = input_len(exchange);
+        read_request_line(&outcome, len == 0 ? NULL : exchange->input.data + exchange->input.start, len);
+    } else {
+        outcome.exchange = exchange;
+        outcome.method = exchange_end_text(exchange, exchange->head.method_text);
+        outcome.target = exchange_end_text(exchange, exchange->head.target);
+        outcome.route = route_of(exchange);
+    }
+    exchange_peer(exchange, outcome.peer, sizeof outcome.peer);
+    server->hooks.finished(server->hooks.arg, &outcome);
+}
+
+void outcome_end(struct exchange *exchange, enum outcome_end end)
+{
+    void (*on_over)(struct exchange *) = exchange->on_over;
+    bool is_something = exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE;
+    exchange->is_watched = false;
+    exchange->on_over = NULL;
+    if (is_something && exchange->server->hooks.finished != NULL) {
+        report(exchange, end);
+    }
+    if (on_over != NULL) {
+        on_over(exchange);
+    }
+}
+
+void outcome_turned_away(struct server *server, const struct conn *newcomer, int status, uint64_t bytes, char *scrap,
+                         size_t len, enum outcome_end end)
+{
+    struct outcome outcome = {.server = server, .status = status, .bytes = bytes, .end = end};
+    read_request_line(&outcome, scrap, len);
+    if (newcomer != NULL) {
+        conn_peer(newcomer, outcome.peer, sizeof outcome.peer);
+    }
+    server->hooks.finished(server->hooks.arg, &outcome);
+}

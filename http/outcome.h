@@ -1,0 +1,54 @@
+#ifndef EVSERVE_HTTP_OUTCOME_H
+#define EVSERVE_HTTP_OUTCOME_H
+
+/* What became of each request: for hosts that keep an account of them, and the place where an access log is written.
+ *
+ * An exchange is watched if somebody wants to hear of its end: the server's finished hook, of all of them, or
+ * exchange->on_over, of this one. The response of a watched exchange is handed to the kernel before the next request of
+ * its connection is begun, and its head is kept until then. Others have none of this. */
+
+#include "core/net.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct exchange;
+struct server;
+
+/* How it ended. */
+enum outcome_end {
+    OUTCOME_GONE, /* the client closed or reset the connection before all of the response was handed to the kernel */
+    OUTCOME_COMPLETE, /* all of it was */
+    OUTCOME_TIMEOUT,  /* a deadline was over */
+    OUTCOME_ABORTED,  /* the response could not be completed: given up, too long, no memory, its file has changed */
+    OUTCOME_STOPPED,  /* the server stopped, and waited no longer */
+};
+
+/* Valid during the call. */
+struct outcome {
+    struct server *server;
+    struct exchange *exchange; /* to ask for more of the request; NULL if its head has not arrived */
+    const char *method;        /* as sent; "" if the request line has not arrived */
+    const char *target;        /* the same */
+    int status;                /* of the response; 0 if there is none */
+    uint64_t bytes;            /* of the response that the kernel took, head and framing included */
+    int64_t duration_us;       /* from the request's first byte to the end */
+    char peer[NET_TEXT_MAX];   /* as exchange_peer() writes it; "" if it is not known */
+    const char *route;         /* pattern of the route that answered; NULL if it was none */
+    enum outcome_end end;
+};
+
+/* A watched exchange: its request begins now. */
+void outcome_begin(struct exchange *exchange);
+
+/* A watched exchange is over: tell those who want to hear of it, and watch it no longer. Nothing is said of a connection
+ * that ended between requests, or in the middle of a head. */
+void outcome_end(struct exchange *exchange, enum outcome_end end);
+
+/* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be written to.
+ * newcomer knows its address, or is NULL. */
+void outcome_turned_away(struct server *server, const struct conn *newcomer, int status, uint64_t bytes, char *scrap,
+                         size_t len, enum outcome_end end);
+
+#endif
