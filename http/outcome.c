@@ -50,7 +50,7 @@ static const char *route_of(const struct exchange *exchange)
     return route != NULL && route->handler == exchange->handler ? route->pattern : NULL;
 }
 
-static void report(struct exchange *exchange, enum outcome_end end)
+static void report_end(struct exchange *exchange, enum outcome_end end)
 {
     struct server *server = exchange->server;
     struct outcome outcome = {
@@ -80,7 +80,7 @@ void outcome_end(struct exchange *exchange, enum outcome_end end)
     exchange->is_watched = false;
     exchange->on_over = NULL;
     if (is_something && exchange->server->hooks.finished != NULL) {
-        report(exchange, end);
+        report_end(exchange, end);
     }
     if (on_over != NULL) {
         on_over(exchange);
