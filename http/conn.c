@@ -196,6 +196,9 @@ static enum advance close_left(struct conn *conn)
     conn_tell_gone(exchange);
     write_buffer_consume(&exchange->out, SIZE_MAX);
     response_release_body(exchange);
+    if (exchange->is_watched) {
+        outcome_end(exchange, OUTCOME_GONE);
+    }
     if (exchange->ends_with_close) {
         return ADVANCE_CLOSE;
     }

@@ -184,6 +184,22 @@ static void client_that_goes_before_its_answer_is_told(void **state)
     assert_int_equal(held[0].gones, 1);
 }
 
+static void client_that_shuts_its_side_while_its_request_waits_is_told_at_once(void **state)
+{
+    (void)state;
+    watch_all();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hold?x"));
+    fake_peer_send_text(peer, "what nobody reads");
+    fake_peer_shutdown(peer);
+    settle();
+    assert_string_equal(take_told(), "GET /hold?x 0 /hold gone\n");
+    assert_int_equal(held[0].gones, 1);
+    pass_ms(5000);
+    assert_true(is_closed(peer));
+    assert_string_equal(take_told(), "");
+}
+
 static void client_that_goes_in_the_middle_of_an_answer_is_told(void **state)
 {
     (void)state;
@@ -369,6 +385,7 @@ int main(void)
         SCENE_TEST(short_answer_at_a_full_socket_is_over_when_it_has_gone),
         SCENE_TEST(duration_is_from_the_first_byte_to_the_last),
         SCENE_TEST(client_that_goes_before_its_answer_is_told),
+        SCENE_TEST(client_that_shuts_its_side_while_its_request_waits_is_told_at_once),
         SCENE_TEST(client_that_goes_in_the_middle_of_an_answer_is_told),
         SCENE_TEST(client_that_takes_nothing_is_a_timeout),
         SCENE_TEST(slow_requests_have_their_408),
