@@ -183,7 +183,7 @@ enum evs_end {
     EVS_END_COMPLETE, /* all of it was; whether it has arrived, nobody knows */
     EVS_END_TIMEOUT,  /* a deadline cut it: the client takes nothing, or sends too slowly and gets no 408 */
     EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, a file that changed meanwhile */
-    EVS_END_STOPPED,  /* the server stopped, and waited no longer */
+    EVS_END_STOPPED   /* the server stopped, and waited no longer */
 };
 
 /* What became of a request. Texts are valid during the call; those that are not known are "". */
