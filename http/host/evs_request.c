@@ -21,7 +21,7 @@ const char *evs_method(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
     enum method method = exchange->head.method;
-    return method == METHOD_OTHER ? end_text(exchange, exchange->head.method_text) : method_name(method);
+    return method == METHOD_OTHER ? exchange_end_text(exchange, exchange->head.method_text) : method_name(method);
 }
 
 const char *evs_target(evs_request *request)
