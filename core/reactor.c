@@ -218,6 +218,12 @@ int reactor_deregister(struct reactor *reactor, int fd)
     return 0;
 }
 
+bool reactor_is_registered(const struct reactor *reactor, int fd, reactor_event_fn fn, const void *arg)
+{
+    const struct watch *watch = find_watch(reactor, fd);
+    return watch != NULL && watch->fn != NULL && (fn == NULL || (watch->fn == fn && watch->arg == arg));
+}
+
 void reactor_close(struct reactor *reactor, int fd)
 {
     struct watch *watch = find_watch(reactor, fd);
