@@ -25,7 +25,7 @@
  *
  * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
  * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
- * evserve_reload(), evserve_stats(), timers and watches, and the functions that only tell
+ * evserve_reload(), evserve_stats(), whatever takes a ticket, timers and watches, and the functions that only tell
  * something.
  *
  * Callbacks return. A callback must not throw an exception of C++ through the library, leave it by longjmp(3), or end its
@@ -39,7 +39,7 @@
  * child process has the server's file descriptors until it calls exec (popen(3) and system(3) therefore need no care).
  * There evserve_free() closes them and does nothing else: it calls no callback and runs no script, it frees no
  * memory, and the parent's server, its clients and its unix socket stay as they are. evserve_poll(), evserve_wait(),
- * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of timers and watches return
+ * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of tickets, timers and watches return
  * -ECHILD in a child; evserve_stop() and evserve_wake() do nothing. A child that keeps the file descriptors does not keep
  * clients of the parent waiting for the end of their connections, nor addresses in use after the parent's server has
  * stopped. Requests and their functions (evs_) are the parent's alone: a child that was forked in a callback must not
@@ -627,6 +627,63 @@ int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
 
 /* evserve_post() to the n-th thread of the server, that of a request for example. -EINVAL: there is none. */
 int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg);
+
+/* Tickets: answering from any thread. A handler that leaves its work to another thread gives it a ticket:
+ *
+ *     static void serve(evs_request *request, void *arg)
+ *     {
+ *         struct job *job = make_job(evs_query(request, "n"));    (texts of the request are copied)
+ *         job->server = evs_server(request);
+ *         job->ticket = evs_defer(request);
+ *         hand_to_a_worker(job);
+ *     }
+ *     ... on the worker: evserve_reply_to(job->server, job->ticket, 200, "text/plain", job->text, job->len);
+ *
+ * A ticket is a number. It may be copied, kept and compared, and it never dangles: when its request has been answered, or
+ * its client has gone, it names nothing, and the functions below return -ESRCH. 0 names nothing, either. */
+typedef uint64_t evs_ticket;
+
+/* The ticket of a request that wants its answer; the same one when asked again. It need not be given back. Returns 0
+ * without memory, or when the request has been answered. The request's thread. */
+evs_ticket evs_defer(evs_request *request);
+
+/* The functions of requests, for a ticket. Any thread, while the server is not freed; not from signal handlers. content
+ * is copied.
+ *
+ * On the request's own thread they act at once, as their namesakes do. On another thread they leave the work to the
+ * request's thread, and orders of one thread keep their order; evserve_post_to() to that thread is in the same order.
+ * What is accepted is dropped without a word when the client leaves before it is done: that comes back as -ESRCH from
+ * the next call, and as EVS_GONE where evs_on() asked for events.
+ *
+ * All of them return -ESRCH when the request is over: it has been answered, an earlier call has ended it, or its client
+ * has gone; -ESHUTDOWN when the server has ended; -EINVAL for what can never be sent (see evs_reply()); -EALREADY when a
+ * status, a field or a whole answer comes after the answer has begun; -EAGAIN when too many orders wait; -ENOMEM. In all
+ * these cases nothing has changed.
+ *
+ * If several threads write to one request, or its own thread writes with evs_write() meanwhile, each should leave room for
+ * the others: what they queue together is cut at write_cap. */
+int evserve_reply_to(evserve *server, evs_ticket ticket, int status, const char *type, const void *content, size_t len);
+int evserve_set_header_to(evserve *server, evs_ticket ticket, const char *name, const char *value);
+int evserve_begin_to(evserve *server, evs_ticket ticket, int status, const char *type, int64_t length);
+int evserve_end_to(evserve *server, evs_ticket ticket);
+int evserve_abort_to(evserve *server, evs_ticket ticket);
+
+/* evs_write() for a ticket. Returns
+ *   1          go on
+ *   0          accepted, but the client is falling behind: wait with evserve_ready_to(), or for EVS_DRAIN
+ *   -EAGAIN    not accepted, since write_cap bytes are waiting: the same, then try again. The connection is not cut
+ *   -EMSGSIZE  a piece longer than write_cap less half of write_high_mark (224 KiB by default): never accepted
+ * or an error as above. */
+int evserve_write_to(evserve *server, evs_ticket ticket, const void *content, size_t len);
+
+/* Wait until the client has caught up, for timeout_ms at most (0: not at all, -1: without limit). Returns 1: write on;
+ * 0: it is still behind; -ESRCH or -ESHUTDOWN, at once when the client leaves meanwhile; -EDEADLK instead of waiting on
+ * the request's own thread. With a timeout of 0 it is how a long job asks whether anyone still wants its result. */
+int evserve_ready_to(evserve *server, evs_ticket ticket, int timeout_ms);
+
+/* The request of a ticket, for functions that have no namesake above, evs_file() for example: in a function that
+ * evserve_post_to() calls on the request's thread. NULL when the request is over, and on every other thread. */
+evs_request *evs_find(evserve *server, evs_ticket ticket);
 
 /* Timers and fds of the host, on the loop of the n-th thread of the server, from 0. Any thread, in callbacks and before
  * the loop runs, too; not from signal handlers. fn is called on the server's thread, between two events, as long as the
