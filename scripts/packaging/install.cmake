@@ -34,7 +34,8 @@ configure_package_config_file(scripts/packaging/evserveConfig.cmake.in ${PROJECT
     INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/evserveConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/evserveConfig.cmake ${PROJECT_BINARY_DIR}/evserveConfigVersion.cmake
-    DESTINATION ${package_dir})
+    scripts/packaging/evserveEmbed.cmake DESTINATION ${package_dir})
+install(PROGRAMS scripts/embed.sh DESTINATION ${package_dir})
 
 # pkg-config. Relative folders make it movable; absolute ones (distributions that set them) are taken as they are.
 foreach(dir LIBDIR INCLUDEDIR)

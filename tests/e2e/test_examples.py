@@ -41,6 +41,22 @@ class Smallest(unittest.TestCase):
             self.assertEqual(server.stop(), -signal.SIGTERM)  # signals are the host's, and it has no handler
 
 
+class EmbeddedUi(unittest.TestCase):
+    public = os.path.join(SOURCES, "..", "..", "public")
+
+    def test_pages_are_in_the_program(self):
+        with tempfile.TemporaryDirectory(prefix="ev") as empty, \
+                evtest.Program(program("embedded_ui"), cwd=empty) as server:
+            for path, name in ("/", "index.html"), ("/app.js", "app.js"):
+                with open(os.path.join(self.public, name), "rb") as file:
+                    status, answer, body = ask(server, "GET", path)
+                    self.assertEqual((status, body), (200, file.read()))
+                self.assertRegex(answer.headers["ETag"], r'\A"[0-9a-f]{16}"\Z')
+                self.assertEqual(answer.headers["Cache-Control"], "max-age=60")
+            self.assertEqual(json.loads(ask(server, "GET", "/api/state")[2]), {"state": "fine"})
+            self.assertEqual(ask(server, "GET", "/none")[0], 404)
+
+
 class JsonApi(unittest.TestCase):
     def test_life_of_a_note(self):
         with evtest.Program(program("json_api")) as server:
@@ -156,54 +172,6 @@ class Upload(unittest.TestCase):
             self.wait_for_files(1)
             self.assertEqual(self.server.stop(), 1)
         self.assertEqual(os.listdir(self.folder), [])
-
-
-class Workers(unittest.TestCase):
-    def test_threads_answer_by_ticket(self):
-        with evtest.Program(program("workers")) as server:
-            self.assertEqual(ask(server, "GET", "/sum?to=1000")[2], b"500500\n")
-            _, answer, body = ask(server, "GET", "/lines?count=20000")
-            self.assertEqual(answer.headers["Transfer-Encoding"], "chunked")
-            self.assertEqual(body, b"".join(b"line %d\n" % n for n in range(1, 20001)))
-
-    def test_slow_client_holds_up_its_worker_and_costs_no_memory(self):
-        options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"  # freed is free, here
-        with evtest.Program(program("workers"), env={**os.environ, "ASAN_OPTIONS": options}) as server:
-            ask(server, "GET", "/lines?count=20000")
-            before = server.memory_kib()
-            with server.connect(receive_buffer=4096) as slow:
-                slow.sendall(b"GET /lines?count=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-                self.assertTrue(slow.recv(1))
-                ask(server, "GET", "/lines?count=20000")
-                self.assertLess(server.memory_kib() - before, 20000)
-
-    def test_client_that_leaves_ends_its_job(self):
-        with evtest.Program(program("workers")) as server:
-            for _ in range(8):  # twice as many as there are workers, each for ever
-                with server.connect() as client:
-                    client.sendall(b"GET /lines?count=1000000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-                    self.assertTrue(client.recv(1))
-            self.assertEqual(ask(server, "GET", "/sum?to=10")[2], b"55\n")
-
-
-class Feed(unittest.TestCase):
-    def test_lines_of_standard_input_reach_everyone(self):
-        reading, writing = os.pipe()
-        try:
-            with evtest.Program(program("feed"), stdin=reading) as server, \
-                    server.connect() as first, server.connect() as second:
-                for client in (first, second):
-                    client.sendall(b"GET /feed HTTP/1.1\r\nHost: a\r\n\r\n")
-                    self.assertTrue(client.recv(1))
-                os.write(writing, b"one\ntwo\n")
-                for client in (first, second):
-                    seen = b""
-                    while b"data: two\n\n" not in seen or b":\n\n" not in seen:  # and the comment of each second
-                        seen += client.recv(1000)
-                    self.assertIn(b"data: one\n\n", seen)
-        finally:
-            os.close(reading)
-            os.close(writing)
 
 
 class LuaModule(unittest.TestCase):

@@ -1,6 +1,7 @@
 """What `cmake --install` gives, as strangers use it: with find_package, with pkg-config, and with the sources inside
 their own project. Everything happens in a scratch folder; only the hosts are compiled, but for the last way."""
 
+import gzip
 import json
 import os
 import re
@@ -33,11 +34,56 @@ def run(*argv, **options):
 
 
 def configure(build, generator, *options):
+    """The project outside/, which embeds the folder web beside its build folder."""
+    web = os.path.join(os.path.dirname(build), "web of " + os.path.basename(build))
+    os.makedirs(os.path.join(web, "sub"))
+    for name, text in ("index.html", "index\n"), ("sub/app.js", "let x = 1;\n" * 1000), (".secret", "secret\n"):
+        write(os.path.join(web, name), text)
     return run(CMAKE, "-S", OUTSIDE, "-B", build, "-G", generator, f"-DCMAKE_C_COMPILER={CC}",
-               "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *options)
+               "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", f"-Dweb={web}", *options)
 
 
-class Installed(unittest.TestCase):
+def write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def ask(host, path, *lines):
+    """The response of a host that is run from an empty folder, so that no file of it can be on disk."""
+    with tempfile.TemporaryDirectory() as empty, evtest.Program(host, cwd=empty) as server, server.connect() as sock:
+        sock.sendall("\r\n".join((f"GET {path} HTTP/1.0", *lines, "", "")).encode())
+        head, content = evtest.receive_all(sock).split(b"\r\n\r\n", 1)
+        return head.decode(), content
+
+
+class Embedding:
+    """What evserve_embed() makes, in whatever way evserve came into the project."""
+
+    def check_embedded(self, build):
+        host = os.path.join(build, "embedded")
+        web = os.path.join(os.path.dirname(build), "web of " + os.path.basename(build))
+        head, content = ask(host, "/")
+        self.assertEqual(content, b"index\n")
+        self.assertRegex(head, r'\r\nETag: "[0-9a-f]{16}"')
+        self.assertIn("404", ask(host, "/.secret")[0])
+        script = b"let x = 1;\n" * 1000
+        self.assertEqual(ask(host, "/sub/app.js")[1], script)
+        if shutil.which("gzip"):
+            head, content = ask(host, "/sub/app.js", "Accept-Encoding: gzip")
+            self.assertIn("\r\nContent-Encoding: gzip", head)
+            self.assertEqual(gzip.decompress(content), script)
+
+        # Files that change, come and go.
+        write(os.path.join(web, "index.html"), "another\n")
+        write(os.path.join(web, "new.txt"), "new\n")
+        os.unlink(os.path.join(web, "sub", "app.js"))
+        run(CMAKE, "--build", build, "--target", "embedded")
+        self.assertEqual(ask(host, "/")[1], b"another\n")
+        self.assertEqual(ask(host, "/new.txt")[1], b"new\n")
+        self.assertIn("404", ask(host, "/sub/app.js")[0])
+
+
+class Installed(unittest.TestCase, Embedding):
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="ev")
@@ -89,6 +135,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(run(os.path.join(build, "both"), cwd=self.site), "both\n")
         self.assertIn("libevserve.so.0", run("readelf", "-d", os.path.join(build, "host_shared")))
         self.assertNotIn("libevserve", run("readelf", "-d", os.path.join(build, "host_static")))
+        self.check_embedded(build)
 
     def test_build_shared_libs_says_which_library_evserve_is(self):
         for wanted in ("OFF", "ON"):
@@ -139,6 +186,16 @@ class Installed(unittest.TestCase):
         self.assertNotIn("NEEDED", run("readelf", "-d", host))
         self.serves(host, self.site)
 
+    def test_script_embeds_a_folder_without_cmake(self):
+        made = os.path.join(self.folder, "made by hand")
+        text = run("pkg-config", "--variable=embed", "evserve",
+                   env={**os.environ, "PKG_CONFIG_PATH": self.installed("lib", "pkgconfig")})
+        run("sh", text.strip().replace("\\ ", " "), self.site, "ui", made)
+        host = os.path.join(self.folder, "host_by_hand")
+        run(CC, "-std=c99", *STRICT, f"-I{made}", os.path.join(OUTSIDE, "embedded.c"), os.path.join(made, "ui_assets.c"),
+            "-o", host, *self.pkg_config("--static", "--cflags", "--libs"), "-static")
+        self.assertEqual(ask(host, "/")[1], b"index\n")
+
     @unittest.skipUnless(HAS_LUA, "built without Lua")
     def test_host_of_the_installed_library_runs_scripts(self):
         host = os.path.join(self.folder, "host_lua")
@@ -154,7 +211,7 @@ class Installed(unittest.TestCase):
 
 
 @unittest.skipUnless(HAS_LUA, "the same sources, whatever this build is: once is enough")
-class Subproject(unittest.TestCase):
+class Subproject(unittest.TestCase, Embedding):
     """The sources inside another project, without Lua and with nothing to find LuaJIT by."""
 
     @classmethod
@@ -175,6 +232,9 @@ class Subproject(unittest.TestCase):
         with evtest.Program(os.path.join(self.build, "host"), self.site) as server, server.connect() as sock:
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
             self.assertTrue(evtest.receive_all(sock).endswith(b"\r\n\r\nindex\n"))
+
+    def test_folder_is_embedded(self):
+        self.check_embedded(self.build)
 
     def test_loop_runs_alone_and_beside_a_server(self):
         self.assertEqual(run(os.path.join(self.build, "loop")), "looped\n")
