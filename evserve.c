@@ -26,6 +26,7 @@
 #include "http/host/evs.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_hooks.h"
+#include "http/host/evs_host.h"
 #include "http/limits.h"
 #include "http/route_table.h"
 #include "http/server.h"
@@ -71,6 +72,7 @@ struct worker {
 };
 
 struct evserve {
+    struct evs_door door;         /* first: the binding finds it by the handle alone */
     pid_t process;                /* that has started it */
     struct evserve_config config; /* our own copy, for reloads */
     struct log log;
@@ -85,6 +87,17 @@ struct evserve {
     unsigned worker_count;
     struct worker workers[];
 };
+
+static unsigned number_of(const struct worker *worker)
+{
+    return (unsigned)(worker - worker->owner->workers);
+}
+
+/* What the binding keeps for this worker's thread. */
+static struct evs_host *host_of(const struct worker *worker)
+{
+    return &worker->owner->door.hosts[number_of(worker)];
+}
 
 /* Offers. */
 
@@ -162,6 +175,7 @@ static int load(struct worker *worker, char *err, size_t errlen)
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     mailbox_init(&worker->mailbox, worker->reactor);
+    evs_host_init(host_of(worker), number_of(worker), &worker->mailbox, worker->reactor, &worker->owner->log);
     retired_init(&worker->retired, worker->reactor);
     return make_offer(worker, &worker->offer, err, errlen);
 }
@@ -180,7 +194,8 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     evs_hooks_set(worker->server, &owner->config);
-    server_set_owner(worker->server, worker->owner, (unsigned)(worker - owner->workers));
+    server_set_owner(worker->server, worker->owner, number_of(worker));
+    server_set_host(worker->server, host_of(worker));
     if (worker == owner->workers) {
         bool is_shared = owner->worker_count > 1;
         rv = offer_listen(worker->offer, owner->config.listen, worker->server, is_shared, err, errlen);
@@ -207,10 +222,13 @@ static evserve *create(const struct evserve_config *config)
 {
     unsigned count = config->reactors == 0 ? 1 : config->reactors;
     evserve *server = mem_zalloc(sizeof *server + count * sizeof server->workers[0]);
-    if (server == NULL || evs_config_keep(&server->config, config) < 0) {
-        if (server != NULL) {
-            evs_config_drop(&server->config);
-        }
+    if (server == NULL) {
+        return NULL;
+    }
+    server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts)};
+    if (evs_config_keep(&server->config, config) < 0 || server->door.hosts == NULL) {
+        evs_config_drop(&server->config);
+        mem_free(server->door.hosts);
         mem_free(server);
         return NULL;
     }
@@ -324,6 +342,7 @@ static void end_worker(struct worker *worker, int error)
 {
     worker->is_over = true;
     worker->error = error;
+    evs_host_end(host_of(worker));
     mailbox_close(&worker->mailbox);
     if (worker->offer->script != NULL) {
         script_stop(worker->offer->script);
@@ -366,6 +385,7 @@ static void on_unwound(struct worker **turning)
         "must catch what they throw");
     worker->is_over = true;
     worker->error = -ENOTRECOVERABLE;
+    evs_host_refuse(host_of(worker));
     mailbox_refuse(&worker->mailbox);
     end_turn(worker);
 }
@@ -549,12 +569,14 @@ static void free_worker(struct worker *worker)
     if (worker->reactor == NULL) {
         return;
     }
+    evs_host_end(host_of(worker));
     mailbox_close(&worker->mailbox);
     server_destroy(worker->server);
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
     mailbox_done(&worker->mailbox);
+    evs_host_done(host_of(worker));
     reactor_destroy(worker->reactor);
 }
 
@@ -609,6 +631,7 @@ void evserve_free(evserve *server)
     write_buffer_done(&server->script_text);
     pthread_mutex_destroy(&server->log_lock);
     evs_config_drop(&server->config);
+    mem_free(server->door.hosts);
     mem_free(server);
 }
 

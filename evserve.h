@@ -25,7 +25,8 @@
  *
  * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
  * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
- * evserve_reload(), evserve_stats() and the functions that only tell something.
+ * evserve_reload(), evserve_stats(), whatever takes a ticket, timers and watches, and the functions that only tell
+ * something.
  *
  * Callbacks return. A callback must not throw an exception of C++ through the library, leave it by longjmp(3), or end its
  * thread: the event loop would be left in the middle of its work. A server whose loop an exception or the end of a thread
@@ -38,10 +39,11 @@
  * child process has the server's file descriptors until it calls exec (popen(3) and system(3) therefore need no care).
  * There evserve_free() closes them and does nothing else: it calls no callback and runs no script, it frees no
  * memory, and the parent's server, its clients and its unix socket stay as they are. evserve_poll(), evserve_wait(),
- * evserve_fd(), evserve_post(), evserve_reload() and evserve_adopt() return -ECHILD in a child; evserve_stop() and
- * evserve_wake() do nothing. A child that keeps the file descriptors does not keep clients of the parent waiting for the end
- * of their connections, nor addresses in use after the parent's server has stopped. Requests and their functions (evs_)
- * are the parent's alone: a child that was forked in a callback must not return from it.
+ * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of tickets, timers and watches return
+ * -ECHILD in a child; evserve_stop() and evserve_wake() do nothing. A child that keeps the file descriptors does not keep
+ * clients of the parent waiting for the end of their connections, nor addresses in use after the parent's server has
+ * stopped. Requests and their functions (evs_) are the parent's alone: a child that was forked in a callback must not
+ * return from it.
  *
  * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
  * further. A script that recurses too far gets the error "stack overflow". */
@@ -625,6 +627,103 @@ int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
 
 /* evserve_post() to the n-th thread of the server, that of a request for example. -EINVAL: there is none. */
 int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), void *arg);
+
+/* Tickets: answering from any thread. A handler that leaves its work to another thread gives it a ticket:
+ *
+ *     static void serve(evs_request *request, void *arg)
+ *     {
+ *         struct job *job = make_job(evs_query(request, "n"));    (texts of the request are copied)
+ *         job->server = evs_server(request);
+ *         job->ticket = evs_defer(request);
+ *         hand_to_a_worker(job);
+ *     }
+ *     ... on the worker: evserve_reply_to(job->server, job->ticket, 200, "text/plain", job->text, job->len);
+ *
+ * A ticket is a number. It may be copied, kept and compared, and it never dangles: when its request has been answered, or
+ * its client has gone, it names nothing, and the functions below return -ESRCH. 0 names nothing, either. */
+typedef uint64_t evs_ticket;
+
+/* The ticket of a request that wants its answer; the same one when asked again. It need not be given back. Returns 0
+ * without memory, or when the request has been answered. The request's thread. */
+evs_ticket evs_defer(evs_request *request);
+
+/* The functions of requests, for a ticket. Any thread, while the server is not freed; not from signal handlers. content
+ * is copied.
+ *
+ * On the request's own thread they act at once, as their namesakes do. On another thread they leave the work to the
+ * request's thread, and orders of one thread keep their order; evserve_post_to() to that thread is in the same order.
+ * What is accepted is dropped without a word when the client leaves before it is done: that comes back as -ESRCH from
+ * the next call, and as EVS_GONE where evs_on() asked for events.
+ *
+ * All of them return -ESRCH when the request is over: it has been answered, an earlier call has ended it, or its client
+ * has gone; -ESHUTDOWN when the server has ended; -EINVAL for what can never be sent (see evs_reply()); -EALREADY when a
+ * status, a field or a whole answer comes after the answer has begun; -EAGAIN when too many orders wait; -ENOMEM. In all
+ * these cases nothing has changed.
+ *
+ * If several threads write to one request, or its own thread writes with evs_write() meanwhile, each should leave room for
+ * the others: what they queue together is cut at write_cap. */
+int evserve_reply_to(evserve *server, evs_ticket ticket, int status, const char *type, const void *content, size_t len);
+int evserve_set_header_to(evserve *server, evs_ticket ticket, const char *name, const char *value);
+int evserve_begin_to(evserve *server, evs_ticket ticket, int status, const char *type, int64_t length);
+int evserve_end_to(evserve *server, evs_ticket ticket);
+int evserve_abort_to(evserve *server, evs_ticket ticket);
+
+/* evs_write() for a ticket. Returns
+ *   1          go on
+ *   0          accepted, but the client is falling behind: wait with evserve_ready_to(), or for EVS_DRAIN
+ *   -EAGAIN    not accepted, since write_cap bytes are waiting: the same, then try again. The connection is not cut
+ *   -EMSGSIZE  a piece longer than write_cap less half of write_high_mark (224 KiB by default): never accepted
+ * or an error as above. */
+int evserve_write_to(evserve *server, evs_ticket ticket, const void *content, size_t len);
+
+/* Wait until the client has caught up, for timeout_ms at most (0: not at all, -1: without limit). Returns 1: write on;
+ * 0: it is still behind; -ESRCH or -ESHUTDOWN, at once when the client leaves meanwhile; -EDEADLK instead of waiting on
+ * the request's own thread. With a timeout of 0 it is how a long job asks whether anyone still wants its result. */
+int evserve_ready_to(evserve *server, evs_ticket ticket, int timeout_ms);
+
+/* The request of a ticket, for functions that have no namesake above, evs_file() for example: in a function that
+ * evserve_post_to() calls on the request's thread. NULL when the request is over, and on every other thread. */
+evs_request *evs_find(evserve *server, evs_ticket ticket);
+
+/* Timers and fds of the host, on the loop of the n-th thread of the server, from 0. Any thread, in callbacks and before
+ * the loop runs, too; not from signal handlers. fn is called on the server's thread, between two events, as long as the
+ * server serves: a stop does not wait for timers and fds, which go on during its drain and are dropped, without a call,
+ * when it ends. A reload leaves them alone. Their number is bounded by memory alone.
+ *
+ * evserve_after() calls fn once, ms milliseconds after the call at the earliest; evserve_every() every ms milliseconds,
+ * first after ms, without drift; what a busy loop missed is skipped. Return an id above 0, which no other timer or watch
+ * ever has, or -EINVAL (no such thread, no fn, or every 0 ms), -ESHUTDOWN when the server has ended, or -ENOMEM. */
+int64_t evserve_after(evserve *server, unsigned thread, uint32_t ms, void (*fn)(void *arg), void *arg);
+int64_t evserve_every(evserve *server, unsigned thread, uint32_t ms, void (*fn)(void *arg), void *arg);
+
+/* What can be watched for, and what fn is told. */
+enum {
+    EVS_READABLE = 1, /* bytes, a connection, or the end of the stream can be read without blocking */
+    EVS_WRITABLE = 2, /* there is room to write */
+    EVS_ERROR = 4,    /* told unasked: the fd failed, or cannot be watched; error says why */
+    EVS_HANGUP = 8    /* told unasked: both directions are shut, and nothing is left to read */
+};
+
+/* Call fn whenever one of events holds for fd, as poll(2) would say it: again and again as long as it holds. An error and
+ * a hang-up are told also with events 0. error is -errno with EVS_ERROR (of a socket, its SO_ERROR, which is thereby
+ * cleared), else 0. When the kernel refuses fd (a regular file, for example, with EPERM), or the server watches it already
+ * (EEXIST), fn is told so with EVS_ERROR, or this function returns it. The fd stays the host's; it should not block.
+ * Returns an id as above, or -errno; -EBADF: fd is below 0.
+ *
+ * Cancel the watch before fd is closed: its number may come back as one of the server's. Close it right after
+ * evserve_cancel() on the server's thread; from another thread have it closed there, by evserve_post_to(). */
+int64_t evserve_watch(evserve *server, unsigned thread, int fd, unsigned events,
+                      void (*fn)(int fd, unsigned events, int error, void *arg), void *arg);
+
+/* Watch for other events from now on. Returns 0; -ENOENT: the watch has been cancelled; -EINVAL: it is a timer, or events
+ * are others; or -errno. Any thread. */
+int evserve_rewatch(evserve *server, int64_t watch, unsigned events);
+
+/* End a timer or a watch; in its own fn, too. On the server's thread, fn is not called any more once this has returned.
+ * From another thread no call begins any more, but one that has begun may still run: what arg points to is free
+ * when a function that is posted afterwards with evserve_post_to() runs. Returns 0, or -ENOENT: it is over, as a timer of
+ * evserve_after() is when its fn is called, or was cancelled before. Any thread. */
+int evserve_cancel(evserve *server, int64_t id);
 
 /* Load what config says, without listening, and describe it: line is called once for each limit that is not the
  * default, each address, and each line of the route table. Returns 0, or -1 with a text in err as evserve_start() gives

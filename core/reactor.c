@@ -69,6 +69,7 @@ struct reactor {
     int64_t now_ns;        /* clock of this tick */
     int64_t armed_ns;      /* what timer_fd is set to, 0 when disarmed */
     bool in_tick;          /* changes are queued, the clock stands still */
+    bool lacks_ns_waits;   /* the kernel, or a filter of system calls, knows epoll_pwait2(2) not */
     struct watch **chunks; /* table of watches by fd, chunks may be NULL */
     uint32_t chunk_count;
     int32_t queue_head, queue_tail; /* fds with changed registrations, in order of change */
@@ -215,6 +216,12 @@ int reactor_deregister(struct reactor *reactor, int fd)
     }
     forget_watch(reactor, fd, watch);
     return 0;
+}
+
+bool reactor_is_registered(const struct reactor *reactor, int fd, reactor_event_fn fn, const void *arg)
+{
+    const struct watch *watch = find_watch(reactor, fd);
+    return watch != NULL && watch->fn != NULL && (fn == NULL || (watch->fn == fn && watch->arg == arg));
 }
 
 void reactor_close(struct reactor *reactor, int fd)
@@ -550,6 +557,20 @@ static int64_t wait_limit(const struct reactor *reactor, int64_t limit_ns)
     return limit_ns < 0 || left_ns < limit_ns ? left_ns : limit_ns;
 }
 
+/* Wait for events. Returns their number, or -errno. */
+static int wait_for_events(struct reactor *reactor, int64_t limit_ns)
+{
+    if (limit_ns <= 0 || !reactor->lacks_ns_waits) {
+        int ready = sys_epoll_wait(reactor->epoll_fd, reactor->events, BATCH, limit_ns);
+        if (limit_ns <= 0 || (ready != -ENOSYS && ready != -EPERM)) {
+            return ready;
+        }
+        reactor->lacks_ns_waits = true;
+    }
+    int64_t ms = (limit_ns + NS_PER_MS - 1) / NS_PER_MS; /* rounded up: a timer never fires early (R5) */
+    return sys_epoll_wait_ms(reactor->epoll_fd, reactor->events, BATCH, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
 static struct watch *watch_of_event(const struct reactor *reactor, int i)
 {
     return find_watch(reactor, (int)(uint32_t)reactor->events[i].data.u64);
@@ -573,7 +594,7 @@ static void fetch_ahead(const struct reactor *reactor, int i, int ready)
 /* One tick (R3). Returns the number of callbacks, or -errno of the wait. */
 static int run_tick(struct reactor *reactor, int64_t limit_ns)
 {
-    int ready = sys_epoll_wait(reactor->epoll_fd, reactor->events, BATCH, wait_limit(reactor, limit_ns));
+    int ready = wait_for_events(reactor, wait_limit(reactor, limit_ns));
     if (ready < 0 && ready != -EINTR) {
         return ready;
     }

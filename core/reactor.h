@@ -76,6 +76,9 @@ int reactor_register(struct reactor *reactor, int fd, unsigned flags, reactor_ev
  * -ENOENT when it is not registered. */
 int reactor_deregister(struct reactor *reactor, int fd);
 
+/* Whether fd is registered: with this fn and arg, or, when fn is NULL, with any. */
+bool reactor_is_registered(const struct reactor *reactor, int fd, reactor_event_fn fn, const void *arg);
+
 /* Deregister fd, if it is registered, and close it: the same as the two calls, but the kernel forgets the fd by itself
  * and needs no system call to be told. Only for fds that were not duplicated. */
 void reactor_close(struct reactor *reactor, int fd);

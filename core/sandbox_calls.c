@@ -13,9 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/membarrier.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -156,8 +153,14 @@ static const char *const free_calls[] = {
     "riscv_flush_icache",
 };
 
-/* Of newer headers than we may have. */
+/* Of newer headers than we may have, or of the kernel's own. */
 enum {
+    NO_REPLACE = 1, /* RENAME_NOREPLACE of <linux/fs.h>, and RENAME_EXCHANGE */
+    EXCHANGE = 2,
+    BARRIER_QUERY = 0,             /* MEMBARRIER_CMD_QUERY of <linux/membarrier.h>, */
+    BARRIER_PRIVATE = 1 << 3,      /* MEMBARRIER_CMD_PRIVATE_EXPEDITED, */
+    BARRIER_REGISTER = 1 << 4,     /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED */
+    SOCKET_UNSENT = TIOCOUTQ,      /* SIOCOUTQ of <linux/sockios.h> */
     PR_SET_VMA_NAMES = 0x53564d41, /* PR_SET_VMA of <linux/prctl.h> */
     MADV_GUARDS = 102,             /* MADV_GUARD_INSTALL of <asm-generic/mman-common.h>: stacks of glibc 2.42 */
     MADV_GUARDS_OFF = 103,         /* MADV_GUARD_REMOVE */
@@ -212,14 +215,14 @@ enum {
 static const struct sys_call_rule narrow_calls[] = {
     FCNTL("fcntl"),
     FCNTL("fcntl64"),
-    FLAGS("renameat2", 4, RENAME_NOREPLACE | RENAME_EXCHANGE), /* no device to white a file out */
-    FLAGS("pipe2", 1, O_CLOEXEC | O_NONBLOCK),                 /* no queue of the kernel's notices */
+    FLAGS("renameat2", 4, NO_REPLACE | EXCHANGE), /* no device to white a file out */
+    FLAGS("pipe2", 1, O_CLOEXEC | O_NONBLOCK),    /* no queue of the kernel's notices */
     /* What the C library asks of terminals and pipes, and what is not sent yet; not to type into a terminal (TIOCSTI), nor
      * who gets a signal (FIOSETOWN, FIOASYNC). */
     WHEN("ioctl", 1, INT, TCGETS),
     WHEN("ioctl", 1, INT, FIONREAD),
     WHEN("ioctl", 1, INT, FIONBIO),
-    WHEN("ioctl", 1, INT, SIOCOUTQ),
+    WHEN("ioctl", 1, INT, SOCKET_UNSENT),
 
     /* To whom the socket is connected, not to an address. sendmsg(2) has its address where a filter cannot look, but of
      * the sockets that can be here only one for datagrams would heed it. */
@@ -254,9 +257,9 @@ static const struct sys_call_rule narrow_calls[] = {
      * there. */
     WHEN("clone", 0, INT & ~(uint32_t)CLONE_DETACHED_OLD, THREAD),
     {.name = "clone3", .error = ENOSYS},
-    WHEN("membarrier", 0, INT, MEMBARRIER_CMD_QUERY),
-    WHEN("membarrier", 0, INT, MEMBARRIER_CMD_PRIVATE_EXPEDITED),
-    WHEN("membarrier", 0, INT, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED),
+    WHEN("membarrier", 0, INT, BARRIER_QUERY),
+    WHEN("membarrier", 0, INT, BARRIER_PRIVATE),
+    WHEN("membarrier", 0, INT, BARRIER_REGISTER),
     WHEN("prctl", 0, INT, PR_SET_NAME),
     WHEN("prctl", 0, INT, PR_GET_NAME),
     WHEN("prctl", 0, INT, PR_SET_VMA_NAMES), /* names for memory, of newer C libraries */

@@ -1,5 +1,4 @@
-/* The real kernel door: one system call a function and no policy, except in three places. epoll_pwait2(2) is newer than
- * the oldest kernel we run on, so sys_epoll_wait() falls back to epoll_wait(2). sendfile(2) has no MSG_NOSIGNAL, so
+/* The real kernel door: one system call a function and no policy, except in two places. sendfile(2) has no MSG_NOSIGNAL, so
  * sys_sendfile() keeps SIGPIPE from the calling thread by hand: a library may not touch the process's dispositions. And
  * no new fd has the number of a standard one (verdict_fd()). */
 
@@ -10,8 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +23,25 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CALL_FCHMODAT2 = 452 }; /* since Linux 6.6; the same number on every architecture */
+/* Calls that are newer than the C libraries and kernel headers we compile with: openat2(2) since Linux 5.6, epoll_pwait2(2)
+ * since 5.11, fchmodat2(2) since 6.6. The numbers are the same on every architecture. */
+enum { CALL_OPENAT2 = 437, CALL_EPOLL_PWAIT2 = 441, CALL_FCHMODAT2 = 452 };
+
+/* Of <linux/openat2.h>. */
+enum { STAY_BENEATH = 0x08, NO_MAGICLINKS = 0x02 }; /* RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS */
+struct open_ways {
+    uint64_t flags, mode, resolve; /* struct open_how */
+};
+
+/* What epoll_pwait2(2) takes, on machines with a time_t of 32 bits, too (struct __kernel_timespec). */
+struct kernel_time {
+    int64_t s;
+    int64_t ns;
+};
+
+#if !defined SIOCOUTQ /* <linux/sockios.h> */
+#define SIOCOUTQ TIOCOUTQ
+#endif
 
 #if !defined SIOCUNIXFILE /* <linux/un.h>, since Linux 4.13; beside <sys/un.h> that cannot be included */
 #define SIOCUNIXFILE SIOCPROTOPRIVATE
@@ -133,15 +148,15 @@ static struct timespec to_timespec(int64_t ns)
 int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns)
 {
     if (timeout_ns <= 0) { /* without a clock to keep, the older call does and is a little cheaper */
-        return verdict(epoll_wait(epoll_fd, events, max, timeout_ns < 0 ? -1 : 0));
+        return sys_epoll_wait_ms(epoll_fd, events, max, timeout_ns < 0 ? -1 : 0);
     }
-    struct timespec ts = to_timespec(timeout_ns);
-    int rv = verdict(epoll_pwait2(epoll_fd, events, max, &ts, NULL));
-    if (rv != -ENOSYS) {
-        return rv;
-    }
-    int64_t ms = (timeout_ns + NS_PER_MS - 1) / NS_PER_MS;
-    return verdict(epoll_wait(epoll_fd, events, max, ms > INT32_MAX ? INT32_MAX : (int)ms));
+    struct kernel_time limit = {.s = timeout_ns / NS_PER_S, .ns = timeout_ns % NS_PER_S};
+    return verdict((int)syscall(CALL_EPOLL_PWAIT2, epoll_fd, events, max, &limit, NULL, 0));
+}
+
+int sys_epoll_wait_ms(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
+{
+    return verdict(epoll_wait(epoll_fd, events, max, timeout_ms));
 }
 
 int sys_eventfd_create(void)
@@ -267,7 +282,8 @@ ssize_t sys_send(int fd, const void *buf, size_t len, bool more)
 ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count)
 {
     /* sendmsg(2) only reads the parts; msghdr has no const to say so. */
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts};
+    message.msg_iovlen = (__typeof__(message.msg_iovlen))count; /* an int in musl */
     return verdict_size(sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 
@@ -331,11 +347,11 @@ int sys_open(int dir_fd, const char *path, int flags)
 
 int sys_open_beneath(int dir_fd, const char *path, int flags)
 {
-    struct open_how how = {
+    struct open_ways how = {
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        .resolve = STAY_BENEATH | NO_MAGICLINKS,
     };
-    return verdict_fd((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+    return verdict_fd((int)syscall(CALL_OPENAT2, dir_fd, path, &how, sizeof how));
 }
 
 ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len)

@@ -35,9 +35,11 @@ int sys_epoll_create(void);
 int sys_epoll_add(int epoll_fd, int fd, uint32_t events, uint64_t data);
 int sys_epoll_modify(int epoll_fd, int fd, uint32_t events, uint64_t data);
 int sys_epoll_delete(int epoll_fd, int fd);
-/* Wait for up to max events, for timeout_ns at most; -1 waits without limit. Kernels before 5.11 have no
- * epoll_pwait2(2): there the timeout is rounded up to whole milliseconds. */
+/* Wait for up to max events, for timeout_ns at most; -1 waits without limit. With a limit this is epoll_pwait2(2): -ENOSYS
+ * on kernels before 5.11, -EPERM or -ENOSYS from filters of system calls that are older. sys_epoll_wait_ms() always is
+ * there. */
 int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns);
+int sys_epoll_wait_ms(int epoll_fd, struct epoll_event *events, int max, int timeout_ms); /* -1: without limit */
 int sys_eventfd_create(void);
 int sys_eventfd_wake(int fd); /* async-signal-safe */
 int sys_timerfd_create(void);

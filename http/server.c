@@ -538,3 +538,8 @@ void server_set_owner(struct server *server, void *owner, unsigned index)
     server->owner = owner;
     server->owner_index = index;
 }
+
+void server_set_host(struct server *server, struct evs_host *host)
+{
+    server->host = host;
+}

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct limits;
+struct evs_host;
 struct log;
 struct outcome;
 struct reactor;
@@ -79,6 +80,9 @@ void server_set_hooks(struct server *server, const struct server_hooks *hooks);
 
 /* What handlers of a host are told about whose server this is (evs_server(), evs_thread()). */
 void server_set_owner(struct server *server, void *owner, unsigned index);
+
+/* The tickets of the host's requests (http/host/evs_host.h); must outlive the server. */
+void server_set_host(struct server *server, struct evs_host *host);
 
 /* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
  * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with

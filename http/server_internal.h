@@ -21,6 +21,8 @@ enum {
     DRAIN_SPELL_NS = 10000000,
 };
 
+struct evs_host;
+
 /* What the number of connections is bounded by. */
 enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAP_FDS, SERVER_CAPS };
 
@@ -73,6 +75,7 @@ struct server {
     void *on_drained_arg;                        /* handed to on_drained */
     void *owner;                                 /* the host's handle */
     unsigned owner_index;                        /* which of its servers this is */
+    struct evs_host *host;                       /* borrowed: the tickets of its requests; NULL without a host */
     struct server_stats stats;                   /* since the server was made */
 };
 

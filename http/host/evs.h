@@ -47,6 +47,7 @@ struct evs_state {
     void (*fn)(struct evs_request *request, int event, void *arg); /* evs_on(), NULL without it */
     void *arg;                                                     /* handed to fn */
     uint64_t timer;                                                /* evs_after(), 0 while none is set */
+    uint64_t ticket;                                               /* evs_defer(), 0 without one */
     bool has_read;                        /* evs_read() gave a body that was there as a whole */
     bool is_unwanted;                     /* nobody takes the content: timer is the one after which EVS_GONE comes */
     unsigned done_count;                  /* of done */

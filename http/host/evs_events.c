@@ -3,6 +3,7 @@
 #include "http/host/evs_internal.h"
 
 #include "core/reactor.h"
+#include "http/host/evs_host.h"
 #include "http/response.h"
 #include "http/server_internal.h"
 
@@ -25,6 +26,7 @@ void evs_tell(struct exchange *exchange, enum evs_event event)
 
 static void on_drain(struct exchange *exchange)
 {
+    evs_ticket_ease(exchange);
     evs_tell(exchange, EVS_DRAIN);
 }
 
@@ -36,6 +38,7 @@ static void on_data(struct exchange *exchange)
 static void on_gone(struct exchange *exchange)
 {
     evs_stop_timer(exchange);
+    evs_ticket_end(exchange);
     evs_tell(exchange, EVS_GONE);
 }
 
@@ -85,6 +88,7 @@ struct exchange *evs_part(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
     evs_stop_timer(exchange);
+    evs_ticket_end(exchange);
     exchange->on_drain = NULL;
     exchange->on_data = NULL;
     exchange->on_gone = NULL;

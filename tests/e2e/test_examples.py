@@ -174,6 +174,54 @@ class Upload(unittest.TestCase):
         self.assertEqual(os.listdir(self.folder), [])
 
 
+class Workers(unittest.TestCase):
+    def test_threads_answer_by_ticket(self):
+        with evtest.Program(program("workers")) as server:
+            self.assertEqual(ask(server, "GET", "/sum?to=1000")[2], b"500500\n")
+            _, answer, body = ask(server, "GET", "/lines?count=20000")
+            self.assertEqual(answer.headers["Transfer-Encoding"], "chunked")
+            self.assertEqual(body, b"".join(b"line %d\n" % n for n in range(1, 20001)))
+
+    def test_slow_client_holds_up_its_worker_and_costs_no_memory(self):
+        options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"  # freed is free, here
+        with evtest.Program(program("workers"), env={**os.environ, "ASAN_OPTIONS": options}) as server:
+            ask(server, "GET", "/lines?count=20000")
+            before = server.memory_kib()
+            with server.connect(receive_buffer=4096) as slow:
+                slow.sendall(b"GET /lines?count=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertTrue(slow.recv(1))
+                ask(server, "GET", "/lines?count=20000")
+                self.assertLess(server.memory_kib() - before, 20000)
+
+    def test_client_that_leaves_ends_its_job(self):
+        with evtest.Program(program("workers")) as server:
+            for _ in range(8):  # twice as many as there are workers, each for ever
+                with server.connect() as client:
+                    client.sendall(b"GET /lines?count=1000000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                    self.assertTrue(client.recv(1))
+            self.assertEqual(ask(server, "GET", "/sum?to=10")[2], b"55\n")
+
+
+class Feed(unittest.TestCase):
+    def test_lines_of_standard_input_reach_everyone(self):
+        reading, writing = os.pipe()
+        try:
+            with evtest.Program(program("feed"), stdin=reading) as server, \
+                    server.connect() as first, server.connect() as second:
+                for client in (first, second):
+                    client.sendall(b"GET /feed HTTP/1.1\r\nHost: a\r\n\r\n")
+                    self.assertTrue(client.recv(1))
+                os.write(writing, b"one\ntwo\n")
+                for client in (first, second):
+                    seen = b""
+                    while b"data: two\n\n" not in seen or b":\n\n" not in seen:  # and the comment of each second
+                        seen += client.recv(1000)
+                    self.assertIn(b"data: one\n\n", seen)
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+
 class LuaModule(unittest.TestCase):
     def test_handlers_call_into_the_host(self):
         if not os.path.exists(program("lua_module")):

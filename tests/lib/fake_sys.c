@@ -1042,6 +1042,17 @@ int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t ti
     return leave_int(FAKE_EPOLL_WAIT, -1, max, rv);
 }
 
+int sys_epoll_wait_ms(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
+{
+    int rv = enter(FAKE_EPOLL_WAIT_MS);
+    struct file *epoll = find_kind(epoll_fd, EPOLL);
+    if (rv == 0) {
+        int64_t timeout_ns = timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000000;
+        rv = epoll == NULL ? -EBADF : max <= 0 ? -EINVAL : wait_ready(epoll, events, max, timeout_ns);
+    }
+    return leave_int(FAKE_EPOLL_WAIT_MS, -1, max, rv);
+}
+
 int sys_eventfd_create(void)
 {
     int error = enter(FAKE_EVENTFD_CREATE);

@@ -402,6 +402,42 @@ static void failed_wait_ends_the_run(void **state)
     assert_int_equal(reactor_run_once(scene->reactor, 0), -ENOMEM);
 }
 
+/* Kernels before 5.11, and filters of system calls that are older, do not know the call that waits for nanoseconds. */
+static void kernel_without_ns_waits_is_asked_once(void **state)
+{
+    (void)state;
+    static const int errors[] = {-ENOSYS, -EPERM};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        struct reactor *reactor = NULL;
+        assert_int_equal(reactor_create(&reactor, NULL), 0);
+        fake_sys_clear_trace();
+        fake_sys_fail_op(FAKE_EPOLL_WAIT, 0, 1, errors[i]);
+        for (int n = 0; n < 3; n++) {
+            int64_t start_ms = reactor_now_ms(reactor);
+            assert_int_equal(reactor_run_once(reactor, 5), 0);
+            assert_int_equal(reactor_now_ms(reactor), start_ms + 5);
+        }
+        assert_int_equal(fake_sys_count(FAKE_EPOLL_WAIT), 1);
+        assert_int_equal(fake_sys_count(FAKE_EPOLL_WAIT_MS), 3);
+        reactor_destroy(reactor);
+    }
+}
+
+/* The wait is rounded up: a timer is late by less than a millisecond, and the loop does not spin until then. */
+static void timer_of_a_kernel_without_ns_waits_fires_at_the_next_millisecond(void **state)
+{
+    struct scene *scene = *state;
+    fake_sys_fail_op(FAKE_EPOLL_WAIT, 0, FAKE_FOREVER, -ENOSYS);
+    struct actor timer = {.scene = scene, .name = "timer"};
+    actor_set_timeout(&timer, 3);
+    fake_sys_advance_ns(500000);
+    fake_sys_clear_trace();
+    while (scene->book[0] == '\0') {
+        assert_true(reactor_run_once(scene->reactor, -1) >= 0);
+    }
+    assert_int_equal(fake_sys_count(FAKE_EPOLL_WAIT_MS), 1);
+}
+
 static void stop_before_run_is_honoured(void **state)
 {
     struct scene *scene = *state;
@@ -684,6 +720,8 @@ int main(void)
         SCENE_TEST(run_once_waits_no_longer_than_it_is_told),
         SCENE_TEST(interrupted_wait_is_an_empty_tick),
         SCENE_TEST(failed_wait_ends_the_run),
+        SCENE_TEST(kernel_without_ns_waits_is_asked_once),
+        SCENE_TEST(timer_of_a_kernel_without_ns_waits_fires_at_the_next_millisecond),
         SCENE_TEST(stop_before_run_is_honoured),
         SCENE_TEST(stop_from_a_callback_ends_the_run_after_its_tick),
         SCENE_TEST(stop_from_timers_and_tasks_works_and_the_loop_can_run_again),
