@@ -149,8 +149,8 @@ static void servers_reload_each_other_in_handlers(void **state)
     other = NULL;
 }
 
-/* A callback that never returns: what an exception of C++ does is shown by test_exceptions.cpp; the end of its thread
- * unwinds in the same way. */
+/* A callback that never returns. The end of its thread unwinds the stack in the same way as an exception of C++ does; with
+ * musl it does not unwind. */
 
 static void *poll_once(void *arg)
 {
@@ -177,6 +177,9 @@ static void server_whose_loop_was_unwound_has_ended(void **state)
     (void)state;
     pthread_t thread;
     int calls = 0;
+#if !defined __GLIBC__
+    skip();
+#endif
     host_start();
     assert_int_equal(evserve_post(host.server, exit_thread, NULL), 0);
     assert_int_equal(evserve_post(host.server, count_call, &calls), 0);
