@@ -237,7 +237,10 @@ struct evserve_config {
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 
     /* Called with the script's Lua state before the script runs, so that the host can add modules: once for each Lua
-     * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. */
+     * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. The
+     * state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the
+     * same names. A start with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows
+     * any other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* handed to log, lua_init, on_listening, on_wake and finished */

@@ -339,6 +339,9 @@ int memory_new_state(struct script *script)
     if (script->L != NULL) {
         collector_start(script->L);
     }
+    if (script->L == NULL && script->birth != NULL && script->birth_used == 0 && script_has_spare(script)) {
+        return -ENOTSUP; /* it did not even ask: on a machine of 64 bits, without GC64, it uses its own allocator alone */
+    }
     return script->L == NULL ? -ENOMEM : 0;
 }
 

@@ -15,6 +15,7 @@
 #include "core/sys.h"
 #include "lua/collector.h"
 #include "lua/coro.h"
+#include "lua/only_lua.h"
 #include "lua/prelude.h"
 #include "lua/state.h"
 
@@ -253,6 +254,7 @@ static int build_state(lua_State *L)
     };
     struct script *script = script_of(L);
     luaL_openlibs(L);
+    only_lua_limit(L);
     seed_random(L);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
     deadline_arm(script);
@@ -357,7 +359,7 @@ static uint64_t make_seed(void)
     return seed;
 }
 
-/* Allocate, so that script_close() can clean up whatever follows. Returns 0 or -ENOMEM. */
+/* Allocate, so that script_close() can clean up whatever follows. Returns as memory_new_state(). */
 static int create_script(struct script **script, const char *path)
 {
     struct script *made = mem_zalloc(sizeof *made);
@@ -378,9 +380,10 @@ static int create_script(struct script **script, const char *path)
     if (made->chunk_name != NULL) {
         snprintf(made->chunk_name, len, "@%s", path);
     }
-    if (made->chunk_name == NULL || memory_new_state(made) < 0) {
+    int rv = made->chunk_name == NULL ? -ENOMEM : memory_new_state(made);
+    if (rv < 0) {
         script_close(made);
-        return -ENOMEM;
+        return rv;
     }
     *script = made;
     return 0;
@@ -392,7 +395,17 @@ int script_open(struct script **script, const char *path, struct site *site, str
     static const struct script_host no_host;
     host = host == NULL ? &no_host : host;
     struct script *made;
-    int rv = create_script(&made, path);
+    int rv = only_lua_check(path, host->init != NULL, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = create_script(&made, path);
+    if (rv == -ENOTSUP) {
+        return error_text(err, errlen, rv,
+                          "cannot open %s: this LuaJIT was built without GC64, so it takes no memory from the server; "
+                          "LuaJIT needs XCFLAGS=-DLUAJIT_ENABLE_GC64, or a version of 2022 or later",
+                          path);
+    }
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot open %s: out of memory", path);
     }

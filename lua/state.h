@@ -286,7 +286,8 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
 /* Call fn(L, arg) on the main thread's stack, in protected mode, so that it may raise. Returns as script_call(). */
 int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen);
 
-/* memory.c: make script->L. Returns 0 or -ENOMEM. And, when that is closed, free what belonged to it. */
+/* memory.c: make script->L. Returns 0, -ENOMEM, or -ENOTSUP when LuaJIT takes no memory of ours. And, when that is
+ * closed, free what belonged to it. */
 int memory_new_state(struct script *script);
 void memory_free_all(struct script *script);
 
