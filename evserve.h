@@ -72,7 +72,7 @@ enum {
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
  * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for
  * max_connections_per_address, nothing in memory for max_cached_file and max_cached_memory, no probes for
- * tcp_keepalive_ms; the other limits refuse it, as they refuse 0 in a script. */
+ * tcp_keepalive_ms, no deadline for handler_timeout_ms and stream_timeout_ms; the other limits refuse it, as they refuse 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -87,6 +87,7 @@ struct evs_limits {
     size_t size; /* sizeof(struct evs_limits) */
     uint64_t body_timeout_ms, min_body_rate, write_timeout_ms;
     uint64_t max_body, max_drain, write_high_mark, write_cap;
+    uint64_t handler_timeout_ms, stream_timeout_ms;
 };
 
 /* A route in C. Write members by name, {.route = "GET /hello", .serve = hello}, and a release that adds one gives no
@@ -305,6 +306,13 @@ struct evserve_config {
      * must not block, and may call what any thread may call. While it is set, each pipelined request has a send(2) of
      * its own, and the clock is read twice for each request. */
     void (*finished)(void *arg, const struct evs_outcome *outcome);
+
+    /* How long a handler, in C or Lua, may keep its client waiting: handler_timeout_ms until its response begins (then the
+     * client gets 503), stream_timeout_ms without a further byte of a response that has begun (then the connection is
+     * cut). The request is EVS_GONE, and the log names its route. Time in which the handler waits for the request body, or
+     * for the client to take what was written, does not count. Default 300000 and EVSERVE_ZERO; EVSERVE_ZERO: for ever. */
+    uint64_t handler_timeout_ms;
+    uint64_t stream_timeout_ms;
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -399,7 +407,7 @@ struct evs_stats {
     uint64_t by_class[6];    /* of them by class of status: by_class[2] counts 2xx */
     uint64_t bytes_received; /* from clients */
     uint64_t bytes_sent;     /* to clients */
-    uint64_t timeouts;       /* connections closed by a deadline */
+    uint64_t timeouts;       /* deadlines that were over: connections closed, handlers too late */
     uint64_t errors;         /* connections lost: reset, hung up, cut */
 };
 
@@ -610,7 +618,9 @@ enum evs_event {
     EVS_GONE,      /* evs_write() gave -1, the client has gone, or the server stops: the request must not be used
                     * after the call */
     EVS_TIMER,     /* the time of evs_after() has come */
-    EVS_DATA       /* evs_read() can go on */
+    EVS_DATA,      /* evs_read() can go on */
+    EVS_STOPPING   /* once: evserve_stop() was called, or evserve_reload() has replaced the routes that the request came
+                    * by. End streams and long waits soon; what has not ended at the deadline of the stop is EVS_GONE */
 };
 
 /* From now on call fn for every event of request. */

@@ -15,6 +15,7 @@
 #include "core/sys.h"
 #include "http/conn_body.h"
 #include "http/conn_deadline.h"
+#include "http/conn_handler.h"
 #include "http/conn_io.h"
 #include "http/conn_steps.h"
 #include "http/outcome.h"
@@ -178,41 +179,13 @@ static bool is_idle(const struct conn *conn)
                                 !parser_has_begun(&exchange->parser) && !has_requests_waiting(conn));
 }
 
-/* The client has shut its side, and nothing but a handler is waited for: there is nothing to send, and nothing that the
- * handler wants to read. */
-static bool is_left(const struct conn *conn)
-{
-    return (conn->is_half_closed || conn->is_at_end) && conn->state == CONN_PROCESSING && conn->exchange->is_served &&
-           !conn->exchange->outlives_end && !conn->exchange->is_stalled && conn_waits_for(conn) == WAIT_HANDLER;
-}
-
-/* Its handler has been told by now, and what that has said meanwhile is not sent. Bytes that nobody has read would make the
- * close a reset, which could take the answers before this one away from the client (RFC 9112 section 9.6); so they are
- * read, unless the answer must end with a reset. */
-static enum advance close_left(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    (void)conn_lost(conn, "the client shut its side");
-    conn_tell_gone(exchange);
-    write_buffer_consume(&exchange->out, SIZE_MAX);
-    response_release_body(exchange);
-    if (exchange->is_watched) {
-        outcome_end(exchange, OUTCOME_GONE);
-    }
-    if (exchange->ends_with_close) {
-        return ADVANCE_CLOSE;
-    }
-    conn->state = CONN_CLOSING;
-    return conn_linger(conn);
-}
-
 /* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to answer is told
  * that its client has gone, unless its route says that such clients still read. An answer that is complete is sent; a
  * request that is not complete never will be. */
 static enum advance end_of_input(struct conn *conn)
 {
-    if (is_left(conn)) {
-        return close_left(conn);
+    if (conn_is_left(conn)) {
+        return conn_close_left(conn);
     }
     if (!conn->is_at_end || !is_reading(conn) || has_requests_waiting(conn)) {
         return ADVANCE_ON;
@@ -380,11 +353,21 @@ static void close_expired(struct conn *conn)
         conn->is_reset = true;
         sys_reset_on_close(conn->fd); /* else the kernel would go on offering what is in the socket, for minutes */
     }
-    if (!is_asked || prepare(conn) < 0) {
+    bool is_late = waits_for == WAIT_HANDLER; /* the handler, not the client */
+    if ((!is_asked && !is_late) || prepare(conn) < 0) {
         conn_close(conn);
         return;
     }
     conn->is_advancing = true;
+    if (is_late && !conn_replace_handler(conn)) {
+        conn_close(conn);
+        return;
+    }
+    if (is_late) {
+        conn->end = OUTCOME_GONE; /* until it ends in another way: it goes on */
+        conn_advance(conn);
+        return;
+    }
     if (conn->state == CONN_PROCESSING) {
         conn_fail_body(conn, 408, NULL); /* it is the handler that waits, and that answers */
     } else {
@@ -406,7 +389,9 @@ static void on_task(struct reactor *reactor, void *arg)
     if (was_expired && conn->deadline_ms != INT64_MAX) {
         int64_t now_ms = reactor_now_ms(reactor);
         bool is_over = now_ms >= conn->deadline_ms;
-        if (is_over && !(conn->waits_for == WAIT_WRITE && conn_takes_response(conn, now_ms))) {
+        bool has_moved = (conn->waits_for == WAIT_WRITE && conn_takes_response(conn, now_ms)) ||
+                         (conn->waits_for == WAIT_HANDLER && !conn_waits_for_handler(conn));
+        if (is_over && !has_moved) {
             close_expired(conn);
             return;
         }
@@ -532,7 +517,10 @@ void conn_drain(struct conn *conn)
         conn_resume(conn);
     } else if (is_idle(conn)) {
         conn_close_idle(conn);
-    } else if (conn->exchange->response_state == RESPONSE_NONE) {
-        conn->exchange->keep_alive = false; /* so that the answer says it is the last one */
+    } else {
+        if (conn->exchange->response_state == RESPONSE_NONE) {
+            conn->exchange->keep_alive = false; /* so that the answer says it is the last one */
+        }
+        conn_announce_stop(conn);
     }
 }

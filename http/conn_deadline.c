@@ -106,12 +106,33 @@ static void pause_body(struct exchange *exchange, int64_t now_ms)
     }
 }
 
+/* How long it may wait, in milliseconds; 0 for ever. */
+static uint64_t wait_limit_ms(const struct conn *conn, enum wait waits_for)
+{
+    const struct limits *limits = conn_limits(conn);
+    switch (waits_for) {
+    case WAIT_IDLE:
+        return limits->idle_timeout_ms;
+    case WAIT_HEAD:
+        return limits->header_timeout_ms;
+    case WAIT_BODY:
+        return limits->body_timeout_ms;
+    case WAIT_HANDLER:
+        return conn->exchange->response_state == RESPONSE_NONE ? limits->handler_timeout_ms : limits->stream_timeout_ms;
+    case WAIT_WRITE:
+        return limits->write_timeout_ms;
+    case WAIT_LINGER:
+        break;
+    }
+    return LINGER_MS;
+}
+
 void conn_update_deadline(struct conn *conn)
 {
     enum wait waits_for = conn_waits_for(conn);
     bool is_same = waits_for == conn->waits_for;
     bool restarts = waits_for == WAIT_IDLE || (waits_for == WAIT_BODY && conn->has_received) ||
-                    (waits_for == WAIT_WRITE && conn->has_sent);
+                    ((waits_for == WAIT_WRITE || waits_for == WAIT_HANDLER) && conn->has_sent);
     conn->waits_for = (uint8_t)waits_for;
     conn->has_received = false;
     conn->has_sent = false;
@@ -124,13 +145,8 @@ void conn_update_deadline(struct conn *conn)
         return;
     }
     conn->unsent_bytes = -1;
-    const struct limits *limits = conn_limits(conn);
-    uint64_t wait_ms = waits_for == WAIT_IDLE    ? limits->idle_timeout_ms
-                       : waits_for == WAIT_HEAD  ? limits->header_timeout_ms
-                       : waits_for == WAIT_BODY  ? limits->body_timeout_ms
-                       : waits_for == WAIT_WRITE ? limits->write_timeout_ms
-                                                 : LINGER_MS;
-    int64_t deadline_ms = waits_for == WAIT_HANDLER ? INT64_MAX : now_ms + (int64_t)wait_ms;
+    uint64_t wait_ms = wait_limit_ms(conn, waits_for);
+    int64_t deadline_ms = wait_ms == 0 ? INT64_MAX : now_ms + (int64_t)wait_ms;
     int64_t latest_ms = waits_for == WAIT_BODY ? body_limit_ms(conn, now_ms) : INT64_MAX;
     set_deadline(conn, now_ms, deadline_ms < latest_ms ? deadline_ms : latest_ms);
 }

@@ -13,7 +13,7 @@ enum wait {
     WAIT_IDLE,    /* a request: idle_timeout */
     WAIT_HEAD,    /* the rest of a head: header_timeout from its first byte */
     WAIT_BODY,    /* the rest of a body: body_timeout from the last byte */
-    WAIT_HANDLER, /* a handler: as long as it takes */
+    WAIT_HANDLER, /* a handler: handler_timeout; stream_timeout from the last byte of a response that has begun */
     WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
     WAIT_LINGER,  /* the client's end, after ours */
 };

@@ -13,6 +13,7 @@
 #include "http/conn.h"
 #include "http/conn_body.h"
 #include "http/conn_deadline.h"
+#include "http/conn_handler.h"
 #include "http/conn_io.h"
 #include "http/dispatch.h"
 #include "http/outcome.h"
@@ -49,18 +50,6 @@ enum advance conn_lost(struct conn *conn, const char *why)
     stat_add(&conn->server->stats.lost, 1);
     log_write(conn->server->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
     return ADVANCE_CLOSE;
-}
-
-void conn_tell_gone(struct exchange *exchange)
-{
-    void (*on_gone)(struct exchange * exchange) = exchange->on_gone;
-    exchange->on_drain = NULL;
-    exchange->on_data = NULL;
-    exchange->on_gone = NULL;
-    exchange->wants_body = false;
-    if (on_gone != NULL) {
-        on_gone(exchange);
-    }
 }
 
 /* The answer cannot be completed. What is queued still goes, as far as the socket takes it: the answers before this one,
@@ -119,6 +108,7 @@ void conn_start_request(struct conn *conn)
     exchange->on_drain = NULL;
     exchange->on_data = NULL;
     exchange->on_gone = NULL;
+    exchange->on_stopping = NULL;
     exchange->user = NULL;
 }
 
@@ -287,6 +277,9 @@ enum advance conn_process(struct conn *conn)
         if (exchange->on_drain != NULL) {
             exchange->on_drain(exchange);
         }
+    }
+    if (exchange->on_stopping != NULL) {
+        conn_announce_stop(conn);
     }
     switch (exchange->response_state) {
     case RESPONSE_COMPLETE:

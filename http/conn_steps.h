@@ -43,9 +43,6 @@ void conn_start_request(struct conn *conn);
 /* The answer is known before the body is read, or there is none: the connection closes after it. Returns ADVANCE_ON. */
 enum advance conn_refuse(struct conn *conn, int status, const char *detail);
 
-/* The handler's work is in vain: tell it, with on_gone(), and call it no more. */
-void conn_tell_gone(struct exchange *exchange);
-
 /* What the connection is doing, for log lines: "while reading request headers". */
 const char *conn_doing(const struct conn *conn);
 

@@ -7,6 +7,7 @@
 #include "core/sys.h"
 #include "http/conn.h"
 #include "http/conn_deadline.h"
+#include "http/server_internal.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -65,6 +66,11 @@ static socklen_t conn_peer_address(const struct conn *conn, struct sockaddr_stor
         return sizeof *in6;
     }
     return sizeof address->ss_family;
+}
+
+bool exchange_should_end(const struct exchange *exchange)
+{
+    return exchange->server->is_draining || exchange->site != exchange->server->site;
 }
 
 void conn_peer(const struct conn *conn, char *text, size_t len)

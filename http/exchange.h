@@ -153,11 +153,12 @@ struct exchange {
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the connection is lost; do not use the exchange after the call */
-    void *user;                                  /* the handler's own, NULL at serve() */
-    struct evs_state evs;                        /* of a handler that a host wrote in C */
-    struct evs_parsed *parsed;                   /* names and values that it asked for; NULL without any */
-    char *texts;                                 /* NUL-terminated copies for it, kept with the pooled exchange */
-    uint32_t texts_capacity;                     /* of texts */
+    void (*on_stopping)(struct exchange *exchange); /* the server stops, or its site was replaced: end soon */
+    void *user;                                     /* the handler's own, NULL at serve() */
+    struct evs_state evs;                           /* of a handler that a host wrote in C */
+    struct evs_parsed *parsed;                      /* names and values that it asked for; NULL without any */
+    char *texts;                                    /* NUL-terminated copies for it, kept with the pooled exchange */
+    uint32_t texts_capacity;                        /* of texts */
     void (*on_end)(void *end_arg); /* the answer is on its way or lost: called once, with the exchange already over */
     void *end_arg;
     void (*on_over)(struct exchange *exchange); /* of a watched exchange: it is over, called once; or NULL */
@@ -184,6 +185,9 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
 
 /* The value of a field the parser knows: one step, no search. NULL when absent. */
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len);
+
+/* Whether the answer should end soon: the server stops, or serves another site to new requests. */
+bool exchange_should_end(const struct exchange *exchange);
 
 /* What exchange_read_body() says; or an HTTP status, negated. */
 enum { BODY_WAIT, BODY_DATA, BODY_END };

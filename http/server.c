@@ -417,6 +417,11 @@ void server_set_site(struct server *server, struct site *site)
     for (unsigned i = 0; i < server->listener_count; i++) {
         set_keepalive(server, &server->listeners[i]);
     }
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        if (conn->exchange != NULL && conn->exchange->on_stopping != NULL) {
+            conn_resume(conn); /* its task tells the handler: this may be inside a call of that handler's */
+        }
+    }
 }
 
 static void close_listeners(struct server *server)

@@ -16,6 +16,7 @@ app.set {
     header_timeout = "60s", -- from the first byte of a request head to its last
     body_timeout = "30s", -- a request body that makes no progress
     write_timeout = "30s", -- a client that takes nothing of its answer
+    handler_timeout = "5m", -- a handler that has not begun its response
     max_body = "1M", -- a larger request body is answered with 413
 }
 

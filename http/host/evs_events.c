@@ -3,6 +3,7 @@
 #include "http/host/evs_internal.h"
 
 #include "core/reactor.h"
+#include "http/conn.h"
 #include "http/host/evs_host.h"
 #include "http/response.h"
 #include "http/server_internal.h"
@@ -42,6 +43,15 @@ static void on_gone(struct exchange *exchange)
     evs_tell(exchange, EVS_GONE);
 }
 
+/* A host that does not listen yet is told when it does. */
+static void on_stopping(struct exchange *exchange)
+{
+    if (exchange->evs.fn != NULL) {
+        exchange->on_stopping = NULL;
+        evs_tell(exchange, EVS_STOPPING);
+    }
+}
+
 static void on_timer(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
@@ -56,6 +66,9 @@ void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, vo
     struct exchange *exchange = exchange_of(request);
     exchange->evs.fn = fn;
     exchange->evs.arg = arg;
+    if (exchange->on_stopping != NULL && exchange_should_end(exchange)) {
+        conn_resume(exchange->conn); /* it is told with the next turn of the loop */
+    }
 }
 
 int evs_after(evs_request *request, uint32_t ms)
@@ -82,6 +95,7 @@ void evs_hook(struct exchange *exchange)
     exchange->on_drain = on_drain;
     exchange->on_data = on_data;
     exchange->on_gone = on_gone;
+    exchange->on_stopping = on_stopping;
 }
 
 struct exchange *evs_part(evs_request *request)
@@ -92,6 +106,7 @@ struct exchange *evs_part(evs_request *request)
     exchange->on_drain = NULL;
     exchange->on_data = NULL;
     exchange->on_gone = NULL;
+    exchange->on_stopping = NULL;
     return exchange;
 }
 
@@ -110,6 +125,7 @@ void evs_end_without_content(struct exchange *exchange)
 {
     evs_stop_timer(exchange);
     exchange->evs.is_unwanted = true;
+    exchange->on_stopping = NULL;
     exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, 0, on_unwanted, exchange);
     if (exchange->evs.timer == 0) {
         response_abort(exchange);

@@ -118,6 +118,8 @@ function timer:cancel() end
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
 ---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
+---@field handler_timeout? evserve.Duration how long a handler may keep its client waiting before its response begins; then 503; 0 for ever
+---@field stream_timeout? evserve.Duration how long a response that has begun may bring nothing more; then it is cut; 0 for ever
 ---@field tcp_keepalive? evserve.Duration silence of a TCP client after which the kernel asks whether it is still there; one that is gone is noticed after twice that time; at least a second; 0 never asks
 ---@field max_request_line? evserve.Size request line with its CRLF; longer is 414
 ---@field max_header_bytes? evserve.Size field lines of a request in total; more is 431
@@ -142,6 +144,8 @@ function timer:cancel() end
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
 ---@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
+---@field handler_timeout? evserve.Duration how long the handler may keep its client waiting before its response begins; then 503; 0 for ever
+---@field stream_timeout? evserve.Duration how long a response that has begun may bring nothing more; then it is cut; 0 for ever
 ---@field max_body? evserve.Size request body; more is 413
 ---@field max_drain? evserve.Size unwanted request body that is read to keep the connection
 ---@field write_high_mark? evserve.Size queued answer bytes above which no request is read

@@ -1,5 +1,5 @@
 """Clients that shut down their side of the connection, or close it, while their request waits: when the server takes them
-for gone, and what they still get."""
+for gone, and what they still get. And handlers that keep their clients waiting for too long."""
 
 import contextlib
 import os
@@ -32,6 +32,10 @@ app.get("/now", function() return "now\\n" end)
 app.get("/late", late)
 app.post("/late", late)
 app.get("/rows", function() return 200, function(out) for i = 1, 60000 do out:write(i, ",", i, "\\n") end end end)
+app.get("/brief/late", { handler_timeout = "50ms" }, late)
+app.get("/brief/stream", { stream_timeout = "50ms" }, function()
+    return 200, function(out) out:write("begun\\n") late() end
+end)
 app.get("/half-close", { half_close = true }, function() app.sleep(20) return "late\\n" end)
 """
 
@@ -108,6 +112,20 @@ class ClientLeft(unittest.TestCase):
             with lua_site.Client(server) as client:
                 self.assertEqual(client.ask("GET", "/now").text, "now\n")
         evtest.wait_until(lambda: self.counts(server)["gone"] == LEAVERS, "the handlers to end")
+
+    def test_handler_that_is_late_ends_at_its_wait_and_its_client_gets_503(self):
+        server = self.serve()
+        with lua_site.Client(server) as client:
+            self.assertEqual(client.ask("GET", "/brief/late").status, 503)
+            self.assertEqual(client.ask("GET", "/counts").json, {"begun": 1, "gone": 1})
+            answer = client.ask("GET", "/brief/stream")
+            self.assertEqual((answer.text, answer.whole), ("begun\n", False))
+        evtest.wait_until(lambda: self.counts(server) == {"begun": 2, "gone": 2}, "the stream to end")
+        log = "\n".join(server.lines)
+        self.assertRegex(log, r"route /brief/late \(site\.lua:\d+\): 503, since its handler did not answer within 50 ms "
+                              r"\(handler_timeout\)")
+        self.assertRegex(log, r"route /brief/stream \(site\.lua:\d+\): cut, since its stream wrote nothing for 50 ms "
+                              r"\(stream_timeout\)")
 
 
 if __name__ == "__main__":

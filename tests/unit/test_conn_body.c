@@ -703,6 +703,7 @@ static void client_that_keeps_the_handler_waiting_is_408(void **state)
 static void handler_that_does_not_ask_has_all_the_time(void **state)
 {
     (void)state;
+    set_limit("handler_timeout", 0);
     begin();
     struct fake_peer *peer = client();
     say(peer, POST("/hand", "Content-Length: 10\r\n"));

@@ -1,0 +1,91 @@
+/* A handler that is waited for: its client may leave, its time may be over, and the server may stop.
+ *
+ * In each case the handler is told by a call of its own, from the event loop: never inside a function that the handler has
+ * called. */
+
+#include "http/conn_handler.h"
+
+#include "core/log.h"
+#include "http/conn.h"
+#include "http/conn_deadline.h"
+#include "http/conn_io.h"
+#include "http/outcome.h"
+#include "http/server_internal.h"
+
+#include <inttypes.h>
+
+void conn_tell_gone(struct exchange *exchange)
+{
+    void (*on_gone)(struct exchange * exchange) = exchange->on_gone;
+    exchange->on_drain = NULL;
+    exchange->on_data = NULL;
+    exchange->on_stopping = NULL;
+    exchange->on_gone = NULL;
+    exchange->wants_body = false;
+    if (on_gone != NULL) {
+        on_gone(exchange);
+    }
+}
+
+bool conn_waits_for_handler(const struct conn *conn)
+{
+    const struct exchange *exchange = conn->exchange;
+    return conn->state == CONN_PROCESSING && exchange->is_served && exchange->response_state < RESPONSE_COMPLETE &&
+           !exchange->is_stalled && conn_waits_for(conn) == WAIT_HANDLER;
+}
+
+bool conn_is_left(const struct conn *conn)
+{
+    return (conn->is_half_closed || conn->is_at_end) && !conn->exchange->outlives_end && conn_waits_for_handler(conn);
+}
+
+/* What the handler says when it is told is not sent. Bytes that nobody has read would make the close a reset, which could
+ * take the answers before this one away from the client (RFC 9112 section 9.6); so they are read, unless the answer must
+ * end with a reset. */
+enum advance conn_close_left(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    (void)conn_lost(conn, "the client shut its side");
+    conn_tell_gone(exchange);
+    write_buffer_consume(&exchange->out, SIZE_MAX);
+    response_release_body(exchange);
+    if (exchange->is_watched) {
+        outcome_end(exchange, OUTCOME_GONE);
+    }
+    if (exchange->ends_with_close) {
+        return ADVANCE_CLOSE;
+    }
+    conn->state = CONN_CLOSING;
+    return conn_linger(conn);
+}
+
+bool conn_replace_handler(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    const struct route *route = exchange->match.route;
+    const char *pattern = route == NULL ? "static files" : route->pattern;
+    const char *where = route == NULL ? "no route" : route->where;
+    if (exchange->response_state != RESPONSE_NONE) {
+        log_write(conn->server->log, LOG_WARN,
+                  "route %s (%s): cut, since its stream wrote nothing for %" PRIu64 " ms (stream_timeout)", pattern,
+                  where, exchange->limits->stream_timeout_ms);
+        return false;
+    }
+    log_write(conn->server->log, LOG_WARN,
+              "route %s (%s): 503, since its handler did not answer within %" PRIu64 " ms (handler_timeout)", pattern,
+              where, exchange->limits->handler_timeout_ms);
+    response_error(exchange, 503, NULL);
+    enum response_state answered = exchange->response_state;
+    conn_tell_gone(exchange);
+    exchange->response_state = answered; /* whatever the handler said when it was told */
+    return true;
+}
+
+void conn_announce_stop(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    if (exchange != NULL && exchange->on_stopping != NULL && conn->state == CONN_PROCESSING && exchange->is_served &&
+        exchange->response_state < RESPONSE_COMPLETE && exchange_should_end(exchange)) {
+        exchange->on_stopping(exchange);
+    }
+}
