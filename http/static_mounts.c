@@ -95,7 +95,7 @@ static const struct mount *find_prefix(const struct static_mounts *mounts, const
 }
 
 /* What a mount is made of: a directory, or asset_count files in memory. */
-struct source {
+struct mount_source {
     const char *directory; /* NULL: assets */
     const struct asset *assets;
     size_t asset_count;
@@ -106,7 +106,7 @@ static const char *name_source(const char *directory)
     return directory == NULL ? "files in memory" : directory;
 }
 
-static int open_root(struct file_root *root, const struct source *source, const struct static_settings *settings,
+static int open_root(struct file_root *root, const struct mount_source *source, const struct static_settings *settings,
                      const char *fields, const char *only, char *err, size_t errlen)
 {
     int rv = 0;
@@ -145,7 +145,7 @@ static int check_asset_options(const struct mount *mount, char *err, size_t errl
 }
 
 /* A mount without a prefix yet. */
-static int mount_create(struct mount **mount, const struct source *source, const struct static_options *options,
+static int mount_create(struct mount **mount, const struct mount_source *source, const struct static_options *options,
                         char *err, size_t errlen)
 {
     const char *directory = name_source(source->directory);
@@ -176,7 +176,7 @@ static int mount_create(struct mount **mount, const struct source *source, const
     return 0;
 }
 
-static int add(struct static_mounts *mounts, const char *prefix, const struct source *source,
+static int add(struct static_mounts *mounts, const char *prefix, const struct mount_source *source,
                const struct static_options *options, bool is_pinned, char *err, size_t errlen)
 {
     int prefix_len = check_prefix(prefix, err, errlen);
@@ -210,19 +210,19 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct so
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, &(struct source){.directory = directory}, options, false, err, errlen);
+    return add(mounts, prefix, &(struct mount_source){.directory = directory}, options, false, err, errlen);
 }
 
 int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, &(struct source){.directory = directory}, options, true, err, errlen);
+    return add(mounts, prefix, &(struct mount_source){.directory = directory}, options, true, err, errlen);
 }
 
 int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
                              const struct static_options *options, char *err, size_t errlen)
 {
-    const struct source source = {.assets = assets, .asset_count = count};
+    const struct mount_source source = {.assets = assets, .asset_count = count};
     return add(mounts, prefix, &source, options, true, err, errlen);
 }
 

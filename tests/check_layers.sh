@@ -1,6 +1,7 @@
 #!/bin/sh
 # The layer check: an #include may only go down the stairs core <- http <- lua <- front door, LuaJIT's headers belong to
-# lua/ alone, a static name belongs to one file, and the top level holds only what the house plan names. Prints each offending line as file:line.
+# lua/ alone, a name of a file is not that of another one, and the top level holds only what the house plan names. Prints
+# each offending line as file:line.
 #
 #   tests/check_layers.sh [ROOT]        check a tree (default: the one this script is in)
 #   tests/check_layers.sh --self-test   check that the check finds what it is there to find
@@ -21,17 +22,37 @@ refuse_lua() {
             "$@" /dev/null 2>/dev/null)"
 }
 
-# refuse_twins FILE...: a static name belongs to one file, so that several files can be compiled as one.
+# refuse_twins FILE...: a static name, a struct and an enumerator belong to one file, so that several files can be compiled
+# as one. The variants of the parser are templates, which have the same names on purpose.
 refuse_twins() {
-    report 'a static name that another file has, too' "$(awk '
-        /^[a-zA-Z_]/ && /(^|[ )])static / && match($0, /[a-zA-Z_0-9]+(\(| =|\[|;)/) {
-            name = substr($0, RSTART, RLENGTH)
-            sub(/[^a-zA-Z_0-9]+$/, "", name)
+    report 'a name that another file has, too' "$(awk '
+        function note(name) {
             if (name in owner && owner[name] != FILENAME) {
                 print FILENAME ":" FNR ":" name
             }
             owner[name] = FILENAME
-        }' "$@")"
+        }
+        FNR == 1 { in_enum = 0; is_template = FILENAME ~ /parser_(block|head|scalar|sse42|avx2)\./ }
+        /^[a-zA-Z_]/ && /(^|[ )])static / && match($0, /[a-zA-Z_0-9]+(\(| =|\[|;)/) && FILENAME ~ /\.c$/ {
+            name = substr($0, RSTART, RLENGTH)
+            sub(/[^a-zA-Z_0-9]+$/, "", name)
+            note(name)
+        }
+        /^(struct|union|enum) [a-z_0-9]+ \{/ && !is_template { note($1 " " $2) }
+        /^enum .*\{/ { in_enum = 1 }
+        in_enum {
+            text = $0
+            gsub(/\/\*.*|^ +\*.*|^enum [^{]*\{/, "", text)
+            count = split(text, items, ",")
+            for (i = 1; i <= count; i++) {
+                if (match(items[i], /^ *[A-Z][A-Z_0-9]*/)) {
+                    name = substr(items[i], RSTART, RLENGTH)
+                    sub(/^ +/, "", name)
+                    note(name)
+                }
+            }
+        }
+        /\}/ { in_enum = 0 }' "$@")"
 }
 
 report() {
@@ -51,7 +72,7 @@ check_tree() {
     refuse_quoted 'lua includes only lua, http and core' '(lua|http|http/host|core)/[^/]*|version\.h' lua/*.[ch] lua/absent/*.c
     refuse_quoted 'the front door includes only the house' '(lua|http|http/host|core)/[^/]*|version\.h|evserve\.h' evserve.c main.c
     refuse_quoted 'evserve.h stands alone' 'nothing' evserve.h
-    refuse_twins core/*.c http/*.c http/host/*.c lua/*.c evserve.c main.c
+    refuse_twins core/*.[ch] http/*.[ch] http/host/*.[ch] lua/*.[ch] evserve.c main.c
     refuse_lua core/*.[ch] http/*.[ch] http/host/*.[ch] lua/absent/*.c evserve.h evserve.c main.c
 
     # What git holds; a tree without git (an unpacked archive) has no list to check.
@@ -87,17 +108,18 @@ END
     printf '#include "core/log.h"\n#include <stdio.h>\n' >"$tree/http/fine.c"
     printf '#include "evserve.h"\n' >>"$tree/http/host/fine.c"
     printf '#include <lua.h>\n#include "http/router.h"\n' >"$tree/lua/fine.c"
-    printf 'static int twin(void)\n' | tee -a "$tree/http/fine.c" >>"$tree/lua/fine.c"
+    printf 'static int twin(void)\nstruct twin {\n};\nenum { ONE, TWIN = 2 };\n' |
+        tee -a "$tree/http/fine.c" >>"$tree/lua/fine.c"
     touch "$tree/stray/file"
     git -C "$tree" init -q
     git -C "$tree" add .
 
     found=$(check_tree "$tree") && echo 'self-test: a bad tree passed' && exit 1
     for place in core/a.c:2 core/b.h:2 core/c.c:2 http/a.c:2 http/b.c:2 http/c.h:2 http/d.c:2 http/host/a.c:2 http/e.c:2 lua/a.c:2 evserve.c:2 main.c:2 \
-        evserve.h:2 lua/fine.c:3 stray/; do
+        evserve.h:2 lua/fine.c:3 lua/fine.c:4 lua/fine.c:6 stray/; do
         printf '%s\n' "$found" | grep -q "^$place" || { echo "self-test: $place was not found"; exit 1; }
     done
-    [ "$(printf '%s\n' "$found" | wc -l)" -eq 15 ] || { echo 'self-test: too much was found:'; echo "$found"; exit 1; }
+    [ "$(printf '%s\n' "$found" | wc -l)" -eq 18 ] || { echo 'self-test: too much was found:'; echo "$found"; exit 1; }
 }
 
 if [ "${1:-}" = --self-test ]; then
