@@ -100,7 +100,7 @@ static const char *name_file(const Dl_info *file)
     return file->dli_fname == NULL || *file->dli_fname == '\0' ? "the program itself" : file->dli_fname;
 }
 
-struct order {
+struct symbol_order {
     uintptr_t address; /* looked for */
     int position;      /* of the file that has it; else how many were looked at */
 };
@@ -108,7 +108,7 @@ struct order {
 static int look_into_file(struct dl_phdr_info *file, size_t size, void *arg)
 {
     (void)size;
-    struct order *order = arg;
+    struct symbol_order *order = arg;
     for (int i = 0; i < file->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &file->dlpi_phdr[i];
         if (part->p_type == PT_LOAD && order->address - file->dlpi_addr - part->p_vaddr < part->p_memsz) {
@@ -122,7 +122,7 @@ static int look_into_file(struct dl_phdr_info *file, size_t size, void *arg)
 /* When the dynamic linker looks into the file that has address: 0 is the program. */
 static int find_position(const void *address)
 {
-    struct order order = {.address = (uintptr_t)address};
+    struct symbol_order order = {.address = (uintptr_t)address};
     dl_iterate_phdr(look_into_file, &order);
     return order.position;
 }
