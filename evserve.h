@@ -599,6 +599,26 @@ int evs_begin(evs_request *request, int status, const char *type, int64_t length
  *       evs_begin() announced; or content is NULL. EVS_GONE follows, unless the answer was complete before. */
 int evs_write(evs_request *request, const void *content, size_t len);
 
+/* evs_write() and evs_reply() with content that is not copied: it stays where it is, unchanged, until release(arg) is
+ * called. That happens exactly once, whatever is returned: when the content was sent, when the client has gone, when the
+ * call is refused or the client wants no content (HEAD), at the latest in evserve_free(). It is called on the request's
+ * thread, perhaps before the function returns: content of up to 4 KiB is copied at once, and so is a piece when 64
+ * others wait. release must not call functions that take a request. NULL: nobody needs to know, as of static content.
+ * Returns as evs_write() and evs_reply(); bytes that wait to be sent count against write_high_mark and write_cap, copied or not.
+ *
+ * So one buffer may be on its way to a thousand clients at a time:
+ *
+ *     struct message { unsigned refs; size_t len; char text[]; };
+ *     static void put(void *arg) { struct message *message = arg; if (--message->refs == 0) free(message); }
+ *
+ *     message->refs++;                                    // for each stream
+ *     evs_write_ref(stream, message->text, message->len, put, message);
+ *
+ * With streams on several threads, refs must be atomic. */
+int evs_write_ref(evs_request *request, const void *content, size_t len, void (*release)(void *arg), void *arg);
+int evs_reply_ref(evs_request *request, int status, const char *type, const void *content, size_t len,
+                  void (*release)(void *arg), void *arg);
+
 /* The answer is complete. Without content before it, it is an empty one (204). Returns 0; -EPIPE: the client has gone or
  * was cut before; -EINVAL: less content than evs_begin() announced, and the connection is cut; -EALREADY. */
 int evs_end(evs_request *request);

@@ -19,6 +19,7 @@
 #include "http/conn_io.h"
 #include "http/conn_steps.h"
 #include "http/outcome.h"
+#include "http/response_refs.h"
 #include "http/server_internal.h"
 
 #include <errno.h>
@@ -166,7 +167,7 @@ static bool has_more_to_do(const struct conn *conn)
 {
     const struct exchange *exchange = conn->exchange;
     if (conn->state == CONN_PROCESSING && exchange->is_stalled) {
-        return out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2;
+        return response_refs_queued(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2;
     }
     return has_requests_waiting(conn) && !out_is_high(conn);
 }

@@ -12,6 +12,7 @@
 #include "core/sys.h"
 #include "http/file_cache.h"
 #include "http/outcome.h"
+#include "http/response_refs.h"
 #include "http/server_internal.h"
 
 #include <assert.h>
@@ -22,6 +23,7 @@ enum {
     WRITE_BUDGET = 256 << 10, /* bytes after which a turn ends (R6): tests/bench/README.md */
     SEND_MAX = 256 << 10,     /* bytes that a call sends at most */
     MEMORY_PIECE = 64 << 10,  /* and from memory that is borrowed: with more, each costs more */
+    MEMORY_PARTS = 16,        /* pieces of memory that a call sends at most */
     READ_PIECE = 64 << 10,    /* bytes that are read from a file that cannot be sent as it is */
     INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
     FILE_DOUBT_MS = 100,      /* how long a write to a file that is being sent may take to show what it was */
@@ -145,27 +147,51 @@ static ssize_t send_queued(struct conn *conn, bool more, size_t *wanted)
     return sent;
 }
 
-/* Borrowed memory, and what is queued before it. */
+/* Bytes of the queue, the borrowed memory behind it and what follows that were sent. Returns 0, or -errno when the answer
+ * cannot go on. */
+static int take_off(struct exchange *exchange, size_t sent)
+{
+    struct response_body *body = &exchange->response_body;
+    for (;;) {
+        size_t of_queue = sent < out_len(exchange) ? sent : out_len(exchange);
+        write_buffer_consume(&exchange->out, of_queue);
+        sent -= of_queue;
+        if (sent == 0 || body->kind != BODY_BORROWED) {
+            return 0;
+        }
+        size_t of_body = sent < body->borrowed.len ? sent : body->borrowed.len;
+        body->borrowed.data += of_body;
+        body->borrowed.len -= of_body;
+        sent -= of_body;
+        int rv = body->borrowed.len == 0 ? response_next_range(exchange) : 0;
+        if (rv < 0 || sent == 0) {
+            return rv;
+        }
+    }
+}
+
+/* Borrowed memory, what is queued before it, and what a stream has behind it. */
 static ssize_t send_borrowed(struct conn *conn, size_t *wanted)
 {
     struct exchange *exchange = conn->exchange;
-    struct borrowed *body = &exchange->response_body.borrowed;
+    const struct borrowed *body = &exchange->response_body.borrowed;
     size_t queued = out_len(exchange);
     size_t len = body->len < MEMORY_PIECE ? body->len : MEMORY_PIECE;
-    struct iovec parts[2] = {
-        {.iov_base = queued == 0 ? NULL : exchange->out.block + exchange->out.start, .iov_len = queued},
-        {.iov_base = (char *)(uintptr_t)body->data, .iov_len = len},
-    };
-    *wanted = queued + len;
-    ssize_t sent = queued == 0 ? sys_send(conn->fd, body->data, len, false) : sys_sendv(conn->fd, parts, 2);
-    if (sent < 0) {
-        return sent;
+    struct iovec parts[MEMORY_PARTS];
+    size_t count = 0;
+    if (queued > 0) {
+        parts[count++] = (struct iovec){.iov_base = exchange->out.block + exchange->out.start, .iov_len = queued};
     }
-    size_t of_body = (size_t)sent > queued ? (size_t)sent - queued : 0;
-    write_buffer_consume(&exchange->out, (size_t)sent - of_body);
-    body->data += of_body;
-    body->len -= of_body;
-    int rv = body->len == 0 ? response_next_range(exchange) : 0;
+    parts[count++] = (struct iovec){.iov_base = (char *)(uintptr_t)body->data, .iov_len = len};
+    *wanted = queued + len;
+    if (len == body->len && exchange->response_body.then.next != NULL) {
+        size_t more = response_refs_gather(exchange, parts + count, MEMORY_PARTS - count, MEMORY_PIECE - len);
+        for (; more > 0; more--) {
+            *wanted += parts[count++].iov_len;
+        }
+    }
+    ssize_t sent = count == 1 ? sys_send(conn->fd, body->data, len, false) : sys_sendv(conn->fd, parts, count);
+    int rv = sent < 0 ? (int)sent : take_off(exchange, (size_t)sent);
     return rv < 0 ? rv : sent;
 }
 

@@ -17,6 +17,7 @@
 #include "http/conn_io.h"
 #include "http/dispatch.h"
 #include "http/outcome.h"
+#include "http/response_refs.h"
 #include "http/server_internal.h"
 #include "http/url.h"
 
@@ -272,7 +273,7 @@ enum advance conn_process(struct conn *conn)
         if (exchange->on_data != NULL) {
             exchange->on_data(exchange);
         }
-    } else if (exchange->is_stalled && out_len(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {
+    } else if (exchange->is_stalled && response_refs_queued(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2) {
         exchange->is_stalled = false;
         if (exchange->on_drain != NULL) {
             exchange->on_drain(exchange);

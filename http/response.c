@@ -13,6 +13,7 @@
 #include "core/sys.h"
 #include "http/conn_body.h"
 #include "http/file_cache.h"
+#include "http/response_refs.h"
 #include "http/server_internal.h"
 #include "http/status.h"
 
@@ -316,21 +317,55 @@ enum {
     PIECE_ROOM = 1024,       /* with less room than this below write_cap the client counts as behind */
 };
 
-static int write_piece(struct exchange *exchange, const void *content, size_t len)
+/* Whether the client would owe more than write_cap with len bytes of content more. */
+static bool is_beyond_cap(const struct exchange *exchange, size_t len)
 {
     uint64_t cap = exchange->limits->write_cap_bytes;
-    char *start = write_buffer_reserve(&exchange->out, len + (exchange->chunked ? CHUNK_ROOM : 0), cap, NULL);
+    size_t queued = response_refs_queued(exchange) + (exchange->chunked ? CHUNK_ROOM : 0);
+    return queued > cap || len > cap - queued;
+}
+
+/* Queue a piece, copied. Returns 0, or -1 without memory. */
+static int write_piece(struct exchange *exchange, const void *content, size_t len)
+{
+    uint64_t cap = exchange->limits->write_cap_bytes; /* there is room: is_beyond_cap() has looked */
+    size_t room = len + (exchange->chunked ? CHUNK_ROOM : 0);
+    char *start = write_buffer_reserve(response_refs_end(exchange), room, cap, NULL);
     if (start == NULL) {
         return -1;
     }
     char *at = exchange->chunked ? put_chunk_size(start, len) : start;
     at = put(at, content, len);
     at = exchange->chunked ? put_text(at, "\r\n") : at;
-    write_buffer_commit(&exchange->out, (size_t)(at - start));
+    response_refs_commit(exchange, (size_t)(at - start));
     return 0;
 }
 
-int response_write(struct exchange *exchange, const void *content, size_t len)
+_Static_assert((int)CHUNK_ROOM <= (int)REFS_TAIL_ROOM, "the framing of a chunk has room beside a borrowed piece");
+
+/* Queue a piece where it is. Returns 0, and the piece will be released, or -1: there are too many, or no memory. */
+static int borrow_piece(struct exchange *exchange, const struct borrowed *piece)
+{
+    if (response_refs_prepare(exchange) < 0) {
+        return -1;
+    }
+    if (exchange->chunked) {
+        char *start = write_buffer_reserve(response_refs_end(exchange), CHUNK_ROOM, SIZE_MAX, NULL);
+        if (start == NULL) {
+            return -1;
+        }
+        response_refs_commit(exchange, (size_t)(put_chunk_size(start, piece->len) - start));
+    }
+    response_refs_add(exchange, piece);
+    if (exchange->chunked) {
+        put_text(write_buffer_reserve(response_refs_end(exchange), 2, SIZE_MAX, NULL), "\r\n"); /* there is room */
+        response_refs_commit(exchange, 2);
+    }
+    return 0;
+}
+
+/* Count a piece of content. Returns 0 when it is to be queued, 1 when there is nothing to send, or -1. */
+static int count_piece(struct exchange *exchange, size_t len)
 {
     if (exchange->response_state != RESPONSE_STREAMING) {
         return -1;
@@ -345,15 +380,49 @@ int response_write(struct exchange *exchange, const void *content, size_t len)
     if (len == 0 || exchange->head_only) { /* an empty chunk would end the content */
         return 1;
     }
-    if (write_piece(exchange, content, len) < 0) {
+    if (is_beyond_cap(exchange, len)) {
         response_abort(exchange);
         return -1;
     }
+    return 0;
+}
+
+/* A piece was queued. Returns what response_write() does. */
+static int finish_piece(struct exchange *exchange)
+{
     conn_resume(exchange->conn);
     const struct limits *limits = exchange->limits;
-    size_t queued = write_buffer_len(&exchange->out);
+    size_t queued = response_refs_queued(exchange);
     exchange->is_stalled = queued > limits->write_high_mark_bytes || queued + PIECE_ROOM > limits->write_cap_bytes;
     return exchange->is_stalled ? 0 : 1;
+}
+
+int response_write(struct exchange *exchange, const void *content, size_t len)
+{
+    int rv = count_piece(exchange, len);
+    if (rv == 0 && write_piece(exchange, content, len) < 0) {
+        response_abort(exchange);
+        return -1;
+    }
+    return rv == 0 ? finish_piece(exchange) : rv;
+}
+
+int response_write_borrowed(struct exchange *exchange, const void *content, size_t len, void (*release)(void *arg),
+                            void *arg)
+{
+    const struct borrowed piece = {.data = content, .len = len, .release = release, .arg = arg};
+    int rv = count_piece(exchange, len);
+    bool is_borrowed = rv == 0 && len > REF_COPY_MAX && borrow_piece(exchange, &piece) == 0;
+    if (!is_borrowed) {
+        if (rv == 0 && write_piece(exchange, content, len) < 0) {
+            response_abort(exchange);
+            rv = -1;
+        }
+        if (release != NULL) {
+            release(arg);
+        }
+    }
+    return rv == 0 ? finish_piece(exchange) : rv;
 }
 
 void response_pause(struct exchange *exchange)
@@ -372,10 +441,12 @@ void response_end(struct exchange *exchange)
         return;
     }
     if (exchange->chunked && !exchange->head_only) {
-        char *at = reserve(exchange, 5);
-        if (at != NULL) {
+        char *at = write_buffer_reserve(response_refs_end(exchange), 5, SIZE_MAX, NULL);
+        if (at == NULL) {
+            exchange->response_state = RESPONSE_ABORTED;
+        } else {
             put_text(at, "0\r\n\r\n");
-            write_buffer_commit(&exchange->out, 5);
+            response_refs_commit(exchange, 5);
         }
     }
     complete(exchange);
@@ -548,31 +619,37 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
     complete(exchange);
 }
 
-static void release_range(struct response_body *body)
+static void release_range(const struct response_body *body)
 {
     if (body->kind == BODY_FILE) {
         file_cache_put(body->file.file);
     } else if (body->kind == BODY_BORROWED && body->borrowed.release != NULL) {
         body->borrowed.release(body->borrowed.arg);
     }
-    body->kind = BODY_NONE;
 }
 
 int response_next_range(struct exchange *exchange)
 {
     struct response_body *body = &exchange->response_body;
-    release_range(body);
-    return body->then.next == NULL ? 0 : body->then.next(exchange, body->then.arg);
+    struct response_body sent = *body;
+    body->kind = BODY_NONE;
+    int rv = sent.then.next == NULL ? 0 : sent.then.next(exchange, sent.then.arg);
+    release_range(&sent); /* last: it may be a host's function, which then finds everything in order */
+    return rv;
 }
 
 void response_release_body(struct exchange *exchange)
 {
     struct response_body *body = &exchange->response_body;
-    struct continuation then = body->then;
-    release_range(body);
+    if (body->kind == BODY_NONE && body->then.release == NULL) {
+        return; /* the usual case */
+    }
+    struct response_body lost = *body;
+    body->kind = BODY_NONE;
     body->then = (struct continuation){0};
-    if (then.release != NULL) {
-        then.release(then.arg);
+    release_range(&lost);
+    if (lost.then.release != NULL) {
+        lost.then.release(lost.then.arg);
     }
 }
 

@@ -89,6 +89,12 @@ void response_begin(struct exchange *exchange, int status, const char *type, int
  * client is gone, or it owes more than write_cap and is cut, or more was written than announced. */
 int response_write(struct exchange *exchange, const void *content, size_t len);
 
+/* The same without a copy, unless content is short (REF_COPY_MAX) or many pieces wait already: it stays where it is until
+ * release(arg) is called, exactly once whatever is returned, perhaps before this function returns. Counts against
+ * write_cap as if it were copied. */
+int response_write_borrowed(struct exchange *exchange, const void *content, size_t len, void (*release)(void *arg),
+                            void *arg);
+
 /* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the client has
  * taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);

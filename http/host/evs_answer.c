@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "http/file_reply.h"
 #include "http/response.h"
+#include "http/response_refs.h"
 #include "http/router.h"
 #include "http/server_internal.h"
 
@@ -167,16 +168,16 @@ int evs_begin(evs_request *request, int status, const char *type, int64_t length
     return outcome(exchange);
 }
 
-int evs_write(evs_request *request, const void *content, size_t len)
+/* Whether a stream takes len bytes of content; the first ones begin it. Returns 0, or -1 and nothing may be written. */
+static int check_write(struct exchange *exchange, const void *content, size_t len, const char *function)
 {
-    struct exchange *exchange = exchange_of(request);
     if (content == NULL && len > 0) {
-        return refuse_stream(exchange, "evs_write", "the content is NULL", -1);
+        return refuse_stream(exchange, function, "the content is NULL", -1);
     }
     if (exchange->response_state == RESPONSE_NONE) {
         response_begin(exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN);
     } else if (exchange->response_state == RESPONSE_COMPLETE) {
-        return refuse_stream(exchange, "evs_write", is_complete_already, -1);
+        return refuse_stream(exchange, function, is_complete_already, -1);
     }
     if (exchange->head_only && exchange->response_state == RESPONSE_STREAMING && len > 0) {
         evs_end_without_content(exchange);
@@ -184,9 +185,52 @@ int evs_write(evs_request *request, const void *content, size_t len)
     }
     if (exchange->response_state == RESPONSE_STREAMING && exchange->has_content_length &&
         len > exchange->content_left) {
-        return refuse_stream(exchange, "evs_write", "more content than evs_begin() announced", -1);
+        return refuse_stream(exchange, function, "more content than evs_begin() announced", -1);
     }
-    return response_write(exchange, content, len);
+    return 0;
+}
+
+int evs_write(evs_request *request, const void *content, size_t len)
+{
+    struct exchange *exchange = exchange_of(request);
+    return check_write(exchange, content, len, "evs_write") < 0 ? -1 : response_write(exchange, content, len);
+}
+
+/* Content that is not copied. It is the server's from here on, whatever is returned. */
+
+static void release_content(void (*release)(void *arg), void *arg)
+{
+    if (release != NULL) {
+        release(arg);
+    }
+}
+
+int evs_write_ref(evs_request *request, const void *content, size_t len, void (*release)(void *arg), void *arg)
+{
+    struct exchange *exchange = exchange_of(request);
+    if (check_write(exchange, content, len, "evs_write_ref") < 0) {
+        release_content(release, arg);
+        return -1;
+    }
+    return response_write_borrowed(exchange, content, len, release, arg);
+}
+
+int evs_reply_ref(evs_request *request, int status, const char *type, const void *content, size_t len,
+                  void (*release)(void *arg), void *arg)
+{
+    int rv = check_answer(request, status, type, content, len, "evs_reply_ref");
+    if (rv < 0) {
+        release_content(release, arg);
+        return rv;
+    }
+    if (len > REF_COPY_MAX) {
+        response_send_borrowed(evs_part(request), status, type, content, len, release, arg);
+        return outcome(exchange_of(request));
+    }
+    response_send(evs_part(request), status, type, content, len);
+    rv = outcome(exchange_of(request));
+    release_content(release, arg);
+    return rv;
 }
 
 int evs_end(evs_request *request)
