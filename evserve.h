@@ -227,8 +227,10 @@ struct evserve_config {
 
     /* 0: the server has no thread of its own; evserve_wait() or evserve_poll() runs it on the caller's. N, at most
      * EVSERVE_REACTORS_MAX: it runs on N threads of its own, which begin in evserve_start() and block all signals but
-     * those of faults. Each has an event loop, a listening socket for each address (SO_REUSEPORT; unix sockets and
-     * inherited ones are shared) and a Lua state: the script runs N times, and its globals are those of one thread. */
+     * those of faults. They may call routes before evserve_start() has returned: a route takes its server from
+     * evs_server(), not from the variable that evserve_start() is assigned to. Each has an event loop, a listening socket
+     * for each address (SO_REUSEPORT; unix sockets and inherited ones are shared) and a Lua state: the script runs N
+     * times, and its globals are those of one thread. */
     unsigned reactors;
 
     /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of
@@ -237,9 +239,9 @@ struct evserve_config {
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 
-    /* Called with the script's Lua state before the script runs, so that the host can add modules: once for each Lua
-     * state, by evserve_start() on the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. The
-     * state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the
+    /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set as
+     * package.loaded.host, for example, is what require "host" returns. Once for each Lua state, by evserve_start() on
+     * the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. The state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the
      * same names. A start with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows
      * any other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
@@ -362,7 +364,8 @@ int evserve_poll(evserve *server, int timeout_ms);
  * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions
  * are called before, so that its streams can end, its "stop" functions after. The log names the app.defer and timers of
  * a script that had to be cut; of requests, evserve_wait() returns how many connections were cut, not which. Called
- * again, the newer drain_ms counts from then. Any thread, signal handlers, callbacks; server must not be freed
+ * again, the newer drain_ms counts from then. A stop may overtake functions that were posted before; they are called
+ * nevertheless, by evserve_free() at the latest. Any thread, signal handlers, callbacks; server must not be freed
  * meanwhile. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
@@ -587,14 +590,15 @@ int evs_reply(evs_request *request, int status, const char *type, const void *co
 int evs_file(evs_request *request, const char *root, const char *path);
 
 /* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). Returns as
- * evs_reply(). */
+ * evs_reply(). The head is sent at once, that is, when the function that the server called returns: an EventSource, for
+ * example, is open before there is any content. */
 int evs_begin(evs_request *request, int status, const char *type, int64_t length);
 
 /* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
  * Returns
  *   1   go on
  *   0   queued, but the client is falling behind: wait for EVS_DRAIN before writing more. If the queue reaches write_cap,
- *       the connection is cut
+ *       the connection is cut; a piece longer than write_cap always does that
  *   -1  nothing was queued: the client has gone, was cut, or wants no content (HEAD); the piece exceeds the length that
  *       evs_begin() announced; or content is NULL. EVS_GONE follows, unless the answer was complete before. */
 int evs_write(evs_request *request, const void *content, size_t len);
@@ -643,7 +647,9 @@ enum evs_event {
                     * by. End streams and long waits soon; what has not ended at the deadline of the stop is EVS_GONE */
 };
 
-/* From now on call fn for every event of request. */
+/* From now on call fn for every event of request; NULL: for none, as when another thread has taken the work over. Events
+ * come one at a time, from the event loop: never inside of a function of a request, such as evs_write(). So a host that
+ * writes to a list of streams keeps the list as it is meanwhile. */
 void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
 
 /* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
