@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fresh-machine proof: does a Debian 12 with nothing but git and the base system run evserve?
+# The fresh-machine proof: does a Debian 12 (or another release) with nothing but git and the base system run evserve?
 #
 #   tests/fresh_machine.sh [FOLDER]     (as root; some five minutes and 2 GiB; not part of ctest)
 #
@@ -8,7 +8,8 @@
 #   1. scripts/run.sh must come up, answer at the address it names, and end with status 0 on SIGTERM;
 #   2. scripts/test.sh must pass.
 # The network is the host's, its proxy and DNS settings too, so port 8080 must be free. Everything is removed at the
-# end. Needs debootstrap, git and curl on the host. DEBIAN_MIRROR picks another mirror.
+# end. Needs debootstrap, git and curl on the host. DEBIAN_MIRROR picks another mirror, SUITE another release (trixie),
+# COMPONENTS other parts of it (main,universe for Ubuntu).
 set -euo pipefail
 
 say() {
@@ -91,7 +92,7 @@ trap 'rm -rf --one-file-system "$scratch"' EXIT
 root=$scratch/debian
 
 say "debootstrap into $root"
-debootstrap --variant=minbase --include=git,ca-certificates bookworm "$root" \
+debootstrap --variant=minbase --include=git,ca-certificates --components="${COMPONENTS:-main}" "${SUITE:-bookworm}" "$root" \
     "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$scratch/debootstrap.log" || {
     tail "$scratch/debootstrap.log" >&2
     exit 1
