@@ -895,6 +895,9 @@ static void path_may_be_longer_than_any_pattern(void **state)
 
 static void path_that_no_slice_can_hold_is_not_found(void **state)
 {
+    if (SIZE_MAX == UINT32_MAX) {
+        skip(); /* no path is that long */
+    }
     struct router *router = *state;
     add(router, GET, "/*rest");
     struct route_match match;

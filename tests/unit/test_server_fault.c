@@ -115,7 +115,7 @@ static void on_later(struct reactor *reactor, uint64_t timer, void *arg)
 static void on_later_gone(struct exchange *exchange)
 {
     gones++;
-    reactor_cancel_timer(scene.reactor, (uint64_t)(uintptr_t)exchange->user);
+    reactor_cancel_timer(scene.reactor, exchange->evs.timer);
 }
 
 /* ctx is how much later. */
@@ -126,7 +126,7 @@ static void serve_later(struct exchange *exchange, void *ctx)
         response_error(exchange, 503, NULL);
         return;
     }
-    exchange->user = (void *)(uintptr_t)timer;
+    exchange->evs.timer = timer;
     exchange->on_gone = on_later_gone;
 }
 

@@ -359,12 +359,12 @@ static void answer_late(struct reactor *reactor, uint64_t timer, void *arg)
 
 static void cancel_late(struct exchange *exchange)
 {
-    reactor_cancel_timer(exchange->handler->ctx, (uint64_t)(uintptr_t)exchange->user);
+    reactor_cancel_timer(exchange->handler->ctx, exchange->evs.timer);
 }
 
 static void serve_late(struct exchange *exchange, void *ctx)
 {
-    exchange->user = (void *)(uintptr_t)reactor_set_timeout(ctx, WIRE_LATE_MS, answer_late, exchange);
+    exchange->evs.timer = reactor_set_timeout(ctx, WIRE_LATE_MS, answer_late, exchange);
     exchange->on_gone = cancel_late;
 }
 
