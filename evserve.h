@@ -246,7 +246,7 @@ struct evserve_config {
      * any other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
-    void *arg; /* handed to log, lua_init, on_listening, on_wake and finished */
+    void *arg; /* handed to log, lua_init, on_listening, on_wake, finished, before, not_found, on_error */
 
     /* Timeouts in milliseconds, limits in bytes or numbers. A value here wins over the script's. 0 leaves the
      * script's, or the default; the number 0 is EVSERVE_ZERO. */
@@ -315,6 +315,25 @@ struct evserve_config {
      * for the client to take what was written, does not count. Default 300000 and EVSERVE_ZERO; EVSERVE_ZERO: for ever. */
     uint64_t handler_timeout_ms;
     uint64_t stream_timeout_ms;
+
+    /* Called once for each request with a valid head and path, before it goes to a route in C or Lua, to files, or to
+     * nobody: for authentication, CORS, redirects, a header field for all. Returns 0 to let it go on; fields that were
+     * added then are in its response, whoever sends it. Or 1, when it has answered, or will answer later, as a route
+     * may: the request is then its own, and its body is dropped as that of GET is. There is no evs_param() yet, and no
+     * body. evs_on() and evs_after() are forgotten when it returns 0, evs_on_done() is not. */
+    int (*before)(evs_request *request, void *arg);
+
+    /* Answers, at once or later, what neither a route nor a file fits, in place of 404; its body is dropped. A mount's
+     * own fallback or not_found comes first. A path that fits a route with other methods is 405. */
+    void (*not_found)(evs_request *request, void *arg);
+
+    /* Called before the server sends an error page of its own, to send a page in its place: with evs_reply(), evs_file(),
+     * or evs_write() and evs_end(), complete when it returns. If it sends none, the server's page follows. status is
+     * 403, 404, 405 (Allow is set), 412, 416 and the like of files and of what nothing fits; 413; 500 and 503 of routes
+     * in C and Lua that failed, for which a script has no page; 501 and 503. Not for requests whose end or whose path is
+     * in doubt (400, 408, 414, 431, 505, ...), nor for an error in a page of its own. evs_on() and evs_after() are
+     * forgotten. */
+    void (*on_error)(evs_request *request, int status, void *arg);
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */

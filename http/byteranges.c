@@ -15,7 +15,6 @@
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/response.h"
-#include "http/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -188,9 +187,7 @@ void byteranges_answer(struct exchange *exchange, struct cached_file *file, cons
 void byteranges_refuse(struct exchange *exchange, uint64_t size)
 {
     char value[sizeof "bytes */" + 20];
-    char page[64];
     int len = snprintf(value, sizeof value, "bytes */%" PRIu64, size);
-    int page_len = snprintf(page, sizeof page, "416 %s\n", status_reason(416));
     response_drop_content_fields(exchange);
     int rv = response_set_field(exchange, "Content-Range", 13, value, (size_t)len);
     rv = rv < 0 ? rv : response_set_field(exchange, "Accept-Ranges", 13, "bytes", 5);
@@ -198,5 +195,5 @@ void byteranges_refuse(struct exchange *exchange, uint64_t size)
         response_error(exchange, 503, NULL);
         return;
     }
-    response_send(exchange, 416, "text/plain; charset=utf-8", page, (size_t)page_len);
+    response_error_page(exchange, 416, NULL);
 }

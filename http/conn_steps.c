@@ -72,7 +72,11 @@ enum advance conn_refuse(struct conn *conn, int status, const char *detail)
     if (conn->state == CONN_READING_HEADERS) { /* else begin_request() knows */
         exchange->head_only = parser_has_head_method(&exchange->parser, &exchange->head, input_data(exchange));
     }
-    response_error(exchange, status, detail);
+    if (status == 413 || status == 503) { /* else the request's end is not known, or it has no path */
+        response_error(exchange, status, detail);
+    } else {
+        response_error_plain(exchange, status, detail);
+    }
     conn->state = CONN_WRITING_RESPONSE;
     return ADVANCE_ON;
 }
@@ -134,6 +138,8 @@ static enum advance begin_request(struct conn *conn)
         ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
                                          (size_t)conn_limits(conn)->max_request_line_bytes, &reason);
         if (len < 0) {
+            exchange->path[0] = '\0';
+            exchange->path_len = 0;
             return conn_refuse(conn, (int)-len, reason);
         }
         exchange->path[len] = '\0';

@@ -21,8 +21,35 @@ static void answer_options(struct exchange *exchange, uint64_t methods)
     response_send(exchange, 204, NULL, NULL, 0);
 }
 
+/* Of exchanges that the host answers before they are routed; it is never called. */
+static const struct handler host_handler = {.body_mode = BODY_UNWANTED};
+
+/* Whether the host answers the request itself. */
+static bool ask_before(struct exchange *exchange)
+{
+    const struct server_hooks *hooks = &exchange->server->hooks;
+    if (hooks->before == NULL) {
+        return false;
+    }
+    exchange->handler = &host_handler;
+    exchange->is_served = true;
+    exchange_time_turn(exchange);
+    if (hooks->before(exchange, hooks->arg) || exchange->response_state != RESPONSE_NONE) {
+        return true;
+    }
+    exchange->handler = NULL;
+    exchange->is_served = false;
+    response_keep_fields(exchange);
+    return false;
+}
+
 void dispatch_server_options(struct exchange *exchange)
 {
+    strcpy(exchange->path, "*");
+    exchange->path_len = 1;
+    if (ask_before(exchange)) {
+        return;
+    }
     uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
     answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
@@ -118,7 +145,19 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
     return ROUTE_NOT_FOUND;
 }
 
-void dispatch_request(struct exchange *exchange)
+bool dispatch_not_found(struct exchange *exchange)
+{
+    const struct handler *handler = &exchange->server->not_found_handler;
+    if (handler->serve == NULL || exchange->match.allowed != 0) {
+        return false;
+    }
+    exchange->handler = handler;
+    exchange->outlives_end = handler->half_close;
+    handler->serve(exchange, handler->ctx);
+    return true;
+}
+
+static void route_request(struct exchange *exchange)
 {
     const struct site *site = exchange->site;
     unsigned method = number_of_method(exchange);
@@ -147,7 +186,18 @@ void dispatch_request(struct exchange *exchange)
         answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
         set_handler(exchange, &exchange->server->static_handler);
+    } else if (exchange->match.allowed != 0) {
+        response_error(exchange, 405, NULL);
+    } else if (exchange->server->not_found_handler.serve != NULL) {
+        set_handler(exchange, &exchange->server->not_found_handler);
     } else {
-        response_error(exchange, exchange->match.allowed != 0 ? 405 : 404, NULL);
+        response_error(exchange, 404, NULL);
+    }
+}
+
+void dispatch_request(struct exchange *exchange)
+{
+    if (!ask_before(exchange)) {
+        route_request(exchange);
     }
 }

@@ -1,16 +1,22 @@
 #ifndef EVSERVE_HTTP_DISPATCH_H
 #define EVSERVE_HTTP_DISPATCH_H
 
-/* From a request's method and path to who answers it. For conn.c alone. */
+/* From a request's method and path to who answers it. For conn_steps.c, except for dispatch_not_found(). */
+
+#include <stdbool.h>
 
 struct exchange;
 
-/* Find who answers exchange, whose path is normalised: a route, the static files, or nobody. Sets handler, match and
+/* Find who answers exchange, whose path is normalised: the host before all others, a route, the static files, or nobody. Sets handler, match and
  * limits. Where there is nobody the exchange is answered: 404, 405 with Allow (RFC 9110 section 15.5.6), OPTIONS
  * (section 9.3.7), or a redirect to where the slash at the path's end is right (site.h). */
 void dispatch_request(struct exchange *exchange);
 
 /* Answer "OPTIONS *", which asks about the server. */
 void dispatch_server_options(struct exchange *exchange);
+
+/* There is no file, and a route neither: have the host answer, if it has a handler for that. Returns whether it has. Called
+ * by the handler of static files, in its own place. */
+bool dispatch_not_found(struct exchange *exchange);
 
 #endif

@@ -138,6 +138,7 @@ struct exchange {
     struct write_buffer out;            /* head and copied content, on the way out */
     struct response_body response_body; /* what follows out */
     struct write_buffer fields;         /* field lines that the handler added, each with CRLF */
+    uint32_t kept_fields;               /* bytes at their start that are in every response: response_keep_fields() */
     enum response_state response_state;
     int status;              /* of the answer, 0 before there is one */
     uint64_t bytes_out;      /* what the kernel took since outcome_begin() */
@@ -170,6 +171,13 @@ struct exchange {
 static inline const char *exchange_text(const struct exchange *exchange, struct slice slice)
 {
     return exchange->head_data + slice.offset;
+}
+
+/* The route that answers, or NULL: match.route alone may be that of an earlier request. */
+static inline const struct route *exchange_route(const struct exchange *exchange)
+{
+    const struct route *route = exchange->handler == NULL ? NULL : exchange->match.route;
+    return route != NULL && route->handler == exchange->handler ? route : NULL;
 }
 
 /* The same text ended with NUL in place, for those who are the last to look at what follows it: a byte of syntax, which

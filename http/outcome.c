@@ -44,15 +44,10 @@ static void read_request_line(struct outcome *outcome, char *data, size_t len)
     outcome->target = take_element(&data, end, CLASS_QUERY);
 }
 
-static const char *route_of(const struct exchange *exchange)
-{
-    const struct route *route = exchange->handler == NULL ? NULL : exchange->match.route;
-    return route != NULL && route->handler == exchange->handler ? route->pattern : NULL;
-}
-
 static void report_end(struct exchange *exchange, enum outcome_end end)
 {
     struct server *server = exchange->server;
+    const struct route *route = exchange_route(exchange);
     struct outcome outcome = {
         .server = server,
         .status = exchange->status,
@@ -67,7 +62,7 @@ static void report_end(struct exchange *exchange, enum outcome_end end)
         outcome.exchange = exchange;
         outcome.method = exchange_end_text(exchange, exchange->head.method_text);
         outcome.target = exchange_end_text(exchange, exchange->head.target);
-        outcome.route = route_of(exchange);
+        outcome.route = route == NULL ? NULL : route->pattern;
     }
     exchange_peer(exchange, outcome.peer, sizeof outcome.peer);
     server->hooks.finished(server->hooks.arg, &outcome);

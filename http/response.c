@@ -26,7 +26,6 @@ enum {
     COPY_MAX = 32768,       /* content up to this length is copied behind its head; longer content becomes a range */
     HEAD_ROOM = 256,        /* status line, Date, framing and Connection fields of any head */
     REDIRECT_PAGE_MAX = 64, /* bytes of a redirect's text */
-    ERROR_PAGE_MAX = 512,
 };
 
 static const char text_plain[] = "text/plain; charset=utf-8";
@@ -227,38 +226,6 @@ void response_file(struct exchange *exchange, int status, const char *type, stru
         response_set_file(exchange, file, offset, len);
     }
     complete(exchange);
-}
-
-/* Allow is a must of 405 (RFC 9110 section 15.5.6): where there is no room for it, it goes before all others. */
-static void add_allow(struct exchange *exchange)
-{
-    char allow[ROUTE_METHODS_TEXT_MAX];
-    router_format_methods(exchange->site->router, exchange->match.allowed, allow);
-    if (response_add_field(exchange, "Allow", 5, allow, strlen(allow)) < 0) {
-        response_clear_fields(exchange);
-        response_add_field(exchange, "Allow", 5, allow, strlen(allow));
-    }
-}
-
-void response_error(struct exchange *exchange, int status, const char *detail)
-{
-    response_clear_fields(exchange);
-    response_refuse(exchange, status, detail);
-}
-
-void response_refuse(struct exchange *exchange, int status, const char *detail)
-{
-    response_drop_content_fields(exchange);
-    if (status == 405) {
-        add_allow(exchange);
-    }
-    char page[ERROR_PAGE_MAX];
-    int len = snprintf(page, sizeof page, "%d %s\n%s%s", status, status_reason(status), detail == NULL ? "" : detail,
-                       detail == NULL ? "" : "\n");
-    if (len < 0 || (size_t)len >= sizeof page) {
-        len = sizeof page - 1;
-    }
-    response_send(exchange, status, text_plain, page, (size_t)len);
 }
 
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len)
@@ -657,6 +624,7 @@ void response_reset(struct exchange *exchange)
 {
     response_release_body(exchange);
     write_buffer_consume(&exchange->fields, SIZE_MAX);
+    exchange->kept_fields = 0;
     exchange->response_state = RESPONSE_NONE;
     exchange->status = 0;
     exchange->head_only = false;

@@ -58,7 +58,10 @@ void response_drop_rivals(struct exchange *exchange, const char *lines, size_t l
  * language, its validators, how long it may be kept (a Cache-Control without an age, such as no-store, stays). */
 void response_drop_content_fields(struct exchange *exchange);
 
-/* Drop the fields that were added: a handler failed halfway, and another answer takes its place. */
+/* The fields that were added so far are to be in whatever response there will be. */
+void response_keep_fields(struct exchange *exchange);
+
+/* Drop the fields that were added after response_keep_fields(): a handler failed halfway, and another answer takes its place. */
 void response_clear_fields(struct exchange *exchange);
 
 /* Answer with a status and len bytes of content, copied. type is the Content-Type, in place of one that was added, or
@@ -77,6 +80,12 @@ void response_error(struct exchange *exchange, int status, const char *detail);
 /* The same with the fields that were added before, except for those of response_drop_content_fields(): what those who
  * added them want to have in every answer, such as the fields of CORS, is in this one, too. */
 void response_refuse(struct exchange *exchange, int status, const char *detail);
+
+/* The same with all fields as they are. */
+void response_error_page(struct exchange *exchange, int status, const char *detail);
+
+/* The page of response_error() whatever the host would say: for requests whose framing is in doubt. */
+void response_error_plain(struct exchange *exchange, int status, const char *detail);
 
 /* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);

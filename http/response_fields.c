@@ -154,6 +154,8 @@ static void remove_field(struct exchange *exchange, const char *name, size_t nam
     for (char *line = fields->block + fields->start; line < end;) {
         char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
         if (is_line_of(line, next, name, name_len)) {
+            bool is_kept = line < fields->block + fields->start + exchange->kept_fields;
+            exchange->kept_fields -= is_kept ? (uint32_t)(next - line) : 0;
             memmove(line, next, (size_t)(end - next));
             end -= next - line;
         } else {
@@ -232,7 +234,12 @@ void response_drop_content_fields(struct exchange *exchange)
     }
 }
 
+void response_keep_fields(struct exchange *exchange)
+{
+    exchange->kept_fields = (uint32_t)write_buffer_len(&exchange->fields);
+}
+
 void response_clear_fields(struct exchange *exchange)
 {
-    write_buffer_consume(&exchange->fields, SIZE_MAX);
+    exchange->fields.end = exchange->fields.start + exchange->kept_fields;
 }

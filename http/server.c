@@ -536,6 +536,9 @@ struct reactor *server_reactor(const struct server *server)
 void server_set_hooks(struct server *server, const struct server_hooks *hooks)
 {
     server->hooks = *hooks;
+    server->not_found_handler = (struct handler){.serve = hooks->not_found,
+                                                 .ctx = hooks->arg,
+                                                 .body_mode = BODY_UNWANTED};
 }
 
 void server_set_owner(struct server *server, void *owner, unsigned index)

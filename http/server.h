@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct exchange;
 struct limits;
 struct evs_host;
 struct log;
@@ -31,6 +32,17 @@ struct server_stats {
 
 /* What a host wants to hear of all requests, whoever answers them. Each may be NULL. */
 struct server_hooks {
+    /* A request has a valid head: called before it is routed. Returns whether the host answers it itself, at once or later;
+     * if not, the fields that were added are in whatever response there will be. */
+    bool (*before)(struct exchange *exchange, void *arg);
+
+    /* Answer what neither a route nor a file fits, at once or later; the body is dropped. */
+    void (*not_found)(struct exchange *exchange, void *arg);
+
+    /* The server is about to answer with an error page of its own: the host may do so first, in full before it returns. Not
+     * called for an error in itself. */
+    void (*on_error)(struct exchange *exchange, int status, void *arg);
+
     /* A request is over (http/outcome.h). Called in the middle of the connection's turn: it must not answer. */
     void (*finished)(void *arg, const struct outcome *outcome);
     void *arg; /* handed to all of them */

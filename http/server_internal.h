@@ -45,6 +45,8 @@ struct server {
     parse_head_fn parse_head;                            /* the fastest for this CPU */
     struct handler static_handler;                       /* answers from the site's mounts */
     struct server_hooks hooks;                           /* of the host; all NULL without any */
+    struct handler not_found_handler;                    /* calls hooks.not_found; serve is NULL without one */
+    bool is_asking;                                      /* hooks.on_error is being called: its errors are plain */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */

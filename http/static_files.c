@@ -16,6 +16,7 @@
 #include "http/assets.h"
 #include "http/byteranges.h"
 #include "http/conditional.h"
+#include "http/dispatch.h"
 #include "http/encoding.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
@@ -240,7 +241,10 @@ static void answer_error(struct exchange *exchange, const struct mount *mount, i
         status = 405; /* no file, but a route with other methods */
     }
     static_mounts_add_fields(exchange, mount);
-    response_refuse(exchange, status, NULL);
+    response_drop_content_fields(exchange);
+    if (status != 404 || !dispatch_not_found(exchange)) {
+        response_refuse(exchange, status, NULL);
+    }
 }
 
 void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type)

@@ -21,9 +21,9 @@
 
 void evs_blame(const struct exchange *exchange, const char *function, const char *why)
 {
-    const struct route *route = exchange->match.route;
-    if (route == NULL) { /* a handler for what no route fits */
-        log_write(exchange->server->log, LOG_ERROR, "%s: %s", function, why);
+    const struct route *route = exchange_route(exchange);
+    if (route == NULL) { /* one of the hooks of evserve_config */
+        log_write(exchange->server->log, LOG_ERROR, "answer to %s: %s: %s", exchange->path, function, why);
     } else {
         log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function,
                   why);

@@ -33,6 +33,40 @@ static void forget_parsed(struct exchange *exchange)
     }
 }
 
+/* A request is new to the host. What is left of it when before has no answer to it goes. */
+static bool on_before(struct exchange *exchange, void *arg)
+{
+    const struct evserve_config *config = arg;
+    evs_hook(exchange);
+    if (config->before(request_of(exchange), config->arg) != 0 || exchange->response_state != RESPONSE_NONE) {
+        return true;
+    }
+    evs_part(request_of(exchange));
+    return false;
+}
+
+static void on_not_found(struct exchange *exchange, void *arg)
+{
+    const struct evserve_config *config = arg;
+    evs_hook(exchange);
+    config->not_found(request_of(exchange), config->arg);
+}
+
+/* The answer is complete when this returns, or there is none: whoever is about to send an error page does not wait. */
+static void on_error_page(struct exchange *exchange, int status, void *arg)
+{
+    const struct evserve_config *config = arg;
+    evs_hook(exchange);
+    config->on_error(request_of(exchange), status, config->arg);
+    evs_part(request_of(exchange)); /* without a timer */
+    if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
+        response_end(exchange); /* evs_write() has said that nobody wants the rest */
+    } else if (exchange->response_state == RESPONSE_STREAMING) {
+        evs_blame(exchange, "on_error", "the answer must be complete when it returns");
+        response_abort(exchange);
+    }
+}
+
 static void on_finished(void *arg, const struct outcome *outcome)
 {
     const struct evserve_config *config = arg;
@@ -56,6 +90,9 @@ static void on_finished(void *arg, const struct outcome *outcome)
 void evs_hooks_set(struct server *server, const struct evserve_config *config)
 {
     const struct server_hooks hooks = {
+        .before = config->before == NULL ? NULL : on_before,
+        .not_found = config->not_found == NULL ? NULL : on_not_found,
+        .on_error = config->on_error == NULL ? NULL : on_error_page,
         .finished = config->finished == NULL ? NULL : on_finished,
         .arg = (void *)(uintptr_t)config,
     };

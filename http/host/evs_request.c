@@ -82,7 +82,7 @@ static char *text_room(struct exchange *exchange)
 const char *evs_param(evs_request *request, const char *name)
 {
     struct exchange *exchange = exchange_of(request);
-    const struct route *route = name == NULL ? NULL : exchange->match.route;
+    const struct route *route = name == NULL ? NULL : exchange_route(exchange);
     for (unsigned i = 0; route != NULL && i < route->param_count; i++) {
         char *room = strcmp(route->param_names[i], name) == 0 ? text_room(exchange) : NULL;
         if (room != NULL) {
