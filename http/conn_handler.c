@@ -62,8 +62,8 @@ enum advance conn_close_left(struct conn *conn)
 bool conn_replace_handler(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
-    const struct route *route = exchange->match.route;
-    const char *pattern = route == NULL ? "static files" : route->pattern;
+    const struct route *route = exchange_route(exchange);
+    const char *pattern = route == NULL ? exchange->path : route->pattern;
     const char *where = route == NULL ? "no route" : route->where;
     if (exchange->response_state != RESPONSE_NONE) {
         log_write(conn->server->log, LOG_WARN,

@@ -52,13 +52,41 @@ static void on_not_found(struct exchange *exchange, void *arg)
     config->not_found(request_of(exchange), config->arg);
 }
 
+/* What a handler has asked for, which may still hold the exchange when its time is over. */
+struct handler_wishes {
+    void (*on_drain)(struct exchange *exchange);
+    void (*on_data)(struct exchange *exchange);
+    void (*on_gone)(struct exchange *exchange);
+    struct evs_state evs; /* except for the calls of evs_on_done() */
+};
+
+static struct handler_wishes put_aside(struct exchange *exchange)
+{
+    const struct handler_wishes wishes = {exchange->on_drain, exchange->on_data, exchange->on_gone, exchange->evs};
+    evs_hook(exchange);
+    return wishes;
+}
+
+static void take_back(struct exchange *exchange, const struct handler_wishes *wishes)
+{
+    evs_part(request_of(exchange)); /* without a timer */
+    exchange->on_drain = wishes->on_drain;
+    exchange->on_data = wishes->on_data;
+    exchange->on_gone = wishes->on_gone;
+    exchange->evs.fn = wishes->evs.fn;
+    exchange->evs.arg = wishes->evs.arg;
+    exchange->evs.timer = wishes->evs.timer;
+    exchange->evs.has_read = wishes->evs.has_read;
+    exchange->evs.is_unwanted = wishes->evs.is_unwanted;
+}
+
 /* The answer is complete when this returns, or there is none: whoever is about to send an error page does not wait. */
 static void on_error_page(struct exchange *exchange, int status, void *arg)
 {
     const struct evserve_config *config = arg;
-    evs_hook(exchange);
+    const struct handler_wishes wishes = put_aside(exchange);
     config->on_error(request_of(exchange), status, config->arg);
-    evs_part(request_of(exchange)); /* without a timer */
+    take_back(exchange, &wishes);
     if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
         response_end(exchange); /* evs_write() has said that nobody wants the rest */
     } else if (exchange->response_state == RESPONSE_STREAMING) {

@@ -32,11 +32,27 @@ static void serve_abort(evs_request *request, void *arg)
     evs_abort(request);
 }
 
+static void note_gone(evs_request *request, int event, void *arg)
+{
+    (void)request;
+    (void)arg;
+    atomic_fetch_add(&count, event == EVS_GONE ? 100 : 10000);
+}
+
+static void serve_never(evs_request *request, void *arg)
+{
+    (void)arg;
+    evs_on(request, note_gone, NULL);
+    evs_after(request, 100000);
+}
+
+static const struct evs_limits no_time = {.size = sizeof no_time, .handler_timeout_ms = 50};
 static const struct evs_limits small_body = {.size = sizeof small_body, .max_body = 10};
 static const struct evs_route routes[] = {
     {.route = "GET /route/:id", .serve = serve_route},
     {.route = "PUT /small", .serve = serve_route, .limits = &small_body},
     {.route = "GET /abort", .serve = serve_abort},
+    {.route = "GET /never", .serve = serve_never, .limits = &no_time},
     {.route = NULL},
 };
 
@@ -352,6 +368,19 @@ static void without_a_page_of_the_host_the_servers_follows(void **state)
     host_expect("/file.txt", "file");
 }
 
+static void handler_whose_time_is_over_is_told_also_when_the_host_sends_the_page(void **state)
+{
+    (void)state;
+    use_site();
+    host.config.on_error = send_error_page;
+    host_serve();
+    host_expect("/never", "page of 503");
+    assert_int_equal(atomic_load(&count), 101); /* asked once, gone once */
+    host_expect("/never?none", "503 Service Unavailable\n");
+    assert_int_equal(atomic_load(&count), 202);
+    host_expect("/file.txt", "file");
+}
+
 static void page_that_stays_open_is_cut_and_said_so(void **state)
 {
     (void)state;
@@ -389,6 +418,7 @@ int main(void)
         HOOK_TEST(files_of_a_mount_come_before_not_found),
         HOOK_TEST(host_sends_the_pages_of_errors),
         HOOK_TEST(without_a_page_of_the_host_the_servers_follows),
+        HOOK_TEST(handler_whose_time_is_over_is_told_also_when_the_host_sends_the_page),
         HOOK_TEST(page_that_stays_open_is_cut_and_said_so),
         HOOK_TEST(malformed_requests_have_the_servers_page),
     };
