@@ -333,16 +333,16 @@ void script_reserve_values(lua_State *L, int count, const char *what)
 int memory_new_state(struct script *script)
 {
     script->birth = mem_alloc(BIRTH_BYTES);
-    if (script->birth != NULL && script_has_spare(script)) {
-        script->L = lua_newstate(allocate, script);
+    if (script->birth == NULL || !script_has_spare(script)) {
+        return -ENOMEM;
     }
+    script->L = lua_newstate(allocate, script);
     if (script->L != NULL) {
         collector_start(script->L);
+        return 0;
     }
-    if (script->L == NULL && script->birth != NULL && script->birth_used == 0 && script_has_spare(script)) {
-        return -ENOTSUP; /* it did not even ask: on a machine of 64 bits, without GC64, it uses its own allocator alone */
-    }
-    return script->L == NULL ? -ENOMEM : 0;
+    /* Without GC64, on a machine of 64 bits, LuaJIT uses its own allocator alone and does not even ask ours. */
+    return script->birth_used == 0 ? -ENOTSUP : -ENOMEM;
 }
 
 void memory_free_all(struct script *script)

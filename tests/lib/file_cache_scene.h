@@ -28,6 +28,8 @@ static inline ssize_t watched_pread(int fd, void *buf, size_t len, off_t offset)
 
 #include <cmocka.h>
 
+#include "tests/lib/openat2.h"
+
 static const char FIELDS[] = "Cache-Control: max-age=60\r\n";
 
 struct scene {

@@ -151,6 +151,7 @@ static void hit_costs_a_look_at_a_file_with_an_fd_and_nothing_else(void **state)
 static void unchanged_file_costs_three_calls_when_its_time_is_up(void **state)
 {
     struct scene *s = *state;
+    skip_without_openat2();
     tree_add_file(&s->tree, "a", "text");
     tree_add_filled(&s->tree, "large", 'l', 100000);
     struct cached_file *small = must_get(s, "a");

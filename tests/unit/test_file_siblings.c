@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/openat2.h"
+
 #define ARRAY_LEN(array) (sizeof(array) / sizeof(array)[0])
 
 enum {
@@ -465,6 +467,7 @@ static void without_fds_siblings_stay_as_they_were(void **state)
 static void failing_sibling_is_no_failure_of_the_original(void **state)
 {
     (void)state;
+    skip_without_openat2();
     tree_add_file(&scene.tree, "a.css.gz", "gz");
     bool failed = true;
     uint64_t n = 1;
