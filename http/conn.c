@@ -185,7 +185,7 @@ static bool is_idle(const struct conn *conn)
  * request that is not complete never will be. */
 static enum advance end_of_input(struct conn *conn)
 {
-    if (conn_is_left(conn)) {
+    if ((conn->is_half_closed || conn->is_at_end) && conn_is_left(conn)) {
         return conn_close_left(conn);
     }
     if (!conn->is_at_end || !is_reading(conn) || has_requests_waiting(conn)) {

@@ -36,7 +36,7 @@ bool conn_waits_for_handler(const struct conn *conn)
 
 bool conn_is_left(const struct conn *conn)
 {
-    return (conn->is_half_closed || conn->is_at_end) && !conn->exchange->outlives_end && conn_waits_for_handler(conn);
+    return !conn->exchange->outlives_end && conn_waits_for_handler(conn);
 }
 
 /* What the handler says when it is told is not sent. Bytes that nobody has read would make the close a reset, which could

@@ -17,7 +17,7 @@ void conn_tell_gone(struct exchange *exchange);
  * wants to read. */
 bool conn_waits_for_handler(const struct conn *conn);
 
-/* It is so, and the client has shut its side. Not when the route says that its clients still read. */
+/* It is so, and a client that has shut its side has therefore left: not when its route says that such clients still read. */
 bool conn_is_left(const struct conn *conn);
 
 /* Such a client has left: tell the handler, and begin to close. */

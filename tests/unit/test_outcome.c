@@ -239,6 +239,27 @@ static void slow_requests_have_their_408(void **state)
     assert_string_equal(take_told(), "GET /hello?x 408 - complete\n");
 }
 
+static void late_handlers_have_their_503_and_silent_streams_are_timeouts(void **state)
+{
+    (void)state;
+    set_limit("handler_timeout", 1000);
+    set_limit("stream_timeout", 1000);
+    watch_all();
+    struct fake_peer *peer = client(), *stream = client();
+    say(peer, GET("/hold"));
+    say(stream, GET("/hold"));
+    response_begin(held[1].exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN);
+    settle();
+    pass_ms(1000);
+    const char *lines = take_told();
+    assert_non_null(strstr(lines, "GET /hold 503 /hold complete\n"));
+    assert_non_null(strstr(lines, "GET /hold 200 /hold timeout\n"));
+    say(peer, GET("/hold"));
+    fake_peer_close(peer);
+    settle();
+    assert_string_equal(take_told(), "GET /hold 0 /hold gone\n"); /* the deadline before is not its end */
+}
+
 static void answer_that_is_given_up_is_aborted(void **state)
 {
     (void)state;
@@ -389,6 +410,7 @@ int main(void)
         SCENE_TEST(client_that_goes_in_the_middle_of_an_answer_is_told),
         SCENE_TEST(client_that_takes_nothing_is_a_timeout),
         SCENE_TEST(slow_requests_have_their_408),
+        SCENE_TEST(late_handlers_have_their_503_and_silent_streams_are_timeouts),
         SCENE_TEST(answer_that_is_given_up_is_aborted),
         SCENE_TEST(file_that_changes_while_it_is_sent_is_aborted),
         SCENE_TEST(stop_that_waits_no_longer_is_told),
