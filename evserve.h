@@ -46,7 +46,8 @@
  * return from it.
  *
  * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
- * further. A script that recurses too far gets the error "stack overflow". */
+ * further. A script that recurses too far gets the error "stack overflow". A thread that serves no script needs 64 KiB,
+ * beside what the host's own callbacks and thread-local variables take. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -72,7 +73,8 @@ enum {
 /* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
  * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for
  * max_connections_per_address, nothing in memory for max_cached_file and max_cached_memory, no probes for
- * tcp_keepalive_ms, no deadline for handler_timeout_ms and stream_timeout_ms; the other limits refuse it, as they refuse 0 in a script. */
+ * tcp_keepalive_ms, no deadline for handler_timeout_ms and stream_timeout_ms; the other limits refuse it, as they
+ * refuse 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -213,11 +215,16 @@ struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
-     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (an inherited
-     * listening socket); several separated by commas. "none": nowhere, connections come by evserve_adopt().
-     * While a server accepts on a unix socket, its path is in use; a successor may start once the old server was asked
-     * to stop. To leave no gap, rename or remove the socket's file first, start the successor, then stop the old server.
-     * Default: what the script says, or 127.0.0.1:8080. */
+     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (a
+     * listening socket that the host has opened or inherited); several separated by commas. "none": nowhere,
+     * connections come by evserve_adopt(). While a server accepts on a unix socket, its path is in use; a successor
+     * may start once the old server was asked to stop. To leave no gap, rename or remove the socket's file first,
+     * start the successor, then stop the old server. The fd of "fd:3" stays the host's: the server accepts on a
+     * duplicate and never closes the original, which the host may close as soon as evserve_start() has returned. A
+     * host that keeps it keeps the socket listening: after a stop the kernel goes on to complete connections, for a
+     * successor to accept. Both share one file description, so the socket is non-blocking from then on; of a TCP
+     * socket the server also sets TCP_NODELAY and the options of tcp_keepalive_ms. Default: what the script says, or
+     * 127.0.0.1:8080. */
     const char *listen;
 
     const char *root;   /* directory of static files, mounted at "/"; wins over the script's */
@@ -379,13 +386,13 @@ int evserve_fd(evserve *server);
  * -EBUSY and finds the fd readable still: it does not watch that fd meanwhile. */
 int evserve_poll(evserve *server, int timeout_ms);
 
-/* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so does
- * what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping" functions
- * are called before, so that its streams can end, its "stop" functions after. The log names the app.defer and timers of
- * a script that had to be cut; of requests, evserve_wait() returns how many connections were cut, not which. Called
- * again, the newer drain_ms counts from then. A stop may overtake functions that were posted before; they are called
- * nevertheless, by evserve_free() at the latest. Any thread, signal handlers, callbacks; server must not be freed
- * meanwhile. */
+/* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so
+ * does what scripts have begun (app.defer, runs of timers); then evserve_wait() returns. The script's "stopping"
+ * functions are called before, and requests in C get EVS_STOPPING, so that streams can end; its "stop" functions
+ * after. The log names the app.defer and timers of a script that had to be cut; of requests, evserve_wait() returns
+ * how many connections were cut, not which. Called again, the newer drain_ms counts from then. A stop may overtake
+ * functions that were posted before; they are called nevertheless, by evserve_free() at the latest. Any thread, signal
+ * handlers, callbacks; server must not be freed meanwhile. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
 /* Free the server, closing what is still open and ending its threads; requests in flight are cut. Not while
@@ -408,12 +415,13 @@ void evserve_wake(evserve *server);
  * script has begun until then (app.defer, runs of timers) gets a minute more. When something is wrong, a script that
  * does not load for example, the old ones go on serving. Listeners stay as they are: a script that changes app.listen
  * is refused. Timers of the old script end and its "stopping" functions are called after the "start" functions of the
- * new one, its "stop" functions before it is closed; lua_init is called again, on each thread of the server.
+ * new one, requests in C that have begun get EVS_STOPPING (the old script stays until the last of them is over), its
+ * "stop" functions before it is closed; lua_init is called again, on each thread of the server.
  *
- * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped; -ECHILD in
- * a forked child. Any thread, the server's own too, from a route for example; others wait until the server's threads have done it. A server
- * that no thread is serving at the moment is reloaded by the caller. A script that came through a pipe cannot be read
- * again, so the reload fails. */
+ * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped;
+ * -ECHILD in a forked child. Any thread, the server's own too, from a route for example; others wait until the
+ * server's threads have done it. A server that no thread is serving at the moment is reloaded by the caller. A
+ * script that came through a pipe cannot be read again, so the reload fails. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
 
 /* Whether the script, or a file that it required or read while it started, has changed since it was loaded or since the
@@ -608,9 +616,10 @@ int evs_reply(evs_request *request, int status, const char *type, const void *co
  * still wants an answer. */
 int evs_file(evs_request *request, const char *root, const char *path);
 
-/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). Returns as
- * evs_reply(). The head is sent at once, that is, when the function that the server called returns: an EventSource, for
- * example, is open before there is any content. */
+/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). The head is
+ * sent once the function that the server called returns, together with what evs_write() has queued until then, and
+ * without any content if there is none yet. So an EventSource, for example, is open at
+ * once. Returns as evs_reply(). */
 int evs_begin(evs_request *request, int status, const char *type, int64_t length);
 
 /* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
@@ -655,11 +664,14 @@ int evs_abort(evs_request *request);
  * it has been answered, so that code which catches a handler's failure knows whether evs_reply() can still report it. */
 int evs_begun(evs_request *request);
 
-/* What can happen to a request before it is answered. */
+/* What can happen to a request before it is answered. Events come from the server's loop: none comes inside a function
+ * of the library that the host has called, such as evs_write(), evs_read() or evs_begin(). The exceptions are
+ * evserve_wait() and evserve_poll(), which run the loop, and evserve_free(), which calls each request EVS_GONE. */
 enum evs_event {
     EVS_DRAIN = 1, /* the client has taken what made evs_write() return 0 */
-    EVS_GONE,      /* evs_write() gave -1, the client has gone, or the server stops: the request must not be used
-                    * after the call */
+    EVS_GONE,      /* evs_write() gave -1, the client has gone, handler_timeout_ms or stream_timeout_ms is over, or the
+                    * deadline of a stop: the request must not be used after the call, and nothing that is said in it is
+                    * sent */
     EVS_TIMER,     /* the time of evs_after() has come */
     EVS_DATA,      /* evs_read() can go on */
     EVS_STOPPING   /* once: evserve_stop() was called, or evserve_reload() has replaced the routes that the request came
