@@ -104,8 +104,10 @@ static int resolve(const struct mount *mount, const char *path, size_t path_len,
 static int get_from(const struct visit *visit, struct file_root *root, const char *path, size_t len,
                     struct cached_file **file)
 {
-    return root->assets == NULL ? file_cache_get(visit->mounts->cache, root, path, len, visit->now_ms, file)
-                                : assets_get(root->assets, path, len, file);
+    if (root->assets != NULL) {
+        return assets_get(root->assets, path, len, file);
+    }
+    return file_cache_get(visit->mounts->cache, root, path, len, visit->now_ms, file);
 }
 
 static int get_path(const struct visit *visit, const char *path, size_t len, struct cached_file **file)
