@@ -618,8 +618,7 @@ int evs_file(evs_request *request, const char *root, const char *path);
 
 /* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). The head is
  * sent once the function that the server called returns, together with what evs_write() has queued until then, and
- * without any content if there is none yet. So an EventSource, for example, is open at
- * once. Returns as evs_reply(). */
+ * without any content if there is none yet: an EventSource, for example, is open at once. Returns as evs_reply(). */
 int evs_begin(evs_request *request, int status, const char *type, int64_t length);
 
 /* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
@@ -678,9 +677,7 @@ enum evs_event {
                     * by. End streams and long waits soon; what has not ended at the deadline of the stop is EVS_GONE */
 };
 
-/* From now on call fn for every event of request; NULL: for none, as when another thread has taken the work over. Events
- * come one at a time, from the event loop: never inside of a function of a request, such as evs_write(). So a host that
- * writes to a list of streams keeps the list as it is meanwhile. */
+/* From now on call fn for every event of request; NULL: for none, as when another thread has taken the work over. */
 void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
 
 /* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
