@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { FIRST_CAPACITY = 4096 };
+enum { FIRST_CAPACITY = 512 };
 
 void write_buffer_init(struct write_buffer *buffer)
 {

@@ -575,6 +575,47 @@ static void endless_stream_to_a_willing_client_leaves_others_their_turns(void **
     assert_int_equal(content_len(peer), 50 * 70000);
 }
 
+/* News for everybody. */
+
+static void write_to_all(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    for (int i = 0; i < held_count; i++) {
+        assert_int_equal(response_write(held[i].exchange, arg, strlen(arg)), 1);
+        assert_int_equal(response_write(held[i].exchange, arg, strlen(arg)), 1);
+    }
+}
+
+static void news_for_many_streams_cost_a_send_each_and_no_more(void **state)
+{
+    (void)state;
+    char news[] = "data: what has happened\n\n";
+    scene_begin();
+    struct fake_peer *peers[HELD_MAX];
+    for (int i = 0; i < HELD_MAX; i++) {
+        peers[i] = client();
+        say(peers[i], GET("/hold"));
+        response_begin(held[i].exchange, 200, "text/event-stream", RESPONSE_LENGTH_UNKNOWN);
+    }
+    settle();
+    size_t bytes_before = fake_mem_live_bytes();
+    uint64_t allocations = fake_mem_calls();
+    fake_sys_clear_trace();
+    assert_int_equal(reactor_post(scene.reactor, write_to_all, news), 0);
+    run_once(); /* all is queued */
+    assert_int_equal(fake_sys_count(FAKE_SEND), 0);
+    assert_true(fake_mem_live_bytes() - bytes_before <= HELD_MAX * 512); /* what short news take */
+    run_once();                                                          /* all is sent */
+    assert_int_equal(fake_sys_count(FAKE_SEND), HELD_MAX);
+    assert_int_equal(fake_sys_count(FAKE_EPOLL_WAIT), 2);
+    assert_int_equal(count_epoll_changes(), 0);
+    assert_true(fake_mem_calls() - allocations <= HELD_MAX + 1);
+    assert_int_equal(fake_mem_live_bytes(), bytes_before);
+    for (int i = 0; i < HELD_MAX; i++) {
+        assert_int_equal(count_in_output(peers[i], news), 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -600,6 +641,7 @@ int main(void)
         SCENE_TEST(drain_is_told_though_the_socket_took_all_at_once),
         SCENE_TEST(endless_stream_to_a_willing_client_leaves_others_their_turns),
         SCENE_TEST(interrupted_calls_are_made_again),
+        SCENE_TEST(news_for_many_streams_cost_a_send_each_and_no_more),
     };
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
 }

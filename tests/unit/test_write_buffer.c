@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#define FIRST ((size_t)4096)  /* bytes of the first block */
+#define FIRST ((size_t)512)  /* bytes of the first block */
 #define CAP   ((size_t)65536) /* of most tests */
 
 static size_t blocks_before;
