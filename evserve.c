@@ -38,6 +38,7 @@
 #include "version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -74,6 +75,7 @@ struct worker {
 struct evserve {
     struct evs_door door;         /* first: the binding finds it by the handle alone */
     pid_t process;                /* that has started it */
+    int base_fd;                  /* its working directory then, where relative paths start; -errno: it cannot be had */
     struct evserve_config config; /* our own copy, for reloads */
     struct log log;
     struct log host_log; /* the config's */
@@ -121,7 +123,7 @@ static int read_piped_script(evserve *server, char *err, size_t errlen)
         return 0;
     }
     server->is_piped = true;
-    int rv = file_text_read(&server->script_text, path, SCRIPT_BYTES_MAX);
+    int rv = file_text_read(&server->script_text, server->base_fd, path, SCRIPT_BYTES_MAX);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot read %s: %s", path, errno_text(-rv));
     }
@@ -137,6 +139,7 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
     evserve *owner = worker->owner;
     const struct evserve_config *config = &owner->config;
     const struct offer_config wanted = {
+        .base_fd = owner->base_fd,
         .root = config->root,
         .mounts = config->mounts,
         .routes = config->routes,
@@ -148,6 +151,7 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
         .host.settings.debug = config->debug != 0,
         .host.text = owner->is_piped ? write_buffer_data(&owner->script_text) : NULL,
         .host.text_len = write_buffer_len(&owner->script_text),
+        .host.base_fd = owner->base_fd,
         .host.on_file = note_file,
         .host.on_file_arg = owner,
     };
@@ -240,7 +244,9 @@ static evserve *create(const struct evserve_config *config)
     }
     server->process = sys_process_id();
     pthread_mutex_init(&server->log_lock, NULL);
+    server->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
     file_stamps_init(&server->files);
+    file_stamps_set_base(&server->files, server->base_fd);
     write_buffer_init(&server->script_text);
     server->is_threaded = config->reactors > 0;
     server->worker_count = count;
@@ -580,6 +586,14 @@ static void free_worker(struct worker *worker)
     reactor_destroy(worker->reactor);
 }
 
+static void close_base(evserve *server)
+{
+    if (server->base_fd >= 0) {
+        sys_close(server->base_fd);
+        server->base_fd = -1;
+    }
+}
+
 /* In a child nothing is told, and no memory freed: what would hear of it, host functions, finalizers of a script, files
  * that it has written to, acts for the parent still. Threads of the server's are not here: what they were about to change
  * is as they left it. */
@@ -592,6 +606,7 @@ static void abandon_server(evserve *server)
         retired_abandon(&worker->retired);
         reactor_abandon(worker->reactor);
     }
+    close_base(server);
 }
 
 /* Whether a loop is on the stack of the calling thread, or on that of a thread of the host's. */
@@ -627,6 +642,7 @@ void evserve_free(evserve *server)
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */
         free_worker(&server->workers[i - 1]);
     }
+    close_base(server);
     file_stamps_done(&server->files);
     write_buffer_done(&server->script_text);
     pthread_mutex_destroy(&server->log_lock);

@@ -45,6 +45,11 @@
  * stopped. Requests and their functions (evs_) are the parent's alone: a child that was forked in a callback must not
  * return from it.
  *
+ * Relative paths (root, script, its modules and directories, the root of evs_file(), a unix socket) start at the working
+ * directory that the process had in evserve_start(), also in reloads: a host may call chdir(2) afterwards. What a script
+ * opens by functions of Lua, such as io.open, and modules in C that package.cpath names by a relative path, are found from
+ * the working directory of the moment.
+ *
  * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
  * further. A script that recurses too far gets the error "stack overflow". A thread that serves no script needs 64 KiB,
  * beside what the host's own callbacks and thread-local variables take. */
@@ -215,8 +220,9 @@ struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
-     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "fd:3" (a
-     * listening socket that the host has opened or inherited); several separated by commas. "none": nowhere,
+     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file),
+     * "unix:@name" (an abstract socket, unix(7): it has no file, and every process of the network namespace can connect),
+     * "fd:3" (a listening socket that the host has opened or inherited); several separated by commas. "none": nowhere,
      * connections come by evserve_adopt(). While a server accepts on a unix socket, its path is in use; a successor
      * may start once the old server was asked to stop. To leave no gap, rename or remove the socket's file first,
      * start the successor, then stop the old server. The fd of "fd:3" stays the host's: the server accepts on a

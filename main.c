@@ -53,7 +53,7 @@ static const char usage[] =
     "Serve a directory, or what a Lua script says, over HTTP/1.1.\n"
     "\n"
     "  SITE.lua       the script; - is standard input. One that comes through a pipe cannot be reloaded\n"
-    "  --listen ADDR  listen here: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH or fd:N; may be given several times\n"
+    "  --listen ADDR  listen here: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; several may be given\n"
     "                 (default: what the script says, else 127.0.0.1:8080). unix:PATH?mode=660 sets the permissions\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"

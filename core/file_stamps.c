@@ -34,9 +34,14 @@ void file_stamps_done(struct file_stamps *stamps)
     pthread_mutex_destroy(&stamps->lock);
 }
 
-static int stat_path(const char *path, struct stat *st)
+void file_stamps_set_base(struct file_stamps *stamps, int base_fd)
 {
-    int fd = sys_open(AT_FDCWD, path, O_PATH | O_CLOEXEC);
+    stamps->base_fd = base_fd;
+}
+
+static int stat_path(const struct file_stamps *stamps, const char *path, struct stat *st)
+{
+    int fd = sys_open(sys_base(stamps->base_fd), path, O_PATH | O_CLOEXEC);
     int rv = fd < 0 ? fd : sys_stat(fd, st);
     if (fd >= 0) {
         sys_close(fd);
@@ -45,10 +50,10 @@ static int stat_path(const char *path, struct stat *st)
 }
 
 /* Stamp the file anew. Returns whether that changed anything. */
-static bool look_at_file(struct file_stamp *stamp)
+static bool look_at_file(const struct file_stamps *stamps, struct file_stamp *stamp)
 {
     struct stat st;
-    if (stat_path(stamp->path, &st) < 0) {
+    if (stat_path(stamps, stamp->path, &st) < 0) {
         return false;
     }
     const struct stat *was = &stamp->st;
@@ -78,7 +83,7 @@ static int add_stamp(struct file_stamps *stamps, const char *path)
         return -ENOMEM;
     }
     stamps->count++;
-    look_at_file(stamp);
+    look_at_file(stamps, stamp);
     return 0;
 }
 
@@ -102,7 +107,7 @@ int file_stamps_note(struct file_stamps *stamps, const char *path)
         rv = add_stamp(stamps, path);
         stamp = rv < 0 ? NULL : &stamps->list[stamps->count - 1];
     } else {
-        look_at_file(stamp);
+        look_at_file(stamps, stamp);
     }
     if (stamp != NULL) {
         stamp->is_code = true;
@@ -118,8 +123,8 @@ int file_stamps_note_data(struct file_stamps *stamps, const char *path)
     pthread_mutex_lock(&stamps->lock);
     struct file_stamp *stamp = find_stamp(stamps, path);
     if (stamp != NULL) {
-        look_at_file(stamp);
-    } else if (stat_path(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        look_at_file(stamps, stamp);
+    } else if (stat_path(stamps, path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
         rv = add_stamp(stamps, path);
     }
     pthread_mutex_unlock(&stamps->lock);
@@ -143,7 +148,7 @@ bool file_stamps_changed(struct file_stamps *stamps)
     for (size_t i = 0; i < stamps->count; i++) {
         const struct file_stamp *stamp = &stamps->list[i];
         bool counts = stamp->is_code || !stamp->is_ignored;
-        has_changed = (look_at_file(&stamps->list[i]) && counts) || has_changed;
+        has_changed = (look_at_file(stamps, &stamps->list[i]) && counts) || has_changed;
     }
     pthread_mutex_unlock(&stamps->lock);
     return has_changed;

@@ -18,10 +18,14 @@ struct file_stamps {
     pthread_mutex_t lock;    /* of all below */
     struct file_stamp *list; /* count of them, capacity of them allocated */
     size_t count, capacity;
+    int base_fd; /* see sys_base() */
 };
 
 /* Begin with an empty list; free it. No other thread uses it then. */
 void file_stamps_init(struct file_stamps *stamps);
+
+/* Relative paths start at the directory base_fd, borrowed, and not at the working directory of the moment. */
+void file_stamps_set_base(struct file_stamps *stamps, int base_fd);
 void file_stamps_done(struct file_stamps *stamps);
 
 /* Remember a file that the program is made of, as it is now; one that is on the list already is looked at anew. Returns 0,

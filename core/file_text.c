@@ -29,9 +29,9 @@ static int read_all(struct write_buffer *text, int fd, size_t max)
     }
 }
 
-int file_text_read(struct write_buffer *text, const char *path, size_t max)
+int file_text_read(struct write_buffer *text, int base_fd, const char *path, size_t max)
 {
-    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_NOCTTY);
+    int fd = sys_open(sys_base(base_fd), path, O_RDONLY | O_NOCTTY);
     if (fd < 0) {
         return fd;
     }

@@ -9,8 +9,8 @@
 struct write_buffer;
 
 /* Append what the file at path has, of at most max bytes in the buffer, without seeking; waits for a pipe. Returns 0, or
- * -errno, -EFBIG when it has more; then a part may have been appended. */
-int file_text_read(struct write_buffer *text, const char *path, size_t max);
+ * -errno, -EFBIG when it has more; then a part may have been appended. A relative path starts at base_fd: sys_base(). */
+int file_text_read(struct write_buffer *text, int base_fd, const char *path, size_t max);
 
 /* Whether path leads to what can be read only once: a pipe, a terminal, a socket. */
 bool file_text_is_passing(const char *path);

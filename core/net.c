@@ -44,6 +44,25 @@ static int parse_mode(const char *text)
     return len == 0 || len > 4 || text[len] != '\0' || mode > 0777 ? -1 : mode;
 }
 
+/* "@" and a name of len bytes in all: a zero byte stands for the "@", and the length says where the name ends. */
+static int parse_abstract(struct net_address *address, const char *name, size_t len, char *err, size_t errlen)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
+    if (len == 1) {
+        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": \"@\" must be followed by a name", name);
+    }
+    if (address->mode >= 0) {
+        return error_text(
+            err, errlen, -EINVAL,
+            "listen address \"unix:%s\": an abstract socket has no file, and no mode either: every process "
+            "of the network namespace can connect",
+            name);
+    }
+    un->sun_path[0] = '\0';
+    address->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    return 0;
+}
+
 static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
 {
     static const char mode[] = "mode=";
@@ -71,7 +90,7 @@ static int parse_unix(struct net_address *address, const char *path, char *err, 
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, len);
     address->len = (socklen_t)sizeof *un;
-    return 0;
+    return path[0] == '@' ? parse_abstract(address, path, len, err, errlen) : 0;
 }
 
 /* Fill in host and port; host is what stood before the last colon, without brackets. */
@@ -116,9 +135,10 @@ int net_address_parse(struct net_address *address, const char *text, char *err, 
     const char *end = bracketed ? colon - 1 : colon;
     long port = colon == NULL ? -1 : parse_number(colon + 1, UINT16_MAX);
     if (port < 0) {
-        return error_text(err, errlen, -EINVAL,
-                          "listen address \"%s\": expected HOST:PORT with a port from 0 to 65535, unix:PATH or fd:N",
-                          text);
+        return error_text(
+            err, errlen, -EINVAL,
+            "listen address \"%s\": expected HOST:PORT with a port from 0 to 65535, unix:PATH, unix:@NAME or fd:N",
+            text);
     }
     if ((size_t)(end - start) < sizeof host) {
         memcpy(host, start, (size_t)(end - start));
@@ -145,7 +165,9 @@ void net_address_format(const struct sockaddr *address, socklen_t len, char text
     } else if (address->sa_family == AF_UNIX) {
         const struct sockaddr_un *un = (const struct sockaddr_un *)address;
         size_t max = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
-        snprintf(text, NET_TEXT_MAX, "unix:%.*s", (int)max, un->sun_path);
+        bool is_abstract = max > 1 && un->sun_path[0] == '\0';
+        snprintf(text, NET_TEXT_MAX, "unix:%s%.*s", is_abstract ? "@" : "", (int)max - is_abstract,
+                 un->sun_path + is_abstract);
     } else {
         snprintf(text, NET_TEXT_MAX, "?");
     }
@@ -355,7 +377,7 @@ static int bind_and_listen(int fd, const struct net_address *address, bool share
         return rv;
     }
     rv = shares_port ? sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
-    if (address->socket.ss_family == AF_UNIX) {
+    if (address->socket.ss_family == AF_UNIX && !net_unix_is_abstract(address)) {
         rv = net_unix_note(file, fd, address);
     }
     rv = rv < 0 ? rv : sys_listen(fd, NET_BACKLOG);
@@ -383,7 +405,7 @@ static int open_bound(struct net_address *address, bool shares_port, struct net_
 /* A bound and listening socket for address, or -errno. */
 static int open_socket(struct net_address *address, bool shares_port, struct net_unix_file *file)
 {
-    if (address->socket.ss_family != AF_UNIX) {
+    if (address->socket.ss_family != AF_UNIX || net_unix_is_abstract(address)) {
         return open_bound(address, shares_port, file);
     }
     int lock = net_unix_lock(address);
@@ -439,11 +461,11 @@ static int adopt_socket(int inherited_fd)
 static const char *open_error(int error, const struct net_address *address)
 {
     bool inherited = address->inherited_fd >= 0;
-    bool is_unix = !inherited && address->socket.ss_family == AF_UNIX;
-    bool is_ip = !inherited && !is_unix;
+    bool is_unix = !inherited && address->socket.ss_family == AF_UNIX && !net_unix_is_abstract(address);
+    bool is_ip = !inherited && address->socket.ss_family != AF_UNIX;
     switch (-error) {
     case EADDRINUSE:
-        return is_unix && net_unix_path(address)[0] != '\0' && !net_unix_is_socket(net_unix_path(address))
+        return is_unix && !net_unix_is_socket(net_unix_path(address))
                    ? "there is a file that is no socket; it is left alone"
                : is_unix
                    ? "address already in use: if a server listens there, stop it first, or move its socket file away"
@@ -581,6 +603,7 @@ void net_listener_abandon(struct net_listener *listener)
         sys_close(listener->reserve_fd);
         listener->reserve_fd = -1;
     }
+    net_unix_abandon(&listener->file);
 }
 
 /* Stop for good. A forked child may have the socket, which would go on taking connections that nobody accepts; unless it

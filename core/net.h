@@ -39,7 +39,8 @@ struct net_address {
 };
 
 /* Parse "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (every address, IPv4 and IPv6), "unix:/run/x.sock",
- * "unix:/run/x.sock?mode=660" (the file's permissions, octal; else what the umask leaves) or "fd:3" (a listening socket
+ * "unix:/run/x.sock?mode=660" (the file's permissions, octal; else what the umask leaves), "unix:@x" (an abstract
+ * socket, unix(7); a file of that name is "unix:./@x") or "fd:3" (a listening socket
  * that this process inherited). What follows the first "?" of a unix: address is an option, and another one than mode is
  * refused. Port 0 lets the kernel choose. Names other than localhost
  * are refused: a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */
@@ -57,6 +58,7 @@ typedef void (*net_accept_fn)(void *arg, int fd, const struct sockaddr *peer, so
 /* The file that bind(2) has made for a unix socket. */
 struct net_unix_file {
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: there is none to remove */
+    int base_fd;                                            /* where a relative path starts; else 0 */
     dev_t device;                                           /* which file it is, whatever path leads to by now */
     ino_t inode;
 };

@@ -57,7 +57,7 @@ void net_unix_remove_stale(const struct net_address *address)
     }
     if (sys_connect(fd, (const struct sockaddr *)&address->socket, address->len) == -ECONNREFUSED &&
         sys_stat_at(AT_FDCWD, path, &now) == 0 && now.st_dev == before.st_dev && now.st_ino == before.st_ino) {
-        sys_unlink(path);
+        sys_unlink(AT_FDCWD, path);
     }
     sys_close(fd);
 }
@@ -89,6 +89,10 @@ int net_unix_note(struct net_unix_file *file, int fd, const struct net_address *
     int rv = address->mode < 0 ? 0 : sys_set_mode(found, (mode_t)address->mode);
     sys_close(found);
     struct net_unix_file noted = {.device = st.st_dev, .inode = st.st_ino};
+    if (path[0] != '/') {
+        int base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY); /* the host may go elsewhere meanwhile */
+        noted.base_fd = base_fd > 0 ? base_fd : 0;
+    }
     memcpy(noted.path, path, sizeof noted.path);
     if (rv < 0) {
         net_unix_remove(&noted);
@@ -101,9 +105,19 @@ int net_unix_note(struct net_unix_file *file, int fd, const struct net_address *
 void net_unix_remove(struct net_unix_file *file)
 {
     struct stat st;
-    if (file->path[0] != '\0' && sys_stat_at(AT_FDCWD, file->path, &st) == 0 && st.st_dev == file->device &&
+    int base = sys_base(file->base_fd);
+    if (file->path[0] != '\0' && sys_stat_at(base, file->path, &st) == 0 && st.st_dev == file->device &&
         st.st_ino == file->inode) {
-        sys_unlink(file->path);
+        sys_unlink(base, file->path);
+    }
+    net_unix_abandon(file);
+}
+
+void net_unix_abandon(struct net_unix_file *file)
+{
+    if (file->base_fd > 0) {
+        sys_close(file->base_fd);
+        file->base_fd = 0;
     }
     file->path[0] = '\0';
 }

@@ -17,6 +17,12 @@ static inline const char *net_unix_path(const struct net_address *address)
     return ((const struct sockaddr_un *)&address->socket)->sun_path;
 }
 
+/* Whether an address is the name of an abstract socket, which has no file (unix(7)): "unix:@name". */
+static inline bool net_unix_is_abstract(const struct net_address *address)
+{
+    return net_unix_path(address)[0] == '\0';
+}
+
 bool net_unix_is_socket(const char *path);
 
 /* Keep other servers of this kind from the folder of the path, so that none of them takes a socket that is bound and does
@@ -34,5 +40,8 @@ int net_unix_note(struct net_unix_file *file, int fd, const struct net_address *
 /* Remove the file if the path still leads to it. Call it before the socket is closed: as long as that is open, no other
  * file gets the same inode number, and no server that locks takes the path for free. */
 void net_unix_remove(struct net_unix_file *file);
+
+/* Forget the file, and leave it where it is. */
+void net_unix_abandon(struct net_unix_file *file);
 
 #endif

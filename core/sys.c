@@ -379,9 +379,9 @@ int sys_may_read(const char *path)
     return verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS));
 }
 
-int sys_unlink(const char *path)
+int sys_unlink(int dir_fd, const char *path)
 {
-    return verdict(unlink(path));
+    return verdict(unlinkat(dir_fd, path, 0));
 }
 
 int sys_set_mode(int fd, mode_t mode)

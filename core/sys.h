@@ -9,6 +9,7 @@
  * SIGPIPE, retries on EINTR (callers own their loops), allocates, or logs, unless it says so. Any thread may call any
  * function. */
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,6 +76,14 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 /* Files. */
 uint64_t sys_fd_limit(void); /* fds that the process may have (RLIMIT_NOFILE) */
 int sys_open(int dir_fd, const char *path, int flags);
+
+/* Where relative paths start, for calls that take a directory: base_fd, or the working directory when it is not above 0,
+ * which no fd of ours is. */
+static inline int sys_base(int base_fd)
+{
+    return base_fd > 0 ? base_fd : AT_FDCWD;
+}
+
 /* openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS: -EXDEV for a path that leaves dir_fd, -ENOSYS on kernels
  * before 5.6. Callers want open_beneath() of core/beneath.h, which has a fallback. */
 int sys_open_beneath(int dir_fd, const char *path, int flags);
@@ -85,7 +94,7 @@ int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link its
  * Returns their bytes, 0 at the end; "." and ".." are among them. */
 ssize_t sys_read_dir(int fd, void *buf, size_t len);
 int sys_may_read(const char *path); /* 0 if owner and mode allow it; security modules are not asked (faccessat(2)) */
-int sys_unlink(const char *path);
+int sys_unlink(int dir_fd, const char *path);
 int sys_set_mode(int fd, mode_t mode); /* permissions of a file; fd may be an O_PATH one */
 int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK while somebody has it */
 ssize_t sys_read(int fd, void *buf, size_t len); /* of what is no socket; waits for a pipe */

@@ -22,6 +22,7 @@
 
 struct file_replies {
     struct file_cache *cache;
+    int base_fd;                                   /* where relative directories start: see sys_base() */
     struct file_root *roots[FILE_REPLY_ROOTS_MAX]; /* in the order of their first use; each stays where it is */
     size_t root_count;
 };
@@ -35,6 +36,11 @@ int file_replies_create(struct file_replies **replies, struct file_cache *cache)
     made->cache = cache;
     *replies = made;
     return 0;
+}
+
+void file_replies_set_base(struct file_replies *replies, int base_fd)
+{
+    replies->base_fd = base_fd;
 }
 
 void file_replies_abandon(struct file_replies *replies)
@@ -84,7 +90,7 @@ int file_reply_check(struct file_replies *replies, const struct file_reply *repl
     int tries = FILE_ROOM_TRIES;
     int rv;
     do {
-        rv = file_root_open(root, reply->root, "", err, errlen);
+        rv = file_root_open_at(root, replies->base_fd, reply->root, "", err, errlen);
     } while (rv < 0 && --tries > 0 && file_room_make(file_cache_room(replies->cache), rv));
     if (rv < 0) {
         mem_free(root);

@@ -17,6 +17,9 @@ enum { FILE_REPLY_ROOTS_MAX = 64 }; /* directories that handlers may name */
 int file_replies_create(struct file_replies **replies, struct file_cache *cache);
 void file_replies_destroy(struct file_replies *replies); /* NULL is allowed; files being sent stay valid */
 
+/* Relative directories start at the directory base_fd, borrowed: see sys_base(). */
+void file_replies_set_base(struct file_replies *replies, int base_fd);
+
 /* In a process forked from theirs: close their fds, and leave everything else as it is. */
 void file_replies_abandon(struct file_replies *replies);
 

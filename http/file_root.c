@@ -21,7 +21,7 @@ static int open_directory(int base_fd, const char *directory)
 {
     int fd;
     do {
-        fd = sys_open(base_fd < 0 ? AT_FDCWD : base_fd, directory, O_PATH | O_DIRECTORY);
+        fd = sys_open(sys_base(base_fd), directory, O_PATH | O_DIRECTORY);
     } while (fd == -EINTR);
     return fd;
 }
@@ -48,14 +48,14 @@ static const char *describe_error(int error)
     }
 }
 
-static int open_all(struct file_root *root, const char *directory)
+static int open_all(struct file_root *root, int base_fd, const char *directory)
 {
     root->directory = mem_copy_text(directory);
     if (root->directory == NULL) {
         return -ENOMEM;
     }
     if (directory[0] != '/') {
-        root->base_fd = open_directory(-1, ".");
+        root->base_fd = open_directory(base_fd, ".");
         if (root->base_fd < 0) {
             return root->base_fd;
         }
@@ -66,8 +66,14 @@ static int open_all(struct file_root *root, const char *directory)
 
 int file_root_open(struct file_root *root, const char *directory, const char *fields, char *err, size_t errlen)
 {
+    return file_root_open_at(root, 0, directory, fields, err, errlen);
+}
+
+int file_root_open_at(struct file_root *root, int base_fd, const char *directory, const char *fields, char *err,
+                      size_t errlen)
+{
     *root = (struct file_root){.fields = fields, .dir_fd = -1, .base_fd = -1, .checked_ms = INT64_MIN};
-    int rv = open_all(root, directory);
+    int rv = open_all(root, base_fd, directory);
     if (rv < 0) {
         file_root_close(root);
         return error_text(err, errlen, rv, "cannot serve \"%s\": %s", directory, describe_error(rv));

@@ -20,7 +20,7 @@ struct file_root {
     struct assets *assets; /* files in memory in the place of the directory; NULL: there is one. The owner's */
     bool has_siblings;     /* files may have compressed siblings (http/file_cache.h) */
     int dir_fd;            /* the directory as it was found last */
-    int base_fd;           /* where a relative name starts: the working directory at the time of opening; else -1 */
+    int base_fd;           /* where a relative name starts, an fd of our own; else -1 */
     char *directory;       /* its name; NULL for a root that is only an fd and is not looked up again */
     int64_t checked_ms;    /* last look at the name */
 };
@@ -28,6 +28,10 @@ struct file_root {
 /* Open directory for the time being. It must be a directory whose files can be reached. fields is borrowed and must
  * outlive the root. Returns 0, or -errno with a text that names the directory; then there is nothing to close. */
 int file_root_open(struct file_root *root, const char *directory, const char *fields, char *err, size_t errlen);
+
+/* The same; a relative name starts at the directory base_fd, see sys_base(). */
+int file_root_open_at(struct file_root *root, int base_fd, const char *directory, const char *fields, char *err,
+                      size_t errlen);
 void file_root_close(struct file_root *root);
 
 /* In a process forked from the root's: close its fds, and leave everything else as it is. */

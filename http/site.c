@@ -41,6 +41,12 @@ void site_destroy(struct site *site)
     mem_free(site);
 }
 
+void site_set_base(struct site *site, int base_fd)
+{
+    static_mounts_set_base(site->mounts, base_fd);
+    file_replies_set_base(site->replies, base_fd);
+}
+
 void site_abandon(struct site *site)
 {
     static_mounts_abandon(site->mounts);

@@ -20,6 +20,9 @@ enum { STATIC_MOUNTS_MAX = 64, STATIC_PREFIX_MAX = 255 };
 int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
 void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; files being sent stay valid */
 
+/* Relative directories start at the directory base_fd, borrowed: see sys_base(). Before directories are added. */
+void static_mounts_set_base(struct static_mounts *mounts, int base_fd);
+
 /* In a process forked from that of the mounts: close their fds, and leave everything else as it is. */
 void static_mounts_abandon(struct static_mounts *mounts);
 

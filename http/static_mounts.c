@@ -39,6 +39,11 @@ static void mount_free(struct mount *mount)
     mem_free(mount);
 }
 
+void static_mounts_set_base(struct static_mounts *mounts, int base_fd)
+{
+    mounts->base_fd = base_fd;
+}
+
 void static_mounts_abandon(struct static_mounts *mounts)
 {
     for (size_t i = 0; i < mounts->count; i++) {
@@ -99,6 +104,7 @@ struct mount_source {
     const char *directory; /* NULL: assets */
     const struct asset *assets;
     size_t asset_count;
+    int base_fd; /* where a relative directory starts */
 };
 
 static const char *name_source(const char *directory)
@@ -111,7 +117,7 @@ static int open_root(struct file_root *root, const struct mount_source *source, 
 {
     int rv = 0;
     if (source->directory != NULL) {
-        rv = file_root_open(root, source->directory, fields, err, errlen);
+        rv = file_root_open_at(root, source->base_fd, source->directory, fields, err, errlen);
     } else {
         *root = (struct file_root){.fields = fields, .dir_fd = -1, .base_fd = -1};
     }
@@ -210,13 +216,15 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct mo
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, &(struct mount_source){.directory = directory}, options, false, err, errlen);
+    return add(mounts, prefix, &(struct mount_source){.directory = directory, .base_fd = mounts->base_fd}, options,
+               false, err, errlen);
 }
 
 int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen)
 {
-    return add(mounts, prefix, &(struct mount_source){.directory = directory}, options, true, err, errlen);
+    return add(mounts, prefix, &(struct mount_source){.directory = directory, .base_fd = mounts->base_fd}, options,
+               true, err, errlen);
 }
 
 int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,

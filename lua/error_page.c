@@ -123,7 +123,7 @@ static void put_lines(struct page *page, const char *source, size_t len, unsigne
 }
 
 /* The source around a place such as "scripts/site.lua:12". */
-static void put_source(struct page *page, const char *place)
+static void put_source(struct page *page, int base_fd, const char *place)
 {
     char path[PLACE_MAX];
     const char *colon = strrchr(place, ':');
@@ -132,7 +132,7 @@ static void put_source(struct page *page, const char *place)
         return;
     }
     snprintf(path, sizeof path, "%.*s", (int)(colon - place), place);
-    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = sys_open(sys_base(base_fd), path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return;
     }
@@ -202,7 +202,7 @@ static int push_html(lua_State *L, const struct coro *coro, const char *tracebac
     page_put_text(&page, "<h1>");
     page_put_escaped(&page, traceback, text_len);
     page_put_text(&page, "</h1>\n");
-    put_source(&page, place);
+    put_source(&page, script_of(L)->base_fd, place);
     page_put_text(&page, "<h2>Traceback</h2>\n<pre>");
     page_put_escaped(&page, traceback, strlen(traceback));
     page_put_text(&page, "</pre>\n");

@@ -87,16 +87,16 @@ const char *script_open_error(const char *path, int error)
 }
 
 /* Returns 0 or -errno. Does not wait for the writer of a pipe. */
-static int try_open(const char *path)
+static int try_open(lua_State *L, const char *path)
 {
-    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    int fd = sys_open(sys_base(script_of(L)->base_fd), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     return fd < 0 ? fd : sys_close(fd);
 }
 
 /* can_read(path): whether the file can be opened. */
 static int lua_can_read(lua_State *L)
 {
-    lua_pushboolean(L, try_open(luaL_checkstring(L, 1)) == 0);
+    lua_pushboolean(L, try_open(L, luaL_checkstring(L, 1)) == 0);
     return 1;
 }
 
@@ -104,7 +104,7 @@ static int lua_can_read(lua_State *L)
 static int lua_why_unreadable(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    int rv = try_open(path);
+    int rv = try_open(L, path);
     if (rv == 0 || rv == -ENOENT || rv == -ENOTDIR) {
         return 0;
     }

@@ -37,6 +37,7 @@ void offer_destroy(struct offer *offer)
 static int fill(struct offer *offer, const struct offer_config *config, struct reactor *reactor, const struct log *log,
                 char *err, size_t errlen)
 {
+    site_set_base(offer->site, config->base_fd);
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
         int rv = static_mounts_pin(offer->site->mounts, "/", config->root, NULL, err, errlen);
         if (rv < 0) {

@@ -20,6 +20,7 @@ struct site;
 
 /* What to fill a site with. */
 struct offer_config {
+    int base_fd;                    /* borrowed: where relative paths start, see sys_base() */
     const char *root;               /* directory served at "/", or NULL; wins over the script's */
     const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
     const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */

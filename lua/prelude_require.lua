@@ -5,7 +5,21 @@ local fail, describe, load_text = core.fail, shared.describe, shared.load_text
 local allow_globals, can_read = core.allow_globals, core.can_read
 local error, ipairs, table, type, try = error, ipairs, table, type, xpcall -- an xpcall by this name enters handlers
 local loaded, package, string = package.loaded, package, string
-local require_module, search_path = require, package.searchpath
+local require_module = require
+
+-- As package.searchpath does; but relative templates start where the server was started, wherever the process is by now.
+local function search_path(name, templates)
+    local stem = name:gsub("%.", "/")
+    local tried = {}
+    for template in templates:gmatch("[^;]+") do
+        local path = template:gsub("%?", function() return stem end)
+        if can_read(path) then
+            return path
+        end
+        tried[#tried + 1] = "\n\tno file '" .. path .. "'"
+    end
+    return nil, table.concat(tried)
+end
 
 local function load_module(name, path)
     core.note_file(path, "module")

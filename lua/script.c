@@ -125,7 +125,7 @@ static int lua_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     struct write_buffer *text = script_lend_scratch(L, "loadfile");
-    int rv = file_text_read(text, path, SCRIPT_BYTES_MAX);
+    int rv = file_text_read(text, script_of(L)->base_fd, path, SCRIPT_BYTES_MAX);
     if (rv < 0) {
         script_return_scratch(L);
         lua_pushnil(L);
@@ -311,7 +311,7 @@ static int call_init(lua_State *L)
 static int run_script(struct script *script, const struct script_host *host, char *err, size_t errlen)
 {
     struct write_buffer *file = script_lend_scratch(script->L, "the script");
-    int rv = host->text != NULL ? 0 : file_text_read(file, script_path(script), SCRIPT_BYTES_MAX);
+    int rv = host->text != NULL ? 0 : file_text_read(file, script->base_fd, script_path(script), SCRIPT_BYTES_MAX);
     if (rv < 0) {
         script_return_scratch(script->L);
         return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script),
@@ -412,6 +412,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->site = site;
     made->reactor = reactor;
     made->log = log;
+    made->base_fd = host->base_fd;
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;

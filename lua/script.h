@@ -34,6 +34,7 @@ struct script_host {
     /* Told of each file that the script is made of, reads or writes; may be NULL. */
     void (*on_file)(void *arg, const char *path, enum script_file what);
     void *on_file_arg; /* for on_file */
+    int base_fd;       /* borrowed: where paths of the script and its modules start, see sys_base() */
 };
 
 /* Run the script at path: app.set, app.static and the routes go into site, app.listen is remembered, timers are set on

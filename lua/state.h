@@ -147,6 +147,7 @@ struct script {
     const struct log *log;       /* borrowed, may be NULL */
     const struct server *server; /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;            /* "@scripts/site.lua" */
+    int base_fd;                 /* where that and other relative paths start: see sys_base() */
     enum script_phase phase;
     bool is_stopping;                     /* the "stopping" functions were called */
     bool is_stopped;                      /* script_stop() was called: nothing new is begun */

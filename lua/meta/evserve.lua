@@ -182,7 +182,7 @@ function timer:cancel() end
 ---@type string
 app.version = ""
 
---- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "fd:3". May be called several times.
+--- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "unix:@name", "fd:3". May be called several times.
 ---@param address string
 function app.listen(address) end
 

@@ -115,7 +115,7 @@ class ScriptMistakes(unittest.TestCase):
         ('app.listen()', 'SITE:2: app.listen: an address such as "127.0.0.1:8080" expected, not nil'),
         ('app.listen "nowhere"',
          'SITE:2: app.listen: listen address "nowhere": expected HOST:PORT with a port from 0 to 65535, '
-         'unix:PATH or fd:N'),
+         'unix:PATH, unix:@NAME or fd:N'),
         ('app.static("/", "/tmp", { cash = "1h" })',
          'SITE:2: app.static: unknown option "cash" (did you mean "cache"?)'),
         ('app.static("/", "/tmp", { cache = 5 })',

@@ -1664,10 +1664,10 @@ int sys_may_read(const char *path)
                      error != 0 ? error : system_verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS)));
 }
 
-int sys_unlink(const char *path)
+int sys_unlink(int dir_fd, const char *path)
 {
     int error = enter(FAKE_UNLINK);
-    return leave_int(FAKE_UNLINK, -1, 0, error != 0 ? error : system_verdict(unlink(path)));
+    return leave_int(FAKE_UNLINK, -1, 0, error != 0 ? error : system_verdict(unlinkat(dir_fd, path, 0)));
 }
 
 int sys_set_mode(int fd, mode_t mode)

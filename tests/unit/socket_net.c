@@ -458,6 +458,37 @@ static void a_unix_path_that_cannot_be_is_named(void **state)
     assert_string_equal(stage->err, expected);
 }
 
+/* A name in the kernel alone: there is no file to replace or to remove, and the last close frees it. */
+static void an_abstract_socket_has_no_file(void **state)
+{
+    struct stage *stage = *state;
+    char text[64];
+    snprintf(text, sizeof text, "unix:@evserve-test-%ld", (long)getpid());
+    for (int i = 0; i < 2; i++) {
+        must_open(stage, text, false);
+        assert_string_equal(stage->listener.name, text);
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        size_t len = strlen(text) - 5;
+        memcpy(name.sun_path + 1, text + 6, len - 1);
+        int client = socket(AF_UNIX, SOCK_STREAM, 0);
+        socklen_t name_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+        assert_int_equal(connect(client, (struct sockaddr *)&name, name_len), 0);
+        accept_until(stage, 1);
+        close_accepted(stage);
+        close(client);
+        struct net_address address;
+        struct net_listener second;
+        char err[256];
+        assert_int_equal(net_address_parse(&address, text, err, sizeof err), 0);
+        assert_int_equal(net_listener_open(&second, stage->reactor, &address, 0, NULL, NULL, NULL, err, sizeof err),
+                         -EADDRINUSE);
+        assert_non_null(strstr(err, "address already in use"));
+        assert_null(strstr(err, "file"));
+        net_listener_close(&stage->listener);
+    }
+    assert_int_equal(access(text + 5, F_OK), -1);
+}
+
 /* Inherited sockets. */
 
 static int host_listener(int *port)
@@ -947,6 +978,7 @@ int main(void)
         TEST(a_busy_socket_file_is_left_alone),
         TEST(a_file_that_is_no_socket_is_never_removed),
         TEST(a_unix_path_that_cannot_be_is_named),
+        TEST(an_abstract_socket_has_no_file),
         TEST(an_inherited_socket_is_duplicated_and_stays_the_hosts),
         TEST(an_inherited_unix_socket_keeps_its_file),
         TEST(an_inherited_fd_that_does_not_listen_is_refused),

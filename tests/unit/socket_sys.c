@@ -340,7 +340,7 @@ static void failures_are_minus_errno(void **state)
     assert_int_equal(sys_timerfd_set(-1, 1), -EBADF);
     assert_int_equal(sys_open(AT_FDCWD, "/no/such/file", O_RDONLY), -ENOENT);
     assert_int_equal(sys_read_link(AT_FDCWD, "/", &byte, 1), -EINVAL);
-    assert_int_equal(sys_unlink("/no/such/file"), -ENOENT);
+    assert_int_equal(sys_unlink(AT_FDCWD, "/no/such/file"), -ENOENT);
 }
 
 static void assert_close_on_exec(int fd)

@@ -60,13 +60,13 @@ static void file_is_read_up_to_the_limit(void **state)
     static const size_t lens[] = {0, 1, 4095, 4096, 4097, MAX - 4096};
     for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
         write_file(lens[i]);
-        assert_int_equal(file_text_read(&text, path, MAX), 0);
+        assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), 0);
         assert_int_equal(write_buffer_len(&text), lens[i]);
         write_buffer_done(&text);
         write_buffer_init(&text);
     }
     write_file(MAX + 1);
-    assert_int_equal(file_text_read(&text, path, MAX), -EFBIG);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), -EFBIG);
 }
 
 static void pipe_is_read_to_its_end(void **state)
@@ -79,7 +79,7 @@ static void pipe_is_read_to_its_end(void **state)
     snprintf(path, sizeof path, "/dev/fd/%d", fds[0]);
     assert_true(file_text_is_passing(path));
     fake_sys_fail_op(FAKE_READ, 0, 1, -EINTR); /* a signal while it waits */
-    assert_int_equal(file_text_read(&text, path, MAX), 0);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), 0);
     assert_int_equal(write_buffer_len(&text), 6);
     assert_memory_equal(write_buffer_data(&text), "script", 6);
     close(fds[0]);
@@ -100,15 +100,15 @@ static void what_lasts_is_told_from_what_passes(void **state)
 static void failures_are_told(void **state)
 {
     (void)state;
-    assert_int_equal(file_text_read(&text, "/nothing/there", MAX), -ENOENT);
-    assert_int_equal(file_text_read(&text, folder, MAX), -EISDIR);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, "/nothing/there", MAX), -ENOENT);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, folder, MAX), -EISDIR);
     write_file(10);
     fake_sys_fail_op(FAKE_READ, 0, 1, -EIO);
-    assert_int_equal(file_text_read(&text, path, MAX), -EIO);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), -EIO);
     fake_mem_fail_after(1, false);
     write_buffer_done(&text);
     write_buffer_init(&text);
-    assert_int_equal(file_text_read(&text, path, MAX), -ENOMEM);
+    assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), -ENOMEM);
     fake_mem_fail_after(0, false);
     assert_int_equal(fake_sys_open_fds(), 0);
 }

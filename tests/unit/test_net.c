@@ -160,6 +160,8 @@ static void good_addresses_are_parsed_and_formatted_back(void **state)
         {"unix:/run/x.sock", AF_UNIX, 0, NULL},
         {"unix:relative", AF_UNIX, 0, NULL},
         {"unix:/a:b/c]:80", AF_UNIX, 0, NULL},
+        {"unix:@name", AF_UNIX, 0, NULL},
+        {"unix:./@file", AF_UNIX, 0, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct net_address address;
@@ -210,6 +212,23 @@ static void a_unix_path_has_room_for_107_bytes(void **state)
     assert_non_null(strstr(err, "1 to 107 bytes"));
 }
 
+/* Its length says where the name of an abstract socket ends (unix(7)): zero bytes behind it would be a part of it. */
+static void an_abstract_name_is_as_long_as_it_is_written(void **state)
+{
+    (void)state;
+    struct net_address address;
+    char err[256];
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&address.socket;
+    assert_int_equal(net_address_parse(&address, "unix:@ab", err, sizeof err), 0);
+    assert_int_equal(address.len, offsetof(struct sockaddr_un, sun_path) + 3);
+    assert_memory_equal(un->sun_path, "\0ab", 3);
+    char text[5 + 108 + 1] = "unix:@";
+    memset(text + 6, 'n', 106);
+    assert_int_equal(net_address_parse(&address, text, err, sizeof err), 0);
+    text[6 + 106] = 'n';
+    assert_int_equal(net_address_parse(&address, text, err, sizeof err), -EINVAL);
+}
+
 static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
 {
     (void)state;
@@ -255,6 +274,8 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"[0000:0000:0000:0000:0000:ffff:255.255.255.255%123456789]:80", "IPv6 address in brackets"},
         {"unix:", "1 to 107 bytes"},
         {"unix:?mode=660", "1 to 107 bytes"},
+        {"unix:@", "must be followed by a name"},
+        {"unix:@x?mode=660", "an abstract socket has no file, and no mode either"},
         {"unix:/x?mode=", "the mode must be octal permissions, as in ?mode=660"},
         {"unix:/x?mode=8", "the mode must be octal"},
         {"unix:/x?mode=1000", "the mode must be octal"},
@@ -1044,6 +1065,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(good_addresses_are_parsed_and_formatted_back),
         TEST(inherited_fds_are_parsed),
+        TEST(an_abstract_name_is_as_long_as_it_is_written),
         TEST(a_unix_path_has_room_for_107_bytes),
         TEST(bad_addresses_are_refused_with_a_text_that_names_them),
         TEST(an_address_of_an_unknown_family_is_a_question_mark),
