@@ -101,8 +101,11 @@ static bool is_line_of(const char *line, const char *next, const char *name, siz
 const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len)
 {
     const struct write_buffer *fields = &exchange->fields;
-    const char *line = write_buffer_len(fields) == 0 ? NULL : write_buffer_data(fields);
-    for (const char *end = line + write_buffer_len(fields), *next; line < end; line = next) {
+    if (write_buffer_len(fields) == 0) {
+        return NULL;
+    }
+    const char *end = fields->block + fields->end;
+    for (const char *line = write_buffer_data(fields), *next; line < end; line = next) {
         next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
         if (is_line_of(line, next, name, name_len)) {
             *value_len = (size_t)(next - line) - name_len - 4;
