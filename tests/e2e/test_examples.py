@@ -102,6 +102,14 @@ class Stream(unittest.TestCase):
                 while seen.count(b"data: tick\n\n") < 3:
                     seen += client.recv(1000)
 
+    def test_clock_ends_in_order_when_the_server_stops(self):
+        with evtest.Program(program("stream")) as server, server.connect() as client:
+            client.sendall(b"GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+            seen = client.recv(1000)
+            server.process.send_signal(signal.SIGTERM)
+            seen += evtest.receive_all(client)
+            self.assertTrue(seen.endswith(b"0\r\n\r\n"), seen)
+
 
 class Upload(unittest.TestCase):
     def setUp(self):

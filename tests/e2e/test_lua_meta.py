@@ -88,7 +88,7 @@ class Options(unittest.TestCase):
 
     def test_static_options(self):
         self.assertEqual(sorted(fields("StaticOptions")),
-                         sorted(re.findall(r'\{"(\w+)", read_', read("lua", "bind_static.c"))))
+                         sorted(re.findall(r'\{"(\w+)", (?:read|take)_', read("lua", "bind_static.c"))))
 
     def test_annotated_options_are_known(self):
         calls = [(kind, name, call) for kind, call in (

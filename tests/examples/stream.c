@@ -1,6 +1,6 @@
 /* Streams with back-pressure: GET /count?to=N is the numbers from 1 to N, a line each, made as fast as the client takes
  * them and no faster; GET /clock is a line every 100 ms, as server-sent events. Neither holds more than a few
- * kilobytes, whatever N is. Two threads serve. */
+ * kilobytes, whatever N is. A clock ends when the server stops. Two threads serve. */
 
 #include "evserve.h"
 
@@ -64,6 +64,8 @@ static void on_clock_event(evs_request *request, int event, void *arg)
     (void)arg;
     if (event == EVS_TIMER && evs_write(request, "data: tick\n\n", 12) >= 0) {
         evs_after(request, 100);
+    } else if (event == EVS_STOPPING) {
+        evs_end(request); /* the client sees an end in order, and the server need not wait */
     }
 }
 
@@ -91,7 +93,7 @@ int main(void)
     }
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
-    evserve_wait(server); /* a clock that is cut is no failure */
+    evserve_wait(server); /* a count that is cut is no failure */
     evserve_free(server);
     return 0;
 }
