@@ -74,10 +74,10 @@ bool conn_replace_handler(struct conn *conn)
     log_write(conn->server->log, LOG_WARN,
               "route %s (%s): 503, since its handler did not answer within %" PRIu64 " ms (handler_timeout)", pattern,
               where, exchange->limits->handler_timeout_ms);
-    response_error(exchange, 503, NULL);
-    enum response_state answered = exchange->response_state;
+    exchange->response_state = RESPONSE_ABORTED; /* what the handler says when it is told is not sent */
     conn_tell_gone(exchange);
-    exchange->response_state = answered; /* whatever the handler said when it was told */
+    exchange->response_state = RESPONSE_NONE;
+    response_error(exchange, 503, NULL); /* now nobody but the host's page for errors has to do with the exchange */
     return true;
 }
 

@@ -212,6 +212,49 @@ static void late_handler_is_gone_and_its_client_reads_503(void **state)
     close(fd);
 }
 
+static void say_busy(evs_request *request, int status, void *arg)
+{
+    (void)arg;
+    evs_reply(request, status, "text/plain", "busy\n", 5);
+}
+
+static void late_handler_is_gone_before_the_host_sends_its_page(void **state)
+{
+    (void)state;
+    host.config.on_error = say_busy;
+    use_routes();
+    char reply[1024];
+    for (int i = 0; i < 3; i++) {
+        int fd = ask("GET /brief/hold");
+        client_read_until(fd, reply, sizeof reply, "busy\n");
+        assert_non_null(strstr(reply, "HTTP/1.1 503 "));
+        assert_string_equal(client_body(reply), "busy\n");
+        wait_for(&gone, i + 1);
+        close(fd);
+    }
+}
+
+static void late_handler_of_a_script_is_gone_before_the_host_sends_its_page(void **state)
+{
+    (void)state;
+    host_needs_lua();
+    host.config.on_error = say_busy;
+    host.config.script = host_write("site.lua", "local app = require 'evserve'\n"
+                                                "app.get('/lua', { handler_timeout = '50ms' }, function()\n"
+                                                "    local ok, err = pcall(app.sleep, '1h')\n"
+                                                "    app.log('info', 'ended: ' .. tostring(err))\n"
+                                                "    error(err, 0)\n"
+                                                "end)\n");
+    use_routes();
+    char reply[1024];
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET /lua HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client_read_until(fd, reply, sizeof reply, "busy\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 503 "));
+    assert_true(host_has_logged("ended: the client has gone\n"));
+    close(fd);
+}
+
 static void silent_stream_is_gone_and_its_client_sees_a_cut(void **state)
 {
     (void)state;
@@ -348,6 +391,8 @@ int main(void)
         HOST_TEST(client_that_shuts_its_side_is_answered_where_the_route_says_so),
         HOST_TEST(flag_that_does_not_exist_is_refused),
         HOST_TEST(late_handler_is_gone_and_its_client_reads_503),
+        HOST_TEST(late_handler_is_gone_before_the_host_sends_its_page),
+        HOST_TEST(late_handler_of_a_script_is_gone_before_the_host_sends_its_page),
         HOST_TEST(silent_stream_is_gone_and_its_client_sees_a_cut),
         HOST_TEST(begin_sends_the_head_though_no_content_follows),
         HOST_TEST(gone_never_comes_inside_a_call_of_the_host),
