@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 /* Requests on their way to the threads that answer them: a ring under a lock. */
 enum { JOBS_MAX = 4096 };
@@ -588,6 +589,37 @@ static void without_memory_nothing_is_accepted(void **state)
     close(fd);
 }
 
+/* A child has the parent's numbers, and harms nothing with them. */
+static void forked_child_is_refused(void **state)
+{
+    (void)state;
+    use_site();
+    host.config.reactors = 1;
+    host_serve();
+    int fd, status;
+    char answer[4096];
+    evs_ticket ticket = ask_later(&fd);
+    int64_t timer = evserve_after(host.server, 0, 3600 * 1000, free, NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(evserve_reply_to(host.server, ticket, 200, NULL, "child", 5) == -ECHILD &&
+                      evserve_ready_to(host.server, ticket, -1) == -ECHILD &&
+                      evserve_after(host.server, 0, 0, free, NULL) == -ECHILD &&
+                      evserve_watch(host.server, 0, 0, 0, NULL, NULL) == -EINVAL &&
+                      evserve_cancel(host.server, timer) == -ECHILD
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(evserve_cancel(host.server, timer), 0);
+    assert_int_equal(evserve_reply_to(host.server, ticket, 200, NULL, "parent", 6), 0);
+    client_read_until(fd, answer, sizeof answer, "parent");
+    assert_null(strstr(answer, "child"));
+    close(fd);
+}
+
 /* All at once. */
 
 enum { WORKERS = 4, CLIENTS = 6, REQUESTS = 150 };
@@ -687,6 +719,7 @@ int main(void)
         HOST_TEST(long_piece_is_accepted_when_the_queue_has_gone_down),
         HOST_TEST(thread_that_waits_hears_that_the_client_left),
         HOST_TEST(without_memory_nothing_is_accepted),
+        HOST_TEST(forked_child_is_refused),
         HOST_TEST(workers_answer_while_clients_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
