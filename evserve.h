@@ -28,6 +28,9 @@
  * evserve_reload(), evserve_stats(), whatever takes a ticket, timers and watches, and the functions that only tell
  * something.
  *
+ * C++17 programs may include evserve.hpp: the same with lambdas, handles that clean up, and exceptions that stop at the
+ * border.
+ *
  * Callbacks return. A callback must not throw an exception of C++ through the library, leave it by longjmp(3), or end its
  * thread: the event loop would be left in the middle of its work. A server whose loop an exception or the end of a thread
  * has gone through says so in the log, and its functions return -ENOTRECOVERABLE or -ESHUTDOWN; only evserve_free() is

@@ -222,5 +222,6 @@ BEGIN {
     cat evserve.h
 } >"$folder/evserve.h.new"
 mv "$folder/evserve.h.new" "$folder/evserve.h"
+cp http/host/evserve.hpp "$folder/evserve.hpp" # for hosts in C++
 mv "$folder/evserve.c.new" "$folder/evserve.c"
 echo "$folder/evserve.c"

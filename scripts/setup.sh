@@ -17,7 +17,8 @@ test_packages=(
     git python3           # the layer check, the end-to-end tests
     dpkg-dev file groff-base # the package, the man pages
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
-    libuv1-dev libevent-dev # the examples of hosts on these event loops
+    libuv1-dev libevent-dev libglib2.0-dev # the examples of hosts on these event loops
+    g++                     # hosts in C++
     zsync brotli pigz       # clients and tools that users have, in the tests of files
     'gcc-i686-linux-gnu|gcc-multilib' libc6-dev-i386-cross # the build for 32 bits
     liblua5.4-dev           # hosts that have another Lua

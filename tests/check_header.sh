@@ -1,5 +1,6 @@
 #!/bin/sh
-# evserve.h compiles alone, without a warning, as C89, C99, C11 and C++17, under every compiler that is here.
+# evserve.h compiles alone, without a warning, as C89, C99, C11 and C++17, under every compiler that is here; evserve.hpp as
+# C++17 and C++20.
 cd "$(dirname "$0")/.." || exit 2
 found=0
 failed=0
@@ -21,6 +22,12 @@ for compiler in gcc clang; do
 done
 for compiler in g++ clang++; do
     check $compiler c++17 c++
+    for standard in c++17 c++20; do
+        command -v $compiler >/dev/null || continue
+        printf '#include "http/host/evserve.hpp"\n#include "http/host/evserve.hpp"\nvoid use(evs::request); void use(evs::request request) { request.reply(204); }\n' |
+            $compiler -std=$standard -x c++ -I. -fsyntax-only -Wall -Wextra -pedantic-errors -Wshadow -Wconversion -Werror - ||
+            { echo "check_header: evserve.hpp: $compiler -std=$standard"; failed=1; }
+    done
 done
 [ "$found" -gt 0 ] || { echo 'check_header: no compiler'; failed=1; }
 exit "$failed"

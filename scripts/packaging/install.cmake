@@ -25,7 +25,7 @@ if(EVSERVE_SHARED)
     list(APPEND installed evserve_shared)
 endif()
 install(TARGETS ${installed} EXPORT evserveTargets)
-install(FILES evserve.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES evserve.h http/host/evserve.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 foreach(header reactor net write_buffer log mem sys) # core/README.md: what a program on the reactor uses
     install(FILES core/${header}.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/evserve/core)
 endforeach()

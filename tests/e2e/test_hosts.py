@@ -55,6 +55,10 @@ class Poll(HostLoop, unittest.TestCase):
     name = "host_poll"
 
 
+class Glib(HostLoop, unittest.TestCase):
+    name = "host_glib"
+
+
 class Libuv(HostLoop, unittest.TestCase):
     name = "host_uv"
 

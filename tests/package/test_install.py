@@ -118,7 +118,7 @@ class Installed(unittest.TestCase, Embedding):
                      "share/man/man1/evserve.1", "share/man/man3/evserve.3", "share/doc/evserve/copyright"):
             self.assertTrue(os.path.exists(self.installed(path)), path)
         self.assertEqual(os.path.exists(self.installed("share/evserve/meta/evserve.lua")), HAS_LUA)
-        self.assertEqual(sorted(os.listdir(self.installed("include"))), ["evserve", "evserve.h"])
+        self.assertEqual(sorted(os.listdir(self.installed("include"))), ["evserve", "evserve.h", "evserve.hpp"])
         self.assertEqual(os.listdir(self.installed("include", "evserve")), ["core"])
         self.assertEqual(sorted(os.listdir(self.installed("include", "evserve", "core"))), HEADERS)
 

@@ -1,0 +1,820 @@
+#ifndef EVSERVE_HPP
+#define EVSERVE_HPP
+
+// evserve for C++17: the functions of evserve.h with lambdas, std::string_view, and handles that clean up. Header only;
+// link what a C program links.
+//
+//     evs::server app;
+//     app.config.listen = "127.0.0.1:8080";
+//     app.route("GET /hello/:name", [](evs::request request) {
+//         request.reply(200, "text/plain", "hello, " + std::string(request.param("name")) + "\n");
+//     });
+//     app.start(); // throws evs::error, whose what() says what was wrong
+//     app.wait();
+//
+// evserve.h has the rules: what may be called when, on which thread, and how long texts live. What is different here:
+//
+// Exceptions stop at the border. A handler that throws is a line in the log, with the route and what(), and its request
+// gets a 500, or, when the answer has begun, an end that the client can tell from a complete one. Other callbacks that
+// throw are a line in the log. The functions here do not throw unless they say so; what can be refused returns -errno.
+//
+// Texts that are not there are string_views whose data() is nullptr: has(request.query("a")) tells "?a=" from nothing.
+
+#include "evserve.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace evs
+{
+
+// A start or a reload that failed.
+class error : public std::runtime_error
+{
+    using std::runtime_error::runtime_error;
+};
+
+inline bool has(std::string_view text) noexcept
+{
+    return text.data() != nullptr;
+}
+
+namespace detail
+{
+
+inline std::string_view view(const char *text) noexcept
+{
+    return text == nullptr ? std::string_view() : std::string_view(text);
+}
+
+// Log what a function of the host's threw; called in a catch block.
+inline void log_thrown(evserve *server, const char *who, evs_request *handle = nullptr) noexcept
+{
+    char line[512];
+    const char *what = "something that is no std::exception";
+    try {
+        throw;
+    } catch (const std::exception &thrown) {
+        what = thrown.what();
+        std::snprintf(line, sizeof line, "%s%s%s threw: %s", handle == nullptr ? "" : evs_path(handle),
+                      handle == nullptr ? "" : ": ", who, what);
+    } catch (...) {
+        std::snprintf(line, sizeof line, "%s%s%s threw %s", handle == nullptr ? "" : evs_path(handle),
+                      handle == nullptr ? "" : ": ", who, what);
+    }
+    evserve_log(server, EVSERVE_LOG_ERROR, line);
+}
+
+} // namespace detail
+
+class later;
+
+// A request, for the time that a handler runs; copy it freely. A request that is answered after that is a later, or a
+// ticket when another thread answers it.
+class request
+{
+  public:
+    explicit request(evs_request *handle) noexcept : handle_(handle)
+    {
+    }
+    evs_request *get() const noexcept
+    {
+        return handle_;
+    }
+
+    std::string_view method() const noexcept
+    {
+        return evs_method(handle_);
+    }
+    std::string_view target() const noexcept
+    {
+        return evs_target(handle_);
+    }
+    std::string_view path() const noexcept
+    {
+        return evs_path(handle_);
+    }
+    std::string_view query_string() const noexcept
+    {
+        return evs_query_string(handle_);
+    }
+    std::string_view param(const char *name) const noexcept
+    {
+        return detail::view(evs_param(handle_, name));
+    }
+    std::string_view query(const char *name) const noexcept
+    {
+        return detail::view(evs_query(handle_, name));
+    }
+    std::string_view header(const char *name) const noexcept
+    {
+        return detail::view(evs_header(handle_, name));
+    }
+    std::string_view cookie(const char *name) const noexcept
+    {
+        return detail::view(evs_cookie(handle_, name));
+    }
+    std::string_view form(const char *name) const noexcept
+    {
+        return detail::view(evs_form(handle_, name));
+    }
+
+    // Call fn(name, value) for each, in their order.
+    template <class Fn> void each_header(Fn &&fn) const
+    {
+        each(evs_header_at, fn);
+    }
+    template <class Fn> void each_query(Fn &&fn) const
+    {
+        each(evs_query_at, fn);
+    }
+    template <class Fn> void each_cookie(Fn &&fn) const
+    {
+        each(evs_cookie_at, fn);
+    }
+    template <class Fn> void each_form(Fn &&fn) const
+    {
+        each(evs_form_at, fn);
+    }
+
+    std::string_view body() const noexcept
+    {
+        std::size_t len;
+        const void *data = evs_body(handle_, &len);
+        return {static_cast<const char *>(data), len};
+    }
+
+    // As evs_read(): EVS_PIECE with a piece, EVS_WAIT, EVS_END, or a status, negated.
+    int read(std::string_view &piece) const noexcept
+    {
+        return read_with(evs_read, piece);
+    }
+
+    // As evs_part_next() and evs_part_read().
+    int next_part(evs_part &part) const noexcept
+    {
+        part = {};
+        part.size = sizeof part;
+        return evs_part_next(handle_, &part);
+    }
+    int read_part(std::string_view &piece) const noexcept
+    {
+        return read_with(evs_part_read, piece);
+    }
+
+    std::string peer() const
+    {
+        char text[64];
+        return evs_peer(handle_, text, sizeof text);
+    }
+    unsigned thread() const noexcept
+    {
+        return evs_thread(handle_);
+    }
+    int listener() const noexcept
+    {
+        return evs_listener(handle_);
+    }
+    int begun() const noexcept
+    {
+        return evs_begun(handle_);
+    }
+
+    // Answers. All return 0 or -errno as their namesakes in evserve.h do.
+    int set_header(const char *name, const std::string &value) const noexcept
+    {
+        return evs_set_header(handle_, name, value.c_str());
+    }
+    int add_header(const char *name, const std::string &value) const noexcept
+    {
+        return evs_add_header(handle_, name, value.c_str());
+    }
+    int reply(int status, const char *type, std::string_view content) const noexcept
+    {
+        return evs_reply(handle_, status, type, content.data(), content.size());
+    }
+    int reply(int status) const noexcept
+    {
+        return evs_reply(handle_, status, nullptr, nullptr, 0);
+    }
+
+    // Send content that is kept alive until it is sent, and is not copied: a std::shared_ptr<const std::string> that a
+    // thousand streams share, for example.
+    int reply(int status, const char *type, std::shared_ptr<const std::string> content) const
+    {
+        const std::string &text = *content;
+        auto held = std::make_unique<std::shared_ptr<const std::string>>(std::move(content));
+        return evs_reply_ref(handle_, status, type, text.data(), text.size(), drop_shared, held.release());
+    }
+    int file(const char *root, const std::string &path) const noexcept
+    {
+        return evs_file(handle_, root, path.c_str());
+    }
+    int begin(int status, const char *type, std::int64_t length = -1) const noexcept
+    {
+        return evs_begin(handle_, status, type, length);
+    }
+    int write(std::string_view content) const noexcept
+    {
+        return evs_write(handle_, content.data(), content.size());
+    }
+    int write(std::shared_ptr<const std::string> content) const
+    {
+        const std::string &text = *content;
+        auto held = std::make_unique<std::shared_ptr<const std::string>>(std::move(content));
+        return evs_write_ref(handle_, text.data(), text.size(), drop_shared, held.release());
+    }
+    int end() const noexcept
+    {
+        return evs_end(handle_);
+    }
+    int abort() const noexcept
+    {
+        return evs_abort(handle_);
+    }
+
+    // Answer after the handler has returned, on the same thread. Throws std::bad_alloc.
+    later defer() const;
+
+  private:
+    static void drop_shared(void *arg) noexcept
+    {
+        delete static_cast<std::shared_ptr<const std::string> *>(arg);
+    }
+
+    template <class At, class Fn> void each(At at, Fn &fn) const
+    {
+        const char *name;
+        const char *value;
+        for (unsigned i = 0; at(handle_, i, &name, &value) != 0; i++) {
+            fn(std::string_view(name), std::string_view(value));
+        }
+    }
+    template <class Read> int read_with(Read from, std::string_view &piece) const noexcept
+    {
+        const void *data = nullptr;
+        std::size_t len = 0;
+        int rv = from(handle_, &data, &len);
+        piece = rv == EVS_PIECE ? std::string_view(static_cast<const char *>(data), len) : std::string_view();
+        return rv;
+    }
+
+    evs_request *handle_;
+};
+
+// A request that is answered after its handler has returned, on the thread of the request. It is false once the request is
+// over or the client has gone. A later that goes away while its request waits aborts it, so no client waits for an answer
+// that nobody will give. Moved, not copied.
+//
+//     app.route("GET /slow", [](evs::request request) {
+//         auto answer = std::make_shared<evs::later>(request.defer());
+//         answer->after(1000, [answer] { answer->request().reply(200, "text/plain", "done\n"); });
+//     });
+class later
+{
+  public:
+    later() noexcept = default; // no request
+    later(later &&other) noexcept : state_(std::exchange(other.state_, nullptr))
+    {
+    }
+    later &operator=(later &&other) noexcept
+    {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~later()
+    {
+        if (state_ != nullptr) {
+            if (state_->handle != nullptr) {
+                evs_abort(std::exchange(state_->handle, nullptr));
+            }
+            state_->is_held = false;
+            state_->drop_unless_used();
+        }
+    }
+
+    explicit operator bool() const noexcept
+    {
+        return state_ != nullptr && state_->handle != nullptr;
+    }
+
+    // The request, while this is true.
+    evs::request request() const noexcept
+    {
+        return evs::request(state_->handle);
+    }
+
+    // Call fn(event) for EVS_DRAIN, EVS_DATA, EVS_STOPPING and, as the last one, EVS_GONE, when this is false already.
+    void on(std::function<void(int event)> fn)
+    {
+        if (state_ != nullptr) {
+            state_->fn = std::move(fn);
+        }
+    }
+
+    // Call fn once, ms milliseconds from now; a second call takes the place of the first. Returns 0, -ESRCH when the
+    // request is over, or -ENOMEM.
+    int after(std::uint32_t ms, std::function<void()> fn)
+    {
+        if (!*this) {
+            return -ESRCH;
+        }
+        state_->timer = std::move(fn);
+        return evs_after(state_->handle, ms);
+    }
+
+  private:
+    friend class evs::request;
+
+    // Lives until the later is gone and the request is over. A function that runs has been taken out of its place: it may
+    // set another one, and end the request and with it all of this.
+    struct state {
+        evs_request *handle;
+        evserve *server;
+        bool is_held = true;  // by a later
+        bool is_over = false; // the request
+        unsigned depth = 0;   // functions of ours on the stack
+        std::function<void(int event)> fn = {};
+        std::function<void()> timer = {};
+
+        void drop_unless_used() noexcept
+        {
+            if (!is_held && is_over && depth == 0) {
+                delete this;
+            }
+        }
+
+        void call(int event)
+        {
+            if (event == EVS_TIMER) {
+                auto run = std::exchange(timer, nullptr);
+                if (run) {
+                    run();
+                }
+            } else if (fn) {
+                auto run = std::exchange(fn, nullptr);
+                run(event);
+                if (!fn && handle != nullptr) {
+                    fn = std::move(run);
+                }
+            }
+        }
+    };
+
+    explicit later(evs_request *handle) : state_(new state{handle, evs_server(handle)})
+    {
+        if (evs_on_done(handle, on_done, state_) < 0) {
+            delete state_;
+            throw std::bad_alloc();
+        }
+        evs_on(handle, on_event, state_);
+    }
+
+    static void on_event(evs_request *handle, int event, void *arg) noexcept
+    {
+        auto *self = static_cast<state *>(arg);
+        self->depth++;
+        if (event == EVS_GONE) {
+            self->handle = nullptr;
+        }
+        try {
+            self->call(event);
+        } catch (...) {
+            detail::log_thrown(self->server, "a function of evs::later");
+            if (self->handle != nullptr) {
+                self->handle = nullptr;
+                evs_abort(handle);
+            }
+        }
+        self->depth--;
+        self->drop_unless_used();
+    }
+
+    static void on_done(void *arg) noexcept
+    {
+        auto *self = static_cast<state *>(arg);
+        self->handle = nullptr;
+        self->is_over = true;
+        self->depth++; // the functions may hold the later itself
+        auto fn = std::exchange(self->fn, nullptr);
+        auto timer = std::exchange(self->timer, nullptr);
+        fn = nullptr;
+        timer = nullptr;
+        self->depth--;
+        self->drop_unless_used();
+    }
+
+    state *state_ = nullptr;
+};
+
+inline later request::defer() const
+{
+    return later(handle_);
+}
+
+// A request that any thread may answer. It is false when it is empty; whether the request is still there, its functions
+// say (-ESRCH). A ticket that goes away without having ended the answer aborts it, as later does. Moved, not copied; not to
+// be used after the server.
+class ticket
+{
+  public:
+    ticket() noexcept = default;
+    explicit ticket(request from) noexcept : server_(evs_server(from.get())), id_(evs_defer(from.get()))
+    {
+    }
+    ticket(ticket &&other) noexcept : server_(other.server_), id_(std::exchange(other.id_, 0))
+    {
+    }
+    ticket &operator=(ticket &&other) noexcept
+    {
+        std::swap(server_, other.server_);
+        std::swap(id_, other.id_);
+        return *this;
+    }
+    ~ticket()
+    {
+        if (id_ != 0) {
+            evserve_abort_to(server_, id_);
+        }
+    }
+
+    explicit operator bool() const noexcept
+    {
+        return id_ != 0;
+    }
+
+    int set_header(const char *name, const std::string &value) noexcept
+    {
+        return evserve_set_header_to(server_, id_, name, value.c_str());
+    }
+    int reply(int status, const char *type, std::string_view content) noexcept
+    {
+        return ended(evserve_reply_to(server_, id_, status, type, content.data(), content.size()));
+    }
+    int begin(int status, const char *type, std::int64_t length = -1) noexcept
+    {
+        return evserve_begin_to(server_, id_, status, type, length);
+    }
+    int write(std::string_view content) noexcept
+    {
+        return evserve_write_to(server_, id_, content.data(), content.size());
+    }
+    int ready(int timeout_ms) noexcept
+    {
+        return evserve_ready_to(server_, id_, timeout_ms);
+    }
+    int end() noexcept
+    {
+        return ended(evserve_end_to(server_, id_));
+    }
+
+    // Whether nobody wants the answer any more.
+    bool is_gone() noexcept
+    {
+        int rv = ready(0);
+        return rv == -ESRCH || rv == -ESHUTDOWN;
+    }
+
+  private:
+    int ended(int rv) noexcept
+    {
+        if (rv == 0) {
+            id_ = 0;
+        }
+        return rv;
+    }
+
+    evserve *server_ = nullptr;
+    evs_ticket id_ = 0;
+};
+
+// A server: set it up, start() it, run it as evserve.h says. Its destructor is evserve_free(). Neither copied nor moved.
+class server
+{
+  public:
+    server() = default;
+    server(const server &) = delete;
+    server &operator=(const server &) = delete;
+    ~server()
+    {
+        evserve_free(handle_);
+    }
+
+    // What is not said by the functions below. arg, routes, mounts, and the functions below that are used, are set by
+    // start().
+    evserve_config config = EVSERVE_CONFIG_INIT;
+
+    // Before start(), which reads all of them.
+
+    // A route as in evs_route: route("GET /users/:id", fn), route("PUT /files/*path", fn, EVS_STREAM_BODY).
+    void route(std::string pattern, std::function<void(request)> fn, unsigned flags = 0,
+               const evs_limits *limits = nullptr)
+    {
+        routes_.push_back({this, std::move(pattern), std::move(fn), flags, limits});
+    }
+    void mount(const evs_mount &mount)
+    {
+        mounts_.push_back(mount);
+    }
+    void log(std::function<void(int level, std::string_view line)> fn)
+    {
+        log_ = std::move(fn);
+    }
+    void before(std::function<bool(request)> fn)
+    {
+        before_ = std::move(fn);
+    } // true: it has answered, or will
+    void finished(std::function<void(const evs_outcome &)> fn)
+    {
+        finished_ = std::move(fn);
+    }
+    void on_wake(std::function<void()> fn)
+    {
+        on_wake_ = std::move(fn);
+    }
+
+    // Throws evs::error or std::bad_alloc. Once for a server.
+    void start()
+    {
+        std::vector<evs_route> routes = list_routes();
+        config.routes = routes.data();
+        mounts_.push_back({});
+        config.mounts = mounts_.data();
+        config.arg = this;
+        if (log_) {
+            config.log = [](void *arg, int level, const char *line) {
+                try {
+                    static_cast<server *>(arg)->log_(level, line);
+                } catch (...) { // there is nobody left to tell
+                }
+            };
+        }
+        if (before_) {
+            config.before = [](evs_request *handle, void *arg) {
+                return static_cast<server *>(arg)->ask_before(handle);
+            };
+        }
+        if (finished_) {
+            config.finished = [](void *arg, const evs_outcome *outcome) {
+                auto *self = static_cast<server *>(arg);
+                self->guard("finished", [&] { self->finished_(*outcome); });
+            };
+        }
+        if (on_wake_) {
+            config.on_wake = [](void *arg) {
+                auto *self = static_cast<server *>(arg);
+                self->guard("on_wake", self->on_wake_);
+            };
+        }
+        char err[EVSERVE_ERROR_MAX];
+        handle_ = evserve_start(&config, err, sizeof err);
+        if (handle_ == nullptr) {
+            throw error(err);
+        }
+    }
+
+    // After it. All as their namesakes.
+    evserve *get() const noexcept
+    {
+        return handle_;
+    }
+    int wait() noexcept
+    {
+        return evserve_wait(handle_);
+    }
+    int poll(int timeout_ms) noexcept
+    {
+        return evserve_poll(handle_, timeout_ms);
+    }
+    int fd() noexcept
+    {
+        return evserve_fd(handle_);
+    }
+    void stop(std::uint32_t drain_ms) noexcept
+    {
+        evserve_stop(handle_, drain_ms);
+    }
+    void wake() noexcept
+    {
+        evserve_wake(handle_);
+    }
+    std::string_view address(unsigned listener = 0) const noexcept
+    {
+        return detail::view(evserve_address(handle_, listener));
+    }
+    int port(unsigned listener = 0) const noexcept
+    {
+        return evserve_port(handle_, listener);
+    }
+    evs_stats stats() const noexcept
+    {
+        evs_stats stats = {};
+        stats.size = sizeof stats;
+        evserve_stats(handle_, &stats);
+        return stats;
+    }
+
+    // Throws evs::error; the server goes on as it was.
+    void reload()
+    {
+        char err[EVSERVE_ERROR_MAX];
+        if (evserve_reload(handle_, err, sizeof err) < 0) {
+            throw error(err);
+        }
+    }
+
+    // Call fn on a thread of the server. Any thread. Returns 0 or -errno; throws std::bad_alloc.
+    int post(std::function<void()> fn, unsigned thread = 0)
+    {
+        auto made = std::make_unique<closure>(closure{this, std::move(fn), {}, thread, 0});
+        int rv = evserve_post_to(
+            handle_, thread,
+            [](void *arg) {
+                std::unique_ptr<closure> self(static_cast<closure *>(arg));
+                self->owner->guard("a posted function", self->fn);
+            },
+            made.get());
+        if (rv == 0) {
+            (void)made.release(); // it will be called, by evserve_free() at the latest
+        }
+        return rv;
+    }
+
+    // Timers, and fds to watch, on a thread of the server. Any thread. Return an id for cancel(), or -errno; throw
+    // std::bad_alloc. What fn holds is released after its last call, after cancel(), or with the server.
+    std::int64_t after(std::uint32_t ms, std::function<void()> fn, unsigned thread = 0)
+    {
+        return keep({this, std::move(fn), {}, thread, 0},
+                    [&](closure *made) { return evserve_after(handle_, thread, ms, run_once, made); });
+    }
+    std::int64_t every(std::uint32_t ms, std::function<void()> fn, unsigned thread = 0)
+    {
+        return keep({this, std::move(fn), {}, thread, 0}, [&](closure *made) {
+            return evserve_every(
+                handle_, thread, ms,
+                [](void *arg) {
+                    auto *self = static_cast<closure *>(arg);
+                    self->owner->guard("a timer", self->fn);
+                },
+                made);
+        });
+    }
+    std::int64_t watch(int fd, unsigned events, std::function<void(int fd, unsigned events, int error)> fn,
+                       unsigned thread = 0)
+    {
+        return keep({this, {}, std::move(fn), thread, 0}, [&](closure *made) {
+            return evserve_watch(
+                handle_, thread, fd, events,
+                [](int ready, unsigned what, int failure, void *arg) {
+                    auto *self = static_cast<closure *>(arg);
+                    self->owner->guard("a watch", [&] { self->watch(ready, what, failure); });
+                },
+                made);
+        });
+    }
+    int cancel(std::int64_t id)
+    {
+        int rv = evserve_cancel(handle_, id);
+        std::lock_guard<std::mutex> lock(lock_);
+        for (auto &kept : closures_) {
+            if (rv == 0 && kept.id == id) { /* another thread may be running it: it goes when that is over */
+                evserve_post_to(handle_, kept.thread, drop, &kept);
+                break;
+            }
+        }
+        return rv;
+    }
+
+  private:
+    struct host_route {
+        server *owner;
+        std::string pattern;
+        std::function<void(request)> fn;
+        unsigned flags;
+        const evs_limits *limits;
+    };
+    struct closure {
+        server *owner;
+        std::function<void()> fn;
+        std::function<void(int fd, unsigned events, int error)> watch;
+        unsigned thread;
+        std::int64_t id;
+    };
+
+    std::vector<evs_route> list_routes()
+    {
+        std::vector<evs_route> routes;
+        for (auto &route : routes_) {
+            evs_route one = {};
+            one.route = route.pattern.c_str();
+            one.serve = serve;
+            one.arg = &route;
+            one.flags = route.flags;
+            one.limits = route.limits;
+            routes.push_back(one);
+        }
+        routes.push_back({});
+        return routes;
+    }
+
+    // A handler has thrown.
+    static void fail(evs_request *handle, evserve *server) noexcept
+    {
+        bool is_answered = evs_begun(handle) == 2;
+        detail::log_thrown(server, is_answered ? "a handler that had answered" : "a handler",
+                           is_answered ? nullptr : handle);
+        if (!is_answered) {
+            evs_abort(handle);
+        }
+    }
+
+    static void serve(evs_request *handle, void *arg) noexcept
+    {
+        evserve *server = evs_server(handle);
+        try {
+            static_cast<host_route *>(arg)->fn(request(handle));
+        } catch (...) {
+            fail(handle, server);
+        }
+    }
+
+    int ask_before(evs_request *handle) noexcept
+    {
+        try {
+            return before_(request(handle)) ? 1 : 0;
+        } catch (...) {
+            fail(handle, handle_);
+            return 1;
+        }
+    }
+
+    template <class Fn> void guard(const char *what, Fn &&fn) noexcept
+    {
+        try {
+            fn();
+        } catch (...) {
+            detail::log_thrown(handle_, what);
+        }
+    }
+
+    // Holds the lock while the id is not known: the function may run on another thread at once.
+    template <class Begin> std::int64_t keep(closure made, Begin begin)
+    {
+        std::lock_guard<std::mutex> lock(lock_);
+        closures_.push_back(std::move(made));
+        std::int64_t id = begin(&closures_.back());
+        if (id < 0) {
+            closures_.pop_back();
+        } else {
+            closures_.back().id = id;
+        }
+        return id;
+    }
+    static void run_once(void *arg) noexcept
+    {
+        auto *self = static_cast<closure *>(arg);
+        self->owner->guard("a timer", self->fn);
+        drop(arg);
+    }
+    static void drop(void *arg) noexcept
+    {
+        auto *self = static_cast<closure *>(arg);
+        std::list<closure> dropped; // destroyed without the lock: what it holds may call us
+        std::lock_guard<std::mutex> lock(self->owner->lock_);
+        auto &all = self->owner->closures_;
+        for (auto at = all.begin(); at != all.end(); ++at) {
+            if (&*at == self) {
+                dropped.splice(dropped.begin(), all, at);
+                break;
+            }
+        }
+    }
+
+    std::list<host_route> routes_;
+    std::vector<evs_mount> mounts_;
+    std::function<void(int, std::string_view)> log_;
+    std::function<bool(request)> before_;
+    std::function<void(const evs_outcome &)> finished_;
+    std::function<void()> on_wake_;
+    std::mutex lock_; // of closures_
+    std::list<closure> closures_;
+    evserve *handle_ = nullptr;
+};
+
+} // namespace evs
+
+#endif

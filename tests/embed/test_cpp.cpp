@@ -1,0 +1,319 @@
+// evserve.hpp as a host in C++ sees it, with threads: later and ticket, exceptions at every border, timers and watches,
+// move-only handles. A program of its own, since cmocka is C; it names the checks that fail.
+
+#include "evserve.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+namespace
+{
+
+int failures;
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                       \
+            failures++;                                                                                                \
+        }                                                                                                              \
+    } while (false)
+
+class client
+{
+  public:
+    explicit client(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
+    {
+        sockaddr_in address = {};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(static_cast<std::uint16_t>(port));
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(connect(fd_, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0);
+    }
+    ~client()
+    {
+        close(fd_);
+    }
+    void send(const std::string &text)
+    {
+        CHECK(write(fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    }
+    std::string receive_all()
+    {
+        std::string all;
+        char part[4096];
+        for (ssize_t got; (got = read(fd_, part, sizeof part)) > 0;) {
+            all.append(part, static_cast<std::size_t>(got));
+        }
+        return all;
+    }
+
+  private:
+    int fd_;
+};
+
+std::string ask(int port, const std::string &target, const std::string &fields = "", const std::string &body = "")
+{
+    client asking(port);
+    asking.send((body.empty() ? "GET " : "POST ") + target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + fields +
+                (body.empty() ? "" : "Content-Length: " + std::to_string(body.size()) + "\r\n") + "\r\n" + body);
+    return asking.receive_all();
+}
+
+bool ends_with(const std::string &text, const std::string &end)
+{
+    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+bool is_status(const std::string &answer, const char *status)
+{
+    return answer.compare(9, 3, status) == 0;
+}
+
+template <class Condition> bool waited_for(Condition condition)
+{
+    for (int i = 0; i < 30'000 && !condition(); i++) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+}
+
+// Counts how many of it there are: what a lambda holds must be released.
+struct counted {
+    static std::atomic<int> alive;
+    counted()
+    {
+        alive++;
+    }
+    counted(const counted &)
+    {
+        alive++;
+    }
+    ~counted()
+    {
+        alive--;
+    }
+};
+std::atomic<int> counted::alive;
+
+struct lines {
+    std::mutex lock;
+    std::string text;
+    void add(std::string_view line)
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        text.append(line).append("\n");
+    }
+    bool has(const char *part)
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        return text.find(part) != std::string::npos;
+    }
+};
+
+void answer_plainly(evs::request request) noexcept
+{
+    request.reply(200, "text/plain", "plain");
+}
+
+void requests_are_answered_in_every_way()
+{
+    lines log;
+    std::atomic<int> outcomes{0};
+    std::thread worker;
+    {
+        evs::server server;
+        server.config.listen = "127.0.0.1:0";
+        server.config.reactors = 2;
+        server.log([&](int, std::string_view line) { log.add(line); });
+        server.finished([&](const evs_outcome &outcome) {
+            outcomes++;
+            if (outcome.status == 500) {
+                throw 7; // no std::exception
+            }
+        });
+        server.before([](evs::request request) {
+            if (request.header("X-Fail") == "yes") {
+                throw std::runtime_error("before fails");
+            }
+            request.set_header("X-Before", "seen");
+            return request.header("X-Refuse") == "yes" && request.reply(403) == 0;
+        });
+        server.route("GET /plain", answer_plainly);
+        server.route("GET /all/:one", [](evs::request request) {
+            std::string text(request.param("one"));
+            request.each_query([&](std::string_view name, std::string_view value) {
+                text.append(name).append("=").append(value).append(";");
+            });
+            CHECK(!evs::has(request.query("none")) && evs::has(request.query("empty")));
+            request.reply(200, "text/plain", text);
+        });
+        server.route("POST /echo", [](evs::request request) { request.reply(200, nullptr, request.body()); });
+        server.route("GET /throw", [](evs::request) { throw std::runtime_error("no luck"); });
+        server.route("GET /throw/late", [](evs::request request) {
+            request.begin(200, "text/plain", 10);
+            request.write("12345");
+            throw std::runtime_error("half way");
+        });
+        server.route("GET /throw/after", [](evs::request request) {
+            request.reply(200, "text/plain", "fine");
+            throw std::runtime_error("afterwards");
+        });
+        server.route("GET /later", [held = counted()](evs::request request) {
+            auto answer = std::make_shared<evs::later>(request.defer());
+            CHECK(answer->after(1, [answer, held] { answer->request().reply(200, "text/plain", "later"); }) == 0);
+        });
+        server.route("GET /later/throw", [](evs::request request) {
+            auto answer = std::make_shared<evs::later>(request.defer());
+            answer->after(1, [answer] { throw std::runtime_error("a timer fails"); });
+        });
+        server.route("GET /later/forgotten", [](evs::request request) { evs::later gone = request.defer(); });
+        server.route("GET /ticket", [&](evs::request request) {
+            if (worker.joinable()) {
+                worker.join();
+            }
+            worker = std::thread([ticket = evs::ticket(request)]() mutable {
+                CHECK(ticket && ticket.set_header("X-Thread", "other") == 0);
+                CHECK(ticket.begin(200, "text/plain") == 0 && ticket.write("from a ") > 0 &&
+                      ticket.write("thread") > 0);
+                CHECK(ticket.end() == 0 && !ticket);
+            });
+        });
+        server.route("GET /ticket/forgotten", [](evs::request request) { evs::ticket gone(request); });
+        auto shared = std::make_shared<const std::string>(100'000, 's');
+        server.route("GET /shared", [shared](evs::request request) { request.reply(200, "text/plain", shared); });
+        server.route("GET /shared/stream", [shared](evs::request request) {
+            request.begin(200, "text/plain");
+            request.write(shared);
+            request.end();
+        });
+        server.start();
+        int port = server.port();
+
+        std::string plain = ask(port, "/plain");
+        CHECK(plain.find("\r\nX-Before: seen\r\n") != std::string::npos && ends_with(plain, "\r\n\r\nplain"));
+        CHECK(ends_with(ask(port, "/all/x%20?a=1&empty=&a=2"), "\r\n\r\nx a=1;empty=;a=2;"));
+        CHECK(ends_with(ask(port, "/echo", "", std::string("1\0002", 3)), std::string("\r\n\r\n1\0002", 7)));
+        CHECK(is_status(ask(port, "/plain", "X-Refuse: yes\r\n"), "403"));
+        CHECK(is_status(ask(port, "/plain", "X-Fail: yes\r\n"), "500"));
+        CHECK(is_status(ask(port, "/throw"), "500"));
+        CHECK(ends_with(ask(port, "/throw/late"), "12345"));
+        CHECK(ends_with(ask(port, "/throw/after"), "fine"));
+        CHECK(ends_with(ask(port, "/later"), "later"));
+        CHECK(is_status(ask(port, "/later/throw"), "500"));
+        CHECK(is_status(ask(port, "/later/forgotten"), "500"));
+        std::string answer = ask(port, "/ticket");
+        CHECK(answer.find("\r\nX-Thread: other\r\n") != std::string::npos);
+        CHECK(answer.find("thread") != std::string::npos);
+        CHECK(is_status(ask(port, "/ticket/forgotten"), "500"));
+        CHECK(ends_with(ask(port, "/shared"), *shared));
+        CHECK(ask(port, "/shared/stream").size() > shared->size());
+        {
+            client leaves(port);
+            leaves.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        for (const char *line : {"/plain: a handler threw: before fails", "/throw: a handler threw: no luck",
+                                 "half way", "a handler that had answered threw: afterwards", "a timer fails",
+                                 "finished threw something that is no std::exception"}) {
+            CHECK(waited_for([&] { return log.has(line); }));
+        }
+        CHECK(waited_for([&] { return shared.use_count() == 3; })); // ours and those of two routes
+        CHECK(waited_for([&] { return outcomes == 16; }));
+    }
+    worker.join();
+    CHECK(counted::alive == 0);
+}
+
+void timers_watches_and_posts_run_on_the_server()
+{
+    std::atomic<int> once{0}, often{0}, watched{0}, posted{0};
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    {
+        evs::server server;
+        server.config.listen = "none";
+        server.config.reactors = 2;
+        lines log;
+        server.log([&](int, std::string_view line) { log.add(line); });
+        server.start();
+        CHECK(server.after(
+                  1, [&, held = counted()] { once++; }, 1) > 0);
+        std::int64_t every = server.every(1, [&, held = counted()] { often++; });
+        std::int64_t watch = server.watch(fd, EVS_READABLE, [&, held = counted()](int ready, unsigned, int) {
+            std::uint64_t value;
+            watched += read(ready, &value, sizeof value) == sizeof value ? 1 : 0;
+        });
+        CHECK(every > 0 && watch > 0 && every != watch);
+        CHECK(server.every(0, [] {}) == -EINVAL && server.after(
+                                                       1, [] {}, 2) == -EINVAL);
+        std::uint64_t value = 1;
+        CHECK(write(fd, &value, sizeof value) == sizeof value);
+        CHECK(server.post([&, held = counted()] { posted++; }, 1) == 0);
+        CHECK(server.post([] { throw std::runtime_error("a post fails"); }) == 0);
+        CHECK(server.post([] {}, 2) == -EINVAL);
+        CHECK(waited_for([&] { return once == 1 && often >= 3 && watched == 1 && posted == 1; }));
+        CHECK(waited_for([&] { return log.has("a posted function threw: a post fails"); }));
+        CHECK(server.cancel(every) == 0 && server.cancel(every) == -ENOENT);
+        CHECK(waited_for([&] { return counted::alive == 1; })); // the watch alone is left
+    }
+    close(fd);
+    CHECK(counted::alive == 0);
+}
+
+void a_loop_of_the_hosts_own()
+{
+    evs::server server;
+    server.config.listen = "none";
+    bool is_done = false;
+    server.route("GET /", answer_plainly);
+    server.start();
+    server.after(1, [&] {
+        CHECK(server.poll(0) == -EBUSY);
+        is_done = true;
+    });
+    int pair[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 && evserve_adopt(server.get(), pair[0]) == 0);
+    CHECK(write(pair[1], "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27) == 27);
+    while (server.poll(-1) > 0) {
+        if (is_done && server.stats().requests == 1) {
+            server.stop(0);
+        }
+    }
+    CHECK(is_done && server.wait() >= 0 && server.stats().requests == 1);
+    close(pair[1]);
+}
+
+void a_start_that_fails_throws_what_was_wrong()
+{
+    evs::server server;
+    server.config.listen = "nowhere";
+    try {
+        server.start();
+        CHECK(!"started");
+    } catch (const evs::error &thrown) {
+        CHECK(std::strstr(thrown.what(), "nowhere") != nullptr);
+    }
+    evs::server never_started;
+    evs::later nothing;
+    evs::ticket none;
+    CHECK(!nothing && !none && none.reply(200, nullptr, "") != 0);
+}
+
+} // namespace
+
+int main()
+{
+    requests_are_answered_in_every_way();
+    timers_watches_and_posts_run_on_the_server();
+    a_loop_of_the_hosts_own();
+    a_start_that_fails_throws_what_was_wrong();
+    std::fprintf(stderr, "%d checks failed\n", failures);
+    return failures == 0 ? 0 : 1;
+}
