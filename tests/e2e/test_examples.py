@@ -1,5 +1,6 @@
 """The example hosts in tests/examples: what their first lines promise."""
 
+import base64
 import http.client
 import json
 import os
@@ -18,10 +19,10 @@ def program(name):
     return os.path.join(PROGRAMS, name)
 
 
-def ask(server, method, path, body=None):
+def ask(server, method, path, body=None, headers=None):
     connection = http.client.HTTPConnection(*server.address, timeout=evtest.LIMIT)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer, answer.read()
     finally:
@@ -228,6 +229,33 @@ class Feed(unittest.TestCase):
         finally:
             os.close(reading)
             os.close(writing)
+
+
+class Members(unittest.TestCase):
+    def test_files_are_for_members_and_each_request_is_a_line(self):
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            for name in "open", "members":
+                os.mkdir(os.path.join(folder, name))
+                with open(os.path.join(folder, name, "page.txt"), "w", encoding="ascii") as file:
+                    file.write(name)
+            path = os.path.join(folder, "log")
+            for password in "me:secret", "me:secrets", "you:all of it":
+                basic = {"Authorization": "Basic " + base64.b64encode(password.encode()).decode()}
+                with open(path, "w", encoding="ascii") as log, \
+                        evtest.Program(program("members"), folder, password, stdout=log) as server:
+                    self.assertEqual(ask(server, "GET", "/open/page.txt")[2], b"open")
+                    status, answer, body = ask(server, "GET", "/page.txt")
+                    self.assertEqual((status, body), (401, b"Members only.\n"))
+                    self.assertIn("Basic", answer.headers["WWW-Authenticate"])
+                    self.assertEqual(ask(server, "GET", "/page.txt", headers=basic)[2], b"members")
+                    wrong = {"Authorization": basic["Authorization"].swapcase()}
+                    self.assertEqual(ask(server, "GET", "/page.txt", headers=wrong)[0], 401)
+                with open(path, encoding="ascii") as log:
+                    lines = log.read().splitlines()
+                expected = (("/open/page.txt", 200), ("/page.txt", 401), ("/page.txt", 200), ("/page.txt", 401))
+                self.assertEqual(len(lines), len(expected))
+                for line, (target, status) in zip(lines, expected):
+                    self.assertRegex(line, rf"\A127\.0\.0\.1:\d+ GET {target} {status} \d+ \d+us complete\Z")
 
 
 class LuaModule(unittest.TestCase):
