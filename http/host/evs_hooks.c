@@ -57,12 +57,14 @@ struct handler_wishes {
     void (*on_drain)(struct exchange *exchange);
     void (*on_data)(struct exchange *exchange);
     void (*on_gone)(struct exchange *exchange);
-    struct evs_state evs; /* except for the calls of evs_on_done() */
+    void (*on_stopping)(struct exchange *exchange);
+    struct evs_state evs; /* except for the ticket, which is over, and the calls of evs_on_done() */
 };
 
 static struct handler_wishes put_aside(struct exchange *exchange)
 {
-    const struct handler_wishes wishes = {exchange->on_drain, exchange->on_data, exchange->on_gone, exchange->evs};
+    const struct handler_wishes wishes = {exchange->on_drain, exchange->on_data, exchange->on_gone,
+                                          exchange->on_stopping, exchange->evs};
     evs_hook(exchange);
     return wishes;
 }
@@ -73,6 +75,7 @@ static void take_back(struct exchange *exchange, const struct handler_wishes *wi
     exchange->on_drain = wishes->on_drain;
     exchange->on_data = wishes->on_data;
     exchange->on_gone = wishes->on_gone;
+    exchange->on_stopping = wishes->on_stopping;
     exchange->evs.fn = wishes->evs.fn;
     exchange->evs.arg = wishes->evs.arg;
     exchange->evs.timer = wishes->evs.timer;
