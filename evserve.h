@@ -192,9 +192,9 @@ struct evs_mount {
 
 /* How a request ended. */
 enum evs_end {
-    EVS_END_GONE, /* the client closed or reset the connection before all of the response was handed to the kernel */
+    EVS_END_GONE,     /* the client closed the connection before all of the response was handed to the kernel */
     EVS_END_COMPLETE, /* all of it was; whether it has arrived, nobody knows */
-    EVS_END_TIMEOUT,  /* a deadline cut it: the client takes nothing, or sends too slowly and gets no 408 */
+    EVS_END_TIMEOUT,  /* a deadline cut the connection: write_timeout_ms, body_timeout_ms or stream_timeout_ms */
     EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, a file that changed meanwhile */
     EVS_END_STOPPED   /* the server stopped, and waited no longer */
 };

@@ -227,6 +227,45 @@ static void before_may_answer_later_and_keeps_what_asks_for_the_end(void **state
     }
 }
 
+/* A thread of the host's, which looks the password up somewhere. */
+struct lookup {
+    evserve *server;
+    evs_ticket ticket;
+    pthread_t thread;
+    atomic_bool is_asked;
+};
+
+static void *look_up(void *arg)
+{
+    struct lookup *lookup = arg;
+    evserve_reply_to(lookup->server, lookup->ticket, 403, "text/plain", "looked up", 9);
+    return NULL;
+}
+
+static int ask_thread(evs_request *request, void *arg)
+{
+    struct lookup *lookup = arg;
+    lookup->server = evs_server(request);
+    lookup->ticket = evs_defer(request);
+    atomic_store(&lookup->is_asked, pthread_create(&lookup->thread, NULL, look_up, lookup) == 0);
+    return 1;
+}
+
+static void before_may_leave_the_answer_to_another_thread(void **state)
+{
+    (void)state;
+    static struct lookup lookup;
+    use_site();
+    host.config.log = NULL;
+    host.config.script = NULL;
+    host.config.arg = &lookup;
+    host.config.before = ask_thread;
+    host_serve();
+    host_expect("/file.txt", "looked up");
+    assert_true(atomic_load(&lookup.is_asked));
+    pthread_join(lookup.thread, NULL);
+}
+
 static void body_of_a_request_that_before_answers_is_dropped(void **state)
 {
     (void)state;
@@ -413,6 +452,7 @@ int main(void)
         HOOK_TEST(fields_that_before_adds_are_in_every_response),
         HOOK_TEST(before_hears_nothing_of_malformed_requests),
         HOOK_TEST(before_may_answer_later_and_keeps_what_asks_for_the_end),
+        HOOK_TEST(before_may_leave_the_answer_to_another_thread),
         HOOK_TEST(body_of_a_request_that_before_answers_is_dropped),
         HOOK_TEST(what_nothing_fits_goes_to_not_found),
         HOOK_TEST(files_of_a_mount_come_before_not_found),
