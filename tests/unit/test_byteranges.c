@@ -103,7 +103,7 @@ static const char *value_of(const struct answer *answer, const char *name)
 static void assert_value(const struct answer *answer, const char *name, const char *wanted)
 {
     const char *value = value_of(answer, name);
-    if ((value == NULL) != (wanted == NULL) || (value != NULL && strcmp(value, wanted) != 0)) {
+    if ((value == NULL) != (wanted == NULL) || (value != NULL && wanted != NULL && strcmp(value, wanted) != 0)) {
         fail_msg("%s: %s, not %s", name, value, wanted);
     }
 }
