@@ -62,7 +62,7 @@ static int forget_answers(void **state)
 
 static const char *request_text(const char *method, const char *path, const char *lines)
 {
-    static char text[8192];
+    static char text[16384];
     snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: a\r\n%s\r\n", method, path, lines);
     return text;
 }
@@ -103,7 +103,9 @@ static const char *value_of(const struct answer *answer, const char *name)
 static void assert_value(const struct answer *answer, const char *name, const char *wanted)
 {
     const char *value = value_of(answer, name);
-    if ((value == NULL) != (wanted == NULL) || (value != NULL && wanted != NULL && strcmp(value, wanted) != 0)) {
+    value = value == NULL ? "(none)" : value;
+    wanted = wanted == NULL ? "(none)" : wanted;
+    if (strcmp(value, wanted) != 0) {
         fail_msg("%s: %s, not %s", name, value, wanted);
     }
 }
@@ -477,7 +479,7 @@ static void ranges_come_after_the_other_conditions(void **state) /* RFC 9110 sec
     (void)state;
     begin();
     char etag[128], lines[512];
-    snprintf(etag, sizeof etag, "%s", value_of(get("/small.txt", ""), "ETag"));
+    snprintf(etag, sizeof etag, "%.127s", value_of(get("/small.txt", ""), "ETag"));
     static const char *const ranges[] = {"bytes=0-1", "bytes=0-1,4-5", "bytes=5000-"};
     static const int statuses_of[] = {206, 206, 416};
     for (size_t i = 0; i < 3; i++) {
@@ -528,7 +530,7 @@ static void if_range_wants_the_very_version(void **state)
     };
     for (size_t f = 0; f < 2; f++) {
         char etag[128], value[512], lines[1024];
-        snprintf(etag, sizeof etag, "%s", value_of(get(paths[f], ""), "ETag"));
+        snprintf(etag, sizeof etag, "%.127s", value_of(get(paths[f], ""), "ETag"));
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
             const char *mark = strstr(rows[i].value, "%s");
             size_t before = mark == NULL ? strlen(rows[i].value) : (size_t)(mark - rows[i].value);
