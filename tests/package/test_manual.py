@@ -123,7 +123,8 @@ class Library(unittest.TestCase):
         self.assertIn("EVSERVE_ERROR_MAX", self.header.constants)
         self.assertIn("EVSERVE_LOG_DEBUG", self.header.constants)
         self.assertIn("EVSERVE_ZERO", self.header.constants)
-        named = set(re.findall(r"^\w[^\n/#]*?\b((?:evserve|evs)_\w+)\(", read("evserve.h"), flags=re.MULTILINE))
+        named = set(re.findall(r"^(?!static )\w[^\n/#]*?\b((?:evserve|evs)_\w+)\(", read("evserve.h"),
+                                flags=re.MULTILINE))
         self.assertEqual(set(self.header.functions), named)
 
     def test_synopsis_declares_the_functions_of_the_header(self):

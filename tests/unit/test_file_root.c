@@ -1,5 +1,6 @@
 /* Directories that are served: found at the start, found again when they are replaced. */
 
+#include "core/log.h"
 #include "core/sys.h"
 #include "http/file_root.h"
 #include "tests/lib/fake_mem.h"
@@ -146,19 +147,20 @@ static void what_cannot_be_served_is_named(void **state)
     static const struct {
         const char *name;
         int error;
-        const char *reason;
+        const char *reason; /* NULL: what the C library says */
     } rows[] = {
         {"site/name", -ENOTDIR, "not a directory"},
         {"none", -ENOENT, "no such directory"},
         {"site/name/x", -ENOTDIR, "not a directory"},
-        {"loop", -ELOOP, "Too many levels of symbolic links"},
+        {"loop", -ELOOP, NULL},
     };
     tree_add_link(&tree, "loop", "loop");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[128];
         char wanted[256];
         snprintf(path, sizeof path, "%s/%s", tree.path, rows[i].name);
-        snprintf(wanted, sizeof wanted, "cannot serve \"%s\": %s", path, rows[i].reason);
+        snprintf(wanted, sizeof wanted, "cannot serve \"%s\": %s", path,
+                 rows[i].reason != NULL ? rows[i].reason : errno_text(-rows[i].error));
         struct file_root root;
         assert_int_equal(file_root_open(&root, path, "", err, sizeof err), rows[i].error);
         assert_string_equal(err, wanted);

@@ -11,7 +11,7 @@ enum { BODY_MS = 30000 };
 #define PART(name)         "--XYZ\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n"
 
 static const char site[] = APP
-    "app.set { max_body = 1000000 }\n"
+    "app.set { max_body = 1000000, handler_timeout = 0 }\n"
     "app.post('/body', function(req) return #req.body .. ' ' .. req.body:sub(1, 20) end)\n"
     "app.post('/chunks', function(req)\n"
     "    local all = {} for chunk in req:chunks() do all[#all + 1] = chunk end return table.concat(all, '|')\n"

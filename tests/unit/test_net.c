@@ -414,7 +414,7 @@ static void failures_to_open_are_told_in_words(void **state)
         enum fake_op op;
         int error;
         const char *text;
-        const char *reason;
+        const char *reason; /* NULL: what the C library says */
     } rows[] = {
         {FAKE_BIND, -EADDRINUSE, "127.0.0.1:80", "address already in use"},
         {FAKE_BIND, -EADDRNOTAVAIL, "127.0.0.1:80", "no such address on this machine"},
@@ -422,10 +422,10 @@ static void failures_to_open_are_told_in_words(void **state)
         {FAKE_BIND, -EACCES, "unix:/tmp/evserve-test-net-none", "permission denied"},
         {FAKE_BIND, -EINVAL, "127.0.0.1:80", "Invalid argument"},
         {FAKE_LISTEN, -EADDRINUSE, "127.0.0.1:80", "address already in use"},
-        {FAKE_SOCKET, -EMFILE, "127.0.0.1:80", "Too many open files"},
-        {FAKE_SOCKET, -EMFILE, "[::]:80", "Too many open files"},
-        {FAKE_SET_OPTION, -ENOMEM, "127.0.0.1:80", "Cannot allocate memory"},
-        {FAKE_OPEN, -EMFILE, "127.0.0.1:80", "Too many open files"},
+        {FAKE_SOCKET, -EMFILE, "127.0.0.1:80", NULL},
+        {FAKE_SOCKET, -EMFILE, "[::]:80", NULL},
+        {FAKE_SET_OPTION, -ENOMEM, "127.0.0.1:80", NULL},
+        {FAKE_OPEN, -EMFILE, "127.0.0.1:80", NULL},
         {FAKE_EPOLL_ADD, -ENOSPC, "127.0.0.1:80", "No space left on device"},
         {FAKE_GET_OPTION, -ENOTSOCK, "fd:0", "not a listening socket"},
     };
@@ -436,7 +436,8 @@ static void failures_to_open_are_told_in_words(void **state)
         fake_sys_fail_op(rows[i].op, 0, 1, rows[i].error);
         assert_int_equal(open_listener(stage, rows[i].text, false), rows[i].error);
         char expected[128];
-        snprintf(expected, sizeof expected, "cannot listen on %s: %s", rows[i].text, rows[i].reason);
+        snprintf(expected, sizeof expected, "cannot listen on %s: %s", rows[i].text,
+                 rows[i].reason != NULL ? rows[i].reason : errno_text(-rows[i].error));
         assert_string_equal(stage->err, expected);
         assert_int_equal(fake_sys_open_fds(), fds);
         assert_int_equal(stage->line_count, 0); /* the caller has the text; nothing is logged */
@@ -989,7 +990,8 @@ static void nothing_leaks_when_any_allocation_fails(void **state)
             int rv = open_listener(stage, "127.0.0.1:8080", edge);
             if (rv < 0) {
                 assert_int_equal(rv, -ENOMEM);
-                assert_string_equal(stage->err, "cannot listen on 127.0.0.1:8080: Cannot allocate memory");
+                assert_non_null(strstr(stage->err, "cannot listen on 127.0.0.1:8080: "));
+                assert_non_null(strstr(stage->err, errno_text(ENOMEM)));
                 assert_int_equal(fake_sys_open_fds(), fds);
             } else {
                 for (int i = 0; i < NET_ACCEPT_BUDGET + 1; i++) {

@@ -52,7 +52,7 @@ static void each_failure_names_the_user(void **state)
         const char *text;
     } rows[] = {
         {FAKE_FIND_USER, -ENOENT, -ENOENT, "user x: there is none"},
-        {FAKE_FIND_USER, -EIO, -EIO, "user x: Input/output error"},
+        {FAKE_FIND_USER, -EINVAL, -EINVAL, "user x: Invalid argument"},
         {FAKE_SET_USER, -EPERM, -EPERM, "user x: only root can become another user: Operation not permitted"},
         {FAKE_IS_USER_FOR_GOOD, -EPERM, -EPERM, "user x: root was not given up"},
     };
