@@ -5,14 +5,13 @@
 #   tests/other_machines.sh arm64 musl      some of them
 #
 #   arm64    cross gcc, LuaJIT, glibc of Debian 12; unit, wire and fuzz tests under qemu-user
-#   i386     gcc -m32, without Lua (LuaJIT has no GC64 there), glibc of Debian 12; the same tests on this kernel
+#   i386     i686-linux-gnu-gcc or gcc -m32, without Lua (LuaJIT has no GC64 there), glibc of Debian 12; the same tests on this kernel
 #   musl     musl-gcc -static, without Lua and libseccomp; the same tests, those on real sockets, and hosts
 #   trixie   Debian 13: scripts/test.sh on a fresh machine of that release (some fifteen minutes)
 #   noble    Ubuntu 24.04: the same, only when it is named
 #
 # Prints a line for each machine, and what failed there. Builds are left in FOLDER (OTHER_MACHINES, or a temporary one
-# that is removed). Needs mmdebstrap, cmake, ninja; for arm64 qemu-user-static and gcc-aarch64-linux-gnu; for i386
-# gcc-12-multilib (gcc-multilib does not go with cross compilers); for musl musl-tools and dpkg-dev; for the last two
+# that is removed). Needs what scripts/setup.sh --tests installs, and mmdebstrap; for musl dpkg-dev; for the last two
 # debootstrap. DEBIAN_MIRROR and UBUNTU_MIRROR pick other mirrors.
 set -euo pipefail
 
@@ -84,17 +83,21 @@ arm64() {
 }
 
 i386() {
-    needs i386 mmdebstrap gcc || return 0
-    if ! printf 'int main(void) { return 0; }' | gcc -m32 -x c -o /dev/null - 2>/dev/null; then
-        echo 'i386: not tried: gcc -m32 does not work (gcc-12-multilib)'
+    local compiler=i686-linux-gnu-gcc flags=-O1
+    needs i386 mmdebstrap || return 0
+    if ! command -v "$compiler" >/dev/null; then # Debian's gcc-multilib, which does not go with cross compilers
+        compiler=gcc flags='-m32 -O1'
+    fi
+    if ! printf 'int main(void) { return 0; }' | "$compiler" $flags -x c -o /dev/null - 2>/dev/null; then
+        echo 'i386: not tried: no compiler (gcc-i686-linux-gnu)'
         return 0
     fi
     libraries i386 libseccomp-dev || return 1
     PKG_CONFIG_SYSROOT_DIR=$work/root PKG_CONFIG_LIBDIR=$work/root/usr/lib/i386-linux-gnu/pkgconfig \
         build 'unit|wire|fuzz' 'set(CMAKE_SYSTEM_NAME Linux)' 'set(CMAKE_SYSTEM_PROCESSOR i686)' \
-        'set(CMAKE_C_COMPILER gcc)' "set(CMAKE_SYSROOT $work/root)" \
+        "set(CMAKE_C_COMPILER $compiler)" "set(CMAKE_SYSROOT $work/root)" \
         "set(CMAKE_CROSSCOMPILING_EMULATOR $work/root/lib/ld-linux.so.2 --library-path $work/root/lib/i386-linux-gnu:$work/root/usr/lib/i386-linux-gnu)" \
-        -- '-DCMAKE_C_FLAGS=-m32 -O1' -DEVSERVE_LUA=OFF
+        -- "-DCMAKE_C_FLAGS=$flags" -DEVSERVE_LUA=OFF
 }
 
 # cmocka for musl, from Debian's source package: Debian's library is for glibc.

@@ -96,9 +96,9 @@ class OneFile(unittest.TestCase):
         with open(os.path.join(self.folder, name), encoding="utf-8") as file:
             return file.read()
 
-    def serves(self, program):
+    def serves(self, *program):
         """The host serves a file and a route, and stops."""
-        with subprocess.Popen([program], cwd=self.folder, stdout=subprocess.PIPE, text=True) as host:
+        with subprocess.Popen(program, cwd=self.folder, stdout=subprocess.PIPE, text=True) as host:
             try:
                 port = int(host.stdout.readline())
                 for path, content in ("/page.html", b"a page\n"), ("/bye", b"bye\n"):
@@ -136,6 +136,16 @@ class OneFile(unittest.TestCase):
         program = os.path.join(self.folder, "by-clang")
         run(compiler("clang"), *STRICT, "host.c", "evserve.c", "-o", program, cwd=self.folder)
         self.serves(program)
+
+    def test_other_machines_and_c_libraries_compile_and_run_it(self):
+        for by, emulator in (("musl-gcc",), ()), (("i686-linux-gnu-gcc",), ()), \
+                (("aarch64-linux-gnu-gcc",), ("qemu-aarch64-static",)):
+            with self.subTest(by=by[0]):
+                for tool in by + emulator:
+                    compiler(tool)
+                program = os.path.join(self.folder, "by-" + by[0])
+                run(*by, "-static", "host.c", "evserve.c", "-o", program, cwd=self.folder)
+                self.serves(*emulator, program)
 
     def test_host_in_cpp_links_an_object_in_which_only_the_header_is_global(self):
         library = os.path.join(self.folder, "evserve.o")
