@@ -690,7 +690,7 @@ enum evs_event {
 void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
 
 /* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
- * comes after the answer. Returns 0; -EALREADY: the answer is complete, or EVS_GONE is due; -ENOMEM. */
+ * comes after the answer. Returns 0; -EALREADY: the answer is complete, or EVS_GONE is due or has come; -ENOMEM. */
 int evs_after(evs_request *request, uint32_t ms);
 
 /* Call fn(arg) once, when the request is over however it ends: all of its response was handed to the kernel, or its
@@ -720,7 +720,7 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
 typedef uint64_t evs_ticket;
 
 /* The ticket of a request that wants its answer; the same one when asked again. It need not be given back. Returns 0
- * without memory, or when the request has been answered. The request's thread. */
+ * without memory, or when the request has been answered or is EVS_GONE. The request's thread. */
 evs_ticket evs_defer(evs_request *request);
 
 /* The functions of requests, for a ticket. Any thread, while the server is not freed; not from signal handlers. content

@@ -79,8 +79,9 @@ static int arm_timer(struct call *call)
     if (call->kind == CALL_EVERY) {
         call->timer = reactor_set_interval(reactor, call->interval_ms, on_call_due, call);
     } else {
-        int64_t left_ms = call->due_ms - reactor_now_ms(reactor);
-        call->timer = reactor_set_timeout(reactor, left_ms > 0 ? (uint32_t)left_ms : 0, on_call_due, call);
+        int64_t left_ms = call->due_ms - reactor_now_ms(reactor); /* the reactor's time may be a little behind */
+        uint32_t delay_ms = left_ms < 0 ? 0 : left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+        call->timer = reactor_set_timeout(reactor, delay_ms, on_call_due, call);
     }
     return call->timer == 0 ? -ENOMEM : 0;
 }

@@ -36,8 +36,11 @@ static void on_data(struct exchange *exchange)
     evs_tell(exchange, EVS_DATA);
 }
 
+/* The exchange is the next request's after this: nothing may be left that leads to it. So a timer and a ticket are refused
+ * from here on. */
 static void on_gone(struct exchange *exchange)
 {
+    exchange->evs.is_unwanted = true;
     evs_stop_timer(exchange);
     evs_ticket_end(exchange);
     evs_tell(exchange, EVS_GONE);
@@ -123,6 +126,9 @@ static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
 
 void evs_end_without_content(struct exchange *exchange)
 {
+    if (exchange->evs.is_unwanted) {
+        return; /* EVS_GONE is due, or the host is hearing it */
+    }
     evs_stop_timer(exchange);
     exchange->evs.is_unwanted = true;
     exchange->on_stopping = NULL;

@@ -99,7 +99,8 @@ evs_ticket evs_defer(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
     struct evs_host *host = exchange->server->host;
-    if (exchange->evs.ticket != 0 || host == NULL || exchange->response_state >= RESPONSE_COMPLETE) {
+    if (exchange->evs.ticket != 0 || host == NULL || exchange->evs.is_unwanted ||
+        exchange->response_state >= RESPONSE_COMPLETE) {
         return exchange->evs.ticket;
     }
     struct ticket *ticket = mem_alloc(sizeof *ticket);
@@ -353,10 +354,10 @@ static int give_order(evserve *server, evs_ticket id, const struct order *order)
     if (host == NULL) {
         return -ESRCH;
     }
-    bool is_here = mailbox_is_mine(host->mailbox);
-    if (!is_here && evs_host_is_in_child(host)) {
+    if (evs_host_is_in_child(host)) {
         return -ECHILD;
     }
+    bool is_here = mailbox_is_mine(host->mailbox);
     struct message *made = is_here ? NULL : make_message(host, evs_id_within(id), order); /* copied without the lock */
     if (!is_here && made == NULL) {
         return -ENOMEM;
@@ -434,7 +435,7 @@ int evserve_abort_to(evserve *server, evs_ticket ticket)
 evs_request *evs_find(evserve *server, evs_ticket id)
 {
     struct evs_host *host = host_of_ticket(server, id);
-    if (host == NULL || !mailbox_is_mine(host->mailbox)) {
+    if (host == NULL || !mailbox_is_mine(host->mailbox) || evs_host_is_in_child(host)) {
         return NULL;
     }
     pthread_mutex_lock(&host->lock);
@@ -463,10 +464,10 @@ int evserve_ready_to(evserve *server, evs_ticket id, int timeout_ms)
         return -ESRCH;
     }
     int64_t end_ns = timeout_ms < 0 ? -1 : sys_now_ns() + (int64_t)timeout_ms * NS_PER_MS;
-    bool is_here = mailbox_is_mine(host->mailbox);
-    if (!is_here && evs_host_is_in_child(host)) {
+    if (evs_host_is_in_child(host)) {
         return -ECHILD;
     }
+    bool is_here = mailbox_is_mine(host->mailbox);
     struct ticket *ticket;
     pthread_mutex_lock(&host->lock);
     int rv = check_order(host, id, ORDER_WRITE, &ticket);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -253,6 +254,48 @@ static void calls_in_a_child_are_refused(void **state)
 }
 
 /* A child that has the client's socket, and does not end, does not keep the client waiting for the end. */
+static int use_ticket_in_child(evs_request *request, evs_ticket ticket)
+{
+    evserve *server = evs_server(request);
+    bool are_refused = evserve_set_header_to(server, ticket, "X-Child", "1") == -ECHILD &&
+                       evserve_begin_to(server, ticket, 200, NULL, -1) == -ECHILD &&
+                       evserve_write_to(server, ticket, "child", 5) == -ECHILD &&
+                       evserve_ready_to(server, ticket, 0) == -ECHILD && evserve_end_to(server, ticket) == -ECHILD &&
+                       evserve_abort_to(server, ticket) == -ECHILD &&
+                       evserve_reply_to(server, ticket, 200, NULL, "child", 5) == -ECHILD &&
+                       evs_find(server, ticket) == NULL;
+    return are_refused ? 0 : 1;
+}
+
+static atomic_int child_result;
+
+static void serve_by_fork(evs_request *request, void *arg)
+{
+    (void)arg;
+    evs_ticket ticket = evs_defer(request);
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(CLIENT_LIMIT_S);
+        _exit(use_ticket_in_child(request, ticket));
+    }
+    waitpid(child, &status, 0);
+    child_result = status;
+    evserve_reply_to(evs_server(request), ticket, 200, "text/plain", "parent", 6);
+}
+
+/* The child's thread is, as far as it knows, the one that serves. */
+static void tickets_are_refused_in_a_child_that_a_callback_forks(void **state)
+{
+    (void)state;
+    static const struct evs_route forking[] = {{.route = "GET /fork", .serve = serve_by_fork}, {.route = NULL}};
+    host.config.routes = forking;
+    child_result = -1;
+    host_serve();
+    host_expect("/fork", "parent");
+    assert_int_equal(child_result, 0);
+}
+
 static void client_sees_the_end_while_a_child_lives(void **state)
 {
     (void)state;
@@ -312,6 +355,7 @@ int main(void)
         HOST_TEST(loop_of_the_host_still_hears_of_timers_after_a_free_in_a_child),
         HOST_TEST(free_in_a_child_runs_no_stop_function),
         HOST_TEST(calls_in_a_child_are_refused),
+        HOST_TEST(tickets_are_refused_in_a_child_that_a_callback_forks),
         HOST_TEST(client_sees_the_end_while_a_child_lives),
         HOST_TEST(stopped_server_refuses_clients_while_a_child_lives),
     };

@@ -298,6 +298,72 @@ static void gone_never_comes_inside_a_call_of_the_host(void **state)
     assert_int_equal(events_inside, 0);
 }
 
+/* What was asked for when EVS_GONE came; the server's thread writes, the test reads. */
+static atomic_int asked, late_events, after_result;
+static _Atomic(evs_ticket) late_ticket;
+
+static void ask_when_gone(evs_request *request, int event, void *arg)
+{
+    (void)arg;
+    if (event != EVS_GONE) {
+        late_events++;
+        return;
+    }
+    after_result = evs_after(request, 1);
+    late_ticket = evs_defer(request);
+    evs_begin(request, 99, NULL, -1); /* refused, and EVS_GONE would follow */
+    after_result = evs_after(request, 1) == after_result ? after_result : 1;
+    asked++;
+}
+
+static void serve_until_gone(evs_request *request, void *arg)
+{
+    evs_on(request, ask_when_gone, NULL);
+    if (arg != NULL) {
+        evs_write(request, "x", 1); /* -1 with HEAD: EVS_GONE comes by itself */
+    }
+    begun++;
+}
+
+static void nothing_that_is_asked_for_at_the_end_outlives_it(void **state)
+{
+    (void)state;
+    static const struct evs_route routes[] = {
+        {.route = "GET /hold", .serve = serve_until_gone},
+        {.route = "GET /write", .serve = serve_until_gone, .arg = content},
+        {.route = "GET /brief", .serve = serve_until_gone, .limits = &brief},
+        {.route = "GET /brief/write", .serve = serve_until_gone, .arg = content, .limits = &brief},
+        {.route = "GET /next", .serve = serve, .arg = (void *)(uintptr_t)&answer},
+        {.route = NULL},
+    };
+    static const struct {
+        const char *request;
+        bool closes;
+    } ways[] = {{"GET /hold", true},
+                {"GET /write", true},
+                {"HEAD /write", false},
+                {"GET /brief", false},
+                {"GET /brief/write", false}};
+    forget();
+    asked = late_events = 0;
+    host.config.routes = routes;
+    host_serve();
+    for (int i = 0; i < (int)(sizeof ways / sizeof ways[0]); i++) {
+        int fd = ask(ways[i].request);
+        if (ways[i].closes) {
+            close(fd);
+        }
+        wait_for(&asked, i + 1);
+        assert_int_equal(after_result, -EALREADY);
+        assert_true(late_ticket == 0);
+        host_expect("/next", "later\n"); /* it has the memory of the request that is gone, and a timer */
+        if (!ways[i].closes) {
+            close(fd);
+        }
+    }
+    assert_int_equal(late_events, 0);
+}
+
 /* Stopping. */
 
 static void streams_are_told_once_that_the_server_stops(void **state)
@@ -396,6 +462,7 @@ int main(void)
         HOST_TEST(silent_stream_is_gone_and_its_client_sees_a_cut),
         HOST_TEST(begin_sends_the_head_though_no_content_follows),
         HOST_TEST(gone_never_comes_inside_a_call_of_the_host),
+        HOST_TEST(nothing_that_is_asked_for_at_the_end_outlives_it),
         HOST_TEST(streams_are_told_once_that_the_server_stops),
         HOST_TEST(what_does_not_end_is_gone_at_the_deadline),
         HOST_TEST(host_that_listens_after_the_stop_began_is_told_then),

@@ -106,6 +106,19 @@ static void assert_book(const char *text)
     scene.book[0] = '\0';
 }
 
+static void longest_timer_is_not_due_at_once(void **state)
+{
+    (void)state;
+    fake_sys_advance_ns(1); /* the call's time is rounded up to milliseconds, the reactor's down */
+    assert_true(evserve_after(scene.server, 0, UINT32_MAX, note, "a") > 0);
+    assert_true(evserve_every(scene.server, 0, UINT32_MAX, note, "b") > 0);
+    turn(0);
+    turn(0);
+    fake_sys_advance_ms(1000);
+    turn(0);
+    assert_book("");
+}
+
 static void timer_set_before_the_loop_runs_counts_from_the_call(void **state)
 {
     (void)state;
@@ -417,6 +430,7 @@ static void cancel_without_memory_for_a_letter_holds_all_the_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SCENE_TEST(longest_timer_is_not_due_at_once),
         SCENE_TEST(timer_set_before_the_loop_runs_counts_from_the_call),
         SCENE_TEST(interval_is_called_again_and_again_until_it_is_cancelled),
         SCENE_TEST(function_may_cancel_its_own_timer),
