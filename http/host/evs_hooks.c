@@ -58,13 +58,15 @@ struct handler_wishes {
     void (*on_data)(struct exchange *exchange);
     void (*on_gone)(struct exchange *exchange);
     void (*on_stopping)(struct exchange *exchange);
-    struct evs_state evs; /* except for the ticket, which is over, and the calls of evs_on_done() */
+    struct evs_state evs;      /* except for the ticket, which is over, and the calls of evs_on_done() */
+    struct evs_parsed *parsed; /* it may be on the stack, and look at the texts again */
 };
 
 static struct handler_wishes put_aside(struct exchange *exchange)
 {
-    const struct handler_wishes wishes = {exchange->on_drain, exchange->on_data, exchange->on_gone,
-                                          exchange->on_stopping, exchange->evs};
+    const struct handler_wishes wishes = {exchange->on_drain,    exchange->on_data, exchange->on_gone,
+                                          exchange->on_stopping, exchange->evs,     exchange->parsed};
+    exchange->parsed = NULL;
     evs_hook(exchange);
     return wishes;
 }
@@ -72,6 +74,8 @@ static struct handler_wishes put_aside(struct exchange *exchange)
 static void take_back(struct exchange *exchange, const struct handler_wishes *wishes)
 {
     evs_part(request_of(exchange)); /* without a timer */
+    forget_parsed(exchange);
+    exchange->parsed = wishes->parsed;
     exchange->on_drain = wishes->on_drain;
     exchange->on_data = wishes->on_data;
     exchange->on_gone = wishes->on_gone;

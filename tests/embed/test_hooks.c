@@ -32,6 +32,18 @@ static void serve_abort(evs_request *request, void *arg)
     evs_abort(request);
 }
 
+/* Its texts are its own until it returns, though on_error is called in between, and asks for texts, too. */
+static void serve_texts(evs_request *request, void *arg)
+{
+    (void)arg;
+    const char *query = evs_query(request, "text");
+    const char *cookie = evs_cookie(request, "c");
+    const char *id = evs_param(request, "id");
+    evs_abort(request);
+    bool are_there = strcmp(query, "a query") == 0 && strcmp(cookie, "cookie") == 0 && strcmp(id, "7") == 0;
+    atomic_fetch_add(&count, are_there && evs_query(request, "text") == query ? 100 : 10000);
+}
+
 static void note_gone(evs_request *request, int event, void *arg)
 {
     (void)request;
@@ -52,6 +64,7 @@ static const struct evs_route routes[] = {
     {.route = "GET /route/:id", .serve = serve_route},
     {.route = "PUT /small", .serve = serve_route, .limits = &small_body},
     {.route = "GET /abort", .serve = serve_abort},
+    {.route = "GET /texts/:id", .serve = serve_texts},
     {.route = "GET /never", .serve = serve_never, .limits = &no_time},
     {.route = NULL},
 };
@@ -344,6 +357,7 @@ static void send_error_page(evs_request *request, int status, void *arg)
     (void)arg;
     char page[64];
     const char *how = evs_query_string(request);
+    (void)evs_query(request, "text");
     int len = snprintf(page, sizeof page, "page of %d", status);
     atomic_fetch_add(&count, 1);
     if (strcmp(how, "none") == 0) {
@@ -392,6 +406,19 @@ static void host_sends_the_pages_of_errors(void **state)
     if (host.config.script != NULL) {
         host_expect("/fail", "page of 500");
     }
+}
+
+static void texts_of_a_handler_outlive_the_page_of_its_error(void **state)
+{
+    (void)state;
+    use_site();
+    host.config.on_error = send_error_page;
+    host_serve();
+    const char *answer = client_ask(host.port,
+                                    "GET /texts/7?text=a+query HTTP/1.1\r\nHost: h\r\nCookie: c=cookie\r\n\r\n"
+                                    "GET /texts/7?text=a+query HTTP/1.0\r\nCookie: c=cookie\r\n\r\n");
+    assert_non_null(strstr(answer, "page of 500HTTP/1.1 500 "));
+    assert_int_equal(atomic_load(&count), 202);
 }
 
 static void without_a_page_of_the_host_the_servers_follows(void **state)
@@ -457,6 +484,7 @@ int main(void)
         HOOK_TEST(what_nothing_fits_goes_to_not_found),
         HOOK_TEST(files_of_a_mount_come_before_not_found),
         HOOK_TEST(host_sends_the_pages_of_errors),
+        HOOK_TEST(texts_of_a_handler_outlive_the_page_of_its_error),
         HOOK_TEST(without_a_page_of_the_host_the_servers_follows),
         HOOK_TEST(handler_whose_time_is_over_is_told_also_when_the_host_sends_the_page),
         HOOK_TEST(page_that_stays_open_is_cut_and_said_so),
