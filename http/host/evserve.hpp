@@ -22,11 +22,13 @@
 
 #include "evserve.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -61,9 +63,13 @@ inline std::string_view view(const char *text) noexcept
     return text == nullptr ? std::string_view() : std::string_view(text);
 }
 
-// Log what a function of the host's threw; called in a catch block.
+// Log what a function of the host's threw; called in a catch block. Without a server, which is about to start, nobody hears
+// of it.
 inline void log_thrown(evserve *server, const char *who, evs_request *handle = nullptr) noexcept
 {
+    if (server == nullptr) {
+        return;
+    }
     char line[512];
     const char *what = "something that is no std::exception";
     try {
@@ -276,8 +282,8 @@ class request
     evs_request *handle_;
 };
 
-// A request that is answered after its handler has returned, on the thread of the request. It is false once the request is
-// over or the client has gone. A later that goes away while its request waits aborts it, so no client waits for an answer
+// A request that is answered after its handler has returned, on the thread of the request. It is false once the request has
+// been answered or the client has gone. A later that goes away while its request waits aborts it, so no client waits for an answer
 // that nobody will give. Moved, not copied.
 //
 //     app.route("GET /slow", [](evs::request request) {
@@ -299,9 +305,7 @@ class later
     ~later()
     {
         if (state_ != nullptr) {
-            if (state_->handle != nullptr) {
-                evs_abort(std::exchange(state_->handle, nullptr));
-            }
+            state_->abort();
             state_->is_held = false;
             state_->drop_unless_used();
         }
@@ -309,7 +313,7 @@ class later
 
     explicit operator bool() const noexcept
     {
-        return state_ != nullptr && state_->handle != nullptr;
+        return state_ != nullptr && state_->handle != nullptr && evs_begun(state_->handle) != 2;
     }
 
     // The request, while this is true.
@@ -351,6 +355,14 @@ class later
         std::function<void(int event)> fn = {};
         std::function<void()> timer = {};
 
+        void abort() noexcept
+        {
+            evs_request *given_up = std::exchange(handle, nullptr);
+            if (given_up != nullptr && evs_begun(given_up) != 2) {
+                evs_abort(given_up);
+            }
+        }
+
         void drop_unless_used() noexcept
         {
             if (!is_held && is_over && depth == 0) {
@@ -384,7 +396,7 @@ class later
         evs_on(handle, on_event, state_);
     }
 
-    static void on_event(evs_request *handle, int event, void *arg) noexcept
+    static void on_event(evs_request *, int event, void *arg) noexcept
     {
         auto *self = static_cast<state *>(arg);
         self->depth++;
@@ -395,10 +407,7 @@ class later
             self->call(event);
         } catch (...) {
             detail::log_thrown(self->server, "a function of evs::later");
-            if (self->handle != nullptr) {
-                self->handle = nullptr;
-                evs_abort(handle);
-            }
+            self->abort();
         }
         self->depth--;
         self->drop_unless_used();
@@ -426,29 +435,46 @@ inline later request::defer() const
     return later(handle_);
 }
 
-// A request that any thread may answer. It is false when it is empty; whether the request is still there, its functions
-// say (-ESRCH). A ticket that goes away without having ended the answer aborts it, as later does. Moved, not copied; not to
-// be used after the server.
+// A request that any thread may answer. It is false when it is empty, also for want of memory; whether the request is still
+// there, its functions say (-ESRCH). A ticket that goes away without having ended the answer aborts it, as later does, and
+// may go away after the server; its functions must not be called then. Moved, not copied. Each takes one of the
+// EVS_DONE_MAX functions of evs_on_done().
 class ticket
 {
   public:
     ticket() noexcept = default;
-    explicit ticket(request from) noexcept : server_(evs_server(from.get())), id_(evs_defer(from.get()))
+    explicit ticket(request from) noexcept : server_(evs_server(from.get()))
     {
+        try {
+            auto made = std::make_shared<fate>();
+            auto kept = std::make_unique<std::shared_ptr<fate>>(made);
+            evs_ticket id = evs_defer(from.get());
+            if (id != 0 && evs_on_done(from.get(), on_done, kept.get()) == 0) {
+                (void)kept.release(); // on_done() has it
+                fate_ = std::move(made);
+                id_ = id;
+            }
+        } catch (const std::exception &) { // no memory: it stays empty
+        }
     }
-    ticket(ticket &&other) noexcept : server_(other.server_), id_(std::exchange(other.id_, 0))
+    ticket(ticket &&other) noexcept
+        : server_(other.server_), id_(std::exchange(other.id_, 0)), fate_(std::move(other.fate_))
     {
     }
     ticket &operator=(ticket &&other) noexcept
     {
         std::swap(server_, other.server_);
         std::swap(id_, other.id_);
+        std::swap(fate_, other.fate_);
         return *this;
     }
     ~ticket()
     {
         if (id_ != 0) {
-            evserve_abort_to(server_, id_);
+            std::lock_guard<std::recursive_mutex> lock(fate_->lock);
+            if (!fate_->is_over) { // so the server is still there, as long as the lock is held
+                evserve_abort_to(server_, id_);
+            }
         }
     }
 
@@ -490,6 +516,19 @@ class ticket
     }
 
   private:
+    // What became of the request, which its thread tells. To abort it may end it at once, on the same thread.
+    struct fate {
+        std::recursive_mutex lock;
+        bool is_over = false;
+    };
+
+    static void on_done(void *arg) noexcept
+    {
+        std::unique_ptr<std::shared_ptr<fate>> kept(static_cast<std::shared_ptr<fate> *>(arg));
+        std::lock_guard<std::recursive_mutex> lock((*kept)->lock);
+        (*kept)->is_over = true;
+    }
+
     int ended(int rv) noexcept
     {
         if (rv == 0) {
@@ -500,9 +539,11 @@ class ticket
 
     evserve *server_ = nullptr;
     evs_ticket id_ = 0;
+    std::shared_ptr<fate> fate_;
 };
 
-// A server: set it up, start() it, run it as evserve.h says. Its destructor is evserve_free(). Neither copied nor moved.
+// A server: set it up, start() it, run it as evserve.h says. Its destructor is evserve_free(); before that, what the functions
+// of timers and watches hold is released. Neither copied nor moved. Handlers may use it before start() has returned.
 class server
 {
   public:
@@ -511,7 +552,16 @@ class server
     server &operator=(const server &) = delete;
     ~server()
     {
-        evserve_free(handle_);
+        evserve *handle = handle_;
+        if (handle != nullptr && config.reactors > 0) {
+            evserve_stop(handle, 0);
+        }
+        if (handle == nullptr || config.reactors == 0 || evserve_wait(handle) >= 0) {
+            std::list<closure> dropped; // nothing calls them any more, and what they hold may call us
+            std::lock_guard<std::mutex> lock(lock_);
+            dropped.swap(closures_);
+        }
+        evserve_free(handle);
     }
 
     // What is not said by the functions below. arg, routes, mounts, and the functions below that are used, are set by
@@ -552,8 +602,9 @@ class server
     {
         std::vector<evs_route> routes = list_routes();
         config.routes = routes.data();
-        mounts_.push_back({});
-        config.mounts = mounts_.data();
+        std::vector<evs_mount> mounts = mounts_;
+        mounts.push_back({});
+        config.mounts = mounts.data();
         config.arg = this;
         if (log_) {
             config.log = [](void *arg, int level, const char *line) {
@@ -571,6 +622,9 @@ class server
         if (finished_) {
             config.finished = [](void *arg, const evs_outcome *outcome) {
                 auto *self = static_cast<server *>(arg);
+                if (outcome->request != nullptr) {
+                    self->learn(outcome->request);
+                }
                 self->guard("finished", [&] { self->finished_(*outcome); });
             };
         }
@@ -582,6 +636,8 @@ class server
         }
         char err[EVSERVE_ERROR_MAX];
         handle_ = evserve_start(&config, err, sizeof err);
+        config.routes = nullptr; // which it has copied
+        config.mounts = nullptr;
         if (handle_ == nullptr) {
             throw error(err);
         }
@@ -742,11 +798,21 @@ class server
         }
     }
 
+    // The threads of the server begin before start() has its handle.
+    void learn(evs_request *handle) noexcept
+    {
+        if (handle_.load(std::memory_order_relaxed) == nullptr) {
+            handle_ = evs_server(handle);
+        }
+    }
+
     static void serve(evs_request *handle, void *arg) noexcept
     {
+        auto *route = static_cast<host_route *>(arg);
         evserve *server = evs_server(handle);
+        route->owner->learn(handle);
         try {
-            static_cast<host_route *>(arg)->fn(request(handle));
+            route->fn(request(handle));
         } catch (...) {
             fail(handle, server);
         }
@@ -754,6 +820,7 @@ class server
 
     int ask_before(evs_request *handle) noexcept
     {
+        learn(handle);
         try {
             return before_(request(handle)) ? 1 : 0;
         } catch (...) {
@@ -774,11 +841,12 @@ class server
     // Holds the lock while the id is not known: the function may run on another thread at once.
     template <class Begin> std::int64_t keep(closure made, Begin begin)
     {
+        std::list<closure> refused; // destroyed without the lock: what it holds may call us
         std::lock_guard<std::mutex> lock(lock_);
         closures_.push_back(std::move(made));
         std::int64_t id = begin(&closures_.back());
         if (id < 0) {
-            closures_.pop_back();
+            refused.splice(refused.begin(), closures_, std::prev(closures_.end()));
         } else {
             closures_.back().id = id;
         }
@@ -793,7 +861,7 @@ class server
     static void drop(void *arg) noexcept
     {
         auto *self = static_cast<closure *>(arg);
-        std::list<closure> dropped; // destroyed without the lock: what it holds may call us
+        std::list<closure> dropped; // likewise
         std::lock_guard<std::mutex> lock(self->owner->lock_);
         auto &all = self->owner->closures_;
         for (auto at = all.begin(); at != all.end(); ++at) {
@@ -812,7 +880,7 @@ class server
     std::function<void()> on_wake_;
     std::mutex lock_; // of closures_
     std::list<closure> closures_;
-    evserve *handle_ = nullptr;
+    std::atomic<evserve *> handle_{nullptr};
 };
 
 } // namespace evs

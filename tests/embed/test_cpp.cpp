@@ -176,6 +176,11 @@ void requests_are_answered_in_every_way()
             answer->after(1, [answer] { throw std::runtime_error("a timer fails"); });
         });
         server.route("GET /later/forgotten", [](evs::request request) { evs::later gone = request.defer(); });
+        server.route("GET /later/answered", [](evs::request request) {
+            evs::later answer = request.defer();
+            CHECK(answer && answer.request().reply(200, nullptr, "answered") == 0 && !answer);
+            CHECK(answer.after(1, [] {}) == -ESRCH);
+        });
         server.route("GET /ticket", [&](evs::request request) {
             if (worker.joinable()) {
                 worker.join();
@@ -210,6 +215,7 @@ void requests_are_answered_in_every_way()
         CHECK(ends_with(ask(port, "/later"), "later"));
         CHECK(is_status(ask(port, "/later/throw"), "500"));
         CHECK(is_status(ask(port, "/later/forgotten"), "500"));
+        CHECK(ends_with(ask(port, "/later/answered"), "answered"));
         std::string answer = ask(port, "/ticket");
         CHECK(answer.find("\r\nX-Thread: other\r\n") != std::string::npos);
         CHECK(answer.find("thread") != std::string::npos);
@@ -226,7 +232,8 @@ void requests_are_answered_in_every_way()
             CHECK(waited_for([&] { return log.has(line); }));
         }
         CHECK(waited_for([&] { return shared.use_count() == 3; })); // ours and those of two routes
-        CHECK(waited_for([&] { return outcomes == 16; }));
+        CHECK(waited_for([&] { return outcomes == 17; }));
+        CHECK(!log.has("already")); // of the answers above none was aborted
     }
     worker.join();
     CHECK(counted::alive == 0);
@@ -265,6 +272,64 @@ void timers_watches_and_posts_run_on_the_server()
     }
     close(fd);
     CHECK(counted::alive == 0);
+}
+
+// Its destructor uses the server.
+struct session {
+    evs::server &server;
+    std::int64_t timer;
+    int &results; // of cancel(), added up
+    ~session()
+    {
+        results += server.cancel(timer);
+    }
+};
+
+void what_functions_hold_may_use_the_server_until_it_goes()
+{
+    for (unsigned reactors = 0; reactors < 3; reactors += 2) {
+        int results = 0;
+        std::vector<evs::ticket> kept; // goes after the server
+        int pair[2];
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+        std::atomic<int> asked{0};
+        {
+            evs::server server;
+            server.config.listen = "127.0.0.1:0";
+            server.config.reactors = reactors;
+            server.route("GET /wait", [&](evs::request request) {
+                kept.emplace_back(request);
+                auto held = std::make_shared<evs::ticket>(request);
+                server.after(1'000'000, [held] { held->reply(200, nullptr, ""); });
+                asked++;
+            });
+            server.start();
+            std::shared_ptr<session> held(new session{server, 0, results});
+            held->timer = server.after(1'000'000, [held] {});
+            CHECK(server.watch(pair[0], EVS_READABLE, [held](int, unsigned, int) {}) > 0);
+            held = nullptr;
+            client asking(server.port());
+            asking.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK(waited_for([&] { return asked == 1 || (reactors == 0 && server.poll(0) < 0); }));
+        }
+        CHECK(results == (reactors == 0 ? 0 : -ENOENT)); // timers are over when the threads have ended
+        CHECK(kept.size() == 1 && kept[0]);
+        close(pair[0]);
+        close(pair[1]);
+    }
+}
+
+void a_function_that_is_refused_may_use_the_server()
+{
+    evs::server server;
+    int results = 0;
+    server.config.listen = "none";
+    server.start();
+    server.stop(0);
+    CHECK(server.wait() == 0);
+    std::shared_ptr<session> held(new session{server, 1, results});
+    CHECK(server.after(1, [held = std::move(held)] {}) == -ESHUTDOWN);
+    CHECK(results == -ENOENT);
 }
 
 void a_loop_of_the_hosts_own()
@@ -312,6 +377,8 @@ int main()
 {
     requests_are_answered_in_every_way();
     timers_watches_and_posts_run_on_the_server();
+    what_functions_hold_may_use_the_server_until_it_goes();
+    a_function_that_is_refused_may_use_the_server();
     a_loop_of_the_hosts_own();
     a_start_that_fails_throws_what_was_wrong();
     std::fprintf(stderr, "%d checks failed\n", failures);
