@@ -205,8 +205,9 @@ static int64_t start_call(struct evs_host *host, const struct call *wanted)
     } else {
         call->id = id;
         rv = want(call);
-        if (rv < 0) {
-            end_call(call);
+        if (rv < 0) { /* nothing is armed, and another thread may not ask the reactor whether it is so */
+            evs_slots_put(&host->calls, id);
+            mem_free(call);
         }
     }
     pthread_mutex_unlock(&host->lock);
