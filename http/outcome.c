@@ -70,13 +70,13 @@ static void report_end(struct exchange *exchange, enum outcome_end end)
 
 void outcome_end(struct exchange *exchange, enum outcome_end end)
 {
-    void (*on_over)(struct exchange *) = exchange->on_over;
     bool is_something = exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE;
-    exchange->is_watched = false;
-    exchange->on_over = NULL;
     if (is_something && exchange->server->hooks.finished != NULL) {
         report_end(exchange, end);
     }
+    void (*on_over)(struct exchange *) = exchange->on_over; /* which the hook may have set */
+    exchange->is_watched = false;
+    exchange->on_over = NULL;
     if (on_over != NULL) {
         on_over(exchange);
     }

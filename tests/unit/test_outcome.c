@@ -72,6 +72,35 @@ static void every_answer_is_told_once_with_its_bytes(void **state)
     assert_string_equal(take_told(), "");
 }
 
+static unsigned late_calls; /* of count_late() */
+
+static void count_late(struct exchange *exchange)
+{
+    (void)exchange;
+    late_calls++;
+}
+
+static void ask_late(void *arg, const struct outcome *outcome)
+{
+    (void)arg;
+    late_calls = 0;
+    outcome->exchange->on_over = count_late;
+    outcome->exchange->is_watched = true;
+}
+
+static void what_is_asked_for_at_the_end_of_a_request_comes_with_it(void **state)
+{
+    (void)state;
+    const struct server_hooks hooks = {.finished = ask_late};
+    scene_begin();
+    server_set_hooks(scene.server, &hooks);
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello"));
+    assert_int_equal(late_calls, 1);
+    say(peer, GET("/hello"));
+    assert_int_equal(late_calls, 1);
+}
+
 static void heads_that_are_refused_are_told_as_far_as_they_came(void **state)
 {
     (void)state;
@@ -399,6 +428,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCENE_TEST(every_answer_is_told_once_with_its_bytes),
+        SCENE_TEST(what_is_asked_for_at_the_end_of_a_request_comes_with_it),
         SCENE_TEST(heads_that_are_refused_are_told_as_far_as_they_came),
         SCENE_TEST(long_target_that_is_refused_is_not_told),
         SCENE_TEST(connection_without_a_request_is_not_told),
