@@ -570,6 +570,7 @@ void evserve_wake(evserve *server)
     errno = error;
 }
 
+/* On the calling thread, which has entered the mailbox, so that what hears of the end finds itself in a callback. */
 static void free_worker(struct worker *worker)
 {
     if (worker->reactor == NULL) {
@@ -581,6 +582,7 @@ static void free_worker(struct worker *worker)
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
+    mailbox_leave(&worker->mailbox);
     mailbox_done(&worker->mailbox);
     evs_host_done(host_of(worker));
     reactor_destroy(worker->reactor);
@@ -637,6 +639,12 @@ void evserve_free(evserve *server)
             evserve_stop(server, 0);
             pthread_join(worker->thread, NULL);
             worker->has_thread = false;
+        }
+    }
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        if (worker->reactor != NULL) {
+            (void)mailbox_enter(&worker->mailbox); /* it is nobody's: no loop runs any more */
         }
     }
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */

@@ -80,6 +80,46 @@ static void server_is_not_freed_in_its_own_callback(void **state)
     }
 }
 
+/* A request that waits when the server is freed. */
+
+static evs_request *waiting;
+
+static void call_server_at_its_end(evs_request *request, int event, void *arg)
+{
+    (void)arg;
+    assert_int_equal(event, EVS_GONE);
+    result = evserve_poll(evs_server(request), 0);
+    assert_int_equal(evserve_wait(evs_server(request)), -EBUSY);
+    evserve_free(evs_server(request));
+    waiting = NULL;
+}
+
+static void serve_late(evs_request *request, void *arg)
+{
+    (void)arg;
+    waiting = request;
+    evs_on(request, call_server_at_its_end, NULL);
+}
+
+static void server_does_not_run_while_it_is_freed(void **state)
+{
+    (void)state;
+    static const struct evs_route late[] = {{.route = "GET /", .serve = serve_late}, {.route = NULL}};
+    host.config.routes = late;
+    host_start();
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.0\r\n\r\n"));
+    while (waiting == NULL) {
+        assert_int_equal(evserve_poll(host.server, -1), 1);
+    }
+    evserve_free(host.server);
+    host.server = NULL;
+    assert_null(waiting);
+    assert_int_equal(result, -EBUSY);
+    assert_true(host_has_logged("evserve_free() was called while the server is at work"));
+    close(fd);
+}
+
 /* The script's start polls the server that loads it: the thread that reloads has the loop for so long. */
 static int poll_while_loading(struct lua_State *L, void *arg)
 {
@@ -199,9 +239,9 @@ static void server_whose_loop_was_unwound_has_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOST_TEST(server_does_not_run_in_its_own_callback),        HOST_TEST(server_is_not_freed_in_its_own_callback),
-        HOST_TEST(server_does_not_run_while_its_script_is_loaded), HOST_TEST(servers_reload_each_other_in_handlers),
-        HOST_TEST(server_whose_loop_was_unwound_has_ended),
+        HOST_TEST(server_does_not_run_in_its_own_callback), HOST_TEST(server_is_not_freed_in_its_own_callback),
+        HOST_TEST(server_does_not_run_while_it_is_freed),   HOST_TEST(server_does_not_run_while_its_script_is_loaded),
+        HOST_TEST(servers_reload_each_other_in_handlers),   HOST_TEST(server_whose_loop_was_unwound_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
