@@ -753,8 +753,9 @@ int evserve_abort_to(evserve *server, evs_ticket ticket);
 int evserve_write_to(evserve *server, evs_ticket ticket, const void *content, size_t len);
 
 /* Wait until the client has caught up, for timeout_ms at most (0: not at all, -1: without limit). Returns 1: write on;
- * 0: it is still behind; -ESRCH or -ESHUTDOWN, at once when the client leaves meanwhile; -EDEADLK instead of waiting on
- * the request's own thread. With a timeout of 0 it is how a long job asks whether anyone still wants its result. */
+ * 0: it is still behind; -ESRCH or -ESHUTDOWN, at once when the client leaves meanwhile; -EDEADLK instead of waiting where
+ * nothing would ever change: in a callback of any server, and on the thread that called evserve_poll() last, between two
+ * calls. With a timeout of 0 it is how a long job asks whether anyone still wants its result. */
 int evserve_ready_to(evserve *server, evs_ticket ticket, int timeout_ms);
 
 /* The request of a ticket, for functions that have no namesake above, evs_file() for example: in a function that

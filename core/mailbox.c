@@ -34,6 +34,7 @@ void mailbox_init(struct mailbox *mailbox, struct reactor *reactor)
                                 .process = sys_process_id(),
                                 .wake = {.fn = on_wake, .arg = mailbox}};
     atomic_init(&mailbox->owner, 0);
+    atomic_init(&mailbox->last_owner, 0);
     atomic_init(&mailbox->entering, 0);
     pthread_mutex_init(&mailbox->lock, NULL);
     pthread_cond_init(&mailbox->is_left, NULL);
@@ -216,6 +217,13 @@ bool mailbox_is_mine(const struct mailbox *mailbox)
     return pthread_equal(atomic_load(&mailbox->owner), pthread_self()) != 0;
 }
 
+bool mailbox_forbids_waiting(const struct mailbox *mailbox)
+{
+    bool is_between_turns = pthread_equal(atomic_load(&mailbox->last_owner), pthread_self()) != 0 &&
+                            !mailbox_is_entered(mailbox);
+    return entered != NULL || is_between_turns || mailbox_is_mine(mailbox);
+}
+
 int mailbox_enter(struct mailbox *mailbox)
 {
     if (!try_enter(mailbox)) {
@@ -224,6 +232,7 @@ int mailbox_enter(struct mailbox *mailbox)
         }
         wait_and_enter(mailbox);
     }
+    atomic_store(&mailbox->last_owner, pthread_self());
     mailbox->outer = entered;
     entered = mailbox;
     return 0;

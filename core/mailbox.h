@@ -25,19 +25,20 @@ struct letter {
 };
 
 struct mailbox {
-    struct reactor *reactor;     /* borrowed: on whose thread calls are made */
-    pid_t process;               /* whose the reactor is */
-    pthread_mutex_t lock;        /* of everything below up to is_closed */
-    pthread_cond_t is_left;      /* owner has become 0, while entering is not */
-    struct letter *first, *last; /* waiting, oldest first */
-    size_t count;                /* of them */
-    struct reactor_call wake;    /* makes the reactor's thread look here */
-    bool is_waking;              /* wake is posted, and has not been called yet */
-    struct round *waiting;       /* the owner waits in this round for calls of other mailboxes; else NULL */
-    bool is_closed;              /* nothing more is accepted */
-    struct mailbox *outer;       /* which the owner had entered before this one */
-    _Atomic(pthread_t) owner;    /* whose the reactor is at the moment, 0 for nobody's */
-    atomic_uint entering;        /* threads that wait for is_left */
+    struct reactor *reactor;       /* borrowed: on whose thread calls are made */
+    pid_t process;                 /* whose the reactor is */
+    pthread_mutex_t lock;          /* of everything below up to is_closed */
+    pthread_cond_t is_left;        /* owner has become 0, while entering is not */
+    struct letter *first, *last;   /* waiting, oldest first */
+    size_t count;                  /* of them */
+    struct reactor_call wake;      /* makes the reactor's thread look here */
+    bool is_waking;                /* wake is posted, and has not been called yet */
+    struct round *waiting;         /* the owner waits in this round for calls of other mailboxes; else NULL */
+    bool is_closed;                /* nothing more is accepted */
+    struct mailbox *outer;         /* which the owner had entered before this one */
+    _Atomic(pthread_t) owner;      /* whose the reactor is at the moment, 0 for nobody's */
+    _Atomic(pthread_t) last_owner; /* who has entered last, 0 before that */
+    atomic_uint entering;          /* threads that wait for is_left */
 };
 
 /* An open mailbox of reactor, which must outlive it. Before other threads use it. */
@@ -61,6 +62,10 @@ void mailbox_leave(struct mailbox *mailbox);
 /* Whether the reactor is the calling thread's, and whether it is anybody's. Any thread. */
 bool mailbox_is_mine(const struct mailbox *mailbox);
 bool mailbox_is_entered(const struct mailbox *mailbox);
+
+/* Whether the calling thread must not wait for what the reactor's thread does: it is that thread, or serves another reactor;
+ * or nobody has the reactor, and the calling thread was the last that had it. Any thread. */
+bool mailbox_forbids_waiting(const struct mailbox *mailbox);
 
 /* A call that is waited for. */
 struct mailbox_call {

@@ -467,14 +467,14 @@ int evserve_ready_to(evserve *server, evs_ticket id, int timeout_ms)
     if (evs_host_is_in_child(host)) {
         return -ECHILD;
     }
-    bool is_here = mailbox_is_mine(host->mailbox);
+    bool must_not_wait = mailbox_forbids_waiting(host->mailbox);
     struct ticket *ticket;
     pthread_mutex_lock(&host->lock);
     int rv = check_order(host, id, ORDER_WRITE, &ticket);
     while (rv == 0 && (ticket->is_held || ticket->is_behind)) {
-        if (timeout_ms == 0 || (end_ns >= 0 && sys_now_ns() >= end_ns) || is_here) {
+        if (timeout_ms == 0 || (end_ns >= 0 && sys_now_ns() >= end_ns) || must_not_wait) {
             pthread_mutex_unlock(&host->lock);
-            return is_here && timeout_ms != 0 ? -EDEADLK : 0;
+            return must_not_wait && timeout_ms != 0 ? -EDEADLK : 0;
         }
         ticket->is_held = true; /* so that whoever eases it tells */
         wait_for_change(host, end_ns);

@@ -359,6 +359,43 @@ static void orders_of_a_hosts_loop_keep_their_order(void **state)
     close(fd);
 }
 
+static int waited; /* what evserve_ready_to() said in a callback of another server */
+
+static void wait_in_callback(void *arg)
+{
+    (void)arg;
+    waited = evserve_ready_to(host.server, polled, -1);
+}
+
+/* While a client is behind, neither the thread that polls may wait for it, nor one that serves for another server. */
+static void thread_that_polls_never_waits_between_two_polls(void **state)
+{
+    (void)state;
+    static const struct evs_route routes[] = {{.route = "GET /", .serve = serve_polled}, {.route = NULL}};
+    static char big[100000];
+    struct evserve_config none = {.size = sizeof none, .listen = "none"};
+    host.config.routes = routes;
+    host_start();
+    evserve *other = evserve_start(&none, host.err, sizeof host.err);
+    assert_non_null(other);
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.0\r\n\r\n"));
+    polled = 0;
+    while (polled == 0) {
+        assert_int_equal(evserve_poll(host.server, -1), 1);
+    }
+    while (evserve_write_to(host.server, polled, big, sizeof big) != -EAGAIN) {
+        assert_int_equal(evserve_poll(host.server, 0), 1);
+    }
+    assert_int_equal(evserve_ready_to(host.server, polled, -1), -EDEADLK);
+    assert_int_equal(evserve_ready_to(host.server, polled, 0), 0);
+    assert_int_equal(evserve_post(other, wait_in_callback, NULL), 0);
+    assert_int_equal(evserve_poll(other, 0), 1);
+    assert_int_equal(waited, -EDEADLK);
+    close(fd);
+    evserve_free(other);
+}
+
 /* Back-pressure. */
 
 static unsigned char byte_at(size_t offset)
@@ -714,6 +751,7 @@ int main(void)
         HOST_TEST(mistakes_are_refused_and_change_nothing),
         HOST_TEST(own_thread_acts_at_once_and_never_waits),
         HOST_TEST(orders_of_a_hosts_loop_keep_their_order),
+        HOST_TEST(thread_that_polls_never_waits_between_two_polls),
         HOST_TEST(thread_waits_for_a_slow_client_and_nothing_is_lost),
         HOST_TEST(thread_that_does_not_wait_is_refused_and_the_client_is_not_cut),
         HOST_TEST(long_piece_is_accepted_when_the_queue_has_gone_down),
