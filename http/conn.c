@@ -128,7 +128,6 @@ static int prepare(struct conn *conn)
             return -ENOMEM;
         }
         conn->exchange->conn = conn;
-        conn->exchange->ends_with_close = false;
         conn_start_request(conn);
     }
     if (conn->exchange->out.block == NULL && server->spare_out != NULL) {

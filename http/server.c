@@ -48,6 +48,7 @@ struct exchange *server_take_exchange(struct server *server)
         exchange = make_exchange(server);
     }
     if (exchange != NULL) {
+        exchange->ends_with_close = false;
         exchange->site = server->site;
         exchange->site->pins++;
     }

@@ -183,6 +183,31 @@ static void static_files_are_those_of_the_site(void **state)
     assert_string_equal(statuses(peer), "200 404 200");
 }
 
+/* The exchange that a connection gets of the new site was another connection's before. */
+static void answer_of_an_earlier_connection_does_not_say_how_this_one_ends(void **state)
+{
+    (void)state;
+    char err[256];
+    scene_begin();
+    struct fake_peer *peer = client(), *earlier = client();
+    say(peer, GET("/hold") GET("/held"));
+    go_on();
+    assert_int_equal(router_add(next_site->router, 1U << METHOD_GET, "/held", &hold, "", err, sizeof err), 0);
+    say(earlier, "GET /held HTTP/1.0\r\n\r\n");
+    response_begin(held[1].exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN); /* ended by the close */
+    response_end(held[1].exchange);
+    settle();
+    assert_true(is_closed(earlier));
+    reply_held(0, "held\n");
+    response_begin(held[2].exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN); /* in chunks */
+    response_write(held[2].exchange, "x", 1);
+    settle();
+    response_abort(held[2].exchange);
+    settle();
+    assert_true(is_closed(peer));
+    assert_false(fake_peer_saw_reset(peer)); /* the missing last chunk tells enough */
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -196,6 +221,7 @@ int main(void)
         TEST(max_connections_is_that_of_the_new_site),
         TEST(addresses_are_counted_from_the_site_on_that_asks_for_it),
         TEST(static_files_are_those_of_the_site),
+        TEST(answer_of_an_earlier_connection_does_not_say_how_this_one_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
