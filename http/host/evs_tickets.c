@@ -21,6 +21,7 @@
 #include "core/units.h"
 #include "http/host/evs_host.h"
 #include "http/response.h"
+#include "http/response_refs.h"
 #include "http/server_internal.h"
 
 #include <errno.h>
@@ -141,7 +142,7 @@ void evs_ticket_end(struct exchange *exchange)
 /* Look at the queue. The lock is held. Returns whether those that were told to wait may go on. */
 static bool look_at_queue(struct evs_host *host, struct ticket *ticket)
 {
-    ticket->queued = write_buffer_len(&ticket->exchange->out);
+    ticket->queued = response_refs_queued(ticket->exchange);
     ticket->is_behind = ticket->exchange->is_stalled;
     bool goes_on = ticket->is_held && !ticket->is_behind && ticket->posted <= ticket->high / 2;
     if (goes_on) {

@@ -398,6 +398,57 @@ static void thread_that_polls_never_waits_between_two_polls(void **state)
 
 /* Back-pressure. */
 
+static int may_write;   /* what evs_write_ref() said last, or EVS_DRAIN */
+static unsigned pieces; /* that it took */
+
+static void note_drain(evs_request *request, int event, void *arg)
+{
+    (void)request;
+    (void)arg;
+    may_write = event == EVS_DRAIN;
+}
+
+static void write_refs(void *arg)
+{
+    static const char big[100000];
+    evs_request *request = evs_find(host.server, polled);
+    (void)arg;
+    evs_on(request, note_drain, NULL);
+    while (may_write == 1) {
+        may_write = evs_write_ref(request, big, sizeof big, NULL, NULL);
+        pieces++;
+    }
+}
+
+/* What a thread may add is reckoned with what waits for the client, copied or not. */
+static void content_that_is_not_copied_counts_for_threads(void **state)
+{
+    (void)state;
+    enum { LARGEST = (256 << 10) - (32 << 10) - 64 };
+    static const struct evs_route routes[] = {{.route = "GET /", .serve = serve_polled}, {.route = NULL}};
+    static char largest[LARGEST];
+    host.config.routes = routes;
+    host_start();
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "GET / HTTP/1.0\r\n\r\n"));
+    polled = 0;
+    while (polled == 0) {
+        assert_int_equal(evserve_poll(host.server, -1), 1);
+    }
+    may_write = 1;
+    unsigned before = 0;
+    for (int quiet = 0; quiet < 50; quiet++) { /* until the client's socket is full */
+        assert_int_equal(evserve_post(host.server, write_refs, NULL), 0);
+        assert_int_equal(evserve_poll(host.server, 2), 1);
+        quiet = pieces == before ? quiet : 0;
+        before = pieces;
+    }
+    assert_true(evserve_write_to(host.server, polled, "x", 1) >= 0);
+    assert_int_equal(evserve_poll(host.server, 0), 1);
+    assert_int_equal(evserve_write_to(host.server, polled, largest, LARGEST), -EAGAIN);
+    close(fd);
+}
+
 static unsigned char byte_at(size_t offset)
 {
     return (unsigned char)(offset % 251);
@@ -752,6 +803,7 @@ int main(void)
         HOST_TEST(own_thread_acts_at_once_and_never_waits),
         HOST_TEST(orders_of_a_hosts_loop_keep_their_order),
         HOST_TEST(thread_that_polls_never_waits_between_two_polls),
+        HOST_TEST(content_that_is_not_copied_counts_for_threads),
         HOST_TEST(thread_waits_for_a_slow_client_and_nothing_is_lost),
         HOST_TEST(thread_that_does_not_wait_is_refused_and_the_client_is_not_cut),
         HOST_TEST(long_piece_is_accepted_when_the_queue_has_gone_down),
