@@ -35,7 +35,7 @@ static int seconds(lua_State *L)
     if (!is_zero && lua_type(L, 2) != LUA_TSTRING) {
         script_raise(L, "%s: a time with a unit such as \"1h\" expected", what);
     }
-    if (!is_zero && limits_parse_value(LIMIT_MS, lua_tostring(L, 2), &ms, err, sizeof err) < 0) {
+    if (!is_zero && limits_parse_value(LIMIT_MS, script_check_text(L, 2, what), &ms, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
     }
     uint64_t whole = ms / 1000;

@@ -32,7 +32,7 @@ static int app_listen(lua_State *L)
     if (lua_type(L, 1) != LUA_TSTRING) {
         script_raise(L, "app.listen: an address such as \"127.0.0.1:8080\" expected, not %s", luaL_typename(L, 1));
     }
-    if (net_address_parse(&address, lua_tostring(L, 1), err, sizeof err) < 0) {
+    if (net_address_parse(&address, script_check_text(L, 1, "app.listen"), err, sizeof err) < 0) {
         script_raise(L, "app.listen: %s", err);
     }
     char place[PLACE_MAX];
@@ -212,7 +212,7 @@ static int app_trailing_slash(lua_State *L)
 {
     static const char *const policies[] = {
         [SLASH_STRICT] = "strict", [SLASH_REDIRECT] = "redirect", [SLASH_IGNORE] = "ignore"};
-    const char *given = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    const char *given = lua_type(L, 1) == LUA_TSTRING ? script_check_text(L, 1, "app.set: trailing_slash") : "";
     script_check_loading(L, "app.set");
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         if (strcmp(given, policies[i]) == 0) {

@@ -67,7 +67,7 @@ static void read_cache(lua_State *L, struct reading *reading)
     if (lua_type(L, -1) != LUA_TSTRING) { /* a bare number could be meant as seconds or as milliseconds */
         script_raise(L, "app.static: cache: a time with a unit such as \"1h\" expected");
     }
-    if (limits_parse_value(LIMIT_MS, lua_tostring(L, -1), &ms, err, sizeof err) < 0) {
+    if (limits_parse_value(LIMIT_MS, script_check_text(L, -1, "app.static: cache"), &ms, err, sizeof err) < 0) {
         script_raise(L, "app.static: cache: %s", err);
     }
     if (ms % 1000 != 0 || ms / 1000 > INT32_MAX) {

@@ -49,7 +49,7 @@ static uint32_t check_duration(lua_State *L, int index, const char *what)
     if (lua_type(L, index) != LUA_TSTRING) {
         script_raise(L, "%s: a duration such as \"500ms\" or \"2s\" expected, not %s", what, luaL_typename(L, index));
     }
-    if (limits_parse_value(LIMIT_MS, lua_tostring(L, index), &ms, err, sizeof err) < 0) {
+    if (limits_parse_value(LIMIT_MS, script_check_text(L, index, what), &ms, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
     }
     if (ms > UINT32_MAX) {

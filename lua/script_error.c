@@ -118,6 +118,16 @@ void script_check_loading(lua_State *L, const char *what)
     }
 }
 
+const char *script_check_text(lua_State *L, int index, const char *what)
+{
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    if (strlen(text) != len) {
+        script_raise(L, "%s: there is a NUL byte in the text", what);
+    }
+    return text;
+}
+
 /* The length of "file:12:" at the beginning of text, 0 without. */
 static size_t place_len(const char *text)
 {

@@ -109,6 +109,8 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
             script_raise(L, "%s: %s: %s is not a whole number", what, info->name, lua_tostring(L, -1));
         }
         value = (uint64_t)number;
+    } else if (strlen(lua_tostring(L, index)) != lua_objlen(L, index)) {
+        script_raise(L, "%s: %s: there is a NUL byte in the text", what, info->name);
     } else if (limits_parse_value(info->unit, lua_tostring(L, index), &value, err, sizeof err) < 0) {
         script_raise(L, "%s: %s: %s", what, info->name, err);
     }
