@@ -341,7 +341,9 @@ class Leaving(SiteCase):
         local ok, err = out:write(("x"):rep(50000000))
         error(tostring(err), 0)
     end) end)
-    app.get("/nap", watched(function() app.sleep "300ms" return "answered\n" end))
+    local nap = watched(function() app.sleep "300ms" return "answered\n" end)
+    app.get("/nap", nap)
+    app.get("/nap-half-close", { half_close = true }, nap)
     app.get("/begun", function() return tostring(begun) end)
     app.get("/ended", function() local now = table.concat(ended, ",") ended = {} return now end)
     app.get("/memory", function()
@@ -376,12 +378,16 @@ class Leaving(SiteCase):
                 self.leave(target, Client.close)
                 self.wait_for_end("closed")
 
-    def test_a_client_that_shut_its_sending_side_is_answered(self):
-        client = self.leave("/nap", lambda client: client.sock.shutdown(socket.SHUT_WR))
-        answer = client.read()
+    def test_a_client_that_shut_its_sending_side_is_answered_where_the_route_says_so(self):
+        with self.leave("/nap-half-close", lambda client: client.sock.shutdown(socket.SHUT_WR)) as client:
+            answer = client.read()
         self.assertEqual((answer.status, answer.text), (200, "answered\n"))
         self.wait_for_end("answered\n")
-        client.close()
+
+    def test_a_client_that_shut_its_sending_side_has_left_elsewhere(self):
+        with self.leave("/nap", lambda client: client.sock.shutdown(socket.SHUT_WR)) as client:
+            self.assertEqual(client.sock.recv(1), b"")
+        self.wait_for_end("the client has gone")
 
     def test_nothing_stays(self):
         def rounds(count):
