@@ -334,9 +334,10 @@ struct evserve_config {
 
     /* Called once for each request with a valid head and path, before it goes to a route in C or Lua, to files, or to
      * nobody: for authentication, CORS, redirects, a header field for all. Returns 0 to let it go on; fields that were
-     * added then are in its response, whoever sends it. Or 1, when it has answered, or will answer later, as a route
-     * may: the request is then its own, and its body is dropped as that of GET is. There is no evs_param() yet, and no
-     * body. evs_on() and evs_after() are forgotten when it returns 0, evs_on_done() is not. */
+     * added then are in its response, whoever sends it; of a field that is sent once only, a script's or a mount's line
+     * takes the place of this one. Or 1, when it has answered, or will answer later, as a route may: the request is then
+     * its own, and its body is dropped as that of GET is. There is no evs_param() yet, and no body. evs_on() and
+     * evs_after() are forgotten when it returns 0, evs_on_done() is not. */
     int (*before)(evs_request *request, void *arg);
 
     /* Answers, at once or later, what neither a route nor a file fits, in place of 404; its body is dropped. A mount's

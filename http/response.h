@@ -61,6 +61,9 @@ void response_drop_content_fields(struct exchange *exchange);
 /* The fields that were added so far are to be in whatever response there will be. */
 void response_keep_fields(struct exchange *exchange);
 
+/* Whether a line of that name (in any case) is among those. */
+bool response_keeps_field(const struct exchange *exchange, const char *name, size_t name_len);
+
 /* Drop the fields that were added after response_keep_fields(): a handler failed halfway, and another answer takes its place. */
 void response_clear_fields(struct exchange *exchange);
 

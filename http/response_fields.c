@@ -115,6 +115,14 @@ const char *response_added_field(const struct exchange *exchange, const char *na
     return NULL;
 }
 
+bool response_keeps_field(const struct exchange *exchange, const char *name, size_t name_len)
+{
+    size_t len;
+    const char *value = response_added_field(exchange, name, name_len, &len);
+    const struct write_buffer *fields = &exchange->fields;
+    return value != NULL && value < fields->block + fields->start + exchange->kept_fields;
+}
+
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
                        size_t value_len)
 {

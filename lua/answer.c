@@ -73,6 +73,15 @@ static void take_length(lua_State *L, struct reply *reply, const char *text, siz
     reply->length = (int64_t)length;
 }
 
+/* What the host has set for all responses (its function before) is there already; the script's line of a field that is
+ * sent once takes its place. Returns as response_add_field(). */
+static int add_line(struct exchange *exchange, const char *name, size_t name_len, const char *value, size_t len)
+{
+    int rv = response_add_field(exchange, name, name_len, value, len);
+    bool is_default = rv == -EEXIST && response_keeps_field(exchange, name, name_len);
+    return is_default ? response_set_field(exchange, name, name_len, value, len) : rv;
+}
+
 /* Add one field line; the value lies on top of the stack. */
 static void add_field(lua_State *L, struct exchange *exchange, struct reply *reply, const char *name, size_t name_len)
 {
@@ -95,7 +104,7 @@ static void add_field(lua_State *L, struct exchange *exchange, struct reply *rep
     }
     bool is_file_type = is_type && reply->file != 0 && type == LUA_TSTRING;
     int rv = is_file_type ? response_check_field(name, name_len, value, len)
-                          : response_add_field(exchange, name, name_len, value, len);
+                          : add_line(exchange, name, name_len, value, len);
     if (rv < 0) {
         refuse_field(L, name, rv);
     }

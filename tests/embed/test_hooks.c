@@ -69,9 +69,16 @@ static const struct evs_route routes[] = {
     {.route = NULL},
 };
 
-static const char script[] = "local app = require 'evserve'\n"
-                             "app.get('/lua', function() return 'lua' end)\n"
-                             "app.get('/fail', function() error('x') end)\n";
+static const char script[] =
+    "local app = require 'evserve'\n"
+    "local folder = debug.getinfo(1, 'S').source:match('^@(.*)/')\n"
+    "app.get('/lua', function() return 'lua' end)\n"
+    "app.get('/fail', function() error('x') end)\n"
+    "app.get('/own', function() return 'own', { server = 'script', ETag = '\"s\"' } end)\n"
+    "app.get('/twice', function() return 'own', { ETag = '1', etag = '2' } end)\n"
+    "app.get('/type', function() return 'own', { ['content-type'] = 'x/y' } end)\n"
+    "app.get('/own-file', function() return app.file('file.txt', { root = folder, type = 'x/y' }), "
+    "{ server = 'script' } end)\n";
 
 /* Routes, a directory with file.txt, and Lua if it is there. */
 static void use_site(void)
@@ -177,6 +184,66 @@ static void fields_that_before_adds_are_in_every_response(void **state)
         assert_non_null(strstr(answer, line));
         assert_non_null(strstr(answer, "\r\nX-Also: 1\r\n"));
         assert_int_equal(atomic_load(&count), 1);
+    }
+}
+
+static int add_single_fields(evs_request *request, void *arg)
+{
+    (void)arg;
+    assert_int_equal(evs_set_header(request, "Server", "host"), 0);
+    assert_int_equal(evs_set_header(request, "Content-Type", "h/h"), 0);
+    assert_int_equal(evs_set_header(request, "ETag", "\"h\""), 0);
+    return 0;
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strcasestr(at, part)) != NULL; at += strlen(part)) {
+        n++;
+    }
+    return n;
+}
+
+static void script_replaces_what_before_has_set_of_a_field_that_is_sent_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int status;
+        const char *server;
+        const char *tag;
+        const char *type;
+    } cases[] = {
+        {"/own", 200, "script", "\"s\"", "text/plain; charset=utf-8"},
+        {"/lua", 200, "host", "\"h\"", "text/plain; charset=utf-8"},
+        {"/type", 200, "host", "\"h\"", "x/y"},
+        {"/own-file", 200, "script", "\"4-", "x/y"},
+        {"/twice", 500, "host", NULL, "text/plain; charset=utf-8"},
+    };
+    use_site();
+    host.config.before = add_single_fields;
+    if (host.config.script == NULL) {
+        skip();
+    }
+    host_serve();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *answer = client_get(host.port, cases[i].path);
+        char line[64];
+        if (!has_status(answer, cases[i].status)) {
+            fail_msg("%s gave %s", cases[i].path, answer);
+        }
+        snprintf(line, sizeof line, "server: %s\r\n", cases[i].server);
+        assert_int_equal(count_of(answer, line), 1);
+        assert_int_equal(count_of(answer, "\nserver:"), 1);
+        snprintf(line, sizeof line, "content-type: %s\r\n", cases[i].type);
+        assert_int_equal(count_of(answer, line), 1);
+        assert_int_equal(count_of(answer, "content-type:"), 1);
+        if (cases[i].tag != NULL) {
+            snprintf(line, sizeof line, "etag: %s", cases[i].tag);
+            assert_int_equal(count_of(answer, line), 1);
+            assert_int_equal(count_of(answer, "etag:"), 1);
+        }
     }
 }
 
@@ -477,6 +544,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOOK_TEST(before_guards_whatever_is_served),
         HOOK_TEST(fields_that_before_adds_are_in_every_response),
+        HOOK_TEST(script_replaces_what_before_has_set_of_a_field_that_is_sent_once),
         HOOK_TEST(before_hears_nothing_of_malformed_requests),
         HOOK_TEST(before_may_answer_later_and_keeps_what_asks_for_the_end),
         HOOK_TEST(before_may_leave_the_answer_to_another_thread),
