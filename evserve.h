@@ -642,7 +642,7 @@ int evs_write(evs_request *request, const void *content, size_t len);
 
 /* evs_write() and evs_reply() with content that is not copied: it stays where it is, unchanged, until release(arg) is
  * called. That happens exactly once, whatever is returned: when the content was sent, when the client has gone, when the
- * call is refused or the client wants no content (HEAD), at the latest in evserve_free(). It is called on the request's
+ * call is refused or the client wants no content (HEAD), at the latest in evserve_free(); and before the functions of evs_on_done(). It is called on the request's
  * thread, perhaps before the function returns: content of up to 4 KiB is copied at once, and so is a piece when 64
  * others wait. release must not call functions that take a request. NULL: nobody needs to know, as of static content.
  * Returns as evs_write() and evs_reply(); bytes that wait to be sent count against write_high_mark and write_cap, copied or not.

@@ -491,6 +491,8 @@ void conn_close(struct conn *conn)
         }
         if (exchange->is_watched) {
             conn->is_advancing = true;
+            response_release_body(
+                exchange); /* before the host frees what it keeps for the request, this content perhaps */
             outcome_end(exchange, (enum outcome_end)conn->end);
         }
         if (input_is_lent(conn, exchange)) {

@@ -318,6 +318,85 @@ static void one_buffer_goes_to_a_thousand_streams(void **state)
     wait_for(&messages_freed, 1);
 }
 
+/* What the host keeps for a request: content and all. on_done frees it, so its release must not come after that. */
+struct visit {
+    char content[LONG];
+    int to_release;
+};
+
+static atomic_int visits;
+
+static void release_of_visit(void *arg)
+{
+    struct visit *visit = arg;
+    visit->to_release--;
+}
+
+static void end_visit(void *arg)
+{
+    struct visit *visit = arg;
+    assert_int_equal(visit->to_release, 0);
+    free(visit);
+    visits--;
+}
+
+static void serve_visit(evs_request *request, void *arg)
+{
+    struct visit *visit = calloc(1, sizeof *visit);
+    visits++;
+    assert_int_equal(evs_on_done(request, end_visit, visit), 0);
+    visit->to_release = 1;
+    if (arg != NULL) {
+        evs_reply_ref(request, 200, NULL, visit->content, LONG, release_of_visit, visit);
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        visit->to_release += i > 0 ? 1 : 0;
+        evs_write_ref(request, visit->content, LONG / 10, release_of_visit, visit);
+    }
+    evs_write_ref(request, visit->content, LONG / 10, NULL, NULL);
+}
+
+static void content_is_released_before_the_functions_of_the_end(void **state)
+{
+    (void)state;
+    static const struct evs_limits brief = {.size = sizeof brief, .write_timeout_ms = 50, .stream_timeout_ms = 50};
+    const struct evs_route routes[] = {
+        {.route = "GET /reply", .serve = serve_visit, .arg = own_memory},
+        {.route = "GET /stream", .serve = serve_visit},
+        {.route = "GET /brief/reply", .serve = serve_visit, .arg = own_memory, .limits = &brief},
+        {.route = "GET /brief/stream", .serve = serve_visit, .limits = &brief},
+        {.route = NULL}};
+    static const char *const paths[] = {"/reply", "/stream", "/brief/reply", "/brief/stream"};
+    visits = 0;
+    serve(routes);
+    for (int i = 0; i < 12; i++) {
+        char request[128], some[1024];
+        int least = 4096;
+        int fd = client_connect(host.port);
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
+        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", paths[i % 4]);
+        assert_true(client_send(fd, request));
+        client_read_until(fd, some, sizeof some, "\r\n\r\n");
+        if (i < 8) { /* it leaves midway: with a reset, or in order */
+            struct linger reset = {.l_onoff = i < 4, .l_linger = 0};
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            close(fd);
+        } else if (i < 10) {
+            host_stop(0); /* the server does not wait */
+            close(fd);
+            wait_for(&visits, 0);
+            evserve_free(host.server);
+            host.server = NULL;
+            serve(routes);
+        } else { /* it reads no more */
+            wait_for(&visits, 0);
+            close(fd);
+        }
+        wait_for(&visits, 0);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -326,6 +405,7 @@ int main(void)
         HOST_TEST(stream_that_does_not_end_well_is_released),
         HOST_TEST(client_that_leaves_midway_releases_everything),
         HOST_TEST(server_that_stops_or_is_freed_releases_everything),
+        HOST_TEST(content_is_released_before_the_functions_of_the_end),
         HOST_TEST(one_buffer_goes_to_a_thousand_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
