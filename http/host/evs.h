@@ -48,9 +48,9 @@ struct evs_state {
     void *arg;                                                     /* handed to fn */
     uint64_t timer;                                                /* evs_after(), 0 while none is set */
     uint64_t ticket;                                               /* evs_defer(), 0 without one */
-    bool has_read;                        /* evs_read() gave a body that was there as a whole */
-    bool is_unwanted;                     /* EVS_GONE has come, or timer is the one after which it comes */
-    unsigned done_count;                  /* of done */
+    bool has_read;       /* evs_read() gave a body that was there as a whole */
+    bool is_unwanted;    /* the request is over, EVS_GONE has come, or timer is the one after which it does */
+    unsigned done_count; /* of done */
     struct evs_done done[EVS_DONE_LIMIT]; /* in the order of asking */
 };
 

@@ -118,6 +118,9 @@ static void on_finished(void *arg, const struct outcome *outcome)
         .thread = outcome->server->owner_index,
         .request = outcome->exchange == NULL ? NULL : request_of(outcome->exchange),
     };
+    if (outcome->exchange != NULL) {
+        outcome->exchange->evs.is_unwanted = true; /* a timer, or a ticket, would lead to the next request */
+    }
     config->finished(config->arg, &told);
     forget_parsed(outcome->exchange);
 }

@@ -95,6 +95,36 @@ static void answers_of_all_kinds_are_told(void **state)
     assert_int_equal(atomic_load(&told_bytes), bytes);
 }
 
+static atomic_int refusals;
+
+static void ask_for_more(void *arg, const struct evs_outcome *outcome)
+{
+    (void)arg;
+    if (outcome->request != NULL && evs_after(outcome->request, 0) == -EALREADY && evs_defer(outcome->request) == 0) {
+        refusals++;
+    }
+    tell("x");
+}
+
+/* The third client leaves before its request is there, so nothing has answered it. */
+static void nothing_that_finished_asks_for_outlives_the_request(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "GET,POST /hello", .serve = serve_hello}, {.route = NULL}};
+    host.config.routes = routes;
+    host.config.finished = ask_for_more;
+    refusals = 0;
+    host_serve();
+    client_get(host.port, "/hello");
+    client_get(host.port, "/none");
+    int fd = client_connect(host.port);
+    assert_true(client_send(fd, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\npart"));
+    close(fd);
+    wait_for_told("xxx");
+    assert_int_equal(refusals, 3);
+    assert_non_null(strstr(client_get(host.port, "/hello"), "hello"));
+}
+
 static void lua_routes_are_told_with_their_pattern(void **state)
 {
     (void)state;
@@ -229,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TOLD_TEST(answers_of_all_kinds_are_told),
+        TOLD_TEST(nothing_that_finished_asks_for_outlives_the_request),
         TOLD_TEST(lua_routes_are_told_with_their_pattern),
         TOLD_TEST(request_that_a_stop_cuts_is_told_in_every_mode),
         TOLD_TEST(done_comes_once_when_the_answer_is_sent),
