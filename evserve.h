@@ -10,52 +10,52 @@
  *     evserve_wait(server);
  *     evserve_free(server);
  *
- * The library never exits, prints, forks, or touches signal dispositions, masks, the umask or the locale of its host;
- * it does not raise SIGPIPE; every file descriptor that it opens is close-on-exec and never numbered 0 to 2, even when
- * the host has closed those. What it has to say goes to config.log. All state hangs on the handle, so several servers
- * can live in one process. A script that writes to a pipe whose reader has gone (io.popen) raises SIGPIPE as any code
- * of the host would, unless it runs on a thread of the server. Nor does it follow the locale: whatever setlocale(3) has
- * set, requests are parsed and answered in the same way, and texts are English in UTF-8.
+ * The library never exits, prints or forks, and never changes signal dispositions, signal masks, the umask or the
+ * locale. Every file descriptor that it opens is close-on-exec and numbered 3 or above, even if the host has closed 0
+ * to 2. Log messages go to config.log. All state belongs to the handle, so one process can run several servers. Parsing
+ * and responses do not depend on the locale; all texts are English, in UTF-8. The library does not raise SIGPIPE, with
+ * one exception: a script that writes to a pipe whose reader has closed it (io.popen) raises it, unless the script runs
+ * on a thread of the server.
  *
  * Three ways to run:
  *
- *   evserve_wait()                    the thread that calls it serves, until somebody calls evserve_stop()
- *   config.reactors = 4               four threads of the library serve; evserve_wait() waits for their end
- *   evserve_fd() and evserve_poll()   the host has a loop of its own, watches one fd, and lets the server work
+ *   evserve_wait()                    the calling thread serves, until evserve_stop() is called
+ *   config.reactors = 4               four threads of the library serve; evserve_wait() waits for them to end
+ *   evserve_fd() and evserve_poll()   the host has an event loop of its own, in which it watches one fd
  *
- * Thread rule: without threads of its own (reactors = 0) a server belongs to the thread that is in evserve_wait() or
- * calls evserve_poll(), to one at a time. What other threads may call says so: evserve_stop(), evserve_post(),
- * evserve_reload(), evserve_stats(), whatever takes a ticket, timers and watches, and the functions that only tell
- * something.
+ * Thread rule: a server without threads of its own (reactors = 0) belongs to one thread at a time, the one that is in
+ * evserve_wait() or evserve_poll(). Functions that other threads may call say so: evserve_stop(), evserve_post(),
+ * evserve_reload(), evserve_stats(), those that take a ticket, timers and watches, and those that only return
+ * information.
  *
- * C++17 programs may include evserve.hpp: the same with lambdas, handles that clean up, and exceptions that stop at the
- * border.
+ * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
+ * never reach the library.
  *
- * Callbacks return. A callback must not throw an exception of C++ through the library, leave it by longjmp(3), or end its
- * thread: the event loop would be left in the middle of its work. A server whose loop an exception or the end of a thread
- * has gone through says so in the log, and its functions return -ENOTRECOVERABLE or -ESHUTDOWN; only evserve_free() is
- * left (evserve.c of the amalgamation notices this if it is compiled with -fexceptions). A callback may call
- * any function, those of other servers too, except that evserve_poll() and evserve_wait() return -EBUSY for its own server,
- * and evserve_free() only logs that it was called.
+ * Callbacks must return. A callback must not throw a C++ exception through the library, leave by longjmp(3), or end its
+ * thread: any of these interrupts the event loop in the middle of its work. When an exception or the end of a thread
+ * unwinds the loop, the server logs it, and its functions return -ENOTRECOVERABLE or -ESHUTDOWN from then on; only
+ * evserve_free() may still be called. (The library in one file notices this only if it is compiled with -fexceptions.)
+ * A callback may call any function, including those of other servers. For its own server, however, evserve_poll() and
+ * evserve_wait() return -EBUSY, and evserve_free() does nothing but log the mistake.
  *
- * fork(2): a server belongs to the process that started it; so call daemon(3), for example, before evserve_start(). A
- * child process has the server's file descriptors until it calls exec (popen(3) and system(3) therefore need no care).
- * There evserve_free() closes them and does nothing else: it calls no callback and runs no script, it frees no
- * memory, and the parent's server, its clients and its unix socket stay as they are. evserve_poll(), evserve_wait(),
- * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of tickets, timers and watches return
- * -ECHILD in a child; evserve_stop() and evserve_wake() do nothing. A child that keeps the file descriptors does not keep
- * clients of the parent waiting for the end of their connections, nor addresses in use after the parent's server has
- * stopped. Requests and their functions (evs_) are the parent's alone: a child that was forked in a callback must not
- * return from it.
+ * fork(2): a server belongs to the process that started it, so call daemon(3), for example, before evserve_start(). A
+ * child process has the server's file descriptors until it calls exec; popen(3) and system(3) therefore need no special
+ * care. In a child, evserve_free() closes them and does nothing else: it calls no callback, runs no script and frees no
+ * memory, and the parent's server, its clients and its unix socket are not affected. evserve_poll(), evserve_wait(),
+ * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of tickets, timers and watches
+ * return -ECHILD in a child; evserve_stop() and evserve_wake() do nothing. A child that keeps the file descriptors open
+ * neither delays the end of the parent's connections nor keeps its addresses in use after the parent's server has
+ * stopped. Requests and their functions (evs_) belong to the parent alone: a child that was forked in a callback must
+ * not return from it.
  *
- * Relative paths (root, script, its modules and directories, the root of evs_file(), a unix socket) start at the working
- * directory that the process had in evserve_start(), also in reloads: a host may call chdir(2) afterwards. What a script
- * opens by functions of Lua, such as io.open, and modules in C that package.cpath names by a relative path, are found from
- * the working directory of the moment.
+ * Relative paths (root, script, its modules and directories, the root of evs_file(), a unix socket) are resolved
+ * against the working directory of evserve_start(), on reloads too, so the host may call chdir(2) afterwards. Files
+ * that a script opens through Lua functions such as io.open, and C modules found through a relative package.cpath, are
+ * relative to the current working directory.
  *
- * A thread that serves a script needs a stack of EVSERVE_STACK_LEAST bytes; the usual 8 MiB let scripts recurse
- * further. A script that recurses too far gets the error "stack overflow". A thread that serves no script needs 64 KiB,
- * beside what the host's own callbacks and thread-local variables take. */
+ * A thread that serves a script needs a stack of at least EVSERVE_STACK_LEAST bytes; the usual 8 MiB allow deeper
+ * recursion. A script that recurses too deeply gets the error "stack overflow". A thread that serves no script needs 64
+ * KiB, in addition to what the host's callbacks and thread-local variables use. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -78,11 +78,10 @@ enum {
     EVSERVE_STACK_LEAST = 512 << 10 /* bytes of stack of a thread that serves a script */
 };
 
-/* In a limit of struct evserve_config: the number 0, where 0 itself stands for the default. Says no body at all for
- * max_body, any pace for min_body_rate, nothing drained for max_drain, no cap of its own for
- * max_connections_per_address, nothing in memory for max_cached_file and max_cached_memory, no probes for
- * tcp_keepalive_ms, no deadline for handler_timeout_ms and stream_timeout_ms; the other limits refuse it, as they
- * refuse 0 in a script. */
+/* The number 0 in a limit of struct evserve_config, where 0 itself selects the default. It means no body for max_body,
+ * any rate for min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in
+ * memory for max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, and no deadline for
+ * handler_timeout_ms and stream_timeout_ms. The other limits reject it, as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Levels of log lines. */
@@ -91,8 +90,8 @@ enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DE
 /* What config.sandbox may be. */
 enum { EVSERVE_SANDBOX = 1, EVSERVE_SANDBOX_REQUIRE };
 
-/* Limits of one route, in place of the server's: milliseconds and bytes. Each member means what it means in struct
- * evserve_config, which has them all. 0 leaves the server's; the number 0 is EVSERVE_ZERO. */
+/* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
+ * struct evserve_config. 0 keeps the server's value; EVSERVE_ZERO is the number 0. */
 struct evs_limits {
     size_t size; /* sizeof(struct evs_limits) */
     uint64_t body_timeout_ms, min_body_rate, write_timeout_ms;
@@ -100,8 +99,8 @@ struct evs_limits {
     uint64_t handler_timeout_ms, stream_timeout_ms;
 };
 
-/* A route in C. Write members by name, {.route = "GET /hello", .serve = hello}, and a release that adds one gives no
- * warning. */
+/* A route in C. Initialise members by name, {.route = "GET /hello", .serve = hello}, so that a release that adds one
+ * causes no warning. */
 struct evs_route {
     /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
      * "* /any" for every method. A method is any token (RFC 9110 section 9.1) of at most 32 bytes, such as PROPFIND or
@@ -119,14 +118,14 @@ struct evs_route {
 };
 
 enum {
-    /* serve is called when the head is there, and takes the body piece by piece with evs_read(). Without this flag serve
-     * is called when the body is there, all of it, at most max_body bytes. */
+    /* serve is called as soon as the head has arrived, and reads the body piece by piece with evs_read(). Without this
+     * flag serve is called when the whole body, of at most max_body bytes, has arrived. */
     EVS_STREAM_BODY = 1,
 
-    /* A client of this route that shuts down its side of the connection (FIN), as `nc -N` does, still gets a response that
-     * comes late. Without this flag such a client has left, since a FIN is nearly always the first half of a close: once
-     * the server has nothing to send to it and waits for the host, the request is EVS_GONE. A response that is complete
-     * when serve returns reaches such a client in any case. */
+    /* A client of this route that shuts down its side of the connection (FIN), as `nc -N` does, still gets a response
+     * that comes late. Without this flag such a client counts as gone, since a FIN is nearly always the first half of a
+     * close: once the server has nothing left to send to it and waits for the host, the request is EVS_GONE. A response
+     * that is complete when serve returns is sent in either case. */
     EVS_HALF_CLOSE = 2
 };
 
@@ -138,8 +137,9 @@ struct evs_type {
     const char *extension, *type; /* "wasm", "application/wasm" */
 };
 
-/* A file in memory. The server copies neither the texts nor the content: they, and the array, must stay as they are until
- * evserve_free(). evserve_embed() of the CMake package makes such an array of a folder, and so does scripts/embed.sh. */
+/* A file in memory. The server copies neither the strings nor the content: they and the array must stay unchanged until
+ * evserve_free(). Both evserve_embed() of the CMake package and scripts/embed.sh generate such an array from a
+ * folder. */
 struct evs_asset {
     const char *path;    /* below the mount's prefix, without a slash before it: "css/app.css"; NULL ends the array */
     const void *content; /* len bytes */
@@ -151,7 +151,7 @@ struct evs_asset {
     int64_t modified; /* Last-Modified, in seconds since the epoch; 0: the field is not sent */
 };
 
-/* A directory of static files, with what app.static of a script may say of one, or files in memory:
+/* A directory of static files, with the options that app.static of a script has, or files in memory:
  *
  *     static const char *const index[] = {"index.html", "index.htm", NULL};
  *     static const struct evs_field headers[] = {{"X-Frame-Options", "DENY"}, {NULL, NULL}};
@@ -162,18 +162,19 @@ struct evs_asset {
  *         {.prefix = NULL},
  *     };
  *
- * A route wins over a mount, and of two mounts the longer prefix. A prefix is mounted once: a host's wins over the
- * script's. Zero, or NULL, in a field means its default. At most 64 mounts, root and the script's included. */
+ * Routes take precedence over mounts, and a mount with a longer prefix over one with a shorter prefix. If the host and
+ * the script mount the same prefix, the host's mount is used. Zero, or NULL, in a member means its default. At most 64
+ * mounts, including root and the script's. */
 struct evs_mount {
     const char *prefix; /* of paths: "/" or "/assets"; NULL ends the array */
     const char *dir;    /* the directory; below it files are found as paths go on behind the prefix; NULL with assets */
 
-    /* Names of files that stand for their directory, the first one that is there; NULL ends them. Default "index.html";
-     * a list without any name: no file does. At most 8. */
+    /* Names of index files; the first one that exists is sent for its directory. NULL ends them. Default "index.html";
+     * with an empty list, no file is. At most 8. */
     const char *const *index;
 
-    /* A file below dir that is sent, with 200, for what is not found: of an app whose paths are made up in the browser.
-     * It has "Cache-Control: no-cache" in the place of cache_s. */
+    /* A file below dir that is sent, with 200, for paths that are not found: for a single-page application, whose paths
+     * exist only in the browser. It has "Cache-Control: no-cache" instead of cache_s. */
     const char *fallback;
 
     const char *not_found;           /* a file below dir that is the content of each 404 */
@@ -184,22 +185,22 @@ struct evs_mount {
     int dotfiles;         /* 1: serve files whose name begins with a dot, and what is below such directories */
     int no_precompressed; /* 1: do not look for a.css.br, a.css.zst and a.css.gz beside a.css */
 
-    /* Files in memory in place of dir. They are served like files of a directory: with conditions, ranges, entity tags,
-     * index, fallback, not_found (which must be among them), and a.css.gz for a.css. They are found without looking at a
-     * disk, are not counted by max_cached_*, and their content is sent from where it is. */
+    /* Files in memory instead of dir. They are served like files of a directory: with conditional requests, ranges,
+     * entity tags, index, fallback and not_found (which must be among them), and a.css.gz for a.css. They need no disk
+     * access, do not count against max_cached_*, and their content is sent without being copied. */
     const struct evs_asset *assets;
 };
 
 /* How a request ended. */
 enum evs_end {
     EVS_END_GONE,     /* the client closed the connection before all of the response was handed to the kernel */
-    EVS_END_COMPLETE, /* all of it was; whether it has arrived, nobody knows */
+    EVS_END_COMPLETE, /* all of it was; whether the client received it is not known */
     EVS_END_TIMEOUT,  /* a deadline cut the connection: write_timeout_ms, body_timeout_ms or stream_timeout_ms */
-    EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, a file that changed meanwhile */
-    EVS_END_STOPPED   /* the server stopped, and waited no longer */
+    EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, or its file changed meanwhile */
+    EVS_END_STOPPED   /* the server stopped, and its drain time was over */
 };
 
-/* What became of a request. Texts are valid during the call; those that are not known are "". */
+/* How a request ended. Strings are valid during the call; those that are not known are "". */
 struct evs_outcome {
     size_t size;          /* sizeof(struct evs_outcome) of the library: what lies behind it is not there */
     const char *method;   /* as sent; "" if no request line has arrived */
@@ -212,27 +213,28 @@ struct evs_outcome {
     uint64_t duration_us; /* microseconds from the first byte of the request to its end */
     unsigned thread;      /* of the server, from 0 */
 
-    /* To ask for more of what was asked: evs_header(), evs_header_at(), evs_path(), evs_query_string(), evs_query(),
-     * evs_param(), evs_server(). NULL if the head has not arrived. Everything else is over. */
+    /* For evs_header(), evs_header_at(), evs_path(), evs_query_string(), evs_query(), evs_param() and evs_server(),
+     * which say more about the request; no other function may be called for it. NULL if the head has not arrived. */
     evs_request *request;
 };
 
-/* What to serve. Zero, or NULL, in a field means its default. evserve_start() copies all texts, routes and mounts, so you
- * may free them once it returns. Whatever arg, and the arg of a route, point to must outlive the server. */
+/* What to serve. Zero, or NULL, in a member means its default. evserve_start() copies all strings, routes and mounts,
+ * except assets, so you may free them once it returns. Whatever arg, and the arg of a route, point to must outlive the
+ * server. */
 struct evserve_config {
     size_t size; /* sizeof(struct evserve_config): lets this struct grow without breaking older programs */
 
     /* Where to listen: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address), "127.0.0.1:0" (a free port, see
-     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file),
-     * "unix:@name" (an abstract socket, unix(7): it has no file, and every process of the network namespace can connect),
-     * "fd:3" (a listening socket that the host has opened or inherited); several separated by commas. "none": nowhere,
-     * connections come by evserve_adopt(). While a server accepts on a unix socket, its path is in use; a successor
-     * may start once the old server was asked to stop. To leave no gap, rename or remove the socket's file first,
-     * start the successor, then stop the old server. The fd of "fd:3" stays the host's: the server accepts on a
-     * duplicate and never closes the original, which the host may close as soon as evserve_start() has returned. A
-     * host that keeps it keeps the socket listening: after a stop the kernel goes on to complete connections, for a
-     * successor to accept. Both share one file description, so the socket is non-blocking from then on; of a TCP
-     * socket the server also sets TCP_NODELAY and the options of tcp_keepalive_ms. Default: what the script says, or
+     * evserve_port()), "unix:/run/x.sock", "unix:/run/x.sock?mode=660" (permissions of its file), "unix:@name" (an
+     * abstract socket, unix(7): it has no file, and every process of the network namespace can connect), "fd:3" (a
+     * listening socket that the host has opened or inherited); several separated by commas. "none": nowhere;
+     * connections are handed over with evserve_adopt(). While a server accepts on a unix socket, its path is in use; a
+     * successor may start once the old server was asked to stop. To leave no gap, rename or remove the socket's file
+     * first, start the successor, then stop the old server. The fd of "fd:3" stays the host's: the server accepts on a
+     * duplicate and never closes the original, which the host may close as soon as evserve_start() has returned. A host
+     * that keeps it keeps the socket listening: after a stop the kernel goes on to complete connections, for a
+     * successor to accept. Both share one file description, so the socket is non-blocking from then on; of a TCP socket
+     * the server also sets TCP_NODELAY and the options of tcp_keepalive_ms. Default: what the script says, or
      * 127.0.0.1:8080. */
     const char *listen;
 
@@ -241,12 +243,12 @@ struct evserve_config {
 
     const struct evs_route *routes; /* routes in C, beside those of the script; ends with a NULL route */
 
-    /* 0: the server has no thread of its own; evserve_wait() or evserve_poll() runs it on the caller's. N, at most
-     * EVSERVE_REACTORS_MAX: it runs on N threads of its own, which begin in evserve_start() and block all signals but
-     * those of faults. They may call routes before evserve_start() has returned: a route takes its server from
-     * evs_server(), not from the variable that evserve_start() is assigned to. Each has an event loop, a listening socket
-     * for each address (SO_REUSEPORT; unix sockets and inherited ones are shared) and a Lua state: the script runs N
-     * times, and its globals are those of one thread. */
+    /* 0: the server has no threads of its own; evserve_wait() or evserve_poll() runs it on the caller's. N, at most
+     * EVSERVE_REACTORS_MAX: it runs on N threads of its own, which evserve_start() creates, and which block all signals
+     * except those of faults. They may call routes before evserve_start() has returned, so a route should get its
+     * server from evs_server(), not from the variable that evserve_start() is assigned to. Each has an event loop, a
+     * listening socket for each address (SO_REUSEPORT; unix sockets and inherited ones are shared) and a Lua state: the
+     * script runs N times, and its globals are those of one thread. */
     unsigned reactors;
 
     /* Called with each log line (no newline at its end; what would not show in a terminal is escaped) on a thread of
@@ -255,11 +257,12 @@ struct evserve_config {
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level wanted; default EVSERVE_LOG_INFO */
 
-    /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set as
-     * package.loaded.host, for example, is what require "host" returns. Once for each Lua state, by evserve_start() on
-     * the caller's thread, by evserve_reload() on the server's. Returns 0 to go on. The state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the
-     * same names. A start with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows
-     * any other Lua, but has no lua_init. */
+    /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set
+     * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state: on the
+     * caller's thread by evserve_start(), on the server's by evserve_reload(). Returns 0 to go on. The state is
+     * LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the same
+     * names. A start with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows any
+     * other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* handed to log, lua_init, on_listening, on_wake, finished, before, not_found, on_error */
@@ -318,38 +321,41 @@ struct evserve_config {
     const struct evs_mount *mounts; /* directories of static files, beside root and those of the script; a NULL prefix
                                      * ends the array */
 
-    /* Called once for each request when it is over, whoever has answered it: routes in C and Lua, files, listings, the
-     * server itself (400, 408, 413, 431, ...; also 503 to a client for whom there is no room). Not for connections that
-     * end before a request. On the thread that has served it, of several at the same time, in the middle of its work: it
-     * must not block, and may call what any thread may call. While it is set, each pipelined request has a send(2) of
-     * its own, and the clock is read twice for each request. */
+    /* Called once for each request when it is over, whatever has answered it: routes in C and Lua, files, listings, the
+     * server itself (400, 408, 413, 431, ...; also 503 to a client for which there is no room). Not called for
+     * connections that end before a request. It runs on the thread that has served the request, in the middle of its
+     * work, and on several threads at the same time: it must not block, and may call only what any thread may call.
+     * While it is set, each pipelined response takes a send(2) of its own, and the clock is read twice for each
+     * request. */
     void (*finished)(void *arg, const struct evs_outcome *outcome);
 
-    /* How long a handler, in C or Lua, may keep its client waiting: handler_timeout_ms until its response begins (then the
-     * client gets 503), stream_timeout_ms without a further byte of a response that has begun (then the connection is
-     * cut). The request is EVS_GONE, and the log names its route. Time in which the handler waits for the request body, or
-     * for the client to take what was written, does not count. Default 300000 and EVSERVE_ZERO; EVSERVE_ZERO: for ever. */
+    /* How long a handler, in C or Lua, may keep its client waiting: handler_timeout_ms until its response begins (then
+     * the client gets 503), stream_timeout_ms without a further byte of a response that has begun (then the connection
+     * is cut). The request is EVS_GONE, and the log names its route. Time in which the handler waits for the request
+     * body, or for the client to take what was written, does not count. The defaults are 300000 and EVSERVE_ZERO, which
+     * means without limit. */
     uint64_t handler_timeout_ms;
     uint64_t stream_timeout_ms;
 
-    /* Called once for each request with a valid head and path, before it goes to a route in C or Lua, to files, or to
-     * nobody: for authentication, CORS, redirects, a header field for all. Returns 0 to let it go on; fields that were
-     * added then are in its response, whoever sends it; of a field that is sent once only, a script's or a mount's line
-     * takes the place of this one. Or 1, when it has answered, or will answer later, as a route may: the request is then
-     * its own, and its body is dropped as that of GET is. There is no evs_param() yet, and no body. evs_on() and
-     * evs_after() are forgotten when it returns 0, evs_on_done() is not. */
+    /* Called once for each request with a valid head and path, before it is routed: for authentication, CORS,
+     * redirects, or a header field in every response. Returns 0 to let the request go on; header fields that were added
+     * are then in its response, whatever sends it, except that a script's or a mount's line replaces one of a field
+     * that is sent only once. Returns 1 if it has answered, or will answer later, as a route may: the request is then
+     * its own, and the request body is dropped, as that of GET is. evs_param() and evs_body() have nothing yet. When it
+     * returns 0, evs_on() and evs_after() are forgotten; evs_on_done() is not. */
     int (*before)(evs_request *request, void *arg);
 
-    /* Answers, at once or later, what neither a route nor a file fits, in place of 404; its body is dropped. A mount's
-     * own fallback or not_found comes first. A path that fits a route with other methods is 405. */
+    /* Answers, at once or later, a request that matches neither a route nor a file, in place of 404; the request body
+     * is dropped. A mount's own fallback or not_found takes precedence. A path that matches a route with other methods
+     * is still 405. */
     void (*not_found)(evs_request *request, void *arg);
 
-    /* Called before the server sends an error page of its own, to send a page in its place: with evs_reply(), evs_file(),
-     * or evs_write() and evs_end(), complete when it returns. If it sends none, the server's page follows. status is
-     * 403, 404, 405 (Allow is set), 412, 416 and the like of files and of what nothing fits; 413; 500 and 503 of routes
-     * in C and Lua that failed, for which a script has no page; 501 and 503. Not for requests whose end or whose path is
-     * in doubt (400, 408, 414, 431, 505, ...), nor for an error in a page of its own. evs_on() and evs_after() are
-     * forgotten. */
+    /* Called before the server sends an error page of its own. It may send one instead, with evs_reply(), evs_file(),
+     * or evs_write() and evs_end(); the response must be complete when it returns. If it sends nothing, the server's
+     * page is sent. status is 403, 404, 405 (Allow is set), 412, 416 and the like of files and of what nothing fits;
+     * 413; 500 and 503 of routes in C and Lua that failed, for which a script has no page; 501 and 503. Not for
+     * requests whose end or whose path is in doubt (400, 408, 414, 431, 505, ...), nor for an error in a page of its
+     * own. evs_on() and evs_after() are forgotten. */
     void (*on_error)(evs_request *request, int status, void *arg);
 };
 
@@ -376,11 +382,12 @@ static __inline__ struct evserve_config evserve_config_init(void) /* C89 and C++
  * nothing left behind. Any thread. */
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen);
 
-/* Serve until evserve_stop(), and until the requests then in flight are finished or cut; a server with threads of its
- * own is waited for. Returns 0 when all requests were finished, the number of connections cut at the deadline, or
- * -errno when an event loop failed, which stops the server; -EBUSY in a callback of the same server, while another thread
- * serves it, or, in a callback of another server, while another thread reloads it; -EDEADLK when a thread of the server is
- * itself waiting for the calling one; -ECHILD in a forked child. Called again, it returns the same at once. */
+/* Serve until evserve_stop() is called and the requests then in flight have finished or were cut. For a server with
+ * threads of its own, wait for that. Returns 0 when all requests were finished, the number of connections cut at the
+ * deadline, or -errno when an event loop failed, which stops the server; -EBUSY in a callback of the same server, while
+ * another thread serves it, or, in a callback of another server, while another thread reloads it; -EDEADLK when a
+ * thread of the server is itself waiting for the calling one; -ECHILD in a forked child. Called again, it returns the
+ * same at once. */
 int evserve_wait(evserve *server);
 
 /* For hosts with a loop of their own (poll, libuv, libevent, GLib, ...): one fd that is readable whenever the server
@@ -392,8 +399,8 @@ int evserve_fd(evserve *server);
 /* One turn of the server's loop: wait for something to do, for timeout_ms at most (0: not at all, -1: without limit),
  * and do it. Returns 1 while the server goes on; 0 when it was stopped and all is finished (evserve_wait() then tells
  * how many connections were cut); -errno when the event loop failed, -EINVAL for a server with threads of its own,
- * -EBUSY as evserve_wait(), -ECHILD in a forked child. An event loop that is run inside of a callback therefore gets
- * -EBUSY and finds the fd readable still: it does not watch that fd meanwhile. */
+ * -EBUSY as evserve_wait(), -ECHILD in a forked child. An event loop that runs inside a callback must not watch the fd:
+ * it would stay readable, and evserve_poll() would return -EBUSY. */
 int evserve_poll(evserve *server, int timeout_ms);
 
 /* Stop: no new connections, idle ones are closed, requests in flight get drain_ms milliseconds to finish, and so
@@ -416,8 +423,8 @@ void evserve_free(evserve *server);
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
 
 /* Have on_wake called soon, between two turns of the server's loop: what evserve_post() is for signal handlers. Calls
- * that come before that make one of it together. Does nothing without on_wake, or when the server has ended. Any
- * thread, signal handlers; server must not be freed meanwhile. errno stays as it is. */
+ * made before on_wake runs are merged into one. Does nothing without on_wake, or when the server has ended. Any thread,
+ * signal handlers; server must not be freed meanwhile. errno stays as it is. */
 void evserve_wake(evserve *server);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
@@ -438,7 +445,7 @@ int evserve_reload(evserve *server, char *err, size_t errlen);
  * last call: 1, then it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
 int evserve_changed(evserve *server);
 
-/* Numbers since the start; but active, which is now. */
+/* Totals since the server started, except active, which is the current value. */
 struct evs_stats {
     size_t size;             /* sizeof(struct evs_stats), set by the caller: lets this struct grow */
     uint64_t accepted;       /* connections accepted */
@@ -447,7 +454,7 @@ struct evs_stats {
     uint64_t by_class[6];    /* of them by class of status: by_class[2] counts 2xx */
     uint64_t bytes_received; /* from clients */
     uint64_t bytes_sent;     /* to clients */
-    uint64_t timeouts;       /* deadlines that were over: connections closed, handlers too late */
+    uint64_t timeouts;       /* deadlines that have expired: connections closed, late handlers */
     uint64_t errors;         /* connections lost: reset, hung up, cut */
 };
 
@@ -460,11 +467,12 @@ int evserve_stats(const evserve *server, struct evs_stats *stats);
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
 
-/* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end
- * of a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
- * --request does. Its peer is "unix:". Takes fd over, whatever becomes of it; it is read in the loop's next turn.
- * Returns 0; -EINVAL for a server with threads of its own, -ECHILD in a forked child, -ESHUTDOWN for one that was stopped, -ENOTSOCK when fd is no
- * socket (a pipe or a file), or another -errno. The server's thread, callbacks included. */
+/* Serve a connected stream socket as if the server had accepted it: one that another process handed over, or one end of
+ * a socketpair(2), through which a test asks routes in C and in Lua without a port (listen = "none"), as evserve
+ * --request does. Its peer is "unix:". Takes ownership of fd, even on failure; it is read in the loop's next turn.
+ * Returns 0; -EINVAL for a server with threads of its own, -ECHILD in a forked child, -ESHUTDOWN for one that was
+ * stopped, -ENOTSOCK when fd is no socket (a pipe or a file), or another -errno. The server's thread, callbacks
+ * included. */
 int evserve_adopt(evserve *server, int fd);
 
 /* Requests: what a function of evs_route.serve may do. A request and all of these functions belong to the thread that
@@ -473,12 +481,11 @@ int evserve_adopt(evserve *server, int fd);
  * A request is answered once: by evs_reply(), by evs_file(), by evs_write()... and evs_end(), or given up by
  * evs_abort(). This may happen during serve, or later, from an event (evs_on()), a timer (evs_after()) or a call that
  * another thread sends (evserve_post_to() with evs_thread()). The request exists until it is answered, or until
- * EVS_GONE; it must not be used afterwards. So whoever answers later asks for events, and forgets the request when it
- * is gone.
+ * EVS_GONE; it must not be used afterwards. So code that answers later should ask for events, and forget the request on
+ * EVS_GONE.
  *
- * Texts end with NUL. They are valid until the function that the server called returns: one that answers later asks
- * again, or makes a copy. A name that is NULL names nothing; a value that is NULL, because what it was taken from is
- * not there, is refused. */
+ * Strings end with NUL. They are valid until the function that the server called returns: code that answers later must
+ * ask again, or make a copy. A NULL name matches nothing; a NULL value is rejected. */
 
 /* What was asked for. */
 const char *evs_method(evs_request *request);       /* "GET", case-sensitive; with a route for "*", any token */
@@ -504,8 +511,8 @@ const char *evs_cookie(evs_request *request, const char *name);
 /* The cookie at index, from 0, in the order in which they came. Returns 1, or 0 past the last. */
 int evs_cookie_at(evs_request *request, unsigned index, const char **name, const char **value);
 
-/* The first header field of that name, in any case; NULL when there is none. Host is the authority of a request target
- * that has one ("GET http://b/x"), whatever the client sent as Host. */
+/* The first header field of that name, in any case; NULL when there is none. If the request target has an authority
+ * ("GET http://b/x"), Host is that authority, whatever the client sent as Host. */
 const char *evs_header(evs_request *request, const char *name);
 
 /* The header field at index, from 0. Returns 1, or 0 past the last. */
@@ -548,9 +555,9 @@ struct evs_part {
     const char *type; /* its Content-Type; NULL without one */
 };
 
-/* Go to the next part of the body; what was not read of the part before is passed over. Texts of part are valid until the
- * next call, and as long as the request. Works for every route; one with EVS_STREAM_BODY needs no more memory for a large
- * file than for a small one. Returns
+/* Go to the next part of the body, skipping what was not read of the part before. Strings of part are valid until the
+ * next call, and as long as the request. Works for every route; one with EVS_STREAM_BODY needs no more memory for a
+ * large file than for a small one. Returns
  *   EVS_PART   part describes it; evs_part_read() has its content
  *   EVS_WAIT   not yet: EVS_DATA tells when to call again (EVS_STREAM_BODY alone)
  *   EVS_END    there is no other part, and the body is complete
@@ -569,8 +576,8 @@ int evs_part_read(evs_request *request, const void **data, size_t *len);
  * texts of the part are. */
 const char *evs_part_header(evs_request *request, const char *name);
 
-/* Why the body cannot be had, after a status of evs_read(), evs_form_count(), evs_part_next() or evs_part_read(): "too many
- * parts", "the request body is longer than max_body". NULL when nothing is wrong with it. */
+/* Why the body is not available, after a status of evs_read(), evs_form_count(), evs_part_next() or evs_part_read():
+ * "too many parts", "the request body is longer than max_body". NULL when nothing is wrong with it. */
 const char *evs_body_error(evs_request *request);
 
 /* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
@@ -590,7 +597,7 @@ int evs_listener(evs_request *request);
  * do not read, write, close, or change it, and do not keep it. */
 int evs_socket(evs_request *request);
 
-/* Whose request it is, and on which of its threads, from 0. */
+/* The server of the request, and the number of its thread, from 0. */
 evserve *evs_server(evs_request *request);
 unsigned evs_thread(evs_request *request);
 
@@ -607,9 +614,9 @@ int evs_add_header(evs_request *request, const char *name, const char *value);
 /* The functions that answer: evs_reply(), evs_file(), evs_begin(), evs_write(), evs_end() and evs_abort(). A call that
  * cannot be carried out is logged with its route and function, ends the request as evs_abort() does, and returns why:
  * -EINVAL for an argument that cannot be sent, -EALREADY for an answer that has begun or is complete (a complete one is
- * sent all the same), -ENOMEM. So a program that ignores the result leaves no client waiting. evs_write() returns -1 for
- * all of these. After evs_begin() and evs_write() EVS_GONE follows, as it does when the client leaves. After the other
- * functions the request is over, whatever they return. */
+ * sent all the same), -ENOMEM. So a program that ignores the result leaves no client waiting. evs_write() returns -1
+ * for all of these. After evs_begin() and evs_write() EVS_GONE follows, as it does when the client leaves. After the
+ * other functions the request is over, whatever they return, except where evs_file() says otherwise. */
 
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
  * there is none, or evs_set_header() gave it. Returns 0, or as above; -EINVAL: another status, a type with control
@@ -664,8 +671,8 @@ int evs_reply_ref(evs_request *request, int status, const char *type, const void
  * was cut before; -EINVAL: less content than evs_begin() announced, and the connection is cut; -EALREADY. */
 int evs_end(evs_request *request);
 
-/* Give the answer up: 500 if it has not begun, else the connection is cut, so that the client can tell. Returns 0, or
- * -EALREADY when the answer is complete. */
+/* Give up the answer: 500 if it has not begun; otherwise the connection is cut, so that the client can tell. Returns 0,
+ * or -EALREADY when the answer is complete. */
 int evs_abort(evs_request *request);
 
 /* How far the answer has come: 0, nothing of it has begun; 1, it has begun, and evs_write() and evs_end() may follow; 2, it
@@ -696,9 +703,9 @@ int evs_after(evs_request *request, uint32_t ms);
 
 /* Call fn(arg) once, when the request is over however it ends: all of its response was handed to the kernel, or its
  * connection was lost or cut, by a stop too; if EVS_GONE comes, it comes before. The request does not exist any more
- * then: fn is there to free what the host keeps for it, on the thread of the request. At most EVS_DONE_MAX calls for one
- * request; they come in the reverse order of asking. The next pipelined request of the connection begins after them.
- * Returns 0; -EINVAL: fn is NULL; -ENOBUFS: there are EVS_DONE_MAX already. */
+ * then: fn is there to free what the host keeps for it, on the thread of the request. At most EVS_DONE_MAX calls for
+ * one request; they are made in reverse order. The next pipelined request of the connection begins after them. Returns
+ * 0; -EINVAL: fn is NULL; -ENOBUFS: there are EVS_DONE_MAX already. */
 enum { EVS_DONE_MAX = 8 };
 int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
 
@@ -729,8 +736,8 @@ evs_ticket evs_defer(evs_request *request);
  *
  * On the request's own thread they act at once, as their namesakes do. On another thread they leave the work to the
  * request's thread, and orders of one thread keep their order; evserve_post_to() to that thread is in the same order.
- * What is accepted is dropped without a word when the client leaves before it is done: that comes back as -ESRCH from
- * the next call, and as EVS_GONE where evs_on() asked for events.
+ * An accepted order is dropped silently if the client leaves before it is carried out: the next call then returns
+ * -ESRCH, and EVS_GONE comes where evs_on() asked for events.
  *
  * All of them return -ESRCH when the request is over: it has been answered, an earlier call has ended it, or its client
  * has gone; -ESHUTDOWN when the server has ended; -EINVAL for what can never be sent (see evs_reply()); -EALREADY when a
