@@ -641,8 +641,10 @@ int evs_begin(evs_request *request, int status, const char *type, int64_t length
 /* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
  * Returns
  *   1   go on
- *   0   queued, but the client is falling behind: wait for EVS_DRAIN before writing more. If the queue reaches write_cap,
- *       the connection is cut; a piece longer than write_cap always does that
+ *   0   queued, but the client is falling behind: wait for EVS_DRAIN before writing more. If the queue reaches write_cap
+ *       (256 KiB by default), the connection is cut, and a warning names the route. Within one callback nothing is sent,
+ *       so a loop that ignores 0 gets there even if the client is fast; a piece longer than write_cap always does. With
+ *       pieces of at most write_cap less write_high_mark, a host that waits is never cut. evs_reply() has no such limit
  *   -1  nothing was queued: the client has gone, was cut, or wants no content (HEAD); the piece exceeds the length that
  *       evs_begin() announced; or content is NULL. EVS_GONE follows, unless the answer was complete before. */
 int evs_write(evs_request *request, const void *content, size_t len);

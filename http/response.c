@@ -284,8 +284,7 @@ enum {
     PIECE_ROOM = 1024,       /* with less room than this below write_cap the client counts as behind */
 };
 
-/* Whether the client would owe more than write_cap with len bytes of content more. */
-static bool is_beyond_cap(const struct exchange *exchange, size_t len)
+bool response_is_beyond_cap(const struct exchange *exchange, size_t len)
 {
     uint64_t cap = exchange->limits->write_cap_bytes;
     size_t queued = response_refs_queued(exchange) + (exchange->chunked ? CHUNK_ROOM : 0);
@@ -295,7 +294,7 @@ static bool is_beyond_cap(const struct exchange *exchange, size_t len)
 /* Queue a piece, copied. Returns 0, or -1 without memory. */
 static int write_piece(struct exchange *exchange, const void *content, size_t len)
 {
-    uint64_t cap = exchange->limits->write_cap_bytes; /* there is room: is_beyond_cap() has looked */
+    uint64_t cap = exchange->limits->write_cap_bytes; /* there is room: it was checked */
     size_t room = len + (exchange->chunked ? CHUNK_ROOM : 0);
     char *start = write_buffer_reserve(response_refs_end(exchange), room, cap, NULL);
     if (start == NULL) {
@@ -347,7 +346,7 @@ static int count_piece(struct exchange *exchange, size_t len)
     if (len == 0 || exchange->head_only) { /* an empty chunk would end the content */
         return 1;
     }
-    if (is_beyond_cap(exchange, len)) {
+    if (response_is_beyond_cap(exchange, len)) {
         response_abort(exchange);
         return -1;
     }

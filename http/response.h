@@ -107,6 +107,10 @@ int response_write(struct exchange *exchange, const void *content, size_t len);
 int response_write_borrowed(struct exchange *exchange, const void *content, size_t len, void (*release)(void *arg),
                             void *arg);
 
+/* Whether a piece of len bytes more would owe the client more than write_cap: one reason why the functions above return
+ * -1. */
+bool response_is_beyond_cap(const struct exchange *exchange, size_t len);
+
 /* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the client has
  * taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);

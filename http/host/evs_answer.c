@@ -17,17 +17,24 @@
 #include "http/server_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
-void evs_blame(const struct exchange *exchange, const char *function, const char *why)
+static void blame(const struct exchange *exchange, enum log_level level, const char *function, const char *why)
 {
     const struct route *route = exchange_route(exchange);
     if (route == NULL) { /* one of the hooks of evserve_config */
-        log_write(exchange->server->log, LOG_ERROR, "answer to %s: %s: %s", exchange->path, function, why);
+        log_write(exchange->server->log, level, "answer to %s: %s: %s", exchange->path, function, why);
     } else {
-        log_write(exchange->server->log, LOG_ERROR, "route %s (%s): %s: %s", route->pattern, route->where, function,
-                  why);
+        log_write(exchange->server->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
     }
+}
+
+void evs_blame(const struct exchange *exchange, const char *function, const char *why)
+{
+    blame(exchange, LOG_ERROR, function, why);
 }
 
 static const char already[] = "the answer has begun already";
@@ -190,10 +197,35 @@ static int check_write(struct exchange *exchange, const void *content, size_t le
     return 0;
 }
 
+/* A piece was not queued, and the stream is cut. Where write_cap is the reason, the host wrote on after 0, or wrote a piece
+ * for which there was no room: a host that heeds 0 and writes pieces below write_cap less write_high_mark never gets here,
+ * however slow its client is. Once for each request, since the stream is over. */
+static void blame_cut(const struct exchange *exchange, size_t len, const char *function)
+{
+    if (!response_is_beyond_cap(exchange, len)) {
+        return; /* memory */
+    }
+    char why[256];
+    snprintf(
+        why, sizeof why,
+        "the client is cut, since %zu bytes are queued and %zu more exceed write_cap (%" PRIu64
+        " bytes): after 0 wait for EVS_DRAIN and write smaller pieces, or use evs_reply(), which has no such limit",
+        response_refs_queued(exchange), len, exchange->limits->write_cap_bytes);
+    blame(exchange, LOG_WARN, function, why);
+}
+
 int evs_write(evs_request *request, const void *content, size_t len)
 {
     struct exchange *exchange = exchange_of(request);
-    return check_write(exchange, content, len, "evs_write") < 0 ? -1 : response_write(exchange, content, len);
+    if (check_write(exchange, content, len, "evs_write") < 0) {
+        return -1;
+    }
+    bool was_open = exchange->response_state == RESPONSE_STREAMING;
+    int rv = response_write(exchange, content, len);
+    if (rv < 0 && was_open) {
+        blame_cut(exchange, len, "evs_write");
+    }
+    return rv;
 }
 
 /* Content that is not copied. It is the server's from here on, whatever is returned. */
@@ -212,7 +244,12 @@ int evs_write_ref(evs_request *request, const void *content, size_t len, void (*
         release_content(release, arg);
         return -1;
     }
-    return response_write_borrowed(exchange, content, len, release, arg);
+    bool was_open = exchange->response_state == RESPONSE_STREAMING;
+    int rv = response_write_borrowed(exchange, content, len, release, arg);
+    if (rv < 0 && was_open) {
+        blame_cut(exchange, len, "evs_write_ref");
+    }
+    return rv;
 }
 
 int evs_reply_ref(evs_request *request, int status, const char *type, const void *content, size_t len,

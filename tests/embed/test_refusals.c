@@ -279,6 +279,57 @@ static void first_answer_stands_and_later_ones_are_ealready(void **state)
     assert_true(host_has_logged("evs_abort: the answer is complete already"));
 }
 
+/* What is more than the client may owe. */
+
+static char mebibyte[1 << 20];
+
+static void write_too_large_a_piece(evs_request *request)
+{
+    note(evs_write(request, mebibyte, sizeof mebibyte));
+    note(evs_write(request, mebibyte, sizeof mebibyte)); /* its own line would be one too many */
+}
+
+static void refer_to_too_large_a_piece(evs_request *request)
+{
+    note(evs_write_ref(request, mebibyte, sizeof mebibyte, NULL, NULL));
+}
+
+static void write_on_after_0(evs_request *request)
+{
+    int rv = 1;
+    for (int i = 0; i < 256 && rv >= 0; i++) {
+        rv = evs_write(request, mebibyte, 4096);
+    }
+    note(rv);
+}
+
+static void count_line(void *arg, int level, const char *line)
+{
+    atomic_int *warnings = arg;
+    host_keep_line(NULL, level, line);
+    *warnings += level == EVSERVE_LOG_WARN;
+}
+
+static void stream_that_is_cut_at_write_cap_is_a_warning_with_its_route(void **state)
+{
+    (void)state;
+    static atomic_int warnings;
+    host.config.log = count_line;
+    host.config.arg = &warnings;
+    assert_null(strstr(ask(write_too_large_a_piece, "GET"), "\r\n0\r\n"));
+    EXPECT(-1, -1);
+    ask(refer_to_too_large_a_piece, "GET");
+    EXPECT(-1);
+    ask(write_on_after_0, "GET");
+    EXPECT(-1);
+    host_stop(0);
+    assert_int_equal(warnings, 3);
+    assert_true(host_has_logged("route /:any (evserve_config.routes[0]): evs_write: the client is cut, since "));
+    assert_true(host_has_logged(" 1048576 more exceed write_cap (262144 bytes): after 0 wait for EVS_DRAIN"));
+    assert_true(host_has_logged("evs_write_ref: the client is cut, since "));
+    assert_true(host_has_logged(" 4096 more exceed write_cap (262144 bytes)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +337,7 @@ int main(void)
         HOST_TEST(arguments_that_cannot_be_sent_are_einval_and_500),
         HOST_TEST(other_content_than_announced_is_logged_and_cut),
         HOST_TEST(first_answer_stands_and_later_ones_are_ealready),
+        HOST_TEST(stream_that_is_cut_at_write_cap_is_a_warning_with_its_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
