@@ -440,7 +440,13 @@ static int start_threads(evserve *server, char *err, size_t errlen)
 /* Give up what the config says: everything is bound and loaded, no thread has begun. */
 static int give_up(evserve *server, const struct evserve_config *config, char *err, size_t errlen)
 {
+    if (errlen > 0) {
+        err[0] = '\0'; /* on_listening() may refuse without a text */
+    }
     int rv = config->on_listening == NULL ? 0 : config->on_listening(config->arg, err, errlen);
+    if (rv != 0 && errlen > 0 && err[0] == '\0') {
+        return error_text(err, errlen, -EPERM, "evserve_config.on_listening returned %d", rv);
+    }
     if (rv != 0 || config->sandbox == 0) {
         return rv == 0 ? 0 : -EPERM;
     }
@@ -550,7 +556,7 @@ int evserve_poll(evserve *server, int timeout_ms)
 
 void evserve_stop(evserve *server, uint32_t drain_ms)
 {
-    if (is_in_child(server)) {
+    if (server == NULL || is_in_child(server)) {
         return;
     }
     for (unsigned i = 0; i < server->worker_count; i++) {
@@ -561,7 +567,7 @@ void evserve_stop(evserve *server, uint32_t drain_ms)
 
 void evserve_wake(evserve *server)
 {
-    if (is_in_child(server)) {
+    if (server == NULL || is_in_child(server)) {
         return;
     }
     int error = errno; /* which a signal handler must not change */
@@ -837,7 +843,7 @@ int evserve_stats(const evserve *server, struct evs_stats *stats)
 
 void evserve_log(evserve *server, int level, const char *text)
 {
-    if (text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG) {
+    if (server != NULL && text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG) {
         log_write(&server->log, (enum log_level)level, "%s", text);
     }
 }

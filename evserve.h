@@ -28,6 +28,9 @@
  * evserve_reload(), evserve_stats(), those that take a ticket, timers and watches, and those that only return
  * information.
  *
+ * evserve_free(), evserve_stop(), evserve_wake() and evserve_log() accept a NULL server and do nothing. No other function
+ * accepts NULL as its server or request.
+ *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library.
  *
@@ -293,8 +296,9 @@ struct evserve_config {
     int debug; /* 1: error answers show what went wrong, to the client too; default what the script says */
 
     /* Called once during the start, when all addresses are bound and nothing is served yet: for a host that began with
-     * rights to listen, and now gives them up. Returns 0 to go on, or else a text in err, with which the start
-     * fails. */
+     * rights to listen, and now gives them up. Returns 0 to go on. With any other value the start fails, and
+     * its text is what the function has written to err: at most errlen bytes with the NUL. If it writes none, the text
+     * says what the function returned. */
     int (*on_listening)(void *arg, char *err, size_t errlen);
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. Files: to read those below the mounted
@@ -409,7 +413,9 @@ int evserve_poll(evserve *server, int timeout_ms);
  * after. The log names the app.defer and timers of a script that had to be cut; of requests, evserve_wait() returns
  * how many connections were cut, not which. Called again, the newer drain_ms counts from then. A stop may overtake
  * functions that were posted before; they are called nevertheless, by evserve_free() at the latest. Any thread, signal
- * handlers, callbacks; server must not be freed meanwhile. */
+ * handlers, callbacks; server must not be freed meanwhile. NULL does nothing: a signal handler that is installed before
+ * evserve_start() may call this at any time. A signal that arrives during the start is lost then, so the host checks
+ * for it when evserve_start() has returned. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
 /* Free the server, closing what is still open and ending its threads; requests in flight are cut. Not while
@@ -423,8 +429,8 @@ void evserve_free(evserve *server);
 int evserve_post(evserve *server, void (*fn)(void *arg), void *arg);
 
 /* Have on_wake called soon, between two turns of the server's loop: what evserve_post() is for signal handlers. Calls
- * made before on_wake runs are merged into one. Does nothing without on_wake, or when the server has ended. Any thread,
- * signal handlers; server must not be freed meanwhile. errno stays as it is. */
+ * made before on_wake runs are merged into one. Does nothing without on_wake, when the server has ended, or for NULL.
+ * Any thread, signal handlers; server must not be freed meanwhile. errno stays as it is. */
 void evserve_wake(evserve *server);
 
 /* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
@@ -824,7 +830,8 @@ int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, 
                    size_t errlen);
 
 /* Write a line to config.log, as the server writes its own: at a level up to log_level, with what would not show in a
- * terminal escaped. A thread that may call the server (see the thread rule); of a server with threads of its own, any. */
+ * terminal escaped. A NULL server or text writes nothing. A thread that may call the server (see the thread rule); of a
+ * server with threads of its own, any. */
 void evserve_log(evserve *server, int level, const char *text);
 
 /* The version of the library: "0.1.0". */

@@ -432,6 +432,16 @@ static void host_writes_to_the_log_of_the_server(void **state)
     assert_string_equal(host.log, "100 %s of a \\x1b[31mjob\n");
 }
 
+static void calls_that_may_come_before_the_start_take_null(void **state)
+{
+    (void)state;
+    evserve_stop(NULL, 0);
+    evserve_wake(NULL);
+    evserve_log(NULL, EVSERVE_LOG_ERROR, "nowhere to go");
+    evserve_free(NULL);
+    assert_string_equal(host.log, "");
+}
+
 static void start_errors_of_scripts_name_file_and_line(void **state)
 {
     (void)state;
@@ -589,6 +599,7 @@ int main(void)
         HOST_TEST(nothing_is_printed),
         HOST_TEST(start_errors_say_what_to_do),
         HOST_TEST(host_writes_to_the_log_of_the_server),
+        HOST_TEST(calls_that_may_come_before_the_start_take_null),
         HOST_TEST(start_errors_of_scripts_name_file_and_line),
         HOST_TEST(address_of_a_script_is_named_with_its_line),
         HOST_TEST(start_survives_every_failing_allocation),

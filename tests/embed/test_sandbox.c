@@ -119,6 +119,22 @@ static void host_that_refuses_when_all_is_bound_gets_its_text(void **state)
     assert_int_equal(try_open("/etc/passwd"), 0);
 }
 
+static int refuse_without_a_text(void *arg, char *err, size_t errlen)
+{
+    (void)arg, (void)err, (void)errlen;
+    return -7;
+}
+
+static void host_that_refuses_without_a_text_gets_one(void **state)
+{
+    (void)state;
+    host.config.on_listening = refuse_without_a_text;
+    memset(host.err, 'x', sizeof host.err - 1);
+    assert_null(evserve_start(&host.config, host.err, sizeof host.err));
+    assert_string_equal(host.err, "evserve_config.on_listening returned -7");
+    assert_null(evserve_start(&host.config, NULL, 0));
+}
+
 static void what_cannot_be_allowed_is_an_error(void **state)
 {
     (void)state;
@@ -151,6 +167,7 @@ int main(void)
         HOST_TEST(sandbox_holds_for_the_threads_of_the_server),
         HOST_TEST(without_the_field_nothing_is_given_up),
         HOST_TEST(host_that_refuses_when_all_is_bound_gets_its_text),
+        HOST_TEST(host_that_refuses_without_a_text_gets_one),
         HOST_TEST(what_cannot_be_allowed_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
