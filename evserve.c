@@ -588,7 +588,9 @@ static void free_worker(struct worker *worker)
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
-    mailbox_leave(&worker->mailbox);
+    if (mailbox_is_mine(&worker->mailbox)) {
+        mailbox_leave(&worker->mailbox);
+    }
     mailbox_done(&worker->mailbox);
     evs_host_done(host_of(worker));
     reactor_destroy(worker->reactor);
@@ -649,8 +651,9 @@ void evserve_free(evserve *server)
     }
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct worker *worker = &server->workers[i];
-        if (worker->reactor != NULL) {
-            (void)mailbox_enter(&worker->mailbox); /* it is nobody's: no loop runs any more */
+        /* It is nobody's, since no loop runs any more; or that of a thread which has ended without a word (musl). */
+        if (worker->reactor != NULL && !mailbox_is_entered(&worker->mailbox)) {
+            (void)mailbox_enter(&worker->mailbox);
         }
     }
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */
