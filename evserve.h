@@ -607,13 +607,13 @@ int evs_socket(evs_request *request);
 evserve *evs_server(evs_request *request);
 unsigned evs_thread(evs_request *request);
 
-/* Set a header field of the answer, before it begins: in place of what was set under that name before, or as one more
- * line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control characters; -EPERM: the server's
- * own (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed and closes after the answer);
- * -EEXIST: evs_add_header() of a field that a response has once at most (RFC 9110 section 5.3), such as Content-Type,
- * ETag or Location, and that is set already; -ENOBUFS: more than 16 KiB of fields; -EALREADY: the answer has begun;
- * -ENOMEM. A field that may be there once only is never sent twice: see the functions that answer for which value is
- * sent. */
+/* Set a header field of the answer, before it begins: evs_set_header() replaces what was set under that name,
+ * evs_add_header() adds one more line (Set-Cookie). Returns 0; -EINVAL: no valid name, no value, or one with control
+ * characters; -EPERM: the server's own (Content-Length, Transfer-Encoding, Date, ...; "Connection: close" is allowed
+ * and closes after the answer); -EEXIST: evs_add_header() of a field that a response has once at most (RFC 9110 section
+ * 5.3), such as Content-Type, ETag or Location, and that is set already; -ENOBUFS: more than 16 KiB of fields;
+ * -EALREADY: the answer has begun; -ENOMEM. A field that a response has once at most is never sent twice; the functions
+ * that answer say which value is sent. */
 int evs_set_header(evs_request *request, const char *name, const char *value);
 int evs_add_header(evs_request *request, const char *name, const char *value);
 
@@ -630,22 +630,22 @@ int evs_add_header(evs_request *request, const char *name, const char *value);
 int evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
- * 304. path may come from a client: nothing outside of root is sent, nor a dot file; what is not there is 404. Header
- * fields that were added are in each of these answers; in 403, 404, 412 and 416 not those that describe the file, such
- * as Content-Disposition, ETag, or a Cache-Control with an age. A Content-Type from evs_set_header() replaces the one
- * that the name of the file suggests; ETag, Last-Modified, Accept-Ranges and Content-Range are always the file's own.
- * root is opened once and remembered, 64 directories at most. Returns 0, or -EALREADY as above. When root is no
- * directory that can be read (-errno), or one of them is NULL (-EINVAL), nothing has been answered, and the request
- * still wants an answer. */
+ * 304. path may come from a client: nothing outside root is sent, and no dot file; a missing file is 404. Header fields
+ * that were added are in each of these answers, except that 403, 404, 412 and 416 omit those that describe the file,
+ * such as Content-Disposition, ETag, or a Cache-Control with an age. A Content-Type from evs_set_header() replaces the
+ * one that the name of the file suggests; ETag, Last-Modified, Accept-Ranges and Content-Range are always the file's
+ * own. root is opened once and stays open; at most 64 directories. Returns 0, or -EALREADY as above. If root is not a
+ * readable directory (-errno), or root or path is NULL (-EINVAL), nothing has been answered, and the request still
+ * needs an answer. */
 int evs_file(evs_request *request, const char *root, const char *path);
 
-/* Begin an answer whose content comes in pieces: of length bytes in all, or of a length not known yet (-1). The head is
- * sent once the function that the server called returns, together with what evs_write() has queued until then, and
- * without any content if there is none yet: an EventSource, for example, is open at once. Returns as evs_reply(). */
+/* Begin an answer whose content comes in pieces: length bytes in all, or -1 if the length is not known yet. The head is
+ * sent when the function that the server called returns, together with what evs_write() has queued by then, or alone if
+ * there is nothing: an EventSource, for example, opens at once. Returns as evs_reply(). */
 int evs_begin(evs_request *request, int status, const char *type, int64_t length);
 
-/* Queue a piece of content, which is copied; the first one begins the answer with status 200, if nothing else did.
- * Returns
+/* Queue a piece of content, which is copied; the first one begins the answer with status 200 unless evs_begin() was
+ * called. Returns
  *   1   go on
  *   0   queued, but the client is falling behind: wait for EVS_DRAIN before writing more. If the queue reaches write_cap
  *       (256 KiB by default), the connection is cut, and a warning names the route. Within one callback nothing is sent,
@@ -656,13 +656,14 @@ int evs_begin(evs_request *request, int status, const char *type, int64_t length
 int evs_write(evs_request *request, const void *content, size_t len);
 
 /* evs_write() and evs_reply() with content that is not copied: it stays where it is, unchanged, until release(arg) is
- * called. That happens exactly once, whatever is returned: when the content was sent, when the client has gone, when the
- * call is refused or the client wants no content (HEAD), at the latest in evserve_free(); and before the functions of evs_on_done(). It is called on the request's
- * thread, perhaps before the function returns: content of up to 4 KiB is copied at once, and so is a piece when 64
- * others wait. release must not call functions that take a request. NULL: nobody needs to know, as of static content.
- * Returns as evs_write() and evs_reply(); bytes that wait to be sent count against write_high_mark and write_cap, copied or not.
+ * called. That happens exactly once, whatever is returned: when the content was sent, when the client has gone, when
+ * the call is refused or the client wants no content (HEAD), at the latest in evserve_free(); and before the functions
+ * of evs_on_done(). It is called on the request's thread, possibly before the function returns: content of up to 4 KiB
+ * is copied at once, and so is a piece when 64 others are waiting. release must not call functions that take a request.
+ * It may be NULL, for static content for example. Returns as evs_write() and evs_reply(); bytes that wait to be sent
+ * count against write_high_mark and write_cap, copied or not.
  *
- * So one buffer may be on its way to a thousand clients at a time:
+ * So one buffer can be sent to a thousand clients at a time:
  *
  *     struct message { unsigned refs; size_t len; char text[]; };
  *     static void put(void *arg) { struct message *message = arg; if (--message->refs == 0) free(message); }
@@ -675,26 +676,27 @@ int evs_write_ref(evs_request *request, const void *content, size_t len, void (*
 int evs_reply_ref(evs_request *request, int status, const char *type, const void *content, size_t len,
                   void (*release)(void *arg), void *arg);
 
-/* The answer is complete. Without content before it, it is an empty one (204). Returns 0; -EPIPE: the client has gone or
- * was cut before; -EINVAL: less content than evs_begin() announced, and the connection is cut; -EALREADY. */
+/* Complete the answer. If nothing was written, it is an empty one (204). Returns 0; -EPIPE: the client has gone or was
+ * cut before; -EINVAL: less content than evs_begin() announced, and the connection is cut; -EALREADY. */
 int evs_end(evs_request *request);
 
 /* Give up the answer: 500 if it has not begun; otherwise the connection is cut, so that the client can tell. Returns 0,
  * or -EALREADY when the answer is complete. */
 int evs_abort(evs_request *request);
 
-/* How far the answer has come: 0, nothing of it has begun; 1, it has begun, and evs_write() and evs_end() may follow; 2, it
- * is complete or was given up. As long as serve or the function of evs_on() runs, a request may be asked this even when
- * it has been answered, so that code which catches a handler's failure knows whether evs_reply() can still report it. */
+/* How far the answer has come: 0, nothing of it has begun; 1, it has begun, and evs_write() and evs_end() may follow;
+ * 2, it is complete or was given up. While serve or the function of evs_on() runs, this may be called even if the
+ * request has been answered, so that code that catches a handler's failure can tell whether evs_reply() may still
+ * report it. */
 int evs_begun(evs_request *request);
 
-/* What can happen to a request before it is answered. Events come from the server's loop: none comes inside a function
- * of the library that the host has called, such as evs_write(), evs_read() or evs_begin(). The exceptions are
- * evserve_wait() and evserve_poll(), which run the loop, and evserve_free(), which calls each request EVS_GONE. */
+/* What can happen to a request before it is answered. Events come from the server's loop, never from inside a library
+ * function that the host has called, such as evs_write(), evs_read() or evs_begin(). The exceptions are evserve_wait()
+ * and evserve_poll(), which run the loop, and evserve_free(), which sends EVS_GONE to each request that is left. */
 enum evs_event {
     EVS_DRAIN = 1, /* the client has taken what made evs_write() return 0 */
     EVS_GONE,      /* evs_write() gave -1, the client has gone, handler_timeout_ms or stream_timeout_ms is over, or the
-                    * deadline of a stop: the request must not be used after the call, and nothing that is said in it is
+                    * deadline of a stop: the request must not be used after the call, and nothing written during it is
                     * sent */
     EVS_TIMER,     /* the time of evs_after() has come */
     EVS_DATA,      /* evs_read() can go on */
@@ -702,7 +704,7 @@ enum evs_event {
                     * by. End streams and long waits soon; what has not ended at the deadline of the stop is EVS_GONE */
 };
 
-/* From now on call fn for every event of request; NULL: for none, as when another thread has taken the work over. */
+/* Call fn for every event of request from now on, in place of the function before; NULL turns events off. */
 void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, void *arg), void *arg);
 
 /* Call the function of evs_on() with EVS_TIMER once, ms milliseconds from now; a second call moves the time. No event
@@ -731,8 +733,8 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
  *     }
  *     ... on the worker: evserve_reply_to(job->server, job->ticket, 200, "text/plain", job->text, job->len);
  *
- * A ticket is a number. It may be copied, kept and compared, and it never dangles: when its request has been answered, or
- * its client has gone, it names nothing, and the functions below return -ESRCH. 0 names nothing, either. */
+ * A ticket is a number. It may be copied, stored and compared, and it never dangles: once its request has been
+ * answered, or its client has gone, the functions below return -ESRCH for it. 0 is never a ticket. */
 typedef uint64_t evs_ticket;
 
 /* The ticket of a request that wants its answer; the same one when asked again. It need not be given back. Returns 0
@@ -752,8 +754,8 @@ evs_ticket evs_defer(evs_request *request);
  * status, a field or a whole answer comes after the answer has begun; -EAGAIN when too many orders wait; -ENOMEM. In all
  * these cases nothing has changed.
  *
- * If several threads write to one request, or its own thread writes with evs_write() meanwhile, each should leave room for
- * the others: what they queue together is cut at write_cap. */
+ * If several threads write to one request, or its own thread also uses evs_write(), each should leave room for the
+ * others: the connection is cut if what they queue together exceeds write_cap. */
 int evserve_reply_to(evserve *server, evs_ticket ticket, int status, const char *type, const void *content, size_t len);
 int evserve_set_header_to(evserve *server, evs_ticket ticket, const char *name, const char *value);
 int evserve_begin_to(evserve *server, evs_ticket ticket, int status, const char *type, int64_t length);
@@ -780,8 +782,8 @@ evs_request *evs_find(evserve *server, evs_ticket ticket);
 
 /* Timers and fds of the host, on the loop of the n-th thread of the server, from 0. Any thread, in callbacks and before
  * the loop runs, too; not from signal handlers. fn is called on the server's thread, between two events, as long as the
- * server serves: a stop does not wait for timers and fds, which go on during its drain and are dropped, without a call,
- * when it ends. A reload leaves them alone. Their number is bounded by memory alone.
+ * server serves: a stop does not wait for timers and fds; they stay active while it drains, and are dropped without a
+ * call when it ends. A reload does not affect them. Their number is limited only by memory.
  *
  * evserve_after() calls fn once, ms milliseconds after the call at the earliest; evserve_every() every ms milliseconds,
  * first after ms, without drift; what a busy loop missed is skipped. Return an id above 0, which no other timer or watch
@@ -789,19 +791,19 @@ evs_request *evs_find(evserve *server, evs_ticket ticket);
 int64_t evserve_after(evserve *server, unsigned thread, uint32_t ms, void (*fn)(void *arg), void *arg);
 int64_t evserve_every(evserve *server, unsigned thread, uint32_t ms, void (*fn)(void *arg), void *arg);
 
-/* What can be watched for, and what fn is told. */
+/* Events to watch for, and those that fn is called with. */
 enum {
     EVS_READABLE = 1, /* bytes, a connection, or the end of the stream can be read without blocking */
     EVS_WRITABLE = 2, /* there is room to write */
-    EVS_ERROR = 4,    /* told unasked: the fd failed, or cannot be watched; error says why */
-    EVS_HANGUP = 8    /* told unasked: both directions are shut, and nothing is left to read */
+    EVS_ERROR = 4,    /* reported always: the fd failed, or cannot be watched; error says why */
+    EVS_HANGUP = 8    /* reported always: both directions are shut, and nothing is left to read */
 };
 
-/* Call fn whenever one of events holds for fd, as poll(2) would say it: again and again as long as it holds. An error and
- * a hang-up are told also with events 0. error is -errno with EVS_ERROR (of a socket, its SO_ERROR, which is thereby
- * cleared), else 0. When the kernel refuses fd (a regular file, for example, with EPERM), or the server watches it already
- * (EEXIST), fn is told so with EVS_ERROR, or this function returns it. The fd stays the host's; it should not block.
- * Returns an id as above, or -errno; -EBADF: fd is below 0.
+/* Call fn whenever one of events holds for fd, as poll(2) would say it: again and again as long as it holds. Errors and
+ * hang-ups are reported even if events is 0. error is -errno with EVS_ERROR (of a socket, its SO_ERROR, which is
+ * thereby cleared), else 0. If the kernel refuses fd (a regular file, for example, with EPERM), or the server watches
+ * it already (EEXIST), this function returns the error or fn is called with EVS_ERROR. The fd stays the host's; it
+ * should not block. Returns an id as above, or -errno; -EBADF: fd is below 0.
  *
  * Cancel the watch before fd is closed: its number may come back as one of the server's. Close it right after
  * evserve_cancel() on the server's thread; from another thread have it closed there, by evserve_post_to(). */
