@@ -804,7 +804,7 @@ int evserve_reload(evserve *server, char *err, size_t errlen)
 
 int evserve_changed(evserve *server)
 {
-    return file_stamps_changed(&server->files);
+    return is_in_child(server) ? 0 : file_stamps_changed(&server->files); /* the lock may be held for ever */
 }
 
 /* Telling. */
@@ -846,7 +846,8 @@ int evserve_stats(const evserve *server, struct evs_stats *stats)
 
 void evserve_log(evserve *server, int level, const char *text)
 {
-    if (server != NULL && text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG) {
+    bool is_line = text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG;
+    if (server != NULL && is_line && !is_in_child(server)) { /* where the lock of the log may be held for ever */
         log_write(&server->log, (enum log_level)level, "%s", text);
     }
 }

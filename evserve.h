@@ -46,10 +46,10 @@
  * care. In a child, evserve_free() closes them and does nothing else: it calls no callback, runs no script and frees no
  * memory, and the parent's server, its clients and its unix socket are not affected. evserve_poll(), evserve_wait(),
  * evserve_fd(), evserve_post(), evserve_reload(), evserve_adopt() and the functions of tickets, timers and watches
- * return -ECHILD in a child; evserve_stop() and evserve_wake() do nothing. A child that keeps the file descriptors open
- * neither delays the end of the parent's connections nor keeps its addresses in use after the parent's server has
- * stopped. Requests and their functions (evs_) belong to the parent alone: a child that was forked in a callback must
- * not return from it.
+ * return -ECHILD in a child; evserve_stop(), evserve_wake() and evserve_log() do nothing, and evserve_changed() returns
+ * 0. A child that keeps the file descriptors open neither delays the end of the parent's connections nor keeps its
+ * addresses in use after the parent's server has stopped. Requests and their functions (evs_) belong to the parent
+ * alone: a child that was forked in a callback must not return from it.
  *
  * Relative paths (root, script, its modules and directories, the root of evs_file(), a unix socket) are resolved
  * against the working directory of evserve_start(), on reloads too, so the host may call chdir(2) afterwards. Files

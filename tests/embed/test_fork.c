@@ -234,7 +234,8 @@ static int try_all(void)
     }
     evserve_wake(host.server);
     evserve_stop(host.server, 0);
-    return 0;
+    evserve_log(host.server, EVSERVE_LOG_INFO, "from a child");
+    return evserve_changed(host.server) == 0 ? 0 : 7;
 }
 
 static void calls_in_a_child_are_refused(void **state)
@@ -246,6 +247,7 @@ static void calls_in_a_child_are_refused(void **state)
         host_serve();
         host_expect("/hello", "hello");
         assert_int_equal(run_child(try_all), 0);
+        assert_false(host_has_logged("from a child"));
         host_expect("/hello", "hello");
         assert_int_equal(host_stop(0), 0);
         evserve_free(host.server);
@@ -253,7 +255,49 @@ static void calls_in_a_child_are_refused(void **state)
     }
 }
 
-/* A child that has the client's socket, and does not end, does not keep the client waiting for the end. */
+static atomic_int log_is_busy;
+
+/* Holds up the line of a thread, which has the lock of the log meanwhile. */
+static void log_slowly(void *arg, int level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    if (strstr(line, "slow") != NULL) {
+        log_is_busy = 1;
+        while (log_is_busy == 1) {
+            usleep(1000);
+        }
+    }
+}
+
+static void write_slow_line(void *arg)
+{
+    evserve_log(arg, EVSERVE_LOG_INFO, "slow");
+}
+
+static int log_and_free(void)
+{
+    evserve_log(host.server, EVSERVE_LOG_INFO, "from a child");
+    (void)evserve_changed(host.server);
+    evserve_free(host.server);
+    return 0;
+}
+
+static void child_does_not_wait_for_locks_of_threads_that_it_does_not_have(void **state)
+{
+    (void)state;
+    host.config.log = log_slowly;
+    host.config.reactors = 2;
+    host_start();
+    log_is_busy = 0;
+    assert_int_equal(evserve_post(host.server, write_slow_line, host.server), 0);
+    while (log_is_busy == 0) {
+        usleep(1000);
+    }
+    assert_int_equal(run_child(log_and_free), 0);
+    log_is_busy = 2;
+}
+
 static int use_ticket_in_child(evs_request *request, evs_ticket ticket)
 {
     evserve *server = evs_server(request);
@@ -296,6 +340,7 @@ static void tickets_are_refused_in_a_child_that_a_callback_forks(void **state)
     assert_int_equal(child_result, 0);
 }
 
+/* A child that has the client's socket, and does not end, does not keep the client waiting for the end. */
 static void client_sees_the_end_while_a_child_lives(void **state)
 {
     (void)state;
@@ -355,6 +400,7 @@ int main(void)
         HOST_TEST(loop_of_the_host_still_hears_of_timers_after_a_free_in_a_child),
         HOST_TEST(free_in_a_child_runs_no_stop_function),
         HOST_TEST(calls_in_a_child_are_refused),
+        HOST_TEST(child_does_not_wait_for_locks_of_threads_that_it_does_not_have),
         HOST_TEST(tickets_are_refused_in_a_child_that_a_callback_forks),
         HOST_TEST(client_sees_the_end_while_a_child_lives),
         HOST_TEST(stopped_server_refuses_clients_while_a_child_lives),
