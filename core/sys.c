@@ -340,6 +340,11 @@ uint64_t sys_fd_limit(void)
     return getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
+int sys_base(int base_fd)
+{
+    return base_fd > 0 ? base_fd : AT_FDCWD;
+}
+
 int sys_open(int dir_fd, const char *path, int flags)
 {
     return verdict_fd(openat(dir_fd, path, flags | O_CLOEXEC));

@@ -79,10 +79,7 @@ int sys_open(int dir_fd, const char *path, int flags);
 
 /* Where relative paths start, for calls that take a directory: base_fd, or the working directory when it is not above 0,
  * which no fd of ours is. */
-static inline int sys_base(int base_fd)
-{
-    return base_fd > 0 ? base_fd : AT_FDCWD;
-}
+int sys_base(int base_fd);
 
 /* openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS: -EXDEV for a path that leaves dir_fd, -ENOSYS on kernels
  * before 5.6. Callers want open_beneath() of core/beneath.h, which has a fallback. */

@@ -110,8 +110,8 @@ evs_ticket evs_defer(evs_request *request)
     }
     *ticket = (struct ticket){
         .exchange = exchange,
-        .high = exchange->limits->write_high_mark_bytes,
-        .cap = exchange->limits->write_cap_bytes,
+        .high = (size_t)exchange->limits->write_high_mark_bytes, /* at most 1 GiB, see limits.def */
+        .cap = (size_t)exchange->limits->write_cap_bytes,
     };
     pthread_mutex_lock(&host->lock);
     ticket->id = evs_slots_take(&host->tickets, ticket);

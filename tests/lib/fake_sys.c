@@ -1597,6 +1597,11 @@ static int adopt(int fd)
     return fd < 0 ? fd : name_file(new_file(REAL_FILE), fd);
 }
 
+int sys_base(int base_fd)
+{
+    return base_fd > 0 ? base_fd : AT_FDCWD;
+}
+
 int sys_open(int dir_fd, const char *path, int flags)
 {
     int rv = enter(FAKE_OPEN);

@@ -56,7 +56,8 @@ class Builds(unittest.TestCase):
         if shutil.which(compiler) is None:
             self.skipTest(f"{compiler} is not installed")
         run(CMAKE, "-S", OUTSIDE, "-B", self.build, "-G", generator, "-Dway=source", f"-Devserve_source={ROOT}",
-            f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS={flags}", "-DCMAKE_BUILD_TYPE=Debug", *options)
+            f"-Dweb={self.site}", f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS={flags}",
+            "-DCMAKE_BUILD_TYPE=Debug", *options)
         run(CMAKE, "--build", self.build, "-j2", "--target", *targets)
         return os.path.join(self.build, "host")
 
