@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-static void answer_options(struct exchange *exchange, uint64_t methods)
+void dispatch_answer_options(struct exchange *exchange, uint64_t methods)
 {
     char allow[ROUTE_METHODS_TEXT_MAX];
     router_format_methods(exchange->site->router, methods | METHOD_BIT(METHOD_OPTIONS), allow);
@@ -51,7 +51,7 @@ void dispatch_server_options(struct exchange *exchange)
         return;
     }
     uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
-    answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
+    dispatch_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
 static void set_handler(struct exchange *exchange, const struct handler *handler)
@@ -183,7 +183,7 @@ static void route_request(struct exchange *exchange)
     if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
         uint64_t files = is_covered ? METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD) : 0;
         static_mounts_add_fields_of_path(site->mounts, exchange);
-        answer_options(exchange, exchange->match.allowed | files);
+        dispatch_answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
         set_handler(exchange, &exchange->server->static_handler);
     } else if (exchange->match.allowed != 0) {

@@ -329,6 +329,19 @@ static void refuse_method(struct exchange *exchange, const struct mount *mount, 
     response_refuse(exchange, 405, NULL);
 }
 
+/* A method that files do not have, or OPTIONS, which a route may have passed on: for a path that no route with other methods
+ * fits, so there is no need to look for the file. */
+static void answer_method(struct exchange *exchange, const struct mount *mount)
+{
+    if (exchange->head.method != METHOD_OPTIONS) {
+        refuse_method(exchange, mount, true);
+        return;
+    }
+    static_mounts_add_fields(exchange, mount);
+    response_drop_content_fields(exchange);
+    dispatch_answer_options(exchange, FILES_METHODS);
+}
+
 /* What is not there. */
 
 static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
@@ -387,7 +400,7 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
     visit.mounts = mounts;
     visit.mount = static_mounts_find(mounts, exchange->path, exchange->path_len);
     if (!is_read && exchange->match.allowed == 0) {
-        refuse_method(exchange, visit.mount, true); /* whatever there is or is not: no need to look */
+        answer_method(exchange, visit.mount);
         return;
     }
     visit.exchange = exchange;

@@ -390,6 +390,33 @@ class Preflights(SiteCase):
             self.assertEqual([client.ask(method, "/x").status for method in ("GET", "POST", "OPTIONS")], [404, 404, 204])
 
 
+class PassedOn(SiteCase):
+    """Routes for every method that leave the request to the static files."""
+
+    SCRIPT = r"""
+    app.static("/files", "files", { headers = { ["x-mount"] = "m" } })
+    app.any("/files/*path", function() return app.pass, { ["x-route"] = "r", ["content-language"] = "de" } end)
+    app.any("/none/*path", function() return app.pass end)
+    """
+    FILES = (("files/a.txt", "file\n"),)
+
+    def test_options_has_the_methods_of_files_and_another_method_is_405(self):
+        for method, status in (("OPTIONS", 204), ("PUT", 405), ("PURGE", 405)):
+            for target in ("/files/a.txt", "/files/none"):
+                with self.subTest(method=method, target=target):
+                    answer = self.ask(target, method=method)
+                    self.assertEqual((answer.status, answer.headers["allow"]), (status, "GET, HEAD, OPTIONS"))
+                    self.assertEqual((answer.headers["x-mount"], answer.headers["x-route"]), ("m", "r"))
+                    self.assertNotIn("content-language", answer.headers)
+        self.assertEqual(self.ask("/files/a.txt").text, "file\n")
+
+    def test_without_a_mount_no_method_finds_anything(self):
+        for method in ("GET", "HEAD", "OPTIONS", "PUT", "PURGE"):
+            with self.subTest(method):
+                answer = self.ask("/none/a.txt", method=method)
+                self.assertEqual((answer.status, answer.headers.get("allow")), (404, None))
+
+
 class MountFields(SiteCase):
     """A script of another site may read each answer of a mount that lets it."""
 
