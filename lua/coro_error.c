@@ -146,6 +146,12 @@ static bool is_raised_error(lua_State *L, int index)
     return is_same;
 }
 
+/* There is nobody whom the error at index could be told: that the client has gone, or an answer for a client that has gone. */
+static bool is_for_nobody(lua_State *L, const struct coro *coro, int index)
+{
+    return is_closed_error(L, coro, index) || (coro->is_gone && is_raised_error(L, index));
+}
+
 /* It is an answer, and there is still an answer to be given. */
 static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
 {
@@ -235,7 +241,7 @@ static int lua_report(lua_State *L)
     if (is_memory_error(L, 1)) { /* it was caught on its way: recover() logs it with the figures */
         return 1;
     }
-    if (!is_closed_error(L, coro, 1) && !is_answer_error(L, coro, 1)) {
+    if (!is_for_nobody(L, coro, 1) && !is_answer_error(L, coro, 1)) {
         char place[PLACE_MAX];
         if (!push_trace(L, coro, 1, place)) {
             script_place(L, place);

@@ -36,6 +36,12 @@ app.get("/brief/late", { handler_timeout = "50ms" }, late)
 app.get("/brief/stream", { stream_timeout = "50ms" }, function()
     return 200, function(out) out:write("begun\\n") late() end
 end)
+
+local function relay()
+    if not pcall(late) then app.error(502, "no answer from the other side\\n") end
+end
+app.get("/relay", relay)
+app.get("/brief/relay", { handler_timeout = "50ms" }, relay)
 app.get("/half-close", { half_close = true }, function() app.sleep(20) return "late\\n" end)
 """
 
@@ -112,6 +118,17 @@ class ClientLeft(unittest.TestCase):
             with lua_site.Client(server) as client:
                 self.assertEqual(client.ask("GET", "/now").text, "now\n")
         evtest.wait_until(lambda: self.counts(server)["gone"] == LEAVERS, "the handlers to end")
+
+    def test_what_a_handler_raises_as_an_answer_when_its_client_has_left_is_no_failure(self):
+        server = self.serve()
+        for sock in self.connections(server):
+            with sock:
+                self.assertEqual(self.ask_and_shut(sock, get("/relay")), b"")
+        with lua_site.Client(server) as client:
+            self.assertEqual(client.ask("GET", "/brief/relay").status, 503)
+        evtest.wait_until(lambda: self.counts(server) == {"begun": 3, "gone": 3}, "the handlers to end")
+        server.stop()
+        self.assertEqual([line for line in server.lines if " error " in line], [])
 
     def test_handler_that_is_late_ends_at_its_wait_and_its_client_gets_503(self):
         server = self.serve()
