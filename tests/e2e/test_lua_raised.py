@@ -91,7 +91,7 @@ class Layers(SiteCase):
     """What is raised inside of nxt() comes back from it, whoever raises it and whoever calls it."""
 
     SCRIPT = r"""
-    app.set { body_timeout = "100ms", max_body = 20, lua_memory = "8M" }
+    app.set { body_timeout = "100ms", max_body = 20, lua_memory = "8M", handler_cpu = "10s" }
     app.use(function(req, nxt) -- CORS and pages
         local res = nxt()
         res.headers["access-control-allow-origin"] = "*"
