@@ -59,21 +59,33 @@ enum advance conn_close_left(struct conn *conn)
     return conn_linger(conn);
 }
 
+/* Say which handler is late: its route and the place of that, or the host's hook and the path. */
+static void log_late(const struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
+{
+    const struct route *route = exchange_route(exchange);
+    const struct log *log = exchange->server->log;
+    if (route != NULL) {
+        log_write(log, LOG_WARN, "route %s (%s): %s %" PRIu64 " ms (%s)", route->pattern, route->where, what, late_ms,
+                  limit);
+    } else {
+        const char *name = exchange->handler->name == NULL ? "no route" : exchange->handler->name;
+        log_write(log, LOG_WARN, "%s, for %s: %s %" PRIu64 " ms (%s)", name, exchange->path, what, late_ms, limit);
+    }
+}
+
 bool conn_replace_handler(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
-    const struct route *route = exchange_route(exchange);
-    const char *pattern = route == NULL ? exchange->path : route->pattern;
-    const char *where = route == NULL ? "no route" : route->where;
     if (exchange->response_state != RESPONSE_NONE) {
-        log_write(conn->server->log, LOG_WARN,
-                  "route %s (%s): cut, since its stream wrote nothing for %" PRIu64 " ms (stream_timeout)", pattern,
-                  where, exchange->limits->stream_timeout_ms);
+        log_late(exchange, "cut, since its stream wrote nothing for", exchange->limits->stream_timeout_ms,
+                 "stream_timeout");
         return false;
     }
-    log_write(conn->server->log, LOG_WARN,
-              "route %s (%s): 503, since its handler did not answer within %" PRIu64 " ms (handler_timeout)", pattern,
-              where, exchange->limits->handler_timeout_ms);
+    bool is_before = exchange->handler == &conn->server->before_handler;
+    log_late(exchange,
+             is_before ? "503, since it returned 1 and did not answer within"
+                       : "503, since its handler did not answer within",
+             exchange->limits->handler_timeout_ms, "handler_timeout");
     exchange->response_state = RESPONSE_ABORTED; /* what the handler says when it is told is not sent */
     conn_tell_gone(exchange);
     exchange->response_state = RESPONSE_NONE;

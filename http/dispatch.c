@@ -21,9 +21,6 @@ void dispatch_answer_options(struct exchange *exchange, uint64_t methods)
     response_send(exchange, 204, NULL, NULL, 0);
 }
 
-/* Of exchanges that the host answers before they are routed; it is never called. */
-static const struct handler host_handler = {.body_mode = BODY_UNWANTED};
-
 /* Whether the host answers the request itself. */
 static bool ask_before(struct exchange *exchange)
 {
@@ -31,7 +28,7 @@ static bool ask_before(struct exchange *exchange)
     if (hooks->before == NULL) {
         return false;
     }
-    exchange->handler = &host_handler;
+    exchange->handler = &exchange->server->before_handler;
     exchange->is_served = true;
     exchange_time_turn(exchange);
     if (hooks->before(exchange, hooks->arg) || exchange->response_state != RESPONSE_NONE) {

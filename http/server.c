@@ -537,9 +537,11 @@ struct reactor *server_reactor(const struct server *server)
 void server_set_hooks(struct server *server, const struct server_hooks *hooks)
 {
     server->hooks = *hooks;
+    server->before_handler = (struct handler){.body_mode = BODY_UNWANTED, .name = hooks->before_name};
     server->not_found_handler = (struct handler){.serve = hooks->not_found,
                                                  .ctx = hooks->arg,
-                                                 .body_mode = BODY_UNWANTED};
+                                                 .body_mode = BODY_UNWANTED,
+                                                 .name = hooks->not_found_name};
 }
 
 void server_set_owner(struct server *server, void *owner, unsigned index)

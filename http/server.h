@@ -46,6 +46,9 @@ struct server_hooks {
     /* A request is over (http/outcome.h). Called in the middle of the connection's turn: it must not answer. */
     void (*finished)(void *arg, const struct outcome *outcome);
     void *arg; /* handed to all of them */
+
+    /* What the log calls before and not_found: "evserve_config.before". Of those that are set; static texts. */
+    const char *before_name, *not_found_name;
 };
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until

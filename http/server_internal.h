@@ -39,14 +39,15 @@ struct accepter {
 };
 
 struct server {
-    struct reactor *reactor;                             /* borrowed */
-    struct site *site;                                   /* borrowed: what new requests get */
-    const struct log *log;                               /* borrowed, may be NULL */
-    parse_head_fn parse_head;                            /* the fastest for this CPU */
-    struct handler static_handler;                       /* answers from the site's mounts */
-    struct server_hooks hooks;                           /* of the host; all NULL without any */
-    struct handler not_found_handler;                    /* calls hooks.not_found; serve is NULL without one */
-    bool is_asking;                                      /* hooks.on_error is being called: its errors are plain */
+    struct reactor *reactor;          /* borrowed */
+    struct site *site;                /* borrowed: what new requests get */
+    const struct log *log;            /* borrowed, may be NULL */
+    parse_head_fn parse_head;         /* the fastest for this CPU */
+    struct handler static_handler;    /* answers from the site's mounts */
+    struct server_hooks hooks;        /* of the host; all NULL without any */
+    struct handler before_handler;    /* of exchanges that hooks.before answers; it is never called */
+    struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
+    bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */

@@ -133,6 +133,8 @@ void evs_hooks_set(struct server *server, const struct evserve_config *config)
         .on_error = config->on_error == NULL ? NULL : on_error_page,
         .finished = config->finished == NULL ? NULL : on_finished,
         .arg = (void *)(uintptr_t)config,
+        .before_name = "evserve_config.before",
+        .not_found_name = "evserve_config.not_found",
     };
     server_set_hooks(server, &hooks);
 }

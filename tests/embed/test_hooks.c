@@ -307,6 +307,62 @@ static void before_may_answer_later_and_keeps_what_asks_for_the_end(void **state
     }
 }
 
+static int forget_to_answer(evs_request *request, void *arg)
+{
+    (void)arg;
+    return strcmp(evs_path(request), "/none") != 0;
+}
+
+static void forget_to_answer_at_all(evs_request *request, void *arg)
+{
+    (void)request, (void)arg;
+}
+
+static void hook_that_never_answers_is_named_in_the_log(void **state)
+{
+    (void)state;
+    host.config.before = forget_to_answer;
+    host.config.not_found = forget_to_answer_at_all;
+    host.config.handler_timeout_ms = 50;
+    host_serve();
+    assert_true(has_status(client_get(host.port, "/two"), 503));
+    assert_true(has_status(client_get(host.port, "/none"), 503));
+    assert_true(host_has_logged("evserve_config.before, for /two: 503, since it returned 1 and did not answer within "
+                                "50 ms (handler_timeout)\n"));
+    assert_true(host_has_logged("evserve_config.not_found, for /none: 503, since its handler did not answer within "
+                                "50 ms (handler_timeout)\n"));
+}
+
+static int answer_and_return(evs_request *request, void *arg)
+{
+    const int *result = arg;
+    if (strcmp(evs_path(request), "/answered") == 0) {
+        reply_text(request, 403, "answered");
+        return *result;
+    }
+    evs_on(request, answer_on_timer, NULL);
+    evs_after(request, 1);
+    return *result;
+}
+
+static void answer_of_before_counts_whatever_it_returns(void **state)
+{
+    (void)state;
+    static int result;
+    host.config.before = answer_and_return;
+    host.config.arg = &result;
+    host.config.log = NULL;
+    host_serve();
+    const int results[] = {0, 1, 7, -1};
+    for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
+        result = results[i];
+        host_expect("/answered", "answered");
+        if (result != 0) {
+            host_expect("/later", "later");
+        }
+    }
+}
+
 /* A thread of the host's, which looks the password up somewhere. */
 struct lookup {
     evserve *server;
@@ -548,6 +604,8 @@ int main(void)
         HOOK_TEST(before_hears_nothing_of_malformed_requests),
         HOOK_TEST(before_may_answer_later_and_keeps_what_asks_for_the_end),
         HOOK_TEST(before_may_leave_the_answer_to_another_thread),
+        HOOK_TEST(hook_that_never_answers_is_named_in_the_log),
+        HOOK_TEST(answer_of_before_counts_whatever_it_returns),
         HOOK_TEST(body_of_a_request_that_before_answers_is_dropped),
         HOOK_TEST(what_nothing_fits_goes_to_not_found),
         HOOK_TEST(files_of_a_mount_come_before_not_found),
