@@ -108,8 +108,28 @@ struct evs_route {
     /* Methods, a blank and a path, as in "GET /users/:id", "PUT,DELETE /files/ *path" (without the blank in "/ *"), or
      * "* /any" for every method. A method is any token (RFC 9110 section 9.1) of at most 32 bytes, such as PROPFIND or
      * PURGE, except CONNECT; the routes of a server may name 56 beside GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
-     * A method that no route names is 501. The same router as Lua's serves them: a path may have parameters (":id", ":id{int}",
-     * "*rest"), another method is 405, GET brings HEAD. NULL ends the array. */
+     * A method that no route names is 501, another method than those of a path is 405, GET brings HEAD. NULL ends the
+     * array. The rules for paths are the same in C and in Lua (stars stand apart from slashes here because of C):
+     *
+     *   /about.html         literal text. %XX is the byte it stands for: %3A, %2A, %7B and %25 are a plain ':', '*', '{'
+     *                       and '%'. It is compared with the decoded path, case-sensitive.
+     *   /users/:id          a parameter: the rest of its segment, at least one byte
+     *   /users/:id{int}     a parameter of a type
+     *   /files/a-:name.gz   literal text around a parameter; one parameter a segment
+     *   /files/ *rest       last in the path: all that follows, including slashes, perhaps nothing; "*" alone is named "*"
+     *
+     * {int} is 1 to 18 decimal digits without a sign, so 005 is one and -5 is not; {alpha} is ASCII letters; {alnum} letters
+     * and digits; {hex} hexadecimal digits; {slug} letters, digits, '-' and '_'; {uuid} hexadecimal digits in groups of
+     * 8-4-4-4-12; {[a-z0-9.-]+} one or more of a set of your own: printable ASCII characters and ranges, with '-' first or
+     * last, without / [ \ ] ^. What does not fit the type does not fit the route, and is 404 if nothing else fits.
+     *
+     * Names are letters, digits and '_', not beginning with a digit, each once in a path; at most 16 in one, and 1024 bytes
+     * of path. "/users" and "/users/" are two paths, unless a script says otherwise (app.set { trailing_slash = ... }).
+     *
+     * Where several routes fit, the first place in which they differ decides, in whatever order they are registered:
+     * literal text wins over a parameter with a type, that over one without, that over a rest. Of two types the one that
+     * accepts fewer different characters wins, {uuid} before all; of one type, the one with more text after it. If the
+     * winner has no such method, or its path leads nowhere, the next one is tried. */
     const char *route;
 
     /* Answer request, at once or later (see below). */
@@ -281,7 +301,8 @@ struct evserve_config {
     uint64_t max_header_bytes;  /* bytes of all field lines; default 16384 */
     uint64_t max_fields;        /* field lines; default 100 */
     uint64_t max_body;          /* bytes of a request body; default 1 MiB */
-    uint64_t max_drain;         /* bytes of an unwanted body, read to keep the connection; default 256 KiB */
+    uint64_t max_drain;         /* bytes of an unwanted body, read to keep the connection; default 256 KiB. The
+                                 * server's own 413 always closes the connection */
     uint64_t max_connections;   /* default 100000; of several threads each has an equal share */
     uint64_t max_connections_per_address; /* of one IPv4 address or IPv6 /64, likewise; default as max_connections */
     uint64_t write_high_mark;             /* queued bytes of an answer at which evs_write() returns 0; default 64 KiB */
@@ -345,13 +366,17 @@ struct evserve_config {
      * redirects, or a header field in every response. Returns 0 to let the request go on; header fields that were added
      * are then in its response, whatever sends it, except that a script's or a mount's line replaces one of a field
      * that is sent only once. Returns 1 if it has answered, or will answer later, as a route may: the request is then
-     * its own, and the request body is dropped, as that of GET is. evs_param() and evs_body() have nothing yet. When it
-     * returns 0, evs_on() and evs_after() are forgotten; evs_on_done() is not. */
+     * its own, and the request body is dropped, as that of GET is. Any other value counts as 1; and a response that it
+     * has begun counts, even if it returns 0. If it returns 1 and never answers, the client gets 503 after
+     * handler_timeout_ms. evs_param() and evs_body() have nothing yet. When it returns 0, evs_on() and evs_after() are
+     * forgotten; evs_on_done() is not. */
     int (*before)(evs_request *request, void *arg);
 
     /* Answers, at once or later, a request that matches neither a route nor a file, in place of 404; the request body
      * is dropped. A mount's own fallback or not_found takes precedence. A path that matches a route with other methods
-     * is still 405. */
+     * is still 405. So is every path of a mount: it serves GET and HEAD alone, whether a file is there or not. With root,
+     * or a mount at "/", POST to a path without a route is therefore 405 and does not come here; it does if the files
+     * are mounted below a prefix of their own. */
     void (*not_found)(evs_request *request, void *arg);
 
     /* Called before the server sends an error page of its own. It may send one instead, with evs_reply(), evs_file(),
@@ -626,7 +651,7 @@ int evs_add_header(evs_request *request, const char *name, const char *value);
 
 /* Answer with a status (200 to 599) and len bytes of content, which are copied. type is the Content-Type, or NULL when
  * there is none, or evs_set_header() gave it. Returns 0, or as above; -EINVAL: another status, a type with control
- * characters, or NULL as content. */
+ * characters, or NULL as content of a length above 0. */
 int evs_reply(evs_request *request, int status, const char *type, const void *content, size_t len);
 
 /* Answer with the file at path below the directory root, as static files are sent: with type, tag and date, ranges,
