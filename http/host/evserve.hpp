@@ -20,6 +20,10 @@
 //
 // Texts that are not there are string_views whose data() is nullptr: has(request.query("a")) tells "?a=" from nothing.
 
+#if __cplusplus < 201703L
+#error "evserve.hpp needs C++17: compile with -std=c++17 or later"
+#endif
+
 #include "evserve.h"
 
 #include <atomic>
@@ -187,6 +191,20 @@ class request
         char text[64];
         return evs_peer(handle_, text, sizeof text);
     }
+    // Header fields of the part, and why a body cannot be had; NULL data() for none.
+    std::string_view part_header(const char *name) const noexcept
+    {
+        return detail::view(evs_part_header(handle_, name));
+    }
+    std::string_view body_error() const noexcept
+    {
+        return detail::view(evs_body_error(handle_));
+    }
+    int form_count() const noexcept // or a status, negated
+    {
+        return evs_form_count(handle_);
+    }
+
     unsigned thread() const noexcept
     {
         return evs_thread(handle_);
@@ -564,30 +582,49 @@ class server
         evserve_free(handle);
     }
 
-    // What is not said by the functions below. arg, routes, mounts, and the functions below that are used, are set by
-    // start().
+    // What the functions below do not say. Leave arg, routes, mounts and the functions that are set below to start().
     evserve_config config = EVSERVE_CONFIG_INIT;
 
-    // Before start(), which reads all of them.
+    // Before start(), which reads all of them. What cannot be right throws evs::error.
 
     // A route as in evs_route: route("GET /users/:id", fn), route("PUT /files/*path", fn, EVS_STREAM_BODY).
     void route(std::string pattern, std::function<void(request)> fn, unsigned flags = 0,
                const evs_limits *limits = nullptr)
     {
+        if (!fn) {
+            throw error("evs::server::route: \"" + pattern + "\" has no function");
+        }
+        require_not_started("route");
         routes_.push_back({this, std::move(pattern), std::move(fn), flags, limits});
     }
     void mount(const evs_mount &mount)
     {
+        if (mount.prefix == nullptr) {
+            throw error("evs::server::mount: the mount has no prefix");
+        }
+        require_not_started("mount");
         mounts_.push_back(mount);
     }
     void log(std::function<void(int level, std::string_view line)> fn)
     {
         log_ = std::move(fn);
     }
-    void before(std::function<bool(request)> fn)
+    void before(std::function<bool(request)> fn) // true: it has answered, or will
     {
         before_ = std::move(fn);
-    } // true: it has answered, or will
+    }
+    void not_found(std::function<void(request)> fn)
+    {
+        not_found_ = std::move(fn);
+    }
+    void on_error(std::function<void(request, int status)> fn)
+    {
+        on_error_ = std::move(fn);
+    }
+    void on_listening(std::function<void()> fn) // what it throws is what start() throws
+    {
+        on_listening_ = std::move(fn);
+    }
     void finished(std::function<void(const evs_outcome &)> fn)
     {
         finished_ = std::move(fn);
@@ -600,87 +637,67 @@ class server
     // Throws evs::error or std::bad_alloc. Once for a server.
     void start()
     {
+        require_not_started("start");
+        require_free();
         std::vector<evs_route> routes = list_routes();
-        config.routes = routes.data();
         std::vector<evs_mount> mounts = mounts_;
         mounts.push_back({});
-        config.mounts = mounts.data();
-        config.arg = this;
-        if (log_) {
-            config.log = [](void *arg, int level, const char *line) {
-                try {
-                    static_cast<server *>(arg)->log_(level, line);
-                } catch (...) { // there is nobody left to tell
-                }
-            };
-        }
-        if (before_) {
-            config.before = [](evs_request *handle, void *arg) {
-                return static_cast<server *>(arg)->ask_before(handle);
-            };
-        }
-        if (finished_) {
-            config.finished = [](void *arg, const evs_outcome *outcome) {
-                auto *self = static_cast<server *>(arg);
-                if (outcome->request != nullptr) {
-                    self->learn(outcome->request);
-                }
-                self->guard("finished", [&] { self->finished_(*outcome); });
-            };
-        }
-        if (on_wake_) {
-            config.on_wake = [](void *arg) {
-                auto *self = static_cast<server *>(arg);
-                self->guard("on_wake", self->on_wake_);
-            };
-        }
+        evserve_config used = config;
+        used.routes = routes.data();
+        used.mounts = mounts.data();
+        used.arg = this;
+        set_functions(used);
         char err[EVSERVE_ERROR_MAX];
-        handle_ = evserve_start(&config, err, sizeof err);
-        config.routes = nullptr; // which it has copied
-        config.mounts = nullptr;
+        handle_ = evserve_start(&used, err, sizeof err);
         if (handle_ == nullptr) {
             throw error(err);
         }
     }
 
-    // After it. All as their namesakes.
+    // After it. All as their namesakes; before it -EINVAL, or nothing.
     evserve *get() const noexcept
     {
         return handle_;
     }
     int wait() noexcept
     {
-        return evserve_wait(handle_);
+        return handle_ == nullptr ? -EINVAL : evserve_wait(handle_);
     }
     int poll(int timeout_ms) noexcept
     {
-        return evserve_poll(handle_, timeout_ms);
+        return handle_ == nullptr ? -EINVAL : evserve_poll(handle_, timeout_ms);
     }
     int fd() noexcept
     {
-        return evserve_fd(handle_);
+        return handle_ == nullptr ? -EINVAL : evserve_fd(handle_);
     }
     void stop(std::uint32_t drain_ms) noexcept
     {
-        evserve_stop(handle_, drain_ms);
+        if (handle_ != nullptr) {
+            evserve_stop(handle_, drain_ms);
+        }
     }
     void wake() noexcept
     {
-        evserve_wake(handle_);
+        if (handle_ != nullptr) {
+            evserve_wake(handle_);
+        }
     }
     std::string_view address(unsigned listener = 0) const noexcept
     {
-        return detail::view(evserve_address(handle_, listener));
+        return detail::view(handle_ == nullptr ? nullptr : evserve_address(handle_, listener));
     }
     int port(unsigned listener = 0) const noexcept
     {
-        return evserve_port(handle_, listener);
+        return handle_ == nullptr ? -1 : evserve_port(handle_, listener);
     }
     evs_stats stats() const noexcept
     {
         evs_stats stats = {};
         stats.size = sizeof stats;
-        evserve_stats(handle_, &stats);
+        if (handle_ != nullptr) {
+            evserve_stats(handle_, &stats);
+        }
         return stats;
     }
 
@@ -688,6 +705,9 @@ class server
     void reload()
     {
         char err[EVSERVE_ERROR_MAX];
+        if (handle_ == nullptr) {
+            throw error("evs::server::reload: the server has not been started");
+        }
         if (evserve_reload(handle_, err, sizeof err) < 0) {
             throw error(err);
         }
@@ -696,6 +716,9 @@ class server
     // Call fn on a thread of the server. Any thread. Returns 0 or -errno; throws std::bad_alloc.
     int post(std::function<void()> fn, unsigned thread = 0)
     {
+        if (handle_ == nullptr || !fn) {
+            return -EINVAL;
+        }
         auto made = std::make_unique<closure>(closure{this, std::move(fn), {}, thread, 0});
         int rv = evserve_post_to(
             handle_, thread,
@@ -744,7 +767,7 @@ class server
     }
     int cancel(std::int64_t id)
     {
-        int rv = evserve_cancel(handle_, id);
+        int rv = handle_ == nullptr ? -EINVAL : evserve_cancel(handle_, id);
         std::lock_guard<std::mutex> lock(lock_);
         for (auto &kept : closures_) {
             if (rv == 0 && kept.id == id) { /* another thread may be running it: it goes when that is over */
@@ -770,6 +793,88 @@ class server
         unsigned thread;
         std::int64_t id;
     };
+
+    void require_not_started(const char *function) const
+    {
+        if (handle_ != nullptr) {
+            throw error(std::string("evs::server::") + function + ": the server has been started already");
+        }
+    }
+
+    // What is said twice would be lost without a word.
+    void require_free() const
+    {
+        const char *twice = config.arg != nullptr                             ? "arg"
+                            : config.routes != nullptr                        ? "routes"
+                            : config.mounts != nullptr                        ? "mounts"
+                            : config.log != nullptr && log_                   ? "log"
+                            : config.before != nullptr && before_             ? "before"
+                            : config.finished != nullptr && finished_         ? "finished"
+                            : config.not_found != nullptr && not_found_       ? "not_found"
+                            : config.on_error != nullptr && on_error_         ? "on_error"
+                            : config.on_listening != nullptr && on_listening_ ? "on_listening"
+                            : config.on_wake != nullptr && on_wake_           ? "on_wake"
+                                                                              : nullptr;
+        if (twice != nullptr) {
+            throw error(std::string("evs::server::start: config.") + twice + " is set, which evs::server sets itself");
+        }
+    }
+
+    void set_functions(evserve_config &used)
+    {
+        if (log_) {
+            used.log = [](void *arg, int level, const char *line) {
+                try {
+                    static_cast<server *>(arg)->log_(level, line);
+                } catch (...) { // there is nobody left to tell
+                }
+            };
+        }
+        if (before_) {
+            used.before = [](evs_request *handle, void *arg) { return static_cast<server *>(arg)->ask_before(handle); };
+        }
+        if (not_found_) {
+            used.not_found = [](evs_request *handle, void *arg) {
+                auto *self = static_cast<server *>(arg);
+                self->answer(handle, [&] { self->not_found_(request(handle)); });
+            };
+        }
+        if (on_error_) {
+            used.on_error = [](evs_request *handle, int status, void *arg) {
+                auto *self = static_cast<server *>(arg);
+                self->learn(handle);
+                self->guard("on_error", [&] { self->on_error_(request(handle), status); });
+            };
+        }
+        if (finished_) {
+            used.finished = [](void *arg, const evs_outcome *outcome) {
+                auto *self = static_cast<server *>(arg);
+                if (outcome->request != nullptr) {
+                    self->learn(outcome->request);
+                }
+                self->guard("finished", [&] { self->finished_(*outcome); });
+            };
+        }
+        if (on_wake_) {
+            used.on_wake = [](void *arg) {
+                auto *self = static_cast<server *>(arg);
+                self->guard("on_wake", self->on_wake_);
+            };
+        }
+        if (on_listening_) {
+            used.on_listening = [](void *arg, char *err, std::size_t errlen) {
+                try {
+                    static_cast<server *>(arg)->on_listening_();
+                    return 0;
+                } catch (const std::exception &thrown) {
+                    std::snprintf(err, errlen, "on_listening: %s", thrown.what());
+                } catch (...) {
+                    std::snprintf(err, errlen, "on_listening threw something that is no std::exception");
+                }
+                return -1;
+            };
+        }
+    }
 
     std::vector<evs_route> list_routes()
     {
@@ -809,12 +914,17 @@ class server
     static void serve(evs_request *handle, void *arg) noexcept
     {
         auto *route = static_cast<host_route *>(arg);
-        evserve *server = evs_server(handle);
-        route->owner->learn(handle);
+        route->owner->answer(handle, [&] { route->fn(request(handle)); });
+    }
+
+    template <class Fn> void answer(evs_request *handle, Fn &&fn) noexcept
+    {
+        evserve *owner = evs_server(handle);
+        learn(handle);
         try {
-            route->fn(request(handle));
+            fn();
         } catch (...) {
-            fail(handle, server);
+            fail(handle, owner);
         }
     }
 
@@ -841,6 +951,9 @@ class server
     // Holds the lock while the id is not known: the function may run on another thread at once.
     template <class Begin> std::int64_t keep(closure made, Begin begin)
     {
+        if (handle_ == nullptr || (!made.fn && !made.watch)) {
+            return -EINVAL;
+        }
         std::list<closure> refused; // destroyed without the lock: what it holds may call us
         std::lock_guard<std::mutex> lock(lock_);
         closures_.push_back(std::move(made));
@@ -876,6 +989,9 @@ class server
     std::vector<evs_mount> mounts_;
     std::function<void(int, std::string_view)> log_;
     std::function<bool(request)> before_;
+    std::function<void(request)> not_found_;
+    std::function<void(request, int status)> on_error_;
+    std::function<void()> on_listening_;
     std::function<void(const evs_outcome &)> finished_;
     std::function<void()> on_wake_;
     std::mutex lock_; // of closures_

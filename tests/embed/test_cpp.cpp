@@ -147,6 +147,16 @@ void requests_are_answered_in_every_way()
             request.set_header("X-Before", "seen");
             return request.header("X-Refuse") == "yes" && request.reply(403) == 0;
         });
+        server.not_found([](evs::request request) {
+            request.reply(404, "text/plain", "nothing at " + std::string(request.path()));
+        });
+        server.on_error([](evs::request request, int status) {
+            if (status == 405) {
+                request.reply(status, "text/plain", "not so");
+            } else if (status == 413) {
+                throw std::runtime_error("no page");
+            }
+        });
         server.route("GET /plain", answer_plainly);
         server.route("GET /all/:one", [](evs::request request) {
             std::string text(request.param("one"));
@@ -210,6 +220,8 @@ void requests_are_answered_in_every_way()
         CHECK(is_status(ask(port, "/plain", "X-Refuse: yes\r\n"), "403"));
         CHECK(is_status(ask(port, "/plain", "X-Fail: yes\r\n"), "500"));
         CHECK(is_status(ask(port, "/throw"), "500"));
+        CHECK(ends_with(ask(port, "/none"), "nothing at /none"));
+        CHECK(ends_with(ask(port, "/plain", "", "a body"), "not so"));
         CHECK(ends_with(ask(port, "/throw/late"), "12345"));
         CHECK(ends_with(ask(port, "/throw/after"), "fine"));
         CHECK(ends_with(ask(port, "/later"), "later"));
@@ -232,7 +244,7 @@ void requests_are_answered_in_every_way()
             CHECK(waited_for([&] { return log.has(line); }));
         }
         CHECK(waited_for([&] { return shared.use_count() == 3; })); // ours and those of two routes
-        CHECK(waited_for([&] { return outcomes == 17; }));
+        CHECK(waited_for([&] { return outcomes == 19; }));
         CHECK(!log.has("already")); // of the answers above none was aborted
     }
     worker.join();
@@ -365,6 +377,35 @@ void a_start_that_fails_throws_what_was_wrong()
     } catch (const evs::error &thrown) {
         CHECK(std::strstr(thrown.what(), "nowhere") != nullptr);
     }
+    auto what = [](auto fn) -> std::string {
+        try {
+            fn();
+            return "nothing";
+        } catch (const evs::error &thrown) {
+            return thrown.what();
+        }
+    };
+    evs::server wrong;
+    CHECK(what([&] { wrong.route("GET /x", nullptr); }) == "evs::server::route: \"GET /x\" has no function");
+    CHECK(what([&] { wrong.mount({}); }) == "evs::server::mount: the mount has no prefix");
+    CHECK(what([&] { wrong.reload(); }) == "evs::server::reload: the server has not been started");
+    CHECK(wrong.wait() == -EINVAL && wrong.poll(0) == -EINVAL && wrong.fd() == -EINVAL && wrong.port() == -1);
+    CHECK(wrong.after(1, [] {}) == -EINVAL && wrong.post([] {}) == -EINVAL && wrong.cancel(1) == -EINVAL);
+    CHECK(wrong.address().empty() && wrong.stats().requests == 0);
+    wrong.stop(0);
+    wrong.wake();
+    wrong.config.listen = "none";
+    wrong.on_listening([] { throw std::runtime_error("no such user"); });
+    CHECK(what([&] { wrong.start(); }) == "on_listening: no such user");
+    wrong.on_listening([] {});
+    wrong.config.arg = &wrong;
+    CHECK(what([&] { wrong.start(); }) == "evs::server::start: config.arg is set, which evs::server sets itself");
+    wrong.config.arg = nullptr;
+    wrong.start();
+    CHECK(what([&] { wrong.start(); }) == "evs::server::start: the server has been started already");
+    CHECK(what([&] { wrong.route("GET /x", answer_plainly); }) ==
+          "evs::server::route: the server has been started already");
+    CHECK(wrong.post(nullptr) == -EINVAL && wrong.every(1, nullptr) == -EINVAL);
     evs::server never_started;
     evs::later nothing;
     evs::ticket none;
