@@ -1,7 +1,7 @@
 #!/bin/sh
-# Write the library as two files, evserve.c and evserve.h, which compile with nothing else:
+# Write the library as evserve.c and evserve.h, which compile with nothing else, and evserve.hpp for hosts in C++:
 #
-#   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation
+#   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation; prints the names of the three files
 #   cc host.c FOLDER/evserve.c
 #
 # Lua is left out. The sandbox filters system calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the
@@ -203,6 +203,7 @@ BEGIN {
         print line == "" ? " *" : " * " line
     }
     print " */\n"
+    print "#ifdef __cplusplus\n#error \"compile evserve.c as C, and link the object file to the host in C++\"\n#else /* without the errors of the rest */\n"
     print "#if !defined _GNU_SOURCE\n#define _GNU_SOURCE\n#endif"
     print "#if !defined _FILE_OFFSET_BITS\n#define _FILE_OFFSET_BITS 64\n#endif"
     print "#if !defined _TIME_BITS\n#define _TIME_BITS 64\n#endif\n"
@@ -216,6 +217,7 @@ BEGIN {
     for (i = 1; i <= body_lines; i++) {
         print body[i]
     }
+    print "\n#endif"
 }' $sources >"$folder/evserve.c.new" || exit 1
 {
     echo "/* evserve $version */"
@@ -224,4 +226,4 @@ BEGIN {
 mv "$folder/evserve.h.new" "$folder/evserve.h"
 cp http/host/evserve.hpp "$folder/evserve.hpp" # for hosts in C++
 mv "$folder/evserve.c.new" "$folder/evserve.c"
-echo "$folder/evserve.c"
+printf '%s\n' "$folder/evserve.c" "$folder/evserve.h" "$folder/evserve.hpp"

@@ -112,7 +112,15 @@ class OneFile(unittest.TestCase):
                     host.kill()
 
     def test_names_what_it_has_made(self):
-        self.assertEqual(self.made, os.path.join(self.folder, "evserve.c") + "\n")
+        self.assertEqual(self.made.splitlines(),
+                         [os.path.join(self.folder, "evserve" + end) for end in (".c", ".h", ".hpp")])
+
+    def test_cxx_compiler_that_gets_the_library_says_what_to_do(self):
+        done = subprocess.run([compiler("gcc"), "-xc++", "-c", "evserve.c", "-o", "/dev/null"], cwd=self.folder,
+                              capture_output=True, text=True, check=False, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("compile evserve.c as C, and link the object file", done.stderr)
+        self.assertEqual(done.stderr.count("error:"), 1)
 
     def test_version_and_licence_stand_at_the_head(self):
         head = self.read("evserve.c")[:2000]
