@@ -9,7 +9,13 @@
 #
 # The folder is relative to the current source folder. A file that is changed, added or removed is noticed by the next
 # build. What of it is compressed, and what is left out, stands in embed.sh, which does the work.
-function(evserve_embed target folder name)
+function(evserve_embed)
+    if(NOT ARGC EQUAL 3)
+        message(FATAL_ERROR "evserve_embed: three arguments expected, TARGET FOLDER NAME, not ${ARGC}")
+    endif()
+    set(target "${ARGV0}")
+    set(folder "${ARGV1}")
+    set(name "${ARGV2}")
     get_filename_component(folder "${folder}" ABSOLUTE)
     if(NOT TARGET ${target})
         message(FATAL_ERROR "evserve_embed: ${target} is no target")
@@ -27,6 +33,9 @@ function(evserve_embed target folder name)
     file(GLOB_RECURSE files LIST_DIRECTORIES false FOLLOW_SYMLINKS "${folder}/*")
     if(files MATCHES "[\"\\]") # CMake writes them as they are into what looks for new files
         message(FATAL_ERROR "evserve_embed: a name in ${folder} has a quote or a backslash, which CMake cannot watch")
+    endif()
+    if(NOT files)
+        message(WARNING "evserve_embed: there is no file in ${folder}, so ${name}_assets is empty")
     endif()
     file(GLOB_RECURSE files LIST_DIRECTORIES false CONFIGURE_DEPENDS FOLLOW_SYMLINKS "${folder}/*")
     # A removed file is no news to a build tool, but the list is.

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import tempfile
 import time
 import unittest
@@ -256,6 +257,11 @@ class Members(unittest.TestCase):
                 self.assertEqual(len(lines), len(expected))
                 for line, (target, status) in zip(lines, expected):
                     self.assertRegex(line, rf"\A127\.0\.0\.1:\d+ GET {target} {status} \d+ \d+us complete\Z")
+
+    def test_password_that_is_too_long_is_refused(self):
+        done = subprocess.run([program("members"), "/nowhere", "x" * 151], capture_output=True, text=True, check=False,
+                              timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (2, "members: NAME:PASSWORD is longer than 150 bytes\n"))
 
 
 class LuaModule(unittest.TestCase):

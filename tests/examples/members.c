@@ -10,18 +10,20 @@
 static evserve *server;
 static char expected[256]; /* what a member sends as Authorization */
 
+enum { PASSWORD_MAX = 150 }; /* bytes of NAME:PASSWORD, for which expected has room */
+
 static void on_signal(int signal)
 {
     (void)signal;
     evserve_stop(server, 1000);
 }
 
-/* "Basic " and text in base64 (RFC 4648 section 4). */
+/* "Basic " and text, at most PASSWORD_MAX bytes, in base64 (RFC 4648 section 4). */
 static void expect_basic(const char *text)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *out = expected + sprintf(expected, "Basic ");
-    for (size_t len = strlen(text), i = 0; i < len && i < 150; i += 3) {
+    for (size_t len = strlen(text), i = 0; i < len; i += 3) {
         unsigned long bits = (unsigned long)(unsigned char)text[i] << 16;
         bits |= i + 1 < len ? (unsigned long)(unsigned char)text[i + 1] << 8 : 0;
         bits |= i + 2 < len ? (unsigned long)(unsigned char)text[i + 2] : 0;
@@ -67,6 +69,10 @@ int main(int argc, char **argv)
     char open_dir[4096], members_dir[4096], err[EVSERVE_ERROR_MAX];
     if (argc != 3) {
         fprintf(stderr, "usage: members DIR NAME:PASSWORD\n");
+        return 2;
+    }
+    if (strlen(argv[2]) > PASSWORD_MAX) {
+        fprintf(stderr, "members: NAME:PASSWORD is longer than %d bytes\n", PASSWORD_MAX);
         return 2;
     }
     snprintf(open_dir, sizeof open_dir, "%s/open", argv[1]);
