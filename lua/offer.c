@@ -126,6 +126,15 @@ static int each_address(const struct offer *offer, const char *listen, address_f
     return strcmp(listen, "none") == 0 ? 0 : each_of_list(listen, fn, arg);
 }
 
+/* "none" among the addresses of a host would contradict them. Returns 0, or -EINVAL. */
+static int check_not_none(const char *address, const char *place, char *err, size_t errlen)
+{
+    return place != NULL || strcmp(address, "none") != 0
+               ? 0
+               : error_text(err, errlen, -EINVAL,
+                            "listen address \"none\": it says that there is no address, so it stands alone");
+}
+
 struct listen_call {
     struct server *server;
     bool is_shared; /* others will join */
@@ -137,6 +146,9 @@ static int listen_on(void *arg, const char *address, const char *place)
 {
     struct listen_call *call = arg;
     char err[LOAD_ERROR_MAX];
+    if (check_not_none(address, place, call->err, call->errlen) < 0) {
+        return -EINVAL;
+    }
     int rv = call->is_shared ? server_listen_shared(call->server, address, err, sizeof err)
                              : server_listen(call->server, address, err, sizeof err);
     return rv >= 0 ? rv
@@ -181,10 +193,10 @@ struct describe_call {
 
 static int describe_address(void *arg, const char *address, const char *place)
 {
-    (void)place; /* the script's are checked when it asks */
     const struct describe_call *call = arg;
     struct net_address parsed;
-    int rv = net_address_parse(&parsed, address, call->err, call->errlen);
+    int rv = check_not_none(address, place, call->err, call->errlen);
+    rv = rv < 0 ? rv : net_address_parse(&parsed, address, call->err, call->errlen);
     if (rv < 0) {
         return rv;
     }

@@ -31,6 +31,9 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
                           "evserve_config.sandbox is %d: 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE expected",
                           copy->sandbox);
     }
+    if (copy->script != NULL && copy->script[0] == '\0') {
+        return error_text(err, errlen, -EINVAL, "evserve_config.script is empty: a file, or NULL for none, expected");
+    }
     if (copy->reactors > EVSERVE_REACTORS_MAX) {
         return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
                           copy->reactors, EVSERVE_REACTORS_MAX);

@@ -401,6 +401,12 @@ static void start_errors_say_what_to_do(void **state)
         host_must_not_start("write_high_mark (65536 bytes) is above write_cap (32768 bytes)");
 
         host.config = plain;
+        host.config.listen = "none,127.0.0.1:0";
+        host_must_not_start("listen address \"none\": it says that there is no address, so it stands alone");
+        host.config = plain;
+        host.config.script = "";
+        host_must_not_start("evserve_config.script is empty: a file, or NULL for none, expected");
+        host.config = plain;
         host.config.size = sizeof host.config + 1;
         host_must_not_start("evserve_config.size is");
         host.config.size = 1;
