@@ -31,6 +31,7 @@
 #include "http/route_table.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/static_files.h"
 #include "lua/confine.h"
 #include "lua/offer.h"
 #include "lua/retired.h"
@@ -157,6 +158,9 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
     };
     struct offer *offer = NULL;
     int rv = offer_create(&offer, &wanted, worker->reactor, &owner->log, err, errlen);
+    if (rv >= 0 && worker == owner->workers) { /* once for all threads */
+        static_mounts_log_missing(offer->site->mounts, &owner->log);
+    }
     if (rv >= 0) {
         rv = evs_config_apply(&offer->site->limits, config, err, errlen); /* it wins over the script */
     }

@@ -197,7 +197,8 @@ struct evs_mount {
     const char *const *index;
 
     /* A file below dir that is sent, with 200, for paths that are not found: for a single-page application, whose paths
-     * exist only in the browser. It has "Cache-Control: no-cache" instead of cache_s. */
+     * exist only in the browser. It has "Cache-Control: no-cache" instead of cache_s. If dir does not have it when the
+     * server starts, or not_found, the log has a warning: it may be added later. */
     const char *fallback;
 
     const char *not_found;           /* a file below dir that is the content of each 404 */

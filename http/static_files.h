@@ -12,9 +12,10 @@ struct asset;
 struct cached_file;
 struct exchange;
 struct file_cache;
+struct log;
 struct static_mounts;
 
-enum { STATIC_MOUNTS_MAX = 64, STATIC_PREFIX_MAX = 255 };
+enum { STATIC_MOUNTS_MAX = 64, STATIC_PREFIX_MAX = 255, STATIC_WHERE_MAX = 544 };
 
 /* cache is borrowed and must outlive the mounts. Returns 0 or -ENOMEM. */
 int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
@@ -42,6 +43,10 @@ int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const ch
  * ("assets[2]: ..."), "fallback" or "not_found", which must be among them, or "list": files in memory are not listed. */
 int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
                              const struct static_options *options, char *err, size_t errlen);
+
+/* Log a warning for each fallback and not_found that is not in its directory now. It may come later: that is no error.
+ * log may be NULL. */
+void static_mounts_log_missing(const struct static_mounts *mounts, const struct log *log);
 
 /* The n-th mount in the order of adding, for route tables. Returns false past the last. *directory is NULL for files in
  * memory. */

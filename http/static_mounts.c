@@ -6,13 +6,16 @@
 
 #include "http/static_mounts.h"
 
+#include "core/beneath.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/sys.h"
 #include "http/assets.h"
 #include "http/file_cache.h"
 #include "http/response.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -209,6 +212,7 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct mo
     memcpy(mount->prefix, prefix, (size_t)prefix_len);
     mount->prefix_len = (size_t)prefix_len;
     mount->is_pinned = is_pinned;
+    snprintf(mount->where, sizeof mount->where, "%s", options == NULL || options->where == NULL ? "" : options->where);
     mounts->mounts[mounts->count++] = mount;
     return 0;
 }
@@ -232,6 +236,29 @@ int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, c
 {
     const struct mount_source source = {.assets = assets, .asset_count = count};
     return add(mounts, prefix, &source, options, true, err, errlen);
+}
+
+static void log_if_missing(const struct mount *mount, const char *option, const char *path, const struct log *log)
+{
+    int fd = path == NULL ? -EINVAL
+                          : open_beneath(mount->root.dir_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) {
+        sys_close(fd);
+    } else if (fd == -ENOENT || fd == -ENOTDIR) {
+        log_write(log, LOG_WARN, "%s%s: \"%s\" is not in \"%s\" now: until it is, what it stands in for is a plain 404",
+                  mount->where, option, path, mount->root.directory);
+    }
+}
+
+void static_mounts_log_missing(const struct static_mounts *mounts, const struct log *log)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        const struct mount *mount = mounts->mounts[i];
+        if (mount->root.directory != NULL) {
+            log_if_missing(mount, "fallback", mount->settings->fallback, log);
+            log_if_missing(mount, "not_found", mount->settings->not_found, log);
+        }
+    }
 }
 
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory)

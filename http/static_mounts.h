@@ -15,6 +15,7 @@ struct mount {
     char prefix[STATIC_PREFIX_MAX + 1]; /* without a slash at its end: "" or "/assets" */
     size_t prefix_len;                  /* bytes of prefix */
     bool is_pinned;                     /* later mounts of the prefix are ignored */
+    char where[STATIC_WHERE_MAX];       /* who asked for it: struct static_options */
 };
 
 struct static_mounts {

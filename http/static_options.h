@@ -60,6 +60,9 @@ struct static_options {
     bool dotfiles;         /* serve files and directories whose name begins with a dot */
     bool list;             /* list directories that have no index file */
     bool no_precompressed; /* do not look for file.br, file.zst and file.gz beside file */
+
+    /* Who asks, in front of the name of an option in the log: "site.lua:12: app.static: "; NULL: nobody. */
+    const char *where;
 };
 
 /* A checked copy of options, in one block of memory. */

@@ -225,6 +225,11 @@ static int static_mount(lua_State *L)
         }
         lua_pop(L, 1);
     }
+    char place[PLACE_MAX];
+    char where[STATIC_WHERE_MAX];
+    script_place(L, place);
+    snprintf(where, sizeof where, "%s: app.static: ", place);
+    reading.options.where = where;
     if (static_mounts_add(script_of(L)->site->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &reading.options, err,
                           sizeof err) < 0) {
         script_raise(L, "app.static: %s", err);

@@ -223,8 +223,11 @@ int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, 
 {
     for (size_t i = 0; mounts[i].prefix != NULL; i++) {
         char why[512];
+        char where[64];
         struct mount_reading reading;
         int rv = read_options(&reading, &mounts[i], why, sizeof why);
+        snprintf(where, sizeof where, "evserve_config.mounts[%zu].", i);
+        reading.options.where = where;
         if (rv < 0) {
             return error_text(err, errlen, rv, "evserve_config.mounts[%zu].%s", i, why);
         }

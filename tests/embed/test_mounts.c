@@ -212,6 +212,46 @@ static void bad_mounts_are_refused_with_the_name_of_the_member(void **state)
     }
 }
 
+static void file_that_is_named_and_not_there_is_a_warning_at_the_start(void **state)
+{
+    (void)state;
+    char text[512];
+    host_write("lost.html", "lost");
+    const struct evs_mount mounts[] = {
+        {.prefix = "/there", .dir = host.folder, .not_found = "lost.html"},
+        {.prefix = "/x", .dir = host.folder, .fallback = "nope.html", .not_found = "no/folder.html"},
+        {.prefix = NULL},
+    };
+    host.config.mounts = mounts;
+    host.config.reactors = 2;
+    host_start();
+    snprintf(
+        text, sizeof text,
+        "evserve_config.mounts[1].fallback: \"nope.html\" is not in \"%s\" now: until it is, what it stands in for "
+        "is a plain 404\n"
+        "evserve_config.mounts[1].not_found: \"no/folder.html\" is not in \"%s\" now: ",
+        host.folder, host.folder);
+    assert_memory_equal(host.log, text, strlen(text));
+    assert_null(strstr(host.log + strlen(text), "nope.html"));
+    assert_null(strstr(host.log, "lost.html"));
+    host_write("nope.html", "there now");
+    host_expect("/x/y", "there now");
+}
+
+static void file_that_app_static_names_and_is_not_there_is_a_warning_with_its_place(void **state)
+{
+    (void)state;
+    char script[256], text[512];
+    host_needs_lua();
+    snprintf(script, sizeof script,
+             "local app = require 'evserve'\napp.static('/', '%s', { fallback = 'nope.html' })\n", host.folder);
+    host.config.script = host_write("site.lua", script);
+    host_start();
+    snprintf(text, sizeof text,
+             "%s/site.lua:2: app.static: fallback: \"nope.html\" is not in \"%s\" now: ", host.folder, host.folder);
+    assert_non_null(strstr(host.log, text));
+}
+
 static void lists_of_a_mount_have_limits(void **state)
 {
     (void)state;
@@ -245,6 +285,8 @@ int main(void)
         HOST_TEST(mounts_are_in_the_route_table),
         HOST_TEST(files_in_memory_are_served_like_files),
         HOST_TEST(bad_mounts_are_refused_with_the_name_of_the_member),
+        HOST_TEST(file_that_is_named_and_not_there_is_a_warning_at_the_start),
+        HOST_TEST(file_that_app_static_names_and_is_not_there_is_a_warning_with_its_place),
         HOST_TEST(lists_of_a_mount_have_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
