@@ -60,6 +60,23 @@ def script_limits():
     return {name: (unit, initial) for name, unit, initial in rows}
 
 
+def ranges():
+    """The least and the most of every number in both tables."""
+    rows = {}
+    for table in ("http", "limits.def"), ("lua", "settings.def"):
+        found = re.findall(r"^(?:LIMIT|SETTING)\((\w+), \w+, (?:MS|BYTES|COUNT), \d+, (\d+), (\d+),", read(*table),
+                           flags=re.MULTILINE)
+        rows.update({name: (int(least), int(most)) for name, least, most in found})
+    return rows
+
+
+def number(text):
+    """What README means by "24 h" or "64 K": milliseconds, bytes, or a number."""
+    value, _, unit = text.partition(" ")
+    return int(value) * {"": 1, "ms": 1, "s": 1000, "min": 60000, "h": 3600000, "K": 1 << 10, "M": 1 << 20,
+                         "G": 1 << 30}[unit]
+
+
 class Header:
     """What evserve.h declares, found by its layout (.clang-format holds it)."""
 
@@ -169,6 +186,15 @@ class Limits(unittest.TestCase):
     def test_readme_has_every_limit(self):
         listed = re.findall(r"^\| `(\w+)` \|", read("README.md"), flags=re.MULTILINE)
         self.assertEqual([name for name in limits() if name not in listed], [])
+
+    def test_readme_has_the_default_and_the_range_of_every_limit(self):
+        rows = re.findall(r"^\| `(\w+)` \| (\d+(?: \w+)?) \| (?:0, or )?(\d+(?: \w+)?) to (\d+(?: \w+)?) \|",
+                          read("README.md"), flags=re.MULTILINE)
+        expected = ranges()
+        expected["tcp_keepalive"] = (1000, expected["tcp_keepalive"][1])  # limits.c: beside 0
+        self.assertEqual({name: (number(least), number(most)) for name, _, least, most in rows}, expected)
+        defaults = {name: int(initial) for name, (_, initial) in (limits() | script_limits()).items()}
+        self.assertEqual({name: number(default) for name, default, _, _ in rows}, defaults)
 
 
 class Examples(unittest.TestCase):
