@@ -320,18 +320,22 @@ struct evserve_config {
     /* Called once during the start, when all addresses are bound and nothing is served yet: for a host that began with
      * rights to listen, and now gives them up. Returns 0 to go on. With any other value the start fails, and
      * its text is what the function has written to err: at most errlen bytes with the NUL. If it writes none, the text
-     * says what the function returned. */
+     * says what the function returned. To give up root, call setgroups(2), setgid(2) and setuid(2), in this order: each
+     * needs the rights that a later one takes away. */
     int (*on_listening)(void *arg, char *err, size_t errlen);
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. Files: to read those below the mounted
      * directories, the folders of the script and of its modules, and allow_read; to change those below allow_write; no
-     * others. No other programs, no new connections, no system calls but those in core/README.md. What the kernel
-     * cannot do is a line in the log; with EVSERVE_SANDBOX_REQUIRE the start fails. It holds, for good and also after a
-     * start that failed late, for the thread that calls evserve_start(), the threads of the server, and all that these
-     * begin later: other threads of the host stay as they are. */
+     * others. No other programs, no new connections, no system calls but those in core/README.md (installed as core.md
+     * beside the other documents). What the kernel cannot do is a line in the log; with EVSERVE_SANDBOX_REQUIRE the start
+     * fails. It holds, for good and also after a start that failed late, for the thread that calls evserve_start(), the
+     * threads of the server, and all that these begin later, so for threads of the host that the calling thread begins
+     * after evserve_start(), too; other threads of the host stay as they are. tests/examples/confined.c gives up root
+     * and writes uploads in the sandbox. */
     int sandbox;
     const char *allow_read;  /* more directories, or files, separated by colons; those of evs_file() and app.file */
-    const char *allow_write; /* likewise */
+    const char *allow_write; /* likewise; they must exist. Permissions of a file cannot be changed inside, so create it
+                              * with them: open(path, O_CREAT | ..., 0644). mkstemp(3) always creates it with 0600 */
 
     /* Called on the server's thread, with several on the first one, after evserve_wake(). May call whatever takes a
      * server, but evserve_wait(), evserve_poll() and evserve_free(). */

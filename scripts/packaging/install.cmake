@@ -76,6 +76,7 @@ if(EVSERVE_LUA)
     install(FILES lua/EXAMPLES.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
 install(FILES README.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES core/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME core.md)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need.

@@ -264,6 +264,28 @@ class Members(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (2, "members: NAME:PASSWORD is longer than 150 bytes\n"))
 
 
+class Confined(unittest.TestCase):
+    def test_rights_are_given_up_and_files_are_written_all_the_same(self):
+        environment = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            os.chmod(folder, 0o777)
+            user = ["nobody"] if os.geteuid() == 0 else []
+            with evtest.Program(program("confined"), folder, *user, env=environment) as server:
+                self.assertEqual(ask(server, "PUT", "/report", b"content")[0], 201)
+                self.assertEqual(ask(server, "GET", "/report")[2], b"content")
+                self.assertIn(ask(server, "GET", "/users")[0], (200, 403))  # 200 on a kernel without landlock
+                if user:
+                    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
+                        self.assertNotIn("Uid:\t0", status.read())
+            info = os.stat(os.path.join(folder, "report"))
+            self.assertEqual(info.st_mode & 0o777, 0o644)
+
+    def test_user_that_does_not_exist_is_named(self):
+        done = subprocess.run([program("confined"), "/tmp", "no-such-user"], capture_output=True, text=True, check=False,
+                              timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (1, "confined: there is no user no-such-user\n"))
+
+
 class LuaModule(unittest.TestCase):
     def test_handlers_call_into_the_host(self):
         if not os.path.exists(program("lua_module")):

@@ -1,0 +1,110 @@
+/* A server that keeps only the rights that it needs: PUT /NAME writes a file into a folder, GET /NAME reads it.
+ *
+ *     sudo confined /srv/drop www-data 0.0.0.0:80       binds port 80, then serves as www-data, in the sandbox
+ *     curl -T report http://.../report                   201
+ *
+ * The order: evserve_start() binds the addresses; on_listening() gives up root; then the sandbox is closed. It holds for the
+ * thread that called evserve_start() and for all threads that this one begins afterwards, those of the host too. */
+
+#include "evserve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static evserve *server; /* NULL until evserve_start() has returned, which evserve_stop() accepts */
+static volatile sig_atomic_t is_asked_to_stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_asked_to_stop = 1;
+    evserve_stop(server, 2000);
+}
+
+/* Groups first, the user last: without root's rights the groups could not be changed any more. */
+static int become_user(void *arg, char *err, size_t errlen)
+{
+    const struct passwd *user = arg;
+    if (user != NULL &&
+        (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0 || setuid(0) == 0)) {
+        snprintf(err, errlen, "cannot become %s: %s", user->pw_name, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* In the sandbox fchmod(2) is EPERM, so a file gets its permissions when it is created. */
+static int write_file(const char *path, const char *content, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int is_written = fd >= 0 && write(fd, content, len) == (ssize_t)len;
+    return fd >= 0 && close(fd) == 0 && is_written ? 0 : -1;
+}
+
+static void put_file(evs_request *request, void *arg)
+{
+    size_t len;
+    const char *content = evs_body(request, &len);
+    char path[4096];
+    int path_len = snprintf(path, sizeof path, "%s/%s", (const char *)arg, evs_param(request, "name"));
+    int is_done = path_len < (int)sizeof path && write_file(path, content, len) == 0;
+    evs_reply(request, is_done ? 201 : 500, NULL, NULL, 0);
+}
+
+/* What the sandbox keeps away: 403 shows that it is closed. */
+static void get_users(evs_request *request, void *arg)
+{
+    (void)arg;
+    int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    evs_reply(request, fd < 0 ? 403 : 200, NULL, NULL, 0);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: confined FOLDER [USER [ADDRESS]]\n");
+        return 2;
+    }
+    const struct evs_route routes[] = {
+        {.route = "PUT /:name{slug}", .serve = put_file, .arg = argv[1]},
+        {.route = "GET /users", .serve = get_users},
+        {.route = NULL},
+    };
+    char err[EVSERVE_ERROR_MAX];
+    struct evserve_config config = {
+        .size = sizeof config,
+        .listen = argc > 3 ? argv[3] : "127.0.0.1:0",
+        .root = argv[1],
+        .routes = routes,
+        .on_listening = become_user,
+        .arg = argc > 2 ? getpwnam(argv[2]) : NULL,
+        .sandbox = EVSERVE_SANDBOX,
+        .allow_write = argv[1], /* it must exist */
+    };
+    if (argc > 2 && config.arg == NULL) {
+        fprintf(stderr, "confined: there is no user %s\n", argv[2]);
+        return 1;
+    }
+    signal(SIGTERM, on_signal);
+    server = evserve_start(&config, err, sizeof err);
+    if (server == NULL) {
+        fprintf(stderr, "%s\n", err);
+        return 1;
+    }
+    if (is_asked_to_stop) { /* during the start, when there was no server to stop */
+        evserve_stop(server, 0);
+    }
+    fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
+    evserve_wait(server);
+    evserve_free(server);
+    return 0;
+}
