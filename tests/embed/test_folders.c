@@ -89,7 +89,7 @@ static void socket_is_removed_after_the_host_has_gone_elsewhere(void **state)
 static void abstract_socket_is_shown_as_it_was_asked_for(void **state)
 {
     (void)state;
-    char listen[64];
+    static char listen[64];
     snprintf(listen, sizeof listen, "unix:@evserve-embed-%ld", (long)getpid());
     host.config.listen = listen;
     for (unsigned reactors = 0; reactors < 3; reactors++) {

@@ -368,7 +368,7 @@ static void client_sees_the_end_while_a_child_lives(void **state)
 static void stopped_server_refuses_clients_while_a_child_lives(void **state)
 {
     (void)state;
-    char listen[160];
+    static char listen[160];
     char socket_path[128];
     snprintf(socket_path, sizeof socket_path, "%s/s", host.folder);
     snprintf(listen, sizeof listen, "127.0.0.1:0,unix:%s", socket_path);

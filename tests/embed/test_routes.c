@@ -413,7 +413,7 @@ static void answer_may_come_from_another_thread(void **state)
 {
     (void)state;
     enum { JOBS = 40 };
-    const struct evs_route routes[] = {{.route = "GET /:n", .serve = serve_job}, {.route = NULL}};
+    static const struct evs_route routes[] = {{.route = "GET /:n", .serve = serve_job}, {.route = NULL}};
     host.config.routes = routes;
     for (unsigned reactors = 0; reactors < 4; reactors += 3) {
         host.config.reactors = reactors;
