@@ -604,8 +604,14 @@ struct evs_part {
 int evs_part_next(evs_request *request, struct evs_part *part);
 
 /* Take the next piece of the content of the part: *data and *len (at least 1), valid until the next call or until the
- * function that the server called returns. Returns EVS_PIECE; EVS_WAIT as above; EVS_END: this part is complete, go to the
- * next one; or a status, negated, as above. -EINVAL before evs_part_next() (logged). */
+ * function that the server called returns. Returns EVS_PIECE; EVS_WAIT as above; EVS_END: this part is complete, or
+ * there is none yet, go to the next one; or a status, negated, as above. So a handler that goes on with EVS_DATA needs not
+ * remember whether it is in a part:
+ *
+ *     do {
+ *         while ((rv = evs_part_read(request, &data, &len)) == EVS_PIECE) { ... }
+ *         rv = rv == EVS_END ? evs_part_next(request, &part) : rv;
+ *     } while (rv == EVS_PART);                               (EVS_WAIT, EVS_END of the body, or what is wrong) */
 int evs_part_read(evs_request *request, const void **data, size_t *len);
 
 /* The header field of that name, in any case, of the part that evs_part_next() gave; NULL when there is none. Valid as the
@@ -759,6 +765,7 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
  *         struct job *job = make_job(evs_query(request, "n"));    (texts of the request are copied)
  *         job->server = evs_server(request);
  *         job->ticket = evs_defer(request);
+ *         if (job->ticket == 0) { evs_abort(request); free_job(job); return; }    (without memory)
  *         hand_to_a_worker(job);
  *     }
  *     ... on the worker: evserve_reply_to(job->server, job->ticket, 200, "text/plain", job->text, job->len);

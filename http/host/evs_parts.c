@@ -179,14 +179,10 @@ int evs_part_read(evs_request *request, const void **data, size_t *len)
 {
     struct exchange *exchange = exchange_of(request);
     struct evs_parts *parts = exchange->parsed == NULL ? NULL : exchange->parsed->parts;
-    if (parts == NULL) {
-        evs_blame(exchange, "evs_part_read", "there is no part before evs_part_next()");
-        return -EINVAL;
-    }
-    if (parts->verdict < 0) {
+    if (parts != NULL && parts->verdict < 0) {
         return parts->verdict;
     }
-    if (!parts->is_inside) {
+    if (parts == NULL || !parts->is_inside) {
         return EVS_END;
     }
     struct part_event event = {.kind = MULTIPART_MORE};

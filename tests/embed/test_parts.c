@@ -259,7 +259,7 @@ static void serve_part_mistakes(evs_request *r, void *arg)
     size_t len;
     struct evs_part part = {.size = 1};
     assert_null(evs_part_header(r, "X"));
-    assert_int_equal(evs_part_read(r, &data, &len), -EINVAL);
+    assert_int_equal(evs_part_read(r, &data, &len), EVS_END); /* no part yet: go to the next one */
     assert_int_equal(evs_part_next(r, &part), -EINVAL);
     assert_int_equal(evs_part_next(r, NULL), -EINVAL);
     part.size = sizeof part;
@@ -278,9 +278,8 @@ static void mistakes_are_named(void **state)
     host_serve();
     assert_string_equal(client_body(post("/", multipart, some_parts)), "one");
     host_stop(0);
-    assert_true(host_has_logged("route / (evserve_config.routes[0]): evs_part_read: there is no part before "
-                                "evs_part_next()"));
-    assert_true(host_has_logged("evs_part_next: part.size is not sizeof(struct evs_part)"));
+    assert_true(
+        host_has_logged("route / (evserve_config.routes[0]): evs_part_next: part.size is not sizeof(struct evs_part)"));
     assert_true(host_has_logged("evs_read: evs_part_next() has begun to take the body"));
 }
 

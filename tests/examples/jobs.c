@@ -27,7 +27,6 @@ struct job {
     evserve *server;
     evs_ticket ticket; /* of the request that waits for the digest */
     unsigned long rounds;
-    int in_part; /* while the file comes in: a part has begun */
     int fd;
     char path[256];
 };
@@ -144,11 +143,10 @@ static void *work(void *arg)
 static int take_file(evs_request *request, struct job *job)
 {
     struct evs_part part = {.size = sizeof part};
-    int rv = job->in_part ? EVS_PART : evs_part_next(request, &part);
-    while (rv == EVS_PART) {
+    int rv;
+    do {
         const void *data;
         size_t len;
-        job->in_part = 1;
         while ((rv = evs_part_read(request, &data, &len)) == EVS_PIECE) {
             if (write(job->fd, data, len) != (ssize_t)len) {
                 return -507; /* the disk is full */
@@ -157,7 +155,7 @@ static int take_file(evs_request *request, struct job *job)
         if (rv == EVS_END) {
             rv = evs_part_next(request, &part);
         }
-    }
+    } while (rv == EVS_PART);
     return rv;
 }
 
