@@ -32,8 +32,8 @@ struct route_methods {
 int route_methods_add(struct route_methods *methods, const char *name, size_t len, uint64_t *set, char *err,
                       size_t errlen);
 
-/* The number of a method that is not the parser's, or METHOD_OTHER when no route was given that name. */
-unsigned route_methods_find(const struct route_methods *methods, const char *name, size_t len);
+/* The number of a method of set that is not the parser's, or METHOD_OTHER when none has that name. */
+unsigned route_methods_find(const struct route_methods *methods, uint64_t set, const char *name, size_t len);
 
 /* Whether two sets have a method in common. Returns those, with METHOD_OTHER for what no name was given to. */
 uint64_t route_methods_common(uint64_t a, uint64_t b);

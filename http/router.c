@@ -582,8 +582,8 @@ uint64_t router_methods(const struct router *router)
 
 unsigned router_find_method(const struct router *router, const char *name, size_t len)
 {
-    unsigned number = route_methods_find(&router->names, name, len);
-    return (router->methods & METHOD_BIT(number)) != 0 ? number : METHOD_OTHER; /* else its route was refused */
+    return route_methods_find(&router->names, router->methods, name,
+                              len); /* a name without a bit: its route was refused */
 }
 
 enum route_verdict router_match(const struct router *router, unsigned method, const char *path, size_t len,

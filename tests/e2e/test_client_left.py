@@ -138,6 +138,7 @@ class ClientLeft(unittest.TestCase):
             answer = client.ask("GET", "/brief/stream")
             self.assertEqual((answer.text, answer.whole), ("begun\n", False))
         evtest.wait_until(lambda: self.counts(server) == {"begun": 2, "gone": 2}, "the stream to end")
+        evtest.wait_until(lambda: any("stream_timeout" in line for line in server.lines), "the line in the log")
         log = "\n".join(server.lines)
         self.assertRegex(log, r"route /brief/late \(site\.lua:\d+\): 503, since its handler did not answer within 50 ms "
                               r"\(handler_timeout\)")
