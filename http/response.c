@@ -604,11 +604,16 @@ int response_next_range(struct exchange *exchange)
     return rv;
 }
 
+static bool has_body(const struct exchange *exchange)
+{
+    return exchange->response_body.kind != BODY_NONE || exchange->response_body.then.release != NULL;
+}
+
 void response_release_body(struct exchange *exchange)
 {
     struct response_body *body = &exchange->response_body;
-    if (body->kind == BODY_NONE && body->then.release == NULL) {
-        return; /* the usual case */
+    if (!has_body(exchange)) {
+        return;
     }
     struct response_body lost = *body;
     body->kind = BODY_NONE;
@@ -621,7 +626,9 @@ void response_release_body(struct exchange *exchange)
 
 void response_reset(struct exchange *exchange)
 {
-    response_release_body(exchange);
+    if (has_body(exchange)) { /* seldom, and each request comes here: no call */
+        response_release_body(exchange);
+    }
     write_buffer_consume(&exchange->fields, SIZE_MAX);
     exchange->kept_fields = 0;
     exchange->response_state = RESPONSE_NONE;
