@@ -9,7 +9,7 @@
 #   2. scripts/test.sh must pass.
 # The network is the host's, its proxy and DNS settings too, so port 8080 must be free. Everything is removed at the
 # end. Needs debootstrap, git and curl on the host. DEBIAN_MIRROR picks another mirror, SUITE another release (trixie),
-# COMPONENTS other parts of it (main,universe for Ubuntu).
+# COMPONENTS other parts of it (main,universe for Ubuntu), TESTS another command than scripts/test.sh.
 set -euo pipefail
 
 say() {
@@ -60,9 +60,9 @@ inside() {
         return 1
     fi
 
-    say "scripts/test.sh"
-    "${machine[@]}" /root/evserve/scripts/test.sh </dev/null || {
-        say "FAILED: scripts/test.sh"
+    say "${TESTS:-scripts/test.sh}"
+    "${machine[@]}" sh -c "cd /root/evserve && ${TESTS:-scripts/test.sh}" </dev/null || {
+        say "FAILED: ${TESTS:-scripts/test.sh}"
         return 1
     }
     say "passed"

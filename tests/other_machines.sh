@@ -7,7 +7,7 @@
 #   arm64    cross gcc, LuaJIT, glibc of Debian 12; unit, wire and fuzz tests under qemu-user
 #   i386     i686-linux-gnu-gcc or gcc -m32, without Lua (LuaJIT has no GC64 there), glibc of Debian 12; the same tests on this kernel
 #   musl     musl-gcc -static, without Lua and libseccomp; the same tests, those on real sockets, and hosts
-#   trixie   Debian 13: scripts/test.sh on a fresh machine of that release (some fifteen minutes)
+#   trixie   Debian 13: scripts/run.sh on a fresh machine of that release, and there what the release build is tested with
 #   noble    Ubuntu 24.04: the same, only when it is named
 #
 # Prints a line for each machine, and what failed there. Builds are left in FOLDER (OTHER_MACHINES, or a temporary one
@@ -59,7 +59,7 @@ build() {
     done
     shift
     if ! cmake -S "$checkout" -B "$work/build" -G Ninja -DCMAKE_TOOLCHAIN_FILE="$work/toolchain.cmake" \
-        -DCMAKE_BUILD_TYPE=Debug -DEVSERVE_TESTS=ON -DEVSERVE_SHARED=OFF "$@" >"$work/configure.log" 2>&1 ||
+        -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_COMPILER=NOTFOUND -DEVSERVE_TESTS=ON -DEVSERVE_SHARED=OFF "$@" >"$work/configure.log" 2>&1 ||
         ! cmake --build "$work/build" -- -k 0 >"$work/build.log" 2>&1; then
         echo "$machine: does not build:"
         grep -hE 'error|Error|undefined' "$work/configure.log" "$work/build.log" 2>/dev/null | sort -u | head -20
@@ -83,7 +83,7 @@ arm64() {
 }
 
 i386() {
-    local compiler=i686-linux-gnu-gcc flags=-O1
+    local compiler=i686-linux-gnu-gcc flags=-O1 libraries=$work/root/usr/lib/i386-linux-gnu
     needs i386 mmdebstrap || return 0
     if ! command -v "$compiler" >/dev/null; then # Debian's gcc-multilib, which does not go with cross compilers
         compiler=gcc flags='-m32 -O1'
@@ -93,6 +93,9 @@ i386() {
         return 0
     fi
     libraries i386 libseccomp-dev || return 1
+    if [ "$compiler" != gcc ]; then # it does not look into Debian's folders of an architecture
+        flags="$flags -isystem $work/root/usr/include/i386-linux-gnu -B$libraries -L$libraries -L$work/root/lib/i386-linux-gnu"
+    fi
     PKG_CONFIG_SYSROOT_DIR=$work/root PKG_CONFIG_LIBDIR=$work/root/usr/lib/i386-linux-gnu/pkgconfig \
         build 'unit|wire|fuzz' 'set(CMAKE_SYSTEM_NAME Linux)' 'set(CMAKE_SYSTEM_PROCESSOR i686)' \
         "set(CMAKE_C_COMPILER $compiler)" "set(CMAKE_SYSROOT $work/root)" \
@@ -137,11 +140,12 @@ musl() {
         -- "-DCMAKE_C_FLAGS=-O1 -idirafter $work/kernel" -DEVSERVE_LUA=OFF -DEVSERVE_SECCOMP=OFF
 }
 
-# fresh SUITE MIRROR COMPONENTS
+# fresh SUITE MIRROR COMPONENTS: its compiler's warnings are errors, too.
 fresh() {
     needs "$machine" debootstrap unshare || return 0
-    if SUITE=$1 DEBIAN_MIRROR=$2 COMPONENTS=$3 "$checkout/tests/fresh_machine.sh" >"$work/fresh.log" 2>&1; then
-        echo "$machine: scripts/run.sh and scripts/test.sh pass"
+    if SUITE=$1 DEBIAN_MIRROR=$2 COMPONENTS=$3 TESTS="scripts/setup.sh --tests && cmake --preset release -DEVSERVE_WERROR=ON &&
+        cmake --build --preset release && ctest --preset release -LE package" "$checkout/tests/fresh_machine.sh" >"$work/fresh.log" 2>&1; then
+        echo "$machine: scripts/run.sh runs, $(grep 'tests passed' "$work/fresh.log")"
     else
         echo "$machine: FAILED:"
         grep -E 'FAILED|Failed|error:|\*\*\*' "$work/fresh.log" | head -20
