@@ -256,7 +256,7 @@ struct evserve_config {
      * successor may start once the old server was asked to stop. To leave no gap, rename or remove the socket's file
      * first, start the successor, then stop the old server. The fd of "fd:3" stays the host's: the server accepts on a
      * duplicate and never closes the original, which the host may close as soon as evserve_start() has returned. A host
-     * that keeps it keeps the socket listening: after a stop the kernel goes on to complete connections, for a
+     * that keeps it keeps the socket listening: after a stop the kernel still completes connections, for a
      * successor to accept. Both share one file description, so the socket is non-blocking from then on; of a TCP socket
      * the server also sets TCP_NODELAY and the options of tcp_keepalive_ms. Default: what the script says, or
      * 127.0.0.1:8080. */
@@ -605,8 +605,8 @@ int evs_part_next(evs_request *request, struct evs_part *part);
 
 /* Take the next piece of the content of the part: *data and *len (at least 1), valid until the next call or until the
  * function that the server called returns. Returns EVS_PIECE; EVS_WAIT as above; EVS_END: this part is complete, or
- * there is none yet, go to the next one; or a status, negated, as above. So a handler that goes on with EVS_DATA needs not
- * remember whether it is in a part:
+ * there is none yet, go to the next one; or a status, negated, as above. So a handler that continues after EVS_DATA need
+ * not remember whether it is in a part:
  *
  *     do {
  *         while ((rv = evs_part_read(request, &data, &len)) == EVS_PIECE) { ... }
