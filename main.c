@@ -6,13 +6,13 @@
 
 #include "core/file_text.h"
 #include "core/log.h"
-#include "core/log_stream.h"
-#include "core/options.h"
+#include "core/program/log_stream.h"
+#include "core/program/options.h"
+#include "core/program/request_client.h"
+#include "core/program/systemd.h"
+#include "core/program/user.h"
 #include "core/sys.h"
-#include "core/systemd.h"
-#include "core/user.h"
 #include "evserve.h"
-#include "http/request_client.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 /* Conditional requests (RFC 9110 section 13) and the dates in them (section 5.6.7). Pure but for one look at the wall
  * clock, which only a date with a two-digit year needs. Any thread. */
 
-#include "http/parser.h"
+#include "http/message.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,8 +9,8 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
+#include "http/h1/parser.h"
 #include "http/host/evs.h"
-#include "http/parser.h"
 #include "http/router.h"
 
 #include <stdbool.h>

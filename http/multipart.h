@@ -4,7 +4,7 @@
 /* Incremental parser of multipart/form-data (RFC 7578; RFC 2046 section 5.1): bytes in, slices out; no I/O, no
  * allocation. Content passes through as it lies; what is kept is one part's header fields, in the struct. */
 
-#include "http/parser.h"
+#include "http/message.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
  * them: a method is its enum method, or, from METHOD_COUNT on, the place of its name. A set of methods is a word with a
  * bit for each number; bit METHOD_OTHER stands for all methods that have no number. */
 
-#include "http/parser.h"
+#include "http/message.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -25,14 +25,13 @@ cmake_list() {
 
 version=$(sed -n 's/^project(evserve VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 [ -n "$version" ] || fail "CMakeLists.txt has no version"
-tools=$(cmake_list tool_sources '(core|http)/[a-z_/]*\.c')
 without_lua=$(cmake_list lua_sources 'lua/[a-z_/]*\.c')
 
 # Tables of unknown length cannot be declared ahead as static ones, so these come before their users. parser.c comes before
 # its variants, which share its headers.
 sources="http/limits.c lua/absent/script.c"
-for source in core/*.c http/*.c http/host/*.c $without_lua evserve.c; do
-    printf '%s\n' "$tools" "$sources" | tr ' ' '\n' | grep -qx "$source" || sources="$sources $source"
+for source in core/*.c http/*.c http/h1/*.c http/host/*.c $without_lua evserve.c; do
+    printf '%s\n' "$sources" | tr ' ' '\n' | grep -qx "$source" || sources="$sources $source"
 done
 
 trap 'rm -f "$folder/evserve.c.new"' EXIT

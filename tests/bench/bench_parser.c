@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "http/h1/parser.h"
 #include "http/limits.h"
-#include "http/parser.h"
 
 enum { BATCH = 50, VARIANTS_MAX = 8, FIELDS_MAX = 100 };
 

@@ -130,7 +130,7 @@ class Memory(SiteCase):
 
 
 class Leaks(SiteCase):
-    """Many requests of every form. tests/unit/test_lua_leaks.c does the same with exact figures and fewer requests."""
+    """Many requests of every form. tests/unit/lua/test_lua_leaks.c does the same with exact figures and fewer requests."""
 
     SCRIPT = """
         app.set { lua_memory = "8M" }

@@ -1,5 +1,5 @@
 /* Timers and fds of a host on the loops of its server: in each way to run it, from any thread, through a stop and a
- * reload. What each function does is in tests/unit/test_evs_calls.c. */
+ * reload. What each function does is in tests/unit/http/host/test_evs_calls.c. */
 
 #include "tests/lib/host.h"
 

@@ -1,4 +1,4 @@
-/* Request heads (http/parser.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
+/* Request heads (http/h1/parser.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
  * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
  * under the least. What is complete lies within its head. */
 

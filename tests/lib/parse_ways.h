@@ -1,15 +1,15 @@
 #ifndef EVSERVE_TESTS_PARSE_WAYS_H
 #define EVSERVE_TESTS_PARSE_WAYS_H
 
-/* For tests of http/parser.c: parse a request head in every way it can arrive (whole, byte by byte, in steps, split
+/* For tests of http/h1/parser.c: parse a request head in every way it can arrive (whole, byte by byte, in steps, split
  * in two at every boundary), with every variant, flush against a page that must not be touched; all ways must agree. */
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "http/h1/parser.h"
 #include "http/limits.h"
-#include "http/parser.h"
 #include "tests/lib/guard_page.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof(rows)[0])

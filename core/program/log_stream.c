@@ -11,7 +11,7 @@
  * disk is full, or there is no memory for the queue, then lines are lost. All of them are counted, and reported by the
  * next lines that get through. */
 
-#include "core/log_stream.h"
+#include "core/program/log_stream.h"
 
 #include "core/log.h"
 #include "core/sys.h"

@@ -1,6 +1,6 @@
-/* core/systemd.c: what the variables mean, and where news go. */
+/* core/program/systemd.c: what the variables mean, and where news go. */
 
-#include "core/systemd.h"
+#include "core/program/systemd.h"
 #include "tests/lib/fake_sys.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
-/* core/log_stream.c on real pipes, sockets and files: when lines are written, and what happens when nobody reads them. */
+/* core/program/log_stream.c on real pipes, sockets and files: when lines are written, and what happens when nobody reads them. */
 
 #include "core/log.h"
-#include "core/log_stream.h"
+#include "core/program/log_stream.h"
 #include "tests/lib/fake_mem.h"
 
 #include <fcntl.h>

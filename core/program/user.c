@@ -1,6 +1,6 @@
 /* Failure modes: no such user, root itself, or a process that may not; after each of them the program is to end. */
 
-#include "core/user.h"
+#include "core/program/user.h"
 
 #include "core/log.h"
 #include "core/sys.h"

@@ -1,6 +1,6 @@
-/* core/user.c: root is given up, or it is said why not. */
+/* core/program/user.c: root is given up, or it is said why not. */
 
-#include "core/user.h"
+#include "core/program/user.h"
 
 #include "tests/lib/fake_sys.h"
 

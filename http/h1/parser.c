@@ -5,12 +5,12 @@
  * for each field that framing or the connection depends on; parser_end_fields() looks at what they say together.
  * Failure: parser_fail() with a status and a phrase. It is for good: the end of the message is then not known. */
 
-#include "http/parser.h"
+#include "http/h1/parser.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "http/parser_inner.h"
+#include "http/h1/parser_inner.h"
 
 /* Bits of parser.seen. */
 enum {
@@ -19,36 +19,6 @@ enum {
     SEEN_OTHER_CODING = 4,      /* a transfer coding other than chunked */
     SEEN_OTHER_EXPECTATION = 8, /* an expectation other than 100-continue */
 };
-
-const char *method_name(enum method method)
-{
-    static const char *const names[METHOD_COUNT] = {
-        [METHOD_GET] = "GET",     [METHOD_HEAD] = "HEAD",     [METHOD_POST] = "POST",       [METHOD_PUT] = "PUT",
-        [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE", [METHOD_OPTIONS] = "OPTIONS", [METHOD_OTHER] = "*",
-    };
-
-    return names[method];
-}
-
-enum method method_find(const char *name, size_t len)
-{
-#define IS(word) (memcmp(name, word, sizeof(word) - 1) == 0)
-    switch (len) {
-    case 3:
-        return IS("GET") ? METHOD_GET : IS("PUT") ? METHOD_PUT : METHOD_OTHER;
-    case 4:
-        return IS("HEAD") ? METHOD_HEAD : IS("POST") ? METHOD_POST : METHOD_OTHER;
-    case 5:
-        return IS("PATCH") ? METHOD_PATCH : METHOD_OTHER;
-    case 6:
-        return IS("DELETE") ? METHOD_DELETE : METHOD_OTHER;
-    case 7:
-        return IS("OPTIONS") ? METHOD_OPTIONS : METHOD_OTHER;
-    default:
-        return METHOD_OTHER;
-    }
-#undef IS
-}
 
 void parser_reset(struct parser *parser)
 {

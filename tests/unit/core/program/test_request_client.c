@@ -1,6 +1,6 @@
-/* http/request_client.c: the bytes of a request, and answers taken apart whatever way they come. */
+/* core/program/request_client.c: the bytes of a request, and answers taken apart whatever way they come. */
 
-#include "http/request_client.h"
+#include "core/program/request_client.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 

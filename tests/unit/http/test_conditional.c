@@ -2,7 +2,7 @@
 
 #include "http/conditional.h"
 #include "http/limits.h"
-#include "http/parser.h"
+#include "http/h1/parser.h"
 #include "tests/lib/fake_sys.h"
 
 #include <stdio.h>

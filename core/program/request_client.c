@@ -5,7 +5,7 @@
  * Failure modes: a socket that refuses to be sent to is still read, since the answer may be there already; an answer that
  * ends early, has a head longer than any of ours, or chunks without a size, is REQUEST_CUT. */
 
-#include "http/request_client.h"
+#include "core/program/request_client.h"
 
 #include "core/ascii.h"
 #include "core/mem.h"

@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "http/char_class.h"
+#include "http/h1/parser.h"
 #include "http/limits.h"
-#include "http/parser.h"
 
 /* Where a head can be interrupted, in the order of its bytes. */
 enum head_state {

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "http/parser_inner.h"
+#include "http/h1/parser_inner.h"
 
 enum chunk_state {
     CHUNK_SIZE,          /* in the digits of the size */

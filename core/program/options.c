@@ -1,7 +1,7 @@
 /* Happy path: getopt_long(3) gives the number of a row, and the row says what to do. Failure modes: it gives something
  * else, from which the text is made, or the row's set() says no. */
 
-#include "core/options.h"
+#include "core/program/options.h"
 
 #include "core/ascii.h"
 #include "core/log.h"

@@ -1,12 +1,12 @@
-/* http/chunked.c: chunked bodies (RFC 9112 section 7.1). Each row is parsed whole, byte by byte and split in two at
+/* http/h1/chunked.c: chunked bodies (RFC 9112 section 7.1). Each row is parsed whole, byte by byte and split in two at
  * every boundary, flush against a page that must not be touched, and followed by other bytes. */
 
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "http/h1/parser.h"
 #include "http/limits.h"
-#include "http/parser.h"
 #include "tests/lib/guard_page.h"
 
 enum { CONTENT_MAX = 1 << 16 };

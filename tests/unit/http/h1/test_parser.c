@@ -1,4 +1,4 @@
-/* http/parser.c: how request heads arrive, what is found in them, limits, and requests that chance made. The rules
+/* http/h1/parser.c: how request heads arrive, what is found in them, limits, and requests that chance made. The rules
  * are in test_parser_rules.c. */
 
 #include <stdio.h>

@@ -5,13 +5,13 @@
 #include <assert.h>
 #include <immintrin.h>
 
-#include "http/parser_inner.h"
+#include "http/h1/parser_inner.h"
 
 #define VARIANT parse_head_avx2
 #define TARGET  __attribute__((target("avx2,bmi,bmi2")))
 #define INLINE  __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline
 
-#include "http/parser_block.h"
+#include "http/h1/parser_block.h"
 
 INLINE __m256i token_ends_32(__m256i bytes)
 {
@@ -39,6 +39,6 @@ INLINE uint64_t find_ends_32(const char *bytes, enum char_class wanted)
     return (uint32_t)_mm256_movemask_epi8(ends);
 }
 
-#include "http/parser_head.h"
+#include "http/h1/parser_head.h"
 
 #endif

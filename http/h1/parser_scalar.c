@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "http/parser_inner.h"
+#include "http/h1/parser_inner.h"
 
 #define VARIANT parse_head_scalar
 #define TARGET
@@ -33,4 +33,4 @@ INLINE size_t find_end(struct block *block, const char *data, size_t pos, size_t
     return find_target_end(data, pos, end, wanted);
 }
 
-#include "http/parser_head.h"
+#include "http/h1/parser_head.h"

@@ -1,6 +1,6 @@
 /* Nothing here is fatal: values that make no sense are as good as none, and news that nobody takes are dropped. */
 
-#include "core/systemd.h"
+#include "core/program/systemd.h"
 
 #include "core/ascii.h"
 #include "core/sys.h"

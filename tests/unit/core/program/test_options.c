@@ -1,6 +1,6 @@
-/* core/options.c: what a command line becomes, and what is said of a wrong one. */
+/* core/program/options.c: what a command line becomes, and what is said of a wrong one. */
 
-#include "core/options.h"
+#include "core/program/options.h"
 
 #include <errno.h>
 #include <setjmp.h>
