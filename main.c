@@ -50,35 +50,35 @@ static const char usage[] =
     "       evserve --check | --routes [SITE.lua]\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
-    "Serve a directory, or what a Lua script says, over HTTP/1.1.\n"
+    "Serve a directory, or the routes of a Lua script, over HTTP/1.1.\n"
     "\n"
-    "  SITE.lua       the script; - is standard input. One that comes through a pipe cannot be reloaded\n"
-    "  --listen ADDR  listen here: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; several may be given\n"
-    "                 (default: what the script says, else 127.0.0.1:8080). unix:PATH?mode=660 sets the permissions\n"
+    "  SITE.lua       the Lua script; - means standard input. A script read from a pipe cannot be reloaded\n"
+    "  --listen ADDR  listen on HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; may be repeated\n"
+    "                 (default: the script's addresses, or 127.0.0.1:8080). unix:PATH?mode=660 sets file permissions\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
-    "  --reactors N   serve with N threads, each with a Lua state of its own; auto: one for each CPU\n"
-    "                 (default: one event loop, one Lua state)\n"
-    "  --watch        reload when the script changes, or a file that it required or read at its start\n"
+    "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
+    "                 (default: one event loop and one Lua state)\n"
+    "  --watch        reload when the script, or a file that it required or read at startup, changes\n"
     "  --sandbox[=require]\n"
-    "                 after the start, give up all files but the directories served and the script's folder,\n"
-    "                 to run programs, and to connect; require: refuse to start where the kernel cannot\n"
-    "  --allow-read PATH   in the sandbox, read this directory or file, too; may be given several times\n"
-    "  --allow-write PATH  in the sandbox, read and change what is in this directory; likewise\n"
-    "  --user NAME    begin as root, and become this user when all addresses are bound\n"
-    "  --check        load everything, print what there is or what is wrong, and exit\n"
-    "  --routes       print the route table and exit: methods, path, name and place of each route\n"
-    "  --request REQ  answer one request, such as \"GET /users/7\", without listening: the whole server is at work, but\n"
-    "                 the answer is printed (head and content) and the log goes to standard error. The exit status is\n"
-    "                 0 for an answer below 400, else 1\n"
-    "  --header LINE  a header field of it, such as \"Accept: text/html\"; may be given several times\n"
-    "  --body TEXT    its content; @FILE takes that of a file, @- standard input\n"
-    "  --timeout S    give up after so many seconds (default: 30)\n"
+    "                 after startup, give up running programs, opening connections, and access to all files except\n"
+    "                 the served directories and the script's folder; require: refuse to start if the kernel or\n"
+    "                 this build cannot do all of it\n"
+    "  --allow-read PATH   in the sandbox, also allow reading this directory or file; may be repeated\n"
+    "  --allow-write PATH  in the sandbox, also allow reading and changing this directory or file; may be repeated\n"
+    "  --user NAME    start as root and become this user once all addresses are bound\n"
+    "  --check        load everything, print the configuration or the error, and exit\n"
+    "  --routes       print the route table (methods, path, name and place of each route), and exit\n"
+    "  --request REQ  process one request, such as \"GET /users/7\", without listening: print the response (head and\n"
+    "                 content), and exit. The exit status is 0 if the response status is below 400, else 1\n"
+    "  --header LINE  add a header field to that request, such as \"Accept: text/html\"; may be repeated\n"
+    "  --body TEXT    the content of that request; @FILE reads it from a file, @- from standard input\n"
+    "  --timeout S    give up after S seconds (default: 30)\n"
     "  --version      print the version and exit\n"
     "  --help         print this text and exit\n"
     "\n"
-    "What is given here wins over the script. SIGINT and SIGTERM let requests in flight, and what scripts have begun,\n"
-    "finish, for 10 s at most. A second signal ends the server at once.\n"
-    "SIGHUP reloads the script; what does not load leaves the old one serving.\n";
+    "The command line takes precedence over the script. On SIGINT or SIGTERM, requests in flight, and work that\n"
+    "scripts have begun, get up to 10 s to finish; a second signal ends the server at once.\n"
+    "SIGHUP reloads the script; if the new one does not load, the old one keeps serving.\n";
 
 struct options {
     char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, or systemd's sockets, separated by commas */
@@ -137,7 +137,8 @@ static bool set_listen(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
     options->has_listen = true;
-    snprintf(err, OPTION_ERROR_MAX, "--listen needs an address, and not too many of them");
+    snprintf(err, OPTION_ERROR_MAX, "--listen expects an address; all of them together may have at most %d bytes",
+             LISTEN_TEXT_MAX - 1);
     return value[0] != '\0' && add_listen(options, value);
 }
 
@@ -150,7 +151,7 @@ static bool set_reactors(void *arg, const char *value, char *err)
         options->reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
         return true;
     }
-    snprintf(err, OPTION_ERROR_MAX, "--reactors wants auto or a number from 1 to %d, not \"%.80s\"",
+    snprintf(err, OPTION_ERROR_MAX, "--reactors expects auto or a number from 1 to %d, not \"%.80s\"",
              EVSERVE_REACTORS_MAX, value);
     return options_parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
 }
@@ -159,14 +160,14 @@ static bool set_sandbox(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
     options->sandbox = value == NULL ? EVSERVE_SANDBOX : EVSERVE_SANDBOX_REQUIRE;
-    snprintf(err, OPTION_ERROR_MAX, "--sandbox takes =require or nothing, not \"%.80s\"", value == NULL ? "" : value);
+    snprintf(err, OPTION_ERROR_MAX, "--sandbox accepts only =require, not \"%.80s\"", value == NULL ? "" : value);
     return value == NULL || strcmp(value, "require") == 0;
 }
 
 /* A path for the sandbox, whose list has colons between them. */
 static bool add_path(char *list, const char *option, const char *path, char *err)
 {
-    snprintf(err, OPTION_ERROR_MAX, "%s wants a path without a colon, and all of them in %d bytes, not \"%.80s\"",
+    snprintf(err, OPTION_ERROR_MAX, "%s expects a path without a colon, and all of them in %d bytes, not \"%.80s\"",
              option, ALLOW_TEXT_MAX - 1, path);
     return path[0] != '\0' && strchr(path, ':') == NULL && options_append(list, ALLOW_TEXT_MAX, ':', path);
 }
@@ -186,7 +187,7 @@ static bool add_allow_write(void *arg, const char *value, char *err)
 static bool add_request_header(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
-    snprintf(err, OPTION_ERROR_MAX, "more than %d --header", REQUEST_HEADERS_MAX);
+    snprintf(err, OPTION_ERROR_MAX, "--header may be repeated %d times at most", REQUEST_HEADERS_MAX);
     if (options->header_count == REQUEST_HEADERS_MAX) {
         return false;
     }
@@ -197,7 +198,7 @@ static bool add_request_header(void *arg, const char *value, char *err)
 static bool set_timeout(void *arg, const char *value, char *err)
 {
     struct options *options = arg;
-    snprintf(err, OPTION_ERROR_MAX, "--timeout wants a number of seconds from 1 to %d, not \"%.80s\"",
+    snprintf(err, OPTION_ERROR_MAX, "--timeout expects a number of seconds from 1 to %d, not \"%.80s\"",
              REQUEST_TIMEOUT_MAX_S, value);
     return options_parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
 }
@@ -225,24 +226,24 @@ static const struct option_row rows[] = {
 static int check_options(const struct options *options)
 {
     if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {
-        return usage_error("--allow-read and --allow-write say what --sandbox leaves: give that, too");
+        return usage_error("--allow-read and --allow-write require --sandbox");
     }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
     if (options->check + options->routes + (options->request != NULL) > 1) {
-        return usage_error("only one of --check, --routes and --request");
+        return usage_error("--check, --routes and --request exclude each other");
     }
     if (options->request == NULL) {
-        return has_details ? usage_error("--header, --body and --timeout belong to --request") : -1;
+        return has_details ? usage_error("--header, --body and --timeout require --request") : -1;
     }
     if (options->listen[0] != '\0' || options->reactors != 0) {
-        return usage_error("--request is served without --listen and --reactors");
+        return usage_error("--request cannot be combined with --listen or --reactors");
     }
     if (options->request[0] == '\0' || strpbrk(options->request, "\r\n") != NULL) {
-        return usage_error("--request wants a method and a target, such as \"GET /users/7\"");
+        return usage_error("--request expects a method and a target, such as \"GET /users/7\"");
     }
     for (unsigned i = 0; i < options->header_count; i++) {
         if (strchr(options->headers[i], ':') == NULL || strpbrk(options->headers[i], "\r\n") != NULL) {
-            return usage_error("--header wants a line such as \"Accept: text/html\"");
+            return usage_error("--header expects a line such as \"Accept: text/html\"");
         }
     }
     return -1;
@@ -265,7 +266,8 @@ static int parse_options(int argc, char **argv, struct options *options)
         return EXIT_SUCCESS;
     }
     if (argc - next > 1) {
-        snprintf(text, sizeof text, "one script at most, but \"%.80s\" follows \"%.80s\"", argv[next + 1], argv[next]);
+        snprintf(text, sizeof text, "only one script is allowed, but \"%.80s\" follows \"%.80s\"", argv[next + 1],
+                 argv[next]);
         return usage_error(text);
     }
     options->script = argv[next] != NULL && strcmp(argv[next], "-") == 0 ? "/dev/stdin" : argv[next];
@@ -436,7 +438,7 @@ static void warn_of_watch(const struct options *options)
 {
     if (options->watch && options->script != NULL && file_text_is_passing(options->script)) {
         char line[256];
-        snprintf(line, sizeof line, "--watch reloads nothing: %.120s came through a pipe and cannot be read again",
+        snprintf(line, sizeof line, "--watch has no effect: %.120s came through a pipe and cannot be read again",
                  options->script);
         log_stream_write(control.log, EVSERVE_LOG_WARN, line);
     }
@@ -529,7 +531,7 @@ static const char *exchange(evserve *server, int fd, struct request_client *clie
         short wanted = request_client_wants_room(client) ? POLLIN | POLLOUT : POLLIN;
         struct pollfd fds[] = {{.fd = fd, .events = wanted}, {.fd = evserve_fd(server), .events = POLLIN}};
         if (left_ms <= 0) {
-            return "there was no whole answer in time";
+            return "no complete response before the timeout";
         }
         poll(fds, 2, (int)left_ms);
         if (evserve_poll(server, 0) < 0) {
@@ -537,10 +539,10 @@ static const char *exchange(evserve *server, int fd, struct request_client *clie
         }
         progress = request_client_advance(client);
         if (fflush(stdout) != 0) {
-            return "standard output cannot be written";
+            return "cannot write to standard output";
         }
     }
-    return progress == REQUEST_ANSWERED ? NULL : "the connection was closed before the end of the answer";
+    return progress == REQUEST_ANSWERED ? NULL : "the connection was closed before the response was complete";
 }
 
 /* Make a connection of the server's to the client and let them talk. Returns NULL, or what went wrong. */

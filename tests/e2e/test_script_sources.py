@@ -97,7 +97,7 @@ class Piped(Case):
 
     def test_watching_what_cannot_be_read_again_is_one_warning(self):
         self.write("lib.lua", "return 'lib'")
-        text = "--watch reloads nothing: /dev/stdin came through a pipe and cannot be read again"
+        text = "--watch has no effect: /dev/stdin came through a pipe and cannot be read again"
         server = self.start("--watch", "-", stdin=self.pipe(self.SITE))
         self.wait_for_log(server, text)
         self.assertEqual(self.ask(server), "lib")

@@ -214,7 +214,7 @@ class ReaderThatLeaves(Case):
     def test_of_the_answer_to_a_request_of_the_command_line(self):
         command = '"$@" | head -n 2'
         done = evtest.run("sh", "-c", command, "sh", EVSERVE, "--request", "GET /endless", "site.lua", cwd=self.folder)
-        self.assertEqual(done.stderr, "evserve: standard output cannot be written\n")
+        self.assertEqual(done.stderr, "evserve: cannot write to standard output\n")
         self.assertEqual(len(done.stdout.splitlines()), 2)
 
     def test_programs_that_handlers_run_start_with_the_default_signals(self):

@@ -161,12 +161,12 @@ class Request(Tools):
     def test_answer_that_is_cut_is_a_failure(self):
         done, head, body = self.ask("/cut")
         self.assertEqual((done.returncode, head[0], body), (1, "HTTP/1.1 200 OK", "first\n"))
-        self.assertIn("evserve: the connection was closed before the end of the answer\n", done.stderr)
+        self.assertIn("evserve: the connection was closed before the response was complete\n", done.stderr)
 
     def test_time_is_limited(self):
         done, head, _ = self.ask("/forever", "--timeout", "1")
         self.assertEqual((done.returncode, head), (1, []))
-        self.assertIn("evserve: there was no whole answer in time\n", done.stderr)
+        self.assertIn("evserve: no complete response before the timeout\n", done.stderr)
 
     def test_script_with_a_mistake(self):
         with script("app.get()") as path:
@@ -176,15 +176,15 @@ class Request(Tools):
 
     def test_bad_options(self):
         for arguments, text in (
-                (("--request", ""), '--request wants a method and a target, such as "GET /users/7"'),
-                (("--request", "GET /\r\nX: y"), '--request wants a method and a target, such as "GET /users/7"'),
-                (("--request", "/", "--header", "x"), '--header wants a line such as "Accept: text/html"'),
-                (("--request", "/", "--header", "x: y\n"), '--header wants a line such as "Accept: text/html"'),
-                (("--request", "/", "--timeout", "0"), '--timeout wants a number of seconds from 1 to 86400, not "0"'),
-                (("--request", "/", "--routes"), "only one of --check, --routes and --request"),
-                (("--request", "/", "--listen", ":0"), "--request is served without --listen and --reactors"),
-                (("--body", "x"), "--header, --body and --timeout belong to --request"),
-                (("--request", "/", *("--header", "a: b") * 101), "more than 100 --header"),
+                (("--request", ""), '--request expects a method and a target, such as "GET /users/7"'),
+                (("--request", "GET /\r\nX: y"), '--request expects a method and a target, such as "GET /users/7"'),
+                (("--request", "/", "--header", "x"), '--header expects a line such as "Accept: text/html"'),
+                (("--request", "/", "--header", "x: y\n"), '--header expects a line such as "Accept: text/html"'),
+                (("--request", "/", "--timeout", "0"), '--timeout expects a number of seconds from 1 to 86400, not "0"'),
+                (("--request", "/", "--routes"), "--check, --routes and --request exclude each other"),
+                (("--request", "/", "--listen", ":0"), "--request cannot be combined with --listen or --reactors"),
+                (("--body", "x"), "--header, --body and --timeout require --request"),
+                (("--request", "/", *("--header", "a: b") * 101), "--header may be repeated 100 times at most"),
         ):
             done = self.run_tool(*arguments)
             self.assertEqual((done.returncode, done.stdout, done.stderr),
