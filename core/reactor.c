@@ -24,8 +24,8 @@ enum {
     BATCH = 512,         /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
     SPELL_NS = 10000000, /* after which a tick begins no further timer, task or post (R6): the next tick goes on */
     CHUNK = 256,         /* watches in a chunk of the table */
-    FIRST_TASKS = 64,    /* first size of the task queue */
-    TASKS_MAX = 1 << 24, /* tasks waiting at once; one more is -ENOMEM */
+    FIRST_TASKS = 64,    /* tasks in the first slab of deferred ones; each further slab doubles their number */
+    TASKS_MAX = 1 << 24, /* deferred tasks at once; one more is -ENOMEM */
     NOT_QUEUED = -1,     /* watch.next_queued of a watch that is in no queue */
     END_OF_QUEUE = -2,   /* watch.next_queued of the last one */
     UNKNOWN = 0xff,      /* watch.kernel_flags: no set of flags */
@@ -49,15 +49,16 @@ struct watch {
     bool in_kernel;             /* the kernel watches it, as far as we know */
 };
 
-struct task {
+/* A task of reactor_defer(): it has fn and arg, since no owner embeds it. */
+struct deferred {
+    struct reactor_task task; /* runs run_deferred() */
     reactor_task_fn fn;
     void *arg;
 };
 
-/* A ring: count tasks from head on. */
-struct task_queue {
-    struct task *tasks;
-    uint32_t head, count, capacity; /* capacity is a power of two */
+struct deferred_slab {
+    struct deferred_slab *next;
+    struct deferred tasks[];
 };
 
 struct reactor {
@@ -74,7 +75,11 @@ struct reactor {
     uint32_t chunk_count;
     int32_t queue_head, queue_tail; /* fds with changed registrations, in order of change */
     struct timer_heap timers;
-    struct task_queue tasks;
+    struct reactor_task tasks; /* head of the ring of scheduled tasks; next is the first of them, or the head itself */
+    struct reactor_task *last_task;       /* the last one that this tick runs, while it runs them; else NULL */
+    struct deferred *unused;              /* for reactor_defer() */
+    struct deferred_slab *slabs;          /* all of those, used or not */
+    uint32_t deferred_count;              /* in all slabs */
     _Atomic(struct reactor_call *) posts; /* newest first */
     struct reactor_call *taken;           /* of them, oldest first: what the last tick had no time for */
     atomic_bool stop;                     /* asked for and not yet honoured */
@@ -338,7 +343,7 @@ int64_t reactor_now_ms(const struct reactor *reactor)
 /* The instant at which the next tick must begin though no fd is ready: 0 for never. */
 static int64_t next_deadline(const struct reactor *reactor)
 {
-    if (reactor->tasks.count > 0 || reactor->queue_head != END_OF_QUEUE) {
+    if (reactor->tasks.next != &reactor->tasks || reactor->queue_head != END_OF_QUEUE) {
         return 1; /* long past: now */
     }
     const struct timer_entry *first = timer_heap_first(&reactor->timers);
@@ -424,54 +429,103 @@ static int run_timers(struct reactor *reactor)
 
 /* Tasks. */
 
-static int grow_tasks(struct task_queue *queue)
+void reactor_schedule(struct reactor *reactor, struct reactor_task *task)
 {
-    uint32_t capacity = queue->capacity == 0 ? FIRST_TASKS : queue->capacity * 2;
-    if (capacity > TASKS_MAX) {
+    if (task->next != NULL) {
+        return;
+    }
+    struct reactor_task *head = &reactor->tasks;
+    task->next = head;
+    task->prev = head->prev;
+    head->prev->next = task;
+    head->prev = task;
+    arm_timer_fd(reactor);
+}
+
+static void take_task(struct reactor *reactor, struct reactor_task *task)
+{
+    if (task == reactor->last_task) {
+        reactor->last_task = task->prev == &reactor->tasks ? NULL : task->prev;
+    }
+    task->prev->next = task->next;
+    task->next->prev = task->prev;
+    task->next = NULL;
+}
+
+void reactor_unschedule(struct reactor *reactor, struct reactor_task *task)
+{
+    if (task->next != NULL) {
+        take_task(reactor, task);
+        arm_timer_fd(reactor);
+    }
+}
+
+/* Run the tasks that are scheduled now. Those that they schedule wait for the next tick (R4), and so do those that the
+ * spell has no time for, ahead of the others. A single task reads no clock. */
+static int run_tasks(struct reactor *reactor)
+{
+    struct reactor_task *head = &reactor->tasks;
+    if (head->next == head) {
+        return 0;
+    }
+    int calls = 0;
+    int64_t end_ns = head->next != head->prev ? sys_now_ns() + SPELL_NS : 0;
+    reactor->last_task = head->prev;
+    do {
+        struct reactor_task *task = head->next;
+        take_task(reactor, task);
+        calls++;
+        task->fn(reactor, task); /* which may free it */
+    } while (reactor->last_task != NULL && sys_now_ns() < end_ns);
+    reactor->last_task = NULL;
+    reactor->counts.tasks += (uint64_t)calls;
+    return calls;
+}
+
+static void run_deferred(struct reactor *reactor, void *arg)
+{
+    struct deferred *deferred = arg;
+    reactor_task_fn fn = deferred->fn;
+    void *fn_arg = deferred->arg;
+    deferred->arg = reactor->unused;
+    reactor->unused = deferred;
+    fn(reactor, fn_arg);
+}
+
+static int add_deferred_slab(struct reactor *reactor)
+{
+    uint32_t count = reactor->deferred_count == 0 ? FIRST_TASKS : reactor->deferred_count;
+    if (count > TASKS_MAX - reactor->deferred_count) {
         return -ENOMEM;
     }
-    struct task *tasks = mem_alloc(capacity * sizeof *tasks);
-    if (tasks == NULL) {
+    struct deferred_slab *slab = mem_alloc(sizeof *slab + count * sizeof slab->tasks[0]);
+    if (slab == NULL) {
         return -ENOMEM;
     }
-    for (uint32_t i = 0; i < queue->count; i++) {
-        tasks[i] = queue->tasks[(queue->head + i) & (queue->capacity - 1)];
+    slab->next = reactor->slabs;
+    reactor->slabs = slab;
+    reactor->deferred_count += count;
+    for (uint32_t i = count; i-- > 0;) {
+        slab->tasks[i] = (struct deferred){.task.fn = run_deferred, .arg = reactor->unused};
+        reactor->unused = &slab->tasks[i];
     }
-    mem_free(queue->tasks);
-    *queue = (struct task_queue){.tasks = tasks, .count = queue->count, .capacity = capacity};
     return 0;
 }
 
 int reactor_defer(struct reactor *reactor, reactor_task_fn fn, void *arg)
 {
-    struct task_queue *queue = &reactor->tasks;
-    if (queue->count == queue->capacity) {
-        int rv = grow_tasks(queue);
+    if (reactor->unused == NULL) {
+        int rv = add_deferred_slab(reactor);
         if (rv < 0) {
             return rv;
         }
     }
-    queue->tasks[(queue->head + queue->count++) & (queue->capacity - 1)] = (struct task){fn, arg};
-    arm_timer_fd(reactor);
+    struct deferred *deferred = reactor->unused;
+    reactor->unused = deferred->arg;
+    deferred->fn = fn;
+    deferred->arg = arg;
+    reactor_schedule(reactor, &deferred->task);
     return 0;
-}
-
-/* Run the tasks that are waiting now; those they defer wait for the next tick (R4), and so do those that a spell has no
- * time for, before the others. A single task reads no clock. */
-static int run_tasks(struct reactor *reactor)
-{
-    struct task_queue *queue = &reactor->tasks;
-    uint32_t count = queue->count;
-    int64_t end_ns = count > 1 ? sys_now_ns() + SPELL_NS : 0;
-    uint32_t calls = 0;
-    for (; calls < count && (calls == 0 || sys_now_ns() < end_ns); calls++) {
-        struct task task = queue->tasks[queue->head];
-        queue->head = (queue->head + 1) & (queue->capacity - 1);
-        queue->count--;
-        task.fn(reactor, task.arg);
-    }
-    reactor->counts.tasks += calls;
-    return (int)calls;
 }
 
 static void post(struct reactor *reactor, struct reactor_call *call)
@@ -671,6 +725,7 @@ int reactor_create(struct reactor **reactor, const struct log *log)
     r->log = log;
     r->timer_fd = -1;
     r->queue_head = r->queue_tail = END_OF_QUEUE;
+    r->tasks.next = r->tasks.prev = &r->tasks;
     timer_heap_init(&r->timers);
     r->epoll_fd = sys_epoll_create();
     r->wake_fd = r->epoll_fd < 0 ? r->epoll_fd : sys_eventfd_create();
@@ -701,6 +756,15 @@ void reactor_abandon(struct reactor *reactor)
     close_own(&reactor->epoll_fd);
 }
 
+static void free_slabs(struct deferred_slab *slab)
+{
+    while (slab != NULL) {
+        struct deferred_slab *next = slab->next;
+        mem_free(slab);
+        slab = next;
+    }
+}
+
 static void free_posts(struct reactor_call *call)
 {
     while (call != NULL) {
@@ -724,7 +788,7 @@ void reactor_destroy(struct reactor *reactor)
         mem_free(reactor->chunks[i]);
     }
     mem_free(reactor->chunks);
-    mem_free(reactor->tasks.tasks);
+    free_slabs(reactor->slabs);
     timer_heap_done(&reactor->timers);
     mem_free(reactor);
 }

@@ -12,6 +12,7 @@
  * others; reactor_stop() from a signal handler too. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
@@ -99,8 +100,34 @@ uint64_t reactor_set_interval(struct reactor *reactor, uint32_t interval_ms, rea
 /* Cancel a timer; inside its own callback too. Returns 0, or -ENOENT when it fired, was cancelled, or is 0. */
 int reactor_cancel_timer(struct reactor *reactor, uint64_t timer);
 
-/* Call fn at the end of this tick, or, when called from such a task, of the next one (R4). Tasks run in the order they
- * were deferred. Returns 0 or -ENOMEM. */
+/* A task that is a member of the object it belongs to, and so needs no memory of its own. Set fn, leave the rest zero. */
+struct reactor_task {
+    reactor_task_fn fn;               /* called with the task as arg: see REACTOR_OWNER */
+    struct reactor_task *next, *prev; /* the reactor's; next is NULL while the task is not scheduled */
+};
+
+/* Call task->fn once at the end of this tick; if called from a task or a post, at the end of the next tick (R4). Tasks
+ * run in the order in which they were scheduled or deferred. Scheduling a task that is already scheduled changes
+ * nothing, its place in the order included. When fn is called, the task is no longer scheduled: fn may schedule it
+ * again, or free it. A scheduled task must not move, and its memory must stay until it has run, was unscheduled, or the
+ * reactor was destroyed, which neither calls it nor touches it. Cannot fail, allocates nothing. */
+void reactor_schedule(struct reactor *reactor, struct reactor_task *task);
+
+/* Take back a task that is scheduled, so that it is not called: from here on it may be freed. From other tasks too,
+ * even if both were due in the same tick. Does nothing if the task is not scheduled. */
+void reactor_unschedule(struct reactor *reactor, struct reactor_task *task);
+
+/* Whether the task waits for its call. */
+static inline bool reactor_is_scheduled(const struct reactor_task *task)
+{
+    return task->next != NULL;
+}
+
+/* The object of the given type that has the task as its member. Where that is the first member, a cast does as well. */
+#define REACTOR_OWNER(task, type, member) ((type *)(void *)((char *)(task)-offsetof(type, member)))
+
+/* The same for a function and its argument, in memory that the reactor brings along. Such a task cannot be taken back:
+ * arg must stay valid until fn is called. Returns 0 or -ENOMEM. */
 int reactor_defer(struct reactor *reactor, reactor_task_fn fn, void *arg);
 
 /* Call fn on the reactor's thread in its next tick. Any thread; order is kept for the calls of one thread. What is

@@ -36,6 +36,7 @@ struct actor {
     struct fake_peer *peer;           /* the other end of its connection, if it has one */
     int fd;                           /* its connection */
     uint64_t timer;                   /* its timer */
+    struct reactor_task task;         /* its task, of actor_schedule() */
     struct actor *other;              /* whom it acts upon */
     void (*act)(struct actor *actor); /* what it does when called, NULL for nothing */
     unsigned events;                  /* with which it was called last */
@@ -163,6 +164,18 @@ static inline void actor_defer(struct actor *actor)
     assert_int_equal(reactor_defer(actor->scene->reactor, on_task, actor), 0);
 }
 
+static inline void on_own_task(struct reactor *reactor, void *arg)
+{
+    on_task(reactor, REACTOR_OWNER(arg, struct actor, task));
+}
+
+static inline void actor_schedule(struct actor *actor)
+{
+    actor->task.fn = on_own_task;
+    reactor_schedule(actor->scene->reactor, &actor->task);
+    assert_true(reactor_is_scheduled(&actor->task));
+}
+
 /* Read all there is. */
 static inline void drain(struct actor *actor)
 {
@@ -191,6 +204,11 @@ static inline void toggle_writable(struct actor *actor)
 {
     actor_watch(actor, REACTOR_READABLE | REACTOR_WRITABLE);
     actor_watch(actor, REACTOR_READABLE);
+}
+
+static inline void defer_other(struct actor *actor)
+{
+    actor_defer(actor->other);
 }
 
 /* A listening socket. */

@@ -1,10 +1,10 @@
-/* The reactor on the fake kernel: the order of a tick, tasks, what is told of an fd, stopping. Registrations are in
- * test_reactor_registrations.c, timers in test_reactor_timers.c, the pollable fd in test_reactor_fd.c, failures of the
- * kernel and of memory in test_fault.c. */
+/* The reactor on the fake kernel: the order of a tick, what is told of an fd, stopping. Tasks are in
+ * test_reactor_tasks.c, registrations in test_reactor_registrations.c, timers in test_reactor_timers.c, the pollable fd
+ * in test_reactor_fd.c, failures of the kernel and of memory in test_fault.c. */
 
 #include "tests/lib/reactor_scene.h"
 
-/* The order of a tick (R3) and tasks (R4). */
+/* The order of a tick (R3). */
 
 static void order_of_a_tick_is_timers_then_io_then_tasks_then_posts(void **state)
 {
@@ -38,139 +38,6 @@ static void fds_are_called_in_the_kernels_order(void **state)
     }
     reactor_run_once(scene->reactor, 0);
     assert_book(scene, "3:R 0:R 4:R 2:R 1:R ");
-}
-
-static void defer_other(struct actor *actor)
-{
-    actor_defer(actor->other);
-}
-
-static void deferred_tasks_run_after_all_io_of_the_tick_in_order(void **state)
-{
-    struct scene *scene = *state;
-    struct actor first = {.scene = scene, .name = "first"};
-    struct actor second = {.scene = scene, .name = "second"};
-    struct actor third = {.scene = scene, .name = "third"};
-    struct actor timer = {.scene = scene, .name = "timer", .act = defer_other, .other = &first};
-    struct actor a = actor_connect(scene, "a");
-    struct actor b = actor_connect(scene, "b");
-    a.act = b.act = defer_other;
-    a.other = &second;
-    b.other = &third;
-    actor_watch(&a, REACTOR_READABLE);
-    actor_watch(&b, REACTOR_READABLE);
-    actor_set_timeout(&timer, 0);
-    fake_peer_send_text(a.peer, "x");
-    fake_peer_send_text(b.peer, "x");
-    assert_int_equal(reactor_run_once(scene->reactor, 0), 6);
-    assert_book(scene, "timer a:R b:R first second third ");
-}
-
-static void task_deferred_by_a_task_runs_in_the_next_tick(void **state)
-{
-    struct scene *scene = *state;
-    struct actor child = {.scene = scene, .name = "child"};
-    struct actor parent = {.scene = scene, .name = "parent", .act = defer_other, .other = &child};
-    struct actor sibling = {.scene = scene, .name = "sibling"};
-    actor_defer(&parent);
-    actor_defer(&sibling);
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 2);
-    assert_book(scene, "parent sibling ");
-    int64_t before_ms = reactor_now_ms(scene->reactor);
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 1); /* at once: a waiting task ends the wait */
-    assert_book(scene, "child ");
-    assert_int_equal(reactor_now_ms(scene->reactor), before_ms);
-    assert_int_equal(reactor_run_once(scene->reactor, -1), -EDEADLK);
-}
-
-static void defer_self(struct actor *actor)
-{
-    actor_defer(actor);
-}
-
-static void task_that_defers_itself_for_ever_does_not_starve_io(void **state)
-{
-    struct scene *scene = *state;
-    struct actor task = {.scene = scene, .name = "t", .act = defer_self};
-    struct actor io = actor_connect(scene, "io");
-    io.act = drain;
-    actor_defer(&task);
-    actor_watch(&io, REACTOR_READABLE);
-    reactor_run_once(scene->reactor, -1);
-    fake_peer_send_text(io.peer, "x");
-    reactor_run_once(scene->reactor, -1);
-    reactor_run_once(scene->reactor, -1);
-    assert_book(scene, "t io:R t t ");
-    task.act = NULL;
-}
-
-struct numbered {
-    struct scene *scene;
-    int next;     /* number expected next */
-    int to_defer; /* tasks that the next one defers */
-    int deferred; /* so far */
-};
-
-static struct numbered *numbered;
-
-static void on_numbered(struct reactor *reactor, void *arg)
-{
-    assert_int_equal((intptr_t)arg, numbered->next);
-    numbered->next++;
-    for (; numbered->to_defer > 0; numbered->to_defer--) {
-        assert_int_equal(reactor_defer(reactor, on_numbered, (void *)(intptr_t)numbered->deferred++), 0);
-    }
-}
-
-static void tasks_keep_their_order_while_their_queue_grows_and_wraps(void **state)
-{
-    struct scene *scene = *state;
-    struct numbered numbers = {.scene = scene};
-    numbered = &numbers;
-    for (int round = 1; round < 40; round++) {
-        for (int i = 0; i < 7 * round; i++) {
-            assert_int_equal(reactor_defer(scene->reactor, on_numbered, (void *)(intptr_t)numbers.deferred++), 0);
-        }
-        numbers.to_defer = 3 * round; /* the queue grows while it is being run */
-        int left = numbers.deferred + numbers.to_defer;
-        assert_int_equal(reactor_run_once(scene->reactor, -1), 7 * round + (round == 1 ? 0 : 3 * (round - 1)));
-        assert_int_equal(numbers.next, left - 3 * round);
-    }
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 3 * 39);
-    assert_int_equal(reactor_counts(scene->reactor).tasks, numbers.deferred);
-}
-
-static void post_other(struct actor *actor)
-{
-    assert_int_equal(reactor_post(actor->scene->reactor, on_task, actor->other), 0);
-}
-
-static void posts_run_in_order_and_those_of_a_post_in_the_next_tick(void **state)
-{
-    struct scene *scene = *state;
-    struct actor child = {.scene = scene, .name = "child"};
-    struct actor first = {.scene = scene, .name = "first", .act = post_other, .other = &child};
-    struct actor second = {.scene = scene, .name = "second"};
-    assert_int_equal(reactor_post(scene->reactor, on_task, &first), 0);
-    assert_int_equal(reactor_post(scene->reactor, on_task, &second), 0);
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 2);
-    assert_book(scene, "first second ");
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
-    assert_book(scene, "child ");
-    assert_int_equal(reactor_run_once(scene->reactor, -1), -EDEADLK);
-    assert_int_equal(reactor_counts(scene->reactor).tasks, 3);
-}
-
-static void task_deferred_by_a_post_runs_in_the_next_tick(void **state)
-{
-    struct scene *scene = *state;
-    struct actor task = {.scene = scene, .name = "task"};
-    struct actor post = {.scene = scene, .name = "post", .act = defer_other, .other = &task};
-    assert_int_equal(reactor_post(scene->reactor, on_task, &post), 0);
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
-    assert_book(scene, "post ");
-    assert_int_equal(reactor_run_once(scene->reactor, -1), 1);
-    assert_book(scene, "task ");
 }
 
 /* What is told of an fd. */
@@ -701,12 +568,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCENE_TEST(order_of_a_tick_is_timers_then_io_then_tasks_then_posts),
         SCENE_TEST(fds_are_called_in_the_kernels_order),
-        SCENE_TEST(deferred_tasks_run_after_all_io_of_the_tick_in_order),
-        SCENE_TEST(task_deferred_by_a_task_runs_in_the_next_tick),
-        SCENE_TEST(task_that_defers_itself_for_ever_does_not_starve_io),
-        SCENE_TEST(tasks_keep_their_order_while_their_queue_grows_and_wraps),
-        SCENE_TEST(posts_run_in_order_and_those_of_a_post_in_the_next_tick),
-        SCENE_TEST(task_deferred_by_a_post_runs_in_the_next_tick),
         SCENE_TEST(hang_up_with_unread_data_delivers_the_data_first),
         SCENE_TEST(hang_up_is_told_to_those_who_did_not_ask_for_readable),
         SCENE_TEST(end_of_the_stream_is_readable_and_no_hang_up),
