@@ -128,8 +128,8 @@ void file_cache_put(struct cached_file *file)
     if (file->page_bytes != NULL) {
         *file->page_bytes -= file->size;
     }
-    response_prebuilt_done(&file->full);
-    response_prebuilt_done(&file->not_modified);
+    prebuilt_done(&file->full);
+    prebuilt_done(&file->not_modified);
     mem_free(file);
 }
 

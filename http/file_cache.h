@@ -30,7 +30,7 @@
  * is remembered with the file until its next look. */
 
 #include "http/encoding.h"
-#include "http/response.h"
+#include "http/prebuilt.h"
 
 #include <stdbool.h>
 #include <stddef.h>

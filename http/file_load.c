@@ -229,8 +229,8 @@ int file_make_heads(struct cached_file *file, const char *fields, uint32_t conte
     }
     bool varies = file->encoding != ENCODING_IDENTITY || file->siblings != 0;
     snprintf(lines, room, format, own, file->etag, varies ? vary : "", fields);
-    int rv = response_prebuild(&file->full, 200, file->type, lines, file->size, content_room);
-    rv = rv < 0 ? rv : response_prebuild(&file->not_modified, 304, NULL, lines + own_len, 0, 0);
+    int rv = prebuilt_init(&file->full, 200, file->type, lines, file->size, content_room);
+    rv = rv < 0 ? rv : prebuilt_init(&file->not_modified, 304, NULL, lines + own_len, 0, 0);
     mem_free(lines);
     return rv;
 }

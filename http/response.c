@@ -13,6 +13,8 @@
 #include "core/sys.h"
 #include "http/conn_body.h"
 #include "http/file_cache.h"
+#include "http/head_text.h"
+#include "http/prebuilt.h"
 #include "http/response_refs.h"
 #include "http/server_internal.h"
 #include "http/status.h"
@@ -24,45 +26,10 @@
 
 enum {
     COPY_MAX = 32768,       /* content up to this length is copied behind its head; longer content becomes a range */
-    HEAD_ROOM = 256,        /* status line, Date, framing and Connection fields of any head */
     REDIRECT_PAGE_MAX = 64, /* bytes of a redirect's text */
 };
 
 static const char text_plain[] = "text/plain; charset=utf-8";
-
-/* Pieces of heads. */
-
-/* A cursor into memory that has been reserved. */
-static char *put(char *at, const void *bytes, size_t len)
-{
-    memcpy(at, bytes, len);
-    return at + len;
-}
-
-static char *put_text(char *at, const char *text)
-{
-    return put(at, text, strlen(text));
-}
-
-static char *put_number(char *at, uint64_t number)
-{
-    char digits[20];
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return put(at, digits + first, sizeof digits - first);
-}
-
-static char *put_status_line(char *at, int status)
-{
-    at = put_text(at, "HTTP/1.1 ");
-    at = put_number(at, (uint64_t)status);
-    *at++ = ' ';
-    at = put_text(at, status_reason(status));
-    return put_text(at, "\r\nDate: ");
-}
 
 /* Writing. */
 
@@ -439,42 +406,6 @@ void response_continue(struct exchange *exchange)
 }
 
 /* Answers made beforehand. */
-
-int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, const char *fields,
-                      uint64_t content_length, uint32_t content_room)
-{
-    size_t type_len = type == NULL ? 0 : strlen(type);
-    char *start = mem_alloc(HEAD_ROOM + type_len + strlen(fields) + content_room);
-    if (start == NULL) {
-        return -ENOMEM;
-    }
-    char *at = put_status_line(start, status);
-    *prebuilt = (struct prebuilt){.bytes = start, .status = status, .date_offset = (uint32_t)(at - start)};
-    prebuilt->lines_len = (uint32_t)strlen(fields);
-    at += HTTP_DATE_LEN;
-    at = put_text(at, "\r\n");
-    if (type != NULL) {
-        at = put_text(at, "Content-Type: ");
-        at = put_text(at, type);
-        at = put_text(at, "\r\n");
-    }
-    prebuilt->lines_offset = (uint32_t)(at - start);
-    at = put(at, fields, prebuilt->lines_len);
-    if (!status_has_no_body(status)) {
-        at = put_text(at, "Content-Length: ");
-        at = put_number(at, content_length);
-        at = put_text(at, "\r\n");
-    }
-    at = put_text(at, "\r\n");
-    prebuilt->head_len = (uint32_t)(at - start);
-    return 0;
-}
-
-void response_prebuilt_done(struct prebuilt *prebuilt)
-{
-    mem_free(prebuilt->bytes);
-    *prebuilt = (struct prebuilt){0};
-}
 
 /* The fields of this answer go before the empty line of the head that was made beforehand. */
 static char *put_prebuilt_head(const struct exchange *exchange, const struct prebuilt *prebuilt, char *at)

@@ -16,6 +16,7 @@
 struct cached_file;
 struct continuation;
 struct exchange;
+struct prebuilt;
 struct server;
 
 enum {
@@ -127,27 +128,8 @@ void response_abort(struct exchange *exchange);
 void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, uint64_t offset,
                    uint64_t len);
 
-/* An answer made beforehand, for the file cache: a head without Connection, content right behind it, or none. */
-struct prebuilt {
-    char *bytes;           /* head, then content */
-    uint32_t head_len;     /* with the empty line */
-    uint32_t content_len;  /* of the content that follows in bytes */
-    uint32_t date_offset;  /* of the Date value in bytes */
-    uint32_t lines_offset; /* of the field lines that response_prebuild() was given */
-    uint32_t lines_len;    /* bytes of them */
-    int status;
-};
-
-/* Make a head of status with type (or NULL), more field lines (each with CRLF, or ""), and, unless the status has no
- * content, Content-Length, leaving content_room bytes for content behind it. Returns 0 or -ENOMEM. */
-int response_prebuild(struct prebuilt *prebuilt, int status, const char *type, const char *fields,
-                      uint64_t content_length, uint32_t content_room);
-void response_prebuilt_done(struct prebuilt *prebuilt);
-
-enum { PREBUILT_COPY_MAX = 16384 }; /* content up to here is queued with its head; more is sent from where it is */
-
-/* Answer with it. file (takes over one reference; NULL when there is none) has the content that is not in bytes, and
- * keeps in place what is too long to be copied; file_len is the length of its content. */
+/* Answer with a prebuilt head. file (takes over one reference; NULL when there is none) has the content that is not in
+ * prebuilt->bytes, and keeps in place what is too long to be copied; file_len is the length of its content. */
 void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
                             uint64_t file_len);
 
