@@ -1,30 +1,30 @@
--- A streamed log: what happens is kept in memory, and sent on to everybody who follows it.
+-- A streamed log: keeps the last lines in memory and sends new ones to every client that follows it.
 --
 --     ./evserve scripts/log.lua
 --     curl -N http://127.0.0.1:8083/tail                  (as tail -f; the last lines first)
 --     curl http://127.0.0.1:8083/lines -d "hello"         (in another terminal)
 --
--- A browser finds a page at http://127.0.0.1:8083/ that follows the log by server-sent events.
+-- In a browser, http://127.0.0.1:8083/ follows the log with server-sent events.
 
 local app = require "evserve"
 
 app.listen "127.0.0.1:8083"
 
-local KEEP = 100 -- lines that are kept
-local LINE_MAX = 1000 -- bytes of a line
-local QUIET_S = 15 -- so long without a line, and a comment is sent: it keeps proxies from closing the connection
+local KEEP = 100 -- number of lines to keep
+local LINE_MAX = 1000 -- length of a line in bytes
+local QUIET_S = 15 -- after this time without a line a comment is sent, so that proxies keep the connection open
 
--- Numbers begin anew with each script that is loaded, so ids of lines name the script, too.
+-- Line numbers start again whenever a script is loaded, so an event id also identifies the script.
 local script = string.format("%.0f", app.now() * 1e6)
 
--- Streams end when the server stops or a reload replaces this script: a browser comes back by itself, to the new one.
+-- Streams end when the server stops or a reload replaces this script. Browsers then reconnect to the new script.
 local stopping = false
 
 app.on("stopping", function()
     stopping = true
 end)
 
--- Lines by their numbers; those up to newest - KEEP are gone. State lives in locals, of one Lua state.
+-- Lines by number; lines up to newest - KEEP are gone. Each Lua state has its own.
 local lines, newest = {}, 0
 
 local function add(text)
@@ -33,13 +33,14 @@ local function add(text)
     lines[newest - KEEP] = nil
 end
 
--- Give each line from a number on to write(number, line), and wait for more. quiet() is called when there was none for a
--- while. It ends when a write says that the client has gone, or after the last line when the script ends.
+-- Call write(number, line) for each line, starting with the line numbered from, and wait for more. Call quiet() when
+-- there was no line for QUIET_S. Return when a write reports that the client has gone, or after the last line when the
+-- script ends.
 local function follow(from, write, quiet)
     local number, silent_since = math.max(from, newest - KEEP + 1, 1), app.now()
     while true do
         while number <= newest do
-            number = math.max(number, newest - KEEP + 1) -- a slow reader misses lines, it does not hold them
+            number = math.max(number, newest - KEEP + 1) -- a slow client misses lines
             if not write(number, lines[number]) then
                 return
             end
@@ -63,13 +64,13 @@ app.get("/tail", function()
         follow(newest - 9, function(_, line)
             return out:write(line, "\n")
         end, function()
-            return true -- plain text has no comments; a client that has gone is noticed with the next line
+            return true -- plain text has no comments to send
         end)
     end
 end)
 
--- Server-sent events. A browser that comes back says in Last-Event-ID what it has seen: all of it is new when that was of
--- another script.
+-- Server-sent events. A browser that reconnects sends the last id it has seen in Last-Event-ID. If that id is from
+-- another script, it starts with the last lines of this one.
 app.get("/events", function(req)
     local of, number = (req:header("last-event-id") or ""):match("^(%d+)%-(%d+)$")
     local seen = of == script and tonumber(number) or newest - 10
@@ -84,7 +85,7 @@ end)
 
 app.post("/lines", { max_body = "4K" }, function(req)
     if req.body == "" then
-        return 400, "a line of text expected\n"
+        return 400, "send a line of text\n"
     end
     add(req.body)
     return 201, newest .. "\n"

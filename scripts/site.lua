@@ -2,39 +2,39 @@
 --
 --     ./evserve scripts/site.lua
 --
--- It reads as a tour of the Lua API; lua/README.md is the reference. The script runs once, at start-up: it says what
--- there is. After that only the functions it registered run, each when its request comes.
+-- Read it as a tour of the Lua API; lua/README.md is the reference. The script runs once, at start-up, to set up the
+-- site. After that only the functions it registered run, each when a request for it arrives.
 
 local app = require "evserve"
 
--- Where to listen. Call it again for more addresses; `evserve --listen ADDR` takes the place of them all.
+-- The address to listen on. Call app.listen again for more; `evserve --listen ADDR` replaces them all.
 app.listen "127.0.0.1:8080"
 
--- Timeouts and limits, with their units. These are the defaults; a name that does not exist is an error.
+-- Timeouts and limits. The values are the defaults; an unknown name is an error.
 app.set {
-    idle_timeout = "30s", -- a kept-alive connection without a request
-    header_timeout = "60s", -- from the first byte of a request head to its last
-    body_timeout = "30s", -- a request body that makes no progress
-    write_timeout = "30s", -- a client that takes nothing of its answer
-    handler_timeout = "5m", -- a handler that has not begun its response
-    max_body = "1M", -- a larger request body is answered with 413
+    idle_timeout = "30s", -- how long a connection may stay open between requests
+    header_timeout = "60s", -- how long the head of a request may take to arrive
+    body_timeout = "30s", -- how long a request body may make no progress
+    write_timeout = "30s", -- how long a client may read nothing of its response
+    handler_timeout = "5m", -- how long a handler may take to begin its response
+    max_body = "1M", -- larger request bodies get a 413
 }
 
--- Files. The directory is relative to the directory you start evserve in. Files never enter Lua.
+-- Static files. The directory is relative to the one you start evserve in. Lua does not run for them.
 app.static("/", "public", { cache = "1m" })
 
--- A string is a text answer.
+-- Return a string to send text.
 app.get("/hello", function()
     return "hello, world\n"
 end)
 
--- :name takes one segment of the path. It comes decoded: /hello/J%C3%BCrgen works.
+-- :name matches one segment of the path. Its value is decoded: /hello/J%C3%BCrgen works.
 app.get("/hello/:name", function(req)
     return "hello, " .. req.params.name .. "\n"
 end)
 
--- {int} takes digits only: /users/ann is a 404. A table is a JSON answer. A status may come before it. Options stand
--- before the function: a name, for app.url, and limits of the route's own.
+-- {int} matches digits only: /users/ann is a 404. Return a table to send JSON, with a status before it if it is not
+-- 200. The table before the function holds options: a name for app.url, or limits for this route.
 app.get("/users/:id{int}", { name = "user" }, function(req)
     local id = tonumber(req.params.id)
     if id > 1000 then
@@ -43,7 +43,7 @@ app.get("/users/:id{int}", { name = "user" }, function(req)
     return { id = id, name = "user " .. id }
 end)
 
--- A group is routes under a prefix, with middleware of their own around them.
+-- A group: routes under a common prefix, with their own middleware.
 local api = app.group("/api")
 api.use(function(_, nxt)
     local res = nxt()
@@ -51,14 +51,14 @@ api.use(function(_, nxt)
     return res
 end)
 
--- What the start page shows: the server's own numbers. Header fields come last.
+-- The server's statistics, which the start page shows. Header fields are the last value you return.
 api.get("/stats", function()
     local stats = app.stats()
     stats.version = app.version
     return stats, { ["x-uptime"] = math.floor(stats.uptime) }
 end)
 
--- A request in full. req.body waits for what has not arrived yet, and holds up nobody else meanwhile.
+-- The parts of a request. req.body waits until the whole body has arrived; other requests run meanwhile.
 api.post("/echo", { max_body = "64K" }, function(req)
     return {
         method = req.method,
@@ -70,8 +70,8 @@ api.post("/echo", { max_body = "64K" }, function(req)
     }
 end)
 
--- A function as the body is a stream. write waits while the client is behind, and sleep waits too: neither holds up
--- anybody else. When the client goes away, the next write or sleep ends the function.
+-- Return a function to stream the body. out:write waits if the client is falling behind, and app.sleep waits, too;
+-- other requests run meanwhile. Once the client has gone, waiting or writing on ends the function.
 app.get("/count", function()
     return 200, function(out)
         for i = 1, 10 do
@@ -81,17 +81,18 @@ app.get("/count", function()
     end
 end)
 
--- The address of a named route.
+-- app.url returns the path of a named route.
 app.get("/me", function()
     return app.redirect(app.url("user", { id = 1 }))
 end)
 
--- A redirect, for an address that has moved.
+-- A permanent redirect.
 app.get("/hi", function()
     return app.redirect("/hello", 301)
 end)
 
--- An error in a handler is a 500 with the traceback in the log. This function may make a friendlier answer of it.
+-- An error in a handler is logged with its traceback, and the client gets a 500. This function makes that response
+-- friendlier.
 app.on("error", function(req)
-    return 500, "Something went wrong. Please mention " .. req.id .. " when you tell us.\n"
+    return 500, "Something went wrong. If you report this, please include " .. req.id .. ".\n"
 end)

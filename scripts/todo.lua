@@ -1,4 +1,4 @@
--- A JSON API: a to-do list in memory, with a key for changes, a log line per request, and a clean-up timer.
+-- A JSON API: a to-do list in memory, with a key for changes, a log line for each request, and a clean-up timer.
 --
 --     ./evserve scripts/todo.lua
 --     curl -i http://127.0.0.1:8081/todos
@@ -13,12 +13,12 @@ app.listen "127.0.0.1:8081"
 app.set { max_body = "16K" }
 
 local KEY = "demo"
-local KEEP_DONE_S = 3600 -- how long an item that is done is kept
+local KEEP_DONE_S = 3600 -- how long finished items are kept
 
--- State lives in locals. Each reactor thread has a Lua state of its own.
+-- State lives in local variables. Each reactor thread has its own Lua state, and so its own list.
 local todos, last_id = {}, 0
 
--- Items in the order of their ids. json.array makes [] of a list without items, where {} would be the guess.
+-- All items, sorted by id. An empty table would be encoded as {}; json.array makes it [].
 local function sorted()
     local list = json.array()
     for _, item in pairs(todos) do
@@ -30,7 +30,7 @@ local function sorted()
     return list
 end
 
--- The fields of the request's body, or an answer that says what is wrong with it.
+-- Returns the item in the request's body, or nil and an error object for the client.
 local function read_item(req)
     local item, err = json.decode(req.body)
     if err then
@@ -42,7 +42,8 @@ local function read_item(req)
     return item
 end
 
--- Middleware runs in the order of app.use, outermost first. It may answer itself, or change what nxt() gives.
+-- Middleware runs in the order of app.use, outermost first. It can change what nxt() returns, or return its own
+-- response.
 app.use(function(req, nxt)
     local started = app.now()
     local res = nxt()

@@ -1,11 +1,11 @@
--- Uploads: files of a form are written to a folder as they come, however large they are.
+-- Uploads: writes the files of a form to a folder while they arrive, however large they are.
 --
 --     mkdir uploads && ./evserve scripts/upload.lua
 --     curl -F file=@picture.jpg -F file=@notes.txt http://127.0.0.1:8082/files
 --     curl -T picture.jpg http://127.0.0.1:8082/files/picture.jpg
 --     curl http://127.0.0.1:8082/files
 --
--- UPLOAD_DIR names another folder.
+-- Set the environment variable UPLOAD_DIR to use another folder.
 
 local app = require "evserve"
 
@@ -14,30 +14,31 @@ app.listen "127.0.0.1:8082"
 local FOLDER = os.getenv "UPLOAD_DIR" or "uploads"
 local OPTIONS = { max_body = "64M", body_timeout = "1m" }
 local FILES_MAX = 10 -- in one form
-local KEEP_MAX = 1000 -- files in the folder that this process has written
+local KEEP_MAX = 1000 -- files that this process has written to the folder
 
 local stored, count = {}, 0 -- sizes by name
 
--- A client may call its file whatever it likes. What becomes a path is its last part, made of letters that mean nothing
--- to a file system, and not hidden: so it names a file in FOLDER, and nothing else.
+-- The client chooses the file's name freely. We use only its last part, replace characters that could mean something to
+-- a file system, and strip leading dots. The result names a file in FOLDER and nothing else.
 local function safe_name(name)
     name = name or ""
-    local last = name:match("^.*[/\\](.*)$") or name -- anchored: "[^/\\]*$" would begin anew at each byte of a long name
+    local last = name:match("^.*[/\\](.*)$") or name -- anchored: "[^/\\]*$" would try each byte of a long name
     local safe = last:gsub("[^%w._-]", "_"):sub(-100):gsub("^%.+", "")
     return safe ~= "" and safe or nil
 end
 
--- Write the chunks of source, req or a part of it, to a file. It has its name only when it is whole: what is cut or fails
--- leaves nothing behind. Until then it is called by the request, of which there is no other in any thread of the server.
+-- Write the chunks of source (req or one of its parts) to a file. The file gets its name only when it is complete, so
+-- an upload that is cut or fails leaves nothing behind. The temporary name contains the request's id, which is unique
+-- in all threads of the server.
 local function store(req, name, source)
     local path, size = FOLDER .. "/" .. name, 0
     if not stored[name] and count >= KEEP_MAX then
-        app.error(507, "there is no room for more files\n")
+        app.error(507, "no room for more files\n")
     end
     local temporary = string.format("%s/.%s.part", FOLDER, req.id)
     local file = assert(io.open(temporary, "wb"))
     local ok, err = pcall(function()
-        for chunk in source:chunks() do -- waits for the client, not for the disk
+        for chunk in source:chunks() do -- waits for the client; writing to the disk blocks
             assert(file:write(chunk))
             size = size + #chunk
         end
@@ -61,7 +62,7 @@ app.post("/files", OPTIONS, function(req)
         if part.filename and part.filename ~= "" then
             local name = safe_name(part.filename)
             if not name then
-                return 400, "a file needs a name with a letter or digit in it\n"
+                return 400, "a file name must not be empty or consist of dots\n"
             elseif #done == FILES_MAX then
                 return 413, "too many files in one form\n"
             end
@@ -74,7 +75,7 @@ end)
 app.put("/files/:name", OPTIONS, function(req)
     local name = safe_name(req.params.name)
     if name ~= req.params.name then
-        return 400, "a name of letters, digits, . _ - expected\n"
+        return 400, "use only letters, digits, . _ and - in the name\n"
     end
     return 201, store(req, name, req), { location = "/files/" .. name }
 end)
@@ -90,7 +91,7 @@ app.get("/files", function()
     return list
 end)
 
--- What somebody uploaded may be a page with a script: it is given to be saved, not to be shown.
+-- An uploaded file may be a page with a script, so browsers are made to save it rather than show it.
 app.get("/files/:name", function(req)
     if not stored[req.params.name] then
         return 404
@@ -107,14 +108,14 @@ app.get("/", function()
 <form action="/files" method="post" enctype="multipart/form-data">
 <input type="file" name="file" multiple> <button>Upload</button>
 </form>
-<p><a href="/files">what there is</a></p>
+<p><a href="/files">uploaded files</a></p>
 ]]
 end)
 
--- Better now than at the first upload.
+-- Fail at start-up rather than at the first upload.
 local probe, problem = io.open(FOLDER .. "/.probe", "wb")
 if not probe then
-    error("cannot write to the folder for uploads: " .. problem .. " (mkdir " .. FOLDER .. "?)", 0)
+    error("cannot write to the upload folder: " .. problem .. " (mkdir " .. FOLDER .. "?)", 0)
 end
 probe:close()
 os.remove(FOLDER .. "/.probe")

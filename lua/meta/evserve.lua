@@ -1,6 +1,6 @@
 ---@meta evserve
---- Annotations of the Lua API for LuaLS (lua-language-server), which finds them through .luarc.json. This file never runs.
---- lua/README.md tells more; a test checks that both sides name the same functions and settings.
+--- Annotations of the Lua API for LuaLS (lua-language-server), which finds them through .luarc.json. This file never
+--- runs. lua/README.md is the reference; a test checks that this file names the functions and settings that exist.
 
 ---@class evserve
 local app = {}
@@ -11,10 +11,10 @@ local app = {}
 --- A number of bytes, or text with a unit: "64K", "1M", "1G".
 ---@alias evserve.Size integer|string
 
---- Any token but CONNECT; in a route "*" is every method.
+--- Any token except CONNECT. In a route, "*" stands for every method.
 ---@alias evserve.Method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"|"*"|string
 
---- Name to value, or to a list of values, each of which becomes a field line of its own.
+--- Maps a name to a value, or to a list of values, each of which becomes its own field line.
 ---@alias evserve.Headers table<string, string|number|(string|number)[]>
 
 --- text/plain, JSON, a stream, a response object, or nothing (204).
@@ -25,71 +25,71 @@ local app = {}
 
 ---@class evserve.Request
 ---@field method evserve.Method
----@field path string decoded and normalised
----@field target string as it was sent
----@field params table<string, string> parameters of the route, decoded
----@field query table<string, string> decoded; of a repeated name the first value
----@field headers table<string, string> names in any case; repeated fields are joined; host is the authority of a target in absolute-form
----@field cookies table<string, string> as they were sent; of a repeated name the first value
----@field body string the whole body, "" when there is none; waits for what has not arrived
----@field peer string "127.0.0.1:40312"
----@field id string unique; log it, and tell it to the client
----@field [string] any what the script keeps with the request
+---@field path string the decoded and normalised path
+---@field target string the request target as the client sent it
+---@field params table<string, string> parameters of the path, decoded
+---@field query table<string, string> decoded; the first value of a repeated name
+---@field headers table<string, string> names are case-insensitive; repeated fields are joined; for a target in absolute-form, host is its authority
+---@field cookies table<string, string> values as sent; the first value of a repeated name
+---@field body string the whole body, or "" if there is none; waits until it has arrived
+---@field peer string the client's address: "127.0.0.1:40312"
+---@field id string unique to this request; log it and show it to the client
+---@field [string] any other names are the script's own
 local request = {}
 
---- The value of all header fields of that name, in any case, joined; nil when there is none.
+--- The values of all header fields with this name, joined; nil if there are none. The name is case-insensitive.
 ---@param name string
 ---@return string?
 function request:header(name) end
 
---- All values of a name in the query, decoded.
+--- All values of one name in the query, decoded.
 ---@param name string
 ---@return string[]
 function request:query_all(name) end
 
---- The body as it comes, in pieces of at most 64 KiB: for chunk in req:chunks() do ... end. Waits.
+--- The body as it arrives, in pieces of at most 64 KiB: for chunk in req:chunks() do ... end. Waits for each piece.
 ---@return fun(): string?
 function request:chunks() end
 
---- The value of a JSON body. Raises 400 for what is no JSON and 415 for what is not called so, see app.error.
+--- The decoded JSON body. Raises a 400 if it is malformed and a 415 if its Content-Type is not JSON; see app.error.
 ---@return any
 function request:json() end
 
---- The fields of a form, urlencoded or multipart; of a repeated name the first value. Files are strings too.
+--- The fields of a form, urlencoded or multipart; the first value of a repeated name. Files are strings, too.
 ---@return table<string, string>
 function request:form() end
 
---- All values of a name in a form.
+--- All values of one name in a form.
 ---@param name string
 ---@return string[]
 function request:form_all(name) end
 
---- The parts of a multipart form as they come: for part in req:parts() do ... end. Waits.
+--- The parts of a multipart form as they arrive: for part in req:parts() do ... end. Waits for each part.
 ---@return fun(): evserve.Part?
 function request:parts() end
 
 ---@class evserve.Part
 ---@field name string
----@field filename string? of a file; whatever the client likes, so never a path to write to
+---@field filename string? nil if the part is not a file; chosen by the client, so never use it as a path
 ---@field type string? its Content-Type
----@field headers table<string, string> names in any case
+---@field headers table<string, string> names are case-insensitive
 local part = {}
 
---- The content as it comes, in pieces of at most 64 KiB. Waits.
+--- The content as it arrives, in pieces of at most 64 KiB. Waits for each piece.
 ---@return fun(): string?
 function part:chunks() end
 
---- All of the content.
+--- The whole content.
 ---@return string
 function part:text() end
 
 ---@class evserve.Response
----@field status integer? nil for app.file and app.pass: the file decides
----@field headers evserve.Headers names in any case
----@field body evserve.Body nil for app.file and app.pass; one that is set takes the file's place
+---@field status integer? nil for app.file and app.pass: the file determines it
+---@field headers evserve.Headers names are case-insensitive
+---@field body evserve.Body nil for app.file and app.pass; a body that you set replaces the file
 local response = {}
 
---- Add a Set-Cookie line.
+--- Add a Set-Cookie line to the response.
 ---@param name string
 ---@param value string|number
 ---@param attributes evserve.CookieAttributes?
@@ -99,7 +99,8 @@ function response:set_cookie(name, value, attributes) end
 ---@class evserve.Stream
 local stream = {}
 
---- Send text; waits while the client is behind, and counts as a wait for handler_cpu. Once the client has gone: nil, "closed"; a further call ends the stream.
+--- Send text. Waits if the client is falling behind; each call counts as a wait for handler_cpu. Once the client has gone,
+--- it returns nil, "closed"; another call ends the stream.
 ---@param ... string|number
 ---@return true?
 ---@return "closed"?
@@ -108,81 +109,82 @@ function stream:write(...) end
 ---@class evserve.Timer
 local timer = {}
 
---- Whether it was still set.
+--- Stop the timer. Returns whether it was still set.
 ---@return boolean
 function timer:cancel() end
 
 ---@class evserve.Settings
----@field idle_timeout? evserve.Duration how long a kept-alive connection may stay without a request
----@field header_timeout? evserve.Duration how long a request head may take, from its first byte to its last
+---@field idle_timeout? evserve.Duration how long a kept-alive connection may stay open without a request
+---@field header_timeout? evserve.Duration how long a request head may take to arrive, from its first byte to its last
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
----@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
----@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
----@field handler_timeout? evserve.Duration how long a handler may keep its client waiting before its response begins; then 503; 0 for ever
----@field stream_timeout? evserve.Duration how long a response that has begun may bring nothing more; then it is cut; 0 for ever
----@field tcp_keepalive? evserve.Duration silence of a TCP client after which the kernel asks whether it is still there; one that is gone is noticed after twice that time; at least a second; 0 never asks
----@field max_request_line? evserve.Size request line with its CRLF; longer is 414
----@field max_header_bytes? evserve.Size field lines of a request in total; more is 431
----@field max_fields? integer field lines of a request; more is 431
----@field max_body? evserve.Size request body; more is 413
----@field max_drain? evserve.Size unwanted request body that is read to keep the connection
----@field max_connections? integer open connections; at the limit the one idle longest makes room, or the new one gets 503
----@field max_connections_per_address? integer open connections of one IPv4 address or IPv6 /64, likewise; 0 for as many as max_connections
----@field write_high_mark? evserve.Size queued answer bytes above which no request is read
----@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
----@field max_cached_files? integer files kept ready in the file cache
----@field max_cached_file? evserve.Size largest file whose contents the file cache holds in memory
----@field max_cached_memory? evserve.Size contents of all files that the file cache holds in memory
----@field list_max? integer entries of a directory that a listing shows, the first ones in order
----@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
----@field lua_memory? evserve.Size memory of the Lua state; what needs more is 503
----@field debug? boolean error answers show what went wrong, to the client too
----@field trailing_slash? "strict"|"redirect"|"ignore" "/a/" where only "/a" is a route: another path, sent there, the same
+---@field min_body_rate? evserve.Size bytes per second of a request body, once body_timeout has passed; a slower body gets a 408
+---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
+---@field handler_timeout? evserve.Duration how long a handler may take to begin its response; then the client gets a 503; 0: no limit
+---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
+---@field tcp_keepalive? evserve.Duration silence after which the kernel probes a TCP client; one that has vanished is noticed after twice that time; at least a second; 0 turns probes off
+---@field max_request_line? evserve.Size length of the request line with its CRLF; longer ones get a 414
+---@field max_header_bytes? evserve.Size total size of a request's field lines; more is 431
+---@field max_fields? integer number of field lines in a request; more is 431
+---@field max_body? evserve.Size size of a request body; larger ones get a 413
+---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
+---@field max_connections? integer number of open connections; at the limit the one that has been idle longest is closed, or the new one gets a 503
+---@field max_connections_per_address? integer the same for one IPv4 address or IPv6 /64; 0: as many as max_connections
+---@field write_high_mark? evserve.Size queued response bytes above which no further request is read
+---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
+---@field max_cached_files? integer number of files in the file cache
+---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
+---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
+---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
+---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
+---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
+---@field debug? boolean error responses show the client what went wrong
+---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
---- A route's name, for app.url, and limits of its own. Limits that are not named are as app.set has them.
+--- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
 ---@class evserve.RouteOptions
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
----@field min_body_rate? evserve.Size bytes a second of a request body, once body_timeout is over; slower is 408
----@field write_timeout? evserve.Duration how long a client may take no byte of an answer that waits for it
----@field handler_timeout? evserve.Duration how long the handler may keep its client waiting before its response begins; then 503; 0 for ever
----@field stream_timeout? evserve.Duration how long a response that has begun may bring nothing more; then it is cut; 0 for ever
----@field max_body? evserve.Size request body; more is 413
----@field max_drain? evserve.Size unwanted request body that is read to keep the connection
----@field write_high_mark? evserve.Size queued answer bytes above which no request is read
----@field write_cap? evserve.Size queued answer bytes a client may owe before it is cut
----@field handler_cpu? evserve.Duration processor time a handler may take between two waits; more is 503
----@field jit? boolean let LuaJIT compile the function, which has no deadline then
+---@field min_body_rate? evserve.Size bytes per second of a request body, once body_timeout has passed; a slower body gets a 408
+---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
+---@field handler_timeout? evserve.Duration how long the handler may take to begin its response; then the client gets a 503; 0: no limit
+---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
+---@field max_body? evserve.Size size of a request body; larger ones get a 413
+---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
+---@field write_high_mark? evserve.Size queued response bytes above which no further request is read
+---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
+---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
+---@field jit? boolean let LuaJIT compile the function, which then has no deadline
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
----@field name? string for app.url
+---@field name? string the route's name for app.url
 
 ---@class evserve.StaticOptions
----@field cache? string|0 Cache-Control: max-age, such as "1h"; 0 or nothing sends none
----@field dotfiles? boolean serve files and directories whose name begins with a dot
----@field fallback? string file below the directory that is served for what is not found: single-page apps
----@field headers? evserve.Headers fields for every answer, errors and OPTIONS too
----@field index? string|string[]|false files that stand for their directory; "index.html" if not given, false for none
+---@field cache? string|0 Cache-Control: max-age, such as "1h"; default 0: not sent
+---@field dotfiles? boolean serve files and directories whose names begin with a dot
+---@field fallback? string file in the directory that is served for paths that are not found, for single-page apps
+---@field headers? evserve.Headers header fields for every response, including errors and OPTIONS
+---@field index? string|string[]|false index files of directories; default "index.html"; false: none
 ---@field list? boolean list directories that have no index file
----@field not_found? string file below the directory that is the content of every 404
----@field precompressed? boolean serve file.br, file.zst and file.gz in place of file; true if not given
+---@field not_found? string file in the directory that is the content of every 404 response
+---@field precompressed? boolean serve file.br, file.zst and file.gz in place of file; default true
 ---@field types? table<string, string> media types by extension: { wasm = "application/wasm" }
 
 ---@class evserve.Stats
 ---@field accepted integer connections accepted
 ---@field connections integer connections open now
----@field requests integer answers begun
----@field by_class table<string, integer> of them by class of status: "1xx" to "5xx"
----@field bytes_sent integer to clients, heads and framing included
----@field bytes_received integer from clients
+---@field requests integer responses begun
+---@field by_class table<string, integer> responses by class of status: "1xx" to "5xx"
+---@field bytes_sent integer sent to clients, including heads and framing
+---@field bytes_received integer received from clients
 ---@field timeouts integer connections closed by a deadline
 ---@field lost integer connections that ended in an error
 ---@field lua_memory integer bytes that the Lua state holds
----@field uptime number seconds since the start
+---@field uptime number seconds since the server started
 
 --- "0.1.0"
 ---@type string
 app.version = ""
 
---- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "unix:@name", "fd:3". May be called several times.
+--- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "unix:@name", "fd:3".
+--- Call it once for each address.
 ---@param address string
 function app.listen(address) end
 
@@ -190,7 +192,7 @@ function app.listen(address) end
 ---@param settings evserve.Settings
 function app.set(settings) end
 
---- Serve the files of a directory, which is relative to the directory that evserve was started in.
+--- Serve the files of a directory. The directory is relative to the one evserve was started in.
 ---@param prefix string
 ---@param directory string
 ---@param options evserve.StaticOptions?
@@ -252,7 +254,7 @@ function app.any(path, options, handler) end
 ---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
 function app.route(methods, path, options, handler) end
 
---- Routes under a prefix, with middleware of their own.
+--- Routes under a common prefix, with their own middleware.
 ---@class evserve.Group
 local group = {}
 
@@ -272,41 +274,44 @@ group.delete, group.options, group.any = group.get, group.get, group.get
 ---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
 function group.route(methods, path, options, handler) end
 
---- Put a function around every route of the group and of the groups in it, inside of what app.use puts around them.
+--- Wrap every route of the group and of the groups in it in a function. Middleware from app.use lies further out.
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
 function group.use(middleware) end
 
---- A group in the group.
+--- Create a group inside this group.
 ---@param prefix string
 ---@return evserve.Group
 function group.group(prefix) end
 
---- Routes under a prefix such as "/api", with middleware of their own.
+--- Create a group of routes under a prefix such as "/api", with its own middleware.
 ---@param prefix string
 ---@return evserve.Group
 function app.group(prefix) end
 
---- The address of the route that has this name: its path with the parameters filled in, percent-encoded.
+--- The path of the route with this name, with parameters and query filled in and percent-encoded.
 ---@param name string
 ---@param params table<string, string|number>?
 ---@param query table<string, string|number|boolean|(string|number|boolean)[]>?
 ---@return string
 function app.url(name, params, query) end
 
---- Put a function around every Lua route. Its nxt() gives the response of what lies inside.
+--- Wrap every Lua route in a function. nxt() calls the next function inside and returns its response.
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
 function app.use(middleware) end
 
---- "error": fn(req, err) may answer in place of the 500. "start": called when the server starts. "stopping": called when a
---- stop or a reload begins, so that streams can end. "stop": called when nothing of the script runs any more. "memory": called
---- while lua_memory is full, before requests are refused, and after a run that wanted more than is free; once a second at most
---- when it lets nothing go: drop what the script can do without.
+--- Register a function for an event.
+--- "error": fn(req, err) is called when a handler fails, and can replace the 500 response.
+--- "start": called when the server starts.
+--- "stopping": called when a stop or a reload begins, so that streams can end.
+--- "stop": called when no other code of the script will run any more.
+--- "memory": called while lua_memory is full, before requests are rejected, and after a run that wanted more than what
+--- was free; at most once a second if it releases nothing. Drop whatever the script can do without.
 ---@param event "start"|"stopping"|"stop"|"memory"
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
 function app.on(event, fn) end
 
---- Wait, without holding up anybody else. Ends the handler when its client goes away meanwhile.
+--- Wait while other requests run. If the client goes away meanwhile, it raises an error that ends the handler.
 ---@param duration evserve.Duration
 function app.sleep(duration) end
 
@@ -316,60 +321,62 @@ function app.sleep(duration) end
 ---@return evserve.Timer
 function app.after(delay, fn) end
 
---- Call a function again and again. A run that is still going on when the next is due lets that one pass.
+--- Call a function repeatedly. If a run is still going on when the next one is due, the next one is skipped.
 ---@param interval evserve.Duration
 ---@param fn fun()
 ---@return evserve.Timer
 function app.every(interval, fn) end
 
---- Call a function when the answer of the request at work is on its way, or lost. A server that stops waits for it.
+--- Call a function when the handler has ended and its response is on its way or lost. A server that stops waits for
+--- it.
 ---@param fn fun()
 function app.defer(fn) end
 
---- Seconds of a clock that only runs forward, to measure with. os.time() tells the date.
+--- Seconds on a clock that never goes back, for measuring time. Use os.time() for the date.
 ---@return number
 function app.now() end
 
---- Write a line to the log, of the values with spaces between them.
+--- Write the values to the log as one line, separated by spaces.
 ---@param level "error"|"warn"|"info"|"debug"
 ---@param ... any
 function app.log(level, ...) end
 
+--- Statistics of this thread of the server.
 ---@return evserve.Stats
 function app.stats() end
 
---- A text/html answer.
+--- A text/html response.
 ---@param text string
 ---@return evserve.Response
 function app.html(text) end
 
---- A redirect. What an address may not have in it is percent-encoded; what is encoded already stays as it is.
+--- A redirect. Characters that a URL must not contain are percent-encoded; existing encoding is kept.
 ---@param url string
----@param status (301|302|303|307|308)? 302 if not given
+---@param status (301|302|303|307|308)? default 302
 ---@return evserve.Response
 function app.redirect(url, status) end
 
 ---@class evserve.FileOptions
----@field root? string directory that path is below, and that it cannot leave; the one evserve was started in if not given
----@field type? string Content-Type; that of the file's name if not given
----@field download? string|true name under which browsers save it; true for the file's own
----@field cache? string max-age that clients are told, such as "1h"
----@field dotfiles? boolean a path may name dot files
+---@field root? string directory that the path is in and cannot leave; default: the one evserve was started in
+---@field type? string Content-Type; by default it follows from the file's name
+---@field download? string|true name under which browsers save the file; true: the file's own
+---@field cache? string Cache-Control: max-age, such as "1h"
+---@field dotfiles? boolean serve dot files, too
 
---- A file, sent as static files are: conditions, ranges and HEAD work. What is not there is 404, what leads out of the root
---- 403, so path may come from a client.
+--- A file, sent as static files are: conditions, ranges and HEAD work. A missing file is 404. A path that leads out of
+--- the root is 403, so with a root of its own the path may come from a client.
 ---@param path string
 ---@param options evserve.FileOptions?
 ---@return evserve.Response
 function app.file(path, options) end
 
 ---@class evserve.CookieAttributes
----@field path? string "/" if not given
----@field domain? string the host alone if not given
+---@field path? string default "/"
+---@field domain? string default: only the host itself
 ---@field max_age? string|0 such as "1h"; 0 deletes the cookie
----@field expires? number seconds since 1970, as os.time() gives them
----@field secure? boolean over HTTPS alone
----@field http_only? boolean not for scripts in the page
+---@field expires? number seconds since 1970, as from os.time()
+---@field secure? boolean send only over HTTPS
+---@field http_only? boolean hide from scripts in the page
 ---@field same_site? "strict"|"lax"|"none"
 
 --- The value of a Set-Cookie field.
@@ -379,23 +386,23 @@ function app.file(path, options) end
 ---@return string
 function app.cookie(name, value, attributes) end
 
---- Return it to let the static files answer.
+--- Return it to send the static files' response for this path.
 ---@type evserve.Response
 app.pass = {}
 
----@class evserve.Error an error that is an answer
+---@class evserve.Error an error that becomes a response
 ---@field status integer
 ---@field body evserve.Body
 ---@field headers evserve.Headers?
 
---- Raise an error that, unless it is caught, is answered as if the handler had returned (status, body, headers).
+--- Raise an error that, unless you catch it, becomes the response that returning (status, body, headers) would send.
 --- Middleware around the handler gets it from nxt() as a response.
 ---@param status integer 400 to 599
----@param body evserve.Body? a short text that names the status if not given
+---@param body evserve.Body? default: a short text that names the status
 ---@param headers evserve.Headers?
 function app.error(status, body, headers) end
 
---- Make text safe to stand in HTML, in quoted attributes too.
+--- Make text safe in HTML and in quoted attributes.
 ---@param text string|number
 ---@return string
 function app.escape_html(text) end
@@ -403,22 +410,23 @@ function app.escape_html(text) end
 ---@class evserve.Json
 app.json = {}
 
+--- JSON for a value. Raises an error if there is none.
 ---@param value any
 ---@return string
 function app.json.encode(value) end
 
---- The value; or nil and what is wrong with the text.
+--- The value, or nil and an error text.
 ---@param text string
 ---@return any
 ---@return string?
 function app.json.decode(text) end
 
---- Mark a table (a new one if none is given) as a JSON array, which matters when it is empty.
+--- Mark a table (by default a new one) as a JSON array. This matters if it is empty.
 ---@param list table?
 ---@return table
 function app.json.array(list) end
 
---- What null is read as and written from.
+--- The value that stands for null.
 ---@type lightuserdata
 app.json.null = nil
 
