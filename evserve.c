@@ -202,8 +202,10 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     evs_hooks_set(worker->server, &owner->config);
-    server_set_owner(worker->server, worker->owner, number_of(worker));
-    server_set_host(worker->server, host_of(worker));
+    struct service *service = server_service(worker->server);
+    service->owner = worker->owner;
+    service->owner_index = number_of(worker);
+    service->host = host_of(worker);
     if (worker == owner->workers) {
         bool is_shared = owner->worker_count > 1;
         rv = offer_listen(worker->offer, owner->config.listen, worker->server, is_shared, err, errlen);

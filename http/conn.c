@@ -23,7 +23,6 @@
 #include "http/server_internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
@@ -58,7 +57,7 @@ static bool wants_edges(struct conn *conn, unsigned interest, bool reads_now)
     } else if (conn->exchange == NULL) {
         conn->is_level = false;
     }
-    bool is_tcp = conn->peer_family == AF_INET || conn->peer_family == AF_INET6;
+    bool is_tcp = conn->peer.family == AF_INET || conn->peer.family == AF_INET6;
     return (interest | REACTOR_END) == (REACTOR_READABLE | REACTOR_END) && is_tcp && !conn->is_level;
 }
 
@@ -84,7 +83,7 @@ static int update_interest(struct conn *conn)
     if (conn->is_registered && interest == conn->interest) {
         return 0;
     }
-    int rv = reactor_register(conn->server->reactor, conn->fd, interest, on_event, conn);
+    int rv = reactor_register(conn->server->service.reactor, conn->fd, interest, on_event, conn);
     if (rv == 0) {
         conn->is_registered = true;
         conn->interest = (uint8_t)interest;
@@ -128,6 +127,8 @@ static int prepare(struct conn *conn)
             return -ENOMEM;
         }
         conn->exchange->conn = conn;
+        conn->exchange->peer = &conn->peer;
+        conn->exchange->listener = conn->listener;
         conn_start_request(conn);
     }
     if (conn->exchange->out.block == NULL && server->spare_out != NULL) {
@@ -223,7 +224,7 @@ static void conn_advance(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (conn->server->is_draining && is_idle(conn)) {
+    if (conn->server->service.is_draining && is_idle(conn)) {
         conn_resume(conn); /* the task closes it */
     }
     conn_update_deadline(conn);
@@ -314,7 +315,7 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
 /* Returns 0, or -ENOMEM. */
 static int schedule_task(struct conn *conn)
 {
-    int rv = conn->has_task ? 0 : reactor_defer(conn->server->reactor, on_task, conn);
+    int rv = conn->has_task ? 0 : reactor_defer(conn->server->service.reactor, on_task, conn);
     conn->has_task = rv == 0;
     return rv;
 }
@@ -332,7 +333,7 @@ void conn_expire(struct conn *conn)
 {
     conn->is_expired = true; /* data may have arrived while the loop was busy: I/O comes first, then the task (R3) */
     if (schedule_task(conn) < 0) {
-        on_task(conn->server->reactor, conn); /* without memory for a task it comes now */
+        on_task(conn->server->service.reactor, conn); /* without memory for a task it comes now */
     }
 }
 
@@ -341,12 +342,12 @@ static void close_expired(struct conn *conn)
 {
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
-        stat_add(&conn->server->stats.timeouts, conn_close_idle(conn) ? 1 : 0);
+        stat_add(&conn->server->service.stats.timeouts, conn_close_idle(conn) ? 1 : 0);
         return;
     }
-    stat_add(&conn->server->stats.timeouts, 1);
+    stat_add(&conn->server->service.stats.timeouts, 1);
     conn->end = OUTCOME_TIMEOUT;
-    log_write(conn->server->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
+    log_write(conn->server->service.log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
                     conn->exchange->response_state == RESPONSE_NONE;
     if (waits_for == WAIT_WRITE) {
@@ -397,7 +398,7 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         conn_arm_timer(conn, now_ms);
     }
-    if (conn->server->is_draining && is_idle(conn)) {
+    if (conn->server->service.is_draining && is_idle(conn)) {
         conn_close_idle(conn);
     } else if (conn->exchange != NULL && prepare(conn) == 0) {
         conn_advance(conn);
@@ -406,32 +407,11 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
-/* A client of IPv4 comes to a listener of both families as ::ffff:192.0.2.1; it is 192.0.2.1 for scripts, hosts and the
- * caps by address. */
-static void remember_peer(struct conn *conn, const struct sockaddr *peer)
-{
-    conn->peer_family = (uint8_t)peer->sa_family;
-    if (peer->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)peer;
-        conn->peer_port = in->sin_port;
-        memcpy(conn->peer_address, &in->sin_addr, sizeof in->sin_addr);
-    } else if (peer->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)peer;
-        conn->peer_port = in6->sin6_port;
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-            conn->peer_family = AF_INET;
-            memcpy(conn->peer_address, in6->sin6_addr.s6_addr + 12, 4);
-        } else {
-            memcpy(conn->peer_address, &in6->sin6_addr, sizeof in6->sin6_addr);
-        }
-    }
-}
-
 void conn_open(struct server *server, int listener, int fd, const struct sockaddr *peer)
 {
     struct conn newcomer = {.server = server};
-    remember_peer(&newcomer, peer);
-    uint64_t address = address_key(newcomer.peer_family, newcomer.peer_address);
+    peer_init(&newcomer.peer, peer);
+    uint64_t address = address_key(newcomer.peer.family, newcomer.peer.address);
     struct conn *conn = server_make_room(server, address) ? server_take_conn(server) : NULL;
     if (conn == NULL) {
         server_turn_away(server, fd, &newcomer);
@@ -439,7 +419,7 @@ void conn_open(struct server *server, int listener, int fd, const struct sockadd
     }
     conn->state = CONN_READING_HEADERS;
     conn->listener = (int8_t)listener;
-    remember_peer(conn, peer);
+    conn->peer = newcomer.peer;
     if (server_count_address(conn, address) < 0) {
         server_forget_conn(server, conn);
         server_put_conn(server, conn);
@@ -472,7 +452,7 @@ static void close_socket(struct conn *conn)
         sys_shutdown(conn->fd);
     }
     if (conn->is_registered) {
-        reactor_close(conn->server->reactor, conn->fd);
+        reactor_close(conn->server->service.reactor, conn->fd);
     } else {
         sys_close(conn->fd);
     }
@@ -503,7 +483,7 @@ void conn_close(struct conn *conn)
         server_put_exchange(server, exchange);
     }
     if (conn->timer != 0) {
-        reactor_cancel_timer(server->reactor, conn->timer);
+        reactor_cancel_timer(server->service.reactor, conn->timer);
         conn->timer = 0;
     }
     close_socket(conn);

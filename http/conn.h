@@ -4,6 +4,8 @@
 /* One connection: the state machine that turns bytes into exchanges and exchanges into bytes. Used by server.c, which
  * owns the pools, and by response.c, which asks to go on. */
 
+#include "http/peer.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -21,8 +23,6 @@ enum conn_state {
     CONN_WRITING_RESPONSE,
     CONN_CLOSING,
 };
-
-enum { CONN_ADOPTED = -1 }; /* in place of a listener: of server_adopt() */
 
 /* All that an idle connection holds. What a request needs is in its exchange, borrowed from the server's pool. */
 struct conn {
@@ -59,10 +59,8 @@ struct conn {
     uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
     uint8_t turn_requests;     /* answered in this turn */
     int32_t unsent_bytes;      /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
-    uint8_t peer_family;       /* AF_INET, AF_INET6 or AF_UNIX */
-    int8_t listener;           /* index of the server's listener that accepted fd, or CONN_ADOPTED */
-    uint16_t peer_port;
-    uint8_t peer_address[16]; /* in network order */
+    int8_t listener;           /* index of the server's listener that accepted fd, or LISTENER_NONE */
+    struct peer peer;          /* the client */
 };
 
 /* Take over a socket that listener accepted. It is read at once, since a client usually sends right after connecting; at the caps on
@@ -78,9 +76,6 @@ bool conn_close_idle(struct conn *conn);
 
 /* The answer has grown or ended: go on with it before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);
-
-/* The client's address as text, as exchange_peer() writes it. */
-void conn_peer(const struct conn *conn, char *text, size_t len);
 
 /* The server stops: close if nothing is in flight, else after the answer. */
 void conn_drain(struct conn *conn);

@@ -36,11 +36,11 @@ static int64_t next_look_ms(const struct conn *conn)
 void conn_arm_timer(struct conn *conn, int64_t now_ms)
 {
     if (conn->timer != 0) {
-        reactor_cancel_timer(conn->server->reactor, conn->timer);
+        reactor_cancel_timer(conn->server->service.reactor, conn->timer);
     }
     conn->timer_due_ms = next_look_ms(conn);
     int64_t delay_ms = conn->timer_due_ms > now_ms ? conn->timer_due_ms - now_ms : 0;
-    conn->timer = reactor_set_timeout(conn->server->reactor, (uint32_t)delay_ms, on_deadline, conn);
+    conn->timer = reactor_set_timeout(conn->server->service.reactor, (uint32_t)delay_ms, on_deadline, conn);
 }
 
 /* Whether the timer comes too late for a deadline that was stored just now. */
@@ -136,7 +136,7 @@ void conn_update_deadline(struct conn *conn)
     conn->waits_for = (uint8_t)waits_for;
     conn->has_received = false;
     conn->has_sent = false;
-    int64_t now_ms = reactor_now_ms(conn->server->reactor);
+    int64_t now_ms = reactor_now_ms(conn->server->service.reactor);
     if (waits_for != WAIT_BODY && conn->exchange != NULL) {
         pause_body(conn->exchange, now_ms);
     }

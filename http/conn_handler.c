@@ -63,7 +63,7 @@ enum advance conn_close_left(struct conn *conn)
 static void log_late(const struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
 {
     const struct route *route = exchange_route(exchange);
-    const struct log *log = exchange->server->log;
+    const struct log *log = exchange->service->log;
     if (route != NULL) {
         log_write(log, LOG_WARN, "route %s (%s): %s %" PRIu64 " ms (%s)", route->pattern, route->where, what, late_ms,
                   limit);
@@ -81,7 +81,7 @@ bool conn_replace_handler(struct conn *conn)
                  "stream_timeout");
         return false;
     }
-    bool is_before = exchange->handler == &conn->server->before_handler;
+    bool is_before = exchange->handler == &conn->server->service.before_handler;
     log_late(exchange,
              is_before ? "503, since it returned 1 and did not answer within"
                        : "503, since its handler did not answer within",

@@ -69,7 +69,7 @@ ssize_t input_read(struct conn *conn, struct exchange *exchange)
     ssize_t len = sys_recv(conn->fd, input->data + input->end, input->capacity - input->end);
     if (len > 0) {
         input->end += (uint32_t)len;
-        stat_add(&conn->server->stats.bytes_received, (uint64_t)len);
+        stat_add(&conn->server->service.stats.bytes_received, (uint64_t)len);
     }
     return len;
 }
@@ -222,7 +222,7 @@ static int check_file(struct conn *conn)
     struct response_body *body = &conn->exchange->response_body;
     int rv = body->file.is_checked ? 0 : file_cache_check(body->file.file);
     if (rv == -EAGAIN) {
-        int64_t now_ms = reactor_now_ms(conn->server->reactor);
+        int64_t now_ms = reactor_now_ms(conn->server->service.reactor);
         body->file.doubted_ms = body->file.doubted_ms == 0 ? now_ms : body->file.doubted_ms;
         return now_ms - body->file.doubted_ms < FILE_DOUBT_MS ? -EAGAIN : -ESTALE;
     }
@@ -308,7 +308,7 @@ int conn_flush(struct conn *conn)
         if (sent > 0) {
             turn += (size_t)sent;
             conn->exchange->bytes_out += (size_t)sent;
-            stat_add(&conn->server->stats.bytes_sent, (uint64_t)sent);
+            stat_add(&conn->server->service.stats.bytes_sent, (uint64_t)sent);
             conn->has_sent = true;
         }
         /* A short send means a full socket: asking again would only say EAGAIN. */

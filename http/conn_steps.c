@@ -48,8 +48,8 @@ const char *conn_doing(const struct conn *conn)
 
 enum advance conn_lost(struct conn *conn, const char *why)
 {
-    stat_add(&conn->server->stats.lost, 1);
-    log_write(conn->server->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
+    stat_add(&conn->server->service.stats.lost, 1);
+    log_write(conn->server->service.log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
     return ADVANCE_CLOSE;
 }
 
@@ -107,7 +107,7 @@ void conn_start_request(struct conn *conn)
     exchange->awaits_continue = false;
     exchange->is_served = false;
     exchange->outlives_end = false;
-    exchange->is_watched = conn->server->hooks.finished != NULL;
+    exchange->is_watched = conn->server->service.hooks.finished != NULL;
     exchange->is_timed = false;
     exchange->keep_alive = true;
     exchange->on_drain = NULL;
@@ -122,7 +122,7 @@ static enum advance begin_request(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
     const struct head *head = &exchange->head;
-    exchange->keep_alive = head->keep_alive && !conn->server->is_draining;
+    exchange->keep_alive = head->keep_alive && !conn->server->service.is_draining;
     exchange->head_only = head->method == METHOD_HEAD;
     exchange->has_body = head->chunked || head->content_length > 0;
     exchange->body_done = !exchange->has_body;
@@ -180,6 +180,8 @@ static int renew_exchange(struct conn *conn)
         return -ENOMEM;
     }
     fresh->conn = conn;
+    fresh->peer = old->peer;
+    fresh->listener = old->listener;
     fresh->input = old->input;
     fresh->out = old->out;
     fresh->turn_end_ns = old->turn_end_ns;
@@ -193,7 +195,7 @@ static int renew_exchange(struct conn *conn)
 
 enum advance conn_read_head(struct conn *conn)
 {
-    bool is_stale = conn->exchange->site != conn->server->site && !parser_has_begun(&conn->exchange->parser);
+    bool is_stale = conn->exchange->site != conn->server->service.site && !parser_has_begun(&conn->exchange->parser);
     if (is_stale && renew_exchange(conn) < 0) {
         return conn_lost(conn, "out of memory");
     }
@@ -215,7 +217,7 @@ enum advance conn_read_head(struct conn *conn)
     case PARSE_INCOMPLETE:
         return ADVANCE_WAIT;
     case PARSE_ERROR:
-        log_write(conn->server->log, LOG_DEBUG, "bad request: %s", exchange->parser.reason);
+        log_write(conn->server->service.log, LOG_DEBUG, "bad request: %s", exchange->parser.reason);
         exchange->head.minor_version = 1;
         return conn_refuse(conn, exchange->parser.status, exchange->parser.reason);
     case PARSE_COMPLETE:
@@ -270,7 +272,7 @@ enum advance conn_process(struct conn *conn)
             }
         }
         exchange->is_served = true;
-        if (exchange->handler != &conn->server->static_handler) {
+        if (exchange->handler != &conn->server->service.static_handler) {
             exchange_time_turn(exchange);
         }
         exchange->handler->serve(exchange, exchange->handler->ctx);
@@ -308,7 +310,7 @@ enum advance conn_process(struct conn *conn)
 static enum advance finish_exchange(struct conn *conn)
 {
     struct exchange *exchange = conn->exchange;
-    bool keep_alive = exchange->keep_alive && !conn->server->is_draining;
+    bool keep_alive = exchange->keep_alive && !conn->server->service.is_draining;
     conn->has_unread = conn->has_unread || (!keep_alive && (input_len(exchange) > 0 || !exchange->body_done));
     if (conn->waits_for == WAIT_HEAD) {
         conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */

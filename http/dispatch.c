@@ -7,7 +7,8 @@
 
 #include "core/mem.h"
 #include "http/response.h"
-#include "http/server_internal.h"
+#include "http/service.h"
+#include "http/site.h"
 #include "http/static_files.h"
 #include "http/url.h"
 
@@ -24,11 +25,11 @@ void dispatch_answer_options(struct exchange *exchange, uint64_t methods)
 /* Whether the host answers the request itself. */
 static bool ask_before(struct exchange *exchange)
 {
-    const struct server_hooks *hooks = &exchange->server->hooks;
+    const struct server_hooks *hooks = &exchange->service->hooks;
     if (hooks->before == NULL) {
         return false;
     }
-    exchange->handler = &exchange->server->before_handler;
+    exchange->handler = &exchange->service->before_handler;
     exchange->is_served = true;
     exchange_time_turn(exchange);
     if (hooks->before(exchange, hooks->arg) || exchange->response_state != RESPONSE_NONE) {
@@ -144,7 +145,7 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
 
 bool dispatch_not_found(struct exchange *exchange)
 {
-    const struct handler *handler = &exchange->server->not_found_handler;
+    const struct handler *handler = &exchange->service->not_found_handler;
     if (handler->serve == NULL || exchange->match.allowed != 0) {
         return false;
     }
@@ -182,11 +183,11 @@ static void route_request(struct exchange *exchange)
         static_mounts_add_fields_of_path(site->mounts, exchange);
         dispatch_answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
-        set_handler(exchange, &exchange->server->static_handler);
+        set_handler(exchange, &exchange->service->static_handler);
     } else if (exchange->match.allowed != 0) {
         response_error(exchange, 405, NULL);
-    } else if (exchange->server->not_found_handler.serve != NULL) {
-        set_handler(exchange, &exchange->server->not_found_handler);
+    } else if (exchange->service->not_found_handler.serve != NULL) {
+        set_handler(exchange, &exchange->service->not_found_handler);
     } else {
         response_error(exchange, 404, NULL);
     }

@@ -3,14 +3,11 @@
 #include "http/exchange.h"
 
 #include "core/ascii.h"
-#include "core/net.h"
 #include "core/sys.h"
 #include "http/conn.h"
 #include "http/conn_deadline.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 const char *exchange_end_text(struct exchange *exchange, struct slice slice)
@@ -50,48 +47,9 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
     return NULL;
 }
 
-static socklen_t conn_peer_address(const struct conn *conn, struct sockaddr_storage *address)
-{
-    *address = (struct sockaddr_storage){.ss_family = conn->peer_family};
-    if (conn->peer_family == AF_INET) {
-        struct sockaddr_in *in = (struct sockaddr_in *)address;
-        in->sin_port = conn->peer_port;
-        memcpy(&in->sin_addr, conn->peer_address, sizeof in->sin_addr);
-        return sizeof *in;
-    }
-    if (conn->peer_family == AF_INET6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
-        in6->sin6_port = conn->peer_port;
-        memcpy(&in6->sin6_addr, conn->peer_address, sizeof in6->sin6_addr);
-        return sizeof *in6;
-    }
-    return sizeof address->ss_family;
-}
-
 bool exchange_should_end(const struct exchange *exchange)
 {
-    return exchange->server->is_draining || exchange->site != exchange->server->site;
-}
-
-void conn_peer(const struct conn *conn, char *text, size_t len)
-{
-    char formatted[NET_TEXT_MAX] = "unix:";
-    struct sockaddr_storage address;
-    socklen_t address_len = conn_peer_address(conn, &address);
-    if (address.ss_family != AF_UNIX) {
-        net_address_format((struct sockaddr *)&address, address_len, formatted);
-    }
-    snprintf(text, len, "%s", formatted);
-}
-
-socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address)
-{
-    return conn_peer_address(exchange->conn, address);
-}
-
-void exchange_peer(const struct exchange *exchange, char *text, size_t len)
-{
-    conn_peer(exchange->conn, text, len);
+    return exchange->service->is_draining || exchange->site != exchange->service->site;
 }
 
 void exchange_start_clock(struct exchange *exchange)

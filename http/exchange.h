@@ -21,7 +21,8 @@
 struct conn;
 struct exchange;
 struct limits;
-struct server;
+struct peer;
+struct service;
 
 enum body_mode {
     BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
@@ -86,6 +87,8 @@ enum response_state {
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
 };
 
+enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
+
 struct input {
     char *data;     /* capacity bytes, or NULL */
     uint32_t start; /* first byte that is not consumed */
@@ -96,8 +99,10 @@ struct input {
 /* Owned by the connection's code; handlers read what is marked with (h) and go through functions for the rest. */
 struct exchange {
     struct conn *conn;          /* never NULL while a handler may use the exchange */
-    struct server *server;      /* (h) */
+    struct service *service;    /* (h) of the server that it came to */
     struct site *site;          /* (h) what is served to this request; pinned */
+    const struct peer *peer;    /* (h) the client */
+    int8_t listener;            /* (h) index of the listener that accepted the connection; LISTENER_NONE: adopted */
     struct exchange *next_free; /* in the server's pool */
 
     /* The request. */
@@ -230,13 +235,6 @@ int exchange_collect_body(struct exchange *exchange);
 
 /* The handler has what it needs of a body that was collected: free it before the answer is sent. */
 void exchange_forget_body(struct exchange *exchange);
-
-/* The peer's address and port; of a unix socket the family alone. Returns its length. IPv4 is AF_INET on listeners of
- * both families, too. */
-socklen_t exchange_peer_address(const struct exchange *exchange, struct sockaddr_storage *address);
-
-/* The peer's address as text, "127.0.0.1:40312" or "unix:". */
-void exchange_peer(const struct exchange *exchange, char *text, size_t len);
 
 /* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins, and
  * when an exchange that is_timed is over. */

@@ -14,7 +14,7 @@
 #include "http/file_cache.h"
 #include "http/file_room.h"
 #include "http/file_root.h"
-#include "http/server.h"
+#include "http/service.h"
 #include "http/static_files.h"
 
 #include <errno.h>
@@ -124,7 +124,7 @@ static int check_path(const struct file_reply *reply)
 
 void file_reply_send(struct file_replies *replies, struct exchange *exchange, const struct file_reply *reply)
 {
-    int64_t now_ms = reactor_now_ms(server_reactor(exchange->server));
+    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
     struct cached_file *file = NULL;
     int rv = check_path(reply);
     if (rv == 0) {

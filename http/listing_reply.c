@@ -20,7 +20,7 @@
 #include "http/limits.h"
 #include "http/listing.h"
 #include "http/response.h"
-#include "http/server.h"
+#include "http/service.h"
 #include "http/static_mounts.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static void on_turn(struct reactor *reactor, uint64_t timer, void *arg);
 
 static struct reactor *reactor_of(const struct listing_visit *visit)
 {
-    return server_reactor(visit->exchange->server);
+    return visit->exchange->service->reactor;
 }
 
 /* Answers. */

@@ -7,8 +7,9 @@
 #include "http/char_class.h"
 #include "http/conn_io.h"
 #include "http/exchange.h"
+#include "http/peer.h"
 #include "http/router.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 
 #include <string.h>
 
@@ -46,10 +47,10 @@ static void read_request_line(struct outcome *outcome, char *data, size_t len)
 
 static void report_end(struct exchange *exchange, enum outcome_end end)
 {
-    struct server *server = exchange->server;
+    struct service *service = exchange->service;
     const struct route *route = exchange_route(exchange);
     struct outcome outcome = {
-        .server = server,
+        .service = service,
         .status = exchange->status,
         .bytes = exchange->bytes_out,
         .duration_us = (sys_now_ns() - exchange->begun_ns) / 1000,
@@ -64,14 +65,14 @@ static void report_end(struct exchange *exchange, enum outcome_end end)
         outcome.target = exchange_end_text(exchange, exchange->head.target);
         outcome.route = route == NULL ? NULL : route->pattern;
     }
-    exchange_peer(exchange, outcome.peer, sizeof outcome.peer);
-    server->hooks.finished(server->hooks.arg, &outcome);
+    peer_format(exchange->peer, outcome.peer, sizeof outcome.peer);
+    service->hooks.finished(service->hooks.arg, &outcome);
 }
 
 void outcome_end(struct exchange *exchange, enum outcome_end end)
 {
     bool is_something = exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE;
-    if (is_something && exchange->server->hooks.finished != NULL) {
+    if (is_something && exchange->service->hooks.finished != NULL) {
         report_end(exchange, end);
     }
     void (*on_over)(struct exchange *) = exchange->on_over; /* which the hook may have set */
@@ -82,13 +83,13 @@ void outcome_end(struct exchange *exchange, enum outcome_end end)
     }
 }
 
-void outcome_turned_away(struct server *server, const struct conn *newcomer, int status, uint64_t bytes, char *scrap,
+void outcome_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes, char *scrap,
                          size_t len, enum outcome_end end)
 {
-    struct outcome outcome = {.server = server, .status = status, .bytes = bytes, .end = end};
+    struct outcome outcome = {.service = service, .status = status, .bytes = bytes, .end = end};
     read_request_line(&outcome, scrap, len);
     if (newcomer != NULL) {
-        conn_peer(newcomer, outcome.peer, sizeof outcome.peer);
+        peer_format(newcomer, outcome.peer, sizeof outcome.peer);
     }
-    server->hooks.finished(server->hooks.arg, &outcome);
+    service->hooks.finished(service->hooks.arg, &outcome);
 }

@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct conn;
 struct exchange;
-struct server;
+struct peer;
+struct service;
 
 /* How it ended. */
 enum outcome_end {
@@ -27,7 +27,7 @@ enum outcome_end {
 
 /* Valid during the call. */
 struct outcome {
-    struct server *server;
+    struct service *service;   /* of the server that it came to */
     struct exchange *exchange; /* to ask for more of the request; NULL if its head has not arrived */
     const char *method;        /* as sent; "" if the request line has not arrived */
     const char *target;        /* the same */
@@ -48,7 +48,7 @@ void outcome_end(struct exchange *exchange, enum outcome_end end);
 
 /* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be written to.
  * newcomer knows its address, or is NULL. */
-void outcome_turned_away(struct server *server, const struct conn *newcomer, int status, uint64_t bytes, char *scrap,
+void outcome_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes, char *scrap,
                          size_t len, enum outcome_end end);
 
 #endif

@@ -11,12 +11,14 @@
 
 #include "core/mem.h"
 #include "core/sys.h"
+#include "http/conn.h"
 #include "http/conn_body.h"
 #include "http/file_cache.h"
 #include "http/head_text.h"
+#include "http/limits.h"
 #include "http/prebuilt.h"
 #include "http/response_refs.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 #include "http/status.h"
 
 #include <assert.h>
@@ -47,8 +49,8 @@ static char *reserve(struct exchange *exchange, size_t len)
 static void count_response(struct exchange *exchange, int status)
 {
     exchange->status = status;
-    stat_add(&exchange->server->stats.requests, 1);
-    stat_add(&exchange->server->stats.by_class[(unsigned)status / 100], 1);
+    stat_add(&exchange->service->stats.requests, 1);
+    stat_add(&exchange->service->stats.by_class[(unsigned)status / 100], 1);
 }
 
 static char *put_connection(const struct exchange *exchange, char *at)
@@ -82,7 +84,7 @@ static char *put_head(struct exchange *exchange, int status, const char *type, e
         return NULL;
     }
     char *at = put_status_line(start, status);
-    at = put(at, server_date(exchange->server), HTTP_DATE_LEN);
+    at = put(at, service_date(exchange->service), HTTP_DATE_LEN);
     at = put_text(at, "\r\n");
     if (type != NULL) {
         at = put_text(at, "Content-Type: ");
@@ -412,7 +414,7 @@ static char *put_prebuilt_head(const struct exchange *exchange, const struct pre
 {
     char *start = at;
     at = put(at, prebuilt->bytes, prebuilt->head_len - 2);
-    memcpy(start + prebuilt->date_offset, server_date(exchange->server), HTTP_DATE_LEN);
+    memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
     if (write_buffer_len(&exchange->fields) > 0) {
         at = put(at, write_buffer_data(&exchange->fields), write_buffer_len(&exchange->fields));
     }
@@ -450,7 +452,7 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
     char *at;
     if (fields_len == 0 && exchange->keep_alive && exchange->head.minor_version > 0) {
         at = put(start, prebuilt->bytes, prebuilt->head_len + content_len); /* the usual case: one copy */
-        memcpy(start + prebuilt->date_offset, server_date(exchange->server), HTTP_DATE_LEN);
+        memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
     } else {
         at = put_prebuilt_head(exchange, prebuilt, start);
         at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
@@ -578,7 +580,7 @@ void response_reset(struct exchange *exchange)
 
 /* For those without an exchange. */
 
-int response_format_turned_away(struct server *server, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX])
+int response_format_turned_away(struct service *service, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX])
 {
     return snprintf(text, RESPONSE_TURNED_AWAY_MAX,
                     "HTTP/1.1 503 Service Unavailable\r\n"
@@ -589,5 +591,5 @@ int response_format_turned_away(struct server *server, bool head_only, char text
                     "Connection: close\r\n"
                     "\r\n"
                     "%s",
-                    HTTP_DATE_LEN, server_date(server), text_plain, head_only ? "" : "503 Too many now\n");
+                    HTTP_DATE_LEN, service_date(service), text_plain, head_only ? "" : "503 Too many now\n");
 }

@@ -17,7 +17,7 @@ struct cached_file;
 struct continuation;
 struct exchange;
 struct prebuilt;
-struct server;
+struct service;
 
 enum {
     RESPONSE_FIELDS_MAX = 16384, /* bytes of all fields that a handler adds to one answer */
@@ -166,6 +166,6 @@ void response_reset(struct exchange *exchange);
 void response_continue(struct exchange *exchange);
 
 /* The whole answer to a client for whom there is no connection: 503, and the close. Returns its length. */
-int response_format_turned_away(struct server *server, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX]);
+int response_format_turned_away(struct service *service, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX]);
 
 #endif

@@ -6,7 +6,8 @@
 
 #include "http/exchange.h"
 #include "http/router.h"
-#include "http/server_internal.h"
+#include "http/service.h"
+#include "http/site.h"
 #include "http/status.h"
 
 #include <stdio.h>
@@ -34,13 +35,13 @@ void response_error(struct exchange *exchange, int status, const char *detail)
 /* Whether the host has sent a page of its own for an error. */
 static bool ask_host(struct exchange *exchange, int status)
 {
-    struct server *server = exchange->server;
-    if (server->hooks.on_error == NULL || server->is_asking) {
+    struct service *service = exchange->service;
+    if (service->hooks.on_error == NULL || service->is_asking) {
         return false;
     }
-    server->is_asking = true;
-    server->hooks.on_error(exchange, status, server->hooks.arg);
-    server->is_asking = false;
+    service->is_asking = true;
+    service->hooks.on_error(exchange, status, service->hooks.arg);
+    service->is_asking = false;
     return exchange->response_state != RESPONSE_NONE;
 }
 

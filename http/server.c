@@ -14,7 +14,6 @@
 #include "http/file_room.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
-#include "http/static_files.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,14 +23,14 @@
 /* Room for the fields and the path of a request, as far as the limits of the site go. */
 static struct exchange *make_exchange(struct server *server)
 {
-    const struct limits *limits = &server->site->limits;
+    const struct limits *limits = &server->service.site->limits;
     size_t fields_size = (size_t)limits->max_fields * sizeof(struct field);
     size_t path_size = (size_t)limits->max_request_line_bytes + 1;
     struct exchange *exchange = mem_zalloc(sizeof *exchange + fields_size + path_size);
     if (exchange == NULL) {
         return NULL;
     }
-    exchange->server = server;
+    exchange->service = &server->service;
     exchange->limits = limits;
     exchange->head.fields = exchange->field_block;
     exchange->head.field_capacity = (uint16_t)limits->max_fields;
@@ -49,7 +48,7 @@ struct exchange *server_take_exchange(struct server *server)
     }
     if (exchange != NULL) {
         exchange->ends_with_close = false;
-        exchange->site = server->site;
+        exchange->site = server->service.site;
         exchange->site->pins++;
     }
     return exchange;
@@ -86,7 +85,7 @@ void server_put_exchange(struct server *server, struct exchange *exchange)
     exchange->conn = NULL;
     struct site *site = exchange->site;
     site->pins--;
-    if (site == server->site) {
+    if (site == server->service.site) {
         exchange->next_free = server->free_exchanges;
         server->free_exchanges = exchange;
         return;
@@ -159,8 +158,8 @@ struct conn *server_take_conn(struct server *server)
     server->free_conns = conn->next;
     *conn = (struct conn){.server = server, .fd = -1};
     server_link_conn(server, conn);
-    stat_add(&server->stats.accepted, 1);
-    stat_add(&server->stats.connections, 1);
+    stat_add(&server->service.stats.accepted, 1);
+    stat_add(&server->service.stats.connections, 1);
     return conn;
 }
 
@@ -179,11 +178,11 @@ static void report_drained(struct reactor *reactor, void *arg)
 static void drained(struct server *server)
 {
     if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->reactor, server->drain_timer);
+        reactor_cancel_timer(server->service.reactor, server->drain_timer);
         server->drain_timer = 0;
     }
-    if (server->on_drained != NULL && reactor_defer(server->reactor, report_drained, server) < 0) {
-        report_drained(server->reactor, server);
+    if (server->on_drained != NULL && reactor_defer(server->service.reactor, report_drained, server) < 0) {
+        report_drained(server->service.reactor, server);
     }
 }
 
@@ -191,8 +190,8 @@ void server_forget_conn(struct server *server, struct conn *conn)
 {
     server_unlink_conn(server, conn);
     server_uncount_address(conn);
-    stat_add(&server->stats.connections, UINT64_MAX); /* one less */
-    if (server->is_draining && server->conns == NULL) {
+    stat_add(&server->service.stats.connections, UINT64_MAX); /* one less */
+    if (server->service.is_draining && server->conns == NULL) {
         drained(server);
     }
 }
@@ -201,16 +200,6 @@ void server_put_conn(struct server *server, struct conn *conn)
 {
     conn->next = server->free_conns;
     server->free_conns = conn;
-}
-
-const char *server_date(struct server *server)
-{
-    int64_t now_s = sys_wall_time_s();
-    if (now_s != server->date_s) {
-        server->date_s = now_s;
-        http_date_format(now_s, server->date);
-    }
-    return server->date;
 }
 
 /* Accepting. */
@@ -246,13 +235,13 @@ static struct accepter *next_accepter(struct server *server)
 static void offer_room(struct server *server)
 {
     const struct file_room room = {.make = server_make_file_room, .arg = server};
-    file_cache_set_room(server->site->cache, &room);
+    file_cache_set_room(server->service.site->cache, &room);
 }
 
 /* A client that takes nothing has write_timeout, which the kernel must not cut short. */
 static void set_keepalive(struct server *server, struct net_listener *listener)
 {
-    const struct limits *limits = &server->site->limits;
+    const struct limits *limits = &server->service.site->limits;
     uint64_t idle_ms = limits->tcp_keepalive_ms;
     uint64_t give_up_ms = 2 * idle_ms > limits->write_timeout_ms ? 2 * idle_ms : limits->write_timeout_ms;
     net_listener_set_keepalive(listener, idle_ms, give_up_ms);
@@ -289,10 +278,10 @@ static void on_adopted(struct reactor *reactor, void *arg)
     server->adopted_count = 0;
     server->adopted_capacity = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (server->is_draining) {
+        if (server->service.is_draining) {
             sys_close(adopted[i]);
         } else {
-            conn_open(server, CONN_ADOPTED, adopted[i], &peer);
+            conn_open(server, LISTENER_NONE, adopted[i], &peer);
         }
     }
     mem_free(adopted);
@@ -310,7 +299,7 @@ static int keep_adopted(struct server *server, int fd)
         server->adopted = grown;
         server->adopted_capacity = capacity;
     }
-    int rv = server->adopted_count > 0 ? 0 : reactor_defer(server->reactor, on_adopted, server);
+    int rv = server->adopted_count > 0 ? 0 : reactor_defer(server->service.reactor, on_adopted, server);
     if (rv == 0) {
         server->adopted[server->adopted_count++] = fd;
     }
@@ -321,7 +310,8 @@ static int keep_adopted(struct server *server, int fd)
  * connection is opened by a task. */
 int server_adopt(struct server *server, int fd)
 {
-    int rv = server->is_draining ? -ESHUTDOWN : sys_get_option(fd, SOL_SOCKET, SO_TYPE); /* fails if it is no socket */
+    int rv = server->service.is_draining ? -ESHUTDOWN
+                                         : sys_get_option(fd, SOL_SOCKET, SO_TYPE); /* fails if it is no socket */
     rv = rv < 0 ? rv : sys_set_nonblocking(fd);
     rv = rv < 0 ? rv : keep_adopted(server, fd);
     if (rv < 0) {
@@ -339,8 +329,8 @@ static int open_listener(struct server *server, const char *address, unsigned fl
     struct net_address parsed;
     int rv = net_address_parse(&parsed, address, err, errlen);
     rv = rv < 0 ? rv
-                : net_listener_open(&server->listeners[server->listener_count], server->reactor, &parsed, flags,
-                                    on_accept, next_accepter(server), server->log, err, errlen);
+                : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
+                                    on_accept, next_accepter(server), server->service.log, err, errlen);
     return rv < 0 ? rv : add_listener(server);
 }
 
@@ -358,9 +348,9 @@ int server_join(struct server *server, const struct server *first, char *err, si
 {
     int rv = 0;
     while (rv == 0 && server->listener_count < first->listener_count) {
-        rv = net_listener_join(&server->listeners[server->listener_count], server->reactor,
-                               &first->listeners[server->listener_count], on_accept, next_accepter(server), server->log,
-                               err, errlen);
+        rv = net_listener_join(&server->listeners[server->listener_count], server->service.reactor,
+                               &first->listeners[server->listener_count], on_accept, next_accepter(server),
+                               server->service.log, err, errlen);
         if (rv == 0) {
             add_listener(server);
         }
@@ -380,25 +370,15 @@ int server_port(const struct server *server, unsigned listener)
 
 /* Life. */
 
-static void serve_static(struct exchange *exchange, void *ctx)
-{
-    (void)ctx;
-    static_mounts_serve(exchange->site->mounts, exchange);
-}
-
 int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log)
 {
     struct server *s = mem_zalloc(sizeof *s);
     if (s == NULL) {
         return -ENOMEM;
     }
-    s->reactor = reactor;
-    s->site = site;
+    service_init(&s->service, reactor, site, log);
     offer_room(s);
-    s->log = log;
     s->parse_head = parse_head_best(NULL);
-    s->static_handler = (struct handler){.serve = serve_static, .body_mode = BODY_UNWANTED};
-    s->date_s = -1;
     s->read_block = mem_alloc(READ_BLOCK_BYTES);
     s->spare_out_capacity = OUT_BLOCK_BYTES;
     s->spare_out = mem_alloc(OUT_BLOCK_BYTES);
@@ -413,7 +393,7 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
 void server_set_site(struct server *server, struct site *site)
 {
     empty_pool(server);
-    server->site = site;
+    server->service.site = site;
     offer_room(server);
     for (unsigned i = 0; i < server->listener_count; i++) {
         set_keepalive(server, &server->listeners[i]);
@@ -466,7 +446,7 @@ void server_destroy(struct server *server)
     close_adopted(server);
     cut_connections(server);
     if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->reactor, server->drain_timer);
+        reactor_cancel_timer(server->service.reactor, server->drain_timer);
     }
     empty_pool(server);
     while (server->slabs != NULL) {
@@ -495,13 +475,13 @@ static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg)
 {
     if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->reactor, server->drain_timer);
+        reactor_cancel_timer(server->service.reactor, server->drain_timer);
     }
-    server->drain_timer = reactor_set_timeout(server->reactor, drain_ms, on_drain_deadline, server);
+    server->drain_timer = reactor_set_timeout(server->service.reactor, drain_ms, on_drain_deadline, server);
     server->on_drained = on_drained;
     server->on_drained_arg = arg;
-    if (!server->is_draining) {
-        server->is_draining = true;
+    if (!server->service.is_draining) {
+        server->service.is_draining = true;
         server->drain_spell_ns = sys_now_ns() + DRAIN_SPELL_NS;
         for (unsigned i = 0; i < server->listener_count; i++) {
             net_listener_finish(&server->listeners[i]);
@@ -523,34 +503,15 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
 
 void server_get_stats(const struct server *server, struct server_stats *stats)
 {
-    static const size_t count = sizeof *stats / sizeof(uint64_t);
-    for (size_t i = 0; i < count; i++) {
-        ((uint64_t *)stats)[i] = __atomic_load_n((const uint64_t *)&server->stats + i, __ATOMIC_RELAXED);
-    }
+    service_get_stats(&server->service, stats);
 }
 
 struct reactor *server_reactor(const struct server *server)
 {
-    return server->reactor;
+    return server->service.reactor;
 }
 
-void server_set_hooks(struct server *server, const struct server_hooks *hooks)
+struct service *server_service(struct server *server)
 {
-    server->hooks = *hooks;
-    server->before_handler = (struct handler){.body_mode = BODY_UNWANTED, .name = hooks->before_name};
-    server->not_found_handler = (struct handler){.serve = hooks->not_found,
-                                                 .ctx = hooks->arg,
-                                                 .body_mode = BODY_UNWANTED,
-                                                 .name = hooks->not_found_name};
-}
-
-void server_set_owner(struct server *server, void *owner, unsigned index)
-{
-    server->owner = owner;
-    server->owner_index = index;
-}
-
-void server_set_host(struct server *server, struct evs_host *host)
-{
-    server->host = host;
+    return &server->service;
 }

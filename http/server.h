@@ -3,6 +3,8 @@
 
 /* One HTTP server on one reactor: listeners, connections and their pools, shutdown. What it serves is its site. */
 
+#include "http/service.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,39 +19,6 @@ struct server;
 struct site;
 
 enum { SERVER_LISTENERS_MAX = 16 };
-
-/* Numbers since the start, but connections, which is now. */
-struct server_stats {
-    uint64_t accepted;       /* connections accepted */
-    uint64_t connections;    /* connections open now */
-    uint64_t requests;       /* answers begun */
-    uint64_t by_class[6];    /* of them by class of status; [2] counts 2xx */
-    uint64_t bytes_sent;     /* to clients, heads and framing included */
-    uint64_t bytes_received; /* from clients */
-    uint64_t timeouts;       /* connections closed by a deadline */
-    uint64_t lost;           /* connections that ended in an error */
-};
-
-/* What a host wants to hear of all requests, whoever answers them. Each may be NULL. */
-struct server_hooks {
-    /* A request has a valid head: called before it is routed. Returns whether the host answers it itself, at once or later;
-     * if not, the fields that were added are in whatever response there will be. */
-    bool (*before)(struct exchange *exchange, void *arg);
-
-    /* Answer what neither a route nor a file fits, at once or later; the body is dropped. */
-    void (*not_found)(struct exchange *exchange, void *arg);
-
-    /* The server is about to answer with an error page of its own: the host may do so first, in full before it returns. Not
-     * called for an error in itself. */
-    void (*on_error)(struct exchange *exchange, int status, void *arg);
-
-    /* A request is over (http/outcome.h). Called in the middle of the connection's turn: it must not answer. */
-    void (*finished)(void *arg, const struct outcome *outcome);
-    void *arg; /* handed to all of them */
-
-    /* What the log calls before and not_found: "evserve_config.before". Of those that are set; static texts. */
-    const char *before_name, *not_found_name;
-};
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
  * server_set_site(), and while it has pins. Returns 0, or -errno with nothing left behind. */
@@ -90,21 +59,15 @@ int server_port(const struct server *server, unsigned listener);
 
 struct reactor *server_reactor(const struct server *server);
 
-/* Set the hooks. Before the server's first connection. */
-void server_set_hooks(struct server *server, const struct server_hooks *hooks);
-
-/* What handlers of a host are told about whose server this is (evs_server(), evs_thread()). */
-void server_set_owner(struct server *server, void *owner, unsigned index);
-
-/* The tickets of the host's requests (http/host/evs_host.h); must outlive the server. */
-void server_set_host(struct server *server, struct evs_host *host);
+/* What its requests and handlers see of it: to set its hooks and the host's own, before the first connection. */
+struct service *server_service(struct server *server);
 
 /* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
  * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with
  * the number that was cut; never before this function returned. A second call can only shorten the time. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
-/* Any thread, while the server exists. */
+/* Read the totals. Any thread, while the server exists. */
 void server_get_stats(const struct server *server, struct server_stats *stats);
 
 #endif

@@ -8,9 +8,9 @@
 #include "http/address_table.h"
 #include "http/conn.h"
 #include "http/exchange.h"
-#include "http/http_date.h"
 #include "http/response.h"
 #include "http/server.h"
+#include "http/service.h"
 #include "http/site.h"
 
 enum {
@@ -20,8 +20,6 @@ enum {
     /* How long server_drain() answers requests that have arrived before it leaves the others to tasks (R6). */
     DRAIN_SPELL_NS = 10000000,
 };
-
-struct evs_host;
 
 /* What the number of connections is bounded by. */
 enum server_cap { SERVER_CAP_TOTAL, SERVER_CAP_ADDRESS, SERVER_CAP_FDS, SERVER_CAPS };
@@ -39,15 +37,8 @@ struct accepter {
 };
 
 struct server {
-    struct reactor *reactor;          /* borrowed */
-    struct site *site;                /* borrowed: what new requests get */
-    const struct log *log;            /* borrowed, may be NULL */
-    parse_head_fn parse_head;         /* the fastest for this CPU */
-    struct handler static_handler;    /* answers from the site's mounts */
-    struct server_hooks hooks;        /* of the host; all NULL without any */
-    struct handler before_handler;    /* of exchanges that hooks.before answers; it is never called */
-    struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
-    bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
+    struct service service;                              /* what requests and handlers see of it */
+    parse_head_fn parse_head;                            /* the fastest for this CPU */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */
@@ -67,38 +58,25 @@ struct server {
     unsigned adopted_count;    /* of adopted */
     unsigned adopted_capacity; /* of adopted */
 
-    int64_t date_s;                              /* second that date shows */
-    char date[HTTP_DATE_LEN];                    /* Date value */
-    bool is_draining;                            /* server_drain() was called */
     uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
     int64_t drain_spell_ns;                      /* when server_drain() begins to leave connections to tasks */
     int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
     unsigned cut;                                /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); NULL when nobody wants to know */
     void *on_drained_arg;                        /* handed to on_drained */
-    void *owner;                                 /* the host's handle */
-    unsigned owner_index;                        /* which of its servers this is */
-    struct evs_host *host;                       /* borrowed: the tickets of its requests; NULL without a host */
-    struct server_stats stats;                   /* since the server was made */
 };
-
-/* Add to a number of server->stats. One thread writes them, any thread may read (server_get_stats()). */
-static inline void stat_add(uint64_t *number, uint64_t n)
-{
-    __atomic_store_n(number, *number + n, __ATOMIC_RELAXED);
-}
 
 /* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on in
  * tasks, of which a tick does not run too many. */
 static inline bool server_drains_long(const struct server *server)
 {
-    return server->is_draining && sys_now_ns() >= server->drain_spell_ns;
+    return server->service.is_draining && sys_now_ns() >= server->drain_spell_ns;
 }
 
 /* The limits in force: those of the request at hand. What limits.def calls SERVER is the same in all of them. */
 static inline const struct limits *conn_limits(const struct conn *conn)
 {
-    return conn->exchange != NULL ? conn->exchange->limits : &conn->server->site->limits;
+    return conn->exchange != NULL ? conn->exchange->limits : &conn->server->service.site->limits;
 }
 
 /* An exchange from the pool, or a new one, which pins the site; NULL without memory. */
@@ -144,8 +122,5 @@ void server_uncount_address(struct conn *conn);
 /* Answer 503 to a newcomer and close it, as well as it goes without a connection's memory. newcomer, which knows its
  * address, may be NULL. */
 void server_turn_away(struct server *server, int fd, const struct conn *newcomer);
-
-/* The Date value for now, HTTP_DATE_LEN bytes. */
-const char *server_date(struct server *server);
 
 #endif

@@ -70,13 +70,14 @@ static struct conn *find_idle_of(struct address_entry *entry)
 /* Once in a while: whoever floods the server must not flood the log. */
 static void say_full(struct server *server, enum server_cap cap, const char *name, uint64_t value)
 {
-    int64_t now_ms = reactor_now_ms(server->reactor);
+    int64_t now_ms = reactor_now_ms(server->service.reactor);
     if (now_ms < server->say_full_ms[cap]) {
         return;
     }
     server->say_full_ms[cap] = now_ms + SAY_FULL_MS;
-    log_write(server->log, LOG_WARN, "%s (%llu) reached: idle connections are closed for new ones, which else get 503",
-              name, (unsigned long long)value);
+    log_write(server->service.log, LOG_WARN,
+              "%s (%llu) reached: idle connections are closed for new ones, which else get 503", name,
+              (unsigned long long)value);
 }
 
 bool server_close_idle(struct server *server)
@@ -95,12 +96,12 @@ bool server_close_idle(struct server *server)
 
 static void say_starved(struct server *server)
 {
-    int64_t now_ms = reactor_now_ms(server->reactor);
+    int64_t now_ms = reactor_now_ms(server->service.reactor);
     if (now_ms < server->say_full_ms[SERVER_CAP_FDS]) {
         return;
     }
     server->say_full_ms[SERVER_CAP_FDS] = now_ms + SAY_FULL_MS;
-    log_write(server->log, LOG_WARN,
+    log_write(server->service.log, LOG_WARN,
               "out of file descriptors (RLIMIT_NOFILE is %llu): idle connections are closed for new ones and for "
               "files; raise it with LimitNOFILE= in a systemd unit, or ulimit -n",
               (unsigned long long)sys_fd_limit());
@@ -116,7 +117,8 @@ bool server_make_file_room(void *arg)
 {
     struct server *server = arg;
     say_starved(server);
-    struct conn *conn = server->is_draining ? NULL : find_idle(server, true); /* server_drain() walks the list */
+    struct conn *conn = server->service.is_draining ? NULL
+                                                    : find_idle(server, true); /* server_drain() walks the list */
     if (conn != NULL) {
         conn_close(conn);
     }
@@ -139,7 +141,7 @@ void server_check_fds(const struct limits *limits, const struct log *log)
 /* Whether an address may have one more. Looks the entry up anew after each close, which may have moved it. */
 static bool has_room_for(struct server *server, uint64_t key)
 {
-    uint64_t cap = server->site->limits.max_connections_per_address;
+    uint64_t cap = server->service.site->limits.max_connections_per_address;
     for (int i = 0; i <= ROOM_TRIES; i++) {
         struct address_entry *entry = address_table_find(&server->addresses, key);
         if (entry == NULL || entry->count < cap) {
@@ -157,21 +159,21 @@ static bool has_room_for(struct server *server, uint64_t key)
 
 bool server_make_room(struct server *server, uint64_t address)
 {
-    const struct limits *limits = &server->site->limits;
+    const struct limits *limits = &server->service.site->limits;
     if (limits->max_connections_per_address > 0 && address != 0 && !has_room_for(server, address)) {
         return false;
     }
-    if (server->stats.connections < limits->max_connections) {
+    if (server->service.stats.connections < limits->max_connections) {
         return true;
     }
     say_full(server, SERVER_CAP_TOTAL, "max_connections", limits->max_connections);
-    return server_close_idle(server) && server->stats.connections < limits->max_connections;
+    return server_close_idle(server) && server->service.stats.connections < limits->max_connections;
 }
 
 int server_count_address(struct conn *conn, uint64_t address)
 {
     struct server *server = conn->server;
-    if (server->site->limits.max_connections_per_address == 0 || address == 0) {
+    if (server->service.site->limits.max_connections_per_address == 0 || address == 0) {
         return 0;
     }
     struct address_entry *entry = address_table_add(&server->addresses, address);
@@ -196,7 +198,7 @@ void server_uncount_address(struct conn *conn)
         return;
     }
     struct address_table *addresses = &conn->server->addresses;
-    struct address_entry *entry = address_table_find(addresses, address_key(conn->peer_family, conn->peer_address));
+    struct address_entry *entry = address_table_find(addresses, address_key(conn->peer.family, conn->peer.address));
     conn->is_counted = false;
     if (entry->count == 1) {
         address_table_remove(addresses, entry);
@@ -215,15 +217,16 @@ void server_turn_away(struct server *server, int fd, const struct conn *newcomer
     char scrap[SCRAP_BYTES], answer[RESPONSE_TURNED_AWAY_MAX];
     ssize_t got = sys_recv(fd, scrap, sizeof scrap);
     bool is_head = got >= (ssize_t)sizeof head - 1 && memcmp(scrap, head, sizeof head - 1) == 0;
-    ssize_t len = response_format_turned_away(server, is_head, answer);
+    ssize_t len = response_format_turned_away(&server->service, is_head, answer);
     ssize_t sent = sys_send(fd, answer, (size_t)len, false);
     if (sent > 0) {
-        stat_add(&server->stats.requests, 1);
-        stat_add(&server->stats.by_class[5], 1);
-        stat_add(&server->stats.bytes_sent, (uint64_t)sent);
+        stat_add(&server->service.stats.requests, 1);
+        stat_add(&server->service.stats.by_class[5], 1);
+        stat_add(&server->service.stats.bytes_sent, (uint64_t)sent);
     }
-    if (server->hooks.finished != NULL) {
-        outcome_turned_away(server, newcomer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, got > 0 ? (size_t)got : 0,
+    if (server->service.hooks.finished != NULL) {
+        outcome_turned_away(&server->service, newcomer == NULL ? NULL : &newcomer->peer, 503,
+                            sent > 0 ? (uint64_t)sent : 0, scrap, got > 0 ? (size_t)got : 0,
                             sent == len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     sys_shutdown_write(fd);

@@ -23,7 +23,7 @@
 #include "http/listing_reply.h"
 #include "http/range.h"
 #include "http/response.h"
-#include "http/server.h"
+#include "http/service.h"
 #include "http/static_mounts.h"
 #include "http/url.h"
 
@@ -404,7 +404,7 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
         return;
     }
     visit.exchange = exchange;
-    visit.now_ms = reactor_now_ms(server_reactor(exchange->server));
+    visit.now_ms = reactor_now_ms(exchange->service->reactor);
     struct target *target = &visit.target;
     struct cached_file *file = NULL;
     int rv = visit.mount == NULL ? -ENOENT : resolve(visit.mount, exchange->path, exchange->path_len, target);

@@ -10,6 +10,7 @@
 #include "core/net.h"
 #include "http/cookie.h"
 #include "http/exchange.h"
+#include "http/peer.h"
 #include "http/url.h"
 #include "lua/coro.h"
 #include "lua/request.h"
@@ -151,7 +152,7 @@ static void push_id(lua_State *L, const struct coro *coro)
 static void push_peer(lua_State *L, const struct exchange *exchange)
 {
     char peer[NET_TEXT_MAX];
-    exchange_peer(exchange, peer, sizeof peer);
+    peer_format(exchange->peer, peer, sizeof peer);
     lua_pushstring(L, peer);
 }
 

@@ -14,7 +14,8 @@
 #include "http/response.h"
 #include "http/response_refs.h"
 #include "http/router.h"
-#include "http/server_internal.h"
+#include "http/service.h"
+#include "http/site.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,9 +27,9 @@ static void blame(const struct exchange *exchange, enum log_level level, const c
 {
     const struct route *route = exchange_route(exchange);
     if (route == NULL) { /* one of the hooks of evserve_config */
-        log_write(exchange->server->log, level, "answer to %s: %s: %s", exchange->path, function, why);
+        log_write(exchange->service->log, level, "answer to %s: %s: %s", exchange->path, function, why);
     } else {
-        log_write(exchange->server->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
+        log_write(exchange->service->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
     }
 }
 

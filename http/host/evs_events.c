@@ -6,14 +6,14 @@
 #include "http/conn.h"
 #include "http/host/evs_host.h"
 #include "http/response.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 
 #include <errno.h>
 
 void evs_stop_timer(struct exchange *exchange)
 {
     if (exchange->evs.timer != 0) {
-        reactor_cancel_timer(exchange->server->reactor, exchange->evs.timer);
+        reactor_cancel_timer(exchange->service->reactor, exchange->evs.timer);
         exchange->evs.timer = 0;
     }
 }
@@ -81,7 +81,7 @@ int evs_after(evs_request *request, uint32_t ms)
         return -EALREADY; /* when the time comes, the exchange may be another request's */
     }
     evs_stop_timer(exchange);
-    exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, ms, on_timer, exchange);
+    exchange->evs.timer = reactor_set_timeout(exchange->service->reactor, ms, on_timer, exchange);
     return exchange->evs.timer == 0 ? -ENOMEM : 0;
 }
 
@@ -132,7 +132,7 @@ void evs_end_without_content(struct exchange *exchange)
     evs_stop_timer(exchange);
     exchange->evs.is_unwanted = true;
     exchange->on_stopping = NULL;
-    exchange->evs.timer = reactor_set_timeout(exchange->server->reactor, 0, on_unwanted, exchange);
+    exchange->evs.timer = reactor_set_timeout(exchange->service->reactor, 0, on_unwanted, exchange);
     if (exchange->evs.timer == 0) {
         response_abort(exchange);
     }

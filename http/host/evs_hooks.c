@@ -4,8 +4,8 @@
 
 #include "http/host/evs_internal.h"
 #include "http/outcome.h"
+#include "http/response.h"
 #include "http/server.h"
-#include "http/server_internal.h"
 
 static enum evs_end end_of(enum outcome_end end)
 {
@@ -115,7 +115,7 @@ static void on_finished(void *arg, const struct outcome *outcome)
         .end = (int)end_of(outcome->end),
         .bytes = outcome->bytes,
         .duration_us = (uint64_t)outcome->duration_us,
-        .thread = outcome->server->owner_index,
+        .thread = outcome->service->owner_index,
         .request = outcome->exchange == NULL ? NULL : request_of(outcome->exchange),
     };
     if (outcome->exchange != NULL) {
@@ -136,5 +136,5 @@ void evs_hooks_set(struct server *server, const struct evserve_config *config)
         .before_name = "evserve_config.before",
         .not_found_name = "evserve_config.not_found",
     };
-    server_set_hooks(server, &hooks);
+    service_set_hooks(server_service(server), &hooks);
 }

@@ -11,8 +11,9 @@
 #include "core/mem.h"
 #include "http/exchange.h"
 #include "http/host/evs_parsed.h"
+#include "http/peer.h"
 #include "http/router.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 
 #include <errno.h>
 #include <string.h>
@@ -125,16 +126,16 @@ int evs_read(evs_request *request, const void **data, size_t *len)
 
 const char *evs_peer(evs_request *request, char *text, size_t size)
 {
-    exchange_peer(exchange_of(request), text, size);
+    peer_format(exchange_of(request)->peer, text, size);
     return text;
 }
 
 evserve *evs_server(evs_request *request)
 {
-    return exchange_of(request)->server->owner;
+    return exchange_of(request)->service->owner;
 }
 
 unsigned evs_thread(evs_request *request)
 {
-    return exchange_of(request)->server->owner_index;
+    return exchange_of(request)->service->owner_index;
 }

@@ -6,12 +6,12 @@
 
 int evs_sockaddr(evs_request *request, struct sockaddr_storage *address)
 {
-    return (int)exchange_peer_address(exchange_of(request), address);
+    return (int)peer_address(exchange_of(request)->peer, address);
 }
 
 int evs_listener(evs_request *request)
 {
-    return exchange_of(request)->conn->listener;
+    return exchange_of(request)->listener;
 }
 
 int evs_socket(evs_request *request)

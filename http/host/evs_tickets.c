@@ -20,9 +20,10 @@
 #include "core/sys.h"
 #include "core/units.h"
 #include "http/host/evs_host.h"
+#include "http/limits.h"
 #include "http/response.h"
 #include "http/response_refs.h"
-#include "http/server_internal.h"
+#include "http/service.h"
 
 #include <errno.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static void wake_waiting(struct evs_host *host)
 evs_ticket evs_defer(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
-    struct evs_host *host = exchange->server->host;
+    struct evs_host *host = exchange->service->host;
     if (exchange->evs.ticket != 0 || host == NULL || exchange->evs.is_unwanted ||
         exchange->response_state >= RESPONSE_COMPLETE) {
         return exchange->evs.ticket;
@@ -129,7 +130,7 @@ void evs_ticket_end(struct exchange *exchange)
     if (exchange->evs.ticket == 0) {
         return;
     }
-    struct evs_host *host = exchange->server->host;
+    struct evs_host *host = exchange->service->host;
     uint64_t id = evs_id_within(exchange->evs.ticket);
     exchange->evs.ticket = 0;
     pthread_mutex_lock(&host->lock);
@@ -157,7 +158,7 @@ void evs_ticket_ease(struct exchange *exchange)
     if (exchange->evs.ticket == 0) {
         return;
     }
-    struct evs_host *host = exchange->server->host;
+    struct evs_host *host = exchange->service->host;
     pthread_mutex_lock(&host->lock);
     (void)look_at_queue(host, evs_slots_find(&host->tickets, evs_id_within(exchange->evs.ticket)));
     pthread_mutex_unlock(&host->lock);

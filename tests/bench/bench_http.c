@@ -147,7 +147,7 @@ int main(void)
         fail(err);
     }
     struct sockaddr_storage peer = {.ss_family = AF_UNIX};
-    conn_open(server, CONN_ADOPTED, pair[1], (struct sockaddr *)&peer);
+    conn_open(server, LISTENER_NONE, pair[1], (struct sockaddr *)&peer);
 
     close(pair[0]);
     server_destroy(server);

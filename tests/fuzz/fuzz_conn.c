@@ -102,12 +102,12 @@ static void check_states(bool is_at_rest)
         FUZZ_MUST(conn->deadline_ms == INT64_MAX || (conn->timer != 0 && conn->timer_due_ms <= conn->deadline_ms));
         FUZZ_MUST(conn->prev == NULL ? server->conns == conn : conn->prev->next == conn);
     }
-    FUZZ_MUST(open == server->stats.connections);
+    FUZZ_MUST(open == server->service.stats.connections);
     uint64_t answers = 0;
-    for (size_t i = 0; i < sizeof server->stats.by_class / sizeof server->stats.by_class[0]; i++) {
-        answers += server->stats.by_class[i];
+    for (size_t i = 0; i < sizeof server->service.stats.by_class / sizeof server->service.stats.by_class[0]; i++) {
+        answers += server->service.stats.by_class[i];
     }
-    FUZZ_MUST(answers == server->stats.requests);
+    FUZZ_MUST(answers == server->service.stats.requests);
 }
 
 /* Run to rest; only a client that takes little at a time may keep the server from it. */
@@ -197,10 +197,10 @@ static void let_late_handlers_answer(void)
 {
     uint64_t before;
     do {
-        before = server->stats.requests;
+        before = server->service.stats.requests;
         fake_sys_advance_ms(WIRE_LATE_MS);
         settle();
-    } while (server->stats.requests > before);
+    } while (server->service.stats.requests > before);
 }
 
 /* How many bytes of the input the action has behind its name. */

@@ -3,6 +3,7 @@
  * test_conn_write.c, bodies are in test_conn_body.c, deadlines in test_conn_deadline.c, limits on connections and the
  * shutdown in test_server.c. */
 
+#include "http/peer.h"
 #include "tests/lib/server_scene.h"
 
 #include <fcntl.h>
@@ -647,14 +648,14 @@ static void peer_is_told_as_text(void **state)
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(40312), .sin_addr.s_addr = htonl(0xc0000201)};
     fake_peer_set_address(peer, (struct sockaddr *)&in, sizeof in);
     say(peer, GET("/hold"));
-    exchange_peer(held[0].exchange, text, sizeof text);
+    peer_format(held[0].exchange->peer, text, sizeof text);
     assert_string_equal(text, "192.0.2.1:40312");
 
     peer = fake_peer_connect(scene.listener_fd);
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(1), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     fake_peer_set_address(peer, (struct sockaddr *)&in6, sizeof in6);
     say(peer, GET("/hold"));
-    exchange_peer(held[1].exchange, text, sizeof text);
+    peer_format(held[1].exchange->peer, text, sizeof text);
     assert_string_equal(text, "[::1]:1");
 
     peer = fake_peer_connect(scene.listener_fd);
@@ -662,14 +663,14 @@ static void peer_is_told_as_text(void **state)
     memcpy(&in6.sin6_addr, mapped, sizeof mapped);
     fake_peer_set_address(peer, (struct sockaddr *)&in6, sizeof in6);
     say(peer, GET("/hold"));
-    exchange_peer(held[2].exchange, text, sizeof text);
+    peer_format(held[2].exchange->peer, text, sizeof text);
     assert_string_equal(text, "192.0.2.1:1"); /* it came over IPv4 to a listener of both families */
 
     peer = fake_peer_connect(scene.listener_fd);
     struct sockaddr un = {.sa_family = AF_UNIX};
     fake_peer_set_address(peer, &un, sizeof un.sa_family);
     say(peer, GET("/hold"));
-    exchange_peer(held[3].exchange, text, sizeof text);
+    peer_format(held[3].exchange->peer, text, sizeof text);
     assert_string_equal(text, "unix:");
 }
 

@@ -35,7 +35,7 @@ static void watch_all(void)
     told[0] = '\0';
     told_bytes = 0;
     scene_begin();
-    server_set_hooks(scene.server, &hooks);
+    service_set_hooks(server_service(scene.server), &hooks);
 }
 
 /* What was told since the last call. */
@@ -93,7 +93,7 @@ static void what_is_asked_for_at_the_end_of_a_request_comes_with_it(void **state
     (void)state;
     const struct server_hooks hooks = {.finished = ask_late};
     scene_begin();
-    server_set_hooks(scene.server, &hooks);
+    service_set_hooks(server_service(scene.server), &hooks);
     struct fake_peer *peer = client();
     say(peer, GET("/hello"));
     assert_int_equal(late_calls, 1);

@@ -64,7 +64,7 @@ static void mount(const char *prefix, const char *name, const struct static_opti
 static void make_site(void)
 {
     assert_int_equal(site_create(&scene.site, NULL), 0);
-    scene.server.site = scene.site;
+    scene.server.service.site = scene.site;
 }
 
 /*     site/          mounted on "/"
@@ -124,11 +124,11 @@ static int set_up(void **state)
     mount("/", "site", NULL);
     mount("/assets", "assets", &(struct static_options){.cache_s = 3600});
     mount("/assets/deeper/", "assets/deep", NULL);
-    assert_int_equal(reactor_create(&scene.server.reactor, NULL), 0);
+    assert_int_equal(reactor_create(&scene.server.service.reactor, NULL), 0);
     scene.conn = (struct conn){.server = &scene.server, .is_advancing = true};
     scene.exchange = calloc(1, sizeof *scene.exchange + FIELDS * sizeof(struct field));
     assert_non_null(scene.exchange);
-    *scene.exchange = (struct exchange){.conn = &scene.conn, .server = &scene.server, .path = scene.path};
+    *scene.exchange = (struct exchange){.conn = &scene.conn, .service = &scene.server.service, .path = scene.path};
     return 0;
 }
 
@@ -139,7 +139,7 @@ static int tear_down(void **state)
     write_buffer_done(&scene.exchange->fields);
     free(scene.exchange);
     site_destroy(scene.site);
-    reactor_destroy(scene.server.reactor);
+    reactor_destroy(scene.server.service.reactor);
     tree_remove(&scene.tree);
     if (fake_sys_open_fds() != 0) {
         fake_sys_print_open_fds();

@@ -1,0 +1,54 @@
+/* The server as the message storey sees it. No failure modes: nothing here allocates. */
+
+#include "http/service.h"
+
+#include "core/sys.h"
+#include "http/site.h"
+#include "http/static_files.h"
+
+#include <stddef.h>
+
+static void serve_static(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    static_mounts_serve(exchange->site->mounts, exchange);
+}
+
+void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log)
+{
+    *service = (struct service){
+        .reactor = reactor,
+        .site = site,
+        .log = log,
+        .static_handler = {.serve = serve_static, .body_mode = BODY_UNWANTED},
+        .date_s = -1,
+    };
+}
+
+void service_set_hooks(struct service *service, const struct server_hooks *hooks)
+{
+    service->hooks = *hooks;
+    service->before_handler = (struct handler){.body_mode = BODY_UNWANTED, .name = hooks->before_name};
+    service->not_found_handler = (struct handler){.serve = hooks->not_found,
+                                                  .ctx = hooks->arg,
+                                                  .body_mode = BODY_UNWANTED,
+                                                  .name = hooks->not_found_name};
+}
+
+const char *service_date(struct service *service)
+{
+    int64_t now_s = sys_wall_time_s();
+    if (now_s != service->date_s) {
+        service->date_s = now_s;
+        http_date_format(now_s, service->date);
+    }
+    return service->date;
+}
+
+void service_get_stats(const struct service *service, struct server_stats *stats)
+{
+    static const size_t count = sizeof *stats / sizeof(uint64_t);
+    for (size_t i = 0; i < count; i++) {
+        ((uint64_t *)stats)[i] = __atomic_load_n((const uint64_t *)&service->stats + i, __ATOMIC_RELAXED);
+    }
+}

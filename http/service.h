@@ -1,0 +1,88 @@
+#ifndef EVSERVE_HTTP_SERVICE_H
+#define EVSERVE_HTTP_SERVICE_H
+
+/* What requests and their handlers may know of the server that they came to. One for each server, embedded in it; the
+ * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own (server_internal.h). */
+
+#include "http/exchange.h"
+#include "http/http_date.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct evs_host;
+struct log;
+struct outcome;
+struct reactor;
+struct site;
+
+/* Totals since the server started, except connections, which is the current value. */
+struct server_stats {
+    uint64_t accepted;       /* connections accepted */
+    uint64_t connections;    /* connections open now */
+    uint64_t requests;       /* responses begun */
+    uint64_t by_class[6];    /* of them by class of status; [2] counts 2xx */
+    uint64_t bytes_sent;     /* to clients, heads and framing included */
+    uint64_t bytes_received; /* from clients */
+    uint64_t timeouts;       /* connections closed by a deadline */
+    uint64_t lost;           /* connections that ended in an error */
+};
+
+/* What a host wants to hear of all requests, whichever handler responds. Each may be NULL. */
+struct server_hooks {
+    /* A request has a valid head: called before it is routed. Returns whether the host responds itself, at once or later;
+     * if not, the fields that it added are in the response that another handler sends. */
+    bool (*before)(struct exchange *exchange, void *arg);
+
+    /* Respond to what neither a route nor a file fits, at once or later; the body is dropped. */
+    void (*not_found)(struct exchange *exchange, void *arg);
+
+    /* The server is about to send an error page of its own: the host may respond first, in full before it returns. Not
+     * called for an error in itself. */
+    void (*on_error)(struct exchange *exchange, int status, void *arg);
+
+    /* A request is over (http/outcome.h). Called in the middle of the connection's turn: it must not respond. */
+    void (*finished)(void *arg, const struct outcome *outcome);
+    void *arg; /* handed to all of them */
+
+    /* What the log calls before and not_found: "evserve_config.before". Of those that are set; static texts. */
+    const char *before_name, *not_found_name;
+};
+
+struct service {
+    struct reactor *reactor;          /* borrowed: clock and timers */
+    struct site *site;                /* borrowed: what new requests get */
+    const struct log *log;            /* borrowed, may be NULL */
+    struct server_hooks hooks;        /* of the host; all NULL without any */
+    struct handler static_handler;    /* serves the site's mounts */
+    struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
+    struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
+    bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
+    bool is_draining;                 /* the server stops: no connection outlives its response */
+    int64_t date_s;                   /* second that date shows */
+    char date[HTTP_DATE_LEN];         /* Date value */
+    void *owner;                      /* the host's handle */
+    unsigned owner_index;             /* which of its servers this is */
+    struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
+    struct server_stats stats;        /* since the server was made */
+};
+
+/* Start with the reactor, the site and the log (which may be NULL); all three are borrowed. */
+void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log);
+
+/* Set the hooks. Before the first request. */
+void service_set_hooks(struct service *service, const struct server_hooks *hooks);
+
+/* The Date value for now, HTTP_DATE_LEN bytes, valid until the next call. */
+const char *service_date(struct service *service);
+
+/* Read the totals. Any thread, while the service exists. */
+void service_get_stats(const struct service *service, struct server_stats *stats);
+
+/* Add to one of service->stats. One thread writes them, any thread may read. */
+static inline void stat_add(uint64_t *number, uint64_t n)
+{
+    __atomic_store_n(number, *number + n, __ATOMIC_RELAXED);
+}
+
+#endif
