@@ -23,20 +23,22 @@
 #include "core/sys.h"
 #include "core/thread.h"
 #include "core/write_buffer.h"
+#include "http/host/confine.h"
 #include "http/host/evs.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
+#include "http/host/offer.h"
+#include "http/host/retired.h"
 #include "http/limits.h"
 #include "http/route_table.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_files.h"
-#include "lua/confine.h"
-#include "lua/offer.h"
-#include "lua/retired.h"
-#include "lua/script.h"
 #include "version.h"
+#ifdef EVSERVE_HAS_LUA
+#include "lua/script.h"
+#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +53,13 @@ enum {
     NO_STOP = -1,
     QUIET_LOOK_MS = 10, /* how often a server that stops asks whether its scripts are still busy */
 };
+
+/* The language of scripts in this build. */
+#ifdef EVSERVE_HAS_LUA
+static const struct script_kind *const script_kind = &script_lua;
+#else
+static const struct script_kind *const script_kind = NULL;
+#endif
 
 /* What one thread serves with. */
 struct worker {
@@ -145,11 +154,12 @@ static int make_offer(struct worker *worker, struct offer **made, char *err, siz
         .mounts = config->mounts,
         .routes = config->routes,
         .script = config->script,
+        .kind = script_kind,
         .host.init = config->lua_init,
         .host.arg = config->arg,
-        .host.settings.handler_cpu_ms = config->handler_cpu_ms,
-        .host.settings.lua_memory_bytes = config->lua_memory,
-        .host.settings.debug = config->debug != 0,
+        .host.handler_cpu_ms = config->handler_cpu_ms,
+        .host.lua_memory_bytes = config->lua_memory,
+        .host.debug = config->debug != 0,
         .host.text = owner->is_piped ? write_buffer_data(&owner->script_text) : NULL,
         .host.text_len = write_buffer_len(&owner->script_text),
         .host.base_fd = owner->base_fd,
@@ -192,7 +202,6 @@ static int load(struct worker *worker, char *err, size_t errlen)
 static int open_server(struct worker *worker, char *err, size_t errlen)
 {
     const evserve *owner = worker->owner;
-    struct script *script = worker->offer->script;
     if (worker == owner->workers) {
         server_check_fds(&worker->offer->site->limits, &owner->log);
     }
@@ -215,7 +224,7 @@ static int open_server(struct worker *worker, char *err, size_t errlen)
     if (rv < 0) {
         return rv;
     }
-    return script == NULL ? 0 : script_start(script, worker->server, err, errlen);
+    return offer_start(worker->offer, worker->server, err, errlen);
 }
 
 /* Lines of several threads come one after the other. */
@@ -295,9 +304,7 @@ static void on_quiet_timer(struct reactor *reactor, uint64_t timer, void *arg)
 
 static bool has_busy_script(const struct worker *worker)
 {
-    const struct script *script = worker->offer->script;
-    return (script != NULL && script_is_busy(script, worker->stop_by_ms)) ||
-           retired_is_busy(&worker->retired, worker->stop_by_ms);
+    return offer_is_busy(worker->offer, worker->stop_by_ms) || retired_is_busy(&worker->retired, worker->stop_by_ms);
 }
 
 /* No request is left. What scripts do beside them has until the deadline, too. */
@@ -320,9 +327,7 @@ static void on_drained(void *arg, unsigned cut)
         reactor_cancel_timer(worker->reactor, worker->quiet_timer);
         worker->quiet_timer = 0;
     }
-    if (worker->offer->script != NULL) {
-        script_end_timers(worker->offer->script);
-    }
+    offer_end_timers(worker->offer);
     end_when_quiet(worker);
 }
 
@@ -330,9 +335,7 @@ static void heed_stop(struct worker *worker, uint32_t drain_ms)
 {
     worker->is_stopping = true;
     worker->stop_by_ms = reactor_now_ms(worker->reactor) + drain_ms;
-    if (worker->offer->script != NULL) {
-        script_announce_stop(worker->offer->script);
-    }
+    offer_announce_stop(worker->offer);
     server_drain(worker->server, drain_ms, on_drained, worker);
 }
 
@@ -356,9 +359,7 @@ static void end_worker(struct worker *worker, int error)
     worker->error = error;
     evs_host_end(host_of(worker));
     mailbox_close(&worker->mailbox);
-    if (worker->offer->script != NULL) {
-        script_stop(worker->offer->script);
-    }
+    offer_stop(worker->offer);
     retired_stop(&worker->retired);
     if (error < 0) {
         log_write(&worker->owner->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
@@ -715,8 +716,8 @@ static void prepare_offer(void *arg)
     }
     limits_share(&next->site->limits, worker->owner->worker_count);
     errand->rv = check_offer(worker, next, errand->err, sizeof errand->err);
-    if (errand->rv == 0 && next->script != NULL) {
-        errand->rv = script_start(next->script, worker->server, errand->err, sizeof errand->err);
+    if (errand->rv == 0) {
+        errand->rv = offer_start(next, worker->server, errand->err, sizeof errand->err);
     }
     if (errand->rv < 0) {
         offer_destroy(next);
@@ -729,8 +730,8 @@ static void discard_offer(void *arg)
 {
     struct errand *errand = arg;
     struct worker *worker = errand->worker;
-    if (worker->next != NULL && worker->next->script != NULL) {
-        script_stop(worker->next->script);
+    if (worker->next != NULL) {
+        offer_stop(worker->next);
     }
     offer_destroy(worker->next);
     worker->next = NULL;
@@ -745,8 +746,8 @@ static void swap_offer(void *arg)
     worker->next = NULL;
     server_set_site(worker->server, worker->offer->site);
     retired_add(&worker->retired, old);
-    if (worker->is_stopping && worker->offer->script != NULL) {
-        script_announce_stop(worker->offer->script);
+    if (worker->is_stopping) {
+        offer_announce_stop(worker->offer);
     }
 }
 

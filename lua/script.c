@@ -416,7 +416,11 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;
-    made->fixed = host->settings;
+    made->fixed = (struct settings){
+        .handler_cpu_ms = host->handler_cpu_ms,
+        .lua_memory_bytes = host->lua_memory_bytes,
+        .debug = host->debug,
+    };
     rv = settings_fix(&made->settings, &made->fixed, err, errlen);
     memory_reset_mark(made);
     rv = rv < 0 ? rv : script_protect(made, build_state, NULL, err, errlen);
@@ -441,6 +445,14 @@ int script_open(struct script **script, const char *path, struct site *site, str
 const struct settings *script_settings(const struct script *script)
 {
     return &script->settings;
+}
+
+void script_each_setting(const struct script *script,
+                         void (*fn)(void *arg, const struct limit_info *info, uint64_t value), void *arg)
+{
+    for (size_t i = 0; i < setting_table_len; i++) {
+        fn(arg, &setting_table[i], settings_get(&script->settings, &setting_table[i]));
+    }
 }
 
 /* Running and closing. */
@@ -597,3 +609,17 @@ void script_close(struct script *script)
     mem_free(script->chunk_name);
     mem_free(script);
 }
+
+const struct script_kind script_lua = {
+    .open = script_open,
+    .each_setting = script_each_setting,
+    .listen = script_listen,
+    .listen_place = script_listen_place,
+    .each_folder = script_each_folder,
+    .start = script_start,
+    .announce_stop = script_announce_stop,
+    .end_timers = script_end_timers,
+    .is_busy = script_is_busy,
+    .stop = script_stop,
+    .close = script_close,
+};

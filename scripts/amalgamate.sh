@@ -4,7 +4,7 @@
 #   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation; prints the names of the three files
 #   cc host.c FOLDER/evserve.c
 #
-# Lua is left out. The sandbox filters system calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the
+# Lua is left out, and so are lines between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters system calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the
 # object file only the functions of evserve.h are global; all others become static.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,19 +18,13 @@ fail() {
     exit 1
 }
 
-# cmake_list NAME REGEX: the sources of "set(NAME ...)" in CMakeLists.txt that match.
-cmake_list() {
-    sed -n "/^ *set($1 /,/)/p" CMakeLists.txt | grep -oE "$2" || fail "CMakeLists.txt has no sources in $1"
-}
-
 version=$(sed -n 's/^project(evserve VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 [ -n "$version" ] || fail "CMakeLists.txt has no version"
-without_lua=$(cmake_list lua_sources 'lua/[a-z_/]*\.c')
 
-# Tables of unknown length cannot be declared ahead as static ones, so these come before their users. parser.c comes before
-# its variants, which share its headers.
-sources="http/limits.c lua/absent/script.c"
-for source in core/*.c http/*.c http/h1/*.c http/host/*.c $without_lua evserve.c; do
+# A table of unknown length cannot be declared ahead as a static one, so http/limits.c comes before its users. parser.c
+# comes before its variants, which share its headers.
+sources="http/limits.c"
+for source in core/*.c http/*.c http/h1/*.c http/host/*.c evserve.c; do
     printf '%s\n' "$sources" | tr ' ' '\n' | grep -qx "$source" || sources="$sources $source"
 done
 
@@ -121,7 +115,19 @@ function made_static(line) {
     return line
 }
 
-function take_line(line, file, is_header,    name) {
+function take_line(line, file, is_header) {
+    if (line ~ /^#ifdef EVSERVE_HAS_LUA$/) {
+        is_left_out = in_lua = 1
+        return
+    } else if (in_lua && line ~ /^#else$/) {
+        is_left_out = 0
+        return
+    } else if (in_lua && line ~ /^#endif$/) {
+        is_left_out = in_lua = 0
+        return
+    } else if (is_left_out) {
+        return
+    }
     if (line ~ /^# *include "version\.h"/ || line ~ /^# *include "evserve\.h"/) {
         return
     }
@@ -157,7 +163,7 @@ function take_file(file,    line, rv, names, is_known, i, is_variant, is_header)
         return
     }
     is_header = is_guarded(file)
-    is_variant = file ~ /^http\/parser_[a-z0-9]+\.c$/
+    is_variant = file ~ /^http\/h1\/parser_[a-z0-9]+\.c$/
     if (is_header || file ~ /\.c$/) {
         taken[file] = 1
         put("")
@@ -168,7 +174,7 @@ function take_file(file,    line, rv, names, is_known, i, is_variant, is_header)
         names[0] = 0
         read_names(file, names, is_known)
         for (i = 1; i <= names[0]; i++) {
-            put("#define " names[i] " " names[i] "_" substr(file, 13, length(file) - 14))
+            put("#define " names[i] " " names[i] "_" substr(file, 16, length(file) - 17))
         }
     }
     while ((rv = (getline line < file)) > 0) {

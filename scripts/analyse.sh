@@ -22,7 +22,7 @@ cmake -S . -B "$scratch/build" "${options[@]}" -DCMAKE_C_COMPILER=gcc >/dev/null
 # Each prints reports as FILE:LINE:COLUMN: warning: TEXT [KIND], among other things.
 run_gcc() {
     local flags
-    flags="-std=c11 -D_GNU_SOURCE -O2 -fanalyzer -I. -I$scratch/build/generated $(pkg-config --cflags luajit)"
+    flags="-std=c11 -D_GNU_SOURCE -DEVSERVE_HAS_LUA -O2 -fanalyzer -I. -I$scratch/build/generated $(pkg-config --cflags luajit)"
     printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c "gcc $flags -c -o /dev/null {} 2>&1 || :"
 }
 
@@ -32,7 +32,8 @@ run_clang_tidy() {
 }
 
 run_cppcheck() {
-    cppcheck -q -j2 --std=c11 --enable=warning,portability,performance --library=posix -D_GNU_SOURCE -D__GNUC__ \
+    cppcheck -q -j2 --std=c11 --enable=warning,portability,performance --library=posix -D_GNU_SOURCE -DEVSERVE_HAS_LUA \
+        -D__GNUC__ \
         -D__x86_64__ '-D_Noreturn=__attribute__((noreturn))' -I. -I"$scratch/build/generated" \
         --suppress=missingIncludeSystem --template='{file}:{line}:{column}: warning: {message} [{id}]' \
         core http lua evserve.c main.c 2>&1

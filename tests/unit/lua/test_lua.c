@@ -343,7 +343,7 @@ static void settings_of_the_host_win_over_the_scripts(void **state)
 {
     (void)state;
     struct scene scene = {.path = ""};
-    struct script_host host = {.settings.handler_cpu_ms = 7, .settings.lua_memory_bytes = 1 << 26};
+    struct script_host host = {.handler_cpu_ms = 7, .lua_memory_bytes = 1 << 26};
     write_script(&scene, APP "app.set { handler_cpu = '2s', lua_memory = '1M', debug = true }");
     assert_int_equal(reactor_create(&scene.reactor, NULL), 0);
     assert_int_equal(site_create(&scene.site, NULL), 0);
@@ -357,7 +357,7 @@ static void settings_of_the_host_win_over_the_scripts(void **state)
     assert_int_equal(script_settings(scene.script)->handler_cpu_ms, 2000);
     script_close(scene.script);
 
-    host.settings.lua_memory_bytes = 1;
+    host.lua_memory_bytes = 1;
     assert_int_equal(script_open(&scene.script, scene.path, scene.site, scene.reactor, NULL, &host, scene.err,
                                  sizeof scene.err),
                      -ERANGE);

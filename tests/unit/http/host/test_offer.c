@@ -1,9 +1,10 @@
-/* lua/offer.c and lua/retired.c: what one thread serves, its addresses, and when it goes that another has replaced. */
+/* http/host/offer.c and http/host/retired.c: what one thread serves, its addresses, and when a replaced one is freed. */
 
+#include "http/host/offer.h"
+#include "http/host/retired.h"
 #include "http/server.h"
 #include "http/site.h"
-#include "lua/offer.h"
-#include "lua/retired.h"
+#include "lua/script.h"
 #include "tests/lib/lua_scene.h"
 
 static struct reactor *reactor;
@@ -41,7 +42,7 @@ static struct offer *offer_of(const char *source)
     struct offer *offer = NULL;
     char err[512] = "";
     write_script(&file, source);
-    const struct offer_config config = {.script = file.path};
+    const struct offer_config config = {.script = file.path, .kind = &script_lua};
     int rv = offer_create(&offer, &config, reactor, NULL, err, sizeof err);
     unlink(file.path);
     assert_string_equal(err, "");
@@ -149,9 +150,13 @@ static void what_cannot_be_filled_leaves_nothing_behind(void **state)
     const struct offer_config no_root = {.root = "/there/is/no/such/directory"};
     assert_true(offer_create(&offer, &no_root, reactor, NULL, err, sizeof err) < 0);
     assert_non_null(strstr(err, "/there/is/no/such/directory"));
-    const struct offer_config no_script = {.root = "/tmp", .script = "/there/is/no/such.lua"};
+    const struct offer_config no_script = {.root = "/tmp", .script = "/there/is/no/such.lua", .kind = &script_lua};
     assert_true(offer_create(&offer, &no_script, reactor, NULL, err, sizeof err) < 0);
     assert_non_null(strstr(err, "/there/is/no/such.lua"));
+    const struct offer_config no_kind = {.root = "/tmp", .script = "site.lua"};
+    assert_int_equal(offer_create(&offer, &no_kind, reactor, NULL, err, sizeof err), -ENOTSUP);
+    assert_string_equal(err,
+                        "site.lua: this evserve was built without Lua (EVSERVE_LUA=OFF), so it cannot run scripts");
     assert_null(offer);
     bool failed = true;
     for (uint64_t n = 1; failed; n++) {

@@ -1,19 +1,20 @@
-/* Happy path: retired_add() hooks into the site; when its last request lets go of it a task looks at all retired offers
- * at the end of the tick, and frees those that are done with. A script with work left is asked again by a timer. Without
- * memory for the task or the timer the next offer that retires, or retired_done(), makes up for it. */
+/* Happy path: retired_add() hooks into the site. When its last request lets go of it, a task looks at all retired offers
+ * at the end of the tick, and frees those that nothing needs any more. A timer looks again at a script with work left.
+ *
+ * Failure modes: without memory for the task or the timer, the next offer that retires, or retired_done(), does the work. */
 
-#include "lua/retired.h"
+#include "http/host/retired.h"
 
 #include "core/reactor.h"
+#include "http/host/offer.h"
 #include "http/site.h"
-#include "lua/offer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum {
     REAP_MS = 100,         /* how often a retired script is asked whether it is still busy */
-    RETIRED_MS_MAX = 60000 /* how long it may be, after its last request */
+    RETIRED_MS_MAX = 60000 /* how long it may stay busy after its last request */
 };
 
 static void reap(struct retired *retired);
@@ -27,7 +28,7 @@ static void on_reap_timer(struct reactor *reactor, uint64_t timer, void *arg)
     reap(retired);
 }
 
-/* Whether an offer can be freed: no request uses it, and its script has nothing left to do, or had time enough. */
+/* Whether an offer can be freed: no request uses it, and its script has nothing left to do or has had enough time. */
 static bool is_done_with(struct offer *offer, int64_t now_ms)
 {
     if (offer->site->pins > 0) {
@@ -35,17 +36,10 @@ static bool is_done_with(struct offer *offer, int64_t now_ms)
     }
     offer->unused_ms = offer->unused_ms == 0 ? now_ms : offer->unused_ms;
     int64_t end_ms = offer->unused_ms + RETIRED_MS_MAX;
-    return offer->script == NULL || now_ms > end_ms || !script_is_busy(offer->script, end_ms);
+    return now_ms > end_ms || !offer_is_busy(offer, end_ms);
 }
 
-static void stop_script(struct offer *offer)
-{
-    if (offer->script != NULL) {
-        script_stop(offer->script);
-    }
-}
-
-/* Free what nobody uses any more. Who is still busy is asked again later. */
+/* Free the offers that nothing uses any more; look again later at those that are still busy. */
 static void reap(struct retired *retired)
 {
     bool is_waiting = false;
@@ -53,7 +47,7 @@ static void reap(struct retired *retired)
         struct offer *offer = *at;
         if (is_done_with(offer, reactor_now_ms(retired->reactor))) {
             *at = offer->next;
-            stop_script(offer);
+            offer_stop(offer);
             offer_destroy(offer);
         } else {
             is_waiting = is_waiting || offer->site->pins == 0;
@@ -84,22 +78,20 @@ void retired_init(struct retired *retired, struct reactor *reactor)
 
 void retired_add(struct retired *retired, struct offer *offer)
 {
-    if (offer->script != NULL) { /* in this order: a timer that "stopping" sets has its run */
-        script_end_timers(offer->script);
-        script_announce_stop(offer->script);
-    }
+    offer_end_timers(offer); /* in this order: a timer that "stopping" sets still runs */
+    offer_announce_stop(offer);
     offer->site->on_unpinned = on_unpinned;
     offer->site->on_unpinned_arg = retired;
     offer->next = retired->first;
     retired->first = offer;
-    on_unpinned(retired); /* there may be no request that will */
+    on_unpinned(retired); /* there may be no request that does it */
 }
 
 bool retired_is_busy(const struct retired *retired, int64_t until_ms)
 {
     bool is_busy = false;
     for (const struct offer *offer = retired->first; offer != NULL && !is_busy; offer = offer->next) {
-        is_busy = offer->script != NULL && script_is_busy(offer->script, until_ms);
+        is_busy = offer_is_busy(offer, until_ms);
     }
     return is_busy;
 }
@@ -107,7 +99,7 @@ bool retired_is_busy(const struct retired *retired, int64_t until_ms)
 void retired_stop(struct retired *retired)
 {
     for (struct offer *offer = retired->first; offer != NULL; offer = offer->next) {
-        stop_script(offer);
+        offer_stop(offer);
     }
 }
 

@@ -1,8 +1,9 @@
-/* Happy path: offer_create() makes a site and fills it: the root, the routes in C, the script; offer_listen() opens its
- * addresses on the server that serves it. What cannot be filled is destroyed, half-built as it is, with the text of
- * whoever refused. */
+/* Happy path: offer_create() makes a site and fills it: the root, the mounts, the routes in C, the script. offer_listen()
+ * opens its addresses on the server that serves it.
+ *
+ * Failure modes: a step that fails leaves its text in err, and the half-built offer is destroyed. */
 
-#include "lua/offer.h"
+#include "http/host/offer.h"
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -27,11 +28,25 @@ static const char default_address[] = "127.0.0.1:8080";
 void offer_destroy(struct offer *offer)
 {
     if (offer != NULL) {
-        script_close(offer->script);
+        if (offer->script != NULL) {
+            offer->kind->close(offer->script);
+        }
         site_destroy(offer->site);
         evs_routes_destroy(offer->routes);
         mem_free(offer);
     }
+}
+
+static int open_script(struct offer *offer, const struct offer_config *config, struct reactor *reactor,
+                       const struct log *log, char *err, size_t errlen)
+{
+    if (config->kind == NULL) {
+        return error_text(err, errlen, -ENOTSUP,
+                          "%s: this evserve was built without Lua (EVSERVE_LUA=OFF), so it cannot run scripts",
+                          config->script);
+    }
+    offer->kind = config->kind;
+    return offer->kind->open(&offer->script, config->script, offer->site, reactor, log, &config->host, err, errlen);
 }
 
 static int fill(struct offer *offer, const struct offer_config *config, struct reactor *reactor, const struct log *log,
@@ -56,10 +71,7 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
             return rv;
         }
     }
-    if (config->script != NULL) {
-        return script_open(&offer->script, config->script, offer->site, reactor, log, &config->host, err, errlen);
-    }
-    return 0;
+    return config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
 }
 
 int offer_create(struct offer **made, const struct offer_config *config, struct reactor *reactor, const struct log *log,
@@ -82,10 +94,10 @@ int offer_create(struct offer **made, const struct offer_config *config, struct 
 
 /* Addresses. */
 
-/* What is done with an address; place is where the script asked for it, or NULL. */
+/* Handles one address; place is where the script asked for it, or NULL. */
 typedef int (*address_fn)(void *arg, const char *address, const char *place);
 
-/* Each of a list with commas. */
+/* Call fn with each address of a list separated by commas. */
 static int each_of_list(const char *list, address_fn fn, void *arg)
 {
     int rv = 0;
@@ -101,19 +113,25 @@ static int each_of_list(const char *list, address_fn fn, void *arg)
         }
         at += len;
     }
-    return has_one ? rv : fn(arg, list, NULL); /* a list of nothing is a mistake, and is told to be one */
+    return has_one ? rv : fn(arg, list, NULL); /* an empty list is a mistake, and fn reports it */
 }
 
-/* Each that the script asked for, or the default one. */
-static int each_of_script(const struct script *script, address_fn fn, void *arg)
+/* The n-th address that the script asks for, or NULL. */
+static const char *script_address(const struct offer *offer, size_t n)
+{
+    return offer->script == NULL ? NULL : offer->kind->listen(offer->script, n);
+}
+
+/* Call fn with each address that the script asks for, or with the default one. */
+static int each_of_script(const struct offer *offer, address_fn fn, void *arg)
 {
     int rv = 0;
     for (size_t n = 0; rv >= 0; n++) {
-        const char *address = script == NULL ? NULL : script_listen(script, n);
+        const char *address = script_address(offer, n);
         if (address == NULL) {
             return n == 0 ? fn(arg, default_address, NULL) : rv;
         }
-        rv = fn(arg, address, script_listen_place(script, n));
+        rv = fn(arg, address, offer->kind->listen_place(offer->script, n));
     }
     return rv;
 }
@@ -121,12 +139,12 @@ static int each_of_script(const struct script *script, address_fn fn, void *arg)
 static int each_address(const struct offer *offer, const char *listen, address_fn fn, void *arg)
 {
     if (listen == NULL) {
-        return each_of_script(offer->script, fn, arg);
+        return each_of_script(offer, fn, arg);
     }
     return strcmp(listen, "none") == 0 ? 0 : each_of_list(listen, fn, arg);
 }
 
-/* "none" among the addresses of a host would contradict them. Returns 0, or -EINVAL. */
+/* "none" beside other addresses of a host contradicts them. Returns 0, or -EINVAL with a text. */
 static int check_not_none(const char *address, const char *place, char *err, size_t errlen)
 {
     return place != NULL || strcmp(address, "none") != 0
@@ -167,8 +185,8 @@ int offer_check_addresses(const struct offer *before, const struct offer *next, 
                           size_t errlen)
 {
     for (size_t n = 0;; n++) {
-        const char *was = script_listen(before->script, n);
-        const char *is = script_listen(next->script, n);
+        const char *was = script_address(before, n);
+        const char *is = script_address(next, n);
         if (was == NULL && is == NULL) {
             return 0;
         }
@@ -206,20 +224,15 @@ static int describe_address(void *arg, const char *address, const char *place)
     return 0;
 }
 
-/* The rows of a table whose values, in the struct that values is, are not the defaults. */
-static void describe_settings(const struct limit_info *table, size_t len, const void *values,
-                              const struct describe_call *call)
+/* A limit or a setting, unless it has its default value. */
+static void describe_setting(void *arg, const struct limit_info *info, uint64_t value)
 {
-    for (size_t i = 0; i < len; i++) {
-        const struct limit_info *info = &table[i];
-        uint64_t value;
-        memcpy(&value, (const char *)values + info->offset, sizeof value);
-        if (value != info->initial) {
-            char text[LINE_MAX_BYTES];
-            snprintf(text, sizeof text, "set     %s = %llu%s", info->name, (unsigned long long)value,
-                     info->unit == LIMIT_MS ? " ms" : "");
-            call->line(call->arg, text);
-        }
+    const struct describe_call *call = arg;
+    if (value != info->initial) {
+        char text[LINE_MAX_BYTES];
+        snprintf(text, sizeof text, "set     %s = %llu%s", info->name, (unsigned long long)value,
+                 info->unit == LIMIT_MS ? " ms" : "");
+        call->line(call->arg, text);
     }
 }
 
@@ -227,9 +240,49 @@ int offer_describe(const struct offer *offer, const char *listen, void (*line)(v
                    char *err, size_t errlen)
 {
     struct describe_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-    describe_settings(limit_table, limit_table_len, &offer->site->limits, &call);
+    for (size_t i = 0; i < limit_table_len; i++) {
+        describe_setting(&call, &limit_table[i], limits_get(&offer->site->limits, &limit_table[i]));
+    }
     if (offer->script != NULL) {
-        describe_settings(setting_table, setting_table_len, script_settings(offer->script), &call);
+        offer->kind->each_setting(offer->script, describe_setting, &call);
     }
     return each_address(offer, listen, describe_address, &call);
+}
+
+/* The script. */
+
+int offer_each_folder(const struct offer *offer, int (*fn)(void *arg, const char *folder), void *arg)
+{
+    return offer->script == NULL ? 0 : offer->kind->each_folder(offer->script, fn, arg);
+}
+
+int offer_start(struct offer *offer, const struct server *server, char *err, size_t errlen)
+{
+    return offer->script == NULL ? 0 : offer->kind->start(offer->script, server, err, errlen);
+}
+
+void offer_announce_stop(struct offer *offer)
+{
+    if (offer->script != NULL) {
+        offer->kind->announce_stop(offer->script);
+    }
+}
+
+void offer_end_timers(struct offer *offer)
+{
+    if (offer->script != NULL) {
+        offer->kind->end_timers(offer->script);
+    }
+}
+
+bool offer_is_busy(const struct offer *offer, int64_t until_ms)
+{
+    return offer->script != NULL && offer->kind->is_busy(offer->script, until_ms);
+}
+
+void offer_stop(struct offer *offer)
+{
+    if (offer->script != NULL) {
+        offer->kind->stop(offer->script);
+    }
 }

@@ -1,18 +1,18 @@
-/* The rules that core/sandbox.c is given.
+/* The rules for core/sandbox.c.
  *
- * Failure modes: what the host or the site names has to be there; folders of modules need not, since Lua looks in many
- * places where nothing is. */
+ * Failure modes: a directory that the host or the site names must exist. Folders of modules need not, since Lua looks in
+ * many places that do not exist. */
 
-#include "lua/confine.h"
+#include "http/host/confine.h"
 
 #include "core/file_stamps.h"
 #include "core/log.h"
 #include "core/sandbox.h"
 #include "core/sys.h"
+#include "http/host/offer.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
-#include "lua/offer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,19 +22,19 @@
 
 enum {
     FOLDER_MAX = 4096,          /* bytes of a path, with its NUL */
-    MODULE_DEPTH_MAX = 4,       /* of folders that links of modules are looked for in: require "a.b.c.d" */
-    MODULE_ENTRIES_MAX = 10000, /* names looked at for all folders; links beyond are not found */
+    MODULE_DEPTH_MAX = 4,       /* levels of folders searched for links to modules: require "a.b.c.d" */
+    MODULE_ENTRIES_MAX = 10000, /* names looked at in all folders together; links beyond are not found */
 };
 
 struct allow_call {
     struct sandbox *sandbox;
     enum sandbox_access access;
-    unsigned entries; /* looked at for links of modules so far */
+    unsigned entries; /* names looked at so far in the search for links to modules */
     char *err;
     size_t errlen;
 };
 
-/* A directory that has to be there. */
+/* Allow a path that must exist. */
 static int allow(void *arg, const char *path)
 {
     const struct allow_call *call = arg;
@@ -43,7 +43,7 @@ static int allow(void *arg, const char *path)
                   : 0;
 }
 
-/* One that need not be. */
+/* Allow a path that need not exist. */
 static int allow_if_there(void *arg, const char *path)
 {
     const struct allow_call *call = arg;
@@ -54,7 +54,7 @@ static int allow_if_there(void *arg, const char *path)
 
 static int allow_links(struct allow_call *call, const char *folder, int depth);
 
-/* One name in a folder of modules: what a link leads to, or the links in a folder below. */
+/* One name in a folder of modules: allow what a link leads to, or look for links in a folder below. */
 static int allow_entry(struct allow_call *call, const char *folder, int folder_fd, const struct dirent64 *entry,
                        int depth)
 {
@@ -73,8 +73,8 @@ static int allow_entry(struct allow_call *call, const char *folder, int folder_f
     return S_ISDIR(st.st_mode) && depth < MODULE_DEPTH_MAX ? allow_links(call, path, depth + 1) : 0;
 }
 
-/* Modules may be links that lead out of their folder, as in Debian those in C do. To allow the folder does not allow what
- * they lead to. */
+/* Modules may be links that lead out of their folder, as modules in C do on Debian. Allowing the folder does not allow the
+ * targets of its links. */
 static int allow_links(struct allow_call *call, const char *folder, int depth)
 {
     _Alignas(struct dirent64) char block[4096];
@@ -96,14 +96,14 @@ static int allow_links(struct allow_call *call, const char *folder, int depth)
     return rv;
 }
 
-/* A folder that modules are looked for in. */
+/* Allow a folder in which modules are looked for. */
 static int allow_modules(void *arg, const char *folder)
 {
     int rv = allow_if_there(arg, folder);
     return rv < 0 ? rv : allow_links(arg, folder, 1);
 }
 
-/* The folder that a file is in, with new files that are put in its place. */
+/* Allow the folder of a file, so that a new file that replaces it can be read, too. */
 static int allow_folder_of(void *arg, const char *file)
 {
     const struct allow_call *call = arg;
@@ -118,7 +118,7 @@ static int allow_folder_of(void *arg, const char *file)
     return allow_if_there(arg, folder);
 }
 
-/* Each path of a list separated by colons, which may be NULL. */
+/* Allow each path of a list separated by colons, which may be NULL. */
 static int allow_list(struct allow_call *call, const char *list)
 {
     int rv = 0;
@@ -136,7 +136,7 @@ static int allow_list(struct allow_call *call, const char *list)
     return rv;
 }
 
-/* All that the server will open again. */
+/* Allow all that the server opens while it runs. */
 static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files)
 {
     const char *prefix, *directory;
@@ -145,10 +145,10 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
         rv = directory == NULL ? 0 : allow(call, directory);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
-    return rv < 0 || offer->script == NULL ? rv : script_each_folder(offer->script, allow_modules, call);
+    return rv < 0 ? rv : offer_each_folder(offer, allow_modules, call);
 }
 
-/* To remove the sockets that the server has made. */
+/* Allow the removal of the sockets that the server has made. */
 static int allow_sockets(struct allow_call *call, const struct server *server)
 {
     static const char prefix[] = "unix:";

@@ -1,0 +1,74 @@
+#ifndef EVSERVE_HTTP_HOST_OFFER_H
+#define EVSERVE_HTTP_HOST_OFFER_H
+
+/* What one thread serves: a site, with the routes in C and the script that fill it. Used by one reactor's thread. */
+
+#include "http/host/script_kind.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct evs_mount;
+struct evs_route;
+struct evs_routes;
+struct log;
+struct reactor;
+struct server;
+struct site;
+
+/* What to fill a site with. */
+struct offer_config {
+    int base_fd;                    /* borrowed: where relative paths start, see sys_base() */
+    const char *root;               /* directory served at "/", or NULL; wins over the script's */
+    const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
+    const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */
+    const char *script;             /* path of the script, or NULL */
+    const struct script_kind *kind; /* of the script; NULL if this build runs no scripts: a script is refused then */
+    struct script_host host;        /* for the script */
+};
+
+struct offer {
+    struct site *site;              /* owned */
+    struct evs_routes *routes;      /* owned; NULL without any */
+    struct script *script;          /* owned; NULL without one */
+    const struct script_kind *kind; /* of script */
+    struct offer *next;             /* for http/host/retired.h: in its list */
+    int64_t unused_ms;              /* for http/host/retired.h: when its last request was over, 0 before */
+};
+
+/* Make an offer. reactor and log are borrowed and must outlive it; the strings of config need not. Returns 0, or -errno
+ * with a text in err that names the culprit. */
+int offer_create(struct offer **offer, const struct offer_config *config, struct reactor *reactor,
+                 const struct log *log, char *err, size_t errlen);
+
+/* Free it. No server may use its site any more. NULL is allowed. */
+void offer_destroy(struct offer *offer);
+
+/* Listen on each address in listen (separated by commas; "none" for no address). If listen is NULL, listen on the
+ * script's addresses, or on 127.0.0.1:8080 if it has none. is_shared: servers of other threads will join. Returns 0 or
+ * more, or -errno with a text in err that begins with the place in the script that asked for the address. */
+int offer_listen(const struct offer *offer, const char *listen, struct server *server, bool is_shared, char *err,
+                 size_t errlen);
+
+/* Whether the scripts of two offers ask for the same addresses: 0, or -EINVAL with a text in err that names the
+ * addresses and path, the path of next's script. */
+int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
+                          size_t errlen);
+
+/* Describe an offer for people, one line of text per call of line: limits and settings that differ from the defaults, and
+ * the addresses that offer_listen() would listen on. Returns 0 or more, or -EINVAL with a text in err about an invalid
+ * address. */
+int offer_describe(const struct offer *offer, const char *listen, void (*line)(void *arg, const char *text), void *arg,
+                   char *err, size_t errlen);
+
+/* The functions of http/host/script_kind.h for the script of the offer. Without a script they do nothing and return 0 or
+ * false. */
+int offer_each_folder(const struct offer *offer, int (*fn)(void *arg, const char *folder), void *arg);
+int offer_start(struct offer *offer, const struct server *server, char *err, size_t errlen);
+void offer_announce_stop(struct offer *offer);
+void offer_end_timers(struct offer *offer);
+bool offer_is_busy(const struct offer *offer, int64_t until_ms);
+void offer_stop(struct offer *offer);
+
+#endif

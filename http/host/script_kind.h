@@ -1,0 +1,91 @@
+#ifndef EVSERVE_HTTP_HOST_SCRIPT_KIND_H
+#define EVSERVE_HTTP_HOST_SCRIPT_KIND_H
+
+/* What the assembly of a site needs from a scripting language: a table of functions. lua/ supplies one, script_lua of
+ * lua/script.h; a build without Lua has none, so http/host/offer.c refuses scripts there.
+ *
+ * All functions are called on the thread that opened the script, except close(), which may also run on the thread that
+ * frees the server. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct limit_info;
+struct log;
+struct lua_State;
+struct reactor;
+struct script; /* an open script; only its own kind knows what is in it */
+struct server;
+struct site;
+
+enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script or module */
+
+/* What a script does with a file. */
+enum script_file {
+    SCRIPT_FILE_CODE, /* the file is part of it: the script, a module, or what dofile and loadfile read at start-up */
+    SCRIPT_FILE_READ, /* it reads the file at start-up */
+    SCRIPT_FILE_WRITTEN, /* it writes the file, at any time */
+};
+
+/* What a host asks of a script. All zero: nothing. */
+struct script_host {
+    int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; returns 0 to go on */
+    void *arg;                                   /* for init */
+    uint64_t handler_cpu_ms;   /* wins over the script's setting of this name; 0: the script decides */
+    uint64_t lua_memory_bytes; /* likewise */
+    bool debug;                /* likewise */
+    const char
+        *text; /* the script, if it has already been read; its path then serves as its name. NULL: read the file */
+    size_t text_len; /* bytes of text */
+    /* Called for each file that the script consists of, reads or writes. NULL: not called. */
+    void (*on_file)(void *arg, const char *path, enum script_file what);
+    void *on_file_arg; /* for on_file */
+    int base_fd;       /* borrowed: where relative paths of the script and its modules start, see sys_base() */
+};
+
+struct script_kind {
+    /* Run the script at path: it fills in site and may set timers on reactor. host may be NULL. site, reactor and log are
+     * borrowed and must outlive the script, and the script must outlive every server made from site. Returns 0 with
+     * *script, or -errno with a text in err: "scripts/site.lua:12: what is wrong". */
+    int (*open)(struct script **script, const char *path, struct site *site, struct reactor *reactor,
+                const struct log *log, const struct script_host *host, char *err, size_t errlen);
+
+    /* Call fn with each setting of the script's own, beside the limits of its site, and the value in force. */
+    void (*each_setting)(const struct script *script,
+                         void (*fn)(void *arg, const struct limit_info *info, uint64_t value), void *arg);
+
+    /* The n-th address that the script wants to listen on, or NULL past the last. Valid as long as the script. */
+    const char *(*listen)(const struct script *script, size_t n);
+
+    /* Where the script asked for it, "site.lua:3", or NULL past the last. Valid as long as the script. */
+    const char *(*listen_place)(const struct script *script, size_t n);
+
+    /* Call fn with each directory in which the script looks for modules, except those relative to the working directory,
+     * until fn returns something other than 0. Returns that value, or 0. */
+    int (*each_folder)(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
+
+    /* The server is about to run: the script's "start" functions are called. Returns 0, or -errno with a text in err if
+     * one of them failed. */
+    int (*start)(struct script *script, const struct server *server, char *err, size_t errlen);
+
+    /* The server begins to stop, or another script replaces this one: the "stopping" functions are called, unless they
+     * already were. Requests continue, and so do timers until end_timers(). */
+    void (*announce_stop)(struct script *script);
+
+    /* Timers set so far no longer begin a run; timers set from now on do. Runs that have begun continue. */
+    void (*end_timers)(struct script *script);
+
+    /* Whether the script still does something that no request waits for. Whatever sleeps beyond until_ms (reactor time)
+     * does not count, since waiting for it until then would be in vain. */
+    bool (*is_busy)(const struct script *script, int64_t until_ms);
+
+    /* The end: what is due runs up to its first wait, what waits is cut, timers end, and the "stop" functions are called.
+     * Only close() may follow. */
+    void (*stop)(struct script *script);
+
+    /* Free the script. The server must be gone. NULL is allowed. */
+    void (*close)(struct script *script);
+};
+
+#endif
