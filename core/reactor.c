@@ -393,6 +393,12 @@ int reactor_cancel_timer(struct reactor *reactor, uint64_t timer)
     return 0;
 }
 
+int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer)
+{
+    const struct timer_entry *entry = timer_heap_find(&reactor->timers, timer);
+    return entry == NULL ? -ENOENT : entry->deadline_ns / NS_PER_MS;
+}
+
 /* The next expiry of an interval after now, on the grid of the one that was due (R5). */
 static int64_t next_expiry(int64_t due_ns, int64_t interval_ns, int64_t now_ns)
 {

@@ -100,6 +100,9 @@ uint64_t reactor_set_interval(struct reactor *reactor, uint32_t interval_ms, rea
 /* Cancel a timer; inside its own callback too. Returns 0, or -ENOENT when it fired, was cancelled, or is 0. */
 int reactor_cancel_timer(struct reactor *reactor, uint64_t timer);
 
+/* When the timer is due next, on the clock of reactor_now_ms(), or -ENOENT when it fired, was cancelled, or is 0. */
+int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer);
+
 /* A task that is a member of the object it belongs to, and so needs no memory of its own. Set fn, leave the rest zero. */
 struct reactor_task {
     reactor_task_fn fn;               /* called with the task as arg: see REACTOR_OWNER */

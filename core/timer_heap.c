@@ -139,6 +139,12 @@ static struct timer *find_timer(const struct timer_heap *heap, timer_id id)
     return &heap->slots[slot];
 }
 
+const struct timer_entry *timer_heap_find(const struct timer_heap *heap, timer_id id)
+{
+    const struct timer *timer = find_timer(heap, id);
+    return timer == NULL ? NULL : &heap->entries[timer->heap_index];
+}
+
 bool timer_heap_move(struct timer_heap *heap, timer_id id, int64_t deadline_ns)
 {
     struct timer *timer = find_timer(heap, id);

@@ -61,6 +61,9 @@ static inline const struct timer_entry *timer_heap_first(const struct timer_heap
     return heap->count == 0 ? NULL : heap->entries;
 }
 
+/* The entry of a timer, or NULL when id is dead. Valid until the heap changes. */
+const struct timer_entry *timer_heap_find(const struct timer_heap *heap, timer_id id);
+
 /* The id and the data of an entry. The pointer is valid until the next timer_heap_set(). */
 timer_id timer_heap_id(const struct timer_heap *heap, const struct timer_entry *entry);
 const struct timer *timer_heap_timer(const struct timer_heap *heap, const struct timer_entry *entry);

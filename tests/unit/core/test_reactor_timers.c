@@ -369,6 +369,23 @@ static void interval_of_zero_is_one_millisecond(void **state)
 
 /* Timers and the rest of the tick (R3). */
 
+static void timer_says_when_it_is_due_next(void **state)
+{
+    struct scene *scene = *state;
+    struct actor once = timer_actor(scene, "once");
+    struct actor again = timer_actor(scene, "again");
+    int64_t start_ms = reactor_now_ms(scene->reactor);
+    actor_set_timeout(&once, 30);
+    actor_set_interval(&again, 20);
+    assert_int_equal(reactor_timer_due_ms(scene->reactor, once.timer), start_ms + 30);
+    assert_int_equal(reactor_timer_due_ms(scene->reactor, again.timer), start_ms + 20);
+    run_for_ms(scene, 35);
+    assert_int_equal(reactor_timer_due_ms(scene->reactor, once.timer), -ENOENT);
+    assert_int_equal(reactor_timer_due_ms(scene->reactor, again.timer), start_ms + 40);
+    assert_int_equal(reactor_timer_due_ms(scene->reactor, 0), -ENOENT);
+    scene->book[scene->book_len = 0] = '\0';
+}
+
 static void timers_do_not_wait_for_a_busy_fd(void **state)
 {
     struct scene *scene = *state;
@@ -449,6 +466,7 @@ int main(void)
         SCENE_TEST(interval_skips_what_a_stall_missed_and_keeps_its_grid),
         SCENE_TEST(interval_that_stalls_in_its_own_callback_is_not_called_in_a_row),
         SCENE_TEST(interval_of_zero_is_one_millisecond),
+        SCENE_TEST(timer_says_when_it_is_due_next),
         SCENE_TEST(timers_do_not_wait_for_a_busy_fd),
         SCENE_TEST(timer_that_defers_its_decision_sees_data_that_came_while_the_loop_was_busy),
     };

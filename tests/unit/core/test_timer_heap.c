@@ -72,6 +72,7 @@ static void timer_keeps_what_it_was_set_with(void **state)
     const struct timer_entry *first = timer_heap_first(heap);
     assert_int_equal(first->deadline_ns, 70);
     assert_int_equal(timer_heap_id(heap, first), id);
+    assert_ptr_equal(timer_heap_find(heap, id), first);
     const struct timer *timer = timer_heap_timer(heap, first);
     assert_ptr_equal(timer->fn, never_called);
     assert_ptr_equal(timer->arg, &arg);
@@ -156,6 +157,7 @@ static void id_is_dead_after_cancel_whoever_uses_its_slot(void **state)
         assert_true(timer_heap_cancel(heap, dead[i]));
         assert_false(timer_heap_cancel(heap, dead[i]));
         assert_false(timer_heap_move(heap, dead[i], 1));
+        assert_null(timer_heap_find(heap, dead[i]));
     }
     timer_id alive = set(heap, 3);
     for (int i = 0; i < 1000; i++) {
