@@ -3,7 +3,8 @@
 #include "http/char_class.h"
 
 #define VALUE_ONLY (CLASS_VALUE)
-#define VISIBLE    (CLASS_VALUE | CLASS_PATH | CLASS_QUERY)
+#define ENCODED    (CLASS_VALUE | CLASS_PATH | CLASS_QUERY)
+#define VISIBLE    (ENCODED | CLASS_PLAIN)
 #define TOKEN_CHAR (VISIBLE | CLASS_TOKEN)
 #define EVERYWHERE (VISIBLE | CLASS_TOKEN | CLASS_HOST)
 
@@ -24,7 +25,7 @@ const uint8_t char_classes[256] = {
     ['"'] = VISIBLE,
     ['#'] = CLASS_VALUE | CLASS_TOKEN,
     ['$'] = EVERYWHERE,
-    ['%'] = TOKEN_CHAR,
+    ['%'] = ENCODED | CLASS_TOKEN,
     ['&'] = EVERYWHERE,
     ['\''] = EVERYWHERE,
     ['('] = VISIBLE | CLASS_HOST,
@@ -33,7 +34,7 @@ const uint8_t char_classes[256] = {
     ['+'] = EVERYWHERE,
     [','] = VISIBLE | CLASS_HOST,
     ['-'] = EVERYWHERE,
-    ['.'] = EVERYWHERE,
+    ['.'] = ENCODED | CLASS_TOKEN | CLASS_HOST,
     ['/'] = VISIBLE,
     DIGITS(EVERYWHERE),
     [':'] = VISIBLE,
@@ -45,7 +46,7 @@ const uint8_t char_classes[256] = {
     ['@'] = VISIBLE,
     LETTERS('A', EVERYWHERE),
     ['['] = VISIBLE,
-    ['\\'] = VISIBLE,
+    ['\\'] = ENCODED,
     [']'] = VISIBLE,
     ['^'] = TOKEN_CHAR,
     ['_'] = EVERYWHERE,

@@ -8,11 +8,12 @@
 #include <stdint.h>
 
 enum char_class {
-    CLASS_TOKEN = 1, /* method, field name, list element: tchar of RFC 9110 section 5.6.2 */
-    CLASS_VALUE = 2, /* field value: visible, SP, HTAB, obs-text (RFC 9110 section 5.5) */
-    CLASS_PATH = 4,  /* request target before '?': visible ASCII without '#' and '?' */
-    CLASS_QUERY = 8, /* request target after it: visible ASCII without '#' */
-    CLASS_HOST = 16, /* reg-name without '%' (RFC 3986 section 3.2.2) */
+    CLASS_TOKEN = 1,  /* method, field name, list element: tchar of RFC 9110 section 5.6.2 */
+    CLASS_VALUE = 2,  /* field value: visible, SP, HTAB, obs-text (RFC 9110 section 5.5) */
+    CLASS_PATH = 4,   /* request target before '?': visible ASCII without '#' and '?' */
+    CLASS_QUERY = 8,  /* request target after it: visible ASCII without '#' */
+    CLASS_HOST = 16,  /* reg-name without '%' (RFC 3986 section 3.2.2) */
+    CLASS_PLAIN = 32, /* of CLASS_PATH, what means itself in any path: not '%', '\\' or '.' */
 };
 
 extern const uint8_t char_classes[256]; /* by byte: the classes it belongs to */

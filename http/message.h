@@ -76,6 +76,7 @@ struct head {
     struct slice query;       /* raw, after '?', without it */
     struct slice authority;   /* of absolute-form, else the Host value; Host has this value (RFC 9112 section 3.2.2) */
     bool has_query;           /* there was a '?' */
+    bool path_is_plain;       /* path is its own normal form (http/url.h); if false, it may still be */
     uint16_t first[FIELD_KNOWN_COUNT]; /* index + 1 of the first field of that name, 0 when absent */
     uint16_t field_count;              /* of fields */
     uint16_t field_capacity;           /* of fields; set by the owner, at least limits.max_fields */

@@ -264,6 +264,7 @@ static bool split_absolute_form(struct parser *parser, struct head *head, const 
     }
     head->authority = (struct slice){(uint32_t)(authority - data), (uint32_t)(path - authority)};
     head->path = (struct slice){(uint32_t)(path - data), (uint32_t)(end - path)};
+    head->path_is_plain &= path < end;
     /* What a proxy would have forwarded as "*" (RFC 9112 section 3.2.4). */
     head->is_asterisk = head->method == METHOD_OPTIONS && head->path.len == 0 && !head->has_query;
     return true;
@@ -282,6 +283,7 @@ static bool split_target(struct parser *parser, struct head *head, const char *d
         }
         head->is_asterisk = true;
         head->path.len = 0;
+        head->path_is_plain = false;
         return true;
     }
     return split_absolute_form(parser, head, data);

@@ -62,19 +62,38 @@ INLINE __m128i query_ends_16(__m128i bytes)
     return _mm_or_si128(_mm_or_si128(is_low, is_del), is_hash);
 }
 
-/* The bytes that are not CLASS_PATH: '?' besides. */
+/* The bytes that are not CLASS_PATH: '?' besides, which differs from DEL in one bit. */
 INLINE __m128i path_ends_16(__m128i bytes)
 {
-    return _mm_or_si128(query_ends_16(bytes), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('?')));
+    __m128i is_low = _mm_cmpgt_epi8(_mm_set1_epi8('!'), bytes);
+    __m128i is_hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
+    __m128i is_mark = _mm_cmpeq_epi8(_mm_or_si128(bytes, _mm_set1_epi8(0x40)), _mm_set1_epi8(0x7f));
+
+    return _mm_or_si128(_mm_or_si128(is_low, is_hash), is_mark);
+}
+
+/* The bytes that a path with a normal form of its own may not have: '%', '\\' and, behind a slash, '.'. */
+INLINE __m128i path_odds_16(__m128i bytes, __m128i bytes_before)
+{
+    __m128i is_escape = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%'));
+    __m128i is_backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    __m128i is_dot = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.'));
+    __m128i is_slash_before = _mm_cmpeq_epi8(bytes_before, _mm_set1_epi8('/'));
+
+    return _mm_or_si128(_mm_or_si128(is_escape, is_backslash), _mm_and_si128(is_dot, is_slash_before));
+}
+
+INLINE __m128i load_16_bytes(const char *bytes)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)bytes);
 }
 
 /* The ends among 16 bytes, a bit each. wanted is a constant: of the branches, the compiler leaves one. */
 INLINE uint64_t find_ends_16(const char *bytes, enum char_class wanted)
 {
-    __m128i vector = _mm_loadu_si128((const __m128i *)(const void *)bytes);
+    __m128i vector = load_16_bytes(bytes);
     __m128i ends = wanted == CLASS_TOKEN   ? token_ends_16(vector)
                    : wanted == CLASS_VALUE ? value_ends_16(vector)
-                   : wanted == CLASS_PATH  ? path_ends_16(vector)
                                            : query_ends_16(vector);
 
     return (uint32_t)_mm_movemask_epi8(ends);
@@ -145,15 +164,29 @@ INLINE size_t find_end(struct block *block, const char *data, size_t pos, size_t
 }
 
 /* A target comes once a message, so nothing is kept. */
-INLINE size_t find_target_end(const char *data, size_t pos, size_t end, enum char_class wanted)
+INLINE size_t find_path_end(const char *data, size_t pos, size_t end, bool *is_plain)
 {
     for (; end - pos >= 16; pos += 16) {
-        uint64_t ends = find_ends_16(data + pos, wanted);
+        __m128i bytes = load_16_bytes(data + pos);
+        uint32_t ends = (uint32_t)_mm_movemask_epi8(path_ends_16(bytes));
+        uint32_t odds = (uint32_t)_mm_movemask_epi8(path_odds_16(bytes, load_16_bytes(data + pos - 1)));
+        *is_plain &= (odds & (ends ^ (ends - 1))) == 0; /* up to the end; an end itself is not odd */
+        if (ends != 0) {
+            return pos + (size_t)__builtin_ctz(ends);
+        }
+    }
+    return find_rest_of_path(data, pos, end, is_plain);
+}
+
+INLINE size_t find_query_end(const char *data, size_t pos, size_t end)
+{
+    for (; end - pos >= 16; pos += 16) {
+        uint64_t ends = find_ends_16(data + pos, CLASS_QUERY);
         if (ends != 0) {
             return pos + (size_t)__builtin_ctzll(ends);
         }
     }
-    while (pos < end && char_is(data[pos], wanted)) {
+    while (pos < end && char_is(data[pos], CLASS_QUERY)) {
         pos++;
     }
     return pos;

@@ -9,8 +9,10 @@
  *   find_end(block, data, pos, end, wanted)
  *                 the first byte of data from pos on that is not of the class wanted (CLASS_TOKEN or CLASS_VALUE), or
  *                 end; pos never falls back. It reads nothing outside data[0, end)
- *   find_target_end(data, pos, end, wanted)
- *                 the same for CLASS_PATH and CLASS_QUERY
+ *   find_path_end(data, pos, end, is_plain)
+ *                 the same for CLASS_PATH; as find_rest_of_path()
+ *   find_query_end(data, pos, end)
+ *                 the same for CLASS_QUERY
  *
  * Happy path: VARIANT() reads the request line, then field lines until one of them is the empty line. Each read_
  * function returns true to go on. It returns false when the bytes end, having noted where to resume; when they break
@@ -135,6 +137,7 @@ INLINE bool read_method(struct scan *s)
         return fail_byte(s, STATE_METHOD);
     }
     s->head->method_text = element(s);
+    s->head->path_is_plain = true; /* until a byte of it says otherwise */
     s->start = ++s->pos;
     return true;
 }
@@ -142,7 +145,7 @@ INLINE bool read_method(struct scan *s)
 /* The target up to '?'. If it is in absolute-form, parser_end_request_line() finds the path in it. */
 INLINE bool read_path(struct scan *s)
 {
-    s->pos = find_target_end(s->data, s->pos, s->end, CLASS_PATH);
+    s->pos = find_path_end(s->data, s->pos, s->end, &s->head->path_is_plain);
     if (is_at_end(s)) {
         return suspend(s, STATE_PATH);
     }
@@ -157,7 +160,7 @@ INLINE bool read_path(struct scan *s)
 
 INLINE bool read_query(struct scan *s)
 {
-    s->pos = find_target_end(s->data, s->pos, s->end, CLASS_QUERY);
+    s->pos = find_query_end(s->data, s->pos, s->end);
     if (is_at_end(s)) {
         return suspend(s, STATE_QUERY);
     }

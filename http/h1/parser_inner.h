@@ -96,6 +96,24 @@ __attribute__((always_inline)) static inline bool equals_lower(const char *text,
     return (difference & mask) == 0;
 }
 
+/* The first byte of data from pos on that is not CLASS_PATH, or end. *is_plain becomes false at a byte that may make a
+ * path differ from its normal form (url_normalise_path()): '%', '\\', or a '.' behind a slash; data[pos - 1] is read to
+ * see the slash. */
+__attribute__((always_inline)) static inline size_t find_rest_of_path(const char *data, size_t pos, size_t end,
+                                                                      bool *is_plain)
+{
+    for (; pos < end; pos++) {
+        if (char_is(data[pos], CLASS_PLAIN)) {
+            continue;
+        }
+        if (!char_is(data[pos], CLASS_PATH)) {
+            break;
+        }
+        *is_plain &= data[pos] == '.' && data[pos - 1] != '/';
+    }
+    return pos;
+}
+
 /* The known field called name (a token), or FIELD_KNOWN_COUNT. */
 __attribute__((always_inline)) static inline enum known_field find_known_field(const char *name, size_t len)
 {

@@ -19,18 +19,26 @@ INLINE struct block no_block(size_t pos)
     return (struct block){0};
 }
 
-INLINE size_t find_target_end(const char *data, size_t pos, size_t end, enum char_class wanted)
+INLINE size_t find_query_end(const char *data, size_t pos, size_t end)
 {
-    while (pos < end && char_is(data[pos], wanted)) {
+    while (pos < end && char_is(data[pos], CLASS_QUERY)) {
         pos++;
     }
     return pos;
 }
 
+INLINE size_t find_path_end(const char *data, size_t pos, size_t end, bool *is_plain)
+{
+    return find_rest_of_path(data, pos, end, is_plain);
+}
+
 INLINE size_t find_end(struct block *block, const char *data, size_t pos, size_t end, enum char_class wanted)
 {
     (void)block;
-    return find_target_end(data, pos, end, wanted);
+    while (pos < end && char_is(data[pos], wanted)) {
+        pos++;
+    }
+    return pos;
 }
 
 #include "http/h1/parser_head.h"

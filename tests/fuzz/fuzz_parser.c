@@ -1,7 +1,8 @@
 /* Request heads (http/h1/parser.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
  * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
- * under the least. What is complete lies within its head. */
+ * under the least. What is complete lies within its head, and a path that is called plain is its own normal form. */
 
+#include "http/url.h"
 #include "tests/lib/fuzz.h"
 #include "tests/lib/parse_ways.h"
 
@@ -12,6 +13,15 @@ static bool is_within(struct slice slice, const struct head *head)
     return slice.len == 0 || (slice.offset < head->len && slice.len <= head->len - slice.offset);
 }
 
+/* A path that is called plain is its own normal form. */
+static void check_plain(const char *path, size_t len)
+{
+    static char normal[GUARDED_BYTES];
+    const char *reason;
+    FUZZ_MUST(len > 0 && url_normalise_path(path, len, normal, sizeof normal, &reason) == (ssize_t)len);
+    FUZZ_MUST(memcmp(path, normal, len) == 0);
+}
+
 static void check_complete(const struct head *head, const struct limits *limits, const char *text, size_t len)
 {
     FUZZ_MUST(head->len <= len && head->len >= 4 && memcmp(text + head->len - 2, "\r\n", 2) == 0);
@@ -20,6 +30,9 @@ static void check_complete(const struct head *head, const struct limits *limits,
     FUZZ_MUST(!head->chunked || !head->has_length);
     FUZZ_MUST(is_within(head->method_text, head) && is_within(head->target, head) && is_within(head->path, head));
     FUZZ_MUST(is_within(head->query, head) && is_within(head->authority, head));
+    if (head->path_is_plain) {
+        check_plain(text + head->path.offset, head->path.len);
+    }
     for (int i = 0; i < head->field_count; i++) {
         struct field field = head->fields[i];
         FUZZ_MUST(is_within(field.name, head) && is_within(field.value, head) && field.name.len > 0);

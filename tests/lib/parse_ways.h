@@ -131,6 +131,7 @@ static inline void assert_same(const struct outcome *a, const struct outcome *b)
     assert_int_equal(x->expect_continue, y->expect_continue);
     assert_int_equal(x->is_asterisk, y->is_asterisk);
     assert_int_equal(x->has_query, y->has_query);
+    assert_int_equal(x->path_is_plain, y->path_is_plain);
     assert_int_equal(x->content_length, y->content_length);
     assert_same_slice(x->method_text, y->method_text);
     assert_same_slice(x->target, y->target);

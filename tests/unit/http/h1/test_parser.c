@@ -221,6 +221,60 @@ static void slices_of_the_request_line_point_to_what_was_sent(void **state)
     assert_int_equal(head->len, sizeof text - 1);
 }
 
+/* A path that is plain needs no normalising; what makes it so comes at every place in a vector. */
+static void plain_path_is_recognised(void **state)
+{
+    static const struct {
+        const char *target; /* behind a path of 0 to 70 letters */
+        bool is_plain;
+    } rows[] = {
+        {"/", true},    {"/a", true},     {"/a.b", true},  {"/a..", true},        {"/a?.%2e/../\\", true},
+        {"//", true},   {"/a//b", true},  {"/a?", true},   {"/~a!$&'()*,", true}, {"/.", false},
+        {"/..", false}, {"/.a", false},   {"/./a", false}, {"/a/../b", false},    {"/%61", false},
+        {"/a%", false}, {"/a\\b", false}, {"/a/.", false}, {"/a/.?", false},      {"/aaaaaaaaaaaaaaaaaaa%", false},
+    };
+    static struct outcome out;
+    char text[256];
+    struct limits limits;
+
+    (void)state;
+    limits_init(&limits);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (int pad = 0; pad <= 70; pad++) {
+            int len = snprintf(text, sizeof text, "GET %s%.*s%s HTTP/1.0\r\n\r\n", pad > 0 ? "/" : "", pad,
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                               rows[i].target);
+            parse_every_way(&out, &limits, text, (size_t)len);
+            assert_int_equal(out.verdict, PARSE_COMPLETE);
+            assert_int_equal(out.head.path_is_plain, rows[i].is_plain);
+        }
+    }
+}
+
+static void path_of_another_form_is_plain_only_behind_a_slash(void **state)
+{
+    static const struct {
+        const char *line;
+        bool is_plain;
+    } rows[] = {
+        {"GET http://a/b HTTP/1.0", true},   {"GET http://a HTTP/1.0", false}, {"GET http://a?b HTTP/1.0", false},
+        {"GET http://a/ HTTP/1.0", true},    {"OPTIONS * HTTP/1.0", false},    {"OPTIONS http://a HTTP/1.0", false},
+        {"GET http://a/.b HTTP/1.0", false},
+    };
+    static struct outcome out;
+    char text[256];
+    struct limits limits;
+
+    (void)state;
+    limits_init(&limits);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        int len = snprintf(text, sizeof text, "%s\r\n\r\n", rows[i].line);
+        parse_every_way(&out, &limits, text, (size_t)len);
+        assert_int_equal(out.verdict, PARSE_COMPLETE);
+        assert_int_equal(out.head.path_is_plain, rows[i].is_plain);
+    }
+}
+
 static void methods_are_found_by_name(void **state)
 {
     (void)state;
@@ -584,6 +638,8 @@ int main(void)
         cmocka_unit_test(first_field_of_a_name_is_the_one_that_is_found),
         cmocka_unit_test(fields_are_slices_without_the_white_space_around),
         cmocka_unit_test(slices_of_the_request_line_point_to_what_was_sent),
+        cmocka_unit_test(plain_path_is_recognised),
+        cmocka_unit_test(path_of_another_form_is_plain_only_behind_a_slash),
         cmocka_unit_test(methods_are_found_by_name),
         cmocka_unit_test(parser_has_begun_with_the_first_byte_of_a_request_line),
         cmocka_unit_test(refused_message_stays_refused),
