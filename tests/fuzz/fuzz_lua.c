@@ -116,7 +116,7 @@ static void check_answer(const struct fake_peer *peer, const char *kind)
 static void ask_line(struct scene *scene, char kind, const char *text, size_t len)
 {
     char target[] = {'/', kind, '\0'};
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     if (kind == 'b' || kind == 'q') {
         char head[256];
         snprintf(

@@ -578,6 +578,15 @@ void fake_sys_clear_trace(void)
     memset(fake.counts, 0, sizeof fake.counts);
 }
 
+int fake_sys_listener_fd(void)
+{
+    size_t i = fake.trace_len;
+    while (i > 0 && fake.trace[i - 1].op != FAKE_LISTEN) {
+        i--;
+    }
+    return i == 0 ? -1 : fake.trace[i - 1].fd;
+}
+
 /* Segments on their way. */
 
 /* The next segment arrives when the one before has been read; the end of the stream comes with the last one. */

@@ -118,6 +118,7 @@ uint64_t fake_sys_count(enum fake_op op);              /* calls of op since rese
 uint64_t fake_sys_total(void);                         /* calls that fake_sys_fail() counts */
 const struct fake_call *fake_sys_trace(size_t *count); /* valid until the next system call */
 void fake_sys_clear_trace(void);                       /* forget calls and counts */
+int fake_sys_listener_fd(void);                        /* of the last sys_listen() in the trace, or -1 */
 const char *fake_op_name(enum fake_op op);
 
 /* epoll_ctl(2) calls since reset or clear. */

@@ -99,18 +99,6 @@ static void world_close(struct world *world)
     reactor_destroy(world->reactor);
 }
 
-static int listener_fd(void)
-{
-    size_t count;
-    const struct fake_call *calls = fake_sys_trace(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (calls[i].op == FAKE_LISTEN) {
-            return calls[i].fd;
-        }
-    }
-    return -1;
-}
-
 /* Run ticks until nothing happens any more, without letting time pass. */
 static bool settle(struct world *world, const struct fake_peer *peer, struct run *run)
 {
@@ -138,7 +126,7 @@ static void learn_tag(struct world *world, struct run *run, char tag[TAG_MAX])
     char question[CASE_PATH_MAX + 64];
     snprintf(question, sizeof question, "HEAD %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
              run->wire_case->etag_of);
-    struct fake_peer *peer = fake_peer_connect(listener_fd());
+    struct fake_peer *peer = fake_peer_connect(fake_sys_listener_fd());
     fake_peer_send_text(peer, question);
     settle(world, peer, run);
     fake_peer_shutdown(peer);
@@ -351,7 +339,7 @@ static bool run_case(struct run *run, bool is_shown)
         if (uses_tag(run->wire_case)) {
             learn_tag(&world, run, tag);
         }
-        struct fake_peer *peer = fake_peer_connect(listener_fd());
+        struct fake_peer *peer = fake_peer_connect(fake_sys_listener_fd());
         if (run->is_tiny) {
             fake_peer_set_window(peer, WINDOW_BYTES);
         }

@@ -67,7 +67,7 @@ static void clients_come_with_their_first_bytes(void **state)
     scene_begin();
     assert_int_equal(fake_sys_option(scene.listener_fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
     assert_int_equal(server_listen_shared(scene.server, "[::1]:0", err, sizeof err), 1);
-    assert_int_equal(fake_sys_option(find_listener_fd(), IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
+    assert_int_equal(fake_sys_option(fake_sys_listener_fd(), IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
 }
 
 /* A socket that nobody accepted. */
@@ -137,7 +137,7 @@ static void clients_of_all_listeners_are_served(void **state)
     char err[256] = "";
     scene_begin();
     server_listen(scene.server, "[::1]:0", err, sizeof err);
-    int other_fd = find_listener_fd();
+    int other_fd = fake_sys_listener_fd();
     struct fake_peer *peer = client();
     struct fake_peer *other = fake_peer_connect(other_fd);
     fake_peer_send_text(other, GET("/hello"));

@@ -218,7 +218,7 @@ static int open_server(void)
     rv = rv < 0 ? rv : add_routes();
     rv = rv < 0 ? rv : server_create(&scene.server, scene.reactor, scene.site, &scene.log);
     rv = rv < 0 ? rv : server_listen(scene.server, "127.0.0.1:0", err, sizeof err);
-    scene.listener_fd = rv < 0 ? -1 : find_listener_fd();
+    scene.listener_fd = rv < 0 ? -1 : fake_sys_listener_fd();
     return rv < 0 ? rv : 0;
 }
 

@@ -159,7 +159,7 @@ static void listeners_of_a_full_server_are_one(void **state)
     set_limit("max_connections", 1);
     scene_begin();
     server_listen(scene.server, "[::1]:0", err, sizeof err);
-    int other_fd = find_listener_fd();
+    int other_fd = fake_sys_listener_fd();
     struct fake_peer *peer = client();
     struct fake_peer *other = fake_peer_connect(other_fd);
     say(other, GET("/hello"));

@@ -20,7 +20,7 @@
 #include "tests/lib/fake_sys.h"
 #include "tests/lib/file_tree.h"
 #include "tests/lib/open_fds.h"
-#include "tests/wire/wire_answers.c" /* NOLINT(bugprone-suspicious-include): the strict client */
+#include "tests/wire/wire_answers.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -448,16 +448,6 @@ static void write_site(const char *word, const char *more)
     tree_replace_file(&tree, "site.lua", text);
 }
 
-static int find_listener(void)
-{
-    size_t count;
-    const struct fake_call *calls = fake_sys_trace(&count);
-    while (count > 0 && calls[count - 1].op != FAKE_LISTEN) {
-        count--;
-    }
-    return count == 0 ? -1 : calls[count - 1].fd;
-}
-
 static bool start_server(void)
 {
     char script[96];
@@ -466,7 +456,7 @@ static bool start_server(void)
         .size = sizeof config, .listen = "127.0.0.1:0", .script = script, .routes = routes, .log = keep_line};
     err[0] = '\0';
     server = evserve_start(&config, err, sizeof err);
-    listener_fd = server == NULL ? -1 : find_listener();
+    listener_fd = server == NULL ? -1 : fake_sys_listener_fd();
     return server != NULL;
 }
 

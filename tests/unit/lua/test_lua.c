@@ -139,7 +139,7 @@ static void stream_waits_for_its_client(void **state)
     (void)state;
     for (int variant = 0; variant < 2; variant++) {
         struct scene *scene = scene_open(stream_site);
-        struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+        struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         fake_peer_set_room(peer, 1000);
         fake_peer_send_text(peer, variant == 0 ? "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
                                                : "GET /one HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -166,7 +166,7 @@ static void stream_fits_into_any_limits(void **state)
         char text[sizeof stream_site + 128];
         snprintf(text, sizeof text, "%sapp.set { %s }", stream_site, limits[i]);
         struct scene *scene = scene_open(text);
-        struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+        struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         fake_peer_set_window(peer, 700);
         fake_peer_send_text(peer, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
         settle(scene);
@@ -181,7 +181,7 @@ static void stream_fits_into_the_limits_of_its_route(void **state)
     struct scene *scene = scene_open(APP "app.get('/stream', { write_cap = '8K', write_high_mark = '4K' }, function()\n"
                                          "    return function(out) out:write(('0123456789abcdef'):rep(6250)) end\n"
                                          "end)\n");
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_window(peer, 700);
     fake_peer_send_text(peer, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
     settle(scene);
@@ -193,7 +193,7 @@ static void write_says_closed_when_the_client_leaves(void **state)
 {
     (void)state;
     struct scene *scene = scene_open(stream_site);
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, 1000);
     fake_peer_send_text(peer, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
     settle(scene);
@@ -209,7 +209,7 @@ static void second_write_after_closed_ends_the_stream(void **state)
 {
     (void)state;
     struct scene *scene = scene_open(stream_site);
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, 1000);
     fake_peer_send_text(peer, "GET /blind HTTP/1.1\r\nHost: x\r\n\r\n");
     settle(scene);
@@ -244,7 +244,7 @@ static void long_string_is_sent_from_where_it_is_and_then_let_go(void **state)
                                          "    collectgarbage() collectgarbage()\n"
                                          "    return collectgarbage('count') > 1000 and 'held' or 'free'\n"
                                          "end)\n");
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, 1000);
     fake_peer_send_text(peer, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
     settle(scene);
@@ -256,7 +256,7 @@ static void long_string_is_sent_from_where_it_is_and_then_let_go(void **state)
     assert_true(len > 1000000);
     assert_answer(scene, "/memory", "free");
 
-    peer = fake_peer_connect(scene->server->listeners[0].fd);
+    peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, 1000);
     fake_peer_send_text(peer, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
     settle(scene);

@@ -23,7 +23,7 @@ static const char defer_site[] = APP
 static struct fake_peer *ask_slowly(struct scene *scene, const char *target, int64_t room)
 {
     char text[128];
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, room);
     snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
     fake_peer_send_text(peer, text);
@@ -88,7 +88,7 @@ static void what_is_due_when_the_script_stops_runs_and_the_rest_leaks_nothing(vo
     ask(scene, "/waits");
     ask_slowly(scene, "/big", 1000);
     ask(scene, "/sleeps");
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_send_text(peer, "GET /logs HTTP/1.1\r\nHost: x\r\n\r\n");
     while (!got(peer, "HTTP")) {
         assert_true(reactor_run_once(scene->reactor, 0) >= 0);
@@ -123,7 +123,7 @@ static const char rich_site[] = APP
 static struct fake_peer *ask_json(struct scene *scene, const char *target)
 {
     char text[128];
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n", target);
     fake_peer_send_text(peer, text);
     settle(scene);

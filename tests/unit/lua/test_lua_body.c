@@ -37,7 +37,7 @@ static const char site[] = APP
 
 static struct fake_peer *connect_to(struct scene *scene)
 {
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     settle(scene);
     return peer;
 }

@@ -210,8 +210,8 @@ static void others_have_their_turn_between_two_stopped_runs(void **state)
     struct scene *scene = open_site(SITE "local runs = 0\n"
                                          "app.get('/x', function() runs = runs + 1 forever() end)\n"
                                          "app.get('/runs', function() return tostring(runs) end)");
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
-    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
+    struct fake_peer *other = fake_peer_connect(scene->listener_fd);
     settle(scene);
     fake_peer_send_text(peer, "GET /x HTTP/1.1\r\nHost: x\r\n\r\nGET /x HTTP/1.1\r\nHost: x\r\n\r\n"
                               "GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -492,8 +492,8 @@ static void others_have_their_turn_after_a_millisecond_of_writing(void **state)
                                          "    for i = 1, 100 do n = i out:write('x') spend(1) end\n"
                                          "end end)\n"
                                          "app.get('/n', function() return 'n=' .. n end)");
-    struct fake_peer *stream = fake_peer_connect(scene->server->listeners[0].fd);
-    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *stream = fake_peer_connect(scene->listener_fd);
+    struct fake_peer *other = fake_peer_connect(scene->listener_fd);
     fake_peer_send_text(stream, "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
     fake_peer_send_text(other, "GET /n HTTP/1.1\r\nHost: test\r\n\r\n");
     settle(scene);
@@ -510,8 +510,8 @@ static void endless_stream_is_served_in_turns(void **state)
         SITE "app.get('/x', function() return 200, function(out)\n"
              "    while true do spend(1) if not out:write('x') then app.log('info', 'end') return end end\n"
              "end end)");
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
-    struct fake_peer *other = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
+    struct fake_peer *other = fake_peer_connect(scene->listener_fd);
     fake_peer_send_text(peer, "GET /x HTTP/1.1\r\nHost: test\r\n\r\n");
     fake_peer_send_text(other, "GET /ok HTTP/1.1\r\nHost: test\r\n\r\n");
     for (int i = 0; i < 200; i++) { /* it never settles */

@@ -101,7 +101,7 @@ static void play_round(struct scene *scene)
     }
     static const char *const left[LEAVERS] = {"/endless-stream", "/asleep"};
     for (size_t i = 0; i < LEAVERS; i++) {
-        struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+        struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         char text[64];
         fake_peer_set_room(peer, 1000);
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", left[i]);

@@ -322,7 +322,7 @@ static void full_state_is_one_line_and_one_question_a_second(void **state)
 static struct fake_peer *ask_and_not_read(struct scene *scene, const char *target)
 {
     char text[128];
-    struct fake_peer *peer = fake_peer_connect(scene->server->listeners[0].fd);
+    struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
     fake_peer_set_room(peer, 1000);
     snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
     fake_peer_send_text(peer, text);
