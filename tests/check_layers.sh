@@ -21,6 +21,9 @@ http/host includes only http, core and evserve.h ; http/host/*.[ch] ; - ; (http|
 lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/host|core)/[^/]*|version[.]h ; -
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
+a message does not know the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/server.*
+the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
+HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/server.*|core/(sys|net)[.]h
 END
 }
 
@@ -119,6 +122,11 @@ http/c.h <luajit-2.1/lauxlib.h>
 http/d.c "evserve.h"
 http/host/a.c "lua/script.h"
 http/e.c "http/host/evs_internal.h"
+http/f.c "http/server_internal.h"
+http/h1/parser_a.c "http/exchange.h"
+http/h1/chunked.c "core/reactor.h"
+http/h1/b.c "http/server.h"
+http/h1/c.h "core/sys.h"
 lua/a.c "evserve.h"
 evserve.c <lua.h>
 main.c "tests/lib/fake_sys.h"
