@@ -11,7 +11,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "http/file_cache.h"
+#include "http/cached_file.h"
 #include "http/file_load.h"
 #include "http/file_root.h"
 #include "http/mime.h"
@@ -92,7 +92,7 @@ __attribute__((noinline)) int assets_get(const struct assets *assets, const char
     if (found == NULL) {
         return is_directory(assets, path, len) ? -EISDIR : -ENOENT;
     }
-    file_cache_ref(found);
+    cached_file_ref(found);
     *file = found;
     return 0;
 }
@@ -105,7 +105,7 @@ __attribute__((noinline)) struct cached_file *assets_get_sibling(const struct as
     while (assets->files[at]->encoding != encoding) {
         at++; /* original->siblings says that it comes */
     }
-    file_cache_ref(assets->files[at]);
+    cached_file_ref(assets->files[at]);
     return assets->files[at];
 }
 
@@ -330,7 +330,7 @@ void assets_destroy(struct assets *assets)
         return;
     }
     for (size_t i = 0; i < assets->count; i++) {
-        file_cache_put(assets->files[i]);
+        cached_file_put(assets->files[i]);
     }
     mem_free(assets);
 }

@@ -34,7 +34,7 @@ int assets_create(struct assets **made, const struct asset *list, size_t count, 
 void assets_destroy(struct assets *assets); /* NULL is allowed; files being sent stay valid */
 
 /* Get the file path (normalised, without a leading slash). Returns 0 with a reference in *file, to be given back with
- * file_cache_put(); -EISDIR when files are below path; or -ENOENT. No allocation. */
+ * cached_file_put(); -EISDIR when files are below path; or -ENOENT. No allocation. */
 int assets_get(const struct assets *assets, const char *path, size_t len, struct cached_file **file);
 
 /* Get a compressed sibling of a file that assets_get() gave. encoding is one of original->siblings. Returns it with a

@@ -12,8 +12,8 @@
 
 #include "core/mem.h"
 #include "core/sys.h"
+#include "http/cached_file.h"
 #include "http/exchange.h"
-#include "http/file_cache.h"
 #include "http/response.h"
 
 #include <errno.h>
@@ -87,7 +87,7 @@ static int next_part(struct exchange *exchange, void *arg)
         }
         parts->begun++;
         if (!is_copied) {
-            file_cache_ref(parts->file);
+            cached_file_ref(parts->file);
             response_set_file(exchange, parts->file, range->first, range->len);
             return 0;
         }
@@ -100,7 +100,7 @@ static int next_part(struct exchange *exchange, void *arg)
 static void release_parts(void *arg)
 {
     struct range_parts *parts = arg;
-    file_cache_put(parts->file);
+    cached_file_put(parts->file);
     mem_free(parts);
 }
 
@@ -179,7 +179,7 @@ void byteranges_answer(struct exchange *exchange, struct cached_file *file, cons
                              : answer_several(exchange, file, type, set);
     }
     if (rv < 0) {
-        file_cache_put(file);
+        cached_file_put(file);
         response_error(exchange, 503, NULL);
     }
 }

@@ -10,7 +10,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
-#include "http/file_cache.h"
+#include "http/cached_file.h"
 #include "http/outcome.h"
 #include "http/response_refs.h"
 #include "http/server_internal.h"
@@ -220,7 +220,7 @@ static bool is_refusal(ssize_t error)
 static int check_file(struct conn *conn)
 {
     struct response_body *body = &conn->exchange->response_body;
-    int rv = body->file.is_checked ? 0 : file_cache_check(body->file.file);
+    int rv = body->file.is_checked ? 0 : cached_file_check(body->file.file);
     if (rv == -EAGAIN) {
         int64_t now_ms = reactor_now_ms(conn->server->service.reactor);
         body->file.doubted_ms = body->file.doubted_ms == 0 ? now_ms : body->file.doubted_ms;

@@ -16,11 +16,11 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/visible.h"
+#include "http/cached_file.h"
 #include "http/file_load.h"
 #include "http/file_room.h"
 #include "http/limits.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,33 +106,6 @@ static void touch(struct file_cache *cache, struct cached_file *file)
     }
 }
 
-/* References. */
-
-void file_cache_ref(struct cached_file *file)
-{
-    file->refs++;
-}
-
-void file_cache_put(struct cached_file *file)
-{
-    if (file == NULL) {
-        return;
-    }
-    assert(file->refs > 0);
-    if (--file->refs > 0) {
-        return;
-    }
-    if (file->fd >= 0) {
-        sys_close(file->fd);
-    }
-    if (file->page_bytes != NULL) {
-        *file->page_bytes -= file->size;
-    }
-    prebuilt_done(&file->full);
-    prebuilt_done(&file->not_modified);
-    mem_free(file);
-}
-
 /* The table. */
 
 static struct cached_file **bucket_of(const struct file_cache *cache, uint64_t hash)
@@ -162,7 +135,7 @@ static void drop(struct file_cache *cache, struct cached_file *file)
         list_remove(cache, &cache->with_fd, file);
     }
     cache->memory_bytes -= file->full.content_len;
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 /* As many buckets as files, when there is memory for them. */
@@ -210,7 +183,7 @@ static void insert(struct file_cache *cache, struct cached_file *file)
     if (file->fd >= 0) {
         list_add(cache, &cache->with_fd, file);
     }
-    file_cache_ref(file);
+    cached_file_ref(file);
 }
 
 /* Drop the oldest files if nobody asked for them for long. The last look stands for the last use: it is never later,
@@ -298,14 +271,14 @@ static uint64_t most_in_memory(const struct limits *limits)
 static bool is_as_found(const struct cached_file *held, struct stat *st)
 {
     return sys_stat(held->fd, st) == 0 && (uint64_t)st->st_size == held->size &&
-           file_time_ns(st->st_mtim) == held->mtime_ns;
+           cached_file_time_ns(st->st_mtim) == held->mtime_ns;
 }
 
 /* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
 static bool is_current(const struct cached_file *held)
 {
     struct stat st;
-    return held->fd < 0 || (is_as_found(held, &st) && file_time_ns(st.st_ctim) == held->ctime_ns);
+    return held->fd < 0 || (is_as_found(held, &st) && cached_file_time_ns(st.st_ctim) == held->ctime_ns);
 }
 
 /* There are no fds for a look: whether what is held can be served. If it was replaced nobody knows, but its head must not
@@ -321,7 +294,7 @@ static int look_at_disk(struct file_cache *cache, const struct file_key *key, st
                         struct cached_file **file)
 {
     if (held != NULL) {
-        file_cache_ref(held); /* relieving fds must not take it from us */
+        cached_file_ref(held); /* relieving fds must not take it from us */
     }
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
@@ -336,7 +309,7 @@ static int look_at_disk(struct file_cache *cache, const struct file_key *key, st
         if (rv != -ENOMEM) {
             drop(cache, held);
         }
-        file_cache_put(held);
+        cached_file_put(held);
     }
     if (rv == 0) {
         if (loaded->full.content_len <= cache->limits->max_cached_memory_bytes) {
@@ -398,23 +371,6 @@ void file_cache_destroy(struct file_cache *cache)
     mem_free(cache);
 }
 
-int file_cache_check(const struct cached_file *file)
-{
-    struct stat st;
-    int rv = sys_stat(file->fd, &st);
-    if (rv < 0) {
-        return rv;
-    }
-    bool has_grown = (uint64_t)st.st_size > file->size;
-    if ((uint64_t)st.st_size == file->size && file_time_ns(st.st_mtim) == file->mtime_ns) {
-        return 0;
-    }
-    if ((uint64_t)st.st_size < file->size || !file_is_appended(file)) {
-        return -ESTALE;
-    }
-    return has_grown ? 0 : -EAGAIN;
-}
-
 /* The version that was seen since fresh_ms will do. */
 static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh_ms, int64_t now_ms,
                    struct cached_file **file)
@@ -423,7 +379,7 @@ static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh
     struct cached_file *held = find_cached(cache, key);
     if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
         touch(cache, held);
-        file_cache_ref(held);
+        cached_file_ref(held);
         *file = held;
         return 0;
     }
@@ -480,13 +436,13 @@ struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_ro
         return NULL;
     }
     if (now_ms >= held->until_ms || held->device != st->st_dev || held->inode != st->st_ino ||
-        held->mtime_ns != file_time_ns(st->st_mtim) || held->ctime_ns != file_time_ns(st->st_ctim)) {
+        held->mtime_ns != cached_file_time_ns(st->st_mtim) || held->ctime_ns != cached_file_time_ns(st->st_ctim)) {
         drop(cache, held);
         return NULL;
     }
     held->checked_ms = now_ms;
     touch(cache, held);
-    file_cache_ref(held);
+    cached_file_ref(held);
     return held;
 }
 
@@ -515,8 +471,8 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
         .page_bytes = &cache->page_bytes,
         .device = st->st_dev,
         .inode = st->st_ino,
-        .mtime_ns = file_time_ns(st->st_mtim),
-        .ctime_ns = file_time_ns(st->st_ctim),
+        .mtime_ns = cached_file_time_ns(st->st_mtim),
+        .ctime_ns = cached_file_time_ns(st->st_ctim),
         .path_len = (uint32_t)len,
     };
     memcpy(made->path, path, len);

@@ -30,12 +30,12 @@
  * is remembered with the file until its next look. */
 
 #include "http/encoding.h"
-#include "http/prebuilt.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct cached_file;
 struct file_room;
 struct file_root;
 struct limits;
@@ -43,54 +43,10 @@ struct log;
 struct stat;
 
 enum {
-    FILE_FRESH_MS = 1000,         /* how long a file is served without another look at its name */
-    FILE_IDLE_MS = 60000,         /* a file that nobody asked for so long goes when the disk is looked at next */
-    FILE_FDS_MAX = 256,           /* fds that the cache keeps open, so that enough of them are left for connections */
-    FILE_ETAG_MAX = 40,           /* bytes of an entity tag with its NUL */
-    FILE_PAGES_MAX = 64 << 20,    /* bytes of pages that only their readers hold, from which on none is made */
-    FILE_TAIL_BYTES = 32,         /* last bytes of a version that are compared when the file has grown */
-    FILE_GENERATED_MAX = 1 << 20, /* bytes of a file whose size says nothing; a longer one is -EFBIG */
-};
-
-/* A place in a list in the order of use. */
-struct file_links {
-    struct cached_file *newer, *older;
-};
-
-/* One version of a file. */
-struct cached_file {
-    /* For those who serve it; does not change, except has_no_sendfile. */
-    int fd;                       /* open for reading, or -1 when all contents are in memory */
-    const char *lent;             /* of an asset: its contents, its owner's; else NULL, they stand in full */
-    uint64_t size;                /* bytes */
-    int64_t last_modified_s;      /* what Last-Modified says, seconds since the epoch; -1 when there is none */
-    uint64_t cut_rows;            /* of a page that does not show all of its directory: what it shows; else 0 */
-    char etag[FILE_ETAG_MAX];     /* entity tag with its quotes; weak while the file may change unseen */
-    uint32_t etag_len;            /* bytes of etag */
-    const char *type;             /* Content-Type; static text, or the root's */
-    enum encoding encoding;       /* of its bytes: what Content-Encoding says */
-    unsigned siblings;            /* set of 1 << ENCODING_x: compressed files that may stand for this one */
-    struct prebuilt full;         /* 200: head, and the contents when fd is -1 and nothing is lent */
-    struct prebuilt not_modified; /* 304 */
-    bool has_no_sendfile;         /* its file system refused sendfile(2): it is read and sent */
-
-    /* The cache's own. */
-    unsigned refs;                /* users, and the cache itself while it holds the file */
-    bool is_unsettled;            /* may change unseen: it is loaded again at the next look */
-    const struct file_root *root; /* key: where it was found; never looked into, it may be gone */
-    uint64_t hash;                /* of root and path */
-    struct cached_file *next;     /* in its bucket */
-    struct file_links by_use;     /* among all files */
-    struct file_links by_fd_use;  /* among those with an fd */
-    int64_t checked_ms;           /* last look at the disk */
-    int64_t until_ms;             /* of a page: from then on it is made anew */
-    uint64_t *page_bytes;         /* of a page: where the cache counts it, until its last reference goes; else NULL */
-    uint64_t device, inode;       /* with size and the two times: tells one version from another */
-    int64_t mtime_ns, ctime_ns;   /* modification and change, since the epoch */
-    char tail[FILE_TAIL_BYTES];   /* of a file with an fd: its last bytes, which stay where they are when it grows */
-    uint32_t tail_len;            /* bytes of tail */
-    uint32_t path_len;            /* bytes of path */
-    char path[];                  /* key: below root */
+    FILE_FRESH_MS = 1000,      /* how long a file is served without another look at its name */
+    FILE_IDLE_MS = 60000,      /* a file that nobody asked for so long goes when the disk is looked at next */
+    FILE_FDS_MAX = 256,        /* fds that the cache keeps open, so that enough of them are left for connections */
+    FILE_PAGES_MAX = 64 << 20, /* bytes of pages that only their readers hold, from which on none is made */
 };
 
 struct file_cache;
@@ -110,7 +66,7 @@ void file_cache_destroy(struct file_cache *cache);
 void file_cache_abandon(struct file_cache *cache);
 
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
- * Returns 0 with a reference in *file, to be given back with file_cache_put(), or -errno: -ENOENT (also for what is no
+ * Returns 0 with a reference in *file, to be given back with cached_file_put(), or -errno: -ENOENT (also for what is no
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
  * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures of the
  * machine, and not of the path, are logged. While there are no fds for a look at the disk, the version seen last is still
@@ -146,25 +102,6 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
 
 /* Whether one more page may be made: clients that do not read hold pages that others share no longer. */
 bool file_cache_has_page_room(const struct file_cache *cache);
-
-/* Whether a file or directory had changed so shortly before now_s that it may change again without its times showing
- * it. */
-bool file_is_unsettled(const struct stat *st, int64_t now_s);
-
-/* Whether the rest of a file that is being sent from its fd is still what its head announced. Returns 0; -ESTALE when it
- * has become shorter or was rewritten; -EAGAIN when that cannot be told yet; or -errno. A file that has grown, as logs
- * do, was appended to if the bytes before its former end are still the same. A write(2) that appends sets the time first
- * and the size at its end: until then the file looks as one that was rewritten with the same length and end. */
-int file_cache_check(const struct cached_file *file);
-
-/* The contents of a file without an fd. */
-static inline const char *file_contents(const struct cached_file *file)
-{
-    return file->lent != NULL ? file->lent : file->full.bytes + file->full.head_len;
-}
-
-void file_cache_ref(struct cached_file *file);
-void file_cache_put(struct cached_file *file); /* NULL is allowed */
 
 /* Files held now, and those among them with an open fd, for tests and statistics. */
 size_t file_cache_count(const struct file_cache *cache);

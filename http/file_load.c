@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/units.h"
+#include "http/cached_file.h"
 #include "http/file_room.h"
 #include "http/file_root.h"
 #include "http/http_date.h"
@@ -71,26 +72,18 @@ int file_open(const struct file_key *key, int64_t now_ms)
     return open_beneath(dir_fd, path, flags);
 }
 
-int64_t file_time_ns(struct timespec time)
-{
-    int64_t ns;
-    /* A time beyond the year 2262 is told from others by what the arithmetic leaves of it. */
-    bool is_beyond = __builtin_mul_overflow((int64_t)time.tv_sec, (int64_t)NS_PER_S, &ns);
-    return is_beyond ? (int64_t)time.tv_sec : ns + time.tv_nsec;
-}
-
 /* Siblings. */
 
 /* Whether a file is not older than one that was modified at least_ns. Of a time that was cut to whole seconds nobody
  * knows: then it counts that the file was made after that. */
 static bool is_recent_enough(const struct stat *st, int64_t least_ns)
 {
-    int64_t mtime_ns = file_time_ns(st->st_mtim);
+    int64_t mtime_ns = cached_file_time_ns(st->st_mtim);
     if (mtime_ns >= least_ns) {
         return true;
     }
     bool is_cut = st->st_mtim.tv_nsec == 0 && st->st_mtim.tv_sec == least_ns / NS_PER_S;
-    return is_cut && file_time_ns(st->st_ctim) >= least_ns;
+    return is_cut && cached_file_time_ns(st->st_ctim) >= least_ns;
 }
 
 /* Whether the file is there in that coding, and not older than the file itself. */
@@ -110,7 +103,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
     }
     int rv = sys_stat(fd, &sibling_st);
     sys_close(fd);
-    return rv == 0 && S_ISREG(sibling_st.st_mode) && is_recent_enough(&sibling_st, file_time_ns(st->st_mtim));
+    return rv == 0 && S_ISREG(sibling_st.st_mode) && is_recent_enough(&sibling_st, cached_file_time_ns(st->st_mtim));
 }
 
 /* The codings that a file is there in. What is compressed by its name has no siblings of its own. */
@@ -153,14 +146,15 @@ static bool has_mtime(const struct stat *st)
  * matter. */
 static bool is_unwritten(const struct stat *before, const struct stat *after)
 {
-    return before->st_size == after->st_size && file_time_ns(before->st_mtim) == file_time_ns(after->st_mtim);
+    return before->st_size == after->st_size &&
+           cached_file_time_ns(before->st_mtim) == cached_file_time_ns(after->st_mtim);
 }
 
 static bool is_same_version(const struct cached_file *file, const struct stat *st, unsigned siblings)
 {
     return file->siblings == siblings && file->device == st->st_dev && file->inode == st->st_ino &&
-           file->size == (uint64_t)st->st_size && file->mtime_ns == file_time_ns(st->st_mtim) &&
-           file->ctime_ns == file_time_ns(st->st_ctim);
+           file->size == (uint64_t)st->st_size && file->mtime_ns == cached_file_time_ns(st->st_mtim) &&
+           file->ctime_ns == cached_file_time_ns(st->st_ctim);
 }
 
 /* Last-Modified may not be later than the answer's Date (RFC 9110 section 8.8.2.1). */
@@ -235,37 +229,6 @@ int file_make_heads(struct cached_file *file, const char *fields, uint32_t conte
     return rv;
 }
 
-/* Read up to len bytes from offset, fewer at the file's end. Returns their number or -errno. */
-static ssize_t read_up_to(int fd, char *contents, size_t len, size_t offset)
-{
-    size_t done = 0;
-    while (done < len) {
-        ssize_t got = sys_pread(fd, contents + done, len - done, (off_t)(offset + done));
-        if (got < 0 && got != -EINTR) {
-            return got;
-        }
-        if (got == 0) {
-            break;
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return (ssize_t)done;
-}
-
-/* The last bytes of the size that the file was loaded with. Returns their number or -errno. */
-static ssize_t read_tail(int fd, uint64_t size, char tail[FILE_TAIL_BYTES])
-{
-    size_t len = size < FILE_TAIL_BYTES ? (size_t)size : FILE_TAIL_BYTES;
-    return read_up_to(fd, tail, len, (size_t)size - len);
-}
-
-bool file_is_appended(const struct cached_file *file)
-{
-    char tail[FILE_TAIL_BYTES];
-    ssize_t len = read_tail(file->fd, file->size, tail);
-    return len >= (ssize_t)file->tail_len && memcmp(tail, file->tail, file->tail_len) == 0;
-}
-
 /* What a look at the disk has found. */
 struct found {
     struct stat st;
@@ -299,18 +262,18 @@ static int make_file(const struct file_key *key, const struct found *found, int6
         .checked_ms = now_ms,
         .device = st->st_dev,
         .inode = st->st_ino,
-        .mtime_ns = file_time_ns(st->st_mtim),
-        .ctime_ns = file_time_ns(st->st_ctim),
+        .mtime_ns = cached_file_time_ns(st->st_mtim),
+        .ctime_ns = cached_file_time_ns(st->st_ctim),
         .path_len = (uint32_t)key->len,
     };
     memcpy(made->path, key->path, key->len + 1);
     make_etag(made, found->contents, st);
-    ssize_t tail_len = fd < 0 ? 0 : read_tail(fd, made->size, made->tail);
+    ssize_t tail_len = fd < 0 ? 0 : cached_file_read_tail(fd, made->size, made->tail);
     made->tail_len = tail_len < 0 ? 0 : (uint32_t)tail_len;
     int rv = tail_len < 0 ? (int)tail_len : 0;
     rv = rv < 0 ? rv : file_make_heads(made, key->root->fields, found->contents == NULL ? 0 : (uint32_t)st->st_size);
     if (rv < 0) {
-        file_cache_put(made);
+        cached_file_put(made);
         return rv;
     }
     if (found->contents != NULL) {
@@ -330,7 +293,7 @@ static int load_generated(const struct file_key *key, struct found *found, int64
     if (contents == NULL) {
         return -ENOMEM;
     }
-    ssize_t len = read_up_to(fd, contents, FILE_GENERATED_MAX + 1, 0);
+    ssize_t len = cached_file_read(fd, contents, FILE_GENERATED_MAX + 1, 0);
     int rv = len < 0 ? (int)len : len > FILE_GENERATED_MAX ? -EFBIG : 0;
     if (rv == 0) {
         found->is_generated = true;
@@ -353,7 +316,7 @@ static int load_contents(const struct file_key *key, struct found *found, int64_
     if (contents == NULL) {
         return -ENOMEM;
     }
-    ssize_t len = read_up_to(fd, contents, room, 0);
+    ssize_t len = cached_file_read(fd, contents, room, 0);
     int rv = len < 0 ? (int)len : sys_stat(fd, &after);
     if (rv == 0 && !is_unwritten(&found->st, &after)) {
         rv = -EAGAIN;
@@ -371,7 +334,7 @@ static int load_contents(const struct file_key *key, struct found *found, int64_
 static bool ends_early(const struct stat *st, int fd)
 {
     char last;
-    return st->st_blocks == 0 && st->st_size > 0 && read_up_to(fd, &last, 1, (size_t)st->st_size - 1) == 0;
+    return st->st_blocks == 0 && st->st_size > 0 && cached_file_read(fd, &last, 1, (size_t)st->st_size - 1) == 0;
 }
 
 /* 0 for a regular file that may stand for what key asks for, else what the asker is told. */

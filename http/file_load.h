@@ -5,12 +5,17 @@
  * makes files of what is in memory. */
 
 #include "http/encoding.h"
-#include "http/file_cache.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
+
+struct cached_file;
+struct file_room;
+struct file_root;
+struct stat;
+
+enum { FILE_GENERATED_MAX = 1 << 20 }; /* bytes of a file whose size says nothing; a longer one is -EFBIG */
 
 /* What a file is asked for by. */
 struct file_key {
@@ -22,9 +27,6 @@ struct file_key {
     uint64_t hash;                /* of root, path and encoding */
     const struct file_room *room; /* for its siblings; may be NULL */
 };
-
-/* A file's time in nanoseconds since the epoch. */
-int64_t file_time_ns(struct timespec time);
 
 /* A hash of bytes, going on from another one. */
 uint64_t file_hash(uint64_t hash, const char *bytes, size_t len);
@@ -38,14 +40,15 @@ int file_open(const struct file_key *key, int64_t now_ms);
 int file_load(const struct file_key *key, int fd, const struct cached_file *held, uint64_t contents_max, int64_t now_ms,
               struct cached_file **file);
 
+/* Whether a file or directory had changed so shortly before now_s that it may change again without its times showing
+ * it. */
+bool file_is_unsettled(const struct stat *st, int64_t now_s);
+
 /* Give a file the entity tag of its contents, which are file->size bytes. */
 void file_make_content_etag(struct cached_file *file, const char *contents);
 
 /* Make the heads of a file of which all else is known, with these field lines, and room for content_room bytes of its
  * contents. Returns 0 or -ENOMEM. */
 int file_make_heads(struct cached_file *file, const char *fields, uint32_t content_room);
-
-/* Whether a file that has grown since it was loaded still has its former bytes, as far as the last of them tell. */
-bool file_is_appended(const struct cached_file *file);
 
 #endif

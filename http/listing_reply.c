@@ -13,9 +13,11 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/units.h"
+#include "http/cached_file.h"
 #include "http/conditional.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
+#include "http/file_load.h"
 #include "http/file_room.h"
 #include "http/limits.h"
 #include "http/listing.h"
@@ -312,7 +314,7 @@ int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exch
         send_page(exchange, mount, page);
         is_answered = true;
     } else {
-        file_cache_put(page);
+        cached_file_put(page);
     }
     if (dir_fd < 0 || is_answered) {
         if (dir_fd >= 0) {

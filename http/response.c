@@ -11,9 +11,9 @@
 
 #include "core/mem.h"
 #include "core/sys.h"
+#include "http/cached_file.h"
 #include "http/conn.h"
 #include "http/conn_body.h"
-#include "http/file_cache.h"
 #include "http/head_text.h"
 #include "http/limits.h"
 #include "http/prebuilt.h"
@@ -162,7 +162,7 @@ void response_send_borrowed(struct exchange *exchange, int status, const char *t
 
 static void put_file(void *arg)
 {
-    file_cache_put(arg);
+    cached_file_put(arg);
 }
 
 void response_set_file(struct exchange *exchange, struct cached_file *file, uint64_t offset, uint64_t len)
@@ -178,7 +178,7 @@ void response_set_file(struct exchange *exchange, struct cached_file *file, uint
     } else {
         assert(offset <= file->size && len <= file->size - offset);
         body->kind = BODY_BORROWED;
-        body->borrowed = (struct borrowed){.data = file_contents(file) + offset,
+        body->borrowed = (struct borrowed){.data = cached_file_contents(file) + offset,
                                            .len = (size_t)len,
                                            .release = put_file,
                                            .arg = file};
@@ -190,7 +190,7 @@ void response_file(struct exchange *exchange, int status, const char *type, stru
 {
     char *at = put_head(exchange, status, type, FRAMING_LENGTH, len, 0);
     if (at == NULL || exchange->head_only || len == 0) {
-        file_cache_put(file);
+        cached_file_put(file);
     } else {
         response_set_file(exchange, file, offset, len);
     }
@@ -445,7 +445,7 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
     size_t fields_len = write_buffer_len(&exchange->fields);
     char *start = reserve(exchange, prebuilt->head_len + HEAD_ROOM + fields_len + content_len);
     if (start == NULL) {
-        file_cache_put(file);
+        cached_file_put(file);
         complete(exchange);
         return;
     }
@@ -463,7 +463,7 @@ void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *pr
     if (file != NULL && has_rest) {
         response_set_file(exchange, file, 0, file_len);
     } else {
-        file_cache_put(file);
+        cached_file_put(file);
     }
     complete(exchange);
 }
@@ -483,7 +483,7 @@ int response_queue(struct exchange *exchange, const void *content, size_t len)
 int response_queue_file(struct exchange *exchange, const struct cached_file *file, uint64_t offset, size_t len)
 {
     if (file->fd < 0) {
-        return response_queue(exchange, file_contents(file) + offset, len);
+        return response_queue(exchange, cached_file_contents(file) + offset, len);
     }
     char *at = write_buffer_reserve(&exchange->out, len, SIZE_MAX, NULL);
     if (at == NULL) {
@@ -521,7 +521,7 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
 static void release_range(const struct response_body *body)
 {
     if (body->kind == BODY_FILE) {
-        file_cache_put(body->file.file);
+        cached_file_put(body->file.file);
     } else if (body->kind == BODY_BORROWED && body->borrowed.release != NULL) {
         body->borrowed.release(body->borrowed.arg);
     }

@@ -15,6 +15,7 @@
 #include "core/reactor.h"
 #include "http/assets.h"
 #include "http/byteranges.h"
+#include "http/cached_file.h"
 #include "http/conditional.h"
 #include "http/dispatch.h"
 #include "http/encoding.h"
@@ -178,7 +179,7 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
                file_cache_get_sibling(visit->mounts->cache, root, file, encoding, visit->now_ms, &sibling) < 0) {
         return file;
     }
-    file_cache_put(file);
+    cached_file_put(file);
     return sibling;
 }
 
@@ -257,7 +258,7 @@ void static_file_send(struct exchange *exchange, int status, struct cached_file 
         response_drop_rivals(exchange, full->bytes + full->lines_offset, full->lines_len);
     }
     if (is_good && response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len) < 0) {
-        file_cache_put(file);
+        cached_file_put(file);
         response_error(exchange, 503, NULL);
         return;
     }
@@ -288,7 +289,7 @@ static void answer_contents(struct exchange *exchange, const struct mount *mount
     } else {
         static_mounts_add_fields(exchange, mount);
         byteranges_refuse(exchange, file->size);
-        file_cache_put(file);
+        cached_file_put(file);
     }
 }
 
@@ -313,7 +314,7 @@ static void answer_file(struct exchange *exchange, const struct mount *mount, st
         response_refuse(exchange, 412, NULL);
         break;
     }
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
@@ -414,7 +415,7 @@ void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange
     }
     rv = rv < 0 ? rv : get_file(&visit, &file);
     if (!is_read) {
-        file_cache_put(file);
+        cached_file_put(file);
         refuse_method(exchange, visit.mount, rv == 0);
     } else if (rv == -EISDIR) {
         target->is_directory = true;

@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/assets.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/response.h"
 
@@ -138,7 +139,7 @@ static int check_named(const struct mount *mount, const char *option, const char
 {
     struct cached_file *file = NULL;
     if (path == NULL || assets_get(mount->root.assets, path, strlen(path), &file) == 0) {
-        file_cache_put(file);
+        cached_file_put(file);
         return 0;
     }
     return error_text(err, errlen, -EBADMSG, "%s: \"%s\" is not among the assets", option, path);

@@ -7,6 +7,7 @@
 #include "core/write_buffer.h"
 #include "http/conn.h"
 #include "http/exchange.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/response.h"
@@ -88,14 +89,14 @@ static struct cached_file *look_up(struct files *files)
 static void hit(struct exchange *exchange, void *arg)
 {
     (void)exchange;
-    file_cache_put(look_up(arg));
+    cached_file_put(look_up(arg));
 }
 
 static void send_file(struct exchange *exchange, void *arg)
 {
     struct cached_file *file = look_up(arg);
     response_send_prebuilt(exchange, &file->full, NULL, 0);
-    file_cache_put(file);
+    cached_file_put(file);
     forget_answer(exchange);
 }
 

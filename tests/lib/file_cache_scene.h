@@ -12,6 +12,7 @@ static inline int watched_stat(int fd, struct stat *st);
 static inline ssize_t watched_pread(int fd, void *buf, size_t len, off_t offset);
 #define sys_stat  watched_stat
 #define sys_pread watched_pread
+#include "http/cached_file.c" /* NOLINT(bugprone-suspicious-include) */
 #include "http/file_cache.c" /* NOLINT(bugprone-suspicious-include) */
 #include "http/file_load.c"  /* NOLINT(bugprone-suspicious-include) */
 #undef sys_stat
@@ -123,7 +124,7 @@ static inline int visit(struct scene *s, const char *path)
     struct cached_file *file = NULL;
     int rv = get(s, path, &file);
     if (rv == 0) {
-        file_cache_put(file);
+        cached_file_put(file);
     }
     return rv;
 }
@@ -140,7 +141,7 @@ static inline void assert_visit_contents(struct scene *s, const char *path, cons
 {
     struct cached_file *file = must_get(s, path);
     assert_contents(file, text);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 static inline bool is_held(struct scene *s, const char *path)

@@ -1,6 +1,7 @@
 /* The file cache on the real kernel: what kind of thing a path leads to, links, permissions, the real clock. */
 
 #include "core/mem.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/limits.h"
@@ -70,7 +71,7 @@ static int visit(struct scene *s, const char *path, const char *text)
     if (rv == 0) {
         assert_int_equal(file->size, strlen(text));
         assert_memory_equal(file->full.bytes + file->full.head_len, text, strlen(text));
-        file_cache_put(file);
+        cached_file_put(file);
     }
     return rv;
 }
@@ -248,7 +249,7 @@ static void file_shorter_than_its_size_is_what_read_gives(void **state)
     assert_int_equal(rv, 0);
     assert_int_equal(file->size, len);
     assert_memory_equal(file->full.bytes + file->full.head_len, text, (size_t)len);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 /* The same length, written in place as fast as it goes: whatever the clock's tick, the next look finds the last. */
@@ -266,7 +267,7 @@ static void file_written_in_place_is_never_stale_for_long(void **state)
         assert_memory_equal(file->full.bytes + file->full.head_len, text, 8);
         assert_string_not_equal(file->etag, tag);
         memcpy(tag, file->etag, sizeof tag);
-        file_cache_put(file);
+        cached_file_put(file);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "tests/lib/server_scene.h"
 
 #include "http/assets.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 
@@ -358,8 +359,8 @@ static void asset_outlives_its_mount_while_it_is_sent(void **state)
     assert_int_equal(assets_create(&assets, list, ARRAY_LEN(list), &root, NULL, err, sizeof err), 0);
     assert_int_equal(assets_get(assets, "a.css", 5, &file), 0);
     assets_destroy(assets);
-    assert_memory_equal(file_contents(file), "original", 8);
-    file_cache_put(file);
+    assert_memory_equal(cached_file_contents(file), "original", 8);
+    cached_file_put(file);
 }
 
 int main(void)

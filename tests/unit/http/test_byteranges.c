@@ -4,6 +4,7 @@
 
 #include "tests/lib/server_scene.h"
 
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/range.h"

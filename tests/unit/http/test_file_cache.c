@@ -35,7 +35,7 @@ static void small_file_is_ready_in_memory(void **state)
     assert_null(strstr(head, "Last-Modified"));
     free(head);
     assert_int_equal(file->not_modified.content_len, 0);
-    file_cache_put(file);
+    cached_file_put(file);
     assert_int_equal(file_cache_fd_count(s->cache), 0);
     assert_int_equal(fake_sys_open_fds(), 0);
 }
@@ -55,8 +55,8 @@ static void contents_are_held_up_to_the_limit_and_an_fd_from_one_past_it(void **
     assert_int_equal(past->size, 101);
     assert_int_equal(past->full.content_len, 0);
     assert_int_equal(file_cache_fd_count(s->cache), 1);
-    file_cache_put(at);
-    file_cache_put(past);
+    cached_file_put(at);
+    cached_file_put(past);
 }
 
 static void empty_file_is_in_memory_even_without_room_for_contents(void **state)
@@ -68,7 +68,7 @@ static void empty_file_is_in_memory_even_without_room_for_contents(void **state)
     assert_visit_contents(s, "empty", "");
     struct cached_file *one = must_get(s, "one");
     assert_true(one->fd >= 0);
-    file_cache_put(one);
+    cached_file_put(one);
 }
 
 static void contents_arrive_whole_when_reads_are_short(void **state)
@@ -108,7 +108,7 @@ static void last_modified_is_never_later_than_now(void **state)
         assert_int_equal(strstr(head, "Last-Modified: ") != NULL, rows[i].wanted_s >= 0);
         assert_non_null(strstr(head, "\r\nETag: \""));
         free(head);
-        file_cache_put(file);
+        cached_file_put(file);
     }
 }
 
@@ -171,15 +171,15 @@ static void unchanged_file_costs_three_calls_when_its_time_is_up(void **state)
         assert_int_equal(fake_sys_count(FAKE_OPEN_BENEATH), 2);
         assert_int_equal(fake_sys_count(FAKE_STAT), 2);
         assert_int_equal(fake_sys_count(FAKE_CLOSE), 2);
-        file_cache_put(again);
-        file_cache_put(large_again);
+        cached_file_put(again);
+        cached_file_put(large_again);
         assert_int_equal(visit(s, "a"), 0); /* looked at: fresh again */
         size_t traced_after = 0;
         fake_sys_trace(&traced_after);
         assert_int_equal(traced_after, traced);
     }
-    file_cache_put(small);
-    file_cache_put(large);
+    cached_file_put(small);
+    cached_file_put(large);
 }
 
 static void missing_paths_are_not_remembered(void **state)
@@ -219,8 +219,8 @@ static void replaced_file_is_seen_when_its_time_is_up_and_not_before(void **stat
     assert_string_not_equal(new->etag, old->etag);
     assert_contents(old, "old"); /* whoever has it keeps it */
     assert_int_equal(file_cache_count(s->cache), 1);
-    file_cache_put(old);
-    file_cache_put(new);
+    cached_file_put(old);
+    cached_file_put(new);
 }
 
 static void large_replaced_file_stays_open_for_who_sends_it(void **state)
@@ -242,9 +242,9 @@ static void large_replaced_file_stays_open_for_who_sends_it(void **state)
     assert_int_equal(byte, 'n');
     assert_int_equal(file_cache_fd_count(s->cache), 1);
     assert_int_equal(fake_sys_open_fds(), 2);
-    file_cache_put(old);
+    cached_file_put(old);
     assert_int_equal(fake_sys_open_fds(), 1);
-    file_cache_put(new);
+    cached_file_put(new);
 }
 
 /* Each of these differs from the version held in one thing alone. */
@@ -301,10 +301,10 @@ static void every_part_of_a_version_tells(void **state)
         /* The tag is that of copies elsewhere, too: only size and modification time are in it. */
         bool is_in_tag = part >= 3 && part <= 5;
         assert_int_equal(strcmp(before->etag, after->etag) == 0, !is_in_tag);
-        file_cache_put(before);
-        file_cache_put(after);
+        cached_file_put(before);
+        cached_file_put(after);
     }
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 static void touched_file_with_the_same_contents_keeps_its_tag(void **state)
@@ -318,8 +318,8 @@ static void touched_file_with_the_same_contents_keeps_its_tag(void **state)
     assert_ptr_not_equal(after, before);
     assert_int_equal(after->last_modified_s, 784111777);
     assert_string_equal(after->etag, before->etag);
-    file_cache_put(before);
-    file_cache_put(after);
+    cached_file_put(before);
+    cached_file_put(after);
 }
 
 static void tags_of_similar_contents_differ(void **state)
@@ -334,7 +334,7 @@ static void tags_of_similar_contents_differ(void **state)
         s->now_ms += FILE_FRESH_MS;
         struct cached_file *file = must_get(s, "a");
         memcpy(tags[i], file->etag, sizeof tags[i]);
-        file_cache_put(file);
+        cached_file_put(file);
         for (size_t j = 0; j < i; j++) {
             assert_string_not_equal(tags[i], tags[j]);
         }
@@ -358,8 +358,8 @@ static void second_change_within_a_tick_is_seen(void **state)
     struct cached_file *second = must_get(s, "a");
     assert_contents(second, "second");
     assert_string_not_equal(second->etag, first->etag);
-    file_cache_put(first);
-    file_cache_put(second);
+    cached_file_put(first);
+    cached_file_put(second);
 }
 
 static void contents_are_read_again_until_the_file_has_settled(void **state)
@@ -433,7 +433,7 @@ static void file_that_grows_or_shrinks_past_the_limit_changes_its_kind(void **st
     struct cached_file *large = must_get(s, "a");
     assert_true(large->fd >= 0);
     assert_int_equal(large->size, 18);
-    file_cache_put(large);
+    cached_file_put(large);
     tree_add_file(&s->tree, "a", "small");
     s->now_ms += FILE_FRESH_MS;
     assert_visit_contents(s, "a", "small");
@@ -551,7 +551,7 @@ static void file_that_becomes_large_while_it_is_read_gets_an_fd(void **state)
     assert_true(file->fd >= 0);
     assert_int_equal(file->size, 50);
     assert_int_equal(fake_sys_open_fds(), 1);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 int main(void)

@@ -19,7 +19,7 @@ static void out_of_fds_the_least_recently_used_make_room(void **state)
     for (int i = 1; i < FD_RELIEF + 4; i++) {
         assert_int_equal(is_held_numbered(s, i), i > FD_RELIEF);
     }
-    file_cache_put(used);
+    cached_file_put(used);
 }
 
 static void out_of_fds_with_nothing_to_give_up_is_an_error(void **state)
@@ -35,7 +35,7 @@ static void out_of_fds_with_nothing_to_give_up_is_an_error(void **state)
     assert_true(is_held(s, "large"));
     assert_non_null(strstr(s->log_lines, "cannot serve file \"a\": "));
     assert_non_null(strstr(s->log_lines, errno_text(EMFILE)));
-    file_cache_put(large);
+    cached_file_put(large);
     assert_int_equal(visit(s, "a"), 0); /* now there is one */
     assert_false(is_held(s, "large"));
 }
@@ -69,7 +69,7 @@ static void large_file_survives_its_own_shortage_of_fds(void **state)
     struct cached_file *file = must_get(s, "large"); /* its own fd is not the one to give up */
     char byte = 0;
     assert_int_equal(pread(file->fd, &byte, 1, 0), 1);
-    file_cache_put(file);
+    cached_file_put(file);
     assert_true(is_held(s, "large"));
 }
 
@@ -151,7 +151,7 @@ static int go_through_everything(struct scene *s)
     if (rv == 0 && !fake_sys_failed()) { /* out of fds, the version held is served */
         assert_int_equal(large->size, 100001);
     }
-    file_cache_put(large);
+    cached_file_put(large);
     return rv;
 }
 

@@ -55,8 +55,8 @@ static void file_larger_than_all_memory_for_contents_is_sent_from_disk(void **st
     assert_int_equal(at->full.content_len, 100);
     assert_true(past->fd >= 0);
     assert_int_equal(file_cache_count(s->cache), 2); /* one of them takes no memory */
-    file_cache_put(at);
-    file_cache_put(past);
+    cached_file_put(at);
+    cached_file_put(past);
 }
 
 static void limit_of_one_holds_one(void **state)
@@ -104,13 +104,13 @@ static void references_keep_evicted_files_alive(void **state)
     assert_contents(small, "text");
     char byte = 0;
     assert_int_equal(pread(large->fd, &byte, 1, 0), 1);
-    file_cache_ref(large);
-    file_cache_put(large);
+    cached_file_ref(large);
+    cached_file_put(large);
     assert_int_equal(fake_sys_open_fds(), 1);
-    file_cache_put(large);
+    cached_file_put(large);
     assert_int_equal(fake_sys_open_fds(), 0);
-    file_cache_put(small);
-    file_cache_put(NULL);
+    cached_file_put(small);
+    cached_file_put(NULL);
 }
 
 static void files_in_use_outlive_the_cache(void **state)
@@ -124,8 +124,8 @@ static void files_in_use_outlive_the_cache(void **state)
     s->cache = NULL;
     assert_contents(small, "text");
     assert_int_equal(fake_sys_open_fds(), 1);
-    file_cache_put(small);
-    file_cache_put(large);
+    cached_file_put(small);
+    cached_file_put(large);
 }
 
 static void fds_are_bounded_by_themselves(void **state)
@@ -203,7 +203,7 @@ static void same_path_below_another_root_is_another_file(void **state)
     assert_int_equal(file_cache_get(s->cache, &other, "a", 1, s->now_ms, &file), 0);
     assert_contents(file, "there");
     assert_null(memmem(file->full.bytes, file->full.head_len, "Cache-Control", 13));
-    file_cache_put(file);
+    cached_file_put(file);
     assert_visit_contents(s, "a", "here");
     assert_int_equal(file_cache_count(s->cache), 2);
     /* Also if their hashes should meet. */
@@ -247,8 +247,8 @@ static void idle_file_that_is_asked_for_again_stays(void **state)
     struct cached_file *again = must_get(s, "a");
     assert_ptr_equal(again, file);
     assert_true(is_held(s, "a"));
-    file_cache_put(file);
-    file_cache_put(again);
+    cached_file_put(file);
+    cached_file_put(again);
 }
 
 /* At random. */
@@ -284,7 +284,7 @@ static void random_use_agrees_with_the_disk(void **state)
         if (rv == 0) {
             snprintf(text, sizeof text, "%d", version[name]);
             assert_int_equal(file->size, strlen(text));
-            file_cache_put(file);
+            cached_file_put(file);
         }
         assert_true(file_cache_count(s->cache) <= 5);
         /* The two lists and the table tell of the same files. */

@@ -2,6 +2,7 @@
  * of the original or of a sibling is seen, and that nothing is left behind whatever fails. */
 
 #include "core/log.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/limits.h"
@@ -85,7 +86,7 @@ static unsigned siblings_of(const char *path)
 {
     struct cached_file *file = must_get(path);
     unsigned siblings = file->siblings;
-    file_cache_put(file);
+    cached_file_put(file);
     return siblings;
 }
 
@@ -96,14 +97,14 @@ static const char *fetch(const char *path, enum encoding encoding)
     struct cached_file *file = must_get(path);
     struct cached_file *sibling = NULL;
     int rv = (file->siblings & 1U << encoding) == 0 ? -ENOENT : get_sibling(file, encoding, &sibling);
-    file_cache_put(file);
+    cached_file_put(file);
     if (rv < 0) {
         assert_int_equal(rv, -ENOENT);
         return NULL;
     }
     assert_true(sibling->fd == -1 && sibling->size < sizeof contents);
     snprintf(contents, sizeof contents, "%.*s", (int)sibling->size, sibling->full.bytes + sibling->full.head_len);
-    file_cache_put(sibling);
+    cached_file_put(sibling);
     return contents;
 }
 
@@ -199,7 +200,7 @@ static void compressed_file_is_itself_and_has_no_siblings(void **state)
     assert_int_equal(file->encoding, ENCODING_IDENTITY);
     assert_string_equal(file->type, "application/gzip");
     assert_false(head_has(&file->full, "Content-Encoding") || head_has(&file->full, "Vary"));
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 static void root_may_do_without(void **state)
@@ -251,9 +252,9 @@ static void sibling_is_a_representation_of_its_own(void **state)
         assert_true(head_has(&all[i]->not_modified, "\r\nX-A: b\r\n"));
         assert_true(head_has(&all[i]->not_modified, all[i]->etag));
     }
-    file_cache_put(file);
-    file_cache_put(gzip);
-    file_cache_put(br);
+    cached_file_put(file);
+    cached_file_put(gzip);
+    cached_file_put(br);
 }
 
 static void file_without_siblings_does_not_vary(void **state)
@@ -261,20 +262,20 @@ static void file_without_siblings_does_not_vary(void **state)
     (void)state;
     struct cached_file *file = must_get("a.css");
     assert_false(head_has(&file->full, "Vary") || head_has(&file->not_modified, "Vary"));
-    file_cache_put(file);
+    cached_file_put(file);
     tree_add_file(&scene.tree, "a.css.gz", "gz");
     let_files_age();
     char etag[FILE_ETAG_MAX];
     file = must_get("a.css"); /* the file is the same, what is said of it is not */
     assert_true(head_has(&file->full, "Vary") && head_has(&file->not_modified, "Vary"));
     memcpy(etag, file->etag, sizeof etag);
-    file_cache_put(file);
+    cached_file_put(file);
     tree_unlink(&scene.tree, "a.css.gz");
     let_files_age();
     file = must_get("a.css");
     assert_false(head_has(&file->full, "Vary") || head_has(&file->not_modified, "Vary"));
     assert_string_equal(file->etag, etag);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 static void large_empty_and_equal_siblings_differ_in_their_tags(void **state)
@@ -291,8 +292,8 @@ static void large_empty_and_equal_siblings_differ_in_their_tags(void **state)
         assert_int_equal(get_sibling(file, ENCODING_GZIP, &sibling), 0);
         assert_int_equal(sibling->fd >= 0, i == 1);
         assert_string_not_equal(file->etag, sibling->etag);
-        file_cache_put(file);
-        file_cache_put(sibling);
+        cached_file_put(file);
+        cached_file_put(sibling);
     }
     assert_int_equal(file_cache_fd_count(scene.cache), 2);
 }
@@ -308,8 +309,8 @@ static void fresh_file_and_sibling_cost_a_look_at_an_fd_and_no_memory(void **sta
         struct cached_file *file = must_get("a.css");
         struct cached_file *sibling = NULL;
         get_sibling(file, encoding, &sibling);
-        file_cache_put(sibling);
-        file_cache_put(file);
+        cached_file_put(sibling);
+        cached_file_put(file);
     }
     scene.now_ms += FILE_FRESH_MS - 1;
     fake_sys_clear_trace();
@@ -319,8 +320,8 @@ static void fresh_file_and_sibling_cost_a_look_at_an_fd_and_no_memory(void **sta
         struct cached_file *sibling = NULL;
         assert_int_equal(file->siblings, BR | GZIP);
         assert_int_equal(get_sibling(file, i % 2 == 0 ? ENCODING_GZIP : ENCODING_BR, &sibling), 0);
-        file_cache_put(sibling);
-        file_cache_put(file);
+        cached_file_put(sibling);
+        cached_file_put(file);
     }
     size_t traced = 0;
     fake_sys_trace(&traced);
@@ -423,7 +424,7 @@ static void sibling_that_is_older_by_now_is_not_there(void **state)
     assert_int_equal(get_sibling(file, ENCODING_GZIP, &sibling), -ENOENT);
     tree_unlink(&scene.tree, "a.css.gz");
     assert_int_equal(get_sibling(file, ENCODING_GZIP, &sibling), -ENOENT);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 static void types_of_the_root_come_first(void **state)
@@ -445,7 +446,7 @@ static void types_of_the_root_come_first(void **state)
         tree_add_file(&scene.tree, rows[i].name, "x");
         struct cached_file *file = must_get(rows[i].name);
         assert_string_equal(file->type, rows[i].type);
-        file_cache_put(file);
+        cached_file_put(file);
     }
 }
 
@@ -485,8 +486,8 @@ static void failing_sibling_is_no_failure_of_the_original(void **state)
         failed = fake_sys_failed();
         fake_sys_fail(0, 0);
         assert_true(rv == 0 || (failed && n <= 9)); /* open and stat, two calls to read it, siblings between them */
-        file_cache_put(file);
-        file_cache_put(sibling);
+        cached_file_put(file);
+        cached_file_put(sibling);
     }
     assert_true(n > 9);
 }
@@ -511,7 +512,7 @@ static void every_failing_allocation_leaves_nothing_behind(void **state)
         failed = fake_mem_failed();
         fake_mem_fail_after(0, false);
         for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-            file_cache_put(files[i]);
+            cached_file_put(files[i]);
         }
         file_cache_destroy(cache);
         assert_int_equal(fake_mem_live(), live);

@@ -12,7 +12,7 @@ static void large_file_written_in_place_is_seen_at_once(void **state)
     struct scene *s = *state;
     tree_add_filled(&s->tree, "a", 'o', 20000);
     struct cached_file *old = must_get(s, "a");
-    assert_int_equal(file_cache_check(old), 0);
+    assert_int_equal(cached_file_check(old), 0);
     tree_add_filled(&s->tree, "a", 'n', 30000);
     struct cached_file *longer = must_get(s, "a");
     assert_int_equal(longer->size, 30000);
@@ -24,16 +24,16 @@ static void large_file_written_in_place_is_seen_at_once(void **state)
     assert_string_not_equal(same_size->etag, longer->etag);
     assert_int_equal(file_cache_count(s->cache), 1);
     /* Those that send the earlier ones stop. */
-    assert_int_equal(file_cache_check(old), -ESTALE);
-    assert_int_equal(file_cache_check(longer), -ESTALE);
-    assert_int_equal(file_cache_check(same_size), 0);
+    assert_int_equal(cached_file_check(old), -ESTALE);
+    assert_int_equal(cached_file_check(longer), -ESTALE);
+    assert_int_equal(cached_file_check(same_size), 0);
     tree_add_filled(&s->tree, "a", 'm', 29999);
-    assert_int_equal(file_cache_check(same_size), -ESTALE);
+    assert_int_equal(cached_file_check(same_size), -ESTALE);
     fake_sys_fail_op(FAKE_STAT, 0, 1, -EIO);
-    assert_int_equal(file_cache_check(same_size), -EIO);
-    file_cache_put(old);
-    file_cache_put(longer);
-    file_cache_put(same_size);
+    assert_int_equal(cached_file_check(same_size), -EIO);
+    cached_file_put(old);
+    cached_file_put(longer);
+    cached_file_put(same_size);
 }
 
 static void large_file_that_grows_was_appended_to_if_its_former_end_is_the_same(void **state)
@@ -42,10 +42,10 @@ static void large_file_that_grows_was_appended_to_if_its_former_end_is_the_same(
     tree_add_filled(&s->tree, "log", 'l', 20000);
     struct cached_file *file = must_get(s, "log");
     tree_add_filled(&s->tree, "log", 'l', 20001);
-    assert_int_equal(file_cache_check(file), 0);
+    assert_int_equal(cached_file_check(file), 0);
     tree_add_filled(&s->tree, "log", 'n', 20001);
-    assert_int_equal(file_cache_check(file), -ESTALE);
-    file_cache_put(file);
+    assert_int_equal(cached_file_check(file), -ESTALE);
+    cached_file_put(file);
 }
 
 static void large_file_that_cannot_be_looked_at_is_opened_anew(void **state)
@@ -70,7 +70,7 @@ static const char *tag_of(struct scene *s, const char *path)
     assert_true(file->fd >= 0);
     char *tag = tags[next++ % 2];
     memcpy(tag, file->etag, FILE_ETAG_MAX);
-    file_cache_put(file);
+    cached_file_put(file);
     return tag;
 }
 
@@ -149,7 +149,7 @@ static void generated_file_is_what_read_gives(void **state)
         assert_contents(file, "42\n");
         assert_int_equal(file->last_modified_s, -1);
         assert_int_equal(file->etag[0], '"');
-        file_cache_put(file);
+        cached_file_put(file);
         tree_add_file(&s->tree, "a", "43\n"); /* the times say nothing, either */
         s->now_ms += FILE_FRESH_MS;
         assert_visit_contents(s, "a", "43\n");
@@ -166,7 +166,7 @@ static void generated_file_has_a_bound(void **state)
     s->is_frozen = true;
     struct cached_file *file = must_get(s, "a");
     assert_int_equal(file->size, FILE_GENERATED_MAX);
-    file_cache_put(file);
+    cached_file_put(file);
     tree_add_filled(&s->tree, "a", 'a', FILE_GENERATED_MAX + 1);
     s->now_ms += FILE_FRESH_MS;
     assert_int_equal(visit(s, "a"), -EFBIG);
@@ -185,7 +185,7 @@ static void generated_file_that_finds_no_room_is_served_and_not_held(void **stat
     s->is_frozen = true;
     struct cached_file *file = must_get(s, "a");
     assert_int_equal(file->size, 101);
-    file_cache_put(file);
+    cached_file_put(file);
     assert_false(is_held(s, "a"));
     assert_true(is_held(s, "small"));
 }
@@ -201,7 +201,7 @@ static void sparse_file_is_not_taken_for_a_generated_one(void **state)
     struct cached_file *file = must_get(s, "a");
     assert_int_equal(file->size, 5000000);
     assert_true(file->fd >= 0);
-    file_cache_put(file);
+    cached_file_put(file);
 }
 
 int main(void)

@@ -188,7 +188,7 @@ static void page_stands_with_its_directory_and_for_its_time(void **state)
         struct file_page made = {
             .bytes = mem_copy_text("page"), .len = 4, .cut_rows = 7, .made_ms = 1000, .until_ms = 5000};
         assert_int_equal(file_cache_add_page(cache, root, "dir", 3, &st, &made, &page), 0);
-        file_cache_put(page);
+        cached_file_put(page);
         struct stat other = st;
         other.st_dev += part == 1;
         other.st_ino += part == 2;
@@ -202,7 +202,7 @@ static void page_stands_with_its_directory_and_for_its_time(void **state)
             assert_int_equal(page->cut_rows, 7);
             assert_memory_equal(page->full.bytes, "page", 4);
         }
-        file_cache_put(page);
+        cached_file_put(page);
         assert_null(file_cache_get_page(cache, root, "dip", 3, &st, 1000));
     }
 }
@@ -219,7 +219,7 @@ static void page_is_kept_if_the_memory_of_the_cache_has_room_for_it(void **state
         struct file_page made = {.bytes = mem_zalloc(len), .len = len, .until_ms = 5000};
         assert_int_equal(file_cache_add_page(scene.site->cache, root, "dir", 3, &st, &made, &page), 0);
         assert_int_equal(page->size, len); /* it can be sent all the same */
-        file_cache_put(page);
+        cached_file_put(page);
         assert_int_equal(file_cache_memory(scene.site->cache), len == 1000 ? 1000 : 0);
     }
 }
@@ -239,7 +239,7 @@ static void no_page_is_made_while_those_that_nobody_reads_take_too_much(void **s
         say(peer, GET("/large/"));
         settle();
         assert_string_equal(statuses(peer), len == FILE_PAGES_MAX ? "503" : "503 200");
-        file_cache_put(page);
+        cached_file_put(page);
     }
 }
 

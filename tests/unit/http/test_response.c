@@ -4,6 +4,7 @@
 #include "tests/lib/server_scene.h"
 
 #include "core/ascii.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
 

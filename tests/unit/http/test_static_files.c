@@ -7,6 +7,7 @@
 #include "core/sys.h"
 #include "http/conn.h"
 #include "http/exchange.h"
+#include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/response.h"
 #include "http/router.h"
