@@ -24,10 +24,11 @@
 #include "core/thread.h"
 #include "core/write_buffer.h"
 #include "http/host/confine.h"
-#include "http/host/evs.h"
+#include "http/host/evs_calls.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
+#include "http/host/evs_routes.h"
 #include "http/host/offer.h"
 #include "http/host/retired.h"
 #include "http/limits.h"
@@ -358,6 +359,7 @@ static void end_worker(struct worker *worker, int error)
     worker->is_over = true;
     worker->error = error;
     evs_host_end(host_of(worker));
+    evs_calls_end(host_of(worker));
     mailbox_close(&worker->mailbox);
     offer_stop(worker->offer);
     retired_stop(&worker->retired);
@@ -398,7 +400,7 @@ static void on_unwound(struct worker **turning)
         "must catch what they throw");
     worker->is_over = true;
     worker->error = -ENOTRECOVERABLE;
-    evs_host_refuse(host_of(worker));
+    evs_host_end(host_of(worker));
     mailbox_refuse(&worker->mailbox);
     end_turn(worker);
 }
@@ -590,6 +592,7 @@ static void free_worker(struct worker *worker)
         return;
     }
     evs_host_end(host_of(worker));
+    evs_calls_end(host_of(worker));
     mailbox_close(&worker->mailbox);
     server_destroy(worker->server);
     offer_destroy(worker->next);

@@ -163,6 +163,7 @@ struct exchange {
     void *user;                                     /* the handler's own, NULL at serve() */
     struct evs_state evs;                           /* of a handler that a host wrote in C */
     struct evs_parsed *parsed;                      /* names and values that it asked for; NULL without any */
+    void (*drop_parsed)(struct exchange *exchange); /* frees them; set when they are */
     char *texts;                                    /* NUL-terminated copies for it, kept with the pooled exchange */
     uint32_t texts_capacity;                        /* of texts */
     void (*on_end)(void *end_arg); /* the answer is on its way or lost: called once, with the exchange already over */

@@ -80,7 +80,7 @@ void server_put_exchange(struct server *server, struct exchange *exchange)
     mem_free(exchange->input.data);
     exchange->input = (struct input){0};
     if (exchange->parsed != NULL) {
-        evs_drop_parsed(exchange);
+        exchange->drop_parsed(exchange);
     }
     exchange->conn = NULL;
     struct site *site = exchange->site;

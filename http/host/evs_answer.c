@@ -5,6 +5,8 @@
  * was asked for is the host's mistake: its log names the route and the function, and the request ends, since a host that
  * does not look at what a call returned would leave its client waiting for ever. */
 
+#include "http/host/evs_blame.h"
+#include "http/host/evs_events.h"
 #include "http/host/evs_internal.h"
 
 #include "core/log.h"
@@ -22,21 +24,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-static void blame(const struct exchange *exchange, enum log_level level, const char *function, const char *why)
-{
-    const struct route *route = exchange_route(exchange);
-    if (route == NULL) { /* one of the hooks of evserve_config */
-        log_write(exchange->service->log, level, "answer to %s: %s: %s", exchange->path, function, why);
-    } else {
-        log_write(exchange->service->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
-    }
-}
-
-void evs_blame(const struct exchange *exchange, const char *function, const char *why)
-{
-    blame(exchange, LOG_ERROR, function, why);
-}
 
 static const char already[] = "the answer has begun already";
 static const char is_complete_already[] = "the answer is complete already";
@@ -62,7 +49,7 @@ static const char *find_mistake(const struct exchange *exchange, int status, con
 static int refuse(evs_request *request, const char *function, const char *why, int error)
 {
     struct exchange *exchange = evs_part(request);
-    evs_blame(exchange, function, why);
+    evs_blame(exchange, LOG_ERROR, function, why);
     if (exchange->response_state != RESPONSE_COMPLETE) {
         response_abort(exchange);
     }
@@ -74,7 +61,7 @@ static int refuse(evs_request *request, const char *function, const char *why, i
 static int refuse_stream(struct exchange *exchange, const char *function, const char *why, int error)
 {
     static const char page[] = "500 Internal Server Error\n";
-    evs_blame(exchange, function, why);
+    evs_blame(exchange, LOG_ERROR, function, why);
     if (exchange->response_state == RESPONSE_NONE) {
         response_clear_fields(exchange);
         response_begin(exchange, 500, "text/plain; charset=utf-8", sizeof page - 1);
@@ -212,7 +199,7 @@ static void blame_cut(const struct exchange *exchange, size_t len, const char *f
         "the client is cut, since %zu bytes are queued and %zu more exceed write_cap (%" PRIu64
         " bytes): after 0 wait for EVS_DRAIN and write smaller pieces, or use evs_reply(), which has no such limit",
         response_refs_queued(exchange), len, exchange->limits->write_cap_bytes);
-    blame(exchange, LOG_WARN, function, why);
+    evs_blame(exchange, LOG_WARN, function, why);
 }
 
 int evs_write(evs_request *request, const void *content, size_t len)

@@ -8,7 +8,7 @@
  * and is a line in the log for a timer. A watch whose fd was closed too early does not touch the next owner of its
  * number: it takes back only a registration of its own. */
 
-#include "evserve.h"
+#include "http/host/evs_calls.h"
 
 #include "core/log.h"
 #include "core/mailbox.h"
@@ -16,6 +16,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/units.h"
+#include "evserve.h"
 #include "http/host/evs_host.h"
 
 #include <errno.h>
@@ -159,11 +160,13 @@ static void on_watched(struct reactor *reactor, int fd, unsigned events, void *a
 
 void evs_calls_end(struct evs_host *host)
 {
+    pthread_mutex_lock(&host->lock);
     for (uint32_t i = 0; i < host->calls.capacity; i++) {
         if (host->calls.list[i].item != NULL) {
             end_call(host->calls.list[i].item);
         }
     }
+    pthread_mutex_unlock(&host->lock);
 }
 
 /* Any thread's part. */

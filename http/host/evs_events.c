@@ -1,16 +1,18 @@
 /* Events of a host's request: what evs_on() and evs_after() ask for. */
 
-#include "http/host/evs_internal.h"
+#include "http/host/evs_events.h"
 
 #include "core/reactor.h"
 #include "http/conn.h"
-#include "http/host/evs_host.h"
+#include "http/host/evs_internal.h"
+#include "http/host/evs_parsed.h"
+#include "http/host/evs_ticket.h"
 #include "http/response.h"
 #include "http/service.h"
 
 #include <errno.h>
 
-void evs_stop_timer(struct exchange *exchange)
+static void stop_timer(struct exchange *exchange)
 {
     if (exchange->evs.timer != 0) {
         reactor_cancel_timer(exchange->service->reactor, exchange->evs.timer);
@@ -41,7 +43,7 @@ static void on_data(struct exchange *exchange)
 static void on_gone(struct exchange *exchange)
 {
     exchange->evs.is_unwanted = true;
-    evs_stop_timer(exchange);
+    stop_timer(exchange);
     evs_ticket_end(exchange);
     evs_tell(exchange, EVS_GONE);
 }
@@ -80,7 +82,7 @@ int evs_after(evs_request *request, uint32_t ms)
     if (exchange->response_state >= RESPONSE_COMPLETE || exchange->evs.is_unwanted) {
         return -EALREADY; /* when the time comes, the exchange may be another request's */
     }
-    evs_stop_timer(exchange);
+    stop_timer(exchange);
     exchange->evs.timer = reactor_set_timeout(exchange->service->reactor, ms, on_timer, exchange);
     return exchange->evs.timer == 0 ? -ENOMEM : 0;
 }
@@ -92,9 +94,7 @@ void evs_hook(struct exchange *exchange)
     exchange->evs.timer = 0;
     exchange->evs.has_read = false;
     exchange->evs.is_unwanted = false;
-    if (exchange->parsed != NULL) { /* of the request before it on this connection */
-        evs_drop_parsed(exchange);
-    }
+    evs_drop_parsed(exchange); /* of the request before it on this connection */
     exchange->on_drain = on_drain;
     exchange->on_data = on_data;
     exchange->on_gone = on_gone;
@@ -104,7 +104,7 @@ void evs_hook(struct exchange *exchange)
 struct exchange *evs_part(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
-    evs_stop_timer(exchange);
+    stop_timer(exchange);
     evs_ticket_end(exchange);
     exchange->on_drain = NULL;
     exchange->on_data = NULL;
@@ -129,7 +129,7 @@ void evs_end_without_content(struct exchange *exchange)
     if (exchange->evs.is_unwanted) {
         return; /* EVS_GONE is due, or the host is hearing it */
     }
-    evs_stop_timer(exchange);
+    stop_timer(exchange);
     exchange->evs.is_unwanted = true;
     exchange->on_stopping = NULL;
     exchange->evs.timer = reactor_set_timeout(exchange->service->reactor, 0, on_unwanted, exchange);

@@ -6,6 +6,7 @@
 #include "http/host/evs_form.h"
 
 #include "core/mem.h"
+#include "http/host/evs_blame.h"
 #include "http/host/evs_internal.h"
 #include "http/host/evs_parsed.h"
 #include "http/multipart.h"
@@ -136,7 +137,7 @@ static const struct pairs *form_of(evs_request *request, const char *function, i
         return NULL;
     }
     if (evs_streams_body(exchange)) {
-        evs_blame(exchange, function, "the route has EVS_STREAM_BODY: use evs_part_next() or evs_read()");
+        evs_blame(exchange, LOG_ERROR, function, "the route has EVS_STREAM_BODY: use evs_part_next() or evs_read()");
         *status = -EINVAL;
         return NULL;
     }

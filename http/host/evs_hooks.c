@@ -2,7 +2,10 @@
 
 #include "http/host/evs_hooks.h"
 
+#include "http/host/evs_blame.h"
+#include "http/host/evs_events.h"
 #include "http/host/evs_internal.h"
+#include "http/host/evs_parsed.h"
 #include "http/outcome.h"
 #include "http/response.h"
 #include "http/server.h"
@@ -28,7 +31,7 @@ static enum evs_end end_of(enum outcome_end end)
  * may know nothing. */
 static void forget_parsed(struct exchange *exchange)
 {
-    if (exchange != NULL && exchange->parsed != NULL) {
+    if (exchange != NULL) {
         evs_drop_parsed(exchange);
     }
 }
@@ -97,7 +100,7 @@ static void on_error_page(struct exchange *exchange, int status, void *arg)
     if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
         response_end(exchange); /* evs_write() has said that nobody wants the rest */
     } else if (exchange->response_state == RESPONSE_STREAMING) {
-        evs_blame(exchange, "on_error", "the answer must be complete when it returns");
+        evs_blame(exchange, LOG_ERROR, "on_error", "the answer must be complete when it returns");
         response_abort(exchange);
     }
 }

@@ -1,4 +1,4 @@
-/* The tables of a thread, and finding the thread that an id belongs to. */
+/* The tables of a thread, and finding the thread of an id. */
 
 #include "http/host/evs_host.h"
 
@@ -23,15 +23,6 @@ void evs_host_init(struct evs_host *host, unsigned thread, struct mailbox *mailb
 }
 
 void evs_host_end(struct evs_host *host)
-{
-    pthread_mutex_lock(&host->lock);
-    host->is_over = true;
-    evs_calls_end(host);
-    pthread_cond_broadcast(&host->eased);
-    pthread_mutex_unlock(&host->lock);
-}
-
-void evs_host_refuse(struct evs_host *host)
 {
     pthread_mutex_lock(&host->lock);
     host->is_over = true;

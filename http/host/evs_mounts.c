@@ -9,7 +9,6 @@
 #include "core/mem.h"
 #include "evserve.h"
 #include "http/assets.h"
-#include "http/host/evs.h"
 #include "http/mime.h"
 #include "http/static_files.h"
 

@@ -1,12 +1,19 @@
 #ifndef EVSERVE_HTTP_HOST_EVS_MOUNTS_H
 #define EVSERVE_HTTP_HOST_EVS_MOUNTS_H
 
-/* Copies of a host's mounts (struct evs_mount of evserve.h), which outlive the host's own. */
+/* A host's mounts (struct evs_mount of evserve.h): copies that outlive the host's own, and mounts of a site. */
+
+#include <stddef.h>
 
 struct evs_mount;
+struct static_mounts;
 
 /* Copy mounts, ended by a NULL prefix, with all that they point to, into one block, to be freed with mem_free(). NULL
  * without memory. */
 struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts);
+
+/* Mount the directories of a host, an array that a NULL prefix ends. Later mounts of the same prefixes, those of a script,
+ * are ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be mounted. */
+int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen);
 
 #endif

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_HOST_EVS_PARSED_H
 #define EVSERVE_HTTP_HOST_EVS_PARSED_H
 
-/* What was parsed of a request because its host asked for it. Made when it is first asked for; kept until the exchange
- * serves another request of a host, or is given back. */
+/* What was parsed of a request because its host asked for it. Made when the host first asks; kept until the exchange
+ * serves another request of a host, or returns to its pool. */
 
 #include "http/pairs.h"
 
@@ -10,7 +10,7 @@ struct evs_parts; /* of evs_parts.c */
 struct exchange;
 
 struct evs_parsed {
-    struct pairs *query;     /* NULL before it was asked for */
+    struct pairs *query;     /* NULL before the host asked for it */
     struct pairs *cookies;   /* likewise */
     struct pairs *form;      /* likewise, and for a body that is no form */
     int form_status;         /* the HTTP status for a body that is no form, negated; else 0 */
@@ -20,5 +20,8 @@ struct evs_parsed {
 
 /* What was parsed, empty at first. NULL without memory. */
 struct evs_parsed *evs_parsed_of(struct exchange *exchange);
+
+/* Free it, if there is any. */
+void evs_drop_parsed(struct exchange *exchange);
 
 #endif

@@ -8,6 +8,7 @@
 #include "http/host/evs_form.h"
 
 #include "core/mem.h"
+#include "http/host/evs_blame.h"
 #include "http/host/evs_internal.h"
 #include "http/host/evs_parsed.h"
 #include "http/multipart.h"
@@ -155,7 +156,7 @@ int evs_part_next(evs_request *request, struct evs_part *part)
 {
     struct exchange *exchange = exchange_of(request);
     if (part == NULL || part->size < sizeof *part) {
-        evs_blame(exchange, "evs_part_next", "part.size is not sizeof(struct evs_part)");
+        evs_blame(exchange, LOG_ERROR, "evs_part_next", "part.size is not sizeof(struct evs_part)");
         return -EINVAL;
     }
     int rv;

@@ -10,25 +10,6 @@
 #include "http/cookie.h"
 #include "http/host/evs_internal.h"
 
-struct evs_parsed *evs_parsed_of(struct exchange *exchange)
-{
-    if (exchange->parsed == NULL) {
-        exchange->parsed = mem_zalloc(sizeof *exchange->parsed);
-    }
-    return exchange->parsed;
-}
-
-void evs_drop_parsed(struct exchange *exchange)
-{
-    struct evs_parsed *parsed = exchange->parsed;
-    exchange->parsed = NULL;
-    mem_free(parsed->query);
-    mem_free(parsed->cookies);
-    mem_free(parsed->form);
-    mem_free(parsed->parts);
-    mem_free(parsed);
-}
-
 /* Queries. */
 
 static const struct pairs *query_of(struct exchange *exchange)

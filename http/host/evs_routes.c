@@ -1,12 +1,14 @@
 /* Routes of a host: struct evs_route of evserve.h, checked and registered with the router, which calls them as it calls any
  * handler. */
 
-#include "http/host/evs_internal.h"
+#include "http/host/evs_routes.h"
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/exchange.h"
 #include "http/host/evs_config.h"
+#include "http/host/evs_events.h"
+#include "http/host/evs_internal.h"
 #include "http/limits.h"
 #include "http/router.h"
 

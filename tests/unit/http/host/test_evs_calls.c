@@ -6,6 +6,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "evserve.h"
+#include "http/host/evs_calls.h"
 #include "http/host/evs_host.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
@@ -60,6 +61,7 @@ static int tear_down(void **state)
     (void)state;
     fake_mem_fail_after(0, false);
     evs_host_end(&scene.host);
+    evs_calls_end(&scene.host);
     mailbox_close(&scene.mailbox);
     mailbox_done(&scene.mailbox);
     evs_host_done(&scene.host);
@@ -372,6 +374,7 @@ static void after_the_end_nothing_is_called_and_nothing_accepted(void **state)
     turn(0);
     assert_true(evserve_after(scene.server, 0, 0, note, "c") > 0); /* its letter has not come yet */
     evs_host_end(&scene.host);
+    evs_calls_end(&scene.host);
     mailbox_close(&scene.mailbox);
     assert_int_equal(evserve_cancel(scene.server, id), -ENOENT);
     assert_int_equal(evserve_after(scene.server, 0, 0, note, "d"), -ESHUTDOWN);

@@ -1,13 +1,12 @@
-/* Tickets: answering a request from any thread.
+/* Orders: what other threads want done with a request, given by its ticket.
  *
- * Happy path: evs_defer() makes a ticket and gives it an id. Another thread's order is checked against the ticket under
- * the lock, copied into a message and posted; deliver_order() carries it out on the request's thread. On that thread itself
- * an order is carried out at once, unless messages are on their way, which it must not overtake. When the request is
- * answered or lost, evs_ticket_end() frees the ticket: its id finds nothing from then on, and messages that are still on
- * their way are dropped.
+ * Happy path: an order is checked against the ticket under the lock, copied into a message and posted; deliver_order()
+ * carries it out on the request's thread. On that thread itself an order is carried out at once, unless messages are on
+ * their way, which it must not overtake. When the request ends, so does its ticket, and messages still on their way are
+ * dropped.
  *
  * Bounds: what is on its way and what waits in the connection's queue count together, at most write_cap bytes; beyond
- * that an order is refused. So a thread that is faster than its client cannot fill the memory, nor have the client cut.
+ * that an order is refused. So a thread that is faster than its client can neither fill the memory nor get the client cut.
  *
  * Failure modes: without memory an order is refused and nothing has changed. */
 
@@ -19,7 +18,9 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/units.h"
+#include "http/host/evs_events.h"
 #include "http/host/evs_host.h"
+#include "http/host/evs_ticket.h"
 #include "http/limits.h"
 #include "http/response.h"
 #include "http/response_refs.h"
@@ -30,22 +31,6 @@
 #include <time.h>
 
 enum { MESSAGE_COST = 64 }; /* bytes that a message counts for beside its content; more than a chunk's framing */
-
-static const uint64_t TICKET_SIGN = UINT64_C(1) << 63; /* ids of timers and watches are positive numbers */
-
-struct ticket {
-    struct exchange *exchange; /* the serving thread's */
-    uint64_t id;               /* within the thread */
-    size_t high, cap;          /* the request's write_high_mark and write_cap */
-
-    /* Under the lock. */
-    size_t posted;  /* bytes of messages on their way, with their cost */
-    size_t queued;  /* bytes that waited for the client when the queue was last looked at */
-    bool is_behind; /* the client is: on_drain() of the exchange is due */
-    bool is_held;   /* somebody was told to wait, and not yet that it may go on */
-    bool has_begun; /* an order that begins the answer was accepted */
-    bool is_ended;  /* one that ends it was accepted: no more are */
-};
 
 enum order_kind { ORDER_HEADER, ORDER_BEGIN, ORDER_WRITE, ORDER_END, ORDER_ABORT, ORDER_REPLY, ORDER_PAUSE };
 
@@ -66,7 +51,7 @@ struct message {
     char bytes[]; /* text, with its NUL, and content: what order points to */
 };
 
-/* Orders that come too late once the answer has begun, and those that begin it. */
+/* Whether an order comes too late once the response has begun. */
 static bool comes_first(enum order_kind kind)
 {
     return kind == ORDER_HEADER || kind == ORDER_BEGIN || kind == ORDER_REPLY;
@@ -83,86 +68,6 @@ static bool ends(enum order_kind kind)
 }
 
 /* The request's thread. */
-
-static struct ticket *find_ticket(const struct evs_host *host, uint64_t id)
-{
-    return host->is_over ? NULL : evs_slots_find(&host->tickets, id);
-}
-
-/* Somebody may wait for this. The lock is held. */
-static void wake_waiting(struct evs_host *host)
-{
-    if (host->waiting > 0) {
-        pthread_cond_broadcast(&host->eased);
-    }
-}
-
-evs_ticket evs_defer(evs_request *request)
-{
-    struct exchange *exchange = exchange_of(request);
-    struct evs_host *host = exchange->service->host;
-    if (exchange->evs.ticket != 0 || host == NULL || exchange->evs.is_unwanted ||
-        exchange->response_state >= RESPONSE_COMPLETE) {
-        return exchange->evs.ticket;
-    }
-    struct ticket *ticket = mem_alloc(sizeof *ticket);
-    if (ticket == NULL) {
-        return 0;
-    }
-    *ticket = (struct ticket){
-        .exchange = exchange,
-        .high = (size_t)exchange->limits->write_high_mark_bytes, /* at most 1 GiB, see limits.def */
-        .cap = (size_t)exchange->limits->write_cap_bytes,
-    };
-    pthread_mutex_lock(&host->lock);
-    ticket->id = evs_slots_take(&host->tickets, ticket);
-    pthread_mutex_unlock(&host->lock);
-    if (ticket->id == 0) {
-        mem_free(ticket);
-        return 0;
-    }
-    exchange->evs.ticket = TICKET_SIGN | (uint64_t)host->thread << EVS_THREAD_SHIFT | ticket->id;
-    return exchange->evs.ticket;
-}
-
-void evs_ticket_end(struct exchange *exchange)
-{
-    if (exchange->evs.ticket == 0) {
-        return;
-    }
-    struct evs_host *host = exchange->service->host;
-    uint64_t id = evs_id_within(exchange->evs.ticket);
-    exchange->evs.ticket = 0;
-    pthread_mutex_lock(&host->lock);
-    mem_free(evs_slots_find(&host->tickets, id));
-    evs_slots_put(&host->tickets, id);
-    wake_waiting(host);
-    pthread_mutex_unlock(&host->lock);
-}
-
-/* Look at the queue. The lock is held. Returns whether those that were told to wait may go on. */
-static bool look_at_queue(struct evs_host *host, struct ticket *ticket)
-{
-    ticket->queued = response_refs_queued(ticket->exchange);
-    ticket->is_behind = ticket->exchange->is_stalled;
-    bool goes_on = ticket->is_held && !ticket->is_behind && ticket->posted <= ticket->high / 2;
-    if (goes_on) {
-        ticket->is_held = false;
-        wake_waiting(host);
-    }
-    return goes_on;
-}
-
-void evs_ticket_ease(struct exchange *exchange)
-{
-    if (exchange->evs.ticket == 0) {
-        return;
-    }
-    struct evs_host *host = exchange->service->host;
-    pthread_mutex_lock(&host->lock);
-    (void)look_at_queue(host, evs_slots_find(&host->tickets, evs_id_within(exchange->evs.ticket)));
-    pthread_mutex_unlock(&host->lock);
-}
 
 static int carry_out_write(evs_request *request, const struct order *order)
 {
@@ -209,7 +114,7 @@ static void deliver_order(void *arg)
     struct message *message = arg;
     struct evs_host *host = message->host;
     pthread_mutex_lock(&host->lock);
-    struct ticket *ticket = find_ticket(host, message->id);
+    struct ticket *ticket = evs_ticket_find(host, message->id);
     pthread_mutex_unlock(&host->lock);
     struct exchange *exchange = ticket == NULL ? NULL : ticket->exchange; /* only this thread frees tickets */
     if (exchange != NULL) {
@@ -221,11 +126,11 @@ static void deliver_order(void *arg)
         }
     }
     pthread_mutex_lock(&host->lock);
-    ticket = find_ticket(host, message->id);
+    ticket = evs_ticket_find(host, message->id);
     bool goes_on = false;
     if (ticket != NULL) {
         ticket->posted -= cost_of(&message->order);
-        goes_on = look_at_queue(host, ticket) && exchange->response_state <= RESPONSE_STREAMING;
+        goes_on = evs_ticket_look(host, ticket) && exchange->response_state <= RESPONSE_STREAMING;
     }
     pthread_mutex_unlock(&host->lock);
     mem_free(message);
@@ -312,15 +217,10 @@ static int accept_order(struct evs_host *host, struct ticket *ticket, const stru
     return goes_on ? 1 : 0;
 }
 
-static struct evs_host *host_of_ticket(evserve *server, evs_ticket ticket)
-{
-    return (ticket & TICKET_SIGN) == 0 ? NULL : evs_host_of_id((const struct evs_door *)(void *)server, ticket);
-}
-
 /* Why an order cannot be accepted. The lock is held. Returns 0 with *found, or -errno. */
 static int check_order(struct evs_host *host, evs_ticket ticket, enum order_kind kind, struct ticket **found)
 {
-    *found = find_ticket(host, evs_id_within(ticket));
+    *found = evs_ticket_find(host, evs_id_within(ticket));
     if (host->is_over) {
         return -ESHUTDOWN;
     }
@@ -342,9 +242,9 @@ static int carry_out_here(struct evs_host *host, struct ticket *ticket, const st
     }
     int rv = carry_out(exchange, order);
     pthread_mutex_lock(&host->lock);
-    ticket = find_ticket(host, id);
+    ticket = evs_ticket_find(host, id);
     if (ticket != NULL) {
-        (void)look_at_queue(host, ticket);
+        (void)evs_ticket_look(host, ticket);
     }
     pthread_mutex_unlock(&host->lock);
     return rv;
@@ -352,7 +252,7 @@ static int carry_out_here(struct evs_host *host, struct ticket *ticket, const st
 
 static int give_order(evserve *server, evs_ticket id, const struct order *order)
 {
-    struct evs_host *host = host_of_ticket(server, id);
+    struct evs_host *host = evs_ticket_host(server, id);
     if (host == NULL) {
         return -ESRCH;
     }
@@ -436,12 +336,12 @@ int evserve_abort_to(evserve *server, evs_ticket ticket)
 
 evs_request *evs_find(evserve *server, evs_ticket id)
 {
-    struct evs_host *host = host_of_ticket(server, id);
+    struct evs_host *host = evs_ticket_host(server, id);
     if (host == NULL || !mailbox_is_mine(host->mailbox) || evs_host_is_in_child(host)) {
         return NULL;
     }
     pthread_mutex_lock(&host->lock);
-    const struct ticket *ticket = find_ticket(host, evs_id_within(id));
+    const struct ticket *ticket = evs_ticket_find(host, evs_id_within(id));
     pthread_mutex_unlock(&host->lock);
     return ticket == NULL ? NULL : request_of(ticket->exchange);
 }
@@ -461,7 +361,7 @@ static void wait_for_change(struct evs_host *host, int64_t end_ns)
 
 int evserve_ready_to(evserve *server, evs_ticket id, int timeout_ms)
 {
-    struct evs_host *host = host_of_ticket(server, id);
+    struct evs_host *host = evs_ticket_host(server, id);
     if (host == NULL) {
         return -ESRCH;
     }
