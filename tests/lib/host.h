@@ -2,7 +2,7 @@
 #define EVSERVE_TESTS_HOST_H
 
 /* What the tests of the embedding API share: a folder for scripts and sockets, a log that is kept, a thread that
- * serves. A test that ends must have left neither fds nor threads behind; bytes are LeakSanitizer's to find. */
+ * serves. A test must leave neither fds nor threads behind; LeakSanitizer finds memory. */
 
 #include "evserve.h"
 
@@ -37,169 +37,44 @@ struct host {
     int threads_before;
 };
 
-static struct host host; /* there is one test at a time */
+extern struct host host; /* there is one test at a time */
 
 /* How many threads this process has. */
-static inline int host_threads(void)
-{
-    int threads = 0;
-    char line[256];
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-        if (sscanf(line, "Threads: %d", &threads) == 1) {
-            break;
-        }
-    }
-    if (status != NULL) {
-        fclose(status);
-    }
-    return threads;
-}
+int host_threads(void);
 
-static pthread_mutex_t host_log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static inline void host_keep_line(void *arg, int level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    pthread_mutex_lock(&host_log_lock);
-    size_t used = strlen(host.log);
-    snprintf(host.log + used, sizeof host.log - used, "%s\n", line);
-    pthread_mutex_unlock(&host_log_lock);
-}
+extern pthread_mutex_t host_log_lock;                        /* of host.log */
+void host_keep_line(void *arg, int level, const char *line); /* the sink of host.log */
 
 /* Whether the log has this text, while others write to it. */
-static inline bool host_has_logged(const char *text)
-{
-    pthread_mutex_lock(&host_log_lock);
-    bool has_text = strstr(host.log, text) != NULL;
-    pthread_mutex_unlock(&host_log_lock);
-    return has_text;
-}
+bool host_has_logged(const char *text);
 
-static inline void *host_do_nothing(void *arg)
-{
-    return arg;
-}
-
-static int host_own_threads; /* without any server; 0 before host_count_threads() */
-
-/* How many threads there are without a server: ThreadSanitizer has one of its own from the first one on. A thread that
- * was joined leaves /proc a little later. */
-static inline void host_count_threads(void)
-{
-    pthread_t first;
-    if (host_own_threads == 0 && pthread_create(&first, NULL, host_do_nothing, NULL) == 0) {
-        pthread_join(first, NULL);
-        host_own_threads = host_threads();
-        for (int i = 0; i < 100; i++) {
-            usleep(1000);
-            host_own_threads = host_threads() < host_own_threads ? host_threads() : host_own_threads;
-        }
-    }
-}
-
-static inline int host_set_up(void **state)
-{
-    *state = NULL;
-    host_count_threads();
-    host = (struct host){.fds_before = open_fds(), .threads_before = host_own_threads};
-    strcpy(host.folder, "/tmp/evserve-host-XXXXXX");
-    host.config = (struct evserve_config){.size = sizeof host.config, .listen = "127.0.0.1:0", .log = host_keep_line};
-    return mkdtemp(host.folder) == NULL ? -1 : 0;
-}
-
-/* End the thread of serve(). Returns what evserve_wait() returned there. */
-static inline int host_stop(uint32_t drain_ms)
-{
-    if (host.is_serving) {
-        evserve_stop(host.server, drain_ms);
-        pthread_join(host.thread, NULL);
-        host.is_serving = false;
-    }
-    return host.result;
-}
-
-static inline int host_tear_down(void **state)
-{
-    (void)state;
-    host_stop(0);
-    evserve_free(host.server);
-    remove_tree(host.folder);
-    int threads = host_threads();
-    for (int i = 0; i < 1000 && threads != host.threads_before; i++) { /* a joined thread leaves /proc a little later */
-        usleep(1000);
-        threads = host_threads();
-    }
-    int fds = open_fds();
-    if (fds != host.fds_before || threads != host.threads_before) {
-        print_error("left behind: %d fds, %d threads; log:\n%s", fds - host.fds_before, threads - host.threads_before,
-                    host.log);
-        return -1;
-    }
-    return 0;
-}
-
-/* In a test that needs a script: a build without Lua skips it. */
-static inline void host_needs_lua(void)
-{
-    const char *has_lua = getenv("EVSERVE_LUA");
-    if (has_lua != NULL && strcmp(has_lua, "0") == 0) {
-        skip();
-    }
-}
-
+/* Before and after each test: a new folder and a config; everything given back, or the test fails. */
+int host_set_up(void **state);
+int host_tear_down(void **state);
 #define HOST_TEST(fn) cmocka_unit_test_setup_teardown(fn, host_set_up, host_tear_down)
 
+/* End the thread of serve(). Returns what evserve_wait() returned there. */
+int host_stop(uint32_t drain_ms);
+
+/* In a test that needs a script: a build without Lua skips it. */
+void host_needs_lua(void);
+
 /* Write a file of the test's folder. Returns its path, valid until the next call. */
-static inline const char *host_write(const char *name, const char *text)
-{
-    snprintf(host.path, sizeof host.path, "%s/%s", host.folder, name);
-    FILE *file = fopen(host.path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-    return host.path;
-}
+const char *host_write(const char *name, const char *text);
 
 /* Start the server of host.config. */
-static inline void host_start(void)
-{
-    host.server = evserve_start(&host.config, host.err, sizeof host.err);
-    if (host.server == NULL) {
-        fail_msg("%s", host.err);
-    }
-    host.port = evserve_port(host.server, 0);
-}
+void host_start(void);
 
-/* Start must fail with a text that has what in it, and leave nothing. */
-static inline void host_must_not_start(const char *what)
-{
-    host.server = evserve_start(&host.config, host.err, sizeof host.err);
-    assert_null(host.server);
-    if (strstr(host.err, what) == NULL) {
-        fail_msg("\"%s\" is not in \"%s\"", what, host.err);
-    }
-}
+/* evserve_start() must fail with an error text that contains what. */
+void host_must_not_start(const char *what);
 
-static inline void *host_wait(void *arg)
-{
-    (void)arg;
-    host.result = evserve_wait(host.server);
-    return NULL;
-}
+/* evserve_wait() as a thread runs it: its result goes to host.result. */
+void *host_wait(void *arg);
 
-/* Let a thread sit in evserve_wait(). */
-static inline void host_serve(void)
-{
-    if (host.server == NULL) {
-        host_start();
-    }
-    assert_int_equal(pthread_create(&host.thread, NULL, host_wait, NULL), 0);
-    host.is_serving = true;
-}
+/* Call evserve_wait() on a thread, until host_stop(). */
+void host_serve(void);
 
-/* GET path must give this content. */
+/* GET path must return this content. */
 #define host_expect(path, content) assert_string_equal(client_body(client_get(host.port, (path))), (content))
 
 #endif
