@@ -192,7 +192,7 @@ void anchor_send(struct anchor *anchor, struct exchange *exchange)
         if (script_may_log(script, &script->cut_lines, others)) {
             log_write(
                 script->log, LOG_WARN,
-                "an answer of %zu bytes that its client does not take was cut: what waits for clients may hold half of "
+                "a response of %zu bytes was cut because its client does not read it: unread responses may hold half of "
                 "lua_memory%s",
                 waiting->len, others);
         }

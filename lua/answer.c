@@ -51,13 +51,16 @@ _Noreturn static void refuse_field(lua_State *L, const char *name, int error)
 {
     switch (error) {
     case -EINVAL:
-        script_raise(L, "header \"%.100s\": a name must be a token, and a value must have no control characters", name);
+        script_raise(L,
+                     "header \"%.100s\": the name must be a token, and the value must not contain control characters",
+                     name);
     case -EPERM:
-        script_raise(L, "header \"%.100s\" is the server's own to set", name);
+        script_raise(L, "header \"%.100s\" is set by the server itself", name);
     case -EEXIST: /* clients differ in which of two they take */
-        script_raise(L, "header \"%.100s\" is there twice: a response has one line of it at most", name);
+        script_raise(L, "header \"%.100s\" is set twice: a response may have it only once", name);
     case -ENOBUFS:
-        script_raise(L, "header \"%.100s\": more than %d bytes of header fields", name, RESPONSE_FIELDS_MAX);
+        script_raise(L, "header \"%.100s\": the header fields are longer than %d bytes in total", name,
+                     RESPONSE_FIELDS_MAX);
     default:
         script_raise_memory(L);
     }
@@ -68,7 +71,7 @@ static void take_length(lua_State *L, struct reply *reply, const char *text, siz
 {
     uint64_t length;
     if (!ascii_parse_number(text, len, INT64_MAX, &length)) {
-        script_raise(L, "header \"content-length\": not a number of bytes");
+        script_raise(L, "header \"content-length\" must be a number of bytes");
     }
     reply->length = (int64_t)length;
 }
@@ -117,8 +120,7 @@ static void add_fields(lua_State *L, struct exchange *exchange, struct reply *re
 {
     for (lua_pushnil(L); lua_next(L, reply->headers) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
-            script_raise(L, "headers must be a table of names and values; this one has a %s for a name",
-                         luaL_typename(L, -2));
+            script_raise(L, "header names must be strings, not %s", luaL_typename(L, -2));
         }
         size_t len;
         const char *name = lua_tolstring(L, -2, &len);
@@ -226,7 +228,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     bool is_elsewhere = reply->is_pass || reply->file != 0; /* where the content comes from */
     if (reply->status != 0 && (reply->is_pass || (reply->file != 0 && status_has_no_body(reply->status)))) {
         script_raise(L, "%s with the status %d: %s", reply->is_pass ? "app.pass" : "app.file", reply->status,
-                     reply->is_pass ? "the static files know which it is" : "such an answer has no content");
+                     reply->is_pass ? "the static files determine the status" : "such a response has no content");
     }
     if (reply->status == 0) {
         reply->status = type == LUA_TNIL && !is_elsewhere ? 204 : 200;
@@ -243,7 +245,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     }
     if (reply->is_pass) {
         if (reply->has_type) {
-            script_raise(L, "app.pass has the Content-Type of the file");
+            script_raise(L, "app.pass always sends the Content-Type of the file");
         }
         pass_on(coro, script->site);
     } else if (reply->file != 0) {
@@ -293,7 +295,7 @@ static int check_header_table(lua_State *L, int index)
         return 0;
     }
     if (!lua_istable(L, index)) {
-        script_raise(L, "the handler returned a %s where headers belong: it must be a table of names and values",
+        script_raise(L, "headers must be a table of names and values; the handler returned a %s",
                      luaL_typename(L, index));
     }
     return index;
@@ -329,7 +331,7 @@ static int answer_response(lua_State *L, struct coro *coro)
     lua_getfield(L, 1, "status");
     if (!lua_isnil(L, -1)) {
         if (lua_type(L, -1) != LUA_TNUMBER) {
-            script_raise(L, "the response has a %s for a status", luaL_typename(L, -1));
+            script_raise(L, "the response's status must be a number, not %s", luaL_typename(L, -1));
         }
         reply.status = check_status(L, -1);
     }
@@ -347,7 +349,7 @@ static int answer(lua_State *L)
         return 0;
     }
     if (coro->exchange->response_state != RESPONSE_NONE) {
-        script_raise(L, "the answer has begun already");
+        script_raise(L, "the response has already begun");
     }
     if (count == 1 && lua_type(L, 1) == LUA_TSTRING) { /* the usual case */
         send_text(L, coro, 200, plain_type, 1);
@@ -358,7 +360,8 @@ static int answer(lua_State *L)
     }
     int body = lua_type(L, 1) == LUA_TNUMBER ? 2 : 1;
     if (count > body + 1) {
-        script_raise(L, "the handler returned %d values: at most a status, a body and headers make sense", count);
+        script_raise(L, "the handler returned %d values, but a response is at most a status, a body and headers",
+                     count);
     }
     if (is_response(L, body)) {
         return answer_response(L, coro);

@@ -17,7 +17,7 @@ static int check_root(lua_State *L)
     const struct file_reply reply = {.root = luaL_checkstring(L, 1)};
     char err[SCRIPT_TEXT_MAX];
     if (strlen(reply.root) != lua_objlen(L, 1)) {
-        script_raise(L, "app.file: root: there is a NUL byte in it");
+        script_raise(L, "app.file: root: the text contains a NUL byte");
     }
     if (file_reply_check(script_of(L)->site->replies, &reply, err, sizeof err) < 0) {
         script_raise(L, "app.file: root: %s", err);

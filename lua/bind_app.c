@@ -167,7 +167,7 @@ static void take_route_deadline(lua_State *L, int index, const char *what, struc
     lua_pop(L, 1);
     route->is_compiled = take_route_flag(L, index, what, route_jit);
     if (route->is_compiled && route->cpu_ms != 0) {
-        script_raise(L, "%s: jit = true gives the deadline up, so handler_cpu makes no sense beside it", what);
+        script_raise(L, "%s: jit = true removes the deadline, so handler_cpu has no effect with it", what);
     }
 }
 
@@ -240,7 +240,7 @@ static int app_route(lua_State *L)
         script_raise(L, "%s: a path such as \"/users/:id\" expected, not %s", what, luaL_typename(L, 3));
     }
     if (strlen(lua_tostring(L, 3)) != lua_objlen(L, 3)) {
-        script_raise(L, "%s: the path has a NUL byte", what);
+        script_raise(L, "%s: the path contains a NUL byte", what);
     }
     script_place(L, place);
     struct lua_route *route = make_route(script, place);

@@ -83,7 +83,7 @@ _Noreturn static void raise_status(lua_State *L, const struct exchange *exchange
                             (unsigned long long)exchange->limits->max_body_bytes);
     }
     if (status == 408) {
-        script_raise_answer(L, status, "the request body came too slowly");
+        script_raise_answer(L, status, "the request body arrived too slowly");
     }
     const char *reason = exchange->body_reason != NULL ? exchange->body_reason : status_reason(status);
     script_raise_answer(L, status, "request body: %s", reason);
@@ -108,7 +108,7 @@ static int take_body(lua_State *L)
         return say_gone(L, coro, what, 2);
     }
     if (coro->body_use != BODY_UNUSED) {
-        script_raise(L, "req.body: req:%s() has begun to take the body",
+        script_raise(L, "req.body: req:%s() has already begun to read the body",
                      coro->body_use == BODY_IN_PARTS ? "parts" : "chunks");
     }
     struct exchange *exchange = coro->exchange;
@@ -138,7 +138,7 @@ static struct coro *begin_pieces(lua_State *L, const char *what, enum body_use u
     }
     struct coro *coro = check_body(L, request, what);
     if (coro->body_use != BODY_UNUSED && (coro->body_use != use || use == BODY_IN_PARTS)) {
-        script_raise(L, "%s: req:%s() has begun to take the body", what,
+        script_raise(L, "%s: req:%s() has already begun to read the body", what,
                      coro->body_use == BODY_IN_PARTS ? "parts" : "chunks");
     }
     return coro;
@@ -274,7 +274,7 @@ static int begin_parts(lua_State *L)
         script_raise_answer(L, status, "the request body must be multipart/form-data");
     }
     if (status == 400) {
-        script_raise_answer(L, status, "the Content-Type has no boundary, or not one that is allowed");
+        script_raise_answer(L, status, "the Content-Type has no boundary, or an invalid one");
     }
     if (coro != NULL) {
         coro->body_use = BODY_IN_PARTS;

@@ -163,7 +163,7 @@ static int lua_defer(lua_State *L)
         script_raise(L, "app.defer: a function expected, not %s", luaL_typename(L, 1));
     }
     if (coro == NULL || coro->route == NULL || (coro->exchange == NULL && !coro->is_gone)) {
-        script_raise(L, "app.defer: there is no answer to wait for here: call it in a handler or a stream");
+        script_raise(L, "app.defer: there is no response to wait for here: call it in a handler or a stream");
     }
     bool is_first = coro->deferral == NULL;
     if (is_first) {

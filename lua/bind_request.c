@@ -88,7 +88,7 @@ struct coro *request_coro(lua_State *L, const struct request *request)
 
 void request_raise_over(lua_State *L, const char *what)
 {
-    script_raise(L, "%s: the request is over; read what is needed of it before it is answered", what);
+    script_raise(L, "%s: the request is over; read what you need before the response is sent", what);
 }
 
 static struct exchange *find_exchange(lua_State *L, const struct request *request)
@@ -400,7 +400,7 @@ static int request_newindex(lua_State *L)
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     if (!lua_isnil(L, -1)) {
-        script_raise(L, "req.%s is the request's own and cannot be set", lua_tostring(L, 2));
+        script_raise(L, "req.%s is read-only", lua_tostring(L, 2));
     }
     lua_pop(L, 1);
     if (lua_isnil(L, 2)) {

@@ -42,7 +42,7 @@ static const char *check_text(lua_State *L, int index, const char *option, const
         script_raise(L, "app.static: %s: %s expected, not %s", option, expected, luaL_typename(L, index));
     }
     if (strlen(lua_tostring(L, index)) != lua_objlen(L, index)) {
-        script_raise(L, "app.static: %s: there is a NUL byte in a text", option);
+        script_raise(L, "app.static: %s: a text contains a NUL byte", option);
     }
     return lua_tostring(L, index);
 }
@@ -215,7 +215,7 @@ static int static_mount(lua_State *L)
             script_raise(L, "app.static: a %s expected, not %s", what, luaL_typename(L, i));
         }
         if (strlen(lua_tostring(L, i)) != lua_objlen(L, i)) {
-            script_raise(L, "app.static: there is a NUL byte in the %s", i == 1 ? "prefix" : "directory");
+            script_raise(L, "app.static: the %s contains a NUL byte", i == 1 ? "prefix" : "directory");
         }
     }
     for (int i = 0; i < OPTION_COUNT && !lua_isnil(L, OPTIONS_INDEX); i++) {

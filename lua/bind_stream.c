@@ -115,7 +115,8 @@ static int stream_write(lua_State *L)
     const char *data = lua_tolstring(L, -1, &len);
     uint64_t left = coro->has_begun ? coro->exchange->content_left : (uint64_t)coro->stream_length;
     if (coro->stream_length >= 0 && len > left) {
-        script_raise(L, "out:write: more than the %lld bytes of its Content-Length", (long long)coro->stream_length);
+        script_raise(L, "out:write: more than the %lld bytes announced by Content-Length",
+                     (long long)coro->stream_length);
     }
     coro_begin_stream(coro);
     size_t done = 0;
@@ -153,11 +154,12 @@ static int stream_finish(lua_State *L)
         return 0;
     }
     if (!coro->is_stream) {
-        script_raise(L, "there is no stream that could end");
+        script_raise(L, "no stream is running here");
     }
     coro_begin_stream(coro);
     if (coro->exchange->content_left > 0) {
-        script_raise(L, "the stream ended before the %lld bytes of its Content-Length", (long long)coro->stream_length);
+        script_raise(L, "the stream ended before the %lld bytes announced by Content-Length",
+                     (long long)coro->stream_length);
     }
     response_end(coro_detach(coro));
     return 0;

@@ -49,13 +49,13 @@ static void put_value(struct url_writer *writer, const char *pattern, const stru
     size_t len;
     const char *text = lua_tolstring(writer->L, -1, &len);
     if (memchr(text, '\0', len) != NULL || memchr(text, '\\', len) != NULL) {
-        raise_value(writer, name, text, "has a NUL or a backslash, which no path may have");
+        raise_value(writer, name, text, "contains a NUL or a backslash, which a path must not");
     }
     if (piece->kind != PIECE_REST && memchr(text, '/', len) != NULL) {
-        raise_value(writer, name, text, "has a slash, which only a *rest may have");
+        raise_value(writer, name, text, "contains a slash, which only a *rest may");
     }
     if (piece->kind != PIECE_REST && len == 0) {
-        raise_value(writer, name, text, "is empty: a parameter takes at least one byte");
+        raise_value(writer, name, text, "is empty: a parameter needs at least one byte");
     }
     if (piece->kind == PIECE_TYPED && !route_type_accepts(piece->type, text, len)) {
         char type[64];
@@ -76,7 +76,7 @@ static void push_encoded(const struct url_writer *writer)
     size_t len = url_encode_path(writer->path, writer->len, encoded);
     ssize_t decoded_len = url_normalise_path(encoded, len, decoded, 3 * writer->len + 1, &reason);
     if (decoded_len != (ssize_t)writer->len || memcmp(writer->path, decoded, writer->len) != 0) {
-        script_raise(L, "app.url: %s: a segment would be \".\" or \"..\", which no path can end up with",
+        script_raise(L, "app.url: %s: a segment would be \".\" or \"..\", which clients remove from paths",
                      writer->route);
     }
     lua_pushlstring(L, encoded, len);

@@ -337,7 +337,7 @@ struct coro *coro_check_running(lua_State *L, const char *what)
 {
     struct coro *coro = script_of(L)->running;
     if (coro == NULL) {
-        script_raise(L, "%s: there is none here: it belongs to a handler, a stream or a timer", what);
+        script_raise(L, "%s works only in a handler, a stream or a timer", what);
     }
     return coro;
 }
@@ -357,7 +357,9 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
         script_raise(L, "%s cannot wait here: call it in a handler, a stream or a timer", what);
     }
     if (!lua_isyieldable(L)) {
-        script_raise(L, "%s cannot wait inside a function that C calls back, such as that of table.sort", what);
+        script_raise(
+            L, "%s cannot wait inside a function that C calls back, such as the comparison function of table.sort",
+            what);
     }
     if (script->running->L != L) {
         script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);

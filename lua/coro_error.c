@@ -327,7 +327,7 @@ static int lua_decline(lua_State *L)
 static int report_yield(lua_State *L)
 {
     struct coro *coro = lua_touserdata(L, 1);
-    lua_pushliteral(L, "coroutine.yield() outside of a coroutine of the script's own");
+    lua_pushliteral(L, "coroutine.yield() outside a coroutine that the script created");
     push_traceback(L, lua_gettop(L), coro->L, 0);
     coro_log_failure(coro, lua_tostring(L, -1));
     char place[PLACE_MAX];

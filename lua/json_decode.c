@@ -177,7 +177,7 @@ static size_t take_escape(struct decoder *decoder, char *out)
     }
     const char *name = c == '\0' ? NULL : strchr(names, c);
     if (name == NULL) {
-        json_fail(decoder, "no such escape");
+        json_fail(decoder, "unknown escape");
         return 0;
     }
     decoder->at++;
@@ -203,7 +203,7 @@ static bool decode_string(struct decoder *decoder)
             look_at_deadline(decoder);
         }
         if (decoder->at == decoder->end) {
-            return json_fail(decoder, "the string has no end");
+            return json_fail(decoder, "the string is not closed");
         }
         if (c == '"') {
             break;
@@ -366,7 +366,7 @@ int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer 
         if (decoder.at == decoder.end) {
             return 1;
         }
-        json_fail(&decoder, "nothing more expected");
+        json_fail(&decoder, "unexpected text after the value");
     }
     lua_settop(L, top);
     lua_pushnil(L);

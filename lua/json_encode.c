@@ -174,7 +174,7 @@ static void encode_object(struct encoder *encoder, int index)
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
             refuse_value(encoder, lua_type(L, -2) == LUA_TNUMBER
-                                      ? "cannot encode a table with number keys that is no list; use tostring(key)"
+                                      ? "cannot encode a table with number keys that is not a list; use tostring(key)"
                                       : "cannot encode a table with keys that are not strings");
         }
         size_t len;

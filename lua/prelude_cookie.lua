@@ -36,11 +36,11 @@ local function check_cookie(what, name, value)
     end
     local at = value:find("[^%]\33\35-\43\45-\58\60-\91\94-\126]")
     if at then
-        fail(string.format("%s: %s: the byte 0x%02x has no place in a cookie: percent-encode the value, or use base64",
+        fail(string.format("%s: %s: the byte 0x%02x is not allowed in a cookie: percent-encode the value or use base64",
             what, name, value:byte(at)))
     end
     if #name + #value > COOKIE_MAX then
-        fail(string.format("%s: %s: name and value are longer than %d bytes", what, name, COOKIE_MAX))
+        fail(string.format("%s: %s: name and value together are longer than %d bytes", what, name, COOKIE_MAX))
     end
     return value
 end
@@ -49,10 +49,10 @@ end
 local function check_prefix(what, name, given)
     local prefix = name:lower():match("^__host%-") or name:lower():match("^__secure%-")
     if prefix and not given.secure then
-        fail(string.format("%s: %s: a browser takes a cookie of this name only with secure = true", what, name))
+        fail(string.format("%s: %s: browsers accept a cookie with this name only with secure = true", what, name))
     end
     if prefix == "__host-" and (given.domain ~= nil or (given.path or "/") ~= "/") then
-        fail(string.format('%s: %s: a browser takes a cookie of this name only without domain, and with path = "/"',
+        fail(string.format('%s: %s: browsers accept a cookie with this name only without domain, and with path = "/"',
             what, name))
     end
 end
@@ -73,7 +73,7 @@ local function make_cookie(what, name, value, given)
     local parts = { name .. "=" .. value, "Path=" .. path }
     if domain ~= nil then
         if type(domain) ~= "string" or not domain:find("^%.?%w[%w.-]*$") then
-            refuse(what, "domain", "the name of a host", domain)
+            refuse(what, "domain", "a host name", domain)
         end
         parts[#parts + 1] = "Domain=" .. domain
     end
@@ -95,7 +95,7 @@ local function make_cookie(what, name, value, given)
             refuse(what, "same_site", '"strict", "lax" or "none"', same_site)
         end
         if spelled == "None" and not given.secure then
-            fail(what .. ': same_site = "none": a browser takes such a cookie only with secure = true')
+            fail(what .. ': same_site = "none": browsers accept such a cookie only with secure = true')
         end
         parts[#parts + 1] = "SameSite=" .. spelled
     end
@@ -113,10 +113,10 @@ function shared.set_cookie(response, name, value, given)
     end
     local headers = response.headers
     if headers == nil then
-        fail('app.pass cannot keep a cookie: return app.pass, { ["set-cookie"] = app.cookie(...) }')
+        fail('app.pass cannot hold a cookie: return app.pass, { ["set-cookie"] = app.cookie(...) }')
     end
     if response.for_all and shared.is_frozen then
-        fail("res:set_cookie: this response was made at start-up, for all clients: make it in the handler")
+        fail("res:set_cookie: this response was made at start-up, so all requests share it: create it in the handler")
     end
     local made, lines = {}, headers["set-cookie"] -- a list of its own: the script may have given that one to others, too
     for _, line in ipairs(type(lines) == "table" and lines or { lines }) do
@@ -156,10 +156,10 @@ end
 -- string without being read differently by some becomes "_" there, and filename* has the name itself (RFC 8187).
 function shared.disposition(what, name)
     if type(name) ~= "string" or name == "" then
-        refuse(what, "download", "a name, or true for that of the file", name)
+        refuse(what, "download", "a name, or true for the file's own", name)
     end
     if name:find("%c") then
-        fail(what .. ": download: the name has a control character")
+        fail(what .. ": download: the name contains a control character")
     end
     if #name > NAME_MAX then
         fail(string.format("%s: download: the name is longer than %d bytes", what, NAME_MAX))

@@ -15,7 +15,7 @@ local set_locale = os.setlocale
 
 function os.setlocale(locale, category)
     if locale ~= nil then
-        fail("os.setlocale would change the whole process: its other threads, and its host")
+        fail("os.setlocale would change the locale of the whole process, including other threads and the host")
     end
     return set_locale(nil, category)
 end
@@ -25,21 +25,21 @@ function print(...)
 end
 
 function debug.sethook()
-    fail("debug.sethook would take the deadline from handlers (handler_cpu)")
+    fail("debug.sethook would remove the deadline of handlers (handler_cpu)")
 end
 
 -- The debug library shows everything, but it does not change what C relies on: the registry, and what is inside of the
 -- functions of evserve and of C.
 
 function debug.getregistry()
-    fail("debug.getregistry would open what the server keeps in there")
+    fail("debug.getregistry would expose the server's own data")
 end
 
 local getinfo, setlocal, setupvalue, upvaluejoin = debug.getinfo, debug.setlocal, debug.setupvalue, debug.upvaluejoin
 
 local function check_source(what, info)
     if info and (info.source == "=evserve" or info.what == "C") then
-        fail(what .. ": the function is one of evserve's own, or of C")
+        fail(what .. ": the function belongs to evserve or is written in C")
     end
 end
 

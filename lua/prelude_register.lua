@@ -10,7 +10,7 @@ local string, table = string, table
 -- Note where something was registered, or fail when it is not the first.
 local function check_new(places, key, what)
     if places[key] then
-        fail(string.format("%s already at %s", what, places[key]))
+        fail(string.format("%s (at %s)", what, places[key]))
     end
     places[key] = core.place()
 end
@@ -20,7 +20,7 @@ local listens, mounts = {}, {} -- places of what was registered
 function app.listen(address)
     core.check_loading("app.listen")
     if type(address) == "string" and not address:find(":0$") then -- port 0 is another one each time
-        check_new(listens, address, "app.listen: listening on " .. describe(address))
+        check_new(listens, address, "app.listen: already listening on " .. describe(address))
     end
     core.listen(address)
 end
@@ -50,7 +50,7 @@ function app.static(prefix, directory, options)
     end
     check_names("app.static", "option", options or {}, core.static_names())
     if type(prefix) == "string" then
-        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is mounted")
+        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is already mounted")
     end
     core.static(prefix, directory, options)
 end
@@ -66,7 +66,7 @@ local function check_route_options(what, options)
             is_known = is_known or option == name
         end
         if options[name] ~= nil and not is_known then
-            fail(string.format("%s: %s is one for the whole server: set it with app.set", what, name))
+            fail(string.format("%s: %s applies to the whole server: set it with app.set", what, name))
         end
     end
     check_names(what, "option", options, route_options)
@@ -174,7 +174,7 @@ local function query_text(name, query)
     local keys, parts = {}, {}
     for key in pairs(query) do
         if type(key) ~= "string" then
-            fail(string.format("app.url: %s: a name in the query is text, not %s", name, describe(key)))
+            fail(string.format("app.url: %s: names in the query must be text, not %s", name, describe(key)))
         end
         keys[#keys + 1] = key
     end
@@ -200,7 +200,7 @@ function app.url(name, params, query)
         fail_unknown("app.url", "route", name, names)
     end
     if (params ~= nil and type(params) ~= "table") or (query ~= nil and type(query) ~= "table") then
-        fail(string.format("app.url: %s: a table of parameters, and perhaps one for the query, expected", name))
+        fail(string.format("app.url: %s: a table of parameters, and optionally one for the query, expected", name))
     end
     local texts = {}
     check_names("app.url: " .. name, "parameter", params or {}, core.url_params(route.pattern))
@@ -224,7 +224,7 @@ function app.on(event, fn)
     if event ~= "error" then
         table.insert(listeners[event], fn)
     elseif error_place then
-        fail('app.on: there is an "error" function already, at ' .. error_place)
+        fail('app.on: the "error" function is already set at ' .. error_place)
     else
         error_place = core.place()
         core.ref("error_handler", fn)

@@ -67,7 +67,7 @@ function methods.json(req)
     core.check_json(req)
     local value, err = json_decode(body_of(req))
     if value == nil then
-        raise(400, "the request body is no " .. err .. "\n") -- "JSON: what is wrong (byte 8)"
+        raise(400, "the request body is not valid " .. err .. "\n") -- "JSON: what is wrong (byte 8)"
     end
     return value
 end
@@ -125,7 +125,7 @@ local function next_part_content(part)
         return nil
     end
     if state.reader.part ~= part then
-        fail("part:chunks: the part has been passed over: read it before the next one is asked for")
+        fail("part:chunks: the part has been skipped: read it before you ask for the next one")
     end
     local content = next_content(state.reader)
     state.is_read = content == nil

@@ -93,7 +93,7 @@ local function explain(err)
     for path in (tried or ""):gmatch("no file '([^\n]*)'") do
         local why = core.why_unreadable(path)
         if why then
-            return string.format("%s: %s is there, but cannot be read: %s", head, path, why)
+            return string.format("%s: %s exists but cannot be read: %s", head, path, why)
         end
     end
     return err

@@ -31,7 +31,7 @@ app.pass = pass
 -- Copy fields over those that are there.
 local function merge_headers(headers, more)
     if more ~= nil and type(more) ~= "table" then
-        fail("a response needs a table of headers, not " .. describe(more))
+        fail("headers must be a table, not " .. describe(more))
     end
     for name, value in pairs(more or {}) do
         headers[name] = value
@@ -94,7 +94,7 @@ function app.file(path, options)
     check_names("app.file", "option", options, file_options)
     local root, download = options.root, options.download
     if root == nil and path:sub(1, 1) == "/" then
-        fail(string.format("app.file: %s is below no root: say root = %s, and the path from there", describe(path),
+        fail(string.format("app.file: %s is not below a root: use root = %s and the path from there", describe(path),
             describe(path:match("^(/[^/]*)/") or "/")))
     elseif root ~= nil and type(root) ~= "string" then
         fail("app.file: root: a directory expected, not " .. describe(root))
@@ -147,7 +147,7 @@ function app.redirect(url, status)
         fail("app.redirect: an address expected, not " .. describe(url))
     end
     if url:find("%c") then -- encoded it would lead elsewhere, and hide whose text got in here
-        fail(string.format("app.redirect: the address %s has a control character in it", describe(url)))
+        fail(string.format("app.redirect: the address %s contains a control character", describe(url)))
     end
     status = status or 302
     if not redirects[status] then

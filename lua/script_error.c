@@ -123,7 +123,7 @@ const char *script_check_text(lua_State *L, int index, const char *what)
     size_t len;
     const char *text = lua_tolstring(L, index, &len);
     if (strlen(text) != len) {
-        script_raise(L, "%s: there is a NUL byte in the text", what);
+        script_raise(L, "%s: the text contains a NUL byte", what);
     }
     return text;
 }

@@ -110,7 +110,7 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
         }
         value = (uint64_t)number;
     } else if (strlen(lua_tostring(L, index)) != lua_objlen(L, index)) {
-        script_raise(L, "%s: %s: there is a NUL byte in the text", what, info->name);
+        script_raise(L, "%s: %s: the text contains a NUL byte", what, info->name);
     } else if (limits_parse_value(info->unit, lua_tostring(L, index), &value, err, sizeof err) < 0) {
         script_raise(L, "%s: %s: %s", what, info->name, err);
     }

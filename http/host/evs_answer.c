@@ -25,7 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char already[] = "the answer has begun already";
+static const char already[] = "the response has already begun";
 static const char is_complete_already[] = "the answer is complete already";
 
 /* Why an answer may not begin in this way, with len bytes of content; NULL when it may. */

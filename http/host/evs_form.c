@@ -27,7 +27,7 @@ const char *evs_body_type(const struct exchange *exchange, size_t *len)
 const char *evs_multipart_reason(int status)
 {
     return status == 415 ? "the request body must be multipart/form-data"
-                         : "the Content-Type has no boundary, or not one that is allowed";
+                         : "the Content-Type has no boundary, or an invalid one";
 }
 
 /* How much there is of a multipart body. */
@@ -179,7 +179,7 @@ const char *evs_body_error(evs_request *request)
     case 413:
         return "the request body is longer than max_body";
     case 408:
-        return "the request body came too slowly";
+        return "the request body arrived too slowly";
     default:
         return exchange->body_reason == NULL ? status_reason(exchange->body_status) : exchange->body_reason;
     }

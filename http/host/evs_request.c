@@ -110,7 +110,7 @@ int evs_read(evs_request *request, const void **data, size_t *len)
     struct exchange *exchange = exchange_of(request);
     const char *piece = NULL;
     if (exchange->parsed != NULL && exchange->parsed->parts != NULL) {
-        evs_blame(exchange, LOG_ERROR, "evs_read", "evs_part_next() has begun to take the body");
+        evs_blame(exchange, LOG_ERROR, "evs_read", "evs_part_next() has already begun to read the body");
         return -EINVAL;
     }
     if (!evs_streams_body(exchange)) {

@@ -116,7 +116,7 @@ class Fields(AnyLocale):
         self.assertEqual([value for name, value in client.ask("GET", "/typed").lines if name.lower() == "content-type"],
                          ["text/x-own"])
         self.assertEqual(client.ask("GET", "/long").headers["content-length"], "5")
-        self.wait_for_lines(server, "is the server's own to set", 2)
+        self.wait_for_lines(server, "is set by the server itself", 2)
 
 
 class Files(AnyLocale):
@@ -155,7 +155,7 @@ class Text(AnyLocale):
     def check_setlocale(self, server, client, locale):
         self.assertEqual(client.ask("GET", "/locale").text, locale)
         self.assertEqual(client.ask("GET", "/set").status, 500)
-        self.wait_for_lines(server, "os.setlocale would change the whole process")
+        self.wait_for_lines(server, "os.setlocale would change the locale of the whole process")
         self.assertEqual(client.ask("GET", "/locale").text, locale)
 
 

@@ -137,19 +137,19 @@ class Files(SiteCase):
                 ("path", "app.file: a path expected, not 7"),
                 ("options", 'app.file: a table of options expected, not "y"'),
                 ("option", 'app.file: unknown option "rooot" .did you mean "root"'),
-                ("absolute", 'app.file: "/etc/passwd" is below no root: say root = "/etc"'),
+                ("absolute", 'app.file: "/etc/passwd" is not below a root: use root = "/etc"'),
                 ("root", 'app.file: root: cannot serve "nowhere": no such directory'),
                 ("root-type", "app.file: root: a directory expected, not 7"),
-                ("root-nul", "app.file: root: there is a NUL byte in it"),
+                ("root-nul", "app.file: root: the text contains a NUL byte"),
                 ("cache", 'app.file: cache: a time with a unit such as "1h" expected'),
-                ("download", "app.file: download: the name has a control character"),
+                ("download", "app.file: download: the name contains a control character"),
                 ("download-long", "app.file: download: the name is longer than 255 bytes"),
-                ("type", 'header "content-type": a name must be a token, and a value must have no control'),
+                ("type", 'header "content-type": the name must be a token, and the value must not contain control'),
                 ("type-type", "app.file: type: a media type expected, not 7"),
                 ("dotfiles", "app.file: dotfiles: true or false expected, not 1"),
-                ("empty", "app.file with the status 204: such an answer has no content"),
+                ("empty", "app.file with the status 204: such a response has no content"),
                 ("changed", 'app.file: root: cannot serve "nowhere"'),
-                ("pass", "app.pass with the status 404: the static files know which it is")):
+                ("pass", "app.pass with the status 404: the static files determine the status")):
             with self.subTest(what):
                 answer = self.ask("/wrong/" + what)
                 self.assertEqual((answer.status, answer.text), (500, "500 Internal Server Error\n"))
@@ -340,24 +340,24 @@ class Cookies(SiteCase):
         for what, text in (
                 ("name", 'the name must be a token, without spaces and separators, not "a b"'),
                 ("empty", "the name must be a token"), ("name-type", "the name must be a token, .* not 1"),
-                ("value", "a: the byte 0x0d has no place in a cookie: percent-encode"),
+                ("value", "a: the byte 0x0d is not allowed in a cookie: percent-encode"),
                 ("semicolon", "byte 0x3b"), ("space", "byte 0x20"), ("quote", "byte 0x22"), ("comma", "byte 0x2c"),
                 ("backslash", "byte 0x5c"), ("byte", "byte 0xc8"), ("nul", "byte 0x00"),
                 ("value-type", "app.cookie: a: a string or a number expected, not table"),
                 ("value-nil", "a string or a number expected, not nil"),
-                ("long", "name and value are longer than 4096 bytes"),
+                ("long", "name and value together are longer than 4096 bytes"),
                 ("attributes", 'a table of attributes expected, not "c"'),
                 ("attribute", 'unknown attribute "httponly" .did you mean "http_only"'),
                 ("path", 'app.cookie: path: a path that begins with "/", without semicolons expected'),
-                ("relative", "app.cookie: path: "), ("domain", "app.cookie: domain: the name of a host expected"),
+                ("relative", "app.cookie: path: "), ("domain", "app.cookie: domain: a host name expected"),
                 ("age", 'app.cookie: max_age: a time with a unit such as "1h" expected'),
                 ("expires", "app.cookie: expires: seconds since 1970 expected"), ("late", "app.cookie: expires: "),
                 ("flag", 'app.cookie: secure: true or false expected, not "yes"'),
                 ("site", 'app.cookie: same_site: "strict", "lax" or "none" expected, not "some"'),
-                ("none", "takes such a cookie only with secure = true"),
+                ("none", "accept such a cookie only with secure = true"),
                 ("host", 'only without domain, and with path = "/"'), ("secure", "only with secure = true"),
-                ("pass", "app.pass cannot keep a cookie"), ("dot", "call it as a method, with a colon"),
-                ("shared", "this response was made at start-up, for all clients: make it in the handler")):
+                ("pass", "app.pass cannot hold a cookie"), ("dot", "call it as a method, with a colon"),
+                ("shared", "this response was made at start-up, so all requests share it: create it in the handler")):
             with self.subTest(what):
                 answer = self.ask("/wrong/" + what)
                 self.assertEqual(answer.status, 500)
@@ -494,7 +494,7 @@ class Deferred(SiteCase):
             self.wait_for("sent")
 
     def test_where_there_is_no_answer_it_is_an_error(self):
-        sentence = "app.defer: there is no answer to wait for here: call it in a handler or a stream"
+        sentence = "app.defer: there is no response to wait for here: call it in a handler or a stream"
         self.ask("/nested")
         self.wait_for_log("route at .*" + sentence)
         self.ask("/timer")

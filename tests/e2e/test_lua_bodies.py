@@ -251,10 +251,10 @@ class Bodies(SiteCase):
         self.assertEqual(self.ask("/body-then-chunks", "POST", body=b"").json, {"length": 0, "pieces": {}})
 
     def test_one_way_of_taking_it_excludes_the_others(self):
-        for target, text in (("/chunks-then-body", r"req\.body: req:chunks\(\) has begun to take the body"),
-                             ("/parts-then-chunks", r"req:chunks: req:parts\(\) has begun to take the body"),
-                             ("/chunks-then-parts", r"req:parts: req:chunks\(\) has begun to take the body"),
-                             ("/parts-twice", r"req:parts: req:parts\(\) has begun to take the body"),
+        for target, text in (("/chunks-then-body", r"req\.body: req:chunks\(\) has already begun to read the body"),
+                             ("/parts-then-chunks", r"req:chunks: req:parts\(\) has already begun to read the body"),
+                             ("/chunks-then-parts", r"req:parts: req:chunks\(\) has already begun to read the body"),
+                             ("/parts-twice", r"req:parts: req:parts\(\) has already begun to read the body"),
                              ("/dot", r"req:chunks: call it as a method, with a colon")):
             self.assertEqual(self.ask(target, "POST", headers=[MULTIPART], body=multipart()).status, 500)
             self.wait_for_log(text)
@@ -310,7 +310,7 @@ class Bodies(SiteCase):
         head = [("Content-Type", "application/json")]
         answer = self.ask("/json", "POST", headers=head, body=b'{"a":1,}')
         self.assertEqual(answer.status, 400)
-        self.assertRegex(answer.text, r"^the request body is no JSON: [^:]* \(byte 8\)\n$")
+        self.assertRegex(answer.text, r"^the request body is not valid JSON: [^:]* \(byte 8\)\n$")
         self.assertEqual(self.ask("/json", "POST", headers=head, body=b"").status, 400)
         self.assertEqual(self.ask("/json-caught", "POST", headers=head, body=b"x").json["status"], 400)
         self.assertEqual(self.log_count("no JSON"), 0)
@@ -432,7 +432,7 @@ class Forms(SiteCase):
         body = multipart(file("a", "a", bytes(300000)), field("b", b"2"), file("c", "c", b"x"))
         self.assertEqual(self.post("/names", body).json, ["a", "b", "c"])
         self.assertEqual(self.post("/passed-over", body).status, 500)
-        self.wait_for_log(r"part:chunks: the part has been passed over")
+        self.wait_for_log(r"part:chunks: the part has been skipped")
         self.assertEqual(self.post("/text-twice", multipart(field("a", b"x"))).json, [["x", "x", 0]])
 
     def test_mistakes_of_the_client(self):
@@ -440,7 +440,7 @@ class Forms(SiteCase):
         for body, content_type, status, text in (
                 (good, "text/plain", 415, "the request body must be application/x-www-form-urlencoded or "
                                           "multipart/form-data\n"),
-                (good, "multipart/form-data", 400, "the Content-Type has no boundary, or not one that is allowed\n"),
+                (good, "multipart/form-data", 400, "the Content-Type has no boundary, or an invalid one\n"),
                 (good[:-4], MULTIPART[1], 400, "multipart body: the body ends before its last boundary\n"),
                 (b"", MULTIPART[1], 400, "multipart body: the body ends before its last boundary\n"),
                 (b"--XYZ\r\n\r\nx\r\n--XYZ--", MULTIPART[1], 400, "multipart body: a part without a name\n"),

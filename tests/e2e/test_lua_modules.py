@@ -113,7 +113,7 @@ class Folders(unittest.TestCase):
             os.symlink("lib.lua", os.path.join(os.path.dirname(path), "lib.lua"))  # to itself
             done = evtest.run(EVSERVE, "--check", path)
             self.assertIn("site.lua:2: module 'lib' not found: ", done.stderr.replace(path, "site.lua"))
-            self.assertIn("lib.lua is there, but cannot be read: Too many levels of symbolic links", done.stderr)
+            self.assertIn("lib.lua exists but cannot be read: Too many levels of symbolic links", done.stderr)
 
 
 @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
@@ -173,7 +173,7 @@ class Sandbox(unittest.TestCase):
                             "app.get('/', function() return require('secret') end)\n"
                             "app.get('/file', function() return select(2, loadfile 'outside/secret.lua') end)")
         self.assertEqual(self.ask(server, "/").status, 500)
-        evtest.wait_until(lambda: any("module 'secret' not found: outside/secret.lua is there, but cannot be read: "
+        evtest.wait_until(lambda: any("module 'secret' not found: outside/secret.lua exists but cannot be read: "
                                       "Permission denied (by the sandbox, see --allow-read" in line
                                       for line in server.lines), "the reason")
         self.assertIn("by the sandbox", self.ask(server, "/file").text)

@@ -169,7 +169,7 @@ class Layers(SiteCase):
             self.check_dressed(client.read(), 413, "<h1>the request body is longer than 20 bytes\n</h1>")
         with Client(self.server) as client:
             client.send("POST", "/api/body", [("Content-Length", "10")])
-            self.check_dressed(client.read(), 408, "<h1>the request body came too slowly\n</h1>")
+            self.check_dressed(client.read(), 408, "<h1>the request body arrived too slowly\n</h1>")
 
     def test_status_fields_and_pages_are_kept(self):
         answer = self.post("/api/error?status=422")
@@ -204,7 +204,7 @@ class Layers(SiteCase):
         self.assertEqual(self.post("/api/again").status, 500)
         self.wait_for_log(r"site\.lua:30: fault again")
         self.assertEqual(self.post("/api/bad").status, 500)
-        self.wait_for_log(r"a response needs a table of headers, not \"no table\"")
+        self.wait_for_log(r"headers must be a table, not \"no table\"")
 
     def test_without_memory_it_is_a_503_with_the_figures(self):
         self.assertEqual(self.post("/api/memory").status, 503)
@@ -275,9 +275,9 @@ class Places(SiteCase):
 
     def test_a_value_in_a_text_is_escaped_once(self):
         line = self.line_of('app.get("/plain"')
-        self.assertIn('the address "/a\\nb" has', self.ask("/plain").text.replace("&quot;", '"').replace("&#34;", '"'))
-        self.wait_for_log(rf'site\.lua:{line}: app\.redirect: the address "/a\\nb" has')
-        self.assertIn('the address "/a\\nb" has', self.ask("/last").text)
+        self.assertIn('the address "/a\\nb" contains', self.ask("/plain").text.replace("&quot;", '"').replace("&#34;", '"'))
+        self.wait_for_log(rf'site\.lua:{line}: app\.redirect: the address "/a\\nb" contains')
+        self.assertIn('the address "/a\\nb" contains', self.ask("/last").text)
 
 
 class Waiting(unittest.TestCase):

@@ -77,7 +77,7 @@ class Deadline(SiteCase):
 
     def test_hook_cannot_be_taken_away(self):
         self.assertEqual(self.ask("/hook").status, 500)
-        self.wait_for_log("debug.sethook would take the deadline from handlers")
+        self.wait_for_log("debug.sethook would remove the deadline of handlers")
 
     def test_route_options_are_checked(self):
         for options, expected in (
@@ -85,7 +85,7 @@ class Deadline(SiteCase):
                 ('handler_cpu = "x"', 'app.get: handler_cpu: "x" is not a whole number with ms, s, m or h, such as "30s"'),
                 ('jit = 1', "app.get: jit: true or false expected, not number"),
                 ('jit = true, handler_cpu = 5',
-                 "app.get: jit = true gives the deadline up, so handler_cpu makes no sense beside it")):
+                 "app.get: jit = true removes the deadline, so handler_cpu has no effect with it")):
             with self.subTest(options), script(f'app.get("/", {{ {options} }}, function() end)') as path:
                 done = evtest.run(EVSERVE, "--check", path)
                 self.assertEqual((done.returncode, done.stderr), (1, f"{path}:2: {expected}\n"))

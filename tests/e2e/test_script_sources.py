@@ -250,7 +250,7 @@ class Redirect(Case):
                     self.assertEqual(client.ask("GET", f"/{i}").headers["location"], expected)
             for text in ("%0d%0aSet-Cookie:x", "%09", "%00", "%7f"):
                 self.assertEqual(client.ask("GET", f"/control?to={text}").status, 500)
-        self.wait_for_log(server, "has a control character in it", 4)
+        self.wait_for_log(server, "contains a control character", 4)
         self.assertEqual(server.stop(), 0)
 
 

@@ -215,7 +215,7 @@ class MistakesTest(unittest.TestCase):
             ("{ not_found = 404 }", "app.static: not_found: the path of a file expected, not number"),
             ('{ fallback = "../x" }', text + 'fallback: "../x" is no path of a file below the directory'),
             ('{ not_found = "a//b" }', text + 'not_found: "a//b" is no path of a file below the directory'),
-            ('{ fallback = "a\\0b" }', "app.static: fallback: there is a NUL byte in a text"),
+            ('{ fallback = "a\\0b" }', "app.static: fallback: a text contains a NUL byte"),
             ("{ index = true }",
              'app.static: index: a name such as "index.html", a list of names, or false expected, not boolean'),
             ("{ index = { 5 } }",

@@ -153,7 +153,7 @@ static void body_that_is_no_form_is_a_status_with_a_reason(void **state)
     } cases[] = {
         {NULL, "a=1", -415, none},
         {"application/json", "a=1", -415, none},
-        {"multipart/form-data", "", -400, "the Content-Type has no boundary, or not one that is allowed"},
+        {"multipart/form-data", "", -400, "the Content-Type has no boundary, or an invalid one"},
         {multipart, "", -400, "the body ends before its last boundary"},
         {multipart, "--B\r\n\r\n\r\n--B--", -400, "a part without a name"},
         {multipart, "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--B", -400,

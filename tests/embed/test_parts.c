@@ -180,7 +180,7 @@ static void what_is_wrong_is_a_status_with_a_reason(void **state)
     } cases[] = {
         {"", some_parts, " -415 the request body must be multipart/form-data"},
         {"Content-Type: multipart/form-data\r\n", some_parts,
-         " -400 the Content-Type has no boundary, or not one that is allowed"},
+         " -400 the Content-Type has no boundary, or an invalid one"},
         {multipart, "", " -400 the body ends before its last boundary"},
         {multipart, "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n12\r\n--", /* what may be a delimiter waits */
          "(a|-|-|-: 12 -400 the body ends before its last boundary"},
@@ -280,7 +280,7 @@ static void mistakes_are_named(void **state)
     host_stop(0);
     assert_true(
         host_has_logged("route / (evserve_config.routes[0]): evs_part_next: part.size is not sizeof(struct evs_part)"));
-    assert_true(host_has_logged("evs_read: evs_part_next() has begun to take the body"));
+    assert_true(host_has_logged("evs_read: evs_part_next() has already begun to read the body"));
 }
 
 /* A file that is much larger than what is held of it. */

@@ -271,9 +271,9 @@ static void first_answer_stands_and_later_ones_are_ealready(void **state)
     EXPECT(1, -EALREADY);
     host_stop(0);
     assert_int_equal(gone + timers, 0);
-    assert_true(host_has_logged("evs_reply: the answer has begun already"));
-    assert_true(host_has_logged("evs_begin: the answer has begun already"));
-    assert_true(host_has_logged("evs_file: the answer has begun already"));
+    assert_true(host_has_logged("evs_reply: the response has already begun"));
+    assert_true(host_has_logged("evs_begin: the response has already begun"));
+    assert_true(host_has_logged("evs_file: the response has already begun"));
     assert_true(host_has_logged("evs_write: the answer is complete already"));
     assert_true(host_has_logged("evs_end: the answer is complete already"));
     assert_true(host_has_logged("evs_abort: the answer is complete already"));

@@ -754,7 +754,7 @@ static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
     host_stop(0);
     assert_true(
         host_has_logged("route /:any (evserve_config.routes[0]): evs_reply: the status is not one from 200 to 599"));
-    assert_true(host_has_logged("evs_reply: the answer has begun already"));
+    assert_true(host_has_logged("evs_reply: the response has already begun"));
     assert_true(host_has_logged("evs_reply: the content is NULL"));
     assert_true(host_has_logged("evs_write: the content is NULL"));
 }

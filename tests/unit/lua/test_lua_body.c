@@ -167,9 +167,9 @@ static void client_that_is_too_slow_is_408(void **state)
     say(scene, peer, POST("/catch", "Content-Length: 5\r\n") "he");
     pass_ms(scene, BODY_MS);
     assert_true(got(peer, "HTTP/1.1 408 "));
-    assert_true(answered(peer, "the request body came too slowly\n"));
+    assert_true(answered(peer, "the request body arrived too slowly\n"));
     assert_true(fake_peer_saw_end(peer));
-    assert_answer(scene, "/result", "408: the request body came too slowly");
+    assert_answer(scene, "/result", "408: the request body arrived too slowly");
     assert_string_equal(scene->logged, "");
     scene_close(scene);
 }
