@@ -9,6 +9,7 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
+#include "http/h1/chunked.h"
 #include "http/h1/parser.h"
 #include "http/host/evs.h"
 #include "http/router.h"

@@ -14,6 +14,7 @@
 
 #include "core/ascii.h"
 #include "http/char_class.h"
+#include "http/field_line.h"
 #include "http/parameter.h"
 
 #include <string.h>
@@ -149,40 +150,26 @@ static enum multipart_event take_content(struct multipart *multipart, const char
     return len > 0 ? MULTIPART_CONTENT : MULTIPART_MORE;
 }
 
-/* Split head into fields. Returns false for what are no field lines. */
+/* Split head, which lacks its empty line, into fields. Returns whether it consists of field lines. A DEL in a value, which
+ * is wrong in the head of a request, is let through: browsers put the names of files there as they are. */
 static bool split_head(struct multipart *multipart)
 {
-    const char *head = multipart->head;
-    size_t at = 0;
+    struct field_line line = {0};
+    struct field field;
+
     multipart->field_count = 0;
-    while (at < multipart->head_len) {
-        const char *cr = memchr(head + at, '\r', multipart->head_len - at);
-        size_t end = cr == NULL ? multipart->head_len : (size_t)(cr - head);
-        size_t name = at;
-        while (at < end && char_is(head[at], CLASS_TOKEN)) {
-            at++;
+    while (line.pos < multipart->head_len) {
+        enum field_line_verdict verdict = field_line_scan(&line, multipart->head, multipart->head_len, &field);
+        if (verdict == FIELD_LINE_WRONG && line.state == FIELD_LINE_VALUE && multipart->head[line.pos] == 0x7f) {
+            line.pos++;
+            continue;
         }
-        if (at == name || at == end || head[at] != ':' || end + 2 > multipart->head_len || head[end + 1] != '\n' ||
-            multipart->field_count == MULTIPART_FIELDS_MAX) {
+        if (verdict != FIELD_LINE_WHOLE || multipart->field_count == MULTIPART_FIELDS_MAX) {
             return false;
         }
-        size_t value = char_skip_space(head, end, at + 1);
-        size_t value_end = end;
-        while (value_end > value && char_is_space(head[value_end - 1])) {
-            value_end--;
-        }
-        for (size_t i = value; i < value_end; i++) {
-            if ((unsigned char)head[i] < ' ' && head[i] != '\t') {
-                return false;
-            }
-        }
-        multipart->fields[multipart->field_count++] = (struct field){
-            .name = {.offset = (uint32_t)name, .len = (uint32_t)(at - name)},
-            .value = {.offset = (uint32_t)value, .len = (uint32_t)(value_end - value)},
-        };
-        at = end + 2;
+        multipart->fields[multipart->field_count++] = field;
     }
-    return true;
+    return line.state == FIELD_LINE_BEGIN;
 }
 
 /* The empty line came. A part of a form has a name (RFC 7578 section 4.2). */

@@ -22,7 +22,7 @@ lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/h
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
 a message does not know the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/server.*
-the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
+the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
 HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/server.*|core/(sys|net)[.]h
 END
 }

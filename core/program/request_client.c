@@ -1,16 +1,18 @@
-/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the answer's head is kept until
+/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the response's head is kept until
  * its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection. Interim
- * answers (1xx) are passed over.
+ * responses (1xx) are passed over.
  *
- * Failure modes: a socket that refuses to be sent to is still read, since the answer may be there already; an answer that
- * ends early, has a head longer than any of ours, or chunks without a size, is REQUEST_CUT. */
+ * Failure modes: a socket that refuses to be sent to is still read, since the response may be there already; a response
+ * that ends early, whose head is malformed or longer than any of ours, or whose chunks are malformed, is REQUEST_CUT. */
 
 #include "core/program/request_client.h"
 
 #include "core/ascii.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "http/char_class.h"
+#include "http/field_line.h"
+#include "http/h1/chunked.h"
+#include "http/limits.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -29,12 +31,13 @@ struct request_client {
     char *bytes;                 /* the request */
     size_t len, sent;            /* of bytes */
 
-    /* Where in the answer the next byte is. */
-    enum { HEAD, CONTENT, CONTENT_TO_END, SIZE_LINE, DATA_OF_CHUNK, CHUNK_END, TRAILER, COMPLETE, BROKEN } at;
+    /* Where in the response the next byte is. */
+    enum { HEAD, CONTENT, CONTENT_TO_END, CHUNKS, COMPLETE, BROKEN } at;
     bool is_head;               /* of a HEAD request: there is no content */
     int status;                 /* 0 before it is known */
-    uint64_t left;              /* bytes of the content or the chunk still to come */
-    size_t line_len;            /* bytes of the line of a trailer so far */
+    uint64_t left;              /* bytes of the content still to come */
+    struct chunk_parser chunk;  /* of chunked content */
+    struct limits limits;       /* of its trailers */
     size_t head_len;            /* of head */
     char head[CLIENT_HEAD_MAX]; /* with its empty line */
 };
@@ -120,98 +123,108 @@ static int read_status(const char *head)
     return (int)status;
 }
 
-/* The value of the first field of that name in a head, or NULL. */
-static const char *field_value(const char *head, const char *name)
+/* What the fields of a response say about its content. */
+struct content_fields {
+    bool is_chunked, has_length;
+    uint64_t length; /* 0 without one */
+};
+
+/* Read the field lines of a head, which begin at from. Returns whether they are in order; of several fields with the same
+ * name, the first one counts. */
+static bool read_fields(const struct request_client *client, size_t from, struct content_fields *out)
 {
-    for (const char *line = strchr(head, '\n'); line != NULL; line = strchr(line, '\n')) {
-        line++;
-        size_t name_len = strcspn(line, ":\r\n");
-        if (line[name_len] == ':' && ascii_is(line, name_len, name)) {
-            return line + name_len + 1 + strspn(line + name_len + 1, " \t");
+    struct field_line line = {.pos = (uint32_t)from};
+    enum field_line_verdict verdict;
+    struct field field;
+
+    *out = (struct content_fields){0};
+    while ((verdict = field_line_scan(&line, client->head, client->head_len, &field)) == FIELD_LINE_WHOLE) {
+        const char *name = client->head + field.name.offset;
+        const char *value = client->head + field.value.offset;
+        if (ascii_is(name, field.name.len, "Transfer-Encoding")) {
+            out->is_chunked = true;
+        } else if (!out->has_length && ascii_is(name, field.name.len, "Content-Length")) {
+            out->has_length = true;
+            (void)ascii_parse_number(value, strspn(value, "0123456789"), UINT64_MAX, &out->length);
         }
     }
-    return NULL;
+    return verdict == FIELD_LINE_EMPTY;
 }
 
 /* The head is there: hand it over, and find out how the content ends. */
 static void begin_content(struct request_client *client)
 {
+    struct content_fields fields;
+    const char *line_end = memchr(client->head, '\n', client->head_len);
+
     client->head[client->head_len] = '\0';
     client->status = read_status(client->head);
+    bool is_in_order = read_fields(client, (size_t)(line_end - client->head) + 1, &fields);
     client->head_len = 0;
+    if (!is_in_order) {
+        client->at = BROKEN;
+        return;
+    }
     if (client->status < 200) { /* another head follows */
         return;
     }
     tell_head(client);
-    const char *length = field_value(client->head, "Content-Length");
-    client->left = 0;
-    if (length != NULL) {
-        (void)ascii_parse_number(length, strspn(length, "0123456789"), UINT64_MAX, &client->left);
-    }
+    client->left = fields.length;
     if (client->is_head || client->status == 204 || client->status == 304) {
         client->at = COMPLETE;
-    } else if (field_value(client->head, "Transfer-Encoding") != NULL) {
-        client->at = SIZE_LINE;
-        client->left = 0;
-    } else if (length == NULL) {
+    } else if (fields.is_chunked) {
+        client->at = CHUNKS;
+        chunk_parser_reset(&client->chunk);
+    } else if (!fields.has_length) {
         client->at = CONTENT_TO_END;
     } else {
         client->at = client->left == 0 ? COMPLETE : CONTENT;
     }
 }
 
-/* Take one byte of what is not content. */
-static void take_framing(struct request_client *client, char byte)
+/* One byte of a head. */
+static void take_head_byte(struct request_client *client, char byte)
 {
-    switch (client->at) {
-    case HEAD:
-        client->head[client->head_len++] = byte;
-        if (client->head_len >= 4 && memcmp(client->head + client->head_len - 4, "\r\n\r\n", 4) == 0) {
-            begin_content(client);
-        } else if (client->head_len == CLIENT_HEAD_MAX - 1) {
-            client->at = BROKEN; /* no server of ours sends that */
-        }
-        break;
-    case SIZE_LINE:
-        if (byte == '\n') {
-            client->at = client->left == 0 ? TRAILER : DATA_OF_CHUNK;
-            client->line_len = 0;
-        } else if (byte != '\r' && (char_hex_value(byte) < 0 || client->left >> 60 != 0)) {
-            client->at = BROKEN;
-        } else if (byte != '\r') {
-            client->left = client->left * 16 + (unsigned)char_hex_value(byte);
-        }
-        break;
-    case CHUNK_END:
-        client->at = byte == '\n' ? SIZE_LINE : CHUNK_END;
-        break;
-    case TRAILER:
-        if (byte == '\n' && client->line_len == 0) {
-            client->at = COMPLETE;
-        }
-        client->line_len = byte == '\n' ? 0 : client->line_len + (byte != '\r');
-        break;
-    default:
-        break;
+    client->head[client->head_len++] = byte;
+    if (client->head_len >= 4 && memcmp(client->head + client->head_len - 4, "\r\n\r\n", 4) == 0) {
+        begin_content(client);
+    } else if (client->head_len == CLIENT_HEAD_MAX - 1) {
+        client->at = BROKEN; /* no server of ours sends that */
     }
+}
+
+/* Bytes of chunked content. Returns the number of those taken. */
+static size_t take_chunks(struct request_client *client, const char *data, size_t len)
+{
+    size_t used = 0;
+    struct slice piece;
+    enum parse_verdict verdict = parse_chunked(&client->chunk, &client->limits, data, len, &used, &piece);
+
+    if (piece.len > 0) {
+        client->on_answer(client->arg, data + piece.offset, piece.len);
+    }
+    if (verdict != PARSE_INCOMPLETE) {
+        client->at = verdict == PARSE_COMPLETE ? COMPLETE : BROKEN;
+    }
+    return used;
 }
 
 static void take_answer(struct request_client *client, const char *data, size_t len)
 {
     while (len > 0 && client->at < COMPLETE) {
         size_t used = 1;
-        if (client->at == CONTENT || client->at == DATA_OF_CHUNK) {
-            used = client->left < len ? (size_t)client->left : len;
-            client->on_answer(client->arg, data, used);
-            client->left -= used;
-            if (client->left == 0) {
-                client->at = client->at == DATA_OF_CHUNK ? CHUNK_END : COMPLETE;
-            }
+        if (client->at == HEAD) {
+            take_head_byte(client, *data);
+        } else if (client->at == CHUNKS) {
+            used = take_chunks(client, data, len);
         } else if (client->at == CONTENT_TO_END) {
             used = len;
             client->on_answer(client->arg, data, used);
         } else {
-            take_framing(client, *data);
+            used = client->left < len ? (size_t)client->left : len;
+            client->on_answer(client->arg, data, used);
+            client->left -= used;
+            client->at = client->left == 0 ? COMPLETE : CONTENT;
         }
         data += used;
         len -= used;
@@ -228,6 +241,7 @@ int request_client_create(struct request_client **created, int fd, const struct 
         mem_free(client);
         return -ENOMEM;
     }
+    limits_init(&client->limits);
     client->fd = fd;
     client->on_answer = on_answer;
     client->arg = arg;

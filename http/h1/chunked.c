@@ -1,37 +1,34 @@
-/* Chunked bodies (RFC 9112 section 7.1): content passes through as it lies, everything around it one byte at a time.
+/* Chunked bodies (RFC 9112 section 7.1): content passes through as it lies, what is around it one byte at a time, trailers
+ * one line at a time.
  *
  *   SIZE [-> SPACE] [-> EXTENSION <-> QUOTED <-> ESCAPED] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
  *                                                               v
- *   TRAILER -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER    after the chunk of size 0
- *      v
- *   END_LF -> DONE
+ *                        after the chunk of size 0:          TRAILERS -> DONE
  *
  * Happy path: parse_chunked() hands out the content of one chunk, or what there is of it, per call. Failure: 400 for
  * any byte that the grammar does not have there, a size with too many digits or too long an extension; 431 for
  * trailers beyond the limits of header fields. An extension is not interpreted, but it must not hide a line end: its
  * quoted strings are followed, and must end in their line. */
 
-#include <string.h>
+#include "http/h1/chunked.h"
 
-#include "http/h1/parser_inner.h"
+#include "http/char_class.h"
+#include "http/field_line.h"
+#include "http/limits.h"
 
 enum chunk_state {
-    CHUNK_SIZE,          /* in the digits of the size */
-    CHUNK_SPACE,         /* in white space between size and extension */
-    CHUNK_EXTENSION,     /* after ';' */
-    CHUNK_QUOTED,        /* in a quoted string of the extension */
-    CHUNK_ESCAPED,       /* after a backslash in it */
-    CHUNK_SIZE_LF,       /* after the CR of the line */
-    CHUNK_DATA,          /* left bytes of content follow */
-    CHUNK_DATA_CR,       /* at the CRLF that ends the content */
-    CHUNK_DATA_LF,       /* in it */
-    CHUNK_TRAILER,       /* at a trailer line or the empty line */
-    CHUNK_TRAILER_NAME,  /* after the first byte of a name */
-    CHUNK_TRAILER_VALUE, /* after the colon */
-    CHUNK_TRAILER_LF,    /* after the CR of a trailer line */
-    CHUNK_END_LF,        /* after the CR of the empty line */
-    CHUNK_DONE,          /* the body is complete */
-    CHUNK_FAILED,        /* status and reason are set */
+    CHUNK_SIZE,      /* in the digits of the size */
+    CHUNK_SPACE,     /* in white space between size and extension */
+    CHUNK_EXTENSION, /* after ';' */
+    CHUNK_QUOTED,    /* in a quoted string of the extension */
+    CHUNK_ESCAPED,   /* after a backslash in it */
+    CHUNK_SIZE_LF,   /* after the CR of the line */
+    CHUNK_DATA_CR,   /* at the CRLF that ends the content */
+    CHUNK_DATA_LF,   /* in it */
+    CHUNK_DATA,      /* left bytes of content follow */
+    CHUNK_TRAILERS,  /* in the trailers or the empty line behind them; trailer_state says where in the line */
+    CHUNK_DONE,      /* the body is complete */
+    CHUNK_FAILED,    /* status and reason are set */
 };
 
 /* Leading zeros included; so no size overflows 64 bits. */
@@ -133,7 +130,7 @@ static void take_extension(struct chunk_parser *chunk, char c)
 /* The LF of the size line: content follows, or the trailers. */
 static void end_size_line(struct chunk_parser *chunk, char c)
 {
-    expect(chunk, c, '\n', chunk->left > 0 ? CHUNK_DATA : CHUNK_TRAILER, "carriage return without line feed");
+    expect(chunk, c, '\n', chunk->left > 0 ? CHUNK_DATA : CHUNK_TRAILERS, "carriage return without line feed");
     chunk->overhead = 0;
 }
 
@@ -143,45 +140,65 @@ static void end_data(struct chunk_parser *chunk, char c)
     chunk->digits = 0;
 }
 
-/* The first byte of a trailer line, or of the empty line. */
-static void begin_trailer(struct chunk_parser *chunk, const struct limits *limits, char c)
+/* c may not come where line stands. */
+static void fail_trailer(struct chunk_parser *chunk, const struct field_line *line, char c)
 {
-    if (c == '\r') {
-        chunk->state = CHUNK_END_LF;
-    } else if (chunk->trailers == limits->max_fields) {
-        chunk_fail(chunk, 431, "too many trailer fields");
-    } else if (!char_is(c, CLASS_TOKEN)) {
+    switch ((enum field_line_state)line->state) {
+    case FIELD_LINE_BEGIN:
         chunk_fail_byte(chunk, c, "trailer line does not begin with a field name");
-    } else {
-        chunk->trailers++;
-        chunk->state = CHUNK_TRAILER_NAME;
+        break;
+    case FIELD_LINE_NAME:
+        chunk_fail(chunk, 400, "invalid character in trailer name");
+        break;
+    case FIELD_LINE_SPACE:
+    case FIELD_LINE_VALUE:
+        chunk_fail_byte(chunk, c, "control character in trailer value");
+        break;
+    case FIELD_LINE_LF:
+    case FIELD_LINE_END_LF:
+        chunk_fail(chunk, 400, "carriage return without line feed");
+        break;
     }
 }
 
-static void take_trailer(struct chunk_parser *chunk, const struct limits *limits, char c)
+/* Bytes of trailers: one line, or what there is of it. The empty line at their end does not count against the limit; so
+ * the line may reach one byte beyond what is left of it, to see whether that byte is wrong, too much, or the empty line.
+ * Returns the number of bytes taken. */
+static size_t take_trailer(struct chunk_parser *chunk, const struct limits *limits, const char *data, size_t len)
 {
-    if (chunk->state == CHUNK_TRAILER) {
-        begin_trailer(chunk, limits, c);
-    } else if (chunk->state == CHUNK_TRAILER_NAME) {
-        if (!char_is(c, CLASS_TOKEN)) {
-            expect(chunk, c, ':', CHUNK_TRAILER_VALUE, "invalid character in trailer name");
-        }
-    } else if (chunk->state == CHUNK_TRAILER_VALUE) {
-        if (c == '\r') {
-            chunk->state = CHUNK_TRAILER_LF;
-        } else if (!char_is(c, CLASS_VALUE)) {
-            chunk_fail_byte(chunk, c, "control character in trailer value");
-        }
-    } else {
-        expect(chunk, c, '\n', CHUNK_TRAILER, "carriage return without line feed");
+    struct field_line line = {.state = chunk->trailer_state};
+    uint64_t most = limits->max_header_bytes_bytes;
+    uint64_t left = most > chunk->overhead ? most - chunk->overhead : 0;
+
+    bool is_empty = line.state == FIELD_LINE_END_LF || (line.state == FIELD_LINE_BEGIN && data[0] == '\r');
+
+    if (line.state == FIELD_LINE_BEGIN && !is_empty && chunk->trailers >= limits->max_fields) {
+        chunk_fail(chunk, 431, "too many trailer fields");
+        return 1;
     }
-    if (chunk->state < CHUNK_END_LF && ++chunk->overhead > limits->max_header_bytes_bytes) {
-        chunk_fail(chunk, 431, "trailer fields too long");
+    if (!is_empty && len > left) {
+        len = (size_t)left + 1;
     }
+    enum field_line_verdict verdict = field_line_scan(&line, data, len, NULL);
+    chunk->trailer_state = line.state;
+    if (verdict == FIELD_LINE_WRONG) {
+        fail_trailer(chunk, &line, data[line.pos]);
+        return line.pos + 1;
+    }
+    if (verdict == FIELD_LINE_EMPTY) {
+        chunk->state = CHUNK_DONE;
+    } else if (!is_empty) {
+        chunk->overhead += line.pos;
+        chunk->trailers = (uint16_t)(chunk->trailers + (verdict == FIELD_LINE_WHOLE));
+        if (chunk->overhead > most) {
+            chunk_fail(chunk, 431, "trailer fields too long");
+        }
+    }
+    return line.pos;
 }
 
-/* One byte that is not content. */
-static void take_byte(struct chunk_parser *chunk, const struct limits *limits, char c)
+/* One byte of a size line, or of the CRLF that ends the content. */
+static void take_byte(struct chunk_parser *chunk, char c)
 {
     switch (chunk->state) {
     case CHUNK_SIZE:
@@ -199,14 +216,8 @@ static void take_byte(struct chunk_parser *chunk, const struct limits *limits, c
     case CHUNK_DATA_CR:
         expect(chunk, c, '\r', CHUNK_DATA_LF, "chunk does not end after its size");
         break;
-    case CHUNK_DATA_LF:
-        end_data(chunk, c);
-        break;
-    case CHUNK_END_LF:
-        expect(chunk, c, '\n', CHUNK_DONE, "carriage return without line feed");
-        break;
     default:
-        take_trailer(chunk, limits, c);
+        end_data(chunk, c);
         break;
     }
 }
@@ -217,8 +228,11 @@ enum parse_verdict parse_chunked(struct chunk_parser *chunk, const struct limits
     size_t i = 0;
 
     *piece = (struct slice){0, 0};
-    while (i < len && chunk->state < CHUNK_DONE && chunk->state != CHUNK_DATA) {
-        take_byte(chunk, limits, data[i++]);
+    while (i < len && chunk->state < CHUNK_DATA) {
+        take_byte(chunk, data[i++]);
+    }
+    while (i < len && chunk->state == CHUNK_TRAILERS) {
+        i += take_trailer(chunk, limits, data + i, len - i);
     }
     if (chunk->state == CHUNK_DATA && i < len) {
         size_t there = len - i < UINT32_MAX ? len - i : UINT32_MAX;

@@ -2,7 +2,7 @@
  * against a page that must not be touched, content, end and verdict are the same. Then the input is content: put in
  * chunks of random sizes it comes back as it was, and the body ends where it ends. */
 
-#include "http/h1/parser.h"
+#include "http/h1/chunked.h"
 #include "http/limits.h"
 #include "tests/lib/fuzz.h"
 

@@ -4,7 +4,7 @@
 /* What a client has sent over one connection, as the parsers read it when it lies there whole: the oracle for how many
  * answers there may be, and which of them are answers to HEAD. */
 
-#include "http/h1/parser.h"
+#include "http/h1/chunked.h"
 #include "http/limits.h"
 
 #include <stdbool.h>

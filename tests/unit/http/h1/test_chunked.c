@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "http/h1/parser.h"
+#include "http/h1/chunked.h"
 #include "http/limits.h"
 #include "tests/lib/guard_page.h"
 
