@@ -222,7 +222,7 @@ static int open_file(struct file_cache *cache, const struct file_key *key, int64
     int tries = FILE_ROOM_TRIES;
     do {
         fd = file_open(key, now_ms);
-        if (file_room_is_wanted(fd) && --tries > 0 && (relieve_fds(cache) || file_room_make(&cache->room, fd))) {
+        if (sys_is_out_of_fds(fd) && --tries > 0 && (relieve_fds(cache) || file_room_make(&cache->room, fd))) {
             fd = -EINTR; /* once more */
         }
     } while (fd == -EINTR);
@@ -299,7 +299,7 @@ static int look_at_disk(struct file_cache *cache, const struct file_key *key, st
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
     int rv = fd < 0 ? fd : file_load(key, fd, held, most_in_memory(cache->limits), now_ms, &loaded);
-    if (held != NULL && ((rv == 0 && loaded == NULL) || (file_room_is_wanted(rv) && can_stand_in(held)))) {
+    if (held != NULL && ((rv == 0 && loaded == NULL) || (sys_is_out_of_fds(rv) && can_stand_in(held)))) {
         held->checked_ms = now_ms;
         touch(cache, held);
         *file = held; /* with the reference taken above */

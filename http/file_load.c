@@ -99,7 +99,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
         fd = file_open(&sibling, now_ms);
     } while (fd == -EINTR || (fd < 0 && --tries > 0 && file_room_make(key->room, fd)));
     if (fd < 0) { /* without fds nobody can tell: it is as it was */
-        return file_room_is_wanted(fd) && (held & 1U << encoding) != 0;
+        return sys_is_out_of_fds(fd) && (held & 1U << encoding) != 0;
     }
     int rv = sys_stat(fd, &sibling_st);
     sys_close(fd);
