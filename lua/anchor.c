@@ -10,10 +10,13 @@
  *
  * Most answers leave at once, so a string is counted only when it is still held as the next one comes. */
 
+#include "lua/anchor.h"
+
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/exchange.h"
 #include "http/response.h"
-#include "lua/state.h"
+#include "lua/script_error.h"
 
 enum {
     UNSENT_PART = 2, /* the part of lua_memory that answers may hold which clients have not taken */
@@ -198,4 +201,12 @@ void anchor_send(struct anchor *anchor, struct exchange *exchange)
         }
         response_abort(waiting->exchange);
     }
+}
+
+void anchor_free_all(struct script *script)
+{
+    for (uint32_t i = 0; i < script->anchor_count; i++) {
+        mem_free(script->anchors[i]);
+    }
+    mem_free(script->anchors);
 }

@@ -12,6 +12,8 @@
  * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro_error.c makes a 500
  * of it. */
 
+#include "lua/answer.h"
+
 #include "core/ascii.h"
 #include "core/log.h"
 #include "http/file_reply.h"
@@ -20,9 +22,14 @@
 #include "http/site.h"
 #include "http/static_files.h"
 #include "http/status.h"
-#include "lua/coro.h"
-#include "lua/json.h"
-#include "lua/state.h"
+#include "lua/anchor.h"
+#include "lua/bind_number.h"
+#include "lua/bind_stream.h"
+#include "lua/coro_pool.h"
+#include "lua/json_encode.h"
+#include "lua/object.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -204,19 +211,8 @@ static void send_file_reply(lua_State *L, struct coro *coro, const struct reply 
 /* Returns the values for the prelude's run(): the function to call and what to call it with, if there is one. */
 static int begin_stream(lua_State *L, struct coro *coro, const struct reply *reply)
 {
-    coro->is_stream = true;
-    coro->has_begun = false;
-    coro->stream_status = reply->status;
-    coro->stream_type = type_of(reply, plain_type);
-    coro->stream_length = reply->length;
-    if (coro->exchange->head_only || status_has_no_body(reply->status)) {
-        coro_begin_stream(coro);
-        response_end(coro_detach(coro));
-        return 0;
-    }
     lua_pushvalue(L, reply->body);
-    stream_push(L, coro);
-    return 2;
+    return stream_open(L, coro, reply->status, type_of(reply, plain_type), reply->length) ? 2 : 0;
 }
 
 /* Send what the reply says. */
@@ -279,13 +275,7 @@ static int check_status(lua_State *L, int index)
 
 static bool is_response(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) {
-        return false;
-    }
-    script_push_ref(script_of(L), L, REF_RESPONSE_META);
-    bool is_same = lua_rawequal(L, -1, -2) != 0;
-    lua_pop(L, 2);
-    return is_same;
+    return lua_type(L, index) == LUA_TTABLE && object_has_meta(L, index, REF_RESPONSE_META);
 }
 
 /* Check what ought to be a table of headers; 0 when it is nil. */
@@ -375,7 +365,7 @@ static int answer(lua_State *L)
     return send_reply(L, coro, &reply);
 }
 
-void bind_answer(lua_State *L)
+void bind_reply(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"answer", answer},

@@ -2,12 +2,14 @@
  *
  * Failure modes: every mistake raises an error that begins with the file and line of the script. */
 
+#include "lua/bind_answer.h"
+
 #include "http/file_reply.h"
 #include "http/http_date.h"
 #include "http/limits.h"
 #include "http/response.h"
 #include "http/site.h"
-#include "lua/state.h"
+#include "lua/script_error.h"
 
 #include <string.h>
 
@@ -60,7 +62,7 @@ static int date(lua_State *L)
     return 1;
 }
 
-void bind_answer_parts(lua_State *L)
+void bind_answer(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"check_root", check_root},

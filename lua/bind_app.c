@@ -4,16 +4,20 @@
  *
  * Failure modes: every mistake raises an error that begins with the file and line of the script. */
 
+#include "lua/bind_app.h"
+
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
-#include "core/reactor.h"
-#include "core/visible.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "lua/bind_number.h"
+#include "lua/bind_settings.h"
 #include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
+#include "lua/stack_guard.h"
 #include "version.h"
 
 #include <errno.h>
@@ -100,27 +104,6 @@ static uint64_t check_methods(lua_State *L, int index, const char *what)
     return methods;
 }
 
-/* A route in the script's list, which owns it whatever happens next. */
-static struct lua_route *make_route(struct script *script, const char *place)
-{
-    size_t len = strlen(place) + 1;
-    struct lua_route *route = mem_zalloc(sizeof *route + len);
-    if (route == NULL) {
-        return NULL;
-    }
-    memcpy(route->place, place, len);
-    route->handler = (struct handler){
-        .serve = coro_serve,
-        .ctx = route,
-        .body_mode = BODY_STREAM,
-    };
-    route->script = script;
-    route->fn_ref = LUA_NOREF;
-    route->next = script->routes;
-    script->routes = route;
-    return route;
-}
-
 /* Take the limits among the options at index. */
 static void take_route_limits(lua_State *L, int index, const char *what, struct lua_route *route)
 {
@@ -185,28 +168,6 @@ static void take_route_name(lua_State *L, int index, struct lua_route *route)
     lua_pop(L, 1);
 }
 
-int routes_settle_limits(struct script *script, char *err, size_t errlen)
-{
-    for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
-        struct route_limits *of_route = route->limits;
-        char text[SCRIPT_TEXT_MAX];
-        if (of_route == NULL || route->fn_ref == LUA_NOREF) {
-            continue;
-        }
-        of_route->limits = script->site->limits;
-        for (size_t i = 0; i < limit_table_len; i++) {
-            if (of_route->is_own & 1U << i) {
-                uint64_t value = limits_get(&of_route->own, &limit_table[i]);
-                (void)limits_set(&of_route->limits, &limit_table[i], value, NULL, 0); /* it is in range */
-            }
-        }
-        if (limits_check(&of_route->limits, text, sizeof text) < 0) {
-            return error_text(err, errlen, -EINVAL, "%s: limits of the route: %s", route->place, text);
-        }
-    }
-    return 0;
-}
-
 /* trailing_slash(policy): set it. */
 static int app_trailing_slash(lua_State *L)
 {
@@ -243,7 +204,7 @@ static int app_route(lua_State *L)
         script_raise(L, "%s: the path contains a NUL byte", what);
     }
     script_place(L, place);
-    struct lua_route *route = make_route(script, place);
+    struct lua_route *route = routes_make(script, place, coro_serve);
     if (route == NULL) {
         script_raise_memory(L);
     }
@@ -295,24 +256,6 @@ static void stringify(lua_State *L, int index)
     lua_replace(L, index);
 }
 
-/* Append text with what does not show made visible: what a client sent cannot forge a line of its own. */
-static void put_visible(lua_State *L, struct write_buffer *out, const char *text, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        char piece[VISIBLE_PIECE_MAX];
-        size_t span = visible_span(text + at, len - at, VISIBLE_LINE);
-        int rv = write_buffer_append(out, text + at, span, SIZE_MAX);
-        at += span;
-        if (rv == 0 && at < len) {
-            at += visible_escape(text + at, len - at, piece);
-            rv = write_buffer_append(out, piece, strlen(piece), SIZE_MAX);
-        }
-        if (rv < 0) {
-            script_raise_memory(L);
-        }
-    }
-}
-
 /* log(level, ...): a line of the values, with spaces between them. */
 static int app_log(lua_State *L)
 {
@@ -337,8 +280,8 @@ static int app_log(lua_State *L)
     for (int i = 2; i <= count; i++) {
         size_t len;
         const char *text = lua_tolstring(L, i, &len);
-        put_visible(L, out, " ", i > 2 ? 1 : 0);
-        put_visible(L, out, text, len);
+        script_put_visible(L, out, " ", i > 2 ? 1 : 0, VISIBLE_LINE);
+        script_put_visible(L, out, text, len, VISIBLE_LINE);
     }
     int len = (int)write_buffer_len(out);
     log_write(log, (enum log_level)level, "%.*s", len, len == 0 ? "" : write_buffer_data(out));

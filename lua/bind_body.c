@@ -1,12 +1,14 @@
 /* Request bodies as scripts take them: whole, in pieces, or part by part. prelude_request.lua makes req.body, req:chunks()
  * and the others of these functions.
  *
- * Happy path: what has arrived is taken from the exchange at once. If nothing has, the coroutine yields; on_data() in
- * coro.c resumes it with true, and the prelude calls the function again.
+ * Happy path: what has arrived is taken from the exchange at once. If nothing has, the coroutine waits with
+ * body_wait, which resumes it with true, and the prelude calls the function again.
  *
  * Failure modes: a body that is too large, broken or too slow raises an error that is an answer (413, 400, 408). When the
  * client goes away the function gives, or the coroutine is resumed with, false, from which the prelude makes the error
  * that ends it, once; a script that goes on waiting is not resumed any more. */
+
+#include "lua/bind_body.h"
 
 #include "core/ascii.h"
 #include "http/exchange.h"
@@ -14,9 +16,11 @@
 #include "http/multipart.h"
 #include "http/status.h"
 #include "http/url.h"
+#include "lua/bind_request.h"
 #include "lua/coro.h"
-#include "lua/request.h"
-#include "lua/state.h"
+#include "lua/object.h"
+#include "lua/relay.h"
+#include "lua/script_error.h"
 
 #include <string.h>
 
@@ -55,14 +59,23 @@ static int say_gone(lua_State *L, struct coro *coro, const char *what, int count
         return relay_call(L);
     }
     check_waiting(L, coro, what);
-    if (coro->is_told) {
-        coro->wait = CORO_ENDS;
-        return lua_yield(L, 0);
-    }
-    coro->is_told = true;
-    lua_pushboolean(L, 0);
+    return coro_say_gone(L, coro);
+}
+
+/* More of the body, its end, or a fault: the script asks for it again. */
+static void go_on_reading(struct coro *coro)
+{
+    lua_pushboolean(coro->L, 1);
+    coro_resume(coro, 1);
+}
+
+static int push_false(struct coro *coro)
+{
+    lua_pushboolean(coro->L, 0);
     return 1;
 }
+
+static const struct coro_wait body_wait = {.on_data = go_on_reading, .on_gone = push_false};
 
 static int wait_for_body(lua_State *L, struct coro *coro, const char *what, int count)
 {
@@ -71,8 +84,7 @@ static int wait_for_body(lua_State *L, struct coro *coro, const char *what, int 
         return relay_call(L);
     }
     check_waiting(L, coro, what);
-    coro->wait = CORO_READS;
-    return lua_yield(L, 0);
+    return coro_wait(L, coro, &body_wait);
 }
 
 /* Raise for a body that cannot be had. */
@@ -348,7 +360,7 @@ static int parts_step(lua_State *L)
 {
     static const char what[] = "req:parts";
     const struct request *request = request_check(L, what);
-    struct parts *parts = script_check_object(L, 2, REF_PARTS_META, sizeof(struct parts), what);
+    struct parts *parts = object_check(L, 2, REF_PARTS_META, sizeof(struct parts), what);
     struct coro *coro = NULL;
     size_t body_len = 0;
     const char *body = lua_tolstring(L, 3, &body_len);
@@ -402,6 +414,6 @@ void bind_body(lua_State *L)
         {"begin_parts", begin_parts}, {"parts_step", parts_step},     {NULL, NULL},
     };
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
-    script_set_methods(L, no_methods, "parts", REF_PARTS_META);
+    object_set_methods(L, no_methods, "parts", REF_PARTS_META);
     luaL_register(L, NULL, functions);
 }

@@ -1,25 +1,28 @@
-/* What is done when an answer is on its way.
+/* What is done when a response is on its way.
  *
  * Happy path: app.defer() hands a function to the deferral of its request. That is held by two: the coroutine, which may
- * go on for a while, and the exchange, whose answer may. When both have let go, a timer that is due at once starts a
- * coroutine, which calls the functions in their order.
+ * go on for a while, and the exchange, whose response may. When both have let go, a task of the reactor starts a coroutine,
+ * which calls the functions in their order.
  *
  * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost:
- * the deferral is due once more, and the next coroutine goes on behind it. An answer that is lost lets go as well.
- * Without memory for the timer or the coroutine the functions are called at once, or not at all, which is logged.
- * A server that stops waits for them as long as for requests; then those that are due are called up to their first wait, and
- * coro_report_cut() logs what is cut. Those of answers that are still on their way then are dropped. */
+ * the deferral is due once more, and the next coroutine goes on behind it. A response that is lost lets go as well. The task
+ * needs no memory, so that no function ever runs where a response ends, deep inside the server. Without memory for the
+ * coroutine the functions are not called, which is logged. A server that stops waits for them as long as for requests; then
+ * those that are due are called up to their first wait, and coro_report_cut() logs what is cut. Those of responses that are
+ * still on their way then are dropped. */
+
+#include "lua/bind_defer.h"
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/reactor.h"
 #include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/script_error.h"
 
 /* The functions of one request. */
 struct deferral {
     struct script *script;         /* whose it is */
     struct deferral *next;         /* in the list of those that are due, or of those in no use */
+    struct deferral *older;        /* in the list of all */
     const struct lua_route *route; /* of the request */
     int list_ref;                  /* the functions, in the registry */
     unsigned holds;                /* who has not let go: the coroutine, the exchange */
@@ -36,57 +39,8 @@ static void drop_deferral(struct deferral *deferral)
     script->free_deferrals = deferral;
 }
 
-static void run_deferral(struct deferral *deferral)
-{
-    struct script *script = deferral->script;
-    struct coro *coro = coro_take(script, false);
-    if (coro == NULL) {
-        log_write(script->log, LOG_ERROR, "route at %s: not enough memory for app.defer", deferral->route->place);
-        drop_deferral(deferral);
-        return;
-    }
-    coro->route = deferral->route;
-    coro->deferral = deferral;
-    deferral->holds = 1;
-    deferral->taken_before = deferral->taken;
-    script_push_ref(script, coro->L, REF_RUN_DEFERRED);
-    coro_resume(coro, 0);
-}
-
-/* next_deferred(): the next function to call, nil behind the last. */
-static int lua_next_deferred(lua_State *L)
-{
-    struct deferral *deferral = coro_check_running(L, "app.defer")->deferral;
-    if (deferral == NULL) {
-        script_raise(L, "app.defer: nothing is deferred here");
-    }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
-    lua_rawgeti(L, -1, ++deferral->taken);
-    deferral->is_over = lua_isnil(L, -1);
-    return 1;
-}
-
-void defer_run_due(struct script *script)
-{
-    struct deferral *due = script->due_deferrals;
-    script->due_deferrals = NULL; /* what becomes due meanwhile has a turn of its own (R4) */
-    while (due != NULL) {
-        struct deferral *next = due->next;
-        run_deferral(due);
-        due = next;
-    }
-}
-
-static void on_due(struct reactor *reactor, uint64_t timer, void *arg)
-{
-    (void)reactor;
-    (void)timer;
-    struct script *script = arg;
-    script->defer_timer = 0;
-    defer_run_due(script);
-}
-
-void defer_release(struct deferral *deferral)
+/* One of its holders has let go. */
+static void let_go(struct deferral *deferral)
 {
     struct script *script = deferral->script;
     if (--deferral->holds > 0) {
@@ -104,16 +58,24 @@ void defer_release(struct deferral *deferral)
         script->last_due_deferral->next = deferral;
     }
     script->last_due_deferral = deferral;
-    if (script->defer_timer == 0) {
-        script->defer_timer = reactor_set_timeout(script->reactor, 0, on_due, script);
-    }
-    if (script->defer_timer == 0) {
-        defer_run_due(script);
-    }
+    reactor_schedule(script->reactor, &script->defer_task);
 }
 
-int defer_left(const struct deferral *deferral)
+static void on_coro_end(void *owned, uint64_t id)
 {
+    (void)id;
+    let_go(owned);
+}
+
+static void on_response_end(void *arg)
+{
+    let_go(arg);
+}
+
+/* How many functions behind the one at work have not begun. */
+static int count_left(const void *owned)
+{
+    const struct deferral *deferral = owned;
     lua_State *L = deferral->script->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
     int left = (int)lua_objlen(L, -1) - deferral->taken;
@@ -121,9 +83,81 @@ int defer_left(const struct deferral *deferral)
     return left;
 }
 
-static void on_end(void *arg)
+static const struct coro_owner defer_owner = {
+    .what = "app.defer of the route at ",
+    .on_end = on_coro_end,
+    .left = count_left,
+};
+
+static struct deferral *deferral_of(const struct coro *coro)
 {
-    defer_release(arg);
+    return coro->owner == &defer_owner ? coro->owned : NULL;
+}
+
+static void give_deferral(struct coro *coro, struct deferral *deferral)
+{
+    coro->owner = &defer_owner;
+    coro->owned = deferral;
+}
+
+static void run_deferral(struct deferral *deferral)
+{
+    struct script *script = deferral->script;
+    struct coro *coro = coro_take(script, false);
+    if (coro == NULL) {
+        log_write(script->log, LOG_ERROR, "route at %s: not enough memory for app.defer", deferral->route->place);
+        drop_deferral(deferral);
+        return;
+    }
+    coro->route = deferral->route;
+    give_deferral(coro, deferral);
+    deferral->holds = 1;
+    deferral->taken_before = deferral->taken;
+    script_push_ref(script, coro->L, REF_RUN_DEFERRED);
+    coro_resume(coro, 0);
+}
+
+/* next_deferred(): the next function to call, nil behind the last. */
+static int lua_next_deferred(lua_State *L)
+{
+    struct deferral *deferral = deferral_of(coro_check_running(L, "app.defer"));
+    if (deferral == NULL) {
+        script_raise(L, "app.defer: nothing is deferred here");
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
+    lua_rawgeti(L, -1, ++deferral->taken);
+    deferral->is_over = lua_isnil(L, -1);
+    return 1;
+}
+
+static void run_due(struct script *script)
+{
+    struct deferral *due = script->due_deferrals;
+    script->due_deferrals = NULL; /* what becomes due meanwhile has a turn of its own (R4) */
+    while (due != NULL) {
+        struct deferral *next = due->next;
+        run_deferral(due);
+        due = next;
+    }
+}
+
+static void on_defer_task(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    run_due(REACTOR_OWNER(arg, struct script, defer_task));
+}
+
+bool defer_is_due(const struct script *script)
+{
+    return script->due_deferrals != NULL;
+}
+
+void defer_finish(struct script *script)
+{
+    while (script->due_deferrals != NULL) { /* each turn begins at least one function, or drops them */
+        run_due(script);
+    }
+    reactor_unschedule(script->reactor, &script->defer_task);
 }
 
 /* Take one into use, whose functions are the list on top of the stack, which is popped. May raise. */
@@ -131,16 +165,20 @@ static struct deferral *make_deferral(lua_State *L, struct coro *coro)
 {
     struct script *script = coro->script;
     if (script->free_deferrals == NULL) {
-        script->free_deferrals = mem_zalloc(sizeof *script->free_deferrals);
-    }
-    if (script->free_deferrals == NULL) {
-        script_raise_memory(L);
+        struct deferral *made = mem_zalloc(sizeof *made);
+        if (made == NULL) {
+            script_raise_memory(L);
+        }
+        made->older = script->deferrals;
+        script->deferrals = made;
+        script->free_deferrals = made;
     }
     int list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct deferral *deferral = script->free_deferrals;
     script->free_deferrals = deferral->next;
     *deferral = (struct deferral){
         .script = script,
+        .older = deferral->older,
         .route = coro->route,
         .list_ref = list_ref,
         .holds = 1,
@@ -148,7 +186,7 @@ static struct deferral *make_deferral(lua_State *L, struct coro *coro)
     };
     if (coro->exchange != NULL) {
         deferral->holds++;
-        coro->exchange->on_end = on_end;
+        coro->exchange->on_end = on_response_end;
         coro->exchange->end_arg = deferral;
     }
     return deferral;
@@ -165,36 +203,28 @@ static int lua_defer(lua_State *L)
     if (coro == NULL || coro->route == NULL || (coro->exchange == NULL && !coro->is_gone)) {
         script_raise(L, "app.defer: there is no response to wait for here: call it in a handler or a stream");
     }
-    bool is_first = coro->deferral == NULL;
+    struct deferral *deferral = deferral_of(coro);
+    bool is_first = deferral == NULL;
     if (is_first) {
         lua_newtable(L);
-        coro->deferral = make_deferral(L, coro);
+        deferral = make_deferral(L, coro);
+        give_deferral(coro, deferral);
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->deferral->list_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, deferral->list_ref);
     lua_pushvalue(L, 1);
     lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
     lua_pushboolean(L, is_first);
     return 1;
 }
 
-void defer_free(struct deferral *deferral)
-{
-    mem_free(deferral);
-}
-
-static void free_list(struct deferral *deferral)
-{
-    while (deferral != NULL) {
-        struct deferral *next = deferral->next;
-        mem_free(deferral);
-        deferral = next;
-    }
-}
-
 void defer_free_all(struct script *script)
 {
-    free_list(script->free_deferrals);
-    free_list(script->due_deferrals);
+    reactor_unschedule(script->reactor, &script->defer_task);
+    while (script->deferrals != NULL) {
+        struct deferral *deferral = script->deferrals;
+        script->deferrals = deferral->older;
+        mem_free(deferral);
+    }
 }
 
 void bind_defer(lua_State *L)
@@ -205,4 +235,5 @@ void bind_defer(lua_State *L)
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
+    script_of(L)->defer_task.fn = on_defer_task;
 }

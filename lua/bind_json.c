@@ -1,7 +1,11 @@
 /* JSON for scripts. */
 
-#include "lua/json.h"
-#include "lua/state.h"
+#include "lua/bind_json.h"
+
+#include "lua/json_decode.h"
+#include "lua/json_encode.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
 
 /* json_encode(value): text. */
 static int lua_json_encode(lua_State *L)

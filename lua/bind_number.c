@@ -1,7 +1,8 @@
 /* Numbers as text, wherever the server makes one of them: 1764448000000000, where Lua's tostring() has 1.764448e+15. */
 
+#include "lua/bind_number.h"
+
 #include "lua/number.h"
-#include "lua/state.h"
 
 void script_number_to_text(lua_State *L, int index)
 {

@@ -6,15 +6,18 @@
  * Failure modes: after the answer, or when the client has gone, there is no request to read from: what was kept is
  * still there, everything else raises an error that says so. No C pointer lies in the object. */
 
+#include "lua/bind_request.h"
+
 #include "core/ascii.h"
 #include "core/net.h"
 #include "http/cookie.h"
 #include "http/exchange.h"
 #include "http/peer.h"
 #include "http/url.h"
-#include "lua/coro.h"
-#include "lua/request.h"
-#include "lua/state.h"
+#include "lua/coro_pool.h"
+#include "lua/object.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,15 +50,13 @@ static const char *const field_names[] = {
 static int new_request(lua_State *L)
 {
     struct script *script = script_of(L);
-    const struct coro *coro = coro_check_running(L, "a request");
+    struct coro *coro = coro_check_running(L, "a request");
     struct request *request = lua_newuserdata(L, sizeof *request);
     *request = (struct request){.index = coro->index, .generation = coro->generation};
     script_push_ref(script, L, REF_REQUEST_META);
     lua_setmetatable(L, -2);
-    script_push_ref(script, L, REF_REQUESTS);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, (int)coro->index + 1);
-    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    coro_keep(L, coro, REF_REQUESTS);
     return 1;
 }
 
@@ -63,22 +64,26 @@ static int new_request(lua_State *L)
 static int current_request(lua_State *L)
 {
     const struct coro *coro = coro_check_running(L, "a request");
-    script_push_ref(coro->script, L, REF_REQUESTS);
-    lua_rawgeti(L, -1, (int)coro->index + 1);
-    return lua_isnil(L, -1) ? new_request(L) : 1;
+    coro_push_kept(L, coro, REF_REQUESTS);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return new_request(L);
+    }
+    return 1;
 }
 
 struct request *request_check(lua_State *L, const char *what)
 {
-    return script_check_object(L, 1, REF_REQUEST_META, sizeof(struct request), what);
+    return object_check(L, 1, REF_REQUEST_META, sizeof(struct request), what);
 }
 
 struct request *request_check_self(lua_State *L, const char *what)
 {
-    if (lua_type(L, 1) != LUA_TUSERDATA || lua_objlen(L, 1) != sizeof(struct request)) {
+    struct request *request = object_check_size(L, 1, sizeof *request);
+    if (request == NULL) {
         script_raise(L, "%s: a request expected, not %s", what, luaL_typename(L, 1));
     }
-    return lua_touserdata(L, 1);
+    return request;
 }
 
 struct coro *request_coro(lua_State *L, const struct request *request)
@@ -376,8 +381,6 @@ static int keep_request(lua_State *L)
 {
     lua_settop(L, 0);
     current_request(L);
-    lua_replace(L, 1);
-    lua_settop(L, 1);
     struct request *request = lua_touserdata(L, 1);
     const struct exchange *exchange = find_exchange(L, request);
     for (enum request_field field = REQUEST_METHOD; field < REQUEST_BODY && exchange != NULL; field++) {

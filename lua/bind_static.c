@@ -6,10 +6,13 @@
  * Failure modes: a value of the wrong kind raises an error that begins with the file and line of the script, and so does
  * what http/static_options.c finds wrong. Nothing here is owned, so an error has nothing to free. */
 
+#include "lua/bind_static.h"
+
 #include "http/limits.h"
 #include "http/site.h"
 #include "http/static_files.h"
-#include "lua/state.h"
+#include "lua/bind_number.h"
+#include "lua/script_error.h"
 
 #include <stdio.h>
 #include <string.h>

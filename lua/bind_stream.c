@@ -7,9 +7,16 @@
  * Failure modes: when the client has gone, write returns nil and "closed", once; the next write ends the coroutine. An
  * object kept beyond its stream is refused. */
 
+#include "lua/bind_stream.h"
+
 #include "http/response.h"
+#include "http/status.h"
+#include "lua/bind_number.h"
 #include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/deadline.h"
+#include "lua/object.h"
+#include "lua/relay.h"
+#include "lua/script_error.h"
 
 enum {
     PIECE_MAX = 32768, /* bytes queued at a time */
@@ -22,15 +29,34 @@ struct stream {
     uint32_t generation; /* of its use */
 };
 
-void stream_push(lua_State *L, const struct coro *coro)
+/* Write the head of the stream, if that has not happened. */
+static void begin_stream_head(struct coro *coro)
 {
+    if (!coro->stream.has_begun) {
+        coro->stream.has_begun = true;
+        response_begin(coro->exchange, coro->stream.status, coro->stream.type, coro->stream.length);
+    }
+}
+
+bool stream_open(lua_State *L, struct coro *coro, int status, const char *type, int64_t length)
+{
+    coro->stream = (struct coro_stream){.status = status, .type = type, .length = length};
+    if (coro->exchange->head_only || status_has_no_body(status)) {
+        begin_stream_head(coro);
+        response_end(coro_detach(coro));
+        return false;
+    }
     struct stream *stream = lua_newuserdata(L, sizeof *stream);
     *stream = (struct stream){.index = coro->index, .generation = coro->generation};
     script_push_ref(coro->script, L, REF_STREAM_META);
     lua_setmetatable(L, -2);
+    coro->before_wait = begin_stream_head; /* the client may know the head */
+    return true;
 }
 
-int stream_write_pieces(struct coro *coro, const char *data, size_t len, size_t *done)
+/* Write len bytes from data, in pieces that the response's queue has room for. Returns 1 when all were taken, 0 when the
+ * client is behind (*done says how many were), -1 when it has gone. */
+static int write_pieces(struct coro *coro, const char *data, size_t len, size_t *done)
 {
     struct exchange *exchange = coro->exchange;
     const struct limits *limits = exchange->limits; /* the route may have its own */
@@ -76,6 +102,44 @@ static int say_closed(lua_State *L, struct coro *coro)
     return 2;
 }
 
+/* Its connection cannot go on: for the script, its client has gone. */
+static void cut(struct coro *coro)
+{
+    coro_let_go(coro, HELD_PIECE);
+    coro->is_gone = true;
+    response_abort(coro_detach(coro));
+}
+
+/* Waiting for the client to take what was written. */
+
+/* More room: first for what the script has written already, then for what it will write. */
+static void go_on_writing(struct coro *coro)
+{
+    const struct anchor *piece = coro->held[HELD_PIECE];
+    if (piece != NULL) {
+        int rv = write_pieces(coro, piece->data, piece->len, &coro->stream.piece_done);
+        if (rv == 0) {
+            return;
+        }
+        coro_let_go(coro, HELD_PIECE);
+        if (rv < 0) {
+            coro_lose(coro);
+            return;
+        }
+    }
+    lua_pushboolean(coro->L, 1);
+    coro_resume(coro, 1);
+}
+
+static int push_closed(struct coro *coro)
+{
+    lua_pushnil(coro->L);
+    script_push_ref(coro->script, coro->L, REF_CLOSED_TEXT);
+    return 2;
+}
+
+static const struct coro_wait drain_wait = {.on_drain = go_on_writing, .on_gone = push_closed};
+
 /* drain(): wait until the client has taken what was written; gives what out:write() gives. Where that cannot be, what the
  * script has written will not go out, so the answer is cut. */
 static int stream_drain(lua_State *L)
@@ -86,17 +150,16 @@ static int stream_drain(lua_State *L)
         return relay_call(L);
     }
     if (!lua_isyieldable(L)) {
-        coro_cut(coro);
+        cut(coro);
         coro_check_waiting(L, "out:write");
     }
-    coro->wait = CORO_DRAINS;
-    return lua_yield(L, 0);
+    return coro_wait(L, coro, &drain_wait);
 }
 
 /* out:write(text, ...): true; or nil, "closed" when the client has gone. */
 static int stream_write(lua_State *L)
 {
-    const struct stream *stream = script_check_object(L, 1, REF_STREAM_META, sizeof *stream, "out:write");
+    const struct stream *stream = object_check(L, 1, REF_STREAM_META, sizeof *stream, "out:write");
     int count = lua_gettop(L) - 1;
     for (int i = 2; i <= count + 1; i++) {
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
@@ -113,14 +176,14 @@ static int stream_write(lua_State *L)
     lua_concat(L, count);
     size_t len;
     const char *data = lua_tolstring(L, -1, &len);
-    uint64_t left = coro->has_begun ? coro->exchange->content_left : (uint64_t)coro->stream_length;
-    if (coro->stream_length >= 0 && len > left) {
+    uint64_t left = coro->stream.has_begun ? coro->exchange->content_left : (uint64_t)coro->stream.length;
+    if (coro->stream.length >= 0 && len > left) {
         script_raise(L, "out:write: more than the %lld bytes announced by Content-Length",
-                     (long long)coro->stream_length);
+                     (long long)coro->stream.length);
     }
-    coro_begin_stream(coro);
+    begin_stream_head(coro);
     size_t done = 0;
-    int rv = stream_write_pieces(coro, data, len, &done);
+    int rv = write_pieces(coro, data, len, &done);
     if (rv < 0) {
         coro_detach(coro);
         coro->is_gone = true;
@@ -135,15 +198,13 @@ static int stream_write(lua_State *L)
         response_pause(coro->exchange);
     }
     if (done < len) { /* the rest goes out before the script is resumed */
-        coro->pending = script_anchor(L, lua_gettop(L));
-        coro->pending_done = done;
-        anchor_send(coro->pending, coro->exchange);
+        coro->stream.piece_done = done;
+        anchor_send(coro_hold(L, coro, HELD_PIECE, lua_gettop(L)), coro->exchange);
     }
     if (relay_is_needed(L)) {
         return relay_to(L, stream_drain);
     }
-    coro->wait = CORO_DRAINS;
-    return lua_yield(L, 0);
+    return coro_wait(L, coro, &drain_wait);
 }
 
 /* finish(): the stream function has returned. */
@@ -153,13 +214,13 @@ static int stream_finish(lua_State *L)
     if (coro->exchange == NULL) {
         return 0;
     }
-    if (!coro->is_stream) {
+    if (coro->before_wait != begin_stream_head) {
         script_raise(L, "no stream is running here");
     }
-    coro_begin_stream(coro);
+    begin_stream_head(coro);
     if (coro->exchange->content_left > 0) {
         script_raise(L, "the stream ended before the %lld bytes announced by Content-Length",
-                     (long long)coro->stream_length);
+                     (long long)coro->stream.length);
     }
     response_end(coro_detach(coro));
     return 0;
@@ -175,6 +236,6 @@ void bind_stream(lua_State *L)
         {"finish", stream_finish},
         {NULL, NULL},
     };
-    script_set_methods(L, methods, "stream", REF_STREAM_META);
+    object_set_methods(L, methods, "stream", REF_STREAM_META);
     luaL_register(L, NULL, functions);
 }

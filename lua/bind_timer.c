@@ -7,13 +7,17 @@
  * when the next is due lets that one pass. A sleeper whose client has gone is resumed at once with false, which the
  * prelude turns into an error that ends it (see coro.c). */
 
+#include "lua/bind_timer.h"
+
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/reactor.h"
 #include "core/sys.h"
 #include "http/limits.h"
 #include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/memory.h"
+#include "lua/object.h"
+#include "lua/relay.h"
+#include "lua/script_error.h"
 
 /* app.after or app.every. */
 struct script_timer {
@@ -65,10 +69,25 @@ static void on_sleep_over(struct reactor *reactor, uint64_t timer, void *arg)
     (void)reactor;
     (void)timer;
     struct coro *coro = arg;
-    coro->sleep_timer = 0;
+    coro->wait_id = 0;
     lua_pushboolean(coro->L, 1);
     coro_resume(coro, 1);
 }
+
+static void cancel_sleep(struct coro *coro)
+{
+    reactor_cancel_timer(coro->script->reactor, coro->wait_id);
+    coro->wait_id = 0;
+}
+
+static int wake_early(struct coro *coro)
+{
+    cancel_sleep(coro);
+    lua_pushboolean(coro->L, 0);
+    return 1;
+}
+
+static const struct coro_wait sleep_wait = {.on_gone = wake_early, .cancel = cancel_sleep};
 
 /* sleep(duration): true, later; false when the client has gone. */
 static int sleep_for(lua_State *L)
@@ -79,22 +98,15 @@ static int sleep_for(lua_State *L)
         return relay_call(L);
     }
     struct coro *coro = coro_check_waiting(L, "app.sleep");
-    if (coro->is_gone && coro->is_told) { /* it was told, and goes on all the same */
-        coro->wait = CORO_ENDS;
-        return lua_yield(L, 0);
-    }
     if (coro->is_gone) {
-        coro->is_told = true;
-        lua_pushboolean(L, 0);
-        return 1;
+        return coro_say_gone(L, coro);
     }
-    coro->sleep_timer = reactor_set_timeout(coro->script->reactor, ms, on_sleep_over, coro);
-    if (coro->sleep_timer == 0) {
+    coro->wait_id = reactor_set_timeout(coro->script->reactor, ms, on_sleep_over, coro);
+    if (coro->wait_id == 0) {
         script_raise_memory(L);
     }
     coro->wake_ms = reactor_now_ms(coro->script->reactor) + ms;
-    coro->wait = CORO_SLEEPS;
-    return lua_yield(L, 0);
+    return coro_wait(L, coro, &sleep_wait);
 }
 
 /* Timers. */
@@ -128,12 +140,16 @@ static void put_timer(struct script_timer *timer)
     script->free_timers = timer;
 }
 
-void timer_run_ended(struct script_timer *timer, uint64_t id)
+/* The run of id has ended. The timer may be in use for something else by then. */
+static void on_run_ended(void *owned, uint64_t id)
 {
+    struct script_timer *timer = owned;
     if (timer->id == id) {
         timer->is_running = false;
     }
 }
+
+static const struct coro_owner timer_owner = {.what = "timer", .on_end = on_run_ended};
 
 static void on_script_timer(struct reactor *reactor, uint64_t id, void *arg)
 {
@@ -156,8 +172,9 @@ static void on_script_timer(struct reactor *reactor, uint64_t id, void *arg)
         put_timer(timer);
     }
     if (coro != NULL) {
-        coro->timer = timer;
-        coro->timer_id = id;
+        coro->owner = &timer_owner;
+        coro->owned = timer;
+        coro->owned_id = id;
         coro_resume(coro, 1);
     }
 }
@@ -214,8 +231,7 @@ static int lua_every(lua_State *L)
 static int timer_cancel(lua_State *L)
 {
     struct script *script = script_of(L);
-    const struct timer_handle *handle = script_check_object(L, 1, REF_TIMER_META, sizeof(struct timer_handle),
-                                                            "timer:cancel");
+    const struct timer_handle *handle = object_check(L, 1, REF_TIMER_META, sizeof(struct timer_handle), "timer:cancel");
     bool is_known = script->phase != SCRIPT_CLOSING && handle->index < script->timer_count && handle->id != 0;
     struct script_timer *timer = is_known ? script->timers[handle->index] : NULL;
     bool is_set = timer != NULL && timer->id == handle->id;
@@ -265,6 +281,6 @@ void bind_timer(lua_State *L)
     static const luaL_Reg functions[] = {
         {"sleep", sleep_for}, {"after", lua_after}, {"every", lua_every}, {"now", lua_now}, {NULL, NULL},
     };
-    script_set_methods(L, methods, "timer", REF_TIMER_META);
+    object_set_methods(L, methods, "timer", REF_TIMER_META);
     luaL_register(L, NULL, functions);
 }

@@ -5,9 +5,11 @@
  * Failure modes: a value that the route would not get back is an error that names the parameter: one that its type does
  * not accept, and what no path can say (a slash, a backslash or NUL in a segment, the segments "." and ".."). */
 
+#include "lua/bind_url.h"
+
 #include "http/route_pattern.h"
 #include "http/url.h"
-#include "lua/state.h"
+#include "lua/script_error.h"
 
 #include <string.h>
 

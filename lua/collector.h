@@ -32,4 +32,8 @@ static inline void collector_look(struct script *script, lua_State *L)
 /* Collect all garbage. Does not raise. Where a step may be made. */
 void collector_finish(lua_State *L);
 
+/* Put collectgarbage() in the place of Lua's, and add log_finalizer() to the table on top of the stack, which the prelude
+ * gets. May raise. */
+void bind_collector(lua_State *L);
+
 #endif

@@ -12,8 +12,12 @@
 
 #include "core/log.h"
 #include "http/response.h"
-#include "lua/coro.h"
+#include "lua/call.h"
+#include "lua/coro_pool.h"
 #include "lua/error_page.h"
+#include "lua/memory.h"
+#include "lua/object.h"
+#include "lua/script_error.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +47,7 @@ void coro_log_failure(const struct coro *coro, const char *text)
 {
     const struct log *log = coro->script->log;
     if (coro->route == NULL) {
-        log_write(log, LOG_ERROR, "timer: %s", text);
+        log_write(log, LOG_ERROR, "%s: %s", coro->owner->what, text);
     } else if (coro->exchange == NULL) {
         log_write(log, LOG_ERROR, "route at %s: %s", coro->route->place, text);
     } else {
@@ -82,32 +86,27 @@ static void push_traceback(lua_State *L, int index, lua_State *thread, int level
     add_traceback(L, thread, level);
 }
 
-struct report_call {
-    struct coro *coro;
-    const char *text;
-};
-
 static int report_place(lua_State *L)
 {
-    const struct report_call *call = lua_touserdata(L, 1);
-    struct script *script = call->coro->script;
+    const char *text = lua_touserdata(L, 1);
+    struct script *script = script_of(L);
+    struct coro *coro = script->running;
     char place[PLACE_MAX];
     char others[OTHERS_MAX] = "";
     script_place(L, place);
     bool is_logged = script->run->stop != STOP_MEMORY || script_may_log(script, &script->full_lines, others);
-    lua_pushfstring(L, "%s: %s%s", place, call->text, others);
+    lua_pushfstring(L, "%s: %s%s", place, text, others);
     push_traceback(L, lua_gettop(L), L, 1);
     if (is_logged) {
-        coro_log_failure(call->coro, lua_tostring(L, -1));
+        coro_log_failure(coro, lua_tostring(L, -1));
     }
-    error_page_keep(L, call->coro, lua_gettop(L), place);
+    error_page_keep(L, coro, lua_gettop(L), place);
     return 0;
 }
 
-bool coro_report(lua_State *L, struct coro *coro, const char *text)
+bool coro_report(lua_State *L, const char *text)
 {
-    struct report_call call = {.coro = coro, .text = text};
-    if (lua_cpcall(L, report_place, &call) != 0) {
+    if (lua_cpcall(L, report_place, (void *)(uintptr_t)text) != 0) { /* which changes nothing there */
         lua_pop(L, 1);
         return false;
     }
@@ -137,13 +136,7 @@ static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
 /* The error value at index is of app.error. */
 static bool is_raised_error(lua_State *L, int index)
 {
-    if (!lua_getmetatable(L, index)) {
-        return false;
-    }
-    script_push_ref(script_of(L), L, REF_RAISED_META);
-    bool is_same = lua_rawequal(L, -1, -2) != 0;
-    lua_pop(L, 2);
-    return is_same;
+    return object_has_meta(L, index, REF_RAISED_META);
 }
 
 /* There is nobody whom the error at index could be told: that the client has gone, or an answer for a client that has gone. */
@@ -167,14 +160,14 @@ static bool is_memory_error(lua_State *L, int index)
 /* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or nothing. */
 static bool push_trace(lua_State *L, const struct coro *coro, int index, char place[PLACE_MAX])
 {
-    if (!coro->has_trace) {
+    coro_push_kept(L, coro, REF_TRACES);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
         return false;
     }
-    script_push_ref(coro->script, L, REF_TRACES);
-    lua_rawgeti(L, -1, (int)coro->index + 1);
     lua_rawgeti(L, -1, 1);
     if (lua_rawequal(L, -1, index) == 0) {
-        lua_pop(L, 3);
+        lua_pop(L, 2);
         return false;
     }
     lua_rawgeti(L, -2, 3);
@@ -219,16 +212,14 @@ static int lua_trace(lua_State *L)
     if (thread != NULL) {
         add_traceback(L, L, 2); /* above unwrap() of prelude_coroutine.lua */
     }
-    script_push_ref(coro->script, L, REF_TRACES);
     lua_createtable(L, 3, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);
-    lua_pushvalue(L, -3);
+    lua_pushvalue(L, -2);
     lua_rawseti(L, -2, 2);
     lua_pushstring(L, place);
     lua_rawseti(L, -2, 3);
-    lua_rawseti(L, -2, (int)coro->index + 1);
-    coro->has_trace = true;
+    coro_keep(L, coro, REF_TRACES);
     lua_settop(L, 1);
     return 1;
 }
@@ -301,7 +292,7 @@ static int lua_recover(lua_State *L)
     if (is_answer_error(L, coro, 1)) {
         response_clear_fields(coro->exchange);
         coro->is_raised = true;
-        coro->is_stream = false;
+        coro->before_wait = NULL;
         script_push_ref(coro->script, L, REF_ANSWER_RAISED);
         return 1;
     }
@@ -312,7 +303,7 @@ static int lua_recover(lua_State *L)
     }
     response_clear_fields(coro->exchange);
     coro->is_error_handler = true;
-    coro->is_stream = false;
+    coro->before_wait = NULL;
     script_push_ref(coro->script, L, REF_ERROR_HANDLER);
     return 1;
 }

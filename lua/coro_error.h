@@ -1,15 +1,15 @@
 #ifndef EVSERVE_LUA_CORO_ERROR_H
 #define EVSERVE_LUA_CORO_ERROR_H
 
-/* What the log and the client are told when a coroutine fails. None of these raises. */
+/* What the log says and the client gets when a coroutine fails. Except for the last one, these do not raise. */
 
-#include <lua.h>
-#include <stdbool.h>
+#include "lua/state.h"
 
 struct coro;
 
-/* Log text with the place and the traceback of L, where coro is at work now. Returns whether memory was enough. */
-bool coro_report(lua_State *L, struct coro *coro, const char *text);
+/* Log text with the place and the traceback of L, where the running coroutine is at work. Returns whether memory was enough:
+ * struct run.report. */
+bool coro_report(lua_State *L, const char *text);
 
 /* The same for a coroutine that the script itself has suspended where nothing resumes it. Returns 0, or -errno when
  * memory was too short; then nothing is logged. */
@@ -20,5 +20,8 @@ void coro_log_failure(const struct coro *coro, const char *text);
 
 /* No more of the answer, if there is still one to be given: status if it has not begun, else the connection is cut. */
 void coro_give_up(struct coro *coro, int status);
+
+/* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
+void bind_coro_error(lua_State *L);
 
 #endif

@@ -17,9 +17,11 @@
 
 #include "core/sys.h"
 #include "lua/collector.h"
-#include "lua/coro.h"
-#include "lua/coro_error.h"
-#include "lua/state.h"
+#include "lua/hook.h"
+#include "lua/memory.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
+#include "lua/stack_guard.h"
 
 #include <stdio.h>
 
@@ -34,27 +36,6 @@ static const int64_t ns_per_ms = 1000000;
 static const int64_t slow_ns = 1000000;       /* between two looks; usual is a hundredth of it */
 static const int64_t long_ns = 50000000;      /* a run that takes less is not long: the coarse clock may err by 10 ms */
 static const int64_t write_turn_ns = 1000000; /* how long a stream may write before others have their turn */
-
-static void on_count(lua_State *L, lua_Debug *at);
-
-static void set_interval(struct script *script, int instructions)
-{
-    if (lua_gethookcount(script->L) != instructions) {
-        lua_sethook(script->L, on_count, LUA_MASKCOUNT, instructions);
-    }
-}
-
-void deadline_look_soon(struct script *script)
-{
-    if (script->phase != SCRIPT_CLOSING) {
-        set_interval(script, 1);
-    }
-}
-
-void deadline_arm(struct script *script)
-{
-    set_interval(script, LOOK_INTERVAL);
-}
 
 /* Whether the run has used up its budget. */
 static bool is_over(struct run *run)
@@ -130,10 +111,10 @@ static void report(lua_State *L, struct script *script)
 {
     char text[SCRIPT_TEXT_MAX];
     script_place(L, script->stop_place);
-    if (script->running != NULL) {
+    if (script->run->report != NULL) {
         deadline_describe(script, script->run, text, sizeof text);
         script->is_exempt = true;
-        script->run->is_reported = coro_report(L, script->running, text);
+        script->run->is_reported = script->run->report(L, text);
         script->is_exempt = false;
     }
 }
@@ -153,7 +134,7 @@ void deadline_check(lua_State *L)
     struct run *run = script->run;
     if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
         run->stop = STOP_CPU;
-        set_interval(script, 1);
+        hook_set_interval(script, 1);
         script_end_loan(script); /* the function ends here, and the report may need it */
         report(L, script);
     }
@@ -177,7 +158,7 @@ static void on_count(lua_State *L, lua_Debug *at)
         }
         bool is_late = run->budget_ns != 0 && is_over(run);
         run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;
-        set_interval(script, run->stop != STOP_NONE ? 1 : run->is_slow ? SLOW_INTERVAL : LOOK_INTERVAL);
+        hook_set_interval(script, run->stop != STOP_NONE ? 1 : run->is_slow ? SLOW_INTERVAL : LOOK_INTERVAL);
         script->was_short = script->was_short || run->stop == STOP_MEMORY;
         if (run->stop != STOP_NONE) {
             report(L, script);
@@ -188,6 +169,12 @@ static void on_count(lua_State *L, lua_Debug *at)
     } else if (run->stop != STOP_NONE) {
         raise_stop(L, script);
     }
+}
+
+void deadline_arm(struct script *script)
+{
+    script->on_count = on_count;
+    hook_set_interval(script, LOOK_INTERVAL);
 }
 
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run)
@@ -213,7 +200,7 @@ uint64_t deadline_leave(struct script *script)
     outer->start_ns += took_ns;
     outer->seen_ns = now_ns;
     if (ended->stop != STOP_NONE) {
-        set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
+        hook_set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
         return 0;
     }
     bool is_long = took_ns >= long_ns && ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;

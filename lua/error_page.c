@@ -12,9 +12,9 @@
 #include "core/sys.h"
 #include "http/exchange.h"
 #include "http/response.h"
-#include "lua/coro.h"
-#include "lua/json.h"
-#include "lua/settings.h"
+#include "lua/coro_pool.h"
+#include "lua/json_encode.h"
+#include "lua/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -260,14 +260,14 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char 
 {
     const struct script *script = coro->script;
     if (!script->settings.debug || coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE ||
-        coro->page != NULL) {
+        coro->held[HELD_PAGE] != NULL) {
         return;
     }
     coro->is_page_json = wants_json(coro->exchange);
     const char *text = lua_tostring(L, traceback);
     int count = coro->is_page_json ? push_json(L, coro, text) : push_html(L, coro, text, place);
     if (count > 0) {
-        coro->page = script_anchor(L, lua_gettop(L));
+        (void)coro_hold(L, coro, HELD_PAGE, lua_gettop(L));
     }
 }
 
@@ -276,11 +276,11 @@ bool error_page_send(struct coro *coro, int status)
     /* No script, no request from elsewhere: whatever the page quotes can do nothing. */
     static const char policy_name[] = "Content-Security-Policy";
     static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'";
-    struct anchor *page = coro->page;
+    struct anchor *page = coro->held[HELD_PAGE];
     if (page == NULL || coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE) {
         return false;
     }
-    coro->page = NULL;
+    coro->held[HELD_PAGE] = NULL;
     struct exchange *exchange = coro_detach(coro);
     response_clear_fields(exchange);
     (void)response_add_field(exchange, "Cache-Control", 13, "no-store", 8);
@@ -288,12 +288,4 @@ bool error_page_send(struct coro *coro, int status)
     response_send_borrowed(exchange, status, coro->is_page_json ? "application/json" : "text/html; charset=utf-8",
                            page->data, page->len, script_release, page);
     return true;
-}
-
-void error_page_drop(struct coro *coro)
-{
-    if (coro->page != NULL) {
-        script_release(coro->page);
-        coro->page = NULL;
-    }
 }

@@ -6,8 +6,6 @@
 
 #include "lua/state.h"
 
-#include <stdbool.h>
-
 struct coro;
 
 /* Make the page about what failed in coro: traceback is the index of its text with a traceback, place where it happened:
@@ -16,8 +14,5 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char 
 
 /* Answer with the page, if there is one. Returns whether; coro has then parted with its exchange. */
 bool error_page_send(struct coro *coro, int status);
-
-/* Drop a page that was not needed. */
-void error_page_drop(struct coro *coro);
 
 #endif

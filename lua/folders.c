@@ -3,11 +3,14 @@
  *
  * Failure modes: a script may have put anything there; what is no text, or does not fit, names no directory. */
 
-#include "lua/script.h"
-#include "lua/state.h"
+#include "lua/folders.h"
 
+#include "core/file_text.h"
 #include "core/log.h"
 #include "core/sys.h"
+#include "lua/call.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +65,7 @@ static int list_folders(lua_State *L)
     return 0;
 }
 
-int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg)
+int folders_each(struct script *script, int (*fn)(void *arg, const char *folder), void *arg)
 {
     struct folder_call call = {.fn = fn, .arg = arg};
     char err[SCRIPT_TEXT_MAX], folder[PATH_MAX];
@@ -112,11 +115,50 @@ static int lua_why_unreadable(lua_State *L)
     return 1;
 }
 
+/* Reading. */
+
+/* read_file(path): the text of a file, or nil and what is wrong. What reads files in LuaJIT itself leaves them open when
+ * memory fails. */
+static int lua_read_file(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct write_buffer *text = script_lend_scratch(L, "loadfile");
+    int rv = file_text_read(text, script_of(L)->base_fd, path, SCRIPT_BYTES_MAX);
+    if (rv < 0) {
+        script_return_scratch(L);
+        lua_pushnil(L);
+        lua_pushfstring(L, "cannot open %s: %s", path, script_open_error(path, rv));
+        return 2;
+    }
+    lua_pushlstring(L, write_buffer_data(text), write_buffer_len(text));
+    script_return_scratch(L);
+    return 1;
+}
+
+/* note_file(path, what): a module, or other code, is about to be read; data has been read, or is about to be written. The
+ * host may want to know. Of code and data that are no modules only what is read at start-up counts. */
+static int lua_note_file(lua_State *L)
+{
+    static const char *const names[] = {"module", "code", "read", "written", NULL};
+    static const enum script_file meanings[] = {SCRIPT_FILE_CODE, SCRIPT_FILE_CODE, SCRIPT_FILE_READ,
+                                                SCRIPT_FILE_WRITTEN};
+    const struct script *script = script_of(L);
+    const char *path = luaL_checkstring(L, 1);
+    int what = luaL_checkoption(L, 2, NULL, names);
+    bool is_late = script->has_started && (what == 1 || what == 2);
+    if (script->on_file != NULL && !is_late) {
+        script->on_file(script->on_file_arg, path, meanings[what]);
+    }
+    return 0;
+}
+
 void bind_folders(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"can_read", lua_can_read},
         {"why_unreadable", lua_why_unreadable},
+        {"note_file", lua_note_file},
+        {"read_file", lua_read_file},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -4,12 +4,14 @@
  *
  * Failure modes: a text that is not JSON gives nil and the place of the first byte that is wrong. */
 
-#include "lua/json.h"
+#include "lua/json_decode.h"
 
 #include "core/utf8.h"
 #include "http/char_class.h"
+#include "lua/deadline.h"
+#include "lua/json.h"
 #include "lua/number.h"
-#include "lua/state.h"
+#include "lua/scratch.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,11 +5,15 @@
  * Failure modes: a value without JSON (a function, a number that is not finite, a table with holes or with keys of two
  * kinds, a table inside itself) raises an error that names where it stands. */
 
-#include "lua/json.h"
+#include "lua/json_encode.h"
 
 #include "core/utf8.h"
+#include "lua/deadline.h"
+#include "lua/json.h"
 #include "lua/number.h"
-#include "lua/state.h"
+#include "lua/object.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -120,14 +124,7 @@ static void encode_string(struct encoder *encoder, const char *string, size_t le
 
 static bool has_array_meta(const struct encoder *encoder, int index)
 {
-    lua_State *L = encoder->L;
-    if (!lua_getmetatable(L, index)) {
-        return false;
-    }
-    script_push_ref(script_of(L), L, REF_ARRAY_META);
-    bool is_same = lua_rawequal(L, -1, -2) != 0;
-    lua_pop(L, 2);
-    return is_same;
+    return object_has_meta(encoder->L, index, REF_ARRAY_META);
 }
 
 /* All keys are 1 to len, without holes. */

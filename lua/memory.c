@@ -5,27 +5,26 @@
  * Failure modes: an allocation that fails is a Lua error in whatever asked for it. In two places LuaJIT cannot take that
  * (the states of Debian 12 at least), so there memory is set aside beforehand. */
 
+#include "lua/memory.h"
+
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "lua/collector.h"
-#include "lua/state.h"
+#include "lua/hook.h"
+#include "lua/scratch.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    SCRATCH_KEEP_BYTES = 65536, /* a scratch buffer that grew beyond this is freed after its use */
-    GROW_FIRST = 16,            /* first length of a growing array */
-    BIRTH_BYTES = 16384,        /* memory that lua_newstate() gets; it takes some 12 KiB */
-    ALIGNMENT = 16,             /* of the pieces of it */
-    SPARE_BYTES = 65536,        /* memory for stacks that must grow when there is no other; 8,000 values */
-    STACK_MAX_BYTES = 655360,   /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
-    LOOK_BYTES = 16384,         /* a block of that size takes time to fill: see where the run stands */
-    FULL_WAIT_MS = 1000,        /* how long nothing is tried when collecting and asking the script have not helped */
-    LINE_WAIT_MS = 1000,        /* between two lines of a kind that would fill the log */
+    BIRTH_BYTES = 16384,      /* memory that lua_newstate() gets; it takes some 12 KiB */
+    ALIGNMENT = 16,           /* of the pieces of it */
+    SPARE_BYTES = 65536,      /* memory for stacks that must grow when there is no other; 8,000 values */
+    STACK_MAX_BYTES = 655360, /* no stack is larger: 65,500 values, and some 8,000 of a call that is too much */
+    LOOK_BYTES = 16384,       /* a block of that size takes time to fill: see where the run stands */
+    FULL_WAIT_MS = 1000,      /* how long nothing is tried when collecting and asking the script have not helped */
 };
 
 /* Parts of lua_memory. */
@@ -66,7 +65,7 @@ static void *lend_spare(struct script *script, void *block, size_t old_size, siz
     return memcpy(script->lent, block, old_size);
 }
 
-bool script_has_spare(struct script *script)
+bool memory_has_spare(struct script *script)
 {
     if (script->spare == NULL) {
         script->spare = mem_alloc(SPARE_BYTES);
@@ -117,6 +116,13 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
  * LuaJIT collects garbage when twice as much is held as was left the last time. Near the cap that would be too late, and
  * inside the allocator it is impossible. So above a mark everything is collected at the next instruction. The mark then
  * is half way between what is left and the cap, so that collections do not follow each other too closely. */
+
+/* Bytes that the state may hold for what is at work now. */
+static size_t memory_limit(const struct script *script)
+{
+    size_t cap = script->settings.lua_memory_bytes;
+    return cap + (script->run->uses_reserve || script->lends_reserve ? cap / MEMORY_RESERVE_PART : 0);
+}
 
 static bool is_refused(struct script *script, const void *block, size_t size, size_t held)
 {
@@ -181,7 +187,7 @@ void memory_collect(lua_State *L)
 static void ask_script(struct script *script)
 {
     script->lends_reserve = true;
-    bool is_asked = script_tell_memory(script);
+    bool is_asked = script->on_full != NULL && script->on_full(script);
     script->lends_reserve = false;
     if (is_asked) {
         memory_collect(script->L);
@@ -223,21 +229,6 @@ bool memory_has_room(struct script *script, bool uses_reserve)
     return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
 }
 
-bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX])
-{
-    int64_t now_ms = reactor_now_ms(script->reactor);
-    if (now_ms < limit->until_ms) {
-        limit->skipped++;
-        return false;
-    }
-    others[0] = '\0';
-    if (limit->skipped > 0) {
-        snprintf(others, OTHERS_MAX, " (and %llu more since the last such line)", (unsigned long long)limit->skipped);
-    }
-    *limit = (struct line_limit){.until_ms = now_ms + LINE_WAIT_MS};
-    return true;
-}
-
 void memory_report_full(struct script *script, const char *what, const char *place)
 {
     char others[OTHERS_MAX];
@@ -245,14 +236,6 @@ void memory_report_full(struct script *script, const char *what, const char *pla
     if (script_may_log(script, &script->full_lines, others)) {
         memory_describe(script, NULL, text, sizeof text);
         log_write(script->log, LOG_ERROR, "%s%s: %s%s", what, place, text, others);
-    }
-}
-
-void script_end_loan(struct script *script)
-{
-    if (script->scratch_user != NULL) {
-        script->scratch_user = NULL;
-        collector_let_again(script->L);
     }
 }
 
@@ -268,7 +251,7 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     bool grows = size > old_size;
     size_t held = script->memory_bytes + size - old_size;
     if (grows && script->L != NULL && (held > script->memory_mark || size >= LOOK_BYTES)) {
-        deadline_look_soon(script);
+        hook_look_soon(script);
     }
     void *moved = grows && is_refused(script, block, size, held) ? NULL : resize(script, block, old_size, size);
     if (moved == NULL && (block == NULL || grows)) {
@@ -279,61 +262,12 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     return moved == NULL ? block : moved;
 }
 
-int script_grow(void ***array, uint32_t count, uint32_t *capacity)
-{
-    if (count < *capacity) {
-        return 0;
-    }
-    uint32_t wanted = *capacity == 0 ? GROW_FIRST : *capacity * 2;
-    void **grown = mem_resize(*array, wanted * sizeof *grown);
-    if (grown == NULL) {
-        return -ENOMEM;
-    }
-    *array = grown;
-    *capacity = wanted;
-    return 0;
-}
-
-struct write_buffer *script_lend_scratch(lua_State *L, const char *user)
-{
-    struct script *script = script_of(L);
-    assert(script->scratch_user == NULL); /* what was made in it would be lost */
-    script->scratch_user = user;
-    collector_stop(L);
-    write_buffer_consume(&script->scratch, SIZE_MAX);
-    return &script->scratch;
-}
-
-void script_return_scratch(lua_State *L)
-{
-    struct script *script = script_of(L);
-    if (script->scratch.capacity > SCRATCH_KEEP_BYTES) {
-        write_buffer_done(&script->scratch);
-    }
-    script_end_loan(script);
-    if (script->is_automatic) {
-        collector_look(script, L); /* each loan puts LuaJIT's own step off */
-    }
-}
-
-void script_reserve_values(lua_State *L, int count, const char *what)
-{
-    struct script *script = script_of(L);
-    const char *user = script->scratch_user;
-    script_end_loan(script); /* as Lua may raise */
-    luaL_checkstack(L, count, what);
-    if (user != NULL) {
-        script->scratch_user = user;
-        collector_stop(L);
-    }
-}
-
 /* The state itself. */
 
 int memory_new_state(struct script *script)
 {
     script->birth = mem_alloc(BIRTH_BYTES);
-    if (script->birth == NULL || !script_has_spare(script)) {
+    if (script->birth == NULL || !memory_has_spare(script)) {
         return -ENOMEM;
     }
     script->L = lua_newstate(allocate, script);
@@ -345,13 +279,8 @@ int memory_new_state(struct script *script)
     return script->birth_used == 0 ? -ENOTSUP : -ENOMEM;
 }
 
-void memory_free_all(struct script *script)
+void memory_done(struct script *script)
 {
-    for (uint32_t i = 0; i < script->anchor_count; i++) {
-        mem_free(script->anchors[i]);
-    }
-    mem_free(script->anchors);
-    write_buffer_done(&script->scratch);
     mem_free(script->birth);
     mem_free(script->spare);
 }

@@ -9,8 +9,9 @@
  * called it does. out:write is called by no such function. It does all that may fail inside, and relays the wait alone, so
  * that the script gets false and an error only where no outer coroutine can wait. */
 
-#include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/relay.h"
+
+#include "lua/coro_pool.h"
 
 bool relay_is_needed(lua_State *L)
 {

@@ -9,8 +9,8 @@
 #include "lua/script_error.h"
 
 #include "core/log.h"
-#include "lua/coro.h"
-#include "lua/state.h"
+#include "lua/bind_number.h"
+#include "lua/scratch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,25 +47,33 @@ void script_place(lua_State *L, char place[PLACE_MAX])
         }
     }
     const struct script *script = script_of(L);
-    bool has_route = script->running != NULL && script->running->route != NULL;
-    snprintf(place, PLACE_MAX, "%s", has_route ? script->running->route->place : script_path(script));
+    snprintf(place, PLACE_MAX, "%s", script->run->place != NULL ? script->run->place : script_path(script));
+}
+
+void script_put_visible(lua_State *L, struct write_buffer *out, const char *text, size_t len,
+                        enum visible_manner manner)
+{
+    for (size_t at = 0; at < len;) {
+        char piece[VISIBLE_PIECE_MAX];
+        size_t span = visible_span(text + at, len - at, manner);
+        int rv = write_buffer_append(out, text + at, span, SIZE_MAX);
+        at += span;
+        if (rv == 0 && at < len) {
+            at += visible_escape(text + at, len - at, piece);
+            rv = write_buffer_append(out, piece, strlen(piece), SIZE_MAX);
+        }
+        if (rv < 0) {
+            script_raise_memory(L);
+        }
+    }
 }
 
 void script_push_visible(lua_State *L, const char *text, size_t len, enum visible_manner manner)
 {
-    luaL_Buffer shown;
-    luaL_buffinit(L, &shown);
-    for (size_t at = 0; at < len;) {
-        char piece[VISIBLE_PIECE_MAX];
-        size_t span = visible_span(text + at, len - at, manner);
-        luaL_addlstring(&shown, text + at, span);
-        at += span;
-        if (at < len) {
-            at += visible_escape(text + at, len - at, piece);
-            luaL_addstring(&shown, piece);
-        }
-    }
-    luaL_pushresult(&shown);
+    struct write_buffer *out = script_lend_scratch(L, "a text that is shown");
+    script_put_visible(L, out, text, len, manner);
+    lua_pushlstring(L, write_buffer_data(out), write_buffer_len(out));
+    script_return_scratch(L);
 }
 
 void script_raise_top(lua_State *L)

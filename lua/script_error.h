@@ -5,22 +5,16 @@
  * of text. Those of coroutines, with their traceback, are coro_error.c's. */
 
 #include "core/visible.h"
-
-#include <lua.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-struct run;
-struct script;
-
-enum {
-    PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
-    SCRIPT_TEXT_MAX = 1024, /* bytes of an error text with its NUL */
-};
+#include "lua/state.h"
 
 /* Where the script called: "scripts/site.lua:12", the innermost Lua function that is not the prelude's, of the handler or
  * middleware at work; else the route at work, else the script's path. */
 void script_place(lua_State *L, char place[PLACE_MAX]);
+
+/* Append text with what does not show made visible: what a client sent cannot forge a line of its own in the log. out is the
+ * scratch buffer. Raises for want of memory. */
+void script_put_visible(lua_State *L, struct write_buffer *out, const char *text, size_t len,
+                        enum visible_manner manner);
 
 /* Push text with what does not show made visible. text lies in a Lua string below. May raise for want of memory. */
 void script_push_visible(lua_State *L, const char *text, size_t len, enum visible_manner manner);

@@ -11,8 +11,9 @@
  * that string.format calls, a C module, ffi callbacks) is seen by the count hook (deadline.c), which looks every 1,000
  * instructions: the reserve is larger than what they can take until then. */
 
-#include "core/stack.h"
-#include "lua/state.h"
+#include "lua/stack_guard.h"
+
+#include "lua/script_error.h"
 
 enum {
     RESERVE_BYTES = 192 << 10, /* left for what C does where it is not guarded, and until the hook looks again */

@@ -7,7 +7,11 @@
  * Failure modes: a call by itself is never stopped, because nothing can look inside. The log has a line of a run that
  * took too long and ended all the same (coro.c). */
 
-#include "lua/state.h"
+#include "lua/watch.h"
+
+#include "lua/hook.h"
+#include "lua/script_error.h"
+#include "lua/stack_guard.h"
 
 enum {
     LONG_TEXT = 1024,  /* bytes in which a pattern may take some time */
@@ -21,7 +25,7 @@ static int call(lua_State *L, enum watched_function function, bool is_slow)
     struct script *script = script_of(L);
     int count = script->watched[function](L);
     if (is_slow) {
-        deadline_look_soon(script);
+        hook_look_soon(script);
     }
     return count;
 }
@@ -66,7 +70,7 @@ static int next_match(lua_State *L)
     if (verdict != 0) {
         script_raise_top(L);
     }
-    deadline_look_soon(script_of(L));
+    hook_look_soon(script_of(L));
     return lua_gettop(L);
 }
 

@@ -2,8 +2,11 @@
  * be touched. It is accepted when a plain reading of RFC 8259 accepts it, and only then; and what was read is the same
  * after it was written and read again. */
 
+#include "lua/call.h"
 #include "lua/json.h"
-#include "lua/state.h"
+#include "lua/json_decode.h"
+#include "lua/json_encode.h"
+#include "lua/scratch.h"
 #include "tests/lib/fuzz.h"
 #include "tests/lib/lua_scene.h"
 

@@ -1,6 +1,7 @@
 /* Answers of Lua sites on the fake kernel: what is deferred until they are sent, and memory that runs out while they are
  * made. */
 
+#include "lua/coro_pool.h"
 #include "tests/lib/lua_scene.h"
 
 static const char defer_site[] = APP
@@ -9,7 +10,9 @@ static const char defer_site[] = APP
     "app.get('/said', function() return said end)\n"
     "app.get('/big', function() app.defer(function() say 'big' end) return ('x'):rep(200000) end)\n"
     "app.get('/waits', function() app.defer(function() app.sleep '1h' end) return 'x' end)\n"
-    "app.get('/logs', function() app.defer(function() app.log('info', 'deferred') end) return 'x' end)\n"
+    "app.get('/logs', function()\n"
+    "    app.defer(function() coroutine.yield() end) app.defer(function() app.log('info', 'deferred') end) return 'x'\n"
+    "end)\n"
     "app.get('/two', function(req)\n"
     "    app.defer(function() app.sleep '10ms' say('first' .. req.query.n) end)\n"
     "    app.defer(function() say('second' .. req.query.n) end)\n"
@@ -93,9 +96,81 @@ static void what_is_due_when_the_script_stops_runs_and_the_rest_leaks_nothing(vo
     while (!got(peer, "HTTP")) {
         assert_true(reactor_run_once(scene->reactor, 0) >= 0);
     }
-    assert_null(strstr(scene->logged, "deferred")); /* the timer that runs it is due in the next tick */
+    assert_null(
+        strstr(scene->logged, "deferred")); /* the one before it has ended its coroutine, so it is for the next tick */
     script_stop(scene->script);
     assert_non_null(strstr(scene->logged, "deferred"));
+    scene_close(scene);
+}
+
+/* Where deferred functions may run. */
+
+static bool is_in_response_end; /* the server is inside response_reset(), which calls exchange->on_end */
+static unsigned deferred_calls; /* so far */
+
+static int note_deferred(lua_State *L)
+{
+    (void)L;
+    assert_false(is_in_response_end);
+    deferred_calls++;
+    return 0;
+}
+
+static void (*script_on_end)(void *arg);
+
+static void on_watched_end(void *arg)
+{
+    is_in_response_end = true;
+    script_on_end(arg);
+    is_in_response_end = false;
+}
+
+/* From now on note_deferred() knows whether it is called where the response ends. */
+static int watch_end(lua_State *L)
+{
+    struct coro *coro = script_of(L)->running;
+    script_on_end = coro->exchange->on_end;
+    coro->exchange->on_end = on_watched_end;
+    return 0;
+}
+
+/* No allocation succeeds any more until the response has ended and what is deferred had its chance. */
+static int fail_memory(lua_State *L)
+{
+    (void)L;
+    fake_mem_fail_after(1, true);
+    return 0;
+}
+
+static int add_watchers(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_register(L, "note_deferred", note_deferred);
+    lua_register(L, "watch_end", watch_end);
+    lua_register(L, "fail_memory", fail_memory);
+    return 0;
+}
+
+static void without_any_memory_deferred_functions_run_once_and_not_where_the_response_ends(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_open_with(APP "app.get('/', function(req)\n"
+                                              "    app.defer(function() note_deferred() end) watch_end()\n"
+                                              "    if req.query.fail then fail_memory() end\n"
+                                              "    return 'x'\n"
+                                              "end)\n",
+                                          add_watchers);
+    deferred_calls = 0;
+    assert_answer(scene, "/", "x"); /* the pools have what they need */
+    assert_int_equal(deferred_calls, 1);
+    struct fake_peer *peer = ask(scene, "/?fail=1");
+    pass_ms(scene, 1);
+    fake_mem_fail_after(0, false);
+    assert_true(got(peer, "HTTP/1.1 200"));
+    assert_int_equal(deferred_calls, 2);
+    settle(scene);
+    pass_ms(scene, 1000);
+    assert_int_equal(deferred_calls, 2);
     scene_close(scene);
 }
 
@@ -184,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deferred_functions_wait_until_the_answer_is_sent),
         cmocka_unit_test(deferred_functions_run_when_the_answer_is_lost),
+        cmocka_unit_test(without_any_memory_deferred_functions_run_once_and_not_where_the_response_ends),
         cmocka_unit_test(deferred_functions_of_one_request_run_in_turn_and_hold_up_no_other),
         cmocka_unit_test(what_is_due_when_the_script_stops_runs_and_the_rest_leaks_nothing),
         cmocka_unit_test(memory_that_fails_at_any_step_harms_nobody_else),

@@ -1,6 +1,7 @@
 /* lua_memory: what a script may hold, what happens beyond it, and that the server goes on. */
 
-#include "lua/state.h"
+#include "lua/anchor.h"
+#include "lua/memory.h"
 #include "tests/lib/lua_scene.h"
 
 enum {

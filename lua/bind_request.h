@@ -1,7 +1,7 @@
-#ifndef EVSERVE_LUA_REQUEST_H
-#define EVSERVE_LUA_REQUEST_H
+#ifndef EVSERVE_LUA_BIND_REQUEST_H
+#define EVSERVE_LUA_BIND_REQUEST_H
 
-/* What bind_request.c and bind_body.c share: request objects. All functions may raise. */
+/* Request objects. All functions may raise. */
 
 #include "lua/state.h"
 
@@ -38,5 +38,8 @@ void request_push_lower(lua_State *L, const char *name, size_t len);
 
 /* Push a name or value of a query or a form, decoded. */
 void request_push_decoded(lua_State *L, const char *text, size_t len);
+
+/* Add its functions to the table on top of the stack, which the prelude gets. */
+void bind_request(lua_State *L);
 
 #endif

@@ -1,0 +1,15 @@
+#ifndef EVSERVE_LUA_BIND_PRELUDE_H
+#define EVSERVE_LUA_BIND_PRELUDE_H
+
+/* The prelude, the part of the API that is written in Lua, and what it needs of C to begin with. */
+
+#include "lua/state.h"
+
+/* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
+void bind_prelude(lua_State *L);
+
+/* Run the parts of the prelude with the table of C functions on top of the stack, the module, and what they share. May
+ * raise. */
+void prelude_run(lua_State *L);
+
+#endif

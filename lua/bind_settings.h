@@ -1,0 +1,14 @@
+#ifndef EVSERVE_LUA_BIND_SETTINGS_H
+#define EVSERVE_LUA_BIND_SETTINGS_H
+
+/* app.set. */
+
+#include "lua/state.h"
+
+/* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
+uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
+
+/* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
+void bind_settings(lua_State *L);
+
+#endif

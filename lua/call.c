@@ -1,0 +1,43 @@
+#include "lua/call.h"
+
+#include "core/log.h"
+#include "lua/collector.h"
+#include "lua/deadline.h"
+#include "lua/memory.h"
+#include "lua/script_error.h"
+
+#include <errno.h>
+
+int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
+{
+    struct run run;
+    script_enter_stack(script);
+    int handler = lua_gettop(script->L) - nargs;
+    script_push_ref(script, script->L, REF_DESCRIBE);
+    lua_insert(script->L, handler);
+    deadline_enter(script, script->has_started ? script->settings.handler_cpu_ms : 0, &run);
+    int rv = lua_pcall(script->L, nargs, nresults, handler);
+    deadline_leave(script);
+    lua_remove(script->L, handler);
+    if (script->running == NULL) {
+        collector_look(script, script->L);
+    }
+    if (rv == 0) {
+        return 0;
+    }
+    /* One that went through pcall or require has no code that says so. */
+    bool is_short = rv == LUA_ERRMEM || script_is_memory_error(script->L, -1, &run);
+    if (is_short && run.refused_bytes > 0) {
+        char text[SCRIPT_TEXT_MAX];
+        memory_describe(script, &run, text, sizeof text);
+        lua_pop(script->L, 1);
+        return error_text(err, errlen, -ENOMEM, "%s: %s", script_path(script), text);
+    }
+    return script_describe_error(script, is_short ? -ENOMEM : -EINVAL, err, errlen);
+}
+
+int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen)
+{
+    int rv = lua_cpcall(script->L, fn, arg);
+    return rv == 0 ? 0 : script_describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+}

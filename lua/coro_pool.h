@@ -1,0 +1,149 @@
+#ifndef EVSERVE_LUA_CORO_POOL_H
+#define EVSERVE_LUA_CORO_POOL_H
+
+/* Coroutines, which are used again and again, and what they wait for.
+ *
+ * A new thing to wait for is a file of its own: it has a struct coro_wait and calls coro_wait(). What begins coroutines of its
+ * own fills in struct coro_owner. coro.c runs them and knows neither. */
+
+#include "lua/anchor.h"
+#include "lua/routes.h"
+#include "lua/state.h"
+
+/* What a suspended coroutine waits for. The functions say what happens meanwhile; NULL: nothing. Each may resume coro. */
+struct coro_wait {
+    void (*on_drain)(struct coro *coro); /* the client has taken some of what was written */
+    void (*on_data)(struct coro *coro);  /* more of the request's body has come, or its end, or a fault */
+    int (*on_gone)(
+        struct coro *coro); /* the client has gone: the wait is over. Push what the function that waits returns,
+                                          * and return the number of values; coro is then resumed with them */
+    void (*cancel)(struct coro *coro); /* the script ends: nothing may resume coro any more. Its Lua state is closed */
+};
+
+/* What has begun a coroutine, or takes part in its end. */
+struct coro_owner {
+    const char *what; /* what the log calls the coroutine: "timer" */
+    void (*on_end)(void *owned,
+                   uint64_t id);    /* the coroutine has ended, and is back in the pool; what was given with owner */
+    int (*left)(const void *owned); /* how much more of the same has not begun; may be NULL */
+};
+
+/* How a script takes the body of its request: one way excludes the others. */
+enum body_use {
+    BODY_UNUSED, /* not yet, or as a whole */
+    BODY_IN_CHUNKS,
+    BODY_IN_PARTS,
+};
+
+/* Strings that a coroutine holds, until its end or until its client has gone. */
+enum coro_held {
+    HELD_PAGE,  /* what app.set { debug = true } shows of its error */
+    HELD_PIECE, /* written by a stream, but not yet taken to its end */
+    HELD_COUNT,
+};
+
+/* The response that a stream function writes (bind_stream.c). */
+struct coro_stream {
+    bool has_begun;    /* its head is written */
+    int status;        /* of the head */
+    const char *type;  /* Content-Type of the head, NULL when a field has it; static text */
+    int64_t length;    /* of the content, or RESPONSE_LENGTH_UNKNOWN */
+    size_t piece_done; /* bytes of HELD_PIECE that are taken */
+};
+
+struct coro {
+    struct script *script;  /* whose it is */
+    struct coro *next_free; /* in the list of those in no use */
+    lua_State *L;           /* its thread, NULL while it needs none */
+    int thread_ref;         /* keeps the thread, in the registry */
+    uint32_t index;         /* in script->coros; with generation, what Lua objects hold of it */
+    uint32_t generation;    /* rises with each use */
+    bool is_used;           /* it runs, or waits */
+    bool uses_reserve;      /* it may hold more than lua_memory */
+
+    const struct coro_wait *wait; /* what it is suspended for; NULL while it runs, or is in no use */
+    uint64_t wait_id;             /* the wait's own: which timer wakes it */
+    int64_t wake_ms;              /* reactor time at which that is due; 0: nobody knows when the wait ends */
+
+    const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
+    void *owned;                    /* for the owner */
+    uint64_t owned_id;              /* likewise */
+
+    struct exchange *exchange;          /* the request it answers; NULL for a timer, after the answer, and once gone */
+    const struct lua_route *route;      /* of the request, NULL for a timer */
+    uint64_t request_number;            /* for req.id */
+    enum body_use body_use;             /* of the request */
+    struct anchor *held[HELD_COUNT];    /* NULL where there is none */
+    unsigned kept;                      /* set of 1 << enum script_ref: tables that have something of it */
+    void (*before_wait)(struct coro *); /* called before it waits, while there is an exchange; may be NULL */
+
+    bool is_error_handler; /* runs app.on("error", fn): there is no second one */
+    bool is_raised;        /* answers an error that is an answer: there is no second one */
+    bool is_page_json;     /* HELD_PAGE is JSON, not HTML */
+    bool is_reported;      /* the error being dealt with has been logged */
+    bool is_gone;          /* the client left before the answer was complete */
+    bool is_told;          /* and the script knows: its next wait is its last */
+
+    struct coro_stream stream; /* what it writes, if it does */
+};
+
+/* A coroutine with a thread, in use from now on. NULL when memory is short; uses_reserve: even beyond lua_memory. */
+struct coro *coro_take(struct script *script, bool uses_reserve);
+
+/* Back to the pool, with a thread that is at its end or without one. It has parted with its exchange. Its owner is called
+ * last, and may begin other coroutines. */
+void coro_put(struct coro *coro);
+
+/* Let go of its thread, which cannot run again. */
+void coro_drop_thread(struct coro *coro);
+
+/* Free all coroutines of a script whose Lua state is closed. */
+void coro_free_all(struct script *script);
+
+/* The coroutine that a Lua object was made for, if it is still the same one, else NULL. */
+static inline struct coro *coro_find(const struct script *script, uint32_t index, uint32_t generation)
+{
+    struct coro *coro = index < script->coro_count ? script->coros[index] : NULL;
+    return coro != NULL && coro->generation == generation ? coro : NULL;
+}
+
+/* The coroutine that runs, for functions that the prelude calls in one. Raises where none does; what is "a request". */
+struct coro *coro_check_running(lua_State *L, const char *what);
+
+/* The coroutine that runs on L, if it may wait there. Raises an error that says why it may not; what is "app.sleep". */
+struct coro *coro_check_waiting(lua_State *L, const char *what);
+
+/* Wait: what a C function returns that has called coro_check_waiting(). on_gone of wait must not be NULL. */
+int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait);
+
+/* What a C function that would wait returns when the client has gone, for the prelude: false, the first time; the second time
+ * it ends the coroutine, which goes on regardless. */
+int coro_say_gone(lua_State *L, struct coro *coro);
+
+/* Whether it waits since coro_say_gone(): that is its end. */
+bool coro_has_ended(const struct coro *coro);
+
+/* Raise the error that ends a coroutine whose client has gone. */
+_Noreturn void coro_raise_closed(lua_State *L);
+
+/* Part with the exchange, whose answer is about to be completed. Returns it. */
+struct exchange *coro_detach(struct coro *coro);
+
+/* Hold the string at index of L; let go of it, if there is one; let go of all. The first raises (memory). */
+struct anchor *coro_hold(lua_State *L, struct coro *coro, enum coro_held what, int index);
+void coro_let_go(struct coro *coro, enum coro_held what);
+void coro_let_go_all(struct coro *coro);
+
+/* Keep the value on top of L's stack, which is popped, as what the table ref has of coro, until its end. May raise. */
+void coro_keep(lua_State *L, struct coro *coro, enum script_ref ref);
+
+/* Push what the table ref has of coro, or nil. Needs two stack slots. */
+void coro_push_kept(lua_State *L, const struct coro *coro, enum script_ref ref);
+
+/* Log where each coroutine waits that no request waits for: it is about to be cut. */
+void coro_report_cut(const struct script *script);
+
+/* Whether a coroutine is at work, or waits for something that may come before until_ms (reactor time). */
+bool coro_any_is_busy(const struct script *script, int64_t until_ms);
+
+#endif

@@ -1,0 +1,50 @@
+/* What the script's parts need of each other at the least: places in the registry, arrays that grow, lines that do not fill
+ * the log. */
+
+#include "lua/state.h"
+
+#include "core/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum {
+    GROW_FIRST = 16,     /* first length of a growing array */
+    LINE_WAIT_MS = 1000, /* between two lines of a kind that would fill the log */
+};
+
+void script_set_ref(lua_State *L, enum script_ref ref)
+{
+    struct script *script = script_of(L);
+    script->refs[ref] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int script_grow(void ***array, uint32_t count, uint32_t *capacity)
+{
+    if (count < *capacity) {
+        return 0;
+    }
+    uint32_t wanted = *capacity == 0 ? GROW_FIRST : *capacity * 2;
+    void **grown = mem_resize(*array, wanted * sizeof *grown);
+    if (grown == NULL) {
+        return -ENOMEM;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX])
+{
+    int64_t now_ms = reactor_now_ms(script->reactor);
+    if (now_ms < limit->until_ms) {
+        limit->skipped++;
+        return false;
+    }
+    others[0] = '\0';
+    if (limit->skipped > 0) {
+        snprintf(others, OTHERS_MAX, " (and %llu more since the last such line)", (unsigned long long)limit->skipped);
+    }
+    *limit = (struct line_limit){.until_ms = now_ms + LINE_WAIT_MS};
+    return true;
+}
