@@ -125,14 +125,14 @@ struct evs_limits {
  *
  * Set members by name, so that a release that adds one causes no warning. */
 struct evs_route {
-    /* One or more methods, a space, and a path: "GET /users/:id", "PUT,DELETE /files/ *path" (without the space in "/
-     * *"), or "* /any" for every method. A method is any token (RFC 9110 section 9.1) of at most 32 bytes, such as
-     * PROPFIND or PURGE, except CONNECT; the routes of a server may name 56 in addition to GET, HEAD, POST, PUT, PATCH,
-     * DELETE and OPTIONS. A method that no route names gets 501; a method that other routes name, but none for this
-     * path, gets 405. A GET route also serves HEAD. NULL ends the array.
+    /* One or more methods, a space, and a path: "GET /users/:id", "PUT,DELETE /files/ *path", or "* /any" for every
+     * method. (Where this comment has a space between slash and star, a path has none: C does not allow a comment to
+     * begin in a comment.) A method is any token (RFC 9110 section 9.1) of at most 32 bytes, such as PROPFIND or PURGE,
+     * except CONNECT; the routes of a server may name 56 in addition to GET, HEAD, POST, PUT, PATCH, DELETE and
+     * OPTIONS. A method that no route names gets 501; a method that other routes name, but none for this path, gets
+     * 405. A GET route also serves HEAD. NULL ends the array.
      *
-     * The rules for paths are the same in C and in Lua. (A C comment cannot have a star right after a slash; a path has
-     * no space there.)
+     * The rules for paths are the same in C and in Lua:
      *
      *   /about.html         literal text. %XX is the byte it stands for: %3A, %2A, %7B and %25 are a plain ':', '*',
      *                       '{' and '%'. It is compared with the decoded path and is case-sensitive
@@ -234,7 +234,7 @@ struct evs_mount {
 
     const char *not_found;           /* a file below dir that is the content of each 404 */
     const struct evs_field *headers; /* added to each response of the mount; a NULL name ends them; at most 32, 8 KiB */
-    const struct evs_type *types;    /* media types that precede the built-in ones; NULL extension ends; at most 256 */
+    const struct evs_type *types;    /* precede the built-in media types; a NULL extension ends them; at most 256 */
     uint32_t cache_s;                /* "Cache-Control: max-age" of files, in seconds; 0 sends none */
     int list;                        /* 1: list a directory that has no index file; not with assets */
     int dotfiles;         /* 1: serve files whose name begins with a dot, and the content of such directories */
@@ -253,7 +253,7 @@ enum evs_end {
     EVS_END_GONE,     /* the client closed the connection before the kernel had taken the whole response */
     EVS_END_COMPLETE, /* the kernel has taken all of it; whether the client received it is not known */
     EVS_END_TIMEOUT,  /* a deadline cut the connection: write_timeout_ms, body_timeout_ms or stream_timeout_ms */
-    EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, memory, or its file changed meanwhile */
+    EVS_END_ABORTED,  /* it could not be completed: evs_abort(), write_cap, out of memory, or its file changed */
     EVS_END_STOPPED   /* the server stopped, and its drain time was over */
 };
 
@@ -335,9 +335,9 @@ struct evserve_config {
     /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set
      * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state: on the
      * caller's thread by evserve_start(), on the server's by evserve_reload(). Return 0 to go on. The state is
-     * LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Luas have the same
-     * names. A start with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows any
-     * other Lua, but has no lua_init. */
+     * LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Lua implementations use
+     * the same function names. A start with a script and two Luas fails. A library that was built with
+     * EVSERVE_LUAJIT_PRIVATE allows any other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* passed to log, lua_init, on_listening, on_wake, finished, before, not_found, on_error */
@@ -404,8 +404,7 @@ struct evserve_config {
      * they have. */
     uint64_t tcp_keepalive_ms;
 
-    const struct evs_mount
-        *mounts; /* static files, in addition to root and the script's; a NULL prefix ends the array */
+    const struct evs_mount *mounts; /* static files, beside root and the script's; a NULL prefix ends the array */
 
     /* Called once for each request when it is over, whatever has answered it: routes in C and Lua, files, listings, the
      * server itself (400, 408, 413, 431, ...; also 503 to a client for which there is no room). Not called for
@@ -597,7 +596,7 @@ int evserve_adopt(evserve *server, int fd);
 /* A request, and all functions that take one, belong to the thread that called serve.
  *
  * Each request gets one response: from evs_reply(), from evs_file(), from evs_write()... and evs_end(), or from
- * evs_abort(), which gives it up. You may send it during serve, or later: from an event (evs_on()), a timer
+ * evs_abort(), which abandons it. You may send it during serve, or later: from an event (evs_on()), a timer
  * (evs_after()), or a call that another thread posts (evserve_post_to() with evs_thread()). The request exists until
  * its response is complete, or until EVS_GONE; do not use it afterwards. Code that responds later should therefore ask
  * for events, and forget the request on EVS_GONE.
@@ -838,9 +837,9 @@ int evs_reply_ref(evs_request *request, int status, const char *type, const void
  * is left. */
 enum evs_event {
     EVS_DRAIN = 1, /* the client has taken what made evs_write() return 0 */
-    EVS_GONE,      /* the request ends without a complete response: evs_write() returned -1, the client has gone,
-                    * handler_timeout_ms or stream_timeout_ms is over, or the deadline of a stop has passed. Do not use
-                    * the request after the call; nothing written during it is sent */
+    EVS_GONE,      /* the request has ended early: evs_write() returned -1, the client has gone, handler_timeout_ms or
+                    * stream_timeout_ms is over, or the deadline of a stop has passed. Do not use the request after the
+                    * call; nothing written during it is sent */
     EVS_TIMER,     /* the time of evs_after() has come */
     EVS_DATA,      /* evs_read() can go on */
     EVS_STOPPING   /* once: evserve_stop() was called, or evserve_reload() has replaced the routes that the request came

@@ -249,11 +249,6 @@ static bool is_peer_error(int error)
     }
 }
 
-static bool is_out_of_fds(int error)
-{
-    return error == -EMFILE || error == -ENFILE;
-}
-
 /* Out of fds: accept one connection with the reserve and close it, so that its peer knows. Returns 0 when accepting
  * can go on, -errno of accept(2) otherwise. */
 static int turn_away(struct net_listener *listener)
@@ -283,7 +278,7 @@ static int accept_one(struct net_listener *listener)
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
     int fd = sys_accept(listener->fd, (struct sockaddr *)&peer, &len);
-    if (is_out_of_fds(fd) && listener->on_starved != NULL && listener->on_starved(listener->arg)) {
+    if (sys_is_out_of_fds(fd) && listener->on_starved != NULL && listener->on_starved(listener->arg)) {
         len = sizeof peer;
         fd = sys_accept(listener->fd, (struct sockaddr *)&peer, &len);
     }
@@ -297,7 +292,7 @@ static int accept_one(struct net_listener *listener)
     if (is_peer_error(fd)) {
         return 0;
     }
-    return is_out_of_fds(fd) ? turn_away(listener) : fd;
+    return sys_is_out_of_fds(fd) ? turn_away(listener) : fd;
 }
 
 static void on_readable(struct reactor *reactor, int fd, unsigned events, void *arg)

@@ -11,6 +11,8 @@
  * Thread rule: a reactor belongs to one thread at a time. Only reactor_stop() and reactor_post() may be called from
  * others; reactor_stop() from a signal handler too. */
 
+#include "core/reactor_task.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +20,6 @@
 #pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
 
 struct log;
-struct reactor;
 
 enum {
     REACTOR_READABLE = 1 << 0, /* bytes, a connection or the end of the stream can be read without blocking */
@@ -39,7 +40,6 @@ enum {
  * stops. Read on, until -EAGAIN or the end: nothing else will be told of what is there (epoll(7), EPOLLRDHUP). */
 typedef void (*reactor_event_fn)(struct reactor *reactor, int fd, unsigned events, void *arg);
 typedef void (*reactor_timer_fn)(struct reactor *reactor, uint64_t timer, void *arg);
-typedef void (*reactor_task_fn)(struct reactor *reactor, void *arg);
 
 /* Create a reactor. log may be NULL and must outlive it. Returns 0 with *reactor, or -errno (-ENOMEM, -EMFILE, ...)
  * with nothing left behind. */
@@ -103,12 +103,6 @@ int reactor_cancel_timer(struct reactor *reactor, uint64_t timer);
 /* When the timer is due next, on the clock of reactor_now_ms(), or -ENOENT when it fired, was cancelled, or is 0. */
 int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer);
 
-/* A task that is a member of the object it belongs to, and so needs no memory of its own. Set fn, leave the rest zero. */
-struct reactor_task {
-    reactor_task_fn fn;               /* called with the task as arg: see REACTOR_OWNER */
-    struct reactor_task *next, *prev; /* the reactor's; next is NULL while the task is not scheduled */
-};
-
 /* Call task->fn once at the end of this tick; if called from a task or a post, at the end of the next tick (R4). Tasks
  * run in the order in which they were scheduled or deferred. Scheduling a task that is already scheduled changes
  * nothing, its place in the order included. When fn is called, the task is no longer scheduled: fn may schedule it
@@ -136,14 +130,6 @@ int reactor_defer(struct reactor *reactor, reactor_task_fn fn, void *arg);
 /* Call fn on the reactor's thread in its next tick. Any thread; order is kept for the calls of one thread. What is
  * still waiting when the reactor is destroyed is not called. Returns 0 or -ENOMEM. */
 int reactor_post(struct reactor *reactor, reactor_task_fn fn, void *arg);
-
-/* A call that brings its memory along. */
-struct reactor_call {
-    reactor_task_fn fn; /* called with arg; set by the caller, like arg */
-    void *arg;
-    struct reactor_call *next; /* these two are the reactor's */
-    bool is_allocated;
-};
 
 /* The same, and it cannot fail. call must stay where it is until fn is called, and must not be posted again before that;
  * from fn on it may be. */

@@ -9,6 +9,7 @@
  * SIGPIPE, retries on EINTR (callers own their loops), allocates, or logs, unless it says so. Any thread may call any
  * function. */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,6 +76,11 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 
 /* Files. */
 uint64_t sys_fd_limit(void); /* fds that the process may have (RLIMIT_NOFILE) */
+/* Whether a call failed because the process, or the system, has no fd left. */
+static inline bool sys_is_out_of_fds(int error)
+{
+    return error == -EMFILE || error == -ENFILE;
+}
 int sys_open(int dir_fd, const char *path, int flags);
 
 /* Where relative paths start, for calls that take a directory: base_fd, or the working directory when it is not above 0,

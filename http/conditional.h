@@ -24,6 +24,13 @@ enum precondition {
     PRECONDITION_FAILED,       /* 412 */
 };
 
+/* Whether a request has conditions or a Range: without these, which is usual, the functions below have nothing to say. */
+static inline bool conditional_is_asked(const struct head *head)
+{
+    return (head->first[FIELD_RANGE] | head->first[FIELD_IF_MATCH] | head->first[FIELD_IF_NONE_MATCH] |
+            head->first[FIELD_IF_MODIFIED_SINCE] | head->first[FIELD_IF_UNMODIFIED_SINCE]) != 0;
+}
+
 /* Evaluate If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since of a request in the order of RFC 9110
  * section 13.2.2. To be called when the answer without conditions would be 2xx (section 13.2.1) and the resource has a
  * current representation. data is what the slices of head count from.

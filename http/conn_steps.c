@@ -135,8 +135,8 @@ static enum advance begin_request(struct conn *conn)
         dispatch_server_options(exchange);
     } else {
         const char *reason = NULL;
-        ssize_t len = url_normalise_path(exchange_text(exchange, head->path), head->path.len, exchange->path,
-                                         (size_t)conn_limits(conn)->max_request_line_bytes, &reason);
+        ssize_t len = url_take_path(exchange_text(exchange, head->path), head->path.len, head->path_is_plain,
+                                    exchange->path, (size_t)conn_limits(conn)->max_request_line_bytes, &reason);
         if (len < 0) {
             exchange->path[0] = '\0';
             exchange->path_len = 0;

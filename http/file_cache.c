@@ -19,6 +19,7 @@
 #include "http/cached_file.h"
 #include "http/file_load.h"
 #include "http/file_room.h"
+#include "http/file_table.h"
 #include "http/limits.h"
 
 #include <errno.h>
@@ -26,164 +27,40 @@
 #include <string.h>
 
 enum {
-    FIRST_BUCKETS = 64,    /* a power of two */
-    FD_RELIEF = 8,         /* fds given up at once when there are none left */
     IDLE_BUDGET = 2,       /* idle files dropped in one look at the disk (R6) */
     LOGGED_PATH_MAX = 256, /* bytes of a path in a log line, escaped, with its NUL */
     LOG_PAUSE_MS = 1000,   /* between two lines about failures: there may be one for each request */
 };
 
-/* Files in the order of their use. */
-struct file_list {
-    struct cached_file *newest, *oldest;
-    size_t count;
-};
-
 struct file_cache {
     const struct limits *limits;
     const struct log *log;
-    struct file_room room;        /* when relieve_fds() is not enough */
-    struct cached_file **buckets; /* bucket_count of them */
-    size_t bucket_count;          /* a power of two */
-    struct file_list files;       /* all, linked by by_use */
-    struct file_list with_fd;     /* those that hold an fd, linked by by_fd_use */
-    uint64_t memory_bytes;        /* of contents that they hold in memory */
-    uint64_t page_bytes;          /* of all pages, also of those that only their readers hold */
-    int64_t logged_ms;            /* last line about a failure */
+    struct file_room room;   /* when the table has no fds to give up */
+    struct file_table table; /* what it holds */
+    uint64_t page_bytes;     /* of all pages, also of those that only their readers hold */
+    int64_t logged_ms;       /* last line about a failure */
 };
 
-/* Roots are further apart in memory than there are encodings. */
-static uint64_t hash_key(const struct file_key *key)
-{
-    return file_hash((uint64_t)(uintptr_t)key->root + key->encoding, key->path, key->len);
-}
-
-/* The two orders of use. */
-
-static struct file_links *links_of(struct cached_file *file, const struct file_cache *cache,
-                                   const struct file_list *list)
-{
-    return list == &cache->files ? &file->by_use : &file->by_fd_use;
-}
-
-static void list_add(struct file_cache *cache, struct file_list *list, struct cached_file *file)
-{
-    *links_of(file, cache, list) = (struct file_links){.older = list->newest};
-    if (list->newest != NULL) {
-        links_of(list->newest, cache, list)->newer = file;
-    } else {
-        list->oldest = file;
-    }
-    list->newest = file;
-    list->count++;
-}
-
-static void list_remove(struct file_cache *cache, struct file_list *list, struct cached_file *file)
-{
-    struct file_links links = *links_of(file, cache, list);
-    if (links.newer != NULL) {
-        links_of(links.newer, cache, list)->older = links.older;
-    } else {
-        list->newest = links.older;
-    }
-    if (links.older != NULL) {
-        links_of(links.older, cache, list)->newer = links.newer;
-    } else {
-        list->oldest = links.newer;
-    }
-    list->count--;
-}
-
-static void touch(struct file_cache *cache, struct cached_file *file)
-{
-    if (cache->files.newest != file) {
-        list_remove(cache, &cache->files, file);
-        list_add(cache, &cache->files, file);
-    }
-    if (file->fd >= 0 && cache->with_fd.newest != file) {
-        list_remove(cache, &cache->with_fd, file);
-        list_add(cache, &cache->with_fd, file);
-    }
-}
-
-/* The table. */
-
-static struct cached_file **bucket_of(const struct file_cache *cache, uint64_t hash)
-{
-    return &cache->buckets[hash & (cache->bucket_count - 1)];
-}
-
-static struct cached_file *find_cached(const struct file_cache *cache, const struct file_key *key)
-{
-    struct cached_file *file = *bucket_of(cache, key->hash);
-    while (file != NULL && (file->hash != key->hash || file->root != key->root || file->encoding != key->encoding ||
-                            file->path_len != key->len || memcmp(file->path, key->path, key->len) != 0)) {
-        file = file->next;
-    }
-    return file;
-}
-
-static void drop(struct file_cache *cache, struct cached_file *file)
-{
-    struct cached_file **at = bucket_of(cache, file->hash);
-    while (*at != file) {
-        at = &(*at)->next;
-    }
-    *at = file->next;
-    list_remove(cache, &cache->files, file);
-    if (file->fd >= 0) {
-        list_remove(cache, &cache->with_fd, file);
-    }
-    cache->memory_bytes -= file->full.content_len;
-    cached_file_put(file);
-}
-
-/* As many buckets as files, when there is memory for them. */
-static void grow_table(struct file_cache *cache)
-{
-    size_t count = cache->bucket_count * 2;
-    struct cached_file **buckets = mem_zalloc(count * sizeof *buckets);
-    if (buckets == NULL) {
-        return;
-    }
-    mem_free(cache->buckets);
-    cache->buckets = buckets;
-    cache->bucket_count = count;
-    for (struct cached_file *file = cache->files.oldest; file != NULL; file = file->by_use.newer) {
-        struct cached_file **bucket = bucket_of(cache, file->hash);
-        file->next = *bucket;
-        *bucket = file;
-    }
-}
+/* What is held. */
 
 /* Whether one file more would be too much. */
 static bool is_full(const struct file_cache *cache, const struct cached_file *file)
 {
-    return cache->files.count >= cache->limits->max_cached_files ||
-           cache->memory_bytes + file->full.content_len > cache->limits->max_cached_memory_bytes;
+    return cache->table.files.count >= cache->limits->max_cached_files ||
+           cache->table.memory_bytes + file->full.content_len > cache->limits->max_cached_memory_bytes;
 }
 
 /* Hold a file, within the bounds of the cache. */
 static void insert(struct file_cache *cache, struct cached_file *file)
 {
-    while (cache->files.count > 0 && is_full(cache, file)) {
-        drop(cache, cache->files.oldest);
+    struct file_table *table = &cache->table;
+    while (table->files.count > 0 && is_full(cache, file)) {
+        file_table_drop(table, table->files.oldest);
     }
-    cache->memory_bytes += file->full.content_len;
-    if (file->fd >= 0 && cache->with_fd.count >= FILE_FDS_MAX) {
-        drop(cache, cache->with_fd.oldest);
+    if (file->fd >= 0 && table->with_fd.count >= FILE_FDS_MAX) {
+        file_table_drop(table, table->with_fd.oldest);
     }
-    if (cache->files.count >= cache->bucket_count) {
-        grow_table(cache);
-    }
-    struct cached_file **bucket = bucket_of(cache, file->hash);
-    file->next = *bucket;
-    *bucket = file;
-    list_add(cache, &cache->files, file);
-    if (file->fd >= 0) {
-        list_add(cache, &cache->with_fd, file);
-    }
-    cached_file_ref(file);
+    file_table_add(table, file);
 }
 
 /* Drop the oldest files if nobody asked for them for long. The last look stands for the last use: it is never later,
@@ -191,27 +68,12 @@ static void insert(struct file_cache *cache, struct cached_file *file)
 static void drop_idle(struct file_cache *cache, int64_t now_ms)
 {
     for (int left = IDLE_BUDGET; left > 0; left--) {
-        struct cached_file *oldest = cache->files.oldest;
+        struct cached_file *oldest = cache->table.files.oldest;
         if (oldest == NULL || now_ms - oldest->checked_ms < FILE_IDLE_MS) {
             return;
         }
-        drop(cache, oldest);
+        file_table_drop(&cache->table, oldest);
     }
-}
-
-/* Close some fds of files that nobody uses, least recently used first. Returns whether there were any. */
-static bool relieve_fds(struct file_cache *cache)
-{
-    int closed = 0;
-    struct cached_file *newer;
-    for (struct cached_file *file = cache->with_fd.oldest; file != NULL && closed < FD_RELIEF; file = newer) {
-        newer = file->by_fd_use.newer;
-        if (file->refs == 1) {
-            drop(cache, file);
-            closed++;
-        }
-    }
-    return closed > 0;
 }
 
 /* Looking at the disk. */
@@ -222,7 +84,8 @@ static int open_file(struct file_cache *cache, const struct file_key *key, int64
     int tries = FILE_ROOM_TRIES;
     do {
         fd = file_open(key, now_ms);
-        if (file_room_is_wanted(fd) && --tries > 0 && (relieve_fds(cache) || file_room_make(&cache->room, fd))) {
+        if (sys_is_out_of_fds(fd) && --tries > 0 &&
+            (file_table_relieve_fds(&cache->table) || file_room_make(&cache->room, fd))) {
             fd = -EINTR; /* once more */
         }
     } while (fd == -EINTR);
@@ -274,11 +137,16 @@ static bool is_as_found(const struct cached_file *held, struct stat *st)
            cached_file_time_ns(st->st_mtim) == held->mtime_ns;
 }
 
+__attribute__((noinline)) static bool is_current_on_disk(const struct cached_file *held)
+{
+    struct stat st;
+    return is_as_found(held, &st) && cached_file_time_ns(st.st_ctim) == held->ctime_ns;
+}
+
 /* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
 static bool is_current(const struct cached_file *held)
 {
-    struct stat st;
-    return held->fd < 0 || (is_as_found(held, &st) && cached_file_time_ns(st.st_ctim) == held->ctime_ns);
+    return held->fd < 0 || is_current_on_disk(held);
 }
 
 /* There are no fds for a look: whether what is held can be served. If it was replaced nobody knows, but its head must not
@@ -299,15 +167,15 @@ static int look_at_disk(struct file_cache *cache, const struct file_key *key, st
     struct cached_file *loaded = NULL;
     int fd = open_file(cache, key, now_ms);
     int rv = fd < 0 ? fd : file_load(key, fd, held, most_in_memory(cache->limits), now_ms, &loaded);
-    if (held != NULL && ((rv == 0 && loaded == NULL) || (file_room_is_wanted(rv) && can_stand_in(held)))) {
+    if (held != NULL && ((rv == 0 && loaded == NULL) || (sys_is_out_of_fds(rv) && can_stand_in(held)))) {
         held->checked_ms = now_ms;
-        touch(cache, held);
+        file_table_touch(&cache->table, held);
         *file = held; /* with the reference taken above */
         return 0;
     }
     if (held != NULL) {
         if (rv != -ENOMEM) {
-            drop(cache, held);
+            file_table_drop(&cache->table, held);
         }
         cached_file_put(held);
     }
@@ -331,11 +199,10 @@ int file_cache_create(struct file_cache **cache, const struct limits *limits, co
     made->limits = limits;
     made->log = log;
     made->logged_ms = INT64_MIN;
-    made->bucket_count = FIRST_BUCKETS;
-    made->buckets = mem_zalloc(made->bucket_count * sizeof *made->buckets);
-    if (made->buckets == NULL) {
+    int rv = file_table_init(&made->table);
+    if (rv < 0) {
         mem_free(made);
-        return -ENOMEM;
+        return rv;
     }
     *cache = made;
     return 0;
@@ -353,7 +220,7 @@ const struct file_room *file_cache_room(const struct file_cache *cache)
 
 void file_cache_abandon(struct file_cache *cache)
 {
-    for (struct cached_file *file = cache->with_fd.newest; file != NULL; file = file->by_fd_use.older) {
+    for (struct cached_file *file = cache->table.with_fd.newest; file != NULL; file = file->by_fd_use.older) {
         sys_close(file->fd);
         file->fd = -1;
     }
@@ -364,26 +231,23 @@ void file_cache_destroy(struct file_cache *cache)
     if (cache == NULL) {
         return;
     }
-    while (cache->files.oldest != NULL) {
-        drop(cache, cache->files.oldest);
-    }
-    mem_free(cache->buckets);
+    file_table_done(&cache->table);
     mem_free(cache);
 }
 
-/* The version that was seen since fresh_ms will do. */
-static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh_ms, int64_t now_ms,
-                   struct cached_file **file)
+/* A file that is held, with a reference for whoever asked for it. */
+static struct cached_file *hand_out(struct file_cache *cache, struct cached_file *held)
 {
-    key->hash = hash_key(key);
-    struct cached_file *held = find_cached(cache, key);
-    if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
-        touch(cache, held);
-        cached_file_ref(held);
-        *file = held;
-        return 0;
-    }
-    int rv = look_at_disk(cache, key, held, now_ms, file);
+    file_table_touch(&cache->table, held);
+    cached_file_ref(held);
+    return held;
+}
+
+/* There is no version that was seen lately enough. */
+__attribute__((noinline)) static int get_anew(struct file_cache *cache, const struct file_key *key,
+                                              struct cached_file *held, int64_t now_ms, struct cached_file **file)
+{
+    int rv = key->len < BENEATH_PATH_MAX ? look_at_disk(cache, key, held, now_ms, file) : -ENAMETOOLONG;
     if (rv < 0) {
         log_failure(cache, key, rv, now_ms);
     }
@@ -391,27 +255,32 @@ static int get_key(struct file_cache *cache, struct file_key *key, int64_t fresh
     return rv;
 }
 
+/* A version that was seen since fresh_ms will do. */
+static int get_key(struct file_cache *cache, const struct file_key *key, int64_t fresh_ms, int64_t now_ms,
+                   struct cached_file **file)
+{
+    struct cached_file *held = file_table_find(&cache->table, key);
+    if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
+        *file = hand_out(cache, held);
+        return 0;
+    }
+    return get_anew(cache, key, held, now_ms, file);
+}
+
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file)
 {
-    if (len >= BENEATH_PATH_MAX) {
-        return -ENAMETOOLONG;
-    }
-    struct file_key key = {.root = root, .path = path, .len = len, .least_mtime_ns = INT64_MIN, .room = &cache->room};
+    struct file_key key = file_key_of(root, path, len, ENCODING_IDENTITY);
+    key.room = &cache->room;
     return get_key(cache, &key, now_ms - FILE_FRESH_MS + 1, now_ms, file);
 }
 
 int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
                            enum encoding encoding, int64_t now_ms, struct cached_file **sibling)
 {
-    struct file_key key = {
-        .root = root,
-        .path = original->path,
-        .len = original->path_len,
-        .encoding = encoding,
-        .least_mtime_ns = original->mtime_ns,
-        .room = &cache->room,
-    };
+    struct file_key key = file_key_of(root, original->path, original->path_len, encoding);
+    key.least_mtime_ns = original->mtime_ns;
+    key.room = &cache->room;
     /* Looked at when the original was looked at, or later: otherwise it could be the sibling of an earlier version. */
     return get_key(cache, &key, original->checked_ms, now_ms, sibling);
 }
@@ -422,28 +291,24 @@ enum { KEY_PAGE = ENCODING_COUNT }; /* stands where files have their encoding */
 
 static struct file_key page_key(struct file_root *root, const char *path, size_t len)
 {
-    struct file_key key = {.root = root, .path = path, .len = len, .encoding = (enum encoding)KEY_PAGE};
-    key.hash = hash_key(&key);
-    return key;
+    return file_key_of(root, path, len, (enum encoding)KEY_PAGE);
 }
 
 struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
                                         const struct stat *st, int64_t now_ms)
 {
     struct file_key key = page_key(root, path, len);
-    struct cached_file *held = find_cached(cache, &key);
+    struct cached_file *held = file_table_find(&cache->table, &key);
     if (held == NULL) {
         return NULL;
     }
     if (now_ms >= held->until_ms || held->device != st->st_dev || held->inode != st->st_ino ||
         held->mtime_ns != cached_file_time_ns(st->st_mtim) || held->ctime_ns != cached_file_time_ns(st->st_ctim)) {
-        drop(cache, held);
+        file_table_drop(&cache->table, held);
         return NULL;
     }
     held->checked_ms = now_ms;
-    touch(cache, held);
-    cached_file_ref(held);
-    return held;
+    return hand_out(cache, held);
 }
 
 int file_cache_add_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
@@ -478,9 +343,9 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
     memcpy(made->path, path, len);
     made->path[len] = '\0';
     cache->page_bytes += page->len;
-    struct cached_file *held = find_cached(cache, &key);
+    struct cached_file *held = file_table_find(&cache->table, &key);
     if (held != NULL) {
-        drop(cache, held);
+        file_table_drop(&cache->table, held);
     }
     if (page->len <= cache->limits->max_cached_memory_bytes) {
         insert(cache, made);
@@ -491,20 +356,20 @@ int file_cache_add_page(struct file_cache *cache, struct file_root *root, const 
 
 bool file_cache_has_page_room(const struct file_cache *cache)
 {
-    return cache->page_bytes < FILE_PAGES_MAX + cache->memory_bytes; /* those that it holds are in both */
+    return cache->page_bytes < FILE_PAGES_MAX + cache->table.memory_bytes; /* those that it holds are in both */
 }
 
 size_t file_cache_count(const struct file_cache *cache)
 {
-    return cache->files.count;
+    return cache->table.files.count;
 }
 
 size_t file_cache_fd_count(const struct file_cache *cache)
 {
-    return cache->with_fd.count;
+    return cache->table.with_fd.count;
 }
 
 uint64_t file_cache_memory(const struct file_cache *cache)
 {
-    return cache->memory_bytes;
+    return cache->table.memory_bytes;
 }

@@ -17,6 +17,7 @@
 #include "http/file_root.h"
 #include "http/http_date.h"
 #include "http/mime.h"
+#include "http/words.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,27 +33,20 @@ enum {
     OWN_LINES_MAX = 128, /* bytes of Accept-Ranges, Last-Modified and Content-Encoding */
 };
 
-/* Hashes. One for keys and for contents: each step is a bijection of the state, so that texts of the same length that
- * differ in one word never meet. */
-
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 32;
-}
-
-uint64_t file_hash(uint64_t hash, const char *bytes, size_t len)
+/* A hash of contents, part of entity tags: it must not change from one release to the next. Each step is a bijection of
+ * the state, so contents of the same length that differ in one word never have the same hash. */
+static uint64_t hash_contents(uint64_t hash, const char *bytes, size_t len)
 {
     uint64_t word;
     for (; len >= sizeof word; bytes += sizeof word, len -= sizeof word) {
         memcpy(&word, bytes, sizeof word);
-        hash = mix(hash, word);
+        hash = word_mix(hash, word);
     }
     word = 0;
     for (size_t i = 0; i < len; i++) {
         word = word << 8 | (unsigned char)bytes[i];
     }
-    return mix(hash, word);
+    return word_mix(hash, word);
 }
 
 /* Opening. */
@@ -99,7 +93,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
         fd = file_open(&sibling, now_ms);
     } while (fd == -EINTR || (fd < 0 && --tries > 0 && file_room_make(key->room, fd)));
     if (fd < 0) { /* without fds nobody can tell: it is as it was */
-        return file_room_is_wanted(fd) && (held & 1U << encoding) != 0;
+        return sys_is_out_of_fds(fd) && (held & 1U << encoding) != 0;
     }
     int rv = sys_stat(fd, &sibling_st);
     sys_close(fd);
@@ -178,7 +172,7 @@ static void write_etag(struct cached_file *file, bool is_weak, uint64_t hash)
 /* The same bytes mean something else in another coding. */
 void file_make_content_etag(struct cached_file *file, const char *contents)
 {
-    write_etag(file, false, file_hash(file->encoding, contents, (size_t)file->size));
+    write_etag(file, false, hash_contents(file->encoding, contents, (size_t)file->size));
 }
 
 /* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. As long as
@@ -191,11 +185,11 @@ static void make_etag(struct cached_file *file, const char *contents, const stru
         return;
     }
     if (has_mtime(st)) {
-        hash = mix(hash, (uint64_t)file->mtime_ns);
+        hash = word_mix(hash, (uint64_t)file->mtime_ns);
     } else {
-        hash = mix(mix(hash, (uint64_t)file->ctime_ns), file->inode);
+        hash = word_mix(word_mix(hash, (uint64_t)file->ctime_ns), file->inode);
     }
-    write_etag(file, file->is_unsettled, file->is_unsettled ? mix(hash, 1) : hash);
+    write_etag(file, file->is_unsettled, file->is_unsettled ? word_mix(hash, 1) : hash);
 }
 
 /* The heads of 200 and 304. A 304 carries what a cache needs to find and refresh its copy (RFC 9110 section 15.4.5). What

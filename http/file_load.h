@@ -4,32 +4,16 @@
 /* The file cache's look at the disk: one open file is made ready to be served. For file_cache.c, and for assets.c, which
  * makes files of what is in memory. */
 
-#include "http/encoding.h"
+#include "http/file_key.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct cached_file;
-struct file_room;
-struct file_root;
 struct stat;
 
 enum { FILE_GENERATED_MAX = 1 << 20 }; /* bytes of a file whose size says nothing; a longer one is -EFBIG */
-
-/* What a file is asked for by. */
-struct file_key {
-    struct file_root *root;
-    const char *path;             /* of the original, NUL-terminated */
-    size_t len;                   /* bytes of path */
-    enum encoding encoding;       /* the sibling of path that is meant, or path itself */
-    int64_t least_mtime_ns;       /* of a sibling: when its original was modified; INT64_MIN for any file */
-    uint64_t hash;                /* of root, path and encoding */
-    const struct file_room *room; /* for its siblings; may be NULL */
-};
-
-/* A hash of bytes, going on from another one. */
-uint64_t file_hash(uint64_t hash, const char *bytes, size_t len);
 
 /* Open what key asks for, without waiting for the other end of a fifo. Returns the fd or -errno, -EINTR among them. */
 int file_open(const struct file_key *key, int64_t now_ms);

@@ -1,9 +1,10 @@
 #ifndef EVSERVE_HTTP_FILE_ROOM_H
 #define EVSERVE_HTTP_FILE_ROOM_H
 
-/* Who gives up file descriptors when a file cannot be opened for want of them. */
+/* Who gives up file descriptors when a file cannot be opened for lack of them. */
 
-#include <errno.h>
+#include "core/sys.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,15 +17,10 @@ struct file_room {
     void *arg; /* handed to make */
 };
 
-static inline bool file_room_is_wanted(int error)
-{
-    return error == -EMFILE || error == -ENFILE;
-}
-
 /* An open failed with error: whether there is room now, so that it is worth trying again. room may be NULL. */
 static inline bool file_room_make(const struct file_room *room, int error)
 {
-    return file_room_is_wanted(error) && room != NULL && room->make != NULL && room->make(room->arg);
+    return sys_is_out_of_fds(error) && room != NULL && room->make != NULL && room->make(room->arg);
 }
 
 #endif

@@ -112,8 +112,8 @@ static uint64_t suffix_factor(enum limit_unit unit, const char *suffix)
 static int refuse_number(enum limit_unit unit, const char *text, char *err, size_t errlen)
 {
     static const char *const wanted[] = {
-        [LIMIT_MS] = "a whole number with ms, s, m or h, such as \"30s\"",
-        [LIMIT_BYTES] = "a whole number of bytes or with K, M or G, such as \"64K\"",
+        [LIMIT_MS] = "a whole number with a unit (ms, s, m or h), such as \"30s\"",
+        [LIMIT_BYTES] = "a whole number of bytes, or one with K, M or G, such as \"64K\"",
         [LIMIT_COUNT] = "a whole number",
         [LIMIT_FLAG] = "true or false",
     };

@@ -50,7 +50,6 @@ struct visit {
     struct mount *mount; /* that covers the path, or NULL */
     struct exchange *exchange;
     int64_t now_ms;
-    struct target target;
 };
 
 /* Paths. */
@@ -117,10 +116,9 @@ static int get_path(const struct visit *visit, const char *path, size_t len, str
 }
 
 /* The first of the directory's index files that is there. -ENOENT when there is none. */
-static int get_index(struct visit *visit, struct cached_file **file)
+static int get_index(const struct visit *visit, struct target *target, struct cached_file **file)
 {
     const struct static_settings *settings = visit->mount->settings;
-    struct target *target = &visit->target;
     size_t len = target->len;
     int rv = -ENOENT;
     if (len > 0) {
@@ -138,11 +136,10 @@ static int get_index(struct visit *visit, struct cached_file **file)
 }
 
 /* Get the file that the target asks for. Returns 0 with a reference, or -errno; -EISDIR when a slash is missing. */
-static int get_file(struct visit *visit, struct cached_file **file)
+static int get_file(const struct visit *visit, struct target *target, struct cached_file **file)
 {
-    const struct target *target = &visit->target;
     if (target->is_directory) {
-        return get_index(visit, file);
+        return get_index(visit, target, file);
     }
     return target->len == 0 ? -EISDIR /* the mount's own name */ : get_path(visit, target->path, target->len, file);
 }
@@ -161,14 +158,9 @@ static void read_wishes(const struct exchange *exchange, struct encoding_wishes 
     }
 }
 
-/* The representation of a file that the client likes best (RFC 9110 section 12.1). Takes over one reference and returns
- * with one. A sibling that has gone since it was found is as if it had not been there. */
-static struct cached_file *choose_representation(const struct visit *visit, struct file_root *root,
-                                                 struct cached_file *file)
+/* A sibling that has gone since it was found is as if it had not been there. */
+static struct cached_file *choose_sibling(const struct visit *visit, struct file_root *root, struct cached_file *file)
 {
-    if (file->siblings == 0) {
-        return file;
-    }
     struct encoding_wishes wishes;
     read_wishes(visit->exchange, &wishes);
     enum encoding encoding = encoding_choose(&wishes, file->siblings);
@@ -181,6 +173,14 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
     }
     cached_file_put(file);
     return sibling;
+}
+
+/* The representation of a file that the client likes best (RFC 9110 section 12.1). Takes over one reference and returns
+ * with one. */
+static struct cached_file *choose_representation(const struct visit *visit, struct file_root *root,
+                                                 struct cached_file *file)
+{
+    return file->siblings == 0 ? file : choose_sibling(visit, root, file);
 }
 
 /* Redirects. */
@@ -293,8 +293,9 @@ static void answer_contents(struct exchange *exchange, const struct mount *mount
     }
 }
 
-static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
-                        const char *type)
+/* The request has conditions, or a Range, or the file another type than its own. */
+__attribute__((noinline)) static void answer_asked(struct exchange *exchange, const struct mount *mount,
+                                                   struct cached_file *file, const char *type)
 {
     struct validators validators = {
         .etag = file->etag,
@@ -315,6 +316,16 @@ static void answer_file(struct exchange *exchange, const struct mount *mount, st
         break;
     }
     cached_file_put(file);
+}
+
+static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
+                        const char *type)
+{
+    if (type == NULL && !conditional_is_asked(&exchange->head)) {
+        response_send_prebuilt(exchange, &file->full, file, file->size);
+    } else {
+        answer_asked(exchange, mount, file, type);
+    }
 }
 
 void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
@@ -357,15 +368,14 @@ static int get_named(const struct visit *visit, struct file_root *root, const ch
     return path == NULL ? -ENOENT : get_from(visit, root, path, strlen(path), file);
 }
 
-static void answer_without_file(struct visit *visit, int error)
+static void answer_without_file(const struct visit *visit, const struct target *target, int error)
 {
     struct exchange *exchange = visit->exchange;
     const struct static_settings *settings = visit->mount == NULL ? NULL : visit->mount->settings;
-    bool is_listable = settings != NULL && settings->list && visit->target.is_directory;
+    bool is_listable = settings != NULL && settings->list && target->is_directory;
     struct cached_file *file = NULL;
     if (error == -ENOENT && is_listable) {
-        error = listing_reply(visit->mounts, visit->mount, exchange, visit->target.path, visit->target.len,
-                              visit->now_ms);
+        error = listing_reply(visit->mounts, visit->mount, exchange, target->path, target->len, visit->now_ms);
         if (error == 0) {
             return;
         }
@@ -375,7 +385,7 @@ static void answer_without_file(struct visit *visit, int error)
         return;
     }
     struct file_root *fallback = &visit->mount->fallback;
-    error = get_named(visit, fallback, visit->target.is_hidden ? NULL : settings->fallback, &file);
+    error = get_named(visit, fallback, target->is_hidden ? NULL : settings->fallback, &file);
     if (error == 0) {
         answer_file(exchange, visit->mount, choose_representation(visit, fallback, file), NULL);
         return;
@@ -393,40 +403,83 @@ void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct
     response_drop_content_fields(exchange);
 }
 
+/* There is a file: answer GET or HEAD with it. Takes over the reference. */
+static void answer_found(const struct visit *visit, struct cached_file *file)
+{
+    if (file->checked_ms == visit->now_ms) {
+        exchange_time_turn(visit->exchange); /* it was not ready: the disk was asked */
+    }
+    answer_file(visit->exchange, visit->mount, choose_representation(visit, &visit->mount->root, file), NULL);
+}
+
+enum { NOT_ASKED = 1 };
+
+/* The usual request: a file by its own name, which stands behind the mount's prefix as it is. Returns 0 with a reference,
+ * -errno, or NOT_ASKED when the path has to be looked at more closely. */
+static int get_plain(const struct visit *visit, struct cached_file **file)
+{
+    size_t prefix_len = visit->mount->prefix_len;
+    const char *path = visit->exchange->path + prefix_len;
+    size_t len = visit->exchange->path_len - prefix_len;
+    if (len < 2 || path[len - 1] == '/' || url_has_odd_segment(path, len)) {
+        return NOT_ASKED;
+    }
+    return get_path(visit, path + 1, len - 1, file);
+}
+
+/* Whatever is no plain request for a file that is there. asked is the answer of get_plain(). Not inlined: the usual
+ * request would pay for the room of the target. */
+__attribute__((noinline)) static void serve_other(const struct visit *visit, bool is_read, int asked)
+{
+    struct exchange *exchange = visit->exchange;
+    struct target target; /* not cleared: a path is long */
+    struct cached_file *file = NULL;
+    int rv = -ENOENT;
+    target.is_directory = false;
+    target.is_hidden = false;
+    if (visit->mount != NULL) {
+        rv = resolve(visit->mount, exchange->path, exchange->path_len, &target);
+    }
+    if (rv == 0 && is_read && !target.is_canonical) {
+        redirect(exchange, visit->mount, &target);
+        return;
+    }
+    if (rv == 0) {
+        rv = asked == NOT_ASKED ? get_file(visit, &target, &file) : asked;
+    }
+    if (!is_read) {
+        cached_file_put(file);
+        refuse_method(exchange, visit->mount, rv == 0);
+    } else if (rv == -EISDIR) {
+        target.is_directory = true;
+        redirect(exchange, visit->mount, &target);
+    } else if (rv < 0) {
+        exchange_time_turn(exchange); /* a listing takes long, and what is missing is looked for each time */
+        answer_without_file(visit, &target, rv);
+    } else {
+        answer_found(visit, file);
+    }
+}
+
 void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange)
 {
     enum method method = exchange->head.method;
     bool is_read = method == METHOD_GET || method == METHOD_HEAD;
-    struct visit visit; /* not cleared: a path is long */
-    visit.mounts = mounts;
-    visit.mount = static_mounts_find(mounts, exchange->path, exchange->path_len);
+    struct visit visit = {
+        .mounts = mounts,
+        .mount = static_mounts_find(mounts, exchange->path, exchange->path_len),
+        .exchange = exchange,
+    };
     if (!is_read && exchange->match.allowed == 0) {
         answer_method(exchange, visit.mount);
         return;
     }
-    visit.exchange = exchange;
     visit.now_ms = reactor_now_ms(exchange->service->reactor);
-    struct target *target = &visit.target;
     struct cached_file *file = NULL;
-    int rv = visit.mount == NULL ? -ENOENT : resolve(visit.mount, exchange->path, exchange->path_len, target);
-    if (rv == 0 && is_read && !target->is_canonical) {
-        redirect(exchange, visit.mount, target);
-        return;
-    }
-    rv = rv < 0 ? rv : get_file(&visit, &file);
-    if (!is_read) {
-        cached_file_put(file);
-        refuse_method(exchange, visit.mount, rv == 0);
-    } else if (rv == -EISDIR) {
-        target->is_directory = true;
-        redirect(exchange, visit.mount, target);
-    } else if (rv < 0) {
-        exchange_time_turn(exchange); /* a listing takes long, and what is missing is looked for each time */
-        answer_without_file(&visit, rv);
+    int rv = is_read && visit.mount != NULL ? get_plain(&visit, &file) : NOT_ASKED;
+    if (rv == 0) {
+        answer_found(&visit, file);
     } else {
-        if (file->checked_ms == visit.now_ms) {
-            exchange_time_turn(exchange); /* it was not ready: the disk was asked */
-        }
-        answer_file(exchange, visit.mount, choose_representation(&visit, &visit.mount->root, file), NULL);
+        serve_other(&visit, is_read, rv);
     }
 }

@@ -14,6 +14,7 @@
 #include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/response.h"
+#include "http/words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -215,6 +216,7 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct mo
     mount->is_pinned = is_pinned;
     snprintf(mount->where, sizeof mount->where, "%s", options == NULL || options->where == NULL ? "" : options->where);
     mounts->mounts[mounts->count++] = mount;
+    mounts->has_top = mounts->has_top || prefix_len == 0;
     return 0;
 }
 
@@ -273,14 +275,19 @@ bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char 
 }
 
 /* A prefix covers itself and what follows a slash behind it. */
+static bool covers(const struct mount *mount, const char *path, size_t len)
+{
+    size_t prefix_len = mount->prefix_len;
+    return prefix_len <= len && (prefix_len == len || path[prefix_len] == '/') &&
+           words_equal(path, mount->prefix, prefix_len);
+}
+
 struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len)
 {
     struct mount *best = NULL;
     for (size_t i = 0; i < mounts->count; i++) {
         struct mount *mount = mounts->mounts[i];
-        size_t prefix_len = mount->prefix_len;
-        if (prefix_len <= len && memcmp(path, mount->prefix, prefix_len) == 0 &&
-            (prefix_len == len || path[prefix_len] == '/') && (best == NULL || prefix_len > best->prefix_len)) {
+        if (covers(mount, path, len) && (best == NULL || mount->prefix_len > best->prefix_len)) {
             best = mount;
         }
     }
@@ -289,7 +296,7 @@ struct mount *static_mounts_find(const struct static_mounts *mounts, const char 
 
 bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
 {
-    return static_mounts_find(mounts, path, len) != NULL;
+    return (mounts->has_top && len > 0 && path[0] == '/') || static_mounts_find(mounts, path, len) != NULL;
 }
 
 void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount)

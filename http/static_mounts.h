@@ -22,6 +22,7 @@ struct static_mounts {
     struct file_cache *cache;                /* borrowed: what files are taken from */
     int base_fd;                             /* where relative directories start: see sys_base() */
     struct listings listings;                /* pages of directories in the making */
+    bool has_top;                            /* a mount has the prefix "", which covers what begins with a slash */
     size_t count;                            /* of mounts */
     struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
 };

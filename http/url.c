@@ -7,8 +7,10 @@
 #include "http/url.h"
 
 #include "http/char_class.h"
+#include "http/words.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <string.h>
 
 /* The byte that the escape at text stands for ("%41" is 'A'), or -1 when it is malformed or cut off. */
@@ -91,6 +93,38 @@ ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, 
     }
     n = end_segment(out, segment, n);
     return n > 0 ? (ssize_t)n : refuse_path(reason, "path climbs above the root");
+}
+
+/* The dot and the slash differ in one bit. */
+_Static_assert(('.' | 1) == '/', "a byte | 1 is a slash if it is one of the two");
+
+/* Of eight bytes and of the eight that begin one further: whether a slash is followed by a slash or a dot. */
+static bool has_odd_pair(uint64_t bytes, uint64_t next)
+{
+    return word_has_zero((bytes ^ word_of('/')) | ((next | word_of(1)) ^ word_of('/')));
+}
+
+bool url_has_odd_segment(const char *path, size_t len)
+{
+    size_t pairs = len > 0 ? len - 1 : 0;
+    if (pairs >= sizeof(uint64_t)) {
+        size_t last = pairs - sizeof(uint64_t);
+        for (size_t i = 0; i < last; i += sizeof(uint64_t)) {
+            if (has_odd_pair(word_at(path + i), word_at(path + i + 1))) {
+                return true;
+            }
+        }
+        return has_odd_pair(word_at(path + last), word_at(path + last + 1));
+    }
+    if (pairs >= sizeof(uint32_t)) {
+        return has_odd_pair(word_of_halves(path, pairs), word_of_halves(path + 1, pairs));
+    }
+    for (size_t i = 0; i < pairs; i++) {
+        if (path[i] == '/' && (path[i + 1] | 1) == '/') {
+            return true;
+        }
+    }
+    return false;
 }
 
 size_t url_decode_component(const char *text, size_t len, char *out)

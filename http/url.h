@@ -3,6 +3,8 @@
 
 /* Request targets: percent-decoding (RFC 3986 section 2.1), dot segments (section 5.2.4), queries. */
 
+#include "http/words.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -13,6 +15,20 @@
  * malformed escape, a NUL (%00 or raw), %2F (an encoded slash would change the structure of the path), a raw backslash,
  * or a path that climbs above the root; then *reason, a static phrase. */
 ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, const char **reason);
+
+/* The same with what the parser knows of the path: one that is_plain is its own normal form and only copied. */
+static inline ssize_t url_take_path(const char *path, size_t len, bool is_plain, char *out, size_t cap,
+                                    const char **reason)
+{
+    if (!is_plain) {
+        return url_normalise_path(path, len, out, cap, reason);
+    }
+    words_copy(out, path, len);
+    return (ssize_t)len;
+}
+
+/* Whether a normalised path has an empty segment before its end, or one that begins with a dot. */
+bool url_has_odd_segment(const char *path, size_t len);
 
 /* Decode a component of a query or of a form (application/x-www-form-urlencoded): "+" is a space. A malformed escape
  * stays as it is. out needs len bytes. Returns the length. */

@@ -15,7 +15,7 @@
 rules() {
     cat <<'END'
 core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
-the parts of the program include only http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|version[.]h ; -
+the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
 http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|http/host/evs[.]h|version[.]h ; -
 http/host includes only http, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/h1|http/host|core)/[^/]*|evserve[.]h ; -
 lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/host|core)/[^/]*|version[.]h ; -
@@ -56,6 +56,7 @@ refuse_twins() {
             }
             owner[name] = FILENAME
         }
+        { gsub(/__attribute__\(\([a-z_]+\)\) /, "") }
         FNR == 1 { in_enum = 0; is_template = FILENAME ~ /parser_(block|head|scalar|sse42|avx2)\./ }
         /^[a-zA-Z_]/ && /(^|[ )])static / && match($0, /[a-zA-Z_0-9]+(\(| =|\[|;)/) && FILENAME ~ /\.c$/ {
             name = substr($0, RSTART, RLENGTH)

@@ -1,5 +1,5 @@
-#ifndef EVSERVE_CORE_LOG_STREAM_H
-#define EVSERVE_CORE_LOG_STREAM_H
+#ifndef EVSERVE_CORE_PROGRAM_LOG_STREAM_H
+#define EVSERVE_CORE_PROGRAM_LOG_STREAM_H
 
 /* A sink for log lines, for programs: each line goes to standard error with the time (UTC) and its level before it.
  *

@@ -1,5 +1,5 @@
-#ifndef EVSERVE_CORE_OPTIONS_H
-#define EVSERVE_CORE_OPTIONS_H
+#ifndef EVSERVE_CORE_PROGRAM_OPTIONS_H
+#define EVSERVE_CORE_PROGRAM_OPTIONS_H
 
 /* A command line read by a table: each row is a long option, and says what its value is and where it goes. For programs;
  * it uses getopt_long(3), and so the process's one place in its command line. */

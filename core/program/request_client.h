@@ -1,5 +1,5 @@
-#ifndef EVSERVE_HTTP_REQUEST_CLIENT_H
-#define EVSERVE_HTTP_REQUEST_CLIENT_H
+#ifndef EVSERVE_CORE_PROGRAM_REQUEST_CLIENT_H
+#define EVSERVE_CORE_PROGRAM_REQUEST_CLIENT_H
 
 /* The client of `evserve --request`: sends one request on a connected socket and takes the answer apart for people. It
  * has no loop and no clock of its own: whoever has them calls request_client_advance() when the socket is ready. It is

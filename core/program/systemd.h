@@ -1,5 +1,5 @@
-#ifndef EVSERVE_CORE_SYSTEMD_H
-#define EVSERVE_CORE_SYSTEMD_H
+#ifndef EVSERVE_CORE_PROGRAM_SYSTEMD_H
+#define EVSERVE_CORE_PROGRAM_SYSTEMD_H
 
 /* What systemd and a service tell each other, without its library: sd_listen_fds(3), sd_notify(3),
  * sd_watchdog_enabled(3). The environment is the caller's to read and to clean: a parameter with the name of a variable

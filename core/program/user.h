@@ -1,5 +1,5 @@
-#ifndef EVSERVE_CORE_USER_H
-#define EVSERVE_CORE_USER_H
+#ifndef EVSERVE_CORE_PROGRAM_USER_H
+#define EVSERVE_CORE_PROGRAM_USER_H
 
 /* Giving up root, for a program that begins with it to bind its addresses. */
 

@@ -1,24 +1,26 @@
 #ifndef EVSERVE_HPP
 #define EVSERVE_HPP
 
-// evserve for C++17: the functions of evserve.h with lambdas, std::string_view, and handles that clean up. Header only;
-// link what a C program links.
+// evserve for C++17: the functions of evserve.h with lambdas, std::string_view, and handles that clean up. This is a
+// header without a library of its own: link what a C program links.
 //
 //     evs::server app;
 //     app.config.listen = "127.0.0.1:8080";
 //     app.route("GET /hello/:name", [](evs::request request) {
 //         request.reply(200, "text/plain", "hello, " + std::string(request.param("name")) + "\n");
 //     });
-//     app.start(); // throws evs::error, whose what() says what was wrong
+//     app.start(); // throws evs::error, whose what() says what is wrong
 //     app.wait();
 //
-// evserve.h has the rules: what may be called when, on which thread, and how long texts live. What is different here:
+// evserve.h has the rules: which function you may call when and on which thread, and how long strings live. Two things
+// are different here:
 //
-// Exceptions stop at the border. A handler that throws is a line in the log, with the route and what(), and its request
-// gets a 500, or, when the answer has begun, an end that the client can tell from a complete one. Other callbacks that
-// throw are a line in the log. The functions here do not throw unless they say so; what can be refused returns -errno.
+// Exceptions never reach the library. When a handler throws, the log has a line with the path and what(), and the
+// client gets a 500, or, if the response has begun, an end that it can tell from a complete one. When another callback
+// throws, the log has a line. The functions here do not throw unless they say so; those that can fail return -errno.
 //
-// Texts that are not there are string_views whose data() is nullptr: has(request.query("a")) tells "?a=" from nothing.
+// A missing text is a string_view whose data() is nullptr: has(request.query("a")) distinguishes "?a=" from no a at
+// all.
 
 #if __cplusplus < 201703L
 #error "evserve.hpp needs C++17: compile with -std=c++17 or later"
@@ -48,12 +50,13 @@
 namespace evs
 {
 
-// A start or a reload that failed.
+// A start or a reload that failed, or a mistake in setting up a server.
 class error : public std::runtime_error
 {
     using std::runtime_error::runtime_error;
 };
 
+// Whether a text is there, even if it is empty.
 inline bool has(std::string_view text) noexcept
 {
     return text.data() != nullptr;
@@ -67,8 +70,8 @@ inline std::string_view view(const char *text) noexcept
     return text == nullptr ? std::string_view() : std::string_view(text);
 }
 
-// Log what a function of the host's threw; called in a catch block. Without a server, which is about to start, nobody hears
-// of it.
+// Log what a function of the host has thrown; called in a catch block. Before the server has started there is no log,
+// and this does nothing.
 inline void log_thrown(evserve *server, const char *who, evs_request *handle = nullptr) noexcept
 {
     if (server == nullptr) {
@@ -93,8 +96,8 @@ inline void log_thrown(evserve *server, const char *who, evs_request *handle = n
 
 class later;
 
-// A request, for the time that a handler runs; copy it freely. A request that is answered after that is a later, or a
-// ticket when another thread answers it.
+// A request, for as long as its handler runs; copy it freely. To respond after that, use defer(), or a ticket if
+// another thread responds.
 class request
 {
   public:
@@ -143,7 +146,7 @@ class request
         return detail::view(evs_form(handle_, name));
     }
 
-    // Call fn(name, value) for each, in their order.
+    // Call fn(name, value) for each field, parameter or cookie, in the order sent.
     template <class Fn> void each_header(Fn &&fn) const
     {
         each(evs_header_at, fn);
@@ -168,7 +171,7 @@ class request
         return {static_cast<const char *>(data), len};
     }
 
-    // As evs_read(): EVS_PIECE with a piece, EVS_WAIT, EVS_END, or a status, negated.
+    // As evs_read(): EVS_PIECE with a piece, EVS_WAIT, EVS_END, or a negated status.
     int read(std::string_view &piece) const noexcept
     {
         return read_with(evs_read, piece);
@@ -191,7 +194,8 @@ class request
         char text[64];
         return evs_peer(handle_, text, sizeof text);
     }
-    // Header fields of the part, and why a body cannot be had; NULL data() for none.
+    // A header field of the current part, and the reason why a body is not available; data() is nullptr if there is
+    // none.
     std::string_view part_header(const char *name) const noexcept
     {
         return detail::view(evs_part_header(handle_, name));
@@ -200,7 +204,7 @@ class request
     {
         return detail::view(evs_body_error(handle_));
     }
-    int form_count() const noexcept // or a status, negated
+    int form_count() const noexcept // or a negated status
     {
         return evs_form_count(handle_);
     }
@@ -218,7 +222,7 @@ class request
         return evs_begun(handle_);
     }
 
-    // Answers. All return 0 or -errno as their namesakes in evserve.h do.
+    // Responses. All return what their namesakes in evserve.h return.
     int set_header(const char *name, const std::string &value) const noexcept
     {
         return evs_set_header(handle_, name, value.c_str());
@@ -236,8 +240,8 @@ class request
         return evs_reply(handle_, status, nullptr, nullptr, 0);
     }
 
-    // Send content that is kept alive until it is sent, and is not copied: a std::shared_ptr<const std::string> that a
-    // thousand streams share, for example.
+    // Send content without copying it, and keep it alive until it is sent: a thousand streams can share one
+    // std::shared_ptr<const std::string>. Throws std::bad_alloc.
     int reply(int status, const char *type, std::shared_ptr<const std::string> content) const
     {
         const std::string &text = *content;
@@ -271,7 +275,7 @@ class request
         return evs_abort(handle_);
     }
 
-    // Answer after the handler has returned, on the same thread. Throws std::bad_alloc.
+    // Respond after the handler has returned, on the same thread. Throws std::bad_alloc.
     later defer() const;
 
   private:
@@ -300,14 +304,15 @@ class request
     evs_request *handle_;
 };
 
-// A request that is answered after its handler has returned, on the thread of the request. It is false once the request has
-// been answered or the client has gone. A later that goes away while its request waits aborts it, so no client waits for an answer
-// that nobody will give. Moved, not copied.
+// A request that gets its response after its handler has returned, on the thread of the request:
 //
 //     app.route("GET /slow", [](evs::request request) {
-//         auto answer = std::make_shared<evs::later>(request.defer());
-//         answer->after(1000, [answer] { answer->request().reply(200, "text/plain", "done\n"); });
+//         auto response = std::make_shared<evs::later>(request.defer());
+//         response->after(1000, [response] { response->request().reply(200, "text/plain", "done\n"); });
 //     });
+//
+// It converts to false once the response is complete or the client has gone. If a later is destroyed while its request
+// waits, it aborts the request, so that no client waits for a response that never comes. It can be moved, not copied.
 class later
 {
   public:
@@ -334,13 +339,14 @@ class later
         return state_ != nullptr && state_->handle != nullptr && evs_begun(state_->handle) != 2;
     }
 
-    // The request, while this is true.
+    // The request; only while this converts to true.
     evs::request request() const noexcept
     {
         return evs::request(state_->handle);
     }
 
-    // Call fn(event) for EVS_DRAIN, EVS_DATA, EVS_STOPPING and, as the last one, EVS_GONE, when this is false already.
+    // Call fn(event) for EVS_DRAIN, EVS_DATA, EVS_STOPPING and, as the last one, EVS_GONE, when this already converts
+    // to false.
     void on(std::function<void(int event)> fn)
     {
         if (state_ != nullptr) {
@@ -348,8 +354,8 @@ class later
         }
     }
 
-    // Call fn once, ms milliseconds from now; a second call takes the place of the first. Returns 0, -ESRCH when the
-    // request is over, or -ENOMEM.
+    // Call fn once, ms milliseconds from now; a second call replaces the first. Returns 0, -ESRCH when the request is
+    // over, or -ENOMEM.
     int after(std::uint32_t ms, std::function<void()> fn)
     {
         if (!*this) {
@@ -362,8 +368,8 @@ class later
   private:
     friend class evs::request;
 
-    // Lives until the later is gone and the request is over. A function that runs has been taken out of its place: it may
-    // set another one, and end the request and with it all of this.
+    // Lives until the later is destroyed and the request is over. A function is moved out of its member while it runs:
+    // it may set another one, or end the request, which destroys all of this.
     struct state {
         evs_request *handle;
         evserve *server;
@@ -436,7 +442,7 @@ class later
         auto *self = static_cast<state *>(arg);
         self->handle = nullptr;
         self->is_over = true;
-        self->depth++; // the functions may hold the later itself
+        self->depth++; // the functions may own the later itself
         auto fn = std::exchange(self->fn, nullptr);
         auto timer = std::exchange(self->timer, nullptr);
         fn = nullptr;
@@ -453,10 +459,10 @@ inline later request::defer() const
     return later(handle_);
 }
 
-// A request that any thread may answer. It is false when it is empty, also for want of memory; whether the request is still
-// there, its functions say (-ESRCH). A ticket that goes away without having ended the answer aborts it, as later does, and
-// may go away after the server; its functions must not be called then. Moved, not copied. Each takes one of the
-// EVS_DONE_MAX functions of evs_on_done().
+// A request that any thread may respond to. It converts to false if it is empty, which it also is if memory was out;
+// its functions report when the request is over (-ESRCH). A ticket that is destroyed without having ended the response
+// aborts it, as later does. It may outlive the server, but then its functions must not be called. It can be moved, not
+// copied. Each ticket uses one of the EVS_DONE_MAX functions of evs_on_done().
 class ticket
 {
   public:
@@ -468,7 +474,7 @@ class ticket
             auto kept = std::make_unique<std::shared_ptr<fate>>(made);
             evs_ticket id = evs_defer(from.get());
             if (id != 0 && evs_on_done(from.get(), on_done, kept.get()) == 0) {
-                (void)kept.release(); // on_done() has it
+                (void)kept.release(); // on_done() owns it
                 fate_ = std::move(made);
                 id_ = id;
             }
@@ -490,7 +496,7 @@ class ticket
     {
         if (id_ != 0) {
             std::lock_guard<std::recursive_mutex> lock(fate_->lock);
-            if (!fate_->is_over) { // so the server is still there, as long as the lock is held
+            if (!fate_->is_over) { // so the server exists for as long as the lock is held
                 evserve_abort_to(server_, id_);
             }
         }
@@ -526,7 +532,7 @@ class ticket
         return ended(evserve_end_to(server_, id_));
     }
 
-    // Whether nobody wants the answer any more.
+    // Whether nobody waits for the response any more.
     bool is_gone() noexcept
     {
         int rv = ready(0);
@@ -534,7 +540,8 @@ class ticket
     }
 
   private:
-    // What became of the request, which its thread tells. To abort it may end it at once, on the same thread.
+    // Whether the request is over; its thread sets this. The lock is recursive, because aborting a request on its own
+    // thread ends it at once.
     struct fate {
         std::recursive_mutex lock;
         bool is_over = false;
@@ -560,8 +567,9 @@ class ticket
     std::shared_ptr<fate> fate_;
 };
 
-// A server: set it up, start() it, run it as evserve.h says. Its destructor is evserve_free(); before that, what the functions
-// of timers and watches hold is released. Neither copied nor moved. Handlers may use it before start() has returned.
+// A server: set it up, start() it, and run it as evserve.h describes. Its destructor calls evserve_free(); before that,
+// it destroys the functions of timers and watches. It can be neither copied nor moved. Handlers may use it before
+// start() has returned.
 class server
 {
   public:
@@ -575,17 +583,18 @@ class server
             evserve_stop(handle, 0);
         }
         if (handle == nullptr || config.reactors == 0 || evserve_wait(handle) >= 0) {
-            std::list<closure> dropped; // nothing calls them any more, and what they hold may call us
+            std::list<closure> dropped; // nothing calls them any more, and their captures may call us when destroyed
             std::lock_guard<std::mutex> lock(lock_);
             dropped.swap(closures_);
         }
         evserve_free(handle);
     }
 
-    // What the functions below do not say. Leave arg, routes, mounts and the functions that are set below to start().
+    // For everything that the functions below do not set. Leave arg, routes and mounts alone, and the functions that
+    // you set below: start() fills them in.
     evserve_config config = EVSERVE_CONFIG_INIT;
 
-    // Before start(), which reads all of them. What cannot be right throws evs::error.
+    // Call these before start(), which reads all of them. Arguments that cannot be right throw evs::error.
 
     // A route as in evs_route: route("GET /users/:id", fn), route("PUT /files/*path", fn, EVS_STREAM_BODY).
     void route(std::string pattern, std::function<void(request)> fn, unsigned flags = 0,
@@ -609,7 +618,7 @@ class server
     {
         log_ = std::move(fn);
     }
-    void before(std::function<bool(request)> fn) // true: it has answered, or will
+    void before(std::function<bool(request)> fn) // true: it has responded, or will
     {
         before_ = std::move(fn);
     }
@@ -621,7 +630,7 @@ class server
     {
         on_error_ = std::move(fn);
     }
-    void on_listening(std::function<void()> fn) // what it throws is what start() throws
+    void on_listening(std::function<void()> fn) // if it throws, start() throws evs::error with the text
     {
         on_listening_ = std::move(fn);
     }
@@ -634,7 +643,7 @@ class server
         on_wake_ = std::move(fn);
     }
 
-    // Throws evs::error or std::bad_alloc. Once for a server.
+    // Start the server, once. Throws evs::error or std::bad_alloc.
     void start()
     {
         require_not_started("start");
@@ -654,7 +663,8 @@ class server
         }
     }
 
-    // After it. All as their namesakes; before it -EINVAL, or nothing.
+    // Call these after start(); they do what their namesakes do. Before it they return -EINVAL (port(): -1), an empty
+    // value, or do nothing.
     evserve *get() const noexcept
     {
         return handle_;
@@ -701,7 +711,7 @@ class server
         return stats;
     }
 
-    // Throws evs::error; the server goes on as it was.
+    // If this throws evs::error, the server goes on as it was.
     void reload()
     {
         char err[EVSERVE_ERROR_MAX];
@@ -728,13 +738,13 @@ class server
             },
             made.get());
         if (rv == 0) {
-            (void)made.release(); // it will be called, by evserve_free() at the latest
+            (void)made.release(); // fn will be called, by evserve_free() at the latest
         }
         return rv;
     }
 
     // Timers, and fds to watch, on a thread of the server. Any thread. Return an id for cancel(), or -errno; throw
-    // std::bad_alloc. What fn holds is released after its last call, after cancel(), or with the server.
+    // std::bad_alloc. fn is destroyed after its last call, after cancel(), or with the server.
     std::int64_t after(std::uint32_t ms, std::function<void()> fn, unsigned thread = 0)
     {
         return keep({this, std::move(fn), {}, thread, 0},
@@ -770,7 +780,7 @@ class server
         int rv = handle_ == nullptr ? -EINVAL : evserve_cancel(handle_, id);
         std::lock_guard<std::mutex> lock(lock_);
         for (auto &kept : closures_) {
-            if (rv == 0 && kept.id == id) { /* another thread may be running it: it goes when that is over */
+            if (rv == 0 && kept.id == id) { // another thread may be running it: destroy it after that
                 evserve_post_to(handle_, kept.thread, drop, &kept);
                 break;
             }
@@ -801,7 +811,7 @@ class server
         }
     }
 
-    // What is said twice would be lost without a word.
+    // A function or an array that is set twice would be lost silently.
     void require_free() const
     {
         const char *twice = config.arg != nullptr                             ? "arg"
@@ -826,7 +836,7 @@ class server
             used.log = [](void *arg, int level, const char *line) {
                 try {
                     static_cast<server *>(arg)->log_(level, line);
-                } catch (...) { // there is nobody left to tell
+                } catch (...) { // there is no other place to report it
                 }
             };
         }
@@ -892,7 +902,7 @@ class server
         return routes;
     }
 
-    // A handler has thrown.
+    // A handler has thrown: log it, and abort the request unless its response is complete.
     static void fail(evs_request *handle, evserve *server) noexcept
     {
         bool is_answered = evs_begun(handle) == 2;
@@ -903,7 +913,7 @@ class server
         }
     }
 
-    // The threads of the server begin before start() has its handle.
+    // The threads of the server begin before start() has got its handle, so the first request tells it.
     void learn(evs_request *handle) noexcept
     {
         if (handle_.load(std::memory_order_relaxed) == nullptr) {
@@ -948,13 +958,13 @@ class server
         }
     }
 
-    // Holds the lock while the id is not known: the function may run on another thread at once.
+    // Holds the lock until the id is known, because the function may run on another thread at once.
     template <class Begin> std::int64_t keep(closure made, Begin begin)
     {
         if (handle_ == nullptr || (!made.fn && !made.watch)) {
             return -EINVAL;
         }
-        std::list<closure> refused; // destroyed without the lock: what it holds may call us
+        std::list<closure> refused; // destroyed without the lock: its captures may call us
         std::lock_guard<std::mutex> lock(lock_);
         closures_.push_back(std::move(made));
         std::int64_t id = begin(&closures_.back());
@@ -974,7 +984,7 @@ class server
     static void drop(void *arg) noexcept
     {
         auto *self = static_cast<closure *>(arg);
-        std::list<closure> dropped; // likewise
+        std::list<closure> dropped; // destroyed without the lock, too
         std::lock_guard<std::mutex> lock(self->owner->lock_);
         auto &all = self->owner->closures_;
         for (auto at = all.begin(); at != all.end(); ++at) {

@@ -303,7 +303,7 @@ class Mistakes(unittest.TestCase):
         ('app.put("/x", { max_bodi = "1M" }, print)',
          'SITE:2: app.put: unknown option "max_bodi" (did you mean "max_body"?)'),
         ('app.put("/x", { max_body = "1X" }, print)',
-         'SITE:2: app.put: max_body: "1X" is not a whole number of bytes or with K, M or G, such as "64K"'),
+         'SITE:2: app.put: max_body: "1X" is not a whole number of bytes, or one with K, M or G, such as "64K"'),
         ('app.put("/x", { body_timeout = 0 }, print)',
          'SITE:2: app.put: body_timeout: 0 is out of range (1 to 86400000 ms)'),
         ('app.route("PUT", "/x", { write_cap = {} }, print)',

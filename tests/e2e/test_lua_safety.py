@@ -82,7 +82,7 @@ class Deadline(SiteCase):
     def test_route_options_are_checked(self):
         for options, expected in (
                 ('handler_cpu = 0', "app.get: handler_cpu: 0 is out of range (1 to 3600000 ms)"),
-                ('handler_cpu = "x"', 'app.get: handler_cpu: "x" is not a whole number with ms, s, m or h, such as "30s"'),
+                ('handler_cpu = "x"', 'app.get: handler_cpu: "x" is not a whole number with a unit (ms, s, m or h), such as "30s"'),
                 ('jit = 1', "app.get: jit: true or false expected, not number"),
                 ('jit = true, handler_cpu = 5',
                  "app.get: jit = true removes the deadline, so handler_cpu has no effect with it")):

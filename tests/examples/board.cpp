@@ -1,5 +1,5 @@
-// A notice board in C++17: lambdas for routes, an exception for each mistake, a timer that takes old notes down, and a
-// reader who waits for the next note.
+// A notice board in C++17: lambdas as routes, exceptions for errors, a timer that removes old notes, and clients that
+// wait for the next note.
 //
 //     board [ADDRESS]     GET /notes    POST /notes (form: text=...)    DELETE /notes/:id    GET /next
 
@@ -46,7 +46,7 @@ class board
         }
         notes_[++last_] = note;
         for (auto &reader : std::exchange(readers_, {})) {
-            if (reader) { // has not left
+            if (reader) { // its client has not left
                 reader.request().reply(200, "text/plain", note);
             }
         }
@@ -76,7 +76,7 @@ class board
     int last_ = 0;
 };
 
-// What a handler throws about the request itself is the client's mistake.
+// Exceptions about the request itself are the client's errors.
 template <class Fn> auto with_errors(Fn fn)
 {
     return [fn](evs::request request) {
@@ -88,7 +88,7 @@ template <class Fn> auto with_errors(Fn fn)
     };
 }
 
-void fail(evs::request) noexcept(false) // a plain function is a handler, too, noexcept or not
+void fail(evs::request) noexcept(false) // a handler may also be a plain function, noexcept or not
 {
     throw std::runtime_error("the board fell down");
 }

@@ -1,10 +1,11 @@
-/* A server that keeps only the rights that it needs: PUT /NAME writes a file into a folder, GET /NAME reads it.
+/* A server that keeps only the rights it needs: PUT /NAME writes a file to a folder, GET /NAME reads it.
  *
  *     sudo confined /srv/drop www-data 0.0.0.0:80       binds port 80, then serves as www-data, in the sandbox
  *     curl -T report http://.../report                   201
  *
- * The order: evserve_start() binds the addresses; on_listening() gives up root; then the sandbox is closed. It holds for the
- * thread that called evserve_start() and for all threads that this one begins afterwards, those of the host too. */
+ * The order matters: evserve_start() binds the addresses, then on_listening() gives up root, then the sandbox takes
+ * effect. It applies to the thread that called evserve_start() and to all threads this one creates later, including the
+ * host's. */
 
 #include "evserve.h"
 
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static evserve *server; /* NULL until evserve_start() has returned, which evserve_stop() accepts */
+static evserve *server; /* NULL until evserve_start() has returned; evserve_stop() accepts NULL */
 static volatile sig_atomic_t is_asked_to_stop;
 
 static void on_signal(int number)
@@ -27,7 +28,7 @@ static void on_signal(int number)
     evserve_stop(server, 2000);
 }
 
-/* Groups first, the user last: without root's rights the groups could not be changed any more. */
+/* Drop groups first and the user last: without root's rights the groups can no longer be changed. */
 static int become_user(void *arg, char *err, size_t errlen)
 {
     const struct passwd *user = arg;
@@ -39,7 +40,7 @@ static int become_user(void *arg, char *err, size_t errlen)
     return 0;
 }
 
-/* In the sandbox fchmod(2) is EPERM, so a file gets its permissions when it is created. */
+/* In the sandbox fchmod(2) fails with EPERM, so set a file's permissions when you create it. */
 static int write_file(const char *path, const char *content, size_t len)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -57,7 +58,7 @@ static void put_file(evs_request *request, void *arg)
     evs_reply(request, is_done ? 201 : 500, NULL, NULL, 0);
 }
 
-/* What the sandbox keeps away: 403 shows that it is closed. */
+/* Try what the sandbox forbids: the 403 shows that it works. */
 static void get_users(evs_request *request, void *arg)
 {
     (void)arg;
@@ -88,7 +89,7 @@ int main(int argc, char **argv)
         .on_listening = become_user,
         .arg = argc > 2 ? getpwnam(argv[2]) : NULL,
         .sandbox = EVSERVE_SANDBOX,
-        .allow_write = argv[1], /* it must exist */
+        .allow_write = argv[1], /* the folder must exist */
     };
     if (argc > 2 && config.arg == NULL) {
         fprintf(stderr, "confined: there is no user %s\n", argv[2]);
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err);
         return 1;
     }
-    if (is_asked_to_stop) { /* during the start, when there was no server to stop */
+    if (is_asked_to_stop) { /* the signal came during the start, when there was no server to stop */
         evserve_stop(server, 0);
     }
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));

@@ -2,13 +2,13 @@
  *
  *     echo --mode=lt|et [--listen ADDR]       ADDR as in core/net.h; 127.0.0.1:0 by default
  *
- * It is also the example of how the library is used. What to look for:
- *  - connection_advance() is the whole protocol: read, write, then say what to be called for next;
- *  - a peer that does not take its echo is not read from (HIGH_MARK), so memory per connection is bounded;
- *  - one busy peer gets ROUNDS_MAX rounds and then waits for its next turn, so the others get theirs;
- *  - the end of a peer's stream is not the end of the connection: what is queued is still sent;
- *  - level-triggered, a connection asks for exactly what it waits for; edge-triggered, it asks for everything once,
- *    remembers what it has been told, and must go on by itself while the kernel has not said EAGAIN. */
+ * It also shows how to use the library. Things to look for:
+ *  - connection_advance() is the whole protocol: read, write, then register the events to wait for;
+ *  - if a peer does not read its echo, the server stops reading from it (HIGH_MARK), so memory is bounded;
+ *  - a busy peer gets ROUNDS_MAX rounds and then waits for its next turn, so that others get theirs;
+ *  - when a peer ends its stream, the connection stays open until all queued data is sent;
+ *  - level-triggered, a connection registers exactly the events it waits for; edge-triggered, it registers all events
+ *    once, remembers those reported, and must continue by itself until the kernel returns EAGAIN. */
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -23,26 +23,26 @@
 #include <string.h>
 
 enum {
-    READ_BYTES = 16384, /* asked of one recv(2) */
-    HIGH_MARK = 65536,  /* a peer with so much echo waiting is not read from */
+    READ_BYTES = 16384, /* read by one recv(2) */
+    HIGH_MARK = 65536,  /* of unsent echo, at which reading stops */
     ROUNDS_MAX = 8,     /* of reading and writing in one callback */
 };
 
 struct echo {
     struct reactor *reactor;
     struct net_listener listener;
-    struct connection *connections; /* all that are alive */
+    struct connection *connections; /* all open ones */
     bool edge;                      /* --mode=et */
 };
 
 struct connection {
     struct echo *echo;
     struct connection *previous, *next; /* in echo->connections */
-    struct write_buffer out;            /* echo that waits for the peer */
+    struct write_buffer out;            /* echo that the peer has not read */
     int fd;                             /* -1 once closed */
-    bool readable;                      /* recv(2) has something, as far as we know */
-    bool ended;                         /* the peer has sent all it will send */
-    bool deferred;                      /* on_turn() is still to come with a pointer to this */
+    bool readable;                      /* recv(2) may have data */
+    bool ended;                         /* the peer has ended its stream */
+    bool deferred;                      /* on_turn() is scheduled with a pointer to this */
 };
 
 static void connection_free(struct connection *c)
@@ -55,7 +55,7 @@ static void connection_free(struct connection *c)
     mem_free(c);
 }
 
-/* A task cannot be taken back: while one is under way, it is the one to free the connection. */
+/* A task cannot be cancelled: if one is scheduled, it frees the connection. */
 static void connection_close(struct connection *c)
 {
     reactor_close(c->echo->reactor, c->fd);
@@ -70,7 +70,7 @@ static bool connection_can_read(const struct connection *c)
     return c->readable && !c->ended && write_buffer_len(&c->out) < HIGH_MARK;
 }
 
-/* Read once, straight to where the bytes are sent from. */
+/* Read once, directly into the output buffer. */
 static int connection_read(struct connection *c)
 {
     int rv = 0;
@@ -87,7 +87,7 @@ static int connection_read(struct connection *c)
         return len == -EINTR ? 0 : (int)len;
     }
     c->ended = len == 0;
-    c->readable = c->echo->edge || len == READ_BYTES; /* level-triggered, the kernel tells again: no need to ask */
+    c->readable = c->echo->edge || len == READ_BYTES; /* level-triggered, the kernel reports remaining data again */
     write_buffer_commit(&c->out, (size_t)len);
     return 0;
 }
@@ -95,7 +95,7 @@ static int connection_read(struct connection *c)
 static void on_turn(struct reactor *reactor, void *arg);
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 
-/* Say what to be called for next. */
+/* Register the events to wait for next. */
 static int connection_wait(struct connection *c)
 {
     struct reactor *reactor = c->echo->reactor;
@@ -105,7 +105,7 @@ static int connection_wait(struct connection *c)
         unsigned flags = (wants_read ? REACTOR_READABLE : 0U) | (wants_write ? REACTOR_WRITABLE : 0U);
         return reactor_register(reactor, c->fd, flags, on_event, c);
     }
-    if (connection_can_read(c) && !c->deferred) { /* out of rounds before EAGAIN: no edge will come for the rest */
+    if (connection_can_read(c) && !c->deferred) { /* out of rounds before EAGAIN: the rest brings no new edge */
         int rv = reactor_defer(reactor, on_turn, c);
         c->deferred = rv == 0;
         return rv;
@@ -183,7 +183,7 @@ static void on_log(void *arg, int level, const char *line)
     fprintf(stderr, "%s: %s\n", log_level_name(level), line);
 }
 
-static struct reactor *signalled; /* a signal handler gets no argument */
+static struct reactor *signalled; /* signal handlers have no argument for it */
 
 static void on_signal(int number)
 {
@@ -191,7 +191,7 @@ static void on_signal(int number)
     reactor_stop(signalled);
 }
 
-/* Run until a signal comes. */
+/* Run until a signal arrives. */
 static int serve(struct echo *echo)
 {
     signalled = echo->reactor;
@@ -200,7 +200,7 @@ static int serve(struct echo *echo)
     sigaction(SIGINT, &action, NULL);
     fprintf(stderr, "listening on %s\n", echo->listener.name);
     int rv = reactor_run(echo->reactor);
-    signal(SIGTERM, SIG_IGN); /* the handler's reactor goes away */
+    signal(SIGTERM, SIG_IGN); /* the reactor that the handler uses is about to be destroyed */
     signal(SIGINT, SIG_IGN);
     net_listener_close(&echo->listener);
     while (echo->connections != NULL) {

@@ -1,5 +1,5 @@
-/* A host with its user interface inside: the folder public/ was compiled in by evserve_embed(embedded_ui ../public ui), so
- * the program needs no file when it runs. A route in C has what the pages ask for. */
+/* A host with a compiled-in user interface: evserve_embed(embedded_ui ../public ui) in CMake compiles the folder
+ * public/ into the program, so it needs no files when it runs. A route in C provides the data for the pages. */
 #include "ui_assets.h"
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* A host on the server's own loop: what comes in on standard input is sent, line by line, to everyone who listens to
- * GET /feed (server-sent events), with a comment every second so that idle proxies stay awake. No threads, no locks. */
+/* A host that uses the server's own loop: it sends each line from standard input to every client of GET /feed
+ * (server-sent events), and a comment every second, so that proxies keep idle connections open. No threads or locks. */
 
 #include "evserve.h"
 
@@ -12,7 +12,7 @@
 enum { LISTENERS_MAX = 1000 };
 
 static evserve *server;
-static evs_ticket listeners[LISTENERS_MAX]; /* a ticket never dangles, so nobody has to say goodbye */
+static evs_ticket listeners[LISTENERS_MAX]; /* tickets never dangle, so clients need not be removed when they leave */
 static size_t listener_count;
 static int64_t input; /* the watch of standard input */
 
@@ -22,7 +22,7 @@ static void send_to_all(const char *text, size_t len)
     for (size_t i = 0; i < listener_count; i++) {
         int rv = evserve_write_to(server, listeners[i], text, len);
         if (rv == 0) {
-            evserve_abort_to(server, listeners[i]); /* too slow for live news: it may come back */
+            evserve_abort_to(server, listeners[i]); /* too slow for a live feed; the client may reconnect */
         } else if (rv > 0) {
             listeners[left++] = listeners[i];
         }
@@ -41,9 +41,9 @@ static void on_input(int fd, unsigned events, int error, void *arg)
     (void)events;
     (void)arg;
     char line[1000], event[1100];
-    ssize_t len = error < 0 ? 0 : read(fd, line, sizeof line); /* a file cannot be watched: -EPERM */
+    ssize_t len = error < 0 ? 0 : read(fd, line, sizeof line); /* a regular file cannot be watched: -EPERM */
     if (len <= 0) {
-        evserve_cancel(server, input); /* the end of the input is not that of the server */
+        evserve_cancel(server, input); /* the input has ended; the server goes on */
         return;
     }
     for (char *at = line, *end; at < line + len; at = end + 1) {

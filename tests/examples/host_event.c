@@ -9,7 +9,7 @@
 struct host {
     evserve *server;
     struct event_base *base;
-    int result; /* of the last evserve_poll() */
+    int result; /* the last result of evserve_poll() */
 };
 
 static void on_signal(evutil_socket_t number, short what, void *arg)

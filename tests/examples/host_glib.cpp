@@ -1,5 +1,5 @@
-// A host on GLib's main loop, in C++17: the server is one fd in it. A job of the host runs on the same loop, and its result
-// answers a request that waits; a stream tells every browser when the host's own counter moves.
+// A host on GLib's main loop, in C++17: the server is one fd in it. A job of the host runs on the same loop, and a
+// waiting request gets its result as the response. A stream notifies every browser when the host's counter changes.
 //
 //     host_glib [FOLDER]     GET /count    GET /wait?ms=100    GET /events (Server-Sent Events)    POST /count?by=2
 
@@ -34,16 +34,16 @@ struct host {
         auto text = std::make_shared<const std::string>("data: " + std::to_string(count) + "\n\n");
         streams.remove_if([](const evs::later &stream) { return !stream; });
         for (auto &stream : streams) {
-            stream.request().write(text); // not copied: all of them send the same bytes
+            stream.request().write(text); // not copied: all streams send the same bytes
         }
     }
 };
 
-// What GLib calls when ms have passed: the answer of one request.
+// Called by GLib when the time has passed: sends one response.
 gboolean answer(gpointer arg)
 {
     auto *waiting = static_cast<evs::later *>(arg);
-    if (*waiting) { // else the client has left
+    if (*waiting) { // otherwise the client has left
         waiting->request().reply(200, "text/plain", "you have waited\n");
     }
     return G_SOURCE_REMOVE;
@@ -76,7 +76,7 @@ void add_routes(host &self)
         request.reply(200, "text/plain", std::to_string(self.count) + "\n");
     });
     self.server.route("POST /count", [&self](evs::request request) {
-        self.move_counter(std::stol(std::string(request.query("by")))); // no number: an exception, and 500
+        self.move_counter(std::stol(std::string(request.query("by")))); // not a number: an exception, and so a 500
         request.reply(204);
     });
     self.server.route("GET /wait", [](evs::request request) {

@@ -1,4 +1,4 @@
-/* A host with a loop of its own, of poll(2): the server is one fd in it, beside the host's own one for signals. */
+/* A host with its own poll(2) loop: the server is one fd in it, beside the host's fd for signals. */
 
 #include "evserve.h"
 

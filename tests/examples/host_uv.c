@@ -10,9 +10,9 @@ struct host {
     evserve *server;
     uv_poll_t poll;       /* the server's fd */
     uv_signal_t signal;   /* SIGTERM */
-    uv_timer_t heartbeat; /* something else that the host does */
+    uv_timer_t heartbeat; /* some other work of the host */
     unsigned beats;
-    int result; /* of the last evserve_poll() */
+    int result; /* the last result of evserve_poll() */
 };
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -34,7 +34,7 @@ static void on_server(uv_poll_t *poll, int status, int events)
     (void)events;
     struct host *host = poll->data;
     host->result = evserve_poll(host->server, 0);
-    if (host->result <= 0) { /* stopped: with nothing left to watch, uv_run() returns */
+    if (host->result <= 0) { /* stopped: uv_run() returns once there is nothing left to watch */
         uv_close((uv_handle_t *)&host->poll, NULL);
         uv_close((uv_handle_t *)&host->signal, NULL);
         uv_close((uv_handle_t *)&host->heartbeat, NULL);

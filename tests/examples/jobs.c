@@ -1,12 +1,12 @@
-/* Work on threads: POST /jobs takes a multipart form with a file, writes it to disk as it comes, and leaves it to one of two
- * workers, which makes a digest of it, as often as ?rounds= says. The response comes when the digest is ready: its value, and
- * where the file is. When a client leaves, its upload or its job is cancelled, and the file is removed; so is a job of more
- * than five minutes, whose client gets 503 (handler_timeout).
+/* Work on threads: POST /jobs receives a multipart form with a file, writes the file to disk while it arrives, and
+ * passes it to one of two workers, which computes a digest of it ?rounds= times. When the digest is ready, the response
+ * has its value and the file's path. If a client leaves, its upload or job is cancelled and the file is removed. A job
+ * of more than five minutes is cancelled, too, and its client gets a 503 (handler_timeout).
  *
  *     curl -F file=@photo.jpg 'http://.../jobs?rounds=20'       cbf29ce484222325 ./job-Sc3fXa
  *     curl http://.../jobs                                      waiting 0, running 1, done 3, cancelled 1
  *
- * Two threads of the server take requests. They share the queue with the workers, so it has a lock. */
+ * Two threads serve requests. They share the queue with the workers, so it has a lock. */
 
 #include "evserve.h"
 
@@ -21,11 +21,11 @@
 
 enum { WORKERS = 2, WAITING_MAX = 16 };
 
-/* Of the request's thread while its file comes in, then of a worker. */
+/* Owned by the request's thread while the file arrives, then by a worker. */
 struct job {
     struct job *next; /* in the queue */
     evserve *server;
-    evs_ticket ticket; /* of the request that waits for the digest */
+    evs_ticket ticket; /* names the request that waits for the digest */
     unsigned long rounds;
     int fd;
     char path[256];
@@ -36,7 +36,7 @@ static struct {
     pthread_cond_t changed;
     struct job *first, **last;
     unsigned waiting, running, done, cancelled;
-    int is_closed; /* no job comes any more */
+    int is_closed; /* no more jobs are accepted */
 } queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .last = &queue.first};
 
 static evserve *server;
@@ -57,7 +57,7 @@ static void free_job(struct job *job, int keeps_file)
     free(job);
 }
 
-/* Put a job in the queue. Returns 0, or -1 when the queue is full. */
+/* Put a job in the queue. Returns 0, or -1 if the queue is full. */
 static int queue_put(struct job *job)
 {
     pthread_mutex_lock(&queue.lock);
@@ -72,7 +72,7 @@ static int queue_put(struct job *job)
     return is_full ? -1 : 0;
 }
 
-/* Wait for a job and take it. Returns NULL when the queue was closed. */
+/* Wait for a job and take it. Returns NULL if the queue is closed. */
 static struct job *queue_take(void)
 {
     pthread_mutex_lock(&queue.lock);
@@ -98,7 +98,7 @@ static void queue_count(int was_cancelled)
     pthread_mutex_unlock(&queue.lock);
 }
 
-/* FNV-1a over the file, round after round. Returns 0, or -errno: -ESRCH when nobody waits for the digest any more. */
+/* Compute FNV-1a over the file, round after round. Returns 0 or -errno; -ESRCH means that the client has left. */
 static int make_digest(const struct job *job, uint64_t *digest)
 {
     unsigned char bytes[65536];
@@ -139,7 +139,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Write what has come of the file. Returns EVS_END when it is complete, EVS_WAIT, or the status to reply with, negated. */
+/* Write what has arrived of the file. Returns EVS_END when it is complete, EVS_WAIT, or the negated status to reply
+ * with. */
 static int take_file(evs_request *request, struct job *job)
 {
     struct evs_part part = {.size = sizeof part};
@@ -159,7 +160,7 @@ static int take_file(evs_request *request, struct job *job)
     return rv;
 }
 
-/* Go on until the client has not sent more (EVS_DATA then goes on), all is there, or something is wrong. */
+/* Read until there is no more data for now (EVS_DATA will call again), the form is complete, or there is an error. */
 static void take_job(evs_request *request, struct job *job)
 {
     int rv = take_file(request, job);
@@ -168,7 +169,7 @@ static void take_job(evs_request *request, struct job *job)
     }
     if (rv == EVS_END) {
         job->ticket = evs_defer(request);
-        evs_on(request, NULL, NULL); /* the job is a worker's from now on */
+        evs_on(request, NULL, NULL); /* from now on a worker owns the job */
         if (job->ticket != 0 && queue_put(job) == 0) {
             return;
         }
@@ -244,7 +245,7 @@ int main(int argc, char **argv)
     while (count < WORKERS && pthread_create(&workers[count], NULL, work, NULL) == 0) {
         count++;
     }
-    evserve_wait(server); /* jobs that it has cut are cancelled */
+    evserve_wait(server); /* jobs whose requests it cuts are cancelled */
     pthread_mutex_lock(&queue.lock);
     queue.is_closed = 1;
     pthread_cond_broadcast(&queue.changed);

@@ -1,7 +1,7 @@
 /* A JSON API in C: notes, kept in memory.
  *
  *   GET /notes             [{"id":1,"text":"..."},...]
- *   POST /notes            the body is the text of a new note: 201, Location, the note
+ *   POST /notes            creates a note with the body as its text: 201, Location, the note
  *   GET /notes/:id         one note, or 404
  *   DELETE /notes/:id      204, or 404 */
 
@@ -15,11 +15,11 @@
 enum { NOTES_MAX = 100, TEXT_MAX = 200, JSON_MAX = 6 * TEXT_MAX + 64 };
 
 struct note {
-    long id; /* 0: no note */
+    long id; /* 0: this entry is free */
     char text[TEXT_MAX + 1];
 };
 
-/* One thread serves, so nothing needs a lock. */
+/* There is a single serving thread, so no lock is needed. */
 struct notes {
     struct note list[NOTES_MAX];
     long last_id;
@@ -53,7 +53,7 @@ static size_t format_note(const struct note *note, char *json)
     return (size_t)(at - json) + 2;
 }
 
-/* The note that the path names, or NULL, with 404 sent. */
+/* Find the note that the path names. Returns NULL after sending a 404 if there is none. */
 static struct note *find_note(evs_request *request, struct notes *notes)
 {
     long id = atol(evs_param(request, "id"));

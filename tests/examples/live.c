@@ -1,12 +1,12 @@
-/* Two servers in one program. The first one runs a Lua script, which SIGHUP reloads; the second one pushes live messages to
- * every client of GET /live, as server-sent events. Scripts have a module, require "live", with say(text), which sends a
- * text to all of these clients, and count(), how many there are:
+/* Two servers in one program. The first one runs a Lua script, which SIGHUP reloads. The second one pushes live
+ * messages to every client of GET /live, as server-sent events. Scripts can require "live": say(text) sends a text to
+ * all of these clients, and count() returns their number:
  *
- *     live live.lua                                        (writes both addresses)
+ *     live live.lua                                        (prints both addresses)
  *     curl -N http://.../live                              data: hello
- *     curl -d hello http://.../say                         as live.lua has it: 1
+ *     curl -d hello http://.../say                         1, the response of live.lua
  *
- * A client that is too slow is cut when 64 KiB wait for it; nobody else waits for it. A browser's EventSource comes back. */
+ * A slow client is cut when 64 KiB wait for it, so it does not delay others. A browser's EventSource reconnects. */
 
 #include "evserve.h"
 
@@ -20,10 +20,10 @@
 
 enum { STREAMS_MAX = 10000, EVENT_MAX = 16 << 10, QUEUE_MAX = 64 << 10 };
 
-static evserve *site; /* the script's; main() serves it */
+static evserve *site; /* runs the script; main() serves it */
 static evserve *push; /* has a thread of its own */
 
-/* Of that thread, except that any may read the number. */
+/* Owned by push's thread, except that any thread may read the number. */
 static evs_request *streams[STREAMS_MAX];
 static atomic_uint count;
 
@@ -60,7 +60,7 @@ static void get_live(evs_request *request, void *arg)
     evs_begin(request, 200, "text/event-stream", -1);
 }
 
-/* On the thread of push. A stream that a write cuts is EVS_GONE, and so forgotten, after this. */
+/* Runs on push's thread. If a write cuts a stream, its EVS_GONE comes after this and removes it. */
 static void deliver(void *arg)
 {
     size_t len = strlen(arg);
@@ -70,7 +70,7 @@ static void deliver(void *arg)
     free(arg);
 }
 
-/* live.say(text): every line is a "data: " of one event. */
+/* live.say(text) sends one event, with a "data: " line for each line of text. */
 static int say(lua_State *L)
 {
     const char *text = luaL_gsub(L, luaL_checkstring(L, 1), "\r", "");
@@ -119,7 +119,7 @@ static void on_wake(void *arg)
     (void)arg;
     char err[EVSERVE_ERROR_MAX];
     if (evserve_reload(site, err, sizeof err) < 0) {
-        evserve_log(site, EVSERVE_LOG_ERROR, err); /* and the old script goes on */
+        evserve_log(site, EVSERVE_LOG_ERROR, err); /* the old script stays in use */
     }
 }
 
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s and %s\n", evserve_address(site, 0), evserve_address(push, 0));
     int cut = evserve_wait(site);
-    evserve_stop(push, 1000); /* EVS_STOPPING ends the streams */
+    evserve_stop(push, 1000); /* the streams end at EVS_STOPPING */
     cut += evserve_wait(push);
     evserve_free(site);
     evserve_free(push);

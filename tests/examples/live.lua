@@ -1,4 +1,4 @@
--- The script of live.c: what is posted to /say goes to every client of its other server.
+-- The script of live.c: sends each text posted to /say to all clients of the second server.
 local app, live = require "evserve", require "live"
 
 app.listen "127.0.0.1:0"

@@ -1,5 +1,5 @@
-/* A host that gives its scripts a module: require "host" has take(name), which changes a number of the host's, and
- * names(), a list. The script named on the command line answers requests with it. */
+/* A host that provides a module for its scripts: require "host" returns a table with take(name), which changes a number
+ * in the host, and names(), which returns a list. The script named on the command line uses it to handle requests. */
 
 #include "evserve.h"
 
@@ -24,7 +24,7 @@ static void on_signal(int number)
     evserve_stop(server, 1000);
 }
 
-/* host.take(name): how many there are, and one less from now on; nil for what is not known. */
+/* host.take(name): returns the number of items and takes one away; returns nil if the name is unknown. */
 static int take(lua_State *L)
 {
     struct item *items = lua_touserdata(L, lua_upvalueindex(1));
@@ -39,7 +39,7 @@ static int take(lua_State *L)
     return 1;
 }
 
-/* host.names(): all names. */
+/* host.names(): returns all names. */
 static int names(lua_State *L)
 {
     const struct item *items = lua_touserdata(L, lua_upvalueindex(1));
@@ -51,7 +51,7 @@ static int names(lua_State *L)
     return 1;
 }
 
-/* What require "host" calls, once. */
+/* Called once, by require "host". */
 static int open_host(lua_State *L)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* A site for members: two directories, of which one asks for a name and password (RFC 7617), and a line on stdout for each
- * request. members DIR NAME:PASSWORD serves DIR/open at /open and DIR/members at /. */
+/* A site for members: it serves two directories, one of which requires a name and password (RFC 7617), and prints a
+ * line for each request. "members DIR NAME:PASSWORD" serves DIR/open at /open and DIR/members at /. */
 
 #include "evserve.h"
 
@@ -8,9 +8,9 @@
 #include <string.h>
 
 static evserve *server;
-static char expected[256]; /* what a member sends as Authorization */
+static char expected[256]; /* the Authorization that members send */
 
-enum { PASSWORD_MAX = 150 }; /* bytes of NAME:PASSWORD, for which expected has room */
+enum { PASSWORD_MAX = 150 }; /* bytes of NAME:PASSWORD that fit into expected */
 
 static void on_signal(int signal)
 {
@@ -18,7 +18,7 @@ static void on_signal(int signal)
     evserve_stop(server, 1000);
 }
 
-/* "Basic " and text, at most PASSWORD_MAX bytes, in base64 (RFC 4648 section 4). */
+/* Write "Basic " and text, at most PASSWORD_MAX bytes, in base64 (RFC 4648 section 4). */
 static void expect_basic(const char *text)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -33,7 +33,7 @@ static void expect_basic(const char *text)
     }
 }
 
-/* The same time for each wrong text of that length: a clock does not tell how much of it was right. */
+/* Takes the same time for each wrong text of this length, so that timing does not reveal how much of it is right. */
 static int is_member(const char *given)
 {
     int difference = given == NULL || strlen(given) != strlen(expected);
@@ -43,7 +43,7 @@ static int is_member(const char *given)
     return !difference;
 }
 
-/* Called before files are looked for; 0 lets the request go on. */
+/* Called before files are looked up. Returns 0 to let the request continue. */
 static int check_member(evs_request *request, void *arg)
 {
     (void)arg;

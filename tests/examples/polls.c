@@ -1,10 +1,11 @@
-/* A daemon on poll(2): polls to vote in, with a REST API in JSON and a user interface that is compiled in, from the folder
- * polls/, by evserve_embed(polls examples/polls polls). The server is one fd in the daemon's loop, beside the one for signals.
+/* A daemon for polls that people vote in, with a JSON REST API. Its user interface, the folder polls/, is compiled in
+ * by evserve_embed(polls examples/polls polls). The server is one fd in the daemon's poll(2) loop, beside the fd for
+ * signals.
  *
  *   GET /api/polls             [{"id":1,"question":"...","options":[{"text":"...","votes":0},...]},...]
- *   POST /api/polls            a form, with a question and 2 to 8 options: 201, Location, the poll
+ *   POST /api/polls            form with a question and 2 to 8 options: 201, Location, the poll
  *   GET /api/polls/:id         one poll, or 404
- *   POST /api/polls/:id/votes  a form, whose option is 0 for the first one, 1, ...: the poll
+ *   POST /api/polls/:id/votes  form with the number of an option, starting with 0: the poll
  *   DELETE /api/polls/:id      204, or 404 */
 
 #include "evserve.h"
@@ -21,13 +22,13 @@
 enum { POLLS_MAX = 100, OPTIONS_MAX = 8, TEXT_MAX = 200 };
 
 struct poll {
-    unsigned id;    /* 0: a free place in the list */
-    unsigned count; /* of options */
+    unsigned id;    /* 0: this entry is free */
+    unsigned count; /* number of options */
     unsigned long votes[OPTIONS_MAX];
     char question[TEXT_MAX + 1], options[OPTIONS_MAX][TEXT_MAX + 1];
 };
 
-static struct poll polls[POLLS_MAX]; /* one thread serves, so nothing needs a lock */
+static struct poll polls[POLLS_MAX]; /* there is a single serving thread, so no lock is needed */
 static unsigned last_id;
 
 static void print_text(FILE *json, const char *text)
@@ -55,7 +56,7 @@ static void print_poll(FILE *json, const struct poll *poll)
     fputs("]}", json);
 }
 
-/* Reply with one poll, or, without one, with an array of all. */
+/* Reply with one poll, or with an array of all if poll is NULL. */
 static void reply_json(evs_request *request, int status, const struct poll *poll)
 {
     char *text = NULL;
@@ -77,7 +78,7 @@ static void reply_json(evs_request *request, int status, const struct poll *poll
         }
         fputc(']', json);
     }
-    status = fclose(json) == 0 ? status : 503; /* this fills text in */
+    status = fclose(json) == 0 ? status : 503; /* this sets text */
     evs_reply(request, status, "application/json", text, len);
     free(text);
 }
@@ -97,7 +98,7 @@ static struct poll *find_poll(unsigned long id)
     return NULL;
 }
 
-/* The poll that the path names, or NULL, with 404 sent. */
+/* Find the poll that the path names. Returns NULL after sending a 404 if there is none. */
 static struct poll *want_poll(evs_request *request)
 {
     unsigned long id = strtoul(evs_param(request, "id"), NULL, 10);

@@ -1,6 +1,6 @@
-/* Streams with back-pressure: GET /count?to=N is the numbers from 1 to N, a line each, made as fast as the client takes
- * them and no faster; GET /clock is a line every 100 ms, as server-sent events. Neither holds more than a few
- * kilobytes, whatever N is. A clock ends when the server stops. Two threads serve. */
+/* Streams with back-pressure. GET /count?to=N sends the numbers from 1 to N, one per line, as fast as the client reads
+ * them and no faster. GET /clock sends a line every 100 ms, as server-sent events, until the server stops. Both need
+ * only a few kilobytes of memory, however large N is. Two threads serve requests. */
 
 #include "evserve.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct count {
-    unsigned long next, last; /* numbers still to be written */
+    unsigned long next, last; /* the numbers still to be sent */
 };
 
 static evserve *server;
@@ -20,7 +20,7 @@ static void on_signal(int number)
     evserve_stop(server, 1000);
 }
 
-/* Write until the client is behind (EVS_DRAIN then goes on), gone, or has all. */
+/* Write until the client falls behind (EVS_DRAIN will call again), has gone, or has everything. */
 static void write_numbers(evs_request *request, struct count *count)
 {
     int rv = 1;
@@ -30,7 +30,7 @@ static void write_numbers(evs_request *request, struct count *count)
         rv = evs_write(request, line, (size_t)len);
     }
     if (rv > 0) {
-        evs_end(request); /* no event comes any more */
+        evs_end(request); /* no more events follow */
         free(count);
     }
 }
@@ -65,7 +65,7 @@ static void on_clock_event(evs_request *request, int event, void *arg)
     if (event == EVS_TIMER && evs_write(request, "data: tick\n\n", 12) >= 0) {
         evs_after(request, 100);
     } else if (event == EVS_STOPPING) {
-        evs_end(request); /* the client sees an end in order, and the server need not wait */
+        evs_end(request); /* the client gets a proper end, and the server need not wait */
     }
 }
 
@@ -93,7 +93,7 @@ int main(void)
     }
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
-    evserve_wait(server); /* a count that is cut is no failure */
+    evserve_wait(server); /* a count that is cut is not a failure */
     evserve_free(server);
     return 0;
 }

@@ -1,7 +1,7 @@
-/* Uploads to disk: POST /upload takes a multipart form, writes each of its files to a new file in the folder that the
- * command line names, as it comes, and answers with a line for each: where it is, its length, and how the client calls it.
- * A file of any size needs no more memory than a small one. When the client leaves halfway, or the body turns out to be
- * broken, what was written is removed. Two threads serve. */
+/* Uploads to disk: POST /upload receives a multipart form and writes each file in it to a new file in the folder named
+ * on the command line, while it arrives. The response has a line for each file: its path, its length, and the client's
+ * name for it. A large file needs no more memory than a small one. If the client leaves halfway, or the body is
+ * malformed, the files written so far are removed. Two threads serve requests. */
 
 #include "evserve.h"
 
@@ -11,16 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 16 }; /* of one upload */
+enum { FILES_MAX = 16 }; /* in one upload */
 
 struct upload {
     struct {
         char path[256];
-        char name[128]; /* the client's, shortened; never a path of ours */
+        char name[128]; /* the client's name, shortened; never used as a path */
         size_t len;
     } files[FILES_MAX];
-    unsigned count; /* of files */
-    int fd;         /* of the last of them, while it is written; or -1 */
+    unsigned count; /* number of files */
+    int fd;         /* the last file while it is written, or -1 */
 };
 
 static evserve *server;
@@ -43,11 +43,11 @@ static void finish(struct upload *upload, int keeps_files)
     free(upload);
 }
 
-/* A part begins: if it is a file, so does one of ours. Returns 0, or the status to reply with. */
+/* A part begins: if it is a file, create ours. Returns 0, or the status to reply with. */
 static int begin_file(struct upload *upload, const struct evs_part *part)
 {
     if (part->filename == NULL) {
-        return 0; /* a text field of the form: passed over by the next evs_part_next() */
+        return 0; /* a text field: the next evs_part_next() skips it */
     }
     if (upload->count == FILES_MAX) {
         return 413;
@@ -60,7 +60,7 @@ static int begin_file(struct upload *upload, const struct evs_part *part)
     return upload->fd >= 0 ? 0 : 507;
 }
 
-/* Write what has come of the file at hand. Returns EVS_END or EVS_WAIT; or the status to reply with, negated. */
+/* Write what has arrived of the current file. Returns EVS_END, EVS_WAIT, or the negated status to reply with. */
 static int write_file(evs_request *request, struct upload *upload)
 {
     const void *data;
@@ -79,7 +79,7 @@ static int write_file(evs_request *request, struct upload *upload)
     return rv;
 }
 
-/* All is there: tell what it is. */
+/* The form is complete: list the files. */
 static void reply(evs_request *request, struct upload *upload)
 {
     char text[FILES_MAX * 512];
@@ -91,7 +91,7 @@ static void reply(evs_request *request, struct upload *upload)
     finish(upload, evs_reply(request, 201, "text/plain; charset=utf-8", text, len) == 0);
 }
 
-/* Go on until the client has not sent more (EVS_DATA then goes on), all is there, or something is wrong. */
+/* Read until there is no more data for now (EVS_DATA will call again), the form is complete, or there is an error. */
 static void take_upload(evs_request *request, struct upload *upload)
 {
     struct evs_part part = {.size = sizeof part};

@@ -1,6 +1,6 @@
-/* A host whose work is done by threads of its own: GET /sum?to=N adds 1 to N the slow way on one of four workers, and
- * answers by ticket; GET /lines?count=N has a worker write N lines, no faster than the client takes them. A client that
- * leaves ends its job. Two threads of the library serve meanwhile. */
+/* A host with its own worker threads. For GET /sum?to=N, one of four workers adds 1 to N the slow way and responds by
+ * ticket. For GET /lines?count=N, a worker writes N lines, no faster than the client reads them. A job ends when its
+ * client leaves. Meanwhile two threads of the library serve requests. */
 
 #include "evserve.h"
 
@@ -22,7 +22,7 @@ struct job {
 static evserve *server;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
-static struct job *first, **last = &first; /* waiting jobs */
+static struct job *first, **last = &first; /* the queue of jobs */
 static int is_over;
 
 static void add_up(evs_ticket ticket, unsigned long n)
@@ -32,7 +32,7 @@ static void add_up(evs_ticket ticket, unsigned long n)
     for (unsigned long i = 1; i <= n; i++) {
         sum += i;
         if (i % STEP == 0 && evserve_ready_to(server, ticket, 0) < 0) {
-            return; /* nobody wants it any more */
+            return; /* the client has left */
         }
     }
     int len = snprintf(text, sizeof text, "%lu\n", sum);
@@ -47,7 +47,7 @@ static void write_lines(evs_ticket ticket, unsigned long n)
         int len = snprintf(text, sizeof text, "line %lu\n", i);
         rv = evserve_write_to(server, ticket, text, (size_t)len);
         if (rv == 0) {
-            rv = evserve_ready_to(server, ticket, -1); /* the client is behind: it may take its time */
+            rv = evserve_ready_to(server, ticket, -1); /* the client has fallen behind: wait as long as it needs */
         }
     }
     evserve_end_to(server, ticket); /* -ESRCH when the client has left */
@@ -74,7 +74,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Hand a request to the workers. */
+/* Pass a request to the workers. */
 static void leave_to_workers(evs_request *request, void (*run)(evs_ticket ticket, unsigned long n), const char *number)
 {
     struct job *job = malloc(sizeof *job);
@@ -128,7 +128,7 @@ int main(void)
         pthread_create(&workers[i], NULL, work, NULL);
     }
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
-    evserve_wait(server); /* from here on tickets name nothing, so every job ends soon */
+    evserve_wait(server); /* after this no ticket is valid, so every job ends soon */
     pthread_mutex_lock(&lock);
     is_over = 1;
     pthread_cond_broadcast(&more);

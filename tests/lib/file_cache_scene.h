@@ -13,8 +13,8 @@ static inline ssize_t watched_pread(int fd, void *buf, size_t len, off_t offset)
 #define sys_stat  watched_stat
 #define sys_pread watched_pread
 #include "http/cached_file.c" /* NOLINT(bugprone-suspicious-include) */
-#include "http/file_cache.c" /* NOLINT(bugprone-suspicious-include) */
-#include "http/file_load.c"  /* NOLINT(bugprone-suspicious-include) */
+#include "http/file_cache.c"  /* NOLINT(bugprone-suspicious-include) */
+#include "http/file_load.c"   /* NOLINT(bugprone-suspicious-include) */
 #undef sys_stat
 #undef sys_pread
 
@@ -146,9 +146,8 @@ static inline void assert_visit_contents(struct scene *s, const char *path, cons
 
 static inline bool is_held(struct scene *s, const char *path)
 {
-    struct file_key key = {.root = &s->root, .path = path, .len = strlen(path)};
-    key.hash = hash_key(&key);
-    return find_cached(s->cache, &key) != NULL;
+    struct file_key key = file_key_of(&s->root, path, strlen(path), ENCODING_IDENTITY);
+    return file_table_find(&s->cache->table, &key) != NULL;
 }
 
 static inline void add_numbered(struct scene *s, int count, size_t size)

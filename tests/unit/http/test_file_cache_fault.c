@@ -7,17 +7,17 @@
 static void out_of_fds_the_least_recently_used_make_room(void **state)
 {
     struct scene *s = *state;
-    add_numbered(s, FD_RELIEF + 4, 100000);
+    add_numbered(s, TABLE_FD_RELIEF + 4, 100000);
     struct cached_file *used = NULL;
     assert_int_equal(get(s, "f0", &used), 0); /* the oldest, but somebody sends it */
-    for (int i = 1; i < FD_RELIEF + 3; i++) {
+    for (int i = 1; i < TABLE_FD_RELIEF + 3; i++) {
         assert_int_equal(visit_numbered(s, i), 0);
     }
     fake_sys_set_fd_limit(fake_sys_open_fds());
-    assert_int_equal(visit_numbered(s, FD_RELIEF + 3), 0);
+    assert_int_equal(visit_numbered(s, TABLE_FD_RELIEF + 3), 0);
     assert_true(is_held_numbered(s, 0));
-    for (int i = 1; i < FD_RELIEF + 4; i++) {
-        assert_int_equal(is_held_numbered(s, i), i > FD_RELIEF);
+    for (int i = 1; i < TABLE_FD_RELIEF + 4; i++) {
+        assert_int_equal(is_held_numbered(s, i), i > TABLE_FD_RELIEF);
     }
     cached_file_put(used);
 }

@@ -160,7 +160,7 @@ static void many_files_are_all_found(void **state)
         assert_int_equal(visit_numbered(s, i), 0);
     }
     assert_int_equal(file_cache_count(s->cache), COUNT);
-    assert_true(s->cache->bucket_count >= COUNT);
+    assert_true(s->cache->table.bucket_count >= COUNT);
     fake_sys_clear_trace();
     for (int i = 0; i < COUNT; i++) {
         assert_int_equal(visit_numbered(s, i), 0);
@@ -173,21 +173,21 @@ static void many_files_are_all_found(void **state)
 static void table_that_cannot_grow_goes_on(void **state)
 {
     struct scene *s = *state;
-    add_numbered(s, FIRST_BUCKETS + 2, 1);
-    for (int i = 0; i < FIRST_BUCKETS; i++) {
+    add_numbered(s, TABLE_FIRST_BUCKETS + 2, 1);
+    for (int i = 0; i < TABLE_FIRST_BUCKETS; i++) {
         assert_int_equal(visit_numbered(s, i), 0);
     }
-    assert_int_equal(s->cache->bucket_count, FIRST_BUCKETS);
+    assert_int_equal(s->cache->table.bucket_count, TABLE_FIRST_BUCKETS);
     /* Contents, file, lines, two heads; the sixth allocation is the table's. */
     fake_mem_fail_after(6, false);
-    assert_int_equal(visit_numbered(s, FIRST_BUCKETS), 0);
+    assert_int_equal(visit_numbered(s, TABLE_FIRST_BUCKETS), 0);
     assert_true(fake_mem_failed());
-    assert_int_equal(s->cache->bucket_count, FIRST_BUCKETS);
-    for (int i = 0; i <= FIRST_BUCKETS; i++) {
+    assert_int_equal(s->cache->table.bucket_count, TABLE_FIRST_BUCKETS);
+    for (int i = 0; i <= TABLE_FIRST_BUCKETS; i++) {
         assert_true(is_held_numbered(s, i));
     }
-    assert_int_equal(visit_numbered(s, FIRST_BUCKETS + 1), 0);
-    assert_int_equal(s->cache->bucket_count, 2 * FIRST_BUCKETS);
+    assert_int_equal(visit_numbered(s, TABLE_FIRST_BUCKETS + 1), 0);
+    assert_int_equal(s->cache->table.bucket_count, 2 * TABLE_FIRST_BUCKETS);
 }
 
 static void same_path_below_another_root_is_another_file(void **state)
@@ -207,14 +207,13 @@ static void same_path_below_another_root_is_another_file(void **state)
     assert_visit_contents(s, "a", "here");
     assert_int_equal(file_cache_count(s->cache), 2);
     /* Also if their hashes should meet. */
-    struct file_key key = {.root = &s->root, .path = "a", .len = 1};
-    key.hash = hash_key(&key);
-    assert_non_null(find_cached(s->cache, &key));
+    struct file_key key = file_key_of(&s->root, "a", 1, ENCODING_IDENTITY);
+    assert_non_null(file_table_find(&s->cache->table, &key));
     key.root = &other;
-    assert_null(find_cached(s->cache, &key));
+    assert_null(file_table_find(&s->cache->table, &key));
     key.root = &s->root;
     key.encoding = ENCODING_GZIP;
-    assert_null(find_cached(s->cache, &key));
+    assert_null(file_table_find(&s->cache->table, &key));
     tree_remove(&other_tree);
 }
 
@@ -290,7 +289,7 @@ static void random_use_agrees_with_the_disk(void **state)
         /* The two lists and the table tell of the same files. */
         size_t count = 0;
         size_t with_fd = 0;
-        for (struct cached_file *at = s->cache->files.newest; at != NULL; at = at->by_use.older) {
+        for (struct cached_file *at = s->cache->table.files.newest; at != NULL; at = at->by_use.older) {
             assert_true(is_held(s, at->path));
             assert_int_equal(at->refs, 1);
             with_fd += at->fd >= 0 ? 1 : 0;

@@ -365,6 +365,61 @@ static void segments_are_encoded_so_that_decoding_gives_them_back(void **state)
     assert_memory_equal(decoded, text, 256);
 }
 
+/* What url_has_odd_segment() says, from its definition. */
+static bool is_odd(const char *path, size_t len)
+{
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (path[i] == '/' && (path[i + 1] == '/' || path[i + 1] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void odd_segments_are_found_at_every_place(void **state)
+{
+    static const char pairs[][3] = {"//", "/.",    "./",    "..",    "/a", "a/", "/-",
+                                    "/0", "/\xae", "\xaf.", ".\xaf", "o/", "/o"};
+
+    (void)state;
+    for (size_t len = 0; len <= 40; len++) {
+        char path[40];
+        memset(path, 'a', sizeof path);
+        path[0] = '/';
+        assert_false(url_has_odd_segment(guarded_at_end(&in, path, len), len));
+        for (size_t at = 0; at + 1 < len; at++) {
+            for (size_t i = 0; i < COUNT(pairs); i++) {
+                memset(path, 'a', sizeof path);
+                path[0] = '/';
+                memcpy(path + at, pairs[i], 2);
+                assert_int_equal(url_has_odd_segment(guarded_at_end(&in, path, len), len), is_odd(path, len));
+                assert_int_equal(url_has_odd_segment(guarded_at_start(&in, path, len), len), is_odd(path, len));
+            }
+        }
+    }
+}
+
+static void paths_that_are_plain_are_taken_as_they_are(void **state)
+{
+    const char *reason = NULL;
+
+    (void)state;
+    for (size_t len = 1; len <= 80; len++) {
+        char path[80];
+        memset(path, 'b', sizeof path);
+        path[0] = '/';
+        const char *from = guarded_at_end(&in, path, len);
+        assert_int_equal(url_take_path(from, len, true, out.end - len, len, &reason), len);
+        assert_memory_equal(out.end - len, path, len);
+        memset(out.end - len, 0, len);
+        assert_int_equal(url_take_path(from, len, false, out.end - len, len, &reason), len);
+        assert_memory_equal(out.end - len, path, len);
+    }
+    assert_int_equal(url_take_path("/a/..", 5, false, out.end - 5, 5, &reason), 1);
+    assert_int_equal(url_take_path("/..", 3, false, out.end - 3, 3, &reason), -400);
+    assert_string_equal(reason, "path climbs above the root");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +429,8 @@ int main(void)
         cmocka_unit_test(nul_byte_is_refused_and_ends_nothing),
         cmocka_unit_test(random_paths_are_normalised_as_a_stack_of_segments_would),
         cmocka_unit_test(normalised_path_never_has_what_could_leave_the_root),
+        cmocka_unit_test(odd_segments_are_found_at_every_place),
+        cmocka_unit_test(paths_that_are_plain_are_taken_as_they_are),
         cmocka_unit_test(components_of_forms_are_decoded_leniently),
         cmocka_unit_test(encoded_nul_in_a_component_is_a_byte_like_any_other),
         cmocka_unit_test(queries_are_taken_pair_by_pair),

@@ -1,0 +1,206 @@
+/* A table of the options, one function for each that is more than a text or a flag, and the rules that tie them together. */
+
+#include "core/program/command_line.h"
+
+#include "core/program/options.h"
+#include "evserve.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REQUEST_TIMEOUT_MAX_S = 86400 };
+
+static const char usage[] =
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
+    "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
+    "               [--user NAME] [SITE.lua]\n"
+    "       evserve --check | --routes [SITE.lua]\n"
+    "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
+    "\n"
+    "Serve a directory, or the routes of a Lua script, over HTTP/1.1.\n"
+    "\n"
+    "  SITE.lua       the Lua script; - means standard input. A script read from a pipe cannot be reloaded\n"
+    "  --listen ADDR  listen on HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; may be repeated\n"
+    "                 (default: the script's addresses, or 127.0.0.1:8080). unix:PATH?mode=660 sets file permissions\n"
+    "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
+    "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
+    "                 (default: one event loop and one Lua state)\n"
+    "  --watch        reload when the script, or a file that it required or read at startup, changes\n"
+    "  --sandbox[=require]\n"
+    "                 after startup, give up running programs, opening connections, and access to all files except\n"
+    "                 the served directories and the script's folder; require: refuse to start if the kernel or\n"
+    "                 this build cannot do all of it\n"
+    "  --allow-read PATH   in the sandbox, also allow reading this directory or file; may be repeated\n"
+    "  --allow-write PATH  in the sandbox, also allow reading and changing this directory or file; may be repeated\n"
+    "  --user NAME    start as root and become this user once all addresses are bound\n"
+    "  --check        load everything, print the configuration or the error, and exit\n"
+    "  --routes       print the route table (methods, path, name and place of each route), and exit\n"
+    "  --request REQ  process one request, such as \"GET /users/7\", without listening: print the response (head and\n"
+    "                 content), and exit. The exit status is 0 if the response status is below 400, else 1\n"
+    "  --header LINE  add a header field to that request, such as \"Accept: text/html\"; may be repeated\n"
+    "  --body TEXT    the content of that request; @FILE reads it from a file, @- from standard input\n"
+    "  --timeout S    give up after S seconds (default: 30)\n"
+    "  --version      print the version and exit\n"
+    "  --help         print this text and exit\n"
+    "\n"
+    "The command line takes precedence over the script. On SIGINT or SIGTERM, requests in flight, and work that\n"
+    "scripts have begun, get up to 10 s to finish; a second signal ends the server at once.\n"
+    "SIGHUP reloads the script; if the new one does not load, the old one keeps serving.\n";
+
+bool command_line_add_listen(struct command_line *options, const char *address)
+{
+    return options_append(options->listen, sizeof options->listen, ',', address);
+}
+
+static int usage_error(const char *what)
+{
+    fprintf(stderr, "evserve: %s; try 'evserve --help'\n", what);
+    return EXIT_USAGE;
+}
+
+/* The options, and what each does with its value: true, or false with a text in err. */
+
+static bool set_listen(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    options->has_listen = true;
+    snprintf(err, OPTION_ERROR_MAX, "--listen expects an address; all of them together may have at most %d bytes",
+             LISTEN_TEXT_MAX - 1);
+    return value[0] != '\0' && command_line_add_listen(options, value);
+}
+
+static bool set_reactors(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    if (strcmp(value, "auto") == 0) {
+        cpu_set_t cpus;
+        int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+        options->reactors = count > EVSERVE_REACTORS_MAX ? EVSERVE_REACTORS_MAX : (unsigned)count;
+        return true;
+    }
+    snprintf(err, OPTION_ERROR_MAX, "--reactors expects auto or a number from 1 to %d, not \"%.80s\"",
+             EVSERVE_REACTORS_MAX, value);
+    return options_parse_number(value, EVSERVE_REACTORS_MAX, &options->reactors);
+}
+
+static bool set_sandbox(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    options->sandbox = value == NULL ? EVSERVE_SANDBOX : EVSERVE_SANDBOX_REQUIRE;
+    snprintf(err, OPTION_ERROR_MAX, "--sandbox accepts only =require, not \"%.80s\"", value == NULL ? "" : value);
+    return value == NULL || strcmp(value, "require") == 0;
+}
+
+/* A path for the sandbox, whose list has colons between them. */
+static bool add_path(char *list, const char *option, const char *path, char *err)
+{
+    snprintf(err, OPTION_ERROR_MAX, "%s expects a path without a colon, and all of them in %d bytes, not \"%.80s\"",
+             option, ALLOW_TEXT_MAX - 1, path);
+    return path[0] != '\0' && strchr(path, ':') == NULL && options_append(list, ALLOW_TEXT_MAX, ':', path);
+}
+
+static bool add_allow_read(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    return add_path(options->allow_read, "--allow-read", value, err);
+}
+
+static bool add_allow_write(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    return add_path(options->allow_write, "--allow-write", value, err);
+}
+
+static bool add_request_header(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--header may be repeated %d times at most", REQUEST_HEADERS_MAX);
+    if (options->header_count == REQUEST_HEADERS_MAX) {
+        return false;
+    }
+    options->headers[options->header_count++] = value;
+    return true;
+}
+
+static bool set_timeout(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--timeout expects a number of seconds from 1 to %d, not \"%.80s\"",
+             REQUEST_TIMEOUT_MAX_S, value);
+    return options_parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
+}
+
+static const struct option_row rows[] = {
+    {"listen", OPTION_VALUE, 0, set_listen},
+    {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
+    {"reactors", OPTION_VALUE, 0, set_reactors},
+    {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},
+    {"sandbox", OPTION_MAYBE, 0, set_sandbox},
+    {"allow-read", OPTION_VALUE, 0, add_allow_read},
+    {"allow-write", OPTION_VALUE, 0, add_allow_write},
+    {"user", OPTION_TEXT, offsetof(struct command_line, user), NULL},
+    {"check", OPTION_FLAG, offsetof(struct command_line, check), NULL},
+    {"routes", OPTION_FLAG, offsetof(struct command_line, routes), NULL},
+    {"request", OPTION_TEXT, offsetof(struct command_line, request), NULL},
+    {"header", OPTION_VALUE, 0, add_request_header},
+    {"body", OPTION_TEXT, offsetof(struct command_line, body), NULL},
+    {"timeout", OPTION_VALUE, 0, set_timeout},
+    {"version", OPTION_LAST, offsetof(struct command_line, version), NULL},
+    {"help", OPTION_LAST, offsetof(struct command_line, help), NULL},
+};
+
+/* Whether the options fit together. Returns as command_line_read(). */
+static int check_options(const struct command_line *options)
+{
+    if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {
+        return usage_error("--allow-read and --allow-write require --sandbox");
+    }
+    bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
+    if (options->check + options->routes + (options->request != NULL) > 1) {
+        return usage_error("--check, --routes and --request exclude each other");
+    }
+    if (options->request == NULL) {
+        return has_details ? usage_error("--header, --body and --timeout require --request") : -1;
+    }
+    if (options->listen[0] != '\0' || options->reactors != 0) {
+        return usage_error("--request cannot be combined with --listen or --reactors");
+    }
+    if (options->request[0] == '\0' || strpbrk(options->request, "\r\n") != NULL) {
+        return usage_error("--request expects a method and a target, such as \"GET /users/7\"");
+    }
+    for (unsigned i = 0; i < options->header_count; i++) {
+        if (strchr(options->headers[i], ':') == NULL || strpbrk(options->headers[i], "\r\n") != NULL) {
+            return usage_error("--header expects a line such as \"Accept: text/html\"");
+        }
+    }
+    return -1;
+}
+
+int command_line_read(int argc, char **argv, struct command_line *options)
+{
+    char text[OPTION_ERROR_MAX];
+    int next = options_read(rows, sizeof rows / sizeof rows[0], argc, argv, options, text);
+    if (next < 0) {
+        return usage_error(text);
+    }
+    if (options->version) {
+        printf("evserve %s\n", evserve_version());
+        return EXIT_SUCCESS;
+    }
+    if (options->help) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc - next > 1) {
+        snprintf(text, sizeof text, "only one script is allowed, but \"%.80s\" follows \"%.80s\"", argv[next + 1],
+                 argv[next]);
+        return usage_error(text);
+    }
+    options->script = argv[next] != NULL && strcmp(argv[next], "-") == 0 ? "/dev/stdin" : argv[next];
+    if (options->script == NULL && options->root == NULL) {
+        options->root = "public";
+    }
+    return check_options(options);
+}

@@ -1,0 +1,48 @@
+#ifndef EVSERVE_CORE_PROGRAM_COMMAND_LINE_H
+#define EVSERVE_CORE_PROGRAM_COMMAND_LINE_H
+
+/* The command line of evserve: its options, what they mean, and --help. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    EXIT_USAGE = 2, /* exit status for a command line that makes no sense */
+    LISTEN_TEXT_MAX = 4096,
+    ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, with colons between them */
+    REQUEST_HEADERS_MAX = 100,
+};
+
+/* The strings are borrowed from argv. */
+struct command_line {
+    char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, or systemd's sockets, separated by commas */
+    bool has_listen;              /* --listen was given */
+    const char *root;
+    const char *script;
+    unsigned reactors;
+    int sandbox;                      /* as in the config */
+    char allow_read[ALLOW_TEXT_MAX];  /* paths, separated by colons */
+    char allow_write[ALLOW_TEXT_MAX]; /* likewise */
+    const char *user;                 /* to become, or NULL */
+    bool watch;
+    bool check;
+    bool routes;
+    const char *request;                      /* "GET /users/7", or NULL */
+    const char *headers[REQUEST_HEADERS_MAX]; /* field lines of the request, header_count of them */
+    unsigned header_count;
+    const char *body;   /* text or @FILE, or NULL */
+    char *content;      /* the content of body, once serve_request_read_body() has read it; freed by the caller */
+    size_t content_len; /* bytes of content */
+    unsigned timeout_s; /* 0 when it was not given */
+    bool version;
+    bool help;
+};
+
+/* Read argv into a struct of zeros. --version and --help are printed here, and mistakes go to standard error. Returns -1 to
+ * go on, or the exit status. */
+int command_line_read(int argc, char **argv, struct command_line *options);
+
+/* Add an address to those of --listen. Returns whether there was room. */
+bool command_line_add_listen(struct command_line *options, const char *address);
+
+#endif

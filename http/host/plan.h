@@ -1,0 +1,47 @@
+#ifndef EVSERVE_HTTP_HOST_PLAN_H
+#define EVSERVE_HTTP_HOST_PLAN_H
+
+/* What a host asked for, kept so that offers can be made of it at the start and at each reload. One for each handle, shared
+ * by its threads, which only read it, except for the file stamps, which have a lock of their own. */
+
+#include "core/file_stamps.h"
+#include "core/write_buffer.h"
+#include "evserve.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct log;
+struct offer;
+struct reactor;
+struct script_kind;
+
+struct plan {
+    struct evserve_config config;   /* our own copy */
+    const struct script_kind *kind; /* of the script; NULL if this build runs none */
+    const struct log *log;          /* borrowed */
+    int base_fd;              /* the working directory at the start, where relative paths start; -errno without it */
+    struct file_stamps files; /* the files of the script, and what it reads at its start */
+    struct write_buffer script_text; /* the script, of is_piped */
+    bool is_piped;                   /* it came through a pipe, so it cannot be read again */
+};
+
+/* Copy a config that evs_config_read() has read. kind and log are borrowed. Returns 0, or -ENOMEM with nothing to free. */
+int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
+              const struct log *log);
+
+/* Read the script if it comes through a pipe: once, for all threads. Returns 0, or -errno with a text in err. */
+int plan_read_script(struct plan *plan, char *err, size_t errlen);
+
+/* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a text
+ * in err. */
+int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
+                    size_t errlen);
+
+/* Free what plan_init() made. No offer of the plan may be left. */
+void plan_done(struct plan *plan);
+
+/* In a child process: close the fd, and leave everything else as it is. */
+void plan_abandon(struct plan *plan);
+
+#endif

@@ -1,0 +1,298 @@
+/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. worker_stop() makes the server
+ * drain; when no request is left, scripts have until the same deadline for what they do beside requests; then the worker is
+ * over.
+ *
+ * Failure modes: a loop that fails ends the worker, and through on_failed the others. A callback that throws an exception of
+ * C++, or ends its thread, has ended the worker, too. */
+
+#include "http/host/worker.h"
+
+#include "core/log.h"
+#include "core/reactor.h"
+#include "core/thread.h"
+#include "http/host/evs_calls.h"
+#include "http/host/evs_hooks.h"
+#include "http/host/evs_host.h"
+#include "http/host/offer.h"
+#include "http/host/plan.h"
+#include "http/limits.h"
+#include "http/server.h"
+#include "http/site.h"
+
+#include <errno.h>
+
+enum {
+    NO_STOP = -1,
+    QUIET_LOOK_MS = 10, /* how often a server that stops asks whether its scripts are still busy */
+};
+
+/* Starting. */
+
+void worker_init(struct worker *worker)
+{
+    atomic_init(&worker->stop_ms, NO_STOP);
+}
+
+int worker_load(struct worker *worker, char *err, size_t errlen)
+{
+    int rv = reactor_create(&worker->reactor, worker->log);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
+    }
+    mailbox_init(&worker->mailbox, worker->reactor);
+    evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
+    retired_init(&worker->retired, worker->reactor);
+    return plan_make_offer(worker->plan, worker->reactor, worker->number == 0, &worker->offer, err, errlen);
+}
+
+int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen)
+{
+    const struct evserve_config *config = &worker->plan->config;
+    struct limits *limits = &worker->offer->site->limits;
+    if (worker == first) {
+        server_check_fds(limits, worker->log);
+    }
+    limits_share(limits, worker->count);
+    int rv = server_create(&worker->server, worker->reactor, worker->offer->site, worker->log);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
+    }
+    evs_hooks_set(worker->server, config);
+    struct service *service = server_service(worker->server);
+    service->owner = worker->owner;
+    service->owner_index = worker->number;
+    service->host = worker->host;
+    if (worker == first) {
+        rv = offer_listen(worker->offer, config->listen, worker->server, worker->count > 1, err, errlen);
+    } else {
+        rv = server_join(worker->server, first->server, err, errlen);
+    }
+    return rv < 0 ? rv : offer_start(worker->offer, worker->server, err, errlen);
+}
+
+/* Stopping. */
+
+void worker_stop(struct worker *worker, uint32_t drain_ms)
+{
+    atomic_store(&worker->stop_ms, drain_ms);
+    reactor_stop(worker->reactor);
+}
+
+void worker_wake(struct worker *worker)
+{
+    atomic_store(&worker->is_woken, true);
+    reactor_stop(worker->reactor);
+}
+
+static void end_when_quiet(struct worker *worker);
+
+static void on_quiet_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct worker *worker = arg;
+    worker->quiet_timer = 0;
+    end_when_quiet(worker);
+}
+
+static bool has_busy_script(const struct worker *worker)
+{
+    return offer_is_busy(worker->offer, worker->stop_by_ms) || retired_is_busy(&worker->retired, worker->stop_by_ms);
+}
+
+/* No request is left. What scripts do beside requests has until the deadline, too. */
+static void end_when_quiet(struct worker *worker)
+{
+    if (reactor_now_ms(worker->reactor) < worker->stop_by_ms && has_busy_script(worker)) {
+        worker->quiet_timer = reactor_set_timeout(worker->reactor, QUIET_LOOK_MS, on_quiet_timer, worker);
+    }
+    if (worker->quiet_timer == 0) {
+        worker->is_over = true;
+        reactor_stop(worker->reactor);
+    }
+}
+
+static void on_drained(void *arg, unsigned cut)
+{
+    struct worker *worker = arg;
+    worker->cut = cut;
+    if (worker->quiet_timer != 0) { /* worker_stop() was called again */
+        reactor_cancel_timer(worker->reactor, worker->quiet_timer);
+        worker->quiet_timer = 0;
+    }
+    offer_end_timers(worker->offer);
+    end_when_quiet(worker);
+}
+
+static void heed_stop(struct worker *worker, uint32_t drain_ms)
+{
+    worker->is_stopping = true;
+    worker->stop_by_ms = reactor_now_ms(worker->reactor) + drain_ms;
+    offer_announce_stop(worker->offer);
+    server_drain(worker->server, drain_ms, on_drained, worker);
+}
+
+/* Act on worker_wake() and worker_stop(), if they were called. */
+static void heed_calls(struct worker *worker)
+{
+    const struct evserve_config *config = &worker->plan->config;
+    if (atomic_exchange(&worker->is_woken, false) && config->on_wake != NULL) {
+        config->on_wake(config->arg);
+    }
+    int64_t stop_ms = atomic_exchange(&worker->stop_ms, NO_STOP);
+    if (stop_ms != NO_STOP) {
+        heed_stop(worker, (uint32_t)stop_ms);
+    }
+}
+
+/* After the last turn, still on the worker's thread. */
+static void end_worker(struct worker *worker, int error)
+{
+    worker->is_over = true;
+    worker->error = error;
+    evs_host_end(worker->host);
+    evs_calls_end(worker->host);
+    mailbox_close(&worker->mailbox);
+    offer_stop(worker->offer);
+    retired_stop(&worker->retired);
+    if (error < 0) {
+        log_write(worker->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
+        worker->on_failed(worker->owner); /* the others would wait for ever */
+    }
+}
+
+/* Running. */
+
+/* Take the loop for the calling thread, until end_turn(). Returns 0, or -EBUSY. */
+static int begin_turn(struct worker *worker)
+{
+    int rv = atomic_load(&worker->is_turning) ? -EBUSY : mailbox_enter(&worker->mailbox);
+    if (rv == 0) {
+        atomic_store(&worker->is_turning, true);
+    }
+    return rv;
+}
+
+static void end_turn(struct worker *worker)
+{
+    atomic_store(&worker->is_turning, false);
+    mailbox_leave(&worker->mailbox);
+}
+
+/* Called when a function that has begun a turn is left. If it did not return, because a callback has thrown an exception of
+ * C++ or ended its thread, the state of the loop is unknown, so the server has ended. This file is compiled with
+ * -fexceptions, which makes the compiler call this then, too. */
+static void on_unwound(struct worker **turning)
+{
+    struct worker *worker = *turning;
+    if (worker == NULL) {
+        return;
+    }
+    log_write(
+        worker->log, LOG_ERROR,
+        "an exception, or the end of a thread, went through the event loop of the server, which ends here: callbacks "
+        "must catch what they throw");
+    worker->is_over = true;
+    worker->error = -ENOTRECOVERABLE;
+    evs_host_end(worker->host);
+    mailbox_refuse(&worker->mailbox);
+    end_turn(worker);
+}
+
+#define UNWOUND __attribute__((cleanup(on_unwound)))
+
+/* Serve until the worker is over. Returns 0, or -EBUSY in a callback. */
+static int run_worker(struct worker *worker)
+{
+    if (worker->is_over) {
+        return 0;
+    }
+    int rv = begin_turn(worker);
+    if (rv < 0) {
+        return rv;
+    }
+    UNWOUND struct worker *turning = worker;
+    while (rv == 0 && !worker->is_over) {
+        rv = reactor_run(worker->reactor);
+        heed_calls(worker);
+    }
+    end_worker(worker, rv);
+    turning = NULL;
+    end_turn(worker);
+    return 0;
+}
+
+int worker_poll(struct worker *worker, int timeout_ms)
+{
+    if (worker->is_over) {
+        return worker->error;
+    }
+    int rv = begin_turn(worker);
+    if (rv < 0) {
+        return rv;
+    }
+    UNWOUND struct worker *turning = worker;
+    rv = reactor_run_once(worker->reactor, timeout_ms);
+    if (rv >= 0) {
+        heed_calls(worker); /* which have woken the loop, or will */
+    }
+    if (rv < 0 || worker->is_over) {
+        end_worker(worker, rv < 0 ? rv : 0);
+    }
+    turning = NULL;
+    end_turn(worker);
+    return worker->is_over ? worker->error : 1;
+}
+
+static void *run_thread(void *arg)
+{
+    (void)run_worker(arg);
+    return NULL;
+}
+
+int worker_start_thread(struct worker *worker)
+{
+    int rv = thread_start(&worker->thread, run_thread, worker);
+    worker->has_thread = rv == 0;
+    return rv;
+}
+
+int worker_wait(struct worker *worker)
+{
+    if (!worker->has_thread) {
+        return run_worker(worker);
+    }
+    int error = pthread_join(worker->thread, NULL);
+    worker->has_thread = error != 0;
+    return -error;
+}
+
+/* Freeing. */
+
+void worker_free(struct worker *worker)
+{
+    if (worker->reactor == NULL) {
+        return;
+    }
+    evs_host_end(worker->host);
+    evs_calls_end(worker->host);
+    mailbox_close(&worker->mailbox);
+    server_destroy(worker->server);
+    offer_destroy(worker->next);
+    offer_destroy(worker->offer);
+    retired_done(&worker->retired);
+    if (mailbox_is_mine(&worker->mailbox)) {
+        mailbox_leave(&worker->mailbox);
+    }
+    mailbox_done(&worker->mailbox);
+    evs_host_done(worker->host);
+    reactor_destroy(worker->reactor);
+}
+
+void worker_abandon(struct worker *worker)
+{
+    server_abandon(worker->server);
+    site_abandon(worker->offer->site);
+    retired_abandon(&worker->retired);
+    reactor_abandon(worker->reactor);
+}
