@@ -1,5 +1,6 @@
 /* The timer is always due at the deadline or before. A later deadline keeps that true by itself (deadline_set_look());
- * for an earlier one deadline_move() asks the reactor when the timer is due, which therefore need not be stored here. */
+ * for an earlier one deadline_move() asks the reactor when the timer is due, which therefore need not be stored
+ * here. */
 
 #include "core/deadline.h"
 

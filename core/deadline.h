@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_DEADLINE_H
 
 /* A deadline that moves with every sign of life, such as a connection's timeout. Moving it later only stores a number:
- * the timer in the reactor's heap stays where it is, fires early, sees the later deadline, and is set again. It moves at
- * once only if it would come too late. So activity costs no heap operation.
+ * the timer in the reactor's heap stays where it is, fires early, sees the later deadline, and is set again. It moves
+ * at once only if it would come too late. So activity costs no heap operation.
  *
  * The owner embeds a struct deadline, zero to begin with, and has one timer callback, which it passes to each call:
  *
@@ -36,9 +36,9 @@ struct deadline {
 void deadline_move(struct deadline *deadline, struct reactor *reactor, int64_t look_ms, int64_t at_ms,
                    reactor_timer_fn fn, void *arg);
 
-/* Move the deadline to at_ms, earlier or later, and have fn called at look_ms or before, which is at_ms or earlier: then
- * the owner can see how things are before the time is over. After deadline_fired() the callback says, by calling this
- * again, when to look next. */
+/* Move the deadline to at_ms, earlier or later, and have fn called at look_ms or before, which is at_ms or earlier:
+ * then the owner can see how things are before the time is over. After deadline_fired() the callback says, by calling
+ * this again, when to look next. */
 static inline void deadline_set_look(struct deadline *deadline, struct reactor *reactor, int64_t look_ms, int64_t at_ms,
                                      reactor_timer_fn fn, void *arg)
 {

@@ -1,9 +1,9 @@
 /* The dispatch loop over epoll(7). The contracts R1 to R8 are in core/README.md.
  *
  * Happy path: run_tick() waits, then calls expired timers, ready fds, queued registrations, tasks and posts, in this
- * order. An ordinary tick has one or a few ready fds and nothing else, so run_tick() and deliver() look whether there is
- * more to do and leave it to functions of its own. Each fd has a watch (watches.h). The kernel carries the watch's fd and
- * generation with each event; an event whose generation is not the watch's is dropped.
+ * order. An ordinary tick has one or a few ready fds and nothing else, so run_tick() and deliver() look whether there
+ * is more to do and leave it to functions of its own. Each fd has a watch (watches.h). The kernel carries the watch's
+ * fd and generation with each event; an event whose generation is not the watch's is dropped.
  *
  * Failure modes: a wait that fails ends the run with -errno; a registration that the kernel refuses after the callback
  * that asked for it returned is reported to its callback as REACTOR_ERROR; running out of memory is reported to the
@@ -16,6 +16,7 @@
 #include "core/sys.h"
 #include "core/tasks.h"
 #include "core/timer_heap.h"
+#include "core/timers.h"
 #include "core/units.h"
 #include "core/watches.h"
 
@@ -26,31 +27,31 @@ enum {
     BATCH = 512,      /* events fetched by one wait (R6): bounds a tick, and lets timers in between */
     OWN_WAKE_FD = -1, /* in place of the fd, in the kernel's data about wake_fd: no fd is negative */
     OWN_TIMER_FD = -2,
-    CACHE_LINE = 64,
-    WATCH_AHEAD = 4, /* events by which a watch is asked for before its turn */
-    ARG_AHEAD = 2,   /* and what it was registered with: its first two cache lines */
 };
+
+/* What most ticks have no work for: kept out of the code that each tick runs. */
+#define SELDOM __attribute__((noinline))
 
 /* What REACTOR_MORE stands for. */
 static const uint32_t MORE_EVENTS = (uint32_t)EPOLLRDHUP | (uint32_t)EPOLLPRI;
 
 struct reactor {
-    const struct log *log; /* borrowed; may be NULL */
-    int epoll_fd;          /* what the loop sleeps on */
-    int wake_fd;           /* eventfd of reactor_stop() and reactor_post() */
-    int timer_fd;          /* timerfd of reactor_fd(), -1 until that is asked for */
-    int error;             /* of the event being delivered, -errno or 0 */
-    int64_t now_ns;        /* clock of this tick */
-    int64_t armed_ns;      /* what timer_fd is set to, 0 when disarmed */
-    bool in_tick;          /* changes are queued, the clock stands still */
-    bool lacks_ns_waits;   /* the kernel, or a filter of system calls, does not know epoll_pwait2(2) */
-    atomic_bool stop;      /* asked for and not yet honoured */
-    struct watches watches;
-    struct timer_heap timers;
-    struct tasks tasks;
-    struct posts posts;
-    struct reactor_counts counts;
-    struct epoll_event events[BATCH];
+    const struct log *log;            /* borrowed; may be NULL */
+    int epoll_fd;                     /* what the loop sleeps on */
+    int wake_fd;                      /* eventfd of reactor_stop() and reactor_post() */
+    int timer_fd;                     /* timerfd of reactor_fd(), -1 until that is asked for */
+    int error;                        /* of the event being delivered, -errno or 0 */
+    int64_t now_ns;                   /* clock of this tick */
+    int64_t armed_ns;                 /* what timer_fd is set to, 0 when disarmed */
+    bool in_tick;                     /* changes are queued, the clock stands still */
+    bool lacks_ns_waits;              /* the kernel, or a filter of system calls, does not know epoll_pwait2(2) */
+    atomic_bool stop;                 /* asked for and not yet honoured */
+    struct watches watches;           /* the fds */
+    struct timer_heap timers;         /* what is due when */
+    struct tasks tasks;               /* what runs at the end of a tick */
+    struct posts posts;               /* what other threads want to be run */
+    struct reactor_counts counts;     /* except tasks, which the tasks and the posts count */
+    struct epoll_event events[BATCH]; /* of this tick */
 };
 
 /* Watches. */
@@ -117,8 +118,8 @@ int reactor_error(const struct reactor *reactor)
     return reactor->error;
 }
 
-/* An event that is for none of the watches: it is our own, or its registration is gone. */
-static void drop_event(struct reactor *reactor, int fd)
+/* An event that belongs to no watch: it is our own, or its registration is gone. */
+SELDOM static void drop_event(struct reactor *reactor, int fd)
 {
     if (fd == OWN_WAKE_FD || fd == OWN_TIMER_FD) { /* edge-triggered: they need no reading */
         if (fd == OWN_TIMER_FD) {
@@ -134,7 +135,7 @@ static void drop_event(struct reactor *reactor, int fd)
 }
 
 /* The flags that a callback gets for the kernel's events, 0 for none. */
-static unsigned flags_of_events(struct reactor *reactor, int fd, struct watch *watch, uint32_t events)
+SELDOM static unsigned flags_of_events(struct reactor *reactor, int fd, struct watch *watch, uint32_t events)
 {
     unsigned flags = (events & (uint32_t)EPOLLIN ? REACTOR_READABLE : 0U) |
                      (events & (uint32_t)EPOLLOUT ? REACTOR_WRITABLE : 0U) |
@@ -173,11 +174,10 @@ static int deliver(struct reactor *reactor, const struct epoll_event *event)
     }
     watch->fn(reactor, fd, flags, watch->arg);
     reactor->error = 0;
-    reactor->counts.events++;
     return 1;
 }
 
-/* The kernel refused what a callback asked for: the registration is gone, and its callback is told. */
+/* The kernel refused what a callback asked for: end the registration, and report that to its callback. */
 static void refuse_watch(struct reactor *reactor, int fd, struct watch *watch, int error)
 {
     log_write(reactor->log, LOG_ERROR, "cannot watch fd %d: %s", fd, errno_text(-error));
@@ -192,7 +192,7 @@ static void refuse_watch(struct reactor *reactor, int fd, struct watch *watch, i
 
 /* Apply the changes queued until now (R2). One that is refused may queue another one: that waits for the next call, so
  * a callback that insists cannot hold the loop. Returns how many were refused. */
-static int apply_queued(struct reactor *reactor)
+SELDOM static int apply_queued(struct reactor *reactor)
 {
     int calls = 0;
     int last = reactor->watches.queue_tail;
@@ -224,20 +224,15 @@ static bool has_work(const struct reactor *reactor)
     return tasks_are_waiting(&reactor->tasks) || watches_are_queued(&reactor->watches);
 }
 
-/* The instant at which the next tick must begin though no fd is ready: 0 for never. */
-static int64_t next_deadline(const struct reactor *reactor)
+/* Set the timerfd to the instant at which the next tick must begin though no fd is ready: 0 for never. A failure leaves
+ * it as it was; the next call tries again. */
+SELDOM static void set_timer_fd(struct reactor *reactor)
 {
-    if (has_work(reactor)) {
-        return 1; /* long past: now */
-    }
     const struct timer_entry *first = timer_heap_first(&reactor->timers);
-    return first == NULL ? 0 : first->deadline_ns;
-}
-
-/* Set the timerfd to the next deadline. A failure leaves it as it was; the next call tries again. */
-static void set_timer_fd(struct reactor *reactor)
-{
-    int64_t deadline_ns = next_deadline(reactor);
+    int64_t deadline_ns = first == NULL ? 0 : first->deadline_ns;
+    if (has_work(reactor)) {
+        deadline_ns = 1; /* long past: now */
+    }
     if (reactor->armed_ns != deadline_ns && sys_timerfd_set(reactor->timer_fd, deadline_ns) == 0) {
         reactor->armed_ns = deadline_ns;
     }
@@ -256,7 +251,7 @@ static uint64_t set_timer(struct reactor *reactor, uint32_t delay_ms, bool repea
     int64_t now_ns = reactor->in_tick ? reactor->now_ns : sys_now_ns();
     int64_t delay_ns = (int64_t)delay_ms * NS_PER_MS;
     timer_id id = 0;
-    if (timer_heap_set(&reactor->timers, now_ns + delay_ns, repeat ? delay_ns : 0, (timer_fn)fn, arg, &id) < 0) {
+    if (timer_heap_set(&reactor->timers, now_ns + delay_ns, repeat ? delay_ns : 0, fn, arg, &id) < 0) {
         return 0;
     }
     arm_timer_fd(reactor);
@@ -286,40 +281,6 @@ int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer)
 {
     const struct timer_entry *entry = timer_heap_find(&reactor->timers, timer);
     return entry == NULL ? -ENOENT : entry->deadline_ns / NS_PER_MS;
-}
-
-/* The next expiry of an interval after now, on the grid of the one that was due (R5). */
-static int64_t next_expiry(int64_t due_ns, int64_t interval_ns, int64_t now_ns)
-{
-    return due_ns + ((now_ns - due_ns) / interval_ns + 1) * interval_ns;
-}
-
-/* Call the timers that are due. One that is set or moved meanwhile has a sequence of at least limit and waits for the
- * next tick, even when it is due already; none that was due before can be behind it in the heap. Those that a spell has no
- * time for are still the first of the heap in the next tick. */
-static int run_timers(struct reactor *reactor)
-{
-    int calls = 0;
-    uint64_t limit = reactor->timers.next_sequence;
-    for (;;) {
-        const struct timer_entry *first = timer_heap_first(&reactor->timers);
-        if (first == NULL || first->deadline_ns > reactor->now_ns || first->sequence >= limit) {
-            return calls;
-        }
-        if (calls > 0 && sys_now_ns() - reactor->now_ns >= SPELL_NS) {
-            return calls;
-        }
-        timer_id id = timer_heap_id(&reactor->timers, first);
-        struct timer timer = *timer_heap_timer(&reactor->timers, first);
-        if (timer.interval_ns > 0) {
-            timer_heap_move(&reactor->timers, id, next_expiry(first->deadline_ns, timer.interval_ns, reactor->now_ns));
-        } else {
-            timer_heap_cancel(&reactor->timers, id);
-        }
-        ((reactor_timer_fn)timer.fn)(reactor, id, timer.arg);
-        reactor->counts.timers++;
-        calls++;
-    }
 }
 
 /* Tasks. */
@@ -359,25 +320,16 @@ void reactor_post_call(struct reactor *reactor, struct reactor_call *call)
     sys_eventfd_wake(reactor->wake_fd);
 }
 
-/* Returns the number of calls. */
-static int run_tasks(struct reactor *reactor)
-{
-    int calls = tasks_run(&reactor->tasks, reactor);
-    reactor->counts.tasks += (uint64_t)calls;
-    return calls;
-}
+/* The loop. */
 
-static int run_posts(struct reactor *reactor)
+SELDOM static int run_posts(struct reactor *reactor)
 {
     int calls = posts_run(&reactor->posts, reactor);
-    reactor->counts.tasks += (uint64_t)calls;
-    if (reactor->posts.taken != NULL) {
-        sys_eventfd_wake(reactor->wake_fd); /* the next tick does not sleep for those that are left over */
+    if (posts_are_left(&reactor->posts)) {
+        sys_eventfd_wake(reactor->wake_fd); /* the next tick does not sleep for them */
     }
     return calls;
 }
-
-/* The loop. */
 
 /* How long a wait may last: until the next timer, not at all while tasks wait, and never longer than limit_ns. */
 static int64_t wait_limit(const struct reactor *reactor, int64_t limit_ns)
@@ -410,27 +362,6 @@ static int wait_for_events(struct reactor *reactor, int64_t limit_ns)
     return sys_epoll_wait_ms(reactor->epoll_fd, reactor->events, BATCH, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }
 
-static inline const struct watch *watch_of_event(const struct reactor *reactor, int i)
-{
-    return watches_find(&reactor->watches, (int)(uint32_t)reactor->events[i].data.u64);
-}
-
-/* With many connections what an event is about has left the CPU's caches: ask for it while others are delivered. Always
- * inline: GCC takes a function that only prefetches for one without an effect, and drops its calls. */
-__attribute__((always_inline)) static inline void fetch_ahead(const struct reactor *reactor, int i, int ready)
-{
-    if (i + WATCH_AHEAD < ready) {
-        __builtin_prefetch(watch_of_event(reactor, i + WATCH_AHEAD));
-    }
-    if (i + ARG_AHEAD < ready) {
-        const struct watch *watch = watch_of_event(reactor, i + ARG_AHEAD);
-        if (watch != NULL && watch->arg != NULL) {
-            __builtin_prefetch(watch->arg);
-            __builtin_prefetch((const char *)watch->arg + CACHE_LINE);
-        }
-    }
-}
-
 /* One tick (R3). Returns the number of callbacks, or -errno of the wait. */
 static int run_tick(struct reactor *reactor, int64_t limit_ns)
 {
@@ -442,20 +373,25 @@ static int run_tick(struct reactor *reactor, int64_t limit_ns)
     reactor->in_tick = true;
     reactor->counts.ticks++;
 
-    const struct timer_entry *first = timer_heap_first(&reactor->timers);
-    int calls = first != NULL && first->deadline_ns <= reactor->now_ns ? run_timers(reactor) : 0;
+    int timers = 0;
+    if (timers_are_due(&reactor->timers, reactor->now_ns)) {
+        timers = timers_run(&reactor->timers, reactor, reactor->now_ns);
+        reactor->counts.timers += (uint64_t)timers;
+    }
+    int calls = 0;
     for (int i = 0; i < ready; i++) {
-        fetch_ahead(reactor, i, ready);
+        watches_fetch_ahead(&reactor->watches, reactor->events, i, ready);
         calls += deliver(reactor, &reactor->events[i]);
     }
+    reactor->counts.events += (uint64_t)calls;
     calls += watches_are_queued(&reactor->watches) ? apply_queued(reactor) : 0;
-    calls += tasks_are_waiting(&reactor->tasks) ? run_tasks(reactor) : 0;
+    calls += tasks_are_waiting(&reactor->tasks) ? tasks_run(&reactor->tasks, reactor) : 0;
     calls += posts_are_waiting(&reactor->posts) ? run_posts(reactor) : 0;
     calls += watches_are_queued(&reactor->watches) ? apply_queued(reactor) : 0; /* tasks open connections, too */
 
     reactor->in_tick = false;
     arm_timer_fd(reactor);
-    return calls;
+    return timers + calls;
 }
 
 int reactor_run_once(struct reactor *reactor, int timeout_ms)
@@ -500,7 +436,9 @@ int reactor_fd(struct reactor *reactor)
 
 struct reactor_counts reactor_counts(const struct reactor *reactor)
 {
-    return reactor->counts;
+    struct reactor_counts counts = reactor->counts;
+    counts.tasks = reactor->tasks.run_count + reactor->posts.run_count;
+    return counts;
 }
 
 int reactor_create(struct reactor **reactor, const struct log *log)

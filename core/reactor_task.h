@@ -9,7 +9,8 @@ struct reactor;
 
 typedef void (*reactor_task_fn)(struct reactor *reactor, void *arg);
 
-/* A task that is a member of the object it belongs to, and so needs no memory of its own. Set fn, leave the rest zero. */
+/* A task that is a member of the object it belongs to, and so needs no memory of its own. Set fn, leave the rest
+ * zero. */
 struct reactor_task {
     reactor_task_fn fn;               /* called with the task as arg: see REACTOR_OWNER */
     struct reactor_task *next, *prev; /* the reactor's; next is NULL while the task is not scheduled */

@@ -127,7 +127,7 @@ static void run_deferred(struct tasks *tasks, struct deferred *deferred, struct 
     fn(reactor, arg);
 }
 
-int tasks_run(struct tasks *tasks, struct reactor *reactor)
+__attribute__((noinline)) int tasks_run(struct tasks *tasks, struct reactor *reactor)
 {
     int calls = 0;
     int64_t end_ns = tasks->ring.next != tasks->ring.prev ? sys_now_ns() + SPELL_NS : 0;
@@ -143,6 +143,7 @@ int tasks_run(struct tasks *tasks, struct reactor *reactor)
         calls++;
     } while (tasks->last != NULL && sys_now_ns() < end_ns);
     tasks->last = NULL;
+    tasks->run_count += (uint64_t)calls;
     return calls;
 }
 
@@ -181,7 +182,7 @@ static struct reactor_call *take_posts(struct posts *posts)
     return oldest;
 }
 
-int posts_run(struct posts *posts, struct reactor *reactor)
+__attribute__((noinline)) int posts_run(struct posts *posts, struct reactor *reactor)
 {
     int calls = 0;
     if (posts->taken == NULL) {
@@ -198,6 +199,7 @@ int posts_run(struct posts *posts, struct reactor *reactor)
         call.fn(reactor, call.arg); /* which may post first again, if it is the caller's */
         calls++;
     } while (posts->taken != NULL && sys_now_ns() < end_ns);
+    posts->run_count += (uint64_t)calls;
     return calls;
 }
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_TASKS_H
 #define EVSERVE_CORE_TASKS_H
 
-/* What a reactor calls at the end of a tick: the tasks of its own thread (R4), and the posts of other threads (R8). For
- * reactor.c. The contracts are in core/README.md. */
+/* The calls that a reactor makes at the end of a tick: the tasks of its own thread (R4), and the posts of other threads
+ * (R8). For reactor.c. The contracts are in core/README.md. */
 
 #include "core/reactor_task.h"
 
@@ -20,6 +20,7 @@ struct tasks {
     struct deferred *unused;     /* memory for tasks_defer() */
     struct deferred_slab *slabs; /* all such memory, used or not */
     uint32_t deferred_count;     /* tasks that it holds */
+    uint64_t run_count;          /* tasks that were run */
 };
 
 void tasks_init(struct tasks *tasks);
@@ -41,13 +42,14 @@ void tasks_remove(struct tasks *tasks, struct reactor_task *task);
 /* Put a call of fn behind all others. Returns 0 or -ENOMEM. */
 int tasks_defer(struct tasks *tasks, reactor_task_fn fn, void *arg);
 
-/* Run the tasks that are waiting, of which there is at least one. Those that they add wait for the next call (R4), and so
+/* Run the tasks that are waiting; there must be at least one. Tasks that they add wait for the next call (R4), and so
  * do those that the spell has no time for, ahead of the others. A single task reads no clock. Returns how many ran. */
 int tasks_run(struct tasks *tasks, struct reactor *reactor);
 
 struct posts {
     _Atomic(struct reactor_call *) newest; /* what other threads posted, newest first */
     struct reactor_call *taken;            /* oldest first: what the last posts_run() had no time for */
+    uint64_t run_count;                    /* posts that were run */
 };
 
 /* Free what was never run. */
@@ -59,13 +61,19 @@ void posts_add(struct posts *posts, struct reactor_call *call);
 /* The same for a call in memory that is freed before fn is called. Returns 0 or -ENOMEM. Any thread. */
 int posts_add_new(struct posts *posts, reactor_task_fn fn, void *arg);
 
-static inline bool posts_are_waiting(const struct posts *posts)
+/* Whether the last posts_run() had no time for some. */
+static inline bool posts_are_left(const struct posts *posts)
 {
-    return posts->taken != NULL || atomic_load_explicit(&posts->newest, memory_order_relaxed) != NULL;
+    return posts->taken != NULL;
 }
 
-/* Run the posts that are waiting, of which there is at least one: those left over from the last call if there are any,
- * else those that came since. If the spell has no time for all, some are left over again. Returns how many ran. */
+static inline bool posts_are_waiting(const struct posts *posts)
+{
+    return posts_are_left(posts) || atomic_load_explicit(&posts->newest, memory_order_relaxed) != NULL;
+}
+
+/* Run the posts that are waiting; there must be at least one: those left over from the last call if there are any, else
+ * those that came since. If the spell has no time for all, some are left over again. Returns how many ran. */
 int posts_run(struct posts *posts, struct reactor *reactor);
 
 #endif

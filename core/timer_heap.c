@@ -1,5 +1,5 @@
-/* An implicit binary heap in an array, with a back-index from each slot to its entry. Deadline and sequence live in
- * the 24-byte entry, so sifting compares neighbours in memory and never touches a slot except to write its new place. */
+/* An implicit binary heap in an array, with a back-index from each slot to its entry. Deadline and sequence live in the
+ * 24-byte entry, so sifting compares neighbours in memory and never touches a slot except to write its new place. */
 
 #include "core/timer_heap.h"
 

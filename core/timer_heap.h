@@ -15,7 +15,9 @@ enum { TIMER_HEAP_MAX = 1 << 24 }; /* timers at once; one more is -ENOSPC */
 
 typedef uint64_t timer_id; /* generation << 32 | slot; 0 names no timer */
 
-typedef void (*timer_fn)(void *owner, timer_id id, void *arg);
+struct reactor;
+
+typedef void (*timer_fn)(struct reactor *reactor, timer_id id, void *arg);
 
 struct timer_entry {
     int64_t deadline_ns; /* when it is due */

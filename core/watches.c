@@ -1,5 +1,6 @@
-/* The table grows in chunks and never moves. Our idea of what the kernel knows may be out of date, because a closed fd
- * leaves epoll by itself and its number may be in use again: where the kernel says so, the other operation does. */
+/* The table grows in chunks and never moves. What we believe about the kernel may be out of date, because a closed fd
+ * leaves epoll by itself and its number may be in use again. If the kernel says so, watches_apply() tries the other
+ * operation. */
 
 #include "core/watches.h"
 
@@ -82,8 +83,8 @@ int watches_apply(struct watches *watches, int fd, struct watch *watch, uint32_t
     return 0;
 }
 
-/* The kernel is told at once, inside a callback too: queued, it would be told after the caller's close(2), when it is too
- * late to ask, and a description that lives on in a duplicate (an inherited listener) would wake the loop for good. */
+/* This does not wait in the queue, not even inside a callback: after the caller's close(2) the kernel could no longer
+ * be asked, and a description that lives on in a duplicate (an inherited listener) would wake the loop forever. */
 void watches_forget(struct watches *watches, int fd, struct watch *watch)
 {
     watch->fn = NULL;

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-static void never_called(void *owner, timer_id id, void *arg)
+static void never_called(struct reactor *reactor, timer_id id, void *arg)
 {
-    (void)owner;
+    (void)reactor;
     (void)id;
     (void)arg;
     fail();
