@@ -1,8 +1,8 @@
 /* The front door: composes workers into one handle.
  *
- * Order of building: the log and the plan; for each worker its reactor and offer (site, root, C routes, script, settings of
- * the config, which win); for each worker its server, listeners, the script's start functions; threads at last. Freeing
- * goes the other way.
+ * Order of building: the log and the plan; for each worker its reactor and offer (site, root, C routes, script,
+ * settings of the config, which win); for each worker its server, listeners, the script's start functions; threads at
+ * last. Freeing goes the other way.
  *
  * Threads share only the handle, and change nothing in it: stopping and posting go through the worker concerned, totals
  * are read from all workers. */
@@ -56,7 +56,7 @@ struct evserve {
 
 /* Starting. */
 
-/* Lines of several threads come one after the other. */
+/* Lines of several threads must not mix. */
 static void write_locked(void *arg, int level, const char *line)
 {
     evserve *server = arg;
@@ -70,7 +70,7 @@ static void stop_all(evserve *server)
     evserve_stop(server, 0);
 }
 
-/* A handle with nothing in it yet. */
+/* A handle in which nothing is loaded yet. */
 static evserve *create(const struct evserve_config *config)
 {
     unsigned count = config->reactors == 0 ? 1 : config->reactors;
@@ -108,8 +108,8 @@ static evserve *create(const struct evserve_config *config)
     return server;
 }
 
-/* The calling process was forked from the server's. They share the kernel's side of the server: its sockets, and what its
- * loop sleeps on. So here nothing of it may be used. */
+/* Whether the calling process was forked from the server's. The two share what the kernel keeps of the server: its
+ * sockets, and what its loop waits for. So here the server must not be used. */
 static bool is_in_child(const evserve *server)
 {
     return sys_process_id() != server->process;
@@ -125,7 +125,7 @@ static int start_threads(evserve *server, char *err, size_t errlen)
                    : error_text(err, errlen, rv, "cannot start %u threads: %s", server->worker_count, errno_text(-rv));
 }
 
-/* Give up what the config says: everything is bound and loaded, no thread has begun. */
+/* Give up the rights that the config names. Everything is bound and loaded, and no thread has begun. */
 static int give_up(evserve *server, const struct evserve_config *config, char *err, size_t errlen)
 {
     if (errlen > 0) {
@@ -230,7 +230,7 @@ void evserve_wake(evserve *server)
     if (server == NULL || is_in_child(server)) {
         return;
     }
-    int error = errno; /* which a signal handler must not change */
+    int error = errno; /* a signal handler must not change it */
     worker_wake(&server->workers[0]);
     errno = error;
 }
@@ -245,9 +245,9 @@ int evserve_post_to(evserve *server, unsigned thread, void (*fn)(void *arg), voi
     return thread < server->worker_count ? mailbox_post(&server->workers[thread].mailbox, fn, arg) : -EINVAL;
 }
 
-/* In a child nothing is told, and no memory freed: what would hear of it, host functions, finalizers of a script, files
- * that it has written to, acts for the parent still. Threads of the server's are not here: what they were about to change
- * is as they left it. */
+/* In a child nothing is called and no memory is freed: functions of the host, finalizers of a script and buffered files
+ * would still act on behalf of the parent. Threads of the server do not exist here, so what they were changing may be
+ * in any state. */
 static void abandon_server(evserve *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++) {
@@ -256,7 +256,7 @@ static void abandon_server(evserve *server)
     plan_abandon(&server->plan);
 }
 
-/* Whether a loop is on the stack of the calling thread, or on that of a thread of the host's. */
+/* Whether a loop is on the stack of the calling thread, or of a thread of the host's. */
 static bool is_in_use(const evserve *server)
 {
     return is_in_callback(server) || (!server->is_threaded && mailbox_is_entered(&server->workers[0].mailbox));
@@ -287,12 +287,13 @@ void evserve_free(evserve *server)
     }
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct worker *worker = &server->workers[i];
-        /* It is nobody's, since no loop runs any more; or that of a thread which has ended without a word (musl). */
+        /* No thread has entered it, since no loop runs any more; or a thread that has ended without unwinding (musl)
+         * had. */
         if (worker->reactor != NULL && !mailbox_is_entered(&worker->mailbox)) {
             (void)mailbox_enter(&worker->mailbox);
         }
     }
-    for (unsigned i = server->worker_count; i > 0; i--) { /* the first one has what others joined */
+    for (unsigned i = server->worker_count; i > 0; i--) { /* the first one owns what the others joined */
         worker_free(&server->workers[i - 1]);
     }
     plan_done(&server->plan);
@@ -335,7 +336,7 @@ int evserve_changed(evserve *server)
     return is_in_child(server) ? 0 : file_stamps_changed(&server->plan.files); /* the lock may be held for ever */
 }
 
-/* Telling. */
+/* Addresses, totals and the log. */
 
 const char *evserve_address(const evserve *server, unsigned listener)
 {
@@ -375,7 +376,7 @@ int evserve_stats(const evserve *server, struct evs_stats *stats)
 void evserve_log(evserve *server, int level, const char *text)
 {
     bool is_line = text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG;
-    if (server != NULL && is_line && !is_in_child(server)) { /* where the lock of the log may be held for ever */
+    if (server != NULL && is_line && !is_in_child(server)) { /* in a child the lock of the log may be held for ever */
         log_write(&server->log, (enum log_level)level, "%s", text);
     }
 }
@@ -394,7 +395,7 @@ struct check_call {
     size_t errlen;
 };
 
-/* Load what config says, and describe all of it or the routes alone. */
+/* Load a config, and describe all of it or only the routes. */
 static int describe(const struct evserve_config *config, bool is_whole, struct check_call *call)
 {
     struct evserve_config copy;

@@ -1,8 +1,8 @@
-/* The program. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with --request, 0
- * for a response with a status below 400, else 1.
+/* The program. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
+ * --request, 0 for a response with a status below 400, else 1.
  *
- * The parts, in order: systemd's sockets, control (signals, reloads, the watchdog), serving, what the process starts with.
- * Others are in core/program/. */
+ * The parts, in order: systemd's sockets, control (signals, reloads, the watchdog), serving, what the process starts
+ * with. Others are in core/program/. */
 
 #include "core/file_text.h"
 #include "core/log.h"
@@ -67,8 +67,8 @@ static void take_passed_sockets(struct command_line *options)
 }
 
 /* Control: signals, reloads, the watchdog. A signal handler only sets a flag and wakes the server, which calls attend()
- * between two turns of its loop. So the program has no thread of its own, and with one event loop none at all, which spares
- * the kernel the locks of a shared table of files. */
+ * between two turns of its loop. So the program has no thread of its own, and with one event loop none at all, which
+ * spares the kernel the locks of a shared table of files. */
 
 static struct {
     _Atomic(evserve *) server; /* NULL before it has started */
@@ -103,8 +103,8 @@ static void handle(const int *numbers, size_t count, void (*handler)(int number)
     }
 }
 
-/* The handler of ignored signals. Programs that a script runs would inherit SIG_IGN, but they do not inherit a handler: they
- * start with the default action, so "yes | head" ends. */
+/* The handler of ignored signals. Programs that a script runs would inherit SIG_IGN, but they do not inherit a handler:
+ * they start with the default action, so "yes | head" ends. */
 static void do_nothing(int number)
 {
     (void)number;
@@ -307,8 +307,8 @@ static int run(const struct command_line *options, struct host *host, char *err,
 
 /* What the process starts with. */
 
-/* If a standard fd were closed, the next file or connection would get its number, and what is meant for standard error would
- * go there. */
+/* If a standard fd were closed, the next file or connection would get its number, and what is meant for standard error
+ * would go there. */
 static void open_standard_fds(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {

@@ -4,8 +4,9 @@
 #   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation; prints the names of the three files
 #   cc host.c FOLDER/evserve.c
 #
-# Lua is left out, and so are lines between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters system calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the
-# object file only the functions of evserve.h are global; all others become static.
+# Lua is left out, and so is what stands between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters system
+# calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the object file only the functions of evserve.h
+# are global; all others become static.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/build/amalgamation}

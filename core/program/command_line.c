@@ -1,4 +1,5 @@
-/* A table of the options, one function for each that is more than a text or a flag, and the rules that tie them together. */
+/* The table of the options, a function for each that is more than a text or a flag, and the rules for their
+ * combinations. */
 
 #include "core/program/command_line.h"
 
@@ -60,7 +61,7 @@ static int usage_error(const char *what)
     return EXIT_USAGE;
 }
 
-/* The options, and what each does with its value: true, or false with a text in err. */
+/* The options, with the functions that take a value: true, or false with a text in err. */
 
 static bool set_listen(void *arg, const char *value, char *err)
 {
@@ -93,7 +94,7 @@ static bool set_sandbox(void *arg, const char *value, char *err)
     return value == NULL || strcmp(value, "require") == 0;
 }
 
-/* A path for the sandbox, whose list has colons between them. */
+/* Add a path to a list of the sandbox, which has colons between the paths. */
 static bool add_path(char *list, const char *option, const char *path, char *err)
 {
     snprintf(err, OPTION_ERROR_MAX, "%s expects a path without a colon, and all of them in %d bytes, not \"%.80s\"",
@@ -151,7 +152,7 @@ static const struct option_row rows[] = {
     {"help", OPTION_LAST, offsetof(struct command_line, help), NULL},
 };
 
-/* Whether the options fit together. Returns as command_line_read(). */
+/* Check the combination of options. Returns as command_line_read(). */
 static int check_options(const struct command_line *options)
 {
     if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {

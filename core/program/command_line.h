@@ -38,8 +38,8 @@ struct command_line {
     bool help;
 };
 
-/* Read argv into a struct of zeros. --version and --help are printed here, and mistakes go to standard error. Returns -1 to
- * go on, or the exit status. */
+/* Read argv into a struct of zeros. --version and --help are printed here, and mistakes go to standard error. Returns
+ * -1 to go on, or the exit status. */
 int command_line_read(int argc, char **argv, struct command_line *options);
 
 /* Add an address to those of --listen. Returns whether there was room. */

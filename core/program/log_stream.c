@@ -1,15 +1,15 @@
 /* Happy path: the queue is empty and the stream takes the whole line, so a line costs one write(2), no memory and no
  * thread.
  *
- * No write may wait, but the flags of an inherited description are not ours to change: O_NONBLOCK would reach the shell
- * that shares its terminal with us. So a pipe or a terminal is opened once more, with a description of our own; a socket,
- * which cannot be, takes MSG_DONTWAIT; a file never waits for a reader. A pipe of another user cannot be opened again: it
- * is asked first whether it has room, and gets at most PIPE_BUF bytes, which then fit (pipe(7)), unless another process
- * fills it in that moment.
+ * No write may block, but the flags of an inherited description are not ours to change: O_NONBLOCK would affect the
+ * shell that shares its terminal with us. So a pipe or a terminal is opened a second time, for a description of our
+ * own; a socket, which cannot be, is sent to with MSG_DONTWAIT; a file never waits for a reader. A pipe of another user
+ * cannot be opened again: it is polled for room first, and gets at most PIPE_BUF bytes, which then fit (pipe(7)),
+ * unless another process fills the pipe at that moment.
  *
- * Failure modes: the reader stalls, then lines are queued, and dropped when the queue is full; the reader has gone, the
- * disk is full, or there is no memory for the queue, then lines are lost. All of them are counted, and reported by the
- * next lines that get through. */
+ * Failure modes: if the reader stalls, lines are queued, and dropped once the queue is full. If the reader has gone,
+ * the disk is full, or there is no memory for the queue, lines are lost. All of them are counted, and reported once a
+ * line gets through. */
 
 #include "core/program/log_stream.h"
 
@@ -27,7 +27,7 @@
 enum {
     HEAD_MAX = 128,
     TEXT_MAX = HEAD_MAX + LOG_LINE_MAX + 1, /* a whole line with its newline, and a NUL */
-    LOOK_MS = 100,                          /* how often the thread looks whether it should end */
+    LOOK_MS = 100,                          /* how often the thread checks whether it should end */
 };
 
 void log_stream_init(struct log_stream *stream, int fd)
@@ -52,7 +52,7 @@ void log_stream_init(struct log_stream *stream, int fd)
     }
 }
 
-/* Give the stream what it takes without waiting. Returns how much that was, 0 for nothing now, or -errno. */
+/* Write as much as the stream takes without waiting. Returns the number of bytes, 0 for none at present, or -errno. */
 static ssize_t give(const struct log_stream *stream, const char *data, size_t len)
 {
     ssize_t put;
@@ -74,7 +74,7 @@ static void lose(struct log_stream *stream, unsigned lines, int error)
     stream->error = error;
 }
 
-/* Write the time and the level. */
+/* Put the time and the level in front of a line. */
 static void write_head(int level, char head[HEAD_MAX])
 {
     char when[80] = "";
@@ -87,7 +87,7 @@ static void write_head(int level, char head[HEAD_MAX])
     snprintf(head, HEAD_MAX, "%s %s ", when, log_level_name(level));
 }
 
-/* Queue a line that says how many were lost. */
+/* Queue a line with the number of lost lines. */
 static void queue_report(struct log_stream *stream)
 {
     char head[HEAD_MAX], text[TEXT_MAX];
@@ -102,7 +102,7 @@ static void queue_report(struct log_stream *stream)
     }
 }
 
-/* The stream has taken something. */
+/* The stream has taken some bytes. */
 static void on_progress(struct log_stream *stream)
 {
     if (write_buffer_len(&stream->queue) <= LOG_STREAM_QUEUE_MAX / 2) {
@@ -113,7 +113,7 @@ static void on_progress(struct log_stream *stream)
     }
 }
 
-/* Give the stream what is queued. Returns whether something is left. */
+/* Write the queue. Returns whether something is left in it. */
 static bool flush(struct log_stream *stream)
 {
     struct write_buffer *queue = &stream->queue;
@@ -160,17 +160,17 @@ static void join(struct log_stream *stream)
     }
 }
 
-/* See to it that what is queued gets written. Without a thread the next line tries again. */
+/* Have the queue written. If no thread can be started, the next line tries again. */
 static void start_draining(struct log_stream *stream)
 {
     if (stream->is_draining || !flush(stream)) {
         return;
     }
-    join(stream); /* it has nothing left to do but to end */
+    join(stream); /* it is about to end */
     stream->has_thread = stream->is_draining = thread_start(&stream->thread, drain, stream) == 0;
 }
 
-/* Write a line, or queue what the stream does not take, or lose it. */
+/* Write a line; queue what the stream does not take, or count the line as lost. */
 static void put_line(struct log_stream *stream, const char *text, size_t len)
 {
     size_t done = 0;
@@ -232,7 +232,7 @@ void log_stream_write(void *arg, int level, const char *line)
     struct log_stream *stream = arg;
     char head[HEAD_MAX], text[TEXT_MAX], shown[LOG_LINE_MAX];
     write_head(level, head);
-    log_line(shown, line, strlen(line)); /* the program has lines of its own, with errors of scripts in them */
+    log_line(shown, line, strlen(line)); /* the program's own lines may contain errors of scripts */
     size_t len = (size_t)snprintf(text, sizeof text, "%s%s\n", head, shown);
     pthread_mutex_lock(&stream->lock);
     if (!hold(stream, text, len)) {

@@ -1,12 +1,12 @@
 #ifndef EVSERVE_CORE_PROGRAM_LOG_STREAM_H
 #define EVSERVE_CORE_PROGRAM_LOG_STREAM_H
 
-/* A sink for log lines, for programs: each line goes to standard error with the time (UTC) and its level before it.
+/* A sink for log lines, for programs: each line goes to standard error, preceded by the time (UTC) and its level.
  *
- * Writing a line never waits for whoever reads the stream. What the stream does not take at once is queued, and a thread
- * that lives only until the queue is empty writes it. When the queue is full, lines are dropped and counted, and a line
- * of the log says how many as soon as there is room again. A program that wants to say something before its first line
- * holds lines back until it has. */
+ * Writing a line never waits for the reader of the stream. What the stream does not take at once is queued, and a
+ * thread that exists only until the queue is empty writes it. When the queue is full, lines are dropped and counted,
+ * and a line of the log reports their number as soon as there is room again. Lines can be held back until the program
+ * has printed its own first line. */
 
 #include "core/write_buffer.h"
 
@@ -15,52 +15,52 @@
 #include <stddef.h>
 
 enum {
-    LOG_STREAM_QUEUE_MAX = 1 << 20, /* bytes that wait for the reader, and bytes that are held back */
+    LOG_STREAM_QUEUE_MAX = 1 << 20, /* bytes that may wait for the reader, and that may be held back */
     LOG_STREAM_END_MS = 1000,       /* how long log_stream_done() waits for the reader */
 };
 
 /* How a stream is written to. */
 enum log_stream_kind {
-    LOG_STREAM_PLAIN,  /* write(2) does not wait for a reader */
+    LOG_STREAM_PLAIN,  /* write(2), which does not wait for a reader */
     LOG_STREAM_SOCKET, /* send(2) */
-    LOG_STREAM_ASKED,  /* write(2), after poll(2) said that there is room */
+    LOG_STREAM_ASKED,  /* write(2), once poll(2) reports room */
 };
 
 struct log_stream {
     pthread_mutex_t lock;      /* any thread may log */
-    int fd;                    /* written to: a description of our own that does not block, or the borrowed one */
-    enum log_stream_kind kind; /* how */
-    bool is_own;               /* fd is ours to close */
+    int fd;                    /* to write to: a description of our own that does not block, or the borrowed one */
+    enum log_stream_kind kind; /* how to write to fd */
+    bool is_own;               /* fd is our own, to be closed */
     struct write_buffer held;  /* lines held back */
     struct write_buffer queue; /* what the stream has not taken yet */
     unsigned held_lines;       /* in held */
     unsigned queued_lines;     /* put into queue since it was empty */
     unsigned lost_lines;       /* dropped, and not yet reported */
-    unsigned reported_lines;   /* in a report that is queued itself */
+    unsigned reported_lines;   /* in a report that is still queued */
     int error;                 /* why the last line was lost, -errno; 0: the queue was full */
     bool is_holding;           /* until log_stream_release() */
-    bool is_dropping;          /* the queue was full, and is more than half full still */
+    bool is_dropping;          /* the queue was full, and is still more than half full */
     bool is_ending;            /* log_stream_done() was called */
-    bool has_thread;           /* thread is to be joined */
-    bool is_draining;          /* it has not ended */
+    bool has_thread;           /* thread must be joined */
+    bool is_draining;          /* thread has not ended yet */
     pthread_t thread;          /* writes the queue */
 };
 
-/* Write to fd, which is borrowed and keeps its flags: they belong to the processes that share it, too. Lines are held
- * back from the beginning. */
+/* Write to fd, which is borrowed and keeps its flags, since other processes may share it. Lines are held back from the
+ * beginning. */
 void log_stream_init(struct log_stream *stream, int fd);
 
-/* The sink: arg is the stream. Any thread may call. A line that cannot be held back ends the holding. */
+/* The sink: arg is the stream. Any thread may call. If a line cannot be held back, the others are released, too. */
 void log_stream_write(void *arg, int level, const char *line);
 
-/* Write a line as it is, even while others are held back. */
+/* Write a line as it is, even while other lines are held back. */
 void log_stream_print(struct log_stream *stream, const char *line);
 
-/* Write what was held back; from now on lines are written at once. Once is enough. */
+/* Write what was held back; from now on lines are written at once. */
 void log_stream_release(struct log_stream *stream);
 
-/* Write what is queued, for LOG_STREAM_END_MS at most, and close. What is still held back is dropped. No other thread may
- * log any more. */
+/* Write what is queued, for LOG_STREAM_END_MS at most, and close. Lines still held back are dropped. No other thread
+ * may log any more. */
 void log_stream_done(struct log_stream *stream);
 
 #endif

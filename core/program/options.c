@@ -1,5 +1,7 @@
-/* Happy path: getopt_long(3) gives the number of a row, and the row says what to do. Failure modes: it gives something
- * else, from which the text is made, or the row's set() says no. */
+/* Happy path: getopt_long(3) returns the number of a row, and the row determines what to do.
+ *
+ * Failure modes: getopt_long(3) returns something else, which is put into words; or the row's set() rejects the
+ * value. */
 
 #include "core/program/options.h"
 
@@ -10,12 +12,12 @@
 #include <getopt.h>
 #include <string.h>
 
-enum { FIRST = 256 }; /* getopt_long(3) returns this and more: no character, so that optopt tells an unknown "-x" */
+enum { FIRST = 256 }; /* the lowest number of a row; no character, so that optopt identifies an unknown "-x" */
 
-/* What getopt_long(3) complained of: verdict is ':' or '?', argument where it stopped. */
+/* The error text for getopt_long(3): verdict is ':' or '?', argument is where it stopped. */
 static int complain(int verdict, const char *argument, char *err)
 {
-    if (optopt > 0 && optopt < FIRST) { /* one letter of several, perhaps */
+    if (optopt > 0 && optopt < FIRST) { /* it may be one letter of several */
         return error_text(err, OPTION_ERROR_MAX, -EINVAL, "unknown option -%c", optopt);
     }
     if (optopt > 0) {

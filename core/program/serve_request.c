@@ -1,8 +1,8 @@
-/* Happy path: a pair of sockets, one end adopted by the server, the other one the client's; both take turns until the response
- * is complete.
+/* Happy path: a pair of sockets, one end adopted by the server, the other one the client's; both take turns until the
+ * response is complete.
  *
- * Failure modes: a timeout, a response that ends early, and standard output that cannot be written are each a line in the
- * log, and exit status 1. */
+ * Failure modes: a timeout, a response that ends early, and standard output that cannot be written are each a line in
+ * the log, and exit status 1. */
 
 #include "core/program/serve_request.h"
 

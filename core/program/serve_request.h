@@ -11,8 +11,8 @@
 struct command_line;
 struct log_stream;
 
-/* Read the content of --body: its text, that of a file for "@FILE", or standard input for "@-". Returns whether it could be
- * read, else errno says why. */
+/* Read the content of --body: its text, that of a file for "@FILE", or standard input for "@-". Returns whether it
+ * could be read, else errno says why. */
 bool serve_request_read_body(struct command_line *options);
 
 /* Serve the one request of the options with a server that has no threads of its own, print the response, and stop the

@@ -1,4 +1,4 @@
-/* Writing to streams that were inherited, apart from sys.c since only the program does it. */
+/* Writing to inherited streams. Not in sys.c, since only the program does it. */
 
 #include "core/sys.h"
 

@@ -1,4 +1,4 @@
-/* Becoming another user, apart from the rest of sys.h: a program may, the library never does. */
+/* Becoming another user. Not in sys.c, since the library never does it. */
 
 #include "core/sys.h"
 

@@ -1,4 +1,5 @@
-/* Nothing here is fatal: values that make no sense are as good as none, and news that nobody takes are dropped. */
+/* Failure modes: none is fatal. Values that make no sense count as absent, and notices that cannot be delivered are
+ * dropped. */
 
 #include "core/program/systemd.h"
 
@@ -36,7 +37,7 @@ int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec,
     return (int64_t)(usec / 2000);
 }
 
-/* Make the address of a notify socket. Returns its length, 0 when it is none. */
+/* Make the address of a notify socket. Returns its length, or 0 if the name is invalid. */
 static socklen_t make_address(struct sockaddr_un *address, const char *notify_socket)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -70,7 +71,7 @@ void systemd_notifier_close(struct systemd_notifier *notifier)
 void systemd_notify(struct systemd_notifier *notifier, const char *news)
 {
     ssize_t rv = notifier->fd < 0 ? -ENOTCONN : sys_send(notifier->fd, news, strlen(news), false);
-    if (rv == -ENOTCONN || rv == -ECONNREFUSED) { /* another socket has taken the place of the one we know */
+    if (rv == -ENOTCONN || rv == -ECONNREFUSED) { /* another socket has replaced the one we know */
         systemd_notifier_close(notifier);
         systemd_notifier_open(notifier, notifier->socket);
         if (notifier->fd >= 0) {

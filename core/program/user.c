@@ -1,4 +1,4 @@
-/* Failure modes: no such user, root itself, or a process that may not; after each of them the program is to end. */
+/* Failure modes: no such user, root itself, or a process without the right. The program must end after each of them. */
 
 #include "core/program/user.h"
 

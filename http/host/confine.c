@@ -1,7 +1,7 @@
 /* The rules for core/sandbox.c.
  *
- * Failure modes: a directory that the host or the site names must exist. Folders of modules need not, since Lua looks in
- * many places that do not exist. */
+ * Failure modes: a directory that the host or the site names must exist. Folders of modules need not, since Lua looks
+ * in many places that do not exist. */
 
 #include "http/host/confine.h"
 
@@ -73,8 +73,8 @@ static int allow_entry(struct allow_call *call, const char *folder, int folder_f
     return S_ISDIR(st.st_mode) && depth < MODULE_DEPTH_MAX ? allow_links(call, path, depth + 1) : 0;
 }
 
-/* Modules may be links that lead out of their folder, as modules in C do on Debian. Allowing the folder does not allow the
- * targets of its links. */
+/* Modules may be links that lead out of their folder, as modules in C do on Debian. Allowing the folder does not allow
+ * the targets of its links. */
 static int allow_links(struct allow_call *call, const char *folder, int depth)
 {
     _Alignas(struct dirent64) char block[4096];

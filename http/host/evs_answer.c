@@ -1,9 +1,9 @@
-/* Answers of a host: thin wrappers over response.h and file_reply.h. Whatever completes the answer parts with the exchange
- * first.
+/* Responses of a host: thin wrappers over response.h and file_reply.h. Each function that completes a response calls
+ * evs_part() first.
  *
- * Failure modes: what answers without memory returns -ENOMEM, and the connection is cut. A call that cannot be done as it
- * was asked for is the host's mistake: its log names the route and the function, and the request ends, since a host that
- * does not look at what a call returned would leave its client waiting for ever. */
+ * Failure modes: without memory a call returns -ENOMEM, and the connection is cut. An invalid call is the host's
+ * mistake: the log names the route and the function, and the request ends, since a host that ignores return values
+ * would leave its client waiting for ever. */
 
 #include "http/host/evs_blame.h"
 #include "http/host/evs_events.h"
@@ -28,7 +28,7 @@
 static const char already[] = "the response has already begun";
 static const char is_complete_already[] = "the answer is complete already";
 
-/* Why an answer may not begin in this way, with len bytes of content; NULL when it may. */
+/* Why a response may not begin in this way, with len bytes of content; NULL when it may. */
 static const char *find_mistake(const struct exchange *exchange, int status, const char *type, const void *content,
                                 size_t len)
 {
@@ -44,8 +44,8 @@ static const char *find_mistake(const struct exchange *exchange, int status, con
     return content == NULL && len > 0 ? "the content is NULL" : NULL;
 }
 
-/* A call that would have completed the answer is refused. The client gets a 500 or, when the answer has begun, an end that
- * says that something is wrong; an answer that is complete stays as it is. Returns error. */
+/* Refuse a call that would have completed the response. The client gets a 500 or, if the response has begun, an end
+ * that shows that it is incomplete; a complete response stays as it is. Returns error. */
 static int refuse(evs_request *request, const char *function, const char *why, int error)
 {
     struct exchange *exchange = evs_part(request);
@@ -56,8 +56,8 @@ static int refuse(evs_request *request, const char *function, const char *why, i
     return error;
 }
 
-/* A call is refused after which the host expects to go on, and to be told with EVS_GONE of what goes wrong. The 500 of an
- * answer that has not begun takes no more content, as that of a HEAD request. Returns error. */
+/* Refuse a call after which the host expects to continue, and to get EVS_GONE if something goes wrong. The 500 that is
+ * sent if the response has not begun takes no more content, like the response to a HEAD request. Returns error. */
 static int refuse_stream(struct exchange *exchange, const char *function, const char *why, int error)
 {
     static const char page[] = "500 Internal Server Error\n";
@@ -74,7 +74,7 @@ static int refuse_stream(struct exchange *exchange, const char *function, const 
     return error;
 }
 
-/* Whether an answer may begin in this way: 0, or what refuse() returned. */
+/* Whether a response may begin in this way: 0, or what refuse() returned. */
 static int check_answer(evs_request *request, int status, const char *type, const void *content, size_t len,
                         const char *function)
 {
@@ -82,13 +82,13 @@ static int check_answer(evs_request *request, int status, const char *type, cons
     return why == NULL ? 0 : refuse(request, function, why, why == already ? -EALREADY : -EINVAL);
 }
 
-/* What became of an answer that was not refused. */
+/* The return value for a response that was not refused. */
 static int outcome(const struct exchange *exchange)
 {
     return exchange->response_state == RESPONSE_ABORTED ? -ENOMEM : 0;
 }
 
-/* What evs_header() and the like gave for a text that is not there may be handed on to an answer. */
+/* name or value may be NULL, if the host passes on what evs_header() returned for an absent field. */
 static int can_set_field(evs_request *request, const char *name, const char *value)
 {
     return exchange_of(request)->response_state != RESPONSE_NONE ? -EALREADY
@@ -118,8 +118,8 @@ int evs_reply(evs_request *request, int status, const char *type, const void *co
     return outcome(exchange_of(request));
 }
 
-/* A copy of the Content-Type that the host has set, which goes before what the name of a file tells; *type is NULL when there
- * is none. Returns 0 or -ENOMEM. */
+/* Copy the Content-Type that the host has set, which takes precedence over the one that a file's name implies. *type is
+ * NULL if there is none. Returns 0 or -ENOMEM. */
 static int copy_set_type(const struct exchange *exchange, char **type)
 {
     size_t len = 0;
@@ -163,7 +163,8 @@ int evs_begin(evs_request *request, int status, const char *type, int64_t length
     return outcome(exchange);
 }
 
-/* Whether a stream takes len bytes of content; the first ones begin it. Returns 0, or -1 and nothing may be written. */
+/* Whether len bytes of content may be written; the first ones begin the response. Returns 0, or -1 and nothing may be
+ * written. */
 static int check_write(struct exchange *exchange, const void *content, size_t len, const char *function)
 {
     if (content == NULL && len > 0) {
@@ -185,9 +186,10 @@ static int check_write(struct exchange *exchange, const void *content, size_t le
     return 0;
 }
 
-/* A piece was not queued, and the stream is cut. Where write_cap is the reason, the host wrote on after 0, or wrote a piece
- * for which there was no room: a host that heeds 0 and writes pieces below write_cap less write_high_mark never gets here,
- * however slow its client is. Once for each request, since the stream is over. */
+/* A piece was not queued, and the connection is cut. If write_cap is the reason, log it: the host continued to write
+ * after 0, or wrote a piece that was too large. A host that waits after 0 and writes pieces smaller than write_cap less
+ * write_high_mark never gets here, however slow its client is. At most once for each request, since the stream is
+ * over. */
 static void blame_cut(const struct exchange *exchange, size_t len, const char *function)
 {
     if (!response_is_beyond_cap(exchange, len)) {
@@ -216,7 +218,7 @@ int evs_write(evs_request *request, const void *content, size_t len)
     return rv;
 }
 
-/* Content that is not copied. It is the server's from here on, whatever is returned. */
+/* Content that is not copied. It belongs to the server from here on, whatever the return value. */
 
 static void release_content(void (*release)(void *arg), void *arg)
 {

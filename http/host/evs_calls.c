@@ -1,12 +1,13 @@
 /* Timers and watched fds of a host, on the loops of its server.
  *
- * Happy path: start_call() makes the call and gives it an id. On the serving thread settle_call() then arms it: a timer or a
- * registration of the reactor. Other threads change what is wanted under the lock and post a letter, which settles. So
- * only the serving thread touches the reactor, and only it frees a call: when it is over and no letter knows it.
+ * Happy path: start_call() makes the call and gives it an id. On the serving thread settle_call() then arms it, with a
+ * timer or a registration of the reactor. Other threads change what is wanted under the lock and post a letter, whose
+ * arrival calls settle_call(). So only the serving thread touches the reactor, and only that thread frees a call: when
+ * it is over and no letter refers to it.
  *
- * Failure modes: without memory a call is not made. What the reactor refuses later is told to the function of a watch,
- * and is a line in the log for a timer. A watch whose fd was closed too early does not touch the next owner of its
- * number: it takes back only a registration of its own. */
+ * Failure modes: without memory a call is not made. If the reactor refuses something later, the function of a watch
+ * gets the error, and a timer's loss is logged. A watch whose fd was closed too early does not affect the next owner of
+ * the number: it takes back only its own registration. */
 
 #include "http/host/evs_calls.h"
 
@@ -45,10 +46,10 @@ struct call {
     /* Under the lock. */
     unsigned events;   /* of CALL_FD: what is wanted */
     bool is_cancelled; /* fn must not be called any more */
-    bool is_posted;    /* a letter that knows the call is on its way */
+    bool is_posted;    /* a letter that refers to the call is on its way */
 };
 
-/* The serving thread's part. */
+/* On the serving thread. */
 
 static void on_call_due(struct reactor *reactor, uint64_t timer, void *arg);
 static void on_watched(struct reactor *reactor, int fd, unsigned events, void *arg);
@@ -80,7 +81,7 @@ static int arm_timer(struct call *call)
     if (call->kind == CALL_EVERY) {
         call->timer = reactor_set_interval(reactor, call->interval_ms, on_call_due, call);
     } else {
-        int64_t left_ms = call->due_ms - reactor_now_ms(reactor); /* the reactor's time may be a little behind */
+        int64_t left_ms = call->due_ms - reactor_now_ms(reactor); /* the reactor's time may lag a little */
         uint32_t delay_ms = left_ms < 0 ? 0 : left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
         call->timer = reactor_set_timeout(reactor, delay_ms, on_call_due, call);
     }
@@ -97,7 +98,7 @@ static int arm_watch(struct call *call)
     return reactor_register(reactor, call->fd, call->events, on_watched, call);
 }
 
-/* Make the reactor do what is wanted. The lock is held. Returns 0 or -errno. */
+/* Arm or end the call, as is wanted now. The lock is held. Returns 0 or -errno. */
 static int settle_call(struct call *call)
 {
     if (call->is_cancelled) {
@@ -169,9 +170,9 @@ void evs_calls_end(struct evs_host *host)
     pthread_mutex_unlock(&host->lock);
 }
 
-/* Any thread's part. */
+/* On any thread. */
 
-/* Have the call settled: now, or by a letter. The lock is held. Returns 0 or -errno. */
+/* Call settle_call(), now or by a letter. The lock is held. Returns 0 or -errno. */
 static int want(struct call *call)
 {
     struct mailbox *mailbox = call->host->mailbox;
@@ -183,7 +184,7 @@ static int want(struct call *call)
     return rv;
 }
 
-/* Whether there is such a thread, in this process. Returns 0 with *host, or -errno. */
+/* Find a thread of the server, in this process. Returns 0 with *host, or -errno. */
 static int find_host(evserve *server, unsigned thread, struct evs_host **host)
 {
     const struct evs_door *door = (const struct evs_door *)(void *)server;
@@ -191,7 +192,7 @@ static int find_host(evserve *server, unsigned thread, struct evs_host **host)
     return *host == NULL ? -EINVAL : evs_host_is_in_child(*host) ? -ECHILD : 0;
 }
 
-/* Make a call as wanted. Returns its public id or -errno. */
+/* Make a call. Returns its public id or -errno. */
 static int64_t start_call(struct evs_host *host, const struct call *wanted)
 {
     struct call *call = mem_alloc(sizeof *call);
@@ -208,7 +209,7 @@ static int64_t start_call(struct evs_host *host, const struct call *wanted)
     } else {
         call->id = id;
         rv = want(call);
-        if (rv < 0) { /* nothing is armed, and another thread may not ask the reactor whether it is so */
+        if (rv < 0) { /* nothing is armed; another thread may not ask the reactor */
             evs_slots_put(&host->calls, id);
             mem_free(call);
         }
@@ -253,7 +254,7 @@ int64_t evserve_watch(evserve *server, unsigned thread, int fd, unsigned events,
     return start_call(host, &(struct call){.kind = CALL_FD, .on_fd = fn, .arg = arg, .fd = fd, .events = events});
 }
 
-/* The call of a public id. Returns 0 with *call and the lock held, or -errno. */
+/* Find the call of a public id. Returns 0 with *call and the lock held, or -errno. */
 static int lock_call(evserve *server, int64_t id, struct call **call)
 {
     struct evs_host *host = id <= 0 ? NULL : evs_host_of_id((const struct evs_door *)(void *)server, (uint64_t)id);

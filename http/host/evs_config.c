@@ -1,5 +1,7 @@
-/* Happy path: evs_config_read() when the server starts, evs_config_keep() for as long as it lives, evs_config_apply() for
- * each site, evs_config_drop() at the end. It fails for values out of range, with a text, and without memory. */
+/* Happy path: evs_config_read() and evs_config_keep() when the server starts, evs_config_apply() for each site,
+ * evs_config_drop() at the end.
+ *
+ * Failure modes: values out of range, with a text, and lack of memory. */
 
 #include "http/host/evs_config.h"
 
@@ -54,7 +56,8 @@ static void drop_routes(struct evs_route *routes)
     mem_free(routes);
 }
 
-/* The bytes of one route in the array of a program that has a config of this size: limits came together with mounts. */
+/* The size of one route in the array of a program whose config has this size: routes got limits in the release in which
+ * configs got mounts. */
 static size_t route_size(size_t config_size)
 {
     return config_size <= offsetof(struct evserve_config, mounts) ? offsetof(struct evs_route, limits)
@@ -69,7 +72,7 @@ static struct evs_route read_route(const struct evs_route *routes, size_t size, 
     return route;
 }
 
-/* Limits may be shorter than today's, too. A size that is none is kept, to be refused with the route's name. */
+/* Limits may be shorter than today's, too. An invalid size is kept, to be refused later with the route's name. */
 static struct evs_limits *copy_limits(const struct evs_limits *limits)
 {
     struct evs_limits *copy = mem_zalloc(sizeof *copy);
@@ -80,7 +83,7 @@ static struct evs_limits *copy_limits(const struct evs_limits *limits)
     return copy;
 }
 
-/* A copy of the host's routes, of size bytes each, which may go after evserve_start(). */
+/* Copy the host's routes, of size bytes each. */
 static struct evs_route *copy_routes(const struct evs_route *routes, size_t size)
 {
     size_t count = 0;
@@ -119,7 +122,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
-    kept->allow_read = kept->allow_write = NULL; /* of the start alone */
+    kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&
@@ -128,7 +131,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     return is_whole ? 0 : -ENOMEM;
 }
 
-/* One limit of the server, as a host writes it. */
+/* Where a host writes one limit. */
 struct setting {
     const char *name;       /* in limits.def */
     enum limit_scope scope; /* a route has it, too */
@@ -136,8 +139,8 @@ struct setting {
     size_t of_route;        /* in struct evs_limits, of LIMIT_ROUTE */
 };
 
-/* Whatever is a limit is in the config too, and in the limits of a route if it may be a route's, or this does not
- * compile. */
+/* This compiles only if each limit is in the config, and in the limits of a route if it may differ from route to
+ * route. */
 static const struct setting settings[] = {
 #define FIELD_MS(name)        name##_ms
 #define FIELD_BYTES(name)     name
@@ -152,7 +155,7 @@ static const struct setting settings[] = {
 
 enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
 
-/* Set the limit of a setting whose value lies at an offset in values, if it is given. */
+/* Set a limit to the value at an offset in values, if the host gave one. */
 static int apply(struct limits *limits, const struct setting *setting, const void *values, size_t offset, char *err,
                  size_t errlen)
 {

@@ -1,4 +1,4 @@
-/* The end of a request, for the host that has something to free: evs_on_done(). */
+/* evs_on_done(): what a host frees when a request is over. */
 
 #include "http/host/evs_internal.h"
 

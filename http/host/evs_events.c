@@ -1,4 +1,4 @@
-/* Events of a host's request: what evs_on() and evs_after() ask for. */
+/* Events of a host's request: evs_on() and evs_after(). */
 
 #include "http/host/evs_events.h"
 
@@ -38,8 +38,8 @@ static void on_data(struct exchange *exchange)
     evs_tell(exchange, EVS_DATA);
 }
 
-/* The exchange is the next request's after this: nothing may be left that leads to it. So a timer and a ticket are refused
- * from here on. */
+/* After this the exchange belongs to the next request, so nothing may be left that leads to it: timers and tickets are
+ * refused from here on. */
 static void on_gone(struct exchange *exchange)
 {
     exchange->evs.is_unwanted = true;
@@ -48,7 +48,7 @@ static void on_gone(struct exchange *exchange)
     evs_tell(exchange, EVS_GONE);
 }
 
-/* A host that does not listen yet is told when it does. */
+/* A host that has not called evs_on() yet gets the event when it does. */
 static void on_stopping(struct exchange *exchange)
 {
     if (exchange->evs.fn != NULL) {
@@ -72,7 +72,7 @@ void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, vo
     exchange->evs.fn = fn;
     exchange->evs.arg = arg;
     if (exchange->on_stopping != NULL && exchange_should_end(exchange)) {
-        conn_resume(exchange->conn); /* it is told with the next turn of the loop */
+        conn_resume(exchange->conn); /* EVS_STOPPING comes with the next turn of the loop */
     }
 }
 
@@ -80,7 +80,7 @@ int evs_after(evs_request *request, uint32_t ms)
 {
     struct exchange *exchange = exchange_of(request);
     if (exchange->response_state >= RESPONSE_COMPLETE || exchange->evs.is_unwanted) {
-        return -EALREADY; /* when the time comes, the exchange may be another request's */
+        return -EALREADY; /* when the time comes, the exchange may belong to another request */
     }
     stop_timer(exchange);
     exchange->evs.timer = reactor_set_timeout(exchange->service->reactor, ms, on_timer, exchange);
@@ -94,7 +94,7 @@ void evs_hook(struct exchange *exchange)
     exchange->evs.timer = 0;
     exchange->evs.has_read = false;
     exchange->evs.is_unwanted = false;
-    evs_drop_parsed(exchange); /* of the request before it on this connection */
+    evs_drop_parsed(exchange); /* of the previous request on this connection */
     exchange->on_drain = on_drain;
     exchange->on_data = on_data;
     exchange->on_gone = on_gone;
@@ -113,7 +113,7 @@ struct exchange *evs_part(evs_request *request)
     return exchange;
 }
 
-/* Nobody takes the content, so nothing would ever hold up a host that makes it without an end. */
+/* The content is discarded, so nothing would ever slow down a host that produces it without end. */
 static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
@@ -127,7 +127,7 @@ static void on_unwanted(struct reactor *reactor, uint64_t timer, void *arg)
 void evs_end_without_content(struct exchange *exchange)
 {
     if (exchange->evs.is_unwanted) {
-        return; /* EVS_GONE is due, or the host is hearing it */
+        return; /* EVS_GONE is due, or is being delivered */
     }
     stop_timer(exchange);
     exchange->evs.is_unwanted = true;

@@ -16,8 +16,8 @@ void evs_tell(struct exchange *exchange, enum evs_event event);
 /* The response is about to be complete: the host gets no more events. */
 struct exchange *evs_part(evs_request *request);
 
-/* The response has no content (HEAD, 204, 304), so it is complete as it is. The host, which is in the middle of its work,
- * gets EVS_GONE with the next turn of the loop. */
+/* The response has no content (HEAD, 204, 304), so it is complete as it is. The host, which is in the middle of its
+ * work, gets EVS_GONE with the next turn of the loop. */
 void evs_end_without_content(struct exchange *exchange);
 
 #endif

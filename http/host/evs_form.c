@@ -1,7 +1,7 @@
-/* Forms whose body is there as a whole: application/x-www-form-urlencoded (URL Standard, section 5.1) and
- * multipart/form-data (RFC 7578), which evs_form() makes no difference between.
+/* Forms whose body has been read as a whole: application/x-www-form-urlencoded (URL Standard, section 5.1) and
+ * multipart/form-data (RFC 7578). evs_form() treats both alike.
  *
- * Failure modes: a status, negated, for what is no form; it stays the same however often the host asks. */
+ * Failure modes: a body that is no form gives a status, negated; it is the same however often the host asks. */
 
 #include "http/host/evs_form.h"
 
@@ -30,14 +30,14 @@ const char *evs_multipart_reason(int status)
                          : "the Content-Type has no boundary, or an invalid one";
 }
 
-/* How much there is of a multipart body. */
+/* The size of a multipart body. */
 struct measure {
-    size_t parts; /* that are complete */
+    size_t parts; /* complete ones */
     size_t len;   /* bytes of their names and contents */
 };
 
-/* Go through a multipart body: measure it, and add its parts to pairs unless that is NULL. Returns 0 or a status, negated,
- * with the reason. */
+/* Go through a multipart body: measure it, and add its parts to pairs unless that is NULL. Returns 0 or a status,
+ * negated, with the reason. */
 static int form_take_parts(struct multipart *multipart, const char *body, size_t body_len, struct pairs *pairs,
                            struct measure *measure, const char **reason)
 {

@@ -1,4 +1,4 @@
-/* The hooks of a config, which a server calls with the config as their argument. */
+/* The hooks of a config. A server calls them with the config as their argument. */
 
 #include "http/host/evs_hooks.h"
 
@@ -27,8 +27,8 @@ static enum evs_end end_of(enum outcome_end end)
     return EVS_END_GONE;
 }
 
-/* Nothing that the host asks for here may be left for the next request of the connection, of which a handler of its own
- * may know nothing. */
+/* What a hook has asked for must not be left for the next request of the connection, whose handler may not be the
+ * host's. */
 static void forget_parsed(struct exchange *exchange)
 {
     if (exchange != NULL) {
@@ -36,7 +36,7 @@ static void forget_parsed(struct exchange *exchange)
     }
 }
 
-/* A request is new to the host. What is left of it when before has no answer to it goes. */
+/* The host sees a request for the first time. If before does not respond, what it has asked for is undone. */
 static bool on_before(struct exchange *exchange, void *arg)
 {
     const struct evserve_config *config = arg;
@@ -55,14 +55,14 @@ static void on_not_found(struct exchange *exchange, void *arg)
     config->not_found(request_of(exchange), config->arg);
 }
 
-/* What a handler has asked for, which may still hold the exchange when its time is over. */
+/* What a handler has asked for; it may still use the exchange when on_error is called. */
 struct handler_wishes {
     void (*on_drain)(struct exchange *exchange);
     void (*on_data)(struct exchange *exchange);
     void (*on_gone)(struct exchange *exchange);
     void (*on_stopping)(struct exchange *exchange);
-    struct evs_state evs;      /* except for the ticket, which is over, and the calls of evs_on_done() */
-    struct evs_parsed *parsed; /* it may be on the stack, and look at the texts again */
+    struct evs_state evs;      /* except for the ticket, which has ended, and the calls of evs_on_done() */
+    struct evs_parsed *parsed; /* the handler may be on the stack, and use the texts again */
 };
 
 static struct handler_wishes put_aside(struct exchange *exchange)
@@ -76,7 +76,7 @@ static struct handler_wishes put_aside(struct exchange *exchange)
 
 static void take_back(struct exchange *exchange, const struct handler_wishes *wishes)
 {
-    evs_part(request_of(exchange)); /* without a timer */
+    evs_part(request_of(exchange)); /* leaves no timer */
     forget_parsed(exchange);
     exchange->parsed = wishes->parsed;
     exchange->on_drain = wishes->on_drain;
@@ -90,7 +90,8 @@ static void take_back(struct exchange *exchange, const struct handler_wishes *wi
     exchange->evs.is_unwanted = wishes->evs.is_unwanted;
 }
 
-/* The answer is complete when this returns, or there is none: whoever is about to send an error page does not wait. */
+/* When this returns, the response is complete or does not exist: the caller, about to send an error page, does not
+ * wait. */
 static void on_error_page(struct exchange *exchange, int status, void *arg)
 {
     const struct evserve_config *config = arg;
@@ -98,7 +99,7 @@ static void on_error_page(struct exchange *exchange, int status, void *arg)
     config->on_error(request_of(exchange), status, config->arg);
     take_back(exchange, &wishes);
     if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
-        response_end(exchange); /* evs_write() has said that nobody wants the rest */
+        response_end(exchange); /* evs_write() has refused the rest, which nobody wants */
     } else if (exchange->response_state == RESPONSE_STREAMING) {
         evs_blame(exchange, LOG_ERROR, "on_error", "the answer must be complete when it returns");
         response_abort(exchange);
@@ -122,7 +123,7 @@ static void on_finished(void *arg, const struct outcome *outcome)
         .request = outcome->exchange == NULL ? NULL : request_of(outcome->exchange),
     };
     if (outcome->exchange != NULL) {
-        outcome->exchange->evs.is_unwanted = true; /* a timer, or a ticket, would lead to the next request */
+        outcome->exchange->evs.is_unwanted = true; /* a timer or a ticket would lead to the next request */
     }
     config->finished(config->arg, &told);
     forget_parsed(outcome->exchange);

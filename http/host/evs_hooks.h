@@ -1,12 +1,12 @@
 #ifndef EVSERVE_HTTP_HOST_EVS_HOOKS_H
 #define EVSERVE_HTTP_HOST_EVS_HOOKS_H
 
-/* What a host wants to hear of all requests: the hooks of its config, on top of those of a server. */
+/* The hooks of a host's config, on top of those of a server. */
 
 struct evserve_config;
 struct server;
 
-/* Set the hooks that config has, which must outlive the server. */
+/* Set the hooks of config, which must outlive the server. */
 void evs_hooks_set(struct server *server, const struct evserve_config *config);
 
 #endif

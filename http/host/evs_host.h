@@ -1,12 +1,12 @@
 #ifndef EVSERVE_HTTP_HOST_EVS_HOST_H
 #define EVSERVE_HTTP_HOST_EVS_HOST_H
 
-/* What the C binding keeps for each thread of a server: the host's tickets (evs_ticket.h), and its timers and watched fds
- * (evs_calls.c). Any thread may look up an id here under the lock; what the id names belongs to the serving thread, which
- * other threads reach through its mailbox.
+/* What the C binding keeps for each thread of a server: the host's tickets (evs_ticket.h), and its timers and watched
+ * fds (evs_calls.c). Any thread may look up an id here under the lock; what the id names belongs to the serving thread,
+ * which other threads reach through its mailbox.
  *
- * An id of the public interface has three parts, so that it names only one thing: its kind (the sign), the thread, and an
- * id of evs_slots.h. */
+ * An id of the public interface has three parts, so that it names only one thing: its kind (the sign), the thread, and
+ * an id of evs_slots.h. */
 
 #include "http/host/evs_slots.h"
 
@@ -41,8 +41,8 @@ struct evs_door {
 void evs_host_init(struct evs_host *host, unsigned thread, struct mailbox *mailbox, struct reactor *reactor,
                    const struct log *log);
 
-/* The thread serves no more: orders and calls are refused from now on, tickets name nothing, and threads that wait for a
- * client go on. On that thread. Timers and watches are ended by evs_calls_end(). A second call does nothing. */
+/* The thread serves no more: orders and calls are refused from now on, tickets name nothing, and threads that wait for
+ * a client go on. On that thread. Timers and watches are ended by evs_calls_end(). A second call does nothing. */
 void evs_host_end(struct evs_host *host);
 
 /* Whether the calling process was forked from the server's, where a lock may be held by a thread that is not there. */

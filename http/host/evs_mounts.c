@@ -1,5 +1,7 @@
 /* Directories of a host: struct evs_mount of evserve.h, copied when the server starts, then made a static mount of each
- * site. A mount that makes no sense is refused with a text that names its member:
+ * site.
+ *
+ * Failure modes: an invalid mount is refused with a text that names its member:
  *
  *     evserve_config.mounts[1].headers: "a b" is no field name */
 
@@ -19,7 +21,7 @@
 
 /* Copying. */
 
-/* A block that is measured while data is NULL, and then filled in the same order. */
+/* A block of memory: measured first, while data is NULL, then filled in the same order. */
 struct mount_block {
     char *data;
     size_t used; /* bytes */
@@ -121,8 +123,8 @@ struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
 
 /* Mounting. */
 
-/* The options of a mount, with room for what they point to; one more than allowed, so that too many are told from
- * all. */
+/* The options of a mount, with room for what they point to: for one more than is allowed, so that too many are
+ * noticed. */
 struct mount_reading {
     struct static_options options;
     struct static_field headers[STATIC_HEADERS_MAX + 1];
@@ -177,7 +179,7 @@ static int read_options(struct mount_reading *reading, const struct evs_mount *m
     if (mount->dir != NULL && mount->assets != NULL) {
         return error_text(err, errlen, -EINVAL, "assets: \"%s\" has a directory, too", mount->prefix);
     }
-    if (mount->cache_s > INT32_MAX) { /* RFC 9111 section 1.2.2: what recipients can hold */
+    if (mount->cache_s > INT32_MAX) { /* RFC 9111 section 1.2.2: the most that recipients can hold */
         return error_text(err, errlen, -EINVAL, "cache_s: %lu is more than 68 years", (unsigned long)mount->cache_s);
     }
     while (mount->index != NULL && mount->index[options->index_count] != NULL) {
@@ -188,7 +190,7 @@ static int read_options(struct mount_reading *reading, const struct evs_mount *m
     return rv < 0 ? rv : static_options_check(options, err, errlen);
 }
 
-/* Returns as static_mounts_pin_assets(). */
+/* Mount assets. Returns as static_mounts_pin_assets(). */
 static int pin_assets(struct static_mounts *added, const struct evs_mount *mount, const struct static_options *options,
                       char *err, size_t errlen)
 {
@@ -209,7 +211,7 @@ static int pin_assets(struct static_mounts *added, const struct evs_mount *mount
     return rv;
 }
 
-/* What comes before the text when a mount with good options was refused: whose fault it is. */
+/* What comes before the text if a mount with valid options is refused: the member to blame. */
 static const char *member_of_error(const struct evs_mount *mount, int error)
 {
     if (error == -EINVAL || error == -EEXIST) {

@@ -12,8 +12,9 @@ struct static_mounts;
  * without memory. */
 struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts);
 
-/* Mount the directories of a host, an array that a NULL prefix ends. Later mounts of the same prefixes, those of a script,
- * are ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be mounted. */
+/* Mount the directories of a host, an array that a NULL prefix ends. Later mounts of the same prefixes, those of a
+ * script, are ignored. Returns 0, or -errno with a text in err that names the member; some of them may then be
+ * mounted. */
 int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen);
 
 #endif

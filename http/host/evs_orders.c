@@ -1,4 +1,4 @@
-/* Orders: what other threads want done with a request, given by its ticket.
+/* Orders: what other threads want done with the request of a ticket.
  *
  * Happy path: an order is checked against the ticket under the lock, copied into a message and posted; deliver_order()
  * carries it out on the request's thread. On that thread itself an order is carried out at once, unless messages are on
@@ -6,7 +6,8 @@
  * dropped.
  *
  * Bounds: what is on its way and what waits in the connection's queue count together, at most write_cap bytes; beyond
- * that an order is refused. So a thread that is faster than its client can neither fill the memory nor get the client cut.
+ * that an order is refused. So a thread that is faster than its client can neither fill the memory nor get the client
+ * cut.
  *
  * Failure modes: without memory an order is refused and nothing has changed. */
 
@@ -30,11 +31,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { MESSAGE_COST = 64 }; /* bytes that a message counts for beside its content; more than a chunk's framing */
+enum { MESSAGE_COST = 64 }; /* bytes that a message counts for beside its content; more than the framing of a chunk */
 
 enum order_kind { ORDER_HEADER, ORDER_BEGIN, ORDER_WRITE, ORDER_END, ORDER_ABORT, ORDER_REPLY, ORDER_PAUSE };
 
-/* What a thread wants done. */
+/* One call of another thread. */
 struct order {
     enum order_kind kind;
     int status;          /* of BEGIN and REPLY */
@@ -67,7 +68,7 @@ static bool ends(enum order_kind kind)
     return kind == ORDER_END || kind == ORDER_ABORT || kind == ORDER_REPLY;
 }
 
-/* The request's thread. */
+/* On the request's thread. */
 
 static int carry_out_write(evs_request *request, const struct order *order)
 {
@@ -75,7 +76,7 @@ static int carry_out_write(evs_request *request, const struct order *order)
     return rv < 0 ? -ESRCH : rv; /* EVS_GONE is under way */
 }
 
-/* Carry an order out. The ticket may be gone afterwards. Returns what its function returns. */
+/* Carry out an order. The ticket may be gone afterwards. Returns what the function of evserve.h returns. */
 static int carry_out(struct exchange *exchange, const struct order *order)
 {
     evs_request *request = request_of(exchange);
@@ -122,7 +123,7 @@ static void deliver_order(void *arg)
         if (rv < 0 && message->order.kind == ORDER_HEADER && rv != -ESRCH) {
             log_write(host->log, LOG_ERROR, "evserve_set_header_to: cannot set %s: %s", message->order.text,
                       errno_text(-rv));
-            evs_abort(request_of(exchange)); /* without the field it would be another answer */
+            evs_abort(request_of(exchange)); /* without the field it would be a different response */
         }
     }
     pthread_mutex_lock(&host->lock);
@@ -139,7 +140,7 @@ static void deliver_order(void *arg)
     }
 }
 
-/* Any thread. */
+/* On any thread. */
 
 /* Copy an order. Returns NULL without memory. */
 static struct message *make_message(struct evs_host *host, uint64_t id, const struct order *order)
@@ -161,7 +162,8 @@ static struct message *make_message(struct evs_host *host, uint64_t id, const st
     return message;
 }
 
-/* The lock is held. Returns 0 or -errno. */
+/* Post an order, with a message that was made beforehand, or NULL. The lock is held. Takes the message. Returns 0 or
+ * -errno. */
 static int post_order(struct evs_host *host, struct ticket *ticket, const struct order *order, struct message *made)
 {
     struct message *message = made != NULL ? made : make_message(host, ticket->id, order);
@@ -176,8 +178,8 @@ static int post_order(struct evs_host *host, struct ticket *ticket, const struct
     return 0;
 }
 
-/* Whether there is room for a piece. What was told to wait is told to go on when the queue is half as long as the high
- * mark, so that much of write_cap cannot be counted on. The lock is held. Returns 0 or -errno. */
+/* Whether there is room for an order. A thread that was asked to wait may go on when the queue has sunk to half of the
+ * high mark, so a piece must fit beside that much. The lock is held. Returns 0 or -errno. */
 static int check_room(struct evs_host *host, struct ticket *ticket, const struct order *order)
 {
     size_t cost = cost_of(order);
@@ -190,7 +192,7 @@ static int check_room(struct evs_host *host, struct ticket *ticket, const struct
     if (ticket->posted + ticket->queued + cost <= ticket->cap) {
         return 0;
     }
-    if (ticket->posted == 0 && !ticket->is_behind) { /* nothing is under way that would tell when there is room */
+    if (ticket->posted == 0 && !ticket->is_behind) { /* nothing is on its way whose arrival would report room */
         int rv = post_order(host, ticket, &(struct order){.kind = ORDER_PAUSE}, NULL);
         if (rv < 0) {
             return rv;
@@ -200,7 +202,7 @@ static int check_room(struct evs_host *host, struct ticket *ticket, const struct
     return -EAGAIN;
 }
 
-/* With the lock held and a message that was made beforehand, or NULL. Takes the message. */
+/* Post an order if there is room. As post_order(), but returns 1 or 0 for a piece: whether more may follow at once. */
 static int accept_order(struct evs_host *host, struct ticket *ticket, const struct order *order, struct message *made)
 {
     int rv = check_room(host, ticket, order);
@@ -217,7 +219,7 @@ static int accept_order(struct evs_host *host, struct ticket *ticket, const stru
     return goes_on ? 1 : 0;
 }
 
-/* Why an order cannot be accepted. The lock is held. Returns 0 with *found, or -errno. */
+/* Whether an order can be accepted. The lock is held. Returns 0 with *found, or -errno. */
 static int check_order(struct evs_host *host, evs_ticket ticket, enum order_kind kind, struct ticket **found)
 {
     *found = evs_ticket_find(host, evs_id_within(ticket));
@@ -230,7 +232,7 @@ static int check_order(struct evs_host *host, evs_ticket ticket, enum order_kind
     return (*found)->has_begun && comes_first(kind) ? -EALREADY : 0;
 }
 
-/* On the request's thread, with nothing on its way. The lock is held, and given back. */
+/* Carry out an order on the request's thread, with no message on its way. The lock is held, and is released here. */
 static int carry_out_here(struct evs_host *host, struct ticket *ticket, const struct order *order)
 {
     struct exchange *exchange = ticket->exchange;
@@ -378,7 +380,7 @@ int evserve_ready_to(evserve *server, evs_ticket id, int timeout_ms)
             pthread_mutex_unlock(&host->lock);
             return must_not_wait && timeout_ms != 0 ? -EDEADLK : 0;
         }
-        ticket->is_held = true; /* so that whoever eases it tells */
+        ticket->is_held = true; /* so that this thread is woken when the queue has sunk */
         wait_for_change(host, end_ns);
         rv = check_order(host, id, ORDER_WRITE, &ticket);
     }

@@ -1,9 +1,10 @@
-/* Multipart bodies, part by part: of a body that is there as a whole, or that comes piece by piece (EVS_STREAM_BODY).
+/* Multipart bodies, part by part, whether the body has been read as a whole or comes piece by piece (EVS_STREAM_BODY).
  *
- * Happy path: what has come of the body goes through the parser of http/multipart.h, which hands out content as it lies;
- * what is not used yet stays with the exchange. So a part of any length needs no memory but that of one piece.
+ * Happy path: what has come of the body goes through the parser of http/multipart.h, which returns content in place;
+ * what is not used yet stays with the exchange. So a part of any length needs only the memory of one piece.
  *
- * Failure modes: a body that is broken, too large or too slow is a status, negated; each further call says the same. */
+ * Failure modes: a body that is malformed, too large or too slow gives a status, negated; further calls return the
+ * same. */
 
 #include "http/host/evs_form.h"
 
@@ -17,15 +18,15 @@
 #include <string.h>
 
 struct evs_parts {
-    size_t offset;  /* taken of a body that is there as a whole */
-    int verdict;    /* EVS_END, or a status, negated: what every further call returns; 0 before that */
-    bool is_inside; /* a part has begun, and its end did not come yet */
+    size_t offset;  /* taken of a body that was read as a whole */
+    int verdict;    /* EVS_END, or a status, negated: further calls return it; 0 before that */
+    bool is_inside; /* a part has begun, and has not ended yet */
     bool has_part;  /* multipart and texts are those of the part that evs_part_next() gave */
     struct multipart multipart;
     char texts[MULTIPART_HEAD_MAX + 2]; /* name and filename of the part: slices of one field, each with a NUL */
 };
 
-/* The parser of this request, begun when it is first asked for. NULL with *status. */
+/* The parser of this request, made when the host first asks for a part. NULL with *status. */
 static struct evs_parts *parts_of(struct exchange *exchange, int *status)
 {
     struct evs_parsed *parsed = evs_parsed_of(exchange);
@@ -54,7 +55,7 @@ static struct evs_parts *parts_of(struct exchange *exchange, int *status)
     return parts;
 }
 
-/* What the parser has told. */
+/* An event of the parser. */
 struct part_event {
     enum multipart_event kind; /* not MULTIPART_MORE, not MULTIPART_ERROR */
     const char *content;       /* of MULTIPART_CONTENT */
@@ -97,7 +98,7 @@ static int parts_take(struct exchange *exchange, struct evs_parts *parts, struct
     return event->kind == MULTIPART_ERROR ? -parts->multipart.status : EVS_PIECE;
 }
 
-/* The same, and remember an end for the calls that follow. */
+/* The same, but remember an end for the calls that follow. */
 static int parts_go_on(struct exchange *exchange, struct evs_parts *parts, struct part_event *event)
 {
     if (parts->verdict != 0) {
@@ -116,7 +117,7 @@ static int parts_go_on(struct exchange *exchange, struct evs_parts *parts, struc
     return rv;
 }
 
-/* The text of a header field of the part; the byte behind it is syntax that nobody needs any more. */
+/* The text of a header field of the part. Its NUL replaces a byte of syntax that is no longer needed. */
 static const char *part_field(struct multipart *multipart, const char *name)
 {
     size_t len;
@@ -129,7 +130,7 @@ static const char *part_field(struct multipart *multipart, const char *name)
     return multipart->head + at;
 }
 
-/* Copy a text of len bytes to *at, which moves behind its NUL. A negative len is none. */
+/* Copy a text of len bytes to *at, which then points behind its NUL. A negative len means no text: returns NULL. */
 static const char *put_part_text(char **at, const char *text, int len)
 {
     char *start = *at;
@@ -166,7 +167,7 @@ int evs_part_next(evs_request *request, struct evs_part *part)
     }
     struct part_event event = {.kind = MULTIPART_MORE};
     parts->has_part = false;
-    do { /* what the host did not read of the part before is passed over */
+    do { /* the unread rest of the previous part is skipped */
         rv = parts_go_on(exchange, parts, &event);
     } while (rv == EVS_PIECE && event.kind != MULTIPART_PART);
     if (rv == EVS_PIECE) {

@@ -1,7 +1,7 @@
-/* Queries and cookies, as names and values. The head is parsed for them when the first one is asked for, so that asking
- * again gives the same pointer and costs no more memory.
+/* Queries and cookies, as names and values. They are parsed when the host asks for the first one, so asking again gives
+ * the same pointer and costs no more memory.
  *
- * Failure modes: without memory there are none. */
+ * Failure mode: without memory they seem to be absent. */
 
 #include "http/host/evs_parsed.h"
 
@@ -37,13 +37,14 @@ int evs_query_at(evs_request *request, unsigned index, const char **name, const 
 
 /* Cookies. */
 
-/* A client may send several fields (RFC 6265 section 5.4 says one, HTTP/2 makes several). Whether field is one of them. */
+/* Whether field is a Cookie field. There may be several: RFC 6265 section 5.4 allows clients only one, but HTTP/2
+ * splits it. */
 static bool is_cookie(const struct exchange *exchange, const struct field *field)
 {
     return ascii_is(exchange_text(exchange, field->name), field->name.len, "cookie");
 }
 
-/* Add the cookies of one field, or count them and their bytes when there are no pairs yet. */
+/* Add the cookies of one field; if pairs is NULL, only count them and their bytes. */
 static void take_cookies(struct pairs *pairs, const char *text, size_t left, size_t *count, size_t *text_len)
 {
     struct cookie cookie;

@@ -1,10 +1,10 @@
-/* What a host may ask about its request: thin wrappers over exchange.h.
+/* What a host reads of its request: thin wrappers over exchange.h.
  *
- * Texts end with NUL. A slice of the head is followed by a byte of syntax, which nobody needs once the head is parsed:
- * NUL takes its place. Parameters are copied, each to a place of its own in exchange->texts, so that asking again gives
- * the same pointer and asking a thousand times costs no more memory than asking once.
+ * Texts end with NUL. A slice of the head is followed by a byte of syntax, no longer needed once the head is parsed,
+ * which the NUL replaces. Parameters are copied, each to a place of its own in exchange->texts, so asking again gives
+ * the same pointer and costs no more memory.
  *
- * Failure modes: without memory a text is NULL, as if it were absent. */
+ * Failure mode: without memory a text is NULL, as if it were absent. */
 
 #include "http/host/evs_internal.h"
 
@@ -66,7 +66,8 @@ int evs_header_at(evs_request *request, unsigned index, const char **name, const
     return 1;
 }
 
-/* Room for every parameter of this request. NULL without memory. The size is the same each time, so nothing moves during a request. */
+/* Room for all parameters of this request. NULL without memory. The size is the same each time, so nothing moves during
+ * a request. */
 static char *text_room(struct exchange *exchange)
 {
     size_t size = exchange->path_len + ROUTE_PARAMS_MAX + 1;
@@ -89,7 +90,7 @@ const char *evs_param(evs_request *request, const char *name)
         char *room = strcmp(route->param_names[i], name) == 0 ? text_room(exchange) : NULL;
         if (room != NULL) {
             struct slice slice = exchange->match.params[i];
-            room += slice.offset + i; /* each one behind those before, and their NULs */
+            room += slice.offset + i; /* behind the previous ones and their NULs */
             memcpy(room, exchange->path + slice.offset, slice.len);
             room[slice.len] = '\0';
             return room;

@@ -1,5 +1,4 @@
-/* Routes of a host: struct evs_route of evserve.h, checked and registered with the router, which calls them as it calls any
- * handler. */
+/* Routes of a host: struct evs_route of evserve.h, checked and registered with the router as handlers. */
 
 #include "http/host/evs_routes.h"
 

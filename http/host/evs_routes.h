@@ -11,15 +11,15 @@ struct limits;
 struct router;
 
 /* Register the routes of a host, an array that a NULL route ends. The router copies their texts; their limits must live
- * until they are settled. Free *added after the router. Returns 0, or -errno with a text in err that names the route, and
- * nothing to free; some of the routes may then be registered. */
+ * until they are settled. Free *added after the router. Returns 0, or -errno with a text in err that names the route,
+ * and nothing to free; some of the routes may then be registered. */
 int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
                       size_t errlen);
 void evs_routes_destroy(struct evs_routes *routes); /* NULL is allowed */
 
-/* Settle the limits of the routes that have limits of their own. What they leave open is as in limits, those of the site,
- * which no longer change. Returns 0, or -errno with a text in err that names the route and the limit. routes may be
- * NULL. */
+/* Settle the limits of the routes that have limits of their own. What they leave open is as in limits, those of the
+ * site, which no longer change. Returns 0, or -errno with a text in err that names the route and the limit. routes may
+ * be NULL. */
 int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *limits, char *err, size_t errlen);
 
 #endif

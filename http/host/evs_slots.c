@@ -1,5 +1,6 @@
-/* A table with a list of free slots through it, and a generation in each. Failure mode: without memory there is no id,
- * and the table stays as it was. */
+/* A table with a list of its free slots, and a generation in each slot.
+ *
+ * Failure mode: without memory there is no id, and the table stays as it was. */
 
 #include "http/host/evs_slots.h"
 

@@ -1,4 +1,4 @@
-/* Where a request came from: its client, the listener, the socket itself. */
+/* Where a request came from: the client, the listener, the socket. */
 
 #include "http/host/evs_internal.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_HOST_EVS_TICKET_H
 #define EVSERVE_HTTP_HOST_EVS_TICKET_H
 
-/* Tickets: requests that any thread may respond to (evs_defer() of evserve.h). A ticket belongs to the thread that serves
- * its request, and ends with the request; its id finds nothing from then on. Orders of other threads are in
+/* Tickets: requests that any thread may respond to (evs_defer() of evserve.h). A ticket belongs to the thread that
+ * serves its request, and ends with the request; its id finds nothing from then on. Orders of other threads are in
  * evs_orders.c. */
 
 #include "evserve.h"

@@ -1,5 +1,5 @@
-/* Happy path: offer_create() makes a site and fills it: the root, the mounts, the routes in C, the script. offer_listen()
- * opens its addresses on the server that serves it.
+/* Happy path: offer_create() makes a site and fills it: the root, the mounts, the routes in C, the script.
+ * offer_listen() opens its addresses on the server that serves it.
  *
  * Failure modes: a step that fails leaves its text in err, and the half-built offer is destroyed. */
 

@@ -56,14 +56,14 @@ int offer_listen(const struct offer *offer, const char *listen, struct server *s
 int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
                           size_t errlen);
 
-/* Describe an offer for people, one line of text per call of line: limits and settings that differ from the defaults, and
- * the addresses that offer_listen() would listen on. Returns 0 or more, or -EINVAL with a text in err about an invalid
- * address. */
+/* Describe an offer for people, one line of text per call of line: limits and settings that differ from the defaults,
+ * and the addresses that offer_listen() would listen on. Returns 0 or more, or -EINVAL with a text in err about an
+ * invalid address. */
 int offer_describe(const struct offer *offer, const char *listen, void (*line)(void *arg, const char *text), void *arg,
                    char *err, size_t errlen);
 
-/* The functions of http/host/script_kind.h for the script of the offer. Without a script they do nothing and return 0 or
- * false. */
+/* The functions of http/host/script_kind.h for the script of the offer. Without a script they do nothing and return 0
+ * or false. */
 int offer_each_folder(const struct offer *offer, int (*fn)(void *arg, const char *folder), void *arg);
 int offer_start(struct offer *offer, const struct server *server, char *err, size_t errlen);
 void offer_announce_stop(struct offer *offer);

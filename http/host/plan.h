@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_HOST_PLAN_H
 #define EVSERVE_HTTP_HOST_PLAN_H
 
-/* What a host asked for, kept so that offers can be made of it at the start and at each reload. One for each handle, shared
- * by its threads, which only read it, except for the file stamps, which have a lock of their own. */
+/* What a host asked for, kept so that offers can be made of it at the start and at each reload. One for each handle,
+ * shared by its threads, which only read it, except for the file stamps, which have a lock of their own. */
 
 #include "core/file_stamps.h"
 #include "core/write_buffer.h"
@@ -26,15 +26,16 @@ struct plan {
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
 };
 
-/* Copy a config that evs_config_read() has read. kind and log are borrowed. Returns 0, or -ENOMEM with nothing to free. */
+/* Copy a config that evs_config_read() has read. kind and log are borrowed. Returns 0, or -ENOMEM with nothing to
+ * free. */
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log);
 
 /* Read the script if it comes through a pipe: once, for all threads. Returns 0, or -errno with a text in err. */
 int plan_read_script(struct plan *plan, char *err, size_t errlen);
 
-/* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a text
- * in err. */
+/* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a
+ * text in err. */
 int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
                     size_t errlen);
 

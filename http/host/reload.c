@@ -1,5 +1,5 @@
-/* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all of them
- * are made, each worker's server goes on to the new offer, and the old one is retired.
+/* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all of
+ * them are made, each worker's server goes on to the new offer, and the old one is retired.
  *
  * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away. */
 

@@ -1,7 +1,9 @@
-/* Happy path: retired_add() hooks into the site. When its last request lets go of it, a task looks at all retired offers
- * at the end of the tick, and frees those that nothing needs any more. A timer looks again at a script with work left.
+/* Happy path: retired_add() hooks into the site. When its last request lets go of it, a task looks at all retired
+ * offers at the end of the tick, and frees those that nothing needs any more. A timer looks again at a script with work
+ * left.
  *
- * Failure modes: without memory for the task or the timer, the next offer that retires, or retired_done(), does the work. */
+ * Failure modes: without memory for the task or the timer, the next offer that retires, or retired_done(), does the
+ * work. */
 
 #include "http/host/retired.h"
 

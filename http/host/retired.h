@@ -1,9 +1,9 @@
 #ifndef EVSERVE_HTTP_HOST_RETIRED_H
 #define EVSERVE_HTTP_HOST_RETIRED_H
 
-/* Offers that another one has replaced. Each is stopped and freed when the last request that began with it is over and its
- * script has nothing left to do, or a minute later. This happens at the end of a tick, because a function of the script
- * itself may have let go of the offer. Used by one reactor's thread. */
+/* Offers that another one has replaced. Each is stopped and freed when the last request that began with it is over and
+ * its script has nothing left to do, or a minute later. This happens at the end of a tick, because a function of the
+ * script itself may have let go of the offer. Used by one reactor's thread. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,8 +20,8 @@ struct retired {
 /* Begin with no offers. reactor is that of their thread. */
 void retired_init(struct retired *retired, struct reactor *reactor);
 
-/* Take over an offer whose server has gone on to another site: the timers of its script end, and its "stopping" functions
- * are called. */
+/* Take over an offer whose server has gone on to another site: the timers of its script end, and its "stopping"
+ * functions are called. */
 void retired_add(struct retired *retired, struct offer *offer);
 
 /* Whether one of their scripts is still busy: offer_is_busy(). */

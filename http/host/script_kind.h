@@ -45,8 +45,8 @@ struct script_host {
 };
 
 struct script_kind {
-    /* Run the script at path: it fills in site and may set timers on reactor. host may be NULL. site, reactor and log are
-     * borrowed and must outlive the script, and the script must outlive every server made from site. Returns 0 with
+    /* Run the script at path: it fills in site and may set timers on reactor. host may be NULL. site, reactor and log
+     * are borrowed and must outlive the script, and the script must outlive every server made from site. Returns 0 with
      * *script, or -errno with a text in err: "scripts/site.lua:12: what is wrong". */
     int (*open)(struct script **script, const char *path, struct site *site, struct reactor *reactor,
                 const struct log *log, const struct script_host *host, char *err, size_t errlen);
@@ -61,8 +61,8 @@ struct script_kind {
     /* Where the script asked for it, "site.lua:3", or NULL past the last. Valid as long as the script. */
     const char *(*listen_place)(const struct script *script, size_t n);
 
-    /* Call fn with each directory in which the script looks for modules, except those relative to the working directory,
-     * until fn returns something other than 0. Returns that value, or 0. */
+    /* Call fn with each directory in which the script looks for modules, except those relative to the working
+     * directory, until fn returns something other than 0. Returns that value, or 0. */
     int (*each_folder)(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
 
     /* The server is about to run: the script's "start" functions are called. Returns 0, or -errno with a text in err if
@@ -80,8 +80,8 @@ struct script_kind {
      * does not count, since waiting for it until then would be in vain. */
     bool (*is_busy)(const struct script *script, int64_t until_ms);
 
-    /* The end: what is due runs up to its first wait, what waits is cut, timers end, and the "stop" functions are called.
-     * Only close() may follow. */
+    /* The end: what is due runs up to its first wait, what waits is cut, timers end, and the "stop" functions are
+     * called. Only close() may follow. */
     void (*stop)(struct script *script);
 
     /* Free the script. The server must be gone. NULL is allowed. */

@@ -1,9 +1,9 @@
-/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. worker_stop() makes the server
- * drain; when no request is left, scripts have until the same deadline for what they do beside requests; then the worker is
- * over.
+/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. worker_stop() makes the
+ * server drain; when no request is left, scripts have until the same deadline for what they do beside requests; then
+ * the worker is over.
  *
- * Failure modes: a loop that fails ends the worker, and through on_failed the others. A callback that throws an exception of
- * C++, or ends its thread, has ended the worker, too. */
+ * Failure modes: a loop that fails ends the worker, and through on_failed the others. A callback that throws an
+ * exception of C++, or ends its thread, has ended the worker, too. */
 
 #include "http/host/worker.h"
 
@@ -179,9 +179,9 @@ static void end_turn(struct worker *worker)
     mailbox_leave(&worker->mailbox);
 }
 
-/* Called when a function that has begun a turn is left. If it did not return, because a callback has thrown an exception of
- * C++ or ended its thread, the state of the loop is unknown, so the server has ended. This file is compiled with
- * -fexceptions, which makes the compiler call this then, too. */
+/* Called when a function that has begun a turn is left. If it did not return, because a callback has thrown an
+ * exception of C++ or ended its thread, the state of the loop is unknown, so the server has ended. This file is
+ * compiled with -fexceptions, which makes the compiler call this then, too. */
 static void on_unwound(struct worker **turning)
 {
     struct worker *worker = *turning;

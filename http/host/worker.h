@@ -1,11 +1,11 @@
 #ifndef EVSERVE_HTTP_HOST_WORKER_H
 #define EVSERVE_HTTP_HOST_WORKER_H
 
-/* What one thread of a server serves with: a reactor, a server, and an offer, which is what it serves. Workers of a handle
- * share its plan and nothing else: other threads stop a worker, wake it, and reach it through its mailbox.
+/* What one thread of a server serves with: a reactor, a server, and an offer, which is what it serves. Workers of a
+ * handle share its plan and nothing else: other threads stop a worker, wake it, and reach it through its mailbox.
  *
- * From the start to the end: worker_init(), worker_load(), worker_open(), worker_run() or worker_poll() until the worker is
- * over, worker_free(). */
+ * From the start to the end: worker_init(), worker_load(), worker_open(), worker_run() or worker_poll() until the
+ * worker is over, worker_free(). */
 
 #include "core/mailbox.h"
 #include "evserve.h"
@@ -64,8 +64,8 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
 /* Serve on a thread of its own. Returns 0 or -errno. */
 int worker_start_thread(struct worker *worker);
 
-/* Serve until the worker is over, or wait until its own thread has. Returns 0, -EBUSY in a callback, or -EDEADLK when its
- * thread waits for the calling one. */
+/* Serve until the worker is over, or wait until its own thread has. Returns 0, -EBUSY in a callback, or -EDEADLK when
+ * its thread waits for the calling one. */
 int worker_wait(struct worker *worker);
 
 /* One turn of the loop. Returns 1, or 0 once it is over, or -errno: -EBUSY in a callback. */
@@ -77,8 +77,8 @@ void worker_stop(struct worker *worker, uint32_t drain_ms);
 /* Have on_wake of the config called between two turns of the loop. Any thread, signal handlers too. */
 void worker_wake(struct worker *worker);
 
-/* Free all that a worker has, half-built ones too. On the calling thread, which has entered the mailbox, so that what runs
- * at the end finds itself in a callback. */
+/* Free all that a worker has, half-built ones too. On the calling thread, which has entered the mailbox, so that what
+ * runs at the end finds itself in a callback. */
 void worker_free(struct worker *worker);
 
 /* In a child process: close the fds, and leave everything else as it is. */
