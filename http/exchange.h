@@ -9,9 +9,9 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
+#include "http/evs_state.h"
 #include "http/h1/chunked.h"
 #include "http/h1/parser.h"
-#include "http/host/evs.h"
 #include "http/router.h"
 
 #include <stdbool.h>

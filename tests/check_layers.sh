@@ -16,7 +16,7 @@ rules() {
     cat <<'END'
 core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
 the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
-http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|http/host/evs[.]h|version[.]h ; -
+http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|version[.]h ; -
 http/host includes only http, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/h1|http/host|core)/[^/]*|evserve[.]h ; -
 lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/host|core)/[^/]*|version[.]h ; -
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -

@@ -1,7 +1,7 @@
-#ifndef EVSERVE_HTTP_EVS_H
-#define EVSERVE_HTTP_EVS_H
+#ifndef EVSERVE_HTTP_EVS_STATE_H
+#define EVSERVE_HTTP_EVS_STATE_H
 
-/* What the C binding keeps in each exchange: the only header of this folder that http/ includes. */
+/* What the C binding (http/host/) keeps in each exchange. Types only: http/ gives it room, and leaves it alone. */
 
 #include <stdbool.h>
 #include <stdint.h>
