@@ -1,14 +1,14 @@
--- The part of the Lua API that is nicer in Lua than in C. It runs once in every new state, before the script, in several
--- files: this one, then those that CMakeLists.txt lists, in its order. Each gets three tables: the C
--- functions, the module "evserve", and what these files share. They hand to C, by core.ref, what C needs of them.
+-- The part of the Lua API that is simpler in Lua than in C. It runs once in every new state, before the script: first
+-- this file, then the others in the order of CMakeLists.txt. Each file gets three tables: the C functions, the module
+-- "evserve", and what these files share. With core.ref they register the values that C needs.
 --
--- Errors are raised by core.fail(text), which puts the script's file and line in front. Functions that register
--- something do not end in a tail call, so that the script's line can be found.
+-- core.fail(text) raises an error with the script's file and line in front. Functions that register something do not
+-- end in a tail call, so that the script's line can be found.
 
 local core, app, shared = ...
 local fail = core.fail
 
--- The script may put others in their places.
+-- Locals, because the script may replace the globals.
 local getmetatable, ipairs, pairs, setmetatable = getmetatable, ipairs, pairs, setmetatable
 local tostring, type = tostring, type
 local math, string = math, string
@@ -20,7 +20,7 @@ app.after = core.after
 app.every = core.every
 app.stats = core.stats
 
--- Texts for errors.
+-- Error texts.
 
 local function describe(value)
     if type(value) == "string" then
@@ -32,7 +32,7 @@ local function describe(value)
     return type(value) == "boolean" and tostring(value) or type(value)
 end
 
--- How many letters must be inserted, deleted or replaced to make b of a.
+-- How many letters must be inserted, deleted or replaced to turn a into b.
 local function distance(a, b)
     local row = {}
     for j = 0, #b do
@@ -50,7 +50,7 @@ local function distance(a, b)
     return row[#b]
 end
 
--- Fail because of a name that is not one of names.
+-- Fail because name is not one of names.
 local function fail_unknown(what, kind, name, names)
     local hint = ""
     if type(name) == "string" then
@@ -66,7 +66,7 @@ local function fail_unknown(what, kind, name, names)
     fail(string.format("%s: unknown %s %s%s", what, kind, describe(name), hint))
 end
 
--- Check that all keys of a table are among names. Of several unknown ones the first in the alphabet is reported.
+-- Check that all keys of a table are among names. If several are not, report the first in alphabetical order.
 local function check_names(what, kind, given, names)
     local known, unknown = {}, nil
     for _, name in ipairs(names) do
@@ -91,7 +91,7 @@ end
 shared.describe, shared.fail_unknown = describe, fail_unknown
 shared.check_names, shared.check_function = check_names, check_function
 
--- JSON. A table is an array when it has items or this metatable, else an object.
+-- JSON. A table is an array if it has items or this metatable; otherwise it is an object.
 
 local array_meta = {}
 

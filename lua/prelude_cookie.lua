@@ -5,8 +5,8 @@ local fail, describe, check_names = core.fail, shared.describe, shared.check_nam
 local ipairs, type = ipairs, type
 local string, table = string, table
 
-local COOKIE_MAX = 4096 -- bytes of name and value that every browser keeps (RFC 6265 section 6.1)
-local NAME_MAX = 255 -- bytes of a download's name: what a file system takes
+local COOKIE_MAX = 4096 -- bytes of name and value that every browser accepts (RFC 6265 section 6.1)
+local NAME_MAX = 255 -- bytes of a download's name that file systems accept
 
 -- Cookies.
 
@@ -45,7 +45,7 @@ local function check_cookie(what, name, value)
     return value
 end
 
--- A promise that a browser takes from the name alone, and drops the cookie when it is broken.
+-- Browsers derive a promise from the name alone, and reject a cookie that breaks it.
 local function check_prefix(what, name, given)
     local prefix = name:lower():match("^__host%-") or name:lower():match("^__secure%-")
     if prefix and not given.secure then
@@ -106,7 +106,7 @@ function app.cookie(name, value, given)
     return make_cookie("app.cookie", name, value, given)
 end
 
--- A method of response objects: one more Set-Cookie line.
+-- A method of response objects: add a Set-Cookie line.
 function shared.set_cookie(response, name, value, given)
     if not shared.is_response(response) then
         fail("res:set_cookie: call it as a method, with a colon")
@@ -118,7 +118,7 @@ function shared.set_cookie(response, name, value, given)
     if response.for_all and shared.is_frozen then
         fail("res:set_cookie: this response was made at start-up, so all requests share it: create it in the handler")
     end
-    local made, lines = {}, headers["set-cookie"] -- a list of its own: the script may have given that one to others, too
+    local made, lines = {}, headers["set-cookie"] -- a new list, since other responses may share the old one
     for _, line in ipairs(type(lines) == "table" and lines or { lines }) do
         made[#made + 1] = line
     end
@@ -129,7 +129,7 @@ end
 
 -- Names of downloads.
 
--- Whether a text is UTF-8 (RFC 3629), as filename* promises.
+-- Whether a text is valid UTF-8 (RFC 3629), as filename* promises.
 local function is_utf8(text)
     local function tail(byte, least, most)
         return byte ~= nil and byte >= (least or 0x80) and byte <= (most or 0xbf)
@@ -152,8 +152,8 @@ local function is_utf8(text)
     return true
 end
 
--- The Content-Disposition that makes a browser save an answer under a name (RFC 6266). What cannot stand in a quoted
--- string without being read differently by some becomes "_" there, and filename* has the name itself (RFC 8187).
+-- The Content-Disposition that makes a browser save a response under a name (RFC 6266). Characters that some browsers
+-- read differently in a quoted string become "_" there, and filename* has the exact name (RFC 8187).
 function shared.disposition(what, name)
     if type(name) ~= "string" or name == "" then
         refuse(what, "download", "a name, or true for the file's own", name)
@@ -164,7 +164,7 @@ function shared.disposition(what, name)
     if #name > NAME_MAX then
         fail(string.format("%s: download: the name is longer than %d bytes", what, NAME_MAX))
     end
-    name = name:gsub("[/\\]", "_") -- a name, no path
+    name = name:gsub("[/\\]", "_") -- a name, not a path
     local plain = name:gsub('["%%\128-\255]', "_")
     local value = 'attachment; filename="' .. plain .. '"'
     if plain ~= name and is_utf8(name) then
@@ -175,8 +175,8 @@ function shared.disposition(what, name)
     return value
 end
 
--- The same for a file under the name that it has. The path may come from a client: when it ends in what is no name, the
--- header gives none, and whether there is such a file is seen when it is opened.
+-- The same for a file under its own name. The path may come from a client: if it does not end in a name, the header has
+-- none; whether the file exists shows when it is opened.
 function shared.file_disposition(what, path)
     local name = path:match("^.*/(.*)$") or path
     if name == "" or name:find("%c") or #name > NAME_MAX then

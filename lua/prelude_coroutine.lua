@@ -1,9 +1,9 @@
--- Coroutines of the script's own, in which app.sleep and all else that waits work as elsewhere. A function that would wait
--- there yields relay, itself and its arguments (relay.c): it is called here instead, outside, and what it returns goes back
--- in. Outside may be another such coroutine.
+-- Coroutines that the script creates. app.sleep and all other functions that wait work in them as elsewhere. A function
+-- that would wait in such a coroutine yields relay, itself and its arguments (relay.c). The code here then calls it
+-- outside the coroutine and passes its results back in. Outside may be another such coroutine.
 --
--- An error outside goes back in as false and its value. The function that waits raises it there, so that it unwinds the
--- coroutine whose wait it ends. See prelude.lua.
+-- An error outside is passed back in as false and its value. The waiting function raises it there, so that it unwinds
+-- the coroutine whose wait it ends. See prelude.lua.
 
 local core, _, shared = ...
 local fail, describe, trace = core.fail, shared.describe, core.trace
@@ -13,8 +13,8 @@ local create, resume, status = coroutine.create, coroutine.resume, coroutine.sta
 
 local relay = {}
 
--- The coroutines whose waits are under way. Lua takes them for suspended, but nobody else may resume them: what they are
--- resumed with is the result of the wait.
+-- The coroutines that are waiting. For Lua they are suspended, but no other code may resume them, because they must be
+-- resumed with the result of the wait.
 local waiting = setmetatable({}, { __mode = "k" })
 
 local function check_thread(what, thread)
@@ -34,7 +34,7 @@ local function go_in(thread, ok, ...)
     return go_on(thread, resume(thread, false, (...)))
 end
 
--- Gives exactly what the coroutine has given, once that is no wish to wait.
+-- Returns exactly what the coroutine yielded or returned, as soon as that is not a request to wait.
 function go_on(thread, ...)
     local ok, first = ...
     if ok and first == relay then

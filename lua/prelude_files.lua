@@ -1,5 +1,4 @@
--- Files that a script works with: the host watches those that it reads at start-up, and not those that it writes. See
--- prelude.lua.
+-- Files that a script opens: --watch observes those it reads at start-up, but not those it writes. See prelude.lua.
 
 local core = ...
 local fail, note_file, can_read = core.fail, core.note_file, core.can_read
@@ -40,7 +39,7 @@ function io.output(file)
 end
 
 function os.rename(from, to)
-    if type(to) == "string" then -- how files are replaced
+    if type(to) == "string" then -- the usual way to replace a file
         note_file(to, "written")
     end
     return rename(from, to)

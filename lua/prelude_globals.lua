@@ -1,5 +1,5 @@
--- The globals: what would end or disturb the server is replaced, and after start-up there are no new globals. See
--- prelude.lua.
+-- The globals: functions that would end or disturb the server are replaced, and after start-up no new globals can be
+-- created. See prelude.lua.
 
 local core, app, shared = ...
 local fail = core.fail
@@ -28,7 +28,7 @@ function debug.sethook()
     fail("debug.sethook would remove the deadline of handlers (handler_cpu)")
 end
 
--- The debug library shows everything, but it does not change what C relies on: the registry, and what is inside of the
+-- The debug library shows everything, but cannot change what C relies on: the registry, and the upvalues and locals of
 -- functions of evserve and of C.
 
 function debug.getregistry()
@@ -57,14 +57,14 @@ end
 function debug.setlocal(thread, level, ...)
     if type(thread) == "thread" then
         check_source("debug.setlocal", type(level) == "number" and getinfo(thread, level, "S"))
-    else -- the level is the first argument; here there is one more above it
+    else -- the level is the first argument; this function adds one
         check_source("debug.setlocal", type(thread) == "number" and getinfo(thread + 1, "S"))
     end
     return setlocal(thread, level, ...)
 end
 
--- Finalizers. LuaJIT raises the error of one where it happens to collect, and inside compiled code that ends the process. So
--- it is caught here, and logged.
+-- Finalizers. LuaJIT raises the error of a finalizer wherever it happens to collect; in compiled code that ends the
+-- process. So errors are caught and logged here.
 
 local function guarded(finalizer)
     if type(finalizer) ~= "function" then
@@ -110,7 +110,7 @@ package.preload.ffi = open_ffi and function(...)
     return ffi
 end
 
--- Code that is loaded is not compiled, because compiled code has no deadline. Routes with jit = true are.
+-- Loaded code is not compiled, because compiled code has no deadline. Only routes with jit = true are.
 
 local function interpreted(chunk, ...)
     if type(chunk) == "function" then
@@ -134,7 +134,7 @@ local function read_all(reader)
     return table.concat(pieces)
 end
 
--- The reader is not called by C, which would swallow the error that stops a run, and LuaJIT would call no hook any more.
+-- C does not call the reader: it would swallow the error that stops a run, and LuaJIT would no longer call the hook.
 function load(chunk, ...)
     if type(chunk) == "function" then
         local ok, text = pcall(read_all, chunk)

@@ -1,4 +1,4 @@
--- What a script may do while it starts: settings, mounts, routes, middleware, events. See prelude.lua.
+-- Functions that a script may call only while it starts: settings, mounts, routes, middleware, events. See prelude.lua.
 
 local core, app, shared = ...
 local fail = core.fail
@@ -7,7 +7,7 @@ local check_names, check_function = shared.check_names, shared.check_function
 local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
 local string, table = string, table
 
--- Note where something was registered, or fail when it is not the first.
+-- Note where something was registered; fail if it was registered before.
 local function check_new(places, key, what)
     if places[key] then
         fail(string.format("%s (at %s)", what, places[key]))
@@ -15,11 +15,11 @@ local function check_new(places, key, what)
     places[key] = core.place()
 end
 
-local listens, mounts = {}, {} -- places of what was registered
+local listens, mounts = {}, {} -- by address and prefix: where they were registered
 
 function app.listen(address)
     core.check_loading("app.listen")
-    if type(address) == "string" and not address:find(":0$") then -- port 0 is another one each time
+    if type(address) == "string" and not address:find(":0$") then -- port 0 is a different port each time
         check_new(listens, address, "app.listen: already listening on " .. describe(address))
     end
     core.listen(address)
@@ -55,10 +55,10 @@ function app.static(prefix, directory, options)
     core.static(prefix, directory, options)
 end
 
-local route_options = core.route_names() -- names of the options that a route may have
+local route_options = core.route_names() -- names of a route's options
 table.insert(route_options, 1, "name")
 
--- What a route cannot have of its own gets a better answer than that it is unknown.
+-- A limit that a route cannot have of its own gets a better error text than "unknown".
 local function check_route_options(what, options)
     for _, name in ipairs(core.setting_names()) do
         local is_known = false
@@ -72,10 +72,10 @@ local function check_route_options(what, options)
     check_names(what, "option", options, route_options)
 end
 
--- Groups. A group has a prefix, middleware of its own, and the group that it was made in; app itself is the outermost.
+-- Groups. A group has a prefix, its own middleware, and the group it was created in; app itself is the outermost.
 
 local root = { prefix = "", middleware = {}, what = "app." }
-local named = {} -- by name: pattern and place
+local named = {} -- by name: the route's pattern and place
 
 local function check_name(what, name)
     if name == nil then
@@ -115,7 +115,7 @@ local function add_route(group, method, methods, path, options, fn)
     end
 end
 
--- Give target the functions that register in group.
+-- Add to target the functions that register in group.
 local function open_group(target, group)
     for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
         local name = method:lower()
@@ -160,7 +160,7 @@ open_group(app, root)
 
 -- Addresses.
 
--- Text for a parameter or a part of a query.
+-- The text of a parameter or of a part of the query.
 local function url_text(what, value)
     if type(value) == "number" then
         return core.number_text(value)
@@ -213,7 +213,7 @@ end
 -- Events.
 
 local listeners = { start = {}, stopping = {}, stop = {}, memory = {} }
-local error_place -- of app.on("error")
+local error_place -- where app.on("error") was called
 
 function app.on(event, fn)
     core.check_loading("app.on")

@@ -1,7 +1,7 @@
--- Requests: their bodies, and what is made of those. See prelude.lua.
+-- Requests: their bodies, and what is decoded from them. See prelude.lua.
 --
--- The functions of bind_body.c give true when they have waited and are to be called again, and false when the client has
--- gone meanwhile, or false and an error that is to be raised.
+-- The functions of bind_body.c return true if they have waited and must be called again, false if the client has gone
+-- meanwhile, or false and an error to raise.
 
 local core, app, shared = ...
 local fail, raise, array = core.fail, app.error, app.json.array
@@ -16,7 +16,7 @@ local begin_parts, parts_step = core.begin_parts, core.parts_step
 local CHUNK_MAX = 65536 -- bytes of a chunk, BODY_PIECE_MAX of http/exchange.h
 local STEP_PART, STEP_CONTENT, STEP_PART_END = 1, 2, 3 -- as in bind_body.c
 
-local methods = core.request_names -- what request_index() finds
+local methods = core.request_names -- request_index() looks methods up in it
 
 local function body_of(req)
     local body, err = take_body(req, "body")
@@ -29,7 +29,7 @@ local function body_of(req)
     return body
 end
 
--- Only this field may have to wait, and only here can it: C cannot go on behind a yield.
+-- Only this field may have to wait, and it can do so only here: C cannot continue after a yield.
 function core.request_meta.__index(req, name)
     if name == "body" then
         return body_of(req)
@@ -72,8 +72,8 @@ function methods.json(req)
     return value
 end
 
--- Parts of a multipart form. What is to be known of a part beside its fields is kept aside: the reader that it belongs
--- to, whether all of it was read, and its text.
+-- Parts of a multipart form. Apart from its fields, this is kept for each part: the reader it belongs to, whether it
+-- was read completely, and its text.
 
 local part_state = setmetatable({}, { __mode = "k" })
 local part_methods = {}
@@ -90,7 +90,7 @@ local function step(reader)
     return kind, a, b, c, d
 end
 
--- The next piece of the part at hand; nil at its end.
+-- The next piece of the current part; nil at its end.
 local function next_content(reader)
     local kind, content = step(reader)
     if kind == STEP_PART_END then
@@ -101,7 +101,7 @@ local function next_content(reader)
 end
 
 local function next_part(reader)
-    while reader.part do -- what the script did not read of it
+    while reader.part do -- skip what the script did not read
         next_content(reader)
     end
     local kind, name, filename, content_type, headers = step(reader)
@@ -154,7 +154,7 @@ function part_methods.text(part)
     return state.text
 end
 
--- Forms: a list of name, value, name, value ..., made once a request.
+-- Forms: a list of name, value, name, value ..., created once per request.
 
 local forms = setmetatable({}, { __mode = "k" })
 

@@ -1,13 +1,13 @@
--- Modules: where require looks, and what becomes of one that fails. See prelude.lua.
+-- Modules: where require looks, and what happens if a module fails. See prelude.lua.
 
 local core, _, shared = ...
 local fail, describe, load_text = core.fail, shared.describe, shared.load_text
 local allow_globals, can_read = core.allow_globals, core.can_read
-local error, ipairs, table, type, try = error, ipairs, table, type, xpcall -- an xpcall by this name enters handlers
+local error, ipairs, table, type, try = error, ipairs, table, type, xpcall -- tracebacks are cut at the name xpcall
 local loaded, package, string = package.loaded, package, string
 local require_module = require
 
--- As package.searchpath does; but relative templates start where the server was started, wherever the process is by now.
+-- Like package.searchpath, but relative templates start in the folder the server was started in, even after a chdir.
 local function search_path(name, templates)
     local stem = name:gsub("%.", "/")
     local tried = {}
@@ -24,13 +24,13 @@ end
 local function load_module(name, path)
     core.note_file(path, "module")
     local chunk, err = load_text(path)
-    if not chunk then -- what does not compile: the file and line in it, and where it was required
+    if not chunk then -- it does not compile: the file and line, and where it was required
         fail(string.format("error loading module '%s' from file '%s':\n\t%s", name, path, err))
     end
     return chunk
 end
 
--- The script's own folder comes first. Its name may have characters that mean something in package.path.
+-- The script's own folder comes first. Its name may contain characters that are special in package.path.
 package.loaders[2] = function(name)
     local stem = core.folder .. "/" .. name:gsub("%.", "/")
     local tried = {}
@@ -47,9 +47,10 @@ package.loaders[2] = function(name)
     return table.concat(tried) .. err
 end
 
--- LuaJIT marks a module that is being loaded, and the mark stays when its code fails, or is stopped: later attempts would
--- fail with "loop or previous error". So a mark is taken back as soon as nobody loads the module any more. A run cannot
--- wait while it loads one, so all that is pending belongs to one run: the present one, or one that was stopped.
+-- LuaJIT marks a module that is being loaded. The mark stays if its code fails or is stopped, and later attempts would
+-- fail with "loop or previous error". So the mark is removed as soon as the module is no longer being loaded. A run
+-- cannot wait while it loads a module, so all pending modules belong to one run: the current one, or one that was
+-- stopped.
 
 local mark
 package.preload["evserve.mark"] = function(name)
@@ -76,7 +77,7 @@ local function forget_stopped()
     end
 end
 
--- The place is known only while the stack is still there.
+-- The place is known only while the stack still exists.
 local function add_place(err)
     if type(err) == "string" and err ~= "not enough memory" and not err:find("^[^:]*:%d+:") then
         return core.place() .. ": " .. err
@@ -84,7 +85,7 @@ local function add_place(err)
     return err
 end
 
--- A file that is there and cannot be read is the reason why a module is not found.
+-- If a file exists but cannot be read, that is the reason why its module is not found.
 local function explain(err)
     local head, tried = nil, nil
     if type(err) == "string" then
@@ -107,7 +108,7 @@ function require(name)
     if module and not is_pending(name) then
         return module
     end
-    -- A module that a handler is the first to require may make globals while it loads, as it may at start-up.
+    -- A module that is first required in a handler may create globals while it loads, as at start-up.
     local is_inner = allow_globals(true)
     if not is_inner then
         forget_stopped()

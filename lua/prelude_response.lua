@@ -1,11 +1,11 @@
--- Response objects, and what makes them. See prelude.lua.
+-- Response objects, and the functions that create them. See prelude.lua.
 
 local core, app, shared = ...
 local fail, describe, check_names = core.fail, shared.describe, shared.check_names
 local error, getmetatable, pairs, rawget, rawset = error, getmetatable, pairs, rawget, rawset
 local setmetatable, string, tostring, type = setmetatable, string, tostring, type
 
--- Header tables: names in any case. Keys are kept in lower case.
+-- Header tables: names are case-insensitive. Keys are stored in lower case.
 
 local headers_meta = {}
 
@@ -28,7 +28,7 @@ end
 
 app.pass = pass
 
--- Copy fields over those that are there.
+-- Copy fields, replacing those that exist.
 local function merge_headers(headers, more)
     if more ~= nil and type(more) ~= "table" then
         fail("headers must be a table, not " .. describe(more))
@@ -44,7 +44,7 @@ local function response(status, body, headers)
         status = status,
         headers = merge_headers(setmetatable({}, headers_meta), headers),
         body = body,
-        for_all = not shared.is_frozen or nil, -- made while the script starts
+        for_all = not shared.is_frozen or nil, -- created while the script starts
     }, response_meta)
 end
 
@@ -54,7 +54,7 @@ local function copy(other)
     return made
 end
 
--- The response object for what a handler returned. An object that is returned alone stays the same one.
+-- The response object for what a handler returned. If it returned only an object, that object is used.
 local function to_response(a, b, c)
     local status, body, headers
     if type(a) == "number" then
@@ -74,7 +74,7 @@ local function to_response(a, b, c)
     return made
 end
 
--- The same for middleware, which may change what it gets: so it is never one that the script has, and may return again.
+-- The same for middleware, which may change the object: so it is never one that the script may return again.
 local function own_response(a, b, c)
     local made = to_response(a, b, c)
     return made == a and copy(made) or made
@@ -82,7 +82,7 @@ end
 
 local file_options = { "cache", "dotfiles", "download", "root", "type" }
 
--- The file is looked for when the answer is sent: then it is 200, 206, 304 or 404.
+-- The file is looked up when the response is sent; then the status is 200, 206, 304 or 404.
 function app.file(path, options)
     if type(path) ~= "string" then
         fail("app.file: a path expected, not " .. describe(path))
@@ -129,7 +129,7 @@ local function percent_encode(byte)
     return string.format("%%%02X", byte:byte())
 end
 
--- An address with what RFC 3986 allows in it, percent-encoded triplets among that, and the rest encoded.
+-- An address in which everything that RFC 3986 does not allow is percent-encoded; existing triplets are kept.
 local function encode_address(url)
     if not url:find("[^%w%-._~:/?#%[%]@!$&'()*+,;=]") then
         return url
@@ -146,7 +146,7 @@ function app.redirect(url, status)
     if type(url) ~= "string" then
         fail("app.redirect: an address expected, not " .. describe(url))
     end
-    if url:find("%c") then -- encoded it would lead elsewhere, and hide whose text got in here
+    if url:find("%c") then -- encoding it would lead elsewhere, and hide that untrusted text got in
         fail(string.format("app.redirect: the address %s contains a control character", describe(url)))
     end
     status = status or 302
@@ -167,7 +167,7 @@ function app.escape_html(text)
     return (text:gsub("[&<>\"']", escapes))
 end
 
--- Errors that are answers: one that nobody catches is answered as if the handler had returned its fields.
+-- Errors that become responses: if one is not caught, the response is as if the handler had returned its fields.
 
 local raised_meta = {}
 
@@ -190,7 +190,7 @@ end
 core.ref("raised_meta", raised_meta)
 core.ref("answer_raised", answer_raised)
 
--- What nxt() of a middleware gives when that was raised inside. Other errors go on outwards.
+-- What nxt() returns to middleware if such an error was raised inside. Other errors pass through.
 function shared.raised_response(err)
     if getmetatable(err) ~= raised_meta then
         error(err, 0)

@@ -1,11 +1,11 @@
--- How handlers, streams and timers run: entered from C, with middleware around them, and waiting. See prelude.lua.
+-- How handlers, streams and timers run: how C enters them, middleware around them, and waiting. See prelude.lua.
 
 local core, app, shared = ...
 local own_response, raised_response = shared.own_response, shared.raised_response
 local error, setmetatable, type, xpcall = error, setmetatable, type, xpcall
 local debug, string = debug, string
 
--- Requests. C resumes run() with the function of the route; without middleware that is the handler itself.
+-- Requests. C resumes run() with the function of the route. Without middleware that is the handler itself.
 
 local answer, finish = core.answer, core.finish
 local new_request, current_request = core.new_request, core.current_request
@@ -23,12 +23,14 @@ local function serve(handler)
     return stream(answer(handler(new_request())))
 end
 
--- Whether what was returned has a status of its own, or will get one from elsewhere. The 200 of app.html() is none.
+-- Whether the returned values have a status of their own, or get one from elsewhere. The 200 of app.html() does not
+-- count.
 local function has_status(a)
     return type(a) == "number" or (is_response(a) and (a == app.pass or (a.status or 200) ~= 200))
 end
 
--- Call what answers after a failure. Nothing is the plain answer after all, and a status that is not given is 500.
+-- Call the error function after a failure. If it returns nothing, the plain response is sent; the default status is
+-- 500.
 local function serve_error(handler, err)
     local a, b, c = handler(current_request(), err)
     if a == nil then
@@ -58,7 +60,7 @@ core.ref("run_timer", function(fn)
     end
 end)
 
--- What is done after the answer. The request is over by then, so its fields are kept.
+-- Deferred functions. The request is over when they run, so its fields are kept.
 
 function app.defer(fn)
     if core.defer(fn) then
@@ -75,9 +77,9 @@ core.ref("run_deferred", function()
     end
 end)
 
--- A function like inner, with one middleware around it. Both take a request and return a response object. An error that is
--- an answer is a response for the middleware around; one that is a failure passes through it, with the traceback that
--- trace() has kept.
+-- A function like inner, with one middleware around it. Both take a request and return a response object. An error of
+-- app.error becomes a response for the middleware; a failure passes through it, with the traceback that trace() has
+-- kept.
 local function wrap_once(fn, inner)
     local info = debug.getinfo(fn, "S")
     local place = string.format("%s:%d", info.source:gsub("^@", ""), info.linedefined)
@@ -96,8 +98,8 @@ local function wrap_once(fn, inner)
     end
 end
 
--- The function that answers a route: its own with the middleware of its group around it, and outside of that what the
--- groups have that the group lies in.
+-- The function that handles a route: its handler, with the middleware of its group around it, and further out the
+-- middleware of the groups that contain it.
 core.ref("wrap", function(route)
     local fn, group, wrapped = route.fn, route.group, nil
     while group do
@@ -111,7 +113,7 @@ core.ref("wrap", function(route)
     return wrapped or fn
 end)
 
--- Waiting. The error that ends a coroutine whose client has gone is this one value.
+-- Waiting. This single value is the error that ends a coroutine whose client has gone.
 
 local closed = setmetatable({}, {
     __tostring = function()
@@ -121,7 +123,7 @@ local closed = setmetatable({}, {
 
 local sleep = core.sleep
 
--- Here and in prelude_request.lua: in a coroutine of the script's own, false may come with another error to raise.
+-- Here and in prelude_request.lua: in a coroutine that the script created, false may come with another error to raise.
 function app.sleep(duration)
     local ok, err = sleep(duration)
     if not ok then
