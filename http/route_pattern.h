@@ -4,7 +4,7 @@
 /* The syntax of route patterns (http/router.h describes it): text to pieces, and which piece goes before which. The
  * router's own business; no allocation. */
 
-#include "http/router.h"
+#include "http/route.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -28,44 +28,13 @@
  * patterns that overlap this is one way down: the length of the path, not the number of routes. At one node at most
  * ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
 
+#include "http/route.h"
 #include "http/route_methods.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct handler;
 struct router;
-
-enum {
-    ROUTE_PARAMS_MAX = 16,    /* parameters of one pattern, the rest too */
-    ROUTE_PATTERN_MAX = 1024, /* bytes of a pattern */
-    ROUTE_BRANCHES_MAX = 32,  /* parameters that differ in type or following text, after one and the same beginning */
-};
-
-/* A registered route. Owned by the router, lives as long as it. */
-struct route {
-    const struct handler *handler;             /* borrowed: who answers */
-    uint64_t methods;                          /* set of METHOD_BIT(number), as registered */
-    const char *pattern;                       /* as registered */
-    const char *where;                         /* "site.lua:12" or "" */
-    const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
-    uint8_t param_count;                       /* of param_names */
-};
-
-enum route_verdict {
-    ROUTE_FOUND,
-    ROUTE_NOT_ALLOWED, /* the path exists, with other methods: allowed says which. OPTIONS without a route of its own
-                        * comes here too: the caller answers it with allowed instead of 405. */
-    ROUTE_NOT_FOUND,   /* no pattern fits, or only some for OPTIONS alone: "OPTIONS / *path" (without the blank) answers
-                        * the preflights of CORS, and does not say that a path exists */
-};
-
-struct route_match {
-    const struct route *route;             /* of ROUTE_FOUND, else NULL */
-    uint64_t allowed;                      /* of ROUTE_NOT_ALLOWED: set of methods over all patterns that fit the path,
-                                            * HEAD with GET, OPTIONS always */
-    struct slice params[ROUTE_PARAMS_MAX]; /* values: slices of the path, route->param_count of them */
-};
 
 /* An empty router. */
 int router_create(struct router **router);  /* 0 or -ENOMEM */
