@@ -1,190 +1,27 @@
 /* Listening sockets.
  *
- * Happy path: the reactor says READABLE, on_readable() accepts until EAGAIN or until the budget is spent and hands each
- * connection on.
+ * Happy path: the reactor says READABLE; on_readable() accepts until EAGAIN or until the budget is spent, and hands
+ * each connection on.
  *
  * Failure modes: a connection that was reset in the queue (ECONNABORTED and the network errors that accept(2) passes
- * on) is skipped. Out of fds (EMFILE, ENFILE) the pending connections would keep a level-triggered loop spinning and
- * their peers waiting; so the reserve fd is given up, the peer is accepted and closed at once, and the reserve taken
- * back. Where that fails too, and when memory is short, the listener rests for NET_PAUSE_MS. */
+ * on) is skipped. Out of fds (EMFILE, ENFILE), the pending connections would keep a level-triggered loop spinning and
+ * their peers waiting. So the reserve fd is given up, the peer is accepted and closed at once, and the reserve is taken
+ * back. If that fails too, or if there is no memory, the listener rests for NET_PAUSE_MS. */
 
 #include "core/net.h"
 
-#include "core/ascii.h"
 #include "core/log.h"
+#include "core/net_keepalive.h"
 #include "core/net_unix.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Addresses. */
-
-/* A decimal number of at most max, the whole of text; -1 for anything else. */
-static long parse_number(const char *text, long max)
-{
-    uint64_t value;
-    return ascii_parse_number(text, strlen(text), (uint64_t)max, &value) ? (long)value : -1;
-}
-
-/* The permissions behind a path, in octal digits: 0 to 0777; -1 for anything else. */
-static int parse_mode(const char *text)
-{
-    int mode = 0;
-    size_t len = strspn(text, "01234567");
-    for (size_t i = 0; i < len && len <= 4; i++) {
-        mode = mode * 8 + (text[i] - '0');
-    }
-    return len == 0 || len > 4 || text[len] != '\0' || mode > 0777 ? -1 : mode;
-}
-
-/* "@" and a name of len bytes in all: a zero byte stands for the "@", and the length says where the name ends. */
-static int parse_abstract(struct net_address *address, const char *name, size_t len, char *err, size_t errlen)
-{
-    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
-    if (len == 1) {
-        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": \"@\" must be followed by a name", name);
-    }
-    if (address->mode >= 0) {
-        return error_text(
-            err, errlen, -EINVAL,
-            "listen address \"unix:%s\": an abstract socket has no file, and no mode either: every process "
-            "of the network namespace can connect",
-            name);
-    }
-    un->sun_path[0] = '\0';
-    address->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    return 0;
-}
-
-static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
-{
-    static const char mode[] = "mode=";
-    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
-    size_t len = strcspn(path, "?");
-    if (path[len] != '\0') {
-        const char *option = path + len + 1;
-        if (strncmp(option, mode, sizeof mode - 1) != 0) {
-            return error_text(
-                err, errlen, -EINVAL,
-                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: ?mode=660 is the "
-                "only one",
-                path, (int)strcspn(option, "="), option);
-        }
-        address->mode = parse_mode(option + sizeof mode - 1);
-        if (address->mode < 0) {
-            return error_text(err, errlen, -EINVAL,
-                              "listen address \"unix:%s\": the mode must be octal permissions, as in ?mode=660", path);
-        }
-    }
-    if (len == 0 || len >= sizeof un->sun_path) {
-        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": the path must have 1 to %zu bytes", path,
-                          sizeof un->sun_path - 1);
-    }
-    un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, path, len);
-    address->len = (socklen_t)sizeof *un;
-    return path[0] == '@' ? parse_abstract(address, path, len, err, errlen) : 0;
-}
-
-/* Fill in host and port; host is what stood before the last colon, without brackets. */
-static bool parse_ip(struct net_address *address, const char *host, bool bracketed, long port)
-{
-    struct sockaddr_in *in = (struct sockaddr_in *)&address->socket;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->socket;
-    if (host[0] == '\0' && !bracketed) {
-        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-        address->len = (socklen_t)sizeof *in6;
-        return true;
-    }
-    if (bracketed) {
-        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-        address->len = (socklen_t)sizeof *in6;
-        return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
-    }
-    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address->len = (socklen_t)sizeof *in;
-    return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1;
-}
-
-int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
-{
-    *address = (struct net_address){.inherited_fd = -1, .mode = -1};
-    if (strncmp(text, "unix:", 5) == 0) {
-        return parse_unix(address, text + 5, err, errlen);
-    }
-    if (strncmp(text, "fd:", 3) == 0) {
-        long fd = parse_number(text + 3, INT32_MAX);
-        if (fd < 0) {
-            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
-        }
-        address->inherited_fd = (int)fd;
-        return 0;
-    }
-
-    char host[INET6_ADDRSTRLEN + 1] = "";
-    const char *colon = strrchr(text, ':');
-    bool bracketed = text[0] == '[' && colon != NULL && colon > text + 1 && colon[-1] == ']';
-    const char *start = bracketed ? text + 1 : text;
-    const char *end = bracketed ? colon - 1 : colon;
-    long port = colon == NULL ? -1 : parse_number(colon + 1, UINT16_MAX);
-    if (port < 0) {
-        return error_text(
-            err, errlen, -EINVAL,
-            "listen address \"%s\": expected HOST:PORT with a port from 0 to 65535, unix:PATH, unix:@NAME or fd:N",
-            text);
-    }
-    if ((size_t)(end - start) < sizeof host) {
-        memcpy(host, start, (size_t)(end - start));
-        if (parse_ip(address, host, bracketed, port)) {
-            return 0;
-        }
-    }
-    return error_text(
-        err, errlen, -EINVAL,
-        "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost", text);
-}
-
-void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX])
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)address;
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        snprintf(text, NET_TEXT_MAX, "%s:%u", host, ntohs(in->sin_port));
-    } else if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)address;
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-        snprintf(text, NET_TEXT_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
-    } else if (address->sa_family == AF_UNIX) {
-        const struct sockaddr_un *un = (const struct sockaddr_un *)address;
-        size_t max = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
-        bool is_abstract = max > 1 && un->sun_path[0] == '\0';
-        snprintf(text, NET_TEXT_MAX, "unix:%s%.*s", is_abstract ? "@" : "", (int)max - is_abstract,
-                 un->sun_path + is_abstract);
-    } else {
-        snprintf(text, NET_TEXT_MAX, "?");
-    }
-}
-
-int net_port(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)address;
-        return ntohs(in->sin_port);
-    }
-    if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)address;
-        return ntohs(in6->sin6_port);
-    }
-    return 0;
-}
 
 /* Accepting. */
 
@@ -195,8 +32,8 @@ static bool is_awake(const struct net_listener *listener)
     return listener->fd >= 0 && !listener->paused && listener->pause_timer == 0;
 }
 
-/* Let the reactor tell of connections, or of nothing while the listener sleeps: a socket that was shut down behind our
- * back hangs up for ever, which would keep the loop awake. Watching anew tells of what waits in both triggering modes. */
+/* Have the reactor report connections, but nothing while the listener sleeps: a socket that was shut down behind our
+ * back hangs up forever, which would keep the loop awake. Watching anew reports what waits in both triggering modes. */
 static int watch_listener(struct net_listener *listener)
 {
     if (!is_awake(listener)) {
@@ -220,7 +57,7 @@ static void on_rested(struct reactor *reactor, uint64_t timer, void *arg)
 }
 
 /* Stop accepting for delay_ms. Without memory for the timer the listener stays awake: a busy loop serves its
- * connections, a listener asleep for good would not. Returns whether it rests. */
+ * connections, while a listener that sleeps forever does not. Returns whether it rests. */
 static bool rest(struct net_listener *listener, uint32_t delay_ms)
 {
     listener->pause_timer = reactor_set_timeout(listener->reactor, delay_ms, on_rested, listener);
@@ -301,7 +138,7 @@ static void on_readable(struct reactor *reactor, int fd, unsigned events, void *
     (void)fd;
     struct net_listener *listener = arg;
     if (events & REACTOR_ERROR) {
-        rest(listener, NET_PAUSE_MS); /* the reactor could not watch it and has said so: try again later */
+        rest(listener, NET_PAUSE_MS); /* the reactor could not watch it, and has logged that: try again later */
         return;
     }
     int rv = 0;
@@ -313,8 +150,8 @@ static void on_readable(struct reactor *reactor, int fd, unsigned events, void *
         if (left < NET_ACCEPT_BUDGET && sys_now_ns() >= end_ns) {
             left = 0;
         }
-        /* The budget is spent (R6). Level-triggered, the kernel tells again what waits; edge-triggered it does so when
-         * the listener is watched anew, after a rest of no time. */
+        /* The budget is spent (R6). Level-triggered, the kernel reports again what waits; edge-triggered, it does so
+         * once the listener is watched anew, after a rest of no time. */
         if (left <= 0 && (!listener->edge || rest(listener, 0))) {
             return;
         }
@@ -363,8 +200,8 @@ static int set_options(int fd, const struct net_address *address)
     return rv;
 }
 
-/* The first of several listeners may share its port only after it is bound: so an address that another server has is
- * refused, though that server shares it, too, and would silently take half of the connections. */
+/* The first of several listeners may share its port only after it is bound. So an address that another server has is
+ * refused, even if that server shares it too; otherwise each would silently get half of the connections. */
 static int bind_and_listen(int fd, const struct net_address *address, bool shares_port, struct net_unix_file *file)
 {
     int rv = sys_bind(fd, (const struct sockaddr *)&address->socket, address->len);
@@ -452,7 +289,7 @@ static int adopt_socket(int inherited_fd)
     return fd;
 }
 
-/* Why an address could not be had, in words for the one who asked for it. */
+/* Why the address could not be opened, in words for the user. */
 static const char *open_error(int error, const struct net_address *address)
 {
     bool inherited = address->inherited_fd >= 0;
@@ -565,6 +402,13 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
     return start_listener(listener, err, errlen);
 }
 
+void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms, uint64_t give_up_ms)
+{
+    if (listener->fd >= 0 && (idle_ms > 0 || listener->keeps_alive)) { /* else an inherited socket keeps what it has */
+        listener->keeps_alive = net_keepalive_set(listener->fd, idle_ms, give_up_ms) == 0 && idle_ms > 0;
+    }
+}
+
 void net_listener_pause(struct net_listener *listener)
 {
     listener->paused = true;
@@ -601,8 +445,8 @@ void net_listener_abandon(struct net_listener *listener)
     net_unix_abandon(&listener->file);
 }
 
-/* Stop for good. A forked child may have the socket, which would go on taking connections that nobody accepts; unless it
- * is shared on purpose. */
+/* A forked child may have the socket too, and it would go on taking connections that nobody accepts. So it is shut
+ * down, unless it is shared on purpose. */
 void net_listener_close(struct net_listener *listener)
 {
     if (listener->fd < 0) {

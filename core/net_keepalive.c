@@ -1,17 +1,17 @@
-/* Keep-alive of TCP, for connections whose peer has vanished without a word: its power is off, or a firewall has forgotten
- * it. Linux copies these options from a listening socket to what it accepts, so a connection costs no system call.
- *
- * Failure mode: a socket without such options, as a unix one, is left as it is. */
+/* Linux copies these options from a listening socket to the connections it accepts, so they cost no system call
+ * each. */
 
-#include "core/net.h"
+#include "core/net_keepalive.h"
 
 #include "core/sys.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 enum {
-    PROBES = 4,         /* questions without an answer, in as much time as the silence before them */
+    PROBES = 4,         /* unanswered probes that end a connection, in as much time as the silence before them */
     IDLE_MAX_S = 32767, /* of TCP_KEEPIDLE and TCP_KEEPINTVL (tcp(7)) */
     MS_PER_S = 1000,
 };
@@ -22,11 +22,8 @@ static int seconds_of(uint64_t ms)
     return s < 1 ? 1 : s > IDLE_MAX_S ? IDLE_MAX_S : (int)s;
 }
 
-void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms, uint64_t give_up_ms)
+int net_keepalive_set(int fd, uint64_t idle_ms, uint64_t give_up_ms)
 {
-    if (listener->fd < 0 || (idle_ms == 0 && !listener->keeps_alive)) {
-        return; /* an inherited socket keeps what it came with */
-    }
     bool is_on = idle_ms > 0;
     uint64_t user_timeout_ms = give_up_ms < INT32_MAX ? give_up_ms : INT32_MAX;
     const struct {
@@ -40,7 +37,7 @@ void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms,
     };
     int rv = 0;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0] && rv == 0; i++) {
-        rv = sys_set_option(listener->fd, settings[i].level, settings[i].option, settings[i].value);
+        rv = sys_set_option(fd, settings[i].level, settings[i].option, settings[i].value);
     }
-    listener->keeps_alive = is_on && rv == 0;
+    return rv;
 }

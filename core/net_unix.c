@@ -1,8 +1,8 @@
 /* A path may lead to another file at every look, since whoever owns the folder can replace the file: a successor that
  * takes the path over, or somebody who wants the mode of another file changed. So the file that bind(2) made is found
- * through the socket where the kernel allows that (SIOCUNIXFILE, for CAP_NET_ADMIN), else by its path, without following
- * a link; from then on it is known by device and inode number, and its mode is set through an fd. Between the last look
- * and unlink(2) a race remains: Linux cannot unlink a file that it is shown. */
+ * through the socket where the kernel allows that (SIOCUNIXFILE, for CAP_NET_ADMIN), else by its path, without
+ * following a link; from then on it is known by device and inode number, and its mode is set through an fd. Between the
+ * last look and unlink(2) a race remains: Linux cannot unlink a file that it is shown. */
 
 #include "core/net_unix.h"
 

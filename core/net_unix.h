@@ -1,9 +1,10 @@
 #ifndef EVSERVE_CORE_NET_UNIX_H
 #define EVSERVE_CORE_NET_UNIX_H
 
-/* The file of a unix socket: what a dead server left is replaced, what is another server's is left alone. For net.c. */
+/* The file of a unix socket: one that a dead server left is replaced, one of another server is left alone. For
+ * net.c. */
 
-#include "core/net.h"
+#include "core/net_address.h"
 
 #include <stdbool.h>
 
@@ -25,8 +26,9 @@ static inline bool net_unix_is_abstract(const struct net_address *address)
 
 bool net_unix_is_socket(const char *path);
 
-/* Keep other servers of this kind from the folder of the path, so that none of them takes a socket that is bound and does
- * not listen yet for a dead one. Returns an fd to close when the socket listens, or -errno: go on without the lock. */
+/* Keep other servers of this kind out of the folder of the path, so that none of them takes a socket that is bound but
+ * does not listen yet for a dead one. Returns an fd to close once the socket listens, or -errno: go on without the
+ * lock. */
 int net_unix_lock(const struct net_address *address);
 
 /* Remove a socket file that no process listens on. A live one, and a file that is no socket, are left for bind(2) to
@@ -34,7 +36,8 @@ int net_unix_lock(const struct net_address *address);
 void net_unix_remove_stale(const struct net_address *address);
 
 /* The socket fd was bound to the path of address: note which file that made, and give it the address's mode. Nobody can
- * connect to it before listen(2). Returns 0, or -errno (-ESTALE: somebody has replaced the file) with file as it was. */
+ * connect to it before listen(2). Returns 0, or -errno with file as it was; -ESTALE if somebody has replaced the
+ * file. */
 int net_unix_note(struct net_unix_file *file, int fd, const struct net_address *address);
 
 /* Remove the file if the path still leads to it. Call it before the socket is closed: as long as that is open, no other

@@ -26,7 +26,7 @@ if(EVSERVE_SHARED)
 endif()
 install(TARGETS ${installed} EXPORT evserveTargets)
 install(FILES evserve.h http/host/evserve.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-foreach(header reactor reactor_task net write_buffer log mem sys) # core/README.md: what a program on the reactor uses
+foreach(header reactor reactor_task net net_address write_buffer log mem sys) # core/README.md: what a program on the reactor uses
     install(FILES core/${header}.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/evserve/core)
 endforeach()
 

@@ -20,7 +20,7 @@ CMAKE = os.environ["EVSERVE_CMAKE"]
 CC = os.environ["EVSERVE_CC"]
 HAS_LUA = os.environ["EVSERVE_LUA"] != "0"
 OUTSIDE = os.path.join(ROOT, "tests", "package", "outside")
-HEADERS = ["log.h", "mem.h", "net.h", "reactor.h", "reactor_task.h", "sys.h", "write_buffer.h"]
+HEADERS = ["log.h", "mem.h", "net.h", "net_address.h", "reactor.h", "reactor_task.h", "sys.h", "write_buffer.h"]
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 

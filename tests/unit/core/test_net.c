@@ -1,4 +1,4 @@
-/* core/net.c on the fake kernel: addresses as text, and accepting when things go wrong. */
+/* core/net.c on the fake kernel: opening, and accepting when things go wrong. */
 
 #include "core/log.h"
 #include "core/net.h"
@@ -7,7 +7,6 @@
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -131,207 +130,6 @@ static void run_for(struct stage *stage, int ms)
         int left = (int)(end_ms - reactor_now_ms(stage->reactor));
         assert_true(reactor_run_once(stage->reactor, left) >= 0);
     }
-}
-
-/* Addresses. */
-
-static void good_addresses_are_parsed_and_formatted_back(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int family;
-        int port;
-        const char *formatted; /* NULL: as text */
-    } rows[] = {
-        {"127.0.0.1:8080", AF_INET, 8080, NULL},
-        {"0.0.0.0:80", AF_INET, 80, NULL},
-        {"255.255.255.255:65535", AF_INET, 65535, NULL},
-        {"127.0.0.1:0", AF_INET, 0, NULL},
-        {"127.0.0.1:00080", AF_INET, 80, "127.0.0.1:80"},
-        {"localhost:8080", AF_INET, 8080, "127.0.0.1:8080"},
-        {":8080", AF_INET6, 8080, "[::]:8080"},
-        {":0", AF_INET6, 0, "[::]:0"},
-        {"[::]:8080", AF_INET6, 8080, NULL},
-        {"[::1]:443", AF_INET6, 443, NULL},
-        {"[2001:db8:0:0:0:0:0:1]:1", AF_INET6, 1, "[2001:db8::1]:1"},
-        {"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535", AF_INET6, 65535, NULL},
-        {"[::ffff:10.0.0.1]:8080", AF_INET6, 8080, NULL},
-        {"unix:/run/x.sock", AF_UNIX, 0, NULL},
-        {"unix:relative", AF_UNIX, 0, NULL},
-        {"unix:/a:b/c]:80", AF_UNIX, 0, NULL},
-        {"unix:@name", AF_UNIX, 0, NULL},
-        {"unix:./@file", AF_UNIX, 0, NULL},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct net_address address;
-        char err[256] = "untouched";
-        char text[NET_TEXT_MAX];
-        assert_int_equal(net_address_parse(&address, rows[i].text, err, sizeof err), 0);
-        assert_string_equal(err, "untouched");
-        const struct sockaddr *socket = (const struct sockaddr *)&address.socket;
-        assert_int_equal(socket->sa_family, rows[i].family);
-        assert_int_equal(address.inherited_fd, -1);
-        assert_int_equal(net_port(socket), rows[i].port);
-        net_address_format(socket, address.len, text);
-        assert_string_equal(text, rows[i].formatted == NULL ? rows[i].text : rows[i].formatted);
-
-        struct net_address again; /* what is formatted can be parsed */
-        assert_int_equal(net_address_parse(&again, text, err, sizeof err), 0);
-        assert_int_equal(again.len, address.len);
-        assert_memory_equal(&again.socket, &address.socket, address.len);
-    }
-}
-
-static void inherited_fds_are_parsed(void **state)
-{
-    (void)state;
-    struct net_address address;
-    assert_int_equal(net_address_parse(&address, "fd:3", NULL, 0), 0);
-    assert_int_equal(address.inherited_fd, 3);
-    assert_int_equal(net_address_parse(&address, "fd:0", NULL, 0), 0);
-    assert_int_equal(address.inherited_fd, 0);
-    assert_int_equal(net_address_parse(&address, "fd:2147483647", NULL, 0), 0);
-    assert_int_equal(address.inherited_fd, 2147483647);
-}
-
-static void a_unix_path_has_room_for_107_bytes(void **state)
-{
-    (void)state;
-    struct net_address address;
-    char text[5 + 108 + 1] = "unix:";
-    char formatted[NET_TEXT_MAX];
-    char err[256];
-    memset(text + 5, 'p', 107);
-    assert_int_equal(net_address_parse(&address, text, err, sizeof err), 0);
-    net_address_format((const struct sockaddr *)&address.socket, address.len, formatted);
-    assert_string_equal(formatted, text);
-    text[5 + 107] = 'p';
-    assert_int_equal(net_address_parse(&address, text, err, sizeof err), -EINVAL);
-    assert_non_null(strstr(err, text));
-    assert_non_null(strstr(err, "1 to 107 bytes"));
-}
-
-/* Its length says where the name of an abstract socket ends (unix(7)): zero bytes behind it would be a part of it. */
-static void an_abstract_name_is_as_long_as_it_is_written(void **state)
-{
-    (void)state;
-    struct net_address address;
-    char err[256];
-    const struct sockaddr_un *un = (const struct sockaddr_un *)&address.socket;
-    assert_int_equal(net_address_parse(&address, "unix:@ab", err, sizeof err), 0);
-    assert_int_equal(address.len, offsetof(struct sockaddr_un, sun_path) + 3);
-    assert_memory_equal(un->sun_path, "\0ab", 3);
-    char text[5 + 108 + 1] = "unix:@";
-    memset(text + 6, 'n', 106);
-    assert_int_equal(net_address_parse(&address, text, err, sizeof err), 0);
-    text[6 + 106] = 'n';
-    assert_int_equal(net_address_parse(&address, text, err, sizeof err), -EINVAL);
-}
-
-static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        const char *reason; /* part of the error */
-    } rows[] = {
-        {"", "expected HOST:PORT"},
-        {"8080", "expected HOST:PORT"},
-        {"127.0.0.1", "expected HOST:PORT"},
-        {":", "port from 0 to 65535"},
-        {"127.0.0.1:", "port from 0 to 65535"},
-        {"127.0.0.1:65536", "port from 0 to 65535"},
-        {"127.0.0.1:99999999999999999999", "port from 0 to 65535"},
-        {"127.0.0.1:-1", "port from 0 to 65535"},
-        {"127.0.0.1:+80", "port from 0 to 65535"},
-        {"127.0.0.1: 80", "port from 0 to 65535"},
-        {"127.0.0.1:80 ", "port from 0 to 65535"},
-        {"127.0.0.1:0x50", "port from 0 to 65535"},
-        {"127.0.0.1:http", "port from 0 to 65535"},
-        {"[::1]", "expected HOST:PORT"},
-        {"[::1]80", "expected HOST:PORT"},
-        {"[::1]:", "port from 0 to 65535"},
-        {"256.0.0.1:80", "IPv4 address"},
-        {"1.2.3:80", "IPv4 address"},
-        {"1.2.3.4.5:80", "IPv4 address"},
-        {"127.0.0.01:80", "IPv4 address"},
-        {" 127.0.0.1:80", "IPv4 address"},
-        {"::1:80", "IPv6 address in brackets"},
-        {"[::1:80", "IPv6 address in brackets"},
-        {"::1]:80", "IPv6 address in brackets"},
-        {"[]:80", "IPv6 address in brackets"},
-        {"[127.0.0.1]:80", "IPv6 address in brackets"},
-        {"[::g]:80", "IPv6 address in brackets"},
-        {"[[::1]]:80", "IPv6 address in brackets"},
-        {"[:80", "IPv6 address in brackets"},
-        {"]:80", "IPv6 address in brackets"},
-        {"example.org:80", "localhost"},
-        {"LOCALHOST:80", "localhost"},
-        {"http://127.0.0.1:80", "localhost"},
-        {"tcp:127.0.0.1:80", "localhost"},
-        {"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:80", "localhost"},
-        {"[0000:0000:0000:0000:0000:ffff:255.255.255.255%123456789]:80", "IPv6 address in brackets"},
-        {"unix:", "1 to 107 bytes"},
-        {"unix:?mode=660", "1 to 107 bytes"},
-        {"unix:@", "must be followed by a name"},
-        {"unix:@x?mode=660", "an abstract socket has no file, and no mode either"},
-        {"unix:/x?mode=", "the mode must be octal permissions, as in ?mode=660"},
-        {"unix:/x?mode=8", "the mode must be octal"},
-        {"unix:/x?mode=1000", "the mode must be octal"},
-        {"unix:/x?mode=00000", "the mode must be octal"},
-        {"unix:/x?mode=660,", "the mode must be octal"},
-        {"unix:/x?mod=660", "unknown option \"mod\" of a unix: address: ?mode=660 is the only one"},
-        {"unix:/x?", "unknown option \"\""},
-        {"unix:/x?mode", "unknown option \"mode\""},
-        {"unix:/x?MODE=660", "unknown option \"MODE\""},
-        {"unix:/x?a?mode=660", "unknown option \"a?mode\""},
-        {"unix:/x?mode=660?mode=600", "the mode must be octal"},
-        {"fd:", "wants a number"},
-        {"fd:-1", "wants a number"},
-        {"fd:x", "wants a number"},
-        {"fd:3x", "wants a number"},
-        {"fd: 3", "wants a number"},
-        {"fd:2147483648", "wants a number"},
-        {"fd:99999999999999999999", "wants a number"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct net_address address;
-        char err[256] = "";
-        char quoted[128];
-        snprintf(quoted, sizeof quoted, "\"%s\"", rows[i].text);
-        int rv = net_address_parse(&address, rows[i].text, err, sizeof err);
-        if (rv != -EINVAL || strstr(err, quoted) == NULL || strstr(err, rows[i].reason) == NULL) {
-            fail_msg("%s: %d %s", quoted, rv, err);
-        }
-        assert_int_equal(net_address_parse(&address, rows[i].text, NULL, 0), -EINVAL);
-        char tiny[8];
-        assert_int_equal(net_address_parse(&address, rows[i].text, tiny, sizeof tiny), -EINVAL);
-        assert_string_equal(tiny, "listen ");
-    }
-}
-
-static void an_address_of_an_unknown_family_is_a_question_mark(void **state)
-{
-    (void)state;
-    struct sockaddr address = {.sa_family = AF_UNSPEC};
-    char text[NET_TEXT_MAX];
-    net_address_format(&address, sizeof address, text);
-    assert_string_equal(text, "?");
-    assert_int_equal(net_port(&address), 0);
-}
-
-static void a_unix_address_without_a_path_has_an_empty_one(void **state)
-{
-    (void)state;
-    struct sockaddr_un un;
-    memset(&un, 'x', sizeof un); /* what lies beyond len is not looked at */
-    un.sun_family = AF_UNIX;
-    char text[NET_TEXT_MAX];
-    net_address_format((struct sockaddr *)&un, sizeof un.sun_family, text);
-    assert_string_equal(text, "unix:");
-    net_address_format((struct sockaddr *)&un, offsetof(struct sockaddr_un, sun_path) + 3, text);
-    assert_string_equal(text, "unix:xxx");
 }
 
 /* Opening. */
@@ -1065,13 +863,6 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, reset_after)
     const struct CMUnitTest tests[] = {
-        TEST(good_addresses_are_parsed_and_formatted_back),
-        TEST(inherited_fds_are_parsed),
-        TEST(an_abstract_name_is_as_long_as_it_is_written),
-        TEST(a_unix_path_has_room_for_107_bytes),
-        TEST(bad_addresses_are_refused_with_a_text_that_names_them),
-        TEST(an_address_of_an_unknown_family_is_a_question_mark),
-        TEST(a_unix_address_without_a_path_has_an_empty_one),
         TEST(a_listener_is_bound_with_its_options),
         TEST(silent_peers_are_left_to_the_kernel_where_that_is_asked_for),
         TEST(port_0_is_named_by_the_port_that_the_kernel_chose),

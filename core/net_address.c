@@ -1,0 +1,173 @@
+/* Addresses to listen on are parsed here rather than by getaddrinfo(3), which may ask a resolver. */
+
+#include "core/net_address.h"
+
+#include "core/ascii.h"
+#include "core/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* A decimal number of at most max, the whole of text; -1 for anything else. */
+static long parse_number(const char *text, long max)
+{
+    uint64_t value;
+    return ascii_parse_number(text, strlen(text), (uint64_t)max, &value) ? (long)value : -1;
+}
+
+/* The permissions behind a path, in octal digits: 0 to 0777; -1 for anything else. */
+static int parse_mode(const char *text)
+{
+    int mode = 0;
+    size_t len = strspn(text, "01234567");
+    for (size_t i = 0; i < len && len <= 4; i++) {
+        mode = mode * 8 + (text[i] - '0');
+    }
+    return len == 0 || len > 4 || text[len] != '\0' || mode > 0777 ? -1 : mode;
+}
+
+/* "@" and a name of len bytes in all: a zero byte stands for the "@", and the length says where the name ends. */
+static int parse_abstract(struct net_address *address, const char *name, size_t len, char *err, size_t errlen)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
+    if (len == 1) {
+        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": \"@\" must be followed by a name", name);
+    }
+    if (address->mode >= 0) {
+        return error_text(
+            err, errlen, -EINVAL,
+            "listen address \"unix:%s\": an abstract socket has no file, and no mode either: every process "
+            "of the network namespace can connect",
+            name);
+    }
+    un->sun_path[0] = '\0';
+    address->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    return 0;
+}
+
+static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
+{
+    static const char mode[] = "mode=";
+    struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
+    size_t len = strcspn(path, "?");
+    if (path[len] != '\0') {
+        const char *option = path + len + 1;
+        if (strncmp(option, mode, sizeof mode - 1) != 0) {
+            return error_text(
+                err, errlen, -EINVAL,
+                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: ?mode=660 is the "
+                "only one",
+                path, (int)strcspn(option, "="), option);
+        }
+        address->mode = parse_mode(option + sizeof mode - 1);
+        if (address->mode < 0) {
+            return error_text(err, errlen, -EINVAL,
+                              "listen address \"unix:%s\": the mode must be octal permissions, as in ?mode=660", path);
+        }
+    }
+    if (len == 0 || len >= sizeof un->sun_path) {
+        return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": the path must have 1 to %zu bytes", path,
+                          sizeof un->sun_path - 1);
+    }
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, len);
+    address->len = (socklen_t)sizeof *un;
+    return path[0] == '@' ? parse_abstract(address, path, len, err, errlen) : 0;
+}
+
+/* Fill in host and port; host is what stood before the last colon, without brackets. */
+static bool parse_ip(struct net_address *address, const char *host, bool bracketed, long port)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&address->socket;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address->socket;
+    if (host[0] == '\0' && !bracketed) {
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        address->len = (socklen_t)sizeof *in6;
+        return true;
+    }
+    if (bracketed) {
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        address->len = (socklen_t)sizeof *in6;
+        return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1;
+    }
+    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address->len = (socklen_t)sizeof *in;
+    return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1;
+}
+
+int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
+{
+    *address = (struct net_address){.inherited_fd = -1, .mode = -1};
+    if (strncmp(text, "unix:", 5) == 0) {
+        return parse_unix(address, text + 5, err, errlen);
+    }
+    if (strncmp(text, "fd:", 3) == 0) {
+        long fd = parse_number(text + 3, INT32_MAX);
+        if (fd < 0) {
+            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
+        }
+        address->inherited_fd = (int)fd;
+        return 0;
+    }
+
+    char host[INET6_ADDRSTRLEN + 1] = "";
+    const char *colon = strrchr(text, ':');
+    bool bracketed = text[0] == '[' && colon != NULL && colon > text + 1 && colon[-1] == ']';
+    const char *start = bracketed ? text + 1 : text;
+    const char *end = bracketed ? colon - 1 : colon;
+    long port = colon == NULL ? -1 : parse_number(colon + 1, UINT16_MAX);
+    if (port < 0) {
+        return error_text(
+            err, errlen, -EINVAL,
+            "listen address \"%s\": expected HOST:PORT with a port from 0 to 65535, unix:PATH, unix:@NAME or fd:N",
+            text);
+    }
+    if ((size_t)(end - start) < sizeof host) {
+        memcpy(host, start, (size_t)(end - start));
+        if (parse_ip(address, host, bracketed, port)) {
+            return 0;
+        }
+    }
+    return error_text(
+        err, errlen, -EINVAL,
+        "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost", text);
+}
+
+void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX])
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(text, NET_TEXT_MAX, "%s:%u", host, ntohs(in->sin_port));
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+        snprintf(text, NET_TEXT_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
+    } else if (address->sa_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)address;
+        size_t max = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+        bool is_abstract = max > 1 && un->sun_path[0] == '\0';
+        snprintf(text, NET_TEXT_MAX, "unix:%s%.*s", is_abstract ? "@" : "", (int)max - is_abstract,
+                 un->sun_path + is_abstract);
+    } else {
+        snprintf(text, NET_TEXT_MAX, "?");
+    }
+}
+
+int net_port(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+        return ntohs(in->sin_port);
+    }
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+        return ntohs(in6->sin6_port);
+    }
+    return 0;
+}
