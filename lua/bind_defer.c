@@ -219,7 +219,9 @@ static int lua_defer(lua_State *L)
 
 void defer_free_all(struct script *script)
 {
-    reactor_unschedule(script->reactor, &script->defer_task);
+    if (reactor_is_scheduled(&script->defer_task)) { /* a script that is only checked may have no reactor */
+        reactor_unschedule(script->reactor, &script->defer_task);
+    }
     while (script->deferrals != NULL) {
         struct deferral *deferral = script->deferrals;
         script->deferrals = deferral->older;

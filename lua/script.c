@@ -173,7 +173,7 @@ static uint64_t make_seed(void)
 }
 
 /* Allocate, so that script_close() can clean up whatever follows. Returns as memory_new_state(). */
-static int create_script(struct script **script, const char *path)
+static int create_script(struct script **script, const char *path, struct reactor *reactor)
 {
     struct script *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
@@ -183,6 +183,7 @@ static int create_script(struct script **script, const char *path)
         made->refs[i] = LUA_NOREF;
     }
     made->run = &made->idle_run;
+    made->reactor = reactor;
     events_init(made);
     write_buffer_init(&made->scratch);
     settings_init(&made->settings);
@@ -213,7 +214,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     if (rv < 0) {
         return rv;
     }
-    rv = create_script(&made, path);
+    rv = create_script(&made, path, reactor);
     if (rv == -ENOTSUP) {
         return error_text(err, errlen, rv,
                           "cannot open %s: this LuaJIT was built without GC64, so it takes no memory from the server; "
@@ -224,7 +225,6 @@ int script_open(struct script **script, const char *path, struct site *site, str
         return error_text(err, errlen, rv, "cannot open %s: out of memory", path);
     }
     made->site = site;
-    made->reactor = reactor;
     made->log = log;
     made->base_fd = host->base_fd;
     made->on_file = host->on_file;

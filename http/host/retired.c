@@ -2,8 +2,8 @@
  * offers at the end of the tick, and frees those that nothing needs any more. A timer looks again at a script with work
  * left.
  *
- * Failure modes: without memory for the task or the timer, the next offer that retires, or retired_done(), does the
- * work. */
+ * Failure modes: the task needs no memory, so that no script is ever stopped where a request ends, deep inside the
+ * server. Without memory for the timer, the next offer that retires, or retired_done(), does the work. */
 
 #include "http/host/retired.h"
 
@@ -64,18 +64,18 @@ static void reap(struct retired *retired)
 static void on_reap(struct reactor *reactor, void *arg)
 {
     (void)reactor;
-    reap(arg);
+    reap(REACTOR_OWNER(arg, struct retired, task));
 }
 
 static void on_unpinned(void *arg)
 {
     struct retired *retired = arg;
-    (void)reactor_defer(retired->reactor, on_reap, retired);
+    reactor_schedule(retired->reactor, &retired->task);
 }
 
 void retired_init(struct retired *retired, struct reactor *reactor)
 {
-    *retired = (struct retired){.reactor = reactor};
+    *retired = (struct retired){.reactor = reactor, .task.fn = on_reap};
 }
 
 void retired_add(struct retired *retired, struct offer *offer)
@@ -114,6 +114,7 @@ void retired_abandon(struct retired *retired)
 
 void retired_done(struct retired *retired)
 {
+    reactor_unschedule(retired->reactor, &retired->task);
     while (retired->first != NULL) {
         struct offer *next = retired->first->next;
         offer_destroy(retired->first);

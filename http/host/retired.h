@@ -5,19 +5,21 @@
  * its script has nothing left to do, or a minute later. This happens at the end of a tick, because a function of the
  * script itself may have let go of the offer. Used by one reactor's thread. */
 
+#include "core/reactor.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct offer;
-struct reactor;
 
 struct retired {
-    struct reactor *reactor; /* borrowed */
-    struct offer *first;     /* the offers; requests in flight, or what they left behind, may still use them */
-    uint64_t timer;          /* for the next look at them, 0 while none is set */
+    struct reactor *reactor;  /* borrowed */
+    struct reactor_task task; /* that looks at them at the end of the tick */
+    struct offer *first;      /* the offers; requests in flight, or what they left behind, may still use them */
+    uint64_t timer;           /* for the next look at them, 0 while none is set */
 };
 
-/* Begin with no offers. reactor is that of their thread. */
+/* Begin with no offers. reactor is that of their thread. The struct must stay where it is until retired_done(). */
 void retired_init(struct retired *retired, struct reactor *reactor);
 
 /* Take over an offer whose server has gone on to another site: the timers of its script end, and its "stopping"

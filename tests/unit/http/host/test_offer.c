@@ -36,18 +36,23 @@ static void add_line(void *arg, const char *line)
 }
 
 /* An offer of a script. */
-static struct offer *offer_of(const char *source)
+static struct offer *offer_with_log(const char *source, const struct log *log)
 {
     struct scene file;
     struct offer *offer = NULL;
     char err[512] = "";
     write_script(&file, source);
     const struct offer_config config = {.script = file.path, .kind = &script_lua};
-    int rv = offer_create(&offer, &config, reactor, NULL, err, sizeof err);
+    int rv = offer_create(&offer, &config, reactor, log, err, sizeof err);
     unlink(file.path);
     assert_string_equal(err, "");
     assert_int_equal(rv, 0);
     return offer;
+}
+
+static struct offer *offer_of(const char *source)
+{
+    return offer_with_log(source, NULL);
 }
 
 static struct offer *empty_offer(void)
@@ -262,6 +267,42 @@ static void script_that_sleeps_beyond_its_minute_is_not_waited_for(void **state)
     assert_null(retired.first);
 }
 
+static unsigned lines; /* that were logged */
+
+static void count_line(void *arg, int level, const char *line)
+{
+    (void)arg, (void)level, (void)line;
+    lines++;
+}
+
+/* The last request lets go of an offer deep inside the server: its script must not run there. */
+static void without_any_memory_an_unpinned_script_is_stopped_once_at_the_end_of_the_tick(void **state)
+{
+    (void)state;
+    const struct log log = {.sink = count_line, .level = LOG_INFO};
+    struct retired retired;
+    struct offer *offer = offer_with_log("print 'a buffer for lines' "
+                                         "require('evserve').on('stop', function() print 'stopped' end)",
+                                         &log);
+    lines = 0;
+    retired_init(&retired, reactor);
+    offer->site->pins = 1;
+    retired_add(&retired, offer);
+    tick();
+    offer->site->pins = 0;
+    fake_mem_fail_after(1, true);
+    offer->site->on_unpinned(offer->site->on_unpinned_arg);
+    assert_int_equal(lines, 0);
+    assert_ptr_equal(retired.first, offer);
+    tick();
+    fake_mem_fail_after(0, false);
+    assert_null(retired.first);
+    assert_int_equal(lines, 1);
+    pass(1000);
+    assert_int_equal(lines, 1);
+    retired_done(&retired);
+}
+
 static void what_is_retired_to_the_end_goes_with_the_rest(void **state)
 {
     (void)state;
@@ -290,6 +331,7 @@ int main(void)
         TEST(script_with_work_left_is_asked_again),
         TEST(script_has_a_minute_for_what_is_left),
         TEST(script_that_sleeps_beyond_its_minute_is_not_waited_for),
+        TEST(without_any_memory_an_unpinned_script_is_stopped_once_at_the_end_of_the_tick),
         TEST(what_is_retired_to_the_end_goes_with_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
