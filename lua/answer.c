@@ -230,7 +230,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         reply->status = type == LUA_TNIL && !is_elsewhere ? 204 : 200;
     }
     if (type == LUA_TTABLE) {
-        json = script_lend_scratch(L, "an answer in JSON");
+        json = script_lend_scratch(L, "a JSON response");
         json_encode(L, reply->body, json);
     } else if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TFUNCTION) {
         script_raise(L, "the handler returned a %s as the body: it must be a string, a table or a function",

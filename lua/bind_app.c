@@ -34,7 +34,7 @@ static int app_listen(lua_State *L)
     lua_settop(L, 1);
     script_check_loading(L, "app.listen");
     if (lua_type(L, 1) != LUA_TSTRING) {
-        script_raise(L, "app.listen: an address such as \"127.0.0.1:8080\" expected, not %s", luaL_typename(L, 1));
+        script_raise(L, "app.listen: an address such as \"127.0.0.1:8080\" expected, got %s", luaL_typename(L, 1));
     }
     if (net_address_parse(&address, script_check_text(L, 1, "app.listen"), err, sizeof err) < 0) {
         script_raise(L, "app.listen: %s", err);
@@ -132,7 +132,7 @@ static bool take_route_flag(lua_State *L, int index, const char *what, const cha
     lua_pushstring(L, name);
     lua_rawget(L, index);
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) {
-        script_raise(L, "%s: %s: true or false expected, not %s", what, name, luaL_typename(L, -1));
+        script_raise(L, "%s: %s: true or false expected, got %s", what, name, luaL_typename(L, -1));
     }
     bool is_set = lua_toboolean(L, -1) != 0;
     lua_pop(L, 1);
@@ -198,7 +198,7 @@ static int app_route(lua_State *L)
     luaL_checktype(L, 5, LUA_TTABLE);
     uint64_t methods = check_methods(L, 2, what);
     if (lua_type(L, 3) != LUA_TSTRING) {
-        script_raise(L, "%s: a path such as \"/users/:id\" expected, not %s", what, luaL_typename(L, 3));
+        script_raise(L, "%s: a path such as \"/users/:id\" expected, got %s", what, luaL_typename(L, 3));
     }
     if (strlen(lua_tostring(L, 3)) != lua_objlen(L, 3)) {
         script_raise(L, "%s: the path contains a NUL byte", what);

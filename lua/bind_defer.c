@@ -198,7 +198,7 @@ static int lua_defer(lua_State *L)
     struct coro *coro = script_of(L)->running;
     lua_settop(L, 1);
     if (!lua_isfunction(L, 1)) {
-        script_raise(L, "app.defer: a function expected, not %s", luaL_typename(L, 1));
+        script_raise(L, "app.defer: a function expected, got %s", luaL_typename(L, 1));
     }
     if (coro == NULL || coro->route == NULL || (coro->exchange == NULL && !coro->is_gone)) {
         script_raise(L, "app.defer: there is no response to wait for here: call it in a handler or a stream");

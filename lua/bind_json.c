@@ -25,7 +25,7 @@ static int lua_json_decode(lua_State *L)
 {
     lua_settop(L, 1);
     if (lua_type(L, 1) != LUA_TSTRING) {
-        script_raise(L, "app.json.decode: a string expected, not %s", luaL_typename(L, 1));
+        script_raise(L, "app.json.decode: a string expected, got %s", luaL_typename(L, 1));
     }
     size_t len;
     const char *text = lua_tolstring(L, 1, &len);

@@ -81,7 +81,7 @@ struct request *request_check_self(lua_State *L, const char *what)
 {
     struct request *request = object_check_size(L, 1, sizeof *request);
     if (request == NULL) {
-        script_raise(L, "%s: a request expected, not %s", what, luaL_typename(L, 1));
+        script_raise(L, "%s: a request expected, got %s", what, luaL_typename(L, 1));
     }
     return request;
 }
@@ -419,7 +419,7 @@ static int request_header(lua_State *L)
     const struct request *request = request_check(L, "req:header");
     lua_settop(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING) {
-        script_raise(L, "req:header: a name expected, not %s", luaL_typename(L, 2));
+        script_raise(L, "req:header: a name expected, got %s", luaL_typename(L, 2));
     }
     size_t len;
     const char *name = lua_tolstring(L, 2, &len);
@@ -433,7 +433,7 @@ static int request_query_all(lua_State *L)
     const struct request *request = request_check(L, "req:query_all");
     lua_settop(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING) {
-        script_raise(L, "req:query_all: a name expected, not %s", luaL_typename(L, 2));
+        script_raise(L, "req:query_all: a name expected, got %s", luaL_typename(L, 2));
     }
     const struct exchange *exchange = check_exchange(L, request, "req:query_all");
     const char *query = exchange_text(exchange, exchange->head.query);

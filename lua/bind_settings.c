@@ -34,9 +34,9 @@ static int lua_setting_names(lua_State *L)
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what)
 {
     static const char *const expected[] = {
-        [LIMIT_MS] = "a number or a text such as \"30s\"",
-        [LIMIT_BYTES] = "a number or a text such as \"64K\"",
-        [LIMIT_COUNT] = "a number or a text such as \"100\"",
+        [LIMIT_MS] = "a number or text such as \"30s\"",
+        [LIMIT_BYTES] = "a number or text such as \"64K\"",
+        [LIMIT_COUNT] = "a number or text such as \"100\"",
         [LIMIT_FLAG] = "true or false",
     };
     char err[SCRIPT_TEXT_MAX];
@@ -46,7 +46,7 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
         return lua_toboolean(L, index) != 0;
     }
     if (info->unit == LIMIT_FLAG || (type != LUA_TNUMBER && type != LUA_TSTRING)) {
-        script_raise(L, "%s: %s: %s expected, not %s", what, info->name, expected[info->unit], luaL_typename(L, index));
+        script_raise(L, "%s: %s: %s expected, got %s", what, info->name, expected[info->unit], luaL_typename(L, index));
     }
     if (type == LUA_TNUMBER) {
         double number = lua_tonumber(L, index);

@@ -42,7 +42,7 @@ static const char *check_text(lua_State *L, int index, const char *option, const
         return text;
     }
     if (type != LUA_TSTRING) {
-        script_raise(L, "app.static: %s: %s expected, not %s", option, expected, luaL_typename(L, index));
+        script_raise(L, "app.static: %s: %s expected, got %s", option, expected, luaL_typename(L, index));
     }
     if (strlen(lua_tostring(L, index)) != lua_objlen(L, index)) {
         script_raise(L, "app.static: %s: a text contains a NUL byte", option);
@@ -53,7 +53,7 @@ static const char *check_text(lua_State *L, int index, const char *option, const
 static void check_table(lua_State *L, const char *option, const char *expected)
 {
     if (!lua_istable(L, -1)) {
-        script_raise(L, "app.static: %s: %s expected, not %s", option, expected, luaL_typename(L, -1));
+        script_raise(L, "app.static: %s: %s expected, got %s", option, expected, luaL_typename(L, -1));
     }
 }
 
@@ -85,8 +85,8 @@ static void add_header(lua_State *L, struct reading *reading)
 {
     size_t *count = &reading->options.header_count;
     if (*count < sizeof reading->headers / sizeof reading->headers[0]) {
-        const char *name = check_text(L, -2, "headers", "names of fields", false);
-        const char *value = check_text(L, -1, "headers", "a text, a number or a list of them", true);
+        const char *name = check_text(L, -2, "headers", "field names", false);
+        const char *value = check_text(L, -1, "headers", "text, a number or a list of these", true);
         reading->headers[(*count)++] = (struct static_field){name, value};
     }
 }
@@ -160,7 +160,7 @@ static void read_not_found(lua_State *L, struct reading *reading)
 static bool check_boolean(lua_State *L, const char *option)
 {
     if (!lua_isboolean(L, -1)) {
-        script_raise(L, "app.static: %s: true or false expected, not %s", option, luaL_typename(L, -1));
+        script_raise(L, "app.static: %s: true or false expected, got %s", option, luaL_typename(L, -1));
     }
     return lua_toboolean(L, -1);
 }
@@ -215,7 +215,7 @@ static int static_mount(lua_State *L)
     for (int i = 1; i < OPTIONS_INDEX; i++) {
         const char *what = i == 1 ? "prefix such as \"/\"" : "directory";
         if (lua_type(L, i) != LUA_TSTRING) {
-            script_raise(L, "app.static: a %s expected, not %s", what, luaL_typename(L, i));
+            script_raise(L, "app.static: a %s expected, got %s", what, luaL_typename(L, i));
         }
         if (strlen(lua_tostring(L, i)) != lua_objlen(L, i)) {
             script_raise(L, "app.static: the %s contains a NUL byte", i == 1 ? "prefix" : "directory");

@@ -163,7 +163,7 @@ static int stream_write(lua_State *L)
     int count = lua_gettop(L) - 1;
     for (int i = 2; i <= count + 1; i++) {
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
-            script_raise(L, "out:write: a string expected, not %s", luaL_typename(L, i));
+            script_raise(L, "out:write: a string expected, got %s", luaL_typename(L, i));
         }
         if (lua_type(L, i) == LUA_TNUMBER) {
             script_number_to_text(L, i);

@@ -51,7 +51,7 @@ static uint32_t check_duration(lua_State *L, int index, const char *what)
         return (uint32_t)number;
     }
     if (lua_type(L, index) != LUA_TSTRING) {
-        script_raise(L, "%s: a duration such as \"500ms\" or \"2s\" expected, not %s", what, luaL_typename(L, index));
+        script_raise(L, "%s: a duration such as \"500ms\" or \"2s\" expected, got %s", what, luaL_typename(L, index));
     }
     if (limits_parse_value(LIMIT_MS, script_check_text(L, index, what), &ms, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
@@ -189,7 +189,7 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
         script_raise(L, "%s: the interval must be at least a millisecond", what);
     }
     if (!lua_isfunction(L, 2)) {
-        script_raise(L, "%s: a function expected, not %s", what, luaL_typename(L, 2));
+        script_raise(L, "%s: a function expected, got %s", what, luaL_typename(L, 2));
     }
     if (script->phase == SCRIPT_CLOSING) {
         script_raise(L, "%s: the script has ended", what);

@@ -114,7 +114,7 @@ static int lua_url_path(lua_State *L)
                          (int)pattern.names[i].len, text + pattern.names[i].offset, text);
         }
         if (lua_tolstring(L, -1, &value_len) == NULL) {
-            script_raise(L, "app.url: %s: a text or a number expected, not %s", writer.route, luaL_typename(L, -1));
+            script_raise(L, "app.url: %s: text or a number expected, got %s", writer.route, luaL_typename(L, -1));
         }
         room += value_len;
     }

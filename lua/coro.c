@@ -80,8 +80,8 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
     const struct lua_route *route = coro->route;
     log_write(
         coro->script->log, LOG_WARN,
-        "%s%s: a run took %llu ms and could not be stopped (handler_cpu is %llu ms): a slow function of C, such as a "
-        "pattern match on long text, held everybody up",
+        "%s%s: a run took %llu ms and could not be stopped (handler_cpu is %llu ms): a slow C function, such as a "
+        "pattern match on long text, blocked all other requests",
         route == NULL ? coro->owner->what : "route at ", route == NULL ? "" : route->place, (unsigned long long)took_ms,
         (unsigned long long)budget_of(coro));
 }

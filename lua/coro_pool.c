@@ -176,7 +176,7 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
     if (script->running == NULL && script->event != NULL) {
         bool is_end = strcmp(script->event, "stop") == 0; /* no timer runs any more */
         script_raise(L, "%s cannot wait in a \"%s\" function: %s", what, script->event,
-                     is_end ? "what takes time belongs in app.on(\"stopping\", fn)" : "use app.after(0, fn)");
+                     is_end ? "do what takes time in app.on(\"stopping\", fn)" : "use app.after(0, fn)");
     }
     if (script->running == NULL) {
         script_raise(L, "%s cannot wait here: call it in a handler, a stream or a timer", what);
@@ -187,7 +187,7 @@ struct coro *coro_check_waiting(lua_State *L, const char *what)
             what);
     }
     if (script->running->L != L) {
-        script_raise(L, "%s cannot wait inside a coroutine of the script's own", what);
+        script_raise(L, "%s cannot wait inside a coroutine that the script created", what);
     }
     return script->running;
 }

@@ -197,7 +197,7 @@ static const char top[] =
 static int push_html(lua_State *L, const struct coro *coro, const char *traceback, const char *place)
 {
     size_t text_len = strcspn(traceback, "\n");
-    struct page page = {.out = script_lend_scratch(L, "the page of an error")};
+    struct page page = {.out = script_lend_scratch(L, "the error page")};
     page_put_text(&page, top);
     page_put_text(&page, "<h1>");
     page_put_escaped(&page, traceback, text_len);
@@ -208,7 +208,7 @@ static int push_html(lua_State *L, const struct coro *coro, const char *tracebac
     page_put_text(&page, "</pre>\n");
     put_request(&page, coro->exchange);
     page_put_text(&page,
-                  "<p>This page is shown because of <code>app.set { debug = true }</code>, which is not for a site "
+                  "<p>This page is shown because of <code>app.set { debug = true }</code>. Never set it on a site "
                   "that others can reach.</p>\n");
     if (!page.is_short) {
         lua_pushlstring(L, write_buffer_data(page.out), write_buffer_len(page.out));
@@ -238,7 +238,7 @@ static int push_json(lua_State *L, const struct coro *coro, const char *tracebac
         lua_rawseti(L, -2, ++count);
     }
     lua_setfield(L, -2, "traceback");
-    struct write_buffer *out = script_lend_scratch(L, "the page of an error");
+    struct write_buffer *out = script_lend_scratch(L, "the error page");
     json_encode(L, lua_gettop(L), out);
     lua_pushlstring(L, write_buffer_data(out), write_buffer_len(out));
     script_return_scratch(L);

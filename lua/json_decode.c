@@ -79,7 +79,7 @@ static bool decode_number(struct decoder *decoder)
     }
     if (count > 1 && *digits == '0') {
         decoder->at = digits;
-        return json_fail(decoder, "a number may not begin with 0");
+        return json_fail(decoder, "a number must not begin with 0");
     }
     if (peek(decoder) == '.') {
         decoder->at++;

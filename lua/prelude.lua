@@ -84,7 +84,7 @@ end
 
 local function check_function(what, fn)
     if type(fn) ~= "function" then
-        fail(string.format("%s: a function expected, not %s", what, describe(fn)))
+        fail(string.format("%s: a function expected, got %s", what, describe(fn)))
     end
 end
 
@@ -101,7 +101,7 @@ app.json = {
     null = core.null,
     array = function(list)
         if list ~= nil and type(list) ~= "table" then
-            fail("app.json.array: a table expected, not " .. describe(list))
+            fail("app.json.array: a table expected, got " .. describe(list))
         end
         return setmetatable(list or {}, array_meta)
     end,

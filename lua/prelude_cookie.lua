@@ -15,7 +15,7 @@ local same_sites = { strict = "Strict", lax = "Lax", none = "None" }
 
 -- Fail because of an attribute.
 local function refuse(what, name, expected, value)
-    fail(string.format("%s: %s: %s expected, not %s", what, name, expected, describe(value)))
+    fail(string.format("%s: %s: %s expected, got %s", what, name, expected, describe(value)))
 end
 
 local function check_flag(what, name, value)
@@ -60,7 +60,7 @@ end
 -- The value of a Set-Cookie field.
 local function make_cookie(what, name, value, given)
     if given ~= nil and type(given) ~= "table" then
-        fail(string.format("%s: a table of attributes expected, not %s", what, describe(given)))
+        fail(string.format("%s: a table of attributes expected, got %s", what, describe(given)))
     end
     given = given or {}
     check_names(what, "attribute", given, attributes)

@@ -19,7 +19,7 @@ local waiting = setmetatable({}, { __mode = "k" })
 
 local function check_thread(what, thread)
     if type(thread) ~= "thread" then
-        fail(what .. ": a coroutine expected, not " .. describe(thread))
+        fail(what .. ": a coroutine expected, got " .. describe(thread))
     end
 end
 
@@ -63,7 +63,7 @@ end
 
 function coroutine.wrap(fn)
     if type(fn) ~= "function" then
-        fail("coroutine.wrap: a function expected, not " .. describe(fn))
+        fail("coroutine.wrap: a function expected, got " .. describe(fn))
     end
     local thread = create(fn)
     return function(...)

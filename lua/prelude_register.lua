@@ -28,7 +28,7 @@ end
 function app.set(settings)
     core.check_loading("app.set")
     if type(settings) ~= "table" then
-        fail("app.set: a table of settings expected, not " .. describe(settings))
+        fail("app.set: a table of settings expected, got " .. describe(settings))
     end
     local names = core.setting_names()
     table.insert(names, "trailing_slash")
@@ -46,7 +46,7 @@ end
 function app.static(prefix, directory, options)
     core.check_loading("app.static")
     if options ~= nil and type(options) ~= "table" then
-        fail("app.static: a table of options expected, not " .. describe(options))
+        fail("app.static: a table of options expected, got " .. describe(options))
     end
     check_names("app.static", "option", options or {}, core.static_names())
     if type(prefix) == "string" then
@@ -82,7 +82,7 @@ local function check_name(what, name)
         return
     end
     if type(name) ~= "string" or not name:find("^[%w_.:-]+$") then
-        fail(string.format("%s: name: letters, digits and _ . : - expected, not %s", what, describe(name)))
+        fail(string.format("%s: name: letters, digits and _ . : - expected, got %s", what, describe(name)))
     end
     if named[name] then
         fail(string.format("%s: the name %s is taken by the route at %s", what, describe(name), named[name].place))
@@ -132,7 +132,7 @@ local function open_group(target, group)
         if type(methods) == "string" then
             methods = { methods }
         elseif type(methods) ~= "table" then
-            fail(group.what .. "route: a method or a list of methods expected, not " .. describe(methods))
+            fail(group.what .. "route: a method or a list of methods expected, got " .. describe(methods))
         end
         add_route(group, "route", methods, path, options, fn)
     end
@@ -147,7 +147,7 @@ local function open_group(target, group)
         local what = group.what .. "group"
         core.check_loading(what)
         if type(prefix) ~= "string" or (prefix ~= "" and (prefix:sub(1, 1) ~= "/" or prefix:sub(-1) == "/")) then
-            fail(string.format('%s: a prefix such as "/api", or "", expected, not %s', what, describe(prefix)))
+            fail(string.format('%s: a prefix such as "/api", or "", expected, got %s', what, describe(prefix)))
         end
         local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group }
         local made = {}
@@ -167,7 +167,7 @@ local function url_text(what, value)
     elseif type(value) == "string" then
         return value
     end
-    fail(string.format("app.url: %s: a text or a number expected, not %s", what, describe(value)))
+    fail(string.format("app.url: %s: text or a number expected, got %s", what, describe(value)))
 end
 
 local function query_text(name, query)

@@ -102,7 +102,7 @@ end
 
 function require(name)
     if type(name) ~= "string" then
-        fail("require: the name of a module expected, not " .. describe(name))
+        fail("require: the name of a module expected, got " .. describe(name))
     end
     local module = loaded[name]
     if module and not is_pending(name) then

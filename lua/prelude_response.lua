@@ -85,10 +85,10 @@ local file_options = { "cache", "dotfiles", "download", "root", "type" }
 -- The file is looked up when the response is sent; then the status is 200, 206, 304 or 404.
 function app.file(path, options)
     if type(path) ~= "string" then
-        fail("app.file: a path expected, not " .. describe(path))
+        fail("app.file: a path expected, got " .. describe(path))
     end
     if options ~= nil and type(options) ~= "table" then
-        fail("app.file: a table of options expected, not " .. describe(options))
+        fail("app.file: a table of options expected, got " .. describe(options))
     end
     options = options or {}
     check_names("app.file", "option", options, file_options)
@@ -97,11 +97,11 @@ function app.file(path, options)
         fail(string.format("app.file: %s is not below a root: use root = %s and the path from there", describe(path),
             describe(path:match("^(/[^/]*)/") or "/")))
     elseif root ~= nil and type(root) ~= "string" then
-        fail("app.file: root: a directory expected, not " .. describe(root))
+        fail("app.file: root: a directory expected, got " .. describe(root))
     elseif options.dotfiles ~= nil and type(options.dotfiles) ~= "boolean" then
-        fail("app.file: dotfiles: true or false expected, not " .. describe(options.dotfiles))
+        fail("app.file: dotfiles: true or false expected, got " .. describe(options.dotfiles))
     elseif options.type ~= nil and type(options.type) ~= "string" then
-        fail("app.file: type: a media type expected, not " .. describe(options.type))
+        fail("app.file: type: a media type expected, got " .. describe(options.type))
     end
     local made = response()
     made.file, made.root, made.dotfiles = path, root or ".", options.dotfiles
@@ -120,7 +120,7 @@ end
 
 function app.html(text)
     if type(text) ~= "string" then
-        fail("app.html: a string expected, not " .. describe(text))
+        fail("app.html: a string expected, got " .. describe(text))
     end
     return response(200, text, { ["content-type"] = "text/html; charset=utf-8" })
 end
@@ -144,7 +144,7 @@ local redirects = { [301] = true, [302] = true, [303] = true, [307] = true, [308
 
 function app.redirect(url, status)
     if type(url) ~= "string" then
-        fail("app.redirect: an address expected, not " .. describe(url))
+        fail("app.redirect: an address expected, got " .. describe(url))
     end
     if url:find("%c") then -- encoding it would lead elsewhere, and hide that untrusted text got in
         fail(string.format("app.redirect: the address %s contains a control character", describe(url)))
@@ -162,7 +162,7 @@ function app.escape_html(text)
     if type(text) == "number" then
         return core.number_text(text)
     elseif type(text) ~= "string" then
-        fail("app.escape_html: a string expected, not " .. describe(text))
+        fail("app.escape_html: a string expected, got " .. describe(text))
     end
     return (text:gsub("[&<>\"']", escapes))
 end

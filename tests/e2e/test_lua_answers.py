@@ -134,19 +134,19 @@ class Files(SiteCase):
 
     def test_mistakes_are_told_in_the_log(self):
         for what, text in (
-                ("path", "app.file: a path expected, not 7"),
-                ("options", 'app.file: a table of options expected, not "y"'),
+                ("path", "app.file: a path expected, got 7"),
+                ("options", 'app.file: a table of options expected, got "y"'),
                 ("option", 'app.file: unknown option "rooot" .did you mean "root"'),
                 ("absolute", 'app.file: "/etc/passwd" is not below a root: use root = "/etc"'),
                 ("root", 'app.file: root: cannot serve "nowhere": no such directory'),
-                ("root-type", "app.file: root: a directory expected, not 7"),
+                ("root-type", "app.file: root: a directory expected, got 7"),
                 ("root-nul", "app.file: root: the text contains a NUL byte"),
                 ("cache", 'app.file: cache: a time with a unit such as "1h" expected'),
                 ("download", "app.file: download: the name contains a control character"),
                 ("download-long", "app.file: download: the name is longer than 255 bytes"),
                 ("type", 'header "content-type": the name must be a token, and the value must not contain control'),
-                ("type-type", "app.file: type: a media type expected, not 7"),
-                ("dotfiles", "app.file: dotfiles: true or false expected, not 1"),
+                ("type-type", "app.file: type: a media type expected, got 7"),
+                ("dotfiles", "app.file: dotfiles: true or false expected, got 1"),
                 ("empty", "app.file with the status 204: such a response has no content"),
                 ("changed", 'app.file: root: cannot serve "nowhere"'),
                 ("pass", "app.pass with the status 404: the static files determine the status")):
@@ -343,17 +343,17 @@ class Cookies(SiteCase):
                 ("value", "a: the byte 0x0d is not allowed in a cookie: percent-encode"),
                 ("semicolon", "byte 0x3b"), ("space", "byte 0x20"), ("quote", "byte 0x22"), ("comma", "byte 0x2c"),
                 ("backslash", "byte 0x5c"), ("byte", "byte 0xc8"), ("nul", "byte 0x00"),
-                ("value-type", "app.cookie: a: a string or a number expected, not table"),
-                ("value-nil", "a string or a number expected, not nil"),
+                ("value-type", "app.cookie: a: a string or a number expected, got table"),
+                ("value-nil", "a string or a number expected, got nil"),
                 ("long", "name and value together are longer than 4096 bytes"),
-                ("attributes", 'a table of attributes expected, not "c"'),
+                ("attributes", 'a table of attributes expected, got "c"'),
                 ("attribute", 'unknown attribute "httponly" .did you mean "http_only"'),
                 ("path", 'app.cookie: path: a path that begins with "/", without semicolons expected'),
                 ("relative", "app.cookie: path: "), ("domain", "app.cookie: domain: a host name expected"),
                 ("age", 'app.cookie: max_age: a time with a unit such as "1h" expected'),
                 ("expires", "app.cookie: expires: seconds since 1970 expected"), ("late", "app.cookie: expires: "),
-                ("flag", 'app.cookie: secure: true or false expected, not "yes"'),
-                ("site", 'app.cookie: same_site: "strict", "lax" or "none" expected, not "some"'),
+                ("flag", 'app.cookie: secure: true or false expected, got "yes"'),
+                ("site", 'app.cookie: same_site: "strict", "lax" or "none" expected, got "some"'),
                 ("none", "accept such a cookie only with secure = true"),
                 ("host", 'only without domain, and with path = "/"'), ("secure", "only with secure = true"),
                 ("pass", "app.pass cannot hold a cookie"), ("dot", "call it as a method, with a colon"),
@@ -500,7 +500,7 @@ class Deferred(SiteCase):
         self.ask("/timer")
         self.wait_for_log("timer: .*" + sentence)
         self.ask("/wrong")
-        self.wait_for_log("app.defer: a function expected, not string")
+        self.wait_for_log("app.defer: a function expected, got string")
         with script("app.defer(print)\n") as path:
             self.assertIn(sentence, evtest.run(EVSERVE, "--listen", "127.0.0.1:0", path).stderr)
 
@@ -642,7 +642,7 @@ class OwnCoroutines(SiteCase):
 
     def test_what_cannot_wait_says_why(self):
         for target, text in (("/sort", "app.sleep cannot wait inside a function that C calls back"),
-                             ("/wrong", "coroutine.wrap: a function expected, not 7"),
+                             ("/wrong", "coroutine.wrap: a function expected, got 7"),
                              ("/argument", 'app.sleep: "soon" is not a whole number')):
             self.assertEqual(self.ask(target).status, 500)
             self.wait_for_log(f"GET {target} .*site.lua:[0-9]+: .*{text}")

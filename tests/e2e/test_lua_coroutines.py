@@ -259,7 +259,7 @@ class States(SiteCase):
 
     def test_wrong_arguments_are_the_callers_mistake(self):
         for message in self.ask("/types").json:
-            self.assertRegex(message, r"^site\.lua:\d+: coroutine\.(resume|status): a coroutine expected, not (7|table)")
+            self.assertRegex(message, r"^site\.lua:\d+: coroutine\.(resume|status): a coroutine expected, got (7|table)")
 
     def test_an_error_within_is_logged_with_its_place(self):
         self.assertEqual(self.ask("/deep").status, 500)

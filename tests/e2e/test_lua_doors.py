@@ -163,7 +163,7 @@ class Doors(SiteCase):
         for target in ("/index", "/newindex", "/tostring", "/file", "/proxy"):
             with self.subTest(target):
                 self.assertEqual(self.ask(target).status, 500)
-                self.wait_for_log(rf" error GET {target} .*a request expected, not ")
+                self.wait_for_log(rf" error GET {target} .*a request expected, got ")
                 self.survive()
 
     def test_objects_of_other_libraries_with_our_metatable_are_refused(self):

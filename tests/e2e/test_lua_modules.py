@@ -80,7 +80,7 @@ class Retry(SiteCase):
 
     def test_name_must_be_a_text(self):
         self.assertEqual(self.ask("/number").status, 500)
-        self.wait_for_log(r"site\.lua:\d+: require: the name of a module expected, not 7")
+        self.wait_for_log(r"site\.lua:\d+: require: the name of a module expected, got 7")
 
     def test_module_that_failed_at_start_up_can_be_required_later(self):
         self.write("later.lua", "return { text = 'later' }")

@@ -283,7 +283,7 @@ class Places(SiteCase):
 class Waiting(unittest.TestCase):
     def test_function_of_an_event_cannot_wait_and_says_so(self):
         for event, way in (("memory", r"use app\.after\(0, fn\)"), ("start", r"use app\.after\(0, fn\)"), ("stopping", r"use app\.after\(0, fn\)"),
-                           ("stop", r'what takes time belongs in app\.on\("stopping", fn\)')):
+                           ("stop", r'do what takes time in app\.on\("stopping", fn\)')):
             text = f'app.on("{event}", function() local ok, err = pcall(app.sleep, 1) app.log("info", err) end)'
             text += 'app.set { lua_memory = "4M" } local kept = {}\n'
             text += 'app.get("/", function() kept[#kept + 1] = ("x"):rep(1000000) .. #kept end)'

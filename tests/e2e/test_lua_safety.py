@@ -83,7 +83,7 @@ class Deadline(SiteCase):
         for options, expected in (
                 ('handler_cpu = 0', "app.get: handler_cpu: 0 is out of range (1 to 3600000 ms)"),
                 ('handler_cpu = "x"', 'app.get: handler_cpu: "x" is not a whole number with a unit (ms, s, m or h), such as "30s"'),
-                ('jit = 1', "app.get: jit: true or false expected, not number"),
+                ('jit = 1', "app.get: jit: true or false expected, got number"),
                 ('jit = true, handler_cpu = 5',
                  "app.get: jit = true removes the deadline, so handler_cpu has no effect with it")):
             with self.subTest(options), script(f'app.get("/", {{ {options} }}, function() end)') as path:
