@@ -10,6 +10,7 @@
 #include "core/sandbox_calls.h"
 
 #include "core/sys.h"
+#include "core/sys_rights.h"
 
 #include <errno.h>
 #include <fcntl.h>

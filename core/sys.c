@@ -107,6 +107,11 @@ uid_t sys_user_id(void)
     return geteuid();
 }
 
+pid_t sys_process_id(void)
+{
+    return getpid();
+}
+
 int sys_random(void *buf, size_t len)
 {
     ssize_t got = getrandom(buf, len, 0); /* up to 256 bytes come whole, whatever signals do */

@@ -28,6 +28,7 @@ int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a syst
 
 void sys_sleep_ms(int ms); /* for the start of a server, never for its loop */
 uid_t sys_user_id(void);   /* the effective one */
+pid_t sys_process_id(void);
 
 /* Fill buf with len bytes, at most 256, that nobody can foretell. Returns 0 or -errno. */
 int sys_random(void *buf, size_t len);
@@ -104,49 +105,5 @@ ssize_t sys_read(int fd, void *buf, size_t len); /* of what is no socket; waits 
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);
-
-/* Streams that the program has inherited, whose flags are not its own. The first may wait for a reader, and raises SIGPIPE
- * as write(2) does; the second, for sockets, does neither. */
-ssize_t sys_write(int fd, const void *data, size_t len);
-ssize_t sys_send_now(int fd, const void *data, size_t len);
-int sys_wait_writable(int fd, int timeout_ms); /* 1, also for an error to be read, 0 when the time is over, or -errno */
-
-/* Giving rights up, for good: what core/sandbox.c is made of. All of it holds for the calling thread, and for every
- * thread and process that it begins from then on. */
-pid_t sys_process_id(void);
-int sys_no_new_privs(void); /* execve(2) gives no rights from now on (prctl(2)) */
-/* landlock(7). The bits of rights are those of <linux/landlock.h>. */
-int sys_landlock_version(void); /* from 1; -ENOSYS or -EOPNOTSUPP: this kernel has none */
-int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes);
-int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights); /* below the directory fd, or for the file fd */
-int sys_landlock_enter(int rules_fd);
-
-/* The user of that name and its main group. Returns 0, -ENOENT when there is none, or -errno. For the start: it reads
- * files, and may load libraries. */
-int sys_find_user(const char *name, uid_t *uid, gid_t *gid);
-int sys_set_user(const char *name, uid_t uid, gid_t gid); /* with all its groups; all threads */
-bool sys_is_user_for_good(uid_t uid, gid_t gid);          /* and cannot become root */
-
-/* What an argument of a system call has to be. The kernel ignores the upper half of an argument that is an int, so a mask
- * for one must leave that half out: UINT32_MAX at most. */
-struct sys_call_condition {
-    unsigned argument; /* from 0 */
-    uint64_t mask;     /* bits of it that count; 0: there is no condition */
-    uint64_t value;    /* what they must be */
-};
-
-enum { SYS_CALL_CONDITIONS = 2 };
-
-/* One system call, by its name, that may still be made, or that fails in a certain way. Several rules of one name: it may
- * when one of them says so. */
-struct sys_call_rule {
-    const char *name;
-    int error;                                           /* 0: it may; else the errno it fails with */
-    struct sys_call_condition when[SYS_CALL_CONDITIONS]; /* all have to hold, each of another argument */
-};
-
-/* From now on system calls without a rule fail with EPERM (seccomp(2)). A name that this machine does not know is passed
- * over. -ENOSYS: the library was built without libseccomp; -EINVAL: the kernel has no filters. Allocates. */
-int sys_restrict_calls(const struct sys_call_rule *rules, size_t count);
 
 #endif

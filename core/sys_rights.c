@@ -1,6 +1,6 @@
 /* Giving rights up, apart from sys.c so that a program on the reactor library alone need not link libseccomp. */
 
-#include "core/sys.h"
+#include "core/sys_rights.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,11 +37,6 @@ struct __attribute__((packed)) landlock_beneath {
 static int rights_verdict(int result)
 {
     return result < 0 ? -errno : result;
-}
-
-pid_t sys_process_id(void)
-{
-    return getpid();
 }
 
 int sys_no_new_privs(void)

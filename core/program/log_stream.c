@@ -14,6 +14,7 @@
 #include "core/program/log_stream.h"
 
 #include "core/log.h"
+#include "core/program/sys_stream.h"
 #include "core/sys.h"
 #include "core/thread.h"
 

@@ -1,9 +1,10 @@
 /* Writing to inherited streams. Not in sys.c, since only the program does it. */
 
-#include "core/sys.h"
+#include "core/program/sys_stream.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 ssize_t sys_write(int fd, const void *data, size_t len)

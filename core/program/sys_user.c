@@ -1,6 +1,6 @@
 /* Becoming another user. Not in sys.c, since the library never does it. */
 
-#include "core/sys.h"
+#include "core/program/sys_user.h"
 
 #include <errno.h>
 #include <grp.h>

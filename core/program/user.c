@@ -3,7 +3,7 @@
 #include "core/program/user.h"
 
 #include "core/log.h"
-#include "core/sys.h"
+#include "core/program/sys_user.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,7 +8,9 @@
 
 #include "tests/lib/fake_sys.h"
 
+#include "core/program/sys_user.h"
 #include "core/sys.h"
+#include "core/sys_rights.h"
 
 #include <dirent.h>
 #include <errno.h>
