@@ -5,22 +5,14 @@
 
 #include "http/dispatch.h"
 
-#include "core/mem.h"
+#include "http/location.h"
+#include "http/no_route.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
-#include "http/static_files.h"
-#include "http/url.h"
+#include "http/static_mounts.h"
 
 #include <string.h>
-
-void dispatch_answer_options(struct exchange *exchange, uint64_t methods)
-{
-    char allow[ROUTE_METHODS_TEXT_MAX];
-    router_format_methods(exchange->site->router, methods | METHOD_BIT(METHOD_OPTIONS), allow);
-    response_add_field(exchange, "Allow", 5, allow, strlen(allow));
-    response_send(exchange, 204, NULL, NULL, 0);
-}
 
 /* Whether the host answers the request itself. */
 static bool ask_before(struct exchange *exchange)
@@ -49,7 +41,7 @@ void dispatch_server_options(struct exchange *exchange)
         return;
     }
     uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
-    dispatch_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
+    no_route_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
 static void set_handler(struct exchange *exchange, const struct handler *handler)
@@ -90,36 +82,18 @@ static enum route_verdict match_other_slash(struct exchange *exchange, unsigned 
     return verdict;
 }
 
-/* To the path with the slash at its end taken away, or with one more, and the query as it came. Location is a path and
- * does not depend on Host; "/." goes before a path that begins with "//", which would be read as a host's name. GET
- * and HEAD are sent on with 301, which caches keep; for other methods 308 says to send the same method and body. */
+/* To the path with the slash at its end taken away, or with one more. GET and HEAD are redirected with 301, which caches
+ * keep; for other methods 308 says to send the same method and body. */
 static void redirect_slash(struct exchange *exchange)
 {
-    const struct slice *query = &exchange->head.query;
-    size_t query_len = exchange->head.has_query ? query->len : 0;
-    size_t path_len = exchange->path_len;
-    bool has_slash = exchange->path[path_len - 1] == '/';
-    char *location = mem_alloc(3 * (path_len + query_len) + sizeof "/./?");
-    if (location == NULL) {
-        response_error(exchange, 503, NULL);
-        return;
-    }
-    size_t len = 0;
-    if (exchange->path[1] == '/') {
-        location[len++] = '/';
-        location[len++] = '.';
-    }
-    len += url_encode_path(exchange->path, path_len - (has_slash ? 1 : 0), location + len);
-    if (!has_slash) {
-        location[len++] = '/';
-    }
-    if (exchange->head.has_query) {
-        location[len++] = '?';
-        len += url_encode_query(exchange_text(exchange, *query), query_len, location + len);
-    }
+    bool has_slash = exchange->path[exchange->path_len - 1] == '/';
     bool is_read = exchange->head.method == METHOD_GET || exchange->head.method == METHOD_HEAD;
-    response_redirect(exchange, is_read ? 301 : 308, location, len);
-    mem_free(location);
+    const struct location location = {
+        .base = exchange->path,
+        .base_len = exchange->path_len - (has_slash ? 1 : 0),
+        .has_slash = !has_slash,
+    };
+    location_redirect(exchange, is_read ? 301 : 308, &location);
 }
 
 /* What the site's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
@@ -141,18 +115,6 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
         return verdict;
     }
     return ROUTE_NOT_FOUND;
-}
-
-bool dispatch_not_found(struct exchange *exchange)
-{
-    const struct handler *handler = &exchange->service->not_found_handler;
-    if (handler->serve == NULL || exchange->match.allowed != 0) {
-        return false;
-    }
-    exchange->handler = handler;
-    exchange->outlives_end = handler->half_close;
-    handler->serve(exchange, handler->ctx);
-    return true;
 }
 
 static void route_request(struct exchange *exchange)
@@ -181,7 +143,7 @@ static void route_request(struct exchange *exchange)
     if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
         uint64_t files = is_covered ? METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD) : 0;
         static_mounts_add_fields_of_path(site->mounts, exchange);
-        dispatch_answer_options(exchange, exchange->match.allowed | files);
+        no_route_answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
         set_handler(exchange, &exchange->service->static_handler);
     } else if (exchange->match.allowed != 0) {

@@ -1,10 +1,7 @@
 #ifndef EVSERVE_HTTP_DISPATCH_H
 #define EVSERVE_HTTP_DISPATCH_H
 
-/* From a request's method and path to who answers it. For conn_steps.c and, of the last two, for static files. */
-
-#include <stdbool.h>
-#include <stdint.h>
+/* From a request's method and path to who answers it. For conn_steps.c. */
 
 struct exchange;
 
@@ -15,12 +12,5 @@ void dispatch_request(struct exchange *exchange);
 
 /* Answer "OPTIONS *", which asks about the server. */
 void dispatch_server_options(struct exchange *exchange);
-
-/* Answer OPTIONS with the methods of a path, OPTIONS itself among them. */
-void dispatch_answer_options(struct exchange *exchange, uint64_t methods);
-
-/* There is no file, and a route neither: have the host answer, if it has a handler for that. Returns whether it has. Called
- * by the handler of static files, in its own place. */
-bool dispatch_not_found(struct exchange *exchange);
 
 #endif

@@ -1,8 +1,8 @@
 /* From a directory and a path to an answer made of a file.
  *
- * Happy path: check_path() finds nothing wrong with the text, the cache has the file, static_file_answer() sends it.
+ * Happy path: check_path() finds nothing wrong with the text, the cache has the file, representation_answer() sends it.
  *
- * Failure modes: what is wrong with a path is an -errno, from which static_file_refuse() makes a status. That no link
+ * Failure modes: what is wrong with a path is an -errno, from which representation_refuse() makes a status. That no link
  * leads out is the kernel's work (core/beneath.h). */
 
 #include "http/file_reply.h"
@@ -14,8 +14,8 @@
 #include "http/file_cache.h"
 #include "http/file_room.h"
 #include "http/file_root.h"
+#include "http/representation.h"
 #include "http/service.h"
-#include "http/static_files.h"
 
 #include <errno.h>
 #include <string.h>
@@ -132,13 +132,13 @@ void file_reply_send(struct file_replies *replies, struct exchange *exchange, co
                             &file);
     }
     if (rv < 0) {
-        static_file_refuse(exchange, rv);
+        representation_refuse(exchange, rv);
         return;
     }
     enum method method = exchange->head.method;
     if (reply->status == 200 && (method == METHOD_GET || method == METHOD_HEAD)) {
-        static_file_answer(exchange, file, reply->type);
+        representation_answer(exchange, NULL, file, reply->type);
     } else {
-        static_file_send(exchange, reply->status, file, reply->type);
+        representation_send(exchange, reply->status, file, reply->type);
     }
 }

@@ -5,19 +5,11 @@
  * regard to case. The page is made in steps of about a millisecond, so that a large directory holds nobody up. Memory is
  * bounded by the number of rows, each 2.6 KB at most; a page that is cut has the first rows in order and says so. */
 
+#include "http/listing_page.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct listing {
-    int root_fd;       /* what files are served beneath; may be an O_PATH fd */
-    const char *path;  /* the directory below root_fd, normalised, "" for root_fd itself */
-    const char *title; /* what the page calls it: the path of the request, decoded; title_len bytes */
-    size_t title_len;
-    uint64_t rows_max;   /* entries that the page shows */
-    bool has_parent;     /* the page links to the directory above */
-    bool shows_dotfiles; /* dot files are listed too */
-};
 
 /* Open the directory, to be listed with listing_begin(). Returns an fd, or -errno: -ENOENT, -ENOTDIR, -EACCES, -EXDEV,
  * ... */

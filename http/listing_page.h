@@ -1,14 +1,23 @@
 #ifndef EVSERVE_HTTP_LISTING_PAGE_H
 #define EVSERVE_HTTP_LISTING_PAGE_H
 
-/* The HTML of a listing, piece by piece. For listing.c alone. */
+/* The HTML of a listing, piece by piece: its functions are for listing.c alone. */
 
 #include "core/write_buffer.h"
-#include "http/listing.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct listing {
+    int root_fd;       /* what files are served beneath; may be an O_PATH fd */
+    const char *path;  /* the directory below root_fd, normalised, "" for root_fd itself */
+    const char *title; /* what the page calls it: the path of the request, decoded; title_len bytes */
+    size_t title_len;
+    uint64_t rows_max;   /* entries that the page shows */
+    bool has_parent;     /* the page links to the directory above */
+    bool shows_dotfiles; /* dot files are listed too */
+};
 
 struct listing_row {
     const char *name; /* at most NAME_MAX bytes */

@@ -21,9 +21,10 @@
 #include "http/file_room.h"
 #include "http/limits.h"
 #include "http/listing.h"
+#include "http/mount.h"
+#include "http/representation.h"
 #include "http/response.h"
 #include "http/service.h"
-#include "http/static_mounts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +39,7 @@ enum {
 struct listing_visit {
     struct listing_visit *next; /* in the queue */
     struct exchange *exchange;  /* its user is this */
-    struct static_mounts *mounts;
+    struct listings *listings;
     struct mount *mount;
     struct listing listing;  /* of job */
     struct listing_job *job; /* NULL while it waits */
@@ -67,7 +68,7 @@ static bool answer_conditions(struct exchange *exchange, const struct mount *mou
     if (precondition == PRECONDITION_HOLDS) {
         return false;
     }
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     if (precondition == PRECONDITION_NOT_MODIFIED) {
         response_send(exchange, 304, NULL, NULL, 0);
     } else {
@@ -83,7 +84,7 @@ static void send_page(struct exchange *exchange, const struct mount *mount, stru
     static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; "
                                  "form-action 'none'"; /* no name of a file can make the page do more */
     static const char cut_name[] = "Listing-Cut";
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     response_add_field(exchange, policy_name, sizeof policy_name - 1, policy, sizeof policy - 1);
     if (page->cut_rows > 0) {
         char rows[24];
@@ -105,8 +106,8 @@ static struct exchange *leave(struct listing_visit *visit)
 static void refuse_visit(struct listing_visit *visit, int error)
 {
     struct exchange *exchange = leave(visit);
-    static_mounts_add_fields(exchange, visit->mount);
-    static_file_refuse(exchange, error);
+    mount_add_fields(exchange, visit->mount);
+    representation_refuse(exchange, error);
 }
 
 static void free_visit(struct listing_visit *visit)
@@ -158,7 +159,7 @@ static void forget_visit(struct listings *listings, struct listing_visit *visit)
 static void on_visitor_gone(struct exchange *exchange)
 {
     struct listing_visit *visit = exchange->user;
-    forget_visit(&visit->mounts->listings, visit);
+    forget_visit(visit->listings, visit);
 }
 
 /* The making of a page. */
@@ -182,13 +183,13 @@ static int store(struct listing_visit *visit, struct cached_file **file)
         .made_ms = visit->begun_ms,
         .until_ms = kept_until(visit),
     };
-    return file_cache_add_page(visit->mounts->cache, &visit->mount->root, visit->path, visit->len, &visit->st, &made,
+    return file_cache_add_page(visit->listings->cache, &visit->mount->root, visit->path, visit->len, &visit->st, &made,
                                file);
 }
 
 static void finish(struct listing_visit *visit, int error)
 {
-    struct listings *listings = &visit->mounts->listings;
+    struct listings *listings = visit->listings;
     struct cached_file *page = NULL;
     int rv = error < 0 ? error : store(visit, &page);
     if (rv == 0) {
@@ -222,7 +223,7 @@ static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cache
     int dir_fd;
     do {
         dir_fd = listing_open(&visit->listing);
-    } while (--tries > 0 && file_room_make(file_cache_room(visit->mounts->cache), dir_fd));
+    } while (--tries > 0 && file_room_make(file_cache_room(visit->listings->cache), dir_fd));
     int rv = dir_fd < 0 ? dir_fd : sys_stat(dir_fd, &visit->st);
     if (rv < 0) {
         if (dir_fd >= 0) {
@@ -231,14 +232,15 @@ static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cache
         return rv;
     }
     visit->begun_ms = now_ms;
-    *page = file_cache_get_page(visit->mounts->cache, &visit->mount->root, visit->path, visit->len, &visit->st, now_ms);
+    *page = file_cache_get_page(visit->listings->cache, &visit->mount->root, visit->path, visit->len, &visit->st,
+                                now_ms);
     return dir_fd;
 }
 
 /* Begin the job, with its first step. Takes over dir_fd. */
 static void begin(struct listing_visit *visit, int dir_fd, int64_t now_ms)
 {
-    bool has_room = file_cache_has_page_room(visit->mounts->cache);
+    bool has_room = file_cache_has_page_room(visit->listings->cache);
     int rv = has_room ? listing_begin(&visit->job, &visit->listing, dir_fd) : -ENOMEM;
     if (rv < 0) {
         sys_close(dir_fd);
@@ -265,7 +267,7 @@ static void on_turn(struct reactor *reactor, uint64_t timer, void *arg)
     } else if (page == NULL) {
         begin(visit, dir_fd, now_ms);
     } else {
-        struct listings *listings = &visit->mounts->listings;
+        struct listings *listings = visit->listings;
         sys_close(dir_fd);
         send_page(leave(visit), visit->mount, page);
         free_visit(visit);
@@ -273,7 +275,7 @@ static void on_turn(struct reactor *reactor, uint64_t timer, void *arg)
     }
 }
 
-static struct listing_visit *make_visit(struct static_mounts *mounts, struct mount *mount, struct exchange *exchange,
+static struct listing_visit *make_visit(struct listings *listings, struct mount *mount, struct exchange *exchange,
                                         const char *path, size_t len)
 {
     struct listing_visit *visit = mem_alloc(sizeof *visit + len + 1);
@@ -282,7 +284,7 @@ static struct listing_visit *make_visit(struct static_mounts *mounts, struct mou
     }
     *visit = (struct listing_visit){
         .exchange = exchange,
-        .mounts = mounts,
+        .listings = listings,
         .mount = mount,
         .listing =
             {
@@ -300,10 +302,10 @@ static struct listing_visit *make_visit(struct static_mounts *mounts, struct mou
     return visit;
 }
 
-int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exchange *exchange, const char *path,
+int listing_reply(struct listings *listings, struct mount *mount, struct exchange *exchange, const char *path,
                   size_t len, int64_t now_ms)
 {
-    struct listing_visit *visit = make_visit(mounts, mount, exchange, path, len);
+    struct listing_visit *visit = make_visit(listings, mount, exchange, path, len);
     if (visit == NULL) {
         return -ENOMEM;
     }
@@ -323,7 +325,6 @@ int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exch
         mem_free(visit);
         return dir_fd < 0 ? dir_fd : 0;
     }
-    struct listings *listings = &mounts->listings;
     exchange->user = visit;
     exchange->on_gone = on_visitor_gone;
     exchange->outlives_end = true; /* it is soon done, as a file is */

@@ -1,18 +1,19 @@
 #ifndef EVSERVE_HTTP_LISTING_REPLY_H
 #define EVSERVE_HTTP_LISTING_REPLY_H
 
-/* Directories that a mount answers with: pages that are kept, and pages in the making. For static_files.c and
- * static_mounts.c alone. */
+/* Directories that a mount answers with: pages that are kept, and pages in the making. For static_files.c; each
+ * struct static_mounts has one struct listings. */
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct exchange;
+struct file_cache;
 struct mount;
-struct static_mounts;
 
 /* Pages in the making: one at a time, so that a crowd costs the memory of one. Other requests wait for their turn. */
 struct listings {
+    struct file_cache *cache;           /* borrowed: where pages are kept */
     struct listing_visit *running;      /* whose page is made now, or NULL */
     struct listing_visit *first, *last; /* who waits, in the order of asking */
 };
@@ -24,7 +25,7 @@ struct listings {
  * that is cut says so in the field Listing-Cut, and in the page.
  *
  * Returns 0 when the exchange is answered or will be, or -errno with nothing answered: -ENOENT, -EACCES, -ENOMEM, ... */
-int listing_reply(struct static_mounts *mounts, struct mount *mount, struct exchange *exchange, const char *path,
+int listing_reply(struct listings *listings, struct mount *mount, struct exchange *exchange, const char *path,
                   size_t len, int64_t now_ms);
 
 #endif

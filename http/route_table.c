@@ -7,7 +7,7 @@
 #include "http/exchange.h"
 #include "http/router.h"
 #include "http/site.h"
-#include "http/static_files.h"
+#include "http/static_mounts.h"
 
 #include <errno.h>
 #include <stdio.h>

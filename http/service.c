@@ -11,7 +11,7 @@
 static void serve_static(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
-    static_mounts_serve(exchange->site->mounts, exchange);
+    static_files_serve(exchange->site->mounts, exchange);
 }
 
 void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log)

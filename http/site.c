@@ -6,7 +6,7 @@
 #include "http/file_cache.h"
 #include "http/file_reply.h"
 #include "http/router.h"
-#include "http/static_files.h"
+#include "http/static_mounts.h"
 
 #include <errno.h>
 

@@ -1,28 +1,26 @@
-/* From a path to an answer made of a file.
+/* From a path to a file.
  *
- * Happy path: static_mounts_serve() finds the mount, resolve() turns the path below it into a file's name, the cache
- * has the file, static_file_answer() sends the head and the contents that were made beforehand.
+ * Happy path: static_files_serve() finds the mount, and the cache has a file by the name that follows the mount's prefix.
+ * Whatever is not that simple goes through resolve(), which splits the path into a name without empty segments.
  *
- * Failure modes: everything that can be wrong with a path is an -errno of the cache, which status_of() turns into a
- * status. Containment is the kernel's work (core/beneath.h); that a path shows no dot file is checked here, in the
- * text. */
+ * Failure modes: everything that can be wrong with a path is an -errno of the cache, which representation_status() turns
+ * into a status. Containment is the kernel's work (core/beneath.h); dot files are hidden here, by the text of the path. */
 
 #include "http/static_files.h"
 
 #include "core/ascii.h"
 #include "core/beneath.h"
-#include "core/mem.h"
 #include "core/reactor.h"
 #include "http/assets.h"
-#include "http/byteranges.h"
 #include "http/cached_file.h"
-#include "http/conditional.h"
-#include "http/dispatch.h"
 #include "http/encoding.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/listing_reply.h"
-#include "http/range.h"
+#include "http/location.h"
+#include "http/mount.h"
+#include "http/no_route.h"
+#include "http/representation.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/static_mounts.h"
@@ -185,159 +183,44 @@ static struct cached_file *choose_representation(const struct visit *visit, stru
 
 /* Redirects. */
 
-/* Redirect to the path that target stands for, with its slash if it is a directory. Location is a path that begins with
- * exactly one slash, so that it cannot be read as another host ("//evil"), and it does not depend on Host. */
+/* Redirect to the path that target stands for, with a slash at its end if it is a directory. */
 static void redirect(struct exchange *exchange, const struct mount *mount, const struct target *target)
 {
-    struct slice query = exchange->head.has_query ? exchange->head.query : (struct slice){0};
-    size_t room = 3 * (mount->prefix_len + target->len + (size_t)query.len) + sizeof "//?";
-    char *location = mem_alloc(room);
-    if (location == NULL) {
-        response_error(exchange, 503, NULL);
-        return;
-    }
-    size_t len = url_encode_path(mount->prefix, mount->prefix_len, location);
-    location[len++] = '/';
-    len += url_encode_path(target->path, target->len, location + len);
-    if (target->is_directory && target->len > 0) {
-        location[len++] = '/';
-    }
-    if (exchange->head.has_query) {
-        location[len++] = '?';
-        len += url_encode_query(exchange_text(exchange, query), query.len, location + len);
-    }
-    static_mounts_add_fields(exchange, mount);
-    response_redirect(exchange, 301, location, len);
-    mem_free(location);
+    char path[1 + BENEATH_PATH_MAX];
+    path[0] = '/';
+    memcpy(path + 1, target->path, target->len);
+    const struct location location = {
+        .base = mount->prefix,
+        .base_len = mount->prefix_len,
+        .rest = path,
+        .rest_len = 1 + target->len,
+        .has_slash = target->is_directory && target->len > 0,
+    };
+    mount_add_fields(exchange, mount);
+    location_redirect(exchange, 301, &location);
 }
 
 /* Answers. */
 
-static int status_of(int error)
-{
-    switch (error) {
-    case -ENOENT:
-    case -ENOTDIR:
-    case -EISDIR:
-    case -ENAMETOOLONG:
-    case -ELOOP:
-        return 404;
-    case -EACCES:
-    case -EPERM:
-    case -EXDEV:
-        return 403;
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOMEM:
-    case -EAGAIN: /* it changes faster than it can be read */
-        return 503;
-    default:
-        return 500;
-    }
-}
-
 static void answer_error(struct exchange *exchange, const struct mount *mount, int error)
 {
-    int status = status_of(error);
+    int status = representation_status(error);
     if (status == 404 && exchange->match.allowed != 0) {
         exchange->match.allowed |= 1U << METHOD_OPTIONS;
         status = 405; /* no file, but a route with other methods */
     }
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     response_drop_content_fields(exchange);
-    if (status != 404 || !dispatch_not_found(exchange)) {
+    if (status != 404 || !no_route_ask_host(exchange)) {
         response_refuse(exchange, status, NULL);
     }
-}
-
-void static_file_send(struct exchange *exchange, int status, struct cached_file *file, const char *type)
-{
-    const struct prebuilt *full = &file->full;
-    bool is_good = status < 300; /* else it is no representation of the resource, and its tag means nothing */
-    if (is_good) {
-        response_drop_rivals(exchange, full->bytes + full->lines_offset, full->lines_len);
-    }
-    if (is_good && response_add_lines(exchange, full->bytes + full->lines_offset, full->lines_len) < 0) {
-        cached_file_put(file);
-        response_error(exchange, 503, NULL);
-        return;
-    }
-    response_file(exchange, status, type == NULL ? file->type : type, file, 0, file->size);
-}
-
-void static_file_refuse(struct exchange *exchange, int error)
-{
-    response_refuse(exchange, status_of(error), NULL);
-}
-
-/* The conditions hold: answer with the file, or with the parts of it that are asked for. Takes over the reference. */
-static void answer_contents(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
-                            const char *type, const struct validators *validators)
-{
-    struct range_set ranges;
-    enum range_verdict verdict = RANGE_IGNORED;
-    const struct field *range = conditional_range(&exchange->head, exchange->head_data, validators);
-    if (range != NULL) {
-        verdict = range_parse(exchange_text(exchange, range->value), range->value.len, file->size, &ranges);
-    }
-    if (verdict == RANGE_SATISFIABLE) {
-        byteranges_answer(exchange, file, type == NULL ? file->type : type, &ranges);
-    } else if (verdict == RANGE_IGNORED && type != NULL) {
-        static_file_send(exchange, 200, file, type);
-    } else if (verdict == RANGE_IGNORED) {
-        response_send_prebuilt(exchange, &file->full, file, file->size);
-    } else {
-        static_mounts_add_fields(exchange, mount);
-        byteranges_refuse(exchange, file->size);
-        cached_file_put(file);
-    }
-}
-
-/* The request has conditions, or a Range, or the file another type than its own. */
-__attribute__((noinline)) static void answer_asked(struct exchange *exchange, const struct mount *mount,
-                                                   struct cached_file *file, const char *type)
-{
-    struct validators validators = {
-        .etag = file->etag,
-        .etag_len = file->etag_len,
-        .has_last_modified = file->last_modified_s >= 0,
-        .last_modified_s = file->last_modified_s,
-    };
-    switch (conditional_evaluate(&exchange->head, exchange->head_data, &validators)) {
-    case PRECONDITION_HOLDS:
-        answer_contents(exchange, mount, file, type, &validators);
-        return;
-    case PRECONDITION_NOT_MODIFIED:
-        response_send_prebuilt(exchange, &file->not_modified, NULL, 0);
-        break;
-    case PRECONDITION_FAILED:
-        static_mounts_add_fields(exchange, mount);
-        response_refuse(exchange, 412, NULL);
-        break;
-    }
-    cached_file_put(file);
-}
-
-static void answer_file(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
-                        const char *type)
-{
-    if (type == NULL && !conditional_is_asked(&exchange->head)) {
-        response_send_prebuilt(exchange, &file->full, file, file->size);
-    } else {
-        answer_asked(exchange, mount, file, type);
-    }
-}
-
-void static_file_answer(struct exchange *exchange, struct cached_file *file, const char *type)
-{
-    answer_file(exchange, NULL, file, type);
 }
 
 /* A method that files do not have. Allow lists theirs beside the route's, if there is a file. */
 static void refuse_method(struct exchange *exchange, const struct mount *mount, bool has_file)
 {
     exchange->match.allowed |= 1U << METHOD_OPTIONS | (has_file ? FILES_METHODS : 0);
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     response_refuse(exchange, 405, NULL);
 }
 
@@ -349,9 +232,9 @@ static void answer_method(struct exchange *exchange, const struct mount *mount)
         refuse_method(exchange, mount, true);
         return;
     }
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     response_drop_content_fields(exchange);
-    dispatch_answer_options(exchange, FILES_METHODS);
+    no_route_answer_options(exchange, FILES_METHODS);
 }
 
 /* What is not there. */
@@ -359,7 +242,7 @@ static void answer_method(struct exchange *exchange, const struct mount *mount)
 static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
 {
     response_drop_content_fields(exchange);
-    static_mounts_add_fields(exchange, mount);
+    mount_add_fields(exchange, mount);
     response_file(exchange, 404, file->type, file, 0, file->size);
 }
 
@@ -375,32 +258,27 @@ static void answer_without_file(const struct visit *visit, const struct target *
     bool is_listable = settings != NULL && settings->list && target->is_directory;
     struct cached_file *file = NULL;
     if (error == -ENOENT && is_listable) {
-        error = listing_reply(visit->mounts, visit->mount, exchange, target->path, target->len, visit->now_ms);
+        error = listing_reply(&visit->mounts->listings, visit->mount, exchange, target->path, target->len,
+                              visit->now_ms);
         if (error == 0) {
             return;
         }
     }
-    if (settings == NULL || status_of(error) != 404 || exchange->match.allowed != 0) {
+    if (settings == NULL || representation_status(error) != 404 || exchange->match.allowed != 0) {
         answer_error(exchange, visit->mount, error);
         return;
     }
     struct file_root *fallback = &visit->mount->fallback;
     error = get_named(visit, fallback, target->is_hidden ? NULL : settings->fallback, &file);
     if (error == 0) {
-        answer_file(exchange, visit->mount, choose_representation(visit, fallback, file), NULL);
+        representation_answer(exchange, visit->mount, choose_representation(visit, fallback, file), NULL);
         return;
     }
-    if (status_of(error) == 404 && get_named(visit, &visit->mount->root, settings->not_found, &file) == 0) {
+    if (representation_status(error) == 404 && get_named(visit, &visit->mount->root, settings->not_found, &file) == 0) {
         answer_not_found(exchange, visit->mount, file);
         return;
     }
     answer_error(exchange, visit->mount, error);
-}
-
-void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange)
-{
-    static_mounts_add_fields(exchange, static_mounts_find(mounts, exchange->path, exchange->path_len));
-    response_drop_content_fields(exchange);
 }
 
 /* There is a file: answer GET or HEAD with it. Takes over the reference. */
@@ -409,7 +287,7 @@ static void answer_found(const struct visit *visit, struct cached_file *file)
     if (file->checked_ms == visit->now_ms) {
         exchange_time_turn(visit->exchange); /* it was not ready: the disk was asked */
     }
-    answer_file(visit->exchange, visit->mount, choose_representation(visit, &visit->mount->root, file), NULL);
+    representation_answer(visit->exchange, visit->mount, choose_representation(visit, &visit->mount->root, file), NULL);
 }
 
 enum { NOT_ASKED = 1 };
@@ -461,7 +339,7 @@ __attribute__((noinline)) static void serve_other(const struct visit *visit, boo
     }
 }
 
-void static_mounts_serve(struct static_mounts *mounts, struct exchange *exchange)
+void static_files_serve(struct static_mounts *mounts, struct exchange *exchange)
 {
     enum method method = exchange->head.method;
     bool is_read = method == METHOD_GET || method == METHOD_HEAD;

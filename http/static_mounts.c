@@ -12,6 +12,7 @@
 #include "core/sys.h"
 #include "http/assets.h"
 #include "http/cached_file.h"
+#include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/response.h"
 #include "http/words.h"
@@ -30,6 +31,7 @@ int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache
         return -ENOMEM;
     }
     made->cache = cache;
+    made->listings.cache = cache;
     *mounts = made;
     return 0;
 }
@@ -299,15 +301,8 @@ bool static_mounts_cover(const struct static_mounts *mounts, const char *path, s
     return (mounts->has_top && len > 0 && path[0] == '/') || static_mounts_find(mounts, path, len) != NULL;
 }
 
-void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount)
+void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange)
 {
-    for (size_t i = 0; mount != NULL && i < mount->settings->header_count; i++) {
-        const struct static_field *field = &mount->settings->headers[i];
-        size_t name_len = strlen(field->name);
-        if (response_is_single_field(field->name, name_len)) { /* the mount's goes before, as in answers with a file */
-            response_set_field(exchange, field->name, name_len, field->value, strlen(field->value));
-        } else {
-            response_add_field(exchange, field->name, name_len, field->value, strlen(field->value));
-        }
-    }
+    mount_add_fields(exchange, static_mounts_find(mounts, exchange->path, exchange->path_len));
+    response_drop_content_fields(exchange);
 }

@@ -1,22 +1,21 @@
 #ifndef EVSERVE_HTTP_STATIC_MOUNTS_H
 #define EVSERVE_HTTP_STATIC_MOUNTS_H
 
-/* The inside of struct static_mounts, for static_mounts.c, static_files.c and listing_reply.c. */
+/* Which directory, or which files in memory, are served below which prefix. http/static_files.h serves them. */
 
-#include "http/file_root.h"
 #include "http/listing_reply.h"
-#include "http/static_files.h"
+#include "http/mount.h"
 #include "http/static_options.h"
 
-struct mount {
-    struct file_root root;              /* the directory; what it points to is in settings */
-    struct file_root fallback;          /* the same for the fallback, which has other fields; not open without one */
-    struct static_settings *settings;   /* owned */
-    char prefix[STATIC_PREFIX_MAX + 1]; /* without a slash at its end: "" or "/assets" */
-    size_t prefix_len;                  /* bytes of prefix */
-    bool is_pinned;                     /* later mounts of the prefix are ignored */
-    char where[STATIC_WHERE_MAX];       /* who asked for it: struct static_options */
-};
+#include <stdbool.h>
+#include <stddef.h>
+
+struct asset;
+struct exchange;
+struct file_cache;
+struct log;
+
+enum { STATIC_MOUNTS_MAX = 64 };
 
 struct static_mounts {
     struct file_cache *cache;                /* borrowed: what files are taken from */
@@ -27,11 +26,48 @@ struct static_mounts {
     struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
 };
 
-/* The mount that covers path: the one with the longest prefix, or NULL. */
+/* cache is borrowed and must outlive the mounts. Returns 0 or -ENOMEM. */
+int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
+void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; files being sent stay valid */
+
+/* Relative directories start at the directory base_fd, borrowed: see sys_base(). Before directories are added. */
+void static_mounts_set_base(struct static_mounts *mounts, int base_fd);
+
+/* In a process forked from that of the mounts: close their fds, and leave everything else as it is. */
+void static_mounts_abandon(struct static_mounts *mounts);
+
+/* Serve the files of directory below prefix ("/" or "/assets"); the longest prefix wins. A second mount of the same
+ * prefix is refused. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
+ * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT,
+ * -ENOTDIR, -EACCES, ... */
+int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
+                      const struct static_options *options, char *err, size_t errlen);
+
+/* Mount like static_mounts_add(), and let this mount win over later ones of the same prefix, which are then ignored
+ * without an error: for what the command line or the host says against the script. */
+int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
+                      const struct static_options *options, char *err, size_t errlen);
+
+/* The same of count files in memory (http/assets.h). -EBADMSG: the text begins with what is wrong with them: an asset
+ * ("assets[2]: ..."), "fallback" or "not_found", which must be among them, or "list": files in memory are not listed. */
+int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
+                             const struct static_options *options, char *err, size_t errlen);
+
+/* Log a warning for each fallback and not_found that is not in its directory now. It may come later: that is no error.
+ * log may be NULL. */
+void static_mounts_log_missing(const struct static_mounts *mounts, const struct log *log);
+
+/* The n-th mount in the order of adding, for route tables. Returns false past the last. *directory is NULL for files in
+ * memory. */
+bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);
+
+/* The mount that covers path, the one with the longest prefix, or NULL. */
 struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
 
-/* Add the mount's own fields to an answer whose head is not made beforehand. Nobody misses one that finds no room.
- * mount may be NULL. */
-void static_mounts_add_fields(struct exchange *exchange, const struct mount *mount);
+/* Whether a mount covers path. */
+bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len);
+
+/* Add the fields of the mount that covers exchange->path to a response that is not made of a file. */
+void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange);
 
 #endif

@@ -21,6 +21,7 @@
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_files.h"
+#include "http/static_mounts.h"
 #include "http/status.h"
 #include "lua/anchor.h"
 #include "lua/bind_number.h"
@@ -183,7 +184,7 @@ static void pass_on(struct coro *coro, const struct site *site)
     struct exchange *exchange = coro_detach(coro);
     exchange->match.allowed = 0; /* that the path is a route's as well matters no more */
     if (static_mounts_cover(site->mounts, exchange->path, exchange->path_len)) {
-        static_mounts_serve(site->mounts, exchange);
+        static_files_serve(site->mounts, exchange);
     } else {
         response_refuse(exchange, 404, NULL);
     }

@@ -10,7 +10,7 @@
 
 #include "http/limits.h"
 #include "http/site.h"
-#include "http/static_files.h"
+#include "http/static_mounts.h"
 #include "lua/bind_number.h"
 #include "lua/script_error.h"
 

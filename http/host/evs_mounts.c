@@ -12,7 +12,7 @@
 #include "evserve.h"
 #include "http/assets.h"
 #include "http/mime.h"
-#include "http/static_files.h"
+#include "http/static_mounts.h"
 
 #include <errno.h>
 #include <stdint.h>

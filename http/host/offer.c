@@ -12,7 +12,7 @@
 #include "http/host/evs_routes.h"
 #include "http/server.h"
 #include "http/site.h"
-#include "http/static_files.h"
+#include "http/static_mounts.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -18,6 +18,7 @@
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_files.h"
+#include "http/static_mounts.h"
 
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"

@@ -37,6 +37,7 @@
 #include "http/router.h"
 #include "http/site.h"
 #include "http/static_files.h"
+#include "http/static_mounts.h"
 #include "tests/lib/handlers.h"
 #include "tests/lib/remove_tree.h"
 

@@ -256,7 +256,7 @@ static void serve_with_a_field(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
     assert_int_equal(response_add_field(exchange, "X-App", 5, "demo", 4), 0);
-    static_mounts_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->mounts, exchange);
 }
 
 static const struct handler adding = {.serve = serve_with_a_field};
@@ -280,7 +280,7 @@ static void serve_with_the_fields_of_the_file(struct exchange *exchange, void *c
     for (size_t i = 0; i < sizeof own_fields / sizeof own_fields[0]; i++) {
         assert_int_equal(response_add_field(exchange, own_fields[i], strlen(own_fields[i]), "HANDLER", 7), 0);
     }
-    static_mounts_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->mounts, exchange);
 }
 
 static const struct handler claiming = {.serve = serve_with_the_fields_of_the_file};

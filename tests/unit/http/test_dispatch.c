@@ -37,6 +37,21 @@ static void redirect_goes_to_the_path_that_fits(void **state)
     assert_true(output_has(peer, "Location: /rest/\r\n"));
 }
 
+static void redirect_is_never_read_as_a_host(void **state)
+{
+    (void)state;
+    static const struct handler twice = {.serve = serve_text, .ctx = hello_text};
+    add_route(METHOD_GET, "//twice/", &twice);
+    add_route(METHOD_GET, "//:name/x", &twice);
+    begin_with(SLASH_REDIRECT);
+    struct fake_peer *peer = client();
+    say(peer, GET("//twice?q") GET("//evil.example/x/") GET("//%C3%A4/x/"));
+    assert_string_equal(statuses(peer), "301 301 301");
+    assert_true(output_has(peer, "Location: /.//twice/?q\r\n"));
+    assert_true(output_has(peer, "Location: /.//evil.example/x\r\n"));
+    assert_true(output_has(peer, "Location: /.//%C3%A4/x\r\n"));
+}
+
 static void redirect_keeps_method_and_query(void **state)
 {
     (void)state;
@@ -151,6 +166,7 @@ int main(void)
         SCENE_TEST(a_route_for_all_methods_makes_each_of_them_known),
         SCENE_TEST(strict_paths_are_what_they_are),
         SCENE_TEST(redirect_goes_to_the_path_that_fits),
+        SCENE_TEST(redirect_is_never_read_as_a_host),
         SCENE_TEST(redirect_keeps_method_and_query),
         SCENE_TEST(redirect_without_memory_is_503),
         SCENE_TEST(ignored_slash_finds_the_route),

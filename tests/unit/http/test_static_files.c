@@ -13,6 +13,7 @@
 #include "http/router.h"
 #include "http/server_internal.h"
 #include "http/static_files.h"
+#include "http/static_mounts.h"
 #include "http/url.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
@@ -203,7 +204,7 @@ static const struct answer *serve_text(const char *text, unsigned allowed)
     exchange->match.allowed = allowed;
     exchange->head_only = exchange->head.method == METHOD_HEAD;
     exchange->keep_alive = true;
-    static_mounts_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->mounts, exchange);
     return take_answer();
 }
 
