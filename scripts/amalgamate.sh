@@ -1,12 +1,12 @@
 #!/bin/sh
-# Write the library as evserve.c and evserve.h, which compile with nothing else, and evserve.hpp for hosts in C++:
+# Write the library as a single evserve.c with evserve.h, which need no other files, and evserve.hpp for C++ hosts:
 #
 #   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation; prints the names of the three files
 #   cc host.c FOLDER/evserve.c
 #
-# Lua is left out, and so is what stands between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters system
-# calls if the two are compiled with -DEVSERVE_HAS_SECCOMP -lseccomp. In the object file only the functions of evserve.h
-# are global; all others become static.
+# Lua is left out, together with everything between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters
+# system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp. In the object file only the functions
+# of evserve.h are global; all others become static.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/build/amalgamation}
@@ -76,7 +76,7 @@ function quoted(line) {
     return words[2]
 }
 
-# Whether a file has a header guard; the others are tables and templates, included as often as they are wanted.
+# Whether a file has a header guard; files without one are tables and templates, which may be included more than once.
 function is_guarded(file,    line, answer, rv) {
     if (!(file in guards)) {
         answer = 0
@@ -92,7 +92,7 @@ function is_guarded(file,    line, answer, rv) {
     return guards[file]
 }
 
-# System headers are collected, with the condition that they stand in.
+# System headers are collected, with the conditions around them.
 function take_system(line, file) {
     if (depth > 1 || condition[depth] ~ /^#else/) {
         die(file ": a nested condition around " line)
@@ -104,7 +104,7 @@ function take_system(line, file) {
     }
 }
 
-# A declaration of a header becomes static, and with it what is defined later.
+# A declaration in a header becomes static, and so does the definition that follows later.
 function made_static(line) {
     if (line ~ /^extern /) {
         sub(/^extern /, "", line)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Static analysis of core/, http/, lua/, evserve.c and main.c by gcc -fanalyzer, clang-tidy, cppcheck and scan-build;
-# some minutes. Prints each report that scripts/analyse.suppressions does not account for, and then ends with status 1.
+# Static analysis of core/, http/, lua/, evserve.c and main.c with gcc -fanalyzer, clang-tidy, cppcheck and scan-build.
+# It takes some minutes, prints each report that scripts/analyse.suppressions does not list, and fails if there are any.
 #
 #   scripts/analyse.sh [TOOL...]     gcc, clang-tidy, cppcheck, scan-build; all of them by default
 set -euo pipefail
@@ -27,7 +27,7 @@ run_gcc() {
 }
 
 run_clang_tidy() {
-    # One file a run: with more, the va_list check of clang-tidy 14 reports what is not there.
+    # One file per run: with more, the va_list check of clang-tidy 14 gives false reports.
     printf '%s\n' "${sources[@]}" | xargs -P2 -n1 clang-tidy -p "$scratch/build" --quiet 2>/dev/null || :
 }
 
@@ -52,7 +52,7 @@ for tool in "${tools[@]}"; do
     fi
     "run_${tool//-/_}" | grep -E ': (warning: .*\[[^]]*\]$|(fatal )?error: )' | sed -E "s|^(\./)?($PWD/)?||" | sort -u \
         >"$scratch/$tool.reports" || :
-    # Count the reports of a file and kind, and compare with what is known of it.
+    # Count the reports of each file and kind, and compare with the number that is expected.
     awk -v tool="$tool" -v reports="$scratch/$tool.reports" '
         FNR == NR {
             if ($1 == tool) { known[$2 " " $3] = $4 }
@@ -76,7 +76,7 @@ for tool in "${tools[@]}"; do
             }
             for (key in known) {
                 if (!(key in count)) {
-                    printf "%s: %s is reported no more; take it out of scripts/analyse.suppressions\n", tool, key
+                    printf "%s: %s is no longer reported; remove it from scripts/analyse.suppressions\n", tool, key
                     bad = 1
                 }
             }

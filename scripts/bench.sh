@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measure evserve beside its peers: installs what is missing, builds the release, and runs tests/bench/bench.py with the
-# arguments given (--quick: under a minute; --help). Under 10 minutes; results in build/bench.
+# Compare evserve with its peers: install missing packages, build the release, and run tests/bench/bench.py with the
+# given arguments (--quick: less than a minute; --help). Takes less than 10 minutes and puts the results in build/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# tests/e2e/test_churn.py at length: connections that end in every way, under AddressSanitizer and under valgrind (the
-# release build, which has no sanitizers; LuaJIT needs no suppressions, since its own compiler is off), then a soak of the
-# release build with resident memory flat.
+# The long version of tests/e2e/test_churn.py: connections that end in every possible way, under AddressSanitizer and
+# under valgrind (the release build, which has no sanitizers; LuaJIT needs no suppressions, since its compiler is off),
+# then a soak of the release build during which resident memory must not grow.
 #   scripts/churn.sh [ROUNDS [REQUESTS]]   default 20 rounds of all endings and 2,000,000 requests
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +23,7 @@ if command -v valgrind >/dev/null; then
         EVSERVE_VALGRIND="valgrind --leak-check=full --show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99" \
         python3 $test -v Churn.test_every_ending_leaves_the_server_as_it_was
 else
-    echo "valgrind is not installed (apt install valgrind): that part is left out"
+    echo "valgrind is not installed (apt install valgrind): skipping that part"
 fi
 
 echo "soak, $requests requests"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How much of core/ and http/ the tests reach: builds with gcov's counters, runs every test, prints a table with the lines
-# that are missing, and fails below 95 % of lines or 85 % of branches. tests/README.md says why the rest is not covered.
+# Measure how much of core/ and http/ the tests reach: build with gcov's counters, run every test, print a table with
+# the missing lines, and fail below 95 % of lines or 85 % of branches. tests/README.md says why the rest is not covered.
 #   scripts/coverage.sh [options of ctest]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make files in memory of a folder, for struct evs_mount of evserve.h:
+# Turn a folder into files in memory, for struct evs_mount of evserve.h:
 #
 #   scripts/embed.sh FOLDER NAME OUTPUT
 #
@@ -11,10 +11,10 @@
 #   #include "ui_assets.h"
 #   const struct evs_mount mounts[] = {{.prefix = "/", .assets = ui_assets}, {.prefix = NULL}};
 #
-# Each file has a tag made from its content. brotli, zstd and gzip, those that are installed, compress each file, except
-# media and what is compressed already; the result is kept if it is a tenth smaller, and if the folder has no such file
-# of its own. Names that begin with a dot are left out, except .well-known at the top. The assembler reads the contents from
-# OUTPUT/NAME_assets/ while the C file is compiled; gcc and clang do that.
+# Each file has an entity tag made from its content. Those of brotli, zstd and gzip that are installed compress each
+# file, except media and files that are already compressed. The result is kept if it is at least a tenth smaller and the
+# folder does not already have such a file. Names that begin with a dot are left out, except .well-known at the top.
+# When the C file is compiled, the assembler reads the contents from OUTPUT/NAME_assets/; this works with gcc and clang.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -41,7 +41,7 @@ rm -rf "$fresh"
 mkdir "$fresh"
 trap 'rm -rf "$fresh" "$source.new"' EXIT
 
-# What is inside of quotes, in C and for the assembler.
+# Text inside quotes, for C and for the assembler.
 quote() {
     printf '%s\n' "$1" | sed 's/[\\"]/\\&/g'
 }
@@ -55,7 +55,7 @@ size_of() {
     wc -c <"$1" | tr -d ' '
 }
 
-# put PATH CONTENT: the asset PATH with a content that is in the fresh store, under its hash.
+# put PATH CONTENT: add the asset PATH, whose content is in the fresh store under its hash.
 put() {
     hash=$(basename "$2")
     tag=$(printf '%s\n' "$hash" | cut -c 1-16)
@@ -68,7 +68,7 @@ put() {
     printf '    {"%s", %s, %s, NULL, "%s", 0},\n' "$quoted" "$symbol" "$(size_of "$2")" "$tag" >>"$fresh/rows"
 }
 
-# compress PATH CONTENT SUFFIX COMMAND...: the sibling of an asset, if there is a point in it. It is made once for a content.
+# compress PATH CONTENT SUFFIX COMMAND...: add the sibling of an asset if that saves enough. Made once per content.
 compress() {
     original=$1
     content=$2

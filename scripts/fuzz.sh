@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Run the fuzz targets of tests/fuzz, one after the other, for some minutes of processor time each, and end by itself.
+# Run the fuzz targets of tests/fuzz one after another, each for the given minutes of processor time.
 #
 #   scripts/fuzz.sh MINUTES [TARGET...]     all targets by default
 #
-# Each begins with its corpus, its regressions, what the cases of tests/wire send, and what earlier runs found. That is
-# kept in build/fuzz-corpus/TARGET, minimised. An input that breaks something is left in build/fuzz-found: the script goes
-# on with the other targets and ends with status 1. The last lines say what was run (tests/fuzz/README.md).
+# Each target starts with its corpus, its regressions, the bytes that the cases of tests/wire send, and the inputs that
+# earlier runs kept in build/fuzz-corpus/TARGET, minimised. An input that breaks an invariant is left in
+# build/fuzz-found; the script then continues with the other targets and ends with status 1. The last lines summarise
+# the run (tests/fuzz/README.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 python3 tests/fuzz/wire_seeds.py "$scratch"
 
-# Too slow and too large are findings, too.
+# Inputs that take too long or too much memory are findings, too.
 options=(-max_len=4096 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=1)
 TIMEFORMAT='%U %S'
 failed=0
@@ -41,7 +42,7 @@ for target in "${targets[@]}"; do
             inputs+=("$folder")
         fi
     done
-    # libFuzzer counts seconds on the wall, so it is run again until the processor has worked for long enough.
+    # libFuzzer counts wall-clock seconds, so run it again until it has used enough processor time.
     left_ms=$(awk -v minutes="$minutes" 'BEGIN { printf "%d", minutes * 60000 }')
     executions=0
     status=ended

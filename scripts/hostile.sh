@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Attack the release build: 5,000 hostile clients of five kinds while others are served (tests/e2e/test_hostile.py, with
-# figures), then slowhttptest's slow heads, slow bodies and slow reads, where it is installed. About two minutes.
+# Attack the release build: 5,000 hostile clients of five kinds while ordinary clients are served
+# (tests/e2e/test_hostile.py, with figures), then slow heads, slow bodies and slow reads by slowhttptest, if it is
+# installed. About two minutes.
 #   scripts/hostile.sh [CLIENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +12,7 @@ cmake --build --preset release --target evserve_program
 EVSERVE_BIN=$PWD/evserve EVSERVE_HOSTILE=${1:-5000} EVSERVE_HOSTILE_SCALE=5 python3 tests/e2e/test_hostile.py -v
 
 if ! command -v slowhttptest >/dev/null; then
-    echo "slowhttptest is not installed (apt install slowhttptest): its attacks are left out"
+    echo "slowhttptest is not installed (apt install slowhttptest): skipping its attacks"
     exit 0
 fi
 folder=$(mktemp -d)
@@ -34,12 +35,12 @@ for _ in $(seq 100); do
 done
 address=$(sed -n 's/^listening on \([^ ]*\).*/\1/p' "$folder/log" | head -1)
 
-# attack NAME OPTION...: 1,000 connections for 20 s; the service must be there whenever the attack's own probe looks.
+# attack NAME OPTION...: 1,000 connections for 20 s; the service must respond to each probe of the attack tool.
 attack() {
     echo "slowhttptest: $1"
     shift
     (cd "$folder" && slowhttptest "$@" -c 1000 -r 500 -l 20 -p 3 -i 2 -g -o probe >out 2>&1) || true
-    # The table says second, closed, pending, connected, available (the number of connections when the probe was answered).
+    # The table says second, closed, pending, connected, available (the number of connections when the probe succeeded).
     awk -F, 'NR > 1 && $2 + $3 + $4 > 0 { rows++; if ($5 + 0 == 0) { gone++; print "not available:", $0 } }
         END { print rows + 0 " seconds looked at, not available in " gone + 0; exit rows == 0 || gone > 0 }' \
         "$folder/probe.csv"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Install the Debian packages that evserve needs and this machine lacks; do nothing when all are there.
+# Install the Debian packages that evserve needs and this machine lacks.
 #
 #   scripts/setup.sh           to build and run
 #   scripts/setup.sh --tests   and to run every test as well
-#   scripts/setup.sh --bench   to measure, beside the peers
+#   scripts/setup.sh --bench   to run the benchmarks with the peers
 set -euo pipefail
 
-# "a|b": either will do, the first one that this release has is installed.
+# "a|b": either works; the first one that this release has is installed.
 packages=(
     gcc libc6-dev cmake ninja-build pkg-config
     libseccomp-dev # for the sandbox; builds do without it
@@ -44,7 +44,7 @@ case "${1:-}" in
 esac
 
 if ! command -v apt-get >/dev/null; then
-    echo "setup.sh: no apt-get on this machine; what Debian calls ${packages[*]} must be there" >&2
+    echo "setup.sh: this machine has no apt-get; please install what Debian calls ${packages[*]}" >&2
     exit 0 # CMake names what is missing
 fi
 

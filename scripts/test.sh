@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
-# Install what is missing, build everything under gcc and clang with warnings as errors, and run every test.
+# Install missing packages, build everything with gcc and clang with warnings as errors, and run every test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh --tests
 
-# clang, through the fuzz preset: the second opinion on warnings, and all that the fuzz targets ever found, played to them
-# by libFuzzer. The last step plays the same under gcc.
+# clang, with the fuzz preset: a second opinion on warnings; libFuzzer replays everything the fuzz targets have found.
+# The last step replays the same with gcc.
 cmake --preset fuzz
 cmake --build --preset fuzz
 ctest --preset fuzz -L fuzz
 
-# Without Lua everything else works.
+# A build without Lua.
 cmake --preset nolua
 cmake --build --preset nolua
 ctest --preset nolua -L 'e2e|embed|socket|wire|package'
 
-# What users get, end to end.
+# The release build, end to end.
 cmake --preset release -DEVSERVE_WERROR=ON
 cmake --build --preset release
 ctest --preset release -L 'e2e|embed|socket|package'
 
-# The tests that have threads, under ThreadSanitizer.
+# Tests with threads, under ThreadSanitizer.
 cmake --preset tsan
 cmake --build --preset tsan --target embed_tests
 ctest --preset tsan
 
-# Every test, under the sanitizers.
+# Every test, under AddressSanitizer and UBSan.
 cmake --preset dev
 cmake --build --preset dev
 ctest --preset dev
