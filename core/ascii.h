@@ -1,9 +1,9 @@
 #ifndef EVSERVE_CORE_ASCII_H
 #define EVSERVE_CORE_ASCII_H
 
-/* Letters and digits of ASCII, whatever the locale. The functions of the C library that do this (strcasecmp(3), tolower(3),
- * strtol(3) and others) follow setlocale(3), which belongs to the host or to a script: with tr_TR, "I" and "i" are two
- * letters. Nothing in here calls them; tests/check_locale.sh holds the whole tree to that. No state; any thread. */
+/* Letters and digits of ASCII, independent of the locale. The functions of the C library for this (strcasecmp(3),
+ * tolower(3), strtol(3) and others) follow setlocale(3), which the host or a script may call: with tr_TR, "I" and "i"
+ * are two letters. So the whole tree avoids them, as tests/check_locale.sh checks. No state; any thread. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,8 +16,8 @@ static inline char ascii_lower(char c)
     return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
-/* The same for eight bytes at once: for each byte the sums have bit 7 set from 'A' on and beyond 'Z' (no sum carries into
- * the next byte), and bit 7 moved down by two is the 0x20 between the cases. */
+/* The same for eight bytes at once: for each byte the sums have bit 7 set from 'A' on and beyond 'Z' (no sum carries
+ * into the next byte), and bit 7 moved down by two is the 0x20 between the cases. */
 static inline uint64_t ascii_lower_word(const char *text)
 {
     static const uint64_t ones = 0x0101010101010101;
@@ -29,7 +29,7 @@ static inline uint64_t ascii_lower_word(const char *text)
     return word | ((from_a ^ beyond_z) & ~word & ones * 0x80) >> 2;
 }
 
-/* Whether two texts of len bytes each are the same without regard to case. */
+/* Whether two texts of len bytes each are equal, ignoring case. */
 static inline bool ascii_equals(const char *one, const char *other, size_t len)
 {
     if (len >= sizeof(uint64_t)) {
@@ -49,13 +49,13 @@ static inline bool ascii_equals(const char *one, const char *other, size_t len)
     return true;
 }
 
-/* Whether text of len bytes is word without regard to case. */
+/* Whether text of len bytes equals word, ignoring case. */
 static inline bool ascii_is(const char *text, size_t len, const char *word)
 {
     return len == strlen(word) && ascii_equals(text, word, len);
 }
 
-/* The order of two strings without regard to case, as strcmp(3) reports it. */
+/* The order of two strings, ignoring case, as strcmp(3) reports it. */
 static inline int ascii_compare(const char *one, const char *other)
 {
     while (*one != '\0' && ascii_lower(*one) == ascii_lower(*other)) {
@@ -65,8 +65,8 @@ static inline int ascii_compare(const char *one, const char *other)
     return (unsigned char)ascii_lower(*one) - (unsigned char)ascii_lower(*other);
 }
 
-/* Read text of len bytes, all of it decimal digits, as a number of at most max. Returns whether it is one; if not, number
- * is unchanged. Signs and white space are rejected. */
+/* Read text of len bytes, all of it decimal digits, as a number of at most max. Returns whether it is one; if not,
+ * number is unchanged. Signs and white space are rejected. */
 static inline bool ascii_parse_number(const char *text, size_t len, uint64_t max, uint64_t *number)
 {
     uint64_t value = 0;

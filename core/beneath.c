@@ -166,7 +166,7 @@ int open_beneath(int dir_fd, const char *path, int flags)
     do { /* EAGAIN: a rename somewhere kept the kernel from being sure (openat2(2)) */
         fd = sys_open_beneath(dir_fd, path, flags);
     } while (fd == -EAGAIN && ++tries < 8);
-    /* EPERM: what the system call filters of older container runtimes say to calls they do not know. This is not remembered
-     * anywhere: the call that is refused is the cheapest of those that follow. */
+    /* EPERM: what the system call filters of older container runtimes say to calls they do not know. This is not
+     * remembered anywhere: the call that is refused is the cheapest of those that follow. */
     return fd == -ENOSYS || fd == -EPERM ? open_beneath_by_steps(dir_fd, path, flags) : fd;
 }

@@ -1,7 +1,7 @@
-/* Happy path: a file is stamped with what fstat(2) says of it; asking compares. Links are followed, so a link that is
- * turned to another file is a change.
+/* Happy path: a file's stamp is the result of fstat(2), and file_stamps_changed() compares. Links are followed, so a
+ * link that now leads to another file is a change.
  *
- * Failure modes: a file that cannot be looked at keeps its stamp. */
+ * Failure mode: a file that cannot be opened keeps its stamp. */
 
 #include "core/file_stamps.h"
 
@@ -87,7 +87,7 @@ static int add_stamp(struct file_stamps *stamps, const char *path)
     return 0;
 }
 
-/* The one of a path, or NULL. */
+/* The stamp of a path, or NULL. */
 static struct file_stamp *find_stamp(const struct file_stamps *stamps, const char *path)
 {
     for (size_t i = 0; i < stamps->count; i++) {

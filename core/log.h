@@ -2,17 +2,19 @@
 #define EVSERVE_CORE_LOG_H
 
 /* Log lines go to a sink that the embedder sets; the library itself never prints. A line is formatted only when its
- * level is wanted, into a bounded buffer on the stack: logging cannot fail and does not allocate. */
+ * level is on, into a bounded buffer on the stack: logging cannot fail and does not allocate. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserve.h */
 
-enum { LOG_LINE_MAX = 4096 }; /* bytes of one line with its NUL; a longer one is cut, between characters, by "..." */
+enum {
+    LOG_LINE_MAX = 4096
+}; /* bytes of one line with its NUL; a longer one is cut between characters and ends in "..." */
 
 /* Receives one line: UTF-8 text, NUL-terminated, without a newline at its end (a traceback has some inside), valid
- * during the call. Control characters and others that do not show are escaped (core/visible.h). Called on the thread that
+ * during the call. Control characters and other invisible ones are escaped (core/visible.h). Called on the thread that
  * logs; must not call back into the handle it belongs to. */
 typedef void (*log_sink_fn)(void *arg, int level, const char *line);
 
@@ -27,23 +29,23 @@ static inline bool log_is_on(const struct log *log, enum log_level level)
     return log != NULL && log->sink != NULL && level <= log->level;
 }
 
-/* Format and hand over one line. log may be NULL. */
+/* Format one line and pass it to the sink. log may be NULL. */
 void log_write(const struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Make a line of a text of len bytes: what does not show is escaped, what does not fit is cut. Newlines are kept: text of
- * a client has none left when it comes here (VISIBLE_LINE). */
+/* Turn a text of len bytes into a line: invisible characters are escaped, and a text that does not fit is cut. Newlines
+ * are kept, since a client's text has none left at this point (VISIBLE_LINE). */
 void log_line(char line[LOG_LINE_MAX], const char *text, size_t len);
 
 /* "error", "warn", "info" or "debug". */
 const char *log_level_name(int level);
 
-/* What an error number of the system means, in English whatever the locale (strerror(3) translates, and in the host's
- * character set). Static text; any thread. */
+/* The meaning of a system's error number, in English whatever the locale (strerror(3) translates it, and into the
+ * host's character set). Static text; any thread. */
 const char *errno_text(int error);
 
-/* Format into an error buffer, always NUL-terminated, cut where it does not fit; err may be NULL when errlen is 0.
- * Returns result, so that a failing path reads: return error_text(err, errlen, -EINVAL, "...", ...). */
+/* Format into an error buffer, which is always NUL-terminated; a text that does not fit is cut. err may be NULL if
+ * errlen is 0. Returns result, so that a failing path reads: return error_text(err, errlen, -EINVAL, "...", ...). */
 int error_text(char *err, size_t errlen, int result, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -1,11 +1,11 @@
-/* A queue under a lock. The one who adds to it sees that a wake-up of the reactor is under way, which empties it.
+/* A queue under a lock. Whoever adds to it makes sure that a wake-up of the reactor is under way, which empties it.
  *
- * Threads wait in two places. mailbox_enter() waits while another thread has the reactor for a call; a thread that serves
- * another reactor does not wait there. mailbox_call_all() waits for calls to be made, and makes those that others wait
- * for meanwhile. So of threads that wait for each other one always goes on.
+ * Threads wait in two places. mailbox_enter() waits while another thread has the reactor for a call; a thread that
+ * serves another reactor does not wait there. mailbox_call_all() waits for its calls to be made, and meanwhile makes
+ * those that others wait for. So of several threads that wait for each other, one always goes on.
  *
- * Failure mode: without memory for the letter nothing is queued, and the caller is told. A call that is waited for brings
- * its letter along, and the mailbox has its wake-up, so neither fails. */
+ * Failure mode: without memory for the letter nothing is queued, and mailbox_post() returns -ENOMEM. A call that is
+ * waited for contains its letter, and the mailbox its wake-up, so neither can fail. */
 
 #include "core/mailbox.h"
 
@@ -14,8 +14,8 @@
 
 #include <errno.h>
 
-/* The mailbox that the calling thread has entered last; outer leads to those before it. A handler may call any server,
- * and nothing that it hands over says which server it is a handler of: only its thread does. */
+/* The mailbox that the calling thread entered last; outer leads to those before it. A handler may call any server, and
+ * nothing in its arguments says which server it is a handler of: only its thread does. */
 static _Thread_local struct mailbox *entered;
 
 /* Calls that are waited for together. */
@@ -48,7 +48,7 @@ void mailbox_done(struct mailbox *mailbox)
 
 /* Letters. */
 
-/* The waiting thread has something to do: tell is what. */
+/* Give the waiting thread something to do: tell says what. */
 static void tell_round(struct round *round, void (*tell)(struct round *round))
 {
     pthread_mutex_lock(&round->lock);
@@ -100,7 +100,7 @@ static struct letter *take_letter(struct mailbox *mailbox, bool is_waited_for)
     return letter;
 }
 
-/* What waits now; what these calls post has a wake-up of its own. */
+/* Make the calls that wait now. Those that they post have a wake-up of their own. */
 static void on_wake(struct reactor *reactor, void *arg)
 {
     (void)reactor;
@@ -138,7 +138,7 @@ static int add_letter(struct mailbox *mailbox, struct letter *letter)
 int mailbox_post(struct mailbox *mailbox, void (*fn)(void *arg), void *arg)
 {
     if (sys_process_id() != mailbox->process) {
-        return -ECHILD; /* the lock may be held for ever by a thread that is not here */
+        return -ECHILD; /* a thread that does not exist here may hold the lock forever */
     }
     struct letter *letter = mem_alloc(sizeof *letter);
     if (letter == NULL) {
@@ -246,7 +246,7 @@ void mailbox_leave(struct mailbox *mailbox)
 
 /* Calls that are waited for. */
 
-/* Make a call of the calling thread's own. */
+/* Make a call on the calling thread itself. */
 static void call_here(struct mailbox_call *call)
 {
     call->rv = call->mailbox->is_closed ? -ESHUTDOWN : 0;
@@ -258,7 +258,8 @@ static void call_here(struct mailbox_call *call)
     }
 }
 
-/* From now on calls of the mailboxes that this thread has entered are told to round, and those that are there already. */
+/* From now on, calls for the mailboxes that this thread has entered are reported to round, as are those that wait
+ * already. */
 static void wait_in(struct round *round)
 {
     for (struct mailbox *mailbox = entered; mailbox != NULL; mailbox = mailbox->outer) {
@@ -281,7 +282,7 @@ static void serve_entered(void)
     }
 }
 
-/* Wait until all calls are made. What is served meanwhile may wait in a round of its own. */
+/* Wait until all calls are made. Calls that are made for others meanwhile may wait in a round of their own. */
 static void wait_for(struct round *round)
 {
     struct round *outer = entered == NULL ? NULL : entered->waiting;

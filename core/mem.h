@@ -1,7 +1,7 @@
 #ifndef EVSERVE_CORE_MEM_H
 #define EVSERVE_CORE_MEM_H
 
-/* The only allocator. Tests link tests/lib/fake_mem.c in its place, which counts what is alive and can make the n-th
+/* The only allocator. Tests link tests/lib/fake_mem.c in its place, which counts live blocks and can make the n-th
  * allocation fail. Every function may return NULL, and every caller handles it. Any thread may call. */
 
 #include <stddef.h>

@@ -1,11 +1,11 @@
 /* The rules of landlock and of seccomp.
  *
- * Happy path: landlock's rules are collected while sandbox_allow() names directories; sandbox_enter() sets no_new_privs,
- * which the other two ask for, enters landlock, and installs the filter of system calls last, since that also denies what
- * this file does.
+ * Happy path: sandbox_allow() collects landlock's rules. sandbox_enter() sets no_new_privs, which the other two
+ * require, enters landlock, and installs the filter of system calls last, since that also denies the calls that this
+ * file makes.
  *
- * Failure modes: a kernel, or a container's own filter, that has not got a part. Files are kept apart by landlock alone:
- * without it whoever may open a file in the process's name still can. */
+ * Failure modes: the kernel lacks a part, or a container's own filter denies it. Landlock alone restricts files:
+ * without it, code that runs in the process can still open any file that the process may. */
 
 #include "core/sandbox.h"
 
@@ -39,7 +39,7 @@ enum {
     NET_VERSION = 4,
     NET_RIGHTS = 3, /* to bind and to connect TCP sockets */
 
-    /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: abstract sockets and processes outside of the sandbox
+    /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: abstract sockets and processes outside the sandbox
      * are out of reach. */
     SCOPE_VERSION = 6,
     SCOPES = 3,
@@ -93,10 +93,10 @@ struct part {
     const char *name;
     const char *absent; /* what -ENOSYS means */
     const char *off;    /* what -EOPNOTSUPP means */
-    const char *loss;   /* what is not kept when it is missing */
+    const char *loss;   /* what is not restricted without it */
 };
 
-/* A part is not to be had: a warning, or a failure. */
+/* A part is missing: that is a warning, or a failure. */
 static int miss(const struct part *part, int error, bool is_required, const struct log *log, char *err, size_t errlen)
 {
     const char *why = error == -ENOSYS ? part->absent : error == -EOPNOTSUPP ? part->off : errno_text(-error);

@@ -4,8 +4,8 @@
  * narrow_calls, with the arguments that are needed. Rules see the arguments themselves, not what a pointer leads to.
  * README.md, "The sandbox's system calls", says why each is there; a test compares the two.
  *
- * Free calls cost nothing: the kernel (5.11) knows beforehand that the filter lets them through. For a narrow one it runs
- * the filter, which takes some 50 ns. */
+ * Free calls cost nothing: the kernel (5.11) knows beforehand that the filter lets them through. For a narrow one it
+ * runs the filter, which takes some 50 ns. */
 
 #include "core/sandbox_calls.h"
 
@@ -218,8 +218,8 @@ static const struct sys_call_rule narrow_calls[] = {
     FCNTL("fcntl64"),
     FLAGS("renameat2", 4, NO_REPLACE | EXCHANGE), /* no device to white a file out */
     FLAGS("pipe2", 1, O_CLOEXEC | O_NONBLOCK),    /* no queue of the kernel's notices */
-    /* What the C library asks of terminals and pipes, and what is not sent yet; not to type into a terminal (TIOCSTI), nor
-     * who gets a signal (FIOSETOWN, FIOASYNC). */
+    /* What the C library asks of terminals and pipes, and what is not sent yet; not to type into a terminal (TIOCSTI),
+     * nor who gets a signal (FIOSETOWN, FIOASYNC). */
     WHEN("ioctl", 1, INT, TCGETS),
     WHEN("ioctl", 1, INT, FIONREAD),
     WHEN("ioctl", 1, INT, FIONBIO),

@@ -1,7 +1,8 @@
 #ifndef EVSERVE_CORE_SANDBOX_CALLS_H
 #define EVSERVE_CORE_SANDBOX_CALLS_H
 
-/* The system calls that a sandbox leaves, with the arguments they may have. README.md has them as a table, with reasons. */
+/* The system calls that a sandbox leaves, with the arguments they may have. README.md has them as a table, with
+ * reasons. */
 
 /* From now on all others fail with EPERM, for this thread and those that it begins. Returns 0 or -errno, as
  * sys_restrict_calls(). */

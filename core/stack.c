@@ -1,8 +1,8 @@
 /* Where a thread's stack ends.
  *
- * Happy path: the C library knows it for the threads that it made. The main thread's stack grows towards its limit, from
- * below the name of the program, which the kernel puts at the top of it (getauxval(3), AT_EXECFN). The C library reads
- * /proc for it, which a sandbox may hide.
+ * Happy path: the C library knows it for the threads that it made. The main thread's stack grows towards its limit,
+ * from below the name of the program, which the kernel puts at the top of it (getauxval(3), AT_EXECFN). The C library
+ * reads /proc for it, which a sandbox may hide.
  *
  * Failure modes: a host may run us on a stack of its own. Then only the present place in it is known. */
 
@@ -55,7 +55,7 @@ void stack_find(struct stack *stack)
 {
     uintptr_t here = stack_here();
     if (gettid() == getpid() && find_main(stack) && stack_has(stack, here)) {
-        return; /* in a child that a thread has forked, that thread is the only one, but its stack is not the main one */
+        return; /* in a child that a thread forked, that thread is the only one, but not on the main stack */
     }
     if (!find_thread(stack) || !stack_has(stack, here)) {
         *stack = (struct stack){.low = here - (STACK_LEAST_BYTES - ABOVE_BYTES), .high = here + ABOVE_BYTES};

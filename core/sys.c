@@ -1,6 +1,6 @@
-/* The real kernel door: one system call a function and no policy, except in two places. sendfile(2) has no MSG_NOSIGNAL, so
- * sys_sendfile() keeps SIGPIPE from the calling thread by hand: a library may not touch the process's dispositions. And
- * no new fd has the number of a standard one (verdict_fd()). */
+/* The door to the real kernel: one system call a function and no policy, with two exceptions. sendfile(2) has no
+ * MSG_NOSIGNAL, so sys_sendfile() keeps SIGPIPE from the calling thread by hand, since a library must not touch the
+ * process's dispositions. And no new fd has the number of a standard one (verdict_fd()). */
 
 #include "core/sys.h"
 
@@ -23,8 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Calls that are newer than the C libraries and kernel headers we compile with: openat2(2) since Linux 5.6, epoll_pwait2(2)
- * since 5.11, fchmodat2(2) since 6.6. The numbers are the same on every architecture. */
+/* Calls that are newer than the C libraries and kernel headers we compile with: openat2(2) since Linux 5.6,
+ * epoll_pwait2(2) since 5.11, fchmodat2(2) since 6.6. The numbers are the same on every architecture. */
 enum { CALL_OPENAT2 = 437, CALL_EPOLL_PWAIT2 = 441, CALL_FCHMODAT2 = 452 };
 
 /* Of <linux/openat2.h>. */
@@ -53,8 +53,8 @@ static int verdict(int result)
     return result < 0 ? -errno : result;
 }
 
-/* The result of a system call that makes an fd. A process that started without standard fds gets their numbers from the
- * kernel first; what it writes to standard error must not reach a client. So such an fd moves above them. */
+/* The result of a system call that makes an fd. In a process that started without standard fds the kernel hands out
+ * their numbers first, and text written to standard error would reach a client. So such an fd moves above them. */
 static int verdict_fd(int fd)
 {
     if (fd < 0 || fd > STDERR_FILENO) {

@@ -1,12 +1,13 @@
 #ifndef EVSERVE_CORE_SYS_H
 #define EVSERVE_CORE_SYS_H
 
-/* The only door to the kernel. Every other file of core/, http/ and lua/ reaches clocks, sockets and files through these
- * functions, so that a test can link a fake kernel in their place and script time, EAGAIN, short reads and failures.
+/* The only door to the kernel. Every other file of core/, http/ and lua/ reaches clocks, sockets and files through
+ * these functions and those of sys_rights.h, so that a test can link a fake kernel in their place and script time,
+ * EAGAIN, short reads and failures.
  *
- * Conventions: a result >= 0 is what the system call gives, a failure is -errno (the global errno is not part of the
- * contract). New fds are close-on-exec, and never numbered 0 to 2; new sockets are non-blocking. Nothing here raises
- * SIGPIPE, retries on EINTR (callers own their loops), allocates, or logs, unless it says so. Any thread may call any
+ * Conventions: a result >= 0 is that of the system call, and a failure is -errno (the global errno is not part of the
+ * contract). New fds are close-on-exec and never numbered 0 to 2; new sockets are non-blocking. Unless a function says
+ * so, it does not raise SIGPIPE, retry on EINTR (callers own their loops), allocate or log. Any thread may call any
  * function. */
 
 #include <errno.h>
@@ -30,17 +31,17 @@ void sys_sleep_ms(int ms); /* for the start of a server, never for its loop */
 uid_t sys_user_id(void);   /* the effective one */
 pid_t sys_process_id(void);
 
-/* Fill buf with len bytes, at most 256, that nobody can foretell. Returns 0 or -errno. */
+/* Fill buf with len unpredictable bytes, at most 256. Returns 0 or -errno. */
 int sys_random(void *buf, size_t len);
 
-/* epoll(7), eventfd(2), timerfd(2): what the reactor sleeps on. */
+/* epoll(7), eventfd(2), timerfd(2): the reactor sleeps on these. */
 int sys_epoll_create(void);
 int sys_epoll_add(int epoll_fd, int fd, uint32_t events, uint64_t data);
 int sys_epoll_modify(int epoll_fd, int fd, uint32_t events, uint64_t data);
 int sys_epoll_delete(int epoll_fd, int fd);
-/* Wait for up to max events, for timeout_ns at most; -1 waits without limit. With a limit this is epoll_pwait2(2): -ENOSYS
- * on kernels before 5.11, -EPERM or -ENOSYS from filters of system calls that are older. sys_epoll_wait_ms() always is
- * there. */
+/* Wait for up to max events, for timeout_ns at most, or with -1 without limit. With a limit this is epoll_pwait2(2),
+ * which fails with -ENOSYS on kernels before 5.11, and with -EPERM or -ENOSYS under older filters of system calls.
+ * sys_epoll_wait_ms() always works. */
 int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int64_t timeout_ns);
 int sys_epoll_wait_ms(int epoll_fd, struct epoll_event *events, int max, int timeout_ms); /* -1: without limit */
 int sys_eventfd_create(void);
@@ -58,19 +59,19 @@ int sys_socket_name(int fd, struct sockaddr *name, socklen_t *len);
 int sys_socket_file(int fd); /* an O_PATH fd of the file that a unix socket is bound to; -EPERM without CAP_NET_ADMIN */
 int sys_set_option(int fd, int level, int option, int value);
 int sys_get_option(int fd, int level, int option); /* the option's value, >= 0 */
-int sys_unread_bytes(int fd);                      /* that have come and can be received (FIONREAD) */
-int sys_unsent_bytes(int fd); /* in the socket, which its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
+int sys_unread_bytes(int fd);                      /* that can be received (FIONREAD) */
+int sys_unsent_bytes(int fd); /* in the socket, that its peer has not taken (SIOCOUTQ: unix(7), tcp(7)) */
 int sys_set_nonblocking(int fd);
 int sys_shutdown_write(int fd);
-int sys_shutdown(int fd); /* both directions: what sys_close() does only when no other process has the socket */
-/* Reset the connection, and drop what is not sent: at once where the kernel can (connect(2) to AF_UNSPEC, TCP), else by
- * the close to come (SO_LINGER). */
+int sys_shutdown(int fd); /* both directions; sys_close() does that only if no other process has the socket */
+/* Reset the connection and drop unsent bytes: at once if the kernel can (connect(2) to AF_UNSPEC, TCP), else when the
+ * fd is closed (SO_LINGER). */
 int sys_reset_on_close(int fd);
 ssize_t sys_recv(int fd, void *buf, size_t len);
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);
 ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count);
-/* A datagram socket for sys_send() to one peer, which waits for room: unlike other sockets here it blocks. */
+/* A datagram socket for sys_send() to one peer. Unlike other sockets here it blocks: sys_send() waits for room. */
 int sys_connect_datagram(const struct sockaddr *address, socklen_t address_len);
 /* Send len bytes of file_fd from *offset, which moves on by the result. 0 means that the file ends before *offset. */
 ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
@@ -84,8 +85,8 @@ static inline bool sys_is_out_of_fds(int error)
 }
 int sys_open(int dir_fd, const char *path, int flags);
 
-/* Where relative paths start, for calls that take a directory: base_fd, or the working directory when it is not above 0,
- * which no fd of ours is. */
+/* Where relative paths start, for calls that take a directory: at base_fd, or, unless that is above 0, at the working
+ * directory. No fd of ours is 0. */
 int sys_base(int base_fd);
 
 /* openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS: -EXDEV for a path that leaves dir_fd, -ENOSYS on kernels
@@ -93,15 +94,15 @@ int sys_base(int base_fd);
 int sys_open_beneath(int dir_fd, const char *path, int flags);
 ssize_t sys_read_link(int dir_fd, const char *path, char *buf, size_t len);
 int sys_stat(int fd, struct stat *st);
-int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link itself, not of what it leads to */
+int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link itself, not of its target */
 /* Read the next entries of an open directory: struct dirent64 of <dirent.h>, one after the other, each d_reclen long.
  * Returns their bytes, 0 at the end; "." and ".." are among them. */
 ssize_t sys_read_dir(int fd, void *buf, size_t len);
 int sys_may_read(const char *path); /* 0 if owner and mode allow it; security modules are not asked (faccessat(2)) */
 int sys_unlink(int dir_fd, const char *path);
 int sys_set_mode(int fd, mode_t mode); /* permissions of a file; fd may be an O_PATH one */
-int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK while somebody has it */
-ssize_t sys_read(int fd, void *buf, size_t len); /* of what is no socket; waits for a pipe */
+int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK if another fd has it */
+ssize_t sys_read(int fd, void *buf, size_t len); /* not of a socket; waits for a pipe */
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t offset);
 int sys_duplicate(int fd);
 int sys_close(int fd);

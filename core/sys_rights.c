@@ -1,4 +1,4 @@
-/* Giving rights up, apart from sys.c so that a program on the reactor library alone need not link libseccomp. */
+/* Not in sys.c, so that a program that uses the reactor library alone need not link libseccomp. */
 
 #include "core/sys_rights.h"
 

@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int sys_no_new_privs(void); /* execve(2) gives no rights from now on (prctl(2)) */
+int sys_no_new_privs(void); /* from now on execve(2) grants no rights (prctl(2)) */
 /* landlock(7). The bits of rights are those of <linux/landlock.h>. */
 int sys_landlock_version(void); /* from 1; -ENOSYS or -EOPNOTSUPP: this kernel has none */
 int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes);
 int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights); /* below the directory fd, or for the file fd */
 int sys_landlock_enter(int rules_fd);
 
-/* What an argument of a system call has to be. The kernel ignores the upper half of an argument that is an int, so a mask
- * for one must leave that half out: UINT32_MAX at most. */
+/* A condition on one argument of a system call. The kernel ignores the upper half of an argument that is an int, so the
+ * mask of one must leave that half out: UINT32_MAX at most. */
 struct sys_call_condition {
     unsigned argument; /* from 0 */
     uint64_t mask;     /* bits of it that count; 0: there is no condition */
@@ -24,16 +24,17 @@ struct sys_call_condition {
 
 enum { SYS_CALL_CONDITIONS = 2 };
 
-/* One system call, by its name, that may still be made, or that fails in a certain way. Several rules of one name: it may
- * when one of them says so. */
+/* One system call, by its name, that may still be made, or that fails with a certain error. With several rules of one
+ * name, the call may be made if one of them allows it. */
 struct sys_call_rule {
     const char *name;
-    int error;                                           /* 0: it may; else the errno it fails with */
-    struct sys_call_condition when[SYS_CALL_CONDITIONS]; /* all have to hold, each of another argument */
+    int error;                                           /* 0: it may be made; else the errno it fails with */
+    struct sys_call_condition when[SYS_CALL_CONDITIONS]; /* all must hold; each is about another argument */
 };
 
-/* From now on system calls without a rule fail with EPERM (seccomp(2)). A name that this machine does not know is passed
- * over. -ENOSYS: the library was built without libseccomp; -EINVAL: the kernel has no filters. Allocates. */
+/* From now on system calls without a rule fail with EPERM (seccomp(2)). A name that this machine does not know is
+ * ignored. Returns 0, or -errno: -ENOSYS if the library was built without libseccomp, -EINVAL if the kernel has no
+ * filters. Allocates. */
 int sys_restrict_calls(const struct sys_call_rule *rules, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
-/* A thread begins with the mask of the one that makes it; so the maker takes the new mask for that moment, and no signal
- * finds the new thread with another. */
+/* A thread inherits the signal mask of its creator. So the creator sets the new mask for that moment, and no signal can
+ * reach the new thread before it has it. */
 
 #include "core/thread.h"
 

@@ -5,9 +5,9 @@
 
 #include <pthread.h>
 
-/* Start a thread that runs fn(arg) with all signals blocked but those of faults: signals belong to the host's threads,
- * and a fault is told to the thread that makes it. To be joined with pthread_join(3). Returns 0 or -errno. Any thread;
- * the caller's own mask is as before afterwards. */
+/* Start a thread that runs fn(arg) with all signals blocked except those of faults: signals belong to the host's
+ * threads, and the kernel sends a fault's signal to the thread that caused it. To be joined with pthread_join(3).
+ * Returns 0 or -errno. Any thread; the caller's own mask does not change. */
 int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 
 #endif

@@ -1,11 +1,11 @@
 #ifndef EVSERVE_CORE_TIMER_HEAP_H
 #define EVSERVE_CORE_TIMER_HEAP_H
 
-/* Min-heap of deadlines. It has no clock and calls nobody: it orders what its owner puts in, by deadline and, among
- * equals, by the order of setting. Each timer is a slot (owner's data, place in the heap); an id names a slot and the
- * generation of its use, so the id of a timer that fired or was cancelled is dead for good. Set, move and cancel are
- * O(log n), the next deadline O(1). Memory grows by doubling up to TIMER_HEAP_MAX and is kept, so a steady
- * number of timers does not allocate. One thread only. */
+/* Min-heap of deadlines. It has no clock and calls nothing: it orders timers by deadline and, among equals, by the
+ * order of setting. Each timer is a slot (owner's data, place in the heap); an id names a slot and the generation of
+ * its use, so the id of a timer that fired or was cancelled is dead for good. Set, move and cancel are O(log n), the
+ * next deadline O(1). Memory grows by doubling up to TIMER_HEAP_MAX and is kept, so a steady number of timers does not
+ * allocate. One thread only. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,8 +27,8 @@ struct timer_entry {
 
 /* What the owner keeps with a timer. */
 struct timer {
-    timer_fn fn;         /* what to call */
-    void *arg;           /* what to hand it */
+    timer_fn fn;         /* to be called */
+    void *arg;           /* handed to fn */
     int64_t interval_ns; /* 0 for a timer that fires once */
     uint32_t heap_index; /* its entry in the heap; next free slot while it is free */
     uint32_t generation; /* odd while in use, even while free */

@@ -1,6 +1,6 @@
-/* What must not be shown as it is: C0 and DEL move cursors, and so do the C1 controls U+0080 to U+009F in terminals that
- * know them; U+2028 and U+2029 end lines in viewers that follow Unicode; the marks, embeddings, overrides and isolates of
- * bidirectional text make a line read in another order than it is written; U+FEFF is not seen at all. */
+/* These must not be shown as they are. C0 controls and DEL move cursors, and so do the C1 controls U+0080 to U+009F in
+ * terminals that know them. U+2028 and U+2029 end lines in viewers that follow Unicode. The marks, embeddings,
+ * overrides and isolates of bidirectional text change the order in which a line is read. U+FEFF is invisible. */
 
 #include "core/visible.h"
 
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Decode the character at text. Returns its length, 0 for what is not UTF-8. */
+/* Decode the character at text. Returns its length, or 0 if it is not UTF-8. */
 static size_t decode(const char *text, size_t len, uint32_t *code)
 {
     const unsigned char *bytes = (const unsigned char *)text;
