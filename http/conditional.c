@@ -1,8 +1,8 @@
 /* Conditions on entity tags and dates.
  *
  * A condition that cannot be read never yields 304: a list of entity tags covers nothing from its first malformed
- * element on, and a date that is no HTTP-date is as if it were not there, as RFC 9110 sections 13.1.3 and 13.1.4 have
- * it. So a client with an odd idea of the syntax gets the whole answer, or 412 where it asked for If-Match. */
+ * element on, and a date that is no HTTP-date is as if it were not there, as RFC 9110 sections 13.1.3 and 13.1.4
+ * demand. So a client with an odd idea of the syntax gets the whole response, or 412 if it sent If-Match. */
 
 #include "http/conditional.h"
 
@@ -112,8 +112,8 @@ static bool covers_etag(const struct head *head, const char *data, const struct 
     return false;
 }
 
-/* Read a date to compare Last-Modified with. False when the condition is to be ignored: there is none, it is no
- * HTTP-date or more than one, or the representation has no date. */
+/* Read the date of a condition. Returns false if the condition is to be ignored: it is missing, repeated or no
+ * HTTP-date, or the representation has no date. */
 static bool read_date(const struct head *head, const char *data, enum known_field name,
                       const struct validators *validators, int64_t *date_s)
 {

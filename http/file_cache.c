@@ -1,13 +1,13 @@
 /* Open files by name.
  *
- * Happy path: file_cache_get() finds the file in its bucket, sees that the last look at the disk is not FILE_FRESH_MS
- * ago, moves it to the front of the order of use and hands out a reference: no allocation, and no system call except an
- * fstat(2) for a file that is sent from its fd. Otherwise it looks at the disk: open, stat, and when this is the version
- * it holds, close. Another version is loaded beside the one in use, which goes with its last reference.
+ * Happy path: file_cache_get() finds the file in its table, sees that the last look at the disk was less than
+ * FILE_FRESH_MS ago, moves the file to the front of the order of use and returns a reference. This takes no allocation,
+ * and no system call except an fstat(2) for a file that is sent from its fd. Otherwise it looks at the disk: open,
+ * stat, and, if this is the version it holds, close. Another version is loaded beside the one in use, which is freed
+ * with its last reference.
  *
- * Failure modes: a file that cannot be opened any more is forgotten. Out of fds, files that only the cache holds open
- * are given up for the new one. A small file that changes while it is being read is looked at anew, a few times. A
- * table that cannot grow stays as it is and gets longer chains. */
+ * Failure modes: a file that can no longer be opened is dropped. If there are no fds left, files that only the cache
+ * holds open are closed for the new one. */
 
 #include "http/file_cache.h"
 
@@ -41,8 +41,6 @@ struct file_cache {
     int64_t logged_ms;       /* last line about a failure */
 };
 
-/* What is held. */
-
 /* Whether one file more would be too much. */
 static bool is_full(const struct file_cache *cache, const struct cached_file *file)
 {
@@ -63,7 +61,7 @@ static void insert(struct file_cache *cache, struct cached_file *file)
     file_table_add(table, file);
 }
 
-/* Drop the oldest files if nobody asked for them for long. The last look stands for the last use: it is never later,
+/* Drop the oldest files if nobody requested them for long. The last look stands for the last use: it is never later,
  * and less than FILE_FRESH_MS earlier. */
 static void drop_idle(struct file_cache *cache, int64_t now_ms)
 {
@@ -93,7 +91,7 @@ static int open_file(struct file_cache *cache, const struct file_key *key, int64
     return fd == -ENXIO || fd == -ENODEV ? -ENOENT : fd;
 }
 
-/* Whether a failure is the machine's and not that of who asks for the path. */
+/* Whether the machine failed, and not the path. */
 static bool is_notable(int error)
 {
     switch (error) {
@@ -130,7 +128,7 @@ static uint64_t most_in_memory(const struct limits *limits)
                                                                            : limits->max_cached_memory_bytes;
 }
 
-/* What is held has an fd, and was not written since it was found. *st is what the kernel says of it now. */
+/* Whether a file with an fd was not written since it was found. *st gets its present state. */
 static bool is_as_found(const struct cached_file *held, struct stat *st)
 {
     return sys_stat(held->fd, st) == 0 && (uint64_t)st->st_size == held->size &&
@@ -143,14 +141,14 @@ __attribute__((noinline)) static bool is_current_on_disk(const struct cached_fil
     return is_as_found(held, &st) && cached_file_time_ns(st.st_ctim) == held->ctime_ns;
 }
 
-/* Whether a file that was looked at lately can be served as it was found. Contents in memory can. */
+/* Whether a file that was looked at lately can be served as it was found. Contents in memory always can. */
 static bool is_current(const struct cached_file *held)
 {
     return held->fd < 0 || is_current_on_disk(held);
 }
 
-/* There are no fds for a look: whether what is held can be served. If it was replaced nobody knows, but its head must not
- * go out with bytes that were written since. */
+/* Whether the file that is held can be served although there are no fds for a look. It may have been replaced, but its
+ * head must not go out with bytes that were written since. */
 static bool can_stand_in(const struct cached_file *held)
 {
     struct stat st;
@@ -235,7 +233,7 @@ void file_cache_destroy(struct file_cache *cache)
     mem_free(cache);
 }
 
-/* A file that is held, with a reference for whoever asked for it. */
+/* Take one more reference to a file that is held, as the one used last. */
 static struct cached_file *hand_out(struct file_cache *cache, struct cached_file *held)
 {
     file_table_touch(&cache->table, held);
@@ -243,7 +241,8 @@ static struct cached_file *hand_out(struct file_cache *cache, struct cached_file
     return held;
 }
 
-/* There is no version that was seen lately enough. */
+/* Get a file of which no version was seen lately. held is the version that the cache has, or NULL. Not inlined: hits
+ * would pay for its registers. */
 __attribute__((noinline)) static int get_anew(struct file_cache *cache, const struct file_key *key,
                                               struct cached_file *held, int64_t now_ms, struct cached_file **file)
 {
@@ -255,7 +254,7 @@ __attribute__((noinline)) static int get_anew(struct file_cache *cache, const st
     return rv;
 }
 
-/* A version that was seen since fresh_ms will do. */
+/* Get a file; a version that was seen since fresh_ms is good enough. */
 static int get_key(struct file_cache *cache, const struct file_key *key, int64_t fresh_ms, int64_t now_ms,
                    struct cached_file **file)
 {
@@ -287,7 +286,7 @@ int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, con
 
 /* Pages. */
 
-enum { KEY_PAGE = ENCODING_COUNT }; /* stands where files have their encoding */
+enum { KEY_PAGE = ENCODING_COUNT }; /* in place of the encoding of a file */
 
 static struct file_key page_key(struct file_root *root, const char *path, size_t len)
 {

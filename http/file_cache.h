@@ -1,33 +1,33 @@
 #ifndef EVSERVE_HTTP_FILE_CACHE_H
 #define EVSERVE_HTTP_FILE_CACHE_H
 
-/* Regular files kept ready to be sent: an open fd or, for small ones, the contents, the validators and the heads of the
- * usual answers made beforehand. A file replaced on disk is seen within FILE_FRESH_MS. Bounded by max_cached_files,
- * max_cached_file, max_cached_memory and FILE_FDS_MAX; the least recently used go first. Files that do not exist are
- * not remembered. One thread only.
+/* Regular files kept ready to be sent: an open fd or, for small files, the contents; the validators; and the heads of
+ * the usual responses, written beforehand. If a file is replaced on disk, the cache sees that within FILE_FRESH_MS. The
+ * cache is bounded by max_cached_files, max_cached_file, max_cached_memory and FILE_FDS_MAX, and drops the least
+ * recently used files first. It does not remember files that do not exist. One thread only.
  *
- * What a version of a file is. Two looks at a file see the same version when device, inode, size, modification time and
- * change time agree. The change time cannot be set back, so a version is not mistaken for another when a file is
- * written in place and its modification time restored. Contents in memory are one version: they are read between two
- * looks that agree. What is sent from its fd is looked at (fstat(2)) each time it is asked for, and again whenever the
- * sending is resumed, so that a head never announces another version than the one that follows it. Writes through
- * mmap(2) move the times only when the kernel writes the pages back; nobody can see them earlier.
+ * Versions. Two looks at a file see the same version if device, inode, size, modification time and change time agree.
+ * The change time cannot be set back, so the cache notices a file that was written in place and had its modification
+ * time restored. Contents in memory are one version: they are read between two looks that agree. A file that is sent
+ * from its fd is checked with fstat(2) each time it is requested and each time sending resumes, so a head never
+ * announces another version than the one that follows it. Writes through mmap(2) change the times only when the kernel
+ * writes the pages back; nobody can see them earlier.
  *
- * Entity tags. That of contents in memory is made from the contents. That of a larger file is made from its size and its
- * modification time, so that it survives chmod, hard links, and copies that keep the time, to another machine too. The
- * times move in ticks, up to 10 ms on Linux's own file systems and up to 2 s on others: a file may change twice in one
- * tick. So contents that had changed just before they were read are read again at the next look, whatever the times say;
- * and the tag of a larger file that was modified so recently is a weak one, which is gone once the file has settled.
- * Tools that make builds reproducible set all modification times to the epoch, or a second after: these tell no
- * versions apart, and inode and change time go into the tag instead.
+ * Entity tags. If the contents are in memory, the tag is made from them. The tag of a larger file is made from its size
+ * and its modification time, so it survives chmod, hard links, and copies that keep the time, even to another machine.
+ * The times move in ticks, of up to 10 ms on Linux's own file systems and up to 2 s on others, and a file may change
+ * twice in one tick. Therefore contents that changed just before they were read are read again at the next look,
+ * whatever the times say; and a larger file that was modified so recently gets a weak tag until it has settled. Tools
+ * that make builds reproducible set all modification times to the epoch or one second after it. Such times do not tell
+ * versions apart, so inode and change time go into the tag instead.
  *
- * Generated files, as in sysfs(5) and proc(5), have a size that says nothing: they are what read(2) gives, up to
- * FILE_GENERATED_MAX bytes, read again at each look and without a Last-Modified.
+ * Generated files, as in sysfs(5) and proc(5), have a size that says nothing. Their contents are what read(2) returns,
+ * up to FILE_GENERATED_MAX bytes; they are read again at each look and have no Last-Modified.
  *
- * Siblings. With root->has_siblings, a look at a file is also one at path.br, path.zst and path.gz: regular files below
- * the root whose modification time is not before the file's own. Tools that cut the time to seconds (brotli, pigz) make
- * it a little earlier: such a sibling counts if it was made (its change time) after the file was modified. What was found
- * is remembered with the file until its next look. */
+ * Siblings. If root->has_siblings, each look at a file also looks for path.br, path.zst and path.gz: regular files
+ * below the root that were not modified before the file itself. Tools that cut the time to seconds (brotli, pigz) make
+ * it a little earlier: such a sibling counts if it was created (its change time) after the file was modified. The cache
+ * remembers which siblings it found until its next look at the file. */
 
 #include "http/encoding.h"
 
@@ -43,10 +43,10 @@ struct log;
 struct stat;
 
 enum {
-    FILE_FRESH_MS = 1000,      /* how long a file is served without another look at its name */
-    FILE_IDLE_MS = 60000,      /* a file that nobody asked for so long goes when the disk is looked at next */
-    FILE_FDS_MAX = 256,        /* fds that the cache keeps open, so that enough of them are left for connections */
-    FILE_PAGES_MAX = 64 << 20, /* bytes of pages that only their readers hold, from which on none is made */
+    FILE_FRESH_MS = 1000,      /* a file is served so long without another look at its name */
+    FILE_IDLE_MS = 60000,      /* files that nobody requested for so long are dropped at a look at the disk */
+    FILE_FDS_MAX = 256,        /* fds that the cache keeps open at most: the others are for connections */
+    FILE_PAGES_MAX = 64 << 20, /* bytes of pages that only their readers hold: with more, no page is made */
 };
 
 struct file_cache;
@@ -55,52 +55,54 @@ struct file_cache;
  * they may change later. Returns 0 or -ENOMEM. */
 int file_cache_create(struct file_cache **cache, const struct limits *limits, const struct log *log);
 
-/* Who gives up fds when the cache has none left to give; nobody at first. room is copied. */
+/* Set what closes other fds when the cache has none left to close itself; at first there is nothing. room is copied. */
 void file_cache_set_room(struct file_cache *cache, const struct file_room *room);
 const struct file_room *file_cache_room(const struct file_cache *cache);
 
-/* NULL is allowed; files still in use go with their last reference. */
+/* NULL is allowed. Files still in use are freed with their last reference. */
 void file_cache_destroy(struct file_cache *cache);
 
-/* In a process forked from the cache's: close its fds, and leave everything else as it is. */
+/* In a forked child: close the cache's fds and leave everything else as it is. */
 void file_cache_abandon(struct file_cache *cache);
 
 /* Get the regular file path (below root, normalised, without a leading slash, NUL-terminated). now_ms is monotonic.
- * Returns 0 with a reference in *file, to be given back with cached_file_put(), or -errno: -ENOENT (also for what is no
+ * Returns 0 with a reference in *file, to be given back with cached_file_put(), or -errno: -ENOENT (also if it is not a
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
- * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures of the
- * machine, and not of the path, are logged. While there are no fds for a look at the disk, the version seen last is still
- * served. */
+ * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures of the machine are logged,
+ * failures of the path are not. While there are no fds for a look at the disk, the cache serves the version it saw
+ * last. */
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
 
-/* Get a compressed sibling of a file that file_cache_get() gave: path.gz for path. encoding is one of original->siblings.
- * It is another representation of the same resource: it has its own bytes, tag, dates and Content-Encoding, the
- * original's Content-Type, and Vary like the original. Returns 0 with a reference in *sibling, or -errno as above;
- * -ENOENT also when it is older than the original by now. */
+/* Get a compressed sibling of a file that file_cache_get() returned: path.gz for path. encoding is one of
+ * original->siblings. It is another representation of the same resource: it has its own bytes, tag, dates and
+ * Content-Encoding, the original's Content-Type, and Vary like the original. Returns 0 with a reference in *sibling, or
+ * -errno as above; -ENOENT also if it is older than the original by now. */
 int file_cache_get_sibling(struct file_cache *cache, struct file_root *root, const struct cached_file *original,
                            enum encoding encoding, int64_t now_ms, struct cached_file **sibling);
 
-/* Pages made of directories, kept among the files and within the same bounds, so that clients share them. st is the
- * directory as it was before it was read. A page must go before its cache does. */
+/* Pages made of directories. They are kept among the files and within the same bounds, so that clients share them. st
+ * is the directory as it was before it was read. The last reference to a page must be given back before its cache is
+ * destroyed. */
 struct file_page {
     char *bytes; /* len of them, from mem_alloc() */
     size_t len;
     uint64_t cut_rows; /* as in struct cached_file */
     int64_t made_ms;   /* monotonic: when the directory was looked at */
-    int64_t until_ms;  /* from then on it is made anew */
+    int64_t until_ms;  /* from then on it must be made anew */
 };
 
-/* The page of the directory path, with a reference, if the directory's times stand and its own is not over; or NULL. */
+/* The page of the directory path, with a reference, if the directory has not changed and until_ms has not passed; else
+ * NULL. */
 struct cached_file *file_cache_get_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
                                         const struct stat *st, int64_t now_ms);
 
-/* Make a page a file, whose contents it is, and keep it in place of an earlier one if there is room. Takes over
+/* Make a file whose contents are the page, and keep it in place of an earlier one if there is room. Takes over
  * page->bytes in every case. Returns 0 with a reference in *file, or -ENOMEM. */
 int file_cache_add_page(struct file_cache *cache, struct file_root *root, const char *path, size_t len,
                         const struct stat *st, const struct file_page *page, struct cached_file **file);
 
-/* Whether one more page may be made: clients that do not read hold pages that others share no longer. */
+/* Whether one more page may be made: clients that do not read keep old pages in memory. */
 bool file_cache_has_page_room(const struct file_cache *cache);
 
 /* Files held now, and those among them with an open fd, for tests and statistics. */

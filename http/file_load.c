@@ -1,10 +1,10 @@
 /* From an open file to one that can be served.
  *
- * Happy path: file_load() stats the file, looks for compressed siblings beside it, reads the contents if they are few, and
- * prepares tag and heads.
+ * Happy path: file_load() stats the file, looks for compressed siblings beside it, reads the contents if they are few,
+ * and prepares tag and heads.
  *
- * Failure modes: a small file that changes while it is being read is looked at anew, a few times. A sibling that cannot
- * be opened is none. */
+ * Failure modes: if a small file changes while it is being read, file_load() starts again, a few times. A sibling that
+ * cannot be opened is ignored. */
 
 #include "http/file_load.h"
 
@@ -68,8 +68,8 @@ int file_open(const struct file_key *key, int64_t now_ms)
 
 /* Siblings. */
 
-/* Whether a file is not older than one that was modified at least_ns. Of a time that was cut to whole seconds nobody
- * knows: then it counts that the file was made after that. */
+/* Whether a file is not older than one that was modified at least_ns. If its time was cut to whole seconds, nobody
+ * knows: then it counts as recent if it was created after least_ns. */
 static bool is_recent_enough(const struct stat *st, int64_t least_ns)
 {
     int64_t mtime_ns = cached_file_time_ns(st->st_mtim);
@@ -80,7 +80,7 @@ static bool is_recent_enough(const struct stat *st, int64_t least_ns)
     return is_cut && cached_file_time_ns(st->st_ctim) >= least_ns;
 }
 
-/* Whether the file is there in that coding, and not older than the file itself. */
+/* Whether there is a sibling in that coding that is not older than the file itself. */
 static bool has_sibling(const struct file_key *key, enum encoding encoding, const struct stat *st, unsigned held,
                         int64_t now_ms)
 {
@@ -92,7 +92,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
     do {
         fd = file_open(&sibling, now_ms);
     } while (fd == -EINTR || (fd < 0 && --tries > 0 && file_room_make(key->room, fd)));
-    if (fd < 0) { /* without fds nobody can tell: it is as it was */
+    if (fd < 0) { /* without fds nobody can tell: assume no change */
         return sys_is_out_of_fds(fd) && (held & 1U << encoding) != 0;
     }
     int rv = sys_stat(fd, &sibling_st);
@@ -100,7 +100,7 @@ static bool has_sibling(const struct file_key *key, enum encoding encoding, cons
     return rv == 0 && S_ISREG(sibling_st.st_mode) && is_recent_enough(&sibling_st, cached_file_time_ns(st->st_mtim));
 }
 
-/* The codings that a file is there in. What is compressed by its name has no siblings of its own. */
+/* The codings for which a file has siblings. A file that is compressed, by its name, has none. */
 static unsigned find_siblings(const struct file_key *key, const struct stat *st, const struct cached_file *held,
                               int64_t now_ms)
 {
@@ -119,7 +119,7 @@ static unsigned find_siblings(const struct file_key *key, const struct stat *st,
 
 /* Loading. */
 
-/* Whether a file that had changed at time_s, and was looked at at now_s, may change again without its time showing it. */
+/* Whether a file that changed at time_s may, at now_s, change again without its time showing it. */
 static bool is_unsettled(int64_t time_s, int64_t now_s)
 {
     int64_t age_s = now_s - time_s;
@@ -136,8 +136,7 @@ static bool has_mtime(const struct stat *st)
     return st->st_mtim.tv_sec > NO_TIME_S;
 }
 
-/* Two looks at one open file: it was not written in between. That it was renamed, which moves the change time, is no
- * matter. */
+/* Whether an open file was not written between two looks. It may have been renamed, which moves the change time. */
 static bool is_unwritten(const struct stat *before, const struct stat *after)
 {
     return before->st_size == after->st_size &&
@@ -151,7 +150,7 @@ static bool is_same_version(const struct cached_file *file, const struct stat *s
            file->ctime_ns == cached_file_time_ns(st->st_ctim);
 }
 
-/* Last-Modified may not be later than the answer's Date (RFC 9110 section 8.8.2.1). */
+/* Last-Modified may not be later than the response's Date (RFC 9110 section 8.8.2.1). */
 static int64_t last_modified(const struct stat *st, int64_t now_s)
 {
     int64_t mtime_s = st->st_mtim.tv_sec;
@@ -175,8 +174,8 @@ void file_make_content_etag(struct cached_file *file, const char *contents)
     write_etag(file, false, hash_contents(file->encoding, contents, (size_t)file->size));
 }
 
-/* The entity tag: a strong one from the contents where we have them, else from what tells versions apart. As long as
- * that may fail, the tag is weak and differs from the later one, so that clients ask again. */
+/* Make the entity tag: a strong one from the contents if we have them, else one from whatever tells versions apart.
+ * While that may fail, the tag is weak and differs from the later one, so that clients ask again. */
 static void make_etag(struct cached_file *file, const char *contents, const struct stat *st)
 {
     uint64_t hash = file->encoding;
@@ -192,8 +191,8 @@ static void make_etag(struct cached_file *file, const char *contents, const stru
     write_etag(file, file->is_unsettled, file->is_unsettled ? word_mix(hash, 1) : hash);
 }
 
-/* The heads of 200 and 304. A 304 carries what a cache needs to find and refresh its copy (RFC 9110 section 15.4.5). What
- * is chosen by Accept-Encoding says so in both, whatever was chosen (section 12.5.5). */
+/* The heads of 200 and 304. A 304 carries what a cache needs to find and refresh its copy (RFC 9110 section 15.4.5). If
+ * the representation was chosen by Accept-Encoding, both say so, whichever was chosen (section 12.5.5). */
 int file_make_heads(struct cached_file *file, const char *fields, uint32_t content_room)
 {
     static const char format[] = "%sETag: %s\r\n%s%s";
@@ -279,7 +278,7 @@ static int make_file(const struct file_key *key, const struct found *found, int6
     return 0;
 }
 
-/* Read a file to its end, wherever that is. */
+/* Load a file whose size is unknown: read it to its end. */
 static int load_generated(const struct file_key *key, struct found *found, int64_t now_ms, int fd,
                           struct cached_file **file)
 {
@@ -299,7 +298,7 @@ static int load_generated(const struct file_key *key, struct found *found, int64
     return rv;
 }
 
-/* Read a file as long as stat says. -EAGAIN when it was changed meanwhile. */
+/* Load a file of the size that stat(2) reports. Returns -EAGAIN if it changed meanwhile. */
 static int load_contents(const struct file_key *key, struct found *found, int64_t now_ms, int fd,
                          struct cached_file **file)
 {
@@ -324,14 +323,14 @@ static int load_contents(const struct file_key *key, struct found *found, int64_
     return rv;
 }
 
-/* Whether a large file ends before its size. What takes no room on a disk may: a sparse file, or a generated one. */
+/* Whether a large file ends before its size. A file that takes no room on the disk may: it is sparse or generated. */
 static bool ends_early(const struct stat *st, int fd)
 {
     char last;
     return st->st_blocks == 0 && st->st_size > 0 && cached_file_read(fd, &last, 1, (size_t)st->st_size - 1) == 0;
 }
 
-/* 0 for a regular file that may stand for what key asks for, else what the asker is told. */
+/* Returns 0 for a regular file that may be served for key, else the error. */
 static int check_kind(const struct file_key *key, const struct stat *st)
 {
     if (S_ISDIR(st->st_mode)) {

@@ -2,8 +2,8 @@
  *
  * Happy path: check_path() finds nothing wrong with the text, the cache has the file, representation_answer() sends it.
  *
- * Failure modes: what is wrong with a path is an -errno, from which representation_refuse() makes a status. That no link
- * leads out is the kernel's work (core/beneath.h). */
+ * Failure modes: what is wrong with a path is an -errno, from which representation_refuse() makes a status. That no
+ * link leads out is the kernel's work (core/beneath.h). */
 
 #include "http/file_reply.h"
 

@@ -36,10 +36,11 @@ struct file_reply {
  * when there are FILE_REPLY_ROOTS_MAX others. */
 int file_reply_check(struct file_replies *replies, const struct file_reply *reply, char *err, size_t errlen);
 
-/* Answer with the file; file_reply_check() came before. A file is sent as static files are (representation_answer()): with
- * its type, entity tag and dates, whole, in ranges, or as 304; to methods other than GET and HEAD whole. Fields that were
- * added go along. What is not there is 404, as is a directory; what may not be read is 403, and so is a path that leads
- * out of root, by "..", a slash at its beginning or a symbolic link; these come without the fields that were added. */
+/* Answer with the file; file_reply_check() came before. A file is sent as static files are (representation_answer()):
+ * with its type, entity tag and dates, whole, in ranges, or as 304; to methods other than GET and HEAD whole. Fields
+ * that were added go along. What is not there is 404, as is a directory; what may not be read is 403, and so is a path
+ * that leads out of root, by "..", a slash at its beginning or a symbolic link; these come without the fields that were
+ * added. */
 void file_reply_send(struct file_replies *replies, struct exchange *exchange, const struct file_reply *reply);
 
 #endif

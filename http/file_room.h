@@ -11,8 +11,8 @@
 enum { FILE_ROOM_TRIES = 4 }; /* of opening one file: what was given up may go to another thread */
 
 struct file_room {
-    /* Close something, and return whether something was closed. Called in the middle of a request: it touches nothing that
-     * is in use. NULL: nobody can. */
+    /* Close something, and return whether something was closed. Called in the middle of a request: it touches nothing
+     * that is in use. NULL: nobody can. */
     bool (*make)(void *arg);
     void *arg; /* handed to make */
 };

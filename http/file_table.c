@@ -91,7 +91,7 @@ static void put_into_bucket(struct file_table *table, struct cached_file *file)
     *bucket = file;
 }
 
-/* As many buckets as files, when there is memory for them. */
+/* Double the number of buckets, if there is memory for them. */
 static void grow_table(struct file_table *table)
 {
     size_t count = table->bucket_count * 2;

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_FILE_TABLE_H
 #define EVSERVE_HTTP_FILE_TABLE_H
 
-/* The files that a cache holds, each with one reference: a hash table that grows, and two lists in the order of use. For
- * http/file_cache.c, which decides what is held. One thread only. */
+/* The files that a cache holds, each with one reference: a hash table that grows, and two lists in the order of use.
+ * For http/file_cache.c, which decides which files are held. One thread only. */
 
 #include "http/file_key.h"
 
@@ -37,16 +37,16 @@ int file_table_init(struct file_table *table);
 /* Drop all files. */
 void file_table_done(struct file_table *table);
 
-/* The file of that key, without a reference, or NULL. */
+/* Find the file with that key. Returns it without a reference, or NULL. */
 struct cached_file *file_table_find(const struct file_table *table, const struct file_key *key);
 
-/* A file that is held was used. */
+/* Make a file that is held the one used last. */
 void file_table_touch(struct file_table *table, struct cached_file *file);
 
-/* Hold a file, as the one used last, with a reference of the table's own. No other file of its key is held. */
+/* Hold a file, as the one used last, with a reference of the table's own. No other file with its key may be held. */
 void file_table_add(struct file_table *table, struct cached_file *file);
 
-/* Hold a file no longer, and give back the table's reference. */
+/* Stop holding a file, and give back the table's reference. */
 void file_table_drop(struct file_table *table, struct cached_file *file);
 
 /* Drop some files that have an fd and no other user, the least recently used first. Returns whether there were any. */

@@ -1,12 +1,12 @@
 /* Directories as pages.
  *
- * Happy path: listing_step() reads the directory, a block at a time, and keeps what is worth showing in a heap whose top is
- * the last in order; then it takes the heap apart, which puts it in order; then it writes the rows, and asks for size and
- * date of each only now.
+ * Happy path: listing_step() reads the directory, a block at a time, and keeps what is worth showing in a heap whose
+ * top is the last in order; then it takes the heap apart, which puts it in order; then it writes the rows, and asks for
+ * size and date of each only now.
  *
- * Failure modes: an entry that disappears between reading and writing is left out. Without memory, or when the directory
- * cannot be read to its end, there is no page. Of more entries than the page may show the last in order are left out, and
- * the page says so. */
+ * Failure modes: an entry that disappears between reading and writing is left out. Without memory, or when the
+ * directory cannot be read to its end, there is no page. Of more entries than the page may show the last in order are
+ * left out, and the page says so. */
 
 #include "http/listing.h"
 

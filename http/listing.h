@@ -2,8 +2,8 @@
 #define EVSERVE_HTTP_LISTING_H
 
 /* The contents of a directory as an HTML page: links to what can be asked for, directories first, then by name without
- * regard to case. The page is made in steps of about a millisecond, so that a large directory holds nobody up. Memory is
- * bounded by the number of rows, each 2.6 KB at most; a page that is cut has the first rows in order and says so. */
+ * regard to case. The page is made in steps of about a millisecond, so that a large directory holds nobody up. Memory
+ * is bounded by the number of rows, each 2.6 KB at most; a page that is cut has the first rows in order and says so. */
 
 #include "http/listing_page.h"
 

@@ -1,5 +1,5 @@
-/* The HTML of a listing. Text goes through page_add_escaped(), links through url_encode_segment(): no name of a file is ever more
- * than a name. */
+/* The HTML of a listing. Text goes through page_add_escaped(), links through url_encode_segment(): no name of a file is
+ * ever more than a name. */
 
 #include "http/listing_page.h"
 
@@ -19,7 +19,8 @@ static int page_add(struct write_buffer *page, const char *text)
     return write_buffer_append(page, text, strlen(text), SIZE_MAX);
 }
 
-/* The length of the UTF-8 character that text begins with, or 0 for what is none or is a control character (C0, DEL, C1). */
+/* The length of the UTF-8 character that text begins with, or 0 for what is none or is a control character (C0, DEL,
+ * C1). */
 static size_t character_length(const unsigned char *text, size_t len)
 {
     bool is_control = text[0] < 0x20 || text[0] == 0x7f || (len > 1 && text[0] == 0xc2 && text[1] < 0xa0);

@@ -1,11 +1,11 @@
 /* From a directory to an answer.
  *
- * Happy path: listing_reply() opens the directory, whose times are those that a page kept by the file cache was made with,
- * and sends that. Otherwise it begins a job (http/listing.h) and takes its first step. Small directories are done with
- * that; for larger ones a timer takes a step in each tick, so that others have their turns in between.
+ * Happy path: listing_reply() opens the directory, whose times are those that a page kept by the file cache was made
+ * with, and sends that. Otherwise it begins a job (http/listing.h) and takes its first step. Small directories are done
+ * with that; for larger ones a timer takes a step in each tick, so that others have their turns in between.
  *
- * Failure modes: a client that leaves takes its job along. A directory that cannot be read to its end, or memory that is
- * short, is a status of its own. The next in the queue always gets its turn. */
+ * Failure modes: a client that leaves takes its job along. A directory that cannot be read to its end, or memory that
+ * is short, is a status of its own. The next in the queue always gets its turn. */
 
 #include "http/listing_reply.h"
 

@@ -20,11 +20,12 @@ struct listings {
 
 /* Answer exchange with the contents of the directory path, len bytes, below the mount: 200 with a page, or what the
  * conditions of the request ask for. A page that was made before is sent again as long as the directory's times have
- * not changed, which each request checks, and no longer than a time that grows with what the page cost to make; the file
- * cache keeps it. Otherwise one is made, in steps of about a millisecond, and the answer may come after this call. A page
- * that is cut says so in the field Listing-Cut, and in the page.
+ * not changed, which each request checks, and no longer than a time that grows with what the page cost to make; the
+ * file cache keeps it. Otherwise one is made, in steps of about a millisecond, and the answer may come after this call.
+ * A page that is cut says so in the field Listing-Cut, and in the page.
  *
- * Returns 0 when the exchange is answered or will be, or -errno with nothing answered: -ENOENT, -EACCES, -ENOMEM, ... */
+ * Returns 0 when the exchange is answered or will be, or -errno with nothing answered: -ENOENT, -EACCES, -ENOMEM,
+ * ... */
 int listing_reply(struct listings *listings, struct mount *mount, struct exchange *exchange, const char *path,
                   size_t len, int64_t now_ms);
 

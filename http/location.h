@@ -16,8 +16,8 @@ struct location {
 };
 
 /* Redirect to a path, percent-encoded, with the query as the client sent it. Location is a path of its own and does not
- * depend on Host: "/." goes before a path that begins with "//", which would be read as a host's name. Without memory the
- * response is a 503. */
+ * depend on Host: "/." goes before a path that begins with "//", which would be read as a host's name. Without memory
+ * the response is a 503. */
 void location_redirect(struct exchange *exchange, int status, const struct location *location);
 
 #endif

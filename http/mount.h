@@ -15,17 +15,17 @@ struct exchange;
 enum { STATIC_PREFIX_MAX = 255, STATIC_WHERE_MAX = 544 };
 
 struct mount {
-    struct file_root root;              /* the directory; what it points to is in settings */
-    struct file_root fallback;          /* the same for the fallback, which has other fields; not open without one */
-    struct static_settings *settings;   /* owned */
+    struct file_root root;            /* the directory; its pointers lead into settings */
+    struct file_root fallback;        /* the same for the fallback, which has other fields; not open if there is none */
+    struct static_settings *settings; /* owned */
     char prefix[STATIC_PREFIX_MAX + 1]; /* without a slash at its end: "" or "/assets" */
     size_t prefix_len;                  /* bytes of prefix */
     bool is_pinned;                     /* later mounts of the prefix are ignored */
-    char where[STATIC_WHERE_MAX];       /* who asked for it: struct static_options */
+    char where[STATIC_WHERE_MAX];       /* where it was set: struct static_options */
 };
 
-/* Add the mount's own fields to a response whose head is not made beforehand. A field that finds no room is left out.
- * mount may be NULL. */
+/* Add the mount's own fields to a response whose head was not written beforehand. A field that finds no room is left
+ * out. mount may be NULL. */
 void mount_add_fields(struct exchange *exchange, const struct mount *mount);
 
 #endif

@@ -11,8 +11,8 @@ struct exchange;
 /* Respond to OPTIONS with the methods of a path, OPTIONS itself among them. */
 void no_route_answer_options(struct exchange *exchange, uint64_t methods);
 
-/* Neither a file nor a route fits: let the host respond, if it has a handler for that. Returns whether it has. The handler
- * of static files calls this in its own place. */
+/* Neither a file nor a route fits: let the host respond, if it has a handler for that. Returns whether it has. The
+ * handler of static files calls this in its own place. */
 bool no_route_ask_host(struct exchange *exchange);
 
 #endif

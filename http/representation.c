@@ -1,7 +1,7 @@
 /* From a file and a request to a response: conditions, ranges, statuses.
  *
  * Happy path: without conditions and without a Range, representation_answer() sends the head and the contents that were
- * made beforehand.
+ * prepared beforehand.
  *
  * Failure modes: without memory the response is a 503. */
 
@@ -43,7 +43,7 @@ int representation_status(int error)
 void representation_send(struct exchange *exchange, int status, struct cached_file *file, const char *type)
 {
     const struct prebuilt *full = &file->full;
-    bool is_good = status < 300; /* else it is no representation of the resource, and its tag means nothing */
+    bool is_good = status < 300; /* else it does not represent the resource, and its tag means nothing */
     if (is_good) {
         response_drop_rivals(exchange, full->bytes + full->lines_offset, full->lines_len);
     }
@@ -60,7 +60,8 @@ void representation_refuse(struct exchange *exchange, int error)
     response_refuse(exchange, representation_status(error), NULL);
 }
 
-/* The conditions hold: answer with the file, or with the parts of it that are asked for. Takes over the reference. */
+/* The conditions hold: respond with the file, or with the parts of it that the client wants. Takes over the
+ * reference. */
 static void answer_contents(struct exchange *exchange, const struct mount *mount, struct cached_file *file,
                             const char *type, const struct validators *validators)
 {
@@ -83,7 +84,7 @@ static void answer_contents(struct exchange *exchange, const struct mount *mount
     }
 }
 
-/* The request has conditions, or a Range, or the file another type than its own. */
+/* Respond if the request has conditions or a Range, or if type is not the file's own. */
 __attribute__((noinline)) static void answer_asked(struct exchange *exchange, const struct mount *mount,
                                                    struct cached_file *file, const char *type)
 {

@@ -17,7 +17,7 @@ enum {
 
 /* A registered route. Owned by the router, lives as long as it. */
 struct route {
-    const struct handler *handler;             /* borrowed: who answers */
+    const struct handler *handler;             /* borrowed: responds to its requests */
     uint64_t methods;                          /* set of METHOD_BIT(number), as registered */
     const char *pattern;                       /* as registered */
     const char *where;                         /* "site.lua:12" or "" */
@@ -27,10 +27,10 @@ struct route {
 
 enum route_verdict {
     ROUTE_FOUND,
-    ROUTE_NOT_ALLOWED, /* the path exists, with other methods: allowed says which. OPTIONS without a route of its own
-                        * comes here too: the caller answers it with allowed instead of 405. */
-    ROUTE_NOT_FOUND,   /* no pattern fits, or only some for OPTIONS alone: "OPTIONS / *path" (without the blank) answers
-                        * the preflights of CORS, and does not say that a path exists */
+    ROUTE_NOT_ALLOWED, /* the path exists with other methods, which are in allowed. The verdict for OPTIONS without a
+                        * route of its own, too: the caller responds with allowed instead of 405. */
+    ROUTE_NOT_FOUND,   /* no pattern fits, or only patterns for OPTIONS alone: "OPTIONS / *path" (without the blank) is
+                        * for the preflights of CORS, and does not mean that a path exists */
 };
 
 struct route_match {

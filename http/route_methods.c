@@ -1,7 +1,8 @@
-/* Happy path: a route that names a method gets its bit; a method of a request that the parser does not know is looked for
- * among the few names, which nobody pays for who sends GET.
+/* Happy path: a route that names a method gets its bit; a method of a request that the parser does not know is looked
+ * for among the few names, which nobody pays for who sends GET.
  *
- * Failure modes: what is no method, or is one of more than ROUTE_METHODS_MAX, is refused when the route is registered. */
+ * Failure modes: what is no method, or is one of more than ROUTE_METHODS_MAX, is refused when the route is
+ * registered. */
 
 #include "http/route_methods.h"
 
@@ -27,7 +28,8 @@ static bool is_method_token(const char *name, size_t len)
     return i == len && len > 0 && len <= METHOD_NAME_MAX;
 }
 
-/* The known method that name is, written in other letters: surely a mistake, since methods are case-sensitive. NULL for none. */
+/* The known method that name is, written in other letters: surely a mistake, since methods are case-sensitive. NULL for
+ * none. */
 static const char *find_miswritten(const char *name, size_t len)
 {
     for (unsigned method = 0; method < METHOD_OTHER; method++) {

@@ -2,9 +2,9 @@
 #define EVSERVE_HTTP_ROUTE_METHODS_H
 
 /* Methods of routes. "GET /users" names a method that the parser knows; "PROPFIND /dav" names one that it does not, and
- * "* /proxy" takes all (RFC 9110 section 9.1: a method is any token). A router keeps the names of the second kind and numbers
- * them: a method is its enum method, or, from METHOD_COUNT on, the place of its name. A set of methods is a word with a
- * bit for each number; bit METHOD_OTHER stands for all methods that have no number. */
+ * "* /proxy" takes all (RFC 9110 section 9.1: a method is any token). A router keeps the names of the second kind and
+ * numbers them: a method is its enum method, or, from METHOD_COUNT on, the place of its name. A set of methods is a
+ * word with a bit for each number; bit METHOD_OTHER stands for all methods that have no number. */
 
 #include "http/message.h"
 
@@ -27,8 +27,8 @@ struct route_methods {
     char names[ROUTE_METHODS_MAX][METHOD_NAME_MAX + 1]; /* each ends with NUL */
 };
 
-/* Add the method called name, or all with "*", to a set. Returns 0, or -EINVAL or -ENOSPC (ROUTE_METHODS_MAX) with a text in err
- * that names it, and *set as it was. */
+/* Add the method called name, or all with "*", to a set. Returns 0, or -EINVAL or -ENOSPC (ROUTE_METHODS_MAX) with a
+ * text in err that names it, and *set as it was. */
 int route_methods_add(struct route_methods *methods, const char *name, size_t len, uint64_t *set, char *err,
                       size_t errlen);
 

@@ -1,5 +1,5 @@
-/* How the tree grows: a pattern is followed as far as the tree has it, what is missing is made in a struct addition, and
- * linked when nothing can fail any more.
+/* How the tree grows: route_tree_add() follows a pattern as far as the tree has it, makes the missing nodes in a struct
+ * addition, and links them when nothing can fail any more.
  *
  * Failure modes: a method that is taken, too many parameters at one place, memory. Then the tree is as it was. */
 
@@ -13,7 +13,7 @@
 
 enum { ROUTES_FIRST_CAPACITY = 16 };
 
-/* All that one route_tree_add() makes. */
+/* What one route_tree_add() makes. */
 struct addition {
     struct route_node *at;     /* the deepest node that the pattern shares */
     struct route_node *split;  /* literal child of at whose piece it shares in part, or NULL */
@@ -55,8 +55,8 @@ static void node_free(struct route_node *node)
     mem_free(node);
 }
 
-/* Make room for count literal children, at most twice as many as there was room for. On failure, and for who looks at
- * it, nothing has changed. */
+/* Make room for count literal children, at most twice as many as there was room for. On failure, and for a reader of
+ * the node, nothing has changed. */
 static int node_reserve(struct route_node *node, unsigned count)
 {
     if (count <= node->child_capacity) {
@@ -79,7 +79,7 @@ static int node_reserve(struct route_node *node, unsigned count)
     return 0;
 }
 
-/* Hang child below node. A literal needs room there: every node has it for one, node_reserve() makes more. */
+/* Hang child below node. A literal needs room there: every node has room for one, node_reserve() makes more. */
 static void node_link(struct route_node *node, struct route_node *child)
 {
     child->parent = node;
@@ -142,7 +142,8 @@ static uint32_t common_len(const struct route_piece *a, const char *text, uint32
     return common;
 }
 
-/* Take the literal child that the rest of a literal piece shares bytes with. Returns false where the tree ends. */
+/* Go down to the literal child that shares bytes with the rest of a literal piece. Returns false where the tree
+ * ends. */
 static bool follow_literal(struct addition *addition, const struct route_piece *piece)
 {
     const char *text = piece->text + addition->piece_offset;
@@ -165,7 +166,7 @@ static bool follow_literal(struct addition *addition, const struct route_piece *
     return true;
 }
 
-/* Take the branch that is the same as piece. Returns false where the tree ends. */
+/* Go down to the branch that is the same as piece. Returns false where the tree ends. */
 static bool follow_branch(struct addition *addition, const struct route_piece *piece)
 {
     for (struct route_node *branch = addition->at->branches; branch != NULL; branch = branch->next) {
@@ -260,7 +261,7 @@ static void remember_node(struct route_tree *tree, struct route_node *node)
     tree->last_made = node;
 }
 
-/* Put upper in split's place, and what is left of split below it. */
+/* Put upper in the place of split, and the rest of split below it. */
 static void link_split(struct addition *addition)
 {
     struct route_node *upper = addition->upper;
@@ -273,7 +274,7 @@ static void link_split(struct addition *addition)
     addition->at = upper;
 }
 
-/* Make the addition part of the router. */
+/* Make the addition part of the tree. */
 static void link_parts(struct route_tree *tree, struct addition *addition)
 {
     if (addition->split != NULL) {
@@ -295,7 +296,7 @@ static void link_parts(struct route_tree *tree, struct addition *addition)
     tree->entries[tree->entry_count++] = addition->entry;
 }
 
-/* A route of the same pattern that has one of the methods already, or NULL. */
+/* A route of the same pattern that already has one of the methods, or NULL. */
 static const struct route *find_rival(const struct route *route, const struct route_node *end)
 {
     const struct route_entry *other = end->entries;

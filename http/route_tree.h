@@ -2,9 +2,9 @@
 #define EVSERVE_HTTP_ROUTE_TREE_H
 
 /* The inside of the router: the tree that router_match() walks. A node stands for a beginning of patterns: its parent's
- * and then its own piece. Below a node hang literal children, found by their first byte, and branches: parameters and at
- * most one rest, in a list ordered by precedence. The routes of all patterns that end here hang on the node, their methods
- * disjoint. For http/router.c alone. */
+ * and then its own piece. Below a node hang literal children, found by their first byte, and branches: parameters and
+ * at most one rest, in a list ordered by precedence. The routes of all patterns that end here hang on the node, their
+ * methods disjoint. For http/router.c alone. */
 
 #include "http/route.h"
 #include "http/route_methods.h"
@@ -55,8 +55,8 @@ struct route_tree {
 int route_tree_init(struct route_tree *tree, const struct route_methods *names);
 void route_tree_done(struct route_tree *tree);
 
-/* Add a route; its pattern is route->pattern parsed, and both are copied. Returns 0, or as router_add() -ENOSPC, -EEXIST
- * or -ENOMEM with the tree as it was and a text. */
+/* Add a route; its pattern is route->pattern parsed, and both are copied. Returns 0, or as router_add() -ENOSPC,
+ * -EEXIST or -ENOMEM with the tree as it was and a text. */
 int route_tree_add(struct route_tree *tree, const struct route_pattern *pattern, const struct route *route, char *err,
                    size_t errlen);
 

@@ -1,11 +1,11 @@
 /* From a pattern or a path to a route.
  *
  * Happy path: router_match() walks down the tree (http/route_tree.h), the literal child first, then the branches that
- * fit. Where it cannot go on it climbs to the parent and tries the branch after the one it came from; the position there
- * follows from what the nodes consumed, so there is no stack and no allocation.
+ * fit. Where it cannot go on it climbs to the parent and tries the branch after the one it came from; the position
+ * there follows from what the nodes consumed, so there is no stack and no allocation.
  *
- * Failure modes: router_add() rejects bad patterns and unknown methods; the tree rejects the rest. A match has none: what
- * it cannot find is a verdict. */
+ * Failure modes: router_add() rejects bad patterns and unknown methods; the tree rejects the rest. A match has none:
+ * what it cannot find is a verdict. */
 
 #include "http/router.h"
 
@@ -65,16 +65,16 @@ int router_add(struct router *router, uint64_t methods, const char *pattern, con
     return rv < 0 ? rv : route_tree_add(&router->tree, &parsed, &route, err, errlen);
 }
 
-/* A match under way. */
+/* A match in progress. */
 struct walk {
     const char *path;     /* all of it */
     uint32_t len;         /* of path */
-    uint32_t pos;         /* bytes consumed by the nodes down to the current one */
-    unsigned param_count; /* of them that are parameters */
+    uint32_t pos;         /* bytes consumed by the nodes from the root to the current one */
+    unsigned param_count; /* nodes on that way that are parameters */
     struct slice *params; /* their values */
 };
 
-/* The route for a method that is not the parser's at a node where the path ends. */
+/* The route at a node where the path ends, for a method that the parser does not know. */
 static const struct route *node_other_route(const struct route_node *node, unsigned method)
 {
     uint64_t wanted = METHOD_BIT(method) | METHOD_BIT(METHOD_OTHER);
@@ -105,7 +105,7 @@ static const struct route *node_route(const struct route_node *node, unsigned me
     return &entry->route;
 }
 
-/* All methods at a node, those with names too. */
+/* All methods at a node, including those with names. */
 static uint64_t node_methods(const struct route_node *node)
 {
     uint64_t methods = 0;
@@ -115,7 +115,7 @@ static uint64_t node_methods(const struct route_node *node)
     return methods;
 }
 
-/* The literal child that the rest of a path goes on with, or NULL. */
+/* The literal child with which the rest of a path continues, or NULL. */
 static const struct route_node *find_literal(const struct route_node *node, const char *rest, uint32_t len)
 {
     struct route_node *const *child = len == 0 ? NULL : route_node_child(node, rest[0]);
@@ -126,7 +126,7 @@ static const struct route_node *find_literal(const struct route_node *node, cons
     return piece->len <= len && words_equal(piece->text, rest, piece->len) ? *child : NULL;
 }
 
-/* The same, consumed. */
+/* Consume it, and return it. */
 static const struct route_node *walk_literal(struct walk *walk, const struct route_node *node)
 {
     const struct route_node *child = find_literal(node, walk->path + walk->pos, walk->len - walk->pos);
@@ -134,7 +134,7 @@ static const struct route_node *walk_literal(struct walk *walk, const struct rou
     return child;
 }
 
-/* The first of branch and those after it that fits, consumed, or NULL. */
+/* Consume the first branch that fits, beginning with branch. Returns it, or NULL. */
 static const struct route_node *walk_branch(struct walk *walk, const struct route_node *branch)
 {
     if (branch == NULL) {
@@ -162,8 +162,8 @@ static const struct route_node *walk_branch(struct walk *walk, const struct rout
     return NULL;
 }
 
-/* The next node after one below which all was tried, or NULL when all of the tree was. Gives back what node consumed,
- * climbs, and takes the branch after it. */
+/* Everything below node was tried: give back what it consumed, climb, and take the branch after it. Returns the next
+ * node, or NULL if the whole tree was tried. */
 static const struct route_node *walk_back(struct walk *walk, const struct route_node *node)
 {
     const struct route_node *found = NULL;
@@ -205,7 +205,7 @@ static bool match_end(const struct route_node *node, unsigned method, struct rou
     }
     match->route = node_route(node, method);
     if (match->route == NULL &&
-        node->methods != 1U << METHOD_OPTIONS) { /* else it answers preflights, perhaps for all paths */
+        node->methods != 1U << METHOD_OPTIONS) { /* else the route is for preflights, perhaps of all paths */
         match->allowed |= node_methods(node) | METHOD_BIT(METHOD_OPTIONS);
     }
     return match->route != NULL;
@@ -220,8 +220,8 @@ static enum route_verdict finish_match(struct route_match *match)
     return match->allowed == 0 ? ROUTE_NOT_FOUND : ROUTE_NOT_ALLOWED;
 }
 
-/* Match from a node on that has branches, at pos in the path. None of the nodes above it has any. Not inlined: paths of
- * literal text would pay for its registers. */
+/* Match from a node on that has branches, at pos in the path. None of the nodes above it has any. Not inlined: literal
+ * paths would pay for its registers. */
 __attribute__((noinline)) static enum route_verdict match_branches(const struct route_node *node, unsigned method,
                                                                    const char *path, uint32_t len, uint32_t pos,
                                                                    struct route_match *match)
@@ -251,7 +251,7 @@ enum route_verdict router_match(const struct router *router, unsigned method, co
     }
     uint32_t pos = 0;
     const struct route_node *node = router->tree.root;
-    while (node->branches == NULL) { /* there is one way only, and nothing to go back to */
+    while (node->branches == NULL) { /* there is only one way, so nothing to go back to */
         if (pos == len) {
             return match_end(node, method, match) ? ROUTE_FOUND : finish_match(match);
         }

@@ -20,12 +20,12 @@
  * Precedence, decided at the first place where two patterns differ and whatever the order of registration: end of the
  * pattern or literal byte, then typed parameter (the one whose type accepts fewer different characters first, {uuid}
  * before all, of two with as many always the same one), then plain parameter, then rest. Of two parameters of one type,
- * that with the longer text after it comes first. Matching goes back to the next candidate where one leads nowhere for
- * the path or lacks the method.
+ * that with the longer text after it comes first. Where a candidate leads nowhere for the path, or lacks the method, matching goes
+ * back to the next one.
  *
- * Cost: a match enters each node of the tree at most once, because a node is reached at one position of the path only;
- * so going back never multiplies, and only nodes whose way from the root fits the path are entered at all. Without
- * patterns that overlap this is one way down: the length of the path, not the number of routes. At one node at most
+ * Cost: a match enters each node of the tree at most once, because a node is reached at only one position of the path.
+ * So going back never multiplies the work, and a match enters only nodes whose way from the root fits the path. If no
+ * patterns overlap, there is one way down: the cost is the length of the path, not the number of routes. At one node at most
  * ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
 
 #include "http/route.h"
@@ -40,7 +40,7 @@ struct router;
 int router_create(struct router **router);  /* 0 or -ENOMEM */
 void router_destroy(struct router *router); /* NULL is allowed; handlers are not touched */
 
-/* The names that its routes give to methods: sets are made with them, by route_methods_add(). As long as the router. */
+/* The names of methods in its routes: route_methods_add() makes sets with them. Valid as long as the router. */
 struct route_methods *router_method_names(struct router *router);
 
 /* Register handler for a set of methods. pattern and where (NULL is "") are copied. GET brings HEAD unless HEAD has a
@@ -54,14 +54,15 @@ struct route_methods *router_method_names(struct router *router);
 int router_add(struct router *router, uint64_t methods, const char *pattern, const struct handler *handler,
                const char *where, char *err, size_t errlen);
 
-/* The number of a method that the parser does not know: that of its name, when a route was registered for it, else
+/* The number of a method that the parser does not know: that of its name if a route was registered for it, else
  * METHOD_OTHER. */
 unsigned router_find_method(const struct router *router, const char *name, size_t len);
 
 /* The methods of all routes. With METHOD_OTHER among them, some route takes every method. */
 uint64_t router_methods(const struct router *router);
 
-/* Find the route for a method, by its number, and a path as url_normalise_path() makes it. Fills in match as its fields say. No allocation. */
+/* Find the route for a method, by its number, and a path as url_normalise_path() makes it. Fills in
+ * match. No allocation. */
 enum route_verdict router_match(const struct router *router, unsigned method, const char *path, size_t len,
                                 struct route_match *match);
 

@@ -1,10 +1,11 @@
 /* From a path to a file.
  *
- * Happy path: static_files_serve() finds the mount, and the cache has a file by the name that follows the mount's prefix.
- * Whatever is not that simple goes through resolve(), which splits the path into a name without empty segments.
+ * Happy path: static_files_serve() finds the mount, and the cache has a file by the name that follows the mount's
+ * prefix. Whatever is not that simple goes through resolve(), which splits the path into a name without empty segments.
  *
- * Failure modes: everything that can be wrong with a path is an -errno of the cache, which representation_status() turns
- * into a status. Containment is the kernel's work (core/beneath.h); dot files are hidden here, by the text of the path. */
+ * Failure modes: everything that can be wrong with a path is an -errno of the cache, which representation_status()
+ * turns into a status. Containment is the kernel's work (core/beneath.h); dot files are hidden here, by the text of the
+ * path. */
 
 #include "http/static_files.h"
 
@@ -30,10 +31,10 @@
 #include <string.h>
 
 enum {
-    FILES_METHODS = 1U << METHOD_GET | 1U << METHOD_HEAD, /* what a file allows by itself */
+    FILES_METHODS = 1U << METHOD_GET | 1U << METHOD_HEAD, /* that a file allows */
 };
 
-/* What a path asks for. */
+/* What a path names below its mount. */
 struct target {
     char path[BENEATH_PATH_MAX]; /* below the mount, without empty segments and slashes at its ends */
     size_t len;                  /* bytes of path */
@@ -52,8 +53,7 @@ struct visit {
 
 /* Paths. */
 
-/* Dot files are hidden. Well-known resources are the site's, not a directory's (RFC 8615 section 3): they begin at the
- * top. */
+/* Dot files are hidden, except /.well-known/ at the top of the site (RFC 8615 section 3). */
 static bool is_hidden(const struct mount *mount, const struct target *target, const char *segment, size_t len)
 {
     static const char well_known[] = ".well-known";
@@ -62,7 +62,7 @@ static bool is_hidden(const struct mount *mount, const struct target *target, co
            !(is_top && len == sizeof well_known - 1 && memcmp(segment, well_known, sizeof well_known - 1) == 0);
 }
 
-/* Split a normalised path that the mount covers into target. Returns 0, -ENOENT for a hidden one, or -ENAMETOOLONG. */
+/* Split a normalised path that the mount covers into target. Returns 0, -ENOENT if it is hidden, or -ENAMETOOLONG. */
 static int resolve(const struct mount *mount, const char *path, size_t path_len, struct target *target)
 {
     const char *rest = path + mount->prefix_len;
@@ -113,7 +113,7 @@ static int get_path(const struct visit *visit, const char *path, size_t len, str
     return get_from(visit, &visit->mount->root, path, len, file);
 }
 
-/* The first of the directory's index files that is there. -ENOENT when there is none. */
+/* Get the first index file that the directory has. Returns -ENOENT if it has none. */
 static int get_index(const struct visit *visit, struct target *target, struct cached_file **file)
 {
     const struct static_settings *settings = visit->mount->settings;
@@ -129,11 +129,11 @@ static int get_index(const struct visit *visit, struct target *target, struct ca
             rv = get_path(visit, target->path, len + name_len, file);
         }
     }
-    target->path[target->len] = '\0'; /* the name was no part of the target */
+    target->path[target->len] = '\0'; /* without the name again */
     return rv == -EISDIR ? -ENOENT : rv;
 }
 
-/* Get the file that the target asks for. Returns 0 with a reference, or -errno; -EISDIR when a slash is missing. */
+/* Get the file that the target names. Returns 0 with a reference, or -errno; -EISDIR if a slash is missing. */
 static int get_file(const struct visit *visit, struct target *target, struct cached_file **file)
 {
     if (target->is_directory) {
@@ -156,7 +156,7 @@ static void read_wishes(const struct exchange *exchange, struct encoding_wishes 
     }
 }
 
-/* A sibling that has gone since it was found is as if it had not been there. */
+/* Choose among a file and its siblings. A sibling that has vanished since it was found does not count. */
 static struct cached_file *choose_sibling(const struct visit *visit, struct file_root *root, struct cached_file *file)
 {
     struct encoding_wishes wishes;
@@ -173,8 +173,8 @@ static struct cached_file *choose_sibling(const struct visit *visit, struct file
     return sibling;
 }
 
-/* The representation of a file that the client likes best (RFC 9110 section 12.1). Takes over one reference and returns
- * with one. */
+/* The representation of a file that the client prefers (RFC 9110 section 12.1). Takes over one reference and returns
+ * one. */
 static struct cached_file *choose_representation(const struct visit *visit, struct file_root *root,
                                                  struct cached_file *file)
 {
@@ -200,7 +200,7 @@ static void redirect(struct exchange *exchange, const struct mount *mount, const
     location_redirect(exchange, 301, &location);
 }
 
-/* Answers. */
+/* Responses without a file. */
 
 static void answer_error(struct exchange *exchange, const struct mount *mount, int error)
 {
@@ -216,7 +216,7 @@ static void answer_error(struct exchange *exchange, const struct mount *mount, i
     }
 }
 
-/* A method that files do not have. Allow lists theirs beside the route's, if there is a file. */
+/* Reject a method that files do not have. If there is a file, Allow lists its methods beside those of the route. */
 static void refuse_method(struct exchange *exchange, const struct mount *mount, bool has_file)
 {
     exchange->match.allowed |= 1U << METHOD_OPTIONS | (has_file ? FILES_METHODS : 0);
@@ -224,8 +224,8 @@ static void refuse_method(struct exchange *exchange, const struct mount *mount, 
     response_refuse(exchange, 405, NULL);
 }
 
-/* A method that files do not have, or OPTIONS, which a route may have passed on: for a path that no route with other methods
- * fits, so there is no need to look for the file. */
+/* Respond to a method that files do not have, or to OPTIONS, which a route may have passed on. No route has the path
+ * with other methods, so there is no need to look for the file. */
 static void answer_method(struct exchange *exchange, const struct mount *mount)
 {
     if (exchange->head.method != METHOD_OPTIONS) {
@@ -236,8 +236,6 @@ static void answer_method(struct exchange *exchange, const struct mount *mount)
     response_drop_content_fields(exchange);
     no_route_answer_options(exchange, FILES_METHODS);
 }
-
-/* What is not there. */
 
 static void answer_not_found(struct exchange *exchange, const struct mount *mount, struct cached_file *file)
 {
@@ -281,19 +279,19 @@ static void answer_without_file(const struct visit *visit, const struct target *
     answer_error(exchange, visit->mount, error);
 }
 
-/* There is a file: answer GET or HEAD with it. Takes over the reference. */
+/* Respond to GET or HEAD with the file that was found. Takes over the reference. */
 static void answer_found(const struct visit *visit, struct cached_file *file)
 {
     if (file->checked_ms == visit->now_ms) {
-        exchange_time_turn(visit->exchange); /* it was not ready: the disk was asked */
+        exchange_time_turn(visit->exchange); /* it was not ready: the cache looked at the disk */
     }
     representation_answer(visit->exchange, visit->mount, choose_representation(visit, &visit->mount->root, file), NULL);
 }
 
-enum { NOT_ASKED = 1 };
+enum { NOT_ASKED = 1 }; /* the cache was not asked yet */
 
-/* The usual request: a file by its own name, which stands behind the mount's prefix as it is. Returns 0 with a reference,
- * -errno, or NOT_ASKED when the path has to be looked at more closely. */
+/* Get the file of the usual request, whose name follows the prefix of the mount as it is. Returns 0 with a reference,
+ * -errno, or NOT_ASKED if the path needs a closer look. */
 static int get_plain(const struct visit *visit, struct cached_file **file)
 {
     size_t prefix_len = visit->mount->prefix_len;
@@ -305,8 +303,8 @@ static int get_plain(const struct visit *visit, struct cached_file **file)
     return get_path(visit, path + 1, len - 1, file);
 }
 
-/* Whatever is no plain request for a file that is there. asked is the answer of get_plain(). Not inlined: the usual
- * request would pay for the room of the target. */
+/* Serve all other requests. asked is what get_plain() returned. Not inlined: the usual request would pay for the stack
+ * of the target. */
 __attribute__((noinline)) static void serve_other(const struct visit *visit, bool is_read, int asked)
 {
     struct exchange *exchange = visit->exchange;
@@ -332,7 +330,7 @@ __attribute__((noinline)) static void serve_other(const struct visit *visit, boo
         target.is_directory = true;
         redirect(exchange, visit->mount, &target);
     } else if (rv < 0) {
-        exchange_time_turn(exchange); /* a listing takes long, and what is missing is looked for each time */
+        exchange_time_turn(exchange); /* a listing takes long, and missing files are looked for each time */
         answer_without_file(visit, &target, rv);
     } else {
         answer_found(visit, file);

@@ -6,13 +6,14 @@
 struct exchange;
 struct static_mounts;
 
-/* Answer exchange->path from a mounted file. Of a file that is there in several codings the client gets the one it likes
- * best (http/encoding.h). A directory is answered with its index file, else with a list of what is in it if the mount
- * says so, or redirected to its slash form; a path with empty segments ("//a") to the one without them. What is not there
- * is the mount's fallback, else 404 with what the mount has for it, or 405 with Allow when exchange->match.allowed says
- * that a route has the path with other methods; what may not be read is 403, and so is what lies outside the mounted
- * directory. Dot files are 404, but for those that the mount shows and for /.well-known/ (RFC 8615). Methods other than
- * GET and HEAD are 405. Out of memory or fds it is 503, and 500 when the disk fails. */
+/* Respond to exchange->path with a mounted file. If the file is there in several codings, the client gets the one that
+ * it prefers (http/encoding.h). For a directory the response is its index file, else a list of its files if the mount
+ * lists them, or a redirect to the path with a slash at its end; a path with empty segments ("//a") is redirected to
+ * the path without them. If there is no file, the response is the fallback of the mount, else 404 with the mount's
+ * not_found, or 405 with Allow if exchange->match.allowed says that a route has the path with other methods. Files that
+ * may not be read, or lie outside the mounted directory, are 403. Dot files are 404, except those that the mount shows
+ * and /.well-known/ (RFC 8615). Methods other than GET and HEAD are 405. If memory or fds are short the response is
+ * 503, and if the disk fails 500. */
 void static_files_serve(struct static_mounts *mounts, struct exchange *exchange);
 
 #endif

@@ -1,8 +1,7 @@
-/* Which directory serves which prefix. The mounts keep the order of adding; looking one up goes through all, of which
- * there are few.
+/* The mounts, in the order in which they were added. To find one takes a look at all of them, of which there are few.
  *
- * Failure modes: a mount that makes no sense, or whose directory cannot be opened, is refused with a text that names it,
- * and nothing has changed. */
+ * Failure modes: a mount that makes no sense, or whose directory cannot be opened, is rejected with a text that names
+ * it, and nothing has changed. */
 
 #include "http/static_mounts.h"
 
@@ -71,7 +70,7 @@ void static_mounts_destroy(struct static_mounts *mounts)
 }
 
 /* The length of a prefix without the slash at its end, or -EINVAL. Paths are normalised before they are compared with
- * it, so a prefix that no such path begins with is a mistake. */
+ * prefixes, so a prefix with which no such path begins is a mistake. */
 static int check_prefix(const char *prefix, char *err, size_t errlen)
 {
     size_t len = strlen(prefix);
@@ -106,7 +105,7 @@ static const struct mount *find_prefix(const struct static_mounts *mounts, const
     return NULL;
 }
 
-/* What a mount is made of: a directory, or asset_count files in memory. */
+/* What a mount serves: a directory, or asset_count files in memory. */
 struct mount_source {
     const char *directory; /* NULL: assets */
     const struct asset *assets;
@@ -137,7 +136,7 @@ static int open_root(struct file_root *root, const struct mount_source *source, 
     return rv;
 }
 
-/* Whether an option names one of the files in memory, which do not come and go as those of a directory. */
+/* Check that an option names one of the files in memory, which, unlike those of a directory, do not come and go. */
 static int check_named(const struct mount *mount, const char *option, const char *path, char *err, size_t errlen)
 {
     struct cached_file *file = NULL;
@@ -157,7 +156,7 @@ static int check_asset_options(const struct mount *mount, char *err, size_t errl
     return rv < 0 ? rv : check_named(mount, "not_found", mount->settings->not_found, err, errlen);
 }
 
-/* A mount without a prefix yet. */
+/* Make a mount, without a prefix yet. */
 static int mount_create(struct mount **mount, const struct mount_source *source, const struct static_options *options,
                         char *err, size_t errlen)
 {
@@ -276,7 +275,7 @@ bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char 
     return true;
 }
 
-/* A prefix covers itself and what follows a slash behind it. */
+/* A prefix covers itself, and every path in which a slash follows it. */
 static bool covers(const struct mount *mount, const char *path, size_t len)
 {
     size_t prefix_len = mount->prefix_len;

@@ -18,47 +18,50 @@ struct log;
 enum { STATIC_MOUNTS_MAX = 64 };
 
 struct static_mounts {
-    struct file_cache *cache;                /* borrowed: what files are taken from */
-    int base_fd;                             /* where relative directories start: see sys_base() */
-    struct listings listings;                /* pages of directories in the making */
-    bool has_top;                            /* a mount has the prefix "", which covers what begins with a slash */
-    size_t count;                            /* of mounts */
-    struct mount *mounts[STATIC_MOUNTS_MAX]; /* in the order of adding; the cache knows their roots by address */
+    struct file_cache *cache; /* borrowed: where files come from */
+    int base_fd;              /* where relative directories start: see sys_base() */
+    struct listings listings; /* pages of directories in the making */
+    bool has_top;             /* a mount has the prefix "", which covers every path with a slash first */
+    size_t count;             /* of mounts */
+    struct mount
+        *mounts[STATIC_MOUNTS_MAX]; /* in the order in which they were added; the cache knows their roots by address */
 };
 
 /* cache is borrowed and must outlive the mounts. Returns 0 or -ENOMEM. */
 int static_mounts_create(struct static_mounts **mounts, struct file_cache *cache);
 void static_mounts_destroy(struct static_mounts *mounts); /* NULL is allowed; files being sent stay valid */
 
-/* Relative directories start at the directory base_fd, borrowed: see sys_base(). Before directories are added. */
+/* Let relative directories start at the directory base_fd, which is borrowed: see sys_base(). To be called before
+ * directories are added. */
 void static_mounts_set_base(struct static_mounts *mounts, int base_fd);
 
-/* In a process forked from that of the mounts: close their fds, and leave everything else as it is. */
+/* In a forked child: close the fds of the mounts and leave everything else as it is. */
 void static_mounts_abandon(struct static_mounts *mounts);
 
 /* Serve the files of directory below prefix ("/" or "/assets"); the longest prefix wins. A second mount of the same
- * prefix is refused. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
+ * prefix is rejected. options may be NULL. Returns 0, or -errno with a text that names the directory or the prefix:
  * -EINVAL (no usable prefix, or an option that is wrong), -EEXIST, -ENOSPC (more than STATIC_MOUNTS_MAX), -ENOENT,
  * -ENOTDIR, -EACCES, ... */
 int static_mounts_add(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen);
 
 /* Mount like static_mounts_add(), and let this mount win over later ones of the same prefix, which are then ignored
- * without an error: for what the command line or the host says against the script. */
+ * without an error. For mounts that the command line or the host sets in place of those of the script. */
 int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const char *directory,
                       const struct static_options *options, char *err, size_t errlen);
 
-/* The same of count files in memory (http/assets.h). -EBADMSG: the text begins with what is wrong with them: an asset
- * ("assets[2]: ..."), "fallback" or "not_found", which must be among them, or "list": files in memory are not listed. */
+/* Mount count files in memory (http/assets.h) in the same way. On -EBADMSG the text begins with what is wrong: an asset
+ * ("assets[2]: ..."), "fallback" or "not_found", which must be among them, or "list": files in memory are not
+ * listed. */
 int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
                              const struct static_options *options, char *err, size_t errlen);
 
-/* Log a warning for each fallback and not_found that is not in its directory now. It may come later: that is no error.
- * log may be NULL. */
+/* Log a warning for each fallback and not_found that is not in its directory now. That is no error: it may appear
+ * later. log may be NULL. */
 void static_mounts_log_missing(const struct static_mounts *mounts, const struct log *log);
 
-/* The n-th mount in the order of adding, for route tables. Returns false past the last. *directory is NULL for files in
- * memory. */
+/* Get the n-th mount in the order in which they were added, for route tables. Returns false past the last one.
+ * *directory is NULL for files in memory. */
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);
 
 /* The mount that covers path, the one with the longest prefix, or NULL. */

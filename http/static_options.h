@@ -25,14 +25,14 @@ struct static_field {
 
 /* All zero is the default. What is pointed to needs to live only during the call that takes the options. */
 struct static_options {
-    /* Cache-Control: max-age of so many seconds with every file; 0 sends none. It goes with 200, 206 and 304 but not with
-     * listings, redirects, not_found and the fallback, which may change at any time. */
+    /* Cache-Control: max-age of so many seconds with every file; 0 sends none. It goes with 200, 206 and 304 but not
+     * with listings, redirects, not_found and the fallback, which may change at any time. */
     uint32_t cache_s;
 
     /* Fields that are added to every answer of the mount: files, listings, redirects, not_found, OPTIONS, and the short
      * error texts (403, 404, 405, 412, 416, 500, 503), which have none of those that describe a file
-     * (response_drop_content_fields()). Not among them: what the server says itself (Content-Length, Content-Type, ETag,
-     * ...), and Cache-Control beside cache_s. */
+     * (response_drop_content_fields()). Not among them: what the server says itself (Content-Length, Content-Type,
+     * ETag, ...), and Cache-Control beside cache_s. */
     const struct static_field *headers;
     size_t header_count; /* of headers */
 
@@ -41,13 +41,13 @@ struct static_options {
     size_t index_count; /* of index */
     bool no_index;      /* no file stands for its directory */
 
-    /* A file below the directory that is served with 200 for GET and HEAD of whatever is not found: for single-page apps,
-     * whose paths are made up in the browser. As nginx's "try_files $uri $uri/ /index.html" it stands in for every path,
-     * one with an extension too: "/users/john.doe" is the app's as well as "/users/1". It does not stand in for dot
-     * files that are hidden, for what may not be read (403), nor for paths that a route has with other methods (405). A
-     * directory without an index file is not found either, unless it is listed. It has "Cache-Control: no-cache" in the
-     * place of the max-age, unless headers say otherwise: a script that is deployed in a minute must not be hidden by a
-     * page that caches keep under its name. */
+    /* A file below the directory that is served with 200 for GET and HEAD of whatever is not found: for single-page
+     * apps, whose paths are made up in the browser. As nginx's "try_files $uri $uri/ /index.html" it stands in for
+     * every path, one with an extension too: "/users/john.doe" is the app's as well as "/users/1". It does not stand in
+     * for dot files that are hidden, for what may not be read (403), nor for paths that a route has with other methods
+     * (405). A directory without an index file is not found either, unless it is listed. It has "Cache-Control:
+     * no-cache" in the place of the max-age, unless headers say otherwise: a script that is deployed in a minute must
+     * not be hidden by a page that caches keep under its name. */
     const char *fallback;
 
     /* A file below the directory that is the content of every 404. Conditions and ranges do not apply to it. */

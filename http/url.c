@@ -1,8 +1,9 @@
-/* Request targets as people mean them: decoded once, without dot segments, inside the root.
+/* Request targets: decoded once, without dot segments, inside the root.
  *
  * Happy path: url_normalise_path() copies the path segment by segment, decoding on the way; a finished segment that
- * turns out to be "." or ".." is taken back. The output never outgrows the input.
- * Failure: only the path can be refused, with a phrase for the client; queries and forms are free text. */
+ * turns out to be "." or ".." is taken back out. The output never outgrows the input.
+ *
+ * Failure modes: a path can be rejected, with a phrase for the client. Queries and forms are free text. */
 
 #include "http/url.h"
 
@@ -13,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The byte that the escape at text stands for ("%41" is 'A'), or -1 when it is malformed or cut off. */
+/* The byte that the escape at text stands for ("%41" is 'A'), or -1 if it is malformed or cut off. */
 static int decode_escape(const char *text, size_t len)
 {
     if (len < 3) {

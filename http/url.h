@@ -9,14 +9,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Decode and normalise a raw path into out (cap bytes; len bytes always suffice, one when len is 0). Percent-encoding
+/* Decode and normalise a raw path into out (cap bytes; len bytes always suffice, or one if len is 0). Percent-encoding
  * is decoded exactly once, then dot segments are resolved; repeated slashes stay. The result begins with '/' and has
  * no NUL, no "." and no ".." segment. An empty path is "/". Returns the length, or -400 as an HTTP status: a
  * malformed escape, a NUL (%00 or raw), %2F (an encoded slash would change the structure of the path), a raw backslash,
- * or a path that climbs above the root; then *reason, a static phrase. */
+ * or a path that climbs above the root; then *reason is a static phrase. */
 ssize_t url_normalise_path(const char *path, size_t len, char *out, size_t cap, const char **reason);
 
-/* The same with what the parser knows of the path: one that is_plain is its own normal form and only copied. */
+/* The same for a path that the parser has seen: if is_plain, it is its own normal form and only copied. */
 static inline ssize_t url_take_path(const char *path, size_t len, bool is_plain, char *out, size_t cap,
                                     const char **reason)
 {
@@ -40,21 +40,20 @@ struct url_pair {
     size_t name_len, value_len; /* bytes of each */
 };
 
-enum { FORM_FIELDS_MAX = 1000 }; /* pairs of a form; those of a query are bounded by the request line */
+enum { FORM_FIELDS_MAX = 1000 }; /* pairs of a form; a query is bounded by the request line */
 
-/* Take the next pair of a query, without decoding: *query and *len go past it. Returns false at its end. Empty pairs are
- * skipped; a pair without "=" has an empty value. */
+/* Take the next pair of a query, without decoding: *query and *len go past it. Returns false at its end. Empty pairs
+ * are skipped; a pair without "=" has an empty value. */
 bool url_next_pair(const char **query, size_t *len, struct url_pair *pair);
 
-/* Encode len bytes as one path segment: everything but unreserved characters (RFC 3986 section 2.3) becomes %XX.
+/* Encode len bytes as one path segment: everything except unreserved characters (RFC 3986 section 2.3) becomes %XX.
  * out needs 3 * len bytes. Returns the length. */
 size_t url_encode_segment(const char *text, size_t len, char *out);
 
 /* Encode a decoded path segment by segment: slashes stay. As above. */
 size_t url_encode_path(const char *path, size_t len, char *out);
 
-/* Make a raw query fit to stand in a field: it stays as it came, but for bytes that have no place there, which become
- * %XX. As above. */
+/* Copy a raw query for use in a field value: bytes that must not occur there become %XX, all others stay. As above. */
 size_t url_encode_query(const char *query, size_t len, char *out);
 
 #endif

@@ -1,8 +1,9 @@
 #ifndef EVSERVE_HTTP_WORDS_H
 #define EVSERVE_HTTP_WORDS_H
 
-/* Short texts, such as paths, looked at a machine word at a time: a call of memcmp(3) or memchr(3) takes longer than the
- * few bytes are worth. Nothing outside of a text is read: its last word overlaps the one before. No state; any thread. */
+/* Short texts, such as paths, looked at a machine word at a time: a call of memcmp(3) or memchr(3) takes longer than
+ * the few bytes are worth. Nothing outside of a text is read: its last word overlaps the one before. No state; any
+ * thread. */
 
 #include <stdbool.h>
 #include <stddef.h>
