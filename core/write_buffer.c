@@ -5,7 +5,7 @@
 #include "core/write_buffer.h"
 
 #include "core/mem.h"
-#include "core/sys.h"
+#include "core/transport.h"
 
 #include <errno.h>
 #include <string.h>
@@ -106,30 +106,28 @@ int write_buffer_append(struct write_buffer *buffer, const void *data, size_t le
     return 0;
 }
 
-int write_buffer_flush(struct write_buffer *buffer, int fd, size_t budget, bool more)
+int write_buffer_send(struct write_buffer *buffer, struct transport *transport, size_t *budget, bool more)
 {
-    while (write_buffer_len(buffer) > 0) {
+    transport->is_full = false;
+    while (write_buffer_len(buffer) > 0 && *budget > 0 && !transport->is_full) {
         size_t len = write_buffer_len(buffer);
-        if (budget == 0) {
-            return WRITE_PENDING;
-        }
-        ssize_t sent = sys_send(fd, write_buffer_data(buffer), len < budget ? len : budget, more || len > budget);
-        if (sent == -EINTR) {
-            continue;
-        }
-        if (sent == -EAGAIN) {
-            return WRITE_PENDING;
-        }
-        if (sent < 0) {
+        size_t part = len < *budget ? len : *budget;
+        ssize_t sent = transport_send(transport, write_buffer_data(buffer), part, more || len > part);
+        if (sent < 0 && sent != -EINTR && sent != -EAGAIN) {
             return (int)sent;
         }
-        budget -= (size_t)sent;
-        write_buffer_consume(buffer, (size_t)sent);
-        if ((size_t)sent < len && budget > 0) {
-            return WRITE_PENDING; /* a short send means a full socket: asking again would only say EAGAIN */
+        if (sent > 0) {
+            write_buffer_consume(buffer, (size_t)sent);
+            *budget -= (size_t)sent;
         }
     }
-    return WRITE_DRAINED;
+    return write_buffer_len(buffer) > 0 ? WRITE_PENDING : WRITE_DRAINED;
+}
+
+int write_buffer_flush(struct write_buffer *buffer, int fd, size_t budget, bool more)
+{
+    struct transport transport = {.fd = fd};
+    return write_buffer_send(buffer, &transport, &budget, more);
 }
 
 void write_buffer_attach(struct write_buffer *buffer, char *block, size_t capacity)

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct transport;
+
 struct write_buffer {
     char *block;       /* capacity bytes, or NULL */
     uint32_t start;    /* first byte that is still to be sent */
@@ -17,7 +19,7 @@ struct write_buffer {
     uint32_t capacity; /* bytes in block */
 };
 
-enum { WRITE_DRAINED, WRITE_PENDING }; /* write_buffer_flush() verdicts */
+enum { WRITE_DRAINED, WRITE_PENDING }; /* what write_buffer_send() and write_buffer_flush() return */
 
 static inline size_t write_buffer_len(const struct write_buffer *buffer)
 {
@@ -54,9 +56,12 @@ static inline void write_buffer_consume(struct write_buffer *buffer, size_t len)
     }
 }
 
-/* Send what is queued to fd, at most budget bytes (R6). more: other bytes follow the last one at once. Returns
- * WRITE_DRAINED when nothing is left, WRITE_PENDING when the socket is full or the budget spent, or -errno when the
- * peer is lost (-EPIPE, -ECONNRESET, ...). */
+/* Send what is queued, at most *budget bytes (R6), which go down by what was sent. more: other bytes follow the last one at
+ * once. Returns WRITE_DRAINED when nothing is left, WRITE_PENDING when the transport is full (is_full) or the budget is
+ * spent, or -errno when the peer is lost (-EPIPE, -ECONNRESET, ...). */
+int write_buffer_send(struct write_buffer *buffer, struct transport *transport, size_t *budget, bool more);
+
+/* The same to a socket. */
 int write_buffer_flush(struct write_buffer *buffer, int fd, size_t budget, bool more);
 
 /* Hand an empty buffer without memory a block of capacity bytes from mem_alloc(): it is the buffer's now. */

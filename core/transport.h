@@ -1,0 +1,89 @@
+#ifndef EVSERVE_CORE_TRANSPORT_H
+#define EVSERVE_CORE_TRANSPORT_H
+
+/* The bytes of one connection: a plain socket here, a TLS session in another file. Whoever reads and writes through a
+ * transport learns from its flags whether it is full, at its end, or may hold more than an event will tell; nobody infers
+ * that from byte counts. It knows nothing of HTTP. One thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct transport;
+
+/* What another transport than the plain socket does in its place. Results are those of the functions below. */
+struct transport_ops {
+    ssize_t (*recv)(struct transport *transport, void *data, size_t len);
+    ssize_t (*send)(struct transport *transport, const void *data, size_t len, bool more);
+    ssize_t (*sendv)(struct transport *transport, const struct iovec *parts, size_t count);
+    ssize_t (*sendfile)(struct transport *transport, int file_fd, int64_t *offset, size_t len);
+    unsigned (*interest)(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+    int (*unsent_bytes)(const struct transport *transport);
+    int (*end)(struct transport *transport);
+    void (*close)(struct transport *transport);
+};
+
+/* Part of a connection; zeroed, with fd -1, before transport_open(). */
+struct transport {
+    const struct transport_ops *ops; /* NULL: the socket itself */
+    int fd;                          /* -1 once closed */
+    bool is_full : 1;                /* the last write did not take all: wait for REACTOR_WRITABLE */
+    bool may_have_more : 1;          /* the last read may have left bytes that no edge will tell of */
+    bool is_told_more : 1;           /* an event came with REACTOR_MORE: a short read does not empty the socket */
+    bool is_half_closed : 1;         /* the peer has shut its side; there may be bytes to read before its end */
+    bool is_at_end : 1;              /* the peer will send no more, and all that it sent was read */
+    bool is_level : 1;               /* watched level-triggered, until the connection is idle */
+    bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
+    bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
+};
+
+/* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with its
+ * first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
+unsigned transport_listen_flags(const struct transport_ops *ops);
+
+/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). */
+void transport_open(struct transport *transport, const struct transport_ops *ops, int fd, int family);
+
+/* An event of the reactor came for fd: note what it says beyond "readable" and "writable". */
+void transport_note(struct transport *transport, unsigned events);
+
+/* Read once, at most len bytes. Returns their number, 0 at the peer's end, or -errno (-EAGAIN when nothing is there). Sets
+ * is_at_end and may_have_more. */
+ssize_t transport_recv(struct transport *transport, void *data, size_t len);
+
+/* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes follow at
+ * once, so a last short segment may wait for them. parts: at most 64. */
+ssize_t transport_send(struct transport *transport, const void *data, size_t len, bool more);
+ssize_t transport_sendv(struct transport *transport, const struct iovec *parts, size_t count);
+
+/* Write at most len bytes of a file from *offset, which moves on. Returns the bytes taken; 0: the file ends before *offset;
+ * -EINVAL, -ENOSYS or -EOPNOTSUPP: this file, or this transport, cannot do it, so read the file and send it; or another
+ * -errno. */
+ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *offset, size_t len);
+
+/* What the reactor should watch fd for. wanted: READABLE and WRITABLE as the protocol needs them; keeps_reading: READABLE
+ * is still registered, and leaving it so saves a system call; is_idle: the connection waits for a request. Returns a set of
+ * READABLE, WRITABLE, END and EDGE.
+ *
+ * A plain TCP socket is watched edge-triggered while the peer's bytes are all that is waited for, since a read that does not
+ * fill its buffer has emptied it: no wait then looks at the socket again in vain. What a read leaves behind, and a full
+ * socket, is watched by level, and stays so until the connection is idle, because each change costs a system call. */
+unsigned transport_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+
+/* Bytes in the socket that the peer has not taken yet, or -errno (SIOCOUTQ). */
+int transport_unsent_bytes(const struct transport *transport);
+
+/* Shut our side in an orderly way: the peer reads to the end of what was sent. Returns 0 or -errno. */
+int transport_end(struct transport *transport);
+
+/* The close to come is to reset the connection, and drops what is not sent. */
+void transport_reset(struct transport *transport);
+
+/* Tell the peer that both directions are over, unless transport_end() or transport_reset() did: close(2) alone tells it
+ * nothing if a child that the host has forked has the socket, too. Call it before the fd is closed; the caller closes fd,
+ * since a reactor may watch it, and then sets it to -1. */
+void transport_shut(struct transport *transport, bool is_ended);
+
+#endif
