@@ -18,7 +18,7 @@ struct transport_ops {
     ssize_t (*recv)(struct transport *transport, void *data, size_t len);
     ssize_t (*send)(struct transport *transport, const void *data, size_t len, bool more);
     ssize_t (*sendv)(struct transport *transport, const struct iovec *parts, size_t count);
-    ssize_t (*sendfile)(struct transport *transport, int file_fd, int64_t *offset, size_t len);
+    ssize_t (*sendfile)(struct transport *transport, int file_fd, int64_t *offset, size_t len); /* NULL: it cannot */
     unsigned (*interest)(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
     int (*unsent_bytes)(const struct transport *transport);
     int (*end)(struct transport *transport);
@@ -58,9 +58,14 @@ ssize_t transport_recv(struct transport *transport, void *data, size_t len);
 ssize_t transport_send(struct transport *transport, const void *data, size_t len, bool more);
 ssize_t transport_sendv(struct transport *transport, const struct iovec *parts, size_t count);
 
+/* Whether transport_sendfile() may be tried at all: not where each byte has to be seen. */
+static inline bool transport_can_sendfile(const struct transport *transport)
+{
+    return transport->ops == NULL || transport->ops->sendfile != NULL;
+}
+
 /* Write at most len bytes of a file from *offset, which moves on. Returns the bytes taken; 0: the file ends before *offset;
- * -EINVAL, -ENOSYS or -EOPNOTSUPP: this file, or this transport, cannot do it, so read the file and send it; or another
- * -errno. */
+ * -EINVAL, -ENOSYS or -EOPNOTSUPP: this file cannot be sent so, so read it and send that; or another -errno. */
 ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *offset, size_t len);
 
 /* What the reactor should watch fd for. wanted: READABLE and WRITABLE as the protocol needs them; keeps_reading: READABLE

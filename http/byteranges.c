@@ -15,6 +15,7 @@
 #include "http/cached_file.h"
 #include "http/exchange.h"
 #include "http/response.h"
+#include "http/response_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -80,7 +81,7 @@ static int next_part(struct exchange *exchange, void *arg)
     int rv = 0;
     while (rv == 0 && parts->begun < parts->count) {
         const struct byte_range *range = &parts->ranges[parts->begun];
-        bool is_copied = range->len <= COPIED_MAX && write_buffer_len(&exchange->out) < COPIED_TOGETHER;
+        bool is_copied = range->len <= COPIED_MAX && exchange_queued(exchange) < COPIED_TOGETHER;
         rv = queue_part_head(exchange, parts, range);
         if (rv < 0) {
             return rv;

@@ -1,259 +1,276 @@
-/* The connection state machine. conn_advance() is its table of contents.
+/* A connection between its socket and its protocol.
  *
- * Happy path: a read fills the exchange's input; the head is parsed and routed, the body read, the handler called, the
- * answer queued; with more requests in the input the same turn goes on, and at its end one write sends all answers.
- * conn_steps.c has what is done in each state, conn_io.c moves the bytes, conn_deadline.c watches the clock.
+ * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor is
+ * asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is idle:
+ * it holds nothing but a struct conn.
  *
- * Failure modes: malformed requests get their status and a close, because their framing is in doubt. A lost peer, a
- * peer beyond its deadline, memory that is short, or an answer that cannot be completed end in conn_close(). A close
- * while the client may still be sending is a lingering one, so that it reads the answer and not a reset. */
+ * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while the
+ * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6).
+ *
+ * Deadlines. What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid
+ * of before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked
+ * how much is in the socket, and when the time is over, whether it has become less. When something else has blocked the
+ * loop and the first look comes late, the second one comes later too: a client that reads slowly needs time to show it. */
 
 #include "http/conn.h"
 
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
-#include "http/conn_body.h"
-#include "http/conn_deadline.h"
-#include "http/conn_handler.h"
-#include "http/conn_io.h"
-#include "http/conn_steps.h"
-#include "http/outcome.h"
-#include "http/response_refs.h"
-#include "http/server_internal.h"
+#include "http/conn_pool.h"
+#include "http/service.h"
+#include "http/site.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <string.h>
+
+enum {
+    LINGER_MS = 2000,    /* how long a closing connection waits for the client's end */
+    FIRST_LOOK_PART = 8, /* the first look into the socket comes when this part of write_timeout is over, and the second
+                            one no sooner than this part of it later */
+};
 
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 static void on_task(struct reactor *reactor, void *arg);
+static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg);
+static void conn_expire(struct conn *conn);
+
+static struct reactor *conn_reactor(const struct conn *conn)
+{
+    return conn->pool->service->reactor;
+}
+
+/* The one place where a connection changes its state; http/README.md has the diagram. */
+static void enter_conn_state(struct conn *conn, enum conn_state state)
+{
+    static const unsigned from[] = {
+        [CONN_OPEN] = 1U << CONN_OPEN,
+        [CONN_LINGERING] = 1U << CONN_OPEN,
+        [CONN_CLOSED] = 1U << CONN_OPEN | 1U << CONN_LINGERING,
+    };
+    assert(from[state] & 1U << conn->state);
+    (void)from;
+    conn->state = (uint8_t)state;
+}
+
+/* CONN_READS and CONN_WRITES, as they are now. */
+static unsigned conn_wants(const struct conn *conn)
+{
+    return conn->work == NULL ? (unsigned)CONN_READS : conn->protocol->wants(conn);
+}
+
+static bool conn_is_idle(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && (conn->work == NULL || conn->protocol->is_idle(conn));
+}
+
+static const char *conn_doing(const struct conn *conn)
+{
+    return conn->state != CONN_OPEN ? "while closing" : conn->work == NULL ? "while idle" : conn->protocol->doing(conn);
+}
+
+void conn_lost(struct conn *conn, const char *why)
+{
+    stat_add(&conn->pool->service->stats.lost, 1);
+    log_write(conn->pool->service->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
+}
+
+/* Deadlines. */
+
+static enum wait waits_for_now(const struct conn *conn)
+{
+    if (conn->state == CONN_LINGERING) {
+        return WAIT_LINGER;
+    }
+    return conn->work == NULL ? WAIT_IDLE : conn->protocol->waits_for(conn);
+}
+
+static int64_t deadline_of(const struct conn *conn, enum wait waits_for, int64_t now_ms)
+{
+    if (waits_for == WAIT_LINGER) {
+        return now_ms + LINGER_MS;
+    }
+    if (conn->work != NULL) {
+        return conn->protocol->deadline_ms(conn, waits_for, now_ms);
+    }
+    uint64_t idle_ms = conn->pool->service->site->limits.idle_timeout_ms;
+    return idle_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)idle_ms;
+}
+
+static int64_t write_timeout_ms(const struct conn *conn)
+{
+    return conn->protocol->deadline_ms(conn, WAIT_WRITE, 0);
+}
+
+/* When the timer has something to do: at the deadline, or for the first look into the socket. */
+static int64_t look_ms(const struct conn *conn, int64_t at_ms)
+{
+    if (conn->waits_for != WAIT_WRITE || conn->unsent_bytes >= 0 || at_ms == DEADLINE_NEVER) {
+        return at_ms;
+    }
+    int64_t wait_ms = write_timeout_ms(conn);
+    return at_ms - (wait_ms - wait_ms / FIRST_LOOK_PART);
+}
+
+static void set_deadline(struct conn *conn, int64_t at_ms)
+{
+    deadline_set_look(&conn->deadline, conn_reactor(conn), look_ms(conn, at_ms), at_ms, on_deadline, conn);
+}
+
+/* The turn is over: set the deadline for what the connection waits for now. Those for silence start again with each
+ * progress; those for a head and for lingering do not. */
+static void update_deadline(struct conn *conn)
+{
+    enum wait waits_for = waits_for_now(conn);
+    bool is_same = waits_for == conn->waits_for;
+    bool restarts = waits_for == WAIT_IDLE || (waits_for == WAIT_BODY && conn->has_received) ||
+                    ((waits_for == WAIT_WRITE || waits_for == WAIT_HANDLER) && conn->has_sent);
+    conn->waits_for = (uint8_t)waits_for;
+    conn->has_received = false;
+    conn->has_sent = false;
+    if (is_same && !restarts) {
+        set_deadline(conn, conn->deadline.at_ms); /* its timer may have fired in this tick: it waits no longer */
+        return;
+    }
+    conn->unsent_bytes = -1;
+    set_deadline(conn, deadline_of(conn, waits_for, reactor_now_ms(conn_reactor(conn))));
+}
+
+/* Ask the kernel. Where it does not answer, nothing that comes later is less. */
+static int32_t ask_unsent(const struct conn *conn)
+{
+    int unsent = transport_unsent_bytes(&conn->transport);
+    return unsent < 0 ? 0 : unsent;
+}
+
+/* The look that the next one is compared with. */
+static void look_first(struct conn *conn, int64_t now_ms)
+{
+    int64_t next_ms = now_ms + write_timeout_ms(conn) / FIRST_LOOK_PART + 1;
+    conn->unsent_bytes = ask_unsent(conn);
+    if (next_ms > conn->deadline.at_ms) {
+        conn->deadline.at_ms = next_ms;
+    }
+}
+
+/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since the last look into
+ * it, or this is the first look. Then the deadline is a later one, for which the caller sets the timer. */
+static bool takes_response(struct conn *conn, int64_t now_ms)
+{
+    if (conn->unsent_bytes < 0) { /* the loop was blocked until now */
+        look_first(conn, now_ms);
+        return true;
+    }
+    int32_t before = conn->unsent_bytes;
+    conn->unsent_bytes = ask_unsent(conn);
+    if (conn->unsent_bytes >= before) {
+        return false;
+    }
+    conn->deadline.at_ms = now_ms + write_timeout_ms(conn);
+    return true;
+}
+
+static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)timer;
+    struct conn *conn = arg;
+    int64_t now_ms = reactor_now_ms(reactor);
+    if (deadline_fired(&conn->deadline, reactor)) {
+        conn_expire(conn);
+        return;
+    }
+    bool is_look = conn->waits_for == WAIT_WRITE && conn->unsent_bytes < 0;
+    if (is_look && now_ms >= look_ms(conn, conn->deadline.at_ms)) {
+        look_first(conn, now_ms);
+    }
+    set_deadline(conn, conn->deadline.at_ms);
+}
 
 /* The end of a turn. */
 
-/* Whether what the client sends is to be read now. */
-static bool is_reading(const struct conn *conn)
-{
-    switch ((enum conn_state)conn->state) {
-    case CONN_READING_HEADERS:
-    case CONN_READING_BODY:
-        return true;
-    case CONN_PROCESSING:
-        return conn_wants_body(conn->exchange);
-    case CONN_WRITING_RESPONSE:
-    case CONN_CLOSING:
-        break;
-    }
-    return conn->is_lingering;
-}
-
-/* Whether the reactor is to tell of edges. It is so while the client's bytes are all that is waited for, since a read that
- * did not fill its buffer has emptied a TCP socket: then no wait looks at the socket again in vain. What is left in it,
- * or a socket that is full, is told by its level, and this stays so until the connection is idle, because going to and
- * fro costs a system call each time. */
-static bool wants_edges(struct conn *conn, unsigned interest, bool reads_now)
-{
-    if ((conn->is_filled && reads_now) || conn->wants_write) {
-        conn->is_level = true;
-    } else if (conn->exchange == NULL) {
-        conn->is_level = false;
-    }
-    bool is_tcp = conn->peer.family == AF_INET || conn->peer.family == AF_INET6;
-    return (interest | REACTOR_END) == (REACTOR_READABLE | REACTOR_END) && is_tcp && !conn->is_level;
-}
-
-/* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or an answer is sent,
+/* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or a response is sent,
  * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after that,
  * so that a client that leaves is noticed though it has sent something that nobody reads now. */
 static int update_interest(struct conn *conn)
 {
-    bool is_held_back = conn->exchange != NULL && out_is_high(conn);
-    bool was_reading = !conn->is_registered || (conn->interest & REACTOR_READABLE) != 0;
-    bool reads_now = is_reading(conn) && !is_held_back;
-    bool wants_read = reads_now || (was_reading && !conn->ignore_input);
-    unsigned interest = (wants_read ? (unsigned)REACTOR_READABLE : 0U) |
-                        (conn->wants_write ? (unsigned)REACTOR_WRITABLE : 0U) |
-                        (conn->is_half_closed ? 0U : (unsigned)REACTOR_END);
-    if (conn->is_at_end) {
-        interest &= ~(unsigned)(REACTOR_READABLE | REACTOR_END);
-    }
-    if (wants_edges(conn, interest, reads_now)) {
-        interest |= (unsigned)REACTOR_EDGE;
-    }
-    conn->ignore_input = false;
-    if (conn->is_registered && interest == conn->interest) {
+    bool was_reading = conn->interest == INTEREST_NONE || (conn->interest & REACTOR_READABLE) != 0;
+    unsigned wanted = conn_wants(conn);
+    unsigned events = ((wanted & (unsigned)CONN_READS) != 0 ? (unsigned)REACTOR_READABLE : 0U) |
+                      ((wanted & (unsigned)CONN_WRITES) != 0 || conn->task == TASK_LACKING ? (unsigned)REACTOR_WRITABLE
+                                                                                           : 0U);
+    unsigned interest = transport_interest(&conn->transport, events, was_reading && !conn->ignores_input,
+                                           conn->work == NULL);
+    conn->ignores_input = false;
+    if (interest == conn->interest) {
         return 0;
     }
-    int rv = reactor_register(conn->server->service.reactor, conn->fd, interest, on_event, conn);
+    int rv = reactor_register(conn_reactor(conn), conn->transport.fd, interest, on_event, conn);
     if (rv == 0) {
-        conn->is_registered = true;
         conn->interest = (uint8_t)interest;
     }
     return rv;
 }
 
-/* Give lent blocks back, and the exchange itself when the connection is idle. */
-static int settle(struct conn *conn)
+/* All is sent. Shut our side and wait for the client's end, if it may still be sending: a close with unread bytes would
+ * reset the connection and could take the response away from the client. Returns false if there is nothing to wait for. */
+static bool begin_to_linger(struct conn *conn)
 {
-    struct exchange *exchange = conn->exchange;
-    struct server *server = conn->server;
-    int rv = 0;
-    if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
-        rv = input_keep_head(exchange);
-        rv = rv < 0 ? rv : input_keep_body(exchange);
-    } else if (exchange->is_watched) { /* so does whoever hears of its end */
-        rv = input_keep_head(exchange);
+    if (!conn->has_unread || conn->transport.is_at_end || transport_end(&conn->transport) < 0) {
+        return false;
     }
-    rv = rv < 0 ? rv : input_settle(conn, exchange);
-    if (rv < 0) {
-        return rv;
+    if (conn->work != NULL) {
+        conn->protocol->lose(conn);
     }
-    if (out_len(exchange) == 0) {
-        server_put_out(server, &exchange->out);
-    }
-    if (conn->state == CONN_READING_HEADERS && exchange->input.data == NULL && out_is_empty(exchange)) {
-        conn->exchange = NULL;
-        server_put_exchange(server, exchange);
-    }
-    return 0;
+    enter_conn_state(conn, CONN_LINGERING);
+    return true;
 }
 
-/* The connection gets its exchange, and the output block is lent. Returns 0 or -ENOMEM. */
-static int prepare(struct conn *conn)
+/* The protocol, or the drop of what a lingering client sends, has had its turn. */
+static void conn_end_turn(struct conn *conn)
 {
-    struct server *server = conn->server;
-    if (conn->exchange == NULL) {
-        conn->exchange = server_take_exchange(server);
-        if (conn->exchange == NULL) {
-            return -ENOMEM;
-        }
-        conn->exchange->conn = conn;
-        conn->exchange->peer = &conn->peer;
-        conn->exchange->listener = conn->listener;
-        conn_start_request(conn);
-    }
-    if (conn->exchange->out.block == NULL && server->spare_out != NULL) {
-        write_buffer_attach(&conn->exchange->out, server->spare_out, server->spare_out_capacity);
-        server->spare_out = NULL;
-    }
-    return 0;
-}
-
-static enum advance step(struct conn *conn)
-{
-    switch ((enum conn_state)conn->state) {
-    case CONN_READING_HEADERS:
-        return conn_read_head(conn);
-    case CONN_READING_BODY:
-        return conn_read_body(conn);
-    case CONN_PROCESSING:
-        return conn_process(conn);
-    case CONN_WRITING_RESPONSE:
-        return conn_write_response(conn);
-    case CONN_CLOSING:
-        break;
-    }
-    return conn_linger(conn);
-}
-
-/* What was read is not looked at yet: the turn's budget is spent, or the client does not take its answers. */
-static bool has_requests_waiting(const struct conn *conn)
-{
-    return conn->state == CONN_READING_HEADERS && input_len(conn->exchange) > 0 &&
-           (conn->turn_requests >= PIPELINE_BUDGET || out_is_high(conn));
-}
-
-/* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
-static bool has_more_to_do(const struct conn *conn)
-{
-    const struct exchange *exchange = conn->exchange;
-    if (conn->state == CONN_PROCESSING && exchange->is_stalled) {
-        return response_refs_queued(exchange) <= conn_limits(conn)->write_high_mark_bytes / 2;
-    }
-    return has_requests_waiting(conn) && !out_is_high(conn);
-}
-
-/* Between requests: nothing of the next one is there. Empty lines before it are nothing. */
-static bool is_idle(const struct conn *conn)
-{
-    const struct exchange *exchange = conn->exchange;
-    return exchange == NULL || (conn->state == CONN_READING_HEADERS && out_is_empty(exchange) &&
-                                !parser_has_begun(&exchange->parser) && !has_requests_waiting(conn));
-}
-
-/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to answer is told
- * that its client has gone, unless its route says that such clients still read. An answer that is complete is sent; a
- * request that is not complete never will be. */
-static enum advance end_of_input(struct conn *conn)
-{
-    if ((conn->is_half_closed || conn->is_at_end) && conn_is_left(conn)) {
-        return conn_close_left(conn);
-    }
-    if (!conn->is_at_end || !is_reading(conn) || has_requests_waiting(conn)) {
-        return ADVANCE_ON;
-    }
-    if (out_is_empty(conn->exchange)) {
-        return ADVANCE_CLOSE;
-    }
-    conn->state = CONN_CLOSING;
-    return ADVANCE_WAIT;
-}
-
-/* One turn: go on from where the connection is until it has to wait. Calls go down, verdicts come back up. */
-static void conn_advance(struct conn *conn)
-{
-    enum advance verdict = ADVANCE_ON;
-    conn->is_advancing = true;
-    conn->wants_write = false;
-    conn->turn_requests = 0;
-    conn->exchange->turn_end_ns = 0;
-    while (verdict == ADVANCE_ON) {
-        verdict = step(conn);
-    }
-    if (verdict == ADVANCE_WAIT && !conn->wants_write && !out_is_empty(conn->exchange)) {
-        int rv = conn_flush(conn);
-        verdict = rv < 0 ? conn_lost(conn, errno_text(-rv)) : ADVANCE_WAIT;
-    }
-    if (verdict == ADVANCE_WAIT) {
-        verdict = end_of_input(conn);
-    }
-    conn->is_advancing = false;
-    if (verdict != ADVANCE_CLOSE && has_more_to_do(conn)) {
-        conn_resume(conn);
-    }
-    if (verdict == ADVANCE_CLOSE || settle(conn) < 0 || update_interest(conn) < 0) {
+    if (update_interest(conn) < 0) {
         conn_close(conn);
         return;
     }
-    if (conn->server->service.is_draining && is_idle(conn)) {
+    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_resume(conn); /* the task closes it */
     }
-    conn_update_deadline(conn);
-    if (conn->timer == 0 && conn->deadline_ms != INT64_MAX) {
+    update_deadline(conn);
+    if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
         conn_lost(conn, "out of memory"); /* for a timer: nobody would close it in time */
         conn_close(conn);
     }
 }
 
-/* Events. */
-
-/* Read once. Returns as input_read(). */
-static ssize_t take_input(struct conn *conn)
+/* One turn of the protocol. */
+static void conn_advance(struct conn *conn)
 {
-    if (prepare(conn) < 0) {
-        return -ENOMEM;
+    conn->is_advancing = true;
+    enum turn turn = conn->protocol->advance(conn);
+    if (turn == TURN_CLOSE || (turn == TURN_LINGER && !begin_to_linger(conn))) {
+        conn_close(conn);
+        return;
     }
-    struct input *input = &conn->exchange->input;
-    ssize_t len = input_read(conn, conn->exchange);
-    conn->is_at_end = len == 0;
-    conn->has_unread = len > 0 && input->end == input->capacity; /* there may be more */
-    conn->is_filled = conn->has_unread || (len > 0 && conn->is_told_more) || len == -EINTR;
-    return len;
+    conn->is_advancing = false;
+    if (turn == TURN_AGAIN) {
+        conn_resume(conn);
+    }
+    conn_end_turn(conn);
 }
+
+void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
+{
+    assert(conn->is_advancing && conn->work == NULL);
+    conn->protocol = to;
+    conn->work = work;
+}
+
+/* Events. */
 
 /* Read once and go on. */
 static void conn_read(struct conn *conn)
 {
-    ssize_t len = take_input(conn);
+    ssize_t len = conn->protocol->read(conn);
     if (len < 0 && len != -EAGAIN && len != -EINTR) {
         conn_lost(conn, errno_text((int)-len));
         conn_close(conn);
@@ -262,11 +279,27 @@ static void conn_read(struct conn *conn)
     conn_advance(conn);
 }
 
-/* Close a connection between requests, unless a request has arrived that no event has told of yet: closing would throw
- * it away, and reset the connection. Returns whether it was closed. */
+/* Drop what a client sends after our end, one read at a time (R6). */
+static void drop_input(struct conn *conn)
+{
+    assert(!conn->pool->is_read_block_lent);
+    ssize_t len = transport_recv(&conn->transport, conn->pool->read_block, READ_BLOCK_BYTES);
+    if (len > 0) {
+        stat_add(&conn->pool->service->stats.bytes_received, (uint64_t)len);
+    }
+    if (len < 0 && len != -EAGAIN && len != -EINTR) {
+        conn_lost(conn, errno_text((int)-len));
+        conn_close(conn);
+    } else if (len == 0) {
+        conn_close(conn);
+    } else {
+        conn_end_turn(conn);
+    }
+}
+
 bool conn_close_idle(struct conn *conn)
 {
-    if (take_input(conn) > 0) {
+    if (conn->protocol->read(conn) > 0) {
         conn_advance(conn);
         return false;
     }
@@ -280,229 +313,171 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     struct conn *conn = arg;
     if (events & (REACTOR_ERROR | REACTOR_HANGUP)) {
         int error = reactor_error(reactor);
-        if (conn->exchange != NULL) {
+        if (conn->state != CONN_OPEN || conn->work != NULL) {
             conn_lost(conn, error == 0 ? "hung up" : errno_text(-error));
         }
         conn_close(conn);
         return;
     }
-    conn->is_told_more = conn->is_told_more || (events & REACTOR_MORE) != 0;
-    conn->is_half_closed = conn->is_half_closed || (events & REACTOR_END) != 0;
-    if (conn->has_task && !conn->is_expired) {
-        conn->is_filled = conn->is_filled || (events & REACTOR_READABLE) != 0;
-        return; /* this tick's task goes on with what was read already: more is read when that is answered */
-    }
-    bool is_task = conn->lacks_task;
-    bool is_held_back = conn->exchange != NULL && out_is_high(conn);
-    conn->lacks_task = false;
-    if ((events & REACTOR_READABLE) && is_reading(conn) && !is_held_back) {
-        conn_read(conn);
+    transport_note(&conn->transport, events);
+    bool is_readable = (events & REACTOR_READABLE) != 0;
+    if (conn->task == TASK_RESUME) { /* this tick's task goes on with what was read: more is read after that */
+        conn->transport.may_have_more = conn->transport.may_have_more || is_readable;
         return;
     }
+    bool is_task = conn->task == TASK_LACKING;
     if (is_task) {
+        conn->task = TASK_NONE;
+    }
+    if (conn->state == CONN_LINGERING && is_readable) {
+        drop_input(conn);
+    } else if (conn->state == CONN_OPEN && is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn_read(conn);
+    } else if (is_task || conn->state != CONN_OPEN) {
         on_task(reactor, conn);
-        return;
+    } else {
+        conn->ignores_input = is_readable;
+        conn->has_unread = conn->has_unread || is_readable;
+        conn_advance(conn);
     }
-    conn->ignore_input = (events & REACTOR_READABLE) != 0;
-    conn->has_unread = conn->has_unread || conn->ignore_input;
-    if (prepare(conn) < 0) {
-        conn_close(conn);
-        return;
-    }
-    conn_advance(conn);
 }
 
 /* Returns 0, or -ENOMEM. */
-static int schedule_task(struct conn *conn)
+static int schedule_task(struct conn *conn, enum conn_task task)
 {
-    int rv = conn->has_task ? 0 : reactor_defer(conn->server->service.reactor, on_task, conn);
-    conn->has_task = rv == 0;
+    bool is_scheduled = conn->task == TASK_RESUME || conn->task == TASK_EXPIRED;
+    int rv = is_scheduled ? 0 : reactor_defer(conn_reactor(conn), on_task, conn);
+    if (rv == 0 && conn->task != TASK_EXPIRED) {
+        conn->task = (uint8_t)task;
+    }
     return rv;
 }
 
 void conn_resume(struct conn *conn)
 {
-    if (!conn->is_advancing && schedule_task(conn) < 0) {
-        conn->lacks_task = true;
-        conn->wants_write = true; /* without memory for a task, an event of the fd itself does as well */
+    if (!conn->is_advancing && schedule_task(conn, TASK_RESUME) < 0) {
+        conn->task = TASK_LACKING; /* without memory for a task, an event of the fd itself does as well */
         update_interest(conn);
     }
 }
 
-void conn_expire(struct conn *conn)
+/* Data may have arrived while the loop was busy: I/O comes first, then the task (R3). */
+static void conn_expire(struct conn *conn)
 {
-    conn->is_expired = true; /* data may have arrived while the loop was busy: I/O comes first, then the task (R3) */
-    if (schedule_task(conn) < 0) {
-        on_task(conn->server->service.reactor, conn); /* without memory for a task it comes now */
+    if (schedule_task(conn, TASK_EXPIRED) < 0) {
+        conn->task = TASK_EXPIRED;
+        on_task(conn_reactor(conn), conn); /* without memory for a task it comes now */
     }
 }
 
 /* The deadline passed, and this tick's I/O has not moved it. */
 static void close_expired(struct conn *conn)
 {
+    struct service *service = conn->pool->service;
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
-        stat_add(&conn->server->service.stats.timeouts, conn_close_idle(conn) ? 1 : 0);
+        stat_add(&service->stats.timeouts, conn_close_idle(conn) ? 1 : 0);
         return;
     }
-    stat_add(&conn->server->service.stats.timeouts, 1);
+    stat_add(&service->stats.timeouts, 1);
     conn->end = OUTCOME_TIMEOUT;
-    log_write(conn->server->service.log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
-    bool is_asked = (waits_for == WAIT_HEAD || waits_for == WAIT_BODY) && conn->exchange != NULL &&
-                    conn->exchange->response_state == RESPONSE_NONE;
+    log_write(service->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     if (waits_for == WAIT_WRITE) {
-        conn->is_reset = true;
-        sys_reset_on_close(conn->fd); /* else the kernel would go on offering what is in the socket, for minutes */
-    }
-    bool is_late = waits_for == WAIT_HANDLER; /* the handler, not the client */
-    if ((!is_asked && !is_late) || prepare(conn) < 0) {
-        conn_close(conn);
-        return;
+        transport_reset(&conn->transport); /* else the kernel would go on offering what is in the socket, for minutes */
     }
     conn->is_advancing = true;
-    if (is_late && !conn_replace_handler(conn)) {
-        conn_close(conn);
-        return;
-    }
-    if (is_late) {
-        conn->end = OUTCOME_GONE; /* until it ends in another way: it goes on */
+    if (conn->work != NULL && conn->protocol->expire(conn, waits_for)) {
         conn_advance(conn);
-        return;
-    }
-    if (conn->state == CONN_PROCESSING) {
-        conn_fail_body(conn, 408, NULL); /* it is the handler that waits, and that answers */
     } else {
-        (void)conn_refuse(conn, 408, NULL);
+        conn_close(conn);
     }
-    conn_advance(conn);
 }
 
 static void on_task(struct reactor *reactor, void *arg)
 {
     struct conn *conn = arg;
-    bool was_expired = conn->is_expired;
-    conn->has_task = false;
-    conn->is_expired = false;
-    if (conn->fd < 0) {
-        server_put_conn(conn->server, conn);
+    bool was_expired = conn->task == TASK_EXPIRED;
+    conn->task = TASK_NONE;
+    if (conn->state == CONN_CLOSED) {
+        conn_pool_put(conn->pool, conn);
         return;
     }
-    if (was_expired && conn->deadline_ms != INT64_MAX) {
+    if (was_expired && conn->deadline.at_ms != DEADLINE_NEVER) {
         int64_t now_ms = reactor_now_ms(reactor);
-        bool is_over = now_ms >= conn->deadline_ms;
-        bool has_moved = (conn->waits_for == WAIT_WRITE && conn_takes_response(conn, now_ms)) ||
-                         (conn->waits_for == WAIT_HANDLER && !conn_waits_for_handler(conn));
-        if (is_over && !has_moved) {
+        bool has_moved = (conn->waits_for == WAIT_WRITE && takes_response(conn, now_ms)) ||
+                         (conn->waits_for == WAIT_HANDLER && !conn->protocol->waits_for_handler(conn));
+        if (deadline_is_over(&conn->deadline, now_ms) && !has_moved) {
             close_expired(conn);
             return;
         }
-        conn_arm_timer(conn, now_ms);
+        set_deadline(conn, conn->deadline.at_ms);
     }
-    if (conn->server->service.is_draining && is_idle(conn)) {
+    if (conn->state == CONN_LINGERING) {
+        conn_end_turn(conn);
+    } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_close_idle(conn);
-    } else if (conn->exchange != NULL && prepare(conn) == 0) {
+    } else if (conn->work != NULL) {
         conn_advance(conn);
     }
 }
 
 /* Opening and closing. */
 
-void conn_open(struct server *server, int listener, int fd, const struct sockaddr *peer)
+/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on in
+ * tasks, of which a tick does not run too many. */
+static bool drains_long(const struct conn_pool *pool)
 {
-    struct conn newcomer = {.server = server};
-    peer_init(&newcomer.peer, peer);
-    uint64_t address = address_key(newcomer.peer.family, newcomer.peer.address);
-    struct conn *conn = server_make_room(server, address) ? server_take_conn(server) : NULL;
-    if (conn == NULL) {
-        server_turn_away(server, fd, &newcomer);
-        return;
-    }
-    conn->state = CONN_READING_HEADERS;
-    conn->listener = (int8_t)listener;
-    conn->peer = newcomer.peer;
-    if (server_count_address(conn, address) < 0) {
-        server_forget_conn(server, conn);
-        server_put_conn(server, conn);
-        server_turn_away(server, fd, &newcomer);
-        return;
-    }
-    conn->fd = fd;
-    if (server_drains_long(server)) {
+    return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;
+}
+
+void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, int fd)
+{
+    enter_conn_state(conn, CONN_OPEN);
+    conn->protocol = protocol;
+    conn->interest = INTEREST_NONE;
+    transport_open(&conn->transport, ops, fd, conn->peer.family);
+    if (drains_long(conn->pool)) {
         conn_resume(conn);
     } else {
         conn_read(conn);
     }
 }
 
-/* An answer whose end is that of the connection is cut with a reset: an orderly end would make it look complete. */
-static void cut_unframed(struct conn *conn)
-{
-    const struct exchange *exchange = conn->exchange;
-    bool is_whole = exchange->response_state == RESPONSE_NONE && out_is_empty(exchange); /* nothing after the reset */
-    if (exchange->ends_with_close && !is_whole) {
-        conn->is_reset = true;
-        sys_reset_on_close(conn->fd);
-    }
-}
-
-/* A child that the host has forked may have the socket, too, and then close(2) alone tells the client nothing. */
 static void close_socket(struct conn *conn)
 {
-    if (!conn->is_reset && !conn->is_lingering) {
-        sys_shutdown(conn->fd);
-    }
-    if (conn->is_registered) {
-        reactor_close(conn->server->service.reactor, conn->fd);
+    transport_shut(&conn->transport, conn->state == CONN_LINGERING);
+    if (conn->interest != INTEREST_NONE) {
+        reactor_close(conn_reactor(conn), conn->transport.fd);
     } else {
-        sys_close(conn->fd);
+        sys_close(conn->transport.fd);
     }
-    conn->fd = -1;
+    conn->transport.fd = -1;
 }
 
 void conn_close(struct conn *conn)
 {
-    struct server *server = conn->server;
-    struct exchange *exchange = conn->exchange;
-    if (exchange != NULL) {
-        cut_unframed(conn);
-        if (exchange->response_state != RESPONSE_COMPLETE) {
-            conn->is_advancing = true; /* what the handler still says is not to be sent */
-            conn_tell_gone(exchange);
-        }
-        if (exchange->is_watched) {
-            conn->is_advancing = true;
-            response_release_body(
-                exchange); /* before the host frees what it keeps for the request, this content perhaps */
-            outcome_end(exchange, (enum outcome_end)conn->end);
-        }
-        if (input_is_lent(conn, exchange)) {
-            server->is_read_block_lent = false;
-            exchange->input = (struct input){0};
-        }
-        conn->exchange = NULL;
-        server_put_exchange(server, exchange);
+    if (conn->work != NULL) {
+        conn->is_advancing = true; /* what handlers still say is not to be sent */
+        conn->protocol->lose(conn);
     }
-    if (conn->timer != 0) {
-        reactor_cancel_timer(server->service.reactor, conn->timer);
-        conn->timer = 0;
+    if (conn->deadline.timer != 0) {
+        deadline_cancel(&conn->deadline, conn_reactor(conn));
     }
     close_socket(conn);
-    server_forget_conn(server, conn);
-    if (!conn->has_task) {
-        server_put_conn(server, conn);
+    enter_conn_state(conn, CONN_CLOSED);
+    conn_pool_forget(conn->pool, conn);
+    if (conn->task != TASK_RESUME && conn->task != TASK_EXPIRED) {
+        conn_pool_put(conn->pool, conn);
     }
 }
 
 void conn_drain(struct conn *conn)
 {
-    if (is_idle(conn) && server_drains_long(conn->server)) {
+    if (conn_is_idle(conn) && drains_long(conn->pool)) {
         conn_resume(conn);
-    } else if (is_idle(conn)) {
+    } else if (conn_is_idle(conn)) {
         conn_close_idle(conn);
-    } else {
-        if (conn->exchange->response_state == RESPONSE_NONE) {
-            conn->exchange->keep_alive = false; /* so that the answer says it is the last one */
-        }
-        conn_announce_stop(conn);
+    } else if (conn->work != NULL) {
+        conn->protocol->drain(conn);
     }
 }

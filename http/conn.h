@@ -1,83 +1,153 @@
 #ifndef EVSERVE_HTTP_CONN_H
 #define EVSERVE_HTTP_CONN_H
 
-/* One connection: the state machine that turns bytes into exchanges and exchanges into bytes. Used by server.c, which
- * owns the pools, and by response.c, which asks to go on. */
+/* One connection: its events, its turns, its deadline, its end. What is spoken on it is a struct protocol, which hangs its
+ * state on conn->work; the bytes go through conn->transport. */
 
+#include "core/deadline.h"
+#include "core/transport.h"
+#include "http/outcome.h"
 #include "http/peer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
-struct exchange;
-struct server;
+struct conn;
+struct conn_pool;
+struct service;
 
-/* READING_HEADERS -> READING_BODY -> PROCESSING -> WRITING_RESPONSE -> READING_HEADERS ... -> CLOSING. READING_BODY is
- * skipped without a body and for handlers that take it themselves (BODY_STREAM, in PROCESSING), and comes after
- * WRITING_RESPONSE to discard a body that nobody wanted. http/README.md has the diagram. */
+/* What a turn of a protocol ended with. */
+enum turn {
+    TURN_WAIT,   /* nothing more can be done before an event, a task or a deadline */
+    TURN_AGAIN,  /* there is more to do, though no fd will say so: go on in a task */
+    TURN_LINGER, /* all is sent: end in an orderly way, and wait for the client's end if it may still be sending */
+    TURN_CLOSE,  /* the connection is over */
+};
+
+/* What a connection waits for, hence how long it may. */
+enum wait {
+    WAIT_IDLE,    /* a request: idle_timeout */
+    WAIT_HEAD,    /* the rest of a head: header_timeout from its first byte */
+    WAIT_BODY,    /* the rest of a body: body_timeout from the last byte */
+    WAIT_HANDLER, /* a handler: handler_timeout; stream_timeout from the last byte of a response that has begun */
+    WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
+    WAIT_LINGER,  /* the client's end, after ours: LINGER_MS */
+};
+
+/* What a protocol wants of the socket. */
+enum { CONN_READS = 1, CONN_WRITES = 2 };
+
+enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets to read */
+
+/* What is spoken on a connection: chosen by its listener, later by conn_go_over(). A server has one of each, which may be a
+ * member of what the protocol keeps for it. While conn->work is NULL the connection is idle: it waits for a request, holds
+ * nothing of the protocol, and of these functions only read() and advance() are called. */
+struct protocol {
+    const char *name; /* "HTTP/1" */
+
+    /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. */
+    ssize_t (*read)(struct conn *conn);
+
+    /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again, and
+     * conn->has_received and conn->has_sent when the client did something for its deadline. Never closes the connection. */
+    enum turn (*advance)(struct conn *conn);
+
+    /* CONN_READS: what the client sends is to be read now. CONN_WRITES: bytes wait for room, or for the next turn. */
+    unsigned (*wants)(const struct conn *conn);
+
+    /* Nothing of a request is there, and nothing of a response: the connection may be closed. */
+    bool (*is_idle)(const struct conn *conn);
+
+    /* What it waits for (never WAIT_LINGER), and until when if it begins to wait now; DEADLINE_NEVER. */
+    enum wait (*waits_for)(const struct conn *conn);
+    int64_t (*deadline_ms)(const struct conn *conn, enum wait waits_for, int64_t now_ms);
+
+    /* The deadline of WAIT_HANDLER has passed: whether nothing but a handler is still waited for. */
+    bool (*waits_for_handler)(const struct conn *conn);
+
+    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False: the
+     * connection is cut. conn_resume() does nothing during the call. */
+    bool (*expire)(struct conn *conn, enum wait waits_for);
+
+    /* The server stops: the response in the making is the last one. */
+    void (*drain)(struct conn *conn);
+
+    /* The connection is lost, or closed: give up all, and set conn->work to NULL. conn_resume() does nothing during the
+     * call. */
+    void (*lose)(struct conn *conn);
+
+    /* What the connection is doing, for log lines: "while reading request headers". */
+    const char *(*doing)(const struct conn *conn);
+
+    /* Write what a client reads for whom there is no room. received: what it has sent, len bytes. Returns the length; 0: it
+     * is closed without a word. */
+    size_t (*refuse)(struct service *service, const char *received, size_t len, char text[REFUSAL_MAX]);
+};
+
+/* http/README.md has the diagram. */
 enum conn_state {
-    CONN_READING_HEADERS,
-    CONN_READING_BODY,
-    CONN_PROCESSING,
-    CONN_WRITING_RESPONSE,
-    CONN_CLOSING,
+    CONN_OPEN,      /* the protocol is at work, or the connection idle */
+    CONN_LINGERING, /* our side is shut; what the client sends is dropped until its end */
+    CONN_CLOSED,    /* the fd is gone; a task may still know the memory */
 };
 
-/* All that an idle connection holds. What a request needs is in its exchange, borrowed from the server's pool. */
+/* Whether a task of the reactor knows the connection. */
+enum conn_task {
+    TASK_NONE,    /* none does */
+    TASK_RESUME,  /* one does, to go on */
+    TASK_EXPIRED, /* one does, since the deadline has passed: it looks again */
+    TASK_LACKING, /* there was no memory for one: the next event of the fd is taken for it */
+};
+
+enum { INTEREST_NONE = 0xff }; /* conn->interest before the reactor watches the fd */
+
+/* All that an idle connection holds. */
 struct conn {
-    struct server *server;
-    struct exchange *exchange; /* NULL while the connection is idle */
-    struct conn *next, *prev;  /* in the server's list; next also in its pool */
-    struct conn *address_next; /* in the ring of its address, when it is counted there: the one before it, or newest */
-    struct conn *address_prev; /* the one after it, or oldest */
-    uint64_t timer;            /* 0 while none is set */
-    int64_t deadline_ms;       /* when the connection has waited too long; INT64_MAX for never */
-    int64_t timer_due_ms;      /* when timer fires: never later than deadline_ms needs */
-    int fd;                    /* -1 once closed */
-    uint8_t state;             /* enum conn_state */
-    uint8_t interest;          /* flags registered with the reactor */
-    bool is_registered : 1;    /* the reactor watches fd */
-    bool is_advancing : 1;     /* conn_advance() is on the stack: it will see what changes */
-    bool has_task : 1;         /* a deferred task knows this connection, so its memory must stay */
-    bool lacks_task : 1;       /* there was no memory for one: the next event of fd is taken for it */
-    bool is_expired : 1;       /* the timer fired at the deadline; the task looks again */
-    bool wants_write : 1;      /* the socket is full and bytes wait */
-    bool is_lingering : 1;     /* CLOSING: our side is shut, the client's bytes are discarded */
-    bool has_unread : 1;       /* the client sent, or may have sent, what nobody has read: close with a linger */
-    bool ignore_input : 1;     /* bytes are waiting, but reading them is not due: stop asking for READABLE */
-    bool is_filled : 1;        /* the socket may hold what no edge will tell of: the last read did not empty it */
-    bool is_told_more : 1;     /* the reactor told of MORE: a short read does not empty the socket */
-    bool is_level : 1;         /* registered level-triggered, until the connection is idle */
-    bool is_at_end : 1;        /* the client will send no more, and all that it sent was read */
-    bool is_half_closed : 1;   /* the client has shut its side; there may be bytes to read before its end */
-    bool has_received : 1;     /* content came in this turn: the deadline of a body starts again */
-    bool has_sent : 1;         /* the socket took bytes in this turn: the deadline of a response starts again */
-    bool is_reset : 1;         /* the close is to be a reset: no orderly end before it */
-    bool is_counted : 1;       /* in the server's table of addresses */
-    uint8_t end;               /* enum outcome_end: what becomes of a request that is lost with the connection */
-    uint8_t waits_for;         /* enum wait of conn_deadline.h: what deadline_ms is about */
-    uint8_t turn_requests;     /* answered in this turn */
-    int32_t unsent_bytes;      /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
-    int8_t listener;           /* index of the server's listener that accepted fd, or LISTENER_NONE */
-    struct peer peer;          /* the client */
+    struct conn_pool *pool;          /* whose connection it is */
+    const struct protocol *protocol; /* what is spoken */
+    void *work;                      /* the protocol's; NULL while the connection is idle */
+    struct conn *next, *prev;        /* in the pool's list of open ones; next also in that of free ones */
+    struct conn *address_next;  /* in the ring of its address, when it is counted there: the one before it, or newest */
+    struct conn *address_prev;  /* the one after it, or oldest; NULL: not counted */
+    struct deadline deadline;   /* when it has waited too long */
+    struct transport transport; /* its fd is -1 once closed */
+    int32_t unsent_bytes;   /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
+    uint8_t state;          /* enum conn_state */
+    uint8_t task;           /* enum conn_task */
+    uint8_t waits_for;      /* enum wait: what the deadline is about */
+    uint8_t interest;       /* flags registered with the reactor, or INTEREST_NONE */
+    uint8_t end;            /* enum outcome_end: what becomes of a request that is lost with the connection */
+    bool is_advancing : 1;  /* the protocol is at work: it will see what changes */
+    bool has_unread : 1;    /* the client sent, or may have sent, what nobody has read: close with a linger */
+    bool ignores_input : 1; /* bytes are waiting, but reading them is not due: stop asking for READABLE */
+    bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
+    bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
+    int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */
+    struct peer peer;       /* the client */
 };
 
-/* Take over a socket that listener accepted. It is read at once, since a client usually sends right after connecting; at the caps on
- * connections somebody else makes room, or it is turned away (server_room.c). */
-void conn_open(struct server *server, int listener, int fd, const struct sockaddr *peer);
+/* Begin with an accepted socket; conn comes from conn_pool_take(), with peer and listener set. It is read at once, since a
+ * client usually sends right after connecting. The connection may be closed when this returns. */
+void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, int fd);
 
-/* Close at once; a handler at work is told with on_gone(). */
+/* Speak another protocol from now on, with its state in work (or NULL). The protocol of before has let go of its own, and
+ * hands over in work what was read and not used. Only in advance(), which then returns what the new one's returned. */
+void conn_go_over(struct conn *conn, const struct protocol *to, void *work);
+
+/* Close at once. */
 void conn_close(struct conn *conn);
 
 /* Close a connection between requests, unless a request has arrived that no event has told of yet: it is answered.
  * Returns whether it was closed. Not while a connection is being advanced. */
 bool conn_close_idle(struct conn *conn);
 
-/* The answer has grown or ended: go on with it before the tick ends. Never runs the connection during the call. */
+/* Something has changed: go on before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);
 
-/* The server stops: close if nothing is in flight, else after the answer. */
+/* The server stops: close if nothing is in flight, else after the response. */
 void conn_drain(struct conn *conn);
+
+/* Count and log an abnormal end, with what the connection was doing. The caller closes. */
+void conn_lost(struct conn *conn, const char *why);
 
 #endif

@@ -1,21 +1,73 @@
-/* Accessors of requests for handlers. */
+/* The life of an exchange, and what handlers ask of their requests.
+ *
+ * Happy path: exchange_start() for each request; the framing fills in the head, dispatch the handler, response.c the
+ * response; exchange_clear() when it is over.
+ * Failure mode: without memory a body cannot be collected, and its handler gets 503. */
 
 #include "http/exchange.h"
 
 #include "core/ascii.h"
+#include "core/mem.h"
 #include "core/sys.h"
-#include "http/conn.h"
-#include "http/conn_deadline.h"
+#include "http/limits.h"
 #include "http/service.h"
+#include "http/site.h"
 
 #include <string.h>
 
-const char *exchange_end_text(struct exchange *exchange, struct slice slice)
+size_t exchange_room(const struct limits *limits)
 {
-    bool is_copy = exchange->head_data == exchange->head_copy;
-    char *head = is_copy ? exchange->head_copy : exchange->input.data + (exchange->head_data - exchange->input.data);
-    head[slice.offset + slice.len] = '\0';
-    return head + slice.offset;
+    return (size_t)limits->max_fields * sizeof(struct field) + (size_t)limits->max_request_line_bytes + 1;
+}
+
+void exchange_init(struct exchange *exchange, const struct framing *framing, struct service *service, char *room)
+{
+    const struct limits *limits = &service->site->limits;
+    exchange->framing = framing;
+    exchange->service = service;
+    exchange->site = service->site;
+    exchange->head.fields = (struct field *)(void *)room;
+    exchange->head.field_capacity = (uint16_t)limits->max_fields;
+    exchange->path = room + (size_t)limits->max_fields * sizeof(struct field);
+    exchange_start(exchange);
+}
+
+void exchange_start(struct exchange *exchange)
+{
+    size_t first = offsetof(struct exchange, head_data);
+    memset((char *)exchange + first, 0, offsetof(struct exchange, is_stalled) + sizeof(bool) - first);
+    memset(exchange->head.first, 0, sizeof exchange->head.first);
+    exchange->head.field_count = 0;
+    exchange->head.minor_version = 1; /* until the request says otherwise */
+    exchange->match.allowed = 0;
+    exchange->limits = &exchange->site->limits;
+    exchange->is_body_read = true;
+    exchange->is_watched = exchange->service->hooks.finished != NULL;
+}
+
+void exchange_clear(struct exchange *exchange)
+{
+    if (source_is_used(&exchange->source)) { /* seldom, and each request comes here: no call */
+        source_release(&exchange->source);
+    }
+    write_buffer_consume(&exchange->fields, SIZE_MAX);
+    write_buffer_done(&exchange->body_block);
+    exchange->kept_fields = 0;
+    exchange->response_state = RESPONSE_NONE;
+    if (exchange->parsed != NULL) {
+        exchange->drop_parsed(exchange);
+    }
+    if (exchange->on_end != NULL) {
+        void (*on_end)(void *) = exchange->on_end;
+        exchange->on_end = NULL;
+        on_end(exchange->end_arg);
+    }
+}
+
+void exchange_done(struct exchange *exchange)
+{
+    write_buffer_done(&exchange->fields);
+    mem_free(exchange->texts);
 }
 
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len)
@@ -27,11 +79,6 @@ const char *exchange_known_field(const struct exchange *exchange, enum known_fie
     struct slice value = exchange->head.fields[index - 1].value;
     *len = value.len;
     return exchange_text(exchange, value);
-}
-
-int64_t exchange_write_deadline_ms(const struct exchange *exchange)
-{
-    return exchange->conn->waits_for == WAIT_WRITE ? exchange->conn->deadline_ms : INT64_MAX;
 }
 
 const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len)
@@ -67,7 +114,35 @@ void exchange_stop_clock(struct exchange *exchange)
     }
 }
 
-void exchange_end_turn(struct exchange *exchange)
+int exchange_collect_body(struct exchange *exchange)
 {
-    exchange->conn->turn_requests = UINT8_MAX - 1; /* above any budget, also with this request counted */
+    struct write_buffer *block = &exchange->body_block;
+    const char *data = NULL;
+    size_t len = 0;
+    int rv = BODY_END;
+    if (exchange->body != NULL) {
+        return BODY_END;
+    }
+    while ((rv = exchange_read_body(exchange, &data, &len)) == BODY_DATA) {
+        if (exchange->is_body_read && write_buffer_len(block) == 0) { /* all in one piece: used where it lies */
+            exchange->body = data;
+            exchange->body_len = len;
+            return BODY_END;
+        }
+        if (write_buffer_append(block, data, len, exchange->limits->max_body_bytes) < 0) {
+            exchange->framing->fail_body(exchange, 503, "out of memory");
+        }
+    }
+    if (rv == BODY_END && write_buffer_len(block) > 0) {
+        exchange->body = write_buffer_data(block);
+        exchange->body_len = write_buffer_len(block);
+    }
+    return rv;
+}
+
+void exchange_forget_body(struct exchange *exchange)
+{
+    exchange->body = NULL;
+    exchange->body_len = 0;
+    write_buffer_done(&exchange->body_block);
 }

@@ -24,6 +24,7 @@
 #include "http/mount.h"
 #include "http/representation.h"
 #include "http/response.h"
+#include "http/response_file.h"
 #include "http/service.h"
 
 #include <errno.h>

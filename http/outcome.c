@@ -5,7 +5,6 @@
 
 #include "core/sys.h"
 #include "http/char_class.h"
-#include "http/conn_io.h"
 #include "http/exchange.h"
 #include "http/peer.h"
 #include "http/router.h"
@@ -15,8 +14,8 @@
 
 void outcome_begin(struct exchange *exchange)
 {
-    exchange->begun_ns = sys_now_ns();
-    exchange->bytes_out = 0;
+    exchange->began_ns = sys_now_ns();
+    exchange->sent_bytes = 0;
 }
 
 /* The element of a request line at *at, ended in place; "" if it is not all there. */
@@ -45,20 +44,19 @@ static void read_request_line(struct outcome *outcome, char *data, size_t len)
     outcome->target = take_element(&data, end, CLASS_QUERY);
 }
 
-static void report_end(struct exchange *exchange, enum outcome_end end)
+static void report_end(struct exchange *exchange, enum outcome_end end, char *raw, size_t raw_len)
 {
     struct service *service = exchange->service;
     const struct route *route = exchange_route(exchange);
     struct outcome outcome = {
         .service = service,
         .status = exchange->status,
-        .bytes = exchange->bytes_out,
-        .duration_us = (sys_now_ns() - exchange->begun_ns) / 1000,
+        .bytes = exchange->sent_bytes,
+        .duration_us = (sys_now_ns() - exchange->began_ns) / 1000,
         .end = end,
     };
     if (exchange->head_data == NULL) {
-        size_t len = input_len(exchange);
-        read_request_line(&outcome, len == 0 ? NULL : exchange->input.data + exchange->input.start, len);
+        read_request_line(&outcome, raw, raw_len);
     } else {
         outcome.exchange = exchange;
         outcome.method = exchange_end_text(exchange, exchange->head.method_text);
@@ -69,11 +67,11 @@ static void report_end(struct exchange *exchange, enum outcome_end end)
     service->hooks.finished(service->hooks.arg, &outcome);
 }
 
-void outcome_end(struct exchange *exchange, enum outcome_end end)
+void outcome_end(struct exchange *exchange, enum outcome_end end, char *raw, size_t raw_len)
 {
     bool is_something = exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE;
     if (is_something && exchange->service->hooks.finished != NULL) {
-        report_end(exchange, end);
+        report_end(exchange, end, raw, raw_len);
     }
     void (*on_over)(struct exchange *) = exchange->on_over; /* which the hook may have set */
     exchange->is_watched = false;

@@ -42,9 +42,10 @@ struct outcome {
 /* A watched exchange: its request begins now. */
 void outcome_begin(struct exchange *exchange);
 
-/* A watched exchange is over: tell those who want to hear of it, and watch it no longer. Nothing is said of a connection
- * that ended between requests, or in the middle of a head. */
-void outcome_end(struct exchange *exchange, enum outcome_end end);
+/* A watched exchange is over: report it to those who want to hear of it, and watch it no longer. Nothing is reported of a
+ * connection that ended between requests, or in the middle of a head. raw is what has come of a head that was never
+ * complete: raw_len bytes, which may be written to; unused otherwise. */
+void outcome_end(struct exchange *exchange, enum outcome_end end, char *raw, size_t raw_len);
 
 /* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be written to.
  * newcomer knows its address, or is NULL. */

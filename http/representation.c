@@ -14,6 +14,7 @@
 #include "http/mount.h"
 #include "http/range.h"
 #include "http/response.h"
+#include "http/response_file.h"
 
 #include <errno.h>
 

@@ -1,10 +1,9 @@
 #ifndef EVSERVE_HTTP_RESPONSE_H
 #define EVSERVE_HTTP_RESPONSE_H
 
-/* Answers. This is the only writer of head bytes and chunk framing: what a handler gives is checked here, and what goes
- * out is always a well-formed message (RFC 9112 section 2) with Date (RFC 9110 section 6.6.1) and the right framing
- * (RFC 9112 section 6). Nothing here sends: bytes are queued and the connection flushes them. So no function here ends
- * the exchange under its caller's feet.
+/* Responses: what is said, and its checks. The framing (http/framing.h) writes it, always as a well-formed message. Nothing
+ * here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its caller's
+ * feet.
  *
  * A handler answers with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
  * or with response_begin(), response_write()..., response_end(). Fields come before. */
@@ -13,17 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct cached_file;
 struct continuation;
 struct exchange;
-struct prebuilt;
-struct service;
+struct source;
 
 enum {
-    RESPONSE_FIELDS_MAX = 16384, /* bytes of all fields that a handler adds to one answer */
-    RESPONSE_LENGTH_UNKNOWN = -1,
-    RESPONSE_TURNED_AWAY_MAX = 256, /* bytes of response_format_turned_away() */
+    REF_COPY_MAX = 4096, /* pieces of a stream up to here are copied, which costs less than to keep them in line */
+    RESPONSE_FIELDS_MAX = 16384,  /* bytes of all fields that a handler adds to one answer */
+    RESPONSE_LENGTH_UNKNOWN = -1, /* of response_begin() */
 };
+
+#define RESPONSE_TEXT_PLAIN "text/plain; charset=utf-8" /* the type of the pages that the server writes itself */
 
 /* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
  * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding, Connection
@@ -123,17 +122,12 @@ void response_end(struct exchange *exchange);
  * reset when the end of the connection is all that marks the end. An answer that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
-/* Answer with len bytes of a file from offset; takes over one reference to file, whose contents are sent from where
- * they are: from its fd or from the cache's memory. type as above. */
-void response_file(struct exchange *exchange, int status, const char *type, struct cached_file *file, uint64_t offset,
-                   uint64_t len);
+/* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth: its
+ * next() is then called at once. What it borrows is released exactly once, perhaps before this function returns. */
+void response_send_source(struct exchange *exchange, int status, const char *type, uint64_t len,
+                          const struct source *source);
 
-/* Answer with a prebuilt head. file (takes over one reference; NULL when there is none) has the content that is not in
- * prebuilt->bytes, and keeps in place what is too long to be copied; file_len is the length of its content. */
-void response_send_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, struct cached_file *file,
-                            uint64_t file_len);
-
-/* Content that is made range by range (struct continuation of http/exchange.h). */
+/* Content that is made range by range (struct continuation of http/source.h). */
 
 /* Add field lines that are known to be well-formed, each with CRLF; they do not count against RESPONSE_FIELDS_MAX.
  * Returns 0, or -ENOMEM with the answer as before. */
@@ -144,28 +138,12 @@ int response_add_lines(struct exchange *exchange, const char *lines, size_t len)
 void response_send_ranges(struct exchange *exchange, int status, const char *type, uint64_t length,
                           const struct continuation *then);
 
-/* For then->next() alone. Queue len bytes of content, copied: 0 or -ENOMEM. Set the range behind what was queued: len
- * bytes, at least one, of a file from offset; takes over one reference. */
+/* For then->next() alone. Queue len bytes of content, copied: 0 or -ENOMEM. */
 int response_queue(struct exchange *exchange, const void *content, size_t len);
-void response_set_file(struct exchange *exchange, struct cached_file *file, uint64_t offset, uint64_t len);
 
-/* Queue len bytes of a file from offset, copied. Returns 0, -ENOMEM, -ENODATA when the file ends before, or -errno. */
-int response_queue_file(struct exchange *exchange, const struct cached_file *file, uint64_t offset, size_t len);
-
-/* The range in response_body is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when
- * the answer cannot be completed. For conn_io.c. */
-int response_next_range(struct exchange *exchange);
-
-/* Release what response_body borrowed, and how it would go on: it is sent, or never will be. */
-void response_release_body(struct exchange *exchange);
-
-/* Forget the answer so far, for the next request on the connection; releases what it borrowed. */
-void response_reset(struct exchange *exchange);
-
-/* 100 Continue (RFC 9110 section 15.2.1), queued before the answer. */
-void response_continue(struct exchange *exchange);
-
-/* The whole answer to a client for whom there is no connection: 503, and the close. Returns its length. */
-int response_format_turned_away(struct service *service, bool head_only, char text[RESPONSE_TURNED_AWAY_MAX]);
+/* For what responds with heads of its own (response_file.c): count a response whose head was queued; and all of a response
+ * was queued or stands in exchange->source. */
+void response_count(struct exchange *exchange, int status);
+void response_complete(struct exchange *exchange);
 
 #endif

@@ -53,7 +53,7 @@ static void send_error_page(struct exchange *exchange, int status, const char *d
     if (len < 0 || (size_t)len >= sizeof page) {
         len = sizeof page - 1;
     }
-    response_send(exchange, status, "text/plain; charset=utf-8", page, (size_t)len);
+    response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, (size_t)len);
 }
 
 void response_error_page(struct exchange *exchange, int status, const char *detail)

@@ -128,7 +128,7 @@ int response_add_field(struct exchange *exchange, const char *name, size_t name_
 {
     int rv = response_check_field(name, name_len, value, value_len);
     if (rv == -EPERM && is_name(name, name_len, "connection") && is_name(value, value_len, "close")) {
-        exchange->keep_alive = false;
+        exchange->wants_close = true;
         return 0;
     }
     if (rv < 0) {

@@ -31,7 +31,7 @@ static const struct {
 };
 
 /* A parse under way. */
-struct source {
+struct pattern_text {
     struct route_pattern *pattern; /* what it fills in */
     const char *text;              /* all of the pattern */
     const char *at;                /* next byte to read */
@@ -41,9 +41,10 @@ struct source {
     size_t errlen;                 /* its size */
 };
 
-static int refuse_pattern(const struct source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int refuse_pattern(const struct pattern_text *source, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-static int refuse_pattern(const struct source *source, const char *format, ...)
+static int refuse_pattern(const struct pattern_text *source, const char *format, ...)
 {
     char reason[REASON_MAX];
     va_list args;
@@ -99,7 +100,7 @@ static bool set_parse(struct route_type *type, const char *text, size_t len)
 }
 
 /* Parse "{int}" or "{[a-z]+}" at source->at into the piece. */
-static int parse_type(struct source *source, struct route_piece *piece)
+static int parse_type(struct pattern_text *source, struct route_piece *piece)
 {
     struct route_pattern *pattern = source->pattern;
     struct route_type *type = &pattern->types[pattern->type_count];
@@ -135,7 +136,7 @@ static int parse_type(struct source *source, struct route_piece *piece)
 }
 
 /* Remember a parameter's name, len bytes within source->text. */
-static int add_name(struct source *source, const char *name, size_t len)
+static int add_name(struct pattern_text *source, const char *name, size_t len)
 {
     struct route_pattern *pattern = source->pattern;
     for (unsigned i = 0; i < pattern->name_count; i++) {
@@ -151,7 +152,7 @@ static int add_name(struct source *source, const char *name, size_t len)
     return 0;
 }
 
-static struct route_piece *add_piece(struct source *source, enum route_piece_kind kind)
+static struct route_piece *add_piece(struct pattern_text *source, enum route_piece_kind kind)
 {
     struct route_piece *piece = &source->pattern->pieces[source->pattern->piece_count++];
     *piece = (struct route_piece){.kind = kind, .text = source->pattern->bytes + source->used};
@@ -159,7 +160,7 @@ static struct route_piece *add_piece(struct source *source, enum route_piece_kin
 }
 
 /* Parse ":name" or ":name{type}". What follows in its segment is added by append_literal(). */
-static int parse_param(struct source *source)
+static int parse_param(struct pattern_text *source)
 {
     const char *name = source->at + 1;
     size_t len = strspn(name, NAME_BYTES);
@@ -177,7 +178,7 @@ static int parse_param(struct source *source)
 }
 
 /* Parse "*name" or "*", which ends the pattern. */
-static int parse_rest(struct source *source)
+static int parse_rest(struct pattern_text *source)
 {
     const char *name = source->at + 1;
     size_t len = strspn(name, NAME_BYTES);
@@ -199,7 +200,7 @@ static int parse_rest(struct source *source)
 }
 
 /* Decode one literal byte at source->at into *byte. */
-static int parse_literal(struct source *source, char *byte)
+static int parse_literal(struct pattern_text *source, char *byte)
 {
     unsigned char raw = (unsigned char)*source->at;
     if (raw == '?' || raw == '#' || raw == '\\' || raw == '{' || raw == '}') {
@@ -229,7 +230,7 @@ static int parse_literal(struct source *source, char *byte)
 }
 
 /* Append the literal byte at source->at to the piece that grows. */
-static int append_literal(struct source *source)
+static int append_literal(struct pattern_text *source)
 {
     struct route_pattern *pattern = source->pattern;
     char byte = '\0';
@@ -253,7 +254,7 @@ static bool is_dot_segment(const struct route_pattern *pattern, uint32_t start, 
 }
 
 /* Parse one segment with the '/' before it. */
-static int parse_segment(struct source *source)
+static int parse_segment(struct pattern_text *source)
 {
     int rv = append_literal(source);
     uint32_t start = source->used;
@@ -279,7 +280,8 @@ static int parse_segment(struct source *source)
 
 int route_pattern_parse(struct route_pattern *pattern, const char *text, const char *where, char *err, size_t errlen)
 {
-    struct source source = {.pattern = pattern, .text = text, .at = text, .where = where, .err = err, .errlen = errlen};
+    struct pattern_text source = {
+        .pattern = pattern, .text = text, .at = text, .where = where, .err = err, .errlen = errlen};
     if (text[0] != '/') {
         return refuse_pattern(&source, "it begins with '/'");
     }

@@ -14,154 +14,10 @@
 #include "http/file_room.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
+#include "http/site.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* Pools. */
-
-/* Room for the fields and the path of a request, as far as the limits of the site go. */
-static struct exchange *make_exchange(struct server *server)
-{
-    const struct limits *limits = &server->service.site->limits;
-    size_t fields_size = (size_t)limits->max_fields * sizeof(struct field);
-    size_t path_size = (size_t)limits->max_request_line_bytes + 1;
-    struct exchange *exchange = mem_zalloc(sizeof *exchange + fields_size + path_size);
-    if (exchange == NULL) {
-        return NULL;
-    }
-    exchange->service = &server->service;
-    exchange->limits = limits;
-    exchange->head.fields = exchange->field_block;
-    exchange->head.field_capacity = (uint16_t)limits->max_fields;
-    exchange->path = (char *)exchange->field_block + fields_size;
-    return exchange;
-}
-
-struct exchange *server_take_exchange(struct server *server)
-{
-    struct exchange *exchange = server->free_exchanges;
-    if (exchange != NULL) {
-        server->free_exchanges = exchange->next_free;
-    } else {
-        exchange = make_exchange(server);
-    }
-    if (exchange != NULL) {
-        exchange->ends_with_close = false;
-        exchange->site = server->service.site;
-        exchange->site->pins++;
-    }
-    return exchange;
-}
-
-static void free_exchange(struct exchange *exchange)
-{
-    write_buffer_done(&exchange->fields);
-    mem_free(exchange->head_copy);
-    mem_free(exchange->texts);
-    mem_free(exchange);
-}
-
-void server_put_out(struct server *server, struct write_buffer *out)
-{
-    write_buffer_consume(out, SIZE_MAX);
-    if (server->spare_out == NULL) {
-        server->spare_out = write_buffer_detach(out, &server->spare_out_capacity);
-    } else {
-        write_buffer_done(out);
-    }
-}
-
-void server_put_exchange(struct server *server, struct exchange *exchange)
-{
-    response_reset(exchange);
-    server_put_out(server, &exchange->out);
-    write_buffer_done(&exchange->body_block);
-    mem_free(exchange->input.data);
-    exchange->input = (struct input){0};
-    if (exchange->parsed != NULL) {
-        exchange->drop_parsed(exchange);
-    }
-    exchange->conn = NULL;
-    struct site *site = exchange->site;
-    site->pins--;
-    if (site == server->service.site) {
-        exchange->next_free = server->free_exchanges;
-        server->free_exchanges = exchange;
-        return;
-    }
-    free_exchange(exchange); /* its size was for the limits of that site */
-    if (site->pins == 0 && site->on_unpinned != NULL) {
-        site->on_unpinned(site->on_unpinned_arg);
-    }
-}
-
-static void empty_pool(struct server *server)
-{
-    while (server->free_exchanges != NULL) {
-        struct exchange *next = server->free_exchanges->next_free;
-        free_exchange(server->free_exchanges);
-        server->free_exchanges = next;
-    }
-}
-
-static int add_slab(struct server *server)
-{
-    struct conn_slab *slab = mem_alloc(sizeof *slab);
-    if (slab == NULL) {
-        return -ENOMEM;
-    }
-    slab->next = server->slabs;
-    server->slabs = slab;
-    for (int i = CONN_SLAB_LEN - 1; i >= 0; i--) {
-        slab->conns[i].next = server->free_conns;
-        server->free_conns = &slab->conns[i];
-    }
-    return 0;
-}
-
-void server_link_conn(struct server *server, struct conn *conn)
-{
-    conn->next = server->conns;
-    conn->prev = NULL;
-    if (server->conns != NULL) {
-        server->conns->prev = conn;
-    } else {
-        server->last_conn = conn;
-    }
-    server->conns = conn;
-}
-
-void server_unlink_conn(struct server *server, struct conn *conn)
-{
-    if (conn->prev == NULL) {
-        server->conns = conn->next;
-    } else {
-        conn->prev->next = conn->next;
-    }
-    if (conn->next == NULL) {
-        server->last_conn = conn->prev;
-    } else {
-        conn->next->prev = conn->prev;
-    }
-}
-
-struct conn *server_take_conn(struct server *server)
-{
-    if (server->free_conns == NULL && add_slab(server) < 0) {
-        server_close_idle(server);
-    }
-    struct conn *conn = server->free_conns;
-    if (conn == NULL) {
-        return NULL;
-    }
-    server->free_conns = conn->next;
-    *conn = (struct conn){.server = server, .fd = -1};
-    server_link_conn(server, conn);
-    stat_add(&server->service.stats.accepted, 1);
-    stat_add(&server->service.stats.connections, 1);
-    return conn;
-}
 
 static void report_drained(struct reactor *reactor, void *arg)
 {
@@ -186,29 +42,54 @@ static void drained(struct server *server)
     }
 }
 
-void server_forget_conn(struct server *server, struct conn *conn)
+/* A connection left the list. */
+static void on_closed(void *arg, struct conn *conn)
 {
-    server_unlink_conn(server, conn);
-    server_uncount_address(conn);
+    struct server *server = arg;
+    server_uncount_address(server, conn);
     stat_add(&server->service.stats.connections, UINT64_MAX); /* one less */
-    if (server->service.is_draining && server->conns == NULL) {
+    if (server->service.is_draining && server->pool.conns == NULL) {
         drained(server);
     }
 }
 
-void server_put_conn(struct server *server, struct conn *conn)
-{
-    conn->next = server->free_conns;
-    server->free_conns = conn;
-}
-
 /* Accepting. */
+
+/* Open a connection, or turn the client away. The address is asked first: one that has too many gets nobody else's place. */
+static void accept_socket(const struct accepter *accepter, int fd, const struct sockaddr *address)
+{
+    struct server *server = accepter->server;
+    struct peer peer;
+    peer_init(&peer, address);
+    uint64_t key = address_key(peer.family, peer.address);
+    struct conn *conn = NULL;
+    if (server_has_address_room(server, key) && server_make_room(server)) {
+        conn = conn_pool_take(&server->pool);
+        if (conn == NULL && server_close_idle(server)) {
+            conn = conn_pool_take(&server->pool);
+        }
+    }
+    if (conn == NULL) {
+        server_turn_away(server, accepter, fd, &peer);
+        return;
+    }
+    stat_add(&server->service.stats.accepted, 1);
+    stat_add(&server->service.stats.connections, 1);
+    conn->peer = peer;
+    conn->listener = accepter->listener;
+    if (server_count_address(server, conn, key) < 0) {
+        conn_pool_forget(&server->pool, conn);
+        conn_pool_put(&server->pool, conn);
+        server_turn_away(server, accepter, fd, &peer);
+        return;
+    }
+    conn_open(conn, accepter->protocol, accepter->ops, fd);
+}
 
 static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
 {
     (void)peer_len;
-    const struct accepter *accepter = arg;
-    conn_open(accepter->server, accepter->listener, fd, peer);
+    accept_socket(arg, fd, peer);
 }
 
 static bool on_starved(void *arg)
@@ -220,14 +101,21 @@ static bool on_starved(void *arg)
 static void on_turned_away(void *arg, int fd)
 {
     const struct accepter *accepter = arg;
-    server_turn_away(accepter->server, fd, NULL);
+    server_turn_away(accepter->server, accepter, fd, NULL);
+}
+
+/* What a listener's connections begin with. */
+static struct accepter accepter_of(struct server *server, int listener)
+{
+    return (
+        struct accepter){.server = server, .protocol = h1_server_protocol(server->h1), .listener = (int8_t)listener};
 }
 
 /* What the next listener hands to these. */
 static struct accepter *next_accepter(struct server *server)
 {
     struct accepter *accepter = &server->accepters[server->listener_count];
-    *accepter = (struct accepter){.server = server, .listener = (int8_t)server->listener_count};
+    *accepter = accepter_of(server, (int)server->listener_count);
     return accepter;
 }
 
@@ -272,6 +160,7 @@ static void on_adopted(struct reactor *reactor, void *arg)
     (void)reactor;
     struct server *server = arg;
     const struct sockaddr peer = {.sa_family = AF_UNIX};
+    const struct accepter accepter = accepter_of(server, LISTENER_NONE);
     int *adopted = server->adopted; /* a handler may adopt more */
     unsigned count = server->adopted_count;
     server->adopted = NULL;
@@ -281,7 +170,7 @@ static void on_adopted(struct reactor *reactor, void *arg)
         if (server->service.is_draining) {
             sys_close(adopted[i]);
         } else {
-            conn_open(server, LISTENER_NONE, adopted[i], &peer);
+            accept_socket(&accepter, adopted[i], &peer);
         }
     }
     mem_free(adopted);
@@ -336,12 +225,12 @@ static int open_listener(struct server *server, const char *address, unsigned fl
 
 int server_listen(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, NET_DEFER, err, errlen);
+    return open_listener(server, address, transport_listen_flags(NULL), err, errlen);
 }
 
 int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, NET_DEFER | NET_SHARED, err, errlen);
+    return open_listener(server, address, transport_listen_flags(NULL) | NET_SHARED, err, errlen);
 }
 
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen)
@@ -378,13 +267,13 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
     }
     service_init(&s->service, reactor, site, log);
     offer_room(s);
-    s->parse_head = parse_head_best(NULL);
-    s->read_block = mem_alloc(READ_BLOCK_BYTES);
-    s->spare_out_capacity = OUT_BLOCK_BYTES;
-    s->spare_out = mem_alloc(OUT_BLOCK_BYTES);
-    if (s->read_block == NULL || s->spare_out == NULL) {
+    int rv = conn_pool_init(&s->pool, &s->service);
+    s->pool.on_closed = on_closed;
+    s->pool.arg = s;
+    rv = rv < 0 ? rv : h1_server_create(&s->h1, &s->service);
+    if (rv < 0) {
         server_destroy(s);
-        return -ENOMEM;
+        return rv;
     }
     *server = s;
     return 0;
@@ -392,14 +281,14 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
 
 void server_set_site(struct server *server, struct site *site)
 {
-    empty_pool(server);
     server->service.site = site;
+    h1_server_renew(server->h1);
     offer_room(server);
     for (unsigned i = 0; i < server->listener_count; i++) {
         set_keepalive(server, &server->listeners[i]);
     }
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        if (conn->exchange != NULL && conn->exchange->on_stopping != NULL) {
+    for (struct conn *conn = server->pool.conns; conn != NULL; conn = conn->next) {
+        if (conn->work != NULL) {
             conn_resume(conn); /* its task tells the handler: this may be inside a call of that handler's */
         }
     }
@@ -415,10 +304,11 @@ static void close_listeners(struct server *server)
 /* Close every connection, and count those that had something left to do: who lingers has his answer. */
 static void cut_connections(struct server *server)
 {
-    while (server->conns != NULL) {
-        server->cut += server->conns->is_lingering ? 0 : 1;
-        server->conns->end = OUTCOME_STOPPED;
-        conn_close(server->conns);
+    while (server->pool.conns != NULL) {
+        struct conn *conn = server->pool.conns;
+        server->cut += conn->state == CONN_LINGERING ? 0 : 1;
+        conn->end = OUTCOME_STOPPED;
+        conn_close(conn);
     }
 }
 
@@ -428,10 +318,10 @@ void server_abandon(struct server *server)
         net_listener_abandon(&server->listeners[i]);
     }
     close_adopted(server);
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        if (conn->fd >= 0) {
-            sys_close(conn->fd);
-            conn->fd = -1;
+    for (struct conn *conn = server->pool.conns; conn != NULL; conn = conn->next) {
+        if (conn->transport.fd >= 0) {
+            sys_close(conn->transport.fd);
+            conn->transport.fd = -1;
         }
     }
 }
@@ -448,16 +338,10 @@ void server_destroy(struct server *server)
     if (server->drain_timer != 0) {
         reactor_cancel_timer(server->service.reactor, server->drain_timer);
     }
-    empty_pool(server);
-    while (server->slabs != NULL) {
-        struct conn_slab *next = server->slabs->next;
-        mem_free(server->slabs);
-        server->slabs = next;
-    }
+    h1_server_destroy(server->h1);
+    conn_pool_done(&server->pool);
     address_table_done(&server->addresses);
     mem_free(server->adopted);
-    mem_free(server->spare_out);
-    mem_free(server->read_block);
     mem_free(server);
 }
 
@@ -482,11 +366,11 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     server->on_drained_arg = arg;
     if (!server->service.is_draining) {
         server->service.is_draining = true;
-        server->drain_spell_ns = sys_now_ns() + DRAIN_SPELL_NS;
+        server->pool.drain_spell_ns = sys_now_ns() + DRAIN_SPELL_NS;
         for (unsigned i = 0; i < server->listener_count; i++) {
             net_listener_finish(&server->listeners[i]);
         }
-        for (struct conn *conn = server->conns, *next; conn != NULL; conn = next) {
+        for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
             next = conn->next;
             conn_drain(conn);
         }
@@ -494,7 +378,7 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     if (server->drain_timer == 0) {
         cut_connections(server); /* without memory for a deadline there would be none */
     }
-    if (server->conns == NULL) {
+    if (server->pool.conns == NULL) {
         drained(server);
     }
 }

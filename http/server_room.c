@@ -13,6 +13,7 @@
 #include "http/address_table.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
+#include "http/site.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,27 +28,26 @@ enum {
 
 static bool is_at_rest(const struct conn *conn)
 {
-    return conn->exchange == NULL && conn->state == CONN_READING_HEADERS;
+    return conn->work == NULL && conn->state == CONN_OPEN;
 }
 
 /* The one of two that has waited longer: all have the same idle_timeout. found may be NULL. */
 static struct conn *longer_idle(struct conn *found, struct conn *conn)
 {
-    return is_at_rest(conn) && (found == NULL || conn->deadline_ms < found->deadline_ms) ? conn : found;
+    return is_at_rest(conn) && (found == NULL || conn->deadline.at_ms < found->deadline.at_ms) ? conn : found;
 }
 
 /* is_silent: only one that has sent nothing since. */
 static struct conn *find_idle(struct server *server, bool is_silent)
 {
     struct conn *found = NULL;
-    struct conn *conn = server->last_conn;
+    struct conn *conn = server->pool.last_conn;
     for (int left = ROOM_SCAN; left > 0 && conn != NULL; left--) {
         struct conn *newer = conn->prev;
         struct conn *longer = longer_idle(found, conn);
-        found = is_silent && longer != found && sys_unread_bytes(conn->fd) != 0 ? found : longer;
+        found = is_silent && longer != found && sys_unread_bytes(conn->transport.fd) != 0 ? found : longer;
         if (!is_at_rest(conn)) {
-            server_unlink_conn(server, conn);
-            server_link_conn(server, conn);
+            conn_pool_renew(&server->pool, conn);
         }
         conn = newer;
     }
@@ -157,12 +157,15 @@ static bool has_room_for(struct server *server, uint64_t key)
     return false;
 }
 
-bool server_make_room(struct server *server, uint64_t address)
+bool server_has_address_room(struct server *server, uint64_t address)
+{
+    return server->service.site->limits.max_connections_per_address == 0 || address == 0 ||
+           has_room_for(server, address);
+}
+
+bool server_make_room(struct server *server)
 {
     const struct limits *limits = &server->service.site->limits;
-    if (limits->max_connections_per_address > 0 && address != 0 && !has_room_for(server, address)) {
-        return false;
-    }
     if (server->service.stats.connections < limits->max_connections) {
         return true;
     }
@@ -170,9 +173,8 @@ bool server_make_room(struct server *server, uint64_t address)
     return server_close_idle(server) && server->service.stats.connections < limits->max_connections;
 }
 
-int server_count_address(struct conn *conn, uint64_t address)
+int server_count_address(struct server *server, struct conn *conn, uint64_t address)
 {
-    struct server *server = conn->server;
     if (server->service.site->limits.max_connections_per_address == 0 || address == 0) {
         return 0;
     }
@@ -188,18 +190,16 @@ int server_count_address(struct conn *conn, uint64_t address)
     oldest->address_next = conn;
     newest->address_prev = conn;
     entry->ring = conn;
-    conn->is_counted = true;
     return 0;
 }
 
-void server_uncount_address(struct conn *conn)
+void server_uncount_address(struct server *server, struct conn *conn)
 {
-    if (!conn->is_counted) {
+    if (conn->address_prev == NULL) { /* it was not counted */
         return;
     }
-    struct address_table *addresses = &conn->server->addresses;
+    struct address_table *addresses = &server->addresses;
     struct address_entry *entry = address_table_find(addresses, address_key(conn->peer.family, conn->peer.address));
-    conn->is_counted = false;
     if (entry->count == 1) {
         address_table_remove(addresses, entry);
         return;
@@ -210,24 +210,23 @@ void server_uncount_address(struct conn *conn)
     conn->address_next->address_prev = conn->address_prev;
 }
 
-/* What it has sent already is read, so that the close is no reset that takes the answer away. */
-void server_turn_away(struct server *server, int fd, const struct conn *newcomer)
+/* What it has sent already is read, so that the close is no reset that takes the response away. */
+void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer)
 {
-    static const char head[] = "HEAD ";
-    char scrap[SCRAP_BYTES], answer[RESPONSE_TURNED_AWAY_MAX];
+    struct service *service = &server->service;
+    char scrap[SCRAP_BYTES], text[REFUSAL_MAX];
     ssize_t got = sys_recv(fd, scrap, sizeof scrap);
-    bool is_head = got >= (ssize_t)sizeof head - 1 && memcmp(scrap, head, sizeof head - 1) == 0;
-    ssize_t len = response_format_turned_away(&server->service, is_head, answer);
-    ssize_t sent = sys_send(fd, answer, (size_t)len, false);
+    size_t scrap_len = got > 0 ? (size_t)got : 0;
+    size_t len = accepter->protocol->refuse(service, scrap, scrap_len, text);
+    ssize_t sent = len == 0 ? 0 : sys_send(fd, text, len, false);
     if (sent > 0) {
-        stat_add(&server->service.stats.requests, 1);
-        stat_add(&server->service.stats.by_class[5], 1);
-        stat_add(&server->service.stats.bytes_sent, (uint64_t)sent);
+        stat_add(&service->stats.requests, 1);
+        stat_add(&service->stats.by_class[5], 1);
+        stat_add(&service->stats.bytes_sent, (uint64_t)sent);
     }
-    if (server->service.hooks.finished != NULL) {
-        outcome_turned_away(&server->service, newcomer == NULL ? NULL : &newcomer->peer, 503,
-                            sent > 0 ? (uint64_t)sent : 0, scrap, got > 0 ? (size_t)got : 0,
-                            sent == len ? OUTCOME_COMPLETE : OUTCOME_GONE);
+    if (service->hooks.finished != NULL) {
+        outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
+                            sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     sys_shutdown_write(fd);
     sys_close(fd);

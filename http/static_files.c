@@ -23,6 +23,7 @@
 #include "http/no_route.h"
 #include "http/representation.h"
 #include "http/response.h"
+#include "http/response_file.h"
 #include "http/service.h"
 #include "http/static_mounts.h"
 #include "http/url.h"

@@ -61,7 +61,7 @@ static int write_pieces(struct coro *coro, const char *data, size_t len, size_t 
     struct exchange *exchange = coro->exchange;
     const struct limits *limits = exchange->limits; /* the route may have its own */
     while (*done < len) {
-        size_t queued = write_buffer_len(&exchange->out) + FRAMING_ROOM;
+        size_t queued = exchange_queued(exchange) + FRAMING_ROOM;
         size_t room = queued < limits->write_cap_bytes ? limits->write_cap_bytes - queued : 1;
         size_t piece = len - *done;
         piece = piece > room ? room : piece;

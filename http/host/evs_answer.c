@@ -14,7 +14,6 @@
 #include "http/exchange.h"
 #include "http/file_reply.h"
 #include "http/response.h"
-#include "http/response_refs.h"
 #include "http/router.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -200,7 +199,7 @@ static void blame_cut(const struct exchange *exchange, size_t len, const char *f
         why, sizeof why,
         "the client is cut, since %zu bytes are queued and %zu more exceed write_cap (%" PRIu64
         " bytes): after 0 wait for EVS_DRAIN and write smaller pieces, or use evs_reply(), which has no such limit",
-        response_refs_queued(exchange), len, exchange->limits->write_cap_bytes);
+        exchange_queued(exchange), len, exchange->limits->write_cap_bytes);
     evs_blame(exchange, LOG_WARN, function, why);
 }
 

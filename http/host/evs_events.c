@@ -3,7 +3,6 @@
 #include "http/host/evs_events.h"
 
 #include "core/reactor.h"
-#include "http/conn.h"
 #include "http/host/evs_internal.h"
 #include "http/host/evs_parsed.h"
 #include "http/host/evs_ticket.h"
@@ -72,7 +71,7 @@ void evs_on(evs_request *request, void (*fn)(evs_request *request, int event, vo
     exchange->evs.fn = fn;
     exchange->evs.arg = arg;
     if (exchange->on_stopping != NULL && exchange_should_end(exchange)) {
-        conn_resume(exchange->conn); /* EVS_STOPPING comes with the next turn of the loop */
+        exchange_resume(exchange); /* EVS_STOPPING comes with the next turn of the loop */
     }
 }
 

@@ -24,7 +24,6 @@
 #include "http/host/evs_ticket.h"
 #include "http/limits.h"
 #include "http/response.h"
-#include "http/response_refs.h"
 #include "http/service.h"
 
 #include <errno.h>

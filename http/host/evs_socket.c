@@ -2,7 +2,7 @@
 
 #include "http/host/evs_internal.h"
 
-#include "http/conn.h"
+#include "http/peer.h"
 
 int evs_sockaddr(evs_request *request, struct sockaddr_storage *address)
 {
@@ -16,5 +16,5 @@ int evs_listener(evs_request *request)
 
 int evs_socket(evs_request *request)
 {
-    return exchange_of(request)->conn->fd;
+    return exchange_of(request)->framing->fd(exchange_of(request));
 }

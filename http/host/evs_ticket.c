@@ -8,7 +8,6 @@
 #include "http/host/evs_host.h"
 #include "http/host/evs_internal.h"
 #include "http/limits.h"
-#include "http/response_refs.h"
 #include "http/service.h"
 
 static const uint64_t TICKET_SIGN = UINT64_C(1) << 63; /* ids of timers and watches are positive numbers */
@@ -76,7 +75,7 @@ void evs_ticket_end(struct exchange *exchange)
 
 bool evs_ticket_look(struct evs_host *host, struct ticket *ticket)
 {
-    ticket->queued = response_refs_queued(ticket->exchange);
+    ticket->queued = exchange_queued(ticket->exchange);
     ticket->is_behind = ticket->exchange->is_stalled;
     bool goes_on = ticket->is_held && !ticket->is_behind && ticket->posted <= ticket->high / 2;
     if (goes_on) {

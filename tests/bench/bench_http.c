@@ -5,12 +5,12 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/write_buffer.h"
-#include "http/conn.h"
-#include "http/exchange.h"
 #include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
+#include "http/h1/h1.h"
 #include "http/response.h"
+#include "http/response_file.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -52,8 +52,8 @@ static void measure(const char *name, struct exchange *exchange, round_fn *round
 /* The answer is not sent: the next round makes it anew. */
 static void forget_answer(struct exchange *exchange)
 {
-    response_reset(exchange);
-    write_buffer_consume(&exchange->out, SIZE_MAX);
+    exchange_clear(exchange);
+    write_buffer_consume(&h1_of(exchange)->out, SIZE_MAX);
 }
 
 static void send_text(struct exchange *exchange, void *arg)
@@ -147,8 +147,9 @@ int main(void)
     if (router_add(site->router, 1U << METHOD_GET, "/x", &handler, NULL, err, sizeof err) < 0) {
         fail(err);
     }
-    struct sockaddr_storage peer = {.ss_family = AF_UNIX};
-    conn_open(server, LISTENER_NONE, pair[1], (struct sockaddr *)&peer);
+    if (server_adopt(server, pair[1]) < 0 || reactor_run_once(reactor, 0) < 0) {
+        fail("cannot open a connection");
+    }
 
     close(pair[0]);
     server_destroy(server);

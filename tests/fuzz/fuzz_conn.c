@@ -15,7 +15,9 @@
 
 #include "core/log.h"
 #include "core/reactor.h"
+#include "http/h1/h1.h"
 #include "http/server_internal.h"
+#include "http/site.h"
 #include "tests/lib/fake_sys.h"
 #include "tests/lib/fuzz.h"
 #include "tests/lib/sent_requests.h"
@@ -92,15 +94,16 @@ static void close_server(void)
 static void check_states(bool is_at_rest)
 {
     size_t open = 0;
-    for (const struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        bool is_idle = conn->exchange == NULL;
+    for (const struct conn *conn = server->pool.conns; conn != NULL; conn = conn->next) {
         open++;
-        FUZZ_MUST(conn->state <= CONN_CLOSING && conn->fd >= 0 && !conn->is_advancing);
-        FUZZ_MUST(!is_at_rest || !conn->has_task);
-        FUZZ_MUST(!is_idle || conn->state == CONN_READING_HEADERS || conn->state == CONN_CLOSING);
-        FUZZ_MUST(!conn->is_lingering || conn->state == CONN_CLOSING);
-        FUZZ_MUST(conn->deadline_ms == INT64_MAX || (conn->timer != 0 && conn->timer_due_ms <= conn->deadline_ms));
-        FUZZ_MUST(conn->prev == NULL ? server->conns == conn : conn->prev->next == conn);
+        FUZZ_MUST(conn->state <= CONN_LINGERING && conn->transport.fd >= 0 && !conn->is_advancing);
+        FUZZ_MUST(!is_at_rest || conn->task == TASK_NONE || conn->task == TASK_LACKING);
+        FUZZ_MUST(conn->work == NULL || conn->state == CONN_OPEN);
+        FUZZ_MUST(conn->work == NULL || ((const struct h1 *)conn->work)->conn == conn);
+        FUZZ_MUST(
+            conn->deadline.at_ms == DEADLINE_NEVER ||
+            (conn->deadline.timer != 0 && reactor_timer_due_ms(reactor, conn->deadline.timer) <= conn->deadline.at_ms));
+        FUZZ_MUST(conn->prev == NULL ? server->pool.conns == conn : conn->prev->next == conn);
     }
     FUZZ_MUST(open == server->service.stats.connections);
     uint64_t answers = 0;
@@ -325,10 +328,10 @@ static void end(void)
     }
     settle();
     let_late_handlers_answer();
-    for (int i = 0; i < 12 && (i < 2 || server->conns != NULL); i++) {
+    for (int i = 0; i < 12 && (i < 2 || server->pool.conns != NULL); i++) {
         pass(4 * 31);
     }
-    FUZZ_MUST(server->conns == NULL || is_faulty);
+    FUZZ_MUST(server->pool.conns == NULL || is_faulty);
     for (int i = 0; i < CLIENTS; i++) {
         if (clients[i].peer != NULL) {
             check_answers(&clients[i]);

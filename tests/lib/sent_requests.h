@@ -5,6 +5,7 @@
  * answers there may be, and which of them are answers to HEAD. */
 
 #include "http/h1/chunked.h"
+#include "http/h1/parser.h"
 #include "http/limits.h"
 
 #include <stdbool.h>

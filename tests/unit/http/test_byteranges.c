@@ -8,6 +8,7 @@
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/range.h"
+#include "http/response_file.h"
 
 #include <time.h>
 

@@ -7,6 +7,7 @@
 #include "http/cached_file.h"
 #include "http/file_cache.h"
 #include "http/file_root.h"
+#include "http/response_file.h"
 
 #define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 

@@ -5,13 +5,15 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
-#include "http/conn.h"
-#include "http/exchange.h"
 #include "http/cached_file.h"
+#include "http/exchange.h"
 #include "http/file_cache.h"
+#include "http/h1/h1.h"
+#include "http/h1/h1_protocol.h"
 #include "http/response.h"
 #include "http/router.h"
-#include "http/server_internal.h"
+#include "http/service.h"
+#include "http/site.h"
 #include "http/static_files.h"
 #include "http/static_mounts.h"
 #include "http/url.h"
@@ -45,9 +47,11 @@ struct answer {
 static struct {
     struct file_tree tree;
     struct site *site;
-    struct server server;
+    struct service service;
     struct conn conn;
-    struct exchange *exchange;
+    struct h1_server *h1_server;
+    struct h1 *h1;
+    struct exchange *exchange; /* that of h1 */
     char path[PATH_ROOM];
     char err[256];
     struct answer answer;
@@ -66,7 +70,7 @@ static void mount(const char *prefix, const char *name, const struct static_opti
 static void make_site(void)
 {
     assert_int_equal(site_create(&scene.site, NULL), 0);
-    scene.server.service.site = scene.site;
+    scene.service.site = scene.site;
 }
 
 /*     site/          mounted on "/"
@@ -126,22 +130,27 @@ static int set_up(void **state)
     mount("/", "site", NULL);
     mount("/assets", "assets", &(struct static_options){.cache_s = 3600});
     mount("/assets/deeper/", "assets/deep", NULL);
-    assert_int_equal(reactor_create(&scene.server.service.reactor, NULL), 0);
-    scene.conn = (struct conn){.server = &scene.server, .is_advancing = true};
-    scene.exchange = calloc(1, sizeof *scene.exchange + FIELDS * sizeof(struct field));
-    assert_non_null(scene.exchange);
-    *scene.exchange = (struct exchange){.conn = &scene.conn, .service = &scene.server.service, .path = scene.path};
+    assert_int_equal(reactor_create(&scene.service.reactor, NULL), 0);
+    scene.conn = (struct conn){.is_advancing = true};
+    assert_int_equal(h1_server_create(&scene.h1_server, &scene.service), 0);
+    scene.h1 = calloc(1, sizeof *scene.h1 + exchange_room(&scene.site->limits));
+    assert_non_null(scene.h1);
+    scene.h1->conn = &scene.conn;
+    scene.exchange = &scene.h1->exchange;
+    exchange_init(scene.exchange, scene.h1_server->framing, &scene.service, (char *)(scene.h1 + 1));
+    scene.exchange->path = scene.path;
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    write_buffer_done(&scene.exchange->out);
-    write_buffer_done(&scene.exchange->fields);
-    free(scene.exchange);
+    write_buffer_done(&scene.h1->out);
+    exchange_done(scene.exchange);
+    free(scene.h1);
+    h1_server_destroy(scene.h1_server);
     site_destroy(scene.site);
-    reactor_destroy(scene.server.service.reactor);
+    reactor_destroy(scene.service.reactor);
     tree_remove(&scene.tree);
     if (fake_sys_open_fds() != 0) {
         fake_sys_print_open_fds();
@@ -160,8 +169,8 @@ static const struct answer *take_answer(void)
     memset(answer, 0, sizeof *answer);
     answer->status = exchange->status;
     answer->state = exchange->response_state;
-    size_t len = write_buffer_len(&exchange->out);
-    const char *out = len == 0 ? "" : write_buffer_data(&exchange->out);
+    size_t len = write_buffer_len(&scene.h1->out);
+    const char *out = len == 0 ? "" : write_buffer_data(&scene.h1->out);
     const char *end = len == 0 ? NULL : memmem(out, len, "\r\n\r\n", 4);
     if (end != NULL) {
         size_t head_len = (size_t)(end - out) + 2;
@@ -170,31 +179,34 @@ static const struct answer *take_answer(void)
         answer->content_len = len - head_len - 2;
         memcpy(answer->content, out + head_len + 2, answer->content_len);
     }
-    struct response_body *body = &exchange->response_body;
-    if (body->kind == BODY_FILE) {
+    struct source *body = &exchange->source;
+    if (body->kind == SOURCE_FILE) {
         assert_int_equal(answer->content_len, 0);
         answer->content_len = body->file.len;
-        assert_int_equal(pread(body->file.file->fd, answer->content, body->file.len, body->file.offset),
-                         body->file.len);
+        assert_int_equal(pread(body->file.fd, answer->content, body->file.len, body->file.offset), body->file.len);
     }
-    write_buffer_consume(&exchange->out, SIZE_MAX);
-    response_reset(exchange);
+    write_buffer_consume(&scene.h1->out, SIZE_MAX);
+    exchange_clear(exchange);
+    exchange_start(exchange);
+    exchange->path = scene.path;
     return answer;
 }
 
 /* Serve a request as it stands on the wire. allowed is what a router said that routes have for the path. */
-static const struct answer *serve_text(const char *text, unsigned allowed)
+static const struct answer *serve_text(const char *request, unsigned allowed)
 {
+    static char text[PATH_ROOM];
+    snprintf(text, sizeof text, "%s", request);
     struct exchange *exchange = scene.exchange;
+    struct parser parser;
     exchange->site = scene.site;
-    exchange->head = (struct head){.fields = exchange->field_block, .field_capacity = FIELDS};
+    exchange->head = (struct head){.fields = exchange->head.fields, .field_capacity = FIELDS};
     exchange->head_data = text;
-    parser_reset(&exchange->parser);
+    parser_reset(&parser);
     struct limits limits;
     limits_init(&limits);
     limits.max_request_line_bytes = PATH_ROOM;
-    assert_int_equal(parse_head_scalar(&exchange->parser, &exchange->head, &limits, text, strlen(text)),
-                     PARSE_COMPLETE);
+    assert_int_equal(parse_head_scalar(&parser, &exchange->head, &limits, text, strlen(text)), PARSE_COMPLETE);
     const char *reason = NULL;
     ssize_t len = url_normalise_path(exchange_text(exchange, exchange->head.path), exchange->head.path.len, scene.path,
                                      sizeof scene.path, &reason);
@@ -203,7 +215,6 @@ static const struct answer *serve_text(const char *text, unsigned allowed)
     exchange->path_len = (uint32_t)len;
     exchange->match.allowed = allowed;
     exchange->head_only = exchange->head.method == METHOD_HEAD;
-    exchange->keep_alive = true;
     static_files_serve(scene.site->mounts, exchange);
     return take_answer();
 }
@@ -670,7 +681,7 @@ static void every_failing_allocation_is_an_answer_or_a_cut(void **state)
     bool failed = true;
     uint64_t n = 1;
     for (; failed; n++) {
-        write_buffer_done(&scene.exchange->out);
+        write_buffer_done(&scene.h1->out);
         write_buffer_done(&scene.exchange->fields);
         fake_mem_fail_after(n, false);
         int unusual = serve_a_bit_of_everything();

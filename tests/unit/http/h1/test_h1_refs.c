@@ -3,7 +3,8 @@
 
 #include "tests/lib/server_scene.h"
 
-#include "http/response_refs.h"
+#include "http/h1/h1.h"
+#include "http/h1/h1_refs.h"
 
 enum { PIECES_MAX = 400, CONTENT_MAX = 1 << 20 };
 
@@ -231,7 +232,7 @@ static void a_client_that_owes_more_than_the_cap_is_cut(void **state)
     set_limit("write_high_mark", 20000);
     set_limit("write_cap", 40000);
     struct fake_peer *peer = begin_chunked(0);
-    size_t head_len = write_buffer_len(&stream->out);
+    size_t head_len = write_buffer_len(&h1_of(stream)->out);
     assert_int_equal(write_ref(20000), 0);
     size_t left = 40000 - head_len - (size_t)(20000 + 8) -
                   20; /* two framings: "4e20\r\n" and "\r\n", and room for one */

@@ -1,14 +1,14 @@
-/* Happy path: response_refs_add() makes a piece the range in response_body, or puts it in the ring behind it; whenever a
+/* Happy path: h1_refs_add() makes a piece the range in exchange.source, or puts it in the ring behind it; whenever a
  * piece is sent, next_ref() brings the bytes and the piece that follow.
  *
- * Failure modes: without memory nothing is borrowed, and the caller copies. The bytes that move to exchange->out when a piece
+ * Failure modes: without memory nothing is borrowed, and the caller copies. The bytes that move to h1->out       when a piece
  * is sent may find no memory there: the connection is cut. Whatever happens, a piece is released exactly once: when it is
  * sent, or with the queue, which goes with the answer. */
 
-#include "http/response_refs.h"
+#include "http/h1/h1_refs.h"
 
 #include "core/mem.h"
-#include "http/exchange.h"
+#include "http/h1/h1.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -45,13 +45,14 @@ static void release_refs(void *arg)
     mem_free(refs);
 }
 
-/* The piece in response_body is sent. */
+/* The piece in exchange.source is sent. */
 static int next_ref(struct exchange *exchange, void *arg)
 {
+    struct h1 *h1 = h1_of(exchange);
     struct refs *refs = arg;
     struct ref *ref = refs->count == 0 ? NULL : &refs->ring[refs->first];
     size_t len = ref == NULL ? refs->after : ref->before;
-    int rv = len == 0 ? 0 : write_buffer_append(&exchange->out, write_buffer_data(&refs->tail), len, SIZE_MAX);
+    int rv = len == 0 ? 0 : write_buffer_append(&h1->out, write_buffer_data(&refs->tail), len, SIZE_MAX);
     if (rv < 0) {
         return rv;
     }
@@ -61,8 +62,8 @@ static int next_ref(struct exchange *exchange, void *arg)
         write_buffer_done(&refs->tail);
         return 0;
     }
-    exchange->response_body.kind = BODY_BORROWED;
-    exchange->response_body.borrowed = ref->piece;
+    h1->exchange.source.kind = SOURCE_BORROWED;
+    h1->exchange.source.borrowed = ref->piece;
     refs->borrowed_bytes -= ref->piece.len;
     refs->first = (refs->first + 1) % REFS_MAX;
     refs->count--;
@@ -70,21 +71,21 @@ static int next_ref(struct exchange *exchange, void *arg)
 }
 
 /* The queue of the stream, or NULL while it has borrowed nothing. */
-static struct refs *refs_of(const struct exchange *exchange)
+static struct refs *refs_of(const struct h1 *h1)
 {
-    const struct continuation *then = &exchange->response_body.then;
+    const struct continuation *then = &h1->exchange.source.then;
     return then->next == next_ref ? then->arg : NULL;
 }
 
-int response_refs_prepare(struct exchange *exchange)
+int h1_refs_prepare(struct h1 *h1)
 {
-    struct refs *refs = refs_of(exchange);
+    struct refs *refs = refs_of(h1);
     if (refs == NULL) {
         refs = mem_zalloc(sizeof *refs);
         if (refs == NULL) {
             return -ENOMEM;
         }
-        exchange->response_body.then = (struct continuation){.next = next_ref, .release = release_refs, .arg = refs};
+        h1->exchange.source.then = (struct continuation){.next = next_ref, .release = release_refs, .arg = refs};
     }
     if (refs->count == REFS_MAX) {
         return -ENOBUFS;
@@ -93,12 +94,12 @@ int response_refs_prepare(struct exchange *exchange)
     return write_buffer_reserve(&refs->tail, REFS_TAIL_ROOM, SIZE_MAX, &error) == NULL ? error : 0;
 }
 
-void response_refs_add(struct exchange *exchange, const struct borrowed *piece)
+void h1_refs_add(struct h1 *h1, const struct borrowed *piece)
 {
-    struct refs *refs = refs_of(exchange);
-    if (exchange->response_body.kind == BODY_NONE) {
-        exchange->response_body.kind = BODY_BORROWED;
-        exchange->response_body.borrowed = *piece;
+    struct refs *refs = refs_of(h1);
+    if (h1->exchange.source.kind == SOURCE_NONE) {
+        h1->exchange.source.kind = SOURCE_BORROWED;
+        h1->exchange.source.borrowed = *piece;
         return;
     }
     refs->ring[(refs->first + refs->count) % REFS_MAX] = (struct ref){.piece = *piece, .before = refs->after};
@@ -107,34 +108,34 @@ void response_refs_add(struct exchange *exchange, const struct borrowed *piece)
     refs->after = 0;
 }
 
-struct write_buffer *response_refs_end(struct exchange *exchange)
+struct write_buffer *h1_refs_end(struct h1 *h1)
 {
-    return exchange->response_body.kind == BODY_NONE ? &exchange->out : &refs_of(exchange)->tail;
+    return h1->exchange.source.kind == SOURCE_NONE ? &h1->out : &refs_of(h1)->tail;
 }
 
-void response_refs_commit(struct exchange *exchange, size_t len)
+void h1_refs_commit(struct h1 *h1, size_t len)
 {
-    write_buffer_commit(response_refs_end(exchange), len);
-    if (exchange->response_body.kind != BODY_NONE) {
-        refs_of(exchange)->after += len;
+    write_buffer_commit(h1_refs_end(h1), len);
+    if (h1->exchange.source.kind != SOURCE_NONE) {
+        refs_of(h1)->after += len;
     }
 }
 
-size_t response_refs_queued(const struct exchange *exchange)
+size_t h1_refs_queued(const struct h1 *h1)
 {
-    const struct refs *refs = refs_of(exchange);
-    size_t queued = write_buffer_len(&exchange->out);
+    const struct refs *refs = refs_of(h1);
+    size_t queued = write_buffer_len(&h1->out);
     if (refs == NULL) {
         return queued;
     }
-    const struct response_body *body = &exchange->response_body;
-    queued += body->kind == BODY_BORROWED ? body->borrowed.len : 0;
+    const struct source *body = &h1->exchange.source;
+    queued += body->kind == SOURCE_BORROWED ? body->borrowed.len : 0;
     return queued + write_buffer_len(&refs->tail) + refs->borrowed_bytes;
 }
 
-size_t response_refs_gather(const struct exchange *exchange, struct iovec *parts, size_t max, size_t max_bytes)
+size_t h1_refs_gather(const struct h1 *h1, struct iovec *parts, size_t max, size_t max_bytes)
 {
-    struct refs *refs = refs_of(exchange);
+    struct refs *refs = refs_of(h1);
     size_t count = 0, total = 0, offset = 0;
     if (refs == NULL) {
         return 0;

@@ -1,0 +1,60 @@
+#ifndef EVSERVE_HTTP_CONN_POOL_H
+#define EVSERVE_HTTP_CONN_POOL_H
+
+/* The connections of one server: their memory, their list, and the two blocks that each of them borrows for the length of
+ * a turn. The server embeds it; connections reach their server through it alone. */
+
+#include "core/write_buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct conn_slab;
+struct service;
+
+enum {
+    READ_BLOCK_BYTES = 65536, /* the shared read buffer: the most that one read takes (R6) */
+    OUT_BLOCK_BYTES = 65536,  /* the shared output block */
+    CONN_SLAB_LEN = 64,       /* connections allocated together */
+};
+
+struct conn_pool {
+    struct service *service;   /* of the server */
+    struct conn *conns;        /* open connections, newest first, except for what server_room.c moved */
+    struct conn *last_conn;    /* the other end of conns */
+    struct conn *free_conns;   /* in no use */
+    struct conn_slab *slabs;   /* all memory of connections */
+    char *read_block;          /* lent to the connection that is being advanced */
+    bool is_read_block_lent;   /* it is, to one at a time */
+    char *spare_out;           /* output block for the next connection that has something to say, or NULL */
+    size_t spare_out_capacity; /* bytes of it */
+    int64_t drain_spell_ns;    /* when the drain begins to leave connections to tasks */
+    void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
+    void *arg;                                       /* handed to on_closed */
+};
+
+/* Get the two blocks. service is borrowed; on_closed and arg are set by the caller. Returns 0 or -ENOMEM; either way
+ * conn_pool_done() is due. */
+int conn_pool_init(struct conn_pool *pool, struct service *service);
+
+/* Free all memory. Every connection is closed. */
+void conn_pool_done(struct conn_pool *pool);
+
+/* The memory of a connection, which is linked into the list of open ones: zeroed, but for pool. NULL without memory. */
+struct conn *conn_pool_take(struct conn_pool *pool);
+
+/* The connection is closed: take it off the list. Give its memory back when no task knows it any more. */
+void conn_pool_forget(struct conn_pool *pool, struct conn *conn);
+void conn_pool_put(struct conn_pool *pool, struct conn *conn);
+
+/* Move an open connection to the new end of the list. */
+void conn_pool_renew(struct conn_pool *pool, struct conn *conn);
+
+/* Lend the output block, if it is there, to a queue without a block; take a block back, dropping what is queued: it is the
+ * next one to be lent, or freed. */
+void conn_pool_lend_out(struct conn_pool *pool, struct write_buffer *out);
+void conn_pool_put_out(struct conn_pool *pool, struct write_buffer *out);
+
+#endif

@@ -1,0 +1,524 @@
+/* What is done for a request in each state, up to the next one. h1_take_turn() is the table of contents.
+ *
+ * Happy path: read_request_head() parses and routes, read_request_body() collects, process_request() calls the handler, write_response() leaves the
+ * response in the queue and begins the next request; at the end of the turn one write sends all responses.
+ *
+ * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what follows
+ * is in doubt; a response that cannot be completed is cut. */
+
+#include "http/h1/h1.h"
+
+#include "core/log.h"
+#include "http/dispatch.h"
+#include "http/h1/h1_body.h"
+#include "http/h1/h1_deadline.h"
+#include "http/h1/h1_handler.h"
+#include "http/h1/h1_head.h"
+#include "http/h1/h1_io.h"
+#include "http/h1/h1_pool.h"
+#include "http/h1/h1_refs.h"
+#include "http/h1/h1_steps.h"
+#include "http/response.h"
+#include "http/service.h"
+#include "http/site.h"
+#include "http/url.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What a step says. */
+enum step {
+    STEP_ON,     /* go on with the state that the request is in now */
+    STEP_WAIT,   /* nothing more can be done before something happens */
+    STEP_LINGER, /* all is sent: the connection ends */
+    STEP_CLOSE,  /* the connection is over */
+};
+
+/* The one place where a request changes its state; http/README.md has the diagram. */
+static void enter_state(struct h1 *h1, enum h1_state state)
+{
+    static const unsigned from[] = {
+        [H1_READING_HEADERS] = 1U << H1_WRITING_RESPONSE,
+        [H1_READING_BODY] = 1U << H1_PROCESSING | 1U << H1_WRITING_RESPONSE,
+        [H1_PROCESSING] = 1U << H1_READING_HEADERS | 1U << H1_READING_BODY,
+        [H1_WRITING_RESPONSE] = 1U << H1_READING_HEADERS | 1U << H1_READING_BODY | 1U << H1_PROCESSING,
+        [H1_CLOSING] = 1U << H1_READING_HEADERS | 1U << H1_READING_BODY | 1U << H1_PROCESSING |
+                       1U << H1_WRITING_RESPONSE,
+    };
+    assert(from[state] & 1U << h1->state);
+    (void)from;
+    h1->state = (uint8_t)state;
+}
+
+bool h1_reads(const struct h1 *h1)
+{
+    switch ((enum h1_state)h1->state) {
+    case H1_READING_HEADERS:
+    case H1_READING_BODY:
+        return true;
+    case H1_PROCESSING:
+        return h1_wants_body(h1);
+    case H1_WRITING_RESPONSE:
+    case H1_CLOSING:
+        break;
+    }
+    return false;
+}
+
+const char *h1_doing(const struct conn *conn)
+{
+    const struct h1 *h1 = conn->work;
+    switch ((enum h1_state)h1->state) {
+    case H1_READING_HEADERS:
+        return "while reading request headers";
+    case H1_READING_BODY:
+        return "while reading the request body";
+    case H1_PROCESSING:
+        return h1_wants_body(h1) ? "while reading the request body" : "while a handler was at work";
+    case H1_WRITING_RESPONSE:
+        return "while sending the response";
+    case H1_CLOSING:
+        break;
+    }
+    return "while closing";
+}
+
+static enum step lose_client(struct h1 *h1, const char *why)
+{
+    conn_lost(h1->conn, why);
+    return STEP_CLOSE;
+}
+
+/* Send what is queued. Returns STEP_ON, or STEP_CLOSE. */
+static enum step flush_or_lose(struct h1 *h1)
+{
+    int rv = h1_flush(h1);
+    return rv < 0 ? lose_client(h1, errno_text(-rv)) : STEP_ON;
+}
+
+/* The response cannot be completed. What is queued still goes, as far as the socket takes it: the responses before this
+ * one, and so much of this one that the client sees it end too early. */
+static enum step cut_response(struct h1 *h1, const char *why)
+{
+    (void)h1_flush(h1);
+    h1->conn->end = OUTCOME_ABORTED;
+    return lose_client(h1, why);
+}
+
+static void report_over(struct h1 *h1, enum outcome_end end)
+{
+    outcome_end(&h1->exchange, end, input_data(h1), input_len(h1));
+}
+
+/* Requests. */
+
+void h1_refuse(struct h1 *h1, int status, const char *detail)
+{
+    struct exchange *exchange = &h1->exchange;
+    h1->closes = true;
+    h1->conn->has_unread = true;
+    if (h1->state == H1_READING_HEADERS) { /* else begin_request() knows */
+        exchange->head_only = parser_has_head_method(&h1->parser, &exchange->head, input_data(h1));
+    }
+    if (status == 413 || status == 503) { /* else the request's end is not known, or it has no path */
+        response_error(exchange, status, detail);
+    } else {
+        response_error_plain(exchange, status, detail);
+    }
+    enter_state(h1, H1_WRITING_RESPONSE);
+}
+
+/* Find the path, and the handler for it. Returns 0, or the status of a path that is none, with a *reason. */
+static int route_path(struct h1 *h1, const char **reason)
+{
+    struct exchange *exchange = &h1->exchange;
+    const struct head *head = &exchange->head;
+    if (head->is_asterisk) {
+        dispatch_server_options(exchange);
+        return 0;
+    }
+    ssize_t len = url_take_path(exchange_text(exchange, head->path), head->path.len, head->path_is_plain,
+                                exchange->path, (size_t)h1_limits(h1)->max_request_line_bytes, reason);
+    if (len < 0) {
+        exchange->path[0] = '\0';
+        exchange->path_len = 0;
+        return (int)-len;
+    }
+    exchange->path[len] = '\0';
+    exchange->path_len = (uint32_t)len;
+    dispatch_request(exchange);
+    return 0;
+}
+
+/* What becomes of the body that the head announces. */
+static enum step plan_body(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED) {
+        h1_plan_rest(h1);
+        return STEP_ON;
+    }
+    if (exchange->head.content_length > h1_limits(h1)->max_body_bytes) {
+        h1_refuse(h1, 413, NULL);
+        return STEP_ON;
+    }
+    if (exchange->handler->body_mode == BODY_STREAM) {
+        return STEP_ON;
+    }
+    if (h1->awaits_continue && h1_continue(h1) < 0) {
+        return cut_response(h1, "out of memory");
+    }
+    enter_state(h1, H1_READING_BODY);
+    return STEP_ON;
+}
+
+/* The head is there: route it, and decide what becomes of the body. */
+static enum step begin_request(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    const struct head *head = &exchange->head;
+    h1->closes = !head->keep_alive || exchange->service->is_draining;
+    exchange->head_only = head->method == METHOD_HEAD;
+    exchange->is_followed = input_len(h1) > 0;
+    if (head->chunked || head->content_length > 0) {
+        exchange->has_body = true;
+        exchange->is_body_read = false;
+        h1->body_left = head->content_length;
+        h1->awaits_continue = head->expect_continue && input_len(h1) == 0;
+        chunk_parser_reset(&h1->chunk);
+    }
+    enter_state(h1, H1_PROCESSING);
+    const char *reason = NULL;
+    int status = route_path(h1, &reason);
+    if (status != 0) {
+        h1_refuse(h1, status, reason);
+        return STEP_ON;
+    }
+    return exchange->has_body ? plan_body(h1) : STEP_ON;
+}
+
+/* READING_HEADERS. A client that does not take its responses gets no further request parsed. */
+static enum step read_request_head(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (exchange->site != exchange->service->site && !parser_has_begun(&h1->parser)) {
+        return h1_renew(h1) < 0 ? lose_client(h1, "out of memory")
+                                : STEP_ON; /* on with an exchange of the site of now */
+    }
+    if (out_is_high(h1) && flush_or_lose(h1) == STEP_CLOSE) {
+        return STEP_CLOSE;
+    }
+    if (out_is_high(h1) || input_len(h1) == 0) {
+        return STEP_WAIT;
+    }
+    if (exchange->is_watched && !parser_has_begun(&h1->parser)) {
+        outcome_begin(exchange);
+    }
+    switch (h1_server_of(h1->conn)->parse_head(&h1->parser, &exchange->head, h1_limits(h1), input_data(h1),
+                                               input_len(h1))) {
+    case PARSE_INCOMPLETE:
+        return STEP_WAIT;
+    case PARSE_ERROR:
+        log_write(exchange->service->log, LOG_DEBUG, "bad request: %s", h1->parser.reason);
+        exchange->head.minor_version = 1;
+        h1_refuse(h1, h1->parser.status, h1->parser.reason);
+        return STEP_ON;
+    case PARSE_COMPLETE:
+        break;
+    }
+    exchange->head_data = input_data(h1);
+    input_consume(h1, exchange->head.len);
+    return begin_request(h1);
+}
+
+/* READING_BODY: for the handler, or, after the response, to get it out of the way of the next request. */
+static enum step read_request_body(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    bool is_answered = exchange->response_state == RESPONSE_COMPLETE;
+    int status = h1_take_body(h1);
+    if (status != 0 && is_answered) {
+        h1->conn->has_unread = true;
+        enter_state(h1, H1_CLOSING);
+        return STEP_ON;
+    }
+    if (status != 0) {
+        h1_refuse(h1, status, exchange->head.chunked ? h1->chunk.reason : NULL);
+        return STEP_ON;
+    }
+    if (!exchange->is_body_read) {
+        return STEP_WAIT;
+    }
+    if (is_answered) {
+        enter_state(h1, H1_WRITING_RESPONSE);
+        return STEP_ON;
+    }
+    if (exchange->body == NULL && write_buffer_len(&exchange->body_block) > 0) {
+        exchange->body = write_buffer_data(&exchange->body_block);
+        exchange->body_len = write_buffer_len(&exchange->body_block);
+    }
+    enter_state(h1, H1_PROCESSING);
+    return STEP_ON;
+}
+
+/* Responses. */
+
+/* Call the handler. Returns STEP_ON when it was called, else STEP_WAIT or STEP_CLOSE. */
+static enum step call_handler(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (out_is_high(h1)) { /* by a mark of the route's own: responses before this one must not fill its queue */
+        if (flush_or_lose(h1) == STEP_CLOSE) {
+            return STEP_CLOSE;
+        }
+        if (out_is_high(h1)) {
+            return STEP_WAIT;
+        }
+    }
+    exchange->is_served = true;
+    exchange->is_followed = input_len(h1) > 0;
+    if (exchange->handler != &exchange->service->static_handler) {
+        exchange_time_turn(exchange);
+    }
+    exchange->handler->serve(exchange, exchange->handler->ctx);
+    return STEP_ON;
+}
+
+/* Call a handler that was called before, if there is something for it. */
+static void call_handler_again(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (h1_wants_body(h1) && h1_has_body_news(h1)) {
+        exchange->wants_body = false;
+        if (exchange->on_data != NULL) {
+            exchange->on_data(exchange);
+        }
+    } else if (exchange->is_stalled && h1_refs_queued(h1) <= h1_limits(h1)->write_high_mark_bytes / 2) {
+        exchange->is_stalled = false;
+        if (exchange->on_drain != NULL) {
+            exchange->on_drain(exchange);
+        }
+    }
+}
+
+/* PROCESSING: the handler is called once; it may respond at once or later, and may take the body meanwhile. */
+static enum step process_request(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (exchange->is_served || exchange->response_state != RESPONSE_NONE) {
+        call_handler_again(h1);
+    } else {
+        enum step step = call_handler(h1);
+        if (step != STEP_ON) {
+            return step;
+        }
+    }
+    if (exchange->on_stopping != NULL) {
+        h1_announce_stop(h1);
+    }
+    switch (exchange->response_state) {
+    case RESPONSE_COMPLETE:
+        exchange->is_served = true;
+        exchange->wants_body = false;
+        h1_drop_piece(h1);
+        enter_state(h1, H1_WRITING_RESPONSE);
+        return STEP_ON;
+    case RESPONSE_ABORTED:
+        return cut_response(h1, "the response could not be completed");
+    case RESPONSE_NONE:
+    case RESPONSE_STREAMING:
+        break;
+    }
+    return STEP_WAIT;
+}
+
+/* The exchange is over; what of its response is still queued goes out with the responses that follow. */
+static enum step finish_exchange(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    struct conn *conn = h1->conn;
+    bool goes_on = !h1->closes && !exchange->wants_close && !exchange->service->is_draining;
+    conn->has_unread = conn->has_unread || (!goes_on && (input_len(h1) > 0 || !exchange->is_body_read));
+    if (conn->waits_for == WAIT_HEAD) {
+        conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
+    }
+    if (exchange->is_timed) {
+        exchange_stop_clock(exchange);
+    }
+    h1->turn_requests = exchange->ends_turn ? UINT8_MAX : (uint8_t)(h1->turn_requests + 1);
+    exchange_clear(exchange);
+    h1_start(h1);
+    enter_state(h1, goes_on ? H1_READING_HEADERS : H1_CLOSING);
+    return !goes_on || h1->turn_requests < PIPELINE_BUDGET ? STEP_ON : STEP_WAIT;
+}
+
+/* WRITING_RESPONSE: bytes may wait for those of the next response, so that pipelined requests are answered with one write;
+ * content that is sent from where it is, or a queue above the high mark, goes first. */
+static enum step write_response(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    if (exchange->response_state == RESPONSE_ABORTED) {
+        return cut_response(h1, "out of memory");
+    }
+    if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || exchange->is_watched) {
+        if (flush_or_lose(h1) == STEP_CLOSE) {
+            return STEP_CLOSE;
+        }
+        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || (exchange->is_watched && out_len(h1) > 0)) {
+            return STEP_WAIT;
+        }
+        if (exchange->is_watched) {
+            report_over(h1, OUTCOME_COMPLETE);
+        }
+    }
+    h1_plan_rest(h1);
+    if (!exchange->is_body_read && !h1->closes && !exchange->wants_close) {
+        enter_state(h1, H1_READING_BODY);
+        return STEP_ON;
+    }
+    return finish_exchange(h1);
+}
+
+/* CLOSING: send what is queued, drop what comes. */
+static enum step end_connection(struct h1 *h1)
+{
+    input_consume(h1, input_len(h1));
+    if (flush_or_lose(h1) == STEP_CLOSE) {
+        return STEP_CLOSE;
+    }
+    return out_is_empty(h1) ? STEP_LINGER : STEP_WAIT;
+}
+
+/* The client shut its side, and has thereby left a handler. What the handler says when it is told is not sent. Bytes that
+ * nobody has read would make the close a reset, which could take the responses before this one away from the client (RFC
+ * 9112 section 9.6); so they are read, unless the response must end with a reset. */
+static enum step close_left(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    conn_lost(h1->conn, "the client shut its side");
+    h1_tell_gone(h1);
+    write_buffer_consume(&h1->out, SIZE_MAX);
+    source_release(&exchange->source);
+    if (exchange->is_watched) {
+        report_over(h1, OUTCOME_GONE);
+    }
+    if (h1->ends_with_close) {
+        return STEP_CLOSE;
+    }
+    enter_state(h1, H1_CLOSING);
+    return end_connection(h1);
+}
+
+/* The turn. */
+
+static enum step step_on(struct h1 *h1)
+{
+    switch ((enum h1_state)h1->state) {
+    case H1_READING_HEADERS:
+        return read_request_head(h1);
+    case H1_READING_BODY:
+        return read_request_body(h1);
+    case H1_PROCESSING:
+        return process_request(h1);
+    case H1_WRITING_RESPONSE:
+        return write_response(h1);
+    case H1_CLOSING:
+        break;
+    }
+    return end_connection(h1);
+}
+
+/* What was read is not looked at yet: the turn's budget is spent, or the client does not take its responses. */
+static bool has_requests_waiting(const struct h1 *h1)
+{
+    return h1->state == H1_READING_HEADERS && input_len(h1) > 0 &&
+           (h1->turn_requests >= PIPELINE_BUDGET || out_is_high(h1));
+}
+
+bool h1_is_idle(const struct h1 *h1)
+{
+    return h1->state == H1_READING_HEADERS && out_is_empty(h1) && !parser_has_begun(&h1->parser) &&
+           !has_requests_waiting(h1);
+}
+
+/* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
+static bool has_more_to_do(const struct h1 *h1)
+{
+    if (h1->state == H1_PROCESSING && h1->exchange.is_stalled) {
+        return h1_refs_queued(h1) <= h1_limits(h1)->write_high_mark_bytes / 2;
+    }
+    return has_requests_waiting(h1) && !out_is_high(h1);
+}
+
+/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to respond learns
+ * that its client has gone, unless its route says that such clients still read. A response that is complete is sent; a
+ * request that is not complete never will be. */
+static enum step end_of_input(struct h1 *h1)
+{
+    const struct transport *transport = &h1->conn->transport;
+    if ((transport->is_half_closed || transport->is_at_end) && h1_is_left(h1)) {
+        return close_left(h1);
+    }
+    if (!transport->is_at_end || !h1_reads(h1) || has_requests_waiting(h1)) {
+        return STEP_WAIT;
+    }
+    if (out_is_empty(h1)) {
+        return STEP_CLOSE;
+    }
+    enter_state(h1, H1_CLOSING);
+    return STEP_WAIT;
+}
+
+/* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
+static int settle_turn(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    int rv = 0;
+    if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
+        rv = h1_keep_head(h1);
+        rv = rv < 0 ? rv : h1_keep_body(h1);
+    } else if (exchange->is_watched) { /* so does whoever hears of its end */
+        rv = h1_keep_head(h1);
+    }
+    rv = rv < 0 ? rv : h1_settle_input(h1);
+    if (rv < 0) {
+        return rv;
+    }
+    if (out_len(h1) == 0) {
+        conn_pool_put_out(h1->conn->pool, &h1->out);
+    }
+    if (h1->state == H1_READING_HEADERS && h1->input.data == NULL && out_is_empty(h1)) {
+        h1_put(h1);
+    }
+    return 0;
+}
+
+enum turn h1_take_turn(struct h1 *h1)
+{
+    struct conn *conn = h1->conn;
+    enum step step = STEP_ON;
+    h1->wants_write = false;
+    h1->turn_requests = 0;
+    h1->exchange.turn_end_ns = 0;
+    while (step == STEP_ON) {
+        step = step_on(h1);
+        h1 = conn->work;
+    }
+    if (step == STEP_WAIT && !h1->wants_write && !out_is_empty(h1)) {
+        step = flush_or_lose(h1) == STEP_CLOSE ? STEP_CLOSE : STEP_WAIT;
+    }
+    if (step == STEP_WAIT) {
+        step = end_of_input(h1);
+    }
+    if (step == STEP_LINGER) {
+        return TURN_LINGER;
+    }
+    bool has_more = step == STEP_WAIT && has_more_to_do(h1);
+    if (h1->exchange.has_body) {
+        h1_clock_body(h1);
+    }
+    if (step == STEP_CLOSE || settle_turn(h1) < 0) {
+        return TURN_CLOSE;
+    }
+    return has_more ? TURN_AGAIN : TURN_WAIT;
+}

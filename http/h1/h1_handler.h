@@ -1,0 +1,28 @@
+#ifndef EVSERVE_HTTP_H1_HANDLER_H
+#define EVSERVE_HTTP_H1_HANDLER_H
+
+/* What becomes of a handler that is waited for. */
+
+#include <stdbool.h>
+
+struct h1;
+
+/* The handler's work is in vain: tell it, with on_gone(), and call it no more. */
+void h1_tell_gone(struct h1 *h1);
+
+/* Nothing but a handler is waited for: its response is not complete, there is nothing to send, and nothing that the handler
+ * wants to read. */
+bool h1_waits_for_handler(const struct h1 *h1);
+
+/* It is so, and a client that has shut its side has therefore left: not when its route says that such clients still read. */
+bool h1_is_left(const struct h1 *h1);
+
+/* The handler has not responded in time (handler_timeout, stream_timeout): say so in the log, and tell the handler. Returns
+ * true when the client gets a 503 in place of the response; false when the response has begun, so that the connection must
+ * be cut. */
+bool h1_replace_handler(struct h1 *h1);
+
+/* A handler at work that listens for it is told once that the server stops, or that its site has been replaced. */
+void h1_announce_stop(struct h1 *h1);
+
+#endif

@@ -1,0 +1,73 @@
+#ifndef EVSERVE_HTTP_SOURCE_H
+#define EVSERVE_HTTP_SOURCE_H
+
+/* Content that is sent from where it is: memory that somebody lends, or a range of a file. Nothing here knows whose file it
+ * is, or how the content is framed. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct exchange;
+
+/* Memory that is sent from where it is. */
+struct borrowed {
+    const char *data;           /* first byte still to be sent */
+    size_t len;                 /* bytes still to be sent */
+    void (*release)(void *arg); /* called once, when the bytes are needed no more; NULL when nobody cares */
+    void *arg;                  /* handed to release */
+};
+
+/* A range of an open file. Its owner keeps fd open, and *has_no_sendfile, until release(). */
+struct file_range {
+    int fd;                  /* open for reading */
+    int64_t offset;          /* next byte to send */
+    uint64_t len;            /* bytes still to send */
+    bool *has_no_sendfile;   /* the file refuses sendfile(2), whoever asks: set by whoever finds out */
+    int (*check)(void *arg); /* whether the file is still what the head announced: 0, -EAGAIN: look again, or -errno */
+    void (*release)(void *arg); /* called once, when the range is needed no more */
+    void *arg;                  /* handed to both */
+    int64_t doubted_ms;         /* when check() first said -EAGAIN, else 0 */
+    bool is_checked;            /* check() said 0 in this turn */
+};
+
+enum source_kind { SOURCE_NONE, SOURCE_BORROWED, SOURCE_FILE };
+
+/* How the content goes on behind the range that is being sent, if it is not in one piece. */
+struct continuation {
+    /* The range is sent: queue bytes (response_queue()) and set the range behind them (response_set_source()). Without a
+     * new range the content ends behind what was queued. Returns 0 or -errno, which cuts the connection. NULL for
+     * content that has no further range. */
+    int (*next)(struct exchange *exchange, void *arg);
+    void (*release)(void *arg); /* called once, when the response is over or lost; NULL: nobody cares */
+    void *arg;                  /* handed to both */
+};
+
+/* One range, and what comes after it. Zeroed: nothing. */
+struct source {
+    enum source_kind kind;    /* which member of the union holds */
+    struct continuation then; /* until the response is over */
+    union {
+        struct borrowed borrowed; /* of SOURCE_BORROWED */
+        struct file_range file;   /* of SOURCE_FILE */
+    };
+};
+
+/* Read the next len bytes of a range, at most all of them, into data, and move on. Returns 0, -ENODATA when the file ends
+ * before that, since what was announced cannot be sent, or -errno. */
+int source_read_file(struct file_range *file, char *data, size_t len);
+
+/* The range is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when the response cannot be
+ * completed. exchange is handed to source->then.next(). For the framing. */
+int source_next(struct source *source, struct exchange *exchange);
+
+/* Release the range and how it would go on: it is sent, or never will be. The source is then as zeroed. */
+void source_release(struct source *source);
+
+/* Whether there is anything to release. */
+static inline bool source_is_used(const struct source *source)
+{
+    return source->kind != SOURCE_NONE || source->then.release != NULL;
+}
+
+#endif
