@@ -9,9 +9,7 @@
 
 enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserve.h */
 
-enum {
-    LOG_LINE_MAX = 4096
-}; /* bytes of one line with its NUL; a longer one is cut between characters and ends in "..." */
+enum { LOG_LINE_MAX = 4096 }; /* bytes of a line with its NUL; a longer text is cut and ends in "..." */
 
 /* Receives one line: UTF-8 text, NUL-terminated, without a newline at its end (a traceback has some inside), valid
  * during the call. Control characters and other invisible ones are escaped (core/visible.h). Called on the thread that

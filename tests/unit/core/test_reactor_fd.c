@@ -93,6 +93,21 @@ static void readable_for_a_task_deferred_outside_of_a_tick(void **state)
     assert_book(scene, "task task ");
 }
 
+static void readable_for_a_scheduled_task_until_it_is_taken_back(void **state)
+{
+    struct scene *scene = *state;
+    struct actor task = {.scene = scene, .name = "task"};
+    int host_fd = open_host(scene);
+    actor_schedule(&task);
+    assert_true(is_readable(scene));
+    reactor_unschedule(scene->reactor, &task.task);
+    assert_false(is_readable(scene));
+    actor_schedule(&task);
+    assert_int_equal(serve(scene, host_fd), 1);
+    assert_false(is_readable(scene));
+    assert_book(scene, "task ");
+}
+
 static void defer_while_others_wait(struct actor *actor)
 {
     if (actor->calls < 5) {
@@ -274,6 +289,7 @@ int main(void)
         SCENE_TEST(readable_for_io_until_it_is_served),
         SCENE_TEST(readable_when_a_timer_is_due_and_not_before),
         SCENE_TEST(readable_for_a_task_deferred_outside_of_a_tick),
+        SCENE_TEST(readable_for_a_scheduled_task_until_it_is_taken_back),
         SCENE_TEST(readable_for_each_task_of_a_chain),
         SCENE_TEST(readable_for_a_timer_set_to_the_instant_of_the_one_that_fired),
         SCENE_TEST(readable_for_a_post),
