@@ -147,8 +147,10 @@ static void describe_part(struct evs_parts *parts, struct evs_part *part)
 {
     char value[MULTIPART_HEAD_MAX];
     char *at = parts->texts;
-    part->name = put_part_text(&at, value, multipart_parameter(&parts->multipart, "name", value));
-    part->filename = put_part_text(&at, value, multipart_filename(&parts->multipart, value));
+    int len = multipart_parameter(&parts->multipart, "name", value);
+    part->name = put_part_text(&at, value, len);
+    len = multipart_filename(&parts->multipart, value);
+    part->filename = put_part_text(&at, value, len);
     part->type = part_field(&parts->multipart, "content-type");
     parts->has_part = true;
 }

@@ -6,6 +6,7 @@
 
 #include "core/mem.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 enum { FIRST_IDS = 16 };
@@ -66,6 +67,7 @@ void *evs_slots_find(const struct evs_slots *slots, uint64_t id)
 void evs_slots_put(struct evs_slots *slots, uint64_t id)
 {
     struct evs_slot *slot = find_slot(slots, id);
+    assert(slot != NULL);
     slot->item = NULL;
     slot->generation = (slot->generation + 1) & ((1U << EVS_GENERATION_BITS) - 1);
     if (slot->generation != 0) {
