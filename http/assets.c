@@ -1,9 +1,9 @@
 /* Files in memory by path.
  *
- * Happy path: assets_create() makes a file of each asset, and another one of each that stands for its original, and puts
- * all in order of path and coding. assets_get() finds one by bisection and hands out a reference.
+ * Happy path: assets_create() makes a file of each asset, and another one of each that may be sent in place of its
+ * original, and sorts all by path and coding. assets_get() finds one by bisection and returns a reference.
  *
- * Failure modes: an asset that makes no sense is refused when the server starts, with a text that names it. */
+ * Failure modes: an asset that makes no sense is rejected when the server starts, with a text that names it. */
 
 #include "http/assets.h"
 
@@ -62,7 +62,7 @@ static size_t count_before(struct cached_file *const *files, size_t count, const
     return first;
 }
 
-/* The file called path itself, which comes before its siblings; or NULL. */
+/* The file called path itself, which comes before its siblings, or NULL. */
 static struct cached_file *find_original(struct cached_file *const *files, size_t count, const char *path, size_t len)
 {
     size_t at = count_before(files, count, path, len);
@@ -70,7 +70,7 @@ static struct cached_file *find_original(struct cached_file *const *files, size_
     return file != NULL && file->path_len == len && memcmp(file->path, path, len) == 0 ? file : NULL;
 }
 
-/* Whether a file lies below path: of those the first may come a while behind path itself ("a", "a-b", "a/b"). */
+/* Whether a file lies below path. The first of them need not follow path itself ("a", "a-b", "a/b"). */
 static bool is_directory(const struct assets *assets, const char *path, size_t len)
 {
     char below[BENEATH_PATH_MAX + 1];
@@ -164,7 +164,7 @@ static const char *find_fault(const struct asset *asset)
     return find_path_fault(asset->path);
 }
 
-/* Make the file of an asset: of its own, or as the sibling, in an encoding, of another path. */
+/* Make the file of an asset, under its own path, or as the sibling of another path in an encoding. */
 static int make_asset(const struct asset *asset, const char *path, size_t len, enum encoding encoding, const char *type,
                       const struct file_root *root, struct cached_file **file)
 {
@@ -197,7 +197,7 @@ static int make_asset(const struct asset *asset, const char *path, size_t len, e
     return 0;
 }
 
-/* The length of what an asset stands for in an encoding: of "a.css" for "a.css.gz". */
+/* The length of the path of an asset's original: that of "a.css" for "a.css.gz". */
 static size_t original_len(const char *path, enum encoding encoding)
 {
     return strlen(path) - strlen(encoding_suffix(encoding));
@@ -265,7 +265,7 @@ static int check_twins(const struct making *making)
     return 0;
 }
 
-/* The files that stand for others. What is compressed by its name has no siblings of its own. */
+/* Add the siblings. A file that is compressed, by its name, has none itself. */
 static int make_siblings(const struct making *making)
 {
     struct assets *assets = making->assets;

@@ -1,8 +1,9 @@
 #ifndef EVSERVE_HTTP_ASSETS_H
 #define EVSERVE_HTTP_ASSETS_H
 
-/* Files in memory: what a mount serves in place of a directory. They are found by their path, as files are, and come as
- * struct cached_file with heads made beforehand; so whatever serves files serves them. Their contents are not copied. */
+/* Files in memory, which a mount may serve in place of a directory. They are found by their path and represented by
+ * struct cached_file with heads written beforehand, so whatever serves files serves them. Their contents are not
+ * copied. */
 
 #include "http/encoding.h"
 
@@ -13,10 +14,11 @@ struct assets;
 struct cached_file;
 struct file_root;
 
-/* One file. All that is pointed to must stay as it is until the assets are destroyed and the last file is given back. */
+/* One file. Whatever it points to must stay unchanged until the assets are destroyed and the last file is given
+ * back. */
 struct asset {
     const char *path;    /* as below a directory: "css/app.css" */
-    const char *content; /* len bytes; may be NULL when len is 0 */
+    const char *content; /* len bytes; may be NULL if len is 0 */
     size_t len;
     const char *type;   /* a valid field value; NULL: by the extension of path */
     const char *etag;   /* ASSET_ETAG_MAX bytes at most, without quotes; NULL: made from the content */
@@ -25,16 +27,16 @@ struct asset {
 
 enum { ASSET_ETAG_MAX = 36 };
 
-/* Make count files, with the fields and types of root. If root->has_siblings, a.css.gz among them also stands for a.css,
- * as in a directory. only: the file of that path alone, with its siblings; NULL for all. Returns 0 with files in *made,
- * or -errno with a text in err: -ENOMEM; -EBADMSG for an asset that makes no sense or is there twice
+/* Make count files, with the fields and types of root. If root->has_siblings, a.css.gz among them also stands for
+ * a.css, as in a directory. only: the path of the one file to make, with its siblings; NULL for all. Returns 0 with
+ * files in *made, or -errno with a text in err: -ENOMEM; -EBADMSG for an asset that makes no sense or is there twice
  * ("assets[2]: \"a.css\" is there already"). */
 int assets_create(struct assets **made, const struct asset *list, size_t count, const struct file_root *root,
                   const char *only, char *err, size_t errlen);
 void assets_destroy(struct assets *assets); /* NULL is allowed; files being sent stay valid */
 
 /* Get the file path (normalised, without a leading slash). Returns 0 with a reference in *file, to be given back with
- * cached_file_put(); -EISDIR when files are below path; or -ENOENT. No allocation. */
+ * cached_file_put(); -EISDIR if files are below path; or -ENOENT. No allocation. */
 int assets_get(const struct assets *assets, const char *path, size_t len, struct cached_file **file);
 
 /* Get a compressed sibling of a file that assets_get() gave. encoding is one of original->siblings. Returns it with a

@@ -1,12 +1,12 @@
 /* From a set of ranges to 206.
  *
- * Happy path: one range is sent like a file, only from its first byte on. For several the head announces the length of
- * all parts, which content_length() adds up beforehand, and next_part() is called whenever a range is sent: it queues the
- * head of the next part and sets its range. Short parts are copied behind their heads, so that many of them leave in one
- * system call.
+ * Happy path: one range is sent like a file, except that it starts elsewhere. For several ranges the head announces the
+ * length of all parts, which content_length() adds up beforehand, and next_part() is called whenever a range is sent:
+ * it queues the head of the next part and sets its range. Short parts are copied behind their heads, so that many of
+ * them leave in one system call.
  *
- * Failure modes: what needs memory comes before the head is written, and is answered with 503. Later a part head that
- * finds no memory, or a file that has become too short for what was announced, cuts the connection. */
+ * Failure modes: if memory is short before the head is written, the response is a 503. If there is no memory for the
+ * head of a part later on, or the file has become too short for the announced length, the connection is cut. */
 
 #include "http/byteranges.h"
 
@@ -34,7 +34,7 @@ enum {
 static const char end_of_head[] = "\r\n\r\n";
 static const char closing[] = "--\r\n"; /* makes the delimiter behind the last part the closing one */
 
-/* A multipart answer on its way. */
+/* A multipart response in progress. */
 struct range_parts {
     struct cached_file *file; /* one reference is ours */
     size_t count;             /* of ranges */
@@ -64,8 +64,8 @@ static uint64_t content_length(const struct range_parts *parts)
     return sum;
 }
 
-/* The first delimiter has its CRLF too, though nothing is before it: RFC 9110 section 14.6 allows it, other servers send
- * it, and zsync waits for it. */
+/* The first delimiter has its CRLF too, though nothing is before it: RFC 9110 section 14.6 allows it, other servers
+ * send it, and zsync waits for it. */
 static int queue_part_head(struct exchange *exchange, const struct range_parts *parts, const struct byte_range *range)
 {
     char text[RANGE_TEXT_MAX];
@@ -105,7 +105,8 @@ static void release_parts(void *arg)
     mem_free(parts);
 }
 
-/* Whoever could foretell the boundary could write a file that breaks out of its part. Returns 0 or -errno. */
+/* Make a random boundary: with a predictable one, somebody could write a file that breaks out of its part. Returns 0 or
+ * -errno. */
 static int make_boundary(char boundary[BOUNDARY_LEN + 1])
 {
     unsigned char bytes[BOUNDARY_BYTES];
@@ -134,8 +135,8 @@ static int make_range_parts(struct cached_file *file, const char *type, const st
     return 0;
 }
 
-/* The parts carry Content-Range, the head must not (RFC 9110 section 15.3.7.2). Returns 0, or -errno with nothing
- * answered. */
+/* The parts carry Content-Range, the head must not (RFC 9110 section 15.3.7.2). Returns 0, or -errno without
+ * a response. */
 static int answer_several(struct exchange *exchange, struct cached_file *file, const char *part_type,
                           const struct range_set *set)
 {

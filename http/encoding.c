@@ -1,4 +1,4 @@
-/* Accept-Encoding. A value is walked element by element; each is a coding and perhaps a weight (RFC 9110 section
+/* Accept-Encoding. A value is read element by element; each is a coding and perhaps a weight (RFC 9110 section
  * 12.4.2), and sets one number. */
 
 #include "http/encoding.h"
@@ -68,7 +68,7 @@ static bool is_one_of(const struct text *text, const char *set)
     return text->at < text->end && *text->at != '\0' && strchr(set, *text->at) != NULL;
 }
 
-/* qvalue: "0" or "1", and up to three digits behind a point, which after "1" are zeros. -1 when it is none. */
+/* qvalue: "0" or "1", and up to three digits behind a point, which after "1" are zeros. Returns -1 on anything else. */
 static int read_quality(struct text *text)
 {
     if (!is_one_of(text, "01")) {
@@ -85,7 +85,7 @@ static int read_quality(struct text *text)
     return quality <= QUALITY_ONE ? quality : -1;
 }
 
-/* weight: OWS ";" OWS "q=" qvalue, up to the end of the element. No weight is 1. -1 when there is something else. */
+/* weight: OWS ";" OWS "q=" qvalue, up to the end of the element. No weight counts as 1. Returns -1 on anything else. */
 static int read_weight(struct text *text)
 {
     skip_whitespace(text);
@@ -105,7 +105,7 @@ static int read_weight(struct text *text)
     return text->at == text->end ? quality : -1;
 }
 
-/* Where the quality of a coding goes, or NULL for one that we do not know. */
+/* The place for the quality of a coding, or NULL if the coding is unknown. */
 static int16_t *find_wish(struct encoding_wishes *wishes, const char *name, size_t len)
 {
     static const struct {

@@ -1,9 +1,9 @@
-/* From a directory and a path to an answer made of a file.
+/* From a directory and a path to a response made of a file.
  *
  * Happy path: check_path() finds nothing wrong with the text, the cache has the file, representation_answer() sends it.
  *
- * Failure modes: what is wrong with a path is an -errno, from which representation_refuse() makes a status. That no
- * link leads out is the kernel's work (core/beneath.h). */
+ * Failure modes: whatever is wrong with a path is an -errno, from which representation_refuse() makes a status. The
+ * kernel sees to it that no link leads out (core/beneath.h). */
 
 #include "http/file_reply.h"
 

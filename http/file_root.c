@@ -1,4 +1,4 @@
-/* Directories by name. The fds are O_PATH: they take no right to read the directory, only to pass through it. */
+/* Directories by name. The fds are O_PATH: they need no right to read the directory, only to pass through it. */
 
 #include "http/file_root.h"
 
@@ -26,7 +26,7 @@ static int open_directory(int base_fd, const char *directory)
     return fd;
 }
 
-/* Whether names in the directory can be looked up: an O_PATH fd does not tell. Returns 0 or -errno. */
+/* Check that names in the directory can be looked up, which an O_PATH fd does not tell. Returns 0 or -errno. */
 static int check_access(int dir_fd)
 {
     int fd = open_directory(dir_fd, ".");

@@ -1,7 +1,8 @@
 /* HTTP-dates as text and as seconds since the epoch.
  *
- * Reading holds the text against a pattern for each of the three formats and counts the days by itself: strptime() would
- * follow the locale of the host program. What fits no pattern, or names a day that there is not, is no date. */
+ * The reader compares the text with a pattern for each of the three formats and counts the days itself: strptime()
+ * would follow the locale of the host program. A text that fits no pattern, or names a day that does not exist, is no
+ * date. */
 
 #include "http/http_date.h"
 
@@ -13,7 +14,7 @@
 
 enum { SECONDS_PER_DAY = 86400, DAYS_TO_EPOCH = 719162 }; /* from 1 January of the year 1 to 1 January 1970 */
 
-/* The first and the last second whose year has four digits: no date is outside of them. */
+/* The first and the last second whose year has four digits: all dates are between them. */
 static const int64_t first_s = -62167219200, last_s = 253402300799;
 
 struct date {
@@ -105,7 +106,7 @@ static bool match_date(const char *text, size_t len, const char *pattern, struct
     return true;
 }
 
-/* The day and the time of a second; of the epoch when its year does not have four digits. */
+/* The day and the time of a second, or of the epoch if its year does not have four digits. */
 static void read_clock(int64_t time_s, struct tm *tm)
 {
     time_t time = time_s >= first_s && time_s <= last_s ? time_s : 0;
@@ -124,7 +125,7 @@ static void settle_century(struct date *date, int64_t now_s)
     }
 }
 
-/* The length of the day's name that text begins with, with what separates it from the date, or 0. */
+/* The length of the day's name at the beginning of text and of what separates it from the date, or 0. */
 static size_t match_long_day_name(const char *text, size_t len)
 {
     for (size_t i = 0; i < sizeof long_day_names / sizeof long_day_names[0]; i++) {

@@ -1,12 +1,12 @@
 /* Directories as pages.
  *
- * Happy path: listing_step() reads the directory, a block at a time, and keeps what is worth showing in a heap whose
- * top is the last in order; then it takes the heap apart, which puts it in order; then it writes the rows, and asks for
+ * Happy path: listing_step() reads the directory, a block at a time, and keeps the entries to show in a heap whose top
+ * is the last in order; then it takes the heap apart, which puts it in order; then it writes the rows, and asks for the
  * size and date of each only now.
  *
- * Failure modes: an entry that disappears between reading and writing is left out. Without memory, or when the
- * directory cannot be read to its end, there is no page. Of more entries than the page may show the last in order are
- * left out, and the page says so. */
+ * Failure modes: an entry that disappears between reading and writing is left out. If memory is short, or the
+ * directory cannot be read to its end, there is no page. If there are more entries than the page may show, the last in
+ * order are left out, and the page says so. */
 
 #include "http/listing.h"
 
@@ -25,7 +25,7 @@
 #include <string.h>
 
 enum {
-    DIRECTORY_BYTES = 16384, /* of a directory at once */
+    DIRECTORY_BYTES = 16384, /* of a directory that are read at once */
     FIRST_ROWS = 64,         /* room for so many entries at first */
     STEP_WORK = 1024,        /* what a step does, in units of about a microsecond */
     LOOK_WORK = 8,           /* of them: opening what a link leads to */
@@ -36,7 +36,7 @@ struct listing_entry {
     uint64_t size;   /* bytes of a file */
     int64_t mtime_s; /* last change of its contents, since the epoch */
     bool is_directory;
-    bool is_known; /* size and mtime_s are: it was looked at when it was read */
+    bool is_known; /* size and mtime_s are known: it was looked at when it was read */
     uint16_t name_len;
     char name[]; /* with its NUL, at most NAME_MAX bytes before it */
 };
@@ -54,7 +54,7 @@ struct listing_job {
     size_t count;                /* of list */
     size_t capacity;             /* of list */
     size_t unsorted;             /* SORTING: entries still in the heap */
-    size_t written;              /* WRITING: entries that have had their turn */
+    size_t written;              /* WRITING: entries that are done */
     bool is_cut;                 /* there were more */
 
     struct write_buffer page; /* as far as it is written */
@@ -75,7 +75,7 @@ static int open_below(int root_fd, const char *path, int flags)
     return fd;
 }
 
-/* What a link leads to, when it stays beneath the root. */
+/* Look at the file to which a link leads, if that is beneath the root. */
 static int stat_target(const struct listing_job *job, const char *name, struct stat *st)
 {
     char path[BENEATH_PATH_MAX];
@@ -93,8 +93,8 @@ static int stat_target(const struct listing_job *job, const char *name, struct s
     return rv;
 }
 
-/* What is behind a name. The kernel has told the kind of most of them; links, and what it has not told, are looked at.
- * Returns whether it is to be listed; is_known says whether *st has more than the kind. */
+/* Find out the kind of an entry. The kernel reports it for most of them; links, and entries of unknown kind, are looked
+ * at. Returns whether the entry is to be listed; is_known says whether *st has more than the kind. */
 static bool look_at_entry(struct listing_job *job, const struct dirent64 *raw, struct stat *st, bool *is_known)
 {
     *st = (struct stat){.st_mode = (mode_t)DTTOIF(raw->d_type)};
@@ -180,7 +180,7 @@ static int grow_list(struct listing_job *job)
     return 0;
 }
 
-/* Keep an entry, or the ones before it when there is no room for all. Takes it over. */
+/* Keep an entry, or only the entries before it if there is no room for all. Takes it over. */
 static int keep(struct listing_job *job, struct listing_entry *entry)
 {
     if (job->count < job->listing->rows_max) {

@@ -19,7 +19,7 @@ static int page_add(struct write_buffer *page, const char *text)
     return write_buffer_append(page, text, strlen(text), SIZE_MAX);
 }
 
-/* The length of the UTF-8 character that text begins with, or 0 for what is none or is a control character (C0, DEL,
+/* The length of the UTF-8 character that text begins with, or 0 if there is none or it is a control character (C0, DEL,
  * C1). */
 static size_t character_length(const unsigned char *text, size_t len)
 {
@@ -27,7 +27,7 @@ static size_t character_length(const unsigned char *text, size_t len)
     return is_control ? 0 : utf8_len(text, len);
 }
 
-/* Append text so that HTML takes it for text, in a quoted attribute too. */
+/* Append text with HTML escapes, also good for a quoted attribute. */
 static int page_add_escaped(struct write_buffer *page, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
@@ -52,13 +52,13 @@ static int put_link(struct write_buffer *page, const struct listing_row *row)
 {
     char link[3 * NAME_MAX];
     size_t len = url_encode_segment(row->name, row->name_len, link);
-    /* What begins with "./" is no scheme and no host, whatever follows (RFC 3986 section 4.2). */
+    /* A link that begins with "./" has no scheme and no host, whatever follows (RFC 3986 section 4.2). */
     int rv = page_add(page, "<td><a href=\"./");
     rv = rv < 0 ? rv : write_buffer_append(page, link, len, SIZE_MAX);
     return rv < 0 ? rv : page_add(page, row->is_directory ? "/\"><bdi>" : "\"><bdi>");
 }
 
-/* "1.4 KiB": short, rounded down to what it reaches. */
+/* "1.4 KiB": short, and rounded down. */
 static void format_size(uint64_t size, char text[32])
 {
     static const char units[] = "KMGTPE";

@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 struct listing {
-    int root_fd;       /* what files are served beneath; may be an O_PATH fd */
+    int root_fd;       /* files are served beneath it; may be an O_PATH fd */
     const char *path;  /* the directory below root_fd, normalised, "" for root_fd itself */
-    const char *title; /* what the page calls it: the path of the request, decoded; title_len bytes */
+    const char *title; /* name of the directory on the page: the path of the request, decoded; title_len bytes */
     size_t title_len;
     uint64_t rows_max;   /* entries that the page shows */
     bool has_parent;     /* the page links to the directory above */
@@ -27,7 +27,8 @@ struct listing_row {
     bool is_directory;
 };
 
-/* Each appends to page and returns 0, -ENOMEM or -ENOBUFS. cut_rows: the page is cut after so many; 0: it is whole. */
+/* Each appends to page and returns 0, -ENOMEM or -ENOBUFS. cut_rows: rows after which the page is cut; 0 if it is
+ * whole. */
 int listing_put_head(struct write_buffer *page, const struct listing *listing, uint64_t cut_rows);
 int listing_put_row(struct write_buffer *page, const struct listing_row *row);
 int listing_put_tail(struct write_buffer *page, uint64_t rows, bool is_cut);

@@ -1,11 +1,12 @@
-/* From a directory to an answer.
+/* From a directory to a response.
  *
- * Happy path: listing_reply() opens the directory, whose times are those that a page kept by the file cache was made
- * with, and sends that. Otherwise it begins a job (http/listing.h) and takes its first step. Small directories are done
- * with that; for larger ones a timer takes a step in each tick, so that others have their turns in between.
+ * Happy path: listing_reply() opens the directory and sends the page that the file cache keeps, if the times of the
+ * directory are still those with which the page was made. Otherwise it begins a job (http/listing.h) and takes its
+ * first step. That completes small directories; for larger ones a timer takes a step in each tick, so that others have
+ * their turns in between.
  *
- * Failure modes: a client that leaves takes its job along. A directory that cannot be read to its end, or memory that
- * is short, is a status of its own. The next in the queue always gets its turn. */
+ * Failure modes: if the client leaves, its job ends. If a directory cannot be read to its end, or memory is short, the
+ * response is an error. The next request in the queue always gets its turn. */
 
 #include "http/listing_reply.h"
 
@@ -33,7 +34,8 @@
 #include <string.h>
 
 enum {
-    KEPT_TIMES = 100, /* a page is kept so many times longer than it took to make: a hundredth of a core at most */
+    KEPT_TIMES =
+        100, /* a page is kept so many times longer than it took to make: that takes a hundredth of a core at most */
 };
 
 /* A request for a page that is not there yet. */
@@ -59,9 +61,10 @@ static struct reactor *reactor_of(const struct listing_visit *visit)
     return visit->exchange->service->reactor;
 }
 
-/* Answers. */
+/* Responses. */
 
-/* Of a listing nothing is known but that it is there (RFC 9110 section 13.2.1). Returns whether that was the answer. */
+/* Evaluate the conditions: a listing exists, but has no validators (RFC 9110 section 13.2.1). Returns whether they
+ * settled the response. */
 static bool answer_conditions(struct exchange *exchange, const struct mount *mount)
 {
     struct validators none = {.etag = ""};
@@ -95,7 +98,7 @@ static void send_page(struct exchange *exchange, const struct mount *mount, stru
     response_file(exchange, 200, page->type, page, 0, page->size);
 }
 
-/* The exchange is no visit's any more. */
+/* Separate the exchange from its visit. */
 static struct exchange *leave(struct listing_visit *visit)
 {
     struct exchange *exchange = visit->exchange;
@@ -122,7 +125,7 @@ static void free_visit(struct listing_visit *visit)
 
 /* The queue. */
 
-/* Let the next one have its turn; in a tick of its own, since this may be in the midst of another's. */
+/* Let the next visit have its turn, in a tick of its own, since this may run in the middle of another visit's. */
 static void run_next(struct listings *listings)
 {
     listings->running = NULL;
@@ -165,7 +168,7 @@ static void on_visitor_gone(struct exchange *exchange)
 
 /* The making of a page. */
 
-/* How long a page may be sent again. What changed so shortly before it was read may change again unseen. */
+/* Until when a page may be sent again. A directory that changed shortly before it was read may change again unseen. */
 static int64_t kept_until(const struct listing_visit *visit)
 {
     int64_t keep_ms = visit->spent_ns * KEPT_TIMES / NS_PER_MS;
@@ -216,7 +219,7 @@ static void take_step(struct listing_visit *visit, int64_t now_ms)
     }
 }
 
-/* Open and look. *page gets a page that is there already, or NULL. Returns an fd or -errno. */
+/* Open the directory and look at it. *page gets the page that the cache has, or NULL. Returns an fd or -errno. */
 static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cached_file **page)
 {
     visit->listing.root_fd = file_root_dir(&visit->mount->root, now_ms);
@@ -238,7 +241,7 @@ static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cache
     return dir_fd;
 }
 
-/* Begin the job, with its first step. Takes over dir_fd. */
+/* Begin the job and take its first step. Takes over dir_fd. */
 static void begin(struct listing_visit *visit, int dir_fd, int64_t now_ms)
 {
     bool has_room = file_cache_has_page_room(visit->listings->cache);
@@ -262,7 +265,7 @@ static void on_turn(struct reactor *reactor, uint64_t timer, void *arg)
         return;
     }
     struct cached_file *page = NULL;
-    int dir_fd = open_listed(visit, now_ms, &page); /* who was before may have made the page */
+    int dir_fd = open_listed(visit, now_ms, &page); /* the visit before may have made the page */
     if (dir_fd < 0) {
         finish(visit, dir_fd);
     } else if (page == NULL) {
@@ -328,7 +331,7 @@ int listing_reply(struct listings *listings, struct mount *mount, struct exchang
     }
     exchange->user = visit;
     exchange->on_gone = on_visitor_gone;
-    exchange->outlives_end = true; /* it is soon done, as a file is */
+    exchange->outlives_end = true; /* it is done as soon as a file is */
     if (listings->running == NULL) {
         listings->running = visit;
         begin(visit, dir_fd, now_ms);

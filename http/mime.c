@@ -1,7 +1,7 @@
-/* A sorted table and a binary search. Types are those of the IANA registry; where it has none for a format, the name
- * that browsers know. Text carries its charset, or a browser guesses it: the server takes text files to be UTF-8. JSON
- * is always UTF-8 and XML says itself what it is (RFC 8259 section 8.1, RFC 7303 section 3). Source code is text to be
- * read. JavaScript is text/javascript (RFC 9239). */
+/* A sorted table and a binary search. Types are those of the IANA registry; for a format without one, the name that
+ * browsers know. Text carries its charset, since browsers would guess it: the server assumes that text files are UTF-8.
+ * JSON is always UTF-8, and XML names its charset itself (RFC 8259 section 8.1, RFC 7303 section 3). Source code is
+ * text. JavaScript is text/javascript (RFC 9239). */
 
 #include "http/mime.h"
 
@@ -216,7 +216,7 @@ static size_t find_extension(const char *path, size_t len)
     return start < 2 || path[start - 2] == '/' ? len : start;
 }
 
-/* An extension in lower case, with its NUL. false if it is none that the table could have. */
+/* Copy an extension in lower case, with a NUL. Returns false if the table cannot have it. */
 static bool lower_extension(const char *text, size_t len, char extension[EXTENSION_MAX + 1])
 {
     if (len == 0 || len > EXTENSION_MAX) {

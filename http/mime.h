@@ -10,13 +10,14 @@
  * "application/octet-stream". Static text. */
 const char *mime_type(const char *path, size_t len);
 
-/* A type of one's own for an extension. Both texts are borrowed. */
+/* A user's type for an extension. Both texts are borrowed. */
 struct mime_override {
     const char *extension; /* in lower case, without the dot */
     const char *type;      /* a valid field value */
 };
 
-/* The same, but the first of count overrides with the path's extension comes before the table; the text is then its. */
+/* The same, except that the first of count overrides with the path's extension takes precedence over the table; the
+ * text is then the override's. */
 const char *mime_type_of(const char *path, size_t len, const struct mime_override *overrides, size_t count);
 
 /* The n-th row in the order of the table, for tests: its extension with *type, or NULL. */

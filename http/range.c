@@ -2,7 +2,7 @@
  *
  * One pass over the text, which stops at the first thing that is wrong. Each range is clipped to the representation and
  * merged into the set as it is read. Numbers have no limit in the syntax (RFC 9110 section 14.1.2): those that do not
- * fit stand at the largest that does, which no representation reaches. */
+ * fit count as the largest that does, which no representation reaches. */
 
 #include "http/range.h"
 
@@ -14,7 +14,7 @@
 
 struct cursor {
     const char *at, *end;
-    bool has_empty_suffix; /* a suffix of a representation without bytes was asked for */
+    bool has_empty_suffix; /* the client wants a suffix of a representation without bytes */
 };
 
 /* Recipients read "#" lists with white space around commas, and with elements that are empty (RFC 9110 section
@@ -93,8 +93,8 @@ static struct byte_range unite(const struct byte_range *one, const struct byte_r
     return (struct byte_range){.first = first, .len = (one_end > other_end ? one_end : other_end) - first};
 }
 
-/* Add a range, or unite it with those that it overlaps. One pass does: what overlaps none of two overlapping ranges does
- * not overlap the two united. */
+/* Add a range, or unite it with those that it overlaps. One pass is enough: a range that overlaps neither of two ranges
+ * does not overlap their union. */
 static void add_range(struct range_set *set, struct byte_range range)
 {
     size_t kept = 0;
@@ -150,6 +150,6 @@ enum range_verdict range_parse(const char *text, size_t len, uint64_t size, stru
         memcpy(set->ranges, found.ranges, found.count * sizeof found.ranges[0]);
         return RANGE_SATISFIABLE;
     }
-    /* Such a suffix is satisfiable, yet no Content-Range can say so: the whole is what was asked for. */
+    /* Such a suffix is satisfiable, but no Content-Range can express it: the response is the whole representation. */
     return asked == 0 || cursor.has_empty_suffix ? RANGE_IGNORED : RANGE_UNSATISFIABLE;
 }

@@ -1,7 +1,7 @@
 /* Happy path: a route that names a method gets its bit; a method of a request that the parser does not know is looked
- * for among the few names, which nobody pays for who sends GET.
+ * up among the few names, which costs a GET nothing.
  *
- * Failure modes: what is no method, or is one of more than ROUTE_METHODS_MAX, is refused when the route is
+ * Failure modes: what is no method, or is one of more than ROUTE_METHODS_MAX, is rejected when the route is
  * registered. */
 
 #include "http/route_methods.h"
@@ -40,7 +40,7 @@ static const char *find_miswritten(const char *name, size_t len)
     return NULL;
 }
 
-/* Why no route may have a method of that name: 0, or -EINVAL with a text. */
+/* Check that a route may have a method of that name. Returns 0, or -EINVAL with a text. */
 static int check_name(const char *name, size_t len, char *err, size_t errlen)
 {
     const int shown = len < 40 ? (int)len : 40;
@@ -92,7 +92,7 @@ int route_methods_add(struct route_methods *methods, const char *name, size_t le
     return 0;
 }
 
-/* The bit is looked at here, not where the number is used: gcc 14.2 at -O1 and above makes the wrong choice of
+/* The bit is looked at here, not where the number is used: gcc 14.2 at -O1 and above miscompiles
  * (set & 1 << number) != 0 ? number : METHOD_OTHER. */
 unsigned route_methods_find(const struct route_methods *methods, uint64_t set, const char *name, size_t len)
 {

@@ -1,10 +1,10 @@
 #ifndef EVSERVE_HTTP_ROUTE_METHODS_H
 #define EVSERVE_HTTP_ROUTE_METHODS_H
 
-/* Methods of routes. "GET /users" names a method that the parser knows; "PROPFIND /dav" names one that it does not, and
- * "* /proxy" takes all (RFC 9110 section 9.1: a method is any token). A router keeps the names of the second kind and
- * numbers them: a method is its enum method, or, from METHOD_COUNT on, the place of its name. A set of methods is a
- * word with a bit for each number; bit METHOD_OTHER stands for all methods that have no number. */
+/* Methods of routes. "GET /users" names a method that the parser knows; "PROPFIND /dav" names one that it does not
+ * know, and "* /proxy" takes all (RFC 9110 section 9.1: a method is any token). A router keeps the names of the second
+ * kind and numbers them: a method is its enum method, or, from METHOD_COUNT on, the place of its name. A set of methods
+ * is a word with a bit for each number; bit METHOD_OTHER stands for all methods that have no number. */
 
 #include "http/message.h"
 
@@ -12,8 +12,7 @@
 #include <stdint.h>
 
 enum {
-    ROUTE_METHODS_MAX =
-        56, /* methods beside those the parser knows that the routes of a site may name: IANA lists 33 */
+    ROUTE_METHODS_MAX = 56,        /* methods unknown to the parser that the routes of a site may name: IANA lists 33 */
     ROUTE_METHODS_TEXT_MAX = 2048, /* bytes of a set of methods as text, all of them with names of METHOD_NAME_MAX */
 };
 
@@ -21,7 +20,7 @@ enum {
 #define METHODS_KNOWN      (METHOD_BIT(METHOD_OTHER) - 1) /* those with an enum method of their own */
 #define METHODS_ALL        (METHOD_BIT(METHOD_COUNT) - 1) /* of a route for "*" */
 
-/* The names that are not the parser's, in the order of their first use. Zero it to begin with. */
+/* The names that the parser does not know, in the order of their first use. Zero it to begin with. */
 struct route_methods {
     unsigned count;                                     /* of names */
     char names[ROUTE_METHODS_MAX][METHOD_NAME_MAX + 1]; /* each ends with NUL */
@@ -32,13 +31,13 @@ struct route_methods {
 int route_methods_add(struct route_methods *methods, const char *name, size_t len, uint64_t *set, char *err,
                       size_t errlen);
 
-/* The number of a method of set that is not the parser's, or METHOD_OTHER when none has that name. */
+/* The number of a method of set that the parser does not know, or METHOD_OTHER if none has that name. */
 unsigned route_methods_find(const struct route_methods *methods, uint64_t set, const char *name, size_t len);
 
-/* Whether two sets have a method in common. Returns those, with METHOD_OTHER for what no name was given to. */
+/* The methods that two sets have in common, with METHOD_OTHER for methods without a name. */
 uint64_t route_methods_common(uint64_t a, uint64_t b);
 
-/* Write a set as a field value, "GET, HEAD, PROPFIND", or "*" when METHOD_OTHER is among them. */
+/* Write a set as a field value, "GET, HEAD, PROPFIND", or "*" if METHOD_OTHER is among them. */
 void route_methods_format(const struct route_methods *methods, uint64_t set, char text[ROUTE_METHODS_TEXT_MAX]);
 
 #endif

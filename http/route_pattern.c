@@ -1,6 +1,6 @@
-/* One pass over the text: route_pattern_parse() takes it segment by segment, appending literal text, decoded, to the
- * piece that grows, and opening a new piece at each parameter. Whatever could never match, or would mean something else
- * than its author thinks, is refused with a sentence that says how to write it. */
+/* One pass over the text: route_pattern_parse() reads it segment by segment, appends literal text, decoded, to the
+ * current piece, and opens a new piece at each parameter. A pattern that could never match, or would not mean what its
+ * author thinks, is rejected with a sentence that says how to write it. */
 
 #include "http/route_pattern.h"
 
@@ -18,7 +18,7 @@ enum { INT_DIGITS_MAX = 18, UUID_LEN = 36, QUOTED_MAX = 200, REASON_MAX = 320 };
 #define NAME_BYTES   NAME_START "0123456789"
 #define TYPE_CHOICES "{int}, {alpha}, {alnum}, {hex}, {slug}, {uuid} or a set like {[a-z0-9-]+}"
 
-/* The named types. Which bytes they accept is written as the inside of a set. */
+/* The named types. The bytes that they accept are written as the inside of a set. */
 static const struct {
     const char *name; /* between the braces */
     const char *set;  /* the bytes it accepts */
@@ -30,9 +30,9 @@ static const struct {
     {"slug", "a-zA-Z0-9_-", UINT32_MAX, false}, {"uuid", "0-9a-fA-F-", UUID_LEN, true},
 };
 
-/* A parse under way. */
+/* A parse in progress. */
 struct pattern_text {
-    struct route_pattern *pattern; /* what it fills in */
+    struct route_pattern *pattern; /* the result */
     const char *text;              /* all of the pattern */
     const char *at;                /* next byte to read */
     uint32_t used;                 /* bytes of pattern->bytes */
@@ -75,7 +75,7 @@ static void set_add(struct route_type *type, unsigned first, unsigned last)
     }
 }
 
-/* Add the inside of a set, "a-z0-9_-". Returns false when it is not one. */
+/* Add the inside of a set, "a-z0-9_-". Returns false if it is malformed. */
 static bool set_parse(struct route_type *type, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -159,7 +159,7 @@ static struct route_piece *add_piece(struct pattern_text *source, enum route_pie
     return piece;
 }
 
-/* Parse ":name" or ":name{type}". What follows in its segment is added by append_literal(). */
+/* Parse ":name" or ":name{type}". append_literal() adds what follows in its segment. */
 static int parse_param(struct pattern_text *source)
 {
     const char *name = source->at + 1;
@@ -229,7 +229,7 @@ static int parse_literal(struct pattern_text *source, char *byte)
     return 0;
 }
 
-/* Append the literal byte at source->at to the piece that grows. */
+/* Append the literal byte at source->at to the current piece. */
 static int append_literal(struct pattern_text *source)
 {
     struct route_pattern *pattern = source->pattern;

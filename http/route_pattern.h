@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_ROUTE_PATTERN_H
 #define EVSERVE_HTTP_ROUTE_PATTERN_H
 
-/* The syntax of route patterns (http/router.h describes it): text to pieces, and which piece goes before which. The
- * router's own business; no allocation. */
+/* The syntax of route patterns (http/router.h describes it): text to pieces, and the precedence of pieces. For the
+ * router alone; no allocation. */
 
 #include "http/route.h"
 
@@ -51,10 +51,10 @@ struct route_pattern {
     char bytes[ROUTE_PATTERN_MAX];               /* all literal text, decoded */
 };
 
-/* Parse text. Returns 0, or -EINVAL with a text that names where and the pattern, and says what would be right. */
+/* Parse text. Returns 0, or -EINVAL with a text that names where and the pattern, and says how to write it. */
 int route_pattern_parse(struct route_pattern *pattern, const char *text, const char *where, char *err, size_t errlen);
 
-/* Order of precedence of two pieces that could stand at one place: below 0 when a comes first, 0 when they are the
+/* Order of precedence of two pieces that could stand at one place: below 0 if a comes first, 0 if they are the
  * same. A total order, so that the order of registration never decides. */
 int route_piece_compare(const struct route_piece *a, const struct route_piece *b);
 

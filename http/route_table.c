@@ -1,5 +1,5 @@
-/* Happy path: rows are collected from the router and the mounts, measured, sorted, printed. Not in a hurry: it runs
- * when somebody asks for the table on the command line. */
+/* Happy path: rows are collected from the router and the mounts, measured, sorted, printed. Speed does not
+ * matter: it runs if the command line asks for the table. */
 
 #include "http/route_table.h"
 

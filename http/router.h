@@ -20,13 +20,13 @@
  * Precedence, decided at the first place where two patterns differ and whatever the order of registration: end of the
  * pattern or literal byte, then typed parameter (the one whose type accepts fewer different characters first, {uuid}
  * before all, of two with as many always the same one), then plain parameter, then rest. Of two parameters of one type,
- * that with the longer text after it comes first. Where a candidate leads nowhere for the path, or lacks the method, matching goes
- * back to the next one.
+ * that with the longer text after it comes first. Where a candidate leads nowhere for the path, or
+ * lacks the method, matching goes back to the next one.
  *
  * Cost: a match enters each node of the tree at most once, because a node is reached at only one position of the path.
  * So going back never multiplies the work, and a match enters only nodes whose way from the root fits the path. If no
- * patterns overlap, there is one way down: the cost is the length of the path, not the number of routes. At one node at most
- * ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
+ * patterns overlap, there is one way down: the cost is the length of the path, not the number of routes. At one node at
+ * most ROUTE_BRANCHES_MAX parameters are tried, each in the length of its segment. */
 
 #include "http/route.h"
 #include "http/route_methods.h"

@@ -32,7 +32,8 @@ static bool is_said_before(const struct static_options *options, size_t n)
 
 static int check_headers(const struct static_options *options, char *err, size_t errlen)
 {
-    /* What is said for each file anew, beside what response_check_field() knows to be the server's own. */
+    /* Fields that the server sends with each file, beside those that response_check_field() knows as the server's
+     * own. */
     static const char *const own[] = {"Accept-Ranges", "Content-Encoding", "Content-Range", "Content-Type",
                                       "ETag",          "Last-Modified",    "Location"};
     size_t total = 0;
@@ -87,7 +88,8 @@ static const char *skip_one(const char *text, char c)
     return text + (text[0] == c ? 1 : 0);
 }
 
-/* A path below the directory. Dots in it would be refused by the kernel or lead elsewhere than they seem to. */
+/* Check a path below the directory. The kernel would reject dot segments, or they would lead elsewhere than they seem
+ * to. */
 static int check_page(const char *option, const char *path, char *err, size_t errlen)
 {
     if (path == NULL) {
@@ -108,7 +110,7 @@ static int check_page(const char *option, const char *path, char *err, size_t er
                                 path);
 }
 
-/* "type/subtype", perhaps with parameters (RFC 9110 section 8.3.1), which are taken as they are. */
+/* Check "type/subtype", perhaps with parameters (RFC 9110 section 8.3.1), which are not checked. */
 static bool is_media_type(const char *type)
 {
     size_t len = strcspn(type, "; \t");
@@ -145,7 +147,7 @@ int static_options_check(const struct static_options *options, char *err, size_t
     return rv < 0 ? rv : check_types(options, err, errlen);
 }
 
-/* The copy. Texts are put behind the arrays; measuring goes first, so it is one block. */
+/* The copy. Its size is added up first, so that it is one block, with the texts behind the arrays. */
 
 static size_t room_of_text(const char *text)
 {
