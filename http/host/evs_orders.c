@@ -116,14 +116,16 @@ static void deliver_order(void *arg)
     pthread_mutex_lock(&host->lock);
     struct ticket *ticket = evs_ticket_find(host, message->id);
     pthread_mutex_unlock(&host->lock);
-    struct exchange *exchange = ticket == NULL ? NULL : ticket->exchange; /* only this thread frees tickets */
-    if (exchange != NULL) {
-        int rv = carry_out(exchange, &message->order);
-        if (rv < 0 && message->order.kind == ORDER_HEADER && rv != -ESRCH) {
-            log_write(host->log, LOG_ERROR, "evserve_set_header_to: cannot set %s: %s", message->order.text,
-                      errno_text(-rv));
-            evs_abort(request_of(exchange)); /* without the field it would be a different response */
-        }
+    if (ticket == NULL) {
+        mem_free(message);
+        return;
+    }
+    struct exchange *exchange = ticket->exchange; /* only this thread frees tickets */
+    int rv = carry_out(exchange, &message->order);
+    if (rv < 0 && message->order.kind == ORDER_HEADER && rv != -ESRCH) {
+        log_write(host->log, LOG_ERROR, "evserve_set_header_to: cannot set %s: %s", message->order.text,
+                  errno_text(-rv));
+        evs_abort(request_of(exchange)); /* without the field it would be a different response */
     }
     pthread_mutex_lock(&host->lock);
     ticket = evs_ticket_find(host, message->id);

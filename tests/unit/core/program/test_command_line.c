@@ -1,0 +1,137 @@
+/* core/program/command_line.c: what the options of evserve become, and which of them exclude each other. */
+
+#include "core/program/command_line.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { ARGUMENTS_MAX = 16 };
+
+static char complaint[512]; /* what the last read() wrote to standard error */
+
+/* Read a command line whose arguments are separated by blanks. */
+static int read_line(const char *text, struct command_line *options)
+{
+    static char line[8192];
+    char *argv[ARGUMENTS_MAX + 1] = {"evserve"};
+    int argc = 1;
+    int pipe_fds[2];
+    snprintf(line, sizeof line, "%s", text);
+    for (char *at = strtok(line, " "); at != NULL && argc < ARGUMENTS_MAX; at = strtok(NULL, " ")) {
+        argv[argc++] = at;
+    }
+    *options = (struct command_line){0};
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO);
+    dup2(pipe_fds[1], STDERR_FILENO);
+    int rv = command_line_read(argc, argv, options);
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    ssize_t len = read(pipe_fds[0], complaint, sizeof complaint - 1);
+    complaint[len < 0 ? 0 : len] = '\0';
+    close(kept);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    return rv;
+}
+
+static void without_options_it_is_the_folder_public(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("", &options), -1);
+    assert_string_equal(options.root, "public");
+    assert_null(options.script);
+    assert_int_equal(read_line("site.lua", &options), -1);
+    assert_null(options.root);
+    assert_string_equal(options.script, "site.lua");
+    assert_int_equal(read_line("-", &options), -1);
+    assert_string_equal(options.script, "/dev/stdin");
+}
+
+static void options_that_are_repeated_become_lists(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("--listen :80 --listen unix:/x --sandbox=require --allow-read /a --allow-read /b "
+                               "--allow-write /c",
+                               &options),
+                     -1);
+    assert_string_equal(options.listen, ":80,unix:/x");
+    assert_true(options.has_listen);
+    assert_string_equal(options.allow_read, "/a:/b");
+    assert_string_equal(options.allow_write, "/c");
+    assert_true(command_line_add_listen(&options, "fd:3"));
+    assert_string_equal(options.listen, ":80,unix:/x,fd:3");
+    static char address[LISTEN_TEXT_MAX];
+    memset(address, 'a', sizeof address - 1);
+    assert_false(command_line_add_listen(&options, address));
+    assert_string_equal(options.listen, ":80,unix:/x,fd:3");
+}
+
+static void request_takes_its_details(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("--request /users --header A:1 --header B:2 --body @f --timeout 7 site.lua", &options),
+                     -1);
+    assert_string_equal(options.request, "/users");
+    assert_int_equal(options.header_count, 2);
+    assert_string_equal(options.headers[1], "B:2");
+    assert_string_equal(options.body, "@f");
+    assert_int_equal(options.timeout_s, 7);
+}
+
+static void what_makes_no_sense_is_a_usage_error_that_names_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *part;
+    } rows[] = {
+        {"--unknown", "--unknown"},
+        {"--listen", "--listen"},
+        {"--reactors 0", "--reactors"},
+        {"--reactors many", "\"many\""},
+        {"--sandbox=maybe", "\"maybe\""},
+        {"--allow-read /a", "--sandbox"},
+        {"--sandbox --allow-read a:b", "\"a:b\""},
+        {"--check --routes", "--check"},
+        {"--check --request /", "--request"},
+        {"--header A:1", "--request"},
+        {"--body x", "--request"},
+        {"--timeout 1", "--request"},
+        {"--request / --listen :80", "--listen"},
+        {"--request / --reactors 2", "--reactors"},
+        {"--request / --header A", "--header"},
+        {"--request / --timeout 0", "--timeout"},
+        {"--request / --timeout 86401", "86400"},
+        {"a.lua b.lua", "\"b.lua\""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct command_line options;
+        assert_int_equal(read_line(rows[i].line, &options), EXIT_USAGE);
+        if (strstr(complaint, rows[i].part) == NULL) {
+            fail_msg("%s: %s", rows[i].line, complaint);
+        }
+        assert_non_null(strstr(complaint, "; try 'evserve --help'\n"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_options_it_is_the_folder_public),
+        cmocka_unit_test(options_that_are_repeated_become_lists),
+        cmocka_unit_test(request_takes_its_details),
+        cmocka_unit_test(what_makes_no_sense_is_a_usage_error_that_names_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
