@@ -511,9 +511,10 @@ int evserve_poll(evserve *server, int timeout_ms);
  * from then. A stop may overtake functions that were posted before; they are still called, by evserve_free() at the
  * latest.
  *
- * Any thread, signal handlers, callbacks; server must not be freed meanwhile. NULL does nothing, so a signal handler
- * that is installed before evserve_start() may call this at any time. A signal that arrives during the start is then
- * lost, so check for it when evserve_start() has returned. */
+ * Any thread, signal handlers, callbacks; server must not be freed meanwhile, so a program whose signal handler calls
+ * this ignores the signal before evserve_free(): signal(SIGTERM, SIG_IGN). NULL does nothing, so a signal handler that
+ * is installed before evserve_start() may call this at any time. A signal that arrives during the start is then lost,
+ * so check for it when evserve_start() has returned. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
 /* Free the server: close what is still open, end its threads, and cut requests in flight. While evserve_wait() or
