@@ -17,7 +17,7 @@ rules() {
 core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
 the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
 http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|version[.]h ; -
-http/host includes only http, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/h1|http/host|core)/[^/]*|evserve[.]h ; -
+http/host includes only messages, servers, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|evserve[.]h ; http/(conn|framing|server_).*
 lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/host|core)/[^/]*|version[.]h ; -
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
@@ -122,6 +122,8 @@ http/b.c "../lua/script.h"
 http/c.h <luajit-2.1/lauxlib.h>
 http/d.c "evserve.h"
 http/host/a.c "lua/script.h"
+http/host/b.c "http/conn.h"
+http/host/c.c "http/h1/h1.h"
 http/e.c "http/host/evs_internal.h"
 http/f.c "http/server_internal.h"
 http/h1/parser_a.c "http/exchange.h"
