@@ -1,7 +1,7 @@
 #!/bin/sh
-# The layer check: an #include may only go down the stairs core <- http <- lua <- front door, LuaJIT's headers belong to
-# lua/ alone, a name of a file is not that of another one, and the top level holds only what the house plan names. Prints
-# each offending line as file:line.
+# The layer check: an #include may only go down the stairs core <- http <- lua <- front door, and within http/ down those of
+# http/README.md (message, framing, connection, transport). LuaJIT's headers belong to lua/ alone, a name of a file is not
+# that of another one, and the top level holds only what the house plan names. Prints each offending line as file:line.
 #
 #   tests/check_layers.sh [ROOT]        check a tree (default: the one this script is in)
 #   tests/check_layers.sh --self-test   check that the check finds what it is there to find
@@ -18,12 +18,15 @@ core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
 the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
 http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|version[.]h ; -
 http/host includes only messages, servers, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|evserve[.]h ; http/(conn|framing|server_).*
-lua includes only lua, http and core ; lua/*.[ch] ; - ; (lua|http|http/h1|http/host|core)/[^/]*|version[.]h ; -
+lua includes only lua, messages, servers and core ; lua/*.[ch] ; - ; (lua|http|http/host|core)/[^/]*|version[.]h ; http/(conn|framing|server_).*
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
-a message does not know the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/server.*
+a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/).*|core/transport[.]h
 the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
 HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/server.*|core/(sys|net)[.]h
+a connection knows neither the server nor what is spoken on it ; http/conn*.[ch] ; - ; (core/|http/conn)[^/]*|http/(outcome|peer|service|site|limits)[.]h ; -
+the server knows one header of HTTP/1 ; http/server*.[ch] ; - ; (core|http)/[^/]*|http/h1/h1_protocol[.]h ; -
+the program does not look into the server ; core/program/*.[ch] evserve.c main.c ; - ; .* ; http/(conn|framing|server_|h1/h1).*
 END
 }
 
@@ -126,6 +129,16 @@ http/host/b.c "http/conn.h"
 http/host/c.c "http/h1/h1.h"
 http/e.c "http/host/evs_internal.h"
 http/f.c "http/server_internal.h"
+http/g.c "http/conn.h"
+http/h.h "http/h1/parser.h"
+http/i.c "core/transport.h"
+http/conn_a.c "http/response.h"
+http/conn_b.h "http/h1/h1.h"
+http/conn_c.c "http/server.h"
+http/server_a.c "http/h1/h1.h"
+core/program/b.c "http/h1/h1_protocol.h"
+lua/b.c "http/server_internal.h"
+lua/c.c "http/h1/parser.h"
 http/h1/parser_a.c "http/exchange.h"
 http/h1/chunked.c "core/reactor.h"
 http/h1/b.c "http/server.h"
@@ -141,6 +154,9 @@ END
     done
     printf '#include "core/log.h"\n#include <stdio.h>\n' >"$tree/http/fine.c"
     printf '#include "evserve.h"\n' >>"$tree/http/host/fine.c"
+    printf '#include "http/conn.h"\n#include "http/response.h"\n' >"$tree/http/h1/h1_fine.c"
+    printf '#include "http/h1/h1_protocol.h"\n#include "http/conn.h"\n' >"$tree/http/server.c"
+    printf '#include "core/transport.h"\n#include "http/outcome.h"\n' >"$tree/http/conn.c"
     printf '#include <lua.h>\n#include "http/router.h"\n' >"$tree/lua/fine.c"
     printf 'static int twin(void)\nstruct twin {\n};\nenum { ONE, TWIN = 2 };\n' |
         tee -a "$tree/http/fine.c" >>"$tree/lua/fine.c"
