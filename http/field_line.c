@@ -17,6 +17,23 @@ static size_t find_name_end(const char *data, size_t pos, size_t len)
     return pos;
 }
 
+/* A line may have thousands of spaces. */
+static size_t skip_value_spaces(const char *data, size_t pos, size_t len)
+{
+#ifdef __SSE2__
+    for (; len - pos >= 16; pos += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(data + pos));
+        __m128i is_space = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(' '));
+        __m128i is_tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
+        unsigned others = ~(unsigned)_mm_movemask_epi8(_mm_or_si128(is_space, is_tab)) & 0xffff;
+        if (others != 0) {
+            return pos + (size_t)__builtin_ctz(others);
+        }
+    }
+#endif
+    return char_skip_space(data, len, pos);
+}
+
 /* Values can be long, and arrive in many pieces: where the CPU can be trusted to have vectors, 16 bytes at a time. */
 static size_t find_value_end(const char *data, size_t pos, size_t len)
 {
@@ -97,7 +114,7 @@ enum field_line_verdict field_line_scan(struct field_line *line, const char *dat
         pos++;
         /* fall through */
     case FIELD_LINE_SPACE:
-        pos = char_skip_space(data, len, pos);
+        pos = skip_value_spaces(data, pos, len);
         if (pos == len) {
             return stop(line, FIELD_LINE_SPACE, pos, len);
         }

@@ -60,7 +60,7 @@ refuse_twins() {
             owner[name] = FILENAME
         }
         { gsub(/__attribute__\(\([a-z_]+\)\) /, "") }
-        FNR == 1 { in_enum = 0; is_template = FILENAME ~ /parser_(block|head|scalar|sse42|avx2)\./ }
+        FNR == 1 { in_enum = 0; is_template = FILENAME ~ /parser_(block|whole|scalar|sse42|avx2)\./ }
         /^[a-zA-Z_]/ && /(^|[ )])static / && match($0, /[a-zA-Z_0-9]+(\(| =|\[|;)/) && FILENAME ~ /\.c$/ {
             name = substr($0, RSTART, RLENGTH)
             sub(/[^a-zA-Z_0-9]+$/, "", name)

@@ -37,10 +37,6 @@ void parser_reset(struct parser *parser);
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
 
-/* The variant that every CPU can run, and the reference for the others in tests. */
-enum parse_verdict parse_head_scalar(struct parser *parser, struct head *head, const struct limits *limits,
-                                     const char *data, size_t len);
-
 /* The fastest variant for this CPU; all give the same answers. name, if not NULL, gets "scalar", "sse4.2" or "avx2". */
 parse_head_fn parse_head_best(const char **name);
 

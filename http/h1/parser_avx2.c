@@ -1,44 +1,37 @@
-/* The head parser for CPUs with AVX2: 64 bytes are two vectors of 32. The comparisons are those of parser_block.h. */
+/* The head parser for CPUs with AVX2: vectors of 32 bytes. */
 
 #ifdef __x86_64__
 
-#include <assert.h>
+#include "http/h1/parser_avx2.h"
+
 #include <immintrin.h>
 
-#include "http/h1/parser_inner.h"
+#include "http/h1/parser_rules.h"
+#include "http/h1/parser_steps.h"
 
-#define VARIANT parse_head_avx2
-#define TARGET  __attribute__((target("avx2,bmi,bmi2")))
-#define INLINE  __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline
+#define VARIANT     parse_head_avx2
+#define TARGET      __attribute__((target("avx2,bmi,bmi2")))
+#define INLINE      __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline
+#define LOOKS_BACK  32
+#define WIDTH       32
+#define vector      __m256i
+#define V(op)       _mm256_##op
+#define VI(op)      _mm256_##op##_si256
+#define REPEAT(...) __VA_ARGS__, __VA_ARGS__
+#define EACH_4(c)   c, c, c, c
+#define EACH_16(c)  EACH_4(c), EACH_4(c), EACH_4(c), EACH_4(c)
+#define EACH(c)     EACH_16(c), EACH_16(c)
 
 #include "http/h1/parser_block.h"
+#include "http/h1/parser_whole.h"
 
-INLINE __m256i token_ends_32(__m256i bytes)
-{
-    __m256i low = _mm256_shuffle_epi8(_mm256_setr_epi8(TOKEN_TABLE, TOKEN_TABLE), bytes);
-    __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(0x0f));
-    __m256i is_token = _mm256_and_si256(low, _mm256_shuffle_epi8(_mm256_setr_epi8(HIGH_BITS, HIGH_BITS), high));
-
-    return _mm256_cmpeq_epi8(is_token, _mm256_setzero_si256());
-}
-
-INLINE __m256i value_ends_32(__m256i bytes)
-{
-    __m256i is_low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
-    __m256i is_tab = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\t'));
-    __m256i is_del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
-
-    return _mm256_or_si256(_mm256_andnot_si256(is_tab, is_low), is_del);
-}
-
-INLINE uint64_t find_ends_32(const char *bytes, enum char_class wanted)
-{
-    __m256i vector = _mm256_loadu_si256((const __m256i *)(const void *)bytes);
-    __m256i ends = wanted == CLASS_TOKEN ? token_ends_32(vector) : value_ends_32(vector);
-
-    return (uint32_t)_mm256_movemask_epi8(ends);
-}
-
-#include "http/h1/parser_head.h"
+#undef WIDTH
+#undef vector
+#undef V
+#undef VI
+#undef REPEAT
+#undef EACH_4
+#undef EACH_16
+#undef EACH
 
 #endif

@@ -1,178 +1,231 @@
-/* How the SIMD variants of the head parser find the end of an element: the template that parser_head.h wants, for a
- * variant that has defined TARGET and INLINE and defines find_ends_32(), which is declared here. No header guard.
+/* How the variants with vectors find the ends of elements: what parser_whole.h wants, for a variant that has defined
  *
- * The bytes are looked at 64 at a time. A struct block keeps two words that say where among them a name and where a
- * value must end. Most elements are shorter than a vector; so one look at the bytes serves several of them, and to
- * find the next end takes a shift and a count of zeros.
+ *   INLINE          what its functions begin with: always inlined, with the variant's instructions
+ *   WIDTH, vector   bytes of a vector, and its type
+ *   V(op), VI(op)   an intrinsic for vectors: V(cmpeq_epi8), and those for all bits: VI(and)
+ *   REPEAT(table)   a vector's worth of a table of 16 bytes, as initialisers
+ *   EACH(c)         the same for one byte
  *
- * Nothing may be read behind the end of the bytes, or before their begin. So the last of them are looked at as two
- * vectors that overlap, or as one that begins before them; the bits for bytes behind the end are set, and stop every
- * search. */
+ * No header guard.
+ *
+ * Field lines are looked at 32 bytes at a time, from the begin of a line on. A struct block keeps two words that say where
+ * among them a name and where a value must end: to find the ends takes two shifts and counts of zeros. */
 
-/* Where in up to 64 bytes elements must end. */
-struct ends {
-    uint64_t name;  /* bit i: byte i is not CLASS_TOKEN, or not there */
-    uint64_t value; /* bit i: byte i is not CLASS_VALUE, or not there */
+/* Vectors that the functions below compare with. */
+struct patterns {
+    char line_low[WIDTH], line_high[WIDTH], host_low[WIDTH], host_high[WIDTH]; /* of classify() */
+    char low_bits[WIDTH], carry[WIDTH], carry_less[WIDTH], minus_one[WIDTH], control[WIDTH], tab[WIDTH];
+    char exclamation[WIDTH], hash[WIDTH], del[WIDTH], bit_6[WIDTH], percent[WIDTH], backslash[WIDTH], dot[WIDTH],
+        slash[WIDTH];
+    char zero_digit[WIDTH], nine[WIDTH];
 };
 
-struct block {
-    size_t at;        /* offset of its first byte */
-    struct ends ends; /* in its bytes */
-};
-
-/* No block yet; the first one will begin at pos. */
-INLINE struct block no_block(size_t pos)
+/* They stay in memory, from where each takes part in an instruction without one more to fetch it. Left to itself, the
+ * compiler would make each of them anew, with three. */
+INLINE const struct patterns *get_patterns(void)
 {
-    return (struct block){.at = pos - 64};
-}
-
-/* tchar of RFC 9110 section 5.6.2: the low four bits of a byte choose an entry, the high four a bit in it. */
-#define TOKEN_TABLE                                                                                                    \
-    (char)0xe8, (char)0xfc, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xf8,        \
-        (char)0xf8, (char)0xf4, 0x54, (char)0xd0, 0x54, (char)0xf4, 0x70
-#define HIGH_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
-
-/* The bytes that are not CLASS_TOKEN. A byte beyond ASCII selects 0 from both tables. */
-INLINE __m128i token_ends_16(__m128i bytes)
-{
-    __m128i low = _mm_shuffle_epi8(_mm_setr_epi8(TOKEN_TABLE), bytes);
-    __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(0x0f));
-    __m128i is_token = _mm_and_si128(low, _mm_shuffle_epi8(_mm_setr_epi8(HIGH_BITS), high));
-
-    return _mm_cmpeq_epi8(is_token, _mm_setzero_si128());
-}
-
-/* The bytes that are not CLASS_VALUE: control characters other than HTAB. */
-INLINE __m128i value_ends_16(__m128i bytes)
-{
-    __m128i is_low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    __m128i is_tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
-    __m128i is_del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-
-    return _mm_or_si128(_mm_andnot_si128(is_tab, is_low), is_del);
-}
-
-/* The bytes that are not CLASS_QUERY: all but visible ASCII, and '#'. As signed numbers, bytes beyond ASCII are low. */
-INLINE __m128i query_ends_16(__m128i bytes)
-{
-    __m128i is_low = _mm_cmpgt_epi8(_mm_set1_epi8('!'), bytes);
-    __m128i is_del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    __m128i is_hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
-
-    return _mm_or_si128(_mm_or_si128(is_low, is_del), is_hash);
-}
-
-/* The bytes that are not CLASS_PATH: '?' besides, which differs from DEL in one bit. */
-INLINE __m128i path_ends_16(__m128i bytes)
-{
-    __m128i is_low = _mm_cmpgt_epi8(_mm_set1_epi8('!'), bytes);
-    __m128i is_hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
-    __m128i is_mark = _mm_cmpeq_epi8(_mm_or_si128(bytes, _mm_set1_epi8(0x40)), _mm_set1_epi8(0x7f));
-
-    return _mm_or_si128(_mm_or_si128(is_low, is_hash), is_mark);
-}
-
-/* The bytes that a path with a normal form of its own may not have: '%', '\\' and, behind a slash, '.'. */
-INLINE __m128i path_odds_16(__m128i bytes, __m128i bytes_before)
-{
-    __m128i is_escape = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%'));
-    __m128i is_backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    __m128i is_dot = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.'));
-    __m128i is_slash_before = _mm_cmpeq_epi8(bytes_before, _mm_set1_epi8('/'));
-
-    return _mm_or_si128(_mm_or_si128(is_escape, is_backslash), _mm_and_si128(is_dot, is_slash_before));
-}
-
-INLINE __m128i load_16_bytes(const char *bytes)
-{
-    return _mm_loadu_si128((const __m128i *)(const void *)bytes);
-}
-
-/* The ends among 16 bytes, a bit each. wanted is a constant: of the branches, the compiler leaves one. */
-INLINE uint64_t find_ends_16(const char *bytes, enum char_class wanted)
-{
-    __m128i vector = load_16_bytes(bytes);
-    __m128i ends = wanted == CLASS_TOKEN   ? token_ends_16(vector)
-                   : wanted == CLASS_VALUE ? value_ends_16(vector)
-                                           : query_ends_16(vector);
-
-    return (uint32_t)_mm_movemask_epi8(ends);
-}
-
-/* The same for 32; wanted is CLASS_TOKEN or CLASS_VALUE. */
-INLINE uint64_t find_ends_32(const char *bytes, enum char_class wanted);
-
-/* The same for data[at, end), the last bytes there are: fewer than 64, maybe none. */
-INLINE uint64_t find_ends_of_rest(const char *data, size_t at, size_t end, enum char_class wanted)
-{
-    size_t there = end - at;
-    uint64_t behind = UINT64_MAX << there;
-
-    if (there >= 32) {
-        return find_ends_32(data + at, wanted) | find_ends_32(data + end - 32, wanted) << (there - 32) | behind;
-    }
-    if (there >= 16) {
-        return find_ends_16(data + at, wanted) | find_ends_16(data + end - 16, wanted) << (there - 16) | behind;
-    }
-    if (end >= 16) {
-        return find_ends_16(data + end - 16, wanted) >> (16 - there) | behind;
-    }
-    for (size_t i = 0; i < there; i++) {
-        behind |= (uint64_t)!char_is(data[at + i], wanted) << i;
-    }
-    return behind;
-}
-
-/* Not inlined, since it comes once a message and is needed in several places. */
-TARGET __attribute__((noinline)) static struct ends find_last_ends(const char *data, size_t at, size_t end)
-{
-    return (struct ends){
-        .name = find_ends_of_rest(data, at, end, CLASS_TOKEN),
-        .value = find_ends_of_rest(data, at, end, CLASS_VALUE),
+    static const struct patterns patterns __attribute__((aligned(WIDTH))) = {
+        /* Bits 0 to 4 of a byte's class are for the characters of a token, by their high four bits; bits 5 to 7 are for what
+         * ends a value; any other byte, such as the colon, has none. */
+        .line_low = {REPEAT(0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, (char)0x9e, 0x3d, 0x25, 0x34, 0x25,
+                            0x3d, 0x6c)},
+        .line_high = {REPEAT(0x20, (char)0xa0, 1, 2, 4, 8, 6, 0x50, 0, 0, 0, 0, 0, 0, 0, 0)},
+        /* CLASS_HOST, likewise */
+        .host_low = {REPEAT(0x1a, 0x1f, 0x1e, 0x1e, 0x1f, 0x1e, 0x1f, 0x1f, 0x1f, 0x1f, 0x1d, 0x07, 0x05, 0x07, 0x15,
+                            0x0c)},
+        .host_high = {REPEAT(0, 0, 1, 2, 4, 8, 4, 0x10, 0, 0, 0, 0, 0, 0, 0, 0)},
+        .low_bits = {EACH(0x0f)},
+        .carry = {EACH(0x60)},
+        .carry_less = {EACH(0x61)},
+        .minus_one = {EACH(-1)},
+        .control = {EACH(0x1f)},
+        .tab = {EACH('\t')},
+        .exclamation = {EACH('!')},
+        .hash = {EACH('#')},
+        .del = {EACH(0x7f)},
+        .bit_6 = {EACH(0x40)},
+        .percent = {EACH('%')},
+        .backslash = {EACH('\\')},
+        .dot = {EACH('.')},
+        .slash = {EACH('/')},
+        .zero_digit = {EACH('0')},
+        .nine = {EACH(9)},
     };
+    const struct patterns *hidden = &patterns;
+
+    __asm__ volatile("" : "+r"(hidden));
+    return hidden;
 }
 
-/* Go on to the bytes that follow. Their place does not depend on what was found so far: so the CPU need not wait for
- * that before it begins with them. */
-INLINE void load_block(struct block *block, const char *data, size_t end)
+INLINE vector load_vector(const char *bytes)
 {
-    const char *bytes = data + (block->at += 64);
+    return VI(loadu)((const vector *)(const void *)bytes);
+}
 
-    if (end - block->at < 64) {
-        block->ends = find_last_ends(data, block->at, end);
-    } else {
-        block->ends.name = find_ends_32(bytes, CLASS_TOKEN) | find_ends_32(bytes + 32, CLASS_TOKEN) << 32;
-        block->ends.value = find_ends_32(bytes, CLASS_VALUE) | find_ends_32(bytes + 32, CLASS_VALUE) << 32;
+INLINE uint64_t mask_of(vector bytes)
+{
+    return (uint32_t)V(movemask_epi8)(bytes);
+}
+
+INLINE vector is_byte(vector bytes, const char *pattern)
+{
+    return V(cmpeq_epi8)(bytes, load_vector(pattern));
+}
+
+/* The class of each byte, as bits: the low four bits of a byte choose an entry of one table, the high four one of another,
+ * and what both have is its class. A byte beyond ASCII has none. */
+INLINE vector classify(vector bytes, const char *by_low, const char *by_high, const struct patterns *patterns)
+{
+    vector high = VI(and)(V(srli_epi16)(bytes, 4), load_vector(patterns->low_bits));
+
+    return VI(and)(V(shuffle_epi8)(load_vector(by_low), bytes), V(shuffle_epi8)(load_vector(by_high), high));
+}
+
+INLINE void clear_head(struct head *head)
+{
+    const size_t len = offsetof(struct head, field_capacity);
+
+    for (size_t i = 0; i + WIDTH <= len; i += WIDTH) {
+        VI(storeu)((vector *)(void *)((char *)head + i), VI(setzero)());
+    }
+    VI(storeu)((vector *)(void *)((char *)head + len - WIDTH), VI(setzero)());
+}
+
+/* Where among 32 bytes elements must end. */
+struct block {
+    size_t at;      /* offset of the first byte */
+    size_t last;    /* the last offset that a block may have */
+    uint64_t name;  /* bit i: byte i is not CLASS_TOKEN */
+    uint64_t value; /* bit i: byte i is not CLASS_VALUE */
+};
+
+/* The first block will begin at pos, and none will reach beyond end. */
+INLINE struct block begin_block(size_t pos, size_t end)
+{
+    return (struct block){.at = pos - 64, .last = end - 32};
+}
+
+INLINE void load_block(struct block *block, const char *data, size_t at)
+{
+    const struct patterns *patterns = get_patterns();
+
+    block->at = at;
+    block->name = block->value = 0;
+    for (size_t i = 0; i < 32; i += WIDTH) {
+        vector classes = classify(load_vector(data + at + i), patterns->line_low, patterns->line_high, patterns);
+        /* Bits 5 to 7 carry into the highest; and so does 0, if it has become 0xff before. */
+        vector less = V(add_epi8)(classes, load_vector(patterns->minus_one));
+        block->value |= mask_of(V(adds_epu8)(classes, load_vector(patterns->carry))) << i;
+        block->name |= mask_of(V(adds_epu8)(less, load_vector(patterns->carry_less))) << i;
     }
 }
 
-/* The expectations keep the compiler from preparing the vectors' constants where most calls come by without need. */
-INLINE size_t find_end(struct block *block, const char *data, size_t pos, size_t end, enum char_class wanted)
+/* A block serves the lines that begin in its first part; most lines are longer than that, and each has a block of its own
+ * then. A name that is longer than a block is left to parser_step(). */
+INLINE bool find_name_end(struct block *block, const char *data, size_t pos, size_t end, size_t *len)
 {
-    for (;;) {
-        size_t i = pos - block->at;
-        if (__builtin_expect(i >= 64, 0)) {
-            load_block(block, data, end);
-            continue;
-        }
-        uint64_t ends = (wanted == CLASS_TOKEN ? block->ends.name : block->ends.value) >> i;
-        if (__builtin_expect(ends != 0, 1)) {
-            return pos + (size_t)__builtin_ctzll(ends);
-        }
-        pos = block->at + 64;
+    uint64_t ends = 0;
+
+    (void)end;
+    if (pos - block->at <= 16) {
+        ends = block->name >> (pos - block->at);
     }
+    if (__builtin_expect(ends == 0, 1)) {
+        if (__builtin_expect(pos <= block->last, 1)) {
+            load_block(block, data, pos);
+            ends = block->name;
+        } else {
+            load_block(block, data, block->last);
+            ends = block->name >> (pos - block->last);
+        }
+        if (ends == 0) {
+            return false;
+        }
+    }
+    *len = (size_t)__builtin_ctzll(ends);
+    return true;
 }
 
-/* A target comes once a message, so nothing is kept. */
+/* The bytes at data that are not CLASS_VALUE, for values that are longer than a block. */
+INLINE uint64_t find_value_ends(const char *data)
+{
+    const struct patterns *patterns = get_patterns();
+    uint64_t ends = 0;
+
+    for (size_t i = 0; i < 32; i += WIDTH) {
+        vector bytes = load_vector(data + i);
+        vector is_low = V(cmpeq_epi8)(V(min_epu8)(bytes, load_vector(patterns->control)), bytes);
+        vector is_end = VI(or)(VI(andnot)(is_byte(bytes, patterns->tab), is_low), is_byte(bytes, patterns->del));
+        ends |= mask_of(is_end) << i;
+    }
+    return ends;
+}
+
+INLINE bool find_value_end(struct block *block, const char *data, size_t pos, size_t end, size_t *len)
+{
+    uint64_t ends = block->value >> (pos - block->at); /* by less than 64: SPACES_MAX */
+    size_t at = pos;
+
+    (void)end;
+    if (__builtin_expect(ends == 0, 0)) {
+        /* No byte from the begin of the name to the end of the block ends a value; so the next 32 may overlap them. */
+        for (at = block->at + 32; at <= block->last; at += 32) {
+            ends = find_value_ends(data + at);
+            if (ends != 0) {
+                *len = at + (size_t)__builtin_ctzll(ends) - pos;
+                return true;
+            }
+        }
+        at = block->last > pos ? block->last : pos;
+        ends = find_value_ends(data + block->last) >> (at - block->last);
+        if (ends == 0) {
+            return false;
+        }
+    }
+    *len = at + (size_t)__builtin_ctzll(ends) - pos;
+    return true;
+}
+
+/* A host without escapes or brackets, with a port or without one: others are left to parser_take_field(). */
+INLINE bool is_plain_authority(const char *data, struct slice host)
+{
+    const struct patterns *patterns = get_patterns();
+    const char *value = data + host.offset;
+    size_t len = host.len;
+
+    if (len - 1 >= WIDTH || host.offset + len < WIDTH) {
+        return false;
+    }
+    vector bytes = load_vector(value + len - WIDTH);
+    vector classes = classify(bytes, patterns->host_low, patterns->host_high, patterns);
+    uint64_t others = mask_of(V(cmpeq_epi8)(classes, VI(setzero)())) >>
+                      (WIDTH - len); /* bit i: byte i is not CLASS_HOST */
+    if (others == 0) {
+        return true;
+    }
+    size_t colon = (size_t)__builtin_ctzll(others);
+    vector digits = V(sub_epi8)(bytes, load_vector(patterns->zero_digit));
+    vector is_digit = V(cmpeq_epi8)(V(min_epu8)(digits, load_vector(patterns->nine)), digits);
+    uint64_t host_and_port = mask_of(is_digit) >> (WIDTH - len) | (((uint64_t)2 << colon) - 1);
+    return colon > 0 && value[colon] == ':' && host_and_port == ((uint64_t)1 << len) - 1;
+}
+
+/* A byte that is not CLASS_PATH is, as a signed number, below '!', or it is '#', '?' or DEL; the last two differ in one
+ * bit. */
 INLINE size_t find_path_end(const char *data, size_t pos, size_t end, bool *is_plain)
 {
-    for (; end - pos >= 16; pos += 16) {
-        __m128i bytes = load_16_bytes(data + pos);
-        uint32_t ends = (uint32_t)_mm_movemask_epi8(path_ends_16(bytes));
-        uint32_t odds = (uint32_t)_mm_movemask_epi8(path_odds_16(bytes, load_16_bytes(data + pos - 1)));
-        *is_plain &= (odds & (ends ^ (ends - 1))) == 0; /* up to the end; an end itself is not odd */
+    for (; end - pos >= WIDTH; pos += WIDTH) {
+        const struct patterns *patterns = get_patterns();
+        vector bytes = load_vector(data + pos);
+        vector is_low = V(cmpgt_epi8)(load_vector(patterns->exclamation), bytes);
+        vector is_mark = is_byte(VI(or)(bytes, load_vector(patterns->bit_6)), patterns->del);
+        uint64_t ends = mask_of(VI(or)(VI(or)(is_low, is_byte(bytes, patterns->hash)), is_mark));
+        vector is_dot = VI(and)(is_byte(bytes, patterns->dot), is_byte(load_vector(data + pos - 1), patterns->slash));
+        vector is_coded = VI(or)(is_byte(bytes, patterns->percent), is_byte(bytes, patterns->backslash));
+        uint64_t odds = mask_of(VI(or)(is_coded, is_dot));
+        *is_plain &= (odds & (ends ^ (ends - 1))) == 0; /* up to the end, which is not odd itself */
         if (ends != 0) {
-            return pos + (size_t)__builtin_ctz(ends);
+            return pos + (size_t)__builtin_ctzll(ends);
         }
     }
     return find_rest_of_path(data, pos, end, is_plain);
@@ -180,14 +233,14 @@ INLINE size_t find_path_end(const char *data, size_t pos, size_t end, bool *is_p
 
 INLINE size_t find_query_end(const char *data, size_t pos, size_t end)
 {
-    for (; end - pos >= 16; pos += 16) {
-        uint64_t ends = find_ends_16(data + pos, CLASS_QUERY);
+    for (; end - pos >= WIDTH; pos += WIDTH) {
+        const struct patterns *patterns = get_patterns();
+        vector bytes = load_vector(data + pos);
+        vector is_low = V(cmpgt_epi8)(load_vector(patterns->exclamation), bytes);
+        uint64_t ends = mask_of(VI(or)(VI(or)(is_low, is_byte(bytes, patterns->hash)), is_byte(bytes, patterns->del)));
         if (ends != 0) {
             return pos + (size_t)__builtin_ctzll(ends);
         }
     }
-    while (pos < end && char_is(data[pos], CLASS_QUERY)) {
-        pos++;
-    }
-    return pos;
+    return find_rest_of_query(data, pos, end);
 }

@@ -1,63 +1,129 @@
 #ifndef EVSERVE_HTTP_PARSER_INNER_H
 #define EVSERVE_HTTP_PARSER_INNER_H
 
-/* What the files of the parser share, and nobody else includes.
+/* What the files of the parser share, and nobody else includes. Each calls only those below it:
  *
- *   parser.c        what a request line and the fields mean, methods, the choice of a variant
- *   parser_head.h   the state machine of a head: a template, compiled once for each variant
- *   parser_scalar.c, parser_sse42.c, parser_avx2.c   the variants: how to find the end of a name, a value, a target
- *   parser_block.h  what the two SIMD variants have in common
- *   chunked.c       chunked bodies */
+ *   parser.c         the choice of a variant
+ *   parser_scalar.c, parser_sse42.c, parser_avx2.c   the variants: the template parser_whole.h, for lines that are there as a
+ *                    whole, as nearly all are; how the last two find the ends of elements is in parser_block.h
+ *   parser_steps.c   the state machine, which reads all other lines
+ *   parser_rules.c   what a request line and the fields mean */
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "http/char_class.h"
+#include "http/field_line.h"
 #include "http/h1/parser.h"
 #include "http/limits.h"
 
 /* Where a head can be interrupted, in the order of its bytes. */
 enum head_state {
-    STATE_START,    /* at an empty line or the first byte of the request line */
-    STATE_START_LF, /* after the CR of an empty line */
-    STATE_METHOD,   /* in the method */
-    STATE_PATH,     /* in the target, before any '?' */
-    STATE_QUERY,    /* in the target, after '?' */
-    STATE_VERSION,  /* in the version or the CRLF after it */
-    STATE_FIELD,    /* at the first byte of a field line, or of the empty line */
-    STATE_NAME,     /* in a field name */
-    STATE_SPACE,    /* in the white space before a field value */
-    STATE_VALUE,    /* in a field value or the white space after it */
-    STATE_VALUE_LF, /* after the CR of a field line */
-    STATE_END_LF,   /* after the CR of the empty line */
-    STATE_FAILED,   /* status and reason are set */
+    STATE_START,                                         /* at an empty line or the first byte of the request line */
+    STATE_START_LF,                                      /* after the CR of an empty line */
+    STATE_METHOD,                                        /* in the method */
+    STATE_PATH,                                          /* in the target, before any '?' */
+    STATE_QUERY,                                         /* in the target, after '?' */
+    STATE_VERSION,                                       /* in the version or the CRLF after it */
+    STATE_FIELDS,                                        /* in the field lines: this and an enum field_line_state */
+    STATE_FAILED = STATE_FIELDS + FIELD_LINE_END_LF + 1, /* status and reason are set */
 };
 
-/* Refuse the message. Returns false, for the caller to return. */
-__attribute__((cold)) bool parser_fail(struct parser *parser, int status, const char *reason);
+/* Bits of parser.seen. */
+enum {
+    SEEN_CLOSE = 1,              /* Connection: close */
+    SEEN_KEEP_ALIVE = 2,         /* Connection: keep-alive */
+    SEEN_CODING = 4,             /* Transfer-Encoding */
+    SEEN_OTHER_CODING = 8,       /* a transfer coding other than chunked */
+    SEEN_OTHER_EXPECTATION = 16, /* an expectation other than 100-continue */
+};
 
-/* Refuse it for a byte that does not belong where it is. is_first: the element would begin with it; is_first_line: it
- * comes before any field. */
-__attribute__((cold)) bool parser_fail_byte(struct parser *parser, enum head_state state, const char *byte,
-                                            bool is_first, bool is_first_line);
+/* A head that is being read, in one call.
+ *
+ * Limits: end is where the bytes end, or what the limit in force allows if that comes first. What is incomplete there is
+ * too long if the limit set that end: the verdict does not depend on how the bytes arrived. */
+struct scan {
+    struct parser *parser;       /* outlives this call */
+    struct head *head;           /* the result */
+    const struct limits *limits; /* in force */
+    const char *data;            /* the message from its first byte */
+    size_t len;                  /* bytes of data */
+    size_t pos;                  /* next byte to look at */
+    size_t start;                /* of the element being read */
+    size_t end;                  /* first byte not to look at */
+    size_t limit;                /* what is incomplete at this offset is too long */
+    struct field *field;         /* of the line being read */
+    struct field *last_field;    /* behind the last one allowed */
+    enum head_state state;       /* of the line at pos */
+    enum parse_verdict verdict;  /* why reading ended */
+};
 
-/* Interpret a request line whose bytes are in order; version is where its "HTTP/1.1" is. false: refused. */
-bool parser_end_request_line(struct parser *parser, struct head *head, const char *data, const char *version);
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
-/* Interpret the latest field, whose name is known and at most LAST_INTERPRETED_FIELD. false: refused. */
-#define LAST_INTERPRETED_FIELD FIELD_EXPECT
-bool parser_take_field(struct parser *parser, struct head *head, const char *data, enum known_field known);
+/* From now on nothing may reach beyond limit, which fits 32 bits as all offsets do. It is never behind pos: not even if
+ * somebody lowered the limit while the message arrived. */
+ALWAYS_INLINE void set_limit(struct scan *s, uint64_t limit)
+{
+    s->limit = limit > s->pos ? (size_t)limit : s->pos;
+    s->end = s->len < s->limit ? s->len : s->limit;
+}
 
-/* Interpret the fields as a whole. false: refused. */
-bool parser_end_fields(struct parser *parser, struct head *head);
+/* Begin with what parser and head hold from the call before; for a message that begins, head is clear. false: the message
+ * was refused then. */
+ALWAYS_INLINE bool begin_scan(struct scan *s, struct parser *parser, struct head *head, const struct limits *limits,
+                              const char *data, size_t len)
+{
+    enum head_state state = (enum head_state)parser->state;
 
-/* The variants beyond parse_head_scalar(); they exist on x86-64 only. */
-enum parse_verdict parse_head_sse42(struct parser *parser, struct head *head, const struct limits *limits,
-                                    const char *data, size_t len);
-enum parse_verdict parse_head_avx2(struct parser *parser, struct head *head, const struct limits *limits,
-                                   const char *data, size_t len);
+    *s = (struct scan){.parser = parser,
+                       .head = head,
+                       .limits = limits,
+                       .data = data,
+                       .len = len,
+                       .pos = parser->pos,
+                       .start = parser->mark,
+                       .state = state,
+                       .verdict = PARSE_ERROR};
+    assert(head->field_capacity >= limits->max_fields && len >= s->pos);
+    if (state == STATE_FAILED) {
+        return false;
+    }
+    s->field = head->fields + head->field_count;
+    s->last_field = head->fields + limits->max_fields;
+    set_limit(s, state < STATE_METHOD   ? UINT32_MAX
+                 : state < STATE_FIELDS ? parser->section_at + limits->max_request_line_bytes
+                                        : parser->section_at + limits->max_header_bytes_bytes + 2);
+    return true;
+}
+
+/* Note a field whose name is known, for those who look for it; it is the latest. */
+ALWAYS_INLINE void note_field(struct head *head, const struct field *field, enum known_field known)
+{
+    head->field_count = (uint16_t)(field - head->fields + 1);
+    if (head->first[known] == 0) {
+        head->first[known] = head->field_count;
+    }
+}
+
+/* The request line is read, and ends at pos. */
+ALWAYS_INLINE void begin_fields(struct scan *s)
+{
+    s->state = STATE_FIELDS;
+    s->parser->section_at = (uint32_t)s->pos;
+    s->limit = s->pos + s->limits->max_header_bytes_bytes + 2; /* the empty line does not count */
+    s->end = s->len < s->limit ? s->len : s->limit;
+}
+
+static inline uint16_t load_16(const char *bytes)
+{
+    uint16_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
 
 static inline uint32_t load_32(const char *bytes)
 {
@@ -99,8 +165,7 @@ __attribute__((always_inline)) static inline bool equals_lower(const char *text,
 /* The first byte of data from pos on that is not CLASS_PATH, or end. *is_plain becomes false at a byte that may make a
  * path differ from its normal form (url_normalise_path()): '%', '\\', or a '.' behind a slash; data[pos - 1] is read to
  * see the slash. */
-__attribute__((always_inline)) static inline size_t find_rest_of_path(const char *data, size_t pos, size_t end,
-                                                                      bool *is_plain)
+ALWAYS_INLINE size_t find_rest_of_path(const char *data, size_t pos, size_t end, bool *is_plain)
 {
     for (; pos < end; pos++) {
         if (char_is(data[pos], CLASS_PLAIN)) {
@@ -114,8 +179,61 @@ __attribute__((always_inline)) static inline size_t find_rest_of_path(const char
     return pos;
 }
 
+ALWAYS_INLINE size_t find_rest_of_query(const char *data, size_t pos, size_t end)
+{
+    while (pos < end && char_is(data[pos], CLASS_QUERY)) {
+        pos++;
+    }
+    return pos;
+}
+
+/* Whether a name of len bytes that begins with first may be that of a known field, by bits for the lengths of the known
+ * names with such a letter; that tells most others. A name of no bytes may be one, too: it needs a closer look. */
+ALWAYS_INLINE bool may_be_known(size_t len, char first)
+{
+#define LENS(a, b, c, d) (uint32_t)(1 | 1 << (a) | 1 << (b) | 1 << (c) | 1 << (d))
+#define NONE             1
+    static const uint32_t lens[32] = {/* by the low five bits of a letter in either case: '@' and '`', 'a', 'b' ... */
+                                      NONE,
+                                      LENS(15, 0, 0, 0),
+                                      NONE,
+                                      LENS(6, 10, 12, 14),
+                                      NONE,
+                                      LENS(6, 0, 0, 0),
+                                      NONE,
+                                      NONE,
+                                      LENS(4, 0, 0, 0),
+                                      LENS(8, 13, 17, 19),
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      LENS(5, 0, 0, 0),
+                                      NONE,
+                                      LENS(17, 0, 0, 0),
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE,
+                                      NONE};
+#undef LENS
+#undef NONE
+
+    return (lens[first & 31] >> (len & 31) & 1) != 0;
+}
+
 /* The known field called name (a token), or FIELD_KNOWN_COUNT. */
-__attribute__((always_inline)) static inline enum known_field find_known_field(const char *name, size_t len)
+ALWAYS_INLINE enum known_field find_known_field(const char *name, size_t len)
 {
 #define IS(word, field)                                                                                                \
     if (equals_lower(name, word, sizeof(word) - 1)) {                                                                  \

@@ -8,7 +8,7 @@
 #include "core/sys.h"
 #include "http/conditional.h"
 #include "http/encoding.h"
-#include "http/h1/parser.h"
+#include "http/h1/parser_scalar.h"
 #include "http/http_date.h"
 #include "http/limits.h"
 #include "tests/lib/fuzz.h"

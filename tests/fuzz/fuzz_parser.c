@@ -2,6 +2,7 @@
  * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
  * under the least. What is complete lies within its head, and a path that is called plain is its own normal form. */
 
+#include "http/field_line.h"
 #include "http/url.h"
 #include "tests/lib/fuzz.h"
 #include "tests/lib/parse_ways.h"
@@ -22,6 +23,23 @@ static void check_plain(const char *path, size_t len)
     FUZZ_MUST(memcmp(path, normal, len) == 0);
 }
 
+/* The fields are what the scanner of field lines finds behind the request line. */
+static void check_fields(const struct head *head, const char *text)
+{
+    const char *line_end = memmem(text + head->method_text.offset, head->len, "\r\n", 2);
+    struct field_line line = {.pos = (uint32_t)(line_end - text) + 2};
+    FUZZ_MUST(line_end != NULL);
+    for (unsigned i = 0; i < head->field_count; i++) {
+        struct field field;
+        FUZZ_MUST(field_line_scan(&line, text, head->len, &field) == FIELD_LINE_WHOLE);
+        FUZZ_MUST(memcmp(&field.name, &head->fields[i].name, sizeof field.name) == 0);
+        /* the value of Host may have been replaced by that of the target */
+        FUZZ_MUST(i + 1 == head->first[FIELD_HOST] ||
+                  memcmp(&field.value, &head->fields[i].value, sizeof field.value) == 0);
+    }
+    FUZZ_MUST(field_line_scan(&line, text, head->len, NULL) == FIELD_LINE_EMPTY && line.pos == head->len);
+}
+
 static void check_complete(const struct head *head, const struct limits *limits, const char *text, size_t len)
 {
     FUZZ_MUST(head->len <= len && head->len >= 4 && memcmp(text + head->len - 2, "\r\n", 2) == 0);
@@ -30,6 +48,7 @@ static void check_complete(const struct head *head, const struct limits *limits,
     FUZZ_MUST(!head->chunked || !head->has_length);
     FUZZ_MUST(is_within(head->method_text, head) && is_within(head->target, head) && is_within(head->path, head));
     FUZZ_MUST(is_within(head->query, head) && is_within(head->authority, head));
+    check_fields(head, text);
     if (head->path_is_plain) {
         check_plain(text + head->path.offset, head->path.len);
     }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "http/h1/parser.h"
+#include "http/h1/parser_scalar.h"
 #include "http/limits.h"
 #include "tests/lib/guard_page.h"
 

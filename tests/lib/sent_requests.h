@@ -6,6 +6,7 @@
 
 #include "http/h1/chunked.h"
 #include "http/h1/parser.h"
+#include "http/h1/parser_scalar.h"
 #include "http/limits.h"
 
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 
 #include "http/conditional.h"
 #include "http/limits.h"
-#include "http/h1/parser.h"
+#include "http/h1/parser_scalar.h"
 #include "tests/lib/fake_sys.h"
 
 #include <stdio.h>

@@ -10,6 +10,7 @@
 #include "http/file_cache.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_protocol.h"
+#include "http/h1/parser_scalar.h"
 #include "http/response.h"
 #include "http/router.h"
 #include "http/service.h"
