@@ -2,9 +2,11 @@
 
 #include "http/limits.h"
 #include "http/router.h"
+#include "http/static_mounts.h"
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct h1_scene h1_scene;
 struct exchange *held_exchange;
@@ -56,7 +58,26 @@ static ssize_t buffer_send(struct transport *transport, const void *data, size_t
     return buffer_sendv(transport, &part, 1);
 }
 
+static ssize_t buffer_sendfile(struct transport *transport, int file_fd, int64_t *offset, size_t len)
+{
+    static char bytes[WIRE_MAX];
+    if (h1_scene.sendfile_error != 0) {
+        transport->is_full = h1_scene.sendfile_error == -EAGAIN;
+        return h1_scene.sendfile_error;
+    }
+    ssize_t got = pread(file_fd, bytes, len < h1_scene.room ? len : h1_scene.room, *offset);
+    assert_true(got >= 0);
+    ssize_t sent = got == 0 && h1_scene.room > 0 ? 0 : buffer_send(transport, bytes, (size_t)got, false);
+    transport->is_full = h1_scene.room == 0;
+    *offset += sent > 0 ? sent : 0;
+    return sent;
+}
+
 static const struct transport_ops buffer_ops = {.recv = buffer_recv, .send = buffer_send, .sendv = buffer_sendv};
+static const struct transport_ops file_ops = {.recv = buffer_recv,
+                                              .send = buffer_send,
+                                              .sendv = buffer_sendv,
+                                              .sendfile = buffer_sendfile};
 
 /* Handlers. */
 
@@ -133,6 +154,7 @@ static const struct {
     {"/sized", {.serve = serve_sized}},
     {"/hold", {.serve = hold}},
     {"/hold-body", {.serve = hold, .body_mode = BODY_STREAM}},
+    {"/hold-whole", {.serve = hold, .body_mode = BODY_WHOLE}},
 };
 
 /* Before and after. */
@@ -159,11 +181,11 @@ static void begin_connection(void)
     h1_scene.conn = (struct conn){.pool = &h1_scene.pool, .protocol = h1_server_protocol(h1_scene.server)};
     h1_scene.conn.is_advancing = true; /* conn_resume() does nothing: the test says when the connection goes on */
     h1_scene.conn.peer.family = AF_INET;
-    transport_open(&h1_scene.conn.transport, &buffer_ops, -1, AF_INET);
+    transport_open(&h1_scene.conn.transport, h1_scene.has_sendfile ? &file_ops : &buffer_ops, -1, AF_INET);
     h1_scene.in_len = h1_scene.in_used = h1_scene.out_len = 0;
     h1_scene.is_ended = h1_scene.is_over = false;
     h1_scene.room = h1_scene.take = h1_scene.read_max = NO_LIMIT;
-    h1_scene.error = 0;
+    h1_scene.error = h1_scene.sendfile_error = 0;
     h1_scene.write_max = 0;
     h1_scene.last = TURN_WAIT;
 }
@@ -217,6 +239,14 @@ int h1_tear_down(void **state)
     fake_sys_reset();
     assert_int_equal(fake_mem_live(), h1_scene.live_at_start);
     return 0;
+}
+
+void mount_files(const char *path)
+{
+    char err[256] = "";
+    if (static_mounts_add(h1_scene.site->mounts, "/files", path, NULL, err, sizeof err) < 0) {
+        fail_msg("%s", err);
+    }
 }
 
 void set_limit(const char *name, uint64_t value)

@@ -65,6 +65,8 @@ struct h1_scene {
     size_t take;       /* what a client that takes its responses makes of room, each time that it is full */
     size_t read_max;   /* bytes that a read gives at most */
     int error;         /* -errno that the transport gives instead of all else, or 0 */
+    bool has_sendfile; /* the transport can send files; then sendfile_error, if it is not 0, is what it says */
+    int sendfile_error;
     size_t write_max;  /* the most that one call of the transport wrote */
     enum turn last;    /* what the last turn ended with */
     bool is_over;      /* it was TURN_LINGER or TURN_CLOSE: the protocol has lost the connection */
@@ -75,10 +77,13 @@ extern struct h1_scene h1_scene; /* there is one test at a time */
 
 /* Before and after each test. Routes: GET, HEAD, POST and PUT of /hello ("hello\n"), /echo (BODY_WHOLE), /stream-back
  * (BODY_STREAM), /chunks ("one", "two", length unknown), /sized (the same with its length), /hold (held_exchange),
- * /hold-body (the same, BODY_STREAM). */
+ * /hold-body (the same, BODY_STREAM), /hold-whole (the same, BODY_WHOLE). */
 int h1_set_up(void **state);
 int h1_tear_down(void **state);
 #define H1_TEST(fn) cmocka_unit_test_setup_teardown(fn, h1_set_up, h1_tear_down)
+
+/* Mount path at "/files". */
+void mount_files(const char *path);
 
 /* A fresh connection in place of the one before, which may be over or not. */
 void new_connection(void);
@@ -107,7 +112,7 @@ const char *read_output(void);
 unsigned wants(void);
 enum wait waits_for(void);
 
-/* What /hold and /hold-body keep: NULL before them and after on_gone(). Calls of the callbacks. */
+/* What /hold, /hold-body and /hold-whole keep: NULL before them and after on_gone(). Calls of the callbacks. */
 extern struct exchange *held_exchange;
 extern int held_gones, held_drains, held_stops, held_data;
 

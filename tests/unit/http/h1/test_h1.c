@@ -78,6 +78,8 @@ static const struct row rows[] = {
      STAYS, false},
     {"a malformed request line", "GET\r\n\r\n" GET("/hello"),
      ERROR("400 Bad Request", "46", "400 Bad Request\nrequest line without a target\n"), LINGERS, false},
+    {"a path that leads out", GET("/../etc/passwd") GET("/hello"),
+     ERROR("400 Bad Request", "43", "400 Bad Request\npath climbs above the root\n"), LINGERS, false},
     {"a request without Host", "GET /hello HTTP/1.1\r\n\r\n",
      ERROR("400 Bad Request", "46", "400 Bad Request\nHTTP/1.1 request without Host\n"), LINGERS, false},
     {"an error after a good request", GET("/hello") "GET / HTTP/2.0\r\n\r\n",
@@ -191,6 +193,46 @@ static void another_site_is_served_from_the_next_request_on(void **state)
     h1_scene.site = next; /* the scene frees it */
 }
 
+/* A host that keeps an account hears of each request once, with how it ended. */
+
+static char ends[64]; /* a letter for each request that is over */
+
+static void note_end(void *arg, const struct outcome *outcome)
+{
+    (void)arg;
+    size_t len = strlen(ends);
+    assert_true(len < sizeof ends - 1);
+    ends[len] = outcome->end == OUTCOME_COMPLETE ? 'c' : outcome->end == OUTCOME_GONE ? 'g' : 'a';
+    ends[len + 1] = '\0';
+}
+
+static void each_request_has_one_outcome(void **state)
+{
+    (void)state;
+    const struct server_hooks hooks = {.finished = note_end};
+    service_set_hooks(&h1_scene.service, &hooks);
+    h1_server_renew(h1_scene.server);
+    ends[0] = '\0';
+    say(GET("/hello") GET("/chunks") "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n" GET("/hold"));
+    assert_string_equal(ends, "ccc");
+    new_connection(); /* the client is lost */
+    assert_string_equal(ends, "cccg");
+    say("GET\r\n\r\n");
+    assert_string_equal(ends, "cccgc");
+    new_connection();
+    h1_scene.room = h1_scene.take = 0;
+    say(GET("/hello"));
+    assert_string_equal(ends, "cccgc"); /* not before it is sent */
+    h1_scene.take = 1;
+    pump();
+    assert_string_equal(ends, "cccgcc");
+    say(GET("/hold"));
+    response_begin(held_exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    response_abort(held_exchange);
+    take_turn();
+    assert_string_equal(ends, "cccgcca");
+}
+
 /* What it says in log lines. */
 static void it_says_what_it_is_doing(void **state)
 {
@@ -252,9 +294,13 @@ static void without_memory_the_connection_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        H1_TEST(responses_do_not_depend_on_how_bytes_come_and_go), H1_TEST(pipelined_responses_leave_together),
-        H1_TEST(another_site_is_served_from_the_next_request_on),  H1_TEST(it_says_what_it_is_doing),
-        H1_TEST(an_error_of_the_transport_ends_the_connection),    H1_TEST(without_memory_the_connection_ends),
+        H1_TEST(responses_do_not_depend_on_how_bytes_come_and_go),
+        H1_TEST(pipelined_responses_leave_together),
+        H1_TEST(another_site_is_served_from_the_next_request_on),
+        H1_TEST(each_request_has_one_outcome),
+        H1_TEST(it_says_what_it_is_doing),
+        H1_TEST(an_error_of_the_transport_ends_the_connection),
+        H1_TEST(without_memory_the_connection_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

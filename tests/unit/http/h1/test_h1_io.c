@@ -3,9 +3,9 @@
 
 #include "tests/lib/h1_scene.h"
 
-#include "http/static_files.h"
-#include "http/static_mounts.h"
 #include "tests/lib/file_tree.h"
+
+#include <errno.h>
 
 enum { PIECE = 60000, LARGE = 1 << 19 };
 
@@ -159,11 +159,10 @@ static void a_turn_ends_after_its_budget(void **state)
 static void a_file_is_read_for_a_transport_without_sendfile(void **state)
 {
     (void)state;
-    char err[256] = "";
     struct file_tree tree;
     tree_make(&tree);
     tree_write(&tree, "large", content, sizeof content);
-    assert_int_equal(static_mounts_add(h1_scene.site->mounts, "/files", tree.path, NULL, err, sizeof err), 0);
+    mount_files(tree.path);
     for (size_t take = 1000; take < 1000000; take *= 7) {
         new_connection();
         h1_scene.room = h1_scene.take = take;
@@ -173,6 +172,129 @@ static void a_file_is_read_for_a_transport_without_sendfile(void **state)
     }
     assert_int_equal(fake_sys_count(FAKE_SENDFILE), 0);
     tree_remove(&tree);
+}
+
+/* Through sendfile(2), or read because this file system refuses that. */
+static void a_file_is_sent_by_the_transport(void **state)
+{
+    (void)state;
+    struct file_tree tree;
+    tree_make(&tree);
+    tree_write(&tree, "large", content, sizeof content);
+    mount_files(tree.path);
+    h1_scene.has_sendfile = true;
+    for (size_t take = 1000; take < 1000000; take *= 7) {
+        new_connection();
+        h1_scene.room = h1_scene.take = take;
+        say(GET("/files/large"));
+        assert_content_is_whole(sizeof content);
+        assert_null(h1_scene.conn.work);
+    }
+    new_connection();
+    h1_scene.sendfile_error = -EINVAL;
+    say(GET("/files/large"));
+    assert_content_is_whole(sizeof content);
+    tree_remove(&tree);
+}
+
+/* What was announced cannot be sent: the client must be able to tell. */
+static void a_file_that_is_cut_short_cuts_the_response(void **state)
+{
+    (void)state;
+    struct file_tree tree;
+    tree_make(&tree);
+    mount_files(tree.path);
+    for (int i = 0; i < 2; i++) {
+        h1_scene.has_sendfile = i == 1;
+        tree_write(&tree, "large", content, sizeof content);
+        new_connection();
+        h1_scene.room = h1_scene.take = 0;
+        say(GET("/files/large"));
+        tree_write(&tree, "large", content, 1000);
+        h1_scene.take = 10000;
+        pump();
+        assert_int_equal(h1_scene.last, TURN_CLOSE);
+        assert_int_equal(h1_scene.conn.end, OUTCOME_ABORTED);
+        fake_sys_advance_ms(10000); /* the cache looks again */
+    }
+    tree_remove(&tree);
+}
+
+/* Pieces of a stream that are sent from where they are, between chunk framing that is copied. */
+static void a_stream_may_borrow_its_pieces(void **state)
+{
+    (void)state;
+    enum { PIECES = 100, BORROWED = 5000 };
+    static char expected[PIECES * (BORROWED + 16)];
+    static const size_t takes[] = {1, 777, 5008, 100000, NO_LIMIT};
+    set_limit("write_cap", 1 << 20);
+    for (size_t i = 0; i < COUNT(takes); i++) {
+        new_connection();
+        releases = 0;
+        h1_scene.room = h1_scene.take = 0;
+        say(GET("/hold"));
+        response_begin(held_exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+        size_t len = 0;
+        for (int n = 0; n < PIECES; n++) {
+            const char *piece = content + (size_t)n * 13;
+            assert_true(response_write_borrowed(held_exchange, piece, BORROWED, count_release, NULL) >= 0);
+            len += (size_t)snprintf(expected + len, sizeof expected - len, "%x\r\n%.*s\r\n", (unsigned)BORROWED,
+                                    (int)BORROWED, piece);
+        }
+        len += (size_t)snprintf(expected + len, sizeof expected - len, "0\r\n\r\n");
+        response_end(held_exchange);
+        take_turn();
+        h1_scene.take = takes[i];
+        pump();
+        size_t got_len;
+        const char *got = output_content(&got_len);
+        assert_int_equal(got_len, len);
+        assert_memory_equal(got, expected, len);
+        assert_int_equal(releases, PIECES);
+        assert_null(h1_scene.conn.work);
+    }
+}
+
+static void borrowed_pieces_are_released_when_the_client_is_lost(void **state)
+{
+    (void)state;
+    say(GET("/hold"));
+    h1_scene.room = h1_scene.take = 0;
+    response_begin(held_exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    for (int n = 0; n < 10; n++) {
+        response_write_borrowed(held_exchange, content, 5000, count_release, NULL);
+    }
+    take_turn();
+    assert_int_equal(releases, 0);
+    new_connection();
+    assert_int_equal(releases, 10);
+    assert_int_equal(held_gones, 1);
+}
+
+/* A head that comes slowly and outgrows the memory it is kept in. */
+static void input_grows_with_a_long_head(void **state)
+{
+    (void)state;
+    char field[128];
+    say("GET /hello HTTP/1.1\r\nHost: a\r\n");
+    for (int i = 0; i < 90; i++) {
+        snprintf(field, sizeof field, "X-Field-%d: %050d\r\n", i, i);
+        say(field);
+    }
+    assert_int_equal(h1_scene.out_len, 0);
+    say("\r\n");
+    assert_output(OK_TEXT("6", "hello\n"));
+    assert_null(h1_scene.conn.work);
+}
+
+/* A body that lay in the read block is kept for a handler that responds later. */
+static void a_handler_can_read_its_body_later(void **state)
+{
+    (void)state;
+    say("POST /hold-whole HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345");
+    memset(h1_scene.pool.read_block, 'x', READ_BLOCK_BYTES);
+    assert_int_equal(held_exchange->body_len, 5);
+    assert_memory_equal(held_exchange->body, "12345", 5);
 }
 
 int main(void)
@@ -185,6 +307,12 @@ int main(void)
         IO_TEST(borrowed_content_is_released_when_the_client_is_lost),
         IO_TEST(a_turn_ends_after_its_budget),
         IO_TEST(a_file_is_read_for_a_transport_without_sendfile),
+        IO_TEST(a_file_is_sent_by_the_transport),
+        IO_TEST(a_file_that_is_cut_short_cuts_the_response),
+        IO_TEST(a_stream_may_borrow_its_pieces),
+        IO_TEST(borrowed_pieces_are_released_when_the_client_is_lost),
+        IO_TEST(input_grows_with_a_long_head),
+        IO_TEST(a_handler_can_read_its_body_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
