@@ -5,7 +5,7 @@
 #include "http/conn_pool.h"
 
 #include "core/mem.h"
-#include "http/conn.h"
+#include "http/conn_protocol.h"
 
 #include <errno.h>
 

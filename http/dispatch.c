@@ -5,6 +5,7 @@
 
 #include "http/dispatch.h"
 
+#include "http/exchange.h"
 #include "http/location.h"
 #include "http/no_route.h"
 #include "http/response.h"

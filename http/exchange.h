@@ -11,6 +11,7 @@
 #include "core/write_buffer.h"
 #include "http/evs_state.h"
 #include "http/framing.h"
+#include "http/handler.h"
 #include "http/message.h"
 #include "http/router.h"
 #include "http/source.h"
@@ -23,23 +24,6 @@ struct exchange;
 struct limits;
 struct peer;
 struct service;
-
-enum body_mode {
-    BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
-    BODY_WHOLE,    /* serve() is called when the body is there, all of it, at most max_body bytes */
-    BODY_STREAM,   /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
-};
-
-/* Who answers a route. Owned by whoever registers it; must outlive the server. */
-struct handler {
-    /* Answer the exchange with the functions of http/response.h, during the call or later. */
-    void (*serve)(struct exchange *exchange, void *ctx);
-    void *ctx;                   /* handed to serve */
-    enum body_mode body_mode;    /* what serve needs to find */
-    const char *name;            /* of the route, for tables of routes; NULL without one */
-    const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
-    bool half_close;             /* its clients may shut their side and still read: that is no leaving */
-};
 
 enum response_state {
     RESPONSE_NONE,      /* nothing of the answer exists, but fields perhaps */

@@ -2,6 +2,7 @@
 
 #include "http/no_route.h"
 
+#include "http/exchange.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"

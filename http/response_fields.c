@@ -7,7 +7,7 @@
  * Failure modes: a field that could break the message, or that is the server's own to say, is refused by the return
  * value, and so is one beyond RESPONSE_FIELDS_MAX. What was added before stays. */
 
-#include "http/response.h"
+#include "http/response_fields.h"
 
 #include "core/ascii.h"
 #include "http/char_class.h"

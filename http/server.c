@@ -10,11 +10,14 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
+#include "http/server_room.h"
 #include "http/site.h"
+#include "http/static_files.h"
 
 #include <errno.h>
 #include <string.h>
@@ -259,13 +262,20 @@ int server_port(const struct server *server, unsigned listener)
 
 /* Life. */
 
+static void serve_static(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    static_files_serve(exchange->site->mounts, exchange);
+}
+
 int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log)
 {
     struct server *s = mem_zalloc(sizeof *s);
     if (s == NULL) {
         return -ENOMEM;
     }
-    service_init(&s->service, reactor, site, log);
+    const struct handler static_handler = {.serve = serve_static, .body_mode = BODY_UNWANTED};
+    service_init(&s->service, reactor, site, log, &static_handler);
     offer_room(s);
     int rv = conn_pool_init(&s->pool, &s->service);
     s->pool.on_closed = on_closed;

@@ -18,15 +18,9 @@ struct reactor;
 struct server;
 struct site;
 
-enum { SERVER_LISTENERS_MAX = 16 };
-
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
  * server_set_site(), and while it has pins. Returns 0, or -errno with nothing left behind. */
 int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log);
-
-/* Say in the log when this process may not have as many fds as max_connections (of the whole process) asks for: a warning
- * when somebody has set it, a line for those who debug when it is the default. log may be NULL. */
-void server_check_fds(const struct limits *limits, const struct log *log);
 
 /* Serve another site from the next request of each connection on. Requests that have begun finish with the old one. */
 void server_set_site(struct server *server, struct site *site);

@@ -8,10 +8,10 @@
 #include "http/conn.h"
 #include "http/conn_pool.h"
 #include "http/h1/h1_protocol.h"
-#include "http/server.h"
 #include "http/service.h"
 
 enum {
+    SERVER_LISTENERS_MAX = 16, /* addresses of one server */
     /* How long server_drain() answers requests that have arrived before it leaves the others to tasks (R6). */
     DRAIN_SPELL_NS = 10000000,
 };
@@ -46,33 +46,5 @@ struct server {
     void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); NULL when nobody wants to know */
     void *on_drained_arg;                        /* handed to on_drained */
 };
-
-/* server_room.c: who may come in when the server is full. */
-
-/* Whether one more connection of this address (address_key()) may be opened; closes idle ones of that address for it. */
-bool server_has_address_room(struct server *server, uint64_t address);
-
-/* Whether one more connection of anybody may be opened; closes an idle one for it. */
-bool server_make_room(struct server *server);
-
-/* Close the connection that has waited longest for a request. Returns whether there was one. Not while a connection is
- * being advanced. */
-bool server_close_idle(struct server *server);
-
-/* Fds are short for a newcomer: the same, and the log says so once in a while. */
-bool server_starve(struct server *server);
-
-/* Fds are short for a file that a request asks for: close the connection that has waited longest for a request and has
- * sent nothing since. Reads nothing, so it may be called while a connection is being advanced. arg is the server. Returns
- * whether one was closed. */
-bool server_make_file_room(void *arg);
-
-/* Count a connection of this address; 0: count none. Returns 0 or -ENOMEM. */
-int server_count_address(struct server *server, struct conn *conn, uint64_t address);
-void server_uncount_address(struct server *server, struct conn *conn);
-
-/* Refuse a newcomer in the words of its listener's protocol, and close it, as well as it goes without a connection's memory.
- * peer, its address, may be NULL. */
-void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer);
 
 #endif

@@ -7,6 +7,8 @@
  * a bounded number of them, and those that were busy go to the new end of the list, so that the next look begins
  * elsewhere. Up to ROOM_SCAN connections the one that goes is exactly the one that has been idle longest. */
 
+#include "http/server_room.h"
+
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
@@ -22,7 +24,6 @@ enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
     ROOM_TRIES = 4,      /* of them closed or found at work after all */
     SAY_FULL_MS = 60000, /* how often the log says that the server is full */
-    OTHER_FDS = 16,      /* beside connections, at least: the loop, listeners, directories, standard streams */
     SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
 };
 
@@ -123,19 +124,6 @@ bool server_make_file_room(void *arg)
         conn_close(conn);
     }
     return conn != NULL;
-}
-
-void server_check_fds(const struct limits *limits, const struct log *log)
-{
-    uint64_t fds = sys_fd_limit();
-    if (limits->max_connections + OTHER_FDS <= fds) {
-        return;
-    }
-    bool is_asked_for = limits->max_connections != limits_find("max_connections")->initial;
-    log_write(log, is_asked_for ? LOG_WARN : LOG_DEBUG,
-              "max_connections is %llu, but this process may have %llu file descriptors (RLIMIT_NOFILE): raise that "
-              "with LimitNOFILE= in a systemd unit, or ulimit -n, or lower max_connections",
-              (unsigned long long)limits->max_connections, (unsigned long long)fds);
 }
 
 /* Whether an address may have one more. Looks the entry up anew after each close, which may have moved it. */

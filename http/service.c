@@ -3,24 +3,17 @@
 #include "http/service.h"
 
 #include "core/sys.h"
-#include "http/site.h"
-#include "http/static_files.h"
 
 #include <stddef.h>
 
-static void serve_static(struct exchange *exchange, void *ctx)
-{
-    (void)ctx;
-    static_files_serve(exchange->site->mounts, exchange);
-}
-
-void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log)
+void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log,
+                  const struct handler *static_handler)
 {
     *service = (struct service){
         .reactor = reactor,
         .site = site,
         .log = log,
-        .static_handler = {.serve = serve_static, .body_mode = BODY_UNWANTED},
+        .static_handler = *static_handler,
         .date_s = -1,
     };
 }

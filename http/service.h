@@ -4,13 +4,14 @@
 /* What requests and their handlers may know of the server that they came to. One for each server, embedded in it; the
  * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own (server_internal.h). */
 
-#include "http/exchange.h"
+#include "http/handler.h"
 #include "http/http_date.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct evs_host;
+struct exchange;
 struct log;
 struct outcome;
 struct reactor;
@@ -54,7 +55,7 @@ struct service {
     struct site *site;                /* borrowed: what new requests get */
     const struct log *log;            /* borrowed, may be NULL */
     struct server_hooks hooks;        /* of the host; all NULL without any */
-    struct handler static_handler;    /* serves the site's mounts */
+    struct handler static_handler;    /* serves the site's mounts: a copy */
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
@@ -67,8 +68,9 @@ struct service {
     struct server_stats stats;        /* since the server was made */
 };
 
-/* Start with the reactor, the site and the log (which may be NULL); all three are borrowed. */
-void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log);
+/* Start with the reactor, the site and the log (which may be NULL), all three borrowed, and the handler of static files. */
+void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log,
+                  const struct handler *static_handler);
 
 /* Set the hooks. Before the first request. */
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_H1_STEPS_H
 #define EVSERVE_HTTP_H1_STEPS_H
 
-/* The steps of a request: what h1_protocol.c needs of h1.c. */
+/* The steps of a request: what h1_protocol.c needs. */
 
 #include "http/conn.h"
 

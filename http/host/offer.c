@@ -12,6 +12,7 @@
 #include "http/host/evs_routes.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "http/static_mounts.h"
 
 #include <errno.h>

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/fd_check.h"
 #include "http/host/confine.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
@@ -44,7 +45,7 @@ static void prepare_offer(void *arg)
         return;
     }
     if (is_first) {
-        server_check_fds(&next->site->limits, worker->log);
+        fd_check(&next->site->limits, worker->log);
     }
     limits_share(&next->site->limits, worker->count);
     errand->rv = check_offer(worker, next, errand->err, sizeof errand->err);

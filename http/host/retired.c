@@ -10,6 +10,7 @@
 #include "core/reactor.h"
 #include "http/host/offer.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/thread.h"
+#include "http/fd_check.h"
 #include "http/host/evs_calls.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
@@ -18,6 +19,7 @@
 #include "http/limits.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 
 #include <errno.h>
 
@@ -50,7 +52,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     const struct evserve_config *config = &worker->plan->config;
     struct limits *limits = &worker->offer->site->limits;
     if (worker == first) {
-        server_check_fds(limits, worker->log);
+        fd_check(limits, worker->log);
     }
     limits_share(limits, worker->count);
     int rv = server_create(&worker->server, worker->reactor, worker->offer->site, worker->log);

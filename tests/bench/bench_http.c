@@ -14,6 +14,7 @@
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>

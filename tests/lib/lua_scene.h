@@ -9,6 +9,7 @@
 #include "core/reactor.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "lua/script.h"
 
 #include "tests/lib/fake_mem.h"

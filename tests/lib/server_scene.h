@@ -17,6 +17,7 @@
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "http/static_files.h"
 #include "http/static_mounts.h"
 

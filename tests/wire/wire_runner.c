@@ -6,6 +6,7 @@
 #include "http/limits.h"
 #include "http/server.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 #include "tests/wire/wire_answers.h"

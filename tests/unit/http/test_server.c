@@ -1,6 +1,7 @@
 /* The server around its connections, on the fake kernel: listeners and the shutdown. */
 
 #include "core/net.h"
+#include "http/server_internal.h"
 #include "tests/lib/server_scene.h"
 
 #include <netinet/in.h>

@@ -3,6 +3,7 @@
 #include "tests/lib/server_scene.h"
 
 #include "http/address_table.h"
+#include "http/fd_check.h"
 #include "http/server_internal.h"
 
 #include <arpa/inet.h>
@@ -507,10 +508,10 @@ static void start_says_when_max_connections_cannot_be_reached(void **state)
     limits_init(&limits);
     fake_sys_set_fd_limit(1016);
     limits.max_connections = 1000;
-    server_check_fds(&limits, &scene.log);
+    fd_check(&limits, &scene.log);
     assert_string_equal(scene.log_text, ""); /* enough */
     limits.max_connections = 1001;
-    server_check_fds(&limits, &scene.log);
+    fd_check(&limits, &scene.log);
     assert_string_equal(
         scene.log_text,
         "max_connections is 1001, but this process may have 1016 file descriptors (RLIMIT_NOFILE): raise "
@@ -518,9 +519,9 @@ static void start_says_when_max_connections_cannot_be_reached(void **state)
     scene.log_text[0] = '\0';
     scene.log.level = LOG_INFO;
     limits_init(&limits); /* nobody has asked for so many */
-    server_check_fds(&limits, &scene.log);
+    fd_check(&limits, &scene.log);
     assert_string_equal(scene.log_text, "");
-    server_check_fds(&limits, NULL);
+    fd_check(&limits, NULL);
 }
 
 /* The table by itself. */

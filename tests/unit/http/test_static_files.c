@@ -15,6 +15,7 @@
 #include "http/router.h"
 #include "http/service.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "http/static_files.h"
 #include "http/static_mounts.h"
 #include "http/url.h"

@@ -6,10 +6,11 @@
  * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what follows
  * is in doubt; a response that cannot be completed is cut. */
 
-#include "http/h1/h1.h"
+#include "http/h1/h1_steps.h"
 
 #include "core/log.h"
 #include "http/dispatch.h"
+#include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
 #include "http/h1/h1_deadline.h"
 #include "http/h1/h1_handler.h"
@@ -17,7 +18,6 @@
 #include "http/h1/h1_io.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_refs.h"
-#include "http/h1/h1_steps.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"

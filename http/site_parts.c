@@ -1,11 +1,12 @@
 /* Composition of what is served. */
 
-#include "http/site.h"
+#include "http/site_parts.h"
 
 #include "core/mem.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
 #include "http/router.h"
+#include "http/site.h"
 #include "http/static_mounts.h"
 
 #include <errno.h>

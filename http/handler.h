@@ -1,0 +1,28 @@
+#ifndef EVSERVE_HTTP_HANDLER_H
+#define EVSERVE_HTTP_HANDLER_H
+
+/* What responds to a route: all that http/ knows of hosts in C and of Lua. */
+
+#include <stdbool.h>
+
+struct exchange;
+struct limits;
+
+enum body_mode {
+    BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
+    BODY_WHOLE,    /* serve() is called when the body is there, all of it, at most max_body bytes */
+    BODY_STREAM,   /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
+};
+
+/* Who answers a route. Owned by whoever registers it; must outlive the server. */
+struct handler {
+    /* Answer the exchange with the functions of http/response.h, during the call or later. */
+    void (*serve)(struct exchange *exchange, void *ctx);
+    void *ctx;                   /* handed to serve */
+    enum body_mode body_mode;    /* what serve needs to find */
+    const char *name;            /* of the route, for tables of routes; NULL without one */
+    const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
+    bool half_close;             /* its clients may shut their side and still read: that is no leaving */
+};
+
+#endif
