@@ -196,6 +196,8 @@ void new_connection(void)
     begin_connection();
 }
 
+static const struct handler no_files; /* no test here asks for a file of a mount */
+
 int h1_set_up(void **state)
 {
     char err[256];
@@ -215,7 +217,7 @@ int h1_set_up(void **state)
             fail_msg("%s", err);
         }
     }
-    service_init(&h1_scene.service, h1_scene.reactor, h1_scene.site, &h1_scene.log);
+    service_init(&h1_scene.service, h1_scene.reactor, h1_scene.site, &h1_scene.log, &no_files);
     assert_int_equal(conn_pool_init(&h1_scene.pool, &h1_scene.service), 0);
     assert_int_equal(h1_server_create(&h1_scene.server, &h1_scene.service), 0);
     fake_sys_clear_trace();

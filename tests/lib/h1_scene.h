@@ -19,6 +19,7 @@
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 #include "tests/lib/handlers.h"
