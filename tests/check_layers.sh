@@ -22,7 +22,7 @@ lua includes only lua, messages, servers and core ; lua/*.[ch] ; - ; (lua|http|h
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
 a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/).*|core/transport[.]h
-the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
+the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|field_line_inline|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
 HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/server.*|core/(sys|net)[.]h
 a connection knows neither the server nor what is spoken on it ; http/conn*.[ch] ; - ; (core/|http/conn)[^/]*|http/(outcome|peer|service|site|limits)[.]h ; -
 the server knows one header of HTTP/1 ; http/server*.[ch] ; - ; (core|http)/[^/]*|http/h1/h1_protocol[.]h ; -

@@ -127,7 +127,7 @@ INLINE bool find_name_end(struct block *block, const char *data, size_t pos, siz
     uint64_t ends = 0;
 
     (void)end;
-    if (pos - block->at <= 16) {
+    if (pos - block->at <= 20) {
         ends = block->name >> (pos - block->at);
     }
     if (__builtin_expect(ends == 0, 1)) {

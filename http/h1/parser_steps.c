@@ -12,6 +12,7 @@
 
 #include "http/h1/parser_steps.h"
 
+#include "http/field_line_inline.h"
 #include "http/h1/parser_rules.h"
 
 /* The element that was read: from start to pos. */
@@ -211,7 +212,7 @@ static bool read_field_line(struct scan *s)
     if (line.state == FIELD_LINE_BEGIN && s->field == s->last_field && s->pos < s->end && s->data[s->pos] != '\r') {
         return refuse_head(s, 431, "too many header fields");
     }
-    enum field_line_verdict verdict = field_line_scan(&line, s->data, s->end, s->field);
+    enum field_line_verdict verdict = scan_field_line(&line, s->data, s->end, s->field);
     s->pos = line.pos;
     s->start = line.mark;
     switch (verdict) {
