@@ -34,8 +34,7 @@
 #include <string.h>
 
 enum {
-    KEPT_TIMES =
-        100, /* a page is kept so many times longer than it took to make: that takes a hundredth of a core at most */
+    KEPT_TIMES = 100, /* a page is kept so many times longer than it took to make, for a hundredth of a core at most */
 };
 
 /* A request for a page that is not there yet. */
