@@ -3,6 +3,7 @@
 
 #include "tests/lib/h1_scene.h"
 
+#include "http/router.h"
 #include "tests/lib/file_tree.h"
 
 #include <errno.h>
@@ -69,6 +70,56 @@ static void a_full_transport_holds_the_client_up(void **state)
     assert_int_equal(h1_scene.in_used, h1_scene.in_len);
     assert_null(h1_scene.conn.work);
     assert_memory_equal(h1_scene.out + h1_scene.out_len - 6, "hello\n", 6);
+}
+
+/* The same for requests that were read already. */
+static void pipelined_requests_wait_for_a_client_that_does_not_read(void **state)
+{
+    (void)state;
+    h1_scene.room = h1_scene.take = 0;
+    say(GET("/hold") GET("/hello"));
+    response_begin(held_exchange, 200, "text/plain", PIECE * 2);
+    response_write(held_exchange, content, PIECE);
+    response_write(held_exchange, content, PIECE);
+    response_end(held_exchange);
+    take_turn();
+    assert_int_equal(h1_scene.service.stats.requests, 1);
+    assert_true(wants() == CONN_WRITES);
+    h1_scene.room = PIECE;
+    take_turn(); /* below the high mark again */
+    assert_int_equal(h1_scene.service.stats.requests, 2);
+    h1_scene.room = NO_LIMIT;
+    pump();
+    assert_memory_equal(h1_scene.out + h1_scene.out_len - 6, "hello\n", 6);
+    assert_null(h1_scene.conn.work);
+}
+
+static void serve_two_pieces(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_begin(exchange, 200, "text/plain", PIECE * 2);
+    response_write(exchange, content, PIECE);
+    response_write(exchange, content, PIECE);
+    response_end(exchange);
+}
+
+/* A route with a higher mark may leave more in the queue than the server lets a next request wait behind. */
+static void a_request_waits_behind_a_route_with_a_mark_of_its_own(void **state)
+{
+    (void)state;
+    char err[256];
+    struct limits limits = h1_scene.site->limits;
+    limits.write_high_mark_bytes = 1 << 20;
+    const struct handler handler = {.serve = serve_two_pieces, .limits = &limits};
+    assert_int_equal(router_add(h1_scene.site->router, 1U << METHOD_GET, "/two", &handler, "", err, sizeof err), 0);
+    h1_scene.room = h1_scene.take = 0;
+    say(GET("/two") GET("/hello"));
+    assert_int_equal(h1_scene.service.stats.requests, 1);
+    assert_true(wants() == CONN_WRITES);
+    h1_scene.room = h1_scene.take = PIECE;
+    pump();
+    assert_int_equal(h1_scene.service.stats.requests, 2);
+    assert_null(h1_scene.conn.work);
 }
 
 /* on_drain comes when the queue has gone down to half of the high mark, and once. */
@@ -301,6 +352,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IO_TEST(a_full_transport_holds_the_client_up),
+        IO_TEST(pipelined_requests_wait_for_a_client_that_does_not_read),
+        IO_TEST(a_request_waits_behind_a_route_with_a_mark_of_its_own),
         IO_TEST(a_stream_waits_for_its_client),
         IO_TEST(a_client_that_owes_too_much_is_cut),
         IO_TEST(borrowed_content_is_released_when_it_is_sent),
