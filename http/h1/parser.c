@@ -1,11 +1,6 @@
-/* The parser's front: its variants, of which the fastest one that the CPU runs is used, and what can be asked of a parser. */
+/* What can be asked of a parser; parser_variants.c has the ways to run one. */
 
 #include "http/h1/parser.h"
-
-#include "http/h1/parser_avx2.h"
-#include "http/h1/parser_inner.h"
-#include "http/h1/parser_scalar.h"
-#include "http/h1/parser_sse42.h"
 
 void parser_reset(struct parser *parser)
 {
@@ -21,45 +16,4 @@ bool parser_has_head_method(const struct parser *parser, const struct head *head
 {
     return parser_has_begun(parser) &&
            method_find(data + head->method_text.offset, head->method_text.len) == METHOD_HEAD;
-}
-
-parse_head_fn parse_head_variant(unsigned n, const char **name)
-{
-    static const struct {
-        const char *name; /* for people */
-        parse_head_fn fn;
-    } variants[] = {
-        {"scalar", parse_head_scalar},
-#ifdef __x86_64__
-        {"sse4.2", parse_head_sse42},
-        {"avx2", parse_head_avx2},
-#endif
-    };
-    unsigned count = 1;
-
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("sse4.2")) {
-        count = 2;
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
-            count = 3;
-        }
-    }
-#endif
-    if (n >= count) {
-        return NULL;
-    }
-    if (name != NULL) {
-        *name = variants[n].name;
-    }
-    return variants[n].fn;
-}
-
-parse_head_fn parse_head_best(const char **name)
-{
-    unsigned n = 0;
-
-    while (parse_head_variant(n + 1, NULL) != NULL) {
-        n++;
-    }
-    return parse_head_variant(n, name);
 }

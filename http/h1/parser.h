@@ -7,6 +7,7 @@
  *
  * The caller owns the bytes. Offsets count from the first byte handed in, so the bytes may move between calls. */
 
+#include "http/field_line.h"
 #include "http/message.h"
 
 #include <stdbool.h>
@@ -15,8 +16,20 @@
 
 struct limits;
 
+/* Where a head can be interrupted, in the order of its bytes. */
+enum head_state {
+    STATE_START,                                         /* at an empty line or the first byte of the request line */
+    STATE_START_LF,                                      /* after the CR of an empty line */
+    STATE_METHOD,                                        /* in the method */
+    STATE_PATH,                                          /* in the target, before any '?' */
+    STATE_QUERY,                                         /* in the target, after '?' */
+    STATE_VERSION,                                       /* in the version or the CRLF after it */
+    STATE_FIELDS,                                        /* in the field lines: this and an enum field_line_state */
+    STATE_FAILED = STATE_FIELDS + FIELD_LINE_END_LF + 1, /* status and reason are set */
+};
+
 struct parser {
-    uint8_t state;       /* where to resume */
+    uint8_t state;       /* enum head_state: where to resume */
     uint8_t empty_lines; /* before the request line */
     uint8_t seen;        /* what the fields said so far: the parser's own bits */
     uint32_t pos;        /* first byte not looked at yet */
@@ -36,12 +49,6 @@ void parser_reset(struct parser *parser);
  * unknown, so the connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
-
-/* The fastest variant for this CPU; all give the same answers. name, if not NULL, gets "scalar", "sse4.2" or "avx2". */
-parse_head_fn parse_head_best(const char **name);
-
-/* Every variant this CPU can run, for tests and benchmarks: the n-th with its name, or NULL. */
-parse_head_fn parse_head_variant(unsigned n, const char **name);
 
 /* Whether the bytes scanned so far hold anything of a request: empty lines alone do not. */
 bool parser_has_begun(const struct parser *parser);

@@ -3,11 +3,12 @@
 
 /* What the files of the parser share, and nobody else includes. Each calls only those below it:
  *
- *   parser.c         the choice of a variant
+ *   parser_variants.c   the choice of a variant
  *   parser_scalar.c, parser_sse42.c, parser_avx2.c   the variants: the template parser_whole.h, for lines that are there as a
  *                    whole, as nearly all are; how the last two find the ends of elements is in parser_block.h
  *   parser_steps.c   the state machine, which reads all other lines
- *   parser_rules.c   what a request line and the fields mean */
+ *   parser_rules.c   what a request line and the fields mean
+ *   parser.c         what can be asked of a parser */
 
 #include <assert.h>
 #include <stdbool.h>
@@ -19,18 +20,6 @@
 #include "http/field_line.h"
 #include "http/h1/parser.h"
 #include "http/limits.h"
-
-/* Where a head can be interrupted, in the order of its bytes. */
-enum head_state {
-    STATE_START,                                         /* at an empty line or the first byte of the request line */
-    STATE_START_LF,                                      /* after the CR of an empty line */
-    STATE_METHOD,                                        /* in the method */
-    STATE_PATH,                                          /* in the target, before any '?' */
-    STATE_QUERY,                                         /* in the target, after '?' */
-    STATE_VERSION,                                       /* in the version or the CRLF after it */
-    STATE_FIELDS,                                        /* in the field lines: this and an enum field_line_state */
-    STATE_FAILED = STATE_FIELDS + FIELD_LINE_END_LF + 1, /* status and reason are set */
-};
 
 /* Bits of parser.seen. */
 enum {

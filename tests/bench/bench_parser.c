@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "http/h1/parser.h"
+#include "http/h1/parser_variants.h"
 #include "http/limits.h"
 
 enum { BATCH = 50, VARIANTS_MAX = 8, FIELDS_MAX = 100 };

@@ -3,6 +3,7 @@
  * under the least. What is complete lies within its head, and a path that is called plain is its own normal form. */
 
 #include "http/field_line.h"
+#include "http/h1/parser_variants.h"
 #include "http/url.h"
 #include "tests/lib/fuzz.h"
 #include "tests/lib/parse_ways.h"

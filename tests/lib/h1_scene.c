@@ -2,6 +2,7 @@
 
 #include "http/limits.h"
 #include "http/router.h"
+#include "http/static_files.h"
 #include "http/static_mounts.h"
 
 #include <errno.h>
@@ -196,7 +197,13 @@ void new_connection(void)
     begin_connection();
 }
 
-static const struct handler no_files; /* no test here asks for a file of a mount */
+static void serve_files(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    static_files_serve(exchange->site->mounts, exchange);
+}
+
+static const struct handler files = {.serve = serve_files}; /* as server.c has it */
 
 int h1_set_up(void **state)
 {
@@ -217,7 +224,7 @@ int h1_set_up(void **state)
             fail_msg("%s", err);
         }
     }
-    service_init(&h1_scene.service, h1_scene.reactor, h1_scene.site, &h1_scene.log, &no_files);
+    service_init(&h1_scene.service, h1_scene.reactor, h1_scene.site, &h1_scene.log, &files);
     assert_int_equal(conn_pool_init(&h1_scene.pool, &h1_scene.service), 0);
     assert_int_equal(h1_server_create(&h1_scene.server, &h1_scene.service), 0);
     fake_sys_clear_trace();

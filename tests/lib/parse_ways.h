@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "http/h1/parser_scalar.h"
+#include "http/h1/parser_variants.h"
 #include "http/limits.h"
 #include "tests/lib/guard_page.h"
 

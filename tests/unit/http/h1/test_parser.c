@@ -1,9 +1,10 @@
-/* http/h1/parser.c: how request heads arrive, what is found in them, limits, and requests that chance made. The rules
+/* http/h1/parser*.c: how request heads arrive, what is found in them, limits, and requests that chance made. The rules
  * are in test_parser_rules.c. */
 
 #include <stdio.h>
 #include <string.h>
 
+#include "http/h1/parser_variants.h"
 #include "tests/lib/parse_ways.h"
 
 #define LINE "GET / HTTP/1.1\r\nHost: a\r\n"

@@ -1,4 +1,4 @@
-/* http/h1/parser.c: the rules of a request head with their sections. Each row is parsed in every way of parse_ways.h,
+/* http/h1/parser*.c: the rules of a request head with their sections. Each row is parsed in every way of parse_ways.h,
  * followed by other bytes or not, and under limits that fit exactly and that are too small. A list of rules, so a
  * long file. */
 
