@@ -104,13 +104,14 @@ function take_system(line, file) {
     }
 }
 
-# A declaration in a header becomes static, and so does the definition that follows later.
+# A declaration in a header becomes static, and so does the definition that follows later. A line that begins with a macro,
+# such as ALWAYS_INLINE, is static already.
 function made_static(line) {
     if (line ~ /^extern /) {
         sub(/^extern /, "", line)
         return line ~ /\[\];/ ? "" : "static " line
     }
-    if (line ~ /^[a-zA-Z_][^{="]*\(/ && line !~ /^(static|typedef|return|INLINE|TARGET|_Static_assert|__attribute__.* static)/) {
+    if (line ~ /^[a-zA-Z_][^{="]*\(/ && line !~ /^(static|typedef|return|[A-Z_]+ |_Static_assert|__attribute__.* static)/) {
         return "static " line
     }
     return line
