@@ -9,7 +9,7 @@
  * and none is continued. It is incremental: called again with more bytes it resumes where it stopped. What it does not
  * know are limits and reasons: the caller counts lines and bytes, and words the error for a byte that is wrong.
  *
- * The parser of request heads takes most lines faster, with the vector instructions of the CPU (http/h1/parser_head.h); it
+ * The parser of request heads takes most lines faster, with the vector instructions of the CPU (http/h1/parser_whole.h); it
  * takes only lines that this scanner takes, too, and with the same result, and leaves the others to it. */
 
 #include "http/message.h"

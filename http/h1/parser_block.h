@@ -161,28 +161,37 @@ INLINE uint64_t find_value_ends(const char *data)
     return ends;
 }
 
-INLINE bool find_value_end(struct block *block, const char *data, size_t pos, size_t end, size_t *len)
+/* A value that does not end in the block at hand. No byte from the begin of its name to the end of the block ends a value;
+ * so what is looked at may overlap them. */
+INLINE bool find_far_value_end(const struct block *block, const char *data, size_t pos, size_t *len)
+{
+    size_t at = block->at + 32;
+
+    for (; at <= block->last; at += 32) {
+        uint64_t ends = find_value_ends(data + at);
+        if (ends != 0) {
+            *len = at + (size_t)__builtin_ctzll(ends) - pos;
+            return true;
+        }
+    }
+    at = block->last > pos ? block->last : pos;
+    uint64_t ends = find_value_ends(data + block->last) >> (at - block->last);
+    if (ends == 0) {
+        return false;
+    }
+    *len = at + (size_t)__builtin_ctzll(ends) - pos;
+    return true;
+}
+
+INLINE bool find_value_end(const struct block *block, const char *data, size_t pos, size_t end, size_t *len)
 {
     uint64_t ends = block->value >> (pos - block->at); /* by less than 64: SPACES_MAX */
-    size_t at = pos;
 
     (void)end;
     if (__builtin_expect(ends == 0, 0)) {
-        /* No byte from the begin of the name to the end of the block ends a value; so the next 32 may overlap them. */
-        for (at = block->at + 32; at <= block->last; at += 32) {
-            ends = find_value_ends(data + at);
-            if (ends != 0) {
-                *len = at + (size_t)__builtin_ctzll(ends) - pos;
-                return true;
-            }
-        }
-        at = block->last > pos ? block->last : pos;
-        ends = find_value_ends(data + block->last) >> (at - block->last);
-        if (ends == 0) {
-            return false;
-        }
+        return find_far_value_end(block, data, pos, len);
     }
-    *len = at + (size_t)__builtin_ctzll(ends) - pos;
+    *len = (size_t)__builtin_ctzll(ends);
     return true;
 }
 

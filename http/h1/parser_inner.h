@@ -60,8 +60,8 @@ ALWAYS_INLINE void set_limit(struct scan *s, uint64_t limit)
     s->end = s->len < s->limit ? s->len : s->limit;
 }
 
-/* Begin with what parser and head hold from the call before; for a message that begins, head is clear. false: the message
- * was refused then. */
+/* Begin with what parser and head hold from the call before; for a message that begins, head is clear. No limit is set.
+ * false: the message was refused then. */
 ALWAYS_INLINE bool begin_scan(struct scan *s, struct parser *parser, struct head *head, const struct limits *limits,
                               const char *data, size_t len)
 {
@@ -82,10 +82,15 @@ ALWAYS_INLINE bool begin_scan(struct scan *s, struct parser *parser, struct head
     }
     s->field = head->fields + head->field_count;
     s->last_field = head->fields + limits->max_fields;
-    set_limit(s, state < STATE_METHOD   ? UINT32_MAX
-                 : state < STATE_FIELDS ? parser->section_at + limits->max_request_line_bytes
-                                        : parser->section_at + limits->max_header_bytes_bytes + 2);
     return true;
+}
+
+/* Set the limit that is in force where parser stands. */
+ALWAYS_INLINE void resume_limit(struct scan *s)
+{
+    set_limit(s, s->state < STATE_METHOD   ? UINT32_MAX
+                 : s->state < STATE_FIELDS ? s->parser->section_at + s->limits->max_request_line_bytes
+                                           : s->parser->section_at + s->limits->max_header_bytes_bytes + 2);
 }
 
 /* Note a field whose name is known, for those who look for it; it is the latest. */

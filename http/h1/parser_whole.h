@@ -60,7 +60,7 @@ INLINE bool take_usual_field(struct parser *parser, const struct head *head, con
  *
  * The last three bytes there are cannot hold the begin of anything in a line that is whole and followed by another one. So
  * nothing is searched for in them, and what was found is followed by bytes that may be looked at without asking. */
-TARGET __attribute__((noinline)) static bool take_field_lines(struct scan *s)
+INLINE bool take_field_lines(struct scan *s)
 {
     const char *data = s->data;
     size_t pos = s->pos;
@@ -214,6 +214,9 @@ TARGET enum parse_verdict VARIANT(struct parser *parser, struct head *head, cons
     }
     if (s.state == STATE_START && !take_request_line(&s)) {
         return s.verdict;
+    }
+    if (s.limit == 0) { /* no request line was read that would have set it */
+        resume_limit(&s);
     }
     do {
         if (s.state == STATE_FIELDS && !take_field_lines(&s)) {
