@@ -30,6 +30,8 @@ enum {
     SEEN_OTHER_EXPECTATION = 16, /* an expectation other than 100-continue */
 };
 
+enum { SPACES_MAX = 4 }; /* before a value; with more of them, a variant leaves a line to parser_step() */
+
 /* A head that is being read, in one call.
  *
  * Limits: end is where the bytes end, or what the limit in force allows if that comes first. What is incomplete there is

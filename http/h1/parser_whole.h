@@ -28,9 +28,7 @@
  *
  * At its end the macros are undefined again. */
 
-enum { SPACES_MAX = 4 }; /* before a value; with more of them, a line is left to parser_step() */
-
-/* The place behind at most so many spaces. */
+/* The place behind at most SPACES_MAX spaces. */
 INLINE size_t skip_spaces(const char *data, size_t pos, size_t end)
 {
     size_t most = end - pos > SPACES_MAX ? pos + SPACES_MAX : end;
