@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The circle check: no file of the library depends on itself through other files.
 
-A file here is x.c together with x.h. It depends on y if it includes y.h (or y.def), or if its object file refers to a
+A file here is x.c together with x.h and x_inline.h. It depends on y if it includes y.h (or y.def), or if its object file refers to a
 symbol that y.c defines. A pointer that is set at run time is no dependency: that is how a lower file calls a higher one.
 
     tests/check_circles.py OBJECT...               check the tree that this script is in, with its object files
@@ -42,11 +42,13 @@ def find_sources(root):
 
 
 def name_files(sources):
-    """Maps each source to the name of its file: x.c for x.h and x.def too, where there is an x.c."""
+    """Maps each source to the name of its file: x.c for x.h, x.def and x_inline.h too, where there is an x.c."""
     paths = set(sources)
     names = {}
     for source in sources:
         stem = os.path.splitext(source)[0]
+        whole = stem.removesuffix("_inline")
+        stem = whole if whole + ".c" in paths else stem
         names[source] = next(stem + end for end in (".c", ".h", ".def") if stem + end in paths)
     return names
 
@@ -225,8 +227,9 @@ def self_test():
         write("core/a.h", '#include "core/b.h"\n')  # by includes alone
         write("core/b.h", "int b;\n")
         write("core/b.c", '#include "core/a.h"\nint b_function(void) { return 0; }\n')
-        write("core/alone.h", "int alone(void);\n")  # includes its own header: no circle
-        write("core/alone.c", '#include "core/alone.h"\nint alone(void) { return 0; }\n')
+        write("core/alone.h", "int alone(void);\n")  # includes its own headers: no circle
+        write("core/alone_inline.h", '#include "core/alone.h"\n')
+        write("core/alone.c", '#include "core/alone_inline.h"\nint alone(void) { return 0; }\n')
         write("http/c.c", "int d(void); int c(void) { return d(); }\n")  # by symbols alone, over three files
         write("http/d.c", "int e(void); int d(void) { return e(); }\n")
         write("http/h1/e.c", "extern int (*const pointer)(void); int e(void) { return pointer(); }\n")
