@@ -124,7 +124,10 @@ try {
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     std::fprintf(stderr, "listening on %s\n", server.address().data());
-    return server.wait() >= 0 ? 0 : 1;
+    int rv = server.wait();
+    std::signal(SIGINT, SIG_IGN); // the handler uses a server that is about to be destroyed
+    std::signal(SIGTERM, SIG_IGN);
+    return rv >= 0 ? 0 : 1;
 } catch (const std::exception &thrown) {
     std::fprintf(stderr, "%s\n", thrown.what());
     return 1;

@@ -106,6 +106,7 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
     evserve_wait(server);
+    signal(SIGTERM, SIG_IGN); /* the handler uses a server that is about to be freed */
     evserve_free(server);
     return 0;
 }

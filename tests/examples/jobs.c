@@ -253,6 +253,7 @@ int main(int argc, char **argv)
     while (count > 0) {
         pthread_join(workers[--count], NULL);
     }
+    signal(SIGTERM, SIG_IGN); /* the handler uses a server that is about to be freed */
     evserve_free(server);
     return 0;
 }

@@ -164,6 +164,8 @@ int main(int argc, char **argv)
     int cut = evserve_wait(site);
     evserve_stop(push, 1000); /* the streams end at EVS_STOPPING */
     cut += evserve_wait(push);
+    signal(SIGHUP, SIG_IGN); /* the handler uses a server that is about to be freed */
+    signal(SIGTERM, SIG_IGN);
     evserve_free(site);
     evserve_free(push);
     return cut != 0;

@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
     int cut = evserve_wait(server);
+    signal(SIGTERM, SIG_IGN); /* the handler uses a server that is about to be freed */
     evserve_free(server);
     return cut != 0;
 }

@@ -99,6 +99,8 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
     int cut = evserve_wait(server);
+    signal(SIGINT, SIG_IGN); /* the handler uses a server that is about to be freed */
+    signal(SIGTERM, SIG_IGN);
     evserve_free(server);
     return cut != 0;
 }

@@ -140,6 +140,7 @@ int main(void)
         next = job->next;
         free(job);
     }
+    signal(SIGTERM, SIG_IGN); /* the handler uses a server that is about to be freed */
     evserve_free(server);
     return 0;
 }
