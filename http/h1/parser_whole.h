@@ -31,9 +31,11 @@
 /* The place behind at most SPACES_MAX spaces. */
 INLINE size_t skip_spaces(const char *data, size_t pos, size_t end)
 {
+    if ((unsigned char)data[pos] > ' ') {
+        return pos;
+    }
     size_t most = end - pos > SPACES_MAX ? pos + SPACES_MAX : end;
-
-    while (pos < most && (unsigned char)data[pos] <= ' ' && char_is_space(data[pos])) {
+    while (pos < most && char_is_space(data[pos])) {
         pos++;
     }
     return pos;
@@ -51,6 +53,30 @@ INLINE bool take_usual_field(struct parser *parser, const struct head *head, con
         return true;
     }
     return false;
+}
+
+/* The latest field may be a known one. false: it is refused. */
+INLINE bool take_known_field(struct scan *s, const struct field *field, enum known_field known)
+{
+    if (known == FIELD_KNOWN_COUNT) {
+        return true;
+    }
+    note_field(s->head, field, known);
+    if (known > LAST_INTERPRETED_FIELD || take_usual_field(s->parser, s->head, s->data, field->value, known)) {
+        return true;
+    }
+    s->verdict = PARSE_ERROR;
+    return parser_take_field(s->parser, s->head, s->data, known);
+}
+
+/* The bytes end in a value: parser_step() goes on at pos, and need not read the line again. */
+INLINE bool stop_in_value(struct scan *s, struct field *field, size_t start, size_t pos)
+{
+    s->state = STATE_FIELDS + FIELD_LINE_VALUE;
+    s->field = field;
+    s->start = start;
+    s->pos = pos;
+    return true;
 }
 
 /* Read field lines, and the empty line. Returns true if another line follows, which parser_step() must read; false: the
@@ -79,22 +105,15 @@ INLINE bool take_field_lines(struct scan *s)
             if (data[value - 2] != ':') {
                 break;
             }
-            value--;
-            if ((unsigned char)data[value] <= ' ') {
-                value = skip_spaces(data, value, end);
-                if (char_is_space(data[value])) {
-                    break;
-                }
+            value = skip_spaces(data, value - 1, end);
+            if (char_is_space(data[value])) {
+                break;
             }
         }
         if (!find_value_end(&block, data, value, end, &value_len)) {
-            if (name_len > 0 && value < end) { /* the bytes end in the value */
+            if (name_len > 0 && value < end) {
                 field->name = (struct slice){(uint32_t)pos, (uint32_t)name_len};
-                s->state = STATE_FIELDS + FIELD_LINE_VALUE;
-                s->start = value;
-                s->pos = end;
-                s->field = field;
-                return true;
+                return stop_in_value(s, field, value, end);
             }
             break;
         }
@@ -113,15 +132,8 @@ INLINE bool take_field_lines(struct scan *s)
             if (name_len == 0) {
                 break;
             }
-            enum known_field known = find_known_field(data + pos, name_len);
-            if (known != FIELD_KNOWN_COUNT) {
-                note_field(s->head, field, known);
-                if (known <= LAST_INTERPRETED_FIELD &&
-                    !take_usual_field(s->parser, s->head, data, field->value, known) &&
-                    !parser_take_field(s->parser, s->head, data, known)) {
-                    s->verdict = PARSE_ERROR;
-                    return false;
-                }
+            if (!take_known_field(s, field, find_known_field(data + pos, name_len))) {
+                return false;
             }
         }
         field++;
@@ -147,6 +159,16 @@ INLINE size_t find_method_end(const char *data, size_t pos)
         at++;
     }
     return at - pos <= METHOD_NAME_MAX ? at : pos;
+}
+
+INLINE void note_target(struct head *head, size_t start, size_t path_end, size_t end)
+{
+    head->target = (struct slice){(uint32_t)start, (uint32_t)(end - start)};
+    head->path = (struct slice){(uint32_t)start, (uint32_t)(path_end - start)};
+    if (end != path_end) {
+        head->has_query = true;
+        head->query = (struct slice){(uint32_t)path_end + 1, (uint32_t)(end - path_end - 1)};
+    }
 }
 
 /* Read a request line, if there is one of HTTP/1.1 as a whole; else s->state stays. Returns false if it is refused. */
@@ -181,13 +203,8 @@ INLINE bool take_request_line(struct scan *s)
         return true;
     }
     head->method_text = (struct slice){(uint32_t)start, (uint32_t)(target - 1 - start)};
-    head->target = (struct slice){(uint32_t)target, (uint32_t)(target_end - target)};
-    head->path = (struct slice){(uint32_t)target, (uint32_t)(path_end - target)};
     head->path_is_plain = is_plain;
-    if (target_end != path_end) {
-        head->has_query = true;
-        head->query = (struct slice){(uint32_t)path_end + 1, (uint32_t)(target_end - path_end - 1)};
-    }
+    note_target(head, target, path_end, target_end);
     s->start = target_end + 1;
     s->pos = target_end + 11;
     begin_fields(s);

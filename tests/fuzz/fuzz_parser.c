@@ -1,4 +1,4 @@
-/* Request heads (http/h1/parser.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
+/* Request heads (http/h1/parser*.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
  * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
  * under the least. What is complete lies within its head, and a path that is called plain is its own normal form. */
 
@@ -27,7 +27,7 @@ static void check_plain(const char *path, size_t len)
 /* The fields are what the scanner of field lines finds behind the request line. */
 static void check_fields(const struct head *head, const char *text)
 {
-    const char *line_end = memmem(text + head->method_text.offset, head->len, "\r\n", 2);
+    const char *line_end = memmem(text + head->method_text.offset, head->len - head->method_text.offset, "\r\n", 2);
     struct field_line line = {.pos = (uint32_t)(line_end - text) + 2};
     FUZZ_MUST(line_end != NULL);
     for (unsigned i = 0; i < head->field_count; i++) {

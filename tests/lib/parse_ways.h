@@ -1,7 +1,7 @@
 #ifndef EVSERVE_TESTS_PARSE_WAYS_H
 #define EVSERVE_TESTS_PARSE_WAYS_H
 
-/* For tests of http/h1/parser.c: parse a request head in every way it can arrive (whole, byte by byte, in steps, split
+/* For tests of http/h1/parser*.c: parse a request head in every way it can arrive (whole, byte by byte, in steps, split
  * in two at every boundary), with every variant, flush against a page that must not be touched; all ways must agree. */
 
 #include <stddef.h>
