@@ -331,6 +331,22 @@ static int answer_response(lua_State *L, struct coro *coro)
     return send_reply(L, coro, &reply);
 }
 
+bool answer_plainly(struct coro *coro, int index)
+{
+    lua_State *L = coro->L;
+    if (lua_gettop(L) != index || lua_type(L, index) != LUA_TSTRING || coro->exchange == NULL ||
+        coro->exchange->response_state != RESPONSE_NONE) {
+        return false;
+    }
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    if (len >= BORROW_MIN) {
+        return false;
+    }
+    response_send(coro_detach(coro), 200, plain_type, text, len);
+    return true;
+}
+
 /* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is one. */
 static int answer(lua_State *L)
 {
@@ -341,10 +357,6 @@ static int answer(lua_State *L)
     }
     if (coro->exchange->response_state != RESPONSE_NONE) {
         script_raise(L, "the response has already begun");
-    }
-    if (count == 1 && lua_type(L, 1) == LUA_TSTRING) { /* the usual case */
-        send_text(L, coro, 200, plain_type, 1);
-        return 0;
     }
     while (count > 1 && lua_isnil(L, count)) { /* what a wrapper passes on has them */
         count--;

@@ -14,9 +14,10 @@
 #include "http/site.h"
 #include "lua/bind_number.h"
 #include "lua/bind_settings.h"
-#include "lua/coro.h"
+#include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
+#include "lua/serve.h"
 #include "lua/stack_guard.h"
 #include "version.h"
 
@@ -204,7 +205,7 @@ static int app_route(lua_State *L)
         script_raise(L, "%s: the path contains a NUL byte", what);
     }
     script_place(L, place);
-    struct lua_route *route = routes_make(script, place, coro_serve);
+    struct lua_route *route = routes_make(script, place, serve_route);
     if (route == NULL) {
         script_raise_memory(L);
     }

@@ -57,7 +57,12 @@ static int lua_set_ref(lua_State *L)
         const char *name;    /* in the prelude */
         enum script_ref ref; /* in C */
     } names[] = {
-        {"run", REF_RUN},
+        {"xpcall", REF_XPCALL},
+        {"report", REF_REPORT},
+        {"serve", REF_SERVE},
+        {"respond", REF_RESPOND},
+        {"run_stream", REF_RUN_STREAM},
+        {"run_failed", REF_RUN_FAILED},
         {"run_timer", REF_RUN_TIMER},
         {"run_deferred", REF_RUN_DEFERRED},
         {"relay", REF_RELAY},

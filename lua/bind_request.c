@@ -15,6 +15,7 @@
 #include "http/peer.h"
 #include "http/url.h"
 #include "lua/coro_pool.h"
+#include "lua/memory.h"
 #include "lua/object.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -46,29 +47,30 @@ static const char *const field_names[] = {
 
 /* The object itself. */
 
-/* Push a new request object for the coroutine that runs, and remember it for the error handler. */
-static int new_request(lua_State *L)
+bool request_push_new(struct coro *coro)
 {
-    struct script *script = script_of(L);
-    struct coro *coro = coro_check_running(L, "a request");
+    lua_State *L = coro->L;
+    if (!memory_ready_block(coro->script)) {
+        return false;
+    }
     struct request *request = lua_newuserdata(L, sizeof *request);
     *request = (struct request){.index = coro->index, .generation = coro->generation};
-    script_push_ref(script, L, REF_REQUEST_META);
+    lua_pushvalue(L, BASE_REQUEST_META);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    coro_keep(L, coro, REF_REQUESTS);
-    return 1;
+    lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
+    coro->has_request = true;
+    return true;
 }
 
-/* The request object of the coroutine that runs; a new one if it never came to make one. */
+/* current_request(): the request object of the coroutine that runs. */
 static int current_request(lua_State *L)
 {
     const struct coro *coro = coro_check_running(L, "a request");
-    coro_push_kept(L, coro, REF_REQUESTS);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return new_request(L);
+    if (!coro->has_request) {
+        script_raise(L, "a timer has no request");
     }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->request_ref);
     return 1;
 }
 
@@ -380,7 +382,7 @@ static int request_index(lua_State *L)
 static int keep_request(lua_State *L)
 {
     lua_settop(L, 0);
-    current_request(L);
+    (void)current_request(L);
     struct request *request = lua_touserdata(L, 1);
     const struct exchange *exchange = find_exchange(L, request);
     for (enum request_field field = REQUEST_METHOD; field < REQUEST_BODY && exchange != NULL; field++) {
@@ -473,6 +475,15 @@ static int request_tostring(lua_State *L)
     return 1;
 }
 
+/* How many bytes the state takes for a request object. */
+static size_t measure_object(lua_State *L)
+{
+    size_t before = script_of(L)->memory_bytes;
+    lua_newuserdata(L, sizeof(struct request));
+    lua_pop(L, 1);
+    return script_of(L)->memory_bytes - before;
+}
+
 void bind_request(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -481,11 +492,13 @@ void bind_request(lua_State *L)
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
-        {"new_request", new_request},
         {"current_request", current_request},
         {"keep_request", keep_request},
         {NULL, NULL},
     };
+    if (memory_set_aside(script_of(L), measure_object(L)) < 0) {
+        script_raise_memory(L);
+    }
     lua_newtable(L); /* the metatable */
     lua_newtable(L); /* what each name is */
     luaL_register(L, NULL, methods);

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_LUA_BIND_REQUEST_H
 #define EVSERVE_LUA_BIND_REQUEST_H
 
-/* Request objects. All functions may raise. */
+/* Request objects. Except for the first, all functions may raise. */
 
 #include "lua/state.h"
 
@@ -13,6 +13,10 @@ struct request {
     uint32_t generation; /* of its use */
     uint32_t has_store;  /* 1: its environment is a table of its own: fields that are kept */
 };
+
+/* Push a new one for coro onto its stack, and keep it for current_request(). Nothing may run on that stack yet. Returns false
+ * when memory is short. */
+bool request_push_new(struct coro *coro);
 
 /* The request object at index 1. Raises for anything else; what is "req:header". */
 struct request *request_check(lua_State *L, const char *what);

@@ -1,8 +1,7 @@
 /* The life of a coroutine.
  *
- * Happy path: coro_serve() takes a coroutine from the pool and resumes it with the prelude's run(); that makes the
- * request object, calls the handler and answers. The thread goes back to the pool with an empty stack. A handler that
- * waits yields; its struct coro_wait says what resumes it: a timer, on_coro_drain(), on_coro_data() or on_coro_gone().
+ * Happy path: who takes a coroutine from the pool resumes it with a function. When that has returned, on_return() says what
+ * else runs on the thread, which then goes back to the pool. A handler that waits yields; its struct coro_wait says what resumes it: a timer, on_coro_drain(), on_coro_data() or on_coro_gone().
  *
  * Failure modes. An error in a handler is dealt with while its coroutine still runs (coro_error.c); one that no Lua code
  * could deal with, a stray yield and the end of a deadline give the coroutine up in the middle. A client that goes away
@@ -88,7 +87,7 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
 
 /* Running. */
 
-/* Run the thread of coro until it ends or waits. Returns what Lua says of it, and how the run was. */
+/* Run the thread of coro, and what follows on it, until it ends or waits. Returns what Lua says of it, and how the run was. */
 static int run_lua(struct coro *coro, int nargs, struct run *run)
 {
     struct script *script = coro->script;
@@ -108,6 +107,9 @@ static int run_lua(struct coro *coro, int nargs, struct run *run)
     run->place = route == NULL ? NULL : route->place;
     run->report = coro_report;
     int verdict = lua_resume(coro->L, nargs);
+    while (verdict == 0 && coro->on_return != NULL && (nargs = coro->on_return(coro)) >= 0) {
+        verdict = lua_resume(coro->L, nargs);
+    }
     uint64_t long_ms = deadline_leave(script);
     if (is_compiled) {
         script->is_automatic = false;
@@ -182,24 +184,11 @@ void coro_lose(struct coro *coro)
     }
 }
 
-void coro_serve(struct exchange *exchange, void *ctx)
+void coro_attach(struct coro *coro, struct exchange *exchange)
 {
-    const struct lua_route *route = ctx;
-    struct script *script = route->script;
-    struct coro *coro = coro_take(script, false);
-    if (coro == NULL) {
-        memory_report_full(script, "route at ", route->place);
-        response_error(exchange, 503, NULL);
-        return;
-    }
     coro->exchange = exchange;
-    coro->route = route;
-    coro->request_number = ++script->request_count;
     exchange->user = coro;
     exchange->on_drain = on_coro_drain;
     exchange->on_data = on_coro_data;
     exchange->on_gone = on_coro_gone;
-    script_push_ref(script, coro->L, REF_RUN);
-    lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
-    coro_resume(coro, 1);
 }

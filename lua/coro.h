@@ -13,7 +13,7 @@ void coro_resume(struct coro *coro, int nargs);
 /* Its client has gone: part with the exchange, and end what it waits for. */
 void coro_lose(struct coro *coro);
 
-/* struct handler.serve of routes; ctx is the struct lua_route. */
-void coro_serve(struct exchange *exchange, void *ctx);
+/* From now on coro answers exchange. */
+void coro_attach(struct coro *coro, struct exchange *exchange);
 
 #endif

@@ -60,24 +60,38 @@ void coro_log_failure(const struct coro *coro, const char *text)
     }
 }
 
+/* The last line of text, its newline first, if it begins with start. */
+static const char *last_line(const char *text, size_t len, const char *start)
+{
+    const char *line = memrchr(text, '\n', len);
+    return line != NULL && strncmp(line, start, strlen(start)) == 0 ? line : NULL;
+}
+
+/* Where the prelude's part of a traceback begins; NULL when it has none. */
+static const char *find_prelude_part(const char *text)
+{
+    static const char entry[] = "\n\t[C]: in function 'xpcall'\n\tevserve:";
+    static const char *const bases[] = {"\n\t[builtin#", "\n\t[C]: at "}; /* xpcall, when C has called it (serve.c) */
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0] && found == NULL; i++) {
+        found = last_line(text, strlen(text), bases[i]);
+    }
+    for (const char *at = found != NULL ? NULL : strstr(text, entry); at != NULL; at = strstr(at + 1, entry)) {
+        found = at;
+    }
+    const char *ours = found == NULL ? NULL : last_line(text, (size_t)(found - text), "\n\tevserve:");
+    return ours != NULL ? ours : found;
+}
+
 /* Put a traceback of thread behind the text on top of the stack; the prelude's part of it is left out. */
 static void add_traceback(lua_State *L, lua_State *thread, int level)
 {
-    static const char prelude_part[] = "\n\t[C]: in function 'xpcall'\n\tevserve:";
     luaL_traceback(L, thread, lua_tostring(L, -1), level);
     const char *text = lua_tostring(L, -1);
-    const char *last = NULL;
-    for (const char *at = strstr(text, prelude_part); at != NULL; at = strstr(at + 1, prelude_part)) {
-        last = at;
+    const char *end = find_prelude_part(text);
+    if (end != NULL) {
+        lua_pushlstring(L, text, (size_t)(end - text));
     }
-    if (last == NULL) {
-        return;
-    }
-    const char *line = memrchr(text, '\n', (size_t)(last - text));
-    if (line != NULL && strncmp(line, "\n\tevserve:", 10) == 0) {
-        last = line;
-    }
-    lua_pushlstring(L, text, (size_t)(last - text));
 }
 
 static void push_traceback(lua_State *L, int index, lua_State *thread, int level)

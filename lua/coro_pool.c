@@ -35,8 +35,22 @@ static const struct coro_wait last_wait = {.on_gone = never};
 
 static int new_thread(lua_State *L)
 {
+    static const enum script_ref base[CORO_BASE] = {
+        [BASE_XPCALL - 1] = REF_XPCALL,
+        [BASE_REPORT - 1] = REF_REPORT,
+        [BASE_SERVE - 1] = REF_SERVE,
+        [BASE_RESPOND - 1] = REF_RESPOND,
+        [BASE_REQUEST_META - 1] = REF_REQUEST_META,
+    };
     struct coro *coro = lua_touserdata(L, 1);
+    if (coro->request_ref == LUA_NOREF) {
+        lua_pushboolean(L, 0);
+        coro->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_State *thread = lua_newthread(L);
+    for (int i = 0; i < CORO_BASE; i++) {
+        script_push_ref(coro->script, thread, base[i]);
+    }
     coro->thread_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     coro->L = thread;
     return 0;
@@ -63,6 +77,7 @@ static struct coro *make_coro(struct script *script)
     if (coro != NULL) {
         coro->script = script;
         coro->index = script->coro_count;
+        coro->request_ref = LUA_NOREF;
         script->coros[script->coro_count++] = coro;
     }
     return coro;
@@ -99,11 +114,14 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
     return coro;
 }
 
-/* What a table by coroutine index has of coro must not outlive its use here: a request object may hold a body. Nothing here
- * needs memory. */
+/* What the state has of coro must not outlive its use here: a request object may hold a body. Nothing here needs memory. */
 static void forget_kept(const struct coro *coro)
 {
     lua_State *L = coro->script->L;
+    if (coro->has_request) {
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
+    }
     for (unsigned left = coro->kept; left != 0; left &= left - 1) {
         script_push_ref(coro->script, L, (enum script_ref)__builtin_ctz(left));
         lua_pushnil(L);
@@ -122,22 +140,16 @@ void coro_put(struct coro *coro)
     coro_let_go_all(coro);
     forget_kept(coro);
     if (coro->L != NULL) {
-        lua_settop(coro->L, 0);
+        lua_settop(coro->L, CORO_BASE);
         if (script->idle_threads == IDLE_THREADS_MAX) {
             coro_drop_thread(coro);
         } else {
             script->idle_threads++;
         }
     }
-    struct coro fresh = {
-        .script = script,
-        .next_free = script->free_coros,
-        .L = coro->L,
-        .thread_ref = coro->thread_ref,
-        .index = coro->index,
-        .generation = coro->generation + 1,
-    };
-    *coro = fresh;
+    memset((char *)coro + offsetof(struct coro, is_used), 0, sizeof *coro - offsetof(struct coro, is_used));
+    coro->generation++;
+    coro->next_free = script->free_coros;
     script->free_coros = coro;
     if (owner != NULL) {
         owner->on_end(owned, owned_id);

@@ -51,6 +51,17 @@ struct coro_stream {
     size_t piece_done; /* bytes of HELD_PIECE that are taken */
 };
 
+/* What each thread has at the bottom of its stack, below what runs: to copy it from there is quicker than to look for it in
+ * the registry. */
+enum coro_base {
+    BASE_XPCALL = 1,
+    BASE_REPORT, /* the message handler for it */
+    BASE_SERVE,
+    BASE_RESPOND,
+    BASE_REQUEST_META,
+    CORO_BASE = BASE_REQUEST_META, /* the number of them */
+};
+
 struct coro {
     struct script *script;  /* whose it is */
     struct coro *next_free; /* in the list of those in no use */
@@ -58,12 +69,20 @@ struct coro {
     int thread_ref;         /* keeps the thread, in the registry */
     uint32_t index;         /* in script->coros; with generation, what Lua objects hold of it */
     uint32_t generation;    /* rises with each use */
-    bool is_used;           /* it runs, or waits */
-    bool uses_reserve;      /* it may hold more than lua_memory */
+    int request_ref;        /* its place in the registry for a request object; LUA_NOREF until there is one */
+
+    /* From here on it is about one use, and zero when it begins. */
+    bool is_used;      /* it runs, or waits */
+    bool uses_reserve; /* it may hold more than lua_memory */
+    bool has_request;  /* a request object lies in the place of request_ref */
 
     const struct coro_wait *wait; /* what it is suspended for; NULL while it runs, or is in no use */
     uint64_t wait_id;             /* the wait's own: which timer wakes it */
     int64_t wake_ms;              /* reactor time at which that is due; 0: nobody knows when the wait ends */
+
+    /* Its function has returned; what that returned lies above CORO_BASE on L. Returns the number of arguments for a function
+     * that lies there now and runs next on the same thread, or -1: this is the end. NULL: it is. */
+    int (*on_return)(struct coro *coro);
 
     const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
     void *owned;                    /* for the owner */

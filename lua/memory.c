@@ -14,11 +14,13 @@
 #include "lua/hook.h"
 #include "lua/scratch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
+    BLOCKS = 2048,            /* for request objects: about what is made of them between two collections */
     BIRTH_BYTES = 16384,      /* memory that lua_newstate() gets; it takes some 12 KiB */
     ALIGNMENT = 16,           /* of the pieces of it */
     SPARE_BYTES = 65536,      /* memory for stacks that must grow when there is no other; 8,000 values */
@@ -73,12 +75,61 @@ bool memory_has_spare(struct script *script)
     return script->spare != NULL;
 }
 
+/* Request objects come and go with each request, and are made where nothing may raise. So there are blocks for them, used
+ * again without the C library; more than that many come from there, too. */
+struct free_block {
+    struct free_block *next;
+};
+
+static bool is_set_aside(const struct script *script, const void *block)
+{
+    return (uintptr_t)block - (uintptr_t)script->blocks < BLOCKS * script->block_bytes;
+}
+
+int memory_set_aside(struct script *script, size_t bytes)
+{
+    size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    script->blocks = mem_alloc(BLOCKS * rounded); /* the kernel gives the pages when they are used */
+    script->block_bytes = script->blocks == NULL ? 0 : rounded;
+    return script->blocks == NULL ? -ENOMEM : 0;
+}
+
+bool memory_ready_block(struct script *script)
+{
+    struct free_block *taken = script->free_blocks;
+    if (script->ready_block != NULL) {
+        return true;
+    }
+    if (taken != NULL) {
+        script->free_blocks = taken->next;
+        script->ready_block = taken;
+    } else if (script->blocks_used < BLOCKS) {
+        script->ready_block = script->blocks + script->block_bytes * script->blocks_used++;
+    } else {
+        script->ready_block = mem_alloc(script->block_bytes);
+    }
+    return script->ready_block != NULL;
+}
+
+static void *take_ready_block(struct script *script, size_t size)
+{
+    void *block = script->ready_block;
+    assert(size <= script->block_bytes);
+    script->ready_block = NULL;
+    script->memory_bytes += size;
+    return block;
+}
+
 static void release_block(struct script *script, void *block)
 {
     if (block == script->lent) {
         script->lent = NULL;
     }
-    if (!is_from_birth(script, block)) {
+    if (is_set_aside(script, block)) {
+        struct free_block *freed = block;
+        freed->next = script->free_blocks;
+        script->free_blocks = freed;
+    } else if (!is_from_birth(script, block)) {
         mem_free(block);
     }
 }
@@ -248,6 +299,9 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
         script->memory_bytes -= old_size;
         return NULL;
     }
+    if (script->ready_block != NULL && block == NULL) {
+        return take_ready_block(script, size);
+    }
     bool grows = size > old_size;
     size_t held = script->memory_bytes + size - old_size;
     if (grows && script->L != NULL && (held > script->memory_mark || size >= LOOK_BYTES)) {
@@ -281,6 +335,10 @@ int memory_new_state(struct script *script)
 
 void memory_done(struct script *script)
 {
+    if (script->ready_block != NULL) {
+        release_block(script, script->ready_block);
+    }
+    mem_free(script->blocks);
     mem_free(script->birth);
     mem_free(script->spare);
 }

@@ -2,25 +2,31 @@
 
 local core, app, shared = ...
 local own_response, raised_response = shared.own_response, shared.raised_response
-local error, setmetatable, type, xpcall = error, setmetatable, type, xpcall
+local error, select, setmetatable, type, xpcall = error, select, setmetatable, type, xpcall
 local debug, string = debug, string
 
--- Requests. C resumes run() with the function of the route. Without middleware that is the handler itself.
+-- Requests. C calls serve() in xpcall with the function of the route, which without middleware is the handler itself. If
+-- that has returned anything but a short text, C calls respond() with it; and run_stream() if that begins a stream, or
+-- run_failed() if either fails.
 
-local answer, finish = core.answer, core.finish
-local new_request, current_request = core.new_request, core.current_request
+local answer, finish, current_request = core.answer, core.finish, core.current_request
 local report, recover, decline, trace = core.report, core.recover, core.decline, core.trace
 local is_response = shared.is_response
+
+-- The functions are not called last: the place of an error, and the names in a traceback, come from these lines.
+core.ref("serve", function(handler, req)
+    return select(1, handler(req))
+end)
+
+core.ref("respond", function(...)
+    return select(1, answer(...))
+end)
 
 local function stream(fn, out)
     if fn then
         fn(out)
         finish()
     end
-end
-
-local function serve(handler)
-    return stream(answer(handler(new_request())))
 end
 
 -- Whether the returned values have a status of their own, or get one from elsewhere. The 200 of app.html() does not
@@ -42,8 +48,7 @@ local function serve_error(handler, err)
     end
 end
 
-core.ref("run", function(handler)
-    local ok, err = xpcall(serve, report, handler)
+local function settle(ok, err)
     while not ok do
         local on_error = recover(err)
         if not on_error then
@@ -51,7 +56,16 @@ core.ref("run", function(handler)
         end
         ok, err = xpcall(serve_error, report, on_error, err)
     end
+end
+
+core.ref("run_failed", settle)
+
+core.ref("run_stream", function(fn, out)
+    settle(xpcall(stream, report, fn, out))
 end)
+
+core.ref("xpcall", xpcall)
+core.ref("report", report)
 
 core.ref("run_timer", function(fn)
     local ok, err = xpcall(fn, report)

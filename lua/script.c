@@ -72,8 +72,6 @@ static int build_state(lua_State *L)
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
     deadline_arm(script);
     lua_newtable(L);
-    script_set_ref(L, REF_REQUESTS);
-    lua_newtable(L);
     script_set_ref(L, REF_TRACES);
     lua_newtable(L);
     script_set_ref(L, REF_ANCHORS);

@@ -11,8 +11,8 @@
 #include "core/reactor.h"
 #include "core/stack.h"
 #include "core/write_buffer.h"
-#include "lua/run.h"
 #include "http/host/script_kind.h"
+#include "lua/run.h"
 #include "lua/settings.h"
 
 #include <lauxlib.h>
@@ -25,6 +25,7 @@ struct anchor;
 struct coro;
 struct deferral;
 struct finalizer_failures;
+struct free_block;
 struct log;
 struct lua_route;
 struct script;
@@ -62,14 +63,18 @@ enum guarded_function { GUARDED_GSUB, GUARDED_SORT, GUARDED_LOAD, GUARDED_LOADST
 
 /* Values that C needs again and again: indices into script->refs, which names their places in Lua's registry. */
 enum script_ref {
-    REF_RUN,           /* run(handler): one request, from the request object to the answer */
+    REF_XPCALL,        /* Lua's own */
+    REF_REPORT,        /* report(err): the message handler of what runs in coroutines */
+    REF_SERVE,         /* serve(handler, req): what the handler returns */
+    REF_RESPOND,       /* respond(...): send what a handler has returned; gives what run_stream() takes, or nothing */
+    REF_RUN_STREAM,    /* run_stream(fn, out): one stream */
+    REF_RUN_FAILED,    /* run_failed(false, err): what follows when a handler has failed */
     REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
     REF_RUN_DEFERRED,  /* run_deferred(): what app.defer() was given during a request */
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
-    REF_REQUESTS,      /* request objects by coroutine index */
     REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
     REF_UNSENT,        /* how many anchors hold a string, by string */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
@@ -150,6 +155,11 @@ struct script {
     char *birth;                         /* memory set aside for lua_newstate() */
     size_t birth_used;                   /* bytes of it handed out */
     char *spare;                         /* memory for a stack that must grow when there is no other; NULL when lent */
+    char *blocks;                        /* set aside for request objects (memory.c) */
+    size_t block_bytes;                  /* of each */
+    unsigned blocks_used;                /* that were ever handed out */
+    struct free_block *free_blocks;      /* of them, in no use now */
+    void *ready_block;                   /* for the next allocation, which is of that size; NULL: it is any other */
     char *lent;                          /* the spare that a stack lives in, NULL when none does */
     int64_t started_ms;                  /* reactor time of script_start() */
     int refs[REF_COUNT];                 /* in Lua's registry */

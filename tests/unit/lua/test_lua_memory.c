@@ -472,9 +472,43 @@ static void finalizers_are_held_to_a_cap_while_everything_is_collected(void **st
     scene_close(scene);
 }
 
+/* More request objects than there is memory set aside for: each is another one, and is over when its request is. */
+static void requests_that_a_script_keeps_are_all_different(void **state)
+{
+    (void)state;
+    enum { KEPT = 2100 };
+    struct scene *scene = scene_open(APP
+                                     "local kept = {}\n"
+                                     "app.get('/keep', function(req) kept[#kept + 1] = req return 'x' end)\n"
+                                     "app.get('/look', function(req)\n"
+                                     "    local seen, over = {}, 0\n"
+                                     "    for _, old in ipairs(kept) do\n"
+                                     "        if seen[old] or old == req then return 'twice' end\n"
+                                     "        seen[old] = true\n"
+                                     "        if not pcall(function() return old.method end) then over = over + 1 end\n"
+                                     "    end\n"
+                                     "    return tostring(over)\n"
+                                     "end)\n"
+                                     "app.get('/drop', function() kept = {} collectgarbage() return 'x' end)\n");
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < KEPT; i++) {
+            struct fake_peer *peer = ask(scene, "/keep");
+            assert_true(got(peer, "\r\n\r\nx"));
+            fake_peer_close(peer);
+            settle(scene);
+            fake_peer_forget_output(peer);
+        }
+        assert_answer(scene, "/look", "2100");
+        assert_answer(scene, "/drop", "x");
+        assert_answer(scene, "/look", "0");
+    }
+    scene_close(scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_that_a_script_keeps_are_all_different),
         cmocka_unit_test(cap_can_be_reached_and_not_exceeded),
         cmocka_unit_test(whatever_grows_without_end_is_a_503_and_is_let_go),
         cmocka_unit_test(caught_error_leaves_the_handler_at_work),

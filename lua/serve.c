@@ -1,0 +1,88 @@
+/* Happy path: the coroutine of a request calls the handler through serve() of the prelude, in xpcall. A handler that returned
+ * a short text is answered from here, without entering Lua again. What any other has returned goes through respond() on the
+ * same thread, in xpcall too; and if that begins a stream, run_stream() follows.
+ *
+ * Failure modes: xpcall returns false, and run_failed() follows; the message handler has reported the error where it happened.
+ * Without memory for a coroutine or a request object the client gets a 503. */
+
+#include "lua/serve.h"
+
+#include "http/response.h"
+#include "lua/answer.h"
+#include "lua/bind_request.h"
+#include "lua/coro.h"
+#include "lua/memory.h"
+
+enum {
+    IS_OK = CORO_BASE + 1, /* what xpcall returned: whether all went well, then the values */
+    FIRST_VALUE,
+};
+
+/* Run run_failed(false, err) with what xpcall has returned. */
+static int go_on_after_failure(struct coro *coro)
+{
+    script_push_ref(coro->script, coro->L, REF_RUN_FAILED);
+    lua_insert(coro->L, IS_OK);
+    coro->on_return = NULL;
+    return lua_gettop(coro->L) - IS_OK;
+}
+
+static int after_answer(struct coro *coro)
+{
+    lua_State *L = coro->L;
+    if (!lua_toboolean(L, IS_OK)) {
+        return go_on_after_failure(coro);
+    }
+    if (lua_gettop(L) == IS_OK) {
+        return -1;
+    }
+    script_push_ref(coro->script, L, REF_RUN_STREAM);
+    lua_replace(L, IS_OK);
+    coro->on_return = NULL;
+    return lua_gettop(L) - IS_OK;
+}
+
+static int after_handler(struct coro *coro)
+{
+    lua_State *L = coro->L;
+    if (!lua_toboolean(L, IS_OK)) {
+        return go_on_after_failure(coro);
+    }
+    if (answer_plainly(coro, FIRST_VALUE)) {
+        return -1;
+    }
+    lua_pushvalue(L, BASE_XPCALL);
+    lua_replace(L, IS_OK);
+    lua_pushvalue(L, BASE_RESPOND);
+    lua_insert(L, FIRST_VALUE);
+    lua_pushvalue(L, BASE_REPORT);
+    lua_insert(L, FIRST_VALUE + 1);
+    coro->on_return = after_answer;
+    return lua_gettop(L) - IS_OK;
+}
+
+void serve_route(struct exchange *exchange, void *ctx)
+{
+    const struct lua_route *route = ctx;
+    struct script *script = route->script;
+    struct coro *coro = coro_take(script, false);
+    if (coro != NULL) {
+        lua_pushvalue(coro->L, BASE_XPCALL);
+        lua_pushvalue(coro->L, BASE_SERVE);
+        lua_pushvalue(coro->L, BASE_REPORT);
+        lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
+    }
+    if (coro == NULL || !request_push_new(coro)) {
+        if (coro != NULL) {
+            coro_put(coro);
+        }
+        memory_report_full(script, "route at ", route->place);
+        response_error(exchange, 503, NULL);
+        return;
+    }
+    coro_attach(coro, exchange);
+    coro->route = route;
+    coro->request_number = ++script->request_count;
+    coro->on_return = after_handler;
+    coro_resume(coro, 4);
+}
