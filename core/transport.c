@@ -6,7 +6,6 @@
 #include "core/transport.h"
 
 #include "core/net.h"
-#include "core/reactor.h"
 #include "core/sys.h"
 
 #include <errno.h>

@@ -5,6 +5,8 @@
  * transport learns from its flags whether it is full, at its end, or may hold more than an event will tell; nobody infers
  * that from byte counts. It knows nothing of HTTP. One thread. */
 
+#include "core/reactor.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,6 +78,15 @@ ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *of
  * fill its buffer has emptied it: no wait then looks at the socket again in vain. What a read leaves behind, and a full
  * socket, is watched by level, and stays so until the connection is idle, because each change costs a system call. */
 unsigned transport_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+
+/* Whether transport_interest() would say for an idle connection what it said before, interest: an inline look at the usual
+ * case. */
+static inline bool transport_rests(const struct transport *transport, unsigned interest)
+{
+    return transport->ops == NULL &&
+           interest == ((unsigned)REACTOR_READABLE | (unsigned)REACTOR_END | (unsigned)REACTOR_EDGE) &&
+           !transport->may_have_more && !transport->is_half_closed && !transport->is_at_end && !transport->is_level;
+}
 
 /* Bytes in the socket that the peer has not taken yet, or -errno (SIOCOUTQ). */
 int transport_unsent_bytes(const struct transport *transport);

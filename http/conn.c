@@ -114,7 +114,8 @@ static int64_t look_ms(const struct conn *conn, int64_t at_ms)
 
 static void set_deadline(struct conn *conn, int64_t at_ms)
 {
-    deadline_set_look(&conn->deadline, conn_reactor(conn), look_ms(conn, at_ms), at_ms, on_deadline, conn);
+    int64_t first_ms = conn->waits_for == WAIT_WRITE ? look_ms(conn, at_ms) : at_ms;
+    deadline_set_look(&conn->deadline, conn_reactor(conn), first_ms, at_ms, on_deadline, conn);
 }
 
 /* The turn is over: set the deadline for what the connection waits for now. Those for silence start again with each
@@ -193,6 +194,10 @@ static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
  * so that a client that leaves is noticed though it has sent something that nobody reads now. */
 static int update_interest(struct conn *conn)
 {
+    if (conn->work == NULL && conn->task != TASK_LACKING && !conn->ignores_input && conn->state == CONN_OPEN &&
+        transport_rests(&conn->transport, conn->interest)) {
+        return 0; /* idle, and watched as such: nearly always */
+    }
     bool was_reading = conn->interest == INTEREST_NONE || (conn->interest & REACTOR_READABLE) != 0;
     unsigned wanted = conn_wants(conn);
     unsigned events = ((wanted & (unsigned)CONN_READS) != 0 ? (unsigned)REACTOR_READABLE : 0U) |

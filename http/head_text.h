@@ -25,6 +25,10 @@ static inline char *put_text(char *at, const char *text)
 
 static inline char *put_number(char *at, uint64_t number)
 {
+    if (number < 10) {
+        *at++ = (char)('0' + number);
+        return at;
+    }
     char digits[20];
     size_t first = sizeof digits;
     do {
@@ -37,6 +41,10 @@ static inline char *put_number(char *at, uint64_t number)
 /* The status line and the name of the Date field: its value comes next. */
 static inline char *put_status_line(char *at, int status)
 {
+    static const char ok[] = "HTTP/1.1 200 OK\r\nDate: ";
+    if (status == 200) { /* most responses */
+        return put(at, ok, sizeof ok - 1);
+    }
     at = put_text(at, "HTTP/1.1 ");
     at = put_number(at, (uint64_t)status);
     *at++ = ' ';

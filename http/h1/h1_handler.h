@@ -22,7 +22,8 @@ bool h1_is_left(const struct h1 *h1);
  * be cut. */
 bool h1_replace_handler(struct h1 *h1);
 
-/* A handler at work that listens for it is told once that the server stops, or that its site has been replaced. */
+/* The server stops, or the site of the request was replaced: tell a handler at work that listens for it. Called in each turn,
+ * so the handler clears on_stopping when it has heard. */
 void h1_announce_stop(struct h1 *h1);
 
 #endif

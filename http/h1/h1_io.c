@@ -294,9 +294,9 @@ int h1_flush(struct h1 *h1)
     int rv = 0;
     h1->wants_write = false;
     conn->transport.is_full = false;
-    while (rv == 0 && budget > 0 && !conn->transport.is_full && !out_is_empty(h1)) {
+    do {
         rv = send_some(h1, &budget);
-    }
+    } while (rv == 0 && budget > 0 && !conn->transport.is_full && !out_is_empty(h1));
     if (budget < WRITE_BUDGET) {
         uint64_t sent = (uint64_t)(WRITE_BUDGET - budget);
         exchange->sent_bytes += sent;

@@ -77,7 +77,6 @@ void h1_put(struct h1 *h1)
     struct exchange *exchange = &h1->exchange;
     struct site *site = exchange->site;
     h1->conn->work = h1->conn->work == h1 ? NULL : h1->conn->work;
-    exchange_clear(exchange);
     conn_pool_put_out(h1->conn->pool, &h1->out);
     h1_drop_input(h1);
     h1->conn = NULL;
@@ -85,11 +84,17 @@ void h1_put(struct h1 *h1)
     if (is_left) {
         free_h1(h1); /* its size was for the limits of that site */
     } else {
-        h1_start(h1);
         h1->next_free = server->free;
         server->free = h1;
     }
     unpin(site, is_left);
+}
+
+void h1_drop(struct h1 *h1)
+{
+    exchange_clear(&h1->exchange);
+    h1_start(h1);
+    h1_put(h1);
 }
 
 int h1_renew(struct h1 *h1)
@@ -105,7 +110,7 @@ int h1_renew(struct h1 *h1)
     fresh->turn_requests = h1->turn_requests;
     h1->input = (struct input){0};
     write_buffer_init(&h1->out);
-    h1_put(h1);
+    h1_drop(h1);
     return 0;
 }
 

@@ -11,8 +11,10 @@ struct h1_server;
 /* Give the connection its work: one from the pool, or a new one, which pins the site. NULL without memory. */
 struct h1 *h1_take(struct conn *conn);
 
-/* The connection is idle, or over: give its work back, with all it holds released. */
+/* Give the work of a connection back: one that is idle, so that it is as h1_start() left it; or in the middle of a request,
+ * which is given up. */
 void h1_put(struct h1 *h1);
+void h1_drop(struct h1 *h1);
 
 /* The server serves another site since this connection's last request: give it work of that site, and the input and output
  * of before. Returns 0, or -ENOMEM with everything as it was. */

@@ -156,7 +156,7 @@ static void lose_work(struct conn *conn)
             &exchange->source); /* before the host frees what it keeps for the request, this content perhaps */
         outcome_end(exchange, (enum outcome_end)conn->end, input_data(h1), input_len(h1));
     }
-    h1_put(h1);
+    h1_drop(h1);
 }
 
 static const struct protocol h1_protocol = {
