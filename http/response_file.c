@@ -5,7 +5,6 @@
 
 #include "http/response_file.h"
 
-#include "core/sys.h"
 #include "http/cached_file.h"
 #include "http/exchange.h"
 #include "http/prebuilt.h"
@@ -70,18 +69,12 @@ int response_queue_file(struct exchange *exchange, const struct cached_file *fil
     char piece[COPY_PIECE];
     int rv = 0;
     for (size_t done = 0; rv == 0 && done < len;) {
-        ssize_t got = sys_pread(file->fd, piece, len - done < sizeof piece ? len - done : sizeof piece,
-                                (off_t)(offset + done));
-        if (got == 0) {
-            rv = -ENODATA; /* it was truncated: what was announced cannot be sent */
-        } else if (got > 0) {
-            rv = response_queue(exchange, piece, (size_t)got);
-            done += (size_t)got;
-        } else if (got != -EINTR) {
-            rv = (int)got;
-        }
+        size_t part = len - done < sizeof piece ? len - done : sizeof piece;
+        ssize_t got = cached_file_read(file->fd, piece, part, offset + done);
+        rv = got < 0 ? (int)got : (size_t)got < part ? -ENODATA : response_queue(exchange, piece, part);
+        done += part;
     }
-    return rv;
+    return rv; /* -ENODATA: it was truncated, so what was announced cannot be sent */
 }
 
 /* What describes the content is in the head that was made beforehand. A type that was added has no place in it: the file's
