@@ -20,6 +20,7 @@
 #include "lua/coro.h"
 #include "lua/object.h"
 #include "lua/relay.h"
+#include "lua/request_fields.h"
 #include "lua/script_error.h"
 
 #include <string.h>

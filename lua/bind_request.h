@@ -37,12 +37,6 @@ void request_keep(lua_State *L, struct request *request, int key);
 /* Push what is kept as field key (a stack index), or nil. */
 void request_push_kept(lua_State *L, const struct request *request, int key);
 
-/* Push a field name in lower case. */
-void request_push_lower(lua_State *L, const char *name, size_t len);
-
-/* Push a name or value of a query or a form, decoded. */
-void request_push_decoded(lua_State *L, const char *text, size_t len);
-
 /* Add its functions to the table on top of the stack, which the prelude gets. */
 void bind_request(lua_State *L);
 

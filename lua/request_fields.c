@@ -1,0 +1,205 @@
+#include "lua/request_fields.h"
+
+#include "core/ascii.h"
+#include "core/net.h"
+#include "http/cookie.h"
+#include "http/peer.h"
+#include "http/url.h"
+#include "lua/coro_pool.h"
+#include "lua/scratch.h"
+#include "lua/script_error.h"
+
+#include <stdio.h>
+
+static void push_slice(lua_State *L, const struct exchange *exchange, struct slice slice)
+{
+    lua_pushlstring(L, exchange_text(exchange, slice), slice.len);
+}
+
+static void push_id(lua_State *L, const struct coro *coro)
+{
+    char id[32];
+    int len = snprintf(id, sizeof id, "%08x-%llx", (unsigned)coro->script->request_seed,
+                       (unsigned long long)coro->request_number);
+    lua_pushlstring(L, id, (size_t)len);
+}
+
+static void push_peer(lua_State *L, const struct exchange *exchange)
+{
+    char peer[NET_TEXT_MAX];
+    peer_format(exchange->peer, peer, sizeof peer);
+    lua_pushstring(L, peer);
+}
+
+static void push_params(lua_State *L, const struct exchange *exchange)
+{
+    const struct route *route = exchange->match.route;
+    lua_createtable(L, 0, route->param_count);
+    for (unsigned i = 0; i < route->param_count; i++) {
+        struct slice value = exchange->match.params[i];
+        lua_pushstring(L, route->param_names[i]);
+        lua_pushlstring(L, exchange->path + value.offset, value.len);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Push a name or value of a query, decoded. */
+void request_push_decoded(lua_State *L, const char *text, size_t len)
+{
+    char *out = write_buffer_reserve(script_lend_scratch(L, "req.query"), len + 1, SIZE_MAX, NULL);
+    if (out == NULL) {
+        script_raise_memory(L);
+    }
+    lua_pushlstring(L, out, url_decode_component(text, len, out));
+    script_return_scratch(L);
+}
+
+/* Of names that come more than once, the first value: query_all() has the others. */
+static void push_query(lua_State *L, const struct exchange *exchange)
+{
+    const char *query = exchange_text(exchange, exchange->head.query);
+    size_t left = exchange->head.query.len;
+    struct url_pair pair;
+    lua_newtable(L);
+    while (url_next_pair(&query, &left, &pair)) {
+        request_push_decoded(L, pair.name, pair.name_len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        bool is_first = lua_isnil(L, -1);
+        lua_pop(L, 1);
+        if (!is_first) {
+            lua_pop(L, 1);
+            continue;
+        }
+        request_push_decoded(L, pair.value, pair.value_len);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Repeated fields are one value with commas (RFC 9110 section 5.3), Cookie with semicolons (RFC 6265 section 5.4). */
+static const char *separator_of(const char *name, size_t len)
+{
+    return ascii_is(name, len, "cookie") ? "; " : ", ";
+}
+
+/* Push the value of all fields called name, joined; nil when there is none. */
+void request_push_header(lua_State *L, const struct exchange *exchange, const char *name, size_t len)
+{
+    int count = 0;
+    lua_pushnil(L);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len != len || !ascii_equals(exchange_text(exchange, field->name), name, len)) {
+            continue;
+        }
+        if (count++ == 0) {
+            lua_pop(L, 1);
+        } else {
+            lua_pushstring(L, separator_of(name, len));
+        }
+        push_slice(L, exchange, field->value);
+        if (count > 1) {
+            lua_concat(L, 3);
+        }
+    }
+}
+
+/* Push a field name in lower case. */
+void request_push_lower(lua_State *L, const char *name, size_t len)
+{
+    char *out = write_buffer_reserve(script_lend_scratch(L, "req.headers"), len + 1, SIZE_MAX, NULL);
+    if (out == NULL) {
+        script_raise_memory(L);
+    }
+    for (size_t i = 0; i < len; i++) {
+        out[i] = ascii_lower(name[i]);
+    }
+    lua_pushlstring(L, out, len);
+    script_return_scratch(L);
+}
+
+static void push_headers(lua_State *L, const struct exchange *exchange)
+{
+    lua_createtable(L, 0, exchange->head.field_count);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        const char *name = exchange_text(exchange, field->name);
+        request_push_lower(L, name, field->name.len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            push_slice(L, exchange, field->value);
+        } else {
+            lua_pushstring(L, separator_of(name, field->name.len));
+            push_slice(L, exchange, field->value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+    script_push_ref(script_of(L), L, REF_HEADERS_META);
+    lua_setmetatable(L, -2);
+}
+
+/* Of names that come more than once the first counts: browsers send the cookie of the longest path first. */
+static void push_cookies(lua_State *L, const struct exchange *exchange)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (!ascii_is(exchange_text(exchange, field->name), field->name.len, "cookie")) {
+            continue;
+        }
+        const char *text = exchange_text(exchange, field->value);
+        size_t left = field->value.len;
+        struct cookie cookie;
+        while (cookie_next(&text, &left, &cookie)) {
+            lua_pushlstring(L, cookie.name, cookie.name_len);
+            lua_pushvalue(L, -1);
+            lua_rawget(L, -3);
+            bool is_first = lua_isnil(L, -1);
+            lua_pop(L, 1);
+            if (is_first) {
+                lua_pushlstring(L, cookie.value, cookie.value_len);
+                lua_rawset(L, -3);
+            } else {
+                lua_pop(L, 1);
+            }
+        }
+    }
+}
+
+void request_push_field(lua_State *L, const struct exchange *exchange, enum request_field field)
+{
+    switch (field) {
+    case REQUEST_METHOD:
+        push_slice(L, exchange, exchange->head.method_text);
+        return;
+    case REQUEST_PATH:
+        lua_pushlstring(L, exchange->path, exchange->path_len);
+        return;
+    case REQUEST_TARGET:
+        push_slice(L, exchange, exchange->head.target);
+        return;
+    case REQUEST_ID:
+        push_id(L, exchange->user);
+        return;
+    case REQUEST_PEER:
+        push_peer(L, exchange);
+        return;
+    case REQUEST_PARAMS:
+        push_params(L, exchange);
+        return;
+    case REQUEST_QUERY:
+        push_query(L, exchange);
+        return;
+    case REQUEST_HEADERS:
+        push_headers(L, exchange);
+        return;
+    case REQUEST_COOKIES:
+        push_cookies(L, exchange);
+        return;
+    case REQUEST_BODY:
+        return;
+    }
+}
