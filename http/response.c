@@ -22,10 +22,8 @@
 #include <string.h>
 
 enum {
-    COPY_MAX = 32768,       /* content up to this length is copied behind its head; longer content becomes a range */
-    REDIRECT_PAGE_MAX = 64, /* bytes of a redirect's text */
-    ERROR_PAGE_MAX = 512,   /* and of an error's */
-    PIECE_ROOM = 1024,      /* with less room than this below write_cap the client counts as behind */
+    COPY_MAX = 32768,  /* content up to this length is copied behind its head; longer content becomes a range */
+    PIECE_ROOM = 1024, /* with less room than this below write_cap the client counts as behind */
 };
 
 void response_count(struct exchange *exchange, int status)
@@ -116,15 +114,21 @@ void response_send_source(struct exchange *exchange, int status, const char *typ
     response_complete(exchange);
 }
 
+size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char *detail)
+{
+    int len = snprintf(page, RESPONSE_PAGE_MAX, "%d %s\n%s%s", status, status_reason(status),
+                       detail == NULL ? "" : detail, detail == NULL ? "" : "\n");
+    return len < 0 ? 0 : len < RESPONSE_PAGE_MAX ? (size_t)len : RESPONSE_PAGE_MAX - 1;
+}
+
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len)
 {
     if (response_set_field(exchange, "Location", 8, location, len) < 0) {
         response_error(exchange, 500, NULL);
         return;
     }
-    char page[REDIRECT_PAGE_MAX];
-    int page_len = snprintf(page, sizeof page, "%d %s\n", status, status_reason(status));
-    response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, page_len < 0 ? 0 : (size_t)page_len);
+    char page[RESPONSE_PAGE_MAX];
+    response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, response_format_page(page, status, NULL));
 }
 
 /* Streams. */
@@ -296,13 +300,8 @@ static bool ask_host(struct exchange *exchange, int status)
 
 static void send_error_page(struct exchange *exchange, int status, const char *detail)
 {
-    char page[ERROR_PAGE_MAX];
-    int len = snprintf(page, sizeof page, "%d %s\n%s%s", status, status_reason(status), detail == NULL ? "" : detail,
-                       detail == NULL ? "" : "\n");
-    if (len < 0 || (size_t)len >= sizeof page) {
-        len = sizeof page - 1;
-    }
-    response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, (size_t)len);
+    char page[RESPONSE_PAGE_MAX];
+    response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, response_format_page(page, status, detail));
 }
 
 void response_error_page(struct exchange *exchange, int status, const char *detail)

@@ -21,6 +21,7 @@ struct source;
 enum {
     REF_COPY_MAX = 4096, /* pieces of a stream up to here are copied, which costs less than to keep them in line */
     RESPONSE_LENGTH_UNKNOWN = -1, /* of response_begin() */
+    RESPONSE_PAGE_MAX = 512,      /* bytes of the text of a status */
 };
 
 #define RESPONSE_TEXT_PLAIN "text/plain; charset=utf-8" /* the type of the pages that the server writes itself */
@@ -47,6 +48,10 @@ void response_error_page(struct exchange *exchange, int status, const char *deta
 
 /* The page of response_error() whatever the host would say: for requests whose framing is in doubt. */
 void response_error_plain(struct exchange *exchange, int status, const char *detail);
+
+/* The text of a status: its code and reason, and detail (or NULL) as one more line. Returns its length, at most
+ * RESPONSE_PAGE_MAX - 1: a longer one is cut. */
+size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char *detail);
 
 /* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);

@@ -170,13 +170,13 @@ static void send_text(lua_State *L, struct coro *coro, int status, const char *t
 /* No body: success says nothing, all else names itself. */
 static void send_status(struct coro *coro, const struct reply *reply)
 {
-    char text[64];
+    char text[RESPONSE_PAGE_MAX];
     if (reply->status < 300) {
         response_send(coro_detach(coro), reply->status, NULL, NULL, 0);
         return;
     }
-    int len = snprintf(text, sizeof text, "%d %s\n", reply->status, status_reason(reply->status));
-    response_send(coro_detach(coro), reply->status, type_of(reply, plain_type), text, (size_t)len);
+    size_t len = response_format_page(text, reply->status, NULL);
+    response_send(coro_detach(coro), reply->status, type_of(reply, plain_type), text, len);
 }
 
 static void pass_on(struct coro *coro, const struct site *site)
