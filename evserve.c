@@ -1,7 +1,7 @@
 /* The front door: composes workers into one handle.
  *
  * Order of building: the log and the plan; for each worker its reactor and offer (site, root, C routes, script,
- * settings of the config, which win); for each worker its server, listeners, the script's start functions; threads at
+ * settings of the config, which win); the certificates; for each worker its server, listeners, the script's start functions; threads at
  * last. Freeing goes the other way.
  *
  * Threads share only the handle, and change nothing in it: stopping and posting go through the worker concerned, totals
@@ -103,6 +103,7 @@ static evserve *create(const struct evserve_config *config)
         worker->host = &server->door.hosts[i];
         worker->number = i;
         worker->count = count;
+        worker->all = server->workers;
         worker_init(worker);
     }
     return server;
@@ -141,7 +142,8 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
     const struct confinement wanted = {config->sandbox == EVSERVE_SANDBOX_REQUIRE, config->allow_read,
                                        config->allow_write};
     const struct worker *first = &server->workers[0];
-    return confine_server(first->offer, &server->plan.files, first->server, &wanted, &server->log, err, errlen);
+    return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan, first->server, &wanted,
+                          &server->log, err, errlen);
 }
 
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
@@ -159,6 +161,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_load(&server->workers[i], err, errlen);
     }
+    rv = rv < 0 ? rv : plan_start_tls(&server->plan, server->workers[0].offer, err, errlen);
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_open(&server->workers[i], &server->workers[0], err, errlen);
     }
@@ -409,6 +412,9 @@ static int describe(const struct evserve_config *config, bool is_whole, struct c
     int rv = plan_read_script(&server->plan, call->err, call->errlen);
     rv = rv < 0 ? rv : worker_load(&server->workers[0], call->err, call->errlen);
     const struct offer *offer = server->workers[0].offer;
+    if (rv >= 0 && is_whole) {
+        rv = plan_start_tls(&server->plan, offer, call->err, call->errlen);
+    }
     if (rv >= 0 && is_whole) {
         rv = offer_describe(offer, copy.listen, call->line, call->arg, call->err, call->errlen);
     }

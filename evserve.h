@@ -16,9 +16,9 @@
  *   config.reactors = 4               four threads of the library serve; evserve_wait() waits for them to end
  *   evserve_fd() and evserve_poll()   your program has its own event loop and watches one fd in it
  *
- * The chapters of this file: basics, limits, routes, static files, finished requests, configuration, starting and
- * stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms and
- * parts, client and server of a request, header fields and complete responses, streamed responses, events of a request,
+ * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
+ * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
+ * and parts, client and server of a request, header fields and complete responses, streamed responses, events of a request,
  * tickets, timers and watches, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
@@ -275,6 +275,39 @@ struct evs_outcome {
     evs_request *request;
 };
 
+/* ---- HTTPS ---- */
+
+/* A certificate with its key, for addresses with "?tls":
+ *
+ *     static const struct evs_certificate certificates[] = {
+ *         {.cert_file = "fullchain.pem", .key_file = "privkey.pem"},
+ *         {.name = "*.example.org", .cert_file = "wildcard.pem"},
+ *         {.cert_file = NULL},
+ *     };
+ *     config.listen = ":443?tls";
+ *     config.certificates = certificates;
+ *
+ * The first one is the default, for clients that name no server, or one that no certificate is for. A second one for
+ * the same names, with another kind of key (ECDSA and RSA), is used beside the first. Certificates and keys are PEM, in
+ * files or in memory; the certificates of intermediate authorities follow the server's.
+ *
+ * Files are read by evserve_start(), before on_listening(); again by evserve_reload(); and within a minute after one of
+ * them has changed. If the new ones cannot be used, the server keeps the old ones, and the log says why. Set members by
+ * name, so that a release that adds one causes no warning. */
+struct evs_certificate {
+    const char *name;      /* the server name it is for, "example.org" or "*.example.org"; NULL: those it contains */
+    const char *cert_file; /* an entry without cert_file and cert_pem ends the array */
+    const char *key_file;  /* NULL: the key is in cert_file */
+    const char *cert_pem;  /* PEM in memory instead of cert_file; copied, as key_pem is */
+    const char *key_pem;   /* NULL: the key is in cert_pem */
+
+    /* Certificates of authorities: a client may present a certificate that one of them has signed (see evs_tls()).
+     * NULL: no client is asked for one. */
+    const char *client_ca_file;
+    const char *client_ca_pem; /* the same in memory */
+    int client_required;       /* 1: a client without a certificate is rejected in the handshake */
+};
+
 /* ---- Configuration ---- */
 
 /* Values of config.sandbox. */
@@ -297,6 +330,8 @@ struct evserve_config {
      *   "unix:@name"                 an abstract socket, see unix(7). It has no file, and every process of the network
      *                                namespace can connect to it
      *   "fd:3"                       a listening socket that the host has opened or inherited
+     *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
+     *                                options: "unix:/run/x.sock?tls&mode=660"
      *   "none"                       no address: connections are handed over with evserve_adopt()
      *
      * Unix sockets: while a server accepts connections, its path is in use; a successor may start once the old server
@@ -449,6 +484,16 @@ struct evserve_config {
      * server's own 501 and 503. Not called for requests whose end or whose path is in doubt (400, 408, 414, 431, 505,
      * ...), nor for an error in a page of its own. evs_on() and evs_after() are forgotten. */
     void (*on_error)(evs_request *request, int status, void *arg);
+
+    /* Certificates for the addresses with "?tls"; an entry without a certificate ends the array. They take the place of
+     * the script's. The start fails if there is such an address and no certificate, or a certificate that cannot be
+     * used. evserve_start() copies the array. */
+    const struct evs_certificate *certificates;
+
+    /* TLS settings, which take precedence over the script's. The default is Mozilla's intermediate configuration. */
+    const char *tls_min_version; /* "1.2", the default, or "1.3" */
+    const char *tls_ciphers;     /* of TLS 1.2, as openssl-ciphers(1) writes a list */
+    const char *tls_groups;      /* for key exchange: "X25519:prime256v1" */
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -540,7 +585,7 @@ void evserve_wake(evserve *server);
 
 /* ---- Reloading ---- */
 
-/* Load the config's script, root and C routes anew, into new Lua states, and serve them from the next request of each
+/* Load the config's script, root and C routes anew, into new Lua states, and the TLS certificates, and serve them from the next request of each
  * connection on. Requests that have begun finish with the old ones, which are closed after the last of them; work that
  * the old script has begun until then (app.defer, runs of timers) gets one more minute. If anything is wrong, such as a
  * script that does not load, the old ones go on serving. Listeners stay as they are: a script that changes app.listen
@@ -726,6 +771,26 @@ int evs_listener(evs_request *request);
 /* The client's socket, for getsockopt(2) (SO_PEERCRED of a unix socket, TCP_INFO) and getsockname(2). It belongs to the
  * server: do not read, write, close or change it, and do not keep it. */
 int evs_socket(evs_request *request);
+
+/* "https" if the client came through an address with "?tls", else "http". A static string. */
+const char *evs_scheme(evs_request *request);
+
+/* What TLS has agreed on with a client. Strings are never NULL: "" if there is nothing. */
+struct evs_tls {
+    size_t size;                    /* sizeof(struct evs_tls), set by the caller: lets this struct grow */
+    const char *version;            /* "TLSv1.3" */
+    const char *cipher;             /* "TLS_AES_128_GCM_SHA256" */
+    const char *server_name;        /* that the client asked for (SNI) */
+    const char *alpn;               /* "http/1.1"; "" if the client offered no protocol */
+    const char *client_subject;     /* of the client's certificate, as RFC 4514 writes it: "CN=alice,O=Example" */
+    const char *client_fingerprint; /* its SHA-256 in hexadecimal; "" if the client has presented no certificate */
+    int resumed;                    /* 1: the session of an earlier connection goes on */
+};
+
+/* Describe the TLS connection of a request. A client certificate is described only if it was verified. Returns 1; 0,
+ * with empty strings, for a connection without TLS; -EINVAL if tls->size is wrong. Strings are valid until the function
+ * that the server called returns. */
+int evs_tls(evs_request *request, struct evs_tls *tls);
 
 /* The server of the request, and the number of its thread, from 0. */
 evserve *evs_server(evs_request *request);

@@ -267,6 +267,11 @@ static int on_listening(void *arg, char *err, size_t errlen)
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
 static int run(const struct command_line *options, struct host *host, char *err, size_t errlen)
 {
+    struct evs_certificate certificates[TLS_PAIRS_MAX + 1] = {{0}};
+    for (unsigned i = 0; i < options->tls_count; i++) {
+        certificates[i].cert_file = options->tls[i].cert;
+        certificates[i].key_file = options->tls[i].key;
+    }
     const struct evserve_config config = {
         .size = sizeof config,
         .listen = options->request != NULL     ? "none"
@@ -281,6 +286,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .sandbox = options->sandbox,
         .allow_read = options->allow_read,
         .allow_write = options->allow_write,
+        .certificates = certificates,
         .arg = host,
     };
     control.options = options;

@@ -12,22 +12,69 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* A decimal number of at most max, the whole of text; -1 for anything else. */
-static long parse_number(const char *text, long max)
+/* A decimal number of at most max, the whole of text, which has len bytes; -1 for anything else. */
+static long parse_number(const char *text, size_t len, long max)
 {
     uint64_t value;
-    return ascii_parse_number(text, strlen(text), (uint64_t)max, &value) ? (long)value : -1;
+    return ascii_parse_number(text, len, (uint64_t)max, &value) ? (long)value : -1;
 }
 
-/* The permissions behind a path, in octal digits: 0 to 0777; -1 for anything else. */
-static int parse_mode(const char *text)
+/* Permissions in octal digits, 0 to 0777, the whole of text, which has len bytes; -1 for anything else. */
+static int parse_mode(const char *text, size_t len)
 {
     int mode = 0;
-    size_t len = strspn(text, "01234567");
     for (size_t i = 0; i < len && len <= 4; i++) {
+        if (text[i] < '0' || text[i] > '7') {
+            return -1;
+        }
         mode = mode * 8 + (text[i] - '0');
     }
-    return len == 0 || len > 4 || text[len] != '\0' || mode > 0777 ? -1 : mode;
+    return len == 0 || len > 4 || mode > 0777 ? -1 : mode;
+}
+
+/* Take one option of an address, len bytes at option. text is the whole address, for errors. */
+static int parse_option(struct net_address *address, const char *text, const char *option, size_t len, char *err,
+                        size_t errlen)
+{
+    static const char mode[] = "mode=";
+    const size_t name_len = strncmp(option, "tls=", 4) == 0 ? len : strcspn(option, "=&");
+    bool is_mode = strncmp(option, mode, sizeof mode - 1) == 0;
+    if (len == 3 && memcmp(option, "tls", 3) == 0 && !address->tls) {
+        address->tls = true;
+        return 0;
+    }
+    if ((len == 3 && memcmp(option, "tls", 3) == 0) || (is_mode && address->mode >= 0)) {
+        return error_text(err, errlen, -EINVAL, "listen address \"%s\": the option \"%.*s\" occurs twice", text,
+                          (int)name_len, option);
+    }
+    if (!is_mode) {
+        return error_text(err, errlen, -EINVAL,
+                          "listen address \"%s\": unknown option \"%.*s\": there are ?tls, and ?mode=660 of a unix: "
+                          "address; \"&\" joins them",
+                          text, (int)name_len, option);
+    }
+    if (strncmp(text, "unix:", 5) != 0) {
+        return error_text(err, errlen, -EINVAL,
+                          "listen address \"%s\": the option \"mode\" is for unix: addresses, which have a file", text);
+    }
+    address->mode = parse_mode(option + sizeof mode - 1, len - (sizeof mode - 1));
+    return address->mode >= 0
+               ? 0
+               : error_text(err, errlen, -EINVAL,
+                            "listen address \"%s\": the mode must be octal permissions, as in ?mode=660", text);
+}
+
+/* Take the options, which begin behind the "?". */
+static int parse_options(struct net_address *address, const char *text, const char *options, char *err, size_t errlen)
+{
+    for (;;) {
+        size_t len = strcspn(options, "&");
+        int rv = parse_option(address, text, options, len, err, errlen);
+        if (rv < 0 || options[len] == '\0') {
+            return rv;
+        }
+        options += len + 1;
+    }
 }
 
 /* "@" and a name of len bytes in all: a zero byte stands for the "@", and the length says where the name ends. */
@@ -49,26 +96,10 @@ static int parse_abstract(struct net_address *address, const char *name, size_t 
     return 0;
 }
 
-static int parse_unix(struct net_address *address, const char *path, char *err, size_t errlen)
+/* A path of len bytes; options follow it. */
+static int parse_unix(struct net_address *address, const char *path, size_t len, char *err, size_t errlen)
 {
-    static const char mode[] = "mode=";
     struct sockaddr_un *un = (struct sockaddr_un *)&address->socket;
-    size_t len = strcspn(path, "?");
-    if (path[len] != '\0') {
-        const char *option = path + len + 1;
-        if (strncmp(option, mode, sizeof mode - 1) != 0) {
-            return error_text(
-                err, errlen, -EINVAL,
-                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: ?mode=660 is the "
-                "only one",
-                path, (int)strcspn(option, "="), option);
-        }
-        address->mode = parse_mode(option + sizeof mode - 1);
-        if (address->mode < 0) {
-            return error_text(err, errlen, -EINVAL,
-                              "listen address \"unix:%s\": the mode must be octal permissions, as in ?mode=660", path);
-        }
-    }
     if (len == 0 || len >= sizeof un->sun_path) {
         return error_text(err, errlen, -EINVAL, "listen address \"unix:%s\": the path must have 1 to %zu bytes", path,
                           sizeof un->sun_path - 1);
@@ -99,27 +130,15 @@ static bool parse_ip(struct net_address *address, const char *host, bool bracket
     return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1;
 }
 
-int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
+/* HOST:PORT, len bytes. */
+static int parse_host_port(struct net_address *address, const char *text, size_t len, char *err, size_t errlen)
 {
-    *address = (struct net_address){.inherited_fd = -1, .mode = -1};
-    if (strncmp(text, "unix:", 5) == 0) {
-        return parse_unix(address, text + 5, err, errlen);
-    }
-    if (strncmp(text, "fd:", 3) == 0) {
-        long fd = parse_number(text + 3, INT32_MAX);
-        if (fd < 0) {
-            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
-        }
-        address->inherited_fd = (int)fd;
-        return 0;
-    }
-
     char host[INET6_ADDRSTRLEN + 1] = "";
-    const char *colon = strrchr(text, ':');
+    const char *colon = memrchr(text, ':', len);
     bool bracketed = text[0] == '[' && colon != NULL && colon > text + 1 && colon[-1] == ']';
     const char *start = bracketed ? text + 1 : text;
     const char *end = bracketed ? colon - 1 : colon;
-    long port = colon == NULL ? -1 : parse_number(colon + 1, UINT16_MAX);
+    long port = colon == NULL ? -1 : parse_number(colon + 1, (size_t)(text + len - colon - 1), UINT16_MAX);
     if (port < 0) {
         return error_text(
             err, errlen, -EINVAL,
@@ -135,6 +154,28 @@ int net_address_parse(struct net_address *address, const char *text, char *err, 
     return error_text(
         err, errlen, -EINVAL,
         "listen address \"%s\": the host must be an IPv4 address, an IPv6 address in brackets, or localhost", text);
+}
+
+int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen)
+{
+    *address = (struct net_address){.inherited_fd = -1, .mode = -1};
+    size_t len = strcspn(text, "?");
+    int rv = text[len] == '\0' ? 0 : parse_options(address, text, text + len + 1, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    if (strncmp(text, "unix:", 5) == 0) {
+        return parse_unix(address, text + 5, len - 5, err, errlen);
+    }
+    if (strncmp(text, "fd:", 3) == 0) {
+        long fd = parse_number(text + 3, len - 3, INT32_MAX);
+        if (fd < 0) {
+            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
+        }
+        address->inherited_fd = (int)fd;
+        return 0;
+    }
+    return parse_host_port(address, text, len, err, errlen);
 }
 
 void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX])

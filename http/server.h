@@ -17,6 +17,7 @@ struct outcome;
 struct reactor;
 struct server;
 struct site;
+struct tls_context;
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
  * server_set_site(), and while it has pins. Returns 0, or -errno with nothing left behind. */
@@ -32,6 +33,10 @@ void server_destroy(struct server *server);
 /* In a process forked from the server's: close its listeners and connections, which the other process still serves, and
  * leave everything else as it is. Nobody is told. */
 void server_abandon(struct server *server);
+
+/* What connections of its TLS listeners use that are accepted from now on; the server holds a reference. Before the first such
+ * listener is opened, and again at any time. */
+void server_set_tls(struct server *server, struct tls_context *context);
 
 /* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);

@@ -19,8 +19,9 @@ local listens, mounts = {}, {} -- by address and prefix: where they were registe
 
 function app.listen(address)
     core.check_loading("app.listen")
-    if type(address) == "string" and not address:find(":0$") then -- port 0 is a different port each time
-        check_new(listens, address, "app.listen: already listening on " .. describe(address))
+    local bare = type(address) == "string" and address:match("^[^?]*") -- without its options
+    if bare and not bare:find(":0$") then -- port 0 is a different port each time
+        check_new(listens, bare, "app.listen: already listening on " .. describe(bare))
     end
     core.listen(address)
 end
@@ -53,6 +54,16 @@ function app.static(prefix, directory, options)
         check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is already mounted")
     end
     core.static(prefix, directory, options)
+end
+
+function app.tls(options)
+    core.check_loading("app.tls")
+    if type(options) ~= "table" then
+        local text = 'app.tls: a table such as { cert = "fullchain.pem", key = "privkey.pem" } expected, got '
+        fail(text .. describe(options))
+    end
+    check_names("app.tls", "option", options, core.tls_names())
+    core.tls(options)
 end
 
 local route_options = core.route_names() -- names of a route's options

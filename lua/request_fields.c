@@ -2,6 +2,7 @@
 
 #include "core/ascii.h"
 #include "core/net.h"
+#include "core/tls.h"
 #include "http/cookie.h"
 #include "http/peer.h"
 #include "http/url.h"
@@ -169,6 +170,44 @@ static void push_cookies(lua_State *L, const struct exchange *exchange)
     }
 }
 
+static void push_scheme(lua_State *L, const struct exchange *exchange)
+{
+    struct tls_info info;
+    lua_pushstring(L, exchange->framing->tls_info(exchange, &info) ? "https" : "http");
+}
+
+/* Set a field of the table on top of the stack, unless there is nothing to say. */
+static void set_tls_text(lua_State *L, const char *name, const char *text)
+{
+    if (text[0] != '\0') {
+        lua_pushstring(L, text);
+        lua_setfield(L, -2, name);
+    }
+}
+
+/* A table, or nil for a connection without TLS. */
+static void push_tls(lua_State *L, const struct exchange *exchange)
+{
+    struct tls_info info;
+    if (!exchange->framing->tls_info(exchange, &info)) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 6);
+    set_tls_text(L, "version", info.version);
+    set_tls_text(L, "cipher", info.cipher);
+    set_tls_text(L, "sni", info.server_name);
+    set_tls_text(L, "alpn", info.alpn);
+    lua_pushboolean(L, info.is_resumed);
+    lua_setfield(L, -2, "resumed");
+    if (info.client_fingerprint[0] != '\0') {
+        lua_createtable(L, 0, 2);
+        set_tls_text(L, "subject", info.client_subject);
+        set_tls_text(L, "fingerprint", info.client_fingerprint);
+        lua_setfield(L, -2, "client");
+    }
+}
+
 void request_push_field(lua_State *L, const struct exchange *exchange, enum request_field field)
 {
     switch (field) {
@@ -198,6 +237,12 @@ void request_push_field(lua_State *L, const struct exchange *exchange, enum requ
         return;
     case REQUEST_COOKIES:
         push_cookies(L, exchange);
+        return;
+    case REQUEST_SCHEME:
+        push_scheme(L, exchange);
+        return;
+    case REQUEST_TLS:
+        push_tls(L, exchange);
         return;
     case REQUEST_BODY:
         return;

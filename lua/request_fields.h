@@ -12,12 +12,14 @@ enum request_field {
     REQUEST_PATH,
     REQUEST_TARGET,
     REQUEST_ID,
+    REQUEST_SCHEME,
     REQUEST_KEPT, /* from here on they are kept */
     REQUEST_PEER = REQUEST_KEPT,
     REQUEST_PARAMS,
     REQUEST_QUERY,
     REQUEST_HEADERS,
     REQUEST_COOKIES,
+    REQUEST_TLS,
     REQUEST_BODY, /* made by the prelude, since it may wait */
 };
 

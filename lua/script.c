@@ -27,6 +27,7 @@
 #include "lua/bind_static.h"
 #include "lua/bind_stream.h"
 #include "lua/bind_timer.h"
+#include "lua/bind_tls.h"
 #include "lua/bind_url.h"
 #include "lua/call.h"
 #include "lua/collector.h"
@@ -90,6 +91,7 @@ static int build_state(lua_State *L)
     bind_app(L);
     bind_settings(L);
     bind_static(L);
+    bind_tls(L);
     bind_url(L);
     bind_reply(L);
     bind_answer(L);
@@ -184,6 +186,7 @@ static int create_script(struct script **script, const char *path, struct reacto
     made->reactor = reactor;
     events_init(made);
     write_buffer_init(&made->scratch);
+    tls_plan_init(&made->tls);
     settings_init(&made->settings);
     memory_reset_mark(made);
     made->seed = make_seed();
@@ -279,6 +282,11 @@ const char *script_listen_place(const struct script *script, size_t n)
     return n < script->listen_count ? script->listens[n].place : NULL;
 }
 
+const struct tls_plan *script_tls(const struct script *script)
+{
+    return &script->tls;
+}
+
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen)
 {
     int rv = routes_settle_limits(script, err, errlen); /* the host may have changed the site's */
@@ -350,6 +358,7 @@ void script_close(struct script *script)
     timer_free_all(script);
     defer_free_all(script);
     free_listens(script);
+    tls_plan_done(&script->tls);
     routes_free(script);
     anchor_free_all(script);
     scratch_done(script);
@@ -363,6 +372,7 @@ const struct script_kind script_lua = {
     .each_setting = script_each_setting,
     .listen = script_listen,
     .listen_place = script_listen_place,
+    .tls = script_tls,
     .each_folder = script_each_folder,
     .start = script_start,
     .announce_stop = script_announce_stop,

@@ -14,6 +14,7 @@ struct reactor;
 struct script;
 struct server;
 struct site;
+struct tls_plan;
 
 /* Scripts in Lua, for the assembly of a site; the functions below, whose contracts are in http/host/script_kind.h. What
  * follows here is what Lua adds. */
@@ -32,6 +33,8 @@ void script_each_setting(const struct script *script,
 const char *script_listen(const struct script *script, size_t n);
 
 const char *script_listen_place(const struct script *script, size_t n);
+
+const struct tls_plan *script_tls(const struct script *script);
 
 /* The script's folder, and each directory that package.path and package.cpath name. */
 int script_each_folder(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);

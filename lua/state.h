@@ -12,6 +12,7 @@
 #include "core/stack.h"
 #include "core/write_buffer.h"
 #include "http/host/script_kind.h"
+#include "http/host/tls_plan.h"
 #include "lua/run.h"
 #include "lua/settings.h"
 
@@ -166,6 +167,7 @@ struct script {
 
     struct listen *listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
+    struct tls_plan tls;      /* of app.tls */
     struct lua_route *routes; /* newest first */
 
     struct coro **coros;     /* by index; never freed before the script */

@@ -15,6 +15,7 @@ enum { REQUEST_TIMEOUT_MAX_S = 86400 };
 
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
+    "               [--tls-cert FILE [--tls-key FILE]]...\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [SITE.lua]\n"
     "       evserve --check | --routes [SITE.lua]\n"
@@ -25,6 +26,10 @@ static const char usage[] =
     "  SITE.lua       the Lua script; - means standard input. A script read from a pipe cannot be reloaded\n"
     "  --listen ADDR  listen on HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; may be repeated\n"
     "                 (default: the script's addresses, or 127.0.0.1:8080). unix:PATH?mode=660 sets file permissions\n"
+    "                 :443?tls, and ?tls behind any other address, serves HTTPS there\n"
+    "  --tls-cert FILE   the certificate, in PEM, with the intermediate ones behind it; may be repeated: the first is\n"
+    "                 the default, others are chosen by server name. Without it, the script's\n"
+    "  --tls-key FILE    the key of the --tls-cert before it (default: it is in the same file)\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
     "                 (default: one event loop and one Lua state)\n"
@@ -114,6 +119,28 @@ static bool add_allow_write(void *arg, const char *value, char *err)
     return add_path(options->allow_write, "--allow-write", value, err);
 }
 
+static bool add_tls_cert(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--tls-cert expects a file, and may be repeated %d times at most", TLS_PAIRS_MAX);
+    if (value[0] == '\0' || options->tls_count == TLS_PAIRS_MAX) {
+        return false;
+    }
+    options->tls[options->tls_count++].cert = value;
+    return true;
+}
+
+static bool add_tls_key(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--tls-key expects a file, and belongs behind its --tls-cert: \"%.80s\"", value);
+    if (value[0] == '\0' || options->tls_count == 0 || options->tls[options->tls_count - 1].key != NULL) {
+        return false;
+    }
+    options->tls[options->tls_count - 1].key = value;
+    return true;
+}
+
 static bool add_request_header(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -135,6 +162,8 @@ static bool set_timeout(void *arg, const char *value, char *err)
 
 static const struct option_row rows[] = {
     {"listen", OPTION_VALUE, 0, set_listen},
+    {"tls-cert", OPTION_VALUE, 0, add_tls_cert},
+    {"tls-key", OPTION_VALUE, 0, add_tls_key},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
     {"reactors", OPTION_VALUE, 0, set_reactors},
     {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},

@@ -11,6 +11,7 @@ enum {
     LISTEN_TEXT_MAX = 4096,
     ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, with colons between them */
     REQUEST_HEADERS_MAX = 100,
+    TLS_PAIRS_MAX = 32, /* of --tls-cert and --tls-key */
 };
 
 /* The strings are borrowed from argv. */
@@ -24,6 +25,10 @@ struct command_line {
     char allow_read[ALLOW_TEXT_MAX];  /* paths, separated by colons */
     char allow_write[ALLOW_TEXT_MAX]; /* likewise */
     const char *user;                 /* to become, or NULL */
+    struct {
+        const char *cert, *key; /* files; key is NULL if it is in cert */
+    } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */
+    unsigned tls_count;
     bool watch;
     bool check;
     bool routes;

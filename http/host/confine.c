@@ -10,6 +10,7 @@
 #include "core/sandbox.h"
 #include "core/sys.h"
 #include "http/host/offer.h"
+#include "http/host/tls_plan.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
@@ -23,6 +24,7 @@
 enum {
     FOLDER_MAX = 4096,          /* bytes of a path, with its NUL */
     MODULE_DEPTH_MAX = 4,       /* levels of folders searched for links to modules: require "a.b.c.d" */
+    LINKS_MAX = 8,              /* that lead from one to the next to a certificate */
     MODULE_ENTRIES_MAX = 10000, /* names looked at in all folders together; links beyond are not found */
 };
 
@@ -118,6 +120,32 @@ static int allow_folder_of(void *arg, const char *file)
     return allow_if_there(arg, folder);
 }
 
+/* Allow the folder of a certificate or a key, and that of what it leads to, if it is a link: certbot keeps links. A
+ * renewed file lies in one of them. */
+static int allow_certificate(void *arg, const char *file)
+{
+    const struct allow_call *call = arg;
+    char path[FOLDER_MAX], target[FOLDER_MAX];
+    int rv = allow_folder_of(arg, file);
+    snprintf(path, sizeof path, "%s", file);
+    for (int links = 0; rv == 0 && links < LINKS_MAX; links++) {
+        ssize_t len = sys_read_link(AT_FDCWD, path, target, sizeof target - 1);
+        if (len <= 0) {
+            return 0;
+        }
+        target[len] = '\0';
+        char *slash = strrchr(path, '/');
+        size_t room = slash == NULL || target[0] == '/' ? 0 : (size_t)(slash + 1 - path);
+        if (room + (size_t)len >= sizeof path) {
+            return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %s in the sandbox: %s", file,
+                              errno_text(ENAMETOOLONG));
+        }
+        memcpy(path + room, target, (size_t)len + 1);
+        rv = allow_folder_of(arg, path);
+    }
+    return rv;
+}
+
 /* Allow each path of a list separated by colons, which may be NULL. */
 static int allow_list(struct allow_call *call, const char *list)
 {
@@ -137,7 +165,8 @@ static int allow_list(struct allow_call *call, const char *list)
 }
 
 /* Allow all that the server opens while it runs. */
-static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files)
+static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files,
+                     const struct tls_plan *tls)
 {
     const char *prefix, *directory;
     int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
@@ -145,6 +174,7 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
         rv = directory == NULL ? 0 : allow(call, directory);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
+    rv = rv < 0 ? rv : tls_plan_each_file(tls, allow_certificate, call);
     return rv < 0 ? rv : offer_each_folder(offer, allow_modules, call);
 }
 
@@ -163,14 +193,15 @@ static int allow_sockets(struct allow_call *call, const struct server *server)
     return rv;
 }
 
-int confine_server(const struct offer *offer, struct file_stamps *files, const struct server *server,
-                   const struct confinement *wanted, const struct log *log, char *err, size_t errlen)
+int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
+                   const struct server *server, const struct confinement *wanted, const struct log *log, char *err,
+                   size_t errlen)
 {
     struct sandbox sandbox;
     struct allow_call call = {.sandbox = &sandbox, .access = SANDBOX_READ, .err = err, .errlen = errlen};
     sandbox_open(&sandbox);
     int rv = allow_list(&call, wanted->allow_read);
-    rv = rv < 0 ? rv : allow_own(&call, offer, files);
+    rv = rv < 0 ? rv : allow_own(&call, offer, files, tls);
     call.access = SANDBOX_REMOVE;
     rv = rv < 0 ? rv : allow_sockets(&call, server);
     call.access = SANDBOX_WRITE;

@@ -10,6 +10,7 @@ struct file_stamps;
 struct log;
 struct offer;
 struct server;
+struct tls_plan;
 
 /* What the host asks for. */
 struct confinement {
@@ -19,11 +20,12 @@ struct confinement {
 };
 
 /* Confine the calling thread, and all threads that it starts later, to what serving the offer takes: reading the
- * mounted directories, the folders of files (those of the script and its modules), the folders of Lua's packages and
+ * mounted directories, the folders of files (those of the script and its modules) and of certificates and keys, the folders of Lua's packages and
  * what wanted names, and removing the sockets of the server, which must have bound its addresses. Returns 0, or -errno
  * with a text in err; a part of the sandbox may be in force then. */
-int confine_server(const struct offer *offer, struct file_stamps *files, const struct server *server,
-                   const struct confinement *wanted, const struct log *log, char *err, size_t errlen);
+int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
+                   const struct server *server, const struct confinement *wanted, const struct log *log, char *err,
+                   size_t errlen);
 
 /* Whether the directories that next mounts, and before does not, can be read: 0, or -EACCES with a text in err that
  * names the one that the sandbox keeps away. */

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "evserve.h"
+#include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
 #include "http/limits.h"
 
@@ -44,7 +45,7 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
         return error_text(err, errlen, -ERANGE, "evserve_config.log_level is %d: the levels are %d to %d",
                           copy->log_level, EVSERVE_LOG_ERROR, EVSERVE_LOG_DEBUG);
     }
-    return 0;
+    return evs_certificates_check(copy, err, errlen);
 }
 
 static void drop_routes(struct evs_route *routes)
@@ -123,6 +124,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
+    kept->certificates = NULL;                   /* evs_certificates.h copies them */
+    kept->tls_min_version = kept->tls_ciphers = kept->tls_groups = NULL;
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&

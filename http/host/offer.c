@@ -183,6 +183,30 @@ int offer_listen(const struct offer *offer, const char *listen, struct server *s
     return each_address(offer, listen, listen_on, &call);
 }
 
+const struct tls_plan *offer_tls(const struct offer *offer)
+{
+    return offer->script == NULL ? NULL : offer->kind->tls(offer->script);
+}
+
+/* Describe the first address that speaks TLS. */
+static int find_tls(void *arg, const char *address, const char *place)
+{
+    struct net_address parsed;
+    char *text = arg;
+    if (text[0] == '\0' && net_address_parse(&parsed, address, NULL, 0) == 0 && parsed.tls) {
+        snprintf(text, OFFER_ADDRESS_MAX, "%s%slisten address \"%.200s\"", place == NULL ? "" : place,
+                 place == NULL ? "" : ": ", address);
+    }
+    return 0;
+}
+
+bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX])
+{
+    text[0] = '\0';
+    (void)each_address(offer, listen, find_tls, text);
+    return text[0] != '\0';
+}
+
 int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
                           size_t errlen)
 {

@@ -16,6 +16,7 @@ struct log;
 struct reactor;
 struct server;
 struct site;
+struct tls_plan;
 
 /* What to fill a site with. */
 struct offer_config {
@@ -50,6 +51,14 @@ void offer_destroy(struct offer *offer);
  * more, or -errno with a text in err that begins with the place in the script that asked for the address. */
 int offer_listen(const struct offer *offer, const char *listen, struct server *server, bool is_shared, char *err,
                  size_t errlen);
+
+/* The certificates and TLS settings that the script asks for, or NULL without a script. */
+const struct tls_plan *offer_tls(const struct offer *offer);
+
+/* Whether one of the addresses that offer_listen() would listen on speaks TLS. If so, text gets the first of them, as error
+ * texts begin with it: "site.lua:3: listen address \":443?tls\"". Addresses that are not valid are left to offer_listen(). */
+enum { OFFER_ADDRESS_MAX = 512 };
+bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
 
 /* Whether the scripts of two offers ask for the same addresses: 0, or -EINVAL with a text in err that names the
  * addresses and path, the path of next's script. */

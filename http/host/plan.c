@@ -1,4 +1,5 @@
-/* Happy path: plan_init(), plan_read_script(), then plan_make_offer() for each thread, and again at each reload.
+/* Happy path: plan_init(), plan_read_script(), then plan_make_offer() for each thread and plan_start_tls(), and again at each
+ * reload.
  *
  * Failure modes: whatever the script, the host or the file system gets wrong is a text in err, and no offer. */
 
@@ -7,6 +8,7 @@
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/sys.h"
+#include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"
 #include "http/host/offer.h"
@@ -15,19 +17,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log)
 {
     *plan = (struct plan){.kind = kind, .log = log};
-    if (evs_config_keep(&plan->config, config) < 0) {
+    tls_plan_init(&plan->certificates);
+    if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0) {
         evs_config_drop(&plan->config);
-        return -ENOMEM;
+        tls_plan_done(&plan->certificates);
+        return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
     plan->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
     file_stamps_init(&plan->files);
     file_stamps_set_base(&plan->files, plan->base_fd);
     write_buffer_init(&plan->script_text);
+    tls_keeper_init(&plan->tls, plan->base_fd, log);
     return 0;
 }
 
@@ -44,6 +50,8 @@ void plan_done(struct plan *plan)
     plan_abandon(plan);
     file_stamps_done(&plan->files);
     write_buffer_done(&plan->script_text);
+    tls_keeper_done(&plan->tls);
+    tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }
 
@@ -115,4 +123,83 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
     }
     *made = offer;
     return 0;
+}
+
+/* Certificates. */
+
+static const char no_certificate[] =
+    "there is no certificate for it: name one with app.tls { cert = ..., key = ... } in the script, with --tls-cert and "
+    "--tls-key on the command line, or in evserve_config.certificates";
+
+/* The certificates and settings that hold with this offer. Returns 0 or -ENOMEM. */
+static int join_tls(const struct plan *plan, const struct offer *offer, struct tls_plan *joined)
+{
+    tls_plan_init(joined);
+    int rv = tls_plan_join(joined, &plan->certificates, offer_tls(offer));
+    if (rv < 0) {
+        tls_plan_done(joined);
+    }
+    return rv;
+}
+
+/* Certificates that nobody will see: most likely the "?tls" was forgotten. Without any address nobody expects them. */
+static void warn_of_unused(const struct plan *plan, const struct tls_plan *joined)
+{
+    const char *listen = plan->config.listen;
+    if (joined->count > 0 && (listen == NULL || strcmp(listen, "none") != 0)) {
+        log_write(plan->log, LOG_WARN,
+                  "%s%sthere is a TLS certificate, but no listener for it: an address such as \":443?tls\" makes one",
+                  joined->places[0] == NULL ? "" : joined->places[0], joined->places[0] == NULL ? "" : ": ");
+    }
+}
+
+/* A build without TLS says so rather than to ask for certificates. */
+static int complain_of_none(const struct plan *plan, const struct tls_plan *joined, const char *address, char *err,
+                            size_t errlen)
+{
+    struct tls_context *context = NULL;
+    char text[TLS_FAILURE_MAX];
+    int rv = tls_plan_make(joined, NULL, plan->base_fd, NULL, &context, text, sizeof text);
+    tls_context_put(context);
+    return rv < 0 ? error_text(err, errlen, rv, "%s: %s", address, text)
+                  : error_text(err, errlen, -EINVAL, "%s: %s", address, no_certificate);
+}
+
+int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
+{
+    char address[OFFER_ADDRESS_MAX];
+    struct tls_plan joined;
+    if (join_tls(plan, offer, &joined) < 0) {
+        return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
+    }
+    int rv = 0;
+    if (!offer_find_tls(offer, plan->config.listen, address)) {
+        warn_of_unused(plan, &joined);
+    } else if (joined.count == 0) {
+        rv = complain_of_none(plan, &joined, address, err, errlen);
+    } else {
+        rv = tls_keeper_start(&plan->tls, &joined, err, errlen);
+    }
+    tls_plan_done(&joined);
+    return rv;
+}
+
+void plan_reload_tls(struct plan *plan, const struct offer *offer)
+{
+    struct tls_plan joined;
+    struct tls_context *context = tls_keeper_get(&plan->tls);
+    if (context == NULL) { /* no listener speaks TLS, and a reload adds none */
+        return;
+    }
+    tls_context_put(context);
+    if (join_tls(plan, offer, &joined) < 0) {
+        log_write(plan->log, LOG_ERROR, "the TLS certificates in use are kept: %s", errno_text(ENOMEM));
+        return;
+    }
+    if (joined.count > 0) {
+        (void)tls_keeper_replace(&plan->tls, &joined);
+    } else {
+        log_write(plan->log, LOG_ERROR, "the TLS certificates in use are kept: the script names none any more");
+    }
+    tls_plan_done(&joined);
 }

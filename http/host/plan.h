@@ -2,11 +2,12 @@
 #define EVSERVE_HTTP_HOST_PLAN_H
 
 /* What a host asked for, kept so that offers can be made of it at the start and at each reload. One for each handle,
- * shared by its threads, which only read it, except for the file stamps, which have a lock of their own. */
+ * shared by its threads, which only read it, except for the file stamps and the certificates in use, which have locks of their own. */
 
 #include "core/file_stamps.h"
 #include "core/write_buffer.h"
 #include "evserve.h"
+#include "http/host/tls_keeper.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,8 @@ struct plan {
     struct file_stamps files; /* the files of the script, and what it reads at its start */
     struct write_buffer script_text; /* the script, of is_piped */
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
+    struct tls_plan certificates;    /* those of config, and its settings */
+    struct tls_keeper tls;           /* the certificates in use */
 };
 
 /* Copy a config that evs_config_read() has read. kind and log are borrowed. Returns 0, or -ENOMEM with nothing to
@@ -38,6 +41,13 @@ int plan_read_script(struct plan *plan, char *err, size_t errlen);
  * text in err. */
 int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
                     size_t errlen);
+
+/* Settle the certificates of the listeners: the host's or else those of the script of offer. plan_start_tls() reads them, and
+ * fails if one cannot be used, or if there is none although a listener speaks TLS; a certificate without such a listener is a
+ * warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything is wrong, which the log says.
+ * Returns 0, or -errno with a text in err. */
+int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
+void plan_reload_tls(struct plan *plan, const struct offer *offer);
 
 /* Free what plan_init() made. No offer of the plan may be left. */
 void plan_done(struct plan *plan);

@@ -1,7 +1,8 @@
 /* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all of
  * them are made, each worker's server goes on to the new offer, and the old one is retired.
  *
- * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away. */
+ * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away. Certificates
+ * that cannot be used are a line in the log, and the former ones stay. */
 
 #include "http/host/reload.h"
 
@@ -78,6 +79,7 @@ static void swap_offer(void *arg)
     worker->offer = worker->next;
     worker->next = NULL;
     server_set_site(worker->server, worker->offer->site);
+    worker_take_tls(worker);
     retired_add(&worker->retired, old);
     if (worker->is_stopping) {
         offer_announce_stop(worker->offer);
@@ -119,6 +121,7 @@ int reload_workers(struct worker *workers, unsigned count, char *err, size_t err
     if (rv < 0) {
         (void)run_errands(errands, calls, count, discard_offer, NULL, 0);
     } else {
+        plan_reload_tls(workers[0].plan, workers[0].next);
         rv = run_errands(errands, calls, count, swap_offer, err, errlen);
     }
     mem_free(errands);

@@ -18,6 +18,7 @@ struct reactor;
 struct script; /* an open script; only its own kind knows what is in it */
 struct server;
 struct site;
+struct tls_plan;
 
 enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script or module */
 
@@ -60,6 +61,9 @@ struct script_kind {
 
     /* Where the script asked for it, "site.lua:3", or NULL past the last. Valid as long as the script. */
     const char *(*listen_place)(const struct script *script, size_t n);
+
+    /* The certificates and TLS settings that the script asks for. Valid as long as the script. */
+    const struct tls_plan *(*tls)(const struct script *script);
 
     /* Call fn with each directory in which the script looks for modules, except those relative to the working
      * directory, until fn returns something other than 0. Returns that value, or 0. */

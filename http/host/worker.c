@@ -47,6 +47,51 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     return plan_make_offer(worker->plan, worker->reactor, worker->number == 0, &worker->offer, err, errlen);
 }
 
+/* Certificates. */
+
+void worker_take_tls(struct worker *worker)
+{
+    struct tls_context *context = tls_keeper_get(&worker->plan->tls);
+    if (context != NULL) {
+        server_set_tls(worker->server, context);
+        tls_context_put(context);
+    }
+}
+
+static void on_tls_renewed(void *arg)
+{
+    worker_take_tls(arg);
+}
+
+/* The first worker looks for all of them whether the files of the certificates have changed. One that cannot be told for lack of
+ * memory is told at the next change. */
+static void on_tls_look(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct worker *first = arg;
+    if (tls_keeper_look(&first->plan->tls)) {
+        worker_take_tls(first);
+        for (unsigned i = 1; i < first->count; i++) {
+            (void)mailbox_post(&first->all[i].mailbox, on_tls_renewed, &first->all[i]);
+        }
+    }
+}
+
+/* Returns 0, or -ENOMEM with a text. */
+static int open_tls(struct worker *worker, char *err, size_t errlen)
+{
+    struct tls_context *context = tls_keeper_get(&worker->plan->tls);
+    if (context == NULL) {
+        return 0;
+    }
+    server_set_tls(worker->server, context);
+    tls_context_put(context);
+    return worker->number > 0 || reactor_set_interval(worker->reactor, TLS_LOOK_MS, on_tls_look, worker) != 0
+               ? 0
+               : error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
+}
+
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen)
 {
     const struct evserve_config *config = &worker->plan->config;
@@ -64,6 +109,10 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     service->owner = worker->owner;
     service->owner_index = worker->number;
     service->host = worker->host;
+    rv = open_tls(worker, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
     if (worker == first) {
         rv = offer_listen(worker->offer, config->listen, worker->server, worker->count > 1, err, errlen);
     } else {

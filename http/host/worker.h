@@ -32,6 +32,7 @@ struct worker {
     struct evs_host *host;             /* borrowed: what the binding keeps for this thread */
     unsigned number;                   /* of the thread, from 0 */
     unsigned count;                    /* of workers of the handle */
+    struct worker *all;                /* count of them, in the order of their numbers */
     struct reactor *reactor;
     struct mailbox mailbox; /* calls of other threads; exists as soon as the reactor does */
     struct offer *offer;    /* what new requests get */
@@ -51,7 +52,7 @@ struct worker {
     _Atomic int64_t stop_ms; /* drain time that worker_stop() asked for, until the worker acts on it; else negative */
 };
 
-/* Fill in a worker of zeros: its owner, plan, log, host, number, count and on_failed are set already. */
+/* Fill in a worker of zeros: its owner, plan, log, host, number, count, all and on_failed are set already. */
 void worker_init(struct worker *worker);
 
 /* Make the reactor and the offer. Returns 0, or -errno with a text in err. */
@@ -60,6 +61,9 @@ int worker_load(struct worker *worker, char *err, size_t errlen);
 /* Make the server of what was loaded, and start the script. The first worker binds the addresses; the others pass it as
  * first and join it. Returns 0 or more, or -errno with a text in err. */
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen);
+
+/* Let connections that are accepted from now on use the certificates of the plan as they are now. The worker's thread. */
+void worker_take_tls(struct worker *worker);
 
 /* Serve on a thread of its own. Returns 0 or -errno. */
 int worker_start_thread(struct worker *worker);

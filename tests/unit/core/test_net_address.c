@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,40 @@ static void good_addresses_are_parsed_and_formatted_back(void **state)
         assert_int_equal(again.len, address.len);
         assert_memory_equal(&again.socket, &address.socket, address.len);
     }
+}
+
+static void options_follow_any_address(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *bare; /* the same without options */
+        bool tls;
+        int mode;
+    } rows[] = {
+        {"127.0.0.1:8443", "127.0.0.1:8443", false, -1},
+        {"127.0.0.1:8443?tls", "127.0.0.1:8443", true, -1},
+        {"[::]:443?tls", "[::]:443", true, -1},
+        {":443?tls", "[::]:443", true, -1},
+        {"localhost:0?tls", "127.0.0.1:0", true, -1},
+        {"unix:/run/x.sock?tls", "unix:/run/x.sock", true, -1},
+        {"unix:/run/x.sock?tls&mode=660", "unix:/run/x.sock", true, 0660},
+        {"unix:/run/x.sock?mode=600&tls", "unix:/run/x.sock", true, 0600},
+        {"unix:/run/x.sock?mode=0", "unix:/run/x.sock", false, 0},
+        {"unix:@x?tls", "unix:@x", true, -1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct net_address address;
+        char text[NET_TEXT_MAX];
+        assert_int_equal(net_address_parse(&address, rows[i].text, NULL, 0), 0);
+        net_address_format((const struct sockaddr *)&address.socket, address.len, text);
+        assert_string_equal(text, rows[i].bare);
+        assert_int_equal(address.tls, rows[i].tls);
+        assert_int_equal(address.mode, rows[i].mode);
+    }
+    struct net_address address;
+    assert_int_equal(net_address_parse(&address, "fd:3?tls", NULL, 0), 0);
+    assert_int_equal(address.inherited_fd, 3);
+    assert_true(address.tls);
 }
 
 static void inherited_fds_are_parsed(void **state)
@@ -158,12 +193,29 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?mode=1000", "the mode must be octal"},
         {"unix:/x?mode=00000", "the mode must be octal"},
         {"unix:/x?mode=660,", "the mode must be octal"},
-        {"unix:/x?mod=660", "unknown option \"mod\" of a unix: address: ?mode=660 is the only one"},
+        {"unix:/x?mod=660", "unknown option \"mod\": there are ?tls, and ?mode=660 of a unix: address"},
         {"unix:/x?", "unknown option \"\""},
         {"unix:/x?mode", "unknown option \"mode\""},
         {"unix:/x?MODE=660", "unknown option \"MODE\""},
         {"unix:/x?a?mode=660", "unknown option \"a?mode\""},
         {"unix:/x?mode=660?mode=600", "the mode must be octal"},
+        {"unix:/x?mode=660&mode=600", "the option \"mode\" occurs twice"},
+        {"unix:/x?mode=660&", "unknown option \"\""},
+        {"unix:/x?&mode=660", "unknown option \"\""},
+        {"unix:/x?mode=660&tls&x", "unknown option \"x\""},
+        {"unix:@x?tls&mode=660", "an abstract socket has no file, and no mode either"},
+        {"127.0.0.1:80?", "unknown option \"\""},
+        {"127.0.0.1:80?TLS", "unknown option \"TLS\""},
+        {"127.0.0.1:80?tls=1", "unknown option \"tls=1\""},
+        {"127.0.0.1:80?tlsx", "unknown option \"tlsx\": there are ?tls, and ?mode=660 of a unix: address"},
+        {"127.0.0.1:80?tls&tls", "the option \"tls\" occurs twice"},
+        {"127.0.0.1:80?tls&proxy=1", "unknown option \"proxy\""},
+        {"127.0.0.1:80?mode=660", "the option \"mode\" is for unix: addresses"},
+        {"fd:3?mode=660", "the option \"mode\" is for unix: addresses"},
+        {"127.0.0.1?tls", "expected HOST:PORT"},
+        {"?tls", "expected HOST:PORT"},
+        {":443 ?tls", "port from 0 to 65535"},
+        {"fd:?tls", "wants a number"},
         {"fd:", "wants a number"},
         {"fd:-1", "wants a number"},
         {"fd:x", "wants a number"},
@@ -215,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_parsed_and_formatted_back),
+        cmocka_unit_test(options_follow_any_address),
         cmocka_unit_test(inherited_fds_are_parsed),
         cmocka_unit_test(an_abstract_name_is_as_long_as_it_is_written),
         cmocka_unit_test(a_unix_path_has_room_for_107_bytes),

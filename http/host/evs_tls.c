@@ -1,0 +1,37 @@
+/* What a request says of its TLS connection. */
+
+#include "core/tls.h"
+#include "http/host/evs_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *evs_scheme(evs_request *request)
+{
+    const struct exchange *exchange = exchange_of(request);
+    struct tls_info info;
+    return exchange->framing->tls_info(exchange, &info) ? "https" : "http";
+}
+
+int evs_tls(evs_request *request, struct evs_tls *tls)
+{
+    const struct exchange *exchange = exchange_of(request);
+    struct tls_info info = {"", "", "", "", "", "", false};
+    size_t size = tls->size;
+    if (size < offsetof(struct evs_tls, version) || size > sizeof *tls) {
+        return -EINVAL;
+    }
+    bool is_secured = exchange->framing->tls_info(exchange, &info);
+    const struct evs_tls filled = {
+        .size = size,
+        .version = info.version,
+        .cipher = info.cipher,
+        .server_name = info.server_name,
+        .alpn = info.alpn,
+        .client_subject = info.client_subject,
+        .client_fingerprint = info.client_fingerprint,
+        .resumed = info.is_resumed ? 1 : 0,
+    };
+    memcpy(tls, &filled, size);
+    return is_secured ? 1 : 0;
+}

@@ -1,0 +1,112 @@
+/* Happy path: tls_keeper_start(), tls_keeper_get() for each thread; later tls_keeper_look() finds a changed file, and
+ * each thread gets the new context.
+ *
+ * Failure modes: a pair that does not fit, a file that is gone or may not be read: the former context stays, and the
+ * log has the reason, once for each reason. A file that is being replaced may be caught halfway; the next look reads
+ * it again. */
+
+#include "http/host/tls_keeper.h"
+
+#include "core/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void tls_keeper_init(struct tls_keeper *keeper, int base_fd, const struct log *log)
+{
+    *keeper = (struct tls_keeper){.base_fd = base_fd, .log = log};
+    pthread_mutex_init(&keeper->lock, NULL);
+    tls_plan_init(&keeper->plan);
+}
+
+void tls_keeper_done(struct tls_keeper *keeper)
+{
+    tls_context_put(keeper->context);
+    keeper->context = NULL;
+    tls_plan_done(&keeper->plan);
+    pthread_mutex_destroy(&keeper->lock);
+}
+
+/* Make the context of plan and go on to it. With the lock. */
+static int renew(struct tls_keeper *keeper, const struct tls_plan *plan, char *err, size_t errlen)
+{
+    struct tls_context *made;
+    int rv = tls_plan_make(plan, keeper->context, keeper->base_fd, keeper->log, &made, err, errlen);
+    if (rv == 0) {
+        tls_context_put(keeper->context);
+        keeper->context = made;
+        keeper->looks = 0;
+        keeper->failure[0] = '\0';
+    }
+    return rv;
+}
+
+/* Go on to another plan, if its context could be made; take it over in any case. With the lock. */
+static int renew_from(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen)
+{
+    int rv = renew(keeper, plan, err, errlen);
+    if (rv == 0) {
+        tls_plan_done(&keeper->plan);
+        keeper->plan = *plan;
+        tls_plan_init(plan);
+    } else {
+        tls_plan_done(plan);
+    }
+    return rv;
+}
+
+int tls_keeper_start(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen)
+{
+    pthread_mutex_lock(&keeper->lock);
+    int rv = renew_from(keeper, plan, err, errlen);
+    pthread_mutex_unlock(&keeper->lock);
+    return rv;
+}
+
+static void log_kept(const struct tls_keeper *keeper, const char *err)
+{
+    log_write(keeper->log, LOG_ERROR, "the TLS certificates in use are kept: %s", err);
+}
+
+bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan)
+{
+    char err[TLS_FAILURE_MAX] = "";
+    pthread_mutex_lock(&keeper->lock);
+    int rv = renew_from(keeper, plan, err, sizeof err);
+    if (rv < 0) {
+        snprintf(keeper->failure, sizeof keeper->failure, "%s", err);
+    }
+    pthread_mutex_unlock(&keeper->lock);
+    if (rv < 0) {
+        log_kept(keeper, err);
+    }
+    return rv == 0;
+}
+
+bool tls_keeper_look(struct tls_keeper *keeper)
+{
+    char err[TLS_FAILURE_MAX] = "";
+    pthread_mutex_lock(&keeper->lock);
+    bool is_stale = keeper->context != NULL && tls_context_is_stale(keeper->context);
+    bool is_due = is_stale || (keeper->context != NULL && ++keeper->looks >= TLS_REMIND_LOOKS);
+    int rv = is_due ? renew(keeper, &keeper->plan, err, sizeof err) : 0;
+    bool is_news = rv < 0 && strcmp(keeper->failure, err) != 0;
+    if (is_news) {
+        snprintf(keeper->failure, sizeof keeper->failure, "%s", err);
+    }
+    pthread_mutex_unlock(&keeper->lock);
+    if (is_news) {
+        log_kept(keeper, err);
+    } else if (is_stale && rv == 0) {
+        log_write(keeper->log, LOG_INFO, "the TLS certificates have changed and are in use now");
+    }
+    return is_due && rv == 0;
+}
+
+struct tls_context *tls_keeper_get(struct tls_keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    struct tls_context *context = keeper->context == NULL ? NULL : tls_context_ref(keeper->context);
+    pthread_mutex_unlock(&keeper->lock);
+    return context;
+}

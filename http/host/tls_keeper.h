@@ -1,0 +1,50 @@
+#ifndef EVSERVE_HTTP_HOST_TLS_KEEPER_H
+#define EVSERVE_HTTP_HOST_TLS_KEEPER_H
+
+/* The certificates in use, one set for all threads of a server: made at the start, made anew by a reload and when a
+ * file has changed. Whatever is wrong with the new ones, the old ones stay. */
+
+#include "http/host/tls_plan.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    TLS_LOOK_MS = 60000,     /* how often to look whether files have changed */
+    TLS_REMIND_LOOKS = 1440, /* after so many looks they are read in any case, so that the log reminds of an expiry */
+    TLS_FAILURE_MAX = 1024,  /* bytes of an error text, as EVSERVE_ERROR_MAX */
+};
+
+struct tls_keeper {
+    pthread_mutex_t lock;          /* of everything below; files are read under it */
+    struct tls_plan plan;          /* what context was made of */
+    struct tls_context *context;   /* for new connections; NULL: no listener speaks TLS */
+    int base_fd;                   /* borrowed: where relative paths start */
+    const struct log *log;         /* borrowed */
+    unsigned looks;                /* since context was made */
+    char failure[TLS_FAILURE_MAX]; /* why the last attempt failed, which the log has already; "" */
+};
+
+/* Begin without certificates. The other functions may be called by any thread. */
+void tls_keeper_init(struct tls_keeper *keeper, int base_fd, const struct log *log);
+
+/* Free it. No other thread may use it any more; connections may still use the context. */
+void tls_keeper_done(struct tls_keeper *keeper);
+
+/* The start: make the context of plan, which is taken over and left empty, even if that fails. Returns 0, or -errno
+ * with a text in err. */
+int tls_keeper_start(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen);
+
+/* A reload: the same, but a failure goes to the log, and the former context and plan stay. Returns whether the context
+ * is a new one. */
+bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan);
+
+/* Once every TLS_LOOK_MS: make the context anew if one of its files has changed. A failure goes to the log, once.
+ * Returns whether the context is a new one. */
+bool tls_keeper_look(struct tls_keeper *keeper);
+
+/* A reference to the context, for tls_context_put(); NULL without one. */
+struct tls_context *tls_keeper_get(struct tls_keeper *keeper);
+
+#endif
