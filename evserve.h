@@ -776,8 +776,8 @@ int evs_socket(evs_request *request);
 const char *evs_scheme(evs_request *request);
 
 /* What TLS has agreed on with a client. Strings are never NULL: "" if there is nothing. */
-struct evs_tls {
-    size_t size;                    /* sizeof(struct evs_tls), set by the caller: lets this struct grow */
+struct evs_tls_info {
+    size_t size;                    /* sizeof(struct evs_tls_info), set by the caller: lets this struct grow */
     const char *version;            /* "TLSv1.3" */
     const char *cipher;             /* "TLS_AES_128_GCM_SHA256" */
     const char *server_name;        /* that the client asked for (SNI) */
@@ -790,7 +790,7 @@ struct evs_tls {
 /* Describe the TLS connection of a request. A client certificate is described only if it was verified. Returns 1; 0,
  * with empty strings, for a connection without TLS; -EINVAL if tls->size is wrong. Strings are valid until the function
  * that the server called returns. */
-int evs_tls(evs_request *request, struct evs_tls *tls);
+int evs_tls(evs_request *request, struct evs_tls_info *tls);
 
 /* The server of the request, and the number of its thread, from 0. */
 evserve *evs_server(evs_request *request);

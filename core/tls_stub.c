@@ -41,6 +41,8 @@ void tls_context_put(struct tls_context *context)
     (void)context;
 }
 
+const struct transport_ops tls_transport_ops = {.close = NULL};
+
 bool tls_get_info(const struct transport *transport, struct tls_info *info)
 {
     (void)transport;

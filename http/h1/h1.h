@@ -79,6 +79,7 @@ struct h1 {
     uint8_t state;         /* enum h1_state */
     uint8_t turn_requests; /* responded to in this turn */
     bool wants_write;      /* bytes are left that the socket did not take, or the turn did not send */
+    bool is_secured;       /* the connection is one of https */
     bool ends_with_close;  /* some response's end is that of the connection: what cuts it must be no orderly end */
     struct exchange exchange;
 };

@@ -3,6 +3,7 @@
 #include "http/h1/h1_pool.h"
 
 #include "core/mem.h"
+#include "core/tls.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_io.h"
 #include "http/service.h"
@@ -13,6 +14,7 @@
 void h1_start(struct h1 *h1)
 {
     parser_reset(&h1->parser);
+    h1->parser.is_secured = h1->is_secured;
     h1->body_left = 0;
     h1->body_taken = 0;
     h1->body_since_ms = 0;
@@ -54,6 +56,7 @@ struct h1 *h1_take(struct conn *conn)
         h1->conn = conn;
         h1->state = H1_READING_HEADERS; /* where a request begins */
         h1->ends_with_close = false;
+        h1->is_secured = h1->parser.is_secured = conn->transport.ops == &tls_transport_ops;
         h1->exchange.peer = &conn->peer;
         h1->exchange.listener = conn->listener;
         h1->exchange.site->pins++;

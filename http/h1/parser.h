@@ -32,6 +32,7 @@ struct parser {
     uint8_t state;       /* enum head_state: where to resume */
     uint8_t empty_lines; /* before the request line */
     uint8_t seen;        /* what the fields said so far: the parser's own bits */
+    bool is_secured;     /* the owner's: the connection is one of https; false after parser_reset() */
     uint32_t pos;        /* first byte not looked at yet */
     uint32_t mark;       /* where the element being scanned begins */
     uint32_t section_at; /* where the request line begins, later the field lines: their limits count from there */

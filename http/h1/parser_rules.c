@@ -206,8 +206,10 @@ static bool split_absolute_form(struct parser *parser, struct head *head, const 
     if (!is_authority(authority, (size_t)(path - authority))) {
         return parser_fail(parser, 400, "malformed host in request target");
     }
-    if (scheme_len == 8) { /* RFC 9110 section 7.4: no connection here is secured */
-        return parser_fail(parser, 421, "https request on a connection without TLS");
+    if ((scheme_len == 8) != parser->is_secured) { /* RFC 9110 section 7.4 */
+        return parser_fail(parser, 421,
+                           parser->is_secured ? "http request on a connection with TLS"
+                                              : "https request on a connection without TLS");
     }
     head->authority = (struct slice){(uint32_t)(authority - data), (uint32_t)(path - authority)};
     head->path = (struct slice){(uint32_t)(path - data), (uint32_t)(end - path)};

@@ -13,16 +13,16 @@ const char *evs_scheme(evs_request *request)
     return exchange->framing->tls_info(exchange, &info) ? "https" : "http";
 }
 
-int evs_tls(evs_request *request, struct evs_tls *tls)
+int evs_tls(evs_request *request, struct evs_tls_info *tls)
 {
     const struct exchange *exchange = exchange_of(request);
     struct tls_info info = {"", "", "", "", "", "", false};
     size_t size = tls->size;
-    if (size < offsetof(struct evs_tls, version) || size > sizeof *tls) {
+    if (size < offsetof(struct evs_tls_info, version) || size > sizeof *tls) {
         return -EINVAL;
     }
     bool is_secured = exchange->framing->tls_info(exchange, &info);
-    const struct evs_tls filled = {
+    const struct evs_tls_info filled = {
         .size = size,
         .version = info.version,
         .cipher = info.cipher,

@@ -217,6 +217,17 @@ class request
     {
         return evs_listener(handle_);
     }
+    std::string_view scheme() const noexcept // "https" or "http"
+    {
+        return detail::view(evs_scheme(handle_));
+    }
+    // As evs_tls(): 1, or 0 for a connection without TLS.
+    int tls(evs_tls_info &info) const noexcept
+    {
+        info = {};
+        info.size = sizeof info;
+        return evs_tls(handle_, &info);
+    }
     int begun() const noexcept
     {
         return evs_begun(handle_);

@@ -23,6 +23,28 @@ local app = {}
 --- Returns [status,] body [, headers].
 ---@alias evserve.Handler fun(req: evserve.Request): (integer|evserve.Body), (evserve.Body|evserve.Headers)?, evserve.Headers?
 
+---@class evserve.Tls
+---@field version string "TLSv1.3"
+---@field cipher string "TLS_AES_128_GCM_SHA256"
+---@field sni string? the server name that the client asked for
+---@field alpn string? "http/1.1"; nil if the client offered no protocol
+---@field resumed boolean whether the session of an earlier connection goes on
+---@field client evserve.TlsClient? the client's certificate, if it has presented one
+
+---@class evserve.TlsClient
+---@field subject string "CN=alice,O=Example"
+---@field fingerprint string SHA-256 of the certificate, in hexadecimal
+
+---@class evserve.TlsOptions
+---@field cert string? the certificate, followed by the intermediate ones: a file in PEM, or PEM text
+---@field key string? its private key, likewise; default: in cert
+---@field name string? the server name it is for, "*.example.org" for example; default: the names in the certificate
+---@field client_ca string? certificates of authorities that clients' certificates may be signed by, likewise
+---@field client "required"|"optional"|nil whether a client must present a certificate; default "required", with client_ca
+---@field min_version "1.2"|"1.3"|nil for all certificates; default "1.2"
+---@field ciphers string? of TLS 1.2, for all certificates
+---@field groups string? for key exchange, for all certificates
+
 ---@class evserve.Request
 ---@field method evserve.Method
 ---@field path string the decoded and normalised path
@@ -33,6 +55,8 @@ local app = {}
 ---@field cookies table<string, string> values as sent; the first value of a repeated name
 ---@field body string the whole body, or "" if there is none; waits until it has arrived
 ---@field peer string the client's address: "127.0.0.1:40312"
+---@field scheme "http"|"https"
+---@field tls evserve.Tls? what TLS has agreed on; nil for a connection without TLS
 ---@field id string unique to this request; log it and show it to the client
 ---@field [string] any other names are the script's own
 local request = {}
@@ -184,9 +208,14 @@ function timer:cancel() end
 app.version = ""
 
 --- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "unix:@name", "fd:3".
---- Call it once for each address.
+--- HTTPS: ":443?tls". Call it once for each address.
 ---@param address string
 function app.listen(address) end
+
+--- Add a certificate for the addresses with "?tls", and set what holds for all of them. The first certificate is the
+--- default; others are chosen by the server name that the client asks for.
+---@param options evserve.TlsOptions
+function app.tls(options) end
 
 --- Change limits and timeouts.
 ---@param settings evserve.Settings

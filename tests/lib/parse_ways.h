@@ -26,6 +26,7 @@ struct outcome {
 };
 
 static struct guarded guarded;
+static bool parses_https; /* the connection is one of https */
 
 static inline int set_up(void **state)
 {
@@ -47,6 +48,7 @@ static inline void begin(struct outcome *out)
     out->head.fields = out->fields;
     out->head.field_capacity = FIELDS_MAX;
     parser_reset(&out->parser);
+    out->parser.is_secured = parses_https;
 }
 
 /* The first len bytes have arrived; they lie elsewhere than last time. */

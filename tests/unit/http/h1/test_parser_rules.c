@@ -318,6 +318,23 @@ static void targets_have_the_form_that_their_method_wants(void **state)
     check_rows(rows, COUNT(rows));
 }
 
+static void absolute_form_with_tls_is_https(void **state)
+{
+    static const struct row rows[] = {
+        ROW("3.2.1", "GET /a HTTP/1.0\r\n\r\n", "GET 1.0 close path=/a"),
+        ROW("3.2.2", "GET https://a/b?c HTTP/1.0\r\n\r\n", "GET 1.0 close host=a path=/b query=c"),
+        ROW("3.2.2", "GET HTTPS://A:8443/b HTTP/1.1\r\nHost: c\r\n\r\n", "GET 1.1 host=A:8443 path=/b"),
+        ROW("3.2.4", "OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS 1.1 * host=a"),
+        ROW("9110 7.4", "GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "421 http request on a connection with TLS"),
+        ROW("9110 4.2.1", "GET https:// HTTP/1.0\r\n\r\n", "400 malformed host in request target"),
+    };
+
+    (void)state;
+    parses_https = true;
+    check_rows(rows, COUNT(rows));
+    parses_https = false;
+}
+
 #define LINE "GET / HTTP/1.1\r\nHost: a\r\n"
 
 static void field_lines_are_read_as_the_rfc_says(void **state)
@@ -580,6 +597,7 @@ int main(void)
         cmocka_unit_test(major_versions_other_than_1_are_refused),
         cmocka_unit_test(empty_lines_before_a_request_are_tolerated_within_bounds),
         cmocka_unit_test(targets_have_the_form_that_their_method_wants),
+        cmocka_unit_test(absolute_form_with_tls_is_https),
         cmocka_unit_test(field_lines_are_read_as_the_rfc_says),
         cmocka_unit_test(host_comes_once_and_is_well_formed),
         cmocka_unit_test(content_length_is_one_number),
