@@ -2,7 +2,7 @@
 
 An example is an indented block of lua/README.md or lua/EXAMPLES.md that has "app." or a require in it. It is loaded as a
 script of its own, behind local app = require "evserve", in a folder with public/hello.txt, public/index.html and the
-modules below. Lines of this form in it are tried on the running server, one after the other:
+modules below, and with certificates for app.tls. Lines of this form in it are tried on the running server, one after the other:
 
     -- GET /users/7 -> 200 {"id":7}
     -- POST /form [content-type: application/x-www-form-urlencoded] a=1&b=2 -> 303 [location: /done]
@@ -17,6 +17,7 @@ import os
 import re
 import unittest
 
+import certificates
 import evtest
 from lua_site import EVSERVE, HEAD, ROOT, Client, script
 
@@ -66,6 +67,14 @@ class Examples(unittest.TestCase):
         elif wanted:
             self.assertEqual(text, wanted)
 
+    @staticmethod
+    def make_certificates(folder):
+        """The files that examples of app.tls name: keys that others cannot read, so that there are no warnings."""
+        authority = certificates.Authority(folder)
+        authority.sign("fullchain", "localhost")
+        authority.sign("wildcard", "*.example.net")
+        os.rename(os.path.join(folder, "fullchain-key.pem"), os.path.join(folder, "privkey.pem"))
+
     def run_page(self, page):
         found = examples(page)
         self.assertGreater(len(found), 3)
@@ -73,6 +82,9 @@ class Examples(unittest.TestCase):
             whole = text if 'require "evserve"' in text else HEAD + text
             with self.subTest(f"lua/{page}:{line}"), script(whole, files=FILES, prelude=False) as path:
                 folder = os.path.dirname(path)
+                if "app.tls" in text:
+                    certificates.require_tls(EVSERVE)
+                    self.make_certificates(folder)
                 done = evtest.run(EVSERVE, "--check", "site.lua", cwd=folder)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 attempts = ATTEMPT.findall(text)

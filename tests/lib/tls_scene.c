@@ -1,0 +1,87 @@
+#include "tests/lib/tls_scene.h"
+
+#include "core/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tls_context {
+    int refs;
+    int generation;
+};
+
+struct tls_scene tls_scene;
+
+static char version[8];
+
+void tls_scene_reset(void)
+{
+    tls_scene = (struct tls_scene){.base_fd = -1};
+}
+
+int tls_scene_generation(const struct tls_context *context)
+{
+    return context == NULL ? 0 : context->generation;
+}
+
+int tls_scene_refs(const struct tls_context *context)
+{
+    return context->refs;
+}
+
+int tls_context_create(struct tls_context **context, const struct tls_settings *settings, struct tls_context *former,
+                       int base_fd, const struct log *log, char *err, size_t errlen)
+{
+    (void)log;
+    if (tls_scene.is_absent) {
+        return error_text(err, errlen, -ENOTSUP, "no TLS in this build");
+    }
+    struct tls_context *made = calloc(1, sizeof *made);
+    assert(made != NULL);
+    *made = (struct tls_context){.refs = 1, .generation = ++tls_scene.generation};
+    tls_scene.made++;
+    tls_scene.adds = 0;
+    tls_scene.base_fd = base_fd;
+    tls_scene.former = tls_scene_generation(former);
+    tls_scene.is_stale = false;
+    tls_scene.versions = NULL;
+    if (settings->min_version != NULL) {
+        strncpy(version, settings->min_version, sizeof version - 1);
+        tls_scene.versions = version;
+    }
+    *context = made;
+    return 0;
+}
+
+int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen)
+{
+    (void)context;
+    const char *source = certificate->cert_file != NULL ? certificate->cert_file : certificate->cert_pem;
+    if (tls_scene.bad != NULL && strcmp(tls_scene.bad, source) == 0) {
+        return error_text(err, errlen, -ENOENT, "%s: no such file", source);
+    }
+    tls_scene.adds++;
+    return 0;
+}
+
+bool tls_context_is_stale(const struct tls_context *context)
+{
+    (void)context;
+    return tls_scene.is_stale;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *context)
+{
+    context->refs++;
+    return context;
+}
+
+void tls_context_put(struct tls_context *context)
+{
+    if (context != NULL && --context->refs == 0) {
+        tls_scene.made--;
+        free(context);
+    }
+}

@@ -1,0 +1,181 @@
+/* http/host/tls_keeper.c: whatever is wrong with new certificates, the old ones stay. */
+
+#include "http/host/tls_keeper.h"
+
+#include "core/log.h"
+#include "tests/lib/fake_mem.h"
+#include "tests/lib/tls_scene.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct tls_keeper keeper;
+static char err[TLS_FAILURE_MAX];
+static char last_line[256];
+static int lines;
+
+static void take_line(void *arg, int level, const char *line)
+{
+    (void)arg;
+    snprintf(last_line, sizeof last_line, "%s %s", log_level_name(level), line);
+    lines++;
+}
+
+static const struct log log_of_test = {.sink = take_line, .level = LOG_INFO};
+
+static int set_up(void **state)
+{
+    (void)state;
+    tls_scene_reset();
+    tls_keeper_init(&keeper, 5, &log_of_test);
+    lines = 0;
+    last_line[0] = '\0';
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    tls_keeper_done(&keeper);
+    return fake_mem_live() == 0 && tls_scene.made == 0 ? 0 : -1;
+}
+
+static struct tls_plan plan_of(const char *file)
+{
+    struct tls_plan plan;
+    const struct tls_certificate certificate = {.cert_file = file};
+    tls_plan_init(&plan);
+    assert_int_equal(tls_plan_add(&plan, &certificate, NULL, err, sizeof err), 0);
+    return plan;
+}
+
+static void start(const char *file)
+{
+    struct tls_plan plan = plan_of(file);
+    assert_int_equal(tls_keeper_start(&keeper, &plan, err, sizeof err), 0);
+    assert_int_equal(plan.count, 0);
+}
+
+static int generation(void)
+{
+    struct tls_context *context = tls_keeper_get(&keeper);
+    int number = tls_scene_generation(context);
+    tls_context_put(context);
+    return number;
+}
+
+static void without_certificates_there_is_nothing(void **state)
+{
+    (void)state;
+    assert_null(tls_keeper_get(&keeper));
+    assert_false(tls_keeper_look(&keeper));
+    assert_int_equal(lines, 0);
+}
+
+static void a_start_that_fails_says_why_and_keeps_nothing(void **state)
+{
+    (void)state;
+    struct tls_plan plan = plan_of("a.pem");
+    tls_scene.bad = "a.pem";
+    assert_int_equal(tls_keeper_start(&keeper, &plan, err, sizeof err), -ENOENT);
+    assert_string_equal(err, "a.pem: no such file");
+    assert_int_equal(plan.count, 0);
+    assert_null(tls_keeper_get(&keeper));
+    assert_int_equal(lines, 0); /* the caller reports it */
+}
+
+static void each_get_is_a_reference(void **state)
+{
+    (void)state;
+    start("a.pem");
+    struct tls_context *context = tls_keeper_get(&keeper);
+    assert_int_equal(tls_scene_refs(context), 2);
+    assert_int_equal(tls_scene.base_fd, 5);
+    struct tls_plan plan = plan_of("b.pem");
+    assert_true(tls_keeper_replace(&keeper, &plan)); /* connections still use the old one */
+    assert_int_equal(tls_scene_refs(context), 1);
+    assert_int_equal(tls_scene.former, 1);
+    assert_int_equal(generation(), 2);
+    tls_context_put(context);
+    assert_int_equal(tls_scene.made, 1);
+}
+
+static void a_reload_that_fails_keeps_the_former_ones(void **state)
+{
+    (void)state;
+    start("a.pem");
+    struct tls_plan plan = plan_of("b.pem");
+    tls_scene.bad = "b.pem";
+    assert_false(tls_keeper_replace(&keeper, &plan));
+    assert_int_equal(plan.count, 0);
+    assert_int_equal(generation(), 1);
+    assert_string_equal(keeper.plan.certificates[0].cert_file, "a.pem");
+    assert_string_equal(last_line, "error the TLS certificates in use are kept: b.pem: no such file");
+}
+
+static void files_that_have_changed_are_read(void **state)
+{
+    (void)state;
+    start("a.pem");
+    assert_false(tls_keeper_look(&keeper));
+    tls_scene.is_stale = true;
+    assert_true(tls_keeper_look(&keeper));
+    assert_int_equal(generation(), 2);
+    assert_string_equal(last_line, "info the TLS certificates have changed and are in use now");
+    assert_false(tls_keeper_look(&keeper));
+}
+
+/* A broken pair may stay for days. */
+static void a_failure_is_logged_once_until_its_reason_changes(void **state)
+{
+    (void)state;
+    start("a.pem");
+    tls_scene.bad = "a.pem";
+    for (int i = 0; i < 3; i++) {
+        tls_scene.is_stale = true;
+        assert_false(tls_keeper_look(&keeper));
+        assert_int_equal(lines, 1);
+    }
+    assert_int_equal(generation(), 1);
+    tls_scene.bad = NULL;
+    tls_scene.is_stale = true;
+    assert_true(tls_keeper_look(&keeper));
+    tls_scene.bad = "a.pem";
+    tls_scene.is_stale = true;
+    assert_false(tls_keeper_look(&keeper)); /* the same again is news */
+    assert_int_equal(lines, 3);
+    assert_string_equal(last_line, "error the TLS certificates in use are kept: a.pem: no such file");
+}
+
+static void certificates_are_read_once_a_day_in_any_case(void **state)
+{
+    (void)state;
+    start("a.pem");
+    for (int i = 1; i < TLS_REMIND_LOOKS; i++) {
+        assert_false(tls_keeper_look(&keeper));
+    }
+    assert_true(tls_keeper_look(&keeper));
+    assert_int_equal(generation(), 2);
+    assert_int_equal(lines, 0); /* apart from warnings about certificates, nothing is new */
+    assert_false(tls_keeper_look(&keeper));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(without_certificates_there_is_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_start_that_fails_says_why_and_keeps_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_get_is_a_reference, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reload_that_fails_keeps_the_former_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_that_have_changed_are_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_failure_is_logged_once_until_its_reason_changes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(certificates_are_read_once_a_day_in_any_case, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
