@@ -5,12 +5,14 @@
  * compresses, is a framing in front of another. The message storey decides what is said, a framing how it is written. All
  * functions are called on the reactor's thread; none of them ends the exchange or runs the connection during the call. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct borrowed;
 struct exchange;
 struct prebuilt;
+struct tls_info;
 
 enum {
     LENGTH_UNKNOWN = -1, /* the content ends where end() is called */
@@ -60,6 +62,9 @@ struct framing {
     /* exchange_write_deadline_ms(); and the socket, for hosts that want to ask it something. */
     int64_t (*write_deadline_ms)(const struct exchange *exchange);
     int (*fd)(const struct exchange *exchange);
+
+    /* exchange_tls(). */
+    bool (*tls)(const struct exchange *exchange, struct tls_info *info);
 };
 
 #endif

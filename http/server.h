@@ -17,6 +17,7 @@ struct outcome;
 struct reactor;
 struct server;
 struct site;
+struct tls_context;
 
 /* Make a server of a site, without listeners. reactor, site and log (which may be NULL) are borrowed; site until
  * server_set_site(), and while it has pins. Returns 0, or -errno with nothing left behind. */
@@ -38,6 +39,13 @@ int server_listen(struct server *server, const char *address, char *err, size_t 
 
 /* The same, so that servers on other reactors can join. */
 int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen);
+
+/* The same for HTTPS: server_set_tls() comes first. */
+int server_listen_tls(struct server *server, const char *address, bool is_shared, char *err, size_t errlen);
+
+/* Use these certificates from the next connection on; the server takes a reference. The context has at least one certificate.
+ * Returns 0 or -ENOMEM. */
+int server_set_tls(struct server *server, struct tls_context *context);
 
 /* Listen wherever first does, whose listeners were opened by server_listen_shared(). server has none yet, and runs on
  * another reactor. Returns 0, or -errno with a text in err. */

@@ -3,6 +3,7 @@
 #include "http/h1/h1_protocol.h"
 
 #include "core/mem.h"
+#include "core/tls.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
 #include "http/h1/h1_deadline.h"
@@ -33,6 +34,11 @@ static int fd_of_exchange(const struct exchange *exchange)
     return h1_of(exchange)->conn->transport.fd;
 }
 
+static bool tls_of_exchange(const struct exchange *exchange, struct tls_info *info)
+{
+    return tls_get_info(&h1_of(exchange)->conn->transport, info);
+}
+
 static const struct framing h1_framing = {
     .begin = h1_begin,
     .prebuilt = h1_prebuilt,
@@ -48,6 +54,7 @@ static const struct framing h1_framing = {
     .resume = resume_conn,
     .write_deadline_ms = deadline_of_write,
     .fd = fd_of_exchange,
+    .tls = tls_of_exchange,
 };
 
 /* The protocol. */
