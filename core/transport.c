@@ -5,6 +5,7 @@
 
 #include "core/transport.h"
 
+#include "core/log.h"
 #include "core/net.h"
 #include "core/sys.h"
 
@@ -16,9 +17,21 @@ unsigned transport_listen_flags(const struct transport_ops *ops)
     return NET_DEFER;
 }
 
-void transport_open(struct transport *transport, const struct transport_ops *ops, int fd, int family)
+int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family)
 {
     *transport = (struct transport){.ops = ops, .fd = fd, .is_edgy = family == AF_INET || family == AF_INET6};
+    return ops == NULL || ops->open == NULL ? 0 : ops->open(transport, arg);
+}
+
+const char *transport_failure(const struct transport *transport)
+{
+    return transport->ops != NULL && transport->ops->failure != NULL ? transport->ops->failure(transport)
+                                                                     : errno_text(EPROTO);
+}
+
+int transport_flush(struct transport *transport)
+{
+    return transport->ops != NULL && transport->ops->flush != NULL ? transport->ops->flush(transport) : 0;
 }
 
 void transport_note(struct transport *transport, unsigned events)
@@ -80,9 +93,12 @@ ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *of
 
 unsigned transport_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle)
 {
-    if (transport->ops != NULL) {
-        return transport->ops->interest(transport, wanted, keeps_reading, is_idle);
-    }
+    return transport->ops != NULL ? transport->ops->interest(transport, wanted, keeps_reading, is_idle)
+                                  : transport_socket_interest(transport, wanted, keeps_reading, is_idle);
+}
+
+unsigned transport_socket_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle)
+{
     bool reads = (wanted & (unsigned)REACTOR_READABLE) != 0;
     bool writes = (wanted & (unsigned)REACTOR_WRITABLE) != 0;
     unsigned interest = wanted | (keeps_reading ? (unsigned)REACTOR_READABLE : 0U) |

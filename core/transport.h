@@ -17,11 +17,15 @@ struct transport;
 
 /* What another transport than the plain socket does in its place. Results are those of the functions below. */
 struct transport_ops {
+    int (*open)(struct transport *transport,
+                void *arg); /* the last step of transport_open(); NULL: there is nothing to do */
     ssize_t (*recv)(struct transport *transport, void *data, size_t len);
     ssize_t (*send)(struct transport *transport, const void *data, size_t len, bool more);
     ssize_t (*sendv)(struct transport *transport, const struct iovec *parts, size_t count);
     ssize_t (*sendfile)(struct transport *transport, int file_fd, int64_t *offset, size_t len); /* NULL: it cannot */
     unsigned (*interest)(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+    int (*flush)(struct transport *transport); /* NULL: it holds nothing back */
+    const char *(*failure)(const struct transport *transport);
     int (*unsent_bytes)(const struct transport *transport);
     int (*end)(struct transport *transport);
     void (*close)(struct transport *transport);
@@ -30,6 +34,7 @@ struct transport_ops {
 /* Part of a connection; zeroed, with fd -1, before transport_open(). */
 struct transport {
     const struct transport_ops *ops; /* NULL: the socket itself */
+    void *state;                     /* of the ops */
     int fd;                          /* -1 once closed */
     bool is_full : 1;                /* the last write did not take all: wait for REACTOR_WRITABLE */
     bool may_have_more : 1;          /* the last read may have left bytes that no edge will tell of */
@@ -39,14 +44,24 @@ struct transport {
     bool is_level : 1;               /* watched level-triggered, until the connection is idle */
     bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
     bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
+    bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
+    bool holds_input : 1;  /* bytes of the peer are in here already, of which no event will tell: read again */
+    bool holds_output : 1; /* bytes of its own wait for room: transport_flush() when the socket is writable */
 };
 
 /* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with its
  * first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
 unsigned transport_listen_flags(const struct transport_ops *ops);
 
-/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). */
-void transport_open(struct transport *transport, const struct transport_ops *ops, int fd, int family);
+/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns 0, or
+ * -errno of the ops; either way transport_shut() is due. */
+int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family);
+
+/* Why the last call failed with -EPROTO, in plain words. The text is valid until the next call. */
+const char *transport_failure(const struct transport *transport);
+
+/* Write what the transport itself holds back. Returns 0 or -errno; -EAGAIN is none. Clears holds_output. */
+int transport_flush(struct transport *transport);
 
 /* An event of the reactor came for fd: note what it says beyond "readable" and "writable". */
 void transport_note(struct transport *transport, unsigned events);
@@ -79,6 +94,9 @@ ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *of
  * socket, is watched by level, and stays so until the connection is idle, because each change costs a system call. */
 unsigned transport_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
 
+/* For ops: the same, for the socket below them. */
+unsigned transport_socket_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+
 /* Whether transport_interest() would say for an idle connection what it said before, interest: an inline look at the usual
  * case. */
 static inline bool transport_rests(const struct transport *transport, unsigned interest)
@@ -90,6 +108,13 @@ static inline bool transport_rests(const struct transport *transport, unsigned i
 
 /* Bytes in the socket that the peer has not taken yet, or -errno (SIOCOUTQ). */
 int transport_unsent_bytes(const struct transport *transport);
+
+/* Whether the end is something that the peer has to be sent, and not the socket's alone: transport_end() is due before each
+ * orderly close. */
+static inline bool transport_has_end(const struct transport *transport)
+{
+    return transport->ops != NULL;
+}
 
 /* Shut our side in an orderly way: the peer reads to the end of what was sent. Returns 0 or -errno. */
 int transport_end(struct transport *transport);

@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/conn_opening.h"
 #include "http/conn_pool.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -66,7 +67,10 @@ static bool conn_is_idle(const struct conn *conn)
 
 static const char *conn_doing(const struct conn *conn)
 {
-    return conn->state != CONN_OPEN ? "while closing" : conn->work == NULL ? "while idle" : conn->protocol->doing(conn);
+    return conn->state != CONN_OPEN     ? "while closing"
+           : conn->transport.is_opening ? "in the TLS handshake"
+           : conn->work == NULL         ? "while idle"
+                                        : conn->protocol->doing(conn);
 }
 
 void conn_lost(struct conn *conn, const char *why)
@@ -82,6 +86,9 @@ static enum wait waits_for_now(const struct conn *conn)
     if (conn->state == CONN_LINGERING) {
         return WAIT_LINGER;
     }
+    if (conn->transport.is_opening) {
+        return WAIT_HEAD;
+    }
     return conn->work == NULL ? WAIT_IDLE : conn->protocol->waits_for(conn);
 }
 
@@ -93,8 +100,9 @@ static int64_t deadline_of(const struct conn *conn, enum wait waits_for, int64_t
     if (conn->work != NULL) {
         return conn->protocol->deadline_ms(conn, waits_for, now_ms);
     }
-    uint64_t idle_ms = conn->pool->service->site->limits.idle_timeout_ms;
-    return idle_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)idle_ms;
+    const struct limits *limits = &conn->pool->service->site->limits;
+    uint64_t wait_ms = waits_for == WAIT_IDLE ? limits->idle_timeout_ms : limits->header_timeout_ms;
+    return wait_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)wait_ms;
 }
 
 static int64_t write_timeout_ms(const struct conn *conn)
@@ -220,7 +228,8 @@ static int update_interest(struct conn *conn)
  * reset the connection and could take the response away from the client. Returns false if there is nothing to wait for. */
 static bool begin_to_linger(struct conn *conn)
 {
-    if (!conn->has_unread || conn->transport.is_at_end || transport_end(&conn->transport) < 0) {
+    bool lingers = conn->has_unread && !conn->transport.is_at_end;
+    if ((!lingers && !transport_has_end(&conn->transport)) || transport_end(&conn->transport) < 0 || !lingers) {
         return false;
     }
     if (conn->work != NULL) {
@@ -236,6 +245,9 @@ static void conn_end_turn(struct conn *conn)
     if (update_interest(conn) < 0) {
         conn_close(conn);
         return;
+    }
+    if (conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn_resume(conn); /* no event tells of it */
     }
     if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_resume(conn); /* the task closes it */
@@ -272,16 +284,43 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
 
 /* Events. */
 
+/* The client is lost, or breaks the rules of the transport. A handshake that fails ends with a message to the client, which a
+ * reset must not take away from it. */
+static void conn_fail(struct conn *conn, int error, bool was_idle)
+{
+    if (error == -EPROTO && conn->transport.is_opening) {
+        conn_opening_failed(conn);
+        conn->has_unread = true;
+        if (begin_to_linger(conn)) {
+            conn_end_turn(conn);
+            return;
+        }
+    } else if (!was_idle || error != -ECONNRESET) {
+        conn_lost(conn, error == -EPROTO ? transport_failure(&conn->transport) : errno_text(-error));
+    }
+    conn_close(conn);
+}
+
 /* Read once and go on. */
 static void conn_read(struct conn *conn)
 {
+    bool was_idle = conn->work == NULL;
     ssize_t len = conn->protocol->read(conn);
     if (len < 0 && len != -EAGAIN && len != -EINTR) {
-        conn_lost(conn, errno_text((int)-len));
-        conn_close(conn);
+        conn_fail(conn, (int)len, was_idle);
         return;
     }
     conn_advance(conn);
+}
+
+/* The socket has room for what the transport itself has to send. Returns false when the connection was closed. */
+static bool conn_flush_transport(struct conn *conn)
+{
+    int rv = transport_flush(&conn->transport);
+    if (rv < 0) {
+        conn_fail(conn, rv, false);
+    }
+    return rv == 0;
 }
 
 /* Drop what a client sends after our end, one read at a time (R6). */
@@ -308,6 +347,9 @@ bool conn_close_idle(struct conn *conn)
         conn_advance(conn);
         return false;
     }
+    if (transport_has_end(&conn->transport)) {
+        (void)transport_end(&conn->transport);
+    }
     conn_close(conn);
     return true;
 }
@@ -328,6 +370,9 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     bool is_readable = (events & REACTOR_READABLE) != 0;
     if (conn->task == TASK_RESUME) { /* this tick's task goes on with what was read: more is read after that */
         conn->transport.may_have_more = conn->transport.may_have_more || is_readable;
+        return;
+    }
+    if (conn->transport.holds_output && (events & REACTOR_WRITABLE) != 0 && !conn_flush_transport(conn)) {
         return;
     }
     bool is_task = conn->task == TASK_LACKING;
@@ -421,6 +466,8 @@ static void on_task(struct reactor *reactor, void *arg)
         conn_end_turn(conn);
     } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_close_idle(conn);
+    } else if (conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn_read(conn);
     } else if (conn->work != NULL) {
         conn_advance(conn);
     }
@@ -435,13 +482,16 @@ static bool drains_long(const struct conn_pool *pool)
     return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;
 }
 
-void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, int fd)
+void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, void *ops_arg,
+               int fd)
 {
     enter_conn_state(conn, CONN_OPEN);
     conn->protocol = protocol;
     conn->interest = INTEREST_NONE;
-    transport_open(&conn->transport, ops, fd, conn->peer.family);
-    if (drains_long(conn->pool)) {
+    if (transport_open(&conn->transport, ops, ops_arg, fd, conn->peer.family) < 0) {
+        conn_lost(conn, "out of memory");
+        conn_close(conn);
+    } else if (drains_long(conn->pool)) {
         conn_resume(conn);
     } else {
         conn_read(conn);

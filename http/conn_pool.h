@@ -30,6 +30,8 @@ struct conn_pool {
     bool is_read_block_lent;   /* it is, to one at a time */
     char *spare_out;           /* output block for the next connection that has something to say, or NULL */
     size_t spare_out_capacity; /* bytes of it */
+    int64_t failures_until_ms; /* of handshakes: when they are counted from zero again */
+    unsigned failures;         /* counted so far */
     int64_t drain_spell_ns;    /* when the drain begins to leave connections to tasks */
     void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
     void *arg;                                       /* handed to on_closed */

@@ -135,6 +135,12 @@ static inline int64_t exchange_write_deadline_ms(const struct exchange *exchange
     return exchange->framing->write_deadline_ms(exchange);
 }
 
+/* Whether the request came over TLS; then what was agreed on. */
+static inline bool exchange_tls(const struct exchange *exchange, struct tls_info *info)
+{
+    return exchange->framing->tls(exchange, info);
+}
+
 /* The first field called name (any case), or NULL; *len gets the length of its value, which is not NUL-terminated. */
 const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len);
 

@@ -63,8 +63,8 @@ struct framing {
     int64_t (*write_deadline_ms)(const struct exchange *exchange);
     int (*fd)(const struct exchange *exchange);
 
-    /* What TLS has agreed on with the client (tls_get_info()). Returns false for a connection without TLS. */
-    bool (*tls_info)(const struct exchange *exchange, struct tls_info *info);
+    /* exchange_tls(). */
+    bool (*tls)(const struct exchange *exchange, struct tls_info *info);
 };
 
 #endif

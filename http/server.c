@@ -10,6 +10,8 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "core/tls_context.h"
+#include "core/tls_pool.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
@@ -86,7 +88,7 @@ static void accept_socket(const struct accepter *accepter, int fd, const struct 
         server_turn_away(server, accepter, fd, &peer);
         return;
     }
-    conn_open(conn, accepter->protocol, accepter->ops, fd);
+    conn_open(conn, accepter->protocol, accepter->ops, accepter->ops_arg, fd);
 }
 
 static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -115,10 +117,12 @@ static struct accepter accepter_of(struct server *server, int listener)
 }
 
 /* What the next listener hands to these. */
-static struct accepter *next_accepter(struct server *server)
+static struct accepter *next_accepter(struct server *server, const struct transport_ops *ops)
 {
     struct accepter *accepter = &server->accepters[server->listener_count];
     *accepter = accepter_of(server, (int)server->listener_count);
+    accepter->ops = ops;
+    accepter->ops_arg = &server->tls;
     return accepter;
 }
 
@@ -212,7 +216,8 @@ int server_adopt(struct server *server, int fd)
     return rv;
 }
 
-static int open_listener(struct server *server, const char *address, unsigned flags, char *err, size_t errlen)
+static int open_listener(struct server *server, const char *address, bool is_secured, unsigned flags, char *err,
+                         size_t errlen)
 {
     if (server->listener_count == SERVER_LISTENERS_MAX) {
         return error_text(err, errlen, -ENOSPC, "cannot listen on %s: more than %d addresses", address,
@@ -220,20 +225,49 @@ static int open_listener(struct server *server, const char *address, unsigned fl
     }
     struct net_address parsed;
     int rv = net_address_parse(&parsed, address, err, errlen);
+    is_secured = is_secured || parsed.tls;
+    if (rv == 0 && is_secured && server->tls.context == NULL) {
+        return error_text(err, errlen, -EINVAL, "cannot listen on %s with TLS: there is no certificate", address);
+    }
+    const struct transport_ops *ops = is_secured ? &tls_transport_ops : NULL;
+    flags |= transport_listen_flags(ops);
     rv = rv < 0 ? rv
                 : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
-                                    on_accept, next_accepter(server), server->service.log, err, errlen);
+                                    on_accept, next_accepter(server, ops), server->service.log, err, errlen);
     return rv < 0 ? rv : add_listener(server);
 }
 
 int server_listen(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, transport_listen_flags(NULL), err, errlen);
+    return open_listener(server, address, false, 0, err, errlen);
 }
 
 int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen)
 {
-    return open_listener(server, address, transport_listen_flags(NULL) | NET_SHARED, err, errlen);
+    return open_listener(server, address, false, NET_SHARED, err, errlen);
+}
+
+int server_listen_tls(struct server *server, const char *address, bool is_shared, char *err, size_t errlen)
+{
+    return open_listener(server, address, true, is_shared ? NET_SHARED : 0, err, errlen);
+}
+
+/* For a client that types http:// and the port of https://. */
+static const char plain_reply[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                                  "Content-Length: 51\r\nConnection: close\r\n\r\n"
+                                  "This port expects HTTPS: use https:// in the URL.\r\n";
+
+int server_set_tls(struct server *server, struct tls_context *context)
+{
+    if (server->tls.pool == NULL) {
+        server->tls.pool = tls_pool_create(plain_reply);
+    }
+    if (server->tls.pool == NULL) {
+        return -ENOMEM;
+    }
+    tls_context_put(server->tls.context);
+    server->tls.context = tls_context_ref(context);
+    return 0;
 }
 
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen)
@@ -241,8 +275,9 @@ int server_join(struct server *server, const struct server *first, char *err, si
     int rv = 0;
     while (rv == 0 && server->listener_count < first->listener_count) {
         rv = net_listener_join(&server->listeners[server->listener_count], server->service.reactor,
-                               &first->listeners[server->listener_count], on_accept, next_accepter(server),
-                               server->service.log, err, errlen);
+                               &first->listeners[server->listener_count], on_accept,
+                               next_accepter(server, first->accepters[server->listener_count].ops), server->service.log,
+                               err, errlen);
         if (rv == 0) {
             add_listener(server);
         }
@@ -351,6 +386,8 @@ void server_destroy(struct server *server)
     h1_server_destroy(server->h1);
     conn_pool_done(&server->pool);
     address_table_done(&server->addresses);
+    tls_context_put(server->tls.context);
+    tls_pool_destroy(server->tls.pool);
     mem_free(server->adopted);
     mem_free(server);
 }

@@ -34,15 +34,19 @@ void server_destroy(struct server *server);
  * leave everything else as it is. Nobody is told. */
 void server_abandon(struct server *server);
 
-/* What connections of its TLS listeners use that are accepted from now on; the server holds a reference. Before the first such
- * listener is opened, and again at any time. */
-void server_set_tls(struct server *server, struct tls_context *context);
-
-/* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
+/* Listen on an address (net_address_parse()); with ?tls after server_set_tls(). Returns the listener's index, or
+ * -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);
 
 /* The same, so that servers on other reactors can join. */
 int server_listen_shared(struct server *server, const char *address, char *err, size_t errlen);
+
+/* The same for HTTPS, even without ?tls. */
+int server_listen_tls(struct server *server, const char *address, bool is_shared, char *err, size_t errlen);
+
+/* Use these certificates from the next connection on; the server takes a reference. The context has at least one
+ * certificate. Returns 0 or -ENOMEM. */
+int server_set_tls(struct server *server, struct tls_context *context);
 
 /* Listen wherever first does, whose listeners were opened by server_listen_shared(). server has none yet, and runs on
  * another reactor. Returns 0, or -errno with a text in err. */
@@ -62,8 +66,8 @@ struct reactor *server_reactor(const struct server *server);
 struct service *server_service(struct server *server);
 
 /* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
- * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with
- * the number that was cut; never before this function returned. A second call can only shorten the time. */
+ * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left,
+ * with the number that was cut; never before this function returned. A second call can only shorten the time. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
 /* Read the totals. Any thread, while the server exists. */

@@ -4,6 +4,7 @@
 /* The inside of struct server, for server.c and server_room.c alone. */
 
 #include "core/net.h"
+#include "core/tls.h"
 #include "http/address_table.h"
 #include "http/conn.h"
 #include "http/conn_pool.h"
@@ -24,6 +25,7 @@ struct accepter {
     struct server *server;           /* whose listener it is */
     const struct protocol *protocol; /* what its connections speak */
     const struct transport_ops *ops; /* what carries their bytes; NULL: the socket itself */
+    void *ops_arg;                   /* handed to the ops */
     int8_t listener;                 /* its index, or LISTENER_NONE for server_adopt() */
 };
 
@@ -34,6 +36,7 @@ struct server {
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */
+    struct tls_opening tls;         /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
     struct address_table addresses; /* who has how many connections, while max_connections_per_address is set */
 
     int *adopted;              /* sockets of server_adopt() that have no connection yet */

@@ -205,7 +205,8 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
     char scrap[SCRAP_BYTES], text[REFUSAL_MAX];
     ssize_t got = sys_recv(fd, scrap, sizeof scrap);
     size_t scrap_len = got > 0 ? (size_t)got : 0;
-    size_t len = accepter->protocol->refuse(service, scrap, scrap_len, text);
+    /* A text needs a handshake first, where it is not the socket that carries it. */
+    size_t len = accepter->ops != NULL ? 0 : accepter->protocol->refuse(service, scrap, scrap_len, text);
     ssize_t sent = len == 0 ? 0 : sys_send(fd, text, len, false);
     if (sent > 0) {
         stat_add(&service->stats.requests, 1);

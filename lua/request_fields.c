@@ -2,7 +2,7 @@
 
 #include "core/ascii.h"
 #include "core/net.h"
-#include "core/tls.h"
+#include "core/tls_info.h"
 #include "http/cookie.h"
 #include "http/peer.h"
 #include "http/url.h"
@@ -173,7 +173,7 @@ static void push_cookies(lua_State *L, const struct exchange *exchange)
 static void push_scheme(lua_State *L, const struct exchange *exchange)
 {
     struct tls_info info;
-    lua_pushstring(L, exchange->framing->tls_info(exchange, &info) ? "https" : "http");
+    lua_pushstring(L, exchange_tls(exchange, &info) ? "https" : "http");
 }
 
 /* Set a field of the table on top of the stack, unless there is nothing to say. */
@@ -189,7 +189,7 @@ static void set_tls_text(lua_State *L, const char *name, const char *text)
 static void push_tls(lua_State *L, const struct exchange *exchange)
 {
     struct tls_info info;
-    if (!exchange->framing->tls_info(exchange, &info)) {
+    if (!exchange_tls(exchange, &info)) {
         lua_pushnil(L);
         return;
     }

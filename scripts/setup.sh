@@ -10,6 +10,7 @@ set -euo pipefail
 packages=(
     gcc libc6-dev cmake ninja-build pkg-config
     libseccomp-dev # for the sandbox; builds do without it
+    libssl-dev     # for HTTPS; builds do without it
     'libluajit2-5.1-dev|libluajit-5.1-dev' # the two conflict; only the first can stand beside nginx's Lua module
 )
 test_packages=(

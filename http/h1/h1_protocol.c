@@ -54,7 +54,7 @@ static const struct framing h1_framing = {
     .resume = resume_conn,
     .write_deadline_ms = deadline_of_write,
     .fd = fd_of_exchange,
-    .tls_info = tls_of_exchange,
+    .tls = tls_of_exchange,
 };
 
 /* The protocol. */

@@ -463,7 +463,7 @@ static enum step end_of_input(struct h1 *h1)
         return STEP_WAIT;
     }
     if (out_is_empty(h1)) {
-        return STEP_CLOSE;
+        return STEP_LINGER;
     }
     enter_state(h1, H1_CLOSING);
     return STEP_WAIT;

@@ -1,6 +1,6 @@
 /* What a request says of its TLS connection. */
 
-#include "core/tls.h"
+#include "core/tls_info.h"
 #include "http/host/evs_internal.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@ const char *evs_scheme(evs_request *request)
 {
     const struct exchange *exchange = exchange_of(request);
     struct tls_info info;
-    return exchange->framing->tls_info(exchange, &info) ? "https" : "http";
+    return exchange_tls(exchange, &info) ? "https" : "http";
 }
 
 int evs_tls(evs_request *request, struct evs_tls_info *tls)
@@ -21,7 +21,7 @@ int evs_tls(evs_request *request, struct evs_tls_info *tls)
     if (size < offsetof(struct evs_tls_info, version) || size > sizeof *tls) {
         return -EINVAL;
     }
-    bool is_secured = exchange->framing->tls_info(exchange, &info);
+    bool is_secured = exchange_tls(exchange, &info);
     const struct evs_tls_info filled = {
         .size = size,
         .version = info.version,

@@ -8,6 +8,7 @@
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/sys.h"
+#include "core/tls_context.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"

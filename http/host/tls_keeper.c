@@ -2,12 +2,13 @@
  * each thread gets the new context.
  *
  * Failure modes: a pair that does not fit, a file that is gone or may not be read: the former context stays, and the
- * log has the reason, once for each reason. A file that is being replaced may be caught halfway; the next look reads
- * it again. */
+ * log has the reason, once for each reason. A file that is being replaced may be caught halfway; it is read again
+ * once the rest has changed, too. */
 
 #include "http/host/tls_keeper.h"
 
 #include "core/log.h"
+#include "core/tls_context.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,6 @@ static int renew(struct tls_keeper *keeper, const struct tls_plan *plan, char *e
     if (rv == 0) {
         tls_context_put(keeper->context);
         keeper->context = made;
-        keeper->looks = 0;
         keeper->failure[0] = '\0';
     }
     return rv;
@@ -87,8 +87,13 @@ bool tls_keeper_look(struct tls_keeper *keeper)
 {
     char err[TLS_FAILURE_MAX] = "";
     pthread_mutex_lock(&keeper->lock);
-    bool is_stale = keeper->context != NULL && tls_context_is_stale(keeper->context);
-    bool is_due = is_stale || (keeper->context != NULL && ++keeper->looks >= TLS_REMIND_LOOKS);
+    bool is_there = keeper->context != NULL;
+    keeper->looks++;
+    if (is_there && keeper->looks % TLS_REMIND_LOOKS == 0) {
+        tls_context_warn(keeper->context);
+    }
+    bool is_due = is_there && (tls_context_is_stale(keeper->context) ||
+                               (keeper->failure[0] != '\0' && keeper->looks % TLS_RETRY_LOOKS == 0));
     int rv = is_due ? renew(keeper, &keeper->plan, err, sizeof err) : 0;
     bool is_news = rv < 0 && strcmp(keeper->failure, err) != 0;
     if (is_news) {
@@ -97,7 +102,7 @@ bool tls_keeper_look(struct tls_keeper *keeper)
     pthread_mutex_unlock(&keeper->lock);
     if (is_news) {
         log_kept(keeper, err);
-    } else if (is_stale && rv == 0) {
+    } else if (is_due && rv == 0) {
         log_write(keeper->log, LOG_INFO, "the TLS certificates have changed and are in use now");
     }
     return is_due && rv == 0;

@@ -12,7 +12,8 @@
 
 enum {
     TLS_LOOK_MS = 60000,     /* how often to look whether files have changed */
-    TLS_REMIND_LOOKS = 1440, /* after so many looks they are read in any case, so that the log reminds of an expiry */
+    TLS_RETRY_LOOKS = 10,    /* after so many looks new ones that could not be used are tried again */
+    TLS_REMIND_LOOKS = 1440, /* and the log reminds of certificates that expire */
     TLS_FAILURE_MAX = 1024,  /* bytes of an error text, as EVSERVE_ERROR_MAX */
 };
 
@@ -22,7 +23,7 @@ struct tls_keeper {
     struct tls_context *context;   /* for new connections; NULL: no listener speaks TLS */
     int base_fd;                   /* borrowed: where relative paths start */
     const struct log *log;         /* borrowed */
-    unsigned looks;                /* since context was made */
+    unsigned looks;                /* since the start */
     char failure[TLS_FAILURE_MAX]; /* why the last attempt failed, which the log has already; "" */
 };
 

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/tls_context.h"
 
 #include <errno.h>
 #include <stdbool.h>

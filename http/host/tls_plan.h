@@ -5,11 +5,13 @@
  * context for the listeners is made of it at the start, at each reload, and when a file has changed. One thread at a
  * time. */
 
-#include "core/tls.h"
+#include "core/tls_certificate.h"
+#include "core/tls_settings.h"
 
 #include <stddef.h>
 
 struct log;
+struct tls_context;
 
 enum { TLS_CERTIFICATES_MAX = 256 }; /* of one plan */
 

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/thread.h"
+#include "core/tls_context.h"
 #include "http/fd_check.h"
 #include "http/host/evs_calls.h"
 #include "http/host/evs_hooks.h"
@@ -53,7 +54,7 @@ void worker_take_tls(struct worker *worker)
 {
     struct tls_context *context = tls_keeper_get(&worker->plan->tls);
     if (context != NULL) {
-        server_set_tls(worker->server, context);
+        (void)server_set_tls(worker->server, context); /* it has its pool since the start, so this does not fail */
         tls_context_put(context);
     }
 }
@@ -85,11 +86,13 @@ static int open_tls(struct worker *worker, char *err, size_t errlen)
     if (context == NULL) {
         return 0;
     }
-    server_set_tls(worker->server, context);
+    int rv = server_set_tls(worker->server, context);
     tls_context_put(context);
-    return worker->number > 0 || reactor_set_interval(worker->reactor, TLS_LOOK_MS, on_tls_look, worker) != 0
-               ? 0
-               : error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
+    if (rv == 0 && worker->number == 0 &&
+        reactor_set_interval(worker->reactor, TLS_LOOK_MS, on_tls_look, worker) == 0) {
+        rv = -ENOMEM;
+    }
+    return rv == 0 ? 0 : error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
 }
 
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen)

@@ -182,7 +182,7 @@ static void begin_connection(void)
     h1_scene.conn = (struct conn){.pool = &h1_scene.pool, .protocol = h1_server_protocol(h1_scene.server)};
     h1_scene.conn.is_advancing = true; /* conn_resume() does nothing: the test says when the connection goes on */
     h1_scene.conn.peer.family = AF_INET;
-    transport_open(&h1_scene.conn.transport, h1_scene.has_sendfile ? &file_ops : &buffer_ops, -1, AF_INET);
+    transport_open(&h1_scene.conn.transport, h1_scene.has_sendfile ? &file_ops : &buffer_ops, NULL, -1, AF_INET);
     h1_scene.in_len = h1_scene.in_used = h1_scene.out_len = 0;
     h1_scene.is_ended = h1_scene.is_over = false;
     h1_scene.room = h1_scene.take = h1_scene.read_max = NO_LIMIT;

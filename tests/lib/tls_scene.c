@@ -66,10 +66,18 @@ int tls_context_add(struct tls_context *context, const struct tls_certificate *c
     return 0;
 }
 
-bool tls_context_is_stale(const struct tls_context *context)
+void tls_context_warn(const struct tls_context *context)
 {
     (void)context;
-    return tls_scene.is_stale;
+    tls_scene.warned++;
+}
+
+bool tls_context_is_stale(struct tls_context *context)
+{
+    (void)context;
+    bool is_stale = tls_scene.is_stale;
+    tls_scene.is_stale = false;
+    return is_stale;
 }
 
 struct tls_context *tls_context_ref(struct tls_context *context)

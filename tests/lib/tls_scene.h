@@ -1,10 +1,10 @@
 #ifndef EVSERVE_TESTS_LIB_TLS_SCENE_H
 #define EVSERVE_TESTS_LIB_TLS_SCENE_H
 
-/* TLS contexts that read no file: they stand in for core/tls.h in tests of what makes and keeps them. A certificate is
+/* TLS contexts that read no file: they stand in for core/tls_context.h in tests of what makes and keeps them. A certificate is
  * good unless its file, or PEM text, is tls_scene.bad. */
 
-#include "core/tls.h"
+#include "core/tls_context.h"
 
 #include <stdbool.h>
 
@@ -12,6 +12,7 @@ struct tls_scene {
     const char *bad;      /* of the next context: "a.pem: no such file"; NULL: all are good */
     bool is_absent;       /* this build has no TLS */
     bool is_stale;        /* what tls_context_is_stale() says of the newest context */
+    int warned;           /* calls of tls_context_warn() */
     int made;             /* contexts that exist */
     int adds;             /* certificates that were added, successfully, to the newest one */
     int generation;       /* of the newest one, from 1 */

@@ -35,7 +35,7 @@ static int set_up(void **state)
     int fd = sys_accept(listener, NULL, NULL);
     assert_true(fd >= 0);
     sys_close(listener);
-    transport_open(&transport, NULL, fd, AF_INET);
+    transport_open(&transport, NULL, NULL, fd, AF_INET);
     return 0;
 }
 
@@ -140,7 +140,7 @@ static void a_unix_socket_is_watched_by_level(void **state)
 {
     (void)state;
     int fd = transport.fd;
-    transport_open(&transport, NULL, fd, AF_UNIX);
+    transport_open(&transport, NULL, NULL, fd, AF_UNIX);
     assert_int_equal(transport_interest(&transport, REACTOR_READABLE, true, true), LEVEL);
 }
 
@@ -205,7 +205,7 @@ static void another_transport_takes_the_place_of_the_socket(void **state)
     static const struct transport_ops ops = {.recv = ask_recv, .send = ask_send, .interest = ask_interest};
     char data[4] = "abc";
     int fd = transport.fd;
-    transport_open(&transport, &ops, fd, AF_INET);
+    transport_open(&transport, &ops, NULL, fd, AF_INET);
     assert_int_equal(transport_recv(&transport, data, sizeof data), 4);
     assert_int_equal(transport_send(&transport, data, 3, false), 3);
     assert_int_equal(transport_interest(&transport, REACTOR_WRITABLE, true, true), REACTOR_WRITABLE);

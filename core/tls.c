@@ -1,0 +1,458 @@
+/* One TLS session on one socket.
+ *
+ * Happy path: a read takes all records that have come, in one recv(2), and decrypts them into the caller's buffer; a write makes up
+ * to TLS_RECORDS records and sends them in one send(2).
+ *
+ * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a connection that
+ * is cut. After that the session says nothing any more.
+ *
+ * Records that the kernel does not take at once cannot be made again. They wait in socket.out, and their content, which is
+ * owed to the caller, counts as taken when the last of them is gone. So the caller sees a full socket, as without TLS. */
+
+#include "core/tls.h"
+
+#ifdef EVSERVE_HAS_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#endif
+
+#include "core/mem.h"
+#include "core/sys.h"
+#include "core/tls_context.h"
+#include "core/tls_peer.h"
+#include "core/tls_pool.h"
+#include "core/tls_reason.h"
+#include "core/tls_socket.h"
+#include "core/transport.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef EVSERVE_HAS_TLS
+
+struct tls {
+    SSL *ssl;                    /* owned */
+    struct tls_context *context; /* one reference */
+    struct tls_pool *pool;       /* of the reactor */
+    struct tls_peer *peer;       /* texts about the client, once somebody has asked for them */
+    struct tls_socket socket;    /* below */
+    size_t owed;                 /* bytes of content whose records wait in socket.out */
+    unsigned long error;         /* OpenSSL's, of a session that has failed */
+    int failure;                 /* -errno of a session that has failed, or 0 */
+    bool is_ended : 1;           /* our side is shut: what the peer sends is dropped */
+    bool is_slow : 1;            /* the peer does not keep up: no more than one record waits */
+};
+
+static struct tls *tls_of(const struct transport *transport)
+{
+    return transport->state;
+}
+
+/* Opening and closing. */
+
+static int tls_open(struct transport *transport, void *arg)
+{
+    const struct tls_opening *opening = arg;
+    SSL_CTX *ctx = tls_context_default(opening->context);
+    struct tls *tls = ctx == NULL ? NULL : mem_zalloc(sizeof *tls);
+    if (tls == NULL) {
+        return -ENOMEM;
+    }
+    transport->state = tls;
+    transport->is_opening = true;
+    tls->context = tls_context_ref(opening->context);
+    tls->pool = opening->pool;
+    tls->socket.transport = transport;
+    tls->ssl = SSL_new(ctx);
+    BIO *bio = tls->ssl == NULL ? NULL : tls_socket_bio(tls->pool->method, &tls->socket);
+    if (bio == NULL) {
+        ERR_clear_error();
+        return -ENOMEM;
+    }
+    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_accept_state(tls->ssl);
+    return 0;
+}
+
+static void tls_close(struct transport *transport)
+{
+    struct tls *tls = tls_of(transport);
+    if (tls == NULL) {
+        return;
+    }
+    SSL_free(tls->ssl);
+    tls_peer_destroy(tls->peer);
+    write_buffer_done(&tls->socket.out);
+    tls_context_put(tls->context);
+    mem_free(tls);
+    transport->state = NULL;
+}
+
+/* The session says something. Returns 0 or -ENOMEM. */
+static int begin_call(struct tls *tls)
+{
+    ERR_clear_error();
+    return tls_pool_lend(tls->pool, &tls->socket.out);
+}
+
+/* It has said all: send that. Returns 0 or -errno. */
+static int finish_call(struct tls *tls, bool more)
+{
+    struct transport *transport = tls->socket.transport;
+    int rv = tls_socket_flush(&tls->socket, more);
+    tls_pool_settle(tls->pool, &tls->socket.out);
+    transport->holds_output = write_buffer_len(&tls->socket.out) > 0;
+    if (rv < 0 && tls->failure == 0) {
+        tls->failure = rv;
+    }
+    return rv;
+}
+
+static bool has_output(const struct tls *tls)
+{
+    return write_buffer_len(&tls->socket.out) > 0;
+}
+
+/* Failures. */
+
+/* A client that sent plain HTTP reads why that does not work. The alert that OpenSSL may have for it is dropped. */
+static void reply_in_plain(struct tls *tls)
+{
+    const char *text = tls->pool->plain_reply;
+    write_buffer_consume(&tls->socket.out, SIZE_MAX);
+    if (text != NULL) {
+        (void)write_buffer_append(&tls->socket.out, text, strlen(text), SIZE_MAX); /* without memory it gets nothing */
+    }
+}
+
+/* OpenSSL has given up. Returns -errno, which stays. */
+static int fail(struct tls *tls)
+{
+    tls->error = ERR_peek_error();
+    if (tls->socket.error < 0) {
+        tls->failure = tls->socket.error;
+    } else if (tls->socket.is_at_end) {
+        tls->failure = tls->socket.transport->is_opening && tls->socket.has_received ? -EPROTO : -ECONNRESET;
+    } else {
+        tls->failure = -EPROTO;
+    }
+    if (tls->socket.is_plain && tls->socket.transport->is_opening) {
+        reply_in_plain(tls);
+    }
+    ERR_clear_error();
+    return tls->failure;
+}
+
+static const char *tls_failure(const struct transport *transport)
+{
+    const struct tls *tls = tls_of(transport);
+    char *text = tls->pool->failure;
+    size_t size = sizeof tls->pool->failure;
+    const char *reason = tls_reason(tls->error), *plain = tls_reason_plain(tls->error);
+    if (tls->socket.is_plain) {
+        return "the client sent plain HTTP to a port for HTTPS";
+    }
+    if (ERR_GET_LIB(tls->error) == ERR_LIB_SSL && ERR_GET_REASON(tls->error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        snprintf(text, size, "%s: %s", plain, X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
+    } else if (plain != NULL) {
+        snprintf(text, size, "%s (%s)", plain, reason);
+    } else {
+        snprintf(text, size, "%s", reason);
+    }
+    return text;
+}
+
+/* Reading. */
+
+/* Read once from the session. Returns bytes, 0 at the peer's close_notify, or -errno. */
+static ssize_t read_session(struct tls *tls, char *data, size_t len)
+{
+    int got = SSL_read(tls->ssl, data, len > INT_MAX ? INT_MAX : (int)len);
+    if (got > 0) {
+        return got;
+    }
+    switch (SSL_get_error(tls->ssl, got)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return -EAGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    default:
+        return fail(tls);
+    }
+}
+
+/* Read until the buffer is full, or nothing is left that could be decrypted. Returns what the last read said. */
+static ssize_t read_all_records(struct tls *tls, char *data, size_t len, size_t *got)
+{
+    ssize_t rv;
+    do {
+        rv = read_session(tls, data + *got, len - *got);
+        *got += rv > 0 ? (size_t)rv : 0;
+    } while (rv > 0 && *got < len && (SSL_has_pending(tls->ssl) != 0 || !tls->socket.is_dry));
+    return rv;
+}
+
+/* After our end, what the peer sends does not matter. */
+static ssize_t drop_rest(struct transport *transport, void *data, size_t len)
+{
+    ssize_t got = sys_recv(transport->fd, data, len);
+    transport->holds_input = false;
+    transport->is_at_end = got == 0;
+    transport->may_have_more = got == (ssize_t)len || (got > 0 && transport->is_told_more) || got == -EINTR;
+    return got;
+}
+
+static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
+{
+    struct tls *tls = tls_of(transport);
+    if (tls->is_ended) {
+        return drop_rest(transport, data, len);
+    }
+    if (tls->failure < 0) {
+        return tls->failure;
+    }
+    int error = transport_flush(transport);
+    if (error < 0 || has_output(tls)) { /* a peer that takes nothing is not read from: it could make us say ever more */
+        transport->may_have_more = true;
+        return error < 0 ? error : -EAGAIN;
+    }
+    error = begin_call(tls);
+    if (error < 0) {
+        return error;
+    }
+    size_t got = 0;
+    tls->socket.is_dry = false;
+    ssize_t rv = read_all_records(tls, data, len, &got);
+    error = finish_call(tls, false);
+    transport->is_opening = SSL_is_init_finished(tls->ssl) == 0;
+    transport->may_have_more = !tls->socket.is_dry;
+    transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
+    transport->is_at_end = got == 0 && rv == 0;
+    if (got > 0) {
+        return (ssize_t)got;
+    }
+    return rv == -EAGAIN && error < 0 ? error : rv;
+}
+
+/* Writing. */
+
+/* The content of one record: in place, or gathered. */
+struct piece {
+    const char *data;
+    size_t len;
+};
+
+/* What is to be sent, from a place in one of the parts on. */
+struct parts_cursor {
+    const struct iovec *parts;
+    size_t count;  /* of parts */
+    size_t offset; /* in the first of them */
+};
+
+static void cursor_skip(struct parts_cursor *cursor, size_t len)
+{
+    cursor->offset += len;
+    while (cursor->count > 0 && cursor->offset >= cursor->parts->iov_len) {
+        cursor->offset -= cursor->parts->iov_len;
+        cursor->parts++;
+        cursor->count--;
+    }
+}
+
+/* The content of the next record, of zero bytes at the end. Parts that are shorter are put together in the pool's block. */
+static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *pool)
+{
+    struct piece piece = {0};
+    cursor_skip(cursor, 0);
+    if (cursor->count == 0) {
+        return piece;
+    }
+    size_t left = cursor->parts->iov_len - cursor->offset;
+    if (cursor->count == 1 || left >= TLS_RECORD_BYTES) {
+        piece.data = (const char *)cursor->parts->iov_base + cursor->offset;
+        piece.len = left < TLS_RECORD_BYTES ? left : TLS_RECORD_BYTES;
+        cursor_skip(cursor, piece.len);
+        return piece;
+    }
+    piece.data = pool->plain;
+    while (cursor->count > 0 && piece.len < TLS_RECORD_BYTES) {
+        left = cursor->parts->iov_len - cursor->offset;
+        size_t len = left < TLS_RECORD_BYTES - piece.len ? left : TLS_RECORD_BYTES - piece.len;
+        memcpy(pool->plain + piece.len, (const char *)cursor->parts->iov_base + cursor->offset, len);
+        piece.len += len;
+        cursor_skip(cursor, len);
+    }
+    return piece;
+}
+
+/* Encrypt, and send what was encrypted. Returns the bytes of content whose records the kernel has taken, or -errno. */
+static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool more)
+{
+    struct {
+        size_t content; /* up to the end of a record */
+        size_t wire;    /* and of what was made of it */
+    } ends[TLS_RECORDS] = {0};
+    int rv = begin_call(tls);
+    if (rv < 0) {
+        return rv;
+    }
+    int count = 0, max = tls->is_slow ? 1 : TLS_RECORDS;
+    size_t content = 0;
+    while (count < max) {
+        struct piece piece = next_piece(cursor, tls->pool);
+        if (piece.len == 0) {
+            break;
+        }
+        if (SSL_write(tls->ssl, piece.data, (int)piece.len) != (int)piece.len) {
+            rv = fail(tls);
+            (void)finish_call(tls, false);
+            return rv;
+        }
+        content += piece.len;
+        ends[count].content = content;
+        ends[count++].wire = write_buffer_len(&tls->socket.out);
+    }
+    size_t made = write_buffer_len(&tls->socket.out);
+    rv = finish_call(tls, more);
+    if (rv < 0) {
+        return rv;
+    }
+    size_t sent = made - write_buffer_len(&tls->socket.out), taken = 0;
+    for (int i = 0; i < count && ends[i].wire <= sent; i++) {
+        taken = ends[i].content;
+    }
+    tls->owed += content - taken;
+    tls->is_slow = has_output(tls);
+    return (ssize_t)taken;
+}
+
+/* The records of before are gone: their content, which is offered again, counts as taken now. Returns its bytes. */
+static size_t settle_debt(struct tls *tls, struct parts_cursor *cursor)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < cursor->count; i++) {
+        len += cursor->parts[i].iov_len;
+    }
+    size_t owed = tls->owed < len ? tls->owed : len;
+    cursor_skip(cursor, owed);
+    tls->owed -= owed;
+    return owed;
+}
+
+static ssize_t send_parts(struct transport *transport, const struct iovec *parts, size_t count, bool more)
+{
+    struct tls *tls = tls_of(transport);
+    transport->is_full = false;
+    int rv = tls->failure < 0 ? tls->failure : transport_flush(transport);
+    if (rv < 0 || tls->is_ended) {
+        return rv < 0 ? rv : -EPIPE;
+    }
+    if (has_output(tls) || transport->is_opening) {
+        transport->is_full = true;
+        return -EAGAIN;
+    }
+    struct parts_cursor cursor = {.parts = parts, .count = count};
+    size_t owed = settle_debt(tls, &cursor);
+    ssize_t sent = write_records(tls, &cursor, more);
+    transport->is_full = has_output(tls);
+    if (sent < 0) {
+        return sent;
+    }
+    sent += (ssize_t)owed;
+    return sent == 0 && transport->is_full ? -EAGAIN : sent;
+}
+
+static ssize_t tls_send(struct transport *transport, const void *data, size_t len, bool more)
+{
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    return send_parts(transport, &part, 1, more);
+}
+
+static ssize_t tls_sendv(struct transport *transport, const struct iovec *parts, size_t count)
+{
+    return send_parts(transport, parts, count, false);
+}
+
+static int tls_flush(struct transport *transport)
+{
+    struct tls *tls = tls_of(transport);
+    return has_output(tls) ? finish_call(tls, false) : 0;
+}
+
+static int tls_unsent_bytes(const struct transport *transport)
+{
+    const struct tls *tls = tls_of(transport);
+    int unsent = sys_unsent_bytes(transport->fd);
+    return unsent < 0 ? unsent : unsent + (int)write_buffer_len(&tls->socket.out);
+}
+
+/* While bytes of the session's own wait, nothing is read; during the handshake nothing is written for anybody else. */
+static unsigned tls_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle)
+{
+    if (transport->holds_output) {
+        return transport_socket_interest(transport, REACTOR_WRITABLE, false, is_idle);
+    }
+    if (transport->is_opening) {
+        wanted = REACTOR_READABLE;
+    }
+    return transport_socket_interest(transport, wanted, keeps_reading, is_idle);
+}
+
+/* A response that was cut gets no close_notify behind it. */
+static int tls_end(struct transport *transport)
+{
+    struct tls *tls = tls_of(transport);
+    bool is_in_order = tls->failure == 0 && !transport->is_opening && !has_output(tls);
+    if (is_in_order && !tls->is_ended && begin_call(tls) == 0) {
+        (void)SSL_shutdown(tls->ssl);
+        ERR_clear_error();
+        (void)finish_call(tls, false);
+    }
+    tls->is_ended = true;
+    transport->is_opening = false;
+    transport->holds_output = false; /* what is left of an alert is not waited for */
+    return sys_shutdown_write(transport->fd);
+}
+
+const struct transport_ops tls_transport_ops = {
+    .open = tls_open,
+    .recv = tls_recv,
+    .send = tls_send,
+    .sendv = tls_sendv,
+    .interest = tls_interest,
+    .flush = tls_flush,
+    .failure = tls_failure,
+    .unsent_bytes = tls_unsent_bytes,
+    .end = tls_end,
+    .close = tls_close,
+};
+
+bool tls_get_info(const struct transport *transport, struct tls_info *info)
+{
+    if (transport->ops != &tls_transport_ops || transport->state == NULL || transport->is_opening) {
+        return false;
+    }
+    struct tls *tls = tls_of(transport);
+    if (tls->peer == NULL) {
+        tls->peer = tls_peer_create(tls->ssl);
+    }
+    return tls->peer != NULL && SSL_is_init_finished(tls->ssl) != 0 && tls_peer_info(tls->peer, tls->ssl, info);
+}
+
+#else
+
+const struct transport_ops tls_transport_ops = {0};
+
+bool tls_get_info(const struct transport *transport, struct tls_info *info)
+{
+    (void)transport;
+    (void)info;
+    return false;
+}
+
+#endif

@@ -1,0 +1,37 @@
+#ifndef EVSERVE_CORE_TLS_SOCKET_H
+#define EVSERVE_CORE_TLS_SOCKET_H
+
+/* The socket below a TLS session, as OpenSSL sees it: a BIO whose system calls are those of core/sys.h. Reads come from the
+ * socket. Writes are gathered, and go out when the session has said all it has to say: one system call for any number of
+ * records. */
+
+#include "core/write_buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bio_method_st; /* OpenSSL's BIO_METHOD */
+struct bio_st;        /* OpenSSL's BIO */
+struct transport;
+
+struct tls_socket {
+    struct transport *transport; /* whose fd it is */
+    struct write_buffer out;     /* bytes on their way to the peer */
+    int error;                   /* -errno of a call that has failed for good, or 0 */
+    bool has_received : 1;       /* the peer has sent something */
+    bool is_plain : 1;           /* and it began like a request in plain HTTP */
+    bool is_dry : 1;             /* the last read took all that was there */
+    bool is_at_end : 1;          /* the peer has shut its side */
+};
+
+/* What OpenSSL has to know of such BIOs. NULL without memory. Outlives the BIOs; freed by BIO_meth_free(). */
+struct bio_method_st *tls_socket_method(void);
+void tls_socket_method_free(struct bio_method_st *method);
+
+/* Make a BIO of a socket, which outlives it. NULL without memory. */
+struct bio_st *tls_socket_bio(const struct bio_method_st *method, struct tls_socket *socket);
+
+/* Send what is gathered. more: other bytes follow at once. Returns 0 or -errno; what is left in out waits for room. */
+int tls_socket_flush(struct tls_socket *socket, bool more);
+
+#endif
