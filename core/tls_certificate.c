@@ -133,7 +133,7 @@ void tls_certificate_warn(const struct x509_st *leaf, const char *what, const st
     } else if (left < EXPIRY_NOTICE_DAYS) {
         log_write(log, LOG_WARN, "the certificate %s expires in %d day%s", what, left, left == 1 ? "" : "s");
     }
-    if (days_until(X509_get0_notBefore(leaf), now - 1) >= 0) {
+    if (days_until(X509_get0_notBefore(leaf), now + 1) >= 0) {
         log_write(log, LOG_WARN, "the certificate %s is not valid yet: clients will refuse it; is the clock right?",
                   what);
     }
