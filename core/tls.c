@@ -130,13 +130,13 @@ static void reply_in_plain(struct tls *tls)
 }
 
 /* OpenSSL has given up. Returns -errno, which stays. */
-static int fail(struct tls *tls)
+static int fail_session(struct tls *tls)
 {
     tls->error = ERR_peek_error();
     if (tls->socket.error < 0) {
         tls->failure = tls->socket.error;
     } else if (tls->socket.is_at_end) {
-        tls->failure = tls->socket.transport->is_opening && tls->socket.has_received ? -EPROTO : -ECONNRESET;
+        tls->failure = tls->socket.transport->is_opening && tls->socket.has_received ? -EPROTO : -ECONNABORTED;
     } else {
         tls->failure = -EPROTO;
     }
@@ -182,7 +182,7 @@ static ssize_t read_session(struct tls *tls, char *data, size_t len)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:
-        return fail(tls);
+        return fail_session(tls);
     }
 }
 
@@ -309,7 +309,7 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool 
             break;
         }
         if (SSL_write(tls->ssl, piece.data, (int)piece.len) != (int)piece.len) {
-            rv = fail(tls);
+            rv = fail_session(tls);
             (void)finish_call(tls, false);
             return rv;
         }
