@@ -229,7 +229,7 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
     tls->socket.is_dry = false;
     ssize_t rv = read_all_records(tls, data, len, &got);
     error = finish_call(tls, false);
-    transport->is_opening = SSL_is_init_finished(tls->ssl) == 0;
+    transport->is_opening = transport->is_opening && SSL_is_init_finished(tls->ssl) == 0;
     transport->may_have_more = !tls->socket.is_dry;
     transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
     transport->is_at_end = got == 0 && rv == 0;
@@ -441,7 +441,7 @@ bool tls_get_info(const struct transport *transport, struct tls_info *info)
     if (tls->peer == NULL) {
         tls->peer = tls_peer_create(tls->ssl);
     }
-    return tls->peer != NULL && SSL_is_init_finished(tls->ssl) != 0 && tls_peer_info(tls->peer, tls->ssl, info);
+    return tls->peer != NULL && tls_peer_info(tls->peer, tls->ssl, info);
 }
 
 #else

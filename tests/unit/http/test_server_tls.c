@@ -38,7 +38,7 @@ static void begin(int version)
     const struct tls_certificate certificate = {.cert_pem = made.cert_pem, .key_pem = made.key_pem};
     add_usual_routes();
     add_route(METHOD_GET, "/tls", &tls_info_handler);
-    set_limit("header_timeout_ms", HEADER_TIMEOUT_MS);
+    set_limit("header_timeout", HEADER_TIMEOUT_MS);
     scene_start();
     assert_int_equal(server_listen_tls(scene.server, "127.0.0.1:0", false, err, sizeof err), -EINVAL);
     assert_int_equal(tls_context_create(&context, &settings, NULL, 0, &scene.log, err, sizeof err), 0);
@@ -64,10 +64,13 @@ static void open_tls(void)
     tls_client_run(&tls_client);
 }
 
-static void end(void)
+static int tear_down_tls(void **state)
 {
     tls_client_done(&tls_client);
+    return scene_tear_down(state);
 }
+
+#define TLS_TEST(fn) cmocka_unit_test_setup_teardown(fn, scene_set_up, tear_down_tls)
 
 static bool has_content(const char *text)
 {
@@ -102,7 +105,6 @@ static void requests_are_served_with_bytes_in_any_pieces(void **state)
     say(plain, GET("/tls"));
     assert_true(output_has(plain, "plain"));
     assert_int_equal(stats().lost, 0);
-    end();
 }
 
 static void small_responses_take_one_send(void **state)
@@ -117,7 +119,6 @@ static void small_responses_take_one_send(void **state)
     tls_client_say(&tls_client, GET("/hello"));
     assert_int_equal(fake_sys_count(FAKE_SEND), 2);
     assert_int_equal(fake_sys_count(FAKE_RECV), 2);
-    end();
 }
 
 /* More than one read of the server takes: what OpenSSL holds is not forgotten. */
@@ -137,7 +138,6 @@ static void pipelined_requests_beyond_a_read_are_all_served(void **state)
         count++;
     }
     assert_int_equal(count, COUNT);
-    end();
 }
 
 static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
@@ -145,7 +145,7 @@ static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
     (void)state;
     tree_add_filled(&scene.tree, "large", 'l', 500000);
     begin(TLS1_2_VERSION);
-    set_limit("write_timeout_ms", 5000);
+    set_limit("write_timeout", 5000);
     open_tls();
     fake_peer_set_room(tls_client.peer, 50000);
     tls_client_say(&tls_client, GET("/large"));
@@ -154,7 +154,6 @@ static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
     assert_true(is_closed(tls_client.peer));
     assert_true(tls_client.input_len < 50000);
     assert_false(tls_client.has_close_notify);
-    end();
 }
 
 static void slow_client_gets_all(void **state)
@@ -170,7 +169,6 @@ static void slow_client_gets_all(void **state)
     }
     assert_in_range(tls_client.input_len, 200000, 201000);
     assert_false(tls_client.has_failed);
-    end();
 }
 
 static void handshake_has_the_time_of_a_head(void **state)
@@ -193,13 +191,12 @@ static void handshake_has_the_time_of_a_head(void **state)
     pass_ms(HEADER_TIMEOUT_MS + 2000); /* after the handshake the connection is idle, as any other */
     tls_client_say(&tls_client, GET("/hello"));
     assert_true(has_content("hello\n"));
-    end();
 }
 
 static void idle_connections_end_with_close_notify(void **state)
 {
     (void)state;
-    set_limit("idle_timeout_ms", 2000);
+    set_limit("idle_timeout", 2000);
     begin(TLS1_3_VERSION);
     open_tls();
     tls_client_say(&tls_client, GET("/hello"));
@@ -213,7 +210,6 @@ static void idle_connections_end_with_close_notify(void **state)
     settle();
     tls_client_run(&tls_client);
     assert_true(tls_client.has_close_notify);
-    end();
 }
 
 static void client_that_leaves_an_idle_connection_is_not_lost(void **state)
@@ -239,7 +235,6 @@ static void client_that_leaves_an_idle_connection_is_not_lost(void **state)
     assert_true(is_closed(silent));
     assert_int_equal(stats().lost, 0);
     assert_null(strstr(scene.log_text, "failed"));
-    end();
 }
 
 static void request_that_was_cut_short_is_not_served(void **state)
@@ -253,7 +248,6 @@ static void request_that_was_cut_short_is_not_served(void **state)
     assert_int_equal(tls_client.input_len, 0);
     assert_true(is_closed(tls_client.peer));
     assert_non_null(strstr(scene.log_text, "closed without close_notify while reading the request body"));
-    end();
 }
 
 static void failed_handshakes_are_logged_with_their_reason_but_do_not_flood(void **state)
@@ -290,7 +284,6 @@ static void failed_handshakes_are_logged_with_their_reason_but_do_not_flood(void
     settle();
     assert_non_null(strstr(scene.log_text, "46 more TLS handshakes have failed"));
     assert_int_equal(stats().lost, 52);
-    end();
 }
 
 static void newcomer_that_is_turned_away_gets_no_text_in_plain(void **state)
@@ -305,7 +298,6 @@ static void newcomer_that_is_turned_away_gets_no_text_in_plain(void **state)
     assert_true(is_closed(other));
     assert_int_equal(output_len(other), 0);
     reply_held(0, "done");
-    end();
 }
 
 static int make_certificate(void **state)
@@ -326,17 +318,17 @@ static int free_certificate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE_TEST(requests_are_served_with_bytes_in_any_pieces),
-        SCENE_TEST(small_responses_take_one_send),
-        SCENE_TEST(pipelined_requests_beyond_a_read_are_all_served),
-        SCENE_TEST(client_that_takes_nothing_is_cut_without_close_notify),
-        SCENE_TEST(slow_client_gets_all),
-        SCENE_TEST(handshake_has_the_time_of_a_head),
-        SCENE_TEST(idle_connections_end_with_close_notify),
-        SCENE_TEST(client_that_leaves_an_idle_connection_is_not_lost),
-        SCENE_TEST(request_that_was_cut_short_is_not_served),
-        SCENE_TEST(failed_handshakes_are_logged_with_their_reason_but_do_not_flood),
-        SCENE_TEST(newcomer_that_is_turned_away_gets_no_text_in_plain),
+        TLS_TEST(requests_are_served_with_bytes_in_any_pieces),
+        TLS_TEST(small_responses_take_one_send),
+        TLS_TEST(pipelined_requests_beyond_a_read_are_all_served),
+        TLS_TEST(client_that_takes_nothing_is_cut_without_close_notify),
+        TLS_TEST(slow_client_gets_all),
+        TLS_TEST(handshake_has_the_time_of_a_head),
+        TLS_TEST(idle_connections_end_with_close_notify),
+        TLS_TEST(client_that_leaves_an_idle_connection_is_not_lost),
+        TLS_TEST(request_that_was_cut_short_is_not_served),
+        TLS_TEST(failed_handshakes_are_logged_with_their_reason_but_do_not_flood),
+        TLS_TEST(newcomer_that_is_turned_away_gets_no_text_in_plain),
     };
     return cmocka_run_group_tests(tests, make_certificate, free_certificate);
 }
