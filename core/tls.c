@@ -130,13 +130,13 @@ static void reply_in_plain(struct tls *tls)
 }
 
 /* OpenSSL has given up. Returns -errno, which stays. */
-static int fail(struct tls *tls)
+static int fail_session(struct tls *tls)
 {
     tls->error = ERR_peek_error();
     if (tls->socket.error < 0) {
         tls->failure = tls->socket.error;
     } else if (tls->socket.is_at_end) {
-        tls->failure = tls->socket.transport->is_opening && tls->socket.has_received ? -EPROTO : -ECONNRESET;
+        tls->failure = tls->socket.transport->is_opening && tls->socket.has_received ? -EPROTO : -ECONNABORTED;
     } else {
         tls->failure = -EPROTO;
     }
@@ -182,7 +182,7 @@ static ssize_t read_session(struct tls *tls, char *data, size_t len)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:
-        return fail(tls);
+        return fail_session(tls);
     }
 }
 
@@ -229,7 +229,7 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
     tls->socket.is_dry = false;
     ssize_t rv = read_all_records(tls, data, len, &got);
     error = finish_call(tls, false);
-    transport->is_opening = SSL_is_init_finished(tls->ssl) == 0;
+    transport->is_opening = transport->is_opening && SSL_is_init_finished(tls->ssl) == 0;
     transport->may_have_more = !tls->socket.is_dry;
     transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
     transport->is_at_end = got == 0 && rv == 0;
@@ -309,7 +309,7 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool 
             break;
         }
         if (SSL_write(tls->ssl, piece.data, (int)piece.len) != (int)piece.len) {
-            rv = fail(tls);
+            rv = fail_session(tls);
             (void)finish_call(tls, false);
             return rv;
         }
@@ -441,7 +441,7 @@ bool tls_get_info(const struct transport *transport, struct tls_info *info)
     if (tls->peer == NULL) {
         tls->peer = tls_peer_create(tls->ssl);
     }
-    return tls->peer != NULL && SSL_is_init_finished(tls->ssl) != 0 && tls_peer_info(tls->peer, tls->ssl, info);
+    return tls->peer != NULL && tls_peer_info(tls->peer, tls->ssl, info);
 }
 
 #else

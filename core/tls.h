@@ -22,7 +22,7 @@ struct tls_opening {
 /* The ops of transport_open(). The handshake happens inside of reads, which say -EAGAIN while it lasts; transport->is_opening
  * holds until it is over. Beyond what core/transport.h says of results:
  *
- * - The peer's end is its close_notify. A connection that ends without it fails with -ECONNRESET: what came may be cut short.
+ * - The peer's end is its close_notify. A connection that ends without it fails with -ECONNABORTED: what came may be cut short.
  * - Reads and writes fail with -EPROTO when the peer breaks the protocol; transport_failure() says how.
  * - Bytes that a write has encrypted count as taken once the kernel has them all. Until then the caller offers them again, as
  *   it does after a short write, and must not offer others in their place.

@@ -196,7 +196,7 @@ static int collect_names(struct tls_names *names, const struct tls_certificate *
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
-static struct tls_host *find_host(const struct tls_context *context, const char *names)
+static struct tls_host *find_tls_host(const struct tls_context *context, const char *names)
 {
     for (size_t i = 0; i < context->host_count; i++) {
         if (strcmp(tls_host_names(context->hosts[i]), names) == 0) {
@@ -242,7 +242,7 @@ static int use_identity(struct tls_context *context, const char *names, const st
                         const struct tls_identity *identity, char *err, size_t errlen)
 {
     const char *what = certificate->cert_pem != NULL ? "in memory" : certificate->cert_file;
-    struct tls_host *host = find_host(context, names);
+    struct tls_host *host = find_tls_host(context, names);
     int rv = host != NULL ? 0 : add_host(context, names, certificate, &host, err, errlen);
     rv = rv < 0 ? rv : tls_host_add(host, identity, what, err, errlen);
     if (rv == 0) {

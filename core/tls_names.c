@@ -30,7 +30,7 @@ static size_t normalise_name(char out[SERVER_NAME_MAX + 1], const char *name, si
 }
 
 /* Where text is, or would be. */
-static size_t find_place(const struct tls_names *names, const char *text, bool *is_there)
+static size_t find_name_place(const struct tls_names *names, const char *text, bool *is_there)
 {
     size_t low = 0, high = names->count;
     while (low < high) {
@@ -57,7 +57,7 @@ int tls_names_add(struct tls_names *names, const char *name, size_t len, void *v
     if (normalise_name(text, name, len) == 0) {
         return -EINVAL;
     }
-    size_t place = find_place(names, text, &is_there);
+    size_t place = find_name_place(names, text, &is_there);
     if (is_there) {
         return names->list[place].value == value ? 0 : -EEXIST;
     }
@@ -87,7 +87,7 @@ void *tls_names_find(const struct tls_names *names, const char *name, size_t len
     if (normalise_name(text, name, len) == 0) {
         return NULL;
     }
-    size_t place = find_place(names, text, &is_there);
+    size_t place = find_name_place(names, text, &is_there);
     if (is_there) {
         return text[0] == '*' ? NULL : names->list[place].value;
     }
@@ -96,7 +96,7 @@ void *tls_names_find(const struct tls_names *names, const char *name, size_t len
         return NULL;
     }
     dot[-1] = '*'; /* over the last byte of the first label */
-    place = find_place(names, dot - 1, &is_there);
+    place = find_name_place(names, dot - 1, &is_there);
     return is_there ? names->list[place].value : NULL;
 }
 

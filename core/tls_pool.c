@@ -55,7 +55,7 @@ int tls_pool_lend(struct tls_pool *pool, struct write_buffer *out)
     return 0;
 }
 
-static void give_back(struct tls_pool *pool, struct write_buffer *out)
+static void settle_block(struct tls_pool *pool, struct write_buffer *out)
 {
     if (pool->spare_out == NULL && out->capacity >= TLS_OUT_BYTES) {
         pool->spare_out = write_buffer_detach(out, &pool->spare_capacity);
@@ -78,7 +78,7 @@ void tls_pool_settle(struct tls_pool *pool, struct write_buffer *out)
         return;
     }
     write_buffer_consume(out, SIZE_MAX);
-    give_back(pool, out);
+    settle_block(pool, out);
     *out = own;
 }
 

@@ -295,8 +295,10 @@ static void conn_fail(struct conn *conn, int error, bool was_idle)
             conn_end_turn(conn);
             return;
         }
-    } else if (!was_idle || error != -ECONNRESET) {
-        conn_lost(conn, error == -EPROTO ? transport_failure(&conn->transport) : errno_text(-error));
+    } else if (!was_idle || error != -ECONNABORTED) {
+        conn_lost(conn, error == -EPROTO         ? transport_failure(&conn->transport)
+                        : error == -ECONNABORTED ? "the client closed without close_notify"
+                                                 : errno_text(-error));
     }
     conn_close(conn);
 }

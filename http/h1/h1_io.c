@@ -18,13 +18,14 @@
 #include <string.h>
 
 enum {
-    WRITE_BUDGET = 256 << 10, /* bytes after which a turn ends (R6): tests/bench/README.md */
-    FILE_PIECE = 256 << 10,   /* bytes of a file that a call sends at most */
-    MEMORY_PIECE = 64 << 10,  /* bytes of borrowed memory that a call sends at most: with more, each costs more */
-    MEMORY_PARTS = 16,        /* pieces of memory that a call sends at most */
-    READ_PIECE = 64 << 10,    /* bytes that are read from a file that cannot be sent as it is */
-    INPUT_FIRST_BYTES = 1024, /* first size of a connection's own input */
-    FILE_DOUBT_MS = 100,      /* how long a write to a file that is being sent may take to show what it was */
+    WRITE_BUDGET = 256 << 10,   /* bytes after which a turn ends (R6): tests/bench/README.md */
+    FILE_PIECE = 256 << 10,     /* bytes of a file that a call sends at most */
+    MEMORY_PIECE = 64 << 10,    /* bytes of borrowed memory that a call sends at most: with more, each costs more */
+    MEMORY_PARTS = 16,          /* pieces of memory that a call sends at most */
+    READ_PIECE = 64 << 10,      /* bytes that are read from a file that cannot be sent as it is */
+    INPUT_FIRST_BYTES = 1024,   /* first size of a connection's own input */
+    FILE_JOINS_BELOW = 8 << 10, /* bytes that may be queued before a piece of a file that is read */
+    FILE_DOUBT_MS = 100,        /* how long a write to a file that is being sent may take to show what it was */
 };
 
 /* Input. */
@@ -266,11 +267,25 @@ static bool is_own_fault(int error)
     return error == -ESTALE || error == -ENODATA || error == -EIO || error == -ENOMEM;
 }
 
+/* Whether the file behind the queue should join it first: a transport that cannot send files makes records, and a small
+ * response is to be one. */
+static bool file_joins_queue(const struct h1 *h1)
+{
+    return !transport_can_sendfile(&h1->conn->transport) && out_len(h1) < FILE_JOINS_BELOW;
+}
+
 /* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when a file has to be looked at again later. What was
  * sent is taken off *budget, which a last piece may exceed. */
 static int send_some(struct h1 *h1, int64_t *budget)
 {
     enum source_kind kind = h1->exchange.source.kind;
+    if (kind == SOURCE_FILE && out_len(h1) > 0 && file_joins_queue(h1)) {
+        int rv = (int)send_file(h1);
+        if (rv < 0) {
+            return rv;
+        }
+        kind = h1->exchange.source.kind;
+    }
     if (kind != SOURCE_BORROWED && (kind == SOURCE_NONE || out_len(h1) > 0)) {
         size_t left = (size_t)*budget;
         int rv = write_buffer_send(&h1->out, &h1->conn->transport, &left, kind == SOURCE_FILE);

@@ -463,7 +463,7 @@ static enum step end_of_input(struct h1 *h1)
         return STEP_WAIT;
     }
     if (out_is_empty(h1)) {
-        return STEP_LINGER;
+        return h1_is_idle(h1) ? STEP_LINGER : STEP_CLOSE; /* in order, or not */
     }
     enter_state(h1, H1_CLOSING);
     return STEP_WAIT;

@@ -1,33 +1,66 @@
-#ifndef EVSERVE_TESTS_LIB_TLS_SCENE_H
-#define EVSERVE_TESTS_LIB_TLS_SCENE_H
+#ifndef EVSERVE_TESTS_TLS_SCENE_H
+#define EVSERVE_TESTS_TLS_SCENE_H
 
-/* TLS contexts that read no file: they stand in for core/tls_context.h in tests of what makes and keeps them. A certificate is
- * good unless its file, or PEM text, is tls_scene.bad. */
+/* What the tests of TLS share: certificates made by OpenSSL, and a client of OpenSSL at the other end of a fake peer. */
 
-#include "core/tls_context.h"
+#include "tests/lib/fake_sys.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-struct tls_scene {
-    const char *bad;      /* of the next context: "a.pem: no such file"; NULL: all are good */
-    bool is_absent;       /* this build has no TLS */
-    bool is_stale;        /* what tls_context_is_stale() says of the newest context */
-    int warned;           /* calls of tls_context_warn() */
-    int made;             /* contexts that exist */
-    int adds;             /* certificates that were added, successfully, to the newest one */
-    int generation;       /* of the newest one, from 1 */
-    int base_fd;          /* that the newest one was made with */
-    int former;           /* the generation of its former one, 0 for none */
-    const char *versions; /* min_version that the newest one was made with */
+#include <openssl/ssl.h>
+
+enum key_kind { KEY_EC, KEY_RSA, KEY_KINDS };
+
+enum { MADE_PEM_MAX = 8192 };
+
+/* A certificate and its key. */
+struct made {
+    X509 *cert;
+    EVP_PKEY *key; /* borrowed: there is one of each kind, since RSA keys take long to make */
+    char cert_pem[MADE_PEM_MAX];
+    char key_pem[MADE_PEM_MAX];
 };
 
-extern struct tls_scene tls_scene;
+/* Make a certificate of the given kind for names, with commas between them ("IP:127.0.0.1" for an address; NULL for none, only
+ * the common name "someone"), valid from 1990 to 2040, signed by issuer, or by itself with NULL. */
+void made_create(struct made *made, enum key_kind kind, const char *names, const struct made *issuer);
 
-/* Begin anew. */
-void tls_scene_reset(void);
+/* The same, valid from one time to another: seconds since the epoch. */
+void made_create_valid(struct made *made, enum key_kind kind, const char *names, int64_t from_s, int64_t to_s);
+void made_done(struct made *made);
 
-/* The number of a context, and the references it has. */
-int tls_scene_generation(const struct tls_context *context);
-int tls_scene_refs(const struct tls_context *context);
+/* Free the keys, after the last test. */
+void made_keys_free(void);
+
+/* A client. */
+struct tls_client {
+    SSL_CTX *ctx;
+    SSL *ssl;
+    struct fake_peer *peer; /* the other end of the server's socket */
+    size_t piece;           /* bytes of a segment that it sends; 0: all that it has in one */
+    void (*step)(void);     /* called after each segment, so that the server reads */
+    char input[1 << 20];    /* content that it has received, NUL-terminated */
+    size_t input_len;
+    bool has_close_notify; /* the server has said that it ends */
+    bool has_failed;       /* the session is over */
+};
+
+/* Set the client up; after that, the test may set ctx and ssl as it needs, before tls_client_run(). It trusts whatever it is
+ * shown. */
+void tls_client_init(struct tls_client *client, int version, void (*step)(void));
+void tls_client_connect(struct tls_client *client, struct fake_peer *peer, const char *server_name);
+void tls_client_done(struct tls_client *client);
+void tls_client_hang_up(struct tls_client *client); /* forget the session; ctx stays, for another connection */
+
+/* Move bytes between client and server until nothing moves any more. */
+void tls_client_run(struct tls_client *client);
+
+/* Encrypt content, send it, and run. */
+void tls_client_say(struct tls_client *client, const char *content);
+
+/* The common name or first name of the server's certificate, as the client has seen it. */
+const char *tls_client_saw(const struct tls_client *client);
 
 #endif

@@ -44,9 +44,9 @@ static const struct row rows[] = {
     {"HTTP/1.0 that asks to stay", "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.0\r\n\r\n",
      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: keep-alive\r\n\r\nhello\n" HELLO_CLOSE,
      LINGERS, false},
-    {"the client shuts its side after a request", GET("/hello"), HELLO, CLOSES, true},
+    {"the client shuts its side after a request", GET("/hello"), HELLO, LINGERS, true},
     {"the client shuts its side after half a head", GET("/hello") "GET /hel", HELLO, CLOSES, true},
-    {"the client shuts its side without a word", "", "", CLOSES, true},
+    {"the client shuts its side without a word", "", "", LINGERS, true},
 
     {"HEAD", "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n" GET("/hello"), OK_TEXT("6", "") HELLO, STAYS, false},
     {"HEAD of a stream", "HEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n" GET("/hello"),

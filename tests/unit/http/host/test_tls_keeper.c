@@ -3,8 +3,8 @@
 #include "http/host/tls_keeper.h"
 
 #include "core/log.h"
+#include "tests/lib/contexts_scene.h"
 #include "tests/lib/fake_mem.h"
-#include "tests/lib/tls_scene.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -32,7 +32,7 @@ static const struct log log_of_test = {.sink = take_line, .level = LOG_INFO};
 static int set_up(void **state)
 {
     (void)state;
-    tls_scene_reset();
+    contexts_scene_reset();
     tls_keeper_init(&keeper, 5, &log_of_test);
     lines = 0;
     last_line[0] = '\0';
@@ -43,7 +43,7 @@ static int tear_down(void **state)
 {
     (void)state;
     tls_keeper_done(&keeper);
-    return fake_mem_live() == 0 && tls_scene.made == 0 ? 0 : -1;
+    return fake_mem_live() == 0 && contexts_scene.made == 0 ? 0 : -1;
 }
 
 static struct tls_plan plan_of(const char *file)
@@ -65,7 +65,7 @@ static void start(const char *file)
 static int generation(void)
 {
     struct tls_context *context = tls_keeper_get(&keeper);
-    int number = tls_scene_generation(context);
+    int number = contexts_scene_generation(context);
     tls_context_put(context);
     return number;
 }
@@ -82,7 +82,7 @@ static void a_start_that_fails_says_why_and_keeps_nothing(void **state)
 {
     (void)state;
     struct tls_plan plan = plan_of("a.pem");
-    tls_scene.bad = "a.pem";
+    contexts_scene.bad = "a.pem";
     assert_int_equal(tls_keeper_start(&keeper, &plan, err, sizeof err), -ENOENT);
     assert_string_equal(err, "a.pem: no such file");
     assert_int_equal(plan.count, 0);
@@ -95,15 +95,15 @@ static void each_get_is_a_reference(void **state)
     (void)state;
     start("a.pem");
     struct tls_context *context = tls_keeper_get(&keeper);
-    assert_int_equal(tls_scene_refs(context), 2);
-    assert_int_equal(tls_scene.base_fd, 5);
+    assert_int_equal(contexts_scene_refs(context), 2);
+    assert_int_equal(contexts_scene.base_fd, 5);
     struct tls_plan plan = plan_of("b.pem");
     assert_true(tls_keeper_replace(&keeper, &plan)); /* connections still use the old one */
-    assert_int_equal(tls_scene_refs(context), 1);
-    assert_int_equal(tls_scene.former, 1);
+    assert_int_equal(contexts_scene_refs(context), 1);
+    assert_int_equal(contexts_scene.former, 1);
     assert_int_equal(generation(), 2);
     tls_context_put(context);
-    assert_int_equal(tls_scene.made, 1);
+    assert_int_equal(contexts_scene.made, 1);
 }
 
 static void a_reload_that_fails_keeps_the_former_ones(void **state)
@@ -111,7 +111,7 @@ static void a_reload_that_fails_keeps_the_former_ones(void **state)
     (void)state;
     start("a.pem");
     struct tls_plan plan = plan_of("b.pem");
-    tls_scene.bad = "b.pem";
+    contexts_scene.bad = "b.pem";
     assert_false(tls_keeper_replace(&keeper, &plan));
     assert_int_equal(plan.count, 0);
     assert_int_equal(generation(), 1);
@@ -124,7 +124,7 @@ static void files_that_have_changed_are_read(void **state)
     (void)state;
     start("a.pem");
     assert_false(tls_keeper_look(&keeper));
-    tls_scene.is_stale = true;
+    contexts_scene.is_stale = true;
     assert_true(tls_keeper_look(&keeper));
     assert_int_equal(generation(), 2);
     assert_string_equal(last_line, "info the TLS certificates have changed and are in use now");
@@ -136,18 +136,18 @@ static void a_failure_is_logged_once_until_its_reason_changes(void **state)
 {
     (void)state;
     start("a.pem");
-    tls_scene.bad = "a.pem";
+    contexts_scene.bad = "a.pem";
     for (int i = 0; i < 3; i++) {
-        tls_scene.is_stale = true;
+        contexts_scene.is_stale = true;
         assert_false(tls_keeper_look(&keeper));
         assert_int_equal(lines, 1);
     }
     assert_int_equal(generation(), 1);
-    tls_scene.bad = NULL;
-    tls_scene.is_stale = true;
+    contexts_scene.bad = NULL;
+    contexts_scene.is_stale = true;
     assert_true(tls_keeper_look(&keeper));
-    tls_scene.bad = "a.pem";
-    tls_scene.is_stale = true;
+    contexts_scene.bad = "a.pem";
+    contexts_scene.is_stale = true;
     assert_false(tls_keeper_look(&keeper)); /* the same again is news */
     assert_int_equal(lines, 3);
     assert_string_equal(last_line, "error the TLS certificates in use are kept: a.pem: no such file");
@@ -158,10 +158,10 @@ static void a_failure_is_tried_again_after_a_while(void **state)
 {
     (void)state;
     start("a.pem");
-    tls_scene.bad = "a.pem";
-    tls_scene.is_stale = true;
+    contexts_scene.bad = "a.pem";
+    contexts_scene.is_stale = true;
     assert_false(tls_keeper_look(&keeper));
-    tls_scene.bad = NULL;
+    contexts_scene.bad = NULL;
     int looks = 1;
     while (!tls_keeper_look(&keeper)) {
         assert_true(++looks < TLS_RETRY_LOOKS);
@@ -179,9 +179,9 @@ static void the_log_reminds_of_an_expiry_once_a_day(void **state)
     for (int i = 1; i < TLS_REMIND_LOOKS; i++) {
         assert_false(tls_keeper_look(&keeper));
     }
-    assert_int_equal(tls_scene.warned, 0);
+    assert_int_equal(contexts_scene.warned, 0);
     assert_false(tls_keeper_look(&keeper));
-    assert_int_equal(tls_scene.warned, 1);
+    assert_int_equal(contexts_scene.warned, 1);
     assert_int_equal(generation(), 1);
 }
 

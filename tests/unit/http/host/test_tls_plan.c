@@ -4,8 +4,8 @@
 
 #include "evserve.h"
 #include "http/host/evs_certificates.h"
+#include "tests/lib/contexts_scene.h"
 #include "tests/lib/fake_mem.h"
-#include "tests/lib/tls_scene.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -22,7 +22,7 @@ static char err[1024];
 static int set_up(void **state)
 {
     (void)state;
-    tls_scene_reset();
+    contexts_scene_reset();
     tls_plan_init(&plan);
     tls_plan_init(&other);
     err[0] = '\0';
@@ -35,7 +35,7 @@ static int tear_down(void **state)
     tls_plan_done(&plan);
     tls_plan_done(&other);
     fake_mem_fail_after(0, false);
-    return fake_mem_live() == 0 && tls_scene.made == 0 ? 0 : -1;
+    return fake_mem_live() == 0 && contexts_scene.made == 0 ? 0 : -1;
 }
 
 static void add(struct tls_plan *to, const char *file, const char *place)
@@ -149,16 +149,16 @@ static void a_context_is_made_or_the_reason_is_given(void **state)
     add(&plan, "a.pem", NULL);
     add(&plan, "b.pem", "site.lua:7");
     assert_int_equal(tls_plan_make(&plan, NULL, 9, NULL, &context, err, sizeof err), 0);
-    assert_int_equal(tls_scene.adds, 2);
-    assert_int_equal(tls_scene.base_fd, 9);
+    assert_int_equal(contexts_scene.adds, 2);
+    assert_int_equal(contexts_scene.base_fd, 9);
     tls_context_put(context);
-    tls_scene.bad = "b.pem";
+    contexts_scene.bad = "b.pem";
     assert_int_equal(tls_plan_make(&plan, NULL, 9, NULL, &context, err, sizeof err), -ENOENT);
     assert_string_equal(err, "site.lua:7: b.pem: no such file");
-    tls_scene.bad = "a.pem";
+    contexts_scene.bad = "a.pem";
     assert_int_equal(tls_plan_make(&plan, NULL, 9, NULL, &context, err, sizeof err), -ENOENT);
     assert_string_equal(err, "a.pem: no such file");
-    tls_scene.is_absent = true;
+    contexts_scene.is_absent = true;
     assert_int_equal(tls_plan_make(&plan, NULL, 9, NULL, &context, err, sizeof err), -ENOTSUP);
     assert_string_equal(err, "no TLS in this build");
 }

@@ -1,0 +1,334 @@
+/* HTTPS: a whole server with a listener for TLS, and clients of OpenSSL. On the fake kernel. */
+
+#include "core/tls_context.h"
+#include "core/tls_info.h"
+#include "tests/lib/server_scene.h"
+#include "tests/lib/tls_scene.h"
+
+enum { HEADER_TIMEOUT_MS = 10000 };
+
+static struct made made;
+static struct tls_context *context;
+static struct tls_client tls_client;
+static int tls_listener;
+
+/* Responds with what is known of the connection. */
+static void serve_tls_info(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    struct tls_info info;
+    char text[256] = "plain";
+    if (exchange_tls(exchange, &info)) {
+        snprintf(text, sizeof text, "%s %s", info.version, info.server_name);
+    }
+    response_send(exchange, 200, "text/plain", text, strlen(text));
+}
+
+static const struct handler tls_info_handler = {.serve = serve_tls_info};
+
+static void let_server_go_on(void)
+{
+    settle();
+}
+
+static void begin(int version)
+{
+    char err[256] = "";
+    const struct tls_settings settings = {0};
+    const struct tls_certificate certificate = {.cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    add_usual_routes();
+    add_route(METHOD_GET, "/tls", &tls_info_handler);
+    set_limit("header_timeout", HEADER_TIMEOUT_MS);
+    scene_start();
+    assert_int_equal(server_listen_tls(scene.server, "127.0.0.1:0", false, err, sizeof err), -EINVAL);
+    assert_int_equal(tls_context_create(&context, &settings, NULL, 0, &scene.log, err, sizeof err), 0);
+    assert_int_equal(tls_context_add(context, &certificate, err, sizeof err), 0);
+    assert_int_equal(server_set_tls(scene.server, context), 0);
+    tls_context_put(context);
+    assert_int_equal(server_listen_tls(scene.server, "127.0.0.1:0", false, err, sizeof err), 1);
+    tls_listener = fake_sys_listener_fd();
+    tls_client_init(&tls_client, version, let_server_go_on);
+}
+
+static struct fake_peer *connect_tls(void)
+{
+    struct fake_peer *peer = fake_peer_connect(tls_listener);
+    settle();
+    return peer;
+}
+
+static void open_tls(void)
+{
+    tls_client_hang_up(&tls_client);
+    tls_client_connect(&tls_client, connect_tls(), "example.org");
+    tls_client_run(&tls_client);
+}
+
+static int tear_down_tls(void **state)
+{
+    tls_client_done(&tls_client);
+    return scene_tear_down(state);
+}
+
+#define TLS_TEST(fn) cmocka_unit_test_setup_teardown(fn, scene_set_up, tear_down_tls)
+
+static bool has_content(const char *text)
+{
+    return strstr(tls_client.input, text) != NULL;
+}
+
+static void requests_are_served_with_bytes_in_any_pieces(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'l', 300000);
+    tree_add_filled(&scene.tree, "small", 's', 100);
+    begin(TLS1_3_VERSION);
+    static const size_t pieces[] = {0, 1, 7, 100};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        tls_client.piece = pieces[i];
+        open_tls();
+        tls_client_say(&tls_client, GET("/hello") GET("/tls"));
+        assert_true(has_content("hello\n"));
+        assert_true(has_content("TLSv1.3 example.org"));
+        tls_client_say(&tls_client, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345");
+        assert_true(has_content("12345"));
+        tls_client.input_len = 0;
+        tls_client_say(&tls_client, GET("/large"));
+        assert_in_range(tls_client.input_len, 300000, 301000);
+        tls_client.input_len = 0;
+        tls_client_say(&tls_client, GET_CLOSE("/small"));
+        assert_in_range(tls_client.input_len, 100, 1000);
+        assert_true(tls_client.has_close_notify);
+        assert_true(is_closed(tls_client.peer));
+    }
+    struct fake_peer *plain = client();
+    say(plain, GET("/tls"));
+    assert_true(output_has(plain, "plain"));
+    assert_int_equal(stats().lost, 0);
+}
+
+static void small_responses_take_one_send(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "small", 's', 1300);
+    begin(TLS1_3_VERSION);
+    open_tls();
+    tls_client_say(&tls_client, GET("/small"));
+    fake_sys_clear_trace();
+    tls_client_say(&tls_client, GET("/small"));
+    tls_client_say(&tls_client, GET("/hello"));
+    assert_int_equal(fake_sys_count(FAKE_SEND), 2);
+    assert_int_equal(fake_sys_count(FAKE_RECV), 2);
+}
+
+/* More than one read of the server takes: what OpenSSL holds is not forgotten. */
+static void pipelined_requests_beyond_a_read_are_all_served(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000 };
+    static char requests[COUNT * sizeof GET("/hello")];
+    begin(TLS1_3_VERSION);
+    open_tls();
+    for (int i = 0; i < COUNT; i++) {
+        strcat(requests + (size_t)i * (sizeof GET("/hello") - 1), GET("/hello"));
+    }
+    tls_client_say(&tls_client, requests);
+    int count = 0;
+    for (const char *at = tls_client.input; (at = strstr(at, "hello\n")) != NULL; at++) {
+        count++;
+    }
+    assert_int_equal(count, COUNT);
+}
+
+static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'l', 500000);
+    begin(TLS1_2_VERSION);
+    set_limit("write_timeout", 5000);
+    open_tls();
+    fake_peer_set_room(tls_client.peer, 50000);
+    tls_client_say(&tls_client, GET("/large"));
+    pass_ms(20000);
+    tls_client_run(&tls_client);
+    assert_true(is_closed(tls_client.peer));
+    assert_true(tls_client.input_len < 50000);
+    assert_false(tls_client.has_close_notify);
+}
+
+static void slow_client_gets_all(void **state)
+{
+    (void)state;
+    tree_add_filled(&scene.tree, "large", 'l', 200000);
+    begin(TLS1_3_VERSION);
+    open_tls();
+    fake_peer_set_window(tls_client.peer, 3000);
+    tls_client_say(&tls_client, GET("/large"));
+    for (int i = 0; i < 100 && tls_client.input_len < 200000; i++) {
+        tls_client_run(&tls_client);
+    }
+    assert_in_range(tls_client.input_len, 200000, 201000);
+    assert_false(tls_client.has_failed);
+}
+
+static void handshake_has_the_time_of_a_head(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    struct fake_peer *silent = connect_tls();
+    struct fake_peer *slow = connect_tls();
+    for (int i = 0; i < HEADER_TIMEOUT_MS / 1000 + 1; i++) {
+        assert_false(is_closed(silent));
+        assert_false(is_closed(slow));
+        fake_peer_send(slow, i == 0 ? "\x16" : i == 1 ? "\x03" : "\x01", 1); /* its bytes buy no time */
+        pass_ms(i == 0 ? 900 : 1000);
+    }
+    pass_ms(1000);
+    assert_true(is_closed(silent));
+    assert_true(is_closed(slow));
+    assert_int_equal(stats().timeouts, 2);
+    open_tls();
+    pass_ms(HEADER_TIMEOUT_MS + 2000); /* after the handshake the connection is idle, as any other */
+    tls_client_say(&tls_client, GET("/hello"));
+    assert_true(has_content("hello\n"));
+}
+
+static void idle_connections_end_with_close_notify(void **state)
+{
+    (void)state;
+    set_limit("idle_timeout", 2000);
+    begin(TLS1_3_VERSION);
+    open_tls();
+    tls_client_say(&tls_client, GET("/hello"));
+    pass_ms(4000);
+    tls_client_run(&tls_client);
+    assert_true(tls_client.has_close_notify);
+    assert_true(is_closed(tls_client.peer));
+
+    open_tls();
+    server_drain(scene.server, 10000, NULL, NULL);
+    settle();
+    tls_client_run(&tls_client);
+    assert_true(tls_client.has_close_notify);
+}
+
+static void client_that_leaves_an_idle_connection_is_not_lost(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    for (int i = 0; i < 3; i++) {
+        open_tls();
+        tls_client_say(&tls_client, GET("/hello"));
+        if (i == 1) {
+            SSL_shutdown(tls_client.ssl);
+            tls_client_run(&tls_client);
+            assert_true(tls_client.has_close_notify); /* ours for theirs */
+        } else if (i == 2) {
+            fake_peer_shutdown(tls_client.peer);
+            settle();
+        }
+        assert_true(is_closed(tls_client.peer) == (i > 0));
+    }
+    struct fake_peer *silent = connect_tls();
+    fake_peer_close(silent);
+    settle();
+    assert_true(is_closed(silent));
+    assert_int_equal(stats().lost, 0);
+    assert_null(strstr(scene.log_text, "failed"));
+}
+
+static void request_that_was_cut_short_is_not_served(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    open_tls();
+    tls_client_say(&tls_client, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n123");
+    fake_peer_shutdown(tls_client.peer);
+    tls_client_run(&tls_client);
+    assert_int_equal(tls_client.input_len, 0);
+    assert_true(is_closed(tls_client.peer));
+    assert_non_null(strstr(scene.log_text, "closed without close_notify while reading the request body"));
+}
+
+static void failed_handshakes_are_logged_with_their_reason_but_do_not_flood(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    struct fake_peer *http = connect_tls();
+    fake_peer_send_text(http, GET("/hello"));
+    settle();
+    assert_true(output_has(http, "HTTP/1.1 400 Bad Request\r\n"));
+    assert_true(output_has(http, "https://"));
+    assert_true(fake_peer_saw_end(http));
+    fake_peer_shutdown(http);
+    settle();
+    assert_true(is_closed(http));
+    assert_non_null(strstr(scene.log_text, "TLS handshake with 127.0.0.1:"));
+    assert_non_null(strstr(scene.log_text, "failed: the client sent plain HTTP to a port for HTTPS"));
+    for (int i = 0; i < 50; i++) {
+        struct fake_peer *peer = connect_tls();
+        fake_peer_send(peer, "\0\0\0\0\0\0\0\0\0\0\0\0", 12);
+        fake_peer_shutdown(peer);
+        settle();
+        settle();
+        assert_true(is_closed(peer));
+    }
+    int lines = 0;
+    for (const char *at = scene.log_text; (at = strstr(at, "TLS handshake with")) != NULL; at++) {
+        lines++;
+    }
+    assert_int_equal(lines, 5);
+    pass_ms(11000);
+    struct fake_peer *peer = connect_tls();
+    fake_peer_send(peer, "\0\0\0\0\0\0\0\0\0\0\0\0", 12);
+    settle();
+    assert_non_null(strstr(scene.log_text, "46 more TLS handshakes have failed"));
+    assert_int_equal(stats().lost, 52);
+}
+
+static void newcomer_that_is_turned_away_gets_no_text_in_plain(void **state)
+{
+    (void)state;
+    set_limit("max_connections", 1);
+    begin(TLS1_3_VERSION);
+    struct fake_peer *busy = client();
+    say(busy, GET("/hold"));
+    struct fake_peer *other = connect_tls();
+    settle();
+    assert_true(is_closed(other));
+    assert_int_equal(output_len(other), 0);
+    reply_held(0, "done");
+}
+
+static int make_certificate(void **state)
+{
+    (void)state;
+    made_create(&made, KEY_EC, "example.org", NULL);
+    return 0;
+}
+
+static int free_certificate(void **state)
+{
+    (void)state;
+    made_done(&made);
+    made_keys_free();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TLS_TEST(requests_are_served_with_bytes_in_any_pieces),
+        TLS_TEST(small_responses_take_one_send),
+        TLS_TEST(pipelined_requests_beyond_a_read_are_all_served),
+        TLS_TEST(client_that_takes_nothing_is_cut_without_close_notify),
+        TLS_TEST(slow_client_gets_all),
+        TLS_TEST(handshake_has_the_time_of_a_head),
+        TLS_TEST(idle_connections_end_with_close_notify),
+        TLS_TEST(client_that_leaves_an_idle_connection_is_not_lost),
+        TLS_TEST(request_that_was_cut_short_is_not_served),
+        TLS_TEST(failed_handshakes_are_logged_with_their_reason_but_do_not_flood),
+        TLS_TEST(newcomer_that_is_turned_away_gets_no_text_in_plain),
+    };
+    return cmocka_run_group_tests(tests, make_certificate, free_certificate);
+}
