@@ -393,6 +393,19 @@ class Listeners(Case):
             server.process.send_signal(signal.SIGTERM)
             self.assertTrue(connection.file.read().endswith(b"0\r\n\r\n"))
 
+    def test_host_that_polls_one_fd(self):
+        """A record holds many requests; a host learns of them by the server's fd alone."""
+        with evtest.Program(os.path.join(PROGRAMS, "polled_https"), *self.pair) as server:
+            connection = self.connect(server)
+            requests = b"".join(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%04d" % i for i in range(900))
+            for size in 64, 5000, 16384:
+                for at in range(0, len(requests), size):
+                    connection.sock.sendall(requests[at:at + size])
+                for i in range(900):
+                    self.assertEqual(connection.read(), (200, b"%04d" % i))
+            body = os.urandom(900_000)
+            self.assertEqual(connection.ask("/", "POST", body), (200, body))
+
     def test_example_host_with_a_certificate_in_memory(self):
         alice = self.authority.sign("alice")
         host = os.path.join(PROGRAMS, "https")
