@@ -156,6 +156,9 @@ static const char *tls_failure(const struct transport *transport)
     if (tls->socket.is_plain) {
         return "the client sent plain HTTP to a port for HTTPS";
     }
+    if (tls->error == 0) {
+        return tls->socket.has_received ? "the client closed the connection" : NULL;
+    }
     if (ERR_GET_LIB(tls->error) == ERR_LIB_SSL && ERR_GET_REASON(tls->error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
         snprintf(text, size, "%s: %s", plain, X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
     } else if (plain != NULL) {

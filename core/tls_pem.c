@@ -83,11 +83,20 @@ static bool is_end_of_pem(unsigned long error)
     return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
+/* Whether the text has a block of a kind at all. */
+static bool has_pem_block(BIO *bio, const char *begin)
+{
+    char *text;
+    (void)BIO_reset(bio);
+    long len = BIO_get_mem_data(bio, &text);
+    return len > 0 && memmem(text, (size_t)len, begin, strlen(begin)) != NULL;
+}
+
 /* What is wrong with a text, from OpenSSL's queue of errors. */
-static int say_pem_error(const struct tls_pem *pem, const char *begin, char *err, size_t errlen)
+static int say_pem_error(const struct tls_pem *pem, BIO *bio, const char *begin, char *err, size_t errlen)
 {
     unsigned long error = ERR_peek_last_error();
-    if (is_end_of_pem(error) || error == 0) {
+    if (!has_pem_block(bio, begin)) {
         return error_text(err, errlen, -EINVAL, "no %s in %s: PEM text with \"-----BEGIN %s-----\" is expected",
                           pem->what, tls_pem_name(pem), begin);
     }
@@ -110,7 +119,7 @@ struct stack_st_X509 *tls_pem_certificates(const struct tls_pem *pem, int *error
     }
     bool is_whole = list != NULL && sk_X509_num(list) > 0 && is_end_of_pem(ERR_peek_last_error());
     if (!is_whole) {
-        *error = say_pem_error(pem, "CERTIFICATE", err, errlen);
+        *error = say_pem_error(pem, bio, "CERTIFICATE", err, errlen);
         sk_X509_pop_free(list, X509_free);
         list = NULL;
     }
@@ -135,7 +144,7 @@ struct evp_pkey_st *tls_pem_key(const struct tls_pem *pem, int *error, char *err
                        "the %s in %s has a passphrase: evserve reads keys without one only (openssl pkey removes it)",
                        pem->what, tls_pem_name(pem));
     } else if (key == NULL) {
-        *error = say_pem_error(pem, "PRIVATE KEY", err, errlen);
+        *error = say_pem_error(pem, bio, "PRIVATE KEY", err, errlen);
     }
     ERR_clear_error();
     close_pem(bio, &text);

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct evp_pkey_st;   /* OpenSSL's EVP_PKEY */
-struct stack_st_X509; /* OpenSSL's STACK_OF(X509) */
+struct stack_st_X509; /* OpenSSL's list of X509 */
 
 /* Where a PEM text comes from. */
 struct tls_pem {

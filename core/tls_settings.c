@@ -105,7 +105,9 @@ static int apply_settings(SSL_CTX *ctx, const struct tls_settings *settings, cha
     if (settings->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1) {
         return refuse_setting("ciphersuites", settings->ciphersuites, err, errlen);
     }
-    return SSL_CTX_set1_groups_list(ctx, groups) == 1 ? 0 : refuse_setting("groups", groups, err, errlen);
+    return SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)groups) == 1
+               ? 0
+               : refuse_setting("groups", groups, err, errlen);
 }
 
 struct ssl_ctx_st *tls_settings_ctx(const struct tls_settings *settings, int *error, char *err, size_t errlen)

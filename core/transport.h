@@ -57,7 +57,8 @@ unsigned transport_listen_flags(const struct transport_ops *ops);
  * -errno of the ops; either way transport_shut() is due. */
 int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family);
 
-/* Why the last call failed with -EPROTO, in plain words. The text is valid until the next call. */
+/* Why the last call failed with -EPROTO, in plain words, or what a peer that has left in the handshake did; NULL: it has not
+ * begun one. The text is valid until the next call. */
 const char *transport_failure(const struct transport *transport);
 
 /* Write what the transport itself holds back. Returns 0 or -errno; -EAGAIN is none. Clears holds_output. */

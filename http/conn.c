@@ -5,18 +5,14 @@
  * it holds nothing but a struct conn.
  *
  * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while the
- * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6).
- *
- * Deadlines. What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid
- * of before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked
- * how much is in the socket, and when the time is over, whether it has become less. When something else has blocked the
- * loop and the first look comes late, the second one comes later too: a client that reads slowly needs time to show it. */
+ * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6). */
 
 #include "http/conn.h"
 
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/conn_look.h"
 #include "http/conn_opening.h"
 #include "http/conn_pool.h"
 #include "http/service.h"
@@ -25,11 +21,7 @@
 #include <assert.h>
 #include <errno.h>
 
-enum {
-    LINGER_MS = 2000,    /* how long a closing connection waits for the client's end */
-    FIRST_LOOK_PART = 8, /* the first look into the socket comes when this part of write_timeout is over, and the second
-                            one no sooner than this part of it later */
-};
+enum { LINGER_MS = 2000 }; /* how long a closing connection waits for the client's end */
 
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 static void on_task(struct reactor *reactor, void *arg);
@@ -105,24 +97,9 @@ static int64_t deadline_of(const struct conn *conn, enum wait waits_for, int64_t
     return wait_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)wait_ms;
 }
 
-static int64_t write_timeout_ms(const struct conn *conn)
-{
-    return conn->protocol->deadline_ms(conn, WAIT_WRITE, 0);
-}
-
-/* When the timer has something to do: at the deadline, or for the first look into the socket. */
-static int64_t look_ms(const struct conn *conn, int64_t at_ms)
-{
-    if (conn->waits_for != WAIT_WRITE || conn->unsent_bytes >= 0 || at_ms == DEADLINE_NEVER) {
-        return at_ms;
-    }
-    int64_t wait_ms = write_timeout_ms(conn);
-    return at_ms - (wait_ms - wait_ms / FIRST_LOOK_PART);
-}
-
 static void set_deadline(struct conn *conn, int64_t at_ms)
 {
-    int64_t first_ms = conn->waits_for == WAIT_WRITE ? look_ms(conn, at_ms) : at_ms;
+    int64_t first_ms = conn->waits_for == WAIT_WRITE ? conn_look_ms(conn, at_ms) : at_ms;
     deadline_set_look(&conn->deadline, conn_reactor(conn), first_ms, at_ms, on_deadline, conn);
 }
 
@@ -145,40 +122,6 @@ static void update_deadline(struct conn *conn)
     set_deadline(conn, deadline_of(conn, waits_for, reactor_now_ms(conn_reactor(conn))));
 }
 
-/* Ask the kernel. Where it does not answer, nothing that comes later is less. */
-static int32_t ask_unsent(const struct conn *conn)
-{
-    int unsent = transport_unsent_bytes(&conn->transport);
-    return unsent < 0 ? 0 : unsent;
-}
-
-/* The look that the next one is compared with. */
-static void look_first(struct conn *conn, int64_t now_ms)
-{
-    int64_t next_ms = now_ms + write_timeout_ms(conn) / FIRST_LOOK_PART + 1;
-    conn->unsent_bytes = ask_unsent(conn);
-    if (next_ms > conn->deadline.at_ms) {
-        conn->deadline.at_ms = next_ms;
-    }
-}
-
-/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since the last look into
- * it, or this is the first look. Then the deadline is a later one, for which the caller sets the timer. */
-static bool takes_response(struct conn *conn, int64_t now_ms)
-{
-    if (conn->unsent_bytes < 0) { /* the loop was blocked until now */
-        look_first(conn, now_ms);
-        return true;
-    }
-    int32_t before = conn->unsent_bytes;
-    conn->unsent_bytes = ask_unsent(conn);
-    if (conn->unsent_bytes >= before) {
-        return false;
-    }
-    conn->deadline.at_ms = now_ms + write_timeout_ms(conn);
-    return true;
-}
-
 static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)timer;
@@ -189,8 +132,8 @@ static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
         return;
     }
     bool is_look = conn->waits_for == WAIT_WRITE && conn->unsent_bytes < 0;
-    if (is_look && now_ms >= look_ms(conn, conn->deadline.at_ms)) {
-        look_first(conn, now_ms);
+    if (is_look && now_ms >= conn_look_ms(conn, conn->deadline.at_ms)) {
+        conn_look_first(conn, now_ms);
     }
     set_deadline(conn, conn->deadline.at_ms);
 }
@@ -364,6 +307,8 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         int error = reactor_error(reactor);
         if (conn->state != CONN_OPEN || conn->work != NULL) {
             conn_lost(conn, error == 0 ? "hung up" : errno_text(-error));
+        } else if (conn->transport.is_opening) {
+            conn_opening_failed(conn);
         }
         conn_close(conn);
         return;
@@ -456,7 +401,7 @@ static void on_task(struct reactor *reactor, void *arg)
     }
     if (was_expired && conn->deadline.at_ms != DEADLINE_NEVER) {
         int64_t now_ms = reactor_now_ms(reactor);
-        bool has_moved = (conn->waits_for == WAIT_WRITE && takes_response(conn, now_ms)) ||
+        bool has_moved = (conn->waits_for == WAIT_WRITE && conn_takes_response(conn, now_ms)) ||
                          (conn->waits_for == WAIT_HANDLER && !conn->protocol->waits_for_handler(conn));
         if (deadline_is_over(&conn->deadline, now_ms) && !has_moved) {
             close_expired(conn);

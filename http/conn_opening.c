@@ -32,11 +32,14 @@ static bool may_say(struct conn_pool *pool)
 void conn_opening_failed(struct conn *conn)
 {
     struct conn_pool *pool = conn->pool;
+    const char *why = transport_failure(&conn->transport);
+    if (why == NULL) {
+        return;
+    }
     stat_add(&pool->service->stats.lost, 1);
     if (may_say(pool)) {
         char peer[PEER_TEXT_MAX];
         peer_format(&conn->peer, peer, sizeof peer);
-        log_write(pool->service->log, LOG_INFO, "TLS handshake with %s failed: %s", peer,
-                  transport_failure(&conn->transport));
+        log_write(pool->service->log, LOG_INFO, "TLS handshake with %s failed: %s", peer, why);
     }
 }

@@ -5,7 +5,8 @@
 #   cc host.c FOLDER/evserve.c
 #
 # Lua is left out, together with everything between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters
-# system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp. In the object file only the functions
+# system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp, and it serves HTTPS with -DEVSERVE_HAS_TLS and
+# -lssl -lcrypto. In the object file only the functions
 # of evserve.h are global; all others become static.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -233,8 +233,20 @@ static void client_that_leaves_an_idle_connection_is_not_lost(void **state)
     fake_peer_close(silent);
     settle();
     assert_true(is_closed(silent));
+    silent = connect_tls();
+    fake_peer_reset(silent, 0);
+    settle();
+    assert_true(is_closed(silent));
     assert_int_equal(stats().lost, 0);
     assert_null(strstr(scene.log_text, "failed"));
+    struct fake_peer *rude = connect_tls();
+    fake_peer_send(rude, "\x16\x03", 2);
+    settle();
+    fake_peer_reset(rude, 0);
+    settle();
+    assert_true(is_closed(rude));
+    assert_int_equal(stats().lost, 1);
+    assert_non_null(strstr(scene.log_text, "failed: the client closed the connection"));
 }
 
 static void request_that_was_cut_short_is_not_served(void **state)

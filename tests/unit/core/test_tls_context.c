@@ -1,0 +1,304 @@
+/* Contexts: what is read, what is refused and with which words, and what the log warns of. */
+
+#include "core/tls_context.h"
+
+#include "core/log.h"
+#include "tests/lib/fake_mem.h"
+#include "tests/lib/fake_sys.h"
+#include "tests/lib/file_tree.h"
+#include "tests/lib/tls_scene.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/pem.h>
+
+#include <cmocka.h>
+
+enum { DAY_S = 86400, FAKE_NOW_S = 784111777 }; /* the fake clock's start */
+
+static struct made made, made_rsa, made_other;
+static struct file_tree tree;
+static struct tls_context *context;
+static char log_text[4096], err[512];
+static struct log sink_log;
+
+static void keep(void *arg, int level, const char *line)
+{
+    (void)arg;
+    size_t used = strlen(log_text);
+    snprintf(log_text + used, sizeof log_text - used, "%s: %s\n", log_level_name(level), line);
+}
+
+static const char *path_of(const char *name)
+{
+    static char paths[8][512];
+    static unsigned next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", tree.path, name);
+    return path;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_sys_reset();
+    tree_make(&tree);
+    sink_log = (struct log){.sink = keep, .level = LOG_DEBUG};
+    log_text[0] = err[0] = '\0';
+    tree_add_file(&tree, "cert.pem", made.cert_pem);
+    tree_add_file(&tree, "key.pem", made.key_pem);
+    assert_int_equal(chmod(path_of("key.pem"), 0600), 0);
+    const struct tls_settings settings = {0};
+    context = NULL;
+    return tls_context_create(&context, &settings, NULL, 0, &sink_log, err, sizeof err);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    tls_context_put(context);
+    int fds = fake_sys_open_fds();
+    fake_sys_reset();
+    tree_remove(&tree);
+    return fds == 0 && fake_mem_live() == 0 ? 0 : -1;
+}
+
+static int add(const struct tls_certificate *certificate)
+{
+    err[0] = '\0';
+    return tls_context_add(context, certificate, err, sizeof err);
+}
+
+static bool has_name(const char *name)
+{
+    return tls_context_has_name(context, name, strlen(name));
+}
+
+static void files_are_read_and_their_names_known(void **state)
+{
+    (void)state;
+    assert_null(tls_context_default(context));
+    const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
+    assert_int_equal(add(&files), 0);
+    assert_string_equal(log_text, "");
+    assert_non_null(tls_context_default(context));
+    assert_true(has_name("example.org") && has_name("x.wild.example") && has_name("192.0.2.7"));
+    assert_false(has_name("example.com") || has_name("wild.example"));
+    const struct tls_certificate named = {.name = "*.other.org", .cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    assert_int_equal(add(&named), 0);
+    assert_true(has_name("a.other.org"));
+    char both[2 * MADE_PEM_MAX];
+    snprintf(both, sizeof both, "%s%s", made_other.cert_pem, made_other.key_pem);
+    const struct tls_certificate whole = {.cert_pem = both};
+    assert_int_equal(add(&whole), 0);
+    assert_true(has_name("someone")); /* its subject, for lack of names */
+}
+
+static void second_certificate_of_the_same_kind_is_refused(void **state)
+{
+    (void)state;
+    const struct tls_certificate ec = {.cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    const struct tls_certificate rsa = {.cert_pem = made_rsa.cert_pem, .key_pem = made_rsa.key_pem};
+    assert_int_equal(add(&ec), 0);
+    assert_int_equal(add(&rsa), 0);
+    assert_int_equal(add(&rsa), -EEXIST);
+    assert_non_null(strstr(err, "the same names"));
+    assert_non_null(strstr(err, "rsaEncryption"));
+}
+
+static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
+{
+    (void)state;
+    char encrypted[MADE_PEM_MAX];
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PKCS8PrivateKey(bio, made.key, EVP_aes_128_cbc(), "secret", 6, NULL, NULL);
+    int len = BIO_read(bio, encrypted, (int)sizeof encrypted - 1);
+    encrypted[len] = '\0';
+    BIO_free(bio);
+    tree_add_file(&tree, "secret.pem", encrypted);
+    tree_add_file(&tree, "empty.pem", "");
+    tree_add_file(&tree, "text.pem", "hello\n");
+    tree_add_file(&tree, "broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    tree_add_file(&tree, "torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    tree_add_file(&tree, "rsa.pem", made_rsa.key_pem);
+    static const struct {
+        const char *cert, *key, *ca;
+        const char *words[3];
+    } rows[] = {
+        {"none.pem", "key.pem", NULL, {"cannot read the certificate", "none.pem", "No such file"}},
+        {"cert.pem", "none.pem", NULL, {"cannot read the private key", "none.pem", "No such file"}},
+        {"empty.pem", "key.pem", NULL, {"no certificate in", "empty.pem", "-----BEGIN CERTIFICATE-----"}},
+        {"text.pem", "key.pem", NULL, {"no certificate in", "text.pem", "BEGIN"}},
+        {"key.pem", "key.pem", NULL, {"no certificate in", "key.pem", "BEGIN"}},
+        {"cert.pem", "cert.pem", NULL, {"no private key in", "cert.pem", "BEGIN PRIVATE KEY"}},
+        {"cert.pem", "text.pem", NULL, {"private key", "text.pem", ""}},
+        {"broken.pem", "key.pem", NULL, {"the certificate in", "broken.pem", "cannot be read"}},
+        {"torn.pem", "key.pem", NULL, {"certificate in", "torn.pem", ""}},
+        {"cert.pem", "secret.pem", NULL, {"secret.pem has a passphrase", "", ""}},
+        {"cert.pem", "rsa.pem", NULL, {"does not belong to", "rsa.pem", "cert.pem"}},
+        {"cert.pem", "key.pem", "none.pem", {"cannot read the certificate of an authority", "none.pem", ""}},
+        {"cert.pem", "key.pem", "text.pem", {"no certificate of an authority in", "text.pem", ""}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct tls_certificate certificate = {.cert_file = path_of(rows[i].cert),
+                                                    .key_file = path_of(rows[i].key),
+                                                    .client_ca_file = rows[i].ca == NULL ? NULL : path_of(rows[i].ca)};
+        assert_true(add(&certificate) < 0);
+        for (int word = 0; word < 3; word++) {
+            if (strstr(err, rows[i].words[word]) == NULL) {
+                fail_msg("row %zu: %s", i, err);
+            }
+        }
+    }
+    const struct tls_certificate none = {.key_file = path_of("key.pem")};
+    assert_int_equal(add(&none), -EINVAL);
+    const struct tls_certificate required = {.cert_pem = made.cert_pem,
+                                             .key_pem = made.key_pem,
+                                             .is_client_required = true};
+    assert_int_equal(add(&required), -EINVAL);
+    assert_non_null(strstr(err, "client_ca"));
+}
+
+static void settings_are_checked(void **state)
+{
+    (void)state;
+    static const struct {
+        struct tls_settings settings;
+        const char *word;
+    } rows[] = {
+        {{.min_version = "1.1"}, "TLS min_version \"1.1\""},
+        {{.ciphers = "NO-SUCH-CIPHER"}, "TLS ciphers \"NO-SUCH-CIPHER\": no cipher match"},
+        {{.ciphersuites = "TLS_NONE"}, "TLS ciphersuites \"TLS_NONE\""},
+        {{.groups = "P-1"}, "TLS groups \"P-1\""},
+        {{.alpn = "http/1.1,,h2"}, "TLS alpn"},
+        {{.alpn = ""}, "TLS alpn"},
+        {{.min_version = "1.3", .ciphersuites = "TLS_AES_128_GCM_SHA256", .groups = "X25519", .alpn = "h2,http/1.1"},
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tls_context *other = NULL;
+        int rv = tls_context_create(&other, &rows[i].settings, NULL, 0, NULL, err, sizeof err);
+        assert_int_equal(rv, rows[i].word == NULL ? 0 : -EINVAL);
+        if (rv < 0 && strstr(err, rows[i].word) == NULL) {
+            fail_msg("row %zu: %s", i, err);
+        }
+        tls_context_put(other);
+    }
+}
+
+static void log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end(void **state)
+{
+    (void)state;
+    assert_int_equal(chmod(path_of("key.pem"), 0644), 0);
+    const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
+    assert_int_equal(add(&files), 0);
+    assert_non_null(strstr(log_text, "warn: the private key "));
+    assert_non_null(strstr(log_text, "can be read by other users"));
+    static const struct {
+        int64_t from_s, to_s;
+        const char *word; /* "" for no warning */
+    } rows[] = {
+        {-DAY_S, 20 * DAY_S, ""},
+        {-DAY_S, 13 * DAY_S + 10, "expires in 13 days"},
+        {-DAY_S, DAY_S + 10, "expires in 1 day\n"},
+        {-DAY_S, 10, "expires in 0 days"},
+        {-DAY_S, -10, "has expired"},
+        {3600, 20 * DAY_S, "is not valid yet"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct made near;
+        char name[32];
+        snprintf(name, sizeof name, "near%zu.example", i);
+        made_create_valid(&near, KEY_EC, name, FAKE_NOW_S + rows[i].from_s, FAKE_NOW_S + rows[i].to_s);
+        const struct tls_certificate certificate = {.cert_pem = near.cert_pem, .key_pem = near.key_pem};
+        log_text[0] = '\0';
+        assert_int_equal(add(&certificate), 0);
+        if (strstr(log_text, rows[i].word) == NULL || (rows[i].word[0] == '\0' && log_text[0] != '\0')) {
+            fail_msg("row %zu: %s", i, log_text);
+        }
+        made_done(&near);
+    }
+    log_text[0] = '\0';
+    tls_context_warn(context);
+    assert_non_null(strstr(log_text, "has expired"));
+    assert_non_null(strstr(log_text, "is not valid yet"));
+}
+
+static void files_that_are_replaced_make_it_stale_once(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("cert.pem", path_of("live.pem")), 0);
+    tree_add_file(&tree, "cert2.pem", made.cert_pem);
+    const struct tls_certificate files = {.cert_file = path_of("live.pem"), .key_file = path_of("key.pem")};
+    assert_int_equal(add(&files), 0);
+    assert_false(tls_context_is_stale(context));
+    assert_int_equal(unlink(path_of("live.pem")), 0);
+    assert_false(tls_context_is_stale(context)); /* it is being replaced */
+    assert_int_equal(symlink("cert2.pem", path_of("live.pem")), 0);
+    assert_true(tls_context_is_stale(context));
+    assert_false(tls_context_is_stale(context));
+    tree_add_file(&tree, "key2.pem", made.key_pem);
+    assert_int_equal(rename(path_of("key2.pem"), path_of("key.pem")), 0);
+    assert_true(tls_context_is_stale(context));
+}
+
+static void without_memory_a_certificate_is_refused_and_nothing_leaks(void **state)
+{
+    (void)state;
+    const struct tls_settings settings = {.alpn = "http/1.1"};
+    bool has_failed = true;
+    for (uint64_t n = 1; has_failed; n++) {
+        struct tls_context *other = NULL;
+        const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
+        fake_mem_fail_after(n, false);
+        int rv = tls_context_create(&other, &settings, context, 0, NULL, err, sizeof err);
+        rv = rv < 0 ? rv : tls_context_add(other, &files, err, sizeof err);
+        has_failed = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        assert_true(has_failed || rv == 0);
+        tls_context_put(other);
+    }
+}
+
+static int make_certificates(void **state)
+{
+    (void)state;
+    made_create(&made, KEY_EC, "example.org,*.wild.example,IP:192.0.2.7", NULL);
+    made_create(&made_rsa, KEY_RSA, "*.wild.example,IP:192.0.2.7,example.org", NULL);
+    made_create(&made_other, KEY_EC, NULL, NULL);
+    return 0;
+}
+
+static int free_certificates(void **state)
+{
+    (void)state;
+    made_done(&made);
+    made_done(&made_rsa);
+    made_done(&made_other);
+    made_keys_free();
+    return 0;
+}
+
+#define CONTEXT_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CONTEXT_TEST(files_are_read_and_their_names_known),
+        CONTEXT_TEST(second_certificate_of_the_same_kind_is_refused),
+        CONTEXT_TEST(what_is_wrong_is_said_with_the_name_of_the_file),
+        CONTEXT_TEST(settings_are_checked),
+        CONTEXT_TEST(log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end),
+        CONTEXT_TEST(files_that_are_replaced_make_it_stale_once),
+        CONTEXT_TEST(without_memory_a_certificate_is_refused_and_nothing_leaks),
+    };
+    return cmocka_run_group_tests(tests, make_certificates, free_certificates);
+}
