@@ -231,19 +231,19 @@ static enum multipart_event take_line(struct multipart *multipart, char c)
         } else if (c == '-') {
             multipart->state = MULTIPART_DASH;
         } else if (!char_is_space(c)) {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         break;
     case MULTIPART_LF:
         if (c != '\n') {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         multipart->state = MULTIPART_HEAD;
         multipart->head_len = 0;
         break;
     default:
         if (c != '-') {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         multipart->state = MULTIPART_EPILOGUE;
         break;

@@ -77,7 +77,7 @@ static void say_full(struct server *server, enum server_cap cap, const char *nam
     }
     server->say_full_ms[cap] = now_ms + SAY_FULL_MS;
     log_write(server->service.log, LOG_WARN,
-              "%s (%llu) reached: idle connections are closed for new ones, which else get 503", name,
+              "%s (%llu) reached: idle connections are closed for new ones; if none is idle, new ones get 503", name,
               (unsigned long long)value);
 }
 

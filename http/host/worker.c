@@ -190,10 +190,9 @@ static void on_unwound(struct worker **turning)
     if (worker == NULL) {
         return;
     }
-    log_write(
-        worker->log, LOG_ERROR,
-        "an exception, or the end of a thread, went through the event loop of the server, which ends here: callbacks "
-        "must catch what they throw");
+    log_write(worker->log, LOG_ERROR,
+              "an exception, or the end of a thread, unwound the event loop of the server, which ends here: callbacks "
+              "must catch what they throw");
     worker->is_over = true;
     worker->error = -ENOTRECOVERABLE;
     evs_host_end(worker->host);
