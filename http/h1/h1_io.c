@@ -266,8 +266,8 @@ static bool is_own_fault(int error)
     return error == -ESTALE || error == -ENODATA || error == -EIO || error == -ENOMEM;
 }
 
-/* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when a file has to be looked at again later. What was
- * sent is taken off *budget, which a last piece may exceed. */
+/* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when the transport is full, or a file has to be looked
+ * at again later. What was sent is taken off *budget, which a last piece may exceed. */
 static int send_some(struct h1 *h1, int64_t *budget)
 {
     enum source_kind kind = h1->exchange.source.kind;
@@ -279,8 +279,8 @@ static int send_some(struct h1 *h1, int64_t *budget)
     }
     h1->conn->transport.is_full = false;
     ssize_t sent = kind == SOURCE_BORROWED ? send_borrowed(h1) : send_file(h1);
-    if (sent < 0) {
-        return h1->conn->transport.is_full || sent == -EINTR ? 0 : (int)sent;
+    if (sent < 0) { /* whether the transport is full says nothing: what was to follow may have found no memory */
+        return sent == -EINTR ? 0 : (int)sent;
     }
     *budget -= sent;
     return 0;
