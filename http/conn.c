@@ -204,7 +204,7 @@ static int update_interest(struct conn *conn)
                       ((wanted & (unsigned)CONN_WRITES) != 0 || conn->task == TASK_LACKING ? (unsigned)REACTOR_WRITABLE
                                                                                            : 0U);
     unsigned interest = transport_interest(&conn->transport, events, was_reading && !conn->ignores_input,
-                                           conn->work == NULL);
+                                           conn->work == NULL && conn->state == CONN_OPEN);
     conn->ignores_input = false;
     if (interest == conn->interest) {
         return 0;
@@ -268,6 +268,7 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
     assert(conn->is_advancing && conn->work == NULL);
     conn->protocol = to;
     conn->work = work;
+    conn->waits_for = WAIT_LINGER; /* which no protocol says: whatever this one waits for, its time begins now */
 }
 
 /* Events. */
@@ -336,9 +337,11 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     }
     if (conn->state == CONN_LINGERING && is_readable) {
         drop_input(conn);
-    } else if (conn->state == CONN_OPEN && is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+    } else if (conn->state == CONN_LINGERING) {
+        conn_end_turn(conn);
+    } else if (is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
         conn_read(conn);
-    } else if (is_task || conn->state != CONN_OPEN) {
+    } else if (is_task) {
         on_task(reactor, conn);
     } else {
         conn->ignores_input = is_readable;

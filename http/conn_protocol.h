@@ -45,7 +45,8 @@ enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets t
 struct protocol {
     const char *name; /* "HTTP/1" */
 
-    /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. */
+    /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. Sets
+     * conn->has_unread: whether the read may have left bytes behind. */
     ssize_t (*read)(struct conn *conn);
 
     /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again, and
