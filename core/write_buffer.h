@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct transport;
+struct transport; /* core/transport.h, which is not installed: other programs use write_buffer_flush() */
 
 struct write_buffer {
     char *block;       /* capacity bytes, or NULL */

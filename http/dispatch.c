@@ -1,7 +1,7 @@
 /* Routes come before static files, and a path as it was sent before the same path with or without a slash at its end.
  *
- * Happy path: one router_match(). What nobody answers is answered here; that is no failure.
- * Failure mode: without memory for a redirect the answer is a 503. */
+ * Happy path: one router_match(). A request that nothing matches gets its response here; that is not a failure.
+ * Failure mode: without memory for a redirect, the response is 503. */
 
 #include "http/dispatch.h"
 
