@@ -126,6 +126,11 @@ void coro_resume(struct coro *coro, int nargs)
 {
     struct script *script = coro->script;
     struct run run;
+    bool has_run = coro->wait != NULL && lua_status(coro->L) != LUA_YIELD;
+    if (has_run) { /* a script has resumed it meanwhile: see is_untouched() */
+        coro_fail(coro, LUA_ERRRUN);
+        return;
+    }
     int verdict = run_lua(coro, nargs, &run);
     if (verdict == 0) {
         if (run.stop != STOP_NONE) {

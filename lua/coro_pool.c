@@ -22,7 +22,7 @@ enum {
     IDLE_THREADS_MAX = 1024, /* threads kept for later; each has about 1 KiB */
     CUT_LINES_MAX = 16,      /* log lines of what is cut when the script ends */
 };
-_Static_assert(REF_COUNT <= 32, "struct coro.kept has a bit for each table");
+_Static_assert(REF_TRACES < 32, "struct coro.kept has a bit for it");
 
 /* For good. */
 static int never(struct coro *coro)
@@ -47,7 +47,11 @@ static int new_thread(lua_State *L)
         lua_pushboolean(L, 0);
         coro->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    script_push_ref(coro->script, L, REF_THREADS);
     lua_State *thread = lua_newthread(L);
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -4);
     for (int i = 0; i < CORO_BASE; i++) {
         script_push_ref(coro->script, thread, base[i]);
     }
@@ -83,6 +87,13 @@ static struct coro *make_coro(struct script *script)
     return coro;
 }
 
+/* Whether the thread of coro is as coro_put() left it. A script can get hold of it (coroutine.running), and of LuaJIT's own
+ * coroutine.resume (debug.getupvalue); the prelude's refuses to resume it. */
+static bool is_untouched(const struct coro *coro)
+{
+    return lua_status(coro->L) == 0 && lua_gettop(coro->L) == CORO_BASE;
+}
+
 struct coro *coro_take(struct script *script, bool uses_reserve)
 {
     struct coro *coro = script->free_coros;
@@ -99,7 +110,11 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
     }
     if (coro->L != NULL) {
         script->idle_threads--;
-    } else {
+        if (!is_untouched(coro)) {
+            coro_drop_thread(coro);
+        }
+    }
+    if (coro->L == NULL) {
         script->lends_reserve = uses_reserve;
         int rv = make_thread(coro);
         script->lends_reserve = false;

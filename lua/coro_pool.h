@@ -52,14 +52,14 @@ struct coro_stream {
 };
 
 /* What each thread has at the bottom of its stack, below what runs: to copy it from there is quicker than to look for it in
- * the registry. */
+ * the registry. The first is no function: LuaJIT's coroutine.resume would call it in a thread that rests. */
 enum coro_base {
-    BASE_XPCALL = 1,
+    BASE_REQUEST_META = 1,
+    BASE_XPCALL,
     BASE_REPORT, /* the message handler for it */
     BASE_SERVE,
     BASE_RESPOND,
-    BASE_REQUEST_META,
-    CORO_BASE = BASE_REQUEST_META, /* the number of them */
+    CORO_BASE = BASE_RESPOND, /* the number of them */
 };
 
 struct coro {

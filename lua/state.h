@@ -75,6 +75,7 @@ enum script_ref {
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
+    REF_THREADS,       /* the threads that C resumes, and nothing else may: weak keys */
     REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
     REF_UNSENT,        /* how many anchors hold a string, by string */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
