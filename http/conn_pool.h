@@ -42,7 +42,8 @@ int conn_pool_init(struct conn_pool *pool, struct service *service);
 /* Free all memory. Every connection is closed. */
 void conn_pool_done(struct conn_pool *pool);
 
-/* The memory of a connection, which is linked into the list of open ones: zeroed, but for pool. NULL without memory. */
+/* The memory of a connection, which is linked into the list of open ones: zeroed, except for pool and the fd, which is -1. NULL
+ * without memory. */
 struct conn *conn_pool_take(struct conn_pool *pool);
 
 /* The connection is closed: take it off the list. Give its memory back when no task knows it any more. */

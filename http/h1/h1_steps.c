@@ -1,7 +1,8 @@
 /* What is done for a request in each state, up to the next one. h1_take_turn() is the table of contents.
  *
- * Happy path: read_request_head() parses and routes, read_request_body() collects, process_request() calls the handler, write_response() leaves the
- * response in the queue and begins the next request; at the end of the turn one write sends all responses.
+ * Happy path: read_request_head() parses and routes, read_request_body() collects, process_request() calls the handler,
+ * write_response() leaves the response in the queue and begins the next request; at the end of the turn one write sends
+ * all responses.
  *
  * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what follows
  * is in doubt; a response that cannot be completed is cut. */
