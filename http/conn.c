@@ -268,7 +268,7 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
     assert(conn->is_advancing && conn->work == NULL);
     conn->protocol = to;
     conn->work = work;
-    conn->waits_for = WAIT_LINGER; /* which no protocol says: whatever this one waits for, its time begins now */
+    conn->waits_for = WAIT_NONE; /* whatever it waits for after this turn, its time begins then */
 }
 
 /* Events. */

@@ -49,8 +49,9 @@ struct protocol {
      * conn->has_unread: whether the read may have left bytes behind. */
     ssize_t (*read)(struct conn *conn);
 
-    /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again, and
-     * conn->has_received and conn->has_sent when the client did something for its deadline. Never closes the connection. */
+    /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again;
+     * conn->has_received and conn->has_sent when the client did something for its deadline; and conn->waits_for to
+     * WAIT_NONE when a wait is over that may be followed by one of the same kind. Never closes the connection. */
     enum turn (*advance)(struct conn *conn);
 
     /* CONN_READS: what the client sends is to be read now. CONN_WRITES: bytes wait for room, or for the next turn. */
@@ -100,7 +101,10 @@ enum conn_task {
     TASK_LACKING, /* there was no memory for one: the next event of the fd is taken for it */
 };
 
-enum { INTEREST_NONE = 0xff }; /* conn->interest before the reactor watches the fd */
+enum {
+    INTEREST_NONE = 0xff, /* conn->interest before the reactor watches the fd */
+    WAIT_NONE = 0xff, /* conn->waits_for until the end of the turn: what it waits for then has a deadline of its own */
+};
 
 /* All that an idle connection holds. */
 struct conn {
@@ -115,7 +119,7 @@ struct conn {
     int32_t unsent_bytes;   /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
     uint8_t state;          /* enum conn_state */
     uint8_t task;           /* enum conn_task */
-    uint8_t waits_for;      /* enum wait: what the deadline is about */
+    uint8_t waits_for;      /* enum wait: what the deadline is about; or WAIT_NONE */
     uint8_t interest;       /* flags registered with the reactor, or INTEREST_NONE */
     uint8_t end;            /* enum outcome_end: what becomes of a request that is lost with the connection */
     bool is_advancing : 1;  /* the protocol is at work: it will see what changes */

@@ -341,7 +341,7 @@ static enum step finish_exchange(struct h1 *h1)
     bool goes_on = !h1->closes && !exchange->wants_close && !exchange->service->is_draining;
     conn->has_unread = conn->has_unread || (!goes_on && (input_len(h1) > 0 || !exchange->is_body_read));
     if (conn->waits_for == WAIT_HEAD) {
-        conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
+        conn->waits_for = WAIT_NONE; /* the next head has a deadline of its own */
     }
     if (exchange->is_timed) {
         exchange_stop_clock(exchange);

@@ -6,7 +6,7 @@
 #include "http/server_internal.h"
 #include "tests/lib/server_scene.h"
 
-enum { TEXT_MAX = 256, WAIT_MS = 5000 };
+enum { TEXT_MAX = 256, WAIT_MS = 5000, LINGER_MS = 2000 };
 
 /* The work of both. */
 struct words {
@@ -17,6 +17,7 @@ struct words {
 static int losses_before, losses_after; /* calls of lose() of the one and the other */
 static int drains;                      /* calls of drain() of the other */
 static bool goes_idle;                  /* the other one has no work when it has nothing to say */
+static bool lingers;                    /* it ends at once */
 
 static const char over[] = "over\n";
 static const struct protocol after;
@@ -95,6 +96,10 @@ static enum turn echo_words(struct conn *conn)
         mem_free(words);
         conn->work = NULL;
     }
+    if (lingers) {
+        conn->has_unread = true;
+        return TURN_LINGER;
+    }
     return conn->transport.is_at_end ? TURN_CLOSE : TURN_WAIT;
 }
 
@@ -125,7 +130,7 @@ static const struct protocol after = WORDS_PROTOCOL("after", echo_words);
 static int set_up(void **state)
 {
     losses_before = losses_after = drains = 0;
-    goes_idle = false;
+    goes_idle = lingers = false;
     int rv = scene_set_up(state);
     scene_start();
     scene.server->accepters[0].protocol = &before;
@@ -192,6 +197,21 @@ static void the_deadline_begins_with_the_new_protocol(void **state)
     assert_non_null(strstr(scene.log_text, "timed out while echoing\n"));
 }
 
+static void the_new_protocol_may_end_at_once(void **state)
+{
+    (void)state;
+    lingers = true;
+    struct fake_peer *peer = client();
+    say(peer, "over\nbye ");
+    assert_echoed(peer, "bye ");
+    assert_true(fake_peer_saw_end(peer));
+    assert_int_equal(losses_after, 1);
+    pass_ms(LINGER_MS - 1);
+    assert_false(is_closed(peer));
+    pass_ms(1);
+    assert_true(is_closed(peer));
+}
+
 static void a_server_that_stops_says_so_to_the_new_protocol(void **state)
 {
     (void)state;
@@ -209,9 +229,8 @@ static void a_server_that_stops_says_so_to_the_new_protocol(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OVER_TEST(what_was_read_already_goes_to_the_new_protocol),
-        OVER_TEST(the_new_protocol_may_be_idle_at_once),
-        OVER_TEST(the_deadline_begins_with_the_new_protocol),
+        OVER_TEST(what_was_read_already_goes_to_the_new_protocol),  OVER_TEST(the_new_protocol_may_be_idle_at_once),
+        OVER_TEST(the_deadline_begins_with_the_new_protocol),       OVER_TEST(the_new_protocol_may_end_at_once),
         OVER_TEST(a_server_that_stops_says_so_to_the_new_protocol),
     };
     return cmocka_run_group_tests_name("conn_go_over", tests, NULL, NULL);
