@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/peer.h"
 #include "http/url.h"
+#include "lua/collector.h"
 #include "lua/coro_pool.h"
 #include "lua/memory.h"
 #include "lua/object.h"
@@ -35,6 +36,7 @@ bool request_push_new(struct coro *coro)
     if (!memory_ready_block(coro->script)) {
         return false;
     }
+    collector_stop(L); /* a host may have started it; a finalizer must not run here, and take the block */
     struct request *request = lua_newuserdata(L, sizeof *request);
     *request = (struct request){.index = coro->index, .generation = coro->generation};
     lua_pushvalue(L, BASE_REQUEST_META);
