@@ -33,6 +33,7 @@ struct transport {
     int fd;                          /* -1 once closed */
     bool is_full : 1;                /* the last write did not take all: wait for REACTOR_WRITABLE */
     bool may_have_more : 1;          /* the last read may have left bytes that no edge will tell of */
+    bool holds_input : 1;            /* it has bytes read from fd, of which no event tells: never a plain socket */
     bool is_told_more : 1;           /* an event came with REACTOR_MORE: a short read does not empty the socket */
     bool is_half_closed : 1;         /* the peer has shut its side; there may be bytes to read before its end */
     bool is_at_end : 1;              /* the peer will send no more, and all that it sent was read */
@@ -52,7 +53,7 @@ void transport_open(struct transport *transport, const struct transport_ops *ops
 void transport_note(struct transport *transport, unsigned events);
 
 /* Read once, at most len bytes. Returns their number, 0 at the peer's end, or -errno (-EAGAIN when nothing is there). Sets
- * is_at_end and may_have_more. */
+ * is_at_end and may_have_more; and holds_input, in which case the reader has to come again without an event. */
 ssize_t transport_recv(struct transport *transport, void *data, size_t len);
 
 /* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes follow at

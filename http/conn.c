@@ -230,6 +230,12 @@ static bool begin_to_linger(struct conn *conn)
     return true;
 }
 
+/* Whether the transport itself holds bytes that are to be read now: no event of the fd will tell of them. */
+static bool has_held_input(const struct conn *conn)
+{
+    return conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0;
+}
+
 /* The protocol, or the drop of what a lingering client sends, has had its turn. */
 static void conn_end_turn(struct conn *conn)
 {
@@ -237,8 +243,8 @@ static void conn_end_turn(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
-        conn_resume(conn); /* the task closes it */
+    if (has_held_input(conn) || (conn->pool->service->is_draining && conn_is_idle(conn))) {
+        conn_resume(conn); /* the task reads that, or closes it */
     }
     update_deadline(conn);
     if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
@@ -273,18 +279,6 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
 
 /* Events. */
 
-/* Read once and go on. */
-static void conn_read(struct conn *conn)
-{
-    ssize_t len = conn->protocol->read(conn);
-    if (len < 0 && len != -EAGAIN && len != -EINTR) {
-        conn_lost(conn, errno_text((int)-len));
-        conn_close(conn);
-        return;
-    }
-    conn_advance(conn);
-}
-
 /* Drop what a client sends after our end, one read at a time (R6). */
 static void drop_input(struct conn *conn)
 {
@@ -301,6 +295,22 @@ static void drop_input(struct conn *conn)
     } else {
         conn_end_turn(conn);
     }
+}
+
+/* Read once and go on. */
+static void conn_read(struct conn *conn)
+{
+    if (conn->state == CONN_LINGERING) {
+        drop_input(conn);
+        return;
+    }
+    ssize_t len = conn->protocol->read(conn);
+    if (len < 0 && len != -EAGAIN && len != -EINTR) {
+        conn_lost(conn, errno_text((int)-len));
+        conn_close(conn);
+        return;
+    }
+    conn_advance(conn);
 }
 
 bool conn_close_idle(struct conn *conn)
@@ -335,12 +345,10 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (is_task) {
         conn->task = TASK_NONE;
     }
-    if (conn->state == CONN_LINGERING && is_readable) {
-        drop_input(conn);
+    if (is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn_read(conn);
     } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);
-    } else if (is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
-        conn_read(conn);
     } else if (is_task) {
         on_task(reactor, conn);
     } else {
@@ -420,7 +428,9 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    if (conn->state == CONN_LINGERING) {
+    if (has_held_input(conn)) {
+        conn_read(conn);
+    } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);
     } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_close_idle(conn);
