@@ -30,7 +30,7 @@ void server_set_site(struct server *server, struct site *site);
 void server_destroy(struct server *server);
 
 /* In a process forked from the server's: close its listeners and connections, which the other process still serves, and
- * leave everything else as it is. Nobody is told. */
+ * leave everything else as it is. No callback runs. */
 void server_abandon(struct server *server);
 
 /* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */

@@ -390,9 +390,9 @@ static enum step end_connection(struct h1 *h1)
     return out_is_empty(h1) ? STEP_LINGER : STEP_WAIT;
 }
 
-/* The client shut its side, and has thereby left a handler. What the handler says when it is told is not sent. Bytes that
- * nobody has read would make the close a reset, which could take the responses before this one away from the client (RFC
- * 9112 section 9.6); so they are read, unless the response must end with a reset. */
+/* The client shut its side, and has thereby left a handler. What the handler still writes in on_gone() is not sent. Bytes
+ * that nobody has read would make the close a reset, which could take the responses before this one away from the client
+ * (RFC 9112 section 9.6); so they are read, unless the response must end with a reset. */
 static enum step close_left(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
