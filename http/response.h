@@ -5,7 +5,7 @@
  * here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its caller's
  * feet.
  *
- * A handler answers with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
+ * A handler responds with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
  * or with response_begin(), response_write()..., response_end(). Fields come before. */
 
 #include "http/response_fields.h"
@@ -40,7 +40,7 @@ void response_send_borrowed(struct exchange *exchange, int status, const char *t
 void response_error(struct exchange *exchange, int status, const char *detail);
 
 /* The same with the fields that were added before, except for those of response_drop_content_fields(): what those who
- * added them want to have in every answer, such as the fields of CORS, is in this one, too. */
+ * added them want to have in every response, such as the fields of CORS, is in this one, too. */
 void response_refuse(struct exchange *exchange, int status, const char *detail);
 
 /* The same with all fields as they are. */
@@ -56,7 +56,7 @@ size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char
 /* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
 
-/* Begin an answer whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
+/* Begin a response whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
  * in HTTP/1.0 until the connection closes). */
 void response_begin(struct exchange *exchange, int status, const char *type, int64_t length);
 
@@ -78,11 +78,11 @@ bool response_is_beyond_cap(const struct exchange *exchange, size_t len);
  * taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);
 
-/* End a streamed answer. Less content than announced cuts the connection. */
+/* End a streamed response. Less content than announced cuts the connection. */
 void response_end(struct exchange *exchange);
 
-/* Give up an answer that has begun: the connection is cut without a proper end, so that the client can tell; with a
- * reset when the end of the connection is all that marks the end. An answer that has not begun becomes a 500. */
+/* Give up a response that has begun: the connection is cut without a proper end, so that the client can tell; with a
+ * reset when the end of the connection is all that marks the end. A response that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
 /* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth: its
@@ -93,7 +93,7 @@ void response_send_source(struct exchange *exchange, int status, const char *typ
 /* Content that is made range by range (struct continuation of http/source.h). */
 
 /* Add field lines that are known to be well-formed, each with CRLF; they do not count against RESPONSE_FIELDS_MAX.
- * Returns 0, or -ENOMEM with the answer as before. */
+ * Returns 0, or -ENOMEM with the response as before. */
 int response_add_lines(struct exchange *exchange, const char *lines, size_t len);
 
 /* Answer with content of length bytes that then->next() brings forth: it is called at once, and again whenever what it

@@ -16,10 +16,10 @@ struct anchor {
     const char *data;          /* bytes of the string */
     size_t len;                /* of data */
     int index;                 /* in the table REF_ANCHORS */
-    struct exchange *exchange; /* whose answer it is; NULL before, and then it is in no list */
+    struct exchange *exchange; /* whose response it is; NULL before, and then it is in no list */
     struct anchor *older;      /* in the list of those that answer */
     struct anchor *newer;
-    bool is_cut; /* its answer is being cut */
+    bool is_cut; /* its response is being cut */
 };
 
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */

@@ -88,19 +88,19 @@ struct coro {
     void *owned;                    /* for the owner */
     uint64_t owned_id;              /* likewise */
 
-    struct exchange *exchange;          /* the request it answers; NULL for a timer, after the answer, and once gone */
-    const struct lua_route *route;      /* of the request, NULL for a timer */
-    uint64_t request_number;            /* for req.id */
-    enum body_use body_use;             /* of the request */
+    struct exchange *exchange;     /* the request it responds to; NULL for a timer, after the response, and once gone */
+    const struct lua_route *route; /* of the request, NULL for a timer */
+    uint64_t request_number;       /* for req.id */
+    enum body_use body_use;        /* of the request */
     struct anchor *held[HELD_COUNT];    /* NULL where there is none */
     unsigned kept;                      /* set of 1 << enum script_ref: tables that have something of it */
     void (*before_wait)(struct coro *); /* called before it waits, while there is an exchange; may be NULL */
 
     bool is_error_handler; /* runs app.on("error", fn): there is no second one */
-    bool is_raised;        /* answers an error that is an answer: there is no second one */
+    bool is_raised;        /* answers an error that is a response: there is no second one */
     bool is_page_json;     /* HELD_PAGE is JSON, not HTML */
     bool is_reported;      /* the error being dealt with has been logged */
-    bool is_gone;          /* the client left before the answer was complete */
+    bool is_gone;          /* the client left before the response was complete */
     bool is_told;          /* and the script knows: its next wait is its last */
 
     struct coro_stream stream; /* what it writes, if it does */
@@ -145,7 +145,7 @@ bool coro_has_ended(const struct coro *coro);
 /* Raise the error that ends a coroutine whose client has gone. */
 _Noreturn void coro_raise_closed(lua_State *L);
 
-/* Part with the exchange, whose answer is about to be completed. Returns it. */
+/* Part with the exchange, whose response is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);
 
 /* Hold the string at index of L; let go of it, if there is one; let go of all. The first raises (memory). */

@@ -22,7 +22,7 @@ void script_push_visible(lua_State *L, const char *text, size_t len, enum visibl
 /* Raise an error that begins with the script_place(). Only from a lua_CFunction. */
 _Noreturn void script_raise(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Raise an error that is an answer, as app.error does: a status and a text for the client. */
+/* Raise an error that is a response, as app.error does: a status and a text for the client. */
 _Noreturn void script_raise_answer(lua_State *L, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -20,13 +20,13 @@
 #include <string.h>
 
 enum {
-    CLIENT_HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
+    CLIENT_HEAD_MAX = 65536, /* bytes of a response's head, more than the server ever sends */
     CLIENT_READ_BYTES = 16384,
 };
 
 struct request_client {
     int fd;                      /* borrowed */
-    request_answer_fn on_answer; /* who takes the answer */
+    request_answer_fn on_answer; /* takes the response */
     void *arg;                   /* handed to on_answer */
     char *bytes;                 /* the request */
     size_t len, sent;            /* of bytes */
@@ -98,7 +98,7 @@ static int make_request(struct request_client *client, const struct request_text
     return 0;
 }
 
-/* The answer. */
+/* The response. */
 
 /* Hand the head over without its carriage returns. */
 static void tell_head(const struct request_client *client)

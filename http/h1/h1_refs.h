@@ -34,7 +34,7 @@ void h1_refs_add(struct h1 *h1, const struct borrowed *piece);
 struct write_buffer *h1_refs_end(struct h1 *h1);
 void h1_refs_commit(struct h1 *h1, size_t len);
 
-/* All bytes of the answer that wait to be sent, copied and borrowed. */
+/* All bytes of the response that wait to be sent, copied and borrowed. */
 size_t h1_refs_queued(const struct h1 *h1);
 
 /* What comes behind the piece in exchange.source, as far as max parts and max_bytes go. Returns how many parts there are. */

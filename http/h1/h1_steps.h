@@ -8,7 +8,7 @@
 struct h1;
 
 enum {
-    PIPELINE_BUDGET = 64, /* requests answered in one turn (R6) */
+    PIPELINE_BUDGET = 64, /* requests served in one turn (R6) */
 };
 
 /* One turn: steps until one says to wait; then what is queued is sent. The connection's work may be another struct h1

@@ -46,7 +46,7 @@ void parser_reset(struct parser *parser);
 
 /* Parse a request head from its first byte on; len grows from call to call. Returns PARSE_COMPLETE with *head filled
  * in, PARSE_INCOMPLETE (call again with more), or PARSE_ERROR with status and reason set: the framing is then
- * unknown, so the connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
+ * unknown, so the connection must close after the response. Limits: max_request_line, max_header_bytes, max_fields. */
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
 
