@@ -24,7 +24,7 @@ enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
     ROOM_TRIES = 4,      /* of them closed or found at work after all */
     SAY_FULL_MS = 60000, /* how often the log says that the server is full */
-    SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
+    SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the response away */
 };
 
 static bool is_at_rest(const struct conn *conn)

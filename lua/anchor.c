@@ -1,7 +1,7 @@
 /* Strings that C sends from where Lua has them.
  *
- * Happy path: script_anchor() keeps a string in the state until script_release(), when its last byte is sent or the answer
- * is lost.
+ * Happy path: script_anchor() keeps a string in the state until script_release(), when its last byte is sent or the
+ * response is lost.
  *
  * Failure modes: clients that do not take their answers would fill the state with them until write_timeout, so that
  * nobody else gets one. What waits may hold half of lua_memory. Beyond that the answers are cut whose clients have taken

@@ -3,7 +3,7 @@
  * Happy path: the object is a small userdata with the number of its coroutine. A field is made when it is first asked
  * for; tables and long strings are then kept with the object, and so are fields that the script sets itself.
  *
- * Failure modes: after the answer, or when the client has gone, there is no request to read from: what was kept is
+ * Failure modes: after the response, or when the client has gone, there is no request to read from: what was kept is
  * still there, everything else raises an error that says so. No C pointer lies in the object. */
 
 #include "lua/bind_request.h"

@@ -141,7 +141,7 @@ static int push_closed(struct coro *coro)
 static const struct coro_wait drain_wait = {.on_drain = go_on_writing, .on_gone = push_closed};
 
 /* drain(): wait until the client has taken what was written; gives what out:write() gives. Where that cannot be, what the
- * script has written will not go out, so the answer is cut. */
+ * script has written will not go out, so the response is cut. */
 static int stream_drain(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;

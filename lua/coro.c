@@ -136,7 +136,7 @@ void coro_resume(struct coro *coro, int nargs)
         if (run.stop != STOP_NONE) {
             revive_hook(coro);
         }
-        if (coro->exchange != NULL) { /* it has lost its way between the handler and the answer */
+        if (coro->exchange != NULL) { /* it has lost its way between the handler and the response */
             coro_give_up(coro, 500);
         }
         coro_put(coro);

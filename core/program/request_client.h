@@ -17,8 +17,8 @@ struct request_text {
     size_t body_len;
 };
 
-/* Takes a piece of the response: the head with plain line ends and an empty line, then the content, out of its chunks.
- * */
+/* Takes a piece of the response: the head with plain line ends and an empty line, then the content without chunk
+ * framing. */
 typedef void (*request_answer_fn)(void *arg, const char *data, size_t len);
 
 enum request_progress {

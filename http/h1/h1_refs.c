@@ -3,7 +3,7 @@
  *
  * Failure modes: without memory nothing is borrowed, and the caller copies. The bytes that move to h1->out when a piece is
  * sent may find no memory there: the connection is cut. Whatever happens, a piece is released exactly once: when it is
- * sent, or with the queue, which goes with the answer. */
+ * sent, or with the queue, which goes with the response. */
 
 #include "http/h1/h1_refs.h"
 

@@ -353,8 +353,8 @@ static enum step finish_exchange(struct h1 *h1)
     return !goes_on || h1->turn_requests < PIPELINE_BUDGET ? STEP_ON : STEP_WAIT;
 }
 
-/* WRITING_RESPONSE: bytes may wait for those of the next response, so that pipelined requests are answered with one write;
- * content that is sent from where it is, or a queue above the high mark, goes first. */
+/* WRITING_RESPONSE: bytes may wait for those of the next response, so that pipelined requests are served with one
+ * write; content that is sent from where it is, or a queue above the high mark, goes first. */
 static enum step write_response(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;

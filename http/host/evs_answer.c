@@ -3,7 +3,7 @@
  *
  * Failure modes: without memory a call returns -ENOMEM, and the connection is cut. An invalid call is the host's
  * mistake: the log names the route and the function, and the request ends, since a host that ignores return values
- * would leave its client waiting for ever. */
+ * would leave its client waiting forever. */
 
 #include "http/host/evs_blame.h"
 #include "http/host/evs_events.h"

@@ -159,7 +159,7 @@ static void end_worker(struct worker *worker, int error)
     retired_stop(&worker->retired);
     if (error < 0) {
         log_write(worker->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
-        worker->on_failed(worker->owner); /* the others would wait for ever */
+        worker->on_failed(worker->owner); /* the others would wait forever */
     }
 }
 
