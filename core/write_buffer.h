@@ -10,7 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct transport; /* core/transport.h, which is not installed: other programs use write_buffer_flush() */
+/* core/transport.h, which is not installed: other programs use write_buffer_flush(). */
+struct transport;
 
 struct write_buffer {
     char *block;       /* capacity bytes, or NULL */
