@@ -24,6 +24,7 @@ struct exchange;
 struct limits;
 struct peer;
 struct service;
+struct takeover;
 
 enum response_state {
     RESPONSE_NONE,      /* nothing of the response exists, but fields perhaps */
@@ -57,9 +58,10 @@ struct exchange {
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the client is lost; do not use the exchange after the call */
     void (*on_stopping)(
-        struct exchange *exchange); /* the server stops, or its site was replaced: end soon. The handler clears it */
-    void *user;                     /* the handler's own, NULL at serve() */
-    uint64_t content_left;          /* of a response whose length was announced: what is missing */
+        struct exchange *exchange);  /* the server stops, or its site was replaced: end soon. The handler clears it */
+    void *user;                      /* the handler's own, NULL at serve() */
+    const struct takeover *takeover; /* response_switch(): what comes after the response, or NULL */
+    uint64_t content_left;           /* of a response whose length was announced: what is missing */
     uint32_t kept_fields; /* bytes at the start of fields that are in every response: response_keep_fields() */
     int status;           /* of the response, 0 before there is one */
     enum response_state response_state;

@@ -18,6 +18,7 @@
 #include "http/status.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,6 +130,21 @@ void response_redirect(struct exchange *exchange, int status, const char *locati
     }
     char page[RESPONSE_PAGE_MAX];
     response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, response_format_page(page, status, NULL));
+}
+
+int response_switch(struct exchange *exchange, const struct takeover *takeover)
+{
+    if (exchange->head.minor_version == 0) {
+        return -EPROTO;
+    }
+    if (!exchange->is_body_read) {
+        return -EBUSY;
+    }
+    const struct response_head head = head_of(101, NULL, 0);
+    exchange->takeover = takeover;
+    begin_head(exchange, &head);
+    response_complete(exchange);
+    return 0;
 }
 
 /* Streams. */

@@ -17,6 +17,7 @@
 struct continuation;
 struct exchange;
 struct source;
+struct takeover;
 
 enum {
     REF_COPY_MAX = 4096, /* pieces of a stream up to here are copied, which costs less than to keep them in line */
@@ -55,6 +56,11 @@ size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char
 
 /* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
+
+/* Switch to another protocol: 101 with Upgrade and the fields added. When it is sent, the connection goes over to
+ * takeover->to, which must stay valid until then, and the exchange is over. Returns 0; -EPROTO for HTTP/1.0, which knows no
+ * switch, and -EBUSY while a body of the request has not been read: then nothing was sent. */
+int response_switch(struct exchange *exchange, const struct takeover *takeover);
 
 /* Begin a response whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
  * in HTTP/1.0 until the connection closes). */

@@ -4,6 +4,7 @@
 /* HTTP/1 (RFC 9112): how requests and responses lie on the wire of one connection. It carries an exchange from below
  * (struct framing) and sits on a connection from above (struct protocol). The files of http/h1/ share this header:
  *
+ *   h1_turn.c      turns: steps until one says to wait, and what is given back at the end
  *   h1_steps.c     the steps of a request, from its first byte to the next request
  *   h1_head.c      heads and content on their way out
  *   h1_body.c      bodies on their way in

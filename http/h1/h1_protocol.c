@@ -11,6 +11,7 @@
 #include "http/h1/h1_io.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_steps.h"
+#include "http/h1/h1_turn.h"
 #include "http/h1/parser_variants.h"
 
 #include <errno.h>

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "http/server_internal.h"
+#include "http/takeover.h"
 #include "tests/lib/server_scene.h"
 
 enum { TEXT_MAX = 256, WAIT_MS = 5000, LINGER_MS = 2000 };
@@ -226,12 +227,138 @@ static void a_server_that_stops_says_so_to_the_new_protocol(void **state)
     assert_int_equal(losses_after, 1);
 }
 
+/* HTTP/1 goes over when a handler responds with 101. */
+
+static void *begin_echo(struct conn *conn, const char *unread, size_t len, void *arg)
+{
+    (void)conn;
+    ++*(int *)arg;
+    struct words *words = mem_zalloc(sizeof *words);
+    if (words != NULL) {
+        assert_in_range(len, 0, TEXT_MAX);
+        memcpy(words->text, unread, len);
+        words->len = len;
+    }
+    return words;
+}
+
+static int begun;
+static const struct takeover echo_takeover = {.name = "echo", .to = &after, .begin = begin_echo, .arg = &begun};
+static int switched; /* what response_switch() returned */
+
+static void serve_switch(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_add_field(exchange, "X-Room", 6, "blue", 4);
+    switched = response_switch(exchange, &echo_takeover);
+    if (switched < 0) {
+        response_send(exchange, 426, NULL, NULL, 0);
+    }
+}
+
+static const struct handler switch_handler = {.serve = serve_switch, .body_mode = BODY_STREAM};
+
+static int set_up_http(void **state)
+{
+    losses_before = losses_after = drains = begun = 0;
+    goes_idle = lingers = false;
+    int rv = scene_set_up(state);
+    add_route(METHOD_GET, "/switch", &switch_handler);
+    add_route(METHOD_POST, "/switch", &switch_handler);
+    scene_start();
+    return rv;
+}
+
+#define HTTP_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up_http, scene_tear_down)
+
+static const char switched_head[] = "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+
+/* What came behind the head of the last response. */
+static const char *behind_switch(const struct fake_peer *peer)
+{
+    size_t len;
+    const char *found = strstr(fake_peer_output(peer, &len), switched_head);
+    assert_non_null(found);
+    return found + sizeof switched_head - 1;
+}
+
+static void http_goes_over_after_101(void **state)
+{
+    (void)state;
+    static const char text[] = "GET /none HTTP/1.1\r\nHost: a\r\n\r\nGET /switch HTTP/1.1\r\nHost: a\r\n\r\nfirst ";
+    for (size_t split = 1; split <= sizeof text - 1; split++) {
+        struct fake_peer *peer = client();
+        fake_peer_send_split(peer, text, sizeof text - 1, split);
+        settle();
+        say(peer, "second ");
+        size_t len;
+        const char *output = fake_peer_output(peer, &len);
+        assert_memory_equal(output, "HTTP/1.1 404 ", 13);
+        assert_non_null(strstr(output, "HTTP/1.1 101 Switching Protocols\r\n"));
+        assert_non_null(strstr(output, "X-Room: blue\r\n"));
+        assert_null(strstr(strstr(output, "HTTP/1.1 101"), "Content-Length"));
+        assert_string_equal(behind_switch(peer), "first second ");
+        assert_int_equal(begun, split);
+        fake_peer_close(peer);
+        settle();
+        assert_int_equal(losses_after, split);
+    }
+    assert_null(scene.server->pool.conns);
+}
+
+static void the_response_is_sent_before_http_goes_over(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 20);
+    say(peer, "GET /switch HTTP/1.1\r\nHost: a\r\n\r\nfirst ");
+    assert_int_equal(begun, 0);
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    assert_int_equal(begun, 1);
+    assert_string_equal(behind_switch(peer), "first ");
+}
+
+static void http_1_0_and_bodies_that_were_not_read_do_not_go_over(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = client();
+    say(peer, "GET /switch HTTP/1.0\r\n\r\n");
+    assert_int_equal(switched, -EPROTO);
+    peer = client();
+    say(peer, "POST /switch HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nb");
+    assert_int_equal(switched, -EBUSY);
+    assert_int_equal(begun, 0);
+}
+
+static void without_memory_for_the_new_protocol_the_connection_ends(void **state)
+{
+    (void)state;
+    struct fake_peer *warm = client();
+    say(warm, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"); /* what a request needs is in the pools */
+    struct fake_peer *peer = client();
+    size_t len;
+    fake_mem_fail_after(1, true);
+    say(peer, "GET /switch HTTP/1.1\r\nHost: a\r\n\r\nfirst ");
+    fake_mem_fail_after(0, false);
+    settle();
+    (void)fake_peer_output(peer, &len);
+    assert_true(is_closed(peer));
+    assert_int_equal(losses_after, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OVER_TEST(what_was_read_already_goes_to_the_new_protocol),  OVER_TEST(the_new_protocol_may_be_idle_at_once),
-        OVER_TEST(the_deadline_begins_with_the_new_protocol),       OVER_TEST(the_new_protocol_may_end_at_once),
+        OVER_TEST(what_was_read_already_goes_to_the_new_protocol),
+        OVER_TEST(the_new_protocol_may_be_idle_at_once),
+        OVER_TEST(the_deadline_begins_with_the_new_protocol),
+        OVER_TEST(the_new_protocol_may_end_at_once),
         OVER_TEST(a_server_that_stops_says_so_to_the_new_protocol),
+        HTTP_TEST(http_goes_over_after_101),
+        HTTP_TEST(the_response_is_sent_before_http_goes_over),
+        HTTP_TEST(http_1_0_and_bodies_that_were_not_read_do_not_go_over),
+        HTTP_TEST(without_memory_for_the_new_protocol_the_connection_ends),
     };
     return cmocka_run_group_tests_name("conn_go_over", tests, NULL, NULL);
 }
