@@ -1,16 +1,17 @@
 /* A connection between its socket and its protocol.
  *
- * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor is
- * asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is idle:
- * it holds nothing but a struct conn.
+ * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor
+ * is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is
+ * idle: it holds nothing but a struct conn.
  *
  * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while the
  * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6).
  *
- * Deadlines. What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid
- * of before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked
- * how much is in the socket, and when the time is over, whether it has become less. When something else has blocked the
- * loop and the first look comes late, the second one comes later too: a client that reads slowly needs time to show it. */
+ * Deadlines. What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get
+ * rid of before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is
+ * asked how much is in the socket, and when the time is over, whether it has become less. When something else has
+ * blocked the loop and the first look comes late, the second one comes later too: a client that reads slowly needs time
+ * to show it. */
 
 #include "http/conn.h"
 
@@ -190,8 +191,8 @@ static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 /* The end of a turn. */
 
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or a response is sent,
- * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after that,
- * so that a client that leaves is noticed though it has sent something that nobody reads now. */
+ * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after
+ * that, so that a client that leaves is noticed though it has sent something that nobody reads now. */
 static int update_interest(struct conn *conn)
 {
     if (conn->work == NULL && conn->task != TASK_LACKING && !conn->ignores_input && conn->state == CONN_OPEN &&
@@ -217,7 +218,8 @@ static int update_interest(struct conn *conn)
 }
 
 /* All is sent. Shut our side and wait for the client's end, if it may still be sending: a close with unread bytes would
- * reset the connection and could take the response away from the client. Returns false if there is nothing to wait for. */
+ * reset the connection and could take the response away from the client. Returns false if there is nothing to wait
+ * for. */
 static bool begin_to_linger(struct conn *conn)
 {
     if (!conn->has_unread || conn->transport.is_at_end || transport_end(&conn->transport) < 0) {
@@ -441,8 +443,8 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
-/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on in
- * tasks, of which a tick does not run too many. */
+/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on
+ * in tasks, of which a tick does not run too many. */
 static bool drains_long(const struct conn_pool *pool)
 {
     return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;

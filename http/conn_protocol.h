@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_CONN_PROTOCOL_H
 #define EVSERVE_HTTP_CONN_PROTOCOL_H
 
-/* What is spoken on a connection, and what a connection is for it: a protocol hangs its state on conn->work, and its bytes go
- * through conn->transport. */
+/* What is spoken on a connection, and what a connection is for it: a protocol hangs its state on conn->work, and its
+ * bytes go through conn->transport. */
 
 #include "core/deadline.h"
 #include "core/transport.h"
@@ -39,9 +39,9 @@ enum { CONN_READS = 1, CONN_WRITES = 2 };
 
 enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets to read */
 
-/* What is spoken on a connection: chosen by its listener, later by conn_go_over(). A server has one of each, which may be a
- * member of what the protocol keeps for it. While conn->work is NULL the connection is idle: it waits for a request, holds
- * nothing of the protocol, and of these functions only read() and advance() are called. */
+/* What is spoken on a connection: chosen by its listener, later by conn_go_over(). A server has one of each, which may
+ * be a member of what the protocol keeps for it. While conn->work is NULL the connection is idle: it waits for a
+ * request, holds nothing of the protocol, and of these functions only read() and advance() are called. */
 struct protocol {
     const char *name; /* "HTTP/1" */
 
@@ -67,8 +67,8 @@ struct protocol {
     /* The deadline of WAIT_HANDLER has passed: whether nothing but a handler is still waited for. */
     bool (*waits_for_handler)(const struct conn *conn);
 
-    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False: the
-     * connection is cut. conn_resume() does nothing during the call. */
+    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False:
+     * the connection is cut. conn_resume() does nothing during the call. */
     bool (*expire)(struct conn *conn, enum wait waits_for);
 
     /* The server stops: the response in the making is the last one. */
@@ -81,8 +81,8 @@ struct protocol {
     /* What the connection is doing, for log lines: "while reading request headers". */
     const char *(*doing)(const struct conn *conn);
 
-    /* Write what a client reads for whom there is no room. received: what it has sent, len bytes. Returns the length; 0: it
-     * is closed without a word. */
+    /* Write what a client reads for whom there is no room. received: what it has sent, len bytes. Returns the length;
+     * 0: it is closed without a word. */
     size_t (*refuse)(struct service *service, const char *received, size_t len, char text[REFUSAL_MAX]);
 };
 

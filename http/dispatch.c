@@ -83,8 +83,8 @@ static enum route_verdict match_other_slash(struct exchange *exchange, unsigned 
     return verdict;
 }
 
-/* To the path with the slash at its end taken away, or with one more. GET and HEAD are redirected with 301, which caches
- * keep; for other methods 308 says to send the same method and body. */
+/* To the path with the slash at its end taken away, or with one more. GET and HEAD are redirected with 301, which
+ * caches keep; for other methods 308 says to send the same method and body. */
 static void redirect_slash(struct exchange *exchange)
 {
     bool has_slash = exchange->path[exchange->path_len - 1] == '/';

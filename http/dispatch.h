@@ -6,8 +6,9 @@
 struct exchange;
 
 /* Find what responds to exchange, whose path is normalised: the host's before() first, then a route, then the static
- * files. Sets handler, match and limits. If nothing matches, this function responds itself: 404, 405 with Allow (RFC 9110
- * section 15.5.6), to OPTIONS (section 9.3.7), or with a redirect to the path with or without its final slash (site.h). */
+ * files. Sets handler, match and limits. If nothing matches, this function responds itself: 404, 405 with Allow (RFC
+ * 9110 section 15.5.6), to OPTIONS (section 9.3.7), or with a redirect to the path with or without its final slash
+ * (site.h). */
 void dispatch_request(struct exchange *exchange);
 
 /* Respond to "OPTIONS *", which asks about the server. */

@@ -35,8 +35,8 @@ enum response_state {
 
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
 
-/* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as a
- * part of what it needs for a request itself: nothing here knows bytes of the wire. */
+/* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as
+ * a part of what it needs for a request itself: nothing here knows bytes of the wire. */
 struct exchange {
     const struct framing *framing; /* what carries it: how to reach the client */
     struct service *service;       /* (h) of the server that it came to */
@@ -179,22 +179,22 @@ static inline void exchange_unread_body(struct exchange *exchange, size_t len)
 }
 
 /* Take all of the body (BODY_STREAM only), instead of piece by piece: with BODY_END exchange->body has it, as with
- * BODY_WHOLE. Returns as exchange_read_body(), but never BODY_DATA, and -503 when memory is short; after BODY_WAIT call it
- * again in on_data(). */
+ * BODY_WHOLE. Returns as exchange_read_body(), but never BODY_DATA, and -503 when memory is short; after BODY_WAIT call
+ * it again in on_data(). */
 int exchange_collect_body(struct exchange *exchange);
 
 /* The handler has what it needs of a body that was collected: free it before the response is sent. */
 void exchange_forget_body(struct exchange *exchange);
 
-/* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins, and
- * when an exchange that is_timed is over. */
+/* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins,
+ * and when an exchange that is_timed is over. */
 __attribute__((cold)) void exchange_start_clock(struct exchange *exchange);
 __attribute__((cold)) void exchange_stop_clock(struct exchange *exchange);
 
-/* What comes now may take long. If further requests of this connection wait already, the clock is read when the exchange
- * is over, and others have their turn before the next request once TURN_NS have passed since the first such call of the
- * turn (R6). The connection calls it before each handler; the code that serves files does so only for what it does not
- * have ready. */
+/* What comes now may take long. If further requests of this connection wait already, the clock is read when the
+ * exchange is over, and others have their turn before the next request once TURN_NS have passed since the first such
+ * call of the turn (R6). The connection calls it before each handler; the code that serves files does so only for what
+ * it does not have ready. */
 static inline void exchange_time_turn(struct exchange *exchange)
 {
     if (exchange->is_followed) {
@@ -215,7 +215,8 @@ static inline void exchange_resume(struct exchange *exchange)
     exchange->framing->resume(exchange);
 }
 
-/* All bytes of the response that wait for the client, copied and borrowed, its framing and responses before it included. */
+/* All bytes of the response that wait for the client, copied and borrowed, its framing and responses before it
+ * included. */
 static inline size_t exchange_queued(const struct exchange *exchange)
 {
     return exchange->framing->queued(exchange);

@@ -47,8 +47,8 @@ void outcome_begin(struct exchange *exchange);
  * complete: raw_len bytes, which may be written to; unused otherwise. */
 void outcome_end(struct exchange *exchange, enum outcome_end end, char *raw, size_t raw_len);
 
-/* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be written to.
- * newcomer knows its address, or is NULL. */
+/* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be
+ * written to. newcomer knows its address, or is NULL. */
 void outcome_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes, char *scrap,
                          size_t len, enum outcome_end end);
 

@@ -1,9 +1,9 @@
 #ifndef EVSERVE_HTTP_RESPONSE_H
 #define EVSERVE_HTTP_RESPONSE_H
 
-/* Responses: what is said, and its checks. The framing (http/framing.h) writes it, always as a well-formed message. Nothing
- * here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its caller's
- * feet.
+/* Responses: what is said, and its checks. The framing (http/framing.h) writes it, always as a well-formed message.
+ * Nothing here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its
+ * caller's feet.
  *
  * A handler responds with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
  * or with response_begin(), response_write()..., response_end(). Fields come before. */
@@ -54,12 +54,13 @@ void response_error_plain(struct exchange *exchange, int status, const char *det
  * RESPONSE_PAGE_MAX - 1: a longer one is cut. */
 size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char *detail);
 
-/* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
+/* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it
+ * is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
 
 /* Switch to another protocol: 101 with Upgrade and the fields added. When it is sent, the connection goes over to
- * takeover->to, which must stay valid until then, and the exchange is over. Returns 0; -EPROTO for HTTP/1.0, which knows no
- * switch, and -EBUSY while a body of the request has not been read: then nothing was sent. */
+ * takeover->to, which must stay valid until then, and the exchange is over. Returns 0; -EPROTO for HTTP/1.0, which
+ * knows no switch, and -EBUSY while a body of the request has not been read: then nothing was sent. */
 int response_switch(struct exchange *exchange, const struct takeover *takeover);
 
 /* Begin a response whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
@@ -70,8 +71,8 @@ void response_begin(struct exchange *exchange, int status, const char *type, int
  * client is gone, or it owes more than write_cap and is cut, or more was written than announced. */
 int response_write(struct exchange *exchange, const void *content, size_t len);
 
-/* The same without a copy, unless content is short (REF_COPY_MAX) or many pieces wait already: it stays where it is until
- * release(arg) is called, exactly once whatever is returned, perhaps before this function returns. Counts against
+/* The same without a copy, unless content is short (REF_COPY_MAX) or many pieces wait already: it stays where it is
+ * until release(arg) is called, exactly once whatever is returned, perhaps before this function returns. Counts against
  * write_cap as if it were copied. */
 int response_write_borrowed(struct exchange *exchange, const void *content, size_t len, void (*release)(void *arg),
                             void *arg);
@@ -80,8 +81,8 @@ int response_write_borrowed(struct exchange *exchange, const void *content, size
  * -1. */
 bool response_is_beyond_cap(const struct exchange *exchange, size_t len);
 
-/* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the client has
- * taken most of what is queued. For a handler that would otherwise write without end. */
+/* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the
+ * client has taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);
 
 /* End a streamed response. Less content than announced cuts the connection. */
@@ -91,8 +92,8 @@ void response_end(struct exchange *exchange);
  * reset when the end of the connection is all that marks the end. A response that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
-/* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth: its
- * next() is then called at once. What it borrows is released exactly once, perhaps before this function returns. */
+/* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth:
+ * its next() is then called at once. What it borrows is released exactly once, perhaps before this function returns. */
 void response_send_source(struct exchange *exchange, int status, const char *type, uint64_t len,
                           const struct source *source);
 
@@ -110,8 +111,8 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
 /* For then->next() alone. Queue len bytes of content, copied: 0 or -ENOMEM. */
 int response_queue(struct exchange *exchange, const void *content, size_t len);
 
-/* For what responds with heads of its own (response_file.c): count a response whose head was queued; and all of a response
- * was queued or stands in exchange->source. */
+/* For what responds with heads of its own (response_file.c): count a response whose head was queued; and all of a
+ * response was queued or stands in exchange->source. */
 void response_count(struct exchange *exchange, int status);
 void response_complete(struct exchange *exchange);
 

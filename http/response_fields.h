@@ -29,8 +29,8 @@ int response_check_field(const char *name, size_t name_len, const char *value, s
 /* Whether a response may have one line of that name at most, because its value is no list (RFC 9110 section 5.3). */
 bool response_is_single_field(const char *name, size_t len);
 
-/* The value of the first field of that name (in any case) that was added, and its length; not NUL-terminated, valid until the
- * fields change. NULL when there is none. */
+/* The value of the first field of that name (in any case) that was added, and its length; not NUL-terminated, valid
+ * until the fields change. NULL when there is none. */
 const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len);
 
 /* Drop the fields of that name that were added. */

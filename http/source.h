@@ -53,12 +53,12 @@ struct source {
     };
 };
 
-/* Read the next len bytes of a range, at most all of them, into data, and move on. Returns 0, -ENODATA when the file ends
- * before that, since what was announced cannot be sent, or -errno. */
+/* Read the next len bytes of a range, at most all of them, into data, and move on. Returns 0, -ENODATA when the file
+ * ends before that, since what was announced cannot be sent, or -errno. */
 int source_read_file(struct file_range *file, char *data, size_t len);
 
-/* The range is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when the response cannot be
- * completed. exchange is handed to source->then.next(). For the framing. */
+/* The range is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when the response
+ * cannot be completed. exchange is handed to source->then.next(). For the framing. */
 int source_next(struct source *source, struct exchange *exchange);
 
 /* Release the range and how it would go on: it is sent, or never will be. The source is then as zeroed. */

@@ -13,8 +13,8 @@ struct takeover {
     const char *name;          /* the value of Upgrade: "websocket"; at most 64 bytes */
     const struct protocol *to; /* what is spoken from then on */
 
-    /* The response is sent. Make the protocol's work, with a copy of what the client has sent behind its request: len bytes
-     * of unread, perhaps none. Returns NULL without memory: the connection is closed. */
+    /* The response is sent. Make the protocol's work, with a copy of what the client has sent behind its request: len
+     * bytes of unread, perhaps none. Returns NULL without memory: the connection is closed. */
     void *(*begin)(struct conn *conn, const char *unread, size_t len, void *arg);
     void *arg; /* handed to begin */
 };

@@ -28,8 +28,8 @@ struct anchor *script_anchor(lua_State *L, int index);
 /* Let it go. anchor is a struct anchor. */
 void script_release(void *anchor);
 
-/* The string is the response of exchange, or the next part of it: from now on it may be cut when its client does not take
- * it. */
+/* The string is the response of exchange, or the next part of it: from now on it may be cut when its client does not
+ * take it. */
 void anchor_send(struct anchor *anchor, struct exchange *exchange);
 
 /* How many bytes of strings anchors hold, each string once. */

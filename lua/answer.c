@@ -347,7 +347,8 @@ bool answer_plainly(struct coro *coro, int index)
     return true;
 }
 
-/* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is one. */
+/* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is
+ * one. */
 static int answer(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "an answer");

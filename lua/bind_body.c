@@ -1,5 +1,5 @@
-/* Request bodies as scripts take them: whole, in pieces, or part by part. prelude_request.lua makes req.body, req:chunks()
- * and the others of these functions.
+/* Request bodies as scripts take them: whole, in pieces, or part by part. prelude_request.lua makes req.body,
+ * req:chunks() and the others of these functions.
  *
  * Happy path: what has arrived is taken from the exchange at once. If nothing has, the coroutine waits with
  * body_wait, which resumes it with true, and the prelude calls the function again.

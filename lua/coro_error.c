@@ -6,7 +6,8 @@
  * of app.on("error", fn); decline() when that has none to give. Else the client gets a 500, or a cut connection when
  * its response has begun.
  *
- * Failure modes: memory may be too short for a traceback, then a line without one is logged, and the client gets a 503. */
+ * Failure modes: memory may be too short for a traceback, then a line without one is logged, and the client gets a
+ * 503. */
 
 #include "lua/coro_error.h"
 
@@ -172,7 +173,8 @@ static bool is_memory_error(lua_State *L, int index)
     return script_is_memory_error(L, index, script_of(L)->run);
 }
 
-/* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or nothing. */
+/* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or
+ * nothing. */
 static bool push_trace(lua_State *L, const struct coro *coro, int index, char place[PLACE_MAX])
 {
     coro_push_kept(L, coro, REF_TRACES);
@@ -199,10 +201,11 @@ static void place_text(lua_State *L)
     }
 }
 
-/* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the place
- * of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil; else it is
- * the coroutine that err has ended. An error that is raised again, and caught by the next one, has its traceback already,
- * to which that of whoever has resumed thread is added, until it is long: coroutines may be nested 100,000 deep. */
+/* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the
+ * place of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil;
+ * else it is the coroutine that err has ended. An error that is raised again, and caught by the next one, has its
+ * traceback already, to which that of whoever has resumed thread is added, until it is long: coroutines may be nested
+ * 100,000 deep. */
 static int lua_trace(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
@@ -264,7 +267,8 @@ static int lua_report(lua_State *L)
     return 1;
 }
 
-/* Log an error for which there was no memory to make a traceback of; that lua_memory is reached, once a second at most. */
+/* Log an error for which there was no memory to make a traceback of; that lua_memory is reached, once a second at
+ * most. */
 static void log_short_failure(const struct coro *coro, const char *text)
 {
     char cap[SCRIPT_TEXT_MAX];

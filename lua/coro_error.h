@@ -7,8 +7,8 @@
 
 struct coro;
 
-/* Log text with the place and the traceback of L, where the running coroutine is at work. Returns whether memory was enough:
- * struct run.report. */
+/* Log text with the place and the traceback of L, where the running coroutine is at work. Returns whether memory was
+ * enough: struct run.report. */
 bool coro_report(lua_State *L, const char *text);
 
 /* The same for a coroutine that the script itself has suspended where nothing resumes it. Returns 0, or -errno when

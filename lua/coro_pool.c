@@ -1,8 +1,9 @@
-/* Happy path: coro_take() gives a coroutine whose thread has run before; coro_put() takes it back, and what it held with it.
+/* Happy path: coro_take() gives a coroutine whose thread has run before; coro_put() takes it back, and what it held
+ * with it.
  *
- * Failure modes: without memory there is no coroutine. One that was left in the middle has lost its thread, and gets a new one
- * when it is taken again. Lua objects hold numbers of a coroutine, not pointers, so that what is left of an old use finds
- * nothing (coro_find()). */
+ * Failure modes: without memory there is no coroutine. One that was left in the middle has lost its thread, and gets a
+ * new one when it is taken again. Lua objects hold numbers of a coroutine, not pointers, so that what is left of an old
+ * use finds nothing (coro_find()). */
 
 #include "lua/coro_pool.h"
 
@@ -87,8 +88,8 @@ static struct coro *make_coro(struct script *script)
     return coro;
 }
 
-/* Whether the thread of coro is as coro_put() left it. A script can get hold of it (coroutine.running), and of LuaJIT's own
- * coroutine.resume (debug.getupvalue); the prelude's refuses to resume it. */
+/* Whether the thread of coro is as coro_put() left it. A script can get hold of it (coroutine.running), and of LuaJIT's
+ * own coroutine.resume (debug.getupvalue); the prelude's refuses to resume it. */
 static bool is_untouched(const struct coro *coro)
 {
     return lua_status(coro->L) == 0 && lua_gettop(coro->L) == CORO_BASE;
@@ -129,7 +130,8 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
     return coro;
 }
 
-/* What the state has of coro must not outlive its use here: a request object may hold a body. Nothing here needs memory. */
+/* What the state has of coro must not outlive its use here: a request object may hold a body. Nothing here needs
+ * memory. */
 static void forget_kept(const struct coro *coro)
 {
     lua_State *L = coro->script->L;

@@ -4,8 +4,8 @@
 /* What the files of lua/ share: the script and its Lua state. Only lua/ includes this, and only lua/ includes <lua.h>.
  * state.c is below all other files of lua/ that know the state; they call each other only downwards (README.md).
  *
- * Lua raises errors by jumping out of C functions. So a function that Lua calls (lua_CFunction) owns nothing while it may
- * raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds it. In the
+ * Lua raises errors by jumping out of C functions. So a function that Lua calls (lua_CFunction) owns nothing while it
+ * may raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds it. In the
  * headers of lua/, functions that take a script do not raise, unless their comment says so. */
 
 #include "core/reactor.h"

@@ -1,9 +1,10 @@
-/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the response's head is kept until
- * its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection. Interim
- * responses (1xx) are passed over.
+/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the response's head is kept
+ * until its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection.
+ * Interim responses (1xx) are passed over.
  *
  * Failure modes: a socket that refuses to be sent to is still read, since the response may be there already; a response
- * that ends early, whose head is malformed or longer than any of ours, or whose chunks are malformed, is REQUEST_CUT. */
+ * that ends early, whose head is malformed or longer than any of ours, or whose chunks are malformed, is
+ * REQUEST_CUT. */
 
 #include "core/program/request_client.h"
 
@@ -129,8 +130,8 @@ struct content_fields {
     uint64_t length; /* 0 without one */
 };
 
-/* Read the field lines of a head, which begin at from. Returns whether they are in order; of several fields with the same
- * name, the first one counts. */
+/* Read the field lines of a head, which begin at from. Returns whether they are in order; of several fields with the
+ * same name, the first one counts. */
 static bool read_fields(const struct request_client *client, size_t from, struct content_fields *out)
 {
     struct field_line line = {.pos = (uint32_t)from};

@@ -116,7 +116,8 @@ static inline void input_consume(struct h1 *h1, size_t len)
     h1->input.start += (uint32_t)len;
 }
 
-/* Output: queued bytes; whether nothing at all waits to be sent; whether so much waits that no request should be read. */
+/* Output: queued bytes; whether nothing at all waits to be sent; whether so much waits that no request should be
+ * read. */
 static inline size_t out_len(const struct h1 *h1)
 {
     return write_buffer_len(&h1->out);

@@ -1,7 +1,7 @@
 /* A handler that is waited for: its client may leave, its time may be over, and the server may stop.
  *
- * In each case a callback of the exchange runs. It is called from the event loop, never inside a function that the handler
- * has called. */
+ * In each case a callback of the exchange runs. It is called from the event loop, never inside a function that the
+ * handler has called. */
 
 #include "http/h1/h1_handler.h"
 

@@ -4,8 +4,8 @@
  * write_response() leaves the response in the queue and begins the next request; at the end of the turn one write sends
  * all responses.
  *
- * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what follows
- * is in doubt; a response that cannot be completed is cut. */
+ * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what
+ * follows is in doubt; a response that cannot be completed is cut. */
 
 #include "http/h1/h1_steps.h"
 
@@ -353,9 +353,9 @@ static enum step end_connection(struct h1 *h1)
     return out_is_empty(h1) ? STEP_LINGER : STEP_WAIT;
 }
 
-/* The client shut its side, and has thereby left a handler. What the handler still writes in on_gone() is not sent. Bytes
- * that nobody has read would make the close a reset, which could take the responses before this one away from the client
- * (RFC 9112 section 9.6); so they are read, unless the response must end with a reset. */
+/* The client shut its side, and has thereby left a handler. What the handler still writes in on_gone() is not sent.
+ * Bytes that nobody has read would make the close a reset, which could take the responses before this one away from the
+ * client (RFC 9112 section 9.6); so they are read, unless the response must end with a reset. */
 enum step h1_close_left(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;

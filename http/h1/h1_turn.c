@@ -1,8 +1,8 @@
-/* Happy path: steps until one says to wait; one write sends all responses; what was lent goes back, and everything else if the
- * connection is idle again.
+/* Happy path: steps until one says to wait; one write sends all responses; what was lent goes back, and everything else
+ * if the connection is idle again.
  *
- * Failure modes: a client that shut its side is given what is queued for it, then its connection ends; without memory for
- * what has to be kept the connection is closed. */
+ * Failure modes: a client that shut its side is given what is queued for it, then its connection ends; without memory
+ * for what has to be kept the connection is closed. */
 
 #include "http/h1/h1_turn.h"
 
@@ -70,9 +70,9 @@ static bool has_more_to_do(const struct h1 *h1)
     return has_requests_waiting(h1) && !out_is_high(h1);
 }
 
-/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to respond learns
- * that its client has gone, unless its route says that such clients still read. A response that is complete is sent; a
- * request that is not complete never will be. */
+/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to respond
+ * learns that its client has gone, unless its route says that such clients still read. A response that is complete is
+ * sent; a request that is not complete never will be. */
 static enum step end_of_input(struct h1 *h1)
 {
     const struct transport *transport = &h1->conn->transport;
