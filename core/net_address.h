@@ -22,16 +22,14 @@ struct net_address {
 
 /* Parse an address:
  *
- *     127.0.0.1:8080, [::1]:8080, localhost:8080
- *     :8080                       every address, IPv4 and IPv6
- *     unix:/run/x.sock            the file gets the permissions that the umask leaves
- *     unix:/run/x.sock?mode=660   the file gets these permissions, in octal
- *     unix:@x                     an abstract socket (unix(7)); a file of that name is unix:./@x
- *     fd:3                        a listening socket that this process inherited
- *     :443?tls                    behind any address: TLS; "&" joins options: unix:/run/x.sock?tls&mode=660
+ * 127.0.0.1:8080, [::1]:8080, localhost:8080 :8080                       every address, IPv4 and IPv6 unix:/run/x.sock
+ * the file gets the permissions that the umask leaves unix:/run/x.sock?mode=660   the file gets these permissions, in
+ * octal unix:@x                     an abstract socket (unix(7)); a file of that name is unix:./@x fd:3
+ * a listening socket that this process inherited :443?tls                    behind any address: TLS; "&" joins
+ * options: unix:/run/x.sock?tls&mode=660
  *
- * The first '?' begins the options, in a path too. Port 0 lets the kernel choose. Names other than localhost are rejected, because a server that starts must not wait
- * for a resolver. Returns 0, or -EINVAL with a text in err. */
+ * The first '?' begins the options, in a path too. Port 0 lets the kernel choose. Names other than localhost are
+ * rejected, because a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */
 int net_address_parse(struct net_address *address, const char *text, char *err, size_t errlen);
 
 /* Write an address as text, in the form that net_address_parse() reads. */

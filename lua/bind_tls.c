@@ -1,5 +1,5 @@
-/* app.tls: a table of options becomes a certificate and settings of the script's plan. Files are read later, when all scripts
- * have been loaded.
+/* app.tls: a table of options becomes a certificate and settings of the script's plan. Files are read later, when all
+ * scripts have been loaded.
  *
  * Failure modes: a value of the wrong kind raises an error that begins with the file and line of the script, and so do
  * members that contradict each other. Texts stay alive in the table of options until they are copied. */

@@ -1,4 +1,4 @@
-/* Failure mode: members that contradict each other, with a text that names the certificate by its place in the array. */
+/* Failure mode: members that contradict each other, with a text that names the certificate by its index. */
 
 #include "http/host/evs_certificates.h"
 

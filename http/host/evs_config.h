@@ -13,9 +13,9 @@ struct limits;
  * strings still belong to the host. Returns 0, or -EINVAL or -ERANGE with a text in err that names the member. */
 int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen);
 
-/* Copy a config that was read, with all strings, routes and mounts that it points to. The paths of the sandbox, used at
- * the start only, and the certificates (evs_certificates.h) are left out. Routes of an older program get today's size in the copy. Returns 0, or -ENOMEM with
- * what was copied, to be dropped all the same. */
+/* Copy a config that was read, with all strings, routes and mounts that it points to. The paths of the sandbox, used
+ * at the start only, and the certificates (evs_certificates.h) are left out. Routes of an older program get today's
+ * size in the copy. Returns 0, or -ENOMEM with what was copied, to be dropped all the same. */
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config);
 void evs_config_drop(struct evserve_config *kept);
 

@@ -55,8 +55,9 @@ int offer_listen(const struct offer *offer, const char *listen, struct server *s
 /* The certificates and TLS settings that the script asks for, or NULL without a script. */
 const struct tls_plan *offer_tls(const struct offer *offer);
 
-/* Whether one of the addresses that offer_listen() would listen on speaks TLS. If so, text gets the first of them, as error
- * texts begin with it: "site.lua:3: listen address \":443?tls\"". Addresses that are not valid are left to offer_listen(). */
+/* Whether one of the addresses that offer_listen() would listen on speaks TLS. If so, text gets the first of them, as
+ * error texts begin with it: "site.lua:3: listen address \":443?tls\"". Addresses that are not valid are left to
+ * offer_listen(). */
 enum { OFFER_ADDRESS_MAX = 512 };
 bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
 

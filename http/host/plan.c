@@ -1,5 +1,5 @@
-/* Happy path: plan_init(), plan_read_script(), then plan_make_offer() for each thread and plan_start_tls(), and again at each
- * reload.
+/* Happy path: plan_init(), plan_read_script(), then plan_make_offer() for each thread and plan_start_tls(), and again
+ * at each reload.
  *
  * Failure modes: whatever the script, the host or the file system gets wrong is a text in err, and no offer. */
 

@@ -2,7 +2,8 @@
 #define EVSERVE_HTTP_HOST_PLAN_H
 
 /* What a host asked for, kept so that offers can be made of it at the start and at each reload. One for each handle,
- * shared by its threads, which only read it, except for the file stamps and the certificates in use, which have locks of their own. */
+ * shared by its threads, which only read it, except for the file stamps and the certificates in use, which have locks
+ * of their own. */
 
 #include "core/file_stamps.h"
 #include "core/write_buffer.h"
@@ -42,10 +43,10 @@ int plan_read_script(struct plan *plan, char *err, size_t errlen);
 int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
                     size_t errlen);
 
-/* Settle the certificates of the listeners: the host's or else those of the script of offer. plan_start_tls() reads them, and
- * fails if one cannot be used, or if there is none although a listener speaks TLS; a certificate without such a listener is a
- * warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything is wrong, which the log says.
- * Returns 0, or -errno with a text in err. */
+/* Settle the certificates of the listeners: the host's or else those of the script of offer. plan_start_tls() reads
+ * them, and fails if one cannot be used, or if there is none although a listener speaks TLS; a certificate without
+ * such a listener is a warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything
+ * is wrong, which the log says. Returns 0, or -errno with a text in err. */
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
 

@@ -1,8 +1,8 @@
-/* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all of
- * them are made, each worker's server goes on to the new offer, and the old one is retired.
+/* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all
+ * of them are made, each worker's server goes on to the new offer, and the old one is retired.
  *
- * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away. Certificates
- * that cannot be used are a line in the log, and the former ones stay. */
+ * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away.
+ * Certificates that cannot be used are a line in the log, and the former ones stay. */
 
 #include "http/host/reload.h"
 

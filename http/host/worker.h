@@ -4,7 +4,7 @@
 /* What one thread of a server serves with: a reactor, a server, and an offer, which is what it serves. Workers of a
  * handle share its plan and nothing else: other threads stop a worker, wake it, and reach it through its mailbox.
  *
- * From the start to the end: worker_init(), worker_load(), worker_open(), worker_run() or worker_poll() until the
+ * From the start to the end: worker_init(), worker_load(), worker_open(), worker_wait() or worker_poll() until the
  * worker is over, worker_free(). */
 
 #include "core/mailbox.h"
@@ -62,7 +62,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen);
  * first and join it. Returns 0 or more, or -errno with a text in err. */
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen);
 
-/* Let connections that are accepted from now on use the certificates of the plan as they are now. The worker's thread. */
+/* Let connections that are accepted from now on use the plan's certificates as they are now. The worker's thread. */
 void worker_take_tls(struct worker *worker);
 
 /* Serve on a thread of its own. Returns 0 or -errno. */

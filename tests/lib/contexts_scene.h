@@ -1,8 +1,8 @@
 #ifndef EVSERVE_TESTS_LIB_CONTEXTS_SCENE_H
 #define EVSERVE_TESTS_LIB_CONTEXTS_SCENE_H
 
-/* TLS contexts that read no file: they stand in for core/tls_context.h in tests of what makes and keeps them. A certificate is
- * good unless its file, or PEM text, is contexts_scene.bad. */
+/* TLS contexts that read no file: they stand in for core/tls_context.h in tests of what makes and keeps them. A
+ * certificate is good unless its file, or PEM text, is contexts_scene.bad. */
 
 #include "core/tls_context.h"
 

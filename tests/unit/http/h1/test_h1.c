@@ -1,5 +1,5 @@
-/* HTTP/1 between two buffers: what goes in and what must come out, byte for byte, without a server. Each row is played in
- * every way in which bytes can come and go. */
+/* HTTP/1 between two buffers: what goes in and what must come out, byte for byte, without a server. Each row is played
+ * in every way in which bytes can come and go. */
 
 #include "http/router.h"
 #include "tests/lib/h1_scene.h"
@@ -108,8 +108,8 @@ static void assert_row(const struct row *row, const char *way, size_t at)
     }
 }
 
-/* Send in pieces of step bytes after a first one of first bytes; the client takes take bytes each time that the transport
- * is full. */
+/* Send in pieces of step bytes after a first one of first bytes; the client takes take bytes each time that the
+ * transport is full. */
 static void play(const struct row *row, size_t first, size_t step, size_t take)
 {
     size_t len = strlen(row->in);
