@@ -407,7 +407,7 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
 }
 
 /* A response that was cut gets no close_notify behind it. */
-static int tls_end(struct transport *transport)
+static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
     bool is_in_order = tls->failure == 0 && !transport->is_opening && !has_output(tls);
@@ -419,7 +419,6 @@ static int tls_end(struct transport *transport)
     tls->is_ended = true;
     transport->is_opening = false;
     transport->holds_output = false; /* what is left of an alert is not waited for */
-    return sys_shutdown_write(transport->fd);
 }
 
 const struct transport_ops tls_transport_ops = {

@@ -26,7 +26,7 @@ struct tls_opening {
  * - Reads and writes fail with -EPROTO when the peer breaks the protocol; transport_failure() says how.
  * - Bytes that a write has encrypted count as taken once the kernel has them all. Until then the caller offers them again, as
  *   it does after a short write, and must not offer others in their place.
- * - transport_end() sends close_notify. A close without it lets the peer see that something was cut. */
+ * - transport_end() and transport_say_end() send close_notify. A close without it lets the peer see that something was cut. */
 extern const struct transport_ops tls_transport_ops;
 
 /* What was agreed on. Returns false for a transport that is not TLS, and during the handshake. */

@@ -218,8 +218,7 @@ static int give_names(struct tls_context *context, const char *names, struct tls
     return rv == -ENOMEM ? rv : 0;
 }
 
-static int add_host(struct tls_context *context, const char *names, const struct tls_certificate *certificate,
-                    struct tls_host **host, char *err, size_t errlen)
+static int add_host(struct tls_context *context, const char *names, struct tls_host **host, char *err, size_t errlen)
 {
     struct tls_host **hosts = mem_resize(context->hosts, (context->host_count + 1) * sizeof(struct tls_host *));
     if (hosts == NULL) {
@@ -228,7 +227,7 @@ static int add_host(struct tls_context *context, const char *names, const struct
     context->hosts = hosts;
     int rv = 0;
     SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
-    rv = ctx == NULL ? rv : tls_host_create(host, ctx, names, certificate, context->base_fd, err, errlen);
+    rv = ctx == NULL ? rv : tls_host_create(host, ctx, names, err, errlen);
     if (rv < 0) {
         return rv;
     }
@@ -243,7 +242,8 @@ static int use_identity(struct tls_context *context, const char *names, const st
 {
     const char *what = certificate->cert_pem != NULL ? "in memory" : certificate->cert_file;
     struct tls_host *host = find_tls_host(context, names);
-    int rv = host != NULL ? 0 : add_host(context, names, certificate, &host, err, errlen);
+    int rv = host != NULL ? 0 : add_host(context, names, &host, err, errlen);
+    rv = rv < 0 ? rv : tls_host_ask(host, certificate, context->base_fd, err, errlen);
     rv = rv < 0 ? rv : tls_host_add(host, identity, what, err, errlen);
     if (rv == 0) {
         tls_certificate_warn(tls_identity_leaf(identity), what, context->log);

@@ -112,32 +112,31 @@ static int bind_sessions(SSL_CTX *ctx, const char *names, const STACK_OF(X509) *
     return is_whole ? 0 : -ENOMEM;
 }
 
-static int ask_clients(SSL_CTX *ctx, const char *names, const struct tls_certificate *certificate, int base_fd,
-                       char *err, size_t errlen)
+int tls_host_ask(struct tls_host *host, const struct tls_certificate *certificate, int base_fd, char *err,
+                 size_t errlen)
 {
     const struct tls_pem pem = {.what = "certificate of an authority",
                                 .file = certificate->client_ca_file,
                                 .text = certificate->client_ca_pem,
                                 .base_fd = base_fd};
-    STACK_OF(X509) *authorities = NULL;
     int rv = 0;
-    if (pem.file != NULL || pem.text != NULL) {
-        authorities = tls_pem_certificates(&pem, &rv, err, errlen);
-        if (authorities == NULL) {
-            return rv;
-        }
-        rv = trust(ctx, authorities, certificate->is_client_required);
-    } else if (certificate->is_client_required) {
-        return error_text(err, errlen, -EINVAL,
-                          "client certificates are required, but no authority (client_ca) is named");
+    if (pem.file == NULL && pem.text == NULL) {
+        return certificate->is_client_required
+                   ? error_text(err, errlen, -EINVAL,
+                                "client certificates are required, but no authority (client_ca) is named")
+                   : 0;
     }
-    rv = rv < 0 ? rv : bind_sessions(ctx, names, authorities, certificate->is_client_required);
+    STACK_OF(X509) *authorities = tls_pem_certificates(&pem, &rv, err, errlen);
+    if (authorities == NULL) {
+        return rv;
+    }
+    rv = trust(host->ctx, authorities, certificate->is_client_required);
+    rv = rv < 0 ? rv : bind_sessions(host->ctx, host->names, authorities, certificate->is_client_required);
     sk_X509_pop_free(authorities, X509_free);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
-int tls_host_create(struct tls_host **host, struct ssl_ctx_st *ctx, const char *names,
-                    const struct tls_certificate *certificate, int base_fd, char *err, size_t errlen)
+int tls_host_create(struct tls_host **host, struct ssl_ctx_st *ctx, const char *names, char *err, size_t errlen)
 {
     struct tls_host *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
@@ -146,11 +145,9 @@ int tls_host_create(struct tls_host **host, struct ssl_ctx_st *ctx, const char *
     }
     made->ctx = ctx;
     made->names = mem_copy_text(names);
-    int rv = made->names == NULL ? error_text(err, errlen, -ENOMEM, "out of memory")
-                                 : ask_clients(ctx, names, certificate, base_fd, err, errlen);
-    if (rv < 0) {
+    if (made->names == NULL || bind_sessions(ctx, names, NULL, false) < 0) {
         tls_host_destroy(made);
-        return rv;
+        return error_text(err, errlen, -ENOMEM, "out of memory");
     }
     *host = made;
     return 0;

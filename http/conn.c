@@ -171,8 +171,8 @@ static int update_interest(struct conn *conn)
  * reset the connection and could take the response away from the client. Returns false if there is nothing to wait for. */
 static bool begin_to_linger(struct conn *conn)
 {
-    bool lingers = conn->has_unread && !conn->transport.is_at_end;
-    if ((!lingers && !transport_has_end(&conn->transport)) || transport_end(&conn->transport) < 0 || !lingers) {
+    transport_say_end(&conn->transport);
+    if (!conn->has_unread || conn->transport.is_at_end || transport_end(&conn->transport) < 0) {
         return false;
     }
     if (conn->work != NULL) {
@@ -189,8 +189,9 @@ static void conn_end_turn(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
-        conn_resume(conn); /* no event tells of it */
+    if (conn->transport.holds_input && conn->task == TASK_NONE && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn->reads_next = true; /* no event tells of it */
+        conn_resume(conn);
     }
     if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_resume(conn); /* the task closes it */
@@ -292,9 +293,7 @@ bool conn_close_idle(struct conn *conn)
         conn_advance(conn);
         return false;
     }
-    if (transport_has_end(&conn->transport)) {
-        (void)transport_end(&conn->transport);
-    }
+    transport_say_end(&conn->transport);
     conn_close(conn);
     return true;
 }
@@ -413,7 +412,8 @@ static void on_task(struct reactor *reactor, void *arg)
         conn_end_turn(conn);
     } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_close_idle(conn);
-    } else if (conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+    } else if (conn->reads_next && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        conn->reads_next = false;
         conn_read(conn);
     } else if (conn->work != NULL) {
         conn_advance(conn);
