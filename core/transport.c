@@ -122,7 +122,8 @@ int transport_unsent_bytes(const struct transport *transport)
 
 int transport_end(struct transport *transport)
 {
-    return transport->ops != NULL ? transport->ops->end(transport) : sys_shutdown_write(transport->fd);
+    transport_say_end(transport);
+    return sys_shutdown_write(transport->fd);
 }
 
 void transport_reset(struct transport *transport)

@@ -27,7 +27,7 @@ struct transport_ops {
     int (*flush)(struct transport *transport); /* NULL: it holds nothing back */
     const char *(*failure)(const struct transport *transport);
     int (*unsent_bytes)(const struct transport *transport);
-    int (*end)(struct transport *transport);
+    void (*end)(struct transport *transport); /* transport_say_end(); NULL: it says nothing */
     void (*close)(struct transport *transport);
 };
 
@@ -112,14 +112,15 @@ static inline bool transport_rests(const struct transport *transport, unsigned i
 /* Bytes in the socket that the peer has not taken yet, or -errno (SIOCOUTQ). */
 int transport_unsent_bytes(const struct transport *transport);
 
-/* Whether the end is something that the peer has to be sent, and not the socket's alone: transport_end() is due before
- * each orderly close. */
-static inline bool transport_has_end(const struct transport *transport)
+/* Tell the peer that nothing follows, where the socket's own end does not: due before each orderly close. */
+static inline void transport_say_end(struct transport *transport)
 {
-    return transport->ops != NULL;
+    if (transport->ops != NULL && transport->ops->end != NULL) {
+        transport->ops->end(transport);
+    }
 }
 
-/* Shut our side in an orderly way: the peer reads to the end of what was sent. Returns 0 or -errno. */
+/* The same, and shut our side of the socket: the peer reads to the end of what was sent. Returns 0 or -errno. */
 int transport_end(struct transport *transport);
 
 /* The close to come is to reset the connection, and drops what is not sent. */

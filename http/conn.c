@@ -173,8 +173,8 @@ static int update_interest(struct conn *conn)
  * for. */
 static bool begin_to_linger(struct conn *conn)
 {
-    bool lingers = conn->has_unread && !conn->transport.is_at_end;
-    if ((!lingers && !transport_has_end(&conn->transport)) || transport_end(&conn->transport) < 0 || !lingers) {
+    transport_say_end(&conn->transport);
+    if (!conn->has_unread || conn->transport.is_at_end || transport_end(&conn->transport) < 0) {
         return false;
     }
     if (conn->work != NULL) {
@@ -197,8 +197,12 @@ static void conn_end_turn(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (has_held_input(conn) || (conn->pool->service->is_draining && conn_is_idle(conn))) {
-        conn_resume(conn); /* the task reads that, or closes it */
+    if (has_held_input(conn) && conn->task == TASK_NONE) {
+        conn->reads_next = true;
+        conn_resume(conn); /* the task reads that */
+    }
+    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
+        conn_resume(conn); /* the task closes it */
     }
     update_deadline(conn);
     if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
@@ -302,9 +306,7 @@ bool conn_close_idle(struct conn *conn)
         conn_advance(conn);
         return false;
     }
-    if (transport_has_end(&conn->transport)) {
-        (void)transport_end(&conn->transport);
-    }
+    transport_say_end(&conn->transport);
     conn_close(conn);
     return true;
 }
@@ -419,7 +421,9 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    if (has_held_input(conn)) {
+    bool reads = conn->reads_next && has_held_input(conn);
+    conn->reads_next = false;
+    if (reads) {
         conn_read(conn);
     } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);

@@ -130,7 +130,7 @@ void tls_client_connect(struct tls_client *client, struct fake_peer *peer, const
     client->input_len = 0;
     client->has_close_notify = client->has_failed = false;
     if (server_name != NULL) {
-        SSL_set_tlsext_host_name(client->ssl, server_name);
+        SSL_set_tlsext_host_name(client->ssl, (char *)(uintptr_t)server_name);
     }
 }
 

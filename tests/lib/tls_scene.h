@@ -41,7 +41,7 @@ struct tls_client {
     struct fake_peer *peer; /* the other end of the server's socket */
     size_t piece;           /* bytes of a segment that it sends; 0: all that it has in one */
     void (*step)(void);     /* called after each segment, so that the server reads */
-    char input[1 << 20];    /* content that it has received, NUL-terminated */
+    char input[4 << 20];    /* content that it has received, NUL-terminated */
     size_t input_len;
     bool has_close_notify; /* the server has said that it ends */
     bool has_failed;       /* the session is over */

@@ -203,7 +203,7 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?mode=660&", "unknown option \"\""},
         {"unix:/x?&mode=660", "unknown option \"\""},
         {"unix:/x?mode=660&tls&x", "unknown option \"x\""},
-        {"unix:@x?tls&mode=660", "an abstract socket has no file, and no mode either"},
+        {"unix:@x?tls&mode=660", "an abstract socket has no file, and therefore no mode"},
         {"127.0.0.1:80?", "unknown option \"\""},
         {"127.0.0.1:80?TLS", "unknown option \"TLS\""},
         {"127.0.0.1:80?tls=1", "unknown option \"tls=1\""},

@@ -58,11 +58,6 @@ static int portioned_unsent_bytes(const struct transport *transport)
     return sys_unsent_bytes(transport->fd);
 }
 
-static int portioned_end(struct transport *transport)
-{
-    return sys_shutdown_write(transport->fd);
-}
-
 static void portioned_close(struct transport *transport)
 {
     (void)transport;
@@ -74,7 +69,6 @@ static const struct transport_ops portioned = {
     .sendv = portioned_sendv,
     .interest = portioned_interest,
     .unsent_bytes = portioned_unsent_bytes,
-    .end = portioned_end,
     .close = portioned_close,
 };
 
