@@ -274,7 +274,7 @@ void evserve_free(evserve *server)
     if (is_in_use(server)) {
         log_write(
             &server->log, LOG_ERROR,
-            "evserve_free() was called while the server is at work, in a callback of its own for example: nothing is "
+            "evserve_free() was called while the server is running, in a callback of its own for example: nothing is "
             "freed");
         return;
     }
@@ -316,11 +316,11 @@ int evserve_adopt(evserve *server, int fd)
 int evserve_reload(evserve *server, char *err, size_t errlen)
 {
     if (is_in_child(server)) {
-        return error_text(err, errlen, -ECHILD, "cannot reload: the server is that of another process");
+        return error_text(err, errlen, -ECHILD, "cannot reload: the server belongs to another process");
     }
     if (server->plan.is_piped) {
         return error_text(err, errlen, -ESPIPE,
-                          "%s came through a pipe and cannot be read again: start the server anew, or from a file",
+                          "%s came through a pipe and cannot be read again: restart the server, or run it from a file",
                           server->plan.config.script);
     }
     if (atomic_exchange(&server->is_reloading, true)) {

@@ -406,8 +406,8 @@ struct evserve_config {
 
     const struct evs_mount *mounts; /* static files, beside root and the script's; a NULL prefix ends the array */
 
-    /* Called once for each request when it is over, whatever has answered it: routes in C and Lua, files, listings, the
-     * server itself (400, 408, 413, 431, ...; also 503 to a client for which there is no room). Not called for
+    /* Called once for each request when it is over, whatever has responded to it: routes in C and Lua, files, listings,
+     * the server itself (400, 408, 413, 431, ...; also 503 to a client for which there is no room). Not called for
      * connections that end before a request. It runs on the thread that has served the request, in the middle of its
      * work, and on several threads at the same time: it must not block, and may call only functions that any thread may
      * call. While it is set, each pipelined response takes a send(2) of its own, and the clock is read twice for each
@@ -572,7 +572,7 @@ struct evs_stats {
     size_t size;             /* sizeof(struct evs_stats), set by the caller: lets this struct grow */
     uint64_t accepted;       /* connections accepted */
     uint64_t active;         /* connections open now */
-    uint64_t requests;       /* requests answered */
+    uint64_t requests;       /* requests that got a response */
     uint64_t by_class[6];    /* the same by class of status: by_class[2] counts 2xx */
     uint64_t bytes_received; /* from clients */
     uint64_t bytes_sent;     /* to clients */

@@ -298,12 +298,12 @@ static const char *open_error(int error, const struct net_address *address)
     switch (-error) {
     case EADDRINUSE:
         return is_unix && !net_unix_is_socket(net_unix_path(address))
-                   ? "there is a file that is no socket; it is left alone"
+                   ? "a file that is not a socket exists there; it is left alone"
                : is_unix
                    ? "address already in use: if a server listens there, stop it first, or move its socket file away"
                    : "address already in use";
     case ESTALE:
-        return is_unix ? "somebody has replaced the socket's file" : errno_text(-error);
+        return is_unix ? "the socket's file has been replaced" : errno_text(-error);
     case ENOENT:
         return is_unix ? "no such directory" : errno_text(-error);
     case EADDRNOTAVAIL:
@@ -396,7 +396,7 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
     memcpy(listener->name, first->name, sizeof listener->name);
     int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot listen on %s once more: %s", listener->name, errno_text(-rv));
+        return error_text(err, errlen, rv, "cannot open another socket on %s: %s", listener->name, errno_text(-rv));
     }
     listener->fd = rv;
     return start_listener(listener, err, errlen);

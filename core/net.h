@@ -34,7 +34,7 @@ enum {
 typedef void (*net_accept_fn)(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len);
 
 struct net_listener {
-    struct reactor *reactor; /* who calls on_readable */
+    struct reactor *reactor; /* calls on_readable */
     const struct log *log;   /* borrowed; may be NULL */
     net_accept_fn on_accept; /* gets each connection */
     void *arg;               /* handed to on_accept */

@@ -40,7 +40,7 @@ static int parse_abstract(struct net_address *address, const char *name, size_t 
     if (address->mode >= 0) {
         return error_text(
             err, errlen, -EINVAL,
-            "listen address \"unix:%s\": an abstract socket has no file, and no mode either: every process "
+            "listen address \"unix:%s\": an abstract socket has no file, and therefore no mode: every process "
             "of the network namespace can connect",
             name);
     }
@@ -59,8 +59,7 @@ static int parse_unix(struct net_address *address, const char *path, char *err, 
         if (strncmp(option, mode, sizeof mode - 1) != 0) {
             return error_text(
                 err, errlen, -EINVAL,
-                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: ?mode=660 is the "
-                "only one",
+                "listen address \"unix:%s\": unknown option \"%.*s\" of a unix: address: the only one is ?mode=660",
                 path, (int)strcspn(option, "="), option);
         }
         address->mode = parse_mode(option + sizeof mode - 1);
@@ -108,7 +107,8 @@ int net_address_parse(struct net_address *address, const char *text, char *err, 
     if (strncmp(text, "fd:", 3) == 0) {
         long fd = parse_number(text + 3, INT32_MAX);
         if (fd < 0) {
-            return error_text(err, errlen, -EINVAL, "listen address \"%s\": fd: wants a number, like fd:3", text);
+            return error_text(err, errlen, -EINVAL,
+                              "listen address \"%s\": fd: must be followed by a number, as in fd:3", text);
         }
         address->inherited_fd = (int)fd;
         return 0;

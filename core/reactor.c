@@ -130,7 +130,7 @@ SELDOM static void drop_event(struct reactor *reactor, int fd)
     reactor->counts.stale_events++;
     struct watch *watch = watches_find(&reactor->watches, fd);
     if (watch != NULL && watch->fn == NULL) {
-        watches_forget(&reactor->watches, fd, watch); /* once more, if the kernel refused it: else it comes for ever */
+        watches_forget(&reactor->watches, fd, watch); /* once more, if the kernel refused it: else it comes forever */
     }
 }
 

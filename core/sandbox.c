@@ -101,7 +101,7 @@ static int miss(const struct part *part, int error, bool is_required, const stru
 {
     const char *why = error == -ENOSYS ? part->absent : error == -EOPNOTSUPP ? part->off : errno_text(-error);
     if (is_required) {
-        return error_text(err, errlen, error, "a sandbox is required, but %s cannot be had: %s", part->name, why);
+        return error_text(err, errlen, error, "a sandbox is required, but %s is not available: %s", part->name, why);
     }
     log_write(log, LOG_WARN, "sandbox without %s (%s): %s", part->name, why, part->loss);
     return 0;

@@ -418,6 +418,7 @@ static void tls_end(struct transport *transport)
     }
     tls->is_ended = true;
     transport->is_opening = false;
+    transport->holds_input = false;
     transport->holds_output = false; /* what is left of an alert is not waited for */
 }
 

@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_TRANSPORT_H
 
 /* The bytes of one connection: a plain socket here, a TLS session in another file. Whoever reads and writes through a
- * transport learns from its flags whether it is full, at its end, or may hold more than an event will tell; nobody infers
- * that from byte counts. It knows nothing of HTTP. One thread. */
+ * transport learns from its flags whether it is full, at its end, or may hold more than an event will tell; nobody
+ * infers that from byte counts. It knows nothing of HTTP. One thread. */
 
 #include "core/reactor.h"
 
@@ -38,6 +38,7 @@ struct transport {
     int fd;                          /* -1 once closed */
     bool is_full : 1;                /* the last write did not take all: wait for REACTOR_WRITABLE */
     bool may_have_more : 1;          /* the last read may have left bytes that no edge will tell of */
+    bool holds_input : 1;            /* it has bytes read from fd, of which no event tells: never a plain socket */
     bool is_told_more : 1;           /* an event came with REACTOR_MORE: a short read does not empty the socket */
     bool is_half_closed : 1;         /* the peer has shut its side; there may be bytes to read before its end */
     bool is_at_end : 1;              /* the peer will send no more, and all that it sent was read */
@@ -45,12 +46,11 @@ struct transport {
     bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
     bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
     bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
-    bool holds_input : 1;  /* bytes of the peer are in here already, of which no event will tell: read again */
     bool holds_output : 1; /* bytes of its own wait for room: transport_flush() when the socket is writable */
 };
 
-/* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with its
- * first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
+/* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with
+ * its first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
 unsigned transport_listen_flags(const struct transport_ops *ops);
 
 /* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns 0, or
@@ -67,12 +67,12 @@ int transport_flush(struct transport *transport);
 /* An event of the reactor came for fd: note what it says beyond "readable" and "writable". */
 void transport_note(struct transport *transport, unsigned events);
 
-/* Read once, at most len bytes. Returns their number, 0 at the peer's end, or -errno (-EAGAIN when nothing is there). Sets
- * is_at_end and may_have_more. */
+/* Read once, at most len bytes. Returns their number, 0 at the peer's end, or -errno (-EAGAIN when nothing is there).
+ * Sets is_at_end and may_have_more; and holds_input, in which case the reader has to come again without an event. */
 ssize_t transport_recv(struct transport *transport, void *data, size_t len);
 
-/* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes follow at
- * once, so a last short segment may wait for them. parts: at most 64. */
+/* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes
+ * follow at once, so a last short segment may wait for them. parts: at most 64. */
 ssize_t transport_send(struct transport *transport, const void *data, size_t len, bool more);
 ssize_t transport_sendv(struct transport *transport, const struct iovec *parts, size_t count);
 
@@ -82,24 +82,26 @@ static inline bool transport_can_sendfile(const struct transport *transport)
     return transport->ops == NULL || transport->ops->sendfile != NULL;
 }
 
-/* Write at most len bytes of a file from *offset, which moves on. Returns the bytes taken; 0: the file ends before *offset;
- * -EINVAL, -ENOSYS or -EOPNOTSUPP: this file cannot be sent so, so read it and send that; or another -errno. */
+/* Write at most len bytes of a file from *offset, which moves on. Returns the bytes taken; 0: the file ends before
+ * *offset; -EINVAL, -ENOSYS or -EOPNOTSUPP: this file cannot be sent so, so read it and send that; or another
+ * -errno. */
 ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *offset, size_t len);
 
-/* What the reactor should watch fd for. wanted: READABLE and WRITABLE as the protocol needs them; keeps_reading: READABLE
- * is still registered, and leaving it so saves a system call; is_idle: the connection waits for a request. Returns a set of
- * READABLE, WRITABLE, END and EDGE.
+/* What the reactor should watch fd for. wanted: READABLE and WRITABLE as the protocol needs them; keeps_reading:
+ * READABLE is still registered, and leaving it so saves a system call; is_idle: the connection waits for a request.
+ * Returns a set of READABLE, WRITABLE, END and EDGE.
  *
- * A plain TCP socket is watched edge-triggered while the peer's bytes are all that is waited for, since a read that does not
- * fill its buffer has emptied it: no wait then looks at the socket again in vain. What a read leaves behind, and a full
- * socket, is watched by level, and stays so until the connection is idle, because each change costs a system call. */
+ * A plain TCP socket is watched edge-triggered while the peer's bytes are all that is waited for, since a read that
+ * does not fill its buffer has emptied it: no wait then looks at the socket again in vain. What a read leaves behind,
+ * and a full socket, is watched by level, and stays so until the connection is idle, because each change costs a system
+ * call. */
 unsigned transport_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
 
 /* For ops: the same, for the socket below them. */
 unsigned transport_socket_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
 
-/* Whether transport_interest() would say for an idle connection what it said before, interest: an inline look at the usual
- * case. */
+/* Whether transport_interest() would say for an idle connection what it said before, interest: an inline look at the
+ * usual case. */
 static inline bool transport_rests(const struct transport *transport, unsigned interest)
 {
     return transport->ops == NULL &&
@@ -125,8 +127,8 @@ int transport_end(struct transport *transport);
 void transport_reset(struct transport *transport);
 
 /* Tell the peer that both directions are over, unless transport_end() or transport_reset() did: close(2) alone tells it
- * nothing if a child that the host has forked has the socket, too. Call it before the fd is closed; the caller closes fd,
- * since a reactor may watch it, and then sets it to -1. */
+ * nothing if a child that the host has forked has the socket, too. Call it before the fd is closed; the caller closes
+ * fd, since a reactor may watch it, and then sets it to -1. */
 void transport_shut(struct transport *transport, bool is_ended);
 
 #endif

@@ -3,13 +3,15 @@
 
 /* A bounded queue of bytes on their way to a socket. Appending copies; consuming moves the head; the block grows by
  * doubling up to a cap and is compacted instead where that makes room. An empty buffer may hold no memory at all, and
- * its block may be handed on: a server keeps one block for all connections that have nothing queued. One thread only. */
+ * its block may be handed on: a server keeps one block for all connections that have nothing queued. One thread
+ * only. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+/* core/transport.h, which is not installed: other programs use write_buffer_flush(). */
 struct transport;
 
 struct write_buffer {
@@ -56,9 +58,9 @@ static inline void write_buffer_consume(struct write_buffer *buffer, size_t len)
     }
 }
 
-/* Send what is queued, at most *budget bytes (R6), which go down by what was sent. more: other bytes follow the last one at
- * once. Returns WRITE_DRAINED when nothing is left, WRITE_PENDING when the transport is full (is_full) or the budget is
- * spent, or -errno when the peer is lost (-EPIPE, -ECONNRESET, ...). */
+/* Send what is queued, at most *budget bytes (R6), which go down by what was sent. more: other bytes follow the last
+ * one at once. Returns WRITE_DRAINED when nothing is left, WRITE_PENDING when the transport is full (is_full) or the
+ * budget is spent, or -errno when the peer is lost (-EPIPE, -ECONNRESET, ...). */
 int write_buffer_send(struct write_buffer *buffer, struct transport *transport, size_t *budget, bool more);
 
 /* The same to a socket. */

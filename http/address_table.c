@@ -1,5 +1,5 @@
-/* Open addressing with linear probing. A removal moves what follows back into the gap, so that there are no marks of the
- * removed, which would pile up over the days.
+/* Open addressing with linear probing. A removal moves what follows back into the gap, so that there are no marks of
+ * the removed, which would pile up over the days.
  *
  * Failure mode: without memory to grow nothing is added, and the table stays as it was. */
 

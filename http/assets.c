@@ -119,7 +119,7 @@ static const char *find_path_fault(const char *path)
         return "is too long";
     }
     if (path[0] == '/') {
-        return "begins with \"/\", and is meant to lie below the prefix";
+        return "must not begin with \"/\"";
     }
     for (const char *segment = path; segment <= path + len; segment += strcspn(segment, "/") + 1) {
         size_t segment_len = strcspn(segment, "/");
@@ -260,7 +260,7 @@ static int check_twins(const struct making *making)
         while (strcmp(making->list[n].path, assets->files[i]->path) != 0) {
             n--;
         }
-        return refuse_asset(making, n, -EBADMSG, "is there already");
+        return refuse_asset(making, n, -EBADMSG, "occurs twice");
     }
     return 0;
 }

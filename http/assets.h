@@ -30,7 +30,7 @@ enum { ASSET_ETAG_MAX = 36 };
 /* Make count files, with the fields and types of root. If root->has_siblings, a.css.gz among them also stands for
  * a.css, as in a directory. only: the path of the one file to make, with its siblings; NULL for all. Returns 0 with
  * files in *made, or -errno with a text in err: -ENOMEM; -EBADMSG for an asset that makes no sense or is there twice
- * ("assets[2]: \"a.css\" is there already"). */
+ * ("assets[2]: \"a.css\" occurs twice"). */
 int assets_create(struct assets **made, const struct asset *list, size_t count, const struct file_root *root,
                   const char *only, char *err, size_t errlen);
 void assets_destroy(struct assets *assets); /* NULL is allowed; files being sent stay valid */

@@ -1,8 +1,8 @@
 /* A connection between its socket and its protocol.
  *
- * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor is
- * asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is idle:
- * it holds nothing but a struct conn.
+ * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor
+ * is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is
+ * idle: it holds nothing but a struct conn.
  *
  * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while the
  * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6). */
@@ -141,8 +141,8 @@ static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 /* The end of a turn. */
 
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or a response is sent,
- * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after that,
- * so that a client that leaves is noticed though it has sent something that nobody reads now. */
+ * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after
+ * that, so that a client that leaves is noticed though it has sent something that nobody reads now. */
 static int update_interest(struct conn *conn)
 {
     if (conn->work == NULL && conn->task != TASK_LACKING && !conn->ignores_input && conn->state == CONN_OPEN &&
@@ -155,7 +155,7 @@ static int update_interest(struct conn *conn)
                       ((wanted & (unsigned)CONN_WRITES) != 0 || conn->task == TASK_LACKING ? (unsigned)REACTOR_WRITABLE
                                                                                            : 0U);
     unsigned interest = transport_interest(&conn->transport, events, was_reading && !conn->ignores_input,
-                                           conn->work == NULL);
+                                           conn->work == NULL && conn->state == CONN_OPEN);
     conn->ignores_input = false;
     if (interest == conn->interest) {
         return 0;
@@ -168,7 +168,8 @@ static int update_interest(struct conn *conn)
 }
 
 /* All is sent. Shut our side and wait for the client's end, if it may still be sending: a close with unread bytes would
- * reset the connection and could take the response away from the client. Returns false if there is nothing to wait for. */
+ * reset the connection and could take the response away from the client. Returns false if there is nothing to wait
+ * for. */
 static bool begin_to_linger(struct conn *conn)
 {
     transport_say_end(&conn->transport);
@@ -182,6 +183,12 @@ static bool begin_to_linger(struct conn *conn)
     return true;
 }
 
+/* Whether the transport itself holds bytes that are to be read now: no event of the fd will tell of them. */
+static bool has_held_input(const struct conn *conn)
+{
+    return conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0;
+}
+
 /* The protocol, or the drop of what a lingering client sends, has had its turn. */
 static void conn_end_turn(struct conn *conn)
 {
@@ -189,12 +196,8 @@ static void conn_end_turn(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (conn->transport.holds_input && conn->task == TASK_NONE && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
-        conn->reads_next = true; /* no event tells of it */
-        conn_resume(conn);
-    }
-    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
-        conn_resume(conn); /* the task closes it */
+    if (has_held_input(conn) || (conn->pool->service->is_draining && conn_is_idle(conn))) {
+        conn_resume(conn); /* the task reads that, or closes it */
     }
     update_deadline(conn);
     if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
@@ -224,6 +227,7 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
     assert(conn->is_advancing && conn->work == NULL);
     conn->protocol = to;
     conn->work = work;
+    conn->waits_for = WAIT_NONE; /* whatever it waits for after this turn, its time begins then */
 }
 
 /* Events. */
@@ -245,18 +249,6 @@ static void conn_fail(struct conn *conn, int error, bool was_idle)
                                                  : errno_text(-error));
     }
     conn_close(conn);
-}
-
-/* Read once and go on. */
-static void conn_read(struct conn *conn)
-{
-    bool was_idle = conn->work == NULL;
-    ssize_t len = conn->protocol->read(conn);
-    if (len < 0 && len != -EAGAIN && len != -EINTR) {
-        conn_fail(conn, (int)len, was_idle);
-        return;
-    }
-    conn_advance(conn);
 }
 
 /* The socket has room for what the transport itself has to send. Returns false when the connection was closed. */
@@ -285,6 +277,22 @@ static void drop_input(struct conn *conn)
     } else {
         conn_end_turn(conn);
     }
+}
+
+/* Read once and go on. */
+static void conn_read(struct conn *conn)
+{
+    if (conn->state == CONN_LINGERING) {
+        drop_input(conn);
+        return;
+    }
+    bool was_idle = conn->work == NULL;
+    ssize_t len = conn->protocol->read(conn);
+    if (len < 0 && len != -EAGAIN && len != -EINTR) {
+        conn_fail(conn, (int)len, was_idle);
+        return;
+    }
+    conn_advance(conn);
 }
 
 bool conn_close_idle(struct conn *conn)
@@ -325,11 +333,11 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (is_task) {
         conn->task = TASK_NONE;
     }
-    if (conn->state == CONN_LINGERING && is_readable) {
-        drop_input(conn);
-    } else if (conn->state == CONN_OPEN && is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+    if (is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
         conn_read(conn);
-    } else if (is_task || conn->state != CONN_OPEN) {
+    } else if (conn->state == CONN_LINGERING) {
+        conn_end_turn(conn);
+    } else if (is_task) {
         on_task(reactor, conn);
     } else {
         conn->ignores_input = is_readable;
@@ -408,13 +416,12 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    if (conn->state == CONN_LINGERING) {
+    if (has_held_input(conn)) {
+        conn_read(conn);
+    } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);
     } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
         conn_close_idle(conn);
-    } else if (conn->reads_next && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
-        conn->reads_next = false;
-        conn_read(conn);
     } else if (conn->work != NULL) {
         conn_advance(conn);
     }
@@ -422,8 +429,8 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
-/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on in
- * tasks, of which a tick does not run too many. */
+/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on
+ * in tasks, of which a tick does not run too many. */
 static bool drains_long(const struct conn_pool *pool)
 {
     return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;

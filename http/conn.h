@@ -15,8 +15,10 @@ struct transport_ops;
 void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, void *ops_arg,
                int fd);
 
-/* Speak another protocol from now on, with its state in work (or NULL). The protocol of before has let go of its own, and
- * hands over in work what was read and not used. Only in advance(), which then returns what the new one's returned. */
+/* Speak another protocol from now on, with its state in work (or NULL: it is idle). Only inside the advance() of the
+ * former protocol, which has given up its own work before, and copies into the new one's what was read and not used,
+ * since no event tells of that again. It then calls to->advance() and returns what that returns. Whatever the new
+ * protocol waits for, its deadline begins now. */
 void conn_go_over(struct conn *conn, const struct protocol *to, void *work);
 
 /* Close at once. */

@@ -1,6 +1,7 @@
 /* Memory of connections comes in slabs and is kept until the server ends.
  *
- * Failure mode: without memory for a slab there is no connection; the server then makes room or turns the client away. */
+ * Failure mode: without memory for a slab there is no connection; the server then makes room or turns the client
+ * away. */
 
 #include "http/conn_pool.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_CONN_POOL_H
 #define EVSERVE_HTTP_CONN_POOL_H
 
-/* The connections of one server: their memory, their list, and the two blocks that each of them borrows for the length of
- * a turn. The server embeds it; connections reach their server through it alone. */
+/* The connections of one server: their memory, their list, and the two blocks that each of them borrows for the length
+ * of a turn. The server embeds it; connections reach their server through it alone. */
 
 #include "core/write_buffer.h"
 
@@ -44,7 +44,8 @@ int conn_pool_init(struct conn_pool *pool, struct service *service);
 /* Free all memory. Every connection is closed. */
 void conn_pool_done(struct conn_pool *pool);
 
-/* The memory of a connection, which is linked into the list of open ones: zeroed, but for pool. NULL without memory. */
+/* The memory of a connection, which is linked into the list of open ones: zeroed, except for pool and the fd, which is
+ * -1. NULL without memory. */
 struct conn *conn_pool_take(struct conn_pool *pool);
 
 /* The connection is closed: take it off the list. Give its memory back when no task knows it any more. */
@@ -54,8 +55,8 @@ void conn_pool_put(struct conn_pool *pool, struct conn *conn);
 /* Move an open connection to the new end of the list. */
 void conn_pool_renew(struct conn_pool *pool, struct conn *conn);
 
-/* Lend the output block, if it is there, to a queue without a block; take a block back, dropping what is queued: it is the
- * next one to be lent, or freed. */
+/* Lend the output block, if it is there, to a queue without a block; take a block back, dropping what is queued: it is
+ * the next one to be lent, or freed. */
 void conn_pool_lend_out(struct conn_pool *pool, struct write_buffer *out);
 void conn_pool_put_out(struct conn_pool *pool, struct write_buffer *out);
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_CONN_PROTOCOL_H
 #define EVSERVE_HTTP_CONN_PROTOCOL_H
 
-/* What is spoken on a connection, and what a connection is for it: a protocol hangs its state on conn->work, and its bytes go
- * through conn->transport. */
+/* What is spoken on a connection, and what a connection is for it: a protocol hangs its state on conn->work, and its
+ * bytes go through conn->transport. */
 
 #include "core/deadline.h"
 #include "core/transport.h"
@@ -39,17 +39,19 @@ enum { CONN_READS = 1, CONN_WRITES = 2 };
 
 enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets to read */
 
-/* What is spoken on a connection: chosen by its listener, later by conn_go_over(). A server has one of each, which may be a
- * member of what the protocol keeps for it. While conn->work is NULL the connection is idle: it waits for a request, holds
- * nothing of the protocol, and of these functions only read() and advance() are called. */
+/* What is spoken on a connection: chosen by its listener, later by conn_go_over(). A server has one of each, which may
+ * be a member of what the protocol keeps for it. While conn->work is NULL the connection is idle: it waits for a
+ * request, holds nothing of the protocol, and of these functions only read() and advance() are called. */
 struct protocol {
     const char *name; /* "HTTP/1" */
 
-    /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. */
+    /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. Sets
+     * conn->has_unread: whether the read may have left bytes behind. */
     ssize_t (*read)(struct conn *conn);
 
-    /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again, and
-     * conn->has_received and conn->has_sent when the client did something for its deadline. Never closes the connection. */
+    /* One turn: go on from where the connection is until it has to wait. Sets conn->work to NULL when it is idle again;
+     * conn->has_received and conn->has_sent when the client did something for its deadline; and conn->waits_for to
+     * WAIT_NONE when a wait is over that may be followed by one of the same kind. Never closes the connection. */
     enum turn (*advance)(struct conn *conn);
 
     /* CONN_READS: what the client sends is to be read now. CONN_WRITES: bytes wait for room, or for the next turn. */
@@ -65,8 +67,8 @@ struct protocol {
     /* The deadline of WAIT_HANDLER has passed: whether nothing but a handler is still waited for. */
     bool (*waits_for_handler)(const struct conn *conn);
 
-    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False: the
-     * connection is cut. conn_resume() does nothing during the call. */
+    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False:
+     * the connection is cut. conn_resume() does nothing during the call. */
     bool (*expire)(struct conn *conn, enum wait waits_for);
 
     /* The server stops: the response in the making is the last one. */
@@ -79,8 +81,8 @@ struct protocol {
     /* What the connection is doing, for log lines: "while reading request headers". */
     const char *(*doing)(const struct conn *conn);
 
-    /* Write what a client reads for whom there is no room. received: what it has sent, len bytes. Returns the length; 0: it
-     * is closed without a word. */
+    /* Write what a client reads for whom there is no room. received: what it has sent, len bytes. Returns the length;
+     * 0: it is closed without a word. */
     size_t (*refuse)(struct service *service, const char *received, size_t len, char text[REFUSAL_MAX]);
 };
 
@@ -99,7 +101,10 @@ enum conn_task {
     TASK_LACKING, /* there was no memory for one: the next event of the fd is taken for it */
 };
 
-enum { INTEREST_NONE = 0xff }; /* conn->interest before the reactor watches the fd */
+enum {
+    INTEREST_NONE = 0xff, /* conn->interest before the reactor watches the fd */
+    WAIT_NONE = 0xff, /* conn->waits_for until the end of the turn: what it waits for then has a deadline of its own */
+};
 
 /* All that an idle connection holds. */
 struct conn {
@@ -114,13 +119,12 @@ struct conn {
     int32_t unsent_bytes;   /* in the socket when it was last asked, while waits_for is WAIT_WRITE; -1 before that */
     uint8_t state;          /* enum conn_state */
     uint8_t task;           /* enum conn_task */
-    uint8_t waits_for;      /* enum wait: what the deadline is about */
+    uint8_t waits_for;      /* enum wait: what the deadline is about; or WAIT_NONE */
     uint8_t interest;       /* flags registered with the reactor, or INTEREST_NONE */
     uint8_t end;            /* enum outcome_end: what becomes of a request that is lost with the connection */
     bool is_advancing : 1;  /* the protocol is at work: it will see what changes */
     bool has_unread : 1;    /* the client sent, or may have sent, what nobody has read: close with a linger */
     bool ignores_input : 1; /* bytes are waiting, but reading them is not due: stop asking for READABLE */
-    bool reads_next : 1;    /* the transport holds bytes, and nothing that was read before waits: the task reads them */
     bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
     int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */

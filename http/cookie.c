@@ -1,5 +1,5 @@
-/* Cookie values: pairs between semicolons. Nothing is refused: a server has no use for half of what a client stores, but
- * must not lose the rest for it. */
+/* Cookie values: pairs between semicolons. Nothing is refused: a server has no use for half of what a client stores,
+ * but must not lose the rest for it. */
 
 #include "http/cookie.h"
 

@@ -11,8 +11,8 @@ struct cookie {
     size_t name_len, value_len;
 };
 
-/* Take the next cookie of a Cookie value; *text and *len move on. Returns false at its end. White space around names and
- * values does not belong to them; quotes do, as they do for browsers. What has no "=" or no name is skipped. */
+/* Take the next cookie of a Cookie value; *text and *len move on. Returns false at its end. White space around names
+ * and values does not belong to them; quotes do, as they do for browsers. What has no "=" or no name is skipped. */
 bool cookie_next(const char **text, size_t *len, struct cookie *cookie);
 
 #endif

@@ -1,7 +1,7 @@
 /* Routes come before static files, and a path as it was sent before the same path with or without a slash at its end.
  *
- * Happy path: one router_match(). What nobody answers is answered here; that is no failure.
- * Failure mode: without memory for a redirect the answer is a 503. */
+ * Happy path: one router_match(). A request that nothing matches gets its response here; that is not a failure.
+ * Failure mode: without memory for a redirect, the response is 503. */
 
 #include "http/dispatch.h"
 
@@ -83,8 +83,8 @@ static enum route_verdict match_other_slash(struct exchange *exchange, unsigned 
     return verdict;
 }
 
-/* To the path with the slash at its end taken away, or with one more. GET and HEAD are redirected with 301, which caches
- * keep; for other methods 308 says to send the same method and body. */
+/* To the path with the slash at its end taken away, or with one more. GET and HEAD are redirected with 301, which
+ * caches keep; for other methods 308 says to send the same method and body. */
 static void redirect_slash(struct exchange *exchange)
 {
     bool has_slash = exchange->path[exchange->path_len - 1] == '/';

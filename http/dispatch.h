@@ -1,16 +1,17 @@
 #ifndef EVSERVE_HTTP_DISPATCH_H
 #define EVSERVE_HTTP_DISPATCH_H
 
-/* From a request's method and path to who answers it. For conn_steps.c. */
+/* Choose what responds to a request, by its method and path. Called by http/h1/h1_steps.c. */
 
 struct exchange;
 
-/* Find who answers exchange, whose path is normalised: the host before all others, a route, the static files, or nobody. Sets handler, match and
- * limits. Where there is nobody the exchange is answered: 404, 405 with Allow (RFC 9110 section 15.5.6), OPTIONS
- * (section 9.3.7), or a redirect to where the slash at the path's end is right (site.h). */
+/* Find what responds to exchange, whose path is normalised: the host's before() first, then a route, then the static
+ * files. Sets handler, match and limits. If nothing matches, this function responds itself: 404, 405 with Allow (RFC
+ * 9110 section 15.5.6), to OPTIONS (section 9.3.7), or with a redirect to the path with or without its final slash
+ * (site.h). */
 void dispatch_request(struct exchange *exchange);
 
-/* Answer "OPTIONS *", which asks about the server. */
+/* Respond to "OPTIONS *", which asks about the server. */
 void dispatch_server_options(struct exchange *exchange);
 
 #endif

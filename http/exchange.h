@@ -1,11 +1,11 @@
 #ifndef EVSERVE_HTTP_EXCHANGE_H
 #define EVSERVE_HTTP_EXCHANGE_H
 
-/* One request and its answer (an exchange, RFC 9110 section 3.4), as handlers see it, and the interface through which
+/* One request and its response (an exchange, RFC 9110 section 3.4), as handlers see it, and the interface through which
  * the connection calls a handler: struct handler is all that http/ knows of C hosts and of Lua.
  *
- * An exchange lives from the first byte of a request until the last byte of its answer is sent or the connection is
- * lost. A handler may use it from serve() until it has completed the answer or on_gone() was called, whichever comes
+ * An exchange lives from the first byte of a request until the last byte of its response is sent or the connection is
+ * lost. A handler may use it from serve() until it has completed the response or on_gone() was called, whichever comes
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
@@ -24,9 +24,10 @@ struct exchange;
 struct limits;
 struct peer;
 struct service;
+struct takeover;
 
 enum response_state {
-    RESPONSE_NONE,      /* nothing of the answer exists, but fields perhaps */
+    RESPONSE_NONE,      /* nothing of the response exists, but fields perhaps */
     RESPONSE_STREAMING, /* the head is written, response_write() may follow */
     RESPONSE_COMPLETE,  /* all is written or stands in body; it remains to be sent */
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
@@ -34,8 +35,8 @@ enum response_state {
 
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
 
-/* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as a
- * part of what it needs for a request itself: nothing here knows bytes of the wire. */
+/* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as
+ * a part of what it needs for a request itself: nothing here knows bytes of the wire. */
 struct exchange {
     const struct framing *framing; /* what carries it: how to reach the client */
     struct service *service;       /* (h) of the server that it came to */
@@ -46,7 +47,7 @@ struct exchange {
     /* The request. What follows is zeroed for each, from here to is_stalled: exchange_start(). */
     char *head_data;               /* (h) bytes of the head, which slices count from; NULL before it is complete */
     uint32_t path_len;             /* (h) of path */
-    const struct handler *handler; /* who responds; NULL before routing */
+    const struct handler *handler; /* what responds; NULL before routing */
     const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
     size_t body_len;               /* (h) */
     int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
@@ -57,9 +58,10 @@ struct exchange {
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the client is lost; do not use the exchange after the call */
     void (*on_stopping)(
-        struct exchange *exchange); /* the server stops, or its site was replaced: end soon. The handler clears it */
-    void *user;                     /* the handler's own, NULL at serve() */
-    uint64_t content_left;          /* of a response whose length was announced: what is missing */
+        struct exchange *exchange);  /* the server stops, or its site was replaced: end soon. The handler clears it */
+    void *user;                      /* the handler's own, NULL at serve() */
+    const struct takeover *takeover; /* response_switch(): what comes after the response, or NULL */
+    uint64_t content_left;           /* of a response whose length was announced: what is missing */
     uint32_t kept_fields; /* bytes at the start of fields that are in every response: response_keep_fields() */
     int status;           /* of the response, 0 before there is one */
     enum response_state response_state;
@@ -113,7 +115,7 @@ static inline const char *exchange_text(const struct exchange *exchange, struct 
     return exchange->head_data + slice.offset;
 }
 
-/* The route that answers, or NULL: match.route alone may be that of an earlier request. */
+/* The route that responds, or NULL: match.route alone may be that of an earlier request. */
 static inline const struct route *exchange_route(const struct exchange *exchange)
 {
     const struct route *route = exchange->handler == NULL ? NULL : exchange->match.route;
@@ -128,8 +130,8 @@ static inline const char *exchange_end_text(const struct exchange *exchange, str
     return exchange->head_data + slice.offset;
 }
 
-/* Reactor time at which the client is cut if it has taken nothing of its answer until then; INT64_MAX while it takes what it
- * can. Among clients with the same write_timeout the earliest is the one that has taken nothing for longest. */
+/* Reactor time at which the client is cut if it has taken nothing of its response until then; INT64_MAX while it takes
+ * what it can. Among clients with the same write_timeout the earliest is the one that has taken nothing for longest. */
 static inline int64_t exchange_write_deadline_ms(const struct exchange *exchange)
 {
     return exchange->framing->write_deadline_ms(exchange);
@@ -147,7 +149,7 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
 /* The value of a field the parser knows: one step, no search. NULL when absent. */
 const char *exchange_known_field(const struct exchange *exchange, enum known_field field, size_t *len);
 
-/* Whether the answer should end soon: the server stops, or serves another site to new requests. */
+/* Whether the response should end soon: the server stops, or serves another site to new requests. */
 bool exchange_should_end(const struct exchange *exchange);
 
 /* What exchange_read_body() says; or an HTTP status, negated. */
@@ -155,7 +157,7 @@ enum { BODY_WAIT, BODY_DATA, BODY_END };
 
 enum { BODY_PIECE_MAX = 65536 }; /* bytes of one piece */
 
-enum { TURN_NS = 1000000 }; /* after which a connection's turn answers no further request (R6) */
+enum { TURN_NS = 1000000 }; /* after which a connection's turn serves no further request (R6) */
 
 /* Take the next piece of the body (BODY_STREAM only). Nothing is read from the socket but what the handler asks for
  * here, so a client that sends faster than the handler takes is held up by TCP; what lies in between is at most one
@@ -170,7 +172,7 @@ enum { TURN_NS = 1000000 }; /* after which a connection's turn answers no furthe
  * -431: its framing is broken; -408: it came too slowly. exchange->body_reason may tell more. The handler still
  * answers, with this status or another; the connection closes after it. A client that goes away is on_gone().
  *
- * What is not taken when the answer is complete is drained or the connection closed, as with BODY_UNWANTED. */
+ * What is not taken when the response is complete is drained or the connection closed, as with BODY_UNWANTED. */
 static inline int exchange_read_body(struct exchange *exchange, const char **data, size_t *len)
 {
     return exchange->framing->read_body(exchange, data, len);
@@ -183,22 +185,22 @@ static inline void exchange_unread_body(struct exchange *exchange, size_t len)
 }
 
 /* Take all of the body (BODY_STREAM only), instead of piece by piece: with BODY_END exchange->body has it, as with
- * BODY_WHOLE. Returns as exchange_read_body(), but never BODY_DATA, and -503 when memory is short; after BODY_WAIT call it
- * again in on_data(). */
+ * BODY_WHOLE. Returns as exchange_read_body(), but never BODY_DATA, and -503 when memory is short; after BODY_WAIT call
+ * it again in on_data(). */
 int exchange_collect_body(struct exchange *exchange);
 
-/* The handler has what it needs of a body that was collected: free it before the answer is sent. */
+/* The handler has what it needs of a body that was collected: free it before the response is sent. */
 void exchange_forget_body(struct exchange *exchange);
 
-/* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins, and
- * when an exchange that is_timed is over. */
+/* The two looks at the clock for exchange_time_turn(), out of the way of those who need none: when the exchange begins,
+ * and when an exchange that is_timed is over. */
 __attribute__((cold)) void exchange_start_clock(struct exchange *exchange);
 __attribute__((cold)) void exchange_stop_clock(struct exchange *exchange);
 
-/* What comes now may take long. If further requests of this connection wait already, the clock is read when the exchange
- * is over, and others have their turn before the next request once TURN_NS have passed since the first such call of the
- * turn (R6). The connection calls it before each handler; the code that serves files does so only for what it does not
- * have ready. */
+/* What comes now may take long. If further requests of this connection wait already, the clock is read when the
+ * exchange is over, and others have their turn before the next request once TURN_NS have passed since the first such
+ * call of the turn (R6). The connection calls it before each handler; the code that serves files does so only for what
+ * it does not have ready. */
 static inline void exchange_time_turn(struct exchange *exchange)
 {
     if (exchange->is_followed) {
@@ -219,7 +221,8 @@ static inline void exchange_resume(struct exchange *exchange)
     exchange->framing->resume(exchange);
 }
 
-/* All bytes of the response that wait for the client, copied and borrowed, its framing and responses before it included. */
+/* All bytes of the response that wait for the client, copied and borrowed, its framing and responses before it
+ * included. */
 static inline size_t exchange_queued(const struct exchange *exchange)
 {
     return exchange->framing->queued(exchange);

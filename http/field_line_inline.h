@@ -4,8 +4,8 @@
 /* field_line_scan() as a function that the compiler can put where it is needed: for http/field_line.c, which makes it
  * callable, and the parser of request heads, where a call for each byte that arrives alone would show. All others call.
  *
- * Happy path: it goes through the states of a line one after the other and returns at its end. Failure: it stops at the byte
- * that is wrong and leaves the words to the caller. */
+ * Happy path: it goes through the states of a line one after the other and returns at its end. Failure: it stops at the
+ * byte that is wrong and leaves the words to the caller. */
 
 #include "http/field_line.h"
 

@@ -79,8 +79,8 @@ int file_reply_check(struct file_replies *replies, const struct file_reply *repl
     }
     if (replies->root_count == FILE_REPLY_ROOTS_MAX) {
         return error_text(err, errlen, -ENOSPC,
-                          "cannot serve \"%.100s\": %d other directories are served already; a root is meant to be one "
-                          "of a few, and what varies to be in the path",
+                          "cannot serve \"%.100s\": %d other directories are in use already: use few roots, and "
+                          "put what varies into the path",
                           reply->root, FILE_REPLY_ROOTS_MAX);
     }
     struct file_root *root = mem_zalloc(sizeof *root);

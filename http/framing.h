@@ -1,9 +1,10 @@
 #ifndef EVSERVE_HTTP_FRAMING_H
 #define EVSERVE_HTTP_FRAMING_H
 
-/* What an exchange asks of whatever carries it over the wire. http/h1/ implements it for HTTP/1; a filter, such as one that
- * compresses, is a framing in front of another. The message storey decides what is said, a framing how it is written. All
- * functions are called on the reactor's thread; none of them ends the exchange or runs the connection during the call. */
+/* What an exchange asks of whatever carries it over the wire. http/h1/ implements it for HTTP/1; a filter, such as one
+ * that compresses, is a framing in front of another. The message storey decides what is said, a framing how it is
+ * written. All functions are called on the reactor's thread; none of them ends the exchange or runs the connection
+ * during the call. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,8 +36,8 @@ struct framing {
     /* The same with a head made beforehand and the first content_len bytes behind it; exchange->fields goes into it. */
     int (*prebuilt)(struct exchange *exchange, const struct prebuilt *prebuilt, size_t content_len);
 
-    /* Queue a piece of a stream, at least one byte: copied, or from where it is. borrow() takes piece over only when it returns
-     * 0; -ENOBUFS: too many are in line. Both: -ENOMEM. */
+    /* Queue a piece of a stream, at least one byte: copied, or from where it is. borrow() takes piece over only when it
+     * returns 0; -ENOBUFS: too many are in line. Both: -ENOMEM. */
     int (*write)(struct exchange *exchange, const void *content, size_t len);
     int (*borrow)(struct exchange *exchange, const struct borrowed *piece);
 
@@ -46,12 +47,13 @@ struct framing {
     /* Queue len bytes of content whose length was announced, copied, before exchange->source. Returns 0 or -ENOMEM. */
     int (*queue)(struct exchange *exchange, const void *content, size_t len);
 
-    /* All bytes that wait for the client, copied and borrowed; and what a piece of a stream costs beside its content. */
+    /* All bytes that wait for the client, copied and borrowed; and what a piece of a stream costs beside its
+     * content. */
     size_t (*queued)(const struct exchange *exchange);
     size_t (*overhead)(const struct exchange *exchange);
 
-    /* exchange_read_body(), exchange_unread_body(); and that the body cannot be had, for which the handler is given status.
-     * reason: static text, or NULL. */
+    /* exchange_read_body(), exchange_unread_body(); and that the body cannot be had, for which the handler is given
+     * status. reason: static text, or NULL. */
     int (*read_body)(struct exchange *exchange, const char **data, size_t *len);
     void (*unread_body)(struct exchange *exchange, size_t len);
     void (*fail_body)(struct exchange *exchange, int status, const char *reason);

@@ -14,7 +14,7 @@ enum body_mode {
     BODY_STREAM,   /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
 };
 
-/* Who answers a route. Owned by whoever registers it; must outlive the server. */
+/* What responds to the requests of a route. Owned by whoever registers it; must outlive the server. */
 struct handler {
     /* Answer the exchange with the functions of http/response.h, during the call or later. */
     void (*serve)(struct exchange *exchange, void *ctx);

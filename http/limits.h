@@ -65,8 +65,8 @@ int limits_set(struct limits *limits, const struct limit_info *info, uint64_t va
  * quotes it. */
 int limits_parse_value(enum limit_unit unit, const char *text, uint64_t *value, char *err, size_t errlen);
 
-/* Turn the limits of a whole server into those that each of its servers (1 or more) has its share of: together they allow
- * no less. */
+/* Turn the limits of a whole server into those that each of its servers (1 or more) has its share of: together they
+ * allow no less. */
 void limits_share(struct limits *limits, uint64_t servers);
 
 /* Limits that contradict each other: 0, or -EINVAL with a text that names both. */

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_MESSAGE_H
 #define EVSERVE_HTTP_MESSAGE_H
 
-/* What a request says (RFC 9110 section 6), whatever its framing was: method, target, fields. A parser fills in a head; all
- * others read it. Slices point into the bytes of the message, which somebody else owns. */
+/* What a request says (RFC 9110 section 6), whatever its framing was: method, target, fields. A parser fills in a head;
+ * all others read it. Slices point into the bytes of the message, which somebody else owns. */
 
 #include <stdbool.h>
 #include <stddef.h>

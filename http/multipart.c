@@ -3,12 +3,12 @@
  *   START -> [DELIMITER] -> PADDING -> HEAD -> CONTENT -> DELIMITER -> PADDING -> HEAD ...
  *                              `-> CLOSING -> EPILOGUE
  *
- * A delimiter is CR LF "--" boundary. Its CR comes nowhere else in it, so a match that fails leaves only one place where
- * the next one can begin: the byte at hand. Before the first delimiter its CR LF counts as seen.
+ * A delimiter is CR LF "--" boundary. Its CR comes nowhere else in it, so a match that fails leaves only one place
+ * where the next one can begin: the byte at hand. Before the first delimiter its CR LF counts as seen.
  *
- * Happy path: multipart_parse() finds the next CR with memchr() and hands out what lies before. Failure: 400 for what is
- * no multipart body or no form part, 413 for more than the limits in the header. Nothing is skipped silently but what
- * stands before the first delimiter (nothing, from any known client) and behind the last. */
+ * Happy path: multipart_parse() finds the next CR with memchr() and hands out what lies before. Failure: 400 for what
+ * is no multipart body or no form part, 413 for more than the limits in the header. Nothing is skipped silently but
+ * what stands before the first delimiter (nothing, from any known client) and behind the last. */
 
 #include "http/multipart.h"
 
@@ -150,8 +150,8 @@ static enum multipart_event take_content(struct multipart *multipart, const char
     return len > 0 ? MULTIPART_CONTENT : MULTIPART_MORE;
 }
 
-/* Split head, which lacks its empty line, into fields. Returns whether it consists of field lines. A DEL in a value, which
- * is wrong in the head of a request, is let through: browsers put the names of files there as they are. */
+/* Split head, which lacks its empty line, into fields. Returns whether it consists of field lines. A DEL in a value,
+ * which is wrong in the head of a request, is let through: browsers put the names of files there as they are. */
 static bool split_head(struct multipart *multipart)
 {
     struct field_line line = {0};
@@ -231,19 +231,19 @@ static enum multipart_event take_line(struct multipart *multipart, char c)
         } else if (c == '-') {
             multipart->state = MULTIPART_DASH;
         } else if (!char_is_space(c)) {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         break;
     case MULTIPART_LF:
         if (c != '\n') {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         multipart->state = MULTIPART_HEAD;
         multipart->head_len = 0;
         break;
     default:
         if (c != '-') {
-            return fail(multipart, 400, "text behind a boundary");
+            return fail(multipart, 400, "text after a boundary");
         }
         multipart->state = MULTIPART_EPILOGUE;
         break;

@@ -58,12 +58,12 @@ bool multipart_finish(struct multipart *multipart);
 const char *multipart_field(const struct multipart *multipart, const char *name, size_t *len);
 
 /* A parameter of the part's Content-Disposition, such as "name". Returns its length, written to out (which has room for
- * MULTIPART_HEAD_MAX bytes), or -1 when there is none; see parameter_find(). Escapes like %22, which browsers send for a
- * quote, stay as they are. */
+ * MULTIPART_HEAD_MAX bytes), or -1 when there is none; see parameter_find(). Escapes like %22, which browsers send for
+ * a quote, stay as they are. */
 int multipart_parameter(const struct multipart *multipart, const char *name, char *out);
 
-/* The name of the part's file, likewise; -1 for what is no file. filename* (RFC 8187), which RFC 7578 section 4.2 forbids
- * and some clients send all the same, goes before filename, as in RFC 6266 section 4.3, and is decoded. */
+/* The name of the part's file, likewise; -1 for what is no file. filename* (RFC 8187), which RFC 7578 section 4.2
+ * forbids and some clients send all the same, goes before filename, as in RFC 6266 section 4.3, and is decoded. */
 int multipart_filename(const struct multipart *multipart, char *out);
 
 /* Whether a Content-Type (of len bytes) is type, such as "application/json", in any case and with any parameters. */

@@ -34,21 +34,21 @@ struct outcome {
     int status;                /* of the response; 0 if there is none */
     uint64_t bytes;            /* of the response that the kernel took, head and framing included */
     int64_t duration_us;       /* from the request's first byte to the end */
-    char peer[NET_TEXT_MAX];   /* as exchange_peer() writes it; "" if it is not known */
-    const char *route;         /* pattern of the route that answered; NULL if it was none */
+    char peer[NET_TEXT_MAX];   /* as peer_format() writes it; "" if it is not known */
+    const char *route;         /* pattern of the route that responded; NULL if none did */
     enum outcome_end end;
 };
 
 /* A watched exchange: its request begins now. */
 void outcome_begin(struct exchange *exchange);
 
-/* A watched exchange is over: report it to those who want to hear of it, and watch it no longer. Nothing is reported of a
+/* A watched exchange is over: report it to the observers, and stop watching it. Nothing is reported for a
  * connection that ended between requests, or in the middle of a head. raw is what has come of a head that was never
  * complete: raw_len bytes, which may be written to; unused otherwise. */
 void outcome_end(struct exchange *exchange, enum outcome_end end, char *raw, size_t raw_len);
 
-/* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be written to.
- * newcomer knows its address, or is NULL. */
+/* A client was turned away with status and bytes of a response. scrap is what it has sent: len bytes, which may be
+ * written to. newcomer knows its address, or is NULL. */
 void outcome_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes, char *scrap,
                          size_t len, enum outcome_end end);
 

@@ -1,7 +1,7 @@
 /* Pairs, decoded into one block: an index in front, the texts behind it.
  *
- * Happy path: whoever knows how many pairs there can be makes room for all of them at once, since decoding makes nothing
- * longer. Failure: only creating can fail. */
+ * Happy path: whoever knows how many pairs there can be makes room for all of them at once, since decoding makes
+ * nothing longer. Failure: only creating can fail. */
 
 #include "http/pairs.h"
 

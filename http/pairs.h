@@ -1,9 +1,9 @@
 #ifndef EVSERVE_HTTP_PAIRS_H
 #define EVSERVE_HTTP_PAIRS_H
 
-/* Names and values of a query, of cookies or of a form, decoded, in the order in which the client sent them. One block of
- * memory holds an index and all texts, each followed by NUL, so that asking for each of n pairs costs n steps and not n
- * times n: n is the client's to choose. */
+/* Names and values of a query, of cookies or of a form, decoded, in the order in which the client sent them. One block
+ * of memory holds an index and all texts, each followed by NUL, so that asking for each of n pairs costs n steps and
+ * not n times n: n is the client's to choose. */
 
 #include <stdbool.h>
 #include <stddef.h>

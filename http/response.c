@@ -1,11 +1,11 @@
 /* What is said in response; how it is written is the framing's business (http/framing.h).
  *
- * Happy path: begin_head() hands the head to the framing, the content behind it: copied with the head when it is short, else
- * left where it is as exchange->source.
+ * Happy path: begin_head() hands the head to the framing, the content behind it: copied with the head when it is short,
+ * else left where it is as exchange->source.
  *
- * Failure modes: a response for which memory is short is aborted, and the connection is cut; it has no proper end, so the
- * client can tell. A handler that breaks the rules of its own response (more content than it announced) learns so from the
- * return value, and what went out before stays well-formed. */
+ * Failure modes: a response for which memory is short is aborted, and the connection is cut; it has no proper end, so
+ * the client can tell. A handler that breaks the rules of its own response (more content than it announced) learns so
+ * from the return value, and what went out before stays well-formed. */
 
 #include "http/response.h"
 
@@ -18,6 +18,7 @@
 #include "http/status.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,6 +130,21 @@ void response_redirect(struct exchange *exchange, int status, const char *locati
     }
     char page[RESPONSE_PAGE_MAX];
     response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, response_format_page(page, status, NULL));
+}
+
+int response_switch(struct exchange *exchange, const struct takeover *takeover)
+{
+    if (exchange->head.minor_version == 0) {
+        return -EPROTO;
+    }
+    if (!exchange->is_body_read) {
+        return -EBUSY;
+    }
+    const struct response_head head = head_of(101, NULL, 0);
+    exchange->takeover = takeover;
+    begin_head(exchange, &head);
+    response_complete(exchange);
+    return 0;
 }
 
 /* Streams. */
@@ -265,8 +281,8 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
     response_send_source(exchange, status, type, length, &source);
 }
 
-/* Error pages: a status and a short text, or what the host says in its place. An error while the host is asked for a page
- * is sent without asking. */
+/* Error pages: a status and a short text, or what the host says in its place. An error while the host is asked for a
+ * page is sent without asking. */
 
 /* Allow is a must of 405 (RFC 9110 section 15.5.6): where there is no room for it, it goes before all others. */
 static void add_allow(struct exchange *exchange)

@@ -1,11 +1,11 @@
 #ifndef EVSERVE_HTTP_RESPONSE_H
 #define EVSERVE_HTTP_RESPONSE_H
 
-/* Responses: what is said, and its checks. The framing (http/framing.h) writes it, always as a well-formed message. Nothing
- * here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its caller's
- * feet.
+/* Responses: what is said, and its checks. The framing (http/framing.h) writes it, always as a well-formed message.
+ * Nothing here sends: bytes are queued and the connection flushes them. So no function here ends the exchange under its
+ * caller's feet.
  *
- * A handler answers with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
+ * A handler responds with exactly one of response_send(), response_send_borrowed(), response_error(), response_file()
  * or with response_begin(), response_write()..., response_end(). Fields come before. */
 
 #include "http/response_fields.h"
@@ -17,6 +17,7 @@
 struct continuation;
 struct exchange;
 struct source;
+struct takeover;
 
 enum {
     REF_COPY_MAX = 4096, /* pieces of a stream up to here are copied, which costs less than to keep them in line */
@@ -40,7 +41,7 @@ void response_send_borrowed(struct exchange *exchange, int status, const char *t
 void response_error(struct exchange *exchange, int status, const char *detail);
 
 /* The same with the fields that were added before, except for those of response_drop_content_fields(): what those who
- * added them want to have in every answer, such as the fields of CORS, is in this one, too. */
+ * added them want to have in every response, such as the fields of CORS, is in this one, too. */
 void response_refuse(struct exchange *exchange, int status, const char *detail);
 
 /* The same with all fields as they are. */
@@ -53,10 +54,16 @@ void response_error_plain(struct exchange *exchange, int status, const char *det
  * RESPONSE_PAGE_MAX - 1: a longer one is cut. */
 size_t response_format_page(char page[RESPONSE_PAGE_MAX], int status, const char *detail);
 
-/* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it is a 500. */
+/* Redirect: Location, in place of one that was added, and a short text. location must be a valid field value, else it
+ * is a 500. */
 void response_redirect(struct exchange *exchange, int status, const char *location, size_t len);
 
-/* Begin an answer whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
+/* Switch to another protocol: 101 with Upgrade and the fields added. When it is sent, the connection goes over to
+ * takeover->to, which must stay valid until then, and the exchange is over. Returns 0; -EPROTO for HTTP/1.0, which
+ * knows no switch, and -EBUSY while a body of the request has not been read: then nothing was sent. */
+int response_switch(struct exchange *exchange, const struct takeover *takeover);
+
+/* Begin a response whose content comes in pieces: of a length known beforehand, or RESPONSE_LENGTH_UNKNOWN (chunked, or
  * in HTTP/1.0 until the connection closes). */
 void response_begin(struct exchange *exchange, int status, const char *type, int64_t length);
 
@@ -64,8 +71,8 @@ void response_begin(struct exchange *exchange, int status, const char *type, int
  * client is gone, or it owes more than write_cap and is cut, or more was written than announced. */
 int response_write(struct exchange *exchange, const void *content, size_t len);
 
-/* The same without a copy, unless content is short (REF_COPY_MAX) or many pieces wait already: it stays where it is until
- * release(arg) is called, exactly once whatever is returned, perhaps before this function returns. Counts against
+/* The same without a copy, unless content is short (REF_COPY_MAX) or many pieces wait already: it stays where it is
+ * until release(arg) is called, exactly once whatever is returned, perhaps before this function returns. Counts against
  * write_cap as if it were copied. */
 int response_write_borrowed(struct exchange *exchange, const void *content, size_t len, void (*release)(void *arg),
                             void *arg);
@@ -74,26 +81,26 @@ int response_write_borrowed(struct exchange *exchange, const void *content, size
  * -1. */
 bool response_is_beyond_cap(const struct exchange *exchange, size_t len);
 
-/* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the client has
- * taken most of what is queued. For a handler that would otherwise write without end. */
+/* Wait for on_drain, though the last response_write() returned 1: it comes once others have had their turn and the
+ * client has taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);
 
-/* End a streamed answer. Less content than announced cuts the connection. */
+/* End a streamed response. Less content than announced cuts the connection. */
 void response_end(struct exchange *exchange);
 
-/* Give up an answer that has begun: the connection is cut without a proper end, so that the client can tell; with a
- * reset when the end of the connection is all that marks the end. An answer that has not begun becomes a 500. */
+/* Give up a response that has begun: the connection is cut without a proper end, so that the client can tell; with a
+ * reset when the end of the connection is all that marks the end. A response that has not begun becomes a 500. */
 void response_abort(struct exchange *exchange);
 
-/* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth: its
- * next() is then called at once. What it borrows is released exactly once, perhaps before this function returns. */
+/* Respond with a source of len bytes, which is taken over: a range, or, if it has none, what source->then brings forth:
+ * its next() is then called at once. What it borrows is released exactly once, perhaps before this function returns. */
 void response_send_source(struct exchange *exchange, int status, const char *type, uint64_t len,
                           const struct source *source);
 
 /* Content that is made range by range (struct continuation of http/source.h). */
 
 /* Add field lines that are known to be well-formed, each with CRLF; they do not count against RESPONSE_FIELDS_MAX.
- * Returns 0, or -ENOMEM with the answer as before. */
+ * Returns 0, or -ENOMEM with the response as before. */
 int response_add_lines(struct exchange *exchange, const char *lines, size_t len);
 
 /* Answer with content of length bytes that then->next() brings forth: it is called at once, and again whenever what it
@@ -104,8 +111,8 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
 /* For then->next() alone. Queue len bytes of content, copied: 0 or -ENOMEM. */
 int response_queue(struct exchange *exchange, const void *content, size_t len);
 
-/* For what responds with heads of its own (response_file.c): count a response whose head was queued; and all of a response
- * was queued or stands in exchange->source. */
+/* For what responds with heads of its own (response_file.c): count a response whose head was queued; and all of a
+ * response was queued or stands in exchange->source. */
 void response_count(struct exchange *exchange, int status);
 void response_complete(struct exchange *exchange);
 

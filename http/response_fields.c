@@ -1,4 +1,4 @@
-/* The field lines that a handler adds to its answer, kept as text in exchange->fields until the head is written.
+/* The field lines that a handler adds to its response, kept as text in exchange->fields until the head is written.
  *
  * A field whose definition allows one line alone is never sent twice: a second response_add_field() is refused, and
  * what the server knows about the content it sends takes the place of the handler's line

@@ -10,11 +10,11 @@ struct exchange;
 
 enum { RESPONSE_FIELDS_MAX = 16384 }; /* bytes of all fields that a handler adds to one response */
 
-/* Add a field line to the answer. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
+/* Add a field line to the response. Returns 0, -EINVAL when the name is not a token or the value has CR, LF, NUL or
  * another control character, -EPERM for fields that are the server's own (Content-Length, Transfer-Encoding, Connection
  * other than "close", Date, Keep-Alive, Trailer, Upgrade), -EEXIST for a second line of a field that may have one alone
- * (response_is_single_field()), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the answer is as before.
- * "Connection: close" closes the connection after the answer. */
+ * (response_is_single_field()), -ENOBUFS beyond RESPONSE_FIELDS_MAX, or -ENOMEM; then the response is as before.
+ * "Connection: close" closes the connection after the response. */
 int response_add_field(struct exchange *exchange, const char *name, size_t name_len, const char *value,
                        size_t value_len);
 
@@ -29,14 +29,14 @@ int response_check_field(const char *name, size_t name_len, const char *value, s
 /* Whether a response may have one line of that name at most, because its value is no list (RFC 9110 section 5.3). */
 bool response_is_single_field(const char *name, size_t len);
 
-/* The value of the first field of that name (in any case) that was added, and its length; not NUL-terminated, valid until the
- * fields change. NULL when there is none. */
+/* The value of the first field of that name (in any case) that was added, and its length; not NUL-terminated, valid
+ * until the fields change. NULL when there is none. */
 const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len);
 
 /* Drop the fields of that name that were added. */
 void response_drop_field(struct exchange *exchange, const char *name, size_t name_len);
 
-/* The answer is a file, with field lines of its own, each with CRLF: drop the fields that were added and that may not
+/* The response is a file, with field lines of its own, each with CRLF: drop the fields that were added and that may not
  * stand beside these, and those by which conditions and ranges are evaluated, since the server knows what it sends. */
 void response_drop_rivals(struct exchange *exchange, const char *lines, size_t len);
 
@@ -50,7 +50,8 @@ void response_keep_fields(struct exchange *exchange);
 /* Whether a line of that name (in any case) is among those. */
 bool response_keeps_field(const struct exchange *exchange, const char *name, size_t name_len);
 
-/* Drop the fields that were added after response_keep_fields(): a handler failed halfway, and another answer takes its place. */
+/* Drop the fields that were added after response_keep_fields(): a handler failed halfway, and another response takes
+ * its place. */
 void response_clear_fields(struct exchange *exchange);
 
 #endif

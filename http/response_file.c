@@ -77,8 +77,8 @@ int response_queue_file(struct exchange *exchange, const struct cached_file *fil
     return rv; /* -ENODATA: it was truncated, so what was announced cannot be sent */
 }
 
-/* What describes the content is in the head that was made beforehand. A type that was added has no place in it: the file's
- * own is there, or it is a 304, which has none (RFC 9110 section 15.4.5). */
+/* What describes the content is in the head that was made beforehand. A type that was added has no place in it: the
+ * file's own is there, or it is a 304, which has none (RFC 9110 section 15.4.5). */
 static void drop_rivals(struct exchange *exchange, const struct prebuilt *prebuilt)
 {
     if (write_buffer_len(&exchange->fields) > 0) {

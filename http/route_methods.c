@@ -46,16 +46,17 @@ static int check_name(const char *name, size_t len, char *err, size_t errlen)
     const int shown = len < 40 ? (int)len : 40;
     const char *meant = find_miswritten(name, len);
     if (!is_method_token(name, len)) {
-        return error_text(err, errlen, -EINVAL,
-                          "\"%.*s\" is no method: a method is a token of 1 to %d characters, such as GET or PROPFIND",
-                          shown, name, METHOD_NAME_MAX);
+        return error_text(
+            err, errlen, -EINVAL,
+            "\"%.*s\" is not a method: a method is a token of 1 to %d characters, such as GET or PROPFIND", shown, name,
+            METHOD_NAME_MAX);
     }
     if (meant != NULL) {
-        return error_text(err, errlen, -EINVAL, "\"%.*s\" is no method: methods are case-sensitive, write %s", shown,
+        return error_text(err, errlen, -EINVAL, "\"%.*s\" is not a method: methods are case-sensitive, write %s", shown,
                           name, meant);
     }
     if (len == 7 && memcmp(name, "CONNECT", 7) == 0) {
-        return error_text(err, errlen, -EINVAL, "CONNECT is for proxies, and refused before any route is looked for");
+        return error_text(err, errlen, -EINVAL, "CONNECT is for proxies, and is rejected before routing");
     }
     return 0;
 }
@@ -79,8 +80,8 @@ int route_methods_add(struct route_methods *methods, const char *name, size_t le
         if (methods->count == ROUTE_METHODS_MAX) {
             return error_text(
                 err, errlen, -ENOSPC,
-                "%.*s is one method too many: routes may name %d beside GET, HEAD, POST, PUT, PATCH, DELETE "
-                "and OPTIONS; \"*\" takes all",
+                "%.*s is one method too many: routes may name %d in addition to GET, HEAD, POST, PUT, PATCH, DELETE "
+                "and OPTIONS; \"*\" accepts all",
                 (int)len, name, ROUTE_METHODS_MAX);
         }
         number = METHOD_COUNT + methods->count++;

@@ -108,7 +108,7 @@ static int parse_type(struct pattern_text *source, struct route_piece *piece)
     size_t len = strcspn(name, *name == '[' ? "]" : "}/");
     len += *name == '[' ? strcspn(name + len, "}/") : 0;
     if (name[len] != '}') {
-        return refuse_pattern(source, "a '{' without its '}'; a typed parameter is :name followed by %s", TYPE_CHOICES);
+        return refuse_pattern(source, "'{' without '}'; a typed parameter is :name followed by %s", TYPE_CHOICES);
     }
     source->at = name + len + 1;
     *type = (struct route_type){.max_len = UINT32_MAX};
@@ -166,7 +166,7 @@ static int parse_param(struct pattern_text *source)
     size_t len = strspn(name, NAME_BYTES);
     if (len == 0 || strspn(name, NAME_START) == 0) {
         return refuse_pattern(source,
-                              "after ':' comes a name of letters, digits and '_' (a plain ':' is written %%3A)");
+                              "':' must be followed by a name of letters, digits and '_' (write %%3A for a plain ':')");
     }
     int rv = add_name(source, name, len);
     if (rv < 0) {
@@ -183,12 +183,11 @@ static int parse_rest(struct pattern_text *source)
     const char *name = source->at + 1;
     size_t len = strspn(name, NAME_BYTES);
     if (source->at[-1] != '/' || name[len] != '\0') {
-        return refuse_pattern(source,
-                              "'*' with its name is the whole of the last segment (a plain '*' is written %%2A)");
+        return refuse_pattern(source, "'*' and its name must be the whole last segment (write %%2A for a plain '*')");
     }
     if (len > 0 && strspn(name, NAME_START) == 0) {
-        return refuse_pattern(
-            source, "after '*' comes nothing, or a name of letters, digits and '_' that begins with no digit");
+        return refuse_pattern(source, "'*' must be followed by nothing, or by a name of letters, digits and '_' that "
+                                      "does not begin with a digit");
     }
     int rv = len == 0 ? add_name(source, source->at, 1) : add_name(source, name, len);
     if (rv < 0) {
@@ -204,13 +203,13 @@ static int parse_literal(struct pattern_text *source, char *byte)
 {
     unsigned char raw = (unsigned char)*source->at;
     if (raw == '?' || raw == '#' || raw == '\\' || raw == '{' || raw == '}') {
-        return refuse_pattern(source, "'%c' is written %%%02X in a pattern%s", raw, raw,
+        return refuse_pattern(source, "'%c' must be written %%%02X in a pattern%s", raw, raw,
                               raw == '?' || raw == '#' ? ", which is a path without a query"
                               : raw == '\\'            ? ""
                                                        : "; a parameter is :name or :name{type}");
     }
     if (raw < ' ' || raw == 0x7f) {
-        return refuse_pattern(source, "a control character is written %%%02X in a pattern", raw);
+        return refuse_pattern(source, "a control character must be written %%%02X in a pattern", raw);
     }
     if (raw != '%') {
         *byte = *source->at++;
@@ -219,11 +218,11 @@ static int parse_literal(struct pattern_text *source, char *byte)
     int high = char_hex_value(source->at[1]);
     int low = high < 0 ? -1 : char_hex_value(source->at[2]);
     if (low < 0) {
-        return refuse_pattern(source, "after '%%' come two hexadecimal digits (a plain '%%' is written %%25)");
+        return refuse_pattern(source, "'%%' must be followed by two hexadecimal digits (write %%25 for a plain '%%')");
     }
     *byte = (char)(high * 16 + low);
     if (*byte == '\0' || *byte == '/') {
-        return refuse_pattern(source, "%.3s never matches, the server refuses such paths", source->at);
+        return refuse_pattern(source, "%.3s never matches: the server rejects such paths", source->at);
     }
     source->at += 3;
     return 0;
@@ -266,14 +265,14 @@ static int parse_segment(struct pattern_text *source)
         if (*source->at != ':') {
             rv = append_literal(source);
         } else if (has_param) {
-            return refuse_pattern(source, "one parameter a segment (a plain ':' is written %%3A)");
+            return refuse_pattern(source, "only one parameter per segment (write %%3A for a plain ':')");
         } else {
             has_param = true;
             rv = parse_param(source);
         }
     }
     if (rv == 0 && !has_param && is_dot_segment(source->pattern, start, source->used)) {
-        return refuse_pattern(source, "a segment \".\" or \"..\" never matches, paths are resolved before");
+        return refuse_pattern(source, "a segment \".\" or \"..\" never matches: dot segments are resolved first");
     }
     return rv;
 }
@@ -283,7 +282,7 @@ int route_pattern_parse(struct route_pattern *pattern, const char *text, const c
     struct pattern_text source = {
         .pattern = pattern, .text = text, .at = text, .where = where, .err = err, .errlen = errlen};
     if (text[0] != '/') {
-        return refuse_pattern(&source, "it begins with '/'");
+        return refuse_pattern(&source, "it must begin with '/'");
     }
     if (strlen(text) > ROUTE_PATTERN_MAX) {
         return refuse_pattern(&source, "longer than %d bytes", ROUTE_PATTERN_MAX);

@@ -60,7 +60,8 @@ static void on_closed(void *arg, struct conn *conn)
 
 /* Accepting. */
 
-/* Open a connection, or turn the client away. The address is asked first: one that has too many gets nobody else's place. */
+/* Open a connection, or turn the client away. The address is asked first: one that has too many gets nobody else's
+ * place. */
 static void accept_socket(const struct accepter *accepter, int fd, const struct sockaddr *address)
 {
     struct server *server = accepter->server;

@@ -31,7 +31,7 @@ void server_set_site(struct server *server, struct site *site);
 void server_destroy(struct server *server);
 
 /* In a process forked from the server's: close its listeners and connections, which the other process still serves, and
- * leave everything else as it is. Nobody is told. */
+ * leave everything else as it is. No callback runs. */
 void server_abandon(struct server *server);
 
 /* Listen on an address (net_address_parse()). Returns the listener's index, or -errno with a text in err. */
@@ -65,8 +65,8 @@ struct reactor *server_reactor(const struct server *server);
 struct service *server_service(struct server *server);
 
 /* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
- * the answer; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left, with
- * the number that was cut; never before this function returned. A second call can only shorten the time. */
+ * the response; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left,
+ * with the number that was cut; never before this function returned. A second call can only shorten the time. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
 /* Read the totals. Any thread, while the server exists. */

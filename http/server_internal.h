@@ -46,7 +46,7 @@ struct server {
     uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
     int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
     unsigned cut;                                /* connections that the drain's deadline cut */
-    void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); NULL when nobody wants to know */
+    void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); may be NULL */
     void *on_drained_arg;                        /* handed to on_drained */
 };
 

@@ -24,7 +24,7 @@ enum {
     ROOM_SCAN = 64,      /* connections looked at for one newcomer (R6) */
     ROOM_TRIES = 4,      /* of them closed or found at work after all */
     SAY_FULL_MS = 60000, /* how often the log says that the server is full */
-    SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the answer away */
+    SCRAP_BYTES = 4096,  /* read of a newcomer's request before it is closed, lest a reset take the response away */
 };
 
 static bool is_at_rest(const struct conn *conn)
@@ -77,7 +77,7 @@ static void say_full(struct server *server, enum server_cap cap, const char *nam
     }
     server->say_full_ms[cap] = now_ms + SAY_FULL_MS;
     log_write(server->service.log, LOG_WARN,
-              "%s (%llu) reached: idle connections are closed for new ones, which else get 503", name,
+              "%s (%llu) reached: idle connections are closed for new ones; if none is idle, new ones get 503", name,
               (unsigned long long)value);
 }
 

@@ -11,7 +11,8 @@ struct conn;
 struct peer;
 struct server;
 
-/* Whether one more connection of this address (address_key()) may be opened; closes idle ones of that address for it. */
+/* Whether one more connection of this address (address_key()) may be opened; closes idle ones of that address for
+ * it. */
 bool server_has_address_room(struct server *server, uint64_t address);
 
 /* Whether one more connection of anybody may be opened; closes an idle one for it. */
@@ -25,16 +26,16 @@ bool server_close_idle(struct server *server);
 bool server_starve(struct server *server);
 
 /* Fds are short for a file that a request asks for: close the connection that has waited longest for a request and has
- * sent nothing since. Reads nothing, so it may be called while a connection is being advanced. arg is the server. Returns
- * whether one was closed. */
+ * sent nothing since. Reads nothing, so it may be called while a connection is being advanced. arg is the server.
+ * Returns whether one was closed. */
 bool server_make_file_room(void *arg);
 
 /* Count a connection of this address; 0: count none. Returns 0 or -ENOMEM. */
 int server_count_address(struct server *server, struct conn *conn, uint64_t address);
 void server_uncount_address(struct server *server, struct conn *conn);
 
-/* Refuse a newcomer in the words of its listener's protocol, and close it, as well as it goes without a connection's memory.
- * peer, its address, may be NULL. */
+/* Refuse a newcomer in the words of its listener's protocol, and close it, as well as it goes without a connection's
+ * memory. peer, its address, may be NULL. */
 void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer);
 
 #endif

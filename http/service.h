@@ -2,7 +2,8 @@
 #define EVSERVE_HTTP_SERVICE_H
 
 /* What requests and their handlers may know of the server that they came to. One for each server, embedded in it; the
- * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own (server_internal.h). */
+ * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own
+ * (server_internal.h). */
 
 #include "http/handler.h"
 #include "http/http_date.h"
@@ -31,8 +32,8 @@ struct server_stats {
 
 /* What a host wants to hear of all requests, whichever handler responds. Each may be NULL. */
 struct server_hooks {
-    /* A request has a valid head: called before it is routed. Returns whether the host responds itself, at once or later;
-     * if not, the fields that it added are in the response that another handler sends. */
+    /* A request has a valid head: called before it is routed. Returns whether the host responds itself, at once or
+     * later; if not, the fields that it added are in the response that another handler sends. */
     bool (*before)(struct exchange *exchange, void *arg);
 
     /* Respond to what neither a route nor a file fits, at once or later; the body is dropped. */
@@ -68,7 +69,8 @@ struct service {
     struct server_stats stats;        /* since the server was made */
 };
 
-/* Start with the reactor, the site and the log (which may be NULL), all three borrowed, and the handler of static files. */
+/* Start with the reactor, the site and the log (which may be NULL), all three borrowed, and the handler of static
+ * files. */
 void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log,
                   const struct handler *static_handler);
 

@@ -30,7 +30,7 @@ struct site {
     struct router *router;          /* owned */
     struct file_cache *cache;       /* owned; reads limits when it is used */
     struct static_mounts *mounts;   /* owned */
-    struct file_replies *replies;   /* owned: files that handlers answer with */
+    struct file_replies *replies;   /* owned: files that handlers respond with */
     uint32_t pins;                  /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called
                                      * deep inside of that server: the site must live until the end of the tick */

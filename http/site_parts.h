@@ -12,8 +12,8 @@ int site_create(struct site **site, const struct log *log);
 /* Free it; no server may use it any more. NULL is allowed. */
 void site_destroy(struct site *site);
 
-/* Names of directories that are relative start at the directory base_fd, which is borrowed, and not at the working directory
- * of the moment: see sys_base(). Before the site is filled. */
+/* Names of directories that are relative start at the directory base_fd, which is borrowed, and not at the working
+ * directory of the moment: see sys_base(). Before the site is filled. */
 void site_set_base(struct site *site, int base_fd);
 
 /* In a process forked from the site's: close the fds of its files, and leave everything else as it is. */

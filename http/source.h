@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_SOURCE_H
 #define EVSERVE_HTTP_SOURCE_H
 
-/* Content that is sent from where it is: memory that somebody lends, or a range of a file. Nothing here knows whose file it
+/* Content that is sent from where it is: borrowed memory, or a range of a file. Nothing here knows whose file it
  * is, or how the content is framed. */
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ struct exchange;
 struct borrowed {
     const char *data;           /* first byte still to be sent */
     size_t len;                 /* bytes still to be sent */
-    void (*release)(void *arg); /* called once, when the bytes are needed no more; NULL when nobody cares */
+    void (*release)(void *arg); /* called once, when the bytes are no longer needed; may be NULL */
     void *arg;                  /* handed to release */
 };
 
@@ -23,9 +23,9 @@ struct file_range {
     int fd;                  /* open for reading */
     int64_t offset;          /* next byte to send */
     uint64_t len;            /* bytes still to send */
-    bool *has_no_sendfile;   /* the file refuses sendfile(2), whoever asks: set by whoever finds out */
+    bool *has_no_sendfile;   /* the file does not support sendfile(2): set by the first call that fails */
     int (*check)(void *arg); /* whether the file is still what the head announced: 0, -EAGAIN: look again, or -errno */
-    void (*release)(void *arg); /* called once, when the range is needed no more */
+    void (*release)(void *arg); /* called once, when the range is no longer needed */
     void *arg;                  /* handed to both */
     int64_t doubted_ms;         /* when check() first said -EAGAIN, else 0 */
     bool is_checked;            /* check() said 0 in this turn */
@@ -35,11 +35,11 @@ enum source_kind { SOURCE_NONE, SOURCE_BORROWED, SOURCE_FILE };
 
 /* How the content goes on behind the range that is being sent, if it is not in one piece. */
 struct continuation {
-    /* The range is sent: queue bytes (response_queue()) and set the range behind them (response_set_source()). Without a
+    /* The range is sent: queue bytes (response_queue()) and set the range behind them (response_set_file()). Without a
      * new range the content ends behind what was queued. Returns 0 or -errno, which cuts the connection. NULL for
      * content that has no further range. */
     int (*next)(struct exchange *exchange, void *arg);
-    void (*release)(void *arg); /* called once, when the response is over or lost; NULL: nobody cares */
+    void (*release)(void *arg); /* called once, when the response is over or lost; may be NULL */
     void *arg;                  /* handed to both */
 };
 
@@ -53,12 +53,12 @@ struct source {
     };
 };
 
-/* Read the next len bytes of a range, at most all of them, into data, and move on. Returns 0, -ENODATA when the file ends
- * before that, since what was announced cannot be sent, or -errno. */
+/* Read the next len bytes of a range, at most all of them, into data, and move on. Returns 0, -ENODATA when the file
+ * ends before that, since what was announced cannot be sent, or -errno. */
 int source_read_file(struct file_range *file, char *data, size_t len);
 
-/* The range is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when the response cannot be
- * completed. exchange is handed to source->then.next(). For the framing. */
+/* The range is sent: release it and go on to the next one, if there is one. Returns 0, or -errno when the response
+ * cannot be completed. exchange is handed to source->then.next(). For the framing. */
 int source_next(struct source *source, struct exchange *exchange);
 
 /* Release the range and how it would go on: it is sent, or never will be. The source is then as zeroed. */

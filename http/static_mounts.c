@@ -200,7 +200,7 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct mo
         return 0;
     }
     if (same != NULL) {
-        return error_text(err, errlen, -EEXIST, "static prefix \"%s\" serves \"%s\" already", prefix,
+        return error_text(err, errlen, -EEXIST, "static prefix \"%s\" already serves \"%s\"", prefix,
                           name_source(same->root.directory));
     }
     if (mounts->count == STATIC_MOUNTS_MAX) {
@@ -249,7 +249,7 @@ static void log_if_missing(const struct mount *mount, const char *option, const 
     if (fd >= 0) {
         sys_close(fd);
     } else if (fd == -ENOENT || fd == -ENOTDIR) {
-        log_write(log, LOG_WARN, "%s%s: \"%s\" is not in \"%s\" now: until it is, what it stands in for is a plain 404",
+        log_write(log, LOG_WARN, "%s%s: \"%s\" is not in \"%s\" now: until it is, a plain 404 is sent instead",
                   mount->where, option, path, mount->root.directory);
     }
 }

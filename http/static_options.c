@@ -49,23 +49,23 @@ static int check_headers(const struct static_options *options, char *err, size_t
         }
         if (rv < 0) {
             return error_text(err, errlen, -EINVAL, "headers: \"%.64s\" is %s%s", name,
-                              rv == -EPERM ? "the server's own field" : "no field name",
+                              rv == -EPERM ? "the server's own field" : "not a field name",
                               ascii_is(name, strlen(name), "Content-Type") ? "; types changes it" : "");
         }
         if (response_check_field(name, strlen(name), value, strlen(value)) < 0) {
             return error_text(err, errlen, -EINVAL, "headers: the value of %.64s has a control character", name);
         }
         if (options->cache_s > 0 && ascii_is(name, strlen(name), "Cache-Control")) {
-            return error_text(err, errlen, -EINVAL, "headers: %s beside the option cache", name);
+            return error_text(err, errlen, -EINVAL, "headers: %s cannot be combined with the option cache", name);
         }
         if (response_is_single_field(name, strlen(name)) && is_said_before(options, i)) {
-            return error_text(err, errlen, -EINVAL, "headers: %s is there twice; a response has one at most", name);
+            return error_text(err, errlen, -EINVAL, "headers: %s occurs twice; a response may have it only once", name);
         }
         total += strlen(name) + strlen(value) + sizeof ": \r";
     }
     return total <= STATIC_FIELDS_MAX
                ? 0
-               : error_text(err, errlen, -EINVAL, "headers: more than %d bytes in all", STATIC_FIELDS_MAX);
+               : error_text(err, errlen, -EINVAL, "headers: more than %d bytes in total", STATIC_FIELDS_MAX);
 }
 
 static int check_index(const struct static_options *options, char *err, size_t errlen)
@@ -77,7 +77,7 @@ static int check_index(const struct static_options *options, char *err, size_t e
         const char *name = options->index[i];
         bool is_dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
         if (name[0] == '\0' || is_dots || strchr(name, '/') != NULL || strlen(name) > STATIC_NAME_MAX) {
-            return error_text(err, errlen, -EINVAL, "index: \"%.64s\" is no file name", name);
+            return error_text(err, errlen, -EINVAL, "index: \"%.64s\" is not a file name", name);
         }
     }
     return 0;
@@ -106,8 +106,8 @@ static int check_page(const char *option, const char *path, char *err, size_t er
         at += len + 1;
     }
     return is_good ? 0
-                   : error_text(err, errlen, -EINVAL, "%s: \"%.64s\" is no path of a file below the directory", option,
-                                path);
+                   : error_text(err, errlen, -EINVAL, "%s: \"%.64s\" is not the path of a file below the directory",
+                                option, path);
 }
 
 /* Check "type/subtype", perhaps with parameters (RFC 9110 section 8.3.1), which are not checked. */
@@ -128,10 +128,11 @@ static int check_types(const struct static_options *options, char *err, size_t e
         const char *extension = skip_one(options->types[i].extension, '.');
         size_t len = strlen(extension);
         if (len == 0 || len > STATIC_EXTENSION_MAX || strpbrk(extension, "./") != NULL) {
-            return error_text(err, errlen, -EINVAL, "types: \"%.64s\" is no extension", options->types[i].extension);
+            return error_text(err, errlen, -EINVAL, "types: \"%.64s\" is not an extension",
+                              options->types[i].extension);
         }
         if (!is_media_type(options->types[i].type) || strlen(options->types[i].type) > STATIC_NAME_MAX) {
-            return error_text(err, errlen, -EINVAL, "types: \"%.64s\", for %.64s, is no media type",
+            return error_text(err, errlen, -EINVAL, "types: \"%.64s\", for %.64s, is not a media type",
                               options->types[i].type, options->types[i].extension);
         }
     }

@@ -81,7 +81,7 @@ struct static_settings {
 };
 
 /* Check options. Returns 0, or -EINVAL with a text that begins with the name of the option that is wrong:
- * "headers: \"a b\" is no field name". */
+ * "headers: \"a b\" is not a field name". */
 int static_options_check(const struct static_options *options, char *err, size_t errlen);
 
 /* Check options (NULL: the defaults) and make a copy, to be freed with mem_free(). Returns 0, -ENOMEM, or -EINVAL with

@@ -1,6 +1,6 @@
-/* Reason phrases of all codes in IANA's HTTP status code registry, in the spelling of RFC 9110 section 15 and of the RFCs
- * behind the registry. 306 and 418 are reserved there as unused: they have the names that they were known by (418: RFC 2324
- * section 2.3.2). A client ignores them; people who read a trace do not. */
+/* Reason phrases of all codes in IANA's HTTP status code registry, in the spelling of RFC 9110 section 15 and of the
+ * RFCs behind the registry. 306 and 418 are reserved there as unused: they have the names that they were known by (418:
+ * RFC 2324 section 2.3.2). A client ignores them; people who read a trace do not. */
 
 #include "http/status.h"
 

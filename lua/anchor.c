@@ -1,12 +1,12 @@
 /* Strings that C sends from where Lua has them.
  *
- * Happy path: script_anchor() keeps a string in the state until script_release(), when its last byte is sent or the answer
- * is lost.
+ * Happy path: script_anchor() keeps a string in the state until script_release(), when its last byte is sent or the
+ * response is lost.
  *
  * Failure modes: clients that do not take their answers would fill the state with them until write_timeout, so that
- * nobody else gets one. What waits may hold half of lua_memory. Beyond that the answers are cut whose clients have taken
- * nothing for longest, the new one excepted. A string that several clients wait for is held once, and to cut one of them
- * would free nothing: such answers are left alone.
+ * nobody else gets one. What waits may hold half of lua_memory. Beyond that the answers are cut whose clients have
+ * taken nothing for longest, the new one excepted. A string that several clients wait for is held once, and to cut one
+ * of them would free nothing: such answers are left alone.
  *
  * Most answers leave at once, so a string is counted only when it is still held as the next one comes. */
 
@@ -40,8 +40,8 @@ static struct anchor *make_anchor(struct script *script)
     return anchor;
 }
 
-/* How many anchors hold the string on top of the stack, which is popped; from now on change more. A string that none holds
- * has no count. May raise (memory) for the first of a string. */
+/* How many anchors hold the string on top of the stack, which is popped; from now on change more. A string that none
+ * holds has no count. May raise (memory) for the first of a string. */
 static int count_holders(lua_State *L, const struct script *script, int change)
 {
     script_push_ref(script, L, REF_UNSENT);

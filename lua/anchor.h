@@ -16,10 +16,10 @@ struct anchor {
     const char *data;          /* bytes of the string */
     size_t len;                /* of data */
     int index;                 /* in the table REF_ANCHORS */
-    struct exchange *exchange; /* whose answer it is; NULL before, and then it is in no list */
+    struct exchange *exchange; /* whose response it is; NULL before, and then it is in no list */
     struct anchor *older;      /* in the list of those that answer */
     struct anchor *newer;
-    bool is_cut; /* its answer is being cut */
+    bool is_cut; /* its response is being cut */
 };
 
 /* Keep the string at index of L alive until script_release() is called with the anchor. Raises (memory). */
@@ -28,8 +28,8 @@ struct anchor *script_anchor(lua_State *L, int index);
 /* Let it go. anchor is a struct anchor. */
 void script_release(void *anchor);
 
-/* The string is the response of exchange, or the next part of it: from now on it may be cut when its client does not take
- * it. */
+/* The string is the response of exchange, or the next part of it: from now on it may be cut when its client does not
+ * take it. */
 void anchor_send(struct anchor *anchor, struct exchange *exchange);
 
 /* How many bytes of strings anchors hold, each string once. */

@@ -1,4 +1,4 @@
-/* From what a handler returned to an answer: the return conventions, in one place.
+/* From what a handler returned to a response: the return conventions, in one place.
  *
  *   text                    200, text/plain
  *   table                   200, JSON
@@ -9,7 +9,7 @@
  *   status, any of these    with that status
  *   ..., table              header fields last
  *
- * Failure modes: what makes no sense raises an error, before any byte of the answer exists; coro_error.c makes a 500
+ * Failure modes: what makes no sense raises an error, before any byte of the response exists; coro_error.c makes a 500
  * of it. */
 
 #include "lua/answer.h"
@@ -39,7 +39,7 @@
 static const char plain_type[] = "text/plain; charset=utf-8";
 static const char application_json[] = "application/json";
 
-/* An answer, taken apart. Indices are of L's stack; 0 means that there is none. */
+/* A response, taken apart. Indices are of L's stack; 0 means that there is none. */
 struct reply {
     int status;       /* 0 until known */
     int body;         /* index of the body */
@@ -347,7 +347,8 @@ bool answer_plainly(struct coro *coro, int index)
     return true;
 }
 
-/* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is one. */
+/* answer(...): answer with what the handler returned. Gives run() the stream function and its argument, if it is
+ * one. */
 static int answer(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "an answer");

@@ -7,8 +7,8 @@
 
 struct coro;
 
-/* The usual case, for which there is no need to enter Lua: a handler has returned the one value at index of its thread, and that
- * is a text short enough to be copied. Returns whether it is so, and the text was sent. Does not raise. */
+/* The usual case, for which there is no need to enter Lua: a handler has returned the one value at index of its thread,
+ * and that is a text short enough to be copied. Returns whether it is so, and the text was sent. Does not raise. */
 bool answer_plainly(struct coro *coro, int index);
 
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */

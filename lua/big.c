@@ -161,8 +161,8 @@ static uint32_t add_back(struct big *big, const struct big *other)
     return (uint32_t)carry;
 }
 
-/* The two top words of what is divided, by the top word of the divisor, are too much by 2 at most when the latter has no
- * leading zeros (Knuth, The Art of Computer Programming 2, section 4.3.1, theorem B). */
+/* The two top words of what is divided, by the top word of the divisor, are too much by 2 at most when the latter has
+ * no leading zeros (Knuth, The Art of Computer Programming 2, section 4.3.1, theorem B). */
 uint32_t big_divide_word(struct big *big, const struct big *divisor)
 {
     int top = divisor->count;

@@ -27,7 +27,8 @@ static int check_root(lua_State *L)
     return 0;
 }
 
-/* seconds(what, value): of a time with a unit. A bare number could be meant as seconds or as milliseconds; but for 0. */
+/* seconds(what, value): of a time with a unit. A bare number could be meant as seconds or as milliseconds; but for
+ * 0. */
 static int seconds(lua_State *L)
 {
     const char *what = luaL_checkstring(L, 1);

@@ -185,8 +185,8 @@ static int app_trailing_slash(lua_State *L)
     script_raise(L, "app.set: trailing_slash: \"strict\", \"redirect\" or \"ignore\" expected");
 }
 
-/* route(what, methods, pattern, options, fn): what is "app.get", for errors; the names of the options are checked. fn is
- * what wrap() gets. */
+/* route(what, methods, pattern, options, fn): what is "app.get", for errors; the names of the options are checked. fn
+ * is what wrap() gets. */
 static int app_route(lua_State *L)
 {
     struct script *script = script_of(L);

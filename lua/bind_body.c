@@ -1,12 +1,12 @@
-/* Request bodies as scripts take them: whole, in pieces, or part by part. prelude_request.lua makes req.body, req:chunks()
- * and the others of these functions.
+/* Request bodies as scripts take them: whole, in pieces, or part by part. prelude_request.lua makes req.body,
+ * req:chunks() and the others of these functions.
  *
  * Happy path: what has arrived is taken from the exchange at once. If nothing has, the coroutine waits with
  * body_wait, which resumes it with true, and the prelude calls the function again.
  *
- * Failure modes: a body that is too large, broken or too slow raises an error that is an answer (413, 400, 408). When the
- * client goes away the function gives, or the coroutine is resumed with, false, from which the prelude makes the error
- * that ends it, once; a script that goes on waiting is not resumed any more. */
+ * Failure modes: a body that is too large, broken or too slow raises an error that is a response (413, 400, 408). When
+ * the client goes away the function gives, or the coroutine is resumed with, false, from which the prelude makes the
+ * error that ends it, once; a script that goes on waiting is not resumed any more. */
 
 #include "lua/bind_body.h"
 

@@ -1,15 +1,15 @@
 /* What is done when a response is on its way.
  *
- * Happy path: app.defer() hands a function to the deferral of its request. That is held by two: the coroutine, which may
- * go on for a while, and the exchange, whose response may. When both have let go, a task of the reactor starts a coroutine,
- * which calls the functions in their order.
+ * Happy path: app.defer() hands a function to the deferral of its request. That is held by two: the coroutine, which
+ * may go on for a while, and the exchange, whose response may. When both have let go, a task of the reactor starts a
+ * coroutine, which calls the functions in their order.
  *
- * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost:
- * the deferral is due once more, and the next coroutine goes on behind it. A response that is lost lets go as well. The task
- * needs no memory, so that no function ever runs where a response ends, deep inside the server. Without memory for the
- * coroutine the functions are not called, which is logged. A server that stops waits for them as long as for requests; then
- * those that are due are called up to their first wait, and coro_report_cut() logs what is cut. Those of responses that are
- * still on their way then are dropped. */
+ * Failure modes: a function that ends the coroutine, because it is stopped or yields, is the only one that is lost: the
+ * deferral is due once more, and the next coroutine goes on behind it. A response that is lost lets go as well. The
+ * task needs no memory, so that no function ever runs where a response ends, deep inside the server. Without memory for
+ * the coroutine the functions are not called, which is logged. A server that stops waits for them as long as for
+ * requests; then those that are due are called up to their first wait, and coro_report_cut() logs what is cut. Those of
+ * responses that are still on their way then are dropped. */
 
 #include "lua/bind_defer.h"
 

@@ -66,6 +66,7 @@ static int lua_set_ref(lua_State *L)
         {"run_timer", REF_RUN_TIMER},
         {"run_deferred", REF_RUN_DEFERRED},
         {"relay", REF_RELAY},
+        {"threads", REF_THREADS},
         {"error_handler", REF_ERROR_HANDLER},
         {"closed", REF_CLOSED},
         {"headers_meta", REF_HEADERS_META},

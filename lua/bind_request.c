@@ -3,7 +3,7 @@
  * Happy path: the object is a small userdata with the number of its coroutine. A field is made when it is first asked
  * for; tables and long strings are then kept with the object, and so are fields that the script sets itself.
  *
- * Failure modes: after the answer, or when the client has gone, there is no request to read from: what was kept is
+ * Failure modes: after the response, or when the client has gone, there is no request to read from: what was kept is
  * still there, everything else raises an error that says so. No C pointer lies in the object. */
 
 #include "lua/bind_request.h"
@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/peer.h"
 #include "http/url.h"
+#include "lua/collector.h"
 #include "lua/coro_pool.h"
 #include "lua/memory.h"
 #include "lua/object.h"
@@ -35,6 +36,7 @@ bool request_push_new(struct coro *coro)
     if (!memory_ready_block(coro->script)) {
         return false;
     }
+    collector_stop(L); /* a host may have started it; a finalizer must not run here, and take the block */
     struct request *request = lua_newuserdata(L, sizeof *request);
     *request = (struct request){.index = coro->index, .generation = coro->generation};
     lua_pushvalue(L, BASE_REQUEST_META);

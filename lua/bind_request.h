@@ -14,15 +14,15 @@ struct request {
     uint32_t has_store;  /* 1: its environment is a table of its own: fields that are kept */
 };
 
-/* Push a new one for coro onto its stack, and keep it for current_request(). Nothing may run on that stack yet. Returns false
- * when memory is short. */
+/* Push a new one for coro onto its stack, and keep it for current_request(). Nothing may run on that stack yet. Returns
+ * false when memory is short. */
 bool request_push_new(struct coro *coro);
 
 /* The request object at index 1. Raises for anything else; what is "req:header". */
 struct request *request_check(lua_State *L, const char *what);
 
-/* The same where the metatable has called: a look at the metatable is saved, but not the one at what it was called with,
- * since debug.getmetatable() gives it to everybody. */
+/* The same where the metatable has called: a look at the metatable is saved, but not the one at what it was called
+ * with, since debug.getmetatable() gives it to everybody. */
 struct request *request_check_self(lua_State *L, const char *what);
 
 /* The coroutine of the request, or NULL when the request is over. Its exchange is NULL once the client has gone. */

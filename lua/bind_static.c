@@ -3,8 +3,8 @@
  * Happy path: option_table names each option and the function that reads it; what they point to stays alive on the Lua
  * stack until the mount has made its copy.
  *
- * Failure modes: a value of the wrong kind raises an error that begins with the file and line of the script, and so does
- * what http/static_options.c finds wrong. Nothing here is owned, so an error has nothing to free. */
+ * Failure modes: a value of the wrong kind raises an error that begins with the file and line of the script, and so
+ * does what http/static_options.c finds wrong. Nothing here is owned, so an error has nothing to free. */
 
 #include "lua/bind_static.h"
 
@@ -22,7 +22,8 @@ enum {
     KEEP_INDEX = 4
 }; /* on the stack: the table of options, and a list of strings made on the way */
 
-/* The options being read, with room for what they point to; one more than allowed, so that too many are told from all. */
+/* The options being read, with room for what they point to; one more than allowed, so that too many are told from
+ * all. */
 struct reading {
     struct static_options options;
     struct static_field headers[STATIC_HEADERS_MAX + 1];

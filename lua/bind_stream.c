@@ -54,8 +54,8 @@ bool stream_open(lua_State *L, struct coro *coro, int status, const char *type, 
     return true;
 }
 
-/* Write len bytes from data, in pieces that the response's queue has room for. Returns 1 when all were taken, 0 when the
- * client is behind (*done says how many were), -1 when it has gone. */
+/* Write len bytes from data, in pieces that the response's queue has room for. Returns 1 when all were taken, 0 when
+ * the client is behind (*done says how many were), -1 when it has gone. */
 static int write_pieces(struct coro *coro, const char *data, size_t len, size_t *done)
 {
     struct exchange *exchange = coro->exchange;
@@ -140,8 +140,8 @@ static int push_closed(struct coro *coro)
 
 static const struct coro_wait drain_wait = {.on_drain = go_on_writing, .on_gone = push_closed};
 
-/* drain(): wait until the client has taken what was written; gives what out:write() gives. Where that cannot be, what the
- * script has written will not go out, so the answer is cut. */
+/* drain(): wait until the client has taken what was written; gives what out:write() gives. Where that cannot be, what
+ * the script has written will not go out, so the response is cut. */
 static int stream_drain(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;

@@ -5,8 +5,8 @@
 
 #include "lua/state.h"
 
-/* Call what lies on the main thread's stack with nargs arguments: the one place for calls that are not coroutines. Returns 0
- * with nresults values pushed, or -EINVAL or -ENOMEM with a one-line text in err. */
+/* Call what lies on the main thread's stack with nargs arguments: the one place for calls that are not coroutines.
+ * Returns 0 with nresults values pushed, or -EINVAL or -ENOMEM with a one-line text in err. */
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen);
 
 /* Call fn(L, arg) on the main thread's stack, so that it may raise. Returns as script_call(). */

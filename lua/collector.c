@@ -91,8 +91,8 @@ static int lua_log_finalizer(lua_State *L)
     return 0;
 }
 
-/* Do it. The prelude catches the errors of finalizers, except those that C has set: such an error ends a step, but not a
- * whole collection. */
+/* Do it. The prelude catches the errors of finalizers, except those that C has set: such an error ends a step, but not
+ * a whole collection. */
 static void run_collection(lua_State *L, struct collection *collection)
 {
     struct script *script = script_of(L);

@@ -2,7 +2,8 @@
 #define EVSERVE_LUA_COLLECTOR_H
 
 /* When garbage is collected, and with it, when finalizers run: between instructions of Lua code and after a run, never
- * inside a C function that has called Lua's API. So C functions can rely on it that nothing calls Lua behind their back.
+ * inside a C function that has called Lua's API. So C functions can rely on it that nothing calls Lua behind their
+ * back.
  *
  * The exception is a route with jit = true: compiled code calls no hook, so LuaJIT collects by itself while it runs,
  * except while something is lent (script_lend_scratch()). */
@@ -32,8 +33,8 @@ static inline void collector_look(struct script *script, lua_State *L)
 /* Collect all garbage. Does not raise. Where a step may be made. */
 void collector_finish(lua_State *L);
 
-/* Put collectgarbage() in the place of Lua's, and add log_finalizer() to the table on top of the stack, which the prelude
- * gets. May raise. */
+/* Put collectgarbage() in the place of Lua's, and add log_finalizer() to the table on top of the stack, which the
+ * prelude gets. May raise. */
 void bind_collector(lua_State *L);
 
 #endif

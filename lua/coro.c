@@ -1,12 +1,14 @@
 /* The life of a coroutine.
  *
- * Happy path: who takes a coroutine from the pool resumes it with a function. When that has returned, on_return() says what
- * else runs on the thread, which then goes back to the pool. A handler that waits yields; its struct coro_wait says what resumes it: a timer, on_coro_drain(), on_coro_data() or on_coro_gone().
+ * Happy path: who takes a coroutine from the pool resumes it with a function. When that has returned, on_return() says
+ * what else runs on the thread, which then goes back to the pool. A handler that waits yields; its struct coro_wait
+ * says what resumes it: a timer, on_coro_drain(), on_coro_data() or on_coro_gone().
  *
- * Failure modes. An error in a handler is dealt with while its coroutine still runs (coro_error.c); one that no Lua code
- * could deal with, a stray yield and the end of a deadline give the coroutine up in the middle. A client that goes away
- * wakes its coroutine: app.sleep and req.body raise REF_CLOSED, out:write returns nil, "closed". So what the script has open
- * is unwound. A script that goes on regardless is never resumed again; its thread is left to the collector. */
+ * Failure modes. An error in a handler is dealt with while its coroutine still runs (coro_error.c); one that no Lua
+ * code could deal with, a stray yield and the end of a deadline give the coroutine up in the middle. A client that goes
+ * away wakes its coroutine: app.sleep and req.body raise REF_CLOSED, out:write returns nil, "closed". So what the
+ * script has open is unwound. A script that goes on regardless is never resumed again; its thread is left to the
+ * collector. */
 
 #include "lua/coro.h"
 
@@ -53,9 +55,9 @@ static void coro_stop(struct coro *coro, const struct run *run)
     abandon(coro, 503);
 }
 
-/* It was stopped, and came to its end all the same: some C function has swallowed the error that was raised in the hook.
- * For LuaJIT the hook is then still at work, and it calls no other, until an error ends a coroutine: here one that calls
- * nil. */
+/* It was stopped, and came to its end all the same: some C function has swallowed the error that was raised in the
+ * hook. For LuaJIT the hook is then still at work, and it calls no other, until an error ends a coroutine: here one
+ * that calls nil. */
 static void revive_hook(struct coro *coro)
 {
     lua_settop(coro->L, 0);
@@ -87,7 +89,8 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
 
 /* Running. */
 
-/* Run the thread of coro, and what follows on it, until it ends or waits. Returns what Lua says of it, and how the run was. */
+/* Run the thread of coro, and what follows on it, until it ends or waits. Returns what Lua says of it, and how the run
+ * was. */
 static int run_lua(struct coro *coro, int nargs, struct run *run)
 {
     struct script *script = coro->script;
@@ -126,12 +129,17 @@ void coro_resume(struct coro *coro, int nargs)
 {
     struct script *script = coro->script;
     struct run run;
+    bool has_run = coro->wait != NULL && lua_status(coro->L) != LUA_YIELD;
+    if (has_run) { /* a script has resumed it meanwhile: see is_untouched() */
+        coro_fail(coro, LUA_ERRRUN);
+        return;
+    }
     int verdict = run_lua(coro, nargs, &run);
     if (verdict == 0) {
         if (run.stop != STOP_NONE) {
             revive_hook(coro);
         }
-        if (coro->exchange != NULL) { /* it has lost its way between the handler and the answer */
+        if (coro->exchange != NULL) { /* it has lost its way between the handler and the response */
             coro_give_up(coro, 500);
         }
         coro_put(coro);

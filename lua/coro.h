@@ -13,7 +13,7 @@ void coro_resume(struct coro *coro, int nargs);
 /* Its client has gone: part with the exchange, and end what it waits for. */
 void coro_lose(struct coro *coro);
 
-/* From now on coro answers exchange. */
+/* From now on coro responds to exchange. */
 void coro_attach(struct coro *coro, struct exchange *exchange);
 
 #endif

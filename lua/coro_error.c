@@ -2,11 +2,12 @@
  *
  * Happy path of a failure: the prelude's run() catches the error; trace() keeps its traceback when a nxt() or a
  * coroutine of the script's own has caught it before. report(), where it happened, logs it with its
- * traceback. recover() says who may still answer: the error itself when it is an answer (app.error), else the function of
- * app.on("error", fn); decline() when that has none to give. Else the client gets a 500, or a cut connection when its
- * answer has begun.
+ * traceback. recover() says who may still answer: the error itself when it is a response (app.error), else the function
+ * of app.on("error", fn); decline() when that has none to give. Else the client gets a 500, or a cut connection when
+ * its response has begun.
  *
- * Failure modes: memory may be too short for a traceback, then a line without one is logged, and the client gets a 503. */
+ * Failure modes: memory may be too short for a traceback, then a line without one is logged, and the client gets a
+ * 503. */
 
 #include "lua/coro_error.h"
 
@@ -153,13 +154,14 @@ static bool is_raised_error(lua_State *L, int index)
     return object_has_meta(L, index, REF_RAISED_META);
 }
 
-/* There is nobody whom the error at index could be told: that the client has gone, or an answer for a client that has gone. */
+/* Whether the error at index concerns nobody: it says that the client has gone, or is a response for a client that has
+ * gone. */
 static bool is_for_nobody(lua_State *L, const struct coro *coro, int index)
 {
     return is_closed_error(L, coro, index) || (coro->is_gone && is_raised_error(L, index));
 }
 
-/* It is an answer, and there is still an answer to be given. */
+/* It is a response, and there is still a response to be given. */
 static bool is_answer_error(lua_State *L, const struct coro *coro, int index)
 {
     return coro->exchange != NULL && coro->exchange->response_state == RESPONSE_NONE && !coro->is_raised &&
@@ -171,7 +173,8 @@ static bool is_memory_error(lua_State *L, int index)
     return script_is_memory_error(L, index, script_of(L)->run);
 }
 
-/* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or nothing. */
+/* Push the traceback that is kept for the error at index, put where that happened into place, and return true; or
+ * nothing. */
 static bool push_trace(lua_State *L, const struct coro *coro, int index, char place[PLACE_MAX])
 {
     coro_push_kept(L, coro, REF_TRACES);
@@ -198,10 +201,11 @@ static void place_text(lua_State *L)
     }
 }
 
-/* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the place
- * of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil; else it is
- * the coroutine that err has ended. An error that is raised again, and caught by the next one, has its traceback already,
- * to which that of whoever has resumed thread is added, until it is long: coroutines may be nested 100,000 deep. */
+/* trace(err, thread): keep the traceback of an error that is caught here and raised again: where that happens, the
+ * place of the error is no more to be seen. As the message handler of nxt() it runs at this place, and thread is nil;
+ * else it is the coroutine that err has ended. An error that is raised again, and caught by the next one, has its
+ * traceback already, to which that of whoever has resumed thread is added, until it is long: coroutines may be nested
+ * 100,000 deep. */
 static int lua_trace(lua_State *L)
 {
     struct coro *coro = script_of(L)->running;
@@ -263,7 +267,8 @@ static int lua_report(lua_State *L)
     return 1;
 }
 
-/* Log an error for which there was no memory to make a traceback of; that lua_memory is reached, once a second at most. */
+/* Log an error for which there was no memory to make a traceback of; that lua_memory is reached, once a second at
+ * most. */
 static void log_short_failure(const struct coro *coro, const char *text)
 {
     char cap[SCRIPT_TEXT_MAX];
@@ -289,8 +294,9 @@ void coro_give_up(struct coro *coro, int status)
     }
 }
 
-/* recover(err): after a failure, the function that may still answer: answer_raised() for an error that is an answer, else
- * that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at most. */
+/* recover(err): after a failure, the function that may still answer: answer_raised() for an error that is a response,
+ * else that of app.on("error", fn); nothing when all is settled. Each is given once, so a request fails three times at
+ * most. */
 static int lua_recover(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "an error");
@@ -322,7 +328,7 @@ static int lua_recover(lua_State *L)
     return 1;
 }
 
-/* decline(err): the function of app.on("error", fn) has no answer to err. */
+/* decline(err): the function of app.on("error", fn) has no response to err. */
 static int lua_decline(lua_State *L)
 {
     coro_give_up(coro_check_running(L, "an error"), is_memory_error(L, 1) ? 503 : 500);

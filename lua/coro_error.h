@@ -7,8 +7,8 @@
 
 struct coro;
 
-/* Log text with the place and the traceback of L, where the running coroutine is at work. Returns whether memory was enough:
- * struct run.report. */
+/* Log text with the place and the traceback of L, where the running coroutine is at work. Returns whether memory was
+ * enough: struct run.report. */
 bool coro_report(lua_State *L, const char *text);
 
 /* The same for a coroutine that the script itself has suspended where nothing resumes it. Returns 0, or -errno when
@@ -18,7 +18,7 @@ int coro_report_yield(struct coro *coro);
 /* Log text with the request and the route, or the timer, that it is about; no traceback, no memory needed. */
 void coro_log_failure(const struct coro *coro, const char *text);
 
-/* No more of the answer, if there is still one to be given: status if it has not begun, else the connection is cut. */
+/* End the response early, if it is not complete: with status if it has not begun; otherwise the connection is cut. */
 void coro_give_up(struct coro *coro, int status);
 
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */

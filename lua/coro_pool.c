@@ -1,8 +1,9 @@
-/* Happy path: coro_take() gives a coroutine whose thread has run before; coro_put() takes it back, and what it held with it.
+/* Happy path: coro_take() gives a coroutine whose thread has run before; coro_put() takes it back, and what it held
+ * with it.
  *
- * Failure modes: without memory there is no coroutine. One that was left in the middle has lost its thread, and gets a new one
- * when it is taken again. Lua objects hold numbers of a coroutine, not pointers, so that what is left of an old use finds
- * nothing (coro_find()). */
+ * Failure modes: without memory there is no coroutine. One that was left in the middle has lost its thread, and gets a
+ * new one when it is taken again. Lua objects hold numbers of a coroutine, not pointers, so that what is left of an old
+ * use finds nothing (coro_find()). */
 
 #include "lua/coro_pool.h"
 
@@ -22,7 +23,7 @@ enum {
     IDLE_THREADS_MAX = 1024, /* threads kept for later; each has about 1 KiB */
     CUT_LINES_MAX = 16,      /* log lines of what is cut when the script ends */
 };
-_Static_assert(REF_COUNT <= 32, "struct coro.kept has a bit for each table");
+_Static_assert(REF_TRACES < 32, "struct coro.kept has a bit for it");
 
 /* For good. */
 static int never(struct coro *coro)
@@ -47,7 +48,11 @@ static int new_thread(lua_State *L)
         lua_pushboolean(L, 0);
         coro->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    script_push_ref(coro->script, L, REF_THREADS);
     lua_State *thread = lua_newthread(L);
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -4);
     for (int i = 0; i < CORO_BASE; i++) {
         script_push_ref(coro->script, thread, base[i]);
     }
@@ -83,6 +88,13 @@ static struct coro *make_coro(struct script *script)
     return coro;
 }
 
+/* Whether the thread of coro is as coro_put() left it. A script can get hold of it (coroutine.running), and of LuaJIT's
+ * own coroutine.resume (debug.getupvalue); the prelude's refuses to resume it. */
+static bool is_untouched(const struct coro *coro)
+{
+    return lua_status(coro->L) == 0 && lua_gettop(coro->L) == CORO_BASE;
+}
+
 struct coro *coro_take(struct script *script, bool uses_reserve)
 {
     struct coro *coro = script->free_coros;
@@ -99,7 +111,11 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
     }
     if (coro->L != NULL) {
         script->idle_threads--;
-    } else {
+        if (!is_untouched(coro)) {
+            coro_drop_thread(coro);
+        }
+    }
+    if (coro->L == NULL) {
         script->lends_reserve = uses_reserve;
         int rv = make_thread(coro);
         script->lends_reserve = false;
@@ -114,7 +130,8 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
     return coro;
 }
 
-/* What the state has of coro must not outlive its use here: a request object may hold a body. Nothing here needs memory. */
+/* What the state has of coro must not outlive its use here: a request object may hold a body. Nothing here needs
+ * memory. */
 static void forget_kept(const struct coro *coro)
 {
     lua_State *L = coro->script->L;

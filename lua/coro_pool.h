@@ -3,14 +3,15 @@
 
 /* Coroutines, which are used again and again, and what they wait for.
  *
- * A new thing to wait for is a file of its own: it has a struct coro_wait and calls coro_wait(). What begins coroutines of its
- * own fills in struct coro_owner. coro.c runs them and knows neither. */
+ * A new thing to wait for is a file of its own: it has a struct coro_wait and calls coro_wait(). What begins coroutines
+ * of its own fills in struct coro_owner. coro.c runs them and knows neither. */
 
 #include "lua/anchor.h"
 #include "lua/routes.h"
 #include "lua/state.h"
 
-/* What a suspended coroutine waits for. The functions say what happens meanwhile; NULL: nothing. Each may resume coro. */
+/* What a suspended coroutine waits for. The functions say what happens meanwhile; NULL: nothing. Each may resume
+ * coro. */
 struct coro_wait {
     void (*on_drain)(struct coro *coro); /* the client has taken some of what was written */
     void (*on_data)(struct coro *coro);  /* more of the request's body has come, or its end, or a fault */
@@ -51,15 +52,15 @@ struct coro_stream {
     size_t piece_done; /* bytes of HELD_PIECE that are taken */
 };
 
-/* What each thread has at the bottom of its stack, below what runs: to copy it from there is quicker than to look for it in
- * the registry. */
+/* What each thread has at the bottom of its stack, below what runs: to copy it from there is quicker than to look for
+ * it in the registry. The first is no function: LuaJIT's coroutine.resume would call it in a thread that rests. */
 enum coro_base {
-    BASE_XPCALL = 1,
+    BASE_REQUEST_META = 1,
+    BASE_XPCALL,
     BASE_REPORT, /* the message handler for it */
     BASE_SERVE,
     BASE_RESPOND,
-    BASE_REQUEST_META,
-    CORO_BASE = BASE_REQUEST_META, /* the number of them */
+    CORO_BASE = BASE_RESPOND, /* the number of them */
 };
 
 struct coro {
@@ -80,27 +81,27 @@ struct coro {
     uint64_t wait_id;             /* the wait's own: which timer wakes it */
     int64_t wake_ms;              /* reactor time at which that is due; 0: nobody knows when the wait ends */
 
-    /* Its function has returned; what that returned lies above CORO_BASE on L. Returns the number of arguments for a function
-     * that lies there now and runs next on the same thread, or -1: this is the end. NULL: it is. */
+    /* Its function has returned; what that returned lies above CORO_BASE on L. Returns the number of arguments for a
+     * function that lies there now and runs next on the same thread, or -1: this is the end. NULL: it is. */
     int (*on_return)(struct coro *coro);
 
     const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
     void *owned;                    /* for the owner */
     uint64_t owned_id;              /* likewise */
 
-    struct exchange *exchange;          /* the request it answers; NULL for a timer, after the answer, and once gone */
-    const struct lua_route *route;      /* of the request, NULL for a timer */
-    uint64_t request_number;            /* for req.id */
-    enum body_use body_use;             /* of the request */
+    struct exchange *exchange;     /* the request it responds to; NULL for a timer, after the response, and once gone */
+    const struct lua_route *route; /* of the request, NULL for a timer */
+    uint64_t request_number;       /* for req.id */
+    enum body_use body_use;        /* of the request */
     struct anchor *held[HELD_COUNT];    /* NULL where there is none */
     unsigned kept;                      /* set of 1 << enum script_ref: tables that have something of it */
     void (*before_wait)(struct coro *); /* called before it waits, while there is an exchange; may be NULL */
 
     bool is_error_handler; /* runs app.on("error", fn): there is no second one */
-    bool is_raised;        /* answers an error that is an answer: there is no second one */
+    bool is_raised;        /* answers an error that is a response: there is no second one */
     bool is_page_json;     /* HELD_PAGE is JSON, not HTML */
     bool is_reported;      /* the error being dealt with has been logged */
-    bool is_gone;          /* the client left before the answer was complete */
+    bool is_gone;          /* the client left before the response was complete */
     bool is_told;          /* and the script knows: its next wait is its last */
 
     struct coro_stream stream; /* what it writes, if it does */
@@ -109,8 +110,8 @@ struct coro {
 /* A coroutine with a thread, in use from now on. NULL when memory is short; uses_reserve: even beyond lua_memory. */
 struct coro *coro_take(struct script *script, bool uses_reserve);
 
-/* Back to the pool, with a thread that is at its end or without one. It has parted with its exchange. Its owner is called
- * last, and may begin other coroutines. */
+/* Back to the pool, with a thread that is at its end or without one. It has parted with its exchange. Its owner is
+ * called last, and may begin other coroutines. */
 void coro_put(struct coro *coro);
 
 /* Let go of its thread, which cannot run again. */
@@ -135,8 +136,8 @@ struct coro *coro_check_waiting(lua_State *L, const char *what);
 /* Wait: what a C function returns that has called coro_check_waiting(). on_gone of wait must not be NULL. */
 int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait);
 
-/* What a C function that would wait returns when the client has gone, for the prelude: false, the first time; the second time
- * it ends the coroutine, which goes on regardless. */
+/* What a C function that would wait returns when the client has gone, for the prelude: false, the first time; the
+ * second time it ends the coroutine, which goes on regardless. */
 int coro_say_gone(lua_State *L, struct coro *coro);
 
 /* Whether it waits since coro_say_gone(): that is its end. */
@@ -145,7 +146,7 @@ bool coro_has_ended(const struct coro *coro);
 /* Raise the error that ends a coroutine whose client has gone. */
 _Noreturn void coro_raise_closed(lua_State *L);
 
-/* Part with the exchange, whose answer is about to be completed. Returns it. */
+/* Part with the exchange, whose response is about to be completed. Returns it. */
 struct exchange *coro_detach(struct coro *coro);
 
 /* Hold the string at index of L; let go of it, if there is one; let go of all. The first raises (memory). */

@@ -1,17 +1,18 @@
 /* The end of a run that takes too much.
  *
- * Happy path: every LOOK_INTERVAL instructions of Lua code on_count() looks at the monotonic clock, which costs no system
- * call. Processor time never runs faster, so it is asked for only when the run could be over its budget.
+ * Happy path: every LOOK_INTERVAL instructions of Lua code on_count() looks at the monotonic clock, which costs no
+ * system call. Processor time never runs faster, so it is asked for only when the run could be over its budget.
  *
- * A run that is over its budget is stopped by on_count() at every further instruction. Where its coroutine can yield, it
- * yields, past every pcall, and is never resumed; a coroutine that the script made hands over to the one that resumed
- * it, which is stopped the same way. Inside a function that C calls back (that of table.sort) nobody can yield: there an
- * error is raised, again and again, until the stack is unwound to where one can. So no further instruction is executed.
+ * A run that is over its budget is stopped by on_count() at every further instruction. Where its coroutine can yield,
+ * it yields, past every pcall, and is never resumed; a coroutine that the script made hands over to the one that
+ * resumed it, which is stopped the same way. Inside a function that C calls back (that of table.sort) nobody can yield:
+ * there an error is raised, again and again, until the stack is unwound to where one can. So no further instruction is
+ * executed.
  *
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
- * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after one
- * that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c). LuaJIT
- * calls no hook in finalizers and in compiled code. */
+ * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after
+ * one that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c).
+ * LuaJIT calls no hook in finalizers and in compiled code. */
 
 #include "lua/deadline.h"
 

@@ -9,12 +9,12 @@
 /* Begin a run, which is script->run until its end. Neither this nor its end is a system call. */
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run);
 
-/* End it, go on with the one outside; what it was like remains in the struct: whether it was stopped, and why. Returns the
- * milliseconds that it took when that is twice its budget and 50 ms or more, and nothing stopped it; else 0. */
+/* End it, go on with the one outside; what it was like remains in the struct: whether it was stopped, and why. Returns
+ * the milliseconds that it took when that is twice its budget and 50 ms or more, and nothing stopped it; else 0. */
 uint64_t deadline_leave(struct script *script);
 
-/* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so long that
- * it must really wait now, so that others have their turn. */
+/* A stream has handed bytes on, which counts as a wait: its time begins anew. Returns whether the run has lasted so
+ * long that it must really wait now, so that others have their turn. */
 bool deadline_restart(struct script *script);
 
 /* The script's Lua code is watched from now on. */

@@ -1,10 +1,10 @@
 /* The page that a developer sees in place of a plain 500: what failed, the source around the place, the traceback, the
  * request.
  *
- * Happy path: error_page_push() writes the parts into the scratch buffer, each bounded, all text escaped.
+ * Happy path: error_page_keep() writes the parts into the scratch buffer, each bounded, all text escaped.
  *
- * Failure modes: a source that cannot be read is left out. Without memory there is no page, and the answer is the plain
- * one. */
+ * Failure modes: a source that cannot be read is left out. Without memory there is no page, and the response is the
+ * plain one. */
 
 #include "lua/error_page.h"
 

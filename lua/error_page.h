@@ -8,8 +8,9 @@
 
 struct coro;
 
-/* Make the page about what failed in coro: traceback is the index of its text with a traceback, place where it happened:
- * "scripts/site.lua:12". Without the setting, or when there is nothing more to answer, this does nothing. May raise. */
+/* Make the page about what failed in coro: traceback is the index of its text with a traceback, place where it
+ * happened: "scripts/site.lua:12". Without the setting, or when there is nothing more to answer, this does nothing. May
+ * raise. */
 void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char *place);
 
 /* Answer with the page, if there is one. Returns whether; coro has then parted with its exchange. */

@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-/* Push the n-th function that app.on() was given for an event, from 1. Whether there is one; if not, nothing is pushed. */
+/* Push the n-th function that app.on() was given for an event, from 1. Whether there is one; if not, nothing is
+ * pushed. */
 static bool push_listener(const struct script *script, enum script_ref event, size_t n)
 {
     lua_State *L = script->L;

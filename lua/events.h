@@ -11,7 +11,8 @@ void events_init(struct script *script);
 /* Call those of "start", until one fails. Returns 0, or -EINVAL with a text in err. */
 int events_start(struct script *script, char *err, size_t errlen);
 
-/* Call those of REF_STOPPING, REF_STOP or REF_MEMORY. One that fails is logged, and does not take the others with it. */
+/* Call those of REF_STOPPING, REF_STOP or REF_MEMORY. One that fails is logged, and does not take the others with
+ * it. */
 void events_call(struct script *script, enum script_ref event);
 
 #endif

@@ -117,8 +117,8 @@ static int lua_why_unreadable(lua_State *L)
 
 /* Reading. */
 
-/* read_file(path): the text of a file, or nil and what is wrong. What reads files in LuaJIT itself leaves them open when
- * memory fails. */
+/* read_file(path): the text of a file, or nil and what is wrong. What reads files in LuaJIT itself leaves them open
+ * when memory fails. */
 static int lua_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
@@ -135,8 +135,8 @@ static int lua_read_file(lua_State *L)
     return 1;
 }
 
-/* note_file(path, what): a module, or other code, is about to be read; data has been read, or is about to be written. The
- * host may want to know. Of code and data that are no modules only what is read at start-up counts. */
+/* note_file(path, what): a module, or other code, is about to be read; data has been read, or is about to be written.
+ * The host may want to know. Of code and data that are no modules only what is read at start-up counts. */
 static int lua_note_file(lua_State *L)
 {
     static const char *const names[] = {"module", "code", "read", "written", NULL};

@@ -10,8 +10,8 @@
 /* The folder that a script lies in. */
 void script_folder(const struct script *script, char folder[PATH_MAX]);
 
-/* Call fn with the script's folder and each directory that package.path and package.cpath name, except those relative to
- * the working directory, until it returns other than 0. Returns that, or 0. */
+/* Call fn with the script's folder and each directory that package.path and package.cpath name, except those relative
+ * to the working directory, until it returns other than 0. Returns that, or 0. */
 int folders_each(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
 
 /* What to say of a file that could not be opened: error is what sys_open() returned. */

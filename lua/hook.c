@@ -1,5 +1,5 @@
-/* The count hook belongs to all threads of a state, and is set once and for good: deadline.c is behind it. What needs a look
- * soon does not have to know that. */
+/* The count hook belongs to all threads of a state, and is set once and for good: deadline.c is behind it. What needs a
+ * look soon does not have to know that. */
 
 #include "lua/hook.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_LUA_JSON_H
 #define EVSERVE_LUA_JSON_H
 
-/* JSON (RFC 8259) of Lua values, strict in what it reads: what json_encode.c and json_decode.c have in common. lua/README.md
- * tells how values correspond. */
+/* JSON (RFC 8259) of Lua values, strict in what it reads: what json_encode.c and json_decode.c have in common.
+ * lua/README.md tells how values correspond. */
 
 enum {
     JSON_DEPTH_MAX = 128,    /* arrays and objects inside each other; also ends a table that contains itself */

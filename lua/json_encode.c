@@ -92,7 +92,7 @@ static void encode_escape(struct encoder *encoder, unsigned char c)
     json_put(encoder, text, len);
 }
 
-/* JSON text is UTF-8; bytes that are not become U+FFFD, so that an answer can always be read. */
+/* JSON text is UTF-8; bytes that are not become U+FFFD, so that a response can always be read. */
 static void encode_string(struct encoder *encoder, const char *string, size_t len)
 {
     static const char replacement[] = "\xef\xbf\xbd";

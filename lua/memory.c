@@ -2,8 +2,8 @@
  *
  * Happy path: the state allocates through core/mem.h, counted.
  *
- * Failure modes: an allocation that fails is a Lua error in whatever asked for it. In two places LuaJIT cannot take that
- * (the states of Debian 12 at least), so there memory is set aside beforehand. */
+ * Failure modes: an allocation that fails is a Lua error in whatever asked for it. In two places LuaJIT cannot take
+ * that (the states of Debian 12 at least), so there memory is set aside beforehand. */
 
 #include "lua/memory.h"
 
@@ -75,8 +75,8 @@ bool memory_has_spare(struct script *script)
     return script->spare != NULL;
 }
 
-/* Request objects come and go with each request, and are made where nothing may raise. So there are blocks for them, used
- * again without the C library; more than that many come from there, too. */
+/* Request objects come and go with each request, and are made where nothing may raise. So there are blocks for them,
+ * used again without the C library; more than that many come from there, too. */
 struct free_block {
     struct free_block *next;
 };
@@ -164,9 +164,9 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
  * the cap for a moment: then the run is stopped at its next instruction (deadline.c), and none is begun before there is
  * room. All other blocks are refused beyond the cap, which is a Lua error, "not enough memory".
  *
- * LuaJIT collects garbage when twice as much is held as was left the last time. Near the cap that would be too late, and
- * inside the allocator it is impossible. So above a mark everything is collected at the next instruction. The mark then
- * is half way between what is left and the cap, so that collections do not follow each other too closely. */
+ * LuaJIT collects garbage when twice as much is held as was left the last time. Near the cap that would be too late,
+ * and inside the allocator it is impossible. So above a mark everything is collected at the next instruction. The mark
+ * then is half way between what is left and the cap, so that collections do not follow each other too closely. */
 
 /* Bytes that the state may hold for what is at work now. */
 static size_t memory_limit(const struct script *script)
@@ -245,8 +245,8 @@ static void ask_script(struct script *script)
     }
 }
 
-/* Everything that can be let go is, if it is time for that. A run that failed for want of memory counts as a full state: it
- * may have wanted more than what is free. */
+/* Everything that can be let go is, if it is time for that. A run that failed for want of memory counts as a full
+ * state: it may have wanted more than what is free. */
 static void make_script_room(struct script *script, size_t full)
 {
     int64_t now_ms = reactor_now_ms(script->reactor);

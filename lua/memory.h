@@ -25,7 +25,8 @@ bool memory_has_room(struct script *script, bool uses_reserve);
 /* Blocks of bytes each are set aside for one kind of object, which is made again and again. Returns 0 or -ENOMEM. */
 int memory_set_aside(struct script *script, size_t bytes);
 
-/* Have one of them ready for the next allocation, of bytes, which then cannot fail. Returns false when memory is short. */
+/* Have one of them ready for the next allocation, of bytes, which then cannot fail. Returns false when memory is
+ * short. */
 bool memory_ready_block(struct script *script);
 
 /* Whether there is memory to run Lua code with, so that not even growing a stack can fail (see memory.c). */

@@ -4,8 +4,8 @@
  * whole number divided by a power of ten, both of them exact in a double, so one division gives the nearest double
  * (Clinger, "How to read floating point numbers accurately", 1990).
  *
- * All others take the slow and exact way, in whole numbers of any length: digits are made as by Steele and White, "How to
- * print floating-point numbers accurately" (1990), and read with one long division. */
+ * All others take the slow and exact way, in whole numbers of any length: digits are made as by Steele and White, "How
+ * to print floating-point numbers accurately" (1990), and read with one long division. */
 
 #include "lua/number.h"
 
@@ -80,7 +80,8 @@ static bool take_short(struct decimal *decimal, double number)
 }
 
 /* The shortest digits that are nearer to a positive number than to any other, made one at a time. The number is r/s of
- * what the digits so far leave; less and more are how far the numbers may be that still read back as it, in parts of s. */
+ * what the digits so far leave; less and more are how far the numbers may be that still read back as it, in parts of
+ * s. */
 static void take_shortest(struct decimal *decimal, double number)
 {
     int exponent;

@@ -1,8 +1,8 @@
 /* Two Luas in one process.
  *
- * What we can see: to which file the address of a function belongs (dladdr(3)), and in which order the dynamic linker looks
- * at the files (dl_iterate_phdr(3)). luaJIT_setmode() is in LuaJIT alone, so it is the measure; lua_ident is a text in
- * every Lua of lua.org and not in LuaJIT.
+ * What we can see: to which file the address of a function belongs (dladdr(3)), and in which order the dynamic linker
+ * looks at the files (dl_iterate_phdr(3)). luaJIT_setmode() is in LuaJIT alone, so it is the measure; lua_ident is a
+ * text in every Lua of lua.org and not in LuaJIT.
  *
  *   a host linked with -levserve -llua5.4     our calls reach Lua 5.4: LuaJIT comes last, as a need of ours
  *   libevserve.a -lluajit-5.1 -llua5.4        the host's calls reach LuaJIT

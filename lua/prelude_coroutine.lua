@@ -8,7 +8,7 @@
 local core, _, shared = ...
 local fail, describe, trace = core.fail, shared.describe, core.trace
 local error, pcall, select, setmetatable, type = error, pcall, select, setmetatable, type
-local check_stack = core.check_stack
+local check_stack, getinfo = core.check_stack, debug.getinfo
 local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
 
 local relay = {}
@@ -16,6 +16,12 @@ local relay = {}
 -- The coroutines that are waiting. For Lua they are suspended, but no other code may resume them, because they must be
 -- resumed with the result of the wait.
 local waiting = setmetatable({}, { __mode = "k" })
+
+-- The coroutines of handlers, streams and timers, which C creates, resumes and reuses. A script gets one from
+-- coroutine.running(), and may keep it.
+local served = setmetatable({}, { __mode = "k" })
+
+core.ref("threads", served)
 
 local function check_thread(what, thread)
     if type(thread) ~= "thread" then
@@ -52,11 +58,21 @@ local function unwrap(thread, ok, ...)
     return ...
 end
 
+-- For Lua, a thread that C keeps for the next request is suspended, but no function is in it.
+local function status_of(thread)
+    if waiting[thread] then
+        return "normal"
+    end
+    local what = status(thread)
+    return what == "suspended" and served[thread] and not getinfo(thread, 0, "l") and "dead" or what
+end
+
 function coroutine.resume(thread, ...)
     check_stack("coroutine.resume")
     check_thread("coroutine.resume", thread)
-    if waiting[thread] then
-        return false, "cannot resume non-suspended coroutine"
+    if waiting[thread] or served[thread] then
+        local is_dead = status_of(thread) == "dead"
+        return false, is_dead and "cannot resume dead coroutine" or "cannot resume non-suspended coroutine"
     end
     return go_on(thread, resume(thread, ...))
 end
@@ -77,7 +93,7 @@ end
 
 function coroutine.status(thread)
     check_thread("coroutine.status", thread)
-    return waiting[thread] and "normal" or status(thread)
+    return status_of(thread)
 end
 
 core.ref("relay", relay)

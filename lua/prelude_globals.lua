@@ -35,7 +35,9 @@ function debug.getregistry()
     fail("debug.getregistry would expose the server's own data")
 end
 
-local getinfo, setlocal, setupvalue, upvaluejoin = debug.getinfo, debug.setlocal, debug.setupvalue, debug.upvaluejoin
+local getinfo, getlocal, setlocal = debug.getinfo, debug.getlocal, debug.setlocal
+local setupvalue, upvaluejoin = debug.setupvalue, debug.upvaluejoin
+local byte, running, tonumber = string.byte, coroutine.running, tonumber
 
 local function check_source(what, info)
     if info and (info.source == "=evserve" or info.what == "C") then
@@ -54,13 +56,22 @@ function debug.upvaluejoin(fn, n, other, ...)
     return upvaluejoin(fn, n, other, ...)
 end
 
-function debug.setlocal(thread, level, ...)
-    if type(thread) == "thread" then
-        check_source("debug.setlocal", type(level) == "number" and getinfo(thread, level, "S"))
-    else -- the level is the first argument; this function adds one
-        check_source("debug.setlocal", type(thread) == "number" and getinfo(thread + 1, "S"))
+-- In the thread at work this function is one level more. What has no name of its own holds what LuaJIT relies on.
+function debug.setlocal(...)
+    local thread, level, index = ...
+    if type(thread) ~= "thread" then
+        thread, level, index = running(), thread, level
     end
-    return setlocal(thread, level, ...)
+    level, index = tonumber(level), tonumber(index)
+    local is_at_work = thread == running()
+    local at = level and (is_at_work and level + 1 or level)
+    local info = at and (is_at_work and getinfo(at, "S") or not is_at_work and getinfo(thread, at, "S"))
+    check_source("debug.setlocal", info)
+    local name = info and index and (is_at_work and getlocal(at, index) or not is_at_work and getlocal(thread, at, index))
+    if name and byte(name) == 40 then
+        fail("debug.setlocal: " .. name .. " is not a variable")
+    end
+    return setlocal(...)
 end
 
 -- Finalizers. LuaJIT raises the error of a finalizer wherever it happens to collect; in compiled code that ends the

@@ -15,10 +15,20 @@ local function check_new(places, key, what)
     places[key] = core.place()
 end
 
+local owners = { [app] = true } -- app and its groups
+
+-- Each function below begins with this. first is its first argument: app:get(...) passes app itself.
+local function begin(what, first)
+    core.check_loading(what)
+    if owners[first] then
+        fail(what .. ": call it with a dot, not with a colon")
+    end
+end
+
 local listens, mounts = {}, {} -- by address and prefix: where they were registered
 
 function app.listen(address)
-    core.check_loading("app.listen")
+    begin("app.listen", address)
     if type(address) == "string" and not address:find(":0$") then -- port 0 is a different port each time
         check_new(listens, address, "app.listen: already listening on " .. describe(address))
     end
@@ -26,7 +36,7 @@ function app.listen(address)
 end
 
 function app.set(settings)
-    core.check_loading("app.set")
+    begin("app.set", settings)
     if type(settings) ~= "table" then
         fail("app.set: a table of settings expected, got " .. describe(settings))
     end
@@ -44,7 +54,7 @@ function app.set(settings)
 end
 
 function app.static(prefix, directory, options)
-    core.check_loading("app.static")
+    begin("app.static", prefix)
     if options ~= nil and type(options) ~= "table" then
         fail("app.static: a table of options expected, got " .. describe(options))
     end
@@ -91,7 +101,7 @@ end
 
 local function add_route(group, method, methods, path, options, fn)
     local what = group.what .. method
-    core.check_loading(what)
+    begin(what, path)
     if fn == nil then
         options, fn = nil, options
     end
@@ -129,6 +139,7 @@ local function open_group(target, group)
     end
 
     function target.route(methods, path, options, fn)
+        begin(group.what .. "route", methods)
         if type(methods) == "string" then
             methods = { methods }
         elseif type(methods) ~= "table" then
@@ -138,19 +149,20 @@ local function open_group(target, group)
     end
 
     function target.use(fn)
-        core.check_loading(group.what .. "use")
+        begin(group.what .. "use", fn)
         check_function(group.what .. "use", fn)
         table.insert(group.middleware, fn)
     end
 
     function target.group(prefix)
         local what = group.what .. "group"
-        core.check_loading(what)
+        begin(what, prefix)
         if type(prefix) ~= "string" or (prefix ~= "" and (prefix:sub(1, 1) ~= "/" or prefix:sub(-1) == "/")) then
             fail(string.format('%s: a prefix such as "/api", or "", expected, got %s', what, describe(prefix)))
         end
         local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group }
         local made = {}
+        owners[made] = true
         open_group(made, inner)
         return made
     end
@@ -216,7 +228,7 @@ local listeners = { start = {}, stopping = {}, stop = {}, memory = {} }
 local error_place -- where app.on("error") was called
 
 function app.on(event, fn)
-    core.check_loading("app.on")
+    begin("app.on", event)
     if event ~= "error" and listeners[event] == nil then
         fail_unknown("app.on", "event", event, { "error", "memory", "start", "stop", "stopping" })
     end

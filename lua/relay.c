@@ -6,8 +6,8 @@
  *
  * Failure modes: outside may be another coroutine of the script's: then the same happens again. An error outside comes
  * back as false and its value, since a C function cannot raise behind its yield: the function of the prelude that has
- * called it does. out:write is called by no such function. It does all that may fail inside, and relays the wait alone, so
- * that the script gets false and an error only where no outer coroutine can wait. */
+ * called it does. out:write is called by no such function. It does all that may fail inside, and relays the wait alone,
+ * so that the script gets false and an error only where no outer coroutine can wait. */
 
 #include "lua/relay.h"
 

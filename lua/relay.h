@@ -6,8 +6,8 @@
 #include "lua/state.h"
 
 /* Whether L is a coroutine of the script's own in which a function that waits must not go on, but return relay_call(L)
- * instead, with its arguments alone on the stack. It is then called again where it can wait, and what it returns there is
- * what it returns here. If it raises there, it returns false and the error here. */
+ * instead, with its arguments alone on the stack. It is then called again where it can wait, and what it returns there
+ * is what it returns here. If it raises there, it returns false and the error here. */
 bool relay_is_needed(lua_State *L);
 int relay_call(lua_State *L);
 

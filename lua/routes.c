@@ -1,5 +1,5 @@
-/* The routes of a script belong to it, in a list, from the moment they are made; one that is refused stays there without a
- * function. */
+/* The routes of a script belong to it, in a list, from the moment they are made; one that is refused stays there
+ * without a function. */
 
 #include "lua/routes.h"
 

@@ -27,13 +27,13 @@ struct lua_route {
     char place[]; /* "scripts/site.lua:12", for the log */
 };
 
-/* Make a route, which belongs to the script from now on, whatever becomes of it. serve gets the route as its context; place
- * is copied. Returns NULL when memory is short. */
+/* Make a route, which belongs to the script from now on, whatever becomes of it. serve gets the route as its context;
+ * place is copied. Returns NULL when memory is short. */
 struct lua_route *routes_make(struct script *script, const char *place,
                               void (*serve)(struct exchange *exchange, void *ctx));
 
-/* Make the limits of routes that have some of their own, from the site's as they are now. Returns 0, or -EINVAL with a text
- * in err. */
+/* Make the limits of routes that have some of their own, from the site's as they are now. Returns 0, or -EINVAL with a
+ * text in err. */
 int routes_settle_limits(struct script *script, char *err, size_t errlen);
 
 /* Free all of them. The server must be gone. */

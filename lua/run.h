@@ -1,8 +1,8 @@
 #ifndef EVSERVE_LUA_RUN_H
 #define EVSERVE_LUA_RUN_H
 
-/* A run of Lua code: what happens between two waits of a coroutine, or one call on the main thread. deadline.h begins and
- * ends runs. */
+/* A run of Lua code: what happens between two waits of a coroutine, or one call on the main thread. deadline.h begins
+ * and ends runs. */
 
 #include <lua.h>
 #include <stdbool.h>

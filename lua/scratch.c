@@ -1,7 +1,7 @@
 /* Happy path: what one function has made is overwritten by the next, so that texts made again and again need no memory.
  *
- * Failure modes: an error jumps past the return, so whatever raises ends the loan first: script_raise_top(), the allocator,
- * and script_reserve_values(). */
+ * Failure modes: an error jumps past the return, so whatever raises ends the loan first: script_raise_top(), the
+ * allocator, and script_reserve_values(). */
 
 #include "lua/scratch.h"
 

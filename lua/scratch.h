@@ -5,8 +5,8 @@
 
 #include "lua/state.h"
 
-/* Lend it, empty, to a C function, until that returns it. It has one user at a time, so what the user calls meanwhile must
- * not run Lua code, and garbage is not collected. An error ends the loan: it jumps past the return. user is
+/* Lend it, empty, to a C function, until that returns it. It has one user at a time, so what the user calls meanwhile
+ * must not run Lua code, and garbage is not collected. An error ends the loan: it jumps past the return. user is
  * "app.json.encode". */
 struct write_buffer *script_lend_scratch(lua_State *L, const char *user);
 

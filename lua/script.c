@@ -116,7 +116,7 @@ static int call_init(lua_State *L)
     const struct script_host *const *host = lua_touserdata(L, 1);
     lua_settop(L, 0);
     int rv = (*host)->init(L, (*host)->arg);
-    return rv == 0 ? 0 : luaL_error(L, "the host's Lua set-up failed (%d)", rv);
+    return rv == 0 ? 0 : luaL_error(L, "lua_init of the host failed (%d)", rv);
 }
 
 static int run_script(struct script *script, const struct script_host *host, char *err, size_t errlen)

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_LUA_SCRIPT_H
 #define EVSERVE_LUA_SCRIPT_H
 
-/* A Lua script that configures a site and answers its Lua routes: one Lua state, used by one reactor's thread. */
+/* A Lua script that configures a site and serves its Lua routes: one Lua state, used by one reactor's thread. */
 
 #include "http/host/script_kind.h"
 #include "lua/settings.h"

@@ -4,7 +4,8 @@
  * the main thread comes through the message handler script_message_handler(), while the stack still shows where it
  * was, and then as one line to whoever asked (script_describe_error()).
  *
- * Failure modes: an error value may be anything. That of a table is what its __tostring says, else some of its fields. */
+ * Failure modes: an error value may be anything. That of a table is what its __tostring says, else some of its
+ * fields. */
 
 #include "lua/script_error.h"
 
@@ -21,8 +22,8 @@ enum { ERROR_FIELD_COUNT_MAX = 8, ERROR_FIELDS_MAX = 200 };
 
 #define WORD_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
-/* Whether the prelude has entered a handler with the call at level, of C (prelude_run.lua). A handler that ended in a tail
- * call has no frame of its own any more, and what lies below is the middleware around it. */
+/* Whether the prelude has entered a handler with the call at level, of C (prelude_run.lua). A handler that ended in a
+ * tail call has no frame of its own any more, and what lies below is the middleware around it. */
 static bool is_entry(lua_State *L, int level, const char *name)
 {
     lua_Debug caller;

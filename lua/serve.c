@@ -1,9 +1,9 @@
-/* Happy path: the coroutine of a request calls the handler through serve() of the prelude, in xpcall. A handler that returned
- * a short text is answered from here, without entering Lua again. What any other has returned goes through respond() on the
- * same thread, in xpcall too; and if that begins a stream, run_stream() follows.
+/* Happy path: the coroutine of a request calls the handler through serve() of the prelude, in xpcall. A handler that
+ * returned a short text is answered from here, without entering Lua again. What any other has returned goes through
+ * respond() on the same thread, in xpcall too; and if that begins a stream, run_stream() follows.
  *
- * Failure modes: xpcall returns false, and run_failed() follows; the message handler has reported the error where it happened.
- * Without memory for a coroutine or a request object the client gets a 503. */
+ * Failure modes: xpcall returns false, and run_failed() follows; the message handler has reported the error where it
+ * happened. Without memory for a coroutine or a request object the client gets a 503. */
 
 #include "lua/serve.h"
 

@@ -1,15 +1,15 @@
 /* The C stack under Lua code.
  *
- * Lua calls Lua without it, but some functions of C call Lua back: string.gsub (8 KiB each), coroutine.resume, table.sort,
- * require, and C functions of ours that call a __tostring. A script that recurses through one of them would run into
- * the end of the stack, which is SIGSEGV.
+ * Lua calls Lua without it, but some functions of C call Lua back: string.gsub (8 KiB each), coroutine.resume,
+ * table.sort, require, and C functions of ours that call a __tostring. A script that recurses through one of them would
+ * run into the end of the stack, which is SIGSEGV.
  *
- * Happy path: each of them compares the address of its frame with that of the stack's end, which was found when Lua code
- * was entered; on the same stack as before that is a comparison, too.
+ * Happy path: each of them compares the address of its frame with that of the stack's end, which was found when Lua
+ * code was entered; on the same stack as before that is a comparison, too.
  *
- * Failure modes: too little is left: "stack overflow", an error like any other. What nobody can stand before (a __tostring
- * that string.format calls, a C module, ffi callbacks) is seen by the count hook (deadline.c), which looks every 1,000
- * instructions: the reserve is larger than what they can take until then. */
+ * Failure modes: too little is left: "stack overflow", an error like any other. What nobody can stand before (a
+ * __tostring that string.format calls, a C module, ffi callbacks) is seen by the count hook (deadline.c), which looks
+ * every 1,000 instructions: the reserve is larger than what they can take until then. */
 
 #include "lua/stack_guard.h"
 

@@ -1,5 +1,5 @@
-/* What the script's parts need of each other at the least: places in the registry, arrays that grow, lines that do not fill
- * the log. */
+/* What the script's parts need of each other at the least: places in the registry, arrays that grow, lines that do not
+ * fill the log. */
 
 #include "lua/state.h"
 

@@ -4,8 +4,8 @@
 /* What the files of lua/ share: the script and its Lua state. Only lua/ includes this, and only lua/ includes <lua.h>.
  * state.c is below all other files of lua/ that know the state; they call each other only downwards (README.md).
  *
- * Lua raises errors by jumping out of C functions. So a function that Lua calls (lua_CFunction) owns nothing while it may
- * raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds it. In the
+ * Lua raises errors by jumping out of C functions. So a function that Lua calls (lua_CFunction) owns nothing while it
+ * may raise: it checks its arguments first and keeps what it needs in the script, where script_close() finds it. In the
  * headers of lua/, functions that take a script do not raise, unless their comment says so. */
 
 #include "core/reactor.h"
@@ -41,7 +41,7 @@ enum {
 
 enum script_phase {
     SCRIPT_LOADING, /* the script runs: it may listen, set and register, but not wait */
-    SCRIPT_READY,   /* requests are answered: what start-up made is fixed */
+    SCRIPT_READY,   /* requests are served: what start-up made is fixed */
     SCRIPT_CLOSING, /* lua_close() runs finalizers: nothing may be asked any more */
 };
 
@@ -75,12 +75,13 @@ enum script_ref {
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
+    REF_THREADS,       /* the threads that C resumes, and nothing else may: weak keys */
     REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
     REF_UNSENT,        /* how many anchors hold a string, by string */
     REF_ANCHORS,       /* strings that C still sends, by anchor index */
     REF_HEADERS_META,  /* metatable of header tables: names in any case */
     REF_RESPONSE_META, /* metatable of response objects */
-    REF_RAISED_META,   /* metatable of errors that are answers */
+    REF_RAISED_META,   /* metatable of errors that are responses */
     REF_ANSWER_RAISED, /* answer_raised(req, err): what a handler would return to answer as err says */
     REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
     REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
@@ -189,7 +190,7 @@ struct script {
     struct anchor *uncounted_anchor; /* the newest of all, while its string is not counted in unsent_bytes; else NULL */
     size_t unsent_bytes;             /* of strings that anchors hold, each string once; without uncounted_anchor */
     size_t cut_bytes;                /* of them, what is being cut */
-    struct line_limit cut_lines;     /* about answers that were cut */
+    struct line_limit cut_lines;     /* about responses that were cut */
     struct line_limit full_lines;    /* about memory that is full */
 
     struct deferral *deferrals;         /* all of them; never freed before the script */

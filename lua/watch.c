@@ -1,8 +1,8 @@
 /* Functions of C that may take long without a large block of memory, which would be noticed (memory.c).
  *
- * Happy path: each does its work, and when its arguments were large enough to make it slow, the deadline is looked at before
- * the next instruction of Lua code. So a loop of such calls is stopped as soon as it is over its budget, although there are
- * few instructions in it.
+ * Happy path: each does its work, and when its arguments were large enough to make it slow, the deadline is looked at
+ * before the next instruction of Lua code. So a loop of such calls is stopped as soon as it is over its budget,
+ * although there are few instructions in it.
  *
  * Failure modes: a call by itself is never stopped, because nothing can look inside. The log has a line of a run that
  * took too long and ended all the same (coro.c). */
@@ -55,8 +55,8 @@ static int watch_gsub(lua_State *L)
     return call(L, WATCHED_GSUB, is_long_text(L));
 }
 
-/* The iterator of gmatch, which is the upvalue: it wants to be called as itself. Its errors are those of the pattern, and
- * have no place yet. */
+/* The iterator of gmatch, which is the upvalue: it wants to be called as itself. Its errors are those of the pattern,
+ * and have no place yet. */
 static int next_match(lua_State *L)
 {
     lua_settop(L, 0);

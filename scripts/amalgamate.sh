@@ -2,7 +2,7 @@
 # Write the library as a single evserve.c with evserve.h, which need no other files, and evserve.hpp for C++ hosts:
 #
 #   scripts/amalgamate.sh [FOLDER]      default: build/amalgamation; prints the names of the three files
-#   cc host.c FOLDER/evserve.c
+#   cc -IFOLDER host.c FOLDER/evserve.c
 #
 # Lua is left out, together with everything between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters
 # system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp, and it serves HTTPS with -DEVSERVE_HAS_TLS and

@@ -25,10 +25,10 @@ fail() {
 }
 
 [ $# -eq 3 ] || fail "usage: embed.sh FOLDER NAME OUTPUT"
-[ -d "$1" ] || fail "$1 is no folder"
+[ -d "$1" ] || fail "$1 is not a folder"
 name=$2
 case $name in
-'' | [0-9]* | *[!A-Za-z0-9_]*) fail "\"$name\" is no name in C" ;;
+'' | [0-9]* | *[!A-Za-z0-9_]*) fail "\"$name\" is not a name in C: letters, digits and _, no digit first" ;;
 esac
 mkdir -p "$3"
 folder=$(cd "$1" && pwd)

@@ -24,7 +24,8 @@ struct option_row {
     const char *name; /* without the "--" */
     enum option_kind kind;
     size_t offset; /* in the program's options, for a row without set() */
-    /* Returns whether the value is valid; if not, with a text in err, of OPTION_ERROR_MAX bytes, that names the option. */
+    /* Returns whether the value is valid; if not, with a text in err, of OPTION_ERROR_MAX bytes, that names the
+     * option. */
     bool (*set)(void *options, const char *value, char *err);
 };
 

@@ -1,9 +1,10 @@
-/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the response's head is kept until
- * its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection. Interim
- * responses (1xx) are passed over.
+/* Happy path: the bytes of the request are made at once and sent as the socket takes them; the response's head is kept
+ * until its empty line, then handed over, and says how the content ends: by length, by chunks or with the connection.
+ * Interim responses (1xx) are passed over.
  *
  * Failure modes: a socket that refuses to be sent to is still read, since the response may be there already; a response
- * that ends early, whose head is malformed or longer than any of ours, or whose chunks are malformed, is REQUEST_CUT. */
+ * that ends early, whose head is malformed or longer than any of ours, or whose chunks are malformed, is
+ * REQUEST_CUT. */
 
 #include "core/program/request_client.h"
 
@@ -20,13 +21,13 @@
 #include <string.h>
 
 enum {
-    CLIENT_HEAD_MAX = 65536, /* bytes of an answer's head, more than the server ever sends */
+    CLIENT_HEAD_MAX = 65536, /* bytes of a response's head, more than the server ever sends */
     CLIENT_READ_BYTES = 16384,
 };
 
 struct request_client {
     int fd;                      /* borrowed */
-    request_answer_fn on_answer; /* who takes the answer */
+    request_answer_fn on_answer; /* takes the response */
     void *arg;                   /* handed to on_answer */
     char *bytes;                 /* the request */
     size_t len, sent;            /* of bytes */
@@ -98,7 +99,7 @@ static int make_request(struct request_client *client, const struct request_text
     return 0;
 }
 
-/* The answer. */
+/* The response. */
 
 /* Hand the head over without its carriage returns. */
 static void tell_head(const struct request_client *client)
@@ -129,8 +130,8 @@ struct content_fields {
     uint64_t length; /* 0 without one */
 };
 
-/* Read the field lines of a head, which begin at from. Returns whether they are in order; of several fields with the same
- * name, the first one counts. */
+/* Read the field lines of a head, which begin at from. Returns whether they are in order; of several fields with the
+ * same name, the first one counts. */
 static bool read_fields(const struct request_client *client, size_t from, struct content_fields *out)
 {
     struct field_line line = {.pos = (uint32_t)from};

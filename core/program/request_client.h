@@ -1,9 +1,9 @@
 #ifndef EVSERVE_CORE_PROGRAM_REQUEST_CLIENT_H
 #define EVSERVE_CORE_PROGRAM_REQUEST_CLIENT_H
 
-/* The client of `evserve --request`: sends one request on a connected socket and takes the answer apart for people. It
- * has no loop and no clock of its own: whoever has them calls request_client_advance() when the socket is ready. It is
- * made for the answers of this server, not of any. */
+/* The client of `evserve --request`: sends one request on a connected socket and takes the response apart for people.
+ * It has no loop and no clock of its own: whoever has them calls request_client_advance() when the socket is ready. It
+ * is made for the responses of this server, not of any. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,13 +17,14 @@ struct request_text {
     size_t body_len;
 };
 
-/* Takes a piece of the answer: the head with plain line ends and an empty line, then the content, out of its chunks. */
+/* Takes a piece of the response: the head with plain line ends and an empty line, then the content without chunk
+ * framing. */
 typedef void (*request_answer_fn)(void *arg, const char *data, size_t len);
 
 enum request_progress {
     REQUEST_WAITS,    /* for the socket */
-    REQUEST_ANSWERED, /* the answer is whole */
-    REQUEST_CUT,      /* the connection ended before the answer did, or the answer is none of this server's */
+    REQUEST_ANSWERED, /* the response is whole */
+    REQUEST_CUT,      /* the connection ended before the response did, or the response is none of this server's */
 };
 
 struct request_client;
@@ -39,10 +40,10 @@ bool request_client_wants_room(const struct request_client *client);
 /* Send what the socket takes, and read once. */
 enum request_progress request_client_advance(struct request_client *client);
 
-/* The status of the answer, 0 before it is known. */
+/* The status of the response, 0 before it is known. */
 int request_client_status(const struct request_client *client);
 
-/* Forget the request and what came of its answer. */
+/* Forget the request and what came of its response. */
 void request_client_destroy(struct request_client *client); /* NULL is allowed; the fd stays open */
 
 #endif

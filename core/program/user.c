@@ -14,10 +14,10 @@ int user_become(const char *name, char *err, size_t errlen)
     gid_t gid;
     int rv = sys_find_user(name, &uid, &gid);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "user %s: %s", name, rv == -ENOENT ? "there is none" : errno_text(-rv));
+        return error_text(err, errlen, rv, "user %s: %s", name, rv == -ENOENT ? "no such user" : errno_text(-rv));
     }
     if (uid == 0) {
-        return error_text(err, errlen, -EINVAL, "user %s: that is root", name);
+        return error_text(err, errlen, -EINVAL, "user %s: this is root", name);
     }
     rv = sys_set_user(name, uid, gid);
     if (rv < 0) {

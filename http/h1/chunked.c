@@ -1,5 +1,5 @@
-/* Chunked bodies (RFC 9112 section 7.1): content passes through as it lies, what is around it one byte at a time, trailers
- * one line at a time.
+/* Chunked bodies (RFC 9112 section 7.1): content passes through as it lies, what is around it one byte at a time,
+ * trailers one line at a time.
  *
  *   SIZE [-> SPACE] [-> EXTENSION <-> QUOTED <-> ESCAPED] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
  *                                                               v
@@ -162,8 +162,8 @@ static void fail_trailer(struct chunk_parser *chunk, const struct field_line *li
 }
 
 /* Bytes of trailers: one line, or what there is of it. The empty line at their end does not count against the limit; so
- * the line may reach one byte beyond what is left of it, to see whether that byte is wrong, too much, or the empty line.
- * Returns the number of bytes taken. */
+ * the line may reach one byte beyond what is left of it, to see whether that byte is wrong, too much, or the empty
+ * line. Returns the number of bytes taken. */
 static size_t take_trailer(struct chunk_parser *chunk, const struct limits *limits, const char *data, size_t len)
 {
     struct field_line line = {.state = chunk->trailer_state};

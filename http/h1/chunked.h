@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_CHUNKED_H
 #define EVSERVE_HTTP_CHUNKED_H
 
-/* Incremental parser of chunked bodies (RFC 9112 section 7.1): no I/O, no allocation. It is as strict as that of request
- * heads. */
+/* Incremental parser of chunked bodies (RFC 9112 section 7.1): no I/O, no allocation. It is as strict as that of
+ * request heads. */
 
 #include "http/message.h"
 

@@ -4,6 +4,7 @@
 /* HTTP/1 (RFC 9112): how requests and responses lie on the wire of one connection. It carries an exchange from below
  * (struct framing) and sits on a connection from above (struct protocol). The files of http/h1/ share this header:
  *
+ *   h1_turn.c      turns: steps until one says to wait, and what is given back at the end
  *   h1_steps.c     the steps of a request, from its first byte to the next request
  *   h1_head.c      heads and content on their way out
  *   h1_body.c      bodies on their way in
@@ -115,7 +116,8 @@ static inline void input_consume(struct h1 *h1, size_t len)
     h1->input.start += (uint32_t)len;
 }
 
-/* Output: queued bytes; whether nothing at all waits to be sent; whether so much waits that no request should be read. */
+/* Output: queued bytes; whether nothing at all waits to be sent; whether so much waits that no request should be
+ * read. */
 static inline size_t out_len(const struct h1 *h1)
 {
     return write_buffer_len(&h1->out);

@@ -1,8 +1,8 @@
 /* Request bodies (RFC 9112 section 6): from the input to the handler, or to nowhere.
  *
- * A body that is collected or discarded is taken from the input as it comes (h1_take_body()). One that the handler takes
- * itself stays in the input: find_piece() strips the framing in front of the next content, and nothing more is read from
- * the socket before that is taken and more is asked for. */
+ * A body that is collected or discarded is taken from the input as it comes (h1_take_body()). One that the handler
+ * takes itself stays in the input: find_piece() strips the framing in front of the next content, and nothing more is
+ * read from the socket before that is taken and more is asked for. */
 
 #include "http/h1/h1_body.h"
 
@@ -79,9 +79,9 @@ void h1_fail_body(struct h1 *h1, int status, const char *reason)
     h1->conn->has_unread = true;
 }
 
-/* Take framing off the chunks in the input until all that is there of their content, at most BODY_PIECE_MAX, lies at the
- * start of the input in one piece. Returns its length. A client may send chunks of a byte: each byte is moved twice at
- * most. */
+/* Take framing off the chunks in the input until all that is there of their content, at most BODY_PIECE_MAX, lies at
+ * the start of the input in one piece. Returns its length. A client may send chunks of a byte: each byte is moved twice
+ * at most. */
 static size_t find_chunks(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;

@@ -10,9 +10,9 @@ struct exchange;
 struct h1;
 
 /* Take what the input has of the body: collected for the handler (a body that lies in the input in one piece is used
- * where it is), or discarded when the request has its response already. exchange.is_body_read says when it is all there.
- * Returns 0, or an HTTP status: 400 or 431 (bad chunks), 413 (more than max_body, or than max_drain when discarding),
- * 503 (no memory). */
+ * where it is), or discarded when the request has its response already. exchange.is_body_read says when it is all
+ * there. Returns 0, or an HTTP status: 400 or 431 (bad chunks), 413 (more than max_body, or than max_drain when
+ * discarding), 503 (no memory). */
 int h1_take_body(struct h1 *h1);
 
 /* BODY_STREAM: whether there is something for which a waiting handler is to be called: content, the end, a fault. */

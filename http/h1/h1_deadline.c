@@ -52,7 +52,7 @@ static int64_t body_limit_ms(const struct h1 *h1)
     return h1->body_since_ms + (int64_t)(limits->body_timeout_ms + granted_ms);
 }
 
-/* How long it may wait, in milliseconds; 0 for ever. */
+/* How long it may wait, in milliseconds; 0 forever. */
 static uint64_t wait_limit_ms(const struct h1 *h1, enum wait waits_for)
 {
     const struct limits *limits = h1_limits(h1);

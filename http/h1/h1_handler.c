@@ -1,7 +1,7 @@
 /* A handler that is waited for: its client may leave, its time may be over, and the server may stop.
  *
- * In each case the handler is told by a call of its own, from the event loop: never inside a function that the handler has
- * called. */
+ * In each case a callback of the exchange runs. It is called from the event loop, never inside a function that the
+ * handler has called. */
 
 #include "http/h1/h1_handler.h"
 
@@ -66,10 +66,10 @@ bool h1_replace_handler(struct h1 *h1)
              is_before ? "503, since it returned 1 and did not answer within"
                        : "503, since its handler did not answer within",
              exchange->limits->handler_timeout_ms, "handler_timeout");
-    exchange->response_state = RESPONSE_ABORTED; /* what the handler says when it is told is not sent */
+    exchange->response_state = RESPONSE_ABORTED; /* what on_gone() still writes is not sent */
     h1_tell_gone(h1);
     exchange->response_state = RESPONSE_NONE;
-    response_error(exchange, 503, NULL); /* now nobody but the host's page for errors has to do with the exchange */
+    response_error(exchange, 503, NULL); /* of all else only the host's page for errors sees the exchange from now on */
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "http/prebuilt.h"
 #include "http/response.h"
 #include "http/service.h"
+#include "http/takeover.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +23,11 @@ static bool goes_on(const struct h1 *h1)
 
 static char *put_connection(const struct h1 *h1, char *at)
 {
+    if (h1->exchange.takeover != NULL) {
+        at = put_text(at, "Connection: Upgrade\r\nUpgrade: ");
+        at = put_text(at, h1->exchange.takeover->name);
+        return put_text(at, "\r\n");
+    }
     if (!goes_on(h1)) {
         return put_text(at, "Connection: close\r\n");
     }

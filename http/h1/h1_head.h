@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_H1_HEAD_H
 #define EVSERVE_HTTP_H1_HEAD_H
 
-/* The only writer of head bytes and chunk framing: a well-formed message (RFC 9112 section 2) with Date (RFC 9110 section
- * 6.6.1) and the right framing (RFC 9112 section 6). Most are functions of struct framing: see there. */
+/* The only writer of head bytes and chunk framing: a well-formed message (RFC 9112 section 2) with Date (RFC 9110
+ * section 6.6.1) and the right framing (RFC 9112 section 6). Most are functions of struct framing: see there. */
 
 #include "http/conn.h"
 

@@ -1,7 +1,7 @@
-/* While a turn lasts, input lies in a block that the pool lends to the connection that is being advanced. What is left at
- * the end of the turn, usually nothing, moves to memory of the connection's own. Output leaves in this order: queued bytes
- * (heads and short content), then exchange.source. A file that sendfile(2) cannot send, or that the transport has to see, is
- * read into the queue, a piece at a time, when the queue is empty.
+/* While a turn lasts, input lies in a block that the pool lends to the connection that is being advanced. What is left
+ * at the end of the turn, usually nothing, moves to memory of the connection's own. Output leaves in this order: queued
+ * bytes (heads and short content), then exchange.source. A file that sendfile(2) cannot send, or that the transport has
+ * to see, is read into the queue, a piece at a time, when the queue is empty.
  *
  * Failure modes: -errno of the transport, of a file that cannot be read or has changed, and -ENOMEM. */
 
@@ -151,8 +151,8 @@ size_t h1_queued(const struct exchange *exchange)
     return h1_refs_queued(h1_of(exchange));
 }
 
-/* Bytes of the queue, the borrowed memory behind it and what follows that were sent. Returns 0, or -errno when the response
- * cannot go on. */
+/* Bytes of the queue, the borrowed memory behind it and what follows that were sent. Returns 0, or -errno when the
+ * response cannot go on. */
 static int take_off(struct h1 *h1, size_t sent)
 {
     struct source *source = &h1->exchange.source;
@@ -261,7 +261,8 @@ static ssize_t send_file(struct h1 *h1)
     return sent;
 }
 
-/* Whether what ends a response is no fault of the client's: its file has changed or cannot be read, or memory is short. */
+/* Whether what ends a response is no fault of the client's: its file has changed or cannot be read, or memory is
+ * short. */
 static bool is_own_fault(int error)
 {
     return error == -ESTALE || error == -ENODATA || error == -EIO || error == -ENOMEM;
@@ -274,8 +275,8 @@ static bool file_joins_queue(const struct h1 *h1)
     return !transport_can_sendfile(&h1->conn->transport) && out_len(h1) < FILE_JOINS_BELOW;
 }
 
-/* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when a file has to be looked at again later. What was
- * sent is taken off *budget, which a last piece may exceed. */
+/* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when the transport is full, or a file has to be
+ * looked at again later. What was sent is taken off *budget, which a last piece may exceed. */
 static int send_some(struct h1 *h1, int64_t *budget)
 {
     enum source_kind kind = h1->exchange.source.kind;
@@ -294,8 +295,8 @@ static int send_some(struct h1 *h1, int64_t *budget)
     }
     h1->conn->transport.is_full = false;
     ssize_t sent = kind == SOURCE_BORROWED ? send_borrowed(h1) : send_file(h1);
-    if (sent < 0) {
-        return h1->conn->transport.is_full || sent == -EINTR ? 0 : (int)sent;
+    if (sent < 0) { /* whether the transport is full says nothing: what was to follow may have found no memory */
+        return sent == -EINTR ? 0 : (int)sent;
     }
     *budget -= sent;
     return 0;

@@ -24,8 +24,8 @@ void h1_drop_input(struct h1 *h1);
 int h1_keep_head(struct h1 *h1);
 int h1_keep_body(struct h1 *h1);
 
-/* Send until nothing waits, the transport is full or the turn's budget is spent (R6); then h1->wants_write. Returns 0, or
- * -errno when the client is lost, or the response cannot go on. */
+/* Send until nothing waits, the transport is full or the turn's budget is spent (R6); then h1->wants_write. Returns 0,
+ * or -errno when the client is lost, or the response cannot go on. */
 int h1_flush(struct h1 *h1);
 
 /* struct framing's queued(). */

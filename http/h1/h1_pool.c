@@ -108,6 +108,7 @@ int h1_renew(struct h1 *h1)
     fresh->out = h1->out;
     fresh->exchange.turn_end_ns = h1->exchange.turn_end_ns;
     fresh->turn_requests = h1->turn_requests;
+    fresh->wants_write = h1->wants_write;
     h1->input = (struct input){0};
     write_buffer_init(&h1->out);
     h1_drop(h1);

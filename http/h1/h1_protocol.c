@@ -12,6 +12,7 @@
 #include "http/h1/h1_io.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_steps.h"
+#include "http/h1/h1_turn.h"
 #include "http/h1/parser_variants.h"
 
 #include <errno.h>
@@ -159,8 +160,7 @@ static void lose_work(struct conn *conn)
         h1_tell_gone(h1);
     }
     if (exchange->is_watched) {
-        source_release(
-            &exchange->source); /* before the host frees what it keeps for the request, this content perhaps */
+        source_release(&exchange->source); /* the host may free what it keeps for the request, this content too */
         outcome_end(exchange, (enum outcome_end)conn->end, input_data(h1), input_len(h1));
     }
     h1_drop(h1);

@@ -1,9 +1,9 @@
 /* Happy path: h1_refs_add() makes a piece the range in exchange.source, or puts it in the ring behind it; whenever a
  * piece is sent, next_ref() brings the bytes and the piece that follow.
  *
- * Failure modes: without memory nothing is borrowed, and the caller copies. The bytes that move to h1->out       when a piece
- * is sent may find no memory there: the connection is cut. Whatever happens, a piece is released exactly once: when it is
- * sent, or with the queue, which goes with the answer. */
+ * Failure modes: without memory nothing is borrowed, and the caller copies. The bytes that move to h1->out when a piece
+ * is sent may find no memory there: the connection is cut. Whatever happens, a piece is released exactly once: when it
+ * is sent, or with the queue, which goes with the response. */
 
 #include "http/h1/h1_refs.h"
 

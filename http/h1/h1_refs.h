@@ -6,8 +6,8 @@
  *     h1->out         exchange.source  tail                  ring      tail              ring      tail
  *     [bytes       ]  [piece        ]  [before the next one] [piece 2] [before the next] [piece 3] [after the last]
  *
- * The piece in exchange.source is the first one; when it is sent the bytes behind it move to h1->out and the next
- * piece takes its place. The queue is made when a stream borrows its first piece, and hangs on exchange.source.then. For
+ * The piece in exchange.source is the first one; when it is sent the bytes behind it move to h1->out and the next piece
+ * takes its place. The queue is made when a stream borrows its first piece, and hangs on exchange.source.then. For
  * h1_head.c and h1_io.c. */
 
 #include "core/write_buffer.h"
@@ -23,8 +23,8 @@ enum {
     REFS_TAIL_ROOM = 32, /* bytes that h1_refs_prepare() makes room for in the tail */
 };
 
-/* Get ready to borrow one piece, and to add REFS_TAIL_ROOM bytes around it. Returns 0, -ENOBUFS when REFS_MAX are in line, or
- * -ENOMEM; then nothing has changed. */
+/* Get ready to borrow one piece, and to add REFS_TAIL_ROOM bytes around it. Returns 0, -ENOBUFS when REFS_MAX are in
+ * line, or -ENOMEM; then nothing has changed. */
 int h1_refs_prepare(struct h1 *h1);
 
 /* Put a piece of at least one byte in line. Only after h1_refs_prepare(); cannot fail. */
@@ -34,10 +34,11 @@ void h1_refs_add(struct h1 *h1, const struct borrowed *piece);
 struct write_buffer *h1_refs_end(struct h1 *h1);
 void h1_refs_commit(struct h1 *h1, size_t len);
 
-/* All bytes of the answer that wait to be sent, copied and borrowed. */
+/* All bytes of the response that wait to be sent, copied and borrowed. */
 size_t h1_refs_queued(const struct h1 *h1);
 
-/* What comes behind the piece in exchange.source, as far as max parts and max_bytes go. Returns how many parts there are. */
+/* What comes behind the piece in exchange.source, as far as max parts and max_bytes go. Returns how many parts there
+ * are. */
 size_t h1_refs_gather(const struct h1 *h1, struct iovec *parts, size_t max, size_t max_bytes);
 
 #endif

@@ -1,10 +1,11 @@
-/* What is done for a request in each state, up to the next one. h1_take_turn() is the table of contents.
+/* What is done for a request in each state, up to the next one. h1_step() is the table of contents.
  *
- * Happy path: read_request_head() parses and routes, read_request_body() collects, process_request() calls the handler, write_response() leaves the
- * response in the queue and begins the next request; at the end of the turn one write sends all responses.
+ * Happy path: read_request_head() parses and routes, read_request_body() collects, process_request() calls the handler,
+ * write_response() leaves the response in the queue and begins the next request; at the end of the turn one write sends
+ * all responses.
  *
- * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what follows
- * is in doubt; a response that cannot be completed is cut. */
+ * Failure modes: a request that is refused gets its response and closes the connection, because the framing of what
+ * follows is in doubt; a response that cannot be completed is cut. */
 
 #include "http/h1/h1_steps.h"
 
@@ -12,7 +13,6 @@
 #include "http/dispatch.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
-#include "http/h1/h1_deadline.h"
 #include "http/h1/h1_handler.h"
 #include "http/h1/h1_head.h"
 #include "http/h1/h1_io.h"
@@ -25,14 +25,6 @@
 
 #include <assert.h>
 #include <string.h>
-
-/* What a step says. */
-enum step {
-    STEP_ON,     /* go on with the state that the request is in now */
-    STEP_WAIT,   /* nothing more can be done before something happens */
-    STEP_LINGER, /* all is sent: the connection ends */
-    STEP_CLOSE,  /* the connection is over */
-};
 
 /* The one place where a request changes its state; http/README.md has the diagram. */
 static void enter_state(struct h1 *h1, enum h1_state state)
@@ -50,39 +42,6 @@ static void enter_state(struct h1 *h1, enum h1_state state)
     h1->state = (uint8_t)state;
 }
 
-bool h1_reads(const struct h1 *h1)
-{
-    switch ((enum h1_state)h1->state) {
-    case H1_READING_HEADERS:
-    case H1_READING_BODY:
-        return true;
-    case H1_PROCESSING:
-        return h1_wants_body(h1);
-    case H1_WRITING_RESPONSE:
-    case H1_CLOSING:
-        break;
-    }
-    return false;
-}
-
-const char *h1_doing(const struct conn *conn)
-{
-    const struct h1 *h1 = conn->work;
-    switch ((enum h1_state)h1->state) {
-    case H1_READING_HEADERS:
-        return "while reading request headers";
-    case H1_READING_BODY:
-        return "while reading the request body";
-    case H1_PROCESSING:
-        return h1_wants_body(h1) ? "while reading the request body" : "while a handler was at work";
-    case H1_WRITING_RESPONSE:
-        return "while sending the response";
-    case H1_CLOSING:
-        break;
-    }
-    return "while closing";
-}
-
 static enum step lose_client(struct h1 *h1, const char *why)
 {
     conn_lost(h1->conn, why);
@@ -90,7 +49,7 @@ static enum step lose_client(struct h1 *h1, const char *why)
 }
 
 /* Send what is queued. Returns STEP_ON, or STEP_CLOSE. */
-static enum step flush_or_lose(struct h1 *h1)
+enum step h1_send(struct h1 *h1)
 {
     int rv = h1_flush(h1);
     return rv < 0 ? lose_client(h1, errno_text(-rv)) : STEP_ON;
@@ -205,7 +164,7 @@ static enum step read_request_head(struct h1 *h1)
         return h1_renew(h1) < 0 ? lose_client(h1, "out of memory")
                                 : STEP_ON; /* on with an exchange of the site of now */
     }
-    if (out_is_high(h1) && flush_or_lose(h1) == STEP_CLOSE) {
+    if (out_is_high(h1) && h1_send(h1) == STEP_CLOSE) {
         return STEP_CLOSE;
     }
     if (out_is_high(h1) || input_len(h1) == 0) {
@@ -268,7 +227,7 @@ static enum step call_handler(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     if (out_is_high(h1)) { /* by a mark of the route's own: responses before this one must not fill its queue */
-        if (flush_or_lose(h1) == STEP_CLOSE) {
+        if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
         }
         if (out_is_high(h1)) {
@@ -340,7 +299,7 @@ static enum step finish_exchange(struct h1 *h1)
     bool goes_on = !h1->closes && !exchange->wants_close && !exchange->service->is_draining;
     conn->has_unread = conn->has_unread || (!goes_on && (input_len(h1) > 0 || !exchange->is_body_read));
     if (conn->waits_for == WAIT_HEAD) {
-        conn->waits_for = WAIT_IDLE; /* the next head has a deadline of its own */
+        conn->waits_for = WAIT_NONE; /* the next head has a deadline of its own */
     }
     if (exchange->is_timed) {
         exchange_stop_clock(exchange);
@@ -352,24 +311,29 @@ static enum step finish_exchange(struct h1 *h1)
     return !goes_on || h1->turn_requests < PIPELINE_BUDGET ? STEP_ON : STEP_WAIT;
 }
 
-/* WRITING_RESPONSE: bytes may wait for those of the next response, so that pipelined requests are answered with one write;
- * content that is sent from where it is, or a queue above the high mark, goes first. */
+/* WRITING_RESPONSE: bytes may wait for those of the next response, so that pipelined requests are served with one
+ * write; content that is sent from where it is, or a queue above the high mark, goes first. */
 static enum step write_response(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     if (exchange->response_state == RESPONSE_ABORTED) {
         return cut_response(h1, "out of memory");
     }
-    if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || exchange->is_watched) {
-        if (flush_or_lose(h1) == STEP_CLOSE) {
+    bool goes_over = exchange->takeover != NULL;
+    if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || exchange->is_watched || goes_over) {
+        if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
         }
-        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || (exchange->is_watched && out_len(h1) > 0)) {
+        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) ||
+            ((exchange->is_watched || goes_over) && out_len(h1) > 0)) {
             return STEP_WAIT;
         }
         if (exchange->is_watched) {
             report_over(h1, OUTCOME_COMPLETE);
         }
+    }
+    if (goes_over) {
+        return STEP_OVER;
     }
     h1_plan_rest(h1);
     if (!exchange->is_body_read && !h1->closes && !exchange->wants_close) {
@@ -383,16 +347,16 @@ static enum step write_response(struct h1 *h1)
 static enum step end_connection(struct h1 *h1)
 {
     input_consume(h1, input_len(h1));
-    if (flush_or_lose(h1) == STEP_CLOSE) {
+    if (h1_send(h1) == STEP_CLOSE) {
         return STEP_CLOSE;
     }
     return out_is_empty(h1) ? STEP_LINGER : STEP_WAIT;
 }
 
-/* The client shut its side, and has thereby left a handler. What the handler says when it is told is not sent. Bytes that
- * nobody has read would make the close a reset, which could take the responses before this one away from the client (RFC
- * 9112 section 9.6); so they are read, unless the response must end with a reset. */
-static enum step close_left(struct h1 *h1)
+/* The client shut its side, and has thereby left a handler. What the handler still writes in on_gone() is not sent.
+ * Bytes that nobody has read would make the close a reset, which could take the responses before this one away from the
+ * client (RFC 9112 section 9.6); so they are read, unless the response must end with a reset. */
+enum step h1_close_left(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     conn_lost(h1->conn, "the client shut its side");
@@ -409,9 +373,7 @@ static enum step close_left(struct h1 *h1)
     return end_connection(h1);
 }
 
-/* The turn. */
-
-static enum step step_on(struct h1 *h1)
+enum step h1_step(struct h1 *h1)
 {
     switch ((enum h1_state)h1->state) {
     case H1_READING_HEADERS:
@@ -428,97 +390,7 @@ static enum step step_on(struct h1 *h1)
     return end_connection(h1);
 }
 
-/* What was read is not looked at yet: the turn's budget is spent, or the client does not take its responses. */
-static bool has_requests_waiting(const struct h1 *h1)
+void h1_close_when_sent(struct h1 *h1)
 {
-    return h1->state == H1_READING_HEADERS && input_len(h1) > 0 &&
-           (h1->turn_requests >= PIPELINE_BUDGET || out_is_high(h1));
-}
-
-bool h1_is_idle(const struct h1 *h1)
-{
-    return h1->state == H1_READING_HEADERS && out_is_empty(h1) && !parser_has_begun(&h1->parser) &&
-           !has_requests_waiting(h1);
-}
-
-/* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
-static bool has_more_to_do(const struct h1 *h1)
-{
-    if (h1->state == H1_PROCESSING && h1->exchange.is_stalled) {
-        return h1_refs_queued(h1) <= h1_limits(h1)->write_high_mark_bytes / 2;
-    }
-    return has_requests_waiting(h1) && !out_is_high(h1);
-}
-
-/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to respond learns
- * that its client has gone, unless its route says that such clients still read. A response that is complete is sent; a
- * request that is not complete never will be. */
-static enum step end_of_input(struct h1 *h1)
-{
-    const struct transport *transport = &h1->conn->transport;
-    if ((transport->is_half_closed || transport->is_at_end) && h1_is_left(h1)) {
-        return close_left(h1);
-    }
-    if (!transport->is_at_end || !h1_reads(h1) || has_requests_waiting(h1)) {
-        return STEP_WAIT;
-    }
-    if (out_is_empty(h1)) {
-        return h1_is_idle(h1) ? STEP_LINGER : STEP_CLOSE; /* in order, or not */
-    }
     enter_state(h1, H1_CLOSING);
-    return STEP_WAIT;
-}
-
-/* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
-static int settle_turn(struct h1 *h1)
-{
-    struct exchange *exchange = &h1->exchange;
-    int rv = 0;
-    if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
-        rv = h1_keep_head(h1);
-        rv = rv < 0 ? rv : h1_keep_body(h1);
-    } else if (exchange->is_watched) { /* so does whoever hears of its end */
-        rv = h1_keep_head(h1);
-    }
-    rv = rv < 0 ? rv : h1_settle_input(h1);
-    if (rv < 0) {
-        return rv;
-    }
-    if (out_len(h1) == 0) {
-        conn_pool_put_out(h1->conn->pool, &h1->out);
-    }
-    if (h1->state == H1_READING_HEADERS && h1->input.data == NULL && out_is_empty(h1)) {
-        h1_put(h1);
-    }
-    return 0;
-}
-
-enum turn h1_take_turn(struct h1 *h1)
-{
-    struct conn *conn = h1->conn;
-    enum step step = STEP_ON;
-    h1->wants_write = false;
-    h1->turn_requests = 0;
-    h1->exchange.turn_end_ns = 0;
-    while (step == STEP_ON) {
-        step = step_on(h1);
-        h1 = conn->work;
-    }
-    if (step == STEP_WAIT && !h1->wants_write && !out_is_empty(h1)) {
-        step = flush_or_lose(h1) == STEP_CLOSE ? STEP_CLOSE : STEP_WAIT;
-    }
-    if (step == STEP_WAIT) {
-        step = end_of_input(h1);
-    }
-    if (step == STEP_LINGER) {
-        return TURN_LINGER;
-    }
-    bool has_more = step == STEP_WAIT && has_more_to_do(h1);
-    if (h1->exchange.has_body) {
-        h1_clock_body(h1);
-    }
-    if (step == STEP_CLOSE || settle_turn(h1) < 0) {
-        return TURN_CLOSE;
-    }
-    return has_more ? TURN_AGAIN : TURN_WAIT;
 }

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_PARSER_H
 #define EVSERVE_HTTP_PARSER_H
 
-/* Incremental parser of request heads: bytes in, offsets out; no I/O, no allocation. Called again with more bytes of the
- * same message it resumes where it stopped. It is strict (RFC 9112): whatever two recipients could understand
+/* Incremental parser of request heads: bytes in, offsets out; no I/O, no allocation. Called again with more bytes of
+ * the same message it resumes where it stopped. It is strict (RFC 9112): whatever two recipients could understand
  * differently is refused.
  *
  * The caller owns the bytes. Offsets count from the first byte handed in, so the bytes may move between calls. */
@@ -46,15 +46,15 @@ void parser_reset(struct parser *parser);
 
 /* Parse a request head from its first byte on; len grows from call to call. Returns PARSE_COMPLETE with *head filled
  * in, PARSE_INCOMPLETE (call again with more), or PARSE_ERROR with status and reason set: the framing is then
- * unknown, so the connection must close after the answer. Limits: max_request_line, max_header_bytes, max_fields. */
+ * unknown, so the connection must close after the response. Limits: max_request_line, max_header_bytes, max_fields. */
 typedef enum parse_verdict (*parse_head_fn)(struct parser *parser, struct head *head, const struct limits *limits,
                                             const char *data, size_t len);
 
 /* Whether the bytes scanned so far hold anything of a request: empty lines alone do not. */
 bool parser_has_begun(const struct parser *parser);
 
-/* Whether a request that is refused before its head is complete is HEAD, as far as its bytes tell: then the response has
- * no content (RFC 9110 section 9.3.2). data is what parse_head_fn was given last. */
+/* Whether a request that is refused before its head is complete is HEAD, as far as its bytes tell: then the response
+ * has no content (RFC 9110 section 9.3.2). data is what parse_head_fn was given last. */
 bool parser_has_head_method(const struct parser *parser, const struct head *head, const char *data);
 
 #endif

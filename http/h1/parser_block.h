@@ -8,8 +8,8 @@
  *
  * No header guard.
  *
- * Field lines are looked at 32 bytes at a time, from the begin of a line on. A struct block keeps two words that say where
- * among them a name and where a value must end: to find the ends takes two shifts and counts of zeros. */
+ * Field lines are looked at 32 bytes at a time, from the begin of a line on. A struct block keeps two words that say
+ * where among them a name and where a value must end: to find the ends takes two shifts and counts of zeros. */
 
 /* Vectors that the functions below compare with. */
 struct patterns {
@@ -25,8 +25,8 @@ struct patterns {
 INLINE const struct patterns *get_patterns(void)
 {
     static const struct patterns patterns __attribute__((aligned(WIDTH))) = {
-        /* Bits 0 to 4 of a byte's class are for the characters of a token, by their high four bits; bits 5 to 7 are for what
-         * ends a value; any other byte, such as the colon, has none. */
+        /* Bits 0 to 4 of a byte's class are for the characters of a token, by their high four bits; bits 5 to 7 are for
+         * what ends a value; any other byte, such as the colon, has none. */
         .line_low = {REPEAT(0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, (char)0x9e, 0x3d, 0x25, 0x34, 0x25,
                             0x3d, 0x6c)},
         .line_high = {REPEAT(0x20, (char)0xa0, 1, 2, 4, 8, 6, 0x50, 0, 0, 0, 0, 0, 0, 0, 0)},
@@ -72,8 +72,8 @@ INLINE vector is_byte(vector bytes, const char *pattern)
     return V(cmpeq_epi8)(bytes, load_vector(pattern));
 }
 
-/* The class of each byte, as bits: the low four bits of a byte choose an entry of one table, the high four one of another,
- * and what both have is its class. A byte beyond ASCII has none. */
+/* The class of each byte, as bits: the low four bits of a byte choose an entry of one table, the high four one of
+ * another, and what both have is its class. A byte beyond ASCII has none. */
 INLINE vector classify(vector bytes, const char *by_low, const char *by_high, const struct patterns *patterns)
 {
     vector high = VI(and)(V(srli_epi16)(bytes, 4), load_vector(patterns->low_bits));
@@ -120,8 +120,8 @@ INLINE void load_block(struct block *block, const char *data, size_t at)
     }
 }
 
-/* A block serves the lines that begin in its first part; most lines are longer than that, and each has a block of its own
- * then. A name that is longer than a block is left to parser_step(). */
+/* A block serves the lines that begin in its first part; most lines are longer than that, and each has a block of its
+ * own then. A name that is longer than a block is left to parser_step(). */
 INLINE bool find_name_end(struct block *block, const char *data, size_t pos, size_t end, size_t *len)
 {
     uint64_t ends = 0;
@@ -161,8 +161,8 @@ INLINE uint64_t find_value_ends(const char *data)
     return ends;
 }
 
-/* A value that does not end in the block at hand. No byte from the begin of its name to the end of the block ends a value;
- * so what is looked at may overlap them. */
+/* A value that does not end in the block at hand. No byte from the begin of its name to the end of the block ends a
+ * value; so what is looked at may overlap them. */
 INLINE bool find_far_value_end(const struct block *block, const char *data, size_t pos, size_t *len)
 {
     size_t at = block->at + 32;

@@ -34,8 +34,8 @@ enum { SPACES_MAX = 4 }; /* before a value; with more of them, a variant leaves 
 
 /* A head that is being read, in one call.
  *
- * Limits: end is where the bytes end, or what the limit in force allows if that comes first. What is incomplete there is
- * too long if the limit set that end: the verdict does not depend on how the bytes arrived. */
+ * Limits: end is where the bytes end, or what the limit in force allows if that comes first. What is incomplete there
+ * is too long if the limit set that end: the verdict does not depend on how the bytes arrived. */
 struct scan {
     struct parser *parser;       /* outlives this call */
     struct head *head;           /* the result */

@@ -1,5 +1,5 @@
-/* What a request head means (RFC 9112 sections 2, 3, 6 and 9, RFC 9110 sections 7 to 10): those who find its elements ask
- * here about each of them.
+/* What a request head means (RFC 9112 sections 2, 3, 6 and 9, RFC 9110 sections 7 to 10): those who find its elements
+ * ask here about each of them.
  *
  * Happy path: parser_end_request_line() splits the target and judges version and method; parser_take_field() is called
  * for each field that framing or the connection depends on; parser_end_fields() looks at what they say together.

@@ -8,7 +8,8 @@
 /* Refuse the message. Returns false, for the caller to return. */
 __attribute__((cold)) bool parser_fail(struct parser *parser, int status, const char *reason);
 
-/* Refuse it for a byte of the request line that does not belong where it is. is_first: the element would begin with it. */
+/* Refuse it for a byte of the request line that does not belong where it is. is_first: the element would begin with
+ * it. */
 __attribute__((cold)) bool parser_fail_byte(struct parser *parser, enum head_state state, char byte, bool is_first);
 
 /* The same for a byte of a field line. is_first_line: it comes before any field. */
@@ -31,8 +32,8 @@ ALWAYS_INLINE bool parser_keeps_alive(const struct parser *parser, const struct 
     return !(parser->seen & SEEN_CLOSE) && (head->minor_version == 1 || parser->seen & SEEN_KEEP_ALIVE);
 }
 
-/* The empty line was read, and with it the whole head: s->verdict is set. Returns false. What most heads say, a Host and
- * nothing of framing, costs no call. */
+/* The empty line was read, and with it the whole head: s->verdict is set. Returns false. What most heads say, a Host
+ * and nothing of framing, costs no call. */
 ALWAYS_INLINE bool end_head(struct scan *s)
 {
     struct head *head = s->head;

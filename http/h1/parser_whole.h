@@ -1,5 +1,5 @@
-/* Lines of a request head that are there as a whole: a template without a header guard, included by each variant after it
- * has defined
+/* Lines of a request head that are there as a whole: a template without a header guard, included by each variant after
+ * it has defined
  *
  *   VARIANT       the name of its parse_head_fn
  *   TARGET        the attribute that allows the variant's instructions
@@ -21,10 +21,10 @@
  *   is_plain_authority(data, host)
  *                 whether a Host is surely of valid syntax: RFC 3986 section 3.2.2
  *
- * Happy path: take_request_line() and take_field_lines() read what nearly all requests consist of: HTTP/1.1, and lines that
- * are whole and in order. They stop before any other line and note nothing of it: parser_step() reads it, from its begin,
- * and finds the error, or where to resume. What is taken here must be what parser_step() would take: the tests hold the
- * two against each other. Nothing is read behind the end of the bytes, or before their begin.
+ * Happy path: take_request_line() and take_field_lines() read what nearly all requests consist of: HTTP/1.1, and lines
+ * that are whole and in order. They stop before any other line and note nothing of it: parser_step() reads it, from its
+ * begin, and finds the error, or where to resume. What is taken here must be what parser_step() would take: the tests
+ * hold the two against each other. Nothing is read behind the end of the bytes, or before their begin.
  *
  * At its end the macros are undefined again. */
 
@@ -82,8 +82,8 @@ INLINE bool stop_in_value(struct scan *s, struct field *field, size_t start, siz
 /* Read field lines, and the empty line. Returns true if another line follows, which parser_step() must read; false: the
  * head is complete or refused, as s->verdict says.
  *
- * The last three bytes there are cannot hold the begin of anything in a line that is whole and followed by another one. So
- * nothing is searched for in them, and what was found is followed by bytes that may be looked at without asking. */
+ * The last three bytes there are cannot hold the begin of anything in a line that is whole and followed by another one.
+ * So nothing is searched for in them, and what was found is followed by bytes that may be looked at without asking. */
 INLINE bool take_field_lines(struct scan *s)
 {
     const char *data = s->data;

@@ -201,8 +201,8 @@ int confine_check(const struct offer *before, const struct offer *next, char *er
                      : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
         if (fd == -EACCES) {
             return error_text(err, errlen, fd,
-                              "the sandbox keeps %s away, to be served at %s: start with it, or allow it", directory,
-                              prefix);
+                              "%s, to be served at %s, is outside the sandbox: mount it at the start, or allow it",
+                              directory, prefix);
         }
         if (fd >= 0) {
             sys_close(fd);

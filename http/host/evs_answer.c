@@ -3,7 +3,7 @@
  *
  * Failure modes: without memory a call returns -ENOMEM, and the connection is cut. An invalid call is the host's
  * mistake: the log names the route and the function, and the request ends, since a host that ignores return values
- * would leave its client waiting for ever. */
+ * would leave its client waiting forever. */
 
 #include "http/host/evs_blame.h"
 #include "http/host/evs_events.h"
@@ -25,7 +25,7 @@
 #include <string.h>
 
 static const char already[] = "the response has already begun";
-static const char is_complete_already[] = "the answer is complete already";
+static const char is_complete_already[] = "the response is already complete";
 
 /* Why a response may not begin in this way, with len bytes of content; NULL when it may. */
 static const char *find_mistake(const struct exchange *exchange, int status, const char *type, const void *content,
@@ -35,7 +35,7 @@ static const char *find_mistake(const struct exchange *exchange, int status, con
         return already;
     }
     if (status < 200 || status > 599) {
-        return "the status is not one from 200 to 599";
+        return "the status is not between 200 and 599";
     }
     if (type != NULL && response_check_field("Content-Type", 12, type, strlen(type)) < 0) {
         return "the type has control characters";

@@ -10,7 +10,7 @@ void evs_blame(const struct exchange *exchange, enum log_level level, const char
 {
     const struct route *route = exchange_route(exchange);
     if (route == NULL) { /* one of the hooks of evserve_config */
-        log_write(exchange->service->log, level, "answer to %s: %s: %s", exchange->path, function, why);
+        log_write(exchange->service->log, level, "response to %s: %s: %s", exchange->path, function, why);
     } else {
         log_write(exchange->service->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
     }

@@ -120,7 +120,7 @@ static void on_letter(void *arg)
     if (rv < 0 && seen.kind == CALL_FD) {
         seen.on_fd(seen.fd, EVS_ERROR, rv, seen.arg);
     } else if (rv < 0) {
-        log_write(host->log, LOG_ERROR, "a timer of the host is lost: %s", errno_text(-rv));
+        log_write(host->log, LOG_ERROR, "cannot set a timer of the host: %s", errno_text(-rv));
     }
 }
 

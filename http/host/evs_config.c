@@ -20,7 +20,7 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
 {
     *copy = (struct evserve_config){0};
     if (config == NULL) {
-        return error_text(err, errlen, -EINVAL, "there is no evserve_config: it is NULL");
+        return error_text(err, errlen, -EINVAL, "the evserve_config is NULL");
     }
     if (config->size < offsetof(struct evserve_config, listen) || config->size > sizeof *copy) {
         return error_text(err, errlen, -EINVAL,
@@ -30,11 +30,11 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     memcpy(copy, config, config->size);
     if (copy->sandbox < 0 || copy->sandbox > EVSERVE_SANDBOX_REQUIRE) {
         return error_text(err, errlen, -ERANGE,
-                          "evserve_config.sandbox is %d: 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE expected",
+                          "evserve_config.sandbox is %d, expected 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE",
                           copy->sandbox);
     }
     if (copy->script != NULL && copy->script[0] == '\0') {
-        return error_text(err, errlen, -EINVAL, "evserve_config.script is empty: a file, or NULL for none, expected");
+        return error_text(err, errlen, -EINVAL, "evserve_config.script is empty, expected a file, or NULL for none");
     }
     if (copy->reactors > EVSERVE_REACTORS_MAX) {
         return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",

@@ -101,7 +101,7 @@ static void on_error_page(struct exchange *exchange, int status, void *arg)
     if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
         response_end(exchange); /* evs_write() has refused the rest, which nobody wants */
     } else if (exchange->response_state == RESPONSE_STREAMING) {
-        evs_blame(exchange, LOG_ERROR, "on_error", "the answer must be complete when it returns");
+        evs_blame(exchange, LOG_ERROR, "on_error", "the response must be complete when it returns");
         response_abort(exchange);
     }
 }

@@ -3,7 +3,7 @@
  *
  * Failure modes: an invalid mount is refused with a text that names its member:
  *
- *     evserve_config.mounts[1].headers: "a b" is no field name */
+ *     evserve_config.mounts[1].headers: "a b" is not a field name */
 
 #include "http/host/evs_mounts.h"
 
@@ -177,7 +177,7 @@ static int read_options(struct mount_reading *reading, const struct evs_mount *m
         return error_text(err, errlen, -EINVAL, "dir: \"%s\" has neither a directory nor assets", mount->prefix);
     }
     if (mount->dir != NULL && mount->assets != NULL) {
-        return error_text(err, errlen, -EINVAL, "assets: \"%s\" has a directory, too", mount->prefix);
+        return error_text(err, errlen, -EINVAL, "assets: \"%s\" has a directory as well", mount->prefix);
     }
     if (mount->cache_s > INT32_MAX) { /* RFC 9111 section 1.2.2: the most that recipients can hold */
         return error_text(err, errlen, -EINVAL, "cache_s: %lu is more than 68 years", (unsigned long)mount->cache_s);

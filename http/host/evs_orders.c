@@ -349,7 +349,7 @@ evs_request *evs_find(evserve *server, evs_ticket id)
     return ticket == NULL ? NULL : request_of(ticket->exchange);
 }
 
-/* Wait until something changes, or end_ns has come (-1: for ever). The lock is held. */
+/* Wait until something changes, or end_ns has come (-1: forever). The lock is held. */
 static void wait_for_change(struct evs_host *host, int64_t end_ns)
 {
     host->waiting++;

@@ -78,7 +78,7 @@ inline void log_thrown(evserve *server, const char *who, evs_request *handle = n
         return;
     }
     char line[512];
-    const char *what = "something that is no std::exception";
+    const char *what = "something that is not a std::exception";
     try {
         throw;
     } catch (const std::exception &thrown) {
@@ -532,7 +532,7 @@ class ticket
         return ended(evserve_end_to(server_, id_));
     }
 
-    // Whether nobody waits for the response any more.
+    // Whether the response is no longer wanted.
     bool is_gone() noexcept
     {
         int rv = ready(0);
@@ -879,7 +879,7 @@ class server
                 } catch (const std::exception &thrown) {
                     std::snprintf(err, errlen, "on_listening: %s", thrown.what());
                 } catch (...) {
-                    std::snprintf(err, errlen, "on_listening threw something that is no std::exception");
+                    std::snprintf(err, errlen, "on_listening threw something that is not a std::exception");
                 }
                 return -1;
             };
@@ -906,7 +906,7 @@ class server
     static void fail(evs_request *handle, evserve *server) noexcept
     {
         bool is_answered = evs_begun(handle) == 2;
-        detail::log_thrown(server, is_answered ? "a handler that had answered" : "a handler",
+        detail::log_thrown(server, is_answered ? "a handler that had responded" : "a handler",
                            is_answered ? nullptr : handle);
         if (!is_answered) {
             evs_abort(handle);

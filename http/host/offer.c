@@ -152,7 +152,7 @@ static int check_not_none(const char *address, const char *place, char *err, siz
     return place != NULL || strcmp(address, "none") != 0
                ? 0
                : error_text(err, errlen, -EINVAL,
-                            "listen address \"none\": it says that there is no address, so it stands alone");
+                            "listen address \"none\": it cannot be combined with other addresses");
 }
 
 struct listen_call {
@@ -195,8 +195,8 @@ int offer_check_addresses(const struct offer *before, const struct offer *next, 
         if (was == NULL || is == NULL || strcmp(was, is) != 0) {
             return error_text(
                 err, errlen, -EINVAL,
-                "%s: app.listen has changed from %s to %s: a reload keeps the addresses; start the server "
-                "anew for that",
+                "%s: app.listen has changed from %s to %s: a reload keeps the addresses; restart the server "
+                "to change them",
                 path, was == NULL ? "nothing" : was, is == NULL ? "nothing" : is);
         }
     }

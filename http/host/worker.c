@@ -159,7 +159,7 @@ static void end_worker(struct worker *worker, int error)
     retired_stop(&worker->retired);
     if (error < 0) {
         log_write(worker->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
-        worker->on_failed(worker->owner); /* the others would wait for ever */
+        worker->on_failed(worker->owner); /* the others would wait forever */
     }
 }
 
@@ -190,10 +190,9 @@ static void on_unwound(struct worker **turning)
     if (worker == NULL) {
         return;
     }
-    log_write(
-        worker->log, LOG_ERROR,
-        "an exception, or the end of a thread, went through the event loop of the server, which ends here: callbacks "
-        "must catch what they throw");
+    log_write(worker->log, LOG_ERROR,
+              "an exception, or the end of a thread, unwound the event loop of the server, which ends here: callbacks "
+              "must catch what they throw");
     worker->is_over = true;
     worker->error = -ENOTRECOVERABLE;
     evs_host_end(worker->host);

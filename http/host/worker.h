@@ -4,7 +4,7 @@
 /* What one thread of a server serves with: a reactor, a server, and an offer, which is what it serves. Workers of a
  * handle share its plan and nothing else: other threads stop a worker, wake it, and reach it through its mailbox.
  *
- * From the start to the end: worker_init(), worker_load(), worker_open(), worker_run() or worker_poll() until the
+ * From the start to the end: worker_init(), worker_load(), worker_open(), worker_wait() or worker_poll() until the
  * worker is over, worker_free(). */
 
 #include "core/mailbox.h"

@@ -123,8 +123,8 @@ function timer:cancel() end
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
 ---@field tcp_keepalive? evserve.Duration silence after which the kernel probes a TCP client; one that has vanished is noticed after twice that time; at least a second; 0 turns probes off
 ---@field max_request_line? evserve.Size length of the request line with its CRLF; longer ones get a 414
----@field max_header_bytes? evserve.Size total size of a request's field lines; more is 431
----@field max_fields? integer number of field lines in a request; more is 431
+---@field max_header_bytes? evserve.Size total size of a request's field lines; more gets a 431
+---@field max_fields? integer number of field lines in a request; more gets a 431
 ---@field max_body? evserve.Size size of a request body; larger ones get a 413
 ---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
 ---@field max_connections? integer number of open connections; at the limit the one that has been idle longest is closed, or the new one gets a 503

@@ -269,5 +269,94 @@ class States(SiteCase):
         evtest.wait_until(lambda: len([line for line in log[at:] if line == "stack traceback:"]) == 4, "four tracebacks")
 
 
+class CoroutinesOfHandlers(SiteCase):
+    """A script gets the coroutine of a handler from coroutine.running(), and may keep it. It belongs to the server, which uses
+    it for other requests later: nothing else resumes it."""
+
+    SCRIPT = r"""
+    local kept, raw
+    for i = 1, 100 do
+        local name, value = debug.getupvalue(coroutine.resume, i)
+        raw = name == "resume" and value or raw
+    end
+    local opened = false
+    app.get("/gate", function() while not opened do app.sleep(1) end return "through" end)
+    app.get("/open", function() opened = true return "opened" end)
+    app.get("/keep", function() kept = coroutine.running() opened = false return "kept" end)
+    app.get("/wait", function()
+        kept = coroutine.running()
+        opened = false
+        while not opened do app.sleep(1) end
+        return "waited"
+    end)
+    app.get("/meddle", function()
+        local before = coroutine.status(kept)
+        local ok, err = coroutine.resume(kept, 1, 2)
+        return { before = before, ok = ok, err = err, after = coroutine.status(kept) }
+    end)
+    app.get("/force", function() local ok = raw(kept, 1, 2) return { ok = ok } end)
+    app.get("/callable", function(req)
+        local meta = debug.getmetatable(req)
+        debug.setmetatable(meta, { __call = function() coroutine.yield() end })
+        return "callable"
+    end)
+    """
+
+    def hold(self, count):
+        """Have count handlers wait, each in a coroutine of its own."""
+        clients = [Client(self.server) for _ in range(count)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.send("GET", "/gate")
+            evtest.wait_until_read(client.sock)
+        return clients
+
+    def keep_one_at_rest(self):
+        """Afterwards the script has a coroutine that no request uses, and is not the next one that a request gets."""
+        self.ask("/open")
+        self.ask("/keep")  # which closes the gate
+        other = self.hold(1)
+        self.ask("/keep")
+        self.ask("/open")
+        self.assertEqual(other[0].read().text, "through")
+
+    def check_pool(self):
+        self.ask("/keep")
+        clients = self.hold(4)
+        self.ask("/open")
+        self.assertEqual([client.read().text for client in clients], ["through"] * 4)
+
+    def test_one_that_is_at_rest_is_dead(self):
+        self.keep_one_at_rest()
+        for _ in range(2):
+            self.assertEqual(self.ask("/meddle").json, {
+                "before": "dead", "ok": False, "err": "cannot resume dead coroutine", "after": "dead"})
+        self.check_pool()
+
+    def test_one_that_waits_cannot_be_resumed(self):
+        with Client(self.server) as client:
+            client.send("GET", "/wait")
+            evtest.wait_until_read(client.sock)
+            self.assertEqual(self.ask("/meddle").json, {
+                "before": "suspended", "ok": False, "err": "cannot resume non-suspended coroutine", "after": "suspended"})
+            self.ask("/open")
+            self.assertEqual(client.read().text, "waited")
+        self.check_pool()
+
+    def test_luajits_own_resume_spoils_one_request_at_most(self):
+        for way in "/open", "/callable":
+            self.ask(way)
+            self.keep_one_at_rest()
+            self.ask("/force")
+            self.check_pool()
+            with Client(self.server) as client:
+                client.send("GET", "/wait")
+                evtest.wait_until_read(client.sock)
+                self.ask("/open")  # so that it ends when it is resumed
+                self.ask("/force")
+                self.assertIn(client.read().status, (200, 500))
+            self.check_pool()
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -116,6 +116,17 @@ SITE = """
         debug.upvaluejoin(function() return x end, 1, debug.getmetatable(req).__index, 1)
     end)
     app.get("/setlocal", function() for level = 2, 9 do debug.setlocal(level, 1, nil) end end)
+    app.get("/setlocal-text", function() local changed = debug.setlocal("2", 1, nil) return changed end)
+    app.get("/setlocal-own", function() local changed = debug.setlocal(coroutine.running(), 2, 1, nil) return changed end)
+    app.get("/setlocal-for", function() for _ in pairs { a = 1, b = 2 } do debug.setlocal(1, 2, nil) end end)
+    app.get("/allowed-own", function()
+        local a, b = 1, 2
+        local thread = coroutine.create(function() local c = 3 coroutine.yield() return c end)
+        coroutine.resume(thread)
+        debug.setlocal(coroutine.running(), 1, 2, 20)
+        debug.setlocal(thread, 1, 1, 30)
+        return a .. " " .. b .. " " .. select(2, coroutine.resume(thread))
+    end)
     app.get("/allowed", function()
         local a, b = 1, 2
         local function up() return b end
@@ -171,7 +182,8 @@ class Doors(SiteCase):
         self.survive()
 
     def test_what_c_relies_on_cannot_be_changed(self):
-        for target in ("/registry", "/setupvalue", "/setupvalue-c", "/join", "/setlocal"):
+        for target in ("/registry", "/setupvalue", "/setupvalue-c", "/join", "/setlocal", "/setlocal-text",
+                       "/setlocal-own", "/setlocal-for"):
             with self.subTest(target):
                 self.assertEqual(self.ask(target).status, 500)
                 self.wait_for_log(rf" error GET {target} .* debug[.]")
@@ -179,6 +191,7 @@ class Doors(SiteCase):
 
     def test_functions_of_the_script_stay_its_own(self):
         self.assertEqual(self.ask("/allowed").text, "10 20")
+        self.assertEqual(self.ask("/allowed-own").text, "1 20 30")
 
 
 if __name__ == "__main__":

@@ -327,7 +327,7 @@ class Mistakes(unittest.TestCase):
          'SITE:2: group.route: a method or a list of methods expected, got 5'),
         ('app.group("/:a").get("/:a", print)',
          'SITE:2: bad route pattern "/:a/:a": two parameters are called "a"'),
-        ('app.group("").get("", print)', 'SITE:2: bad route pattern "": it begins with \'/\''),
+        ('app.group("").get("", print)', 'SITE:2: bad route pattern "": it must begin with \'/\''),
         ('app.group("/api").use()', 'SITE:2: group.use: a function expected, got nil'),
         ('local api = app.group("/a")\napi.get("/x", print)\napp.get("/a/x", print)',
          'SITE:4: route GET /a/x is already registered at SITE:3'),

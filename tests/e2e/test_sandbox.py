@@ -244,7 +244,7 @@ class Allowed(Case):
         server = self.start_site("", "--sandbox")
         self.write("site/site.lua", HEAD + "app.static('/', 'outside')\n")
         server.process.send_signal(signal.SIGHUP)
-        self.wait_for_log(server, "not reloaded: the sandbox keeps outside away, to be served at /")
+        self.wait_for_log(server, "not reloaded: outside, to be served at /, is outside the sandbox")
         self.assertEqual(get(server, "/small"), (200, b"small"))
         self.assertEqual(get(server, "/secret")[0], 404)
         self.assertEqual(server.stop(), 0)
@@ -360,7 +360,7 @@ class User(Case):
             self.assertEqual(server.stop(), 0)
 
     def test_user_that_cannot_be_is_told(self):
-        for name, text in (("no-such-user", "there is none"), ("root", "that is root")):
+        for name, text in (("no-such-user", "no such user"), ("root", "this is root")):
             done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", "--user", name, cwd=self.top, env=ENVIRONMENT)
             self.assertEqual((done.returncode, done.stderr.splitlines()[-1]), (1, f"user {name}: {text}"))
 

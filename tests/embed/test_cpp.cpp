@@ -239,8 +239,8 @@ void requests_are_answered_in_every_way()
             leaves.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
         }
         for (const char *line : {"/plain: a handler threw: before fails", "/throw: a handler threw: no luck",
-                                 "half way", "a handler that had answered threw: afterwards", "a timer fails",
-                                 "finished threw something that is no std::exception"}) {
+                                 "half way", "a handler that had responded threw: afterwards", "a timer fails",
+                                 "finished threw something that is not a std::exception"}) {
             CHECK(waited_for([&] { return log.has(line); }));
         }
         CHECK(waited_for([&] { return shared.use_count() == 3; })); // ours and those of two routes

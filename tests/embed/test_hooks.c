@@ -578,7 +578,7 @@ static void page_that_stays_open_is_cut_and_said_so(void **state)
     host_serve();
     const char *answer = client_ask(host.port, "GET /none?open HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_null(strstr(answer, "\r\n0\r\n\r\n"));
-    assert_true(host_has_logged("answer to /none: on_error: the answer must be complete when it returns"));
+    assert_true(host_has_logged("response to /none: on_error: the response must be complete when it returns"));
 }
 
 static void malformed_requests_have_the_servers_page(void **state)

@@ -402,17 +402,17 @@ static void start_errors_say_what_to_do(void **state)
 
         host.config = plain;
         host.config.listen = "none,127.0.0.1:0";
-        host_must_not_start("listen address \"none\": it says that there is no address, so it stands alone");
+        host_must_not_start("listen address \"none\": it cannot be combined with other addresses");
         host.config = plain;
         host.config.script = "";
-        host_must_not_start("evserve_config.script is empty: a file, or NULL for none, expected");
+        host_must_not_start("evserve_config.script is empty, expected a file, or NULL for none");
         host.config = plain;
         host.config.size = sizeof host.config + 1;
         host_must_not_start("evserve_config.size is");
         host.config.size = 1;
         host_must_not_start("evserve_config.size is");
         assert_null(evserve_start(NULL, host.err, sizeof host.err));
-        assert_string_equal(host.err, "there is no evserve_config: it is NULL");
+        assert_string_equal(host.err, "the evserve_config is NULL");
         assert_null(evserve_start(NULL, NULL, 0));
 
         host.config = plain;

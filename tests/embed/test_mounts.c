@@ -185,24 +185,24 @@ static void bad_mounts_are_refused_with_the_name_of_the_member(void **state)
         const char *what;
     } cases[] = {
         {{.prefix = "x", .dir = "/tmp"}, "evserve_config.mounts[1].prefix: static prefix \"x\" does not begin with"},
-        {{.prefix = "/first", .dir = "/tmp"}, "evserve_config.mounts[1].prefix: static prefix \"/first\" serves "},
+        {{.prefix = "/first", .dir = "/tmp"}, "evserve_config.mounts[1].prefix: static prefix \"/first\" already serves "},
         {{.prefix = "/x"}, "evserve_config.mounts[1].dir: \"/x\" has neither a directory nor assets"},
         {{.prefix = "/x", .dir = "/tmp", .assets = none},
-         "evserve_config.mounts[1].assets: \"/x\" has a directory, too"},
-        {{.prefix = "/x", .assets = twice}, "evserve_config.mounts[1].assets[1]: \"a\" is there already"},
+         "evserve_config.mounts[1].assets: \"/x\" has a directory as well"},
+        {{.prefix = "/x", .assets = twice}, "evserve_config.mounts[1].assets[1]: \"a\" occurs twice"},
         {{.prefix = "x", .assets = none}, "evserve_config.mounts[1].prefix: static prefix \"x\" does not begin with"},
         {{.prefix = "/x", .assets = none, .list = 1}, "evserve_config.mounts[1].list: files in memory are not listed"},
         {{.prefix = "/x", .assets = none, .fallback = "a"},
          "evserve_config.mounts[1].fallback: \"a\" is not among the assets"},
         {{.prefix = "/x", .dir = "/nowhere"}, "evserve_config.mounts[1].dir: cannot serve \"/nowhere\": "},
-        {{.prefix = "/x", .dir = "/tmp", .index = two}, "evserve_config.mounts[1].index: \"a/b\" is no file name"},
+        {{.prefix = "/x", .dir = "/tmp", .index = two}, "evserve_config.mounts[1].index: \"a/b\" is not a file name"},
         {{.prefix = "/x", .dir = "/tmp", .index = nine}, "evserve_config.mounts[1].index: more than 8 names"},
-        {{.prefix = "/x", .dir = "/tmp", .fallback = "../x"}, "evserve_config.mounts[1].fallback: \"../x\" is no path"},
-        {{.prefix = "/x", .dir = "/tmp", .not_found = ""}, "evserve_config.mounts[1].not_found: \"\" is no path"},
-        {{.prefix = "/x", .dir = "/tmp", .headers = no_name}, "evserve_config.mounts[1].headers: \"a b\" is no field"},
+        {{.prefix = "/x", .dir = "/tmp", .fallback = "../x"}, "evserve_config.mounts[1].fallback: \"../x\" is not the path"},
+        {{.prefix = "/x", .dir = "/tmp", .not_found = ""}, "evserve_config.mounts[1].not_found: \"\" is not the path"},
+        {{.prefix = "/x", .dir = "/tmp", .headers = no_name}, "evserve_config.mounts[1].headers: \"a b\" is not a field"},
         {{.prefix = "/x", .dir = "/tmp", .headers = no_value}, "evserve_config.mounts[1].headers: X-One has no value"},
         {{.prefix = "/x", .dir = "/tmp", .types = no_type}, "evserve_config.mounts[1].types: x has no type"},
-        {{.prefix = "/x", .dir = "/tmp", .types = bad_type}, "evserve_config.mounts[1].types: \"text\", for x, is no "},
+        {{.prefix = "/x", .dir = "/tmp", .types = bad_type}, "evserve_config.mounts[1].types: \"text\", for x, is not a "},
         {{.prefix = "/x", .dir = "/tmp", .cache_s = 2147483648U}, "evserve_config.mounts[1].cache_s: 2147483648 is "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -225,12 +225,11 @@ static void file_that_is_named_and_not_there_is_a_warning_at_the_start(void **st
     host.config.mounts = mounts;
     host.config.reactors = 2;
     host_start();
-    snprintf(
-        text, sizeof text,
-        "evserve_config.mounts[1].fallback: \"nope.html\" is not in \"%s\" now: until it is, what it stands in for "
-        "is a plain 404\n"
-        "evserve_config.mounts[1].not_found: \"no/folder.html\" is not in \"%s\" now: ",
-        host.folder, host.folder);
+    snprintf(text, sizeof text,
+             "evserve_config.mounts[1].fallback: \"nope.html\" is not in \"%s\" now: until it is, a plain 404 is sent "
+             "instead\n"
+             "evserve_config.mounts[1].not_found: \"no/folder.html\" is not in \"%s\" now: ",
+             host.folder, host.folder);
     assert_memory_equal(host.log, text, strlen(text));
     assert_null(strstr(host.log + strlen(text), "nope.html"));
     assert_null(strstr(host.log, "lost.html"));

@@ -185,7 +185,7 @@ static void what_is_wrong_is_a_status_with_a_reason(void **state)
         {multipart, "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n12\r\n--", /* what may be a delimiter waits */
          "(a|-|-|-: 12 -400 the body ends before its last boundary"},
         {multipart, "--B\r\nContent-Type: a/b\r\n\r\n12\r\n--B--", " -400 a part without a name"},
-        {multipart, "--Bx", " -400 text behind a boundary"},
+        {multipart, "--Bx", " -400 text after a boundary"},
     };
     host.config.routes = routes;
     host_serve();

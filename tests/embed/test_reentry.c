@@ -74,7 +74,7 @@ static void server_is_not_freed_in_its_own_callback(void **state)
         host_serve();
         host_expect("/free", "alive");
         host_expect("/free", "alive");
-        assert_true(host_has_logged("evserve_free() was called while the server is at work"));
+        assert_true(host_has_logged("evserve_free() was called while the server is running"));
         host_stop(60000);
         evserve_free(host.server);
         host.server = NULL;
@@ -117,7 +117,7 @@ static void server_does_not_run_while_it_is_freed(void **state)
     host.server = NULL;
     assert_null(waiting);
     assert_int_equal(result, -EBUSY);
-    assert_true(host_has_logged("evserve_free() was called while the server is at work"));
+    assert_true(host_has_logged("evserve_free() was called while the server is running"));
     close(fd);
 }
 
@@ -226,7 +226,7 @@ static void server_whose_loop_was_unwound_has_ended(void **state)
     assert_int_equal(evserve_post(host.server, count_call, &calls), 0);
     assert_int_equal(pthread_create(&thread, NULL, poll_once, NULL), 0);
     pthread_join(thread, NULL);
-    assert_true(host_has_logged("went through the event loop of the server"));
+    assert_true(host_has_logged("unwound the event loop of the server"));
     assert_int_equal(evserve_poll(host.server, -1), -ENOTRECOVERABLE);
     assert_int_equal(evserve_wait(host.server), -ENOTRECOVERABLE);
     assert_int_equal(evserve_post(host.server, count_call, &calls), -ESHUTDOWN);

@@ -184,7 +184,7 @@ static void arguments_that_cannot_be_sent_are_einval_and_500(void **state)
     host_stop(0);
     assert_int_equal(gone, 0); /* evs_end() is the last of it */
     assert_true(host_has_logged("route /:any (evserve_config.routes[0]): evs_begin: the type has control characters"));
-    assert_true(host_has_logged("evs_begin: the status is not one from 200 to 599"));
+    assert_true(host_has_logged("evs_begin: the status is not between 200 and 599"));
 }
 
 /* Lengths. */
@@ -274,9 +274,9 @@ static void first_answer_stands_and_later_ones_are_ealready(void **state)
     assert_true(host_has_logged("evs_reply: the response has already begun"));
     assert_true(host_has_logged("evs_begin: the response has already begun"));
     assert_true(host_has_logged("evs_file: the response has already begun"));
-    assert_true(host_has_logged("evs_write: the answer is complete already"));
-    assert_true(host_has_logged("evs_end: the answer is complete already"));
-    assert_true(host_has_logged("evs_abort: the answer is complete already"));
+    assert_true(host_has_logged("evs_write: the response is already complete"));
+    assert_true(host_has_logged("evs_end: the response is already complete"));
+    assert_true(host_has_logged("evs_abort: the response is already complete"));
 }
 
 /* What is more than the client may owe. */

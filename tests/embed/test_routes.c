@@ -112,13 +112,14 @@ static void bad_routes_are_named(void **state)
     static const struct {
         const char *route, *what;
     } cases[] = {
-        {"get /x", "evserve_config.routes[1]: \"get /x\": \"get\" is no method: methods are case-sensitive, write GET"},
+        {"get /x",
+         "evserve_config.routes[1]: \"get /x\": \"get\" is not a method: methods are case-sensitive, write GET"},
         {"GET,CONNECT /x", "CONNECT is for proxies"},
-        {"G(T /x", "\"G(T\" is no method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
-        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567 /x", "is no method"},
-        {"GET,,PUT /x", "\"\" is no method"},
-        {"GET, /x", "\"\" is no method"},
-        {" /x", "\"\" is no method"},
+        {"G(T /x", "\"G(T\" is not a method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567 /x", "is not a method"},
+        {"GET,,PUT /x", "\"\" is not a method"},
+        {"GET, /x", "\"\" is not a method"},
+        {" /x", "\"\" is not a method"},
         {"/x", "evserve_config.routes[1]: \"/x\" must be methods and a path, as in \"GET /users/:id\""},
         {"GET", "must be methods and a path"},
         {"GET x", "must be methods and a path"},
@@ -753,7 +754,7 @@ static void mistakes_of_a_host_end_the_request_and_are_logged(void **state)
     assert_null(strstr(answer, "\r\n0\r\n"));
     host_stop(0);
     assert_true(
-        host_has_logged("route /:any (evserve_config.routes[0]): evs_reply: the status is not one from 200 to 599"));
+        host_has_logged("route /:any (evserve_config.routes[0]): evs_reply: the status is not between 200 and 599"));
     assert_true(host_has_logged("evs_reply: the response has already begun"));
     assert_true(host_has_logged("evs_reply: the content is NULL"));
     assert_true(host_has_logged("evs_write: the content is NULL"));

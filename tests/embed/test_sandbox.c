@@ -144,8 +144,8 @@ static void what_cannot_be_allowed_is_an_error(void **state)
         int sandbox;
         const char *read, *write, *text;
     } rows[] = {
-        {-1, NULL, NULL, "evserve_config.sandbox is -1: 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE expected"},
-        {3, NULL, NULL, "evserve_config.sandbox is 3: 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE expected"},
+        {-1, NULL, NULL, "evserve_config.sandbox is -1, expected 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE"},
+        {3, NULL, NULL, "evserve_config.sandbox is 3, expected 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE"},
         {1, "/tmp:/nothing/there", NULL, "cannot allow /nothing/there in the sandbox: No such file or directory"},
         {1, NULL, "::/nothing/there", "cannot allow /nothing/there in the sandbox: No such file or directory"},
         {1, long_path, NULL, "in the sandbox: "},

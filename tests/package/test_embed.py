@@ -138,9 +138,9 @@ class Embed(unittest.TestCase):
 
     def test_mistakes_are_named(self):
         for arguments, text in (([self.folder, "ui"], "usage: embed.sh FOLDER NAME OUTPUT"),
-                                ([self.folder + "x", "ui", self.output], "x is no folder"),
-                                ([self.folder, "a-b", self.output], '"a-b" is no name in C'),
-                                ([self.folder, "", self.output], '"" is no name in C')):
+                                ([self.folder + "x", "ui", self.output], "x is not a folder"),
+                                ([self.folder, "a-b", self.output], '"a-b" is not a name in C: letters, digits and _, no digit first'),
+                                ([self.folder, "", self.output], '"" is not a name in C: letters, digits and _, no digit first')):
             done = embed(*arguments)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stdout, r"\Aembed\.sh: .*\n\Z")

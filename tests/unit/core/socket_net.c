@@ -428,8 +428,8 @@ static void a_file_that_is_no_socket_is_never_removed(void **state)
     assert_int_equal(write(fd, "precious", 8), 8);
     close(fd);
     assert_int_equal(open_listener(stage, text, false), -EADDRINUSE);
-    snprintf(expected, sizeof expected, "cannot listen on %s: there is a file that is no socket; it is left alone",
-             text);
+    snprintf(expected, sizeof expected,
+             "cannot listen on %s: a file that is not a socket exists there; it is left alone", text);
     assert_string_equal(stage->err, expected);
     struct stat st;
     assert_int_equal(lstat(path, &st), 0);

@@ -138,23 +138,24 @@ static const struct {
     const char *line, *refusal;
 } missing[] = {
     {FAKE_NO_NEW_PRIVS, -EINVAL, "2 sandbox without no_new_privs (Invalid argument): programs could give rights\n",
-     "a sandbox is required, but no_new_privs cannot be had: Invalid argument"},
+     "a sandbox is required, but no_new_privs is not available: Invalid argument"},
     {FAKE_LANDLOCK_VERSION, -ENOSYS, "2 sandbox without landlock (this kernel has none): files outside can be opened\n",
-     "a sandbox is required, but landlock cannot be had: this kernel has none"},
+     "a sandbox is required, but landlock is not available: this kernel has none"},
     {FAKE_LANDLOCK_VERSION, -EOPNOTSUPP,
      "2 sandbox without landlock (it was not switched on when this kernel was booted, see lsm=): files outside can be opened\n",
-     "a sandbox is required, but landlock cannot be had: it was not switched on when this kernel was booted, see lsm="},
+     "a sandbox is required, but landlock is not available: it was not switched on when this kernel was booted, "
+     "see lsm="},
     {FAKE_LANDLOCK_CREATE, -ENOSPC,
      "2 sandbox without landlock (No space left on device): files outside can be opened\n",
-     "a sandbox is required, but landlock cannot be had: No space left on device"},
+     "a sandbox is required, but landlock is not available: No space left on device"},
     {FAKE_LANDLOCK_ENTER, -E2BIG, "2 sandbox without landlock (Argument list too long): files outside can be opened\n",
-     "a sandbox is required, but landlock cannot be had: Argument list too long"},
+     "a sandbox is required, but landlock is not available: Argument list too long"},
     {FAKE_RESTRICT_CALLS, -ENOSYS,
      "2 sandbox without a seccomp filter (evserve was built without libseccomp): every system call can be made\n",
-     "a sandbox is required, but a seccomp filter cannot be had: evserve was built without libseccomp"},
+     "a sandbox is required, but a seccomp filter is not available: evserve was built without libseccomp"},
     {FAKE_RESTRICT_CALLS, -EINVAL,
      "2 sandbox without a seccomp filter (Invalid argument): every system call can be made\n",
-     "a sandbox is required, but a seccomp filter cannot be had: Invalid argument"},
+     "a sandbox is required, but a seccomp filter is not available: Invalid argument"},
 };
 
 static void what_is_missing_is_a_warning_and_the_rest_is_done(void **state)

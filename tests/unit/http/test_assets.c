@@ -271,7 +271,7 @@ static void assets_that_make_no_sense_are_refused_by_name(void **state)
         const char *text;
     } rows[] = {
         {{.path = ""}, "assets[1]: \"\" has an empty or a dot segment"},
-        {{.path = "/x"}, "assets[1]: \"/x\" begins with \"/\", and is meant to lie below the prefix"},
+        {{.path = "/x"}, "assets[1]: \"/x\" must not begin with \"/\""},
         {{.path = "x/"}, "assets[1]: \"x/\" has an empty or a dot segment"},
         {{.path = "x//y"}, "assets[1]: \"x//y\" has an empty or a dot segment"},
         {{.path = "x/../y"}, "assets[1]: \"x/../y\" has an empty or a dot segment"},
@@ -287,7 +287,7 @@ static void assets_that_make_no_sense_are_refused_by_name(void **state)
          "assets[1]: \"x\" has a tag that is not 1 to 36 visible ASCII characters without quotes"},
         {{.path = "x", .modified_s = -1}, "assets[1]: \"x\" was modified at a time that is no date"},
         {{.path = "x", .modified_s = INT64_MAX}, "assets[1]: \"x\" was modified at a time that is no date"},
-        {{.path = "one"}, "assets[1]: \"one\" is there already"},
+        {{.path = "one"}, "assets[1]: \"one\" occurs twice"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct asset assets[] = {{.path = "one"}, rows[i].asset};

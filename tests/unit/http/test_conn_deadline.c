@@ -345,6 +345,23 @@ static void lingering_close_is_not_drawn_out_by_a_client_that_goes_on_sending(vo
     assert_true(is_closed(peer));
 }
 
+/* Now as much as a read takes, now less: how the socket is watched changes once. */
+static void lingering_close_costs_no_system_call_for_each_read_but_the_read(void **state)
+{
+    (void)state;
+    static char block[65536];
+    scene_begin();
+    struct fake_peer *peer = client();
+    say(peer, "BAD\r\n\r\n");
+    fake_sys_clear_trace();
+    for (int i = 0; i < 20; i++) {
+        fake_peer_send(peer, block, i % 2 == 0 ? sizeof block : 1000);
+        settle();
+    }
+    assert_int_equal(fake_peer_unread(peer), 0);
+    assert_in_range(count_epoll_changes(), 0, 1);
+}
+
 static void connection_that_nobody_can_watch_the_clock_for_is_closed(void **state)
 {
     (void)state;
@@ -392,6 +409,7 @@ int main(void)
         SCENE_TEST(lingering_close_ends_with_the_clients_end),
         SCENE_TEST(lingering_close_lasts_two_seconds),
         SCENE_TEST(lingering_close_is_not_drawn_out_by_a_client_that_goes_on_sending),
+        SCENE_TEST(lingering_close_costs_no_system_call_for_each_read_but_the_read),
         SCENE_TEST(connection_that_nobody_can_watch_the_clock_for_is_closed),
     };
     return cmocka_run_group_tests_name("conn_deadline", tests, NULL, NULL);

@@ -335,10 +335,10 @@ static void broken_bodies_are_400_in_every_split(void **state)
         {"--XYZ\r\n" PART("a") "x", "[a|-|-]xE400 the body ends before its last boundary"},
         {"--XYZ\r\n" PART("a") "x\r\n--XYZ\r\n", "[a|-|-]x;E400 the body ends before its last boundary"},
         {"--XYZ\r\nContent-Disp", "E400 the body ends before its last boundary"},
-        {"--XYZ\r\n" PART("a") "x\r\n--XYZ1\r\n", "[a|-|-]x;E400 text behind a boundary"},
-        {"--XYZ\n", "E400 text behind a boundary"},
-        {"--XYZ\rx", "E400 text behind a boundary"},
-        {"--XYZ-x", "E400 text behind a boundary"},
+        {"--XYZ\r\n" PART("a") "x\r\n--XYZ1\r\n", "[a|-|-]x;E400 text after a boundary"},
+        {"--XYZ\n", "E400 text after a boundary"},
+        {"--XYZ\rx", "E400 text after a boundary"},
+        {"--XYZ-x", "E400 text after a boundary"},
         {"--XYZ\r\n\r\nx\r\n--XYZ--", "E400 a part without a name"},
         {"--XYZ\r\nContent-Type: text/plain\r\n\r\nx\r\n--XYZ--", "E400 a part without a name"},
         {"--XYZ\r\nContent-Disposition: form-data\r\n\r\nx\r\n--XYZ--", "E400 a part without a name"},
@@ -365,7 +365,7 @@ static void error_stays_one(void **state)
     assert_false(feed(multipart, "--XYZ!", 6));
     assert_false(feed(multipart, "more", 4));
     assert_false(multipart_finish(multipart));
-    assert_string_equal(multipart->reason, "text behind a boundary");
+    assert_string_equal(multipart->reason, "text after a boundary");
 }
 
 /* Limits. */

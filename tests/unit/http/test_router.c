@@ -561,14 +561,14 @@ static void names_of_methods_are_checked(void **state)
     static const struct {
         const char *name, *text;
     } bad[] = {
-        {"", "\"\" is no method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
-        {"A B", "\"A B\" is no method: a method is a token"},
-        {"A\nB", "is no method: a method is a token"},
-        {"A:", "\"A:\" is no method: a method is a token"},
-        {"\xc3\x84", "is no method: a method is a token"},
-        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567", "is no method: a method is a token of 1 to 32 characters"},
-        {"get", "\"get\" is no method: methods are case-sensitive, write GET"},
-        {"Options", "\"Options\" is no method: methods are case-sensitive, write OPTIONS"},
+        {"", "\"\" is not a method: a method is a token of 1 to 32 characters, such as GET or PROPFIND"},
+        {"A B", "\"A B\" is not a method: a method is a token"},
+        {"A\nB", "is not a method: a method is a token"},
+        {"A:", "\"A:\" is not a method: a method is a token"},
+        {"\xc3\x84", "is not a method: a method is a token"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567", "is not a method: a method is a token of 1 to 32 characters"},
+        {"get", "\"get\" is not a method: methods are case-sensitive, write GET"},
+        {"Options", "\"Options\" is not a method: methods are case-sensitive, write OPTIONS"},
         {"CONNECT", "CONNECT is for proxies"},
     };
     for (size_t i = 0; i < LEN(bad); i++) {
@@ -599,7 +599,7 @@ static void routes_may_name_so_many_methods_and_no_more(void **state)
     add(router, all | METHODS_KNOWN, "/a");
     uint64_t set = 0;
     assert_int_equal(route_methods_add(router_method_names(router), "ONEMORE", 7, &set, err, sizeof err), -ENOSPC);
-    assert_non_null(strstr(err, "ONEMORE is one method too many: routes may name 56 beside GET, HEAD, "));
+    assert_non_null(strstr(err, "ONEMORE is one method too many: routes may name 56 in addition to GET, HEAD, "));
     assert_int_equal(named(router, name) & ~all, 0); /* the last one is still there */
     assert_int_equal(ask_named(router, name, "/a").verdict, ROUTE_FOUND);
     router_format_methods(router, all | METHODS_KNOWN, text);

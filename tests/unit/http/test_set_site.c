@@ -101,6 +101,26 @@ static void request_behind_one_in_flight_gets_the_new_limits(void **state)
     assert_string_equal(statuses(fresh), "200");
 }
 
+/* What the connection gets for the next request was that of one whose client was lost behind a full socket. */
+static void request_behind_one_in_flight_is_sent_in_the_same_turn(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hold") GET("/hello"));
+    go_on();
+    struct fake_peer *lost = client();
+    fake_peer_set_room(lost, 0);
+    say(lost, GET("/hello"));
+    fake_peer_reset(lost, 0);
+    settle();
+    assert_true(is_closed(lost));
+    answer_held(0, "held\n");
+    run_once(); /* a handler that others have waited behind ends the turn */
+    run_once();
+    assert_true(output_has(peer, "other\n"));
+}
+
 static void without_memory_for_the_new_site_the_connection_is_lost(void **state)
 {
     (void)state;
@@ -216,6 +236,7 @@ int main(void)
         TEST(idle_connection_gets_the_new_site),
         TEST(request_that_has_begun_finishes_on_the_old_site),
         TEST(request_behind_one_in_flight_gets_the_new_limits),
+        TEST(request_behind_one_in_flight_is_sent_in_the_same_turn),
         TEST(without_memory_for_the_new_site_the_connection_is_lost),
         TEST(server_may_end_while_the_old_site_is_in_use),
         TEST(max_connections_is_that_of_the_new_site),

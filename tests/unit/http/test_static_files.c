@@ -748,9 +748,9 @@ static void mounts_that_make_no_sense_are_refused_by_name(void **state)
         {"/x/..", "/", -EINVAL, "a dot segment"},
         {"/../x/", "/", -EINVAL, "a dot segment"},
         {long_prefix, "/", -EINVAL, "is longer than 255 bytes"},
-        {"/", "/", -EEXIST, "static prefix \"/\" serves \"/tmp/"},
-        {"/assets", "/", -EEXIST, "static prefix \"/assets\" serves"},
-        {"/assets/", "/", -EEXIST, "static prefix \"/assets/\" serves"},
+        {"/", "/", -EEXIST, "static prefix \"/\" already serves \"/tmp/"},
+        {"/assets", "/", -EEXIST, "static prefix \"/assets\" already serves"},
+        {"/assets/", "/", -EEXIST, "static prefix \"/assets/\" already serves"},
         {"/new", none, -ENOENT, "/none\": no such directory"},
         {"/new", file, -ENOTDIR, "/site/a.txt\": not a directory"},
     };

@@ -404,8 +404,8 @@ static void wrong_options_are_refused_by_name(void **state)
     } rows[] = {
         {{.headers = &bad, .header_count = 1},
          "cannot serve \"/\": headers: \"Content-Type\" is the server's own field; types changes it"},
-        {{.index = names, .index_count = 1}, "cannot serve \"/\": index: \"a/b\" is no file name"},
-        {{.fallback = "../x"}, "cannot serve \"/\": fallback: \"../x\" is no path of a file below the directory"},
+        {{.index = names, .index_count = 1}, "cannot serve \"/\": index: \"a/b\" is not a file name"},
+        {{.fallback = "../x"}, "cannot serve \"/\": fallback: \"../x\" is not the path of a file below the directory"},
     };
     struct static_mounts *mounts = scene.site->mounts;
     size_t live = fake_mem_live();

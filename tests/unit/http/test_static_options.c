@@ -127,10 +127,10 @@ static void headers_are_checked(void **state)
     static const struct {
         const char *name, *value, *text;
     } rows[] = {
-        {"", "x", "headers: \"\" is no field name"},
-        {"a b", "x", "headers: \"a b\" is no field name"},
-        {"a:", "x", "headers: \"a:\" is no field name"},
-        {"a\r\nb", "x", "headers: \"a\r\nb\" is no field name"},
+        {"", "x", "headers: \"\" is not a field name"},
+        {"a b", "x", "headers: \"a b\" is not a field name"},
+        {"a:", "x", "headers: \"a:\" is not a field name"},
+        {"a\r\nb", "x", "headers: \"a\r\nb\" is not a field name"},
         {"X-A", "a\r\nX-B: c", "headers: the value of X-A has a control character"},
         {"X-A", "\x7f", "headers: the value of X-A has a control character"},
         {"Content-Length", "1", "headers: \"Content-Length\" is the server's own field"},
@@ -143,7 +143,7 @@ static void headers_are_checked(void **state)
         {"last-modified", "x", "headers: \"last-modified\" is the server's own field"},
         {"Accept-Ranges", "x", "headers: \"Accept-Ranges\" is the server's own field"},
         {"Location", "/", "headers: \"Location\" is the server's own field"},
-        {"cache-control", "no-store", "headers: cache-control beside the option cache"},
+        {"cache-control", "no-store", "headers: cache-control cannot be combined with the option cache"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct static_field field = {rows[i].name, rows[i].value};
@@ -158,7 +158,7 @@ static void headers_are_checked(void **state)
     mem_free(settings);
     static const struct static_field twice[] = {{"Expires", "0"}, {"Vary", "A"}, {"vary", "B"}, {"expires", "1"}};
     check_refused(&(struct static_options){.headers = twice, .header_count = 4},
-                  "headers: expires is there twice; a response has one at most");
+                  "headers: expires occurs twice; a response may have it only once");
     mem_free(must_create(&(struct static_options){.headers = twice, .header_count = 3}));
 }
 
@@ -169,7 +169,7 @@ static void index_names_are_checked(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char text[64];
         const char *names[] = {"good.html", bad[i]};
-        snprintf(text, sizeof text, "index: \"%s\" is no file name", bad[i]);
+        snprintf(text, sizeof text, "index: \"%s\" is not a file name", bad[i]);
         check_refused(&(struct static_options){.index = names, .index_count = 2}, text);
     }
     char longest[STATIC_NAME_MAX + 2];
@@ -189,9 +189,9 @@ static void files_are_checked(void **state)
     static const char *const bad[] = {"", "/", "//a", "a/", "a//b", ".", "..", "./a", "a/../b", "../a", "a/.."};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char text[128];
-        snprintf(text, sizeof text, "fallback: \"%s\" is no path of a file below the directory", bad[i]);
+        snprintf(text, sizeof text, "fallback: \"%s\" is not the path of a file below the directory", bad[i]);
         check_refused(&(struct static_options){.fallback = bad[i]}, text);
-        snprintf(text, sizeof text, "not_found: \"%s\" is no path of a file below the directory", bad[i]);
+        snprintf(text, sizeof text, "not_found: \"%s\" is not the path of a file below the directory", bad[i]);
         check_refused(&(struct static_options){.not_found = bad[i]}, text);
     }
     static const char *const good[] = {"a", "/a", "a/b.html", "...", "a/...", ".a", "..a"};
@@ -206,19 +206,19 @@ static void types_are_checked(void **state)
     static const struct {
         const char *extension, *type, *text;
     } rows[] = {
-        {"", "a/b", "types: \"\" is no extension"},
-        {".", "a/b", "types: \".\" is no extension"},
-        {"tar.gz", "a/b", "types: \"tar.gz\" is no extension"},
-        {"a/b", "a/b", "types: \"a/b\" is no extension"},
-        {"0123456789012345678901234567890x", "a/b", "types: \"0123456789012345678901234567890x\" is no extension"},
-        {"x", "", "types: \"\", for x, is no media type"},
-        {"x", "text", "types: \"text\", for x, is no media type"},
-        {"x", "/plain", "types: \"/plain\", for x, is no media type"},
-        {"x", "text/", "types: \"text/\", for x, is no media type"},
-        {"x", "a/b/c", "types: \"a/b/c\", for x, is no media type"},
-        {"x", "a/b\r\nX: y", "types: \"a/b\r\nX: y\", for x, is no media type"},
-        {"x", "a b/c", "types: \"a b/c\", for x, is no media type"},
-        {"x", "; a/b", "types: \"; a/b\", for x, is no media type"},
+        {"", "a/b", "types: \"\" is not an extension"},
+        {".", "a/b", "types: \".\" is not an extension"},
+        {"tar.gz", "a/b", "types: \"tar.gz\" is not an extension"},
+        {"a/b", "a/b", "types: \"a/b\" is not an extension"},
+        {"0123456789012345678901234567890x", "a/b", "types: \"0123456789012345678901234567890x\" is not an extension"},
+        {"x", "", "types: \"\", for x, is not a media type"},
+        {"x", "text", "types: \"text\", for x, is not a media type"},
+        {"x", "/plain", "types: \"/plain\", for x, is not a media type"},
+        {"x", "text/", "types: \"text/\", for x, is not a media type"},
+        {"x", "a/b/c", "types: \"a/b/c\", for x, is not a media type"},
+        {"x", "a/b\r\nX: y", "types: \"a/b\r\nX: y\", for x, is not a media type"},
+        {"x", "a b/c", "types: \"a b/c\", for x, is not a media type"},
+        {"x", "; a/b", "types: \"; a/b\", for x, is not a media type"},
         {"x", "text/date", NULL},
         {".x", "text/x; charset=utf-8", NULL},
     };
@@ -264,7 +264,7 @@ static void numbers_are_bounded(void **state)
     memset(value, 'v', sizeof value - 1);
     fields[0].value = value;
     check_refused(&(struct static_options){.headers = fields, .header_count = 1},
-                  "headers: more than 8192 bytes in all");
+                  "headers: more than 8192 bytes in total");
 }
 
 static void failed_allocation_leaves_nothing(void **state)

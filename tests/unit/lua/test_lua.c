@@ -329,7 +329,7 @@ static void host_adds_to_the_state_before_the_script_runs(void **state)
     assert_int_equal(start(&scene, add_number, &number), 0);
     stop(&scene);
     assert_int_equal(start(&scene, refuse, NULL), -EINVAL);
-    assert_non_null(strstr(scene.err, "the host's Lua set-up failed (-13)"));
+    assert_non_null(strstr(scene.err, "lua_init of the host failed (-13)"));
     stop(&scene);
     assert_int_equal(start(&scene, raise, NULL), -EINVAL);
     assert_non_null(strstr(scene.err, "the host raised"));

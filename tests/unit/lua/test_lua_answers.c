@@ -105,7 +105,7 @@ static void what_is_due_when_the_script_stops_runs_and_the_rest_leaks_nothing(vo
 
 /* Where deferred functions may run. */
 
-static bool is_in_response_end; /* the server is inside response_reset(), which calls exchange->on_end */
+static bool is_in_response_end; /* the server is inside exchange_clear(), which calls exchange->on_end */
 static unsigned deferred_calls; /* so far */
 
 static int note_deferred(lua_State *L)

@@ -505,9 +505,54 @@ static void requests_that_a_script_keeps_are_all_different(void **state)
     scene_close(scene);
 }
 
+static int restart_collector(lua_State *L)
+{
+    lua_gc(L, LUA_GCRESTART, 0);
+    return 0;
+}
+
+static int add_restart(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_register(L, "restart", restart_collector);
+    return 0;
+}
+
+/* LuaJIT's collector, which a function of the host has started, finds work wherever something is made: but not where C makes a
+ * request object, outside of all Lua code. */
+static void no_finalizer_runs_while_a_request_object_is_made(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_open_with(APP
+                                          "local ended = 0\n"
+                                          "app.get('/make', function()\n"
+                                          "    for i = 1, 50 do\n"
+                                          "        debug.getmetatable(newproxy(true)).__gc = function()\n"
+                                          "            local made = {}\n"
+                                          "            for k = 1, 40 do made[k] = ('x'):rep(k) .. ended end\n"
+                                          "            ended = ended + 1\n"
+                                          "        end\n"
+                                          "    end\n"
+                                          "    return 'x'\n"
+                                          "end)\n"
+                                          "app.get('/restart', function() restart() return 'x' end)\n"
+                                          "app.get('/ended', function() return ended > 1000 and 'many' or 'few' end)\n",
+                                          add_restart);
+    for (int i = 0; i < 1000; i++) {
+        struct fake_peer *peer = ask(scene, i % 10 == 0 ? "/make" : "/restart");
+        assert_true(got(peer, "\r\n\r\nx"));
+        fake_peer_close(peer);
+        settle(scene);
+        fake_peer_forget_output(peer);
+    }
+    assert_answer(scene, "/ended", "many");
+    scene_close(scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_finalizer_runs_while_a_request_object_is_made),
         cmocka_unit_test(requests_that_a_script_keeps_are_all_different),
         cmocka_unit_test(cap_can_be_reached_and_not_exceeded),
         cmocka_unit_test(whatever_grows_without_end_is_a_503_and_is_let_go),

@@ -39,7 +39,7 @@ static void root_is_no_user_to_become(void **state)
     (void)state;
     char err[128];
     assert_int_equal(user_become("root", err, sizeof err), -EINVAL);
-    assert_string_equal(err, "user root: that is root");
+    assert_string_equal(err, "user root: this is root");
     assert_int_equal(fake_sys_count(FAKE_SET_USER), 0);
 }
 
@@ -51,7 +51,7 @@ static void each_failure_names_the_user(void **state)
         int error, rv;
         const char *text;
     } rows[] = {
-        {FAKE_FIND_USER, -ENOENT, -ENOENT, "user x: there is none"},
+        {FAKE_FIND_USER, -ENOENT, -ENOENT, "user x: no such user"},
         {FAKE_FIND_USER, -EINVAL, -EINVAL, "user x: Invalid argument"},
         {FAKE_SET_USER, -EPERM, -EPERM, "user x: only root can become another user: Operation not permitted"},
         {FAKE_IS_USER_FOR_GOOD, -EPERM, -EPERM, "user x: root was not given up"},

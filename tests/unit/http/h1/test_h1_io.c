@@ -193,6 +193,31 @@ static void borrowed_content_is_released_when_the_client_is_lost(void **state)
     assert_int_equal(held_gones, 0); /* the handler had done its part */
 }
 
+/* The call that sends the last of a piece may also fill the transport: that must not hide that the bytes behind the piece
+ * have found no memory. */
+static void memory_that_is_short_behind_a_piece_cuts_the_response(void **state)
+{
+    (void)state;
+    struct write_buffer other = {0};
+    conn_pool_lend_out(&h1_scene.pool, &other); /* so that the queue needs memory of its own */
+    say(GET("/hold"));
+    h1_scene.room = h1_scene.take = 0;
+    response_begin(held_exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    assert_int_equal(response_write_borrowed(held_exchange, content, PIECE / 3, count_release, NULL), 1);
+    assert_int_equal(response_write(held_exchange, content, PIECE / 10), 1);
+    response_write_borrowed(held_exchange, content, PIECE / 3, count_release, NULL);
+    h1_scene.room = PIECE / 3 + 1000; /* the head, the first piece, and some of what is copied behind it */
+    fake_mem_fail_after(1, false);
+    take_turn();
+    assert_true(fake_mem_failed());
+    assert_int_equal(h1_scene.room, 0);
+    assert_int_equal(h1_scene.last, TURN_CLOSE);
+    assert_int_equal(h1_scene.conn.end, OUTCOME_ABORTED);
+    new_connection();
+    assert_int_equal(releases, 2);
+    conn_pool_put_out(&h1_scene.pool, &other);
+}
+
 /* A transport that takes everything does not keep the loop: after 256 KiB others have their turn (R6). */
 static void a_turn_ends_after_its_budget(void **state)
 {
@@ -358,6 +383,7 @@ int main(void)
         IO_TEST(a_client_that_owes_too_much_is_cut),
         IO_TEST(borrowed_content_is_released_when_it_is_sent),
         IO_TEST(borrowed_content_is_released_when_the_client_is_lost),
+        IO_TEST(memory_that_is_short_behind_a_piece_cuts_the_response),
         IO_TEST(a_turn_ends_after_its_budget),
         IO_TEST(a_file_is_read_for_a_transport_without_sendfile),
         IO_TEST(a_file_is_sent_by_the_transport),

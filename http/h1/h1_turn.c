@@ -1,0 +1,162 @@
+/* Happy path: steps until one says to wait; one write sends all responses; what was lent goes back, and everything else
+ * if the connection is idle again.
+ *
+ * Failure modes: a client that shut its side is given what is queued for it, then its connection ends; without memory
+ * for what has to be kept the connection is closed. */
+
+#include "http/h1/h1_turn.h"
+
+#include "http/h1/h1.h"
+#include "http/h1/h1_deadline.h"
+#include "http/h1/h1_handler.h"
+#include "http/h1/h1_io.h"
+#include "http/h1/h1_pool.h"
+#include "http/h1/h1_refs.h"
+#include "http/h1/h1_steps.h"
+#include "http/takeover.h"
+
+bool h1_reads(const struct h1 *h1)
+{
+    switch ((enum h1_state)h1->state) {
+    case H1_READING_HEADERS:
+    case H1_READING_BODY:
+        return true;
+    case H1_PROCESSING:
+        return h1_wants_body(h1);
+    case H1_WRITING_RESPONSE:
+    case H1_CLOSING:
+        break;
+    }
+    return false;
+}
+
+const char *h1_doing(const struct conn *conn)
+{
+    const struct h1 *h1 = conn->work;
+    switch ((enum h1_state)h1->state) {
+    case H1_READING_HEADERS:
+        return "while reading request headers";
+    case H1_READING_BODY:
+        return "while reading the request body";
+    case H1_PROCESSING:
+        return h1_wants_body(h1) ? "while reading the request body" : "while a handler was at work";
+    case H1_WRITING_RESPONSE:
+        return "while sending the response";
+    case H1_CLOSING:
+        break;
+    }
+    return "while closing";
+}
+
+/* What was read is not looked at yet: the turn's budget is spent, or the client does not take its responses. */
+static bool has_requests_waiting(const struct h1 *h1)
+{
+    return h1->state == H1_READING_HEADERS && input_len(h1) > 0 &&
+           (h1->turn_requests >= PIPELINE_BUDGET || out_is_high(h1));
+}
+
+bool h1_is_idle(const struct h1 *h1)
+{
+    return h1->state == H1_READING_HEADERS && out_is_empty(h1) && !parser_has_begun(&h1->parser) &&
+           !has_requests_waiting(h1);
+}
+
+/* Something is left to do in this tick's tasks or in the next one, though no fd will say so. */
+static bool has_more_to_do(const struct h1 *h1)
+{
+    if (h1->state == H1_PROCESSING && h1->exchange.is_stalled) {
+        return h1_refs_queued(h1) <= h1_limits(h1)->write_high_mark_bytes / 2;
+    }
+    return has_requests_waiting(h1) && !out_is_high(h1);
+}
+
+/* The client shut its side. Nearly always that is the first half of a close, so a handler that has yet to respond
+ * learns that its client has gone, unless its route says that such clients still read. A response that is complete is
+ * sent; a request that is not complete never will be. */
+static enum step end_of_input(struct h1 *h1)
+{
+    const struct transport *transport = &h1->conn->transport;
+    if ((transport->is_half_closed || transport->is_at_end) && h1_is_left(h1)) {
+        return h1_close_left(h1);
+    }
+    if (!transport->is_at_end || !h1_reads(h1) || has_requests_waiting(h1)) {
+        return STEP_WAIT;
+    }
+    if (out_is_empty(h1)) {
+        return h1_is_idle(h1) ? STEP_LINGER : STEP_CLOSE; /* in order, or not */
+    }
+    h1_close_when_sent(h1);
+    return STEP_WAIT;
+}
+
+/* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
+static int settle_turn(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    int rv = 0;
+    if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
+        rv = h1_keep_head(h1);
+        rv = rv < 0 ? rv : h1_keep_body(h1);
+    } else if (exchange->is_watched) { /* so does whoever hears of its end */
+        rv = h1_keep_head(h1);
+    }
+    rv = rv < 0 ? rv : h1_settle_input(h1);
+    if (rv < 0) {
+        return rv;
+    }
+    if (out_len(h1) == 0) {
+        conn_pool_put_out(h1->conn->pool, &h1->out);
+    }
+    if (h1->state == H1_READING_HEADERS && h1->input.data == NULL && out_is_empty(h1)) {
+        h1_put(h1);
+    }
+    return 0;
+}
+
+/* The response is sent, and another protocol takes over with what has been read and not used. */
+static enum turn go_over(struct h1 *h1)
+{
+    struct conn *conn = h1->conn;
+    const struct takeover takeover = *h1->exchange.takeover;
+    void *work = takeover.begin(conn, input_data(h1), input_len(h1), takeover.arg);
+    if (work == NULL) {
+        conn_lost(conn, "out of memory");
+        return TURN_CLOSE;
+    }
+    h1_drop(h1);
+    conn_go_over(conn, takeover.to, work);
+    return takeover.to->advance(conn);
+}
+
+enum turn h1_take_turn(struct h1 *h1)
+{
+    struct conn *conn = h1->conn;
+    enum step step = STEP_ON;
+    h1->wants_write = false;
+    h1->turn_requests = 0;
+    h1->exchange.turn_end_ns = 0;
+    while (step == STEP_ON) {
+        step = h1_step(h1);
+        h1 = conn->work;
+    }
+    if (step == STEP_WAIT && !h1->wants_write && !out_is_empty(h1)) {
+        step = h1_send(h1) == STEP_CLOSE ? STEP_CLOSE : STEP_WAIT;
+    }
+    if (step == STEP_WAIT) {
+        step = end_of_input(h1);
+    }
+    if (step == STEP_LINGER) {
+        return TURN_LINGER;
+    }
+    if (step == STEP_OVER) {
+        return go_over(h1);
+    }
+    bool has_more = step == STEP_WAIT && has_more_to_do(h1);
+    if (h1->exchange.has_body) {
+        h1_clock_body(h1);
+    }
+    if (step == STEP_CLOSE || settle_turn(h1) < 0) {
+        return TURN_CLOSE;
+    }
+    return has_more ? TURN_AGAIN : TURN_WAIT;
+}
