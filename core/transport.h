@@ -46,19 +46,19 @@ struct transport {
     bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
     bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
     bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
-    bool holds_output : 1; /* bytes of its own wait for room: transport_flush() when the socket is writable */
+    bool holds_output : 1;           /* bytes of its own wait for room: transport_flush() when the socket is writable */
 };
 
 /* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with
  * its first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
 unsigned transport_listen_flags(const struct transport_ops *ops);
 
-/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns 0, or
- * -errno of the ops; either way transport_shut() is due. */
+/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns
+ * 0, or -errno of the ops; either way transport_shut() is due. */
 int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family);
 
-/* Why the last call failed with -EPROTO, in plain words, or what a peer that has left in the handshake did; NULL: it has not
- * begun one. The text is valid until the next call. */
+/* Why the last call failed with -EPROTO, in plain words, or what a peer that has left in the handshake did; NULL: it
+ * has not begun one. The text is valid until the next call. */
 const char *transport_failure(const struct transport *transport);
 
 /* Write what the transport itself holds back. Returns 0 or -errno; -EAGAIN is none. Clears holds_output. */

@@ -1,11 +1,12 @@
 /* A connection between its socket and its protocol.
  *
- * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor
- * is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more is
- * idle: it holds nothing but a struct conn.
+ * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the
+ * reactor is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do
+ * any more is idle: it holds nothing but a struct conn.
  *
- * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while the
- * client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section 9.6). */
+ * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while
+ * the client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112
+ * section 9.6). */
 
 #include "http/conn.h"
 
@@ -232,8 +233,8 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
 
 /* Events. */
 
-/* The client is lost, or breaks the rules of the transport. A handshake that fails ends with a message to the client, which a
- * reset must not take away from it. */
+/* The client is lost, or breaks the rules of the transport. A handshake that fails ends with a message to the
+ * client, which a reset must not take away from it. */
 static void conn_fail(struct conn *conn, int error, bool was_idle)
 {
     if (error == -EPROTO && conn->transport.is_opening) {

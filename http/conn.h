@@ -9,9 +9,9 @@
 
 struct transport_ops;
 
-/* Begin with an accepted socket; conn comes from conn_pool_take(), with peer and listener set. It is read at once, since a
- * client usually sends right after connecting. ops and ops_arg are those of transport_open(). The connection may be closed
- * when this returns. */
+/* Begin with an accepted socket; conn comes from conn_pool_take(), with peer and listener set. It is read at once,
+ * since a client usually sends right after connecting. ops and ops_arg are those of transport_open(). The connection
+ * may be closed when this returns. */
 void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, void *ops_arg,
                int fd);
 

@@ -43,8 +43,8 @@ int server_listen_shared(struct server *server, const char *address, char *err, 
 /* The same for HTTPS: server_set_tls() comes first. */
 int server_listen_tls(struct server *server, const char *address, bool is_shared, char *err, size_t errlen);
 
-/* Use these certificates from the next connection on; the server takes a reference. The context has at least one certificate.
- * Returns 0 or -ENOMEM. */
+/* Use these certificates from the next connection on; the server takes a reference. The context has at least one
+ * certificate. Returns 0 or -ENOMEM. */
 int server_set_tls(struct server *server, struct tls_context *context);
 
 /* Listen wherever first does, whose listeners were opened by server_listen_shared(). server has none yet, and runs on

@@ -1,4 +1,5 @@
-/* The plain socket: what its flags say after reads and writes, and what the reactor is asked to watch. On the fake kernel. */
+/* The plain socket: what its flags say after reads and writes, and what the reactor is asked to watch. On the fake
+ * kernel. */
 
 #include "core/transport.h"
 
