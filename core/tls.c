@@ -1,13 +1,14 @@
 /* One TLS session on one socket.
  *
- * Happy path: a read takes all records that have come, in one recv(2), and decrypts them into the caller's buffer; a write makes up
- * to TLS_RECORDS records and sends them in one send(2).
+ * Happy path: a read takes all records that have come, in one recv(2), and decrypts them into the caller's buffer; a
+ * write makes up to TLS_RECORDS records and sends them in one send(2).
  *
- * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a connection that
- * is cut. After that the session says nothing any more.
+ * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a
+ * connection that is cut. After that the session says nothing any more.
  *
- * Records that the kernel does not take at once cannot be made again. They wait in socket.out, and their content, which is
- * owed to the caller, counts as taken when the last of them is gone. So the caller sees a full socket, as without TLS. */
+ * Records that the kernel does not take at once cannot be made again. They wait in socket.out, and their content,
+ * which is owed to the caller, counts as taken when the last of them is gone. So the caller sees a full socket, as
+ * without TLS. */
 
 #include "core/tls.h"
 
@@ -267,7 +268,8 @@ static void cursor_skip(struct parts_cursor *cursor, size_t len)
     }
 }
 
-/* The content of the next record, of zero bytes at the end. Parts that are shorter are put together in the pool's block. */
+/* The content of the next record, of zero bytes at the end. Parts that are shorter are put together in the pool's
+ * block. */
 static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *pool)
 {
     struct piece piece = {0};
@@ -418,6 +420,7 @@ static void tls_end(struct transport *transport)
     }
     tls->is_ended = true;
     transport->is_opening = false;
+    transport->holds_input = false;
     transport->holds_output = false; /* what is left of an alert is not waited for */
 }
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_TLS_H
 #define EVSERVE_CORE_TLS_H
 
-/* TLS as a transport (RFC 8446, RFC 5246), on OpenSSL 3, which only core/tls*.c know. Built without TLS a tls_context cannot be
- * made, so nothing here is ever called. */
+/* TLS as a transport (RFC 8446, RFC 5246), on OpenSSL 3, which only core/tls*.c know. Built without TLS a
+ * tls_context cannot be made, so nothing here is ever called. */
 
 #include "core/tls_info.h"
 
@@ -19,14 +19,16 @@ struct tls_opening {
     struct tls_pool *pool;       /* of the reactor; outlives the connection */
 };
 
-/* The ops of transport_open(). The handshake happens inside of reads, which say -EAGAIN while it lasts; transport->is_opening
- * holds until it is over. Beyond what core/transport.h says of results:
+/* The ops of transport_open(). The handshake happens inside of reads, which say -EAGAIN while it lasts;
+ * transport->is_opening holds until it is over. Beyond what core/transport.h says of results:
  *
- * - The peer's end is its close_notify. A connection that ends without it fails with -ECONNABORTED: what came may be cut short.
+ * - The peer's end is its close_notify. A connection that ends without it fails with -ECONNABORTED: what came may be
+ *   cut short.
  * - Reads and writes fail with -EPROTO when the peer breaks the protocol; transport_failure() says how.
- * - Bytes that a write has encrypted count as taken once the kernel has them all. Until then the caller offers them again, as
- *   it does after a short write, and must not offer others in their place.
- * - transport_end() and transport_say_end() send close_notify. A close without it lets the peer see that something was cut. */
+ * - Bytes that a write has encrypted count as taken once the kernel has them all. Until then the caller offers them
+ *   again, as it does after a short write, and must not offer others in their place.
+ * - transport_end() and transport_say_end() send close_notify. A close without it lets the peer see that something
+ *   was cut. */
 extern const struct transport_ops tls_transport_ops;
 
 /* What was agreed on. Returns false for a transport that is not TLS, and during the handshake. */

@@ -30,8 +30,8 @@ struct tls_identity {
     struct evp_pkey_st *key;     /* its private key */
 };
 
-/* Read both, relative names from base_fd (sys_base()), and check that they belong together. A key file that others can read
- * is a warning in the log. Returns 0, or -errno with a text in err, and nothing read. */
+/* Read both, relative names from base_fd (sys_base()), and check that they belong together. A key file that others
+ * can read is a warning in the log. Returns 0, or -errno with a text in err, and nothing read. */
 int tls_identity_read(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
                       const struct log *log, char *err, size_t errlen);
 void tls_identity_done(struct tls_identity *identity);
@@ -39,8 +39,8 @@ void tls_identity_done(struct tls_identity *identity);
 /* The server's own certificate, borrowed. */
 struct x509_st *tls_identity_leaf(const struct tls_identity *identity);
 
-/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name), until it
- * returns something other than 0. Returns that, or 0. */
+/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name),
+ * until it returns something other than 0. Returns that, or 0. */
 int tls_identity_names(const struct tls_identity *identity, int (*fn)(void *arg, const char *name, size_t len),
                        void *arg);
 

@@ -1,5 +1,6 @@
-/* Happy path: a certificate is read, and becomes a host of its own or joins the one with the same names. In the handshake, the
- * client's hello is looked at before anything is decided by it, so that the host's rules hold for resumed sessions, too.
+/* Happy path: a certificate is read, and becomes a host of its own or joins the one with the same names. In the
+ * handshake, the client's hello is looked at before anything is decided by it, so that the host's rules hold for
+ * resumed sessions, too.
  *
  * Failure modes: those of reading a certificate, and of memory. */
 
@@ -76,8 +77,8 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
     return SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) == NULL ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
 }
 
-/* The first protocol of ours that the client offers. With none the handshake fails (RFC 7301, section 3.2), so that nobody can
- * lead a client of another protocol here. */
+/* The first protocol of ours that the client offers. With none the handshake fails (RFC 7301, section 3.2), so that
+ * nobody can lead a client of another protocol here. */
 static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len, const unsigned char *offered,
                    unsigned offered_len, void *arg)
 {

@@ -1,10 +1,10 @@
 #ifndef EVSERVE_CORE_TLS_CONTEXT_H
 #define EVSERVE_CORE_TLS_CONTEXT_H
 
-/* What the TLS listeners of a server need: certificates chosen by server name, settings, the keys of session tickets. A context
- * is read-only once it is in use, and shared by all reactors; a new set of certificates is a new context, which takes the
- * ticket keys over from the former one. Built without TLS (EVSERVE_TLS=OFF, or without libssl-dev) every function that makes
- * something fails with -ENOTSUP and says so. */
+/* What the TLS listeners of a server need: certificates chosen by server name, settings, the keys of session
+ * tickets. A context is read-only once it is in use, and shared by all reactors; a new set of certificates is a new
+ * context, which takes the ticket keys over from the former one. Built without TLS (EVSERVE_TLS=OFF, or without
+ * libssl-dev) every function that makes something fails with -ENOTSUP and says so. */
 
 #include "core/tls_certificate.h"
 #include "core/tls_settings.h"
@@ -16,23 +16,24 @@ struct log;
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 struct tls_context;
 
-/* Make a context without certificates. base_fd: where relative names of files start (sys_base()). former, or NULL, gives its
- * ticket keys. log is borrowed, may be NULL. Returns 0, or -errno with a text in err that names the setting. */
+/* Make a context without certificates. base_fd: where relative names of files start (sys_base()). former, or NULL,
+ * gives its ticket keys. log is borrowed, may be NULL. Returns 0, or -errno with a text in err that names the
+ * setting. */
 int tls_context_create(struct tls_context **context, const struct tls_settings *settings, struct tls_context *former,
                        int base_fd, const struct log *log, char *err, size_t errlen);
 
-/* Add a certificate. The first one is the default, for clients that name no server or an unknown one. A second one with the
- * same names and another kind of key (ECDSA, RSA) is used beside it; a name that an earlier certificate has stays that one's.
- * Returns 0, or -errno with a text in err that names the file and OpenSSL's reason; then the context is good for nothing but
- * tls_context_put(). Warnings go to the log: a key file that others can read, a certificate that has expired or will within 14
- * days. */
+/* Add a certificate. The first one is the default, for clients that name no server or an unknown one. A second one
+ * with the same names and another kind of key (ECDSA, RSA) is used beside it; a name that an earlier certificate has
+ * stays that one's. Returns 0, or -errno with a text in err that names the file and OpenSSL's reason; then the
+ * context is good for nothing but tls_context_put(). Warnings go to the log: a key file that others can read, a
+ * certificate that has expired or will within 14 days. */
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen);
 
 /* Log the warnings about expiry again. */
 void tls_context_warn(const struct tls_context *context);
 
-/* Whether one of the files has changed since it was read, or since the last call (certbot's links included): stat(2) of each,
- * no reading. So new files that turn out to be broken are tried once. */
+/* Whether one of the files has changed since it was read, or since the last call (certbot's links included): stat(2)
+ * of each, no reading. So new files that turn out to be broken are tried once. */
 bool tls_context_is_stale(struct tls_context *context);
 
 /* Whether some certificate is for this name (case ignored, wildcards as RFC 6125). */

@@ -1,7 +1,8 @@
-/* Happy path: a ctx with one certificate, perhaps with a second one of another kind of key, and with the authorities that
- * clients' certificates are checked against.
+/* Happy path: a ctx with one certificate, perhaps with a second one of another kind of key, and with the authorities
+ * that clients' certificates are checked against.
  *
- * Failure mode: OpenSSL refuses a certificate, for example since its key is too short for the security level of the system. */
+ * Failure mode: OpenSSL refuses a certificate, for example since its key is too short for the security level of the
+ * system. */
 
 #include "core/tls_host.h"
 
@@ -92,8 +93,8 @@ static int trust(SSL_CTX *ctx, const STACK_OF(X509) * authorities, bool is_requi
     return is_whole ? 0 : -ENOMEM;
 }
 
-/* Sessions are resumed only where the same is asked of the client: what they are bound to is made of the names and of the
- * authorities, so it stays the same over a reload that changes neither. */
+/* Sessions are resumed only where the same is asked of the client: what they are bound to is made of the names and
+ * of the authorities, so it stays the same over a reload that changes neither. */
 static int bind_sessions(SSL_CTX *ctx, const char *names, const STACK_OF(X509) * authorities, bool is_required)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];

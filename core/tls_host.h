@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_TLS_HOST_H
 #define EVSERVE_CORE_TLS_HOST_H
 
-/* What a server shows the clients that ask for certain names: a certificate, or one for each kind of key, and the authorities
- * by which clients of these names identify themselves. */
+/* What a server shows the clients that ask for certain names: a certificate, or one for each kind of key, and the
+ * authorities by which clients of these names identify themselves. */
 
 #include "core/tls_certificate.h"
 
@@ -12,9 +12,9 @@ struct log;
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 struct tls_host;
 
-/* Make a host without certificates, of which nothing is asked of clients. ctx, with the settings of all hosts, is taken over,
- * whatever is returned. names: all of them, lower-case, sorted and joined by ' '; copied. Returns 0, or -errno with a text in
- * err. */
+/* Make a host without certificates, of which nothing is asked of clients. ctx, with the settings of all hosts, is
+ * taken over, whatever is returned. names: all of them, lower-case, sorted and joined by ' '; copied. Returns 0, or
+ * -errno with a text in err. */
 int tls_host_create(struct tls_host **host, struct ssl_ctx_st *ctx, const char *names, char *err, size_t errlen);
 void tls_host_destroy(struct tls_host *host); /* NULL is allowed */
 
@@ -22,8 +22,8 @@ void tls_host_destroy(struct tls_host *host); /* NULL is allowed */
 int tls_host_add(struct tls_host *host, const struct tls_identity *identity, const char *what, char *err,
                  size_t errlen);
 
-/* Ask clients for certificates, if this certificate's configuration says so; in place of what was asked before. base_fd as in
- * tls_context_create(). Returns 0, or -errno with a text in err. */
+/* Ask clients for certificates, if this certificate's configuration says so; in place of what was asked before.
+ * base_fd as in tls_context_create(). Returns 0, or -errno with a text in err. */
 int tls_host_ask(struct tls_host *host, const struct tls_certificate *certificate, int base_fd, char *err,
                  size_t errlen);
 

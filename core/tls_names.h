@@ -1,8 +1,9 @@
 #ifndef EVSERVE_CORE_TLS_NAMES_H
 #define EVSERVE_CORE_TLS_NAMES_H
 
-/* Names of servers, and what belongs to each: "example.org", or "*.example.org" for all names with one label more (RFC 6125,
- * section 6.4.3). Case does not matter, nor does a dot at the end. Reading is for any thread once nothing is added any more. */
+/* Names of servers, and what belongs to each: "example.org", or "*.example.org" for all names with one label more
+ * (RFC 6125, section 6.4.3). Case does not matter, nor does a dot at the end. Reading is for any thread once nothing
+ * is added any more. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,8 +16,8 @@ struct tls_names {
     size_t capacity;       /* of list */
 };
 
-/* Returns 0; -EEXIST: another value has the name already, and keeps it; -EINVAL for what is no name; or -ENOMEM. value is
- * borrowed. */
+/* Returns 0; -EEXIST: another value has the name already, and keeps it; -EINVAL for what is no name; or -ENOMEM.
+ * value is borrowed. */
 int tls_names_add(struct tls_names *names, const char *name, size_t len, void *value);
 
 /* The value of a name itself, else that of its wildcard, else NULL. */

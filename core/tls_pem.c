@@ -1,7 +1,7 @@
 /* Happy path: the text is read in one piece, and OpenSSL parses it. What was read is wiped, since a key is in it.
  *
- * Failure modes: the file cannot be read; there is nothing of the kind in it; a key has a passphrase, for which nobody could
- * be asked. */
+ * Failure modes: the file cannot be read; there is nothing of the kind in it; a key has a passphrase, for which
+ * nobody could be asked. */
 
 #include "core/tls_pem.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_TLS_PEM_H
 #define EVSERVE_CORE_TLS_PEM_H
 
-/* Certificates and keys in PEM (RFC 7468), from files or from memory. Errors are texts that name the file and say in plain
- * words what is wrong with it. */
+/* Certificates and keys in PEM (RFC 7468), from files or from memory. Errors are texts that name the file and say in
+ * plain words what is wrong with it. */
 
 #include <stdbool.h>
 #include <stddef.h>

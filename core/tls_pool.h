@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_TLS_POOL_H
 #define EVSERVE_CORE_TLS_POOL_H
 
-/* Memory that the TLS connections of one reactor lend each other for the length of a call: an idle connection holds none of
- * it. One thread. */
+/* Memory that the TLS connections of one reactor lend each other for the length of a call: an idle connection holds
+ * none of it. One thread. */
 
 #include "core/write_buffer.h"
 
@@ -33,8 +33,8 @@ void tls_pool_destroy(struct tls_pool *pool); /* NULL is allowed */
 /* Lend a block to an empty queue that has none. Returns 0 or -ENOMEM. */
 int tls_pool_lend(struct tls_pool *pool, struct write_buffer *out);
 
-/* Take the block back; what still lies in it moves to memory that is as large as it has to be. Without memory for that the
- * block stays where it is. */
+/* Take the block back; what still lies in it moves to memory that is as large as it has to be. Without memory for
+ * that the block stays where it is. */
 void tls_pool_settle(struct tls_pool *pool, struct write_buffer *out);
 
 #endif

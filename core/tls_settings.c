@@ -1,5 +1,6 @@
-/* Happy path: Mozilla's intermediate configuration (https://wiki.mozilla.org/Security/Server_Side_TLS), without the suites with
- * finite-field Diffie-Hellman: they let a client make the server compute far more than itself (CVE-2002-20001).
+/* Happy path: Mozilla's intermediate configuration (https://wiki.mozilla.org/Security/Server_Side_TLS), without the
+ * suites with finite-field Diffie-Hellman: they let a client make the server compute far more than itself
+ * (CVE-2002-20001).
  *
  * Failure mode: OpenSSL refuses a list. */
 

@@ -1,9 +1,9 @@
 #ifndef EVSERVE_CORE_TLS_SOCKET_H
 #define EVSERVE_CORE_TLS_SOCKET_H
 
-/* The socket below a TLS session, as OpenSSL sees it: a BIO whose system calls are those of core/sys.h. Reads come from the
- * socket. Writes are gathered, and go out when the session has said all it has to say: one system call for any number of
- * records. */
+/* The socket below a TLS session, as OpenSSL sees it: a BIO whose system calls are those of core/sys.h. Reads come
+ * from the socket. Writes are gathered, and go out when the session has said all it has to say: one system call for
+ * any number of records. */
 
 #include "core/write_buffer.h"
 

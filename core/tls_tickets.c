@@ -1,8 +1,8 @@
-/* Happy path: OpenSSL asks for the key of a ticket in the handshake. There are two, the present one and the one before; the
- * first handshake after TICKET_KEY_S makes another.
+/* Happy path: OpenSSL asks for the key of a ticket in the handshake. There are two, the present one and the one
+ * before; the first handshake after TICKET_KEY_S makes another.
  *
- * Failure mode: without random bytes the old key stays, or the client gets no ticket: it makes a whole handshake the next
- * time. */
+ * Failure mode: without random bytes the old key stays, or the client gets no ticket: it makes a whole handshake the
+ * next time. */
 
 #include "core/tls_tickets.h"
 
@@ -96,8 +96,8 @@ static bool start_ticket(const struct tls_tickets *tickets, struct ticket_key *k
            EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
-/* What SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for: 1 on success, 2 for a ticket that should be replaced, 0 for no ticket,
- * -1 on failure. */
+/* What SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for: 1 on success, 2 for a ticket that should be replaced, 0 for
+ * no ticket, -1 on failure. */
 static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                          int is_made)
 {

@@ -1,9 +1,10 @@
 #ifndef EVSERVE_CORE_TLS_TICKETS_H
 #define EVSERVE_CORE_TLS_TICKETS_H
 
-/* The keys of session tickets (RFC 5077, RFC 8446 section 4.6.1), shared by all threads and by successive contexts, so that
- * clients resume after a reload. A key makes tickets for six hours and opens them for six more; then it is wiped, and what
- * was recorded of connections that it protected cannot be opened any more. Any thread may call any function. */
+/* The keys of session tickets (RFC 5077, RFC 8446 section 4.6.1), shared by all threads and by successive contexts,
+ * so that clients resume after a reload. A key makes tickets for six hours and opens them for six more; then it is
+ * wiped, and what was recorded of connections that it protected cannot be opened any more. Any thread may call any
+ * function. */
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 struct tls_tickets;

@@ -28,7 +28,7 @@ LUA = ask_pkg_config("--cflags", "lua5.4")
 LUA_LIBS = ask_pkg_config("--libs", "lua5.4")
 LUA_ARCHIVE = ask_pkg_config("--variable=libdir", "lua5.4")
 LUAJIT = ask_pkg_config("--libs", "luajit") or []
-SECCOMP = ask_pkg_config("--libs", "libseccomp") or []
+NEEDED = (ask_pkg_config("--libs", "libseccomp") or []) + (ask_pkg_config("--libs", "libssl", "libcrypto") or [])
 SHARED = ["-levserve"]
 STATIC = ["-l:libevserve.a"]
 
@@ -64,7 +64,7 @@ class TwoLuas(unittest.TestCase):
                 self.refuses(r"calls meant for LuaJIT reach another one \(\S*liblua5\.4", *libraries)
 
     def test_our_archive_behind_the_other_lua(self):
-        self.refuses(r"calls meant for LuaJIT reach another one \(\S*liblua5\.4", *STATIC, *LUA_LIBS, *LUAJIT, *SECCOMP)
+        self.refuses(r"calls meant for LuaJIT reach another one \(\S*liblua5\.4", *STATIC, *LUA_LIBS, *LUAJIT, *NEEDED)
 
     def test_luajit_before_the_other_lua(self):
         self.refuses(r"calls meant for another one reach LuaJIT \(\S*liblua5\.4", *SHARED, *LUAJIT, *LUA_LIBS)
@@ -92,7 +92,7 @@ class TwoLuas(unittest.TestCase):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=280)
         for libraries in ([*STATIC, *LUA_LIBS], [*LUA_LIBS, *STATIC]):
             with self.subTest(libraries):
-                done = self.start(self.link(build, *libraries, *SECCOMP, "-lm", "-ldl"), self.script)
+                done = self.start(self.link(build, *libraries, *NEEDED, "-lm", "-ldl"), self.script)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 

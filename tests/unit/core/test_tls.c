@@ -1,4 +1,5 @@
-/* TLS as a transport: handshakes, content both ways, ends and failures, with a client of OpenSSL. On the fake kernel. */
+/* TLS as a transport: handshakes, content both ways, ends and failures, with a client of OpenSSL. On the fake
+ * kernel. */
 
 #include "core/tls.h"
 

@@ -128,7 +128,7 @@ static void small_responses_take_one_send(void **state)
 static void pipelined_requests_beyond_a_read_are_all_served(void **state)
 {
     (void)state;
-    enum { COUNT = 20000, ROOM = 400000 };
+    enum { COUNT = 20000, ROOM = 200000 };
     static char requests[COUNT * sizeof GET("/tls")];
     begin(TLS1_3_VERSION);
     open_tls();
