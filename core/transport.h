@@ -53,8 +53,8 @@ struct transport {
  * its first bytes (TCP_DEFER_ACCEPT), so that the first read finds them. */
 unsigned transport_listen_flags(const struct transport_ops *ops);
 
-/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns
- * 0, or -errno of the ops; either way transport_shut() is due. */
+/* Take over a connected socket of the given family (AF_INET, AF_INET6, AF_UNIX). arg is handed to the ops. Returns 0,
+ * or -errno of the ops; either way transport_shut() is due. */
 int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family);
 
 /* Why the last call failed with -EPROTO, in plain words, or what a peer that has left in the handshake did; NULL: it

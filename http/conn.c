@@ -1,12 +1,12 @@
 /* A connection between its socket and its protocol.
  *
- * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the
- * reactor is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do
- * any more is idle: it holds nothing but a struct conn.
+ * Happy path: an event says that there is something to read; the protocol reads it and has its turn; then the reactor
+ * is asked for what is still needed, and the deadline stored. A connection whose protocol has nothing to do any more
+ * is idle: it holds nothing but a struct conn.
  *
  * Failure modes: a lost client, one beyond its deadline, or memory that is short end in conn_close(). A close while
- * the client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112
- * section 9.6). */
+ * the client may still be sending is a lingering one, so that it reads the response and not a reset (RFC 9112 section
+ * 9.6). */
 
 #include "http/conn.h"
 
@@ -197,8 +197,12 @@ static void conn_end_turn(struct conn *conn)
         conn_close(conn);
         return;
     }
-    if (has_held_input(conn) || (conn->pool->service->is_draining && conn_is_idle(conn))) {
-        conn_resume(conn); /* the task reads that, or closes it */
+    if (has_held_input(conn) && conn->task == TASK_NONE) {
+        conn->reads_next = true;
+        conn_resume(conn); /* the task reads that */
+    }
+    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
+        conn_resume(conn); /* the task closes it */
     }
     update_deadline(conn);
     if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
@@ -233,8 +237,8 @@ void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
 
 /* Events. */
 
-/* The client is lost, or breaks the rules of the transport. A handshake that fails ends with a message to the
- * client, which a reset must not take away from it. */
+/* The client is lost, or breaks the rules of the transport. A handshake that fails ends with a message to the client,
+ * which a reset must not take away from it. */
 static void conn_fail(struct conn *conn, int error, bool was_idle)
 {
     if (error == -EPROTO && conn->transport.is_opening) {
@@ -417,7 +421,9 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    if (has_held_input(conn)) {
+    bool reads = conn->reads_next && has_held_input(conn);
+    conn->reads_next = false;
+    if (reads) {
         conn_read(conn);
     } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);

@@ -1,8 +1,8 @@
 /* What the socket takes is seen only when it has room again, and the kernel may have 256 KiB or more to get rid of
- * before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is
- * asked how much is in the socket, and when the time is over, whether it has become less. When something else has
- * blocked the loop and the first look comes late, the second one comes later too: a client that reads slowly needs
- * time to show it.
+ * before it says so. So a client that does not let us write is looked at twice: early in its time the kernel is asked
+ * how much is in the socket, and when the time is over, whether it has become less. When something else has blocked
+ * the loop and the first look comes late, the second one comes later too: a client that reads slowly needs time to
+ * show it.
  *
  * Failure mode: a kernel that does not answer; then a client that takes nothing has its time, and no more. */
 
@@ -10,8 +10,8 @@
 
 #include "http/conn_protocol.h"
 
-/* The first look into the socket comes when this part of write_timeout is over, and the second one no sooner than
- * this part of it later. */
+/* The first look into the socket comes when this part of write_timeout is over, and the second one no sooner than this
+ * part of it later. */
 enum { FIRST_LOOK_PART = 8 };
 
 static int64_t write_timeout_ms(const struct conn *conn)

@@ -14,8 +14,8 @@ int64_t conn_look_ms(const struct conn *conn, int64_t at_ms);
 /* The look that the next one is compared with. */
 void conn_look_first(struct conn *conn, int64_t now_ms);
 
-/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since the last look
- * into it, or this is the first look. Then the deadline is a later one, for which the caller sets the timer. */
+/* The deadline of WAIT_WRITE has passed: whether the client has taken bytes out of the socket since the last look into
+ * it, or this is the first look. Then the deadline is a later one, for which the caller sets the timer. */
 bool conn_takes_response(struct conn *conn, int64_t now_ms);
 
 #endif

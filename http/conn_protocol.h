@@ -125,6 +125,7 @@ struct conn {
     bool is_advancing : 1;  /* the protocol is at work: it will see what changes */
     bool has_unread : 1;    /* the client sent, or may have sent, what nobody has read: close with a linger */
     bool ignores_input : 1; /* bytes are waiting, but reading them is not due: stop asking for READABLE */
+    bool reads_next : 1;    /* the transport holds bytes, and nothing that was read before waits: the task reads them */
     bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
     int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */

@@ -1,8 +1,7 @@
 #ifndef EVSERVE_TESTS_TLS_SCENE_H
 #define EVSERVE_TESTS_TLS_SCENE_H
 
-/* What the tests of TLS share: certificates made by OpenSSL, and a client of OpenSSL at the other end of a fake
- * peer. */
+/* What the tests of TLS share: certificates made by OpenSSL, and a client of OpenSSL at the other end of a fake peer. */
 
 #include "tests/lib/fake_sys.h"
 
@@ -48,8 +47,8 @@ struct tls_client {
     bool has_failed;       /* the session is over */
 };
 
-/* Set the client up; after that, the test may set ctx and ssl as it needs, before tls_client_run(). It trusts
- * whatever it is shown. */
+/* Set the client up; after that, the test may set ctx and ssl as it needs, before tls_client_run(). It trusts whatever
+ * it is shown. */
 void tls_client_init(struct tls_client *client, int version, void (*step)(void));
 void tls_client_connect(struct tls_client *client, struct fake_peer *peer, const char *server_name);
 void tls_client_done(struct tls_client *client);
