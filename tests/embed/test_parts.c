@@ -104,12 +104,13 @@ static const struct evs_route routes[] = {
     {.route = NULL}};
 
 static const char multipart[] = "Content-Type: multipart/form-data; boundary=\"B\"\r\n";
-static char request[16384];
+static char request[98304]; /* more than the longest body here */
 
 static const char *post(const char *path, const char *fields, const char *body)
 {
-    snprintf(request, sizeof request, "POST %s HTTP/1.0\r\n%sContent-Length: %zu\r\n\r\n%s", path, fields, strlen(body),
-             body);
+    int len = snprintf(request, sizeof request, "POST %s HTTP/1.0\r\n%sContent-Length: %zu\r\n\r\n%s", path, fields,
+                       strlen(body), body);
+    assert_in_range(len, 0, sizeof request - 1);
     return client_ask(host.port, request);
 }
 
