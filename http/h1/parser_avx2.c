@@ -1,13 +1,13 @@
 /* The head parser for CPUs with AVX2: vectors of 32 bytes. */
 
-#ifdef __x86_64__
-
 #include "http/h1/parser_avx2.h"
-
-#include <immintrin.h>
 
 #include "http/h1/parser_rules.h"
 #include "http/h1/parser_steps.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
 
 #define VARIANT     parse_head_avx2
 #define TARGET      __attribute__((target("avx2,bmi,bmi2")))

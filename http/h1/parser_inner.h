@@ -109,7 +109,7 @@ ALWAYS_INLINE void begin_fields(struct scan *s)
 {
     s->state = STATE_FIELDS;
     s->parser->section_at = (uint32_t)s->pos;
-    s->limit = s->pos + s->limits->max_header_bytes_bytes + 2; /* the empty line does not count */
+    s->limit = s->pos + (size_t)s->limits->max_header_bytes_bytes + 2; /* the empty line does not count */
     s->end = s->len < s->limit ? s->len : s->limit;
 }
 

@@ -1,13 +1,13 @@
 /* The head parser for CPUs with SSE4.2: vectors of 16 bytes. */
 
-#ifdef __x86_64__
-
 #include "http/h1/parser_sse42.h"
-
-#include <immintrin.h>
 
 #include "http/h1/parser_rules.h"
 #include "http/h1/parser_steps.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
 
 #define VARIANT     parse_head_sse42
 #define TARGET      __attribute__((target("sse4.2")))

@@ -177,7 +177,7 @@ INLINE bool take_request_line(struct scan *s)
     const char *data = s->data;
     struct head *head = s->head;
     size_t start = s->pos;
-    size_t most = s->limits->max_request_line_bytes;
+    size_t most = (size_t)s->limits->max_request_line_bytes;
     size_t end = s->len - start < most ? s->len : start + most;
     size_t target = start + 4;
     bool is_plain = true;
