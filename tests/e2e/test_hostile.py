@@ -70,6 +70,7 @@ class Hostile:
         self.sock.setblocking(False)
         self.since = time.monotonic()
         self.at = 0
+        self.was_reset = False
         self.say(self.first)
 
     def say(self, data):
@@ -78,7 +79,8 @@ class Hostile:
             return self.sock.send(data) if data else 0
         except BlockingIOError:
             return 0
-        except OSError:
+        except OSError:  # the reset, which SO_ERROR will not report a second time
+            self.was_reset = True
             return -1
 
     def go_on(self):
@@ -94,11 +96,11 @@ class Hostile:
         """The server has closed. Returns how long it took, and what is wrong, if anything."""
         took = time.monotonic() - self.since
         got = b""
-        was_reset = False
+        was_reset = self.was_reset
         try:
             while self.status is not None and (part := self.sock.recv(65536)):
                 got += part
-            was_reset = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            was_reset = was_reset or self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
         except OSError:
             was_reset = True
         self.sock.close()
