@@ -5,13 +5,12 @@
  * tls_context cannot be made, so nothing here is ever called. */
 
 #include "core/tls_info.h"
+#include "core/transport.h"
 
 #include <stdbool.h>
 
 struct tls_context;
 struct tls_pool;
-struct transport;
-struct transport_ops;
 
 /* What a connection begins with: the arg of transport_open(). */
 struct tls_opening {
