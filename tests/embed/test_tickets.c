@@ -153,6 +153,9 @@ static void other_thread_answers_in_each_way(void **state)
         client_read_until(fd, answer, sizeof answer, "world");
         assert_non_null(strstr(answer, "Content-Length: 11\r\n"));
         assert_string_equal(client_body(answer), "hello world");
+        /* All content is there before the order to end has come to the server: a client that leaves now is gone. */
+        assert_true(client_send(fd, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client_read_until(fd, answer, sizeof answer, "404 Not Found\n");
         close(fd);
 
         ticket = ask_later(&fd);
