@@ -1,8 +1,8 @@
 /* The front door: composes workers into one handle.
  *
  * Order of building: the log and the plan; for each worker its reactor and offer (site, root, C routes, script,
- * settings of the config, which win); the certificates; for each worker its server, listeners, the script's start functions; threads at
- * last. Freeing goes the other way.
+ * settings of the config, which win); the certificates; for each worker its server, listeners, the script's start
+ * functions; threads at last. Freeing goes the other way.
  *
  * Threads share only the handle, and change nothing in it: stopping and posting go through the worker concerned, totals
  * are read from all workers. */

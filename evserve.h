@@ -18,8 +18,8 @@
  *
  * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
  * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
- * and parts, client and server of a request, header fields and complete responses, streamed responses, events of a request,
- * tickets, timers and watches, checking and logging.
+ * and parts, client and server of a request, header fields and complete responses, streamed responses, events of a
+ * request, tickets, timers and watches, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library. */
@@ -585,11 +585,11 @@ void evserve_wake(evserve *server);
 
 /* ---- Reloading ---- */
 
-/* Load the config's script, root and C routes anew, into new Lua states, and the TLS certificates, and serve them from the next request of each
- * connection on. Requests that have begun finish with the old ones, which are closed after the last of them; work that
- * the old script has begun until then (app.defer, runs of timers) gets one more minute. If anything is wrong, such as a
- * script that does not load, the old ones go on serving. Listeners stay as they are: a script that changes app.listen
- * is rejected.
+/* Load the config's script, root and C routes anew, into new Lua states, and the TLS certificates, and serve them from
+ * the next request of each connection on. Requests that have begun finish with the old ones, which are closed after the
+ * last of them; work that the old script has begun until then (app.defer, runs of timers) gets one more minute. If
+ * anything is wrong, such as a script that does not load, the old ones go on serving. Listeners stay as they are: a
+ * script that changes app.listen is rejected.
  *
  * The order of calls: lua_init for each new Lua state, on the server's thread that the state is for; the new script's
  * "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
