@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Attack the release build: 5,000 hostile clients of five kinds while ordinary clients are served
-# (tests/e2e/test_hostile.py, with figures), then slow heads, slow bodies and slow reads by slowhttptest, if it is
-# installed. About two minutes.
+# (tests/e2e/test_hostile.py, with figures), then the same with HTTPS (test_hostile_tls.py), then slow heads, slow
+# bodies and slow reads by slowhttptest, if it is installed. About three minutes.
+# and slow reads by slowhttptest, if it is installed. About three minutes.
 #   scripts/hostile.sh [CLIENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 cmake --preset release
 cmake --build --preset release --target evserve_program
 
-EVSERVE_BIN=$PWD/evserve EVSERVE_HOSTILE=${1:-5000} EVSERVE_HOSTILE_SCALE=5 python3 tests/e2e/test_hostile.py -v
+for test in hostile hostile_tls; do
+    EVSERVE_BIN=$PWD/evserve EVSERVE_HOSTILE=${1:-5000} EVSERVE_HOSTILE_SCALE=5 python3 "tests/e2e/test_$test.py" -v
+done
 
 if ! command -v slowhttptest >/dev/null; then
     echo "slowhttptest is not installed (apt install slowhttptest): skipping its attacks"

@@ -15,6 +15,7 @@ import resource
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -144,7 +145,13 @@ def attack(host, port, count):
     print(json.dumps(report), flush=True)
 
 
-def behave(host, port):
+def connect(address, ca):
+    """A connection of a client that behaves; ca: by HTTPS, with a certificate of this authority."""
+    sock = evtest.connect(address)
+    return ssl.create_default_context(cafile=ca).wrap_socket(sock, server_hostname="localhost") if ca else sock
+
+
+def behave(host, port, ca=None):
     """The third process: asks on a few connections in turn until its standard input ends. Prints how long answers took.
     A connection that was closed between two requests, as any may be, is made anew."""
     wanted = b"\r\n\r\n" + SMALL
@@ -157,7 +164,7 @@ def behave(host, port):
         got = b""
         for _ in range(3):
             if socks[n] is None:
-                socks[n] = evtest.connect((host, int(port)))
+                socks[n] = connect((host, int(port)), ca)
             try:
                 socks[n].sendall(b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n")
                 while not got.endswith(wanted):
