@@ -44,6 +44,7 @@ struct tls {
     size_t owed;                 /* bytes of content whose records wait in socket.out */
     unsigned long error;         /* OpenSSL's, of a session that has failed */
     int failure;                 /* -errno of a session that has failed, or 0 */
+    bool has_said_end : 1;       /* our close_notify has been made */
     bool is_ended : 1;           /* our side is shut: what the peer sends is dropped */
     bool is_slow : 1;            /* the peer does not keep up: no more than one record waits */
 };
@@ -295,6 +296,14 @@ static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *poo
     return piece;
 }
 
+/* Our close_notify, behind all that was said before. Where a response is cut after that, the client still lacks the
+ * records before it, so it never reads this one. */
+static void say_close_notify(struct tls *tls)
+{
+    tls->has_said_end = SSL_shutdown(tls->ssl) >= 0;
+    ERR_clear_error();
+}
+
 /* Encrypt, and send what was encrypted. Returns the bytes of content whose records the kernel has taken, or -errno. */
 static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool more)
 {
@@ -321,6 +330,9 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool 
         content += piece.len;
         ends[count].content = content;
         ends[count++].wire = write_buffer_len(&tls->socket.out);
+    }
+    if (tls->socket.transport->is_ending && cursor->count == 0 && count > 0) {
+        say_close_notify(tls);
     }
     size_t made = write_buffer_len(&tls->socket.out);
     rv = finish_call(tls, more);
@@ -354,7 +366,7 @@ static ssize_t send_parts(struct transport *transport, const struct iovec *parts
     struct tls *tls = tls_of(transport);
     transport->is_full = false;
     int rv = tls->failure < 0 ? tls->failure : transport_flush(transport);
-    if (rv < 0 || tls->is_ended) {
+    if (rv < 0 || tls->is_ended || (tls->has_said_end && tls->owed == 0)) {
         return rv < 0 ? rv : -EPIPE;
     }
     if (has_output(tls) || transport->is_opening) {
@@ -413,9 +425,8 @@ static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
     bool is_in_order = tls->failure == 0 && !transport->is_opening && !has_output(tls);
-    if (is_in_order && !tls->is_ended && begin_call(tls) == 0) {
-        (void)SSL_shutdown(tls->ssl);
-        ERR_clear_error();
+    if (is_in_order && !tls->is_ended && !tls->has_said_end && begin_call(tls) == 0) {
+        say_close_notify(tls);
         (void)finish_call(tls, false);
     }
     tls->is_ended = true;

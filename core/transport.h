@@ -45,6 +45,7 @@ struct transport {
     bool is_level : 1;               /* watched level-triggered, until the connection is idle */
     bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
     bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
+    bool is_ending : 1;              /* the writer's: the next write has all that is left to send before the end */
     bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
     bool holds_output : 1;           /* bytes of its own wait for room: transport_flush() when the socket is writable */
 };
@@ -72,7 +73,9 @@ void transport_note(struct transport *transport, unsigned events);
 ssize_t transport_recv(struct transport *transport, void *data, size_t len);
 
 /* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes
- * follow at once, so a last short segment may wait for them. parts: at most 64. */
+ * follow at once, so a last short segment may wait for them. parts: at most 64. With is_ending the transport may say
+ * its end behind these bytes, in the same call: nothing but these bytes, if they were not all taken, may be written
+ * after that, and transport_say_end() is still due. */
 ssize_t transport_send(struct transport *transport, const void *data, size_t len, bool more);
 ssize_t transport_sendv(struct transport *transport, const struct iovec *parts, size_t count);
 

@@ -174,6 +174,41 @@ static int take_off(struct h1 *h1, size_t sent)
     }
 }
 
+/* Whether the connection ends once all that is queued has been sent, in an orderly way. */
+static bool is_last_response(const struct h1 *h1)
+{
+    const struct exchange *exchange = &h1->exchange;
+    switch ((enum h1_state)h1->state) {
+    case H1_WRITING_RESPONSE:
+        return exchange->response_state == RESPONSE_COMPLETE && exchange->takeover == NULL &&
+               (h1->closes || exchange->wants_close || (exchange->service->is_draining && exchange->is_body_read));
+    case H1_CLOSING:
+        return exchange->response_state == RESPONSE_NONE || exchange->response_state == RESPONSE_COMPLETE;
+    default:
+        return false;
+    }
+}
+
+/* The next write has all that is queued, or not. A transport that says its end can do so in the same call. */
+static void announce_end(const struct h1 *h1, bool is_all)
+{
+    struct transport *transport = &h1->conn->transport;
+    if (transport->ops != NULL) {
+        transport->is_ending = is_all && is_last_response(h1);
+    }
+}
+
+/* Whether these parts, which end in borrowed memory or behind it, are all that is left of the response. */
+static bool is_all_queued(const struct h1 *h1, const struct iovec *parts, size_t count)
+{
+    const struct source *source = &h1->exchange.source;
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        len += parts[i].iov_len;
+    }
+    return len == (source->then.next == NULL ? out_len(h1) + source->borrowed.len : h1_refs_queued(h1));
+}
+
 /* Send borrowed memory once, with what is queued before it and what a stream has behind it. Returns bytes or -errno. */
 static ssize_t send_borrowed(struct h1 *h1)
 {
@@ -189,6 +224,7 @@ static ssize_t send_borrowed(struct h1 *h1)
     if (len == borrowed->len && h1->exchange.source.then.next != NULL) {
         count += h1_refs_gather(h1, parts + count, MEMORY_PARTS - count, MEMORY_PIECE - len);
     }
+    announce_end(h1, h1->conn->transport.ops != NULL && is_all_queued(h1, parts, count));
     ssize_t sent = transport_sendv(&h1->conn->transport, parts, count);
     int rv = sent < 0 ? (int)sent : take_off(h1, (size_t)sent);
     return rv < 0 ? rv : sent;
@@ -289,6 +325,7 @@ static int send_some(struct h1 *h1, int64_t *budget)
     }
     if (kind != SOURCE_BORROWED && (kind == SOURCE_NONE || out_len(h1) > 0)) {
         size_t left = (size_t)*budget;
+        announce_end(h1, kind == SOURCE_NONE && out_len(h1) <= left);
         int rv = write_buffer_send(&h1->out, &h1->conn->transport, &left, kind == SOURCE_FILE);
         *budget = (int64_t)left;
         return rv < 0 ? rv : 0;

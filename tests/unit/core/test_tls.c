@@ -313,6 +313,36 @@ static void close_notify_is_the_end_and_is_answered(void **state)
     }
 }
 
+/* The last write has the close_notify behind it, in the same call, and nothing follows. */
+static void last_write_says_the_end(void **state)
+{
+    (void)state;
+    static const int64_t rooms[] = {FAKE_NO_LIMIT, 0, 1, 10, 29}; /* the shortest record has 30 bytes */
+    for (size_t i = 0; i < VERSIONS * sizeof rooms / sizeof *rooms; i++) {
+        shake_hands(versions[i % VERSIONS], NULL);
+        fake_sys_clear_trace();
+        fake_peer_set_room(peer, rooms[i / VERSIONS]);
+        transport.is_ending = true;
+        ssize_t sent = transport_send(&transport, "the last", 8, false);
+        if (i >= VERSIONS) {
+            assert_int_equal(sent, -EAGAIN);
+            assert_true(transport.is_full && transport.holds_output);
+            fake_peer_set_room(peer, FAKE_NO_LIMIT);
+            assert_int_equal(transport_flush(&transport), 0);
+            sent = transport_send(&transport, "the last", 8, false);
+        }
+        assert_int_equal(sent, 8);
+        assert_false(transport.is_full);
+        assert_int_equal(fake_sys_count(FAKE_SEND), i < VERSIONS ? 1 : 2);
+        assert_int_equal(transport_send(&transport, "one more", 8, false), -EPIPE);
+        assert_int_equal(transport_end(&transport), 0);
+        assert_int_equal(fake_sys_count(FAKE_SEND), i < VERSIONS ? 1 : 2);
+        tls_client_run(&client);
+        assert_string_equal(client.input, "the last");
+        assert_true(client.has_close_notify);
+    }
+}
+
 static void connection_that_ends_without_it_is_cut_short(void **state)
 {
     (void)state;
@@ -703,6 +733,7 @@ int main(void)
         TLS_TEST(full_socket_takes_nothing_twice),
         TLS_TEST(more_than_the_buffer_holds_is_announced),
         TLS_TEST(close_notify_is_the_end_and_is_answered),
+        TLS_TEST(last_write_says_the_end),
         TLS_TEST(connection_that_ends_without_it_is_cut_short),
         TLS_TEST(after_our_end_bytes_are_dropped_unread),
         TLS_TEST(session_is_resumed_also_after_a_reload),
