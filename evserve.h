@@ -301,11 +301,11 @@ struct evs_certificate {
     const char *cert_pem;  /* PEM in memory instead of cert_file; copied, as key_pem is */
     const char *key_pem;   /* NULL: the key is in cert_pem */
 
-    /* Certificates of authorities: a client may present a certificate that one of them has signed (see evs_tls()).
-     * NULL: no client is asked for one. */
+    /* Certificates of authorities: a client must present a certificate that one of them has signed (see evs_tls()), or is
+     * rejected in the handshake. NULL: no client is asked for one. */
     const char *client_ca_file;
     const char *client_ca_pem; /* the same in memory */
-    int client_required;       /* 1: a client without a certificate is rejected in the handshake */
+    int client_optional;       /* 1: a client without a certificate is served, too */
 };
 
 /* ---- Configuration ---- */

@@ -21,7 +21,7 @@ struct tls_certificate {
     const char *key_pem;        /* likewise; NULL: in cert_pem */
     const char *client_ca_file; /* PEM: authorities that sign clients' certificates; NULL: none is asked for */
     const char *client_ca_pem;  /* in memory, in place of client_ca_file */
-    bool is_client_required;    /* a client without a certificate is refused in the handshake */
+    bool is_client_optional;    /* with client_ca: a client without a certificate is not refused in the handshake */
 };
 
 /* What was read. Owned; zeroed before. */

@@ -122,17 +122,14 @@ int tls_host_ask(struct tls_host *host, const struct tls_certificate *certificat
                                 .base_fd = base_fd};
     int rv = 0;
     if (pem.file == NULL && pem.text == NULL) {
-        return certificate->is_client_required
-                   ? error_text(err, errlen, -EINVAL,
-                                "client certificates are required, but no authority (client_ca) is named")
-                   : 0;
+        return 0;
     }
     STACK_OF(X509) *authorities = tls_pem_certificates(&pem, &rv, err, errlen);
     if (authorities == NULL) {
         return rv;
     }
-    rv = trust(host->ctx, authorities, certificate->is_client_required);
-    rv = rv < 0 ? rv : bind_sessions(host->ctx, host->names, authorities, certificate->is_client_required);
+    rv = trust(host->ctx, authorities, !certificate->is_client_optional);
+    rv = rv < 0 ? rv : bind_sessions(host->ctx, host->names, authorities, !certificate->is_client_optional);
     sk_X509_pop_free(authorities, X509_free);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }

@@ -92,7 +92,7 @@ static bool take_certificate(lua_State *L, struct tls_certificate *certificate)
         script_raise(L, "app.tls: client = \"%s\" needs client_ca: the certificates that clients' may be signed by",
                      client);
     }
-    certificate->is_client_required = client_ca != NULL && (client == NULL || strcmp(client, "required") == 0);
+    certificate->is_client_optional = client != NULL && strcmp(client, "optional") == 0;
     bool is_any = cert != NULL || key != NULL || certificate->name != NULL || client_ca != NULL;
     if (is_any && cert == NULL) {
         script_raise(L, "app.tls: cert is missing: the file of a certificate in PEM, or its text");

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The long version of tests/e2e/test_churn.py: connections that end in every possible way, under AddressSanitizer and
 # under valgrind (the release build, which has no sanitizers; LuaJIT needs no suppressions, since its compiler is off),
-# then a soak of the release build during which resident memory must not grow.
+# then a soak of the release build during which resident memory must not grow. Last, a minute of waiting for certificates
+# that change on disk (tests/e2e/test_tls.py).
 #   scripts/churn.sh [ROUNDS [REQUESTS]]   default 20 rounds of all endings and 2,000,000 requests
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,3 +29,7 @@ fi
 
 echo "soak, $requests requests"
 EVSERVE_BIN=$PWD/evserve EVSERVE_SOAK=$requests python3 $test -v Churn.test_memory_stays_flat_over_many_requests
+
+echo "certificates that change on disk, one minute"
+EVSERVE_BIN=$PWD/evserve EVSERVE_PROGRAMS=$PWD/build/dev EVSERVE_MINUTE=1 \
+    python3 tests/e2e/test_tls.py -v Replacements.test_changes_are_noticed_within_a_minute

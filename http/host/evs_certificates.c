@@ -14,7 +14,7 @@ static bool is_last(const struct evs_certificate *entry)
 {
     return entry->name == NULL && entry->cert_file == NULL && entry->key_file == NULL && entry->cert_pem == NULL &&
            entry->key_pem == NULL && entry->client_ca_file == NULL && entry->client_ca_pem == NULL &&
-           entry->client_required == 0;
+           entry->client_optional == 0;
 }
 
 static int add_certificate(struct tls_plan *plan, const struct evs_certificate *entry, size_t n, char *err,
@@ -28,7 +28,7 @@ static int add_certificate(struct tls_plan *plan, const struct evs_certificate *
         .key_pem = entry->key_pem,
         .client_ca_file = entry->client_ca_file,
         .client_ca_pem = entry->client_ca_pem,
-        .is_client_required = entry->client_required != 0,
+        .is_client_optional = entry->client_optional != 0,
     };
     char text[EVSERVE_ERROR_MAX];
     int rv = tls_plan_add(plan, &certificate, NULL, text, sizeof text);

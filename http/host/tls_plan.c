@@ -100,9 +100,9 @@ static int check_certificate(const struct tls_certificate *certificate, char *er
         wrong = "the key is given twice: a file or PEM text expected, not both";
     } else if (certificate->client_ca_file != NULL && certificate->client_ca_pem != NULL) {
         wrong = "client_ca is given twice: a file or PEM text expected, not both";
-    } else if (certificate->is_client_required && certificate->client_ca_file == NULL &&
+    } else if (certificate->is_client_optional && certificate->client_ca_file == NULL &&
                certificate->client_ca_pem == NULL) {
-        wrong = "a client certificate is required, but client_ca does not say who may sign it";
+        wrong = "a client certificate is optional, but client_ca does not say who may sign it";
     } else if (certificate->name != NULL && certificate->name[0] == '\0') {
         wrong = "the name is empty";
     }
@@ -111,7 +111,7 @@ static int check_certificate(const struct tls_certificate *certificate, char *er
 
 static int copy_certificate(struct tls_certificate *copy, const struct tls_certificate *certificate)
 {
-    *copy = (struct tls_certificate){.is_client_required = certificate->is_client_required};
+    *copy = (struct tls_certificate){.is_client_optional = certificate->is_client_optional};
     for (size_t i = 0; i < CERTIFICATE_TEXTS; i++) {
         const char *text = text_at(certificate, certificate_texts[i]);
         const char *ours = text == NULL ? NULL : mem_copy_text(text);

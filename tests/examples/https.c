@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct evs_certificate certificates[] = {
-        {.cert_pem = cert, .key_pem = key, .client_ca_pem = ca},
+        {.cert_pem = cert, .key_pem = key, .client_ca_pem = ca, .client_optional = ca != NULL},
         {.cert_pem = NULL},
     };
     const struct evs_route routes[] = {

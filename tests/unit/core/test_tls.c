@@ -55,7 +55,7 @@ static void add_certificate(const struct made *made, const struct made *client_c
     const struct tls_certificate certificate = {.cert_pem = made->cert_pem,
                                                 .key_pem = made->key_pem,
                                                 .client_ca_pem = client_ca == NULL ? NULL : client_ca->cert_pem,
-                                                .is_client_required = is_required};
+                                                .is_client_optional = !is_required};
     if (tls_context_add(context, &certificate, err, sizeof err) < 0) {
         fail_msg("%s", err);
     }

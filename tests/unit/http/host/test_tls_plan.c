@@ -48,7 +48,7 @@ static void certificates_and_settings_are_copied(void **state)
 {
     (void)state;
     char name[] = "*.a", file[] = "cert.pem", version[] = "1.3", place[] = "site.lua:3";
-    const struct tls_certificate certificate = {.name = name, .cert_file = file, .is_client_required = false};
+    const struct tls_certificate certificate = {.name = name, .cert_file = file, .is_client_optional = false};
     const struct tls_settings settings = {.min_version = version};
     assert_int_equal(tls_plan_add(&plan, &certificate, place, err, sizeof err), 0);
     assert_int_equal(tls_plan_set(&plan, &settings, err, sizeof err), 0);
@@ -75,7 +75,7 @@ static void contradictions_are_refused(void **state)
         {{.cert_file = "c", .cert_pem = "c"}, "the certificate is given twice"},
         {{.cert_file = "c", .key_file = "k", .key_pem = "k"}, "the key is given twice"},
         {{.cert_file = "c", .client_ca_file = "a", .client_ca_pem = "a"}, "client_ca is given twice"},
-        {{.cert_file = "c", .is_client_required = true}, "client_ca does not say who may sign it"},
+        {{.cert_file = "c", .is_client_optional = true}, "client_ca does not say who may sign it"},
         {{.cert_file = "c", .name = ""}, "the name is empty"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -216,7 +216,7 @@ static void config_becomes_a_plan(void **state)
     (void)state;
     const struct evs_certificate certificates[] = {
         {.cert_file = "a.pem", .key_file = "k.pem"},
-        {.name = "b", .cert_pem = "PEM", .key_pem = "KEY", .client_ca_pem = "CA", .client_required = 1},
+        {.name = "b", .cert_pem = "PEM", .key_pem = "KEY", .client_ca_pem = "CA", .client_optional = 1},
         {.cert_file = NULL},
     };
     struct evserve_config config = {.size = sizeof config, .certificates = certificates, .tls_min_version = "1.3"};
@@ -224,7 +224,8 @@ static void config_becomes_a_plan(void **state)
     assert_int_equal(plan.count, 2);
     assert_string_equal(plan.certificates[0].key_file, "k.pem");
     assert_string_equal(plan.certificates[1].key_pem, "KEY");
-    assert_true(plan.certificates[1].is_client_required);
+    assert_true(plan.certificates[1].is_client_optional);
+    assert_false(plan.certificates[0].is_client_optional);
     assert_string_equal(plan.settings.min_version, "1.3");
 }
 
