@@ -12,15 +12,10 @@
 
 #include "core/tls.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#endif
-
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
+#include "core/tls_openssl.h"
 #include "core/tls_peer.h"
 #include "core/tls_pool.h"
 #include "core/tls_reason.h"

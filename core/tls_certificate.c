@@ -4,14 +4,9 @@
 
 #include "core/tls_certificate.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
-#endif
-
 #include "core/log.h"
 #include "core/sys.h"
+#include "core/tls_openssl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,16 +6,12 @@
 
 #include "core/tls_context.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#endif
-
 #include "core/file_stamps.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/tls_host.h"
 #include "core/tls_names.h"
+#include "core/tls_openssl.h"
 #include "core/tls_tickets.h"
 
 #include <errno.h>
@@ -119,6 +115,10 @@ static int check_settings(struct tls_context *context, char *err, size_t errlen)
 int tls_context_create(struct tls_context **context, const struct tls_settings *settings, struct tls_context *former,
                        int base_fd, const struct log *log, char *err, size_t errlen)
 {
+    int rv = tls_openssl_load(err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
     struct tls_context *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
         return error_text(err, errlen, -ENOMEM, "out of memory");
@@ -129,7 +129,7 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
     file_stamps_init(&made->stamps);
     file_stamps_set_base(&made->stamps, base_fd);
     made->tickets = former == NULL ? tls_tickets_create() : tls_tickets_ref(former->tickets);
-    int rv = tls_settings_copy(&made->settings, settings);
+    rv = tls_settings_copy(&made->settings, settings);
     if (rv < 0 || made->tickets == NULL) {
         rv = error_text(err, errlen, -ENOMEM, "out of memory");
     } else {

@@ -6,14 +6,9 @@
 
 #include "core/tls_host.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/ssl.h>
-#endif
-
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/tls_openssl.h"
 #include "core/tls_reason.h"
 
 #include <errno.h>

@@ -4,14 +4,9 @@
 
 #include "core/tls_peer.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/bio.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#endif
-
 #include "core/mem.h"
 #include "core/tls_info.h"
+#include "core/tls_openssl.h"
 
 #include <stdio.h>
 #include <string.h>

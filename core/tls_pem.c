@@ -5,16 +5,10 @@
 
 #include "core/tls_pem.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-#endif
-
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/sys.h"
+#include "core/tls_openssl.h"
 #include "core/tls_reason.h"
 #include "core/write_buffer.h"
 

@@ -26,7 +26,7 @@ struct tls_pool {
     char failure[256];            /* why a handshake has failed */
 };
 
-/* Make a pool. NULL without memory. */
+/* Make a pool, after a tls_context, which loads OpenSSL. NULL without memory. */
 struct tls_pool *tls_pool_create(const char *plain_reply);
 void tls_pool_destroy(struct tls_pool *pool); /* NULL is allowed */
 

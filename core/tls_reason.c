@@ -2,10 +2,7 @@
 
 #include "core/tls_reason.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#endif
+#include "core/tls_openssl.h"
 
 #include <stddef.h>
 

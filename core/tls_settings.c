@@ -6,13 +6,9 @@
 
 #include "core/tls_settings.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#endif
-
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/tls_openssl.h"
 #include "core/tls_reason.h"
 
 #include <errno.h>

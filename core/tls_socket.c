@@ -4,11 +4,8 @@
 
 #include "core/tls_socket.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/bio.h>
-#endif
-
 #include "core/sys.h"
+#include "core/tls_openssl.h"
 #include "core/transport.h"
 
 #include <errno.h>

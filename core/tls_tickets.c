@@ -6,16 +6,9 @@
 
 #include "core/tls_tickets.h"
 
-#ifdef EVSERVE_HAS_TLS
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-#include <openssl/rand.h>
-#include <openssl/ssl.h>
-#endif
-
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/tls_openssl.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -5,9 +5,9 @@
 #   cc -IFOLDER host.c FOLDER/evserve.c
 #
 # Lua is left out, together with everything between #ifdef EVSERVE_HAS_LUA and #else or #endif. The sandbox filters
-# system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp, and it serves HTTPS with -DEVSERVE_HAS_TLS and
-# -lssl -lcrypto. In the object file only the functions
-# of evserve.h are global; all others become static.
+# system calls if you compile with -DEVSERVE_HAS_SECCOMP and link with -lseccomp. With -DEVSERVE_HAS_TLS it serves HTTPS:
+# OpenSSL is loaded when the first such server starts (-ldl before glibc 2.34), or linked with -DEVSERVE_TLS_LINKED and -lssl
+# -lcrypto. In the object file only the functions of evserve.h are global; all others become static.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/build/amalgamation}
@@ -154,7 +154,7 @@ function take_line(line, file, is_header) {
         }
         if (is_header) {
             line = made_static(line)
-        } else if (line ~ /^const [a-z_0-9 ]*(\[[0-9]*\])?( = |;)/) {
+        } else if (line ~ /^(const|struct [a-z_0-9]+) [a-z_0-9 ]*(\[[0-9]*\])?( = |;)/) {
             line = "static " line
         }
         put(line)

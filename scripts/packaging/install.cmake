@@ -15,9 +15,11 @@ if(EVSERVE_LIBSECCOMP)
     list(APPEND static_needs ${SECCOMP_STATIC_LIBRARIES})
     list(APPEND static_dirs ${SECCOMP_STATIC_LIBRARY_DIRS})
 endif()
-if(EVSERVE_OPENSSL)
+if(EVSERVE_OPENSSL AND EVSERVE_TLS_LINKED)
     list(APPEND static_needs ${OPENSSL_STATIC_LIBRARIES})
     list(APPEND static_dirs ${OPENSSL_STATIC_LIBRARY_DIRS})
+elseif(EVSERVE_OPENSSL)
+    list(APPEND static_needs ${CMAKE_DL_LIBS})
 endif()
 if(static_dirs)
     list(REMOVE_ITEM static_dirs ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES})
@@ -83,7 +85,8 @@ install(FILES README.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOC
 install(FILES core/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME core.md)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
-# The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need.
+# The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need, except OpenSSL,
+# which they load: core/tls_openssl.c says its name when it is missing.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME evserve)
 set(CPACK_PACKAGE_VENDOR "The evserve authors")
@@ -98,6 +101,9 @@ set(CPACK_DEBIAN_PACKAGE_SECTION httpd)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON) # with the calls of ldconfig
+if(EVSERVE_OPENSSL AND NOT EVSERVE_TLS_LINKED)
+    set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3 | libssl3t64")
+endif()
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "cmake | pkg-config, libluajit2-5.1-dev | libluajit-5.1-dev, libseccomp-dev, libssl-dev")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)

@@ -142,10 +142,10 @@ static int set_up(void **state)
     context = NULL;
     transport = (struct transport){.fd = -1};
     memset(&client, 0, sizeof client);
-    pool = tls_pool_create(plain_text);
-    assert_non_null(pool);
     new_context(&settings, NULL);
     add_certificate(&made_ec, NULL, false);
+    pool = tls_pool_create(plain_text);
+    assert_non_null(pool);
     return 0;
 }
 
