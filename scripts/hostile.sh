@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # (tests/e2e/test_hostile.py, with figures), then the same with HTTPS (test_hostile_tls.py), then slow heads, slow
 # bodies and slow reads by slowhttptest, if it is installed. About three minutes.
-# and slow reads by slowhttptest, if it is installed. About three minutes.
 #   scripts/hostile.sh [CLIENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
