@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 
 enum { READ_BYTES = 4096 }; /* read at a time */
 
@@ -14,9 +15,9 @@ static int read_all(struct write_buffer *text, int fd, size_t max)
 {
     int rv = 0;
     for (;;) {
-        char *room = write_buffer_reserve(text, READ_BYTES, max, &rv);
+        char *room = write_buffer_reserve(text, READ_BYTES, SIZE_MAX, &rv);
         if (room == NULL) {
-            return rv == -ENOBUFS ? -EFBIG : rv;
+            return rv;
         }
         ssize_t len = sys_read(fd, room, READ_BYTES);
         if (len == -EINTR) {
@@ -24,6 +25,9 @@ static int read_all(struct write_buffer *text, int fd, size_t max)
         }
         if (len <= 0) {
             return (int)len;
+        }
+        if ((size_t)len > max - write_buffer_len(text)) {
+            return -EFBIG;
         }
         write_buffer_commit(text, (size_t)len);
     }

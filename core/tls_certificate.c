@@ -17,6 +17,17 @@
 
 enum { EXPIRY_NOTICE_DAYS = 14 };
 
+/* Which certificate of the chain the key belongs to; -1: none. */
+static int place_in_chain(const struct tls_identity *identity)
+{
+    for (int i = 0; i < sk_X509_num(identity->chain); i++) {
+        if (X509_check_private_key(sk_X509_value(identity->chain, i), identity->key) == 1) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 int tls_identity_read(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
                       const struct log *log, char *err, size_t errlen)
 {
@@ -35,9 +46,11 @@ int tls_identity_read(struct tls_identity *identity, const struct tls_certificat
     }
     identity->chain = tls_pem_certificates(&cert, &rv, err, errlen);
     identity->key = identity->chain == NULL ? NULL : tls_pem_key(&key, &rv, err, errlen);
-    if (identity->key != NULL && X509_check_private_key(tls_identity_leaf(identity), identity->key) != 1) {
-        rv = error_text(err, errlen, -EINVAL, "the private key (%s) does not belong to the certificate (%s)",
-                        tls_pem_name(&key), tls_pem_name(&cert));
+    if (identity->key != NULL && place_in_chain(identity) != 0) {
+        rv = error_text(err, errlen, -EINVAL, "the private key (%s) does not belong to the certificate (%s)%s",
+                        tls_pem_name(&key), tls_pem_name(&cert),
+                        place_in_chain(identity) < 0 ? ""
+                                                     : ", but to another one there: the server's own must come first");
     }
     ERR_clear_error();
     if (rv < 0) {

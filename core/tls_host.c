@@ -52,7 +52,10 @@ int tls_host_add(struct tls_host *host, const struct tls_identity *identity, con
     sk_X509_free(chain);
     char *copy = is_used ? mem_copy_text(what) : NULL;
     if (!is_used) {
-        error_text(err, errlen, 0, "the certificate %s cannot be used: %s", what, tls_reason(ERR_peek_last_error()));
+        unsigned long error = ERR_peek_last_error();
+        const char *plain = tls_reason_plain(error);
+        error_text(err, errlen, 0, "the certificate %s cannot be used: %s", what,
+                   plain == NULL ? tls_reason(error) : plain);
         ERR_clear_error();
         return -EINVAL;
     }

@@ -1,7 +1,7 @@
 /* Happy path: the text is read in one piece, and OpenSSL parses it. What was read is wiped, since a key is in it.
  *
- * Failure modes: the file cannot be read; there is nothing of the kind in it; a key has a passphrase, for which
- * nobody could be asked. */
+ * Failure modes: the file cannot be read, or is a pipe; there is nothing of the kind in it; a key has a passphrase, for
+ * which nobody could be asked. */
 
 #include "core/tls_pem.h"
 
@@ -13,11 +13,15 @@
 #include "core/write_buffer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
 
-enum { PEM_BYTES_MAX = 4 << 20 }; /* more than any bundle of authorities */
+enum {
+    PEM_BYTES_MAX = 4 << 20, /* more than any bundle of authorities */
+    DER_SEQUENCE = 0x30,     /* with which binary certificates and keys begin */
+};
 
 const char *tls_pem_name(const struct tls_pem *pem)
 {
@@ -32,6 +36,32 @@ static void wipe_text(struct write_buffer *text)
     write_buffer_done(text);
 }
 
+/* Where the file is, and what it is. Returns 0 or -errno. */
+static int look_at_pem(const struct tls_pem *pem, struct stat *st)
+{
+    int fd = sys_open(sys_base(pem->base_fd), pem->file, O_PATH | O_CLOEXEC);
+    int rv = fd < 0 ? fd : sys_stat(fd, st);
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return rv;
+}
+
+/* Read the file. A pipe could be read only once, and might block a server that is running. */
+static int read_file(const struct tls_pem *pem, struct write_buffer *text, char *err, size_t errlen)
+{
+    struct stat st;
+    int rv = look_at_pem(pem, &st);
+    if (rv == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        return error_text(err, errlen, -EINVAL,
+                          "the %s %s is not a regular file, and it is read again with each reload: copy it to a file",
+                          pem->what, pem->file);
+    }
+    rv = rv < 0 ? rv : file_text_read(text, pem->base_fd, pem->file, PEM_BYTES_MAX);
+    return rv == 0 ? 0
+                   : error_text(err, errlen, rv, "cannot read the %s %s: %s", pem->what, pem->file, errno_text(-rv));
+}
+
 /* The text, to be read by OpenSSL while *text lives. NULL with a text in err. */
 static BIO *open_pem(const struct tls_pem *pem, struct write_buffer *text, int *error, char *err, size_t errlen)
 {
@@ -39,9 +69,8 @@ static BIO *open_pem(const struct tls_pem *pem, struct write_buffer *text, int *
     const char *data = pem->text;
     size_t len = data == NULL ? 0 : strlen(data);
     if (data == NULL) {
-        *error = file_text_read(text, pem->base_fd, pem->file, PEM_BYTES_MAX);
+        *error = read_file(pem, text, err, errlen);
         if (*error < 0) {
-            error_text(err, errlen, 0, "cannot read the %s %s: %s", pem->what, pem->file, errno_text(-*error));
             wipe_text(text);
             return NULL;
         }
@@ -77,22 +106,30 @@ static bool is_end_of_pem(unsigned long error)
     return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
-/* Whether the text has a block of a kind at all. */
-static bool has_pem_block(BIO *bio, const char *begin)
+/* Why there is no block of a kind in a text, as the end of a sentence; NULL: there is one. */
+static const char *lack_of_block(BIO *bio, const char *kind)
 {
-    char *text;
+    char *text, ends[40];
+    int ends_len = snprintf(ends, sizeof ends, "%s-----", kind); /* not "CERTIFICATE REQUEST", but "RSA PRIVATE KEY" */
     (void)BIO_reset(bio);
     long len = BIO_get_mem_data(bio, &text);
-    return len > 0 && memmem(text, (size_t)len, begin, strlen(begin)) != NULL;
+    if (len > 0 && memmem(text, (size_t)len, ends, (size_t)ends_len) != NULL) {
+        return NULL;
+    }
+    if (len > 1 && text[0] == DER_SEQUENCE && ((text[1] & 0x80) != 0 || text[1] == len - 2)) {
+        return " is expected, not DER or PKCS #12 (openssl x509, pkey and pkcs12 convert them)";
+    }
+    return " is expected";
 }
 
 /* What is wrong with a text, from OpenSSL's queue of errors. */
-static int say_pem_error(const struct tls_pem *pem, BIO *bio, const char *begin, char *err, size_t errlen)
+static int say_pem_error(const struct tls_pem *pem, BIO *bio, const char *kind, char *err, size_t errlen)
 {
     unsigned long error = ERR_peek_last_error();
-    if (!has_pem_block(bio, begin)) {
-        return error_text(err, errlen, -EINVAL, "no %s in %s: PEM text with \"-----BEGIN %s-----\" is expected",
-                          pem->what, tls_pem_name(pem), begin);
+    const char *lack = lack_of_block(bio, kind);
+    if (lack != NULL) {
+        return error_text(err, errlen, -EINVAL, "no %s in %s: PEM text with \"-----BEGIN %s-----\"%s", pem->what,
+                          tls_pem_name(pem), kind, lack);
     }
     return error_text(err, errlen, -EINVAL, "the %s in %s cannot be read: %s", pem->what, tls_pem_name(pem),
                       tls_reason(error));
@@ -148,11 +185,7 @@ struct evp_pkey_st *tls_pem_key(const struct tls_pem *pem, int *error, char *err
 bool tls_pem_is_open_to_others(const struct tls_pem *pem)
 {
     struct stat st;
-    int fd = pem->text != NULL ? -ENOENT : sys_open(sys_base(pem->base_fd), pem->file, O_PATH | O_CLOEXEC);
-    int rv = fd < 0 ? fd : sys_stat(fd, &st);
-    if (fd >= 0) {
-        sys_close(fd);
-    }
+    int rv = pem->text != NULL ? -ENOENT : look_at_pem(pem, &st);
     return rv == 0 && (st.st_mode & (mode_t)S_IRWXO) != 0;
 }
 

@@ -6,7 +6,8 @@
 /* OpenSSL's own reason for an error: "no shared cipher". Static text. */
 const char *tls_reason(unsigned long error);
 
-/* What a failed handshake was about, in plain words; NULL where OpenSSL's reason has to do. Static text. */
+/* What a failed handshake was about, or why a certificate cannot be used, in plain words; NULL where OpenSSL's reason
+ * has to do. Static text. */
 const char *tls_reason_plain(unsigned long error);
 
 #endif

@@ -57,7 +57,7 @@ static void write_file(size_t len)
 static void file_is_read_up_to_the_limit(void **state)
 {
     (void)state;
-    static const size_t lens[] = {0, 1, 4095, 4096, 4097, MAX - 4096};
+    static const size_t lens[] = {0, 1, 4095, 4096, 4097, MAX - 4096, MAX - 1, MAX};
     for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
         write_file(lens[i]);
         assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), 0);
