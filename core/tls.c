@@ -1,7 +1,8 @@
 /* One TLS session on one socket.
  *
  * Happy path: a read takes all records that have come, in one recv(2), and decrypts them into the caller's buffer; a
- * write makes up to TLS_RECORDS records and sends them in one send(2).
+ * write makes up to TLS_RECORDS records and sends them in one send(2). What the end of the handshake has to say goes
+ * out with the first response, if the request came with the client's last words of the handshake.
  *
  * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a
  * connection that is cut. After that the session says nothing any more.
@@ -42,6 +43,7 @@ struct tls {
     bool has_said_end : 1;       /* our close_notify has been made */
     bool is_ended : 1;           /* our side is shut: what the peer sends is dropped */
     bool is_slow : 1;            /* the peer does not keep up: no more than one record waits */
+    bool is_held : 1;            /* what lies in socket.out was not offered to the kernel: a response may join it */
 };
 
 static struct tls *tls_of(const struct transport *transport)
@@ -100,6 +102,7 @@ static int begin_call(struct tls *tls)
 static int finish_call(struct tls *tls, bool more)
 {
     struct transport *transport = tls->socket.transport;
+    tls->is_held = false;
     int rv = tls_socket_flush(&tls->socket, more);
     tls_pool_settle(tls->pool, &tls->socket.out);
     transport->holds_output = write_buffer_len(&tls->socket.out) > 0;
@@ -112,6 +115,12 @@ static int finish_call(struct tls *tls, bool more)
 static bool has_output(const struct tls *tls)
 {
     return write_buffer_len(&tls->socket.out) > 0;
+}
+
+/* Whether the kernel has refused to take what was said before. */
+static bool is_blocked(const struct tls *tls)
+{
+    return has_output(tls) && !tls->is_held;
 }
 
 /* Failures. */
@@ -228,8 +237,10 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
     size_t got = 0;
     tls->socket.is_dry = false;
     ssize_t rv = read_all_records(tls, data, len, &got);
-    error = finish_call(tls, false);
-    transport->is_opening = transport->is_opening && SSL_is_init_finished(tls->ssl) == 0;
+    bool was_opening = transport->is_opening;
+    transport->is_opening = was_opening && SSL_is_init_finished(tls->ssl) == 0;
+    tls->is_held = was_opening && got > 0 && tls->failure == 0 && has_output(tls);
+    error = tls->is_held ? 0 : finish_call(tls, false);
     transport->may_have_more = !tls->socket.is_dry;
     transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
     transport->is_at_end = got == 0 && rv == 0;
@@ -360,11 +371,11 @@ static ssize_t send_parts(struct transport *transport, const struct iovec *parts
 {
     struct tls *tls = tls_of(transport);
     transport->is_full = false;
-    int rv = tls->failure < 0 ? tls->failure : transport_flush(transport);
+    int rv = tls->failure < 0 || tls->is_held ? tls->failure : transport_flush(transport);
     if (rv < 0 || tls->is_ended || (tls->has_said_end && tls->owed == 0)) {
         return rv < 0 ? rv : -EPIPE;
     }
-    if (has_output(tls) || transport->is_opening) {
+    if (is_blocked(tls) || transport->is_opening) {
         transport->is_full = true;
         return -EAGAIN;
     }
@@ -403,9 +414,14 @@ static int tls_unsent_bytes(const struct transport *transport)
     return unsent < 0 ? unsent : unsent + (int)write_buffer_len(&tls->socket.out);
 }
 
-/* While bytes of the session's own wait, nothing is read; during the handshake nothing is written for anybody else. */
+/* While bytes of the session's own wait, nothing is read; during the handshake nothing is written for anybody else. The
+ * turn is over: without a response in it, what was held for one goes out now. */
 static unsigned tls_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle)
 {
+    struct tls *tls = tls_of(transport);
+    if (tls->is_held) {
+        (void)finish_call(tls, false); /* a failure is that of the next call */
+    }
     if (transport->holds_output) {
         return transport_socket_interest(transport, REACTOR_WRITABLE, false, is_idle);
     }
@@ -419,7 +435,7 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
 static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
-    bool is_in_order = tls->failure == 0 && !transport->is_opening && !has_output(tls);
+    bool is_in_order = tls->failure == 0 && !transport->is_opening && !is_blocked(tls);
     if (is_in_order && !tls->is_ended && !tls->has_said_end && begin_call(tls) == 0) {
         say_close_notify(tls);
         (void)finish_call(tls, false);

@@ -165,6 +165,7 @@ extern struct tls_openssl tls_openssl;
 #define SSL_set_bio                          tls_openssl.SSL_set_bio
 #define SSL_set_verify                       tls_openssl.SSL_set_verify
 #define SSL_shutdown                         tls_openssl.SSL_shutdown
+#define SSL_version                          tls_openssl.SSL_version
 #define SSL_write                            tls_openssl.SSL_write
 #define TLS_server_method                    tls_openssl.TLS_server_method
 

@@ -100,7 +100,8 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     if (place < 0) {
         return 0;
     }
-    int rv = place == 0 ? 1 : 2;
+    /* A client of TLS 1.3 uses a ticket once (RFC 8446, appendix C.4), so it needs another one each time. */
+    int rv = place == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
     if (is_made != 0) {
         memcpy(name, key.name, TICKET_NAME_BYTES);
         rv = RAND_bytes(iv, EVP_CIPHER_get_iv_length(tickets->cipher)) == 1 ? 1 : -1;

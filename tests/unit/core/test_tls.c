@@ -658,6 +658,100 @@ static void handshake_that_the_socket_does_not_take_goes_on_later(void **state)
     }
 }
 
+/* The client's request comes together with its last words of the handshake. Returns the server's sends so far. */
+static uint64_t send_request_at_once(int version)
+{
+    char wire[16384];
+    new_client(version);
+    connect_client(NULL);
+    fake_sys_clear_trace();
+    while (SSL_do_handshake(client.ssl) != 1) {
+        int len = BIO_read(SSL_get_wbio(client.ssl), wire, sizeof wire);
+        fake_peer_send(peer, wire, (size_t)len);
+        step();
+        size_t out_len;
+        const char *out = fake_peer_output(peer, &out_len);
+        assert_int_equal(BIO_write(SSL_get_rbio(client.ssl), out, (int)out_len), (int)out_len);
+        fake_peer_forget_output(peer);
+    }
+    assert_int_equal(SSL_write(client.ssl, "a request", 9), 9);
+    fake_peer_send(peer, wire, (size_t)BIO_read(SSL_get_wbio(client.ssl), wire, sizeof wire));
+    assert_int_equal(transport_recv(&transport, input, INPUT_MAX), 9);
+    assert_memory_equal(input, "a request", 9);
+    return fake_sys_count(FAKE_SEND);
+}
+
+/* What the server says at the end of the handshake of TLS 1.3, its tickets, shares a call with the first response. */
+static void tickets_go_out_with_the_first_response(void **state)
+{
+    (void)state;
+    static const int64_t rooms[] = {FAKE_NO_LIMIT, 0, 1, 300, 1000};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        assert_int_equal(send_request_at_once(TLS1_3_VERSION), 1);
+        fake_peer_set_room(peer, rooms[i]);
+        transport.is_ending = true;
+        ssize_t sent = transport_send(&transport, "a response", 10, false);
+        if (i > 0 && sent < 0) {
+            assert_int_equal(sent, -EAGAIN);
+            assert_true(transport.is_full && transport.holds_output);
+            fake_peer_set_room(peer, FAKE_NO_LIMIT);
+            sent = transport_send(&transport, "a response", 10, false);
+        }
+        assert_int_equal(sent, 10);
+        assert_in_range(fake_sys_count(FAKE_SEND), 2, i == 0 ? 2 : 3);
+        tls_client_run(&client);
+        assert_string_equal(client.input, "a response");
+        assert_true(client.has_close_notify && SSL_SESSION_is_resumable(SSL_get_session(client.ssl)));
+    }
+}
+
+static void tickets_do_not_wait_for_a_late_response(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        assert_int_equal(send_request_at_once(TLS1_3_VERSION), 1);
+        if (way == 0) {
+            unsigned interest = transport_interest(&transport, REACTOR_READABLE, true, false);
+            assert_int_equal(interest & (REACTOR_READABLE | REACTOR_WRITABLE), REACTOR_READABLE);
+        } else if (way == 1) {
+            assert_int_equal(transport_recv(&transport, input, INPUT_MAX), -EAGAIN);
+        } else {
+            assert_int_equal(transport_end(&transport), 0);
+        }
+        assert_int_equal(fake_sys_count(FAKE_SEND), 2);
+        assert_int_equal(transport_unsent_bytes(&transport), 0);
+        client.step = step;
+        tls_client_run(&client);
+        assert_true(SSL_SESSION_is_resumable(SSL_get_session(client.ssl)));
+        assert_true(client.has_close_notify == (way == 2));
+    }
+    assert_int_equal(send_request_at_once(TLS1_3_VERSION), 1);
+    fake_peer_set_room(peer, 10);
+    unsigned interest = transport_interest(&transport, REACTOR_READABLE, true, false);
+    assert_int_equal(interest & (REACTOR_READABLE | REACTOR_WRITABLE), REACTOR_WRITABLE);
+    fake_sys_fail(1, -ECONNRESET);
+    assert_int_equal(transport_flush(&transport), -ECONNRESET);
+    fake_sys_fail(0, 0);
+    assert_int_equal(transport_send(&transport, "x", 1, false), -ECONNRESET);
+}
+
+/* A client of TLS 1.3 uses a ticket once, so a resumed session brings another one. */
+static void resumed_session_brings_another_ticket(void **state)
+{
+    (void)state;
+    shake_hands(TLS1_3_VERSION, "example.org");
+    for (int i = 0; i < 3; i++) {
+        SSL_SESSION *session = SSL_get1_session(client.ssl);
+        connect_client("example.org");
+        SSL_set_session(client.ssl, session);
+        tls_client_run(&client);
+        assert_true(info_now().is_resumed);
+        assert_ptr_not_equal(SSL_get_session(client.ssl), session);
+        assert_true(SSL_SESSION_is_resumable(SSL_get_session(client.ssl)));
+        SSL_SESSION_free(session);
+    }
+}
+
 static void failing_memory_and_calls_end_in_order(void **state)
 {
     (void)state;
@@ -749,6 +843,9 @@ int main(void)
         TLS_TEST(renegotiation_is_refused),
         TLS_TEST(key_updates_of_a_client_that_reads_nothing_do_not_pile_up),
         TLS_TEST(handshake_that_the_socket_does_not_take_goes_on_later),
+        TLS_TEST(tickets_go_out_with_the_first_response),
+        TLS_TEST(tickets_do_not_wait_for_a_late_response),
+        TLS_TEST(resumed_session_brings_another_ticket),
         TLS_TEST(failing_memory_and_calls_end_in_order),
         TLS_TEST(idle_connection_holds_no_block),
     };
