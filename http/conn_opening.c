@@ -1,33 +1,15 @@
-/* Happy path: one line for each handshake that fails. */
+/* Happy path: one line for each connection that does not speak what its listener does. */
 
 #include "http/conn_opening.h"
 
 #include "core/log.h"
-#include "core/reactor.h"
+#include "core/net_address.h"
+#include "core/sys.h"
 #include "http/conn_pool.h"
 #include "http/conn_protocol.h"
 #include "http/service.h"
 
-enum {
-    OPENING_SPAN_MS = 10000, /* in which */
-    OPENING_LINES = 5,       /* so many lines are written */
-    PEER_TEXT_MAX = 64,
-};
-
-/* Whether there may be a line now. Says first how many there were not in the span before. */
-static bool may_say(struct conn_pool *pool)
-{
-    int64_t now_ms = reactor_now_ms(pool->service->reactor);
-    if (now_ms >= pool->failures_until_ms) {
-        if (pool->failures > OPENING_LINES) {
-            log_write(pool->service->log, LOG_INFO, "%u more TLS handshakes have failed",
-                      pool->failures - OPENING_LINES);
-        }
-        pool->failures = 0;
-        pool->failures_until_ms = now_ms + OPENING_SPAN_MS;
-    }
-    return ++pool->failures <= OPENING_LINES;
-}
+#include <stdio.h>
 
 void conn_opening_failed(struct conn *conn)
 {
@@ -37,9 +19,39 @@ void conn_opening_failed(struct conn *conn)
         return;
     }
     stat_add(&pool->service->stats.lost, 1);
-    if (may_say(pool)) {
-        char peer[PEER_TEXT_MAX];
+    if (conn_lines_take(&pool->failed_handshakes)) {
+        char peer[NET_TEXT_MAX];
         peer_format(&conn->peer, peer, sizeof peer);
         log_write(pool->service->log, LOG_INFO, "TLS handshake with %s failed: %s", peer, why);
     }
+}
+
+/* The address that the client has reached: one of the listener's, if that has several. */
+static void format_own_address(const struct conn *conn, char text[NET_TEXT_MAX])
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNIX};
+    socklen_t len = sizeof address;
+    struct peer own;
+    snprintf(text, NET_TEXT_MAX, "unix:");
+    if (sys_socket_name(conn->transport.fd, (struct sockaddr *)&address, &len) < 0) {
+        return;
+    }
+    if (address.ss_family == AF_UNIX) {
+        net_address_format((struct sockaddr *)&address, len, text);
+        return;
+    }
+    peer_init(&own, (struct sockaddr *)&address);
+    peer_format(&own, text, NET_TEXT_MAX);
+}
+
+void conn_opening_mistaken(struct conn *conn)
+{
+    if (!conn_lines_take(&conn->pool->mistaken)) {
+        return;
+    }
+    char peer[NET_TEXT_MAX], own[NET_TEXT_MAX];
+    peer_format(&conn->peer, peer, sizeof peer);
+    format_own_address(conn, own);
+    log_write(conn->pool->service->log, LOG_INFO, "the client %s speaks TLS, but %s is a plain HTTP listener%s", peer,
+              own, conn->listener < 0 ? "" : ": add ?tls to its address");
 }

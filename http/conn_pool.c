@@ -18,6 +18,9 @@ struct conn_slab {
 int conn_pool_init(struct conn_pool *pool, struct service *service)
 {
     pool->service = service;
+    pool->failed_handshakes = (struct conn_lines){.service = service, .what = "more TLS handshakes have failed"};
+    pool->mistaken = (struct conn_lines){.service = service,
+                                         .what = "more clients have sent TLS to listeners for plain HTTP"};
     pool->read_block = mem_alloc(READ_BLOCK_BYTES);
     pool->spare_out_capacity = OUT_BLOCK_BYTES;
     pool->spare_out = mem_alloc(OUT_BLOCK_BYTES);
@@ -26,6 +29,8 @@ int conn_pool_init(struct conn_pool *pool, struct service *service)
 
 void conn_pool_done(struct conn_pool *pool)
 {
+    conn_lines_done(&pool->failed_handshakes);
+    conn_lines_done(&pool->mistaken);
     while (pool->slabs != NULL) {
         struct conn_slab *next = pool->slabs->next;
         mem_free(pool->slabs);

@@ -5,6 +5,7 @@
  * of a turn. The server embeds it; connections reach their server through it alone. */
 
 #include "core/write_buffer.h"
+#include "http/conn_lines.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,18 +22,18 @@ enum {
 };
 
 struct conn_pool {
-    struct service *service;   /* of the server */
-    struct conn *conns;        /* open connections, newest first, except for what server_room.c moved */
-    struct conn *last_conn;    /* the other end of conns */
-    struct conn *free_conns;   /* in no use */
-    struct conn_slab *slabs;   /* all memory of connections */
-    char *read_block;          /* lent to the connection that is being advanced */
-    bool is_read_block_lent;   /* it is, to one at a time */
-    char *spare_out;           /* output block for the next connection that has something to say, or NULL */
-    size_t spare_out_capacity; /* bytes of it */
-    int64_t failures_until_ms; /* of handshakes: when they are counted from zero again */
-    unsigned failures;         /* counted so far */
-    int64_t drain_spell_ns;    /* when the drain begins to leave connections to tasks */
+    struct service *service;             /* of the server */
+    struct conn *conns;                  /* open connections, newest first, except for what server_room.c moved */
+    struct conn *last_conn;              /* the other end of conns */
+    struct conn *free_conns;             /* in no use */
+    struct conn_slab *slabs;             /* all memory of connections */
+    char *read_block;                    /* lent to the connection that is being advanced */
+    bool is_read_block_lent;             /* it is, to one at a time */
+    char *spare_out;                     /* output block for the next connection that has something to say, or NULL */
+    size_t spare_out_capacity;           /* bytes of it */
+    struct conn_lines failed_handshakes; /* lines about TLS handshakes that fail */
+    struct conn_lines mistaken;          /* about TLS that is sent to plain listeners */
+    int64_t drain_spell_ns;              /* when the drain begins to leave connections to tasks */
     void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
     void *arg;                                       /* handed to on_closed */
 };

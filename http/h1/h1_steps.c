@@ -10,6 +10,7 @@
 #include "http/h1/h1_steps.h"
 
 #include "core/log.h"
+#include "http/conn_opening.h"
 #include "http/dispatch.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
@@ -156,6 +157,28 @@ static enum step begin_request(struct h1 *h1)
     return exchange->has_body ? plan_body(h1) : STEP_ON;
 }
 
+/* Whether what came begins as a TLS record with a handshake does (RFC 8446, section 5.1), as far as it is there. No
+ * request begins so. */
+static bool is_tls_hello(const struct h1 *h1)
+{
+    const char *data = input_data(h1);
+    return !h1->is_secured && data[0] == 0x16 && (input_len(h1) == 1 || data[1] == 3);
+}
+
+/* The parser has refused the head. */
+static void refuse_malformed(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    exchange->head.minor_version = 1;
+    if (is_tls_hello(h1)) {
+        conn_opening_mistaken(h1->conn);
+        h1_refuse(h1, 400, "the client speaks TLS, but this is a plain HTTP listener: add ?tls to its address");
+        return;
+    }
+    log_write(exchange->service->log, LOG_DEBUG, "bad request: %s", h1->parser.reason);
+    h1_refuse(h1, h1->parser.status, h1->parser.reason);
+}
+
 /* READING_HEADERS. A client that does not take its responses gets no further request parsed. */
 static enum step read_request_head(struct h1 *h1)
 {
@@ -178,9 +201,7 @@ static enum step read_request_head(struct h1 *h1)
     case PARSE_INCOMPLETE:
         return STEP_WAIT;
     case PARSE_ERROR:
-        log_write(exchange->service->log, LOG_DEBUG, "bad request: %s", h1->parser.reason);
-        exchange->head.minor_version = 1;
-        h1_refuse(h1, h1->parser.status, h1->parser.reason);
+        refuse_malformed(h1);
         return STEP_ON;
     case PARSE_COMPLETE:
         break;
