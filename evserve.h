@@ -781,7 +781,7 @@ struct evs_tls_info {
     const char *version;            /* "TLSv1.3" */
     const char *cipher;             /* "TLS_AES_128_GCM_SHA256" */
     const char *server_name;        /* that the client asked for (SNI) */
-    const char *alpn;               /* "http/1.1"; "" if the client offered no protocol */
+    const char *alpn;               /* "http/1.1", "http/1.0"; "" if the client offered no protocol */
     const char *client_subject;     /* of the client's certificate, as RFC 4514 writes it: "CN=alice,O=Example" */
     const char *client_fingerprint; /* its SHA-256 in hexadecimal; "" if the client has presented no certificate */
     int resumed;                    /* 1: the session of an earlier connection goes on */

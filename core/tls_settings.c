@@ -22,7 +22,7 @@ static const char default_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-A
                                       "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                       "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char default_groups[] = "X25519:prime256v1:secp384r1";
-static const char default_alpn[] = "http/1.1";
+static const char default_alpn[] = "http/1.1,http/1.0"; /* the second one from curl -0 */
 
 static int copy_setting(const char **to, const char *from)
 {

@@ -13,7 +13,7 @@ struct tls_settings {
     const char *ciphers;      /* of TLS 1.2, as OpenSSL writes a list; NULL: Mozilla's intermediate list, without DHE */
     const char *ciphersuites; /* of TLS 1.3; NULL: OpenSSL's */
     const char *groups;       /* NULL: X25519, prime256v1, secp384r1 */
-    const char *alpn;         /* protocols offered, in order of preference, joined by ','; NULL: "http/1.1" */
+    const char *alpn;         /* protocols offered, in order of preference, joined by ','; NULL: "http/1.1,http/1.0" */
 };
 
 enum { TLS_ALPN_MAX = 128 }; /* bytes of all protocols, as they lie on the wire */

@@ -27,7 +27,7 @@ local app = {}
 ---@field version string "TLSv1.3"
 ---@field cipher string "TLS_AES_128_GCM_SHA256"
 ---@field sni string? the server name that the client asked for
----@field alpn string? "http/1.1"; nil if the client offered no protocol
+---@field alpn string? "http/1.1" or "http/1.0"; nil if the client offered no protocol
 ---@field resumed boolean whether the session of an earlier connection goes on
 ---@field client evserve.TlsClient? the client's certificate, if it has presented one
 

@@ -462,6 +462,11 @@ static void protocol_is_agreed_on_or_the_handshake_fails(void **state)
         tls_client_run(&client);
         assert_string_equal(info_now().alpn, "http/1.1");
         new_client(versions[i]);
+        SSL_CTX_set_alpn_protos(client.ctx, (const unsigned char *)"\x08http/1.0", 9); /* curl -0 */
+        connect_client(NULL);
+        tls_client_run(&client);
+        assert_string_equal(info_now().alpn, "http/1.0");
+        new_client(versions[i]);
         SSL_CTX_set_alpn_protos(client.ctx, (const unsigned char *)"\x02h2", 3);
         connect_client(NULL);
         tls_client_run(&client);
