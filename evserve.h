@@ -287,13 +287,14 @@ struct evs_outcome {
  *     config.listen = ":443?tls";
  *     config.certificates = certificates;
  *
- * The first one is the default, for clients that name no server, or one that no certificate is for. A second one for
- * the same names, with another kind of key (ECDSA and RSA), is used beside the first. Certificates and keys are PEM, in
+ * The first one is the default, for clients that name no server, or one that no certificate is for. A client that names
+ * a server is shown the first certificate for exactly this name, or else the first with a wildcard for it; one with
+ * another kind of key for the same name (ECDSA and RSA) is used beside it. Certificates and keys are PEM, in
  * files or in memory; the certificates of intermediate authorities follow the server's.
  *
  * Files are read by evserve_start(), before on_listening(); again by evserve_reload(); and within a minute after one of
- * them has changed. If the new ones cannot be used, the server keeps the old ones, and the log says why. Set members by
- * name, so that a release that adds one causes no warning. */
+ * them has changed. Each certificate is renewed by itself: while its files cannot be used, the server keeps the old one,
+ * and the log says why. Set members by name, so that a release that adds one causes no warning. */
 struct evs_certificate {
     const char *name;      /* the server name it is for, "example.org" or "*.example.org"; NULL: those it contains */
     const char *cert_file; /* an entry without cert_file and cert_pem ends the array */

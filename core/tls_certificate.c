@@ -1,12 +1,16 @@
-/* Happy path: the chain and the key are read and fit.
+/* Happy path: the files are stamped, then read; chain and key fit.
  *
- * Failure modes: those of tls_pem.c; a key of another certificate. */
+ * Failure modes: those of tls_pem.c; a key of another certificate. A file that changes while it is read has another
+ * stamp by the next look. */
 
 #include "core/tls_certificate.h"
 
 #include "core/log.h"
+#include "core/mem.h"
 #include "core/sys.h"
 #include "core/tls_openssl.h"
+#include "core/tls_pem.h"
+#include "core/tls_reason.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +20,8 @@
 #ifdef EVSERVE_HAS_TLS
 
 enum { EXPIRY_NOTICE_DAYS = 14 };
+
+/* Reading. */
 
 /* Which certificate of the chain the key belongs to; -1: none. */
 static int place_in_chain(const struct tls_identity *identity)
@@ -28,8 +34,21 @@ static int place_in_chain(const struct tls_identity *identity)
     return -1;
 }
 
-int tls_identity_read(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
-                      const struct log *log, char *err, size_t errlen)
+/* Stamp the files. One that is not on the list, for lack of memory, waits for a reload. */
+static void note_files(struct tls_identity *identity, const struct tls_certificate *certificate)
+{
+    const char *const files[] = {certificate->cert_pem == NULL ? certificate->cert_file : NULL,
+                                 certificate->key_pem == NULL ? certificate->key_file : NULL,
+                                 certificate->client_ca_pem == NULL ? certificate->client_ca_file : NULL};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i] != NULL) {
+            (void)file_stamps_note(&identity->files, files[i]);
+        }
+    }
+}
+
+static int read_pair(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
+                     const struct log *log, char *err, size_t errlen)
 {
     const struct tls_pem cert = {.what = "certificate",
                                  .file = certificate->cert_file,
@@ -41,9 +60,6 @@ int tls_identity_read(struct tls_identity *identity, const struct tls_certificat
                                 .text = is_apart ? certificate->key_pem : certificate->cert_pem,
                                 .base_fd = base_fd};
     int rv = 0;
-    if (cert.file == NULL && cert.text == NULL) {
-        return error_text(err, errlen, -EINVAL, "a key without a certificate: name its file, or give it in memory");
-    }
     identity->chain = tls_pem_certificates(&cert, &rv, err, errlen);
     identity->key = identity->chain == NULL ? NULL : tls_pem_key(&key, &rv, err, errlen);
     if (identity->key != NULL && place_in_chain(identity) != 0) {
@@ -53,27 +69,27 @@ int tls_identity_read(struct tls_identity *identity, const struct tls_certificat
                                                      : ", but to another one there: the server's own must come first");
     }
     ERR_clear_error();
-    if (rv < 0) {
-        tls_identity_done(identity);
-        return rv;
-    }
-    if (tls_pem_is_open_to_others(&key)) {
+    if (rv == 0 && tls_pem_is_open_to_others(&key)) {
         log_write(log, LOG_WARN, "the private key %s can be read by other users: chmod o= %s", key.file, key.file);
     }
-    return 0;
+    return rv;
 }
 
-void tls_identity_done(struct tls_identity *identity)
+static int read_authorities(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
+                            char *err, size_t errlen)
 {
-    sk_X509_pop_free(identity->chain, X509_free);
-    EVP_PKEY_free(identity->key);
-    *identity = (struct tls_identity){0};
+    const struct tls_pem pem = {.what = "certificate of an authority",
+                                .file = certificate->client_ca_file,
+                                .text = certificate->client_ca_pem,
+                                .base_fd = base_fd};
+    int rv = 0;
+    if (pem.file != NULL || pem.text != NULL) {
+        identity->authorities = tls_pem_certificates(&pem, &rv, err, errlen);
+    }
+    return rv;
 }
 
-struct x509_st *tls_identity_leaf(const struct tls_identity *identity)
-{
-    return sk_X509_value(identity->chain, 0);
-}
+/* Names. */
 
 static int name_from_address(const ASN1_OCTET_STRING *address, int (*fn)(void *arg, const char *name, size_t len),
                              void *arg)
@@ -98,10 +114,10 @@ static int name_from_subject(const X509 *leaf, int (*fn)(void *arg, const char *
     return fn(arg, (const char *)ASN1_STRING_get0_data(name), (size_t)ASN1_STRING_length(name));
 }
 
-int tls_identity_names(const struct tls_identity *identity, int (*fn)(void *arg, const char *name, size_t len),
-                       void *arg)
+/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name), until
+ * it returns something other than 0. */
+static int each_name_in(const X509 *leaf, int (*fn)(void *arg, const char *name, size_t len), void *arg)
 {
-    const X509 *leaf = tls_identity_leaf(identity);
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     if (names == NULL) {
         return name_from_subject(leaf, fn, arg);
@@ -120,6 +136,135 @@ int tls_identity_names(const struct tls_identity *identity, int (*fn)(void *arg,
     return rv;
 }
 
+static int collect_name(void *arg, const char *name, size_t len)
+{
+    int rv = tls_names_add(arg, name, len, arg);
+    return rv == -ENOMEM ? rv : 0; /* a certificate may contain what is no name of a server */
+}
+
+static int collect_names(struct tls_identity *identity, const struct tls_certificate *certificate, char *err,
+                         size_t errlen)
+{
+    struct tls_names *names = &identity->names;
+    int rv = certificate->name == NULL ? each_name_in(sk_X509_value(identity->chain, 0), collect_name, names)
+                                       : tls_names_add(names, certificate->name, strlen(certificate->name), names);
+    if (rv == -EINVAL) {
+        return error_text(err, errlen, rv, "\"%s\" is not the name of a server", certificate->name);
+    }
+    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
+}
+
+/* Life. */
+
+static struct tls_identity *create_identity(const struct tls_certificate *certificate, int base_fd)
+{
+    struct tls_identity *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return NULL;
+    }
+    atomic_init(&made->refs, 1);
+    file_stamps_init(&made->files);
+    file_stamps_set_base(&made->files, base_fd);
+    made->is_client_optional = certificate->is_client_optional;
+    made->what = mem_copy_text(certificate->cert_pem != NULL ? "in memory" : certificate->cert_file);
+    if (made->what == NULL) {
+        tls_identity_put(made);
+        return NULL;
+    }
+    return made;
+}
+
+int tls_identity_read(struct tls_identity **identity, const struct tls_certificate *certificate, int base_fd,
+                      const struct log *log, char *err, size_t errlen)
+{
+    if (certificate->cert_file == NULL && certificate->cert_pem == NULL) {
+        return error_text(err, errlen, -EINVAL, "a key without a certificate: name its file, or give it in memory");
+    }
+    struct tls_identity *made = create_identity(certificate, base_fd);
+    if (made == NULL) {
+        return error_text(err, errlen, -ENOMEM, "out of memory");
+    }
+    note_files(made, certificate);
+    int rv = read_pair(made, certificate, base_fd, log, err, errlen);
+    rv = rv < 0 ? rv : read_authorities(made, certificate, base_fd, err, errlen);
+    rv = rv < 0 ? rv : collect_names(made, certificate, err, errlen);
+    if (rv < 0) {
+        tls_identity_put(made);
+        return rv;
+    }
+    *identity = made;
+    return 0;
+}
+
+struct tls_identity *tls_identity_ref(struct tls_identity *identity)
+{
+    atomic_fetch_add_explicit(&identity->refs, 1, memory_order_relaxed);
+    return identity;
+}
+
+void tls_identity_put(struct tls_identity *identity)
+{
+    if (identity == NULL || atomic_fetch_sub_explicit(&identity->refs, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    sk_X509_pop_free(identity->chain, X509_free);
+    sk_X509_pop_free(identity->authorities, X509_free);
+    EVP_PKEY_free(identity->key);
+    tls_names_done(&identity->names);
+    file_stamps_done(&identity->files);
+    mem_free(identity->failure);
+    mem_free(identity->what);
+    mem_free(identity);
+}
+
+/* Use. */
+
+int tls_identity_use(const struct tls_identity *identity, struct ssl_ctx_st *ctx, char *err, size_t errlen)
+{
+    STACK_OF(X509) *chain = sk_X509_dup(identity->chain);
+    X509 *leaf = sk_X509_shift(chain);
+    ERR_clear_error();
+    bool is_used = leaf != NULL && SSL_CTX_use_cert_and_key(ctx, leaf, identity->key, chain, 1) == 1;
+    sk_X509_free(chain);
+    if (!is_used) {
+        unsigned long error = ERR_peek_last_error();
+        const char *plain = tls_reason_plain(error);
+        error_text(err, errlen, 0, "the certificate %s cannot be used: %s", identity->what,
+                   plain == NULL ? tls_reason(error) : plain);
+        ERR_clear_error();
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int tls_identity_kind(const struct tls_identity *identity)
+{
+    return EVP_PKEY_get_base_id(identity->key);
+}
+
+const char *tls_identity_kind_text(const struct tls_identity *identity)
+{
+    return OBJ_nid2sn(tls_identity_kind(identity));
+}
+
+bool tls_identity_has_changed(struct tls_identity *identity)
+{
+    bool has_changed = file_stamps_changed(&identity->files);
+    identity->is_behind = identity->is_behind || has_changed;
+    return has_changed;
+}
+
+bool tls_identity_note_failure(struct tls_identity *identity, const char *reason)
+{
+    identity->is_behind = true;
+    if (identity->failure != NULL && strcmp(identity->failure, reason) == 0) {
+        return false;
+    }
+    mem_free(identity->failure);
+    identity->failure = mem_copy_text(reason); /* NULL: the log will have it again */
+    return true;
+}
+
 /* Days until then, rounded down; negative when it is past. */
 static int days_until(const ASN1_TIME *then, time_t now)
 {
@@ -132,8 +277,10 @@ static int days_until(const ASN1_TIME *then, time_t now)
     return days;
 }
 
-void tls_certificate_warn(const struct x509_st *leaf, const char *what, const struct log *log)
+void tls_identity_warn(const struct tls_identity *identity, const struct log *log)
 {
+    const X509 *leaf = sk_X509_value(identity->chain, 0);
+    const char *what = identity->what;
     time_t now = (time_t)sys_wall_time_s();
     int left = days_until(X509_get0_notAfter(leaf), now);
     if (left < 0) {

@@ -3,14 +3,18 @@
 
 /* A certificate with its chain and its key: what a server shows its clients. */
 
-#include "core/tls_pem.h"
+#include "core/file_stamps.h"
+#include "core/tls_names.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
+struct evp_pkey_st; /* OpenSSL's EVP_PKEY */
 struct log;
-struct x509_st; /* OpenSSL's X509 */
+struct ssl_ctx_st;    /* OpenSSL's SSL_CTX */
+struct stack_st_X509; /* OpenSSL's list of X509 */
+struct x509_st;       /* OpenSSL's X509 */
 
 /* What a host configures: files, or PEM in memory. */
 struct tls_certificate {
@@ -24,27 +28,46 @@ struct tls_certificate {
     bool is_client_optional;    /* with client_ca: a client without a certificate is not refused in the handshake */
 };
 
-/* What was read. Owned; zeroed before. */
+/* What was read. Contexts share it: it goes on from one to the next while its files stay as they are, or are broken. The
+ * last two members change under the lock of whoever makes contexts, and no connection looks at them. */
 struct tls_identity {
-    struct stack_st_X509 *chain; /* the certificate first */
-    struct evp_pkey_st *key;     /* its private key */
+    atomic_uint refs;
+    struct stack_st_X509 *chain;       /* the certificate first */
+    struct evp_pkey_st *key;           /* its private key */
+    struct stack_st_X509 *authorities; /* that sign clients' certificates; NULL: none is asked for */
+    bool is_client_optional;           /* of struct tls_certificate */
+    char *what;                        /* its file, or "in memory", for messages */
+    struct tls_names names;            /* that it is used for; their values mean nothing */
+    struct file_stamps files;          /* as they were when they were read */
+    bool is_behind;                    /* there is something else in the files by now */
+    char *failure;                     /* why that cannot be used, which the log has already; or NULL */
 };
 
-/* Read both, relative names from base_fd (sys_base()), and check that they belong together. A key file that others
- * can read is a warning in the log. Returns 0, or -errno with a text in err, and nothing read. */
-int tls_identity_read(struct tls_identity *identity, const struct tls_certificate *certificate, int base_fd,
+/* Read everything, relative names from base_fd (sys_base()), and check that key and certificate belong together. A key
+ * file that others can read is a warning in the log. Returns 0, and a reference in *identity; or -errno with a text in
+ * err. */
+int tls_identity_read(struct tls_identity **identity, const struct tls_certificate *certificate, int base_fd,
                       const struct log *log, char *err, size_t errlen);
-void tls_identity_done(struct tls_identity *identity);
 
-/* The server's own certificate, borrowed. */
-struct x509_st *tls_identity_leaf(const struct tls_identity *identity);
+/* References: any thread. NULL is allowed for put. */
+struct tls_identity *tls_identity_ref(struct tls_identity *identity);
+void tls_identity_put(struct tls_identity *identity);
 
-/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name),
- * until it returns something other than 0. Returns that, or 0. */
-int tls_identity_names(const struct tls_identity *identity, int (*fn)(void *arg, const char *name, size_t len),
-                       void *arg);
+/* Show it to the clients of a ctx, in place of one with the same kind of key. Returns 0, or -EINVAL with a text in err,
+ * for example since its key is too short for the security level of the system. */
+int tls_identity_use(const struct tls_identity *identity, struct ssl_ctx_st *ctx, char *err, size_t errlen);
 
-/* Log a warning if a certificate has expired, will within 14 days, or is not valid yet. what: its file. */
-void tls_certificate_warn(const struct x509_st *leaf, const char *what, const struct log *log);
+/* The kind of its key, as a number and as a text of OpenSSL's. */
+int tls_identity_kind(const struct tls_identity *identity);
+const char *tls_identity_kind_text(const struct tls_identity *identity);
+
+/* Whether one of its files has changed since this was last asked, or since it was read. Then it is behind. */
+bool tls_identity_has_changed(struct tls_identity *identity);
+
+/* Remember why what is in the files by now cannot be used. Returns whether that is another reason than last time. */
+bool tls_identity_note_failure(struct tls_identity *identity, const char *reason);
+
+/* Log a warning if it has expired, will within 14 days, or is not valid yet. */
+void tls_identity_warn(const struct tls_identity *identity, const struct log *log);
 
 #endif

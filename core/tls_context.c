@@ -1,12 +1,12 @@
-/* Happy path: a certificate is read, and becomes a host of its own or joins the one with the same names. In the
- * handshake, the client's hello is looked at before anything is decided by it, so that the host's rules hold for
- * resumed sessions, too.
+/* Happy path: certificates are read, or taken over. Each name leads to a host: a set of certificates, with one for each
+ * kind of key. A certificate with another kind of key moves its names to hosts that have it, too. In the handshake, the
+ * client's hello is looked at before anything is decided by it, so that the host's rules hold for resumed sessions,
+ * too.
  *
  * Failure modes: those of reading a certificate, and of memory. */
 
 #include "core/tls_context.h"
 
-#include "core/file_stamps.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/tls_host.h"
@@ -26,12 +26,15 @@ struct tls_context {
     unsigned char alpn[TLS_ALPN_MAX];
     unsigned alpn_len; /* of alpn */
     int base_fd;
-    const struct log *log;       /* borrowed */
-    struct tls_tickets *tickets; /* one reference */
-    struct tls_host **hosts;     /* host_count of them, owned; the first is the default */
+    const struct log *log;            /* borrowed */
+    struct tls_tickets *tickets;      /* one reference */
+    struct tls_identity **identities; /* identity_count of them, one reference each, in the order of adding */
+    size_t identity_count;
+    struct tls_host **hosts; /* host_count of them, owned */
     size_t host_count;
+    struct tls_host *fallback; /* which of them is for clients that name no server, or an unknown one */
     struct tls_names names;    /* and which of them a name belongs to */
-    struct file_stamps stamps; /* what was read */
+    SSL_CTX *trial;            /* in which certificates are tried; NULL once the context is finished */
 };
 
 /* What OpenSSL asks during a handshake. */
@@ -55,7 +58,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     size_t len;
     const char *name = asked_name(ssl, &len);
     const struct tls_host *host = name == NULL ? NULL : tls_names_find(&context->names, name, len);
-    if (host != NULL && host != context->hosts[0]) {
+    if (host != NULL && host != context->fallback) {
         SSL_CTX *ctx = tls_host_ctx(host);
         if (SSL_set_SSL_CTX(ssl, ctx) == NULL) {
             return SSL_CLIENT_HELLO_ERROR;
@@ -107,9 +110,8 @@ static int check_settings(struct tls_context *context, char *err, size_t errlen)
         return rv;
     }
     context->alpn_len = (unsigned)rv;
-    SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
-    SSL_CTX_free(ctx);
-    return ctx == NULL ? rv : 0;
+    context->trial = make_ctx(context, &rv, err, errlen);
+    return context->trial == NULL ? rv : 0;
 }
 
 int tls_context_create(struct tls_context **context, const struct tls_settings *settings, struct tls_context *former,
@@ -126,8 +128,6 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
     atomic_init(&made->refs, 1);
     made->base_fd = base_fd;
     made->log = log;
-    file_stamps_init(&made->stamps);
-    file_stamps_set_base(&made->stamps, base_fd);
     made->tickets = former == NULL ? tls_tickets_create() : tls_tickets_ref(former->tickets);
     rv = tls_settings_copy(&made->settings, settings);
     if (rv < 0 || made->tickets == NULL) {
@@ -157,132 +157,208 @@ void tls_context_put(struct tls_context *context)
     for (size_t i = 0; i < context->host_count; i++) {
         tls_host_destroy(context->hosts[i]);
     }
+    for (size_t i = 0; i < context->identity_count; i++) {
+        tls_identity_put(context->identities[i]);
+    }
     mem_free(context->hosts);
+    mem_free(context->identities);
+    SSL_CTX_free(context->trial);
     tls_names_done(&context->names);
     tls_tickets_put(context->tickets);
     tls_settings_done(&context->settings);
-    file_stamps_done(&context->stamps);
     mem_free(context);
 }
 
 /* Certificates. */
 
-static void note_files(struct tls_context *context, const struct tls_certificate *certificate)
+/* The host with the certificates of other and this one. NULL without memory. */
+static struct tls_host *get_host(struct tls_context *context, const struct tls_host *other,
+                                 struct tls_identity *identity)
 {
-    const char *const files[] = {certificate->cert_pem == NULL ? certificate->cert_file : NULL,
-                                 certificate->key_pem == NULL ? certificate->key_file : NULL,
-                                 certificate->client_ca_pem == NULL ? certificate->client_ca_file : NULL};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (files[i] != NULL) {
-            (void)file_stamps_note(&context->stamps, files[i]); /* what is not on the list waits for a reload */
+    for (size_t i = context->host_count; i > 0; i--) { /* the newest are the likeliest */
+        if (tls_host_is_made_of(context->hosts[i - 1], other, identity)) {
+            return context->hosts[i - 1];
         }
     }
-}
-
-static int collect_name(void *arg, const char *name, size_t len)
-{
-    int rv = tls_names_add(arg, name, len, arg);
-    return rv == -ENOMEM ? rv : 0; /* a certificate may contain what is no name of a server */
-}
-
-/* The names that a certificate is used for. Returns 0, or -errno with a text in err. */
-static int collect_names(struct tls_names *names, const struct tls_certificate *certificate,
-                         const struct tls_identity *identity, char *err, size_t errlen)
-{
-    int rv = certificate->name == NULL ? tls_identity_names(identity, collect_name, names)
-                                       : tls_names_add(names, certificate->name, strlen(certificate->name), names);
-    if (rv == -EINVAL) {
-        return error_text(err, errlen, rv, "\"%s\" is not the name of a server", certificate->name);
-    }
-    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
-}
-
-static struct tls_host *find_tls_host(const struct tls_context *context, const char *names)
-{
-    for (size_t i = 0; i < context->host_count; i++) {
-        if (strcmp(tls_host_names(context->hosts[i]), names) == 0) {
-            return context->hosts[i];
-        }
-    }
-    return NULL;
-}
-
-/* Give each name of a text to a host, except those that another one has. Returns 0 or -ENOMEM. */
-static int give_names(struct tls_context *context, const char *names, struct tls_host *host)
-{
-    int rv = 0;
-    while (*names != '\0' && rv != -ENOMEM) {
-        size_t len = strcspn(names, " ");
-        rv = tls_names_add(&context->names, names, len, host);
-        names += names[len] == '\0' ? len : len + 1;
-    }
-    return rv == -ENOMEM ? rv : 0;
-}
-
-static int add_host(struct tls_context *context, const char *names, struct tls_host **host, char *err, size_t errlen)
-{
     struct tls_host **hosts = mem_resize(context->hosts, (context->host_count + 1) * sizeof(struct tls_host *));
     if (hosts == NULL) {
-        return error_text(err, errlen, -ENOMEM, "out of memory");
+        return NULL;
     }
     context->hosts = hosts;
-    int rv = 0;
-    SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
-    rv = ctx == NULL ? rv : tls_host_create(host, ctx, names, err, errlen);
-    if (rv < 0) {
-        return rv;
+    struct tls_host *made = tls_host_create(other, identity);
+    if (made != NULL) {
+        hosts[context->host_count++] = made;
     }
-    hosts[context->host_count++] = *host;
-    rv = give_names(context, names, *host);
-    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
+    return made;
 }
 
-/* Use what was read for these names. */
-static int use_identity(struct tls_context *context, const char *names, const struct tls_certificate *certificate,
-                        const struct tls_identity *identity, char *err, size_t errlen)
+/* Have it shown for its names, where no other one of its kind is. Returns 0 or -ENOMEM. */
+static int give_names(struct tls_context *context, struct tls_identity *identity)
 {
-    const char *what = certificate->cert_pem != NULL ? "in memory" : certificate->cert_file;
-    struct tls_host *host = find_tls_host(context, names);
-    int rv = host != NULL ? 0 : add_host(context, names, &host, err, errlen);
-    rv = rv < 0 ? rv : tls_host_ask(host, certificate, context->base_fd, err, errlen);
-    rv = rv < 0 ? rv : tls_host_add(host, identity, what, err, errlen);
-    if (rv == 0) {
-        tls_certificate_warn(tls_identity_leaf(identity), what, context->log);
+    const char *name;
+    for (size_t i = 0; (name = tls_names_at(&identity->names, i)) != NULL; i++) {
+        const struct tls_host *was = tls_names_get(&context->names, name, strlen(name));
+        if (was != NULL && tls_host_of_kind(was, identity) != NULL) {
+            continue;
+        }
+        struct tls_host *host = get_host(context, was, identity);
+        if (host == NULL || tls_names_set(&context->names, name, strlen(name), host) < 0) {
+            return -ENOMEM;
+        }
     }
-    return rv;
+    return 0;
+}
+
+/* Whether two certificates are for the same server: a name that is in both, or no name in either. */
+static bool share_a_name(const struct tls_identity *one, const struct tls_identity *other)
+{
+    const char *name;
+    for (size_t i = 0; (name = tls_names_at(&one->names, i)) != NULL; i++) {
+        if (tls_names_get(&other->names, name, strlen(name)) != NULL) {
+            return true;
+        }
+    }
+    return one->names.count == 0 && other->names.count == 0;
+}
+
+/* Have the default shown, and beside it each other kind that is for one of its names. Returns 0 or -ENOMEM. */
+static int give_default(struct tls_context *context, struct tls_identity *identity)
+{
+    struct tls_host *was = context->fallback;
+    bool belongs = was == NULL ||
+                   (share_a_name(context->identities[0], identity) && tls_host_of_kind(was, identity) == NULL);
+    context->fallback = belongs ? get_host(context, was, identity) : was;
+    return context->fallback == NULL ? -ENOMEM : 0;
+}
+
+/* An earlier certificate with the same kind of key, if earlier ones of this kind have all names of identity. */
+static const struct tls_identity *find_better(const struct tls_context *context, const struct tls_identity *identity)
+{
+    const struct tls_identity *found = NULL;
+    const char *name;
+    for (size_t i = 0; (name = tls_names_at(&identity->names, i)) != NULL; i++) {
+        const struct tls_host *host = tls_names_get(&context->names, name, strlen(name));
+        const struct tls_identity *other = host == NULL ? NULL : tls_host_of_kind(host, identity);
+        if (other == NULL) {
+            return NULL;
+        }
+        found = found == NULL ? other : found;
+    }
+    return identity->names.count > 0 || context->fallback == NULL ? found
+                                                                  : tls_host_of_kind(context->fallback, identity);
+}
+
+/* Take over the reference to what was read. Returns 0 or -ENOMEM. */
+static int add_identity(struct tls_context *context, struct tls_identity *identity)
+{
+    struct tls_identity **identities = mem_resize(context->identities,
+                                                  (context->identity_count + 1) * sizeof(struct tls_identity *));
+    if (identities == NULL) {
+        tls_identity_put(identity);
+        return -ENOMEM;
+    }
+    context->identities = identities;
+    identities[context->identity_count++] = identity;
+    return give_default(context, identity) < 0 ? -ENOMEM : give_names(context, identity);
+}
+
+/* Whether any client would be shown it: 0, or -errno with a text in err. */
+static int check_use(const struct tls_context *context, const struct tls_identity *identity, char *err, size_t errlen)
+{
+    const struct tls_identity *better = find_better(context, identity);
+    if (better != NULL) {
+        return error_text(
+            err, errlen, -EEXIST,
+            "the certificate %s would never be shown: %s is for the same names, and has the same kind of key (%s)",
+            identity->what, better->what, tls_identity_kind_text(identity));
+    }
+    if (identity->names.count == 0 && context->identity_count > 0 && !share_a_name(context->identities[0], identity)) {
+        return error_text(err, errlen, -EINVAL,
+                          "the certificate %s would never be shown: it contains no name of a server; name says which "
+                          "one it is for",
+                          identity->what);
+    }
+    return 0;
 }
 
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen)
 {
-    struct tls_identity identity = {0};
-    struct tls_names set = {0};
-    note_files(context, certificate);
+    struct tls_identity *identity = NULL;
     int rv = tls_identity_read(&identity, certificate, context->base_fd, context->log, err, errlen);
+    rv = rv < 0 ? rv : tls_identity_use(identity, context->trial, err, errlen);
+    rv = rv < 0 ? rv : check_use(context, identity, err, errlen);
     if (rv < 0) {
+        tls_identity_put(identity);
         return rv;
     }
-    rv = collect_names(&set, certificate, &identity, err, errlen);
-    char *names = rv < 0 ? NULL : tls_names_join(&set);
-    if (rv == 0) {
-        rv = names == NULL ? error_text(err, errlen, -ENOMEM, "out of memory")
-                           : use_identity(context, names, certificate, &identity, err, errlen);
+    tls_identity_warn(identity, context->log);
+    rv = add_identity(context, identity);
+    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
+}
+
+int tls_context_take(struct tls_context *context, struct tls_context *former, size_t n, const char *reason)
+{
+    struct tls_identity *identity = former->identities[n];
+    bool is_news = reason != NULL && tls_identity_note_failure(identity, reason);
+    int rv = add_identity(context, tls_identity_ref(identity));
+    return rv < 0 ? rv : is_news ? 1 : 0;
+}
+
+/* Make the ctx of a host, unless nothing leads to it any more. */
+static int open_host(struct tls_context *context, struct tls_host *host, char *err, size_t errlen)
+{
+    char *names = tls_names_join(&context->names, host);
+    if (names == NULL) {
+        return error_text(err, errlen, -ENOMEM, "out of memory");
+    }
+    int rv = 0;
+    if (names[0] != '\0' || host == context->fallback) {
+        SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
+        rv = ctx == NULL ? rv : tls_host_open(host, ctx, names, err, errlen);
     }
     mem_free(names);
-    tls_names_done(&set);
-    tls_identity_done(&identity);
+    return rv;
+}
+
+int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
+{
+    int rv = 0;
+    SSL_CTX_free(context->trial);
+    context->trial = NULL;
+    for (size_t i = 0; i < context->host_count && rv == 0; i++) {
+        rv = open_host(context, context->hosts[i], err, errlen);
+    }
     return rv;
 }
 
 void tls_context_warn(const struct tls_context *context)
 {
-    for (size_t i = 0; i < context->host_count; i++) {
-        tls_host_warn(context->hosts[i], context->log);
+    for (size_t i = 0; i < context->identity_count; i++) {
+        tls_identity_warn(context->identities[i], context->log);
     }
 }
 
 bool tls_context_is_stale(struct tls_context *context)
 {
-    return file_stamps_changed(&context->stamps);
+    bool has_changed = false;
+    for (size_t i = 0; i < context->identity_count; i++) {
+        has_changed = tls_identity_has_changed(context->identities[i]) || has_changed;
+    }
+    return has_changed;
+}
+
+bool tls_context_is_behind(const struct tls_context *context, size_t n)
+{
+    return context->identities[n]->is_behind;
+}
+
+bool tls_context_has_behind(const struct tls_context *context)
+{
+    bool is_behind = false;
+    for (size_t i = 0; i < context->identity_count && !is_behind; i++) {
+        is_behind = context->identities[i]->is_behind;
+    }
+    return is_behind;
 }
 
 bool tls_context_has_name(const struct tls_context *context, const char *name, size_t len)
@@ -292,7 +368,7 @@ bool tls_context_has_name(const struct tls_context *context, const char *name, s
 
 struct ssl_ctx_st *tls_context_default(const struct tls_context *context)
 {
-    return context->host_count == 0 ? NULL : tls_host_ctx(context->hosts[0]);
+    return context->fallback == NULL ? NULL : tls_host_ctx(context->fallback);
 }
 
 #else
@@ -315,6 +391,34 @@ int tls_context_add(struct tls_context *context, const struct tls_certificate *c
     (void)context;
     (void)certificate;
     return error_text(err, errlen, -ENOTSUP, "this evserve was built without TLS (libssl-dev)");
+}
+
+int tls_context_take(struct tls_context *context, struct tls_context *former, size_t n, const char *reason)
+{
+    (void)context;
+    (void)former;
+    (void)n;
+    (void)reason;
+    return -ENOTSUP;
+}
+
+int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
+{
+    (void)context;
+    return error_text(err, errlen, -ENOTSUP, "this evserve was built without TLS (libssl-dev)");
+}
+
+bool tls_context_is_behind(const struct tls_context *context, size_t n)
+{
+    (void)context;
+    (void)n;
+    return false;
+}
+
+bool tls_context_has_behind(const struct tls_context *context)
+{
+    (void)context;
+    return false;
 }
 
 void tls_context_warn(const struct tls_context *context)

@@ -22,19 +22,35 @@ struct tls_context;
 int tls_context_create(struct tls_context **context, const struct tls_settings *settings, struct tls_context *former,
                        int base_fd, const struct log *log, char *err, size_t errlen);
 
-/* Add a certificate. The first one is the default, for clients that name no server or an unknown one. A second one
- * with the same names and another kind of key (ECDSA, RSA) is used beside it; a name that an earlier certificate has
- * stays that one's. Returns 0, or -errno with a text in err that names the file and OpenSSL's reason; then the
- * context is good for nothing but tls_context_put(). Warnings go to the log: a key file that others can read, a
- * certificate that has expired or will within 14 days. */
+/* Add a certificate. The first one is the default, for clients that name no server or an unknown one. For each name the
+ * first certificate that has it is shown, and beside it the first one with each other kind of key (ECDSA, RSA). Returns
+ * 0, or -errno with a text in err that names the file and OpenSSL's reason, and nothing added; -EEXIST: earlier ones
+ * have all of its names; -ENOMEM: then the context is good for nothing but tls_context_put(). Warnings go to the log: a key file that others can read, a certificate that has expired or
+ * will within 14 days. */
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen);
+
+/* Add the n-th certificate of former as it was read then: since it is the same, with reason NULL; or since what is in
+ * its files by now cannot be used, for this reason. Returns 1 if that is another reason than last time, else 0; or
+ * -ENOMEM. */
+int tls_context_take(struct tls_context *context, struct tls_context *former, size_t n, const char *reason);
+
+/* All certificates are there: make it ready for use. Returns 0, or -errno with a text in err; then it is good for
+ * nothing but tls_context_put(). */
+int tls_context_finish(struct tls_context *context, char *err, size_t errlen);
 
 /* Log the warnings about expiry again. */
 void tls_context_warn(const struct tls_context *context);
 
 /* Whether one of the files has changed since it was read, or since the last call (certbot's links included): stat(2)
- * of each, no reading. So new files that turn out to be broken are tried once. */
+ * of each, no reading. So new files that turn out to be broken are tried once. Its certificates must not be used by
+ * another call at the same time, of another context either; the same holds for the next two, and for
+ * tls_context_take(). */
 bool tls_context_is_stale(struct tls_context *context);
+
+/* Whether there is something else in the files of the n-th certificate than what was read, as far as
+ * tls_context_is_stale() and tls_context_take() have seen; and of any certificate. */
+bool tls_context_is_behind(const struct tls_context *context, size_t n);
+bool tls_context_has_behind(const struct tls_context *context);
 
 /* Whether some certificate is for this name (case ignored, wildcards as RFC 6125). */
 bool tls_context_has_name(const struct tls_context *context, const char *name, size_t len);
@@ -43,7 +59,8 @@ bool tls_context_has_name(const struct tls_context *context, const char *name, s
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_put(struct tls_context *context);
 
-/* What a new connection begins with, before the client has named a server: borrowed. NULL without certificates. */
+/* What a new connection begins with, before the client has named a server: borrowed. NULL before
+ * tls_context_finish(), and without certificates. */
 struct ssl_ctx_st *tls_context_default(const struct tls_context *context);
 
 #endif

@@ -1,16 +1,16 @@
-/* Happy path: a ctx with one certificate, perhaps with a second one of another kind of key, and with the authorities
- * that clients' certificates are checked against.
+/* Happy path: the set of certificates is settled first; then a ctx gets all of them, and the authorities that clients'
+ * certificates are checked against.
  *
- * Failure mode: OpenSSL refuses a certificate, for example since its key is too short for the security level of the
- * system. */
+ * Failure mode: no memory. What OpenSSL refuses for other reasons was refused when it was read. */
 
 #include "core/tls_host.h"
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/tls_certificate.h"
 #include "core/tls_openssl.h"
-#include "core/tls_reason.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -19,53 +19,54 @@
 enum { HOST_CERTIFICATES_MAX = 4 }; /* kinds of keys: ECDSA, RSA, Ed25519, Ed448 */
 
 struct tls_host {
-    SSL_CTX *ctx;                        /* owned */
-    char *names;                         /* owned */
-    char *whats[HOST_CERTIFICATES_MAX];  /* the files of its certificates, owned */
-    X509 *leaves[HOST_CERTIFICATES_MAX]; /* and these, one reference each */
-    int count;                           /* of whats and leaves */
+    SSL_CTX *ctx;                                           /* owned; NULL before tls_host_open() */
+    struct tls_identity *identities[HOST_CERTIFICATES_MAX]; /* count of them, one reference each */
+    int count;
 };
 
-static bool has_kind(const struct tls_host *host, int kind)
+struct tls_host *tls_host_create(const struct tls_host *other, struct tls_identity *identity)
 {
-    for (int i = 0; i < host->count; i++) {
-        if (EVP_PKEY_get_base_id(X509_get0_pubkey(host->leaves[i])) == kind) {
-            return true;
-        }
+    struct tls_host *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return NULL;
     }
-    return false;
+    for (int i = 0; other != NULL && i < other->count; i++) {
+        made->identities[made->count++] = tls_identity_ref(other->identities[i]);
+    }
+    assert(made->count < HOST_CERTIFICATES_MAX); /* no two of the same kind */
+    made->identities[made->count++] = tls_identity_ref(identity);
+    return made;
 }
 
-int tls_host_add(struct tls_host *host, const struct tls_identity *identity, const char *what, char *err, size_t errlen)
+void tls_host_destroy(struct tls_host *host)
 {
-    X509 *leaf = tls_identity_leaf(identity);
-    int kind = EVP_PKEY_get_base_id(identity->key);
-    if (host->count == HOST_CERTIFICATES_MAX || has_kind(host, kind)) {
-        return error_text(err, errlen, -EEXIST,
-                          "the certificate %s is for the same names as %s, and has the same kind of key (%s)", what,
-                          host->whats[0], OBJ_nid2sn(kind));
+    if (host == NULL) {
+        return;
     }
-    STACK_OF(X509) *chain = sk_X509_dup(identity->chain);
-    (void)sk_X509_shift(chain);
-    ERR_clear_error();
-    bool is_used = SSL_CTX_use_cert_and_key(host->ctx, leaf, identity->key, chain, 0) == 1;
-    sk_X509_free(chain);
-    char *copy = is_used ? mem_copy_text(what) : NULL;
-    if (!is_used) {
-        unsigned long error = ERR_peek_last_error();
-        const char *plain = tls_reason_plain(error);
-        error_text(err, errlen, 0, "the certificate %s cannot be used: %s", what,
-                   plain == NULL ? tls_reason(error) : plain);
-        ERR_clear_error();
-        return -EINVAL;
+    for (int i = 0; i < host->count; i++) {
+        tls_identity_put(host->identities[i]);
     }
-    if (copy == NULL) {
-        return error_text(err, errlen, -ENOMEM, "out of memory");
+    SSL_CTX_free(host->ctx);
+    mem_free(host);
+}
+
+const struct tls_identity *tls_host_of_kind(const struct tls_host *host, const struct tls_identity *identity)
+{
+    for (int i = 0; i < host->count; i++) {
+        if (tls_identity_kind(host->identities[i]) == tls_identity_kind(identity)) {
+            return host->identities[i];
+        }
     }
-    X509_up_ref(leaf);
-    host->leaves[host->count] = leaf;
-    host->whats[host->count++] = copy;
-    return 0;
+    return NULL;
+}
+
+bool tls_host_is_made_of(const struct tls_host *host, const struct tls_host *other, const struct tls_identity *identity)
+{
+    int count = other == NULL ? 0 : other->count;
+    if (host->count != count + 1 || host->identities[count] != identity) {
+        return false;
+    }
+    return count == 0 || memcmp(host->identities, other->identities, (size_t)count * sizeof other->identities[0]) == 0;
 }
 
 /* Have clients' certificates checked against these authorities. */
@@ -111,73 +112,40 @@ static int bind_sessions(SSL_CTX *ctx, const char *names, const STACK_OF(X509) *
     return is_whole ? 0 : -ENOMEM;
 }
 
-int tls_host_ask(struct tls_host *host, const struct tls_certificate *certificate, int base_fd, char *err,
-                 size_t errlen)
+/* The authorities of clients, and whether a client may come without a certificate. */
+static const STACK_OF(X509) * authorities_of(const struct tls_host *host, bool *is_required)
 {
-    const struct tls_pem pem = {.what = "certificate of an authority",
-                                .file = certificate->client_ca_file,
-                                .text = certificate->client_ca_pem,
-                                .base_fd = base_fd};
-    int rv = 0;
-    if (pem.file == NULL && pem.text == NULL) {
-        return 0;
-    }
-    STACK_OF(X509) *authorities = tls_pem_certificates(&pem, &rv, err, errlen);
-    if (authorities == NULL) {
-        return rv;
-    }
-    rv = trust(host->ctx, authorities, !certificate->is_client_optional);
-    rv = rv < 0 ? rv : bind_sessions(host->ctx, host->names, authorities, !certificate->is_client_optional);
-    sk_X509_pop_free(authorities, X509_free);
-    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
-}
-
-int tls_host_create(struct tls_host **host, struct ssl_ctx_st *ctx, const char *names, char *err, size_t errlen)
-{
-    struct tls_host *made = mem_zalloc(sizeof *made);
-    if (made == NULL) {
-        SSL_CTX_free(ctx);
-        return error_text(err, errlen, -ENOMEM, "out of memory");
-    }
-    made->ctx = ctx;
-    made->names = mem_copy_text(names);
-    if (made->names == NULL || bind_sessions(ctx, names, NULL, false) < 0) {
-        tls_host_destroy(made);
-        return error_text(err, errlen, -ENOMEM, "out of memory");
-    }
-    *host = made;
-    return 0;
-}
-
-void tls_host_destroy(struct tls_host *host)
-{
-    if (host == NULL) {
-        return;
-    }
+    const STACK_OF(X509) *authorities = NULL;
+    *is_required = false;
     for (int i = 0; i < host->count; i++) {
-        X509_free(host->leaves[i]);
-        mem_free(host->whats[i]);
+        const struct tls_identity *identity = host->identities[i];
+        if (identity->authorities != NULL) {
+            authorities = authorities == NULL ? identity->authorities : authorities;
+            *is_required = *is_required || !identity->is_client_optional;
+        }
     }
-    SSL_CTX_free(host->ctx);
-    mem_free(host->names);
-    mem_free(host);
+    return authorities;
+}
+
+int tls_host_open(struct tls_host *host, struct ssl_ctx_st *ctx, const char *names, char *err, size_t errlen)
+{
+    bool is_required;
+    const STACK_OF(X509) *authorities = authorities_of(host, &is_required);
+    host->ctx = ctx;
+    for (int i = 0; i < host->count; i++) {
+        int rv = tls_identity_use(host->identities[i], ctx, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    int rv = authorities == NULL ? 0 : trust(ctx, authorities, is_required);
+    rv = rv < 0 ? rv : bind_sessions(ctx, names, authorities, is_required);
+    return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
 struct ssl_ctx_st *tls_host_ctx(const struct tls_host *host)
 {
     return host->ctx;
-}
-
-const char *tls_host_names(const struct tls_host *host)
-{
-    return host->names;
-}
-
-void tls_host_warn(const struct tls_host *host, const struct log *log)
-{
-    for (int i = 0; i < host->count; i++) {
-        tls_certificate_warn(host->leaves[i], host->whats[i], log);
-    }
 }
 
 #endif

@@ -50,17 +50,9 @@ static size_t find_name_place(const struct tls_names *names, const char *text, b
     return low;
 }
 
-int tls_names_add(struct tls_names *names, const char *name, size_t len, void *value)
+/* Add a name at its place. Returns 0 or -ENOMEM. */
+static int insert_name(struct tls_names *names, size_t place, const char *text, void *value)
 {
-    char text[SERVER_NAME_MAX + 1];
-    bool is_there;
-    if (normalise_name(text, name, len) == 0) {
-        return -EINVAL;
-    }
-    size_t place = find_name_place(names, text, &is_there);
-    if (is_there) {
-        return names->list[place].value == value ? 0 : -EEXIST;
-    }
     if (names->count == names->capacity) {
         size_t capacity = names->capacity == 0 ? 4 : names->capacity * 2;
         struct tls_name *list = mem_resize(names->list, capacity * sizeof *list);
@@ -78,6 +70,51 @@ int tls_names_add(struct tls_names *names, const char *name, size_t len, void *v
     names->list[place] = (struct tls_name){.text = copy, .value = value};
     names->count++;
     return 0;
+}
+
+int tls_names_add(struct tls_names *names, const char *name, size_t len, void *value)
+{
+    char text[SERVER_NAME_MAX + 1];
+    bool is_there;
+    if (normalise_name(text, name, len) == 0) {
+        return -EINVAL;
+    }
+    size_t place = find_name_place(names, text, &is_there);
+    if (is_there) {
+        return names->list[place].value == value ? 0 : -EEXIST;
+    }
+    return insert_name(names, place, text, value);
+}
+
+int tls_names_set(struct tls_names *names, const char *name, size_t len, void *value)
+{
+    char text[SERVER_NAME_MAX + 1];
+    bool is_there;
+    if (normalise_name(text, name, len) == 0) {
+        return -EINVAL;
+    }
+    size_t place = find_name_place(names, text, &is_there);
+    if (is_there) {
+        names->list[place].value = value;
+        return 0;
+    }
+    return insert_name(names, place, text, value);
+}
+
+void *tls_names_get(const struct tls_names *names, const char *name, size_t len)
+{
+    char text[SERVER_NAME_MAX + 1];
+    bool is_there;
+    if (normalise_name(text, name, len) == 0) {
+        return NULL;
+    }
+    size_t place = find_name_place(names, text, &is_there);
+    return is_there ? names->list[place].value : NULL;
+}
+
+const char *tls_names_at(const struct tls_names *names, size_t n)
+{
+    return n < names->count ? names->list[n].text : NULL;
 }
 
 void *tls_names_find(const struct tls_names *names, const char *name, size_t len)
@@ -100,22 +137,23 @@ void *tls_names_find(const struct tls_names *names, const char *name, size_t len
     return is_there ? names->list[place].value : NULL;
 }
 
-char *tls_names_join(const struct tls_names *names)
+char *tls_names_join(const struct tls_names *names, const void *value)
 {
-    size_t size = 1;
+    size_t size = 1, used = 0;
     for (size_t i = 0; i < names->count; i++) {
-        size += strlen(names->list[i].text) + 1;
+        size += names->list[i].value == value ? strlen(names->list[i].text) + 1 : 0;
     }
     char *text = mem_alloc(size);
     if (text == NULL) {
         return NULL;
     }
-    size_t used = 0;
     for (size_t i = 0; i < names->count; i++) {
-        size_t len = strlen(names->list[i].text);
-        memcpy(text + used, names->list[i].text, len);
-        text[used + len] = ' ';
-        used += len + 1;
+        if (names->list[i].value == value) {
+            size_t len = strlen(names->list[i].text);
+            memcpy(text + used, names->list[i].text, len);
+            text[used + len] = ' ';
+            used += len + 1;
+        }
     }
     text[used == 0 ? 0 : used - 1] = '\0';
     return text;

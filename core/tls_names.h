@@ -20,11 +20,21 @@ struct tls_names {
  * value is borrowed. */
 int tls_names_add(struct tls_names *names, const char *name, size_t len, void *value);
 
+/* The same, but the value takes the place of another one. Returns 0, -EINVAL or -ENOMEM. */
+int tls_names_set(struct tls_names *names, const char *name, size_t len, void *value);
+
 /* The value of a name itself, else that of its wildcard, else NULL. */
 void *tls_names_find(const struct tls_names *names, const char *name, size_t len);
 
-/* All names in their order, with a blank between two: a text to be freed by mem_free(). NULL without memory. */
-char *tls_names_join(const struct tls_names *names);
+/* The value of exactly this name, which may be a wildcard; or NULL. */
+void *tls_names_get(const struct tls_names *names, const char *name, size_t len);
+
+/* The n-th name in their order, NULL behind the last. */
+const char *tls_names_at(const struct tls_names *names, size_t n);
+
+/* All names of a value in their order, with a blank between two: a text to be freed by mem_free(). NULL without
+ * memory. */
+char *tls_names_join(const struct tls_names *names, const void *value);
 
 /* Free the list; names is empty then. */
 void tls_names_done(struct tls_names *names);

@@ -1,9 +1,10 @@
 /* Happy path: tls_keeper_start(), tls_keeper_get() for each thread; later tls_keeper_look() finds a changed file, and
  * each thread gets the new context.
  *
- * Failure modes: a pair that does not fit, a file that is gone or may not be read: the former context stays, and the
- * log has the reason, once for each reason. A file that is being replaced may be caught halfway; it is read again
- * once the rest has changed, too. */
+ * Failure modes: a pair that does not fit, a file that is gone or may not be read: what was read of this pair before
+ * stays, and the log has the reason, once for each reason. A file that is being replaced may be caught halfway; it is
+ * read again once the rest has changed, too. A certificate that a reload adds has nothing to stay with: if it cannot be
+ * used, the former list of certificates stays, and those of its pairs that have changed are renewed. */
 
 #include "http/host/tls_keeper.h"
 
@@ -28,31 +29,39 @@ void tls_keeper_done(struct tls_keeper *keeper)
     pthread_mutex_destroy(&keeper->lock);
 }
 
-/* Make the context of plan and go on to it. With the lock. */
-static int renew(struct tls_keeper *keeper, const struct tls_plan *plan, char *err, size_t errlen)
+/* Make the context of plan and go on to it, unless it would be what is there. Returns 1 if it has another certificate
+ * now, else 0; or -errno with a text. With the lock. */
+static int renew(struct tls_keeper *keeper, const struct tls_plan *plan, bool is_reload, char *err, size_t errlen)
 {
+    struct tls_former former = {.plan = &keeper->plan, .context = keeper->context, .is_reload = is_reload};
     struct tls_context *made;
-    int rv = tls_plan_make(plan, keeper->context, keeper->base_fd, keeper->log, &made, err, errlen);
-    if (rv == 0) {
-        tls_context_put(keeper->context);
-        keeper->context = made;
-        keeper->failure[0] = '\0';
+    int rv = tls_plan_make(plan, keeper->context == NULL ? NULL : &former, keeper->base_fd, keeper->log, &made, err,
+                           errlen);
+    if (rv < 0) {
+        return rv;
     }
-    return rv;
+    if (plan == &keeper->plan && former.renewed == 0) {
+        tls_context_put(made);
+        return 0;
+    }
+    tls_context_put(keeper->context);
+    keeper->context = made;
+    keeper->failure[0] = '\0';
+    return 1;
 }
 
 /* Go on to another plan, if its context could be made; take it over in any case. With the lock. */
 static int renew_from(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen)
 {
-    int rv = renew(keeper, plan, err, errlen);
-    if (rv == 0) {
+    int rv = renew(keeper, plan, true, err, errlen);
+    if (rv >= 0) {
         tls_plan_done(&keeper->plan);
         keeper->plan = *plan;
         tls_plan_init(plan);
     } else {
         tls_plan_done(plan);
     }
-    return rv;
+    return rv < 0 ? rv : 0;
 }
 
 int tls_keeper_start(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen)
@@ -70,17 +79,28 @@ static void log_kept(const struct tls_keeper *keeper, const char *err)
 
 bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan)
 {
-    char err[TLS_FAILURE_MAX] = "";
+    char err[TLS_FAILURE_MAX] = "", other[TLS_FAILURE_MAX];
     pthread_mutex_lock(&keeper->lock);
     int rv = renew_from(keeper, plan, err, sizeof err);
-    if (rv < 0) {
-        snprintf(keeper->failure, sizeof keeper->failure, "%s", err);
+    bool is_new = rv == 0;
+    if (rv < 0 && keeper->context != NULL && tls_context_is_stale(keeper->context)) {
+        is_new = renew(keeper, &keeper->plan, false, other, sizeof other) > 0;
     }
     pthread_mutex_unlock(&keeper->lock);
     if (rv < 0) {
         log_kept(keeper, err);
     }
-    return rv == 0;
+    return is_new;
+}
+
+/* What an attempt has come to, with the lock. Returns whether the log should have err. */
+static bool note_attempt(struct tls_keeper *keeper, int rv, const char *err)
+{
+    bool is_news = rv < 0 && strcmp(keeper->failure, err) != 0;
+    if (rv >= 0 || is_news) {
+        snprintf(keeper->failure, sizeof keeper->failure, "%s", rv < 0 ? err : "");
+    }
+    return is_news;
 }
 
 bool tls_keeper_look(struct tls_keeper *keeper)
@@ -93,19 +113,16 @@ bool tls_keeper_look(struct tls_keeper *keeper)
         tls_context_warn(keeper->context);
     }
     bool is_due = is_there && (tls_context_is_stale(keeper->context) ||
-                               (keeper->failure[0] != '\0' && keeper->looks % TLS_RETRY_LOOKS == 0));
-    int rv = is_due ? renew(keeper, &keeper->plan, err, sizeof err) : 0;
-    bool is_news = rv < 0 && strcmp(keeper->failure, err) != 0;
-    if (is_news) {
-        snprintf(keeper->failure, sizeof keeper->failure, "%s", err);
-    }
+                               (keeper->looks % TLS_RETRY_LOOKS == 0 && tls_context_has_behind(keeper->context)));
+    int rv = is_due ? renew(keeper, &keeper->plan, false, err, sizeof err) : 0;
+    bool is_news = is_due && note_attempt(keeper, rv, err);
     pthread_mutex_unlock(&keeper->lock);
     if (is_news) {
         log_kept(keeper, err);
-    } else if (is_due && rv == 0) {
+    } else if (rv > 0) {
         log_write(keeper->log, LOG_INFO, "the TLS certificates have changed and are in use now");
     }
-    return is_due && rv == 0;
+    return rv > 0;
 }
 
 struct tls_context *tls_keeper_get(struct tls_keeper *keeper)

@@ -2,7 +2,7 @@
 #define EVSERVE_HTTP_HOST_TLS_KEEPER_H
 
 /* The certificates in use, one set for all threads of a server: made at the start, made anew by a reload and when a
- * file has changed. Whatever is wrong with the new ones, the old ones stay. */
+ * file has changed. Whatever is wrong with a new one, the old one stays. */
 
 #include "http/host/tls_plan.h"
 
@@ -12,7 +12,7 @@
 
 enum {
     TLS_LOOK_MS = 60000,     /* how often to look whether files have changed */
-    TLS_RETRY_LOOKS = 10,    /* after so many looks new ones that could not be used are tried again */
+    TLS_RETRY_LOOKS = 10,    /* after so many looks files that could not be used are tried again */
     TLS_REMIND_LOOKS = 1440, /* and the log reminds of certificates that expire */
     TLS_FAILURE_MAX = 1024,  /* bytes of an error text, as EVSERVE_ERROR_MAX */
 };
@@ -24,7 +24,7 @@ struct tls_keeper {
     int base_fd;                   /* borrowed: where relative paths start */
     const struct log *log;         /* borrowed */
     unsigned looks;                /* since the start */
-    char failure[TLS_FAILURE_MAX]; /* why the last attempt failed, which the log has already; "" */
+    char failure[TLS_FAILURE_MAX]; /* why the last look failed as a whole, which the log has already; "" */
 };
 
 /* Begin without certificates. The other functions may be called by any thread. */
@@ -37,12 +37,13 @@ void tls_keeper_done(struct tls_keeper *keeper);
  * with a text in err. */
 int tls_keeper_start(struct tls_keeper *keeper, struct tls_plan *plan, char *err, size_t errlen);
 
-/* A reload: the same, but a failure goes to the log, and the former context and plan stay. Returns whether the context
- * is a new one. */
+/* A reload: the same, with all files read again. A certificate that was there before and cannot be used now stays as it
+ * is; one that is new and cannot be used keeps the whole plan from being used, and the former one is renewed. The log
+ * has the reasons. Returns whether the context is a new one. */
 bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan);
 
-/* Once every TLS_LOOK_MS: make the context anew if one of its files has changed. A failure goes to the log, once.
- * Returns whether the context is a new one. */
+/* Once every TLS_LOOK_MS: read again the certificates whose files have changed, and now and then those that could not
+ * be used. A failure goes to the log, once. Returns whether the context is a new one. */
 bool tls_keeper_look(struct tls_keeper *keeper);
 
 /* A reference to the context, for tls_context_put(); NULL without one. */

@@ -217,24 +217,86 @@ int tls_plan_join(struct tls_plan *plan, const struct tls_plan *host, const stru
     return rv;
 }
 
-int tls_plan_make(const struct tls_plan *plan, struct tls_context *former, int base_fd, const struct log *log,
-                  struct tls_context **context, char *err, size_t errlen)
+static bool is_same_text(const char *one, const char *other)
 {
-    struct tls_context *made = NULL;
-    int rv = tls_context_create(&made, &plan->settings, former, base_fd, log, err, errlen);
-    for (size_t i = 0; i < plan->count && rv == 0; i++) {
-        char text[1024];
-        const char *place = plan->places[i];
-        rv = tls_context_add(made, &plan->certificates[i], text, sizeof text);
-        if (rv < 0) {
-            error_text(err, errlen, rv, "%s%s%s", place == NULL ? "" : place, place == NULL ? "" : ": ", text);
+    return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+static bool is_same_certificate(const struct tls_certificate *one, const struct tls_certificate *other)
+{
+    bool is_same = one->is_client_optional == other->is_client_optional;
+    for (size_t i = 0; i < CERTIFICATE_TEXTS && is_same; i++) {
+        is_same = is_same_text(text_at(one, certificate_texts[i]), text_at(other, certificate_texts[i]));
+    }
+    return is_same;
+}
+
+/* Where the same certificate is in the former plan: at its old place, most likely. */
+static bool find_former(const struct tls_former *former, const struct tls_certificate *certificate, size_t *n)
+{
+    const struct tls_plan *plan = former->plan;
+    if (*n < plan->count && is_same_certificate(&plan->certificates[*n], certificate)) {
+        return true;
+    }
+    for (*n = 0; *n < plan->count; ++*n) {
+        if (is_same_certificate(&plan->certificates[*n], certificate)) {
+            return true;
         }
     }
+    return false;
+}
+
+/* Each make has one of these. */
+struct make_call {
+    const struct tls_plan *plan;
+    struct tls_former *former; /* or NULL */
+    struct tls_context *context;
+    const struct log *log;
+};
+
+/* Add the n-th certificate of the plan: read, or from the former context. Returns 0, or -errno with a text in err. */
+static int add_from_plan(const struct make_call *call, size_t n, char *err, size_t errlen)
+{
+    const struct tls_certificate *certificate = &call->plan->certificates[n];
+    const char *place = call->plan->places[n] == NULL ? "" : call->plan->places[n];
+    struct tls_former *former = call->former;
+    size_t was = n;
+    bool is_there = former != NULL && find_former(former, certificate, &was);
+    if (is_there && !former->is_reload && !tls_context_is_behind(former->context, was)) {
+        int rv = tls_context_take(call->context, former->context, was, NULL);
+        return rv < 0 ? error_text(err, errlen, rv, "%s", errno_text(-rv)) : 0;
+    }
+    char text[1024];
+    int rv = tls_context_add(call->context, certificate, text, sizeof text);
+    if (rv == 0 && former != NULL) {
+        former->renewed++;
+    }
+    if (rv < 0 && rv != -ENOMEM && is_there) {
+        former->kept++;
+        rv = tls_context_take(call->context, former->context, was, text);
+        if (rv > 0 || (rv == 0 && former->is_reload)) {
+            log_write(call->log, LOG_ERROR, "%s%sthe TLS certificate in use is kept: %s", place,
+                      place[0] == '\0' ? "" : ": ", text);
+        }
+    }
+    return rv >= 0 ? 0 : error_text(err, errlen, rv, "%s%s%s", place, place[0] == '\0' ? "" : ": ", text);
+}
+
+int tls_plan_make(const struct tls_plan *plan, struct tls_former *former, int base_fd, const struct log *log,
+                  struct tls_context **context, char *err, size_t errlen)
+{
+    struct make_call call = {.plan = plan, .former = former, .log = log};
+    int rv = tls_context_create(&call.context, &plan->settings, former == NULL ? NULL : former->context, base_fd, log,
+                                err, errlen);
+    for (size_t i = 0; i < plan->count && rv == 0; i++) {
+        rv = add_from_plan(&call, i, err, errlen);
+    }
+    rv = rv < 0 ? rv : tls_context_finish(call.context, err, errlen);
     if (rv < 0) {
-        tls_context_put(made);
+        tls_context_put(call.context);
         return rv;
     }
-    *context = made;
+    *context = call.context;
     return 0;
 }
 

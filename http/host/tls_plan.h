@@ -8,6 +8,7 @@
 #include "core/tls_certificate.h"
 #include "core/tls_settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct log;
@@ -39,9 +40,19 @@ int tls_plan_set(struct tls_plan *plan, const struct tls_settings *settings, cha
  * host, or else that of script. script may be NULL. Returns 0, or -ENOMEM with a plan to be freed all the same. */
 int tls_plan_join(struct tls_plan *plan, const struct tls_plan *host, const struct tls_plan *script);
 
-/* Make a context: read all files. former, or NULL, gives its ticket keys. Returns 0, or -errno with a text in err:
- * "site.lua:3: /etc/x/key.pem: permission denied". */
-int tls_plan_make(const struct tls_plan *plan, struct tls_context *former, int base_fd, const struct log *log,
+/* The context that another one takes the place of. */
+struct tls_former {
+    const struct tls_plan *plan; /* what it was made of; borrowed */
+    struct tls_context *context; /* borrowed */
+    bool is_reload;              /* read all files, not only those that have changed (tls_context_is_stale()) */
+    size_t renewed;              /* what came of it: certificates that were read, */
+    size_t kept;                 /* and those whose files could not be used, so that what was read before stays */
+};
+
+/* Make a context: read the files. former, or NULL, gives its ticket keys, and stands in for each certificate of plan
+ * that it has, too, and whose files cannot be used: the log says why, at each reload, and else once. Returns 0, or
+ * -errno with a text in err: "site.lua:3: cannot read the private key /etc/x/key.pem: Permission denied". */
+int tls_plan_make(const struct tls_plan *plan, struct tls_former *former, int base_fd, const struct log *log,
                   struct tls_context **context, char *err, size_t errlen);
 
 /* Call fn with each file, until it returns something other than 0. Returns that value, or 0. */

@@ -540,7 +540,7 @@ class Replacements(Case):
             os.unlink(pair[1])
             os.symlink("third-key.pem", pair[1])
             self.reload(server, "reloaded")
-            kept = [line for line in server.lines if "certificates in use are kept" in line]
+            kept = [line for line in server.lines if "certificate in use is kept" in line]
             self.assertEqual(len(kept), 1)
             self.assertIn("live-broken", kept[0])
             self.assertEqual(self.serial(server), self.serials["first"])

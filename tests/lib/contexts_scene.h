@@ -11,10 +11,13 @@
 struct contexts_scene {
     const char *bad;      /* of the next context: "a.pem: no such file"; NULL: all are good */
     bool is_absent;       /* this build has no TLS */
-    bool is_stale;        /* what tls_context_is_stale() says of the newest context */
+    bool is_stale;        /* all certificates have changed: for one call of tls_context_is_stale() */
+    const char *stale;    /* or only the one with this source */
+    bool is_unfinished;   /* tls_context_finish() fails */
     int warned;           /* calls of tls_context_warn() */
     int made;             /* contexts that exist */
     int adds;             /* certificates that were added, successfully, to the newest one */
+    int takes;            /* and those that were taken from a former one */
     int generation;       /* of the newest one, from 1 */
     int base_fd;          /* that the newest one was made with */
     int former;           /* the generation of its former one, 0 for none */

@@ -97,6 +97,9 @@ static void close_transport(void)
 static void connect_client(const char *server_name)
 {
     close_transport();
+    if (tls_context_default(context) == NULL) {
+        assert_int_equal(tls_context_finish(context, NULL, 0), 0);
+    }
     int listener = sys_socket(AF_INET);
     const struct sockaddr address = {.sa_family = AF_INET};
     assert_int_equal(sys_bind(listener, &address, sizeof address), 0);
@@ -449,6 +452,69 @@ static void certificate_is_chosen_by_name_and_by_kind_of_key(void **state)
         assert_false(transport.is_opening);
         assert_int_equal(EVP_PKEY_get_base_id(X509_get0_pubkey(SSL_get0_peer_certificate(client.ssl))),
                          i == 0 ? EVP_PKEY_RSA : EVP_PKEY_EC);
+    }
+}
+
+/* The kind of key that a client of TLS 1.2 is shown if it takes only this one; -1: none. */
+static int shown_to_a_client_of(const char *kind, const char *server_name)
+{
+    char ciphers[64];
+    snprintf(ciphers, sizeof ciphers, "ECDHE-%s-AES128-GCM-SHA256", kind);
+    new_client(TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(client.ctx, ciphers);
+    connect_client(server_name);
+    tls_client_run(&client);
+    X509 *shown = SSL_get0_peer_certificate(client.ssl);
+    return transport.is_opening || shown == NULL ? -1 : EVP_PKEY_get_base_id(X509_get0_pubkey(shown));
+}
+
+/* Certificates of two authorities need not have the same names. */
+static void kinds_of_keys_are_side_by_side_for_each_name_that_both_have(void **state)
+{
+    (void)state;
+    const struct tls_settings settings = {0};
+    struct made rsa;
+    made_create(&rsa, KEY_RSA, "www.rsa.example,example.org,only.rsa", NULL);
+    new_context(&settings, NULL);
+    add_certificate(&made_ec, NULL, false); /* "example.org", "www.example.org" */
+    add_certificate(&rsa, NULL, false);
+    static const struct {
+        const char *kind, *name;
+        int shown;
+    } rows[] = {
+        {"ECDSA", "example.org", EVP_PKEY_EC},
+        {"RSA", "example.org", EVP_PKEY_RSA},
+        {"ECDSA", "www.rsa.example", -1},
+        {"RSA", "www.rsa.example", EVP_PKEY_RSA},
+        {"RSA", "www.example.org", -1},
+        {"ECDSA", "www.example.org", EVP_PKEY_EC},
+        {"RSA", "only.rsa", EVP_PKEY_RSA},
+        {"RSA", "unknown.example", EVP_PKEY_RSA}, /* the default has both */
+        {"ECDSA", "unknown.example", EVP_PKEY_EC},
+        {"ECDSA", NULL, EVP_PKEY_EC},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (shown_to_a_client_of(rows[i].kind, rows[i].name) != rows[i].shown) {
+            fail_msg("row %zu", i);
+        }
+    }
+    close_transport();
+    made_done(&rsa);
+}
+
+/* Nobody passes by choosing the kind of key whose certificate asks for nothing. */
+static void client_certificate_is_asked_for_whatever_the_kind_of_key(void **state)
+{
+    (void)state;
+    const struct tls_settings settings = {0};
+    for (int i = 0; i < 2; i++) {
+        new_context(&settings, NULL);
+        add_certificate(&made_ec, i == 0 ? &made_rsa : NULL, true);
+        add_certificate(&made_rsa, i == 0 ? NULL : &made_rsa, true);
+        for (int n = 0; n < 2; n++) {
+            (void)shown_to_a_client_of(n == 0 ? "RSA" : "ECDSA", "example.org");
+            assert_int_equal(last, -EPROTO);
+        }
     }
 }
 
@@ -838,6 +904,8 @@ int main(void)
         TLS_TEST(session_is_resumed_also_after_a_reload),
         TLS_TEST(ticket_keys_are_replaced_and_the_old_ones_serve_once_more),
         TLS_TEST(certificate_is_chosen_by_name_and_by_kind_of_key),
+        TLS_TEST(kinds_of_keys_are_side_by_side_for_each_name_that_both_have),
+        TLS_TEST(client_certificate_is_asked_for_whatever_the_kind_of_key),
         TLS_TEST(protocol_is_agreed_on_or_the_handshake_fails),
         TLS_TEST(client_certificates_are_checked),
         TLS_TEST(session_does_not_lead_past_a_client_certificate),

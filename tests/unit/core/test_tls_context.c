@@ -89,7 +89,7 @@ static void files_are_read_and_their_names_known(void **state)
     const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
     assert_int_equal(add(&files), 0);
     assert_string_equal(log_text, "");
-    assert_non_null(tls_context_default(context));
+    assert_null(tls_context_default(context));
     assert_true(has_name("example.org") && has_name("x.wild.example") && has_name("192.0.2.7"));
     assert_false(has_name("example.com") || has_name("wild.example"));
     const struct tls_certificate named = {.name = "*.other.org", .cert_pem = made.cert_pem, .key_pem = made.key_pem};
@@ -100,6 +100,8 @@ static void files_are_read_and_their_names_known(void **state)
     const struct tls_certificate whole = {.cert_pem = both};
     assert_int_equal(add(&whole), 0);
     assert_true(has_name("someone")); /* its subject, for lack of names */
+    assert_int_equal(tls_context_finish(context, err, sizeof err), 0);
+    assert_non_null(tls_context_default(context));
 }
 
 static void second_certificate_of_the_same_kind_is_refused(void **state)
@@ -112,6 +114,61 @@ static void second_certificate_of_the_same_kind_is_refused(void **state)
     assert_int_equal(add(&rsa), -EEXIST);
     assert_non_null(strstr(err, "the same names"));
     assert_non_null(strstr(err, "rsaEncryption"));
+}
+
+static void certificate_that_nobody_would_be_shown_is_refused(void **state)
+{
+    (void)state;
+    const struct tls_certificate whole = {.cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    const struct tls_certificate part = {.name = "example.org", .cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    const struct tls_certificate more = {.name = "a.example.org", .cert_pem = made.cert_pem, .key_pem = made.key_pem};
+    struct made nameless;
+    made_create(&nameless, KEY_RSA, "IP:192.0.2.8", NULL);
+    assert_int_equal(add(&whole), 0);
+    assert_int_equal(add(&part), -EEXIST);
+    assert_int_equal(add(&more), 0);
+    assert_int_equal(add(&whole), -EEXIST);
+    const struct tls_certificate address = {.cert_pem = nameless.cert_pem, .key_pem = nameless.key_pem};
+    assert_int_equal(add(&address), 0);
+    assert_int_equal(tls_context_finish(context, err, sizeof err), 0);
+    made_done(&nameless);
+}
+
+/* What a reload does with a pair whose files are broken, and a look with one whose files are as they were. */
+static void certificates_go_on_from_one_context_to_the_next(void **state)
+{
+    (void)state;
+    const struct tls_settings settings = {0};
+    const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
+    const struct tls_certificate rsa = {.cert_pem = made_rsa.cert_pem, .key_pem = made_rsa.key_pem};
+    assert_int_equal(add(&files), 0);
+    assert_int_equal(add(&rsa), 0);
+    assert_int_equal(tls_context_finish(context, err, sizeof err), 0);
+    assert_false(tls_context_has_behind(context));
+    tree_add_file(&tree, "cert.pem", "not whole yet");
+    assert_true(tls_context_is_stale(context));
+    assert_true(tls_context_is_behind(context, 0));
+    assert_false(tls_context_is_behind(context, 1));
+    for (int i = 0; i < 3; i++) {
+        struct tls_context *next;
+        assert_int_equal(tls_context_create(&next, &settings, context, 0, &sink_log, err, sizeof err), 0);
+        assert_int_equal(tls_context_take(next, context, 1, NULL), 0);
+        assert_true(tls_context_add(next, &files, err, sizeof err) < 0);
+        assert_int_equal(tls_context_take(next, context, 0, i < 2 ? "not whole" : "gone"), i == 1 ? 0 : 1);
+        assert_int_equal(tls_context_finish(next, err, sizeof err), 0);
+        tls_context_put(context); /* those of the next one outlive it */
+        context = next;
+        assert_true(has_name("example.org"));
+        assert_true(tls_context_has_behind(context));
+        assert_false(tls_context_is_stale(context));
+        next = NULL;
+        assert_int_equal(tls_context_create(&next, &settings, context, 0, &sink_log, err, sizeof err), 0);
+        assert_int_equal(tls_context_take(next, context, 1, NULL), 0);
+        assert_int_equal(tls_context_take(next, context, 0, NULL), 0);
+        assert_int_equal(tls_context_finish(next, err, sizeof err), 0);
+        tls_context_put(context);
+        context = next;
+    }
 }
 
 static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
@@ -256,6 +313,7 @@ static void without_memory_a_certificate_is_refused_and_nothing_leaks(void **sta
         fake_mem_fail_after(n, false);
         int rv = tls_context_create(&other, &settings, context, 0, NULL, err, sizeof err);
         rv = rv < 0 ? rv : tls_context_add(other, &files, err, sizeof err);
+        rv = rv < 0 ? rv : tls_context_finish(other, err, sizeof err);
         has_failed = fake_mem_failed();
         fake_mem_fail_after(0, false);
         assert_true(has_failed || rv == 0);
@@ -289,6 +347,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CONTEXT_TEST(files_are_read_and_their_names_known),
         CONTEXT_TEST(second_certificate_of_the_same_kind_is_refused),
+        CONTEXT_TEST(certificate_that_nobody_would_be_shown_is_refused),
+        CONTEXT_TEST(certificates_go_on_from_one_context_to_the_next),
         CONTEXT_TEST(what_is_wrong_is_said_with_the_name_of_the_file),
         CONTEXT_TEST(settings_are_checked),
         CONTEXT_TEST(log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end),

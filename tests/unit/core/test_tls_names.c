@@ -66,9 +66,38 @@ static void name_comes_before_wildcard_and_wildcard_is_one_label(void **state)
         }
     }
     assert_null(tls_names_find(&names, "example.org\0x", 13));
-    char *joined = tls_names_join(&names);
-    assert_string_equal(joined, "*.example.org 192.0.2.1 a.example.org example.org");
+}
+
+static void names_are_listed_in_order_and_by_value(void **state)
+{
+    (void)state;
+    static char one[] = "one", other[] = "other";
+    assert_int_equal(add("example.org", one), 0);
+    assert_int_equal(add("*.example.org", one), 0);
+    assert_int_equal(add("B.example.org", other), 0);
+    assert_string_equal(tls_names_at(&names, 0), "*.example.org");
+    assert_string_equal(tls_names_at(&names, 1), "b.example.org");
+    assert_string_equal(tls_names_at(&names, 2), "example.org");
+    assert_null(tls_names_at(&names, 3));
+    char *joined = tls_names_join(&names, one);
+    assert_string_equal(joined, "*.example.org example.org");
     mem_free(joined);
+    joined = tls_names_join(&names, &joined);
+    assert_string_equal(joined, "");
+    mem_free(joined);
+}
+
+static void name_may_change_its_value(void **state)
+{
+    (void)state;
+    static char one[] = "one", other[] = "other";
+    assert_int_equal(tls_names_set(&names, "*.Example.org", 13, one), 0);
+    assert_int_equal(tls_names_set(&names, "*.example.org", 13, other), 0);
+    assert_int_equal(names.count, 1);
+    assert_ptr_equal(tls_names_get(&names, "*.example.ORG", 13), other);
+    assert_null(tls_names_get(&names, "a.example.org", 13)); /* not by way of the wildcard */
+    assert_null(tls_names_get(&names, "", 0));
+    assert_int_equal(tls_names_set(&names, "", 0, one), -EINVAL);
 }
 
 static void first_one_keeps_a_name(void **state)
@@ -112,7 +141,7 @@ static void without_memory_nothing_changes(void **state)
     }
     assert_int_equal(add("example.org", value), 0);
     fake_mem_fail_after(1, false);
-    assert_null(tls_names_join(&names));
+    assert_null(tls_names_join(&names, value));
 }
 
 #define NAMES_TEST(fn) cmocka_unit_test_teardown(fn, tear_down)
@@ -121,6 +150,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         NAMES_TEST(name_comes_before_wildcard_and_wildcard_is_one_label),
+        NAMES_TEST(names_are_listed_in_order_and_by_value),
+        NAMES_TEST(name_may_change_its_value),
         NAMES_TEST(first_one_keeps_a_name),
         NAMES_TEST(many_names_are_all_found),
         NAMES_TEST(without_memory_nothing_changes),

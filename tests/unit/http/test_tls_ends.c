@@ -44,6 +44,7 @@ static int set_up(void **state)
     scene_start();
     assert_int_equal(tls_context_create(&context, &settings, NULL, 0, &scene.log, err, sizeof err), 0);
     assert_int_equal(tls_context_add(context, &certificate, err, sizeof err), 0);
+    assert_int_equal(tls_context_finish(context, err, sizeof err), 0);
     assert_int_equal(server_set_tls(scene.server, context), 0);
     tls_context_put(context);
     assert_int_equal(server_listen_tls(scene.server, "127.0.0.1:0", false, err, sizeof err), 1);

@@ -46,18 +46,23 @@ static int tear_down(void **state)
     return fake_mem_live() == 0 && contexts_scene.made == 0 ? 0 : -1;
 }
 
-static struct tls_plan plan_of(const char *file)
+/* A plan of certificates, as "a.pem b.pem". */
+static struct tls_plan plan_of(const char *files)
 {
     struct tls_plan plan;
-    const struct tls_certificate certificate = {.cert_file = file};
+    char file[16];
+    int len;
     tls_plan_init(&plan);
-    assert_int_equal(tls_plan_add(&plan, &certificate, NULL, err, sizeof err), 0);
+    for (; sscanf(files, " %15s%n", file, &len) == 1; files += len) {
+        const struct tls_certificate certificate = {.cert_file = file};
+        assert_int_equal(tls_plan_add(&plan, &certificate, NULL, err, sizeof err), 0);
+    }
     return plan;
 }
 
-static void start(const char *file)
+static void start(const char *files)
 {
-    struct tls_plan plan = plan_of(file);
+    struct tls_plan plan = plan_of(files);
     assert_int_equal(tls_keeper_start(&keeper, &plan, err, sizeof err), 0);
     assert_int_equal(plan.count, 0);
 }
@@ -131,6 +136,107 @@ static void files_that_have_changed_are_read(void **state)
     assert_false(tls_keeper_look(&keeper));
 }
 
+static void only_what_has_changed_is_read(void **state)
+{
+    (void)state;
+    start("a.pem b.pem c.pem");
+    contexts_scene.stale = "b.pem";
+    assert_true(tls_keeper_look(&keeper));
+    assert_int_equal(contexts_scene.adds, 1);
+    assert_int_equal(contexts_scene.takes, 2);
+}
+
+static void a_broken_pair_keeps_back_no_other(void **state)
+{
+    (void)state;
+    start("a.pem b.pem");
+    contexts_scene.bad = "a.pem";
+    contexts_scene.is_stale = true;
+    assert_true(tls_keeper_look(&keeper));
+    assert_int_equal(generation(), 2);
+    assert_int_equal(contexts_scene.adds, 1);
+    assert_int_equal(contexts_scene.takes, 1);
+    assert_int_equal(lines, 2); /* that one is kept, and that the other one is in use */
+    for (int i = 0; i < 3; i++) {
+        contexts_scene.stale = "b.pem";
+        assert_true(tls_keeper_look(&keeper));
+        assert_int_equal(contexts_scene.adds, 1);
+        assert_int_equal(lines, 3 + i); /* not a word of the broken one */
+    }
+    contexts_scene.bad = NULL;
+    contexts_scene.stale = "a.pem";
+    assert_true(tls_keeper_look(&keeper));
+    assert_false(tls_context_has_behind(keeper.context));
+}
+
+/* Who reloads wants to hear again what is wrong. */
+static void a_reload_reads_everything_and_says_what_it_keeps(void **state)
+{
+    (void)state;
+    start("a.pem b.pem");
+    contexts_scene.bad = "a.pem";
+    for (int i = 0; i < 2; i++) {
+        struct tls_plan plan = plan_of("b.pem a.pem c.pem"); /* in another order, and one more */
+        assert_true(tls_keeper_replace(&keeper, &plan));
+        assert_int_equal(contexts_scene.adds, 2);
+        assert_int_equal(contexts_scene.takes, 1);
+        assert_int_equal(lines, i + 1);
+        assert_string_equal(last_line, "error the TLS certificate in use is kept: a.pem: no such file");
+    }
+    struct tls_plan plan = plan_of("c.pem"); /* the broken one is gone */
+    assert_true(tls_keeper_replace(&keeper, &plan));
+    assert_int_equal(lines, 2);
+    assert_false(tls_context_has_behind(keeper.context));
+}
+
+static void a_reload_with_another_broken_certificate_still_renews_those_in_use(void **state)
+{
+    (void)state;
+    start("a.pem b.pem");
+    contexts_scene.bad = "new.pem";
+    contexts_scene.stale = "b.pem";
+    struct tls_plan plan = plan_of("a.pem new.pem b.pem");
+    assert_true(tls_keeper_replace(&keeper, &plan));
+    assert_int_equal(keeper.plan.count, 2);
+    assert_int_equal(contexts_scene.adds, 1);
+    assert_int_equal(contexts_scene.takes, 1);
+    assert_int_equal(lines, 1);
+    assert_string_equal(last_line, "error the TLS certificates in use are kept: new.pem: no such file");
+}
+
+/* A certificate with other options is another one: what was read before has not got them. */
+static void a_reload_that_asks_for_more_does_not_keep_less(void **state)
+{
+    (void)state;
+    start("a.pem");
+    struct tls_plan plan;
+    const struct tls_certificate stricter = {.cert_file = "a.pem", .client_ca_file = "ca.pem"};
+    tls_plan_init(&plan);
+    assert_int_equal(tls_plan_add(&plan, &stricter, NULL, err, sizeof err), 0);
+    contexts_scene.bad = "a.pem";
+    assert_false(tls_keeper_replace(&keeper, &plan));
+    assert_int_equal(generation(), 1);
+    assert_null(keeper.plan.certificates[0].client_ca_file);
+}
+
+static void a_look_that_fails_as_a_whole_is_logged_once_and_tried_again(void **state)
+{
+    (void)state;
+    start("a.pem");
+    contexts_scene.is_unfinished = true;
+    for (int i = 0; i < 2; i++) {
+        contexts_scene.is_stale = true;
+        assert_false(tls_keeper_look(&keeper));
+        assert_string_equal(last_line, "error the TLS certificates in use are kept: out of memory");
+        assert_int_equal(lines, 1);
+    }
+    contexts_scene.is_unfinished = false;
+    for (int i = 2; i < TLS_RETRY_LOOKS - 1; i++) {
+        assert_false(tls_keeper_look(&keeper));
+    }
+    assert_true(tls_keeper_look(&keeper));
+}
+
 /* A broken pair may stay for days. */
 static void a_failure_is_logged_once_until_its_reason_changes(void **state)
 {
@@ -150,7 +256,7 @@ static void a_failure_is_logged_once_until_its_reason_changes(void **state)
     contexts_scene.is_stale = true;
     assert_false(tls_keeper_look(&keeper)); /* the same again is news */
     assert_int_equal(lines, 3);
-    assert_string_equal(last_line, "error the TLS certificates in use are kept: a.pem: no such file");
+    assert_string_equal(last_line, "error the TLS certificate in use is kept: a.pem: no such file");
 }
 
 /* Memory may have been short, or file descriptors. */
@@ -193,6 +299,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_get_is_a_reference, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reload_that_fails_keeps_the_former_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(files_that_have_changed_are_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_what_has_changed_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_broken_pair_keeps_back_no_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reload_reads_everything_and_says_what_it_keeps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reload_with_another_broken_certificate_still_renews_those_in_use, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_reload_that_asks_for_more_does_not_keep_less, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_that_fails_as_a_whole_is_logged_once_and_tried_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_logged_once_until_its_reason_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_tried_again_after_a_while, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_log_reminds_of_an_expiry_once_a_day, set_up, tear_down),

@@ -10,6 +10,7 @@
 #include "tests/lib/file_tree.h"
 #include "tests/lib/tls_scene.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -111,6 +112,11 @@ static void pass_ms(int64_t ms)
     step();
 }
 
+static bool is_logged(const char *text)
+{
+    return strstr(log_text, text) != NULL;
+}
+
 static void a_change_on_disk_is_in_use_within_a_minute(void **state)
 {
     (void)state;
@@ -123,10 +129,148 @@ static void a_change_on_disk_is_in_use_within_a_minute(void **state)
     assert_string_equal(shown("one.test"), "first.test");
     pass_ms(1000);
     assert_string_equal(shown("one.test"), "second.test");
-    assert_non_null(strstr(log_text, "have changed and are in use now"));
+    assert_true(is_logged("have changed and are in use now"));
     log_text[0] = '\0';
     pass_ms(5 * TLS_LOOK_MS);
     assert_string_equal(log_text, "");
+}
+
+static void look(void)
+{
+    log_text[0] = '\0';
+    pass_ms(TLS_LOOK_MS);
+}
+
+/* Links are switched one after the other. */
+static void the_way_of_certbot(void **state)
+{
+    (void)state;
+    tree_add_file(&tree, "old-cert.pem", first.cert_pem);
+    tree_add_file(&tree, "old-key.pem", first.key_pem);
+    tree_add_file(&tree, "new-cert.pem", other.cert_pem);
+    tree_add_file(&tree, "new-key.pem", other.key_pem);
+    tree_add_link(&tree, "cert0.pem", "old-cert.pem");
+    tree_add_link(&tree, "key0.pem", "old-key.pem");
+    write_pair(1, &first);
+    start();
+    tree_unlink(&tree, "cert0.pem");
+    tree_add_link(&tree, "cert0.pem", "new-cert.pem"); /* caught halfway: a key of another kind */
+    look();
+    assert_true(is_logged("certificate in use is kept") && is_logged("key0.pem"));
+    assert_string_equal(shown("one.test"), "first.test");
+    look();
+    assert_string_equal(log_text, "");
+    tree_unlink(&tree, "key0.pem");
+    look();
+    assert_string_equal(log_text, ""); /* a file that is being replaced */
+    tree_add_link(&tree, "key0.pem", "new-key.pem");
+    look();
+    assert_true(is_logged("in use now"));
+    assert_string_equal(shown("one.test"), "other.test");
+    assert_string_equal(shown("two.test"), "first.test");
+}
+
+/* Files are truncated, and written in place. */
+static void the_way_of_acme_sh(void **state)
+{
+    (void)state;
+    write_pair(0, &first);
+    write_pair(1, &first);
+    start();
+    tree_write(&tree, "cert0.pem", "", 0);
+    look();
+    assert_true(is_logged("no certificate in") && is_logged("cert0.pem"));
+    tree_write(&tree, "cert0.pem", second.cert_pem, strlen(second.cert_pem) / 2);
+    look();
+    assert_true(is_logged("cert0.pem") && !is_logged("no certificate in")); /* another reason */
+    assert_string_equal(shown("one.test"), "first.test");
+    tree_write(&tree, "cert0.pem", second.cert_pem, strlen(second.cert_pem));
+    look();
+    assert_string_equal(shown("one.test"), "second.test");
+}
+
+/* The key comes first; the certificate an hour later. */
+static void a_key_that_comes_long_before_its_certificate(void **state)
+{
+    (void)state;
+    write_pair(0, &first);
+    write_pair(1, &first);
+    start();
+    tree_replace_file(&tree, "key0.pem", other.key_pem);
+    look();
+    assert_true(is_logged("does not belong to"));
+    log_text[0] = '\0';
+    for (int i = 0; i < 60; i++) {
+        pass_ms(TLS_LOOK_MS);
+    }
+    assert_string_equal(log_text, "");
+    assert_string_equal(shown("one.test"), "first.test");
+    tree_replace_file(&tree, "cert0.pem", other.cert_pem);
+    look();
+    assert_string_equal(shown("one.test"), "other.test");
+}
+
+static void a_file_that_is_gone_for_a_while(void **state)
+{
+    (void)state;
+    write_pair(0, &first);
+    write_pair(1, &first);
+    start();
+    tree_unlink(&tree, "cert0.pem");
+    tree_unlink(&tree, "key0.pem");
+    look();
+    assert_string_equal(log_text, "");
+    log_text[0] = '\0';
+    assert_int_equal(evserve_reload(server, NULL, 0), 0); /* which reads it all the same */
+    assert_true(is_logged("cannot read the certificate") && is_logged("cert0.pem"));
+    assert_string_equal(shown("one.test"), "first.test");
+    write_pair(0, &second);
+    look();
+    assert_string_equal(shown("one.test"), "second.test");
+}
+
+static void a_file_that_may_not_be_read_is_tried_again(void **state)
+{
+    (void)state;
+    write_pair(0, &first);
+    write_pair(1, &first);
+    start();
+    write_pair(0, &second);
+    fake_sys_fail_op(FAKE_OPEN, 6, 1, -EACCES); /* the first four look for changes, the next two stamp files */
+    look();
+    assert_true(is_logged("cert0.pem: Permission denied"));
+    assert_string_equal(shown("one.test"), "first.test");
+    log_text[0] = '\0';
+    for (int i = 0; i < TLS_RETRY_LOOKS; i++) {
+        pass_ms(TLS_LOOK_MS);
+    }
+    assert_true(is_logged("in use now"));
+    assert_string_equal(shown("one.test"), "second.test");
+}
+
+static void a_broken_pair_keeps_back_no_other(void **state)
+{
+    (void)state;
+    write_pair(0, &first);
+    write_pair(1, &first);
+    start();
+    tree_replace_file(&tree, "key0.pem", "nonsense");
+    write_pair(1, &second);
+    look();
+    assert_true(is_logged("key0.pem") && is_logged("in use now"));
+    assert_string_equal(shown("one.test"), "first.test");
+    assert_string_equal(shown("two.test"), "second.test");
+    write_pair(1, &other);
+    look();
+    assert_true(is_logged("in use now") && !is_logged("key0.pem"));
+    assert_string_equal(shown("one.test"), "first.test");
+    assert_string_equal(shown("two.test"), "other.test");
+    log_text[0] = '\0';
+    assert_int_equal(evserve_reload(server, NULL, 0), 0);
+    assert_true(is_logged("key0.pem"));
+    write_pair(0, &other);
+    look();
+    assert_string_equal(shown("one.test"), "other.test");
 }
 
 static int make_certificates(void **state)
@@ -152,6 +296,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_change_on_disk_is_in_use_within_a_minute, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_way_of_certbot, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_way_of_acme_sh, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_that_comes_long_before_its_certificate, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_gone_for_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_may_not_be_read_is_tried_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_broken_pair_keeps_back_no_other, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, make_certificates, free_certificates);
 }
