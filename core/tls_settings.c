@@ -1,6 +1,7 @@
 /* Happy path: Mozilla's intermediate configuration (https://wiki.mozilla.org/Security/Server_Side_TLS), without the
  * suites with finite-field Diffie-Hellman: they let a client make the server compute far more than itself
- * (CVE-2002-20001).
+ * (CVE-2002-20001). The server's order counts, since all of these are safe and the first is the cheapest; but a client
+ * that has ChaCha20 first, as those without instructions for AES do, gets it.
  *
  * Failure mode: OpenSSL refuses a list. */
 
@@ -21,6 +22,7 @@
 static const char default_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
                                       "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                       "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+static const char default_ciphersuites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char default_groups[] = "X25519:prime256v1:secp384r1";
 static const char default_alpn[] = "http/1.1,http/1.0"; /* the second one from curl -0 */
 
@@ -90,6 +92,7 @@ static int apply_settings(SSL_CTX *ctx, const struct tls_settings *settings, cha
 {
     int min_version = parse_min_version(settings->min_version);
     const char *ciphers = settings->ciphers == NULL ? default_ciphers : settings->ciphers;
+    const char *suites = settings->ciphersuites == NULL ? default_ciphersuites : settings->ciphersuites;
     const char *groups = settings->groups == NULL ? default_groups : settings->groups;
     if (min_version < 0) {
         return error_text(err, errlen, -EINVAL, "TLS min_version \"%s\": 1.2 and 1.3 are possible",
@@ -99,8 +102,8 @@ static int apply_settings(SSL_CTX *ctx, const struct tls_settings *settings, cha
     if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1) {
         return refuse_setting("ciphers", ciphers, err, errlen);
     }
-    if (settings->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1) {
-        return refuse_setting("ciphersuites", settings->ciphersuites, err, errlen);
+    if (SSL_CTX_set_ciphersuites(ctx, suites) != 1) {
+        return refuse_setting("ciphersuites", suites, err, errlen);
     }
     return SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)groups) == 1
                ? 0
@@ -115,7 +118,8 @@ struct ssl_ctx_st *tls_settings_ctx(const struct tls_settings *settings, int *er
         ERR_clear_error();
         return NULL;
     }
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(ctx, 1); /* one system call for a record, not one for its header and one for the rest */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets alone: the client keeps its session */

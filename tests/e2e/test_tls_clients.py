@@ -212,6 +212,17 @@ class SClient(Case):
         for version in "-tls1_2", "-tls1_3":
             self.assertIn(b" new\n", self.ask(version, "-ign_eof", "-no_ticket"))
 
+    def test_order_of_ciphers_is_the_servers_except_for_chacha20(self):
+        for version, option, aes128, aes256, chacha in (
+                ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+                 "ECDHE-ECDSA-CHACHA20-POLY1305"),
+                ("-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                 "TLS_CHACHA20_POLY1305_SHA256")):
+            for offered, wanted in (([aes128, aes256], aes128), ([aes256, chacha, aes128], aes128),
+                                    ([chacha, aes128], chacha), ([aes256], aes256)):
+                said = self.ask(version, "-ign_eof", option, ":".join(offered))
+                self.assertIn(b"Cipher is " + wanted.encode() + b"\n", said)
+
     def test_early_close(self):
         before = len(self.server.lines)
         self.ask(request=b"")
