@@ -333,6 +333,10 @@ struct evserve_config {
      *   "fd:3"                       a listening socket that the host has opened or inherited
      *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
      *                                options: "unix:/run/x.sock?tls&mode=660"
+     *   ":80?redirect_https"         HTTP to HTTPS: each request gets a 308 to https:// and the same host and target,
+     *                                with the port of the first address with "?tls", or that of
+     *                                ":80?redirect_https=443". The host must be a name of a certificate; for another
+     *                                one, the response is 421. before(), not_found() and on_error() are not called
      *   "none"                       no address: connections are handed over with evserve_adopt()
      *
      * Unix sockets: while a server accepts connections, its path is in use; a successor may start once the old server
@@ -458,7 +462,8 @@ struct evserve_config {
     uint64_t handler_timeout_ms;
     uint64_t stream_timeout_ms;
 
-    /* Called once for each request with a valid head and path, before it is routed: for authentication, CORS,
+    /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme and on
+     * addresses that redirect to HTTPS: for authentication, CORS,
      * redirects, or a header field in every response.
      *
      * Return 0 to let the request go on. Header fields that were added are then in its response, whatever sends it,
@@ -495,6 +500,19 @@ struct evserve_config {
     const char *tls_min_version; /* "1.2", the default, or "1.3" */
     const char *tls_ciphers;     /* of TLS 1.2, as openssl-ciphers(1) writes a list */
     const char *tls_groups;      /* for key exchange: "X25519:prime256v1" */
+
+    /* A directory in which an ACME client (certbot, acme.sh, lego, ...) puts the challenges of a certificate authority
+     * (RFC 8555): GET /.well-known/acme-challenge/TOKEN sends the file TOKEN, on every address, those that redirect to
+     * HTTPS included, and without a call of before(). It is looked up for each request, so it may be made or replaced
+     * at any time; inside the sandbox it, or the directory above it, must exist at the start. Takes precedence over the
+     * script's. */
+    const char *acme;
+
+    /* Strict-Transport-Security (RFC 6797) in every response over TLS, so that browsers keep to HTTPS: for how long,
+     * "365d" (s, m, h, d; at most ten years), to which "; includeSubDomains" and "; preload" may be added. "0s" makes
+     * browsers forget; "off" sends none, whatever the script says. The field of a route or a mount replaces it. Takes
+     * precedence over the script's. */
+    const char *hsts;
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */

@@ -287,6 +287,8 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .allow_read = options->allow_read,
         .allow_write = options->allow_write,
         .certificates = certificates,
+        .acme = options->acme,
+        .hsts = options->hsts,
         .arg = host,
     };
     control.options = options;

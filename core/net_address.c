@@ -32,36 +32,72 @@ static int parse_mode(const char *text, size_t len)
     return len == 0 || len > 4 || mode > 0777 ? -1 : mode;
 }
 
-/* Take one option of an address, len bytes at option. text is the whole address, for errors. */
-static int parse_option(struct net_address *address, const char *text, const char *option, size_t len, char *err,
-                        size_t errlen)
+/* Whether an option of len bytes is that of this name, without a value. */
+static bool is_bare_option(const char *option, size_t len, const char *name)
 {
-    static const char mode[] = "mode=";
-    const size_t name_len = strncmp(option, "tls=", 4) == 0 ? len : strcspn(option, "=&");
-    bool is_mode = strncmp(option, mode, sizeof mode - 1) == 0;
-    if (len == 3 && memcmp(option, "tls", 3) == 0 && !address->tls) {
-        address->tls = true;
-        return 0;
-    }
-    if ((len == 3 && memcmp(option, "tls", 3) == 0) || (is_mode && address->mode >= 0)) {
-        return error_text(err, errlen, -EINVAL, "listen address \"%s\": the option \"%.*s\" occurs twice", text,
-                          (int)name_len, option);
-    }
-    if (!is_mode) {
-        return error_text(err, errlen, -EINVAL,
-                          "listen address \"%s\": unknown option \"%.*s\": there are ?tls, and ?mode=660 of a unix: "
-                          "address; \"&\" joins them",
-                          text, (int)name_len, option);
-    }
+    return len == strlen(name) && memcmp(option, name, len) == 0;
+}
+
+static int parse_mode_option(struct net_address *address, const char *text, const char *value, size_t len, char *err,
+                             size_t errlen)
+{
     if (strncmp(text, "unix:", 5) != 0) {
         return error_text(err, errlen, -EINVAL,
                           "listen address \"%s\": the option \"mode\" is for unix: addresses, which have a file", text);
     }
-    address->mode = parse_mode(option + sizeof mode - 1, len - (sizeof mode - 1));
+    address->mode = parse_mode(value, len);
     return address->mode >= 0
                ? 0
                : error_text(err, errlen, -EINVAL,
                             "listen address \"%s\": the mode must be octal permissions, as in ?mode=660", text);
+}
+
+/* The port of redirect_https=443; without a value, len is 0. */
+static int parse_redirect_option(struct net_address *address, const char *text, const char *value, size_t len,
+                                 bool has_value, char *err, size_t errlen)
+{
+    long port = has_value ? parse_number(value, len, UINT16_MAX) : 0;
+    if (has_value && port <= 0) {
+        return error_text(err, errlen, -EINVAL,
+                          "listen address \"%s\": the port to redirect to must be 1 to 65535, as in "
+                          "?redirect_https=443",
+                          text);
+    }
+    address->redirects = true;
+    address->redirect_port = (uint16_t)port;
+    return 0;
+}
+
+/* Take one option of an address, len bytes at option. text is the whole address, for errors. */
+static int parse_option(struct net_address *address, const char *text, const char *option, size_t len, char *err,
+                        size_t errlen)
+{
+    static const char mode[] = "mode=", redirect[] = "redirect_https=";
+    const size_t mode_len = sizeof mode - 1, redirect_len = sizeof redirect - 1;
+    const size_t name_len = strncmp(option, "tls=", 4) == 0 ? len : strcspn(option, "=&");
+    bool is_tls = is_bare_option(option, len, "tls");
+    bool is_mode = strncmp(option, mode, mode_len) == 0;
+    bool has_port = strncmp(option, redirect, redirect_len) == 0;
+    bool is_redirect = has_port || is_bare_option(option, len, "redirect_https");
+    if ((is_tls && address->tls) || (is_mode && address->mode >= 0) || (is_redirect && address->redirects)) {
+        return error_text(err, errlen, -EINVAL, "listen address \"%s\": the option \"%.*s\" occurs twice", text,
+                          (int)name_len, option);
+    }
+    if (is_tls) {
+        address->tls = true;
+        return 0;
+    }
+    if (is_redirect) {
+        const size_t skipped = has_port ? redirect_len : len;
+        return parse_redirect_option(address, text, option + skipped, len - skipped, has_port, err, errlen);
+    }
+    if (is_mode) {
+        return parse_mode_option(address, text, option + mode_len, len - mode_len, err, errlen);
+    }
+    return error_text(err, errlen, -EINVAL,
+                      "listen address \"%s\": unknown option \"%.*s\": there are ?tls, ?redirect_https, and ?mode=660 "
+                      "of a unix: address; \"&\" joins them",
+                      text, (int)name_len, option);
 }
 
 /* Take the options, which begin behind the "?". */
@@ -70,11 +106,20 @@ static int parse_options(struct net_address *address, const char *text, const ch
     for (;;) {
         size_t len = strcspn(options, "&");
         int rv = parse_option(address, text, options, len, err, errlen);
-        if (rv < 0 || options[len] == '\0') {
+        if (rv < 0) {
             return rv;
+        }
+        if (options[len] == '\0') {
+            break;
         }
         options += len + 1;
     }
+    return !address->tls || !address->redirects
+               ? 0
+               : error_text(err, errlen, -EINVAL,
+                            "listen address \"%s\": the options \"tls\" and \"redirect_https\" contradict each other: "
+                            "the address that redirects to HTTPS is one without TLS",
+                            text);
 }
 
 /* "@" and a name of len bytes in all: a zero byte stands for the "@", and the length says where the name ends. */

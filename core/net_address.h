@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -17,16 +18,24 @@ struct net_address {
     socklen_t len;                  /* of socket */
     int inherited_fd;               /* of "fd:N", else -1 */
     int mode;                       /* permissions of a unix socket's file, -1 for what the umask leaves */
+    uint16_t redirect_port;         /* of ?redirect_https=443; 0: that of the TLS listener */
     bool tls;                       /* ?tls: its connections speak TLS */
+    bool redirects;                 /* ?redirect_https: all requests are sent on to HTTPS */
 };
 
 /* Parse an address:
  *
- * 127.0.0.1:8080, [::1]:8080, localhost:8080 :8080                       every address, IPv4 and IPv6 unix:/run/x.sock
- * the file gets the permissions that the umask leaves unix:/run/x.sock?mode=660   the file gets these permissions, in
- * octal unix:@x                     an abstract socket (unix(7)); a file of that name is unix:./@x fd:3
- * a listening socket that this process inherited :443?tls                    behind any address: TLS; "&" joins
- * options: unix:/run/x.sock?tls&mode=660
+ *   127.0.0.1:8080, [::1]:8080, localhost:8080
+ *   :8080                      every address, IPv4 and IPv6
+ *   unix:/run/x.sock           the file gets the permissions that the umask leaves
+ *   unix:/run/x.sock?mode=660  the file gets these permissions, in octal
+ *   unix:@x                    an abstract socket (unix(7)); a file of that name is unix:./@x
+ *   fd:3                       a listening socket that this process inherited
+ *   :443?tls                   behind any address: TLS
+ *   :80?redirect_https         behind any address: requests are redirected to the first TLS listener
+ *   :80?redirect_https=443     the same, with another port
+ *
+ * "&" joins options: unix:/run/x.sock?tls&mode=660.
  *
  * The first '?' begins the options, in a path too. Port 0 lets the kernel choose. Names other than localhost are
  * rejected, because a server that starts must not wait for a resolver. Returns 0, or -EINVAL with a text in err. */

@@ -5,7 +5,9 @@
 
 #include "http/dispatch.h"
 
+#include "http/acme.h"
 #include "http/exchange.h"
+#include "http/https_redirect.h"
 #include "http/location.h"
 #include "http/no_route.h"
 #include "http/response.h"
@@ -34,11 +36,31 @@ static bool ask_before(struct exchange *exchange)
     return false;
 }
 
+/* What is public and plain HTTP by design comes before all else, the host's before() included: the challenges of a
+ * certificate authority, then redirects to HTTPS. Returns whether it was one of them. */
+static bool answer_first(struct exchange *exchange)
+{
+    if (exchange->site->acme != NULL && acme_serve(exchange)) {
+        return true;
+    }
+    bool is_redirected = https_redirect_has(exchange);
+    if (is_redirected) {
+        https_redirect_answer(exchange);
+    }
+    return is_redirected;
+}
+
+/* Nearly all servers have neither. */
+static inline bool has_first(const struct exchange *exchange)
+{
+    return exchange->site->acme != NULL || exchange->service->redirect.listeners != 0;
+}
+
 void dispatch_server_options(struct exchange *exchange)
 {
     strcpy(exchange->path, "*");
     exchange->path_len = 1;
-    if (ask_before(exchange)) {
+    if ((has_first(exchange) && answer_first(exchange)) || ask_before(exchange)) {
         return;
     }
     uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
@@ -158,6 +180,9 @@ static void route_request(struct exchange *exchange)
 
 void dispatch_request(struct exchange *exchange)
 {
+    if (has_first(exchange) && answer_first(exchange)) {
+        return;
+    }
     if (!ask_before(exchange)) {
         route_request(exchange);
     }

@@ -5,7 +5,8 @@
 
 struct exchange;
 
-/* Find what responds to exchange, whose path is normalised: the host's before() first, then a route, then the static
+/* Find what responds to exchange, whose path is normalised: challenges (acme.h) and
+ * listeners that redirect (https_redirect.h) first, the host's before(), then a route, then the static
  * files. Sets handler, match and limits. If nothing matches, this function responds itself: 404, 405 with Allow (RFC
  * 9110 section 15.5.6), to OPTIONS (section 9.3.7), or with a redirect to the path with or without its final slash
  * (site.h). */

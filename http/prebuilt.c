@@ -5,6 +5,7 @@
 
 #include "http/prebuilt.h"
 
+#include "core/ascii.h"
 #include "core/mem.h"
 #include "http/head_text.h"
 #include "http/http_date.h"
@@ -12,6 +13,18 @@
 
 #include <errno.h>
 #include <string.h>
+
+/* Whether field lines, each with CRLF, have one of that name. */
+static bool has_line(const char *lines, const char *name)
+{
+    const size_t len = strlen(name);
+    for (const char *end; (end = strchr(lines, '\n')) != NULL; lines = end + 1) {
+        if ((size_t)(end - lines) > len && lines[len] == ':' && ascii_equals(lines, name, len)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 int prebuilt_init(struct prebuilt *prebuilt, int status, const char *type, const char *fields, uint64_t content_length,
                   uint32_t content_room)
@@ -24,6 +37,7 @@ int prebuilt_init(struct prebuilt *prebuilt, int status, const char *type, const
     char *at = put_status_line(start, status);
     *prebuilt = (struct prebuilt){.bytes = start, .status = status, .date_offset = (uint32_t)(at - start)};
     prebuilt->lines_len = (uint32_t)strlen(fields);
+    prebuilt->has_hsts = has_line(fields, "strict-transport-security");
     at += HTTP_DATE_LEN;
     at = put_text(at, "\r\n");
     if (type != NULL) {

@@ -4,6 +4,7 @@
 /* Responses of the file cache whose HTTP/1.1 head was written beforehand: a head without Connection and with a blank
  * Date, and perhaps the content right behind it. To send one takes a copy and the current date. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct prebuilt {
@@ -14,6 +15,7 @@ struct prebuilt {
     uint32_t lines_offset; /* of the field lines that prebuilt_init() was given */
     uint32_t lines_len;    /* bytes of them */
     int status;
+    bool has_hsts; /* Strict-Transport-Security is among these lines */
 };
 
 enum { PREBUILT_COPY_MAX = 16384 }; /* content up to here is queued with its head; more is sent from where it is */

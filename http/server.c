@@ -217,6 +217,20 @@ int server_adopt(struct server *server, int fd)
     return rv;
 }
 
+/* A listener was opened: note what it redirects, or whether it is one to redirect to. */
+static void note_redirect(struct server *server, int listener, const struct net_address *address, bool is_secured)
+{
+    struct https_redirect *redirect = &server->service.redirect;
+    int port = server->listeners[listener].port;
+    if (address->redirects) {
+        redirect->listeners |= 1U << listener;
+        redirect->ports[listener] = address->redirect_port;
+    }
+    if (is_secured && redirect->port == 0 && port > 0) {
+        redirect->port = (uint16_t)port;
+    }
+}
+
 static int open_listener(struct server *server, const char *address, bool is_secured, unsigned flags, char *err,
                          size_t errlen)
 {
@@ -230,12 +244,20 @@ static int open_listener(struct server *server, const char *address, bool is_sec
     if (rv == 0 && is_secured && server->tls.context == NULL) {
         return error_text(err, errlen, -EINVAL, "cannot listen on %s with TLS: there is no certificate", address);
     }
+    if (rv == 0 && parsed.redirects && server->tls.context == NULL) {
+        return error_text(err, errlen, -EINVAL, "cannot listen on %s: there is no HTTPS to redirect to", address);
+    }
     const struct transport_ops *ops = is_secured ? &tls_transport_ops : NULL;
     flags |= transport_listen_flags(ops);
     rv = rv < 0 ? rv
                 : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
                                     on_accept, next_accepter(server, ops), server->service.log, err, errlen);
-    return rv < 0 ? rv : add_listener(server);
+    if (rv < 0) {
+        return rv;
+    }
+    int listener = add_listener(server);
+    note_redirect(server, listener, &parsed, is_secured);
+    return listener;
 }
 
 int server_listen(struct server *server, const char *address, char *err, size_t errlen)
@@ -268,6 +290,7 @@ int server_set_tls(struct server *server, struct tls_context *context)
     }
     tls_context_put(server->tls.context);
     server->tls.context = tls_context_ref(context);
+    server->service.redirect.context = context;
     return 0;
 }
 
@@ -283,6 +306,9 @@ int server_join(struct server *server, const struct server *first, char *err, si
             add_listener(server);
         }
     }
+    const struct tls_context *context = server->service.redirect.context;
+    server->service.redirect = first->service.redirect;
+    server->service.redirect.context = context;
     return rv;
 }
 

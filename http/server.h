@@ -34,7 +34,7 @@ void server_destroy(struct server *server);
  * leave everything else as it is. No callback runs. */
 void server_abandon(struct server *server);
 
-/* Listen on an address (net_address_parse()); with ?tls after server_set_tls(). Returns the listener's index, or
+/* Listen on an address (net_address_parse()); with ?tls or ?redirect_https after server_set_tls(). Returns the listener's index, or
  * -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);
 

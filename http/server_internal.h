@@ -12,7 +12,7 @@
 #include "http/service.h"
 
 enum {
-    SERVER_LISTENERS_MAX = 16, /* addresses of one server */
+    SERVER_LISTENERS_MAX = SERVICE_LISTENERS_MAX,
     /* How long server_drain() answers requests that have arrived before it leaves the others to tasks (R6). */
     DRAIN_SPELL_NS = 10000000,
 };

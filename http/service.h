@@ -17,6 +17,7 @@ struct log;
 struct outcome;
 struct reactor;
 struct site;
+struct tls_context;
 
 /* Totals since the server started, except connections, which is the current value. */
 struct server_stats {
@@ -51,6 +52,16 @@ struct server_hooks {
     const char *before_name, *not_found_name;
 };
 
+enum { SERVICE_LISTENERS_MAX = 16 }; /* addresses of one server */
+
+/* Listeners whose requests are all redirected to HTTPS (http/https_redirect.h). */
+struct https_redirect {
+    const struct tls_context *context;     /* borrowed: its names are the hosts to redirect to; NULL without TLS */
+    uint32_t listeners;                    /* the set of them: bit n is listener n */
+    uint16_t port;                         /* of the first TLS listener that has a port, else 0 */
+    uint16_t ports[SERVICE_LISTENERS_MAX]; /* for each of them: the port it was told to redirect to, or 0 */
+};
+
 struct service {
     struct reactor *reactor;          /* borrowed: clock and timers */
     struct site *site;                /* borrowed: what new requests get */
@@ -59,6 +70,7 @@ struct service {
     struct handler static_handler;    /* serves the site's mounts: a copy */
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
+    struct https_redirect redirect;   /* who is redirected, and where to */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_draining;                 /* the server stops: no connection outlives its response */
     int64_t date_s;                   /* second that date shows */

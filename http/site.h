@@ -5,11 +5,13 @@
  * before a server serves it; from then on it is only read. A server may go on to another site; requests that began with
  * the old one finish with it, and pin it until then. */
 
+#include "http/hsts.h"
 #include "http/limits.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
+struct acme;
 struct file_cache;
 struct file_replies;
 struct log;
@@ -31,6 +33,9 @@ struct site {
     struct file_cache *cache;       /* owned; reads limits when it is used */
     struct static_mounts *mounts;   /* owned */
     struct file_replies *replies;   /* owned: files that handlers respond with */
+    struct acme *acme;              /* owned: challenges of a certificate authority; NULL without them */
+    struct hsts hsts;               /* of responses over TLS */
+    int base_fd;                    /* borrowed: where relative names start, see sys_base() */
     uint32_t pins;                  /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called
                                      * deep inside of that server: the site must live until the end of the tick */

@@ -3,6 +3,7 @@
 #include "http/site_parts.h"
 
 #include "core/mem.h"
+#include "http/acme.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
 #include "http/router.h"
@@ -39,13 +40,26 @@ void site_destroy(struct site *site)
     file_replies_destroy(site->replies);
     file_cache_destroy(site->cache);
     router_destroy(site->router);
+    acme_destroy(site->acme);
     mem_free(site);
 }
 
 void site_set_base(struct site *site, int base_fd)
 {
+    site->base_fd = base_fd;
     static_mounts_set_base(site->mounts, base_fd);
     file_replies_set_base(site->replies, base_fd);
+}
+
+int site_set_acme(struct site *site, const char *directory)
+{
+    struct acme *acme;
+    int rv = acme_create(&acme, directory, site->base_fd);
+    if (rv == 0) {
+        acme_destroy(site->acme);
+        site->acme = acme;
+    }
+    return rv;
 }
 
 void site_abandon(struct site *site)

@@ -16,6 +16,10 @@ void site_destroy(struct site *site);
  * directory of the moment: see sys_base(). Before the site is filled. */
 void site_set_base(struct site *site, int base_fd);
 
+/* Serve the challenges in a directory (http/acme.h), in place of those in another one. The name is copied. Returns 0 or
+ * -ENOMEM. */
+int site_set_acme(struct site *site, const char *directory);
+
 /* In a process forked from the site's: close the fds of its files, and leave everything else as it is. */
 void site_abandon(struct site *site);
 

@@ -26,19 +26,20 @@
 #include <stdio.h>
 #include <string.h>
 
-/* listen(address). */
+/* listen(address, what): what is the function that was called, for errors. */
 static int app_listen(lua_State *L)
 {
     struct script *script = script_of(L);
     struct net_address address;
     char err[SCRIPT_TEXT_MAX];
-    lua_settop(L, 1);
-    script_check_loading(L, "app.listen");
+    lua_settop(L, 2);
+    const char *what = luaL_checkstring(L, 2);
+    script_check_loading(L, what);
     if (lua_type(L, 1) != LUA_TSTRING) {
-        script_raise(L, "app.listen: an address such as \"127.0.0.1:8080\" expected, got %s", luaL_typename(L, 1));
+        script_raise(L, "%s: an address such as \"127.0.0.1:8080\" expected, got %s", what, luaL_typename(L, 1));
     }
-    if (net_address_parse(&address, script_check_text(L, 1, "app.listen"), err, sizeof err) < 0) {
-        script_raise(L, "app.listen: %s", err);
+    if (net_address_parse(&address, script_check_text(L, 1, what), err, sizeof err) < 0) {
+        script_raise(L, "%s: %s", what, err);
     }
     char place[PLACE_MAX];
     script_place(L, place);

@@ -1,11 +1,13 @@
-/* app.tls: a table of options becomes a certificate and settings of the script's plan. Files are read later, when all
- * scripts have been loaded.
+/* What scripts say of HTTPS. app.tls: a table of options becomes a certificate and settings of the script's plan. Files
+ * are read later, when all scripts have been loaded. app.acme and hsts of app.set go to the site.
  *
  * Failure modes: a value of the wrong kind raises an error that begins with the file and line of the script, and so do
  * members that contradict each other. Texts stay alive in the table of options until they are copied. */
 
 #include "lua/bind_tls.h"
 
+#include "http/site.h"
+#include "http/site_parts.h"
 #include "lua/script_error.h"
 
 #include <string.h>
@@ -124,12 +126,38 @@ static int app_tls(lua_State *L)
     return 0;
 }
 
+/* hsts(text). */
+static int app_hsts(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L, "app.set: hsts: a text such as \"365d\" expected, got %s", luaL_typename(L, 1));
+    }
+    if (hsts_parse(&script_of(L)->site->hsts, script_check_text(L, 1, "app.set: hsts"), err, sizeof err) < 0) {
+        script_raise(L, "app.set: %s", err);
+    }
+    return 0;
+}
+
+/* acme(directory). */
+static int app_acme(lua_State *L)
+{
+    script_check_loading(L, "app.acme");
+    if (lua_type(L, 1) != LUA_TSTRING || lua_objlen(L, 1) == 0) {
+        script_raise(L, "app.acme: a directory such as \"/var/lib/acme/challenges\" expected, got %s",
+                     lua_type(L, 1) == LUA_TSTRING ? "an empty text" : luaL_typename(L, 1));
+    }
+    if (site_set_acme(script_of(L)->site, script_check_text(L, 1, "app.acme")) < 0) {
+        script_raise_memory(L);
+    }
+    return 0;
+}
+
 void bind_tls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"tls_names", tls_names},
-        {"tls", app_tls},
-        {NULL, NULL},
+        {"tls_names", tls_names}, {"tls", app_tls}, {"hsts", app_hsts}, {"acme", app_acme}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -27,13 +27,35 @@ end
 
 local listens, mounts = {}, {} -- by address and prefix: where they were registered
 
-function app.listen(address)
-    begin("app.listen", address)
+local function listen(what, address)
     local bare = type(address) == "string" and address:match("^[^?]*") -- without its options
     if bare and not bare:find(":0$") then -- port 0 is a different port each time
-        check_new(listens, bare, "app.listen: already listening on " .. describe(bare))
+        check_new(listens, bare, what .. ": already listening on " .. describe(bare))
     end
-    core.listen(address)
+    core.listen(address, what)
+end
+
+function app.listen(address)
+    begin("app.listen", address)
+    listen("app.listen", address)
+end
+
+function app.redirect_https(address, options)
+    local what = "app.redirect_https"
+    begin(what, address)
+    if type(address) ~= "string" then
+        fail(what .. ': an address such as ":80" expected, got ' .. describe(address))
+    end
+    if options ~= nil and type(options) ~= "table" then
+        fail(what .. ": a table of options expected, got " .. describe(options))
+    end
+    check_names(what, "option", options or {}, { "port" })
+    local port = options and options.port
+    if port ~= nil and (type(port) ~= "number" or port % 1 ~= 0 or port < 1 or port > 65535) then
+        fail(what .. ": port: a number from 1 to 65535 expected, got " .. describe(port))
+    end
+    local joint = address:find("?", 1, true) and "&" or "?"
+    listen(what, address .. joint .. "redirect_https" .. (port and string.format("=%d", port) or ""))
 end
 
 function app.set(settings)
@@ -43,10 +65,13 @@ function app.set(settings)
     end
     local names = core.setting_names()
     table.insert(names, "trailing_slash")
+    table.insert(names, "hsts")
     check_names("app.set", "setting", settings, names)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
             core.trailing_slash(settings[name])
+        elseif settings[name] ~= nil and name == "hsts" then
+            core.hsts(settings[name])
         elseif settings[name] ~= nil then
             core.set(name, settings[name])
         end
@@ -74,6 +99,14 @@ function app.tls(options)
     end
     check_names("app.tls", "option", options, core.tls_names())
     core.tls(options)
+end
+
+local acme_places = {}
+
+function app.acme(directory)
+    begin("app.acme", directory)
+    check_new(acme_places, "acme", "app.acme: there is a directory already")
+    core.acme(directory)
 end
 
 local route_options = core.route_names() -- names of a route's options

@@ -15,7 +15,7 @@ enum { REQUEST_TIMEOUT_MAX_S = 86400 };
 
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
-    "               [--tls-cert FILE [--tls-key FILE]]...\n"
+    "               [--tls-cert FILE [--tls-key FILE]]... [--acme DIR] [--hsts TIME]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [SITE.lua]\n"
     "       evserve --check | --routes [SITE.lua]\n"
@@ -26,10 +26,14 @@ static const char usage[] =
     "  SITE.lua       the Lua script; - means standard input. A script read from a pipe cannot be reloaded\n"
     "  --listen ADDR  listen on HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; may be repeated\n"
     "                 (default: the script's addresses, or 127.0.0.1:8080). unix:PATH?mode=660 sets file permissions\n"
-    "                 :443?tls, and ?tls behind any other address, serves HTTPS there\n"
+    "                 :443?tls, and ?tls behind any other address, serves HTTPS there; :80?redirect_https redirects\n"
+    "                 all requests to it\n"
     "  --tls-cert FILE   the certificate, in PEM, with the intermediate ones behind it; may be repeated: the first is\n"
     "                 the default, others are chosen by server name. Without it, the script's\n"
     "  --tls-key FILE    the key of the --tls-cert before it (default: it is in the same file)\n"
+    "  --acme DIR     serve the challenges that an ACME client (certbot, acme.sh, ...) puts into DIR\n"
+    "  --hsts TIME    have browsers keep to HTTPS for so long (Strict-Transport-Security), such as 365d or\n"
+    "                 \"365d; includeSubDomains\"\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
     "                 (default: one event loop and one Lua state)\n"
@@ -164,6 +168,8 @@ static const struct option_row rows[] = {
     {"listen", OPTION_VALUE, 0, set_listen},
     {"tls-cert", OPTION_VALUE, 0, add_tls_cert},
     {"tls-key", OPTION_VALUE, 0, add_tls_key},
+    {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
+    {"hsts", OPTION_TEXT, offsetof(struct command_line, hsts), NULL},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
     {"reactors", OPTION_VALUE, 0, set_reactors},
     {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},

@@ -29,6 +29,8 @@ struct command_line {
         const char *cert, *key; /* files; key is NULL if it is in cert */
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */
     unsigned tls_count;
+    const char *acme; /* directory of ACME challenges, or NULL */
+    const char *hsts; /* Strict-Transport-Security, or NULL */
     bool watch;
     bool check;
     bool routes;

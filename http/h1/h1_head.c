@@ -3,6 +3,7 @@
 
 #include "http/h1/h1_head.h"
 
+#include "core/tls.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_refs.h"
 #include "http/head_text.h"
@@ -10,6 +11,7 @@
 #include "http/prebuilt.h"
 #include "http/response.h"
 #include "http/service.h"
+#include "http/site.h"
 #include "http/takeover.h"
 
 #include <errno.h>
@@ -33,6 +35,25 @@ static char *put_connection(const struct h1 *h1, char *at)
     }
     /* HTTP/1.0 assumes close unless told otherwise (RFC 9112 section 9.3). */
     return h1->exchange.head.minor_version == 0 ? put_text(at, "Connection: keep-alive\r\n") : at;
+}
+
+/* Strict-Transport-Security. */
+
+/* Over TLS: the line, unless the handler has added one of its own. */
+static size_t hsts_over_tls(const struct exchange *exchange)
+{
+    static const char name[] = "Strict-Transport-Security";
+    const struct hsts *hsts = &exchange->site->hsts;
+    size_t ignored;
+    bool has_own = hsts->len > 0 && response_added_field(exchange, name, sizeof name - 1, &ignored) != NULL;
+    return has_own ? 0 : hsts->len;
+}
+
+/* The length of the line of the site that this response is to have: none over plain HTTP (RFC 6797 section 7.2). */
+static inline size_t hsts_len(const struct h1 *h1)
+{
+    bool is_secured = h1->conn->transport.ops == &tls_transport_ops;
+    return is_secured ? hsts_over_tls(&h1->exchange) : 0;
 }
 
 void h1_plan_rest(struct h1 *h1)
@@ -70,7 +91,9 @@ int h1_begin(struct exchange *exchange, const struct response_head *head)
     }
     size_t fields_len = write_buffer_len(&exchange->fields);
     size_t type_len = head->type == NULL ? 0 : strlen(head->type);
-    char *start = write_buffer_reserve(&h1->out, HEAD_ROOM + type_len + fields_len + head->content_len, SIZE_MAX, NULL);
+    size_t hsts = hsts_len(h1);
+    char *start = write_buffer_reserve(&h1->out, HEAD_ROOM + type_len + fields_len + hsts + head->content_len, SIZE_MAX,
+                                       NULL);
     if (start == NULL) {
         return -ENOMEM;
     }
@@ -84,6 +107,9 @@ int h1_begin(struct exchange *exchange, const struct response_head *head)
     }
     if (fields_len > 0) {
         at = put(at, write_buffer_data(&exchange->fields), fields_len);
+    }
+    if (hsts > 0) {
+        at = put(at, exchange->site->hsts.line, hsts);
     }
     if (head->length >= 0) {
         at = put_text(at, "Content-Length: ");
@@ -102,13 +128,14 @@ int h1_begin(struct exchange *exchange, const struct response_head *head)
 }
 
 /* The fields of this response go before the empty line of the head that was made beforehand. */
-static char *put_prebuilt_head(const struct h1 *h1, const struct prebuilt *prebuilt, char *at)
+static char *put_prebuilt_head(const struct h1 *h1, const struct prebuilt *prebuilt, size_t hsts, char *at)
 {
     const struct exchange *exchange = &h1->exchange;
     at = put(at, prebuilt->bytes, prebuilt->head_len - 2);
     if (write_buffer_len(&exchange->fields) > 0) {
         at = put(at, write_buffer_data(&exchange->fields), write_buffer_len(&exchange->fields));
     }
+    at = put(at, exchange->site->hsts.line, hsts);
     at = put_connection(h1, at);
     return put_text(at, "\r\n");
 }
@@ -118,16 +145,17 @@ int h1_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size
     struct h1 *h1 = h1_of(exchange);
     h1_plan_rest(h1);
     size_t fields_len = write_buffer_len(&exchange->fields);
-    char *start = write_buffer_reserve(&h1->out, prebuilt->head_len + HEAD_ROOM + fields_len + content_len, SIZE_MAX,
-                                       NULL);
+    size_t hsts = prebuilt->has_hsts ? 0 : hsts_len(h1);
+    char *start = write_buffer_reserve(&h1->out, prebuilt->head_len + HEAD_ROOM + fields_len + hsts + content_len,
+                                       SIZE_MAX, NULL);
     if (start == NULL) {
         return -ENOMEM;
     }
     char *at;
-    if (fields_len == 0 && goes_on(h1) && exchange->head.minor_version > 0) {
+    if (fields_len == 0 && hsts == 0 && goes_on(h1) && exchange->head.minor_version > 0) {
         at = put(start, prebuilt->bytes, prebuilt->head_len + content_len); /* the usual case: one copy */
     } else {
-        at = put_prebuilt_head(h1, prebuilt, start);
+        at = put_prebuilt_head(h1, prebuilt, hsts, start);
         at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
     }
     memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);

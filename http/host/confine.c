@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/sandbox.h"
 #include "core/sys.h"
+#include "http/acme.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
 #include "http/server.h"
@@ -146,6 +147,35 @@ static int allow_certificate(void *arg, const char *file)
     return rv;
 }
 
+/* Allow the directory of ACME challenges. One that is not there yet can be read later if the directory above it may be;
+ * clients that are told a site's root make ".well-known/acme-challenge" below it, and remove it again. */
+static int allow_acme(struct allow_call *call, const struct acme *acme)
+{
+    static const char below_root[] = "/.well-known/acme-challenge";
+    const char *directory = acme_directory(acme);
+    char folder[FOLDER_MAX];
+    size_t len = strlen(directory);
+    if (len >= sizeof folder) {
+        return error_text(call->err, call->errlen, -ENAMETOOLONG, "cannot allow %.64s... in the sandbox: %s", directory,
+                          errno_text(ENAMETOOLONG));
+    }
+    memcpy(folder, directory, len + 1);
+    bool is_below_root = len > sizeof below_root - 1 && strcmp(folder + len - (sizeof below_root - 1), below_root) == 0;
+    int rv = sandbox_allow(call->sandbox, folder, call->access);
+    for (int levels = is_below_root ? 2 : 1; rv == -ENOENT && levels > 0; levels--) {
+        char *slash = strrchr(folder, '/');
+        if (slash == folder) {
+            break; /* never all files */
+        }
+        strcpy(slash == NULL ? folder : slash, slash == NULL ? "." : "");
+        rv = sandbox_allow(call->sandbox, folder, call->access);
+    }
+    return rv < 0 ? error_text(call->err, call->errlen, rv,
+                               "cannot allow %s, the directory of ACME challenges, in the sandbox: %s", directory,
+                               errno_text(-rv))
+                  : 0;
+}
+
 /* Allow each path of a list separated by colons, which may be NULL. */
 static int allow_list(struct allow_call *call, const char *list)
 {
@@ -172,6 +202,9 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
     int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
     for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
         rv = directory == NULL ? 0 : allow(call, directory);
+    }
+    if (rv == 0 && offer->site->acme != NULL) {
+        rv = allow_acme(call, offer->site->acme);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
     rv = rv < 0 ? rv : tls_plan_each_file(tls, allow_certificate, call);
@@ -223,6 +256,24 @@ static bool has_mount(const struct offer *offer, const char *wanted)
     return false;
 }
 
+/* The directory of challenges that next has, and before has not: 0, or -EACCES with a text. */
+static int check_acme(const struct offer *before, const struct offer *next, char *err, size_t errlen)
+{
+    const char *was = before->site->acme == NULL ? "" : acme_directory(before->site->acme);
+    const char *is = next->site->acme == NULL ? "" : acme_directory(next->site->acme);
+    int fd = strcmp(was, is) == 0 ? -ENOENT : sys_open(sys_base(next->site->base_fd), is, O_RDONLY | O_DIRECTORY);
+    if (fd == -EACCES) {
+        return error_text(err, errlen, fd,
+                          "%s, the directory of ACME challenges, is outside the sandbox: name it at the start, or "
+                          "allow it",
+                          is);
+    }
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return 0;
+}
+
 int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen)
 {
     const char *prefix, *directory;
@@ -239,5 +290,5 @@ int confine_check(const struct offer *before, const struct offer *next, char *er
             sys_close(fd);
         }
     }
-    return 0;
+    return check_acme(before, next, err, errlen);
 }

@@ -27,7 +27,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
                    const struct server *server, const struct confinement *wanted, const struct log *log, char *err,
                    size_t errlen);
 
-/* Whether the directories that next mounts, and before does not, can be read: 0, or -EACCES with a text in err that
+/* Whether the directories that next mounts or serves challenges from, and before does not, can be read: 0, or -EACCES with a text in err that
  * names the one that the sandbox keeps away. */
 int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen);
 

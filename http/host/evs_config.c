@@ -10,6 +10,7 @@
 #include "evserve.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
+#include "http/hsts.h"
 #include "http/limits.h"
 
 #include <errno.h>
@@ -44,6 +45,14 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     if (copy->log_level < 0 || copy->log_level > EVSERVE_LOG_DEBUG) {
         return error_text(err, errlen, -ERANGE, "evserve_config.log_level is %d: the levels are %d to %d",
                           copy->log_level, EVSERVE_LOG_ERROR, EVSERVE_LOG_DEBUG);
+    }
+    if (copy->acme != NULL && copy->acme[0] == '\0') {
+        return error_text(err, errlen, -EINVAL, "evserve_config.acme is empty, expected a directory, or NULL for none");
+    }
+    struct hsts hsts;
+    char text[EVSERVE_ERROR_MAX];
+    if (copy->hsts != NULL && hsts_parse(&hsts, copy->hsts, text, sizeof text) < 0) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.%s", text);
     }
     return evs_certificates_check(copy, err, errlen);
 }
@@ -112,6 +121,8 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->script);
     drop_routes((struct evs_route *)(uintptr_t)kept->routes);
     mem_free((void *)(uintptr_t)kept->mounts);
+    mem_free((void *)(uintptr_t)kept->acme);
+    mem_free((void *)(uintptr_t)kept->hsts);
 }
 
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
@@ -123,6 +134,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->script = config->script == NULL ? NULL : mem_copy_text(config->script);
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
+    kept->acme = config->acme == NULL ? NULL : mem_copy_text(config->acme);
+    kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     kept->certificates = NULL;                   /* evs_certificates.h copies them */
     kept->tls_min_version = kept->tls_ciphers = kept->tls_groups = NULL;
@@ -130,7 +143,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&
                     (kept->routes == NULL) == (config->routes == NULL) &&
-                    (kept->mounts == NULL) == (config->mounts == NULL);
+                    (kept->mounts == NULL) == (config->mounts == NULL) &&
+                    (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL);
     return is_whole ? 0 : -ENOMEM;
 }
 

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
+#include "http/acme.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_routes.h"
 #include "http/server.h"
@@ -51,6 +52,17 @@ static int open_script(struct offer *offer, const struct offer_config *config, s
     return offer->kind->open(&offer->script, config->script, offer->site, reactor, log, &config->host, err, errlen);
 }
 
+/* What the host has set wins over the script. */
+static int set_own(struct offer *offer, const struct offer_config *config, char *err, size_t errlen)
+{
+    char text[LOAD_ERROR_MAX];
+    if (config->hsts != NULL && hsts_parse(&offer->site->hsts, config->hsts, text, sizeof text) < 0) {
+        return error_text(err, errlen, -EINVAL, "%s", text);
+    }
+    int rv = config->acme == NULL ? 0 : site_set_acme(offer->site, config->acme);
+    return rv < 0 ? error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv)) : 0;
+}
+
 static int fill(struct offer *offer, const struct offer_config *config, struct reactor *reactor, const struct log *log,
                 char *err, size_t errlen)
 {
@@ -73,7 +85,8 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
             return rv;
         }
     }
-    return config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
+    int rv = config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
+    return rv < 0 ? rv : set_own(offer, config, err, errlen);
 }
 
 int offer_create(struct offer **made, const struct offer_config *config, struct reactor *reactor, const struct log *log,
@@ -188,23 +201,41 @@ const struct tls_plan *offer_tls(const struct offer *offer)
     return offer->script == NULL ? NULL : offer->kind->tls(offer->script);
 }
 
-/* Describe the first address that speaks TLS. */
-static int find_tls(void *arg, const char *address, const char *place)
+/* A search for an address. */
+struct find_call {
+    bool redirects; /* one that redirects to HTTPS, rather than one that speaks TLS */
+    char *text;     /* OFFER_ADDRESS_MAX bytes */
+};
+
+/* Describe the first address that is searched for. */
+static int find_address(void *arg, const char *address, const char *place)
 {
+    const struct find_call *call = arg;
     struct net_address parsed;
-    char *text = arg;
-    if (text[0] == '\0' && net_address_parse(&parsed, address, NULL, 0) == 0 && parsed.tls) {
-        snprintf(text, OFFER_ADDRESS_MAX, "%s%slisten address \"%.200s\"", place == NULL ? "" : place,
+    if (call->text[0] == '\0' && net_address_parse(&parsed, address, NULL, 0) == 0 &&
+        (call->redirects ? parsed.redirects : parsed.tls)) {
+        snprintf(call->text, OFFER_ADDRESS_MAX, "%s%slisten address \"%.200s\"", place == NULL ? "" : place,
                  place == NULL ? "" : ": ", address);
     }
     return 0;
 }
 
+static bool has_address(const struct offer *offer, const char *listen, bool redirects, char text[OFFER_ADDRESS_MAX])
+{
+    struct find_call call = {.redirects = redirects, .text = text};
+    text[0] = '\0';
+    (void)each_address(offer, listen, find_address, &call);
+    return text[0] != '\0';
+}
+
 bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX])
 {
-    text[0] = '\0';
-    (void)each_address(offer, listen, find_tls, text);
-    return text[0] != '\0';
+    return has_address(offer, listen, false, text);
+}
+
+bool offer_find_redirect(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX])
+{
+    return has_address(offer, listen, true, text);
 }
 
 int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
@@ -250,6 +281,25 @@ static int describe_address(void *arg, const char *address, const char *place)
     return 0;
 }
 
+static void describe_text(const struct describe_call *call, const char *name, const char *value, size_t len)
+{
+    char text[LINE_MAX_BYTES];
+    snprintf(text, sizeof text, "set     %s = %.*s", name, (int)len, value);
+    call->line(call->arg, text);
+}
+
+/* What is set beside numbers. */
+static void describe_site(const struct describe_call *call, const struct site *site)
+{
+    if (site->hsts.len > 0) {
+        const char *value = (const char *)memchr(site->hsts.line, ' ', site->hsts.len) + 1;
+        describe_text(call, "hsts", value, (size_t)(site->hsts.line + site->hsts.len - 2 - value));
+    }
+    if (site->acme != NULL) {
+        describe_text(call, "acme", acme_directory(site->acme), strlen(acme_directory(site->acme)));
+    }
+}
+
 /* A limit or a setting, unless it has its default value. */
 static void describe_setting(void *arg, const struct limit_info *info, uint64_t value)
 {
@@ -272,6 +322,7 @@ int offer_describe(const struct offer *offer, const char *listen, void (*line)(v
     if (offer->script != NULL) {
         offer->kind->each_setting(offer->script, describe_setting, &call);
     }
+    describe_site(&call, offer->site);
     return each_address(offer, listen, describe_address, &call);
 }
 

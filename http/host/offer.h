@@ -25,6 +25,8 @@ struct offer_config {
     const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
     const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */
     const char *script;             /* path of the script, or NULL */
+    const char *acme;               /* directory of ACME challenges, or NULL; wins over the script's */
+    const char *hsts;               /* text of hsts_parse(), or NULL; wins over the script's */
     const struct script_kind *kind; /* of the script; NULL if this build runs no scripts: a script is refused then */
     struct script_host host;        /* for the script */
 };
@@ -60,6 +62,9 @@ const struct tls_plan *offer_tls(const struct offer *offer);
  * offer_listen(). */
 enum { OFFER_ADDRESS_MAX = 512 };
 bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
+
+/* The same for an address that redirects to HTTPS. */
+bool offer_find_redirect(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
 
 /* Whether the scripts of two offers ask for the same addresses: 0, or -EINVAL with a text in err that names the
  * addresses and path, the path of next's script. */

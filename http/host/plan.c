@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
+#include "http/acme.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"
@@ -95,6 +96,8 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .mounts = config->mounts,
         .routes = config->routes,
         .script = config->script,
+        .acme = config->acme,
+        .hsts = config->hsts,
         .kind = plan->kind,
         .host.init = config->lua_init,
         .host.arg = config->arg,
@@ -111,6 +114,9 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
     int rv = offer_create(&offer, &wanted, reactor, plan->log, err, errlen);
     if (rv >= 0 && is_first) { /* once for all threads */
         static_mounts_log_missing(offer->site->mounts, plan->log);
+        if (offer->site->acme != NULL) {
+            acme_warn(offer->site->acme, plan->log);
+        }
     }
     if (rv >= 0) {
         rv = evs_config_apply(&offer->site->limits, config, err, errlen); /* it wins over the script */
@@ -131,6 +137,9 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
 static const char no_certificate[] =
     "there is no certificate for it: name one with app.tls { cert = ..., key = ... } in the script, with --tls-cert and "
     "--tls-key on the command line, or in evserve_config.certificates";
+
+static const char no_https[] =
+    "there is no HTTPS to redirect to: an address such as \":443?tls\", with a certificate, adds it";
 
 /* The certificates and settings that hold with this offer. Returns 0 or -ENOMEM. */
 static int join_tls(const struct plan *plan, const struct offer *offer, struct tls_plan *joined)
@@ -154,16 +163,26 @@ static void warn_of_unused(const struct plan *plan, const struct tls_plan *joine
     }
 }
 
+/* Browsers heed the field only over TLS, and it is sent nowhere else. */
+static void warn_of_hsts(const struct plan *plan, const struct offer *offer)
+{
+    const char *listen = plan->config.listen;
+    if (offer->site->hsts.len > 0 && (listen == NULL || strcmp(listen, "none") != 0)) {
+        log_write(plan->log, LOG_WARN,
+                  "hsts is set, but no address speaks TLS: Strict-Transport-Security is sent over TLS only");
+    }
+}
+
 /* A build without TLS says so rather than to ask for certificates. */
-static int complain_of_none(const struct plan *plan, const struct tls_plan *joined, const char *address, char *err,
-                            size_t errlen)
+static int complain_of_none(const struct plan *plan, const struct tls_plan *joined, const char *address,
+                            const char *complaint, char *err, size_t errlen)
 {
     struct tls_context *context = NULL;
     char text[TLS_FAILURE_MAX];
     int rv = tls_plan_make(joined, NULL, plan->base_fd, NULL, &context, text, sizeof text);
     tls_context_put(context);
     return rv < 0 ? error_text(err, errlen, rv, "%s: %s", address, text)
-                  : error_text(err, errlen, -EINVAL, "%s: %s", address, no_certificate);
+                  : error_text(err, errlen, -EINVAL, "%s: %s", address, complaint);
 }
 
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
@@ -174,12 +193,14 @@ int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size
         return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
     int rv = 0;
-    if (!offer_find_tls(offer, plan->config.listen, address)) {
-        warn_of_unused(plan, &joined);
-    } else if (joined.count == 0) {
-        rv = complain_of_none(plan, &joined, address, err, errlen);
+    if (offer_find_tls(offer, plan->config.listen, address)) {
+        rv = joined.count > 0 ? tls_keeper_start(&plan->tls, &joined, err, errlen)
+                              : complain_of_none(plan, &joined, address, no_certificate, err, errlen);
+    } else if (offer_find_redirect(offer, plan->config.listen, address)) {
+        rv = complain_of_none(plan, &joined, address, no_https, err, errlen);
     } else {
-        rv = tls_keeper_start(&plan->tls, &joined, err, errlen);
+        warn_of_unused(plan, &joined);
+        warn_of_hsts(plan, offer);
     }
     tls_plan_done(&joined);
     return rv;

@@ -162,6 +162,7 @@ function timer:cancel() end
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
 ---@field debug? boolean error responses show the client what went wrong
+---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
@@ -216,6 +217,17 @@ function app.listen(address) end
 --- default; others are chosen by the server name that the client asks for.
 ---@param options evserve.TlsOptions
 function app.tls(options) end
+
+--- Listen on an address whose requests are all redirected (308) to HTTPS: to the same target, at the port of the first
+--- address with "?tls", or at the one in options. Host must be a name of a certificate.
+---@param address string ":80"
+---@param options { port?: integer }?
+function app.redirect_https(address, options) end
+
+--- Serve the challenges that an ACME client (certbot, acme.sh, ...) writes into a directory, at
+--- /.well-known/acme-challenge/TOKEN, on every address.
+---@param directory string
+function app.acme(directory) end
 
 --- Change limits and timeouts.
 ---@param settings evserve.Settings

@@ -1,8 +1,8 @@
 """The examples of the documentation run as they are printed.
 
 An example is an indented block of lua/README.md or lua/EXAMPLES.md that has "app." or a require in it. It is loaded as a
-script of its own, behind local app = require "evserve", in a folder with public/hello.txt, public/index.html and the
-modules below, and with certificates for app.tls. Lines of this form in it are tried on the running server, one after the other:
+script of its own, behind local app = require "evserve", in a folder with public/hello.txt, public/index.html and what
+else is below, and with certificates for app.tls. Lines of this form in it are tried on the running server, one after the other:
 
     -- GET /users/7 -> 200 {"id":7}
     -- POST /form [content-type: application/x-www-form-urlencoded] a=1&b=2 -> 303 [location: /done]
@@ -24,6 +24,7 @@ from lua_site import EVSERVE, HEAD, ROOT, Client, script
 FILES = (
     ("public/hello.txt", "hello from a file\n"),
     ("public/index.html", "<h1>hello</h1>\n"),
+    ("challenges/some_token", "some_token.thumbprint"),
     ("users.lua", 'return function(users)\n    users.get("", function() return { "ann", "bob" } end)\nend\n'),
 )
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"

@@ -5,6 +5,8 @@
  *     GET /          what TLS has agreed on
  *     GET /account   the name of the client: only for clients with a certificate that CLIENT_CA has signed
  *
+ * Plain HTTP is redirected to it, and browsers that came once keep to HTTPS for an hour.
+ *
  * CERT, KEY and CLIENT_CA are PEM files, read here once. A host that renews its certificates gives the names of files
  * instead, and the library looks after them. */
 
@@ -91,9 +93,10 @@ int main(int argc, char **argv)
     };
     const struct evserve_config config = {
         .size = sizeof config,
-        .listen = "127.0.0.1:0?tls",
+        .listen = "127.0.0.1:0?tls,127.0.0.1:0?redirect_https", /* in the wild: ":443?tls,:80?redirect_https" */
         .certificates = certificates,
         .routes = routes,
+        .hsts = "1h",
     };
     char err[EVSERVE_ERROR_MAX];
     evserve *server = evserve_start(&config, err, sizeof err);
@@ -109,6 +112,7 @@ int main(int argc, char **argv)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     fprintf(stderr, "listening on %s\n", evserve_address(server, 0));
+    fprintf(stderr, "listening on %s\n", evserve_address(server, 1));
     int cut = evserve_wait(server);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);

@@ -95,6 +95,31 @@ static void options_follow_any_address(void **state)
     assert_true(address.tls);
 }
 
+static void addresses_that_redirect_may_name_a_port(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int port, mode;
+    } rows[] = {
+        {":80?redirect_https", 0, -1},
+        {"fd:3?redirect_https=1", 1, -1},
+        {"unix:@x?redirect_https=65535", 65535, -1},
+        {"unix:/x?redirect_https=00443&mode=660", 443, 0660},
+        {"unix:/x?mode=660&redirect_https", 0, 0660},
+    };
+    struct net_address address;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(net_address_parse(&address, rows[i].text, NULL, 0), 0);
+        assert_true(address.redirects);
+        assert_false(address.tls);
+        assert_int_equal(address.redirect_port, rows[i].port);
+        assert_int_equal(address.mode, rows[i].mode);
+    }
+    assert_int_equal(net_address_parse(&address, ":80", NULL, 0), 0);
+    assert_false(address.redirects);
+}
+
 static void inherited_fds_are_parsed(void **state)
 {
     (void)state;
@@ -193,7 +218,8 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?mode=1000", "the mode must be octal"},
         {"unix:/x?mode=00000", "the mode must be octal"},
         {"unix:/x?mode=660,", "the mode must be octal"},
-        {"unix:/x?mod=660", "unknown option \"mod\": there are ?tls, and ?mode=660 of a unix: address"},
+        {"unix:/x?mod=660",
+         "unknown option \"mod\": there are ?tls, ?redirect_https, and ?mode=660 of a unix: address"},
         {"unix:/x?", "unknown option \"\""},
         {"unix:/x?mode", "unknown option \"mode\""},
         {"unix:/x?MODE=660", "unknown option \"MODE\""},
@@ -205,9 +231,19 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?mode=660&tls&x", "unknown option \"x\""},
         {"unix:@x?tls&mode=660", "an abstract socket has no file, and therefore no mode"},
         {"127.0.0.1:80?", "unknown option \"\""},
+        {":80?redirect", "unknown option \"redirect\""},
+        {":80?redirect_httpsx", "unknown option \"redirect_httpsx\""},
+        {":80?redirect_https&redirect_https", "the option \"redirect_https\" occurs twice"},
+        {":80?redirect_https&redirect_https=1", "the option \"redirect_https\" occurs twice"},
+        {":80?redirect_https=", "the port to redirect to must be 1 to 65535"},
+        {":80?redirect_https=0", "the port to redirect to must be 1 to 65535"},
+        {":80?redirect_https=65536", "the port to redirect to must be 1 to 65535"},
+        {":80?redirect_https=x&tls", "the port to redirect to must be 1 to 65535"},
+        {":80?redirect_https&tls", "contradict each other"},
+        {"unix:/x?tls&mode=660&redirect_https=443", "contradict each other"},
         {"127.0.0.1:80?TLS", "unknown option \"TLS\""},
         {"127.0.0.1:80?tls=1", "unknown option \"tls=1\""},
-        {"127.0.0.1:80?tlsx", "unknown option \"tlsx\": there are ?tls, and ?mode=660 of a unix: address"},
+        {"127.0.0.1:80?tlsx", "unknown option \"tlsx\": there are ?tls, ?redirect_https, and ?mode=660 of a unix: address"},
         {"127.0.0.1:80?tls&tls", "the option \"tls\" occurs twice"},
         {"127.0.0.1:80?tls&proxy=1", "unknown option \"proxy\""},
         {"127.0.0.1:80?mode=660", "the option \"mode\" is for unix: addresses"},
@@ -268,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_parsed_and_formatted_back),
         cmocka_unit_test(options_follow_any_address),
+        cmocka_unit_test(addresses_that_redirect_may_name_a_port),
         cmocka_unit_test(inherited_fds_are_parsed),
         cmocka_unit_test(an_abstract_name_is_as_long_as_it_is_written),
         cmocka_unit_test(a_unix_path_has_room_for_107_bytes),

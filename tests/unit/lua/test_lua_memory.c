@@ -248,7 +248,7 @@ static void script_is_asked_to_let_go_before_anybody_is_refused(void **state)
 /* Entries that are larger than what is free when the state is not yet full. */
 #define BIG_CACHE                                                                                                      \
     "local cache, n = {}, 0\n"                                                                                         \
-    "app.get('/add', function() n = n + 1 cache[n] = ('x'):rep(1000000) .. n return 'x' end)\n"                        \
+    "app.get('/add', function() n = n + 1 cache[n] = ('x'):rep(900000) .. n return 'x' end)\n"                         \
     "app.get('/grow', function() n = n + 1 cache[n] = {} for i = 1, 100000 do cache[n][i] = i end return 'x' end)\n"
 
 static void script_is_asked_when_a_run_wants_more_than_is_free(void **state)
