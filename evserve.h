@@ -303,7 +303,8 @@ struct evs_certificate {
     const char *key_pem;   /* NULL: the key is in cert_pem */
 
     /* Certificates of authorities: a client must present a certificate that one of them has signed (see evs_tls()), or is
-     * rejected in the handshake. NULL: no client is asked for one. */
+     * rejected in the handshake. Requests for these names are 421 on a connection that was made for names with other
+     * rules. NULL: no client is asked for one. */
     const char *client_ca_file;
     const char *client_ca_pem; /* the same in memory */
     int client_optional;       /* 1: a client without a certificate is served, too */

@@ -471,9 +471,26 @@ bool tls_get_info(const struct transport *transport, struct tls_info *info)
     return tls->peer != NULL && tls_peer_info(tls->peer, tls->ssl, info);
 }
 
+bool tls_is_misdirected(const struct transport *transport, const char *host, size_t len)
+{
+    if (transport->ops != &tls_transport_ops || transport->state == NULL) {
+        return false;
+    }
+    const struct tls *tls = tls_of(transport);
+    return tls_context_separates(tls->context, SSL_get_SSL_CTX(tls->ssl), host, len);
+}
+
 #else
 
 const struct transport_ops tls_transport_ops = {0};
+
+bool tls_is_misdirected(const struct transport *transport, const char *host, size_t len)
+{
+    (void)transport;
+    (void)host;
+    (void)len;
+    return false;
+}
 
 bool tls_get_info(const struct transport *transport, struct tls_info *info)
 {

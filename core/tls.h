@@ -33,4 +33,9 @@ extern const struct transport_ops tls_transport_ops;
 /* What was agreed on. Returns false for a transport that is not TLS, and during the handshake. */
 bool tls_get_info(const struct transport *transport, struct tls_info *info);
 
+/* Whether content of a host must not be sent on this connection, since the host asks its clients for certificates, and
+ * the handshake, for another name, asked for none or by other rules. host: without a port; of len 0 if the request
+ * names none. False for a transport that is not TLS. */
+bool tls_is_misdirected(const struct transport *transport, const char *host, size_t len);
+
 #endif

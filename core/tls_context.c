@@ -33,6 +33,7 @@ struct tls_context {
     struct tls_host **hosts; /* host_count of them, owned */
     size_t host_count;
     struct tls_host *fallback; /* which of them is for clients that name no server, or an unknown one */
+    bool asks_clients;         /* some of them ask clients for certificates */
     struct tls_names names;    /* and which of them a name belongs to */
     SSL_CTX *trial;            /* in which certificates are tried; NULL once the context is finished */
 };
@@ -315,6 +316,7 @@ static int open_host(struct tls_context *context, struct tls_host *host, char *e
     if (names[0] != '\0' || host == context->fallback) {
         SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
         rv = ctx == NULL ? rv : tls_host_open(host, ctx, names, err, errlen);
+        context->asks_clients = context->asks_clients || tls_host_asks_clients(host);
     }
     mem_free(names);
     return rv;
@@ -369,6 +371,26 @@ bool tls_context_has_name(const struct tls_context *context, const char *name, s
 struct ssl_ctx_st *tls_context_default(const struct tls_context *context)
 {
     return context->fallback == NULL ? NULL : tls_host_ctx(context->fallback);
+}
+
+/* In the handshake, too, an unknown name means the fallback. */
+bool tls_context_separates(const struct tls_context *context, const struct ssl_ctx_st *ctx, const char *name,
+                           size_t len)
+{
+    if (!context->asks_clients) {
+        return false;
+    }
+    const struct tls_host *asked = tls_names_find(&context->names, name, len);
+    asked = asked == NULL ? context->fallback : asked;
+    if (!tls_host_asks_clients(asked) || tls_host_ctx(asked) == ctx) {
+        return false;
+    }
+    for (size_t i = 0; i < context->host_count; i++) {
+        if (tls_host_ctx(context->hosts[i]) == ctx) {
+            return !tls_host_has_rules_of(asked, context->hosts[i]);
+        }
+    }
+    return true;
 }
 
 #else
@@ -454,6 +476,16 @@ struct ssl_ctx_st *tls_context_default(const struct tls_context *context)
 {
     (void)context;
     return NULL;
+}
+
+bool tls_context_separates(const struct tls_context *context, const struct ssl_ctx_st *ctx, const char *name,
+                           size_t len)
+{
+    (void)context;
+    (void)ctx;
+    (void)name;
+    (void)len;
+    return false;
 }
 
 #endif

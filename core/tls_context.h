@@ -63,4 +63,10 @@ void tls_context_put(struct tls_context *context);
  * tls_context_finish(), and without certificates. */
 struct ssl_ctx_st *tls_context_default(const struct tls_context *context);
 
+/* Whether a connection whose handshake ended with ctx is the wrong one for a name: clients of this name are asked for
+ * certificates, and not as those of the connection's name were. A name without a certificate of its own, or none (len
+ * 0), is taken for one of the default certificate, as in the handshake. */
+bool tls_context_separates(const struct tls_context *context, const struct ssl_ctx_st *ctx, const char *name,
+                           size_t len);
+
 #endif

@@ -16,12 +16,17 @@
 
 #ifdef EVSERVE_HAS_TLS
 
-enum { HOST_CERTIFICATES_MAX = 4 }; /* kinds of keys: ECDSA, RSA, Ed25519, Ed448 */
+enum {
+    HOST_CERTIFICATES_MAX = 4, /* kinds of keys: ECDSA, RSA, Ed25519, Ed448 */
+    HOST_RULES_BYTES = 32,
+};
 
 struct tls_host {
     SSL_CTX *ctx;                                           /* owned; NULL before tls_host_open() */
     struct tls_identity *identities[HOST_CERTIFICATES_MAX]; /* count of them, one reference each */
     int count;
+    bool asks_clients;                     /* clients are asked for certificates */
+    unsigned char rules[HOST_RULES_BYTES]; /* SHA-256 of how: of the authorities, and whether they may do without */
 };
 
 struct tls_host *tls_host_create(const struct tls_host *other, struct tls_identity *identity)
@@ -92,22 +97,37 @@ static int trust(SSL_CTX *ctx, const STACK_OF(X509) * authorities, bool is_requi
     return is_whole ? 0 : -ENOMEM;
 }
 
-/* Sessions are resumed only where the same is asked of the client: what they are bound to is made of the names and
- * of the authorities, so it stays the same over a reload that changes neither. */
-static int bind_sessions(SSL_CTX *ctx, const char *names, const STACK_OF(X509) * authorities, bool is_required)
+/* What is asked of clients, as a digest. It stays the same over a reload that does not change it. */
+static int digest_rules(unsigned char rules[HOST_RULES_BYTES], const STACK_OF(X509) * authorities, bool is_required)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    EVP_MD_CTX *sum = EVP_MD_CTX_new();
+    bool is_whole = sum != NULL && EVP_DigestInit_ex(sum, EVP_sha256(), NULL) == 1 &&
+                    EVP_DigestUpdate(sum, is_required ? "1" : "0", 1) == 1;
+    for (int i = 0; authorities != NULL && i < sk_X509_num(authorities) && is_whole; i++) {
+        is_whole = X509_digest(sk_X509_value(authorities, i), EVP_sha256(), digest, &len) == 1 &&
+                   EVP_DigestUpdate(sum, digest, len) == 1;
+    }
+    is_whole = is_whole && EVP_DigestFinal_ex(sum, digest, &len) == 1 && len == HOST_RULES_BYTES;
+    EVP_MD_CTX_free(sum);
+    if (is_whole) {
+        memcpy(rules, digest, HOST_RULES_BYTES);
+    }
+    return is_whole ? 0 : -ENOMEM;
+}
+
+/* Sessions are resumed only where the same is asked of the client, under the same names. */
+static int bind_sessions(const struct tls_host *host, const char *names)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
     EVP_MD_CTX *sum = EVP_MD_CTX_new();
     bool is_whole = sum != NULL && EVP_DigestInit_ex(sum, EVP_sha256(), NULL) == 1 &&
                     EVP_DigestUpdate(sum, names, strlen(names) + 1) == 1 &&
-                    EVP_DigestUpdate(sum, is_required ? "1" : "0", 1) == 1;
-    for (int i = 0; authorities != NULL && i < sk_X509_num(authorities) && is_whole; i++) {
-        is_whole = X509_digest(sk_X509_value(authorities, i), EVP_sha256(), digest, &len) == 1 &&
-                   EVP_DigestUpdate(sum, digest, len) == 1;
-    }
-    is_whole = is_whole && EVP_DigestFinal_ex(sum, digest, &len) == 1 &&
-               SSL_CTX_set_session_id_context(ctx, digest, len) == 1;
+                    EVP_DigestUpdate(sum, host->rules, HOST_RULES_BYTES) == 1 &&
+                    EVP_DigestFinal_ex(sum, digest, &len) == 1 &&
+                    SSL_CTX_set_session_id_context(host->ctx, digest, len) == 1;
     EVP_MD_CTX_free(sum);
     return is_whole ? 0 : -ENOMEM;
 }
@@ -132,6 +152,7 @@ int tls_host_open(struct tls_host *host, struct ssl_ctx_st *ctx, const char *nam
     bool is_required;
     const STACK_OF(X509) *authorities = authorities_of(host, &is_required);
     host->ctx = ctx;
+    host->asks_clients = authorities != NULL;
     for (int i = 0; i < host->count; i++) {
         int rv = tls_identity_use(host->identities[i], ctx, err, errlen);
         if (rv < 0) {
@@ -139,13 +160,24 @@ int tls_host_open(struct tls_host *host, struct ssl_ctx_st *ctx, const char *nam
         }
     }
     int rv = authorities == NULL ? 0 : trust(ctx, authorities, is_required);
-    rv = rv < 0 ? rv : bind_sessions(ctx, names, authorities, is_required);
+    rv = rv < 0 ? rv : digest_rules(host->rules, authorities, is_required);
+    rv = rv < 0 ? rv : bind_sessions(host, names);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
 struct ssl_ctx_st *tls_host_ctx(const struct tls_host *host)
 {
     return host->ctx;
+}
+
+bool tls_host_asks_clients(const struct tls_host *host)
+{
+    return host->asks_clients;
+}
+
+bool tls_host_has_rules_of(const struct tls_host *host, const struct tls_host *other)
+{
+    return memcmp(host->rules, other->rules, HOST_RULES_BYTES) == 0;
 }
 
 #endif

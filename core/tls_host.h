@@ -32,4 +32,9 @@ int tls_host_open(struct tls_host *host, struct ssl_ctx_st *ctx, const char *nam
 /* The ctx, borrowed; NULL before tls_host_open(). */
 struct ssl_ctx_st *tls_host_ctx(const struct tls_host *host);
 
+/* After tls_host_open(): whether clients are asked for certificates; and whether both hosts ask for the same, or for
+ * nothing. */
+bool tls_host_asks_clients(const struct tls_host *host);
+bool tls_host_has_rules_of(const struct tls_host *host, const struct tls_host *other);
+
 #endif

@@ -10,6 +10,7 @@
 #include "http/h1/h1_steps.h"
 
 #include "core/log.h"
+#include "core/tls.h"
 #include "http/conn_opening.h"
 #include "http/dispatch.h"
 #include "http/h1/h1.h"
@@ -88,11 +89,32 @@ void h1_refuse(struct h1 *h1, int status, const char *detail)
     enter_state(h1, H1_WRITING_RESPONSE);
 }
 
-/* Find the path, and the handler for it. Returns 0, or the status of a path that is none, with a *reason. */
+/* Whether the connection's handshake was for another host, whose clients are not asked for what those of this request's
+ * host are (RFC 9110, section 7.4). */
+static bool is_misdirected(const struct h1 *h1)
+{
+    const struct slice authority = h1->exchange.head.authority;
+    const char *host = exchange_text(&h1->exchange, authority), *end = host + authority.len;
+    if (authority.len > 0 && *host == '[') { /* of IPv6, whose ']' is there */
+        host++;
+        end = memchr(host, ']', authority.len - 1);
+    } else if (authority.len > 0) {
+        const char *colon = memchr(host, ':', authority.len);
+        end = colon == NULL ? end : colon;
+    }
+    return tls_is_misdirected(&h1->conn->transport, host, (size_t)(end - host));
+}
+
+/* Find the path, and the handler for it. Returns 0, or the status of a request that has none, with a *reason. */
 static int route_path(struct h1 *h1, const char **reason)
 {
     struct exchange *exchange = &h1->exchange;
     const struct head *head = &exchange->head;
+    if (h1->is_secured && is_misdirected(h1)) {
+        exchange->path[0] = '\0';
+        *reason = "this host asks for other client certificates than the connection: connect with its server name";
+        return 421;
+    }
     if (head->is_asterisk) {
         dispatch_server_options(exchange);
         return 0;
