@@ -14,11 +14,15 @@
 
 enum { SOCKET_OUT_MAX = 1 << 20 }; /* bytes gathered at most: no handshake is so long */
 
-/* TLS begins with a byte that is no letter: the type of a record (RFC 8446, section 5.1). */
-static void look_at_first(struct tls_socket *socket, const char *data)
+/* Whether this begins as requests do: with capitals, and hyphens between them, up to a space or as far as it has come.
+ * TLS begins with the type of a record (RFC 8446, section 5.1), and SSH with its version. */
+static bool is_like_a_request(const char *data, size_t len)
 {
-    socket->is_plain = !socket->has_received && data[0] >= 'A' && data[0] <= 'Z';
-    socket->has_received = true;
+    size_t i = 0;
+    while (i < len && ((data[i] >= 'A' && data[i] <= 'Z') || (data[i] == '-' && i > 0))) {
+        i++;
+    }
+    return i > 0 && (i == len || data[i] == ' ');
 }
 
 /* After a short read the socket is empty: asking again would only say -EAGAIN. */
@@ -44,7 +48,8 @@ static int on_bio_read(BIO *bio, char *data, size_t len, size_t *got)
         return 0;
     }
     if (!socket->has_received) {
-        look_at_first(socket, data);
+        socket->has_received = true;
+        socket->is_plain = is_like_a_request(data, (size_t)rv);
     }
     socket->is_dry = (size_t)rv < len && !transport->is_told_more;
     *got = (size_t)rv;

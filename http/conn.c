@@ -391,6 +391,7 @@ static void close_expired(struct conn *conn)
     stat_add(&service->stats.timeouts, 1);
     conn->end = OUTCOME_TIMEOUT;
     log_write(service->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
+    conn_opening_late(conn);
     if (waits_for == WAIT_WRITE) {
         transport_reset(&conn->transport); /* else the kernel would go on offering what is in the socket, for minutes */
     }

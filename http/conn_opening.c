@@ -11,18 +11,28 @@
 
 #include <stdio.h>
 
-void conn_opening_failed(struct conn *conn)
+static void say_failure(struct conn *conn, const char *why)
 {
-    struct conn_pool *pool = conn->pool;
-    const char *why = transport_failure(&conn->transport);
-    if (why == NULL) {
-        return;
-    }
-    stat_add(&pool->service->stats.lost, 1);
-    if (conn_lines_take(&pool->failed_handshakes)) {
+    if (conn_lines_take(&conn->pool->failed_handshakes)) {
         char peer[NET_TEXT_MAX];
         peer_format(&conn->peer, peer, sizeof peer);
-        log_write(pool->service->log, LOG_INFO, "TLS handshake with %s failed: %s", peer, why);
+        log_write(conn->pool->service->log, LOG_INFO, "TLS handshake with %s failed: %s", peer, why);
+    }
+}
+
+void conn_opening_failed(struct conn *conn)
+{
+    const char *why = transport_failure(&conn->transport);
+    if (why != NULL) {
+        stat_add(&conn->pool->service->stats.lost, 1);
+        say_failure(conn, why);
+    }
+}
+
+void conn_opening_late(struct conn *conn)
+{
+    if (conn->transport.is_opening && transport_failure(&conn->transport) != NULL) {
+        say_failure(conn, "the client did not finish it before header_timeout");
     }
 }
 

@@ -10,6 +10,10 @@ struct conn;
  * address and what was wrong. */
 void conn_opening_failed(struct conn *conn);
 
+/* The deadline of the connection has passed. If it was in a handshake, and the client has sent a part of it: log
+ * that. */
+void conn_opening_late(struct conn *conn);
+
 /* The client has sent the first bytes of TLS to a listener of plain HTTP. */
 void conn_opening_mistaken(struct conn *conn);
 

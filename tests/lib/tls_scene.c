@@ -103,6 +103,11 @@ void made_create_valid(struct made *made, enum key_kind kind, const char *names,
     make(made, kind, names, from_s, to_s, NULL);
 }
 
+void made_create_expired(struct made *made, enum key_kind kind, const char *names, const struct made *issuer)
+{
+    make(made, kind, names, YEAR_1990_S, YEAR_1990_S + 86400, issuer);
+}
+
 void made_done(struct made *made)
 {
     X509_free(made->cert);

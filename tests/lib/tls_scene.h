@@ -27,8 +27,9 @@ struct made {
  * none, only the common name "someone"), valid from 1990 to 2040, signed by issuer, or by itself with NULL. */
 void made_create(struct made *made, enum key_kind kind, const char *names, const struct made *issuer);
 
-/* The same, valid from one time to another: seconds since the epoch. */
+/* The same, signed by itself, valid from one time to another: seconds since the epoch; and one that has expired. */
 void made_create_valid(struct made *made, enum key_kind kind, const char *names, int64_t from_s, int64_t to_s);
+void made_create_expired(struct made *made, enum key_kind kind, const char *names, const struct made *issuer);
 void made_done(struct made *made);
 
 /* Free the keys, after the last test. */
