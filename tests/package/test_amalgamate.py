@@ -145,6 +145,15 @@ class OneFile(unittest.TestCase):
         run(compiler("clang"), *STRICT, "host.c", "evserve.c", "-o", program, cwd=self.folder)
         self.serves(program)
 
+    def test_https_compiles_with_openssl_loaded_and_linked(self):
+        done = subprocess.run(["gcc", "-x", "c", "-", "-fsyntax-only"], input="#include <openssl/ssl.h>\n", text=True,
+                              capture_output=True, check=False, timeout=60)
+        if done.returncode != 0:
+            self.skipTest("OpenSSL's headers are not installed")
+        for compiles, options in ("gcc", []), ("clang", []), ("gcc", ["-DEVSERVE_TLS_LINKED"]):
+            with self.subTest(compiler=compiles, options=options):
+                run(compiler(compiles), *STRICT, "-fsyntax-only", "-DEVSERVE_HAS_TLS", *options, "evserve.c", cwd=self.folder)
+
     def test_other_machines_and_c_libraries_compile_and_run_it(self):
         for by, emulator in (("musl-gcc",), ()), (("i686-linux-gnu-gcc",), ()), \
                 (("aarch64-linux-gnu-gcc",), ("qemu-aarch64-static",)):
