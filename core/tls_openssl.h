@@ -105,10 +105,8 @@ extern struct tls_openssl tls_openssl;
 #define X509_free                     tls_openssl.X509_free
 #define X509_get0_notAfter            tls_openssl.X509_get0_notAfter
 #define X509_get0_notBefore           tls_openssl.X509_get0_notBefore
-#define X509_get0_pubkey              tls_openssl.X509_get0_pubkey
 #define X509_get_ext_d2i              tls_openssl.X509_get_ext_d2i
 #define X509_get_subject_name         tls_openssl.X509_get_subject_name
-#define X509_up_ref                   tls_openssl.X509_up_ref
 #define X509_verify_cert_error_string tls_openssl.X509_verify_cert_error_string
 
 #define EVP_CIPHER_fetch         tls_openssl.EVP_CIPHER_fetch
