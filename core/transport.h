@@ -92,7 +92,8 @@ ssize_t transport_sendfile(struct transport *transport, int file_fd, int64_t *of
 
 /* What the reactor should watch fd for. wanted: READABLE and WRITABLE as the protocol needs them; keeps_reading:
  * READABLE is still registered, and leaving it so saves a system call; is_idle: the connection waits for a request.
- * Returns a set of READABLE, WRITABLE, END and EDGE.
+ * Returns a set of READABLE, WRITABLE, END and EDGE. This is called at the end of each turn, so that ops may send what
+ * they held back for a write in the same turn.
  *
  * A plain TCP socket is watched edge-triggered while the peer's bytes are all that is waited for, since a read that
  * does not fill its buffer has emptied it: no wait then looks at the socket again in vain. What a read leaves behind,

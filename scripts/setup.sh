@@ -30,7 +30,7 @@ test_packages=(
 )
 
 bench_packages=(
-    git python3 strace                                 # the bench itself
+    git python3 strace openssl                         # the bench itself, and its certificates
     valgrind                                           # tests/bench/instructions.sh
     wrk nghttp2-client                                 # load
     nginx-core libnginx-mod-http-lua h2o lighttpd      # peers

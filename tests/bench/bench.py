@@ -49,6 +49,22 @@ LOADS = [
     dict(id="lua", title="Lua route, a short string", path="/lua", conns=64, without=("h2o", "lighttpd")),
 ]
 
+# The same over TLS, with the kind of key that the certificate has. handshakes: each request has a connection of its own,
+# made by handshakes.c with these options. file_bytes: so many bytes that came count as a request, finished or not.
+TLS_LOADS = [
+    dict(id="tls_small64", title="HTTPS: 1300-byte file, 64 connections", path="/small.txt", conns=64, tls="ecdsa", rounds=2),
+    dict(id="tls_medium", title="HTTPS: 100 KiB file", path="/medium.bin", conns=64, tls="ecdsa", floor=False),
+    dict(id="tls_large", title="HTTPS: 10 MiB file", path="/large.bin", conns=4, tls="ecdsa", floor=False, seconds=2,
+         file_bytes=servers.LARGE_BYTES),
+    dict(id="tls_full", title="HTTPS: full handshake, ECDSA P-256", path="/small.txt", conns=32, tls="ecdsa",
+         fields=[CLOSE], handshakes=[]),
+    dict(id="tls_full_rsa", title="HTTPS: full handshake, RSA 2048", path="/small.txt", conns=32, tls="rsa",
+         fields=[CLOSE], handshakes=[]),
+    dict(id="tls_resumed", title="HTTPS: resumed handshake, ECDSA P-256", path="/small.txt", conns=32, tls="ecdsa",
+         fields=[CLOSE], handshakes=["--resume"]),
+]
+TLS_IDLE = 2000      # connections whose memory is measured: each costs the client more than the server
+
 
 class Bench:
     def __init__(self, options):
@@ -56,6 +72,9 @@ class Bench:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="evserve-bench-"))
         self.folder.chmod(0o755)
         servers.make_site(self.folder)
+        if servers.has_tls():
+            servers.make_certificates(self.folder)
+        self.client_environment = servers.client_environment(self.folder)
         cores = sorted(os.sched_getaffinity(0))
         self.server_core = cores[0] if len(cores) > 1 else None
         self.load_core = cores[1] if len(cores) > 1 else None
@@ -73,11 +92,12 @@ class Bench:
 
     # Servers.
 
-    def start(self, name):
+    def start(self, name, tls=None):
         program = self.programs.get(name)
         if program is None:
-            return servers.PEERS[name](self.folder, self.server_core)
-        server = servers.start_evserve(self.folder, self.server_core, program)
+            more = {} if tls is None else {"tls": tls}
+            return servers.PEERS[name](self.folder, self.server_core, **more)
+        server = servers.start_evserve(self.folder, self.server_core, program, tls=tls)
         server.name = name
         return server
 
@@ -100,7 +120,7 @@ class Bench:
         fields = self.fields(load, evserve)
         answer = servers.fetch(evserve.port, load["path"], fields)
         request = request or servers.request_bytes(evserve.port, load["path"], fields)
-        return servers.start_floor(answer, request, self.server_core, CLOSE in fields)
+        return servers.start_floor(answer, request, self.server_core, CLOSE in fields, self.folder, load.get("tls"))
 
     def stop_all(self):
         for server in self.running.values():
@@ -119,17 +139,25 @@ class Bench:
     # Loads.
 
     def wrk(self, server, load, seconds):
-        argv = ["wrk", "-t1", f"-c{load['conns']}", f"-d{seconds}s", "-s", str(HERE / "load.lua"),
-                f"http://127.0.0.1:{server.port}{load['path']}", "--", str(load.get("depth", 1)),
-                *self.fields_of(server, load)]
+        if "handshakes" in load:
+            argv = [str(servers.PROGRAMS / "handshakes"), "--port", str(server.port), "--conns", str(load["conns"]),
+                    "--seconds", str(seconds), "--path", load["path"], *load["handshakes"]]
+        else:
+            scheme = "https" if "tls" in load else "http"
+            argv = ["wrk", "-t1", f"-c{load['conns']}", f"-d{seconds}s", "-s", str(HERE / "load.lua"),
+                    f"{scheme}://127.0.0.1:{server.port}{load['path']}", "--", str(load.get("depth", 1)),
+                    *self.fields_of(server, load)]
         pin = (lambda: os.sched_setaffinity(0, {self.load_core})) if self.load_core is not None else None
         before = server.cpu_us()
-        run = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pin, timeout=seconds + 60, check=False)
+        run = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pin, timeout=seconds + 60, check=False,
+                             env=self.client_environment)
         cpu = server.cpu_us() - before
         found = re.search(r"^RESULT (.*)$", run.stdout, re.M)
         if found is None:
-            raise RuntimeError(f"wrk against {server.name}: {run.stdout}{run.stderr}")
+            raise RuntimeError(f"{argv[0]} against {server.name}: {run.stdout}{run.stderr}")
         result = json.loads(found.group(1))
+        if "file_bytes" in load:
+            result["requests"] = result["bytes"] / load["file_bytes"]
         result["per_second"] = result["requests"] / result["seconds"]
         result["cpu_us"] = cpu / max(1, result["requests"])
         result["errors"] = sum(result["errors"].values())
@@ -142,17 +170,23 @@ class Bench:
 
     def run_load(self, load, rounds, seconds):
         here = [name for name, server in self.running.items()
-                if name not in load.get("without", ()) and (load["id"] != "lua" or getattr(server, "has_lua", True))]
+                if name not in load.get("without", ()) and (load["id"] != "lua" or getattr(server, "has_lua", True))
+                and ("tls" not in load or name in self.programs or name in servers.TLS_PEERS)]
         here += ["floor"] if load.get("floor", True) else []
-        taken = {name: [] for name in here}
+        taken, agreed = {name: [] for name in here}, set()
         for round_ in range(rounds * load.get("rounds", 1)):
             for i in range(len(here)):  # another one begins each round
                 name = here[(i + round_) % len(here)]
-                server = self.start_floor(load) if name == "floor" else self.start(name)
+                server = self.start_floor(load) if name == "floor" else self.start(name, load.get("tls"))
                 try:
-                    taken[name].append(self.wrk(server, load, seconds))
+                    if "tls" in load and "handshakes" not in load:
+                        agreed.add(servers.agreed_on(server, self.client_environment))
+                    taken[name].append(self.wrk(server, load, load.get("seconds", seconds)))
+                    agreed |= {taken[name][-1].pop("agreed", None)} - {None}
                 finally:
                     server.stop()
+        if not agreed <= {f"TLSv1.3 {servers.CIPHER}"}:
+            raise RuntimeError(f"not all servers agree on TLS 1.3 with {servers.CIPHER}: {', '.join(agreed)}")
         self.add_load(load["id"], load["title"], taken)
 
     def add_load(self, id_, title, taken):
@@ -169,8 +203,18 @@ class Bench:
                 figures["p99_ratio"] = statistics.median(
                     r["p99_us"] / max(1, f["p99_us"]) for r, f in zip(rounds, taken["floor"]))
             entry["servers"][name] = figures
+        self.compare_with_peers(entry, taken)
         self.results["loads"].append(entry)
         print(page.text_table(entry), flush=True)
+
+    @staticmethod
+    def compare_with_peers(entry, taken):
+        """evserve's CPU a request relative to that of the peer that needs least."""
+        peers = [name for name in taken if name in servers.PEERS]
+        if peers:
+            best = min(peers, key=lambda name: entry["servers"][name]["cpu_us"])
+            ratios = [r["cpu_us"] / f["cpu_us"] for r, f in zip(taken["evserve"], taken[best])]
+            entry["best_peer"] = {"name": best, "cpu_ratio": statistics.median(ratios)}
 
     # 10,000 connections.
 
@@ -301,6 +345,21 @@ class Bench:
                     s.close()
                 server.stop()
 
+    def idle_memory_tls(self):
+        """The same over TLS. The floor holds OpenSSL's objects and nothing else."""
+        load = TLS_LOADS[0]
+        for name in ["floor", "evserve", *(name for name in self.peers if name in servers.TLS_PEERS)]:
+            server = self.start_floor(load) if name == "floor" else self.start(name, load["tls"])
+            try:
+                servers.agreed_on(server, self.client_environment)
+                before = server.memory_bytes("RssAnon")
+                with servers.HeldConnections(server, TLS_IDLE, self.client_environment):
+                    time.sleep(0.2)
+                    each = (server.memory_bytes("RssAnon") - before) / TLS_IDLE
+                self.results["single"].setdefault("idle_tls_bytes", {})[name] = each
+            finally:
+                server.stop()
+
     def system_calls(self):
         if not shutil.which("strace"):
             return
@@ -338,9 +397,11 @@ class Bench:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round of each load; under a minute")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round of each load without TLS (--https: with); under a minute")
     parser.add_argument("--load", action="append", help="this load only (may be repeated): " + ", ".join(
-        [load["id"] for load in LOADS] + ["c10k", "growth", "reactors", "single"]))
+        [load["id"] for load in LOADS + TLS_LOADS] + ["c10k", "growth", "reactors", "single", "tls_idle"]))
+    parser.add_argument("--https", action="store_true", help="the loads over TLS only")
     parser.add_argument("--rounds", type=int, help="rounds of each load")
     parser.add_argument("--seconds", type=int, help="seconds of each measurement")
     parser.add_argument("--no-peers", action="store_true", help="evserve and the floor alone")
@@ -348,12 +409,14 @@ def main():
     parser.add_argument("--program", help="the evserve to measure")
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
-    rounds = options.rounds or (1 if options.quick else 6)
+    rounds = options.rounds or (1 if options.quick else 5)
     seconds = options.seconds or 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     many_fit = limit == resource.RLIM_INFINITY or limit >= MOST + 100
+    if options.https:
+        options.load = (options.load or []) + [load["id"] for load in TLS_LOADS] + ["tls_idle"]
     wanted = lambda id_: not options.load or id_ in options.load  # noqa: E731
     bench = Bench(options)
     try:
@@ -361,10 +424,18 @@ def main():
         for load in LOADS:
             if wanted(load["id"]):
                 bench.run_load(load, rounds, seconds)
+        if not servers.has_tls():
+            print("left out: HTTPS; evserve was built without it, or there is no openssl", file=sys.stderr)
+        elif options.load or not options.quick:
+            for load in TLS_LOADS:
+                if wanted(load["id"]):
+                    bench.run_load(load, rounds if options.load else (rounds + 1) // 2, seconds)
+            if wanted("tls_idle") and not options.quick:
+                bench.idle_memory_tls()
         if not many_fit:
             print(f"left out: {MANY:,} and more connections; a process may open {limit:,} files only", file=sys.stderr)
         if wanted("c10k") and many_fit and not (options.quick and not options.load):
-            bench.run_many(options.seconds or (5 if options.quick else 30))
+            bench.run_many(options.seconds or (5 if options.quick else 15))
         if wanted("growth") and many_fit and not (options.quick and not options.load):
             bench.run_growth(min(rounds, 2), seconds)
         if wanted("reactors") and not (options.quick and not options.load):

@@ -18,8 +18,8 @@ end
 function done(summary, latency, _)
     local e = summary.errors
     io.write(string.format(
-        'RESULT {"requests": %d, "seconds": %.6f, "p50_us": %.0f, "p99_us": %.0f, "p999_us": %.0f, '
+        'RESULT {"requests": %d, "bytes": %d, "seconds": %.6f, "p50_us": %.0f, "p99_us": %.0f, "p999_us": %.0f, '
             .. '"errors": {"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}}\n',
-        summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+        summary.requests, summary.bytes, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
         latency:percentile(99.9), e.connect, e.read, e.write, e.status, e.timeout))
 end

@@ -23,7 +23,10 @@ def text_table(load):
              f"  {'':10}{'requests/s':>12}{'CPU us':>9}{'x floor':>9}{'p50 ms':>9}{'p99 ms':>9}{'p99.9':>9}{'errors':>8}"]
     for name, f in sorted(load["servers"].items(), key=lambda item: item[1]["cpu_us"]):
         lines.append(f"  {name:10}{f['per_second']:12,.0f}{f['cpu_us']:9.2f}{ratio(f):>9}{f['p50_us'] / 1000:9.2f}"
-                     f"{f['p99_us'] / 1000:9.2f}{f['p999_us'] / 1000:9.2f}{f['errors']:8.0f}")
+                     f"{f['p99_us'] / 1000:9.2f}{f['p999_us'] / 1000:9.2f}{f['errors']:8.0f}"
+                     + (f"  {f['resumed'] / f['requests']:.0%} resumed" if f.get("resumed") else ""))
+    if "best_peer" in load:
+        lines.append(f"  evserve relative to the best peer ({load['best_peer']['name']}): {load['best_peer']['cpu_ratio']:.2f}")
     return "\n".join(lines)
 
 
@@ -31,6 +34,8 @@ def single_rows(single):
     rows = [(title, form.format(single[key])) for key, (title, form) in SINGLE.items() if key in single]
     rows += [(f"user memory of an idle connection, {name}", f"{each:,.0f} bytes")
              for name, each in single.get("idle_bytes", {}).items()]
+    rows += [(f"user memory of an idle HTTPS connection, {name}", f"{each:,.0f} bytes")
+             for name, each in single.get("idle_tls_bytes", {}).items()]
     rows += [(f"a request with 19,000 connections against one with 1,000, {name}", f"{growth:.2f}")
              for name, growth in single.get("growth", {}).items()]
     if "reactors" in single:

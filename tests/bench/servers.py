@@ -12,8 +12,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAMS = ROOT / "build/release/tests"
 SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = 1300, 100 * 1024, 10 * 1024 * 1024
 LUA_TEXT = "hello, a short string from Lua\n"
+CIPHER = "TLS_AES_128_GCM_SHA256"
 START_SECONDS = 10
 
 
@@ -32,6 +34,29 @@ def make_site(folder):
         f'app.static("/", "{folder}")\n'
         'app.set { idle_timeout = "300s", max_cached_file = "128K" }\n'
         f'app.get("/lua", function() return {LUA_TEXT!r} end)\n')
+
+
+def has_tls():
+    """Whether evserve was built with TLS, and the tools for it are here."""
+    return shutil.which("openssl") is not None and (PROGRAMS / "handshakes").exists()
+
+
+def make_certificates(folder):
+    """One for each kind of key, made by openssl: folder/KIND.pem and folder/KIND.key."""
+    for kind, more in (("ecdsa", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("rsa", ["rsa:2048"])):
+        subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-newkey", *more,
+                        "-keyout", str(folder / f"{kind}.key"), "-out", str(folder / f"{kind}.pem")],
+                       check=True, capture_output=True)
+        (folder / f"{kind}.key").chmod(0o600)
+
+
+def client_environment(folder):
+    """In which OpenSSL's clients offer one cipher of TLS 1.3, so that all servers agree on the same: some take the
+    client's first, some their own."""
+    (folder / "client.cnf").write_text("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = client\n"
+                                       f"[client]\nCiphersuites = {CIPHER}\n")
+    return {**os.environ, "OPENSSL_CONF": str(folder / "client.cnf")}
 
 
 def request_bytes(port, path, fields=()):
@@ -125,8 +150,10 @@ def version_of(argv, pattern):
     return found.group(1) if found else ""
 
 
-def start_evserve(folder, core, program=None, more=()):
-    argv = [program or str(ROOT / "evserve"), "--listen", "127.0.0.1:0", *more, str(folder / "site.lua")]
+def start_evserve(folder, core, program=None, more=(), tls=None):
+    listen = ["--listen", "127.0.0.1:0"] if tls is None else [
+        "--listen", "127.0.0.1:0?tls", "--tls-cert", str(folder / f"{tls}.pem"), "--tls-key", str(folder / f"{tls}.key")]
+    argv = [program or str(ROOT / "evserve"), *listen, *more, str(folder / "site.lua")]
     return Server("evserve", argv, core=core, port_from="stderr", version=version_of([argv[0], "--version"], r"([\d.]+)"))
 
 
@@ -148,24 +175,27 @@ def h2load_request(path):
     return data
 
 
-def start_floor(answer, request, core, closes=False):
-    """The answer is bytes; the request is as the load generator sends it, with a port of five digits."""
+def start_floor(answer, request, core, closes=False, folder=None, tls=None):
+    """The answer is bytes; the request is as the load generator sends it, with a port of five digits. With TLS each
+    read is a request."""
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(answer)
-    length = len(request)
-    argv = [str(ROOT / "build/release/tests/floor"), "--answer", file.name, "--request", str(length)]
+    argv = [str(PROGRAMS / "floor"), "--request", str(len(request))] if tls is None else [
+        str(PROGRAMS / "floor_tls"), "--cert", str(folder / f"{tls}.pem"), "--key", str(folder / f"{tls}.key")]
     try:
-        return Server("floor", argv + (["--close"] if closes else []), core=core, port_from="stdout")
+        return Server("floor", [*argv, "--answer", file.name, *(["--close"] if closes else [])], core=core,
+                      port_from="stdout")
     finally:
         os.unlink(file.name)
 
 
-def start_nginx(folder, core):
+def start_nginx(folder, core, tls=None):
     port = free_port()
     modules = pathlib.Path("/usr/lib/nginx/modules")
     has_lua = (modules / "ngx_http_lua_module.so").exists()
     load = "".join(f"load_module {modules}/{m}.so;\n" for m in ("ndk_http_module", "ngx_http_lua_module")) if has_lua else ""
     lua = f"location = /lua {{ default_type text/plain; content_by_lua_block {{ ngx.print({LUA_TEXT!r}) }} }}" if has_lua else ""
+    certificate = f"ssl_certificate {tls}.pem; ssl_certificate_key {tls}.key; ssl_protocols TLSv1.2 TLSv1.3;" if tls else ""
     (folder / "nginx.conf").write_text(f"""{load}
 user root; worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log /dev/null crit;
 worker_rlimit_nofile 20000;
@@ -175,7 +205,7 @@ http {{
     access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off;
     keepalive_timeout 300s; keepalive_requests 1000000000;
     open_file_cache max=1000 inactive=300s; open_file_cache_valid 300s; open_file_cache_errors on;
-    server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; {lua} }}
+    server {{ listen 127.0.0.1:{port} {"ssl" if tls else ""} backlog=4096; root {folder}; {lua} {certificate} }}
 }}
 """)
     server = Server("nginx", ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port, core,
@@ -184,15 +214,16 @@ http {{
     return server
 
 
-def start_h2o(folder, core):
+def start_h2o(folder, core, tls=None):
     port = free_port()
+    ssl = f", ssl: {{ certificate-file: {folder}/{tls}.pem, key-file: {folder}/{tls}.key }}" if tls else ""
     (folder / "h2o.yaml").write_text(f"""
 num-threads: 1
 max-connections: 19000
 user: root
 tcp-fastopen: 0
 http1-request-timeout: 300
-listen: {{ host: 127.0.0.1, port: {port} }}
+listen: {{ host: 127.0.0.1, port: {port}{ssl} }}
 hosts: {{ default: {{ paths: {{ "/": {{ file.dir: {folder} }} }} }} }}
 """)
     return Server("h2o", ["h2o", "-c", str(folder / "h2o.yaml")], port, core,
@@ -220,6 +251,31 @@ mimetype.assign = ( ".txt" => "text/plain", ".bin" => "application/octet-stream"
 
 
 PEERS = {"nginx": start_nginx, "h2o": start_h2o, "lighttpd": start_lighttpd}
+TLS_PEERS = ("nginx", "h2o") # lighttpd has TLS in a package of its own
+
+
+class HeldConnections:
+    """Kept-alive TLS connections that have made one request each, for as long as the with statement lasts."""
+
+    def __init__(self, server, count, environment):
+        self.environment = environment
+        self.argv = [str(PROGRAMS / "handshakes"), "--port", str(server.port), "--hold", str(count)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment)
+        held, _, self.agreed = self.process.stdout.readline().decode().strip().partition(" ")
+        if held != "held":
+            raise RuntimeError("the connections are not held")
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate()
+
+
+def agreed_on(server, environment):
+    """Version and cipher, as OpenSSL's client agrees with this server on them."""
+    with HeldConnections(server, 1, environment) as held:
+        return held.agreed
 
 
 def peers_here():
