@@ -36,31 +36,25 @@ static bool ask_before(struct exchange *exchange)
     return false;
 }
 
-/* What is public and plain HTTP by design comes before all else, the host's before() included: the challenges of a
- * certificate authority, then redirects to HTTPS. Returns whether it was one of them. */
+/* What comes before routes: the challenges of a certificate authority, and redirects to HTTPS, which are public and plain
+ * HTTP by design; then the host's before(). Returns whether one of them responds. */
 static bool answer_first(struct exchange *exchange)
 {
     if (exchange->site->acme != NULL && acme_serve(exchange)) {
         return true;
     }
-    bool is_redirected = https_redirect_has(exchange);
-    if (is_redirected) {
+    if (https_redirect_has(exchange)) {
         https_redirect_answer(exchange);
+        return true;
     }
-    return is_redirected;
-}
-
-/* Nearly all servers have neither. */
-static inline bool has_first(const struct exchange *exchange)
-{
-    return exchange->site->acme != NULL || exchange->service->redirect.listeners != 0;
+    return ask_before(exchange);
 }
 
 void dispatch_server_options(struct exchange *exchange)
 {
     strcpy(exchange->path, "*");
     exchange->path_len = 1;
-    if ((has_first(exchange) && answer_first(exchange)) || ask_before(exchange)) {
+    if (exchange->service->has_first && answer_first(exchange)) {
         return;
     }
     uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
@@ -180,10 +174,7 @@ static void route_request(struct exchange *exchange)
 
 void dispatch_request(struct exchange *exchange)
 {
-    if (has_first(exchange) && answer_first(exchange)) {
-        return;
-    }
-    if (!ask_before(exchange)) {
+    if (!exchange->service->has_first || !answer_first(exchange)) {
         route_request(exchange);
     }
 }

@@ -225,6 +225,7 @@ static void note_redirect(struct server *server, int listener, const struct net_
     if (address->redirects) {
         redirect->listeners |= 1U << listener;
         redirect->ports[listener] = address->redirect_port;
+        service_note_first(&server->service);
     }
     if (is_secured && redirect->port == 0 && port > 0) {
         redirect->port = (uint16_t)port;
@@ -309,6 +310,7 @@ int server_join(struct server *server, const struct server *first, char *err, si
     const struct tls_context *context = server->service.redirect.context;
     server->service.redirect = first->service.redirect;
     server->service.redirect.context = context;
+    service_note_first(&server->service);
     return rv;
 }
 
@@ -354,6 +356,7 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
 void server_set_site(struct server *server, struct site *site)
 {
     server->service.site = site;
+    service_note_first(&server->service);
     h1_server_renew(server->h1);
     offer_room(server);
     for (unsigned i = 0; i < server->listener_count; i++) {

@@ -3,6 +3,7 @@
 #include "http/service.h"
 
 #include "core/sys.h"
+#include "http/site.h"
 
 #include <stddef.h>
 
@@ -16,6 +17,7 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
         .static_handler = *static_handler,
         .date_s = -1,
     };
+    service_note_first(service);
 }
 
 void service_set_hooks(struct service *service, const struct server_hooks *hooks)
@@ -26,6 +28,13 @@ void service_set_hooks(struct service *service, const struct server_hooks *hooks
                                                   .ctx = hooks->arg,
                                                   .body_mode = BODY_UNWANTED,
                                                   .name = hooks->not_found_name};
+    service_note_first(service);
+}
+
+void service_note_first(struct service *service)
+{
+    bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL;
+    service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
 }
 
 const char *service_date(struct service *service)

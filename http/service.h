@@ -71,6 +71,7 @@ struct service {
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
     struct https_redirect redirect;   /* who is redirected, and where to */
+    bool has_first;                   /* something may come before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_draining;                 /* the server stops: no connection outlives its response */
     int64_t date_s;                   /* second that date shows */
@@ -88,6 +89,10 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
 
 /* Set the hooks. Before the first request. */
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);
+
+/* A site, hooks or redirect were set: note whether hooks.before, challenges or a redirect may respond before a route. A
+ * request to a server that has none of them pays for one branch. */
+void service_note_first(struct service *service);
 
 /* The Date value for now, HTTP_DATE_LEN bytes, valid until the next call. */
 const char *service_date(struct service *service);

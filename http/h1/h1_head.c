@@ -37,23 +37,22 @@ static char *put_connection(const struct h1 *h1, char *at)
     return h1->exchange.head.minor_version == 0 ? put_text(at, "Connection: keep-alive\r\n") : at;
 }
 
-/* Strict-Transport-Security. */
-
-/* Over TLS: the line, unless the handler has added one of its own. */
-static size_t hsts_over_tls(const struct exchange *exchange)
+/* The length of the site's line of Strict-Transport-Security that this response is to have: none over plain HTTP (RFC
+ * 6797 section 7.2), nor if the handler has added one of its own. */
+__attribute__((noinline)) static size_t find_hsts(const struct h1 *h1)
 {
     static const char name[] = "Strict-Transport-Security";
-    const struct hsts *hsts = &exchange->site->hsts;
+    const struct exchange *exchange = &h1->exchange;
     size_t ignored;
-    bool has_own = hsts->len > 0 && response_added_field(exchange, name, sizeof name - 1, &ignored) != NULL;
-    return has_own ? 0 : hsts->len;
+    bool is_secured = h1->conn->transport.ops == &tls_transport_ops;
+    bool has_own = is_secured && response_added_field(exchange, name, sizeof name - 1, &ignored) != NULL;
+    return !is_secured || has_own ? 0 : exchange->site->hsts.len;
 }
 
-/* The length of the line of the site that this response is to have: none over plain HTTP (RFC 6797 section 7.2). */
+/* Most sites have none. */
 static inline size_t hsts_len(const struct h1 *h1)
 {
-    bool is_secured = h1->conn->transport.ops == &tls_transport_ops;
-    return is_secured ? hsts_over_tls(&h1->exchange) : 0;
+    return h1->exchange.site->hsts.len == 0 ? 0 : find_hsts(h1);
 }
 
 void h1_plan_rest(struct h1 *h1)
@@ -127,23 +126,11 @@ int h1_begin(struct exchange *exchange, const struct response_head *head)
     return 0;
 }
 
-/* The fields of this response go before the empty line of the head that was made beforehand. */
-static char *put_prebuilt_head(const struct h1 *h1, const struct prebuilt *prebuilt, size_t hsts, char *at)
+/* The fields of this response go before the empty line of the head that was made beforehand. Returns 0 or -ENOMEM. */
+__attribute__((noinline)) static int put_prebuilt_with_fields(struct h1 *h1, const struct prebuilt *prebuilt,
+                                                              size_t content_len)
 {
     const struct exchange *exchange = &h1->exchange;
-    at = put(at, prebuilt->bytes, prebuilt->head_len - 2);
-    if (write_buffer_len(&exchange->fields) > 0) {
-        at = put(at, write_buffer_data(&exchange->fields), write_buffer_len(&exchange->fields));
-    }
-    at = put(at, exchange->site->hsts.line, hsts);
-    at = put_connection(h1, at);
-    return put_text(at, "\r\n");
-}
-
-int h1_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size_t content_len)
-{
-    struct h1 *h1 = h1_of(exchange);
-    h1_plan_rest(h1);
     size_t fields_len = write_buffer_len(&exchange->fields);
     size_t hsts = prebuilt->has_hsts ? 0 : hsts_len(h1);
     char *start = write_buffer_reserve(&h1->out, prebuilt->head_len + HEAD_ROOM + fields_len + hsts + content_len,
@@ -151,15 +138,35 @@ int h1_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size
     if (start == NULL) {
         return -ENOMEM;
     }
-    char *at;
-    if (fields_len == 0 && hsts == 0 && goes_on(h1) && exchange->head.minor_version > 0) {
-        at = put(start, prebuilt->bytes, prebuilt->head_len + content_len); /* the usual case: one copy */
-    } else {
-        at = put_prebuilt_head(h1, prebuilt, hsts, start);
-        at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
+    char *at = put(start, prebuilt->bytes, prebuilt->head_len - 2);
+    if (fields_len > 0) {
+        at = put(at, write_buffer_data(&exchange->fields), fields_len);
     }
+    at = put(at, exchange->site->hsts.line, hsts);
+    at = put_connection(h1, at);
+    at = put_text(at, "\r\n");
+    at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
     memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
     write_buffer_commit(&h1->out, (size_t)(at - start));
+    return 0;
+}
+
+int h1_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size_t content_len)
+{
+    struct h1 *h1 = h1_of(exchange);
+    h1_plan_rest(h1);
+    if (write_buffer_len(&exchange->fields) > 0 || exchange->site->hsts.len > 0 || !goes_on(h1) ||
+        exchange->head.minor_version == 0) {
+        return put_prebuilt_with_fields(h1, prebuilt, content_len);
+    }
+    size_t len = prebuilt->head_len + content_len; /* the usual case: one copy */
+    char *start = write_buffer_reserve(&h1->out, len, SIZE_MAX, NULL);
+    if (start == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(start, prebuilt->bytes, len);
+    memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
+    write_buffer_commit(&h1->out, len);
     return 0;
 }
 
