@@ -294,7 +294,11 @@ struct evs_outcome {
  *
  * Files are read by evserve_start(), before on_listening(); again by evserve_reload(); and within a minute after one of
  * them has changed. Each certificate is renewed by itself: while its files cannot be used, the server keeps the old one,
- * and the log says why. Set members by name, so that a release that adds one causes no warning. */
+ * and the log says why. Set members by name, so that a release that adds one causes no warning.
+ *
+ * The first evserve_start() with a "?tls" address loads OpenSSL (libssl.so.3), and fails if it is not installed. A host
+ * that uses OpenSSL itself shares that copy. In a thread that a sandbox already confines it cannot be loaded any more:
+ * start the server with HTTPS first. */
 struct evs_certificate {
     const char *name;      /* the server name it is for, "example.org" or "*.example.org"; NULL: those it contains */
     const char *cert_file; /* an entry without cert_file and cert_pem ends the array */
