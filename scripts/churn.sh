@@ -14,21 +14,23 @@ for preset in dev release; do
     cmake --build --preset "$preset" --target evserve_program
 done
 test=tests/e2e/test_churn.py
+endings=test_every_ending_leaves_the_server_as_it_was
+flat=test_memory_stays_flat_over_many_requests
 
 echo "AddressSanitizer, $rounds rounds"
-EVSERVE_BIN=$PWD/build/dev/evserve EVSERVE_CHURN=$rounds python3 $test -v Churn.test_every_ending_leaves_the_server_as_it_was
+EVSERVE_BIN=$PWD/build/dev/evserve EVSERVE_CHURN=$rounds python3 $test -v Churn.$endings Https.$endings
 
 if command -v valgrind >/dev/null; then
     echo "valgrind, $((rounds / 10 + 1)) rounds"
     EVSERVE_BIN=$PWD/evserve EVSERVE_CHURN=$((rounds / 10 + 1)) \
         EVSERVE_VALGRIND="valgrind --leak-check=full --show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99" \
-        python3 $test -v Churn.test_every_ending_leaves_the_server_as_it_was
+        python3 $test -v Churn.$endings Https.$endings
 else
     echo "valgrind is not installed (apt install valgrind): skipping that part"
 fi
 
 echo "soak, $requests requests"
-EVSERVE_BIN=$PWD/evserve EVSERVE_SOAK=$requests python3 $test -v Churn.test_memory_stays_flat_over_many_requests
+EVSERVE_BIN=$PWD/evserve EVSERVE_SOAK=$requests python3 $test -v Churn.$flat Https.$flat
 
 echo "certificates that change on disk, one minute"
 EVSERVE_BIN=$PWD/evserve EVSERVE_PROGRAMS=$PWD/build/dev EVSERVE_MINUTE=1 \

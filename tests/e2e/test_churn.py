@@ -1,5 +1,6 @@
 """Connections that end in every way there is, over and over: the server goes on, has as many fds at the end as at the
 start, and ends without an error or a leak, as its sanitizers or valgrind see it. And a soak: many requests, memory flat.
+Both over HTTP, and over HTTPS: TLS 1.2 and 1.3, new and resumed sessions, clients that leave in the handshake.
 
 EVSERVE_CHURN sets how often each ending is played, EVSERVE_SOAK the number of requests, EVSERVE_VALGRIND a command that
 the server runs under (scripts/churn.sh sets them).
@@ -9,10 +10,12 @@ import os
 import random
 import shlex
 import socket
+import ssl
 import sys
 import tempfile
 import unittest
 
+import certificates
 import evtest
 
 ROUNDS = int(os.environ.get("EVSERVE_CHURN", "2"))
@@ -82,19 +85,26 @@ READ = [0, 1, 5000]
 ENDS = ["close", "reset", "half", "wait"]
 
 
-def play(address, sent, read, end):
+def shut(sock):
+    """End the stream of what is sent. Over TLS this is a FIN without close_notify."""
+    socket.socket.shutdown(sock, socket.SHUT_WR)
+
+
+def play(connect, sent, read, end):
     """One client. Returns its socket when it waits for the server's close, else None."""
-    sock = evtest.connect(address, receive_buffer=4096 if end == "wait" else None)
+    sock = connect(receive_buffer=4096 if end == "wait" else None)
     try:
         sock.settimeout(evtest.LIMIT)
         sock.sendall(sent)
         if end == "half":
-            sock.shutdown(socket.SHUT_WR)
+            shut(sock)
             if b"/slow" not in sent:  # nobody waits so long
                 evtest.receive_all(sock)
+        elif end == "notify":
+            sock.unwrap()
         elif read > 0 and b"/slow" not in sent and not is_incomplete(sent):
             evtest.receive(sock, read if b"large" in sent or b"stream" in sent else 1)
-    except (ConnectionResetError, BrokenPipeError):
+    except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
         pass  # a server may refuse before it has read all
     if end == "wait" and b"/slow" not in sent:
         return sock
@@ -111,6 +121,9 @@ def is_incomplete(sent):
 
 
 class Churn(unittest.TestCase):
+    LISTEN = "127.0.0.1:0"
+    rounds = ROUNDS
+
     def start(self):
         folder = tempfile.TemporaryDirectory(prefix="ev")
         self.addCleanup(folder.cleanup)
@@ -126,15 +139,29 @@ class Churn(unittest.TestCase):
             self.is_measured = b"__asan_init" not in file.read() and not UNDER
         self.log = os.path.join(folder.name, "valgrind")
         under = UNDER + [f"--log-file={self.log}"] if UNDER else []
-        server = evtest.Program(*under, program, script, "--listen", "127.0.0.1:0")
-        self.addCleanup(server.kill)
-        return server
+        options = self.options(program, folder.name)
+        self.server = evtest.Program(*under, program, script, "--listen", self.LISTEN, *options)
+        self.addCleanup(self.server.kill)
+        return self.server
+
+    def options(self, program, folder):
+        """More options of the program."""
+        return []
+
+    def connect(self, receive_buffer=None):
+        return evtest.connect(self.server.address, receive_buffer=receive_buffer)
+
+    def endings(self):
+        """Functions that play a client each. They return its socket when it waits for the server's close."""
+        return [lambda sent=sent, read=read, end=end: play(self.connect, sent, read, end)
+                for sent in SENT for read in READ for end in ENDS]
 
     def end(self, server):
         """Ends it, and sees that nothing was wrong."""
         status = server.stop()
         complaints = [line for line in server.lines[1:] if "wrong on purpose" not in line and "[C]" not in line
-                      and "stack traceback" not in line and "site.lua" not in line]
+                      and "stack traceback" not in line and "site.lua" not in line
+                      and " TLS handshake" not in line]
         report = ""
         if UNDER:
             with open(self.log, encoding="utf-8", errors="replace") as file:
@@ -143,21 +170,21 @@ class Churn(unittest.TestCase):
 
     def test_every_ending_leaves_the_server_as_it_was(self):
         server = self.start()
-        self.assertEqual(self.ask(server, "/small"), b"HTTP/1.1 200 OK")
+        self.assertEqual(self.ask("/small"), b"HTTP/1.1 200 OK")
         evtest.wait_until(lambda: server.fd_count() > 0, "its fds can be counted")
         fds = server.fd_count()
-        endings = [(sent, read, end) for sent in SENT for read in READ for end in ENDS]
+        endings = self.endings()
         shuffle = random.Random(7)
-        for _ in range(ROUNDS):
+        for _ in range(self.rounds):
             shuffle.shuffle(endings)
-            waiting = [sock for sock in (play(server.address, *ending) for ending in endings) if sock is not None]
+            waiting = [sock for sock in (ending() for ending in endings) if sock is not None]
             for sock in waiting:
                 try:
                     evtest.receive_all(sock)
-                except ConnectionResetError:
+                except (ConnectionResetError, ssl.SSLError):
                     pass
                 sock.close()
-        self.assertEqual(self.ask(server, "/hello"), b"HTTP/1.1 200 OK")
+        self.assertEqual(self.ask("/hello"), b"HTTP/1.1 200 OK")
         evtest.wait_until(lambda: server.fd_count() <= fds + FILES, "the server's fds are as at the start")
         self.end(server)
 
@@ -169,7 +196,7 @@ class Churn(unittest.TestCase):
         good = sum(paths[n % len(paths)] in wanted for n in range(BATCH - 1)) + 1
         warm = least = most = None
         for n in range(SOAK // BATCH):
-            with server.connect() as sock:
+            with self.connect() as sock:
                 sock.sendall(batch)
                 got = evtest.receive_all(sock)
             self.assertEqual(got.count(b"HTTP/1.1 200 OK\r\n"), good)
@@ -186,10 +213,77 @@ class Churn(unittest.TestCase):
             self.assertLess(most - warm, GROWTH_KIB)
         self.end(server)
 
-    def ask(self, server, path):
-        with server.connect() as sock:
+    def ask(self, path):
+        with self.connect() as sock:
             sock.sendall(get(path, close=True))
             return evtest.receive_all(sock).split(b"\r\n")[0]
+
+
+class Https(Churn):
+    LISTEN = "127.0.0.1:0?tls"
+    rounds = (ROUNDS + 1) // 2  # a handshake takes longer than the rest
+    # What a client sends of its first message in the handshake: a part, all of it, or something else.
+    HELLOS = [b"", 1, 5, 100, None, get("/small"), b"\x16\x03\x01\xff\xff" + bytes(500), bytes(100)]
+
+    def options(self, program, folder):
+        certificates.require_tls(program)
+        authority = certificates.Authority(folder)
+        cert, key = authority.sign("churn", "localhost")
+        self.contexts = [authority.client(minimum_version=version, maximum_version=version)
+                         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
+        self.sessions = [None, None]
+        self.count = 0
+        return ["--tls-cert", cert, "--tls-key", key]
+
+    def connect(self, receive_buffer=None):
+        """By turns with both versions, with a new session and a resumed one."""
+        self.count += 1
+        which = self.count % 2
+        session = self.sessions[which] if self.count % 4 < 2 else None
+        sock = self.contexts[which].wrap_socket(super().connect(receive_buffer), server_hostname="localhost",
+                                                session=session)
+        if self.sessions[which] is not None and session is not None:
+            self.resumed = sock.session_reused
+        self.sessions[which] = sock.session if which == 0 or sock.session.has_ticket else session
+        return sock
+
+    def leave_in_handshake(self, hello, end):
+        context = self.contexts[self.count % 2]
+        self.count += 1
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        try:
+            session.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        first = outgoing.read()
+        sock = super().connect()
+        try:
+            sock.sendall(hello if isinstance(hello, bytes) else first[:hello])
+            if hello is None:
+                sock.recv(100)
+            if end == "half":
+                shut(sock)
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        if end in ("half", "wait"):
+            return sock
+        if end == "reset":
+            evtest.reset(sock)
+        else:
+            sock.close()
+        return None
+
+    def endings(self):
+        notifying = [lambda sent=sent, read=read: play(self.connect, sent, read, "notify")
+                     for sent in SENT for read in READ if b"/slow" not in sent]
+        leaving = [lambda hello=hello, end=end: self.leave_in_handshake(hello, end)
+                   for hello in self.HELLOS for end in ENDS]
+        return super().endings() + notifying + leaving
+
+    def end(self, server):
+        self.assertTrue(self.resumed)
+        super().end(server)
 
 
 if __name__ == "__main__":
