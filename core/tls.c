@@ -467,8 +467,10 @@ bool tls_get_info(const struct transport *transport, struct tls_info *info)
     struct tls *tls = tls_of(transport);
     if (tls->peer == NULL) {
         tls->peer = tls_peer_create(tls->ssl);
+        ERR_clear_error();
     }
-    return tls->peer != NULL && tls_peer_info(tls->peer, tls->ssl, info);
+    tls_peer_info(tls->peer, tls->ssl, info);
+    return true;
 }
 
 bool tls_is_misdirected(const struct transport *transport, const char *host, size_t len)

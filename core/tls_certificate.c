@@ -115,12 +115,14 @@ static int name_from_subject(const X509 *leaf, int (*fn)(void *arg, const char *
 }
 
 /* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name), until
- * it returns something other than 0. */
+ * it returns something other than 0. Returns that, 0, or -ENOMEM. */
 static int each_name_in(const X509 *leaf, int (*fn)(void *arg, const char *name, size_t len), void *arg)
 {
+    ERR_clear_error();
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     if (names == NULL) {
-        return name_from_subject(leaf, fn, arg);
+        bool lacks_memory = ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE;
+        return lacks_memory ? -ENOMEM : name_from_subject(leaf, fn, arg);
     }
     int rv = 0;
     for (int i = 0; i < sk_GENERAL_NAME_num(names) && rv == 0; i++) {
@@ -265,12 +267,14 @@ bool tls_identity_note_failure(struct tls_identity *identity, const char *reason
     return true;
 }
 
-/* Days until then, rounded down; negative when it is past. */
-static int days_until(const ASN1_TIME *then, time_t now)
+/* Days until then, rounded down; negative when it is past. unknown: what to say without memory. */
+static int days_until(const ASN1_TIME *then, time_t now, int unknown)
 {
     ASN1_TIME *from = ASN1_TIME_set(NULL, now);
     int days = 0, seconds = 0;
-    if (from != NULL && ASN1_TIME_diff(&days, &seconds, from, then) == 1 && seconds < 0) {
+    if (from == NULL || ASN1_TIME_diff(&days, &seconds, from, then) != 1) {
+        days = unknown;
+    } else if (seconds < 0) {
         days--;
     }
     ASN1_TIME_free(from);
@@ -282,13 +286,13 @@ void tls_identity_warn(const struct tls_identity *identity, const struct log *lo
     const X509 *leaf = sk_X509_value(identity->chain, 0);
     const char *what = identity->what;
     time_t now = (time_t)sys_wall_time_s();
-    int left = days_until(X509_get0_notAfter(leaf), now);
+    int left = days_until(X509_get0_notAfter(leaf), now, EXPIRY_NOTICE_DAYS);
     if (left < 0) {
         log_write(log, LOG_WARN, "the certificate %s has expired: clients will refuse it", what);
     } else if (left < EXPIRY_NOTICE_DAYS) {
         log_write(log, LOG_WARN, "the certificate %s expires in %d day%s", what, left, left == 1 ? "" : "s");
     }
-    if (days_until(X509_get0_notBefore(leaf), now + 1) >= 0) {
+    if (days_until(X509_get0_notBefore(leaf), now + 1, -1) >= 0) {
         log_write(log, LOG_WARN, "the certificate %s is not valid yet: clients will refuse it; is the clock right?",
                   what);
     }

@@ -97,7 +97,11 @@ static SSL_CTX *make_ctx(struct tls_context *context, int *error, char *err, siz
         SSL_CTX_set_client_hello_cb(ctx, on_client_hello, context);
         SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
         SSL_CTX_set_alpn_select_cb(ctx, on_alpn, context);
-        tls_tickets_use(context->tickets, ctx);
+    }
+    if (ctx != NULL && tls_tickets_use(context->tickets, ctx) < 0) {
+        *error = error_text(err, errlen, -ENOMEM, "out of memory");
+        SSL_CTX_free(ctx);
+        return NULL;
     }
     return ctx;
 }
@@ -136,6 +140,7 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
     } else {
         rv = check_settings(made, err, errlen);
     }
+    ERR_clear_error();
     if (rv < 0) {
         tls_context_put(made);
         return rv;
@@ -168,6 +173,7 @@ void tls_context_put(struct tls_context *context)
     tls_tickets_put(context->tickets);
     tls_settings_done(&context->settings);
     mem_free(context);
+    ERR_clear_error(); /* without memory, SSL_CTX_free() leaves errors */
 }
 
 /* Certificates. */
@@ -290,9 +296,11 @@ int tls_context_add(struct tls_context *context, const struct tls_certificate *c
     rv = rv < 0 ? rv : check_use(context, identity, err, errlen);
     if (rv < 0) {
         tls_identity_put(identity);
+        ERR_clear_error();
         return rv;
     }
     tls_identity_warn(identity, context->log);
+    ERR_clear_error();
     rv = add_identity(context, identity);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
@@ -330,6 +338,7 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
     for (size_t i = 0; i < context->host_count && rv == 0; i++) {
         rv = open_host(context, context->hosts[i], err, errlen);
     }
+    ERR_clear_error();
     return rv;
 }
 
@@ -338,6 +347,7 @@ void tls_context_warn(const struct tls_context *context)
     for (size_t i = 0; i < context->identity_count; i++) {
         tls_identity_warn(context->identities[i], context->log);
     }
+    ERR_clear_error();
 }
 
 bool tls_context_is_stale(struct tls_context *context)

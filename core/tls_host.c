@@ -74,6 +74,17 @@ bool tls_host_is_made_of(const struct tls_host *host, const struct tls_host *oth
     return count == 0 || memcmp(host->identities, other->identities, (size_t)count * sizeof other->identities[0]) == 0;
 }
 
+/* Returns false without memory. */
+static bool add_authority(X509_STORE *store, STACK_OF(X509_NAME) * names, X509 *authority)
+{
+    X509_NAME *name = X509_NAME_dup(X509_get_subject_name(authority));
+    if (name == NULL || sk_X509_NAME_push(names, name) <= 0) {
+        X509_NAME_free(name);
+        return false;
+    }
+    return X509_STORE_add_cert(store, authority) == 1;
+}
+
 /* Have clients' certificates checked against these authorities. */
 static int trust(SSL_CTX *ctx, const STACK_OF(X509) * authorities, bool is_required)
 {
@@ -81,9 +92,7 @@ static int trust(SSL_CTX *ctx, const STACK_OF(X509) * authorities, bool is_requi
     STACK_OF(X509_NAME) *names = sk_X509_NAME_new_null();
     bool is_whole = store != NULL && names != NULL;
     for (int i = 0; i < sk_X509_num(authorities) && is_whole; i++) {
-        X509 *authority = sk_X509_value(authorities, i);
-        X509_NAME *name = X509_NAME_dup(X509_get_subject_name(authority));
-        is_whole = name != NULL && sk_X509_NAME_push(names, name) > 0 && X509_STORE_add_cert(store, authority) == 1;
+        is_whole = add_authority(store, names, sk_X509_value(authorities, i));
     }
     is_whole = is_whole && SSL_CTX_set1_verify_cert_store(ctx, store) == 1;
     if (is_whole) {

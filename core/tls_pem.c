@@ -148,6 +148,7 @@ struct stack_st_X509 *tls_pem_certificates(const struct tls_pem *pem, int *error
     while (list != NULL && (certificate = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL)) != NULL &&
            sk_X509_push(list, certificate) > 0) {
     }
+    X509_free(certificate); /* one for which the list has no room */
     bool is_whole = list != NULL && sk_X509_num(list) > 0 && is_end_of_pem(ERR_peek_last_error());
     if (!is_whole) {
         *error = say_pem_error(pem, bio, "CERTIFICATE", err, errlen);

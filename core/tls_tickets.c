@@ -10,6 +10,7 @@
 #include "core/sys.h"
 #include "core/tls_openssl.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -146,11 +147,14 @@ void tls_tickets_put(struct tls_tickets *tickets)
     mem_free(tickets);
 }
 
-void tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx)
+int tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx)
 {
-    SSL_CTX_set_app_data(ctx, tickets);
+    if (SSL_CTX_set_app_data(ctx, tickets) != 1) {
+        return -ENOMEM;
+    }
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
     SSL_CTX_set_timeout(ctx, TICKET_KEY_S);
+    return 0;
 }
 
 #endif
