@@ -302,8 +302,7 @@ static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *poo
     return piece;
 }
 
-/* Our close_notify, behind all that was said before. Where a response is cut after that, the client still lacks the
- * records before it, so it never reads this one. */
+/* It stays behind all records: a client that is cut off from these never reads it. */
 static void say_close_notify(struct tls *tls)
 {
     tls->has_said_end = SSL_shutdown(tls->ssl) >= 0;
@@ -435,7 +434,7 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
 static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
-    bool is_in_order = tls->failure == 0 && !transport->is_opening && !is_blocked(tls);
+    bool is_in_order = tls->failure == 0 && !transport->is_opening && !transport->is_cut && !is_blocked(tls);
     if (is_in_order && !tls->is_ended && !tls->has_said_end && begin_call(tls) == 0) {
         say_close_notify(tls);
         (void)finish_call(tls, false);
@@ -475,11 +474,8 @@ bool tls_get_info(const struct transport *transport, struct tls_info *info)
 
 bool tls_is_misdirected(const struct transport *transport, const char *host, size_t len)
 {
-    if (transport->ops != &tls_transport_ops || transport->state == NULL) {
-        return false;
-    }
-    const struct tls *tls = tls_of(transport);
-    return tls_context_separates(tls->context, SSL_get_SSL_CTX(tls->ssl), host, len);
+    const struct tls *tls = transport->ops == &tls_transport_ops ? tls_of(transport) : NULL;
+    return tls != NULL && tls_context_separates(tls->context, SSL_get_SSL_CTX(tls->ssl), host, len);
 }
 
 #else

@@ -46,6 +46,7 @@ struct transport {
     bool is_edgy : 1;                /* edges tell enough of this kind of socket: TCP */
     bool is_reset : 1;               /* the close resets the connection: no orderly end before it */
     bool is_ending : 1;              /* the writer's: the next write has all that is left to send before the end */
+    bool is_cut : 1;                 /* the writer's: what was sent is not whole, so transport_say_end() says nothing */
     bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
     bool holds_output : 1;           /* bytes of its own wait for room: transport_flush() when the socket is writable */
 };

@@ -393,7 +393,12 @@ static enum step end_connection(struct h1 *h1)
     if (h1_send(h1) == STEP_CLOSE) {
         return STEP_CLOSE;
     }
-    return out_is_empty(h1) ? STEP_LINGER : STEP_WAIT;
+    if (!out_is_empty(h1)) {
+        return STEP_WAIT;
+    }
+    enum response_state response = (enum response_state)h1->exchange.response_state;
+    h1->conn->transport.is_cut = response == RESPONSE_STREAMING || response == RESPONSE_ABORTED;
+    return STEP_LINGER;
 }
 
 /* The client shut its side, and has thereby left a handler. What the handler still writes in on_gone() is not sent.

@@ -29,6 +29,25 @@ static void serve_borrowed(struct exchange *exchange, void *ctx)
 
 static const struct handler borrowed_handler = {.serve = serve_borrowed};
 
+/* Writes a part of its response, and waits for the body, though the client may have shut its side. */
+static void serve_half(struct exchange *exchange, void *ctx)
+{
+    const char *data;
+    size_t len;
+    exchange->outlives_end = true;
+    response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+    for (int i = 0; ctx != NULL && i < 20; i++) { /* more than two turns send */
+        (void)response_write(exchange, borrowed_text, sizeof borrowed_text);
+    }
+    (void)response_write(exchange, "half", 4);
+    while (exchange_read_body(exchange, &data, &len) == BODY_DATA) {
+        (void)response_write(exchange, data, len);
+    }
+}
+
+static const struct handler half_handler = {.serve = serve_half, .body_mode = BODY_STREAM};
+static const struct handler large_half_handler = {.serve = serve_half, .body_mode = BODY_STREAM, .ctx = borrowed_text};
+
 static int set_up(void **state)
 {
     int rv = scene_set_up(state);
@@ -41,6 +60,10 @@ static int set_up(void **state)
     tree_add_filled(&scene.tree, "small", 's', 1300);
     add_usual_routes();
     add_route(METHOD_GET, "/borrowed", &borrowed_handler);
+    add_route(METHOD_POST, "/half", &half_handler);
+    add_route(METHOD_POST, "/half-large", &large_half_handler);
+    set_limit("write_high_mark", 1000000);
+    set_limit("write_cap", 4000000);
     scene_start();
     assert_int_equal(tls_context_create(&context, &settings, NULL, 0, &scene.log, err, sizeof err), 0);
     assert_int_equal(tls_context_add(context, &certificate, err, sizeof err), 0);
@@ -198,6 +221,236 @@ static void close_notify_that_the_socket_does_not_take_is_not_waited_for(void **
     }
 }
 
+/* What a client may do with its own end. */
+
+/* Encrypt without sending. Returns the bytes, which tls_client would have sent. */
+static size_t encrypt(const char *content, char *wire, size_t size)
+{
+    if (content != NULL) {
+        assert_int_equal(SSL_write(tls_client.ssl, content, (int)strlen(content)), (int)strlen(content));
+    }
+    int len = BIO_read(SSL_get_wbio(tls_client.ssl), wire, (int)size);
+    return len < 0 ? 0 : (size_t)len;
+}
+
+#define POST_HEAD    "POST /echo HTTP/1.1\r\nHost: a\r\n"
+#define BY_LENGTH    "Content-Length: 10\r\n\r\n"
+#define IN_CHUNKS    "Transfer-Encoding: chunked\r\n\r\n"
+#define HALF_REQUEST "GET /hello HTT"
+
+static const char *const unfinished[] = {
+    HALF_REQUEST,
+    POST_HEAD BY_LENGTH,
+    POST_HEAD BY_LENGTH "12345",
+    POST_HEAD IN_CHUNKS,
+    POST_HEAD IN_CHUNKS "5\r\n12345\r\n",
+    POST_HEAD IN_CHUNKS "5\r\n12345\r\n0\r\n", /* the empty line of the trailer is missing */
+    "POST /hold-whole HTTP/1.0\r\nContent-Length: 10\r\n\r\n12345",
+};
+
+/* With close_notify, with it and FIN, and with FIN alone: what is not complete is not served. */
+static void request_that_ends_too_early_is_not_served(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3 * VERSIONS * sizeof unfinished / sizeof *unfinished; i++) {
+        size_t way = i / VERSIONS % 3;
+        const char *request = unfinished[i / VERSIONS / 3];
+        const int before = held_count;
+        open_tls(versions[i % VERSIONS]);
+        tls_client_say(&tls_client, request);
+        if (way < 2) {
+            SSL_shutdown(tls_client.ssl);
+            tls_client_run(&tls_client);
+        }
+        if (way > 0) {
+            fake_peer_shutdown(tls_client.peer);
+            settle();
+        }
+        assert_true(is_closed(tls_client.peer));
+        assert_int_equal(tls_client.input_len, 0);
+        assert_int_equal(held_count, before);
+    }
+}
+
+/* A client may say its end with its request, and still reads the response to it. */
+static void half_closed_client_reads_its_response(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {GET("/hello"), GET("/small"), GET("/large"), GET("/hello") GET("/large")};
+    for (size_t i = 0; i < VERSIONS * sizeof requests / sizeof *requests; i++) {
+        char wire[1000];
+        const char *request = requests[i / VERSIONS];
+        open_tls(versions[i % VERSIONS]);
+        size_t len = encrypt(request, wire, sizeof wire);
+        SSL_shutdown(tls_client.ssl);
+        len += encrypt(NULL, wire + len, sizeof wire - len);
+        fake_peer_send(tls_client.peer, wire, len);
+        settle();
+        tls_client_run(&tls_client);
+        assert_true(has_content("200 OK"));
+        assert_true(tls_client.input_len > (strstr(request, "large") != NULL ? LARGE_BYTES : 6));
+        assert_true(tls_client.has_close_notify);
+        assert_true(is_closed(tls_client.peer));
+    }
+    assert_int_equal(stats().lost, 0);
+}
+
+/* What comes behind a close_notify is not looked at, be it a request or garbage. */
+static void nothing_is_served_behind_a_close_notify(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * VERSIONS; i++) {
+        char request[1000], end[100];
+        open_tls(versions[i % VERSIONS]);
+        size_t len = encrypt(GET("/hello"), request, sizeof request);
+        SSL_shutdown(tls_client.ssl);
+        size_t end_len = encrypt(NULL, end, sizeof end);
+        fake_peer_send(tls_client.peer, end, end_len); /* out of order, which breaks the second record */
+        fake_peer_send(tls_client.peer, i < VERSIONS ? request : "garbage, much longer than a head",
+                       i < VERSIONS ? len : 32);
+        settle();
+        fake_peer_shutdown(tls_client.peer);
+        settle();
+        tls_client_run(&tls_client);
+        assert_int_equal(tls_client.input_len, 0);
+        assert_true(is_closed(tls_client.peer));
+    }
+}
+
+/* A stream of HTTP/1.0 ends with its connection: were it cut in order, the client would take it for whole. */
+static void stream_without_length_that_is_cut_gets_no_close_notify(void **state)
+{
+    (void)state;
+    for (int i = 0; i < VERSIONS; i++) {
+        open_tls(versions[i]);
+        tls_client_say(&tls_client, "GET /hold HTTP/1.0\r\n\r\n");
+        struct exchange *exchange = held[held_count - 1].exchange;
+        response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+        assert_true(response_write(exchange, "half", 4) >= 0);
+        settle();
+        tls_client_run(&tls_client);
+        assert_true(has_content("half"));
+        response_abort(exchange);
+        settle();
+        tls_client_run(&tls_client);
+        assert_true(is_closed(tls_client.peer));
+        assert_false(tls_client.has_close_notify);
+    }
+}
+
+/* The same, and for framed ones, where the client ends its request too early, in order. */
+static void stream_that_a_request_cut_short_cuts_gets_no_close_notify(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {"POST /half HTTP/1.0\r\nContent-Length: 10\r\n\r\n12345",
+                                           "POST /half-large HTTP/1.0\r\nContent-Length: 10\r\n\r\n12345",
+                                           "POST /half-large HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345"};
+    for (int i = 0; i < 6 * VERSIONS; i++) {
+        char wire[1000];
+        open_tls(versions[i % VERSIONS]);
+        size_t len = encrypt(requests[i / VERSIONS / 2], wire, sizeof wire);
+        if (i / VERSIONS % 2 == 0) { /* its end comes after the response has begun, or with the request */
+            fake_peer_send(tls_client.peer, wire, len);
+            settle();
+            len = 0;
+        }
+        SSL_shutdown(tls_client.ssl);
+        len += encrypt(NULL, wire + len, sizeof wire - len);
+        fake_peer_send(tls_client.peer, wire, len);
+        fake_peer_shutdown(tls_client.peer);
+        settle();
+        tls_client_run(&tls_client);
+        assert_true(is_closed(tls_client.peer));
+        assert_false(tls_client.has_close_notify);
+    }
+}
+
+/* What a client may do with records. */
+
+static void request_in_records_of_one_byte_is_served(void **state)
+{
+    (void)state;
+    static const char request[] = GET("/small") POST_HEAD BY_LENGTH "1234567890";
+    for (int i = 0; i < 2 * VERSIONS; i++) {
+        open_tls(versions[i % VERSIONS]);
+        for (size_t at = 0; at < sizeof request - 1; at++) {
+            assert_int_equal(SSL_write(tls_client.ssl, request + at, 1), 1);
+            if (i >= VERSIONS) {
+                tls_client_run(&tls_client); /* each in a segment of its own */
+            }
+        }
+        tls_client_run(&tls_client);
+        assert_true(has_content("1234567890"));
+        assert_true(tls_client.input_len > 1300);
+    }
+}
+
+static void fragments_may_be_as_short_as_the_client_wants(void **state)
+{
+    (void)state;
+    for (int i = 0; i < VERSIONS; i++) {
+        open_tls(versions[i]);
+        tls_client_hang_up(&tls_client);
+        assert_int_equal(SSL_CTX_set_tlsext_max_fragment_length(tls_client.ctx, TLSEXT_max_fragment_length_512), 1);
+        struct fake_peer *peer = fake_peer_connect(tls_listener);
+        settle();
+        tls_client_connect(&tls_client, peer, "example.org");
+        tls_client_run(&tls_client);
+        tls_client_say(&tls_client, GET("/hello") GET_CLOSE("/large"));
+        assert_in_range(tls_client.input_len, LARGE_BYTES, LARGE_BYTES + 500);
+        assert_true(tls_client.has_close_notify);
+    }
+}
+
+static void key_updates_and_requests_for_another_handshake_hold_nothing_up(void **state)
+{
+    (void)state;
+    open_tls(TLS1_3_VERSION);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(SSL_key_update(tls_client.ssl,
+                                        i % 2 == 0 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED),
+                         1);
+        SSL_do_handshake(tls_client.ssl);
+    }
+    tls_client_run(&tls_client);
+    tls_client_say(&tls_client, GET("/hello"));
+    assert_true(has_content("hello\n"));
+
+    open_tls(TLS1_2_VERSION);
+    assert_int_equal(SSL_renegotiate(tls_client.ssl), 1);
+    SSL_do_handshake(tls_client.ssl);
+    tls_client_run(&tls_client);
+    assert_true(tls_client.has_failed); /* it is told no; whether it goes on without is its own affair */
+    struct fake_peer *other = client();
+    say(other, GET("/hello"));
+    assert_true(output_has(other, "hello\n"));
+}
+
+/* A client sends its request before the handshake, though no ticket of ours allows it. */
+static void early_data_is_skipped_and_never_served(void **state)
+{
+    (void)state;
+    open_tls(TLS1_3_VERSION);
+    SSL_SESSION *session = SSL_get1_session(tls_client.ssl);
+    assert_int_equal(SSL_SESSION_get_max_early_data(session), 0);
+    assert_int_equal(SSL_SESSION_set_max_early_data(session, 1000), 1);
+    tls_client_hang_up(&tls_client);
+    struct fake_peer *peer = fake_peer_connect(tls_listener);
+    settle();
+    tls_client_connect(&tls_client, peer, "example.org");
+    assert_int_equal(SSL_set_session(tls_client.ssl, session), 1);
+    size_t written = 0;
+    assert_int_equal(SSL_write_early_data(tls_client.ssl, GET("/large"), sizeof GET("/large") - 1, &written), 1);
+    SSL_do_handshake(tls_client.ssl);
+    tls_client_run(&tls_client);
+    SSL_do_handshake(tls_client.ssl);
+    assert_int_equal(SSL_get_early_data_status(tls_client.ssl), SSL_EARLY_DATA_REJECTED);
+    tls_client_say(&tls_client, GET("/hello"));
+    assert_true(has_content("hello\n"));
+    assert_true(tls_client.input_len < 1000);
+    SSL_SESSION_free(session);
+}
+
 static int make_certificate(void **state)
 {
     (void)state;
@@ -221,6 +474,15 @@ int main(void)
         ENDS_TEST(drained_connection_ends_with_its_response),
         ENDS_TEST(close_notify_stays_behind_a_response_that_is_not_taken),
         ENDS_TEST(close_notify_that_the_socket_does_not_take_is_not_waited_for),
+        ENDS_TEST(request_that_ends_too_early_is_not_served),
+        ENDS_TEST(half_closed_client_reads_its_response),
+        ENDS_TEST(nothing_is_served_behind_a_close_notify),
+        ENDS_TEST(stream_without_length_that_is_cut_gets_no_close_notify),
+        ENDS_TEST(stream_that_a_request_cut_short_cuts_gets_no_close_notify),
+        ENDS_TEST(request_in_records_of_one_byte_is_served),
+        ENDS_TEST(fragments_may_be_as_short_as_the_client_wants),
+        ENDS_TEST(key_updates_and_requests_for_another_handshake_hold_nothing_up),
+        ENDS_TEST(early_data_is_skipped_and_never_served),
     };
     return cmocka_run_group_tests(tests, make_certificate, free_certificate);
 }
