@@ -165,6 +165,9 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_open(&server->workers[i], &server->workers[0], err, errlen);
     }
+    if (rv >= 0) {
+        plan_announce_dev(&server->plan);
+    }
     rv = rv < 0 ? rv : give_up(server, &copy, err, errlen);
     if (rv >= 0 && server->is_threaded) {
         rv = start_threads(server, err, errlen);

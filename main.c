@@ -289,6 +289,8 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .certificates = certificates,
         .acme = options->acme,
         .hsts = options->hsts,
+        .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
+        .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
         .arg = host,
     };
     control.options = options;

@@ -4,6 +4,7 @@
 
 #include "core/ascii.h"
 #include "core/log.h"
+#include "core/sys.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -257,4 +258,24 @@ int net_port(const struct sockaddr *address)
         return ntohs(in6->sin6_port);
     }
     return 0;
+}
+
+bool net_address_is_local(const struct net_address *address)
+{
+    struct sockaddr_storage name = address->socket;
+    socklen_t len = sizeof name;
+    if (address->inherited_fd >= 0 && sys_socket_name(address->inherited_fd, (struct sockaddr *)&name, &len) < 0) {
+        return false;
+    }
+    if (name.ss_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, &name, sizeof in);
+        return ntohl(in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (name.ss_family == AF_INET6) {
+        struct sockaddr_in6 in;
+        memcpy(&in, &name, sizeof in);
+        return IN6_IS_ADDR_LOOPBACK(&in.sin6_addr);
+    }
+    return name.ss_family == AF_UNIX;
 }

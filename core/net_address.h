@@ -44,6 +44,9 @@ int net_address_parse(struct net_address *address, const char *text, char *err, 
 /* Write an address as text, in the form that net_address_parse() reads. */
 void net_address_format(const struct sockaddr *address, socklen_t len, char text[NET_TEXT_MAX]);
 
+/* Whether only processes of this machine can connect: a loopback address, or a unix socket. */
+bool net_address_is_local(const struct net_address *address);
+
 /* The port of an address, 0 where there is none. */
 int net_port(const struct sockaddr *address);
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long version of tests/e2e/test_churn.py: connections that end in every possible way, under AddressSanitizer and
 # under valgrind (the release build, which has no sanitizers; LuaJIT needs no suppressions, since its compiler is off),
-# then a soak of the release build during which resident memory must not grow. Last, a minute of waiting for certificates
+# then a soak of the release build during which resident memory must not grow; last, a minute of waiting for certificates
 # that change on disk (tests/e2e/test_tls.py).
 #   scripts/churn.sh [ROUNDS [REQUESTS]]   default 20 rounds of all endings and 2,000,000 requests
 set -euo pipefail

@@ -4,6 +4,7 @@
 #include "core/program/command_line.h"
 
 #include "core/program/options.h"
+#include "core/tls_dev.h"
 #include "evserve.h"
 
 #include <sched.h>
@@ -15,7 +16,7 @@ enum { REQUEST_TIMEOUT_MAX_S = 86400 };
 
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
-    "               [--tls-cert FILE [--tls-key FILE]]... [--acme DIR] [--hsts TIME]\n"
+    "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [SITE.lua]\n"
     "       evserve --check | --routes [SITE.lua]\n"
@@ -31,6 +32,9 @@ static const char usage[] =
     "  --tls-cert FILE   the certificate, in PEM, with the intermediate ones behind it; may be repeated: the first is\n"
     "                 the default, others are chosen by server name. Without it, the script's\n"
     "  --tls-key FILE    the key of the --tls-cert before it (default: it is in the same file)\n"
+    "  --tls-dev[=NAME,...]   for development: HTTPS with a certificate that is made in memory, for localhost and these\n"
+    "                 names; its fingerprint is logged. If no address has ?tls, every address gets it\n"
+    "  --tls-dev-anywhere   allow that on addresses that other machines can connect to, too\n"
     "  --acme DIR     serve the challenges that an ACME client (certbot, acme.sh, ...) puts into DIR\n"
     "  --hsts TIME    have browsers keep to HTTPS for so long (Strict-Transport-Security), such as 365d or\n"
     "                 \"365d; includeSubDomains\"\n"
@@ -145,6 +149,26 @@ static bool add_tls_key(void *arg, const char *value, char *err)
     return true;
 }
 
+static bool set_tls_dev(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    char text[OPTION_ERROR_MAX];
+    options->has_tls_dev = true;
+    if (value == NULL) {
+        return true;
+    }
+    snprintf(err, OPTION_ERROR_MAX, "--tls-dev=NAME,... : all names together may have at most %d bytes",
+             TLS_DEV_TEXT_MAX - 1);
+    if (!options_append(options->tls_dev, sizeof options->tls_dev, ',', value)) {
+        return false;
+    }
+    if (tls_dev_check(options->tls_dev, text, sizeof text) < 0) {
+        snprintf(err, OPTION_ERROR_MAX, "--tls-dev: %.200s", text);
+        return false;
+    }
+    return true;
+}
+
 static bool add_request_header(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -168,6 +192,8 @@ static const struct option_row rows[] = {
     {"listen", OPTION_VALUE, 0, set_listen},
     {"tls-cert", OPTION_VALUE, 0, add_tls_cert},
     {"tls-key", OPTION_VALUE, 0, add_tls_key},
+    {"tls-dev", OPTION_MAYBE, 0, set_tls_dev},
+    {"tls-dev-anywhere", OPTION_FLAG, offsetof(struct command_line, tls_dev_anywhere), NULL},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
     {"hsts", OPTION_TEXT, offsetof(struct command_line, hsts), NULL},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
@@ -192,6 +218,12 @@ static int check_options(const struct command_line *options)
 {
     if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {
         return usage_error("--allow-read and --allow-write require --sandbox");
+    }
+    if (options->has_tls_dev && options->tls_count > 0) {
+        return usage_error("--tls-dev makes a certificate for development, so it cannot be combined with --tls-cert");
+    }
+    if (options->tls_dev_anywhere && !options->has_tls_dev) {
+        return usage_error("--tls-dev-anywhere requires --tls-dev");
     }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
     if (options->check + options->routes + (options->request != NULL) > 1) {

@@ -11,7 +11,8 @@ enum {
     LISTEN_TEXT_MAX = 4096,
     ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, with colons between them */
     REQUEST_HEADERS_MAX = 100,
-    TLS_PAIRS_MAX = 32, /* of --tls-cert and --tls-key */
+    TLS_PAIRS_MAX = 32,      /* of --tls-cert and --tls-key */
+    TLS_DEV_TEXT_MAX = 4096, /* all names of --tls-dev, with commas between them */
 };
 
 /* The strings are borrowed from argv. */
@@ -29,8 +30,11 @@ struct command_line {
         const char *cert, *key; /* files; key is NULL if it is in cert */
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */
     unsigned tls_count;
-    const char *acme; /* directory of ACME challenges, or NULL */
-    const char *hsts; /* Strict-Transport-Security, or NULL */
+    const char *acme;               /* directory of ACME challenges, or NULL */
+    const char *hsts;               /* Strict-Transport-Security, or NULL */
+    char tls_dev[TLS_DEV_TEXT_MAX]; /* names of --tls-dev, separated by commas */
+    bool has_tls_dev;               /* --tls-dev was given */
+    bool tls_dev_anywhere;
     bool watch;
     bool check;
     bool routes;

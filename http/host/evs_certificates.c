@@ -3,6 +3,7 @@
 #include "http/host/evs_certificates.h"
 
 #include "core/log.h"
+#include "core/tls_dev.h"
 #include "evserve.h"
 #include "http/host/tls_plan.h"
 
@@ -54,11 +55,28 @@ int evs_certificates_read(struct tls_plan *plan, const struct evserve_config *co
     return rv;
 }
 
+static int check_dev(const struct evserve_config *config, char *err, size_t errlen)
+{
+    char text[EVSERVE_ERROR_MAX];
+    if (config->tls_dev == NULL) {
+        return config->tls_dev_anywhere == 0
+                   ? 0
+                   : error_text(err, errlen, -EINVAL, "evserve_config.tls_dev_anywhere is set, but tls_dev is not");
+    }
+    if (config->certificates != NULL && !is_last(&config->certificates[0])) {
+        return error_text(err, errlen, -EINVAL,
+                          "evserve_config.tls_dev makes a certificate for development, and there are others in "
+                          "evserve_config.certificates: one or the other is expected");
+    }
+    int rv = tls_dev_check(config->tls_dev, text, sizeof text);
+    return rv == 0 ? 0 : error_text(err, errlen, rv, "evserve_config.tls_dev: %s", text);
+}
+
 int evs_certificates_check(const struct evserve_config *config, char *err, size_t errlen)
 {
     struct tls_plan plan;
     tls_plan_init(&plan);
     int rv = evs_certificates_read(&plan, config, err, errlen);
     tls_plan_done(&plan);
-    return rv;
+    return rv < 0 ? rv : check_dev(config, err, errlen);
 }

@@ -12,7 +12,7 @@ struct tls_plan;
  * text in err that names the member; then plan is to be freed all the same. */
 int evs_certificates_read(struct tls_plan *plan, const struct evserve_config *config, char *err, size_t errlen);
 
-/* Whether evs_certificates_read() would succeed: 0, or -errno with a text in err. */
+/* Whether evs_certificates_read() would succeed, and tls_dev makes sense: 0, or -errno with a text in err. */
 int evs_certificates_check(const struct evserve_config *config, char *err, size_t errlen);
 
 #endif

@@ -119,6 +119,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->listen);
     mem_free((void *)(uintptr_t)kept->root);
     mem_free((void *)(uintptr_t)kept->script);
+    mem_free((void *)(uintptr_t)kept->tls_dev);
     drop_routes((struct evs_route *)(uintptr_t)kept->routes);
     mem_free((void *)(uintptr_t)kept->mounts);
     mem_free((void *)(uintptr_t)kept->acme);
@@ -138,10 +139,12 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     kept->certificates = NULL;                   /* evs_certificates.h copies them */
+    kept->tls_dev = config->tls_dev == NULL ? NULL : mem_copy_text(config->tls_dev);
     kept->tls_min_version = kept->tls_ciphers = kept->tls_groups = NULL;
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&
                     (kept->root == NULL) == (config->root == NULL) &&
                     (kept->script == NULL) == (config->script == NULL) &&
+                    (kept->tls_dev == NULL) == (config->tls_dev == NULL) &&
                     (kept->routes == NULL) == (config->routes == NULL) &&
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL);

@@ -98,6 +98,7 @@ int offer_create(struct offer **made, const struct offer_config *config, struct 
         mem_free(offer);
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
+    offer->adds_tls = config->adds_tls;
     rv = fill(offer, config, reactor, log, err, errlen);
     if (rv < 0) {
         offer_destroy(offer);
@@ -151,12 +152,61 @@ static int each_of_script(const struct offer *offer, address_fn fn, void *arg)
     return rv;
 }
 
-static int each_address(const struct offer *offer, const char *listen, address_fn fn, void *arg)
+/* Call fn with each address as it was given. */
+static int each_given(const struct offer *offer, const char *listen, address_fn fn, void *arg)
 {
     if (listen == NULL) {
         return each_of_script(offer, fn, arg);
     }
     return strcmp(listen, "none") == 0 ? 0 : each_of_list(listen, fn, arg);
+}
+
+/* A search for an address. */
+struct find_call {
+    bool redirects; /* one that redirects to HTTPS, rather than one that speaks TLS */
+    char *text;     /* OFFER_ADDRESS_MAX bytes */
+};
+
+/* Describe the first address that is searched for. */
+static int find_address(void *arg, const char *address, const char *place)
+{
+    const struct find_call *call = arg;
+    struct net_address parsed;
+    if (call->text[0] == '\0' && net_address_parse(&parsed, address, NULL, 0) == 0 &&
+        (call->redirects ? parsed.redirects : parsed.tls)) {
+        snprintf(call->text, OFFER_ADDRESS_MAX, "%s%slisten address \"%.200s\"", place == NULL ? "" : place,
+                 place == NULL ? "" : ": ", address);
+    }
+    return 0;
+}
+
+struct add_call {
+    address_fn fn;
+    void *arg;
+};
+
+/* Pass an address on with "?tls", unless it redirects to HTTPS. One that is not valid is left as it is, for the error
+ * about it. */
+static int add_tls(void *arg, const char *address, const char *place)
+{
+    const struct add_call *call = arg;
+    struct net_address parsed;
+    char secured[ADDRESS_MAX + 8];
+    bool is_changed = net_address_parse(&parsed, address, NULL, 0) == 0 && !parsed.redirects;
+    snprintf(secured, sizeof secured, "%s%s", address, strchr(address, '?') == NULL ? "?tls" : "&tls");
+    return call->fn(call->arg, is_changed ? secured : address, place);
+}
+
+/* Call fn with each address that offer_listen() listens on. */
+static int each_address(const struct offer *offer, const char *listen, address_fn fn, void *arg)
+{
+    char text[OFFER_ADDRESS_MAX] = "";
+    struct find_call find = {.redirects = false, .text = text};
+    struct add_call call = {fn, arg};
+    if (offer->adds_tls && each_given(offer, listen, find_address, &find) >= 0 && text[0] == '\0') {
+        return each_given(offer, listen, add_tls, &call);
+    }
+    return each_given(offer, listen, fn, arg);
 }
 
 /* "none" beside other addresses of a host contradicts them. Returns 0, or -EINVAL with a text. */
@@ -201,25 +251,6 @@ const struct tls_plan *offer_tls(const struct offer *offer)
     return offer->script == NULL ? NULL : offer->kind->tls(offer->script);
 }
 
-/* A search for an address. */
-struct find_call {
-    bool redirects; /* one that redirects to HTTPS, rather than one that speaks TLS */
-    char *text;     /* OFFER_ADDRESS_MAX bytes */
-};
-
-/* Describe the first address that is searched for. */
-static int find_address(void *arg, const char *address, const char *place)
-{
-    const struct find_call *call = arg;
-    struct net_address parsed;
-    if (call->text[0] == '\0' && net_address_parse(&parsed, address, NULL, 0) == 0 &&
-        (call->redirects ? parsed.redirects : parsed.tls)) {
-        snprintf(call->text, OFFER_ADDRESS_MAX, "%s%slisten address \"%.200s\"", place == NULL ? "" : place,
-                 place == NULL ? "" : ": ", address);
-    }
-    return 0;
-}
-
 static bool has_address(const struct offer *offer, const char *listen, bool redirects, char text[OFFER_ADDRESS_MAX])
 {
     struct find_call call = {.redirects = redirects, .text = text};
@@ -236,6 +267,31 @@ bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFF
 bool offer_find_redirect(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX])
 {
     return has_address(offer, listen, true, text);
+}
+
+struct local_call {
+    char *err;
+    size_t errlen;
+};
+
+static int check_local(void *arg, const char *address, const char *place)
+{
+    const struct local_call *call = arg;
+    struct net_address parsed;
+    if (net_address_parse(&parsed, address, NULL, 0) < 0 || !parsed.tls || net_address_is_local(&parsed)) {
+        return 0;
+    }
+    return error_text(call->err, call->errlen, -EINVAL,
+                      "%s%slisten address \"%.200s\": other machines could connect to it, and the certificate of "
+                      "--tls-dev (evserve_config.tls_dev) is for development: listen on \"127.0.0.1:8443?tls\" for "
+                      "example, or add --tls-dev-anywhere (tls_dev_anywhere)",
+                      place == NULL ? "" : place, place == NULL ? "" : ": ", address);
+}
+
+int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen)
+{
+    struct local_call call = {err, errlen};
+    return each_address(offer, listen, check_local, &call);
 }
 
 int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,

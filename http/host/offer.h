@@ -27,6 +27,7 @@ struct offer_config {
     const char *script;             /* path of the script, or NULL */
     const char *acme;               /* directory of ACME challenges, or NULL; wins over the script's */
     const char *hsts;               /* text of hsts_parse(), or NULL; wins over the script's */
+    bool adds_tls;                  /* if no address speaks TLS, all do */
     const struct script_kind *kind; /* of the script; NULL if this build runs no scripts: a script is refused then */
     struct script_host host;        /* for the script */
 };
@@ -36,6 +37,7 @@ struct offer {
     struct evs_routes *routes;      /* owned; NULL without any */
     struct script *script;          /* owned; NULL without one */
     const struct script_kind *kind; /* of script */
+    bool adds_tls;                  /* of its config */
     struct offer *next;             /* for http/host/retired.h: in its list */
     int64_t unused_ms;              /* for http/host/retired.h: when its last request was over, 0 before */
 };
@@ -65,6 +67,9 @@ bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFF
 
 /* The same for an address that redirects to HTTPS. */
 bool offer_find_redirect(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
+/* Whether only processes of this machine can connect to the addresses that speak TLS: 0, or -EINVAL with a text in err
+ * that says why that should be. */
+int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen);
 
 /* Whether the scripts of two offers ask for the same addresses: 0, or -EINVAL with a text in err that names the
  * addresses and path, the path of next's script. */

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
+#include "core/tls_dev.h"
 #include "http/acme.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
@@ -98,6 +99,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .script = config->script,
         .acme = config->acme,
         .hsts = config->hsts,
+        .adds_tls = config->tls_dev != NULL,
         .kind = plan->kind,
         .host.init = config->lua_init,
         .host.arg = config->arg,
@@ -185,10 +187,51 @@ static int complain_of_none(const struct plan *plan, const struct tls_plan *join
                   : error_text(err, errlen, -EINVAL, "%s: %s", address, complaint);
 }
 
+/* Make the certificate for development one of the host's. It stays the same over reloads. */
+static int make_dev(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
+{
+    struct tls_dev dev;
+    char address[OFFER_ADDRESS_MAX];
+    const struct evserve_config *config = &plan->config;
+    if (!offer_find_tls(offer, config->listen, address)) {
+        return 0;
+    }
+    int rv = config->tls_dev_anywhere != 0 ? 0 : offer_check_local(offer, config->listen, err, errlen);
+    rv = rv < 0 ? rv : tls_dev_make(&dev, config->tls_dev, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    const struct tls_certificate certificate = {.cert_pem = dev.cert, .key_pem = dev.key};
+    rv = tls_plan_add(&plan->certificates, &certificate, "tls_dev", err, errlen);
+    tls_dev_wipe(&dev);
+    memcpy(plan->dev.fingerprint, dev.fingerprint, sizeof dev.fingerprint);
+    memcpy(plan->dev.pin, dev.pin, sizeof dev.pin);
+    return rv;
+}
+
+void plan_announce_dev(const struct plan *plan)
+{
+    const char *names = plan->config.tls_dev;
+    if (plan->dev.pin[0] != '\0') {
+        log_write(
+            plan->log, LOG_INFO,
+            "HTTPS for development: a certificate for localhost, 127.0.0.1, ::1%s%s, until the server stops, for %d "
+            "days at most; its SHA-256 fingerprint is %s",
+            names[0] == '\0' ? "" : ", ", names, TLS_DEV_DAYS, plan->dev.fingerprint);
+        log_write(plan->log, LOG_INFO,
+                  "nobody trusts it by itself: curl --insecure --pinnedpubkey sha256//%s; chromium "
+                  "--ignore-certificate-errors-spki-list=%s; other browsers warn, and show the fingerprint",
+                  plan->dev.pin, plan->dev.pin);
+    }
+}
+
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
 {
     char address[OFFER_ADDRESS_MAX];
     struct tls_plan joined;
+    if (plan->config.tls_dev != NULL && make_dev(plan, offer, err, errlen) < 0) {
+        return -EINVAL;
+    }
     if (join_tls(plan, offer, &joined) < 0) {
         return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }

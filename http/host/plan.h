@@ -28,6 +28,9 @@ struct plan {
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */
+    struct {
+        char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */
+    } dev;
 };
 
 /* Copy a config that evs_config_read() has read. kind and log are borrowed. Returns 0, or -ENOMEM with nothing to
@@ -43,13 +46,16 @@ int plan_read_script(struct plan *plan, char *err, size_t errlen);
 int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
                     size_t errlen);
 
-/* Settle the certificates of the listeners: the host's or else those of the script of offer. plan_start_tls() reads
- * them, and fails if one cannot be used, if there is none although a listener speaks TLS, or if a listener redirects to
- * HTTPS and none speaks it; a certificate without
- * such a listener is a warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything
- * is wrong, which the log says. Returns 0, or -errno with a text in err. */
+/* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those
+ * of the script of offer. plan_start_tls() reads them, and fails if one cannot be used, if there is none although a
+ * listener speaks TLS, or if a listener redirects to HTTPS and none speaks it; a certificate without such a listener is
+ * a warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything is wrong, which the
+ * log says. Returns 0, or -errno with a text in err. */
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
+
+/* Have the log say how clients recognize the certificate for development, if there is one. */
+void plan_announce_dev(const struct plan *plan);
 
 /* Free what plan_init() made. No offer of the plan may be left. */
 void plan_done(struct plan *plan);

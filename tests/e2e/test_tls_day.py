@@ -98,7 +98,7 @@ class Listeners(Case):
         server = self.serve("127.0.0.1:0?tls", "--user", "nobody", "--sandbox", "--reactors", "2")
         self.assertEqual(self.ask(server.address), (b"https\n", "one"))
         self.lead_to("two")
-        self.reload(server, "certificates in use are kept: cannot read the private key live-key.pem: Permission denied")
+        self.reload(server, "certificate in use is kept: cannot read the private key live-key.pem: Permission denied")
         self.assertEqual(self.ask(server.address), (b"https\n", "one"))
         os.chown(self.authority.path("two-key.pem"), pwd.getpwnam("nobody").pw_uid, -1)
         self.reload(server)

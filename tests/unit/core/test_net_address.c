@@ -2,6 +2,9 @@
 
 #include "core/net_address.h"
 
+#include "core/sys.h"
+#include "tests/lib/fake_sys.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -130,6 +133,38 @@ static void inherited_fds_are_parsed(void **state)
     assert_int_equal(address.inherited_fd, 0);
     assert_int_equal(net_address_parse(&address, "fd:2147483647", NULL, 0), 0);
     assert_int_equal(address.inherited_fd, 2147483647);
+}
+
+static void addresses_of_this_machine_are_local(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_local;
+    } rows[] = {
+        {"127.0.0.1:1", true},  {"127.9.8.7:1", true},    {"localhost:1", true}, {"[::1]:1", true},
+        {"unix:/x", true},      {"unix:@x", true},        {":1", false},         {"0.0.0.0:1", false},
+        {"128.0.0.1:1", false}, {"192.168.0.1:1", false}, {"[::]:1", false},     {"[::2]:1", false},
+        {"[fe80::1]:1", false}, {"fd:2147483647", false},
+    };
+    struct net_address address;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(net_address_parse(&address, rows[i].text, NULL, 0), 0);
+        if (net_address_is_local(&address) != rows[i].is_local) {
+            fail_msg("%s", rows[i].text);
+        }
+    }
+    for (int i = 0; i < 2; i++) { /* an inherited one is what it is bound to */
+        char text[16];
+        int fd = sys_socket(AF_INET);
+        assert_int_equal(net_address_parse(&address, i == 0 ? "127.0.0.1:1" : "192.0.2.1:1", NULL, 0), 0);
+        assert_int_equal(sys_bind(fd, (const struct sockaddr *)&address.socket, address.len), 0);
+        snprintf(text, sizeof text, "fd:%d", fd);
+        assert_int_equal(net_address_parse(&address, text, NULL, 0), 0);
+        assert_int_equal(net_address_is_local(&address), i == 0);
+        sys_close(fd);
+    }
+    fake_sys_reset();
 }
 
 static void a_unix_path_has_room_for_107_bytes(void **state)
@@ -307,6 +342,7 @@ int main(void)
         cmocka_unit_test(addresses_that_redirect_may_name_a_port),
         cmocka_unit_test(inherited_fds_are_parsed),
         cmocka_unit_test(an_abstract_name_is_as_long_as_it_is_written),
+        cmocka_unit_test(addresses_of_this_machine_are_local),
         cmocka_unit_test(a_unix_path_has_room_for_107_bytes),
         cmocka_unit_test(bad_addresses_are_refused_with_a_text_that_names_them),
         cmocka_unit_test(an_address_of_an_unknown_family_is_a_question_mark),

@@ -77,6 +77,37 @@ static void options_that_are_repeated_become_lists(void **state)
     assert_string_equal(options.listen, ":80,unix:/x,fd:3");
 }
 
+static void certificate_for_development_takes_names_behind_an_equals_sign(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("--tls-dev a.lua", &options), -1);
+    assert_true(options.has_tls_dev);
+    assert_string_equal(options.tls_dev, "");
+    assert_string_equal(options.script, "a.lua");
+    assert_int_equal(read_line("--tls-dev=a.test,b.test --tls-dev --tls-dev=10.0.0.1 --tls-dev-anywhere", &options),
+                     -1);
+    assert_string_equal(options.tls_dev, "a.test,b.test,10.0.0.1");
+    assert_true(options.tls_dev_anywhere);
+    assert_int_equal(read_line("", &options), -1);
+    assert_false(options.has_tls_dev || options.tls_dev_anywhere);
+}
+
+static void names_for_development_have_a_limit(void **state)
+{
+    (void)state;
+    struct command_line options;
+    char line[2 * TLS_DEV_TEXT_MAX] = "--tls-dev=";
+    size_t at = strlen(line);
+    for (size_t len = 0; len < TLS_DEV_TEXT_MAX - 1; len++) {
+        line[at + len] = len % 200 == 199 ? ',' : 'a';
+    }
+    assert_int_equal(read_line(line, &options), -1);
+    strcat(line, "a");
+    assert_int_equal(read_line(line, &options), EXIT_USAGE);
+    assert_non_null(strstr(complaint, "4095 bytes"));
+}
+
 static void request_takes_its_details(void **state)
 {
     (void)state;
@@ -113,6 +144,9 @@ static void what_makes_no_sense_is_a_usage_error_that_names_it(void **state)
         {"--request / --header A", "--header"},
         {"--request / --timeout 0", "--timeout"},
         {"--request / --timeout 86401", "86400"},
+        {"--tls-dev --tls-cert a.pem", "--tls-cert"},
+        {"--tls-dev=a.test,b;c", "\"b;c\""},
+        {"--tls-dev-anywhere", "requires --tls-dev"},
         {"a.lua b.lua", "\"b.lua\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -130,6 +164,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_options_it_is_the_folder_public),
         cmocka_unit_test(options_that_are_repeated_become_lists),
+        cmocka_unit_test(certificate_for_development_takes_names_behind_an_equals_sign),
+        cmocka_unit_test(names_for_development_have_a_limit),
         cmocka_unit_test(request_takes_its_details),
         cmocka_unit_test(what_makes_no_sense_is_a_usage_error_that_names_it),
     };

@@ -7,6 +7,8 @@
 #include "lua/script.h"
 #include "tests/lib/lua_scene.h"
 
+#include <errno.h>
+
 static struct reactor *reactor;
 static char text[4096]; /* what was described, a line each */
 
@@ -36,13 +38,13 @@ static void add_line(void *arg, const char *line)
 }
 
 /* An offer of a script. */
-static struct offer *offer_with_log(const char *source, const struct log *log)
+static struct offer *offer_with(const char *source, bool adds_tls, const struct log *log)
 {
     struct scene file;
     struct offer *offer = NULL;
     char err[512] = "";
     write_script(&file, source);
-    const struct offer_config config = {.script = file.path, .kind = &script_lua};
+    const struct offer_config config = {.script = file.path, .kind = &script_lua, .adds_tls = adds_tls};
     int rv = offer_create(&offer, &config, reactor, log, err, sizeof err);
     unlink(file.path);
     assert_string_equal(err, "");
@@ -50,9 +52,14 @@ static struct offer *offer_with_log(const char *source, const struct log *log)
     return offer;
 }
 
+static struct offer *offer_with_log(const char *source, const struct log *log)
+{
+    return offer_with(source, false, log);
+}
+
 static struct offer *offer_of(const char *source)
 {
-    return offer_with_log(source, NULL);
+    return offer_with(source, false, NULL);
 }
 
 static struct offer *empty_offer(void)
@@ -61,6 +68,39 @@ static struct offer *empty_offer(void)
     struct offer *offer = NULL;
     assert_int_equal(offer_create(&offer, &config, reactor, NULL, NULL, 0), 0);
     return offer;
+}
+
+/* For development: HTTPS where plain HTTP was, but only if nothing is HTTPS already. */
+static void tls_is_added_where_no_address_has_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *script, *described;
+        const char *remote; /* the address that other machines could connect to, or NULL */
+    } rows[] = {
+        {NULL, "", "listen  127.0.0.1:8080?tls\n", NULL},
+        {NULL, "app.listen ':1' app.listen 'unix:/s'", "listen  :1?tls\nlisten  unix:/s?tls\n", "\":1?tls\""},
+        {"unix:/s?mode=660,[::1]:4", "", "listen  unix:/s?mode=660&tls\nlisten  [::1]:4?tls\n", NULL},
+        {"127.0.0.1:3?tls,:2", "", "listen  127.0.0.1:3?tls\nlisten  :2\n", NULL},
+        {NULL, "app.listen '127.0.0.1:1' app.listen ':2?tls'", "listen  127.0.0.1:1\nlisten  :2?tls\n", "\":2?tls\""},
+        {":1?redirect_https,127.0.0.1:2", "", "listen  :1?redirect_https\nlisten  127.0.0.1:2?tls\n", NULL},
+        {"none", "app.listen ':1'", "", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char source[128], err[512] = "";
+        snprintf(source, sizeof source, "local app = require 'evserve' %s", rows[i].script);
+        struct offer *offer = offer_with(source, true, NULL);
+        text[0] = '\0';
+        assert_true(offer_describe(offer, rows[i].list, add_line, NULL, err, sizeof err) >= 0);
+        assert_string_equal(text, rows[i].described);
+        int rv = offer_check_local(offer, rows[i].list, err, sizeof err);
+        assert_int_equal(rv, rows[i].remote == NULL ? 0 : -EINVAL);
+        if (rv < 0 && (strstr(err, rows[i].remote) == NULL || strstr(err, "--tls-dev-anywhere") == NULL ||
+                       (rows[i].list == NULL && strstr(err, ":1: listen address") == NULL))) {
+            fail_msg("%s", err);
+        }
+        offer_destroy(offer);
+    }
 }
 
 static void addresses_are_those_of_the_list_else_of_the_script_else_the_default(void **state)
@@ -320,6 +360,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(tls_is_added_where_no_address_has_it),
         TEST(addresses_are_those_of_the_list_else_of_the_script_else_the_default),
         TEST(address_that_is_none_is_an_error),
         TEST(limits_and_settings_that_were_set_are_described),

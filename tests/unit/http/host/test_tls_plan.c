@@ -241,6 +241,19 @@ static void mistakes_in_a_config_name_the_member(void **state)
     assert_string_equal(err, "evserve_config.tls_min_version: \"1.2\" or \"1.3\" expected, not \"1\"");
     config = (struct evserve_config){.size = sizeof config};
     assert_int_equal(evs_certificates_check(&config, err, sizeof err), 0);
+    config.tls_dev_anywhere = 1;
+    assert_int_equal(evs_certificates_check(&config, err, sizeof err), -EINVAL);
+    config.tls_dev = "a.test,b c";
+    assert_int_equal(evs_certificates_check(&config, err, sizeof err), -EINVAL);
+    assert_non_null(strstr(err, "evserve_config.tls_dev: \"b c\" is neither"));
+    config.tls_dev = "a.test";
+    assert_int_equal(evs_certificates_check(&config, err, sizeof err), 0);
+    const struct evs_certificate good[] = {{.cert_file = "a"}, {.cert_file = NULL}};
+    config.certificates = good;
+    assert_int_equal(evs_certificates_check(&config, err, sizeof err), -EINVAL);
+    assert_non_null(strstr(err, "evserve_config.certificates: one or the other"));
+    config.certificates = &good[1]; /* an empty array is none */
+    assert_int_equal(evs_certificates_check(&config, err, sizeof err), 0);
 }
 
 int main(void)
