@@ -20,7 +20,7 @@ find_calls() {
         "${EVSERVE_CC:-cc}" -c -O1 -D_GNU_SOURCE -DEVSERVE_HAS_TLS -DEVSERVE_TLS_LINKED -I"$root" "$source" \
             -o "$folder/$(basename "$source").o" || exit 2
     done
-    nm -u "$folder"/*.o | awk 'NF == 2 && $2 ~ /^[A-Z][A-Z0-9]*_/ { print $2 }' | sort -u
+    nm -u "$folder"/*.o | awk 'NF == 2 && $2 ~ /^([A-Z][A-Z0-9]*|d2i|i2d)_/ { print $2 }' | sort -u
 }
 
 # compare FILE: prints what is wrong with its names.
