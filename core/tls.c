@@ -430,11 +430,13 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
     return transport_socket_interest(transport, wanted, keeps_reading, is_idle);
 }
 
-/* A response that was cut gets no close_notify behind it. */
+/* A response that was cut gets no close_notify behind it. The one behind a whole response may have to wait for room; what
+ * is left of an alert is not waited for. */
 static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
-    bool is_in_order = tls->failure == 0 && !transport->is_opening && !transport->is_cut && !is_blocked(tls);
+    bool is_in_order = tls->failure == 0 && !transport->is_opening && !transport->is_cut &&
+                       (tls->has_said_end ? tls->owed == 0 : !is_blocked(tls));
     if (is_in_order && !tls->is_ended && !tls->has_said_end && begin_call(tls) == 0) {
         say_close_notify(tls);
         (void)finish_call(tls, false);
@@ -442,7 +444,7 @@ static void tls_end(struct transport *transport)
     tls->is_ended = true;
     transport->is_opening = false;
     transport->holds_input = false;
-    transport->holds_output = false; /* what is left of an alert is not waited for */
+    transport->holds_output = is_in_order && tls->failure == 0 && has_output(tls);
 }
 
 const struct transport_ops tls_transport_ops = {

@@ -12,7 +12,7 @@ enum wait h1_waits_for(const struct h1 *h1)
     if (h1->state == H1_PROCESSING && h1->exchange.wants_body && !out_is_high(h1)) {
         return WAIT_BODY;
     }
-    if (!out_is_empty(h1)) {
+    if (!out_is_empty(h1) || h1->state == H1_CLOSING) { /* if only the transport's own end is left, too */
         return WAIT_WRITE;
     }
     switch ((enum h1_state)h1->state) {

@@ -89,6 +89,22 @@ static enum step end_of_input(struct h1 *h1)
     return STEP_WAIT;
 }
 
+/* The connection ends in order. The end of the transport itself may have to wait for room, as the rest of a response
+ * does. */
+static enum step say_end(struct h1 *h1)
+{
+    struct transport *transport = &h1->conn->transport;
+    transport_say_end(transport);
+    if (!transport->holds_output) {
+        return STEP_LINGER;
+    }
+    if (h1->state != H1_CLOSING) {
+        h1_close_when_sent(h1);
+    }
+    h1->wants_write = true;
+    return STEP_WAIT;
+}
+
 /* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
 static int settle_turn(struct h1 *h1)
 {
@@ -145,6 +161,7 @@ enum turn h1_take_turn(struct h1 *h1)
     if (step == STEP_WAIT) {
         step = end_of_input(h1);
     }
+    step = step == STEP_LINGER ? say_end(h1) : step;
     if (step == STEP_LINGER) {
         return TURN_LINGER;
     }

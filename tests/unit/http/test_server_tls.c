@@ -178,6 +178,61 @@ static void slow_client_gets_all(void **state)
     assert_false(tls_client.has_failed);
 }
 
+/* The last record may fill the socket: without its close_notify the client would take the whole for a part. */
+/* The last response to a client that takes so many bytes of it. Returns whether the server is through with it. */
+static bool ask_for_last(int room)
+{
+    open_tls();
+    tls_client_say(&tls_client, GET("/hello")); /* tickets come with it */
+    fake_peer_set_room(tls_client.peer, room);
+    tls_client_say(&tls_client, GET_CLOSE("/hello"));
+    return is_closed(tls_client.peer);
+}
+
+static void close_notify_waits_for_room(void **state)
+{
+    (void)state;
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    begin(TLS1_2_VERSION);
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        SSL_CTX_set_max_proto_version(tls_client.ctx, versions[i]);
+        SSL_CTX_set_min_proto_version(tls_client.ctx, versions[i]);
+        for (int room = 0; !ask_for_last(room); room++) {
+            fake_peer_set_room(tls_client.peer, FAKE_NO_LIMIT);
+            tls_client_run(&tls_client);
+            assert_non_null(strstr(strstr(tls_client.input, "hello\n") + 1, "hello\n"));
+            assert_true(tls_client.has_close_notify);
+            assert_true(is_closed(tls_client.peer));
+            assert_true(room < 1000);
+        }
+    }
+    assert_int_equal(stats().lost, 0);
+}
+
+static void close_notify_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    begin(TLS1_2_VERSION);
+    int room = 0;
+    set_limit("write_timeout", 5000);
+    while (!ask_for_last(room)) {
+        room++;
+        tls_client_hang_up(&tls_client);
+        fake_peer_reset(tls_client.peer, 0);
+        settle();
+    }
+    uint64_t before = stats().timeouts;
+    assert_false(ask_for_last(room - 1)); /* no room for its last byte */
+    pass_ms(4000);
+    assert_false(is_closed(tls_client.peer));
+    pass_ms(8000);
+    assert_true(is_closed(tls_client.peer));
+    assert_int_equal(stats().timeouts, before + 1);
+    tls_client_run(&tls_client);
+    assert_false(tls_client.has_close_notify);
+    assert_non_null(strstr(strstr(tls_client.input, "hello\n") + 1, "hello\n"));
+}
+
 static void handshake_has_the_time_of_a_head(void **state)
 {
     (void)state;
@@ -342,6 +397,8 @@ int main(void)
         TLS_TEST(pipelined_requests_beyond_a_read_are_all_served),
         TLS_TEST(client_that_takes_nothing_is_cut_without_close_notify),
         TLS_TEST(slow_client_gets_all),
+        TLS_TEST(close_notify_waits_for_room),
+        TLS_TEST(close_notify_does_not_wait_for_ever),
         TLS_TEST(handshake_has_the_time_of_a_head),
         TLS_TEST(idle_connections_end_with_close_notify),
         TLS_TEST(client_that_leaves_an_idle_connection_is_not_lost),
