@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Seeds from the wire cases: wire_seeds.py FOLDER writes what the cases of tests/wire send below FOLDER/conn, with the
-actions of fuzz_conn.c between, and as it is below FOLDER/parser."""
+actions of conn_play.c between, the same below FOLDER/conn_tls, and as it is below FOLDER/parser."""
 
 import pathlib
 import re
 import sys
 
+SCHEMES = {b"{scheme}": b"http", b"{SCHEME}": b"HTTP", b"{other_scheme}": b"https"}
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}
 
 
@@ -51,18 +52,21 @@ def read_cases(path):
             played += b"\x01f"
         elif word == "take":
             played += b"\x01o" + (b"\xff" if rest == "all" else b"\x02")
+        for name_in_text, value in SCHEMES.items():
+            data = data.replace(name_in_text, value)
         played += data
         sent += data
 
 
 def main():
     out = pathlib.Path(sys.argv[1])
-    for folder in ("conn", "parser"):
+    for folder in ("conn", "conn_tls", "parser"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for path in sorted((pathlib.Path(__file__).parents[1] / "wire").glob("*.wire")):
         for name, played, sent in read_cases(path):
             if len(played) <= 4096:
                 (out / "conn" / name).write_bytes(played)
+                (out / "conn_tls" / name).write_bytes(played)
                 (out / "parser" / name).write_bytes(sent)
 
 

@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    LONG_BYTES = 1000,   /* a case of more is cut in samples */
+    LONG_SAMPLES = 100,  /* so many of them */
+    LONG_LINES_MAX = 50, /* and around each line end, when there are no more than these */
+};
+
 struct reader {
     const char *path;
     int line;
@@ -205,8 +211,8 @@ static void read_line(const struct reader *reader, struct wire_case *c, char *li
         read_send(reader, c, line + 1);
     } else if ((rest = after(line, "~")) != NULL) {
         add_step(reader, c, STEP_WAIT)->wait_ms = atoll(rest);
-    } else if (after(line, "$") != NULL) {
-        add_step(reader, c, STEP_END);
+    } else if ((rest = after(line, "$")) != NULL) {
+        add_step(reader, c, STEP_END)->is_fin_alone = strcmp(rest, "without close_notify") == 0;
     } else if ((rest = after(line, "status")) != NULL) {
         read_statuses(reader, c, rest);
     } else if ((rest = after(line, "has")) != NULL) {
@@ -235,6 +241,10 @@ static void read_line(const struct reader *reader, struct wire_case *c, char *li
         c->may_reset = true;
     } else if (after(line, "whole-only") != NULL) {
         c->whole_only = true;
+    } else if ((rest = after(line, "tls-nothing")) != NULL && rest[0] != '\0') { /* with the reason */
+        c->has_no_record = true;
+    } else if ((rest = after(line, "tls-disorderly")) != NULL && rest[0] != '\0') {
+        c->is_disorderly = true;
     } else {
         die(reader, "not understood: %s", line);
     }
@@ -291,4 +301,41 @@ void wire_cases_free(struct wire_case *cases, size_t count)
         }
     }
     free(cases);
+}
+
+static int byte_at(const struct wire_case *c, size_t position)
+{
+    for (size_t i = 0; i < c->step_count; i++) {
+        size_t len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
+        if (position < len) {
+            return (unsigned char)c->steps[i].data[position];
+        }
+        position -= len;
+    }
+    return -1;
+}
+
+struct wire_bytes wire_case_bytes(const struct wire_case *c)
+{
+    struct wire_bytes bytes = {0};
+    for (size_t i = 0; i < c->step_count; i++) {
+        size_t len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
+        for (size_t at = 0; at < len; at++) {
+            bytes.line_ends += c->steps[i].data[at] == '\n' ? 1 : 0;
+        }
+        bytes.len += len;
+    }
+    return bytes;
+}
+
+bool wire_case_is_cut_at(const struct wire_case *c, const struct wire_bytes *bytes, size_t position)
+{
+    if (bytes->len <= LONG_BYTES || position % (bytes->len / LONG_SAMPLES) == 0) {
+        return true;
+    }
+    bool is_near = false;
+    for (size_t i = position < 2 ? 0 : position - 2; i < position + 2; i++) {
+        is_near = is_near || byte_at(c, i) == '\n';
+    }
+    return is_near && bytes->line_ends <= LONG_LINES_MAX;
 }

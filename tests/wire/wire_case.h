@@ -23,6 +23,7 @@ struct wire_step {
     enum step_kind kind;
     char *data; /* of STEP_SEND; of STEP_FILE the new contents or what is added */
     size_t len;
+    bool is_fin_alone;        /* of STEP_END: over TLS, without close_notify */
     int64_t wait_ms;          /* of STEP_WAIT */
     int64_t take_bytes;       /* of STEP_TAKE: what the client takes from here on, or TAKE_ALL */
     char change[16];          /* of STEP_FILE: what is done */
@@ -63,11 +64,24 @@ struct wire_case {
     bool is_cut;    /* the last answer ends before its end, with the connection */
     bool may_reset; /* the client sends what it must not: it may lose what it has not read */
     bool whole_only;
+    bool has_no_record; /* over TLS no response comes, and the connection is cut */
+    bool is_disorderly; /* over TLS it ends without close_notify, though no response is cut */
 };
 
 /* Read all cases of a file. Returns how many, with *cases to be freed by wire_cases_free(). A mistake in the file ends the
  * program with file:line and what is wrong. */
 size_t wire_cases_read(const char *path, struct wire_case **cases);
 void wire_cases_free(struct wire_case *cases, size_t count);
+
+/* The bytes that the client of a case sends, {etag} and the like as they stand. */
+struct wire_bytes {
+    size_t len;
+    size_t line_ends; /* of them */
+};
+struct wire_bytes wire_case_bytes(const struct wire_case *wire_case);
+
+/* Whether a case is cut at a position between two of these bytes. A short one is cut everywhere, a long one around line
+ * ends, as far as they are few, and otherwise in samples: long cases repeat themselves. */
+bool wire_case_is_cut_at(const struct wire_case *wire_case, const struct wire_bytes *bytes, size_t position);
 
 #endif

@@ -1,17 +1,13 @@
 /* Runs every case of every .wire file in the folder named on the command line, in every way (README.md), on the fake
  * kernel. A case name as second argument runs that one alone and shows what came out. */
 
-#include "core/log.h"
-#include "core/reactor.h"
-#include "http/limits.h"
-#include "http/server.h"
-#include "http/site.h"
-#include "http/site_parts.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fake_sys.h"
 #include "tests/wire/wire_answers.h"
 #include "tests/wire/wire_case.h"
 #include "tests/wire/wire_site.h"
+#include "tests/wire/wire_tls.h"
+#include "tests/wire/wire_world.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -19,33 +15,31 @@
 #include <string.h>
 
 enum {
-    TICKS_MAX = 200000,
     WINDOW_BYTES = 700,
     TAG_MAX = 128,
-    LONG_BYTES = 1000,   /* a case of more is cut in samples */
-    LONG_SAMPLES = 100,  /* so many of them */
-    LONG_LINES_MAX = 50, /* and around each line end, when there are no more than these */
+    LONG_STEP = 1000, /* bytes of a step; one of more is not sent byte by byte over TLS */
 };
 
 /* How the bytes of a case are cut on their way. */
-enum cut { CUT_NOWHERE, CUT_EVERYWHERE, CUT_ONCE };
+enum cut {
+    CUT_NOWHERE,
+    CUT_EVERYWHERE,
+    CUT_ONCE,
+    CUT_TOGETHER, /* of TLS: everywhere, and all records of a step in one segment */
+    CUT_RECORDS,  /* of TLS: nowhere, but each byte of a record is a segment */
+};
 
 struct run {
     const struct wire_case *wire_case;
-    bool is_tiny;
+    bool is_tiny, is_tls;
     enum cut cut;
     size_t position;    /* of CUT_ONCE */
     const char *output; /* what came out */
     size_t output_len;
     bool is_closed;
-    bool is_reset; /* with bytes unread: the client may lose the end of the last answer */
+    bool has_close_notify; /* over TLS */
+    bool is_reset;         /* with bytes unread: the client may lose the end of the last answer */
     char error[512];
-};
-
-struct world {
-    struct reactor *reactor;
-    struct site *site;
-    struct server *server;
 };
 
 static bool fail(struct run *run, const char *what, const char *detail)
@@ -55,136 +49,99 @@ static bool fail(struct run *run, const char *what, const char *detail)
     return false;
 }
 
-/* The world of one run. */
-
-static bool set_limits(struct run *run, struct limits *limits)
-{
-    static const struct wire_limit tiny[] = {{"write_high_mark", 1024},
-                                             {"write_cap", 4096},
-                                             {"max_cached_file", 0},
-                                             {"max_cached_files", 1}};
-    char err[256];
-    for (size_t i = 0; run->is_tiny && i < sizeof tiny / sizeof tiny[0]; i++) {
-        if (limits_set(limits, limits_find(tiny[i].name), tiny[i].value, err, sizeof err) < 0) {
-            return fail(run, "tiny limits", err);
-        }
-    }
-    for (size_t i = 0; i < run->wire_case->limit_count; i++) {
-        const struct limit_info *info = limits_find(run->wire_case->limits[i].name);
-        if (info == NULL || limits_set(limits, info, run->wire_case->limits[i].value, err, sizeof err) < 0) {
-            return fail(run, "set", info == NULL ? run->wire_case->limits[i].name : err);
-        }
-    }
-    return true;
-}
-
-static bool world_open(struct world *world, struct run *run)
-{
-    char err[256] = "";
-    *world = (struct world){0};
-    if (reactor_create(&world->reactor, NULL) < 0 || site_create(&world->site, NULL) < 0 ||
-        wire_site_fill(world->site, world->reactor) < 0 || !set_limits(run, &world->site->limits)) {
-        return run->error[0] != '\0' ? false : fail(run, "cannot build the site", NULL);
-    }
-    if (server_create(&world->server, world->reactor, world->site, NULL) < 0 ||
-        server_listen(world->server, "127.0.0.1:0", err, sizeof err) < 0) {
-        return fail(run, "cannot listen", err);
-    }
-    return true;
-}
-
-static void world_close(struct world *world)
-{
-    server_destroy(world->server);
-    site_destroy(world->site);
-    reactor_destroy(world->reactor);
-}
-
-/* Run ticks until nothing happens any more, without letting time pass. */
-static bool settle(struct world *world, const struct fake_peer *peer, struct run *run)
-{
-    int quiet = 0;
-    for (int tick = 0; tick < TICKS_MAX; tick++) {
-        size_t unread = fake_peer_unread(peer);
-        size_t before, after;
-        fake_peer_output(peer, &before);
-        int calls = reactor_run_once(world->reactor, 0);
-        fake_peer_output(peer, &after);
-        if (calls < 0) {
-            return fail(run, "the reactor failed", strerror(-calls));
-        }
-        quiet = calls == 0 && before == after && fake_peer_unread(peer) == unread ? quiet + 1 : 0;
-        if (quiet == 3) {
-            return true;
-        }
-    }
-    return fail(run, "the server does not come to rest", NULL);
-}
-
 /* The entity tag that the server gives the case's file, asked for on a connection of its own; empty when it gives none. */
-static void learn_tag(struct world *world, struct run *run, char tag[TAG_MAX])
+static void learn_tag(struct world *world, const struct run *run, char tag[TAG_MAX])
 {
     char question[CASE_PATH_MAX + 64];
     snprintf(question, sizeof question, "HEAD %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
              run->wire_case->etag_of);
-    struct fake_peer *peer = fake_peer_connect(fake_sys_listener_fd());
+    struct fake_peer *peer = fake_peer_connect(world->listener_fd);
+    world->peer = peer;
     fake_peer_send_text(peer, question);
-    settle(world, peer, run);
+    world_settle(world);
     fake_peer_shutdown(peer);
-    settle(world, peer, run);
+    world_settle(world);
     const char *field = strstr(fake_peer_output(peer, NULL), "ETag: ");
     size_t len = field == NULL ? 0 : strcspn(field + 6, "\r");
     snprintf(tag, TAG_MAX, "%.*s", (int)len, field == NULL ? "" : field + 6);
 }
 
-/* Text with {etag} replaced by tag. Returns a block to be freed, with a NUL behind its *len bytes. */
-static char *expand(const char *text, size_t text_len, const char *tag, size_t *len)
+/* Text with {etag} replaced by tag, and {scheme} and the like by what they are in this run. Returns a block to be freed, with a NUL behind its
+ * *len bytes. */
+static char *expand(const char *text, size_t text_len, const struct run *run, const char *tag, size_t *len)
 {
-    static const char name[] = "{etag}";
-    size_t name_len = sizeof name - 1, tag_len = strlen(tag);
-    char *out = malloc(text_len + (text_len / name_len + 1) * tag_len + 1);
+    const struct {
+        const char *name, *value;
+    } names[] = {{"{etag}", tag},
+                 {"{scheme}", run->is_tls ? "https" : "http"},
+                 {"{SCHEME}", run->is_tls ? "HTTPS" : "HTTP"},
+                 {"{other_scheme}", run->is_tls ? "http" : "https"}};
+    char *out = malloc(text_len * (strlen(tag) + 1) + 1);
     if (out == NULL) {
         perror("wire_runner");
         exit(2);
     }
     *len = 0;
     for (size_t at = 0; at < text_len;) {
-        bool is_name = text_len - at >= name_len && memcmp(text + at, name, name_len) == 0;
-        memcpy(out + *len, is_name ? tag : text + at, is_name ? tag_len : 1);
-        *len += is_name ? tag_len : 1;
-        at += is_name ? name_len : 1;
+        const char *value = text + at;
+        size_t used = 1, value_len = 1;
+        for (size_t i = 0; text[at] == '{' && i < sizeof names / sizeof names[0]; i++) {
+            size_t name_len = strlen(names[i].name);
+            if (text_len - at >= name_len && memcmp(text + at, names[i].name, name_len) == 0) {
+                used = name_len;
+                value = names[i].value;
+                value_len = strlen(value);
+            }
+        }
+        memcpy(out + *len, value, value_len);
+        *len += value_len;
+        at += used;
     }
     out[*len] = '\0';
     return out;
+}
+
+static void send_plain(struct fake_peer *peer, const struct run *run, const char *data, size_t len, size_t position)
+{
+    if (run->cut == CUT_EVERYWHERE) {
+        fake_peer_send_in_pieces(peer, data, len, 1);
+    } else if (position > 0) {
+        fake_peer_send_split(peer, data, len, position);
+    } else {
+        fake_peer_send(peer, data, len);
+    }
+}
+
+/* The same over TLS, where a piece is a record, and a segment; or some are one segment. A long case goes in pieces of
+ * some bytes. */
+static void send_records(const struct run *run, const char *data, size_t len, size_t position)
+{
+    size_t small = len <= LONG_STEP ? 1 : 16;
+    bool is_in_bytes = run->cut == CUT_EVERYWHERE || run->cut == CUT_TOGETHER;
+    bool is_together = run->cut == CUT_TOGETHER || (run->cut == CUT_ONCE && run->is_tiny);
+    for (size_t at = 0, piece; at < len; at += piece) {
+        piece = is_in_bytes ? (small < len - at ? small : len - at) : at == 0 && position > 0 ? position : len - at;
+        wire_tls_write(data + at, piece);
+        if (!is_together) {
+            wire_tls_send(run->cut == CUT_RECORDS ? small : 0);
+        }
+    }
+    wire_tls_send(0);
 }
 
 static void send_step(const struct wire_step *step, struct fake_peer *peer, const struct run *run, const char *tag,
                       size_t sent)
 {
     size_t len;
-    char *data = expand(step->data, step->len, tag, &len);
-    if (run->cut == CUT_EVERYWHERE) {
-        fake_peer_send_in_pieces(peer, data, len, 1);
-    } else if (run->cut == CUT_ONCE && run->position > sent && run->position < sent + len) {
-        fake_peer_send_split(peer, data, len, run->position - sent);
+    char *data = expand(step->data, step->len, run, tag, &len);
+    bool is_cut_here = run->cut == CUT_ONCE && run->position > sent && run->position < sent + len;
+    size_t position = is_cut_here ? run->position - sent : 0;
+    if (run->is_tls) {
+        send_records(run, data, len, position);
     } else {
-        fake_peer_send(peer, data, len);
+        send_plain(peer, run, data, len, position);
     }
     free(data);
-}
-
-/* Let time pass as an idle loop would see it. */
-static bool pass_time(struct world *world, const struct fake_peer *peer, struct run *run, int64_t ms)
-{
-    for (int64_t left = ms; left > 0;) {
-        int64_t piece = left < 1000 ? left : 1000;
-        fake_sys_advance_ms(piece);
-        left -= piece;
-        if (!settle(world, peer, run)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* What the client takes from now on; the tiny run's window is for a client that takes all. */
@@ -206,6 +163,9 @@ static bool play(struct world *world, struct fake_peer *peer, struct run *run, c
             send_step(step, peer, run, tag, sent);
             sent += step->len;
         } else if (step->kind == STEP_END) {
+            if (run->is_tls && !step->is_fin_alone) {
+                wire_tls_end();
+            }
             fake_peer_shutdown(peer);
         } else if (step->kind == STEP_TAKE) {
             take_bytes(peer, run, step->take_bytes);
@@ -213,15 +173,15 @@ static bool play(struct world *world, struct fake_peer *peer, struct run *run, c
             if (!wire_files_change(step->change, step->path, step->data, step->len, step->size)) {
                 return fail(run, "no such change of a file", step->change);
             }
-        } else if (!pass_time(world, peer, run, step->wait_ms)) {
+        } else if (!world_pass_ms(world, step->wait_ms)) {
             return false;
         }
-        if (!settle(world, peer, run)) {
+        if (!world_settle(world)) {
             return false;
         }
     }
     /* Handlers that answer later do so within this time; no deadline is that short. */
-    return pass_time(world, peer, run, 20);
+    return world_pass_ms(world, 20);
 }
 
 /* What the case asks for. */
@@ -252,7 +212,7 @@ static bool check_lines(struct run *run, const struct answers *answers, const ch
         const struct wire_line *line = &run->wire_case->lines[i];
         bool found = false;
         size_t len;
-        char *text = expand(line->text, line->len, tag, &len);
+        char *text = expand(line->text, line->len, run, tag, &len);
         for (size_t n = 0; n < answers->count; n++) {
             found = found || answer_has(&answers->list[n], text, len);
         }
@@ -284,10 +244,32 @@ static bool check_bodies(struct run *run, const struct answers *answers)
     return true;
 }
 
+/* The server says close_notify at each end that is in order, and at no other. */
+static bool check_end_over_tls(struct run *run, const struct answers *answers)
+{
+    const struct wire_case *c = run->wire_case;
+    if (c->has_no_record && (answers->count > 0 || !run->is_closed)) {
+        return fail(run, "over TLS there is a response, or the connection stays open", NULL);
+    }
+    if (run->has_close_notify && (!run->is_closed || c->is_cut)) {
+        return fail(run, "close_notify in the middle of a response", NULL);
+    }
+    if (run->is_closed && !run->has_close_notify && !c->is_cut && !c->is_disorderly) {
+        return fail(run, "the connection ends without close_notify", NULL);
+    }
+    return true;
+}
+
 static bool check(struct run *run, const struct answers *answers, const char *tag)
 {
     const struct wire_case *c = run->wire_case;
     char text[64];
+    if (run->is_tls && !check_end_over_tls(run, answers)) {
+        return false;
+    }
+    if (run->is_tls && c->has_no_record) {
+        return true;
+    }
     if (answers->error[0] != '\0' && !(c->is_cut && answers->is_cut)) {
         return fail(run, "malformed answer", answers->error);
     }
@@ -329,41 +311,65 @@ static bool uses_tag(const struct wire_case *c)
     return is_used;
 }
 
+static bool settle_world(void *world)
+{
+    return world_settle(world);
+}
+
+/* A client comes, and all that it does is done. */
+static bool play_client(struct world *world, struct fake_peer *peer, struct run *run, const char *tag)
+{
+    world->peer = peer;
+    if (run->is_tiny) {
+        fake_peer_set_window(peer, WINDOW_BYTES);
+    }
+    if (run->is_tls && !wire_tls_connect(peer, run->cut != CUT_ONCE, settle_world, world)) {
+        return fail(run, "the handshake has failed", NULL);
+    }
+    bool is_good = play(world, peer, run, tag);
+    run->output = run->is_tls ? wire_tls_output(&run->output_len, &run->has_close_notify)
+                              : fake_peer_output(peer, &run->output_len);
+    run->is_closed = fake_peer_saw_end(peer);
+    return is_good;
+}
+
+static bool check_output(struct world *world, struct fake_peer *peer, struct run *run, const char *tag)
+{
+    static bool is_head[ANSWERS_MAX];
+    static struct answers answers;
+    memset(is_head, 0, sizeof is_head);
+    find_heads(run->wire_case, is_head);
+    answers_read(&answers, run->output, run->output_len, is_head, run->is_closed);
+    /* The client has all it wants: a server that lingers may close now. */
+    fake_peer_shutdown(peer);
+    bool is_good = world_settle(world);
+    run->is_reset = fake_peer_saw_reset(peer) && !run->wire_case->is_cut && !run->wire_case->may_reset;
+    is_good = is_good && check(run, &answers, tag);
+    answers_done(&answers);
+    return is_good;
+}
+
 static bool run_case(struct run *run, bool is_shown)
 {
     fake_sys_reset();
     size_t live = fake_mem_live();
     struct world world;
-    bool is_good = world_open(&world, run);
+    bool is_good = world_open(&world, run->wire_case, run->is_tiny, run->is_tls);
     if (is_good) {
         char tag[TAG_MAX] = "";
         if (uses_tag(run->wire_case)) {
             learn_tag(&world, run, tag);
         }
-        struct fake_peer *peer = fake_peer_connect(fake_sys_listener_fd());
-        if (run->is_tiny) {
-            fake_peer_set_window(peer, WINDOW_BYTES);
-        }
-        is_good = play(&world, peer, run, tag);
-        run->output = fake_peer_output(peer, &run->output_len);
-        run->is_closed = fake_peer_saw_end(peer);
+        struct fake_peer *peer = fake_peer_connect(run->is_tls ? world.tls_listener_fd : world.listener_fd);
+        is_good = play_client(&world, peer, run, tag);
         if (is_shown) {
             printf("%s", run->output);
         }
-        if (is_good) {
-            static bool is_head[ANSWERS_MAX];
-            static struct answers answers;
-            memset(is_head, 0, sizeof is_head);
-            find_heads(run->wire_case, is_head);
-            answers_read(&answers, run->output, run->output_len, is_head, run->is_closed);
-            /* The client has all it wants: a server that lingers may close now. */
-            fake_peer_shutdown(peer);
-            is_good = settle(&world, peer, run);
-            run->is_reset = fake_peer_saw_reset(peer) && !run->wire_case->is_cut && !run->wire_case->may_reset;
-            run->output = fake_peer_output(peer, &run->output_len);
-            is_good = is_good && check(run, &answers, tag);
-            answers_done(&answers);
-        }
+        is_good = is_good && check_output(&world, peer, run, tag);
+        wire_tls_disconnect();
+    }
+    if (!is_good && run->error[0] == '\0') {
+        fail(run, world.error, NULL);
     }
     world_close(&world);
     wire_files_restore();
@@ -376,71 +382,39 @@ static bool run_case(struct run *run, bool is_shown)
     return is_good;
 }
 
-static bool run_and_report(const struct wire_case *c, bool is_tiny, enum cut cut, size_t position, bool is_shown)
+static bool run_and_report(struct run run, bool is_shown)
 {
-    static const char *const cuts[] = {"whole", "byte by byte", "split"};
-    struct run run = {.wire_case = c, .is_tiny = is_tiny, .cut = cut, .position = position};
+    static const char *const cuts[] = {"whole", "byte by byte", "split", "byte by byte, together", "records in bytes"};
+    const struct wire_case *c = run.wire_case;
     if (run_case(&run, is_shown)) {
         return true;
     }
-    printf("%s:%d: %s, %s limits, %s", c->file, c->line, c->name, is_tiny ? "tiny" : "default", cuts[cut]);
-    if (cut == CUT_ONCE) {
-        printf(" at %zu", position);
+    printf("%s:%d: %s%s, %s limits, %s", c->file, c->line, c->name, run.is_tls ? " over TLS" : "",
+           run.is_tiny ? "tiny" : "default", cuts[run.cut]);
+    if (run.cut == CUT_ONCE) {
+        printf(" at %zu", run.position);
     }
     printf(": %s\n", run.error);
     return false;
 }
 
-/* The bytes of a case as they are sent, {etag} as it stands. */
-static int byte_at(const struct wire_case *c, size_t position)
-{
-    for (size_t i = 0; i < c->step_count; i++) {
-        size_t len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
-        if (position < len) {
-            return (unsigned char)c->steps[i].data[position];
-        }
-        position -= len;
-    }
-    return -1;
-}
-
-/* Whether a case is cut at position, which is between two of its len bytes. A short one is cut everywhere, a long one
- * around line ends, as far as they are few, and otherwise in samples: long cases repeat themselves. */
-static bool is_cut_at(const struct wire_case *c, size_t len, size_t line_ends, size_t position)
-{
-    if (len <= LONG_BYTES || position % (len / LONG_SAMPLES) == 0) {
-        return true;
-    }
-    bool is_near = false;
-    for (size_t i = position < 2 ? 0 : position - 2; i < position + 2; i++) {
-        is_near = is_near || byte_at(c, i) == '\n';
-    }
-    return is_near && line_ends <= LONG_LINES_MAX;
-}
-
 /* All ways of one case; the first that fails ends it. */
-static bool run_all_ways(const struct wire_case *c, bool is_shown)
+static bool run_all_ways(const struct wire_case *c, bool is_tls, size_t stride, bool is_shown)
 {
-    size_t len = 0, line_ends = 0;
-    for (size_t i = 0; i < c->step_count; i++) {
-        size_t step_len = c->steps[i].kind == STEP_SEND ? c->steps[i].len : 0;
-        for (size_t at = 0; at < step_len; at++) {
-            line_ends += c->steps[i].data[at] == '\n' ? 1 : 0;
-        }
-        len += step_len;
-    }
+    static const enum cut cuts[] = {CUT_NOWHERE, CUT_EVERYWHERE, CUT_TOGETHER, CUT_RECORDS};
+    const struct wire_bytes bytes = wire_case_bytes(c);
     for (int tiny = 0; tiny <= 1; tiny++) {
-        if (!run_and_report(c, tiny, CUT_NOWHERE, 0, is_shown && !tiny)) {
-            return false;
+        struct run run = {.wire_case = c, .is_tls = is_tls, .is_tiny = tiny != 0};
+        for (size_t i = 0; i < (c->whole_only ? 1U : is_tls ? 4U : 2U); i++) {
+            run.cut = cuts[i];
+            if (!run_and_report(run, is_shown && tiny == 0 && i == 0)) {
+                return false;
+            }
         }
-        if (c->whole_only) {
-            continue;
-        }
-        if (!run_and_report(c, tiny, CUT_EVERYWHERE, 0, false)) {
-            return false;
-        }
-        for (size_t position = 1; position < len; position++) {
-            if (is_cut_at(c, len, line_ends, position) && !run_and_report(c, tiny, CUT_ONCE, position, false)) {
+        run.cut = CUT_ONCE;
+        for (run.position = 1; !c->whole_only && run.position < bytes.len; run.position++) {
+            if (run.position % stride == 0 && wire_case_is_cut_at(c, &bytes, run.position) &&
+                !run_and_report(run, false)) {
                 return false;
             }
         }
@@ -450,8 +424,12 @@ static bool run_all_ways(const struct wire_case *c, bool is_shown)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: wire_runner FOLDER [CASE]\n");
+    bool is_tls = argc > 2 && strcmp(argv[1], "--tls") == 0;
+    size_t stride = is_tls ? strtoul(argv[2], NULL, 10) : 1;
+    argc -= is_tls ? 2 : 0;
+    argv += is_tls ? 2 : 0;
+    if (argc < 2 || argc > 3 || stride == 0) {
+        fprintf(stderr, "usage: wire_runner [--tls STRIDE] FOLDER [CASE]\n");
         return 2;
     }
     char pattern[4096];
@@ -461,6 +439,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "no cases: %s\n", pattern);
         return 2;
     }
+    if (is_tls && !wire_tls_begin()) {
+        fprintf(stderr, "no TLS\n");
+        return 2;
+    }
     wire_files_make();
     int passed = 0, failed = 0;
     for (size_t i = 0; i < found.gl_pathc; i++) {
@@ -468,7 +450,7 @@ int main(int argc, char **argv)
         size_t count = wire_cases_read(found.gl_pathv[i], &cases);
         for (size_t n = 0; n < count; n++) {
             if (argc == 2 || strcmp(argv[2], cases[n].name) == 0) {
-                bool is_good = run_all_ways(&cases[n], argc == 3);
+                bool is_good = run_all_ways(&cases[n], is_tls, stride, argc == 3);
                 passed += is_good ? 1 : 0;
                 failed += is_good ? 0 : 1;
             }
@@ -477,6 +459,9 @@ int main(int argc, char **argv)
     }
     fake_sys_reset();
     wire_files_remove();
+    if (is_tls) {
+        wire_tls_done();
+    }
     globfree(&found);
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0 || passed == 0 ? 1 : 0;
