@@ -311,6 +311,17 @@ bool conn_close_idle(struct conn *conn)
     return true;
 }
 
+/* Returns 0, or -ENOMEM. */
+static int schedule_task(struct conn *conn, enum conn_task task)
+{
+    bool is_scheduled = conn->task == TASK_RESUME || conn->task == TASK_EXPIRED;
+    int rv = is_scheduled ? 0 : reactor_defer(conn_reactor(conn), on_task, conn);
+    if (rv == 0 && conn->task != TASK_EXPIRED) {
+        conn->task = (uint8_t)task;
+    }
+    return rv;
+}
+
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg)
 {
     (void)fd;
@@ -334,6 +345,10 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
     if (conn->transport.holds_output && (events & REACTOR_WRITABLE) != 0 && !conn_flush_transport(conn)) {
         return;
     }
+    if (is_readable && conn->transport.is_opening && conn->task == TASK_NONE && schedule_task(conn, TASK_RESUME) == 0) {
+        conn->reads_next = true; /* in the task: a crowd in handshakes must not take more of a tick than a spell (R6) */
+        return;
+    }
     bool is_task = conn->task == TASK_LACKING;
     if (is_task) {
         conn->task = TASK_NONE;
@@ -349,17 +364,6 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         conn->has_unread = conn->has_unread || is_readable;
         conn_advance(conn);
     }
-}
-
-/* Returns 0, or -ENOMEM. */
-static int schedule_task(struct conn *conn, enum conn_task task)
-{
-    bool is_scheduled = conn->task == TASK_RESUME || conn->task == TASK_EXPIRED;
-    int rv = is_scheduled ? 0 : reactor_defer(conn_reactor(conn), on_task, conn);
-    if (rv == 0 && conn->task != TASK_EXPIRED) {
-        conn->task = (uint8_t)task;
-    }
-    return rv;
 }
 
 void conn_resume(struct conn *conn)
@@ -422,7 +426,7 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    bool reads = conn->reads_next && has_held_input(conn);
+    bool reads = conn->reads_next && (conn->transport.is_opening || has_held_input(conn));
     conn->reads_next = false;
     if (reads) {
         conn_read(conn);
@@ -437,13 +441,6 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
-/* The server stops, and has answered what has arrived for so long that others must have their turns: connections go on
- * in tasks, of which a tick does not run too many. */
-static bool drains_long(const struct conn_pool *pool)
-{
-    return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;
-}
-
 void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, void *ops_arg,
                int fd)
 {
@@ -453,7 +450,7 @@ void conn_open(struct conn *conn, const struct protocol *protocol, const struct 
     if (transport_open(&conn->transport, ops, ops_arg, fd, conn->peer.family) < 0) {
         conn_lost(conn, "out of memory");
         conn_close(conn);
-    } else if (drains_long(conn->pool)) {
+    } else if (conn_pool_drains_long(conn->pool)) {
         conn_resume(conn);
     } else {
         conn_read(conn);
@@ -490,7 +487,7 @@ void conn_close(struct conn *conn)
 
 void conn_drain(struct conn *conn)
 {
-    if (conn_is_idle(conn) && drains_long(conn->pool)) {
+    if (conn_is_idle(conn) && conn_pool_drains_long(conn->pool)) {
         conn_resume(conn);
     } else if (conn_is_idle(conn)) {
         conn_close_idle(conn);

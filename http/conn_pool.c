@@ -6,7 +6,9 @@
 #include "http/conn_pool.h"
 
 #include "core/mem.h"
+#include "core/sys.h"
 #include "http/conn_protocol.h"
+#include "http/service.h"
 
 #include <errno.h>
 
@@ -103,6 +105,11 @@ void conn_pool_put(struct conn_pool *pool, struct conn *conn)
 {
     conn->next = pool->free_conns;
     pool->free_conns = conn;
+}
+
+bool conn_pool_drains_long(const struct conn_pool *pool)
+{
+    return pool->service->is_draining && sys_now_ns() >= pool->drain_spell_ns;
 }
 
 void conn_pool_renew(struct conn_pool *pool, struct conn *conn)

@@ -53,6 +53,10 @@ struct conn *conn_pool_take(struct conn_pool *pool);
 void conn_pool_forget(struct conn_pool *pool, struct conn *conn);
 void conn_pool_put(struct conn_pool *pool, struct conn *conn);
 
+/* Whether the server stops, and has answered what has arrived for so long that others must have their turns: connections
+ * go on in tasks, of which a tick does not run too many. */
+bool conn_pool_drains_long(const struct conn_pool *pool);
+
 /* Move an open connection to the new end of the list. */
 void conn_pool_renew(struct conn_pool *pool, struct conn *conn);
 

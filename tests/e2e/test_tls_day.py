@@ -67,7 +67,7 @@ class Case(unittest.TestCase):
     def reload(self, server, wanted="reloaded"):
         before = len(server.lines)
         server.process.send_signal(signal.SIGHUP)
-        evtest.wait_until(lambda: any(wanted in line for line in server.lines[before:]), wanted)
+        evtest.wait_until(lambda: any(wanted in line for line in server.lines[before:]), f"{wanted}: {server.lines}")
 
 
 class Listeners(Case):

@@ -255,6 +255,39 @@ static void handshake_has_the_time_of_a_head(void **state)
     assert_true(has_content("hello\n"));
 }
 
+/* Each read takes a millisecond. A crowd has a byte of its handshakes to read; somebody asks for something else. */
+static void crowd_of_handshakes_takes_a_spell_of_each_tick(void **state)
+{
+    (void)state;
+    enum { CROWD = 40, READ_NS = 1000000, SPELL_READS = 10 };
+    begin(TLS1_3_VERSION);
+    struct fake_peer *crowd[CROWD];
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = connect_tls();
+        fake_peer_send(crowd[i], "\x16", 1);
+        settle();
+    }
+    struct fake_peer *other = client();
+    say(other, GET("/hello"));
+    fake_peer_forget_output(other);
+    fake_sys_set_cost_ns(FAKE_RECV, READ_NS);
+    for (int i = 0; i < CROWD; i++) {
+        fake_peer_send(crowd[i], "\x03", 1);
+    }
+    for (int tick = 0; tick < CROWD / (SPELL_READS + 1); tick++) {
+        uint64_t reads = fake_sys_count(FAKE_RECV);
+        fake_peer_send(other, GET("/hello"), strlen(GET("/hello")));
+        run_once();
+        assert_true(output_has(other, "hello\n"));
+        fake_peer_forget_output(other);
+        assert_in_range(fake_sys_count(FAKE_RECV) - reads, 2, SPELL_READS + 2);
+    }
+    settle();
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(fake_peer_unread(crowd[i]), 0);
+    }
+}
+
 static void idle_connections_end_with_close_notify(void **state)
 {
     (void)state;
@@ -399,6 +432,7 @@ int main(void)
         TLS_TEST(slow_client_gets_all),
         TLS_TEST(close_notify_waits_for_room),
         TLS_TEST(close_notify_does_not_wait_for_ever),
+        TLS_TEST(crowd_of_handshakes_takes_a_spell_of_each_tick),
         TLS_TEST(handshake_has_the_time_of_a_head),
         TLS_TEST(idle_connections_end_with_close_notify),
         TLS_TEST(client_that_leaves_an_idle_connection_is_not_lost),
