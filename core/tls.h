@@ -30,8 +30,8 @@ struct tls_opening {
  *   was cut. */
 extern const struct transport_ops tls_transport_ops;
 
-/* What was agreed on. Returns false for a transport that is not TLS, and during the handshake. Without memory nothing is
- * known of the client's certificate and of the protocol: their texts are "", and the next call tries again. */
+/* What was agreed on. Returns false for a transport that is not TLS, and during the handshake. Without memory nothing
+ * is known of the client's certificate and of the protocol: their texts are "", and the next call tries again. */
 bool tls_get_info(const struct transport *transport, struct tls_info *info);
 
 /* Whether content of a host must not be sent on this connection, since the host asks its clients for certificates, and

@@ -114,8 +114,8 @@ static int name_from_subject(const X509 *leaf, int (*fn)(void *arg, const char *
     return fn(arg, (const char *)ASN1_STRING_get0_data(name), (size_t)ASN1_STRING_length(name));
 }
 
-/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name), until
- * it returns something other than 0. Returns that, 0, or -ENOMEM. */
+/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name),
+ * until it returns something other than 0. Returns that, 0, or -ENOMEM. */
 static int each_name_in(const X509 *leaf, int (*fn)(void *arg, const char *name, size_t len), void *arg)
 {
     ERR_clear_error();

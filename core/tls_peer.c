@@ -1,7 +1,7 @@
 /* Happy path: the client's certificate is read once, when somebody asks.
  *
- * Failure modes: a subject that is too long is cut. Without memory nothing is kept, and the next one who asks has it read
- * again: half a subject could be somebody else's. */
+ * Failure modes: a subject that is too long is cut. Without memory nothing is kept, and the next one who asks has it
+ * read again: half a subject could be somebody else's. */
 
 #include "core/tls_peer.h"
 

@@ -18,7 +18,8 @@ struct tls_tickets *tls_tickets_create(void);
 struct tls_tickets *tls_tickets_ref(struct tls_tickets *tickets);
 void tls_tickets_put(struct tls_tickets *tickets); /* NULL is allowed */
 
-/* Let these keys make and open the tickets of all sessions of ctx, which must not outlive them. Returns 0 or -ENOMEM. */
+/* Let these keys make and open the tickets of all sessions of ctx, which must not outlive them. Returns 0, or
+ * -ENOMEM. */
 int tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx);
 
 #endif

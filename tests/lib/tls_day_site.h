@@ -2,7 +2,8 @@
 #define EVSERVE_TESTS_TLS_DAY_SITE_H
 
 /* The server of tests/lib/tls_day.h: its files, certificates and routes. Two hosts: a.example with certificates of both
- * kinds, whose first one is in files that are replaced during the day, and b.example, which wants clients' certificates. */
+ * kinds, whose first one is in files that are replaced during the day, and b.example, which wants clients'
+ * certificates. */
 
 #include "evserve.h"
 

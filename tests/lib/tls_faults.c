@@ -160,7 +160,7 @@ void tls_faults_leave(void)
 void tls_faults_fail_after(uint64_t n, bool forever)
 {
     has_failed = false;
-    place[0] = '\0';
+    place[0] = n == 0 ? place[0] : '\0';
     fail_forever = forever;
     fail_at = n == 0 ? 0 : calls + n;
 }

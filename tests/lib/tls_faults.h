@@ -1,9 +1,9 @@
 #ifndef EVSERVE_TESTS_TLS_FAULTS_H
 #define EVSERVE_TESTS_TLS_FAULTS_H
 
-/* The allocations that OpenSSL makes itself, which do not go through core/mem.h: counted, and failing on request. Client
- * and server of a test share one OpenSSL, so only what is allocated between tls_faults_enter() and tls_faults_leave()
- * counts as the server's. One thread. */
+/* The allocations that OpenSSL makes itself, which do not go through core/mem.h: counted, and failing on request.
+ * Client and server of a test share one OpenSSL, so only what is allocated between tls_faults_enter() and
+ * tls_faults_leave() counts as the server's. One thread. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,13 +21,13 @@ void tls_faults_leave(void);
 void tls_faults_fail_after(uint64_t n, bool forever);
 
 /* Whether the last wish has made an allocation fail, and where the first one was: "crypto/bio/bio_lib.c:83, below
- * BIO_new_ex, BIO_new". The text is valid until the next wish. */
+ * BIO_new_ex, BIO_new". The text is valid until the next wish for a number. */
 bool tls_faults_failed(void);
 const char *tls_faults_place(void);
 
 /* Allocations are made on many ways, most of them again and again. From now until the end of the recording, keep the
- * numbers of those that come on a new way: by another stack, or in another phase of the test. Returns them in the end, as
- * tls_faults_fail_after() counts; free(3) them. */
+ * numbers of those that come on a new way: by another stack, or in another phase of the test. Returns them in the end,
+ * as tls_faults_fail_after() counts; free(3) them. */
 void tls_faults_record(void);
 void tls_faults_set_phase(int phase);
 uint64_t *tls_faults_end_record(size_t *count);
