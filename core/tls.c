@@ -182,6 +182,7 @@ static ssize_t read_session(struct tls *tls, char *data, size_t len)
 {
     int got = SSL_read(tls->ssl, data, len > INT_MAX ? INT_MAX : (int)len);
     if (got > 0) {
+        tls_socket_note_content(&tls->socket, (size_t)got);
         return got;
     }
     switch (SSL_get_error(tls->ssl, got)) {
@@ -195,7 +196,7 @@ static ssize_t read_session(struct tls *tls, char *data, size_t len)
     }
 }
 
-/* Read until the buffer is full, or nothing is left that could be decrypted. Returns what the last read said. */
+/* Read until the buffer is full, or the socket has no more for this turn. Returns what the last read said. */
 static ssize_t read_all_records(struct tls *tls, char *data, size_t len, size_t *got)
 {
     ssize_t rv;
@@ -235,7 +236,7 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
         return error;
     }
     size_t got = 0;
-    tls->socket.is_dry = false;
+    tls_socket_begin_read(&tls->socket);
     ssize_t rv = read_all_records(tls, data, len, &got);
     bool was_opening = transport->is_opening;
     transport->is_opening = was_opening && SSL_is_init_finished(tls->ssl) == 0;
@@ -275,8 +276,7 @@ static void cursor_skip(struct parts_cursor *cursor, size_t len)
     }
 }
 
-/* The content of the next record, of zero bytes at the end. Parts that are shorter are put together in the pool's
- * block. */
+/* The content of the next record, 0 bytes at the end. Shorter parts are put together in the pool's block. */
 static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *pool)
 {
     struct piece piece = {0};

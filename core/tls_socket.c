@@ -25,17 +25,25 @@ static bool is_like_a_request(const char *data, size_t len)
     return i > 0 && (i == len || data[i] == ' ');
 }
 
-/* After a short read the socket is empty: asking again would only say -EAGAIN. */
+/* How many bytes may be received that are not content. */
+static size_t overhead_max(const struct tls_socket *socket)
+{
+    return socket->is_wasteful ? TLS_OVERHEAD_LOW : TLS_OVERHEAD_MAX;
+}
+
+/* After a short read the socket is empty: asking again would only say -EAGAIN. A peer that sends much without content has
+ * to wait for its next turn. */
 static int on_bio_read(BIO *bio, char *data, size_t len, size_t *got)
 {
     struct tls_socket *socket = BIO_get_data(bio);
     const struct transport *transport = socket->transport;
     BIO_clear_retry_flags(bio);
     *got = 0;
-    if (socket->is_dry) {
+    if (socket->is_dry || socket->overhead >= overhead_max(socket)) {
         BIO_set_retry_read(bio);
         return 0;
     }
+    len = socket->is_wasteful && len > TLS_OVERHEAD_LOW ? TLS_OVERHEAD_LOW : len;
     ssize_t rv = sys_recv(transport->fd, data, len);
     if (rv == -EAGAIN || rv == -EINTR) {
         socket->is_dry = rv == -EAGAIN;
@@ -52,6 +60,7 @@ static int on_bio_read(BIO *bio, char *data, size_t len, size_t *got)
         socket->is_plain = is_like_a_request(data, (size_t)rv);
     }
     socket->is_dry = (size_t)rv < len && !transport->is_told_more;
+    socket->overhead += (size_t)rv;
     *got = (size_t)rv;
     return 1;
 }
@@ -109,6 +118,18 @@ struct bio_st *tls_socket_bio(const struct bio_method_st *method, struct tls_soc
         BIO_set_init(bio, 1);
     }
     return bio;
+}
+
+void tls_socket_begin_read(struct tls_socket *socket)
+{
+    socket->is_wasteful = socket->overhead >= overhead_max(socket);
+    socket->overhead = 0;
+    socket->is_dry = false;
+}
+
+void tls_socket_note_content(struct tls_socket *socket, size_t len)
+{
+    socket->overhead -= len < socket->overhead ? len : socket->overhead;
 }
 
 int tls_socket_flush(struct tls_socket *socket, bool more)

@@ -707,6 +707,83 @@ static void key_updates_of_a_client_that_reads_nothing_do_not_pile_up(void **sta
     assert_int_equal(transport_interest(&transport, REACTOR_READABLE, true, true) & REACTOR_READABLE, 0);
 }
 
+/* What the client's session has to send, all at once. */
+static void send_client_bytes(void)
+{
+    char *wire;
+    long len = BIO_get_mem_data(SSL_get_wbio(client.ssl), &wire);
+    fake_peer_send(peer, wire, (size_t)len);
+    (void)BIO_reset(SSL_get_wbio(client.ssl));
+}
+
+/* R6: such a read gives way after about 16 KiB, and the rest is read in other turns. */
+static void records_without_content_do_not_hold_the_loop(void **state)
+{
+    (void)state;
+    enum { UPDATES = 3000 };
+    char block[64];
+    shake_hands(TLS1_3_VERSION, NULL);
+    for (int i = 0; i < UPDATES; i++) {
+        assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(client.ssl), 1);
+    }
+    assert_int_equal(SSL_write(client.ssl, "hello", 5), 5);
+    send_client_bytes();
+    fake_sys_clear_trace();
+    assert_int_equal(transport_recv(&transport, block, sizeof block), -EAGAIN);
+    assert_int_equal(fake_sys_count(FAKE_RECV), 1);
+    assert_true(transport.may_have_more);
+    unsigned interest = transport_interest(&transport, REACTOR_READABLE, true, false);
+    assert_int_equal(interest & (REACTOR_READABLE | REACTOR_EDGE), REACTOR_READABLE);
+    ssize_t got = -EAGAIN;
+    int turns = 0;
+    for (; got == -EAGAIN && turns < 100; turns++) {
+        got = transport_recv(&transport, block, sizeof block);
+    }
+    assert_in_range(turns, 25, 40); /* 2 KiB each: the client goes on as it has begun */
+    assert_int_equal(got, 5);
+    assert_memory_equal(block, "hello", 5);
+}
+
+static void records_of_one_byte_do_not_hold_the_loop(void **state)
+{
+    (void)state;
+    enum { RECORDS = 3000 };
+    static char block[65536];
+    for (int i = 0; i < VERSIONS; i++) {
+        shake_hands(versions[i], NULL);
+        for (int n = 0; n < RECORDS; n++) {
+            assert_int_equal(SSL_write(client.ssl, "x", 1), 1);
+        }
+        send_client_bytes();
+        fake_sys_clear_trace();
+        ssize_t got = transport_recv(&transport, block, sizeof block);
+        assert_in_range(got, 1, RECORDS / 2);
+        assert_in_range(fake_sys_count(FAKE_RECV), 1, 3); /* a little of each was content */
+        assert_true(transport.may_have_more);
+        size_t all = 0;
+        for (int turns = 0; got > 0 && turns < 100; turns++) {
+            all += (size_t)got;
+            got = transport_recv(&transport, block, sizeof block);
+        }
+        assert_int_equal(got, -EAGAIN);
+        assert_int_equal(all, RECORDS);
+    }
+}
+
+/* And records with content are all read at once. */
+static void records_that_are_full_fill_the_buffer_in_one_read(void **state)
+{
+    (void)state;
+    static char content[65536], block[65536];
+    for (int i = 0; i < VERSIONS; i++) {
+        shake_hands(versions[i], NULL);
+        assert_int_equal(SSL_write(client.ssl, content, sizeof content), (int)sizeof content);
+        send_client_bytes();
+        assert_int_equal(transport_recv(&transport, block, sizeof block), (int)sizeof block);
+    }
+}
+
 static void handshake_that_the_socket_does_not_take_goes_on_later(void **state)
 {
     (void)state;
@@ -915,6 +992,9 @@ int main(void)
         TLS_TEST(old_versions_are_refused),
         TLS_TEST(renegotiation_is_refused),
         TLS_TEST(key_updates_of_a_client_that_reads_nothing_do_not_pile_up),
+        TLS_TEST(records_without_content_do_not_hold_the_loop),
+        TLS_TEST(records_of_one_byte_do_not_hold_the_loop),
+        TLS_TEST(records_that_are_full_fill_the_buffer_in_one_read),
         TLS_TEST(handshake_that_the_socket_does_not_take_goes_on_later),
         TLS_TEST(tickets_go_out_with_the_first_response),
         TLS_TEST(tickets_do_not_wait_for_a_late_response),
