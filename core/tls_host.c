@@ -17,7 +17,7 @@
 #ifdef EVSERVE_HAS_TLS
 
 enum {
-    HOST_CERTIFICATES_MAX = 4, /* kinds of keys: ECDSA, RSA, Ed25519, Ed448 */
+    HOST_CERTIFICATES_MAX = 12, /* OpenSSL has fewer kinds of keys: RSA, RSA-PSS, ECDSA, Ed25519, Ed448, DSA, ... */
     HOST_RULES_BYTES = 32,
 };
 

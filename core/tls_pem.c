@@ -91,7 +91,7 @@ static void close_pem(BIO *bio, struct write_buffer *text)
     wipe_text(text);
 }
 
-/* Nobody can be asked for a passphrase. */
+/* Nobody can be asked for a passphrase: without this, OpenSSL would read one from the terminal, or standard input. */
 static int on_passphrase(char *buf, int size, int is_written, void *arg)
 {
     (void)buf;
@@ -144,14 +144,18 @@ struct stack_st_X509 *tls_pem_certificates(const struct tls_pem *pem, int *error
     if (bio == NULL) {
         return NULL;
     }
+    bool has_passphrase = false;
     ERR_clear_error();
-    while (list != NULL && (certificate = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL)) != NULL &&
+    while (list != NULL && (certificate = PEM_read_bio_X509_AUX(bio, NULL, on_passphrase, &has_passphrase)) != NULL &&
            sk_X509_push(list, certificate) > 0) {
     }
     X509_free(certificate); /* one for which the list has no room */
     bool is_whole = list != NULL && sk_X509_num(list) > 0 && is_end_of_pem(ERR_peek_last_error());
     if (!is_whole) {
-        *error = say_pem_error(pem, bio, "CERTIFICATE", err, errlen);
+        *error = has_passphrase ? error_text(err, errlen, -EINVAL,
+                                             "the %s in %s is encrypted: PEM text without a passphrase expected",
+                                             pem->what, tls_pem_name(pem))
+                                : say_pem_error(pem, bio, "CERTIFICATE", err, errlen);
         sk_X509_pop_free(list, X509_free);
         list = NULL;
     }

@@ -17,13 +17,35 @@ enum { YEAR_1990_S = 631152000 };
 
 static EVP_PKEY *kept_keys[KEY_KINDS];
 
+static EVP_PKEY *make_key(enum key_kind kind)
+{
+    static const char *const names[KEY_KINDS] = {
+        [KEY_RSA_PSS] = "RSA-PSS", [KEY_ED25519] = "ED25519", [KEY_ED448] = "ED448"};
+    if (names[kind] == NULL) {
+        return kind == KEY_EC ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
+    }
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, names[kind], NULL);
+    EVP_PKEY_keygen_init(ctx);
+    EVP_PKEY_keygen(ctx, &key);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
 static EVP_PKEY *key_of(enum key_kind kind)
 {
     if (kept_keys[kind] == NULL) {
-        kept_keys[kind] = kind == KEY_EC ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
+        kept_keys[kind] = make_key(kind);
         assert_non_null(kept_keys[kind]);
     }
     return kept_keys[kind];
+}
+
+/* Keys of these two kinds sign with a digest of their own. */
+static const EVP_MD *digest_for(const EVP_PKEY *key)
+{
+    int kind = EVP_PKEY_get_base_id(key);
+    return kind == EVP_PKEY_ED25519 || kind == EVP_PKEY_ED448 ? NULL : EVP_sha256();
 }
 
 void made_keys_free(void)
@@ -84,7 +106,8 @@ static void make(struct made *made, enum key_kind kind, const char *names, int64
     if (issuer == NULL) {
         add_extension(made->cert, NID_basic_constraints, "critical,CA:TRUE");
     }
-    assert_true(X509_sign(made->cert, issuer == NULL ? made->key : issuer->key, EVP_sha256()) > 0);
+    EVP_PKEY *signer = issuer == NULL ? made->key : issuer->key;
+    assert_true(X509_sign(made->cert, signer, digest_for(signer)) > 0);
     BIO *bio = BIO_new(BIO_s_mem());
     assert_int_equal(PEM_write_bio_X509(bio, made->cert), 1);
     write_pem(bio, made->cert_pem);

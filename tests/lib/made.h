@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-enum key_kind { KEY_EC, KEY_RSA, KEY_KINDS };
+enum key_kind { KEY_EC, KEY_RSA, KEY_RSA_PSS, KEY_ED25519, KEY_ED448, KEY_KINDS };
 
 enum { MADE_PEM_MAX = 8192 };
 

@@ -116,6 +116,21 @@ static void second_certificate_of_the_same_kind_is_refused(void **state)
     assert_non_null(strstr(err, "rsaEncryption"));
 }
 
+static void kinds_of_keys_that_openssl_has_are_all_side_by_side(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        struct made one;
+        made_create(&one, (enum key_kind)kind, "example.org", NULL);
+        const struct tls_certificate certificate = {.cert_pem = one.cert_pem, .key_pem = one.key_pem};
+        if (add(&certificate) < 0) {
+            fail_msg("%s", err);
+        }
+        made_done(&one);
+    }
+    assert_int_equal(tls_context_finish(context, err, sizeof err), 0);
+}
+
 static void certificate_that_nobody_would_be_shown_is_refused(void **state)
 {
     (void)state;
@@ -186,6 +201,12 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
     tree_add_file(&tree, "broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     tree_add_file(&tree, "torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
     tree_add_file(&tree, "rsa.pem", made_rsa.key_pem);
+    static const char begin[] = "-----BEGIN CERTIFICATE-----\n";
+    char sealed[MADE_PEM_MAX];
+    snprintf(sealed, sizeof sealed,
+             "%sProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n%s", begin,
+             made.cert_pem + strlen(begin));
+    tree_add_file(&tree, "sealed.pem", sealed);
     static const struct {
         const char *cert, *key, *ca;
         const char *words[3];
@@ -199,6 +220,7 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
         {"cert.pem", "text.pem", NULL, {"private key", "text.pem", ""}},
         {"broken.pem", "key.pem", NULL, {"the certificate in", "broken.pem", "cannot be read"}},
         {"torn.pem", "key.pem", NULL, {"certificate in", "torn.pem", ""}},
+        {"sealed.pem", "key.pem", NULL, {"the certificate in", "sealed.pem", "is encrypted"}},
         {"cert.pem", "secret.pem", NULL, {"secret.pem has a passphrase", "", ""}},
         {"cert.pem", "rsa.pem", NULL, {"does not belong to", "rsa.pem", "cert.pem"}},
         {"cert.pem", "key.pem", "none.pem", {"cannot read the certificate of an authority", "none.pem", ""}},
@@ -347,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CONTEXT_TEST(files_are_read_and_their_names_known),
         CONTEXT_TEST(second_certificate_of_the_same_kind_is_refused),
+        CONTEXT_TEST(kinds_of_keys_that_openssl_has_are_all_side_by_side),
         CONTEXT_TEST(certificate_that_nobody_would_be_shown_is_refused),
         CONTEXT_TEST(certificates_go_on_from_one_context_to_the_next),
         CONTEXT_TEST(what_is_wrong_is_said_with_the_name_of_the_file),
