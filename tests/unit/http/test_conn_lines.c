@@ -116,10 +116,23 @@ static void tls_to_a_plain_listener_is_one_line_that_names_both_sides(void **sta
     assert_int_equal(stats().lost, 0);
 }
 
+/* The second byte is not that of TLS, but the first one may come alone. */
+static void first_byte_of_tls_decides_however_the_bytes_are_cut(void **state)
+{
+    (void)state;
+    for (size_t piece = 1; piece <= 3; piece++) {
+        struct fake_peer *peer = client();
+        fake_peer_send_in_pieces(peer, "\x16t|", 3, piece);
+        settle();
+        assert_string_equal(statuses(peer), "400");
+        assert_true(output_has(peer, "the client speaks TLS"));
+    }
+}
+
 static void other_garbage_is_not_taken_for_tls(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"\x16\x04\x01", "\x17\x03\x03", "\x15\x03\x01", "G\x16\x03", "\r\n\x16\x03\x01"};
+    static const char *const rows[] = {"\x14\x03\x01", "\x17\x03\x03", "\x15\x03\x01", "G\x16\x03", "\r\n\x16\x03\x01"};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fake_peer *peer = client();
         say(peer, rows[i]);
@@ -153,6 +166,7 @@ int main(void)
         LINES_TEST(without_memory_for_a_timer_the_next_one_counts),
         LINES_TEST(what_is_left_is_counted_at_the_end),
         LINES_TEST(tls_to_a_plain_listener_is_one_line_that_names_both_sides),
+        LINES_TEST(first_byte_of_tls_decides_however_the_bytes_are_cut),
         LINES_TEST(other_garbage_is_not_taken_for_tls),
         LINES_TEST(flood_of_tls_to_a_plain_listener_does_not_flood_the_log),
     };
