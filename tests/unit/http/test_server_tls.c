@@ -2,10 +2,12 @@
 
 #include "core/tls_context.h"
 #include "core/tls_info.h"
+#include "http/conn_pool.h"
+#include "http/h1/h1_steps.h"
 #include "tests/lib/server_scene.h"
 #include "tests/lib/tls_scene.h"
 
-enum { HEADER_TIMEOUT_MS = 10000 };
+enum { HEADER_TIMEOUT_MS = 10000, PIPELINED = 20000 };
 
 static struct made made;
 static struct tls_context *context;
@@ -13,11 +15,13 @@ static struct tls_client tls_client;
 static int tls_listener;
 
 static size_t most_bytes; /* of memory of ours, when a handler is called */
+static int calls;         /* of it */
 
 /* Responds with what is known of the connection. */
 static void serve_tls_info(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
+    calls++;
     most_bytes = fake_mem_live_bytes() > most_bytes ? fake_mem_live_bytes() : most_bytes;
     struct tls_info info;
     char text[256] = "plain";
@@ -125,26 +129,110 @@ static void small_responses_take_one_send(void **state)
     assert_int_equal(fake_sys_count(FAKE_RECV), 2);
 }
 
-/* More than one read of the server takes: what OpenSSL holds is not forgotten, and not read before its time. */
-static void pipelined_requests_beyond_a_read_are_all_served(void **state)
+/* So many requests, in one segment. The server's block does not end where a record ends. */
+static void send_pipeline(int count)
 {
-    (void)state;
-    enum { COUNT = 20000, ROOM = 200000 };
-    static char requests[COUNT * sizeof GET("/tls")];
-    begin(TLS1_3_VERSION);
-    open_tls();
-    for (int i = 0; i < COUNT; i++) {
-        memcpy(requests + (size_t)i * (sizeof GET("/tls") - 1), GET("/tls"), sizeof GET("/tls"));
+    enum { RECORD_BYTES = 5000 };
+    static const char request[] = GET("/tls");
+    static char requests[PIPELINED * (sizeof request - 1)], wire[2 * sizeof requests];
+    int requests_len = 0;
+    for (int i = 0; i < count; i++) {
+        memcpy(requests + requests_len, request, sizeof request - 1);
+        requests_len += (int)sizeof request - 1;
     }
+    calls = 0;
     most_bytes = 0;
-    size_t before = fake_mem_live_bytes();
-    tls_client_say(&tls_client, requests);
-    assert_in_range(most_bytes, before, before + ROOM);
+    tls_client.input_len = 0;
+    assert_int_equal(SSL_set_max_send_fragment(tls_client.ssl, RECORD_BYTES), 1);
+    assert_int_equal(SSL_write(tls_client.ssl, requests, requests_len), requests_len);
+    int len = BIO_read(SSL_get_wbio(tls_client.ssl), wire, sizeof wire);
+    assert_in_range(len, requests_len, sizeof wire - 1);
+    fake_peer_send(tls_client.peer, wire, (size_t)len);
+}
+
+static int count_pipeline(void)
+{
     int count = 0;
+    tls_client_run(&tls_client);
     for (const char *at = tls_client.input; (at = strstr(at, "TLSv1.3 ")) != NULL; at++) {
         count++;
     }
-    assert_int_equal(count, COUNT);
+    return count;
+}
+
+/* What OpenSSL holds is not forgotten, and not read before its time. */
+static void pipelined_requests_beyond_a_read_are_all_served(void **state)
+{
+    (void)state;
+    enum { ROOM = 200000 };
+    begin(TLS1_3_VERSION);
+    open_tls();
+    size_t before = fake_mem_live_bytes();
+    send_pipeline(PIPELINED);
+    settle();
+    assert_int_equal(calls, PIPELINED);
+    assert_in_range(most_bytes, before, before + ROOM);
+    assert_int_equal(count_pipeline(), PIPELINED);
+}
+
+/* Each tick serves one budget of it, or two where an event and a task come together; a request of somebody else is
+ * answered in the tick that it comes in. */
+static void client_that_pipelines_leaves_the_others_their_turns(void **state)
+{
+    (void)state;
+    enum { TURNS = 2 };
+    begin(TLS1_3_VERSION);
+    struct fake_peer *other = client();
+    open_tls();
+    send_pipeline(PIPELINED);
+    int ticks = 0;
+    for (int before = 0; calls < PIPELINED; before = calls) {
+        size_t len = output_len(other);
+        fake_peer_send_text(other, GET("/hello"));
+        run_once();
+        assert_in_range(calls - before, 0, TURNS * PIPELINE_BUDGET);
+        assert_true(output_len(other) > len);
+        assert_true(++ticks < 2 * PIPELINED / PIPELINE_BUDGET);
+    }
+    assert_true(ticks >= PIPELINED / (TURNS * PIPELINE_BUDGET));
+    assert_int_equal(count_pipeline(), PIPELINED);
+}
+
+/* A host with a loop of its own looks at the reactor's fd alone: that says so as long as there is something to do. */
+static void run_while_told(int fd)
+{
+    for (int rounds = 0; fake_sys_is_readable(fd); rounds++) {
+        assert_true(rounds < 100000);
+        assert_true(reactor_run_once(scene.reactor, 0) >= 0);
+    }
+}
+
+/* A read fills the server's block, and what is left lies in OpenSSL while the socket is empty: no event tells of it. */
+static void host_is_told_of_what_openssl_holds(void **state)
+{
+    (void)state;
+    enum { IN_A_BLOCK = READ_BLOCK_BYTES / (sizeof GET("/tls") - 1) };
+    static const int counts[] = {IN_A_BLOCK + 1, IN_A_BLOCK + 40, IN_A_BLOCK + 500, 2 * IN_A_BLOCK + 40, PIPELINED};
+    begin(TLS1_3_VERSION);
+    int fd = reactor_fd(scene.reactor);
+    assert_true(fd >= 0);
+    open_tls();
+    settle();
+    for (size_t i = 0; i < 2 * sizeof counts / sizeof *counts; i++) {
+        int count = counts[i / 2];
+        bool is_slow = i % 2 == 1;
+        assert_false(fake_sys_is_readable(fd));
+        send_pipeline(count);
+        if (is_slow) {
+            fake_peer_set_room(tls_client.peer, 0);
+            run_while_told(fd);
+            assert_true(calls < count); /* beyond the high mark nothing is read */
+            fake_peer_set_room(tls_client.peer, FAKE_NO_LIMIT);
+        }
+        run_while_told(fd);
+        assert_int_equal(calls, count);
+        assert_int_equal(count_pipeline(), count);
+    }
 }
 
 static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
@@ -428,6 +516,8 @@ int main(void)
         TLS_TEST(requests_are_served_with_bytes_in_any_pieces),
         TLS_TEST(small_responses_take_one_send),
         TLS_TEST(pipelined_requests_beyond_a_read_are_all_served),
+        TLS_TEST(client_that_pipelines_leaves_the_others_their_turns),
+        TLS_TEST(host_is_told_of_what_openssl_holds),
         TLS_TEST(client_that_takes_nothing_is_cut_without_close_notify),
         TLS_TEST(slow_client_gets_all),
         TLS_TEST(close_notify_waits_for_room),
