@@ -518,11 +518,12 @@ struct evserve_config {
      * browsers forget; "off" sends none, whatever the script says. The field of a route or a mount replaces it. Takes
      * precedence over the script's. */
     const char *hsts;
+
     /* HTTPS for development, when this is not NULL: evserve_start() makes a key and a certificate in memory, for
      * localhost, 127.0.0.1, ::1, and the server names and IP addresses in this text, separated by commas ("" for no
-     * more). The log says how clients recognize it. It takes the place of the script's certificates, and cannot be
-     * combined with those of the config. If no address has "?tls", every address gets it. The start fails if other
-     * machines could connect to one of them, unless tls_dev_anywhere is 1. */
+     * more). The log says how clients recognize it: set config.log to see that. It takes the place of the script's
+     * certificates, and cannot be combined with those of the config. If no address has "?tls", every address gets it.
+     * The start fails if other machines could connect to one of them, unless tls_dev_anywhere is 1. */
     const char *tls_dev;
     int tls_dev_anywhere;
 };
