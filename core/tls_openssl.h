@@ -109,6 +109,7 @@ extern struct tls_openssl tls_openssl;
 #define X509_STORE_set_flags          tls_openssl.X509_STORE_set_flags
 #define X509_add_ext                  tls_openssl.X509_add_ext
 #define X509_check_private_key        tls_openssl.X509_check_private_key
+#define X509_cmp_time                 tls_openssl.X509_cmp_time
 #define X509_digest                   tls_openssl.X509_digest
 #define X509_free                     tls_openssl.X509_free
 #define X509_get0_notAfter            tls_openssl.X509_get0_notAfter
@@ -156,10 +157,12 @@ extern struct tls_openssl tls_openssl;
 #define SSL_CTX_set_ex_data                  tls_openssl.SSL_CTX_set_ex_data
 #define SSL_CTX_set_options                  tls_openssl.SSL_CTX_set_options
 #define SSL_CTX_set_session_id_context       tls_openssl.SSL_CTX_set_session_id_context
+#define SSL_CTX_set_session_ticket_cb        tls_openssl.SSL_CTX_set_session_ticket_cb
 #define SSL_CTX_set_timeout                  tls_openssl.SSL_CTX_set_timeout
 #define SSL_CTX_set_tlsext_ticket_key_evp_cb tls_openssl.SSL_CTX_set_tlsext_ticket_key_evp_cb
 #define SSL_CTX_set_verify                   tls_openssl.SSL_CTX_set_verify
 #define SSL_CTX_use_cert_and_key             tls_openssl.SSL_CTX_use_cert_and_key
+#define SSL_SESSION_get0_peer                tls_openssl.SSL_SESSION_get0_peer
 #define SSL_client_hello_get0_ext            tls_openssl.SSL_client_hello_get0_ext
 #define SSL_free                             tls_openssl.SSL_free
 #define SSL_get0_alpn_selected               tls_openssl.SSL_get0_alpn_selected

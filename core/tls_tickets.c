@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef EVSERVE_HAS_TLS
 
@@ -114,6 +115,30 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     return rv;
 }
 
+/* Whether a session was agreed on with a client's certificate that is no longer valid. */
+static bool has_expired_client(SSL_SESSION *session)
+{
+    const X509 *certificate = SSL_SESSION_get0_peer(session);
+    time_t now = (time_t)sys_wall_time_s();
+    return certificate != NULL && X509_cmp_time(X509_get0_notAfter(certificate), &now) <= 0;
+}
+
+/* A ticket was opened, or not. Nobody looks at a certificate again when a session is resumed, and each ticket brings
+ * another one: without this, a client could go on with it for ever. */
+static int on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len, int status,
+                            void *arg)
+{
+    (void)ssl;
+    (void)name;
+    (void)len;
+    (void)arg;
+    bool is_open = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!is_open || has_expired_client(session)) {
+        return SSL_TICKET_RETURN_IGNORE_RENEW; /* a whole handshake */
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 struct tls_tickets *tls_tickets_create(void)
 {
     struct tls_tickets *tickets = mem_zalloc(sizeof *tickets);
@@ -153,6 +178,9 @@ int tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx)
         return -ENOMEM;
     }
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
+    if (SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket_opened, NULL) != 1) {
+        return -ENOMEM;
+    }
     SSL_CTX_set_timeout(ctx, TICKET_KEY_S);
     return 0;
 }

@@ -3,15 +3,13 @@
 
 /* The keys of session tickets (RFC 5077, RFC 8446 section 4.6.1), shared by all threads and by successive contexts,
  * so that clients resume after a reload. A key makes tickets for six hours and opens them for six more; then it is
- * wiped, and what was recorded of connections that it protected cannot be opened any more. Any thread may call any
- * function. */
+ * wiped, and what was recorded of connections that it protected cannot be opened any more. A ticket is not opened if
+ * the client's certificate has expired since. Any thread may call any function. */
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 struct tls_tickets;
 
-enum {
-    TICKET_KEY_S = 6 * 3600
-}; /* how long a key makes tickets, and then opens them; a session may be resumed so long */
+enum { TICKET_KEY_S = 6 * 3600 }; /* how long a key makes tickets, and then opens them; a ticket may be used so long */
 
 /* Make the keys, with one reference. NULL without memory, or without random bytes. */
 struct tls_tickets *tls_tickets_create(void);

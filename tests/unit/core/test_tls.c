@@ -585,6 +585,35 @@ static void client_certificates_are_checked(void **state)
 }
 
 /* A session of one host must not open another one that asks for a certificate. */
+/* Each resumed session of TLS 1.3 brings a ticket with a life of its own. */
+static void session_does_not_outlive_the_client_certificate(void **state)
+{
+    (void)state;
+    static const int64_t end_s = INT64_C(2208988800); /* of made_client */
+    const struct tls_settings settings = {0};
+    new_context(&settings, NULL);
+    add_certificate(&made_ec, &made_rsa, true);
+    for (int i = 0; i < VERSIONS; i++) {
+        fake_sys_set_wall_time_s(end_s - 3600);
+        new_client(versions[i]);
+        with_client_certificate(&made_client);
+        connect_client("example.org");
+        tls_client_run(&client);
+        for (int resumed = 0; resumed < 3; resumed++) {
+            SSL_SESSION *session = SSL_get1_session(client.ssl);
+            fake_sys_set_wall_time_s(end_s - 1 + resumed / 2 * 2);
+            connect_client("example.org");
+            SSL_set_session(client.ssl, session);
+            tls_client_run(&client);
+            assert_int_equal(last, -EAGAIN);
+            assert_string_equal(info_now().client_subject, "CN=a client");
+            assert_int_equal(info_now().is_resumed,
+                             resumed < 2); /* then the handshake is a whole one, which checks it */
+            SSL_SESSION_free(session);
+        }
+    }
+}
+
 static void session_does_not_lead_past_a_client_certificate(void **state)
 {
     (void)state;
@@ -985,6 +1014,7 @@ int main(void)
         TLS_TEST(client_certificate_is_asked_for_whatever_the_kind_of_key),
         TLS_TEST(protocol_is_agreed_on_or_the_handshake_fails),
         TLS_TEST(client_certificates_are_checked),
+        TLS_TEST(session_does_not_outlive_the_client_certificate),
         TLS_TEST(session_does_not_lead_past_a_client_certificate),
         TLS_TEST(plain_http_gets_a_text),
         TLS_TEST(garbage_ends_the_handshake),
