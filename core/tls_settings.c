@@ -98,6 +98,9 @@ static int apply_settings(SSL_CTX *ctx, const struct tls_settings *settings, cha
         return error_text(err, errlen, -EINVAL, "TLS min_version \"%s\": 1.2 and 1.3 are possible",
                           settings->min_version);
     }
+    if (settings->min_version == NULL && SSL_CTX_get_min_proto_version(ctx) > min_version) {
+        min_version = (int)SSL_CTX_get_min_proto_version(ctx); /* the administrator's, of openssl.cnf */
+    }
     SSL_CTX_set_min_proto_version(ctx, min_version);
     if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1) {
         return refuse_setting("ciphers", ciphers, err, errlen);

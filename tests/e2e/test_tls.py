@@ -373,6 +373,19 @@ class Listeners(Case):
             with self.assertRaises((ssl.SSLError, ConnectionError)):
                 Connection(server.address, self.authority.client(maximum_version=ssl.TLSVersion.TLSv1_2))
 
+    def test_minimum_version_of_openssl_cnf(self):
+        """It holds, unless the script has one of its own."""
+        self.write("openssl.cnf", "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = system\n"
+                   "[system]\nMinProtocol = TLSv1.3\n")
+        old = self.authority.client(maximum_version=ssl.TLSVersion.TLSv1_2)
+        environment = dict(os.environ, OPENSSL_CONF=os.path.join(self.folder, "openssl.cnf"))
+        with self.serve(env=environment) as server, self.assertRaises((ssl.SSLError, ConnectionError)):
+            Connection(server.address, old)
+        script = SITE + 'app.tls { min_version = "1.2" }\n'
+        with self.serve(script, name="own.lua", env=environment) as server, \
+                Connection(server.address, old) as client:
+            self.assertEqual(client.sock.version(), "TLSv1.2")
+
     def test_key_in_the_file_of_the_certificate(self):
         with open(self.authority.path("both.pem"), "w", encoding="ascii") as both:
             for path in self.pair:
