@@ -336,6 +336,8 @@ struct evserve_config {
      *   "unix:@name"                 an abstract socket, see unix(7). It has no file, and every process of the network
      *                                namespace can connect to it
      *   "fd:3"                       a listening socket that the host has opened or inherited
+     *   "fd:3?tls"                   the same for HTTPS. If a script's addresses have "?tls", and sockets without it take
+     *                                their place, evserve_start() fails rather than serve plain HTTP there
      *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
      *                                options: "unix:/run/x.sock?tls&mode=660"
      *   ":80?redirect_https"         HTTP to HTTPS: each request gets a 308 to https:// and the same host and target,

@@ -141,7 +141,8 @@ static void reload_server(void)
     notify(line);
     int rv = evserve_reload(control.server, err, sizeof err);
     if (rv == 0) {
-        snprintf(line, sizeof line, "reloaded %s", control.options->script == NULL ? "" : control.options->script);
+        const char *script = control.options->script;
+        snprintf(line, sizeof line, "reloaded%s%s", script == NULL ? "" : " ", script == NULL ? "" : script);
     } else {
         snprintf(line, sizeof line, "not reloaded: %s", err);
     }

@@ -269,6 +269,21 @@ bool offer_find_redirect(const struct offer *offer, const char *listen, char tex
     return has_address(offer, listen, true, text);
 }
 
+static int find_passed(void *arg, const char *address, const char *place)
+{
+    bool *is_passed = arg;
+    (void)place;
+    *is_passed = *is_passed || strncmp(address, "fd:", 3) == 0;
+    return 0;
+}
+
+bool offer_has_passed(const struct offer *offer, const char *listen)
+{
+    bool is_passed = false;
+    (void)each_given(offer, listen, find_passed, &is_passed);
+    return is_passed;
+}
+
 struct local_call {
     char *err;
     size_t errlen;

@@ -67,6 +67,10 @@ bool offer_find_tls(const struct offer *offer, const char *listen, char text[OFF
 
 /* The same for an address that redirects to HTTPS. */
 bool offer_find_redirect(const struct offer *offer, const char *listen, char text[OFFER_ADDRESS_MAX]);
+
+/* Whether one of the addresses is a socket that somebody else has opened: "fd:3". */
+bool offer_has_passed(const struct offer *offer, const char *listen);
+
 /* Whether only processes of this machine can connect to the addresses that speak TLS: 0, or -EINVAL with a text in err
  * that says why that should be. */
 int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen);

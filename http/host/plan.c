@@ -143,6 +143,18 @@ static const char no_certificate[] =
 static const char no_https[] =
     "there is no HTTPS to redirect to: an address such as \":443?tls\", with a certificate, adds it";
 
+static const char no_tls_socket[] =
+    "the server was given sockets instead, and none of them is for HTTPS: name each one and add ?tls to those that are, "
+    "for example --listen 'fd:3?tls' (evserve_config.listen)";
+
+/* Sockets take the place of all addresses of the script. They must not turn its HTTPS into plain HTTP unnoticed: with
+ * systemd, nobody has decided that. Another address in their place was asked for, and is no error. */
+static bool has_lost_tls(const struct plan *plan, const struct offer *offer, char address[OFFER_ADDRESS_MAX])
+{
+    const char *listen = plan->config.listen;
+    return listen != NULL && offer_has_passed(offer, listen) && offer_find_tls(offer, NULL, address);
+}
+
 /* The certificates and settings that hold with this offer. Returns 0 or -ENOMEM. */
 static int join_tls(const struct plan *plan, const struct offer *offer, struct tls_plan *joined)
 {
@@ -239,6 +251,8 @@ int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size
     if (offer_find_tls(offer, plan->config.listen, address)) {
         rv = joined.count > 0 ? tls_keeper_start(&plan->tls, &joined, err, errlen)
                               : complain_of_none(plan, &joined, address, no_certificate, err, errlen);
+    } else if (has_lost_tls(plan, offer, address)) {
+        rv = complain_of_none(plan, &joined, address, no_tls_socket, err, errlen);
     } else if (offer_find_redirect(offer, plan->config.listen, address)) {
         rv = complain_of_none(plan, &joined, address, no_https, err, errlen);
     } else {
