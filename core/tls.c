@@ -430,8 +430,8 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
     return transport_socket_interest(transport, wanted, keeps_reading, is_idle);
 }
 
-/* A response that was cut gets no close_notify behind it. The one behind a whole response may have to wait for room; what
- * is left of an alert is not waited for. */
+/* A response that was cut gets no close_notify behind it. The one behind a whole response may have to wait for room;
+ * what is left of an alert is not waited for. */
 static void tls_end(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);

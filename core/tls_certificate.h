@@ -28,8 +28,8 @@ struct tls_certificate {
     bool is_client_optional;    /* with client_ca: a client without a certificate is not refused in the handshake */
 };
 
-/* What was read. Contexts share it: it goes on from one to the next while its files stay as they are, or are broken. The
- * last two members change under the lock of whoever makes contexts, and no connection looks at them. */
+/* What was read. Contexts share it: it goes on from one to the next while its files stay as they are, or are broken.
+ * The last two members change under the lock of whoever makes contexts, and no connection looks at them. */
 struct tls_identity {
     atomic_uint refs;
     struct stack_st_X509 *chain;       /* the certificate first */

@@ -25,8 +25,8 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
 /* Add a certificate. The first one is the default, for clients that name no server or an unknown one. For each name the
  * first certificate that has it is shown, and beside it the first one with each other kind of key (ECDSA, RSA). Returns
  * 0, or -errno with a text in err that names the file and OpenSSL's reason, and nothing added; -EEXIST: earlier ones
- * have all of its names; -ENOMEM: then the context is good for nothing but tls_context_put(). Warnings go to the log: a key file that others can read, a certificate that has expired or
- * will within 14 days. */
+ * have all of its names; -ENOMEM: then the context is good for nothing but tls_context_put(). Warnings go
+ * to the log: a key file that others can read, a certificate that has expired or will within 14 days. */
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen);
 
 /* Add the n-th certificate of former as it was read then: since it is the same, with reason NULL; or since what is in

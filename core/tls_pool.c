@@ -74,7 +74,7 @@ void tls_pool_settle(struct tls_pool *pool, struct write_buffer *out)
     }
     struct write_buffer own;
     write_buffer_init(&own);
-    if (len > 0 && write_buffer_append(&own, write_buffer_data(out), len, SIZE_MAX) < 0) {
+    if (len > 0 && write_buffer_append(&own, write_buffer_data(out), len, len) < 0) {
         return;
     }
     write_buffer_consume(out, SIZE_MAX);

@@ -41,8 +41,10 @@ const char *tls_reason_plain(unsigned long error)
         {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, "the client does not accept the server's certificate"},
         {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "the client does not want this version of TLS"},
         {SSL_R_TLSV1_ALERT_USER_CANCELLED, "the client gave up"},
-        {SSL_R_EE_KEY_TOO_SMALL, "its key is too short, RSA needs 2048 bits"},
-        {SSL_R_CA_KEY_TOO_SMALL, "the key of an authority in its chain is too short, RSA needs 2048 bits"},
+        {SSL_R_EE_KEY_TOO_SMALL,
+         "its key is too short for the security level of OpenSSL here: RSA needs 2048 bits by default"},
+        {SSL_R_CA_KEY_TOO_SMALL,
+         "the key of an authority in its chain is too short for the security level of OpenSSL here: RSA needs 2048 bits by default"},
         {SSL_R_CA_MD_TOO_WEAK, "it, or an authority in its chain, is signed with a hash that is too weak, as SHA-1 is"},
     };
     if (ERR_GET_LIB(error) != ERR_LIB_SSL) {

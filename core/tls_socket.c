@@ -31,8 +31,8 @@ static size_t overhead_max(const struct tls_socket *socket)
     return socket->is_wasteful ? TLS_OVERHEAD_LOW : TLS_OVERHEAD_MAX;
 }
 
-/* After a short read the socket is empty: asking again would only say -EAGAIN. A peer that sends much without content has
- * to wait for its next turn. */
+/* After a short read the socket is empty: asking again would only say -EAGAIN. A peer that sends much without content
+ * has to wait for its next turn. */
 static int on_bio_read(BIO *bio, char *data, size_t len, size_t *got)
 {
     struct tls_socket *socket = BIO_get_data(bio);

@@ -215,7 +215,7 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
     }
     if (service->hooks.finished != NULL) {
         outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
-                            sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
+                            len > 0 && sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     sys_shutdown_write(fd);
     sys_close(fd);

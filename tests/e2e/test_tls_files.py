@@ -78,7 +78,8 @@ class Files(unittest.TestCase):
 
     def test_short_key(self):
         self.self_signed("short", "rsa:1024")
-        self.is_refused("short", "the certificate short.pem cannot be used: its key is too short, RSA needs 2048 bits")
+        self.is_refused("short", "the certificate short.pem cannot be used: its key is too short for the security level of "
+                        "OpenSSL here: RSA needs 2048 bits by default")
 
     def test_names(self):
         self.authority.sign("many", *("host%d.test" % i for i in range(200)))

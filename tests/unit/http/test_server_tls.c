@@ -4,6 +4,7 @@
 #include "core/tls_info.h"
 #include "http/conn_pool.h"
 #include "http/h1/h1_steps.h"
+#include "http/outcome.h"
 #include "tests/lib/server_scene.h"
 #include "tests/lib/tls_scene.h"
 
@@ -481,17 +482,29 @@ static void failed_handshakes_are_logged_with_their_reason_but_do_not_flood(void
     assert_int_equal(stats().lost, 52);
 }
 
+static enum outcome_end told_end; /* of the last response that was reported */
+
+static void keep_end(void *arg, const struct outcome *outcome)
+{
+    (void)arg;
+    told_end = outcome->end;
+}
+
 static void newcomer_that_is_turned_away_gets_no_text_in_plain(void **state)
 {
     (void)state;
+    const struct server_hooks hooks = {.finished = keep_end};
     set_limit("max_connections", 1);
     begin(TLS1_3_VERSION);
+    service_set_hooks(server_service(scene.server), &hooks);
+    told_end = OUTCOME_COMPLETE;
     struct fake_peer *busy = client();
     say(busy, GET("/hold"));
     struct fake_peer *other = connect_tls();
     settle();
     assert_true(is_closed(other));
     assert_int_equal(output_len(other), 0);
+    assert_int_equal(told_end, OUTCOME_GONE);
     reply_held(0, "done");
 }
 
