@@ -70,7 +70,8 @@ int transport_flush(struct transport *transport);
 void transport_note(struct transport *transport, unsigned events);
 
 /* Read once, at most len bytes. Returns their number, 0 at the peer's end, or -errno (-EAGAIN when nothing is there).
- * Sets is_at_end and may_have_more; and holds_input, in which case the reader has to come again without an event. */
+ * Sets is_at_end and may_have_more; and holds_input, in which case the reader has to come again without an event, but
+ * not before holds_output is clear: until then it gets -EAGAIN. */
 ssize_t transport_recv(struct transport *transport, void *data, size_t len);
 
 /* Write once. Returns the bytes taken, or -errno (-EAGAIN when there is no room). Sets is_full. more: other bytes

@@ -184,10 +184,12 @@ static bool begin_to_linger(struct conn *conn)
     return true;
 }
 
-/* Whether the transport itself holds bytes that are to be read now: no event of the fd will tell of them. */
+/* Whether the transport itself holds bytes that are to be read now: no event of the fd will tell of them. While it also
+ * holds output it gives none of them; an event tells when there is room for that. */
 static bool has_held_input(const struct conn *conn)
 {
-    return conn->transport.holds_input && (conn_wants(conn) & (unsigned)CONN_READS) != 0;
+    return conn->transport.holds_input && !conn->transport.holds_output &&
+           (conn_wants(conn) & (unsigned)CONN_READS) != 0;
 }
 
 /* The protocol, or the drop of what a lingering client sends, has had its turn. */

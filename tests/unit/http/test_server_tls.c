@@ -8,7 +8,7 @@
 #include "tests/lib/server_scene.h"
 #include "tests/lib/tls_scene.h"
 
-enum { HEADER_TIMEOUT_MS = 10000, PIPELINED = 20000 };
+enum { HEADER_TIMEOUT_MS = 10000, PIPELINED = 20000, LEAST_ROOM = 100 };
 
 static struct made made;
 static struct tls_context *context;
@@ -155,7 +155,9 @@ static int count_pipeline(void)
 {
     int count = 0;
     tls_client_run(&tls_client);
-    for (const char *at = tls_client.input; (at = strstr(at, "TLSv1.3 ")) != NULL; at++) {
+    const char *at = tls_client.input, *end = at + tls_client.input_len;
+    while ((at = memmem(at, (size_t)(end - at), "TLSv1.3 ", 8)) != NULL) { /* the sanitizer makes strstr() slow */
+        at++;
         count++;
     }
     return count;
@@ -236,6 +238,31 @@ static void host_is_told_of_what_openssl_holds(void **state)
     }
 }
 
+/* The session holds a part of a body, and a response for which there is no room: it reads on when there is room, and does
+ * not try in vain before. */
+static void held_input_waits_for_room_for_what_was_said(void **state)
+{
+    (void)state;
+    enum { BODY_BYTES = READ_BLOCK_BYTES + 5000, RECORD_BYTES = 5000 };
+    static char text[2 * BODY_BYTES], wire[2 * sizeof text];
+    begin(TLS1_3_VERSION);
+    open_tls();
+    tls_client_say(&tls_client, GET("/hello"));
+    fake_peer_set_room(tls_client.peer, 0);
+    int head_len = snprintf(text, sizeof text,
+                            GET("/hello") "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", BODY_BYTES);
+    memset(text + head_len, 'b', BODY_BYTES);
+    assert_int_equal(SSL_set_max_send_fragment(tls_client.ssl, RECORD_BYTES), 1);
+    assert_int_equal(SSL_write(tls_client.ssl, text, head_len + BODY_BYTES), head_len + BODY_BYTES);
+    int len = BIO_read(SSL_get_wbio(tls_client.ssl), wire, sizeof wire);
+    fake_peer_send(tls_client.peer, wire, (size_t)len);
+    assert_in_range(settle(), 1, 100);
+    fake_peer_set_room(tls_client.peer, FAKE_NO_LIMIT);
+    tls_client_run(&tls_client);
+    assert_true(has_content("bbbbbbbbbb"));
+    assert_in_range(tls_client.input_len, BODY_BYTES, BODY_BYTES + 1000);
+}
+
 static void client_that_takes_nothing_is_cut_without_close_notify(void **state)
 {
     (void)state;
@@ -286,7 +313,7 @@ static void close_notify_waits_for_room(void **state)
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         SSL_CTX_set_max_proto_version(tls_client.ctx, versions[i]);
         SSL_CTX_set_min_proto_version(tls_client.ctx, versions[i]);
-        for (int room = 0; !ask_for_last(room); room++) {
+        for (int room = LEAST_ROOM; !ask_for_last(room); room++) {
             fake_peer_set_room(tls_client.peer, FAKE_NO_LIMIT);
             tls_client_run(&tls_client);
             assert_non_null(strstr(strstr(tls_client.input, "hello\n") + 1, "hello\n"));
@@ -302,7 +329,7 @@ static void close_notify_does_not_wait_for_ever(void **state)
 {
     (void)state;
     begin(TLS1_2_VERSION);
-    int room = 0;
+    int room = LEAST_ROOM;
     set_limit("write_timeout", 5000);
     while (!ask_for_last(room)) {
         room++;
@@ -531,6 +558,7 @@ int main(void)
         TLS_TEST(pipelined_requests_beyond_a_read_are_all_served),
         TLS_TEST(client_that_pipelines_leaves_the_others_their_turns),
         TLS_TEST(host_is_told_of_what_openssl_holds),
+        TLS_TEST(held_input_waits_for_room_for_what_was_said),
         TLS_TEST(client_that_takes_nothing_is_cut_without_close_notify),
         TLS_TEST(slow_client_gets_all),
         TLS_TEST(close_notify_waits_for_room),
