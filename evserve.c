@@ -136,6 +136,9 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
     if (rv != 0 && errlen > 0 && err[0] == '\0') {
         return error_text(err, errlen, -EPERM, "evserve_config.on_listening returned %d", rv);
     }
+    if (rv == 0) {
+        tls_keeper_settle(&server->plan.tls, config->sandbox != 0);
+    }
     if (rv != 0 || config->sandbox == 0) {
         return rv == 0 ? 0 : -EPERM;
     }

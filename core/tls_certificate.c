@@ -14,12 +14,20 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #ifdef EVSERVE_HAS_TLS
 
-enum { EXPIRY_NOTICE_DAYS = 14 };
+enum {
+    EXPIRY_NOTICE_DAYS = 14,
+    TIME_TEXT_MAX = 96,
+    NAMES_TOLD_MAX = 3, /* of a certificate, in a line of the log */
+};
+
+/* How near the end of a certificate is. */
+enum { EXPIRY_UNKNOWN, EXPIRY_FAR, EXPIRY_NEAR, EXPIRY_PAST };
 
 /* Reading. */
 
@@ -168,7 +176,9 @@ static struct tls_identity *create_identity(const struct tls_certificate *certif
     file_stamps_init(&made->files);
     file_stamps_set_base(&made->files, base_fd);
     made->is_client_optional = certificate->is_client_optional;
-    made->what = mem_copy_text(certificate->cert_pem != NULL ? "in memory" : certificate->cert_file);
+    made->what = mem_copy_text(certificate->cert_pem == NULL ? certificate->cert_file
+                               : certificate->place == NULL  ? "in memory"
+                                                             : certificate->place);
     if (made->what == NULL) {
         tls_identity_put(made);
         return NULL;
@@ -281,21 +291,74 @@ static int days_until(const ASN1_TIME *then, time_t now, int unknown)
     return days;
 }
 
-void tls_identity_warn(const struct tls_identity *identity, const struct log *log)
+/* "2026-11-30 09:28 UTC". */
+static const char *format_time(const ASN1_TIME *when, char text[TIME_TEXT_MAX])
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(when, &tm) != 1) {
+        return "an unknown time";
+    }
+    snprintf(text, TIME_TEXT_MAX, "%04d-%02d-%02d %02d:%02d UTC", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+             tm.tm_hour, tm.tm_min);
+    return text;
+}
+
+/* left: days to its end. */
+static void log_expiry(const struct tls_identity *identity, const struct log *log, int left, bool is_just_over)
+{
+    char text[TIME_TEXT_MAX];
+    const char *end = format_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), text);
+    if (left < 0) {
+        log_write(log, is_just_over ? LOG_ERROR : LOG_WARN,
+                  "the certificate %s has expired (%s): clients will refuse it", identity->what, end);
+    } else if (left == 0) {
+        log_write(log, LOG_WARN, "the certificate %s expires at %s", identity->what, end);
+    } else {
+        log_write(log, LOG_WARN, "the certificate %s expires in %d day%s (%s)", identity->what, left,
+                  left == 1 ? "" : "s", end);
+    }
+}
+
+void tls_identity_warn(struct tls_identity *identity, const struct log *log, bool is_full)
 {
     const X509 *leaf = sk_X509_value(identity->chain, 0);
-    const char *what = identity->what;
     time_t now = (time_t)sys_wall_time_s();
     int left = days_until(X509_get0_notAfter(leaf), now, EXPIRY_NOTICE_DAYS);
-    if (left < 0) {
-        log_write(log, LOG_WARN, "the certificate %s has expired: clients will refuse it", what);
-    } else if (left < EXPIRY_NOTICE_DAYS) {
-        log_write(log, LOG_WARN, "the certificate %s expires in %d day%s", what, left, left == 1 ? "" : "s");
+    int expiry = left < 0 ? EXPIRY_PAST : left < EXPIRY_NOTICE_DAYS ? EXPIRY_NEAR : EXPIRY_FAR;
+    int was = identity->expiry;
+    identity->expiry = expiry > was ? expiry : was;
+    if (expiry >= EXPIRY_NEAR && (is_full || expiry > was)) {
+        log_expiry(identity, log, left, expiry == EXPIRY_PAST && was != EXPIRY_UNKNOWN && expiry > was);
     }
-    if (days_until(X509_get0_notBefore(leaf), now + 1, -1) >= 0) {
+    if (is_full && days_until(X509_get0_notBefore(leaf), now + 1, -1) >= 0) {
         log_write(log, LOG_WARN, "the certificate %s is not valid yet: clients will refuse it; is the clock right?",
-                  what);
+                  identity->what);
     }
+}
+
+/* A name to be told, or "". */
+static const char *told_name(const struct tls_identity *identity, size_t n)
+{
+    const char *name = n < NAMES_TOLD_MAX ? tls_names_at(&identity->names, n) : NULL;
+    return name == NULL ? "" : name;
+}
+
+bool tls_identity_log_renewed(const struct tls_identity *identity, const struct tls_identity *former,
+                              const struct log *log)
+{
+    char text[TIME_TEXT_MAX], more[40] = "";
+    const X509 *leaf = sk_X509_value(identity->chain, 0);
+    size_t count = identity->names.count;
+    if (identity == former || X509_cmp(leaf, sk_X509_value(former->chain, 0)) == 0) {
+        return false;
+    }
+    if (count > NAMES_TOLD_MAX) {
+        snprintf(more, sizeof more, " and %zu more", count - NAMES_TOLD_MAX);
+    }
+    log_write(log, LOG_INFO, "%s renewed: %s%s%s%s%s%s, until %s", identity->what,
+              count == 0 ? "no name" : told_name(identity, 0), count > 1 ? ", " : "", told_name(identity, 1),
+              count > 2 ? ", " : "", told_name(identity, 2), more, format_time(X509_get0_notAfter(leaf), text));
+    return true;
 }
 
 #endif

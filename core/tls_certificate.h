@@ -25,22 +25,24 @@ struct tls_certificate {
     const char *key_pem;        /* likewise; NULL: in cert_pem */
     const char *client_ca_file; /* PEM: authorities that sign clients' certificates; NULL: none is asked for */
     const char *client_ca_pem;  /* in memory, in place of client_ca_file */
+    const char *place;          /* where it was asked for, to name PEM in memory: "site.lua:3"; or NULL */
     bool is_client_optional;    /* with client_ca: a client without a certificate is not refused in the handshake */
 };
 
 /* What was read. Contexts share it: it goes on from one to the next while its files stay as they are, or are broken.
- * The last two members change under the lock of whoever makes contexts, and no connection looks at them. */
+ * The last three members change under the lock of whoever makes contexts, and no connection looks at them. */
 struct tls_identity {
     atomic_uint refs;
     struct stack_st_X509 *chain;       /* the certificate first */
     struct evp_pkey_st *key;           /* its private key */
     struct stack_st_X509 *authorities; /* that sign clients' certificates; NULL: none is asked for */
     bool is_client_optional;           /* of struct tls_certificate */
-    char *what;                        /* its file, or "in memory", for messages */
+    char *what;                        /* its file, or the place of PEM in memory, for messages */
     struct tls_names names;            /* that it is used for; their values mean nothing */
     struct file_stamps files;          /* as they were when they were read */
     bool is_behind;                    /* there is something else in the files by now */
     char *failure;                     /* why that cannot be used, which the log has already; or NULL */
+    int expiry;                        /* how near its end is, as far as the log has said it */
 };
 
 /* Read everything, relative names from base_fd (sys_base()), and check that key and certificate belong together. A key
@@ -67,7 +69,13 @@ bool tls_identity_has_changed(struct tls_identity *identity);
 /* Remember why what is in the files by now cannot be used. Returns whether that is another reason than last time. */
 bool tls_identity_note_failure(struct tls_identity *identity, const char *reason);
 
-/* Log a warning if it has expired, will within 14 days, or is not valid yet. */
-void tls_identity_warn(const struct tls_identity *identity, const struct log *log);
+/* Log a warning if it has expired, will within 14 days, or is not valid yet. Without is_full: only if it has come into
+ * its last 14 days, or has expired, since the last call. */
+void tls_identity_warn(struct tls_identity *identity, const struct log *log, bool is_full);
+
+/* Log that identity has come in place of former, with its names and its end, if the two have other certificates. Returns
+ * whether they have. */
+bool tls_identity_log_renewed(const struct tls_identity *identity, const struct tls_identity *former,
+                              const struct log *log);
 
 #endif

@@ -299,7 +299,7 @@ int tls_context_add(struct tls_context *context, const struct tls_certificate *c
         ERR_clear_error();
         return rv;
     }
-    tls_identity_warn(identity, context->log);
+    tls_identity_warn(identity, context->log, true);
     ERR_clear_error();
     rv = add_identity(context, identity);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
@@ -342,12 +342,17 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
     return rv;
 }
 
-void tls_context_warn(const struct tls_context *context)
+void tls_context_warn(struct tls_context *context, bool is_full)
 {
     for (size_t i = 0; i < context->identity_count; i++) {
-        tls_identity_warn(context->identities[i], context->log);
+        tls_identity_warn(context->identities[i], context->log, is_full);
     }
     ERR_clear_error();
+}
+
+bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
+{
+    return tls_identity_log_renewed(context->identities[n], former->identities[was], context->log);
 }
 
 bool tls_context_is_stale(struct tls_context *context)
@@ -453,9 +458,19 @@ bool tls_context_has_behind(const struct tls_context *context)
     return false;
 }
 
-void tls_context_warn(const struct tls_context *context)
+void tls_context_warn(struct tls_context *context, bool is_full)
 {
     (void)context;
+    (void)is_full;
+}
+
+bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
+{
+    (void)context;
+    (void)n;
+    (void)former;
+    (void)was;
+    return false;
 }
 
 bool tls_context_is_stale(struct tls_context *context)

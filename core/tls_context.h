@@ -38,8 +38,13 @@ int tls_context_take(struct tls_context *context, struct tls_context *former, si
  * nothing but tls_context_put(). */
 int tls_context_finish(struct tls_context *context, char *err, size_t errlen);
 
-/* Log the warnings about expiry again. */
-void tls_context_warn(const struct tls_context *context);
+/* Log the warnings about expiry again; without is_full, only what is new: a certificate that has come into its last 14
+ * days, or, as an error, one that has expired. Its certificates are used as by tls_context_is_stale(). */
+void tls_context_warn(struct tls_context *context, bool is_full);
+
+/* Log that the n-th certificate has come in place of another one, that of former at was: its file, names and end. Returns
+ * whether it has. */
+bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was);
 
 /* Whether one of the files has changed since it was read, or since the last call (certbot's links included): stat(2)
  * of each, no reading. So new files that turn out to be broken are tried once. Its certificates must not be used by

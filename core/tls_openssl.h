@@ -93,6 +93,7 @@ extern struct tls_openssl tls_openssl;
 #define ASN1_TIME_diff                tls_openssl.ASN1_TIME_diff
 #define ASN1_TIME_free                tls_openssl.ASN1_TIME_free
 #define ASN1_TIME_set                 tls_openssl.ASN1_TIME_set
+#define ASN1_TIME_to_tm               tls_openssl.ASN1_TIME_to_tm
 #define GENERAL_NAMES_free            tls_openssl.GENERAL_NAMES_free
 #define X509V3_EXT_conf_nid           tls_openssl.X509V3_EXT_conf_nid
 #define X509_EXTENSION_free           tls_openssl.X509_EXTENSION_free
@@ -110,6 +111,7 @@ extern struct tls_openssl tls_openssl;
 #define X509_add_ext                  tls_openssl.X509_add_ext
 #define X509_check_private_key        tls_openssl.X509_check_private_key
 #define X509_cmp_time                 tls_openssl.X509_cmp_time
+#define X509_cmp                      tls_openssl.X509_cmp
 #define X509_digest                   tls_openssl.X509_digest
 #define X509_free                     tls_openssl.X509_free
 #define X509_get0_notAfter            tls_openssl.X509_get0_notAfter

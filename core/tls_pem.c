@@ -25,7 +25,7 @@ enum {
 
 const char *tls_pem_name(const struct tls_pem *pem)
 {
-    return pem->text != NULL ? "in memory" : pem->file;
+    return pem->text != NULL ? "the PEM text" : pem->file;
 }
 
 static void wipe_text(struct write_buffer *text)
@@ -131,7 +131,13 @@ static int say_pem_error(const struct tls_pem *pem, BIO *bio, const char *kind, 
         return error_text(err, errlen, -EINVAL, "no %s in %s: PEM text with \"-----BEGIN %s-----\"%s", pem->what,
                           tls_pem_name(pem), kind, lack);
     }
-    return error_text(err, errlen, -EINVAL, "the %s in %s cannot be read: %s", pem->what, tls_pem_name(pem),
+    const char *wrong = "is damaged or cut off";
+    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) {
+        wrong = "cannot be read";
+    } else if (ERR_GET_REASON(error) == ERR_R_UNSUPPORTED) { /* so OpenSSL calls damaged keys, too */
+        wrong = "is damaged or cut off, or of a kind that OpenSSL does not know";
+    }
+    return error_text(err, errlen, -EINVAL, "the %s in %s %s (OpenSSL: %s)", pem->what, tls_pem_name(pem), wrong,
                       tls_reason(error));
 }
 

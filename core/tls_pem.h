@@ -18,7 +18,7 @@ struct tls_pem {
     int base_fd;      /* sys_base() */
 };
 
-/* The name of a text for messages: the file's, or "in memory". */
+/* The name of a text for messages: the file's, or "the PEM text". */
 const char *tls_pem_name(const struct tls_pem *pem);
 
 /* Read all certificates, at least one; freed by sk_X509_pop_free(). NULL with a text in err and -errno in *error. */

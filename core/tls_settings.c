@@ -39,13 +39,16 @@ int tls_settings_copy(struct tls_settings *to, const struct tls_settings *from)
     rv = rv < 0 ? rv : copy_setting(&to->ciphers, from->ciphers);
     rv = rv < 0 ? rv : copy_setting(&to->ciphersuites, from->ciphersuites);
     rv = rv < 0 ? rv : copy_setting(&to->groups, from->groups);
+    rv = rv < 0 ? rv : copy_setting(&to->ciphers_place, from->ciphers_place);
+    rv = rv < 0 ? rv : copy_setting(&to->groups_place, from->groups_place);
     return rv < 0 ? rv : copy_setting(&to->alpn, from->alpn);
 }
 
 void tls_settings_done(struct tls_settings *settings)
 {
-    const char *const texts[] = {settings->min_version, settings->ciphers, settings->ciphersuites, settings->groups,
-                                 settings->alpn};
+    const char *const texts[] = {settings->min_version, settings->ciphers, settings->ciphersuites,
+                                 settings->groups,      settings->alpn,    settings->ciphers_place,
+                                 settings->groups_place};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         mem_free((void *)(uintptr_t)texts[i]);
     }
@@ -81,9 +84,12 @@ static int parse_min_version(const char *text)
     return strcmp(text, "1.3") == 0 ? TLS1_3_VERSION : -1;
 }
 
-static int refuse_setting(const char *name, const char *value, char *err, size_t errlen)
+/* hint: what to write instead. */
+static int refuse_setting(const char *place, const char *name, const char *value, const char *hint, char *err,
+                          size_t errlen)
 {
-    int rv = error_text(err, errlen, -EINVAL, "TLS %s \"%s\": %s", name, value, tls_reason(ERR_peek_last_error()));
+    int rv = error_text(err, errlen, -EINVAL, "%s%sTLS %s \"%s\": %s; %s", place == NULL ? "" : place,
+                        place == NULL ? "" : ": ", name, value, tls_reason(ERR_peek_last_error()), hint);
     ERR_clear_error();
     return rv;
 }
@@ -103,14 +109,19 @@ static int apply_settings(SSL_CTX *ctx, const struct tls_settings *settings, cha
     }
     SSL_CTX_set_min_proto_version(ctx, min_version);
     if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1) {
-        return refuse_setting("ciphers", ciphers, err, errlen);
+        return refuse_setting(settings->ciphers_place, "ciphers", ciphers, "\"openssl ciphers -v\" lists the names",
+                              err, errlen);
     }
     if (SSL_CTX_set_ciphersuites(ctx, suites) != 1) {
-        return refuse_setting("ciphersuites", suites, err, errlen);
+        return refuse_setting(NULL, "ciphersuites", suites, "\"openssl ciphers -v -s -tls1_3\" lists the names", err,
+                              errlen);
     }
     return SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)groups) == 1
                ? 0
-               : refuse_setting("groups", groups, err, errlen);
+               : refuse_setting(settings->groups_place, "groups", groups,
+                                "names such as \"X25519:prime256v1:secp384r1\" are expected, and \"openssl ecparam "
+                                "-list_curves\" lists curves",
+                                err, errlen);
 }
 
 struct ssl_ctx_st *tls_settings_ctx(const struct tls_settings *settings, int *error, char *err, size_t errlen)

@@ -14,6 +14,8 @@ struct tls_settings {
     const char *ciphersuites; /* of TLS 1.3; NULL: Mozilla's, AES-128 first */
     const char *groups;       /* NULL: X25519, prime256v1, secp384r1 */
     const char *alpn;         /* protocols offered, in order of preference, joined by ','; NULL: "http/1.1,http/1.0" */
+    const char *ciphers_place; /* where ciphers were set, to begin errors with: "site.lua:3"; or NULL */
+    const char *groups_place;  /* likewise */
 };
 
 enum { TLS_ALPN_MAX = 128 }; /* bytes of all protocols, as they lie on the wire */

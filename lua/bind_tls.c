@@ -112,13 +112,15 @@ static int app_tls(lua_State *L)
     script_check_loading(L, "app.tls");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    const struct tls_settings settings = {
+    script_place(L, place);
+    struct tls_settings settings = {
         .min_version = take_text(L, TLS_OPTION_MIN_VERSION),
         .ciphers = take_text(L, TLS_OPTION_CIPHERS),
         .groups = take_text(L, TLS_OPTION_GROUPS),
     };
+    settings.ciphers_place = settings.ciphers == NULL ? NULL : place;
+    settings.groups_place = settings.groups == NULL ? NULL : place;
     bool has_certificate = take_certificate(L, &certificate);
-    script_place(L, place);
     if (tls_plan_set(&script->tls, &settings, err, sizeof err) < 0 ||
         (has_certificate && tls_plan_add(&script->tls, &certificate, place, err, sizeof err) < 0)) {
         script_raise(L, "app.tls: %s", err);

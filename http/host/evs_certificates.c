@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* An entry without a certificate ends the array; if it has other members, the certificate was forgotten. */
 static bool is_last(const struct evs_certificate *entry)
@@ -31,8 +32,10 @@ static int add_certificate(struct tls_plan *plan, const struct evs_certificate *
         .client_ca_pem = entry->client_ca_pem,
         .is_client_optional = entry->client_optional != 0,
     };
-    char text[EVSERVE_ERROR_MAX];
-    int rv = tls_plan_add(plan, &certificate, NULL, text, sizeof text);
+    char text[EVSERVE_ERROR_MAX], place[64];
+    bool is_in_memory = entry->cert_pem != NULL || entry->key_pem != NULL || entry->client_ca_pem != NULL;
+    snprintf(place, sizeof place, "evserve_config.certificates[%zu]", n);
+    int rv = tls_plan_add(plan, &certificate, is_in_memory ? place : NULL, text, sizeof text); /* files have names */
     return rv == 0 ? 0 : error_text(err, errlen, rv, "evserve_config.certificates[%zu]: %s", n, text);
 }
 
@@ -42,6 +45,8 @@ int evs_certificates_read(struct tls_plan *plan, const struct evserve_config *co
         .min_version = config->tls_min_version,
         .ciphers = config->tls_ciphers,
         .groups = config->tls_groups,
+        .ciphers_place = config->tls_ciphers == NULL ? NULL : "evserve_config.tls_ciphers",
+        .groups_place = config->tls_groups == NULL ? NULL : "evserve_config.tls_groups",
     };
     char text[EVSERVE_ERROR_MAX];
     int rv = tls_plan_set(plan, &settings, text, sizeof text);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Where the texts of a certificate and of the settings are, so that they can be copied and freed in a loop. */
@@ -30,6 +31,8 @@ static const struct {
     {"ciphersuites", offsetof(struct tls_settings, ciphersuites)},
     {"groups", offsetof(struct tls_settings, groups)},
     {"alpn", offsetof(struct tls_settings, alpn)},
+    {NULL, offsetof(struct tls_settings, ciphers_place)}, /* NULL: the first value stays */
+    {NULL, offsetof(struct tls_settings, groups_place)},
 };
 
 enum {
@@ -176,14 +179,14 @@ static int set_one(struct tls_plan *plan, size_t which, const char *text, char *
         return error_text(err, errlen, -EINVAL, "%s: the text is empty", name);
     }
     if (was != NULL) {
-        return strcmp(was, text) == 0
+        return name == NULL || strcmp(was, text) == 0
                    ? 0
                    : error_text(err, errlen, -EEXIST, "%s holds for all certificates, and is \"%.80s\" already", name,
                                 was);
     }
     const char *ours = mem_copy_text(text);
     if (ours == NULL) {
-        return error_text(err, errlen, -ENOMEM, "%s: %s", name, errno_text(ENOMEM));
+        return error_text(err, errlen, -ENOMEM, "%s: %s", name == NULL ? "place" : name, errno_text(ENOMEM));
     }
     set_text(&plan->settings, setting_texts[which].offset, ours);
     return 0;
@@ -267,7 +270,13 @@ static int add_from_plan(const struct make_call *call, size_t n, char *err, size
         return rv < 0 ? error_text(err, errlen, rv, "%s", errno_text(-rv)) : 0;
     }
     char text[1024];
-    int rv = tls_context_add(call->context, certificate, text, sizeof text);
+    struct tls_certificate named = *certificate;
+    named.place = call->plan->places[n];
+    int rv = tls_context_add(call->context, &named, text, sizeof text);
+    if (rv == -EACCES && former != NULL && former->is_confined) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, " (outside the sandbox? --allow-read)");
+    }
     if (rv == 0 && former != NULL) {
         former->renewed++;
     }
@@ -280,6 +289,18 @@ static int add_from_plan(const struct make_call *call, size_t n, char *err, size
         }
     }
     return rv >= 0 ? 0 : error_text(err, errlen, rv, "%s%s%s", place, place[0] == '\0' ? "" : ": ", text);
+}
+
+/* Log which certificates are others than before. */
+static void log_renewed(const struct make_call *call)
+{
+    for (size_t i = 0; i < call->plan->count; i++) {
+        size_t was = i;
+        if (find_former(call->former, &call->plan->certificates[i], &was) &&
+            tls_context_log_renewed(call->context, i, call->former->context, was)) {
+            call->former->named++;
+        }
+    }
 }
 
 int tls_plan_make(const struct tls_plan *plan, struct tls_former *former, int base_fd, const struct log *log,
@@ -295,6 +316,9 @@ int tls_plan_make(const struct tls_plan *plan, struct tls_former *former, int ba
     if (rv < 0) {
         tls_context_put(call.context);
         return rv;
+    }
+    if (former != NULL) {
+        log_renewed(&call);
     }
     *context = call.context;
     return 0;

@@ -45,7 +45,9 @@ struct tls_former {
     const struct tls_plan *plan; /* what it was made of; borrowed */
     struct tls_context *context; /* borrowed */
     bool is_reload;              /* read all files, not only those that have changed (tls_context_is_stale()) */
+    bool is_confined;            /* the sandbox is in force: it may be why a file cannot be read */
     size_t renewed;              /* what came of it: certificates that were read, */
+    size_t named;                /* those of them that are others now, with a line in the log each, */
     size_t kept;                 /* and those whose files could not be used, so that what was read before stays */
 };
 

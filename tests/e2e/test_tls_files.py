@@ -131,7 +131,7 @@ class Files(unittest.TestCase):
         self.write("public", self.cert, self.read("public"))
         self.is_refused("public", "no private key in public-key.pem: ")
         self.write("cut", self.cert[:300], self.key)
-        self.is_refused("cut", "the certificate in cut.pem cannot be read: ")
+        self.is_refused("cut", "the certificate in cut.pem is damaged or cut off (OpenSSL: ")
 
     def test_folder_and_pipe(self):
         """A pipe without a writer would block the start, and a server that is running at a reload."""

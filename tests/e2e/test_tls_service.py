@@ -2,6 +2,7 @@
 renewals."""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import evtest
 from lua_site import EVSERVE, HEAD
 
 TLS = 'app.tls { cert = "one.pem", key = "one-key.pem" }\n'
+IN_SANDBOX = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
 SITE = HEAD + 'app.get("/", function(req) return req.scheme end)\n'
 
 
@@ -98,6 +100,84 @@ class Sockets(Case):
         server = self.start("--root", ".", "--listen", "127.0.0.1:0")
         self.reload(server)
         self.assertTrue(server.lines[-1].endswith("reloaded"), server.lines)
+
+
+class Renewals(Case):
+    def test_reload_says_what_was_renewed(self):
+        self.authority.sign("two", "two.test", "www.two.test")
+        self.write("two.lua", SITE + 'app.listen "127.0.0.1:0?tls"\n' + TLS + TLS.replace("one", "two"))
+        server = self.start("two.lua")
+        self.reload(server)
+        self.assertFalse(any("renewed" in line for line in server.lines))
+        self.authority.sign("two", "two.test", "www.two.test")
+        self.reload(server)
+        self.assertEqual(len(self.lines(server, "renewed")), 1)
+        self.assertRegex(self.lines(server, "renewed")[0],
+                         r" info two\.pem renewed: two\.test, www\.two\.test, until \d{4}-\d\d-\d\d \d\d:\d\d UTC$")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+    def test_user_that_may_not_read_them_is_warned_of(self):
+        """certbot's folders are root's alone; the recipe of README.md opens them to a group."""
+        self.write("user.lua", SITE + 'app.listen "127.0.0.1:0?tls"\n'
+                   'app.tls { cert = "live/one.pem", key = "live/one-key.pem" }\n')
+        os.mkdir(self.path("live"))
+        for name in "one.pem", "one-key.pem":
+            os.link(self.path(name), self.path("live", name))
+        os.chmod(self.folder, 0o755)
+        nobody = pwd.getpwnam("nobody")
+        for mode, key_mode, unreadable in ((0o700, 0o600, "live/one.pem"), (0o750, 0o600, "live/one-key.pem"),
+                                           (0o750, 0o640, None)):
+            os.chown(self.path("live"), 0, nobody.pw_gid)
+            os.chown(self.path("live", "one-key.pem"), 0, nobody.pw_gid)
+            os.chmod(self.path("live"), mode)
+            os.chmod(self.path("live", "one-key.pem"), key_mode)
+            for options in [], ["--sandbox"]:
+                with evtest.Program(EVSERVE, "--user", "nobody", *options, "user.lua", cwd=self.folder,
+                                    env=IN_SANDBOX) as server:
+                    self.assertEqual(server.stop(), 0)
+                    warned = [line for line in server.lines if "cannot read" in line]
+                    self.assertEqual(len(warned), 0 if unreadable is None else 1, server.lines)
+                    if unreadable is not None:
+                        self.assertIn(f" warn the user of the server (uid {nobody.pw_uid}) cannot read {unreadable} "
+                                      "(Permission denied): a renewed certificate is not found until a restart",
+                                      warned[0])
+
+    def test_folder_that_a_link_leads_to(self):
+        """In the sandbox, another folder behind the same link is outside."""
+        for folder in "a", "b":
+            os.mkdir(self.path(folder))
+            for name in "one.pem", "one-key.pem":
+                os.link(self.path(name), self.path(folder, name))
+        os.symlink("a", self.path("current"))
+        self.write("linked.lua", SITE + 'app.listen "127.0.0.1:0?tls"\n'
+                   'app.tls { cert = "current/one.pem", key = "current/one-key.pem" }\n')
+        os.mkdir(self.path("apart"))
+        os.rename(self.path("linked.lua"), self.path("apart", "linked.lua"))
+        server = self.start("--sandbox", "apart/linked.lua", env=IN_SANDBOX)
+        os.unlink(self.path("current"))
+        os.symlink("b", self.path("current"))
+        self.reload(server)
+        if any("sandbox" in line and "--allow-read" not in line for line in server.lines):
+            self.skipTest("this kernel has not all of the sandbox")
+        self.assertIn("cannot read the certificate current/one.pem: Permission denied (outside the sandbox? "
+                      "--allow-read)", self.lines(server, "is kept: ")[0])
+
+
+class Mistakes(Case):
+    def test_settings_name_their_line(self):
+        self.write("ciphers.lua", SITE + 'app.listen "127.0.0.1:0?tls"\n' + TLS + 'app.tls { ciphers = "FOO" }\n')
+        self.assertIn('ciphers.lua:5: TLS ciphers "FOO": no cipher match; "openssl ciphers -v" lists the names',
+                      self.refused("ciphers.lua"))
+        self.write("groups.lua", SITE + 'app.listen "127.0.0.1:0?tls"\n' + TLS + 'app.tls { groups = "FOO" }\n')
+        self.assertIn('groups.lua:5: TLS groups "FOO": ', self.refused("groups.lua"))
+
+    def test_pem_in_the_script(self):
+        with open(self.path("one.pem"), encoding="ascii") as file:
+            lines = file.read().splitlines()
+        for text in "\n".join(lines[:4]), "\n".join(lines[:4] + lines[-1:]):
+            self.write("pem.lua", SITE + f'app.listen "127.0.0.1:0?tls"\napp.tls {{ cert = [[{text}]] }}\n')
+            self.assertRegex(self.refused("pem.lua"), r"\Apem\.lua:\d+: the certificate in the PEM text is damaged or cut off "
+                             r"\(OpenSSL: .+\)$")
 
 
 if __name__ == "__main__":

@@ -94,10 +94,17 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
     return contexts_scene.is_unfinished ? error_text(err, errlen, -ENOMEM, "out of memory") : 0;
 }
 
-void tls_context_warn(const struct tls_context *context)
+void tls_context_warn(struct tls_context *context, bool is_full)
 {
     (void)context;
-    contexts_scene.warned++;
+    contexts_scene.warned += is_full ? 1 : 0;
+    contexts_scene.watched++;
+}
+
+bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
+{
+    assert(n < context->count && was < former->count);
+    return contexts_scene.is_other;
 }
 
 bool tls_context_is_stale(struct tls_context *context)

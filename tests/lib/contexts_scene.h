@@ -14,7 +14,9 @@ struct contexts_scene {
     bool is_stale;        /* all certificates have changed: for one call of tls_context_is_stale() */
     const char *stale;    /* or only the one with this source */
     bool is_unfinished;   /* tls_context_finish() fails */
-    int warned;           /* calls of tls_context_warn() */
+    bool is_other;        /* what is read is another certificate than before: tls_context_log_renewed() */
+    int warned;           /* calls of tls_context_warn() for all warnings */
+    int watched;          /* and all calls of it */
     int made;             /* contexts that exist */
     int adds;             /* certificates that were added, successfully, to the newest one */
     int takes;            /* and those that were taken from a former one */

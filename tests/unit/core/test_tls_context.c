@@ -218,7 +218,7 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
         {"key.pem", "key.pem", NULL, {"no certificate in", "key.pem", "BEGIN"}},
         {"cert.pem", "cert.pem", NULL, {"no private key in", "cert.pem", "BEGIN PRIVATE KEY"}},
         {"cert.pem", "text.pem", NULL, {"private key", "text.pem", ""}},
-        {"broken.pem", "key.pem", NULL, {"the certificate in", "broken.pem", "cannot be read"}},
+        {"broken.pem", "key.pem", NULL, {"the certificate in", "broken.pem", "is damaged or cut off"}},
         {"torn.pem", "key.pem", NULL, {"certificate in", "torn.pem", ""}},
         {"sealed.pem", "key.pem", NULL, {"the certificate in", "sealed.pem", "is encrypted"}},
         {"cert.pem", "secret.pem", NULL, {"secret.pem has a passphrase", "", ""}},
@@ -252,6 +252,9 @@ static void settings_are_checked(void **state)
         {{.ciphers = "NO-SUCH-CIPHER"}, "TLS ciphers \"NO-SUCH-CIPHER\": no cipher match"},
         {{.ciphersuites = "TLS_NONE"}, "TLS ciphersuites \"TLS_NONE\""},
         {{.groups = "P-1"}, "TLS groups \"P-1\""},
+        {{.ciphers = "FOO", .ciphers_place = "site.lua:3"},
+         "site.lua:3: TLS ciphers \"FOO\": no cipher match; \"openssl ciphers -v\""},
+        {{.groups = "FOO", .groups_place = "site.lua:4"}, "site.lua:4: TLS groups \"FOO\": "},
         {{.alpn = "http/1.1,,h2"}, "TLS alpn"},
         {{.alpn = ""}, "TLS alpn"},
         {{.min_version = "1.3", .ciphersuites = "TLS_AES_128_GCM_SHA256", .groups = "X25519", .alpn = "h2,http/1.1"},
@@ -281,10 +284,10 @@ static void log_warns_of_keys_that_others_can_read_and_of_certificates_near_thei
         const char *word; /* "" for no warning */
     } rows[] = {
         {-DAY_S, 20 * DAY_S, ""},
-        {-DAY_S, 13 * DAY_S + 10, "expires in 13 days"},
-        {-DAY_S, DAY_S + 10, "expires in 1 day\n"},
-        {-DAY_S, 10, "expires in 0 days"},
-        {-DAY_S, -10, "has expired"},
+        {-DAY_S, 13 * DAY_S + 10, "expires in 13 days (1994-11-19 08:49 UTC)\n"},
+        {-DAY_S, DAY_S + 10, "expires in 1 day (1994-11-07 08:49 UTC)\n"},
+        {-DAY_S, 10, "in memory expires at 1994-11-06 08:49 UTC\n"},
+        {-DAY_S, -10, "has expired (1994-11-06 08:49 UTC)"},
         {3600, 20 * DAY_S, "is not valid yet"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -301,9 +304,93 @@ static void log_warns_of_keys_that_others_can_read_and_of_certificates_near_thei
         made_done(&near);
     }
     log_text[0] = '\0';
-    tls_context_warn(context);
-    assert_non_null(strstr(log_text, "has expired"));
+    tls_context_warn(context, true);
+    assert_non_null(strstr(log_text, "warn: the certificate in memory has expired"));
     assert_non_null(strstr(log_text, "is not valid yet"));
+    log_text[0] = '\0';
+    tls_context_warn(context, false); /* nothing of it is new */
+    assert_string_equal(log_text, "");
+}
+
+/* What the log has when the wall clock is this many seconds before the end of the certificate. */
+static const char *said_before_end(int64_t before_s)
+{
+    log_text[0] = '\0';
+    fake_sys_set_wall_time_s(FAKE_NOW_S + 20 * DAY_S - before_s);
+    tls_context_warn(context, false);
+    return log_text;
+}
+
+static void crossing_the_last_fourteen_days_and_the_end_is_said_once_each(void **state)
+{
+    (void)state;
+    struct made near;
+    made_create_valid(&near, KEY_EC, "near.example", FAKE_NOW_S - DAY_S, FAKE_NOW_S + 20 * DAY_S);
+    const struct tls_certificate certificate = {.cert_pem = near.cert_pem,
+                                                .key_pem = near.key_pem,
+                                                .place = "site.lua:3"};
+    assert_int_equal(add(&certificate), 0);
+    assert_string_equal(said_before_end(14 * DAY_S), "");
+    assert_string_equal(said_before_end(14 * DAY_S - 1),
+                        "warn: the certificate site.lua:3 expires in 13 days (1994-11-26 08:49 UTC)\n");
+    assert_string_equal(said_before_end(14 * DAY_S - 60), "");
+    assert_string_equal(said_before_end(0), "");
+    assert_string_equal(said_before_end(-1), "error: the certificate site.lua:3 has expired (1994-11-26 08:49 UTC): "
+                                             "clients will refuse it\n");
+    assert_string_equal(said_before_end(-60), "");
+    assert_string_equal(said_before_end(60), ""); /* the clock was set back */
+    assert_string_equal(said_before_end(-60), "");
+    made_done(&near);
+}
+
+static void a_renewal_is_said_with_names_and_end(void **state)
+{
+    (void)state;
+    const struct tls_settings settings = {0};
+    const struct tls_certificate files = {.cert_file = path_of("cert.pem"), .key_file = path_of("key.pem")};
+    struct tls_context *next;
+    struct made few, many;
+    made_create_valid(&few, KEY_EC, "one.example,two.example", FAKE_NOW_S, FAKE_NOW_S + 20 * DAY_S);
+    made_create_valid(&many, KEY_RSA, "a.example,b.example,c.example,d.example,e.example", FAKE_NOW_S,
+                      FAKE_NOW_S + 20 * DAY_S);
+    const struct tls_certificate mine = {.cert_pem = few.cert_pem, .key_pem = few.key_pem, .place = "site.lua:3"};
+    const struct tls_certificate big = {.cert_pem = many.cert_pem, .key_pem = many.key_pem, .place = "site.lua:4"};
+    assert_int_equal(add(&files), 0);
+    assert_int_equal(tls_context_create(&next, &settings, context, 0, &sink_log, err, sizeof err), 0);
+    assert_int_equal(tls_context_add(next, &files, err, sizeof err), 0);
+    assert_int_equal(tls_context_add(next, &mine, err, sizeof err), 0);
+    assert_int_equal(tls_context_add(next, &big, err, sizeof err), 0);
+    log_text[0] = '\0';
+    assert_false(tls_context_log_renewed(next, 0, context, 0)); /* read again, and the same */
+    assert_string_equal(log_text, "");
+    assert_true(tls_context_log_renewed(next, 1, context, 0));
+    assert_true(tls_context_log_renewed(next, 2, context, 0));
+    assert_string_equal(log_text,
+                        "info: site.lua:3 renewed: one.example, two.example, until 1994-11-26 08:49 UTC\n"
+                        "info: site.lua:4 renewed: a.example, b.example, c.example and 2 more, until 1994-11-26 08:49 "
+                        "UTC\n");
+    tls_context_put(next);
+    made_done(&few);
+    made_done(&many);
+}
+
+/* PEM in memory has no file's name; its errors read well all the same. */
+static void damaged_pem_is_said_in_plain_words(void **state)
+{
+    (void)state;
+    char cert[MADE_PEM_MAX], key[MADE_PEM_MAX];
+    snprintf(cert, sizeof cert, "%.200s\n-----END CERTIFICATE-----\n", made.cert_pem);
+    snprintf(key, sizeof key, "%.80s", made.key_pem);
+    const struct tls_certificate broken = {.cert_pem = cert, .key_pem = made.key_pem};
+    assert_int_equal(add(&broken), -EINVAL);
+    assert_ptr_equal(strstr(err, "the certificate in the PEM text is damaged or cut off (OpenSSL: "), err);
+    const struct tls_certificate no_key = {.cert_pem = made.cert_pem, .key_pem = key};
+    assert_int_equal(add(&no_key), -EINVAL);
+    assert_ptr_equal(strstr(err, "the private key in the PEM text is damaged or cut off"), err);
+    const struct tls_certificate none = {.cert_pem = "x", .key_pem = made.key_pem};
+    assert_int_equal(add(&none), -EINVAL);
+    assert_string_equal(err,
+                        "no certificate in the PEM text: PEM text with \"-----BEGIN CERTIFICATE-----\" is expected");
 }
 
 static void files_that_are_replaced_make_it_stale_once(void **state)
@@ -375,6 +462,9 @@ int main(void)
         CONTEXT_TEST(what_is_wrong_is_said_with_the_name_of_the_file),
         CONTEXT_TEST(settings_are_checked),
         CONTEXT_TEST(log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end),
+        CONTEXT_TEST(crossing_the_last_fourteen_days_and_the_end_is_said_once_each),
+        CONTEXT_TEST(a_renewal_is_said_with_names_and_end),
+        CONTEXT_TEST(damaged_pem_is_said_in_plain_words),
         CONTEXT_TEST(files_that_are_replaced_make_it_stale_once),
         CONTEXT_TEST(without_memory_a_certificate_is_refused_and_nothing_leaks),
     };

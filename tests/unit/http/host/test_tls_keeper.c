@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "tests/lib/contexts_scene.h"
 #include "tests/lib/fake_mem.h"
+#include "tests/lib/fake_sys.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -33,6 +34,7 @@ static int set_up(void **state)
 {
     (void)state;
     contexts_scene_reset();
+    fake_sys_reset();
     tls_keeper_init(&keeper, 5, &log_of_test);
     lines = 0;
     last_line[0] = '\0';
@@ -43,6 +45,7 @@ static int tear_down(void **state)
 {
     (void)state;
     tls_keeper_done(&keeper);
+    fake_sys_reset();
     return fake_mem_live() == 0 && contexts_scene.made == 0 ? 0 : -1;
 }
 
@@ -288,7 +291,72 @@ static void the_log_reminds_of_an_expiry_once_a_day(void **state)
     assert_int_equal(contexts_scene.warned, 0);
     assert_false(tls_keeper_look(&keeper));
     assert_int_equal(contexts_scene.warned, 1);
+    assert_int_equal(contexts_scene.watched, TLS_REMIND_LOOKS); /* what is new is said at each look */
     assert_int_equal(generation(), 1);
+}
+
+static void a_renewal_that_has_a_line_of_its_own_needs_no_other(void **state)
+{
+    (void)state;
+    start("a.pem b.pem");
+    contexts_scene.is_other = true;
+    contexts_scene.is_stale = true;
+    assert_true(tls_keeper_look(&keeper));
+    assert_int_equal(lines, 0); /* it is tls_context_log_renewed() that has written it */
+    contexts_scene.is_other = false;
+    contexts_scene.is_stale = true;
+    assert_true(tls_keeper_look(&keeper));
+    assert_string_equal(last_line, "info the TLS certificates have changed and are in use now");
+}
+
+static void files_that_cannot_be_read_are_said_once_root_is_given_up(void **state)
+{
+    (void)state;
+    tls_keeper_settle(&keeper, false); /* no certificates */
+    start("a.pem");
+    fake_sys_fail_op(FAKE_OPEN, 0, 1, -EMFILE); /* this passes */
+    tls_keeper_settle(&keeper, false);
+    assert_int_equal(lines, 0);
+    fake_sys_fail_op(FAKE_OPEN, 0, FAKE_FOREVER, -EACCES);
+    tls_keeper_settle(&keeper, true);
+    assert_true(keeper.is_confined);
+    assert_int_equal(lines, 1);
+    assert_non_null(strstr(last_line, "warn the user of the server (uid "));
+    assert_non_null(strstr(last_line, ") cannot read a.pem (Permission denied): a renewed certificate is not found"));
+    assert_false(tls_keeper_look(&keeper));
+    assert_int_equal(lines, 1); /* the log has it */
+}
+
+static void a_look_that_fails_is_logged_once_until_it_works_again(void **state)
+{
+    (void)state;
+    start("a.pem b.pem");
+    for (int round = 1; round < 3; round++) {
+        fake_sys_fail_op(FAKE_OPEN, 1, FAKE_FOREVER, -EACCES);
+        for (int i = 0; i < 3; i++) {
+            assert_false(tls_keeper_look(&keeper));
+            assert_int_equal(lines, round);
+        }
+        fake_sys_reset(); /* without files, opening them fails with -EBADF: that is not about the files */
+        assert_false(tls_keeper_look(&keeper));
+    }
+    assert_non_null(strstr(last_line, ".pem has changed: Permission denied; its certificate is kept as it was read"));
+}
+
+/* certbot, for one, replaces links: for a moment there is none. */
+static void a_file_that_is_gone_for_a_moment_is_no_news(void **state)
+{
+    (void)state;
+    start("a.pem");
+    fake_sys_fail_op(FAKE_OPEN, 0, FAKE_FOREVER, -ENOENT);
+    for (int i = 1; i < TLS_BLIND_LOOKS; i++) {
+        assert_false(tls_keeper_look(&keeper));
+        assert_int_equal(lines, 0);
+    }
+    assert_false(tls_keeper_look(&keeper));
+    assert_false(tls_keeper_look(&keeper));
+    assert_int_equal(lines, 1);
+    assert_non_null(strstr(last_line, "error cannot look whether a.pem has changed: No such file"));
 }
 
 int main(void)
@@ -309,6 +377,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failure_is_logged_once_until_its_reason_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_tried_again_after_a_while, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_log_reminds_of_an_expiry_once_a_day, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_renewal_that_has_a_line_of_its_own_needs_no_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_that_cannot_be_read_are_said_once_root_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_that_fails_is_logged_once_until_it_works_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_gone_for_a_moment_is_no_news, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,16 +118,21 @@ static void wishes_of_the_host_win(void **state)
 {
     (void)state;
     struct tls_plan joined;
-    const struct tls_settings mine = {.ciphers = "HOST"}, its = {.ciphers = "SCRIPT", .min_version = "1.3"};
+    const struct tls_settings mine = {.ciphers = "HOST", .ciphers_place = "host"};
+    const struct tls_settings its = {.ciphers = "SCRIPT", .ciphers_place = "site.lua:3", .min_version = "1.3"};
+    const struct tls_settings again = {.ciphers = "SCRIPT", .ciphers_place = "site.lua:4"};
     tls_plan_init(&joined);
     add(&other, "script.pem", "site.lua:3");
     assert_int_equal(tls_plan_set(&plan, &mine, err, sizeof err), 0);
     assert_int_equal(tls_plan_set(&other, &its, err, sizeof err), 0);
+    assert_int_equal(tls_plan_set(&other, &again, err, sizeof err), 0);
+    assert_string_equal(other.settings.ciphers_place, "site.lua:3");
     assert_int_equal(tls_plan_join(&joined, &plan, &other), 0); /* the host has none */
     assert_int_equal(joined.count, 1);
     assert_string_equal(joined.certificates[0].cert_file, "script.pem");
     assert_string_equal(joined.places[0], "site.lua:3");
     assert_string_equal(joined.settings.ciphers, "HOST");
+    assert_string_equal(joined.settings.ciphers_place, "host");
     assert_string_equal(joined.settings.min_version, "1.3");
     tls_plan_done(&joined);
 
@@ -224,6 +229,8 @@ static void config_becomes_a_plan(void **state)
     assert_int_equal(plan.count, 2);
     assert_string_equal(plan.certificates[0].key_file, "k.pem");
     assert_string_equal(plan.certificates[1].key_pem, "KEY");
+    assert_null(plan.places[0]); /* its file says which one it is */
+    assert_string_equal(plan.places[1], "evserve_config.certificates[1]");
     assert_true(plan.certificates[1].is_client_optional);
     assert_false(plan.certificates[0].is_client_optional);
     assert_string_equal(plan.settings.min_version, "1.3");
