@@ -54,6 +54,17 @@ static void format_own_address(const struct conn *conn, char text[NET_TEXT_MAX])
     peer_format(&own, text, NET_TEXT_MAX);
 }
 
+/* What to do about it: the way to HTTPS of this listener. */
+static const char *listener_advice(const struct conn *conn)
+{
+    const struct service *service = conn->pool->service;
+    if (conn->listener < 0) {
+        return "";
+    }
+    bool redirects = (service->redirect.listeners >> conn->listener & 1) != 0;
+    return redirects ? ", which only redirects to HTTPS" : ": add ?tls to its address";
+}
+
 void conn_opening_mistaken(struct conn *conn)
 {
     if (!conn_lines_take(&conn->pool->mistaken)) {
@@ -63,5 +74,5 @@ void conn_opening_mistaken(struct conn *conn)
     peer_format(&conn->peer, peer, sizeof peer);
     format_own_address(conn, own);
     log_write(conn->pool->service->log, LOG_INFO, "the client %s speaks TLS, but %s is a plain HTTP listener%s", peer,
-              own, conn->listener < 0 ? "" : ": add ?tls to its address");
+              own, listener_advice(conn));
 }

@@ -121,6 +121,13 @@ static int call_init(lua_State *L)
     return rv == 0 ? 0 : luaL_error(L, "lua_init of the host failed (%d)", rv);
 }
 
+/* PEM begins with dashes, which are a comment in Lua. Lua's error would quote from the next line, which may be a key. */
+static bool is_pem_text(const char *text, size_t len)
+{
+    static const char begin[] = "-----BEGIN ";
+    return len >= sizeof begin - 1 && memcmp(text, begin, sizeof begin - 1) == 0;
+}
+
 static int run_script(struct script *script, const struct script_host *host, char *err, size_t errlen)
 {
     struct write_buffer *file = script_lend_scratch(script->L, "the script");
@@ -132,6 +139,12 @@ static int run_script(struct script *script, const struct script_host *host, cha
     }
     const char *text = host->text != NULL ? host->text : write_buffer_data(file);
     size_t len = host->text != NULL ? host->text_len : write_buffer_len(file);
+    if (is_pem_text(text, len)) {
+        script_return_scratch(script->L);
+        return error_text(err, errlen, -EINVAL,
+                          "%s is PEM text, not a script: a certificate is named with --tls-cert, its key with --tls-key",
+                          script_path(script));
+    }
     rv = luaL_loadbufferx(script->L, text, len, script->chunk_name, "t");
     script_return_scratch(script->L);
     if (rv != 0) {

@@ -6,6 +6,7 @@
 #include "core/program/options.h"
 #include "core/tls_dev.h"
 #include "evserve.h"
+#include "http/hsts.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -30,7 +31,8 @@ static const char usage[] =
     "                 :443?tls, and ?tls behind any other address, serves HTTPS there; :80?redirect_https redirects\n"
     "                 all requests to it\n"
     "  --tls-cert FILE   the certificate, in PEM, with the intermediate ones behind it; may be repeated: the first is\n"
-    "                 the default, others are chosen by server name. Without it, the script's\n"
+    "                 the default, others are chosen by server name. Without it, the script's (app.tls), which\n"
+    "                 can also ask clients for certificates\n"
     "  --tls-key FILE    the key of the --tls-cert before it (default: it is in the same file)\n"
     "  --tls-dev[=NAME,...]   for development: HTTPS with a certificate that is made in memory, for localhost and these\n"
     "                 names; its fingerprint is logged. If no address has ?tls, every address gets it\n"
@@ -169,6 +171,19 @@ static bool set_tls_dev(void *arg, const char *value, char *err)
     return true;
 }
 
+static bool set_hsts(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    struct hsts hsts;
+    char text[OPTION_ERROR_MAX];
+    options->hsts = value;
+    if (hsts_parse(&hsts, value, text, sizeof text) < 0) {
+        snprintf(err, OPTION_ERROR_MAX, "--%.200s", text);
+        return false;
+    }
+    return true;
+}
+
 static bool add_request_header(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -195,7 +210,7 @@ static const struct option_row rows[] = {
     {"tls-dev", OPTION_MAYBE, 0, set_tls_dev},
     {"tls-dev-anywhere", OPTION_FLAG, offsetof(struct command_line, tls_dev_anywhere), NULL},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
-    {"hsts", OPTION_TEXT, offsetof(struct command_line, hsts), NULL},
+    {"hsts", OPTION_VALUE, 0, set_hsts},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
     {"reactors", OPTION_VALUE, 0, set_reactors},
     {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},

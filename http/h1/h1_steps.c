@@ -193,7 +193,7 @@ static void refuse_malformed(struct h1 *h1)
     exchange->head.minor_version = 1;
     if (is_tls_hello(h1)) {
         conn_opening_mistaken(h1->conn);
-        h1_refuse(h1, 400, "the client speaks TLS, but this is a plain HTTP listener: add ?tls to its address");
+        h1_refuse(h1, 400, "the client speaks TLS, but this is a plain HTTP listener");
         return;
     }
     log_write(exchange->service->log, LOG_DEBUG, "bad request: %s", h1->parser.reason);

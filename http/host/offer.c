@@ -56,6 +56,9 @@ static int open_script(struct offer *offer, const struct offer_config *config, s
 static int set_own(struct offer *offer, const struct offer_config *config, char *err, size_t errlen)
 {
     char text[LOAD_ERROR_MAX];
+    if (config->adds_tls) {
+        offer->site->hsts.len = 0; /* browsers would keep to HTTPS on localhost when the certificate is long gone */
+    }
     if (config->hsts != NULL && hsts_parse(&offer->site->hsts, config->hsts, text, sizeof text) < 0) {
         return error_text(err, errlen, -EINVAL, "%s", text);
     }

@@ -200,7 +200,11 @@ app.get("/redirected", function() return "never\\n" end)
                      'acme("a") app.acme("b")', 'set { hsts = "1y" }', "set { hsts = 5 }":
             with self.subTest(wrong):
                 self.assertRegex(refused(script=SITE + "app." + wrong), r"^wrong\.lua:\d+: app\.\w+: ")
-        self.assertIn("evserve_config.hsts: ", refused("--hsts", "30"))
+        self.assertIn('app.tls: unknown option "certificate": there are cert, key, name, client_ca, client, ',
+                      refused(script=SITE + 'app.tls { certificate = "x" }'))
+        done = evtest.run(EVSERVE, "--hsts", "30")
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r'^evserve: --hsts: "30": a time such as "365d" expected')
 
 
 class Challenges(Case):

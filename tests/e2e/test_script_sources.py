@@ -81,6 +81,8 @@ class Piped(Case):
 
     def test_errors_name_it(self):
         for text, expected in (("x = = 1", "/dev/stdin:1: unexpected symbol near '='"), ("\nerror 'no'", "/dev/stdin:2: no"),
+                               ("-----BEGIN PRIVATE KEY-----\nMIGHsecret\n", "/dev/stdin is PEM text, not a script: a "
+                                "certificate is named with --tls-cert, its key with --tls-key"),
                                ("--" + "x" * (16 << 20), "cannot read /dev/stdin: File too large")):
             done = subprocess.run([EVSERVE, "--check", "-"], input=text, text=True, capture_output=True,
                                   timeout=evtest.LIMIT, check=False)

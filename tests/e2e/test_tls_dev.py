@@ -1,6 +1,7 @@
 """evserve --tls-dev: HTTPS for development with a certificate from memory. Real clients recognize it by what the log
 says, it stays the same over reloads, and other machines are kept out."""
 
+import http.client
 import os
 import re
 import shutil
@@ -51,6 +52,17 @@ class Dev(unittest.TestCase):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with evtest.connect(server.address) as raw, context.wrap_socket(raw, server_hostname=name) as sock:
             return sock.getpeercert(True)
+
+    def test_browsers_do_not_keep_to_https_unless_told_to(self):
+        self.write(SITE + 'app.set { hsts = "365d" }\n', "hsts.lua")
+        for options, field in ([], None), (["--hsts", "1h"], "max-age=3600"):
+            server = self.serve("--listen", "127.0.0.1:0", "--tls-dev", *options, script="hsts.lua")
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            client = http.client.HTTPSConnection("localhost", server.address[1], context=context, timeout=10)
+            client.request("GET", "/")
+            self.assertEqual(client.getresponse().getheader("Strict-Transport-Security"), field)
+            client.close()
 
     def fingerprint(self, server):
         pem = os.path.join(self.folder, "shown.pem")
@@ -130,7 +142,8 @@ class Dev(unittest.TestCase):
             error = self.refused(*check, "--tls-dev", "--listen", "0.0.0.0:0")
             self.assertIn('listen address "0.0.0.0:0?tls": other machines could connect to it', error)
             self.assertIn("--tls-dev-anywhere", error)
-            self.assertRegex(self.refused(*check, "--tls-dev", script="public.lua"), r'^public\.lua:\d+: listen address')
+            self.assertRegex(self.refused(*check, "--tls-dev", script="public.lua"),
+                             r'^public\.lua:\d+: listen address')
         server = self.serve("--tls-dev", "--tls-dev-anywhere", script="public.lua")
         server.address = ("127.0.0.1", server.address[1])
         self.assertEqual(self.fingerprint(server), self.facts(server)[0])

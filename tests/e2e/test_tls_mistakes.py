@@ -96,6 +96,14 @@ class Mistakes(unittest.TestCase):
             self.assertEqual(len(self.server.lines), before + 1, self.server.lines)
             self.assertRegex(self.server.lines[before], r"handshake with 127\.0\.0\.1:\d+ failed: .*" + reason)
 
+    def test_tls_at_a_port_that_redirects(self):
+        with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0?redirect_https", "--listen", "127.0.0.1:0?tls", "site.lua",
+                            cwd=self.folder) as server:
+            port = evtest.parse_address(server.lines[0].removeprefix("listening on "))[1]
+            self.s_client(port)
+            evtest.wait_until(lambda: "speaks TLS" in server.lines[-1], "the line about it")
+            self.assertRegex(server.lines[-1], r"a plain HTTP listener, which only redirects to HTTPS$")
+
     def test_probes_have_no_line(self):
         for port in self.secured, self.plain:
             evtest.connect(("127.0.0.1", port)).close()
