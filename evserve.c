@@ -145,8 +145,8 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
     const struct confinement wanted = {config->sandbox == EVSERVE_SANDBOX_REQUIRE, config->allow_read,
                                        config->allow_write};
     const struct worker *first = &server->workers[0];
-    return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan, first->server, &wanted,
-                          &server->log, err, errlen);
+    return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan,
+                          access_keeper_path(&server->plan.access), first->server, &wanted, &server->log, err, errlen);
 }
 
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
@@ -165,6 +165,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
         rv = worker_load(&server->workers[i], err, errlen);
     }
     rv = rv < 0 ? rv : plan_start_tls(&server->plan, server->workers[0].offer, err, errlen);
+    rv = rv < 0 ? rv : plan_open_access(&server->plan, server->workers[0].offer, err, errlen);
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_open(&server->workers[i], &server->workers[0], err, errlen);
     }
@@ -338,6 +339,14 @@ int evserve_reload(evserve *server, char *err, size_t errlen)
     int rv = reload_workers(server->workers, server->worker_count, err, errlen);
     atomic_store(&server->is_reloading, false);
     return rv;
+}
+
+int evserve_reopen_logs(evserve *server, char *err, size_t errlen)
+{
+    if (is_in_child(server)) {
+        return error_text(err, errlen, -ECHILD, "cannot reopen the logs: the server belongs to another process");
+    }
+    return access_keeper_reopen(&server->plan.access, err, errlen);
 }
 
 int evserve_changed(evserve *server)

@@ -161,7 +161,7 @@ struct evs_route {
     /* Responds to the request, at once or later (see "Reading a request"). */
     void (*serve)(evs_request *request, void *arg);
     void *arg;      /* passed to serve */
-    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE, both, or 0 */
+    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE and EVS_NO_ACCESS_LOG, joined by |, or 0 */
 
     const struct evs_limits *limits; /* limits of this route, which evserve_start() copies; NULL: the server's */
 };
@@ -175,7 +175,10 @@ enum {
      * that comes late. Without this flag, such a client counts as gone, since a FIN is nearly always the first half of
      * a close: once the server has nothing left to send to it and waits for the host, the request gets EVS_GONE. A
      * response that is complete when serve returns is sent in either case. */
-    EVS_HALF_CLOSE = 2
+    EVS_HALF_CLOSE = 2,
+
+    /* Requests of this route are not in the access log: those of a health check, for example. */
+    EVS_NO_ACCESS_LOG = 4
 };
 
 /* ---- Static files ---- */
@@ -528,6 +531,26 @@ struct evserve_config {
      * The start fails if other machines could connect to one of them, unless tls_dev_anywhere is 1. */
     const char *tls_dev;
     int tls_dev_anywhere;
+
+    /* The access log: a line for each response. Takes precedence over the script's.
+     *
+     *   "/var/log/evserve/access.log"  a file, which is made if it is not there (mode 0640), or a FIFO
+     *   "stdout"                       standard output of the process
+     *   "syslog:"                      the local syslog daemon, one datagram for each line. Options may follow:
+     *                                  "syslog:server=unix:/dev/log,facility=local7,severity=info,tag=evserve"
+     *   "off"                          none, whatever the script says
+     *
+     * The file is opened by evserve_start(), before on_listening() and the sandbox; by a reload that names another one;
+     * and by evserve_reopen_logs(). Lines are collected for a second, or until there are 64 KiB of them, by each thread,
+     * and appended with one write. Nothing waits for a full pipe or a full disk: lines that find no room are lost, and
+     * the log says so, and later how many. */
+    const char *access_log;
+
+    /* The format of its lines: "combined", the default; "json", an object on each line; or a text with the $variables of
+     * nginx: "$remote_addr $request_time \"$request\" $status". README.md, "Logs", lists them. A mistake makes the start
+     * fail, with the name and its place. What clients have sent is escaped (\xHH), so no client can write a line of its
+     * own. With "escape=json " in front of the text, values are escaped for strings of JSON. */
+    const char *access_log_format;
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -634,6 +657,11 @@ void evserve_wake(evserve *server);
  * the server's own, for example in a route; other threads wait until the server's threads have done it. A server that
  * no thread is serving at the moment is reloaded by the caller. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
+
+/* Open the access log's file again, since logrotate, for example, has renamed it; lines that wait to be written go to the
+ * new one. Returns 0, also without such a file, or -errno with a text in err: then lines go on to the old one. -ECHILD in
+ * a forked child. Any thread; not from signal handlers (see evserve_wake()). */
+int evserve_reopen_logs(evserve *server, char *err, size_t errlen);
 
 /* Whether the script, or a file that it required or read while it started, has changed since it was loaded or since the
  * last call. Returns 1, which means that it is time for evserve_reload(), or 0. Looks at each file. Any thread. */

@@ -76,6 +76,7 @@ static struct {
     struct log_stream *log;
     atomic_uint stops;        /* SIGINT and SIGTERM not yet acted on */
     atomic_bool wants_reload; /* SIGHUP, likewise */
+    atomic_bool wants_reopen; /* SIGUSR1, likewise */
     atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
     bool is_stopping;
     bool has_watchdog;
@@ -93,7 +94,7 @@ static int64_t now_ms(void)
     return sys_now_ns() / 1000000;
 }
 
-static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGALRM};
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGALRM};
 
 static void handle(const int *numbers, size_t count, void (*handler)(int number))
 {
@@ -123,6 +124,8 @@ static void on_signal(int number)
     evserve *server = atomic_load(&control.server);
     if (number == SIGHUP) {
         atomic_store(&control.wants_reload, true);
+    } else if (number == SIGUSR1) {
+        atomic_store(&control.wants_reopen, true);
     } else if (number == SIGALRM) {
         atomic_store(&control.has_pulse, true);
     } else {
@@ -148,6 +151,15 @@ static void reload_server(void)
     }
     log_stream_write(control.log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     notify("READY=1");
+}
+
+static void reopen_logs(void)
+{
+    char err[EVSERVE_ERROR_MAX], line[EVSERVE_ERROR_MAX + 64];
+    if (evserve_reopen_logs(control.server, err, sizeof err) < 0) {
+        snprintf(line, sizeof line, "%s; lines go on to where they went", err);
+        log_stream_write(control.log, EVSERVE_LOG_ERROR, line);
+    }
 }
 
 /* The sign of life passes through every thread of the server, so a loop that hangs stops it. */
@@ -182,6 +194,9 @@ static void attend(void *arg)
         control.is_stopping = true;
         notify("STOPPING=1");
         evserve_stop(control.server, is_urgent ? 0 : DRAIN_MS);
+    }
+    if (atomic_exchange(&control.wants_reopen, false)) {
+        reopen_logs();
     }
     bool has_pulse = atomic_exchange(&control.has_pulse, false);
     bool wants_reload = atomic_exchange(&control.wants_reload, false);
@@ -290,6 +305,8 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .certificates = certificates,
         .acme = options->acme,
         .hsts = options->hsts,
+        .access_log = options->request != NULL ? "off" : options->access_log, /* that request is a trial */
+        .access_log_format = options->access_log_format,
         .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
         .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
         .arg = host,

@@ -50,6 +50,7 @@ static const uint64_t rights_of[] = {
     [SANDBOX_WRITE] = RIGHT_READ_FILE | RIGHT_READ_DIR | RIGHT_WRITE_FILE | RIGHT_TRUNCATE | RIGHT_REMOVE_DIR |
                       RIGHT_REMOVE_FILE | RIGHT_MAKE_DIR | RIGHT_MAKE_REG | RIGHT_REFER,
     [SANDBOX_REMOVE] = RIGHT_REMOVE_FILE,
+    [SANDBOX_APPEND] = RIGHT_WRITE_FILE | RIGHT_MAKE_REG,
 };
 
 void sandbox_open(struct sandbox *sandbox)

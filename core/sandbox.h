@@ -24,6 +24,7 @@ enum sandbox_access {
     SANDBOX_READ,   /* read files and directories */
     SANDBOX_WRITE,  /* the same, and make, write, rename and remove files and directories */
     SANDBOX_REMOVE, /* remove files, nothing else */
+    SANDBOX_APPEND, /* make files and write to them, nothing else */
 };
 
 /* Begin with nothing allowed. A kernel without landlock is not an error here: sandbox_enter() deals with it. */

@@ -43,6 +43,7 @@ void exchange_start(struct exchange *exchange)
     exchange->limits = &exchange->site->limits;
     exchange->is_body_read = true;
     exchange->is_watched = exchange->service->hooks.finished != NULL;
+    exchange->is_logged = exchange->service->access != NULL;
 }
 
 void exchange_clear(struct exchange *exchange)

@@ -4,6 +4,7 @@
 #include "http/outcome.h"
 
 #include "core/sys.h"
+#include "http/access_log.h"
 #include "http/char_class.h"
 #include "http/exchange.h"
 #include "http/peer.h"
@@ -12,10 +13,13 @@
 
 #include <string.h>
 
-void outcome_begin(struct exchange *exchange)
+void outcome_begin(struct exchange *exchange, size_t queued)
 {
-    exchange->began_ns = sys_now_ns();
     exchange->sent_bytes = 0;
+    exchange->queued_before = (uint32_t)queued;
+    if (exchange->is_watched || access_log_is_timed(exchange->service->access)) {
+        exchange->began_ns = sys_now_ns();
+    }
 }
 
 /* The element of a request line at *at, ended in place; "" if it is not all there. */

@@ -39,8 +39,9 @@ struct outcome {
     enum outcome_end end;
 };
 
-/* A watched exchange: its request begins now. */
-void outcome_begin(struct exchange *exchange);
+/* A watched exchange, or one that is logged: its request begins now. queued: bytes of earlier responses that are still
+ * in its connection's queue. */
+void outcome_begin(struct exchange *exchange, size_t queued);
 
 /* A watched exchange is over: report it to the observers, and stop watching it. Nothing is reported for a
  * connection that ended between requests, or in the middle of a head. raw is what has come of a head that was never

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/access_log.h"
 #include "http/address_table.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
@@ -216,6 +217,10 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
     if (service->hooks.finished != NULL) {
         outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
                             len > 0 && sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
+    }
+    if (service->access != NULL) {
+        access_log_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
+                               sent == (ssize_t)len);
     }
     sys_shutdown_write(fd);
     sys_close(fd);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct access_log;
 struct evs_host;
 struct exchange;
 struct log;
@@ -70,6 +71,7 @@ struct service {
     struct handler static_handler;    /* serves the site's mounts: a copy */
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
+    struct access_log *access;        /* borrowed: a line for each response; NULL: none are written */
     struct https_redirect redirect;   /* who is redirected, and where to */
     bool has_first;                   /* something may come before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */

@@ -35,6 +35,8 @@ struct site {
     struct file_replies *replies;   /* owned: files that handlers respond with */
     struct acme *acme;              /* owned: challenges of a certificate authority; NULL without them */
     struct hsts hsts;               /* of responses over TLS */
+    char *access_log;               /* owned: where the access log goes; NULL: the script does not say */
+    char *access_format;            /* owned: its format, valid; NULL: the usual one */
     int base_fd;                    /* borrowed: where relative names start, see sys_base() */
     uint32_t pins;                  /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called

@@ -2,7 +2,9 @@
 
 #include "http/site_parts.h"
 
+#include "core/log.h"
 #include "core/mem.h"
+#include "http/access_format.h"
 #include "http/acme.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
@@ -41,6 +43,8 @@ void site_destroy(struct site *site)
     file_cache_destroy(site->cache);
     router_destroy(site->router);
     acme_destroy(site->acme);
+    mem_free(site->access_log);
+    mem_free(site->access_format);
     mem_free(site);
 }
 
@@ -60,6 +64,33 @@ int site_set_acme(struct site *site, const char *directory)
         site->acme = acme;
     }
     return rv;
+}
+
+static int set_text(char **place, const char *text)
+{
+    char *copy = mem_copy_text(text);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    mem_free(*place);
+    *place = copy;
+    return 0;
+}
+
+int site_set_access_log(struct site *site, const char *target)
+{
+    return set_text(&site->access_log, target);
+}
+
+int site_set_access_format(struct site *site, const char *text, char *err, size_t errlen)
+{
+    struct access_format *format;
+    int rv = access_format_parse(&format, text, err, errlen);
+    if (rv == 0) {
+        access_format_put(format);
+        rv = set_text(&site->access_format, text);
+    }
+    return rv == -ENOMEM ? error_text(err, errlen, rv, "%s", errno_text(ENOMEM)) : rv;
 }
 
 void site_abandon(struct site *site)

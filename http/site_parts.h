@@ -3,6 +3,8 @@
 
 /* A site and its parts, made and freed together. */
 
+#include <stddef.h>
+
 struct log;
 struct site;
 
@@ -19,6 +21,11 @@ void site_set_base(struct site *site, int base_fd);
 /* Serve the challenges in a directory (http/acme.h), in place of those in another one. The name is copied. Returns 0 or
  * -ENOMEM. */
 int site_set_acme(struct site *site, const char *directory);
+
+/* Where the access log goes, and its format, which is checked. Both are copied. Return 0, or -ENOMEM, or -EINVAL with a
+ * text in err that says what is wrong with the format. */
+int site_set_access_log(struct site *site, const char *target);
+int site_set_access_format(struct site *site, const char *text, char *err, size_t errlen);
 
 /* In a process forked from the site's: close the fds of its files, and leave everything else as it is. */
 void site_abandon(struct site *site);

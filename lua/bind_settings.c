@@ -8,9 +8,13 @@
 #include "lua/bind_settings.h"
 
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "lua/memory.h"
 #include "lua/script_error.h"
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 static void push_names(lua_State *L, const struct limit_info *table, size_t len)
@@ -88,6 +92,36 @@ static int lua_set(lua_State *L)
     return 0;
 }
 
+/* set_access_log(name, value): "access_log" or "access_log_format". */
+static int lua_set_access_log(lua_State *L)
+{
+    struct site *site = script_of(L)->site;
+    const char *name = luaL_checkstring(L, 1);
+    bool is_format = strcmp(name, "access_log_format") == 0;
+    char what[64], err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    snprintf(what, sizeof what, "app.set: %s", name);
+    if (lua_type(L, 2) == LUA_TBOOLEAN && !lua_toboolean(L, 2) && !is_format) {
+        lua_pushliteral(L, "off");
+        lua_replace(L, 2);
+    }
+    if (lua_type(L, 2) != LUA_TSTRING || lua_objlen(L, 2) == 0) {
+        script_raise(L, "%s: %s expected, got %s", what,
+                     is_format ? "\"combined\", \"json\" or a text with $variables"
+                               : "a file, \"stdout\", \"syslog:\" or false",
+                     lua_type(L, 2) == LUA_TSTRING ? "an empty text" : luaL_typename(L, 2));
+    }
+    const char *text = script_check_text(L, 2, what);
+    int rv = is_format ? site_set_access_format(site, text, err, sizeof err) : site_set_access_log(site, text);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "%s: %s", what, err);
+    }
+    return 0;
+}
+
 /* check_settings(): whether they fit together. */
 static int lua_check_settings(lua_State *L)
 {
@@ -101,10 +135,8 @@ static int lua_check_settings(lua_State *L)
 void bind_settings(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"setting_names", lua_setting_names},
-        {"set", lua_set},
-        {"check_settings", lua_check_settings},
-        {NULL, NULL},
+        {"setting_names", lua_setting_names},   {"set", lua_set}, {"set_access_log", lua_set_access_log},
+        {"check_settings", lua_check_settings}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -18,6 +18,7 @@ enum { REQUEST_TIMEOUT_MAX_S = 86400 };
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
+    "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [SITE.lua]\n"
     "       evserve --check | --routes [SITE.lua]\n"
@@ -40,6 +41,11 @@ static const char usage[] =
     "  --acme DIR     serve the challenges that an ACME client (certbot, acme.sh, ...) puts into DIR\n"
     "  --hsts TIME    have browsers keep to HTTPS for so long (Strict-Transport-Security), such as 365d or\n"
     "                 \"365d; includeSubDomains\"\n"
+    "  --access-log WHERE\n"
+    "                 write a line for each response to WHERE: a file, stdout, or syslog: (off: none). SIGUSR1 opens\n"
+    "                 the file again, for logrotate\n"
+    "  --access-log-format FORMAT\n"
+    "                 combined (default), json, or a text with nginx's $variables: '$remote_addr $request $status'\n"
     "  --root DIR     serve the files of DIR at / (default without a script: public)\n"
     "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
     "                 (default: one event loop and one Lua state)\n"
@@ -209,6 +215,8 @@ static const struct option_row rows[] = {
     {"tls-key", OPTION_VALUE, 0, add_tls_key},
     {"tls-dev", OPTION_MAYBE, 0, set_tls_dev},
     {"tls-dev-anywhere", OPTION_FLAG, offsetof(struct command_line, tls_dev_anywhere), NULL},
+    {"access-log", OPTION_TEXT, offsetof(struct command_line, access_log), NULL},
+    {"access-log-format", OPTION_TEXT, offsetof(struct command_line, access_log_format), NULL},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
     {"hsts", OPTION_VALUE, 0, set_hsts},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},

@@ -31,6 +31,8 @@ struct command_line {
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */
     unsigned tls_count;
     const char *acme;               /* directory of ACME challenges, or NULL */
+    const char *access_log;         /* where it goes, or NULL */
+    const char *access_log_format;  /* "combined", "json" or a text, or NULL */
     const char *hsts;               /* Strict-Transport-Security, or NULL */
     char tls_dev[TLS_DEV_TEXT_MAX]; /* names of --tls-dev, separated by commas */
     bool has_tls_dev;               /* --tls-dev was given */

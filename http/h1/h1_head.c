@@ -119,6 +119,7 @@ int h1_begin(struct exchange *exchange, const struct response_head *head)
     }
     at = put_connection(h1, at);
     at = put_text(at, "\r\n");
+    exchange->head_bytes += (uint32_t)(at - start);
     if (head->content_len > 0) {
         at = put(at, head->content, head->content_len);
     }
@@ -145,6 +146,7 @@ __attribute__((noinline)) static int put_prebuilt_with_fields(struct h1 *h1, con
     at = put(at, exchange->site->hsts.line, hsts);
     at = put_connection(h1, at);
     at = put_text(at, "\r\n");
+    h1->exchange.head_bytes += (uint32_t)(at - start);
     at = put(at, prebuilt->bytes + prebuilt->head_len, content_len);
     memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
     write_buffer_commit(&h1->out, (size_t)(at - start));
@@ -164,6 +166,7 @@ int h1_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size
     if (start == NULL) {
         return -ENOMEM;
     }
+    exchange->head_bytes += prebuilt->head_len;
     memcpy(start, prebuilt->bytes, len);
     memcpy(start + prebuilt->date_offset, service_date(exchange->service), HTTP_DATE_LEN);
     write_buffer_commit(&h1->out, len);
@@ -257,6 +260,7 @@ int h1_continue(struct h1 *h1)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     h1->awaits_continue = false;
+    h1->exchange.head_bytes += sizeof interim - 1;
     return write_buffer_append(&h1->out, interim, sizeof interim - 1, SIZE_MAX);
 }
 

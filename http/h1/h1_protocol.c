@@ -151,6 +151,13 @@ static void cut_unframed(struct h1 *h1)
     }
 }
 
+/* Whether something of a request is there: a connection that ends between two of them has nothing to log. */
+static bool has_begun(const struct h1 *h1)
+{
+    const struct exchange *exchange = &h1->exchange;
+    return exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE || parser_has_begun(&h1->parser);
+}
+
 static void lose_work(struct conn *conn)
 {
     struct h1 *h1 = conn->work;
@@ -162,6 +169,9 @@ static void lose_work(struct conn *conn)
     if (exchange->is_watched) {
         source_release(&exchange->source); /* the host may free what it keeps for the request, this content too */
         outcome_end(exchange, (enum outcome_end)conn->end, input_data(h1), input_len(h1));
+    }
+    if (exchange->is_logged && has_begun(h1)) {
+        h1_log_request(h1, (enum outcome_end)conn->end);
     }
     h1_drop(h1);
 }

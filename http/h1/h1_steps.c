@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/tls.h"
+#include "http/access_log.h"
 #include "http/conn_opening.h"
 #include "http/dispatch.h"
 #include "http/h1/h1.h"
@@ -64,6 +65,15 @@ static enum step cut_response(struct h1 *h1, const char *why)
     (void)h1_flush(h1);
     h1->conn->end = OUTCOME_ABORTED;
     return lose_client(h1, why);
+}
+
+/* The response is over: its line in the access log. What is queued for a client that takes the rest counts as sent. */
+void h1_log_request(struct h1 *h1, enum outcome_end end)
+{
+    struct exchange *exchange = &h1->exchange;
+    uint64_t bytes = exchange->sent_bytes + (end == OUTCOME_COMPLETE ? out_len(h1) : 0);
+    bytes = bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
+    access_log_exchange(exchange, end, bytes, input_data(h1), input_len(h1));
 }
 
 static void report_over(struct h1 *h1, enum outcome_end end)
@@ -214,8 +224,8 @@ static enum step read_request_head(struct h1 *h1)
     if (out_is_high(h1) || input_len(h1) == 0) {
         return STEP_WAIT;
     }
-    if (exchange->is_watched && !parser_has_begun(&h1->parser)) {
-        outcome_begin(exchange);
+    if ((exchange->is_watched || exchange->is_logged) && !parser_has_begun(&h1->parser)) {
+        outcome_begin(exchange, out_len(h1));
     }
     switch (h1_server_of(h1->conn)->parse_head(&h1->parser, &exchange->head, h1_limits(h1), input_data(h1),
                                                input_len(h1))) {
@@ -362,17 +372,21 @@ static enum step write_response(struct h1 *h1)
         return cut_response(h1, "out of memory");
     }
     bool goes_over = exchange->takeover != NULL;
-    if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || exchange->is_watched || goes_over) {
+    /* A logged one with nothing behind it would be sent now in any case; then its line knows how much of it was. */
+    bool is_awaited = exchange->is_watched || goes_over || (exchange->is_logged && input_len(h1) == 0);
+    if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited) {
         if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
         }
-        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) ||
-            ((exchange->is_watched || goes_over) && out_len(h1) > 0)) {
+        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || (is_awaited && out_len(h1) > 0)) {
             return STEP_WAIT;
         }
         if (exchange->is_watched) {
             report_over(h1, OUTCOME_COMPLETE);
         }
+    }
+    if (exchange->is_logged) {
+        h1_log_request(h1, OUTCOME_COMPLETE);
     }
     if (goes_over) {
         return STEP_OVER;
@@ -412,6 +426,9 @@ enum step h1_close_left(struct h1 *h1)
     source_release(&exchange->source);
     if (exchange->is_watched) {
         report_over(h1, OUTCOME_GONE);
+    }
+    if (exchange->is_logged) {
+        h1_log_request(h1, OUTCOME_GONE);
     }
     if (h1->ends_with_close) {
         return STEP_CLOSE;

@@ -4,6 +4,7 @@
 /* The steps of a request, one for each state, for h1_turn.c. */
 
 #include "http/conn.h"
+#include "http/outcome.h"
 
 struct h1;
 
@@ -29,6 +30,9 @@ void h1_refuse(struct h1 *h1, int status, const char *detail);
 
 /* Send what is queued. Returns STEP_ON, or STEP_CLOSE when the client is lost. */
 enum step h1_send(struct h1 *h1);
+
+/* A logged exchange is over: write its line. */
+void h1_log_request(struct h1 *h1, enum outcome_end end);
 
 /* No further request will come: send what is queued, then close. */
 void h1_close_when_sent(struct h1 *h1);

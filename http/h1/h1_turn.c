@@ -113,7 +113,7 @@ static int settle_turn(struct h1 *h1)
     if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
         rv = h1_keep_head(h1);
         rv = rv < 0 ? rv : h1_keep_body(h1);
-    } else if (exchange->is_watched) { /* so does whoever hears of its end */
+    } else if (exchange->is_watched || exchange->is_logged) { /* so does whoever hears of its end */
         rv = h1_keep_head(h1);
     }
     rv = rv < 0 ? rv : h1_settle_input(h1);

@@ -226,9 +226,22 @@ static int allow_sockets(struct allow_call *call, const struct server *server)
     return rv;
 }
 
+/* Allow the access log to be opened again, or made anew in its folder once it was renamed. A pipe or a device is allowed
+ * itself. */
+static int allow_access_log(struct allow_call *call, const char *path)
+{
+    struct stat st;
+    int fd = sys_open(AT_FDCWD, path, O_PATH);
+    bool is_file = fd < 0 || sys_stat(fd, &st) < 0 || S_ISREG(st.st_mode);
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return is_file ? allow_folder_of(call, path) : allow_if_there(call, path);
+}
+
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
-                   const struct server *server, const struct confinement *wanted, const struct log *log, char *err,
-                   size_t errlen)
+                   const char *access_log, const struct server *server, const struct confinement *wanted,
+                   const struct log *log, char *err, size_t errlen)
 {
     struct sandbox sandbox;
     struct allow_call call = {.sandbox = &sandbox, .access = SANDBOX_READ, .err = err, .errlen = errlen};
@@ -237,6 +250,8 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     rv = rv < 0 ? rv : allow_own(&call, offer, files, tls);
     call.access = SANDBOX_REMOVE;
     rv = rv < 0 ? rv : allow_sockets(&call, server);
+    call.access = SANDBOX_APPEND;
+    rv = rv < 0 || access_log == NULL ? rv : allow_access_log(&call, access_log);
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);

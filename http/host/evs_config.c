@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "evserve.h"
+#include "http/access_format.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
 #include "http/hsts.h"
@@ -17,6 +18,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+/* The format of the access log; its file is opened later. */
+static int check_access_log(const struct evserve_config *config, char *err, size_t errlen)
+{
+    struct access_format *format = NULL;
+    char text[EVSERVE_ERROR_MAX];
+    if (config->access_log != NULL && config->access_log[0] == '\0') {
+        return error_text(err, errlen, -EINVAL,
+                          "evserve_config.access_log is empty, expected a file, \"stdout\", \"syslog:\", or \"off\"");
+    }
+    if (config->access_log_format != NULL &&
+        access_format_parse(&format, config->access_log_format, text, sizeof text) < 0) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.access_log_format: %s", text);
+    }
+    access_format_put(format);
+    return 0;
+}
 
 int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen)
 {
@@ -48,6 +66,9 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     }
     if (copy->acme != NULL && copy->acme[0] == '\0') {
         return error_text(err, errlen, -EINVAL, "evserve_config.acme is empty, expected a directory, or NULL for none");
+    }
+    if (check_access_log(copy, err, errlen) < 0) {
+        return -EINVAL;
     }
     struct hsts hsts;
     char text[EVSERVE_ERROR_MAX];
@@ -124,6 +145,8 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->mounts);
     mem_free((void *)(uintptr_t)kept->acme);
     mem_free((void *)(uintptr_t)kept->hsts);
+    mem_free((void *)(uintptr_t)kept->access_log);
+    mem_free((void *)(uintptr_t)kept->access_log_format);
 }
 
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
@@ -137,6 +160,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->acme = config->acme == NULL ? NULL : mem_copy_text(config->acme);
     kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
+    kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
+    kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     kept->certificates = NULL;                   /* evs_certificates.h copies them */
     kept->tls_dev = config->tls_dev == NULL ? NULL : mem_copy_text(config->tls_dev);
@@ -147,7 +172,9 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->tls_dev == NULL) == (config->tls_dev == NULL) &&
                     (kept->routes == NULL) == (config->routes == NULL) &&
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
-                    (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL);
+                    (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
+                    (kept->access_log == NULL) == (config->access_log == NULL) &&
+                    (kept->access_log_format == NULL) == (config->access_log_format == NULL);
     return is_whole ? 0 : -ENOMEM;
 }
 

@@ -73,7 +73,7 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
     }
     /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
     bool takes_body = (methods & ~(METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))) != 0;
-    if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE)) != 0) {
+    if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE | EVS_NO_ACCESS_LOG)) != 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
                           route->flags);
     }
@@ -82,7 +82,8 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
         .handler = {.serve = serve,
                     .ctx = added,
                     .body_mode = takes_body ? wanted : BODY_UNWANTED,
-                    .half_close = (route->flags & EVS_HALF_CLOSE) != 0},
+                    .half_close = (route->flags & EVS_HALF_CLOSE) != 0,
+                    .is_unlogged = (route->flags & EVS_NO_ACCESS_LOG) != 0},
         .serve = route->serve,
         .arg = route->arg,
         .own = route->limits,

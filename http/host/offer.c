@@ -63,6 +63,10 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
         return error_text(err, errlen, -EINVAL, "%s", text);
     }
     int rv = config->acme == NULL ? 0 : site_set_acme(offer->site, config->acme);
+    rv = rv < 0 || config->access_log == NULL ? rv : site_set_access_log(offer->site, config->access_log);
+    if (rv == 0 && config->access_log_format != NULL) { /* it is valid, so nothing but memory can be missing */
+        rv = site_set_access_format(offer->site, config->access_log_format, text, sizeof text);
+    }
     return rv < 0 ? error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv)) : 0;
 }
 
@@ -368,6 +372,12 @@ static void describe_site(const struct describe_call *call, const struct site *s
     if (site->hsts.len > 0) {
         const char *value = (const char *)memchr(site->hsts.line, ' ', site->hsts.len) + 1;
         describe_text(call, "hsts", value, (size_t)(site->hsts.line + site->hsts.len - 2 - value));
+    }
+    if (site->access_log != NULL) {
+        describe_text(call, "access_log", site->access_log, strlen(site->access_log));
+    }
+    if (site->access_format != NULL) {
+        describe_text(call, "access_log_format", site->access_format, strlen(site->access_format));
     }
     if (site->acme != NULL) {
         describe_text(call, "acme", acme_directory(site->acme), strlen(acme_directory(site->acme)));

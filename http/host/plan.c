@@ -37,6 +37,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     file_stamps_set_base(&plan->files, plan->base_fd);
     write_buffer_init(&plan->script_text);
     tls_keeper_init(&plan->tls, plan->base_fd, log);
+    access_keeper_init(&plan->access, plan->base_fd, log);
     return 0;
 }
 
@@ -54,6 +55,7 @@ void plan_done(struct plan *plan)
     file_stamps_done(&plan->files);
     write_buffer_done(&plan->script_text);
     tls_keeper_done(&plan->tls);
+    access_keeper_done(&plan->access);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }
@@ -99,6 +101,8 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .script = config->script,
         .acme = config->acme,
         .hsts = config->hsts,
+        .access_log = config->access_log,
+        .access_log_format = config->access_log_format,
         .adds_tls = config->tls_dev != NULL,
         .kind = plan->kind,
         .host.init = config->lua_init,
@@ -132,6 +136,17 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
     }
     *made = offer;
     return 0;
+}
+
+/* The access log. */
+
+int plan_open_access(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
+{
+    const char *target = offer->site->access_log, *format = offer->site->access_format;
+    if (target == NULL && format != NULL) {
+        log_write(plan->log, LOG_WARN, "access_log_format is set, but no access_log, so no access log is written");
+    }
+    return access_keeper_set(&plan->access, target, format, err, errlen);
 }
 
 /* Certificates. */

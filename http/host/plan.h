@@ -8,6 +8,7 @@
 #include "core/file_stamps.h"
 #include "core/write_buffer.h"
 #include "evserve.h"
+#include "http/host/access_keeper.h"
 #include "http/host/tls_keeper.h"
 
 #include <stdbool.h>
@@ -28,6 +29,7 @@ struct plan {
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */
+    struct access_keeper access;     /* the access log in use */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */
     } dev;
@@ -53,6 +55,10 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
  * log says. Returns 0, or -errno with a text in err. */
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
+
+/* Open the access log that the host or the script of offer asks for, or go on with the one in use if it is the same: at
+ * the start, and at each reload. Returns 0, or -errno with a text in err and the former one still in use. */
+int plan_open_access(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 
 /* Have the log say how clients recognize the certificate for development, if there is one. */
 void plan_announce_dev(const struct plan *plan);

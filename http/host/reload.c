@@ -78,6 +78,9 @@ static void swap_offer(void *arg)
     struct offer *old = worker->offer;
     worker->offer = worker->next;
     worker->next = NULL;
+    if (worker_take_access(worker) < 0) {
+        log_write(worker->log, LOG_ERROR, "the access log stays as it was: %s", errno_text(ENOMEM));
+    }
     server_set_site(worker->server, worker->offer->site);
     worker_take_tls(worker);
     retired_add(&worker->retired, old);
@@ -118,6 +121,7 @@ int reload_workers(struct worker *workers, unsigned count, char *err, size_t err
         errands[i].worker = &workers[i];
     }
     int rv = run_errands(errands, calls, count, prepare_offer, err, errlen);
+    rv = rv < 0 ? rv : plan_open_access(workers[0].plan, workers[0].next, err, errlen);
     if (rv < 0) {
         (void)run_errands(errands, calls, count, discard_offer, NULL, 0);
     } else {

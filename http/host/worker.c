@@ -11,6 +11,9 @@
 #include "core/reactor.h"
 #include "core/thread.h"
 #include "core/tls_context.h"
+#include "http/access_file.h"
+#include "http/access_format.h"
+#include "http/access_log.h"
 #include "http/fd_check.h"
 #include "http/host/evs_calls.h"
 #include "http/host/evs_hooks.h"
@@ -95,6 +98,26 @@ static int open_tls(struct worker *worker, char *err, size_t errlen)
     return rv == 0 ? 0 : error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
 }
 
+/* The access log. */
+
+int worker_take_access(struct worker *worker)
+{
+    struct access_file *file;
+    struct access_format *format;
+    int rv = 0;
+    access_keeper_get(&worker->plan->access, &file, &format);
+    if (file != NULL && worker->access == NULL) {
+        rv = access_log_create(&worker->access, worker->reactor);
+    }
+    if (rv == 0 && worker->access != NULL) {
+        rv = access_log_change(worker->access, file, format);
+        server_service(worker->server)->access = worker->access; /* for good: a request in flight may have seen it */
+    }
+    access_file_put(file);
+    access_format_put(format);
+    return rv;
+}
+
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen)
 {
     const struct evserve_config *config = &worker->plan->config;
@@ -115,6 +138,10 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;
+    }
+    rv = worker_take_access(worker);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
     if (worker == first) {
         rv = offer_listen(worker->offer, config->listen, worker->server, worker->count > 1, err, errlen);
@@ -209,6 +236,9 @@ static void end_worker(struct worker *worker, int error)
     mailbox_close(&worker->mailbox);
     offer_stop(worker->offer);
     retired_stop(&worker->retired);
+    if (worker->access != NULL) {
+        access_log_flush(worker->access);
+    }
     if (error < 0) {
         log_write(worker->log, LOG_ERROR, "the event loop failed: %s", errno_text(-error));
         worker->on_failed(worker->owner); /* the others would wait forever */
@@ -331,6 +361,7 @@ void worker_free(struct worker *worker)
     evs_calls_end(worker->host);
     mailbox_close(&worker->mailbox);
     server_destroy(worker->server);
+    access_log_destroy(worker->access);
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct access_log;
 struct evs_host;
 struct log;
 struct offer;
@@ -39,17 +40,18 @@ struct worker {
     struct offer *next;     /* made by a reload, until all workers have theirs; else NULL */
     struct retired retired; /* what was served before a reload, while it is in use */
     struct server *server;
-    pthread_t thread;        /* of has_thread */
-    bool has_thread;         /* it runs on a thread of ours, which is not joined yet */
-    atomic_bool is_turning;  /* its loop is running: a handler may be on the stack */
-    bool is_over;            /* it has drained, or its loop has failed */
-    bool is_stopping;        /* it has acted on worker_stop() */
-    int64_t stop_by_ms;      /* reactor time at which it is over at the latest, of is_stopping */
-    uint64_t quiet_timer;    /* set while no request is left but scripts are still busy; else 0 */
-    int error;               /* of the loop that failed, -errno, else 0 */
-    unsigned cut;            /* connections that were cut */
-    atomic_bool is_woken;    /* worker_wake() was called, on_wake not yet */
-    _Atomic int64_t stop_ms; /* drain time that worker_stop() asked for, until the worker acts on it; else negative */
+    struct access_log *access; /* of its thread; NULL before it is first needed */
+    pthread_t thread;          /* of has_thread */
+    bool has_thread;           /* it runs on a thread of ours, which is not joined yet */
+    atomic_bool is_turning;    /* its loop is running: a handler may be on the stack */
+    bool is_over;              /* it has drained, or its loop has failed */
+    bool is_stopping;          /* it has acted on worker_stop() */
+    int64_t stop_by_ms;        /* reactor time at which it is over at the latest, of is_stopping */
+    uint64_t quiet_timer;      /* set while no request is left but scripts are still busy; else 0 */
+    int error;                 /* of the loop that failed, -errno, else 0 */
+    unsigned cut;              /* connections that were cut */
+    atomic_bool is_woken;      /* worker_wake() was called, on_wake not yet */
+    _Atomic int64_t stop_ms;   /* drain time that worker_stop() asked for, until the worker acts on it; else negative */
 };
 
 /* Fill in a worker of zeros: its owner, plan, log, host, number, count, all and on_failed are set already. */
@@ -64,6 +66,9 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
 
 /* Let connections that are accepted from now on use the plan's certificates as they are now. The worker's thread. */
 void worker_take_tls(struct worker *worker);
+
+/* Log requests as the plan says now. Returns 0, or -ENOMEM with the access log as it was. The worker's thread. */
+int worker_take_access(struct worker *worker);
 
 /* Serve on a thread of its own. Returns 0 or -errno. */
 int worker_start_thread(struct worker *worker);

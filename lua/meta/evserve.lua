@@ -163,6 +163,8 @@ function timer:cancel() end
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
 ---@field debug? boolean error responses show the client what went wrong
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
+---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
+---@field access_log_format? string "combined" (the default), "json", or a text with nginx's $variables
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
@@ -178,6 +180,7 @@ function timer:cancel() end
 ---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field jit? boolean let LuaJIT compile the function, which then has no deadline
+---@field access_log? boolean false: its requests are not in the access log
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
 ---@field name? string the route's name for app.url
 

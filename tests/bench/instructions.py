@@ -92,10 +92,10 @@ def read_response(connection):
         left -= len(piece)
 
 
-def run(program, script, request, count, profile):
+def run(program, arguments, script, request, count, profile):
     """Serve count requests under callgrind, whose profile goes to the file of that name."""
     command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={profile}", program,
-               "--listen", "127.0.0.1:0", script]
+               "--listen", "127.0.0.1:0", *arguments, script]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         with socket.create_connection(("127.0.0.1", find_port(process)), timeout=RUN_SECONDS) as connection:
@@ -137,6 +137,8 @@ def print_functions(few, many):
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/instructions.sh", description="User-mode instructions a request.")
     parser.add_argument("--program", required=True, metavar="FILE", help="the evserve to count; built when not given")
+    parser.add_argument("--argument", action="append", default=[], metavar="TEXT",
+                        help="one more argument of it, such as --argument=--access-log=/dev/null; may be repeated")
     parser.add_argument("--functions", action="store_true", help="a table of functions under each figure")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -145,8 +147,8 @@ def main():
         for title, path, head in LOADS:
             request = "\r\n".join((f"GET {path} HTTP/1.1", *head, "", "")).encode()
             few, many = folder / "few", folder / "many"
-            run(options.program, script, request, FEW, few)
-            run(options.program, script, request, MANY, many)
+            run(options.program, options.argument, script, request, FEW, few)
+            run(options.program, options.argument, script, request, MANY, many)
             print(f"{(total(many) - total(few)) / (MANY - FEW):8,.0f}  {title}", flush=True)
             if options.functions:
                 print_functions(few, many)

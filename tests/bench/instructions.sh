@@ -5,6 +5,7 @@
 #   tests/bench/instructions.sh                  three requests, a few seconds each
 #   tests/bench/instructions.sh --functions      with a table of the functions that ran
 #   tests/bench/instructions.sh --program FILE   count another evserve
+#   tests/bench/instructions.sh --argument=--access-log=/tmp/access.log      with one more argument; may be repeated
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

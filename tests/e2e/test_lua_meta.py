@@ -82,7 +82,8 @@ class Options(unittest.TestCase):
     def test_settings(self):
         limits = re.findall(r"^LIMIT\((\w+), (\w+),", read("http", "limits.def"), re.MULTILINE)
         limits += re.findall(r"^SETTING\((\w+), (\w+),", read("lua", "settings.def"), re.MULTILINE)
-        self.assertEqual(sorted(fields("Settings")), sorted([name for name, _ in limits] + ["hsts", "trailing_slash"]))
+        self.assertEqual(sorted(fields("Settings")), sorted([name for name, _ in limits] +
+                                ["access_log", "access_log_format", "hsts", "trailing_slash"]))
         of_routes = {name for name, scope in limits if scope == "ROUTE"}
         self.assertEqual(of_routes - set(fields("RouteOptions")), set())
 

@@ -1,0 +1,237 @@
+/* Happy path: a first pass counts the parts and copies the text, a second one cuts it at its variables.
+ *
+ * Failure modes: mistakes in the text, with the place counted from 1; lack of memory. */
+
+#include "http/access_format.h"
+
+#include "core/ascii.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "http/message.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const char format_combined[] = "$remote_addr - $remote_user [$time_local] \"$request\" $status "
+                                      "$body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
+
+static const char format_json[] =
+    "escape=json {\"time\":\"$time_iso8601\",\"remote_addr\":\"$remote_addr\",\"remote_user\":\"$remote_user\","
+    "\"method\":\"$request_method\",\"uri\":\"$request_uri\",\"protocol\":\"$server_protocol\",\"scheme\":\"$scheme\","
+    "\"host\":\"$host\",\"status\":$status,\"body_bytes_sent\":$body_bytes_sent,\"request_time\":$request_time,"
+    "\"completion\":\"$request_completion\",\"route\":\"$route\",\"referer\":\"$http_referer\","
+    "\"user_agent\":\"$http_user_agent\",\"tls_version\":\"$tls_version\"}";
+
+static const struct variable_name {
+    const char *text;
+    enum access_variable variable;
+} variable_names[] = {
+#define NAME_ROW(text, name) {#text, ACCESS_##name},
+    ACCESS_VARIABLES(NAME_ROW)
+#undef NAME_ROW
+};
+
+static const char field_prefix[] = "http_", user_field[] = "authorization";
+
+enum {
+    VARIABLE_NAMES = sizeof variable_names / sizeof variable_names[0],
+    VARIABLE_NAME_MAX = 64,
+    FIELD_PREFIX_LEN = sizeof field_prefix - 1
+};
+
+/* Names. */
+
+/* How many letters must be put in, left out or replaced to make one of the names from the other. */
+static unsigned edit_distance(const char *one, size_t one_len, const char *other)
+{
+    unsigned row[VARIABLE_NAME_MAX + 1];
+    for (unsigned i = 0; i <= one_len; i++) {
+        row[i] = i;
+    }
+    for (unsigned n = 1; other[n - 1] != '\0'; n++) {
+        unsigned corner = row[0];
+        row[0] = n;
+        for (size_t i = 1; i <= one_len; i++) {
+            unsigned replaced = corner + (one[i - 1] != other[n - 1]);
+            corner = row[i];
+            unsigned least = row[i] < row[i - 1] ? row[i] : row[i - 1];
+            row[i] = replaced < least + 1 ? replaced : least + 1;
+        }
+    }
+    return row[one_len];
+}
+
+static int refuse_name(const char *name, size_t len, size_t place, char *err, size_t errlen)
+{
+    const char *nearest = NULL;
+    unsigned least = len < 4 ? 2 : 4; /* what is further off was not meant */
+    for (size_t i = 0; len <= VARIABLE_NAME_MAX && i < VARIABLE_NAMES; i++) {
+        unsigned distance = edit_distance(name, len, variable_names[i].text);
+        if (distance < least) {
+            least = distance;
+            nearest = variable_names[i].text;
+        }
+    }
+    return error_text(err, errlen, -EINVAL, "unknown variable $%.*s at character %zu%s%s%s",
+                      (int)(len < VARIABLE_NAME_MAX ? len : VARIABLE_NAME_MAX), name, place,
+                      nearest == NULL ? "" : " (did you mean $", nearest == NULL ? "" : nearest,
+                      nearest == NULL ? "" : "?)");
+}
+
+/* A part shows a field: have it found in each head. Returns 0 or -EINVAL. */
+static int take_field(struct access_format *format, struct access_part *part, const char *name, size_t len, char *err,
+                      size_t errlen)
+{
+    unsigned n = 0;
+    while (n < format->field_count &&
+           (format->fields[n].len != len || memcmp(format->fields[n].name, name, len) != 0)) {
+        n++;
+    }
+    if (n == ACCESS_FIELDS_MAX) {
+        return error_text(err, errlen, -EINVAL, "more than %d fields of requests", ACCESS_FIELDS_MAX);
+    }
+    if (n == format->field_count) {
+        format->fields[n] = (struct access_field){.name = name, .len = (uint8_t)len};
+        format->field_lens |= UINT64_C(1) << len;
+        format->field_count++;
+    }
+    part->field = (uint8_t)n;
+    return 0;
+}
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Find the variable called name, len bytes of the format's own memory. Returns 0 or -EINVAL. */
+static int find_variable(struct access_format *format, struct access_part *part, char *name, size_t len, size_t place,
+                         char *err, size_t errlen)
+{
+    for (size_t i = 0; i < VARIABLE_NAMES; i++) {
+        if (strlen(variable_names[i].text) == len && memcmp(variable_names[i].text, name, len) == 0) {
+            part->variable = variable_names[i].variable;
+            return part->variable == ACCESS_REMOTE_USER
+                       ? take_field(format, part, user_field, sizeof user_field - 1, err, errlen)
+                       : 0;
+        }
+    }
+    bool is_field = len > FIELD_PREFIX_LEN && len < VARIABLE_NAME_MAX &&
+                    memcmp(name, field_prefix, FIELD_PREFIX_LEN) == 0;
+    if (!is_field) {
+        return refuse_name(name, len, place, err, errlen);
+    }
+    for (size_t i = FIELD_PREFIX_LEN; i < len; i++) {
+        name[i] = name[i] == '_' ? '-' : name[i];
+    }
+    part->variable = ACCESS_FIELD;
+    return take_field(format, part, name + FIELD_PREFIX_LEN, len - FIELD_PREFIX_LEN, err, errlen);
+}
+
+/* The text. */
+
+/* Cut the text at its variables. base: how many bytes were before it, for places. Returns 0 or -EINVAL. */
+static int cut_parts(struct access_format *format, char *text, size_t base, char *err, size_t errlen)
+{
+    const char *begin = text;
+    char *put = text; /* "$$" makes the text shorter */
+    struct access_part *part = &format->parts[0];
+    *part = (struct access_part){.text = text};
+    while (*text != '\0') {
+        size_t place = base + (size_t)(text - begin) + 1;
+        if (*text != '$' || text[1] == '$') {
+            if ((unsigned char)*text < ' ' || *text == 0x7f) {
+                return error_text(err, errlen, -EINVAL, "a control character at character %zu", place);
+            }
+            text += *text == '$';
+            *put++ = *text++;
+            continue;
+        }
+        bool has_brace = text[1] == '{';
+        char *name = text + (has_brace ? 2 : 1);
+        size_t len = 0;
+        while (is_name_char(name[len])) {
+            len++;
+        }
+        if (len == 0 || (has_brace && name[len] != '}')) {
+            return error_text(err, errlen, -EINVAL,
+                              "a $ without the name of a variable at character %zu (a dollar sign is written $$)",
+                              place);
+        }
+        part->text_len = (uint16_t)(put - part->text);
+        int rv = find_variable(format, part, name, len, place, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+        format->is_timed = format->is_timed || part->variable == ACCESS_REQUEST_TIME;
+        text = put = name + len + has_brace;
+        *++part = (struct access_part){.text = put};
+    }
+    part->text_len = (uint16_t)(put - part->text);
+    format->count = (unsigned)(part - format->parts) + 1;
+    return 0;
+}
+
+/* What a line keeps for the parts behind each one, so that a long value never takes their place. */
+static void keep_rest(struct access_format *format)
+{
+    size_t rest = 1; /* the newline */
+    for (unsigned i = format->count; i > 0; i--) {
+        format->parts[i - 1].rest = (uint16_t)rest;
+        rest += format->parts[i - 1].text_len + (size_t)ACCESS_VALUE_LEAST;
+    }
+}
+
+_Static_assert(ACCESS_FORMAT_MAX + ACCESS_PARTS_MAX * ACCESS_VALUE_LEAST + 1 < 4096,
+               "texts and least values of every format fit into a line");
+
+int access_format_parse(struct access_format **format, const char *text, char *err, size_t errlen)
+{
+    static const char escape[] = "escape=json ";
+    text = strcmp(text, "combined") == 0 ? format_combined : strcmp(text, "json") == 0 ? format_json : text;
+    bool is_json = strncmp(text, escape, sizeof escape - 1) == 0;
+    size_t base = is_json ? sizeof escape - 1 : 0, len = strlen(text), count = 1;
+    for (const char *at = text; (at = strchr(at, '$')) != NULL; at += at[1] == '$' ? 2 : 1) {
+        count++;
+    }
+    if (len == base || len > ACCESS_FORMAT_MAX) {
+        return error_text(err, errlen, -EINVAL, "a format of 1 to %d bytes expected, got %zu", ACCESS_FORMAT_MAX,
+                          len - base);
+    }
+    if (count > ACCESS_PARTS_MAX) {
+        return error_text(err, errlen, -EINVAL, "more than %d variables", ACCESS_PARTS_MAX - 1);
+    }
+    struct access_format *made = mem_zalloc(sizeof *made + count * sizeof made->parts[0] + len - base + 1 +
+                                            ACCESS_COPY_SLACK);
+    if (made == NULL) {
+        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+    }
+    char *copy = (char *)&made->parts[count];
+    memcpy(copy, text + base, len - base + 1);
+    made->references = 1;
+    made->is_json = is_json;
+    int rv = cut_parts(made, copy, base, err, errlen);
+    if (rv < 0) {
+        mem_free(made);
+        return rv;
+    }
+    keep_rest(made);
+    *format = made;
+    return 0;
+}
+
+struct access_format *access_format_ref(struct access_format *format)
+{
+    if (format != NULL) {
+        __atomic_fetch_add(&format->references, 1, __ATOMIC_RELAXED);
+    }
+    return format;
+}
+
+void access_format_put(struct access_format *format)
+{
+    if (format != NULL && __atomic_fetch_sub(&format->references, 1, __ATOMIC_ACQ_REL) == 1) {
+        mem_free(format);
+    }
+}

@@ -1,0 +1,485 @@
+/* Happy path: for each part its text is copied, and a function for its variable writes the value: write_value() is the
+ * table of contents. Times are written once a second, and the client's address once while it stays the same.
+ *
+ * Failure modes: none. A value is cut where the room ends that its part has, and what has no value is "-", or nothing
+ * in a string of JSON. */
+
+#include "http/access_line.h"
+
+#include "core/ascii.h"
+#include "core/sys.h"
+#include "core/tls_info.h"
+#include "http/access_escape.h"
+#include "http/access_format.h"
+#include "http/exchange.h"
+#include "http/head_text.h"
+#include "http/peer.h"
+#include "http/words.h"
+
+#include <string.h>
+#include <time.h>
+
+enum {
+    USER_MAX = 128,           /* bytes of $remote_user */
+    REQUEST_LINE_MAX = 16384, /* bytes of a request line that is not a request's, as far as it is shown */
+};
+
+/* A line in the making. */
+struct line {
+    const struct access_entry *entry;
+    struct access_memo *memo;
+    const char *end; /* of the room for the value being written */
+    bool is_json;
+    const struct slice *fields[ACCESS_FIELDS_MAX]; /* those of the format, in its order; NULL: not in this request */
+};
+
+/* Copy a short text in blocks, the last of which may go beyond its end, where there is room on both sides: one of the
+ * format, or of the memo. A call of memcpy(3) takes longer. */
+static inline char *put_block(char *at, const char *text, size_t len)
+{
+    memcpy(at, text, ACCESS_COPY_SLACK);
+    for (size_t done = ACCESS_COPY_SLACK; done < len; done += ACCESS_COPY_SLACK) {
+        memcpy(at + done, text + done, ACCESS_COPY_SLACK);
+    }
+    return at + len;
+}
+
+/* Values. */
+
+static char *put_nothing(const struct line *line, char *at)
+{
+    if (!line->is_json) {
+        *at++ = '-';
+    }
+    return at;
+}
+
+/* What a client, or a host, has chosen. */
+static char *put_value(const struct line *line, char *at, const char *text, size_t len)
+{
+    return len == 0 ? put_nothing(line, at) : access_escape(at, line->end, text, len, line->is_json);
+}
+
+static char *put_chosen(const struct line *line, char *at, const char *text)
+{
+    return text == NULL ? put_nothing(line, at) : put_value(line, at, text, strlen(text));
+}
+
+static char *put_two_digits(char *at, unsigned number)
+{
+    at[0] = (char)('0' + number / 10 % 10);
+    at[1] = (char)('0' + number % 10);
+    return at + 2;
+}
+
+static char *put_three_digits(char *at, unsigned number)
+{
+    *at = (char)('0' + number / 100 % 10);
+    return put_two_digits(at + 1, number % 100);
+}
+
+/* A number, two digits at a time from its end. */
+static char *put_decimal(char *at, uint64_t number)
+{
+    static const char pairs[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243"
+        "4445464748495051525354555657585960616263646566676869707172737475767778798081828384858687"
+        "888990919293949596979899";
+    char digits[24], *end = digits + sizeof digits - 4, *first = end;
+    for (; number >= 100; number /= 100) {
+        first -= 2;
+        memcpy(first, pairs + 2 * (number % 100), 2);
+    }
+    first -= 2;
+    memcpy(first, pairs + 2 * number, 2);
+    first += number < 10;
+    size_t len = (size_t)(end - first);
+    memcpy(at, first, 4); /* nearly always all of them */
+    if (len > 4) {
+        memcpy(at, first, len);
+    }
+    return at + len;
+}
+
+/* Seconds with three decimals. */
+static char *put_duration(char *at, int64_t duration_us)
+{
+    uint64_t ms = duration_us < 0 ? 0 : (uint64_t)duration_us / 1000;
+    at = put_number(at, ms / 1000);
+    *at++ = '.';
+    return put_three_digits(at, (unsigned)(ms % 1000));
+}
+
+static char *put_status(const struct line *line, char *at, int status)
+{
+    if (status == 0 && line->is_json) {
+        *at++ = '0'; /* "000" is no number of JSON */
+        return at;
+    }
+    return put_three_digits(at, (unsigned)status);
+}
+
+/* Times. */
+
+/* Write both times for a second. */
+__attribute__((noinline)) static void renew_times(struct access_memo *memo, int64_t now_s)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = (time_t)now_s;
+    struct tm tm = {0};
+    (void)localtime_r(&now, &tm);
+    long offset = tm.tm_gmtoff / 60;
+    char sign = offset < 0 ? '-' : '+';
+    unsigned minutes = (unsigned)(offset < 0 ? -offset : offset);
+    char *at = put_two_digits(memo->local, (unsigned)tm.tm_mday);
+    *at++ = '/';
+    at = put(at, months + 3 * (size_t)tm.tm_mon, 3);
+    *at++ = '/';
+    at = put_two_digits(at, (unsigned)(tm.tm_year + 1900) / 100);
+    at = put_two_digits(at, (unsigned)(tm.tm_year + 1900) % 100);
+    char *clock = memo->iso;
+    clock = put_two_digits(clock, (unsigned)(tm.tm_year + 1900) / 100);
+    clock = put_two_digits(clock, (unsigned)(tm.tm_year + 1900) % 100);
+    *clock++ = '-';
+    clock = put_two_digits(clock, (unsigned)tm.tm_mon + 1);
+    *clock++ = '-';
+    clock = put_two_digits(clock, (unsigned)tm.tm_mday);
+    *clock++ = 'T';
+    *at++ = ':';
+    char *hours = at;
+    at = put_two_digits(at, (unsigned)tm.tm_hour);
+    *at++ = ':';
+    at = put_two_digits(at, (unsigned)tm.tm_min);
+    *at++ = ':';
+    at = put_two_digits(at, (unsigned)tm.tm_sec);
+    clock = put(clock, hours, (size_t)(at - hours));
+    *at++ = ' ';
+    *at++ = *clock++ = sign;
+    at = put_two_digits(at, minutes / 60);
+    at = put_two_digits(at, minutes % 60);
+    clock = put_two_digits(clock, minutes / 60);
+    *clock++ = ':';
+    clock = put_two_digits(clock, minutes % 60);
+    memo->local_len = (uint8_t)(at - memo->local);
+    memo->iso_len = (uint8_t)(clock - memo->iso);
+    memo->second = now_s;
+}
+
+/* The client. */
+
+__attribute__((noinline)) static void renew_peer(struct access_memo *memo, const struct peer *peer)
+{
+    memo->family = peer->family;
+    memcpy(memo->address, peer->address, sizeof memo->address);
+    if (peer->family == AF_INET) {
+        char *at = memo->peer_text;
+        for (int i = 0; i < 4; i++) {
+            at = put_number(at, peer->address[i]);
+            *at++ = '.';
+        }
+        memo->peer_len = (uint8_t)(at - 1 - memo->peer_text);
+        return;
+    }
+    char text[NET_TEXT_MAX];
+    peer_format(peer, text, sizeof text);
+    const char *begin = text[0] == '[' ? text + 1 : text;
+    const char *bracket = strchr(begin, ']');
+    size_t len = bracket == NULL ? strlen(begin) : (size_t)(bracket - begin);
+    len = len < ACCESS_VALUE_LEAST ? len : (size_t)ACCESS_VALUE_LEAST;
+    memcpy(memo->peer_text, begin, len);
+    memo->peer_len = (uint8_t)len;
+}
+
+static char *put_peer(const struct line *line, char *at)
+{
+    const struct peer *peer = line->entry->peer;
+    struct access_memo *memo = line->memo;
+    if (peer == NULL) {
+        return put_nothing(line, at);
+    }
+    if (memo->family != peer->family || !words_equal((const char *)memo->address, (const char *)peer->address, 16)) {
+        renew_peer(memo, peer);
+    }
+    return put_block(at, memo->peer_text, memo->peer_len);
+}
+
+static char *put_port(const struct line *line, char *at)
+{
+    const struct peer *peer = line->entry->peer;
+    const uint8_t *bytes = peer == NULL ? NULL : (const uint8_t *)&peer->port;
+    return bytes == NULL || peer->family == AF_UNIX ? put_nothing(line, at)
+                                                    : put_number(at, (uint64_t)bytes[0] << 8 | bytes[1]);
+}
+
+static int base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+/* The name in a field Authorization of the scheme Basic (RFC 7617). */
+static char *put_user(const struct line *line, char *at, const struct slice field)
+{
+    static const char scheme[] = "basic ";
+    const char *value = exchange_text(line->entry->exchange, field);
+    size_t len = field.len, put_len = 0;
+    if (len < sizeof scheme || !ascii_equals(value, scheme, sizeof scheme - 1)) {
+        return put_nothing(line, at);
+    }
+    char user[USER_MAX];
+    unsigned bits = 0, kept = 0;
+    for (size_t i = sizeof scheme - 1; i < len && put_len < sizeof user; i++) {
+        int digit = base64_digit(value[i]);
+        if (digit < 0) {
+            break;
+        }
+        kept = (kept << 6 | (unsigned)digit) & 0xfff;
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            char byte = (char)(kept >> bits & 0xff);
+            if (byte == ':') {
+                return put_value(line, at, user, put_len);
+            }
+            user[put_len++] = byte;
+        }
+    }
+    return put_nothing(line, at); /* without a colon it is no name and password */
+}
+
+/* The request. */
+
+/* The line of a request whose head never was complete, as far as it has come. */
+static char *put_raw(const struct line *line, char *at)
+{
+    const char *raw = line->entry->raw;
+    size_t len = raw == NULL ? 0 : line->entry->raw_len, begin = 0;
+    while (begin < len && (raw[begin] == '\r' || raw[begin] == '\n')) {
+        begin++;
+    }
+    size_t room = len - begin < REQUEST_LINE_MAX ? len - begin : (size_t)REQUEST_LINE_MAX;
+    const char *newline = room == 0 ? NULL : memchr(raw + begin, '\n', room);
+    size_t line_len = newline == NULL ? room : (size_t)(newline - raw) - begin;
+    if (newline != NULL && line_len > 0 && raw[begin + line_len - 1] == '\r') {
+        line_len--;
+    }
+    return line_len == 0 ? put_nothing(line, at) : put_value(line, at, raw + begin, line_len);
+}
+
+static char *put_protocol(const struct line *line, char *at)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    return exchange == NULL ? put_nothing(line, at)
+                            : put(at, exchange->head.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1", 8);
+}
+
+static char *put_method(char *at, const struct exchange *exchange)
+{
+    const struct slice method = exchange->head.method_text;
+    if (method.len == 3) { /* GET, PUT: a token has nothing to escape */
+        return put(at, exchange_text(exchange, method), 3);
+    }
+    return put(at, exchange_text(exchange, method), method.len);
+}
+
+/* As it was sent; or in pieces, which handlers may have ended with NUL. */
+static char *put_request(const struct line *line, char *at)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    if (exchange == NULL) {
+        return put_raw(line, at);
+    }
+    const struct slice method = exchange->head.method_text, target = exchange->head.target;
+    const char *text = exchange_text(exchange, method);
+    size_t target_end = target.offset + target.len - method.offset;
+    if (text[method.len] == ' ' && text[target_end] == ' ') {
+        return access_escape(at, line->end, text, target_end + 9, line->is_json);
+    }
+    at = put_method(at, exchange);
+    *at++ = ' ';
+    if (line->end - at > 9) {
+        at = access_escape(at, line->end - 9, exchange_text(exchange, target), target.len, line->is_json);
+        *at++ = ' ';
+        at = put_protocol(line, at);
+    }
+    return at;
+}
+
+static char *put_slice(const struct line *line, char *at, const struct slice slice)
+{
+    return put_value(line, at, exchange_text(line->entry->exchange, slice), slice.len);
+}
+
+/* The host without its port, in lower case. */
+static char *put_host(const struct line *line, char *at)
+{
+    char name[256];
+    const struct slice authority = line->entry->exchange->head.authority;
+    const char *text = exchange_text(line->entry->exchange, authority);
+    size_t len = authority.len < sizeof name ? authority.len : sizeof name, used = 0;
+    bool is_in_brackets = false;
+    while (used < len && (text[used] != ':' || is_in_brackets)) {
+        is_in_brackets = (is_in_brackets || text[used] == '[') && text[used] != ']';
+        name[used] = ascii_lower(text[used]);
+        used++;
+    }
+    return put_value(line, at, name, used);
+}
+
+/* The connection. */
+
+static char *put_scheme(const struct line *line, char *at)
+{
+    struct tls_info info;
+    const struct exchange *exchange = line->entry->exchange;
+    return exchange == NULL ? put_nothing(line, at) : put_text(at, exchange_tls(exchange, &info) ? "https" : "http");
+}
+
+static char *put_tls(const struct line *line, char *at, enum access_variable variable)
+{
+    struct tls_info info;
+    const struct exchange *exchange = line->entry->exchange;
+    if (exchange == NULL || !exchange_tls(exchange, &info)) {
+        return put_nothing(line, at);
+    }
+    switch (variable) {
+    case ACCESS_SSL_CIPHER:
+    case ACCESS_TLS_CIPHER:
+        return put_chosen(line, at, info.cipher);
+    case ACCESS_SSL_SERVER_NAME:
+    case ACCESS_TLS_SERVER_NAME:
+        return put_chosen(line, at, info.server_name);
+    default:
+        return put_chosen(line, at, info.version);
+    }
+}
+
+/* All variables that need a head; without one they have no value. */
+static char *put_of_head(const struct line *line, char *at, enum access_variable variable)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    if (exchange == NULL) {
+        return put_nothing(line, at);
+    }
+    switch (variable) {
+    case ACCESS_ARGS:
+    case ACCESS_QUERY_STRING:
+        return put_slice(line, at, exchange->head.query);
+    case ACCESS_HOST:
+        return put_host(line, at);
+    case ACCESS_REQUEST_METHOD:
+        return put_method(at, exchange);
+    case ACCESS_REQUEST_URI:
+        return put_slice(line, at, exchange->head.target);
+    default:
+        return put_value(line, at, exchange->path, exchange->path_len);
+    }
+}
+
+static char *write_value(const struct line *line, char *at, const struct access_part *part)
+{
+    const struct access_entry *entry = line->entry;
+    switch (part->variable) {
+    case ACCESS_NOTHING:
+    case ACCESS_VARIABLE_COUNT:
+        return at;
+    case ACCESS_FIELD:
+        return line->fields[part->field] == NULL ? put_nothing(line, at)
+                                                 : put_slice(line, at, *line->fields[part->field]);
+    case ACCESS_BODY_BYTES_SENT:
+        return put_decimal(at, entry->body_bytes);
+    case ACCESS_BYTES_SENT:
+        return put_decimal(at, entry->bytes);
+    case ACCESS_PID:
+        return put_number(at, (uint64_t)sys_process_id());
+    case ACCESS_REMOTE_ADDR:
+        return put_peer(line, at);
+    case ACCESS_REMOTE_PORT:
+        return put_port(line, at);
+    case ACCESS_REMOTE_USER:
+        return line->fields[part->field] == NULL ? put_nothing(line, at)
+                                                 : put_user(line, at, *line->fields[part->field]);
+    case ACCESS_REQUEST:
+        return put_request(line, at);
+    case ACCESS_REQUEST_COMPLETION:
+        return entry->is_complete ? put(at, "OK", 2) : put_nothing(line, at);
+    case ACCESS_REQUEST_TIME:
+        return put_duration(at, entry->duration_us);
+    case ACCESS_ROUTE:
+        return put_chosen(line, at, entry->route);
+    case ACCESS_SCHEME:
+        return put_scheme(line, at);
+    case ACCESS_SERVER_PROTOCOL:
+        return put_protocol(line, at);
+    case ACCESS_SSL_CIPHER:
+    case ACCESS_SSL_PROTOCOL:
+    case ACCESS_SSL_SERVER_NAME:
+    case ACCESS_TLS_CIPHER:
+    case ACCESS_TLS_SERVER_NAME:
+    case ACCESS_TLS_VERSION:
+        return put_tls(line, at, part->variable);
+    case ACCESS_STATUS:
+        return put_status(line, at, entry->status);
+    case ACCESS_TIME_ISO8601:
+        return put_block(at, line->memo->iso, line->memo->iso_len);
+    case ACCESS_TIME_LOCAL:
+        return put_block(at, line->memo->local, line->memo->local_len);
+    case ACCESS_ARGS:
+    case ACCESS_HOST:
+    case ACCESS_QUERY_STRING:
+    case ACCESS_REQUEST_METHOD:
+    case ACCESS_REQUEST_URI:
+    case ACCESS_URI:
+        break;
+    }
+    return put_of_head(line, at, part->variable);
+}
+
+/* Find the fields that the format shows: the first of each name. */
+static void find_fields(struct line *line, const struct access_format *format)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    for (unsigned n = 0; n < format->field_count; n++) {
+        line->fields[n] = NULL;
+    }
+    unsigned count = exchange == NULL || format->field_count == 0 ? 0 : exchange->head.field_count;
+    for (unsigned i = 0; i < count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len >= 64 || (format->field_lens >> field->name.len & 1) == 0) {
+            continue;
+        }
+        for (unsigned n = 0; n < format->field_count; n++) {
+            const struct access_field *wanted = &format->fields[n];
+            if (wanted->len == field->name.len && line->fields[n] == NULL &&
+                ascii_equals(exchange_text(exchange, field->name), wanted->name, wanted->len)) {
+                line->fields[n] = &field->value;
+            }
+        }
+    }
+}
+
+char *access_line_write(const struct access_format *format, const struct access_entry *entry, struct access_memo *memo,
+                        char *at, size_t max)
+{
+    const char *end = at + max;
+    struct line line;
+    line.entry = entry;
+    line.memo = memo;
+    line.is_json = format->is_json;
+    find_fields(&line, format);
+    if (memo->second != entry->now_s || memo->local_len == 0) {
+        renew_times(memo, entry->now_s);
+    }
+    const struct access_part *last = format->parts + format->count;
+    for (const struct access_part *part = format->parts; part < last; part++) {
+        at = put_block(at, part->text, part->text_len);
+        line.end = end - part->rest;
+        at = write_value(&line, at, part);
+    }
+    *at++ = '\n';
+    return at;
+}

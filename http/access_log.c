@@ -1,0 +1,238 @@
+/* Happy path: begin_line() finds room in the buffer, access_line_write() fills it. The first line in an empty buffer
+ * sets a timer, which writes the buffer; a full one is written at once.
+ *
+ * Failure modes: what the file does not take stays in the buffer, and is tried again by the timer alone, so that a pipe
+ * that nobody reads costs a system call a second. While the buffer is full, lines are counted as lost. Without memory
+ * for a timer a line is written at once. */
+
+#include "http/access_log.h"
+
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/access_file.h"
+#include "http/access_format.h"
+#include "http/access_line.h"
+#include "http/exchange.h"
+#include "http/service.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    STATUS_LEFT = 499, /* of a client that left before there was a response, as in nginx */
+    STATUS_LATE = 408,
+    RETRY_FIRST_MS = 10, /* after which a reader that has taken something gets more */
+};
+
+struct access_log {
+    struct access_file *file;     /* a reference; NULL: off */
+    struct access_format *format; /* likewise */
+    struct reactor *reactor;      /* borrowed */
+    uint64_t timer;               /* set while the buffer has lines; 0 else */
+    uint64_t lost;                /* lines since the last look at the file */
+    uint32_t used;                /* bytes in block */
+    uint32_t line_max;            /* bytes of a line */
+    uint32_t retry_ms;            /* after which a write that has left something behind is tried again; 0: none has */
+    struct access_memo memo;      /* times and addresses, as written last */
+    char *block;                  /* ACCESS_BLOCK_BYTES, and one line more; NULL while the log is off */
+};
+
+int access_log_create(struct access_log **access, struct reactor *reactor)
+{
+    struct access_log *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->reactor = reactor;
+    *access = made;
+    return 0;
+}
+
+/* Writing. */
+
+static void report_lost(struct access_log *access, int64_t now_ms)
+{
+    if (access->lost > 0) {
+        access_file_lose(access->file, access->lost, now_ms);
+        access->lost = 0;
+    }
+}
+
+void access_log_flush(struct access_log *access)
+{
+    int64_t now_ms = reactor_now_ms(access->reactor);
+    if (access->file == NULL) {
+        return;
+    }
+    report_lost(access, now_ms);
+    if (access->used > 0) {
+        size_t done = access_file_write(access->file, access->block, access->used, now_ms);
+        access->used -= (uint32_t)done;
+        memmove(access->block, access->block + done, access->used);
+    }
+}
+
+static void on_write_timer(struct reactor *reactor, uint64_t timer, void *arg);
+
+static void set_timer(struct access_log *access, uint32_t delay_ms)
+{
+    if (access->timer != 0) {
+        (void)reactor_cancel_timer(access->reactor, access->timer);
+    }
+    access->timer = reactor_set_timeout(access->reactor, delay_ms, on_write_timer, access);
+}
+
+/* Write the buffer. A reader that takes some of it is given the rest soon, one that takes nothing is left alone for
+ * longer and longer. */
+static void write_lines(struct access_log *access)
+{
+    uint32_t before = access->used;
+    access_log_flush(access);
+    if (access->used == 0) {
+        access->retry_ms = 0;
+        return;
+    }
+    uint32_t doubled = 2 * access->retry_ms;
+    access->retry_ms = access->used < before || doubled == 0 ? (uint32_t)RETRY_FIRST_MS
+                       : doubled < ACCESS_WRITE_MS           ? doubled
+                                                             : (uint32_t)ACCESS_WRITE_MS;
+    set_timer(access, access->retry_ms);
+}
+
+static void on_write_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct access_log *access = arg;
+    access->timer = 0;
+    write_lines(access);
+}
+
+/* Lines that the file never took are lost with it. */
+static void drop_lines(struct access_log *access)
+{
+    for (size_t i = 0; i < access->used; i++) {
+        access->lost += access->block[i] == '\n';
+    }
+    report_lost(access, reactor_now_ms(access->reactor));
+    access->used = 0;
+    access->retry_ms = 0;
+    if (access->timer != 0) {
+        (void)reactor_cancel_timer(access->reactor, access->timer);
+        access->timer = 0;
+    }
+}
+
+int access_log_change(struct access_log *access, struct access_file *file, struct access_format *format)
+{
+    if (file != NULL && access->block == NULL) {
+        access->block = mem_alloc(ACCESS_BLOCK_BYTES + ACCESS_LINE_MAX + ACCESS_LINE_SLACK);
+        if (access->block == NULL) {
+            return -ENOMEM;
+        }
+    }
+    if (access->file != file) {
+        access_log_flush(access);
+        if (access->file != NULL) {
+            drop_lines(access);
+        }
+    }
+    struct access_file *old_file = access->file;
+    struct access_format *old_format = access->format;
+    access->file = access_file_ref(file);
+    access->format = access_format_ref(format);
+    access->line_max = file == NULL ? 0 : (uint32_t)access_file_line_max(file);
+    access_file_put(old_file);
+    access_format_put(old_format);
+    if (file == NULL) {
+        mem_free(access->block);
+        access->block = NULL;
+    }
+    return 0;
+}
+
+void access_log_destroy(struct access_log *access)
+{
+    if (access != NULL) {
+        (void)access_log_change(access, NULL, NULL);
+        mem_free(access);
+    }
+}
+
+bool access_log_is_on(const struct access_log *access)
+{
+    return access->file != NULL;
+}
+
+bool access_log_is_timed(const struct access_log *access)
+{
+    return access->format != NULL && access->format->is_timed;
+}
+
+/* Lines. */
+
+/* The buffer has a new line behind used. */
+static void end_line(struct access_log *access, const char *end)
+{
+    bool was_empty = access->used == 0;
+    access->used = (uint32_t)(end - access->block);
+    if (was_empty && access->timer == 0) {
+        set_timer(access, ACCESS_WRITE_MS);
+    }
+    if (access->timer == 0 || (access->used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0)) {
+        write_lines(access);
+    }
+}
+
+static void write_entry(struct access_log *access, struct access_entry *entry)
+{
+    if (access->used >= ACCESS_BLOCK_BYTES) { /* stuck */
+        access->lost++;
+        return;
+    }
+    entry->now_s = sys_wall_time_s();
+    end_line(access,
+             access_line_write(access->format, entry, &access->memo, access->block + access->used, access->line_max));
+}
+
+/* The status that a line has for a request that got no response. */
+static int status_without(enum outcome_end end)
+{
+    return end == OUTCOME_GONE ? STATUS_LEFT : end == OUTCOME_TIMEOUT ? STATUS_LATE : 0;
+}
+
+void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, const char *raw,
+                         size_t raw_len)
+{
+    struct access_log *access = exchange->service->access;
+    const struct route *route = exchange_route(exchange);
+    exchange->is_logged = false;
+    if (access->file == NULL || (exchange->handler != NULL && exchange->handler->is_unlogged)) {
+        return;
+    }
+    bool has_head = exchange->head_data != NULL;
+    struct access_entry entry = {
+        .exchange = has_head ? exchange : NULL,
+        .peer = exchange->peer,
+        .raw = raw,
+        .raw_len = raw_len,
+        .route = route == NULL ? NULL : route->pattern,
+        .status = exchange->status == 0 ? status_without(end) : exchange->status,
+        .is_complete = end == OUTCOME_COMPLETE,
+        .bytes = bytes,
+        .body_bytes = bytes < exchange->head_bytes ? 0 : bytes - exchange->head_bytes,
+        .duration_us = access->format->is_timed ? (sys_now_ns() - exchange->began_ns) / 1000 : 0,
+    };
+    write_entry(access, &entry);
+}
+
+void access_log_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes,
+                            const char *raw, size_t raw_len, bool is_complete)
+{
+    struct access_entry entry = {
+        .peer = newcomer, .raw = raw, .raw_len = raw_len, .status = status, .bytes = bytes, .is_complete = is_complete};
+    if (service->access->file != NULL) {
+        write_entry(service->access, &entry);
+    }
+}
