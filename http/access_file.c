@@ -74,7 +74,8 @@ static void give_to_owner(int fd, int dir_fd, const char *path)
     }
 }
 
-/* Open a path, or make a file there. A file is made only where nothing is, so root makes none through somebody's link. */
+/* Open a path, or make a file there. A file is made only where nothing is, so root makes none through somebody's
+ * link. */
 static int open_path(int base_fd, const char *path)
 {
     int dir_fd = sys_base(base_fd);

@@ -50,8 +50,8 @@ size_t access_file_line_max(const struct access_file *file);
 int access_file_reopen(struct access_file *file, char *err, size_t errlen);
 
 /* Write whole lines. Returns how many bytes were used up, from the beginning: those that were written, and those of a
- * line that a disk has taken only a part of, which is counted as lost. Less than len: there is no room now, or the write
- * failed. */
+ * line that a disk has taken only a part of, which is counted as lost. Less than len: there is no room now, or the
+ * write failed. */
 size_t access_file_write(struct access_file *file, const char *lines, size_t len, int64_t now_ms);
 
 /* Count lines that were lost since there was no room for them. */

@@ -55,14 +55,14 @@ static char *put_nothing(const struct line *line, char *at)
 }
 
 /* What a client, or a host, has chosen. */
-static char *put_value(const struct line *line, char *at, const char *text, size_t len)
+static char *put_escaped(const struct line *line, char *at, const char *text, size_t len)
 {
     return len == 0 ? put_nothing(line, at) : access_escape(at, line->end, text, len, line->is_json);
 }
 
 static char *put_chosen(const struct line *line, char *at, const char *text)
 {
-    return text == NULL ? put_nothing(line, at) : put_value(line, at, text, strlen(text));
+    return text == NULL ? put_nothing(line, at) : put_escaped(line, at, text, strlen(text));
 }
 
 static char *put_two_digits(char *at, unsigned number)
@@ -243,7 +243,7 @@ static char *put_user(const struct line *line, char *at, const struct slice fiel
             bits -= 8;
             char byte = (char)(kept >> bits & 0xff);
             if (byte == ':') {
-                return put_value(line, at, user, put_len);
+                return put_escaped(line, at, user, put_len);
             }
             user[put_len++] = byte;
         }
@@ -267,7 +267,7 @@ static char *put_raw(const struct line *line, char *at)
     if (newline != NULL && line_len > 0 && raw[begin + line_len - 1] == '\r') {
         line_len--;
     }
-    return line_len == 0 ? put_nothing(line, at) : put_value(line, at, raw + begin, line_len);
+    return line_len == 0 ? put_nothing(line, at) : put_escaped(line, at, raw + begin, line_len);
 }
 
 static char *put_protocol(const struct line *line, char *at)
@@ -287,7 +287,7 @@ static char *put_method(char *at, const struct exchange *exchange)
 }
 
 /* As it was sent; or in pieces, which handlers may have ended with NUL. */
-static char *put_request(const struct line *line, char *at)
+static char *put_request_line(const struct line *line, char *at)
 {
     const struct exchange *exchange = line->entry->exchange;
     if (exchange == NULL) {
@@ -311,7 +311,7 @@ static char *put_request(const struct line *line, char *at)
 
 static char *put_slice(const struct line *line, char *at, const struct slice slice)
 {
-    return put_value(line, at, exchange_text(line->entry->exchange, slice), slice.len);
+    return put_escaped(line, at, exchange_text(line->entry->exchange, slice), slice.len);
 }
 
 /* The host without its port, in lower case. */
@@ -327,7 +327,7 @@ static char *put_host(const struct line *line, char *at)
         name[used] = ascii_lower(text[used]);
         used++;
     }
-    return put_value(line, at, name, used);
+    return put_escaped(line, at, name, used);
 }
 
 /* The connection. */
@@ -376,7 +376,7 @@ static char *put_of_head(const struct line *line, char *at, enum access_variable
     case ACCESS_REQUEST_URI:
         return put_slice(line, at, exchange->head.target);
     default:
-        return put_value(line, at, exchange->path, exchange->path_len);
+        return put_escaped(line, at, exchange->path, exchange->path_len);
     }
 }
 
@@ -404,7 +404,7 @@ static char *write_value(const struct line *line, char *at, const struct access_
         return line->fields[part->field] == NULL ? put_nothing(line, at)
                                                  : put_user(line, at, *line->fields[part->field]);
     case ACCESS_REQUEST:
-        return put_request(line, at);
+        return put_request_line(line, at);
     case ACCESS_REQUEST_COMPLETION:
         return entry->is_complete ? put(at, "OK", 2) : put_nothing(line, at);
     case ACCESS_REQUEST_TIME:

@@ -75,7 +75,7 @@ void access_log_flush(struct access_log *access)
 
 static void on_write_timer(struct reactor *reactor, uint64_t timer, void *arg);
 
-static void set_timer(struct access_log *access, uint32_t delay_ms)
+static void set_write_timer(struct access_log *access, uint32_t delay_ms)
 {
     if (access->timer != 0) {
         (void)reactor_cancel_timer(access->reactor, access->timer);
@@ -97,7 +97,7 @@ static void write_lines(struct access_log *access)
     access->retry_ms = access->used < before || doubled == 0 ? (uint32_t)RETRY_FIRST_MS
                        : doubled < ACCESS_WRITE_MS           ? doubled
                                                              : (uint32_t)ACCESS_WRITE_MS;
-    set_timer(access, access->retry_ms);
+    set_write_timer(access, access->retry_ms);
 }
 
 static void on_write_timer(struct reactor *reactor, uint64_t timer, void *arg)
@@ -178,7 +178,7 @@ static void end_line(struct access_log *access, const char *end)
     bool was_empty = access->used == 0;
     access->used = (uint32_t)(end - access->block);
     if (was_empty && access->timer == 0) {
-        set_timer(access, ACCESS_WRITE_MS);
+        set_write_timer(access, ACCESS_WRITE_MS);
     }
     if (access->timer == 0 || (access->used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0)) {
         write_lines(access);

@@ -52,8 +52,8 @@ bool access_log_is_timed(const struct access_log *access);
 void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, const char *raw,
                          size_t raw_len);
 
-/* A client was turned away with status, and bytes of a response, before it had a connection. newcomer knows its address,
- * or is NULL; raw is what it has sent. */
+/* A client was turned away with status, and bytes of a response, before it had a connection. newcomer knows its
+ * address, or is NULL; raw is what it has sent. */
 void access_log_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes,
                             const char *raw, size_t raw_len, bool is_complete);
 

@@ -1,7 +1,7 @@
 /* Happy path: the priority, the time and the tag go before the line, in one datagram.
  *
- * Failure modes: no daemon at the socket; one that was started anew has another socket, which is found when the logs are
- * reopened. */
+ * Failure modes: no daemon at the socket; one that was started anew has another socket, which is found when the logs
+ * are reopened. */
 
 #include "http/access_syslog.h"
 
@@ -52,7 +52,7 @@ static bool is_option(const char *text, size_t len, const char *name, const char
     return len > name_len && memcmp(text, name, name_len) == 0;
 }
 
-static bool is_tag(const char *tag, size_t len)
+static bool is_syslog_tag(const char *tag, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         bool is_letter = (tag[i] >= 'a' && tag[i] <= 'z') || (tag[i] >= 'A' && tag[i] <= 'Z');
@@ -80,7 +80,7 @@ static bool take_option(struct access_syslog *syslog, struct sockaddr_un *addres
     } else if (is_option(text, len, "severity=", &value, &value_len)) {
         number = find_name(severities, value, value_len);
         *severity = (unsigned)number;
-    } else if (is_option(text, len, "tag=", &value, &value_len) && is_tag(value, value_len)) {
+    } else if (is_option(text, len, "tag=", &value, &value_len) && is_syslog_tag(value, value_len)) {
         memcpy(syslog->tag, value, value_len);
         syslog->tag[value_len] = '\0';
     } else if (is_option(text, len, "server=unix:", &value, &value_len) && value_len < sizeof address->sun_path) {

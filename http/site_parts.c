@@ -66,7 +66,7 @@ int site_set_acme(struct site *site, const char *directory)
     return rv;
 }
 
-static int set_text(char **place, const char *text)
+static int set_own_text(char **place, const char *text)
 {
     char *copy = mem_copy_text(text);
     if (copy == NULL) {
@@ -79,7 +79,7 @@ static int set_text(char **place, const char *text)
 
 int site_set_access_log(struct site *site, const char *target)
 {
-    return set_text(&site->access_log, target);
+    return set_own_text(&site->access_log, target);
 }
 
 int site_set_access_format(struct site *site, const char *text, char *err, size_t errlen)
@@ -88,7 +88,7 @@ int site_set_access_format(struct site *site, const char *text, char *err, size_
     int rv = access_format_parse(&format, text, err, errlen);
     if (rv == 0) {
         access_format_put(format);
-        rv = set_text(&site->access_format, text);
+        rv = set_own_text(&site->access_format, text);
     }
     return rv == -ENOMEM ? error_text(err, errlen, rv, "%s", errno_text(ENOMEM)) : rv;
 }
