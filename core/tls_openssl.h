@@ -110,6 +110,7 @@ extern struct tls_openssl tls_openssl;
 #define X509_STORE_set_flags          tls_openssl.X509_STORE_set_flags
 #define X509_add_ext                  tls_openssl.X509_add_ext
 #define X509_check_private_key        tls_openssl.X509_check_private_key
+#define X509_check_purpose            tls_openssl.X509_check_purpose
 #define X509_cmp_time                 tls_openssl.X509_cmp_time
 #define X509_cmp                      tls_openssl.X509_cmp
 #define X509_digest                   tls_openssl.X509_digest

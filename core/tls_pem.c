@@ -134,11 +134,25 @@ static int say_pem_error(const struct tls_pem *pem, BIO *bio, const char *kind, 
     const char *wrong = "is damaged or cut off";
     if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) {
         wrong = "cannot be read";
+    } else if (ERR_GET_LIB(error) == ERR_LIB_X509V3) {
+        wrong = "has extensions that cannot be read";
     } else if (ERR_GET_REASON(error) == ERR_R_UNSUPPORTED) { /* so OpenSSL calls damaged keys, too */
         wrong = "is damaged or cut off, or of a kind that OpenSSL does not know";
     }
     return error_text(err, errlen, -EINVAL, "the %s in %s %s (OpenSSL: %s)", pem->what, tls_pem_name(pem), wrong,
                       tls_reason(error));
+}
+
+/* Add a certificate, which is taken over. Its extensions are read here and now: OpenSSL does that when it first needs
+ * them, and if they are wrong, or there is no memory then, it has the certificate but does not use it, and nobody is
+ * told. Returns false with OpenSSL's reason in its queue. */
+static bool keep_certificate(STACK_OF(X509) * list, X509 *certificate)
+{
+    if (X509_check_purpose(certificate, -1, 0) != 1 || sk_X509_push(list, certificate) <= 0) {
+        X509_free(certificate);
+        return false;
+    }
+    return true;
 }
 
 struct stack_st_X509 *tls_pem_certificates(const struct tls_pem *pem, int *error, char *err, size_t errlen)
@@ -153,9 +167,8 @@ struct stack_st_X509 *tls_pem_certificates(const struct tls_pem *pem, int *error
     bool has_passphrase = false;
     ERR_clear_error();
     while (list != NULL && (certificate = PEM_read_bio_X509_AUX(bio, NULL, on_passphrase, &has_passphrase)) != NULL &&
-           sk_X509_push(list, certificate) > 0) {
+           keep_certificate(list, certificate)) {
     }
-    X509_free(certificate); /* one for which the list has no room */
     bool is_whole = list != NULL && sk_X509_num(list) > 0 && is_end_of_pem(ERR_peek_last_error());
     if (!is_whole) {
         *error = has_passphrase ? error_text(err, errlen, -EINVAL,

@@ -186,6 +186,29 @@ static void certificates_go_on_from_one_context_to_the_next(void **state)
     }
 }
 
+/* A certificate whose extension basicConstraints is no ASN.1: OpenSSL reads it, and then does not use it. */
+static void add_odd_certificate(const char *name)
+{
+    char text[MADE_PEM_MAX];
+    X509 *odd = X509_dup(made.cert);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    ASN1_OCTET_STRING_set(value, (const unsigned char *)"odd", 3);
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_NID(NULL, NID_basic_constraints, 1, value);
+    int at = X509_get_ext_by_NID(odd, NID_basic_constraints, -1);
+    X509_EXTENSION_free(at < 0 ? NULL : X509_delete_ext(odd, at));
+    X509_add_ext(odd, extension, -1);
+    X509_sign(odd, made.key, EVP_sha256());
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(bio, odd);
+    int len = BIO_read(bio, text, (int)sizeof text - 1);
+    text[len] = '\0';
+    tree_add_file(&tree, name, text);
+    BIO_free(bio);
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(value);
+    X509_free(odd);
+}
+
 static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
 {
     (void)state;
@@ -201,6 +224,7 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
     tree_add_file(&tree, "broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     tree_add_file(&tree, "torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
     tree_add_file(&tree, "rsa.pem", made_rsa.key_pem);
+    add_odd_certificate("odd.pem");
     static const char begin[] = "-----BEGIN CERTIFICATE-----\n";
     char sealed[MADE_PEM_MAX];
     snprintf(sealed, sizeof sealed,
@@ -219,6 +243,7 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
         {"cert.pem", "cert.pem", NULL, {"no private key in", "cert.pem", "BEGIN PRIVATE KEY"}},
         {"cert.pem", "text.pem", NULL, {"private key", "text.pem", ""}},
         {"broken.pem", "key.pem", NULL, {"the certificate in", "broken.pem", "is damaged or cut off"}},
+        {"odd.pem", "key.pem", NULL, {"the certificate in", "odd.pem", "has extensions that cannot be read"}},
         {"torn.pem", "key.pem", NULL, {"certificate in", "torn.pem", ""}},
         {"sealed.pem", "key.pem", NULL, {"the certificate in", "sealed.pem", "is encrypted"}},
         {"cert.pem", "secret.pem", NULL, {"secret.pem has a passphrase", "", ""}},
