@@ -98,8 +98,9 @@ enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DE
 
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
- * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, and no deadline for handler_timeout_ms and
- * stream_timeout_ms. The other limits reject it, as they reject 0 in a script. */
+ * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
+ * stream_timeout_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it, as
+ * they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
@@ -551,6 +552,11 @@ struct evserve_config {
      * fail, with the name and its place. What clients have sent is escaped (\xHH), so no client can write a line of its
      * own. With "escape=json " in front of the text, values are escaped for strings of JSON. */
     const char *access_log_format;
+
+    /* How a stop goes, see evserve_stop(). drain_timeout_ms counts only for EVSERVE_DRAIN_TIMEOUT. */
+    uint64_t drain_timeout_ms; /* for requests in flight; default 10000 */
+    uint64_t drain_delay_ms;   /* in which everything goes on, while evs_health() says 503; default EVSERVE_ZERO */
+    uint64_t drain_grace_ms;   /* for connections without a request to send one; default 1000 */
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -604,12 +610,23 @@ int evserve_fd(evserve *server);
  * the fd: it would stay readable, and evserve_poll() would return -EBUSY. */
 int evserve_poll(evserve *server, int timeout_ms);
 
-/* Stop: accept no new connections, close idle ones, and give requests in flight, and work that scripts have begun
- * (app.defer, runs of timers), drain_ms milliseconds to finish; then evserve_wait() returns.
+/* drain_ms of evserve_stop(): as long as the setting drain_timeout says; as long as it takes. */
+#define EVSERVE_DRAIN_TIMEOUT UINT32_MAX
+#define EVSERVE_DRAIN_FOREVER (UINT32_MAX - 1)
+
+/* Stop: answer the connections that the kernel has queued, accept no new ones, and give requests in flight, and work
+ * that scripts have begun (app.defer, runs of timers), drain_ms milliseconds to finish; then evserve_wait() returns.
+ * With 0 everything is cut at once.
  *
- * First the script's "stopping" functions are called, and requests in C get EVS_STOPPING, so that streams can end; the
- * script's "stop" functions are called last. The log names each app.defer and timer of a script that had to be cut. For
- * requests, evserve_wait() returns how many connections were cut, not which. If called again, the newer drain_ms counts
+ * Clients should notice nothing of it. Every response says Connection: close. A connection without a request stays open
+ * for drain_grace_ms (1 s): a request that is on its way is answered, and so is the first one of a client that has just
+ * connected; then the connection ends. With drain_delay_ms, all this begins later: until then the server accepts
+ * connections and serves them, responses say Connection: close, and evs_health() and app.health say 503, so that a
+ * balancer sends its requests elsewhere. drain_ms counts from the end of that delay.
+ *
+ * When it begins, the script's "stopping" functions are called, and requests in C get EVS_STOPPING, so that streams can end; the
+ * script's "stop" functions are called last. The log names each app.defer and timer of a script that had to be cut, and what
+ * the connections were doing that were cut; evserve_wait() returns how many those were. If called again, the newer drain_ms counts
  * from then. A stop may overtake functions that were posted before; they are still called, by evserve_free() at the
  * latest.
  *
@@ -911,6 +928,28 @@ int evs_abort(evs_request *request);
  * is complete or was abandoned. While serve or the function of evs_on() runs, you may call this even after responding,
  * so that code that catches a handler's failure can tell whether evs_reply() may still report it. */
 int evs_begun(evs_request *request);
+
+/* ---- Health ---- */
+
+/* What evs_health() asks. */
+struct evs_health_check {
+    /* Return 0 if all is well. Otherwise write the reason into why: at most size bytes, including the NUL. It must not
+     * block, and may be called by several threads at the same time. */
+    int (*check)(void *arg, char *why, size_t size);
+    void *arg; /* passed to check */
+};
+
+/* A route that tells balancers whether to send requests here:
+ *
+ *     {.route = "GET /healthz", .serve = evs_health},
+ *
+ * It responds 200 "ok"; 503 "stopping" from the moment a stop begins, see drain_delay_ms; and 503 with the reason if
+ * arg, unless it is NULL, points to a struct evs_health_check whose check does not return 0. Never cached
+ * (Cache-Control: no-store). A host whose check takes long responds itself, and asks evs_is_stopping(). */
+void evs_health(evs_request *request, void *arg);
+
+/* Whether a stop has begun: 1 or 0. */
+int evs_is_stopping(evs_request *request);
 
 /* ---- Streamed responses ---- */
 

@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 enum {
-    DRAIN_MS = 10000,
+    REQUEST_DRAIN_MS = 10000, /* what scripts have after the request of --request */
     WATCH_MS = 1000, /* how often --watch looks at the files */
 };
 
@@ -75,10 +75,12 @@ static struct {
     const struct command_line *options;
     struct log_stream *log;
     atomic_uint stops;        /* SIGINT and SIGTERM not yet acted on */
+    atomic_bool wants_quit;   /* SIGQUIT, likewise */
     atomic_bool wants_reload; /* SIGHUP, likewise */
     atomic_bool wants_reopen; /* SIGUSR1, likewise */
     atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
-    bool is_stopping;
+    bool is_quitting; /* a stop without a deadline has begun */
+    bool is_stopping; /* a stop with one has */
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
     struct systemd_notifier notifier;
@@ -94,7 +96,7 @@ static int64_t now_ms(void)
     return sys_now_ns() / 1000000;
 }
 
-static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGALRM};
+static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGALRM};
 
 static void handle(const int *numbers, size_t count, void (*handler)(int number))
 {
@@ -128,6 +130,8 @@ static void on_signal(int number)
         atomic_store(&control.wants_reopen, true);
     } else if (number == SIGALRM) {
         atomic_store(&control.has_pulse, true);
+    } else if (number == SIGQUIT) {
+        atomic_store(&control.wants_quit, true);
     } else {
         atomic_fetch_add(&control.stops, 1);
     }
@@ -184,17 +188,29 @@ static void send_sign(void)
     }
 }
 
+/* SIGQUIT waits for every request, SIGTERM and SIGINT for drain_timeout, a second one of those for nothing. None of them
+ * takes back what another has begun. */
+static void heed_stop_signals(void)
+{
+    unsigned stops = atomic_exchange(&control.stops, 0);
+    bool quits = atomic_exchange(&control.wants_quit, false) && !control.is_quitting;
+    if (stops > 0) {
+        bool is_urgent = control.is_stopping || stops > 1;
+        control.is_stopping = true;
+        notify("STOPPING=1");
+        evserve_stop(control.server, is_urgent ? 0 : EVSERVE_DRAIN_TIMEOUT);
+    } else if (quits && !control.is_stopping) {
+        control.is_quitting = true;
+        notify("STOPPING=1");
+        evserve_stop(control.server, EVSERVE_DRAIN_FOREVER);
+    }
+}
+
 /* Act on the signals that have come. On the server's thread. */
 static void attend(void *arg)
 {
     (void)arg;
-    unsigned stops = atomic_exchange(&control.stops, 0);
-    if (stops > 0) {
-        bool is_urgent = control.is_stopping || stops > 1; /* a second signal means: do not wait */
-        control.is_stopping = true;
-        notify("STOPPING=1");
-        evserve_stop(control.server, is_urgent ? 0 : DRAIN_MS);
-    }
+    heed_stop_signals();
     if (atomic_exchange(&control.wants_reopen, false)) {
         reopen_logs();
     }
@@ -327,7 +343,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
         return EXIT_FAILURE;
     }
     int status = options->request == NULL ? serve_until_stopped(server)
-                                          : serve_request(server, options, DRAIN_MS, &host->log);
+                                          : serve_request(server, options, REQUEST_DRAIN_MS, &host->log);
     evserve_free(server);
     systemd_notifier_close(&control.notifier);
     return status;

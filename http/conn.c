@@ -13,16 +13,16 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/conn_doing.h"
 #include "http/conn_look.h"
 #include "http/conn_opening.h"
 #include "http/conn_pool.h"
+#include "http/conn_waits.h"
 #include "http/service.h"
 #include "http/site.h"
 
 #include <assert.h>
 #include <errno.h>
-
-enum { LINGER_MS = 2000 }; /* how long a closing connection waits for the client's end */
 
 static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 static void on_task(struct reactor *reactor, void *arg);
@@ -53,50 +53,12 @@ static unsigned conn_wants(const struct conn *conn)
     return conn->work == NULL ? (unsigned)CONN_READS : conn->protocol->wants(conn);
 }
 
-static bool conn_is_idle(const struct conn *conn)
+bool conn_is_idle(const struct conn *conn)
 {
     return conn->state == CONN_OPEN && (conn->work == NULL || conn->protocol->is_idle(conn));
 }
 
-static const char *conn_doing(const struct conn *conn)
-{
-    return conn->state != CONN_OPEN     ? "while closing"
-           : conn->transport.is_opening ? "in the TLS handshake"
-           : conn->work == NULL         ? "while idle"
-                                        : conn->protocol->doing(conn);
-}
-
-void conn_lost(struct conn *conn, const char *why)
-{
-    stat_add(&conn->pool->service->stats.lost, 1);
-    log_write(conn->pool->service->log, LOG_DEBUG, "connection lost: %s %s", why, conn_doing(conn));
-}
-
 /* Deadlines. */
-
-static enum wait waits_for_now(const struct conn *conn)
-{
-    if (conn->state == CONN_LINGERING) {
-        return WAIT_LINGER;
-    }
-    if (conn->transport.is_opening) {
-        return WAIT_HEAD;
-    }
-    return conn->work == NULL ? WAIT_IDLE : conn->protocol->waits_for(conn);
-}
-
-static int64_t deadline_of(const struct conn *conn, enum wait waits_for, int64_t now_ms)
-{
-    if (waits_for == WAIT_LINGER) {
-        return now_ms + LINGER_MS;
-    }
-    if (conn->work != NULL) {
-        return conn->protocol->deadline_ms(conn, waits_for, now_ms);
-    }
-    const struct limits *limits = &conn->pool->service->site->limits;
-    uint64_t wait_ms = waits_for == WAIT_IDLE ? limits->idle_timeout_ms : limits->header_timeout_ms;
-    return wait_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)wait_ms;
-}
 
 static void set_deadline(struct conn *conn, int64_t at_ms)
 {
@@ -108,7 +70,7 @@ static void set_deadline(struct conn *conn, int64_t at_ms)
  * progress; those for a head and for lingering do not. */
 static void update_deadline(struct conn *conn)
 {
-    enum wait waits_for = waits_for_now(conn);
+    enum wait waits_for = conn_waits_for(conn);
     bool is_same = waits_for == conn->waits_for;
     bool restarts = waits_for == WAIT_IDLE || (waits_for == WAIT_BODY && conn->has_received) ||
                     ((waits_for == WAIT_WRITE || waits_for == WAIT_HANDLER) && conn->has_sent);
@@ -120,7 +82,7 @@ static void update_deadline(struct conn *conn)
         return;
     }
     conn->unsent_bytes = -1;
-    set_deadline(conn, deadline_of(conn, waits_for, reactor_now_ms(conn_reactor(conn))));
+    set_deadline(conn, conn_deadline_ms(conn, waits_for, reactor_now_ms(conn_reactor(conn))));
 }
 
 static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
@@ -203,8 +165,8 @@ static void conn_end_turn(struct conn *conn)
         conn->reads_next = true;
         conn_resume(conn); /* the task reads that */
     }
-    if (conn->pool->service->is_draining && conn_is_idle(conn)) {
-        conn_resume(conn); /* the task closes it */
+    if (conn->pool->service->ends_idle && conn_is_idle(conn)) {
+        conn_resume(conn); /* the task ends it */
     }
     update_deadline(conn);
     if (conn->deadline.timer == 0 && conn->deadline.at_ms != DEADLINE_NEVER) {
@@ -311,6 +273,25 @@ bool conn_close_idle(struct conn *conn)
     transport_say_end(&conn->transport);
     conn_close(conn);
     return true;
+}
+
+/* The server stops: end a connection between requests, unless one has arrived. A request that is on its way meets our
+ * end and not a reset: its client knows then that nobody has seen it, and may send it elsewhere (RFC 9112 sections
+ * 9.3.1 and 9.6). */
+static void end_idle(struct conn *conn)
+{
+    ssize_t len = conn->protocol->read(conn);
+    if (len > 0) {
+        conn_advance(conn);
+        return;
+    }
+    conn->has_unread = conn->has_unread || len == -EAGAIN;
+    if (begin_to_linger(conn)) {
+        conn->ends_idle = true;
+        conn_end_turn(conn);
+    } else {
+        conn_close(conn);
+    }
 }
 
 /* Returns 0, or -ENOMEM. */
@@ -428,20 +409,31 @@ static void on_task(struct reactor *reactor, void *arg)
         }
         set_deadline(conn, conn->deadline.at_ms);
     }
-    bool reads = conn->reads_next && (conn->transport.is_opening || has_held_input(conn));
+    bool reads = conn->reads_next && (conn->transport.is_opening || conn->work == NULL || has_held_input(conn));
     conn->reads_next = false;
     if (reads) {
         conn_read(conn);
     } else if (conn->state == CONN_LINGERING) {
         conn_end_turn(conn);
-    } else if (conn->pool->service->is_draining && conn_is_idle(conn)) {
-        conn_close_idle(conn);
+    } else if (conn->pool->service->ends_idle && conn_is_idle(conn)) {
+        end_idle(conn);
     } else if (conn->work != NULL) {
         conn_advance(conn);
     }
 }
 
 /* Opening and closing. */
+
+/* Read, or leave that to a task if a stop has held the loop for long. */
+static void read_now_or_later(struct conn *conn)
+{
+    if (conn_pool_drains_long(conn->pool)) {
+        conn->reads_next = true;
+        conn_resume(conn);
+    } else {
+        conn_read(conn);
+    }
+}
 
 void conn_open(struct conn *conn, const struct protocol *protocol, const struct transport_ops *ops, void *ops_arg,
                int fd)
@@ -452,10 +444,8 @@ void conn_open(struct conn *conn, const struct protocol *protocol, const struct 
     if (transport_open(&conn->transport, ops, ops_arg, fd, conn->peer.family) < 0) {
         conn_lost(conn, "out of memory");
         conn_close(conn);
-    } else if (conn_pool_drains_long(conn->pool)) {
-        conn_resume(conn);
     } else {
-        conn_read(conn);
+        read_now_or_later(conn);
     }
 }
 
@@ -489,11 +479,18 @@ void conn_close(struct conn *conn)
 
 void conn_drain(struct conn *conn)
 {
+    if (conn_is_idle(conn)) {
+        read_now_or_later(conn);
+    } else if (conn->work != NULL) {
+        conn->protocol->drain(conn);
+    }
+}
+
+void conn_retire(struct conn *conn)
+{
     if (conn_is_idle(conn) && conn_pool_drains_long(conn->pool)) {
         conn_resume(conn);
     } else if (conn_is_idle(conn)) {
-        conn_close_idle(conn);
-    } else if (conn->work != NULL) {
-        conn->protocol->drain(conn);
+        end_idle(conn);
     }
 }

@@ -31,10 +31,13 @@ bool conn_close_idle(struct conn *conn);
 /* Something has changed: go on before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);
 
-/* The server stops: close if nothing is in flight, else after the response. */
+/* Nothing of a request is there, and nothing of a response. */
+bool conn_is_idle(const struct conn *conn);
+
+/* The server stops: the next response is the last one. A request that no event has told of yet is answered. */
 void conn_drain(struct conn *conn);
 
-/* Count and log an abnormal end, with what the connection was doing. The caller closes. */
-void conn_lost(struct conn *conn, const char *why);
+/* It has waited for such a request for long enough (service->ends_idle is set): end the connection if it is idle. */
+void conn_retire(struct conn *conn);
 
 #endif

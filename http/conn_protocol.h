@@ -31,7 +31,7 @@ enum wait {
     WAIT_BODY,    /* the rest of a body: body_timeout from the last byte */
     WAIT_HANDLER, /* a handler: handler_timeout; stream_timeout from the last byte of a response that has begun */
     WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
-    WAIT_LINGER,  /* the client's end, after ours: LINGER_MS */
+    WAIT_LINGER,  /* the client's end, after ours */
 };
 
 /* What a protocol wants of the socket. */
@@ -127,6 +127,7 @@ struct conn {
     bool ignores_input : 1; /* bytes are waiting, but reading them is not due: stop asking for READABLE */
     bool reads_next : 1;    /* the transport holds bytes, and nothing that was read before waits: the task reads them */
     bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
+    bool ends_idle : 1;     /* a stop has ended it between requests: it lingers for a moment only */
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
     int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */
     struct peer peer;       /* the client */

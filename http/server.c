@@ -1,4 +1,4 @@
-/* Listeners, pools and shutdown of one server. Connections do their own work (conn.c); the server lends them memory and
+/* Listeners and pools of one server. Connections do their own work (conn.c); the server lends them memory and
  * counts them.
  *
  * Failure modes: out of connections, memory or file descriptors the connection that has been idle longest is closed for
@@ -15,7 +15,7 @@
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
-#include "http/outcome.h"
+#include "http/server_drain.h"
 #include "http/server_internal.h"
 #include "http/server_room.h"
 #include "http/site.h"
@@ -24,38 +24,13 @@
 #include <errno.h>
 #include <string.h>
 
-static void report_drained(struct reactor *reactor, void *arg)
-{
-    (void)reactor;
-    struct server *server = arg;
-    void (*on_drained)(void *arg, unsigned cut) = server->on_drained;
-    server->on_drained = NULL;
-    if (on_drained != NULL) {
-        on_drained(server->on_drained_arg, server->cut);
-    }
-}
-
-/* The last connection is gone. Its memory may still be known to a task: those run before this one. */
-static void drained(struct server *server)
-{
-    if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->service.reactor, server->drain_timer);
-        server->drain_timer = 0;
-    }
-    if (server->on_drained != NULL && reactor_defer(server->service.reactor, report_drained, server) < 0) {
-        report_drained(server->service.reactor, server);
-    }
-}
-
 /* A connection left the list. */
 static void on_closed(void *arg, struct conn *conn)
 {
     struct server *server = arg;
     server_uncount_address(server, conn);
     stat_add(&server->service.stats.connections, UINT64_MAX); /* one less */
-    if (server->service.is_draining && server->pool.conns == NULL) {
-        drained(server);
-    }
+    server_end_drain(server);
 }
 
 /* Accepting. */
@@ -175,13 +150,10 @@ static void on_adopted(struct reactor *reactor, void *arg)
     server->adopted_count = 0;
     server->adopted_capacity = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (server->service.is_draining) {
-            sys_close(adopted[i]);
-        } else {
-            accept_socket(&accepter, adopted[i], &peer);
-        }
+        accept_socket(&accepter, adopted[i], &peer);
     }
     mem_free(adopted);
+    server_end_drain(server);
 }
 
 /* Returns 0 or -ENOMEM. */
@@ -376,17 +348,6 @@ static void close_listeners(struct server *server)
     }
 }
 
-/* Close every connection, and count those that had something left to do: who lingers has his answer. */
-static void cut_connections(struct server *server)
-{
-    while (server->pool.conns != NULL) {
-        struct conn *conn = server->pool.conns;
-        server->cut += conn->state == CONN_LINGERING ? 0 : 1;
-        conn->end = OUTCOME_STOPPED;
-        conn_close(conn);
-    }
-}
-
 void server_abandon(struct server *server)
 {
     for (unsigned i = 0; i < server->listener_count; i++) {
@@ -409,10 +370,8 @@ void server_destroy(struct server *server)
     server->on_drained = NULL;
     close_listeners(server);
     close_adopted(server);
-    cut_connections(server);
-    if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->service.reactor, server->drain_timer);
-    }
+    server_cut(server);
+    server_forget_drain(server);
     h1_server_destroy(server->h1);
     conn_pool_done(&server->pool);
     address_table_done(&server->addresses);
@@ -420,44 +379,6 @@ void server_destroy(struct server *server)
     tls_pool_destroy(server->tls.pool);
     mem_free(server->adopted);
     mem_free(server);
-}
-
-/* Draining. */
-
-static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg)
-{
-    (void)reactor;
-    (void)timer;
-    struct server *server = arg;
-    server->drain_timer = 0;
-    cut_connections(server);
-}
-
-void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg)
-{
-    if (server->drain_timer != 0) {
-        reactor_cancel_timer(server->service.reactor, server->drain_timer);
-    }
-    server->drain_timer = reactor_set_timeout(server->service.reactor, drain_ms, on_drain_deadline, server);
-    server->on_drained = on_drained;
-    server->on_drained_arg = arg;
-    if (!server->service.is_draining) {
-        server->service.is_draining = true;
-        server->pool.drain_spell_ns = sys_now_ns() + DRAIN_SPELL_NS;
-        for (unsigned i = 0; i < server->listener_count; i++) {
-            net_listener_finish(&server->listeners[i]);
-        }
-        for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
-            next = conn->next;
-            conn_drain(conn);
-        }
-    }
-    if (server->drain_timer == 0) {
-        cut_connections(server); /* without memory for a deadline there would be none */
-    }
-    if (server->pool.conns == NULL) {
-        drained(server);
-    }
 }
 
 /* Numbers and parts. */

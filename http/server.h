@@ -65,9 +65,20 @@ struct reactor *server_reactor(const struct server *server);
 /* What its requests and handlers see of it: to set its hooks and the host's own, before the first connection. */
 struct service *server_service(struct server *server);
 
-/* Stop: close the listeners, close idle connections, let requests in flight finish and close their connections after
- * the response; after drain_ms cut what is left. on_drained (may be NULL) is called once, when no connection is left,
- * with the number that was cut; never before this function returned. A second call can only shorten the time. */
+/* A stop is coming: from now on health says so, and responses say that they are the last ones of their connections.
+ * Nothing else changes. */
+void server_announce_stop(struct server *server);
+
+#define SERVER_DRAIN_NEVER UINT32_MAX /* drain_ms: nothing is cut, however long it takes */
+
+/* Whether that was called, or a stop has begun. */
+bool server_is_stopping(const struct server *server);
+
+/* Stop: accept what the kernel has queued, close the listeners, let requests in flight finish and close their
+ * connections after the response. Connections without a request have drain_grace to send one, then they end. After
+ * drain_ms cut what is left, and log what that was. on_drained (may be NULL) is called once, when no connection is
+ * left, with the number that was cut; never before this function returned. After a second call its drain_ms counts from
+ * then. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
 /* Read the totals. Any thread, while the server exists. */

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_SERVER_INTERNAL_H
 #define EVSERVE_HTTP_SERVER_INTERNAL_H
 
-/* The inside of struct server, for server.c and server_room.c alone. */
+/* The inside of struct server, for server.c, server_drain.c and server_room.c alone. */
 
 #include "core/net.h"
 #include "core/tls.h"
@@ -13,7 +13,7 @@
 
 enum {
     SERVER_LISTENERS_MAX = SERVICE_LISTENERS_MAX,
-    /* How long server_drain() answers requests that have arrived before it leaves the others to tasks (R6). */
+    /* How long a step of a stop works on connections before it leaves the others to tasks (R6). */
     DRAIN_SPELL_NS = 10000000,
 };
 
@@ -44,6 +44,7 @@ struct server {
     unsigned adopted_capacity; /* of adopted */
 
     uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
+    uint64_t grace_timer;                        /* that ends idle connections; 0 while none is set */
     int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
     unsigned cut;                                /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); may be NULL */

@@ -75,7 +75,9 @@ struct service {
     struct https_redirect redirect;   /* who is redirected, and where to */
     bool has_first;                   /* something may come before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
+    bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
     bool is_draining;                 /* the server stops: no connection outlives its response */
+    bool ends_idle;                   /* and no connection waits for a request any more */
     int64_t date_s;                   /* second that date shows */
     char date[HTTP_DATE_LEN];         /* Date value */
     void *owner;                      /* the host's handle */

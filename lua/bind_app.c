@@ -336,6 +336,21 @@ static int app_stats(lua_State *L)
     return 1;
 }
 
+/* stopping(): whether the script ends, because the server stops or was reloaded: the "stopping" functions were called. */
+static int app_stopping(lua_State *L)
+{
+    lua_pushboolean(L, script_of(L)->is_stopping);
+    return 1;
+}
+
+/* is_unwell(): whether a stop of the server has begun, or is announced (drain_delay). */
+static int app_is_unwell(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    lua_pushboolean(L, script->server != NULL && server_is_stopping(script->server));
+    return 1;
+}
+
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -345,6 +360,8 @@ void bind_app(lua_State *L)
         {"route", app_route},
         {"log", app_log},
         {"stats", app_stats},
+        {"stopping", app_stopping},
+        {"is_unwell", app_is_unwell},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

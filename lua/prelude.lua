@@ -19,6 +19,7 @@ app.now = core.now
 app.after = core.after
 app.every = core.every
 app.stats = core.stats
+app.stopping = core.stopping
 
 -- Error texts.
 

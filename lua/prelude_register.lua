@@ -4,7 +4,7 @@ local core, app, shared = ...
 local fail = core.fail
 local describe, fail_unknown = shared.describe, shared.fail_unknown
 local check_names, check_function = shared.check_names, shared.check_function
-local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
+local ipairs, pairs, pcall, select, tostring, type = ipairs, pairs, pcall, select, tostring, type
 local string, table = string, table
 
 -- Note where something was registered; fail if it was registered before.
@@ -217,6 +217,42 @@ local function open_group(target, group)
 end
 
 open_group(app, root)
+
+-- Health.
+
+local no_store = { ["Cache-Control"] = "no-store" }
+local plain = { prefix = "", middleware = {}, what = "app." } -- balancers do not log in, so no middleware comes before
+
+-- What a check returned: nothing, or anything but nil and false, is well. Otherwise the reason. ok is that of pcall.
+local function check_result(ok, ...)
+    local first, why = ...
+    if ok and (first or select("#", ...) == 0) then
+        return nil
+    end
+    return tostring((ok and why or not ok and first) or "failed")
+end
+
+function app.health(path, check)
+    begin("app.health", path)
+    if check ~= nil then
+        check_function("app.health", check)
+    end
+    local last -- what the check said
+    add_route(plain, "health", { "GET" }, path, {}, function()
+        if core.is_unwell() then
+            return 503, "stopping\n", no_store
+        end
+        local why = check and check_result(pcall(check))
+        if why ~= last then -- each time it changes, since balancers ask every few seconds
+            last = why
+            core.log(why and "warn" or "info", why and path .. " says 503: " .. why or path .. " says 200 again")
+        end
+        if core.is_unwell() then -- while the check waited
+            return 503, "stopping\n", no_store
+        end
+        return why and 503 or 200, (why or "ok") .. "\n", no_store
+    end)
+end
 
 -- Addresses.
 

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/tls.h"
 #include "http/access_log.h"
+#include "http/conn_doing.h"
 #include "http/conn_opening.h"
 #include "http/dispatch.h"
 #include "http/h1/h1.h"
@@ -169,7 +170,7 @@ static enum step begin_request(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     const struct head *head = &exchange->head;
-    h1->closes = !head->keep_alive || exchange->service->is_draining;
+    h1->closes = !head->keep_alive || exchange->service->is_stopping;
     exchange->head_only = head->method == METHOD_HEAD;
     exchange->is_followed = input_len(h1) > 0;
     if (head->chunked || head->content_length > 0) {

@@ -6,6 +6,7 @@
 
 #include "http/h1/h1_turn.h"
 
+#include "http/conn_doing.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_deadline.h"
 #include "http/h1/h1_handler.h"

@@ -1,5 +1,5 @@
-/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. worker_stop() makes the
- * server drain; when no request is left, scripts have until the same deadline for what they do beside requests; then
+/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. After worker_stop() health says
+ * so, and when drain_delay has passed the server drains; when no request is left, scripts have until the same deadline for what they do beside requests; then
  * the worker is over.
  *
  * Failure modes: a loop that fails ends the worker, and through on_failed the others. A callback that throws an
@@ -205,12 +205,53 @@ static void on_drained(void *arg, unsigned cut)
     end_when_quiet(worker);
 }
 
+static void begin_stop(struct worker *worker, uint32_t drain_ms)
+{
+    bool has_deadline = drain_ms != EVSERVE_DRAIN_FOREVER;
+    worker->stop_by_ms = has_deadline ? reactor_now_ms(worker->reactor) + drain_ms : INT64_MAX;
+    offer_announce_stop(worker->offer);
+    server_drain(worker->server, has_deadline ? drain_ms : SERVER_DRAIN_NEVER, on_drained, worker);
+}
+
+static void on_delay_over(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct worker *worker = arg;
+    worker->delay_timer = 0;
+    begin_stop(worker, worker->drain_ms);
+}
+
+/* Whether to wait first, so that balancers learn from app.health that they must send nothing more: for drain_delay
+ * after the first call, unless there is no time at all. */
+static bool delays_stop(struct worker *worker, uint32_t drain_ms)
+{
+    uint64_t delay_ms = worker->offer->site->limits.drain_delay_ms;
+    if (drain_ms == 0) {
+        return false;
+    }
+    if (!worker->is_stopping && delay_ms > 0) {
+        worker->delay_timer = reactor_set_timeout(worker->reactor, (uint32_t)delay_ms, on_delay_over, worker);
+    }
+    return worker->delay_timer != 0;
+}
+
 static void heed_stop(struct worker *worker, uint32_t drain_ms)
 {
+    const struct limits *limits = &worker->offer->site->limits;
+    drain_ms = drain_ms == EVSERVE_DRAIN_TIMEOUT ? (uint32_t)limits->drain_timeout_ms : drain_ms;
+    worker->drain_ms = drain_ms;
+    server_announce_stop(worker->server);
+    bool is_delayed = delays_stop(worker, drain_ms);
     worker->is_stopping = true;
-    worker->stop_by_ms = reactor_now_ms(worker->reactor) + drain_ms;
-    offer_announce_stop(worker->offer);
-    server_drain(worker->server, drain_ms, on_drained, worker);
+    if (is_delayed) {
+        return;
+    }
+    if (worker->delay_timer != 0) {
+        reactor_cancel_timer(worker->reactor, worker->delay_timer);
+        worker->delay_timer = 0;
+    }
+    begin_stop(worker, drain_ms);
 }
 
 /* Act on worker_wake() and worker_stop(), if they were called. */

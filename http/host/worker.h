@@ -46,7 +46,9 @@ struct worker {
     atomic_bool is_turning;    /* its loop is running: a handler may be on the stack */
     bool is_over;              /* it has drained, or its loop has failed */
     bool is_stopping;          /* it has acted on worker_stop() */
-    int64_t stop_by_ms;        /* reactor time at which it is over at the latest, of is_stopping */
+    int64_t stop_by_ms;        /* reactor time at which it is over at the latest, once it drains */
+    uint32_t drain_ms;         /* what it then has, while delay_timer is set */
+    uint64_t delay_timer;      /* set while drain_delay passes; else 0 */
     uint64_t quiet_timer;      /* set while no request is left but scripts are still busy; else 0 */
     int error;                 /* of the loop that failed, -errno, else 0 */
     unsigned cut;              /* connections that were cut */
@@ -80,7 +82,7 @@ int worker_wait(struct worker *worker);
 /* One turn of the loop. Returns 1, or 0 once it is over, or -errno: -EBUSY in a callback. */
 int worker_poll(struct worker *worker, int timeout_ms);
 
-/* Ask the worker to drain. Any thread, signal handlers too. */
+/* Ask the worker to drain: drain_ms as in evserve_stop(). Any thread, signal handlers too. */
 void worker_stop(struct worker *worker, uint32_t drain_ms);
 
 /* Have on_wake of the config called between two turns of the loop. Any thread, signal handlers too. */

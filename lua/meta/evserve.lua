@@ -159,6 +159,9 @@ function timer:cancel() end
 ---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
+---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
+---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
+---@field drain_grace? evserve.Duration how long a stop waits for the next request of an idle connection, and for the first one of a new one
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
 ---@field debug? boolean error responses show the client what went wrong
@@ -388,6 +391,16 @@ function app.log(level, ...) end
 --- Statistics of this thread of the server.
 ---@return evserve.Stats
 function app.stats() end
+
+--- Whether the script ends, because the server stops or a reload has replaced it: a stream or a loop should end now.
+---@return boolean
+function app.stopping() end
+
+--- A route for balancers: 200 "ok"; 503 from the moment a stop begins, and when check returns nil or false, with the
+--- reason, or raises an error. The check may wait. No middleware runs before it.
+---@param path string
+---@param check? fun(): any, any
+function app.health(path, check) end
 
 --- A text/html response.
 ---@param text string

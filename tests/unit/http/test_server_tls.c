@@ -418,8 +418,24 @@ static void idle_connections_end_with_close_notify(void **state)
 
     open_tls();
     server_drain(scene.server, 10000, NULL, NULL);
+    pass_ms(1000);
+    tls_client_run(&tls_client);
+    assert_true(tls_client.has_close_notify);
+}
+
+static void stop_gives_a_handshake_and_its_request_a_moment(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    tls_client_hang_up(&tls_client);
+    tls_client_connect(&tls_client, connect_tls(), "example.org");
+    server_drain(scene.server, 10000, NULL, NULL);
     settle();
     tls_client_run(&tls_client);
+    pass_ms(500);
+    tls_client_say(&tls_client, GET("/hello"));
+    assert_true(has_content("hello\n"));
+    assert_true(has_content("Connection: close\r\n"));
     assert_true(tls_client.has_close_notify);
 }
 
@@ -566,6 +582,7 @@ int main(void)
         TLS_TEST(crowd_of_handshakes_takes_a_spell_of_each_tick),
         TLS_TEST(handshake_has_the_time_of_a_head),
         TLS_TEST(idle_connections_end_with_close_notify),
+        TLS_TEST(stop_gives_a_handshake_and_its_request_a_moment),
         TLS_TEST(client_that_leaves_an_idle_connection_is_not_lost),
         TLS_TEST(request_that_was_cut_short_is_not_served),
         TLS_TEST(failed_handshakes_are_logged_with_their_reason_but_do_not_flood),
