@@ -227,7 +227,7 @@ static void on_delay_over(struct reactor *reactor, uint64_t timer, void *arg)
 static bool delays_stop(struct worker *worker, uint32_t drain_ms)
 {
     uint64_t delay_ms = worker->offer->site->limits.drain_delay_ms;
-    if (drain_ms == 0) {
+    if (drain_ms == 0 || server_address(worker->server, 0) == NULL) { /* nobody connects, as with --request */
         return false;
     }
     if (!worker->is_stopping && delay_ms > 0) {
