@@ -4,12 +4,11 @@
  * write makes up to TLS_RECORDS records and sends them in one send(2). What the end of the handshake has to say goes
  * out with the first response, if the request came with the client's last words of the handshake.
  *
- * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a
- * connection that is cut. After that the session says nothing any more.
+ * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a connection
+ * that is cut. After that the session says nothing any more.
  *
- * Records that the kernel does not take at once cannot be made again. They wait in socket.out, and their content,
- * which is owed to the caller, counts as taken when the last of them is gone. So the caller sees a full socket, as
- * without TLS. */
+ * Records that the kernel does not take at once cannot be made again. They wait in socket.out; their content, owed to the
+ * caller, counts as taken when the last of them is gone: the caller sees a full socket, as without TLS. */
 
 #include "core/tls.h"
 
@@ -442,8 +441,7 @@ static void tls_end(struct transport *transport)
         (void)finish_call(tls, false);
     }
     tls->is_ended = true;
-    transport->is_opening = false;
-    transport->holds_input = false;
+    transport->is_opening = transport->holds_input = false;
     transport->holds_output = is_in_order && tls->failure == 0 && has_output(tls);
 }
 

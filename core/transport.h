@@ -118,9 +118,9 @@ static inline bool transport_rests(const struct transport *transport, unsigned i
 /* Bytes in the socket that the peer has not taken yet, or -errno (SIOCOUTQ). */
 int transport_unsent_bytes(const struct transport *transport);
 
-/* Tell the peer that nothing follows, where the socket's own end does not: due before each orderly close. If there is
- * no room for that, holds_output is set: the close should wait until transport_flush() has cleared it, or the peer takes
- * what it has got for a part. A second call says nothing more. */
+/* Tell the peer that nothing follows, where the socket's own end does not: due before each orderly close. If there
+ * is no room for that, holds_output is set: the close should wait until transport_flush() has cleared it, or the
+ * peer takes what it has got for a part. A second call says nothing more. */
 static inline void transport_say_end(struct transport *transport)
 {
     if (transport->ops != NULL && transport->ops->end != NULL) {

@@ -9,10 +9,10 @@
  *
  * and what the line knows besides.
  *
- * Held: the states of a connection are legal whenever it rests. A client gets well-formed answers, in their order, never
- * more than it sent requests, and one for each whole one as long as its connection is open; only what is cut off may miss
- * its end. When nothing but sending happens, it does not matter in which pieces. In the end, when deadlines have passed,
- * nobody is connected; no memory and no fd is left. */
+ * Held: the states of a connection are legal whenever it rests. A client gets well-formed answers, in their order,
+ * never more than it sent requests, and one for each whole one as long as its connection is open; only what is cut
+ * off may miss its end. When nothing but sending happens, it does not matter in which pieces. In the end, when
+ * deadlines have passed, nobody is connected; no memory and no fd is left. */
 
 #include "tests/fuzz/conn_play.h"
 

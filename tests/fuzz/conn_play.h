@@ -1,9 +1,9 @@
 #ifndef EVSERVE_TESTS_CONN_PLAY_H
 #define EVSERVE_TESTS_CONN_PLAY_H
 
-/* What the fuzz targets of whole connections share: a server with the site of the wire cases (tests/wire/wire_site.c) on
- * the fake kernel, clients that do what the input says, and what must hold of the responses. A target says what lies
- * between its clients and the server. */
+/* What the fuzz targets of whole connections share: a server with the site of the wire cases
+ * (tests/wire/wire_site.c) on the fake kernel, clients that do what the input says, and what must hold of the
+ * responses. A target says what lies between its clients and the server. */
 
 #include <stdbool.h>
 #include <stddef.h>

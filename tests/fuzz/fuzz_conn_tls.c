@@ -1,13 +1,13 @@
-/* The whole connection, over a fake of the TLS transport (tests/lib/fake_tls.h): what conn_play.c says of inputs, and
- * beyond that the actions
+/* The whole connection, over a fake of the TLS transport (tests/lib/fake_tls.h): what conn_play.c says of inputs,
+ * and beyond that the actions
  *
  *   v BYTE       how sessions behave that begin from now on: the bits of make_plan()
  *   q BYTE       how the client's bytes lie in records and segments from now on: the bits of send_records()
  *   u            it asks for an update of keys         z           it says close_notify
  *   k            it shuts its side without that        x BYTE      it sends this byte, which belongs to no record
  *
- * Held besides: nothing comes before the handshake is over, and nothing behind the server's close_notify; that comes only
- * behind whole responses, and at each end that is in order. */
+ * Held besides: nothing comes before the handshake is over, and nothing behind the server's close_notify; that comes
+ * only behind whole responses, and at each end that is in order. */
 
 #include "http/server_internal.h"
 #include "tests/fuzz/conn_play.h"

@@ -1,6 +1,6 @@
-/* core/tls.c as a server, on the fake kernel, with bytes that no honest client sends: not OpenSSL's parser is tried, but
- * what lies around it. The first byte of an input says who the client is: bit 0, one of OpenSSL that has shaken hands
- * before the rest begins; bit 1, with TLS 1.2. The other bytes are sent as they are, but after ESCAPE:
+/* core/tls.c as a server, on the fake kernel, with bytes that no honest client sends: not OpenSSL's parser is tried,
+ * but what lies around it. The first byte of an input says who the client is: bit 0, one of OpenSSL that has shaken
+ * hands before the rest begins; bit 1, with TLS 1.2. The other bytes are sent as they are, but after ESCAPE:
  *
  *   n            a new segment                        s            the server reads all there is
  *   r BYTE       it reads once, so many bytes         w BYTE BYTE  it writes so many (the high one first)
@@ -10,10 +10,10 @@
  *   f            FIN                                  h            RST
  *   a BYTE       the n-th allocation fails
  *
- * Held: no content comes or goes before the handshake is over, and none from foreign bytes; what comes was sent, in its
- * order, and so is what the client of OpenSSL gets; a failure stays; a client of plain HTTP reads the text for it; a read
- * takes few system calls, and reading comes to an end; no call leaves an error in OpenSSL's queue; no memory and no fd is
- * left. OpenSSL's random bytes are not part of an input, and make no difference to what is held. */
+ * Held: no content comes or goes before the handshake is over, and none from foreign bytes; what comes was sent, in
+ * its order, and so is what the client of OpenSSL gets; a failure stays; a client of plain HTTP reads the text for
+ * it; a read takes few system calls, and reading comes to an end; no call leaves an error in OpenSSL's queue; no
+ * memory and no fd is left. OpenSSL's random bytes are not part of an input, and make no difference to what is held. */
 
 #include "core/sys.h"
 #include "core/tls.h"
@@ -37,8 +37,7 @@ enum {
     CONTENT_MAX = 1 << 20, /* of either side; more is not sent */
     READ_MAX = 65536,
     READS_MAX = 2000,
-    RECVS_MAX =
-        40, /* system calls of one read: it takes at most READ_MAX bytes in records of 16 KiB, or some more small ones */
+    RECVS_MAX = 40, /* system calls of one read, beyond those for segments: READ_MAX bytes are some records */
 };
 
 static const char plain_text[] = "HTTP/1.1 400 Bad Request\r\n\r\nHTTPS, please\n";

@@ -1,10 +1,11 @@
 #ifndef EVSERVE_TESTS_FAKE_TLS_H
 #define EVSERVE_TESTS_FAKE_TLS_H
 
-/* A fake of the TLS transport (core/tls.h) without cryptography: a struct transport_ops that keeps the same contract,
- * and does whatever that contract allows. A read says -EAGAIN during the handshake; it may leave bytes of which no event
- * tells. A record that does not fit into the socket waits, and its content is owed: the fake aborts if the caller then
- * offers other bytes. An end without close_notify is -ECONNABORTED, nonsense is -EPROTO, files cannot be sent.
+/* A fake of the TLS transport (core/tls.h) without cryptography: a struct transport_ops that keeps the same
+ * contract, and does whatever that contract allows. A read says -EAGAIN during the handshake; it may leave bytes of
+ * which no event tells. A record that does not fit into the socket waits, and its content is owed: the fake aborts
+ * if the caller then offers other bytes. An end without close_notify is -ECONNABORTED, nonsense is -EPROTO, files
+ * cannot be sent.
  *
  * On the wire a record is its type, two bytes of length (the high one first), and that many bytes of content. */
 

@@ -68,8 +68,8 @@ struct wire_case {
     bool is_disorderly; /* over TLS it ends without close_notify, though no response is cut */
 };
 
-/* Read all cases of a file. Returns how many, with *cases to be freed by wire_cases_free(). A mistake in the file ends the
- * program with file:line and what is wrong. */
+/* Read all cases of a file. Returns how many, with *cases to be freed by wire_cases_free(). A mistake in the file
+ * ends the program with file:line and what is wrong. */
 size_t wire_cases_read(const char *path, struct wire_case **cases);
 void wire_cases_free(struct wire_case *cases, size_t count);
 

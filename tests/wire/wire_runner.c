@@ -49,7 +49,8 @@ static bool fail(struct run *run, const char *what, const char *detail)
     return false;
 }
 
-/* The entity tag that the server gives the case's file, asked for on a connection of its own; empty when it gives none. */
+/* The entity tag that the server gives the case's file, asked for on a connection of its own; empty when it gives
+ * none. */
 static void learn_tag(struct world *world, const struct run *run, char tag[TAG_MAX])
 {
     char question[CASE_PATH_MAX + 64];
@@ -66,8 +67,8 @@ static void learn_tag(struct world *world, const struct run *run, char tag[TAG_M
     snprintf(tag, TAG_MAX, "%.*s", (int)len, field == NULL ? "" : field + 6);
 }
 
-/* Text with {etag} replaced by tag, and {scheme} and the like by what they are in this run. Returns a block to be freed, with a NUL behind its
- * *len bytes. */
+/* Text with {etag} replaced by tag, and {scheme} and the like by what they are in this run. Returns a block to be
+ * freed, with a NUL behind its *len bytes. */
 static char *expand(const char *text, size_t text_len, const struct run *run, const char *tag, size_t *len)
 {
     const struct {

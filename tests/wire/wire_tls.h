@@ -31,7 +31,8 @@ void wire_tls_send(size_t segment);
 /* Say close_notify, and send it. */
 void wire_tls_end(void);
 
-/* All content that has come, NUL-terminated, and whether the server has said close_notify. Valid until the next call. */
+/* All content that has come, NUL-terminated, and whether the server has said close_notify. Valid until the next
+ * call. */
 const char *wire_tls_output(size_t *len, bool *has_close_notify);
 
 /* Forget the connection. */

@@ -238,8 +238,8 @@ static void host_is_told_of_what_openssl_holds(void **state)
     }
 }
 
-/* The session holds a part of a body, and a response for which there is no room: it reads on when there is room, and does
- * not try in vain before. */
+/* The session holds a part of a body, and a response for which there is no room: it reads on when there is room, and
+ * does not try in vain before. */
 static void held_input_waits_for_room_for_what_was_said(void **state)
 {
     (void)state;
