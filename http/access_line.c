@@ -78,27 +78,29 @@ static char *put_three_digits(char *at, unsigned number)
     return put_two_digits(at + 1, number % 100);
 }
 
-/* A number, two digits at a time from its end. */
-static char *put_decimal(char *at, uint64_t number)
+/* A number; the usual ones two digits at a time. */
+static inline char *put_decimal(char *at, uint64_t number)
 {
     static const char pairs[] =
         "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243"
         "4445464748495051525354555657585960616263646566676869707172737475767778798081828384858687"
         "888990919293949596979899";
-    char digits[24], *end = digits + sizeof digits - 4, *first = end;
-    for (; number >= 100; number /= 100) {
-        first -= 2;
-        memcpy(first, pairs + 2 * (number % 100), 2);
+    if (number >= 10000) {
+        return put_number(at, number);
     }
-    first -= 2;
-    memcpy(first, pairs + 2 * number, 2);
-    first += number < 10;
-    size_t len = (size_t)(end - first);
-    memcpy(at, first, 4); /* nearly always all of them */
-    if (len > 4) {
-        memcpy(at, first, len);
+    unsigned high = (unsigned)number / 100, low = (unsigned)number % 100;
+    if (high >= 10) {
+        memcpy(at, pairs + 2 * (size_t)high, 2);
+        at += 2;
+    } else if (high > 0) {
+        *at++ = (char)('0' + high);
     }
-    return at + len;
+    if (high == 0 && low < 10) {
+        *at++ = (char)('0' + low);
+        return at;
+    }
+    memcpy(at, pairs + 2 * (size_t)low, 2);
+    return at + 2;
 }
 
 /* Seconds with three decimals. */
@@ -385,11 +387,9 @@ static char *write_value(const struct line *line, char *at, const struct access_
     const struct access_entry *entry = line->entry;
     switch (part->variable) {
     case ACCESS_NOTHING:
+    case ACCESS_FIELD: /* access_line_write() has it */
     case ACCESS_VARIABLE_COUNT:
         return at;
-    case ACCESS_FIELD:
-        return line->fields[part->field] == NULL ? put_nothing(line, at)
-                                                 : put_slice(line, at, *line->fields[part->field]);
     case ACCESS_BODY_BYTES_SENT:
         return put_decimal(at, entry->body_bytes);
     case ACCESS_BYTES_SENT:
@@ -477,8 +477,16 @@ char *access_line_write(const struct access_format *format, const struct access_
     const struct access_part *last = format->parts + format->count;
     for (const struct access_part *part = format->parts; part < last; part++) {
         at = put_block(at, part->text, part->text_len);
-        line.end = end - part->rest;
-        at = write_value(&line, at, part);
+        const char *value_end = end - part->rest;
+        line.end = value_end;
+        if (part->variable == ACCESS_FIELD) { /* the usual formats have no more of others than of these */
+            const struct slice *field = line.fields[part->field];
+            at = field == NULL || field->len == 0
+                     ? put_nothing(&line, at)
+                     : access_escape(at, value_end, exchange_text(entry->exchange, *field), field->len, line.is_json);
+        } else {
+            at = write_value(&line, at, part);
+        }
     }
     *at++ = '\n';
     return at;
