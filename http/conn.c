@@ -256,7 +256,7 @@ static void conn_read(struct conn *conn)
         return;
     }
     bool was_idle = conn->work == NULL;
-    ssize_t len = conn->protocol->read(conn);
+    ssize_t len = conn->transport.is_opening ? conn_opening_read(conn) : conn->protocol->read(conn);
     if (len < 0 && len != -EAGAIN && len != -EINTR) {
         conn_fail(conn, (int)len, was_idle);
         return;
@@ -329,13 +329,11 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         return;
     }
     if (is_readable && conn->transport.is_opening && conn->task == TASK_NONE && schedule_task(conn, TASK_RESUME) == 0) {
-        conn->reads_next = true; /* in the task: a crowd in handshakes must not take more of a tick than a spell (R6) */
+        conn->reads_next = true; /* in the task: a crowd in handshakes must not take the whole tick */
         return;
     }
     bool is_task = conn->task == TASK_LACKING;
-    if (is_task) {
-        conn->task = TASK_NONE;
-    }
+    conn->task = is_task ? TASK_NONE : conn->task;
     if (is_readable && (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
         conn_read(conn);
     } else if (conn->state == CONN_LINGERING) {
@@ -410,6 +408,9 @@ static void on_task(struct reactor *reactor, void *arg)
         set_deadline(conn, conn->deadline.at_ms);
     }
     bool reads = conn->reads_next && (conn->transport.is_opening || conn->work == NULL || has_held_input(conn));
+    if (reads && !conn_opening_has_time(conn) && schedule_task(conn, TASK_RESUME) == 0) {
+        return; /* in the next tick, before those that come in it */
+    }
     conn->reads_next = false;
     if (reads) {
         conn_read(conn);
@@ -424,10 +425,10 @@ static void on_task(struct reactor *reactor, void *arg)
 
 /* Opening and closing. */
 
-/* Read, or leave that to a task if a stop has held the loop for long. */
+/* Read, or leave that to a task: in a handshake, and if a stop has held the loop for long. */
 static void read_now_or_later(struct conn *conn)
 {
-    if (conn_pool_drains_long(conn->pool)) {
+    if (conn->transport.is_opening || conn_pool_drains_long(conn->pool)) {
         conn->reads_next = true;
         conn_resume(conn);
     } else {

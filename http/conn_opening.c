@@ -1,15 +1,37 @@
-/* Happy path: one line for each connection that does not speak what its listener does. */
+/* Happy path: a step of a handshake, while the tick has time for it; one line for each connection that does not speak
+ * what its listener does. */
 
 #include "http/conn_opening.h"
 
 #include "core/log.h"
 #include "core/net_address.h"
+#include "core/reactor.h"
 #include "core/sys.h"
 #include "http/conn_pool.h"
 #include "http/conn_protocol.h"
 #include "http/service.h"
 
 #include <stdio.h>
+
+ssize_t conn_opening_read(struct conn *conn)
+{
+    struct conn_pool *pool = conn->pool;
+    int64_t began_ns = sys_now_ns();
+    ssize_t len = conn->protocol->read(conn);
+    pool->handshakes_ns += sys_now_ns() - began_ns;
+    return len;
+}
+
+bool conn_opening_has_time(struct conn *conn)
+{
+    struct conn_pool *pool = conn->pool;
+    uint64_t tick = reactor_counts(pool->service->reactor).ticks;
+    if (pool->handshakes_tick != tick) {
+        pool->handshakes_tick = tick;
+        pool->handshakes_ns = 0;
+    }
+    return !conn->transport.is_opening || pool->handshakes_ns < HANDSHAKES_NS;
+}
 
 static void say_failure(struct conn *conn, const char *why)
 {

@@ -31,6 +31,8 @@ struct conn_pool {
     bool is_read_block_lent;             /* it is, to one at a time */
     char *spare_out;                     /* output block for the next connection that has something to say, or NULL */
     size_t spare_out_capacity;           /* bytes of it */
+    uint64_t handshakes_tick;            /* the reactor's tick in which handshakes have taken */
+    int64_t handshakes_ns;               /* so long */
     struct conn_lines failed_handshakes; /* lines about TLS handshakes that fail */
     struct conn_lines mistaken;          /* about TLS that is sent to plain listeners */
     int64_t drain_spell_ns;              /* when the drain begins to leave connections to tasks */

@@ -125,7 +125,7 @@ struct conn {
     bool is_advancing : 1;  /* the protocol is at work: it will see what changes */
     bool has_unread : 1;    /* the client sent, or may have sent, what nobody has read: close with a linger */
     bool ignores_input : 1; /* bytes are waiting, but reading them is not due: stop asking for READABLE */
-    bool reads_next : 1;    /* the transport holds bytes, and nothing that was read before waits: the task reads them */
+    bool reads_next : 1;    /* the task reads: a step of a handshake, or what the transport still holds */
     bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
     bool ends_idle : 1;     /* a stop has ended it between requests: it lingers for a moment only */
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */

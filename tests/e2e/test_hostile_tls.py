@@ -157,7 +157,8 @@ def repeat(host, port, count):
 
     for _ in range(int(count)):
         begin()
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    print("connected", flush=True)
+    while made == 0 or not select.select([sys.stdin], [], [], 0)[0]:
         for fd, _ in poll.poll(0.1):
             poll.unregister(fd)
             evtest.reset(socks.pop(fd))
@@ -172,7 +173,8 @@ def crowd(host, port, count):
     raise_fd_limit()
     hello = client_hello()
     made = 0
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    print("connected", flush=True)
+    while made == 0 or not select.select([sys.stdin], [], [], 0)[0]:
         socks = [evtest.connect((host, int(port))) for _ in range(int(count))]
         for data in hello[:-1], hello[-1:]:
             for sock in socks:
@@ -298,6 +300,7 @@ class FastHandshakes(Case):
         behaved = self.start("behave", *server.address, self.ca)
         evtest.wait_until(lambda: server.fd_count() >= fds + BEHAVED, "those that behave to be connected")
         hostile = self.start(kind, *server.address, FAST)
+        self.assertEqual(hostile.stdout.readline(), "connected\n")
         cpu, since = server.cpu_seconds(), time.monotonic()
         time.sleep(SCALE / 2)
         share = (server.cpu_seconds() - cpu) / (time.monotonic() - since)
