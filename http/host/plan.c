@@ -256,13 +256,13 @@ int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size
 {
     char address[OFFER_ADDRESS_MAX];
     struct tls_plan joined;
-    if (plan->config.tls_dev != NULL && make_dev(plan, offer, err, errlen) < 0) {
-        return -EINVAL;
+    int rv = plan->config.tls_dev == NULL ? 0 : make_dev(plan, offer, err, errlen);
+    if (rv < 0) {
+        return rv;
     }
     if (join_tls(plan, offer, &joined) < 0) {
         return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
-    int rv = 0;
     if (offer_find_tls(offer, plan->config.listen, address)) {
         rv = joined.count > 0 ? tls_keeper_start(&plan->tls, &joined, err, errlen)
                               : complain_of_none(plan, &joined, address, no_certificate, err, errlen);
