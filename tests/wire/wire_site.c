@@ -20,8 +20,8 @@
  *   z/index.html "z\n", z/style.css "style\n", z/half.js "half\n", z/old.js "old\n", z/big.bin (100,000 bytes); and
  *   beside them style.css.br, .zst and .gz, index.html.gz, half.js.gz, big.bin.gz (50,000 bytes), each with its coding as
  *   contents ("br\n", "zstd\n", "gzip\n"), and old.js.gz, which is older than old.js
- *   fifo and socket, and changing/, which cases may change: a.txt "one\n", big.bin (100,000 bytes), c.css "css\n" with
- *   c.css.gz "gzip\n", index.html "index\n"
+ *   fifo and socket, and changing/, which cases may change: a.txt "one\n", big.bin (100,000 bytes), huge.bin (300,000),
+ *   c.css "css\n" with c.css.gz "gzip\n", index.html "index\n"
  * Mounts besides:
  *   /raw   z/ without its siblings
  *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/,
@@ -170,15 +170,15 @@ bool wire_files_change(const char *change, const char *path, const char *data, s
 static void make_changing(const char *path)
 {
     static const struct {
-        const char *path, *text; /* below changing/; NULL: BIG_FILE_LEN bytes */
-    } list[] = {
-        {"a.txt", "one\n"}, {"big.bin", NULL}, {"c.css", "css\n"}, {"c.css.gz", "gzip\n"}, {"index.html", "index\n"}};
+        const char *path, *text; /* below changing/; NULL: len bytes */
+        size_t len;
+    } list[] = {{"a.txt", "one\n", 4}, {"big.bin", NULL, BIG_FILE_LEN}, {"huge.bin", NULL, BIG_LEN},
+                {"c.css", "css\n", 4}, {"c.css.gz", "gzip\n", 5},       {"index.html", "index\n", 6}};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         char name[128];
         snprintf(name, sizeof name, "changing/%s", list[i].path);
         if (path == NULL || strcmp(path, list[i].path) == 0) {
-            write_file(name, list[i].text == NULL ? big : list[i].text,
-                       list[i].text == NULL ? BIG_FILE_LEN : strlen(list[i].text));
+            write_file(name, list[i].text == NULL ? big : list[i].text, list[i].len);
         }
     }
 }
