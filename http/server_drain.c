@@ -129,14 +129,20 @@ static void say_cut(const struct server *server)
     }
 }
 
-static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg)
+/* Only the host itself is connected, and gives no time: it needs no line about that. */
+static void on_drain_at_once(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
     (void)timer;
     struct server *server = arg;
     server->drain_timer = 0;
-    say_cut(server);
     server_cut(server);
+}
+
+static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    say_cut(arg);
+    on_drain_at_once(reactor, timer, arg);
 }
 
 /* The grace. */
@@ -208,8 +214,10 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     if (!server->service.is_draining) {
         begin_drain(server, drain_ms);
     }
+    bool is_private = drain_ms == 0 && server->listener_count == 0;
     if (has_deadline) {
-        server->drain_timer = reactor_set_timeout(server->service.reactor, drain_ms, on_drain_deadline, server);
+        server->drain_timer = reactor_set_timeout(server->service.reactor, drain_ms,
+                                                  is_private ? on_drain_at_once : on_drain_deadline, server);
     }
     server->on_drained = on_drained;
     server->on_drained_arg = arg;

@@ -52,7 +52,7 @@ class WaitsThatFail(SiteCase):
         table.insert(seen, { caught = not ok, err = err.status })
         error(err)
     end)
-    local block = ("x"):rep(1000000)
+    local block = ("x"):rep(2000000) -- three are more than a socket ever takes
     app.get("/write", function(req)
         return function(out)
             coroutine.wrap(function()

@@ -192,7 +192,7 @@ static void flag_that_does_not_exist_is_refused(void **state)
     static const struct evs_route routes[] = {
         {.route = "GET /", .serve = serve, .flags = EVS_HALF_CLOSE | EVS_STREAM_BODY | 8}, {.route = NULL}};
     host.config.routes = routes;
-    host_must_not_start("evserve_config.routes[0]: \"GET /\" has flags that do not exist: 0x7");
+    host_must_not_start("evserve_config.routes[0]: \"GET /\" has flags that do not exist: 0xb");
 }
 
 /* Handlers that are late. */

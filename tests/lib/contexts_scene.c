@@ -103,7 +103,9 @@ void tls_context_warn(struct tls_context *context, bool is_full)
 
 bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
 {
-    assert(n < context->count && was < former->count);
+    if (n >= context->count || was >= former->count) {
+        abort();
+    }
     return contexts_scene.is_other;
 }
 
