@@ -226,7 +226,7 @@ static void what_is_wrong_is_said_with_the_name_of_the_file(void **state)
     tree_add_file(&tree, "rsa.pem", made_rsa.key_pem);
     add_odd_certificate("odd.pem");
     static const char begin[] = "-----BEGIN CERTIFICATE-----\n";
-    char sealed[MADE_PEM_MAX];
+    char sealed[sizeof made + 128];
     snprintf(sealed, sizeof sealed,
              "%sProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n%s", begin,
              made.cert_pem + strlen(begin));

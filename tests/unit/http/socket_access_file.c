@@ -209,7 +209,7 @@ static void syslog_gets_a_datagram_for_each_line(void **state)
     (void)state;
     char target[256], datagram[256];
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", name("log"));
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", name("log"));
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     snprintf(target, sizeof target, "syslog:server=unix:%s,facility=local0,severity=notice,tag=web", address.sun_path);
