@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/x509v3.h>
+
 struct tls_day_site tls_day_site;
 
 static void keep_line(void *arg, int level, const char *line)
@@ -199,6 +201,10 @@ void tls_day_site_make(void)
     made_create(&site->second, KEY_EC, "a.example,z.example", &site->authority);
     made_create(&site->third, KEY_EC, "z.example,a.example", &site->authority);
     made_create(&site->other, KEY_EC, "b.example", &site->authority);
+    const struct made *all[] = {&site->first, &site->rsa, &site->second, &site->third, &site->other};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        X509_check_purpose(all[i]->cert, -1, 0); /* reads and keeps the extensions, as X509_cmp() would some day */
+    }
     tree_add_dir(&site->tree, "www");
     tree_add_file(&site->tree, "www/small", "small\n");
     tree_add_filled(&site->tree, "www/large", 'l', TLS_DAY_LARGE);

@@ -23,7 +23,6 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -38,31 +37,10 @@ static uint64_t allocations_of_day;
 static uint64_t *openssl_places;
 static size_t openssl_place_count;
 
-/* Below these functions OpenSSL 3.0 itself leaks, when an allocation fails.
- *
- * X509_check_purpose(): its static x509v3_cache_extensions() reads the extensions of a certificate once. Without memory
- * it fails, but keeps what it has read so far; the next caller starts anew and overwrites that. The names of the
- * certificate are lost. */
-static const char *const leaking_functions[] = {" X509_check_purpose"};
-
-static bool is_leak_of_openssl(void)
-{
-    for (size_t i = 0; i < sizeof leaking_functions / sizeof *leaking_functions; i++) {
-        if (strstr(tls_faults_place(), leaking_functions[i]) != NULL) {
-            print_message("a leak of OpenSSL's own, below%s\n", leaking_functions[i]);
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether OpenSSL has kept nothing of the last day. */
 static bool has_openssl_left_nothing(void)
 {
     size_t left = tls_faults_left();
-    if (left > 0 && is_leak_of_openssl()) {
-        return true;
-    }
     if (left > 0) {
         print_message("%zu blocks are left, when %s %d fails (%s)\n", left, tls_day_fault.what, (int)tls_day_fault.n,
                       tls_faults_place());
