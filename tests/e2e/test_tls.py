@@ -601,7 +601,7 @@ class Replacements(Case):
                 server.process.send_signal(signal.SIGHUP)
                 for connection in kept:
                     self.assertEqual(connection.ask(), (200, b"https\n"))
-                evtest.wait_until(lambda: len(server.lines) > before, "the reload")
+                evtest.wait_until(lambda: any("reloaded" in line for line in server.lines[before:]), "the reload")
                 self.assertEqual(self.serial(server), self.serials[name])
 
 
