@@ -65,6 +65,9 @@ class Case(unittest.TestCase):
 class Sockets(Case):
     """What systemd passes must not turn a site's HTTPS into plain HTTP."""
 
+    def setUp(self):
+        evtest.skip_without_lua(["https.lua"])
+
     def run_with_socket(self, *arguments):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
