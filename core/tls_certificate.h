@@ -29,7 +29,8 @@ struct tls_certificate {
     bool is_client_optional;    /* with client_ca: a client without a certificate is not refused in the handshake */
 };
 
-/* What was read. Contexts share it: it goes on from one to the next while its files stay as they are, or are broken.
+/* What was read. Contexts share it: a new context takes it over from the former one if its files have not changed, or
+ * cannot be used.
  * The last three members change under the lock of whoever makes contexts, and no connection looks at them. */
 struct tls_identity {
     atomic_uint refs;

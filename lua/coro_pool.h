@@ -136,8 +136,8 @@ struct coro *coro_check_waiting(lua_State *L, const char *what);
 /* Wait: what a C function returns that has called coro_check_waiting(). on_gone of wait must not be NULL. */
 int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait);
 
-/* What a C function that would wait returns when the client has gone, for the prelude: false, the first time; the
- * second time it ends the coroutine, which goes on regardless. */
+/* What a C function that would wait returns when the client has gone, for the prelude: false, the first time. A
+ * coroutine that waits again all the same is ended. */
 int coro_say_gone(lua_State *L, struct coro *coro);
 
 /* Whether it waits since coro_say_gone(): that is its end. */
