@@ -98,11 +98,11 @@ static int begin_call(struct tls *tls)
 }
 
 /* It has said all: send that. Returns 0 or -errno. */
-static int finish_call(struct tls *tls, bool more)
+static int finish_call(struct tls *tls)
 {
     struct transport *transport = tls->socket.transport;
     tls->is_held = false;
-    int rv = tls_socket_flush(&tls->socket, more);
+    int rv = tls_socket_flush(&tls->socket);
     tls_pool_settle(tls->pool, &tls->socket.out);
     transport->holds_output = write_buffer_len(&tls->socket.out) > 0;
     if (rv < 0 && tls->failure == 0) {
@@ -240,7 +240,7 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
     bool was_opening = transport->is_opening;
     transport->is_opening = was_opening && SSL_is_init_finished(tls->ssl) == 0;
     tls->is_held = was_opening && got > 0 && tls->failure == 0 && has_output(tls);
-    error = tls->is_held ? 0 : finish_call(tls, false);
+    error = tls->is_held ? 0 : finish_call(tls);
     transport->may_have_more = !tls->socket.is_dry;
     transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
     transport->is_at_end = got == 0 && rv == 0;
@@ -309,7 +309,7 @@ static void say_close_notify(struct tls *tls)
 }
 
 /* Encrypt, and send what was encrypted. Returns the bytes of content whose records the kernel has taken, or -errno. */
-static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool more)
+static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor)
 {
     struct {
         size_t content; /* up to the end of a record */
@@ -328,7 +328,7 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool 
         }
         if (SSL_write(tls->ssl, piece.data, (int)piece.len) != (int)piece.len) {
             rv = fail_session(tls);
-            (void)finish_call(tls, false);
+            (void)finish_call(tls);
             return rv;
         }
         content += piece.len;
@@ -339,7 +339,7 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor, bool 
         say_close_notify(tls);
     }
     size_t made = write_buffer_len(&tls->socket.out);
-    rv = finish_call(tls, more);
+    rv = finish_call(tls);
     if (rv < 0) {
         return rv;
     }
@@ -365,7 +365,7 @@ static size_t settle_debt(struct tls *tls, struct parts_cursor *cursor)
     return owed;
 }
 
-static ssize_t send_parts(struct transport *transport, const struct iovec *parts, size_t count, bool more)
+static ssize_t send_parts(struct transport *transport, const struct iovec *parts, size_t count)
 {
     struct tls *tls = tls_of(transport);
     transport->is_full = false;
@@ -379,7 +379,7 @@ static ssize_t send_parts(struct transport *transport, const struct iovec *parts
     }
     struct parts_cursor cursor = {.parts = parts, .count = count};
     size_t owed = settle_debt(tls, &cursor);
-    ssize_t sent = write_records(tls, &cursor, more);
+    ssize_t sent = write_records(tls, &cursor);
     transport->is_full = has_output(tls);
     if (sent < 0) {
         return sent;
@@ -388,21 +388,23 @@ static ssize_t send_parts(struct transport *transport, const struct iovec *parts
     return sent == 0 && transport->is_full ? -EAGAIN : sent;
 }
 
+/* more is not passed on: the kernel would hold the end of a record back, without which the peer cannot decrypt it. */
 static ssize_t tls_send(struct transport *transport, const void *data, size_t len, bool more)
 {
+    (void)more;
     const struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
-    return send_parts(transport, &part, 1, more);
+    return send_parts(transport, &part, 1);
 }
 
 static ssize_t tls_sendv(struct transport *transport, const struct iovec *parts, size_t count)
 {
-    return send_parts(transport, parts, count, false);
+    return send_parts(transport, parts, count);
 }
 
 static int tls_flush(struct transport *transport)
 {
     struct tls *tls = tls_of(transport);
-    return has_output(tls) ? finish_call(tls, false) : 0;
+    return has_output(tls) ? finish_call(tls) : 0;
 }
 
 static int tls_unsent_bytes(const struct transport *transport)
@@ -418,7 +420,7 @@ static unsigned tls_interest(struct transport *transport, unsigned wanted, bool 
 {
     struct tls *tls = tls_of(transport);
     if (tls->is_held) {
-        (void)finish_call(tls, false); /* a failure is that of the next call */
+        (void)finish_call(tls); /* a failure is that of the next call */
     }
     if (transport->holds_output) {
         return transport_socket_interest(transport, REACTOR_WRITABLE, false, is_idle);
@@ -438,7 +440,7 @@ static void tls_end(struct transport *transport)
                        (tls->has_said_end ? tls->owed == 0 : !is_blocked(tls));
     if (is_in_order && !tls->is_ended && !tls->has_said_end && begin_call(tls) == 0) {
         say_close_notify(tls);
-        (void)finish_call(tls, false);
+        (void)finish_call(tls);
     }
     tls->is_ended = true;
     transport->is_opening = transport->holds_input = false;

@@ -12,7 +12,7 @@ struct bio_method_st; /* OpenSSL's BIO_METHOD */
 
 enum {
     TLS_RECORD_BYTES = 16384, /* content of a record at most (RFC 8446, section 5.1) */
-    TLS_RECORDS = 8,          /* records that are made for one system call: tests/bench/README.md */
+    TLS_RECORDS = 4,          /* records that are made for one system call: tests/bench/README.md */
     /* The same with headers, padding and tags, whatever the cipher; a handshake with a long chain may need more. */
     TLS_OUT_BYTES = TLS_RECORDS * (TLS_RECORD_BYTES + 384),
 };

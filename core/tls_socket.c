@@ -132,11 +132,11 @@ void tls_socket_note_content(struct tls_socket *socket, size_t len)
     socket->overhead -= len < socket->overhead ? len : socket->overhead;
 }
 
-int tls_socket_flush(struct tls_socket *socket, bool more)
+int tls_socket_flush(struct tls_socket *socket)
 {
     while (write_buffer_len(&socket->out) > 0) {
         size_t len = write_buffer_len(&socket->out);
-        ssize_t sent = sys_send(socket->transport->fd, write_buffer_data(&socket->out), len, more);
+        ssize_t sent = sys_send(socket->transport->fd, write_buffer_data(&socket->out), len, false);
         if (sent == -EINTR) {
             continue;
         }

@@ -44,7 +44,7 @@ struct bio_st *tls_socket_bio(const struct bio_method_st *method, struct tls_soc
 void tls_socket_begin_read(struct tls_socket *socket);
 void tls_socket_note_content(struct tls_socket *socket, size_t len);
 
-/* Send what is gathered. more: other bytes follow at once. Returns 0 or -errno; what is left in out waits for room. */
-int tls_socket_flush(struct tls_socket *socket, bool more);
+/* Send what is gathered. Returns 0 or -errno; what is left in out waits for room. */
+int tls_socket_flush(struct tls_socket *socket);
 
 #endif

@@ -22,8 +22,7 @@ enum {
     FILE_PIECE = 256 << 10,     /* bytes of a file that a call sends at most */
     MEMORY_PIECE = 64 << 10,    /* bytes of borrowed memory that a call sends at most: with more, each costs more */
     MEMORY_PARTS = 16,          /* pieces of memory that a call sends at most */
-    READ_PIECE = 64 << 10,      /* bytes that are read from a file that cannot be sent as it is */
-    RECORDS_PIECE = 128 << 10,  /* the same for a transport that makes records: what it sends in one call */
+    READ_PIECE = 64 << 10,      /* bytes that are read from a file that cannot be sent as it is: whole TLS records */
     INPUT_FIRST_BYTES = 1024,   /* first size of a connection's own input */
     FILE_JOINS_BELOW = 8 << 10, /* bytes that may be queued before a piece of a file that is read */
     FILE_DOUBT_MS = 100,        /* how long a write to a file that is being sent may take to show what it was */
@@ -237,7 +236,7 @@ static int queue_file_piece(struct h1 *h1)
 {
     struct file_range *file = &h1->exchange.source.file;
     assert(out_len(h1) < FILE_JOINS_BELOW);
-    size_t room = (transport_can_sendfile(&h1->conn->transport) ? READ_PIECE : RECORDS_PIECE) - out_len(h1);
+    size_t room = READ_PIECE - out_len(h1);
     size_t len = file->len < room ? (size_t)file->len : room;
     char *at = write_buffer_reserve(&h1->out, len, SIZE_MAX, NULL);
     if (at == NULL) {
