@@ -11,7 +11,6 @@
 #include "core/program/serve_request.h"
 #include "core/program/systemd.h"
 #include "core/program/user.h"
-#include "core/sys.h"
 #include "evserve.h"
 
 #include <errno.h>
@@ -30,7 +29,7 @@
 
 enum {
     REQUEST_DRAIN_MS = 10000, /* what scripts have after the request of --request */
-    WATCH_MS = 1000, /* how often --watch looks at the files */
+    WATCH_MS = 1000,          /* how often --watch looks at the files */
 };
 
 /* Each connection is a file descriptor: allow as many as possible. */
@@ -79,8 +78,8 @@ static struct {
     atomic_bool wants_reload; /* SIGHUP, likewise */
     atomic_bool wants_reopen; /* SIGUSR1, likewise */
     atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
-    bool is_quitting; /* a stop without a deadline has begun */
-    bool is_stopping; /* a stop with one has */
+    bool is_quitting;         /* a stop without a deadline has begun */
+    bool is_stopping;         /* a stop with one has */
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
     struct systemd_notifier notifier;
@@ -89,11 +88,6 @@ static struct {
 static void notify(const char *news)
 {
     systemd_notify(&control.notifier, news);
-}
-
-static int64_t now_ms(void)
-{
-    return sys_now_ns() / 1000000;
 }
 
 static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGALRM};
@@ -144,8 +138,7 @@ static void reload_server(void)
 {
     char err[EVSERVE_ERROR_MAX];
     char line[EVSERVE_ERROR_MAX + 64];
-    snprintf(line, sizeof line, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now_ms() * 1000);
-    notify(line);
+    systemd_notify_reloading(&control.notifier);
     int rv = evserve_reload(control.server, err, sizeof err);
     if (rv == 0) {
         const char *script = control.options->script;

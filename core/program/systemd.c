@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -78,4 +79,11 @@ void systemd_notify(struct systemd_notifier *notifier, const char *news)
             (void)sys_send(notifier->fd, news, strlen(news), false);
         }
     }
+}
+
+void systemd_notify_reloading(struct systemd_notifier *notifier)
+{
+    char news[64];
+    snprintf(news, sizeof news, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(sys_now_ns() / 1000));
+    systemd_notify(notifier, news);
 }

@@ -34,4 +34,8 @@ void systemd_notifier_close(struct systemd_notifier *notifier);
 /* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. */
 void systemd_notify(struct systemd_notifier *notifier, const char *news);
 
+/* Announce that a reload begins now; READY=1 ends it. The time has full microseconds: under Type=notify-reload, systemd
+ * ignores a notice whose time is before that of its SIGHUP, and `systemctl reload` then waits in vain. */
+void systemd_notify_reloading(struct systemd_notifier *notifier);
+
 #endif

@@ -91,6 +91,19 @@ static void all_news_go_through_one_connection(void **state)
     systemd_notifier_close(&notifier);
 }
 
+static void reload_is_announced_with_its_time_in_microseconds(void **state)
+{
+    (void)state;
+    struct sockaddr_storage address;
+    socklen_t len;
+    struct systemd_notifier notifier;
+    systemd_notifier_open(&notifier, "/run/systemd/notify");
+    fake_sys_spend_ns(234567891999); /* the clock starts at 1,000 s */
+    systemd_notify_reloading(&notifier);
+    assert_string_equal(fake_sys_datagram(&address, &len), "RELOADING=1\nMONOTONIC_USEC=1234567891");
+    systemd_notifier_close(&notifier);
+}
+
 static void who_does_not_want_to_know_is_told_nothing(void **state)
 {
     (void)state;
@@ -140,6 +153,7 @@ int main(void)
         cmocka_unit_test_teardown(sign_of_life_is_due_twice_as_often_as_the_watchdog_wants, tear_down),
         cmocka_unit_test_teardown(news_go_to_the_path_or_the_abstract_name, tear_down),
         cmocka_unit_test_teardown(all_news_go_through_one_connection, tear_down),
+        cmocka_unit_test_teardown(reload_is_announced_with_its_time_in_microseconds, tear_down),
         cmocka_unit_test_teardown(who_does_not_want_to_know_is_told_nothing, tear_down),
         cmocka_unit_test_teardown(news_that_cannot_be_sent_are_lost, tear_down),
         cmocka_unit_test_teardown(socket_that_was_made_anew_gets_the_news, tear_down),
