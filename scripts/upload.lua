@@ -27,27 +27,41 @@ local function safe_name(name)
     return safe ~= "" and safe or nil
 end
 
+-- What the functions of files return when the disk or the quota is full, or the file too large: EFBIG, ENOSPC, EDQUOT.
+local FULL = { [27] = true, [28] = true, [122] = true }
+
+-- Return what a function of io returned, unless it failed. A full disk is a 507, anything else a 500; the log has both.
+local function check(result, why, number)
+    if not result and FULL[number] then
+        app.log("error", "cannot store a file: ", why)
+        app.error(507, "no room to store the file\n")
+    end
+    return assert(result, why)
+end
+
 -- Write the chunks of source (req or one of its parts) to a file. The file gets its name only when it is complete, so
--- an upload that is cut or fails leaves nothing behind. The temporary name contains the request's id, which is unique
--- in all threads of the server.
+-- an upload that is cut or fails leaves nothing behind, and what had the name before is still there. The temporary name
+-- contains the request's id, which is unique in all threads of the server.
 local function store(req, name, source)
     local path, size = FOLDER .. "/" .. name, 0
     if not stored[name] and count >= KEEP_MAX then
         app.error(507, "no room for more files\n")
     end
     local temporary = string.format("%s/.%s.part", FOLDER, req.id)
-    local file = assert(io.open(temporary, "wb"))
+    local file = check(io.open(temporary, "wb"))
     local ok, err = pcall(function()
         for chunk in source:chunks() do -- waits for the client; writing to the disk blocks
-            assert(file:write(chunk))
+            check(file:write(chunk))
             size = size + #chunk
         end
+        -- Writes are collected in memory: the last of them reaches the disk, or fails, when the file is closed.
+        check(file:close())
+        assert(os.rename(temporary, path))
     end)
-    file:close()
-    if ok then
-        ok, err = os.rename(temporary, path)
-    end
     if not ok then
+        if io.type(file) == "file" then
+            file:close()
+        end
         os.remove(temporary)
         error(err, 0)
     end

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -18,6 +19,11 @@ SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "exampl
 
 def program(name):
     return os.path.join(PROGRAMS, name)
+
+
+def ignore_long_files():
+    """Before a program runs with RLIMIT_FSIZE in place of a full disk: a write fails and does not end it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 def ask(server, method, path, body=None, headers=None):
@@ -171,6 +177,15 @@ class Upload(unittest.TestCase):
         self.assertEqual(os.listdir(self.folder), [])
         self.assertEqual(self.server.stop(), 0)
 
+    def test_full_disk_is_507_and_leaves_no_file(self):
+        self.server.kill()
+        self.server = evtest.Program(program("upload"), self.folder, preexec_fn=ignore_long_files)
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        body = self.part("file", b"x", "a") + self.part("file", b"x" * 1001, "b") + b"--B--"
+        self.assertEqual(self.post(body)[0], 507)
+        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(self.server.stop(), 0)
+
     def test_upload_of_a_client_that_leaves_is_cancelled(self):
         body = self.part("file", b"x" * 100000, "a")
         with self.server.connect() as client:
@@ -265,12 +280,13 @@ class Members(unittest.TestCase):
 
 
 class Confined(unittest.TestCase):
+    ENVIRONMENT = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
+
     def test_rights_are_given_up_and_files_are_written_all_the_same(self):
-        environment = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
         with tempfile.TemporaryDirectory(prefix="ev") as folder:
             os.chmod(folder, 0o777)
             user = ["nobody"] if os.geteuid() == 0 else []
-            with evtest.Program(program("confined"), folder, *user, env=environment) as server:
+            with evtest.Program(program("confined"), folder, *user, env=self.ENVIRONMENT) as server:
                 self.assertEqual(ask(server, "PUT", "/report", b"content")[0], 201)
                 self.assertEqual(ask(server, "GET", "/report")[2], b"content")
                 self.assertIn(ask(server, "GET", "/users")[0], (200, 403))  # 200 on a kernel without landlock
@@ -279,6 +295,16 @@ class Confined(unittest.TestCase):
                         self.assertNotIn("Uid:\t0", status.read())
             info = os.stat(os.path.join(folder, "report"))
             self.assertEqual(info.st_mode & 0o777, 0o644)
+
+    def test_full_disk_leaves_the_old_file(self):
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            with evtest.Program(program("confined"), folder, env=self.ENVIRONMENT,
+                                preexec_fn=ignore_long_files) as server:
+                self.assertEqual(ask(server, "PUT", "/report", b"the old one")[0], 201)
+                resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+                self.assertEqual(ask(server, "PUT", "/report", b"x" * 1001)[0], 507)
+                self.assertEqual(ask(server, "GET", "/report")[2], b"the old one")
+            self.assertEqual(os.listdir(folder), ["report"])
 
     def test_user_that_does_not_exist_is_named(self):
         done = subprocess.run([program("confined"), "/tmp", "no-such-user"], capture_output=True, text=True, check=False,

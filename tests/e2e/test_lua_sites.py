@@ -1,6 +1,7 @@
 """The sites of scripts/ as they are shipped."""
 
 import os
+import resource
 import signal
 import tempfile
 import time
@@ -96,6 +97,20 @@ class Upload(unittest.TestCase):
             client.sock.sendall(b"PUT /files/a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 67108865\r\n\r\n")
             self.assertEqual(client.read().status, 413)
         self.assertEqual(self.post(*[(f"{i}.txt", b"x") for i in range(11)]).status, 413)
+
+    def test_full_disk_is_507_and_leaves_the_old_file(self):
+        """Instead of a full disk, a limit for files of 1,000 bytes: short files meet it when they are closed."""
+        self.assertEqual(self.ask("PUT", "/files/a.txt", body=b"the old one").status, 201)
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        for size in (1001, 3000, 5000, 200000):
+            with self.subTest(size=size):
+                self.assertEqual(self.ask("PUT", "/files/a.txt", body=b"x" * size).status, 507)
+                self.assertEqual(self.post(("a.txt", b"x" * size)).status, 507)
+                self.assertEqual(os.listdir(self.uploads), ["a.txt"])
+                self.assertEqual(self.read("a.txt"), b"the old one")
+        evtest.wait_until(lambda: sum("File too large" in line for line in self.server.lines) == 8, "lines in the log")
+        self.assertEqual(self.ask("PUT", "/files/a.txt", body=b"x" * 1000).status, 201)
+        self.assertEqual(self.ask("GET", "/files").json, [{"name": "a.txt", "size": 1000}])
 
     def test_folder_that_is_not_there_is_told_at_the_start(self):
         os.rmdir(self.uploads)

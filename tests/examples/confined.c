@@ -40,7 +40,8 @@ static int become_user(void *arg, char *err, size_t errlen)
     return 0;
 }
 
-/* In the sandbox fchmod(2) fails with EPERM, so set a file's permissions when you create it. */
+/* Write a new file. In the sandbox fchmod(2) fails with EPERM, so set a file's permissions when you create it. A full
+ * disk may show at the write or, on a network's file system, at the close. */
 static int write_file(const char *path, const char *content, size_t len)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -48,14 +49,21 @@ static int write_file(const char *path, const char *content, size_t len)
     return fd >= 0 && close(fd) == 0 && is_written ? 0 : -1;
 }
 
+/* The file gets its name when it is complete: if it cannot be written, the one that had the name is still there. */
 static void put_file(evs_request *request, void *arg)
 {
     size_t len;
     const char *content = evs_body(request, &len);
     char path[4096];
+    char temporary[4096];
     int path_len = snprintf(path, sizeof path, "%s/%s", (const char *)arg, evs_param(request, "name"));
-    int is_done = path_len < (int)sizeof path && write_file(path, content, len) == 0;
-    evs_reply(request, is_done ? 201 : 500, NULL, NULL, 0);
+    int len_of_both = snprintf(temporary, sizeof temporary, "%s.part", path);
+    int is_short = path_len < (int)sizeof path && len_of_both < (int)sizeof temporary;
+    int is_done = is_short && write_file(temporary, content, len) == 0 && rename(temporary, path) == 0;
+    if (is_short && !is_done) {
+        unlink(temporary);
+    }
+    evs_reply(request, is_done ? 201 : 507, NULL, NULL, 0);
 }
 
 /* Try what the sandbox forbids: the 403 shows that it works. */

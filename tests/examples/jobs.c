@@ -50,7 +50,9 @@ static void on_signal(int number)
 
 static void free_job(struct job *job, int keeps_file)
 {
-    close(job->fd);
+    if (job->fd >= 0) {
+        close(job->fd);
+    }
     if (!keeps_file) {
         unlink(job->path);
     }
@@ -129,6 +131,10 @@ static void *work(void *arg)
         uint64_t digest;
         char text[320] = "the file cannot be read\n";
         int rv = make_digest(job, &digest);
+        if (close(job->fd) < 0 && rv == 0) {
+            rv = -errno; /* a network's file system may report a full disk only now */
+        }
+        job->fd = -1;
         if (rv == 0) {
             snprintf(text, sizeof text, "%016" PRIx64 " %s\n", digest, job->path);
         }
