@@ -319,6 +319,24 @@ static void log_expiry(const struct tls_identity *identity, const struct log *lo
     }
 }
 
+/* Clients would refuse it, though OpenSSL serves it. */
+static void log_unfit(const struct tls_identity *identity, const struct log *log)
+{
+    X509 *leaf = sk_X509_value(identity->chain, 0);
+    if (X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1) < 0) {
+        log_write(log, LOG_WARN,
+                  "the certificate %s has no subjectAltName: browsers refuse it, since they do not look at its common "
+                  "name",
+                  identity->what);
+    }
+    if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) == 0) {
+        log_write(log, LOG_WARN,
+                  "the certificate %s is not for servers (its key usage says what it is for): clients will refuse it",
+                  identity->what);
+    }
+    ERR_clear_error();
+}
+
 void tls_identity_warn(struct tls_identity *identity, const struct log *log, bool is_full)
 {
     const X509 *leaf = sk_X509_value(identity->chain, 0);
@@ -333,6 +351,9 @@ void tls_identity_warn(struct tls_identity *identity, const struct log *log, boo
     if (is_full && days_until(X509_get0_notBefore(leaf), now + 1, -1) >= 0) {
         log_write(log, LOG_WARN, "the certificate %s is not valid yet: clients will refuse it; is the clock right?",
                   identity->what);
+    }
+    if (is_full) {
+        log_unfit(identity, log);
     }
 }
 

@@ -70,8 +70,8 @@ bool tls_identity_has_changed(struct tls_identity *identity);
 /* Remember why what is in the files by now cannot be used. Returns whether that is another reason than last time. */
 bool tls_identity_note_failure(struct tls_identity *identity, const char *reason);
 
-/* Log a warning if it has expired, will within 14 days, or is not valid yet. Without is_full: only if it has come into
- * its last 14 days, or has expired, since the last call. */
+/* Log a warning if it has expired, will within 14 days, is not valid yet, has no subjectAltName, or is not for servers.
+ * Without is_full: only if it has come into its last 14 days, or has expired, since the last call. */
 void tls_identity_warn(struct tls_identity *identity, const struct log *log, bool is_full);
 
 /* Log that identity has come in place of former, with its names and its end, if the two have other certificates. Returns

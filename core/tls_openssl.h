@@ -117,6 +117,7 @@ extern struct tls_openssl tls_openssl;
 #define X509_free                     tls_openssl.X509_free
 #define X509_get0_notAfter            tls_openssl.X509_get0_notAfter
 #define X509_get0_notBefore           tls_openssl.X509_get0_notBefore
+#define X509_get_ext_by_NID           tls_openssl.X509_get_ext_by_NID
 #define X509_get_ext_d2i              tls_openssl.X509_get_ext_d2i
 #define X509_get_serialNumber         tls_openssl.X509_get_serialNumber
 #define X509_get_subject_name         tls_openssl.X509_get_subject_name

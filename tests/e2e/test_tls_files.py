@@ -36,8 +36,9 @@ class Files(unittest.TestCase):
         return certificates.openssl(cls.folder, *arguments)
 
     @classmethod
-    def self_signed(cls, name, *newkey, days="30"):
-        cls.openssl("req", "-x509", "-nodes", "-subj", "/CN=localhost", "-days", days, "-newkey", *newkey,
+    def self_signed(cls, name, *newkey, days="30", extensions=("subjectAltName=DNS:localhost",)):
+        more = [part for extension in extensions for part in ("-addext", extension)]
+        cls.openssl("req", "-x509", "-nodes", "-subj", "/CN=localhost", "-days", days, "-newkey", *newkey, *more,
                     "-keyout", name + "-key.pem", "-out", name + ".pem")
         os.chmod(os.path.join(cls.folder, name + "-key.pem"), 0o600)
 
@@ -75,6 +76,15 @@ class Files(unittest.TestCase):
             with self.subTest(name):
                 self.self_signed(name, *newkey)
                 self.assertEqual(self.is_served(name), "")
+
+    def test_what_clients_refuse(self):
+        key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        self.self_signed("unnamed", *key, extensions=())
+        self.assertRegex(self.is_served("unnamed"), r" warn the certificate unnamed\.pem has no subjectAltName: browsers "
+                         r"refuse it, since they do not look at its common name\n$")
+        self.self_signed("client", *key, extensions=("subjectAltName=DNS:localhost", "extendedKeyUsage=clientAuth"))
+        self.assertRegex(self.is_served("client"), r" warn the certificate client\.pem is not for servers \(its key usage "
+                         r"says what it is for\): clients will refuse it\n$")
 
     def test_short_key(self):
         self.self_signed("short", "rsa:1024")
