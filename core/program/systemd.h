@@ -10,7 +10,7 @@
 
 enum {
     SYSTEMD_FIRST_FD = 3, /* the first of the passed sockets */
-    SYSTEMD_FDS_MAX = 64, /* more are ignored */
+    SYSTEMD_FDS_MAX = 1024, /* more are ignored */
 };
 
 /* The number of sockets that were passed to the process pid, from SYSTEMD_FIRST_FD on; 0 if there are none, or if they

@@ -28,7 +28,7 @@ static void passed_sockets_are_those_of_this_process(void **state)
         const char *pid, *fds;
         int count;
     } rows[] = {
-        {"700", "1", 1}, {"700", "64", 64}, {"700", "65", 64}, {"700", "0", 0}, {"700", "-1", 0}, {"700", NULL, 0},
+        {"700", "1", 1}, {"700", "1024", 1024}, {"700", "1025", 1024}, {"700", "0", 0}, {"700", "-1", 0}, {"700", NULL, 0},
         {NULL, "1", 0},  {"701", "1", 0},   {"700", "x", 0},   {"", "1", 0},    {NULL, NULL, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
