@@ -27,6 +27,9 @@ int64_t sys_coarse_ns(void);     /* the same at the last tick of the kernel, up 
 int64_t sys_wall_time_s(void);   /* seconds since the epoch, for Date fields */
 int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a system call, unlike the clocks above */
 
+/* Whether memory that was written may be made executable, as compilers of code at run time do: 0 or -errno. */
+int sys_try_code(void);
+
 void sys_sleep_ms(int ms); /* for the start of a server, never for its loop */
 uid_t sys_user_id(void);   /* the effective one */
 pid_t sys_process_id(void);

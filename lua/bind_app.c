@@ -14,6 +14,7 @@
 #include "http/site.h"
 #include "lua/bind_number.h"
 #include "lua/bind_settings.h"
+#include "lua/compiler.h"
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -22,7 +23,6 @@
 #include "version.h"
 
 #include <errno.h>
-#include <luajit.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -221,9 +221,8 @@ static int app_route(lua_State *L)
     route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, 4, what, route_access_log);
     lua_pop(L, 1);
     if (route->is_compiled) {
-        script->has_compiled = true;
         lua_getfield(L, 5, "fn");
-        luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_ON);
+        compiler_allow(L, -1);
         lua_pop(L, 1);
     }
     take_route_name(L, 4, route);

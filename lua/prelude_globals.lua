@@ -123,6 +123,15 @@ end
 
 -- Loaded code is not compiled, because compiled code has no deadline. Only routes with jit = true are.
 
+-- Without executable memory LuaJIT would end the process once it has compiled something.
+local compile = jit.on
+
+function jit.on(...)
+    if core.can_compile() then
+        return compile(...)
+    end
+end
+
 local function interpreted(chunk, ...)
     if type(chunk) == "function" then
         jit.off(chunk, true)

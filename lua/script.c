@@ -31,6 +31,7 @@
 #include "lua/bind_url.h"
 #include "lua/call.h"
 #include "lua/collector.h"
+#include "lua/compiler.h"
 #include "lua/coro_error.h"
 #include "lua/coro_pool.h"
 #include "lua/deadline.h"
@@ -70,7 +71,7 @@ static int build_state(lua_State *L)
     luaL_openlibs(L);
     only_lua_limit(L);
     seed_random(L);
-    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* README.md tells why */
+    compiler_start(L);
     deadline_arm(script);
     lua_newtable(L);
     script_set_ref(L, REF_TRACES);
@@ -85,6 +86,7 @@ static int build_state(lua_State *L)
 
     lua_newtable(L);
     bind_prelude(L);
+    bind_compiler(L);
     bind_stack_guard(L);
     bind_collector(L);
     bind_watch(L); /* around the guards */
@@ -141,9 +143,10 @@ static int run_script(struct script *script, const struct script_host *host, cha
     size_t len = host->text != NULL ? host->text_len : write_buffer_len(file);
     if (is_pem_text(text, len)) {
         script_return_scratch(script->L);
-        return error_text(err, errlen, -EINVAL,
-                          "%s is PEM text, not a script: a certificate is named with --tls-cert, its key with --tls-key",
-                          script_path(script));
+        return error_text(
+            err, errlen, -EINVAL,
+            "%s is PEM text, not a script: a certificate is named with --tls-cert, its key with --tls-key",
+            script_path(script));
     }
     rv = luaL_loadbufferx(script->L, text, len, script->chunk_name, "t");
     script_return_scratch(script->L);
@@ -169,9 +172,7 @@ static int finish_loading(lua_State *L)
     }
     script_push_ref(script, L, REF_FREEZE);
     lua_call(L, 0, 0);
-    if (script->has_compiled) { /* nothing else is compiled: all other code was loaded as not to be */
-        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
-    }
+    compiler_settle(L);
     return 0;
 }
 
@@ -244,6 +245,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;
+    made->is_repeat = host->is_repeat;
     made->fixed = (struct settings){
         .handler_cpu_ms = host->handler_cpu_ms,
         .lua_memory_bytes = host->lua_memory_bytes,

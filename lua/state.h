@@ -46,6 +46,9 @@ enum script_phase {
     SCRIPT_CLOSING, /* lua_close() runs finalizers: nothing may be asked any more */
 };
 
+/* Whether the process may make memory executable (compiler.c). */
+enum script_code { CODE_UNKNOWN, CODE_ALLOWED, CODE_DENIED };
+
 /* Functions of C that may take long (watch.c). */
 enum watched_function {
     WATCHED_FIND,
@@ -134,6 +137,8 @@ struct script {
     struct settings fixed;                  /* what the host asked for, which wins; 0: the script may choose */
     bool is_piped;                          /* its text came from a pipe: there is no file, nor a folder */
     bool has_compiled;                      /* there is a route with jit = true */
+    enum script_code code;                  /* whether LuaJIT can compile it */
+    bool is_repeat;                         /* another thread has loaded the same script, and logged the warnings */
     bool has_started;                       /* the "start" functions have run: from now on others are being served */
     const char *event;                      /* of app.on(), whose function is called: "stopping"; NULL while none is */
     struct run *run;                        /* what goes on in Lua code, as deadline.c sees it */

@@ -110,6 +110,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .host.handler_cpu_ms = config->handler_cpu_ms,
         .host.lua_memory_bytes = config->lua_memory,
         .host.debug = config->debug != 0,
+        .host.is_repeat = !is_first,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
         .host.text_len = write_buffer_len(&plan->script_text),
         .host.base_fd = plan->base_fd,

@@ -42,6 +42,7 @@ struct script_host {
     /* Called for each file that the script consists of, reads or writes. NULL: not called. */
     void (*on_file)(void *arg, const char *path, enum script_file what);
     void *on_file_arg; /* for on_file */
+    bool is_repeat;    /* another thread loads the same script and logs its warnings */
     int base_fd;       /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 

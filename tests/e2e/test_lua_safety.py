@@ -1,5 +1,6 @@
 """Handlers that take too much, on the real clocks: they are stopped, and everybody else is served."""
 
+import ctypes
 import os
 import threading
 import time
@@ -89,6 +90,32 @@ class Deadline(SiteCase):
             with self.subTest(options), script(f'app.get("/", {{ {options} }}, function() end)') as path:
                 done = evtest.run(EVSERVE, "--check", path)
                 self.assertEqual((done.returncode, done.stderr), (1, f"{path}:2: {expected}\n"))
+
+
+class NoCode(unittest.TestCase):
+    def test_process_that_may_not_make_code_interprets(self):
+        def deny_code():
+            set_mdwe, refuse_exec_gain = 65, 1  # of Linux 6.3: what MemoryDenyWriteExecute= of systemd does
+            if ctypes.CDLL(None).prctl(set_mdwe, refuse_exec_gain, 0, 0, 0) != 0:
+                os._exit(77)
+        text = """
+            app.get("/", { jit = true }, function() local n = 0 for i = 1, 1e6 do n = n + i end return n .. "" end)
+        """
+        with script(text) as path:
+            try:
+                server = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", "2", path, preexec_fn=deny_code)
+            except AssertionError as error:
+                if "(nothing)" not in str(error):
+                    raise
+                self.skipTest("this kernel has no PR_SET_MDWE")
+            with server:
+                client = Client(server)
+                for _ in range(3):
+                    client.send("GET", "/")
+                    self.assertEqual(client.read().text, "500000500000")
+                lines = [line for line in server.lines if "jit has no effect" in line]
+                self.assertEqual(len(lines), 1, server.lines)
+                self.assertIn("(Permission denied)", lines[0])
 
 
 class Memory(SiteCase):

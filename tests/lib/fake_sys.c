@@ -1673,6 +1673,12 @@ ssize_t sys_read_dir(int fd, void *buf, size_t len)
     return leave(FAKE_READ_DIR, fd, (int64_t)len, rv);
 }
 
+int sys_try_code(void)
+{
+    int error = enter(FAKE_TRY_CODE);
+    return leave_int(FAKE_TRY_CODE, -1, 0, error);
+}
+
 int sys_may_read(const char *path)
 {
     int error = enter(FAKE_MAY_READ);

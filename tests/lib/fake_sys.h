@@ -30,7 +30,7 @@
 /* Every function of core/sys.h. */
 /* clang-format off */
 #define FAKE_OPS(X)                                                                                                    \
-    X(NOW_NS) X(COARSE_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM) X(SLEEP_MS) X(USER_ID)                                                                                 \
+    X(NOW_NS) X(COARSE_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM) X(SLEEP_MS) X(USER_ID) X(TRY_CODE)                                                                                 \
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT) X(EPOLL_WAIT_MS)                                         \
     X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
     X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \

@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -584,6 +586,21 @@ static void processor_time_moves_only_while_the_thread_works(void **state)
     assert_true(worked < sys_now_ns() - wall);
 }
 
+static void code_may_be_made_until_the_process_gives_that_up(void **state)
+{
+    (void)state;
+    assert_int_equal(sys_try_code(), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        enum { SET_MDWE = 65, REFUSE_EXEC_GAIN = 1 }; /* PR_SET_MDWE of Linux 6.3 */
+        bool is_known = prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0L, 0L, 0L) == 0;
+        _exit(!is_known || sys_try_code() == -EACCES ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void random_bytes_fill_the_block_and_differ(void **state)
 {
     (void)state;
@@ -822,6 +839,7 @@ int main(void)
         cmocka_unit_test(timerfd_fires_at_an_absolute_time_and_is_disarmed_by_zero),
         cmocka_unit_test(clocks_advance_and_agree_with_the_system),
         cmocka_unit_test(processor_time_moves_only_while_the_thread_works),
+        cmocka_unit_test(code_may_be_made_until_the_process_gives_that_up),
         cmocka_unit_test(random_bytes_fill_the_block_and_differ),
         cmocka_unit_test(a_directory_is_read_and_its_links_are_looked_at_and_not_through),
         cmocka_unit_test(more_joins_two_sends_into_one_segment),

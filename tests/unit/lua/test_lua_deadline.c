@@ -286,6 +286,25 @@ static void budget_is_the_routes_own_or_the_scripts(void **state)
     scene_close(scene);
 }
 
+/* The process may not make memory executable. */
+static void compiler_stays_off_where_its_code_could_not_run(void **state)
+{
+    (void)state;
+    fake_sys_fail_op(FAKE_TRY_CODE, 0, FAKE_FOREVER, -EACCES);
+    struct scene *scene = open_site(
+        SITE "local sum = function() local n = 0 for i = 1, 1e5 do n = n + i end return n end\n"
+             "jit.on(sum, true)\n"
+             "app.get('/jit', { jit = true }, function() return sum() .. '' end)\n"
+             "app.get('/other', { jit = true }, function() return tostring(jit.status()) end)\n");
+    assert_answer(scene, "/jit", "5000050000");
+    assert_answer(scene, "/other", "false");
+    const char *line = strstr(scene->logged, ": jit has no effect, the code is interpreted: this process may not make "
+                                             "memory executable (Permission denied)");
+    assert_non_null(line);
+    assert_null(strstr(line + strlen(": jit"), "jit has no effect"));
+    scene_close(scene);
+}
+
 static void large_blocks_make_for_a_look_at_the_clock(void **state)
 {
     (void)state;
@@ -545,6 +564,7 @@ int main(void)
         cmocka_unit_test(timers_are_stopped_and_come_again),
         cmocka_unit_test(start_may_take_its_time_but_stop_may_not),
         cmocka_unit_test(budget_is_the_routes_own_or_the_scripts),
+        cmocka_unit_test(compiler_stays_off_where_its_code_could_not_run),
         cmocka_unit_test(large_blocks_make_for_a_look_at_the_clock),
         cmocka_unit_test(slow_functions_make_for_a_look_when_they_return),
         cmocka_unit_test(matches_in_long_text_are_as_in_short_text),
