@@ -18,8 +18,8 @@
  *
  * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
  * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
- * and parts, client and server of a request, header fields and complete responses, streamed responses, events of a
- * request, tickets, timers and watches, checking and logging.
+ * and parts, client and server of a request, header fields and complete responses, health, metrics, streamed responses,
+ * events of a request, tickets, timers and watches, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library. */
@@ -950,6 +950,17 @@ void evs_health(evs_request *request, void *arg);
 
 /* Whether a stop has begun: 1 or 0. */
 int evs_is_stopping(evs_request *request);
+
+/* ---- Metrics ---- */
+
+/* A route that monitoring systems read, Prometheus for example:
+ *
+ *     {.route = "GET /metrics", .serve = evs_metrics, .flags = EVS_NO_ACCESS_LOG},
+ *
+ * It responds with what the server has counted, summed over its threads, in Prometheus' text format, or in OpenMetrics'
+ * if the client accepts that. README.md lists the metrics. They say much about the server, so do not show them to
+ * everyone: let a handler of your own check the request before it calls this function. arg is not used. */
+void evs_metrics(evs_request *request, void *arg);
 
 /* ---- Streamed responses ---- */
 

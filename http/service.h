@@ -15,6 +15,7 @@ struct access_log;
 struct evs_host;
 struct exchange;
 struct log;
+struct metrics_board;
 struct outcome;
 struct reactor;
 struct site;
@@ -72,6 +73,7 @@ struct service {
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
     struct access_log *access;        /* borrowed: a line for each response; NULL: none are written */
+    struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
     bool has_first;                   /* something may come before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */

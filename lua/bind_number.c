@@ -2,7 +2,7 @@
 
 #include "lua/bind_number.h"
 
-#include "lua/number.h"
+#include "http/number.h"
 
 void script_number_to_text(lua_State *L, int index)
 {

@@ -10,7 +10,7 @@
 #include "http/char_class.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
-#include "lua/number.h"
+#include "http/number.h"
 #include "lua/scratch.h"
 
 #include <math.h>

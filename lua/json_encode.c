@@ -10,7 +10,7 @@
 #include "core/utf8.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
-#include "lua/number.h"
+#include "http/number.h"
 #include "lua/object.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"

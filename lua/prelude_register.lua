@@ -254,6 +254,13 @@ function app.health(path, check)
     end)
 end
 
+-- Metrics.
+
+function app.metrics(path)
+    begin("app.metrics", path)
+    core.metrics("app.metrics", path)
+end
+
 -- Addresses.
 
 -- The text of a parameter or of a part of the query.

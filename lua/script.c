@@ -20,6 +20,7 @@
 #include "lua/bind_body.h"
 #include "lua/bind_defer.h"
 #include "lua/bind_json.h"
+#include "lua/bind_metrics.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
 #include "lua/bind_request.h"
@@ -94,6 +95,7 @@ static int build_state(lua_State *L)
     bind_settings(L);
     bind_static(L);
     bind_tls(L);
+    bind_metrics(L);
     bind_url(L);
     bind_reply(L);
     bind_answer(L);

@@ -15,6 +15,7 @@
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"
 #include "http/host/offer.h"
+#include "http/metrics.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
 
@@ -27,9 +28,13 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
 {
     *plan = (struct plan){.kind = kind, .log = log};
     tls_plan_init(&plan->certificates);
+    if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors) < 0) {
+        return -ENOMEM;
+    }
     if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0) {
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
+        metrics_board_destroy(plan->board);
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
     plan->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
@@ -56,6 +61,7 @@ void plan_done(struct plan *plan)
     write_buffer_done(&plan->script_text);
     tls_keeper_done(&plan->tls);
     access_keeper_done(&plan->access);
+    metrics_board_destroy(plan->board);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }

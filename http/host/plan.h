@@ -30,6 +30,7 @@ struct plan {
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */
     struct access_keeper access;     /* the access log in use */
+    struct metrics_board *board;     /* the numbers of all threads; owned */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */
     } dev;

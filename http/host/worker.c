@@ -21,6 +21,7 @@
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/limits.h"
+#include "http/metrics.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/site_parts.h"
@@ -135,6 +136,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     service->owner = worker->owner;
     service->owner_index = worker->number;
     service->host = worker->host;
+    metrics_board_join(worker->plan->board, worker->number, service);
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;

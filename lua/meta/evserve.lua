@@ -402,6 +402,10 @@ function app.stopping() end
 ---@param check? fun(): any, any
 function app.health(path, check) end
 
+--- A route for monitoring systems such as Prometheus: what all threads of the server have counted. It runs no Lua.
+---@param path string
+function app.metrics(path) end
+
 --- A text/html response.
 ---@param text string
 ---@return evserve.Response

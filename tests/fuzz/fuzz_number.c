@@ -1,8 +1,8 @@
-/* Doubles and decimal text (lua/number.c). The input is a number in the grammar of JSON, or else the bytes of a double. A
+/* Doubles and decimal text (http/number.c). The input is a number in the grammar of JSON, or else the bytes of a double. A
  * text is read as the C library reads it; what is written is read back as the same double, by both, and is not longer than
  * what the C library needs. */
 
-#include "lua/number.h"
+#include "http/number.h"
 #include "tests/lib/fuzz.h"
 
 #include <math.h>

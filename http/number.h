@@ -1,5 +1,5 @@
-#ifndef EVSERVE_LUA_NUMBER_H
-#define EVSERVE_LUA_NUMBER_H
+#ifndef EVSERVE_HTTP_NUMBER_H
+#define EVSERVE_HTTP_NUMBER_H
 
 /* Doubles as decimal text and back, exactly and without a locale: neither snprintf() nor strtod(). */
 

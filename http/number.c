@@ -7,10 +7,10 @@
  * All others take the slow and exact way, in whole numbers of any length: digits are made as by Steele and White, "How
  * to print floating-point numbers accurately" (1990), and read with one long division. */
 
-#include "lua/number.h"
+#include "http/number.h"
 
+#include "http/big.h"
 #include "http/char_class.h"
-#include "lua/big.h"
 
 #include <math.h>
 #include <stdbool.h>

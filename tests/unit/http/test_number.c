@@ -1,6 +1,6 @@
-/* lua/number.c: doubles as text and back, against the C library, which a test may use. */
+/* http/number.c: doubles as text and back, against the C library, which a test may use. */
 
-#include "lua/number.h"
+#include "http/number.h"
 
 #include <math.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
-#ifndef EVSERVE_LUA_BIG_H
-#define EVSERVE_LUA_BIG_H
+#ifndef EVSERVE_HTTP_BIG_H
+#define EVSERVE_HTTP_BIG_H
 
-/* Whole numbers of up to BIG_WORDS words, without sign: what lua/number.c needs of them and no more. The caller sees to
+/* Whole numbers of up to BIG_WORDS words, without sign: what http/number.c needs of them and no more. The caller sees to
  * it that they fit; a bug there is an assertion. */
 
 #include <stdint.h>

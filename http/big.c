@@ -1,7 +1,7 @@
 /* Whole numbers of any length, as the school teaches to reckon with them, in words of 32 bits for digits. Nothing here
  * fails. */
 
-#include "lua/big.h"
+#include "http/big.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,0 +1,56 @@
+/* The metrics of a host: evs_metrics(), summed over threads. */
+
+#include "tests/lib/client.h"
+#include "tests/lib/host.h"
+
+static void serve_word(evs_request *request, void *arg)
+{
+    evs_reply(request, 200, "text/plain", arg, strlen(arg));
+}
+
+static const struct evs_route routes[] = {
+    {.route = "GET /hello", .serve = serve_word, .arg = "hello"},
+    {.route = "GET /metrics", .serve = evs_metrics},
+    {.route = NULL},
+};
+
+/* The value of a sample in the response to GET /metrics; -1 if there is none. */
+static double sample(const char *name)
+{
+    const char *body = client_body(client_get(host.port, "/metrics"));
+    for (const char *line = body; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ' ') {
+            return strtod(line + strlen(name), NULL);
+        }
+    }
+    return -1;
+}
+
+static void numbers_are_the_sums_over_all_threads(void **state)
+{
+    (void)state;
+    host.config.reactors = 3;
+    host.config.routes = routes;
+    host_start();
+    assert_true(sample("evserve_reactors") == 3);
+    double before = sample("evserve_responses_total{class=\"2xx\"}");
+    for (int i = 0; i < 20; i++) { /* each of them comes to one thread or another */
+        host_expect("/hello", "hello");
+    }
+    client_get(host.port, "/none");
+    assert_true(sample("evserve_responses_total{class=\"2xx\"}") - before == 21);
+    assert_true(sample("evserve_responses_total{class=\"4xx\"}") == 1);
+    struct evs_stats stats = {.size = sizeof stats};
+    assert_int_equal(evserve_stats(host.server, &stats), 0);
+    assert_true(sample("evserve_connections_accepted_total") == (double)stats.accepted + 1);
+    assert_true(sample("evserve_sent_bytes_total") >= (double)stats.bytes_sent);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOST_TEST(numbers_are_the_sums_over_all_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
