@@ -398,9 +398,9 @@ ssize_t sys_read_dir(int fd, void *buf, size_t len)
     return verdict_size(getdents64(fd, buf, len));
 }
 
-int sys_may_read(const char *path)
+int sys_may_read(int dir_fd, const char *path)
 {
-    return verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS));
+    return verdict(faccessat(dir_fd, path, R_OK, AT_EACCESS));
 }
 
 int sys_unlink(int dir_fd, const char *path)

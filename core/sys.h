@@ -101,7 +101,8 @@ int sys_stat_at(int dir_fd, const char *name, struct stat *st); /* of a link its
 /* Read the next entries of an open directory: struct dirent64 of <dirent.h>, one after the other, each d_reclen long.
  * Returns their bytes, 0 at the end; "." and ".." are among them. */
 ssize_t sys_read_dir(int fd, void *buf, size_t len);
-int sys_may_read(const char *path); /* 0 if owner and mode allow it; security modules are not asked (faccessat(2)) */
+/* 0 if owner and mode allow the file to be read; security modules are not asked (faccessat(2)). */
+int sys_may_read(int dir_fd, const char *path);
 int sys_unlink(int dir_fd, const char *path);
 int sys_set_mode(int fd, mode_t mode); /* permissions of a file; fd may be an O_PATH one */
 int sys_lock(int fd);                  /* flock(2), exclusive, until fd is closed; -EWOULDBLOCK if another fd has it */

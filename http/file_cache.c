@@ -17,6 +17,7 @@
 #include "core/sys.h"
 #include "core/visible.h"
 #include "http/cached_file.h"
+#include "http/denied_places.h"
 #include "http/file_load.h"
 #include "http/file_room.h"
 #include "http/file_table.h"
@@ -35,10 +36,11 @@ enum {
 struct file_cache {
     const struct limits *limits;
     const struct log *log;
-    struct file_room room;   /* when the table has no fds to give up */
-    struct file_table table; /* what it holds */
-    uint64_t page_bytes;     /* of all pages, also of those that only their readers hold */
-    int64_t logged_ms;       /* last line about a failure */
+    struct file_room room;       /* when the table has no fds to give up */
+    struct file_table table;     /* what it holds */
+    uint64_t page_bytes;         /* of all pages, also of those that only their readers hold */
+    int64_t logged_ms;           /* last line about a failure */
+    struct denied_places denied; /* by the site's permissions */
 };
 
 /* Whether one file more would be too much. */
@@ -216,6 +218,12 @@ const struct file_room *file_cache_room(const struct file_cache *cache)
     return &cache->room;
 }
 
+void file_cache_note_denied(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int error,
+                            int64_t now_ms)
+{
+    denied_places_note(&cache->denied, cache->log, root, path, len, error, now_ms);
+}
+
 void file_cache_abandon(struct file_cache *cache)
 {
     for (struct cached_file *file = cache->table.with_fd.newest; file != NULL; file = file->by_fd_use.older) {
@@ -249,6 +257,7 @@ __attribute__((noinline)) static int get_anew(struct file_cache *cache, const st
     int rv = key->len < BENEATH_PATH_MAX ? look_at_disk(cache, key, held, now_ms, file) : -ENAMETOOLONG;
     if (rv < 0) {
         log_failure(cache, key, rv, now_ms);
+        file_cache_note_denied(cache, key->root, key->path, key->len, rv, now_ms);
     }
     drop_idle(cache, now_ms);
     return rv;

@@ -69,10 +69,15 @@ void file_cache_abandon(struct file_cache *cache);
  * Returns 0 with a reference in *file, to be given back with cached_file_put(), or -errno: -ENOENT (also if it is not a
  * regular file: sockets, fifos, devices), -EISDIR, -EACCES, -EXDEV (a link leads out of root), -ENOTDIR, -ENAMETOOLONG,
  * -EMFILE, -ENOMEM, -EAGAIN (it changes faster than it can be read), -EFBIG, ... Failures of the machine are logged,
- * failures of the path are not. While there are no fds for a look at the disk, the cache serves the version it saw
- * last. */
+ * and so are places that may not be read, once for each; other failures of the path are not. While there are no fds for
+ * a look at the disk, the cache serves the version it saw last. */
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
+
+/* Something else below root, such as a directory that is to be listed, could not be opened: log it as above if it may not
+ * be read. */
+void file_cache_note_denied(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int error,
+                            int64_t now_ms);
 
 /* Get a compressed sibling of a file that file_cache_get() returned: path.gz for path. encoding is one of
  * original->siblings. It is another representation of the same resource: it has its own bytes, tag, dates and

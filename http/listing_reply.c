@@ -229,6 +229,7 @@ static int open_listed(struct listing_visit *visit, int64_t now_ms, struct cache
     } while (--tries > 0 && file_room_make(file_cache_room(visit->listings->cache), dir_fd));
     int rv = dir_fd < 0 ? dir_fd : sys_stat(dir_fd, &visit->st);
     if (rv < 0) {
+        file_cache_note_denied(visit->listings->cache, &visit->mount->root, visit->path, visit->len, rv, now_ms);
         if (dir_fd >= 0) {
             sys_close(dir_fd);
         }

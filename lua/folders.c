@@ -83,7 +83,7 @@ int folders_each(struct script *script, int (*fn)(void *arg, const char *folder)
 const char *script_open_error(const char *path, int error)
 {
     /* landlock denies files that their owner and mode allow. */
-    if (error == -EACCES && sys_may_read(path) == 0) {
+    if (error == -EACCES && sys_may_read(AT_FDCWD, path) == 0) {
         return "Permission denied (by the sandbox, see --allow-read, or by another security module)";
     }
     return errno_text(-error);

@@ -249,6 +249,26 @@ class Allowed(Case):
         self.assertEqual(get(server, "/secret")[0], 404)
         self.assertEqual(server.stop(), 0)
 
+    def test_deployment_outside_is_told(self):
+        """A link that leads to a new directory: what serves it must be allowed to read the directory above."""
+        def deploy(release):
+            os.mkdir(self.path(release))
+            self.write(release + "/page", release)
+            os.symlink(release, self.path("next"))
+            os.rename(self.path("next"), self.path("current"))
+
+        deploy("r1")
+        server = self.start("--root", "current", "--sandbox")
+        self.assertEqual(get(server, "/page"), (200, b"r1"))
+        deploy("r2")
+        evtest.wait_until(lambda: get(server, "/page")[0] == 403, "the new release")
+        self.wait_for_log(server, 'cannot serve files below "current" ("page" first): permission denied by the sandbox '
+                                  "(see --allow-read)")
+        above = self.start("--root", "current", "--sandbox", "--allow-read", self.top)
+        deploy("r3")
+        evtest.wait_until(lambda: get(above, "/page") == (200, b"r3"), "the next release")
+        self.assertFalse([line for line in above.lines if "cannot serve" in line])
+
     def test_unix_sockets_are_removed_at_the_end(self):
         os.mkdir(self.path("run"))
         server = self.start_site("app.get('/hello', function() return 'hello' end)\n", "--sandbox",
@@ -358,6 +378,17 @@ class User(Case):
                 self.assertEqual(int(status["CapEff"], 16) | int(status["CapPrm"], 16), 0)
             self.assertEqual(get(server, "/small"), (200, b"small"))
             self.assertEqual(server.stop(), 0)
+
+    def test_file_that_the_user_may_not_read_is_told_once(self):
+        if os.getuid() != 0:
+            self.skipTest("only root can become another user")
+        self.write("public/private", "private")
+        os.chmod(self.path("public/private"), 0)
+        server = self.start("--root", "public", "--user", "nobody")
+        for _ in range(3):
+            self.assertEqual(get(server, "/private")[0], 403)
+        self.wait_for_log(server, 'cannot serve "public/private": permission denied (mode 0000, owner 0:0); clients get')
+        self.assertEqual(len([line for line in server.lines if "cannot serve" in line]), 1)
 
     def test_user_that_cannot_be_is_told(self):
         for name, text in (("no-such-user", "no such user"), ("root", "this is root")):

@@ -1679,11 +1679,11 @@ int sys_try_code(void)
     return leave_int(FAKE_TRY_CODE, -1, 0, error);
 }
 
-int sys_may_read(const char *path)
+int sys_may_read(int dir_fd, const char *path)
 {
     int error = enter(FAKE_MAY_READ);
     return leave_int(FAKE_MAY_READ, -1, 0,
-                     error != 0 ? error : system_verdict(faccessat(AT_FDCWD, path, R_OK, AT_EACCESS)));
+                     error != 0 ? error : system_verdict(faccessat(dir_fd, path, R_OK, AT_EACCESS)));
 }
 
 int sys_unlink(int dir_fd, const char *path)
