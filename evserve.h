@@ -557,6 +557,11 @@ struct evserve_config {
     uint64_t drain_timeout_ms; /* for requests in flight; default 10000 */
     uint64_t drain_delay_ms;   /* in which everything goes on, while evs_health() says 503; default EVSERVE_ZERO */
     uint64_t drain_grace_ms;   /* for connections without a request to send one; default 1000 */
+
+    /* The proxies in front whose word counts, such as "127.0.0.1, 10.0.0.0/8, unix:": addresses, networks, and "unix:" for
+     * every client of a unix socket, at most 64. If one of them sends X-Request-Id, that is evs_request_id(), and the
+     * response repeats it. "none": nobody, whatever the script says. Takes precedence over the script's. */
+    const char *trusted_proxies;
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -836,6 +841,12 @@ const char *evs_part_header(evs_request *request, const char *name);
 
 /* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);
+
+/* The id of the request, by which its lines in different logs are found: what a trusted proxy has sent as X-Request-Id,
+ * if that is well-formed (1 to 128 letters, digits and "-_.~=:+@", of which the first is a letter or a digit); otherwise
+ * 32 random hexadecimal digits. The server's own lines about the request contain it. It is made when it is first asked
+ * for, and then stays the same. */
+const char *evs_request_id(evs_request *request);
 
 /* Write the client's address (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or AF_INET6,
  * address and port; or AF_UNIX and nothing else. A client that comes over IPv4 has an AF_INET address on every

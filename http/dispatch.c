@@ -10,6 +10,7 @@
 #include "http/https_redirect.h"
 #include "http/location.h"
 #include "http/no_route.h"
+#include "http/request_id.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -36,10 +37,13 @@ static bool ask_before(struct exchange *exchange)
     return false;
 }
 
-/* What comes before routes: the challenges of a certificate authority, and redirects to HTTPS, which are public and plain
+/* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate authority, and redirects to HTTPS, which are public and plain
  * HTTP by design; then the host's before(). Returns whether one of them responds. */
 static bool answer_first(struct exchange *exchange)
 {
+    if (exchange->site->trusted != NULL) {
+        request_id_take(exchange);
+    }
     if (exchange->site->acme != NULL && acme_serve(exchange)) {
         return true;
     }

@@ -13,6 +13,7 @@
 #include "http/framing.h"
 #include "http/handler.h"
 #include "http/message.h"
+#include "http/request_id.h"
 #include "http/router.h"
 #include "http/source.h"
 
@@ -31,6 +32,13 @@ enum response_state {
     RESPONSE_STREAMING, /* the head is written, response_write() may follow */
     RESPONSE_COMPLETE,  /* all is written or stands in body; it remains to be sent */
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
+};
+
+/* Where the id of a request is (http/request_id.h). */
+enum request_id_kind {
+    REQUEST_ID_NONE,  /* nobody has asked for it yet */
+    REQUEST_ID_OWN,   /* in own_id */
+    REQUEST_ID_GIVEN, /* in the head, at given_id: of a trusted proxy */
 };
 
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
@@ -79,6 +87,7 @@ struct exchange {
     bool ends_turn;          /* before the connection's next request others have their turn */
     bool head_only;          /* HEAD: content is counted, not sent */
     bool wants_close;        /* the connection ends after the response: the handler, or a limit, says so */
+    uint8_t id_kind;         /* enum request_id_kind: where its id is */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     bool is_stalled;         /* response_write() gave 0; on_drain() is due when the queue has gone down */
 
@@ -90,7 +99,9 @@ struct exchange {
     struct write_buffer body_block; /* collects a body that is not in one piece elsewhere */
     int64_t turn_end_ns;        /* when this turn of the connection should end, 0 while nothing in it has been timed */
     struct write_buffer fields; /* field lines that the handler added, each with CRLF */
-    struct source source;       /* content that is sent from where it is, behind what is queued */
+    struct slice given_id;      /* X-Request-Id in the head, with a NUL behind it */
+    char own_id[REQUEST_ID_DIGITS + 1]; /* hexadecimal digits */
+    struct source source;               /* content that is sent from where it is, behind what is queued */
 
     /* The handler's. */
     struct evs_state evs;                           /* of a handler that a host wrote in C */

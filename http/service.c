@@ -33,7 +33,8 @@ void service_set_hooks(struct service *service, const struct server_hooks *hooks
 
 void service_note_first(struct service *service)
 {
-    bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL;
+    bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL ||
+                     service->site->trusted != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
 }
 

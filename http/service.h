@@ -7,6 +7,7 @@
 
 #include "http/handler.h"
 #include "http/http_date.h"
+#include "http/request_id.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,7 +76,7 @@ struct service {
     struct access_log *access;        /* borrowed: a line for each response; NULL: none are written */
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
-    bool has_first;                   /* something may come before routes: service_note_first() */
+    bool has_first;                   /* something comes before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
     bool is_draining;                 /* the server stops: no connection outlives its response */
@@ -85,6 +86,7 @@ struct service {
     void *owner;                      /* the host's handle */
     unsigned owner_index;             /* which of its servers this is */
     struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
+    struct request_id_pool ids;       /* randomness for the ids of its requests */
     struct server_stats stats;        /* since the server was made */
 };
 
@@ -96,8 +98,8 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
 /* Set the hooks. Before the first request. */
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);
 
-/* A site, hooks or redirect were set: note whether hooks.before, challenges or a redirect may respond before a route. A
- * request to a server that has none of them pays for one branch. */
+/* A site, hooks or redirect were set: note whether something comes before a route: hooks.before, challenges, a redirect, or
+ * trusted proxies, which name the id. A request to a server that has none of them pays for one branch. */
 void service_note_first(struct service *service);
 
 /* The Date value for now, HTTP_DATE_LEN bytes, valid until the next call. */

@@ -17,6 +17,7 @@ struct file_replies;
 struct log;
 struct router;
 struct static_mounts;
+struct trusted_proxies;
 
 /* What a path is that no route fits, but would with a slash at its end, or without the one it has. Static files and
  * paths that fit a route as they are do not care. */
@@ -42,6 +43,8 @@ struct site {
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called
                                      * deep inside of that server: the site must live until the end of the tick */
     void *on_unpinned_arg;
+
+    struct trusted_proxies *trusted; /* owned: whose X-Request-Id counts; NULL: nobody's */
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include "http/router.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
+#include "http/trusted_proxies.h"
 
 #include <errno.h>
 
@@ -43,6 +44,7 @@ void site_destroy(struct site *site)
     file_cache_destroy(site->cache);
     router_destroy(site->router);
     acme_destroy(site->acme);
+    trusted_proxies_destroy(site->trusted);
     mem_free(site->access_log);
     mem_free(site->access_format);
     mem_free(site);
@@ -62,6 +64,17 @@ int site_set_acme(struct site *site, const char *directory)
     if (rv == 0) {
         acme_destroy(site->acme);
         site->acme = acme;
+    }
+    return rv;
+}
+
+int site_set_trusted_proxies(struct site *site, const char *text, char *err, size_t errlen)
+{
+    struct trusted_proxies *trusted;
+    int rv = trusted_proxies_parse(&trusted, text, err, errlen);
+    if (rv == 0) {
+        trusted_proxies_destroy(site->trusted);
+        site->trusted = trusted;
     }
     return rv;
 }

@@ -22,6 +22,10 @@ void site_set_base(struct site *site, int base_fd);
  * -ENOMEM. */
 int site_set_acme(struct site *site, const char *directory);
 
+/* Whom to believe (http/trusted_proxies.h), in place of those named before. Returns 0, -ENOMEM, or -EINVAL with a text
+ * in err. */
+int site_set_trusted_proxies(struct site *site, const char *text, char *err, size_t errlen);
+
 /* Where the access log goes, and its format, which is checked. Both are copied. Return 0, or -ENOMEM, or -EINVAL with a
  * text in err that says what is wrong with the format. */
 int site_set_access_log(struct site *site, const char *target);

@@ -150,7 +150,7 @@ static int request_index(lua_State *L)
         return 1;
     }
     enum request_field field = (enum request_field)lua_tointeger(L, 3);
-    const struct exchange *exchange = find_exchange(L, request);
+    struct exchange *exchange = find_exchange(L, request);
     if (type == LUA_TNIL || field >= REQUEST_KEPT || exchange == NULL) {
         request_push_kept(L, request, 2);
         if (type == LUA_TNIL || !lua_isnil(L, -1)) {
@@ -175,7 +175,7 @@ static int keep_request(lua_State *L)
     lua_settop(L, 0);
     (void)current_request(L);
     struct request *request = lua_touserdata(L, 1);
-    const struct exchange *exchange = find_exchange(L, request);
+    struct exchange *exchange = find_exchange(L, request);
     for (enum request_field field = REQUEST_METHOD; field < REQUEST_BODY && exchange != NULL; field++) {
         lua_pushstring(L, field_names[field]);
         request_push_kept(L, request, 2);

@@ -122,6 +122,26 @@ static int lua_set_access_log(lua_State *L)
     return 0;
 }
 
+/* set_trusted_proxies(list). */
+static int lua_set_trusted_proxies(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L, "app.set: trusted_proxies: a text such as \"127.0.0.1, 10.0.0.0/8, unix:\" expected, got %s",
+                     luaL_typename(L, 1));
+    }
+    const char *text = script_check_text(L, 1, "app.set: trusted_proxies");
+    int rv = site_set_trusted_proxies(script_of(L)->site, text, err, sizeof err);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "app.set: trusted_proxies: %s", err);
+    }
+    return 0;
+}
+
 /* check_settings(): whether they fit together. */
 static int lua_check_settings(lua_State *L)
 {
@@ -135,7 +155,8 @@ static int lua_check_settings(lua_State *L)
 void bind_settings(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"setting_names", lua_setting_names},   {"set", lua_set}, {"set_access_log", lua_set_access_log},
+        {"setting_names", lua_setting_names},   {"set", lua_set},
+        {"set_access_log", lua_set_access_log}, {"set_trusted_proxies", lua_set_trusted_proxies},
         {"check_settings", lua_check_settings}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -91,7 +91,6 @@ struct coro {
 
     struct exchange *exchange;     /* the request it responds to; NULL for a timer, after the response, and once gone */
     const struct lua_route *route; /* of the request, NULL for a timer */
-    uint64_t request_number;       /* for req.id */
     enum body_use body_use;        /* of the request */
     struct anchor *held[HELD_COUNT];    /* NULL where there is none */
     unsigned kept;                      /* set of 1 << enum script_ref: tables that have something of it */

@@ -68,12 +68,15 @@ function app.set(settings)
     table.insert(names, "hsts")
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
+    table.insert(names, "trusted_proxies")
     check_names("app.set", "setting", settings, names)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
             core.trailing_slash(settings[name])
         elseif settings[name] ~= nil and name == "hsts" then
             core.hsts(settings[name])
+        elseif settings[name] ~= nil and name == "trusted_proxies" then
+            core.set_trusted_proxies(settings[name])
         elseif settings[name] ~= nil and name:find("^access_log") then
             core.set_access_log(name, settings[name])
         elseif settings[name] ~= nil then

@@ -5,24 +5,15 @@
 #include "core/tls_info.h"
 #include "http/cookie.h"
 #include "http/peer.h"
+#include "http/request_id.h"
 #include "http/url.h"
 #include "lua/coro_pool.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
 
-#include <stdio.h>
-
 static void push_slice(lua_State *L, const struct exchange *exchange, struct slice slice)
 {
     lua_pushlstring(L, exchange_text(exchange, slice), slice.len);
-}
-
-static void push_id(lua_State *L, const struct coro *coro)
-{
-    char id[32];
-    int len = snprintf(id, sizeof id, "%08x-%llx", (unsigned)coro->script->request_seed,
-                       (unsigned long long)coro->request_number);
-    lua_pushlstring(L, id, (size_t)len);
 }
 
 static void push_peer(lua_State *L, const struct exchange *exchange)
@@ -208,7 +199,7 @@ static void push_tls(lua_State *L, const struct exchange *exchange)
     }
 }
 
-void request_push_field(lua_State *L, const struct exchange *exchange, enum request_field field)
+void request_push_field(lua_State *L, struct exchange *exchange, enum request_field field)
 {
     switch (field) {
     case REQUEST_METHOD:
@@ -221,7 +212,7 @@ void request_push_field(lua_State *L, const struct exchange *exchange, enum requ
         push_slice(L, exchange, exchange->head.target);
         return;
     case REQUEST_ID:
-        push_id(L, exchange->user);
+        lua_pushstring(L, request_id(exchange));
         return;
     case REQUEST_PEER:
         push_peer(L, exchange);

@@ -24,7 +24,7 @@ enum request_field {
 };
 
 /* Push the value of a field other than the body. The request has not ended. */
-void request_push_field(lua_State *L, const struct exchange *exchange, enum request_field field);
+void request_push_field(lua_State *L, struct exchange *exchange, enum request_field field);
 
 /* Push the value of all header fields called name, joined; nil when there is none. */
 void request_push_header(lua_State *L, const struct exchange *exchange, const char *name, size_t len);

@@ -206,7 +206,6 @@ static int create_script(struct script **script, const char *path, struct reacto
     settings_init(&made->settings);
     memory_reset_mark(made);
     made->seed = make_seed();
-    made->request_seed = (uint32_t)make_seed();
     size_t len = strlen(path) + 2;
     made->chunk_name = mem_alloc(len);
     if (made->chunk_name != NULL) {

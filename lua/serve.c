@@ -82,7 +82,6 @@ void serve_route(struct exchange *exchange, void *ctx)
     }
     coro_attach(coro, exchange);
     coro->route = route;
-    coro->request_number = ++script->request_count;
     coro->on_return = after_handler;
     coro_resume(coro, 4);
 }

@@ -208,9 +208,7 @@ struct script {
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
-    uint64_t request_count;      /* requests that reached Lua */
     uint64_t seed;               /* of math.random */
-    uint32_t request_seed;       /* tells req.id of this script from those of another */
 };
 
 /* The path of the script, as given. */

@@ -13,6 +13,7 @@
 #include "http/host/evs_mounts.h"
 #include "http/hsts.h"
 #include "http/limits.h"
+#include "http/trusted_proxies.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -75,6 +76,12 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     if (copy->hsts != NULL && hsts_parse(&hsts, copy->hsts, text, sizeof text) < 0) {
         return error_text(err, errlen, -EINVAL, "evserve_config.%s", text);
     }
+    struct trusted_proxies *trusted = NULL;
+    if (copy->trusted_proxies != NULL &&
+        trusted_proxies_parse(&trusted, copy->trusted_proxies, text, sizeof text) < 0) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.trusted_proxies: %s", text);
+    }
+    trusted_proxies_destroy(trusted);
     return evs_certificates_check(copy, err, errlen);
 }
 
@@ -147,6 +154,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->hsts);
     mem_free((void *)(uintptr_t)kept->access_log);
     mem_free((void *)(uintptr_t)kept->access_log_format);
+    mem_free((void *)(uintptr_t)kept->trusted_proxies);
 }
 
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
@@ -162,6 +170,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
     kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
     kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
+    kept->trusted_proxies = config->trusted_proxies == NULL ? NULL : mem_copy_text(config->trusted_proxies);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     kept->certificates = NULL;                   /* evs_certificates.h copies them */
     kept->tls_dev = config->tls_dev == NULL ? NULL : mem_copy_text(config->tls_dev);
@@ -174,7 +183,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
                     (kept->access_log == NULL) == (config->access_log == NULL) &&
-                    (kept->access_log_format == NULL) == (config->access_log_format == NULL);
+                    (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&
+                    (kept->trusted_proxies == NULL) == (config->trusted_proxies == NULL);
     return is_whole ? 0 : -ENOMEM;
 }
 

@@ -13,6 +13,7 @@
 #include "http/host/evs_blame.h"
 #include "http/host/evs_parsed.h"
 #include "http/peer.h"
+#include "http/request_id.h"
 #include "http/router.h"
 #include "http/service.h"
 
@@ -41,6 +42,11 @@ const char *evs_query_string(evs_request *request)
 {
     struct exchange *exchange = exchange_of(request);
     return exchange->head.query.len == 0 ? "" : exchange_end_text(exchange, exchange->head.query);
+}
+
+const char *evs_request_id(evs_request *request)
+{
+    return request_id(exchange_of(request));
 }
 
 const char *evs_header(evs_request *request, const char *name)

@@ -194,6 +194,10 @@ class request
         char text[64];
         return evs_peer(handle_, text, sizeof text);
     }
+    std::string_view id() const noexcept
+    {
+        return detail::view(evs_request_id(handle_));
+    }
     // A header field of the current part, and the reason why a body is not available; data() is nullptr if there is
     // none.
     std::string_view part_header(const char *name) const noexcept

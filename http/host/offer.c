@@ -15,6 +15,7 @@
 #include "http/site.h"
 #include "http/site_parts.h"
 #include "http/static_mounts.h"
+#include "http/trusted_proxies.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,6 +65,9 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     }
     int rv = config->acme == NULL ? 0 : site_set_acme(offer->site, config->acme);
     rv = rv < 0 || config->access_log == NULL ? rv : site_set_access_log(offer->site, config->access_log);
+    if (rv == 0 && config->trusted_proxies != NULL) {
+        rv = site_set_trusted_proxies(offer->site, config->trusted_proxies, text, sizeof text);
+    }
     if (rv == 0 && config->access_log_format != NULL) { /* it is valid, so nothing but memory can be missing */
         rv = site_set_access_format(offer->site, config->access_log_format, text, sizeof text);
     }
@@ -378,6 +382,10 @@ static void describe_site(const struct describe_call *call, const struct site *s
     }
     if (site->access_format != NULL) {
         describe_text(call, "access_log_format", site->access_format, strlen(site->access_format));
+    }
+    if (site->trusted != NULL) {
+        const char *list = trusted_proxies_text(site->trusted);
+        describe_text(call, "trusted_proxies", list, strlen(list));
     }
     if (site->acme != NULL) {
         describe_text(call, "acme", acme_directory(site->acme), strlen(acme_directory(site->acme)));

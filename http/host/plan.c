@@ -107,6 +107,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .script = config->script,
         .acme = config->acme,
         .hsts = config->hsts,
+        .trusted_proxies = config->trusted_proxies,
         .access_log = config->access_log,
         .access_log_format = config->access_log_format,
         .adds_tls = config->tls_dev != NULL,

@@ -168,6 +168,7 @@ function timer:cancel() end
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
 ---@field access_log_format? string "combined" (the default), "json", or a text with nginx's $variables
+---@field trusted_proxies? string whose X-Request-Id counts: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.

@@ -318,7 +318,7 @@ class Requests(SiteCase):
         self.assertEqual(got["headers"], {"host": "test"})
         self.assertEqual(got["body"], "")
         self.assertRegex(got["peer"], r"^127\.0\.0\.1:\d+$")
-        self.assertRegex(got["id"], r"^[0-9a-f]{8}-[0-9a-f]+$")
+        self.assertRegex(got["id"], r"^[0-9a-f]{32}$")
 
     def test_ids_differ(self):
         with Client(self.server) as client:
