@@ -342,9 +342,11 @@ class Mistakes(unittest.TestCase):
          'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
         ('app.set { trailing_slash = true }',
          'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
-        ('app.set { trusted_proxies = true }', 'SITE:2: app.set: trusted_proxies: a text such as'),
+        ('app.set { trusted_proxies = true }',
+         'SITE:2: app.set: trusted_proxies: a text such as "127.0.0.1, 10.0.0.0/8, unix:" expected, got boolean'),
         ('app.set { trusted_proxies = "10.0.0.1/8" }',
-         'SITE:2: app.set: trusted_proxies: "10.0.0.1/8" is an address within a network: write 10.0.0.0/8'),
+         'SITE:2: app.set: trusted_proxies: "10.0.0.1/8" is an address within a network: write 10.0.0.0/8 for the '
+         'network'),
         ('app.set { trailing_slashes = "ignore" }',
          'SITE:2: app.set: unknown setting "trailing_slashes" (did you mean "trailing_slash"?)'),
         ('app.static("/x", "/tmp")\napp.static("/x/", "/")',
