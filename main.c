@@ -242,6 +242,15 @@ static void warn_of_watch(const struct command_line *options)
     }
 }
 
+/* Whoever takes over a server that runs as root has the whole machine. */
+static void warn_of_root(const struct command_line *options)
+{
+    if (options->user == NULL && geteuid() == 0) {
+        log_stream_write(control.log, EVSERVE_LOG_WARN,
+                         "serving as root: --user NAME gives up root once all addresses are bound");
+    }
+}
+
 /* Serve until a signal comes. */
 static int serve_until_stopped(evserve *server)
 {
@@ -253,6 +262,7 @@ static int serve_until_stopped(evserve *server)
         snprintf(line, sizeof line, "listening on %s", address);
         log_stream_print(control.log, line);
     }
+    warn_of_root(control.options);
     log_stream_release(control.log);
     char news[256];
     snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s", evserve_address(server, 0));

@@ -8,7 +8,6 @@
 #include "http/limits.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +72,14 @@ int limit_check_value(const struct limit_info *info, uint64_t value, char *err, 
         return -ERANGE;
     }
     return 0;
+}
+
+bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value)
+{
+    static const char suffix[] = "_timeout";
+    size_t len = strlen(info->name), end = sizeof suffix - 1;
+    return info->unit == LIMIT_MS && value > 0 && value < 1000 && len > end &&
+           strcmp(info->name + len - end, suffix) == 0;
 }
 
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen)

@@ -4,6 +4,7 @@
 /* The limits and timeouts of one server, made from the table in http/limits.def. Milliseconds end in _ms, bytes in
  * _bytes, counts in nothing. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,10 @@ const struct limit_info *limits_find(const char *name);
 
 /* Whether a row allows value: 0, or -ERANGE with a text that names the limit and its range. */
 int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen);
+
+/* Whether a number without a unit was most likely meant in seconds: less than a second for a timeout of a connection or
+ * of a request, whose unit is the millisecond. */
+bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value);
 
 /* The value of a row. */
 uint64_t limits_get(const struct limits *limits, const struct limit_info *info);

@@ -3,10 +3,12 @@
  * Happy path: app.set hands each value to the limits of http/ or to the script's own settings; what the host fixed
  * stays as it is.
  *
- * Failure modes: every mistake raises an error that begins with the file and line of the script. */
+ * Failure modes: every mistake raises an error that begins with the file and line of the script. A value that is
+ * allowed, but most likely meant otherwise, is a warning with the same place. */
 
 #include "lua/bind_settings.h"
 
+#include "core/log.h"
 #include "http/site.h"
 #include "http/site_parts.h"
 #include "lua/memory.h"
@@ -33,6 +35,20 @@ static int lua_setting_names(lua_State *L)
     push_names(L, limit_table, limit_table_len);
     push_names(L, setting_table, setting_table_len);
     return 1;
+}
+
+/* A number is in milliseconds, but whoever writes 30 for a timeout most likely means seconds. Said once for all threads. */
+static void warn_of_unit(lua_State *L, const struct limit_info *info, uint64_t value, const char *what)
+{
+    const struct script *script = script_of(L);
+    char place[PLACE_MAX];
+    if (!script->is_repeat && limit_looks_like_seconds(info, value)) {
+        unsigned long long number = value;
+        script_place(L, place);
+        log_write(script->log, LOG_WARN,
+                  "%s: %s: %s = %llu is %llu ms: write \"%llus\" for seconds, or \"%llums\" to confirm it", place, what,
+                  info->name, number, number, number, number);
+    }
 }
 
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what)
@@ -66,6 +82,9 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
     }
     if (limit_check_value(info, value, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
+    }
+    if (type == LUA_TNUMBER) {
+        warn_of_unit(L, info, value, what);
     }
     return value;
 }

@@ -76,6 +76,21 @@ class StartAndStop(unittest.TestCase):
                     self.assertEqual(client.ask("POST", "/", body=b"0123456789a").status, 413)
 
 
+class BareNumbers(unittest.TestCase):
+    """A number below 1,000 for a timeout is allowed, but most likely meant in seconds."""
+
+    def test_are_warned_of_once_for_all_threads(self):
+        with script('app.set { idle_timeout = 30, drain_timeout = "30ms", header_timeout = 1000 }\n'
+                    'app.get("/", { write_timeout = 7 }, function() return "x" end)') as path:
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", "2", path) as server:
+                self.assertEqual(server.stop(), 0)
+                warnings = [line for line in server.lines if "confirm" in line]
+                self.assertEqual(len(warnings), 2, server.lines)
+                self.assertIn(f'{path}:2: app.set: idle_timeout = 30 is 30 ms: write "30s" for seconds, or "30ms" to '
+                              'confirm it', warnings[0])
+                self.assertIn(f"{path}:3: app.get: write_timeout = 7 is 7 ms", warnings[1])
+
+
 class ScriptMistakes(unittest.TestCase):
     """What is wrong with a script is one line on standard error, with file and line, and exit status 1."""
 

@@ -207,6 +207,21 @@ class Systemd(Case):
         self.assertEqual(select.select([self.news], [], [], 0)[0], [])
 
 
+class Root(Case):
+    def test_serving_as_root_is_warned_of(self):
+        for arguments in ([], ["--user", "nobody"]):
+            if os.geteuid() != 0 and arguments:
+                continue
+            server = subprocess.Popen([EVSERVE, "--root", ".", "--listen", "127.0.0.1:0", *arguments], cwd=self.folder,
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.addCleanup(server.kill)
+            self.assertTrue(server.stderr.readline().startswith(b"listening on "))
+            server.terminate()
+            lines = server.communicate(timeout=evtest.LIMIT)[1]
+            self.assertEqual(server.returncode, 0)
+            self.assertEqual(evtest.ROOT_WARNING + b"--user NAME" in lines, os.geteuid() == 0 and not arguments, lines)
+
+
 class UnixSocket(Case):
     def test_mode_of_the_file(self):
         self.write("file", "content")

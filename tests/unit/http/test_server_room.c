@@ -519,8 +519,12 @@ static void start_says_when_max_connections_cannot_be_reached(void **state)
     scene.log_text[0] = '\0';
     scene.log.level = LOG_INFO;
     limits_init(&limits); /* nobody has asked for so many */
+    fake_sys_set_fd_limit(10000);
     fd_check(&limits, &scene.log);
     assert_string_equal(scene.log_text, "");
+    fake_sys_set_fd_limit(9999); /* but a tenth of it is far too few */
+    fd_check(&limits, &scene.log);
+    assert_non_null(strstr(scene.log_text, "this process may have 9999 file descriptors"));
     fd_check(&limits, NULL);
 }
 
