@@ -16,6 +16,7 @@
 #include "http/host/confine.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_host.h"
+#include "http/host/handover.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/reload.h"
@@ -169,6 +170,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_open(&server->workers[i], &server->workers[0], err, errlen);
     }
+    plan_forget_handed(&server->plan);
     if (rv >= 0) {
         plan_announce_dev(&server->plan);
     }
@@ -177,6 +179,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
         rv = start_threads(server, err, errlen);
     }
     if (rv < 0) {
+        handover_return(server->workers, server->worker_count);
         evserve_free(server);
         return NULL;
     }
@@ -319,6 +322,22 @@ int evserve_adopt(evserve *server, int fd)
         return is_in_child(server) ? -ECHILD : -EINVAL;
     }
     return server_adopt(server->workers[0].server, fd);
+}
+
+/* Handing over. */
+
+int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned max)
+{
+    return is_in_child(server) ? -ECHILD : handover_list(server->workers, server->worker_count, listeners, max);
+}
+
+int evserve_hand_over(evserve *server, int how)
+{
+    if (is_in_child(server) || (how != EVSERVE_STORED && how != EVSERVE_SERVED)) {
+        return is_in_child(server) ? -ECHILD : -EINVAL;
+    }
+    handover_leave(server->workers, server->worker_count, how);
+    return 0;
 }
 
 /* Reloading. */

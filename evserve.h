@@ -88,6 +88,7 @@ typedef struct evs_request evs_request; /* a request */
 enum {
     EVSERVE_ERROR_MAX = 1024,       /* bytes that hold any error text of this library */
     EVSERVE_REACTORS_MAX = 256,     /* threads of one server */
+    EVSERVE_ADDRESS_MAX = 128,      /* bytes of the address of a listener, with its NUL */
     EVSERVE_STACK_LEAST = 512 << 10 /* stack of a thread that serves a script, in bytes */
 };
 
@@ -562,6 +563,20 @@ struct evserve_config {
      * every client of a unix socket, at most 64. If one of them sends X-Request-Id, that is evs_request_id(), and the
      * response repeats it. "none": nobody, whatever the script says. Takes precedence over the script's. */
     const char *trusted_proxies;
+
+    /* Listening sockets that another program has handed over (evserve_listeners()), inherited_count of them. Where an
+     * address to listen on is that of such a socket, the server takes the socket instead of opening one: connections
+     * that wait in it are served. The fds stay the host's, which closes all of them when evserve_start() has returned;
+     * the server has duplicates of those that it took. If the start fails, the sockets go on as they were. A socket
+     * that was opened for "fd:3" is not taken: list its number in listen. */
+    const struct evs_inherited *inherited;
+    unsigned inherited_count;
+};
+
+/* A listening socket that one program hands over to another. */
+struct evs_inherited {
+    int fd;                            /* above 2 */
+    char address[EVSERVE_ADDRESS_MAX]; /* that it was opened for, without options: "127.0.0.1:0", "unix:/run/x.sock" */
 };
 
 /* A config in which everything is default: struct evserve_config config = EVSERVE_CONFIG_INIT; */
@@ -688,6 +703,32 @@ int evserve_reopen_logs(evserve *server, char *err, size_t errlen);
 /* Whether the script, or a file that it required or read while it started, has changed since it was loaded or since the
  * last call. Returns 1, which means that it is time for evserve_reload(), or 0. Looks at each file. Any thread. */
 int evserve_changed(evserve *server);
+
+/* ---- Handing listeners over to another program ---- */
+
+/* A new version of a program takes the place of the old one, and no client notices:
+ *
+ *   1. The old program gets its sockets with evserve_listeners(), and starts the new one, to which it passes them: they
+ *      are close-on-exec, so it clears that in the child, or sends them over a unix socket.
+ *   2. The new program calls evserve_start() with config.inherited, and says that it serves.
+ *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT). Had
+ *      the new one failed, it would go on as if nothing had happened.
+ *
+ * From 2 to 3 both accept connections. */
+
+/* Duplicates of the listening sockets, the first max of them; the fds are the caller's to close. With several threads
+ * there may be several for an address. Returns how many there are, or -errno with no fd left open: -EMFILE, -ENFILE;
+ * -ESHUTDOWN when the server has ended; -ECHILD in a forked child. Any thread; waits until each thread of the server has
+ * listed its own. */
+int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned max);
+
+/* The listening sockets live on when this server closes its own: they are not shut down, and the files of unix sockets
+ * stay. EVSERVE_STORED: something keeps them for a later program, such as systemd's store of fds; a stop is one as
+ * ever. EVSERVE_SERVED: another program serves them by now, so a stop begins at once, without drain_delay, and health
+ * goes on being 200 for the clients that are still connected here. Returns 0, -EINVAL for another value, -ECHILD in a
+ * forked child. Any thread. */
+int evserve_hand_over(evserve *server, int how);
+enum { EVSERVE_STORED = 1, EVSERVE_SERVED };
 
 /* ---- Addresses, statistics, handed-over connections ---- */
 

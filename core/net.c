@@ -289,10 +289,35 @@ static int adopt_socket(int inherited_fd)
     return fd;
 }
 
+/* Take over a socket that another program has handed over: it must listen where the address says. */
+static int adopt_handed(const struct net_address *address, struct net_unix_file *file)
+{
+    char wanted[NET_TEXT_MAX], bound[NET_TEXT_MAX];
+    struct sockaddr_storage name;
+    socklen_t len = sizeof name;
+    const struct sockaddr *at = (const struct sockaddr *)&address->socket;
+    bool is_unix = at->sa_family == AF_UNIX;
+    int rv = sys_socket_name(address->handed_fd, (struct sockaddr *)&name, &len);
+    if (rv < 0) {
+        return rv;
+    }
+    net_address_format(at, address->len, wanted);
+    net_address_format((const struct sockaddr *)&name, len, bound);
+    bool is_loose = is_any_address(address) || (!is_unix && net_port(at) == 0); /* IPv4 alone; the kernel's choice */
+    if (!is_loose && strcmp(wanted, bound) != 0) {
+        return -EDESTADDRREQ;
+    }
+    int fd = adopt_socket(address->handed_fd);
+    if (fd >= 0 && is_unix && !net_unix_is_abstract(address)) {
+        (void)net_unix_note(file, fd, address); /* if the file has gone, there is none to remove */
+    }
+    return fd;
+}
+
 /* Why the address could not be opened, in words for the user. */
 static const char *open_error(int error, const struct net_address *address)
 {
-    bool inherited = address->inherited_fd >= 0;
+    bool inherited = address->inherited_fd >= 0 || address->handed_fd > 0;
     bool is_unix = !inherited && address->socket.ss_family == AF_UNIX && !net_unix_is_abstract(address);
     bool is_ip = !inherited && address->socket.ss_family != AF_UNIX;
     switch (-error) {
@@ -313,6 +338,8 @@ static const char *open_error(int error, const struct net_address *address)
     case EINVAL:
     case ENOTSOCK:
         return inherited ? "not a listening socket" : errno_text(-error);
+    case EDESTADDRREQ:
+        return "the socket that was handed over for it listens elsewhere";
     default:
         return errno_text(-error);
     }
@@ -343,12 +370,32 @@ static int start_listener(struct net_listener *listener, char *err, size_t errle
     return rv;
 }
 
+/* A socket for address, or -errno. The first of several sockets on a port may share it only once it is bound. */
+static int get_socket(const struct net_address *address, bool shares_port, struct net_unix_file *file)
+{
+    if (address->inherited_fd >= 0) {
+        return adopt_socket(address->inherited_fd);
+    }
+    struct net_address own = *address;
+    if (address->handed_fd <= 0) {
+        return open_socket(&own, shares_port, file);
+    }
+    int fd = adopt_handed(address, file);
+    int rv = fd < 0 || !shares_port ? 0 : sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (rv < 0) {
+        net_unix_abandon(file);
+        sys_close(fd);
+    }
+    return rv < 0 ? rv : fd;
+}
+
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
                       unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
                       size_t errlen)
 {
     bool inherited = address->inherited_fd >= 0;
     bool is_unix = !inherited && address->socket.ss_family == AF_UNIX;
+    bool is_handed = !inherited && address->handed_fd > 0;
     *listener = (struct net_listener){.reactor = reactor,
                                       .log = log,
                                       .on_accept = on_accept,
@@ -358,30 +405,34 @@ int net_listener_open(struct net_listener *listener, struct reactor *reactor, co
                                       .edge = (flags & NET_EDGE) != 0,
                                       .defers = (flags & NET_DEFER) != 0 && !inherited && !is_unix,
                                       .shares_port = (flags & NET_SHARED) != 0 && !inherited && !is_unix,
-                                      .is_own = !inherited && !(is_unix && (flags & NET_SHARED))};
+                                      .is_own = !inherited && !(is_unix && (flags & NET_SHARED)),
+                                      .is_handed = is_handed,
+                                      .lives_on = is_handed}; /* until it is open */
     if (inherited) {
-        snprintf(listener->name, sizeof listener->name, "fd:%d", address->inherited_fd);
+        snprintf(listener->wanted, sizeof listener->wanted, "fd:%d", address->inherited_fd);
     } else {
-        net_address_format((const struct sockaddr *)&address->socket, address->len, listener->name);
+        net_address_format((const struct sockaddr *)&address->socket, address->len, listener->wanted);
     }
+    memcpy(listener->name, listener->wanted, sizeof listener->name);
 
-    struct net_address own = *address;
-    int rv = inherited ? adopt_socket(address->inherited_fd)
-                       : open_socket(&own, listener->shares_port, &listener->file);
+    int rv = get_socket(address, listener->shares_port, &listener->file);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, open_error(rv, address));
     }
     listener->fd = rv;
     rv = start_listener(listener, err, errlen);
     if (rv == 0) {
+        listener->lives_on = false;
         name_listener(listener);
     }
     return rv;
 }
 
 int net_listener_join(struct net_listener *listener, struct reactor *reactor, const struct net_listener *first,
-                      net_accept_fn on_accept, void *arg, const struct log *log, char *err, size_t errlen)
+                      int handed_fd, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
+                      size_t errlen)
 {
+    bool is_handed = first->shares_port && handed_fd > 0;
     *listener = (struct net_listener){.reactor = reactor,
                                       .log = log,
                                       .on_accept = on_accept,
@@ -392,14 +443,19 @@ int net_listener_join(struct net_listener *listener, struct reactor *reactor, co
                                       .edge = first->edge,
                                       .defers = first->defers,
                                       .shares_port = first->shares_port,
-                                      .is_own = first->shares_port};
+                                      .is_own = first->shares_port,
+                                      .is_handed = is_handed,
+                                      .lives_on = is_handed};
     memcpy(listener->name, first->name, sizeof listener->name);
-    int rv = first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
+    memcpy(listener->wanted, first->wanted, sizeof listener->wanted);
+    int rv = is_handed ? adopt_socket(handed_fd) : first->shares_port ? open_twin(first) : sys_duplicate(first->fd);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot open another socket on %s: %s", listener->name, errno_text(-rv));
     }
     listener->fd = rv;
-    return start_listener(listener, err, errlen);
+    rv = start_listener(listener, err, errlen);
+    listener->lives_on = listener->lives_on && rv < 0;
+    return rv;
 }
 
 void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms, uint64_t give_up_ms)
@@ -445,6 +501,11 @@ void net_listener_abandon(struct net_listener *listener)
     net_unix_abandon(&listener->file);
 }
 
+void net_listener_leave(struct net_listener *listener)
+{
+    listener->lives_on = true;
+}
+
 /* A forked child may have the socket too, and it would go on taking connections that nobody accepts. So it is shut
  * down, unless it is shared on purpose. */
 void net_listener_close(struct net_listener *listener)
@@ -457,8 +518,10 @@ void net_listener_close(struct net_listener *listener)
         listener->pause_timer = 0;
     }
     reactor_deregister(listener->reactor, listener->fd);
-    net_unix_remove(&listener->file);
-    if (listener->is_own) {
+    if (!listener->lives_on) {
+        net_unix_remove(&listener->file);
+    }
+    if (listener->is_own && !listener->lives_on) {
         sys_shutdown(listener->fd);
     }
     net_listener_abandon(listener);

@@ -17,6 +17,7 @@ struct net_address {
     struct sockaddr_storage socket; /* for family AF_INET, AF_INET6, AF_UNIX */
     socklen_t len;                  /* of socket */
     int inherited_fd;               /* of "fd:N", else -1 */
+    int handed_fd;                  /* above 0: a socket that listens there already (net_handed.h); parsing sets 0 */
     int mode;                       /* permissions of a unix socket's file, -1 for what the umask leaves */
     uint16_t redirect_port;         /* of ?redirect_https=443; 0: that of the TLS listener */
     bool tls;                       /* ?tls: its connections speak TLS */

@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/net_handed.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
@@ -222,6 +223,9 @@ static int open_listener(struct server *server, const char *address, bool is_sec
     }
     const struct transport_ops *ops = is_secured ? &tls_transport_ops : NULL;
     flags |= transport_listen_flags(ops);
+    if (rv == 0 && server->handed != NULL) {
+        parsed.handed_fd = net_handed_take(server->handed, &parsed);
+    }
     rv = rv < 0 ? rv
                 : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
                                     on_accept, next_accepter(server, ops), server->service.log, err, errlen);
@@ -271,10 +275,11 @@ int server_join(struct server *server, const struct server *first, char *err, si
 {
     int rv = 0;
     while (rv == 0 && server->listener_count < first->listener_count) {
-        rv = net_listener_join(&server->listeners[server->listener_count], server->service.reactor,
-                               &first->listeners[server->listener_count], on_accept,
-                               next_accepter(server, first->accepters[server->listener_count].ops), server->service.log,
-                               err, errlen);
+        const struct net_listener *other = &first->listeners[server->listener_count];
+        int handed_fd = server->handed == NULL ? 0 : net_handed_take_twin(server->handed, other);
+        rv = net_listener_join(&server->listeners[server->listener_count], server->service.reactor, other, handed_fd,
+                               on_accept, next_accepter(server, first->accepters[server->listener_count].ops),
+                               server->service.log, err, errlen);
         if (rv == 0) {
             add_listener(server);
         }
@@ -284,6 +289,31 @@ int server_join(struct server *server, const struct server *first, char *err, si
     server->service.redirect.context = context;
     service_note_first(&server->service);
     return rv;
+}
+
+void server_set_handed(struct server *server, struct net_handed_list *list)
+{
+    server->handed = list;
+}
+
+int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket)
+{
+    if (listener >= server->listener_count) {
+        return -1;
+    }
+    const struct net_listener *it = &server->listeners[listener];
+    *wanted = it->wanted;
+    *is_own_socket = it->shares_port;
+    return it->fd;
+}
+
+void server_leave_listeners(struct server *server, bool only_handed)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        if (!only_handed || server->listeners[i].is_handed) {
+            net_listener_leave(&server->listeners[i]);
+        }
+    }
 }
 
 const char *server_address(const struct server *server, unsigned listener)

@@ -13,6 +13,7 @@ struct exchange;
 struct limits;
 struct evs_host;
 struct log;
+struct net_handed_list;
 struct outcome;
 struct reactor;
 struct server;
@@ -52,6 +53,20 @@ int server_set_tls(struct server *server, struct tls_context *context);
  * another reactor. Returns 0, or -errno with a text in err. */
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen);
 
+/* Take listening sockets from this list, which is borrowed, where they fit, instead of opening others. NULL: from none. */
+void server_set_handed(struct server *server, struct net_handed_list *list);
+
+/* The socket of the n-th listener, and the address that it was opened for, as text. is_own_socket: no listener of a
+ * server that has joined has the same one. Returns its fd, which stays the server's, or -1 past the last. */
+int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket);
+
+/* Another program goes on with the listening sockets (only_handed: with those that it has handed over to this one): when
+ * the server closes them, they are neither shut down nor are their files removed. Call it before server_drain(). */
+void server_leave_listeners(struct server *server, bool only_handed);
+
+/* Another program serves the clients of this one: a stop says so to none but them, and not to balancers. */
+void server_announce_replacement(struct server *server);
+
 /* Serve a connected stream socket as if it had been accepted; its peer is "unix:". Takes fd over, whatever becomes of
  * it. Returns 0, -ESHUTDOWN when the server drains, -ENOTSOCK for what is no socket, or another -errno. */
 int server_adopt(struct server *server, int fd);
@@ -71,7 +86,7 @@ void server_announce_stop(struct server *server);
 
 #define SERVER_DRAIN_NEVER UINT32_MAX /* drain_ms: nothing is cut, however long it takes */
 
-/* Whether that was called, or a stop has begun. */
+/* Whether that was called, or a stop has begun, so that balancers should turn to others: nobody takes this one's place. */
 bool server_is_stopping(const struct server *server);
 
 /* Stop: accept what the kernel has queued, close the listeners, let requests in flight finish and close their

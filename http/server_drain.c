@@ -178,9 +178,14 @@ void server_announce_stop(struct server *server)
     server->service.is_stopping = true;
 }
 
+void server_announce_replacement(struct server *server)
+{
+    server->service.is_replaced = true;
+}
+
 bool server_is_stopping(const struct server *server)
 {
-    return server->service.is_stopping;
+    return server->service.is_stopping && !server->service.is_replaced;
 }
 
 static void begin_drain(struct server *server, uint32_t drain_ms)

@@ -36,6 +36,7 @@ struct server {
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     unsigned listener_count;                             /* of listeners */
+    struct net_handed_list *handed;                      /* borrowed: server_set_handed(); may be NULL */
     struct tls_opening tls;         /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
     struct address_table addresses; /* who has how many connections, while max_connections_per_address is set */
 

@@ -79,6 +79,7 @@ struct service {
     bool has_first;                   /* something comes before routes: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
+    bool is_replaced;                 /* another program goes on, so health is well in spite of it */
     bool is_draining;                 /* the server stops: no connection outlives its response */
     bool ends_idle;                   /* and no connection waits for a request any more */
     int64_t date_s;                   /* second that date shows */

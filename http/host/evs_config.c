@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/net_address.h"
 #include "evserve.h"
 #include "http/access_format.h"
 #include "http/host/evs_certificates.h"
@@ -19,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The format of the access log; its file is opened later. */
 static int check_access_log(const struct evserve_config *config, char *err, size_t errlen)
@@ -34,6 +36,32 @@ static int check_access_log(const struct evserve_config *config, char *err, size
         return error_text(err, errlen, -EINVAL, "evserve_config.access_log_format: %s", text);
     }
     access_format_put(format);
+    return 0;
+}
+
+/* The sockets that another program has handed over. */
+static int check_inherited(const struct evserve_config *config, char *err, size_t errlen)
+{
+    char text[EVSERVE_ERROR_MAX];
+    if (config->inherited == NULL && config->inherited_count > 0) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.inherited is NULL, but inherited_count is %u",
+                          config->inherited_count);
+    }
+    for (unsigned i = 0; i < config->inherited_count; i++) {
+        const struct evs_inherited *listener = &config->inherited[i];
+        struct net_address parsed;
+        if (listener->fd <= STDERR_FILENO) {
+            return error_text(err, errlen, -EINVAL,
+                              "evserve_config.inherited[%u].fd is %d, expected a listening socket, above %d", i,
+                              listener->fd, STDERR_FILENO);
+        }
+        if (memchr(listener->address, '\0', sizeof listener->address) == NULL) {
+            return error_text(err, errlen, -EINVAL, "evserve_config.inherited[%u].address has no end", i);
+        }
+        if (net_address_parse(&parsed, listener->address, text, sizeof text) < 0) {
+            return error_text(err, errlen, -EINVAL, "evserve_config.inherited[%u].address: %s", i, text);
+        }
+    }
     return 0;
 }
 
@@ -69,6 +97,9 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
         return error_text(err, errlen, -EINVAL, "evserve_config.acme is empty, expected a directory, or NULL for none");
     }
     if (check_access_log(copy, err, errlen) < 0) {
+        return -EINVAL;
+    }
+    if (check_inherited(copy, err, errlen) < 0) {
         return -EINVAL;
     }
     struct hsts hsts;
@@ -172,7 +203,9 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
     kept->trusted_proxies = config->trusted_proxies == NULL ? NULL : mem_copy_text(config->trusted_proxies);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
-    kept->certificates = NULL;                   /* evs_certificates.h copies them */
+    kept->inherited = NULL;                      /* likewise */
+    kept->inherited_count = 0;
+    kept->certificates = NULL; /* evs_certificates.h copies them */
     kept->tls_dev = config->tls_dev == NULL ? NULL : mem_copy_text(config->tls_dev);
     kept->tls_min_version = kept->tls_ciphers = kept->tls_groups = NULL;
     bool is_whole = (kept->listen == NULL) == (config->listen == NULL) &&

@@ -22,7 +22,8 @@ void evs_health(evs_request *request, void *arg)
     const struct evs_health_check *asked = arg;
     char why[HEALTH_REASON_MAX] = "";
     char text[HEALTH_REASON_MAX + 1];
-    int rv = evs_is_stopping(request);
+    const struct service *service = exchange_of(request)->service;
+    int rv = service->is_stopping && !service->is_replaced ? 1 : 0;
     if (rv != 0) {
         snprintf(why, sizeof why, "stopping");
     } else if (asked != NULL && asked->check != NULL) {

@@ -7,6 +7,7 @@
 
 #include "core/file_text.h"
 #include "core/log.h"
+#include "core/mem.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_dev.h"
@@ -23,6 +24,30 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* Copy the sockets that the host has for the start. Returns 0 or -ENOMEM. */
+static int keep_handed(struct plan *plan, const struct evserve_config *config)
+{
+    unsigned count = config->inherited_count;
+    plan->handed.sockets = count == 0 ? NULL : mem_zalloc(count * sizeof *plan->handed.sockets);
+    if (count > 0 && plan->handed.sockets == NULL) {
+        return -ENOMEM;
+    }
+    plan->handed.count = count;
+    for (unsigned i = 0; i < count; i++) {
+        plan->handed.sockets[i].fd = config->inherited[i].fd;
+        memcpy(plan->handed.sockets[i].address, config->inherited[i].address, NET_TEXT_MAX);
+    }
+    return 0;
+}
+
+void plan_forget_handed(struct plan *plan)
+{
+    mem_free(plan->handed.sockets);
+    plan->handed = (struct net_handed_list){0};
+}
+
+_Static_assert((int)NET_TEXT_MAX == (int)EVSERVE_ADDRESS_MAX, "addresses are copied whole");
+
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log)
 {
@@ -31,7 +56,8 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors) < 0) {
         return -ENOMEM;
     }
-    if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0) {
+    if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||
+        keep_handed(plan, config) < 0) {
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
@@ -57,6 +83,7 @@ void plan_abandon(struct plan *plan)
 void plan_done(struct plan *plan)
 {
     plan_abandon(plan);
+    plan_forget_handed(plan);
     file_stamps_done(&plan->files);
     write_buffer_done(&plan->script_text);
     tls_keeper_done(&plan->tls);

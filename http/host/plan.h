@@ -6,6 +6,7 @@
  * of their own. */
 
 #include "core/file_stamps.h"
+#include "core/net_handed.h"
 #include "core/write_buffer.h"
 #include "evserve.h"
 #include "http/host/access_keeper.h"
@@ -31,6 +32,7 @@ struct plan {
     struct tls_keeper tls;           /* the certificates in use */
     struct access_keeper access;     /* the access log in use */
     struct metrics_board *board;     /* the numbers of all threads; owned */
+    struct net_handed_list handed;   /* sockets for the start; none afterwards */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */
     } dev;
@@ -43,6 +45,9 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
 
 /* Read the script if it comes through a pipe: once, for all threads. Returns 0, or -errno with a text in err. */
 int plan_read_script(struct plan *plan, char *err, size_t errlen);
+
+/* Every address is bound: forget the sockets of config.inherited, whose fds are the host's. */
+void plan_forget_handed(struct plan *plan);
 
 /* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a
  * text in err. */

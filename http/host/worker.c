@@ -137,6 +137,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     service->owner_index = worker->number;
     service->host = worker->host;
     metrics_board_join(worker->plan->board, worker->number, service);
+    server_set_handed(worker->server, &worker->plan->handed);
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;
@@ -150,10 +151,26 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     } else {
         rv = server_join(worker->server, first->server, err, errlen);
     }
+    server_set_handed(worker->server, NULL); /* a reload opens its addresses */
     return rv < 0 ? rv : offer_start(worker->offer, worker->server, err, errlen);
 }
 
 /* Stopping. */
+
+void worker_leave(struct worker *worker, int leaves)
+{
+    atomic_store(&worker->leaves, leaves);
+}
+
+/* The listening sockets are going to be closed. Returns whether another program serves them. */
+static bool leave_listeners(struct worker *worker)
+{
+    int leaves = atomic_load(&worker->leaves);
+    if (leaves != WORKER_LEAVES_NONE) {
+        server_leave_listeners(worker->server, leaves == WORKER_LEAVES_HANDED);
+    }
+    return leaves == WORKER_LEAVES_SERVED;
+}
 
 void worker_stop(struct worker *worker, uint32_t drain_ms)
 {
@@ -243,8 +260,12 @@ static void heed_stop(struct worker *worker, uint32_t drain_ms)
     const struct limits *limits = &worker->offer->site->limits;
     drain_ms = drain_ms == EVSERVE_DRAIN_TIMEOUT ? (uint32_t)limits->drain_timeout_ms : drain_ms;
     worker->drain_ms = drain_ms;
+    bool is_replaced = leave_listeners(worker);
+    if (is_replaced) {
+        server_announce_replacement(worker->server);
+    }
     server_announce_stop(worker->server);
-    bool is_delayed = delays_stop(worker, drain_ms);
+    bool is_delayed = !is_replaced && delays_stop(worker, drain_ms); /* nobody needs to turn elsewhere */
     worker->is_stopping = true;
     if (is_delayed) {
         return;
@@ -403,6 +424,9 @@ void worker_free(struct worker *worker)
     evs_host_end(worker->host);
     evs_calls_end(worker->host);
     mailbox_close(&worker->mailbox);
+    if (worker->server != NULL) {
+        (void)leave_listeners(worker);
+    }
     server_destroy(worker->server);
     access_log_destroy(worker->access);
     offer_destroy(worker->next);

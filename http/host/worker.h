@@ -25,6 +25,14 @@ struct plan;
 struct reactor;
 struct server;
 
+/* What becomes of a worker's listening sockets when it closes them. */
+enum {
+    WORKER_LEAVES_NONE,   /* they are shut down, and their files removed */
+    WORKER_LEAVES_HANDED, /* not those that another program has handed over to this one, which could not start */
+    WORKER_LEAVES_ALL,    /* another program, or the store of systemd, has them */
+    WORKER_LEAVES_SERVED, /* and it serves them already */
+};
+
 struct worker {
     evserve *owner;                    /* the handle */
     void (*on_failed)(evserve *owner); /* the loop has failed: the other workers must end, too */
@@ -52,6 +60,7 @@ struct worker {
     uint64_t quiet_timer;      /* set while no request is left but scripts are still busy; else 0 */
     int error;                 /* of the loop that failed, -errno, else 0 */
     unsigned cut;              /* connections that were cut */
+    atomic_int leaves;         /* WORKER_LEAVES_... */
     atomic_bool is_woken;      /* worker_wake() was called, on_wake not yet */
     _Atomic int64_t stop_ms;   /* drain time that worker_stop() asked for, until the worker acts on it; else negative */
 };
@@ -84,6 +93,9 @@ int worker_poll(struct worker *worker, int timeout_ms);
 
 /* Ask the worker to drain: drain_ms as in evserve_stop(). Any thread, signal handlers too. */
 void worker_stop(struct worker *worker, uint32_t drain_ms);
+
+/* Say what becomes of its listening sockets, WORKER_LEAVES_... Any thread. */
+void worker_leave(struct worker *worker, int leaves);
 
 /* Have on_wake of the config called between two turns of the loop. Any thread, signal handlers too. */
 void worker_wake(struct worker *worker);

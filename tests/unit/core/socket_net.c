@@ -744,7 +744,7 @@ static void deferred_peers_are_all_accepted(void **state)
     assert_int_equal(net_listener_open(&first, stage->reactor, &address, NET_SHARED | NET_DEFER, count_and_close,
                                        &count, &stage->log, stage->err, sizeof stage->err),
                      0);
-    assert_int_equal(net_listener_join(&second, stage->reactor, &first, count_and_close, &count, &stage->log,
+    assert_int_equal(net_listener_join(&second, stage->reactor, &first, 0, count_and_close, &count, &stage->log,
                                        stage->err, sizeof stage->err),
                      0);
     assert_int_equal(get_option(first.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), NET_SILENT_S);
@@ -774,7 +774,7 @@ static void joined_listeners_share_the_connections(void **state)
         assert_int_equal(net_listener_open(&first, stage->reactor, &address, NET_SHARED, count_and_close, &counts[0],
                                            &stage->log, stage->err, sizeof stage->err),
                          0);
-        assert_int_equal(net_listener_join(&second, stage->reactor, &first, count_and_close, &counts[1], &stage->log,
+        assert_int_equal(net_listener_join(&second, stage->reactor, &first, 0, count_and_close, &counts[1], &stage->log,
                                            stage->err, sizeof stage->err),
                          0);
         assert_string_equal(second.name, first.name);
@@ -826,7 +826,7 @@ static void joined_unix_socket_is_one_queue_and_its_file_the_firsts(void **state
     assert_int_equal(net_listener_open(&stage->listener, stage->reactor, &address, NET_SHARED, on_accept, stage,
                                        &stage->log, stage->err, sizeof stage->err),
                      0);
-    assert_int_equal(net_listener_join(&second, stage->reactor, &stage->listener, on_accept, stage, &stage->log,
+    assert_int_equal(net_listener_join(&second, stage->reactor, &stage->listener, 0, on_accept, stage, &stage->log,
                                        stage->err, sizeof stage->err),
                      0);
     net_listener_pause(&stage->listener);
