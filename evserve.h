@@ -417,7 +417,7 @@ struct evserve_config {
 
     /* Settings of the script. A value here takes precedence. */
     uint64_t handler_cpu_ms; /* processor time a Lua handler may use between two waits; default 50 */
-    uint64_t lua_memory;     /* bytes of a Lua state; default 256 MiB */
+    uint64_t lua_memory;     /* bytes of a Lua state; default 256 MiB, less in a small cgroup */
     int debug;               /* 1: error pages show the client what went wrong; default: what the script says */
 
     /* Called once during the start, when all addresses are bound and nothing is served yet: a host that started as root

@@ -252,6 +252,9 @@ int script_open(struct script **script, const char *path, struct site *site, str
         .lua_memory_bytes = host->lua_memory_bytes,
         .debug = host->debug,
     };
+    if (host->lua_memory_default != 0) {
+        made->settings.lua_memory_bytes = host->lua_memory_default;
+    }
     rv = settings_fix(&made->settings, &made->fixed, err, errlen);
     memory_reset_mark(made);
     rv = rv < 0 ? rv : script_protect(made, build_state, NULL, err, errlen);

@@ -5,6 +5,7 @@
 
 #include "http/host/plan.h"
 
+#include "core/cgroup.h"
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -47,6 +48,13 @@ void plan_forget_handed(struct plan *plan)
 }
 
 _Static_assert((int)NET_TEXT_MAX == (int)EVSERVE_ADDRESS_MAX, "addresses are copied whole");
+
+enum {
+    MIB = 1 << 20,
+    LUA_MEMORY_PART = 2,       /* of the cgroup's limit, for the Lua states of all threads */
+    LUA_MEMORY_LEAST_MIB = 4,  /* of one state */
+    LUA_MEMORY_MOST_MIB = 256, /* its default where there is no such limit */
+};
 
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log)
@@ -93,9 +101,30 @@ void plan_done(struct plan *plan)
     evs_config_drop(&plan->config);
 }
 
+/* A cgroup that runs out of memory is killed whole, so the states of all threads together get half of what it may have:
+ * the rest is for connections, files, and the new states during a reload. Rounded down to whole MiB. */
+static uint64_t choose_lua_memory(unsigned reactors)
+{
+    int root_fd = sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+    uint64_t limit = root_fd < 0 ? UINT64_MAX : cgroup_memory_bytes(root_fd);
+    if (root_fd >= 0) {
+        sys_close(root_fd);
+    }
+    return plan_share_memory(limit, reactors);
+}
+
+uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors)
+{
+    uint64_t each = limit_bytes / LUA_MEMORY_PART / (reactors == 0 ? 1 : reactors) / MIB;
+    return each >= LUA_MEMORY_MOST_MIB ? 0 : (each < LUA_MEMORY_LEAST_MIB ? LUA_MEMORY_LEAST_MIB : each) * MIB;
+}
+
 int plan_read_script(struct plan *plan, char *err, size_t errlen)
 {
     const char *path = plan->config.script;
+    if (path != NULL && plan->config.lua_memory == 0) {
+        plan->lua_memory_bytes = choose_lua_memory(plan->config.reactors);
+    }
     if (path == NULL || !file_text_is_passing(path)) {
         return 0;
     }
@@ -143,6 +172,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .host.arg = config->arg,
         .host.handler_cpu_ms = config->handler_cpu_ms,
         .host.lua_memory_bytes = config->lua_memory,
+        .host.lua_memory_default = plan->lua_memory_bytes,
         .host.debug = config->debug != 0,
         .host.is_repeat = !is_first,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct log;
 struct offer;
@@ -27,6 +28,7 @@ struct plan {
     int base_fd;              /* the working directory at the start, where relative paths start; -errno without it */
     struct file_stamps files; /* the files of the script, and what it reads at its start */
     struct write_buffer script_text; /* the script, of is_piped */
+    uint64_t lua_memory_bytes;       /* default of lua_memory, by the limit of the cgroup; 0: lua's own */
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */
@@ -43,11 +45,16 @@ struct plan {
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log);
 
-/* Read the script if it comes through a pipe: once, for all threads. Returns 0, or -errno with a text in err. */
+/* Read the script if it comes through a pipe, and how much memory its states may have: once, for all threads. Returns 0,
+ * or -errno with a text in err. */
 int plan_read_script(struct plan *plan, char *err, size_t errlen);
 
 /* Every address is bound: forget the sockets of config.inherited, whose fds are the host's. */
 void plan_forget_handed(struct plan *plan);
+
+/* The default of lua_memory for each of so many threads, in a process that may have limit_bytes; 0: the one of
+ * lua/settings.def. */
+uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors);
 
 /* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a
  * text in err. */

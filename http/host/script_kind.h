@@ -33,9 +33,10 @@ enum script_file {
 struct script_host {
     int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; returns 0 to go on */
     void *arg;                                   /* for init */
-    uint64_t handler_cpu_ms;   /* wins over the script's setting of this name; 0: the script decides */
-    uint64_t lua_memory_bytes; /* likewise */
-    bool debug;                /* likewise */
+    uint64_t handler_cpu_ms;     /* wins over the script's setting of this name; 0: the script decides */
+    uint64_t lua_memory_bytes;   /* likewise */
+    bool debug;                  /* likewise */
+    uint64_t lua_memory_default; /* bytes, if neither the host nor the script says it; 0: that of lua/settings.def */
     const char
         *text; /* the script, if it has already been read; its path then serves as its name. NULL: read the file */
     size_t text_len; /* bytes of text */
