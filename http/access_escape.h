@@ -62,6 +62,47 @@ static inline size_t access_copy_plain(char *copy, const char *text, size_t len)
     return done;
 }
 
+#ifdef __SSE2__
+/* Of 16 bytes that the parser has let into a head, DEL excluded: bit 7 of those that may have to be escaped. */
+static inline __m128i access_special(__m128i bytes)
+{
+    __m128i is_quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i is_slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    __m128i is_low = _mm_sub_epi8(bytes, _mm_set1_epi8(' ')); /* or beyond ASCII, which its own bit 7 says, too */
+    return _mm_or_si128(_mm_or_si128(is_quote, is_slash), _mm_or_si128(is_low, bytes));
+}
+#endif
+
+/* Copy a text of a head, which has no DEL. Returns whether it has nothing to escape: only then the copy is of use. */
+static inline bool access_copy_usual(char *copy, const char *text, size_t len)
+{
+#ifdef __SSE2__
+    if (len >= 16) {
+        size_t last = len - 16;
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + last));
+        __m128i special = access_special(bytes);
+        _mm_storeu_si128((__m128i *)(void *)(copy + last), bytes);
+        size_t at = 0;
+        do {
+            bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + at));
+            _mm_storeu_si128((__m128i *)(void *)(copy + at), bytes);
+            special = _mm_or_si128(special, access_special(bytes));
+            at += 16;
+        } while (at < last);
+        return _mm_movemask_epi8(special) == 0;
+    }
+#endif
+    if (len >= 8) {
+        return access_copy_plain(copy, text, len) == len;
+    }
+    bool is_plain = true;
+    for (size_t i = 0; i < len; i++) {
+        copy[i] = text[i];
+        is_plain = is_plain && text[i] >= ' ' && text[i] != '"' && text[i] != '\\';
+    }
+    return is_plain;
+}
+
 /* Copy text, escaped as access_escape_rest() says. */
 static inline char *access_escape(char *at, const char *end, const char *text, size_t len, bool is_json)
 {

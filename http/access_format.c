@@ -211,6 +211,7 @@ int access_format_parse(struct access_format **format, const char *text, char *e
     memcpy(copy, text + base, len - base + 1);
     made->references = 1;
     made->is_json = is_json;
+    made->is_combined = text == format_combined;
     int rv = cut_parts(made, copy, base, err, errlen);
     if (rv < 0) {
         mem_free(made);

@@ -76,6 +76,7 @@ struct access_format {
     unsigned references; /* atomic: http/access_log.h */
     bool is_json;        /* values are escaped as strings of JSON, and one that is missing is empty, not "-" */
     bool is_timed;       /* it has $request_time */
+    bool is_combined;    /* it is "combined": http/access_combined.h */
     uint8_t field_count; /* of fields */
     uint64_t field_lens; /* the set of their lengths: bit n is n bytes */
     struct access_field fields[ACCESS_FIELDS_MAX];

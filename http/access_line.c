@@ -11,13 +11,13 @@
 #include "core/tls_info.h"
 #include "http/access_escape.h"
 #include "http/access_format.h"
+#include "http/access_memo.h"
+#include "http/digits.h"
 #include "http/exchange.h"
 #include "http/head_text.h"
 #include "http/peer.h"
-#include "http/words.h"
 
 #include <string.h>
-#include <time.h>
 
 enum {
     USER_MAX = 128,           /* bytes of $remote_user */
@@ -65,44 +65,6 @@ static char *put_chosen(const struct line *line, char *at, const char *text)
     return text == NULL ? put_nothing(line, at) : put_escaped(line, at, text, strlen(text));
 }
 
-static char *put_two_digits(char *at, unsigned number)
-{
-    at[0] = (char)('0' + number / 10 % 10);
-    at[1] = (char)('0' + number % 10);
-    return at + 2;
-}
-
-static char *put_three_digits(char *at, unsigned number)
-{
-    *at = (char)('0' + number / 100 % 10);
-    return put_two_digits(at + 1, number % 100);
-}
-
-/* A number; the usual ones two digits at a time. */
-static inline char *put_decimal(char *at, uint64_t number)
-{
-    static const char pairs[] =
-        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243"
-        "4445464748495051525354555657585960616263646566676869707172737475767778798081828384858687"
-        "888990919293949596979899";
-    if (number >= 10000) {
-        return put_number(at, number);
-    }
-    unsigned high = (unsigned)number / 100, low = (unsigned)number % 100;
-    if (high >= 10) {
-        memcpy(at, pairs + 2 * (size_t)high, 2);
-        at += 2;
-    } else if (high > 0) {
-        *at++ = (char)('0' + high);
-    }
-    if (high == 0 && low < 10) {
-        *at++ = (char)('0' + low);
-        return at;
-    }
-    memcpy(at, pairs + 2 * (size_t)low, 2);
-    return at + 2;
-}
-
 /* Seconds with three decimals. */
 static char *put_duration(char *at, int64_t duration_us)
 {
@@ -121,76 +83,7 @@ static char *put_status(const struct line *line, char *at, int status)
     return put_three_digits(at, (unsigned)status);
 }
 
-/* Times. */
-
-/* Write both times for a second. */
-__attribute__((noinline)) static void renew_times(struct access_memo *memo, int64_t now_s)
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    time_t now = (time_t)now_s;
-    struct tm tm = {0};
-    (void)localtime_r(&now, &tm);
-    long offset = tm.tm_gmtoff / 60;
-    char sign = offset < 0 ? '-' : '+';
-    unsigned minutes = (unsigned)(offset < 0 ? -offset : offset);
-    char *at = put_two_digits(memo->local, (unsigned)tm.tm_mday);
-    *at++ = '/';
-    at = put(at, months + 3 * (size_t)tm.tm_mon, 3);
-    *at++ = '/';
-    at = put_two_digits(at, (unsigned)(tm.tm_year + 1900) / 100);
-    at = put_two_digits(at, (unsigned)(tm.tm_year + 1900) % 100);
-    char *clock = memo->iso;
-    clock = put_two_digits(clock, (unsigned)(tm.tm_year + 1900) / 100);
-    clock = put_two_digits(clock, (unsigned)(tm.tm_year + 1900) % 100);
-    *clock++ = '-';
-    clock = put_two_digits(clock, (unsigned)tm.tm_mon + 1);
-    *clock++ = '-';
-    clock = put_two_digits(clock, (unsigned)tm.tm_mday);
-    *clock++ = 'T';
-    *at++ = ':';
-    char *hours = at;
-    at = put_two_digits(at, (unsigned)tm.tm_hour);
-    *at++ = ':';
-    at = put_two_digits(at, (unsigned)tm.tm_min);
-    *at++ = ':';
-    at = put_two_digits(at, (unsigned)tm.tm_sec);
-    clock = put(clock, hours, (size_t)(at - hours));
-    *at++ = ' ';
-    *at++ = *clock++ = sign;
-    at = put_two_digits(at, minutes / 60);
-    at = put_two_digits(at, minutes % 60);
-    clock = put_two_digits(clock, minutes / 60);
-    *clock++ = ':';
-    clock = put_two_digits(clock, minutes % 60);
-    memo->local_len = (uint8_t)(at - memo->local);
-    memo->iso_len = (uint8_t)(clock - memo->iso);
-    memo->second = now_s;
-}
-
 /* The client. */
-
-__attribute__((noinline)) static void renew_peer(struct access_memo *memo, const struct peer *peer)
-{
-    memo->family = peer->family;
-    memcpy(memo->address, peer->address, sizeof memo->address);
-    if (peer->family == AF_INET) {
-        char *at = memo->peer_text;
-        for (int i = 0; i < 4; i++) {
-            at = put_number(at, peer->address[i]);
-            *at++ = '.';
-        }
-        memo->peer_len = (uint8_t)(at - 1 - memo->peer_text);
-        return;
-    }
-    char text[NET_TEXT_MAX];
-    peer_format(peer, text, sizeof text);
-    const char *begin = text[0] == '[' ? text + 1 : text;
-    const char *bracket = strchr(begin, ']');
-    size_t len = bracket == NULL ? strlen(begin) : (size_t)(bracket - begin);
-    len = len < ACCESS_VALUE_LEAST ? len : (size_t)ACCESS_VALUE_LEAST;
-    memcpy(memo->peer_text, begin, len);
-    memo->peer_len = (uint8_t)len;
-}
 
 static char *put_peer(const struct line *line, char *at)
 {
@@ -199,8 +92,8 @@ static char *put_peer(const struct line *line, char *at)
     if (peer == NULL) {
         return put_nothing(line, at);
     }
-    if (memo->family != peer->family || !words_equal((const char *)memo->address, (const char *)peer->address, 16)) {
-        renew_peer(memo, peer);
+    if (!access_memo_has_peer(memo, peer)) {
+        access_memo_renew_peer(memo, peer);
     }
     return put_block(at, memo->peer_text, memo->peer_len);
 }
@@ -472,7 +365,7 @@ char *access_line_write(const struct access_format *format, const struct access_
     line.is_json = format->is_json;
     find_fields(&line, format);
     if (memo->second != entry->now_s || memo->local_len == 0) {
-        renew_times(memo, entry->now_s);
+        access_memo_renew_times(memo, entry->now_s);
     }
     const struct access_part *last = format->parts + format->count;
     for (const struct access_part *part = format->parts; part < last; part++) {

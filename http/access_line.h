@@ -4,19 +4,17 @@
 /* One line of the access log, written by the parts of a format. Nothing here allocates, makes a system call (except
  * when the second has changed) or fails: what does not fit into the room of a line is left out. */
 
-#include "core/net_address.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct access_format;
+struct access_memo;
 struct exchange;
 struct peer;
 
 enum {
     ACCESS_LINE_MAX = 32768, /* bytes of a line with its newline */
-    ACCESS_TIME_MAX = 48,    /* bytes of a time, and of those that may be read behind it */
     ACCESS_LINE_SLACK = 64,  /* bytes behind a line that may be written to */
 };
 
@@ -33,18 +31,6 @@ struct access_entry {
     uint64_t body_bytes;             /* without its head */
     int64_t duration_us;             /* from the first byte of the request to the last one of the response */
     int64_t now_s;                   /* the time, in seconds since the epoch */
-};
-
-/* What one thread need not write anew for each line: zeros at first. */
-struct access_memo {
-    int64_t second;               /* that the times show */
-    char local[ACCESS_TIME_MAX];  /* $time_local: "30/Nov/2026:09:17:56 +0000" */
-    char iso[ACCESS_TIME_MAX];    /* $time_iso8601: "2026-11-30T09:17:56+00:00" */
-    uint8_t local_len, iso_len;   /* bytes of them; 0: there are none yet */
-    uint8_t family;               /* of the address that peer_text shows; 0: of none */
-    uint8_t address[16];          /* that address */
-    uint8_t peer_len;             /* bytes of peer_text */
-    char peer_text[NET_TEXT_MAX]; /* an address without its port */
 };
 
 /* Write a line with its newline at at, where max bytes are free, 4096 to ACCESS_LINE_MAX, and ACCESS_LINE_SLACK behind

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/access_combined.h"
 #include "http/access_file.h"
 #include "http/access_format.h"
 #include "http/access_line.h"
@@ -26,16 +27,14 @@ enum {
 };
 
 struct access_log {
+    struct access_buffer buffer;  /* first: access_log_usual() knows this one */
     struct access_file *file;     /* a reference; NULL: off */
     struct access_format *format; /* likewise */
     struct reactor *reactor;      /* borrowed */
     uint64_t timer;               /* set while the buffer has lines; 0 else */
     uint64_t lost;                /* lines since the last look at the file */
-    uint32_t used;                /* bytes in block */
     uint32_t line_max;            /* bytes of a line */
     uint32_t retry_ms;            /* after which a write that has left something behind is tried again; 0: none has */
-    struct access_memo memo;      /* times and addresses, as written last */
-    char *block;                  /* ACCESS_BLOCK_BYTES, and one line more; NULL while the log is off */
 };
 
 int access_log_create(struct access_log **access, struct reactor *reactor)
@@ -45,6 +44,7 @@ int access_log_create(struct access_log **access, struct reactor *reactor)
         return -ENOMEM;
     }
     made->reactor = reactor;
+    made->buffer.write_usual = access_combined_never;
     *access = made;
     return 0;
 }
@@ -66,10 +66,10 @@ void access_log_flush(struct access_log *access)
         return;
     }
     report_lost(access, now_ms);
-    if (access->used > 0) {
-        size_t done = access_file_write(access->file, access->block, access->used, now_ms);
-        access->used -= (uint32_t)done;
-        memmove(access->block, access->block + done, access->used);
+    if (access->buffer.used > 0) {
+        size_t done = access_file_write(access->file, access->buffer.block, access->buffer.used, now_ms);
+        access->buffer.used -= (uint32_t)done;
+        memmove(access->buffer.block, access->buffer.block + done, access->buffer.used);
     }
 }
 
@@ -87,16 +87,16 @@ static void set_write_timer(struct access_log *access, uint32_t delay_ms)
  * longer and longer. */
 static void write_lines(struct access_log *access)
 {
-    uint32_t before = access->used;
+    uint32_t before = access->buffer.used;
     access_log_flush(access);
-    if (access->used == 0) {
+    if (access->buffer.used == 0) {
         access->retry_ms = 0;
         return;
     }
     uint32_t doubled = 2 * access->retry_ms;
-    access->retry_ms = access->used < before || doubled == 0 ? (uint32_t)RETRY_FIRST_MS
-                       : doubled < ACCESS_WRITE_MS           ? doubled
-                                                             : (uint32_t)ACCESS_WRITE_MS;
+    access->retry_ms = access->buffer.used < before || doubled == 0 ? (uint32_t)RETRY_FIRST_MS
+                       : doubled < ACCESS_WRITE_MS                  ? doubled
+                                                                    : (uint32_t)ACCESS_WRITE_MS;
     set_write_timer(access, access->retry_ms);
 }
 
@@ -112,11 +112,11 @@ static void on_write_timer(struct reactor *reactor, uint64_t timer, void *arg)
 /* Lines that the file never took are lost with it. */
 static void drop_lines(struct access_log *access)
 {
-    for (size_t i = 0; i < access->used; i++) {
-        access->lost += access->block[i] == '\n';
+    for (size_t i = 0; i < access->buffer.used; i++) {
+        access->lost += access->buffer.block[i] == '\n';
     }
     report_lost(access, reactor_now_ms(access->reactor));
-    access->used = 0;
+    access->buffer.used = 0;
     access->retry_ms = 0;
     if (access->timer != 0) {
         (void)reactor_cancel_timer(access->reactor, access->timer);
@@ -126,9 +126,9 @@ static void drop_lines(struct access_log *access)
 
 int access_log_change(struct access_log *access, struct access_file *file, struct access_format *format)
 {
-    if (file != NULL && access->block == NULL) {
-        access->block = mem_alloc(ACCESS_BLOCK_BYTES + ACCESS_LINE_MAX + ACCESS_LINE_SLACK);
-        if (access->block == NULL) {
+    if (file != NULL && access->buffer.block == NULL) {
+        access->buffer.block = mem_alloc(ACCESS_BLOCK_BYTES + ACCESS_LINE_MAX + ACCESS_LINE_SLACK);
+        if (access->buffer.block == NULL) {
             return -ENOMEM;
         }
     }
@@ -142,12 +142,14 @@ int access_log_change(struct access_log *access, struct access_file *file, struc
     struct access_format *old_format = access->format;
     access->file = access_file_ref(file);
     access->format = access_format_ref(format);
+    access->buffer.write_usual = file != NULL && format->is_combined ? access_combined_best() : access_combined_never;
+    access->buffer.is_timed = format != NULL && format->is_timed;
     access->line_max = file == NULL ? 0 : (uint32_t)access_file_line_max(file);
     access_file_put(old_file);
     access_format_put(old_format);
     if (file == NULL) {
-        mem_free(access->block);
-        access->block = NULL;
+        mem_free(access->buffer.block);
+        access->buffer.block = NULL;
     }
     return 0;
 }
@@ -165,35 +167,33 @@ bool access_log_is_on(const struct access_log *access)
     return access->file != NULL;
 }
 
-bool access_log_is_timed(const struct access_log *access)
-{
-    return access->format != NULL && access->format->is_timed;
-}
-
 /* Lines. */
 
 /* The buffer has a new line behind used. */
 static void end_line(struct access_log *access, const char *end)
 {
-    bool was_empty = access->used == 0;
-    access->used = (uint32_t)(end - access->block);
+    bool was_empty = access->buffer.used == 0;
+    access->buffer.used = (uint32_t)(end - access->buffer.block);
     if (was_empty && access->timer == 0) {
         set_write_timer(access, ACCESS_WRITE_MS);
     }
-    if (access->timer == 0 || (access->used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0)) {
+    if (access->timer == 0 || (access->buffer.used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0)) {
         write_lines(access);
     }
 }
 
 static void write_entry(struct access_log *access, struct access_entry *entry)
 {
-    if (access->used >= ACCESS_BLOCK_BYTES) { /* stuck */
+    if (access->buffer.used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0) { /* access_log_usual() has filled it */
+        write_lines(access);
+    }
+    if (access->buffer.used >= ACCESS_BLOCK_BYTES) { /* stuck */
         access->lost++;
         return;
     }
     entry->now_s = sys_wall_time_s();
-    end_line(access,
-             access_line_write(access->format, entry, &access->memo, access->block + access->used, access->line_max));
+    end_line(access, access_line_write(access->format, entry, &access->buffer.memo,
+                                       access->buffer.block + access->buffer.used, access->line_max));
 }
 
 /* The status that a line has for a request that got no response. */

@@ -9,6 +9,7 @@
  * pipelined requests behind it, when it stands in the queue. So its head is still there, nothing is copied, and
  * responses to pipelined requests still leave with one write. */
 
+#include "http/access_combined.h"
 #include "http/outcome.h"
 
 #include <stdbool.h>
@@ -24,8 +25,7 @@ struct reactor;
 struct service;
 
 enum {
-    ACCESS_BLOCK_BYTES = 65536, /* of lines, after which they are written */
-    ACCESS_WRITE_MS = 1000,     /* how long a line may wait */
+    ACCESS_WRITE_MS = 1000, /* how long a line may wait */
 };
 
 /* Make the log of one thread, without a file: nothing is logged until access_log_change(). reactor is borrowed.
@@ -42,9 +42,22 @@ void access_log_flush(struct access_log *access);
 /* Write what waits, and free it. NULL is allowed. */
 void access_log_destroy(struct access_log *access);
 
-/* Whether exchanges are to be logged; and whether their begin is to be timed. */
+/* Whether exchanges are to be logged. */
 bool access_log_is_on(const struct access_log *access);
-bool access_log_is_timed(const struct access_log *access);
+
+/* Whether the begin of exchanges is to be timed. */
+static inline bool access_log_is_timed(const struct access_log *access)
+{
+    return access != NULL && ((const struct access_buffer *)(const void *)access)->is_timed;
+}
+
+/* A response is complete: write its line, if it is one as nearly all are (http/access_combined.h). queued: bytes in the
+ * connection's queue. Returns whether the line was written; if not, call access_log_exchange(). */
+static inline bool access_log_usual(struct access_log *access, struct exchange *exchange, size_t queued)
+{
+    struct access_buffer *buffer = (struct access_buffer *)(void *)access;
+    return buffer->write_usual(buffer, exchange, queued);
+}
 
 /* The exchange is over: write its line, unless its route wants none. bytes: of its response, head and framing included,
  * that were handed to the kernel, or are queued for it with OUTCOME_COMPLETE. raw: what has come of a head that was

@@ -23,7 +23,7 @@ int conn_pool_init(struct conn_pool *pool, struct service *service)
     pool->failed_handshakes = (struct conn_lines){.service = service, .what = "more TLS handshakes have failed"};
     pool->mistaken = (struct conn_lines){.service = service,
                                          .what = "more clients have sent TLS to listeners for plain HTTP"};
-    pool->read_block = mem_alloc(READ_BLOCK_BYTES);
+    pool->read_block = mem_alloc(READ_BLOCK_BYTES + READ_SLACK);
     pool->spare_out_capacity = OUT_BLOCK_BYTES;
     pool->spare_out = mem_alloc(OUT_BLOCK_BYTES);
     return pool->read_block == NULL || pool->spare_out == NULL ? -ENOMEM : 0;

@@ -17,6 +17,7 @@ struct service;
 
 enum {
     READ_BLOCK_BYTES = 65536, /* the shared read buffer: the most that one read takes (R6) */
+    READ_SLACK = 32,          /* bytes behind whatever a head lies in: they may be read, and mean nothing */
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
 };

@@ -53,7 +53,8 @@ struct exchange {
     int8_t listener;               /* (h) index of the listener that accepted the connection, or LISTENER_NONE */
 
     /* The request. What follows is zeroed for each, from here to is_stalled: exchange_start(). */
-    char *head_data;               /* (h) bytes of the head, which slices count from; NULL before it is complete */
+    char *head_data;               /* (h) bytes of the head, which slices count from; NULL before it is complete.
+                                    * READ_SLACK bytes of http/conn_pool.h can be read behind it */
     uint32_t path_len;             /* (h) of path */
     const struct handler *handler; /* what responds; NULL before routing */
     const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
@@ -82,6 +83,7 @@ struct exchange {
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
     bool is_watched;         /* outcome_end() is due when its response is sent, or its connection lost */
     bool is_logged;          /* its line of the access log is due: http/access_log.h */
+    bool is_late;            /* its response was begun in an earlier turn */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */
     bool ends_turn;          /* before the connection's next request others have their turn */

@@ -55,7 +55,7 @@ static int prepare_input(struct h1 *h1)
     if (input->end < input->capacity) {
         return 0;
     }
-    char *data = mem_resize(input->data, (size_t)input->capacity * 2);
+    char *data = mem_resize(input->data, (size_t)input->capacity * 2 + READ_SLACK);
     if (data == NULL) {
         return -ENOMEM;
     }
@@ -102,7 +102,7 @@ int h1_settle_input(struct h1 *h1)
     }
     h1->conn->pool->is_read_block_lent = false;
     size_t capacity = len < INPUT_FIRST_BYTES / 2 ? INPUT_FIRST_BYTES : len * 2;
-    char *own = mem_alloc(capacity);
+    char *own = mem_alloc(capacity + READ_SLACK);
     if (own == NULL) {
         return -ENOMEM;
     }
@@ -119,7 +119,7 @@ int h1_keep_head(struct h1 *h1)
         return 0;
     }
     if (h1->head_copy_capacity < len) {
-        char *copy = mem_resize(h1->head_copy, len);
+        char *copy = mem_resize(h1->head_copy, (size_t)len + READ_SLACK);
         if (copy == NULL) {
             return -ENOMEM;
         }

@@ -337,8 +337,10 @@ static enum step process_request(struct h1 *h1)
         return STEP_ON;
     case RESPONSE_ABORTED:
         return cut_response(h1, "the response could not be completed");
-    case RESPONSE_NONE:
     case RESPONSE_STREAMING:
+        exchange->is_late = true;
+        break;
+    case RESPONSE_NONE:
         break;
     }
     return STEP_WAIT;
@@ -379,14 +381,15 @@ static enum step write_response(struct h1 *h1)
         if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
         }
-        if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || (is_awaited && out_len(h1) > 0)) {
+        if (!out_is_empty(h1) && (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited)) {
+            exchange->is_late = true;
             return STEP_WAIT;
         }
         if (exchange->is_watched) {
             report_over(h1, OUTCOME_COMPLETE);
         }
     }
-    if (exchange->is_logged) {
+    if (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1))) {
         h1_log_request(h1, OUTCOME_COMPLETE);
     }
     if (goes_over) {

@@ -6,6 +6,7 @@
 #include "http/access_escape.h"
 #include "http/access_format.h"
 #include "http/access_line.h"
+#include "http/access_memo.h"
 #include "tests/lib/fuzz.h"
 
 #include <stdlib.h>
