@@ -23,7 +23,7 @@ enum { COMBINED_REST = 256 }; /* bytes of a line that do not come from the head,
 
 /* Whether a token of eight bytes or more is a name in lower case, whatever its own case: other bytes that differ from
  * the name's in the bit 0x20 alone are control characters, which no token holds. */
-static inline bool is_token(const char *token, const char *lower, size_t len)
+static inline bool is_combined_name(const char *token, const char *lower, size_t len)
 {
     const uint64_t cases = word_of(0x20);
     return (word_at(token) | cases) == word_at(lower) &&
@@ -47,10 +47,10 @@ __attribute__((always_inline)) static inline bool find_combined_fields(struct co
         if (__builtin_expect(lens >> (field->name.len & 63) & 1, 0)) {
             const char *name = exchange_text(exchange, field->name);
             if (field->name.len == 10) {
-                found->user_agent = is_token(name, "user-agent", 10) ? &field->value : found->user_agent;
+                found->user_agent = is_combined_name(name, "user-agent", 10) ? &field->value : found->user_agent;
             } else if (field->name.len == 7) {
                 found->referer = ascii_equals(name, "referer", 7) ? &field->value : found->referer;
-            } else if (field->name.len == 13 && is_token(name, "authorization", 13)) {
+            } else if (field->name.len == 13 && is_combined_name(name, "authorization", 13)) {
                 return false;
             }
         }
