@@ -240,7 +240,8 @@ struct evs_mount {
     const char *not_found;           /* a file below dir that is the content of each 404 */
     const struct evs_field *headers; /* added to each response of the mount; a NULL name ends them; at most 32, 8 KiB */
     const struct evs_type *types;    /* precede the built-in media types; a NULL extension ends them; at most 256 */
-    uint32_t cache_s;                /* "Cache-Control: max-age" of files, in seconds; 0 sends none */
+    uint32_t cache_s;                /* "Cache-Control: max-age" of files, in seconds; 0 sends none. One that a handler
+                                      * or a hook adds is sent in its place */
     int list;                        /* 1: list a directory that has no index file; not with assets */
     int dotfiles;         /* 1: serve files whose name begins with a dot, and the content of such directories */
     int no_precompressed; /* 1: do not look for a.css.br, a.css.zst and a.css.gz beside a.css */
@@ -334,7 +335,7 @@ struct evserve_config {
      *
      *   "127.0.0.1:8080"             an IPv4 address and a port
      *   "[::1]:8080"                 an IPv6 address and a port
-     *   ":8080"                      every address of the machine
+     *   ":8080"                      every address of the machine, IPv4 and IPv6; so does "[::]:8080"
      *   "127.0.0.1:0"                a free port, see evserve_port()
      *   "unix:/run/x.sock"           a unix socket
      *   "unix:/run/x.sock?mode=660"  the same, with these permissions for its file

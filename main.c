@@ -359,7 +359,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
 static void open_standard_fds(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd && open("/", O_PATH | O_DIRECTORY) != fd) {
             exit(EXIT_FAILURE); /* there is no place for a reason */
         }
     }

@@ -44,6 +44,13 @@ static int watch_listener(struct net_listener *listener)
     return reactor_register(listener->reactor, listener->fd, flags, on_readable, listener);
 }
 
+/* An fd of no use except that it can be closed. A file system without /dev/null is no reason not to serve. */
+static int open_reserve(void)
+{
+    int fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    return fd >= 0 || sys_is_out_of_fds(fd) ? fd : sys_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+}
+
 static void on_rested(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
@@ -51,7 +58,7 @@ static void on_rested(struct reactor *reactor, uint64_t timer, void *arg)
     struct net_listener *listener = arg;
     listener->pause_timer = 0;
     if (listener->reserve_fd < 0) {
-        listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+        listener->reserve_fd = open_reserve();
     }
     watch_listener(listener);
 }
@@ -105,7 +112,7 @@ static int turn_away(struct net_listener *listener)
     } else if (fd >= 0) {
         sys_close(fd);
     }
-    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    listener->reserve_fd = open_reserve();
     return fd < 0 && !is_peer_error(fd) ? fd : 0;
 }
 
@@ -314,6 +321,14 @@ static int adopt_handed(const struct net_address *address, struct net_unix_file 
     return fd;
 }
 
+/* Whether an address is every address of its family. */
+static bool is_wildcard(const struct net_address *address)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&address->socket;
+    return is_any_address(address) ||
+           (address->socket.ss_family == AF_INET && in->sin_addr.s_addr == htonl(INADDR_ANY));
+}
+
 /* Why the address could not be opened, in words for the user. */
 static const char *open_error(int error, const struct net_address *address)
 {
@@ -324,6 +339,9 @@ static const char *open_error(int error, const struct net_address *address)
     case EADDRINUSE:
         return is_unix && !net_unix_is_socket(net_unix_path(address))
                    ? "a file that is not a socket exists there; it is left alone"
+               : is_ip && is_wildcard(address)
+                   ? "address already in use (\":PORT\" and \"[::]:PORT\" serve IPv4, too, without "
+                     "\"0.0.0.0:PORT\" beside them)"
                : is_unix
                    ? "address already in use: if a server listens there, stop it first, or move its socket file away"
                    : "address already in use";
@@ -361,7 +379,7 @@ static int start_listener(struct net_listener *listener, char *err, size_t errle
     if (listener->defers) { /* should the kernel refuse, peers are only accepted earlier */
         sys_set_option(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, NET_SILENT_S);
     }
-    listener->reserve_fd = sys_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    listener->reserve_fd = open_reserve();
     int rv = listener->reserve_fd < 0 ? listener->reserve_fd : watch_listener(listener);
     if (rv < 0) {
         error_text(err, errlen, rv, "cannot listen on %s: %s", listener->name, errno_text(-rv));

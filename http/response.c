@@ -266,7 +266,13 @@ void response_abort(struct exchange *exchange)
 
 int response_add_lines(struct exchange *exchange, const char *lines, size_t len)
 {
-    return write_buffer_append(&exchange->fields, lines, len, SIZE_MAX);
+    int error = 0;
+    char *at = write_buffer_reserve(&exchange->fields, len, SIZE_MAX, &error);
+    if (at == NULL) {
+        return error;
+    }
+    write_buffer_commit(&exchange->fields, (size_t)(response_put_lines(exchange, at, lines, len) - at));
+    return 0;
 }
 
 int response_queue(struct exchange *exchange, const void *content, size_t len)

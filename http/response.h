@@ -99,7 +99,8 @@ void response_send_source(struct exchange *exchange, int status, const char *typ
 
 /* Content that is made range by range (struct continuation of http/source.h). */
 
-/* Add field lines that are known to be well-formed, each with CRLF; they do not count against RESPONSE_FIELDS_MAX.
+/* Add field lines of a file, except those whose place a field of the handler takes (response_put_lines()). They are
+ * known to be well-formed, each with CRLF, and do not count against RESPONSE_FIELDS_MAX.
  * Returns 0, or -ENOMEM with the response as before. */
 int response_add_lines(struct exchange *exchange, const char *lines, size_t len);
 

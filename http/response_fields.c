@@ -209,6 +209,29 @@ int response_set_field(struct exchange *exchange, const char *name, size_t name_
     return response_add_field(exchange, name, name_len, value, value_len);
 }
 
+static const char caching[] = "Cache-Control";
+
+bool response_has_caching(const struct exchange *exchange)
+{
+    size_t ignored;
+    return response_added_field(exchange, caching, sizeof caching - 1, &ignored) != NULL;
+}
+
+char *response_put_lines(const struct exchange *exchange, char *at, const char *lines, size_t len)
+{
+    if (!response_has_caching(exchange)) {
+        return mempcpy(at, lines, len);
+    }
+    const char *end = lines + len;
+    for (const char *next; lines < end; lines = next) {
+        next = (const char *)memchr(lines, '\n', (size_t)(end - lines)) + 1;
+        if (!is_line_of(lines, next, caching, sizeof caching - 1)) {
+            at = mempcpy(at, lines, (size_t)(next - lines));
+        }
+    }
+    return at;
+}
+
 /* Whether a Cache-Control that was added gives an age. */
 static bool has_age(const struct exchange *exchange)
 {
@@ -241,7 +264,7 @@ void response_drop_content_fields(struct exchange *exchange)
         remove_field(exchange, names[i], strlen(names[i]));
     }
     if (has_age(exchange)) {
-        remove_field(exchange, "Cache-Control", 13);
+        remove_field(exchange, caching, sizeof caching - 1);
     }
 }
 

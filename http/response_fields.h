@@ -40,6 +40,13 @@ void response_drop_field(struct exchange *exchange, const char *name, size_t nam
  * stand beside these, and those by which conditions and ranges are evaluated, since the server knows what it sends. */
 void response_drop_rivals(struct exchange *exchange, const char *lines, size_t len);
 
+/* Whether a Cache-Control was added: it takes the place of those that a mount or a file would send. */
+bool response_has_caching(const struct exchange *exchange);
+
+/* Copy the field lines of a file, len bytes, each with CRLF, without those whose place an added one takes. Returns the
+ * end of the copy, for which there is room. */
+char *response_put_lines(const struct exchange *exchange, char *at, const char *lines, size_t len);
+
 /* Drop those of the fields that were added which describe a content that is not sent after all: its type, coding and
  * language, its validators, how long it may be kept (a Cache-Control without an age, such as no-store, stays). */
 void response_drop_content_fields(struct exchange *exchange);

@@ -210,6 +210,7 @@ static void answer_error(struct exchange *exchange, const struct mount *mount, i
         exchange->match.allowed |= 1U << METHOD_OPTIONS;
         status = 405; /* no file, but a route with other methods */
     }
+    response_drop_content_fields(exchange); /* so that a max-age for the file does not keep the mount's no-store out */
     mount_add_fields(exchange, mount);
     response_drop_content_fields(exchange);
     if (status != 404 || !no_route_ask_host(exchange)) {
@@ -233,6 +234,7 @@ static void answer_method(struct exchange *exchange, const struct mount *mount)
         refuse_method(exchange, mount, true);
         return;
     }
+    response_drop_content_fields(exchange);
     mount_add_fields(exchange, mount);
     response_drop_content_fields(exchange);
     no_route_answer_options(exchange, FILES_METHODS);

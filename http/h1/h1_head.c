@@ -139,7 +139,10 @@ __attribute__((noinline)) static int put_prebuilt_with_fields(struct h1 *h1, con
     if (start == NULL) {
         return -ENOMEM;
     }
-    char *at = put(start, prebuilt->bytes, prebuilt->head_len - 2);
+    const uint32_t lines_end = prebuilt->lines_offset + prebuilt->lines_len;
+    char *at = put(start, prebuilt->bytes, prebuilt->lines_offset);
+    at = response_put_lines(exchange, at, prebuilt->bytes + prebuilt->lines_offset, prebuilt->lines_len);
+    at = put(at, prebuilt->bytes + lines_end, prebuilt->head_len - 2 - lines_end);
     if (fields_len > 0) {
         at = put(at, write_buffer_data(&exchange->fields), fields_len);
     }

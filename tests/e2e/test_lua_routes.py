@@ -429,6 +429,10 @@ class MountFields(SiteCase):
     app.static("/", "files", { cache = "1h", headers = { ["access-control-allow-origin"] = "*" } })
     app.static("/app", "files", { cache = "1h", fallback = "a.txt" })
     app.static("/kept", "files", { fallback = "a.txt", headers = { ["cache-control"] = "max-age=5" } })
+    app.static("/once", "files", { cache = "1h" })
+    app.static("/used", "files", { headers = { ["cache-control"] = "max-age=5" } })
+    app.get("/once/*path", function() return app.pass, { ["cache-control"] = "no-store" } end)
+    app.get("/used/*path", function() return app.pass, { ["cache-control"] = "no-store" } end)
     """
     FILES = (("files/a.txt", "file\n"),)
 
@@ -441,6 +445,13 @@ class MountFields(SiteCase):
                 answer = self.ask(target, method, headers)
                 self.assertEqual((answer.status, answer.headers["access-control-allow-origin"]), (status, "*"))
                 self.assertEqual("cache-control" in answer.headers, status == 200)
+
+    def test_caching_of_a_route_takes_the_place_of_the_mounts(self):
+        for headers in ([], [("If-None-Match", "*")], [("Range", "bytes=0-1")]):
+            for target in ("/once/a.txt", "/used/a.txt"):
+                answer = self.ask(target, headers=headers)
+                self.assertEqual((answer.text[:2] in ("", "fi"), answer.headers["cache-control"]), (True, "no-store"))
+        self.assertEqual(self.ask("/a.txt").headers["cache-control"], "max-age=3600")
 
     def test_a_fallback_is_asked_for_again_each_time(self):
         answer = self.ask("/app/none")

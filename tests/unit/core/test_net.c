@@ -215,6 +215,11 @@ static void failures_to_open_are_told_in_words(void **state)
         const char *reason; /* NULL: what the C library says */
     } rows[] = {
         {FAKE_BIND, -EADDRINUSE, "127.0.0.1:80", "address already in use"},
+        {FAKE_BIND, -EADDRINUSE, "0.0.0.0:80",
+         "address already in use (\":PORT\" and \"[::]:PORT\" serve IPv4, too, without \"0.0.0.0:PORT\" beside them)"},
+        {FAKE_BIND, -EADDRINUSE, "[::]:80",
+         "address already in use (\":PORT\" and \"[::]:PORT\" serve IPv4, too, without \"0.0.0.0:PORT\" beside them)"},
+        {FAKE_BIND, -EADDRINUSE, "[::1]:80", "address already in use"},
         {FAKE_BIND, -EADDRNOTAVAIL, "127.0.0.1:80", "no such address on this machine"},
         {FAKE_BIND, -EACCES, "127.0.0.1:80", "permission denied (ports below 1024 need privileges)"},
         {FAKE_BIND, -EACCES, "unix:/tmp/evserve-test-net-none", "permission denied"},
@@ -233,12 +238,25 @@ static void failures_to_open_are_told_in_words(void **state)
         int fds = fake_sys_open_fds();
         fake_sys_fail_op(rows[i].op, 0, 1, rows[i].error);
         assert_int_equal(open_listener(stage, rows[i].text, false), rows[i].error);
-        char expected[128];
+        char expected[256];
         snprintf(expected, sizeof expected, "cannot listen on %s: %s", rows[i].text,
                  rows[i].reason != NULL ? rows[i].reason : errno_text(-rows[i].error));
         assert_string_equal(stage->err, expected);
         assert_int_equal(fake_sys_open_fds(), fds);
         assert_int_equal(stage->line_count, 0); /* the caller has the text; nothing is logged */
+        end(stage);
+    }
+}
+
+static void a_machine_without_dev_null_is_served(void **state)
+{
+    (void)state;
+    static const int errors[] = {-ENOENT, -EACCES, -ENXIO};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        struct stage *stage = stage_create();
+        assert_int_equal(reactor_create(&stage->reactor, &stage->log), 0);
+        fake_sys_fail_op(FAKE_OPEN, 0, 1, errors[i]);
+        assert_int_equal(open_listener(stage, "127.0.0.1:0", false), 0);
         end(stage);
     }
 }
@@ -868,6 +886,7 @@ int main(void)
         TEST(port_0_is_named_by_the_port_that_the_kernel_chose),
         TEST(every_address_is_the_ipv4_half_on_a_machine_without_ipv6),
         TEST(failures_to_open_are_told_in_words),
+        TEST(a_machine_without_dev_null_is_served),
         TEST(a_unix_socket_that_cannot_listen_leaves_no_file),
         TEST(the_lock_on_a_folder_is_waited_for_but_not_for_ever),
         TEST(a_unix_socket_whose_mode_cannot_be_set_leaves_no_file),

@@ -557,6 +557,50 @@ static void fields_of_a_handler_stay(void **state)
     assert_string_equal(field_of(serve("GET", "/a.txt", "If-None-Match: *\r\n"), "X-App"), "demo");
 }
 
+/* One line, the handler's, whatever the response is made of. Of an age for a file, the mount's own takes the place where
+ * there is no file. */
+static void caching_of_a_handler_takes_the_place_of_the_mounts(void **state)
+{
+    (void)state;
+    static const struct static_field fields[] = {{"cache-control", "private"},
+                                                 {"X-A", "a"},
+                                                 {"Cache-Control", "max-age=5"}};
+    static const struct {
+        const char *target, *lines, *caching;
+        const char *expected; /* of all values */
+    } rows[] = {
+        {"/assets/a.css", "", "no-store", "no-store;"},
+        {"/assets/a.css", "If-None-Match: *\r\n", "no-store", "no-store;"},
+        {"/assets/a.css", "Range: bytes=1-2\r\n", "no-store", "no-store;"},
+        {"/assets/a.css", "Range: bytes=1-1,3-4\r\n", "no-store", "no-store;"},
+        {"/two/a.css", "", "no-store", "no-store;"},
+        {"/two/a.css", "", NULL, "private;max-age=5;"},
+        {"/two/none", "", "no-store", "no-store;"},
+        {"/two/none", "", "max-age=9", ""},
+        {"/one/none", "", "max-age=9", "private;"},
+        {"/two/a.css", "If-Match: \"x\"\r\n", "no-store", "no-store;"},
+        {"/two/a.css", "Range: bytes=99-\r\n", "no-store", "no-store;"},
+        {"/two", "", "no-store", "no-store;"},
+    };
+    mount("/two", "assets", &(struct static_options){.headers = fields, .header_count = ARRAY_LEN(fields)});
+    mount("/one", "assets", &(struct static_options){.headers = fields, .header_count = 2});
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].caching != NULL) {
+            response_add_field(scene.exchange, "cache-control", 13, rows[i].caching, strlen(rows[i].caching));
+        }
+        const struct answer *answer = serve("GET", rows[i].target, rows[i].lines);
+        char found[64] = "";
+        for (const char *line = answer->head; (line = strchr(line, '\n')) != NULL && *++line != '\0';) {
+            if (strncasecmp(line, "cache-control: ", 15) == 0) {
+                size_t used = strlen(found);
+                snprintf(found + used, sizeof found - used, "%.*s;", (int)strcspn(line + 15, "\r"), line + 15);
+            }
+        }
+        assert_string_equal(found, rows[i].expected);
+        assert_int_equal(field_of(answer, "X-A") != NULL, rows[i].target[1] != 'a');
+    }
+}
+
 static void second_request_looks_again_at_a_file_with_an_fd_and_at_no_other(void **state)
 {
     (void)state;
@@ -860,6 +904,7 @@ int main(void)
         TEST(conditions_do_not_change_other_answers),
         TEST(file_without_a_date_is_compared_by_its_tag_alone),
         TEST(fields_of_a_handler_stay),
+        TEST(caching_of_a_handler_takes_the_place_of_the_mounts),
         TEST(second_request_looks_again_at_a_file_with_an_fd_and_at_no_other),
         TEST(replaced_file_and_replaced_directory_are_seen_in_time),
         TEST(other_methods_are_refused),
