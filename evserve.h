@@ -163,7 +163,7 @@ struct evs_route {
     /* Responds to the request, at once or later (see "Reading a request"). */
     void (*serve)(evs_request *request, void *arg);
     void *arg;      /* passed to serve */
-    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE and EVS_NO_ACCESS_LOG, joined by |, or 0 */
+    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE, EVS_NO_ACCESS_LOG and EVS_METRICS, joined by |, or 0 */
 
     const struct evs_limits *limits; /* limits of this route, which evserve_start() copies; NULL: the server's */
 };
@@ -180,7 +180,11 @@ enum {
     EVS_HALF_CLOSE = 2,
 
     /* Requests of this route are not in the access log: those of a health check, for example. */
-    EVS_NO_ACCESS_LOG = 4
+    EVS_NO_ACCESS_LOG = 4,
+
+    /* serve calls evs_metrics(), so requests are to be counted by route. A route whose serve is evs_metrics itself does
+     * not need this flag. */
+    EVS_METRICS = 8
 };
 
 /* ---- Static files ---- */
@@ -1012,7 +1016,8 @@ int evs_is_stopping(evs_request *request);
  *
  * It responds with what the server has counted, summed over its threads, in Prometheus' text format, or in OpenMetrics'
  * if the client accepts that. README.md lists the metrics. They say much about the server, so do not show them to
- * everyone: let a handler of your own check the request before it calls this function. arg is not used. */
+ * everyone: let a handler of your own check the request before it calls this function, in a route with EVS_METRICS. arg
+ * is not used. */
 void evs_metrics(evs_request *request, void *arg);
 
 /* ---- Streamed responses ---- */

@@ -11,10 +11,12 @@
 
 #include "core/reactor.h"
 
+#include "core/epoll_wait_for.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
 #include "core/tasks.h"
+#include "core/tick_clock.h"
 #include "core/timer_heap.h"
 #include "core/timers.h"
 #include "core/units.h"
@@ -42,6 +44,8 @@ struct reactor {
     int timer_fd;                     /* timerfd of reactor_fd(), -1 until that is asked for */
     int error;                        /* of the event being delivered, -errno or 0 */
     int64_t now_ns;                   /* clock of this tick */
+    int64_t waits_ns;                 /* when the wait for it began, 0 without a look at the clock */
+    struct tick_clock clock;          /* of those who want to know how long ticks take */
     int64_t armed_ns;                 /* what timer_fd is set to, 0 when disarmed */
     bool in_tick;                     /* changes are queued, the clock stands still */
     bool lacks_ns_waits;              /* the kernel, or a filter of system calls, does not know epoll_pwait2(2) */
@@ -332,8 +336,9 @@ SELDOM static int run_posts(struct reactor *reactor)
 }
 
 /* How long a wait may last: until the next timer, not at all while tasks wait, and never longer than limit_ns. */
-static int64_t wait_limit(const struct reactor *reactor, int64_t limit_ns)
+static int64_t wait_limit(struct reactor *reactor, int64_t limit_ns)
 {
+    reactor->waits_ns = 0;
     if (limit_ns == 0 || has_work(reactor)) {
         return 0;
     }
@@ -341,37 +346,28 @@ static int64_t wait_limit(const struct reactor *reactor, int64_t limit_ns)
     if (first == NULL) {
         return limit_ns;
     }
-    int64_t left_ns = first->deadline_ns - sys_now_ns();
+    reactor->waits_ns = sys_now_ns();
+    int64_t left_ns = first->deadline_ns - reactor->waits_ns;
     if (left_ns <= 0) {
         return 0;
     }
     return limit_ns < 0 || left_ns < limit_ns ? left_ns : limit_ns;
 }
 
-/* Wait for events. Returns their number, or -errno. */
-static int wait_for_events(struct reactor *reactor, int64_t limit_ns)
-{
-    if (limit_ns <= 0 || !reactor->lacks_ns_waits) {
-        int ready = sys_epoll_wait(reactor->epoll_fd, reactor->events, BATCH, limit_ns);
-        if (limit_ns <= 0 || (ready != -ENOSYS && ready != -EPERM)) {
-            return ready;
-        }
-        reactor->lacks_ns_waits = true;
-    }
-    int64_t ms = (limit_ns + NS_PER_MS - 1) / NS_PER_MS; /* rounded up: a timer never fires early (R5) */
-    return sys_epoll_wait_ms(reactor->epoll_fd, reactor->events, BATCH, ms > INT32_MAX ? INT32_MAX : (int)ms);
-}
-
 /* One tick (R3). Returns the number of callbacks, or -errno of the wait. */
 static int run_tick(struct reactor *reactor, int64_t limit_ns)
 {
-    int ready = wait_for_events(reactor, wait_limit(reactor, limit_ns));
+    int64_t wait_ns = wait_limit(reactor, limit_ns);
+    int ready = epoll_wait_for(reactor->epoll_fd, reactor->events, BATCH, wait_ns, &reactor->lacks_ns_waits);
     if (ready < 0 && ready != -EINTR) {
         return ready;
     }
     reactor->now_ns = sys_now_ns();
     reactor->in_tick = true;
     reactor->counts.ticks++;
+    if (reactor->clock.is_on) {
+        tick_clock_turn(&reactor->clock, reactor->waits_ns, reactor->now_ns);
+    }
 
     int timers = 0;
     if (timers_are_due(&reactor->timers, reactor->now_ns)) {
@@ -396,7 +392,14 @@ static int run_tick(struct reactor *reactor, int64_t limit_ns)
 
 int reactor_run_once(struct reactor *reactor, int timeout_ms)
 {
-    return run_tick(reactor, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS);
+    int rv = run_tick(reactor, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS);
+    reactor->clock.left_ns = reactor->clock.is_on ? sys_now_ns() : 0;
+    return rv;
+}
+
+struct tick_clock *reactor_clock(struct reactor *reactor)
+{
+    return &reactor->clock;
 }
 
 int reactor_run(struct reactor *reactor)

@@ -20,6 +20,7 @@
 #pragma GCC visibility push(default) /* what is declared here is what a shared library shows */
 
 struct log;
+struct tick_clock;
 
 enum {
     REACTOR_READABLE = 1 << 0, /* bytes, a connection or the end of the stream can be read without blocking */
@@ -144,6 +145,9 @@ int reactor_fd(struct reactor *reactor);
 
 /* Monotonic time of this tick in milliseconds; outside of a tick, the time now. */
 int64_t reactor_now_ms(const struct reactor *reactor);
+
+/* The clock of its ticks (core/tick_clock.h), which is off. Valid as long as the reactor. */
+struct tick_clock *reactor_clock(struct reactor *reactor);
 
 /* Totals since the reactor was created. */
 struct reactor_counts {

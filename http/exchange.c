@@ -44,6 +44,7 @@ void exchange_start(struct exchange *exchange)
     exchange->is_body_read = true;
     exchange->is_watched = exchange->service->hooks.finished != NULL;
     exchange->is_logged = exchange->service->access != NULL;
+    exchange->is_measured = exchange->service->counts != NULL;
 }
 
 void exchange_clear(struct exchange *exchange)

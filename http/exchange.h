@@ -61,8 +61,8 @@ struct exchange {
     size_t body_len;               /* (h) */
     int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
     const char *body_reason;       /* (h) and why, static text, or NULL */
-    int64_t began_ns;              /* when its first byte was looked at, if it is watched then, or logged with times */
-    uint64_t sent_bytes;           /* what the kernel took since then */
+    int64_t began_ns;    /* when its first byte was looked at, if it is watched then, logged with times, or measured */
+    uint64_t sent_bytes; /* what the kernel took since then */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the client is lost; do not use the exchange after the call */
@@ -72,9 +72,10 @@ struct exchange {
     const struct takeover *takeover; /* response_switch(): what comes after the response, or NULL */
     uint64_t content_left;           /* of a response whose length was announced: what is missing */
     uint32_t head_bytes;             /* of the response: of its head, and of an interim response before it */
-    uint32_t queued_before; /* bytes of earlier responses that were queued when the request began, if it is logged */
-    uint32_t kept_fields;   /* bytes at the start of fields that are in every response: response_keep_fields() */
-    int status;             /* of the response, 0 before there is one */
+    uint32_t
+        queued_before; /* bytes of earlier responses that were queued when the request began, if it is logged or measured */
+    uint32_t kept_fields; /* bytes at the start of fields that are in every response: response_keep_fields() */
+    int status;           /* of the response, 0 before there is one */
     enum response_state response_state;
     bool has_body;           /* (h) the head announces one */
     bool is_body_read;       /* it has been read to its end, or there is none */
@@ -83,6 +84,7 @@ struct exchange {
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
     bool is_watched;         /* outcome_end() is due when its response is sent, or its connection lost */
     bool is_logged;          /* its line of the access log is due: http/access_log.h */
+    bool is_measured;        /* its place in the metrics is due: http/metrics_counts.h */
     bool is_late;            /* its response was begun in an earlier turn */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */

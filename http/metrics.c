@@ -4,56 +4,31 @@
 
 #include "http/metrics.h"
 
-#include "core/log.h"
-#include "core/mem.h"
-#include "core/sys.h"
+#include "core/reactor.h"
+#include "core/tick_clock.h"
 #include "http/exchange.h"
+#include "http/metrics_board.h"
+#include "http/metrics_counts.h"
+#include "http/metrics_requests.h"
 #include "http/metrics_text.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "version.h"
 
-#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
-
-struct metrics_board {
-    int64_t started_s;          /* wall time */
-    unsigned count;             /* of services */
-    struct service *services[]; /* of the reactors; NULL before metrics_board_join() */
-};
-
-int metrics_board_create(struct metrics_board **board, unsigned count)
-{
-    struct metrics_board *made = mem_zalloc(sizeof *made + count * sizeof made->services[0]);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    made->count = count;
-    made->started_s = sys_wall_time_s();
-    *board = made;
-    return 0;
-}
-
-void metrics_board_destroy(struct metrics_board *board)
-{
-    mem_free(board);
-}
-
-void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service)
-{
-    board->services[n] = service;
-    service->board = board;
-}
 
 /* The sums over all reactors. */
 static struct server_stats sum_up(const struct metrics_board *board)
 {
     enum { NUMBERS = sizeof(struct server_stats) / sizeof(uint64_t) };
     struct server_stats sum = {0};
-    for (unsigned i = 0; i < board->count; i++) {
+    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
+        const struct service *service = metrics_board_service(board, i);
         struct server_stats one = {0};
-        if (board->services[i] != NULL) {
-            service_get_stats(board->services[i], &one);
+        if (service != NULL) {
+            service_get_stats(service, &one);
         }
         for (size_t n = 0; n < NUMBERS; n++) {
             ((uint64_t *)&sum)[n] += ((const uint64_t *)&one)[n];
@@ -76,8 +51,8 @@ static void write_build(struct metrics_text *text, const struct metrics_board *b
     metrics_text_family(text, METRIC_GAUGE, "evserve_build_info", "The version of evserve; the value is always 1.");
     metrics_text_count(text, &version, 1, 1);
     write_one(text, METRIC_GAUGE, "evserve_start_time_seconds", "When the server started, in seconds since the epoch.",
-              (uint64_t)board->started_s);
-    write_one(text, METRIC_GAUGE, "evserve_reactors", "Threads that serve.", board->count);
+              (uint64_t)metrics_board_started_s(board));
+    write_one(text, METRIC_GAUGE, "evserve_reactors", "Threads that serve.", metrics_board_reactors(board));
 }
 
 static void write_totals(struct metrics_text *text, const struct server_stats *sum)
@@ -97,6 +72,56 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
               sum->bytes_received);
     write_one(text, METRIC_COUNTER, "evserve_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
               sum->bytes_sent);
+}
+
+/* A family with a sample for each thread. */
+static void write_each(struct metrics_text *text, struct metrics_board *board, const char *name, const char *help,
+                       size_t offset, bool is_seconds)
+{
+    metrics_text_family(text, is_seconds ? METRIC_COUNTER : METRIC_GAUGE, name, help);
+    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
+        const char *sample = (const char *)metrics_board_sample(board, i);
+        char thread[16];
+        snprintf(thread, sizeof thread, "%u", i);
+        const struct metric_label label = {"thread", thread};
+        uint64_t value = __atomic_load_n((const uint64_t *)(const void *)(sample + offset), __ATOMIC_RELAXED);
+        if (is_seconds) {
+            metrics_text_number(text, &label, 1, (double)value / 1e9);
+        } else {
+            metrics_text_count(text, &label, 1, value);
+        }
+    }
+}
+
+/* How long ticks take: the longest time that whatever is ready waits for its turn. */
+static void write_ticks(struct metrics_text *text, const struct metrics_board *board)
+{
+    struct tick_times sum = {0};
+    double bounds_s[TICK_BOUNDS];
+    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
+        const struct service *service = metrics_board_service(board, i);
+        if (service != NULL) {
+            tick_clock_add_times(reactor_clock(service->reactor), &sum);
+        }
+    }
+    for (size_t i = 0; i < TICK_BOUNDS; i++) {
+        bounds_s[i] = (double)tick_bounds_ns[i] / 1e9;
+    }
+    metrics_text_family(text, METRIC_HISTOGRAM, "evserve_loop_tick_seconds",
+                        "Turns of the event loops: whatever becomes ready during one waits for its end.");
+    metrics_text_histogram(text, NULL, 0, bounds_s, sum.ticks, TICK_BOUNDS, (double)sum.busy_ns / 1e9);
+}
+
+static void write_threads(struct metrics_text *text, struct metrics_board *board)
+{
+    write_ticks(text, board);
+    write_each(text, board, "evserve_thread_cpu_seconds_total",
+               "Processor time of each thread, looked at once a second.", offsetof(struct metrics_sample, cpu_ns),
+               true);
+    write_each(text, board, "evserve_lua_memory_bytes", "Memory of each thread's Lua state.",
+               offsetof(struct metrics_sample, lua_memory), false);
+    write_each(text, board, "evserve_lua_memory_limit_bytes", "The limit of that, lua_memory; 0 without a script.",
+               offsetof(struct metrics_sample, lua_limit), false);
 }
 
 /* Whether the client reads OpenMetrics. Prometheus names it first; others do not name it at all. */
@@ -130,9 +155,14 @@ void metrics_serve(struct exchange *exchange, void *ctx)
         return;
     }
     metrics_text_init(&text, accepts_open(exchange));
+    if (exchange->service->counts != NULL) {
+        metrics_counts_settle(exchange->service->counts);
+    }
     struct server_stats sum = sum_up(board);
     write_build(&text, board);
     write_totals(&text, &sum);
+    write_threads(&text, exchange->service->board);
+    metrics_requests_write(&text, board);
     respond_with(exchange, &text);
     metrics_text_done(&text);
 }

@@ -23,6 +23,7 @@ struct route {
     const char *where;                         /* "site.lua:12" or "" */
     const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
     uint8_t param_count;                       /* of param_names */
+    uint16_t series;                           /* its number in http/metrics_counts.h; 0 without metrics */
 };
 
 enum route_verdict {

@@ -269,6 +269,11 @@ const struct route *router_route(const struct router *router, size_t n)
     return n < router->tree.entry_count ? &router->tree.entries[n]->route : NULL;
 }
 
+void router_set_series(struct router *router, size_t n, uint16_t series)
+{
+    router->tree.entries[n]->route.series = series;
+}
+
 void router_format_methods(const struct router *router, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
 {
     route_methods_format(&router->names, methods, text);

@@ -69,6 +69,9 @@ enum route_verdict router_match(const struct router *router, unsigned method, co
 /* The n-th route in the order of registration, or NULL. */
 const struct route *router_route(const struct router *router, size_t n);
 
+/* Give the n-th route, which exists, its number for metrics. Before requests look for routes. */
+void router_set_series(struct router *router, size_t n, uint16_t series);
+
 /* Write a set of methods as a field value: "GET, HEAD, OPTIONS". */
 void router_format_methods(const struct router *router, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX]);
 

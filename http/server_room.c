@@ -14,6 +14,7 @@
 #include "core/sys.h"
 #include "http/access_log.h"
 #include "http/address_table.h"
+#include "http/metrics_counts.h"
 #include "http/outcome.h"
 #include "http/server_internal.h"
 #include "http/site.h"
@@ -217,6 +218,9 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
     if (service->hooks.finished != NULL) {
         outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
                             len > 0 && sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
+    }
+    if (service->counts != NULL) {
+        metrics_counts_add_refused(service->counts, 503, sent > 0 ? (uint64_t)sent : 0);
     }
     if (service->access != NULL) {
         access_log_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,

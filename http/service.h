@@ -17,6 +17,7 @@ struct evs_host;
 struct exchange;
 struct log;
 struct metrics_board;
+struct metrics_counts;
 struct outcome;
 struct reactor;
 struct site;
@@ -74,6 +75,7 @@ struct service {
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
     struct access_log *access;        /* borrowed: a line for each response; NULL: none are written */
+    struct metrics_counts *counts;    /* borrowed: of its exchanges; NULL: nothing asks for metrics */
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
     bool has_first;                   /* something comes before routes: service_note_first() */

@@ -8,6 +8,7 @@
 #include "http/hsts.h"
 #include "http/limits.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,7 @@ struct site {
     struct hsts hsts;               /* of responses over TLS */
     char *access_log;               /* owned: where the access log goes; NULL: the script does not say */
     char *access_format;            /* owned: its format, valid; NULL: the usual one */
+    bool has_metrics;               /* one of its routes shows metrics, so requests are counted by route */
     int base_fd;                    /* borrowed: where relative names start, see sys_base() */
     uint32_t pins;                  /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called

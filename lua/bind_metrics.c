@@ -34,6 +34,7 @@ static int app_metrics(lua_State *L)
         lua_pushstring(L, err); /* has the place already */
         return lua_error(L);
     }
+    script->site->has_metrics = true;
     return 0;
 }
 

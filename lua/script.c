@@ -386,6 +386,12 @@ void script_close(struct script *script)
     mem_free(script);
 }
 
+static void script_memory(const struct script *script, uint64_t *held, uint64_t *limit)
+{
+    *held = script->memory_bytes;
+    *limit = script->settings.lua_memory_bytes;
+}
+
 const struct script_kind script_lua = {
     .open = script_open,
     .each_setting = script_each_setting,
@@ -397,6 +403,7 @@ const struct script_kind script_lua = {
     .announce_stop = script_announce_stop,
     .end_timers = script_end_timers,
     .is_busy = script_is_busy,
+    .memory = script_memory,
     .stop = script_stop,
     .close = script_close,
 };

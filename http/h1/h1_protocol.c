@@ -170,7 +170,7 @@ static void lose_work(struct conn *conn)
         source_release(&exchange->source); /* the host may free what it keeps for the request, this content too */
         outcome_end(exchange, (enum outcome_end)conn->end, input_data(h1), input_len(h1));
     }
-    if (exchange->is_logged && has_begun(h1)) {
+    if ((exchange->is_logged || exchange->is_measured) && has_begun(h1)) {
         h1_log_request(h1, (enum outcome_end)conn->end);
     }
     h1_drop(h1);

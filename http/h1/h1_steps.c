@@ -22,6 +22,7 @@
 #include "http/h1/h1_io.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_refs.h"
+#include "http/metrics_counts.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -68,13 +69,29 @@ static enum step cut_response(struct h1 *h1, const char *why)
     return lose_client(h1, why);
 }
 
-/* The response is over: its line in the access log. What is queued for a client that takes the rest counts as sent. */
+/* Bytes of the response. What is queued for a client that takes the rest counts as sent. */
+static uint64_t response_bytes(const struct h1 *h1, enum outcome_end end)
+{
+    const struct exchange *exchange = &h1->exchange;
+    uint64_t bytes = exchange->sent_bytes + (end == OUTCOME_COMPLETE ? out_len(h1) : 0);
+    return bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
+}
+
+static void measure(struct h1 *h1, enum outcome_end end)
+{
+    metrics_counts_add(&h1->exchange, end, response_bytes(h1, end));
+}
+
+/* The response is over: its place in the metrics, and its line in the access log. */
 void h1_log_request(struct h1 *h1, enum outcome_end end)
 {
     struct exchange *exchange = &h1->exchange;
-    uint64_t bytes = exchange->sent_bytes + (end == OUTCOME_COMPLETE ? out_len(h1) : 0);
-    bytes = bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
-    access_log_exchange(exchange, end, bytes, input_data(h1), input_len(h1));
+    if (exchange->is_measured) {
+        measure(h1, end);
+    }
+    if (exchange->is_logged) {
+        access_log_exchange(exchange, end, response_bytes(h1, end), input_data(h1), input_len(h1));
+    }
 }
 
 static void report_over(struct h1 *h1, enum outcome_end end)
@@ -225,7 +242,7 @@ static enum step read_request_head(struct h1 *h1)
     if (out_is_high(h1) || input_len(h1) == 0) {
         return STEP_WAIT;
     }
-    if ((exchange->is_watched || exchange->is_logged) && !parser_has_begun(&h1->parser)) {
+    if ((exchange->is_watched || exchange->is_logged || exchange->is_measured) && !parser_has_begun(&h1->parser)) {
         outcome_begin(exchange, out_len(h1));
     }
     switch (h1_server_of(h1->conn)->parse_head(&h1->parser, &exchange->head, h1_limits(h1), input_data(h1),
@@ -389,6 +406,9 @@ static enum step write_response(struct h1 *h1)
             report_over(h1, OUTCOME_COMPLETE);
         }
     }
+    if (exchange->is_measured) {
+        measure(h1, OUTCOME_COMPLETE);
+    }
     if (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1))) {
         h1_log_request(h1, OUTCOME_COMPLETE);
     }
@@ -431,7 +451,7 @@ enum step h1_close_left(struct h1 *h1)
     if (exchange->is_watched) {
         report_over(h1, OUTCOME_GONE);
     }
-    if (exchange->is_logged) {
+    if (exchange->is_logged || exchange->is_measured) {
         h1_log_request(h1, OUTCOME_GONE);
     }
     if (h1->ends_with_close) {

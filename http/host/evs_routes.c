@@ -21,6 +21,7 @@ struct host_route {
     void *arg;                    /* handed to serve */
     const struct evs_limits *own; /* of the host's config; NULL without any */
     struct limits limits;         /* of the server and its own, of own */
+    bool has_metrics;             /* it shows metrics */
 };
 
 struct evs_routes {
@@ -73,7 +74,7 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
     }
     /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
     bool takes_body = (methods & ~(METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))) != 0;
-    if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE | EVS_NO_ACCESS_LOG)) != 0) {
+    if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE | EVS_NO_ACCESS_LOG | EVS_METRICS)) != 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
                           route->flags);
     }
@@ -87,6 +88,7 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
         .serve = route->serve,
         .arg = route->arg,
         .own = route->limits,
+        .has_metrics = route->serve == evs_metrics || (route->flags & EVS_METRICS) != 0,
     };
     added->handler.limits = added->own == NULL ? NULL : &added->limits;
     return router_add(router, methods, pattern, &added->handler, where, err, errlen);
@@ -127,6 +129,15 @@ int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *lim
         }
     }
     return 0;
+}
+
+bool evs_routes_have_metrics(const struct evs_routes *routes)
+{
+    bool has_one = false;
+    for (size_t i = 0; routes != NULL && i < routes->count; i++) {
+        has_one = has_one || routes->list[i].has_metrics;
+    }
+    return has_one;
 }
 
 void evs_routes_destroy(struct evs_routes *routes)

@@ -3,6 +3,7 @@
 
 /* Routes that a host writes in C (struct evs_route of evserve.h), as routes of a router. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct evs_route;
@@ -16,6 +17,9 @@ struct router;
 int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
                       size_t errlen);
 void evs_routes_destroy(struct evs_routes *routes); /* NULL is allowed */
+
+/* Whether one of them shows metrics: evs_metrics(), EVS_METRICS. NULL is allowed. */
+bool evs_routes_have_metrics(const struct evs_routes *routes);
 
 /* Settle the limits of the routes that have limits of their own. What they leave open is as in limits, those of the
  * site, which no longer change. Returns 0, or -errno with a text in err that names the route and the limit. routes may

@@ -95,6 +95,7 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
         if (rv < 0) {
             return rv;
         }
+        offer->site->has_metrics = evs_routes_have_metrics(offer->routes);
     }
     int rv = config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
     return rv < 0 ? rv : set_own(offer, config, err, errlen);
@@ -441,6 +442,14 @@ void offer_end_timers(struct offer *offer)
 {
     if (offer->script != NULL) {
         offer->kind->end_timers(offer->script);
+    }
+}
+
+void offer_get_memory(const struct offer *offer, uint64_t *held, uint64_t *limit)
+{
+    *held = *limit = 0;
+    if (offer->script != NULL) {
+        offer->kind->memory(offer->script, held, limit);
     }
 }
 

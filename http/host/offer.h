@@ -89,6 +89,9 @@ int offer_check_addresses(const struct offer *before, const struct offer *next, 
 int offer_describe(const struct offer *offer, const char *listen, void (*line)(void *arg, const char *text), void *arg,
                    char *err, size_t errlen);
 
+/* Bytes that the script holds, and how many it may; both 0 without one. The thread of its reactor. */
+void offer_get_memory(const struct offer *offer, uint64_t *held, uint64_t *limit);
+
 /* The functions of http/host/script_kind.h for the script of the offer. Without a script they do nothing and return 0
  * or false. */
 int offer_each_folder(const struct offer *offer, int (*fn)(void *arg, const char *folder), void *arg);

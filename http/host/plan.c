@@ -17,7 +17,7 @@
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"
 #include "http/host/offer.h"
-#include "http/metrics.h"
+#include "http/metrics_board.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
 

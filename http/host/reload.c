@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "http/fd_check.h"
 #include "http/host/confine.h"
+#include "http/host/meter.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
@@ -80,6 +81,9 @@ static void swap_offer(void *arg)
     worker->next = NULL;
     if (worker_take_access(worker) < 0) {
         log_write(worker->log, LOG_ERROR, "the access log stays as it was: %s", errno_text(ENOMEM));
+    }
+    if (meter_take(&worker->meter, server_service(worker->server), worker->number, &worker->offer) < 0) {
+        log_write(worker->log, LOG_ERROR, "requests are not counted by route: %s", errno_text(ENOMEM));
     }
     server_set_site(worker->server, worker->offer->site);
     worker_take_tls(worker);

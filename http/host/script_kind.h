@@ -86,6 +86,9 @@ struct script_kind {
      * does not count, since waiting for it until then would be in vain. */
     bool (*is_busy)(const struct script *script, int64_t until_ms);
 
+    /* Bytes that the script holds, and how many it may. */
+    void (*memory)(const struct script *script, uint64_t *held, uint64_t *limit);
+
     /* The end: what is due runs up to its first wait, what waits is cut, timers end, and the "stop" functions are
      * called. Only close() may follow. */
     void (*stop)(struct script *script);

@@ -18,10 +18,11 @@
 #include "http/host/evs_calls.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
+#include "http/host/meter.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/limits.h"
-#include "http/metrics.h"
+#include "http/metrics_board.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/site_parts.h"
@@ -143,6 +144,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
         return rv;
     }
     rv = worker_take_access(worker);
+    rv = rv < 0 ? rv : meter_take(&worker->meter, service, worker->number, &worker->offer);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }
@@ -429,6 +431,7 @@ void worker_free(struct worker *worker)
     }
     server_destroy(worker->server);
     access_log_destroy(worker->access);
+    meter_done(&worker->meter);
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);

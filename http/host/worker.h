@@ -9,6 +9,7 @@
 
 #include "core/mailbox.h"
 #include "evserve.h"
+#include "http/host/meter.h"
 #include "http/host/retired.h"
 
 #include <pthread.h>
@@ -49,6 +50,7 @@ struct worker {
     struct retired retired; /* what was served before a reload, while it is in use */
     struct server *server;
     struct access_log *access; /* of its thread; NULL before it is first needed */
+    struct meter meter;        /* what its requests add up to */
     pthread_t thread;          /* of has_thread */
     bool has_thread;           /* it runs on a thread of ours, which is not joined yet */
     atomic_bool is_turning;    /* its loop is running: a handler may be on the stack */

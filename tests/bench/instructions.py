@@ -42,7 +42,7 @@ LOADS = (
 )
 
 
-def make_site(folder):
+def make_site(folder, lines):
     """The file and the script. The file is older than the few seconds in which it would be read again and again."""
     root = folder / "root"
     root.mkdir()
@@ -52,7 +52,7 @@ def make_site(folder):
     script.write_text(
         'local app = require "evserve"\n'
         f'app.static("/", "{root}")\n'
-        'app.get("/hello", function() return "hello" end)\n')
+        'app.get("/hello", function() return "hello" end)\n' + "".join(line + "\n" for line in lines))
     time.sleep(3)
     return script
 
@@ -139,11 +139,13 @@ def main():
     parser.add_argument("--program", required=True, metavar="FILE", help="the evserve to count; built when not given")
     parser.add_argument("--argument", action="append", default=[], metavar="TEXT",
                         help="one more argument of it, such as --argument=--access-log=/dev/null; may be repeated")
+    parser.add_argument("--line", action="append", default=[], metavar="LUA",
+                        help="one more line of its script, such as 'app.metrics \"/metrics\"'; may be repeated")
     parser.add_argument("--functions", action="store_true", help="a table of functions under each figure")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        script = make_site(folder)
+        script = make_site(folder, options.line)
         for title, path, head in LOADS:
             request = "\r\n".join((f"GET {path} HTTP/1.1", *head, "", "")).encode()
             few, many = folder / "few", folder / "many"

@@ -6,6 +6,7 @@
 #   tests/bench/instructions.sh --functions      with a table of the functions that ran
 #   tests/bench/instructions.sh --program FILE   count another evserve
 #   tests/bench/instructions.sh --argument=--access-log=/tmp/access.log      with one more argument; may be repeated
+#   tests/bench/instructions.sh --line 'app.metrics "/metrics"'       with one more line in its script
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

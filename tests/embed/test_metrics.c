@@ -47,10 +47,53 @@ static void numbers_are_the_sums_over_all_threads(void **state)
     assert_true(sample("evserve_sent_bytes_total") >= (double)stats.bytes_sent);
 }
 
+static void requests_are_counted_by_route(void **state)
+{
+    (void)state;
+    host.config.reactors = 2;
+    host.config.routes = routes;
+    host_start();
+    for (int i = 0; i < 5; i++) {
+        host_expect("/hello", "hello");
+    }
+    client_get(host.port, "/none");
+    assert_true(sample("evserve_requests_total{method=\"GET\",route=\"/hello\",code=\"200\"}") == 5);
+    assert_true(sample("evserve_requests_total{route=\"none\",code=\"404\"}") == 1);
+    assert_true(sample("evserve_response_bytes_total{route=\"none\",code=\"404\"}") > 50);
+}
+
+static void serve_guarded(evs_request *request, void *arg)
+{
+    if (evs_header(request, "Authorization") == NULL && strcmp(evs_query_string(request), "key") != 0) {
+        evs_reply(request, 401, NULL, NULL, 0);
+        return;
+    }
+    evs_metrics(request, arg);
+}
+
+static void route_that_calls_it_says_so(void **state)
+{
+    (void)state;
+    static const struct evs_route guarded[] = {
+        {.route = "GET /hello", .serve = serve_word, .arg = "hello"},
+        {.route = "GET /metrics", .serve = serve_guarded, .flags = EVS_METRICS},
+        {.route = NULL},
+    };
+    host.config.routes = guarded;
+    host_start();
+    host_serve();
+    host_expect("/hello", "hello");
+    assert_non_null(strstr(client_get(host.port, "/metrics"), " 401 "));
+    assert_non_null(strstr(client_get(host.port, "/metrics?key"), "route=\"/hello\",code=\"200\"} 1\n"));
+    host_stop(1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOST_TEST(numbers_are_the_sums_over_all_threads),
+        HOST_TEST(requests_are_counted_by_route),
+        HOST_TEST(route_that_calls_it_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

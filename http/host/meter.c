@@ -1,0 +1,71 @@
+/* Failure mode: without memory nothing is counted; a reload tries again. */
+
+#include "http/host/meter.h"
+
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/host/offer.h"
+#include "http/metrics_board.h"
+#include "http/metrics_counts.h"
+#include "http/service.h"
+#include "http/site.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+static void set_sample(uint64_t *number, uint64_t value)
+{
+    __atomic_store_n(number, value, __ATOMIC_RELAXED);
+}
+
+static void look_at_memory(struct meter *meter)
+{
+    uint64_t memory = 0, limit = 0;
+    offer_get_memory(*meter->offer, &memory, &limit);
+    set_sample(&meter->sample->lua_memory, memory);
+    set_sample(&meter->sample->lua_limit, limit);
+}
+
+static void on_meter_look(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct meter *meter = arg;
+    look_at_memory(meter);
+    set_sample(&meter->sample->cpu_ns, (uint64_t)sys_thread_cpu_ns());
+}
+
+static int start_meter(struct meter *meter, struct service *service, unsigned n)
+{
+    meter->reactor = service->reactor;
+    meter->sample = metrics_board_sample(service->board, n);
+    int rv = metrics_counts_create(&meter->counts, meter->reactor);
+    if (rv == 0 && reactor_set_interval(meter->reactor, METER_LOOK_MS, on_meter_look, meter) == 0) {
+        metrics_counts_destroy(meter->counts);
+        meter->counts = NULL;
+        rv = -ENOMEM;
+    }
+    return rv;
+}
+
+int meter_take(struct meter *meter, struct service *service, unsigned n, struct offer **offer)
+{
+    struct site *site = (*offer)->site;
+    if (!site->has_metrics) {
+        return 0; /* a meter that is there goes on: requests in flight are counted with it */
+    }
+    int rv = meter->counts == NULL ? start_meter(meter, service, n) : 0;
+    if (rv == 0) {
+        meter->offer = offer;
+        look_at_memory(meter);
+        metrics_board_number_routes(service->board, site->router);
+        __atomic_store_n(&service->counts, meter->counts, __ATOMIC_RELEASE);
+    }
+    return rv;
+}
+
+void meter_done(struct meter *meter)
+{
+    metrics_counts_destroy(meter->counts);
+    meter->counts = NULL;
+}

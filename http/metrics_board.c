@@ -1,0 +1,161 @@
+/* Happy path: services join at the start; routes get their numbers when an offer is about to be served.
+ *
+ * Failure mode: a route whose name finds no memory, or no room, is counted with others that had neither. */
+
+#include "http/metrics_board.h"
+
+#include "core/mem.h"
+#include "core/sys.h"
+#include "http/metrics_counts.h"
+#include "http/route.h"
+#include "http/router.h"
+#include "http/service.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+/* One allocation; the path follows the methods. */
+struct series_name {
+    const char *path;
+    char methods[];
+};
+
+struct metrics_board {
+    int64_t started_s;
+    unsigned count;            /* of reactors */
+    struct service **services; /* of the reactors; NULL before they have joined */
+    struct metrics_sample *samples;
+    pthread_mutex_t lock;                  /* of adding a name */
+    unsigned series_count;                 /* of names; atomic: readers see whole names */
+    struct series_name *names[SERIES_MAX]; /* from SERIES_FIRST on */
+};
+
+int metrics_board_create(struct metrics_board **board, unsigned count)
+{
+    struct metrics_board *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->services = mem_zalloc(count * sizeof *made->services);
+    made->samples = mem_zalloc(count * sizeof *made->samples);
+    pthread_mutex_init(&made->lock, NULL);
+    made->series_count = SERIES_FIRST;
+    made->count = count;
+    made->started_s = sys_wall_time_s();
+    if (made->services == NULL || made->samples == NULL) {
+        metrics_board_destroy(made);
+        return -ENOMEM;
+    }
+    *board = made;
+    return 0;
+}
+
+void metrics_board_destroy(struct metrics_board *board)
+{
+    if (board == NULL) {
+        return;
+    }
+    for (unsigned i = SERIES_FIRST; i < board->series_count; i++) {
+        mem_free(board->names[i]);
+    }
+    pthread_mutex_destroy(&board->lock);
+    mem_free(board->services);
+    mem_free(board->samples);
+    mem_free(board);
+}
+
+void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service)
+{
+    board->services[n] = service;
+    service->board = board;
+}
+
+/* The methods of a route as a word: "GET,POST". */
+static void write_methods(const struct router *router, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
+{
+    router_format_methods(router, methods, text);
+    char *out = text;
+    for (const char *in = text; *in != '\0'; in++) {
+        *out = *in;
+        out += *in != ' ';
+    }
+    *out = '\0';
+}
+
+static unsigned add_series(struct metrics_board *board, const char *methods, const char *path)
+{
+    size_t methods_len = strlen(methods) + 1, path_len = strlen(path) + 1;
+    unsigned number = board->series_count;
+    struct series_name *name = number == SERIES_MAX ? NULL : mem_alloc(sizeof *name + methods_len + path_len);
+    if (name == NULL) {
+        return SERIES_MORE;
+    }
+    memcpy(name->methods, methods, methods_len);
+    name->path = memcpy(name->methods + methods_len, path, path_len);
+    board->names[number] = name;
+    __atomic_store_n(&board->series_count, number + 1, __ATOMIC_RELEASE);
+    return number;
+}
+
+/* Find a name, or add it. The search begins at hint: routes mostly come in the order in which they came before. */
+static unsigned find_series(struct metrics_board *board, const char *methods, const char *path, unsigned hint)
+{
+    unsigned count = board->series_count - SERIES_FIRST;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned number = SERIES_FIRST + (hint - SERIES_FIRST + i) % count;
+        const struct series_name *name = board->names[number];
+        if (strcmp(name->path, path) == 0 && strcmp(name->methods, methods) == 0) {
+            return number;
+        }
+    }
+    return add_series(board, methods, path);
+}
+
+void metrics_board_number_routes(struct metrics_board *board, struct router *router)
+{
+    const struct route *route;
+    unsigned number = SERIES_FIRST - 1;
+    pthread_mutex_lock(&board->lock);
+    for (size_t n = 0; (route = router_route(router, n)) != NULL; n++) {
+        char methods[ROUTE_METHODS_TEXT_MAX];
+        write_methods(router, route->methods, methods);
+        number = find_series(board, methods, route->pattern, number < SERIES_FIRST ? SERIES_FIRST : number + 1);
+        router_set_series(router, n, (uint16_t)number);
+    }
+    pthread_mutex_unlock(&board->lock);
+}
+
+unsigned metrics_board_reactors(const struct metrics_board *board)
+{
+    return board->count;
+}
+
+int64_t metrics_board_started_s(const struct metrics_board *board)
+{
+    return board->started_s;
+}
+
+struct service *metrics_board_service(const struct metrics_board *board, unsigned n)
+{
+    return board->services[n];
+}
+
+struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigned n)
+{
+    return &board->samples[n];
+}
+
+const char *metrics_board_series(const struct metrics_board *board, unsigned series, const char **methods)
+{
+    static const char *const others[] = {[SERIES_NONE] = "none", [SERIES_FILES] = "files", [SERIES_MORE] = "other"};
+    *methods = NULL;
+    if (series < SERIES_FIRST) {
+        return others[series];
+    }
+    if (series >= __atomic_load_n(&board->series_count, __ATOMIC_ACQUIRE)) {
+        return NULL;
+    }
+    *methods = board->names[series]->methods;
+    return board->names[series]->path;
+}

@@ -1,0 +1,51 @@
+#ifndef EVSERVE_HTTP_METRICS_BOARD_H
+#define EVSERVE_HTTP_METRICS_BOARD_H
+
+/* What the reactors of a server share of their metrics: where each of them counts, and the names of what they count.
+ * Any thread may read; numbers of another thread may be a moment old. Names are never given back before the end, so
+ * that a reload goes on with the numbers of the routes that it keeps. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct metrics_board;
+struct router;
+struct service;
+
+/* What a reactor's thread looks at once a second (relaxed atomics). */
+struct metrics_sample {
+    uint64_t cpu_ns;     /* processor time of the thread */
+    uint64_t lua_memory; /* bytes of its script's Lua state */
+    uint64_t lua_limit;  /* and its limit; 0 without a script */
+};
+
+/* Make the board of a server with count reactors. Returns 0 or -ENOMEM. */
+int metrics_board_create(struct metrics_board **board, unsigned count);
+
+/* Free it. No reactor runs any more. NULL is allowed. */
+void metrics_board_destroy(struct metrics_board *board);
+
+/* The service of the n-th reactor, which is borrowed, is one of them from now on. Before any reactor runs. */
+void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service);
+
+/* Give each route its series (http/metrics_counts.h): that of the route with the same methods and path, before a
+ * reload or on another thread, or a new one. Routes beyond SERIES_MAX, and all without memory, share SERIES_MORE. Any
+ * thread, before requests look for these routes. */
+void metrics_board_number_routes(struct metrics_board *board, struct router *router);
+
+/* Reading. */
+
+unsigned metrics_board_reactors(const struct metrics_board *board);
+int64_t metrics_board_started_s(const struct metrics_board *board); /* wall time */
+
+/* The service of the n-th reactor; NULL before it has joined. */
+struct service *metrics_board_service(const struct metrics_board *board, unsigned n);
+
+/* What the n-th reactor's thread writes once a second. */
+struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigned n);
+
+/* The path of a series, and its methods in *methods ("GET", "PUT,DELETE", "*"; NULL for those that are no route's).
+ * NULL past the last series. The texts live as long as the board. */
+const char *metrics_board_series(const struct metrics_board *board, unsigned series, const char **methods);
+
+#endif

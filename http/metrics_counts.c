@@ -1,0 +1,190 @@
+/* Happy path: metrics_counts_add() finds the series of the exchange's route and the place of its status, adds to both,
+ * and notes when the exchange began; when the tick has ended, its duration is added.
+ *
+ * Failure mode: a series without memory is not counted on this thread. */
+
+#include "http/metrics_counts.h"
+
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "core/tick_clock.h"
+#include "http/exchange.h"
+#include "http/service.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+enum { STATUS_CLIENT_LEFT = 499, STATUS_CLIENT_LATE = 408 }; /* as in the access log */
+
+const double count_bounds_s[COUNT_BOUNDS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+                                             0.5,   1,      2.5,   5,    10,    30,   60};
+static const int64_t bounds_us[COUNT_BOUNDS] = {1000,   2500,    5000,    10000,   25000,    50000,    100000,  250000,
+                                                500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000};
+
+/* An exchange that ended in this tick. */
+struct open_duration {
+    struct series_counts *series;
+    int64_t began_ns;
+};
+
+struct metrics_counts {
+    struct tick_clock *clock; /* of the reactor */
+    unsigned open_count;      /* of open */
+    struct open_duration open[COUNT_PENDING_MAX];
+    struct series_counts *series[SERIES_MAX]; /* NULL: none of its requests has come */
+};
+
+static void add_duration(const struct open_duration *open, int64_t end_ns)
+{
+    struct series_counts *series = open->series;
+    int64_t took_ns = end_ns < open->began_ns ? 0 : end_ns - open->began_ns, took_us = took_ns / 1000;
+    size_t bucket = 0;
+    while (bucket < COUNT_BOUNDS && took_us > bounds_us[bucket]) {
+        bucket++;
+    }
+    stat_add(&series->buckets[bucket], 1);
+    stat_add(&series->duration_ns, (uint64_t)took_ns);
+}
+
+static void settle(struct metrics_counts *counts, int64_t end_ns)
+{
+    for (unsigned i = 0; i < counts->open_count; i++) {
+        add_duration(&counts->open[i], end_ns);
+    }
+    counts->open_count = 0;
+}
+
+static void on_tick_end(void *arg)
+{
+    struct metrics_counts *counts = arg;
+    settle(counts, counts->clock->ended_ns);
+}
+
+int metrics_counts_create(struct metrics_counts **counts, struct reactor *reactor)
+{
+    struct metrics_counts *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->clock = reactor_clock(reactor);
+    made->clock->on_end = on_tick_end;
+    made->clock->on_end_arg = made;
+    made->clock->is_on = true;
+    *counts = made;
+    return 0;
+}
+
+void metrics_counts_destroy(struct metrics_counts *counts)
+{
+    if (counts == NULL) {
+        return;
+    }
+    counts->clock->is_on = false;
+    counts->clock->on_end = NULL;
+    for (size_t i = 0; i < SERIES_MAX; i++) {
+        mem_free(counts->series[i]);
+    }
+    mem_free(counts);
+}
+
+void metrics_counts_settle(struct metrics_counts *counts)
+{
+    settle(counts, counts->clock->left_ns != 0 ? counts->clock->left_ns : sys_now_ns());
+}
+
+/* A tick that is full of them is long: the clock is read. */
+static void add_open(struct metrics_counts *counts, struct series_counts *series, int64_t began_ns)
+{
+    if (counts->open_count == COUNT_PENDING_MAX) {
+        metrics_counts_settle(counts);
+    }
+    counts->open[counts->open_count++] = (struct open_duration){series, began_ns};
+}
+
+/* Make a series. Returns it, or NULL without memory. */
+__attribute__((noinline, cold)) static struct series_counts *make_series(struct metrics_counts *counts, unsigned number)
+{
+    struct series_counts *made = mem_zalloc(sizeof *made);
+    __atomic_store_n(&counts->series[number], made, __ATOMIC_RELEASE);
+    return made;
+}
+
+/* The place of a status that is not the first one. */
+static size_t find_code(struct series_counts *series, uint32_t code)
+{
+    for (size_t i = 0; i < COUNT_CODES - 1; i++) {
+        if (series->codes[i] == code) {
+            return i;
+        }
+        if (series->codes[i] == 0) {
+            __atomic_store_n(&series->codes[i], code, __ATOMIC_RELEASE);
+            return i;
+        }
+    }
+    __atomic_store_n(&series->codes[COUNT_CODES - 1], COUNT_OTHER_STATUS, __ATOMIC_RELEASE);
+    return COUNT_CODES - 1;
+}
+
+static struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
+{
+    struct series_counts *series = counts->series[number];
+    if (series == NULL && (series = make_series(counts, number)) == NULL) {
+        return NULL;
+    }
+    size_t place = series->codes[0] == code ? 0 : find_code(series, code);
+    stat_add(&series->requests[place], 1);
+    stat_add(&series->bytes[place], bytes);
+    return series;
+}
+
+/* The status of a response; for a request without one, what the access log says. */
+static uint32_t code_of(const struct exchange *exchange, enum outcome_end end)
+{
+    if (exchange->status != 0) {
+        return (uint32_t)exchange->status;
+    }
+    return end == OUTCOME_GONE ? STATUS_CLIENT_LEFT : end == OUTCOME_TIMEOUT ? STATUS_CLIENT_LATE : COUNT_NO_STATUS;
+}
+
+void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes)
+{
+    struct service *service = exchange->service;
+    const struct route *route = exchange_route(exchange);
+    unsigned number = route != NULL                                   ? route->series
+                      : exchange->handler == &service->static_handler ? (unsigned)SERIES_FILES
+                                                                      : (unsigned)SERIES_NONE;
+    exchange->is_measured = false;
+    struct series_counts *series = count(service->counts, number, code_of(exchange, end), bytes);
+    if (series != NULL) {
+        add_open(service->counts, series, exchange->began_ns);
+    }
+}
+
+void metrics_counts_add_refused(struct metrics_counts *counts, int status, uint64_t bytes)
+{
+    (void)count(counts, SERIES_NONE, (uint32_t)status, bytes);
+}
+
+static void add_code(struct series_counts *sum, uint32_t code, uint64_t requests, uint64_t bytes)
+{
+    size_t place = find_code(sum, code);
+    sum->requests[place] += requests;
+    sum->bytes[place] += bytes;
+}
+
+void metrics_counts_sum(const struct metrics_counts *counts, unsigned series, struct series_counts *sum)
+{
+    const struct series_counts *one = __atomic_load_n(&counts->series[series], __ATOMIC_ACQUIRE);
+    for (size_t i = 0; one != NULL && i < COUNT_CODES; i++) {
+        uint32_t code = __atomic_load_n(&one->codes[i], __ATOMIC_ACQUIRE);
+        if (code != 0) {
+            add_code(sum, code, __atomic_load_n(&one->requests[i], __ATOMIC_RELAXED),
+                     __atomic_load_n(&one->bytes[i], __ATOMIC_RELAXED));
+        }
+    }
+    for (size_t i = 0; one != NULL && i <= COUNT_BOUNDS; i++) {
+        sum->buckets[i] += __atomic_load_n(&one->buckets[i], __ATOMIC_RELAXED);
+    }
+    sum->duration_ns += one == NULL ? 0 : __atomic_load_n(&one->duration_ns, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,134 @@
+/* http/metrics_board.c: routes and their series. */
+
+#include "http/metrics_board.h"
+
+#include "http/handler.h"
+#include "http/metrics_counts.h"
+#include "http/router.h"
+#include "tests/lib/fake_mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct handler nobody;
+static struct metrics_board *board;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return metrics_board_create(&board, 2);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_mem_fail_after(0, false);
+    metrics_board_destroy(board);
+    return fake_mem_live() == 0 ? 0 : -1;
+}
+
+static void add(struct router *router, uint64_t methods, const char *pattern)
+{
+    assert_int_equal(router_add(router, methods, pattern, &nobody, NULL, NULL, 0), 0);
+}
+
+static void expect_series(unsigned series, const char *methods, const char *path)
+{
+    const char *found = NULL, *text = metrics_board_series(board, series, &found);
+    assert_non_null(text);
+    assert_string_equal(text, path);
+    assert_string_equal(found == NULL ? "-" : found, methods);
+}
+
+static void routes_keep_their_series_over_reloads_and_threads(void **state)
+{
+    (void)state;
+    const char *methods;
+    struct router *first, *second;
+    assert_int_equal(router_create(&first), 0);
+    assert_int_equal(router_create(&second), 0);
+    add(first, METHOD_BIT(METHOD_GET), "/a");
+    add(first, METHOD_BIT(METHOD_PUT) | METHOD_BIT(METHOD_DELETE), "/a");
+    add(second, METHOD_BIT(METHOD_PUT) | METHOD_BIT(METHOD_DELETE), "/a");
+    add(second, METHOD_BIT(METHOD_GET), "/b");
+    add(second, METHOD_BIT(METHOD_GET), "/a");
+    metrics_board_number_routes(board, first);
+    metrics_board_number_routes(board, second);
+    assert_int_equal(router_route(first, 0)->series, SERIES_FIRST);
+    assert_int_equal(router_route(first, 1)->series, SERIES_FIRST + 1);
+    assert_int_equal(router_route(second, 0)->series, SERIES_FIRST + 1);
+    assert_int_equal(router_route(second, 1)->series, SERIES_FIRST + 2);
+    assert_int_equal(router_route(second, 2)->series, SERIES_FIRST);
+    router_destroy(first); /* names live as long as the board */
+    router_destroy(second);
+    expect_series(SERIES_NONE, "-", "none");
+    expect_series(SERIES_FILES, "-", "files");
+    expect_series(SERIES_MORE, "-", "other");
+    expect_series(SERIES_FIRST, "GET", "/a");
+    expect_series(SERIES_FIRST + 1, "PUT,DELETE", "/a");
+    expect_series(SERIES_FIRST + 2, "GET", "/b");
+    assert_null(metrics_board_series(board, SERIES_FIRST + 3, &methods));
+}
+
+static void routes_beyond_the_limit_share_a_series(void **state)
+{
+    (void)state;
+    const char *methods;
+    struct router *router;
+    assert_int_equal(router_create(&router), 0);
+    for (unsigned i = SERIES_FIRST; i <= SERIES_MAX; i++) {
+        char pattern[32];
+        snprintf(pattern, sizeof pattern, "/%u", i);
+        add(router, METHOD_BIT(METHOD_GET), pattern);
+    }
+    metrics_board_number_routes(board, router);
+    assert_int_equal(router_route(router, SERIES_MAX - SERIES_FIRST - 1)->series, SERIES_MAX - 1);
+    assert_int_equal(router_route(router, SERIES_MAX - SERIES_FIRST)->series, SERIES_MORE);
+    expect_series(SERIES_MAX - 1, "GET", "/1023");
+    assert_null(metrics_board_series(board, SERIES_MAX, &methods));
+    router_destroy(router);
+}
+
+static void route_without_memory_is_one_of_the_others(void **state)
+{
+    (void)state;
+    struct router *router;
+    assert_int_equal(router_create(&router), 0);
+    add(router, METHOD_BIT(METHOD_GET), "/a");
+    fake_mem_fail_after(1, false);
+    metrics_board_number_routes(board, router);
+    assert_int_equal(router_route(router, 0)->series, SERIES_MORE);
+    metrics_board_number_routes(board, router);
+    assert_int_equal(router_route(router, 0)->series, SERIES_FIRST);
+    router_destroy(router);
+}
+
+static void board_without_memory_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct metrics_board *other = NULL;
+    size_t live = fake_mem_live();
+    for (uint64_t n = 1; n <= 3; n++) {
+        fake_mem_fail_after(n, false);
+        assert_int_not_equal(metrics_board_create(&other, 2), 0);
+        assert_int_equal(fake_mem_live(), live);
+    }
+}
+
+#define BOARD_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOARD_TEST(routes_keep_their_series_over_reloads_and_threads),
+        BOARD_TEST(routes_beyond_the_limit_share_a_series),
+        BOARD_TEST(route_without_memory_is_one_of_the_others),
+        BOARD_TEST(board_without_memory_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+/* http/metrics_counts.c under a whole server: what exchanges are counted as, and how long they took. */
+
+#include "http/metrics_counts.h"
+
+#include "core/tick_clock.h"
+#include "http/metrics_board.h"
+#include "tests/lib/server_scene.h"
+
+static struct metrics_counts *counts;
+static struct metrics_board *board;
+
+static int counts_set_up(void **state)
+{
+    counts = NULL;
+    board = NULL;
+    return scene_set_up(state);
+}
+
+static int counts_tear_down(void **state)
+{
+    server_destroy(scene.server);
+    scene.server = NULL;
+    metrics_counts_destroy(counts);
+    metrics_board_destroy(board);
+    return scene_tear_down(state);
+}
+
+#define COUNTS_TEST(fn) cmocka_unit_test_setup_teardown(fn, counts_set_up, counts_tear_down)
+
+/* The usual routes, the first of which is GET /hello, and counts. */
+static void begin(void)
+{
+    scene_begin();
+    assert_int_equal(metrics_board_create(&board, 1), 0);
+    assert_int_equal(metrics_counts_create(&counts, scene.reactor), 0);
+    metrics_board_join(board, 0, server_service(scene.server));
+    metrics_board_number_routes(board, scene.site->router);
+    server_service(scene.server)->counts = counts;
+}
+
+static struct series_counts sum_of(unsigned series)
+{
+    struct series_counts sum = {0};
+    metrics_counts_settle(counts);
+    metrics_counts_sum(counts, series, &sum);
+    return sum;
+}
+
+/* How many requests of a series had a status. */
+static uint64_t requests_of(unsigned series, unsigned code)
+{
+    struct series_counts sum = sum_of(series);
+    for (size_t i = 0; i < COUNT_CODES; i++) {
+        if (sum.codes[i] == code) {
+            return sum.requests[i];
+        }
+    }
+    return 0;
+}
+
+static void exchanges_are_counted_by_route_and_status(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello") GET("/hello") GET("/none"));
+    size_t bytes = output_len(peer);
+    assert_string_equal(statuses(peer), "200 200 404");
+    say(peer, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    say(peer, "bad\r\n\r\n");
+    assert_string_equal(statuses(peer), "200 200 404 405 400");
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 2);
+    assert_int_equal(requests_of(SERIES_FILES, 404), 1);
+    assert_int_equal(requests_of(SERIES_FILES, 405), 1);
+    assert_int_equal(requests_of(SERIES_NONE, 400), 1);
+    assert_int_equal(sum_of(SERIES_FIRST).bytes[0] + sum_of(SERIES_FILES).bytes[0], bytes);
+}
+
+static void client_that_left_is_499(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hold"));
+    fake_peer_reset(peer, ECONNRESET);
+    settle();
+    uint64_t left = 0;
+    for (unsigned series = SERIES_FIRST; series < SERIES_FIRST + 8; series++) {
+        left += requests_of(series, 499);
+    }
+    assert_int_equal(left, 1);
+}
+
+static void connection_without_a_request_is_not_counted(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello"));
+    fake_peer_close(peer);
+    settle();
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 1);
+    assert_int_equal(sum_of(SERIES_NONE).codes[0], 0);
+}
+
+static void duration_ends_with_the_response(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hold"));
+    pass_ms(400);
+    response_send(held[0].exchange, 200, NULL, "x", 1);
+    held[0].exchange = NULL;
+    settle();
+    pass_ms(5000); /* the client keeps its connection */
+    unsigned series = SERIES_FIRST;
+    while (requests_of(series, 200) == 0) {
+        series++;
+    }
+    struct series_counts sum = sum_of(series);
+    assert_in_range(sum.duration_ns, 400000000, 420000000);
+    assert_int_equal(sum.buckets[8], 1); /* at most 0.5 s */
+}
+
+static void tick_with_many_exchanges_counts_all(void **state)
+{
+    (void)state;
+    begin();
+    static char requests[2 * COUNT_PENDING_MAX * sizeof GET("/hello")];
+    for (int i = 0; i < COUNT_PENDING_MAX + 1; i++) {
+        strcat(requests, GET("/hello"));
+    }
+    say(client(), requests);
+    struct series_counts sum = sum_of(SERIES_FIRST);
+    assert_int_equal(sum.requests[0], COUNT_PENDING_MAX + 1);
+    uint64_t durations = 0;
+    for (size_t i = 0; i <= COUNT_BOUNDS; i++) {
+        durations += sum.buckets[i];
+    }
+    assert_int_equal(durations, COUNT_PENDING_MAX + 1);
+}
+
+static int next_status;
+
+static void serve_status(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_send(exchange, next_status, NULL, "", 0);
+}
+
+static void statuses_beyond_the_limit_are_counted_together(void **state)
+{
+    (void)state;
+    static const struct handler handler = {.serve = serve_status};
+    add_route(METHOD_GET, "/status", &handler);
+    begin();
+    for (next_status = 200; next_status < 200 + COUNT_CODES + 1; next_status++) {
+        say(client(), GET_CLOSE("/status"));
+    }
+    struct series_counts sum = sum_of(router_route(scene.site->router, 0)->series);
+    assert_int_equal(sum.codes[COUNT_CODES - 2], 200 + COUNT_CODES - 2);
+    assert_int_equal(sum.requests[COUNT_CODES - 2], 1);
+    assert_int_equal(sum.codes[COUNT_CODES - 1], COUNT_OTHER_STATUS);
+    assert_int_equal(sum.requests[COUNT_CODES - 1], 2);
+}
+
+static void series_without_memory_is_not_counted(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = client();
+    say(peer, GET("/none"));
+    fake_mem_fail_after(1, false);
+    say(peer, GET("/hello"));
+    assert_true(fake_mem_failed());
+    assert_string_equal(statuses(peer), "404 200");
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 0);
+    say(peer, GET("/hello"));
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 1);
+}
+
+static void refused_newcomers_are_counted(void **state)
+{
+    (void)state;
+    begin();
+    metrics_counts_add_refused(counts, 503, 77);
+    assert_int_equal(requests_of(SERIES_NONE, 503), 1);
+    assert_int_equal(sum_of(SERIES_NONE).bytes[0], 77);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        COUNTS_TEST(exchanges_are_counted_by_route_and_status),
+        COUNTS_TEST(client_that_left_is_499),
+        COUNTS_TEST(connection_without_a_request_is_not_counted),
+        COUNTS_TEST(duration_ends_with_the_response),
+        COUNTS_TEST(tick_with_many_exchanges_counts_all),
+        COUNTS_TEST(statuses_beyond_the_limit_are_counted_together),
+        COUNTS_TEST(series_without_memory_is_not_counted),
+        COUNTS_TEST(refused_newcomers_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
