@@ -103,7 +103,7 @@ static void add_open(struct metrics_counts *counts, struct series_counts *series
 }
 
 /* Make a series. Returns it, or NULL without memory. */
-__attribute__((noinline, cold)) static struct series_counts *make_series(struct metrics_counts *counts, unsigned number)
+__attribute__((noinline)) static struct series_counts *make_series(struct metrics_counts *counts, unsigned number)
 {
     struct series_counts *made = mem_zalloc(sizeof *made);
     __atomic_store_n(&counts->series[number], made, __ATOMIC_RELEASE);

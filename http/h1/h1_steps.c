@@ -77,7 +77,7 @@ static uint64_t response_bytes(const struct h1 *h1, enum outcome_end end)
     return bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
 }
 
-static void measure(struct h1 *h1, enum outcome_end end)
+static void measure_request(struct h1 *h1, enum outcome_end end)
 {
     metrics_counts_add(&h1->exchange, end, response_bytes(h1, end));
 }
@@ -87,7 +87,7 @@ void h1_log_request(struct h1 *h1, enum outcome_end end)
 {
     struct exchange *exchange = &h1->exchange;
     if (exchange->is_measured) {
-        measure(h1, end);
+        measure_request(h1, end);
     }
     if (exchange->is_logged) {
         access_log_exchange(exchange, end, response_bytes(h1, end), input_data(h1), input_len(h1));
@@ -407,7 +407,7 @@ static enum step write_response(struct h1 *h1)
         }
     }
     if (exchange->is_measured) {
-        measure(h1, OUTCOME_COMPLETE);
+        measure_request(h1, OUTCOME_COMPLETE);
     }
     if (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1))) {
         h1_log_request(h1, OUTCOME_COMPLETE);
