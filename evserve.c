@@ -49,8 +49,8 @@ struct evserve {
     struct log host_log; /* the config's */
     pthread_mutex_t log_lock;
     struct plan plan;
-    atomic_bool is_reloading; /* one reload at a time */
-    bool is_threaded;         /* workers have threads of their own */
+    struct reload reload;
+    bool is_threaded; /* workers have threads of their own */
     unsigned worker_count;
     struct worker workers[];
 };
@@ -62,13 +62,38 @@ static void write_locked(void *arg, int level, const char *line)
 {
     evserve *server = arg;
     pthread_mutex_lock(&server->log_lock);
-    server->host_log.sink(server->host_log.arg, level, line);
+    if (server->host_log.sink != NULL) {
+        server->host_log.sink(server->host_log.arg, level, line);
+    }
+    pthread_mutex_unlock(&server->log_lock);
+}
+
+/* From now on the host hears nothing any more, not even from a thread that a reload has left behind. */
+static void silence(evserve *server)
+{
+    pthread_mutex_lock(&server->log_lock);
+    server->host_log.sink = NULL;
     pthread_mutex_unlock(&server->log_lock);
 }
 
 static void stop_all(evserve *server)
 {
     evserve_stop(server, 0);
+}
+
+static void cancel_reload(evserve *server)
+{
+    reload_cancel(&server->reload);
+}
+
+/* The last step of freeing, on the thread that frees the server, or the last one that a reload has left behind. */
+static void free_handle(void *owner)
+{
+    evserve *server = owner;
+    plan_done(&server->plan);
+    pthread_mutex_destroy(&server->log_lock);
+    mem_free(server->door.hosts);
+    mem_free(server);
 }
 
 /* A handle in which nothing is loaded yet. */
@@ -88,7 +113,7 @@ static evserve *create(const struct evserve_config *config)
     enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
     server->host_log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
     server->log = server->host_log;
-    if (config->reactors > 0 && config->log != NULL) {
+    if (config->log != NULL) {
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
     }
     server->process = sys_process_id();
@@ -99,6 +124,7 @@ static evserve *create(const struct evserve_config *config)
         struct worker *worker = &server->workers[i];
         worker->owner = server;
         worker->on_failed = stop_all;
+        worker->on_ended = cancel_reload;
         worker->plan = &server->plan;
         worker->log = &server->log;
         worker->host = &server->door.hosts[i];
@@ -107,6 +133,7 @@ static evserve *create(const struct evserve_config *config)
         worker->all = server->workers;
         worker_init(worker);
     }
+    reload_init(&server->reload, server->workers, count, config->reload_timeout_ms, free_handle, server);
     return server;
 }
 
@@ -306,13 +333,12 @@ void evserve_free(evserve *server)
             (void)mailbox_enter(&worker->mailbox);
         }
     }
+    reload_end(&server->reload);
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one owns what the others joined */
         worker_free(&server->workers[i - 1]);
     }
-    plan_done(&server->plan);
-    pthread_mutex_destroy(&server->log_lock);
-    mem_free(server->door.hosts);
-    mem_free(server);
+    silence(server);
+    reload_release(&server->reload);
 }
 
 int evserve_adopt(evserve *server, int fd)
@@ -342,22 +368,30 @@ int evserve_hand_over(evserve *server, int how)
 
 /* Reloading. */
 
-int evserve_reload(evserve *server, char *err, size_t errlen)
+/* Whether the server may be reloaded at all: 0, or -errno with a text in err. */
+static int check_reload(const evserve *server, char *err, size_t errlen)
 {
     if (is_in_child(server)) {
         return error_text(err, errlen, -ECHILD, "cannot reload: the server belongs to another process");
     }
-    if (server->plan.is_piped) {
-        return error_text(err, errlen, -ESPIPE,
-                          "%s came through a pipe and cannot be read again: restart the server, or run it from a file",
-                          server->plan.config.script);
-    }
-    if (atomic_exchange(&server->is_reloading, true)) {
-        return error_text(err, errlen, -EBUSY, "cannot reload: another reload is under way");
-    }
-    int rv = reload_workers(server->workers, server->worker_count, err, errlen);
-    atomic_store(&server->is_reloading, false);
-    return rv;
+    return server->plan.is_piped
+               ? error_text(err, errlen, -ESPIPE,
+                            "%s came through a pipe and cannot be read again: restart the server, or run it from a file",
+                            server->plan.config.script)
+               : 0;
+}
+
+int evserve_reload(evserve *server, char *err, size_t errlen)
+{
+    int rv = check_reload(server, err, errlen);
+    return rv < 0 ? rv : reload_now(&server->reload, err, errlen);
+}
+
+int evserve_reload_later(evserve *server, void (*done)(void *arg, int error, const char *err), void *arg, char *err,
+                         size_t errlen)
+{
+    int rv = check_reload(server, err, errlen);
+    return rv < 0 ? rv : reload_later(&server->reload, done, arg, err, errlen);
 }
 
 int evserve_reopen_logs(evserve *server, char *err, size_t errlen)
@@ -406,6 +440,11 @@ int evserve_stats(const evserve *server, struct evs_stats *stats)
         sum.timeouts += one.timeouts;
         sum.errors += one.lost;
     }
+    struct reload_counts reloads;
+    reload_get_counts(&server->reload, &reloads);
+    sum.reloads = reloads.succeeded;
+    sum.reloads_failed = reloads.failed;
+    sum.reload_has_failed = reloads.has_failed ? 1 : 0;
     memcpy(stats, &sum, size);
     return 0;
 }

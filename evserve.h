@@ -383,7 +383,7 @@ struct evserve_config {
      * evs_server(), not from the variable that evserve_start() is assigned to. */
     unsigned reactors;
 
-    /* Called with each log line, on a thread of the server, by one thread at a time. The line has no newline at its
+    /* Called with each log line, on a thread of the server or of a reload, by one thread at a time. The line has no newline at its
      * end, and characters that a terminal would not show are escaped. The function must not block, since the server
      * would block with it, and must not call the library, except evserve_stop(). Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
@@ -391,7 +391,7 @@ struct evserve_config {
 
     /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set
      * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state: on the
-     * caller's thread by evserve_start(), on the server's by evserve_reload(). Return 0 to go on. The state is
+     * caller's thread by evserve_start(), and by a reload on a thread that exists only for that, see evserve_reload(). Return 0 to go on. The state is
      * LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Lua implementations use
      * the same function names. A start with a script and two Luas fails. A library that was built with
      * EVSERVE_LUAJIT_PRIVATE allows any other Lua, but has no lua_init. */
@@ -576,6 +576,10 @@ struct evserve_config {
      * that was opened for "fd:3" is not taken: list its number in listen. */
     const struct evs_inherited *inherited;
     unsigned inherited_count;
+
+    /* How long the script may take to load in a reload, its "start" functions included; default 30000. After that it is
+     * stopped, and the reload has failed. */
+    uint64_t reload_timeout_ms;
 };
 
 /* A listening socket that one program hands over to another. */
@@ -690,15 +694,28 @@ void evserve_wake(evserve *server);
  * anything is wrong, such as a script that does not load, the old ones go on serving. Listeners stay as they are: a
  * script that changes app.listen is rejected.
  *
- * The order of calls: lua_init for each new Lua state, on the server's thread that the state is for; the new script's
- * "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
+ * While the new script loads, the server's threads go on serving: evserve_reload() starts a thread for each Lua state,
+ * which runs lua_init, the script and its "start" functions, and ends. Signals are blocked there, and the sandbox is in
+ * force. A call on the server's own thread, for example in a route, or of a server that no thread is serving at the moment
+ * loads on the calling thread, which is busy for so long; evserve_reload_later() never does that. A script that takes
+ * longer than reload_timeout_ms is stopped, by an error that it cannot catch. That does not help against a C function that does
+ * not return, such as io.read on a FIFO: a second later the reload has failed, and the thread is left behind. It ends when
+ * the function returns. After four such reloads no other one is begun.
+ *
+ * The order of calls: lua_init for each new Lua state; the new script's "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
  * EVS_STOPPING; and the old script's "stop" functions before it is closed, which is after the last of these requests.
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped;
- * -ESPIPE: the script came through a pipe and cannot be read again; -ECHILD in a forked child. Any thread, including
- * the server's own, for example in a route; other threads wait until the server's threads have done it. A server that
- * no thread is serving at the moment is reloaded by the caller. */
+ * -ESPIPE: the script came through a pipe and cannot be read again; -ETIMEDOUT: it took too long; -ECHILD in a forked
+ * child. Any thread. */
 int evserve_reload(evserve *server, char *err, size_t errlen);
+
+/* The same without waiting: done(arg, error, err) is called once it is over, on the server's first thread, with what
+ * evserve_reload() would have returned and its text. done may be NULL. If the server is freed before that, evserve_free()
+ * calls done with -ESHUTDOWN. Returns 0, or -errno with a text in err, and done is not called: -EBUSY, -ESHUTDOWN, -ESPIPE,
+ * -ECHILD or -ENOMEM. Any thread. */
+int evserve_reload_later(evserve *server, void (*done)(void *arg, int error, const char *err), void *arg, char *err,
+                         size_t errlen);
 
 /* Open the access log's file again, since logrotate, for example, has renamed it; lines that wait to be written go to the
  * new one. Returns 0, also without such a file, or -errno with a text in err: then lines go on to the old one. -ECHILD in
@@ -753,6 +770,9 @@ struct evs_stats {
     uint64_t bytes_sent;     /* to clients */
     uint64_t timeouts;       /* deadlines that have expired: connections closed, late handlers */
     uint64_t errors;         /* connections lost: reset, hung up, cut */
+    uint64_t reloads;           /* that succeeded */
+    uint64_t reloads_failed;    /* that did not, so that what was served before goes on */
+    uint64_t reload_has_failed; /* 1 if the last one did not */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if

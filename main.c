@@ -80,6 +80,7 @@ static struct {
     atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
     bool is_quitting;         /* a stop without a deadline has begun */
     bool is_stopping;         /* a stop with one has */
+    bool is_reloading;        /* on_reloaded() will be called */
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
     struct systemd_notifier notifier;
@@ -134,20 +135,50 @@ static void on_signal(int number)
     }
 }
 
-static void reload_server(void)
+/* What systemctl status shows: where the server listens, and why the last reload has failed, if it has. */
+static void notify_status(const char *failure)
 {
-    char err[EVSERVE_ERROR_MAX];
+    char news[EVSERVE_ERROR_MAX + 320];
+    snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s%s%s", evserve_address(control.server, 0),
+             failure == NULL ? "" : "; not reloaded: ", failure == NULL ? "" : failure);
+    for (char *at = strstr(news, "STATUS="); (at = strchr(at, '\n')) != NULL;) {
+        *at = ' '; /* a newline would begin another variable */
+    }
+    notify(news);
+}
+
+/* On the server's first thread. */
+static void on_reloaded(void *arg, int error, const char *err)
+{
+    (void)arg;
     char line[EVSERVE_ERROR_MAX + 64];
-    systemd_notify_reloading(&control.notifier);
-    int rv = evserve_reload(control.server, err, sizeof err);
-    if (rv == 0) {
+    control.is_reloading = false;
+    if (error == 0) {
         const char *script = control.options->script;
         snprintf(line, sizeof line, "reloaded%s%s", script == NULL ? "" : " ", script == NULL ? "" : script);
     } else {
         snprintf(line, sizeof line, "not reloaded: %s", err);
     }
-    log_stream_write(control.log, rv == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
-    notify("READY=1");
+    log_stream_write(control.log, error == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
+    if (error != -ESHUTDOWN) {
+        notify_status(error == 0 ? NULL : err);
+    }
+    if (atomic_load(&control.wants_reload)) { /* it came meanwhile */
+        evserve_wake(control.server);
+    }
+}
+
+/* The script loads on a thread of its own, and on_reloaded() follows. */
+static void reload_server(void)
+{
+    char err[EVSERVE_ERROR_MAX];
+    atomic_store(&control.wants_reload, false);
+    systemd_notify_reloading(&control.notifier);
+    control.is_reloading = true;
+    int rv = evserve_reload_later(control.server, on_reloaded, NULL, err, sizeof err);
+    if (rv < 0) {
+        on_reloaded(NULL, rv, err);
+    }
 }
 
 static void reopen_logs(void)
@@ -208,11 +239,12 @@ static void attend(void *arg)
         reopen_logs();
     }
     bool has_pulse = atomic_exchange(&control.has_pulse, false);
-    bool wants_reload = atomic_exchange(&control.wants_reload, false);
     if (has_pulse && control.has_watchdog) {
         send_sign();
     }
-    if (wants_reload || (has_pulse && control.options->watch && evserve_changed(control.server))) {
+    bool may_have_changed = has_pulse && control.options->watch;
+    if (!control.is_reloading &&
+        (atomic_load(&control.wants_reload) || (may_have_changed && evserve_changed(control.server)))) {
         reload_server();
     }
 }
@@ -264,9 +296,7 @@ static int serve_until_stopped(evserve *server)
     }
     warn_of_root(control.options);
     log_stream_release(control.log);
-    char news[256];
-    snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s", evserve_address(server, 0));
-    notify(news);
+    notify_status(NULL);
 
     int rv = evserve_wait(server);
     handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
@@ -328,6 +358,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .access_log_format = options->access_log_format,
         .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
         .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
+        .reload_timeout_ms = options->reload_timeout_ms,
         .arg = host,
     };
     control.options = options;

@@ -312,7 +312,7 @@ static int app_stats(lua_State *L)
     int64_t uptime_ms = 0;
     if (script->server != NULL) {
         server_get_stats(script->server, &stats);
-        uptime_ms = reactor_now_ms(script->reactor) - script->started_ms;
+        uptime_ms = script_now_ms(script) - script->started_ms;
     }
     lua_newtable(L);
     set_number(L, "accepted", stats.accepted);

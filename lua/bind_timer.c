@@ -24,7 +24,9 @@ struct script_timer {
     struct script *script;          /* whose it is */
     struct script_timer *next_free; /* in the list of those in no use */
     uint32_t index;                 /* in script->timers */
-    uint64_t id;                    /* of the reactor's timer, never used twice; 0 in no use */
+    uint64_t id;                    /* never used twice; 0 in no use */
+    uint64_t reactor_id;            /* of the reactor's timer; 0 while the script waits for script_adopt() */
+    uint32_t delay_ms;              /* until it runs, and between two runs */
     int fn_ref;                     /* what it calls, in the registry */
     bool repeats;                   /* app.every */
     bool is_running;                /* the last run has not ended */
@@ -151,10 +153,12 @@ static void on_run_ended(void *owned, uint64_t id)
 
 static const struct coro_owner timer_owner = {.what = "timer", .on_end = on_run_ended};
 
-static void on_script_timer(struct reactor *reactor, uint64_t id, void *arg)
+static void on_script_timer(struct reactor *reactor, uint64_t reactor_id, void *arg)
 {
     (void)reactor;
+    (void)reactor_id;
     struct script_timer *timer = arg;
+    uint64_t id = timer->id;
     struct script *script = timer->script;
     if (timer->is_running) {
         return;
@@ -176,6 +180,32 @@ static void on_script_timer(struct reactor *reactor, uint64_t id, void *arg)
         coro->owned = timer;
         coro->owned_id = id;
         coro_resume(coro, 1);
+    }
+}
+
+/* Have the reactor run it. Returns 0 or -ENOMEM. */
+static int begin_timer(struct script_timer *timer)
+{
+    struct reactor *reactor = timer->script->reactor;
+    timer->reactor_id = timer->repeats ? reactor_set_interval(reactor, timer->delay_ms, on_script_timer, timer)
+                                       : reactor_set_timeout(reactor, timer->delay_ms, on_script_timer, timer);
+    return timer->reactor_id == 0 ? -ENOMEM : 0;
+}
+
+int timer_begin_all(struct script *script)
+{
+    int rv = 0;
+    for (uint32_t i = 0; i < script->timer_count && rv == 0; i++) {
+        struct script_timer *timer = script->timers[i];
+        rv = timer->id != 0 && timer->reactor_id == 0 ? begin_timer(timer) : 0;
+    }
+    return rv;
+}
+
+static void end_timer(const struct script_timer *timer)
+{
+    if (timer->reactor_id != 0) {
+        reactor_cancel_timer(timer->script->reactor, timer->reactor_id);
     }
 }
 
@@ -203,17 +233,17 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
     lua_pushvalue(L, 2);
     int fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct script_timer *timer = script->free_timers;
-    uint64_t id = repeats ? reactor_set_interval(script->reactor, ms, on_script_timer, timer)
-                          : reactor_set_timeout(script->reactor, ms, on_script_timer, timer);
-    if (id == 0) {
+    timer->repeats = repeats;
+    timer->delay_ms = ms;
+    timer->reactor_id = 0;
+    if (!script_is_elsewhere(script) && begin_timer(timer) < 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);
         script_raise_memory(L);
     }
     script->free_timers = timer->next_free;
     timer->fn_ref = fn_ref;
-    timer->id = id;
-    timer->repeats = repeats;
-    *handle = (struct timer_handle){.index = timer->index, .id = id};
+    timer->id = ++script->last_timer_id;
+    *handle = (struct timer_handle){.index = timer->index, .id = timer->id};
     return 1;
 }
 
@@ -236,7 +266,7 @@ static int timer_cancel(lua_State *L)
     struct script_timer *timer = is_known ? script->timers[handle->index] : NULL;
     bool is_set = timer != NULL && timer->id == handle->id;
     if (is_set) {
-        reactor_cancel_timer(script->reactor, timer->id);
+        end_timer(timer);
         put_timer(timer);
     }
     lua_pushboolean(L, is_set);
@@ -248,7 +278,7 @@ void timer_cancel_all(struct script *script)
     for (uint32_t i = 0; i < script->timer_count; i++) {
         struct script_timer *timer = script->timers[i];
         if (timer->id != 0) {
-            reactor_cancel_timer(script->reactor, timer->id);
+            end_timer(timer);
             put_timer(timer);
         }
     }
@@ -258,7 +288,7 @@ void timer_free_all(struct script *script)
 {
     for (uint32_t i = 0; i < script->timer_count; i++) {
         if (script->timers[i]->id != 0) {
-            reactor_cancel_timer(script->reactor, script->timers[i]->id);
+            end_timer(script->timers[i]);
         }
         mem_free(script->timers[i]);
     }

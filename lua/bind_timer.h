@@ -5,6 +5,9 @@
 
 #include "lua/state.h"
 
+/* Those that were set while the reactor must be left alone: their time begins now. Returns 0 or -ENOMEM. */
+int timer_begin_all(struct script *script);
+
 /* Cancel all timers. */
 void timer_cancel_all(struct script *script);
 

@@ -8,6 +8,12 @@
 
 #include <errno.h>
 
+/* The -errno of a run that failed. */
+static int failure_of(const struct run *run, bool is_short)
+{
+    return run->stop == STOP_LOAD ? -ETIMEDOUT : is_short ? -ENOMEM : -EINVAL;
+}
+
 int script_call(struct script *script, int nargs, int nresults, char *err, size_t errlen)
 {
     struct run run;
@@ -33,11 +39,11 @@ int script_call(struct script *script, int nargs, int nresults, char *err, size_
         lua_pop(script->L, 1);
         return error_text(err, errlen, -ENOMEM, "%s: %s", script_path(script), text);
     }
-    return script_describe_error(script, is_short ? -ENOMEM : -EINVAL, err, errlen);
+    return script_describe_error(script, failure_of(&run, is_short), err, errlen);
 }
 
 int script_protect(struct script *script, lua_CFunction fn, void *arg, char *err, size_t errlen)
 {
     int rv = lua_cpcall(script->L, fn, arg);
-    return rv == 0 ? 0 : script_describe_error(script, rv == LUA_ERRMEM ? -ENOMEM : -EINVAL, err, errlen);
+    return rv == 0 ? 0 : script_describe_error(script, failure_of(script->run, rv == LUA_ERRMEM), err, errlen);
 }

@@ -12,7 +12,10 @@
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
  * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after
  * one that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c).
- * LuaJIT calls no hook in finalizers and in compiled code. */
+ * LuaJIT calls no hook in finalizers and in compiled code.
+ *
+ * A script that is loaded while others serve has a deadline of its own (struct script_load), which ends it the same
+ * way. */
 
 #include "lua/deadline.h"
 
@@ -102,9 +105,25 @@ void deadline_describe(const struct script *script, const struct run *run, char 
     if (run->stop == STOP_CPU) {
         snprintf(text, len, "stopped: more than %llu ms of processor time without a wait (handler_cpu)",
                  (unsigned long long)run->budget_ns / (unsigned long long)ns_per_ms);
+    } else if (run->stop == STOP_LOAD) {
+        snprintf(text, len, "stopped: loading took more than %llu ms (reload_timeout)",
+                 (unsigned long long)script->load->timeout_ms);
     } else {
         memory_describe(script, run, text, len);
     }
+}
+
+/* Whether the script has loaded for too long, or in vain. Its time is that of the wall clock: somebody waits. */
+static bool is_load_over(struct script *script)
+{
+    struct run *run = script->run;
+    if (script->load == NULL) {
+        return false;
+    }
+    int64_t now_ns = sys_now_ns();
+    run->is_slow = now_ns - run->seen_ns > slow_ns;
+    run->seen_ns = now_ns;
+    return now_ns >= script->load->end_ns || atomic_load_explicit(script->load->is_unwanted, memory_order_relaxed);
 }
 
 /* Put on record where the run was stopped. */
@@ -133,8 +152,9 @@ void deadline_check(lua_State *L)
 {
     struct script *script = script_of(L);
     struct run *run = script->run;
-    if (run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run)) {
-        run->stop = STOP_CPU;
+    bool is_late = run->stop == STOP_NONE && run->budget_ns != 0 && is_over(run);
+    if (is_late || (run->stop == STOP_NONE && is_load_over(script))) {
+        run->stop = is_late ? STOP_CPU : STOP_LOAD;
         hook_set_interval(script, 1);
         script_end_loan(script); /* the function ends here, and the report may need it */
         report(L, script);
@@ -158,7 +178,10 @@ static void on_count(lua_State *L, lua_Debug *at)
             collector_look(script, L);
         }
         bool is_late = run->budget_ns != 0 && is_over(run);
-        run->stop = memory_is_over(script) ? STOP_MEMORY : is_late ? STOP_CPU : STOP_NONE;
+        run->stop = memory_is_over(script) ? STOP_MEMORY
+                    : is_late              ? STOP_CPU
+                    : is_load_over(script) ? STOP_LOAD
+                                           : STOP_NONE;
         hook_set_interval(script, run->stop != STOP_NONE ? 1 : run->is_slow ? SLOW_INTERVAL : LOOK_INTERVAL);
         script->was_short = script->was_short || run->stop == STOP_MEMORY;
         if (run->stop != STOP_NONE) {

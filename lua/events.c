@@ -37,7 +37,8 @@ int events_start(struct script *script, char *err, size_t errlen)
 {
     int rv = 0;
     for (size_t n = 1; rv == 0 && push_listener(script, REF_START, n); n++) {
-        rv = call_listener(script, REF_START, err, errlen) < 0 ? -EINVAL : 0;
+        rv = call_listener(script, REF_START, err, errlen);
+        rv = rv < 0 && rv != -ETIMEDOUT ? -EINVAL : rv;
     }
     return rv;
 }

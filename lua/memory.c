@@ -249,7 +249,7 @@ static void ask_script(struct script *script)
  * state: it may have wanted more than what is free. */
 static void make_script_room(struct script *script, size_t full)
 {
-    int64_t now_ms = reactor_now_ms(script->reactor);
+    int64_t now_ms = script_now_ms(script);
     bool is_due = now_ms >= script->full_until_ms;
     bool is_short = script->was_short && now_ms >= script->short_until_ms;
     if (!is_short && (!is_due || (script->memory_bytes <= full && !memory_is_low(script)))) {

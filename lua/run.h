@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum stop_reason { STOP_NONE, STOP_CPU, STOP_MEMORY };
+enum stop_reason { STOP_NONE, STOP_CPU, STOP_MEMORY, STOP_LOAD };
 
 /* How far the clocks of a run are known. */
 enum run_clock {

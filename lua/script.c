@@ -247,6 +247,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;
     made->is_repeat = host->is_repeat;
+    made->load = host->load;
     made->fixed = (struct settings){
         .handler_cpu_ms = host->handler_cpu_ms,
         .lua_memory_bytes = host->lua_memory_bytes,
@@ -313,10 +314,17 @@ int script_start(struct script *script, const struct server *server, char *err, 
         return rv;
     }
     script->server = server;
-    script->started_ms = reactor_now_ms(script->reactor);
+    script->started_ms = script_now_ms(script);
     rv = events_start(script, err, errlen);
     script->has_started = true;
     return rv;
+}
+
+int script_adopt(struct script *script, const struct server *server)
+{
+    script->load = NULL;
+    script->server = server;
+    return timer_begin_all(script);
 }
 
 void script_announce_stop(struct script *script)
@@ -400,6 +408,7 @@ const struct script_kind script_lua = {
     .tls = script_tls,
     .each_folder = script_each_folder,
     .start = script_start,
+    .adopt = script_adopt,
     .announce_stop = script_announce_stop,
     .end_timers = script_end_timers,
     .is_busy = script_is_busy,

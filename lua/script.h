@@ -42,6 +42,9 @@ int script_each_folder(struct script *script, int (*fn)(void *arg, const char *f
 /* From now on app.stats() reports about server. */
 int script_start(struct script *script, const struct server *server, char *err, size_t errlen);
 
+/* Timers set so far count from now on. */
+int script_adopt(struct script *script, const struct server *server);
+
 void script_announce_stop(struct script *script);
 
 void script_end_timers(struct script *script);

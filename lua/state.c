@@ -4,6 +4,8 @@
 #include "lua/state.h"
 
 #include "core/mem.h"
+#include "core/sys.h"
+#include "core/units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,9 +36,14 @@ int script_grow(void ***array, uint32_t count, uint32_t *capacity)
     return 0;
 }
 
+int64_t script_now_ms(const struct script *script)
+{
+    return script_is_elsewhere(script) ? sys_now_ns() / NS_PER_MS : reactor_now_ms(script->reactor);
+}
+
 bool script_may_log(const struct script *script, struct line_limit *limit, char others[OTHERS_MAX])
 {
-    int64_t now_ms = reactor_now_ms(script->reactor);
+    int64_t now_ms = script_now_ms(script);
     if (now_ms < limit->until_ms) {
         limit->skipped++;
         return false;

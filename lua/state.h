@@ -116,13 +116,14 @@ struct listen {
 };
 
 struct script {
-    lua_State *L;                /* main thread; only start-up, reports and clean-up run on it */
-    struct site *site;           /* borrowed: what the script configures */
-    struct reactor *reactor;     /* borrowed: timers */
-    const struct log *log;       /* borrowed, may be NULL */
-    const struct server *server; /* who answers app.stats(); NULL before script_start() */
-    char *chunk_name;            /* "@scripts/site.lua" */
-    int base_fd;                 /* where that and other relative paths start: see sys_base() */
+    lua_State *L;                   /* main thread; only start-up, reports and clean-up run on it */
+    struct site *site;              /* borrowed: what the script configures */
+    struct reactor *reactor;        /* borrowed: timers. Its thread alone may touch it */
+    const struct script_load *load; /* borrowed: how long loading may take; NULL when that does not count (any more) */
+    const struct log *log;          /* borrowed, may be NULL */
+    const struct server *server;    /* who answers app.stats(); NULL before script_start() */
+    char *chunk_name;               /* "@scripts/site.lua" */
+    int base_fd;                    /* where that and other relative paths start: see sys_base() */
     enum script_phase phase;
     bool is_stopping;                     /* the "stopping" functions were called */
     bool is_stopped;                      /* script_stop() was called: nothing new is begun */
@@ -187,6 +188,7 @@ struct script {
     uint32_t timer_count;             /* of timers */
     uint32_t timer_capacity;          /* of timers */
     struct script_timer *free_timers; /* in no use */
+    uint64_t last_timer_id;           /* that was given to one */
 
     struct anchor **anchors;         /* by index; never freed before the script */
     uint32_t anchor_count;           /* of anchors */
@@ -233,6 +235,15 @@ static inline void script_push_ref(const struct script *script, lua_State *L, en
 
 /* Pop a value of L into the registry. May raise (memory). */
 void script_set_ref(lua_State *L, enum script_ref ref);
+
+/* Whether another thread than the reactor's has the script, so that the reactor must be left alone. */
+static inline bool script_is_elsewhere(const struct script *script)
+{
+    return script->load != NULL && script->load->is_elsewhere;
+}
+
+/* The reactor's time, as far as it may be asked. */
+int64_t script_now_ms(const struct script *script);
 
 /* C code is about to enter Lua, maybe on another thread than the last time: know its stack. */
 static inline void script_enter_stack(struct script *script)

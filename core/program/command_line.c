@@ -7,16 +7,17 @@
 #include "core/tls_dev.h"
 #include "evserve.h"
 #include "http/hsts.h"
+#include "http/limits.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { REQUEST_TIMEOUT_MAX_S = 86400 };
+enum { REQUEST_TIMEOUT_MAX_S = 86400, RELOAD_TIMEOUT_MAX_MS = 86400000 };
 
 static const char usage[] =
-    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch]\n"
+    "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--reload-timeout TIME]\n"
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
@@ -50,6 +51,8 @@ static const char usage[] =
     "  --reactors N   serve with N threads, each with its own event loop and Lua state; auto: one per CPU\n"
     "                 (default: one event loop and one Lua state)\n"
     "  --watch        reload when the script, or a file that it required or read at startup, changes\n"
+    "  --reload-timeout TIME\n"
+    "                 how long the script may take to load in a reload, such as 30s (the default)\n"
     "  --sandbox[=require]\n"
     "                 after startup, give up running programs, opening connections, and access to all files except\n"
     "                 the served directories and the script's folder; require: refuse to start if the kernel or\n"
@@ -209,6 +212,15 @@ static bool set_timeout(void *arg, const char *value, char *err)
     return options_parse_number(value, REQUEST_TIMEOUT_MAX_S, &options->timeout_s);
 }
 
+static bool set_reload_timeout(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--reload-timeout expects a time from 1ms to 24h, such as 30s, not \"%.80s\"",
+             value);
+    return limits_parse_value(LIMIT_MS, value, &options->reload_timeout_ms, NULL, 0) == 0 &&
+           options->reload_timeout_ms >= 1 && options->reload_timeout_ms <= RELOAD_TIMEOUT_MAX_MS;
+}
+
 static const struct option_row rows[] = {
     {"listen", OPTION_VALUE, 0, set_listen},
     {"tls-cert", OPTION_VALUE, 0, add_tls_cert},
@@ -221,6 +233,7 @@ static const struct option_row rows[] = {
     {"hsts", OPTION_VALUE, 0, set_hsts},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},
     {"reactors", OPTION_VALUE, 0, set_reactors},
+    {"reload-timeout", OPTION_VALUE, 0, set_reload_timeout},
     {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},
     {"sandbox", OPTION_MAYBE, 0, set_sandbox},
     {"allow-read", OPTION_VALUE, 0, add_allow_read},

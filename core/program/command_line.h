@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     EXIT_USAGE = 2, /* exit status for a command line that makes no sense */
@@ -38,6 +39,7 @@ struct command_line {
     bool has_tls_dev;               /* --tls-dev was given */
     bool tls_dev_anywhere;
     bool watch;
+    uint64_t reload_timeout_ms; /* of a script; 0 when it was not given */
     bool check;
     bool routes;
     const char *request;                      /* "GET /users/7", or NULL */

@@ -738,6 +738,34 @@ class server
         }
     }
 
+    // The same without waiting: done(error, text) is called on the server's first thread, with 0 or -errno, or by the
+    // destructor. Throws evs::error if no reload can begin.
+    void reload_later(std::function<void(int error, const char *text)> done)
+    {
+        char err[EVSERVE_ERROR_MAX];
+        if (handle_ == nullptr) {
+            throw error("evs::server::reload_later: the server has not been started");
+        }
+        struct waiter {
+            server *owner;
+            std::function<void(int, const char *)> done;
+        };
+        auto made = std::make_unique<waiter>(waiter{this, std::move(done)});
+        int rv = evserve_reload_later(
+            handle_,
+            [](void *arg, int failure, const char *text) {
+                std::unique_ptr<waiter> self(static_cast<waiter *>(arg));
+                if (self->done) {
+                    self->owner->guard("done of a reload", [&] { self->done(failure, text); });
+                }
+            },
+            made.get(), err, sizeof err);
+        if (rv < 0) {
+            throw error(err);
+        }
+        (void)made.release(); // done will be called
+    }
+
     // Call fn on a thread of the server. Any thread. Returns 0 or -errno; throws std::bad_alloc.
     int post(std::function<void()> fn, unsigned thread = 0)
     {

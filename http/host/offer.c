@@ -431,6 +431,11 @@ int offer_start(struct offer *offer, const struct server *server, char *err, siz
     return offer->script == NULL ? 0 : offer->kind->start(offer->script, server, err, errlen);
 }
 
+int offer_adopt(struct offer *offer, const struct server *server)
+{
+    return offer->script == NULL ? 0 : offer->kind->adopt(offer->script, server);
+}
+
 void offer_announce_stop(struct offer *offer)
 {
     if (offer->script != NULL) {

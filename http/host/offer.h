@@ -96,6 +96,7 @@ void offer_get_memory(const struct offer *offer, uint64_t *held, uint64_t *limit
  * or false. */
 int offer_each_folder(const struct offer *offer, int (*fn)(void *arg, const char *folder), void *arg);
 int offer_start(struct offer *offer, const struct server *server, char *err, size_t errlen);
+int offer_adopt(struct offer *offer, const struct server *server);
 void offer_announce_stop(struct offer *offer);
 void offer_end_timers(struct offer *offer);
 bool offer_is_busy(const struct offer *offer, int64_t until_ms);

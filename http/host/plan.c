@@ -151,8 +151,8 @@ static void note_file(void *arg, const char *path, enum script_file what)
     }
 }
 
-int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
-                    size_t errlen)
+int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, const struct script_load *load,
+                    struct offer **made, char *err, size_t errlen)
 {
     const struct evserve_config *config = &plan->config;
     const struct offer_config wanted = {
@@ -175,6 +175,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, s
         .host.lua_memory_default = plan->lua_memory_bytes,
         .host.debug = config->debug != 0,
         .host.is_repeat = !is_first,
+        .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
         .host.text_len = write_buffer_len(&plan->script_text),
         .host.base_fd = plan->base_fd,

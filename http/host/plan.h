@@ -20,6 +20,7 @@ struct log;
 struct offer;
 struct reactor;
 struct script_kind;
+struct script_load;
 
 struct plan {
     struct evserve_config config;   /* our own copy */
@@ -56,10 +57,10 @@ void plan_forget_handed(struct plan *plan);
  * lua/settings.def. */
 uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors);
 
-/* Make an offer, on the thread of its reactor. is_first: missing directories are logged. Returns 0, or -errno with a
- * text in err. */
-int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, struct offer **made, char *err,
-                    size_t errlen);
+/* Make an offer, on the thread of its reactor, or as load says, which may be NULL. is_first: missing directories are
+ * logged. Returns 0, or -errno with a text in err. */
+int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, const struct script_load *load,
+                    struct offer **made, char *err, size_t errlen);
 
 /* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those
  * of the script of offer. plan_start_tls() reads them, and fails if one cannot be used, if there is none although a

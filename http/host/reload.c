@@ -1,30 +1,47 @@
-/* Happy path: each worker makes its new offer on its own thread, since a script sets timers on its reactor. When all
- * of them are made, each worker's server goes on to the new offer, and the old one is retired.
+/* Happy path: the new offers are made beside the workers (loading.c). When all of them are, each worker adopts its own,
+ * and goes on to it; the old one is retired.
  *
- * Failure modes: an offer that one worker cannot make is a text in err; the offers of the others are thrown away.
+ * reload_now() waits in the calling thread. reload_later() waits in the loop of the first worker: a call in its mailbox
+ * begins, another one tells that all is loaded, and a timer notices a script that is stuck.
+ *
+ * Failure modes: an offer that cannot be made for one worker is a text in err; the offers of the others are thrown away.
  * Certificates that cannot be used are a line in the log, and the former ones stay. */
 
 #include "http/host/reload.h"
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "http/fd_check.h"
+#include "core/reactor.h"
 #include "http/host/confine.h"
 #include "http/host/meter.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
-#include "http/limits.h"
 #include "http/server.h"
-#include "http/site.h"
 
 #include <errno.h>
+
+void reload_init(struct reload *reload, struct worker *workers, unsigned count, uint64_t timeout_ms,
+                 void (*on_last)(void *owner), void *owner)
+{
+    *reload = (struct reload){.workers = workers,
+                              .count = count,
+                              .timeout_ms = timeout_ms == 0 ? RELOAD_TIMEOUT_MS : timeout_ms};
+    atomic_init(&reload->is_busy, false);
+    atomic_init(&reload->succeeded, 0);
+    atomic_init(&reload->failed, 0);
+    atomic_init(&reload->has_failed, false);
+    loading_init(&reload->loading, on_last, owner);
+}
+
+/* Going on to what is loaded. */
 
 /* One worker's part of a reload. */
 struct errand {
     struct worker *worker;
-    int rv;                      /* of making the offer */
-    char err[EVSERVE_ERROR_MAX]; /* why it failed */
+    struct offer *offer;         /* that was made for it; NULL once the worker has it, or it is destroyed */
+    int rv;                      /* of taking it */
+    char err[EVSERVE_ERROR_MAX]; /* why that failed */
 };
 
 /* The script may ask neither for addresses that the server does not have, nor for what a sandbox keeps away. */
@@ -36,35 +53,30 @@ static int check_offer(const struct worker *worker, const struct offer *next, ch
     return rv < 0 || config->sandbox == 0 ? rv : confine_check(worker->offer, next, err, errlen);
 }
 
-static void prepare_offer(void *arg)
+static void take_offer(void *arg)
 {
     struct errand *errand = arg;
     struct worker *worker = errand->worker;
-    bool is_first = worker->number == 0;
-    struct offer *next = NULL;
-    errand->rv = plan_make_offer(worker->plan, worker->reactor, is_first, &next, errand->err, sizeof errand->err);
-    if (next == NULL) {
-        return;
-    }
-    if (is_first) {
-        fd_check(&next->site->limits, worker->log);
-    }
-    limits_share(&next->site->limits, worker->count);
-    errand->rv = check_offer(worker, next, errand->err, sizeof errand->err);
+    errand->rv = check_offer(worker, errand->offer, errand->err, sizeof errand->err);
     if (errand->rv == 0) {
-        errand->rv = offer_start(next, worker->server, errand->err, sizeof errand->err);
+        worker->next = errand->offer;
+        errand->offer = NULL;
+        errand->rv = offer_adopt(worker->next, worker->server);
     }
-    if (errand->rv < 0) {
-        offer_destroy(next);
-        return;
+    if (errand->rv == -ENOMEM) {
+        (void)error_text(errand->err, sizeof errand->err, -ENOMEM, "cannot reload: %s", errno_text(ENOMEM));
     }
-    worker->next = next;
 }
 
 static void discard_offer(void *arg)
 {
     struct errand *errand = arg;
     struct worker *worker = errand->worker;
+    if (errand->offer != NULL) {
+        (void)offer_adopt(errand->offer, worker->server); /* its "stop" functions may do what they like */
+        worker->next = errand->offer;
+        errand->offer = NULL;
+    }
     if (worker->next != NULL) {
         offer_stop(worker->next);
     }
@@ -112,19 +124,12 @@ static int run_errands(struct errand *errands, struct mailbox_call *calls, unsig
     return 0;
 }
 
-int reload_workers(struct worker *workers, unsigned count, char *err, size_t errlen)
+/* Go on to the offers, or throw them away: rv is that of making them. */
+static int use_offers(struct errand *errands, struct mailbox_call *calls, unsigned count, int rv, char *err,
+                      size_t errlen)
 {
-    struct errand *errands = mem_zalloc(count * sizeof *errands);
-    struct mailbox_call *calls = mem_zalloc(count * sizeof *calls);
-    if (errands == NULL || calls == NULL) {
-        mem_free(errands);
-        mem_free(calls);
-        return error_text(err, errlen, -ENOMEM, "cannot reload: %s", errno_text(ENOMEM));
-    }
-    for (unsigned i = 0; i < count; i++) {
-        errands[i].worker = &workers[i];
-    }
-    int rv = run_errands(errands, calls, count, prepare_offer, err, errlen);
+    struct worker *workers = errands[0].worker;
+    rv = rv < 0 ? rv : run_errands(errands, calls, count, take_offer, err, errlen);
     rv = rv < 0 ? rv : plan_open_access(workers[0].plan, workers[0].next, err, errlen);
     if (rv < 0) {
         (void)run_errands(errands, calls, count, discard_offer, NULL, 0);
@@ -132,7 +137,192 @@ int reload_workers(struct worker *workers, unsigned count, char *err, size_t err
         plan_reload_tls(workers[0].plan, workers[0].next);
         rv = run_errands(errands, calls, count, swap_offer, err, errlen);
     }
-    mem_free(errands);
-    mem_free(calls);
+    for (unsigned i = 0; i < count; i++) {
+        offer_destroy(errands[i].offer); /* the worker has ended */
+    }
     return rv;
+}
+
+/* All is loaded, or nobody waits any longer. */
+static int finish_reload(struct reload *reload, char *err, size_t errlen)
+{
+    struct reload_room *room = &reload->room;
+    int rv = loading_take(&reload->loading, room->offers, err, errlen);
+    for (unsigned i = 0; i < reload->count; i++) {
+        room->errands[i] = (struct errand){.worker = &reload->workers[i], .offer = room->offers[i]};
+    }
+    rv = use_offers(room->errands, room->calls, reload->count, rv, err, errlen);
+    loading_done(&reload->loading);
+    return rv;
+}
+
+/* The whole. */
+
+static void drop_room(struct reload *reload)
+{
+    mem_free(reload->room.errands);
+    mem_free(reload->room.calls);
+    mem_free(reload->room.offers);
+    reload->room = (struct reload_room){0};
+}
+
+/* Begin to load, with all the memory that the rest will need. Returns as loading_begin(). */
+static int begin_reload(struct reload *reload, const pthread_t *caller, void (*on_over)(void *arg), char *err,
+                        size_t errlen)
+{
+    unsigned count = reload->count;
+    reload->room = (struct reload_room){.errands = mem_zalloc(count * sizeof(struct errand)),
+                                        .calls = mem_zalloc(count * sizeof(struct mailbox_call)),
+                                        .offers = mem_zalloc(count * sizeof(struct offer *))};
+    int rv = 0;
+    if (reload->room.errands == NULL || reload->room.calls == NULL || reload->room.offers == NULL) {
+        rv = error_text(err, errlen, -ENOMEM, "cannot reload: %s", errno_text(ENOMEM));
+    }
+    return rv < 0 ? rv
+                  : loading_begin(&reload->loading, reload->workers, count, reload->timeout_ms, caller, on_over, reload,
+                                  err, errlen);
+}
+
+/* It is over, one way or the other. */
+static void end_reload(struct reload *reload, int rv)
+{
+    drop_room(reload);
+    if (rv != -ESHUTDOWN) {
+        atomic_fetch_add(rv < 0 ? &reload->failed : &reload->succeeded, 1);
+        atomic_store(&reload->has_failed, rv < 0);
+    }
+    atomic_store(&reload->is_busy, false);
+}
+
+/* Returns 0, or -EBUSY with a text. */
+static int occupy(struct reload *reload, char *err, size_t errlen)
+{
+    return atomic_exchange(&reload->is_busy, true)
+               ? error_text(err, errlen, -EBUSY, "cannot reload: another reload is under way")
+               : 0;
+}
+
+int reload_now(struct reload *reload, char *err, size_t errlen)
+{
+    const pthread_t caller = pthread_self();
+    int rv = occupy(reload, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = begin_reload(reload, &caller, NULL, err, errlen);
+    if (rv == 0) {
+        loading_wait(&reload->loading, reload->timeout_ms);
+        rv = finish_reload(reload, err, errlen);
+    }
+    end_reload(reload, rv);
+    return rv;
+}
+
+/* In the loop of the first worker. */
+
+static void tell_done(struct reload *reload, int rv, const char *err)
+{
+    reload_done_fn done = reload->done;
+    void *arg = reload->arg;
+    end_reload(reload, rv);
+    if (done != NULL) {
+        done(arg, rv, err); /* which may begin another one */
+    }
+}
+
+static void finish_later(struct reload *reload)
+{
+    char err[EVSERVE_ERROR_MAX] = "";
+    reload->is_waiting = false;
+    if (reload->late_timer != 0) {
+        reactor_cancel_timer(reload->workers[0].reactor, reload->late_timer);
+        reload->late_timer = 0;
+    }
+    int rv = finish_reload(reload, err, sizeof err);
+    tell_done(reload, rv, err);
+}
+
+/* A call may come late, after the timer. */
+static void on_loaded(void *arg)
+{
+    struct reload *reload = arg;
+    if (reload->is_waiting && loading_is_over(&reload->loading)) {
+        finish_later(reload);
+    }
+}
+
+/* On the thread of the last load. Without memory for the call, the timer finds out. */
+static void tell_loaded(void *arg)
+{
+    struct reload *reload = arg;
+    (void)mailbox_post(&reload->workers[0].mailbox, on_loaded, reload);
+}
+
+static void on_late(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct reload *reload = arg;
+    reload->late_timer = 0;
+    finish_later(reload);
+}
+
+static void begin_later(void *arg)
+{
+    struct reload *reload = arg;
+    struct reactor *reactor = reload->workers[0].reactor;
+    char err[EVSERVE_ERROR_MAX] = "";
+    uint32_t late_ms = (uint32_t)(reload->timeout_ms + LOADING_GRACE_MS);
+    reload->late_timer = reactor_set_timeout(reactor, late_ms, on_late, reload);
+    int rv = reload->late_timer != 0 ? begin_reload(reload, NULL, tell_loaded, err, sizeof err)
+                                     : error_text(err, sizeof err, -ENOMEM, "cannot reload: %s", errno_text(ENOMEM));
+    reload->is_waiting = rv == 0;
+    if (rv < 0) {
+        reactor_cancel_timer(reactor, reload->late_timer);
+        reload->late_timer = 0;
+        tell_done(reload, rv, err);
+    }
+}
+
+int reload_later(struct reload *reload, reload_done_fn done, void *arg, char *err, size_t errlen)
+{
+    int rv = occupy(reload, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    reload->done = done;
+    reload->arg = arg;
+    rv = mailbox_post(&reload->workers[0].mailbox, begin_later, reload);
+    if (rv < 0) {
+        rv = error_text(err, errlen, rv, "cannot reload: %s",
+                        rv == -ESHUTDOWN ? "the server has stopped" : errno_text(-rv));
+        atomic_store(&reload->is_busy, false);
+    }
+    return rv;
+}
+
+void reload_get_counts(const struct reload *reload, struct reload_counts *counts)
+{
+    *counts = (struct reload_counts){.succeeded = atomic_load(&reload->succeeded),
+                                     .failed = atomic_load(&reload->failed),
+                                     .has_failed = atomic_load(&reload->has_failed)};
+}
+
+void reload_cancel(struct reload *reload)
+{
+    loading_cancel(&reload->loading);
+}
+
+void reload_end(struct reload *reload)
+{
+    loading_cancel(&reload->loading);
+    loading_wait_end(&reload->loading);
+    if (reload->is_waiting) {
+        finish_later(reload);
+    }
+}
+
+void reload_release(struct reload *reload)
+{
+    loading_release(&reload->loading);
 }

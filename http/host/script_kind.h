@@ -4,9 +4,11 @@
 /* What the assembly of a site needs from a scripting language: a table of functions. lua/ supplies one, script_lua of
  * lua/script.h; a build without Lua has none, so http/host/offer.c refuses scripts there.
  *
- * All functions are called on the thread that opened the script, except close(), which may also run on the thread that
- * frees the server. */
+ * All functions are called on the thread of the reactor, with two exceptions. close() may also run on the thread that
+ * frees the server. And a script may be opened and started on another thread (struct script_load), while the reactor
+ * goes on: until adopt(), no other function but close() is called, and the script does not touch the reactor. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +31,15 @@ enum script_file {
     SCRIPT_FILE_WRITTEN, /* it writes the file, at any time */
 };
 
+/* How a script is loaded while others serve. open() and start() end with -ETIMEDOUT at the deadline, whatever the script
+ * does, except in a C function that does not return, in a finalizer and in compiled code. */
+struct script_load {
+    int64_t end_ns;                 /* the deadline, of sys_now_ns() */
+    uint64_t timeout_ms;            /* that it comes after, for texts */
+    const atomic_bool *is_unwanted; /* once it is true, they end as at the deadline */
+    bool is_elsewhere;              /* open() and start() are called on another thread than the reactor's */
+};
+
 /* What a host asks of a script. All zero: nothing. */
 struct script_host {
     int (*init)(struct lua_State *L, void *arg); /* called before the script runs, to add modules; returns 0 to go on */
@@ -42,9 +53,10 @@ struct script_host {
     size_t text_len; /* bytes of text */
     /* Called for each file that the script consists of, reads or writes. NULL: not called. */
     void (*on_file)(void *arg, const char *path, enum script_file what);
-    void *on_file_arg; /* for on_file */
-    bool is_repeat;    /* another thread loads the same script and logs its warnings */
-    int base_fd;       /* borrowed: where relative paths of the script and its modules start, see sys_base() */
+    void *on_file_arg;              /* for on_file */
+    const struct script_load *load; /* borrowed until adopt(); NULL: no deadline, on the reactor's thread */
+    bool is_repeat;                 /* another thread loads the same script and logs its warnings */
+    int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 
 struct script_kind {
@@ -71,9 +83,13 @@ struct script_kind {
      * directory, until fn returns something other than 0. Returns that value, or 0. */
     int (*each_folder)(struct script *script, int (*fn)(void *arg, const char *folder), void *arg);
 
-    /* The server is about to run: the script's "start" functions are called. Returns 0, or -errno with a text in err if
-     * one of them failed. */
+    /* The server is about to run: the script's "start" functions are called. server is NULL if they are called on
+     * another thread than the server's. Returns 0, or -errno with a text in err if one of them failed. */
     int (*start)(struct script *script, const struct server *server, char *err, size_t errlen);
+
+    /* The reactor's thread takes over a script that was opened and started elsewhere: its timers begin. Returns 0, or
+     * -ENOMEM: then only stop() and close() may follow. */
+    int (*adopt)(struct script *script, const struct server *server);
 
     /* The server begins to stop, or another script replaces this one: the "stopping" functions are called, unless they
      * already were. Requests continue, and so do timers until end_timers(). */

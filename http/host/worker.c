@@ -50,7 +50,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     mailbox_init(&worker->mailbox, worker->reactor);
     evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
     retired_init(&worker->retired, worker->reactor);
-    return plan_make_offer(worker->plan, worker->reactor, worker->number == 0, &worker->offer, err, errlen);
+    return plan_make_offer(worker->plan, worker->reactor, worker->number == 0, NULL, &worker->offer, err, errlen);
 }
 
 /* Certificates. */
@@ -297,6 +297,7 @@ static void end_worker(struct worker *worker, int error)
 {
     worker->is_over = true;
     worker->error = error;
+    worker->on_ended(worker->owner);
     evs_host_end(worker->host);
     evs_calls_end(worker->host);
     mailbox_close(&worker->mailbox);

@@ -37,6 +37,7 @@ enum {
 struct worker {
     evserve *owner;                    /* the handle */
     void (*on_failed)(evserve *owner); /* the loop has failed: the other workers must end, too */
+    void (*on_ended)(evserve *owner);  /* the loop has ended, in whatever way; called once on its thread */
     struct plan *plan;                 /* borrowed */
     const struct log *log;             /* borrowed */
     struct evs_host *host;             /* borrowed: what the binding keeps for this thread */

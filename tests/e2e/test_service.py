@@ -69,6 +69,61 @@ class Reload(Case):
         self.assertEqual(get(server), b"one")
         self.assertEqual(server.stop(), 0)
 
+    def test_others_are_served_while_the_script_loads(self):
+        for reactors in ([], ["--reactors", "2"]):
+            self.site("one")
+            server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "300ms", *reactors, "site.lua")
+            self.site("two", "while true do pcall(function() while true do end end) end\n")
+            server.process.send_signal(signal.SIGHUP)
+            begin = time.monotonic()
+            asked = 0
+            while time.monotonic() - begin < 0.2:
+                before = time.monotonic()
+                self.assertEqual(get(server), b"one")
+                self.assertLess(time.monotonic() - before, 0.15)  # usually half a millisecond
+                asked += 1
+            self.assertGreater(asked, 2)
+            self.wait_for_log(server, "not reloaded: site.lua:3: stopped: loading took more than 300 ms (reload_timeout)")
+            self.site("three", "app.after(1, function() app.log('info', 'timer runs') end)\n"
+                               "app.on('start', function() app.log('info', 'start runs') end)\n")
+            server.process.send_signal(signal.SIGHUP)
+            self.wait_for_log(server, "reloaded site.lua")
+            self.wait_for_log(server, "start runs")
+            self.wait_for_log(server, "timer runs")
+            self.assertEqual(get(server), b"three")
+            self.assertEqual(server.stop(), 0)
+
+    def test_script_that_is_stuck_in_c_keeps_nobody(self):
+        os.mkfifo(os.path.join(self.folder, "fifo"))
+        self.site("one")
+        server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "50ms", "site.lua")
+        self.site("two", "io.open('fifo', 'r'):read()\n")
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for_log(server, "not reloaded: site.lua: it has not loaded within 50 ms (reload_timeout), and cannot be "
+                                  "stopped: it is in a C function that does not return")
+        self.assertEqual(get(server), b"one")
+        self.site("three")
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for_log(server, "reloaded site.lua")
+        self.assertEqual(get(server), b"three")
+        self.site("four", "io.open('fifo', 'r'):read()\n")
+        server.process.send_signal(signal.SIGHUP)
+        evtest.wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/task")) == 3, "a thread that loads")
+        begin = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_sighup_that_comes_while_a_script_loads_is_heeded_after_it(self):
+        self.site("one")
+        server = self.start("--listen", "127.0.0.1:0", "site.lua")
+        self.site("two", "local begun = app.now() app.log('info', 'begun') while app.now() < begun + 0.2 do end\n")
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for_log(server, "begun")
+        self.site("three")
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for_log(server, "reloaded site.lua", 2)
+        self.assertEqual(get(server), b"three")
+
     def test_watch_reloads_when_the_script_or_a_module_changes(self):
         self.write("words.lua", "return { 'one' }\n")
         self.write("site.lua", HEAD + "local words = require 'words'\napp.get('/', function() return words[1] end)\n")
@@ -136,17 +191,30 @@ class Systemd(Case):
         self.addCleanup(server.kill)
         return server
 
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_status_says_why_a_reload_failed(self):
+        self.write("site.lua", "")
+        server = self.start("--listen", "127.0.0.1:0", "site.lua", env=self.environment())
+        status = "READY=1\nSTATUS=" + f"listening on {server.address[0]}:{server.address[1]}"
+        self.assertEqual(self.news.recv(1000).decode(), status)
+        for text, expected in (("error 'no'", "; not reloaded: site.lua:1: no"), ("", "")):
+            self.write("site.lua", text)
+            server.process.send_signal(signal.SIGHUP)
+            self.assertTrue(self.news.recv(1000).startswith(b"RELOADING=1\n"))
+            self.assertEqual(self.news.recv(2000).decode(), status + expected)
+        self.assertEqual(server.stop(), 0)
+
     def test_news_of_a_life(self):
         server = self.start("--root", ".", "--listen", "127.0.0.1:0", env=self.environment())
-        news = self.news.recv(1000).decode()
-        self.assertEqual(news, f"READY=1\nSTATUS=listening on 127.0.0.1:{server.address[1]}")
+        ready = self.news.recv(1000).decode()
+        self.assertEqual(ready, f"READY=1\nSTATUS=listening on 127.0.0.1:{server.address[1]}")
         for _ in range(20):  # systemd ignores a notice that is older than its SIGHUP, by whole microseconds
             before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             server.process.send_signal(signal.SIGHUP)
             news = self.news.recv(1000).decode()
             self.assertRegex(news, r"^RELOADING=1\nMONOTONIC_USEC=\d+$")
             self.assertGreaterEqual(int(news.rpartition("=")[2]), before_us)
-            self.assertEqual(self.news.recv(1000), b"READY=1")
+            self.assertEqual(self.news.recv(1000).decode(), ready)
         self.assertEqual(server.stop(), 0)
         self.assertEqual(self.news.recv(1000), b"STOPPING=1")
 

@@ -388,6 +388,7 @@ void a_start_that_fails_throws_what_was_wrong()
     evs::server wrong;
     CHECK(what([&] { wrong.route("GET /x", nullptr); }) == "evs::server::route: \"GET /x\" has no function");
     CHECK(what([&] { wrong.mount({}); }) == "evs::server::mount: the mount has no prefix");
+    CHECK(what([&] { wrong.reload_later({}); }) == "evs::server::reload_later: the server has not been started");
     CHECK(what([&] { wrong.reload(); }) == "evs::server::reload: the server has not been started");
     CHECK(wrong.wait() == -EINVAL && wrong.poll(0) == -EINVAL && wrong.fd() == -EINVAL && wrong.port() == -1);
     CHECK(wrong.after(1, [] {}) == -EINVAL && wrong.post([] {}) == -EINVAL && wrong.cancel(1) == -EINVAL);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 /* A script whose answers have a word in them. waits for the file "go" in /wait, leaves the file "closed" when it is
  * closed. */
@@ -264,6 +265,147 @@ static void timers_of_the_old_script_end(void **state)
     free_script();
 }
 
+/* Scripts that take long. */
+
+static void serve_slowly_loaded(unsigned reactors, const char *more, uint64_t timeout_ms)
+{
+    host_needs_lua();
+    host.config.reactors = reactors;
+    host.config.reload_timeout_ms = timeout_ms;
+    host.config.script = strdup(write_site("one", ""));
+    host_serve();
+    write_site("two", more);
+}
+
+static void endless_script_is_stopped_and_nobody_waits_for_it(void **state)
+{
+    (void)state;
+    static const char *const endless[] = {
+        "while true do end\n",
+        "while true do pcall(function() while true do end end) end\n",
+        "while true do pcall(coroutine.wrap(function() while true do end end)) end\n",
+        "app.on('start', function() while true do end end)\n",
+        "local s = app.json.encode(('x'):rep(1000)) while true do app.json.encode(s) end\n",
+    };
+    for (size_t i = 0; i < sizeof endless / sizeof endless[0]; i++) {
+        serve_slowly_loaded((unsigned)(i % 3), endless[i], 50);
+        reload_must_fail(-ETIMEDOUT, "stopped: loading took more than 50 ms (reload_timeout)");
+        host_expect("/", "one");
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+        free_script();
+    }
+}
+
+static atomic_int reloaded = 1;
+
+static void on_reloaded(void *arg, int error, const char *err)
+{
+    assert_ptr_equal(arg, &reloaded);
+    assert_true((error == 0) == (err[0] == '\0'));
+    reloaded = error;
+}
+
+static int reload_later(void)
+{
+    reloaded = 1;
+    return evserve_reload_later(host.server, on_reloaded, &reloaded, host.err, sizeof host.err);
+}
+
+static void wait_until_reloaded(void)
+{
+    while (reloaded == 1) {
+        usleep(500);
+    }
+}
+
+static void reload_may_go_on_beside_the_server(void **state)
+{
+    (void)state;
+    for (unsigned reactors = 0; reactors < 3; reactors++) {
+        char more[256];
+        snprintf(more, sizeof more, "while not io.open('%s/go') do end\n", host.folder);
+        serve_slowly_loaded(reactors, more, 0);
+        assert_int_equal(reload_later(), 0);
+        for (int i = 0; i < 20; i++) {
+            host_expect("/", "one");
+        }
+        assert_int_equal(reloaded, 1);
+        assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), -EBUSY);
+        assert_int_equal(evserve_reload_later(host.server, NULL, NULL, host.err, sizeof host.err), -EBUSY);
+        host_write("go", "");
+        wait_until_reloaded();
+        assert_int_equal(reloaded, 0);
+        host_expect("/", "two");
+        write_site("three", "error 'no'\n");
+        assert_int_equal(reload_later(), 0);
+        wait_until_reloaded();
+        assert_int_equal(reloaded, -EINVAL);
+        struct evs_stats stats = {.size = sizeof stats};
+        assert_int_equal(evserve_stats(host.server, &stats), 0);
+        assert_int_equal(stats.reloads, 1);
+        assert_int_equal(stats.reloads_failed, 1);
+        assert_int_equal(stats.reload_has_failed, 1);
+        host_expect("/", "two");
+        host_stop(0);
+        assert_int_equal(reload_later(), -ESHUTDOWN);
+        evserve_free(host.server);
+        host.server = NULL;
+        char path[128];
+        snprintf(path, sizeof path, "%s/go", host.folder);
+        unlink(path);
+        free_script();
+    }
+}
+
+static void server_ends_while_a_script_loads(void **state)
+{
+    (void)state;
+    for (unsigned reactors = 0; reactors < 3; reactors++) {
+        serve_slowly_loaded(reactors,
+                            "app.log('info', 'loading') while true do pcall(function() while true do end end) end\n",
+                            0);
+        assert_int_equal(reload_later(), 0);
+        while (!host_has_logged("loading")) {
+            usleep(500);
+        }
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+        assert_int_equal(reloaded, -ESHUTDOWN);
+        host.log[0] = '\0';
+        free_script();
+    }
+}
+
+/* The FIFO has no writer, until this test is one. */
+static void stuck_script_is_left_behind(void **state)
+{
+    (void)state;
+    char fifo[128], more[512];
+    snprintf(fifo, sizeof fifo, "%s/fifo", host.folder);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    snprintf(more, sizeof more, "io.open('%s'):read()\napp.log('info', 'goes on') while true do end\n", fifo);
+    serve_slowly_loaded(1, more, 20);
+    for (int i = 0; i < 4; i++) { /* LOADING_STUCK_MAX */
+        assert_int_equal(reload_later(), 0);
+        wait_until_reloaded();
+        assert_int_equal(reloaded, -ETIMEDOUT);
+    }
+    reload_must_fail(-EBUSY, "4 reloads are still stuck in C functions");
+    host_expect("/", "one");
+    int writer = open(fifo, O_WRONLY);
+    assert_true(writer >= 0);
+    host_stop(0);
+    evserve_free(host.server); /* while the four still read */
+    host.server = NULL;
+    close(writer);
+    usleep(100000); /* they free what is left; the sanitizers look at that */
+    assert_null(strstr(host.log, "goes on"));
+    free_script();
+}
+
 /* On the server's own thread. */
 
 static void serve_reload(evs_request *request, void *arg)
@@ -509,6 +651,10 @@ int main(void)
         HOST_TEST(every_thread_serves_the_new_script),
         HOST_TEST(limits_of_the_new_script_are_in_force),
         HOST_TEST(timers_of_the_old_script_end),
+        HOST_TEST(endless_script_is_stopped_and_nobody_waits_for_it),
+        HOST_TEST(reload_may_go_on_beside_the_server),
+        HOST_TEST(server_ends_while_a_script_loads),
+        HOST_TEST(stuck_script_is_left_behind),
         HOST_TEST(handler_may_reload_its_own_server),
         HOST_TEST(routes_and_texts_of_the_config_may_go_after_the_start),
         HOST_TEST(server_that_does_not_run_yet_can_be_reloaded),
