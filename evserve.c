@@ -375,9 +375,10 @@ static int check_reload(const evserve *server, char *err, size_t errlen)
         return error_text(err, errlen, -ECHILD, "cannot reload: the server belongs to another process");
     }
     return server->plan.is_piped
-               ? error_text(err, errlen, -ESPIPE,
-                            "%s came through a pipe and cannot be read again: restart the server, or run it from a file",
-                            server->plan.config.script)
+               ? error_text(
+                     err, errlen, -ESPIPE,
+                     "%s came through a pipe and cannot be read again: restart the server, or run it from a file",
+                     server->plan.config.script)
                : 0;
 }
 

@@ -761,15 +761,15 @@ int evserve_port(const evserve *server, unsigned listener);
 
 /* Totals since the server started, except active, which is the current value. */
 struct evs_stats {
-    size_t size;             /* sizeof(struct evs_stats), set by the caller: lets this struct grow */
-    uint64_t accepted;       /* connections accepted */
-    uint64_t active;         /* connections open now */
-    uint64_t requests;       /* requests that got a response */
-    uint64_t by_class[6];    /* the same by class of status: by_class[2] counts 2xx */
-    uint64_t bytes_received; /* from clients */
-    uint64_t bytes_sent;     /* to clients */
-    uint64_t timeouts;       /* deadlines that have expired: connections closed, late handlers */
-    uint64_t errors;         /* connections lost: reset, hung up, cut */
+    size_t size;                /* sizeof(struct evs_stats), set by the caller: lets this struct grow */
+    uint64_t accepted;          /* connections accepted */
+    uint64_t active;            /* connections open now */
+    uint64_t requests;          /* requests that got a response */
+    uint64_t by_class[6];       /* the same by class of status: by_class[2] counts 2xx */
+    uint64_t bytes_received;    /* from clients */
+    uint64_t bytes_sent;        /* to clients */
+    uint64_t timeouts;          /* deadlines that have expired: connections closed, late handlers */
+    uint64_t errors;            /* connections lost: reset, hung up, cut */
     uint64_t reloads;           /* that succeeded */
     uint64_t reloads_failed;    /* that did not, so that what was served before goes on */
     uint64_t reload_has_failed; /* 1 if the last one did not */
