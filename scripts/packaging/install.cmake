@@ -85,6 +85,24 @@ install(FILES README.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOC
 install(FILES core/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME core.md)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
+# A service for systemd, with its user and logrotate. Part of the Debian package alone, since all of it stands in fixed
+# places; without a package, `cmake --install DIR --component service` gives the same.
+if(EVSERVE_PROGRAM AND EVSERVE_LUA)
+    set(service scripts/packaging/service)
+    set(in_service COMPONENT service EXCLUDE_FROM_ALL)
+    install(FILES ${service}/evserve.service DESTINATION lib/systemd/system ${in_service})
+    install(FILES ${service}/evserve.sysusers DESTINATION lib/sysusers.d RENAME evserve.conf ${in_service})
+    install(FILES ${service}/evserve.bash DESTINATION share/bash-completion/completions RENAME evserve ${in_service})
+    install(FILES ${service}/site.lua DESTINATION /etc/evserve ${in_service})
+    install(FILES ${service}/evserve.default DESTINATION /etc/default RENAME evserve ${in_service})
+    install(FILES ${service}/evserve.logrotate DESTINATION /etc/logrotate.d RENAME evserve ${in_service})
+    set(CPACK_INSTALL_CMAKE_PROJECTS "${PROJECT_BINARY_DIR};evserve;ALL;/;${PROJECT_BINARY_DIR};evserve;service;/")
+    foreach(file conffiles postinst prerm postrm)
+        list(APPEND CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/${service}/${file})
+    endforeach()
+    set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+endif()
+
 # The Debian package: program, libraries and headers in one. dpkg-shlibdeps finds what the binaries need, except OpenSSL,
 # which they load: core/tls_openssl.c says its name when it is missing.
 set(CPACK_GENERATOR DEB)
@@ -104,7 +122,7 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON) # with the calls of ldconfig
 if(EVSERVE_OPENSSL AND NOT EVSERVE_TLS_LINKED)
     set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3 | libssl3t64")
 endif()
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "cmake | pkg-config, libluajit2-5.1-dev | libluajit-5.1-dev, libseccomp-dev, libssl-dev")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "logrotate, cmake | pkg-config, libluajit2-5.1-dev | libluajit-5.1-dev, libseccomp-dev, libssl-dev")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR})

@@ -65,7 +65,8 @@ class Package(unittest.TestCase):
     def test_tells_the_linker_of_its_library(self):
         control = os.path.join(self.folder, "control")
         run("dpkg-deb", "-e", self.package, control)
-        self.assertEqual(sorted(set(os.listdir(control)) - {"md5sums"}), ["control", "postinst", "postrm", "shlibs"])
+        self.assertEqual(sorted(set(os.listdir(control)) - {"md5sums"}), ["conffiles", "control", "postinst", "postrm",
+                                                                        "prerm", "shlibs"])
         for name, content in (("shlibs", r"^libevserve 0 evserve "), ("postinst", "ldconfig"), ("postrm", "ldconfig")):
             with open(os.path.join(control, name), encoding="ascii") as file:
                 self.assertRegex(file.read(), content)
@@ -75,7 +76,64 @@ class Package(unittest.TestCase):
             mode, owner = line.split()[:2]
             self.assertEqual(owner, "root/root", line)
             self.assertTrue(mode[0] == "l" or (mode[5] != "w" and mode[8] != "w"), line)
-            self.assertRegex(line, r" \./(usr/.*)?$")
+            self.assertRegex(line, r" \./((usr|etc)/.*)?$")
+
+    def test_settings_are_kept_when_the_package_is_updated(self):
+        control = os.path.join(self.folder, "control")
+        run("dpkg-deb", "-e", self.package, control)
+        with open(os.path.join(control, "conffiles"), encoding="ascii") as file:
+            kept = file.read().split()
+        found = [os.path.join(folder, name)[len(self.root):] for folder, _, names in os.walk(self.root + "/etc")
+                 for name in names]
+        self.assertEqual(sorted(kept), sorted(found))
+        for name in ("postinst", "prerm", "postrm"):
+            run("sh", "-n", os.path.join(control, name))
+
+    def test_unit_exposes_little(self):
+        """`systemd-analyze security` below 2.0, of 10."""
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("systemd-analyze is not installed")
+        unit = os.path.join(self.root, "usr", "lib", "systemd", "system", "evserve.service")
+        done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=19", unit)
+        self.assertNotRegex(done, "Unknown|ignoring|Failed")
+
+    def test_site_of_the_unit_starts(self):
+        site = os.path.join(self.root, "etc", "evserve", "site.lua")
+        with open(site, encoding="ascii") as file:
+            text = file.read().replace("/var/log/evserve", self.folder)
+        here = os.path.join(self.folder, "unit.lua")
+        with open(here, "w", encoding="ascii") as file:
+            file.write(text)
+        with evtest.Program(os.path.join(self.root, "usr", "bin", "evserve"), "--listen", "127.0.0.1:0",
+                            here) as server, server.connect() as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            self.assertIn(b"evserve works", evtest.receive_all(sock))
+
+    def test_logrotate_reads_its_file(self):
+        if not shutil.which("logrotate") or os.geteuid() != 0:
+            self.skipTest("logrotate is not installed, or not root")
+        with open(os.path.join(self.root, "etc", "logrotate.d", "evserve"), encoding="ascii") as file:
+            text = file.read().replace("su evserve evserve", "su root root").replace("/var/log/evserve", self.folder)
+        path = os.path.join(self.folder, "logrotate")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        self.assertNotIn("error", run("logrotate", "--debug", path))
+
+    def complete(self, *words):
+        """What bash offers for the last word."""
+        file = os.path.join(self.root, "usr", "share", "bash-completion", "completions", "evserve")
+        script = (f"source {file}; shift 0; COMP_WORDS=(\"$0\" \"$@\"); COMP_CWORD=$#; _evserve \"$0\"; "
+                  "printf '%s\\n' \"${COMPREPLY[@]}\"")
+        return run("bash", "-c", script, os.path.join(self.root, "usr", "bin", "evserve"), *words).split()
+
+    def test_bash_completes_options_and_files(self):
+        self.assertEqual(self.complete("--sand"), ["--sandbox"])
+        self.assertIn("--access-log-format", self.complete("--acc"))
+        self.assertEqual(self.complete("--access-log-format", "j"), ["json"])
+        self.assertEqual(self.complete("--root", self.root + "/et"), [self.root + "/etc"])
+        self.assertEqual(self.complete("--tls-cert", "=", self.root + "/et"), [self.root + "/etc"])
+        self.assertEqual(self.complete("--listen", "x"), [])
+        self.assertEqual(self.complete(self.root + "/etc/evserve/s"), [self.root + "/etc/evserve/site.lua"])
 
     def test_binaries_are_stripped_and_remember_no_folder(self):
         for path in ("usr/bin/evserve", "usr/lib/libevserve.so.0"):
