@@ -91,6 +91,13 @@ int64_t sys_wall_time_s(void)
     return time(NULL);
 }
 
+int64_t sys_wall_time_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 int64_t sys_thread_cpu_ns(void)
 {
     struct timespec ts;

@@ -25,6 +25,7 @@
 int64_t sys_now_ns(void);        /* CLOCK_MONOTONIC, nanoseconds */
 int64_t sys_coarse_ns(void);     /* the same at the last tick of the kernel, up to 10 ms ago; a few ns to read */
 int64_t sys_wall_time_s(void);   /* seconds since the epoch, for Date fields */
+int64_t sys_wall_time_ms(void);  /* milliseconds since the epoch, for logs */
 int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a system call, unlike the clocks above */
 
 /* Whether memory that was written may be made executable, as compilers of code at run time do: 0 or -errno. */

@@ -32,12 +32,11 @@ static const struct variable_name {
 #undef NAME_ROW
 };
 
-static const char field_prefix[] = "http_", user_field[] = "authorization";
+static const char user_field[] = "authorization";
 
 enum {
     VARIABLE_NAMES = sizeof variable_names / sizeof variable_names[0],
     VARIABLE_NAME_MAX = 64,
-    FIELD_PREFIX_LEN = sizeof field_prefix - 1
 };
 
 /* Names. */
@@ -79,25 +78,60 @@ static int refuse_name(const char *name, size_t len, size_t place, char *err, si
                       nearest == NULL ? "" : "?)");
 }
 
-/* A part shows a field: have it found in each head. Returns 0 or -EINVAL. */
-static int take_field(struct access_format *format, struct access_part *part, const char *name, size_t len, char *err,
-                      size_t errlen)
+/* A part shows a field: note its name among *count others, unless it is there. Returns 0 or -EINVAL. */
+static int take_field(struct access_field fields[ACCESS_FIELDS_MAX], uint8_t *count, struct access_part *part,
+                      const char *name, size_t len, const char *whose, char *err, size_t errlen)
 {
     unsigned n = 0;
-    while (n < format->field_count &&
-           (format->fields[n].len != len || memcmp(format->fields[n].name, name, len) != 0)) {
+    while (n < *count && (fields[n].len != len || memcmp(fields[n].name, name, len) != 0)) {
         n++;
     }
     if (n == ACCESS_FIELDS_MAX) {
-        return error_text(err, errlen, -EINVAL, "more than %d fields of requests", ACCESS_FIELDS_MAX);
+        return error_text(err, errlen, -EINVAL, "more than %d fields of %s", ACCESS_FIELDS_MAX, whose);
     }
-    if (n == format->field_count) {
-        format->fields[n] = (struct access_field){.name = name, .len = (uint8_t)len};
-        format->field_lens |= UINT64_C(1) << len;
-        format->field_count++;
+    if (n == *count) {
+        fields[n] = (struct access_field){.name = name, .len = (uint8_t)len};
+        (*count)++;
     }
     part->field = (uint8_t)n;
     return 0;
+}
+
+static int take_request_field(struct access_format *format, struct access_part *part, const char *name, size_t len,
+                              char *err, size_t errlen)
+{
+    format->field_lens |= UINT64_C(1) << len;
+    return take_field(format->fields, &format->field_count, part, name, len, "requests", err, errlen);
+}
+
+/* A field of responses: of those that the server writes into heads itself, nothing is kept. */
+static int take_sent_field(struct access_format *format, struct access_part *part, const char *name, size_t len,
+                           size_t place, char *err, size_t errlen)
+{
+    static const char *const own[] = {"connection", "content-length", "content-type", "date", "transfer-encoding"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (strlen(own[i]) == len && memcmp(own[i], name, len) == 0) {
+            return error_text(err, errlen, -EINVAL,
+                              "no $sent_http_ for %s at character %zu: the server writes that field itself, and only "
+                              "those that routes add can be logged",
+                              own[i], place);
+        }
+    }
+    return take_field(format->sent_fields, &format->sent_count, part, name, len, "responses", err, errlen);
+}
+
+/* The name of a field behind prefix, in lower case with '-'; or NULL if the variable has another prefix. */
+static const char *take_prefix(char *name, size_t *len, const char *prefix)
+{
+    size_t prefix_len = strlen(prefix);
+    if (*len <= prefix_len || *len >= VARIABLE_NAME_MAX || memcmp(name, prefix, prefix_len) != 0) {
+        return NULL;
+    }
+    *len -= prefix_len;
+    for (size_t i = prefix_len; i < prefix_len + *len; i++) {
+        name[i] = name[i] == '_' ? '-' : ascii_lower(name[i]);
+    }
+    return name + prefix_len;
 }
 
 static bool is_name_char(char c)
@@ -113,20 +147,21 @@ static int find_variable(struct access_format *format, struct access_part *part,
         if (strlen(variable_names[i].text) == len && memcmp(variable_names[i].text, name, len) == 0) {
             part->variable = variable_names[i].variable;
             return part->variable == ACCESS_REMOTE_USER
-                       ? take_field(format, part, user_field, sizeof user_field - 1, err, errlen)
+                       ? take_request_field(format, part, user_field, sizeof user_field - 1, err, errlen)
                        : 0;
         }
     }
-    bool is_field = len > FIELD_PREFIX_LEN && len < VARIABLE_NAME_MAX &&
-                    memcmp(name, field_prefix, FIELD_PREFIX_LEN) == 0;
-    if (!is_field) {
-        return refuse_name(name, len, place, err, errlen);
+    const char *field = take_prefix(name, &len, "http_");
+    if (field != NULL) {
+        part->variable = ACCESS_FIELD;
+        return take_request_field(format, part, field, len, err, errlen);
     }
-    for (size_t i = FIELD_PREFIX_LEN; i < len; i++) {
-        name[i] = name[i] == '_' ? '-' : name[i];
+    field = take_prefix(name, &len, "sent_http_");
+    if (field != NULL) {
+        part->variable = ACCESS_SENT_FIELD;
+        return take_sent_field(format, part, field, len, place, err, errlen);
     }
-    part->variable = ACCESS_FIELD;
-    return take_field(format, part, name + FIELD_PREFIX_LEN, len - FIELD_PREFIX_LEN, err, errlen);
+    return refuse_name(name, len, place, err, errlen);
 }
 
 /* The text. */

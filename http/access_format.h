@@ -9,13 +9,14 @@
 #include <stdint.h>
 
 /* VARIABLE(name in the text, name here): all of them, in the order of their names. "$http_" and the name of a request
- * field, in lower case with '_' in place of '-', is one more. */
+ * field, in lower case with '_' in place of '-', is one more, and so is "$sent_http_" with that of a response. */
 /* clang-format off */
 #define ACCESS_VARIABLES(X)                                                                                            \
     X(args, ARGS)                                                                                                      \
     X(body_bytes_sent, BODY_BYTES_SENT)                                                                                \
     X(bytes_sent, BYTES_SENT)                                                                                          \
     X(host, HOST)                                                                                                      \
+    X(msec, MSEC)                                                                                                      \
     X(pid, PID)                                                                                                        \
     X(query_string, QUERY_STRING)                                                                                      \
     X(remote_addr, REMOTE_ADDR)                                                                                        \
@@ -23,6 +24,8 @@
     X(remote_user, REMOTE_USER)                                                                                        \
     X(request, REQUEST)                                                                                                \
     X(request_completion, REQUEST_COMPLETION)                                                                          \
+    X(request_id, REQUEST_ID)                                                                                          \
+    X(request_length, REQUEST_LENGTH)                                                                                  \
     X(request_method, REQUEST_METHOD)                                                                                  \
     X(request_time, REQUEST_TIME)                                                                                      \
     X(request_uri, REQUEST_URI)                                                                                        \
@@ -43,8 +46,9 @@
 
 #define ACCESS_VARIABLE_NAME(text, name) ACCESS_##name,
 enum access_variable {
-    ACCESS_NOTHING, /* the part is text alone */
-    ACCESS_FIELD,   /* "$http_": a field of the request */
+    ACCESS_NOTHING,    /* the part is text alone */
+    ACCESS_FIELD,      /* "$http_": a field of the request */
+    ACCESS_SENT_FIELD, /* "$sent_http_": a field that a handler added to the response */
     ACCESS_VARIABLES(ACCESS_VARIABLE_NAME) ACCESS_VARIABLE_COUNT
 };
 #undef ACCESS_VARIABLE_NAME
@@ -52,7 +56,7 @@ enum access_variable {
 enum {
     ACCESS_FORMAT_MAX = 1024, /* bytes of a format */
     ACCESS_PARTS_MAX = 48,    /* variables of a format, plus one */
-    ACCESS_FIELDS_MAX = 16,   /* fields of requests that a format shows */
+    ACCESS_FIELDS_MAX = 16,   /* fields of requests that a format shows, and as many of responses */
     ACCESS_COPY_SLACK = 16,   /* bytes that may be read behind every text of a format */
     ACCESS_VALUE_LEAST = 48,  /* bytes that every value has room for, whatever comes before it */
 };
@@ -63,10 +67,10 @@ struct access_part {
     uint16_t text_len;             /* bytes of text */
     uint16_t rest;                 /* bytes of a line that are kept for what follows this part's value */
     enum access_variable variable; /* ACCESS_NOTHING in the last part only */
-    uint8_t field;                 /* of ACCESS_FIELD and ACCESS_REMOTE_USER: which of the format's fields */
+    uint8_t field; /* of ACCESS_FIELD and ACCESS_REMOTE_USER: which of the format's fields; or of those sent */
 };
 
-/* A field of requests that a line shows: all of them are found in one pass over a head. */
+/* A field that a line shows: all those of a request are found in one pass over its head. */
 struct access_field {
     const char *name; /* in lower case, with '-' */
     uint8_t len;      /* bytes of name */
@@ -78,8 +82,10 @@ struct access_format {
     bool is_timed;       /* it has $request_time */
     bool is_combined;    /* it is "combined": http/access_combined.h */
     uint8_t field_count; /* of fields */
+    uint8_t sent_count;  /* of sent_fields */
     uint64_t field_lens; /* the set of their lengths: bit n is n bytes */
     struct access_field fields[ACCESS_FIELDS_MAX];
+    struct access_field sent_fields[ACCESS_FIELDS_MAX];
     unsigned count;             /* of parts */
     struct access_part parts[]; /* and behind them their texts */
 };

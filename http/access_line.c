@@ -16,6 +16,7 @@
 #include "http/exchange.h"
 #include "http/head_text.h"
 #include "http/peer.h"
+#include "http/request_id.h"
 
 #include <string.h>
 
@@ -66,12 +67,16 @@ static char *put_chosen(const struct line *line, char *at, const char *text)
 }
 
 /* Seconds with three decimals. */
-static char *put_duration(char *at, int64_t duration_us)
+static char *put_milliseconds(char *at, uint64_t ms)
 {
-    uint64_t ms = duration_us < 0 ? 0 : (uint64_t)duration_us / 1000;
     at = put_number(at, ms / 1000);
     *at++ = '.';
     return put_three_digits(at, (unsigned)(ms % 1000));
+}
+
+static char *put_duration(char *at, int64_t duration_us)
+{
+    return put_milliseconds(at, duration_us < 0 ? 0 : (uint64_t)duration_us / 1000);
 }
 
 static char *put_status(const struct line *line, char *at, int status)
@@ -209,6 +214,24 @@ static char *put_slice(const struct line *line, char *at, const struct slice sli
     return put_escaped(line, at, exchange_text(line->entry->exchange, slice), slice.len);
 }
 
+/* The first field of that name which was added to the response. */
+static char *put_sent_field(const struct line *line, char *at, const struct access_field *wanted)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    size_t len = exchange == NULL ? 0 : write_buffer_len(&exchange->fields);
+    const char *text = len == 0 ? NULL : write_buffer_data(&exchange->fields), *end = text + len;
+    while (len > 0 && text < end) { /* "name: value\r\n" */
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *value = text + wanted->len + 2;
+        if (newline == NULL || (value < newline && value[-2] == ':' && ascii_equals(text, wanted->name, wanted->len))) {
+            return newline == NULL ? put_nothing(line, at)
+                                   : put_escaped(line, at, value, (size_t)(newline - 1 - value));
+        }
+        text = newline + 1;
+    }
+    return put_nothing(line, at);
+}
+
 /* The host without its port, in lower case. */
 static char *put_host(const struct line *line, char *at)
 {
@@ -266,6 +289,8 @@ static char *put_of_head(const struct line *line, char *at, enum access_variable
         return put_slice(line, at, exchange->head.query);
     case ACCESS_HOST:
         return put_host(line, at);
+    case ACCESS_REQUEST_ID: /* which may have to be made now */
+        return put_chosen(line, at, request_id((struct exchange *)(uintptr_t)exchange));
     case ACCESS_REQUEST_METHOD:
         return put_method(at, exchange);
     case ACCESS_REQUEST_URI:
@@ -280,13 +305,16 @@ static char *write_value(const struct line *line, char *at, const struct access_
     const struct access_entry *entry = line->entry;
     switch (part->variable) {
     case ACCESS_NOTHING:
-    case ACCESS_FIELD: /* access_line_write() has it */
+    case ACCESS_FIELD: /* access_line_write() has it, and the next one */
+    case ACCESS_SENT_FIELD:
     case ACCESS_VARIABLE_COUNT:
         return at;
     case ACCESS_BODY_BYTES_SENT:
         return put_decimal(at, entry->body_bytes);
     case ACCESS_BYTES_SENT:
         return put_decimal(at, entry->bytes);
+    case ACCESS_MSEC:
+        return put_milliseconds(at, (uint64_t)sys_wall_time_ms());
     case ACCESS_PID:
         return put_number(at, (uint64_t)sys_process_id());
     case ACCESS_REMOTE_ADDR:
@@ -300,6 +328,8 @@ static char *write_value(const struct line *line, char *at, const struct access_
         return put_request_line(line, at);
     case ACCESS_REQUEST_COMPLETION:
         return entry->is_complete ? put(at, "OK", 2) : put_nothing(line, at);
+    case ACCESS_REQUEST_LENGTH:
+        return put_decimal(at, entry->request_bytes);
     case ACCESS_REQUEST_TIME:
         return put_duration(at, entry->duration_us);
     case ACCESS_ROUTE:
@@ -324,6 +354,7 @@ static char *write_value(const struct line *line, char *at, const struct access_
     case ACCESS_ARGS:
     case ACCESS_HOST:
     case ACCESS_QUERY_STRING:
+    case ACCESS_REQUEST_ID:
     case ACCESS_REQUEST_METHOD:
     case ACCESS_REQUEST_URI:
     case ACCESS_URI:
@@ -378,7 +409,8 @@ char *access_line_write(const struct access_format *format, const struct access_
                      ? put_nothing(&line, at)
                      : access_escape(at, value_end, exchange_text(entry->exchange, *field), field->len, line.is_json);
         } else {
-            at = write_value(&line, at, part);
+            at = part->variable == ACCESS_SENT_FIELD ? put_sent_field(&line, at, &format->sent_fields[part->field])
+                                                     : write_value(&line, at, part);
         }
     }
     *at++ = '\n';

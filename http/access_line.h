@@ -29,6 +29,7 @@ struct access_entry {
     bool is_complete;                /* the response is */
     uint64_t bytes;                  /* of the response, head and framing included */
     uint64_t body_bytes;             /* without its head */
+    uint64_t request_bytes;          /* of the request that have come, head and body */
     int64_t duration_us;             /* from the first byte of the request to the last one of the response */
     int64_t now_s;                   /* the time, in seconds since the epoch */
 };

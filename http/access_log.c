@@ -202,8 +202,8 @@ static int status_without(enum outcome_end end)
     return end == OUTCOME_GONE ? STATUS_LEFT : end == OUTCOME_TIMEOUT ? STATUS_LATE : 0;
 }
 
-void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, const char *raw,
-                         size_t raw_len)
+void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, uint64_t body_bytes,
+                         const char *raw, size_t raw_len)
 {
     struct access_log *access = exchange->service->access;
     const struct route *route = exchange_route(exchange);
@@ -222,6 +222,7 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
         .is_complete = end == OUTCOME_COMPLETE,
         .bytes = bytes,
         .body_bytes = bytes < exchange->head_bytes ? 0 : bytes - exchange->head_bytes,
+        .request_bytes = has_head ? exchange->head.len + body_bytes : raw_len,
         .duration_us = access->format->is_timed ? (sys_now_ns() - exchange->began_ns) / 1000 : 0,
     };
     write_entry(access, &entry);
@@ -230,8 +231,13 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
 void access_log_turned_away(struct service *service, const struct peer *newcomer, int status, uint64_t bytes,
                             const char *raw, size_t raw_len, bool is_complete)
 {
-    struct access_entry entry = {
-        .peer = newcomer, .raw = raw, .raw_len = raw_len, .status = status, .bytes = bytes, .is_complete = is_complete};
+    struct access_entry entry = {.peer = newcomer,
+                                 .raw = raw,
+                                 .raw_len = raw_len,
+                                 .request_bytes = raw_len,
+                                 .status = status,
+                                 .bytes = bytes,
+                                 .is_complete = is_complete};
     if (service->access->file != NULL) {
         write_entry(service->access, &entry);
     }

@@ -60,10 +60,10 @@ static inline bool access_log_usual(struct access_log *access, struct exchange *
 }
 
 /* The exchange is over: write its line, unless its route wants none. bytes: of its response, head and framing included,
- * that were handed to the kernel, or are queued for it with OUTCOME_COMPLETE. raw: what has come of a head that was
- * never complete, raw_len bytes; unused otherwise. */
-void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, const char *raw,
-                         size_t raw_len);
+ * that were handed to the kernel, or are queued for it with OUTCOME_COMPLETE. body_bytes: of the request's body, that
+ * have come. raw: what has come of a head that was never complete, raw_len bytes; unused otherwise. */
+void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, uint64_t body_bytes,
+                         const char *raw, size_t raw_len);
 
 /* A client was turned away with status, and bytes of a response, before it had a connection. newcomer knows its
  * address, or is NULL; raw is what it has sent. */

@@ -82,6 +82,13 @@ static void measure_request(struct h1 *h1, enum outcome_end end)
     metrics_counts_add(&h1->exchange, end, response_bytes(h1, end));
 }
 
+/* Bytes of the request's body that have come. */
+static uint64_t request_body_bytes(const struct h1 *h1)
+{
+    const struct head *head = &h1->exchange.head;
+    return head->chunked ? h1->body_taken : head->has_length ? head->content_length - h1->body_left : 0;
+}
+
 /* The response is over: its place in the metrics, and its line in the access log. */
 void h1_log_request(struct h1 *h1, enum outcome_end end)
 {
@@ -90,7 +97,8 @@ void h1_log_request(struct h1 *h1, enum outcome_end end)
         measure_request(h1, end);
     }
     if (exchange->is_logged) {
-        access_log_exchange(exchange, end, response_bytes(h1, end), input_data(h1), input_len(h1));
+        access_log_exchange(exchange, end, response_bytes(h1, end), request_body_bytes(h1), input_data(h1),
+                            input_len(h1));
     }
 }
 

@@ -523,6 +523,11 @@ int64_t sys_wall_time_s(void)
     return fake.wall_zero_s + fake.now_ns / NS_PER_S;
 }
 
+int64_t sys_wall_time_ms(void)
+{
+    return sys_wall_time_s() * 1000 + fake.now_ns % NS_PER_S / 1000000;
+}
+
 int64_t sys_thread_cpu_ns(void)
 {
     enter(FAKE_THREAD_CPU_NS);

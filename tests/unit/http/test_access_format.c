@@ -89,6 +89,10 @@ static void mistakes_have_a_name_and_a_place(void **state)
         {"$xyzzyxyzzy", "unknown variable $xyzzyxyzzy at character 1"},
         {"escape=json $staus", "unknown variable $staus at character 13 (did you mean $status?)"},
         {"$http_", "unknown variable $http_ at character 1"},
+        {"$sent_http_", "unknown variable $sent_http_ at character 1"},
+        {"a $sent_http_content_type",
+         "no $sent_http_ for content-type at character 3: the server writes that field itself, and "
+         "only those that routes add can be logged"},
         {"a $", "a $ without the name of a variable at character 3 (a dollar sign is written $$)"},
         {"$-", "a $ without the name of a variable at character 1 (a dollar sign is written $$)"},
         {"${status", "a $ without the name of a variable at character 1 (a dollar sign is written $$)"},
@@ -131,6 +135,15 @@ static void limits_are_what_they_say(void **state)
     strcat(text, "$http_more");
     assert_int_equal(access_format_parse(&format, text, err, sizeof err), -EINVAL);
     assert_string_equal(err, "more than 16 fields of requests");
+
+    text[0] = '\0';
+    for (int i = 0; i < ACCESS_FIELDS_MAX; i++) {
+        snprintf(text + strlen(text), 32, "$sent_http_f%d", i);
+    }
+    access_format_put(parse(text));
+    strcat(text, "$sent_http_more");
+    assert_int_equal(access_format_parse(&format, text, err, sizeof err), -EINVAL);
+    assert_string_equal(err, "more than 16 fields of responses");
 }
 
 static void without_memory_there_is_no_format(void **state)

@@ -195,6 +195,12 @@ static void variables_say_what_the_request_said(void **state)
          "a\\x09\\x22b\\x5C\n"},
         {"$time_local $time_iso8601", "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
          "06/Nov/1994:08:49:37 +0000 1994-11-06T08:49:37+00:00\n"},
+        {"$request_length|$msec", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+         "54|784111777.000\n"},
+        {"$request_length", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+         "63\n"},
+        {"$request_length $request_id", "GET /\x01 HTTP/1.1\r\n\r\n", "19 -\n"},
+        {"$sent_http_x_none|$sent_http_allow", "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n", "-|GET, HEAD, OPTIONS\n"},
         {"escape=json \"$http_a\",\"$http_b\"",
          "GET /hello HTTP/1.1\r\nHost: a\r\nA: \xc3\xa9\xff\"\\\t\x80\xf0\x9f\x98\x80\r\n\r\n",
          "\"\xc3\xa9\\uFFFD\\\"\\\\\\t\\uFFFD\xf0\x9f\x98\x80\",\"\"\n"},
@@ -209,6 +215,33 @@ static void variables_say_what_the_request_said(void **state)
         scene_tear_down(state);
         scene_set_up(state);
     }
+}
+
+static void field_that_a_handler_adds_can_be_logged(void **state)
+{
+    (void)state;
+    log_in("$sent_http_x_a|$sent_http_x_ab|$sent_http_x_empty|$sent_http_x");
+    say(client(), GET("/hold"));
+    response_add_field(held[0].exchange, "X-AB", 4, "one\"", 4);
+    response_add_field(held[0].exchange, "x-a", 3, "two", 3);
+    response_add_field(held[0].exchange, "X-A", 3, "three", 5);
+    response_add_field(held[0].exchange, "X-Empty", 7, "", 0);
+    reply_held(0, "done");
+    assert_string_equal(take_lines(), "two|one\\x22|-|-\n");
+    end_log();
+}
+
+static void id_is_the_one_that_the_handler_saw(void **state)
+{
+    (void)state;
+    log_in("$request_id $request_id");
+    say(client(), GET("/hold"));
+    char wanted[128];
+    const char *id = request_id(held[0].exchange);
+    snprintf(wanted, sizeof wanted, "%s %s\n", id, id);
+    reply_held(0, "done");
+    assert_string_equal(take_lines(), wanted);
+    end_log();
 }
 
 static void time_of_a_request_is_that_of_its_handler(void **state)
@@ -268,6 +301,8 @@ int main(void)
         SCENE_TEST(response_that_is_cut_has_the_bytes_that_went_out),
         SCENE_TEST(interim_response_counts_as_head),
         SCENE_TEST(variables_say_what_the_request_said),
+        SCENE_TEST(field_that_a_handler_adds_can_be_logged),
+        SCENE_TEST(id_is_the_one_that_the_handler_saw),
         SCENE_TEST(time_of_a_request_is_that_of_its_handler),
         SCENE_TEST(long_value_is_cut_and_what_follows_is_there),
         SCENE_TEST(full_buffer_is_written_at_once),
