@@ -16,6 +16,7 @@
 #include "http/host/confine.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_host.h"
+#include "http/host/full_state.h"
 #include "http/host/handover.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
@@ -50,7 +51,8 @@ struct evserve {
     pthread_mutex_t log_lock;
     struct plan plan;
     struct reload reload;
-    bool is_threaded; /* workers have threads of their own */
+    struct full_state full; /* of its scripts */
+    bool is_threaded;       /* workers have threads of their own */
     unsigned worker_count;
     struct worker workers[];
 };
@@ -116,6 +118,14 @@ static evserve *create(const struct evserve_config *config)
     if (config->log != NULL) {
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
     }
+    server->full = (struct full_state){
+        .owner = server,
+        .first = &server->workers[0].mailbox,
+        .error = &server->workers[0].error,
+        .log = &server->log,
+        .reload = evserve_reload_later,
+        .stop = evserve_stop,
+    };
     server->process = sys_process_id();
     pthread_mutex_init(&server->log_lock, NULL);
     server->is_threaded = config->reactors > 0;
@@ -125,6 +135,7 @@ static evserve *create(const struct evserve_config *config)
         worker->owner = server;
         worker->on_failed = stop_all;
         worker->on_ended = cancel_reload;
+        worker->full = &server->full;
         worker->plan = &server->plan;
         worker->log = &server->log;
         worker->host = &server->door.hosts[i];

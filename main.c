@@ -301,7 +301,7 @@ static int serve_until_stopped(evserve *server)
     int rv = evserve_wait(server);
     handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
     if (rv < 0) {
-        snprintf(line, sizeof line, "evserve: the event loop failed: %s", errno_text(-rv));
+        snprintf(line, sizeof line, "evserve: the server failed: %s", errno_text(-rv));
         log_stream_print(control.log, line);
         return EXIT_FAILURE;
     }

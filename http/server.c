@@ -423,6 +423,13 @@ struct reactor *server_reactor(const struct server *server)
     return server->service.reactor;
 }
 
+void server_report_full(const struct server *server, bool ends)
+{
+    if (server->service.on_full != NULL) {
+        server->service.on_full(server->service.on_full_arg, ends);
+    }
+}
+
 struct service *server_service(struct server *server)
 {
     return &server->service;

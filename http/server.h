@@ -80,6 +80,10 @@ struct reactor *server_reactor(const struct server *server);
 /* What its requests and handlers see of it: to set its hooks and the host's own, before the first connection. */
 struct service *server_service(struct server *server);
 
+/* Report to the host that the script's memory stays full, so it should be loaded anew, or the server end. Only takes
+ * note: a request may be on the stack. */
+void server_report_full(const struct server *server, bool ends);
+
 /* A stop is coming: from now on health says so, and responses say that they are the last ones of their connections.
  * Nothing else changes. */
 void server_announce_stop(struct server *server);

@@ -91,6 +91,10 @@ struct service {
     struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
     struct request_id_pool ids;       /* randomness for the ids of its requests */
     struct server_stats stats;        /* since the server was made */
+
+    /* Of server_report_full(), with its argument; NULL without a host. */
+    void (*on_full)(void *arg, bool ends);
+    void *on_full_arg;
 };
 
 /* Start with the reactor, the site and the log (which may be NULL), all three borrowed, and the handler of static

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "http/server.h"
 #include "lua/collector.h"
 #include "lua/hook.h"
 #include "lua/scratch.h"
@@ -245,6 +246,20 @@ static void ask_script(struct script *script)
     }
 }
 
+/* A state that stays full serves nobody, and what fills it will hardly go by itself. */
+static void note_full(struct script *script, int64_t now_ms, bool is_full)
+{
+    uint64_t allowed_ms = script->settings.lua_full_timeout_ms;
+    if (!is_full) {
+        script->full_since_ms = 0;
+    } else if (script->full_since_ms == 0) {
+        script->full_since_ms = now_ms;
+    } else if (allowed_ms > 0 && (uint64_t)(now_ms - script->full_since_ms) >= allowed_ms && script->server != NULL) {
+        script->full_since_ms = now_ms; /* if that does not help, again after the same time */
+        server_report_full(script->server, script->settings.lua_full_exit);
+    }
+}
+
 /* Everything that can be let go is, if it is time for that. A run that failed for want of memory counts as a full
  * state: it may have wanted more than what is free. */
 static void make_script_room(struct script *script, size_t full)
@@ -264,6 +279,7 @@ static void make_script_room(struct script *script, size_t full)
         script->short_until_ms = has_helped ? 0 : now_ms + FULL_WAIT_MS;
     }
     script->full_until_ms = script->memory_bytes > full ? now_ms + FULL_WAIT_MS : 0;
+    note_full(script, now_ms, script->memory_bytes > full);
 }
 
 bool memory_has_room(struct script *script, bool uses_reserve)
@@ -271,6 +287,7 @@ bool memory_has_room(struct script *script, bool uses_reserve)
     size_t cap = script->settings.lua_memory_bytes;
     size_t full = cap - cap / ROOM_PART;
     if (script->memory_bytes <= full && !memory_is_low(script) && !script->was_short) {
+        script->full_since_ms = 0;
         return true;
     }
     if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */

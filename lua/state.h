@@ -149,6 +149,7 @@ struct script {
     size_t gc_limit;                        /* of what may be held while everything is collected, else 0 */
     size_t memory_mark;                     /* held, beyond which garbage is collected at once */
     int64_t full_until_ms;  /* reactor time until which no collection is tried, because the last one did not help */
+    int64_t full_since_ms;  /* reactor time since which it is full, 0: it is not, or was not the last time that mattered */
     int64_t short_until_ms; /* likewise, until which was_short does not count: the last time they let nothing go */
     bool wants_collection;  /* a block was refused */
     bool was_short;         /* a run has failed for want of memory since app.on("memory", fn) was asked last */

@@ -18,6 +18,7 @@
 #include "http/host/evs_calls.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
+#include "http/host/full_state.h"
 #include "http/host/meter.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
@@ -136,6 +137,8 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     struct service *service = server_service(worker->server);
     service->owner = worker->owner;
     service->owner_index = worker->number;
+    service->on_full = full_state_report;
+    service->on_full_arg = worker->full;
     service->host = worker->host;
     metrics_board_join(worker->plan->board, worker->number, service);
     server_set_handed(worker->server, &worker->plan->handed);
@@ -296,7 +299,7 @@ static void heed_calls(struct worker *worker)
 static void end_worker(struct worker *worker, int error)
 {
     worker->is_over = true;
-    worker->error = error;
+    worker->error = error < 0 ? error : worker->error; /* full_state.c may have set one */
     worker->on_ended(worker->owner);
     evs_host_end(worker->host);
     evs_calls_end(worker->host);

@@ -20,6 +20,7 @@
 
 struct access_log;
 struct evs_host;
+struct full_state;
 struct log;
 struct offer;
 struct plan;
@@ -65,10 +66,11 @@ struct worker {
     unsigned cut;              /* connections that were cut */
     atomic_int leaves;         /* WORKER_LEAVES_... */
     atomic_bool is_woken;      /* worker_wake() was called, on_wake not yet */
+    struct full_state *full;   /* borrowed: the handle's */
     _Atomic int64_t stop_ms;   /* drain time that worker_stop() asked for, until the worker acts on it; else negative */
 };
 
-/* Fill in a worker of zeros: its owner, plan, log, host, number, count, all and on_failed are set already. */
+/* Fill in a worker of zeros: its owner, plan, log, host, number, count, all, full and on_failed are set already. */
 void worker_init(struct worker *worker);
 
 /* Make the reactor and the offer. Returns 0, or -errno with a text in err. */

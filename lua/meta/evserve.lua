@@ -164,6 +164,8 @@ function timer:cancel() end
 ---@field drain_grace? evserve.Duration how long a stop waits for the next request of an idle connection, and for the first one of a new one
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
+---@field lua_full_timeout? evserve.Duration how long the Lua state may stay full; then the script is loaded anew; 0: forever
+---@field lua_full_exit? boolean the server then ends with a failure, for a supervisor to start it again
 ---@field debug? boolean error responses show the client what went wrong
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none

@@ -10,6 +10,55 @@ import evtest
 from lua_site import Client, EVSERVE, SiteCase, script
 
 
+class FullState(unittest.TestCase):
+    """A state that stays full: fresh, or the end. What is tried once a second sees that it is full for the second time."""
+
+    SITE = """
+        app.set { lua_memory = "4M", lua_full_timeout = "500ms", lua_full_exit = %s }
+        local kept = {}
+        app.get("/", function() return "served" end)
+        app.get("/fill", function() while true do kept[#kept + 1] = ("x"):rep(4000) .. #kept end end)
+    """
+
+    def fill(self, server):
+        statuses = []
+        for target in ("/fill", "/"):
+            with Client(server) as client:
+                statuses.append(client.ask("GET", target).status)
+        self.assertEqual(statuses, [503, 503])
+
+    def visit(self, server):
+        try:
+            with Client(server) as client:
+                return client.ask("GET", "/").status
+        except OSError:
+            return 0
+
+    def test_script_is_loaded_anew(self):
+        with script(self.SITE % "false") as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+            self.fill(server)
+            evtest.wait_until(lambda: self.visit(server) == 200, "a fresh state")
+            self.assertTrue(any("warn the Lua state stayed full, so the script was loaded anew" in line
+                                for line in server.lines), server.lines)
+
+    def test_server_ends_if_the_script_says_so(self):
+        for reactors in ([], ["--reactors", "2"]):
+            with script(self.SITE % "true") as path:
+                server = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", *reactors, path)
+                self.addCleanup(server.kill)
+                if reactors:  # each thread has a state of its own
+                    evtest.wait_until(lambda: self.visit(server) == 200, "a thread that serves")
+                    for _ in range(20):
+                        with Client(server) as client:
+                            client.ask("GET", "/fill")
+                else:
+                    self.fill(server)
+                evtest.wait_until(lambda: self.visit(server) == 0, "the end")
+                self.assertEqual(server.process.wait(evtest.LIMIT), 1)
+                self.assertTrue(any("error the Lua state stays full, so the server ends (lua_full_exit)" in line
+                                    for line in server.lines), server.lines)
+
+
 class Deadline(SiteCase):
     SCRIPT = """
         app.set { handler_cpu = "20ms" }

@@ -320,6 +320,39 @@ static void full_state_is_one_line_and_one_question_a_second(void **state)
     scene_close(scene);
 }
 
+static unsigned full_reports, full_ends;
+
+static void count_report(void *arg, bool ends)
+{
+    assert_ptr_equal(arg, &full_reports);
+    full_reports++;
+    full_ends += ends;
+}
+
+/* It is asked for once a second, and reported each time lua_full_timeout has passed. */
+static void state_that_stays_full_is_reported(void **state)
+{
+    (void)state;
+    static const char *const sites[] = {SITE CACHE "app.set { lua_full_timeout = '5s' }\n",
+                                        SITE CACHE "app.set { lua_full_timeout = '5s', lua_full_exit = true }\n",
+                                        SITE CACHE "app.set { lua_full_timeout = 0 }\n"};
+    for (unsigned i = 0; i < sizeof sites / sizeof sites[0]; i++) {
+        struct scene *scene = open_capped(sites[i]);
+        server_service(scene->server)->on_full = count_report;
+        server_service(scene->server)->on_full_arg = &full_reports;
+        full_reports = full_ends = 0;
+        assert_status(scene, "/keep", "200");
+        assert_status(scene, "/ok", "503"); /* full from now on */
+        for (unsigned ms = 0; ms < 12000; ms += 1000) {
+            assert_int_equal(full_reports, i == 2 ? 0 : ms < 5000 ? 0 : ms < 10000 ? 1 : 2);
+            pass_ms(scene, 1000);
+            assert_status(scene, "/ok", "503");
+        }
+        assert_int_equal(full_ends, i == 1 ? full_reports : 0);
+        scene_close(scene);
+    }
+}
+
 static struct fake_peer *ask_and_not_read(struct scene *scene, const char *target)
 {
     char text[128];
@@ -565,6 +598,7 @@ int main(void)
         cmocka_unit_test(script_is_asked_when_a_run_wants_more_than_is_free),
         cmocka_unit_test(runs_that_fail_for_want_of_memory_are_one_line_and_one_question_a_second),
         cmocka_unit_test(full_state_is_one_line_and_one_question_a_second),
+        cmocka_unit_test(state_that_stays_full_is_reported),
         cmocka_unit_test(clients_that_do_not_read_are_cut_for_others),
         cmocka_unit_test(text_that_many_wait_for_is_held_once),
         cmocka_unit_test(stacks_grow_beyond_the_cap),
