@@ -9,12 +9,19 @@
 #include "core/program/command_line.h"
 #include "core/program/log_stream.h"
 #include "core/program/serve_request.h"
+#include "core/program/start_fds.h"
+#include "core/program/succession.h"
 #include "core/program/systemd.h"
+#include "core/program/upgrade_request.h"
+#include "core/program/upgraded.h"
 #include "core/program/user.h"
+#include "core/thread.h"
 #include "evserve.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,66 +38,46 @@ enum {
     WATCH_MS = 1000,          /* how often --watch looks at the files */
 };
 
-/* Each connection is a file descriptor: allow as many as possible. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static void print_line(void *arg, const char *text)
 {
     (void)arg;
     puts(text);
 }
 
-/* The sockets that systemd passed to this process become addresses, unless the command line names others. */
-static void take_passed_sockets(struct command_line *options)
-{
-    int count = systemd_passed_fds(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), getpid());
-    for (int fd = SYSTEMD_FIRST_FD; fd < SYSTEMD_FIRST_FD + count; fd++) {
-        char address[32];
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-        snprintf(address, sizeof address, "fd:%d", fd);
-        if (!options->has_listen) {
-            (void)command_line_add_listen(options, address);
-        }
-    }
-    unsetenv("LISTEN_PID");
-    unsetenv("LISTEN_FDS");
-    unsetenv("LISTEN_FDNAMES");
-}
-
 /* Control: signals, reloads, the watchdog. A signal handler only sets a flag and wakes the server, which calls attend()
- * between two turns of its loop. So the program has no thread of its own, and with one event loop none at all, which
- * spares the kernel the locks of a shared table of files. */
+ * between two turns of its loop. So with one event loop the process has one thread, which spares the kernel the locks of
+ * a shared table of files. With more of them the main thread serves nobody, and calls attend() itself. */
 
 static struct {
     _Atomic(evserve *) server; /* NULL before it has started */
     const struct command_line *options;
     struct log_stream *log;
-    atomic_uint stops;        /* SIGINT and SIGTERM not yet acted on */
-    atomic_bool wants_quit;   /* SIGQUIT, likewise */
-    atomic_bool wants_reload; /* SIGHUP, likewise */
-    atomic_bool wants_reopen; /* SIGUSR1, likewise */
-    atomic_bool has_pulse;    /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
-    bool is_quitting;         /* a stop without a deadline has begun */
-    bool is_stopping;         /* a stop with one has */
-    bool is_reloading;        /* on_reloaded() will be called */
+    atomic_uint stops;         /* SIGINT and SIGTERM not yet acted on */
+    atomic_bool wants_quit;    /* SIGQUIT, likewise */
+    atomic_bool wants_reload;  /* SIGHUP, likewise */
+    atomic_bool wants_reopen;  /* SIGUSR1, likewise */
+    atomic_bool wants_upgrade; /* SIGUSR2, likewise */
+    atomic_bool has_pulse;     /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
+    bool is_quitting;          /* a stop without a deadline has begun */
+    bool is_stopping;          /* a stop with one has */
+    atomic_bool is_reloading;  /* on_reloaded() will be called */
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
     struct systemd_notifier notifier;
-} control = {.notifier = {.fd = -1}};
+    atomic_bool has_ended;        /* the server, of is_apart */
+    atomic_bool is_apart;         /* the server has threads of its own, so the main thread waits for signals: */
+    sem_t signs;                  /* one for each, and for the end of the server */
+    int64_t pulse_ms;             /* of SIGALRM, 0 for never; while an upgrade is under way, UPGRADE_LOOK_MS */
+    struct upgraded upgraded;     /* from the program whose place we take */
+    struct succession succession; /* to the program that is to take our place */
+} control = {.notifier = {.fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER}, .succession = {.pid_file.fd = -1}};
 
 static void notify(const char *news)
 {
     systemd_notify(&control.notifier, news);
 }
 
-static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGALRM};
+static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
 
 static void handle(const int *numbers, size_t count, void (*handler)(int number))
 {
@@ -116,13 +102,24 @@ static void survive_writing(void)
     handle(numbers, sizeof numbers / sizeof numbers[0], do_nothing);
 }
 
+/* Have attend() called soon. Any thread, signal handlers. */
+static void wake_attend(void)
+{
+    if (atomic_load(&control.is_apart)) {
+        sem_post(&control.signs);
+    } else {
+        evserve_wake(atomic_load(&control.server));
+    }
+}
+
 static void on_signal(int number)
 {
-    evserve *server = atomic_load(&control.server);
     if (number == SIGHUP) {
         atomic_store(&control.wants_reload, true);
     } else if (number == SIGUSR1) {
         atomic_store(&control.wants_reopen, true);
+    } else if (number == SIGUSR2) {
+        atomic_store(&control.wants_upgrade, true);
     } else if (number == SIGALRM) {
         atomic_store(&control.has_pulse, true);
     } else if (number == SIGQUIT) {
@@ -130,9 +127,7 @@ static void on_signal(int number)
     } else {
         atomic_fetch_add(&control.stops, 1);
     }
-    if (server != NULL) {
-        evserve_wake(server);
-    }
+    wake_attend();
 }
 
 /* What systemctl status shows: where the server listens, and why the last reload has failed, if it has. */
@@ -164,7 +159,7 @@ static void on_reloaded(void *arg, int error, const char *err)
         notify_status(error == 0 ? NULL : err);
     }
     if (atomic_load(&control.wants_reload)) { /* it came meanwhile */
-        evserve_wake(control.server);
+        wake_attend();
     }
 }
 
@@ -218,6 +213,9 @@ static void heed_stop_signals(void)
 {
     unsigned stops = atomic_exchange(&control.stops, 0);
     bool quits = atomic_exchange(&control.wants_quit, false) && !control.is_quitting;
+    if (stops > 0 || quits) {
+        upgrade_cancel(&control.succession.upgrade); /* nobody wants a new one either */
+    }
     if (stops > 0) {
         bool is_urgent = control.is_stopping || stops > 1;
         control.is_stopping = true;
@@ -230,11 +228,34 @@ static void heed_stop_signals(void)
     }
 }
 
-/* Act on the signals that have come. On the server's thread. */
+static void set_pulse(int64_t ms)
+{
+    const struct timeval each = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
+}
+
+/* Another version of the program takes our place. The pulse is fast until it does. */
+static void attend_upgrade(void)
+{
+    bool was_under_way = upgrade_is_under_way(&control.succession.upgrade);
+    if (was_under_way) {
+        succession_look(&control.succession, control.server);
+    }
+    if (atomic_exchange(&control.wants_upgrade, false)) {
+        succession_begin(&control.succession, control.server, control.is_stopping || control.is_quitting);
+    }
+    bool is_under_way = upgrade_is_under_way(&control.succession.upgrade);
+    if (is_under_way != was_under_way) {
+        set_pulse(is_under_way ? UPGRADE_LOOK_MS : control.pulse_ms);
+    }
+}
+
+/* Act on the signals that have come. On the main thread. */
 static void attend(void *arg)
 {
     (void)arg;
     heed_stop_signals();
+    attend_upgrade();
     if (atomic_exchange(&control.wants_reopen, false)) {
         reopen_logs();
     }
@@ -259,8 +280,8 @@ static void take_signals(void)
     if (pulse_ms == 0 || (watch_ms > 0 && watch_ms < pulse_ms)) {
         pulse_ms = watch_ms;
     }
-    const struct timeval each = {.tv_sec = pulse_ms / 1000, .tv_usec = pulse_ms % 1000 * 1000};
-    setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
+    control.pulse_ms = pulse_ms;
+    set_pulse(pulse_ms);
 }
 
 /* A script that can be read only once cannot be watched. */
@@ -283,11 +304,39 @@ static void warn_of_root(const struct command_line *options)
     }
 }
 
+static void *await_end(void *result)
+{
+    *(int *)result = evserve_wait(control.server);
+    atomic_store(&control.has_ended, true);
+    sem_post(&control.signs);
+    return NULL;
+}
+
+/* Wait for the end of the server, and act on signals meanwhile. With one event loop the main thread serves, and the loop
+ * calls attend(). Else it does nothing but attend, and another thread waits: only the main thread may fork. */
+static int attend_until_end(evserve *server)
+{
+    pthread_t waiter;
+    int result = 0;
+    if (!atomic_load(&control.is_apart) || thread_start(&waiter, await_end, &result) < 0) {
+        atomic_store(&control.is_apart, false);
+        wake_attend(); /* for signals that have come by now */
+        return evserve_wait(server);
+    }
+    while (!atomic_load(&control.has_ended)) {
+        if (sem_wait(&control.signs) == 0) {
+            attend(NULL);
+        }
+    }
+    pthread_join(waiter, NULL);
+    return result;
+}
+
 /* Serve until a signal comes. */
 static int serve_until_stopped(evserve *server)
 {
     atomic_store(&control.server, server);
-    evserve_wake(server); /* for signals that came before it could be woken */
+    wake_attend(); /* for signals that came before it could be woken */
     const char *address;
     char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
@@ -298,7 +347,11 @@ static int serve_until_stopped(evserve *server)
     log_stream_release(control.log);
     notify_status(NULL);
 
-    int rv = evserve_wait(server);
+    pid_file_write(&control.succession.pid_file);
+    upgraded_say_serving(&control.upgraded);
+
+    int rv = attend_until_end(server);
+    upgrade_cancel(&control.succession.upgrade);                     /* the loop has failed */
     handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
     if (rv < 0) {
         snprintf(line, sizeof line, "evserve: the server failed: %s", errno_text(-rv));
@@ -325,6 +378,9 @@ static int on_listening(void *arg, char *err, size_t errlen)
     if (control.options->request == NULL) {
         systemd_notifier_open(&control.notifier, getenv("NOTIFY_SOCKET"));
         take_signals();
+        if (pid_file_open(&control.succession.pid_file, control.options->pid_file, host->user, err, errlen) < 0) {
+            return -1;
+        }
     }
     return host->user == NULL ? 0 : user_become(host->user, err, errlen);
 }
@@ -359,10 +415,16 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
         .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
         .reload_timeout_ms = options->reload_timeout_ms,
+        .inherited = control.upgraded.sockets,
+        .inherited_count = control.upgraded.count,
         .arg = host,
     };
     control.options = options;
+    atomic_store(&control.is_apart, options->reactors > 0);
     control.log = &host->log;
+    control.succession.options = options;
+    control.succession.log = &host->log;
+    control.succession.notifier = &control.notifier;
     if (options->check) {
         return evserve_check(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
@@ -373,32 +435,22 @@ static int run(const struct command_line *options, struct host *host, char *err,
         warn_of_watch(options);
     }
     evserve *server = evserve_start(&config, err, errlen);
+    upgraded_close_sockets(&control.upgraded);
     if (server == NULL) {
+        pid_file_close(&control.succession.pid_file);
         return EXIT_FAILURE;
     }
     int status = options->request == NULL ? serve_until_stopped(server)
                                           : serve_request(server, options, REQUEST_DRAIN_MS, &host->log);
     evserve_free(server);
+    pid_file_close(&control.succession.pid_file);
     systemd_notifier_close(&control.notifier);
     return status;
 }
 
-/* What the process starts with. */
-
-/* If a standard fd were closed, the next file or connection would get its number, and what is meant for standard error
- * would go there. */
-static void open_standard_fds(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd && open("/", O_PATH | O_DIRECTORY) != fd) {
-            exit(EXIT_FAILURE); /* there is no place for a reason */
-        }
-    }
-}
-
 int main(int argc, char **argv)
 {
-    open_standard_fds();
+    start_fds_open();
     survive_writing();
     struct command_line options = {0};
     int status = command_line_read(argc, argv, &options);
@@ -410,18 +462,28 @@ int main(int argc, char **argv)
         free(options.content);
         return EXIT_USAGE;
     }
-    take_passed_sockets(&options);
-    raise_file_limit();
+    if (options.upgrade != NULL) {
+        return upgrade_request(options.upgrade);
+    }
+    char err[EVSERVE_ERROR_MAX] = "";
+    if (upgraded_take(&control.upgraded, &options, err, sizeof err) < 0) {
+        fprintf(stderr, "evserve: %s\n", err);
+        upgraded_say_failed(&control.upgraded, err);
+        return EXIT_FAILURE;
+    }
+    upgrade_init(&control.succession.upgrade, argv);
+    sem_init(&control.signs, 0, 0);
+    start_fds_raise_limit();
 
     tzset(); /* for os.date: reads the time zone, which a sandbox keeps away */
     struct host host = {.user = options.user};
     log_stream_init(&host.log,
                     STDERR_FILENO); /* lines are held back while the server starts: the address comes first */
-    char err[EVSERVE_ERROR_MAX] = "";
     status = run(&options, &host, err, sizeof err);
     log_stream_release(&host.log);
     if (err[0] != '\0') {
         log_stream_print(&host.log, err);
+        upgraded_say_failed(&control.upgraded, err);
     }
     log_stream_done(&host.log);
     free(options.content);

@@ -21,7 +21,8 @@ static const char usage[] =
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
-    "               [--user NAME] [SITE.lua]\n"
+    "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
+    "       evserve --upgrade PATH\n"
     "       evserve --check | --routes [SITE.lua]\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
@@ -60,6 +61,9 @@ static const char usage[] =
     "  --allow-read PATH   in the sandbox, also allow reading this directory or file; may be repeated\n"
     "  --allow-write PATH  in the sandbox, also allow reading and changing this directory or file; may be repeated\n"
     "  --user NAME    start as root and become this user once all addresses are bound\n"
+    "  --pid-file PATH   write the process id to PATH while serving\n"
+    "  --upgrade PATH have the server whose --pid-file is PATH start the program anew, as it is installed now, and hand\n"
+    "                 its sockets over; wait until the new one serves. No client is turned away. SIGUSR2 does the same\n"
     "  --check        load everything, print the configuration or the error, and exit\n"
     "  --routes       print the route table (methods, path, name and place of each route), and exit\n"
     "  --request REQ  process one request, such as \"GET /users/7\", without listening: print the response (head and\n"
@@ -72,7 +76,8 @@ static const char usage[] =
     "\n"
     "The command line takes precedence over the script. On SIGINT or SIGTERM, requests in flight, and work that\n"
     "scripts have begun, get up to 10 s to finish; a second signal ends the server at once.\n"
-    "SIGHUP reloads the script; if the new one does not load, the old one keeps serving.\n";
+    "SIGHUP reloads the script; if the new one does not load, the old one keeps serving.\n"
+    "SIGUSR2 replaces the program; if the new one does not start, the old one keeps serving.\n";
 
 bool command_line_add_listen(struct command_line *options, const char *address)
 {
@@ -239,6 +244,8 @@ static const struct option_row rows[] = {
     {"allow-read", OPTION_VALUE, 0, add_allow_read},
     {"allow-write", OPTION_VALUE, 0, add_allow_write},
     {"user", OPTION_TEXT, offsetof(struct command_line, user), NULL},
+    {"pid-file", OPTION_TEXT, offsetof(struct command_line, pid_file), NULL},
+    {"upgrade", OPTION_TEXT, offsetof(struct command_line, upgrade), NULL},
     {"check", OPTION_FLAG, offsetof(struct command_line, check), NULL},
     {"routes", OPTION_FLAG, offsetof(struct command_line, routes), NULL},
     {"request", OPTION_TEXT, offsetof(struct command_line, request), NULL},
@@ -262,8 +269,8 @@ static int check_options(const struct command_line *options)
         return usage_error("--tls-dev-anywhere requires --tls-dev");
     }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
-    if (options->check + options->routes + (options->request != NULL) > 1) {
-        return usage_error("--check, --routes and --request exclude each other");
+    if (options->check + options->routes + (options->request != NULL) + (options->upgrade != NULL) > 1) {
+        return usage_error("--check, --routes, --request and --upgrade exclude each other");
     }
     if (options->request == NULL) {
         return has_details ? usage_error("--header, --body and --timeout require --request") : -1;

@@ -27,6 +27,8 @@ struct command_line {
     char allow_read[ALLOW_TEXT_MAX];  /* paths, separated by colons */
     char allow_write[ALLOW_TEXT_MAX]; /* likewise */
     const char *user;                 /* to become, or NULL */
+    const char *pid_file;             /* to write, or NULL */
+    const char *upgrade;              /* PID file of a server to upgrade, or NULL */
     struct {
         const char *cert, *key; /* files; key is NULL if it is in cert */
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */

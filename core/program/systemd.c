@@ -53,12 +53,18 @@ static socklen_t make_address(struct sockaddr_un *address, const char *notify_so
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
-void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket)
+static void connect_notifier(struct systemd_notifier *notifier)
 {
     struct sockaddr_un address;
-    socklen_t len = make_address(&address, notify_socket);
-    notifier->socket = notify_socket;
+    socklen_t len = make_address(&address, notifier->socket);
     notifier->fd = len == 0 ? -1 : sys_connect_datagram((const struct sockaddr *)&address, len);
+}
+
+void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket)
+{
+    pthread_mutex_init(&notifier->lock, NULL);
+    notifier->socket = notify_socket;
+    connect_notifier(notifier);
 }
 
 void systemd_notifier_close(struct systemd_notifier *notifier)
@@ -71,14 +77,24 @@ void systemd_notifier_close(struct systemd_notifier *notifier)
 
 void systemd_notify(struct systemd_notifier *notifier, const char *news)
 {
+    pthread_mutex_lock(&notifier->lock);
     ssize_t rv = notifier->fd < 0 ? -ENOTCONN : sys_send(notifier->fd, news, strlen(news), false);
     if (rv == -ENOTCONN || rv == -ECONNREFUSED) { /* another socket has replaced the one we know */
         systemd_notifier_close(notifier);
-        systemd_notifier_open(notifier, notifier->socket);
+        connect_notifier(notifier);
         if (notifier->fd >= 0) {
             (void)sys_send(notifier->fd, news, strlen(news), false);
         }
     }
+    pthread_mutex_unlock(&notifier->lock);
+}
+
+void systemd_notifier_silence(struct systemd_notifier *notifier)
+{
+    pthread_mutex_lock(&notifier->lock);
+    systemd_notifier_close(notifier);
+    notifier->socket = NULL;
+    pthread_mutex_unlock(&notifier->lock);
 }
 
 void systemd_notify_reloading(struct systemd_notifier *notifier)

@@ -5,11 +5,12 @@
  * sd_watchdog_enabled(3). The caller reads and cleans the environment: a parameter named after a variable takes its
  * value, or NULL if it is not set. */
 
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 enum {
-    SYSTEMD_FIRST_FD = 3, /* the first of the passed sockets */
+    SYSTEMD_FIRST_FD = 3,   /* the first of the passed sockets */
     SYSTEMD_FDS_MAX = 1024, /* more are ignored */
 };
 
@@ -22,8 +23,9 @@ int64_t systemd_watchdog_ms(const char *watchdog_pid, const char *watchdog_usec,
 
 /* A connection to the service manager. */
 struct systemd_notifier {
-    const char *socket; /* NOTIFY_SOCKET, borrowed; NULL if there is none */
-    int fd;             /* connected to it, owned; < 0 if not connected */
+    const char *socket;   /* NOTIFY_SOCKET, borrowed; NULL if there is none */
+    int fd;               /* connected to it, owned; < 0 if not connected */
+    pthread_mutex_t lock; /* any thread may send notices */
 };
 
 /* Connect to the notify socket. A sandbox forbids that, so do it before. If it fails, the next systemd_notify() tries
@@ -31,8 +33,11 @@ struct systemd_notifier {
 void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket);
 void systemd_notifier_close(struct systemd_notifier *notifier);
 
-/* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. */
+/* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. Any thread, once it is open. */
 void systemd_notify(struct systemd_notifier *notifier, const char *news);
+
+/* Send nothing more: another process is the service now. */
+void systemd_notifier_silence(struct systemd_notifier *notifier);
 
 /* Announce that a reload begins now; READY=1 ends it. The time has full microseconds: under Type=notify-reload, systemd
  * ignores a notice whose time is before that of its SIGHUP, and `systemctl reload` then waits in vain. */

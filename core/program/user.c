@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/program/sys_user.h"
+#include "core/sys.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,6 +19,9 @@ int user_become(const char *name, char *err, size_t errlen)
     }
     if (uid == 0) {
         return error_text(err, errlen, -EINVAL, "user %s: this is root", name);
+    }
+    if (sys_user_id() == uid && sys_is_user_for_good(uid, gid)) {
+        return 0; /* a program of this user has started us (upgrade.h) */
     }
     rv = sys_set_user(name, uid, gid);
     if (rv < 0) {

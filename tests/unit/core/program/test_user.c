@@ -27,11 +27,12 @@ static void user_is_set_with_the_main_group_and_looked_at(void **state)
     assert_string_equal(err, "");
     size_t count;
     const struct fake_call *trace = fake_sys_trace(&count);
-    assert_int_equal(count, 3);
-    assert_int_equal(trace[1].op, FAKE_SET_USER);
-    assert_int_equal(trace[1].arg, both);
-    assert_int_equal(trace[2].op, FAKE_IS_USER_FOR_GOOD);
+    assert_int_equal(count, 4);
+    assert_int_equal(trace[1].op, FAKE_USER_ID); /* which is another one */
+    assert_int_equal(trace[2].op, FAKE_SET_USER);
     assert_int_equal(trace[2].arg, both);
+    assert_int_equal(trace[3].op, FAKE_IS_USER_FOR_GOOD);
+    assert_int_equal(trace[3].arg, both);
 }
 
 static void root_is_no_user_to_become(void **state)

@@ -1,0 +1,291 @@
+"""The program replaces itself: SIGUSR2 and --upgrade, under load, with and without success."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import evtest
+
+EVSERVE = evtest.binary("EVSERVE_BIN")
+
+# Ends a group of processes when its standard input ends.
+GUARD = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+with contextlib.suppress(ProcessLookupError):
+    os.killpg(int(sys.argv[1]), signal.SIGKILL)
+"""
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Load(threading.Thread):
+    """A client that asks as fast as it can until stop(), and counts what goes wrong."""
+
+    def __init__(self, address, keeps):
+        super().__init__(daemon=True)
+        self.address, self.keeps = address, keeps
+        self.done = threading.Event()
+        self.count, self.failures = 0, []
+        self.start()
+
+    def run(self):
+        sock = None
+        while not self.done.is_set():
+            try:
+                sock = evtest.connect(self.address) if sock is None else sock
+                sock.sendall(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n" +
+                             (b"" if self.keeps else b"Connection: close\r\n") + b"\r\n")
+                text = b""
+                while b"hello" not in text:
+                    part = sock.recv(4096)
+                    if not part:
+                        raise OSError(f"closed after {text!r}")
+                    text += part
+                self.count += 1
+                if b"Connection: close" in text:
+                    sock.close()
+                    sock = None
+            except OSError as error:
+                self.failures.append(str(error))
+                sock = None
+        if sock is not None:
+            sock.close()
+
+    def stop(self):
+        self.done.set()
+        self.join()
+        return self.failures
+
+
+class Upgrade(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.chmod(self.folder, 0o755)
+        with open(os.path.join(self.folder, "a.txt"), "w", encoding="ascii") as file:
+            file.write("hello")
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def start(self, *arguments, program=EVSERVE, **options):
+        """The first program. All later ones are in its group, which ends with this test, whatever ends that."""
+        server = evtest.Program(program, *arguments, cwd=self.folder, start_new_session=True, **options)
+        guard = subprocess.Popen([sys.executable, "-c", GUARD, str(server.pid)], stdin=subprocess.PIPE,
+                                 start_new_session=True)
+        self.addCleanup(server.process.stderr.close)
+        self.addCleanup(server._reader.join)
+        self.addCleanup(server.process.wait)
+        self.addCleanup(guard.communicate)
+        self.server = server
+        return server
+
+    def wait_for_line(self, pattern, count=1):
+        def matches():
+            return [match for match in map(re.compile(pattern).search, list(self.server.lines)) if match]
+        evtest.wait_until(lambda: len(matches()) >= count, f"{count} lines {pattern!r} in {self.server.lines}")
+        return matches()[count - 1]
+
+    def upgrade(self, pid, count=1):
+        """Upgrade the process, wait until the old one has ended, and return the new one."""
+        os.kill(pid, signal.SIGUSR2)
+        successor = int(self.wait_for_line(r"upgraded: process (\d+) serves", count).group(1))
+        self.assertTrue(alive(successor))
+        return successor
+
+    def end(self, pid):
+        os.kill(pid, signal.SIGTERM)
+        evtest.wait_until(lambda: not alive(pid), f"end of {pid}")
+
+    def hurry(self):
+        """The first program has given way: end it without drain_grace."""
+        for _ in range(2):
+            self.server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        self.assertEqual(self.server.process.wait(evtest.LIMIT), 0)
+
+    def request(self, *arguments):
+        return subprocess.run([EVSERVE, *arguments], capture_output=True, text=True, timeout=evtest.LIMIT, check=False)
+
+    def test_no_request_fails_in_a_row_of_upgrades(self):
+        for reactors in ([], ["--reactors", "2"]):
+            server = self.start("--listen", "127.0.0.1:0", "--listen", "unix:s", "--root", ".", *reactors)
+            load = [Load(server.address, True), Load(server.address, False), Load(self.path("s"), True),
+                    Load(self.path("s"), False)]
+            pid = server.pid
+            for count in range(1, 3):
+                pid = self.upgrade(pid, count)
+            time.sleep(0.1)
+            failures = [one.stop() for one in load]
+            self.assertEqual(failures, [[]] * len(load))
+            self.assertTrue(all(one.count > 10 for one in load))
+            self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+            self.end(pid)
+            self.assertFalse(os.path.exists(self.path("s")))
+
+    def test_requests_in_flight_are_finished_by_the_old_program(self):
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".")
+        with server.connect() as sock:
+            sock.sendall(b"GET /a.txt HTTP/1.1\r\nHost: ")
+            evtest.wait_until(lambda: server.fd_count() > 0, "the connection")
+            time.sleep(0.05)
+            successor = self.upgrade(server.pid)
+            sock.sendall(b"a\r\n\r\n")
+            text = evtest.receive_all(sock)
+        self.assertIn(b"200 OK", text)
+        self.assertIn(b"Connection: close", text)
+        self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+        self.end(successor)
+
+    def test_upgrade_by_pid_file_waits_for_the_result(self):
+        program = self.path("program")
+        os.symlink(EVSERVE, program)
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--pid-file", "pid", program=program)
+        pid_file = self.path("pid")
+
+        def pid():
+            with open(pid_file, encoding="ascii") as file:
+                return int(file.read())
+        evtest.wait_until(lambda: os.stat(pid_file).st_size > 0, "the PID file")
+        self.assertEqual(pid(), server.pid)
+        result = self.request("--upgrade", pid_file)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        successor = pid()
+        self.assertEqual(result.stdout, f"evserve: process {successor} has taken over from process {server.pid}\n")
+        self.hurry()
+        self.assertEqual(pid(), successor)  # the old one has not removed it
+
+        os.remove(program)  # the next version does not start: three ways
+        for text, reason in ((None, r"cannot run \S+program: No such file or directory"),
+                             ("#!/bin/sh\nexit 3\n", r"process \d+ ended with status 3 before it served"),
+                             ("#!/bin/sh\nkill -9 $$\n", r"process \d+ was ended by signal 9 before it served")):
+            if text is not None:
+                with open(program, "w", encoding="ascii") as file:
+                    file.write(text)
+                os.chmod(program, stat.S_IRWXU)
+            result = self.request("--upgrade", pid_file)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f"not upgraded: process {successor} goes on serving", result.stderr)
+            self.wait_for_line("not upgraded: " + reason)
+            with server.connect() as sock:
+                sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+                self.assertIn(b"hello", evtest.receive_all(sock))
+        self.end(successor)
+        self.assertFalse(os.path.exists(pid_file))
+
+    def test_pid_file_of_nobody_is_an_error(self):
+        with open(self.path("pid"), "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")  # whom a signal would end
+        for name, text in (("none", "No such file or directory"), ("pid", "is not the PID file of a running evserve")):
+            result = self.request("--upgrade", self.path(name))
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(text, result.stderr)
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_a_script_that_does_not_load_leaves_the_old_program(self):
+        site = self.path("site.lua")
+
+        def write(text):
+            with open(site + ".new", "w", encoding="ascii") as file:
+                file.write("local app = require 'evserve'\napp.listen('unix:s')\n" + text)
+            os.rename(site + ".new", site)
+
+        def ask():
+            with evtest.connect(self.path("s")) as sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return evtest.receive_all(sock).partition(b"\r\n\r\n")[2]
+        write("app.get('/', function() return 'one' end)\n")
+        server = self.start("site.lua")
+        write("nonsense(\n")
+        os.kill(server.pid, signal.SIGUSR2)
+        self.wait_for_line(r"not upgraded: process \d+ could not start: site.lua:4:")
+        self.assertEqual(ask(), b"one")
+        # one that fails when the socket is its own already
+        write("app.listen('127.0.0.1:1?mode=1')\n")
+        os.kill(server.pid, signal.SIGUSR2)
+        self.wait_for_line(r"not upgraded: process \d+ could not start: site.lua:3: .*mode", 1)
+        self.assertEqual(ask(), b"one")
+        write("app.get('/', function() return 'two' end)\n")
+        successor = self.upgrade(server.pid)
+        self.assertEqual(ask(), b"two")
+        self.end(successor)
+        self.assertFalse(os.path.exists(self.path("s")))
+
+    def test_what_is_stopped_meanwhile_starts_no_other(self):
+        program = self.path("program")
+        os.symlink(EVSERVE, program)
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", program=program)
+        os.remove(program)
+        with open(program, "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\nexec sleep 60\n")
+        os.chmod(program, stat.S_IRWXU)
+        os.kill(server.pid, signal.SIGUSR2)
+        child = int(self.wait_for_line(r"starts as process (\d+)").group(1))
+        os.kill(server.pid, signal.SIGUSR2)
+        self.wait_for_line(f"not upgraded: process {child} is starting already")
+        os.kill(server.pid, signal.SIGTERM)
+        self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+        self.assertFalse(alive(child))
+
+    def test_sandboxes_and_pipes_say_why_not(self):
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--sandbox")
+        os.kill(server.pid, signal.SIGUSR2)
+        self.wait_for_line("not upgraded: in the sandbox no program can be started")
+        self.end(server.pid)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_the_user_of_root_upgrades_too(self):
+        os.mkdir(self.path("run"))
+        os.chown(self.path("run"), 65534, 65534)
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--user", "nobody", "--pid-file", "run/pid")
+        successor = self.upgrade(server.pid)
+        self.assertEqual(os.stat(f"/proc/{successor}").st_uid, 65534)
+        self.hurry()
+        self.end(successor)
+        self.assertFalse(os.path.exists(self.path("run/pid")))
+
+    def test_sockets_of_systemd_keep_their_numbers(self):
+        with socket.create_server(("127.0.0.1", 0)) as passed:
+            def pass_it():
+                os.dup2(passed.fileno(), 3)
+                os.environ["LISTEN_PID"] = str(os.getpid())
+                os.environ["LISTEN_FDS"] = "1"
+            # exec keeps the process id, and the environment is that of the shell
+            shell = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'
+            server = evtest.Program("sh", "-c", shell, EVSERVE, "--root", ".", cwd=self.folder, start_new_session=True,
+                                    pass_fds=[3], preexec_fn=pass_it)
+            guard = subprocess.Popen([sys.executable, "-c", GUARD, str(server.pid)], stdin=subprocess.PIPE,
+                                     start_new_session=True)
+            self.addCleanup(server.process.stderr.close)
+            self.addCleanup(server._reader.join)
+            self.addCleanup(server.process.wait)
+            self.addCleanup(guard.communicate)
+            self.server = server
+            address = passed.getsockname()[:2]
+            successor = self.upgrade(server.pid)
+            self.hurry()
+            successor = self.upgrade(successor, 2)
+            with evtest.connect(address) as sock:
+                sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+                self.assertIn(b"hello", evtest.receive_all(sock))
+            self.end(successor)
+
+
+if __name__ == "__main__":
+    unittest.main()
