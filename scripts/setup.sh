@@ -4,6 +4,7 @@
 #   scripts/setup.sh           to build and run
 #   scripts/setup.sh --tests   and to run every test as well
 #   scripts/setup.sh --bench   to run the benchmarks with the peers
+#   scripts/setup.sh --proxies to run scripts/proxies.sh
 set -euo pipefail
 
 # "a|b": either works; the first one that this release has is installed.
@@ -37,12 +38,18 @@ bench_packages=(
     nginx-core libnginx-mod-http-lua h2o lighttpd      # peers
 )
 
+proxy_packages=(
+    python3
+    nginx-core haproxy varnish
+)
+
 case "${1:-}" in
 '') ;;
 --tests) packages+=("${test_packages[@]}") ;;
 --bench) packages+=("${bench_packages[@]}") ;;
+--proxies) packages+=("${proxy_packages[@]}") ;;
 *)
-    echo "usage: scripts/setup.sh [--tests|--bench]" >&2
+    echo "usage: scripts/setup.sh [--tests|--bench|--proxies]" >&2
     exit 2
     ;;
 esac
