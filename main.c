@@ -7,6 +7,7 @@
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/program/command_line.h"
+#include "core/program/fd_store.h"
 #include "core/program/log_stream.h"
 #include "core/program/serve_request.h"
 #include "core/program/start_fds.h"
@@ -435,6 +436,9 @@ static int run(const struct command_line *options, struct host *host, char *err,
         warn_of_watch(options);
     }
     evserve *server = evserve_start(&config, err, errlen);
+    if (server != NULL && options->request == NULL) {
+        fd_store_fill(&control.notifier, getenv("FDSTORE"), &control.upgraded, server);
+    }
     upgraded_close_sockets(&control.upgraded);
     if (server == NULL) {
         pid_file_close(&control.succession.pid_file);

@@ -281,7 +281,7 @@ class Root(Case):
             if os.geteuid() != 0 and arguments:
                 continue
             server = subprocess.Popen([EVSERVE, "--root", ".", "--listen", "127.0.0.1:0", *arguments], cwd=self.folder,
-                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0)
             self.addCleanup(server.kill)
             self.assertTrue(server.stderr.readline().startswith(b"listening on "))
             server.terminate()

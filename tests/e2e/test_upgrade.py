@@ -1,5 +1,6 @@
 """The program replaces itself: SIGUSR2 and --upgrade, under load, with and without success."""
 
+import fcntl
 import os
 import re
 import signal
@@ -72,7 +73,7 @@ class Load(threading.Thread):
         return self.failures
 
 
-class Upgrade(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="ev")
         self.addCleanup(folder.cleanup)
@@ -123,6 +124,8 @@ class Upgrade(unittest.TestCase):
     def request(self, *arguments):
         return subprocess.run([EVSERVE, *arguments], capture_output=True, text=True, timeout=evtest.LIMIT, check=False)
 
+
+class Upgrade(Case):
     def test_no_request_fails_in_a_row_of_upgrades(self):
         for reactors in ([], ["--reactors", "2"]):
             server = self.start("--listen", "127.0.0.1:0", "--listen", "unix:s", "--root", ".", *reactors)
@@ -260,31 +263,98 @@ class Upgrade(unittest.TestCase):
         self.end(successor)
         self.assertFalse(os.path.exists(self.path("run/pid")))
 
-    def test_sockets_of_systemd_keep_their_numbers(self):
+class Systemd(Case):
+    """What systemd passes, is told, and keeps."""
+
+    def setUp(self):
+        super().setUp()
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.socket.close)
+        self.socket.bind(self.path("notify"))
+        self.socket.settimeout(evtest.LIMIT)
+
+    def start_service(self, *arguments, passed=(), **variables):
+        """As systemd does: sockets from fd 3 on, and variables that name the process itself. passed: pairs of name and
+        fd."""
+        fds = [os.dup(fd) for _, fd in passed]
+
+        def number_fds():
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
+            for place, fd in enumerate(high):
+                os.dup2(fd, 3 + place)
+        shell = 'test -z "$LISTEN_FDS" || export LISTEN_PID=$$; exec "$0" "$@"'
+        variables = {**os.environ, "NOTIFY_SOCKET": self.path("notify"), **variables}
+        if passed:
+            variables.update(LISTEN_FDS=str(len(passed)), LISTEN_FDNAMES=":".join(name for name, _ in passed))
+        server = self.start("-c", shell, EVSERVE, *arguments, program="sh", env=variables, preexec_fn=number_fds,
+                            pass_fds=range(3, 3 + len(fds)))
+        for fd in fds:
+            os.close(fd)
+        return server
+
+    def news_until(self, last):
+        """All news until one that contains last, and pairs of name and fd for what is to be stored."""
+        texts, stored = [], []
+        while not texts or last not in texts[-1]:
+            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
+            texts.append(text.decode())
+            for fd in fds:
+                self.addCleanup(os.close, fd)
+                stored.append((texts[-1].partition("FDNAME=")[2], fd))
+        return texts, stored
+
+    def ask(self, address):
+        with evtest.connect(address) as sock:
+            sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+            return evtest.receive_all(sock)
+
+    def test_sockets_keep_their_numbers_and_the_main_process_is_announced(self):
         with socket.create_server(("127.0.0.1", 0)) as passed:
-            def pass_it():
-                os.dup2(passed.fileno(), 3)
-                os.environ["LISTEN_PID"] = str(os.getpid())
-                os.environ["LISTEN_FDS"] = "1"
-            # exec keeps the process id, and the environment is that of the shell
-            shell = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'
-            server = evtest.Program("sh", "-c", shell, EVSERVE, "--root", ".", cwd=self.folder, start_new_session=True,
-                                    pass_fds=[3], preexec_fn=pass_it)
-            guard = subprocess.Popen([sys.executable, "-c", GUARD, str(server.pid)], stdin=subprocess.PIPE,
-                                     start_new_session=True)
-            self.addCleanup(server.process.stderr.close)
-            self.addCleanup(server._reader.join)
-            self.addCleanup(server.process.wait)
-            self.addCleanup(guard.communicate)
-            self.server = server
+            server = self.start_service("--root", ".", passed=[("unknown", passed.fileno())])
             address = passed.getsockname()[:2]
+            self.news_until("READY=1")
             successor = self.upgrade(server.pid)
+            texts, _ = self.news_until("MAINPID=")
+            self.assertIn(f"MAINPID={successor}\n", texts[-1])
             self.hurry()
             successor = self.upgrade(successor, 2)
-            with evtest.connect(address) as sock:
-                sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
-                self.assertIn(b"hello", evtest.receive_all(sock))
+            self.assertIn(b"hello", self.ask(address))
+            texts, _ = self.news_until(f"MAINPID={successor}")
+            self.assertNotIn("STOPPING=1", texts)  # the service goes on
             self.end(successor)
+
+    def test_sockets_in_the_store_survive_a_restart(self):
+        unix = "unix:" + self.path("s")
+        arguments = ["--listen", "127.0.0.1:0", "--listen", unix, "--root", "."]
+        server = self.start_service(*arguments, "--reactors", "2", FDSTORE="8")
+        _, stored = self.news_until("READY=1")
+        names = ["listen=127.0.0.1%3A0", "listen=" + unix.replace(":", "%3A")]
+        self.assertEqual([name for name, _ in stored], [*names, names[0]])  # each thread has a socket of the port
+        self.assertEqual(server.stop(), 0)
+        self.assertTrue(os.path.exists(self.path("s")))
+        waiting = evtest.connect(self.path("s"))  # nobody serves it, and it is not refused
+        also_waiting = [evtest.connect(server.address) for _ in range(8)]
+        for sock in waiting, *also_waiting:
+            sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+
+        again = self.start_service(*arguments, "--sandbox", "--reactors", "2", passed=stored, FDSTORE="8",
+                                   ASAN_OPTIONS="detect_leaks=0")  # which a sandbox does not allow
+        self.assertEqual(again.address, server.address)
+        for sock in waiting, *also_waiting:
+            with sock:
+                self.assertIn(b"hello", evtest.receive_all(sock))
+        texts, stored = self.news_until("READY=1")
+        removed = [text for text in texts if text.startswith("FDSTOREREMOVE=1")]
+        self.assertEqual({text.partition("FDNAME=")[2] for text in removed}, set(names))
+        self.assertEqual(len(stored), 3)
+        self.assertEqual(again.stop(), 0)
+
+    def test_without_a_store_sockets_end_with_the_program(self):
+        server = self.start_service("--listen", "127.0.0.1:0", "--listen", "unix:s", "--root", ".")
+        _, stored = self.news_until("READY=1")
+        self.assertEqual(stored, [])
+        self.assertEqual(server.stop(), 0)
+        self.assertFalse(os.path.exists(self.path("s")))
 
 
 if __name__ == "__main__":
