@@ -691,15 +691,17 @@ void evserve_wake(evserve *server);
 /* Load the config's script, root and C routes anew, into new Lua states, and the TLS certificates, and serve them from
  * the next request of each connection on. Requests that have begun finish with the old ones, which are closed after the
  * last of them; work that the old script has begun until then (app.defer, runs of timers) gets one more minute. If
- * anything is wrong, such as a script that does not load, the old ones go on serving. Listeners stay as they are: a
- * script that changes app.listen is rejected.
+ * anything is wrong, such as a script that does not load, the old ones go on serving. If
+ * the script has other addresses than before (app.listen, without config.listen), new ones are opened first, and those
+ * that are gone are closed in the end, while their connections go on. That fails in a sandbox, for an address whose
+ * options have changed, and for the first address with HTTPS.
  *
  * While the new script loads, the server's threads go on serving: evserve_reload() starts a thread for each Lua state,
  * which runs lua_init, the script and its "start" functions, and ends. Signals are blocked there, and the sandbox is in
  * force. A call on the server's own thread, for example in a route, or of a server that no thread is serving at the moment
  * loads on the calling thread, which is busy for so long; evserve_reload_later() never does that. A script that takes
  * longer than reload_timeout_ms is stopped, by an error that it cannot catch. That does not help against a C function that does
- * not return, such as io.read on a FIFO: a second later the reload has failed, and the thread is left behind. It ends when
+ * not return, such as io.read on a FIFO: a moment later the reload has failed, and the thread is left behind. It ends when
  * the function returns. After four such reloads no other one is begun.
  *
  * The order of calls: lua_init for each new Lua state; the new script's "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
@@ -755,7 +757,8 @@ enum { EVSERVE_STORED = 1, EVSERVE_SERVED };
 /* ---- Addresses, statistics, handed-over connections ---- */
 
 /* The address of a listener, counted from 0, as text with the port that was bound; and its port alone. NULL and -1 past
- * the last listener; the port of a unix socket is 0. The text lives as long as the server. Any thread. */
+ * the last listener; the port of a unix socket is 0. One that a reload has opened comes after the others; one that a reload
+ * has closed keeps its number and text. The text lives as long as the server. Any thread. */
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
 

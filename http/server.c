@@ -232,6 +232,12 @@ static int open_listener(struct server *server, const char *address, bool is_sec
     if (rv < 0) {
         return rv;
     }
+    mem_free(server->asked[server->listener_count]); /* of one that was dropped */
+    server->asked[server->listener_count] = mem_copy_text(address);
+    if (server->asked[server->listener_count] == NULL) {
+        net_listener_close(&server->listeners[server->listener_count]);
+        return error_text(err, errlen, -ENOMEM, "cannot listen on %s: %s", address, errno_text(ENOMEM));
+    }
     int listener = add_listener(server);
     note_redirect(server, listener, &parsed, is_secured);
     return listener;
@@ -299,7 +305,10 @@ void server_set_handed(struct server *server, struct net_handed_list *list)
 int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket)
 {
     if (listener >= server->listener_count) {
-        return -1;
+        return SERVER_NO_LISTENER;
+    }
+    if (server->listeners[listener].fd < 0) {
+        return SERVER_CLOSED_LISTENER;
     }
     const struct net_listener *it = &server->listeners[listener];
     *wanted = it->wanted;
@@ -375,6 +384,10 @@ static void close_listeners(struct server *server)
 {
     for (unsigned i = 0; i < server->listener_count; i++) {
         net_listener_close(&server->listeners[i]);
+    }
+    for (unsigned i = 0; i < SERVER_LISTENERS_MAX; i++) {
+        mem_free(server->asked[i]);
+        server->asked[i] = NULL;
     }
 }
 

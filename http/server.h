@@ -49,15 +49,45 @@ int server_listen_tls(struct server *server, const char *address, bool is_shared
  * certificate. Returns 0 or -ENOMEM. */
 int server_set_tls(struct server *server, struct tls_context *context);
 
-/* Listen wherever first does, whose listeners were opened by server_listen_shared(). server has none yet, and runs on
- * another reactor. Returns 0, or -errno with a text in err. */
+/* Listen wherever first does and server does not yet: first's listeners were opened by server_listen_shared(), and server
+ * has joined it before if it has any. It runs on another reactor. Returns 0, or -errno with a text in err. */
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen);
+
+/* Changing listeners while the server runs. A listener keeps its number for good, even when it is closed: numbers are
+ * not used again, so there are SERVICE_LISTENERS_MAX in the life of a server.
+ *
+ * First new ones are opened, with server_listen() or by server_join(), and held: they accept nobody. Then
+ * server_settle_listeners() lets them accept, and closes others; or server_drop_listeners() undoes it all. */
+
+/* The number of the listener that is open and was asked for with this text, and is not in the set taken (bit n is
+ * listener n); else SERVER_NO_LISTENER. */
+int server_find_listener(const struct server *server, const char *address, uint32_t taken);
+
+/* What the n-th listener was asked for with, NULL past the last. Not of a server that has joined. */
+const char *server_listener_text(const struct server *server, unsigned listener);
+
+/* The set of those that are open, and how many there have ever been. */
+uint32_t server_open_listeners(const struct server *server);
+unsigned server_count_listeners(const struct server *server);
+
+/* Those from number on accept nobody yet. */
+void server_hold_listeners(struct server *server, unsigned number);
+
+/* All that are open accept, except those in the set gone: these accept what the kernel has queued for them, and are
+ * closed. Their connections go on. */
+void server_settle_listeners(struct server *server, uint32_t gone);
+
+/* Close those from number on, which were held, as if they had never been. */
+void server_drop_listeners(struct server *server, unsigned number);
 
 /* Take listening sockets from this list, which is borrowed, where they fit, instead of opening others. NULL: from none. */
 void server_set_handed(struct server *server, struct net_handed_list *list);
 
+enum { SERVER_NO_LISTENER = -1, SERVER_CLOSED_LISTENER = -2 }; /* in place of an fd */
+
 /* The socket of the n-th listener, and the address that it was opened for, as text. is_own_socket: no listener of a
- * server that has joined has the same one. Returns its fd, which stays the server's, or -1 past the last. */
+ * server that has joined has the same one. Returns its fd, which stays the server's; SERVER_CLOSED_LISTENER for one that
+ * was closed; SERVER_NO_LISTENER past the last. */
 int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket);
 
 /* Another program goes on with the listening sockets (only_handed: with those that it has handed over to this one): when

@@ -11,6 +11,8 @@
 #include "http/h1/h1_protocol.h"
 #include "http/service.h"
 
+#include <stdatomic.h>
+
 enum {
     SERVER_LISTENERS_MAX = SERVICE_LISTENERS_MAX,
     /* How long a step of a stop works on connections before it leaves the others to tasks (R6). */
@@ -35,10 +37,11 @@ struct server {
     struct h1_server *h1;                                /* what it keeps for HTTP/1; owned */
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
-    unsigned listener_count;                             /* of listeners */
-    struct net_handed_list *handed;                      /* borrowed: server_set_handed(); may be NULL */
-    struct tls_opening tls;         /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
-    struct address_table addresses; /* who has how many connections, while max_connections_per_address is set */
+    atomic_uint listener_count;                          /* of listeners: grows while other threads read addresses */
+    char *asked[SERVER_LISTENERS_MAX]; /* what server_listen() got for each; owned, NULL after server_join() */
+    struct net_handed_list *handed;    /* borrowed: server_set_handed(); may be NULL */
+    struct tls_opening tls;            /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
+    struct address_table addresses;    /* who has how many connections, while max_connections_per_address is set */
 
     int *adopted;              /* sockets of server_adopt() that have no connection yet */
     unsigned adopted_count;    /* of adopted */

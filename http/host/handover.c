@@ -27,9 +27,10 @@ static void list_worker(void *arg)
     const char *wanted;
     bool is_own_socket;
     int fd;
-    for (unsigned n = 0; (fd = server_listener_fd(errand->worker->server, n, &wanted, &is_own_socket)) >= 0; n++) {
-        if (errand->worker->number > 0 && !is_own_socket) {
-            continue; /* the first worker has it */
+    for (unsigned n = 0;
+         (fd = server_listener_fd(errand->worker->server, n, &wanted, &is_own_socket)) != SERVER_NO_LISTENER; n++) {
+        if (fd == SERVER_CLOSED_LISTENER || (errand->worker->number > 0 && !is_own_socket)) {
+            continue; /* a reload has closed it, or the first worker has it */
         }
         if (errand->count < errand->max) {
             struct evs_inherited *listener = &errand->listeners[errand->count];

@@ -122,11 +122,8 @@ int offer_create(struct offer **made, const struct offer_config *config, struct 
 
 /* Addresses. */
 
-/* Handles one address; place is where the script asked for it, or NULL. */
-typedef int (*address_fn)(void *arg, const char *address, const char *place);
-
 /* Call fn with each address of a list separated by commas. */
-static int each_of_list(const char *list, address_fn fn, void *arg)
+static int each_of_list(const char *list, offer_address_fn fn, void *arg)
 {
     int rv = 0;
     bool has_one = false;
@@ -151,7 +148,7 @@ static const char *script_address(const struct offer *offer, size_t n)
 }
 
 /* Call fn with each address that the script asks for, or with the default one. */
-static int each_of_script(const struct offer *offer, address_fn fn, void *arg)
+static int each_of_script(const struct offer *offer, offer_address_fn fn, void *arg)
 {
     int rv = 0;
     for (size_t n = 0; rv >= 0; n++) {
@@ -165,7 +162,7 @@ static int each_of_script(const struct offer *offer, address_fn fn, void *arg)
 }
 
 /* Call fn with each address as it was given. */
-static int each_given(const struct offer *offer, const char *listen, address_fn fn, void *arg)
+static int each_given(const struct offer *offer, const char *listen, offer_address_fn fn, void *arg)
 {
     if (listen == NULL) {
         return each_of_script(offer, fn, arg);
@@ -193,7 +190,7 @@ static int find_address(void *arg, const char *address, const char *place)
 }
 
 struct add_call {
-    address_fn fn;
+    offer_address_fn fn;
     void *arg;
 };
 
@@ -210,7 +207,7 @@ static int add_tls(void *arg, const char *address, const char *place)
 }
 
 /* Call fn with each address that offer_listen() listens on. */
-static int each_address(const struct offer *offer, const char *listen, address_fn fn, void *arg)
+int offer_each_address(const struct offer *offer, const char *listen, offer_address_fn fn, void *arg)
 {
     char text[OFFER_ADDRESS_MAX] = "";
     struct find_call find = {.redirects = false, .text = text};
@@ -255,7 +252,7 @@ int offer_listen(const struct offer *offer, const char *listen, struct server *s
                  size_t errlen)
 {
     struct listen_call call = {.server = server, .is_shared = is_shared, .err = err, .errlen = errlen};
-    return each_address(offer, listen, listen_on, &call);
+    return offer_each_address(offer, listen, listen_on, &call);
 }
 
 const struct tls_plan *offer_tls(const struct offer *offer)
@@ -267,7 +264,7 @@ static bool has_address(const struct offer *offer, const char *listen, bool redi
 {
     struct find_call call = {.redirects = redirects, .text = text};
     text[0] = '\0';
-    (void)each_address(offer, listen, find_address, &call);
+    (void)offer_each_address(offer, listen, find_address, &call);
     return text[0] != '\0';
 }
 
@@ -318,26 +315,7 @@ static int check_local(void *arg, const char *address, const char *place)
 int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen)
 {
     struct local_call call = {err, errlen};
-    return each_address(offer, listen, check_local, &call);
-}
-
-int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
-                          size_t errlen)
-{
-    for (size_t n = 0;; n++) {
-        const char *was = script_address(before, n);
-        const char *is = script_address(next, n);
-        if (was == NULL && is == NULL) {
-            return 0;
-        }
-        if (was == NULL || is == NULL || strcmp(was, is) != 0) {
-            return error_text(
-                err, errlen, -EINVAL,
-                "%s: app.listen has changed from %s to %s: a reload keeps the addresses; restart the server "
-                "to change them",
-                path, was == NULL ? "nothing" : was, is == NULL ? "nothing" : is);
-        }
-    }
+    return offer_each_address(offer, listen, check_local, &call);
 }
 
 /* Describing. */
@@ -416,7 +394,7 @@ int offer_describe(const struct offer *offer, const char *listen, void (*line)(v
         offer->kind->each_setting(offer->script, describe_setting, &call);
     }
     describe_site(&call, offer->site);
-    return each_address(offer, listen, describe_address, &call);
+    return offer_each_address(offer, listen, describe_address, &call);
 }
 
 /* The script. */

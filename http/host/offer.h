@@ -78,10 +78,10 @@ bool offer_has_passed(const struct offer *offer, const char *listen);
  * that says why that should be. */
 int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen);
 
-/* Whether the scripts of two offers ask for the same addresses: 0, or -EINVAL with a text in err that names the
- * addresses and path, the path of next's script. */
-int offer_check_addresses(const struct offer *before, const struct offer *next, const char *path, char *err,
-                          size_t errlen);
+/* Call fn with each address that offer_listen() listens on, until it returns less than 0; place is where the script asked
+ * for it, or NULL. Returns what fn returned last. */
+typedef int (*offer_address_fn)(void *arg, const char *address, const char *place);
+int offer_each_address(const struct offer *offer, const char *listen, offer_address_fn fn, void *arg);
 
 /* Describe an offer for people, one line of text per call of line: limits and settings that differ from the defaults,
  * and the addresses that offer_listen() would listen on. Returns 0 or more, or -EINVAL with a text in err about an

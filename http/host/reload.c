@@ -14,6 +14,7 @@
 #include "core/reactor.h"
 #include "http/host/confine.h"
 #include "http/host/meter.h"
+#include "http/host/new_addresses.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
@@ -40,24 +41,19 @@ void reload_init(struct reload *reload, struct worker *workers, unsigned count, 
 struct errand {
     struct worker *worker;
     struct offer *offer;         /* that was made for it; NULL once the worker has it, or it is destroyed */
+    bool has_opened;             /* the listeners from number on are new, and held */
+    unsigned number;             /* of the first new listener */
+    uint32_t gone;               /* listeners that the reload closes */
     int rv;                      /* of taking it */
     char err[EVSERVE_ERROR_MAX]; /* why that failed */
 };
-
-/* The script may ask neither for addresses that the server does not have, nor for what a sandbox keeps away. */
-static int check_offer(const struct worker *worker, const struct offer *next, char *err, size_t errlen)
-{
-    const struct evserve_config *config = &worker->plan->config;
-    bool is_script = config->listen == NULL && config->script != NULL;
-    int rv = is_script ? offer_check_addresses(worker->offer, next, config->script, err, errlen) : 0;
-    return rv < 0 || config->sandbox == 0 ? rv : confine_check(worker->offer, next, err, errlen);
-}
 
 static void take_offer(void *arg)
 {
     struct errand *errand = arg;
     struct worker *worker = errand->worker;
-    errand->rv = check_offer(worker, errand->offer, errand->err, sizeof errand->err);
+    bool is_confined = worker->plan->config.sandbox != 0;
+    errand->rv = is_confined ? confine_check(worker->offer, errand->offer, errand->err, sizeof errand->err) : 0;
     if (errand->rv == 0) {
         worker->next = errand->offer;
         errand->offer = NULL;
@@ -68,10 +64,28 @@ static void take_offer(void *arg)
     }
 }
 
+/* The first worker opens new addresses, then the others join it. */
+static void open_new(void *arg)
+{
+    struct errand *errand = arg;
+    struct worker *worker = errand->worker;
+    errand->number = server_count_listeners(worker->server);
+    errand->has_opened = true;
+    if (worker->number == 0) {
+        errand->rv = new_addresses_open(worker, worker->next, &errand->gone, errand->err, sizeof errand->err);
+    } else {
+        errand->rv = server_join(worker->server, worker->all[0].server, errand->err, sizeof errand->err);
+        server_hold_listeners(worker->server, errand->number);
+    }
+}
+
 static void discard_offer(void *arg)
 {
     struct errand *errand = arg;
     struct worker *worker = errand->worker;
+    if (errand->has_opened) {
+        server_drop_listeners(worker->server, errand->number);
+    }
     if (errand->offer != NULL) {
         (void)offer_adopt(errand->offer, worker->server); /* its "stop" functions may do what they like */
         worker->next = errand->offer;
@@ -99,6 +113,14 @@ static void swap_offer(void *arg)
     }
     server_set_site(worker->server, worker->offer->site);
     worker_take_tls(worker);
+    if (worker->is_stopping) {
+        server_drop_listeners(worker->server, errand->number); /* it has, or will, let go of the others */
+    } else {
+        server_settle_listeners(worker->server, errand->gone);
+    }
+    if (worker->number == 0 && !worker->is_stopping) {
+        new_addresses_log(worker, errand->number, errand->gone);
+    }
     retired_add(&worker->retired, old);
     if (worker->is_stopping) {
         offer_announce_stop(worker->offer);
@@ -130,7 +152,12 @@ static int use_offers(struct errand *errands, struct mailbox_call *calls, unsign
 {
     struct worker *workers = errands[0].worker;
     rv = rv < 0 ? rv : run_errands(errands, calls, count, take_offer, err, errlen);
+    rv = rv < 0 ? rv : run_errands(errands, calls, 1, open_new, err, errlen);
+    rv = rv < 0 ? rv : run_errands(errands + 1, calls, count - 1, open_new, err, errlen);
     rv = rv < 0 ? rv : plan_open_access(workers[0].plan, workers[0].next, err, errlen);
+    for (unsigned i = 1; i < count; i++) {
+        errands[i].gone = errands[0].gone;
+    }
     if (rv < 0) {
         (void)run_errands(errands, calls, count, discard_offer, NULL, 0);
     } else {

@@ -96,10 +96,10 @@ class Reload(Case):
     def test_script_that_is_stuck_in_c_keeps_nobody(self):
         os.mkfifo(os.path.join(self.folder, "fifo"))
         self.site("one")
-        server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "50ms", "site.lua")
+        server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "200ms", "site.lua")
         self.site("two", "io.open('fifo', 'r'):read()\n")
         server.process.send_signal(signal.SIGHUP)
-        self.wait_for_log(server, "not reloaded: site.lua: it has not loaded within 50 ms (reload_timeout), and cannot be "
+        self.wait_for_log(server, "not reloaded: site.lua: it has not loaded within 200 ms (reload_timeout), and cannot be "
                                   "stopped: it is in a C function that does not return")
         self.assertEqual(get(server), b"one")
         self.site("three")

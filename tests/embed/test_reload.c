@@ -4,7 +4,9 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 /* A script whose answers have a word in them. waits for the file "go" in /wait, leaves the file "closed" when it is
  * closed. */
@@ -176,23 +178,126 @@ static void broken_script_leaves_the_old_one_serving(void **state)
     }
 }
 
-static void script_keeps_its_addresses(void **state)
+/* Addresses that a reload changes. */
+
+static bool can_connect(const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
+    bool is_there = connect(fd, (struct sockaddr *)&name, sizeof name) == 0;
+    close(fd);
+    return is_there;
+}
+
+static void script_may_change_its_addresses(void **state)
 {
     (void)state;
+    for (unsigned reactors = 0; reactors < 4; reactors += 3) {
+        char answer[4096], more[512], path[128];
+        host_needs_lua();
+        snprintf(path, sizeof path, "%s/socket", host.folder);
+        host.config.reactors = reactors;
+        host.config.listen = NULL;
+        host.config.script = strdup(write_site("one", "app.listen '127.0.0.1:0'\n"));
+        host_serve();
+        int old_port = host.port;
+        int fd = client_connect(old_port);
+        assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client_read_until(fd, answer, sizeof answer, "one");
+
+        snprintf(more, sizeof more, "app.listen '127.0.0.1:0'\napp.listen 'unix:%s'\n", path);
+        write_site("two", more);
+        reload();
+        assert_true(can_connect(path));
+        host_expect("/", "two"); /* the first one stays */
+        assert_int_equal(evserve_port(host.server, 0), old_port);
+
+        write_site("three", "app.listen '127.0.0.1:0'\napp.listen '127.0.0.2:0'\n");
+        reload();
+        assert_false(can_connect(path));
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_non_null(evserve_address(host.server, 2));
+        assert_null(evserve_address(host.server, 3));
+
+        write_site("four", "app.listen '[::1]:0'\n");
+        reload();
+        host.port = evserve_port(host.server, 3);
+        assert_true(host.port > 0);
+        assert_true(client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client_read_all(fd, answer, sizeof answer); /* its connection outlives the listener */
+        assert_string_equal(client_body(answer), "four");
+        close(fd);
+        assert_true(host_has_logged("no longer listening on 127.0.0.1:"));
+        assert_true(host_has_logged("listening on [::1]:"));
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+        host.log[0] = '\0';
+        free_script();
+    }
+}
+
+static void address_that_cannot_be_opened_changes_nothing(void **state)
+{
+    (void)state;
+    for (unsigned reactors = 0; reactors < 4; reactors += 3) {
+        char more[512];
+        host_needs_lua();
+        host.config.reactors = reactors;
+        host.config.listen = NULL;
+        host.config.script = strdup(write_site("one", "app.listen '127.0.0.1:0'\n"));
+        host_serve();
+        snprintf(more, sizeof more, "app.listen 'unix:%s/a'\napp.listen 'unix:%s/no/b'\n", host.folder, host.folder);
+        write_site("two", more);
+        reload_must_fail(-ENOENT, "no such directory");
+        assert_false(has_file("a"));
+        write_site("two", "app.listen '127.0.0.1:0?tls'\n");
+        reload_must_fail(-EINVAL, "a reload cannot add HTTPS to a server without it: restart the server");
+        write_site("two", "app.listen '127.0.0.1:0?redirect_https'\n");
+        reload_must_fail(-EINVAL, "there is no HTTPS to redirect to: restart the server");
+        write_site("two", "app.listen 'fd:3'\n");
+        reload_must_fail(-EINVAL, "a reload cannot take a socket over: restart the server");
+        host_expect("/", "one");
+        assert_null(evserve_address(host.server, 1));
+        write_site("two", "app.listen '127.0.0.1:0'\n");
+        reload();
+        host_expect("/", "two");
+        snprintf(more, sizeof more, "app.listen '127.0.0.1:0'\napp.listen 'unix:%s/a'\n", host.folder);
+        write_site("three", more);
+        reload();
+        snprintf(more, sizeof more, "app.listen '127.0.0.1:0'\napp.listen 'unix:%s/a?mode=600'\n", host.folder);
+        write_site("four", more);
+        reload_must_fail(-EINVAL, "a reload cannot change its options: restart the server");
+        host_expect("/", "three");
+        assert_true(has_file("a"));
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+        free_script();
+    }
+}
+
+static void listeners_have_numbers_for_so_many_changes(void **state)
+{
+    (void)state;
+    enum { NUMBERS = 16 }; /* SERVICE_LISTENERS_MAX */
+    char more[256];
     host_needs_lua();
     host.config.listen = NULL;
-    host.config.script = strdup(write_site("one", "app.listen '127.0.0.1:0'\n"));
-    host_serve();
-    write_site("two", "app.listen '127.0.0.1:0'\napp.listen '127.0.0.1:1'\n");
-    reload_must_fail(-EINVAL, "app.listen has changed from nothing to 127.0.0.1:1");
-    write_site("two", "app.listen '[::1]:0'\n");
-    reload_must_fail(-EINVAL, "app.listen has changed from 127.0.0.1:0 to [::1]:0");
-    write_site("two", "");
-    reload_must_fail(-EINVAL, "app.listen has changed from 127.0.0.1:0 to nothing");
-    host_expect("/", "one");
-    write_site("two", "app.listen '127.0.0.1:0'\n");
-    reload();
-    host_expect("/", "two");
+    for (int i = 0; i <= NUMBERS; i++) {
+        snprintf(more, sizeof more, "app.listen '127.0.0.%d:0'\n", i + 1);
+        const char *path = write_site("one", more);
+        if (i == 0) {
+            host.config.script = strdup(path);
+            host_serve();
+        } else if (i < NUMBERS) {
+            reload();
+        } else {
+            reload_must_fail(-ENOSPC,
+                             "more than 16 addresses, counting those that reloads have closed: restart the server");
+        }
+    }
     free_script();
 }
 
@@ -387,8 +492,8 @@ static void stuck_script_is_left_behind(void **state)
     snprintf(fifo, sizeof fifo, "%s/fifo", host.folder);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     snprintf(more, sizeof more, "io.open('%s'):read()\napp.log('info', 'goes on') while true do end\n", fifo);
-    serve_slowly_loaded(1, more, 20);
-    for (int i = 0; i < 4; i++) { /* LOADING_STUCK_MAX */
+    serve_slowly_loaded(1, more, 100); /* in which it comes as far as the FIFO */
+    for (int i = 0; i < 4; i++) {      /* LOADING_STUCK_MAX */
         assert_int_equal(reload_later(), 0);
         wait_until_reloaded();
         assert_int_equal(reloaded, -ETIMEDOUT);
@@ -647,7 +752,9 @@ int main(void)
         HOST_TEST(request_in_flight_finishes_on_the_old_script),
         HOST_TEST(deferred_work_of_the_old_script_is_done),
         HOST_TEST(broken_script_leaves_the_old_one_serving),
-        HOST_TEST(script_keeps_its_addresses),
+        HOST_TEST(script_may_change_its_addresses),
+        HOST_TEST(address_that_cannot_be_opened_changes_nothing),
+        HOST_TEST(listeners_have_numbers_for_so_many_changes),
         HOST_TEST(every_thread_serves_the_new_script),
         HOST_TEST(limits_of_the_new_script_are_in_force),
         HOST_TEST(timers_of_the_old_script_end),

@@ -166,27 +166,6 @@ static void offer_listens_where_the_script_says(void **state)
     offer_destroy(offer);
 }
 
-static void reload_that_asks_for_other_addresses_is_told_which(void **state)
-{
-    (void)state;
-    struct offer *before = offer_of("local app = require 'evserve' app.listen ':1' app.listen ':2'");
-    struct offer *same = offer_of("local app = require 'evserve' app.listen ':1' app.listen ':2'");
-    struct offer *other = offer_of("local app = require 'evserve' app.listen ':1' app.listen ':3'");
-    struct offer *fewer = offer_of("local app = require 'evserve' app.listen ':1'");
-    char err[512] = "";
-    assert_int_equal(offer_check_addresses(before, same, "site.lua", err, sizeof err), 0);
-    assert_int_equal(offer_check_addresses(before, other, "site.lua", err, sizeof err), -EINVAL);
-    assert_non_null(strstr(err, "site.lua: app.listen has changed from :2 to :3:"));
-    assert_int_equal(offer_check_addresses(before, fewer, "site.lua", err, sizeof err), -EINVAL);
-    assert_non_null(strstr(err, "from :2 to nothing:"));
-    assert_int_equal(offer_check_addresses(fewer, before, "site.lua", err, sizeof err), -EINVAL);
-    assert_non_null(strstr(err, "from nothing to :2:"));
-    offer_destroy(before);
-    offer_destroy(same);
-    offer_destroy(other);
-    offer_destroy(fewer);
-}
-
 static void what_cannot_be_filled_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -365,7 +344,6 @@ int main(void)
         TEST(address_that_is_none_is_an_error),
         TEST(limits_and_settings_that_were_set_are_described),
         TEST(offer_listens_where_the_script_says),
-        TEST(reload_that_asks_for_other_addresses_is_told_which),
         TEST(what_cannot_be_filled_leaves_nothing_behind),
         TEST(retired_offer_goes_at_the_end_of_the_tick),
         TEST(retired_offer_stays_until_its_last_request_is_over),
