@@ -12,6 +12,7 @@
 #include "core/program/serve_request.h"
 #include "core/program/start_fds.h"
 #include "core/program/succession.h"
+#include "core/program/supervise.h"
 #include "core/program/systemd.h"
 #include "core/program/upgrade_request.h"
 #include "core/program/upgraded.h"
@@ -350,6 +351,7 @@ static int serve_until_stopped(evserve *server)
 
     pid_file_write(&control.succession.pid_file);
     upgraded_say_serving(&control.upgraded);
+    supervise_keep_sockets(server);
 
     int rv = attend_until_end(server);
     upgrade_cancel(&control.succession.upgrade);                     /* the loop has failed */
@@ -383,7 +385,11 @@ static int on_listening(void *arg, char *err, size_t errlen)
             return -1;
         }
     }
-    return host->user == NULL ? 0 : user_become(host->user, err, errlen);
+    if (host->user != NULL && user_become(host->user, err, errlen) < 0) {
+        return -1;
+    }
+    supervise_end_with_parent(); /* another user lets the kernel forget it */
+    return 0;
 }
 
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
@@ -475,14 +481,17 @@ int main(int argc, char **argv)
         upgraded_say_failed(&control.upgraded, err);
         return EXIT_FAILURE;
     }
+    start_fds_raise_limit();
+    status = options.supervise ? supervise(&control.upgraded) : -1;
+    if (status >= 0) {
+        free(options.content);
+        return status;
+    }
     upgrade_init(&control.succession.upgrade, argv);
     sem_init(&control.signs, 0, 0);
-    start_fds_raise_limit();
-
     tzset(); /* for os.date: reads the time zone, which a sandbox keeps away */
     struct host host = {.user = options.user};
-    log_stream_init(&host.log,
-                    STDERR_FILENO); /* lines are held back while the server starts: the address comes first */
+    log_stream_init(&host.log, STDERR_FILENO); /* lines are held back at first: the address comes first */
     status = run(&options, &host, err, sizeof err);
     log_stream_release(&host.log);
     if (err[0] != '\0') {

@@ -3,6 +3,7 @@
 
 #include "core/program/command_line.h"
 
+#include "core/file_text.h"
 #include "core/program/options.h"
 #include "core/tls_dev.h"
 #include "evserve.h"
@@ -18,6 +19,7 @@ enum { REQUEST_TIMEOUT_MAX_S = 86400, RELOAD_TIMEOUT_MAX_MS = 86400000 };
 
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--reload-timeout TIME]\n"
+    "               [--supervise]\n"
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
@@ -54,6 +56,7 @@ static const char usage[] =
     "  --watch        reload when the script, or a file that it required or read at startup, changes\n"
     "  --reload-timeout TIME\n"
     "                 how long the script may take to load in a reload, such as 30s (the default)\n"
+    "  --supervise    start the server again when it crashes, later each time, and keep its sockets meanwhile\n"
     "  --sandbox[=require]\n"
     "                 after startup, give up running programs, opening connections, and access to all files except\n"
     "                 the served directories and the script's folder; require: refuse to start if the kernel or\n"
@@ -240,6 +243,7 @@ static const struct option_row rows[] = {
     {"reactors", OPTION_VALUE, 0, set_reactors},
     {"reload-timeout", OPTION_VALUE, 0, set_reload_timeout},
     {"watch", OPTION_FLAG, offsetof(struct command_line, watch), NULL},
+    {"supervise", OPTION_FLAG, offsetof(struct command_line, supervise), NULL},
     {"sandbox", OPTION_MAYBE, 0, set_sandbox},
     {"allow-read", OPTION_VALUE, 0, add_allow_read},
     {"allow-write", OPTION_VALUE, 0, add_allow_write},
@@ -271,6 +275,14 @@ static int check_options(const struct command_line *options)
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
     if (options->check + options->routes + (options->request != NULL) + (options->upgrade != NULL) > 1) {
         return usage_error("--check, --routes, --request and --upgrade exclude each other");
+    }
+    if (options->supervise &&
+        (options->check || options->routes || options->request != NULL || options->upgrade != NULL)) {
+        return usage_error("--supervise is for serving, so it cannot be combined with --check, --routes, --request or "
+                           "--upgrade");
+    }
+    if (options->supervise && options->script != NULL && file_text_is_passing(options->script)) {
+        return usage_error("--supervise needs a script that can be read again, not one from a pipe");
     }
     if (options->request == NULL) {
         return has_details ? usage_error("--header, --body and --timeout require --request") : -1;

@@ -41,6 +41,7 @@ struct command_line {
     bool has_tls_dev;               /* --tls-dev was given */
     bool tls_dev_anywhere;
     bool watch;
+    bool supervise;
     uint64_t reload_timeout_ms; /* of a script; 0 when it was not given */
     bool check;
     bool routes;

@@ -1,0 +1,367 @@
+/* Happy path: supervise() forks; the child sends its sockets, with their addresses, through a pair of sockets; the parent
+ * sleeps until a signal, a message or the end of the child.
+ *
+ * Failure modes: a child that crashes is started again, later each time. Without memory or processes for that the parent
+ * tries again after the same time. Sockets that cannot be sent are opened anew by the next child. */
+
+#include "core/program/supervise.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/program/crash.h"
+#include "core/program/log_stream.h"
+#include "core/sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the child sends: NEWS_BEGIN, a NEWS_SOCKET with an fd for each socket, NEWS_SERVING. */
+enum { NEWS_BEGIN = 'b', NEWS_SOCKET = 's', NEWS_SERVING = 'e' };
+
+struct supervise_news {
+    char what;
+    char address[EVSERVE_ADDRESS_MAX];
+};
+
+/* The parent's. */
+struct supervisor {
+    struct evs_inherited kept[SUPERVISE_SOCKETS_MAX]; /* count of them */
+    unsigned count;
+    sigset_t signals, before; /* those that it waits for; the mask that the child gets back */
+    int signal_fd;
+    int news_fd;                 /* from the child; -1 while there is none */
+    pid_t child;                 /* 0 while there is none */
+    int64_t started_ms, next_ms; /* when the child was started; when the next one will be */
+    int64_t delay_ms;            /* before the next one */
+    bool is_serving, has_served; /* this child; any */
+    bool is_stopping;            /* it was told to */
+};
+
+/* The child's end of the pair; -1 without --supervise. */
+static int supervisor_fd = -1;
+static pid_t supervisor_pid;
+
+static int64_t supervise_clock_ms(void)
+{
+    return sys_now_ns() / 1000000;
+}
+
+/* The stream may begin a thread, and nobody forks while there is one: so it exists for one line. */
+static void supervise_log(const char *line)
+{
+    struct log_stream log;
+    log_stream_init(&log, STDERR_FILENO);
+    log_stream_release(&log);
+    log_stream_write(&log, EVSERVE_LOG_ERROR, line);
+    log_stream_done(&log);
+}
+
+/* Sockets. */
+
+static void drop_sockets(struct supervisor *supervisor)
+{
+    for (unsigned i = 0; i < supervisor->count; i++) {
+        close(supervisor->kept[i].fd);
+    }
+    supervisor->count = 0;
+}
+
+static int send_news(char what, const struct evs_inherited *socket)
+{
+    struct supervise_news news = {.what = what};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr head; /* for its alignment */
+    } control = {{0}};
+    struct iovec part = {&news, sizeof news};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (socket != NULL) {
+        memcpy(news.address, socket->address, sizeof news.address);
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(head), &socket->fd, sizeof(int));
+    }
+    ssize_t rv;
+    do {
+        rv = sendmsg(supervisor_fd, &message, MSG_NOSIGNAL);
+    } while (rv < 0 && errno == EINTR);
+    return rv < 0 ? -errno : 0;
+}
+
+void supervise_keep_sockets(evserve *server)
+{
+    if (supervisor_fd < 0) {
+        return;
+    }
+    struct evs_inherited *sockets = mem_alloc(SUPERVISE_SOCKETS_MAX * sizeof *sockets);
+    int count = sockets == NULL ? 0 : evserve_listeners(server, sockets, SUPERVISE_SOCKETS_MAX);
+    count = count > SUPERVISE_SOCKETS_MAX ? SUPERVISE_SOCKETS_MAX : count;
+    int rv = send_news(NEWS_BEGIN, NULL);
+    for (int i = 0; i < count; i++) {
+        if (rv == 0 && strncmp(sockets[i].address, "fd:", 3) != 0) { /* those are the parent's already */
+            rv = send_news(NEWS_SOCKET, &sockets[i]);
+        }
+        close(sockets[i].fd);
+    }
+    (void)send_news(NEWS_SERVING, NULL);
+    mem_free(sockets);
+}
+
+/* Take one message of the child. Returns whether there was one. */
+static bool take_news(struct supervisor *supervisor)
+{
+    struct supervise_news news;
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr head;
+    } control;
+    struct iovec part = {&news, sizeof news};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    if (recvmsg(supervisor->news_fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != (ssize_t)sizeof news) {
+        return false;
+    }
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    int fd = -1;
+    if (head != NULL && head->cmsg_type == SCM_RIGHTS) {
+        memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    }
+    if (news.what == NEWS_BEGIN) {
+        drop_sockets(supervisor);
+    } else if (news.what == NEWS_SERVING) {
+        supervisor->is_serving = supervisor->has_served = true;
+    } else if (fd >= 0 && supervisor->count < SUPERVISE_SOCKETS_MAX && !supervisor->is_stopping) {
+        struct evs_inherited *kept = &supervisor->kept[supervisor->count++];
+        kept->fd = fd;
+        memcpy(kept->address, news.address, sizeof kept->address);
+        kept->address[sizeof kept->address - 1] = '\0';
+        return true;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return true;
+}
+
+/* The child. */
+
+void supervise_end_with_parent(void)
+{
+    if (supervisor_fd >= 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != supervisor_pid) {
+            raise(SIGTERM);
+        }
+    }
+}
+
+/* Become a server with the kept sockets. A process group of its own: a terminal sends Ctrl-C to the parent alone, which
+ * passes it on once. */
+static void become_server(struct supervisor *supervisor, struct upgraded *upgraded, int fd)
+{
+    if (upgraded->sockets == NULL && supervisor->count > 0) {
+        upgraded->sockets = mem_alloc(supervisor->count * sizeof *upgraded->sockets);
+    }
+    if (upgraded->sockets != NULL && upgraded->count == 0) {
+        memcpy(upgraded->sockets, supervisor->kept, supervisor->count * sizeof *upgraded->sockets);
+        upgraded->count = supervisor->count;
+    }
+    setpgid(0, 0);
+    close(supervisor->signal_fd);
+    supervisor_fd = fd;
+    char watchdog_pid[16];
+    if (getenv("WATCHDOG_PID") != NULL) {
+        snprintf(watchdog_pid, sizeof watchdog_pid, "%d", (int)getpid());
+        setenv("WATCHDOG_PID", watchdog_pid, 1);
+    }
+    sigprocmask(SIG_SETMASK, &supervisor->before, NULL);
+    mem_free(supervisor);
+    supervise_end_with_parent();
+    crash_report_faults();
+}
+
+/* The parent. */
+
+/* Returns the child, 0 in the child, or -errno. */
+static pid_t start_child(struct supervisor *supervisor, struct upgraded *upgraded)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -errno;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        close(pair[0]);
+        become_server(supervisor, upgraded, pair[1]);
+        return 0;
+    }
+    int error = errno;
+    close(pair[1]);
+    if (child < 0) {
+        close(pair[0]);
+        return -error;
+    }
+    supervisor->child = child;
+    supervisor->news_fd = pair[0];
+    supervisor->started_ms = supervise_clock_ms();
+    supervisor->is_serving = false;
+    upgraded_close_sockets(upgraded); /* the child has them, and sends those that it uses */
+    if (upgraded->fd >= 0) {
+        close(upgraded->fd);
+        upgraded->fd = -1;
+    }
+    return child;
+}
+
+/* The next child will be started, later each time. */
+static void plan_next(struct supervisor *supervisor, const char *why)
+{
+    char line[256];
+    int64_t now_ms = supervise_clock_ms();
+    if (supervisor->is_serving && now_ms - supervisor->started_ms >= SUPERVISE_CALM_MS) {
+        supervisor->delay_ms = SUPERVISE_DELAY_MS;
+    }
+    supervisor->next_ms = now_ms + supervisor->delay_ms;
+    snprintf(line, sizeof line, "%s; it is started again in %lld ms", why, (long long)supervisor->delay_ms);
+    supervise_log(line);
+    supervisor->delay_ms *= 2;
+    if (supervisor->delay_ms > SUPERVISE_DELAY_MAX_MS) {
+        supervisor->delay_ms = SUPERVISE_DELAY_MAX_MS;
+    }
+}
+
+/* The child has ended. Returns the exit status of the parent, or -1 to go on. */
+static int heed_end(struct supervisor *supervisor, int status)
+{
+    char why[160];
+    int exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+    pid_t child = supervisor->child;
+    while (take_news(supervisor)) { /* which came before */
+    }
+    close(supervisor->news_fd);
+    supervisor->news_fd = -1;
+    supervisor->child = 0;
+    if (WIFSIGNALED(status)) {
+        snprintf(why, sizeof why, "the server (process %d) was ended by signal %d, %s", (int)child, WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    } else {
+        snprintf(why, sizeof why, "the server (process %d) ended with status %d", (int)child, exit_status);
+        drop_sockets(supervisor); /* which it has shut down */
+    }
+    bool is_over = (WIFEXITED(status) && exit_status == EXIT_SUCCESS) || supervisor->is_stopping ||
+                   (WIFEXITED(status) && !supervisor->has_served);
+    if (!is_over) {
+        plan_next(supervisor, why);
+    } else if (WIFSIGNALED(status)) {
+        supervise_log(why);
+    }
+    return is_over ? exit_status : -1;
+}
+
+/* Act on a signal. Returns as heed_end(). */
+static int heed_signal(struct supervisor *supervisor, int number)
+{
+    int status;
+    if (number == SIGCHLD) {
+        pid_t ended = supervisor->child == 0 ? 0 : waitpid(supervisor->child, &status, WNOHANG);
+        return ended > 0 ? heed_end(supervisor, status) : -1;
+    }
+    if (number == SIGTERM || number == SIGINT || number == SIGQUIT) {
+        supervisor->is_stopping = true;
+        drop_sockets(supervisor); /* those of the child are the last ones then */
+        if (supervisor->child == 0) {
+            return EXIT_SUCCESS;
+        }
+    }
+    if (supervisor->child != 0) {
+        kill(supervisor->child, number);
+    }
+    return -1;
+}
+
+/* Wait for something to do, and do it. Returns as heed_end(). */
+static int supervise_turn(struct supervisor *supervisor)
+{
+    struct pollfd fds[] = {{supervisor->signal_fd, POLLIN, 0}, {supervisor->news_fd, POLLIN, 0}};
+    int64_t left_ms = supervisor->child != 0 ? -1 : supervisor->next_ms - supervise_clock_ms();
+    int timeout_ms = supervisor->child != 0 ? -1 : left_ms < 0 ? 0 : (int)left_ms;
+    if (poll(fds, 2, timeout_ms) <= 0) {
+        return -1;
+    }
+    if ((fds[1].revents & POLLIN) != 0) {
+        (void)take_news(supervisor);
+    } else if (fds[1].revents != 0) { /* the child has closed it: SIGCHLD follows */
+        fds[1].fd = -1;
+        (void)poll(fds, 1, -1);
+    }
+    struct signalfd_siginfo info;
+    if ((fds[0].revents & POLLIN) != 0 && read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        return heed_signal(supervisor, (int)info.ssi_signo);
+    }
+    return -1;
+}
+
+/* Returns as supervise(). */
+static int supervise_all(struct supervisor *supervisor, struct upgraded *upgraded)
+{
+    int status = -1;
+    while (status < 0) {
+        if (supervisor->child == 0 && supervise_clock_ms() >= supervisor->next_ms) {
+            pid_t rv = start_child(supervisor, upgraded);
+            if (rv == 0) {
+                return -1;
+            }
+            if (rv < 0) {
+                plan_next(supervisor, errno_text((int)-rv));
+            }
+        }
+        status = supervise_turn(supervisor);
+    }
+    drop_sockets(supervisor);
+    close(supervisor->signal_fd);
+    mem_free(supervisor);
+    return status;
+}
+
+int supervise(struct upgraded *upgraded)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+    struct supervisor *supervisor = mem_zalloc(sizeof *supervisor);
+    if (supervisor == NULL) {
+        fprintf(stderr, "evserve: cannot supervise: %s\n", errno_text(ENOMEM));
+        return EXIT_FAILURE;
+    }
+    sigemptyset(&supervisor->signals);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaddset(&supervisor->signals, numbers[i]);
+    }
+    sigprocmask(SIG_BLOCK, &supervisor->signals, &supervisor->before);
+    supervisor->signal_fd = signalfd(-1, &supervisor->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (supervisor->signal_fd < 0) {
+        fprintf(stderr, "evserve: cannot supervise: %s\n", errno_text(errno));
+        mem_free(supervisor);
+        return EXIT_FAILURE;
+    }
+    supervisor->news_fd = -1;
+    supervisor->delay_ms = SUPERVISE_DELAY_MS;
+    supervisor_pid = getpid();
+    return supervise_all(supervisor, upgraded);
+}

@@ -1,0 +1,29 @@
+#ifndef EVSERVE_CORE_PROGRAM_SUPERVISE_H
+#define EVSERVE_CORE_PROGRAM_SUPERVISE_H
+
+/* --supervise: a parent process that only starts the server again when it has crashed, and keeps its listening sockets
+ * meanwhile, so that clients wait instead of being refused. For programs: it forks, so it comes before any thread. */
+
+#include "core/program/upgraded.h"
+#include "evserve.h"
+
+enum {
+    SUPERVISE_SOCKETS_MAX = 512,    /* that are kept; a server opens more of them anew */
+    SUPERVISE_DELAY_MS = 100,       /* before the first start anew; twice as long before each further one, */
+    SUPERVISE_DELAY_MAX_MS = 30000, /* up to this, */
+    SUPERVISE_CALM_MS = 60000,      /* until the server has lived for so long */
+};
+
+/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns the
+ * exit status once the server has ended in order, has been told to stop, or could not start the first time: SIGTERM,
+ * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it. If it ends by itself with a failure, it is started
+ * again, too, but opens its sockets anew. */
+int supervise(struct upgraded *upgraded);
+
+/* In the child, with --supervise or without: the server listens. Its sockets go to the parent. */
+void supervise_keep_sockets(evserve *server);
+
+/* In the child: end by SIGTERM when the parent has gone. To be called again after the user has changed. */
+void supervise_end_with_parent(void);
+
+#endif

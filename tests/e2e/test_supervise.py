@@ -1,0 +1,124 @@
+"""--supervise: a server that crashes is started again, and its listening sockets wait meanwhile."""
+
+import os
+import re
+import signal
+import tempfile
+import unittest
+
+import evtest
+
+EVSERVE = evtest.binary("EVSERVE_BIN")
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the sandbox takes away what LeakSanitizer needs
+
+
+def get(address):
+    with evtest.connect(address) as sock:
+        sock.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+        return evtest.receive_all(sock).partition(b"\r\n\r\n")[2]
+
+
+class Supervise(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ev")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        with open(os.path.join(self.folder, "file"), "w", encoding="utf-8") as file:
+            file.write("content")
+
+    def start(self, *arguments, **options):
+        server = evtest.Program(EVSERVE, "--supervise", "--root", ".", *arguments, cwd=self.folder, **options)
+        self.addCleanup(server.kill)
+        return server
+
+    def child(self, server):
+        with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as children:
+            return int((children.read().split() or [0])[0])
+
+    def crash(self, server, number):
+        """Until it is over, a thread might accept a connection that then ends with the process."""
+        child = self.child(server)
+        os.kill(child, number)
+        evtest.wait_until(lambda: not os.path.exists(f"/proc/{child}"), "the end of the child")
+
+    def wait_for(self, server, text, count=1):
+        evtest.wait_until(lambda: sum(text in line for line in server.lines) >= count, f"{count} of {text!r}")
+
+    def test_crash_is_told_and_the_server_starts_again_on_the_same_sockets(self):
+        server = self.start("--listen", "127.0.0.1:0", "--listen", "unix:socket")
+        addresses = [server.address, os.path.join(self.folder, "socket")]
+        inode = os.stat(addresses[1]).st_ino
+        for crashes, number in enumerate((signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL), 1):
+            for address in addresses:
+                self.assertEqual(get(address), b"content")
+            self.crash(server, number)
+            for address in addresses:  # they wait until somebody serves again, and are not refused
+                self.assertEqual(get(address), b"content")
+            self.wait_for(server, f"listening on 127.0.0.1:{addresses[0][1]}", crashes + 1)
+        log = "\n".join(server.lines)
+        self.assertRegex(log, r"error the server \(process \d+\) was ended by signal 11, [^;]*; it is started again in 100 ms")
+        self.assertIn("started again in 400 ms", log)
+        self.assertRegex(log, r"evserve: crashed by SIGSEGV(; backtrace:\n.*evserve)?")
+        self.assertEqual(os.stat(addresses[1]).st_ino, inode)
+        self.assertEqual(server.stop(), 0)
+        self.assertFalse(os.path.exists(addresses[1]))
+
+    def test_upgrade_makes_a_new_parent_too(self):
+        server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
+        path = os.path.join(self.folder, "pid")
+        evtest.wait_until(lambda: os.path.exists(path), "the PID file")
+        done = evtest.run(EVSERVE, "--upgrade", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(path, encoding="ascii") as file:
+            child = int(file.read())
+        parent = int(re.search(r"^PPid:\s+(\d+)", status(child), re.M)[1])
+        self.addCleanup(os.kill, parent, signal.SIGTERM)
+        self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+        os.kill(child, signal.SIGKILL)
+        evtest.wait_until(lambda: not os.path.exists(f"/proc/{child}"), "the end of the child")
+        self.assertEqual(get(server.address), b"content")
+
+    def test_signals_are_passed_on_and_a_stop_ends_both(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            server = self.start("--listen", "127.0.0.1:0")
+            child = self.child(server)
+            server.process.send_signal(signal.SIGHUP)
+            self.wait_for(server, "reloaded")
+            self.assertEqual(server.stop(number), 0)
+            self.assertFalse(os.path.exists(f"/proc/{child}"))
+
+    def test_server_stops_when_its_parent_dies(self):
+        server = self.start("--listen", "127.0.0.1:0")
+        child = self.child(server)
+        server.process.kill()
+        evtest.wait_until(lambda: not re.search(r"^State:\s+[^Z]", status(child), re.M), "the end of the child")
+
+    def test_what_cannot_start_is_not_tried_again(self):
+        done = evtest.run(EVSERVE, "--supervise", "--root", "absent", "--listen", "127.0.0.1:99999", cwd=self.folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertNotIn("again", done.stderr)
+        done = evtest.run(EVSERVE, "--supervise", "--check", cwd=self.folder)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--supervise is for serving", done.stderr)
+
+    def test_sandbox_threads_and_another_user(self):
+        user = ["--user", "nobody"] if os.geteuid() == 0 else []
+        os.chmod(self.folder, 0o755)
+        server = self.start("--listen", "127.0.0.1:0", "--sandbox", "--reactors", "2", *user, env=ENVIRONMENT)
+        for _ in range(2):
+            self.assertEqual(get(server.address), b"content")
+            self.crash(server, signal.SIGKILL)
+            self.assertEqual(get(server.address), b"content")
+        self.assertEqual(server.stop(), 0)
+
+
+def status(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    unittest.main()
