@@ -105,20 +105,21 @@ __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline void copy_
     _mm256_storeu_si256((__m256i *)(void *)copy, _mm256_loadu_si256((const __m256i *)(const void *)bytes));
 }
 
-/* access_copy_usual() by blocks of 32 bytes, of which a short text is the begin of one: READ_SLACK. */
-__attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline bool copy_usual_by_32(char *copy,
-                                                                                            const char *text,
-                                                                                            size_t len)
+/* access_copy_usual() by blocks of 32 bytes, of which a short text is the begin of one: READ_SLACK. Returns 0 if there
+ * is nothing to escape. */
+__attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline unsigned copy_usual_by_32(char *copy,
+                                                                                                const char *text,
+                                                                                                size_t len)
 {
     /* At the place of its low four bits each byte that is to be escaped, and what can be nowhere else: a lookup gives
      * such a byte itself. Those beyond ASCII have bit 7 set. */
     const __m256i odd = _mm256_setr_epi8(0, 1, '"', 3, 4, 5, 6, 7, 8, '\t', '\n', 11, '\\', '\r', 14, 0x7f, 0, 1, '"',
                                          3, 4, 5, 6, 7, 8, '\t', '\n', 11, '\\', '\r', 14, 0x7f);
-    if (len <= 32) {
+    if (__builtin_expect(len <= 32, 1)) {
         __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)text);
         _mm256_storeu_si256((__m256i *)(void *)copy, bytes);
         __m256i special = _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(odd, bytes), bytes), bytes);
-        return _bzhi_u32((unsigned)_mm256_movemask_epi8(special), (unsigned)len) == 0;
+        return _bzhi_u32((unsigned)_mm256_movemask_epi8(special), (unsigned)len);
     }
     size_t last = len - 32, at = 0;
     __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(text + last));
@@ -131,13 +132,13 @@ __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline bool copy_
         special = _mm256_or_si256(special, bytes);
         at += 32;
     } while (at < last);
-    return _mm256_movemask_epi8(special) == 0;
+    return (unsigned)_mm256_movemask_epi8(special);
 }
 
 #define VARIANT               access_combined_avx2
 #define TARGET                __attribute__((target("avx2,bmi,bmi2")))
 #define COPY_BLOCK(at, bytes) copy_32(at, bytes)
-#define COPY(at, text, len)   copy_usual_by_32(at, text, len)
+#define COPY(at, text, len)   (copy_usual_by_32(at, text, len) == 0)
 #include "http/access_combined_inner.h"
 
 #endif

@@ -18,7 +18,7 @@ TARGET static bool VARIANT(struct access_buffer *buffer, struct exchange *exchan
     const struct head *head = &exchange->head;
     const struct handler *handler = exchange->handler;
     struct combined_fields fields;
-    if (buffer->used - 1 >= ACCESS_BLOCK_BYTES - 1 || exchange->is_late || handler == NULL || handler->is_unlogged ||
+    if (buffer->used - 1 >= ACCESS_BLOCK_BYTES - 1 || handler == NULL || handler->is_unlogged ||
         head->len > ACCESS_COMBINED_MAX - COMBINED_REST) {
         return false;
     }
@@ -64,7 +64,7 @@ TARGET static bool VARIANT(struct access_buffer *buffer, struct exchange *exchan
         at += 2;
     }
     buffer->used = (uint32_t)(at - buffer->block);
-    exchange->is_logged = false;
+    exchange->is_logged = LOGGED_NOT;
     return true;
 }
 

@@ -207,7 +207,7 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
 {
     struct access_log *access = exchange->service->access;
     const struct route *route = exchange_route(exchange);
-    exchange->is_logged = false;
+    exchange->is_logged = LOGGED_NOT;
     if (access->file == NULL || (exchange->handler != NULL && exchange->handler->is_unlogged)) {
         return;
     }

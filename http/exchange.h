@@ -34,6 +34,13 @@ enum response_state {
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
 };
 
+/* Whether an exchange has a line in the access log. */
+enum exchange_logged {
+    LOGGED_NOT,
+    LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
+    LOGGED_LATE, /* its response was begun in an earlier turn */
+};
+
 /* Where the id of a request is (http/request_id.h). */
 enum request_id_kind {
     REQUEST_ID_NONE,  /* nobody has asked for it yet */
@@ -83,9 +90,8 @@ struct exchange {
     bool is_served;          /* serve() was called */
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
     bool is_watched;         /* outcome_end() is due when its response is sent, or its connection lost */
-    bool is_logged;          /* its line of the access log is due: http/access_log.h */
+    uint8_t is_logged;       /* enum exchange_logged: its line of the access log is due: http/access_log.h */
     bool is_measured;        /* its place in the metrics is due: http/metrics_counts.h */
-    bool is_late;            /* its response was begun in an earlier turn */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */
     bool ends_turn;          /* before the connection's next request others have their turn */

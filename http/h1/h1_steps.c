@@ -77,6 +77,14 @@ static uint64_t response_bytes(const struct h1 *h1, enum outcome_end end)
     return bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
 }
 
+/* The response is not complete at the end of this turn. */
+static void mark_late(struct exchange *exchange)
+{
+    if (exchange->is_logged) {
+        exchange->is_logged = LOGGED_LATE;
+    }
+}
+
 static void measure_request(struct h1 *h1, enum outcome_end end)
 {
     metrics_counts_add(&h1->exchange, end, response_bytes(h1, end));
@@ -363,7 +371,7 @@ static enum step process_request(struct h1 *h1)
     case RESPONSE_ABORTED:
         return cut_response(h1, "the response could not be completed");
     case RESPONSE_STREAMING:
-        exchange->is_late = true;
+        mark_late(exchange);
         break;
     case RESPONSE_NONE:
         break;
@@ -407,7 +415,7 @@ static enum step write_response(struct h1 *h1)
             return STEP_CLOSE;
         }
         if (!out_is_empty(h1) && (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited)) {
-            exchange->is_late = true;
+            mark_late(exchange);
             return STEP_WAIT;
         }
         if (exchange->is_watched) {
@@ -417,7 +425,8 @@ static enum step write_response(struct h1 *h1)
     if (exchange->is_measured) {
         measure_request(h1, OUTCOME_COMPLETE);
     }
-    if (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1))) {
+    if (exchange->is_logged == LOGGED_LATE ||
+        (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1)))) {
         h1_log_request(h1, OUTCOME_COMPLETE);
     }
     if (goes_over) {
