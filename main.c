@@ -9,6 +9,7 @@
 #include "core/program/command_line.h"
 #include "core/program/fd_store.h"
 #include "core/program/log_stream.h"
+#include "core/program/reload_request.h"
 #include "core/program/serve_request.h"
 #include "core/program/start_fds.h"
 #include "core/program/succession.h"
@@ -50,6 +51,8 @@ static void print_line(void *arg, const char *text)
  * between two turns of its loop. So with one event loop the process has one thread, which spares the kernel the locks of
  * a shared table of files. With more of them the main thread serves nobody, and calls attend() itself. */
 
+enum reload_news { RELOAD_NO_NEWS, RELOAD_SUCCEEDED, RELOAD_FAILED };
+
 static struct {
     _Atomic(evserve *) server; /* NULL before it has started */
     const struct command_line *options;
@@ -63,6 +66,7 @@ static struct {
     bool is_quitting;          /* a stop without a deadline has begun */
     bool is_stopping;          /* a stop with one has */
     atomic_bool is_reloading;  /* on_reloaded() will be called */
+    atomic_int reload_news;    /* of a reload that is over, for the PID file; RELOAD_NO_NEWS when it has them */
     bool has_watchdog;
     atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
     struct systemd_notifier notifier;
@@ -159,9 +163,8 @@ static void on_reloaded(void *arg, int error, const char *err)
     log_stream_write(control.log, error == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     if (error != -ESHUTDOWN) {
         notify_status(error == 0 ? NULL : err);
-    }
-    if (atomic_load(&control.wants_reload)) { /* it came meanwhile */
-        wake_attend();
+        atomic_store(&control.reload_news, error == 0 ? RELOAD_SUCCEEDED : RELOAD_FAILED);
+        wake_attend(); /* for these, and for a SIGHUP that has come meanwhile */
     }
 }
 
@@ -264,6 +267,10 @@ static void attend(void *arg)
     bool has_pulse = atomic_exchange(&control.has_pulse, false);
     if (has_pulse && control.has_watchdog) {
         send_sign();
+    }
+    int news = atomic_exchange(&control.reload_news, RELOAD_NO_NEWS);
+    if (news != RELOAD_NO_NEWS) {
+        pid_file_tell_reload(&control.succession.pid_file, news == RELOAD_FAILED);
     }
     bool may_have_changed = has_pulse && control.options->watch;
     if (!control.is_reloading &&
@@ -471,6 +478,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "evserve: cannot read the body %s: %s\n", options.body, errno_text(errno));
         free(options.content);
         return EXIT_USAGE;
+    }
+    if (options.reload != NULL) {
+        return reload_request(options.reload);
     }
     if (options.upgrade != NULL) {
         return upgrade_request(options.upgrade);

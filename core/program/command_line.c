@@ -24,7 +24,7 @@ static const char usage[] =
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
-    "       evserve --upgrade PATH\n"
+    "       evserve --reload PATH | --upgrade PATH\n"
     "       evserve --check | --routes [SITE.lua]\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
@@ -65,6 +65,8 @@ static const char usage[] =
     "  --allow-write PATH  in the sandbox, also allow reading and changing this directory or file; may be repeated\n"
     "  --user NAME    start as root and become this user once all addresses are bound\n"
     "  --pid-file PATH   write the process id to PATH while serving\n"
+    "  --reload PATH  have the server whose --pid-file is PATH reload, and wait for the result: the exit status is 0 if it\n"
+    "                 has, else 1\n"
     "  --upgrade PATH have the server whose --pid-file is PATH start the program anew, as it is installed now, and hand\n"
     "                 its sockets over; wait until the new one serves. No client is turned away. SIGUSR2 does the same\n"
     "  --check        load everything, print the configuration or the error, and exit\n"
@@ -249,6 +251,7 @@ static const struct option_row rows[] = {
     {"allow-write", OPTION_VALUE, 0, add_allow_write},
     {"user", OPTION_TEXT, offsetof(struct command_line, user), NULL},
     {"pid-file", OPTION_TEXT, offsetof(struct command_line, pid_file), NULL},
+    {"reload", OPTION_TEXT, offsetof(struct command_line, reload), NULL},
     {"upgrade", OPTION_TEXT, offsetof(struct command_line, upgrade), NULL},
     {"check", OPTION_FLAG, offsetof(struct command_line, check), NULL},
     {"routes", OPTION_FLAG, offsetof(struct command_line, routes), NULL},
@@ -273,8 +276,10 @@ static int check_options(const struct command_line *options)
         return usage_error("--tls-dev-anywhere requires --tls-dev");
     }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
-    if (options->check + options->routes + (options->request != NULL) + (options->upgrade != NULL) > 1) {
-        return usage_error("--check, --routes, --request and --upgrade exclude each other");
+    if (options->check + options->routes + (options->request != NULL) + (options->reload != NULL) +
+            (options->upgrade != NULL) >
+        1) {
+        return usage_error("--check, --routes, --request, --reload and --upgrade exclude each other");
     }
     if (options->supervise &&
         (options->check || options->routes || options->request != NULL || options->upgrade != NULL)) {

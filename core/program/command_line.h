@@ -28,6 +28,7 @@ struct command_line {
     char allow_write[ALLOW_TEXT_MAX]; /* likewise */
     const char *user;                 /* to become, or NULL */
     const char *pid_file;             /* to write, or NULL */
+    const char *reload;               /* PID file of a server to reload, or NULL */
     const char *upgrade;              /* PID file of a server to upgrade, or NULL */
     struct {
         const char *cert, *key; /* files; key is NULL if it is in cert */

@@ -55,8 +55,14 @@ int pid_file_open(struct pid_file *file, const char *path, const char *user, cha
 
 void pid_file_write(struct pid_file *file)
 {
+    pid_file_tell_reload(file, false);
+}
+
+/* Shells and other programs that read the number ignore an empty line behind it. */
+void pid_file_tell_reload(struct pid_file *file, bool has_failed)
+{
     char text[PID_TEXT_MAX];
-    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    int len = snprintf(text, sizeof text, "%d\n%s", (int)getpid(), has_failed ? "\n" : "");
     if (file->fd >= 0 && ftruncate(file->fd, 0) == 0) {
         (void)!pwrite(file->fd, text, (size_t)len, 0);
     }
@@ -93,4 +99,15 @@ pid_t pid_file_read(const char *path, struct timespec *written, char *err, size_
     return is_kept ? pid
                    : error_text(err, errlen, -ESRCH,
                                 "%s is not the PID file of a running evserve, which would keep a lock on it", path);
+}
+
+bool pid_file_has_failed(const char *path)
+{
+    char text[PID_TEXT_MAX];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : pread(fd, text, sizeof text, 0);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return len >= 2 && text[len - 1] == '\n' && text[len - 2] == '\n';
 }

@@ -24,11 +24,17 @@ int pid_file_open(struct pid_file *file, const char *path, const char *user, cha
  * modification time changes. */
 void pid_file_write(struct pid_file *file);
 
+/* The same after a reload. If that has failed, an empty line follows the number. */
+void pid_file_tell_reload(struct pid_file *file, bool has_failed);
+
 /* Empty and remove the file, unless it has another program's number by now; close it. */
 void pid_file_close(struct pid_file *file);
 
 /* For other programs: read the number of the program that keeps the file at path, and look when it was written. Returns
  * the number; 0 while there is none in the file; or -errno with a text in err: -ESRCH if no program keeps it. */
 pid_t pid_file_read(const char *path, struct timespec *written, char *err, size_t errlen);
+
+/* For other programs: whether the file says that the last reload has failed. */
+bool pid_file_has_failed(const char *path);
 
 #endif

@@ -192,6 +192,24 @@ class Upgrade(Case):
         self.end(successor)
         self.assertFalse(os.path.exists(pid_file))
 
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_reload_by_pid_file_waits_for_the_result(self):
+        for more in ([], ["--reactors", "2"]):
+            with open(self.path("again.lua"), "w", encoding="ascii") as file:
+                file.write("")
+            server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid", *more, "again.lua")
+            pid_file = self.path("pid")
+            evtest.wait_until(lambda: os.stat(pid_file).st_size > 0, "the PID file")
+            for text, status in (("", 0), ("error 'no'", 1), ("error 'no'", 1), ("", 0)):
+                with open(self.path("again.lua"), "w", encoding="ascii") as file:
+                    file.write(text)
+                result = self.request("--reload", pid_file)
+                self.assertEqual(result.returncode, status, result.stderr)
+                with open(pid_file, encoding="ascii") as file:
+                    self.assertEqual(int(file.read()), server.pid)
+            self.end(server.pid)
+            self.assertEqual(self.request("--reload", pid_file).returncode, 1)
+
     def test_pid_file_of_nobody_is_an_error(self):
         with open(self.path("pid"), "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")  # whom a signal would end
