@@ -304,15 +304,6 @@ static void warn_of_watch(const struct command_line *options)
     }
 }
 
-/* Whoever takes over a server that runs as root has the whole machine. */
-static void warn_of_root(const struct command_line *options)
-{
-    if (options->user == NULL && geteuid() == 0) {
-        log_stream_write(control.log, EVSERVE_LOG_WARN,
-                         "serving as root: --user NAME gives up root once all addresses are bound");
-    }
-}
-
 static void *await_end(void *result)
 {
     *(int *)result = evserve_wait(control.server);
@@ -352,7 +343,10 @@ static int serve_until_stopped(evserve *server)
         snprintf(line, sizeof line, "listening on %s", address);
         log_stream_print(control.log, line);
     }
-    warn_of_root(control.options);
+    if (control.options->user == NULL && geteuid() == 0) { /* who takes the server over would have the machine */
+        log_stream_write(control.log, EVSERVE_LOG_WARN,
+                         "serving as root: --user NAME gives up root once all addresses are bound");
+    }
     log_stream_release(control.log);
     notify_status(NULL);
 

@@ -44,7 +44,7 @@ struct supervisor {
     int news_fd;                 /* from the child; -1 while there is none */
     pid_t child;                 /* 0 while there is none */
     int64_t started_ms, next_ms; /* when the child was started; when the next one will be */
-    int64_t delay_ms;            /* before the next one */
+    int64_t delay_ms;            /* before the last start anew; 0: there was none */
     bool is_serving, has_served; /* this child; any */
     bool is_stopping;            /* it was told to */
 };
@@ -231,21 +231,24 @@ static pid_t start_child(struct supervisor *supervisor, struct upgraded *upgrade
     return child;
 }
 
+int64_t supervise_delay_ms(int64_t delay_ms, int64_t served_ms)
+{
+    if (delay_ms == 0 || served_ms >= SUPERVISE_CALM_MS) {
+        return SUPERVISE_DELAY_MS;
+    }
+    return 2 * delay_ms > SUPERVISE_DELAY_MAX_MS ? SUPERVISE_DELAY_MAX_MS : 2 * delay_ms;
+}
+
 /* The next child will be started, later each time. */
 static void plan_next(struct supervisor *supervisor, const char *why)
 {
     char line[256];
     int64_t now_ms = supervise_clock_ms();
-    if (supervisor->is_serving && now_ms - supervisor->started_ms >= SUPERVISE_CALM_MS) {
-        supervisor->delay_ms = SUPERVISE_DELAY_MS;
-    }
+    int64_t served_ms = supervisor->is_serving ? now_ms - supervisor->started_ms : 0;
+    supervisor->delay_ms = supervise_delay_ms(supervisor->delay_ms, served_ms);
     supervisor->next_ms = now_ms + supervisor->delay_ms;
     snprintf(line, sizeof line, "%s; it is started again in %lld ms", why, (long long)supervisor->delay_ms);
     supervise_log(line);
-    supervisor->delay_ms *= 2;
-    if (supervisor->delay_ms > SUPERVISE_DELAY_MAX_MS) {
-        supervisor->delay_ms = SUPERVISE_DELAY_MAX_MS;
-    }
 }
 
 /* The child has ended. Returns the exit status of the parent, or -1 to go on. */
@@ -361,7 +364,6 @@ int supervise(struct upgraded *upgraded)
         return EXIT_FAILURE;
     }
     supervisor->news_fd = -1;
-    supervisor->delay_ms = SUPERVISE_DELAY_MS;
     supervisor_pid = getpid();
     return supervise_all(supervisor, upgraded);
 }

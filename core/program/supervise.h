@@ -7,6 +7,8 @@
 #include "core/program/upgraded.h"
 #include "evserve.h"
 
+#include <stdint.h>
+
 enum {
     SUPERVISE_SOCKETS_MAX = 512,    /* that are kept; a server opens more of them anew */
     SUPERVISE_DELAY_MS = 100,       /* before the first start anew; twice as long before each further one, */
@@ -19,6 +21,9 @@ enum {
  * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it. If it ends by itself with a failure, it is started
  * again, too, but opens its sockets anew. */
 int supervise(struct upgraded *upgraded);
+
+/* The wait before the next start, after one of delay_ms (0: there was none) and a server that served for served_ms. */
+int64_t supervise_delay_ms(int64_t delay_ms, int64_t served_ms);
 
 /* In the child, with --supervise or without: the server listens. Its sockets go to the parent. */
 void supervise_keep_sockets(evserve *server);

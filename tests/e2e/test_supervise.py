@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import tempfile
 import unittest
 
@@ -62,6 +63,23 @@ class Supervise(unittest.TestCase):
         self.assertEqual(os.stat(addresses[1]).st_ino, inode)
         self.assertEqual(server.stop(), 0)
         self.assertFalse(os.path.exists(addresses[1]))
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_server_that_ends_with_a_failure_is_started_again(self):
+        with open(os.path.join(self.folder, "site.lua"), "w", encoding="utf-8") as site:
+            site.write("local app, ffi = require 'evserve', require 'ffi'\nffi.cdef 'void _exit(int status);'\n"
+                       "app.get('/end', function() ffi.C._exit(3) end)\n")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = free.getsockname()
+        server = self.start("--listen", f"127.0.0.1:{address[1]}", "site.lua")
+        with server.connect() as sock:
+            sock.sendall(b"GET /end HTTP/1.0\r\n\r\n")
+            evtest.receive_all(sock)
+        self.wait_for(server, "listening on", 2)
+        self.assertTrue(any(" ended with status 3; it is started again in 100 ms" in line for line in server.lines),
+                        server.lines)
+        self.assertEqual(get(server.address), b"content")
 
     def test_upgrade_makes_a_new_parent_too(self):
         server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
