@@ -22,6 +22,7 @@
 #include "http/host/plan.h"
 #include "http/host/reload.h"
 #include "http/host/worker.h"
+#include "http/metrics_board.h"
 #include "http/route_table.h"
 #include "http/server.h"
 #include "version.h"
@@ -106,12 +107,13 @@ static evserve *create(const struct evserve_config *config)
     if (server == NULL) {
         return NULL;
     }
-    server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts)};
+    server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts), NULL};
     if (server->door.hosts == NULL || plan_init(&server->plan, config, script_kind, &server->log) < 0) {
         mem_free(server->door.hosts);
         mem_free(server);
         return NULL;
     }
+    server->door.metrics = metrics_board_own(server->plan.board);
     enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
     server->host_log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
     server->log = server->host_log;

@@ -1043,6 +1043,43 @@ int evs_is_stopping(evs_request *request);
  * is not used. */
 void evs_metrics(evs_request *request, void *arg);
 
+/* Metrics of your own, on the same page:
+ *
+ *     static const char *const labels[] = {"kind", NULL};
+ *     const struct evs_metric orders = {.size = sizeof orders, .kind = EVSERVE_COUNTER, .name = "orders_total",
+ *                                           .help = "Orders taken.", .labels = labels};
+ *     int id = evserve_metric(server, &orders, err, sizeof err);
+ *     ...
+ *     evserve_metric_add(server, id, 1, (const char *const[]){"book"}); */
+enum { EVSERVE_COUNTER = 1, EVSERVE_GAUGE, EVSERVE_HISTOGRAM };
+
+struct evs_metric {
+    size_t size; /* sizeof(struct evs_metric) */
+    int kind;    /* EVSERVE_COUNTER, which only grows; EVSERVE_GAUGE; EVSERVE_HISTOGRAM, which counts values by size */
+
+    /* Up to 128 letters, digits and '_'. The name of a counter ends in "_total", and no other; names that begin with
+     * "evserve_" are the server's own. By convention a name ends in its unit: "_seconds", "_bytes". */
+    const char *name;
+    const char *help;          /* what is counted, 1 to 512 bytes */
+    const char *const *labels; /* names of labels, up to 8, ended by NULL; NULL: none */
+    const double *buckets;     /* of a histogram: 1 to 32 upper bounds, ascending. NULL: 1 ms to 60 s, in seconds */
+    size_t bucket_count;       /* of buckets */
+};
+
+/* Define a metric. One that has been defined in the same way, by a script perhaps, is the same metric. Returns its id,
+ * 0 or more; or with a text in err: -EINVAL, -EEXIST (it exists with another kind, other labels or buckets), -ENOSPC (a
+ * server has at most 256), or -ENOMEM. Any thread. */
+int evserve_metric(evserve *server, const struct evs_metric *metric, char *err, size_t errlen);
+
+/* Add to a counter or a gauge; set a gauge; count a value in a histogram. values are those of the labels, in the order
+ * of their definition; NULL without labels. What is longer than 128 bytes is cut. Each metric has up to 1,000 different
+ * sets of values; further ones are counted as "other", so values that clients choose do no harm, and no good either. A
+ * gauge that scripts set, too, shows the sum. Return 0; -EINVAL: no such metric, the function does not fit its kind, the
+ * value is no number, a counter would shrink, or a value is NULL; -ENOMEM; -ECHILD in a forked child. Any thread. */
+int evserve_metric_add(evserve *server, int metric, double value, const char *const *values);
+int evserve_metric_set(evserve *server, int metric, double value, const char *const *values);
+int evserve_metric_observe(evserve *server, int metric, double value, const char *const *values);
+
 /* ---- Streamed responses ---- */
 
 /* Begin a response whose content follows in pieces: length bytes in all, or -1 if the length is not known yet. The head

@@ -23,11 +23,11 @@ void tick_clock_turn(struct tick_clock *clock, int64_t waits_ns, int64_t now_ns)
         add_time(&clock->times.ticks[bucket], 1);
         add_time(&clock->times.busy_ns, (uint64_t)took_ns);
     }
-    clock->left_ns = 0;
-    clock->began_ns = now_ns;
     if (clock->on_end != NULL) {
         clock->on_end(clock->on_end_arg);
     }
+    clock->left_ns = 0;
+    clock->began_ns = now_ns;
 }
 
 void tick_clock_add_times(const struct tick_clock *clock, struct tick_times *sum)

@@ -23,9 +23,9 @@ struct tick_times {
 struct tick_clock {
     bool is_on;
     int64_t began_ns; /* this tick; 0 before the first one */
-    int64_t ended_ns; /* the one before */
+    int64_t ended_ns; /* the one before; in on_end(), this one */
     int64_t left_ns;  /* when a loop of the host's was left to itself; 0: the loop waits for the next tick itself */
-    void (*on_end)(void *arg); /* called when the next tick begins and ended_ns is known; NULL: nobody asks */
+    void (*on_end)(void *arg); /* called when it is known when the tick ended, before the next one; NULL: nobody asks */
     void *on_end_arg;
     struct tick_times times;
 };

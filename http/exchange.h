@@ -68,8 +68,9 @@ struct exchange {
     size_t body_len;               /* (h) */
     int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
     const char *body_reason;       /* (h) and why, static text, or NULL */
-    int64_t began_ns;    /* when its first byte was looked at, if it is watched then, logged with times, or measured */
-    uint64_t sent_bytes; /* what the kernel took since then */
+    int64_t
+        began_ns; /* when its first byte was looked at, if it is watched then, or logged with times. Of another one that is measured: the tick that it began in, 0 while that lasts */
+    uint64_t sent_bytes; /* what the kernel took since then, or else since the request before it */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
     void (*on_gone)(struct exchange *exchange);  /* the client is lost; do not use the exchange after the call */
@@ -79,8 +80,7 @@ struct exchange {
     const struct takeover *takeover; /* response_switch(): what comes after the response, or NULL */
     uint64_t content_left;           /* of a response whose length was announced: what is missing */
     uint32_t head_bytes;             /* of the response: of its head, and of an interim response before it */
-    uint32_t
-        queued_before; /* bytes of earlier responses that were queued when the request began, if it is logged or measured */
+    uint32_t queued_before;          /* bytes of earlier responses that were queued when sent_bytes was 0 */
     uint32_t kept_fields; /* bytes at the start of fields that are in every response: response_keep_fields() */
     int status;           /* of the response, 0 before there is one */
     enum response_state response_state;

@@ -9,6 +9,7 @@
 #include "http/exchange.h"
 #include "http/metrics_board.h"
 #include "http/metrics_counts.h"
+#include "http/metrics_own_text.h"
 #include "http/metrics_requests.h"
 #include "http/metrics_text.h"
 #include "http/response.h"
@@ -163,6 +164,7 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     write_totals(&text, &sum);
     write_threads(&text, exchange->service->board);
     metrics_requests_write(&text, board);
+    metrics_own_write(&text, metrics_board_own(board));
     respond_with(exchange, &text);
     metrics_text_done(&text);
 }

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/metrics_counts.h"
+#include "http/metrics_own.h"
 #include "http/route.h"
 #include "http/router.h"
 #include "http/service.h"
@@ -23,6 +24,7 @@ struct series_name {
 
 struct metrics_board {
     int64_t started_s;
+    struct metrics_own *own;   /* of the application */
     unsigned count;            /* of reactors */
     struct service **services; /* of the reactors; NULL before they have joined */
     struct metrics_sample *samples;
@@ -43,7 +45,8 @@ int metrics_board_create(struct metrics_board **board, unsigned count)
     made->series_count = SERIES_FIRST;
     made->count = count;
     made->started_s = sys_wall_time_s();
-    if (made->services == NULL || made->samples == NULL) {
+    int rv = metrics_own_create(&made->own, count);
+    if (rv < 0 || made->services == NULL || made->samples == NULL) {
         metrics_board_destroy(made);
         return -ENOMEM;
     }
@@ -60,6 +63,7 @@ void metrics_board_destroy(struct metrics_board *board)
         mem_free(board->names[i]);
     }
     pthread_mutex_destroy(&board->lock);
+    metrics_own_destroy(board->own);
     mem_free(board->services);
     mem_free(board->samples);
     mem_free(board);
@@ -134,6 +138,11 @@ unsigned metrics_board_reactors(const struct metrics_board *board)
 int64_t metrics_board_started_s(const struct metrics_board *board)
 {
     return board->started_s;
+}
+
+struct metrics_own *metrics_board_own(const struct metrics_board *board)
+{
+    return board->own;
 }
 
 struct service *metrics_board_service(const struct metrics_board *board, unsigned n)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct metrics_board;
+struct metrics_own;
 struct router;
 struct service;
 
@@ -32,6 +33,9 @@ void metrics_board_join(struct metrics_board *board, unsigned n, struct service 
  * reload or on another thread, or a new one. Routes beyond SERIES_MAX, and all without memory, share SERIES_MORE. Any
  * thread, before requests look for these routes. */
 void metrics_board_number_routes(struct metrics_board *board, struct router *router);
+
+/* The metrics of the application. Valid as long as the board. */
+struct metrics_own *metrics_board_own(const struct metrics_board *board);
 
 /* Reading. */
 

@@ -19,13 +19,14 @@ enum { STATUS_CLIENT_LEFT = 499, STATUS_CLIENT_LATE = 408 }; /* as in the access
 
 const double count_bounds_s[COUNT_BOUNDS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
                                              0.5,   1,      2.5,   5,    10,    30,   60};
-static const int64_t bounds_us[COUNT_BOUNDS] = {1000,   2500,    5000,    10000,   25000,    50000,    100000,  250000,
-                                                500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000};
+static const int64_t bounds_ns[COUNT_BOUNDS] = {1000000,    2500000,    5000000,     10000000,    25000000,
+                                                50000000,   100000000,  250000000,   500000000,   1000000000,
+                                                2500000000, 5000000000, 10000000000, 30000000000, 60000000000};
 
 /* An exchange that ended in this tick. */
 struct open_duration {
     struct series_counts *series;
-    int64_t began_ns;
+    int64_t began_ns; /* 0: in this tick, too */
 };
 
 struct metrics_counts {
@@ -35,22 +36,34 @@ struct metrics_counts {
     struct series_counts *series[SERIES_MAX]; /* NULL: none of its requests has come */
 };
 
-static void add_duration(const struct open_duration *open, int64_t end_ns)
+static size_t find_bucket(int64_t took_ns)
 {
-    struct series_counts *series = open->series;
-    int64_t took_ns = end_ns < open->began_ns ? 0 : end_ns - open->began_ns, took_us = took_ns / 1000;
     size_t bucket = 0;
-    while (bucket < COUNT_BOUNDS && took_us > bounds_us[bucket]) {
+    while (bucket < COUNT_BOUNDS && took_ns > bounds_ns[bucket]) {
         bucket++;
     }
+    return bucket;
+}
+
+static inline void add_duration(struct series_counts *series, size_t bucket, int64_t took_ns)
+{
     stat_add(&series->buckets[bucket], 1);
     stat_add(&series->duration_ns, (uint64_t)took_ns);
 }
 
+/* Nearly all begin and end in one tick, and so have the same duration. */
 static void settle(struct metrics_counts *counts, int64_t end_ns)
 {
+    int64_t tick_ns = end_ns - counts->clock->began_ns;
+    size_t tick_bucket = find_bucket(tick_ns);
     for (unsigned i = 0; i < counts->open_count; i++) {
-        add_duration(&counts->open[i], end_ns);
+        const struct open_duration *open = &counts->open[i];
+        if (open->began_ns == 0) {
+            add_duration(open->series, tick_bucket, tick_ns);
+        } else {
+            int64_t took_ns = end_ns < open->began_ns ? 0 : end_ns - open->began_ns;
+            add_duration(open->series, find_bucket(took_ns), took_ns);
+        }
     }
     counts->open_count = 0;
 }
@@ -58,7 +71,9 @@ static void settle(struct metrics_counts *counts, int64_t end_ns)
 static void on_tick_end(void *arg)
 {
     struct metrics_counts *counts = arg;
-    settle(counts, counts->clock->ended_ns);
+    if (counts->open_count > 0) {
+        settle(counts, counts->clock->ended_ns);
+    }
 }
 
 int metrics_counts_create(struct metrics_counts **counts, struct reactor *reactor)
@@ -111,7 +126,7 @@ __attribute__((noinline)) static struct series_counts *make_series(struct metric
 }
 
 /* The place of a status that is not the first one. */
-static size_t find_code(struct series_counts *series, uint32_t code)
+__attribute__((noinline)) static size_t find_code(struct series_counts *series, uint32_t code)
 {
     for (size_t i = 0; i < COUNT_CODES - 1; i++) {
         if (series->codes[i] == code) {
@@ -126,7 +141,7 @@ static size_t find_code(struct series_counts *series, uint32_t code)
     return COUNT_CODES - 1;
 }
 
-static struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
+static inline struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
 {
     struct series_counts *series = counts->series[number];
     if (series == NULL && (series = make_series(counts, number)) == NULL) {
@@ -145,6 +160,11 @@ static uint32_t code_of(const struct exchange *exchange, enum outcome_end end)
         return (uint32_t)exchange->status;
     }
     return end == OUTCOME_GONE ? STATUS_CLIENT_LEFT : end == OUTCOME_TIMEOUT ? STATUS_CLIENT_LATE : COUNT_NO_STATUS;
+}
+
+void metrics_counts_begin(struct exchange *exchange)
+{
+    exchange->began_ns = exchange->service->counts->clock->began_ns;
 }
 
 void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes)

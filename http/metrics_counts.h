@@ -8,8 +8,8 @@
  * Exchanges are counted in series: one for each route, whatever reload it came with, and three for all others. A series
  * has memory only on the threads that have had a request of it.
  *
- * The clock is not read for it. A request begins with the tick that it came in, or with its first byte if the access log
- * wants to know, and what ends in a tick ends with the tick, so its duration is added in the next one. */
+ * The clock is not read for it. A request begins with the tick that it came in, or with its first byte if somebody else
+ * wants to know, and what ends in a tick ends with the tick, so its duration is added before the next one. */
 
 #include "http/outcome.h"
 
@@ -48,6 +48,9 @@ int metrics_counts_create(struct metrics_counts **counts, struct reactor *reacto
 
 /* Free them. NULL is allowed. */
 void metrics_counts_destroy(struct metrics_counts *counts);
+
+/* The tick ends in which an exchange began, and the exchange goes on. */
+void metrics_counts_begin(struct exchange *exchange);
 
 /* An exchange is over: count it. bytes: of its response, head and framing included. */
 void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes);

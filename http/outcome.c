@@ -3,9 +3,7 @@
 
 #include "http/outcome.h"
 
-#include "core/reactor.h"
 #include "core/sys.h"
-#include "core/tick_clock.h"
 #include "http/access_log.h"
 #include "http/char_class.h"
 #include "http/exchange.h"
@@ -19,10 +17,8 @@ void outcome_begin(struct exchange *exchange, size_t queued)
 {
     exchange->sent_bytes = 0;
     exchange->queued_before = (uint32_t)queued;
-    if (exchange->is_watched || (exchange->is_logged && access_log_is_timed(exchange->service->access))) {
+    if (exchange->is_watched || access_log_is_timed(exchange->service->access)) {
         exchange->began_ns = sys_now_ns();
-    } else if (exchange->is_measured) {
-        exchange->began_ns = reactor_clock(exchange->service->reactor)->began_ns;
     }
 }
 

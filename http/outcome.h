@@ -39,7 +39,7 @@ struct outcome {
     enum outcome_end end;
 };
 
-/* A watched exchange, or one that is logged or measured: its request begins now. queued: bytes of earlier responses that are still
+/* A watched exchange, or one that is logged: its request begins now. queued: bytes of earlier responses that are still
  * in its connection's queue. */
 void outcome_begin(struct exchange *exchange, size_t queued);
 

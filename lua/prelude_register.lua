@@ -264,6 +264,21 @@ function app.metrics(path)
     core.metrics("app.metrics", path)
 end
 
+function app.counter(name, help, labels)
+    begin("app.counter", name)
+    return core.metric("app.counter", "counter", name, help, labels)
+end
+
+function app.gauge(name, help, labels)
+    begin("app.gauge", name)
+    return core.metric("app.gauge", "gauge", name, help, labels)
+end
+
+function app.histogram(name, help, labels, buckets)
+    begin("app.histogram", name)
+    return core.metric("app.histogram", "histogram", name, help, labels, buckets)
+end
+
 -- Addresses.
 
 -- The text of a parameter or of a part of the query.

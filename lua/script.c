@@ -243,6 +243,8 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->site = site;
     made->log = log;
     made->base_fd = host->base_fd;
+    made->metrics = host->metrics;
+    made->thread = host->thread;
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;

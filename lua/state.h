@@ -99,6 +99,7 @@ enum script_ref {
     REF_REQUEST_META, /* metatable of request objects */
     REF_STREAM_META,  /* metatable of stream objects */
     REF_TIMER_META,   /* metatable of timer objects */
+    REF_METRIC_META,  /* metatable of metrics */
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_COUNT,
 };
@@ -121,6 +122,8 @@ struct script {
     struct reactor *reactor;        /* borrowed: timers. Its thread alone may touch it */
     const struct script_load *load; /* borrowed: how long loading may take; NULL when that does not count (any more) */
     const struct log *log;          /* borrowed, may be NULL */
+    struct metrics_own *metrics;    /* borrowed: of the server; may be NULL */
+    unsigned thread;                /* whose shard of them the script counts in */
     const struct server *server;    /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;               /* "@scripts/site.lua" */
     int base_fd;                    /* where that and other relative paths start: see sys_base() */

@@ -258,7 +258,7 @@ static enum step read_request_head(struct h1 *h1)
     if (out_is_high(h1) || input_len(h1) == 0) {
         return STEP_WAIT;
     }
-    if ((exchange->is_watched || exchange->is_logged || exchange->is_measured) && !parser_has_begun(&h1->parser)) {
+    if ((exchange->is_watched || exchange->is_logged) && !parser_has_begun(&h1->parser)) {
         outcome_begin(exchange, out_len(h1));
     }
     switch (h1_server_of(h1->conn)->parse_head(&h1->parser, &exchange->head, h1_limits(h1), input_data(h1),
@@ -395,6 +395,7 @@ static enum step finish_exchange(struct h1 *h1)
     h1->turn_requests = exchange->ends_turn ? UINT8_MAX : (uint8_t)(h1->turn_requests + 1);
     exchange_clear(exchange);
     h1_start(h1);
+    exchange->queued_before = (uint32_t)out_len(h1);
     enter_state(h1, goes_on ? H1_READING_HEADERS : H1_CLOSING);
     return !goes_on || h1->turn_requests < PIPELINE_BUDGET ? STEP_ON : STEP_WAIT;
 }

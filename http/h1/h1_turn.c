@@ -14,6 +14,7 @@
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_refs.h"
 #include "http/h1/h1_steps.h"
+#include "http/metrics_counts.h"
 #include "http/takeover.h"
 
 bool h1_reads(const struct h1 *h1)
@@ -126,6 +127,9 @@ static int settle_turn(struct h1 *h1)
     }
     if (h1->state == H1_READING_HEADERS && h1->input.data == NULL && out_is_empty(h1)) {
         h1_put(h1);
+    } else if (exchange->is_measured && exchange->began_ns == 0 &&
+               (h1->state != H1_READING_HEADERS || parser_has_begun(&h1->parser))) {
+        metrics_counts_begin(exchange);
     }
     return 0;
 }

@@ -16,6 +16,7 @@
 
 struct log;
 struct mailbox;
+struct metrics_own;
 struct reactor;
 
 struct evs_host {
@@ -34,7 +35,8 @@ struct evs_host {
 /* The beginning of every struct evserve: all that the binding knows of the front door. */
 struct evs_door {
     unsigned thread_count;
-    struct evs_host *hosts; /* thread_count of them, in the order of the threads */
+    struct evs_host *hosts;      /* thread_count of them, in the order of the threads */
+    struct metrics_own *metrics; /* borrowed: of the application */
 };
 
 /* Make the tables, before other threads know of them. */

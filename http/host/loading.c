@@ -56,7 +56,7 @@ static void stop_scripts(struct loading *loading)
 static void make_next(struct load *load)
 {
     struct offer *next = NULL;
-    load->rv = plan_make_offer(load->plan, load->reactor, load->number == 0, &load->limit, &next, load->err,
+    load->rv = plan_make_offer(load->plan, load->reactor, load->number, &load->limit, &next, load->err,
                                sizeof load->err);
     if (next == NULL) {
         return;

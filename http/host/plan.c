@@ -151,7 +151,7 @@ static void note_file(void *arg, const char *path, enum script_file what)
     }
 }
 
-int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, const struct script_load *load,
+int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread, const struct script_load *load,
                     struct offer **made, char *err, size_t errlen)
 {
     const struct evserve_config *config = &plan->config;
@@ -174,7 +174,9 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, c
         .host.lua_memory_bytes = config->lua_memory,
         .host.lua_memory_default = plan->lua_memory_bytes,
         .host.debug = config->debug != 0,
-        .host.is_repeat = !is_first,
+        .host.is_repeat = thread != 0,
+        .host.metrics = metrics_board_own(plan->board),
+        .host.thread = thread,
         .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
         .host.text_len = write_buffer_len(&plan->script_text),
@@ -184,7 +186,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, bool is_first, c
     };
     struct offer *offer = NULL;
     int rv = offer_create(&offer, &wanted, reactor, plan->log, err, errlen);
-    if (rv >= 0 && is_first) { /* once for all threads */
+    if (rv >= 0 && thread == 0) { /* once for all threads */
         static_mounts_log_missing(offer->site->mounts, plan->log);
         if (offer->site->acme != NULL) {
             acme_warn(offer->site->acme, plan->log);

@@ -16,6 +16,7 @@
 struct limit_info;
 struct log;
 struct lua_State;
+struct metrics_own;
 struct reactor;
 struct script; /* an open script; only its own kind knows what is in it */
 struct server;
@@ -56,6 +57,8 @@ struct script_host {
     void *on_file_arg;              /* for on_file */
     const struct script_load *load; /* borrowed until adopt(); NULL: no deadline, on the reactor's thread */
     bool is_repeat;                 /* another thread loads the same script and logs its warnings */
+    struct metrics_own *metrics;    /* borrowed: of the server; NULL: what the script counts is lost */
+    unsigned thread;                /* number of the reactor's, for them */
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 

@@ -51,7 +51,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     mailbox_init(&worker->mailbox, worker->reactor);
     evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
     retired_init(&worker->retired, worker->reactor);
-    return plan_make_offer(worker->plan, worker->reactor, worker->number == 0, NULL, &worker->offer, err, errlen);
+    return plan_make_offer(worker->plan, worker->reactor, worker->number, NULL, &worker->offer, err, errlen);
 }
 
 /* Certificates. */

@@ -409,6 +409,56 @@ function app.health(path, check) end
 ---@param path string
 function app.metrics(path) end
 
+---@class evserve.Counter
+local counter = {}
+
+--- Add a number from 0 on; 1 if n is nil. The values of the labels follow, in the order of their definition.
+---@param n? number
+---@param ... string|number
+function counter:inc(n, ...) end
+
+---@class evserve.Gauge
+local gauge = {}
+
+--- Add a number, which may be negative; 1 if n is nil.
+---@param n? number
+---@param ... string|number
+function gauge:inc(n, ...) end
+
+---@param n number
+---@param ... string|number
+function gauge:set(n, ...) end
+
+---@class evserve.Histogram
+local histogram = {}
+
+--- Count a value.
+---@param n number
+---@param ... string|number
+function histogram:observe(n, ...) end
+
+--- A number on the page of app.metrics that only grows. The name ends in "_total".
+---@param name string
+---@param help string what is counted
+---@param labels? string[] names of up to 8 labels
+---@return evserve.Counter
+function app.counter(name, help, labels) end
+
+--- A number that goes up and down. The page has the sum over the threads.
+---@param name string
+---@param help string
+---@param labels? string[]
+---@return evserve.Gauge
+function app.gauge(name, help, labels) end
+
+--- Values counted by size.
+---@param name string
+---@param help string
+---@param labels? string[]
+---@param buckets? number[] up to 32 upper bounds, ascending; 1 ms to 60 s, in seconds, if nil
+---@return evserve.Histogram
+function app.histogram(name, help, labels, buckets) end
+
 --- A text/html response.
 ---@param text string
 ---@return evserve.Response

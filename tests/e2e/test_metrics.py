@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -66,11 +67,80 @@ class Text(Case):
         for call, error in (("app.metrics()", 'app.metrics: a path such as "/metrics" expected, got nil'),
                             ("app:metrics '/metrics'", "app.metrics: call it with a dot, not with a colon"),
                             ("app.metrics 'metrics'", "metrics"),
-                            ("app.metrics '/m' app.metrics '/m'", "already registered at site.lua:2")):
+                            ("app.metrics '/m' app.metrics '/m'", "already registered at site.lua:2"),
+                            ("app.counter()", 'app.counter: a name such as "orders_total" expected, got nil'),
+                            ("app.counter('a_total')", "app.counter: a help text, which says what is counted, expected"),
+                            ("app.counter('a', 'A.')", "a: the name of a counter ends in _total, as in a_total"),
+                            ("app.gauge('a_total', 'A.')", "a_total: only a counter, or a part of a histogram, ends in"),
+                            ("app.gauge('1a', 'A.')", 'the name "1a" must be up to 128 letters'),
+                            ("app.gauge('a', 'A.', 'b')", 'a list of labels such as { "kind" } expected, got string'),
+                            ("app.gauge('a', 'A.', { 'le' })", 'a: the label "le" must be'),
+                            ("app.gauge('a', 'A.', { 'b', 'b' })", "a: the label b is there twice"),
+                            ("app.histogram('a', 'A.', nil, { 2, 1 })", "a: bounds of buckets must be finite"),
+                            ("app.histogram('a', 'A.', nil, {})", "a: 1 to 32 bounds of buckets expected, got 0"),
+                            ("app.gauge('a', 'A.') app.gauge('a', 'A.', { 'b' })", "a metric of this name exists")):
             self.write("site.lua", HEAD + call + "\n")
             run = evtest.run(EVSERVE, "--check", "site.lua", cwd=self.folder)
             self.assertEqual(run.returncode, 1, call)
             self.assertIn(error, run.stderr, call)
+
+    def test_routes(self):
+        server = self.start("app.metrics '/metrics'\napp.static('/files', '.')\n"
+                            "app.get('/users/:id', function() return 'hi' end)\n"
+                            "app.get('/slow', function() app.sleep '120ms' return 'hi' end)\n", "--reactors", "2")
+        for path in ("/users/1", "/users/2", "/slow", "/files/site.lua", "/files/none", "/none"):
+            ask(server.address, path)
+        values = {}
+
+        def has_all():  # durations of another thread come with its next turn
+            values.update(samples(ask(server.address, "/metrics")[1]))
+            return values['evserve_request_duration_seconds_count{method="GET",route="/slow"}'] == 1
+
+        evtest.wait_until(has_all, "the duration")
+        for labels, wanted in (('method="GET",route="/users/:id",code="200"', 2), ('route="files",code="200"', 1),
+                               ('route="files",code="404"', 1), ('route="none",code="404"', 1)):
+            self.assertEqual(values[f"evserve_requests_total{{{labels}}}"], wanted, labels)
+        name = 'evserve_request_duration_seconds_bucket{method="GET",route="/slow",le="%s"}'
+        self.assertEqual(values[name % "0.1"], 0)
+        self.assertEqual(values[name % "+Inf"], 1)
+
+    def test_metrics_of_a_script(self):
+        server = self.start("app.metrics '/metrics'\n"
+                            "local orders = app.counter('orders_total', 'Orders.', { 'kind', 'country' })\n"
+                            "local queue = app.gauge('queue', 'Jobs.')\n"
+                            "local sizes = app.histogram('sizes_bytes', 'Sizes.', {}, { 10, 100 })\n"
+                            "app.get('/', function() orders:inc() end)\n"
+                            "app.get('/good', function()\n"
+                            "    orders:inc(2, 'book', 'de') orders:inc(nil, 'book', 7)\n"
+                            "    queue:set(5) queue:inc(-2) sizes:observe(10)\n"
+                            "    return 'hi'\n"
+                            "end)\n")
+        self.assertEqual(samples(ask(server.address, "/metrics")[1])["queue"], 0)
+        ask(server.address, "/good")
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertEqual(values['orders_total{kind="book",country="de"}'], 2)
+        self.assertEqual(values['orders_total{kind="book",country="7"}'], 1)
+        self.assertEqual(values["queue"], 3)
+        self.assertEqual(values['sizes_bytes_bucket{le="10.0"}'], 1)
+        self.assertIn(" 500 ", ask(server.address, "/")[0])
+        evtest.wait_until(lambda: any("metric:inc: 2 label values expected behind the number, got 0" in line
+                                      for line in server.lines), "the error")
+
+    def test_metrics_survive_a_reload(self):
+        server = self.start("app.metrics '/metrics'\nlocal hits = app.counter('hits_total', 'Hits.')\n"
+                            "app.get('/a', function() hits:inc() return 'hi' end)\n")
+        ask(server.address, "/a")
+        self.write("site.lua", HEAD + "app.metrics '/metrics'\nlocal hits = app.counter('hits_total', 'Hits.')\n"
+                   "app.get('/b', function() return 'hi' end)\n"
+                   "app.get('/a', function() hits:inc() return 'ho' end)\n")
+        server.process.send_signal(signal.SIGHUP)
+        evtest.wait_until(lambda: ask(server.address, "/a")[1] == "ho", "the reload")
+        ask(server.address, "/b")
+        values = samples(ask(server.address, "/metrics")[1])
+        of_a = values['evserve_requests_total{method="GET",route="/a",code="200"}']
+        self.assertGreaterEqual(of_a, 2)
+        self.assertEqual(values["hits_total"], of_a)
+        self.assertEqual(values['evserve_requests_total{method="GET",route="/b",code="200"}'], 1)
 
     @unittest.skipUnless(PROMTOOL, "promtool is not installed (Debian: prometheus)")
     def test_promtool_finds_nothing(self):

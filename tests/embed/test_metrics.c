@@ -88,12 +88,82 @@ static void route_that_calls_it_says_so(void **state)
     host_stop(1000);
 }
 
+static void host_has_metrics_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const labels[] = {"kind", NULL};
+    static const double buckets[] = {1, 10};
+    struct evs_metric wanted = {.size = sizeof wanted,
+                                .kind = EVSERVE_COUNTER,
+                                .name = "orders_total",
+                                .help = "Orders taken.",
+                                .labels = labels};
+    host.config.routes = routes;
+    host_start();
+    host_serve();
+    int orders = evserve_metric(host.server, &wanted, host.err, sizeof host.err);
+    assert_int_equal(evserve_metric(host.server, &wanted, host.err, sizeof host.err), orders);
+    assert_int_equal(evserve_metric_add(host.server, orders, 2.5, (const char *const[]){"book"}), 0);
+    assert_int_equal(evserve_metric_add(host.server, orders, 1, (const char *const[]){"book"}), 0);
+    assert_true(sample("orders_total{kind=\"book\"}") == 3.5);
+    assert_int_equal(evserve_metric_add(host.server, orders, -1, (const char *const[]){"book"}), -EINVAL);
+    assert_int_equal(evserve_metric_add(host.server, orders, 1, NULL), -EINVAL);
+    assert_int_equal(evserve_metric_add(host.server, orders, 1, (const char *const[]){NULL}), -EINVAL);
+    assert_int_equal(evserve_metric_set(host.server, orders, 1, (const char *const[]){"book"}), -EINVAL);
+    assert_int_equal(evserve_metric_observe(host.server, orders, 1, (const char *const[]){"book"}), -EINVAL);
+    assert_int_equal(evserve_metric_add(host.server, orders + 1, 1, NULL), -EINVAL);
+    assert_int_equal(evserve_metric_add(host.server, -1, 1, NULL), -EINVAL);
+    wanted = (struct evs_metric){.size = sizeof wanted, .kind = EVSERVE_GAUGE, .name = "queue", .help = "Jobs."};
+    int queue = evserve_metric(host.server, &wanted, host.err, sizeof host.err);
+    assert_true(sample("queue") == 0);
+    assert_int_equal(evserve_metric_set(host.server, queue, 7, NULL), 0);
+    assert_int_equal(evserve_metric_add(host.server, queue, -2, NULL), 0);
+    assert_true(sample("queue") == 5);
+    wanted = (struct evs_metric){.size = sizeof wanted,
+                                 .kind = EVSERVE_HISTOGRAM,
+                                 .name = "sizes",
+                                 .help = "Sizes.",
+                                 .buckets = buckets,
+                                 .bucket_count = 2};
+    int sizes = evserve_metric(host.server, &wanted, host.err, sizeof host.err);
+    assert_int_equal(evserve_metric_observe(host.server, sizes, 10, NULL), 0);
+    assert_true(sample("sizes_bucket{le=\"1.0\"}") == 0);
+    assert_true(sample("sizes_bucket{le=\"10.0\"}") == 1);
+    assert_true(sample("sizes_sum") == 10);
+    host_stop(1000);
+}
+
+static void definitions_that_are_wrong_are_named(void **state)
+{
+    (void)state;
+    static const char *const nine[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", NULL};
+    static const struct {
+        struct evs_metric metric;
+        const char *what;
+    } cases[] = {
+        {{.size = 1}, "evs_metric.size is 1, and not"},
+        {{.size = sizeof(struct evs_metric), .help = "H."}, "evs_metric.name is NULL"},
+        {{.size = sizeof(struct evs_metric), .name = "a"}, "evs_metric.help is NULL"},
+        {{.size = sizeof(struct evs_metric), .name = "a", .help = "H."}, "evs_metric.kind does not exist"},
+        {{.size = sizeof(struct evs_metric), .kind = 4, .name = "a", .help = "H."}, "kind does not exist"},
+        {{.size = sizeof(struct evs_metric), .kind = EVSERVE_GAUGE, .name = "a", .help = "H.", .labels = nine},
+         "evs_metric.labels: a has more than 8"},
+        {{.size = sizeof(struct evs_metric), .kind = EVSERVE_GAUGE, .name = "evserve_a", .help = "H."},
+         "names that begin with evserve_ are the server's own"},
+    };
+    host_start();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(evserve_metric(host.server, &cases[i].metric, host.err, sizeof host.err), -EINVAL);
+        assert_non_null(strstr(host.err, cases[i].what));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOST_TEST(numbers_are_the_sums_over_all_threads),
-        HOST_TEST(requests_are_counted_by_route),
-        HOST_TEST(route_that_calls_it_says_so),
+        HOST_TEST(numbers_are_the_sums_over_all_threads), HOST_TEST(requests_are_counted_by_route),
+        HOST_TEST(route_that_calls_it_says_so),           HOST_TEST(host_has_metrics_of_its_own),
+        HOST_TEST(definitions_that_are_wrong_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,7 +113,7 @@ static void board_without_memory_leaves_nothing_behind(void **state)
     (void)state;
     struct metrics_board *other = NULL;
     size_t live = fake_mem_live();
-    for (uint64_t n = 1; n <= 3; n++) {
+    for (uint64_t n = 1; n <= 4; n++) {
         fake_mem_fail_after(n, false);
         assert_int_not_equal(metrics_board_create(&other, 2), 0);
         assert_int_equal(fake_mem_live(), live);
