@@ -62,7 +62,8 @@ serve() {
     inside install -d -o evserve -g evserve -m 750 /var/log/evserve /var/lib/evserve
     chroot "$work/root" sh -c '. /etc/default/evserve
         exec setpriv --reuid=evserve --regid=evserve --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
-            /usr/bin/evserve --listen 127.0.0.1:0 $EVSERVE_OPTIONS $EVSERVE_SITE' 2>"$work/log" &
+            /usr/bin/evserve --listen 127.0.0.1:0 --pid-file /var/lib/evserve/pid $EVSERVE_OPTIONS $EVSERVE_SITE' \
+        2>"$work/log" &
     server=$!
     for _ in $(seq 100); do
         address=$(sed -n 's/^listening on \([^ ]*\).*/\1/p' "$work/log" | head -1)
@@ -83,7 +84,7 @@ expect "checks its site" sh -c 'mkdir -p /var/log/evserve && evserve --check /et
 serve
 [ "$(get /)" = "evserve works. Its site is /etc/evserve/site.lua" ] || fail "no page"
 [ "$(get /healthz)" = ok ] || fail "health: $(get /healthz)"
-echo "ok: serves, in the sandbox, as the user evserve"
+echo "ok: serves, as the user evserve"
 if inside sh -c 'command -v logrotate' >/dev/null; then
     for _ in $(seq 30); do
         [ ! -s "$work/root/var/log/evserve/access.log" ] || break
@@ -104,8 +105,20 @@ inside sh -c 'echo "-- mine" >>/etc/evserve/site.lua'
 expect "updates under a server that runs" dpkg -i --force-depends --force-confold /tmp/deb/next.deb
 [ "$(get /)" = "evserve works. Its site is /etc/evserve/site.lua" ] || fail "the update has ended the server"
 expect "keeps what was changed" grep -q mine /etc/evserve/site.lua
-kill -TERM "$server"
-wait "$server" || fail "the server ends with status $?"
+
+# What postinst asks systemd to do: the new program takes over. A connection a request, and none fails.
+(while [ ! -e "$work/enough" ]; do get / >/dev/null || echo failed; echo asked; done) >"$work/asked" 2>&1 &
+asks=$!
+kill -USR2 "$server"
+wait "$server" || fail "the old program ends with status $?"
+touch "$work/enough"
+wait "$asks"
+successor=$(cat "$work/root/var/lib/evserve/pid")
+[ "$successor" != "$server" ] || fail "no new program"
+! grep -qv asked "$work/asked" || fail "requests have failed: $(grep -v asked "$work/asked" | head -3)"
+[ "$(get /)" = "evserve works. Its site is /etc/evserve/site.lua" ] || fail "the new program does not serve"
+echo "ok: the new program takes over from the old one, $(grep -c asked "$work/asked") requests, none failed"
+kill -TERM "$successor"
 expect "is removed, without its site" sh -c 'dpkg -r evserve && test ! -e /usr/bin/evserve &&
     test -e /etc/evserve/site.lua'
 expect "is purged" sh -c 'dpkg -P evserve && test ! -e /etc/evserve/site.lua && test ! -e /etc/default/evserve &&
