@@ -65,7 +65,7 @@ serve() {
             /usr/bin/evserve --listen 127.0.0.1:0 --pid-file /var/lib/evserve/pid $EVSERVE_OPTIONS $EVSERVE_SITE' \
         2>"$work/log" &
     server=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         address=$(sed -n 's/^listening on \([^ ]*\).*/\1/p' "$work/log" | head -1)
         [ -z "$address" ] || break
         sleep 0.1
