@@ -1,5 +1,5 @@
-/* Happy path: the function of http/access_combined_inner.h reads like the line. It is compiled for CPUs with AVX2, which
- * have a block of 32 bytes looked at while it is copied, and for all others.
+/* Happy path: the function of http/access_combined_inner.h reads like the line. It is compiled for CPUs with AVX2,
+ * which check and copy 32 bytes at a time, and for all others.
  *
  * Failure modes: none. Whatever is not usual is left to access_line_write(), which would write the same line: the tests
  * hold the two against each other. */

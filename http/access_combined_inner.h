@@ -1,5 +1,5 @@
-/* One line of "combined": a template without a header guard, included by http/access_combined.c for each variant after it
- * has defined
+/* One line of "combined": a template without a header guard, included by http/access_combined.c for each variant after
+ * it has defined
  *
  *   VARIANT     the name of its access_combined_fn
  *   TARGET      the attribute that allows the variant's instructions

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_DIGITS_H
 #define EVSERVE_HTTP_DIGITS_H
 
-/* Numbers of the access log as text, two digits at a time. Each writer takes a cursor into memory with room, and returns
- * the cursor behind what it wrote. No state; any thread. */
+/* Numbers of the access log as text, two digits at a time. Each writer takes a cursor into memory with room, and
+ * returns the cursor behind what it wrote. No state; any thread. */
 
 #include "http/head_text.h"
 

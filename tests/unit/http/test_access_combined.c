@@ -1,5 +1,5 @@
-/* http/access_combined.c: the straight way to a line of "combined" writes what the usual way writes, for whatever requests
- * say. Each request is served twice: logged as "combined", and in a format of the same text. */
+/* http/access_combined.c: the straight way to a line of "combined" writes what the general way writes, whatever a
+ * request says. Each request is served twice: logged as "combined", and in a format of the same text. */
 
 #include "tests/lib/server_scene.h"
 
