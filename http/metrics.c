@@ -75,6 +75,20 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
               sum->bytes_sent);
 }
 
+static void write_reloads(struct metrics_text *text, const struct metrics_board *board)
+{
+    struct board_reloads reloads;
+    metrics_board_get_reloads(board, &reloads);
+    const struct metric_label success = {"result", "success"}, failure = {"result", "failure"};
+    metrics_text_family(text, METRIC_COUNTER, "evserve_reloads_total", "Reloads, by their result.");
+    metrics_text_count(text, &success, 1, reloads.succeeded);
+    metrics_text_count(text, &failure, 1, reloads.failed);
+    write_one(text, METRIC_GAUGE, "evserve_last_reload_successful",
+              "1 if the last reload succeeded, or there was none; 0 if it failed.", reloads.last_has_succeeded);
+    write_one(text, METRIC_GAUGE, "evserve_last_reload_time_seconds",
+              "When it ended, in seconds since the epoch; 0 before the first one.", (uint64_t)reloads.last_s);
+}
+
 /* A family with a sample for each thread. */
 static void write_each(struct metrics_text *text, struct metrics_board *board, const char *name, const char *help,
                        size_t offset, bool is_seconds)
@@ -162,6 +176,7 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     struct server_stats sum = sum_up(board);
     write_build(&text, board);
     write_totals(&text, &sum);
+    write_reloads(&text, board);
     write_threads(&text, exchange->service->board);
     metrics_requests_write(&text, board);
     metrics_own_write(&text, metrics_board_own(board));

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* One allocation; the path follows the methods. */
@@ -24,9 +25,12 @@ struct series_name {
 
 struct metrics_board {
     int64_t started_s;
-    struct metrics_own *own;   /* of the application */
-    unsigned count;            /* of reactors */
-    struct service **services; /* of the reactors; NULL before they have joined */
+    struct metrics_own *own;         /* of the application */
+    unsigned count;                  /* of reactors */
+    atomic_ullong succeeded, failed; /* reloads */
+    atomic_llong reloaded_s;         /* wall time of the last one */
+    atomic_bool has_failed;          /* the last one has */
+    struct service **services;       /* of the reactors; NULL before they have joined */
     struct metrics_sample *samples;
     pthread_mutex_t lock;                  /* of adding a name */
     unsigned series_count;                 /* of names; atomic: readers see whole names */
@@ -128,6 +132,21 @@ void metrics_board_number_routes(struct metrics_board *board, struct router *rou
         router_set_series(router, n, (uint16_t)number);
     }
     pthread_mutex_unlock(&board->lock);
+}
+
+void metrics_board_note_reload(struct metrics_board *board, bool has_succeeded)
+{
+    atomic_fetch_add(has_succeeded ? &board->succeeded : &board->failed, 1);
+    atomic_store(&board->has_failed, !has_succeeded);
+    atomic_store(&board->reloaded_s, sys_wall_time_s());
+}
+
+void metrics_board_get_reloads(const struct metrics_board *board, struct board_reloads *reloads)
+{
+    *reloads = (struct board_reloads){.succeeded = atomic_load(&board->succeeded),
+                                      .failed = atomic_load(&board->failed),
+                                      .last_s = atomic_load(&board->reloaded_s),
+                                      .last_has_succeeded = !atomic_load(&board->has_failed)};
 }
 
 unsigned metrics_board_reactors(const struct metrics_board *board)

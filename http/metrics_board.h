@@ -5,6 +5,7 @@
  * Any thread may read; numbers of another thread may be a moment old. Names are never given back before the end, so
  * that a reload goes on with the numbers of the routes that it keeps. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ void metrics_board_join(struct metrics_board *board, unsigned n, struct service 
  * thread, before requests look for these routes. */
 void metrics_board_number_routes(struct metrics_board *board, struct router *router);
 
+/* A reload is over. Any thread. */
+void metrics_board_note_reload(struct metrics_board *board, bool has_succeeded);
+
 /* The metrics of the application. Valid as long as the board. */
 struct metrics_own *metrics_board_own(const struct metrics_board *board);
 
@@ -41,6 +45,15 @@ struct metrics_own *metrics_board_own(const struct metrics_board *board);
 
 unsigned metrics_board_reactors(const struct metrics_board *board);
 int64_t metrics_board_started_s(const struct metrics_board *board); /* wall time */
+
+/* Reloads since the start, and what became of the last one. */
+struct board_reloads {
+    uint64_t succeeded, failed;
+    int64_t last_s;          /* wall time of the last one; 0 before the first one */
+    bool last_has_succeeded; /* true before the first one */
+};
+
+void metrics_board_get_reloads(const struct metrics_board *board, struct board_reloads *reloads);
 
 /* The service of the n-th reactor; NULL before it has joined. */
 struct service *metrics_board_service(const struct metrics_board *board, unsigned n);

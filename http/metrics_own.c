@@ -200,10 +200,11 @@ static int find_or_make(struct metrics_own *own, const struct own_definition *de
     for (size_t i = 0; i < own->count; i++) {
         if (strcmp(own->metrics[i]->name, definition->name) == 0) {
             if (!is_same(own->metrics[i], definition, bounds, bound_count)) {
-                return error_text(err, errlen, -EEXIST,
-                                  "%s: a metric of this name exists, with another type, other labels or other buckets; it "
-                                  "lasts until the server stops",
-                                  definition->name);
+                return error_text(
+                    err, errlen, -EEXIST,
+                    "%s: a metric of this name exists, with another type, other labels or other buckets; it "
+                    "lasts until the server stops",
+                    definition->name);
             }
             *metric = own->metrics[i];
             return 0;

@@ -18,6 +18,7 @@
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
+#include "http/metrics_board.h"
 #include "http/server.h"
 
 #include <errno.h>
@@ -217,6 +218,7 @@ static void end_reload(struct reload *reload, int rv)
     if (rv != -ESHUTDOWN) {
         atomic_fetch_add(rv < 0 ? &reload->failed : &reload->succeeded, 1);
         atomic_store(&reload->has_failed, rv < 0);
+        metrics_board_note_reload(reload->workers[0].plan->board, rv >= 0);
     }
     atomic_store(&reload->is_busy, false);
 }

@@ -141,6 +141,14 @@ class Text(Case):
         self.assertGreaterEqual(of_a, 2)
         self.assertEqual(values["hits_total"], of_a)
         self.assertEqual(values['evserve_requests_total{method="GET",route="/b",code="200"}'], 1)
+        success = 'evserve_reloads_total{result="success"}'
+        evtest.wait_until(lambda: samples(ask(server.address, "/metrics")[1])[success] == 1, "the count of reloads")
+        self.write("site.lua", "broken(")
+        server.process.send_signal(signal.SIGHUP)
+        evtest.wait_until(lambda: samples(ask(server.address, "/metrics")[1])["evserve_last_reload_successful"] == 0,
+                          "the reload that fails")
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertEqual(values['evserve_reloads_total{result="failure"}'], 1)
 
     @unittest.skipUnless(PROMTOOL, "promtool is not installed (Debian: prometheus)")
     def test_promtool_finds_nothing(self):
