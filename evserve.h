@@ -702,7 +702,7 @@ void evserve_wake(evserve *server);
  * loads on the calling thread, which is busy for so long; evserve_reload_later() never does that. A script that takes
  * longer than reload_timeout_ms is stopped, by an error that it cannot catch. That does not help against a C function that does
  * not return, such as io.read on a FIFO: a moment later the reload has failed, and the thread is left behind. It ends when
- * the function returns. After four such reloads no other one is begun.
+ * the function returns. After two such reloads no other one is begun.
  *
  * The order of calls: lua_init for each new Lua state; the new script's "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
  * EVS_STOPPING; and the old script's "stop" functions before it is closed, which is after the last of these requests.

@@ -21,9 +21,9 @@ struct reactor;
 struct worker;
 
 enum {
-    LOADING_GRACE_MS = 300, /* after the deadline, until a script counts as stuck */
-    LOADING_END_MS = 1000,  /* for a script that nobody wants any more, because the server is being freed */
-    LOADING_STUCK_MAX = 4,  /* reloads that have left threads behind; after so many, none is begun */
+    LOADING_GRACE_MS = 1000, /* after the deadline, until a script counts as stuck */
+    LOADING_END_MS = 1000,   /* for a script that nobody wants any more, because the server is being freed */
+    LOADING_STUCK_MAX = 2,   /* reloads that have left threads behind; after so many, none is begun */
 };
 
 /* The making of one offer. */
