@@ -31,7 +31,8 @@ struct open_duration {
 
 struct metrics_counts {
     struct tick_clock *clock; /* of the reactor */
-    unsigned open_count;      /* of open */
+    uint64_t refused[REFUSALS];
+    unsigned open_count; /* of open */
     struct open_duration open[COUNT_PENDING_MAX];
     struct series_counts *series[SERIES_MAX]; /* NULL: none of its requests has come */
 };
@@ -181,8 +182,16 @@ void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_
     }
 }
 
-void metrics_counts_add_refused(struct metrics_counts *counts, int status, uint64_t bytes)
+void metrics_counts_sum_refused(const struct metrics_counts *counts, uint64_t sum[REFUSALS])
 {
+    for (size_t i = 0; i < REFUSALS; i++) {
+        sum[i] += __atomic_load_n(&counts->refused[i], __ATOMIC_RELAXED);
+    }
+}
+
+void metrics_counts_add_refused(struct metrics_counts *counts, enum refusal why, int status, uint64_t bytes)
+{
+    stat_add(&counts->refused[why], 1);
     (void)count(counts, SERIES_NONE, (uint32_t)status, bytes);
 }
 

@@ -55,8 +55,14 @@ void metrics_counts_begin(struct exchange *exchange);
 /* An exchange is over: count it. bytes: of its response, head and framing included. */
 void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes);
 
-/* A client was turned away with status, before there was an exchange. */
-void metrics_counts_add_refused(struct metrics_counts *counts, int status, uint64_t bytes);
+/* Why a client was turned away before there was an exchange. */
+enum refusal { REFUSED_CONNECTIONS, REFUSED_ADDRESS, REFUSED_MEMORY, REFUSED_FDS, REFUSALS };
+
+/* One was, with status. */
+void metrics_counts_add_refused(struct metrics_counts *counts, enum refusal why, int status, uint64_t bytes);
+
+/* Add the clients that were turned away to sum. Any thread. */
+void metrics_counts_sum_refused(const struct metrics_counts *counts, uint64_t sum[REFUSALS]);
 
 /* Add the durations that are open: up to the end of their tick, or until now if it still runs. The reactor's thread. */
 void metrics_counts_settle(struct metrics_counts *counts);

@@ -69,6 +69,29 @@ static void write_durations(struct metrics_text *text, const struct series_sum *
     }
 }
 
+static void write_refusals(struct metrics_text *text, const struct metrics_board *board)
+{
+    static const char *const reasons[REFUSALS] = {[REFUSED_CONNECTIONS] = "max_connections",
+                                                  [REFUSED_ADDRESS] = "max_connections_per_address",
+                                                  [REFUSED_MEMORY] = "memory",
+                                                  [REFUSED_FDS] = "file_descriptors"};
+    uint64_t sums[REFUSALS] = {0};
+    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
+        const struct service *service = metrics_board_service(board, i);
+        const struct metrics_counts *counts = service == NULL ? NULL
+                                                              : __atomic_load_n(&service->counts, __ATOMIC_ACQUIRE);
+        if (counts != NULL) {
+            metrics_counts_sum_refused(counts, sums);
+        }
+    }
+    metrics_text_family(text, METRIC_COUNTER, "evserve_connections_refused_total",
+                        "Clients that were turned away with 503, by what was used up.");
+    for (size_t i = 0; i < REFUSALS; i++) {
+        const struct metric_label label = {"reason", reasons[i]};
+        metrics_text_count(text, &label, 1, sums[i]);
+    }
+}
+
 void metrics_requests_write(struct metrics_text *text, const struct metrics_board *board)
 {
     size_t count = count_series(board);
@@ -97,4 +120,5 @@ void metrics_requests_write(struct metrics_text *text, const struct metrics_boar
         write_durations(text, &sums[i]);
     }
     mem_free(sums);
+    write_refusals(text, board);
 }

@@ -45,14 +45,20 @@ static void accept_socket(const struct accepter *accepter, int fd, const struct 
     peer_init(&peer, address);
     uint64_t key = address_key(peer.family, peer.address);
     struct conn *conn = NULL;
-    if (server_has_address_room(server, key) && server_make_room(server)) {
+    enum refusal why = REFUSED_ADDRESS;
+    bool has_room = server_has_address_room(server, key);
+    if (has_room) {
+        has_room = server_make_room(server);
+        why = has_room ? REFUSED_MEMORY : REFUSED_CONNECTIONS;
+    }
+    if (has_room) {
         conn = conn_pool_take(&server->pool);
         if (conn == NULL && server_close_idle(server)) {
             conn = conn_pool_take(&server->pool);
         }
     }
     if (conn == NULL) {
-        server_turn_away(server, accepter, fd, &peer);
+        server_turn_away(server, accepter, fd, &peer, why);
         return;
     }
     stat_add(&server->service.stats.accepted, 1);
@@ -62,7 +68,7 @@ static void accept_socket(const struct accepter *accepter, int fd, const struct 
     if (server_count_address(server, conn, key) < 0) {
         conn_pool_forget(&server->pool, conn);
         conn_pool_put(&server->pool, conn);
-        server_turn_away(server, accepter, fd, &peer);
+        server_turn_away(server, accepter, fd, &peer, REFUSED_MEMORY);
         return;
     }
     conn_open(conn, accepter->protocol, accepter->ops, accepter->ops_arg, fd);
@@ -83,7 +89,7 @@ static bool on_starved(void *arg)
 static void on_turned_away(void *arg, int fd)
 {
     const struct accepter *accepter = arg;
-    server_turn_away(accepter->server, accepter, fd, NULL);
+    server_turn_away(accepter->server, accepter, fd, NULL, REFUSED_FDS);
 }
 
 /* What a listener's connections begin with. */

@@ -201,7 +201,8 @@ void server_uncount_address(struct server *server, struct conn *conn)
 }
 
 /* What it has sent already is read, so that the close is no reset that takes the response away. */
-void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer)
+void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer,
+                      enum refusal why)
 {
     struct service *service = &server->service;
     char scrap[SCRAP_BYTES], text[REFUSAL_MAX];
@@ -220,7 +221,7 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
                             len > 0 && sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     if (service->counts != NULL) {
-        metrics_counts_add_refused(service->counts, 503, sent > 0 ? (uint64_t)sent : 0);
+        metrics_counts_add_refused(service->counts, why, 503, sent > 0 ? (uint64_t)sent : 0);
     }
     if (service->access != NULL) {
         access_log_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,

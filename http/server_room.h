@@ -3,6 +3,8 @@
 
 /* Who may come in when the server is full. Only server.c calls these. */
 
+#include "http/metrics_counts.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +38,7 @@ void server_uncount_address(struct server *server, struct conn *conn);
 
 /* Refuse a newcomer in the words of its listener's protocol, and close it, as well as it goes without a connection's
  * memory. peer, its address, may be NULL. */
-void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer);
+void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer,
+                      enum refusal why);
 
 #endif
