@@ -161,7 +161,18 @@ static struct load *make_load(struct loading *loading, struct worker *worker, ui
     return load;
 }
 
-/* Fill in all of them, or none: 0 or -ENOMEM. */
+/* Forget what was to be loaded, so that nobody stops a script that is gone. Under the lock. */
+static void free_loads(struct loading *loading)
+{
+    for (unsigned i = 0; i < loading->count; i++) {
+        mem_free(loading->loads[i]);
+    }
+    mem_free(loading->loads);
+    loading->loads = NULL;
+    loading->count = 0;
+}
+
+/* Fill in all of them, or none: 0 or -ENOMEM. Under the lock. */
 static int make_loads(struct loading *loading, struct worker *workers, unsigned count, uint64_t timeout_ms,
                       const pthread_t *caller)
 {
@@ -170,7 +181,7 @@ static int make_loads(struct loading *loading, struct worker *workers, unsigned 
     for (unsigned i = 0; i < loading->count; i++) {
         loading->loads[i] = make_load(loading, &workers[i], timeout_ms, caller);
         if (loading->loads[i] == NULL) {
-            loading_done(loading);
+            free_loads(loading);
             return -ENOMEM;
         }
     }
@@ -302,12 +313,9 @@ int loading_take(struct loading *loading, struct offer **offers, char *err, size
 
 void loading_done(struct loading *loading)
 {
-    for (unsigned i = 0; i < loading->count; i++) {
-        mem_free(loading->loads[i]);
-    }
-    mem_free(loading->loads);
-    loading->loads = NULL;
-    loading->count = 0;
+    pthread_mutex_lock(&loading->lock); /* another worker may end at this moment: loading_cancel() */
+    free_loads(loading);
+    pthread_mutex_unlock(&loading->lock);
 }
 
 void loading_cancel(struct loading *loading)
