@@ -204,9 +204,12 @@ const char *access_file_target(const struct access_file *file)
     return file->target;
 }
 
-size_t access_file_line_max(const struct access_file *file)
+size_t access_file_line_max(struct access_file *file)
 {
-    return file->kind == ACCESS_PLAIN ? (size_t)ACCESS_FILE_LINE_MAX : (size_t)ACCESS_PIPE_LINE_MAX;
+    pthread_mutex_lock(&file->lock);
+    bool is_plain = file->kind == ACCESS_PLAIN;
+    pthread_mutex_unlock(&file->lock);
+    return is_plain ? (size_t)ACCESS_FILE_LINE_MAX : (size_t)ACCESS_PIPE_LINE_MAX;
 }
 
 int access_file_reopen(struct access_file *file, char *err, size_t errlen)
@@ -221,14 +224,15 @@ int access_file_reopen(struct access_file *file, char *err, size_t errlen)
         return rv;
     }
     pthread_mutex_lock(&file->lock);
-    const struct access_file old = *file;
+    const int old_fd = file->fd;
+    struct access_syslog *old_syslog = file->syslog;
     file->fd = fresh->fd;
     file->is_guarded = fresh->is_guarded;
     file->syslog = fresh->syslog;
     file->kind = fresh->kind;
     file->is_torn = false;
-    fresh->fd = old.fd;
-    fresh->syslog = old.syslog;
+    fresh->fd = old_fd;
+    fresh->syslog = old_syslog;
     pthread_mutex_unlock(&file->lock);
     access_file_put(fresh); /* closes what was open */
     return 0;
@@ -301,8 +305,8 @@ static void lose_lines(struct access_file *file, uint64_t lines, int64_t now_ms)
 size_t access_file_write(struct access_file *file, const char *lines, size_t len, int64_t now_ms)
 {
     size_t done = 0;
-    int64_t now_s = file->kind == ACCESS_SYSLOG ? sys_wall_time_s() : 0;
     pthread_mutex_lock(&file->lock);
+    int64_t now_s = file->kind == ACCESS_SYSLOG ? sys_wall_time_s() : 0;
     if (file->is_torn && write_once(file, "\n", 1, now_s) == 1) {
         file->is_torn = false;
     }

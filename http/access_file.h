@@ -43,7 +43,7 @@ void access_file_put(struct access_file *file);
 const char *access_file_target(const struct access_file *file);
 
 /* The most bytes of a line. */
-size_t access_file_line_max(const struct access_file *file);
+size_t access_file_line_max(struct access_file *file);
 
 /* Open the path again, since the file was renamed (logrotate). "stdout" stays as it is. Returns 0, or -errno with a
  * text in err, and lines go on to where they went. */
