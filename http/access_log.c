@@ -184,7 +184,8 @@ static void end_line(struct access_log *access, const char *end)
 
 static void write_entry(struct access_log *access, struct access_entry *entry)
 {
-    if (access->buffer.used >= ACCESS_BLOCK_BYTES && access->retry_ms == 0) { /* access_log_usual() has filled it */
+    bool is_tried_later = access->retry_ms > 0 && access->timer != 0;
+    if (access->buffer.used >= ACCESS_BLOCK_BYTES && !is_tried_later) { /* access_log_usual() has filled it */
         write_lines(access);
     }
     if (access->buffer.used >= ACCESS_BLOCK_BYTES) { /* stuck */
@@ -200,6 +201,12 @@ static void write_entry(struct access_log *access, struct access_entry *entry)
 static int status_without(enum outcome_end end)
 {
     return end == OUTCOME_GONE ? STATUS_LEFT : end == OUTCOME_TIMEOUT ? STATUS_LATE : 0;
+}
+
+/* A request that was in flight when a reload brought a format with times has no begin. */
+static int64_t duration_of(const struct exchange *exchange)
+{
+    return exchange->began_ns == 0 ? 0 : (sys_now_ns() - exchange->began_ns) / 1000;
 }
 
 void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, uint64_t body_bytes,
@@ -223,7 +230,7 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
         .bytes = bytes,
         .body_bytes = bytes < exchange->head_bytes ? 0 : bytes - exchange->head_bytes,
         .request_bytes = has_head ? exchange->head.len + body_bytes : raw_len,
-        .duration_us = access->format->is_timed ? (sys_now_ns() - exchange->began_ns) / 1000 : 0,
+        .duration_us = access->format->is_timed ? duration_of(exchange) : 0,
     };
     write_entry(access, &entry);
 }

@@ -255,6 +255,22 @@ static void time_of_a_request_is_that_of_its_handler(void **state)
     end_log();
 }
 
+/* A reload may bring a format that shows times, while requests are in flight whose begin nobody has noted. */
+static void time_of_a_request_that_was_not_timed_is_zero(void **state)
+{
+    (void)state;
+    struct access_format *timed;
+    log_in("$status");
+    say(client(), GET("/hold"));
+    assert_int_equal(access_format_parse(&timed, "$request_time", NULL, 0), 0);
+    assert_int_equal(access_log_change(access_log, file, timed), 0);
+    access_format_put(timed);
+    pass_ms(1234);
+    reply_held(0, "late");
+    assert_string_equal(take_lines(), "0.000\n");
+    end_log();
+}
+
 static void long_value_is_cut_and_what_follows_is_there(void **state)
 {
     (void)state;
@@ -304,6 +320,7 @@ int main(void)
         SCENE_TEST(field_that_a_handler_adds_can_be_logged),
         SCENE_TEST(id_is_the_one_that_the_handler_saw),
         SCENE_TEST(time_of_a_request_is_that_of_its_handler),
+        SCENE_TEST(time_of_a_request_that_was_not_timed_is_zero),
         SCENE_TEST(long_value_is_cut_and_what_follows_is_there),
         SCENE_TEST(full_buffer_is_written_at_once),
     };
