@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-const int64_t tick_bounds_ns[TICK_BOUNDS] = {1000000, 10000000, 100000000, 1000000000, 10000000000};
+const int64_t tick_bounds_ns[5] = {1000000, 10000000, 100000000, 1000000000, 10000000000};
 
 static void add_time(uint64_t *number, uint64_t n)
 {

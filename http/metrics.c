@@ -156,7 +156,7 @@ static void respond_with(struct exchange *exchange, struct metrics_text *text)
         return;
     }
     (void)response_set_field(exchange, "Cache-Control", 13, no_store, sizeof no_store - 1);
-    response_send(exchange, 200, text->is_open ? metrics_type_open : metrics_type_plain, write_buffer_data(&text->out),
+    response_send(exchange, 200, metrics_text_type(text->is_open), write_buffer_data(&text->out),
                   write_buffer_len(&text->out));
 }
 

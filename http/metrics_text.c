@@ -16,8 +16,11 @@ enum {
     BOUND_ROOM = NUMBER_TEXT_MAX + 4, /* of a bound with its NUL */
 };
 
-const char metrics_type_plain[] = "text/plain; version=0.0.4; charset=utf-8";
-const char metrics_type_open[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const char *metrics_text_type(bool is_open)
+{
+    return is_open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                   : "text/plain; version=0.0.4; charset=utf-8";
+}
 
 void metrics_text_init(struct metrics_text *text, bool is_open)
 {
@@ -29,16 +32,16 @@ void metrics_text_done(struct metrics_text *text)
     write_buffer_done(&text->out);
 }
 
-static void put(struct metrics_text *text, const char *data, size_t len)
+static void put_metric_bytes(struct metrics_text *text, const char *data, size_t len)
 {
     if (!text->is_short && write_buffer_append(&text->out, data, len, METRICS_TEXT_MAX) < 0) {
         text->is_short = true;
     }
 }
 
-static void put_text(struct metrics_text *text, const char *data)
+static void put_metric_string(struct metrics_text *text, const char *data)
 {
-    put(text, data, strlen(data));
+    put_metric_bytes(text, data, strlen(data));
 }
 
 /* Write data with backslashes before '\' and, if is_quoted, '"'; a line feed is "\n". */
@@ -49,14 +52,14 @@ static void put_metric_text(struct metrics_text *text, const char *data, bool is
         size_t whole = utf8_len((const unsigned char *)data + i, len - i);
         n = whole == 0 ? 1 : whole;
         if (whole == 0) {
-            put_text(text, "\xef\xbf\xbd"); /* U+FFFD */
+            put_metric_string(text, "\xef\xbf\xbd"); /* U+FFFD */
         } else if (data[i] == '\n') {
-            put_text(text, "\\n");
+            put_metric_string(text, "\\n");
         } else {
             if (data[i] == '\\' || (data[i] == '"' && is_quoted)) {
-                put_text(text, "\\");
+                put_metric_string(text, "\\");
             }
-            put(text, data + i, n);
+            put_metric_bytes(text, data + i, n);
         }
     }
 }
@@ -71,71 +74,71 @@ void metrics_text_family(struct metrics_text *text, enum metric_kind kind, const
     if (text->is_open && kind == METRIC_COUNTER && len > cut && strcmp(name + len - cut, total) == 0) {
         len -= cut;
     }
-    put_text(text, "# HELP ");
-    put(text, name, len);
-    put_text(text, " ");
+    put_metric_string(text, "# HELP ");
+    put_metric_bytes(text, name, len);
+    put_metric_string(text, " ");
     put_metric_text(text, help, text->is_open);
-    put_text(text, "\n# TYPE ");
-    put(text, name, len);
-    put_text(text, " ");
-    put_text(text, kinds[kind]);
-    put_text(text, "\n");
+    put_metric_string(text, "\n# TYPE ");
+    put_metric_bytes(text, name, len);
+    put_metric_string(text, " ");
+    put_metric_string(text, kinds[kind]);
+    put_metric_string(text, "\n");
 }
 
-static void put_labels(struct metrics_text *text, const struct metric_label *labels, size_t count)
+static void put_metric_labels(struct metrics_text *text, const struct metric_label *labels, size_t count)
 {
     const char *before = "{";
     for (size_t i = 0; i < count; i++) {
         if (labels[i].value == NULL || labels[i].value[0] == '\0') {
             continue;
         }
-        put_text(text, before);
-        put_text(text, labels[i].name);
-        put_text(text, "=\"");
+        put_metric_string(text, before);
+        put_metric_string(text, labels[i].name);
+        put_metric_string(text, "=\"");
         put_metric_text(text, labels[i].value, true);
-        put_text(text, "\"");
+        put_metric_string(text, "\"");
         before = ",";
     }
-    put_text(text, before[0] == ',' ? "} " : " ");
+    put_metric_string(text, before[0] == ',' ? "} " : " ");
 }
 
 /* In decimal, whatever the locale. */
-static void put_number(struct metrics_text *text, double value)
+static void put_metric_number(struct metrics_text *text, double value)
 {
     char number[NUMBER_TEXT_MAX];
     if (isnan(value) || isinf(value)) {
-        put_text(text, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        put_metric_string(text, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
     } else {
-        put(text, number, number_format(number, value));
+        put_metric_bytes(text, number, number_format(number, value));
     }
 }
 
-static void put_count(struct metrics_text *text, uint64_t value)
+static void put_metric_count(struct metrics_text *text, uint64_t value)
 {
     char number[COUNT_ROOM];
     int len = snprintf(number, sizeof number, "%llu", (unsigned long long)value);
-    put(text, number, (size_t)len);
+    put_metric_bytes(text, number, (size_t)len);
 }
 
 static void begin_sample(struct metrics_text *text, const char *suffix, const struct metric_label *labels, size_t count)
 {
-    put_text(text, text->name);
-    put_text(text, suffix);
-    put_labels(text, labels, count);
+    put_metric_string(text, text->name);
+    put_metric_string(text, suffix);
+    put_metric_labels(text, labels, count);
 }
 
 void metrics_text_count(struct metrics_text *text, const struct metric_label *labels, size_t count, uint64_t value)
 {
     begin_sample(text, "", labels, count);
-    put_count(text, value);
-    put_text(text, "\n");
+    put_metric_count(text, value);
+    put_metric_string(text, "\n");
 }
 
 void metrics_text_number(struct metrics_text *text, const struct metric_label *labels, size_t count, double value)
 {
     begin_sample(text, "", labels, count);
-    put_number(text, value);
-    put_text(text, "\n");
+    put_metric_number(text, value);
+    put_metric_string(text, "\n");
 }
 
 /* The bound of a bucket as a label: OpenMetrics wants "1.0" for 1, and so does Prometheus 3 from both. */
@@ -164,21 +167,21 @@ void metrics_text_histogram(struct metrics_text *text, const struct metric_label
         below += counts[i];
         all[count] = (struct metric_label){"le", i < bucket_count ? bound : "+Inf"};
         begin_sample(text, "_bucket", all, count + 1);
-        put_count(text, below);
-        put_text(text, "\n");
+        put_metric_count(text, below);
+        put_metric_string(text, "\n");
     }
     begin_sample(text, "_sum", labels, count);
-    put_number(text, sum);
-    put_text(text, "\n");
+    put_metric_number(text, sum);
+    put_metric_string(text, "\n");
     begin_sample(text, "_count", labels, count);
-    put_count(text, below);
-    put_text(text, "\n");
+    put_metric_count(text, below);
+    put_metric_string(text, "\n");
 }
 
 bool metrics_text_end(struct metrics_text *text)
 {
     if (text->is_open) {
-        put_text(text, "# EOF\n");
+        put_metric_string(text, "# EOF\n");
     }
     return !text->is_short;
 }

@@ -23,8 +23,8 @@ enum {
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* The two media types. */
-extern const char metrics_type_plain[], metrics_type_open[];
+/* The media type of a format. */
+const char *metrics_text_type(bool is_open);
 
 struct metric_label {
     const char *name;  /* letters, digits and '_' */
