@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/utf8.h"
 #include "http/metrics_counts.h"
 #include "http/metrics_own_internal.h"
 #include "http/words.h"
@@ -154,6 +155,12 @@ static int check_definition(const struct own_definition *definition, char *err, 
                             definition->name, (int)OWN_HELP_MAX, len);
 }
 
+/* Bytes of the name that OpenMetrics gives to its family: that of a counter goes without "_total". */
+static size_t family_len(const char *name)
+{
+    return strlen(name) - (ends_in(name, "_total") ? strlen("_total") : 0);
+}
+
 static bool is_same(const struct own_metric *metric, const struct own_definition *definition, const double *bounds,
                     size_t bound_count)
 {
@@ -209,6 +216,14 @@ static int find_or_make(struct metrics_own *own, const struct own_definition *de
             *metric = own->metrics[i];
             return 0;
         }
+        size_t len = family_len(definition->name);
+        if (len == family_len(own->metrics[i]->name) && memcmp(own->metrics[i]->name, definition->name, len) == 0) {
+            return error_text(
+                err, errlen, -EEXIST,
+                "%s: the metric %s exists, and OpenMetrics does not tell names apart that differ in _total "
+                "alone",
+                definition->name, own->metrics[i]->name);
+        }
     }
     if (own->count == OWN_METRICS_MAX) {
         return error_text(err, errlen, -ENOSPC, "%s: a server has at most %d metrics of its own", definition->name,
@@ -258,21 +273,34 @@ size_t own_metric_labels(const struct own_metric *metric)
 
 /* Values. */
 
+/* Copy a label's value, as far as there is room, up to a NUL. What is not UTF-8 becomes U+FFFD here, as it would on the
+ * page: two sets that look the same there would be one too many. Returns the end of the copy. */
+static char *put_label_value(char *at, const struct own_value *value)
+{
+    const char *end = at + OWN_VALUE_MAX;
+    for (size_t i = 0, taken; i < value->len && value->text[i] != '\0'; i += taken) {
+        size_t whole = utf8_len((const unsigned char *)value->text + i, value->len - i);
+        const char *from = whole == 0 ? "\xef\xbf\xbd" : value->text + i;
+        size_t len = whole == 0 ? 3 : whole;
+        taken = whole == 0 ? 1 : whole;
+        if ((size_t)(end - at) < len) {
+            break;
+        }
+        memcpy(at, from, len);
+        at += len;
+    }
+    return at;
+}
+
 /* The key of a set of label values. Returns its length. */
 static size_t write_key(char key[KEY_MAX], const struct own_value *values, size_t count)
 {
-    size_t len = 0;
+    char *at = key;
     for (size_t i = 0; i < count; i++) {
-        size_t value_len = values[i].len < OWN_VALUE_MAX ? values[i].len : (size_t)OWN_VALUE_MAX;
-        const char *end = value_len == 0 ? NULL : memchr(values[i].text, '\0', value_len);
-        value_len = end == NULL ? value_len : (size_t)(end - values[i].text);
-        if (value_len > 0) {
-            memcpy(key + len, values[i].text, value_len);
-        }
-        key[len + value_len] = '\0';
-        len += value_len + 1;
+        at = put_label_value(at, &values[i]);
+        *at++ = '\0';
     }
-    return len;
+    return (size_t)(at - key);
 }
 
 static size_t write_other_key(char key[KEY_MAX], size_t count)

@@ -88,7 +88,8 @@ static int count_own(const evserve *server, int number, enum own_call call, doub
         if (values[i] == NULL) {
             return -EINVAL;
         }
-        texts[i] = (struct own_value){values[i], strnlen(values[i], OWN_VALUE_MAX)};
+        /* The last character may go beyond the limit, and is then left out. */
+        texts[i] = (struct own_value){values[i], strnlen(values[i], OWN_VALUE_MAX + 3)};
     }
     return call == OWN_SET ? own_metric_set(metric, shard, value, texts) : own_metric_add(metric, shard, value, texts);
 }

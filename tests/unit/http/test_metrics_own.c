@@ -89,6 +89,45 @@ static void metric_is_defined_once(void **state)
     assert_null(other);
 }
 
+/* Their families would have the same name in OpenMetrics. */
+static void counter_and_gauge_do_not_share_a_name(void **state)
+{
+    (void)state;
+    struct own_metric *other = NULL;
+    define(METRIC_GAUGE, "a", NULL);
+    define(METRIC_COUNTER, "b_total", NULL);
+    define(METRIC_GAUGE, "a_b", NULL);
+    const struct own_definition counter = {.kind = METRIC_COUNTER, .name = "a_total", .help = "H."};
+    const struct own_definition histogram = {.kind = METRIC_HISTOGRAM, .name = "b", .help = "H."};
+    assert_int_equal(metrics_own_define(own, &counter, &other, err, sizeof err), -EEXIST);
+    assert_int_equal(metrics_own_define(own, &histogram, &other, err, sizeof err), -EEXIST);
+    assert_null(other);
+}
+
+/* A page with the same labels twice is no valid page, and clients may choose the values. */
+static void values_that_look_the_same_are_one_set(void **state)
+{
+    (void)state;
+    struct own_metric *metric = define(METRIC_COUNTER, "a_total", "kind");
+    char value[OWN_VALUE_MAX + 8];
+    memset(value, 'x', sizeof value);
+    strcpy(value + OWN_VALUE_MAX - 1, "\xc3\xa4"); /* a character that does not fit is left out */
+    assert_int_equal(add(metric, 0, 1, value), 0);
+    strcpy(value + OWN_VALUE_MAX - 1, "\xff");
+    assert_int_equal(add(metric, 0, 1, value), 0);
+    value[OWN_VALUE_MAX - 1] = '\0';
+    assert_int_equal(add(metric, 1, 1, value), 0);
+    assert_int_equal(add(metric, 0, 1, "\xff"), 0);
+    assert_int_equal(add(metric, 1, 1, "\xfe"), 0);
+    assert_int_equal(add(metric, 0, 1, "\xef\xbf\xbd"), 0);
+    char wanted[512];
+    snprintf(wanted, sizeof wanted,
+             "# HELP a_total H.\n# TYPE a_total counter\n"
+             "a_total{kind=\"%s\"} 3\na_total{kind=\"\xef\xbf\xbd\"} 3\n",
+             value);
+    assert_string_equal(written(), wanted);
+}
+
 static void names_have_a_limit(void **state)
 {
     (void)state;
@@ -215,6 +254,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OWN_TEST(sets_of_all_shards_are_summed),
         OWN_TEST(metric_is_defined_once),
+        OWN_TEST(counter_and_gauge_do_not_share_a_name),
+        OWN_TEST(values_that_look_the_same_are_one_set),
         OWN_TEST(names_have_a_limit),
         OWN_TEST(metrics_have_a_limit),
         OWN_TEST(bounds_have_a_limit),
