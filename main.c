@@ -212,14 +212,21 @@ static void send_sign(void)
     }
 }
 
+static void set_pulse(int64_t ms)
+{
+    const struct timeval each = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
+}
+
 /* SIGQUIT waits for every request, SIGTERM and SIGINT for drain_timeout, a second one of those for nothing. None of them
  * takes back what another has begun. */
 static void heed_stop_signals(void)
 {
     unsigned stops = atomic_exchange(&control.stops, 0);
     bool quits = atomic_exchange(&control.wants_quit, false) && !control.is_quitting;
-    if (stops > 0 || quits) {
+    if ((stops > 0 || quits) && upgrade_is_under_way(&control.succession.upgrade)) {
         upgrade_cancel(&control.succession.upgrade); /* nobody wants a new one either */
+        set_pulse(control.pulse_ms);
     }
     if (stops > 0) {
         bool is_urgent = control.is_stopping || stops > 1;
@@ -231,12 +238,6 @@ static void heed_stop_signals(void)
         notify("STOPPING=1");
         evserve_stop(control.server, EVSERVE_DRAIN_FOREVER);
     }
-}
-
-static void set_pulse(int64_t ms)
-{
-    const struct timeval each = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-    setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
 }
 
 /* Another version of the program takes our place. The pulse is fast until it does. */
@@ -255,6 +256,17 @@ static void attend_upgrade(void)
     }
 }
 
+/* The PID file says how a reload ended; not yet if there is a SIGHUP to act on: whoever sent it, perhaps --reload, waits
+ * for the one that follows. */
+static void tell_of_reload(void)
+{
+    int news = atomic_load(&control.wants_reload) ? RELOAD_NO_NEWS
+                                                  : atomic_exchange(&control.reload_news, RELOAD_NO_NEWS);
+    if (news != RELOAD_NO_NEWS) {
+        pid_file_tell_reload(&control.succession.pid_file, news == RELOAD_FAILED);
+    }
+}
+
 /* Act on the signals that have come. On the main thread. */
 static void attend(void *arg)
 {
@@ -268,10 +280,7 @@ static void attend(void *arg)
     if (has_pulse && control.has_watchdog) {
         send_sign();
     }
-    int news = atomic_exchange(&control.reload_news, RELOAD_NO_NEWS);
-    if (news != RELOAD_NO_NEWS) {
-        pid_file_tell_reload(&control.succession.pid_file, news == RELOAD_FAILED);
-    }
+    tell_of_reload();
     bool may_have_changed = has_pulse && control.options->watch;
     if (!control.is_reloading &&
         (atomic_load(&control.wants_reload) || (may_have_changed && evserve_changed(control.server)))) {

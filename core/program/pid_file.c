@@ -14,19 +14,38 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { PID_TEXT_MAX = 32 }; /* bytes of the file that are read */
+enum {
+    PID_DIGITS_MAX = 10,                                   /* of a process id */
+    PID_LINES_MAX = 2 * PID_FILE_COUNTS * PID_FILE_COUNTS, /* newlines: 1, and one more for each value below */
+    PID_TEXT_MAX = PID_DIGITS_MAX + PID_LINES_MAX,         /* bytes of the file */
+};
 
-/* The number in an open file, or 0. */
-static pid_t read_number(int fd)
+/* Empty lines are digits of one number: whether the last reload has failed, the reloads, the refusals. */
+static size_t write_news(const struct pid_file_news *news, char text[PID_TEXT_MAX + 1])
+{
+    unsigned lines = (news->has_failed ? 2U : 1U) + 2 * (news->reloads + PID_FILE_COUNTS * news->refusals);
+    int len = snprintf(text, PID_TEXT_MAX + 1, "%d", (int)news->pid);
+    memset(text + len, '\n', lines);
+    return (size_t)len + lines;
+}
+
+/* What an open file says; all zeros if it has no number. */
+static struct pid_file_news read_news(int fd)
 {
     char text[PID_TEXT_MAX];
     uint64_t number = 0;
+    struct pid_file_news news = {0};
     ssize_t len = pread(fd, text, sizeof text, 0);
     const char *end = len <= 0 ? NULL : memchr(text, '\n', (size_t)len);
     if (end == NULL || !ascii_parse_number(text, (size_t)(end - text), INT32_MAX, &number)) {
-        return 0;
+        return news;
     }
-    return (pid_t)number;
+    unsigned empty = (unsigned)(text + len - end) - 1;
+    news.pid = (pid_t)number;
+    news.has_failed = empty % 2 == 1;
+    news.reloads = empty / 2 % PID_FILE_COUNTS;
+    news.refusals = empty / 2 / PID_FILE_COUNTS % PID_FILE_COUNTS;
+    return news;
 }
 
 /* Returns 0 or -errno. A user that does not exist is left to user_become(). */
@@ -53,18 +72,42 @@ int pid_file_open(struct pid_file *file, const char *path, const char *user, cha
     return 0;
 }
 
-void pid_file_write(struct pid_file *file)
+static void put_news(struct pid_file *file)
 {
-    pid_file_tell_reload(file, false);
+    char text[PID_TEXT_MAX + 1];
+    size_t len = write_news(&file->news, text);
+    if (ftruncate(file->fd, 0) == 0) {
+        (void)!pwrite(file->fd, text, len, 0);
+    }
 }
 
-/* Shells and other programs that read the number ignore an empty line behind it. */
+void pid_file_write(struct pid_file *file)
+{
+    if (file->fd >= 0) {
+        file->news = (struct pid_file_news){.pid = getpid()};
+        put_news(file);
+    }
+}
+
+static bool is_ours(const struct pid_file *file)
+{
+    return file->fd >= 0 && read_news(file->fd).pid == getpid();
+}
+
 void pid_file_tell_reload(struct pid_file *file, bool has_failed)
 {
-    char text[PID_TEXT_MAX];
-    int len = snprintf(text, sizeof text, "%d\n%s", (int)getpid(), has_failed ? "\n" : "");
-    if (file->fd >= 0 && ftruncate(file->fd, 0) == 0) {
-        (void)!pwrite(file->fd, text, (size_t)len, 0);
+    if (is_ours(file)) {
+        file->news.reloads = (file->news.reloads + 1) % PID_FILE_COUNTS;
+        file->news.has_failed = has_failed;
+        put_news(file);
+    }
+}
+
+void pid_file_tell_refusal(struct pid_file *file)
+{
+    if (is_ours(file)) {
+        file->news.refusals = (file->news.refusals + 1) % PID_FILE_COUNTS;
+        put_news(file);
     }
 }
 
@@ -73,7 +116,7 @@ void pid_file_close(struct pid_file *file)
     if (file->fd < 0) {
         return;
     }
-    if (read_number(file->fd) == getpid()) {
+    if (is_ours(file)) {
         (void)!ftruncate(file->fd, 0);
         unlink(file->path); /* a sandbox, or the folder of another user, leaves it, empty */
     }
@@ -81,33 +124,17 @@ void pid_file_close(struct pid_file *file)
     file->fd = -1;
 }
 
-pid_t pid_file_read(const char *path, struct timespec *written, char *err, size_t errlen)
+int pid_file_read(const char *path, struct pid_file_news *news, char *err, size_t errlen)
 {
-    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    if (fd < 0) {
         int error = -errno;
-        if (fd >= 0) {
-            close(fd);
-        }
         return error_text(err, errlen, error, "cannot read the PID file %s: %s", path, errno_text(-error));
     }
-    pid_t pid = read_number(fd);
-    *written = st.st_mtim;
+    *news = read_news(fd);
     bool is_kept = flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
     close(fd);
-    return is_kept ? pid
+    return is_kept ? 0
                    : error_text(err, errlen, -ESRCH,
                                 "%s is not the PID file of a running evserve, which would keep a lock on it", path);
-}
-
-bool pid_file_has_failed(const char *path)
-{
-    char text[PID_TEXT_MAX];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : pread(fd, text, sizeof text, 0);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return len >= 2 && text[len - 1] == '\n' && text[len - 2] == '\n';
 }

@@ -3,16 +3,30 @@
 
 /* The file of --pid-file: the process id of the program that serves, as a line. Each program that keeps one has a shared
  * lock on it (flock(2)), so a file without a lock is one that a dead program left, and its number may belong to another
- * process by now. For programs. */
+ * process by now.
+ *
+ * Empty lines behind the number say what has happened since the program began to serve: shells and other programs that
+ * read the number ignore them. Both counts begin anew after PID_FILE_COUNTS, so whoever waits for one to change looks
+ * often. For programs. */
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 
+enum { PID_FILE_COUNTS = 4 }; /* values that a count in the file can have */
+
+/* What is in the file. */
+struct pid_file_news {
+    pid_t pid;         /* 0 while there is none */
+    unsigned reloads;  /* that are over, modulo PID_FILE_COUNTS */
+    unsigned refusals; /* upgrades that did not happen, likewise */
+    bool has_failed;   /* the last reload has */
+};
+
 struct pid_file {
-    const char *path; /* borrowed; NULL: there is none */
-    int fd;           /* open and locked; < 0 before pid_file_open() */
+    const char *path;          /* borrowed; NULL: there is none */
+    int fd;                    /* open and locked; < 0 before pid_file_open() */
+    struct pid_file_news news; /* what was written */
 };
 
 /* Make the file, or take it over, before rights are given up. If root makes it for a program that is to become user (NULL:
@@ -20,21 +34,19 @@ struct pid_file {
  * Returns 0, or -errno with a text in err. */
 int pid_file_open(struct pid_file *file, const char *path, const char *user, char *err, size_t errlen);
 
-/* Write the number of this process, when it serves, and again when it goes on doing so: each time the file's
- * modification time changes. */
+/* Write the number of this process, when it serves. */
 void pid_file_write(struct pid_file *file);
 
-/* The same after a reload. If that has failed, an empty line follows the number. */
+/* Say that a reload is over, or that an upgrade did not happen. Nothing is written if the file has another program's
+ * number by now: a program that was replaced still drains. */
 void pid_file_tell_reload(struct pid_file *file, bool has_failed);
+void pid_file_tell_refusal(struct pid_file *file);
 
 /* Empty and remove the file, unless it has another program's number by now; close it. */
 void pid_file_close(struct pid_file *file);
 
-/* For other programs: read the number of the program that keeps the file at path, and look when it was written. Returns
- * the number; 0 while there is none in the file; or -errno with a text in err: -ESRCH if no program keeps it. */
-pid_t pid_file_read(const char *path, struct timespec *written, char *err, size_t errlen);
-
-/* For other programs: whether the file says that the last reload has failed. */
-bool pid_file_has_failed(const char *path);
+/* For other programs: read what the program that keeps the file at path has written. Returns 0, or -errno with a text in
+ * err: -ESRCH if no program keeps it. */
+int pid_file_read(const char *path, struct pid_file_news *news, char *err, size_t errlen);
 
 #endif

@@ -10,14 +10,21 @@
 #include "core/program/log_stream.h"
 #include "core/program/systemd.h"
 
+#include <errno.h>
 #include <stdio.h>
 
-static void refuse_upgrade(struct succession *succession, const char *why)
+static void log_refusal(struct succession *succession, const char *why)
 {
     char line[EVSERVE_ERROR_MAX + 64];
     snprintf(line, sizeof line, "not upgraded: %s", why);
     log_stream_write(succession->log, EVSERVE_LOG_ERROR, line);
-    pid_file_write(&succession->pid_file); /* the same number at another time: --upgrade waits for it */
+}
+
+/* The server goes on, which --upgrade waits to read. */
+static void refuse_upgrade(struct succession *succession, const char *why)
+{
+    log_refusal(succession, why);
+    pid_file_tell_refusal(&succession->pid_file);
 }
 
 void succession_begin(struct succession *succession, evserve *server, bool is_stopping)
@@ -25,6 +32,7 @@ void succession_begin(struct succession *succession, evserve *server, bool is_st
     char err[EVSERVE_ERROR_MAX], line[UPGRADE_PATH_MAX + 64];
     const struct command_line *options = succession->options;
     struct upgrade *upgrade = &succession->upgrade;
+    int rv;
     if (is_stopping || succession->is_replaced) {
         refuse_upgrade(succession, "this process is stopping");
     } else if (options->sandbox != 0) {
@@ -33,7 +41,9 @@ void succession_begin(struct succession *succession, evserve *server, bool is_st
                        "the sockets meanwhile (FileDescriptorStoreMax=)");
     } else if (options->script != NULL && file_text_is_passing(options->script)) {
         refuse_upgrade(succession, "the script came through a pipe, and the new program could not read it again");
-    } else if (upgrade_begin(upgrade, server, err, sizeof err) < 0) {
+    } else if ((rv = upgrade_begin(upgrade, server, err, sizeof err)) == -EALREADY) {
+        log_refusal(succession, err); /* whoever waits learns what becomes of the one under way */
+    } else if (rv < 0) {
         refuse_upgrade(succession, err);
     } else {
         snprintf(line, sizeof line, "upgrading: %s starts as process %d", upgrade->path, (int)upgrade->child);

@@ -210,6 +210,79 @@ class Upgrade(Case):
             self.end(server.pid)
             self.assertEqual(self.request("--reload", pid_file).returncode, 1)
 
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_a_reload_during_an_upgrade_is_not_its_result(self):
+        program, site, pid_file = self.path("program"), self.path("site.lua"), self.path("pid")
+        os.symlink(EVSERVE, program)
+        with open(site, "w", encoding="ascii") as file:
+            file.write("require('evserve').get('/', function() return 'hello' end)\n")
+        server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid", "site.lua", program=program)
+        evtest.wait_until(lambda: os.stat(pid_file).st_size > 0, "the PID file")
+        os.remove(program)
+        with open(program, "w", encoding="ascii") as file:  # a version that takes its time
+            file.write(f"#!/bin/sh\nuntil [ -e go ]; do sleep 0.05; done\nexec '{EVSERVE}' \"$@\"\n")
+        os.chmod(program, stat.S_IRWXU)
+        with server.connect() as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: ")  # so that the old program drains
+            upgrade = subprocess.Popen([EVSERVE, "--upgrade", pid_file], stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, text=True)
+            self.addCleanup(upgrade.stdout.close)
+            self.wait_for_line("upgrading: ")
+            for _ in range(2):
+                self.assertEqual(self.request("--reload", pid_file).returncode, 0)
+            os.kill(server.pid, signal.SIGUSR2)
+            self.wait_for_line("is starting already")
+            time.sleep(0.2)
+            self.assertIsNone(upgrade.poll())
+            with open(self.path("go"), "w", encoding="ascii"):
+                pass
+            self.assertEqual(upgrade.wait(evtest.LIMIT), 0)
+            with open(pid_file, encoding="ascii") as file:
+                successor = int(file.read())
+            self.assertEqual(upgrade.stdout.read(),
+                             f"evserve: process {successor} has taken over from process {server.pid}\n")
+            self.wait_for_line("upgraded: process")
+            os.kill(server.pid, signal.SIGUSR2)  # the old program must not claim the file again
+            self.wait_for_line("not upgraded: this process is stopping")
+            sock.sendall(b"a\r\n\r\n")
+            self.assertIn(b"hello", evtest.receive_all(sock))
+        self.hurry()
+        with open(pid_file, encoding="ascii") as file:
+            self.assertEqual(int(file.read()), successor)
+        self.end(successor)
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_reload_by_pid_file_waits_for_its_own_result(self):
+        program, site, pid_file = self.path("program"), self.path("site.lua"), self.path("pid")
+        os.symlink(EVSERVE, program)
+
+        def write(more):
+            with open(site, "w", encoding="ascii") as file:
+                file.write("while io.open('wait') do end\n" + more)
+
+        def reload():
+            process = subprocess.Popen([EVSERVE, "--reload", pid_file], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            time.sleep(0.2)
+            self.assertIsNone(process.poll())
+            return process
+        write("")
+        server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid", "site.lua", program=program)
+        evtest.wait_until(lambda: os.stat(pid_file).st_size > 0, "the PID file")
+        os.remove(program)
+        with open(self.path("wait"), "w", encoding="ascii"):
+            pass
+        first = reload()
+        os.kill(server.pid, signal.SIGUSR2)  # cannot be done, and says so in the file
+        self.wait_for_line("not upgraded")
+        write("error 'no'\n")
+        second = reload()  # while the first one goes on
+        self.assertIsNone(first.poll())
+        os.remove(self.path("wait"))
+        self.assertEqual(second.wait(evtest.LIMIT), 1)
+        self.assertEqual(first.wait(evtest.LIMIT), 1)  # which has waited for the last one
+        self.end(server.pid)
+
     def test_pid_file_of_nobody_is_an_error(self):
         with open(self.path("pid"), "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")  # whom a signal would end
