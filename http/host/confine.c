@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     FOLDER_MAX = 4096,          /* bytes of a path, with its NUL */
@@ -254,6 +255,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     rv = rv < 0 || access_log == NULL ? rv : allow_access_log(&call, access_log);
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
+    tzset(); /* for the access log: reads the time zone, which the sandbox keeps away */
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
     sandbox_close(&sandbox);
     return rv;

@@ -83,6 +83,27 @@ static void in_sandbox(unsigned reactors)
     assert_int_equal(try_open("/etc/passwd"), 0);
 }
 
+/* The first test, since a process reads its zone once. */
+static void access_log_of_a_sandbox_has_the_local_time(void **state)
+{
+    (void)state;
+    char path[128], line[64] = "";
+    if (access("/usr/share/zoneinfo/Asia/Kolkata", R_OK) != 0) {
+        skip();
+    }
+    setenv("TZ", "Asia/Kolkata", 1);
+    snprintf(path, sizeof path, "%s/access.log", host.folder);
+    host.config.access_log = path;
+    host.config.access_log_format = "$time_iso8601";
+    in_sandbox(0);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    assert_non_null(strstr(line, "+05:30"));
+    remove(path);
+}
+
 static void sandbox_holds_for_the_thread_that_serves_and_not_for_the_others(void **state)
 {
     (void)state;
@@ -163,6 +184,7 @@ static void what_cannot_be_allowed_is_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOST_TEST(access_log_of_a_sandbox_has_the_local_time),
         HOST_TEST(sandbox_holds_for_the_thread_that_serves_and_not_for_the_others),
         HOST_TEST(sandbox_holds_for_the_threads_of_the_server),
         HOST_TEST(without_the_field_nothing_is_given_up),
