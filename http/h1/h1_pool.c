@@ -109,6 +109,7 @@ int h1_renew(struct h1 *h1)
     }
     fresh->input = h1->input;
     fresh->out = h1->out;
+    fresh->exchange.queued_before = (uint32_t)write_buffer_len(&fresh->out);
     fresh->exchange.turn_end_ns = h1->exchange.turn_end_ns;
     fresh->turn_requests = h1->turn_requests;
     fresh->wants_write = h1->wants_write;
