@@ -86,10 +86,11 @@ typedef struct evserve evserve;         /* a server */
 typedef struct evs_request evs_request; /* a request */
 
 enum {
-    EVSERVE_ERROR_MAX = 1024,       /* bytes that hold any error text of this library */
-    EVSERVE_REACTORS_MAX = 256,     /* threads of one server */
-    EVSERVE_ADDRESS_MAX = 128,      /* bytes of the address of a listener, with its NUL */
-    EVSERVE_STACK_LEAST = 512 << 10 /* stack of a thread that serves a script, in bytes */
+    EVSERVE_ERROR_MAX = 1024,                /* bytes that hold any error text of this library */
+    EVSERVE_REACTORS_MAX = 256,              /* threads of one server */
+    EVSERVE_ADDRESS_MAX = 128,               /* bytes of the address of a listener, with its NUL */
+    EVSERVE_STACK_LEAST = 512 << 10,         /* stack of a thread that serves a script, in bytes */
+    EVSERVE_RELOAD_TIMEOUT_MAX_MS = 86400000 /* evserve_config.reload_timeout_ms: a day */
 };
 
 /* Levels of log lines. */
@@ -577,8 +578,8 @@ struct evserve_config {
     const struct evs_inherited *inherited;
     unsigned inherited_count;
 
-    /* How long the script may take to load in a reload, its "start" functions included; default 30000. After that it is
-     * stopped, and the reload has failed. */
+    /* How long the script may take to load in a reload, its "start" functions included; default 30000, at most
+     * EVSERVE_RELOAD_TIMEOUT_MAX_MS. After that it is stopped, and the reload has failed. */
     uint64_t reload_timeout_ms;
 };
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REQUEST_TIMEOUT_MAX_S = 86400, RELOAD_TIMEOUT_MAX_MS = 86400000 };
+enum { REQUEST_TIMEOUT_MAX_S = 86400 };
 
 static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--reload-timeout TIME]\n"
@@ -228,7 +228,7 @@ static bool set_reload_timeout(void *arg, const char *value, char *err)
     snprintf(err, OPTION_ERROR_MAX, "--reload-timeout expects a time from 1ms to 24h, such as 30s, not \"%.80s\"",
              value);
     return limits_parse_value(LIMIT_MS, value, &options->reload_timeout_ms, NULL, 0) == 0 &&
-           options->reload_timeout_ms >= 1 && options->reload_timeout_ms <= RELOAD_TIMEOUT_MAX_MS;
+           options->reload_timeout_ms >= 1 && options->reload_timeout_ms <= EVSERVE_RELOAD_TIMEOUT_MAX_MS;
 }
 
 static const struct option_row rows[] = {

@@ -89,14 +89,14 @@ void pid_file_write(struct pid_file *file)
     }
 }
 
-static bool is_ours(const struct pid_file *file)
+static bool has_our_number(const struct pid_file *file)
 {
     return file->fd >= 0 && read_news(file->fd).pid == getpid();
 }
 
 void pid_file_tell_reload(struct pid_file *file, bool has_failed)
 {
-    if (is_ours(file)) {
+    if (has_our_number(file)) {
         file->news.reloads = (file->news.reloads + 1) % PID_FILE_COUNTS;
         file->news.has_failed = has_failed;
         put_news(file);
@@ -105,7 +105,7 @@ void pid_file_tell_reload(struct pid_file *file, bool has_failed)
 
 void pid_file_tell_refusal(struct pid_file *file)
 {
-    if (is_ours(file)) {
+    if (has_our_number(file)) {
         file->news.refusals = (file->news.refusals + 1) % PID_FILE_COUNTS;
         put_news(file);
     }
@@ -116,7 +116,7 @@ void pid_file_close(struct pid_file *file)
     if (file->fd < 0) {
         return;
     }
-    if (is_ours(file)) {
+    if (has_our_number(file)) {
         (void)!ftruncate(file->fd, 0);
         unlink(file->path); /* a sandbox, or the folder of another user, leaves it, empty */
     }

@@ -12,6 +12,7 @@
 #include "http/access_format.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
+#include "http/host/reload.h"
 #include "http/hsts.h"
 #include "http/limits.h"
 #include "http/trusted_proxies.h"
@@ -65,6 +66,30 @@ static int check_inherited(const struct evserve_config *config, char *err, size_
     return 0;
 }
 
+static int check_numbers(const struct evserve_config *config, char *err, size_t errlen)
+{
+    if (config->sandbox < 0 || config->sandbox > EVSERVE_SANDBOX_REQUIRE) {
+        return error_text(err, errlen, -ERANGE,
+                          "evserve_config.sandbox is %d, expected 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE",
+                          config->sandbox);
+    }
+    if (config->reactors > EVSERVE_REACTORS_MAX) {
+        return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
+                          config->reactors, EVSERVE_REACTORS_MAX);
+    }
+    if (config->log_level < 0 || config->log_level > EVSERVE_LOG_DEBUG) {
+        return error_text(err, errlen, -ERANGE, "evserve_config.log_level is %d: the levels are %d to %d",
+                          config->log_level, EVSERVE_LOG_ERROR, EVSERVE_LOG_DEBUG);
+    }
+    if (config->reload_timeout_ms > EVSERVE_RELOAD_TIMEOUT_MAX_MS) {
+        return error_text(err, errlen, -ERANGE,
+                          "evserve_config.reload_timeout_ms is %llu, expected at most %d, a day, or 0 for %d",
+                          (unsigned long long)config->reload_timeout_ms, EVSERVE_RELOAD_TIMEOUT_MAX_MS,
+                          RELOAD_TIMEOUT_MS);
+    }
+    return 0;
+}
+
 int evs_config_read(struct evserve_config *copy, const struct evserve_config *config, char *err, size_t errlen)
 {
     *copy = (struct evserve_config){0};
@@ -77,21 +102,11 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
                           sizeof *copy);
     }
     memcpy(copy, config, config->size);
-    if (copy->sandbox < 0 || copy->sandbox > EVSERVE_SANDBOX_REQUIRE) {
-        return error_text(err, errlen, -ERANGE,
-                          "evserve_config.sandbox is %d, expected 0, EVSERVE_SANDBOX or EVSERVE_SANDBOX_REQUIRE",
-                          copy->sandbox);
-    }
     if (copy->script != NULL && copy->script[0] == '\0') {
         return error_text(err, errlen, -EINVAL, "evserve_config.script is empty, expected a file, or NULL for none");
     }
-    if (copy->reactors > EVSERVE_REACTORS_MAX) {
-        return error_text(err, errlen, -ERANGE, "evserve_config.reactors is %u: at most %d threads, or 0 for none",
-                          copy->reactors, EVSERVE_REACTORS_MAX);
-    }
-    if (copy->log_level < 0 || copy->log_level > EVSERVE_LOG_DEBUG) {
-        return error_text(err, errlen, -ERANGE, "evserve_config.log_level is %d: the levels are %d to %d",
-                          copy->log_level, EVSERVE_LOG_ERROR, EVSERVE_LOG_DEBUG);
+    if (check_numbers(copy, err, errlen) < 0) {
+        return -ERANGE;
     }
     if (copy->acme != NULL && copy->acme[0] == '\0') {
         return error_text(err, errlen, -EINVAL, "evserve_config.acme is empty, expected a directory, or NULL for none");

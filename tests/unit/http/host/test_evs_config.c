@@ -70,6 +70,18 @@ static void threads_have_a_limit(void **state)
     assert_non_null(strstr(err, "evserve_config.reactors is "));
 }
 
+static void reload_has_a_longest_deadline(void **state)
+{
+    (void)state;
+    char err[EVSERVE_ERROR_MAX];
+    struct evserve_config copy;
+    struct evserve_config config = {.size = sizeof config, .reload_timeout_ms = EVSERVE_RELOAD_TIMEOUT_MAX_MS};
+    assert_int_equal(evs_config_read(&copy, &config, err, sizeof err), 0);
+    config.reload_timeout_ms++;
+    assert_int_equal(evs_config_read(&copy, &config, err, sizeof err), -ERANGE);
+    assert_non_null(strstr(err, "evserve_config.reload_timeout_ms is 86400001, expected at most 86400000"));
+}
+
 static void kept_config_outlives_what_it_was_copied_from(void **state)
 {
     (void)state;
@@ -341,6 +353,7 @@ int main(void)
         cmocka_unit_test_teardown(config_of_an_older_program_has_defaults_for_the_rest, tear_down),
         cmocka_unit_test_teardown(size_that_no_release_has_is_refused, tear_down),
         cmocka_unit_test_teardown(threads_have_a_limit, tear_down),
+        cmocka_unit_test_teardown(reload_has_a_longest_deadline, tear_down),
         cmocka_unit_test_teardown(kept_config_outlives_what_it_was_copied_from, tear_down),
         cmocka_unit_test_teardown(copy_survives_failing_allocations, tear_down),
         cmocka_unit_test_teardown(routes_of_an_older_program_are_shorter, tear_down),
