@@ -15,7 +15,6 @@ struct log;
 struct reactor;
 
 enum {
-    NET_BACKLOG = 4096,     /* asked of listen(2); the kernel takes at most net.core.somaxconn */
     NET_ACCEPT_BUDGET = 64, /* connections accepted in one callback (R6) */
     NET_ACCEPT_MS = 10,     /* after which the callback accepts no further one, if each takes long to handle (R6) */
     NET_SILENT_S = 1,       /* how long NET_DEFER leaves a silent peer to the kernel */
@@ -90,8 +89,8 @@ void net_listener_set_keepalive(struct net_listener *listener, uint64_t idle_ms,
 void net_listener_pause(struct net_listener *listener);
 void net_listener_resume(struct net_listener *listener);
 
-/* Accept what the kernel has queued, at most NET_BACKLOG connections, then close. So peers that are connected already
- * are not reset. */
+/* Accept what the kernel has queued, at most NET_BACKLOG (net_socket.h) connections, then close. So peers that are
+ * connected already are not reset. */
 void net_listener_finish(struct net_listener *listener);
 
 /* In a process forked from the listener's: close its fds, and leave everything else as it is. */
