@@ -49,6 +49,7 @@ struct evserve {
     pid_t process;        /* that has started the server */
     struct log log;
     struct log host_log; /* the config's */
+    void (*host_log_entry)(void *arg, const struct evs_log_entry *entry);
     pthread_mutex_t log_lock;
     struct plan plan;
     struct reload reload;
@@ -76,6 +77,22 @@ static void silence(evserve *server)
 {
     pthread_mutex_lock(&server->log_lock);
     server->host_log.sink = NULL;
+    pthread_mutex_unlock(&server->log_lock);
+}
+
+/* The same for hosts that take lines in parts. */
+static void pass_entry(void *arg, const struct log_entry *entry)
+{
+    evserve *server = arg;
+    const struct evs_log_entry passed = {
+        .level = entry->level,
+        .text = entry->text,
+        .client = entry->subject.client,
+        .request_id = entry->subject.request_id,
+        .place = entry->subject.place,
+    };
+    pthread_mutex_lock(&server->log_lock);
+    server->host_log_entry(server->host_log.arg, &passed);
     pthread_mutex_unlock(&server->log_lock);
 }
 
@@ -119,6 +136,10 @@ static evserve *create(const struct evserve_config *config)
     server->log = server->host_log;
     if (config->log != NULL) {
         server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
+    }
+    if (config->log_entry != NULL) {
+        server->host_log_entry = config->log_entry;
+        server->log = (struct log){.take = pass_entry, .arg = server, .level = level};
     }
     server->full = (struct full_state){
         .owner = server,
@@ -467,7 +488,7 @@ void evserve_log(evserve *server, int level, const char *text)
 {
     bool is_line = text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG;
     if (server != NULL && is_line && !is_in_child(server)) { /* in a child the lock of the log may be held for ever */
-        log_write(&server->log, (enum log_level)level, "%s", text);
+        log_write_about(&server->log, (enum log_level)level, &(struct log_subject){0}, "%s", text);
     }
 }
 

@@ -96,6 +96,17 @@ enum {
 /* Levels of log lines. */
 enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DEBUG };
 
+/* A line of the log in its parts, for evserve_config.log_entry. Valid during the call; later releases may add members at
+ * the end. */
+struct evs_log_entry {
+    int level;
+    const char *text;       /* the line as evserve_config.log gets it, but without what follows here */
+    const char *client;     /* of the request that it is about: "127.0.0.1:40312"; NULL for other lines */
+    const char *request_id; /* the same: evs_request_id() */
+    const void *place; /* equal for lines that come from the same place, such as the errors of one route: to limit how
+                             * often one of them is written. NULL for those of app.log, evs_log() and evserve_log() */
+};
+
 /* ---- Limits ---- */
 
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
@@ -384,9 +395,11 @@ struct evserve_config {
      * evs_server(), not from the variable that evserve_start() is assigned to. */
     unsigned reactors;
 
-    /* Called with each log line, on a thread of the server or of a reload, by one thread at a time. The line has no newline at its
-     * end, and characters that a terminal would not show are escaped. The function must not block, since the server
-     * would block with it, and must not call the library, except evserve_stop(). Default: lines are dropped. */
+    /* Called with each log line, on a thread of the server or of a reload, by one thread at a time. The line has no
+     * newline at its end, and characters that a terminal would not show are escaped. The function must not block, since the server
+     * would block with it, and must not call the library, except evserve_stop(). A line about a request ends with
+     * " [client 127.0.0.1:40312, id 9f8c...]"; if it goes on over several lines, such as a traceback, the first one
+     * does. config.log_entry has these apart. Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level to report; default EVSERVE_LOG_INFO */
 
@@ -581,6 +594,9 @@ struct evserve_config {
     /* How long the script may take to load in a reload, its "start" functions included; default 30000, at most
      * EVSERVE_RELOAD_TIMEOUT_MAX_MS. After that it is stopped, and the reload has failed. */
     uint64_t reload_timeout_ms;
+
+    /* Called with each log line in place of log, with what the line is about apart; everything else is as there. */
+    void (*log_entry)(void *arg, const struct evs_log_entry *entry);
 };
 
 /* A listening socket that one program hands over to another. */
@@ -1290,6 +1306,9 @@ int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, 
  * that a terminal would not show. A NULL server or text writes nothing. Any thread that may call the server (see
  * "Basics"); for a server with threads of its own, any thread. */
 void evserve_log(evserve *server, int level, const char *text);
+
+/* The same about a request: the line has its client and its id. */
+void evs_log(evs_request *request, int level, const char *text);
 
 /* The version of the library: "0.1.0". */
 const char *evserve_version(void);

@@ -9,6 +9,7 @@
 #include "core/program/command_line.h"
 #include "core/program/fd_store.h"
 #include "core/program/log_stream.h"
+#include "core/program/program_log.h"
 #include "core/program/reload_request.h"
 #include "core/program/serve_request.h"
 #include "core/program/start_fds.h"
@@ -58,11 +59,13 @@ static struct {
     const struct command_line *options;
     struct log_stream *log;
     atomic_uint stops;         /* SIGINT and SIGTERM not yet acted on */
+    atomic_bool is_interrupt;  /* the last of them is SIGINT */
     atomic_bool wants_quit;    /* SIGQUIT, likewise */
     atomic_bool wants_reload;  /* SIGHUP, likewise */
     atomic_bool wants_reopen;  /* SIGUSR1, likewise */
     atomic_bool wants_upgrade; /* SIGUSR2, likewise */
     atomic_bool has_pulse;     /* SIGALRM, likewise: time to look at files, and to answer the watchdog */
+    _Atomic(pid_t) sender;     /* of the signal that came last; 0 if it was not a process that we see */
     bool is_quitting;          /* a stop without a deadline has begun */
     bool is_stopping;          /* a stop with one has */
     atomic_bool is_reloading;  /* on_reloaded() will be called */
@@ -85,9 +88,15 @@ static void notify(const char *news)
 
 static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
 
-static void handle(const int *numbers, size_t count, void (*handler)(int number))
+/* Log that a signal came, and what it does. */
+static void say_signal(const char *name, const char *effect)
 {
-    const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    program_log_signal(control.log, name, atomic_exchange(&control.sender, 0), effect);
+}
+
+static void handle(const int *numbers, size_t count, void (*handler)(int number, siginfo_t *info, void *context))
+{
+    const struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_RESTART | SA_SIGINFO};
     for (size_t i = 0; i < count; i++) {
         sigaction(numbers[i], &action, NULL);
     }
@@ -95,9 +104,11 @@ static void handle(const int *numbers, size_t count, void (*handler)(int number)
 
 /* The handler of ignored signals. Programs that a script runs would inherit SIG_IGN, but they do not inherit a handler:
  * they start with the default action, so "yes | head" ends. */
-static void do_nothing(int number)
+static void do_nothing(int number, siginfo_t *info, void *context)
 {
     (void)number;
+    (void)info;
+    (void)context;
 }
 
 /* Writing to a pipe without a reader, or to a file that may not grow, is then an error of write(2), which the writer
@@ -118,8 +129,12 @@ static void wake_attend(void)
     }
 }
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
+    (void)context;
+    if (number != SIGALRM) {
+        atomic_store(&control.sender, info->si_code <= 0 ? info->si_pid : 0);
+    }
     if (number == SIGHUP) {
         atomic_store(&control.wants_reload, true);
     } else if (number == SIGUSR1) {
@@ -131,6 +146,7 @@ static void on_signal(int number)
     } else if (number == SIGQUIT) {
         atomic_store(&control.wants_quit, true);
     } else {
+        atomic_store(&control.is_interrupt, number == SIGINT);
         atomic_fetch_add(&control.stops, 1);
     }
     wake_attend();
@@ -172,21 +188,14 @@ static void on_reloaded(void *arg, int error, const char *err)
 static void reload_server(void)
 {
     char err[EVSERVE_ERROR_MAX];
-    atomic_store(&control.wants_reload, false);
+    if (atomic_exchange(&control.wants_reload, false)) {
+        say_signal("SIGHUP", "reloading");
+    }
     systemd_notify_reloading(&control.notifier);
     control.is_reloading = true;
     int rv = evserve_reload_later(control.server, on_reloaded, NULL, err, sizeof err);
     if (rv < 0) {
         on_reloaded(NULL, rv, err);
-    }
-}
-
-static void reopen_logs(void)
-{
-    char err[EVSERVE_ERROR_MAX], line[EVSERVE_ERROR_MAX + 64];
-    if (evserve_reopen_logs(control.server, err, sizeof err) < 0) {
-        snprintf(line, sizeof line, "%s; lines go on to where they went", err);
-        log_stream_write(control.log, EVSERVE_LOG_ERROR, line);
     }
 }
 
@@ -231,10 +240,13 @@ static void heed_stop_signals(void)
     if (stops > 0) {
         bool is_urgent = control.is_stopping || stops > 1;
         control.is_stopping = true;
+        say_signal(atomic_load(&control.is_interrupt) ? "SIGINT" : "SIGTERM",
+                   is_urgent ? "stopping at once" : "stopping");
         notify("STOPPING=1");
         evserve_stop(control.server, is_urgent ? 0 : EVSERVE_DRAIN_TIMEOUT);
     } else if (quits && !control.is_stopping) {
         control.is_quitting = true;
+        say_signal("SIGQUIT", "stopping when all requests are over");
         notify("STOPPING=1");
         evserve_stop(control.server, EVSERVE_DRAIN_FOREVER);
     }
@@ -274,7 +286,7 @@ static void attend(void *arg)
     heed_stop_signals();
     attend_upgrade();
     if (atomic_exchange(&control.wants_reopen, false)) {
-        reopen_logs();
+        program_log_reopen(control.log, control.server, atomic_exchange(&control.sender, 0));
     }
     bool has_pulse = atomic_exchange(&control.has_pulse, false);
     if (has_pulse && control.has_watchdog) {
@@ -350,12 +362,9 @@ static int serve_until_stopped(evserve *server)
     char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         snprintf(line, sizeof line, "listening on %s", address);
-        log_stream_print(control.log, line);
+        log_stream_print(control.log, EVSERVE_LOG_INFO, line);
     }
-    if (control.options->user == NULL && geteuid() == 0) { /* who takes the server over would have the machine */
-        log_stream_write(control.log, EVSERVE_LOG_WARN,
-                         "serving as root: --user NAME gives up root once all addresses are bound");
-    }
+    program_log_start(control.log, control.options);
     log_stream_release(control.log);
     notify_status(NULL);
 
@@ -368,17 +377,18 @@ static int serve_until_stopped(evserve *server)
     handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
     if (rv < 0) {
         snprintf(line, sizeof line, "evserve: the server failed: %s", errno_text(-rv));
-        log_stream_print(control.log, line);
+        log_stream_print(control.log, EVSERVE_LOG_ERROR, line);
         return EXIT_FAILURE;
     }
     if (rv > 0) {
         snprintf(line, sizeof line, "evserve: %d connection%s cut", rv, rv == 1 ? "" : "s");
-        log_stream_print(control.log, line);
+        log_stream_print(control.log, EVSERVE_LOG_WARN, line);
     }
+    log_stream_write(control.log, EVSERVE_LOG_INFO, "evserve has stopped");
     return EXIT_SUCCESS;
 }
 
-/* The argument of our callbacks. The log comes first, since log_stream_write() takes the same argument. */
+/* The argument of our callbacks. The log comes first, since log_stream_take() takes the same argument. */
 struct host {
     struct log_stream log;
     const char *user; /* of --user, or NULL */
@@ -418,7 +428,8 @@ static int run(const struct command_line *options, struct host *host, char *err,
         .root = options->root,
         .script = options->script,
         .reactors = options->reactors,
-        .log = log_stream_write,
+        .log_entry = log_stream_take,
+        .log_level = options->log_level,
         .on_listening = on_listening,
         .on_wake = attend,
         .sandbox = options->sandbox,
@@ -505,10 +516,11 @@ int main(int argc, char **argv)
     tzset(); /* for os.date: reads the time zone, which a sandbox keeps away */
     struct host host = {.user = options.user};
     log_stream_init(&host.log, STDERR_FILENO); /* lines are held back at first: the address comes first */
-    status = run(&options, &host, err, sizeof err);
+    status = program_log_open(&host.log, &options, err, sizeof err) < 0 ? EXIT_FAILURE
+                                                                        : run(&options, &host, err, sizeof err);
     log_stream_release(&host.log);
     if (err[0] != '\0') {
-        log_stream_print(&host.log, err);
+        log_stream_print(&host.log, EVSERVE_LOG_ERROR, err);
         upgraded_say_failed(&control.upgraded, err);
     }
     log_stream_done(&host.log);

@@ -4,7 +4,6 @@
 
 #include "core/visible.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,22 +29,69 @@ void log_line(char line[LOG_LINE_MAX], const char *text, size_t len)
     }
 }
 
-void log_write(const struct log *log, enum log_level level, const char *format, ...)
+void log_whole_line(char line[LOG_LINE_MAX], const struct log_entry *entry)
 {
-    if (!log_is_on(log, level)) {
-        return;
+    const struct log_subject *subject = &entry->subject;
+    bool has_client = subject->client != NULL, has_id = subject->request_id != NULL;
+    char tail[LOG_SUBJECT_MAX] = "";
+    if (has_client || has_id) {
+        snprintf(tail, sizeof tail, " [%s%s%s%s%s]", has_client ? "client " : "", has_client ? subject->client : "",
+                 has_client && has_id ? ", " : "", has_id ? "id " : "", has_id ? subject->request_id : "");
     }
+    size_t first = strcspn(entry->text, "\n"), tail_len = strlen(tail);
+    size_t kept = first + tail_len < LOG_LINE_MAX ? first : LOG_LINE_MAX - 1 - tail_len;
+    while (kept < first && kept > 0 && ((unsigned char)entry->text[kept] & 0xc0) == 0x80) { /* within a character */
+        kept--;
+    }
+    snprintf(line, LOG_LINE_MAX, "%.*s%s%s", (int)kept, entry->text, tail, entry->text + first);
+}
+
+/* Formatting takes kilobytes of stack: only of those who log. */
+__attribute__((noinline)) static void pass_line(const struct log *log, enum log_level level,
+                                                const struct log_subject *subject, const char *format, va_list args)
+{
     char text[LOG_LINE_MAX + 1]; /* one byte more than a line has shows that it is cut */
     char line[LOG_LINE_MAX];
-    va_list args;
-    va_start(args, format);
     int len = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     if (len < 0) {
         return;
     }
     log_line(line, text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
-    log->sink(log->arg, (int)level, line);
+    const struct log_entry entry = {.level = (int)level, .text = line, .subject = *subject};
+    if (log->take != NULL) {
+        log->take(log->arg, &entry);
+    } else if (subject->client == NULL && subject->request_id == NULL) {
+        log->sink(log->arg, (int)level, line);
+    } else {
+        log_whole_line(text, &entry);
+        log->sink(log->arg, (int)level, text);
+    }
+}
+
+void log_write_args(const struct log *log, enum log_level level, const struct log_subject *subject, const char *format,
+                    va_list args)
+{
+    if (log_is_on(log, level)) {
+        pass_line(log, level, subject, format, args);
+    }
+}
+
+void log_write_about(const struct log *log, enum log_level level, const struct log_subject *subject, const char *format,
+                     ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_write_args(log, level, subject, format, args);
+    va_end(args);
+}
+
+void log_write(const struct log *log, enum log_level level, const char *format, ...)
+{
+    const struct log_subject subject = {.place = format};
+    va_list args;
+    va_start(args, format);
+    log_write_args(log, level, &subject, format, args);
+    va_end(args);
 }
 
 const char *log_level_name(int level)

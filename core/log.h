@@ -4,32 +4,63 @@
 /* Log lines go to a sink that the embedder sets; the library itself never prints. A line is formatted only when its
  * level is on, into a bounded buffer on the stack: logging cannot fail and does not allocate. */
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserve.h */
 
-enum { LOG_LINE_MAX = 4096 }; /* bytes of a line with its NUL; a longer text is cut and ends in "..." */
+enum {
+    LOG_SUBJECT_MAX = 512, /* bytes of " [client ..., id ...]" */
+    LOG_LINE_MAX = 4096,   /* bytes of a line with its NUL; a longer text is cut and ends in "..." */
+};
 
 /* Receives one line: UTF-8 text, NUL-terminated, without a newline at its end (a traceback has some inside), valid
  * during the call. Control characters and other invisible ones are escaped (core/visible.h). Called on the thread that
  * logs; must not call back into the handle it belongs to. */
 typedef void (*log_sink_fn)(void *arg, int level, const char *line);
 
+/* What a line is about. Texts are valid during the call. */
+struct log_subject {
+    const char *client;     /* address of the client, or NULL */
+    const char *request_id; /* id of the request, or NULL */
+    const void *place;      /* equal for lines of the same origin; NULL: the line is never one too many */
+};
+
+/* A line in its parts, for sinks that show them apart. Valid during the call. */
+struct log_entry {
+    int level;
+    const char *text; /* as a sink's line, but without the client and the id */
+    struct log_subject subject;
+};
+
+typedef void (*log_entry_fn)(void *arg, const struct log_entry *entry);
+
 struct log {
-    log_sink_fn sink;     /* NULL drops everything */
-    void *arg;            /* handed to sink */
+    log_sink_fn sink;     /* gets whole lines: what a line is about is at the end of its first line */
+    log_entry_fn take;    /* in place of sink: gets lines in parts. Both NULL: everything is dropped */
+    void *arg;            /* handed to sink or take */
     enum log_level level; /* the most verbose level that is written */
 };
 
 static inline bool log_is_on(const struct log *log, enum log_level level)
 {
-    return log != NULL && log->sink != NULL && level <= log->level;
+    return log != NULL && (log->sink != NULL || log->take != NULL) && level <= log->level;
 }
 
-/* Format one line and pass it to the sink. log may be NULL. */
+/* Format one line and pass it to the sink. log may be NULL. Its place is the format: log_write_about() has others. */
 void log_write(const struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same for a line about a client or a request. */
+void log_write_about(const struct log *log, enum log_level level, const struct log_subject *subject, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
+void log_write_args(const struct log *log, enum log_level level, const struct log_subject *subject, const char *format,
+                    va_list args) __attribute__((format(printf, 4, 0)));
+
+/* Put an entry together: its text, with " [client ..., id ...]" at the end of the first line. A text that does not leave
+ * room for that is cut. */
+void log_whole_line(char line[LOG_LINE_MAX], const struct log_entry *entry);
 
 /* Turn a text of len bytes into a line: invisible characters are escaped, and a text that does not fit is cut. Newlines
  * are kept, since a client's text has none left at this point (VISIBLE_LINE). */

@@ -10,6 +10,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/exchange.h"
+#include "http/exchange_log.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
 #include "http/no_route.h"
@@ -147,8 +148,8 @@ static void refuse_challenge(struct exchange *exchange, const char *token, int e
     int64_t now_ms = reactor_now_ms(exchange->service->reactor);
     if (now_ms >= acme->may_say_ms) {
         acme->may_say_ms = now_ms + ACME_QUIET_MS;
-        log_write(exchange->service->log, LOG_ERROR, "cannot read the ACME challenge %s/%s: %s", acme->directory, token,
-                  errno_text(-error));
+        exchange_log(exchange, LOG_ERROR, acme, "cannot read the ACME challenge %s/%s: %s", acme->directory, token,
+                     errno_text(-error));
     }
     response_error(exchange,
                    error == -EACCES || error == -EPERM            ? 403

@@ -9,12 +9,14 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
+#include "http/exchange_log.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "lua/bind_number.h"
 #include "lua/bind_settings.h"
 #include "lua/compiler.h"
+#include "lua/coro_pool.h"
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -291,7 +293,13 @@ static int app_log(lua_State *L)
         script_put_visible(L, out, text, len, VISIBLE_LINE);
     }
     int len = (int)write_buffer_len(out);
-    log_write(log, (enum log_level)level, "%.*s", len, len == 0 ? "" : write_buffer_data(out));
+    const char *line = len == 0 ? "" : write_buffer_data(out);
+    const struct coro *running = script_of(L)->running;
+    if (running == NULL || running->exchange == NULL) {
+        log_write_about(log, (enum log_level)level, &(struct log_subject){0}, "%.*s", len, line);
+    } else {
+        exchange_log(running->exchange, (enum log_level)level, NULL, "%.*s", len, line);
+    }
     script_return_scratch(L);
     return 0;
 }

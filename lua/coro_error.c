@@ -12,6 +12,7 @@
 #include "lua/coro_error.h"
 
 #include "core/log.h"
+#include "http/exchange_log.h"
 #include "http/response.h"
 #include "lua/call.h"
 #include "lua/coro_pool.h"
@@ -48,16 +49,18 @@ void coro_log_failure(const struct coro *coro, const char *text)
 {
     const struct log *log = coro->script->log;
     if (coro->route == NULL) {
-        log_write(log, LOG_ERROR, "%s: %s", coro->owner->what, text);
+        log_write_about(log, LOG_ERROR, &(struct log_subject){.place = coro->owner->what}, "%s: %s", coro->owner->what,
+                        text);
     } else if (coro->exchange == NULL) {
-        log_write(log, LOG_ERROR, "route at %s: %s", coro->route->place, text);
+        log_write_about(log, LOG_ERROR, &(struct log_subject){.place = coro->route}, "route at %s: %s",
+                        coro->route->place, text);
     } else {
         const struct head *head = &coro->exchange->head;
         const char *target = exchange_text(coro->exchange, head->target);
         size_t len = logged_len(coro, target, head->target.len);
-        log_write(log, LOG_ERROR, "%.*s %.*s%s (route at %s): %s", (int)head->method_text.len,
-                  exchange_text(coro->exchange, head->method_text), (int)len, target,
-                  len < head->target.len ? "?..." : "", coro->route->place, text);
+        exchange_log(coro->exchange, LOG_ERROR, coro->route, "%.*s %.*s%s (route at %s): %s",
+                     (int)head->method_text.len, exchange_text(coro->exchange, head->method_text), (int)len, target,
+                     len < head->target.len ? "?..." : "", coro->route->place, text);
     }
 }
 

@@ -311,8 +311,10 @@ static void report_cut(const struct coro *coro)
     if (left > 0) {
         snprintf(more, sizeof more, "; %d more of that request have not begun", left);
     }
-    log_write(coro->script->log, LOG_WARN, "%s%s: cut at %s, where it waits, because the script ends%s",
-              owner == NULL ? "route at " : owner->what, coro->route == NULL ? "" : coro->route->place, place, more);
+    const struct log_subject each = {0}; /* CUT_LINES_MAX is the limit of these lines */
+    log_write_about(coro->script->log, LOG_WARN, &each, "%s%s: cut at %s, where it waits, because the script ends%s",
+                    owner == NULL ? "route at " : owner->what, coro->route == NULL ? "" : coro->route->place, place,
+                    more);
 }
 
 void coro_report_cut(const struct script *script)

@@ -21,6 +21,7 @@ static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--reload-timeout TIME]\n"
     "               [--supervise]\n"
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
+    "               [--log FILE] [--log-level LEVEL] [--log-format FORMAT]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
@@ -45,6 +46,11 @@ static const char usage[] =
     "  --acme DIR     serve the challenges that an ACME client (certbot, acme.sh, ...) puts into DIR\n"
     "  --hsts TIME    have browsers keep to HTTPS for so long (Strict-Transport-Security), such as 365d or\n"
     "                 \"365d; includeSubDomains\"\n"
+    "  --log FILE     append the log to FILE instead of standard error; SIGUSR1 opens it again, for logrotate\n"
+    "  --log-level LEVEL   what is logged: error, warn, info (default) or debug, with what comes before it\n"
+    "  --log-format FORMAT\n"
+    "                 text (default), json: an object on each line, or journal: <N> priorities for journald, which is\n"
+    "                 the default if standard error is its stream\n"
     "  --access-log WHERE\n"
     "                 write a line for each response to WHERE: a file, stdout, or syslog: (off: none). SIGUSR1 opens\n"
     "                 the file again, for logrotate\n"
@@ -190,6 +196,29 @@ static bool set_tls_dev(void *arg, const char *value, char *err)
     return true;
 }
 
+static bool set_log(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    options->log = value;
+    snprintf(err, OPTION_ERROR_MAX, "--log expects a file");
+    return value[0] != '\0';
+}
+
+static bool set_log_level(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    snprintf(err, OPTION_ERROR_MAX, "--log-level expects error, warn, info or debug, not \"%.80s\"", value);
+    return log_text_find_level(value, &options->log_level);
+}
+
+static bool set_log_format(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    options->has_log_format = true;
+    snprintf(err, OPTION_ERROR_MAX, "--log-format expects text, json or journal, not \"%.80s\"", value);
+    return log_text_find_format(value, &options->log_format);
+}
+
 static bool set_hsts(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -237,6 +266,9 @@ static const struct option_row rows[] = {
     {"tls-key", OPTION_VALUE, 0, add_tls_key},
     {"tls-dev", OPTION_MAYBE, 0, set_tls_dev},
     {"tls-dev-anywhere", OPTION_FLAG, offsetof(struct command_line, tls_dev_anywhere), NULL},
+    {"log", OPTION_VALUE, 0, set_log},
+    {"log-level", OPTION_VALUE, 0, set_log_level},
+    {"log-format", OPTION_VALUE, 0, set_log_format},
     {"access-log", OPTION_TEXT, offsetof(struct command_line, access_log), NULL},
     {"access-log-format", OPTION_TEXT, offsetof(struct command_line, access_log_format), NULL},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
@@ -262,6 +294,23 @@ static const struct option_row rows[] = {
     {"version", OPTION_LAST, offsetof(struct command_line, version), NULL},
     {"help", OPTION_LAST, offsetof(struct command_line, help), NULL},
 };
+
+/* In the sandbox, the log can be opened again, and made anew, only where writing is allowed: in its folder. Returns whether
+ * there was room for its name. */
+static bool allow_log(struct command_line *options)
+{
+    char folder[ALLOW_TEXT_MAX] = ".", err[OPTION_ERROR_MAX];
+    if (options->sandbox == 0 || options->log == NULL) {
+        return true;
+    }
+    const char *slash = strrchr(options->log, '/');
+    size_t len = slash == NULL ? 1 : slash == options->log ? 1 : (size_t)(slash - options->log);
+    if (slash != NULL && len < sizeof folder) {
+        memcpy(folder, options->log, len);
+        folder[len] = '\0';
+    }
+    return len < sizeof folder && add_path(options->allow_write, "--log", folder, err);
+}
 
 /* Check the combination of options. Returns as command_line_read(). */
 static int check_options(const struct command_line *options)
@@ -330,5 +379,7 @@ int command_line_read(int argc, char **argv, struct command_line *options)
     if (options->script == NULL && options->root == NULL) {
         options->root = "public";
     }
-    return check_options(options);
+    int status = check_options(options);
+    return status < 0 && !allow_log(options) ? usage_error("the folder of --log has too long a name, or a colon in it")
+                                             : status;
 }

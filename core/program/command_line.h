@@ -3,6 +3,8 @@
 
 /* The command line of evserve: its options, what they mean, and --help. */
 
+#include "core/program/log_text.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +37,10 @@ struct command_line {
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */
     unsigned tls_count;
     const char *acme;               /* directory of ACME challenges, or NULL */
+    const char *log;                /* the file of the log, or NULL for standard error */
+    int log_level;                  /* as in the config; 0 when it was not given */
+    enum log_format log_format;     /* of its lines, if has_log_format */
+    bool has_log_format;            /* --log-format was given */
     const char *access_log;         /* where it goes, or NULL */
     const char *access_log_format;  /* "combined", "json" or a text, or NULL */
     const char *hsts;               /* Strict-Transport-Security, or NULL */

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/program/sys_stream.h"
 #include "core/sys.h"
+#include "core/sys_append.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -23,27 +24,33 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 enum {
-    HEAD_MAX = 128,
-    TEXT_MAX = HEAD_MAX + LOG_LINE_MAX + 1, /* a whole line with its newline, and a NUL */
-    LOOK_MS = 100,                          /* how often the thread checks whether it should end */
+    LOOK_MS = 100,        /* how often the thread checks whether it should end */
+    LOG_FILE_MODE = 0640, /* of a file that is made */
 };
+
+/* How to write to fd. */
+static enum log_stream_kind inherited_kind(const struct log_stream *stream)
+{
+    struct stat st;
+    if (sys_stat(stream->fd, &st) < 0 || stream->is_own) {
+        return LOG_STREAM_PLAIN;
+    }
+    return S_ISSOCK(st.st_mode)                          ? LOG_STREAM_SOCKET
+           : S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) ? LOG_STREAM_ASKED
+                                                         : LOG_STREAM_PLAIN;
+}
 
 void log_stream_init(struct log_stream *stream, int fd)
 {
-    *stream = (struct log_stream){.fd = fd, .kind = LOG_STREAM_PLAIN, .is_holding = true};
+    *stream = (struct log_stream){.fd = fd, .level = LOG_INFO, .is_holding = true};
     pthread_mutex_init(&stream->lock, NULL);
     write_buffer_init(&stream->held);
     write_buffer_init(&stream->queue);
-    struct stat st;
-    if (sys_stat(fd, &st) < 0) {
-        return;
-    }
-    if (S_ISSOCK(st.st_mode)) {
-        stream->kind = LOG_STREAM_SOCKET;
-    } else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+    stream->kind = inherited_kind(stream);
+    if (stream->kind == LOG_STREAM_ASKED) {
         char path[32];
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         int own = sys_open(AT_FDCWD, path, O_WRONLY | O_NONBLOCK | O_NOCTTY);
@@ -52,6 +59,57 @@ void log_stream_init(struct log_stream *stream, int fd)
         stream->kind = own >= 0 ? LOG_STREAM_PLAIN : LOG_STREAM_ASKED;
     }
 }
+
+/* Files. */
+
+/* Open the file of the log, or make it. Returns its fd, or -errno with a text in err. */
+static int open_log_file(const char *path, char *err, size_t errlen)
+{
+    int fd = sys_open_append(AT_FDCWD, path, false, 0);
+    if (fd == -ENOENT) {
+        fd = sys_open_append(AT_FDCWD, path, true, LOG_FILE_MODE);
+    }
+    return fd < 0 ? error_text(err, errlen, fd, "cannot open the log %s: %s%s", path, errno_text(-fd),
+                               fd == -ENXIO ? " (nobody reads the pipe)" : "")
+                  : fd;
+}
+
+int log_stream_open(struct log_stream *stream, const char *path, char *err, size_t errlen)
+{
+    int fd = open_log_file(path, err, errlen);
+    if (fd < 0) {
+        return fd;
+    }
+    if (stream->is_own) {
+        sys_close(stream->fd);
+    }
+    stream->fd = fd;
+    stream->is_own = true;
+    stream->kind = LOG_STREAM_PLAIN;
+    stream->path = path;
+    return 0;
+}
+
+int log_stream_reopen(struct log_stream *stream, char *err, size_t errlen)
+{
+    int fd = stream->path == NULL ? 0 : open_log_file(stream->path, err, errlen);
+    if (fd <= 0) {
+        return fd;
+    }
+    pthread_mutex_lock(&stream->lock);
+    int rv = sys_replace_fd(stream->fd, fd); /* the thread may be waiting for it: its number stays the same */
+    pthread_mutex_unlock(&stream->lock);
+    sys_close(fd);
+    return rv < 0 ? error_text(err, errlen, rv, "cannot open the log %s: %s", stream->path, errno_text(-rv)) : 0;
+}
+
+void log_stream_set_format(struct log_stream *stream, enum log_format format, int level)
+{
+    stream->format = format;
+    stream->level = level;
+}
+
+/* Writing. */
 
 /* Write as much as the stream takes without waiting. Returns the number of bytes, 0 for none at present, or -errno. */
 static ssize_t give(const struct log_stream *stream, const char *data, size_t len)
@@ -75,29 +133,18 @@ static void lose(struct log_stream *stream, unsigned lines, int error)
     stream->error = error;
 }
 
-/* Put the time and the level in front of a line. */
-static void write_head(int level, char head[HEAD_MAX])
-{
-    char when[80] = "";
-    time_t now = (time_t)sys_wall_time_s();
-    struct tm tm;
-    if (gmtime_r(&now, &tm) != NULL) {
-        snprintf(when, sizeof when, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-                 tm.tm_hour, tm.tm_min, tm.tm_sec);
-    }
-    snprintf(head, HEAD_MAX, "%s %s ", when, log_level_name(level));
-}
-
 /* Queue a line with the number of lost lines. */
 static void queue_report(struct log_stream *stream)
 {
-    char head[HEAD_MAX], text[TEXT_MAX];
-    write_head(LOG_WARN, head);
-    int len = snprintf(text, sizeof text, "%s%u line%s of the log %s dropped because standard error %s%s\n", head,
-                       stream->lost_lines, stream->lost_lines == 1 ? "" : "s", stream->lost_lines == 1 ? "was" : "were",
-                       stream->error == 0 ? "was not read" : "could not be written: ",
-                       stream->error == 0 ? "" : errno_text(-stream->error));
-    if (write_buffer_append(&stream->queue, text, (size_t)len, SIZE_MAX) == 0) {
+    char line[LOG_LINE_MAX], text[LOG_TEXT_MAX];
+    snprintf(line, sizeof line, "%u line%s of the log %s dropped because %s %s%s", stream->lost_lines,
+             stream->lost_lines == 1 ? "" : "s", stream->lost_lines == 1 ? "was" : "were",
+             stream->path == NULL ? "standard error" : stream->path,
+             stream->error == 0 ? "was not read" : "could not be written: ",
+             stream->error == 0 ? "" : errno_text(-stream->error));
+    const struct log_entry entry = {.level = LOG_WARN, .text = line};
+    size_t len = log_text_write(text, stream->format, &entry, sys_wall_time_ms());
+    if (write_buffer_append(&stream->queue, text, len, SIZE_MAX) == 0) {
         stream->reported_lines += stream->lost_lines;
         stream->lost_lines = 0;
     }
@@ -139,14 +186,22 @@ static bool flush(struct log_stream *stream)
     return false;
 }
 
+static void emit(void *arg, const struct log_entry *entry);
+
 static void *drain(void *arg)
 {
     struct log_stream *stream = arg;
     pthread_mutex_lock(&stream->lock);
-    while (flush(stream) && !stream->is_ending) {
+    bool is_full;
+    while (((is_full = flush(stream)) || stream->limit.hiding > 0) && !stream->is_ending) {
         pthread_mutex_unlock(&stream->lock);
-        (void)sys_wait_writable(stream->fd, LOOK_MS);
+        if (is_full) {
+            (void)sys_wait_writable(stream->fd, LOOK_MS);
+        } else {
+            sys_sleep_ms(LOOK_MS);
+        }
         pthread_mutex_lock(&stream->lock);
+        log_limit_expire(&stream->limit, sys_now_ns() / 1000000, emit, stream);
     }
     stream->is_draining = false;
     pthread_mutex_unlock(&stream->lock);
@@ -161,10 +216,10 @@ static void join(struct log_stream *stream)
     }
 }
 
-/* Have the queue written. If no thread can be started, the next line tries again. */
+/* Have the queue written, and hidden lines counted when their time has come. If no thread can be started, the next line tries again. */
 static void start_draining(struct log_stream *stream)
 {
-    if (stream->is_draining || !flush(stream)) {
+    if (stream->is_draining || (!flush(stream) && stream->limit.hiding == 0)) {
         return;
     }
     join(stream); /* it is about to end */
@@ -228,28 +283,65 @@ static bool hold(struct log_stream *stream, const char *text, size_t len)
     return is_held;
 }
 
-void log_stream_write(void *arg, int level, const char *line)
+/* Write an entry. With the lock. */
+static void emit(void *arg, const struct log_entry *entry)
 {
     struct log_stream *stream = arg;
-    char head[HEAD_MAX], text[TEXT_MAX], shown[LOG_LINE_MAX];
-    write_head(level, head);
-    log_line(shown, line, strlen(line)); /* the program's own lines may contain errors of scripts */
-    size_t len = (size_t)snprintf(text, sizeof text, "%s%s\n", head, shown);
-    pthread_mutex_lock(&stream->lock);
+    char text[LOG_TEXT_MAX];
+    size_t len = log_text_write(text, stream->format, entry, sys_wall_time_ms());
     if (!hold(stream, text, len)) {
         if (stream->is_holding) {
             release(stream);
         }
         put_line(stream, text, len);
     }
+}
+
+static void take_limited(struct log_stream *stream, const struct log_entry *entry)
+{
+    pthread_mutex_lock(&stream->lock);
+    if (log_limit_take(&stream->limit, entry, sys_now_ns() / 1000000, emit, stream)) {
+        emit(stream, entry);
+    } else {
+        start_draining(stream);
+    }
     pthread_mutex_unlock(&stream->lock);
 }
 
-void log_stream_print(struct log_stream *stream, const char *line)
+void log_stream_take(void *arg, const struct evs_log_entry *entry)
 {
-    char text[TEXT_MAX], shown[LOG_LINE_MAX];
+    const struct log_entry taken = {
+        .level = entry->level,
+        .text = entry->text,
+        .subject = {.client = entry->client, .request_id = entry->request_id, .place = entry->place},
+    };
+    take_limited(arg, &taken);
+}
+
+void log_stream_write(void *arg, int level, const char *line)
+{
+    char shown[LOG_LINE_MAX];
+    log_line(shown, line, strlen(line)); /* the program's own lines may contain errors of scripts */
+    const struct log_entry entry = {.level = level, .text = shown};
+    const struct log_stream *stream = arg;
+    if (level <= stream->level) {
+        take_limited(arg, &entry);
+    }
+}
+
+void log_stream_print(struct log_stream *stream, int level, const char *line)
+{
+    char text[LOG_LINE_MAX + 1], shown[LOG_LINE_MAX];
     log_line(shown, line, strlen(line));
     size_t len = (size_t)snprintf(text, sizeof text, "%s\n", shown);
+    if (stream->path != NULL) {
+        struct log_stream standard;
+        log_stream_init(&standard, STDERR_FILENO);
+        (void)give(&standard, text, len);
+        log_stream_done(&standard);
+        log_stream_write(stream, level, line);
+        return;
+    }
     pthread_mutex_lock(&stream->lock);
     put_line(stream, text, len);
     pthread_mutex_unlock(&stream->lock);
@@ -265,6 +357,7 @@ void log_stream_release(struct log_stream *stream)
 void log_stream_done(struct log_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
+    log_limit_expire(&stream->limit, INT64_MAX, emit, stream);
     stream->is_ending = true;
     pthread_mutex_unlock(&stream->lock);
     join(stream);

@@ -130,7 +130,7 @@ int serve_request(evserve *server, const struct command_line *options, uint32_t 
     if (error != NULL) {
         char line[256];
         snprintf(line, sizeof line, "evserve: %s", error);
-        log_stream_print(log, line);
+        log_stream_print(log, LOG_ERROR, line);
     }
     evserve_stop(server, error == NULL ? drain_ms : 0);
     evserve_wait(server); /* for what the script does when it stops */

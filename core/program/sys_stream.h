@@ -13,6 +13,9 @@ ssize_t sys_write(int fd, const void *data, size_t len);
 /* To a socket: neither waits nor raises SIGPIPE. */
 ssize_t sys_send_now(int fd, const void *data, size_t len);
 
+/* Let fd mean what other means, in one step, for other threads too. */
+int sys_replace_fd(int fd, int other);
+
 /* Wait until the stream can be written, for timeout_ms at most. Returns 1, also if there is an error to be read, 0 when
  * the time is over, or -errno. */
 int sys_wait_writable(int fd, int timeout_ms);

@@ -5,7 +5,7 @@
 
 #include "http/h1/h1_handler.h"
 
-#include "core/log.h"
+#include "http/exchange_log.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_deadline.h"
 #include "http/response.h"
@@ -40,16 +40,16 @@ bool h1_is_left(const struct h1 *h1)
 }
 
 /* Say which handler is late: its route and the place of that, or the host's hook and the path. */
-static void log_late(const struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
+static void log_late(struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
 {
     const struct route *route = exchange_route(exchange);
-    const struct log *log = exchange->service->log;
     if (route != NULL) {
-        log_write(log, LOG_WARN, "route %s (%s): %s %" PRIu64 " ms (%s)", route->pattern, route->where, what, late_ms,
-                  limit);
+        exchange_log(exchange, LOG_WARN, route, "route %s (%s): %s %" PRIu64 " ms (%s)", route->pattern, route->where,
+                     what, late_ms, limit);
     } else {
         const char *name = exchange->handler->name == NULL ? "no route" : exchange->handler->name;
-        log_write(log, LOG_WARN, "%s, for %s: %s %" PRIu64 " ms (%s)", name, exchange->path, what, late_ms, limit);
+        exchange_log(exchange, LOG_WARN, name, "%s, for %s: %s %" PRIu64 " ms (%s)", name, exchange->path, what,
+                     late_ms, limit);
     }
 }
 

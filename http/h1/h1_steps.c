@@ -9,12 +9,12 @@
 
 #include "http/h1/h1_steps.h"
 
-#include "core/log.h"
 #include "core/tls.h"
 #include "http/access_log.h"
 #include "http/conn_doing.h"
 #include "http/conn_opening.h"
 #include "http/dispatch.h"
+#include "http/exchange_log.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
 #include "http/h1/h1_handler.h"
@@ -240,7 +240,7 @@ static void refuse_malformed(struct h1 *h1)
         h1_refuse(h1, 400, "the client speaks TLS, but this is a plain HTTP listener");
         return;
     }
-    log_write(exchange->service->log, LOG_DEBUG, "bad request: %s", h1->parser.reason);
+    exchange_log(exchange, LOG_DEBUG, h1->parser.reason, "bad request: %s", h1->parser.reason);
     h1_refuse(h1, h1->parser.status, h1->parser.reason);
 }
 

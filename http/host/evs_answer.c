@@ -189,7 +189,7 @@ static int check_write(struct exchange *exchange, const void *content, size_t le
  * after 0, or wrote a piece that was too large. A host that waits after 0 and writes pieces smaller than write_cap less
  * write_high_mark never gets here, however slow its client is. At most once for each request, since the stream is
  * over. */
-static void blame_cut(const struct exchange *exchange, size_t len, const char *function)
+static void blame_cut(struct exchange *exchange, size_t len, const char *function)
 {
     if (!response_is_beyond_cap(exchange, len)) {
         return; /* memory */

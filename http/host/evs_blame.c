@@ -3,15 +3,15 @@
 #include "http/host/evs_blame.h"
 
 #include "http/exchange.h"
+#include "http/exchange_log.h"
 #include "http/router.h"
-#include "http/service.h"
 
-void evs_blame(const struct exchange *exchange, enum log_level level, const char *function, const char *why)
+void evs_blame(struct exchange *exchange, enum log_level level, const char *function, const char *why)
 {
     const struct route *route = exchange_route(exchange);
     if (route == NULL) { /* one of the hooks of evserve_config */
-        log_write(exchange->service->log, level, "response to %s: %s: %s", exchange->path, function, why);
+        exchange_log(exchange, level, why, "response to %s: %s: %s", exchange->path, function, why);
     } else {
-        log_write(exchange->service->log, level, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
+        exchange_log(exchange, level, why, "route %s (%s): %s: %s", route->pattern, route->where, function, why);
     }
 }

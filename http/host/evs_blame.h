@@ -8,6 +8,6 @@
 struct exchange;
 
 /* Log a line that names the route, the function of evserve.h that was called, and what is wrong. */
-void evs_blame(const struct exchange *exchange, enum log_level level, const char *function, const char *why);
+void evs_blame(struct exchange *exchange, enum log_level level, const char *function, const char *why);
 
 #endif

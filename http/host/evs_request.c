@@ -10,6 +10,7 @@
 
 #include "core/mem.h"
 #include "http/exchange.h"
+#include "http/exchange_log.h"
 #include "http/host/evs_blame.h"
 #include "http/host/evs_parsed.h"
 #include "http/peer.h"
@@ -47,6 +48,13 @@ const char *evs_query_string(evs_request *request)
 const char *evs_request_id(evs_request *request)
 {
     return request_id(exchange_of(request));
+}
+
+void evs_log(evs_request *request, int level, const char *text)
+{
+    if (text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG) {
+        exchange_log(exchange_of(request), (enum log_level)level, NULL, "%s", text);
+    }
 }
 
 const char *evs_header(evs_request *request, const char *name)

@@ -8,6 +8,7 @@ that only a hung program reaches.
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -54,14 +55,19 @@ def skip_without_lua(argv):
 
 
 ROOT_WARNING = b" warn serving as root: "
+ROUTINE = re.compile(r"^\S+Z info (evserve \S+ has started, process \d+|"
+                     r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped)$")
+SUBJECT = re.compile(r" \[client \S+, id [!-~]+\]$")
 
 
 class Program:
     """A running program. Use it in a with statement, which stops it and checks that it ends with status 0.
 
     address  what it listens on, as socket.connect() wants it
-    lines    what it has written to standard error so far, without newlines, and without the warning that it serves as
-             root: whether the tests run as root is none of their business
+    lines    what it has written to standard error so far, without newlines, without the client and the id at the end of
+             lines about requests, and without those that every run has: that it starts, which signals come, that it
+             stops, and that it serves as root: whether the tests run as root is none of their business
+    raw      all of it, as it is
 
     It dies with the thread that made it, so that nothing is left when a test run is cut short.
     """
@@ -73,7 +79,7 @@ class Program:
                 preexec_fn()
 
         skip_without_lua(argv)
-        self.lines = []
+        self.lines, self.raw = [], []
         popen.setdefault("stdin", subprocess.DEVNULL)
         self.process = subprocess.Popen(argv, stderr=subprocess.PIPE,
                                         preexec_fn=before_exec, **popen)
@@ -91,8 +97,10 @@ class Program:
 
     def _read(self):
         for line in self.process.stderr:
-            if ROOT_WARNING not in line:
-                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            self.raw.append(text)
+            if ROOT_WARNING not in line and not ROUTINE.search(text):
+                self.lines.append(SUBJECT.sub("", text))
 
     @property
     def pid(self):

@@ -328,9 +328,9 @@ static void hook_that_never_answers_is_named_in_the_log(void **state)
     assert_true(has_status(client_get(host.port, "/two"), 503));
     assert_true(has_status(client_get(host.port, "/none"), 503));
     assert_true(host_has_logged("evserve_config.before, for /two: 503, since it returned 1 and did not answer within "
-                                "50 ms (handler_timeout)\n"));
+                                "50 ms (handler_timeout) [client 127.0.0.1:"));
     assert_true(host_has_logged("evserve_config.not_found, for /none: 503, since its handler did not answer within "
-                                "50 ms (handler_timeout)\n"));
+                                "50 ms (handler_timeout) [client 127.0.0.1:"));
 }
 
 static int answer_and_return(evs_request *request, void *arg)

@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 enum {
-    HEAD_LEN = sizeof "1994-11-06T08:49:37Z info " - 1,
+    HEAD_LEN = sizeof "1994-11-06T08:49:37.000Z info " - 1,
     LINE_LEN = 1024, /* of put_numbered(), its newline included */
     FULL = LOG_STREAM_QUEUE_MAX / LINE_LEN,
     THREADS = 4,
@@ -122,9 +122,9 @@ static void assert_lines(const char *expected)
     for (const char *at = text; *at != '\0';) {
         const char *end = strchr(at, '\n');
         assert_non_null(end);
-        assert_in_range(end - at, 21, 200);
-        assert_int_equal(at[19], 'Z');
-        len += (size_t)snprintf(seen + len, sizeof seen - len, "%.*s|", (int)(end - at) - 21, at + 21);
+        assert_in_range(end - at, 25, 200);
+        assert_int_equal(at[23], 'Z');
+        len += (size_t)snprintf(seen + len, sizeof seen - len, "%.*s|", (int)(end - at) - 25, at + 25);
         at = end + 1;
     }
     assert_string_equal(seen, expected);
@@ -148,7 +148,7 @@ static unsigned count_numbered(unsigned *last)
     char *at = text;
     long before = -1;
     for (char *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
-        if (memcmp(at + 21, "info ", 5) == 0) {
+        if (memcmp(at + 25, "info ", 5) == 0) {
             long n = strtol(at + HEAD_LEN, NULL, 10);
             assert_int_equal(end - at, LINE_LEN - 1);
             assert_true(n > before);
@@ -203,7 +203,7 @@ static void a_printed_line_comes_before_those_held_back(void **state)
 {
     (void)state;
     log_stream_write(&stream, LOG_INFO, "one");
-    log_stream_print(&stream, "listening on this or that");
+    log_stream_print(&stream, LOG_INFO, "listening on this or that");
     assert_string_equal(read_all(), "listening on this or that\n");
     log_stream_release(&stream);
     assert_string_not_equal(read_all(), "listening on this or that\n");
