@@ -154,7 +154,7 @@ function take_line(line, file, is_header) {
         }
         if (is_header) {
             line = made_static(line)
-        } else if (line ~ /^(const|struct [a-z_0-9]+) [a-z_0-9 ]*(\[[0-9]*\])?( = |;)/) {
+        } else if (line ~ /^(const|struct [a-z_0-9]+) [a-z_0-9 ]*(\[[A-Z_0-9]*\])?( = |;)/) {
             line = "static " line
         }
         put(line)

@@ -58,7 +58,7 @@ static int read_own_metric(const struct evs_metric *metric, struct own_definitio
 int evserve_metric(evserve *server, const struct evs_metric *metric, char *err, size_t errlen)
 {
     unsigned shard;
-    struct own_definition definition;
+    struct own_definition definition = {0};
     struct own_metric *made = NULL;
     struct metrics_own *own = own_of(server, &shard);
     if (own == NULL) {
