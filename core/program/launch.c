@@ -8,6 +8,7 @@
 #include "core/program/launch.h"
 
 #include "core/mem.h"
+#include "core/program/start_fds.h"
 #include "core/program/systemd.h"
 
 #include <errno.h>
@@ -194,6 +195,7 @@ static _Noreturn void become_program(const struct launch *launch, struct launch_
     int failure_fd = fcntl(fds[count], F_DUPFD_CLOEXEC, SYSTEMD_FIRST_FD + count);
     int error = failure_fd < 0 ? -errno : number_fds(fds, count);
     if (error == 0) {
+        start_fds_close_others(SYSTEMD_FIRST_FD + count);
         execve(launch->path, launch->argv, environment->variables);
         error = -errno;
     }

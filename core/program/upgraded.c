@@ -63,11 +63,20 @@ static int put_back(struct command_line *options, int fd, int number)
     return 0;
 }
 
-/* Keep the sockets, count of them. Those with a name of ours are moved out of the way before any gets its number. */
+/* Keep the sockets, count of them. Those with a name of ours, and the pipe, are moved out of the way before any gets its
+ * number. */
 static int keep_sockets(struct upgraded *upgraded, struct passed_socket *sockets, int count,
                         struct command_line *options)
 {
     int lowest = first_free(sockets, count), rv = 0;
+    if (upgraded->fd >= 0) { /* its number may be that of a socket */
+        int fd = fcntl(upgraded->fd, F_DUPFD_CLOEXEC, lowest);
+        if (fd < 0) {
+            return -errno;
+        }
+        close(upgraded->fd);
+        upgraded->fd = fd;
+    }
     for (int i = 0; i < count; i++) {
         struct passed_socket *it = &sockets[i];
         if (it->address[0] == '\0') {

@@ -142,6 +142,25 @@ class Upgrade(Case):
             self.end(pid)
             self.assertFalse(os.path.exists(self.path("s")))
 
+    def test_socket_with_the_number_of_the_pipe_and_files_of_the_script(self):
+        with open(self.path("site.lua"), "w", encoding="ascii") as file:
+            file.write('app = require "evserve"\nlog = io.open("log", "a")\napp.static("/", ".")\n')
+        with socket.create_server(("127.0.0.1", 0)) as given:
+            def number_fd():
+                os.dup2(given.fileno(), 4)  # where the pipe of an upgrade with one socket is
+                os.set_inheritable(4, True)
+            server = self.start("--listen", "fd:4", "site.lua", preexec_fn=number_fd, close_fds=False)
+            pid = server.pid
+            for count in 1, 2:
+                pid = self.upgrade(pid, count)
+                links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                self.assertEqual(links.count(self.path("log")), 1)  # its own, not those of its predecessors
+            self.hurry()
+            with evtest.connect(given.getsockname()[:2]) as sock:
+                sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+                self.assertIn(b"hello", evtest.receive_all(sock))
+            self.end(pid)
+
     def test_requests_in_flight_are_finished_by_the_old_program(self):
         server = self.start("--listen", "127.0.0.1:0", "--root", ".")
         with server.connect() as sock:
