@@ -268,15 +268,26 @@ static void attend_upgrade(void)
     }
 }
 
+/* Those who keep the sockets while the program restarts: reloads may have changed which there are. */
+static void renew_keepers(void)
+{
+    fd_store_fill(&control.notifier, getenv("FDSTORE"), &control.upgraded, control.server);
+    supervise_keep_sockets(control.server);
+}
+
 /* The PID file says how a reload ended; not yet if there is a SIGHUP to act on: whoever sent it, perhaps --reload, waits
  * for the one that follows. */
 static void tell_of_reload(void)
 {
     int news = atomic_load(&control.wants_reload) ? RELOAD_NO_NEWS
                                                   : atomic_exchange(&control.reload_news, RELOAD_NO_NEWS);
-    if (news != RELOAD_NO_NEWS) {
-        pid_file_tell_reload(&control.succession.pid_file, news == RELOAD_FAILED);
+    if (news == RELOAD_NO_NEWS) {
+        return;
     }
+    if (!control.succession.is_replaced) {
+        renew_keepers(); /* after a failure, too: another one may have come before */
+    }
+    pid_file_tell_reload(&control.succession.pid_file, news == RELOAD_FAILED);
 }
 
 /* Act on the signals that have come. On the main thread. */

@@ -47,6 +47,7 @@ struct supervisor {
     int64_t delay_ms;            /* before the last start anew; 0: there was none */
     bool is_serving, has_served; /* this child; any */
     bool is_stopping;            /* it was told to */
+    sigset_t held;               /* signals for the child that came before it served */
 };
 
 /* The child's end of the pair; -1 without --supervise. */
@@ -99,7 +100,7 @@ static int send_news(char what, const struct evs_inherited *socket)
     }
     ssize_t rv;
     do {
-        rv = sendmsg(supervisor_fd, &message, MSG_NOSIGNAL);
+        rv = sendmsg(supervisor_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT); /* the parent may be stopped */
     } while (rv < 0 && errno == EINTR);
     return rv < 0 ? -errno : 0;
 }
@@ -112,7 +113,7 @@ void supervise_keep_sockets(evserve *server)
     struct evs_inherited *sockets = mem_alloc(SUPERVISE_SOCKETS_MAX * sizeof *sockets);
     int count = sockets == NULL ? 0 : evserve_listeners(server, sockets, SUPERVISE_SOCKETS_MAX);
     count = count > SUPERVISE_SOCKETS_MAX ? SUPERVISE_SOCKETS_MAX : count;
-    int rv = send_news(NEWS_BEGIN, NULL);
+    int rv = count < 0 ? count : send_news(NEWS_BEGIN, NULL);
     for (int i = 0; i < count; i++) {
         if (rv == 0 && strncmp(sockets[i].address, "fd:", 3) != 0) { /* those are the parent's already */
             rv = send_news(NEWS_SOCKET, &sockets[i]);
@@ -121,6 +122,31 @@ void supervise_keep_sockets(evserve *server)
     }
     (void)send_news(NEWS_SERVING, NULL);
     mem_free(sockets);
+}
+
+/* Signals that a server heeds when it serves, and that end one that is still starting. */
+static const int served_signals[] = {SIGHUP, SIGUSR1, SIGUSR2};
+
+static bool awaits_serving(int number)
+{
+    for (size_t i = 0; i < sizeof served_signals / sizeof served_signals[0]; i++) {
+        if (served_signals[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The child serves, so it can have the signals that came before. */
+static void heed_serving(struct supervisor *supervisor)
+{
+    supervisor->is_serving = supervisor->has_served = true;
+    for (size_t i = 0; i < sizeof served_signals / sizeof served_signals[0]; i++) {
+        if (sigismember(&supervisor->held, served_signals[i]) == 1) {
+            kill(supervisor->child, served_signals[i]);
+        }
+    }
+    sigemptyset(&supervisor->held);
 }
 
 /* Take one message of the child. Returns whether there was one. */
@@ -147,7 +173,7 @@ static bool take_news(struct supervisor *supervisor)
     if (news.what == NEWS_BEGIN) {
         drop_sockets(supervisor);
     } else if (news.what == NEWS_SERVING) {
-        supervisor->is_serving = supervisor->has_served = true;
+        heed_serving(supervisor);
     } else if (fd >= 0 && supervisor->count < SUPERVISE_SOCKETS_MAX && !supervisor->is_stopping) {
         struct evs_inherited *kept = &supervisor->kept[supervisor->count++];
         kept->fd = fd;
@@ -251,11 +277,20 @@ static void plan_next(struct supervisor *supervisor, const char *why)
     supervise_log(line);
 }
 
+/* Whether a child has ended by a signal that ends one that is still starting, as it was told to. */
+static bool ended_as_told(const struct supervisor *supervisor, int status)
+{
+    int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return supervisor->is_stopping && (number == SIGTERM || number == SIGINT || number == SIGQUIT);
+}
+
 /* The child has ended. Returns the exit status of the parent, or -1 to go on. */
 static int heed_end(struct supervisor *supervisor, int status)
 {
     char why[160];
-    int exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+    int exit_status = WIFEXITED(status)                   ? WEXITSTATUS(status)
+                      : ended_as_told(supervisor, status) ? EXIT_SUCCESS
+                                                          : EXIT_FAILURE;
     pid_t child = supervisor->child;
     while (take_news(supervisor)) { /* which came before */
     }
@@ -273,7 +308,7 @@ static int heed_end(struct supervisor *supervisor, int status)
                    (WIFEXITED(status) && !supervisor->has_served);
     if (!is_over) {
         plan_next(supervisor, why);
-    } else if (WIFSIGNALED(status)) {
+    } else if (WIFSIGNALED(status) && exit_status != EXIT_SUCCESS) {
         supervise_log(why);
     }
     return is_over ? exit_status : -1;
@@ -294,7 +329,9 @@ static int heed_signal(struct supervisor *supervisor, int number)
             return EXIT_SUCCESS;
         }
     }
-    if (supervisor->child != 0) {
+    if (awaits_serving(number) && (supervisor->child == 0 || !supervisor->is_serving)) {
+        sigaddset(&supervisor->held, number);
+    } else if (supervisor->child != 0) {
         kill(supervisor->child, number);
     }
     return -1;
@@ -309,9 +346,8 @@ static int supervise_turn(struct supervisor *supervisor)
     if (poll(fds, 2, timeout_ms) <= 0) {
         return -1;
     }
-    if ((fds[1].revents & POLLIN) != 0) {
-        (void)take_news(supervisor);
-    } else if (fds[1].revents != 0) { /* the child has closed it: SIGCHLD follows */
+    bool has_news = (fds[1].revents & POLLIN) != 0 && take_news(supervisor);
+    if (fds[1].revents != 0 && !has_news) { /* the child has closed it: SIGCHLD follows */
         fds[1].fd = -1;
         (void)poll(fds, 1, -1);
     }
@@ -352,6 +388,7 @@ int supervise(struct upgraded *upgraded)
         fprintf(stderr, "evserve: cannot supervise: %s\n", errno_text(ENOMEM));
         return EXIT_FAILURE;
     }
+    sigemptyset(&supervisor->held);
     sigemptyset(&supervisor->signals);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         sigaddset(&supervisor->signals, numbers[i]);

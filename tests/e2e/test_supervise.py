@@ -84,11 +84,10 @@ class Supervise(unittest.TestCase):
     def test_upgrade_makes_a_new_parent_too(self):
         server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
         path = os.path.join(self.folder, "pid")
-        evtest.wait_until(lambda: os.path.exists(path), "the PID file")
+        evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file")
         done = evtest.run(EVSERVE, "--upgrade", path)
         self.assertEqual(done.returncode, 0, done.stderr)
-        with open(path, encoding="ascii") as file:
-            child = int(file.read())
+        child = self.pid()
         parent = int(re.search(r"^PPid:\s+(\d+)", status(child), re.M)[1])
         self.addCleanup(os.kill, parent, signal.SIGTERM)
         self.assertEqual(server.process.wait(evtest.LIMIT), 0)
@@ -104,6 +103,49 @@ class Supervise(unittest.TestCase):
             self.wait_for(server, "reloaded")
             self.assertEqual(server.stop(number), 0)
             self.assertFalse(os.path.exists(f"/proc/{child}"))
+
+    def start_child_slowly(self, server):
+        """A child that has not loaded its script yet."""
+        self.crash(server, signal.SIGKILL)
+        evtest.wait_until(lambda: self.child(server) != 0, "the next child")
+        evtest.wait_until(lambda: re.search(r"^SigBlk:\s+0+$", status(self.child(server)), re.M), "its mask of signals")
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_signals_wait_for_a_child_that_starts_and_a_stop_does_not(self):
+        self.write_site("local over = os.clock() + 0.3 while os.clock() < over do end")
+        server = self.start("--listen", "127.0.0.1:0", "site.lua")
+        self.start_child_slowly(server)
+        server.process.send_signal(signal.SIGUSR1)
+        server.process.send_signal(signal.SIGHUP)
+        self.wait_for(server, "reloaded site.lua")
+        self.assertEqual(sum("was ended by signal" in line for line in server.lines), 1, server.lines)
+        self.start_child_slowly(server)
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(sum("was ended by signal" in line for line in server.lines), 2, server.lines)
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_sockets_of_a_reload_are_kept_too(self):
+        self.write_site("app.listen 'unix:a'")
+        server = self.start("--pid-file", "pid", "site.lua")
+        evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file")
+        for names in (["b"], ["a", "b"]):
+            self.write_site(*(f"app.listen 'unix:{name}'" for name in names))
+            done = evtest.run(EVSERVE, "--reload", os.path.join(self.folder, "pid"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.crash(server, signal.SIGKILL)
+            for name in names:
+                self.assertEqual(get(os.path.join(self.folder, name)), b"content")
+            evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file of the next child")
+        self.assertFalse(any("status" in line for line in server.lines), server.lines)
+        self.assertEqual(server.stop(), 0)
+
+    def pid(self):
+        with open(os.path.join(self.folder, "pid"), encoding="ascii") as file:
+            return int(file.read() or 0)
+
+    def write_site(self, *lines):
+        with open(os.path.join(self.folder, "site.lua"), "w", encoding="utf-8") as site:
+            site.write("\n".join(["local app = require 'evserve'", *lines, ""]))
 
     def test_server_stops_when_its_parent_dies(self):
         server = self.start("--listen", "127.0.0.1:0")
