@@ -130,7 +130,8 @@ static void reply_in_plain(struct tls *tls)
     const char *text = tls->pool->plain_reply;
     write_buffer_consume(&tls->socket.out, SIZE_MAX);
     if (text != NULL) {
-        (void)write_buffer_append(&tls->socket.out, text, strlen(text), SIZE_MAX); /* without memory it gets nothing */
+        int rv = write_buffer_append(&tls->socket.out, text, strlen(text), SIZE_MAX);
+        tls->socket.transport->replied = rv == 0 ? (uint16_t)strlen(text) : 0; /* without memory it gets nothing */
     }
 }
 

@@ -49,6 +49,7 @@ struct transport {
     bool is_cut : 1;                 /* the writer's: what was sent is not whole, so transport_say_end() says nothing */
     bool is_opening : 1;             /* it shakes hands with the peer: bytes come and go later, inside of reads */
     bool holds_output : 1;           /* bytes of its own wait for room: transport_flush() when the socket is writable */
+    uint16_t replied;                /* bytes of a response to a peer that did not shake hands, but sent plain HTTP */
 };
 
 /* The flags of net_listener_open() for sockets whose connections will use these ops: a plain socket is accepted with

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "core/tls.h"
+#include "http/access_log.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
 #include "http/h1/h1_deadline.h"
@@ -14,8 +15,11 @@
 #include "http/h1/h1_steps.h"
 #include "http/h1/h1_turn.h"
 #include "http/h1/parser_variants.h"
+#include "http/service.h"
 
 #include <errno.h>
+
+enum { STATUS_MISTAKEN = 400 };
 
 /* The framing. */
 
@@ -158,11 +162,25 @@ static bool has_begun(const struct h1 *h1)
     return exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE || parser_has_begun(&h1->parser);
 }
 
+/* A client that sent plain HTTP instead of a TLS handshake got a response, which has a line like others. What it sent is
+ * gone with the handshake. */
+static void log_plain_reply(struct conn *conn)
+{
+    struct service *service = conn->pool->service;
+    if (service->access != NULL) {
+        access_log_turned_away(service, &conn->peer, STATUS_MISTAKEN, conn->transport.replied, NULL, 0, true);
+    }
+    conn->transport.replied = 0;
+}
+
 static void lose_work(struct conn *conn)
 {
     struct h1 *h1 = conn->work;
     struct exchange *exchange = &h1->exchange;
     cut_unframed(h1);
+    if (conn->transport.replied > 0) {
+        log_plain_reply(conn);
+    }
     if (exchange->response_state != RESPONSE_COMPLETE) {
         h1_tell_gone(h1);
     }

@@ -75,6 +75,13 @@ class Lines(Case):
         self.assertEqual((line["status"], line["host"], line["user_agent"], line["completion"]),
                          (400, "", "", "OK"))  # the target has a byte that no target may have
 
+    def test_plain_http_to_a_port_for_https(self):
+        form = "$remote_addr $request $status $bytes_sent"
+        with self.serve("--tls-dev", "--access-log", self.log, "--access-log-format", form) as server:
+            response = ask(server.address, "/")
+        self.assertTrue(response.startswith(b"HTTP/1.1 400 "), response)
+        self.assertEqual(self.text(), f"127.0.0.1 - 400 {len(response)}\n")
+
     def test_mistakes_end_the_start(self):
         for option, value, text in (
                 ("--access-log", self.path("nowhere/a.log"), "cannot open the access log .*: its directory does not exist"),
