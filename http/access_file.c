@@ -135,6 +135,12 @@ static int open_target(struct access_file *file, char *err, size_t errlen)
         file->kind = ACCESS_SYSLOG;
         return access_syslog_open(&file->syslog, file->target, err, errlen);
     }
+    if (strcmp(file->target, "syslog") == 0 || strcmp(file->target, "stderr") == 0) {
+        return error_text(err, errlen, -EINVAL,
+                          "cannot open the access log %s: \"stdout\" or \"syslog:\" expected; a file of that name is "
+                          "written ./%s",
+                          file->target, file->target);
+    }
     if (!access_file_is_path(file->target)) {
         rv = open_stdout(file);
     } else {

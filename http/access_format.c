@@ -20,8 +20,8 @@ static const char format_json[] =
     "escape=json {\"time\":\"$time_iso8601\",\"remote_addr\":\"$remote_addr\",\"remote_user\":\"$remote_user\","
     "\"method\":\"$request_method\",\"uri\":\"$request_uri\",\"protocol\":\"$server_protocol\",\"scheme\":\"$scheme\","
     "\"host\":\"$host\",\"status\":$status,\"body_bytes_sent\":$body_bytes_sent,\"request_time\":$request_time,"
-    "\"completion\":\"$request_completion\",\"route\":\"$route\",\"referer\":\"$http_referer\","
-    "\"user_agent\":\"$http_user_agent\",\"tls_version\":\"$tls_version\"}";
+    "\"request_id\":\"$request_id\",\"completion\":\"$request_completion\",\"route\":\"$route\","
+    "\"referer\":\"$http_referer\",\"user_agent\":\"$http_user_agent\",\"tls_version\":\"$tls_version\"}";
 
 static const struct variable_name {
     const char *text;
@@ -221,6 +221,26 @@ static void keep_rest(struct access_format *format)
 _Static_assert(ACCESS_FORMAT_MAX + ACCESS_PARTS_MAX * ACCESS_VALUE_LEAST + 1 < 4096,
                "texts and least values of every format fit into a line");
 
+/* Another escape than ours would become part of each line. Returns 0 or -EINVAL. */
+static int check_escape(const char *text, bool is_json, char *err, size_t errlen)
+{
+    static const char escape[] = "escape=";
+    bool is_other = !is_json && strncmp(text, escape, sizeof escape - 1) == 0;
+    return is_other ? error_text(err, errlen, -EINVAL,
+                                 "\"%.*s\" at character 1: only \"escape=json \" can stand in front of the text",
+                                 (int)strcspn(text, " "), text)
+                    : 0;
+}
+
+/* Most likely the name of a format was meant, such as "JSON" or "common". */
+static int refuse_constant(const char *text, char *err, size_t errlen)
+{
+    return error_text(err, errlen, -EINVAL,
+                      "\"%.100s\" has no $variable, so all lines would be the same; \"combined\", \"json\" or a text "
+                      "such as \"$remote_addr $status\" expected",
+                      text);
+}
+
 int access_format_parse(struct access_format **format, const char *text, char *err, size_t errlen)
 {
     static const char escape[] = "escape=json ";
@@ -233,6 +253,10 @@ int access_format_parse(struct access_format **format, const char *text, char *e
     if (len == base || len > ACCESS_FORMAT_MAX) {
         return error_text(err, errlen, -EINVAL, "a format of 1 to %d bytes expected, got %zu", ACCESS_FORMAT_MAX,
                           len - base);
+    }
+    int rv = check_escape(text, is_json, err, errlen);
+    if (rv < 0) {
+        return rv;
     }
     if (count > ACCESS_PARTS_MAX) {
         return error_text(err, errlen, -EINVAL, "more than %d variables", ACCESS_PARTS_MAX - 1);
@@ -247,7 +271,8 @@ int access_format_parse(struct access_format **format, const char *text, char *e
     made->references = 1;
     made->is_json = is_json;
     made->is_combined = text == format_combined;
-    int rv = cut_parts(made, copy, base, err, errlen);
+    rv = cut_parts(made, copy, base, err, errlen);
+    rv = rv == 0 && made->count == 1 ? refuse_constant(text, err, errlen) : rv;
     if (rv < 0) {
         mem_free(made);
         return rv;

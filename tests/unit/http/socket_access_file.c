@@ -119,6 +119,12 @@ static void mistakes_name_the_log(void **state)
     } cases[] = {
         {"/nowhere/at/all/a.log", "cannot open the access log /nowhere/at/all/a.log: its directory does not exist"},
         {"/tmp", "cannot open the access log /tmp: it is a directory"},
+        {"syslog",
+         "cannot open the access log syslog: \"stdout\" or \"syslog:\" expected; a file of that name is written "
+         "./syslog"},
+        {"stderr",
+         "cannot open the access log stderr: \"stdout\" or \"syslog:\" expected; a file of that name is written "
+         "./stderr"},
         {"syslog:server=unix:/nowhere/log",
          "cannot open the access log syslog:server=unix:/nowhere/log: no syslog daemon at /nowhere/log: No such file or "
          "directory"},

@@ -84,6 +84,12 @@ static void mistakes_have_a_name_and_a_place(void **state)
     } cases[] = {
         {"", "a format of 1 to 1024 bytes expected, got 0"},
         {"escape=json ", "a format of 1 to 1024 bytes expected, got 0"},
+        {"JSON", "\"JSON\" has no $variable, so all lines would be the same; \"combined\", \"json\" or a text such as "
+                 "\"$remote_addr $status\" expected"},
+        {"a $$ b",
+         "\"a $$ b\" has no $variable, so all lines would be the same; \"combined\", \"json\" or a text such as "
+         "\"$remote_addr $status\" expected"},
+        {"escape=jsn $status", "\"escape=jsn\" at character 1: only \"escape=json \" can stand in front of the text"},
         {"$remote_adr", "unknown variable $remote_adr at character 1 (did you mean $remote_addr?)"},
         {"a $statu b", "unknown variable $statu at character 3 (did you mean $status?)"},
         {"$xyzzyxyzzy", "unknown variable $xyzzyxyzzy at character 1"},
@@ -112,6 +118,7 @@ static void limits_are_what_they_say(void **state)
     char text[ACCESS_FORMAT_MAX + 2], err[512];
     struct access_format *format = NULL;
     memset(text, 'a', sizeof text);
+    memcpy(text, "$pid ", 5);
     text[ACCESS_FORMAT_MAX] = '\0';
     access_format_put(parse(text));
     text[ACCESS_FORMAT_MAX] = 'a';
