@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 struct metrics_own {
@@ -198,6 +199,24 @@ static struct own_metric *make_metric(const struct own_definition *definition, c
     return made;
 }
 
+/* Say what the metric is that has the name already. */
+static int refuse_other(const struct own_metric *metric, char *err, size_t errlen)
+{
+    static const char *const kinds[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    char labels[256] = "no labels";
+    size_t len = 0;
+    for (size_t i = 0; i < metric->label_count && len < sizeof labels; i++) {
+        len += (size_t)snprintf(labels + len, sizeof labels - len, "%s%s", i == 0 ? "labels " : ", ",
+                                metric->labels[i]);
+    }
+    return error_text(
+        err, errlen, -EEXIST,
+        "%s: there is a %s of this name already, with %s%s; it lasts until the server stops, so use another "
+        "name, or restart the server",
+        metric->name, kinds[metric->kind], labels, metric->kind == METRIC_HISTOGRAM ? " and buckets of its own" : "");
+}
+
 static int find_or_make(struct metrics_own *own, const struct own_definition *definition, struct own_metric **metric,
                         char *err, size_t errlen)
 {
@@ -207,11 +226,7 @@ static int find_or_make(struct metrics_own *own, const struct own_definition *de
     for (size_t i = 0; i < own->count; i++) {
         if (strcmp(own->metrics[i]->name, definition->name) == 0) {
             if (!is_same(own->metrics[i], definition, bounds, bound_count)) {
-                return error_text(
-                    err, errlen, -EEXIST,
-                    "%s: a metric of this name exists, with another type, other labels or other buckets; it "
-                    "lasts until the server stops",
-                    definition->name);
+                return refuse_other(own->metrics[i], err, errlen);
             }
             *metric = own->metrics[i];
             return 0;
@@ -264,6 +279,11 @@ uint32_t own_metric_number(const struct own_metric *metric)
 enum metric_kind own_metric_kind(const struct own_metric *metric)
 {
     return metric->kind;
+}
+
+const char *own_metric_name(const struct own_metric *metric)
+{
+    return metric->name;
 }
 
 size_t own_metric_labels(const struct own_metric *metric)

@@ -56,6 +56,7 @@ struct own_metric *metrics_own_get(struct metrics_own *own, size_t n);
 uint32_t own_metric_number(const struct own_metric *metric); /* for metrics_own_get() */
 enum metric_kind own_metric_kind(const struct own_metric *metric);
 size_t own_metric_labels(const struct own_metric *metric); /* how many */
+const char *own_metric_name(const struct own_metric *metric);
 
 /* Add to a counter or a gauge, or observe a value for a histogram. values are as many as the metric has labels. shard is
  * the number of the calling reactor's thread, or count for every other thread. Returns 0; -EINVAL: value is not a

@@ -14,6 +14,7 @@
 #include "lua/script_error.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 /* What Lua holds of a metric: a number, no pointer. */
@@ -74,7 +75,11 @@ static void check_metric_labels(lua_State *L, int index, const char *what, struc
     }
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, index, (int)i + 1);
-        definition->labels[i] = check_metric_text(L, lua_gettop(L), what, "a label as text");
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            script_raise(L, "%s: text expected as the name of a label, got %s (buckets come after the labels)", what,
+                         luaL_typename(L, -1));
+        }
+        definition->labels[i] = script_check_text(L, lua_gettop(L), what);
         lua_pop(L, 1);
     }
     definition->label_count = count;
@@ -145,17 +150,19 @@ static double check_metric_number(lua_State *L, int index, const char *what, boo
         return 1;
     }
     if (lua_type(L, index) != LUA_TNUMBER) {
-        script_raise(L, "%s: a number expected, got %s", what, luaL_typename(L, index));
+        script_raise(L, "%s: a number expected first, got %s (values of labels come after it)", what,
+                     luaL_typename(L, index));
     }
     return lua_tonumber(L, index);
 }
 
 /* Values of labels: the arguments from index 3 on. A number becomes text in place. */
-static void check_label_values(lua_State *L, const char *what, size_t count, struct own_value *values)
+static void check_label_values(lua_State *L, const char *what, const char *name, size_t count, struct own_value *values)
 {
     size_t given = (size_t)lua_gettop(L) < 3 ? 0 : (size_t)lua_gettop(L) - 2;
     if (given != count) {
-        script_raise(L, "%s: %d label values expected behind the number, got %d", what, (int)count, (int)given);
+        script_raise(L, "%s: %s has %d label%s, whose values are expected after the number; got %d", what, name,
+                     (int)count, count == 1 ? "" : "s", (int)given);
     }
     for (size_t i = 0; i < count; i++) {
         int index = (int)i + 3;
@@ -177,15 +184,18 @@ static int count_metric(lua_State *L, const char *what, bool is_set, bool is_kin
         return 0;
     }
     if (!is_kind[own_metric_kind(metric)]) {
-        script_raise(L,
-                     "%s: this metric has no such method: a counter has inc, a gauge inc and set, a histogram observe",
-                     what);
+        script_raise(L, "%s: %s has no such method: a counter has inc, a gauge inc and set, a histogram observe", what,
+                     own_metric_name(metric));
     }
-    check_label_values(L, what, own_metric_labels(metric), values);
+    check_label_values(L, what, own_metric_name(metric), own_metric_labels(metric), values);
     int rv = is_set ? own_metric_set(metric, script->thread, number, values)
                     : own_metric_add(metric, script->thread, number, values);
+    if (rv == -EINVAL && isnan(number)) {
+        script_raise(L, "%s: %s: a number expected, got NaN", what, own_metric_name(metric));
+    }
     if (rv == -EINVAL) {
-        script_raise(L, "%s: a counter only grows, by numbers from 0 on", what);
+        script_raise(L, "%s: %s is a counter, which only grows: a number from 0 on expected, got %g", what,
+                     own_metric_name(metric), number);
     }
     return 0; /* without memory the value is lost: no reason to fail a request */
 }

@@ -35,7 +35,8 @@ static int read_own_metric(const struct evs_metric *metric, struct own_definitio
         return error_text(err, errlen, -EINVAL, "evs_metric.%s",
                           metric->name == NULL   ? "name is NULL"
                           : metric->help == NULL ? "help is NULL"
-                                                 : "kind does not exist");
+                                                 : "kind is none of EVSERVE_COUNTER, EVSERVE_GAUGE, "
+                                                   "EVSERVE_HISTOGRAM");
     }
     *definition = (struct own_definition){.kind = (enum metric_kind)(metric->kind - EVSERVE_COUNTER),
                                           .name = metric->name,

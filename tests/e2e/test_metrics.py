@@ -78,7 +78,8 @@ class Text(Case):
                             ("app.gauge('a', 'A.', { 'b', 'b' })", "a: the label b is there twice"),
                             ("app.histogram('a', 'A.', nil, { 2, 1 })", "a: bounds of buckets must be finite"),
                             ("app.histogram('a', 'A.', nil, {})", "a: 1 to 32 bounds of buckets expected, got 0"),
-                            ("app.gauge('a', 'A.') app.gauge('a', 'A.', { 'b' })", "a metric of this name exists")):
+                            ("app.gauge('a', 'A.') app.gauge('a', 'A.', { 'b' })",
+                             "there is a gauge of this name already, with no labels")):
             self.write("site.lua", HEAD + call + "\n")
             run = evtest.run(EVSERVE, "--check", "site.lua", cwd=self.folder)
             self.assertEqual(run.returncode, 1, call)
@@ -123,7 +124,8 @@ class Text(Case):
         self.assertEqual(values["queue"], 3)
         self.assertEqual(values['sizes_bytes_bucket{le="10.0"}'], 1)
         self.assertIn(" 500 ", ask(server.address, "/")[0])
-        evtest.wait_until(lambda: any("metric:inc: 2 label values expected behind the number, got 0" in line
+        evtest.wait_until(lambda: any("metric:inc: orders_total has 2 labels, whose values are expected after the "
+                                      "number; got 0" in line
                                       for line in server.lines), "the error")
 
     def test_metrics_survive_a_reload(self):

@@ -87,6 +87,9 @@ static void metric_is_defined_once(void **state)
     const struct own_definition definition = {.kind = METRIC_GAUGE, .name = "a", .help = "H."};
     assert_int_equal(metrics_own_define(own, &definition, &other, err, sizeof err), -EEXIST);
     assert_null(other);
+    assert_string_equal(err,
+                        "a: there is a gauge of this name already, with labels kind; it lasts until the server stops, "
+                        "so use another name, or restart the server");
 }
 
 /* Their families would have the same name in OpenMetrics. */
