@@ -76,10 +76,18 @@ int limit_check_value(const struct limit_info *info, uint64_t value, char *err, 
 
 bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value)
 {
-    static const char suffix[] = "_timeout";
-    size_t len = strlen(info->name), end = sizeof suffix - 1;
-    return info->unit == LIMIT_MS && value > 0 && value < 1000 && len > end &&
-           strcmp(info->name + len - end, suffix) == 0;
+    static const struct {
+        const char *suffix;
+        uint64_t below_ms;
+    } rows[] = {{"_timeout", 1000}, {"_delay", 100}, {"_grace", 100}};
+    size_t len = strlen(info->name);
+    for (size_t i = 0; info->unit == LIMIT_MS && value > 0 && i < sizeof rows / sizeof rows[0]; i++) {
+        size_t end = strlen(rows[i].suffix);
+        if (len > end && strcmp(info->name + len - end, rows[i].suffix) == 0) {
+            return value < rows[i].below_ms;
+        }
+    }
+    return false;
 }
 
 int limits_set(struct limits *limits, const struct limit_info *info, uint64_t value, char *err, size_t errlen)

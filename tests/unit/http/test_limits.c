@@ -54,7 +54,7 @@ static void documented_defaults_hold(void **state)
     assert_int_equal(limits.write_cap_bytes, 256 * 1024);
 }
 
-static void small_numbers_look_like_seconds_for_timeouts_only(void **state)
+static void small_numbers_look_like_seconds_for_timeouts_and_stops(void **state)
 {
     (void)state;
     static const struct {
@@ -65,7 +65,9 @@ static void small_numbers_look_like_seconds_for_timeouts_only(void **state)
         {"idle_timeout", 30, true},    {"idle_timeout", 1, true},    {"idle_timeout", 999, true},
         {"write_timeout", 30, true},   {"handler_timeout", 5, true}, {"drain_timeout", 10, true},
         {"idle_timeout", 1000, false}, {"stream_timeout", 0, false}, {"drain_grace", 500, false},
-        {"max_fields", 100, false},    {"max_body", 10, false},
+        {"max_fields", 100, false},    {"max_body", 10, false},      {"drain_grace", 5, true},
+        {"drain_delay", 8, true},      {"drain_delay", 99, true},    {"drain_delay", 100, false},
+        {"drain_delay", 0, false},     {"tcp_keepalive", 0, false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_int_equal(limit_looks_like_seconds(limits_find(rows[i].name), rows[i].value), rows[i].looks);
@@ -357,7 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_within_the_range_of_their_row),
         cmocka_unit_test(documented_defaults_hold),
-        cmocka_unit_test(small_numbers_look_like_seconds_for_timeouts_only),
+        cmocka_unit_test(small_numbers_look_like_seconds_for_timeouts_and_stops),
         cmocka_unit_test(each_limit_is_found_by_its_name_only),
         cmocka_unit_test(limit_is_set_up_to_both_ends_of_its_range_and_not_beyond),
         cmocka_unit_test(setting_one_limit_leaves_the_others_alone),
