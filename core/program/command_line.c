@@ -86,7 +86,8 @@ static const char usage[] =
     "  --help         print this text and exit\n"
     "\n"
     "The command line takes precedence over the script. On SIGINT or SIGTERM, requests in flight, and work that\n"
-    "scripts have begun, get up to 10 s to finish; a second signal ends the server at once.\n"
+    "scripts have begun, get up to drain_timeout (10 s) to finish; a second signal ends the server at once.\n"
+    "SIGQUIT waits for all of them. SIGUSR1 opens the files of the logs again.\n"
     "SIGHUP reloads the script; if the new one does not load, the old one keeps serving.\n"
     "SIGUSR2 replaces the program; if the new one does not start, the old one keeps serving.\n";
 
