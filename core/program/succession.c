@@ -8,6 +8,7 @@
 #include "core/file_text.h"
 #include "core/program/command_line.h"
 #include "core/program/log_stream.h"
+#include "core/program/supervise.h"
 #include "core/program/systemd.h"
 
 #include <errno.h>
@@ -35,6 +36,9 @@ void succession_begin(struct succession *succession, evserve *server, bool is_st
     int rv;
     if (is_stopping || succession->is_replaced) {
         refuse_upgrade(succession, "this process is stopping");
+    } else if (supervise_is_init()) {
+        refuse_upgrade(succession, "a container ends with its process 1, so nobody can take its place: replace the "
+                                   "container");
     } else if (options->sandbox != 0) {
         refuse_upgrade(succession,
                        "in the sandbox no program can be started: restart the server, and have systemd keep "

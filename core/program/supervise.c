@@ -199,6 +199,11 @@ void supervise_end_with_parent(void)
     }
 }
 
+bool supervise_is_init(void)
+{
+    return getpid() == 1 || supervisor_pid == 1;
+}
+
 /* Become a server with the kept sockets. A process group of its own: a terminal sends Ctrl-C to the parent alone, which
  * passes it on once. */
 static void become_server(struct supervisor *supervisor, struct upgraded *upgraded, int fd)

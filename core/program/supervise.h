@@ -7,6 +7,7 @@
 #include "core/program/upgraded.h"
 #include "evserve.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -18,18 +19,21 @@ enum {
 
 /* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns the
  * exit status once the server has ended in order, has been told to stop, or could not start the first time: SIGTERM,
- * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself with a failure, it is started
- * again, too, but opens its sockets anew. */
+ * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself
+ * with a failure, it is started again, too, but opens its sockets anew. */
 int supervise(struct upgraded *upgraded);
 
 /* The wait before the next start, after one of delay_ms (0: there was none) and a server that served for served_ms. */
 int64_t supervise_delay_ms(int64_t delay_ms, int64_t served_ms);
 
-/* In the child, with --supervise or without: the server listens, or a reload may have changed where. Its sockets go to the
- * parent, in place of those before. */
+/* In the child, with --supervise or without: the server listens, or a reload may have changed where. Its sockets go to
+ * the parent, in place of those before. */
 void supervise_keep_sockets(evserve *server);
 
 /* In the child: end by SIGTERM when the parent has gone. To be called again after the user has changed. */
 void supervise_end_with_parent(void);
+
+/* Whether this process, or the parent of --supervise, is process 1: a container ends with it. */
+bool supervise_is_init(void);
 
 #endif

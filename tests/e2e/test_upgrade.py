@@ -363,6 +363,29 @@ class Upgrade(Case):
         self.end(server.pid)
 
     @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_process_1_of_a_container_stays(self):
+        unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+        try:
+            can_unshare = subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            can_unshare = False
+        if not can_unshare:
+            self.skipTest("needs a PID namespace")
+
+        def child(pid):
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+                return int(children.read())
+        for options, depth in ([], 1), (["--supervise"], 2):
+            server = self.start(*unshare[1:], EVSERVE, "--listen", "127.0.0.1:0", "--root", ".", *options,
+                                program=unshare[0])
+            pid = server.pid
+            for _ in range(depth):
+                pid = child(pid)
+            os.kill(pid, signal.SIGUSR2)
+            self.wait_for_line("not upgraded: a container ends with its process 1")
+            self.end(pid)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
     def test_the_user_of_root_upgrades_too(self):
         os.mkdir(self.path("run"))
         os.chown(self.path("run"), 65534, 65534)
