@@ -1,14 +1,15 @@
 /* The program. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
  * --request, 0 for a response with a status below 400, else 1.
  *
- * The parts, in order: systemd's sockets, control (signals, reloads, the watchdog), serving, what the process starts
- * with. Others are in core/program/. */
+ * The parts, in order: control (signals, reloads, upgrades), serving, what the process starts with. Others are in
+ * core/program/. */
 
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/program/command_line.h"
 #include "core/program/fd_store.h"
 #include "core/program/log_stream.h"
+#include "core/program/program_config.h"
 #include "core/program/program_log.h"
 #include "core/program/reload_request.h"
 #include "core/program/serve_request.h"
@@ -19,6 +20,7 @@
 #include "core/program/upgrade_request.h"
 #include "core/program/upgraded.h"
 #include "core/program/user.h"
+#include "core/program/watchdog.h"
 #include "core/thread.h"
 #include "evserve.h"
 
@@ -71,7 +73,7 @@ static struct {
     atomic_bool is_reloading;  /* on_reloaded() will be called */
     atomic_int reload_news;    /* of a reload that is over, for the PID file; RELOAD_NO_NEWS when it has them */
     bool has_watchdog;
-    atomic_uint sign_hops; /* threads that the sign of life has not visited yet; 0 when none is under way */
+    struct watchdog watchdog;
     struct systemd_notifier notifier;
     atomic_bool has_ended;        /* the server, of is_apart */
     atomic_bool is_apart;         /* the server has threads of its own, so the main thread waits for signals: */
@@ -152,18 +154,6 @@ static void on_signal(int number, siginfo_t *info, void *context)
     wake_attend();
 }
 
-/* What systemctl status shows: where the server listens, and why the last reload has failed, if it has. */
-static void notify_status(const char *failure)
-{
-    char news[EVSERVE_ERROR_MAX + 320];
-    snprintf(news, sizeof news, "READY=1\nSTATUS=listening on %s%s%s", evserve_address(control.server, 0),
-             failure == NULL ? "" : "; not reloaded: ", failure == NULL ? "" : failure);
-    for (char *at = strstr(news, "STATUS="); (at = strchr(at, '\n')) != NULL;) {
-        *at = ' '; /* a newline would begin another variable */
-    }
-    notify(news);
-}
-
 /* On the server's first thread. */
 static void on_reloaded(void *arg, int error, const char *err)
 {
@@ -178,7 +168,7 @@ static void on_reloaded(void *arg, int error, const char *err)
     }
     log_stream_write(control.log, error == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     if (error != -ESHUTDOWN) {
-        notify_status(error == 0 ? NULL : err);
+        systemd_notify_serving(&control.notifier, evserve_address(control.server, 0), error == 0 ? NULL : err);
         atomic_store(&control.reload_news, error == 0 ? RELOAD_SUCCEEDED : RELOAD_FAILED);
         wake_attend(); /* for these, and for a SIGHUP that has come meanwhile */
     }
@@ -196,28 +186,6 @@ static void reload_server(void)
     int rv = evserve_reload_later(control.server, on_reloaded, NULL, err, sizeof err);
     if (rv < 0) {
         on_reloaded(NULL, rv, err);
-    }
-}
-
-/* The sign of life passes through every thread of the server, so a loop that hangs stops it. */
-static void pass_sign(void *arg)
-{
-    (void)arg;
-    unsigned next = atomic_fetch_sub(&control.sign_hops, 1) - 1;
-    if (next == 0) {
-        notify("WATCHDOG=1");
-    } else if (evserve_post_to(control.server, next - 1, pass_sign, NULL) < 0) {
-        atomic_store(&control.sign_hops, 0);
-    }
-}
-
-static void send_sign(void)
-{
-    unsigned threads = control.options->reactors == 0 ? 1 : control.options->reactors;
-    unsigned none = 0;
-    if (atomic_compare_exchange_strong(&control.sign_hops, &none, threads) &&
-        evserve_post_to(control.server, threads - 1, pass_sign, NULL) < 0) {
-        atomic_store(&control.sign_hops, 0);
     }
 }
 
@@ -301,7 +269,7 @@ static void attend(void *arg)
     }
     bool has_pulse = atomic_exchange(&control.has_pulse, false);
     if (has_pulse && control.has_watchdog) {
-        send_sign();
+        watchdog_send_sign(&control.watchdog);
     }
     tell_of_reload();
     bool may_have_changed = has_pulse && control.options->watch;
@@ -368,6 +336,9 @@ static int attend_until_end(evserve *server)
 static int serve_until_stopped(evserve *server)
 {
     atomic_store(&control.server, server);
+    control.watchdog.server = server;
+    control.watchdog.notifier = &control.notifier;
+    control.watchdog.threads = control.options->reactors == 0 ? 1 : control.options->reactors;
     wake_attend(); /* for signals that came before it could be woken */
     const char *address;
     char line[256];
@@ -377,7 +348,7 @@ static int serve_until_stopped(evserve *server)
     }
     program_log_start(control.log, control.options);
     log_stream_release(control.log);
-    notify_status(NULL);
+    systemd_notify_serving(&control.notifier, evserve_address(server, 0), NULL);
 
     pid_file_write(&control.succession.pid_file);
     upgraded_say_serving(&control.upgraded);
@@ -426,38 +397,15 @@ static int on_listening(void *arg, char *err, size_t errlen)
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
 static int run(const struct command_line *options, struct host *host, char *err, size_t errlen)
 {
-    struct evs_certificate certificates[TLS_PAIRS_MAX + 1] = {{0}};
-    for (unsigned i = 0; i < options->tls_count; i++) {
-        certificates[i].cert_file = options->tls[i].cert;
-        certificates[i].key_file = options->tls[i].key;
-    }
-    const struct evserve_config config = {
-        .size = sizeof config,
-        .listen = options->request != NULL     ? "none"
-                  : options->listen[0] == '\0' ? NULL
-                                               : options->listen,
-        .root = options->root,
-        .script = options->script,
-        .reactors = options->reactors,
-        .log_entry = log_stream_take,
-        .log_level = options->log_level,
-        .on_listening = on_listening,
-        .on_wake = attend,
-        .sandbox = options->sandbox,
-        .allow_read = options->allow_read,
-        .allow_write = options->allow_write,
-        .certificates = certificates,
-        .acme = options->acme,
-        .hsts = options->hsts,
-        .access_log = options->request != NULL ? "off" : options->access_log, /* that request is a trial */
-        .access_log_format = options->access_log_format,
-        .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
-        .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
-        .reload_timeout_ms = options->reload_timeout_ms,
-        .inherited = control.upgraded.sockets,
-        .inherited_count = control.upgraded.count,
-        .arg = host,
-    };
+    struct evserve_config config;
+    struct evs_certificate certificates[TLS_PAIRS_MAX + 1];
+    program_config_fill(&config, certificates, options);
+    config.log = log_stream_write;
+    config.on_listening = on_listening;
+    config.on_wake = attend;
+    config.arg = host;
+    config.inherited = control.upgraded.sockets;
+    config.inherited_count = control.upgraded.count;
     control.options = options;
     atomic_store(&control.is_apart, options->reactors > 0);
     control.log = &host->log;

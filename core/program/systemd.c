@@ -89,6 +89,18 @@ void systemd_notify(struct systemd_notifier *notifier, const char *news)
     pthread_mutex_unlock(&notifier->lock);
 }
 
+void systemd_notify_serving(struct systemd_notifier *notifier, const char *address, const char *failure)
+{
+    static const char begin[] = "READY=1\nSTATUS=";
+    char news[SYSTEMD_STATUS_MAX];
+    snprintf(news, sizeof news, "%slistening on %s%s%s", begin, address,
+             failure == NULL ? "" : "; not reloaded: ", failure == NULL ? "" : failure);
+    for (char *at = news + sizeof begin - 1; (at = strchr(at, '\n')) != NULL;) {
+        *at = ' '; /* a newline would begin another variable */
+    }
+    systemd_notify(notifier, news);
+}
+
 void systemd_notifier_silence(struct systemd_notifier *notifier)
 {
     pthread_mutex_lock(&notifier->lock);

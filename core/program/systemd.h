@@ -10,8 +10,9 @@
 #include <sys/types.h>
 
 enum {
-    SYSTEMD_FIRST_FD = 3,   /* the first of the passed sockets */
-    SYSTEMD_FDS_MAX = 1024, /* more are ignored */
+    SYSTEMD_FIRST_FD = 3,      /* the first of the passed sockets */
+    SYSTEMD_FDS_MAX = 1024,    /* more are ignored */
+    SYSTEMD_STATUS_MAX = 1344, /* bytes of a notice with a status, with its NUL */
 };
 
 /* The number of sockets that were passed to the process pid, from SYSTEMD_FIRST_FD on; 0 if there are none, or if they
@@ -35,6 +36,10 @@ void systemd_notifier_close(struct systemd_notifier *notifier);
 
 /* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. Any thread, once it is open. */
 void systemd_notify(struct systemd_notifier *notifier, const char *news);
+
+/* The service is ready, and what systemctl status shows: where it listens, and why its last reload has failed (NULL: it
+ * has not). What is longer than SYSTEMD_STATUS_MAX is cut. */
+void systemd_notify_serving(struct systemd_notifier *notifier, const char *address, const char *failure);
 
 /* Send nothing more: another process is the service now. */
 void systemd_notifier_silence(struct systemd_notifier *notifier);

@@ -134,7 +134,7 @@ static struct {
     int64_t costs[FAKE_OP_COUNT];   /* nanoseconds that a call of each op takes */
     uint64_t counts[FAKE_OP_COUNT]; /* calls by op */
     int datagram_fd;                /* of sys_connect_datagram(), when target_len is not 0 */
-    char datagram[512];             /* the last one */
+    char datagram[2048];            /* the last one */
     struct sockaddr_storage target; /* where it was sent to */
     socklen_t target_len;           /* 0 before the first */
     struct fake_call *trace;        /* record */

@@ -28,8 +28,9 @@ static void passed_sockets_are_those_of_this_process(void **state)
         const char *pid, *fds;
         int count;
     } rows[] = {
-        {"700", "1", 1}, {"700", "1024", 1024}, {"700", "1025", 1024}, {"700", "0", 0}, {"700", "-1", 0}, {"700", NULL, 0},
-        {NULL, "1", 0},  {"701", "1", 0},   {"700", "x", 0},   {"", "1", 0},    {NULL, NULL, 0},
+        {"700", "1", 1},  {"700", "1024", 1024}, {"700", "1025", 1024}, {"700", "0", 0},
+        {"700", "-1", 0}, {"700", NULL, 0},      {NULL, "1", 0},        {"701", "1", 0},
+        {"700", "x", 0},  {"", "1", 0},          {NULL, NULL, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(systemd_passed_fds(rows[i].pid, rows[i].fds, PID), rows[i].count);
@@ -104,6 +105,26 @@ static void reload_is_announced_with_its_time_in_microseconds(void **state)
     systemd_notifier_close(&notifier);
 }
 
+static void status_is_one_line_and_has_an_end(void **state)
+{
+    (void)state;
+    struct sockaddr_storage address;
+    socklen_t len;
+    struct systemd_notifier notifier;
+    char failure[SYSTEMD_STATUS_MAX];
+    memset(failure, 'x', sizeof failure);
+    failure[sizeof failure - 1] = '\0';
+    systemd_notifier_open(&notifier, "/run/systemd/notify");
+    systemd_notify_serving(&notifier, "127.0.0.1:80", NULL);
+    assert_string_equal(fake_sys_datagram(&address, &len), "READY=1\nSTATUS=listening on 127.0.0.1:80");
+    systemd_notify_serving(&notifier, "unix:s", "a.lua:1: no\nMAINPID=1\n");
+    assert_string_equal(fake_sys_datagram(&address, &len),
+                        "READY=1\nSTATUS=listening on unix:s; not reloaded: a.lua:1: no MAINPID=1 ");
+    systemd_notify_serving(&notifier, "unix:s", failure);
+    assert_int_equal(strlen(fake_sys_datagram(&address, &len)), SYSTEMD_STATUS_MAX - 1);
+    systemd_notifier_close(&notifier);
+}
+
 static void who_does_not_want_to_know_is_told_nothing(void **state)
 {
     (void)state;
@@ -154,6 +175,7 @@ int main(void)
         cmocka_unit_test_teardown(news_go_to_the_path_or_the_abstract_name, tear_down),
         cmocka_unit_test_teardown(all_news_go_through_one_connection, tear_down),
         cmocka_unit_test_teardown(reload_is_announced_with_its_time_in_microseconds, tear_down),
+        cmocka_unit_test_teardown(status_is_one_line_and_has_an_end, tear_down),
         cmocka_unit_test_teardown(who_does_not_want_to_know_is_told_nothing, tear_down),
         cmocka_unit_test_teardown(news_that_cannot_be_sent_are_lost, tear_down),
         cmocka_unit_test_teardown(socket_that_was_made_anew_gets_the_news, tear_down),
