@@ -86,6 +86,15 @@ static int open_address(void *arg, const char *address, const char *place)
     return 0;
 }
 
+/* Whether the last address with HTTPS goes while others still redirect to it: a start refuses that, too. */
+static int check_redirects(const struct offer *next, char *err, size_t errlen)
+{
+    char address[OFFER_ADDRESS_MAX];
+    return offer_find_tls(next, NULL, address) || !offer_find_redirect(next, NULL, address)
+               ? 0
+               : error_text(err, errlen, -EINVAL, "%s: there would be no HTTPS to redirect to any more", address);
+}
+
 int new_addresses_open(struct worker *first, const struct offer *next, uint32_t *gone, char *err, size_t errlen)
 {
     const struct evserve_config *config = &first->plan->config;
@@ -100,6 +109,7 @@ int new_addresses_open(struct worker *first, const struct offer *next, uint32_t 
     }
     int rv = config->tls_dev == NULL || config->tls_dev_anywhere != 0 ? 0 : offer_check_local(next, NULL, err, errlen);
     rv = rv < 0 ? rv : offer_each_address(next, NULL, open_address, &change);
+    rv = rv < 0 ? rv : check_redirects(next, err, errlen);
     server_hold_listeners(first->server, count);
     *gone = rv < 0 ? 0 : change.before & ~change.kept;
     return rv < 0 ? rv : 0;

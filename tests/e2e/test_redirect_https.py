@@ -164,6 +164,18 @@ app.get("/redirected", function() return "never\\n" end)
                 path = os.path.join(self.folder, "plain.sock")
                 self.assertEqual(get(path)[1]["location"], "https://localhost:444/")
 
+    def test_reload_keeps_an_address_to_redirect_to(self):
+        secured = 'app.listen "127.0.0.1:0?tls"\n'
+        script = SITE + 'app.redirect_https "127.0.0.1:0"\napp.tls { cert = "first.pem", key = "first-key.pem" }\n'
+        self.write("site.lua", script + secured)
+        with evtest.Program(EVSERVE, "site.lua", cwd=self.folder) as server:
+            plain, tls = listening(server)
+            self.write("site.lua", script)
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: any("not reloaded" in line for line in server.lines), "the reload")
+            self.assertRegex("\n".join(server.lines), r"not reloaded: site\.lua:\d+: listen address .* no HTTPS to redirect")
+            self.assertEqual(get(plain)[1]["location"], f"https://localhost:{tls[1]}/")
+
     def test_names_of_new_certificates_hold(self):
         pair = [self.authority.path("live.pem"), self.authority.path("live-key.pem")]
         for options in [], ["--reactors", "2"]:
