@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Send a notice about a name, with an fd or -1. */
-static void send_name(const struct systemd_notifier *notifier, const char *what, const char *address, int fd)
+static void send_name(struct systemd_notifier *notifier, const char *what, const char *address, int fd)
 {
     char name[PASSED_NAME_MAX], news[PASSED_NAME_MAX + 64];
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {0};
@@ -36,13 +36,20 @@ static void send_name(const struct systemd_notifier *notifier, const char *what,
         head->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(head), &fd, sizeof fd);
     }
-    (void)!sendmsg(notifier->fd, &message, MSG_NOSIGNAL);
+    pthread_mutex_lock(&notifier->lock); /* another thread may connect it anew */
+    if (notifier->fd >= 0) {
+        (void)!sendmsg(notifier->fd, &message, MSG_NOSIGNAL);
+    }
+    pthread_mutex_unlock(&notifier->lock);
 }
 
-static bool has_store(const struct systemd_notifier *notifier, const char *fdstore)
+static bool has_store(struct systemd_notifier *notifier, const char *fdstore)
 {
     uint64_t most = 0;
-    return notifier->fd >= 0 && fdstore != NULL && ascii_parse_number(fdstore, strlen(fdstore), INT32_MAX, &most) &&
+    pthread_mutex_lock(&notifier->lock);
+    bool is_connected = notifier->fd >= 0;
+    pthread_mutex_unlock(&notifier->lock);
+    return is_connected && fdstore != NULL && ascii_parse_number(fdstore, strlen(fdstore), INT32_MAX, &most) &&
            most > 0;
 }
 
