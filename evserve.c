@@ -14,16 +14,16 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/host/confine.h"
+#include "http/host/describe.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_host.h"
+#include "http/host/evs_stats.h"
 #include "http/host/full_state.h"
 #include "http/host/handover.h"
-#include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/reload.h"
 #include "http/host/worker.h"
 #include "http/metrics_board.h"
-#include "http/route_table.h"
 #include "http/server.h"
 #include "version.h"
 #ifdef EVSERVE_HAS_LUA
@@ -32,9 +32,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <string.h>
 #include <sys/types.h>
 
 /* The language of scripts in this build. */
@@ -456,32 +454,7 @@ int evserve_port(const evserve *server, unsigned listener)
 
 int evserve_stats(const evserve *server, struct evs_stats *stats)
 {
-    size_t size = stats->size;
-    if (size < offsetof(struct evs_stats, accepted) || size > sizeof *stats) {
-        return -EINVAL;
-    }
-    struct evs_stats sum = {.size = size};
-    for (unsigned i = 0; i < server->worker_count; i++) {
-        struct server_stats one;
-        server_get_stats(server->workers[i].server, &one);
-        sum.accepted += one.accepted;
-        sum.active += one.connections;
-        sum.requests += one.requests;
-        for (size_t n = 0; n < sizeof sum.by_class / sizeof sum.by_class[0]; n++) {
-            sum.by_class[n] += one.by_class[n];
-        }
-        sum.bytes_received += one.bytes_received;
-        sum.bytes_sent += one.bytes_sent;
-        sum.timeouts += one.timeouts;
-        sum.errors += one.lost;
-    }
-    struct reload_counts reloads;
-    reload_get_counts(&server->reload, &reloads);
-    sum.reloads = reloads.succeeded;
-    sum.reloads_failed = reloads.failed;
-    sum.reload_has_failed = reloads.has_failed ? 1 : 0;
-    memcpy(stats, &sum, size);
-    return 0;
+    return evs_stats_fill(stats, server->plan.board, &server->reload);
 }
 
 void evserve_log(evserve *server, int level, const char *text)
@@ -497,39 +470,18 @@ const char *evserve_version(void)
     return EVSERVE_VERSION;
 }
 
-/* Describing. */
-
-struct check_call {
-    void (*line)(void *arg, const char *text);
-    void *arg;
-    char *err;
-    size_t errlen;
-};
-
 /* Load a config, and describe all of it or only the routes. */
-static int describe(const struct evserve_config *config, bool is_whole, struct check_call *call)
+static int describe(const struct evserve_config *config, bool is_whole, const struct describe_target *target)
 {
     struct evserve_config copy;
-    if (evs_config_read(&copy, config, call->err, call->errlen) < 0) {
+    if (evs_config_read(&copy, config, target->err, target->errlen) < 0) {
         return -1;
     }
     evserve *server = create(&copy);
     if (server == NULL) {
-        return error_text(call->err, call->errlen, -1, "cannot check: %s", errno_text(ENOMEM));
+        return error_text(target->err, target->errlen, -1, "cannot check: %s", errno_text(ENOMEM));
     }
-    int rv = plan_read_script(&server->plan, call->err, call->errlen);
-    rv = rv < 0 ? rv : worker_load(&server->workers[0], call->err, call->errlen);
-    const struct offer *offer = server->workers[0].offer;
-    if (rv >= 0 && is_whole) {
-        rv = plan_start_tls(&server->plan, offer, call->err, call->errlen);
-    }
-    if (rv >= 0 && is_whole) {
-        rv = offer_describe(offer, copy.listen, call->line, call->arg, call->err, call->errlen);
-    }
-    if (rv >= 0) {
-        rv = route_table_write(offer->site, call->line, call->arg);
-        rv = rv < 0 ? error_text(call->err, call->errlen, rv, "cannot check: %s", errno_text(-rv)) : rv;
-    }
+    int rv = describe_plan(&server->plan, &server->workers[0], copy.listen, is_whole, target);
     evserve_free(server);
     return rv < 0 ? -1 : 0;
 }
@@ -537,13 +489,11 @@ static int describe(const struct evserve_config *config, bool is_whole, struct c
 int evserve_check(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                   size_t errlen)
 {
-    struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-    return describe(config, true, &call);
+    return describe(config, true, &(struct describe_target){line, arg, err, errlen});
 }
 
 int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                    size_t errlen)
 {
-    struct check_call call = {.line = line, .arg = arg, .err = err, .errlen = errlen};
-    return describe(config, false, &call);
+    return describe(config, false, &(struct describe_target){line, arg, err, errlen});
 }

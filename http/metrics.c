@@ -20,24 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The sums over all reactors. */
-static struct server_stats sum_up(const struct metrics_board *board)
-{
-    enum { NUMBERS = sizeof(struct server_stats) / sizeof(uint64_t) };
-    struct server_stats sum = {0};
-    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
-        const struct service *service = metrics_board_service(board, i);
-        struct server_stats one = {0};
-        if (service != NULL) {
-            service_get_stats(service, &one);
-        }
-        for (size_t n = 0; n < NUMBERS; n++) {
-            ((uint64_t *)&sum)[n] += ((const uint64_t *)&one)[n];
-        }
-    }
-    return sum;
-}
-
 /* A family with a single sample. */
 static void write_one(struct metrics_text *text, enum metric_kind kind, const char *name, const char *help,
                       uint64_t value)
@@ -173,7 +155,8 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     if (exchange->service->counts != NULL) {
         metrics_counts_settle(exchange->service->counts);
     }
-    struct server_stats sum = sum_up(board);
+    struct server_stats sum;
+    metrics_board_sum(board, &sum);
     write_build(&text, board);
     write_totals(&text, &sum);
     write_reloads(&text, board);

@@ -169,6 +169,21 @@ struct service *metrics_board_service(const struct metrics_board *board, unsigne
     return board->services[n];
 }
 
+void metrics_board_sum(const struct metrics_board *board, struct server_stats *sum)
+{
+    enum { NUMBERS = sizeof *sum / sizeof(uint64_t) };
+    *sum = (struct server_stats){0};
+    for (unsigned i = 0; i < board->count; i++) {
+        struct server_stats one = {0};
+        if (board->services[i] != NULL) {
+            service_get_stats(board->services[i], &one);
+        }
+        for (size_t n = 0; n < NUMBERS; n++) {
+            ((uint64_t *)sum)[n] += ((const uint64_t *)&one)[n];
+        }
+    }
+}
+
 struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigned n)
 {
     return &board->samples[n];

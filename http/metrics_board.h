@@ -12,6 +12,7 @@
 struct metrics_board;
 struct metrics_own;
 struct router;
+struct server_stats;
 struct service;
 
 /* What a reactor's thread looks at once a second (relaxed atomics). */
@@ -57,6 +58,9 @@ void metrics_board_get_reloads(const struct metrics_board *board, struct board_r
 
 /* The service of the n-th reactor; NULL before it has joined. */
 struct service *metrics_board_service(const struct metrics_board *board, unsigned n);
+
+/* The totals of all services that have joined. */
+void metrics_board_sum(const struct metrics_board *board, struct server_stats *sum);
 
 /* What the n-th reactor's thread writes once a second. */
 struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigned n);
