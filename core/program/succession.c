@@ -64,6 +64,7 @@ static void give_way(struct succession *succession, evserve *server, pid_t succe
     snprintf(text, sizeof text, "MAINPID=%d\nREADY=1", (int)successor);
     systemd_notify(succession->notifier, text);
     systemd_notifier_silence(succession->notifier);
+    supervise_say_replaced();
     succession->is_replaced = true;
     evserve_hand_over(server, EVSERVE_SERVED);
     evserve_stop(server, EVSERVE_DRAIN_TIMEOUT);

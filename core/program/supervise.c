@@ -27,8 +27,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What the child sends: NEWS_BEGIN, a NEWS_SOCKET with an fd for each socket, NEWS_SERVING. */
-enum { NEWS_BEGIN = 'b', NEWS_SOCKET = 's', NEWS_SERVING = 'e' };
+/* What the child sends: NEWS_BEGIN, a NEWS_SOCKET with an fd for each socket, NEWS_SERVING; after an upgrade
+ * NEWS_REPLACED. */
+enum { NEWS_BEGIN = 'b', NEWS_SOCKET = 's', NEWS_SERVING = 'e', NEWS_REPLACED = 'r' };
 
 struct supervise_news {
     char what;
@@ -46,7 +47,7 @@ struct supervisor {
     int64_t started_ms, next_ms; /* when the child was started; when the next one will be */
     int64_t delay_ms;            /* before the last start anew; 0: there was none */
     bool is_serving, has_served; /* this child; any */
-    bool is_stopping;            /* it was told to */
+    bool is_stopping;            /* it was told to, or another program has taken over */
     sigset_t held;               /* signals for the child that came before it served */
 };
 
@@ -124,6 +125,13 @@ void supervise_keep_sockets(evserve *server)
     mem_free(sockets);
 }
 
+void supervise_say_replaced(void)
+{
+    if (supervisor_fd >= 0) {
+        (void)send_news(NEWS_REPLACED, NULL);
+    }
+}
+
 /* Signals that a server heeds when it serves, and that end one that is still starting. */
 static const int served_signals[] = {SIGHUP, SIGUSR1, SIGUSR2};
 
@@ -174,6 +182,9 @@ static bool take_news(struct supervisor *supervisor)
         drop_sockets(supervisor);
     } else if (news.what == NEWS_SERVING) {
         heed_serving(supervisor);
+    } else if (news.what == NEWS_REPLACED) {
+        supervisor->is_stopping = true;
+        drop_sockets(supervisor);
     } else if (fd >= 0 && supervisor->count < SUPERVISE_SOCKETS_MAX && !supervisor->is_stopping) {
         struct evs_inherited *kept = &supervisor->kept[supervisor->count++];
         kept->fd = fd;

@@ -30,6 +30,10 @@ int64_t supervise_delay_ms(int64_t delay_ms, int64_t served_ms);
  * the parent, in place of those before. */
 void supervise_keep_sockets(evserve *server);
 
+/* In the child, with --supervise or without: another program has taken over. However this one ends, it is not started
+ * again. */
+void supervise_say_replaced(void);
+
 /* In the child: end by SIGTERM when the parent has gone. To be called again after the user has changed. */
 void supervise_end_with_parent(void);
 

@@ -104,6 +104,23 @@ class Supervise(unittest.TestCase):
             self.assertEqual(server.stop(number), 0)
             self.assertFalse(os.path.exists(f"/proc/{child}"))
 
+    def test_replaced_server_is_not_started_again(self):
+        server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
+        evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file")
+        old = self.pid()
+        with server.connect() as sock:
+            sock.sendall(b"GET /file HTTP/1.1\r\n")  # it waits for the rest
+            done = evtest.run(EVSERVE, "--upgrade", os.path.join(self.folder, "pid"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            child = self.pid()
+            parent = int(re.search(r"^PPid:\s+(\d+)", status(child), re.M)[1])
+            self.addCleanup(os.kill, parent, signal.SIGTERM)
+            self.wait_for(server, "upgraded: process")
+            os.kill(old, signal.SIGKILL)
+            self.assertEqual(server.process.wait(evtest.LIMIT), 1)
+        self.assertFalse(any("again" in line for line in server.lines), server.lines)
+        self.assertEqual(get(server.address), b"content")
+
     def start_child_slowly(self, server):
         """A child that has not loaded its script yet."""
         self.crash(server, signal.SIGKILL)
