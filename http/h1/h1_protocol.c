@@ -162,8 +162,8 @@ static bool has_begun(const struct h1 *h1)
     return exchange->head_data != NULL || exchange->response_state != RESPONSE_NONE || parser_has_begun(&h1->parser);
 }
 
-/* A client that sent plain HTTP instead of a TLS handshake got a response, which has a line like others. What it sent is
- * gone with the handshake. */
+/* A client that sent plain HTTP instead of a TLS handshake got a response, which has a line like others. What it sent
+ * is gone with the handshake. */
 static void log_plain_reply(struct conn *conn)
 {
     struct service *service = conn->pool->service;

@@ -227,8 +227,8 @@ static int allow_sockets(struct allow_call *call, const struct server *server)
     return rv;
 }
 
-/* Allow the access log to be opened again, or made anew in its folder once it was renamed. A pipe or a device is allowed
- * itself. */
+/* Allow the access log to be opened again, or made anew in its folder once it was renamed. A pipe or a device is
+ * allowed itself. */
 static int allow_access_log(struct allow_call *call, const char *path)
 {
     struct stat st;
