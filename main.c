@@ -376,6 +376,19 @@ struct host {
     const char *user; /* of --user, or NULL */
 };
 
+/* Whoever starts a second server with the PID file of the first would reload and stop the wrong one by it. */
+static void warn_of_pid_file(const char *path)
+{
+    struct pid_file_news news;
+    char err[EVSERVE_ERROR_MAX], line[EVSERVE_ERROR_MAX];
+    if (path != NULL && control.upgraded.fd < 0 && pid_file_read(path, &news, err, sizeof err) == 0 && news.pid > 0) {
+        snprintf(line, sizeof line,
+                 "--pid-file %.500s is the file of process %d, which still runs: from now on it names this process",
+                 path, (int)news.pid);
+        log_stream_write(control.log, EVSERVE_LOG_WARN, line);
+    }
+}
+
 /* All addresses are bound, and the sandbox is not in force yet. */
 static int on_listening(void *arg, char *err, size_t errlen)
 {
@@ -383,6 +396,7 @@ static int on_listening(void *arg, char *err, size_t errlen)
     if (control.options->request == NULL) {
         systemd_notifier_open(&control.notifier, getenv("NOTIFY_SOCKET"));
         take_signals();
+        warn_of_pid_file(control.options->pid_file);
         if (pid_file_open(&control.succession.pid_file, control.options->pid_file, host->user, err, errlen) < 0) {
             return -1;
         }

@@ -211,6 +211,14 @@ class Upgrade(Case):
         self.end(successor)
         self.assertFalse(os.path.exists(pid_file))
 
+    def test_pid_file_of_another_server_is_warned_of(self):
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--pid-file", "pid")
+        evtest.wait_until(lambda: os.stat(self.path("pid")).st_size > 0, "the PID file")
+        with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--root", self.folder, "--pid-file",
+                            self.path("pid")) as other:
+            evtest.wait_until(lambda: any(f"--pid-file {self.path('pid')} is the file of process {server.pid}, which still "
+                                          "runs" in line for line in other.lines), "the warning")
+
     @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
     def test_reload_by_pid_file_waits_for_the_result(self):
         for more in ([], ["--reactors", "2"]):
