@@ -208,7 +208,7 @@ static void late_handler_is_gone_and_its_client_reads_503(void **state)
     assert_null(strstr(reply, "Connection: close"));
     wait_for(&gone, 1);
     assert_true(host_has_logged("route /brief/hold (evserve_config.routes[7]): 503, since its handler did not answer "
-                                "within 50 ms (handler_timeout)\n"));
+                                "within 50 ms (handler_timeout) [client 127.0.0.1:"));
     close(fd);
 }
 
@@ -266,7 +266,7 @@ static void silent_stream_is_gone_and_its_client_sees_a_cut(void **state)
     wait_for(&gone, 1);
     assert_true(
         host_has_logged("route /brief/begin (evserve_config.routes[8]): cut, since its stream wrote nothing for "
-                        "50 ms (stream_timeout)\n"));
+                        "50 ms (stream_timeout) [client 127.0.0.1:"));
     close(fd);
 }
 

@@ -36,7 +36,7 @@ static void handler_that_does_not_answer_is_503_after_the_default(void **state)
     assert_string_equal(statuses(peer), "503");
     assert_int_equal(stats().timeouts, 1);
     assert_non_null(strstr(scene.log_text, "route /hold (): 503, since its handler did not answer within 300000 ms "
-                                           "(handler_timeout)\n"));
+                                           "(handler_timeout) [client 127.0.0.1:"));
 }
 
 /* The request is complete, so there is no doubt about what follows it. */
@@ -160,7 +160,7 @@ static void stream_timeout_counts_from_the_last_byte(void **state)
     assert_int_equal(count_in_output(peer, "1\r\nx\r\n"), 5);
     assert_int_equal(count_in_output(peer, "0\r\n\r\n"), 0); /* the client can tell */
     assert_non_null(strstr(scene.log_text, "route /hold (): cut, since its stream wrote nothing for 3000 ms "
-                                           "(stream_timeout)\n"));
+                                           "(stream_timeout) [client 127.0.0.1:"));
 }
 
 static void time_in_which_the_client_takes_what_was_written_does_not_count(void **state)
