@@ -3,8 +3,8 @@
  *
  * Failure modes: if one offer fails, the scripts of the others are stopped. A script that is stuck in a C function,
  * such as a read from a FIFO that nobody writes to, cannot be stopped: nobody may end a thread from outside while it
- * changes a Lua state. Its thread is left behind, with all that it may still use: the plan and the log, and thereby the handle,
- * which is freed by the last such thread. It touches neither the worker nor its reactor. */
+ * changes a Lua state. Its thread is left behind, with all that it may still use: the plan and the log, and thereby the
+ * handle, which is freed by the last such thread. It touches neither the worker nor its reactor. */
 
 #include "http/host/loading.h"
 
