@@ -63,9 +63,9 @@ struct net_listener {
 /* Bind, listen and register with the reactor. flags is a set of NET_EDGE, NET_SHARED and NET_DEFER. IPv4 and IPv6
  * sockets get SO_REUSEADDR and TCP_NODELAY, which accepted sockets inherit. The file of a unix socket on which no
  * process listens any more is replaced; if other servers are opening sockets in its folder, this waits for them, a
- * second at most. An inherited fd is duplicated and made non-blocking, and so is handed_fd, which otherwise becomes like
- * a socket that was opened here: the file of a unix socket is this listener's to remove. Returns 0, or -errno with a
- * text in err that names the address, and nothing left behind. The listener must not move while it is open. */
+ * second at most. An inherited fd is duplicated and made non-blocking, and so is handed_fd, which otherwise becomes
+ * like a socket that was opened here: the file of a unix socket is this listener's to remove. Returns 0, or -errno with
+ * a text in err that names the address, and nothing left behind. The listener must not move while it is open. */
 int net_listener_open(struct net_listener *listener, struct reactor *reactor, const struct net_address *address,
                       unsigned flags, net_accept_fn on_accept, void *arg, const struct log *log, char *err,
                       size_t errlen);

@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_NET_HANDED_H
 
 /* Listening sockets that another program has handed over, so that no connection is lost while this one takes its place.
- * Each has the address that it was opened for as text (net_listener.wanted): a listener that wants this address gets the
- * socket, instead of opening one. The fds stay with whoever has made the list: listeners duplicate them. */
+ * Each has the address that it was opened for as text (net_listener.wanted): a listener that wants this address gets
+ * the socket, instead of opening one. The fds stay with whoever has made the list: listeners duplicate them. */
 
 #include "core/net_address.h"
 

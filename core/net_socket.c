@@ -1,7 +1,7 @@
 /* Happy path: a socket gets its options, is bound and listens; or one that another program has opened is duplicated.
  *
- * Failure modes: whatever the kernel refuses is returned, with nothing left behind: no fd, and no file of a unix socket.
- * net_socket_error() has the words for it. */
+ * Failure modes: whatever the kernel refuses is returned, with nothing left behind: no fd, and no file of a unix
+ * socket. net_socket_error() has the words for it. */
 
 #include "core/net_socket.h"
 

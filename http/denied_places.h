@@ -21,9 +21,10 @@ struct denied_places {
     int64_t look_ms;                   /* no look at the disk before that */
 };
 
-/* Opening path below root, len bytes and a NUL, failed with error. If it is one that a site's permissions cause, find the place
- * that denies it: a directory that cannot be passed through, the path itself, or, if owner and mode allow it and thus
- * the sandbox or another security module does not, the whole root. A place that was not told yet is a warning. */
+/* Opening path below root, len bytes and a NUL, failed with error. If it is one that a site's permissions cause, find
+ * the place that denies it: a directory that cannot be passed through, the path itself, or, if owner and mode allow it
+ * and thus the sandbox or another security module does not, the whole root. A place that was not told yet is a
+ * warning. */
 void denied_places_note(struct denied_places *places, const struct log *log, struct file_root *root, const char *path,
                         size_t len, int error, int64_t now_ms);
 

@@ -45,8 +45,8 @@ struct own_value {
 int metrics_own_create(struct metrics_own **own, unsigned count); /* 0 or -ENOMEM */
 void metrics_own_destroy(struct metrics_own *own);
 
-/* Define a metric, or find the one that has been defined in the same way. Returns 0 with *metric, which lives as long as
- * own; or -EINVAL, -EEXIST (it exists in another way), -ENOSPC or -ENOMEM with a text in err. Any thread. */
+/* Define a metric, or find the one that has been defined in the same way. Returns 0 with *metric, which lives as long
+ * as own; or -EINVAL, -EEXIST (it exists in another way), -ENOSPC or -ENOMEM with a text in err. Any thread. */
 int metrics_own_define(struct metrics_own *own, const struct own_definition *definition, struct own_metric **metric,
                        char *err, size_t errlen);
 
@@ -58,8 +58,8 @@ enum metric_kind own_metric_kind(const struct own_metric *metric);
 size_t own_metric_labels(const struct own_metric *metric); /* how many */
 const char *own_metric_name(const struct own_metric *metric);
 
-/* Add to a counter or a gauge, or observe a value for a histogram. values are as many as the metric has labels. shard is
- * the number of the calling reactor's thread, or count for every other thread. Returns 0; -EINVAL: value is not a
+/* Add to a counter or a gauge, or observe a value for a histogram. values are as many as the metric has labels. shard
+ * is the number of the calling reactor's thread, or count for every other thread. Returns 0; -EINVAL: value is not a
  * number, or it is negative and the metric a counter; -ENOMEM. Any thread. */
 int own_metric_add(struct own_metric *metric, unsigned shard, double value, const struct own_value *values);
 

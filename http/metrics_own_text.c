@@ -1,5 +1,5 @@
-/* Happy path: the sets of all shards of a metric are copied under their locks, sorted by their label values, and the sums
- * of equal ones written.
+/* Happy path: the sets of all shards of a metric are copied under their locks, sorted by their label values, and the
+ * sums of equal ones written.
  *
  * Failure mode: without memory for the copies the text is marked as short. */
 

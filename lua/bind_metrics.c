@@ -1,5 +1,5 @@
-/* Happy path: app.metrics() registers a route that responds in C (http/metrics.h). app.counter() and its siblings define
- * a metric (http/metrics_own.h), whose methods find it by its number and add to the thread's own shard.
+/* Happy path: app.metrics() registers a route that responds in C (http/metrics.h). app.counter() and its siblings
+ * define a metric (http/metrics_own.h), whose methods find it by its number and add to the thread's own shard.
  *
  * Failure modes: every mistake raises an error that begins with the file and line of the script. */
 

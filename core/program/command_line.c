@@ -296,8 +296,8 @@ static const struct option_row rows[] = {
     {"help", OPTION_LAST, offsetof(struct command_line, help), NULL},
 };
 
-/* In the sandbox, the log can be opened again, and made anew, only where writing is allowed: in its folder. Returns whether
- * there was room for its name. */
+/* In the sandbox, the log can be opened again, and made anew, only where writing is allowed: in its folder. Returns
+ * whether there was room for its name. */
 static bool allow_log(struct command_line *options)
 {
     char folder[ALLOW_TEXT_MAX] = ".", err[OPTION_ERROR_MAX];

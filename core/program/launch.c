@@ -165,8 +165,8 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In the child: give the fds their numbers. One of ours may have the number that another one needs, so all are moved out
- * of the way first. fds are count of ours, and the moved ones afterwards. Returns 0 or -errno. */
+/* In the child: give the fds their numbers. One of ours may have the number that another one needs, so all are moved
+ * out of the way first. fds are count of ours, and the moved ones afterwards. Returns 0 or -errno. */
 static int number_fds(int *fds, int count)
 {
     for (int i = 0; i < count; i++) {

@@ -1,5 +1,6 @@
 /* Happy path: a place has a span of a second from its first line on, in which its lines are counted. When it is over,
- * those that were not written are reported, and the place is free. No failure modes: there is always a place to free. */
+ * those that were not written are reported, and the place is free. No failure modes: there is always a place to
+ * free. */
 
 #include "core/program/log_limit.h"
 

@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_PROGRAM_LOG_LIMIT_H
 
 /* Lines that come too often: of those from one place (struct log_subject) at most LOG_LIMIT_LINES are written in a
- * second, and one more says how many were not. Lines without a place, and debug lines, are always written. No locks: the
- * caller has one. */
+ * second, and one more says how many were not. Lines without a place, and debug lines, are always written. No locks:
+ * the caller has one. */
 
 #include "core/log.h"
 

@@ -216,7 +216,8 @@ static void join(struct log_stream *stream)
     }
 }
 
-/* Have the queue written, and hidden lines counted when their time has come. If no thread can be started, the next line tries again. */
+/* Have the queue written, and hidden lines counted when their time has come. If no thread can be started, the next line
+ * tries again. */
 static void start_draining(struct log_stream *stream)
 {
     if (stream->is_draining || (!flush(stream) && stream->limit.hiding == 0)) {

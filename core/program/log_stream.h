@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_PROGRAM_LOG_STREAM_H
 #define EVSERVE_CORE_PROGRAM_LOG_STREAM_H
 
-/* A sink for log lines, for programs: each line goes to standard error or to a file, as log_text.h writes it, unless too
- * many come from one place (log_limit.h).
+/* A sink for log lines, for programs: each line goes to standard error or to a file, as log_text.h writes it, unless
+ * too many come from one place (log_limit.h).
  *
  * Writing a line never waits for the reader of the stream. What the stream does not take at once is queued, and a
  * thread that exists only until the queue is empty writes it. When the queue is full, lines are dropped and counted,
@@ -58,16 +58,16 @@ struct log_stream {
  * beginning. */
 void log_stream_init(struct log_stream *stream, int fd);
 
-/* Write to a file instead, which is made if it is not there (mode 0640), or to a FIFO. path is borrowed. Before the first
- * line. Returns 0, or -errno with a text in err. */
+/* Write to a file instead, which is made if it is not there (mode 0640), or to a FIFO. path is borrowed. Before the
+ * first line. Returns 0, or -errno with a text in err. */
 int log_stream_open(struct log_stream *stream, const char *path, char *err, size_t errlen);
 
-/* Open the file again, since it was renamed, perhaps; nothing happens without one. Returns 0, or -errno with a text in err
- * and lines going on to where they went. */
+/* Open the file again, since it was renamed, perhaps; nothing happens without one. Returns 0, or -errno with a text in
+ * err and lines going on to where they went. */
 int log_stream_reopen(struct log_stream *stream, char *err, size_t errlen);
 
-/* How lines look from now on, and the most verbose level that log_stream_write() writes; LOG_FORMAT_TEXT and LOG_INFO at
- * first. */
+/* How lines look from now on, and the most verbose level that log_stream_write() writes; LOG_FORMAT_TEXT and LOG_INFO
+ * at first. */
 void log_stream_set_format(struct log_stream *stream, enum log_format format, int level);
 
 /* The sink for lines in parts (evserve_config.log_entry): arg is the stream. Any thread may call. */
@@ -76,8 +76,8 @@ void log_stream_take(void *arg, const struct evs_log_entry *entry);
 /* The sink: arg is the stream. Any thread may call. If a line cannot be held back, the others are released, too. */
 void log_stream_write(void *arg, int level, const char *line);
 
-/* Say something to those who look at standard error: the line as it is, even while other lines are held back. With a file,
- * it is a line of the log of this level, too. */
+/* Say something to those who look at standard error: the line as it is, even while other lines are held back. With a
+ * file, it is a line of the log of this level, too. */
 void log_stream_print(struct log_stream *stream, int level, const char *line);
 
 /* Write what was held back; from now on lines are written at once. */

@@ -1,8 +1,8 @@
 /* Happy path: SIGHUP to the process in the file, which then says that a reload is over: pid_file_tell_reload(). It
  * says so once no SIGHUP is left to act on, so the result is that of a reload that began after this one.
  *
- * Failure modes: there is no such process, or it may not be signalled; it ends meanwhile. It has its own deadline, so this
- * waits as long as it lives. */
+ * Failure modes: there is no such process, or it may not be signalled; it ends meanwhile. It has its own deadline, so
+ * this waits as long as it lives. */
 
 #include "core/program/reload_request.h"
 

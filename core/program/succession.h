@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_PROGRAM_SUCCESSION_H
 #define EVSERVE_CORE_PROGRAM_SUCCESSION_H
 
-/* What the program does about an upgrade of itself (upgrade.h): when it starts one, what the log, systemd and the PID file
- * say about it, and how it gives way. For programs; the main thread calls all of it. */
+/* What the program does about an upgrade of itself (upgrade.h): when it starts one, what the log, systemd and the PID
+ * file say about it, and how it gives way. For programs; the main thread calls all of it. */
 
 #include "core/program/pid_file.h"
 #include "core/program/upgrade.h"

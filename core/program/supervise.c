@@ -1,8 +1,8 @@
-/* Happy path: supervise() forks; the child sends its sockets, with their addresses, through a pair of sockets; the parent
- * sleeps until a signal, a message or the end of the child.
+/* Happy path: supervise() forks; the child sends its sockets, with their addresses, through a pair of sockets; the
+ * parent sleeps until a signal, a message or the end of the child.
  *
- * Failure modes: a child that crashes is started again, later each time. Without memory or processes for that the parent
- * tries again after the same time. Sockets that cannot be sent are opened anew by the next child. */
+ * Failure modes: a child that crashes is started again, later each time. Without memory or processes for that the
+ * parent tries again after the same time. Sockets that cannot be sent are opened anew by the next child. */
 
 #include "core/program/supervise.h"
 

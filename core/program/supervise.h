@@ -17,10 +17,10 @@ enum {
     SUPERVISE_CALM_MS = 60000,      /* until the server has lived for so long */
 };
 
-/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns the
- * exit status once the server has ended in order, has been told to stop, or could not start the first time: SIGTERM,
- * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself
- * with a failure, it is started again, too, but opens its sockets anew. */
+/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns
+ * the exit status once the server has ended in order, has been told to stop, or could not start the first time:
+ * SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends
+ * by itself with a failure, it is started again, too, but opens its sockets anew. */
 int supervise(struct upgraded *upgraded);
 
 /* The wait before the next start, after one of delay_ms (0: there was none) and a server that served for served_ms. */

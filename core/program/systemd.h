@@ -34,7 +34,8 @@ struct systemd_notifier {
 void systemd_notifier_open(struct systemd_notifier *notifier, const char *notify_socket);
 void systemd_notifier_close(struct systemd_notifier *notifier);
 
-/* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. Any thread, once it is open. */
+/* Send a notice such as "READY=1", if systemd asked for it. What cannot be sent is lost. Any thread, once it is
+ * open. */
 void systemd_notify(struct systemd_notifier *notifier, const char *news);
 
 /* The service is ready, and what systemctl status shows: where it listens, and why its last reload has failed (NULL: it

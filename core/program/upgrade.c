@@ -1,7 +1,8 @@
 /* Happy path: upgrade_begin() starts the new program, with a pipe on which it sends "ready"; upgrade_look() reads that.
  *
- * Failure modes: the new program sends its error text instead, or ends without a word, or is late and is killed. Its end
- * of the pipe closes when it ends, but its exit status may come a little later: upgrade_look() waits for that, too. */
+ * Failure modes: the new program sends its error text instead, or ends without a word, or is late and is killed. Its
+ * end of the pipe closes when it ends, but its exit status may come a little later: upgrade_look() waits for that,
+ * too. */
 
 #include "core/program/upgrade.h"
 

@@ -2,9 +2,9 @@
 #define EVSERVE_CORE_PROGRAM_UPGRADE_H
 
 /* Replacing the running program by another version of it, which goes on with its listening sockets (launch.h). The old
- * program starts the new one and serves on; once the new one says that it serves, the old one stops. A new one that ends
- * before, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For programs;
- * the main thread calls all of it. */
+ * program starts the new one and serves on; once the new one says that it serves, the old one stops. A new one that
+ * ends before, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For
+ * programs; the main thread calls all of it. */
 
 #include "evserve.h"
 
@@ -36,8 +36,8 @@ struct upgrade {
 /* At the start. argv is that of main(). */
 void upgrade_init(struct upgrade *upgrade, char *const *argv);
 
-/* Start the new program with the server's sockets. Returns 0, or -errno with a text in err and nothing changed: -EALREADY
- * if one was started and does not serve yet. */
+/* Start the new program with the server's sockets. Returns 0, or -errno with a text in err and nothing changed:
+ * -EALREADY if one was started and does not serve yet. */
 int upgrade_begin(struct upgrade *upgrade, evserve *server, char *err, size_t errlen);
 
 /* Look what has become of it. Returns 0 while it is starting; its process id once it serves; or -errno with a text in

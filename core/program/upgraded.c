@@ -63,8 +63,8 @@ static int put_back(struct command_line *options, int fd, int number)
     return 0;
 }
 
-/* Keep the sockets, count of them. Those with a name of ours, and the pipe, are moved out of the way before any gets its
- * number. */
+/* Keep the sockets, count of them. Those with a name of ours, and the pipe, are moved out of the way before any gets
+ * its number. */
 static int keep_sockets(struct upgraded *upgraded, struct passed_socket *sockets, int count,
                         struct command_line *options)
 {

@@ -16,9 +16,9 @@ struct upgraded {
     int fd;                        /* to the old program, or -1 */
 };
 
-/* Read and clean the environment. Sockets of systemd become addresses ("fd:3"), unless the command line names others. Of
- * those that the old program passes, each that it had as "fd:N" gets the number N again and is an address likewise; the
- * others go to sockets. Returns 0, or -errno with a text in err. */
+/* Read and clean the environment. Sockets of systemd become addresses ("fd:3"), unless the command line names others.
+ * Of those that the old program passes, each that it had as "fd:N" gets the number N again and is an address likewise;
+ * the others go to sockets. Returns 0, or -errno with a text in err. */
 int upgraded_take(struct upgraded *upgraded, struct command_line *options, char *err, size_t errlen);
 
 /* Say that this program serves; or that it cannot, and why. Then nothing more can be said. */

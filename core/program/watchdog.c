@@ -1,6 +1,7 @@
 /* Happy path: each thread posts the sign to the next one, from the last to the first, and that notifies systemd.
  *
- * Failure modes: without memory for a post, or when the server has ended, this sign is lost; the next one begins anew. */
+ * Failure modes: without memory for a post, or when the server has ended, this sign is lost; the next one begins
+ * anew. */
 
 #include "core/program/watchdog.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_PROGRAM_WATCHDOG_H
 #define EVSERVE_CORE_PROGRAM_WATCHDOG_H
 
-/* Signs of life for the watchdog of systemd (systemd_watchdog_ms()). A sign passes through every thread of the server, so
- * a loop that hangs stops it. For programs. */
+/* Signs of life for the watchdog of systemd (systemd_watchdog_ms()). A sign passes through every thread of the server,
+ * so a loop that hangs stops it. For programs. */
 
 #include "evserve.h"
 

@@ -14,8 +14,8 @@ int handover_list(struct worker *workers, unsigned count, struct evs_inherited *
 /* Another program has the sockets: how is EVSERVE_STORED or EVSERVE_SERVED. Any thread. */
 void handover_leave(struct worker *workers, unsigned count, int how);
 
-/* The start has failed: what another program has handed over must go on there. No worker's thread runs any more, or each
- * is going to be stopped. */
+/* The start has failed: what another program has handed over must go on there. No worker's thread runs any more, or
+ * each is going to be stopped. */
 void handover_return(struct worker *workers, unsigned count);
 
 #endif

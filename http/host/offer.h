@@ -78,8 +78,8 @@ bool offer_has_passed(const struct offer *offer, const char *listen);
  * that says why that should be. */
 int offer_check_local(const struct offer *offer, const char *listen, char *err, size_t errlen);
 
-/* Call fn with each address that offer_listen() listens on, until it returns less than 0; place is where the script asked
- * for it, or NULL. Returns what fn returned last. */
+/* Call fn with each address that offer_listen() listens on, until it returns less than 0; place is where the script
+ * asked for it, or NULL. Returns what fn returned last. */
 typedef int (*offer_address_fn)(void *arg, const char *address, const char *place);
 int offer_each_address(const struct offer *offer, const char *listen, offer_address_fn fn, void *arg);
 

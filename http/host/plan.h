@@ -46,8 +46,8 @@ struct plan {
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log);
 
-/* Read the script if it comes through a pipe, and how much memory its states may have: once, for all threads. Returns 0,
- * or -errno with a text in err. */
+/* Read the script if it comes through a pipe, and how much memory its states may have: once, for all threads. Returns
+ * 0, or -errno with a text in err. */
 int plan_read_script(struct plan *plan, char *err, size_t errlen);
 
 /* Every address is bound: forget the sockets of config.inherited, whose fds are the host's. */
@@ -65,8 +65,9 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
 /* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those
  * of the script of offer. plan_start_tls() reads them, and fails if one cannot be used, if there is none although a
  * listener speaks TLS, if a listener redirects to HTTPS and none speaks it, or if sockets without TLS ("fd:3") take the
- * place of a script's addresses with it; a certificate without such a listener is a warning. plan_reload_tls() reads those of another offer, and keeps the former ones if anything is wrong, which the
- * log says. Returns 0, or -errno with a text in err. */
+ * place of a script's addresses with it; a certificate without such a listener is a warning. plan_reload_tls() reads
+ * those of another offer, and keeps the former ones if anything is wrong, which the log says. Returns 0, or -errno with
+ * a text in err. */
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
 

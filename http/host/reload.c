@@ -4,8 +4,8 @@
  * reload_now() waits in the calling thread. reload_later() waits in the loop of the first worker: a call in its mailbox
  * begins, another one tells that all is loaded, and a timer notices a script that is stuck.
  *
- * Failure modes: an offer that cannot be made for one worker is a text in err; the offers of the others are thrown away.
- * Certificates that cannot be used are a line in the log, and the former ones stay. */
+ * Failure modes: an offer that cannot be made for one worker is a text in err; the offers of the others are thrown
+ * away. Certificates that cannot be used are a line in the log, and the former ones stay. */
 
 #include "http/host/reload.h"
 

@@ -46,14 +46,15 @@ struct reload_counts {
     bool has_failed; /* the last one */
 };
 
-/* workers are borrowed; timeout_ms 0 is RELOAD_TIMEOUT_MS. on_last(owner) is called when the reload is no longer used, see
- * reload_release(). */
+/* workers are borrowed; timeout_ms 0 is RELOAD_TIMEOUT_MS. on_last(owner) is called when the reload is no longer used,
+ * see reload_release(). */
 enum { RELOAD_TIMEOUT_MS = 30000 };
 void reload_init(struct reload *reload, struct worker *workers, unsigned count, uint64_t timeout_ms,
                  void (*on_last)(void *owner), void *owner);
 
-/* Make a new offer for each of the workers, and when all of them have one, go on to it. Any thread. Returns 0, or -errno
- * with a text in err, and every worker serves what it served before: -EBUSY while another reload is under way. */
+/* Make a new offer for each of the workers, and when all of them have one, go on to it. Any thread. Returns 0, or
+ * -errno with a text in err, and every worker serves what it served before: -EBUSY while another reload is under
+ * way. */
 int reload_now(struct reload *reload, char *err, size_t errlen);
 
 /* The same without waiting: done(arg, error, err) is called on the first worker's thread when it is over, or by

@@ -32,8 +32,8 @@ enum script_file {
     SCRIPT_FILE_WRITTEN, /* it writes the file, at any time */
 };
 
-/* How a script is loaded while others serve. open() and start() end with -ETIMEDOUT at the deadline, whatever the script
- * does, except in a C function that does not return, in a finalizer and in compiled code. */
+/* How a script is loaded while others serve. open() and start() end with -ETIMEDOUT at the deadline, whatever the
+ * script does, except in a C function that does not return, in a finalizer and in compiled code. */
 struct script_load {
     int64_t end_ns;                 /* the deadline, of sys_now_ns() */
     uint64_t timeout_ms;            /* that it comes after, for texts */

@@ -52,7 +52,8 @@ void tls_keeper_settle(struct tls_keeper *keeper, bool is_confined);
 bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan);
 
 /* Once every TLS_LOOK_MS: read again the certificates whose files have changed, and now and then those that could not
- * be used. A failure goes to the log, once; so does a file that cannot be looked at, and a certificate's expiry. Returns whether the context is a new one. */
+ * be used. A failure goes to the log, once; so does a file that cannot be looked at, and a certificate's expiry.
+ * Returns whether the context is a new one. */
 bool tls_keeper_look(struct tls_keeper *keeper);
 
 /* A reference to the context, for tls_context_put(); NULL without one. */

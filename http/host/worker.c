@@ -1,6 +1,6 @@
-/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. After worker_stop() health says
- * so, and when drain_delay has passed the server drains; when no request is left, scripts have until the same deadline for what they do beside requests; then
- * the worker is over.
+/* Happy path: the loop runs; between two turns the worker acts on calls of other threads. After worker_stop() health
+ * says so, and when drain_delay has passed the server drains; when no request is left, scripts have until the same
+ * deadline for what they do beside requests; then the worker is over.
  *
  * Failure modes: a loop that fails ends the worker, and through on_failed the others. A callback that throws an
  * exception of C++, or ends its thread, has ended the worker, too. */
