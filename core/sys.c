@@ -366,6 +366,12 @@ uint64_t sys_fd_limit(void)
     return getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
+uint64_t sys_open_fds(void)
+{
+    struct stat st;
+    return stat("/proc/self/fd", &st) < 0 || st.st_size < 0 ? 0 : (uint64_t)st.st_size;
+}
+
 int sys_base(int base_fd)
 {
     return base_fd > 0 ? base_fd : AT_FDCWD;

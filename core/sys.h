@@ -82,6 +82,7 @@ ssize_t sys_sendfile(int fd, int file_fd, off_t *offset, size_t len);
 
 /* Files. */
 uint64_t sys_fd_limit(void); /* fds that the process may have (RLIMIT_NOFILE) */
+uint64_t sys_open_fds(void); /* and those that it has; 0: the kernel does not say (before Linux 6.2, without /proc) */
 /* Whether a call failed because the process, or the system, has no fd left. */
 static inline bool sys_is_out_of_fds(int error)
 {

@@ -370,10 +370,10 @@ static void close_expired(struct conn *conn)
     struct service *service = conn->pool->service;
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
-        stat_add(&service->stats.timeouts, conn_close_idle(conn) ? 1 : 0);
+        conn_count_timeout(conn, waits_for, conn_close_idle(conn) ? 1 : 0);
         return;
     }
-    stat_add(&service->stats.timeouts, 1);
+    conn_count_timeout(conn, waits_for, 1);
     conn->end = OUTCOME_TIMEOUT;
     log_write(service->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
     conn_opening_late(conn);

@@ -34,3 +34,12 @@ int64_t conn_deadline_ms(const struct conn *conn, enum wait waits_for, int64_t n
     uint64_t wait_ms = waits_for == WAIT_IDLE ? limits->idle_timeout_ms : limits->header_timeout_ms;
     return wait_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)wait_ms;
 }
+
+void conn_count_timeout(const struct conn *conn, enum wait waits_for, uint64_t n)
+{
+    struct server_stats *stats = &conn->pool->service->stats;
+    _Static_assert(WAIT_LINGER + 1 == sizeof stats->timeouts_by / sizeof stats->timeouts_by[0],
+                   "each wait has a place");
+    stat_add(&stats->timeouts, n);
+    stat_add(&stats->timeouts_by[waits_for], n);
+}

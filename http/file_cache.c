@@ -36,10 +36,11 @@ enum {
 struct file_cache {
     const struct limits *limits;
     const struct log *log;
-    struct file_room room;       /* when the table has no fds to give up */
-    struct file_table table;     /* what it holds */
-    uint64_t page_bytes;         /* of all pages, also of those that only their readers hold */
-    int64_t logged_ms;           /* last line about a failure */
+    struct file_room room;   /* when the table has no fds to give up */
+    struct file_table table; /* what it holds */
+    uint64_t page_bytes;     /* of all pages, also of those that only their readers hold */
+    int64_t logged_ms;       /* last line about a failure */
+    struct file_cache_looks looks;
     struct denied_places denied; /* by the site's permissions */
 };
 
@@ -254,6 +255,7 @@ static struct cached_file *hand_out(struct file_cache *cache, struct cached_file
 __attribute__((noinline)) static int get_anew(struct file_cache *cache, const struct file_key *key,
                                               struct cached_file *held, int64_t now_ms, struct cached_file **file)
 {
+    cache->looks.misses++;
     int rv = key->len < BENEATH_PATH_MAX ? look_at_disk(cache, key, held, now_ms, file) : -ENAMETOOLONG;
     if (rv < 0) {
         log_failure(cache, key, rv, now_ms);
@@ -269,6 +271,7 @@ static int get_key(struct file_cache *cache, const struct file_key *key, int64_t
 {
     struct cached_file *held = file_table_find(&cache->table, key);
     if (held != NULL && held->checked_ms >= fresh_ms && is_current(held)) {
+        cache->looks.hits++;
         *file = hand_out(cache, held);
         return 0;
     }
@@ -380,4 +383,9 @@ size_t file_cache_fd_count(const struct file_cache *cache)
 uint64_t file_cache_memory(const struct file_cache *cache)
 {
     return cache->table.memory_bytes;
+}
+
+struct file_cache_looks file_cache_looks(const struct file_cache *cache)
+{
+    return cache->looks;
 }

@@ -115,4 +115,11 @@ size_t file_cache_count(const struct file_cache *cache);
 size_t file_cache_fd_count(const struct file_cache *cache);
 uint64_t file_cache_memory(const struct file_cache *cache); /* bytes of contents held in memory */
 
+/* Files that were asked for, since the cache was made: held and fresh, or looked for on the disk. */
+struct file_cache_looks {
+    uint64_t hits, misses;
+};
+
+struct file_cache_looks file_cache_looks(const struct file_cache *cache);
+
 #endif

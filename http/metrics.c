@@ -5,6 +5,7 @@
 #include "http/metrics.h"
 
 #include "core/reactor.h"
+#include "core/sys.h"
 #include "core/tick_clock.h"
 #include "http/exchange.h"
 #include "http/metrics_board.h"
@@ -16,6 +17,7 @@
 #include "http/service.h"
 #include "version.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,11 +43,17 @@ static void write_build(struct metrics_text *text, const struct metrics_board *b
 static void write_totals(struct metrics_text *text, const struct server_stats *sum)
 {
     static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    static const char *const waits[] = {"idle", "header", "body", "handler", "write", "linger"}; /* as in timeouts_by */
     write_one(text, METRIC_COUNTER, "evserve_connections_accepted_total", "Connections accepted.", sum->accepted);
     write_one(text, METRIC_GAUGE, "evserve_connections_open", "Connections open now.", sum->connections);
     write_one(text, METRIC_COUNTER, "evserve_connections_lost_total",
               "Connections that ended in an error: reset or cut.", sum->lost);
-    write_one(text, METRIC_COUNTER, "evserve_timeouts_total", "Deadlines that have passed.", sum->timeouts);
+    metrics_text_family(text, METRIC_COUNTER, "evserve_timeouts_total",
+                        "Deadlines that have passed, by what was waited for.");
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+        const struct metric_label label = {"kind", waits[i]};
+        metrics_text_count(text, &label, 1, sum->timeouts_by[i]);
+    }
     metrics_text_family(text, METRIC_COUNTER, "evserve_responses_total", "Responses begun, by class of status.");
     for (size_t i = 1; i < sizeof classes / sizeof classes[0]; i++) {
         const struct metric_label label = {"class", classes[i]};
@@ -121,6 +129,35 @@ static void write_threads(struct metrics_text *text, struct metrics_board *board
                offsetof(struct metrics_sample, lua_limit), false);
 }
 
+static void write_files(struct metrics_text *text, struct metrics_board *board)
+{
+    struct metrics_sample sum = {0};
+    for (unsigned i = 0; i < metrics_board_reactors(board); i++) {
+        const struct metrics_sample *one = metrics_board_sample(board, i);
+        sum.cached_files += __atomic_load_n(&one->cached_files, __ATOMIC_RELAXED);
+        sum.cached_bytes += __atomic_load_n(&one->cached_bytes, __ATOMIC_RELAXED);
+        sum.cache_hits += __atomic_load_n(&one->cache_hits, __ATOMIC_RELAXED);
+        sum.cache_misses += __atomic_load_n(&one->cache_misses, __ATOMIC_RELAXED);
+    }
+    const struct metric_label hit = {"result", "hit"}, miss = {"result", "miss"};
+    metrics_text_family(text, METRIC_COUNTER, "evserve_file_cache_looks_total",
+                        "Files that were asked for: held in the cache, or looked for on the disk.");
+    metrics_text_count(text, &hit, 1, sum.cache_hits);
+    metrics_text_count(text, &miss, 1, sum.cache_misses);
+    write_one(text, METRIC_GAUGE, "evserve_file_cache_files", "Files in the caches of all threads.", sum.cached_files);
+    write_one(text, METRIC_GAUGE, "evserve_file_cache_bytes", "Contents that they hold in memory.", sum.cached_bytes);
+}
+
+static void write_fds(struct metrics_text *text)
+{
+    uint64_t fds = sys_open_fds(), limit = sys_fd_limit();
+    if (fds > 0) {
+        write_one(text, METRIC_GAUGE, "evserve_fds_open", "File descriptors that the process has open.", fds);
+    }
+    metrics_text_family(text, METRIC_GAUGE, "evserve_fds_limit", "How many it may have (RLIMIT_NOFILE).");
+    metrics_text_number(text, NULL, 0, limit == UINT64_MAX ? (double)INFINITY : (double)limit);
+}
+
 /* Whether the client reads OpenMetrics. Prometheus names it first; others do not name it at all. */
 static bool accepts_open(const struct exchange *exchange)
 {
@@ -161,6 +198,8 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     write_totals(&text, &sum);
     write_reloads(&text, board);
     write_threads(&text, exchange->service->board);
+    write_files(&text, exchange->service->board);
+    write_fds(&text);
     metrics_requests_write(&text, board);
     metrics_own_write(&text, metrics_board_own(board));
     respond_with(exchange, &text);

@@ -17,9 +17,11 @@ struct service;
 
 /* What a reactor's thread looks at once a second (relaxed atomics). */
 struct metrics_sample {
-    uint64_t cpu_ns;     /* processor time of the thread */
-    uint64_t lua_memory; /* bytes of its script's Lua state */
-    uint64_t lua_limit;  /* and its limit; 0 without a script */
+    uint64_t cpu_ns;                     /* processor time of the thread */
+    uint64_t lua_memory;                 /* bytes of its script's Lua state */
+    uint64_t lua_limit;                  /* and its limit; 0 without a script */
+    uint64_t cached_files, cached_bytes; /* of its file cache: files held, and contents in memory */
+    uint64_t cache_hits, cache_misses;   /* of all its file caches since the first look: a reload brings a new one */
 };
 
 /* Make the board of a server with count reactors. Returns 0 or -ENOMEM. */

@@ -16,6 +16,7 @@
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
+#include "http/metrics_board.h"
 #include "http/server_drain.h"
 #include "http/server_internal.h"
 #include "http/server_room.h"
@@ -435,6 +436,15 @@ void server_destroy(struct server *server)
 void server_get_stats(const struct server *server, struct server_stats *stats)
 {
     service_get_stats(&server->service, stats);
+}
+
+void server_get_totals(const struct server *server, struct server_stats *stats)
+{
+    if (server->service.board != NULL) {
+        metrics_board_sum(server->service.board, stats);
+    } else {
+        server_get_stats(server, stats);
+    }
 }
 
 struct reactor *server_reactor(const struct server *server)

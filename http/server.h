@@ -133,4 +133,7 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
 /* Read the totals. Any thread, while the server exists. */
 void server_get_stats(const struct server *server, struct server_stats *stats);
 
+/* The sums over all servers that share its board (http/metrics_board.h); its own without one. Any thread. */
+void server_get_totals(const struct server *server, struct server_stats *stats);
+
 #endif

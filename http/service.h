@@ -32,6 +32,7 @@ struct server_stats {
     uint64_t bytes_sent;     /* to clients, heads and framing included */
     uint64_t bytes_received; /* from clients */
     uint64_t timeouts;       /* connections closed by a deadline */
+    uint64_t timeouts_by[6]; /* the same by enum wait (http/conn_protocol.h): idle, header, ... */
     uint64_t lost;           /* connections that ended in an error */
 };
 

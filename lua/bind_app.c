@@ -312,34 +312,43 @@ static void set_number(lua_State *L, const char *name, uint64_t value)
     lua_setfield(L, -2, name);
 }
 
-/* stats(): a table. */
+/* Push a table of totals. */
+static void push_stats(lua_State *L, const struct server_stats *stats)
+{
+    lua_createtable(L, 0, 12);
+    set_number(L, "accepted", stats->accepted);
+    set_number(L, "connections", stats->connections);
+    set_number(L, "requests", stats->requests);
+    set_number(L, "bytes_sent", stats->bytes_sent);
+    set_number(L, "bytes_received", stats->bytes_received);
+    set_number(L, "timeouts", stats->timeouts);
+    set_number(L, "lost", stats->lost);
+    lua_newtable(L);
+    for (unsigned i = 1; i < sizeof stats->by_class / sizeof stats->by_class[0]; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%uxx", i);
+        set_number(L, name, stats->by_class[i]);
+    }
+    lua_setfield(L, -2, "by_class");
+}
+
+/* stats(): a table of this thread's numbers; in its field total, those of all threads. */
 static int app_stats(lua_State *L)
 {
     const struct script *script = script_of(L);
-    struct server_stats stats = {0};
+    struct server_stats stats = {0}, total = {0};
     int64_t uptime_ms = 0;
     if (script->server != NULL) {
         server_get_stats(script->server, &stats);
+        server_get_totals(script->server, &total);
         uptime_ms = script_now_ms(script) - script->started_ms;
     }
-    lua_newtable(L);
-    set_number(L, "accepted", stats.accepted);
-    set_number(L, "connections", stats.connections);
-    set_number(L, "requests", stats.requests);
-    set_number(L, "bytes_sent", stats.bytes_sent);
-    set_number(L, "bytes_received", stats.bytes_received);
-    set_number(L, "timeouts", stats.timeouts);
-    set_number(L, "lost", stats.lost);
+    push_stats(L, &stats);
     set_number(L, "lua_memory", script->memory_bytes);
     lua_pushnumber(L, (double)uptime_ms / 1000);
     lua_setfield(L, -2, "uptime");
-    lua_newtable(L);
-    for (unsigned i = 1; i < sizeof stats.by_class / sizeof stats.by_class[0]; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "%uxx", i);
-        set_number(L, name, stats.by_class[i]);
-    }
-    lua_setfield(L, -2, "by_class");
+    push_stats(L, &total);
+    lua_setfield(L, -2, "total");
     return 1;
 }
 

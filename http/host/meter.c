@@ -4,6 +4,7 @@
 
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "http/file_cache.h"
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
 #include "http/metrics_counts.h"
@@ -26,12 +27,30 @@ static void look_at_memory(struct meter *meter)
     set_sample(&meter->sample->lua_limit, limit);
 }
 
+/* What a file cache that a reload took away did in its last second is lost. */
+static void look_at_files(struct meter *meter)
+{
+    const struct file_cache *cache = (*meter->offer)->site->cache;
+    struct file_cache_looks looks = file_cache_looks(cache);
+    struct metrics_sample *sample = meter->sample;
+    if (cache != meter->cache || looks.hits < meter->looks.hits || looks.misses < meter->looks.misses) {
+        meter->cache = cache;
+        meter->looks = (struct file_cache_looks){0};
+    }
+    set_sample(&sample->cache_hits, sample->cache_hits + looks.hits - meter->looks.hits);
+    set_sample(&sample->cache_misses, sample->cache_misses + looks.misses - meter->looks.misses);
+    meter->looks = looks;
+    set_sample(&sample->cached_files, file_cache_count(cache));
+    set_sample(&sample->cached_bytes, file_cache_memory(cache));
+}
+
 static void on_meter_look(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
     (void)timer;
     struct meter *meter = arg;
     look_at_memory(meter);
+    look_at_files(meter);
     set_sample(&meter->sample->cpu_ns, (uint64_t)sys_thread_cpu_ns());
 }
 

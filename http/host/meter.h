@@ -4,7 +4,7 @@
 /* The metrics of one thread of a server: what its requests add up to, and what the thread looks at once a second. It
  * exists from the first offer on that asks for metrics; before that nothing is counted but totals. The thread's own. */
 
-#include <stdint.h>
+#include "http/file_cache.h"
 
 struct metrics_board;
 struct metrics_counts;
@@ -16,10 +16,12 @@ struct service;
 enum { METER_LOOK_MS = 1000 };
 
 struct meter {
-    struct metrics_counts *counts; /* owned; NULL: nothing asks for metrics */
-    struct metrics_sample *sample; /* borrowed, of the board */
-    struct reactor *reactor;       /* borrowed */
-    struct offer **offer;          /* borrowed: the worker's place for it */
+    struct metrics_counts *counts;  /* owned; NULL: nothing asks for metrics */
+    struct metrics_sample *sample;  /* borrowed, of the board */
+    struct reactor *reactor;        /* borrowed */
+    struct offer **offer;           /* borrowed: the worker's place for it */
+    const struct file_cache *cache; /* whose looks were added last; only compared, it may be gone */
+    struct file_cache_looks looks;  /* of it, that were added */
 };
 
 /* An offer is about to be served by the n-th thread: count its requests if it asks for that. *offer is what the thread

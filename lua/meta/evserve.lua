@@ -201,7 +201,7 @@ function timer:cancel() end
 ---@field precompressed? boolean serve file.br, file.zst and file.gz in place of file; default true
 ---@field types? table<string, string> media types by extension: { wasm = "application/wasm" }
 
----@class evserve.Stats
+---@class evserve.Totals
 ---@field accepted integer connections accepted
 ---@field connections integer connections open now
 ---@field requests integer responses begun
@@ -210,6 +210,9 @@ function timer:cancel() end
 ---@field bytes_received integer received from clients
 ---@field timeouts integer connections closed by a deadline
 ---@field lost integer connections that ended in an error
+
+---@class evserve.Stats: evserve.Totals
+---@field total evserve.Totals the sums over all threads
 ---@field lua_memory integer bytes that the Lua state holds
 ---@field uptime number seconds since the server started
 

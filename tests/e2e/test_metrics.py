@@ -1,5 +1,6 @@
 """Metrics of the program: both formats, and promtool's opinion of them where it is installed (Debian: prometheus)."""
 
+import json
 import os
 import re
 import shutil
@@ -55,7 +56,7 @@ class Text(Case):
         self.assertNotIn("# EOF", content)
         head, content = ask(server.address, "/metrics", "Accept: application/openmetrics-text; version=1.0.0, */*;q=0.1\r\n")
         self.assertIn("\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8", head)
-        self.assertIn("# TYPE evserve_timeouts counter\nevserve_timeouts_total 0\n", content)
+        self.assertIn("# TYPE evserve_timeouts counter\nevserve_timeouts_total{kind=\"idle\"} 0\n", content)
         self.assertTrue(content.endswith("\n# EOF\n"))
 
     def test_each_family_is_there_once(self):
@@ -104,6 +105,48 @@ class Text(Case):
         name = 'evserve_request_duration_seconds_bucket{method="GET",route="/slow",le="%s"}'
         self.assertEqual(values[name % "0.1"], 0)
         self.assertEqual(values[name % "+Inf"], 1)
+
+    def test_timeouts_by_kind(self):
+        server = self.start("app.metrics '/metrics'\napp.set { header_timeout = '50ms' }\n")
+        with evtest.connect(server.address) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n")
+            self.assertIn(b" 408 ", evtest.receive_all(sock))
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertEqual(values['evserve_timeouts_total{kind="header"}'], 1)
+        self.assertEqual(values['evserve_timeouts_total{kind="idle"}'], 0)
+
+    def test_files(self):
+        server = self.start("app.metrics '/metrics'\napp.static('/', '.')\n")
+        self.write("a.txt", "hello")
+        for _ in range(2):
+            ask(server.address, "/a.txt")
+        values = {}
+
+        def has_looked():  # once a second
+            values.update(samples(ask(server.address, "/metrics")[1]))
+            return sum(values[f'evserve_file_cache_looks_total{{result="{result}"}}'] for result in ("hit", "miss")) == 2
+
+        evtest.wait_until(has_looked, "the look at the cache")
+        self.assertGreaterEqual(values['evserve_file_cache_looks_total{result="miss"}'], 1)
+        self.assertEqual(values["evserve_file_cache_files"], 1)
+        self.assertEqual(values["evserve_file_cache_bytes"], 5)
+
+    def test_fds(self):
+        server = self.start("app.metrics '/metrics'\n")
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertGreaterEqual(values["evserve_fds_limit"], 64)
+        if "evserve_fds_open" in values:  # from Linux 6.2 on
+            now = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+            self.assertIn(values["evserve_fds_open"] - now, (0, 1))  # the connection that asked may be closed by now
+
+    def test_sums_of_all_threads(self):
+        server = self.start("app.get('/', function() return app.stats() end)\n", "--reactors", "2")
+        accepted = {}
+        for i in range(20):
+            accepted = json.loads(ask(server.address, "/")[1])
+        self.assertEqual(accepted["total"]["accepted"], 20)
+        self.assertLessEqual(accepted["accepted"], 20)
+        self.assertGreaterEqual(accepted["total"]["by_class"]["2xx"], 19)
 
     def test_metrics_of_a_script(self):
         server = self.start("app.metrics '/metrics'\n"

@@ -1361,6 +1361,11 @@ uint64_t sys_fd_limit(void)
     return (uint64_t)leave(FAKE_FD_LIMIT, -1, 0, (int64_t)limit);
 }
 
+uint64_t sys_open_fds(void)
+{
+    return 0; /* an old kernel */
+}
+
 int sys_unsent_bytes(int fd)
 {
     int rv = enter(FAKE_UNSENT_BYTES);

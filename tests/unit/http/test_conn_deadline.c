@@ -1,6 +1,7 @@
 /* How long a connection may wait for what, on the fake clock: each deadline from both sides, what starts it again, and
  * what does not. And the lingering close, which is the last of them. */
 
+#include "http/conn_protocol.h"
 #include "tests/lib/server_scene.h"
 
 enum {
@@ -34,6 +35,7 @@ static void silent_connection_closes_without_a_word(void **state)
     assert_true(is_closed(peer));
     assert_int_equal(output_len(peer), 0);
     assert_int_equal(stats().timeouts, 1);
+    assert_int_equal(stats().timeouts_by[WAIT_IDLE], 1);
     assert_int_equal(stats().lost, 0);
 }
 
