@@ -4,7 +4,6 @@
  * The parts, in order: control (signals, reloads, upgrades), serving, what the process starts with. Others are in
  * core/program/. */
 
-#include "core/file_text.h"
 #include "core/log.h"
 #include "core/program/command_line.h"
 #include "core/program/fd_store.h"
@@ -293,17 +292,6 @@ static void take_signals(void)
     set_pulse(pulse_ms);
 }
 
-/* A script that can be read only once cannot be watched. */
-static void warn_of_watch(const struct command_line *options)
-{
-    if (options->watch && options->script != NULL && file_text_is_passing(options->script)) {
-        char line[256];
-        snprintf(line, sizeof line, "--watch has no effect: %.120s came through a pipe and cannot be read again",
-                 options->script);
-        log_stream_write(control.log, EVSERVE_LOG_WARN, line);
-    }
-}
-
 static void *await_end(void *result)
 {
     *(int *)result = evserve_wait(control.server);
@@ -433,7 +421,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
         return evserve_routes(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     if (options->request == NULL) {
-        warn_of_watch(options);
+        program_config_warn(options, control.log);
     }
     evserve *server = evserve_start(&config, err, errlen);
     if (server != NULL && options->request == NULL) {

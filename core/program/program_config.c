@@ -2,7 +2,11 @@
 
 #include "core/program/program_config.h"
 
+#include "core/file_text.h"
+#include "core/program/log_stream.h"
+
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 void program_config_fill(struct evserve_config *config, struct evs_certificate certificates[TLS_PAIRS_MAX + 1],
@@ -34,4 +38,14 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
         .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
         .reload_timeout_ms = options->reload_timeout_ms,
     };
+}
+
+void program_config_warn(const struct command_line *options, struct log_stream *log)
+{
+    if (options->watch && options->script != NULL && file_text_is_passing(options->script)) {
+        char line[256];
+        snprintf(line, sizeof line, "--watch has no effect: %.120s came through a pipe and cannot be read again",
+                 options->script);
+        log_stream_write(log, EVSERVE_LOG_WARN, line);
+    }
 }
