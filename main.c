@@ -467,7 +467,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     start_fds_raise_limit();
-    status = options.supervise ? supervise(&control.upgraded) : -1;
+    status = options.supervise ? supervise(&control.upgraded, &options) : -1;
     if (status >= 0) {
         free(options.content);
         return status;

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/program/crash.h"
 #include "core/program/log_stream.h"
+#include "core/program/program_log.h"
 #include "core/sys.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct supervise_news {
 
 /* The parent's. */
 struct supervisor {
+    const struct command_line *options;
     struct evs_inherited kept[SUPERVISE_SOCKETS_MAX]; /* count of them */
     unsigned count;
     sigset_t signals, before; /* those that it waits for; the mask that the child gets back */
@@ -60,13 +62,19 @@ static int64_t supervise_clock_ms(void)
     return sys_now_ns() / 1000000;
 }
 
-/* The stream may begin a thread, and nobody forks while there is one: so it exists for one line. */
-static void supervise_log(const char *line)
+/* The stream may begin a thread, and nobody forks while there is one: so it exists for one line, which also opens the file
+ * of --log again after logrotate has renamed it. */
+static void supervise_log(const struct supervisor *supervisor, const char *line)
 {
     struct log_stream log;
+    char err[EVSERVE_ERROR_MAX];
     log_stream_init(&log, STDERR_FILENO);
+    bool is_open = program_log_open(&log, supervisor->options, err, sizeof err) == 0;
     log_stream_release(&log);
     log_stream_write(&log, EVSERVE_LOG_ERROR, line);
+    if (!is_open) {
+        log_stream_write(&log, EVSERVE_LOG_ERROR, err);
+    }
     log_stream_done(&log);
 }
 
@@ -290,7 +298,7 @@ static void plan_next(struct supervisor *supervisor, const char *why)
     supervisor->delay_ms = supervise_delay_ms(supervisor->delay_ms, served_ms);
     supervisor->next_ms = now_ms + supervisor->delay_ms;
     snprintf(line, sizeof line, "%s; it is started again in %lld ms", why, (long long)supervisor->delay_ms);
-    supervise_log(line);
+    supervise_log(supervisor, line);
 }
 
 /* Whether a child has ended by a signal that ends one that is still starting, as it was told to. */
@@ -325,7 +333,7 @@ static int heed_end(struct supervisor *supervisor, int status)
     if (!is_over) {
         plan_next(supervisor, why);
     } else if (WIFSIGNALED(status) && exit_status != EXIT_SUCCESS) {
-        supervise_log(why);
+        supervise_log(supervisor, why);
     }
     return is_over ? exit_status : -1;
 }
@@ -396,7 +404,7 @@ static int supervise_all(struct supervisor *supervisor, struct upgraded *upgrade
     return status;
 }
 
-int supervise(struct upgraded *upgraded)
+int supervise(struct upgraded *upgraded, const struct command_line *options)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     struct supervisor *supervisor = mem_zalloc(sizeof *supervisor);
@@ -417,6 +425,7 @@ int supervise(struct upgraded *upgraded)
         return EXIT_FAILURE;
     }
     supervisor->news_fd = -1;
+    supervisor->options = options;
     supervisor_pid = getpid();
     return supervise_all(supervisor, upgraded);
 }

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct command_line;
+
 enum {
     SUPERVISE_SOCKETS_MAX = 512,    /* that are kept; a server opens more of them anew */
     SUPERVISE_DELAY_MS = 100,       /* before the first start anew; twice as long before each further one, */
@@ -17,11 +19,12 @@ enum {
     SUPERVISE_CALM_MS = 60000,      /* until the server has lived for so long */
 };
 
-/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns
- * the exit status once the server has ended in order, has been told to stop, or could not start the first time:
- * SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends
- * by itself with a failure, it is started again, too, but opens its sockets anew. */
-int supervise(struct upgraded *upgraded);
+/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns the
+ * exit status once the server has ended in order, has been told to stop, or could not start the first time: SIGTERM,
+ * SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself
+ * with a failure, it is started again, too, but opens its sockets anew. Lines of the parent go where options want the
+ * log, which are borrowed until it returns in the parent. */
+int supervise(struct upgraded *upgraded, const struct command_line *options);
 
 /* The wait before the next start, after one of delay_ms (0: there was none) and a server that served for served_ms. */
 int64_t supervise_delay_ms(int64_t delay_ms, int64_t served_ms);

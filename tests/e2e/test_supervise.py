@@ -104,6 +104,17 @@ class Supervise(unittest.TestCase):
             self.assertEqual(server.stop(number), 0)
             self.assertFalse(os.path.exists(f"/proc/{child}"))
 
+    def test_lines_of_the_parent_are_in_the_log(self):
+        server = self.start("--listen", "127.0.0.1:0", "--log", "log", "--log-format", "json")
+        self.assertEqual(get(server.address), b"content")  # its parent has the socket by now
+        self.crash(server, signal.SIGKILL)
+
+        def says_so():
+            with open(os.path.join(self.folder, "log"), encoding="utf-8") as log:
+                return any(line.startswith("{") and "was ended by signal 9" in line for line in log)
+        evtest.wait_until(says_so, "the line in the log")
+        self.assertEqual(get(server.address), b"content")
+
     def test_replaced_server_is_not_started_again(self):
         server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
         evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file")
