@@ -324,6 +324,7 @@ static int attend_until_end(evserve *server)
 static int serve_until_stopped(evserve *server)
 {
     atomic_store(&control.server, server);
+    supervise_keep_sockets(server); /* first: whoever reads the lines may count on it */
     control.watchdog.server = server;
     control.watchdog.notifier = &control.notifier;
     control.watchdog.threads = control.options->reactors == 0 ? 1 : control.options->reactors;
@@ -340,7 +341,6 @@ static int serve_until_stopped(evserve *server)
 
     pid_file_write(&control.succession.pid_file);
     upgraded_say_serving(&control.upgraded);
-    supervise_keep_sockets(server);
 
     int rv = attend_until_end(server);
     upgrade_cancel(&control.succession.upgrade);                     /* the loop has failed */
