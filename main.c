@@ -201,6 +201,9 @@ static void heed_stop_signals(void)
     unsigned stops = atomic_exchange(&control.stops, 0);
     bool quits = atomic_exchange(&control.wants_quit, false) && !control.is_quitting;
     if ((stops > 0 || quits) && upgrade_is_under_way(&control.succession.upgrade)) {
+        if (upgrade_is_under_way(&control.succession.upgrade)) {
+            succession_look(&control.succession, control.server); /* --upgrade may have said that it serves */
+        }
         upgrade_cancel(&control.succession.upgrade); /* nobody wants a new one either */
         set_pulse(control.pulse_ms);
     }
