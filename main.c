@@ -405,7 +405,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
     struct evserve_config config;
     struct evs_certificate certificates[TLS_PAIRS_MAX + 1];
     program_config_fill(&config, certificates, options);
-    config.log = log_stream_write;
+    config.log_entry = log_stream_take;
     config.on_listening = on_listening;
     config.on_wake = attend;
     config.arg = host;

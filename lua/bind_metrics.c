@@ -7,6 +7,7 @@
 
 #include "http/metrics.h"
 #include "http/metrics_own.h"
+#include "http/number.h"
 #include "http/router.h"
 #include "http/site.h"
 #include "lua/object.h"
@@ -194,8 +195,10 @@ static int count_metric(lua_State *L, const char *what, bool is_set, bool is_kin
         script_raise(L, "%s: %s: a number expected, got NaN", what, own_metric_name(metric));
     }
     if (rv == -EINVAL) {
-        script_raise(L, "%s: %s is a counter, which only grows: a number from 0 on expected, got %g", what,
-                     own_metric_name(metric), number);
+        char text[NUMBER_TEXT_MAX + 1];
+        text[number_format(text, number)] = '\0';
+        script_raise(L, "%s: %s is a counter, which only grows: a number from 0 on expected, got %s", what,
+                     own_metric_name(metric), text);
     }
     return 0; /* without memory the value is lost: no reason to fail a request */
 }

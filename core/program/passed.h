@@ -3,8 +3,8 @@
 
 /* Listening sockets that one program passes to the next, as systemd does (sd_listen_fds(3)): they have the numbers from
  * SYSTEMD_FIRST_FD on, LISTEN_FDS has their count, and LISTEN_FDNAMES a name for each, with colons between the names.
- * A name of ours says which address the socket was opened for, so that the next program finds it:
- * "listen=127.0.0.1%3A8080". launch.h passes them on. */
+ * A name of ours says which address the socket was opened for, so that the next program finds it: "listen=" and the
+ * address, with a percent sign and two hexadecimal digits in place of a colon. launch.h passes them on. */
 
 #include "core/net_address.h"
 

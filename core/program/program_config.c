@@ -26,6 +26,7 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
         .root = options->root,
         .script = options->script,
         .reactors = options->reactors,
+        .log_level = options->log_level,
         .sandbox = options->sandbox,
         .allow_read = options->allow_read,
         .allow_write = options->allow_write,

@@ -322,8 +322,8 @@ static int heed_end(struct supervisor *supervisor, int status)
     supervisor->news_fd = -1;
     supervisor->child = 0;
     if (WIFSIGNALED(status)) {
-        snprintf(why, sizeof why, "the server (process %d) was ended by signal %d, %s", (int)child, WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
+        snprintf(why, sizeof why, "the server (process %d) was ended by signal %d%s", (int)child, WTERMSIG(status),
+                 WTERMSIG(status) == SIGKILL ? ", as when the system has no memory left" : "");
     } else {
         snprintf(why, sizeof why, "the server (process %d) ended with status %d", (int)child, exit_status);
         drop_sockets(supervisor); /* which it has shut down */

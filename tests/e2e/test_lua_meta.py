@@ -18,8 +18,9 @@ META = read("lua", "meta", "evserve.lua")
 
 def fields(kind):
     """Names of the annotated fields of a class, in their order."""
-    text = re.search(rf"^---@class evserve\.{kind}\n((?:---.*\n)*)", META, re.MULTILINE).group(1)
-    return re.findall(r"^---@field (\w+)", text, re.MULTILINE)
+    parent, text = re.search(rf"^---@class evserve\.{kind}(?:: evserve\.(\w+))?\n((?:---.*\n)*)", META,
+                             re.MULTILINE).groups()
+    return re.findall(r"^---@field (\w+)", text, re.MULTILINE) + (fields(parent) if parent else [])
 
 
 def functions(variable):

@@ -57,7 +57,7 @@ class Supervise(unittest.TestCase):
                 self.assertEqual(get(address), b"content")
             self.wait_for(server, f"listening on 127.0.0.1:{addresses[0][1]}", crashes + 1)
         log = "\n".join(server.lines)
-        self.assertRegex(log, r"error the server \(process \d+\) was ended by signal 11, [^;]*; it is started again in 100 ms")
+        self.assertRegex(log, r"error the server \(process \d+\) was ended by signal 11; it is started again in 100 ms")
         self.assertIn("started again in 400 ms", log)
         self.assertRegex(log, r"evserve: crashed by SIGSEGV(; backtrace:\n.*evserve)?")
         self.assertEqual(os.stat(addresses[1]).st_ino, inode)

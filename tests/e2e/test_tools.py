@@ -181,7 +181,7 @@ class Request(Tools):
                 (("--request", "/", "--header", "x"), '--header expects a line such as "Accept: text/html"'),
                 (("--request", "/", "--header", "x: y\n"), '--header expects a line such as "Accept: text/html"'),
                 (("--request", "/", "--timeout", "0"), '--timeout expects a number of seconds from 1 to 86400, not "0"'),
-                (("--request", "/", "--routes"), "--check, --routes and --request exclude each other"),
+                (("--request", "/", "--routes"), "--check, --routes, --request, --reload and --upgrade exclude each other"),
                 (("--request", "/", "--listen", ":0"), "--request cannot be combined with --listen or --reactors"),
                 (("--body", "x"), "--header, --body and --timeout require --request"),
                 (("--request", "/", *("--header", "a: b") * 101), "--header may be repeated 100 times at most"),
