@@ -47,8 +47,10 @@ void log_whole_line(char line[LOG_LINE_MAX], const struct log_entry *entry)
 }
 
 /* Formatting takes kilobytes of stack: only of those who log. */
-__attribute__((noinline)) static void pass_line(const struct log *log, enum log_level level,
-                                                const struct log_subject *subject, const char *format, va_list args)
+static void pass_line(const struct log *log, enum log_level level, const struct log_subject *subject,
+                      const char *format, va_list args) __attribute__((noinline, format(printf, 4, 0)));
+static void pass_line(const struct log *log, enum log_level level, const struct log_subject *subject,
+                      const char *format, va_list args)
 {
     char text[LOG_LINE_MAX + 1]; /* one byte more than a line has shows that it is cut */
     char line[LOG_LINE_MAX];

@@ -285,7 +285,7 @@ class Upgrade(Case):
 
         def write(more):
             with open(site, "w", encoding="ascii") as file:
-                file.write("while io.open('wait') do end\n" + more)
+                file.write("while true do local wait = io.open('wait') if not wait then break end wait:close() end\n" + more)
 
         def reload():
             process = subprocess.Popen([EVSERVE, "--reload", pid_file], stdout=subprocess.DEVNULL,
