@@ -379,6 +379,7 @@ static void serve_slowly_loaded(unsigned reactors, const char *more, uint64_t ti
     host.config.reload_timeout_ms = timeout_ms;
     host.config.script = strdup(write_site("one", ""));
     host_serve();
+    host_expect("/", "one"); /* its thread serves, or else the reload would load the script on ours */
     write_site("two", more);
 }
 
