@@ -54,7 +54,7 @@ struct net_listener {
     bool shares_port;          /* sockets of its own kind may be bound beside it (SO_REUSEPORT) */
     bool is_own;               /* no other listener, and no other program, has a part in the socket */
     bool is_handed;            /* another program has handed the socket over (net_handed.h) */
-    bool lives_on;             /* another program goes on with the socket: net_listener_leave() */
+    bool lives_on;             /* another program uses the socket from now on: net_listener_leave() */
     char name[NET_TEXT_MAX];   /* the bound address as text */
     char wanted[NET_TEXT_MAX]; /* the address that it was opened for, as text: with port 0, "fd:3" */
     struct net_unix_file file;
@@ -96,7 +96,7 @@ void net_listener_finish(struct net_listener *listener);
 /* In a process forked from the listener's: close its fds, and leave everything else as it is. */
 void net_listener_abandon(struct net_listener *listener);
 
-/* Another program goes on with the socket: net_listener_close() then neither shuts it down nor removes its file. */
+/* Another program uses the socket from now on: net_listener_close() then neither shuts it down nor removes its file. */
 void net_listener_leave(struct net_listener *listener);
 
 /* Stop for good. Removes the file of a unix socket, unless a successor has replaced it. A listener that is closed, or

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_CORE_PROGRAM_LAUNCH_H
 #define EVSERVE_CORE_PROGRAM_LAUNCH_H
 
-/* Starting a program that goes on with the listening sockets of this one. It gets them as systemd would pass them
+/* Starting a program that takes over the listening sockets of this one. It gets them as systemd would pass them
  * (passed.h), and the end of a pipe to say on that it serves, or why it cannot (LAUNCH_READY_VARIABLE). For programs:
  * it forks, so the main thread calls it, and no sandbox may be in force. */
 

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_CORE_PROGRAM_UPGRADE_H
 #define EVSERVE_CORE_PROGRAM_UPGRADE_H
 
-/* Replacing the running program by another version of it, which goes on with its listening sockets (launch.h). The old
+/* Replacing the running program by another version of it, which takes over its listening sockets (launch.h). The old
  * program starts the new one and serves on; once the new one says that it serves, the old one stops. A new one that
  * ends before, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For
  * programs; the main thread calls all of it. */
