@@ -7,6 +7,7 @@
 #include "core/program/options.h"
 #include "core/tls_dev.h"
 #include "evserve.h"
+#include "http/access_format.h"
 #include "http/hsts.h"
 #include "http/limits.h"
 
@@ -220,6 +221,29 @@ static bool set_log_format(void *arg, const char *value, char *err)
     return log_text_find_format(value, &options->log_format);
 }
 
+static bool set_access_log(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    options->access_log = value;
+    snprintf(err, OPTION_ERROR_MAX, "--access-log expects a file, stdout, syslog: or off, not \"%.80s\"%s", value,
+             value[0] == '\0' ? "" : "; a file of that name is written with ./ before it");
+    return value[0] != '\0' && strcmp(value, "stderr") != 0 && strcmp(value, "syslog") != 0;
+}
+
+static bool set_access_log_format(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    struct access_format *format = NULL;
+    char text[OPTION_ERROR_MAX];
+    options->access_log_format = value;
+    if (access_format_parse(&format, value, text, sizeof text) < 0) {
+        snprintf(err, OPTION_ERROR_MAX, "--access-log-format: %.220s", text);
+        return false;
+    }
+    access_format_put(format);
+    return true;
+}
+
 static bool set_hsts(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -270,8 +294,8 @@ static const struct option_row rows[] = {
     {"log", OPTION_VALUE, 0, set_log},
     {"log-level", OPTION_VALUE, 0, set_log_level},
     {"log-format", OPTION_VALUE, 0, set_log_format},
-    {"access-log", OPTION_TEXT, offsetof(struct command_line, access_log), NULL},
-    {"access-log-format", OPTION_TEXT, offsetof(struct command_line, access_log_format), NULL},
+    {"access-log", OPTION_VALUE, 0, set_access_log},
+    {"access-log-format", OPTION_VALUE, 0, set_access_log_format},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},
     {"hsts", OPTION_VALUE, 0, set_hsts},
     {"root", OPTION_TEXT, offsetof(struct command_line, root), NULL},

@@ -83,12 +83,14 @@ class Lines(Case):
         self.assertEqual(self.text(), f"127.0.0.1 - 400 {len(response)}\n")
 
     def test_mistakes_end_the_start(self):
-        for option, value, text in (
-                ("--access-log", self.path("nowhere/a.log"), "cannot open the access log .*: its directory does not exist"),
-                ("--access-log-format", "$statu", r"access_log_format: unknown variable \$statu at character 1 "
-                 r"\(did you mean \$status\?\)")):
+        for option, value, status, text in (
+                ("--access-log", self.path("nowhere/a.log"), 1,
+                 "cannot open the access log .*: its directory does not exist"),
+                ("--access-log", "", 2, "--access-log expects a file"),
+                ("--access-log-format", "$statu", 2,
+                 r"--access-log-format: unknown variable \$statu at character 1 \(did you mean \$status\?\)")):
             done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", "--root", self.path("public"), option, value)
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.returncode, status)
             self.assertRegex(done.stderr, text)
 
     def test_a_trial_request_is_not_logged(self):

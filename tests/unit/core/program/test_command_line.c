@@ -77,6 +77,26 @@ static void options_that_are_repeated_become_lists(void **state)
     assert_string_equal(options.listen, ":80,unix:/x,fd:3");
 }
 
+static void access_log_is_checked_as_far_as_it_can_be_without_opening_it(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("--access-log /var/log/a.log --access-log-format $status", &options), -1);
+    assert_string_equal(options.access_log, "/var/log/a.log");
+    assert_string_equal(options.access_log_format, "$status");
+    assert_int_equal(read_line("--access-log ./stderr --access-log-format json", &options), -1);
+    assert_int_equal(read_line("--access-log=", &options), 2);
+    assert_non_null(strstr(complaint, "--access-log expects a file, stdout, syslog: or off, not \"\";"));
+    assert_int_equal(read_line("--access-log stderr", &options), 2);
+    assert_non_null(strstr(complaint, "not \"stderr\"; a file of that name is written with ./ before it"));
+    assert_int_equal(read_line("--access-log syslog", &options), 2);
+    assert_int_equal(read_line("--access-log off --access-log-format=", &options), 2);
+    assert_non_null(strstr(complaint, "--access-log-format: a format of 1 to 1024 bytes expected, got 0"));
+    assert_int_equal(read_line("--access-log off --access-log-format $statu", &options), 2);
+    assert_non_null(strstr(complaint, "--access-log-format: unknown variable $statu at character 1 (did you mean "
+                                      "$status?)"));
+}
+
 static void certificate_for_development_takes_names_behind_an_equals_sign(void **state)
 {
     (void)state;
@@ -164,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_options_it_is_the_folder_public),
         cmocka_unit_test(options_that_are_repeated_become_lists),
+        cmocka_unit_test(access_log_is_checked_as_far_as_it_can_be_without_opening_it),
         cmocka_unit_test(certificate_for_development_takes_names_behind_an_equals_sign),
         cmocka_unit_test(names_for_development_have_a_limit),
         cmocka_unit_test(request_takes_its_details),
