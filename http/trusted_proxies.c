@@ -24,7 +24,10 @@ struct trusted_proxies {
     char text[]; /* as it was written */
 };
 
-enum { NETWORK_TEXT_MAX = 64 }; /* bytes of one network, with a NUL */
+enum {
+    NETWORK_TEXT_MAX = 64, /* bytes of one network, with a NUL */
+    MAPPED_BITS = 96,      /* in front of an IPv4 address that is written as one of IPv6 */
+};
 
 /* Set all bits but the first ones to 0. */
 static void cut_bits(uint8_t address[16], unsigned bits)
@@ -48,6 +51,19 @@ static bool read_bits(const char *text, unsigned most, uint8_t *bits)
     }
     *bits = (uint8_t)number;
     return number <= most;
+}
+
+/* Clients of IPv4 are shown as such even where IPv6 listens (http/peer.c), so networks of "::ffff:10.0.0.0" are theirs. */
+static void unmap_ipv4(struct trusted_network *network)
+{
+    static const uint8_t mapped[MAPPED_BITS / 8] = {[10] = 0xff, 0xff}; /* RFC 4291, section 2.5.5.2 */
+    if (network->family == AF_INET6 && network->bits >= MAPPED_BITS &&
+        memcmp(network->address, mapped, sizeof mapped) == 0) {
+        memmove(network->address, network->address + sizeof mapped, 4);
+        memset(network->address + 4, 0, sizeof network->address - 4);
+        network->family = AF_INET;
+        network->bits = (uint8_t)(network->bits - MAPPED_BITS);
+    }
 }
 
 static int parse_network(struct trusted_network *network, const char *text, char *err, size_t errlen)
@@ -76,6 +92,7 @@ static int parse_network(struct trusted_network *network, const char *text, char
         return error_text(err, errlen, -EINVAL, "\"%s\" is an address within a network: write %s/%u for the network",
                           text, begin, network->bits);
     }
+    unmap_ipv4(network);
     return 0;
 }
 

@@ -53,6 +53,14 @@ static void clients_are_in_networks_or_not(void **state)
         {"fd00::/8", "fe00::", false},
         {"2001:db8::/33", "2001:db8:7fff::", true},
         {"2001:db8::/33", "2001:db8:8000::", false},
+        {"::ffff:10.0.0.1", "10.0.0.1", true}, /* as a listener for both shows its IPv4 clients */
+        {"::ffff:10.0.0.1", "10.0.0.2", false},
+        {"::ffff:10.0.0.0/104", "10.255.0.1", true},
+        {"::ffff:10.0.0.0/104", "11.0.0.1", false},
+        {"::ffff:0:0/96", "203.0.113.9", true},
+        {"::ffff:0:0/96", "::1", false},
+        {"::fffe:0:0/96", "203.0.113.9", false},
+        {"::/95", "203.0.113.9", false},
         {" 127.0.0.1 ,\t10.0.0.0/8,unix: ", "10.1.2.3", true},
         {" 127.0.0.1 ,\t10.0.0.0/8,unix: ", "", true},
     };
@@ -102,6 +110,7 @@ static void mistakes_are_quoted(void **state)
         {"127.0.0.1, none", "\"none\" is no"},
         {"10.1.2.3/8", "\"10.1.2.3/8\" is an address within a network: write 10.0.0.0/8"},
         {"2001:db8::1/32", "write 2001:db8::/32"},
+        {"::ffff:10.0.0.1/104", "write ::ffff:10.0.0.0/104"},
         {"1111111111111111111111111111111111111111111111111111111111111111", "is no address or network"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
