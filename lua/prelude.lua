@@ -70,8 +70,9 @@ local function fail_unknown(what, kind, name, names)
     fail(string.format("%s: unknown %s %s%s", what, kind, describe(name), hint))
 end
 
--- Check that all keys of a table are among names. If several are not, report the first in alphabetical order.
-local function check_names(what, kind, given, names)
+-- Check that all keys of a table are among names. If several are not, report the first in alphabetical order; place_of,
+-- if given, says where such a name belongs, or nil.
+local function check_names(what, kind, given, names, place_of)
     local known, unknown = {}, nil
     for _, name in ipairs(names) do
         known[name] = true
@@ -81,7 +82,10 @@ local function check_names(what, kind, given, names)
             unknown = name
         end
     end
-    if unknown ~= nil then
+    local place = unknown ~= nil and place_of and place_of(unknown)
+    if place then
+        fail(string.format("%s: %s %s", what, describe(unknown), place))
+    elseif unknown ~= nil then
         fail_unknown(what, kind, unknown, names)
     end
 end

@@ -58,6 +58,25 @@ function app.redirect_https(address, options)
     listen(what, address .. joint .. "redirect_https" .. (port and string.format("=%d", port) or ""))
 end
 
+-- Options of the program hold for the whole process, so no script sets them.
+local program_options = {
+    allow_read = true, allow_write = true, log = true, log_format = true, log_level = true, pid_file = true,
+    reactors = true, reload_timeout = true, sandbox = true, supervise = true, tls_dev = true, user = true, watch = true,
+}
+
+-- Where a name belongs that is no setting; or nil.
+local function place_of_setting(name)
+    if program_options[name] then
+        return "is not a setting of scripts: start evserve with --" .. name:gsub("_", "-")
+    elseif name == "root" then
+        return 'is not a setting: call app.static("/", directory)'
+    elseif name == "tls_cert" or name == "tls_key" then
+        return "is not a setting: call app.tls { cert = ..., key = ... }"
+    elseif type(name) == "string" and type(app[name]) == "function" then
+        return "is not a setting: call app." .. name
+    end
+end
+
 function app.set(settings)
     begin("app.set", settings)
     if type(settings) ~= "table" then
@@ -69,7 +88,7 @@ function app.set(settings)
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
     table.insert(names, "trusted_proxies")
-    check_names("app.set", "setting", settings, names)
+    check_names("app.set", "setting", settings, names, place_of_setting)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
             core.trailing_slash(settings[name])
