@@ -39,16 +39,33 @@ local function check(result, why, number)
     return assert(result, why)
 end
 
+local EXISTS = 17 -- EEXIST
+local TRIES = 1000 -- more than the uploads that are under way at once
+local serial = 0
+
+-- Make a file with a name of its own. "x" fails where a file is already: that of an upload in another thread, of another
+-- server with the same folder, or of one that was killed.
+local function open_temporary()
+    local path, file, why, number
+    for _ = 1, TRIES do
+        serial = serial + 1
+        path = string.format("%s/.%d.part", FOLDER, serial)
+        file, why, number = io.open(path, "wbx")
+        if file or number ~= EXISTS then
+            break
+        end
+    end
+    return check(file, why, number), path
+end
+
 -- Write the chunks of source (req or one of its parts) to a file. The file gets its name only when it is complete, so
--- an upload that is cut or fails leaves nothing behind, and what had the name before is still there. The temporary name
--- contains the request's id, which is unique in all threads of the server.
-local function store(req, name, source)
+-- an upload that is cut or fails leaves nothing behind, and what had the name before is still there.
+local function store(name, source)
     local path, size = FOLDER .. "/" .. name, 0
     if not stored[name] and count >= KEEP_MAX then
         app.error(507, "no room for more files\n")
     end
-    local temporary = string.format("%s/.%s.part", FOLDER, req.id)
-    local file = check(io.open(temporary, "wb"))
+    local file, temporary = open_temporary()
     local ok, err = pcall(function()
         for chunk in source:chunks() do -- waits for the client; writing to the disk blocks
             check(file:write(chunk))
@@ -80,7 +97,7 @@ app.post("/files", OPTIONS, function(req)
             elseif #done == FILES_MAX then
                 return 413, "too many files in one form\n"
             end
-            done[#done + 1] = store(req, name, part)
+            done[#done + 1] = store(name, part)
         end
     end
     return 201, done
@@ -91,7 +108,7 @@ app.put("/files/:name", OPTIONS, function(req)
     if name ~= req.params.name then
         return 400, "use only letters, digits, . _ and - in the name\n"
     end
-    return 201, store(req, name, req), { location = "/files/" .. name }
+    return 201, store(name, req), { location = "/files/" .. name }
 end)
 
 app.get("/files", function()

@@ -86,6 +86,16 @@ class Upload(unittest.TestCase):
         evtest.wait_until(lambda: not os.listdir(self.uploads), "the end of the temporary file")
         self.assertEqual(self.ask("GET", "/files").json, [])
 
+    def test_temporary_files_of_others_are_left_alone(self):
+        """Another server with the same folder writes to them, or has left them behind."""
+        others = {".1.part", ".2.part"}
+        for name in others:
+            with open(os.path.join(self.uploads, name), "w") as file:
+                file.write("another's")
+        self.assertEqual(self.ask("PUT", "/files/a.txt", body=b"mine").status, 201)
+        self.assertEqual(set(os.listdir(self.uploads)), others | {"a.txt"})
+        self.assertEqual((self.read("a.txt"), self.read(".1.part")), (b"mine", b"another's"))
+
     def test_name_that_a_folder_has_is_refused_and_the_log_says_why(self):
         os.mkdir(os.path.join(self.uploads, "taken"))
         self.assertEqual(self.ask("PUT", "/files/taken", body=b"x").status, 500)
