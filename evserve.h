@@ -1090,9 +1090,10 @@ int evserve_metric(evserve *server, const struct evs_metric *metric, char *err, 
 
 /* Add to a counter or a gauge; set a gauge; count a value in a histogram. values are those of the labels, in the order
  * of their definition; NULL without labels. What is longer than 128 bytes is cut. Each metric has up to 1,000 different
- * sets of values; further ones are counted as "other", without a line in the log. So values that clients choose cannot fill
- * the memory, but they make the metric useless. If scripts set a gauge too, the page shows the sum. Return 0; -EINVAL: no such metric, the function does not fit its kind, the
- * value is no number, a counter would shrink, or a value is NULL; -ENOMEM; -ECHILD in a forked child. Any thread. */
+ * sets of values; further ones are counted as "other", and the log says so once. So values that clients choose cannot
+ * fill the memory, but they make the metric useless. If scripts set a gauge too, the page shows the sum. Return 0;
+ * -EINVAL: no such metric, the function does not fit its kind, the value is no number, a counter would shrink, or a
+ * value is NULL; -ENOMEM; -ECHILD in a forked child. Any thread. */
 int evserve_metric_add(evserve *server, int metric, double value, const char *const *values);
 int evserve_metric_set(evserve *server, int metric, double value, const char *const *values);
 int evserve_metric_observe(evserve *server, int metric, double value, const char *const *values);

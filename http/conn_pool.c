@@ -51,6 +51,7 @@ static int add_slab(struct conn_pool *pool)
     slab->next = pool->slabs;
     pool->slabs = slab;
     for (int i = CONN_SLAB_LEN - 1; i >= 0; i--) {
+        slab->conns[i].transport.fd = -1; /* not open, for conn_pool_each() */
         slab->conns[i].next = pool->free_conns;
         pool->free_conns = &slab->conns[i];
     }
@@ -105,6 +106,17 @@ void conn_pool_put(struct conn_pool *pool, struct conn *conn)
 {
     conn->next = pool->free_conns;
     pool->free_conns = conn;
+}
+
+void conn_pool_each(const struct conn_pool *pool, void (*fn)(void *arg, const struct conn *conn), void *arg)
+{
+    for (const struct conn_slab *slab = pool->slabs; slab != NULL; slab = slab->next) {
+        for (size_t i = 0; i < CONN_SLAB_LEN; i++) {
+            if (slab->conns[i].transport.fd >= 0) {
+                fn(arg, &slab->conns[i]);
+            }
+        }
+    }
 }
 
 bool conn_pool_drains_long(const struct conn_pool *pool)

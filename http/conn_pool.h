@@ -56,6 +56,10 @@ struct conn *conn_pool_take(struct conn_pool *pool);
 void conn_pool_forget(struct conn_pool *pool, struct conn *conn);
 void conn_pool_put(struct conn_pool *pool, struct conn *conn);
 
+/* Call fn with each open connection, in the order of memory, which is faster than that of the list. fn must not open or
+ * close any. */
+void conn_pool_each(const struct conn_pool *pool, void (*fn)(void *arg, const struct conn *conn), void *arg);
+
 /* Whether the server stops, and has answered what has arrived for so long that others must have their turns: connections
  * go on in tasks, of which a tick does not run too many. */
 bool conn_pool_drains_long(const struct conn_pool *pool);

@@ -37,9 +37,11 @@ int64_t conn_deadline_ms(const struct conn *conn, enum wait waits_for, int64_t n
 
 void conn_count_timeout(const struct conn *conn, enum wait waits_for, uint64_t n)
 {
+    static const enum timeout_kind kinds[] = {
+        [WAIT_IDLE] = TIMEOUT_IDLE,       [WAIT_HEAD] = TIMEOUT_HEAD,   [WAIT_BODY] = TIMEOUT_BODY,
+        [WAIT_HANDLER] = TIMEOUT_HANDLER, [WAIT_WRITE] = TIMEOUT_WRITE, [WAIT_LINGER] = TIMEOUT_LINGER};
+    _Static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS, "each wait has a kind of its own");
     struct server_stats *stats = &conn->pool->service->stats;
-    _Static_assert(WAIT_LINGER + 1 == sizeof stats->timeouts_by / sizeof stats->timeouts_by[0],
-                   "each wait has a place");
     stat_add(&stats->timeouts, n);
-    stat_add(&stats->timeouts_by[waits_for], n);
+    stat_add(&stats->timeouts_by[kinds[waits_for]], n);
 }

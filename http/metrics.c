@@ -4,6 +4,7 @@
 
 #include "http/metrics.h"
 
+#include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/tick_clock.h"
@@ -43,15 +44,18 @@ static void write_build(struct metrics_text *text, const struct metrics_board *b
 static void write_totals(struct metrics_text *text, const struct server_stats *sum)
 {
     static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
-    static const char *const waits[] = {"idle", "header", "body", "handler", "write", "linger"}; /* as in timeouts_by */
+    static const char *const kinds[] = {
+        [TIMEOUT_IDLE] = "idle",       [TIMEOUT_HEAD] = "header", [TIMEOUT_BODY] = "body",
+        [TIMEOUT_HANDLER] = "handler", [TIMEOUT_WRITE] = "write", [TIMEOUT_LINGER] = "linger"};
+    _Static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS, "each kind has a name");
     write_one(text, METRIC_COUNTER, "evserve_connections_accepted_total", "Connections accepted.", sum->accepted);
     write_one(text, METRIC_GAUGE, "evserve_connections_open", "Connections open now.", sum->connections);
     write_one(text, METRIC_COUNTER, "evserve_connections_lost_total",
               "Connections that ended in an error: reset or cut.", sum->lost);
     metrics_text_family(text, METRIC_COUNTER, "evserve_timeouts_total",
                         "Deadlines that have passed, by what was waited for.");
-    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
-        const struct metric_label label = {"kind", waits[i]};
+    for (size_t i = 0; i < TIMEOUT_KINDS; i++) {
+        const struct metric_label label = {"kind", kinds[i]};
         metrics_text_count(text, &label, 1, sum->timeouts_by[i]);
     }
     metrics_text_family(text, METRIC_COUNTER, "evserve_responses_total", "Responses begun, by class of status.");
@@ -63,6 +67,23 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
               sum->bytes_received);
     write_one(text, METRIC_COUNTER, "evserve_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
               sum->bytes_sent);
+}
+
+static void write_phases(struct metrics_text *text, struct metrics_board *board)
+{
+    static const char *const phases[CONN_PHASES] = {
+        [PHASE_IDLE] = "idle",         [PHASE_HANDSHAKE] = "tls_handshake", [PHASE_READING] = "reading",
+        [PHASE_HANDLING] = "handling", [PHASE_SENDING] = "sending",         [PHASE_LINGERING] = "lingering"};
+    metrics_text_family(text, METRIC_GAUGE, "evserve_connections",
+                        "Connections by what they are doing; each thread looks once a second.");
+    for (size_t i = 0; i < CONN_PHASES; i++) {
+        const struct metric_label label = {"state", phases[i]};
+        uint64_t sum = 0;
+        for (unsigned n = 0; n < metrics_board_reactors(board); n++) {
+            sum += __atomic_load_n(&metrics_board_sample(board, n)->connections[i], __ATOMIC_RELAXED);
+        }
+        metrics_text_count(text, &label, 1, sum);
+    }
 }
 
 static void write_reloads(struct metrics_text *text, const struct metrics_board *board)
@@ -167,11 +188,22 @@ static bool accepts_open(const struct exchange *exchange)
     return accept != NULL && memmem(accept, len, type, sizeof type - 1) != NULL;
 }
 
+/* Memory may be there the next time; a text that is too long stays that. */
+static void refuse_text(struct exchange *exchange, bool is_full)
+{
+    static const char too_long[] = "the metrics are longer than 16 MiB: too many routes, hosts or label values";
+    _Static_assert(METRICS_TEXT_MAX == 16 << 20, "the text says so");
+    if (is_full) {
+        log_write(exchange->service->log, LOG_ERROR, "%s", too_long);
+    }
+    response_error(exchange, is_full ? 500 : 503, is_full ? too_long : "out of memory");
+}
+
 static void respond_with(struct exchange *exchange, struct metrics_text *text)
 {
     static const char no_store[] = "no-store";
     if (!metrics_text_end(text)) {
-        response_error(exchange, 503, "out of memory");
+        refuse_text(exchange, text->is_full);
         return;
     }
     (void)response_set_field(exchange, "Cache-Control", 13, no_store, sizeof no_store - 1);
@@ -182,7 +214,7 @@ static void respond_with(struct exchange *exchange, struct metrics_text *text)
 void metrics_serve(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
-    const struct metrics_board *board = exchange->service->board;
+    struct metrics_board *board = exchange->service->board;
     struct metrics_text text;
     if (board == NULL) {
         response_error(exchange, 503, "this server counts nothing");
@@ -192,13 +224,15 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     if (exchange->service->counts != NULL) {
         metrics_counts_settle(exchange->service->counts);
     }
+    metrics_board_look(board, exchange->service->owner_index);
     struct server_stats sum;
     metrics_board_sum(board, &sum);
     write_build(&text, board);
     write_totals(&text, &sum);
+    write_phases(&text, board);
     write_reloads(&text, board);
-    write_threads(&text, exchange->service->board);
-    write_files(&text, exchange->service->board);
+    write_threads(&text, board);
+    write_files(&text, board);
     write_fds(&text);
     metrics_requests_write(&text, board);
     metrics_own_write(&text, metrics_board_own(board));

@@ -10,7 +10,6 @@
 #include "http/metrics_own.h"
 #include "http/route.h"
 #include "http/router.h"
-#include "http/service.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +22,12 @@ struct series_name {
     char methods[];
 };
 
+/* Of a reactor: who brings its sample up to date. */
+struct board_look {
+    void (*look)(void *arg); /* NULL: nobody does */
+    void *arg;
+};
+
 struct metrics_board {
     int64_t started_s;
     struct metrics_own *own;         /* of the application */
@@ -32,12 +37,13 @@ struct metrics_board {
     atomic_bool has_failed;          /* the last one has */
     struct service **services;       /* of the reactors; NULL before they have joined */
     struct metrics_sample *samples;
+    struct board_look *looks;
     pthread_mutex_t lock;                  /* of adding a name */
     unsigned series_count;                 /* of names; atomic: readers see whole names */
     struct series_name *names[SERIES_MAX]; /* from SERIES_FIRST on */
 };
 
-int metrics_board_create(struct metrics_board **board, unsigned count)
+int metrics_board_create(struct metrics_board **board, unsigned count, const struct log *log)
 {
     struct metrics_board *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
@@ -45,12 +51,13 @@ int metrics_board_create(struct metrics_board **board, unsigned count)
     }
     made->services = mem_zalloc(count * sizeof *made->services);
     made->samples = mem_zalloc(count * sizeof *made->samples);
+    made->looks = mem_zalloc(count * sizeof *made->looks);
     pthread_mutex_init(&made->lock, NULL);
     made->series_count = SERIES_FIRST;
     made->count = count;
     made->started_s = sys_wall_time_s();
-    int rv = metrics_own_create(&made->own, count);
-    if (rv < 0 || made->services == NULL || made->samples == NULL) {
+    int rv = metrics_own_create(&made->own, count, log);
+    if (rv < 0 || made->services == NULL || made->samples == NULL || made->looks == NULL) {
         metrics_board_destroy(made);
         return -ENOMEM;
     }
@@ -70,6 +77,7 @@ void metrics_board_destroy(struct metrics_board *board)
     metrics_own_destroy(board->own);
     mem_free(board->services);
     mem_free(board->samples);
+    mem_free(board->looks);
     mem_free(board);
 }
 
@@ -77,6 +85,18 @@ void metrics_board_join(struct metrics_board *board, unsigned n, struct service 
 {
     board->services[n] = service;
     service->board = board;
+}
+
+void metrics_board_set_look(struct metrics_board *board, unsigned n, void (*look)(void *arg), void *arg)
+{
+    board->looks[n] = (struct board_look){look, arg};
+}
+
+void metrics_board_look(const struct metrics_board *board, unsigned n)
+{
+    if (board->looks[n].look != NULL) {
+        board->looks[n].look(board->looks[n].arg);
+    }
 }
 
 /* The methods of a route as a word: "GET,POST". */

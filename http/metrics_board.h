@@ -5,15 +5,16 @@
  * Any thread may read; numbers of another thread may be a moment old. Names are never given back before the end, so
  * that a reload goes on with the numbers of the routes that it keeps. */
 
+#include "http/service.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct log;
 struct metrics_board;
 struct metrics_own;
 struct router;
-struct server_stats;
-struct service;
 
 /* What a reactor's thread looks at once a second (relaxed atomics). */
 struct metrics_sample {
@@ -22,16 +23,24 @@ struct metrics_sample {
     uint64_t lua_limit;                  /* and its limit; 0 without a script */
     uint64_t cached_files, cached_bytes; /* of its file cache: files held, and contents in memory */
     uint64_t cache_hits, cache_misses;   /* of all its file caches since the first look: a reload brings a new one */
+    uint64_t connections[CONN_PHASES];   /* by what they are doing */
 };
 
-/* Make the board of a server with count reactors. Returns 0 or -ENOMEM. */
-int metrics_board_create(struct metrics_board **board, unsigned count);
+/* Make the board of a server with count reactors. log, which may be NULL, is borrowed. Returns 0 or -ENOMEM. */
+int metrics_board_create(struct metrics_board **board, unsigned count, const struct log *log);
 
 /* Free it. No reactor runs any more. NULL is allowed. */
 void metrics_board_destroy(struct metrics_board *board);
 
 /* The service of the n-th reactor, which is borrowed, is one of them from now on. Before any reactor runs. */
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service);
+
+/* look(arg) brings the n-th reactor's sample up to date, on its thread. Before requests ask for it; the same from then
+ * on. */
+void metrics_board_set_look(struct metrics_board *board, unsigned n, void (*look)(void *arg), void *arg);
+
+/* Call it, if there is one. The n-th reactor's thread. */
+void metrics_board_look(const struct metrics_board *board, unsigned n);
 
 /* Give each route its series (http/metrics_counts.h): that of the route with the same methods and path, before a
  * reload or on another thread, or a new one. Routes beyond SERIES_MAX, and all without memory, share SERIES_MORE. Any

@@ -20,18 +20,20 @@
 #include <string.h>
 
 struct metrics_own {
+    const struct log *log; /* borrowed */
     unsigned shard_count;
     pthread_mutex_t lock;                        /* of defining */
     size_t count;                                /* of metrics; atomic */
     struct own_metric *metrics[OWN_METRICS_MAX]; /* in the order of definition */
 };
 
-int metrics_own_create(struct metrics_own **own, unsigned count)
+int metrics_own_create(struct metrics_own **own, unsigned count, const struct log *log)
 {
     struct metrics_own *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
+    made->log = log;
     made->shard_count = count + 1;
     pthread_mutex_init(&made->lock, NULL);
     *own = made;
@@ -248,6 +250,7 @@ static int find_or_make(struct metrics_own *own, const struct own_definition *de
     if (made == NULL) {
         return error_text(err, errlen, -ENOMEM, "%s: %s", definition->name, errno_text(ENOMEM));
     }
+    made->log = own->log;
     made->number = (uint32_t)own->count;
     own->metrics[own->count] = *metric = made;
     __atomic_store_n(&own->count, own->count + 1, __ATOMIC_RELEASE);
@@ -355,14 +358,16 @@ static struct own_set *make_set(const struct own_metric *metric, const char *key
     return made;
 }
 
-/* The set of these values, or that of all others. NULL without memory. The shard is locked. */
+/* The set of these values; or that of all others, if the shard is full: *is_full. NULL without memory. The shard is
+ * locked. */
 static struct own_set *take_set(const struct own_metric *metric, struct own_shard *shard,
-                                const struct own_value *values)
+                                const struct own_value *values, bool *is_full)
 {
     char key[KEY_MAX];
     size_t len = write_key(key, values, metric->label_count);
     struct own_set **place = find_set(shard, key, len);
-    if (*place == NULL && shard->count >= OWN_SETS_MAX) {
+    *is_full = *place == NULL && shard->count >= OWN_SETS_MAX;
+    if (*is_full) {
         len = write_other_key(key, metric->label_count);
         place = find_set(shard, key, len);
     }
@@ -373,6 +378,17 @@ static struct own_set *take_set(const struct own_metric *metric, struct own_shar
     return *place;
 }
 
+/* Say once that further sets go together. No lock is held: the sink may be the host's. */
+static void say_sets_full(struct own_metric *metric)
+{
+    if (!atomic_exchange(&metric->has_said_full, true)) {
+        log_write(metric->log, LOG_WARN,
+                  "metric %s: there are more than %d sets of label values; a thread counts further ones together, as "
+                  "\"other\": use labels that have few values",
+                  metric->name, (int)OWN_SETS_MAX);
+    }
+}
+
 /* Add to a set, or set it, under the lock of its shard. */
 static int change(struct own_metric *metric, unsigned shard_number, double value, const struct own_value *values,
                   bool is_set)
@@ -380,7 +396,8 @@ static int change(struct own_metric *metric, unsigned shard_number, double value
     struct own_shard *shard =
         &metric->shards[shard_number < metric->shard_count ? shard_number : metric->shard_count - 1];
     pthread_mutex_lock(&shard->lock);
-    struct own_set *set = take_set(metric, shard, values);
+    bool is_full;
+    struct own_set *set = take_set(metric, shard, values, &is_full);
     if (set != NULL) {
         set->value = is_set ? value : set->value + value;
     }
@@ -392,6 +409,9 @@ static int change(struct own_metric *metric, unsigned shard_number, double value
         set->buckets[bucket]++;
     }
     pthread_mutex_unlock(&shard->lock);
+    if (is_full) {
+        say_sets_full(metric);
+    }
     return set == NULL ? -ENOMEM : 0;
 }
 

@@ -7,6 +7,7 @@
 #include "http/metrics_own.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum {
@@ -30,6 +31,8 @@ struct own_shard {
 };
 
 struct own_metric {
+    const struct log *log;     /* borrowed */
+    atomic_bool has_said_full; /* the log has said that a shard is full */
     enum metric_kind kind;
     uint32_t number; /* of metrics_own_get() */
     size_t label_count, bound_count, shard_count;

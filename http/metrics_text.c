@@ -7,6 +7,7 @@
 #include "core/utf8.h"
 #include "http/number.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +35,10 @@ void metrics_text_done(struct metrics_text *text)
 
 static void put_metric_bytes(struct metrics_text *text, const char *data, size_t len)
 {
-    if (!text->is_short && write_buffer_append(&text->out, data, len, METRICS_TEXT_MAX) < 0) {
+    int rv = text->is_short ? 0 : write_buffer_append(&text->out, data, len, METRICS_TEXT_MAX);
+    if (rv < 0) {
         text->is_short = true;
+        text->is_full = rv == -ENOBUFS;
     }
 }
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum {
-    METRICS_TEXT_MAX = 16 << 20, /* bytes of one text: more is refused as if memory were short */
+    METRICS_TEXT_MAX = 16 << 20, /* bytes of one text */
     METRIC_LABELS_MAX = 12,      /* labels of one sample */
 };
 
@@ -34,7 +34,8 @@ struct metric_label {
 struct metrics_text {
     struct write_buffer out;
     bool is_open;     /* OpenMetrics */
-    bool is_short;    /* memory was short, or METRICS_TEXT_MAX is full: the text is of no use */
+    bool is_short;    /* the text is of no use: memory was short, or METRICS_TEXT_MAX is full */
+    bool is_full;     /* it is short for the latter reason */
     const char *name; /* of the family: borrowed */
     enum metric_kind kind;
 };

@@ -13,6 +13,7 @@
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_pool.h"
+#include "http/conn_phase.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
 #include "http/file_room.h"
@@ -432,6 +433,11 @@ void server_destroy(struct server *server)
 }
 
 /* Numbers and parts. */
+
+void server_count_phases(const struct server *server, uint64_t *counts)
+{
+    conn_phase_count(&server->pool, counts);
+}
 
 void server_get_stats(const struct server *server, struct server_stats *stats)
 {

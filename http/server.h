@@ -130,6 +130,9 @@ bool server_is_stopping(const struct server *server);
  * then. */
 void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(void *arg, unsigned cut), void *arg);
 
+/* Count its connections by enum conn_phase (http/conn_phase.h). The reactor's thread. */
+void server_count_phases(const struct server *server, uint64_t *counts);
+
 /* Read the totals. Any thread, while the server exists. */
 void server_get_stats(const struct server *server, struct server_stats *stats);
 

@@ -23,17 +23,39 @@ struct reactor;
 struct site;
 struct tls_context;
 
+/* What a connection is doing. */
+enum conn_phase {
+    PHASE_IDLE,      /* it waits for a request: the first one, or the next */
+    PHASE_HANDSHAKE, /* of TLS */
+    PHASE_READING,   /* a head or a body */
+    PHASE_HANDLING,  /* a handler is at work, or a stream has nothing to send */
+    PHASE_SENDING,   /* bytes of a response wait for the client */
+    PHASE_LINGERING, /* all is sent: it waits for the client's end */
+    CONN_PHASES
+};
+
+/* What a deadline was about that has passed. */
+enum timeout_kind {
+    TIMEOUT_IDLE,    /* the next request */
+    TIMEOUT_HEAD,    /* the rest of a head, or of a handshake of TLS */
+    TIMEOUT_BODY,    /* the rest of a body */
+    TIMEOUT_HANDLER, /* a handler, or more of a stream */
+    TIMEOUT_WRITE,   /* a client that reads */
+    TIMEOUT_LINGER,  /* the client's end */
+    TIMEOUT_KINDS
+};
+
 /* Totals since the server started, except connections, which is the current value. */
 struct server_stats {
-    uint64_t accepted;       /* connections accepted */
-    uint64_t connections;    /* connections open now */
-    uint64_t requests;       /* responses begun */
-    uint64_t by_class[6];    /* of them by class of status; [2] counts 2xx */
-    uint64_t bytes_sent;     /* to clients, heads and framing included */
-    uint64_t bytes_received; /* from clients */
-    uint64_t timeouts;       /* connections closed by a deadline */
-    uint64_t timeouts_by[6]; /* the same by enum wait (http/conn_protocol.h): idle, header, ... */
-    uint64_t lost;           /* connections that ended in an error */
+    uint64_t accepted;                   /* connections accepted */
+    uint64_t connections;                /* connections open now */
+    uint64_t requests;                   /* responses begun */
+    uint64_t by_class[6];                /* of them by class of status; [2] counts 2xx */
+    uint64_t bytes_sent;                 /* to clients, heads and framing included */
+    uint64_t bytes_received;             /* from clients */
+    uint64_t timeouts;                   /* connections closed by a deadline */
+    uint64_t timeouts_by[TIMEOUT_KINDS]; /* the same by kind */
+    uint64_t lost;                       /* connections that ended in an error */
 };
 
 /* What a host wants to hear of all requests, whichever handler responds. Each may be NULL. */

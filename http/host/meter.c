@@ -8,6 +8,7 @@
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
 #include "http/metrics_counts.h"
+#include "http/server.h"
 #include "http/service.h"
 #include "http/site.h"
 
@@ -44,36 +45,56 @@ static void look_at_files(struct meter *meter)
     set_sample(&sample->cached_bytes, file_cache_memory(cache));
 }
 
+static void look_at_connections(struct meter *meter)
+{
+    uint64_t counts[CONN_PHASES];
+    server_count_phases(meter->server, counts);
+    for (size_t i = 0; i < CONN_PHASES; i++) {
+        set_sample(&meter->sample->connections[i], counts[i]);
+    }
+}
+
+static void look_now(void *arg)
+{
+    struct meter *meter = arg;
+    look_at_memory(meter);
+    look_at_files(meter);
+    look_at_connections(meter);
+    set_sample(&meter->sample->cpu_ns, (uint64_t)sys_thread_cpu_ns());
+}
+
 static void on_meter_look(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
     (void)timer;
-    struct meter *meter = arg;
-    look_at_memory(meter);
-    look_at_files(meter);
-    set_sample(&meter->sample->cpu_ns, (uint64_t)sys_thread_cpu_ns());
+    look_now(arg);
 }
 
-static int start_meter(struct meter *meter, struct service *service, unsigned n)
+static int start_meter(struct meter *meter, struct server *server, unsigned n)
 {
-    meter->reactor = service->reactor;
-    meter->sample = metrics_board_sample(service->board, n);
-    int rv = metrics_counts_create(&meter->counts, meter->reactor);
-    if (rv == 0 && reactor_set_interval(meter->reactor, METER_LOOK_MS, on_meter_look, meter) == 0) {
+    struct metrics_board *board = server_service(server)->board;
+    meter->server = server;
+    meter->sample = metrics_board_sample(board, n);
+    int rv = metrics_counts_create(&meter->counts, server_reactor(server));
+    if (rv == 0 && reactor_set_interval(server_reactor(server), METER_LOOK_MS, on_meter_look, meter) == 0) {
         metrics_counts_destroy(meter->counts);
         meter->counts = NULL;
         rv = -ENOMEM;
     }
+    if (rv == 0) {
+        metrics_board_set_look(board, n, look_now, meter);
+    }
     return rv;
 }
 
-int meter_take(struct meter *meter, struct service *service, unsigned n, struct offer **offer)
+int meter_take(struct meter *meter, struct server *server, unsigned n, struct offer **offer)
 {
+    struct service *service = server_service(server);
     struct site *site = (*offer)->site;
     if (!site->has_metrics) {
         return 0; /* a meter that is there goes on: requests in flight are counted with it */
     }
-    int rv = meter->counts == NULL ? start_meter(meter, service, n) : 0;
+    int rv = meter->counts == NULL ? start_meter(meter, server, n) : 0;
     if (rv == 0) {
         meter->offer = offer;
         look_at_memory(meter);

@@ -10,15 +10,14 @@ struct metrics_board;
 struct metrics_counts;
 struct metrics_sample;
 struct offer;
-struct reactor;
-struct service;
+struct server;
 
 enum { METER_LOOK_MS = 1000 };
 
 struct meter {
     struct metrics_counts *counts;  /* owned; NULL: nothing asks for metrics */
     struct metrics_sample *sample;  /* borrowed, of the board */
-    struct reactor *reactor;        /* borrowed */
+    struct server *server;          /* borrowed */
     struct offer **offer;           /* borrowed: the worker's place for it */
     const struct file_cache *cache; /* whose looks were added last; only compared, it may be gone */
     struct file_cache_looks looks;  /* of it, that were added */
@@ -26,7 +25,7 @@ struct meter {
 
 /* An offer is about to be served by the n-th thread: count its requests if it asks for that. *offer is what the thread
  * serves, whenever it looks. Returns 0, or -ENOMEM with nothing changed. */
-int meter_take(struct meter *meter, struct service *service, unsigned n, struct offer **offer);
+int meter_take(struct meter *meter, struct server *server, unsigned n, struct offer **offer);
 
 /* Free it. The server is gone, and the reactor does not run any more. */
 void meter_done(struct meter *meter);

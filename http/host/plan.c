@@ -61,7 +61,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
 {
     *plan = (struct plan){.kind = kind, .log = log};
     tls_plan_init(&plan->certificates);
-    if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors) < 0) {
+    if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors, log) < 0) {
         return -ENOMEM;
     }
     if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||

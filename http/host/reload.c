@@ -109,7 +109,7 @@ static void swap_offer(void *arg)
     if (worker_take_access(worker) < 0) {
         log_write(worker->log, LOG_ERROR, "the access log stays as it was: %s", errno_text(ENOMEM));
     }
-    if (meter_take(&worker->meter, server_service(worker->server), worker->number, &worker->offer) < 0) {
+    if (meter_take(&worker->meter, worker->server, worker->number, &worker->offer) < 0) {
         log_write(worker->log, LOG_ERROR, "requests are not counted by route: %s", errno_text(ENOMEM));
     }
     server_set_site(worker->server, worker->offer->site);

@@ -147,7 +147,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
         return rv;
     }
     rv = worker_take_access(worker);
-    rv = rv < 0 ? rv : meter_take(&worker->meter, service, worker->number, &worker->offer);
+    rv = rv < 0 ? rv : meter_take(&worker->meter, worker->server, worker->number, &worker->offer);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
     }

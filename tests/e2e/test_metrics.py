@@ -139,6 +139,27 @@ class Text(Case):
             now = len(os.listdir(f"/proc/{server.process.pid}/fd"))
             self.assertIn(values["evserve_fds_open"] - now, (0, 1))  # the connection that asked may be closed by now
 
+    def test_connections_by_state(self):
+        server = self.start("app.metrics '/metrics'\n"
+                            "app.get('/slow', function() app.sleep '1h' return 'hi' end)\n"
+                            "app.post('/', function() return 'hi' end)\n"
+                            "app.get('/big', function() return ('x'):rep(20000000) end)\n")
+        open_ones = [evtest.connect(server.address) for _ in range(6)]
+        for sock, sent in zip(open_ones, (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
+                                          b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n",
+                                          b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n")):
+            self.addCleanup(sock.close)
+            sock.sendall(sent)
+        wanted = {"idle": 2, "reading": 2, "handling": 2, "sending": 1, "tls_handshake": 0}  # this request is handled, too
+        seen = {}
+
+        def has_all():
+            values = samples(ask(server.address, "/metrics")[1])
+            seen.update((state, values[f'evserve_connections{{state="{state}"}}']) for state in wanted)
+            return seen == wanted
+
+        evtest.wait_until(has_all, f"the states of connections: {seen}")
+
     def test_sums_of_all_threads(self):
         server = self.start("app.get('/', function() return app.stats() end)\n", "--reactors", "2")
         accepted = {}

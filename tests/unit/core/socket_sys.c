@@ -601,6 +601,23 @@ static void code_may_be_made_until_the_process_gives_that_up(void **state)
     assert_int_equal(status, 0);
 }
 
+/* Linux 6.2 and later tell how many there are; before that, sys_open_fds() knows nothing and says 0. */
+static void open_fds_are_counted(void **state)
+{
+    (void)state;
+    uint64_t before = sys_open_fds();
+    int fds[3];
+    for (size_t i = 0; i < 3; i++) {
+        fds[i] = dup(STDIN_FILENO);
+        assert_true(fds[i] >= 0);
+    }
+    assert_int_equal(sys_open_fds(), before == 0 ? 0 : before + 3);
+    for (size_t i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    assert_int_equal(sys_open_fds(), before);
+}
+
 static void random_bytes_fill_the_block_and_differ(void **state)
 {
     (void)state;
@@ -840,6 +857,7 @@ int main(void)
         cmocka_unit_test(clocks_advance_and_agree_with_the_system),
         cmocka_unit_test(processor_time_moves_only_while_the_thread_works),
         cmocka_unit_test(code_may_be_made_until_the_process_gives_that_up),
+        cmocka_unit_test(open_fds_are_counted),
         cmocka_unit_test(random_bytes_fill_the_block_and_differ),
         cmocka_unit_test(a_directory_is_read_and_its_links_are_looked_at_and_not_through),
         cmocka_unit_test(more_joins_two_sends_into_one_segment),

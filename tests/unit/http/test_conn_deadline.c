@@ -35,7 +35,7 @@ static void silent_connection_closes_without_a_word(void **state)
     assert_true(is_closed(peer));
     assert_int_equal(output_len(peer), 0);
     assert_int_equal(stats().timeouts, 1);
-    assert_int_equal(stats().timeouts_by[WAIT_IDLE], 1);
+    assert_int_equal(stats().timeouts_by[TIMEOUT_IDLE], 1);
     assert_int_equal(stats().lost, 0);
 }
 

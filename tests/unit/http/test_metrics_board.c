@@ -21,7 +21,7 @@ static struct metrics_board *board;
 static int set_up(void **state)
 {
     (void)state;
-    return metrics_board_create(&board, 2);
+    return metrics_board_create(&board, 2, NULL);
 }
 
 static int tear_down(void **state)
@@ -113,9 +113,9 @@ static void board_without_memory_leaves_nothing_behind(void **state)
     (void)state;
     struct metrics_board *other = NULL;
     size_t live = fake_mem_live();
-    for (uint64_t n = 1; n <= 4; n++) {
+    for (uint64_t n = 1; n <= 5; n++) {
         fake_mem_fail_after(n, false);
-        assert_int_not_equal(metrics_board_create(&other, 2), 0);
+        assert_int_not_equal(metrics_board_create(&other, 2, NULL), 0);
         assert_int_equal(fake_mem_live(), live);
     }
 }

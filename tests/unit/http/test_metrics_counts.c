@@ -31,7 +31,7 @@ static int counts_tear_down(void **state)
 static void begin(void)
 {
     scene_begin();
-    assert_int_equal(metrics_board_create(&board, 1), 0);
+    assert_int_equal(metrics_board_create(&board, 1, NULL), 0);
     assert_int_equal(metrics_counts_create(&counts, scene.reactor), 0);
     metrics_board_join(board, 0, server_service(scene.server));
     metrics_board_number_routes(board, scene.site->router);

@@ -2,6 +2,7 @@
 
 #include "http/metrics_own.h"
 
+#include "core/log.h"
 #include "http/metrics_own_text.h"
 #include "tests/lib/fake_mem.h"
 
@@ -19,11 +20,24 @@ enum { SHARDS = 2 }; /* of reactors */
 
 static struct metrics_own *own;
 static char err[1024];
+static unsigned lines;      /* in the log */
+static char last_line[512]; /* of it */
+
+static void note_line(void *arg, int level, const char *line)
+{
+    (void)arg;
+    assert_int_equal(level, LOG_WARN);
+    lines++;
+    snprintf(last_line, sizeof last_line, "%s", line);
+}
+
+static const struct log noting = {.sink = note_line, .level = LOG_DEBUG};
 
 static int set_up(void **state)
 {
     (void)state;
-    return metrics_own_create(&own, SHARDS);
+    lines = 0;
+    return metrics_own_create(&own, SHARDS, &noting);
 }
 
 static int tear_down(void **state)
@@ -194,7 +208,11 @@ static void sets_beyond_the_limit_are_counted_together(void **state)
         char value[16];
         snprintf(value, sizeof value, "v%d", i);
         assert_int_equal(add(metric, 0, 1, value), 0);
+        assert_int_equal(add(metric, 1, 0, value), 0);
+        assert_int_equal(lines, i < OWN_SETS_MAX ? 0 : 1); /* for both shards */
     }
+    assert_string_equal(last_line, "metric a_total: there are more than 1000 sets of label values; a thread counts "
+                                   "further ones together, as \"other\": use labels that have few values");
     assert_int_equal(add(metric, 0, 1, "v0"), 0); /* one that is there goes on */
     const char *text = written();
     assert_non_null(strstr(text, "a_total{kind=\"v0\"} 2\n"));

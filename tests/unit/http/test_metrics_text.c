@@ -96,6 +96,7 @@ static void text_without_memory_is_not_whole(void **state)
     metrics_text_init(&text, true);
     metrics_text_family(&text, METRIC_GAUGE, "g", "G.");
     assert_false(metrics_text_end(&text));
+    assert_false(text.is_full);
     metrics_text_done(&text);
 }
 
@@ -114,8 +115,11 @@ static void text_is_limited(void **state)
     }
     assert_int_equal(write_buffer_len(&text.out), METRICS_TEXT_MAX);
     assert_true(metrics_text_end(&text));
+    assert_false(text.is_full);
+    metrics_text_count(&text, NULL, 0, 1);
     metrics_text_count(&text, NULL, 0, 1);
     assert_false(metrics_text_end(&text));
+    assert_true(text.is_full);
     metrics_text_done(&text);
 }
 

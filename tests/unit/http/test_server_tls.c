@@ -350,6 +350,26 @@ static void close_notify_does_not_wait_for_ever(void **state)
     assert_non_null(strstr(strstr(tls_client.input, "hello\n") + 1, "hello\n"));
 }
 
+/* How many connections are in a handshake, and how many are idle. */
+static void expect_handshakes(uint64_t handshakes, uint64_t idle)
+{
+    uint64_t counts[CONN_PHASES];
+    server_count_phases(scene.server, counts);
+    assert_int_equal(counts[PHASE_HANDSHAKE], handshakes);
+    assert_int_equal(counts[PHASE_IDLE], idle);
+    assert_int_equal(counts[PHASE_READING], 0);
+}
+
+static void handshake_is_a_phase_of_its_own(void **state)
+{
+    (void)state;
+    begin(TLS1_3_VERSION);
+    connect_tls();
+    expect_handshakes(1, 0);
+    open_tls();
+    expect_handshakes(1, 1);
+}
+
 static void handshake_has_the_time_of_a_head(void **state)
 {
     (void)state;
@@ -580,6 +600,7 @@ int main(void)
         TLS_TEST(close_notify_waits_for_room),
         TLS_TEST(close_notify_does_not_wait_for_ever),
         TLS_TEST(crowd_of_handshakes_takes_little_of_each_tick),
+        TLS_TEST(handshake_is_a_phase_of_its_own),
         TLS_TEST(handshake_has_the_time_of_a_head),
         TLS_TEST(idle_connections_end_with_close_notify),
         TLS_TEST(stop_gives_a_handshake_and_its_request_a_moment),
