@@ -389,9 +389,14 @@ int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned
     return is_in_child(server) ? -ECHILD : handover_list(server->workers, server->worker_count, listeners, max);
 }
 
+int evserve_ticket_keys(evserve *server, struct evs_inherited *keys)
+{
+    return is_in_child(server) ? -ECHILD : handover_tickets(&server->plan, keys);
+}
+
 int evserve_hand_over(evserve *server, int how)
 {
-    if (is_in_child(server) || (how != EVSERVE_STORED && how != EVSERVE_SERVED)) {
+    if (is_in_child(server) || how < EVSERVE_STORED || how > EVSERVE_KEPT) {
         return is_in_child(server) ? -ECHILD : -EINVAL;
     }
     handover_leave(server->workers, server->worker_count, how);

@@ -749,8 +749,9 @@ int evserve_changed(evserve *server);
 
 /* A new version of a program takes the place of the old one, and no client notices:
  *
- *   1. The old program gets its sockets with evserve_listeners(), and starts the new one, to which it passes them: they
- *      are close-on-exec, so it clears that in the child, or sends them over a unix socket.
+ *   1. The old program gets its sockets with evserve_listeners(), and evserve_ticket_keys() if it has HTTPS, and starts
+ *      the new one, to which it passes them: they are close-on-exec, so it clears that in the child, or sends them over a
+ *      unix socket.
  *   2. The new program calls evserve_start() with config.inherited, and says that it serves.
  *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT). Had
  *      the new one failed, it would go on as if nothing had happened.
@@ -763,13 +764,21 @@ int evserve_changed(evserve *server);
  * listed its own. */
 int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned max);
 
+/* The keys of the server's TLS session tickets, as one more entry for config.inherited: with them, clients of the new
+ * program resume the sessions that they have, which spares both sides the costly part of a handshake. They wait in a pipe,
+ * never on a disk, and can be read once: get them anew for each program that you start, and close keys->fd as the sockets'.
+ * Returns 0, or -errno with nothing to close: -ENOENT if no listener speaks TLS; -EMFILE, -ENFILE; -ECHILD in a forked
+ * child. Any thread. */
+int evserve_ticket_keys(evserve *server, struct evs_inherited *keys);
+
 /* The listening sockets live on when this server closes its own: they are not shut down, and the files of unix sockets
  * stay. EVSERVE_STORED: something keeps them for a later program, such as systemd's store of fds; a stop is one as
  * ever. EVSERVE_SERVED: another program serves them by now, so a stop begins at once, without drain_delay, and health
- * goes on being 200 for the clients that are still connected here. Returns 0, -EINVAL for another value, -ECHILD in a
+ * goes on being 200 for the clients that are still connected here. EVSERVE_KEPT: a process that starts this server again when it
+ * fails has them, so they live on only if the server ends with a failure; it takes nothing back. Returns 0, -EINVAL for another value, -ECHILD in a
  * forked child. Any thread. */
 int evserve_hand_over(evserve *server, int how);
-enum { EVSERVE_STORED = 1, EVSERVE_SERVED };
+enum { EVSERVE_STORED = 1, EVSERVE_SERVED, EVSERVE_KEPT };
 
 /* ---- Addresses, statistics, handed-over connections ---- */
 

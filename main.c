@@ -470,7 +470,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     start_fds_raise_limit();
-    status = options.supervise ? supervise(&control.upgraded, &options) : -1;
+    status = supervise_is_wanted(&options) ? supervise(&control.upgraded, &options) : -1;
     if (status >= 0) {
         free(options.content);
         return status;

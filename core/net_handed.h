@@ -11,6 +11,9 @@
 
 struct net_listener;
 
+/* In the place of an address: not a socket, but the keys of TLS session tickets (tls_tickets_pass()). */
+#define NET_HANDED_TICKET_KEYS "ticket-keys:"
+
 struct net_handed {
     int fd;                     /* above 0 */
     char address[NET_TEXT_MAX]; /* as text */

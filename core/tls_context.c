@@ -149,6 +149,11 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
     return 0;
 }
 
+struct tls_tickets *tls_context_tickets(const struct tls_context *context)
+{
+    return context->tickets;
+}
+
 struct tls_context *tls_context_ref(struct tls_context *context)
 {
     atomic_fetch_add_explicit(&context->refs, 1, memory_order_relaxed);
@@ -485,6 +490,12 @@ bool tls_context_has_name(const struct tls_context *context, const char *name, s
     (void)name;
     (void)len;
     return false;
+}
+
+struct tls_tickets *tls_context_tickets(const struct tls_context *context)
+{
+    (void)context;
+    return NULL;
 }
 
 struct tls_context *tls_context_ref(struct tls_context *context)

@@ -15,6 +15,7 @@
 struct log;
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 struct tls_context;
+struct tls_tickets;
 
 /* Make a context without certificates. base_fd: where relative names of files start (sys_base()). former, or NULL,
  * gives its ticket keys. log is borrowed, may be NULL. Returns 0, or -errno with a text in err that names the
@@ -59,6 +60,9 @@ bool tls_context_has_behind(const struct tls_context *context);
 
 /* Whether some certificate is for this name (case ignored, wildcards as RFC 6125). */
 bool tls_context_has_name(const struct tls_context *context, const char *name, size_t len);
+
+/* Its ticket keys, borrowed. */
+struct tls_tickets *tls_context_tickets(const struct tls_context *context);
 
 /* References: any thread. Connections hold one; the last one frees it. NULL is allowed for put. */
 struct tls_context *tls_context_ref(struct tls_context *context);

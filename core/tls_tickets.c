@@ -2,12 +2,13 @@
  * before; the first handshake after TICKET_KEY_S makes another.
  *
  * Failure mode: without random bytes the old key stays, or the client gets no ticket: it makes a whole handshake the
- * next time. */
+ * next time. The next program makes new keys if it cannot have those of this one, with the same effect. */
 
 #include "core/tls_tickets.h"
 
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/sys_pipe.h"
 #include "core/tls_openssl.h"
 
 #include <errno.h>
@@ -183,6 +184,64 @@ int tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx)
     }
     SSL_CTX_set_timeout(ctx, TICKET_KEY_S);
     return 0;
+}
+
+/* What one program passes to the next: the same machine, so numbers and structs are as they are in memory. */
+struct passed_keys {
+    char format[8]; /* of what follows */
+    struct ticket_key keys[TICKET_KEYS];
+};
+
+static const char passed_format[8] = "evtick1";
+
+int tls_tickets_pass(struct tls_tickets *tickets)
+{
+    struct passed_keys passed;
+    memset(&passed, 0, sizeof passed); /* with the padding */
+    memcpy(passed.format, passed_format, sizeof passed.format);
+    pthread_mutex_lock(&tickets->lock);
+    memcpy(passed.keys, tickets->keys, sizeof passed.keys);
+    pthread_mutex_unlock(&tickets->lock);
+    int fd = sys_pipe_with(&passed, sizeof passed);
+    OPENSSL_cleanse(&passed, sizeof passed);
+    return fd;
+}
+
+/* Whether they can be of a program that ran on this machine before: else their age is not known. */
+static bool has_valid_keys(const struct passed_keys *passed, ssize_t len)
+{
+    const struct ticket_key *keys = passed->keys;
+    return len == (ssize_t)sizeof *passed && memcmp(passed->format, passed_format, sizeof passed->format) == 0 &&
+           keys[0].born_ns > 0 && keys[0].born_ns <= sys_coarse_ns() && keys[1].born_ns >= 0 &&
+           keys[1].born_ns <= keys[0].born_ns;
+}
+
+int tls_tickets_take(struct tls_tickets *tickets, int fd)
+{
+    struct passed_keys passed;
+    bool is_valid = has_valid_keys(&passed, sys_read(fd, &passed, sizeof passed));
+    if (is_valid) {
+        pthread_mutex_lock(&tickets->lock);
+        memcpy(tickets->keys, passed.keys, sizeof passed.keys);
+        pthread_mutex_unlock(&tickets->lock);
+    }
+    OPENSSL_cleanse(&passed, sizeof passed);
+    return is_valid ? 0 : -EINVAL;
+}
+
+#else
+
+int tls_tickets_pass(struct tls_tickets *tickets)
+{
+    (void)tickets;
+    return -ENOTSUP;
+}
+
+int tls_tickets_take(struct tls_tickets *tickets, int fd)
+{
+    (void)tickets;
+    (void)fd;
+    return -ENOTSUP;
 }
 
 #endif

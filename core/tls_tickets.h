@@ -20,4 +20,12 @@ void tls_tickets_put(struct tls_tickets *tickets); /* NULL is allowed */
  * -ENOMEM. */
 int tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ctx);
 
+/* For the program that takes the place of this one: a pipe with the keys, to be read once (sys_pipe.h). Returns its fd,
+ * the caller's to close, or -errno. */
+int tls_tickets_pass(struct tls_tickets *tickets);
+
+/* Go on with the keys in such a pipe, as old as they are. Returns 0, or -EINVAL if there are none, or none of a program
+ * on this machine that has run since it was booted, and the keys stay as they are. fd stays the caller's. */
+int tls_tickets_take(struct tls_tickets *tickets, int fd);
+
 #endif

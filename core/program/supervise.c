@@ -8,7 +8,9 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/program/command_line.h"
 #include "core/program/crash.h"
+#include "core/program/kept_sockets.h"
 #include "core/program/log_stream.h"
 #include "core/program/program_log.h"
 #include "core/sys.h"
@@ -40,8 +42,10 @@ struct supervise_news {
 /* The parent's. */
 struct supervisor {
     const struct command_line *options;
-    struct evs_inherited kept[SUPERVISE_SOCKETS_MAX]; /* count of them */
-    unsigned count;
+    struct kept_sockets kept; /* for the next child */
+    struct kept_sockets news; /* those that the child sends, until they are all there */
+    bool has_news;            /* it has begun to */
+    bool restarts;            /* with --supervise; else this is only process 1 of a container */
     sigset_t signals, before; /* those that it waits for; the mask that the child gets back */
     int signal_fd;
     int news_fd;                 /* from the child; -1 while there is none */
@@ -49,6 +53,7 @@ struct supervisor {
     int64_t started_ms, next_ms; /* when the child was started; when the next one will be */
     int64_t delay_ms;            /* before the last start anew; 0: there was none */
     bool is_serving, has_served; /* this child; any */
+    bool is_upgrade;             /* another program waits to hear that the first child serves */
     bool is_stopping;            /* it was told to, or another program has taken over */
     sigset_t held;               /* signals for the child that came before it served */
 };
@@ -80,12 +85,22 @@ static void supervise_log(const struct supervisor *supervisor, const char *line)
 
 /* Sockets. */
 
-static void drop_sockets(struct supervisor *supervisor)
+/* Nobody is started again. */
+static void drop_all_sockets(struct supervisor *supervisor)
 {
-    for (unsigned i = 0; i < supervisor->count; i++) {
-        close(supervisor->kept[i].fd);
+    kept_sockets_drop(&supervisor->kept);
+    kept_sockets_drop(&supervisor->news);
+}
+
+/* All of them are there: they take the place of the former ones. */
+static void renew_sockets(struct supervisor *supervisor)
+{
+    if (supervisor->has_news) {
+        kept_sockets_drop(&supervisor->kept);
+        supervisor->kept = supervisor->news;
+        supervisor->news.count = 0;
     }
-    supervisor->count = 0;
+    supervisor->has_news = false;
 }
 
 static int send_news(char what, const struct evs_inherited *socket)
@@ -119,9 +134,9 @@ void supervise_keep_sockets(evserve *server)
     if (supervisor_fd < 0) {
         return;
     }
-    struct evs_inherited *sockets = mem_alloc(SUPERVISE_SOCKETS_MAX * sizeof *sockets);
-    int count = sockets == NULL ? 0 : evserve_listeners(server, sockets, SUPERVISE_SOCKETS_MAX);
-    count = count > SUPERVISE_SOCKETS_MAX ? SUPERVISE_SOCKETS_MAX : count;
+    struct evs_inherited *sockets = mem_alloc(KEPT_SOCKETS_MAX * sizeof *sockets);
+    int count = sockets == NULL ? 0 : evserve_listeners(server, sockets, KEPT_SOCKETS_MAX);
+    count = count > KEPT_SOCKETS_MAX ? KEPT_SOCKETS_MAX : count;
     int rv = count < 0 ? count : send_news(NEWS_BEGIN, NULL);
     for (int i = 0; i < count; i++) {
         if (rv == 0 && strncmp(sockets[i].address, "fd:", 3) != 0) { /* those are the parent's already */
@@ -129,7 +144,9 @@ void supervise_keep_sockets(evserve *server)
         }
         close(sockets[i].fd);
     }
-    (void)send_news(NEWS_SERVING, NULL);
+    if (send_news(NEWS_SERVING, NULL) == 0) {
+        (void)evserve_hand_over(server, EVSERVE_KEPT);
+    }
     mem_free(sockets);
 }
 
@@ -187,17 +204,16 @@ static bool take_news(struct supervisor *supervisor)
         memcpy(&fd, CMSG_DATA(head), sizeof fd);
     }
     if (news.what == NEWS_BEGIN) {
-        drop_sockets(supervisor);
+        kept_sockets_drop(&supervisor->news);
+        supervisor->has_news = true;
     } else if (news.what == NEWS_SERVING) {
+        renew_sockets(supervisor);
         heed_serving(supervisor);
     } else if (news.what == NEWS_REPLACED) {
         supervisor->is_stopping = true;
-        drop_sockets(supervisor);
-    } else if (fd >= 0 && supervisor->count < SUPERVISE_SOCKETS_MAX && !supervisor->is_stopping) {
-        struct evs_inherited *kept = &supervisor->kept[supervisor->count++];
-        kept->fd = fd;
-        memcpy(kept->address, news.address, sizeof kept->address);
-        kept->address[sizeof kept->address - 1] = '\0';
+        drop_all_sockets(supervisor);
+    } else if (fd >= 0 && supervisor->restarts && !supervisor->is_stopping) {
+        kept_sockets_add(&supervisor->news, fd, news.address);
         return true;
     }
     if (fd >= 0) {
@@ -218,6 +234,12 @@ void supervise_end_with_parent(void)
     }
 }
 
+bool supervise_is_wanted(const struct command_line *options)
+{
+    bool serves = options->request == NULL && !options->check && !options->routes;
+    return options->supervise || (getpid() == 1 && serves);
+}
+
 bool supervise_is_init(void)
 {
     return getpid() == 1 || supervisor_pid == 1;
@@ -227,12 +249,8 @@ bool supervise_is_init(void)
  * passes it on once. */
 static void become_server(struct supervisor *supervisor, struct upgraded *upgraded, int fd)
 {
-    if (upgraded->sockets == NULL && supervisor->count > 0) {
-        upgraded->sockets = mem_alloc(supervisor->count * sizeof *upgraded->sockets);
-    }
-    if (upgraded->sockets != NULL && upgraded->count == 0) {
-        memcpy(upgraded->sockets, supervisor->kept, supervisor->count * sizeof *upgraded->sockets);
-        upgraded->count = supervisor->count;
+    if (upgraded->count == 0) {
+        kept_sockets_give(&supervisor->kept, upgraded);
     }
     setpgid(0, 0);
     close(supervisor->signal_fd);
@@ -308,13 +326,28 @@ static bool ended_as_told(const struct supervisor *supervisor, int status)
     return supervisor->is_stopping && (number == SIGTERM || number == SIGINT || number == SIGQUIT);
 }
 
+/* The exit status that stands for that of the child. */
+static int exit_status_of(const struct supervisor *supervisor, int status)
+{
+    return WIFEXITED(status)                   ? WEXITSTATUS(status)
+           : ended_as_told(supervisor, status) ? EXIT_SUCCESS
+           : supervisor->restarts              ? EXIT_FAILURE
+                                               : 128 + WTERMSIG(status); /* as shells do */
+}
+
+/* Whether no child follows the one that has ended. */
+static bool is_last_child(const struct supervisor *supervisor, int status)
+{
+    bool has_exited = WIFEXITED(status);
+    return (has_exited && WEXITSTATUS(status) == EXIT_SUCCESS) || supervisor->is_stopping || !supervisor->restarts ||
+           (!supervisor->has_served && (has_exited || supervisor->is_upgrade));
+}
+
 /* The child has ended. Returns the exit status of the parent, or -1 to go on. */
 static int heed_end(struct supervisor *supervisor, int status)
 {
     char why[160];
-    int exit_status = WIFEXITED(status)                   ? WEXITSTATUS(status)
-                      : ended_as_told(supervisor, status) ? EXIT_SUCCESS
-                                                          : EXIT_FAILURE;
+    int exit_status = exit_status_of(supervisor, status);
     pid_t child = supervisor->child;
     while (take_news(supervisor)) { /* which came before */
     }
@@ -326,10 +359,11 @@ static int heed_end(struct supervisor *supervisor, int status)
                  WTERMSIG(status) == SIGKILL ? ", as when the system has no memory left" : "");
     } else {
         snprintf(why, sizeof why, "the server (process %d) ended with status %d", (int)child, exit_status);
-        drop_sockets(supervisor); /* which it has shut down */
     }
-    bool is_over = (WIFEXITED(status) && exit_status == EXIT_SUCCESS) || supervisor->is_stopping ||
-                   (WIFEXITED(status) && !supervisor->has_served);
+    kept_sockets_drop(&supervisor->news); /* not all have come */
+    supervisor->has_news = false;
+    kept_sockets_drop_shut(&supervisor->kept);
+    bool is_over = is_last_child(supervisor, status);
     if (!is_over) {
         plan_next(supervisor, why);
     } else if (WIFSIGNALED(status) && exit_status != EXIT_SUCCESS) {
@@ -338,17 +372,27 @@ static int heed_end(struct supervisor *supervisor, int status)
     return is_over ? exit_status : -1;
 }
 
+/* Processes have ended: the child, or, since the parent may be process 1 of a container, any that has lost its own
+ * parent. Returns as heed_end(). */
+static int reap_children(struct supervisor *supervisor)
+{
+    int status, rv = -1;
+    pid_t ended;
+    while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+        rv = ended == supervisor->child ? heed_end(supervisor, status) : rv;
+    }
+    return rv;
+}
+
 /* Act on a signal. Returns as heed_end(). */
 static int heed_signal(struct supervisor *supervisor, int number)
 {
-    int status;
     if (number == SIGCHLD) {
-        pid_t ended = supervisor->child == 0 ? 0 : waitpid(supervisor->child, &status, WNOHANG);
-        return ended > 0 ? heed_end(supervisor, status) : -1;
+        return reap_children(supervisor);
     }
     if (number == SIGTERM || number == SIGINT || number == SIGQUIT) {
         supervisor->is_stopping = true;
-        drop_sockets(supervisor); /* those of the child are the last ones then */
+        drop_all_sockets(supervisor); /* those of the child are the last ones then */
         if (supervisor->child == 0) {
             return EXIT_SUCCESS;
         }
@@ -398,7 +442,7 @@ static int supervise_all(struct supervisor *supervisor, struct upgraded *upgrade
         }
         status = supervise_turn(supervisor);
     }
-    drop_sockets(supervisor);
+    drop_all_sockets(supervisor);
     close(supervisor->signal_fd);
     mem_free(supervisor);
     return status;
@@ -426,6 +470,8 @@ int supervise(struct upgraded *upgraded, const struct command_line *options)
     }
     supervisor->news_fd = -1;
     supervisor->options = options;
+    supervisor->restarts = options->supervise;
+    supervisor->is_upgrade = upgraded->fd >= 0;
     supervisor_pid = getpid();
     return supervise_all(supervisor, upgraded);
 }

@@ -2,13 +2,14 @@
  *
  * Failure modes: the new program sends its error text instead, or ends without a word, or is late and is killed. Its
  * end of the pipe closes when it ends, but its exit status may come a little later: upgrade_look() waits for that,
- * too. */
+ * too. If the status does not come, the process has closed the pipe and lives: it will never say that it serves. */
 
 #include "core/program/upgrade.h"
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/program/launch.h"
+#include "core/program/systemd.h"
 #include "core/sys.h"
 
 #include <errno.h>
@@ -72,6 +73,9 @@ int upgrade_begin(struct upgrade *upgrade, evserve *server, char *err, size_t er
     int rv = count < 0 ? count : listeners == NULL ? -ENOMEM : 0;
     rv = rv < 0 ? rv : evserve_listeners(server, listeners, (unsigned)count);
     count = rv < 0 ? 0 : rv < count ? rv : count;
+    if (rv >= 0 && count < SYSTEMD_FDS_MAX && evserve_ticket_keys(server, &listeners[count]) == 0) {
+        count++;
+    }
     rv = rv < 0 ? rv : launch_with(upgrade, listeners, (unsigned)count);
     for (int i = 0; i < count; i++) {
         close(listeners[i].fd);
@@ -127,12 +131,29 @@ static int blame_child(const struct upgrade *upgrade, int status, char *err, siz
                       WEXITSTATUS(status));
 }
 
+/* The deadline is over. */
+static int end_late_child(struct upgrade *upgrade, char *err, size_t errlen)
+{
+    int pid = (int)upgrade->child, len = (int)upgrade->said_len;
+    bool is_silent = upgrade->fd < 0; /* it cannot say any more that it serves */
+    upgrade_cancel(upgrade);
+    if (is_silent) {
+        return error_text(err, errlen, -ECHILD, "process %d %s%.*s, and did not end, so it was ended", pid,
+                          len > 0 ? "could not start: " : "has closed the pipe on which to say that it serves", len,
+                          upgrade->said);
+    }
+    return error_text(err, errlen, -ETIMEDOUT, "process %d did not serve within %d s, so it was ended", pid,
+                      UPGRADE_DEADLINE_MS / 1000);
+}
+
 pid_t upgrade_look(struct upgrade *upgrade, char *err, size_t errlen)
 {
     int status;
     if (upgrade->fd >= 0 && !hear(upgrade)) {
         close(upgrade->fd);
         upgrade->fd = -1;
+        int64_t end_ms = upgrade_now_ms() + UPGRADE_END_MS;
+        upgrade->until_ms = end_ms < upgrade->until_ms ? end_ms : upgrade->until_ms;
     }
     if (upgrade->said_len == strlen(UPGRADE_READY) && memcmp(upgrade->said, UPGRADE_READY, upgrade->said_len) == 0) {
         pid_t child = upgrade->child;
@@ -147,11 +168,5 @@ pid_t upgrade_look(struct upgrade *upgrade, char *err, size_t errlen)
         forget_child(upgrade);
         return rv;
     }
-    if (upgrade_now_ms() >= upgrade->until_ms) {
-        int pid = (int)upgrade->child;
-        upgrade_cancel(upgrade);
-        return error_text(err, errlen, -ETIMEDOUT, "process %d did not serve within %d s, so it was ended", pid,
-                          UPGRADE_DEADLINE_MS / 1000);
-    }
-    return 0;
+    return upgrade_now_ms() < upgrade->until_ms ? 0 : end_late_child(upgrade, err, errlen);
 }

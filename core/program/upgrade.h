@@ -3,7 +3,7 @@
 
 /* Replacing the running program by another version of it, which takes over its listening sockets (launch.h). The old
  * program starts the new one and serves on; once the new one says that it serves, the old one stops. A new one that
- * ends before, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For
+ * ends before, or closes the pipe, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For
  * programs; the main thread calls all of it. */
 
 #include "evserve.h"
@@ -15,6 +15,7 @@
 
 enum {
     UPGRADE_DEADLINE_MS = 60000, /* how long the new program may take until it serves */
+    UPGRADE_END_MS = 2000,       /* until it must have ended once it can say nothing any more */
     UPGRADE_LOOK_MS = 50,        /* how often to call upgrade_look() meanwhile */
     UPGRADE_SAID_MAX = 1024,     /* bytes of what it says */
     UPGRADE_PATH_MAX = 4096,     /* of the program's path, with its NUL */

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net_address.h"
+#include "core/net_handed.h"
 #include "evserve.h"
 #include "http/access_format.h"
 #include "http/host/evs_certificates.h"
@@ -59,7 +60,8 @@ static int check_inherited(const struct evserve_config *config, char *err, size_
         if (memchr(listener->address, '\0', sizeof listener->address) == NULL) {
             return error_text(err, errlen, -EINVAL, "evserve_config.inherited[%u].address has no end", i);
         }
-        if (net_address_parse(&parsed, listener->address, text, sizeof text) < 0) {
+        if (strcmp(listener->address, NET_HANDED_TICKET_KEYS) != 0 &&
+            net_address_parse(&parsed, listener->address, text, sizeof text) < 0) {
             return error_text(err, errlen, -EINVAL, "evserve_config.inherited[%u].address: %s", i, text);
         }
     }

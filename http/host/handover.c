@@ -5,8 +5,10 @@
 #include "http/host/handover.h"
 
 #include "core/mailbox.h"
+#include "core/net_handed.h"
 #include "core/sys.h"
 #include "evserve.h"
+#include "http/host/plan.h"
 #include "http/host/worker.h"
 #include "http/server.h"
 
@@ -63,10 +65,21 @@ int handover_list(struct worker *workers, unsigned count, struct evs_inherited *
     return errand.error;
 }
 
+int handover_tickets(struct plan *plan, struct evs_inherited *keys)
+{
+    int fd = tls_keeper_pass_tickets(&plan->tls);
+    if (fd >= 0) {
+        *keys = (struct evs_inherited){.fd = fd, .address = NET_HANDED_TICKET_KEYS};
+    }
+    return fd < 0 ? fd : 0;
+}
+
 void handover_leave(struct worker *workers, unsigned count, int how)
 {
     for (unsigned i = 0; i < count; i++) {
-        worker_leave(&workers[i], how == EVSERVE_SERVED ? WORKER_LEAVES_SERVED : WORKER_LEAVES_ALL);
+        worker_leave(&workers[i], how == EVSERVE_SERVED ? WORKER_LEAVES_SERVED
+                                  : how == EVSERVE_KEPT ? WORKER_LEAVES_FAILED
+                                                        : WORKER_LEAVES_ALL);
     }
 }
 

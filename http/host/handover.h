@@ -1,9 +1,11 @@
 #ifndef EVSERVE_HTTP_HOST_HANDOVER_H
 #define EVSERVE_HTTP_HOST_HANDOVER_H
 
-/* Handing the listeners of a running server over to another program: evserve_listeners(), evserve_hand_over(). */
+/* Handing the listeners of a running server over to another program: evserve_listeners(), evserve_ticket_keys(),
+ * evserve_hand_over(). */
 
 struct evs_inherited;
+struct plan;
 struct worker;
 
 /* Duplicate the listening sockets of the workers, each one once: the first max of them go to listeners, and their fds
@@ -11,7 +13,11 @@ struct worker;
  * open. */
 int handover_list(struct worker *workers, unsigned count, struct evs_inherited *listeners, unsigned max);
 
-/* Another program has the sockets: how is EVSERVE_STORED or EVSERVE_SERVED. Any thread. */
+/* Fill in keys with the keys of the server's session tickets; plan is that of the workers. Any thread. Returns 0, or
+ * -errno: -ENOENT without TLS. */
+int handover_tickets(struct plan *plan, struct evs_inherited *keys);
+
+/* Another program has the sockets: how is EVSERVE_STORED, EVSERVE_SERVED or EVSERVE_KEPT. Any thread. */
 void handover_leave(struct worker *workers, unsigned count, int how);
 
 /* The start has failed: what another program has handed over must go on there. No worker's thread runs any more, or

@@ -320,6 +320,16 @@ void plan_announce_dev(const struct plan *plan)
     }
 }
 
+/* Go on with the keys that another program has handed over. */
+static void take_tickets(struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->handed.count; i++) {
+        if (strcmp(plan->handed.sockets[i].address, NET_HANDED_TICKET_KEYS) == 0) {
+            tls_keeper_take_tickets(&plan->tls, plan->handed.sockets[i].fd);
+        }
+    }
+}
+
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
 {
     char address[OFFER_ADDRESS_MAX];
@@ -334,6 +344,7 @@ int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size
     if (offer_find_tls(offer, plan->config.listen, address)) {
         rv = joined.count > 0 ? tls_keeper_start(&plan->tls, &joined, err, errlen)
                               : complain_of_none(plan, &joined, address, no_certificate, err, errlen);
+        take_tickets(plan);
     } else if (has_lost_tls(plan, offer, address)) {
         rv = complain_of_none(plan, &joined, address, no_tls_socket, err, errlen);
     } else if (offer_find_redirect(offer, plan->config.listen, address)) {

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
+#include "core/tls_tickets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -192,4 +193,22 @@ struct tls_context *tls_keeper_get(struct tls_keeper *keeper)
     struct tls_context *context = keeper->context == NULL ? NULL : tls_context_ref(keeper->context);
     pthread_mutex_unlock(&keeper->lock);
     return context;
+}
+
+int tls_keeper_pass_tickets(struct tls_keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    int fd = keeper->context == NULL ? -ENOENT : tls_tickets_pass(tls_context_tickets(keeper->context));
+    pthread_mutex_unlock(&keeper->lock);
+    return fd;
+}
+
+void tls_keeper_take_tickets(struct tls_keeper *keeper, int fd)
+{
+    pthread_mutex_lock(&keeper->lock);
+    if (keeper->context != NULL && tls_tickets_take(tls_context_tickets(keeper->context), fd) < 0) {
+        log_write(keeper->log, LOG_INFO,
+                  "the keys of TLS session tickets were not handed over: each client makes a whole handshake once");
+    }
+    pthread_mutex_unlock(&keeper->lock);
 }

@@ -56,6 +56,12 @@ bool tls_keeper_replace(struct tls_keeper *keeper, struct tls_plan *plan);
  * Returns whether the context is a new one. */
 bool tls_keeper_look(struct tls_keeper *keeper);
 
+/* The keys of session tickets: in a pipe, for the program that takes the place of this one (tls_tickets_pass()); and of
+ * the one whose place this takes, at the start: without them the log says what that means. tls_keeper_pass_tickets()
+ * returns the fd, the caller's to close, or -errno: -ENOENT without certificates. */
+int tls_keeper_pass_tickets(struct tls_keeper *keeper);
+void tls_keeper_take_tickets(struct tls_keeper *keeper, int fd);
+
 /* A reference to the context, for tls_context_put(); NULL without one. */
 struct tls_context *tls_keeper_get(struct tls_keeper *keeper);
 

@@ -164,14 +164,19 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
 
 void worker_leave(struct worker *worker, int leaves)
 {
-    atomic_store(&worker->leaves, leaves);
+    int none = WORKER_LEAVES_NONE;
+    if (leaves == WORKER_LEAVES_FAILED) {
+        atomic_compare_exchange_strong(&worker->leaves, &none, leaves);
+    } else {
+        atomic_store(&worker->leaves, leaves);
+    }
 }
 
 /* The listening sockets are going to be closed. Returns whether another program serves them. */
 static bool leave_listeners(struct worker *worker)
 {
     int leaves = atomic_load(&worker->leaves);
-    if (leaves != WORKER_LEAVES_NONE) {
+    if (leaves > WORKER_LEAVES_FAILED || (leaves == WORKER_LEAVES_FAILED && worker->error < 0)) {
         server_leave_listeners(worker->server, leaves == WORKER_LEAVES_HANDED);
     }
     return leaves == WORKER_LEAVES_SERVED;

@@ -30,6 +30,7 @@ struct server;
 /* What becomes of a worker's listening sockets when it closes them. */
 enum {
     WORKER_LEAVES_NONE,   /* they are shut down, and their files removed */
+    WORKER_LEAVES_FAILED, /* likewise, unless the worker ends with a failure: then another process goes on with them */
     WORKER_LEAVES_HANDED, /* not those that another program has handed over to this one, which could not start */
     WORKER_LEAVES_ALL,    /* another program, or the store of systemd, has them */
     WORKER_LEAVES_SERVED, /* and it serves them already */
@@ -99,7 +100,8 @@ int worker_poll(struct worker *worker, int timeout_ms);
 /* Ask the worker to drain: drain_ms as in evserve_stop(). Any thread, signal handlers too. */
 void worker_stop(struct worker *worker, uint32_t drain_ms);
 
-/* Say what becomes of its listening sockets, WORKER_LEAVES_... Any thread. */
+/* Say what becomes of its listening sockets, WORKER_LEAVES_...: WORKER_LEAVES_FAILED does not take back what was said
+ * before. Any thread. */
 void worker_leave(struct worker *worker, int leaves);
 
 /* Have on_wake of the config called between two turns of the loop. Any thread, signal handlers too. */

@@ -1,5 +1,6 @@
 """--supervise: a server that crashes is started again, and its listening sockets wait meanwhile."""
 
+import contextlib
 import os
 import re
 import signal
@@ -80,6 +81,29 @@ class Supervise(unittest.TestCase):
         self.assertTrue(any(" ended with status 3; it is started again in 100 ms" in line for line in server.lines),
                         server.lines)
         self.assertEqual(get(server.address), b"content")
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_sockets_of_a_server_that_ends_with_a_failure_wait_for_the_next(self):
+        self.write_site("app.set { lua_memory = '4M', lua_full_timeout = '200ms', lua_full_exit = true }", "local kept = {}",
+                        "app.get('/full', function() while true do kept[#kept + 1] = ('x'):rep(4000) .. #kept end end)",
+                        "app.get('/', function() return 'served' end)")
+        server = self.start("--listen", "127.0.0.1:0", "--listen", "unix:socket", "site.lua")
+        path = os.path.join(self.folder, "socket")
+        inode = os.stat(path).st_ino
+
+        def has_ended():  # and nobody is refused until then
+            for target in b"/full", b"/":
+                with evtest.connect(path) as sock:
+                    with contextlib.suppress(OSError):
+                        sock.sendall(b"GET " + target + b" HTTP/1.0\r\n\r\n")
+                        evtest.receive_all(sock)
+            return any("ended with status 1; it is started again" in line for line in server.lines)
+        evtest.wait_until(has_ended, "the end of the child")
+        for address in server.address, path:
+            self.assertEqual(get(address), b"content")
+        self.assertEqual(os.stat(path).st_ino, inode)
+        self.assertEqual(server.stop(), 0)
+        self.assertFalse(os.path.exists(path))
 
     def test_upgrade_makes_a_new_parent_too(self):
         server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")

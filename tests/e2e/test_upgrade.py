@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 import unittest
 
+import certificates
 import evtest
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
@@ -122,7 +124,8 @@ class Case(unittest.TestCase):
         self.assertEqual(self.server.process.wait(evtest.LIMIT), 0)
 
     def request(self, *arguments):
-        return subprocess.run([EVSERVE, *arguments], capture_output=True, text=True, timeout=evtest.LIMIT, check=False)
+        return subprocess.run([EVSERVE, *arguments], cwd=self.folder, capture_output=True, text=True,
+                              timeout=evtest.LIMIT, check=False)
 
 
 class Upgrade(Case):
@@ -364,14 +367,66 @@ class Upgrade(Case):
         self.assertEqual(server.process.wait(evtest.LIMIT), 0)
         self.assertFalse(alive(child))
 
+    def test_tls_sessions_are_resumed_after_an_upgrade(self):
+        certificates.require_tls(EVSERVE)
+        authority = certificates.Authority(self.folder)
+        pair = authority.sign("server", "localhost")
+        for more in ([], ["--supervise", "--reactors", "2"]):
+            server = self.start("--listen", "127.0.0.1:0?tls", "--tls-cert", pair[0], "--tls-key", pair[1], "--root", ".",
+                                "--pid-file", "pid", *more)
+            evtest.wait_until(lambda: os.stat(self.path("pid")).st_size > 0, "the PID file")
+            clients = [(authority.client(maximum_version=version), []) for version in (ssl.TLSVersion.TLSv1_2,
+                                                                                       ssl.TLSVersion.TLSv1_3)]
+            for count in range(3):
+                for context, sessions in clients:
+                    with evtest.connect(server.address) as raw, context.wrap_socket(
+                            raw, server_hostname="localhost", session=sessions[-1] if sessions else None) as sock:
+                        sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+                        self.assertIn(b"hello", evtest.receive_all(sock))
+                        self.assertIs(sock.session_reused, count > 0)
+                        sessions.append(sock.session)
+                if count < 2:
+                    result = self.request("--upgrade", "pid")
+                    self.assertEqual(result.returncode, 0, result.stderr)
+                    if count == 0:
+                        self.hurry()
+            with open(self.path("pid"), encoding="ascii") as file:
+                self.end(int(file.read()))
+
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_child_of_a_supervisor_that_crashes_before_it_serves_is_noticed(self):
+        def write(text):
+            with open(self.path("site.lua"), "w", encoding="ascii") as file:
+                file.write("app = require 'evserve'\napp.static('/', '.')\n" + text)
+        write("")
+        server = self.start("--listen", "unix:s", "--pid-file", "pid", "--supervise", "site.lua")
+        evtest.wait_until(lambda: os.stat(self.path("pid")).st_size > 0, "the PID file")
+        write("ffi = require 'ffi'\nffi.cdef 'int raise(int number);'\nffi.C.raise(9)\n")
+        begin = time.monotonic()
+        result = self.request("--upgrade", "pid")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertLess(time.monotonic() - begin, 10)  # not the minute that a new program may take
+        self.wait_for_line(r"not upgraded: process \d+ ended with status 1 before it served")
+        self.wait_for_line(r"was ended by signal 9")
+        with evtest.connect(self.path("s")) as sock:  # which nobody has bound anew
+            sock.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+            self.assertIn(b"hello", evtest.receive_all(sock))
+        self.assertEqual(len([line for line in server.lines if "started again" in line]), 0)
+        server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+
     def test_sandboxes_and_pipes_say_why_not(self):
         server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--sandbox")
         os.kill(server.pid, signal.SIGUSR2)
         self.wait_for_line("not upgraded: in the sandbox no program can be started")
         self.end(server.pid)
 
-    @unittest.skipIf(os.geteuid() != 0, "needs root")
-    def test_process_1_of_a_container_stays(self):
+    def children(self, pid):
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+
+    def start_as_process_1(self, *arguments):
+        """Returns the process ids, seen from here, of process 1 of a namespace and of its child, which serves."""
         unshare = ["unshare", "--pid", "--fork", "--kill-child"]
         try:
             can_unshare = subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0
@@ -379,19 +434,56 @@ class Upgrade(Case):
             can_unshare = False
         if not can_unshare:
             self.skipTest("needs a PID namespace")
+        server = self.start(*unshare[1:], EVSERVE, *arguments, program=unshare[0])
+        [first] = self.children(server.pid)
+        [second] = self.children(first)
+        return first, second
 
-        def child(pid):
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-                return int(children.read())
-        for options, depth in ([], 1), (["--supervise"], 2):
-            server = self.start(*unshare[1:], EVSERVE, "--listen", "127.0.0.1:0", "--root", ".", *options,
-                                program=unshare[0])
-            pid = server.pid
-            for _ in range(depth):
-                pid = child(pid)
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_process_1_of_a_container_stays(self):
+        for options in [], ["--supervise"]:
+            _, pid = self.start_as_process_1("--listen", "127.0.0.1:0", "--root", ".", *options)
             os.kill(pid, signal.SIGUSR2)
             self.wait_for_line("not upgraded: a container ends with its process 1")
             self.end(pid)
+            self.assertEqual(self.server.process.wait(evtest.LIMIT), 0)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_process_1_passes_signals_on_and_ends_as_its_child_does(self):
+        for options in [], ["--reactors", "2"]:
+            first, _ = self.start_as_process_1("--listen", "127.0.0.1:0", "--root", ".", *options)
+            os.kill(first, signal.SIGHUP)
+            self.wait_for_line("reloaded")
+            os.kill(first, signal.SIGTERM)
+            self.assertEqual(self.server.process.wait(evtest.LIMIT), 0)
+        _, second = self.start_as_process_1("--listen", "127.0.0.1:0", "--root", ".")
+        os.kill(second, signal.SIGKILL)  # nothing is started again
+        self.assertEqual(self.server.process.wait(evtest.LIMIT), 128 + signal.SIGKILL)
+        self.wait_for_line("was ended by signal 9")
+        done = subprocess.run(["unshare", "--pid", "--fork", EVSERVE, "--root", "absent"], cwd=self.folder,
+                              capture_output=True, text=True, timeout=evtest.LIMIT, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("absent", done.stderr)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_process_1_reaps_orphans(self):
+        with open(self.path("site.lua"), "w", encoding="ascii") as file:
+            file.write("app = require 'evserve'\n"
+                       "app.get('/', function()\n"
+                       "  os.execute('sleep 0.2 & sleep 0.2 &')\n"  # the shell ends, and leaves two orphans
+                       "  local pipe = io.popen('exit 3')\n"        # a child of the server's own
+                       "  return tostring(pipe:read('*a') == '' and pipe:close())\n"
+                       "end)\n")
+        for options in [], ["--supervise"]:
+            first, second = self.start_as_process_1("--listen", "127.0.0.1:0", *options, "site.lua")
+            with self.server.connect() as sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"200 OK", evtest.receive_all(sock))
+            self.assertEqual(len(self.children(first)), 3)
+            evtest.wait_until(lambda: self.children(first) == [second], "only the server")
+            os.kill(first, signal.SIGTERM)
+            self.assertEqual(self.server.process.wait(evtest.LIMIT), 0)
 
     @unittest.skipIf(os.geteuid() != 0, "needs root")
     def test_the_user_of_root_upgrades_too(self):

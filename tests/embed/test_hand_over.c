@@ -212,8 +212,9 @@ static void listeners_are_counted_when_there_is_no_room(void **state)
     assert_int_equal(evserve_listeners(host.server, sockets, 1), 3);
     assert_string_equal(sockets[0].address, "127.0.0.1:0");
     close(sockets[0].fd);
+    assert_int_equal(evserve_ticket_keys(host.server, sockets), -ENOENT); /* without HTTPS */
     assert_int_equal(evserve_hand_over(host.server, 0), -EINVAL);
-    assert_int_equal(evserve_hand_over(host.server, EVSERVE_SERVED + 1), -EINVAL);
+    assert_int_equal(evserve_hand_over(host.server, EVSERVE_KEPT + 1), -EINVAL);
     evserve_stop(host.server, 0);
     assert_int_equal(evserve_wait(host.server), 0);
     assert_int_equal(evserve_listeners(host.server, sockets, SOCKETS), -ESHUTDOWN);
