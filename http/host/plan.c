@@ -9,6 +9,7 @@
 #include "core/file_text.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/stores.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_dev.h"
@@ -64,11 +65,12 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors, log) < 0) {
         return -ENOMEM;
     }
-    if (evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||
-        keep_handed(plan, config) < 0) {
+    if (stores_create(&plan->stores) < 0 || evs_config_keep(&plan->config, config) < 0 ||
+        evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 || keep_handed(plan, config) < 0) {
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
+        stores_destroy(plan->stores);
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
     plan->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
@@ -97,6 +99,7 @@ void plan_done(struct plan *plan)
     tls_keeper_done(&plan->tls);
     access_keeper_done(&plan->access);
     metrics_board_destroy(plan->board);
+    stores_destroy(plan->stores);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }
@@ -176,6 +179,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
         .host.debug = config->debug != 0,
         .host.is_repeat = thread != 0,
         .host.metrics = metrics_board_own(plan->board),
+        .host.stores = plan->stores,
         .host.thread = thread,
         .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,

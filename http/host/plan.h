@@ -21,6 +21,7 @@ struct offer;
 struct reactor;
 struct script_kind;
 struct script_load;
+struct stores;
 
 struct plan {
     struct evserve_config config;   /* our own copy */
@@ -35,6 +36,7 @@ struct plan {
     struct tls_keeper tls;           /* the certificates in use */
     struct access_keeper access;     /* the access log in use */
     struct metrics_board *board;     /* the numbers of all threads; owned */
+    struct stores *stores;           /* that scripts share; owned */
     struct net_handed_list handed;   /* sockets for the start; none afterwards */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */

@@ -21,6 +21,7 @@ struct reactor;
 struct script; /* an open script; only its own kind knows what is in it */
 struct server;
 struct site;
+struct stores;
 struct tls_plan;
 
 enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script or module */
@@ -58,6 +59,7 @@ struct script_host {
     const struct script_load *load; /* borrowed until adopt(); NULL: no deadline, on the reactor's thread */
     bool is_repeat;                 /* another thread loads the same script and logs its warnings */
     struct metrics_own *metrics;    /* borrowed: of the server; NULL: what the script counts is lost */
+    struct stores *stores;          /* borrowed: of the server; NULL: the script has stores of its own */
     unsigned thread;                /* number of the reactor's, for them */
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
