@@ -231,6 +231,7 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     }
     plan_forget_handed(&server->plan);
     if (rv >= 0) {
+        plan_warn_of_unused(&server->plan, server->workers[0].offer);
         plan_announce_dev(&server->plan);
     }
     rv = rv < 0 ? rv : give_up(server, &copy, err, errlen);

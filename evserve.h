@@ -1302,8 +1302,9 @@ int evserve_cancel(evserve *server, int64_t id);
 /* ---- Checking, logging, version ---- */
 
 /* Load what config says, without listening, and describe it: line is called once for each limit that is not the
- * default, each address, and each line of the route table. Returns 0, or -1 with a text in err like that of
- * evserve_start(). */
+ * default, each address, each certificate with its names and its end, and each line of the route table. Files are read
+ * and not written: of the access log, it checks whether evserve_start() could write it. Returns 0, or -1 with a text in
+ * err like that of evserve_start(). */
 int evserve_check(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                   size_t errlen);
 

@@ -25,6 +25,16 @@ int sys_open_append(int dir_fd, const char *path, bool is_new, mode_t mode)
     return fd < 0 ? -errno : fd;
 }
 
+int sys_may_write(int dir_fd, const char *path)
+{
+    return faccessat(dir_fd, path, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+int sys_may_make_files(int dir_fd, const char *path)
+{
+    return faccessat(dir_fd, path, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
 int sys_give_file(int fd, uid_t user, gid_t group)
 {
     return fchown(fd, user, group) < 0 ? -errno : 0;

@@ -23,7 +23,8 @@
 enum {
     EXPIRY_NOTICE_DAYS = 14,
     TIME_TEXT_MAX = 96,
-    NAMES_TOLD_MAX = 3, /* of a certificate, in a line of the log */
+    NAMES_TOLD_MAX = 3,      /* of a certificate, in a line of the log */
+    NAMES_TOLD_BYTES = 1024, /* bytes of so many names (core/tls_names.c), with a NUL */
 };
 
 /* How near the end of a certificate is. */
@@ -146,14 +147,44 @@ static int each_name_in(const X509 *leaf, int (*fn)(void *arg, const char *name,
     return rv;
 }
 
+/* "one, two, three and 4 more". */
+static void tell_names(const struct tls_names *names, char text[NAMES_TOLD_BYTES])
+{
+    size_t used = (size_t)snprintf(text, NAMES_TOLD_BYTES, "%s", names->count == 0 ? "no name" : "");
+    for (size_t i = 0; i < names->count && i < NAMES_TOLD_MAX; i++) {
+        used += (size_t)snprintf(text + used, NAMES_TOLD_BYTES - used, "%s%s", i == 0 ? "" : ", ",
+                                 tls_names_at(names, i));
+    }
+    if (names->count > NAMES_TOLD_MAX) {
+        snprintf(text + used, NAMES_TOLD_BYTES - used, " and %zu more", names->count - NAMES_TOLD_MAX);
+    }
+}
+
 static int collect_name(void *arg, const char *name, size_t len)
 {
     int rv = tls_names_add(arg, name, len, arg);
     return rv == -ENOMEM ? rv : 0; /* a certificate may contain what is no name of a server */
 }
 
-static int collect_names(struct tls_identity *identity, const struct tls_certificate *certificate, char *err,
-                         size_t errlen)
+/* A certificate may be used for a name that it does not contain, but hardly anybody wants that. */
+static int warn_of_name(const struct tls_identity *identity, const char *name, const struct log *log)
+{
+    struct tls_names own = {0};
+    int rv = each_name_in(sk_X509_value(identity->chain, 0), collect_name, &own);
+    size_t len = strlen(name);
+    if (rv == 0 && tls_names_get(&own, name, len) == NULL && tls_names_find(&own, name, len) == NULL) {
+        char names[NAMES_TOLD_BYTES];
+        tell_names(&own, names);
+        log_write(log, LOG_WARN,
+                  "the certificate %s is for %s, not for %s: clients that ask for that name will refuse it",
+                  identity->what, names, name);
+    }
+    tls_names_done(&own);
+    return rv;
+}
+
+static int collect_names(struct tls_identity *identity, const struct tls_certificate *certificate,
+                         const struct log *log, char *err, size_t errlen)
 {
     struct tls_names *names = &identity->names;
     int rv = certificate->name == NULL ? each_name_in(sk_X509_value(identity->chain, 0), collect_name, names)
@@ -161,6 +192,7 @@ static int collect_names(struct tls_identity *identity, const struct tls_certifi
     if (rv == -EINVAL) {
         return error_text(err, errlen, rv, "\"%s\" is not the name of a server", certificate->name);
     }
+    rv = rv < 0 || certificate->name == NULL ? rv : warn_of_name(identity, certificate->name, log);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
@@ -199,7 +231,7 @@ int tls_identity_read(struct tls_identity **identity, const struct tls_certifica
     note_files(made, certificate);
     int rv = read_pair(made, certificate, base_fd, log, err, errlen);
     rv = rv < 0 ? rv : read_authorities(made, certificate, base_fd, err, errlen);
-    rv = rv < 0 ? rv : collect_names(made, certificate, err, errlen);
+    rv = rv < 0 ? rv : collect_names(made, certificate, log, err, errlen);
     if (rv < 0) {
         tls_identity_put(made);
         return rv;
@@ -357,28 +389,23 @@ void tls_identity_warn(struct tls_identity *identity, const struct log *log, boo
     }
 }
 
-/* A name to be told, or "". */
-static const char *told_name(const struct tls_identity *identity, size_t n)
+void tls_identity_describe(const struct tls_identity *identity, char *text, size_t size)
 {
-    const char *name = n < NAMES_TOLD_MAX ? tls_names_at(&identity->names, n) : NULL;
-    return name == NULL ? "" : name;
+    char names[NAMES_TOLD_BYTES], end[TIME_TEXT_MAX];
+    tell_names(&identity->names, names);
+    snprintf(text, size, "%s, until %s", names,
+             format_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), end));
 }
 
 bool tls_identity_log_renewed(const struct tls_identity *identity, const struct tls_identity *former,
                               const struct log *log)
 {
-    char text[TIME_TEXT_MAX], more[40] = "";
-    const X509 *leaf = sk_X509_value(identity->chain, 0);
-    size_t count = identity->names.count;
-    if (identity == former || X509_cmp(leaf, sk_X509_value(former->chain, 0)) == 0) {
+    char text[NAMES_TOLD_BYTES + TIME_TEXT_MAX];
+    if (identity == former || X509_cmp(sk_X509_value(identity->chain, 0), sk_X509_value(former->chain, 0)) == 0) {
         return false;
     }
-    if (count > NAMES_TOLD_MAX) {
-        snprintf(more, sizeof more, " and %zu more", count - NAMES_TOLD_MAX);
-    }
-    log_write(log, LOG_INFO, "%s renewed: %s%s%s%s%s%s, until %s", identity->what,
-              count == 0 ? "no name" : told_name(identity, 0), count > 1 ? ", " : "", told_name(identity, 1),
-              count > 2 ? ", " : "", told_name(identity, 2), more, format_time(X509_get0_notAfter(leaf), text));
+    tls_identity_describe(identity, text, sizeof text);
+    log_write(log, LOG_INFO, "%s renewed: %s", identity->what, text);
     return true;
 }
 

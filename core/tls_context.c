@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
@@ -355,6 +356,19 @@ void tls_context_warn(struct tls_context *context, bool is_full)
     ERR_clear_error();
 }
 
+bool tls_context_describe(const struct tls_context *context, size_t n, char *text, size_t size)
+{
+    if (n >= context->identity_count) {
+        return false;
+    }
+    const struct tls_identity *identity = context->identities[n];
+    int used = snprintf(text, size, "%s: ", identity->what);
+    if (used >= 0 && (size_t)used < size) {
+        tls_identity_describe(identity, text + used, size - (size_t)used);
+    }
+    return true;
+}
+
 bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
 {
     return tls_identity_log_renewed(context->identities[n], former->identities[was], context->log);
@@ -475,6 +489,15 @@ bool tls_context_log_renewed(const struct tls_context *context, size_t n, const 
     (void)n;
     (void)former;
     (void)was;
+    return false;
+}
+
+bool tls_context_describe(const struct tls_context *context, size_t n, char *text, size_t size)
+{
+    (void)context;
+    (void)n;
+    (void)text;
+    (void)size;
     return false;
 }
 

@@ -27,7 +27,8 @@ int tls_context_create(struct tls_context **context, const struct tls_settings *
  * first certificate that has it is shown, and beside it the first one with each other kind of key (ECDSA, RSA). Returns
  * 0, or -errno with a text in err that names the file and OpenSSL's reason, and nothing added; -EEXIST: earlier ones
  * have all of its names; -ENOMEM: then the context is good for nothing but tls_context_put(). Warnings go
- * to the log: a key file that others can read, a certificate that has expired or will within 14 days. */
+ * to the log: a key file that others can read, a certificate that has expired or will within 14 days, or that does not
+ * contain the name it is for. */
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen);
 
 /* Add the n-th certificate of former as it was read then: since it is the same, with reason NULL; or since what is in
@@ -42,6 +43,9 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen);
 /* Log the warnings about expiry again; without is_full, only what is new: a certificate that has come into its last 14
  * days, or, as an error, one that has expired. Its certificates are used as by tls_context_is_stale(). */
 void tls_context_warn(struct tls_context *context, bool is_full);
+
+/* What the n-th certificate is: its file, names and end. Returns false behind the last one. */
+bool tls_context_describe(const struct tls_context *context, size_t n, char *text, size_t size);
 
 /* Log that the n-th certificate has come in place of another one, that of former at was: its file, names and end. Returns
  * whether it has. */

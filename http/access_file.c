@@ -26,7 +26,11 @@ enum access_kind {
     ACCESS_SYSLOG, /* a datagram for each line */
 };
 
-enum { STANDARD_OUTPUT = 1, FILE_MODE = 0640 };
+enum {
+    STANDARD_OUTPUT = 1,
+    FILE_MODE = 0640,
+    LOG_FOLDER_MAX = 4096, /* bytes of the name of a directory, with its NUL */
+};
 
 struct access_file {
     unsigned references;          /* atomic */
@@ -53,18 +57,28 @@ bool access_file_is_path(const char *target)
 
 /* Opening. */
 
+/* The directory of a path, or "" if its name is too long. */
+static void copy_folder(char folder[LOG_FOLDER_MAX], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (len >= LOG_FOLDER_MAX) {
+        len = 0;
+        path = "";
+    }
+    memcpy(folder, path, len);
+    strcpy(folder + len, slash == NULL ? "." : "");
+}
+
 /* The owner of the directory of a path that root has made a file in: who takes over from root can open it again. */
 static void give_to_owner(int fd, int dir_fd, const char *path)
 {
-    char folder[4096];
+    char folder[LOG_FOLDER_MAX];
     struct stat st;
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    if (sys_user_id() != 0 || len >= sizeof folder) {
+    copy_folder(folder, path);
+    if (sys_user_id() != 0 || folder[0] == '\0') {
         return;
     }
-    memcpy(folder, path, len);
-    strcpy(folder + len, len == 0 ? "." : "");
     int folder_fd = sys_open(dir_fd, folder, O_PATH | O_DIRECTORY);
     if (folder_fd >= 0) {
         if (sys_stat(folder_fd, &st) == 0 && st.st_uid != 0) {
@@ -124,6 +138,18 @@ static const char *explain(int error)
                               : errno_text(-error);
 }
 
+/* Names that mean something else elsewhere. */
+static int check_target_name(const char *target, char *err, size_t errlen)
+{
+    if (strcmp(target, "syslog") != 0 && strcmp(target, "stderr") != 0) {
+        return 0;
+    }
+    return error_text(err, errlen, -EINVAL,
+                      "cannot open the access log %s: \"stdout\" or \"syslog:\" expected; a file of that name is "
+                      "written ./%s",
+                      target, target);
+}
+
 /* Open the target into a struct in which nothing else is open. */
 static int open_target(struct access_file *file, char *err, size_t errlen)
 {
@@ -135,11 +161,8 @@ static int open_target(struct access_file *file, char *err, size_t errlen)
         file->kind = ACCESS_SYSLOG;
         return access_syslog_open(&file->syslog, file->target, err, errlen);
     }
-    if (strcmp(file->target, "syslog") == 0 || strcmp(file->target, "stderr") == 0) {
-        return error_text(err, errlen, -EINVAL,
-                          "cannot open the access log %s: \"stdout\" or \"syslog:\" expected; a file of that name is "
-                          "written ./%s",
-                          file->target, file->target);
+    if (check_target_name(file->target, err, errlen) < 0) {
+        return -EINVAL;
     }
     if (!access_file_is_path(file->target)) {
         rv = open_stdout(file);
@@ -178,6 +201,38 @@ int access_file_open(struct access_file **file, const char *target, int base_fd,
     pthread_mutex_init(&made->lock, NULL);
     *file = made;
     return 0;
+}
+
+/* What opening a path would come to. */
+static int try_path(int dir_fd, const char *path)
+{
+    char folder[LOG_FOLDER_MAX];
+    struct stat st;
+    int fd = sys_open(dir_fd, path, O_PATH);
+    if (fd >= 0) {
+        int rv = sys_stat(fd, &st);
+        sys_close(fd);
+        return rv < 0 ? rv : S_ISDIR(st.st_mode) ? -EISDIR : sys_may_write(dir_fd, path);
+    }
+    copy_folder(folder, path);
+    return fd != -ENOENT || folder[0] == '\0'    ? fd
+           : sys_stat_at(dir_fd, path, &st) == 0 ? -EEXIST
+                                                 : sys_may_make_files(dir_fd, folder);
+}
+
+int access_file_check(const char *target, int base_fd, char *err, size_t errlen)
+{
+    if (access_syslog_is(target)) {
+        struct access_syslog *syslog = NULL;
+        int rv = access_syslog_open(&syslog, target, err, errlen);
+        access_syslog_close(syslog);
+        return rv;
+    }
+    if (check_target_name(target, err, errlen) < 0) {
+        return -EINVAL;
+    }
+    int rv = access_file_is_path(target) ? try_path(sys_base(base_fd), target) : 0;
+    return rv < 0 ? error_text(err, errlen, rv, "cannot open the access log %s: %s", target, explain(rv)) : 0;
 }
 
 static void close_target(struct access_file *file)

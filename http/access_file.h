@@ -32,6 +32,10 @@ enum {
 int access_file_open(struct access_file **file, const char *target, int base_fd, const struct log *log, char *err,
                      size_t errlen);
 
+/* Whether access_file_open() would open target, as far as that can be told without making a file: 0, or -errno with its
+ * text in err. */
+int access_file_check(const char *target, int base_fd, char *err, size_t errlen);
+
 /* Whether a target names a path: not "stdout", not syslog. */
 bool access_file_is_path(const char *target);
 

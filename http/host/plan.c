@@ -13,6 +13,7 @@
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_dev.h"
+#include "http/access_file.h"
 #include "http/acme.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
@@ -221,6 +222,13 @@ int plan_open_access(struct plan *plan, const struct offer *offer, char *err, si
     return access_keeper_set(&plan->access, target, format, err, errlen);
 }
 
+int plan_check_access(const struct plan *plan, const struct offer *offer, char *err, size_t errlen)
+{
+    const char *target = offer->site->access_log;
+    bool is_on = target != NULL && strcmp(target, "off") != 0;
+    return is_on ? access_file_check(target, plan->base_fd, err, errlen) : 0;
+}
+
 /* Certificates. */
 
 static const char no_certificate[] =
@@ -253,25 +261,25 @@ static int join_tls(const struct plan *plan, const struct offer *offer, struct t
     return rv;
 }
 
-/* Certificates that nobody will see: most likely the "?tls" was forgotten. Without any address nobody expects them. */
-static void warn_of_unused(const struct plan *plan, const struct tls_plan *joined)
+/* Most likely the "?tls" was forgotten. Without any address nobody expects it. */
+void plan_warn_of_unused(const struct plan *plan, const struct offer *offer)
 {
     const char *listen = plan->config.listen;
-    if (joined->count > 0 && (listen == NULL || strcmp(listen, "none") != 0)) {
+    bool listens = listen == NULL || strcmp(listen, "none") != 0;
+    struct tls_plan joined;
+    if (plan->tls.context != NULL || !listens || join_tls(plan, offer, &joined) < 0) {
+        return;
+    }
+    if (joined.count > 0) {
         log_write(plan->log, LOG_WARN,
                   "%s%sthere is a TLS certificate, but no listener for it: an address such as \":443?tls\" makes one",
-                  joined->places[0] == NULL ? "" : joined->places[0], joined->places[0] == NULL ? "" : ": ");
+                  joined.places[0] == NULL ? "" : joined.places[0], joined.places[0] == NULL ? "" : ": ");
     }
-}
-
-/* Browsers heed the field only over TLS, and it is sent nowhere else. */
-static void warn_of_hsts(const struct plan *plan, const struct offer *offer)
-{
-    const char *listen = plan->config.listen;
-    if (offer->site->hsts.len > 0 && (listen == NULL || strcmp(listen, "none") != 0)) {
+    if (offer->site->hsts.len > 0) { /* browsers heed the field only over TLS, and it is sent nowhere else */
         log_write(plan->log, LOG_WARN,
                   "hsts is set, but no address speaks TLS: Strict-Transport-Security is sent over TLS only");
     }
+    tls_plan_done(&joined);
 }
 
 /* A build without TLS says so rather than to ask for certificates. */
@@ -353,9 +361,6 @@ int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size
         rv = complain_of_none(plan, &joined, address, no_tls_socket, err, errlen);
     } else if (offer_find_redirect(offer, plan->config.listen, address)) {
         rv = complain_of_none(plan, &joined, address, no_https, err, errlen);
-    } else {
-        warn_of_unused(plan, &joined);
-        warn_of_hsts(plan, offer);
     }
     tls_plan_done(&joined);
     return rv;

@@ -67,15 +67,21 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
 /* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those
  * of the script of offer. plan_start_tls() reads them, and fails if one cannot be used, if there is none although a
  * listener speaks TLS, if a listener redirects to HTTPS and none speaks it, or if sockets without TLS ("fd:3") take the
- * place of a script's addresses with it; a certificate without such a listener is a warning. plan_reload_tls() reads
+ * place of a script's addresses with it. plan_reload_tls() reads
  * those of another offer, and keeps the former ones if anything is wrong, which the log says. Returns 0, or -errno with
  * a text in err. */
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
 
+/* Once all addresses are bound: warn of certificates, and of hsts, if no listener speaks TLS. */
+void plan_warn_of_unused(const struct plan *plan, const struct offer *offer);
+
 /* Open the access log that the host or the script of offer asks for, or go on with the one in use if it is the same: at
  * the start, and at each reload. Returns 0, or -errno with a text in err and the former one still in use. */
 int plan_open_access(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
+
+/* Whether plan_open_access() would open the access log: access_file_check(). */
+int plan_check_access(const struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 
 /* Have the log say how clients recognize the certificate for development, if there is one. */
 void plan_announce_dev(const struct plan *plan);

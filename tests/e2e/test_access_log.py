@@ -93,6 +93,28 @@ class Lines(Case):
             self.assertEqual(done.returncode, status)
             self.assertRegex(done.stderr, text)
 
+    def test_check_looks_where_the_log_will_be(self):
+        os.mkdir(self.path("folder"))
+        os.symlink(self.path("nowhere/a.log"), self.path("broken"))
+        for target, text in (
+                (self.log, None), ("stdout", None), ("off", None), ("/dev/null", None),
+                (self.path("nowhere/a.log"), "its directory does not exist"), (self.path("folder"), "it is a directory"),
+                (self.path("broken"), "it is a symbolic link that leads nowhere"),
+                ("syslog:server=unix:" + self.path("nowhere"), "no syslog daemon at ")):
+            done = evtest.run(EVSERVE, "--check", "--access-log", target, "--root", self.path("public"))
+            self.assertEqual(done.returncode, 0 if text is None else 1, done.stderr)
+            self.assertIn("" if text is None else f"cannot open the access log {target}: {text}", done.stderr)
+        self.assertFalse(os.path.exists(self.log))
+
+    @unittest.skipUnless(os.geteuid() == 0, "root may write everywhere, others are tried as nobody")
+    def test_check_asks_whether_the_log_may_be_written(self):
+        with open(self.log, "w", encoding="ascii"):
+            pass
+        for target in self.log, self.path("log/other.log"):
+            done = evtest.run(EVSERVE, "--check", "--access-log", target, "--root", self.path("public"), user="nobody")
+            self.assertEqual((done.returncode, done.stderr),
+                             (1, f"cannot open the access log {target}: Permission denied\n"))
+
     def test_a_trial_request_is_not_logged(self):
         done = evtest.run(EVSERVE, "--access-log", self.log, "--root", self.path("public"), "--request", "GET /")
         self.assertEqual(done.returncode, 0)

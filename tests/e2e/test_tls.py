@@ -455,6 +455,9 @@ class Starts(Case):
         done = self.run_program("--check", "--listen", "127.0.0.1:0", "--tls-cert", self.pair[0])
         self.assertEqual(done.returncode, 0)
         self.assertIn("there is a TLS certificate, but no listener for it", done.stderr)
+        done = self.run_program("--listen", "127.0.0.1:99999", "--tls-cert", self.pair[0])
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn("127.0.0.1:99999", done.stderr)
         script = SITE + 'app.tls { cert = "first.pem" }'
         self.assertIn("site.lua:", self.run_program("--check", script=script).stderr)
         done = self.run_program("--request", "GET /", script=script)

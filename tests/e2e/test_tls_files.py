@@ -94,6 +94,10 @@ class Files(unittest.TestCase):
     def test_names(self):
         self.authority.sign("many", *("host%d.test" % i for i in range(200)))
         self.assertEqual(self.is_served("many"), "")
+        done = evtest.run(EVSERVE, "--check", *self.options("many"), cwd=self.folder)
+        self.assertRegex(done.stdout, r"(?m)^listen  127\.0\.0\.1:0\?tls\n"
+                         r"tls     many\.pem: host0\.test, host1\.test, host10\.test and 197 more, until \d{4}-\d\d-\d\d "
+                         r"\d\d:\d\d UTC$")
 
     def test_what_editors_add(self):
         self.write("crlf", self.cert.replace(b"\n", b"\r\n"), self.key.replace(b"\n", b"\r\n"))

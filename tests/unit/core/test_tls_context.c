@@ -296,6 +296,45 @@ static void settings_are_checked(void **state)
     }
 }
 
+static void log_warns_of_a_name_that_the_certificate_does_not_contain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names, *name, *word; /* word: "" for no warning */
+    } rows[] = {
+        {"one.example,two.example", "two.example", ""},
+        {"one.example,*.two.example", "WWW.Two.Example", ""},
+        {"*.two.example", "*.two.example", ""},
+        {"*.two.example", "two.example", "is for *.two.example, not for two.example: clients that ask for that name"},
+        {"a.example,b.example,c.example,d.example", "e.example",
+         "is for a.example, b.example, c.example and 1 more, not for e.example"},
+        {"one.example", "*.one.example", "is for one.example, not for *.one.example"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct made near;
+        char text[512];
+        made_create(&near, KEY_EC, rows[i].names, NULL);
+        struct tls_certificate certificate = {.cert_pem = near.cert_pem,
+                                              .key_pem = near.key_pem,
+                                              .name = rows[i].name,
+                                              .place = "site.lua:3"};
+        struct tls_context *other;
+        log_text[0] = '\0';
+        assert_int_equal(tls_context_create(&other, &(struct tls_settings){0}, NULL, 0, &sink_log, text, sizeof text),
+                         0);
+        assert_int_equal(tls_context_add(other, &certificate, text, sizeof text), 0);
+        if (rows[i].word[0] == '\0' ? log_text[0] != '\0' : strstr(log_text, rows[i].word) == NULL) {
+            fail_msg("%s: %s", rows[i].name, log_text);
+        }
+        assert_true(tls_context_describe(other, 0, text, sizeof text));
+        assert_int_equal(strncmp(text, "site.lua:3: ", 12), 0);
+        assert_non_null(strstr(text, ".example, until "));
+        assert_false(tls_context_describe(other, 1, text, sizeof text));
+        tls_context_put(other);
+        made_done(&near);
+    }
+}
+
 static void log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end(void **state)
 {
     (void)state;
@@ -486,6 +525,7 @@ int main(void)
         CONTEXT_TEST(certificates_go_on_from_one_context_to_the_next),
         CONTEXT_TEST(what_is_wrong_is_said_with_the_name_of_the_file),
         CONTEXT_TEST(settings_are_checked),
+        CONTEXT_TEST(log_warns_of_a_name_that_the_certificate_does_not_contain),
         CONTEXT_TEST(log_warns_of_keys_that_others_can_read_and_of_certificates_near_their_end),
         CONTEXT_TEST(crossing_the_last_fourteen_days_and_the_end_is_said_once_each),
         CONTEXT_TEST(a_renewal_is_said_with_names_and_end),

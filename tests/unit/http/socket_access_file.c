@@ -137,6 +137,9 @@ static void mistakes_name_the_log(void **state)
         char err[512] = "";
         assert_true(access_file_open(&file, cases[i].target, 0, NULL, err, sizeof err) < 0);
         assert_string_equal(err, cases[i].why);
+        err[0] = '\0';
+        assert_true(access_file_check(cases[i].target, 0, err, sizeof err) < 0);
+        assert_string_equal(err, cases[i].why);
     }
     char err[512];
     struct access_file *file = NULL;
