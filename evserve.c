@@ -70,11 +70,12 @@ static void write_locked(void *arg, int level, const char *line)
     pthread_mutex_unlock(&server->log_lock);
 }
 
-/* From now on the host hears nothing any more, not even from a thread that a reload has left behind. */
+/* From now on the host hears nothing any more, not even from a thread that was left behind. */
 static void silence(evserve *server)
 {
     pthread_mutex_lock(&server->log_lock);
     server->host_log.sink = NULL;
+    server->host_log_entry = NULL;
     pthread_mutex_unlock(&server->log_lock);
 }
 
@@ -90,7 +91,9 @@ static void pass_entry(void *arg, const struct log_entry *entry)
         .place = entry->subject.place,
     };
     pthread_mutex_lock(&server->log_lock);
-    server->host_log_entry(server->host_log.arg, &passed);
+    if (server->host_log_entry != NULL) {
+        server->host_log_entry(server->host_log.arg, &passed);
+    }
     pthread_mutex_unlock(&server->log_lock);
 }
 
@@ -104,7 +107,7 @@ static void cancel_reload(evserve *server)
     reload_cancel(&server->reload);
 }
 
-/* The last step of freeing, on the thread that frees the server, or the last one that a reload has left behind. */
+/* The last step of freeing, on the thread that frees the server, or the last one that was left behind. */
 static void free_handle(void *owner)
 {
     evserve *server = owner;
@@ -112,6 +115,13 @@ static void free_handle(void *owner)
     pthread_mutex_destroy(&server->log_lock);
     mem_free(server->door.hosts);
     mem_free(server);
+}
+
+/* All scripts are gone. Functions of their workers may still run. */
+static void release_jobs(void *owner)
+{
+    evserve *server = owner;
+    plan_release_jobs(&server->plan, free_handle, server);
 }
 
 /* A handle in which nothing is loaded yet. */
@@ -165,7 +175,7 @@ static evserve *create(const struct evserve_config *config)
         worker->all = server->workers;
         worker_init(worker);
     }
-    reload_init(&server->reload, server->workers, count, config->reload_timeout_ms, free_handle, server);
+    reload_init(&server->reload, server->workers, count, config->reload_timeout_ms, release_jobs, server);
     return server;
 }
 

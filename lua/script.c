@@ -12,7 +12,6 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
-#include "core/sys.h"
 #include "lua/anchor.h"
 #include "lua/answer.h"
 #include "lua/bind_answer.h"
@@ -30,6 +29,7 @@
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
 #include "lua/bind_url.h"
+#include "lua/birth.h"
 #include "lua/call.h"
 #include "lua/collector.h"
 #include "lua/compiler.h"
@@ -55,23 +55,13 @@
 
 /* Opening. */
 
-/* LuaJIT begins every state with the same sequence of random numbers. */
-static void seed_random(lua_State *L)
-{
-    lua_getglobal(L, "math");
-    lua_getfield(L, -1, "randomseed");
-    lua_pushnumber(L, (lua_Number)(script_of(L)->seed >> 11)); /* the bits that a number has */
-    lua_call(L, 1, 0);
-    lua_pop(L, 1);
-}
-
 /* The state with all that does not depend on the script. */
 static int build_state(lua_State *L)
 {
     struct script *script = script_of(L);
     luaL_openlibs(L);
     only_lua_limit(L);
-    seed_random(L);
+    birth_seed(L);
     compiler_start(L);
     deadline_arm(script);
     lua_newtable(L);
@@ -178,48 +168,6 @@ static int finish_loading(lua_State *L)
     return 0;
 }
 
-/* Nobody can foretell it, and no other state has the same. */
-static uint64_t make_seed(void)
-{
-    uint64_t seed;
-    if (sys_random(&seed, sizeof seed) < 0) {
-        seed = (uint64_t)sys_now_ns() ^ (uint64_t)sys_wall_time_s() << 20;
-    }
-    return seed;
-}
-
-/* Allocate, so that script_close() can clean up whatever follows. Returns as memory_new_state(). */
-static int create_script(struct script **script, const char *path, struct reactor *reactor)
-{
-    struct script *made = mem_zalloc(sizeof *made);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < REF_COUNT; i++) {
-        made->refs[i] = LUA_NOREF;
-    }
-    made->run = &made->idle_run;
-    made->reactor = reactor;
-    events_init(made);
-    write_buffer_init(&made->scratch);
-    tls_plan_init(&made->tls);
-    settings_init(&made->settings);
-    memory_reset_mark(made);
-    made->seed = make_seed();
-    size_t len = strlen(path) + 2;
-    made->chunk_name = mem_alloc(len);
-    if (made->chunk_name != NULL) {
-        snprintf(made->chunk_name, len, "@%s", path);
-    }
-    int rv = made->chunk_name == NULL ? -ENOMEM : memory_new_state(made);
-    if (rv < 0) {
-        script_close(made);
-        return rv;
-    }
-    *script = made;
-    return 0;
-}
-
 int script_open(struct script **script, const char *path, struct site *site, struct reactor *reactor,
                 const struct log *log, const struct script_host *host, char *err, size_t errlen)
 {
@@ -230,16 +178,13 @@ int script_open(struct script **script, const char *path, struct site *site, str
     if (rv < 0) {
         return rv;
     }
-    rv = create_script(&made, path, reactor);
-    if (rv == -ENOTSUP) {
-        return error_text(err, errlen, rv,
-                          "cannot open %s: this LuaJIT was built without GC64, so it takes no memory from the server; "
-                          "LuaJIT needs XCFLAGS=-DLUAJIT_ENABLE_GC64, or a version of 2022 or later",
-                          path);
-    }
+    rv = birth_create(&made, path, err, errlen);
     if (rv < 0) {
-        return error_text(err, errlen, rv, "cannot open %s: out of memory", path);
+        return rv;
     }
+    made->reactor = reactor;
+    events_init(made);
+    tls_plan_init(&made->tls);
     made->site = site;
     made->log = log;
     made->base_fd = host->base_fd;
@@ -377,12 +322,8 @@ void script_close(struct script *script)
     if (script == NULL) {
         return;
     }
-    script->phase = SCRIPT_CLOSING;
     script->server = NULL;
-    if (script->L != NULL) {
-        script_enter_stack(script); /* it runs finalizers, maybe on another thread than the script's */
-        lua_close(script->L);
-    }
+    birth_close_state(script);
     coro_free_all(script);
     timer_free_all(script);
     defer_free_all(script);
@@ -390,10 +331,7 @@ void script_close(struct script *script)
     tls_plan_done(&script->tls);
     routes_free(script);
     anchor_free_all(script);
-    scratch_done(script);
-    memory_done(script);
-    mem_free(script->chunk_name);
-    mem_free(script);
+    birth_free(script);
 }
 
 static void script_memory(const struct script *script, uint64_t *held, uint64_t *limit)

@@ -156,7 +156,8 @@ static struct load *make_load(struct loading *loading, struct worker *worker, ui
         atomic_init(&load->is_unwanted, false);
         load->limit = (struct script_load){.end_ns = sys_now_ns() + (int64_t)timeout_ms * NS_PER_MS,
                                            .timeout_ms = timeout_ms,
-                                           .is_unwanted = &load->is_unwanted};
+                                           .is_unwanted = &load->is_unwanted,
+                                           .number = loading->number};
     }
     return load;
 }
@@ -176,6 +177,7 @@ static void free_loads(struct loading *loading)
 static int make_loads(struct loading *loading, struct worker *workers, unsigned count, uint64_t timeout_ms,
                       const pthread_t *caller)
 {
+    loading->number++;
     loading->loads = mem_zalloc(count * sizeof(struct load *));
     loading->count = loading->loads == NULL ? 0 : count;
     for (unsigned i = 0; i < loading->count; i++) {

@@ -54,6 +54,7 @@ struct loading {
     unsigned running;           /* of them */
     const struct load *failed;  /* the first one that has */
     bool is_cancelled;          /* for good: the server has ended */
+    uint64_t number;            /* of the reload under way, or of the last one */
     unsigned stuck;             /* threads that were left behind and have not returned */
     bool is_released;           /* the owner is being freed: the last of those threads calls on_last */
     void (*on_over)(void *arg); /* the last load is over: called on its thread; NULL: a thread waits for it */

@@ -7,6 +7,7 @@
 
 #include "core/cgroup.h"
 #include "core/file_text.h"
+#include "core/job_pools.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/stores.h"
@@ -58,6 +59,16 @@ enum {
     LUA_MEMORY_MOST_MIB = 256, /* its default where there is no such limit */
 };
 
+void plan_release_jobs(struct plan *plan, void (*on_last)(void *owner), void *owner)
+{
+    job_pools_release(plan->jobs, on_last, owner);
+}
+
+static void forget_jobs(void *owner)
+{
+    (void)owner;
+}
+
 int plan_init(struct plan *plan, const struct evserve_config *config, const struct script_kind *kind,
               const struct log *log)
 {
@@ -66,12 +77,14 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors, log) < 0) {
         return -ENOMEM;
     }
-    if (stores_create(&plan->stores) < 0 || evs_config_keep(&plan->config, config) < 0 ||
-        evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 || keep_handed(plan, config) < 0) {
+    if (stores_create(&plan->stores) < 0 || job_pools_create(&plan->jobs) < 0 ||
+        evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||
+        keep_handed(plan, config) < 0) {
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
         stores_destroy(plan->stores);
+        plan_release_jobs(plan, forget_jobs, NULL);
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
     plan->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
@@ -182,6 +195,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
         .host.metrics = metrics_board_own(plan->board),
         .host.stores = plan->stores,
         .host.thread = thread,
+        .host.jobs = plan->jobs,
         .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
         .host.text_len = write_buffer_len(&plan->script_text),

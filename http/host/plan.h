@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct job_pools;
 struct log;
 struct offer;
 struct reactor;
@@ -37,6 +38,7 @@ struct plan {
     struct access_keeper access;     /* the access log in use */
     struct metrics_board *board;     /* the numbers of all threads; owned */
     struct stores *stores;           /* that scripts share; owned */
+    struct job_pools *jobs;          /* threads of scripts; released before plan_done() */
     struct net_handed_list handed;   /* sockets for the start; none afterwards */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */
@@ -86,7 +88,11 @@ int plan_check_access(const struct plan *plan, const struct offer *offer, char *
 /* Have the log say how clients recognize the certificate for development, if there is one. */
 void plan_announce_dev(const struct plan *plan);
 
-/* Free what plan_init() made. No offer of the plan may be left. */
+/* No offer of the plan is left: release its jobs as job_pools_release() does. plan_done() may follow when on_last was
+ * called. */
+void plan_release_jobs(struct plan *plan, void (*on_last)(void *owner), void *owner);
+
+/* Free what else plan_init() made. */
 void plan_done(struct plan *plan);
 
 /* In a child process: close the fd, and leave everything else as it is. */

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct job_pools;
 struct limit_info;
 struct log;
 struct lua_State;
@@ -40,6 +41,7 @@ struct script_load {
     uint64_t timeout_ms;            /* that it comes after, for texts */
     const atomic_bool *is_unwanted; /* once it is true, they end as at the deadline */
     bool is_elsewhere;              /* open() and start() are called on another thread than the reactor's */
+    uint64_t number;                /* of the load, from 1; the threads of a server load the same one together */
 };
 
 /* What a host asks of a script. All zero: nothing. */
@@ -61,6 +63,7 @@ struct script_host {
     struct metrics_own *metrics;    /* borrowed: of the server; NULL: what the script counts is lost */
     struct stores *stores;          /* borrowed: of the server; NULL: the script has stores of its own */
     unsigned thread;                /* number of the reactor's, for them */
+    struct job_pools *jobs;         /* borrowed: of the server; NULL: the script has no workers */
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 

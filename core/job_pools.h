@@ -1,0 +1,34 @@
+#ifndef EVSERVE_CORE_JOB_POOLS_H
+#define EVSERVE_CORE_JOB_POOLS_H
+
+/* The job pools of a server, by name: threads that ask for the same name share one. Any thread may call. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct job_pool;
+struct job_pool_plan;
+struct job_pools;
+
+/* How a pool is made. */
+struct job_pool_maker {
+    /* Fill in the plan of a new pool. Returns 0, or -errno with a text in err. */
+    int (*make)(void *arg, struct job_pool_plan *plan, char *err, size_t errlen);
+    bool (*is_late)(void *arg); /* whether it is too late to wait for another thread that makes the pool */
+    void *arg;                  /* for both */
+};
+
+/* Returns 0 or -ENOMEM. */
+int job_pools_create(struct job_pools **pools);
+
+/* Get the pool of a name, until job_pools_put(). If no thread has it, make it. If another thread is making it, wait for
+ * that. Returns 0; or what make() returned, with its text; or -ETIMEDOUT or -ENOMEM with a text in err. */
+int job_pools_get(struct job_pools *pools, const char *name, const struct job_pool_maker *maker, struct job_pool **pool,
+                  char *err, size_t errlen);
+void job_pools_put(struct job_pools *pools, struct job_pool *pool);
+
+/* Free them all. Nobody has one any more. on_last(owner) is called as crew_release() does it: at once, or when the last
+ * job that was left behind has returned. NULL is allowed. */
+void job_pools_release(struct job_pools *pools, void (*on_last)(void *owner), void *owner);
+
+#endif
