@@ -200,7 +200,8 @@ static int lua_defer(lua_State *L)
     if (!lua_isfunction(L, 1)) {
         script_raise(L, "app.defer: a function expected, got %s", luaL_typename(L, 1));
     }
-    if (coro == NULL || coro->route == NULL || (coro->exchange == NULL && !coro->is_gone)) {
+    bool is_owned = coro != NULL && coro->owner != NULL && coro->owner != &defer_owner; /* a task */
+    if (coro == NULL || coro->route == NULL || is_owned || (coro->exchange == NULL && !coro->is_gone)) {
         script_raise(L, "app.defer: there is no response to wait for here: call it in a handler or a stream");
     }
     struct deferral *deferral = deferral_of(coro);

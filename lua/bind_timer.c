@@ -12,8 +12,8 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "http/limits.h"
 #include "lua/coro.h"
+#include "lua/duration.h"
 #include "lua/memory.h"
 #include "lua/object.h"
 #include "lua/relay.h"
@@ -37,32 +37,6 @@ struct timer_handle {
     uint32_t index; /* in script->timers */
     uint64_t id;    /* tells whether it is still the same one */
 };
-
-/* Raises. Durations are whole milliseconds, or text with a unit. */
-static uint32_t check_duration(lua_State *L, int index, const char *what)
-{
-    uint64_t ms = 0;
-    char err[128];
-    if (lua_type(L, index) == LUA_TNUMBER) {
-        double number = lua_tonumber(L, index);
-        if (!(number >= 0 && number <= UINT32_MAX) || number != (double)(uint32_t)number) {
-            lua_pushnumber(L, number);
-            script_raise(L, "%s: %s is not a whole number of milliseconds; write \"500ms\" or \"2s\"", what,
-                         lua_tostring(L, -1));
-        }
-        return (uint32_t)number;
-    }
-    if (lua_type(L, index) != LUA_TSTRING) {
-        script_raise(L, "%s: a duration such as \"500ms\" or \"2s\" expected, got %s", what, luaL_typename(L, index));
-    }
-    if (limits_parse_value(LIMIT_MS, script_check_text(L, index, what), &ms, err, sizeof err) < 0) {
-        script_raise(L, "%s: %s", what, err);
-    }
-    if (ms > UINT32_MAX) {
-        script_raise(L, "%s: \"%s\" is too long", what, lua_tostring(L, index));
-    }
-    return (uint32_t)ms;
-}
 
 /* Sleeping. */
 
@@ -95,7 +69,7 @@ static const struct coro_wait sleep_wait = {.on_gone = wake_early, .cancel = can
 static int sleep_for(lua_State *L)
 {
     lua_settop(L, 1);
-    uint32_t ms = check_duration(L, 1, "app.sleep");
+    uint32_t ms = duration_check(L, 1, "app.sleep");
     if (relay_is_needed(L)) {
         return relay_call(L);
     }
@@ -214,7 +188,7 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
 {
     struct script *script = script_of(L);
     lua_settop(L, 2);
-    uint32_t ms = check_duration(L, 1, what);
+    uint32_t ms = duration_check(L, 1, what);
     if (repeats && ms == 0) {
         script_raise(L, "%s: the interval must be at least a millisecond", what);
     }

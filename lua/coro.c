@@ -13,6 +13,7 @@
 #include "lua/coro.h"
 
 #include "core/log.h"
+#include "core/sys.h"
 #include "http/response.h"
 #include "lua/collector.h"
 #include "lua/coro_error.h"
@@ -20,6 +21,8 @@
 #include "lua/memory.h"
 
 #include <assert.h>
+
+static const int64_t ready_turn_ns = 1000000; /* how long those that are ready run before others have their turn */
 
 /* Bad ends. */
 
@@ -158,6 +161,94 @@ void coro_resume(struct coro *coro, int nargs)
     }
 }
 
+/* Waking. */
+
+/* Nothing that happens meanwhile changes what it is resumed with. */
+static int stay_ready(struct coro *coro)
+{
+    return coro->wake_nargs;
+}
+
+static const struct coro_wait ready_wait = {.on_gone = stay_ready};
+
+void coro_wake(struct coro *coro, int nargs)
+{
+    struct script *script = coro->script;
+    if (coro->wait != NULL) {
+        coro->wait = &ready_wait;
+    }
+    coro->wake_ms = 0;
+    coro->wake_nargs = nargs;
+    coro_list_add(&script->ready, coro);
+    reactor_schedule(script->reactor, &script->ready_task);
+}
+
+static bool is_ready(const struct coro *coro)
+{
+    return coro->list == &coro->script->ready;
+}
+
+/* Whether nobody has run it since it was made ready to begin: see is_untouched(). */
+static bool can_begin(const struct coro *coro)
+{
+    return lua_status(coro->L) == 0 && lua_gettop(coro->L) == CORO_BASE + 1 + coro->wake_nargs;
+}
+
+static void resume_first(struct script *script)
+{
+    struct coro *coro = script->ready.first;
+    coro_list_remove(coro);
+    if (coro->wait != NULL) {
+        coro_resume(coro, coro->wake_nargs);
+    } else if (coro->is_gone) { /* cancelled before it began */
+        coro_put(coro);
+    } else if (can_begin(coro)) {
+        coro_resume(coro, coro->wake_nargs);
+    } else {
+        coro_fail(coro, LUA_ERRRUN);
+    }
+}
+
+static void on_ready_task(struct reactor *reactor, void *arg)
+{
+    struct script *script = REACTOR_OWNER(arg, struct script, ready_task);
+    int64_t end_ns = sys_now_ns() + ready_turn_ns;
+    while (script->ready.first != NULL && sys_now_ns() < end_ns) {
+        resume_first(script);
+    }
+    if (script->ready.first != NULL) {
+        reactor_schedule(reactor, &script->ready_task);
+    }
+}
+
+void coro_finish_ready(struct script *script)
+{
+    const struct coro *last = script->ready.last; /* whoever is woken meanwhile comes behind it */
+    bool is_last = last == NULL;
+    while (!is_last && script->ready.first != NULL) {
+        is_last = script->ready.first == last;
+        resume_first(script);
+    }
+}
+
+void coro_init_ready(struct script *script)
+{
+    script->ready_task.fn = on_ready_task;
+}
+
+void coro_cancel(struct coro *coro)
+{
+    assert(coro->exchange == NULL);
+    if (coro->is_gone) {
+        return;
+    }
+    coro->is_gone = true;
+    if (coro->wait != NULL && !is_ready(coro)) {
+        coro->is_told = true;
+        coro_wake(coro, coro->wait->on_gone(coro));
+    }
+}
+
 /* What resumes it, beside what it waits for. */
 
 static void on_coro_drain(struct exchange *exchange)
@@ -186,7 +277,7 @@ void coro_lose(struct coro *coro)
     coro_detach(coro);
     coro->is_gone = true;
     coro_let_go_all(coro);
-    if (coro->wait != NULL) {
+    if (coro->wait != NULL && !is_ready(coro)) { /* one that is ready has what it waited for: its next wait is told */
         coro->is_told = true;
         coro_resume(coro, coro->wait->on_gone(coro));
     }

@@ -10,6 +10,21 @@
  * one place where Lua code of requests and timers is entered. */
 void coro_resume(struct coro *coro, int nargs);
 
+/* It waits, and that is over; or it has not begun yet. It is resumed soon, but never inside this call, with the last
+ * nargs values on its L: what the function that waits returns, or the arguments of the function below them. Those that
+ * were woken first go first. Needs no memory. */
+void coro_wake(struct coro *coro, int nargs);
+
+/* Nobody wants its result any more: what it waits for ends as if its client had gone, and if it has not begun, it never
+ * will. Not for a coroutine with an exchange. */
+void coro_cancel(struct coro *coro);
+
+/* Resume each of those that are ready now: the script ends. */
+void coro_finish_ready(struct script *script);
+
+/* What script->ready_task does. */
+void coro_init_ready(struct script *script);
+
 /* Its client has gone: part with the exchange, and end what it waits for. */
 void coro_lose(struct coro *coro);
 

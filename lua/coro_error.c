@@ -146,8 +146,9 @@ static bool is_closed_error(lua_State *L, const struct coro *coro, int index)
                (len >= sizeof closed && memcmp(text + len - (sizeof closed - 1), closed, sizeof closed) == 0);
     }
     script_push_ref(coro->script, L, REF_CLOSED);
-    bool is_same = lua_rawequal(L, -1, index) != 0;
-    lua_pop(L, 1);
+    script_push_ref(coro->script, L, REF_CANCELLED);
+    bool is_same = lua_rawequal(L, -1, index) != 0 || lua_rawequal(L, -2, index) != 0;
+    lua_pop(L, 2);
     return is_same;
 }
 

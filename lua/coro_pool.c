@@ -147,13 +147,36 @@ static void forget_kept(const struct coro *coro)
     }
 }
 
+void coro_list_add(struct coro_list *list, struct coro *coro)
+{
+    assert(coro->list == NULL);
+    coro->list = list;
+    coro->prev = list->last;
+    coro->next = NULL;
+    *(list->last == NULL ? &list->first : &list->last->next) = coro;
+    list->last = coro;
+}
+
+void coro_list_remove(struct coro *coro)
+{
+    struct coro_list *list = coro->list;
+    if (list != NULL) {
+        *(coro->prev == NULL ? &list->first : &coro->prev->next) = coro->next;
+        *(coro->next == NULL ? &list->last : &coro->next->prev) = coro->prev;
+        coro->list = NULL;
+    }
+}
+
 void coro_put(struct coro *coro)
 {
     struct script *script = coro->script;
     const struct coro_owner *owner = coro->owner;
     void *owned = coro->owned;
     uint64_t owned_id = coro->owned_id;
-    assert(coro->exchange == NULL && coro->wait_id == 0);
+    assert(coro->exchange == NULL && coro->wait_id == 0 && coro->list == NULL);
+    if (coro->tasks != NULL) {
+        coro->end_tasks(coro);
+    }
     coro_let_go_all(coro);
     forget_kept(coro);
     if (coro->L != NULL) {

@@ -85,6 +85,13 @@ struct coro {
      * function that lies there now and runs next on the same thread, or -1: this is the end. NULL: it is. */
     int (*on_return)(struct coro *coro);
 
+    struct coro_list *list;   /* that it is in; NULL: in none */
+    struct coro *prev, *next; /* in that list */
+    int wake_nargs;           /* while it is ready: how many values it is resumed with, which lie on L already */
+
+    struct script_task *tasks;            /* that it has begun and that end with it (bind_task.c) */
+    void (*end_tasks)(struct coro *coro); /* called at its end while it has some */
+
     const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
     void *owned;                    /* for the owner */
     uint64_t owned_id;              /* likewise */
@@ -112,6 +119,10 @@ struct coro *coro_take(struct script *script, bool uses_reserve);
 /* Back to the pool, with a thread that is at its end or without one. It has parted with its exchange. Its owner is
  * called last, and may begin other coroutines. */
 void coro_put(struct coro *coro);
+
+/* Put it, which is in no list, at the end of one; take it out, if it is in one. */
+void coro_list_add(struct coro_list *list, struct coro *coro);
+void coro_list_remove(struct coro *coro);
 
 /* Let go of its thread, which cannot run again. */
 void coro_drop_thread(struct coro *coro);

@@ -135,16 +135,6 @@ local closed = setmetatable({}, {
     end,
 })
 
-local sleep = core.sleep
-
--- Here and in prelude_request.lua: in a coroutine that the script created, false may come with another error to raise.
-function app.sleep(duration)
-    local ok, err = sleep(duration)
-    if not ok then
-        error(err or closed, 0)
-    end
-end
-
 shared.closed = closed
 
 core.ref("closed", closed)

@@ -26,6 +26,7 @@
 #include "lua/bind_settings.h"
 #include "lua/bind_static.h"
 #include "lua/bind_stream.h"
+#include "lua/bind_task.h"
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
 #include "lua/bind_url.h"
@@ -33,6 +34,7 @@
 #include "lua/call.h"
 #include "lua/collector.h"
 #include "lua/compiler.h"
+#include "lua/coro.h"
 #include "lua/coro_error.h"
 #include "lua/coro_pool.h"
 #include "lua/deadline.h"
@@ -95,6 +97,7 @@ static int build_state(lua_State *L)
     bind_body(L);
     bind_stream(L);
     bind_timer(L);
+    bind_task(L);
     bind_json(L);
     bind_number(L);
     bind_folders(L);
@@ -184,6 +187,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     }
     made->reactor = reactor;
     events_init(made);
+    coro_init_ready(made);
     tls_plan_init(&made->tls);
     made->site = site;
     made->log = log;
@@ -291,6 +295,7 @@ void script_stop(struct script *script)
 {
     script_announce_stop(script);
     defer_finish(script);
+    coro_finish_ready(script);
     timer_cancel_all(script);
     script->is_stopped = true;
     coro_report_cut(script);
@@ -327,6 +332,7 @@ void script_close(struct script *script)
     coro_free_all(script);
     timer_free_all(script);
     defer_free_all(script);
+    task_free_all(script);
     free_listens(script);
     tls_plan_done(&script->tls);
     routes_free(script);

@@ -31,6 +31,7 @@ struct log;
 struct lua_route;
 struct script;
 struct script_timer;
+struct script_task;
 struct server;
 struct site;
 
@@ -75,9 +76,11 @@ enum script_ref {
     REF_RUN_FAILED,    /* run_failed(false, err): what follows when a handler has failed */
     REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
     REF_RUN_DEFERRED,  /* run_deferred(): what app.defer() was given during a request */
+    REF_RUN_TASK,      /* run_task(fn, ...): what app.spawn() was given */
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
     REF_CLOSED_TEXT,   /* "closed" */
+    REF_CANCELLED,     /* the error that ends a task that was cancelled */
     REF_RELAY,         /* what a function yields first that would wait inside a coroutine of the script's own */
     REF_THREADS,       /* the threads that C resumes, and nothing else may: weak keys */
     REF_TRACES,        /* {error, traceback} by coroutine index: what trace() keeps */
@@ -99,6 +102,7 @@ enum script_ref {
     REF_REQUEST_META, /* metatable of request objects */
     REF_STREAM_META,  /* metatable of stream objects */
     REF_TIMER_META,   /* metatable of timer objects */
+    REF_TASK_META,    /* metatable of task objects */
     REF_METRIC_META,  /* metatable of metrics */
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_COUNT,
@@ -108,6 +112,11 @@ enum script_ref {
 struct line_limit {
     int64_t until_ms; /* reactor time of the next one */
     uint64_t skipped; /* since the last one */
+};
+
+/* Coroutines in the order in which they came. A coroutine is in one list at most. */
+struct coro_list {
+    struct coro *first, *last; /* NULL when it is empty */
 };
 
 /* An app.listen. */
@@ -151,8 +160,9 @@ struct script {
     size_t memory_bytes;                    /* held by the Lua state now */
     size_t gc_limit;                        /* of what may be held while everything is collected, else 0 */
     size_t memory_mark;                     /* held, beyond which garbage is collected at once */
-    int64_t full_until_ms;  /* reactor time until which no collection is tried, because the last one did not help */
-    int64_t full_since_ms;  /* reactor time since which it is full, 0: it is not, or was not the last time that mattered */
+    int64_t full_until_ms; /* reactor time until which no collection is tried, because the last one did not help */
+    int64_t
+        full_since_ms; /* reactor time since which it is full, 0: it is not, or was not the last time that mattered */
     int64_t short_until_ms; /* likewise, until which was_short does not count: the last time they let nothing go */
     bool wants_collection;  /* a block was refused */
     bool was_short;         /* a run has failed for want of memory since app.on("memory", fn) was asked last */
@@ -187,6 +197,16 @@ struct script {
     struct coro *free_coros; /* in no use; most of them hold a thread to be used again */
     uint32_t idle_threads;   /* threads held by free_coros */
     struct coro *running;    /* innermost one being resumed, NULL when none is */
+
+    struct coro_list ready;         /* those that coro_wake() was called for */
+    struct reactor_task ready_task; /* that resumes them */
+
+    struct script_task **tasks;     /* by index; never freed before the script */
+    uint32_t task_count;            /* of tasks */
+    uint32_t task_capacity;         /* of tasks */
+    uint32_t tasks_used;            /* that have not ended */
+    struct script_task *free_tasks; /* in no use */
+    uint64_t last_task_id;          /* that was given to one */
 
     struct script_timer **timers;     /* by index; never freed before the script */
     uint32_t timer_count;             /* of timers */

@@ -164,6 +164,7 @@ function timer:cancel() end
 ---@field drain_grace? evserve.Duration how long a stop waits for the next request of an idle connection, and for the first one of a new one
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
+---@field max_tasks? integer tasks of app.spawn, app.all and app.race that have not ended; one more is an error
 ---@field lua_full_timeout? evserve.Duration how long the Lua state may stay full; then the script is loaded anew; 0: forever
 ---@field lua_full_exit? boolean the server then ends with a failure, for a supervisor to start it again
 ---@field debug? boolean error responses show the client what went wrong
@@ -384,6 +385,39 @@ function app.every(interval, fn) end
 --- it.
 ---@param fn fun()
 function app.defer(fn) end
+
+---@class evserve.Task
+local task = {}
+
+--- Wait for the end of the task. Returns what its function returned, or raises its error; nil and "timeout" if the task
+--- takes longer than the timeout.
+---@param timeout? evserve.Duration
+---@return any ...
+function task:wait(timeout) end
+
+--- End the task at its wait, which raises an error. Returns false if it has ended or was cancelled already.
+---@return boolean
+function task:cancel() end
+
+--- Call a function in a task, which runs beside the handler and ends with it. The first argument may be a table with
+--- detached = true; then the task ends with the script.
+---@param fn fun(...)
+---@param ... any arguments of fn
+---@return evserve.Task
+---@overload fun(options: { detached: boolean }, fn: fun(...), ...: any): evserve.Task
+function app.spawn(fn, ...) end
+
+--- Call functions in tasks, and wait for all of them. Returns the first result of each. If one fails, the others are
+--- cancelled and its error is raised.
+---@param ... fun(): any
+---@return any ...
+function app.all(...) end
+
+--- Call functions in tasks, and wait for the first that ends. Returns its results, or raises its error; the others are
+--- cancelled.
+---@param ... fun(): any
+---@return any ...
+function app.race(...) end
 
 --- Seconds on a clock that never goes back, for measuring time. Use os.time() for the date.
 ---@return number

@@ -55,8 +55,8 @@ def limits():
 
 def script_limits():
     """The same of lua/settings.def, but for what is on or off."""
-    rows = re.findall(r"^SETTING\((\w+), \w+, (MS|BYTES), (\d+),", read("lua", "settings.def"), flags=re.MULTILINE)
-    assert len(rows) == 3
+    rows = re.findall(r"^SETTING\((\w+), \w+, (MS|BYTES|COUNT), (\d+),", read("lua", "settings.def"), flags=re.MULTILINE)
+    assert len(rows) == 4
     return {name: (unit, initial) for name, unit, initial in rows}
 
 
