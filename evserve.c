@@ -83,12 +83,20 @@ static void silence(evserve *server)
 static void pass_entry(void *arg, const struct log_entry *entry)
 {
     evserve *server = arg;
+    struct evs_log_field fields[LOG_FIELDS_MAX];
+    unsigned count = entry->subject.field_count;
+    for (unsigned i = 0; i < count; i++) {
+        const struct log_field *field = &entry->subject.fields[i];
+        fields[i] = (struct evs_log_field){field->name, field->text, field->is_number};
+    }
     const struct evs_log_entry passed = {
         .level = entry->level,
         .text = entry->text,
         .client = entry->subject.client,
         .request_id = entry->subject.request_id,
         .place = entry->subject.place,
+        .fields = count == 0 ? NULL : fields,
+        .field_count = count,
     };
     pthread_mutex_lock(&server->log_lock);
     if (server->host_log_entry != NULL) {

@@ -96,6 +96,13 @@ enum {
 /* Levels of log lines. */
 enum { EVSERVE_LOG_ERROR = 1, EVSERVE_LOG_WARN, EVSERVE_LOG_INFO, EVSERVE_LOG_DEBUG };
 
+/* Something that a line of the log says, by name. */
+struct evs_log_field {
+    const char *name; /* "status" */
+    const char *text; /* "200" */
+    int is_number;    /* text is a number, as JSON writes them */
+};
+
 /* A line of the log in its parts, for evserve_config.log_entry. Valid during the call; later releases may add members at
  * the end. */
 struct evs_log_entry {
@@ -105,6 +112,8 @@ struct evs_log_entry {
     const char *request_id; /* the same: evs_request_id() */
     const void *place; /* equal for lines that come from the same place, such as the errors of one route: to limit how
                              * often one of them is written. NULL for those of app.log, evs_log() and evserve_log() */
+    const struct evs_log_field *fields; /* of a line about a slow request: field_count of them; text says the same */
+    unsigned field_count;               /* 0 for other lines */
 };
 
 /* ---- Limits ---- */
@@ -112,8 +121,8 @@ struct evs_log_entry {
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
  * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it, as
- * they reject 0 in a script. */
+ * stream_timeout_ms, no lines for log_slow_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The
+ * other limits reject it, as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
@@ -123,6 +132,7 @@ struct evs_limits {
     uint64_t body_timeout_ms, min_body_rate, write_timeout_ms;
     uint64_t max_body, max_drain, write_high_mark, write_cap;
     uint64_t handler_timeout_ms, stream_timeout_ms;
+    uint64_t log_slow_ms;
 };
 
 /* ---- Routes ---- */
@@ -597,6 +607,13 @@ struct evserve_config {
 
     /* Called with each log line in place of log, with what the line is about apart; everything else is as there. */
     void (*log_entry)(void *arg, const struct evs_log_entry *entry);
+
+    /* A request that takes longer has a line in the log, at level warn: its method, path and status, how long it took,
+     * what that time was spent on (reading the request, running its handler, waiting for a handler that was not
+     * running, such as one that waits for a ticket or a timer, and sending the response to a slow client), and its
+     * route. Time counts from the first byte of the request to the last one of its response. Default: EVSERVE_ZERO,
+     * none is logged. A route can have its own: EVSERVE_ZERO suits one whose responses last long by design. */
+    uint64_t log_slow_ms;
 };
 
 /* A listening socket that one program hands over to another. */

@@ -12,6 +12,7 @@ enum log_level { LOG_ERROR = 1, LOG_WARN, LOG_INFO, LOG_DEBUG }; /* as in evserv
 
 enum {
     LOG_SUBJECT_MAX = 512, /* bytes of " [client ..., id ...]" */
+    LOG_FIELDS_MAX = 16,   /* of one line */
     LOG_LINE_MAX = 4096,   /* bytes of a line with its NUL; a longer text is cut and ends in "..." */
 };
 
@@ -20,11 +21,20 @@ enum {
  * logs; must not call back into the handle it belongs to. */
 typedef void (*log_sink_fn)(void *arg, int level, const char *line);
 
+/* Something that a line says, by name, for sinks that show it apart; its text has it, too. */
+struct log_field {
+    const char *name; /* "status" */
+    const char *text; /* "200" */
+    bool is_number;   /* text is a number of JSON */
+};
+
 /* What a line is about. Texts are valid during the call. */
 struct log_subject {
-    const char *client;     /* address of the client, or NULL */
-    const char *request_id; /* id of the request, or NULL */
-    const void *place;      /* equal for lines of the same origin; NULL: the line is never one too many */
+    const char *client;             /* address of the client, or NULL */
+    const char *request_id;         /* id of the request, or NULL */
+    const void *place;              /* equal for lines of the same origin; NULL: the line is never one too many */
+    const struct log_field *fields; /* field_count of them */
+    unsigned field_count;           /* at most LOG_FIELDS_MAX */
 };
 
 /* A line in its parts, for sinks that show them apart. Valid during the call. */

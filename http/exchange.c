@@ -43,7 +43,8 @@ void exchange_start(struct exchange *exchange)
     exchange->limits = &exchange->site->limits;
     exchange->is_body_read = true;
     exchange->is_watched = exchange->service->hooks.finished != NULL;
-    exchange->is_logged = exchange->service->access != NULL ? LOGGED_SOON : LOGGED_NOT;
+    exchange->is_logged = exchange->service->access != NULL || exchange->service->times_requests ? LOGGED_SOON
+                                                                                                 : LOGGED_NOT;
     exchange->is_measured = exchange->service->counts != NULL;
 }
 

@@ -15,6 +15,7 @@
 #include "http/message.h"
 #include "http/request_id.h"
 #include "http/router.h"
+#include "http/slow_log.h"
 #include "http/source.h"
 
 #include <stdbool.h>
@@ -34,7 +35,7 @@ enum response_state {
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
 };
 
-/* Whether an exchange has a line in the access log. */
+/* Whether an exchange has a line in the access log, or may have one in the log since it is slow. */
 enum exchange_logged {
     LOGGED_NOT,
     LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
@@ -90,8 +91,9 @@ struct exchange {
     bool is_served;          /* serve() was called */
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
     bool is_watched;         /* outcome_end() is due when its response is sent, or its connection lost */
-    uint8_t is_logged;       /* enum exchange_logged: its line of the access log is due: http/access_log.h */
+    uint8_t is_logged;       /* enum exchange_logged: its lines in the logs may be due: access_log.h, slow_log.h */
     bool is_measured;        /* its place in the metrics is due: http/metrics_counts.h */
+    bool is_clocked;         /* its times are taken, and its line is due if it was slow: http/slow_log.h */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */
     bool ends_turn;          /* before the connection's next request others have their turn */
@@ -111,6 +113,7 @@ struct exchange {
     struct write_buffer fields; /* field lines that the handler added, each with CRLF */
     struct slice given_id;      /* X-Request-Id in the head, with a NUL behind it */
     char own_id[REQUEST_ID_DIGITS + 1]; /* hexadecimal digits */
+    struct slow_times slow;             /* while is_clocked */
     struct source source;               /* content that is sent from where it is, behind what is queued */
 
     /* The handler's. */

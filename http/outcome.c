@@ -10,6 +10,7 @@
 #include "http/peer.h"
 #include "http/router.h"
 #include "http/service.h"
+#include "http/slow_log.h"
 
 #include <string.h>
 
@@ -17,8 +18,12 @@ void outcome_begin(struct exchange *exchange, size_t queued)
 {
     exchange->sent_bytes = 0;
     exchange->queued_before = (uint32_t)queued;
-    if (exchange->is_watched || access_log_is_timed(exchange->service->access)) {
+    bool is_clocked = exchange->service->times_requests;
+    if (exchange->is_watched || is_clocked || access_log_is_timed(exchange->service->access)) {
         exchange->began_ns = sys_now_ns();
+    }
+    if (is_clocked) {
+        slow_log_begin(exchange, exchange->began_ns);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/sys.h"
 #include "http/site.h"
+#include "http/slow_log.h"
 
 #include <stddef.h>
 
@@ -36,6 +37,7 @@ void service_note_first(struct service *service)
     bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL ||
                      service->site->trusted != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
+    service->times_requests = slow_log_is_wanted(service->site);
 }
 
 const char *service_date(struct service *service)

@@ -102,6 +102,7 @@ struct service {
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
     bool has_first;                   /* something comes before routes: service_note_first() */
+    bool times_requests;              /* the site has a log_slow: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
     bool is_replaced;                 /* another program goes on, so health is well in spite of it */
@@ -129,7 +130,8 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);
 
 /* A site, hooks or redirect were set: note whether something comes before a route: hooks.before, challenges, a redirect, or
- * trusted proxies, which name the id. A request to a server that has none of them pays for one branch. */
+ * trusted proxies, which name the id. A request to a server that has none of them pays for one branch. And whether slow
+ * requests are logged. */
 void service_note_first(struct service *service);
 
 /* The Date value for now, HTTP_DATE_LEN bytes, valid until the next call. */

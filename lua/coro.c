@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 #include "http/response.h"
+#include "http/slow_log.h"
 #include "lua/collector.h"
 #include "lua/coro_error.h"
 #include "lua/deadline.h"
@@ -112,11 +113,17 @@ static int run_lua(struct coro *coro, int nargs, struct run *run)
     run->uses_reserve = coro->uses_reserve;
     run->place = route == NULL ? NULL : route->place;
     run->report = coro_report;
+    struct exchange *exchange = coro->exchange;
+    bool is_clocked = exchange != NULL && exchange->is_clocked && !exchange->slow.is_in_turn;
+    enum slow_part part = is_clocked ? slow_log_enter_handler(exchange) : SLOW_HANDLER;
     int verdict = lua_resume(coro->L, nargs);
     while (verdict == 0 && coro->on_return != NULL && (nargs = coro->on_return(coro)) >= 0) {
         verdict = lua_resume(coro->L, nargs);
     }
     uint64_t long_ms = deadline_leave(script);
+    if (is_clocked) {
+        slow_log_leave_handler(exchange, part);
+    }
     if (is_compiled) {
         script->is_automatic = false;
         collector_stop(script->L);

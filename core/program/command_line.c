@@ -22,7 +22,7 @@ static const char usage[] =
     "Usage: evserve [--listen ADDR]... [--root DIR] [--reactors N] [--watch] [--reload-timeout TIME]\n"
     "               [--supervise]\n"
     "               [--tls-cert FILE [--tls-key FILE]]... [--tls-dev[=NAME,...]] [--acme DIR] [--hsts TIME]\n"
-    "               [--log FILE] [--log-level LEVEL] [--log-format FORMAT]\n"
+    "               [--log FILE] [--log-level LEVEL] [--log-format FORMAT] [--log-slow TIME]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
     "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
@@ -52,6 +52,7 @@ static const char usage[] =
     "  --log-format FORMAT\n"
     "                 text (default), json: an object on each line, or journal: <N> priorities for journald, which is\n"
     "                 the default if standard error is its stream\n"
+    "  --log-slow TIME   log each request that takes longer than TIME, such as 1s, and what its time was spent on\n"
     "  --access-log WHERE\n"
     "                 write a line for each response to WHERE: a file, stdout, or syslog: (off: none). SIGUSR1 opens\n"
     "                 the file again, for logrotate\n"
@@ -244,6 +245,18 @@ static bool set_access_log_format(void *arg, const char *value, char *err)
     return true;
 }
 
+static bool set_log_slow(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    const struct limit_info *limit = limits_find("log_slow");
+    uint64_t ms = 0;
+    snprintf(err, OPTION_ERROR_MAX,
+             "--log-slow expects a time from 1ms to 24h, such as 1s, or 0 for none, not \"%.80s\"", value);
+    bool is_time = limits_parse_value(LIMIT_MS, value, &ms, NULL, 0) == 0 && ms <= limit->most;
+    options->log_slow_ms = ms == 0 ? EVSERVE_ZERO : ms;
+    return is_time;
+}
+
 static bool set_hsts(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
@@ -294,6 +307,7 @@ static const struct option_row rows[] = {
     {"log", OPTION_VALUE, 0, set_log},
     {"log-level", OPTION_VALUE, 0, set_log_level},
     {"log-format", OPTION_VALUE, 0, set_log_format},
+    {"log-slow", OPTION_VALUE, 0, set_log_slow},
     {"access-log", OPTION_VALUE, 0, set_access_log},
     {"access-log-format", OPTION_VALUE, 0, set_access_log_format},
     {"acme", OPTION_TEXT, offsetof(struct command_line, acme), NULL},

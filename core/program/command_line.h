@@ -41,6 +41,7 @@ struct command_line {
     int log_level;                  /* as in the config; 0 when it was not given */
     enum log_format log_format;     /* of its lines, if has_log_format */
     bool has_log_format;            /* --log-format was given */
+    uint64_t log_slow_ms;           /* as in the config; 0 when it was not given */
     const char *access_log;         /* where it goes, or NULL */
     const char *access_log_format;  /* "combined", "json" or a text, or NULL */
     const char *hsts;               /* Strict-Transport-Security, or NULL */

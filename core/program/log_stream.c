@@ -311,10 +311,19 @@ static void take_limited(struct log_stream *stream, const struct log_entry *entr
 
 void log_stream_take(void *arg, const struct evs_log_entry *entry)
 {
+    struct log_field fields[LOG_FIELDS_MAX];
+    unsigned count = entry->field_count < LOG_FIELDS_MAX ? entry->field_count : (unsigned)LOG_FIELDS_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        fields[i] = (struct log_field){entry->fields[i].name, entry->fields[i].text, entry->fields[i].is_number != 0};
+    }
     const struct log_entry taken = {
         .level = entry->level,
         .text = entry->text,
-        .subject = {.client = entry->client, .request_id = entry->request_id, .place = entry->place},
+        .subject = {.client = entry->client,
+                    .request_id = entry->request_id,
+                    .place = entry->place,
+                    .fields = fields,
+                    .field_count = count},
     };
     take_limited(arg, &taken);
 }

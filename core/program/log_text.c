@@ -44,7 +44,28 @@ static char *put_member(char *at, const char *end, const char *name, const char 
     return at;
 }
 
-/* The client and the id come before the message, whose end may be cut; their lengths are limited. */
+/* The fields of a line, in half of the room at most; what does not fit is cut, or left out. */
+static char *put_fields(char *at, const char *text, const struct log_subject *subject)
+{
+    enum { SYNTAX_MAX = 8 }; /* bytes around a name and a value */
+    const char *end = text + LOG_TEXT_MAX / 2;
+    for (unsigned i = 0; i < subject->field_count; i++) {
+        const struct log_field *field = &subject->fields[i];
+        size_t needs = strlen(field->name) + SYNTAX_MAX + (field->is_number ? strlen(field->text) : 0);
+        if (needs > (size_t)(end - at)) {
+            break;
+        }
+        if (field->is_number) {
+            at = put_raw_text(put_raw_text(put_raw_text(at, ",\""), field->name), "\":");
+            at = put_raw_text(at, field->text);
+        } else {
+            at = put_member(at, end - 1, field->name, field->text);
+        }
+    }
+    return at;
+}
+
+/* The client, the id and the fields come before the message, whose end may be cut; their lengths are limited. */
 static size_t write_json(char text[LOG_TEXT_MAX], const struct log_entry *entry, const char *when)
 {
     char *at = text;
@@ -57,6 +78,7 @@ static size_t write_json(char text[LOG_TEXT_MAX], const struct log_entry *entry,
     if (entry->subject.request_id != NULL) {
         at = put_member(at, end, "request_id", entry->subject.request_id);
     }
+    at = put_fields(at, text, &entry->subject);
     at = put_raw_text(put_member(at, end, "message", entry->text), "}\n");
     *at = '\0';
     return (size_t)(at - text);

@@ -37,6 +37,7 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
         .access_log_format = options->access_log_format,
         .tls_dev = options->has_tls_dev ? options->tls_dev : NULL,
         .tls_dev_anywhere = options->tls_dev_anywhere ? 1 : 0,
+        .log_slow_ms = options->log_slow_ms,
         .reload_timeout_ms = options->reload_timeout_ms,
     };
 }

@@ -26,6 +26,7 @@
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
+#include "http/slow_log.h"
 #include "http/url.h"
 
 #include <assert.h>
@@ -104,9 +105,26 @@ void h1_log_request(struct h1 *h1, enum outcome_end end)
     if (exchange->is_measured) {
         measure_request(h1, end);
     }
-    if (exchange->is_logged) {
+    if (exchange->is_logged && exchange->service->access != NULL) {
         access_log_exchange(exchange, end, response_bytes(h1, end), request_body_bytes(h1), input_data(h1),
                             input_len(h1));
+    }
+    if (exchange->is_clocked) {
+        slow_log_end(exchange, end);
+    }
+    exchange->is_logged = LOGGED_NOT;
+}
+
+/* A response is complete. Its line in the access log is usually one as nearly all are. */
+static void log_complete(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    struct access_log *access = exchange->service->access;
+    bool is_usual = exchange->is_logged == LOGGED_SOON && access != NULL;
+    if (!is_usual || !access_log_usual(access, exchange, out_len(h1))) {
+        h1_log_request(h1, OUTCOME_COMPLETE);
+    } else if (exchange->is_clocked) {
+        slow_log_end(exchange, OUTCOME_COMPLETE);
     }
 }
 
@@ -426,9 +444,8 @@ static enum step write_response(struct h1 *h1)
     if (exchange->is_measured) {
         measure_request(h1, OUTCOME_COMPLETE);
     }
-    if (exchange->is_logged == LOGGED_LATE ||
-        (exchange->is_logged && !access_log_usual(exchange->service->access, exchange, out_len(h1)))) {
-        h1_log_request(h1, OUTCOME_COMPLETE);
+    if (exchange->is_logged) {
+        log_complete(h1);
     }
     if (goes_over) {
         return STEP_OVER;

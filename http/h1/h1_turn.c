@@ -15,6 +15,7 @@
 #include "http/h1/h1_refs.h"
 #include "http/h1/h1_steps.h"
 #include "http/metrics_counts.h"
+#include "http/slow_log.h"
 #include "http/takeover.h"
 
 bool h1_reads(const struct h1 *h1)
@@ -107,6 +108,19 @@ static enum step say_end(struct h1 *h1)
     return STEP_WAIT;
 }
 
+/* What time is spent on, from this turn to the next one. */
+static enum slow_part part_between_turns(const struct h1 *h1)
+{
+    enum wait wait = h1_waits_for(h1);
+    return wait == WAIT_HANDLER ? SLOW_WAITING : wait == WAIT_WRITE ? SLOW_SENDING : SLOW_READING;
+}
+
+/* What it is spent on in this turn, unless the handler is yet to be called. */
+static enum slow_part part_of_turn(const struct h1 *h1)
+{
+    return h1->state == H1_WRITING_RESPONSE ? SLOW_SENDING : h1->exchange.is_served ? SLOW_HANDLER : SLOW_READING;
+}
+
 /* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
 static int settle_turn(struct h1 *h1)
 {
@@ -127,9 +141,14 @@ static int settle_turn(struct h1 *h1)
     }
     if (h1->state == H1_READING_HEADERS && h1->input.data == NULL && out_is_empty(h1)) {
         h1_put(h1);
-    } else if (exchange->is_measured && exchange->began_ns == 0 &&
-               (h1->state != H1_READING_HEADERS || parser_has_begun(&h1->parser))) {
+        return 0;
+    }
+    if (exchange->is_measured && exchange->began_ns == 0 &&
+        (h1->state != H1_READING_HEADERS || parser_has_begun(&h1->parser))) {
         metrics_counts_begin(exchange);
+    }
+    if (exchange->is_clocked) {
+        slow_log_leave_turn(exchange, part_between_turns(h1));
     }
     return 0;
 }
@@ -156,6 +175,9 @@ enum turn h1_take_turn(struct h1 *h1)
     h1->wants_write = false;
     h1->turn_requests = 0;
     h1->exchange.turn_end_ns = 0;
+    if (h1->exchange.is_clocked) {
+        slow_log_enter_turn(&h1->exchange, part_of_turn(h1));
+    }
     while (step == STEP_ON) {
         step = h1_step(h1);
         h1 = conn->work;

@@ -145,6 +145,7 @@ function timer:cancel() end
 ---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
 ---@field handler_timeout? evserve.Duration how long a handler may take to begin its response; then the client gets a 503; 0: no limit
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
+---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
 ---@field tcp_keepalive? evserve.Duration silence after which the kernel probes a TCP client; one that has vanished is noticed after twice that time; at least a second; 0 turns probes off
 ---@field max_request_line? evserve.Size length of the request line with its CRLF; longer ones get a 414
 ---@field max_header_bytes? evserve.Size total size of a request's field lines; more gets a 431
@@ -181,6 +182,7 @@ function timer:cancel() end
 ---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
 ---@field handler_timeout? evserve.Duration how long the handler may take to begin its response; then the client gets a 503; 0: no limit
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
+---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
 ---@field max_body? evserve.Size size of a request body; larger ones get a 413
 ---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
 ---@field write_high_mark? evserve.Size queued response bytes above which no further request is read

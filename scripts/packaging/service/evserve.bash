@@ -19,7 +19,7 @@ _evserve() {
     --access-log-format)
         mapfile -t COMPREPLY < <(compgen -W "combined json" -- "$word")
         ;;
-    --listen | --reactors | --header | --body | --timeout | --hsts | --request) ;;
+    --listen | --reactors | --log-slow | --header | --body | --timeout | --hsts | --request) ;;
     *)
         if [[ $word == -* ]]; then
             option=$("$1" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)

@@ -2,6 +2,8 @@
 
 #include "core/program/command_line.h"
 
+#include "evserve.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,6 +57,27 @@ static void without_options_it_is_the_folder_public(void **state)
     assert_string_equal(options.script, "site.lua");
     assert_int_equal(read_line("-", &options), -1);
     assert_string_equal(options.script, "/dev/stdin");
+}
+
+static void slow_is_a_time(void **state)
+{
+    (void)state;
+    static const char *const refused[] = {"1", "1x", "25h", "-1s"};
+    struct command_line options;
+    char line[64], text[128];
+    assert_int_equal(read_line("--log-slow 24h", &options), -1);
+    assert_int_equal(options.log_slow_ms, 86400000);
+    assert_int_equal(read_line("--log-slow 0", &options), -1);
+    assert_true(options.log_slow_ms == EVSERVE_ZERO);
+    assert_int_equal(read_line("", &options), -1);
+    assert_int_equal(options.log_slow_ms, 0);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        snprintf(line, sizeof line, "--log-slow %s", refused[i]);
+        snprintf(text, sizeof text, "--log-slow expects a time from 1ms to 24h, such as 1s, or 0 for none, not \"%s\"",
+                 refused[i]);
+        assert_int_equal(read_line(line, &options), EXIT_USAGE);
+        assert_non_null(strstr(complaint, text));
+    }
 }
 
 static void options_that_are_repeated_become_lists(void **state)
@@ -183,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_options_it_is_the_folder_public),
+        cmocka_unit_test(slow_is_a_time),
         cmocka_unit_test(options_that_are_repeated_become_lists),
         cmocka_unit_test(access_log_is_checked_as_far_as_it_can_be_without_opening_it),
         cmocka_unit_test(certificate_for_development_takes_names_behind_an_equals_sign),

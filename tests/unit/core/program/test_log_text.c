@@ -24,6 +24,11 @@ static const struct log_entry traceback = {
 static const struct log_entry of_client = {.level = LOG_DEBUG, .text = "lost", .subject.client = "unix:"};
 static const struct log_entry of_id = {.level = LOG_WARN, .text = "slow", .subject.request_id = "7"};
 
+static const struct log_field slow_fields[] = {{"path", "/a\"b", false}, {"status", "200", true}};
+static const struct log_entry of_fields = {.level = LOG_WARN,
+                                           .text = "slow",
+                                           .subject = {.fields = slow_fields, .field_count = 2}};
+
 static void each_format_has_time_level_text_and_subject(void **state)
 {
     (void)state;
@@ -43,6 +48,10 @@ static void each_format_has_time_level_text_and_subject(void **state)
         {&traceback, LOG_FORMAT_JSON,
          "{\"time\":\"1994-11-06T08:49:37.007Z\",\"level\":\"error\",\"client\":\"127.0.0.1:40312\","
          "\"request_id\":\"0123abc\",\"message\":\"it \\\"failed\\\"\\nstack traceback:\\n\\t[C]: in \\\\\"}\n"},
+        {&of_fields, LOG_FORMAT_TEXT, "1994-11-06T08:49:37.007Z warn slow\n"},
+        {&of_fields, LOG_FORMAT_JSON,
+         "{\"time\":\"1994-11-06T08:49:37.007Z\",\"level\":\"warn\",\"path\":\"/a\\\"b\",\"status\":200,"
+         "\"message\":\"slow\"}\n"},
         {&plain, LOG_FORMAT_JOURNAL, "<6>one line\n"},
         {&traceback, LOG_FORMAT_JOURNAL,
          "<3>it \"failed\" [client 127.0.0.1:40312, id 0123abc] | stack traceback: | [C]: in \\\n"},
@@ -83,6 +92,29 @@ static void what_is_too_long_is_cut(void **state)
     }
 }
 
+/* Fields take half of the room at most: the message has the rest. */
+static void fields_without_room_are_cut_or_left_out(void **state)
+{
+    (void)state;
+    static char value[LOG_TEXT_MAX];
+    struct log_field fields[LOG_FIELDS_MAX];
+    char text[LOG_TEXT_MAX];
+    memset(value, 'v', sizeof value - 1);
+    for (size_t i = 0; i < LOG_FIELDS_MAX; i++) {
+        fields[i] = (struct log_field){"name", value, i == 0};
+    }
+    const struct log_entry entry = {.level = LOG_WARN,
+                                    .text = "said",
+                                    .subject = {.fields = fields + 1, .field_count = LOG_FIELDS_MAX - 1}};
+    size_t len = log_text_write(text, LOG_FORMAT_JSON, &entry, 0);
+    assert_in_range(len, LOG_TEXT_MAX / 2, LOG_TEXT_MAX / 2 + 64);
+    assert_non_null(strstr(text, "vvv\",\"message\":\"said\"}\n"));
+    const struct log_entry of_number = {.text = "said", .subject = {.fields = fields, .field_count = 1}};
+    (void)log_text_write(text, LOG_FORMAT_JSON, &of_number, 0);
+    assert_null(strstr(text, "name"));
+    assert_non_null(strstr(text, "\"message\":\"said\"}\n"));
+}
+
 static void names_are_found(void **state)
 {
     (void)state;
@@ -118,9 +150,8 @@ static void the_journal_is_told_by_device_and_inode(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_format_has_time_level_text_and_subject),
-        cmocka_unit_test(what_is_too_long_is_cut),
-        cmocka_unit_test(names_are_found),
+        cmocka_unit_test(each_format_has_time_level_text_and_subject), cmocka_unit_test(what_is_too_long_is_cut),
+        cmocka_unit_test(fields_without_room_are_cut_or_left_out),     cmocka_unit_test(names_are_found),
         cmocka_unit_test(the_journal_is_told_by_device_and_inode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
