@@ -308,6 +308,7 @@ class Limits(SiteCase):
     SCRIPT = r"""
     app.set { max_tasks = 3 }
     app.get("/", function()
+        app.sleep(5) -- those of the request before have been cancelled, and end now
         for i = 1, 3 do app.spawn(function() app.sleep "10s" end) end
         local ok, err = pcall(app.spawn, function() end)
         return err

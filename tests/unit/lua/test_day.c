@@ -72,6 +72,13 @@ static const char site_text[] =
     "app.get('/lua/file', function() return app.file('small', { root = '%s/www' }) end)\n"
     "app.get('/large', function() return app.pass end)\n"
     "app.get('/lua/redirect', function() return app.redirect '/small' end)\n"
+    "local function nap() app.sleep(1) return 'nap' end\n"
+    "local function long() app.sleep '1h' end\n"
+    "app.get('/lua/tasks', function()\n"
+    "    local task = app.spawn(nap)\n"
+    "    app.spawn(long)\n"
+    "    return task:wait() .. table.concat({ app.all(nap, nap) }) .. app.race(nap, long)\n"
+    "end)\n"
     "app.get('/lua/defer', function() app.defer(function() app.sleep '1ms' end) return 'deferred' end)\n"
     "app.get('/lua/sleep', function() app.sleep '50ms' return 'slept %s' end)\n"
     "app.get('/lua/word', function() return '%s' end)\n"
@@ -155,6 +162,7 @@ static struct visitor visitors[] = {
      false,
      0,
      NULL},
+    {"lua, tasks", {GET("/lua/tasks") GET("/small"), GET("/lua/word")}, -1, STAYS, "200 200 200", false, 0, NULL},
     {"form",
      {REQUEST("POST", "/lua/form", "Content-Length: 9\r\n"), "one", "two", "six" GET("/lua/word")},
      -1,

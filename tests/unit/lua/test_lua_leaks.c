@@ -55,6 +55,21 @@ static const char site[] = APP
     "end end)\n"
     "app.get('/memory', function() return ('x'):rep(10000000) end)\n"
     "app.get('/timer', function() app.after(1, function() end) app.every('1h', function() end):cancel() end)\n"
+    "local function nap() app.sleep(1) return 'x' end\n"
+    "local function long() app.sleep '1h' end\n"
+    "local function bad() app.sleep(1) error('bad') end\n"
+    "app.get('/task', function() local task = app.spawn(nap) return task:wait() .. task:wait() end)\n"
+    "app.get('/task-error', function() app.spawn(bad):wait() end)\n"
+    "app.get('/task-lost', function() app.spawn(bad) app.spawn(long) app.sleep(2) return 'x' end)\n"
+    "app.get('/task-cancel', function() local task = app.spawn(long) task:cancel() pcall(task.wait, task) return 'x' end)\n"
+    "app.get('/task-timeout', function() local task = app.spawn(long) return select(2, task:wait(1)) end)\n"
+    "app.get('/task-stopped', function() app.spawn(function() while true do spend(1) end end):wait() end)\n"
+    "app.get('/task-detached', function() app.spawn({ detached = true }, nap) return 'x' end)\n"
+    "app.get('/task-stubborn', function() app.spawn(function() while true do pcall(long) end end) return 'x' end)\n"
+    "app.get('/all', function() return { app.all(nap, nap) } end)\n"
+    "app.get('/all-error', function() app.all(long, bad) end)\n"
+    "app.get('/race', function() return app.race(long, nap) end)\n"
+    "app.get('/tasks-asleep', function() app.all(long, function() app.spawn(long):wait() end) end)\n"
     "app.get('/collect', function() collectgarbage() collectgarbage() return 'x' end)\n";
 
 static const char *const targets[] = {
@@ -79,10 +94,21 @@ static const char *const targets[] = {
     "/deadline-in-stream",
     "/memory",
     "/timer",
+    "/task",
+    "/task-error",
+    "/task-lost",
+    "/task-cancel",
+    "/task-timeout",
+    "/task-stopped",
+    "/task-detached",
+    "/task-stubborn",
+    "/all",
+    "/all-error",
+    "/race",
     "/no-route",
 };
 
-enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 2, A_ROUND = TARGETS + LEAVERS };
+enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 3, A_ROUND = TARGETS + LEAVERS };
 
 /* Each form once, and clients that leave in the middle. */
 static void play_round(struct scene *scene)
@@ -99,7 +125,7 @@ static void play_round(struct scene *scene)
         settle(scene);
         fake_peer_forget_output(peer);
     }
-    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep"};
+    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep"};
     for (size_t i = 0; i < LEAVERS; i++) {
         struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         char text[64];
@@ -118,7 +144,7 @@ static void play_round(struct scene *scene)
 struct level {
     size_t state_bytes; /* of Lua */
     size_t blocks;      /* of C's and Lua's memory */
-    uint32_t coros, timers, anchors;
+    uint32_t coros, timers, anchors, tasks;
     int fds;
 };
 
@@ -133,6 +159,7 @@ static struct level measure(struct scene *scene)
         .coros = script->coro_count,
         .timers = script->timer_count,
         .anchors = script->anchor_count,
+        .tasks = script->tasks_used,
         .fds = fake_sys_open_fds(),
     };
 }
@@ -159,6 +186,7 @@ static void requests_leave_everything_where_it_was(void **state)
     assert_int_equal(after.coros, before.coros);
     assert_int_equal(after.timers, before.timers);
     assert_int_equal(after.anchors, before.anchors);
+    assert_int_equal(after.tasks, 0);
     assert_int_equal(after.fds, before.fds);
     scene_close(scene);
 }
