@@ -16,6 +16,7 @@
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_openssl.h"
+#include "core/tls_parts.h"
 #include "core/tls_peer.h"
 #include "core/tls_pool.h"
 #include "core/tls_reason.h"
@@ -253,55 +254,6 @@ static ssize_t tls_recv(struct transport *transport, void *data, size_t len)
 
 /* Writing. */
 
-/* The content of one record: in place, or gathered. */
-struct piece {
-    const char *data;
-    size_t len;
-};
-
-/* What is to be sent, from a place in one of the parts on. */
-struct parts_cursor {
-    const struct iovec *parts;
-    size_t count;  /* of parts */
-    size_t offset; /* in the first of them */
-};
-
-static void cursor_skip(struct parts_cursor *cursor, size_t len)
-{
-    cursor->offset += len;
-    while (cursor->count > 0 && cursor->offset >= cursor->parts->iov_len) {
-        cursor->offset -= cursor->parts->iov_len;
-        cursor->parts++;
-        cursor->count--;
-    }
-}
-
-/* The content of the next record, 0 bytes at the end. Shorter parts are put together in the pool's block. */
-static struct piece next_piece(struct parts_cursor *cursor, struct tls_pool *pool)
-{
-    struct piece piece = {0};
-    cursor_skip(cursor, 0);
-    if (cursor->count == 0) {
-        return piece;
-    }
-    size_t left = cursor->parts->iov_len - cursor->offset;
-    if (cursor->count == 1 || left >= TLS_RECORD_BYTES) {
-        piece.data = (const char *)cursor->parts->iov_base + cursor->offset;
-        piece.len = left < TLS_RECORD_BYTES ? left : TLS_RECORD_BYTES;
-        cursor_skip(cursor, piece.len);
-        return piece;
-    }
-    piece.data = pool->plain;
-    while (cursor->count > 0 && piece.len < TLS_RECORD_BYTES) {
-        left = cursor->parts->iov_len - cursor->offset;
-        size_t len = left < TLS_RECORD_BYTES - piece.len ? left : TLS_RECORD_BYTES - piece.len;
-        memcpy(pool->plain + piece.len, (const char *)cursor->parts->iov_base + cursor->offset, len);
-        piece.len += len;
-        cursor_skip(cursor, len);
-    }
-    return piece;
-}
-
 /* It stays behind all records: a client that is cut off from these never reads it. */
 static void say_close_notify(struct tls *tls)
 {
@@ -310,7 +262,7 @@ static void say_close_notify(struct tls *tls)
 }
 
 /* Encrypt, and send what was encrypted. Returns the bytes of content whose records the kernel has taken, or -errno. */
-static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor)
+static ssize_t write_records(struct tls *tls, struct tls_parts *cursor)
 {
     struct {
         size_t content; /* up to the end of a record */
@@ -323,7 +275,7 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor)
     int count = 0, max = tls->is_slow ? 1 : TLS_RECORDS;
     size_t content = 0;
     while (count < max) {
-        struct piece piece = next_piece(cursor, tls->pool);
+        struct tls_piece piece = tls_parts_next(cursor, tls->pool->plain);
         if (piece.len == 0) {
             break;
         }
@@ -354,14 +306,14 @@ static ssize_t write_records(struct tls *tls, struct parts_cursor *cursor)
 }
 
 /* The records of before are gone: their content, which is offered again, counts as taken now. Returns its bytes. */
-static size_t settle_debt(struct tls *tls, struct parts_cursor *cursor)
+static size_t settle_debt(struct tls *tls, struct tls_parts *cursor)
 {
     size_t len = 0;
     for (size_t i = 0; i < cursor->count; i++) {
         len += cursor->parts[i].iov_len;
     }
     size_t owed = tls->owed < len ? tls->owed : len;
-    cursor_skip(cursor, owed);
+    tls_parts_skip(cursor, owed);
     tls->owed -= owed;
     return owed;
 }
@@ -378,7 +330,7 @@ static ssize_t send_parts(struct transport *transport, const struct iovec *parts
         transport->is_full = true;
         return -EAGAIN;
     }
-    struct parts_cursor cursor = {.parts = parts, .count = count};
+    struct tls_parts cursor = {.parts = parts, .count = count};
     size_t owed = settle_debt(tls, &cursor);
     ssize_t sent = write_records(tls, &cursor);
     transport->is_full = has_output(tls);

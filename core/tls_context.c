@@ -1,7 +1,5 @@
-/* Happy path: certificates are read, or taken over. Each name leads to a host: a set of certificates, with one for each
- * kind of key. A certificate with another kind of key moves its names to hosts that have it, too. In the handshake, the
- * client's hello is looked at before anything is decided by it, so that the host's rules hold for resumed sessions,
- * too.
+/* Happy path: certificates are read, or taken over. In the handshake, the client's hello is looked at before anything is
+ * decided by it, so that the rules of the host that it asks for hold for resumed sessions, too.
  *
  * Failure modes: those of reading a certificate, and of memory. */
 
@@ -12,6 +10,7 @@
 #include "core/tls_host.h"
 #include "core/tls_names.h"
 #include "core/tls_openssl.h"
+#include "core/tls_roster.h"
 #include "core/tls_tickets.h"
 
 #include <errno.h>
@@ -27,16 +26,10 @@ struct tls_context {
     unsigned char alpn[TLS_ALPN_MAX];
     unsigned alpn_len; /* of alpn */
     int base_fd;
-    const struct log *log;            /* borrowed */
-    struct tls_tickets *tickets;      /* one reference */
-    struct tls_identity **identities; /* identity_count of them, one reference each, in the order of adding */
-    size_t identity_count;
-    struct tls_host **hosts; /* host_count of them, owned */
-    size_t host_count;
-    struct tls_host *fallback; /* which of them is for clients that name no server, or an unknown one */
-    bool asks_clients;         /* some of them ask clients for certificates */
-    struct tls_names names;    /* and which of them a name belongs to */
-    SSL_CTX *trial;            /* in which certificates are tried; NULL once the context is finished */
+    const struct log *log;       /* borrowed */
+    struct tls_tickets *tickets; /* one reference */
+    struct tls_roster roster;    /* the certificates, and which is shown for which name */
+    SSL_CTX *trial;              /* in which certificates are tried; NULL once the context is finished */
 };
 
 /* What OpenSSL asks during a handshake. */
@@ -59,8 +52,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     const struct tls_context *context = arg;
     size_t len;
     const char *name = asked_name(ssl, &len);
-    const struct tls_host *host = name == NULL ? NULL : tls_names_find(&context->names, name, len);
-    if (host != NULL && host != context->fallback) {
+    const struct tls_host *host = name == NULL ? NULL : tls_names_find(&context->roster.names, name, len);
+    if (host != NULL && host != context->roster.fallback) {
         SSL_CTX *ctx = tls_host_ctx(host);
         if (SSL_set_SSL_CTX(ssl, ctx) == NULL) {
             return SSL_CLIENT_HELLO_ERROR;
@@ -166,16 +159,8 @@ void tls_context_put(struct tls_context *context)
     if (context == NULL || atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) > 1) {
         return;
     }
-    for (size_t i = 0; i < context->host_count; i++) {
-        tls_host_destroy(context->hosts[i]);
-    }
-    for (size_t i = 0; i < context->identity_count; i++) {
-        tls_identity_put(context->identities[i]);
-    }
-    mem_free(context->hosts);
-    mem_free(context->identities);
+    tls_roster_done(&context->roster);
     SSL_CTX_free(context->trial);
-    tls_names_done(&context->names);
     tls_tickets_put(context->tickets);
     tls_settings_done(&context->settings);
     mem_free(context);
@@ -184,122 +169,12 @@ void tls_context_put(struct tls_context *context)
 
 /* Certificates. */
 
-/* The host with the certificates of other and this one. NULL without memory. */
-static struct tls_host *get_host(struct tls_context *context, const struct tls_host *other,
-                                 struct tls_identity *identity)
-{
-    for (size_t i = context->host_count; i > 0; i--) { /* the newest are the likeliest */
-        if (tls_host_is_made_of(context->hosts[i - 1], other, identity)) {
-            return context->hosts[i - 1];
-        }
-    }
-    struct tls_host **hosts = mem_resize(context->hosts, (context->host_count + 1) * sizeof(struct tls_host *));
-    if (hosts == NULL) {
-        return NULL;
-    }
-    context->hosts = hosts;
-    struct tls_host *made = tls_host_create(other, identity);
-    if (made != NULL) {
-        hosts[context->host_count++] = made;
-    }
-    return made;
-}
-
-/* Have it shown for its names, where no other one of its kind is. Returns 0 or -ENOMEM. */
-static int give_names(struct tls_context *context, struct tls_identity *identity)
-{
-    const char *name;
-    for (size_t i = 0; (name = tls_names_at(&identity->names, i)) != NULL; i++) {
-        const struct tls_host *was = tls_names_get(&context->names, name, strlen(name));
-        if (was != NULL && tls_host_of_kind(was, identity) != NULL) {
-            continue;
-        }
-        struct tls_host *host = get_host(context, was, identity);
-        if (host == NULL || tls_names_set(&context->names, name, strlen(name), host) < 0) {
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
-/* Whether two certificates are for the same server: a name that is in both, or no name in either. */
-static bool share_a_name(const struct tls_identity *one, const struct tls_identity *other)
-{
-    const char *name;
-    for (size_t i = 0; (name = tls_names_at(&one->names, i)) != NULL; i++) {
-        if (tls_names_get(&other->names, name, strlen(name)) != NULL) {
-            return true;
-        }
-    }
-    return one->names.count == 0 && other->names.count == 0;
-}
-
-/* Have the default shown, and beside it each other kind that is for one of its names. Returns 0 or -ENOMEM. */
-static int give_default(struct tls_context *context, struct tls_identity *identity)
-{
-    struct tls_host *was = context->fallback;
-    bool belongs = was == NULL ||
-                   (share_a_name(context->identities[0], identity) && tls_host_of_kind(was, identity) == NULL);
-    context->fallback = belongs ? get_host(context, was, identity) : was;
-    return context->fallback == NULL ? -ENOMEM : 0;
-}
-
-/* An earlier certificate with the same kind of key, if earlier ones of this kind have all names of identity. */
-static const struct tls_identity *find_better(const struct tls_context *context, const struct tls_identity *identity)
-{
-    const struct tls_identity *found = NULL;
-    const char *name;
-    for (size_t i = 0; (name = tls_names_at(&identity->names, i)) != NULL; i++) {
-        const struct tls_host *host = tls_names_get(&context->names, name, strlen(name));
-        const struct tls_identity *other = host == NULL ? NULL : tls_host_of_kind(host, identity);
-        if (other == NULL) {
-            return NULL;
-        }
-        found = found == NULL ? other : found;
-    }
-    return identity->names.count > 0 || context->fallback == NULL ? found
-                                                                  : tls_host_of_kind(context->fallback, identity);
-}
-
-/* Take over the reference to what was read. Returns 0 or -ENOMEM. */
-static int add_identity(struct tls_context *context, struct tls_identity *identity)
-{
-    struct tls_identity **identities = mem_resize(context->identities,
-                                                  (context->identity_count + 1) * sizeof(struct tls_identity *));
-    if (identities == NULL) {
-        tls_identity_put(identity);
-        return -ENOMEM;
-    }
-    context->identities = identities;
-    identities[context->identity_count++] = identity;
-    return give_default(context, identity) < 0 ? -ENOMEM : give_names(context, identity);
-}
-
-/* Whether any client would be shown it: 0, or -errno with a text in err. */
-static int check_use(const struct tls_context *context, const struct tls_identity *identity, char *err, size_t errlen)
-{
-    const struct tls_identity *better = find_better(context, identity);
-    if (better != NULL) {
-        return error_text(
-            err, errlen, -EEXIST,
-            "the certificate %s would never be shown: %s is for the same names, and has the same kind of key (%s)",
-            identity->what, better->what, tls_identity_kind_text(identity));
-    }
-    if (identity->names.count == 0 && context->identity_count > 0 && !share_a_name(context->identities[0], identity)) {
-        return error_text(err, errlen, -EINVAL,
-                          "the certificate %s would never be shown: it contains no name of a server; name says which "
-                          "one it is for",
-                          identity->what);
-    }
-    return 0;
-}
-
 int tls_context_add(struct tls_context *context, const struct tls_certificate *certificate, char *err, size_t errlen)
 {
     struct tls_identity *identity = NULL;
     int rv = tls_identity_read(&identity, certificate, context->base_fd, context->log, err, errlen);
     rv = rv < 0 ? rv : tls_identity_use(identity, context->trial, err, errlen);
-    rv = rv < 0 ? rv : check_use(context, identity, err, errlen);
+    rv = rv < 0 ? rv : tls_roster_check(&context->roster, identity, err, errlen);
     if (rv < 0) {
         tls_identity_put(identity);
         ERR_clear_error();
@@ -307,30 +182,30 @@ int tls_context_add(struct tls_context *context, const struct tls_certificate *c
     }
     tls_identity_warn(identity, context->log, true);
     ERR_clear_error();
-    rv = add_identity(context, identity);
+    rv = tls_roster_add(&context->roster, identity);
     return rv < 0 ? error_text(err, errlen, rv, "out of memory") : 0;
 }
 
 int tls_context_take(struct tls_context *context, struct tls_context *former, size_t n, const char *reason)
 {
-    struct tls_identity *identity = former->identities[n];
+    struct tls_identity *identity = former->roster.identities[n];
     bool is_news = reason != NULL && tls_identity_note_failure(identity, reason);
-    int rv = add_identity(context, tls_identity_ref(identity));
+    int rv = tls_roster_add(&context->roster, tls_identity_ref(identity));
     return rv < 0 ? rv : is_news ? 1 : 0;
 }
 
 /* Make the ctx of a host, unless nothing leads to it any more. */
 static int open_host(struct tls_context *context, struct tls_host *host, char *err, size_t errlen)
 {
-    char *names = tls_names_join(&context->names, host);
+    char *names = tls_names_join(&context->roster.names, host);
     if (names == NULL) {
         return error_text(err, errlen, -ENOMEM, "out of memory");
     }
     int rv = 0;
-    if (names[0] != '\0' || host == context->fallback) {
+    if (names[0] != '\0' || host == context->roster.fallback) {
         SSL_CTX *ctx = make_ctx(context, &rv, err, errlen);
         rv = ctx == NULL ? rv : tls_host_open(host, ctx, names, err, errlen);
-        context->asks_clients = context->asks_clients || tls_host_asks_clients(host);
+        context->roster.asks_clients = context->roster.asks_clients || tls_host_asks_clients(host);
     }
     mem_free(names);
     return rv;
@@ -341,8 +216,8 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
     int rv = 0;
     SSL_CTX_free(context->trial);
     context->trial = NULL;
-    for (size_t i = 0; i < context->host_count && rv == 0; i++) {
-        rv = open_host(context, context->hosts[i], err, errlen);
+    for (size_t i = 0; i < context->roster.host_count && rv == 0; i++) {
+        rv = open_host(context, context->roster.hosts[i], err, errlen);
     }
     ERR_clear_error();
     return rv;
@@ -350,18 +225,18 @@ int tls_context_finish(struct tls_context *context, char *err, size_t errlen)
 
 void tls_context_warn(struct tls_context *context, bool is_full)
 {
-    for (size_t i = 0; i < context->identity_count; i++) {
-        tls_identity_warn(context->identities[i], context->log, is_full);
+    for (size_t i = 0; i < context->roster.identity_count; i++) {
+        tls_identity_warn(context->roster.identities[i], context->log, is_full);
     }
     ERR_clear_error();
 }
 
 bool tls_context_describe(const struct tls_context *context, size_t n, char *text, size_t size)
 {
-    if (n >= context->identity_count) {
+    if (n >= context->roster.identity_count) {
         return false;
     }
-    const struct tls_identity *identity = context->identities[n];
+    const struct tls_identity *identity = context->roster.identities[n];
     int used = snprintf(text, size, "%s: ", identity->what);
     if (used >= 0 && (size_t)used < size) {
         tls_identity_describe(identity, text + used, size - (size_t)used);
@@ -371,60 +246,46 @@ bool tls_context_describe(const struct tls_context *context, size_t n, char *tex
 
 bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was)
 {
-    return tls_identity_log_renewed(context->identities[n], former->identities[was], context->log);
+    return tls_identity_log_renewed(context->roster.identities[n], former->roster.identities[was], context->log);
 }
 
 bool tls_context_is_stale(struct tls_context *context)
 {
     bool has_changed = false;
-    for (size_t i = 0; i < context->identity_count; i++) {
-        has_changed = tls_identity_has_changed(context->identities[i]) || has_changed;
+    for (size_t i = 0; i < context->roster.identity_count; i++) {
+        has_changed = tls_identity_has_changed(context->roster.identities[i]) || has_changed;
     }
     return has_changed;
 }
 
 bool tls_context_is_behind(const struct tls_context *context, size_t n)
 {
-    return context->identities[n]->is_behind;
+    return context->roster.identities[n]->is_behind;
 }
 
 bool tls_context_has_behind(const struct tls_context *context)
 {
     bool is_behind = false;
-    for (size_t i = 0; i < context->identity_count && !is_behind; i++) {
-        is_behind = context->identities[i]->is_behind;
+    for (size_t i = 0; i < context->roster.identity_count && !is_behind; i++) {
+        is_behind = context->roster.identities[i]->is_behind;
     }
     return is_behind;
 }
 
 bool tls_context_has_name(const struct tls_context *context, const char *name, size_t len)
 {
-    return tls_names_find(&context->names, name, len) != NULL;
+    return tls_names_find(&context->roster.names, name, len) != NULL;
 }
 
 struct ssl_ctx_st *tls_context_default(const struct tls_context *context)
 {
-    return context->fallback == NULL ? NULL : tls_host_ctx(context->fallback);
+    return context->roster.fallback == NULL ? NULL : tls_host_ctx(context->roster.fallback);
 }
 
-/* In the handshake, too, an unknown name means the fallback. */
 bool tls_context_separates(const struct tls_context *context, const struct ssl_ctx_st *ctx, const char *name,
                            size_t len)
 {
-    if (!context->asks_clients) {
-        return false;
-    }
-    const struct tls_host *asked = tls_names_find(&context->names, name, len);
-    asked = asked == NULL ? context->fallback : asked;
-    if (!tls_host_asks_clients(asked) || tls_host_ctx(asked) == ctx) {
-        return false;
-    }
-    for (size_t i = 0; i < context->host_count; i++) {
-        if (tls_host_ctx(context->hosts[i]) == ctx) {
-            return !tls_host_has_rules_of(asked, context->hosts[i]);
-        }
-    }
-    return true;
+    return tls_roster_separates(&context->roster, ctx, name, len);
 }
 
 #else
