@@ -394,6 +394,7 @@ int reactor_run_once(struct reactor *reactor, int timeout_ms)
 {
     int rv = run_tick(reactor, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS);
     reactor->clock.left_ns = reactor->clock.is_on ? sys_now_ns() : 0;
+    reactor->clock.is_asked = true;
     return rv;
 }
 

@@ -14,6 +14,8 @@ enum { TICK_BOUNDS = 5 }; /* of tick_bounds_ns: 1, 10, 100 ms, 1 and 10 s */
 
 extern const int64_t tick_bounds_ns[TICK_BOUNDS];
 
+enum { TICK_QUICK_NS = 1000000 }; /* the first of them */
+
 /* Totals. */
 struct tick_times {
     uint64_t ticks[TICK_BOUNDS + 1]; /* by how long they took: at most the bound; the last ones longer than all */
@@ -22,10 +24,16 @@ struct tick_times {
 
 struct tick_clock {
     bool is_on;
-    int64_t began_ns; /* this tick; 0 before the first one */
-    int64_t ended_ns; /* the one before; in on_end(), this one */
-    int64_t left_ns;  /* when a loop of the host's was left to itself; 0: the loop waits for the next tick itself */
-    void (*on_end)(void *arg); /* called when it is known when the tick ended, before the next one; NULL: nobody asks */
+    int64_t began_ns;     /* this tick; 0 before the first one */
+    int64_t ended_ns;     /* in on_end(): this tick */
+    int64_t left_ns;      /* when a loop of the host's was left to itself; 0: the loop waits for the next tick itself */
+    uint64_t quick_count; /* things that began and ended in this tick: if it is quick, they are added to the next two */
+    uint64_t *quick_number, *quick_ns;
+    bool is_asked; /* when the tick ended is wanted, even if it is quick: on_end() is called, or left_ns is set */
+
+    /* Called when it is known when the tick ended, before the next one, unless the tick is quick and nothing else is to
+     * be done than with quick_count. It adds those things itself, and leaves quick_count 0. NULL: nobody asks. */
+    void (*on_end)(void *arg);
     void *on_end_arg;
     struct tick_times times;
 };

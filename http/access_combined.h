@@ -19,11 +19,11 @@ enum {
 
 struct access_buffer;
 
-/* Write the line of an exchange whose response is complete and was begun in this turn. queued: its bytes, and those of
- * responses before it, that are still in the connection's queue. Returns whether the line was written, exchange not
- * being is_logged any more. If not, no line has changed: this one is the first of the buffer or finds it full, it is a
- * long one, has a user or a text to be escaped, or its route wants none. http/access_log.c has the other way. */
-typedef bool (*access_combined_fn)(struct access_buffer *buffer, struct exchange *exchange, size_t queued);
+/* Write the line of an exchange whose response is complete and was begun in this turn. bytes: of the response, head and
+ * framing included. Returns whether the line was written, exchange not being is_logged any more. If not, no line has
+ * changed: this one is the first of the buffer or finds it full, it is a long one, has a user or a text to be escaped,
+ * or its route wants none. http/access_log.c has the other way. */
+typedef bool (*access_combined_fn)(struct access_buffer *buffer, struct exchange *exchange, uint64_t bytes);
 
 /* The lines of one thread that are not written to the file. */
 struct access_buffer {
@@ -39,6 +39,6 @@ access_combined_fn access_combined_best(void);
 access_combined_fn access_combined_variant(unsigned n);
 
 /* For another format, and while the log is off: writes no line. */
-bool access_combined_never(struct access_buffer *buffer, struct exchange *exchange, size_t queued);
+bool access_combined_never(struct access_buffer *buffer, struct exchange *exchange, uint64_t bytes);
 
 #endif

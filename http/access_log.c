@@ -214,8 +214,8 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
 {
     struct access_log *access = exchange->service->access;
     const struct route *route = exchange_route(exchange);
-    exchange->is_logged = LOGGED_NOT;
-    if (access->file == NULL || (exchange->handler != NULL && exchange->handler->is_unlogged)) {
+    exchange->dues.is_logged = LOGGED_NOT;
+    if (access->file == NULL || exchange->is_unlogged) {
         return;
     }
     bool has_head = exchange->head_data != NULL;

@@ -48,15 +48,15 @@ bool access_log_is_on(const struct access_log *access);
 /* Whether the begin of exchanges is to be timed. */
 static inline bool access_log_is_timed(const struct access_log *access)
 {
-    return access != NULL && ((const struct access_buffer *)(const void *)access)->is_timed;
+    return ((const struct access_buffer *)(const void *)access)->is_timed;
 }
 
-/* A response is complete: write its line, if it is one as nearly all are (http/access_combined.h). queued: bytes in the
- * connection's queue. Returns whether the line was written; if not, call access_log_exchange(). */
-static inline bool access_log_usual(struct access_log *access, struct exchange *exchange, size_t queued)
+/* A response is complete: write its line, if it is one as nearly all are (http/access_combined.h). bytes: of the
+ * response. Returns whether the line was written; if not, call access_log_exchange(). */
+static inline bool access_log_usual(struct access_log *access, struct exchange *exchange, uint64_t bytes)
 {
     struct access_buffer *buffer = (struct access_buffer *)(void *)access;
-    return buffer->write_usual(buffer, exchange, queued);
+    return buffer->write_usual(buffer, exchange, bytes);
 }
 
 /* The exchange is over: write its line, unless its route wants none. bytes: of its response, head and framing included,

@@ -31,7 +31,8 @@ struct access_memo {
     uint8_t begin_len;                     /* bytes of it */
     char combined_begin[ACCESS_BEGIN_MAX]; /* "ADDRESS - - [LOCAL] \"" */
     uint8_t end_len;                       /* bytes of combined_end */
-    uint64_t end_key;                      /* bytes and status, 16 bits of it, that it shows; 0: there is none yet */
+    uint64_t end_bytes;                    /* of the response that it shows, with its head */
+    uint64_t end_look;                     /* and what response_look() said of it; 0: there is none yet */
     char combined_end[ACCESS_END_MAX];     /* "\" STATUS BYTES \"-\" \"-\"\n" */
 };
 

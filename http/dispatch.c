@@ -9,6 +9,7 @@
 #include "http/exchange.h"
 #include "http/https_redirect.h"
 #include "http/location.h"
+#include "http/metrics_counts.h"
 #include "http/no_route.h"
 #include "http/request_id.h"
 #include "http/response.h"
@@ -65,10 +66,12 @@ void dispatch_server_options(struct exchange *exchange)
     no_route_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
-static void set_handler(struct exchange *exchange, const struct handler *handler)
+static void set_handler(struct exchange *exchange, const struct handler *handler, uint16_t series)
 {
     exchange->handler = handler;
+    exchange->series = series;
     exchange->outlives_end = handler->half_close;
+    exchange->is_unlogged = handler->is_unlogged;
     if (handler->limits != NULL) {
         exchange->limits = handler->limits;
     }
@@ -149,7 +152,7 @@ static void route_request(struct exchange *exchange)
     }
     if (verdict == ROUTE_FOUND) {
         if (exchange->match.route != NULL) {
-            set_handler(exchange, exchange->match.route->handler);
+            set_handler(exchange, exchange->match.route->handler, exchange->match.route->series);
         }
         return;
     }
@@ -166,11 +169,11 @@ static void route_request(struct exchange *exchange)
         static_mounts_add_fields_of_path(site->mounts, exchange);
         no_route_answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
-        set_handler(exchange, &exchange->service->static_handler);
+        set_handler(exchange, &exchange->service->static_handler, SERIES_FILES);
     } else if (exchange->match.allowed != 0) {
         response_error(exchange, 405, NULL);
     } else if (exchange->service->not_found_handler.serve != NULL) {
-        set_handler(exchange, &exchange->service->not_found_handler);
+        set_handler(exchange, &exchange->service->not_found_handler, SERIES_NONE);
     } else {
         response_error(exchange, 404, NULL);
     }

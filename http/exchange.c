@@ -42,10 +42,7 @@ void exchange_start(struct exchange *exchange)
     exchange->match.allowed = 0;
     exchange->limits = &exchange->site->limits;
     exchange->is_body_read = true;
-    exchange->is_watched = exchange->service->hooks.finished != NULL;
-    exchange->is_logged = exchange->service->access != NULL || exchange->service->times_requests ? LOGGED_SOON
-                                                                                                 : LOGGED_NOT;
-    exchange->is_measured = exchange->service->counts != NULL;
+    exchange->dues = exchange->service->dues;
 }
 
 void exchange_clear(struct exchange *exchange)

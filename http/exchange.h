@@ -13,6 +13,7 @@
 #include "http/framing.h"
 #include "http/handler.h"
 #include "http/message.h"
+#include "http/outcome.h"
 #include "http/request_id.h"
 #include "http/router.h"
 #include "http/slow_log.h"
@@ -33,13 +34,6 @@ enum response_state {
     RESPONSE_STREAMING, /* the head is written, response_write() may follow */
     RESPONSE_COMPLETE,  /* all is written or stands in body; it remains to be sent */
     RESPONSE_ABORTED,   /* cannot be completed: the connection must be cut so that the client can tell */
-};
-
-/* Whether an exchange has a line in the access log, or may have one in the log since it is slow. */
-enum exchange_logged {
-    LOGGED_NOT,
-    LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
-    LOGGED_LATE, /* its response was begun in an earlier turn */
 };
 
 /* Where the id of a request is (http/request_id.h). */
@@ -70,7 +64,8 @@ struct exchange {
     int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
     const char *body_reason;       /* (h) and why, static text, or NULL */
     int64_t
-        began_ns; /* when its first byte was looked at, if it is watched then, or logged with times. Of another one that is measured: the tick that it began in, 0 while that lasts */
+        began_ns; /* when its first byte was looked at, if outcome_begin() is due. Of another one that is measured: the tick
+                       * that it began in, 0 while that lasts */
     uint64_t sent_bytes; /* what the kernel took since then, or else since the request before it */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */
@@ -81,18 +76,18 @@ struct exchange {
     const struct takeover *takeover; /* response_switch(): what comes after the response, or NULL */
     uint64_t content_left;           /* of a response whose length was announced: what is missing */
     uint32_t head_bytes;             /* of the response: of its head, and of an interim response before it */
+    int status;                      /* of the response, 0 before there is one */
     uint32_t queued_before;          /* bytes of earlier responses that were queued when sent_bytes was 0 */
-    uint32_t kept_fields; /* bytes at the start of fields that are in every response: response_keep_fields() */
-    int status;           /* of the response, 0 before there is one */
+    uint32_t kept_fields;     /* bytes at the start of fields that are in every response: response_keep_fields() */
+    union exchange_dues dues; /* beside the response */
+    uint16_t series;          /* of metrics, to which it belongs: http/metrics_counts.h */
     enum response_state response_state;
     bool has_body;           /* (h) the head announces one */
     bool is_body_read;       /* it has been read to its end, or there is none */
     bool wants_body;         /* BODY_STREAM: the handler waits for on_data() */
     bool is_served;          /* serve() was called */
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
-    bool is_watched;         /* outcome_end() is due when its response is sent, or its connection lost */
-    uint8_t is_logged;       /* enum exchange_logged: its lines in the logs may be due: access_log.h, slow_log.h */
-    bool is_measured;        /* its place in the metrics is due: http/metrics_counts.h */
+    bool is_unlogged;        /* its route wants no line in the access log */
     bool is_clocked;         /* its times are taken, and its line is due if it was slow: http/slow_log.h */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */

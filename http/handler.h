@@ -22,8 +22,8 @@ struct handler {
     enum body_mode body_mode;    /* what serve needs to find */
     const char *name;            /* of the route, for tables of routes; NULL without one */
     const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
-    bool is_unlogged;            /* its requests are not in the access log */
     bool half_close;             /* its clients may shut their side and still read: that is no leaving */
+    bool is_unlogged;            /* its requests are not in the access log */
 };
 
 #endif

@@ -18,18 +18,19 @@
 enum { STATUS_CLIENT_LEFT = 499, STATUS_CLIENT_LATE = 408 }; /* as in the access log */
 
 const double count_bounds_s[15] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
-static const int64_t bounds_ns[COUNT_BOUNDS] = {1000000,    2500000,    5000000,     10000000,    25000000,
-                                                50000000,   100000000,  250000000,   500000000,   1000000000,
-                                                2500000000, 5000000000, 10000000000, 30000000000, 60000000000};
+static const int64_t bounds_ns[COUNT_BOUNDS] = {TICK_QUICK_NS, 2500000,    5000000,     10000000,    25000000,
+                                                50000000,      100000000,  250000000,   500000000,   1000000000,
+                                                2500000000,    5000000000, 10000000000, 30000000000, 60000000000};
 
-/* An exchange that ended in this tick. */
+/* An exchange that ended in this tick, and is not among clock->quick_count. */
 struct open_duration {
     struct series_counts *series;
     int64_t began_ns; /* 0: in this tick, too */
 };
 
 struct metrics_counts {
-    struct tick_clock *clock; /* of the reactor */
+    struct tick_clock *clock;    /* of the reactor */
+    struct series_counts *quick; /* of clock->quick_count exchanges */
     uint64_t refused[REFUSALS];
     unsigned open_count; /* of open */
     struct open_duration open[COUNT_PENDING_MAX];
@@ -56,6 +57,9 @@ __attribute__((noinline)) static void settle(struct metrics_counts *counts, int6
 {
     int64_t tick_ns = end_ns - counts->clock->began_ns;
     size_t tick_bucket = find_bucket(tick_ns);
+    for (; counts->clock->quick_count > 0; counts->clock->quick_count--) {
+        add_duration(counts->quick, tick_bucket, tick_ns);
+    }
     for (unsigned i = 0; i < counts->open_count; i++) {
         const struct open_duration *open = &counts->open[i];
         if (open->began_ns == 0) {
@@ -68,17 +72,10 @@ __attribute__((noinline)) static void settle(struct metrics_counts *counts, int6
     counts->open_count = 0;
 }
 
-/* A tick that is short and has one exchange, as most have while there is little to do, costs no call and no loop. */
 static void on_tick_end(void *arg)
 {
     struct metrics_counts *counts = arg;
-    int64_t tick_ns = counts->clock->ended_ns - counts->clock->began_ns;
-    if (counts->open_count == 1 && counts->open[0].began_ns == 0 && tick_ns <= bounds_ns[0]) {
-        counts->open_count = 0;
-        add_duration(counts->open[0].series, 0, tick_ns);
-    } else if (counts->open_count > 0) {
-        settle(counts, counts->clock->ended_ns);
-    }
+    settle(counts, counts->clock->ended_ns);
 }
 
 int metrics_counts_create(struct metrics_counts **counts, struct reactor *reactor)
@@ -113,13 +110,23 @@ void metrics_counts_settle(struct metrics_counts *counts)
     settle(counts, counts->clock->left_ns != 0 ? counts->clock->left_ns : sys_now_ns());
 }
 
-/* A tick that is full of them is long: the clock is read. */
+/* Note an exchange whose duration is not known yet. Those of one series that began in this tick, too, only add to a
+ * number. A tick that is full of others is long: the clock is read. */
 static void add_open(struct metrics_counts *counts, struct series_counts *series, int64_t began_ns)
 {
+    struct tick_clock *clock = counts->clock;
+    if (began_ns == 0 && (clock->quick_count == 0 || counts->quick == series)) {
+        counts->quick = series;
+        clock->quick_number = &series->buckets[0];
+        clock->quick_ns = &series->duration_ns;
+        clock->quick_count++;
+        return;
+    }
     if (counts->open_count == COUNT_PENDING_MAX) {
         metrics_counts_settle(counts);
     }
     counts->open[counts->open_count++] = (struct open_duration){series, began_ns};
+    clock->is_asked = true;
 }
 
 /* Make a series. Returns it, or NULL without memory. */
@@ -130,8 +137,8 @@ __attribute__((noinline)) static struct series_counts *make_series(struct metric
     return made;
 }
 
-/* The place of a status that is not the first one. */
-__attribute__((noinline)) static size_t find_code(struct series_counts *series, uint32_t code)
+/* The place of a status. */
+static size_t find_code(struct series_counts *series, uint32_t code)
 {
     for (size_t i = 0; i < COUNT_CODES - 1; i++) {
         if (series->codes[i] == code) {
@@ -146,13 +153,14 @@ __attribute__((noinline)) static size_t find_code(struct series_counts *series, 
     return COUNT_CODES - 1;
 }
 
-static inline struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
+/* Returns the series, or NULL without memory for it. */
+static struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
 {
     struct series_counts *series = counts->series[number];
     if (series == NULL && (series = make_series(counts, number)) == NULL) {
         return NULL;
     }
-    size_t place = series->codes[0] == code ? 0 : find_code(series, code);
+    size_t place = find_code(series, code);
     stat_add(&series->requests[place], 1);
     stat_add(&series->bytes[place], bytes);
     return series;
@@ -172,18 +180,32 @@ void metrics_counts_begin(struct exchange *exchange)
     exchange->began_ns = exchange->service->counts->clock->began_ns;
 }
 
+/* Any exchange. */
+__attribute__((noinline)) static void add_unusual(struct metrics_counts *counts, const struct exchange *exchange,
+                                                  enum outcome_end end, uint64_t bytes)
+{
+    struct series_counts *series = count(counts, exchange->series, code_of(exchange, end), bytes);
+    if (series != NULL) {
+        add_open(counts, series, exchange->began_ns);
+    }
+}
+
+/* Nearly all exchanges have the first status of their series, began in this tick, and are of the series that the one
+ * before them is of. */
 void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes)
 {
-    struct service *service = exchange->service;
-    const struct route *route = exchange_route(exchange);
-    unsigned number = route != NULL                                   ? route->series
-                      : exchange->handler == &service->static_handler ? (unsigned)SERIES_FILES
-                                                                      : (unsigned)SERIES_NONE;
-    exchange->is_measured = false;
-    struct series_counts *series = count(service->counts, number, code_of(exchange, end), bytes);
-    if (series != NULL) {
-        add_open(service->counts, series, exchange->began_ns);
+    struct metrics_counts *counts = exchange->service->counts;
+    struct series_counts *series = counts->series[exchange->series];
+    exchange->dues.is_measured = false;
+    if (__builtin_expect(series == NULL || series != counts->quick || series->codes[0] != (uint32_t)exchange->status ||
+                             exchange->began_ns != 0,
+                         0)) {
+        add_unusual(counts, exchange, end, bytes);
+        return;
     }
+    stat_add(&series->requests[0], 1);
+    stat_add(&series->bytes[0], bytes);
+    counts->clock->quick_count++;
 }
 
 void metrics_counts_sum_refused(const struct metrics_counts *counts, uint64_t sum[REFUSALS])

@@ -3,6 +3,7 @@
 #include "http/no_route.h"
 
 #include "http/exchange.h"
+#include "http/metrics_counts.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -24,7 +25,9 @@ bool no_route_ask_host(struct exchange *exchange)
         return false;
     }
     exchange->handler = handler;
+    exchange->series = SERIES_NONE;
     exchange->outlives_end = handler->half_close;
+    exchange->is_unlogged = handler->is_unlogged;
     handler->serve(exchange, handler->ctx);
     return true;
 }

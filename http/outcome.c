@@ -4,7 +4,6 @@
 #include "http/outcome.h"
 
 #include "core/sys.h"
-#include "http/access_log.h"
 #include "http/char_class.h"
 #include "http/exchange.h"
 #include "http/peer.h"
@@ -18,11 +17,8 @@ void outcome_begin(struct exchange *exchange, size_t queued)
 {
     exchange->sent_bytes = 0;
     exchange->queued_before = (uint32_t)queued;
-    bool is_clocked = exchange->service->times_requests;
-    if (exchange->is_watched || is_clocked || access_log_is_timed(exchange->service->access)) {
-        exchange->began_ns = sys_now_ns();
-    }
-    if (is_clocked) {
+    exchange->began_ns = sys_now_ns();
+    if (exchange->service->times_requests) {
         slow_log_begin(exchange, exchange->began_ns);
     }
 }
@@ -83,7 +79,7 @@ void outcome_end(struct exchange *exchange, enum outcome_end end, char *raw, siz
         report_end(exchange, end, raw, raw_len);
     }
     void (*on_over)(struct exchange *) = exchange->on_over; /* which the hook may have set */
-    exchange->is_watched = false;
+    exchange->dues.is_watched = false;
     exchange->on_over = NULL;
     if (on_over != NULL) {
         on_over(exchange);

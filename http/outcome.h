@@ -9,6 +9,7 @@
 
 #include "core/net.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,24 @@ enum outcome_end {
     OUTCOME_STOPPED,  /* the server stopped, and waited no longer */
 };
 
+/* Whether an exchange has a line in the access log, or may have one in the log since it is slow. */
+enum exchange_logged {
+    LOGGED_NOT,
+    LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
+    LOGGED_LATE, /* its response was begun in an earlier turn, or there is no access log */
+};
+
+/* What is due for an exchange beside its response. */
+union exchange_dues {
+    struct {
+        bool is_watched;   /* outcome_end(), when its response is sent, or its connection lost */
+        uint8_t is_logged; /* enum exchange_logged: its lines in the logs: http/access_log.h, http/slow_log.h */
+        bool is_measured;  /* its place in the metrics: http/metrics_counts.h */
+        bool is_begun;     /* outcome_begin(), when its first byte is looked at */
+    };
+    uint32_t any; /* not 0: something is */
+};
+
 /* Valid during the call. */
 struct outcome {
     struct service *service;   /* of the server that it came to */
@@ -39,8 +58,8 @@ struct outcome {
     enum outcome_end end;
 };
 
-/* A watched exchange, or one that is logged: its request begins now. queued: bytes of earlier responses that are still
- * in its connection's queue. */
+/* An exchange for which that is due: its request begins now. queued: bytes of earlier responses that are still in its
+ * connection's queue. */
 void outcome_begin(struct exchange *exchange, size_t queued);
 
 /* A watched exchange is over: report it to the observers, and stop watching it. Nothing is reported for a

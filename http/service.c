@@ -32,12 +32,38 @@ void service_set_hooks(struct service *service, const struct server_hooks *hooks
     service_note_first(service);
 }
 
+/* Something was set on which it depends what is due for exchanges. */
+static void note_dues(struct service *service)
+{
+    bool is_watched = service->hooks.finished != NULL;
+    service->dues.is_watched = is_watched;
+    service->dues.is_logged = service->access != NULL   ? LOGGED_SOON
+                              : service->times_requests ? LOGGED_LATE
+                                                        : LOGGED_NOT;
+    service->dues.is_measured = service->counts != NULL;
+    service->dues.is_begun = is_watched || service->times_access || service->times_requests;
+}
+
+void service_set_access(struct service *service, struct access_log *access, bool is_timed)
+{
+    service->access = access;
+    service->times_access = is_timed;
+    note_dues(service);
+}
+
+void service_set_counts(struct service *service, struct metrics_counts *counts)
+{
+    __atomic_store_n(&service->counts, counts, __ATOMIC_RELEASE);
+    note_dues(service);
+}
+
 void service_note_first(struct service *service)
 {
     bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL ||
                      service->site->trusted != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
     service->times_requests = slow_log_is_wanted(service->site);
+    note_dues(service);
 }
 
 const char *service_date(struct service *service)

@@ -5,8 +5,10 @@
  * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own
  * (server_internal.h). */
 
+#include "core/tally.h"
 #include "http/handler.h"
 #include "http/http_date.h"
+#include "http/outcome.h"
 #include "http/request_id.h"
 
 #include <stdbool.h>
@@ -101,7 +103,9 @@ struct service {
     struct metrics_counts *counts;    /* borrowed: of its exchanges; NULL: nothing asks for metrics */
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
+    union exchange_dues dues;         /* of exchanges that begin now */
     bool has_first;                   /* something comes before routes: service_note_first() */
+    bool times_access;                /* the access log shows how long requests take */
     bool times_requests;              /* the site has a log_slow: service_note_first() */
     bool is_asking;                   /* hooks.on_error is being called: its errors are plain */
     bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
@@ -129,6 +133,11 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
 /* Set the hooks. Before the first request. */
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);
 
+/* Set the access log, and whether it shows how long requests take; and the counts, which another thread may read. From
+ * then on exchanges that begin have them. */
+void service_set_access(struct service *service, struct access_log *access, bool is_timed);
+void service_set_counts(struct service *service, struct metrics_counts *counts);
+
 /* A site, hooks or redirect were set: note whether something comes before a route: hooks.before, challenges, a redirect, or
  * trusted proxies, which name the id. A request to a server that has none of them pays for one branch. And whether slow
  * requests are logged. */
@@ -143,7 +152,7 @@ void service_get_stats(const struct service *service, struct server_stats *stats
 /* Add to one of service->stats. One thread writes them, any thread may read. */
 static inline void stat_add(uint64_t *number, uint64_t n)
 {
-    __atomic_store_n(number, *number + n, __ATOMIC_RELAXED);
+    tally_add(number, n);
 }
 
 #endif

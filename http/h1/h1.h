@@ -8,6 +8,7 @@
  *   h1_steps.c     the steps of a request, from its first byte to the next request
  *   h1_head.c      heads and content on their way out
  *   h1_body.c      bodies on their way in
+ *   h1_log.c       what is due when an exchange is over
  *   h1_io.c        bytes from and to the transport
  *   h1_handler.c   what becomes of a handler that is waited for
  *   h1_deadline.c  what is waited for, and how long

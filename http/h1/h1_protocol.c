@@ -11,6 +11,7 @@
 #include "http/h1/h1_handler.h"
 #include "http/h1/h1_head.h"
 #include "http/h1/h1_io.h"
+#include "http/h1/h1_log.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_steps.h"
 #include "http/h1/h1_turn.h"
@@ -184,12 +185,12 @@ static void lose_work(struct conn *conn)
     if (exchange->response_state != RESPONSE_COMPLETE) {
         h1_tell_gone(h1);
     }
-    if (exchange->is_watched) {
+    if (exchange->dues.is_watched) {
         source_release(&exchange->source); /* the host may free what it keeps for the request, this content too */
         outcome_end(exchange, (enum outcome_end)conn->end, input_data(h1), input_len(h1));
     }
-    if ((exchange->is_logged || exchange->is_measured) && has_begun(h1)) {
-        h1_log_request(h1, (enum outcome_end)conn->end);
+    if ((exchange->dues.is_logged || exchange->dues.is_measured) && has_begun(h1)) {
+        h1_log_cut(h1, (enum outcome_end)conn->end);
     }
     h1_drop(h1);
 }

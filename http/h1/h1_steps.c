@@ -10,7 +10,6 @@
 #include "http/h1/h1_steps.h"
 
 #include "core/tls.h"
-#include "http/access_log.h"
 #include "http/conn_doing.h"
 #include "http/conn_opening.h"
 #include "http/dispatch.h"
@@ -20,13 +19,12 @@
 #include "http/h1/h1_handler.h"
 #include "http/h1/h1_head.h"
 #include "http/h1/h1_io.h"
+#include "http/h1/h1_log.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_refs.h"
-#include "http/metrics_counts.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
-#include "http/slow_log.h"
 #include "http/url.h"
 
 #include <assert.h>
@@ -70,61 +68,11 @@ static enum step cut_response(struct h1 *h1, const char *why)
     return lose_client(h1, why);
 }
 
-/* Bytes of the response. What is queued for a client that takes the rest counts as sent. */
-static uint64_t response_bytes(const struct h1 *h1, enum outcome_end end)
-{
-    const struct exchange *exchange = &h1->exchange;
-    uint64_t bytes = exchange->sent_bytes + (end == OUTCOME_COMPLETE ? out_len(h1) : 0);
-    return bytes < exchange->queued_before ? 0 : bytes - exchange->queued_before;
-}
-
 /* The response is not complete at the end of this turn. */
 static void mark_late(struct exchange *exchange)
 {
-    if (exchange->is_logged) {
-        exchange->is_logged = LOGGED_LATE;
-    }
-}
-
-static void measure_request(struct h1 *h1, enum outcome_end end)
-{
-    metrics_counts_add(&h1->exchange, end, response_bytes(h1, end));
-}
-
-/* Bytes of the request's body that have come. */
-static uint64_t request_body_bytes(const struct h1 *h1)
-{
-    const struct head *head = &h1->exchange.head;
-    return head->chunked ? h1->body_taken : head->has_length ? head->content_length - h1->body_left : 0;
-}
-
-/* The response is over: its place in the metrics, and its line in the access log. */
-void h1_log_request(struct h1 *h1, enum outcome_end end)
-{
-    struct exchange *exchange = &h1->exchange;
-    if (exchange->is_measured) {
-        measure_request(h1, end);
-    }
-    if (exchange->is_logged && exchange->service->access != NULL) {
-        access_log_exchange(exchange, end, response_bytes(h1, end), request_body_bytes(h1), input_data(h1),
-                            input_len(h1));
-    }
-    if (exchange->is_clocked) {
-        slow_log_end(exchange, end);
-    }
-    exchange->is_logged = LOGGED_NOT;
-}
-
-/* A response is complete. Its line in the access log is usually one as nearly all are. */
-static void log_complete(struct h1 *h1)
-{
-    struct exchange *exchange = &h1->exchange;
-    struct access_log *access = exchange->service->access;
-    bool is_usual = exchange->is_logged == LOGGED_SOON && access != NULL;
-    if (!is_usual || !access_log_usual(access, exchange, out_len(h1))) {
-        h1_log_request(h1, OUTCOME_COMPLETE);
-    } else if (exchange->is_clocked) {
-        slow_log_end(exchange, OUTCOME_COMPLETE);
+    if (exchange->dues.is_logged) {
+        exchange->dues.is_logged = LOGGED_LATE;
     }
 }
 
@@ -142,6 +90,7 @@ void h1_refuse(struct h1 *h1, int status, const char *detail)
     h1->conn->has_unread = true;
     if (h1->state == H1_READING_HEADERS) { /* else begin_request() knows */
         exchange->head_only = parser_has_head_method(&h1->parser, &exchange->head, input_data(h1));
+        mark_late(exchange); /* the usual line needs the head */
     }
     if (status == 413 || status == 503) { /* else the request's end is not known, or it has no path */
         response_error(exchange, status, detail);
@@ -276,7 +225,7 @@ static enum step read_request_head(struct h1 *h1)
     if (out_is_high(h1) || input_len(h1) == 0) {
         return STEP_WAIT;
     }
-    if ((exchange->is_watched || exchange->is_logged) && !parser_has_begun(&h1->parser)) {
+    if (exchange->dues.is_begun && !parser_has_begun(&h1->parser)) {
         outcome_begin(exchange, out_len(h1));
     }
     switch (h1_server_of(h1->conn)->parse_head(&h1->parser, &exchange->head, h1_limits(h1), input_data(h1),
@@ -427,8 +376,8 @@ static enum step write_response(struct h1 *h1)
         return cut_response(h1, "out of memory");
     }
     bool goes_over = exchange->takeover != NULL;
-    /* A logged one with nothing behind it would be sent now in any case; then its line knows how much of it was. */
-    bool is_awaited = exchange->is_watched || goes_over || (exchange->is_logged && input_len(h1) == 0);
+    /* One with nothing behind it would be sent now in any case; then its line of the log knows how much of it was. */
+    bool is_awaited = goes_over || (exchange->dues.any != 0 && (exchange->dues.is_watched || input_len(h1) == 0));
     if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited) {
         if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
@@ -437,15 +386,12 @@ static enum step write_response(struct h1 *h1)
             mark_late(exchange);
             return STEP_WAIT;
         }
-        if (exchange->is_watched) {
+        if (exchange->dues.is_watched) {
             report_over(h1, OUTCOME_COMPLETE);
         }
     }
-    if (exchange->is_measured) {
-        measure_request(h1, OUTCOME_COMPLETE);
-    }
-    if (exchange->is_logged) {
-        log_complete(h1);
+    if (exchange->dues.any != 0) {
+        h1_log_complete(h1);
     }
     if (goes_over) {
         return STEP_OVER;
@@ -483,11 +429,11 @@ enum step h1_close_left(struct h1 *h1)
     h1_tell_gone(h1);
     write_buffer_consume(&h1->out, SIZE_MAX);
     source_release(&exchange->source);
-    if (exchange->is_watched) {
+    if (exchange->dues.is_watched) {
         report_over(h1, OUTCOME_GONE);
     }
-    if (exchange->is_logged || exchange->is_measured) {
-        h1_log_request(h1, OUTCOME_GONE);
+    if (exchange->dues.is_logged || exchange->dues.is_measured) {
+        h1_log_cut(h1, OUTCOME_GONE);
     }
     if (h1->ends_with_close) {
         return STEP_CLOSE;

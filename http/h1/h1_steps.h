@@ -31,9 +31,6 @@ void h1_refuse(struct h1 *h1, int status, const char *detail);
 /* Send what is queued. Returns STEP_ON, or STEP_CLOSE when the client is lost. */
 enum step h1_send(struct h1 *h1);
 
-/* A logged exchange is over: write its line. */
-void h1_log_request(struct h1 *h1, enum outcome_end end);
-
 /* No further request will come: send what is queued, then close. */
 void h1_close_when_sent(struct h1 *h1);
 

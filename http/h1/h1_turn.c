@@ -129,7 +129,7 @@ static int settle_turn(struct h1 *h1)
     if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
         rv = h1_keep_head(h1);
         rv = rv < 0 ? rv : h1_keep_body(h1);
-    } else if (exchange->is_watched || exchange->is_logged) { /* so does whoever hears of its end */
+    } else if (exchange->dues.is_watched || exchange->dues.is_logged) { /* so does whoever hears of its end */
         rv = h1_keep_head(h1);
     }
     rv = rv < 0 ? rv : h1_settle_input(h1);
@@ -143,7 +143,7 @@ static int settle_turn(struct h1 *h1)
         h1_put(h1);
         return 0;
     }
-    if (exchange->is_measured && exchange->began_ns == 0 &&
+    if (exchange->dues.is_measured && exchange->began_ns == 0 &&
         (h1->state != H1_READING_HEADERS || parser_has_begun(&h1->parser))) {
         metrics_counts_begin(exchange);
     }

@@ -27,6 +27,6 @@ int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg)
     }
     evs->done[evs->done_count++] = (struct evs_done){.fn = fn, .arg = arg};
     exchange->on_over = call_dones;
-    exchange->is_watched = true;
+    exchange->dues.is_watched = true;
     return 0;
 }

@@ -99,7 +99,7 @@ int meter_take(struct meter *meter, struct server *server, unsigned n, struct of
         meter->offer = offer;
         look_at_memory(meter);
         metrics_board_number_routes(service->board, site->router);
-        __atomic_store_n(&service->counts, meter->counts, __ATOMIC_RELEASE);
+        service_set_counts(service, meter->counts);
     }
     return rv;
 }

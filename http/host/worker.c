@@ -114,7 +114,8 @@ int worker_take_access(struct worker *worker)
     }
     if (rv == 0 && worker->access != NULL) {
         rv = access_log_change(worker->access, file, format);
-        server_service(worker->server)->access = worker->access; /* for good: a request in flight may have seen it */
+        /* For good: a request in flight may have seen it. */
+        service_set_access(server_service(worker->server), worker->access, access_log_is_timed(worker->access));
     }
     access_file_put(file);
     access_format_put(format);

@@ -23,10 +23,10 @@ static char log_path[64], one_line[40000], other_line[40000], request[40000];
 static off_t log_seen;
 
 /* The variant under test, counted. */
-static bool count_straight(struct access_buffer *buffer, struct exchange *exchange, size_t queued)
+static bool count_straight(struct access_buffer *buffer, struct exchange *exchange, uint64_t bytes)
 {
     buffer->write_usual = real_fn; /* it may call itself */
-    bool is_written = real_fn(buffer, exchange, queued);
+    bool is_written = real_fn(buffer, exchange, bytes);
     buffer->write_usual = count_straight;
     straight_lines += is_written;
     return is_written;
@@ -68,7 +68,7 @@ static void begin_logs(access_combined_fn fn)
     }
     assert_int_equal(access_log_create(&combined_log, scene.reactor), 0);
     use_format(combined);
-    server_service(scene.server)->access = combined_log;
+    service_set_access(server_service(scene.server), combined_log, false);
 }
 
 static void end_logs(void)

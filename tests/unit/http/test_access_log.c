@@ -32,7 +32,7 @@ static void log_in(const char *text)
     assert_int_equal(access_log_create(&access_log, scene.reactor), 0);
     assert_int_equal(access_log_change(access_log, file, format), 0);
     access_format_put(format);
-    server_service(scene.server)->access = access_log;
+    service_set_access(server_service(scene.server), access_log, access_log_is_timed(access_log));
 }
 
 static void end_log(void)

@@ -35,7 +35,7 @@ static void begin(void)
     assert_int_equal(metrics_counts_create(&counts, scene.reactor), 0);
     metrics_board_join(board, 0, server_service(scene.server));
     metrics_board_number_routes(board, scene.site->router);
-    server_service(scene.server)->counts = counts;
+    service_set_counts(server_service(scene.server), counts);
 }
 
 static struct series_counts sum_of(unsigned series)

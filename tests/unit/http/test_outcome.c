@@ -85,7 +85,7 @@ static void ask_late(void *arg, const struct outcome *outcome)
     (void)arg;
     late_calls = 0;
     outcome->exchange->on_over = count_late;
-    outcome->exchange->is_watched = true;
+    outcome->exchange->dues.is_watched = true;
 }
 
 static void what_is_asked_for_at_the_end_of_a_request_comes_with_it(void **state)
@@ -376,7 +376,7 @@ static void count_over(struct exchange *exchange)
 
 static void serve_watched(struct exchange *exchange, void *ctx)
 {
-    exchange->is_watched = true;
+    exchange->dues.is_watched = true;
     exchange->on_over = count_over;
     serve_text(exchange, ctx);
 }
