@@ -471,6 +471,12 @@ const char *evserve_address(const evserve *server, unsigned listener)
     return server_address(server->workers[0].server, listener);
 }
 
+int evserve_is_listening(const evserve *server, unsigned listener)
+{
+    const struct server *first = server->workers[0].server;
+    return server_address(first, listener) == NULL ? -1 : server_has_closed(first, listener) ? 0 : 1;
+}
+
 int evserve_port(const evserve *server, unsigned listener)
 {
     return server_port(server->workers[0].server, listener);

@@ -727,7 +727,8 @@ void evserve_wake(evserve *server);
  * last of them; work that the old script has begun until then (app.defer, runs of timers) gets one more minute. If
  * anything is wrong, such as a script that does not load, the old ones go on serving. If
  * the script has other addresses than before (app.listen, without config.listen), new ones are opened first, and those
- * that are gone are closed in the end, while their connections go on. That fails in a sandbox, for an address whose
+ * that are gone are closed in the end. Their connections get one more response each, with Connection: close; those that
+ * send no request within drain_grace_ms end. That fails in a sandbox, for an address whose
  * options have changed, and for the first address with HTTPS.
  *
  * While the new script loads, the server's threads go on serving: evserve_reload() starts a thread for each Lua state,
@@ -804,6 +805,9 @@ enum { EVSERVE_STORED = 1, EVSERVE_SERVED, EVSERVE_KEPT };
  * has closed keeps its number and text. The text lives as long as the server. Any thread. */
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
+
+/* Whether a listener is still there: 1, or 0 if a reload has closed it, or -1 past the last. Any thread. */
+int evserve_is_listening(const evserve *server, unsigned listener);
 
 /* Totals since the server started, except active, which is the current value. */
 struct evs_stats {

@@ -82,6 +82,15 @@ static struct {
     struct succession succession; /* to the program that is to take our place */
 } control = {.notifier = {.fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER}, .succession = {.pid_file.fd = -1}};
 
+/* The first address that no reload has closed; NULL without one. */
+static const char *first_address(const evserve *server)
+{
+    unsigned n = 0;
+    for (; evserve_is_listening(server, n) == 0; n++) {
+    }
+    return evserve_address(server, n);
+}
+
 static void notify(const char *news)
 {
     systemd_notify(&control.notifier, news);
@@ -167,7 +176,7 @@ static void on_reloaded(void *arg, int error, const char *err)
     }
     log_stream_write(control.log, error == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
     if (error != -ESHUTDOWN) {
-        systemd_notify_serving(&control.notifier, evserve_address(control.server, 0), error == 0 ? NULL : err);
+        systemd_notify_serving(&control.notifier, first_address(control.server), error == 0 ? NULL : err);
         atomic_store(&control.reload_news, error == 0 ? RELOAD_SUCCEEDED : RELOAD_FAILED);
         wake_attend(); /* for these, and for a SIGHUP that has come meanwhile */
     }
@@ -201,10 +210,8 @@ static void heed_stop_signals(void)
     unsigned stops = atomic_exchange(&control.stops, 0);
     bool quits = atomic_exchange(&control.wants_quit, false) && !control.is_quitting;
     if ((stops > 0 || quits) && upgrade_is_under_way(&control.succession.upgrade)) {
-        if (upgrade_is_under_way(&control.succession.upgrade)) {
-            succession_look(&control.succession, control.server); /* --upgrade may have said that it serves */
-        }
-        upgrade_cancel(&control.succession.upgrade); /* nobody wants a new one either */
+        succession_look(&control.succession, control.server); /* it may have said that it serves */
+        upgrade_cancel(&control.succession.upgrade);          /* nobody wants a new one either */
         set_pulse(control.pulse_ms);
     }
     if (stops > 0) {

@@ -74,7 +74,8 @@ unsigned server_count_listeners(const struct server *server);
 void server_hold_listeners(struct server *server, unsigned number);
 
 /* All that are open accept, except those in the set gone: these accept what the kernel has queued for them, and are
- * closed. Their connections go on. */
+ * closed. The next response on each of their connections says Connection: close; one without a request has drain_grace to
+ * send it. */
 void server_settle_listeners(struct server *server, uint32_t gone);
 
 /* Close those from number on, which were held, as if they had never been. */
@@ -104,6 +105,9 @@ int server_adopt(struct server *server, int fd);
 /* Where the n-th listener is bound, as text, and its port; NULL and -1 past the last. */
 const char *server_address(const struct server *server, unsigned listener);
 int server_port(const struct server *server, unsigned listener);
+
+/* Whether a reload has closed the n-th listener: server_settle_listeners(). Any thread. */
+bool server_has_closed(const struct server *server, unsigned listener);
 
 struct reactor *server_reactor(const struct server *server);
 

@@ -51,6 +51,7 @@ void server_forget_drain(struct server *server)
 {
     cancel_timer(server, &server->drain_timer);
     cancel_timer(server, &server->grace_timer);
+    cancel_timer(server, &server->ending_timer);
 }
 
 /* The memory of the last connection may still be known to a task: those run before this one. */
@@ -175,7 +176,7 @@ static void on_grace_over(struct reactor *reactor, uint64_t timer, void *arg)
 
 void server_announce_stop(struct server *server)
 {
-    server->service.is_stopping = true;
+    service_note_stop(&server->service);
 }
 
 void server_announce_replacement(struct server *server)
@@ -193,7 +194,7 @@ static void begin_drain(struct server *server, uint32_t drain_ms)
     struct service *service = &server->service;
     uint64_t grace_ms = service->site->limits.drain_grace_ms;
     grace_ms = grace_ms < drain_ms ? grace_ms : drain_ms;
-    service->is_stopping = true;
+    service_note_stop(service);
     service->is_draining = true;
     begin_spell(server);
     for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {

@@ -38,6 +38,7 @@ struct server {
     struct net_listener listeners[SERVER_LISTENERS_MAX]; /* in the order of opening */
     struct accepter accepters[SERVER_LISTENERS_MAX];     /* one for each of them */
     atomic_uint listener_count;                          /* of listeners: grows while other threads read addresses */
+    atomic_uint gone_listeners;        /* the set of those that were closed while the server ran; likewise */
     char *asked[SERVER_LISTENERS_MAX]; /* what server_listen() got for each; owned, NULL after server_join() */
     struct net_handed_list *handed;    /* borrowed: server_set_handed(); may be NULL */
     struct tls_opening tls;            /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
@@ -49,6 +50,7 @@ struct server {
 
     uint64_t drain_timer;                        /* that cuts what is left; 0 while none is set */
     uint64_t grace_timer;                        /* that ends idle connections; 0 while none is set */
+    uint64_t ending_timer;                       /* that ends idle connections of closed listeners; likewise */
     int64_t say_full_ms[SERVER_CAPS];            /* when the log may say so again */
     unsigned cut;                                /* connections that the drain's deadline cut */
     void (*on_drained)(void *arg, unsigned cut); /* of server_drain(); may be NULL */

@@ -1,14 +1,23 @@
 /* Which listeners a running server has: a reload may change that.
  *
- * Failure modes: whoever opens new ones learns of failures there. Nothing here can fail. */
+ * Failure modes: whoever opens new ones learns of failures there. Without memory for a timer, idle connections of a closed
+ * listener end by their own deadlines. */
 
 #include "http/server_internal.h"
 
 #include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
 #include "core/transport.h"
 #include "http/server.h"
+#include "http/site.h"
 
 #include <string.h>
+
+enum {
+    ENDING_NEXT_MS = 1,      /* after which the rest of the idle connections are ended, if they are many */
+    ENDING_AGAIN_MS = 10000, /* after which those are looked at that had a request under way */
+};
 
 static bool is_open(const struct server *server, unsigned number)
 {
@@ -40,6 +49,11 @@ uint32_t server_open_listeners(const struct server *server)
     return open;
 }
 
+bool server_has_closed(const struct server *server, unsigned listener)
+{
+    return (atomic_load(&server->gone_listeners) >> listener & 1) != 0;
+}
+
 unsigned server_count_listeners(const struct server *server)
 {
     return server->listener_count;
@@ -63,8 +77,60 @@ static void find_https_port(struct server *server)
     }
 }
 
+/* End those connections of closed listeners that are idle, for DRAIN_SPELL_NS at most. Returns after how many
+ * milliseconds to go on, 0 if none is left. */
+static uint32_t end_some(struct server *server)
+{
+    const struct service *service = &server->service;
+    int64_t end_ns = sys_now_ns() + DRAIN_SPELL_NS;
+    bool is_any_left = false;
+    for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->state != CONN_OPEN || !service_ends(service, conn->listener)) {
+            continue;
+        }
+        if (sys_now_ns() >= end_ns) {
+            return ENDING_NEXT_MS;
+        }
+        is_any_left = is_any_left || !conn_is_idle(conn);
+        conn_retire(conn);
+    }
+    return is_any_left ? ENDING_AGAIN_MS : 0;
+}
+
+static void on_ending_timer(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)timer;
+    struct server *server = arg;
+    uint32_t next_ms = end_some(server);
+    server->ending_timer = next_ms == 0 ? 0 : reactor_set_timeout(reactor, next_ms, on_ending_timer, server);
+}
+
+/* Each connection of these listeners has a moment for the request that may be on its way. A stop does that for all. */
+static void end_connections(struct server *server, uint32_t gone)
+{
+    struct service *service = &server->service;
+    if (gone == 0 || service->is_stopping) {
+        return;
+    }
+    service->ending_listeners |= gone;
+    for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->state == CONN_OPEN && service_ends(service, conn->listener) && !conn_is_idle(conn)) {
+            conn_drain(conn);
+        }
+    }
+    if (server->ending_timer != 0) {
+        reactor_cancel_timer(service->reactor, server->ending_timer);
+    }
+    uint32_t grace_ms = (uint32_t)service->site->limits.drain_grace_ms;
+    server->ending_timer = reactor_set_timeout(service->reactor, grace_ms, on_ending_timer, server);
+}
+
 void server_settle_listeners(struct server *server, uint32_t gone)
 {
+    atomic_fetch_or(&server->gone_listeners, gone);
+    end_connections(server, gone); /* first: what they still accept is answered below */
     for (unsigned i = 0; i < server->listener_count; i++) {
         if ((gone >> i & 1) != 0) {
             net_listener_finish(&server->listeners[i]);

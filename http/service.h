@@ -104,6 +104,7 @@ struct service {
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
     union exchange_dues dues;         /* of exchanges that begin now */
+    uint32_t ending_listeners;        /* the set of those whose connections get no further response but the next one */
     bool has_first;                   /* something comes before routes: service_note_first() */
     bool times_access;                /* the access log shows how long requests take */
     bool times_requests;              /* the site has a log_slow: service_note_first() */
@@ -129,6 +130,20 @@ struct service {
  * files. */
 void service_init(struct service *service, struct reactor *reactor, struct site *site, const struct log *log,
                   const struct handler *static_handler);
+
+/* A stop has begun: responses say Connection: close. */
+static inline void service_note_stop(struct service *service)
+{
+    service->is_stopping = true;
+    service->ending_listeners = UINT32_MAX;
+}
+
+/* Whether the next response on a connection of this listener, or LISTENER_NONE, is the last one. */
+static inline bool service_ends(const struct service *service, int listener)
+{
+    return service->ending_listeners != 0 &&
+           (service->is_stopping || (listener >= 0 && (service->ending_listeners >> listener & 1) != 0));
+}
 
 /* Set the hooks. Before the first request. */
 void service_set_hooks(struct service *service, const struct server_hooks *hooks);

@@ -93,7 +93,7 @@ void systemd_notify_serving(struct systemd_notifier *notifier, const char *addre
 {
     static const char begin[] = "READY=1\nSTATUS=";
     char news[SYSTEMD_STATUS_MAX];
-    snprintf(news, sizeof news, "%slistening on %s%s%s", begin, address,
+    snprintf(news, sizeof news, "%slistening on %s%s%s", begin, address == NULL ? "no address" : address,
              failure == NULL ? "" : "; not reloaded: ", failure == NULL ? "" : failure);
     for (char *at = news + sizeof begin - 1; (at = strchr(at, '\n')) != NULL;) {
         *at = ' '; /* a newline would begin another variable */

@@ -170,7 +170,7 @@ static enum step begin_request(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     const struct head *head = &exchange->head;
-    h1->closes = !head->keep_alive || exchange->service->is_stopping;
+    h1->closes = !head->keep_alive || service_ends(exchange->service, h1->conn->listener);
     exchange->head_only = head->method == METHOD_HEAD;
     exchange->is_followed = input_len(h1) > 0;
     if (head->chunked || head->content_length > 0) {

@@ -716,6 +716,10 @@ class server
     {
         return handle_ == nullptr ? -1 : evserve_port(handle_, listener);
     }
+    bool is_listening(unsigned listener = 0) const noexcept
+    {
+        return handle_ != nullptr && evserve_is_listening(handle_, listener) == 1;
+    }
     evs_stats stats() const noexcept
     {
         evs_stats stats = {};

@@ -556,6 +556,22 @@ class Systemd(Case):
             self.assertNotIn("STOPPING=1", texts)  # the service goes on
             self.end(successor)
 
+    @unittest.skipIf(os.environ.get("EVSERVE_LUA") == "0", "this build has no Lua")
+    def test_status_names_an_address_that_is_served(self):
+        def write(name):
+            with open(self.path("site.lua"), "w", encoding="ascii") as file:
+                file.write(f"require('evserve').listen('unix:{name}')\n")
+        write("a")
+        server = self.start_service("site.lua")
+        texts, _ = self.news_until("READY=1")
+        self.assertIn("STATUS=listening on unix:a", texts[-1])
+        write("b")
+        os.kill(server.pid, signal.SIGHUP)
+        self.news_until("RELOADING=1")
+        texts, _ = self.news_until("READY=1")
+        self.assertIn("STATUS=listening on unix:b", texts[-1])
+        self.end(server.pid)
+
     def test_sockets_in_the_store_survive_a_restart(self):
         unix = "unix:" + self.path("s")
         arguments = ["--listen", "127.0.0.1:0", "--listen", unix, "--root", "."]

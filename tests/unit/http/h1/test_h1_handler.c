@@ -111,7 +111,8 @@ static void a_server_that_stops_tells_the_handler_once(void **state)
     const struct protocol *protocol = h1_scene.conn.protocol;
     say(GET("/hold"));
     assert_false(protocol->is_idle(&h1_scene.conn));
-    h1_scene.service.is_stopping = h1_scene.service.is_draining = true;
+    service_note_stop(&h1_scene.service);
+    h1_scene.service.is_draining = true;
     protocol->drain(&h1_scene.conn);
     protocol->drain(&h1_scene.conn);
     take_turn();
@@ -129,7 +130,8 @@ static void half_a_head_is_not_idle(void **state)
     assert_false(protocol->is_idle(&h1_scene.conn));
     new_connection();
     assert_int_equal(h1_scene.last, TURN_WAIT);
-    h1_scene.service.is_stopping = h1_scene.service.is_draining = true;
+    service_note_stop(&h1_scene.service);
+    h1_scene.service.is_draining = true;
     say(GET("/hello"));
     assert_non_null(strstr(read_output(), "\r\nConnection: close\r\n"));
     assert_int_equal(h1_scene.last, TURN_LINGER);
