@@ -89,6 +89,7 @@ struct fake_peer {
     socklen_t address_len;           /* of it */
     struct segment *arrived;         /* what recv gives, or NULL */
     struct segment *coming, *last;   /* sent, not arrived */
+    size_t coming_len;               /* bytes of them */
     bool end_sent;                   /* the far end's stream ends after what is coming */
     bool hang_up_sent;               /* and it takes nothing more */
     bool closed;                     /* the far end answers bytes by a reset */
@@ -605,6 +606,7 @@ static void move_segments(struct fake_peer *peer)
     if (peer->arrived == NULL && peer->coming != NULL) {
         peer->arrived = peer->coming;
         peer->coming = peer->coming->next;
+        peer->coming_len -= peer->arrived->len;
         peer->arrived->next = NULL;
         wake_peer(peer, EPOLLIN);
     }
@@ -645,6 +647,7 @@ static void send_segment(struct fake_peer *peer, const char *data, size_t len)
     memcpy(segment->data, data, len);
     *(peer->coming == NULL ? &peer->coming : &peer->last->next) = segment;
     peer->last = segment;
+    peer->coming_len += len;
     move_segments(peer);
 }
 
@@ -767,11 +770,7 @@ void fake_peer_send_split(struct fake_peer *peer, const void *data, size_t len, 
 
 size_t fake_peer_unread(const struct fake_peer *peer)
 {
-    size_t len = peer->arrived == NULL ? 0 : peer->arrived->len - peer->arrived->read;
-    for (const struct segment *segment = peer->coming; segment != NULL; segment = segment->next) {
-        len += segment->len;
-    }
-    return len;
+    return peer->coming_len + (peer->arrived == NULL ? 0 : peer->arrived->len - peer->arrived->read);
 }
 
 void fake_peer_shutdown(struct fake_peer *peer)
@@ -796,6 +795,7 @@ void fake_peer_reset(struct fake_peer *peer, int error)
 {
     free_segments(peer->coming);
     peer->coming = NULL;
+    peer->coming_len = 0;
     peer->is_reset = true;
     peer->error = error == 0 ? -ECONNRESET : error;
     peer->read_shut = peer->write_shut = true;

@@ -303,6 +303,28 @@ void wire_cases_free(struct wire_case *cases, size_t count)
     free(cases);
 }
 
+bool wire_case_uses_tag(const struct wire_case *c)
+{
+    bool is_used = false;
+    for (size_t i = 0; i < c->step_count; i++) {
+        is_used = is_used ||
+                  (c->steps[i].data != NULL && memmem(c->steps[i].data, c->steps[i].len, "{etag}", 6) != NULL);
+    }
+    for (size_t i = 0; i < c->line_count; i++) {
+        is_used = is_used || memmem(c->lines[i].text, c->lines[i].len, "{etag}", 6) != NULL;
+    }
+    return is_used;
+}
+
+bool wire_case_changes_files(const struct wire_case *c)
+{
+    bool changes = false;
+    for (size_t i = 0; i < c->step_count; i++) {
+        changes = changes || c->steps[i].kind == STEP_FILE;
+    }
+    return changes;
+}
+
 static int byte_at(const struct wire_case *c, size_t position)
 {
     for (size_t i = 0; i < c->step_count; i++) {

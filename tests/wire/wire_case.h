@@ -80,6 +80,10 @@ struct wire_bytes {
 };
 struct wire_bytes wire_case_bytes(const struct wire_case *wire_case);
 
+/* Whether a case has {etag} somewhere; whether it changes files. */
+bool wire_case_uses_tag(const struct wire_case *wire_case);
+bool wire_case_changes_files(const struct wire_case *wire_case);
+
 /* Whether a case is cut at a position between two of these bytes. A short one is cut everywhere, a long one around line
  * ends, as far as they are few, and otherwise in samples: long cases repeat themselves. */
 bool wire_case_is_cut_at(const struct wire_case *wire_case, const struct wire_bytes *bytes, size_t position);

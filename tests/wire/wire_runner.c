@@ -18,6 +18,7 @@ enum {
     WINDOW_BYTES = 700,
     TAG_MAX = 128,
     LONG_STEP = 1000, /* bytes of a step; one of more is not sent byte by byte over TLS */
+    CLIENTS_MAX = 32, /* of one world, which takes as long to build as a client to serve */
 };
 
 /* How the bytes of a case are cut on their way. */
@@ -34,6 +35,7 @@ struct run {
     bool is_tiny, is_tls;
     enum cut cut;
     size_t position;    /* of CUT_ONCE */
+    bool has_more;      /* another run may follow in the same world */
     const char *output; /* what came out */
     size_t output_len;
     bool is_closed;
@@ -299,18 +301,14 @@ static bool check(struct run *run, const struct answers *answers, const char *ta
 
 /* One run. */
 
-static bool uses_tag(const struct wire_case *c)
-{
-    bool is_used = false;
-    for (size_t i = 0; i < c->step_count; i++) {
-        is_used = is_used ||
-                  (c->steps[i].data != NULL && memmem(c->steps[i].data, c->steps[i].len, "{etag}", 6) != NULL);
-    }
-    for (size_t i = 0; i < c->line_count; i++) {
-        is_used = is_used || memmem(c->lines[i].text, c->lines[i].len, "{etag}", 6) != NULL;
-    }
-    return is_used;
-}
+/* Where clients are served. Runs that split a case in two places of it follow each other in one world, unless the case
+ * changes files; every other run has one of its own. */
+struct stage {
+    struct world world;
+    bool is_open;
+    int clients; /* that have been there */
+    size_t live; /* blocks of memory when it was opened */
+};
 
 static bool settle_world(void *world)
 {
@@ -350,31 +348,24 @@ static bool check_output(struct world *world, struct fake_peer *peer, struct run
     return is_good;
 }
 
-static bool run_case(struct run *run, bool is_shown)
+static bool begin_world(struct stage *stage, struct run *run)
 {
     fake_sys_reset();
-    size_t live = fake_mem_live();
-    struct world world;
-    bool is_good = world_open(&world, run->wire_case, run->is_tiny, run->is_tls);
-    if (is_good) {
-        char tag[TAG_MAX] = "";
-        if (uses_tag(run->wire_case)) {
-            learn_tag(&world, run, tag);
-        }
-        struct fake_peer *peer = fake_peer_connect(run->is_tls ? world.tls_listener_fd : world.listener_fd);
-        is_good = play_client(&world, peer, run, tag);
-        if (is_shown) {
-            printf("%s", run->output);
-        }
-        is_good = is_good && check_output(&world, peer, run, tag);
-        wire_tls_disconnect();
-    }
+    stage->live = fake_mem_live();
+    stage->is_open = true;
+    stage->clients = 0;
+    return world_open(&stage->world, run->wire_case, run->is_tiny, run->is_tls);
+}
+
+static bool end_world(struct stage *stage, struct run *run, bool is_good)
+{
     if (!is_good && run->error[0] == '\0') {
-        fail(run, world.error, NULL);
+        fail(run, stage->world.error, NULL);
     }
-    world_close(&world);
+    world_close(&stage->world);
     wire_files_restore();
-    if (is_good && fake_mem_live() != live) {
+    stage->is_open = false;
+    if (is_good && fake_mem_live() != stage->live) {
         is_good = fail(run, "memory is left", NULL);
     }
     if (is_good && fake_sys_open_fds() != 0) {
@@ -383,11 +374,32 @@ static bool run_case(struct run *run, bool is_shown)
     return is_good;
 }
 
-static bool run_and_report(struct run run, bool is_shown)
+static bool run_case(struct stage *stage, struct run *run, bool is_shown)
+{
+    struct world *world = &stage->world;
+    bool is_good = stage->is_open || begin_world(stage, run);
+    if (is_good) {
+        char tag[TAG_MAX] = "";
+        if (wire_case_uses_tag(run->wire_case)) {
+            learn_tag(world, run, tag);
+        }
+        struct fake_peer *peer = fake_peer_connect(run->is_tls ? world->tls_listener_fd : world->listener_fd);
+        is_good = play_client(world, peer, run, tag);
+        if (is_shown) {
+            printf("%s", run->output);
+        }
+        is_good = is_good && check_output(world, peer, run, tag);
+        wire_tls_disconnect();
+    }
+    stage->clients++;
+    return is_good && run->has_more && stage->clients < CLIENTS_MAX ? true : end_world(stage, run, is_good);
+}
+
+static bool run_and_report(struct stage *stage, struct run run, bool is_shown)
 {
     static const char *const cuts[] = {"whole", "byte by byte", "split", "byte by byte, together", "records in bytes"};
     const struct wire_case *c = run.wire_case;
-    if (run_case(&run, is_shown)) {
+    if (run_case(stage, &run, is_shown)) {
         return true;
     }
     printf("%s:%d: %s%s, %s limits, %s", c->file, c->line, c->name, run.is_tls ? " over TLS" : "",
@@ -399,25 +411,42 @@ static bool run_and_report(struct run run, bool is_shown)
     return false;
 }
 
+/* Split the case once at each place. */
+static bool run_all_splits(struct stage *stage, struct run run, size_t stride)
+{
+    const struct wire_case *c = run.wire_case;
+    const struct wire_bytes bytes = wire_case_bytes(c);
+    bool may_share = !wire_case_changes_files(c);
+    run.cut = CUT_ONCE;
+    for (size_t next = 1; next <= bytes.len; next++) {
+        bool is_last = next == bytes.len;
+        if (!is_last && (next % stride != 0 || !wire_case_is_cut_at(c, &bytes, next))) {
+            continue;
+        }
+        run.has_more = may_share && !is_last;
+        if (run.position > 0 && !run_and_report(stage, run, false)) {
+            return false;
+        }
+        run.position = next;
+    }
+    return true;
+}
+
 /* All ways of one case; the first that fails ends it. */
 static bool run_all_ways(const struct wire_case *c, bool is_tls, size_t stride, bool is_shown)
 {
     static const enum cut cuts[] = {CUT_NOWHERE, CUT_EVERYWHERE, CUT_TOGETHER, CUT_RECORDS};
-    const struct wire_bytes bytes = wire_case_bytes(c);
+    struct stage stage = {.is_open = false};
     for (int tiny = 0; tiny <= 1; tiny++) {
         struct run run = {.wire_case = c, .is_tls = is_tls, .is_tiny = tiny != 0};
         for (size_t i = 0; i < (c->whole_only ? 1U : is_tls ? 4U : 2U); i++) {
             run.cut = cuts[i];
-            if (!run_and_report(run, is_shown && tiny == 0 && i == 0)) {
+            if (!run_and_report(&stage, run, is_shown && tiny == 0 && i == 0)) {
                 return false;
             }
         }
-        run.cut = CUT_ONCE;
-        for (run.position = 1; !c->whole_only && run.position < bytes.len; run.position++) {
-            if (run.position % stride == 0 && wire_case_is_cut_at(c, &bytes, run.position) &&
-                !run_and_report(run, false)) {
-                return false;
-            }
+        if (!c->whole_only && !run_all_splits(&stage, run, stride)) {
+            return false;
         }
     }
     return true;

@@ -76,16 +76,17 @@ void world_close(struct world *world)
 bool world_settle(struct world *world)
 {
     int quiet = 0;
+    size_t unread = fake_peer_unread(world->peer), output;
+    fake_peer_output(world->peer, &output);
     for (int tick = 0; tick < TICKS_MAX; tick++) {
-        size_t unread = fake_peer_unread(world->peer);
-        size_t before, after;
-        fake_peer_output(world->peer, &before);
+        size_t unread_before = unread, output_before = output;
         int calls = reactor_run_once(world->reactor, 0);
-        fake_peer_output(world->peer, &after);
+        unread = fake_peer_unread(world->peer);
+        fake_peer_output(world->peer, &output);
         if (calls < 0) {
             return refuse(world, "the reactor failed", strerror(-calls));
         }
-        quiet = calls == 0 && before == after && fake_peer_unread(world->peer) == unread ? quiet + 1 : 0;
+        quiet = calls == 0 && output == output_before && unread == unread_before ? quiet + 1 : 0;
         if (quiet == 3) {
             return true;
         }
