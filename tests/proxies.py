@@ -19,6 +19,7 @@ EVSERVE = evtest.binary("EVSERVE_BIN")
 ROUNDS = 5      # of each thing that happens to the server
 PAUSE_S = 1.5   # between two of them: longer than drain_grace, so that each stop comes to its end
 CLIENTS = 6     # of the proxy: half of them post
+OPTIONS = [option for option in sys.argv[1:] if option.startswith("-")]  # of each server
 SITE = """
 local app = require "evserve"
 app.set { idle_timeout = "75s", drain_delay = os.getenv "DRAIN_DELAY" }
@@ -193,8 +194,8 @@ def proxy(name, folder, addresses):
 def start(folder, *arguments, drain_delay="0s", **options):
     """Only a stop without a successor at the address has a drain_delay: else the checks of the proxy would find the old
     server, which says that it stops, and take the address out of service with the new one."""
-    return evtest.Program(EVSERVE, "site.lua", *arguments, cwd=folder, env=dict(os.environ, DRAIN_DELAY=drain_delay),
-                          **options)
+    return evtest.Program(EVSERVE, "site.lua", *arguments, *OPTIONS, cwd=folder,
+                          env=dict(os.environ, DRAIN_DELAY=drain_delay), **options)
 
 
 def wait_for_line(server, text):
@@ -218,7 +219,8 @@ def ask_under_load(address, happen):
 
 def prove_changes(name, folder):
     """One address: the server reloads, and hands over to another one, and upgrades itself."""
-    can_upgrade = "--upgrade" in subprocess.run([EVSERVE, "--help"], capture_output=True, text=True, check=False).stdout
+    usage = subprocess.run([EVSERVE, "--help"], capture_output=True, text=True, check=False).stdout
+    can_upgrade = "--upgrade" in usage and "--sandbox" not in OPTIONS
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         listen = f"fd:{listener.fileno()}"
         servers = [start(folder, "--listen", listen, pass_fds=[listener.fileno()])]
@@ -252,9 +254,11 @@ def prove_changes(name, folder):
 
 
 def prove_upgrades(name, folder):
-    """SIGUSR2: the new program takes the sockets over by itself."""
+    """SIGUSR2: the new program takes the sockets over by itself. Not in the sandbox, where no program can be started."""
     port = free_port()
-    pid_file = os.path.join(folder, "pid")
+    os.mkdir(os.path.join(folder, "run"))
+    os.chmod(os.path.join(folder, "run"), 0o777)  # --user: the new program writes there, too
+    pid_file = os.path.join(folder, "run", "pid")
     server = start(folder, "--listen", f"127.0.0.1:{port}", "--pid-file", pid_file)
 
     def read_pid():
@@ -334,4 +338,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main([name for name in sys.argv[1:] if not name.startswith("-")]))

@@ -1,5 +1,5 @@
-"""A disk that is really full: a small tmpfs, mounted where only this test and what it starts see it. Under the access log,
-the error log, and uploads of Lua scripts and of hosts in C. A file that may not grow is in test_access_log.py."""
+"""A disk that is really full: a small tmpfs, mounted where only this test and what it starts see it. Under the access
+log, the error log, and uploads to a Lua script and to a host in C. Files that may not grow are in test_access_log.py."""
 
 import ctypes
 import os
@@ -148,7 +148,8 @@ class FullDisk(unittest.TestCase):
         server = evtest.Program(program, self.path("files"))
         self.addCleanup(server.kill)
         self.fill(100_000)
-        body = (b'--B\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n' + b"x" * 200_000 + b"\r\n--B--\r\n")
+        body = (b'--B\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n' + b"x" * 200_000 +
+                b"\r\n--B--\r\n")
         with server.connect() as sock:
             head = (b"POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
                     b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: %d\r\n\r\n" % len(body))

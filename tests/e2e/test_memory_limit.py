@@ -1,5 +1,5 @@
-"""A cgroup with a memory limit, as containers have one: a script that takes all the memory it can get is refused more before
-the kernel ends the process. Where this user may make such groups (version 1 or 2 of them)."""
+"""A cgroup with a memory limit, as containers have one: a script that takes all the memory it can get is refused more
+before the kernel ends the process. Where this user may make such groups, of version 1 or 2."""
 
 import contextlib
 import os
