@@ -614,6 +614,11 @@ struct evserve_config {
      * route. Time counts from the first byte of the request to the last one of its response. Default: EVSERVE_ZERO,
      * none is logged. A route can have its own: EVSERVE_ZERO suits one whose responses last long by design. */
     uint64_t log_slow_ms;
+
+    /* The host names by which evs_metrics() shows requests and bytes, such as "example.org, www.example.org": at most 64,
+     * in any case, without a port. They come with those of the script. All others are counted together, without a name,
+     * since clients send what they like. Each name has numbers of its own for each route, so the page grows. */
+    const char *metrics_hosts;
 };
 
 /* A listening socket that one program hands over to another. */

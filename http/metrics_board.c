@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/metrics_counts.h"
+#include "http/metrics_hosts.h"
 #include "http/metrics_own.h"
 #include "http/route.h"
 #include "http/router.h"
@@ -41,6 +42,8 @@ struct metrics_board {
     pthread_mutex_t lock;                  /* of adding a name */
     unsigned series_count;                 /* of names; atomic: readers see whole names */
     struct series_name *names[SERIES_MAX]; /* from SERIES_FIRST on */
+    unsigned host_count;                   /* of hosts, likewise */
+    char *hosts[METRICS_HOSTS_MAX];        /* number 1 is the first of them */
 };
 
 int metrics_board_create(struct metrics_board **board, unsigned count, const struct log *log)
@@ -72,6 +75,9 @@ void metrics_board_destroy(struct metrics_board *board)
     }
     for (unsigned i = SERIES_FIRST; i < board->series_count; i++) {
         mem_free(board->names[i]);
+    }
+    for (unsigned i = 0; i < board->host_count; i++) {
+        mem_free(board->hosts[i]);
     }
     pthread_mutex_destroy(&board->lock);
     metrics_own_destroy(board->own);
@@ -154,6 +160,36 @@ void metrics_board_number_routes(struct metrics_board *board, struct router *rou
     pthread_mutex_unlock(&board->lock);
 }
 
+/* Find a host, or add it. */
+static unsigned find_host_number(struct metrics_board *board, const char *name)
+{
+    for (unsigned i = 0; i < board->host_count; i++) {
+        if (strcmp(board->hosts[i], name) == 0) {
+            return i + 1;
+        }
+    }
+    char *copy = board->host_count == METRICS_HOSTS_MAX ? NULL : mem_copy_text(name);
+    if (copy == NULL) {
+        return HOST_OTHER;
+    }
+    board->hosts[board->host_count] = copy;
+    __atomic_store_n(&board->host_count, board->host_count + 1, __ATOMIC_RELEASE);
+    return board->host_count;
+}
+
+const char *metrics_board_number_hosts(struct metrics_board *board, struct metrics_hosts *hosts)
+{
+    const char *name, *lost = NULL;
+    pthread_mutex_lock(&board->lock);
+    for (size_t n = 0; (name = metrics_hosts_name(hosts, n)) != NULL; n++) {
+        unsigned number = find_host_number(board, name);
+        metrics_hosts_set_number(hosts, n, number);
+        lost = number == HOST_OTHER && lost == NULL ? name : lost;
+    }
+    pthread_mutex_unlock(&board->lock);
+    return lost;
+}
+
 void metrics_board_note_reload(struct metrics_board *board, bool has_succeeded)
 {
     atomic_fetch_add(has_succeeded ? &board->succeeded : &board->failed, 1);
@@ -221,4 +257,12 @@ const char *metrics_board_series(const struct metrics_board *board, unsigned ser
     }
     *methods = board->names[series]->methods;
     return board->names[series]->path;
+}
+
+const char *metrics_board_host(const struct metrics_board *board, unsigned host)
+{
+    if (host == HOST_OTHER) {
+        return "";
+    }
+    return host > __atomic_load_n(&board->host_count, __ATOMIC_ACQUIRE) ? NULL : board->hosts[host - 1];
 }

@@ -13,6 +13,7 @@
 
 struct log;
 struct metrics_board;
+struct metrics_hosts;
 struct metrics_own;
 struct router;
 
@@ -47,6 +48,10 @@ void metrics_board_look(const struct metrics_board *board, unsigned n);
  * thread, before requests look for these routes. */
 void metrics_board_number_routes(struct metrics_board *board, struct router *router);
 
+/* Give each name its number: that of the same name before, or a new one. Those beyond METRICS_HOSTS_MAX, and all without
+ * memory, are HOST_OTHER. Returns the first name that is, or NULL. Any thread, before requests are looked up in hosts. */
+const char *metrics_board_number_hosts(struct metrics_board *board, struct metrics_hosts *hosts);
+
 /* A reload is over. Any thread. */
 void metrics_board_note_reload(struct metrics_board *board, bool has_succeeded);
 
@@ -79,5 +84,8 @@ struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigne
 /* The path of a series, and its methods in *methods ("GET", "PUT,DELETE", "*"; NULL for those that are no route's).
  * NULL past the last series. The texts live as long as the board. */
 const char *metrics_board_series(const struct metrics_board *board, unsigned series, const char **methods);
+
+/* The name of a host; "" for HOST_OTHER. NULL past the last one. Lives as long as the board. */
+const char *metrics_board_host(const struct metrics_board *board, unsigned host);
 
 #endif

@@ -10,7 +10,9 @@
 #include "core/sys.h"
 #include "core/tick_clock.h"
 #include "http/exchange.h"
+#include "http/metrics_hosts.h"
 #include "http/service.h"
+#include "http/site.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -34,7 +36,8 @@ struct metrics_counts {
     uint64_t refused[REFUSALS];
     unsigned open_count; /* of open */
     struct open_duration open[COUNT_PENDING_MAX];
-    struct series_counts *series[SERIES_MAX]; /* NULL: none of its requests has come */
+    struct series_counts *series[SERIES_MAX];               /* NULL: none of its requests has come */
+    struct series_counts **of_hosts[METRICS_HOSTS_MAX + 1]; /* the same for each host by number; NULL: likewise */
 };
 
 static size_t find_bucket(int64_t took_ns)
@@ -92,6 +95,13 @@ int metrics_counts_create(struct metrics_counts **counts, struct reactor *reacto
     return 0;
 }
 
+static void free_series(struct series_counts **series)
+{
+    for (size_t i = 0; series != NULL && i < SERIES_MAX; i++) {
+        mem_free(series[i]);
+    }
+}
+
 void metrics_counts_destroy(struct metrics_counts *counts)
 {
     if (counts == NULL) {
@@ -99,9 +109,11 @@ void metrics_counts_destroy(struct metrics_counts *counts)
     }
     counts->clock->is_on = false;
     counts->clock->on_end = NULL;
-    for (size_t i = 0; i < SERIES_MAX; i++) {
-        mem_free(counts->series[i]);
+    for (size_t host = 0; host <= METRICS_HOSTS_MAX; host++) {
+        free_series(counts->of_hosts[host]);
+        mem_free(counts->of_hosts[host]);
     }
+    free_series(counts->series);
     mem_free(counts);
 }
 
@@ -130,10 +142,10 @@ static void add_open(struct metrics_counts *counts, struct series_counts *series
 }
 
 /* Make a series. Returns it, or NULL without memory. */
-__attribute__((noinline)) static struct series_counts *make_series(struct metrics_counts *counts, unsigned number)
+__attribute__((noinline)) static struct series_counts *make_series(struct series_counts **series, unsigned number)
 {
     struct series_counts *made = mem_zalloc(sizeof *made);
-    __atomic_store_n(&counts->series[number], made, __ATOMIC_RELEASE);
+    __atomic_store_n(&series[number], made, __ATOMIC_RELEASE);
     return made;
 }
 
@@ -153,17 +165,54 @@ static size_t find_code(struct series_counts *series, uint32_t code)
     return COUNT_CODES - 1;
 }
 
-/* Returns the series, or NULL without memory for it. */
-static struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
+static void count_in(struct series_counts *series, uint32_t code, uint64_t bytes)
 {
-    struct series_counts *series = counts->series[number];
-    if (series == NULL && (series = make_series(counts, number)) == NULL) {
-        return NULL;
-    }
     size_t place = find_code(series, code);
     stat_add(&series->requests[place], 1);
     stat_add(&series->bytes[place], bytes);
+}
+
+/* Returns the series, which gets the duration, too; NULL without memory. */
+static struct series_counts *count(struct metrics_counts *counts, unsigned number, uint32_t code, uint64_t bytes)
+{
+    struct series_counts *series = counts->series[number];
+    if (series == NULL && (series = make_series(counts->series, number)) == NULL) {
+        return NULL;
+    }
+    count_in(series, code, bytes);
     return series;
+}
+
+/* The series of a host. NULL without memory. */
+static struct series_counts *series_of_host(struct metrics_counts *counts, unsigned host, unsigned number)
+{
+    struct series_counts **table = counts->of_hosts[host];
+    if (table == NULL) {
+        table = mem_zalloc(SERIES_MAX * sizeof(struct series_counts *));
+        __atomic_store_n(&counts->of_hosts[host], table, __ATOMIC_RELEASE);
+    }
+    if (table == NULL) {
+        return NULL;
+    }
+    return table[number] != NULL ? table[number] : make_series(table, number);
+}
+
+/* The same as count() where hosts are listed. The duration is that of the route, whichever host it is of. */
+static struct series_counts *count_of_host(struct metrics_counts *counts, const struct exchange *exchange,
+                                           uint32_t code, uint64_t bytes)
+{
+    unsigned number = exchange->series;
+    const struct slice authority = exchange->head_data == NULL ? (struct slice){0} : exchange->head.authority;
+    unsigned host = authority.len == 0 ? (unsigned)HOST_OTHER
+                                       : metrics_hosts_find(exchange->site->metrics_hosts,
+                                                            exchange_text(exchange, authority), authority.len);
+    struct series_counts *of_route = counts->series[number];
+    if (host == HOST_OTHER || (of_route == NULL && (of_route = make_series(counts->series, number)) == NULL)) {
+        return count(counts, number, code, bytes);
+    }
+    struct series_counts *of_host = series_of_host(counts, host, number);
+    count_in(of_host == NULL ? of_route : of_host, code, bytes);
+    return of_route;
 }
 
 /* The status of a response; for a request without one, what the access log says. */
@@ -184,21 +233,23 @@ void metrics_counts_begin(struct exchange *exchange)
 __attribute__((noinline)) static void add_unusual(struct metrics_counts *counts, const struct exchange *exchange,
                                                   enum outcome_end end, uint64_t bytes)
 {
-    struct series_counts *series = count(counts, exchange->series, code_of(exchange, end), bytes);
+    uint32_t code = code_of(exchange, end);
+    struct series_counts *series = exchange->site->metrics_hosts == NULL ? count(counts, exchange->series, code, bytes)
+                                                                         : count_of_host(counts, exchange, code, bytes);
     if (series != NULL) {
         add_open(counts, series, exchange->began_ns);
     }
 }
 
 /* Nearly all exchanges have the first status of their series, began in this tick, and are of the series that the one
- * before them is of. */
+ * before them is of; and few sites list hosts. */
 void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_t bytes)
 {
     struct metrics_counts *counts = exchange->service->counts;
     struct series_counts *series = counts->series[exchange->series];
     exchange->dues.is_measured = false;
     if (__builtin_expect(series == NULL || series != counts->quick || series->codes[0] != (uint32_t)exchange->status ||
-                             exchange->began_ns != 0,
+                             exchange->began_ns != 0 || exchange->site->metrics_hosts != NULL,
                          0)) {
         add_unusual(counts, exchange, end, bytes);
         return;
@@ -228,9 +279,12 @@ static void add_code(struct series_counts *sum, uint32_t code, uint64_t requests
     sum->bytes[place] += bytes;
 }
 
-void metrics_counts_sum(const struct metrics_counts *counts, unsigned series, struct series_counts *sum)
+bool metrics_counts_sum(const struct metrics_counts *counts, unsigned host, unsigned series, struct series_counts *sum)
 {
-    const struct series_counts *one = __atomic_load_n(&counts->series[series], __ATOMIC_ACQUIRE);
+    struct series_counts *const *table = host == HOST_OTHER
+                                             ? counts->series
+                                             : __atomic_load_n(&counts->of_hosts[host], __ATOMIC_ACQUIRE);
+    const struct series_counts *one = table == NULL ? NULL : __atomic_load_n(&table[series], __ATOMIC_ACQUIRE);
     for (size_t i = 0; one != NULL && i < COUNT_CODES; i++) {
         uint32_t code = __atomic_load_n(&one->codes[i], __ATOMIC_ACQUIRE);
         if (code != 0) {
@@ -242,4 +296,5 @@ void metrics_counts_sum(const struct metrics_counts *counts, unsigned series, st
         sum->buckets[i] += __atomic_load_n(&one->buckets[i], __ATOMIC_RELAXED);
     }
     sum->duration_ns += one == NULL ? 0 : __atomic_load_n(&one->duration_ns, __ATOMIC_RELAXED);
+    return one != NULL;
 }

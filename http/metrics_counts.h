@@ -5,14 +5,16 @@
  * where something asks for metrics; a service without them pays for a branch. The reactor's thread writes, any thread
  * may read (relaxed atomics); memory is never given back before the end.
  *
- * Exchanges are counted in series: one for each route, whatever reload it came with, and three for all others. A series
- * has memory only on the threads that have had a request of it.
+ * Exchanges are counted in series: one for each route, whatever reload it came with, and three for all others. Where the
+ * site lists hosts (http/metrics_hosts.h), each of them has series of its own. A series has memory only on the threads
+ * that have had a request of it.
  *
  * The clock is not read for it. A request begins with the tick that it came in, or with its first byte if somebody else
  * wants to know, and what ends in a tick ends with the tick, so its duration is added before the next one. */
 
 #include "http/outcome.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct exchange;
@@ -67,7 +69,8 @@ void metrics_counts_sum_refused(const struct metrics_counts *counts, uint64_t su
 /* Add the durations that are open: up to the end of their tick, or until now if it still runs. The reactor's thread. */
 void metrics_counts_settle(struct metrics_counts *counts);
 
-/* Add the numbers of a series to sum: codes are joined. Any thread. */
-void metrics_counts_sum(const struct metrics_counts *counts, unsigned series, struct series_counts *sum);
+/* Add the numbers of a series to sum: codes are joined. Those of a host are requests and bytes alone; durations of all
+ * hosts are with HOST_OTHER. Returns whether there is such a series. Any thread. */
+bool metrics_counts_sum(const struct metrics_counts *counts, unsigned host, unsigned series, struct series_counts *sum);
 
 #endif

@@ -16,6 +16,7 @@ struct acme;
 struct file_cache;
 struct file_replies;
 struct log;
+struct metrics_hosts;
 struct router;
 struct static_mounts;
 struct trusted_proxies;
@@ -29,19 +30,20 @@ enum site_slash {
 };
 
 struct site {
-    struct limits limits;           /* defaults, until changed */
-    enum site_slash trailing_slash; /* of routes */
-    struct router *router;          /* owned */
-    struct file_cache *cache;       /* owned; reads limits when it is used */
-    struct static_mounts *mounts;   /* owned */
-    struct file_replies *replies;   /* owned: files that handlers respond with */
-    struct acme *acme;              /* owned: challenges of a certificate authority; NULL without them */
-    struct hsts hsts;               /* of responses over TLS */
-    char *access_log;               /* owned: where the access log goes; NULL: the script does not say */
-    char *access_format;            /* owned: its format, valid; NULL: the usual one */
-    bool has_metrics;               /* one of its routes shows metrics, so requests are counted by route */
-    int base_fd;                    /* borrowed: where relative names start, see sys_base() */
-    uint32_t pins;                  /* exchanges that use it */
+    struct limits limits;                /* defaults, until changed */
+    enum site_slash trailing_slash;      /* of routes */
+    struct router *router;               /* owned */
+    struct file_cache *cache;            /* owned; reads limits when it is used */
+    struct static_mounts *mounts;        /* owned */
+    struct file_replies *replies;        /* owned: files that handlers respond with */
+    struct acme *acme;                   /* owned: challenges of a certificate authority; NULL without them */
+    struct hsts hsts;                    /* of responses over TLS */
+    char *access_log;                    /* owned: where the access log goes; NULL: the script does not say */
+    char *access_format;                 /* owned: its format, valid; NULL: the usual one */
+    bool has_metrics;                    /* one of its routes shows metrics, so requests are counted by route */
+    struct metrics_hosts *metrics_hosts; /* owned: and by host, those that are listed; NULL: by none */
+    int base_fd;                         /* borrowed: where relative names start, see sys_base() */
+    uint32_t pins;                       /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called
                                      * deep inside of that server: the site must live until the end of the tick */
     void *on_unpinned_arg;

@@ -8,6 +8,7 @@
 #include "http/acme.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
+#include "http/metrics_hosts.h"
 #include "http/router.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
@@ -45,6 +46,7 @@ void site_destroy(struct site *site)
     router_destroy(site->router);
     acme_destroy(site->acme);
     trusted_proxies_destroy(site->trusted);
+    metrics_hosts_destroy(site->metrics_hosts);
     mem_free(site->access_log);
     mem_free(site->access_format);
     mem_free(site);

@@ -6,6 +6,7 @@
 #include "lua/bind_metrics.h"
 
 #include "http/metrics.h"
+#include "http/metrics_hosts.h"
 #include "http/metrics_own.h"
 #include "http/number.h"
 #include "http/router.h"
@@ -24,18 +25,49 @@ struct metric_handle {
     bool is_lost;    /* the server has no metrics: nothing is counted */
 };
 
-/* metrics(what, path): what is the function that was called, for errors. */
+/* The list of hosts at index, which may be nil. */
+static void add_metrics_hosts(lua_State *L, int index, const char *what)
+{
+    char err[SCRIPT_TEXT_MAX];
+    if (lua_isnil(L, index)) {
+        return;
+    }
+    if (lua_type(L, index) != LUA_TTABLE) {
+        script_raise(L, "%s: hosts: a list such as { \"example.org\" } expected, got %s", what,
+                     luaL_typename(L, index));
+    }
+    size_t count = lua_objlen(L, index);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, index, (int)i + 1);
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            script_raise(L, "%s: hosts: text expected as a name, got %s", what, luaL_typename(L, -1));
+        }
+        const char *name = script_check_text(L, lua_gettop(L), what);
+        int rv = metrics_hosts_add(&script_of(L)->site->metrics_hosts, name, err, sizeof err);
+        if (rv == -ENOMEM) {
+            script_raise_memory(L);
+        }
+        if (rv < 0) {
+            script_raise(L, "%s: hosts: %s", what, err);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+/* metrics(what, path, hosts): what is the function that was called, for errors. */
 static int app_metrics(lua_State *L)
 {
     struct script *script = script_of(L);
     char place[PLACE_MAX];
     char err[SCRIPT_TEXT_MAX];
+    lua_settop(L, 3);
     const char *what = luaL_checkstring(L, 1);
     script_check_loading(L, what);
     if (lua_type(L, 2) != LUA_TSTRING) {
         script_raise(L, "%s: a path such as \"/metrics\" expected, got %s", what, luaL_typename(L, 2));
     }
     const char *path = script_check_text(L, 2, what);
+    add_metrics_hosts(L, 3, what);
     script_place(L, place);
     struct lua_route *route = routes_make(script, place, metrics_serve);
     if (route == NULL) {

@@ -278,9 +278,13 @@ end
 
 -- Metrics.
 
-function app.metrics(path)
+function app.metrics(path, options)
     begin("app.metrics", path)
-    core.metrics("app.metrics", path)
+    if options ~= nil and type(options) ~= "table" then
+        fail('app.metrics: a table of options such as { hosts = { "example.org" } } expected, got ' .. describe(options))
+    end
+    check_names("app.metrics", "option", options or {}, { "hosts" })
+    core.metrics("app.metrics", path, options and options.hosts)
 end
 
 function app.counter(name, help, labels)

@@ -15,6 +15,7 @@
 #include "http/h1/h1_refs.h"
 #include "http/h1/h1_steps.h"
 #include "http/metrics_counts.h"
+#include "http/site.h"
 #include "http/slow_log.h"
 #include "http/takeover.h"
 
@@ -121,6 +122,12 @@ static enum slow_part part_of_turn(const struct h1 *h1)
     return h1->state == H1_WRITING_RESPONSE ? SLOW_SENDING : h1->exchange.is_served ? SLOW_HANDLER : SLOW_READING;
 }
 
+/* Whether its host will be looked at when it is over. */
+static bool needs_host(const struct exchange *exchange)
+{
+    return exchange->dues.is_measured && exchange->site->metrics_hosts != NULL;
+}
+
 /* Give lent blocks back, and everything else when the connection is idle. Returns 0 or -ENOMEM. */
 static int settle_turn(struct h1 *h1)
 {
@@ -129,7 +136,8 @@ static int settle_turn(struct h1 *h1)
     if (exchange->response_state != RESPONSE_COMPLETE) { /* the handler, or a body to come, still needs the request */
         rv = h1_keep_head(h1);
         rv = rv < 0 ? rv : h1_keep_body(h1);
-    } else if (exchange->dues.is_watched || exchange->dues.is_logged) { /* so does whoever hears of its end */
+    } else if (exchange->dues.is_watched || exchange->dues.is_logged ||
+               needs_host(exchange)) { /* so does whoever hears of its end */
         rv = h1_keep_head(h1);
     }
     rv = rv < 0 ? rv : h1_settle_input(h1);

@@ -16,6 +16,7 @@
 #include "http/host/reload.h"
 #include "http/hsts.h"
 #include "http/limits.h"
+#include "http/metrics_hosts.h"
 #include "http/trusted_proxies.h"
 
 #include <errno.h>
@@ -130,6 +131,12 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
         return error_text(err, errlen, -EINVAL, "evserve_config.trusted_proxies: %s", text);
     }
     trusted_proxies_destroy(trusted);
+    struct metrics_hosts *hosts = NULL;
+    int rv = copy->metrics_hosts == NULL ? 0 : metrics_hosts_add_list(&hosts, copy->metrics_hosts, text, sizeof text);
+    metrics_hosts_destroy(hosts);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "evserve_config.metrics_hosts: %s", text);
+    }
     return evs_certificates_check(copy, err, errlen);
 }
 
@@ -203,6 +210,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->access_log);
     mem_free((void *)(uintptr_t)kept->access_log_format);
     mem_free((void *)(uintptr_t)kept->trusted_proxies);
+    mem_free((void *)(uintptr_t)kept->metrics_hosts);
 }
 
 int evs_config_keep(struct evserve_config *kept, const struct evserve_config *config)
@@ -219,6 +227,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
     kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
     kept->trusted_proxies = config->trusted_proxies == NULL ? NULL : mem_copy_text(config->trusted_proxies);
+    kept->metrics_hosts = config->metrics_hosts == NULL ? NULL : mem_copy_text(config->metrics_hosts);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
     kept->inherited = NULL;                      /* likewise */
     kept->inherited_count = 0;
@@ -234,7 +243,8 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
                     (kept->access_log == NULL) == (config->access_log == NULL) &&
                     (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&
-                    (kept->trusted_proxies == NULL) == (config->trusted_proxies == NULL);
+                    (kept->trusted_proxies == NULL) == (config->trusted_proxies == NULL) &&
+                    (kept->metrics_hosts == NULL) == (config->metrics_hosts == NULL);
     return is_whole ? 0 : -ENOMEM;
 }
 

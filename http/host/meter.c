@@ -2,12 +2,14 @@
 
 #include "http/host/meter.h"
 
+#include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/file_cache.h"
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
 #include "http/metrics_counts.h"
+#include "http/metrics_hosts.h"
 #include "http/server.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -99,6 +101,14 @@ int meter_take(struct meter *meter, struct server *server, unsigned n, struct of
         meter->offer = offer;
         look_at_memory(meter);
         metrics_board_number_routes(service->board, site->router);
+        const char *lost = metrics_board_number_hosts(service->board, site->metrics_hosts);
+        if (lost != NULL && n == 0) {
+            log_write(
+                service->log, LOG_WARN,
+                "metrics: a server tells at most %d hosts apart in its whole life, those of former scripts included: "
+                "%s and others are counted without a host until it is restarted",
+                (int)METRICS_HOSTS_MAX, lost);
+        }
         service_set_counts(service, meter->counts);
     }
     return rv;

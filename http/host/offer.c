@@ -11,6 +11,7 @@
 #include "http/acme.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_routes.h"
+#include "http/metrics_hosts.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/site_parts.h"
@@ -67,6 +68,12 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     rv = rv < 0 || config->access_log == NULL ? rv : site_set_access_log(offer->site, config->access_log);
     if (rv == 0 && config->trusted_proxies != NULL) {
         rv = site_set_trusted_proxies(offer->site, config->trusted_proxies, text, sizeof text);
+    }
+    if (rv == 0 && config->metrics_hosts != NULL) {
+        rv = metrics_hosts_add_list(&offer->site->metrics_hosts, config->metrics_hosts, text, sizeof text);
+    }
+    if (rv == -ENOSPC) { /* with those of the script */
+        return error_text(err, errlen, rv, "evserve_config.metrics_hosts: %s", text);
     }
     if (rv == 0 && config->access_log_format != NULL) { /* it is valid, so nothing but memory can be missing */
         rv = site_set_access_format(offer->site, config->access_log_format, text, sizeof text);

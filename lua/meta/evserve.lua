@@ -446,7 +446,8 @@ function app.health(path, check) end
 
 --- A route for monitoring systems such as Prometheus: what all threads of the server have counted. It runs no Lua.
 ---@param path string
-function app.metrics(path) end
+---@param options? { hosts?: string[] } hosts: names to be counted apart, at most 64, such as "example.org"
+function app.metrics(path, options) end
 
 ---@class evserve.Counter
 local counter = {}

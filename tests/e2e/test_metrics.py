@@ -69,6 +69,14 @@ class Text(Case):
                             ("app:metrics '/metrics'", "app.metrics: call it with a dot, not with a colon"),
                             ("app.metrics 'metrics'", "metrics"),
                             ("app.metrics '/m' app.metrics '/m'", "already registered at site.lua:2"),
+                            ("app.metrics('/m', 'a')", 'app.metrics: a table of options such as { hosts = { "example.org" } } '
+                             'expected, got "a"'),
+                            ("app.metrics('/m', { host = 'a' })", "app.metrics: unknown option"),
+                            ("app.metrics('/m', { hosts = 'a' })",
+                             'app.metrics: hosts: a list such as { "example.org" } expected, got string'),
+                            ("app.metrics('/m', { hosts = { 1 } })",
+                             "app.metrics: hosts: text expected as a name, got number"),
+                            ("app.metrics('/m', { hosts = { 'a:80' } })", 'app.metrics: hosts: "a:80" is no host name'),
                             ("app.counter()", 'app.counter: a name such as "orders_total" expected, got nil'),
                             ("app.counter('a_total')", "app.counter: a help text, which says what is counted, expected"),
                             ("app.counter('a', 'A.')", "a: the name of a counter ends in _total, as in a_total"),
@@ -105,6 +113,26 @@ class Text(Case):
         name = 'evserve_request_duration_seconds_bucket{method="GET",route="/slow",le="%s"}'
         self.assertEqual(values[name % "0.1"], 0)
         self.assertEqual(values[name % "+Inf"], 1)
+
+    def test_hosts(self):
+        script = "app.metrics('/metrics', { hosts = { %s } })\napp.get('/', function() return 'hi' end)\n"
+        server = self.start(script % "'example.org', 'www.example.org'")
+        name = 'evserve_requests_total{host="%s",method="GET",route="/",code="200"}'
+        for host in ("example.org", "EXAMPLE.org:80", "www.example.org", "evil.test"):
+            ask(server.address, "/", f"Host: {host}\r\n")
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertEqual((values[name % "example.org"], values[name % "www.example.org"]), (2, 1))
+        self.assertEqual(values['evserve_requests_total{method="GET",route="/",code="200"}'], 1)
+        self.assertEqual(values['evserve_request_duration_seconds_count{method="GET",route="/"}'], 4)
+        self.assertNotIn("evil.test", " ".join(values))
+        self.write("site.lua", HEAD + script % "'evil.test'")
+        server.process.send_signal(signal.SIGHUP)
+        success = 'evserve_reloads_total{result="success"}'
+        evtest.wait_until(lambda: samples(ask(server.address, "/metrics")[1])[success] == 1, "the reload")
+        for host in ("example.org", "evil.test"):
+            ask(server.address, "/", f"Host: {host}\r\n")
+        values = samples(ask(server.address, "/metrics")[1])
+        self.assertEqual((values[name % "example.org"], values[name % "evil.test"]), (2, 1))
 
     def test_timeouts_by_kind(self):
         server = self.start("app.metrics '/metrics'\napp.set { header_timeout = '50ms' }\n")

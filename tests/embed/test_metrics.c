@@ -62,6 +62,29 @@ static void requests_are_counted_by_route(void **state)
     assert_true(sample("evserve_response_bytes_total{route=\"none\",code=\"404\"}") > 50);
 }
 
+static void listed_hosts_are_shown(void **state)
+{
+    (void)state;
+    host.config.reactors = 2;
+    host.config.routes = routes;
+    host.config.metrics_hosts = "LOCALHOST, example.org";
+    host_start();
+    for (int i = 0; i < 5; i++) {
+        client_ask(host.port, "GET /hello HTTP/1.0\r\nHost: localhost:8080\r\n\r\n");
+    }
+    assert_true(sample("evserve_requests_total{host=\"localhost\",method=\"GET\",route=\"/hello\",code=\"200\"}") == 5);
+    assert_true(sample("evserve_requests_total{method=\"GET\",route=\"/hello\",code=\"200\"}") < 0);
+    assert_true(sample("evserve_request_duration_seconds_count{method=\"GET\",route=\"/hello\"}") == 5);
+}
+
+static void hosts_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    host.config.routes = routes;
+    host.config.metrics_hosts = "example.org, example.org:80";
+    host_must_not_start("evserve_config.metrics_hosts: \"example.org:80\" is no host name");
+}
+
 static void serve_guarded(evs_request *request, void *arg)
 {
     if (evs_header(request, "Authorization") == NULL && strcmp(evs_query_string(request), "key") != 0) {
@@ -163,7 +186,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOST_TEST(numbers_are_the_sums_over_all_threads), HOST_TEST(requests_are_counted_by_route),
         HOST_TEST(route_that_calls_it_says_so),           HOST_TEST(host_has_metrics_of_its_own),
-        HOST_TEST(definitions_that_are_wrong_are_named),
+        HOST_TEST(definitions_that_are_wrong_are_named),  HOST_TEST(listed_hosts_are_shown),
+        HOST_TEST(hosts_that_are_none_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

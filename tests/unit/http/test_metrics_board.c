@@ -4,6 +4,7 @@
 
 #include "http/handler.h"
 #include "http/metrics_counts.h"
+#include "http/metrics_hosts.h"
 #include "http/router.h"
 #include "tests/lib/fake_mem.h"
 
@@ -94,6 +95,49 @@ static void routes_beyond_the_limit_share_a_series(void **state)
     router_destroy(router);
 }
 
+static void hosts_keep_their_numbers_over_reloads_and_threads(void **state)
+{
+    (void)state;
+    struct metrics_hosts *first = NULL, *second = NULL;
+    assert_int_equal(metrics_hosts_add_list(&first, "a, b", NULL, 0), 0);
+    assert_int_equal(metrics_hosts_add_list(&second, "c, a", NULL, 0), 0);
+    assert_null(metrics_board_number_hosts(board, NULL));
+    assert_null(metrics_board_host(board, 1));
+    assert_null(metrics_board_number_hosts(board, first));
+    assert_null(metrics_board_number_hosts(board, second));
+    assert_int_equal(metrics_hosts_find(first, "b", 1), 2);
+    assert_int_equal(metrics_hosts_find(second, "c", 1), 3);
+    assert_int_equal(metrics_hosts_find(second, "a", 1), 1);
+    assert_int_equal(metrics_hosts_find(second, "b", 1), HOST_OTHER);
+    metrics_hosts_destroy(first);
+    metrics_hosts_destroy(second);
+    assert_string_equal(metrics_board_host(board, HOST_OTHER), "");
+    assert_string_equal(metrics_board_host(board, 3), "c");
+    assert_null(metrics_board_host(board, 4));
+}
+
+static void hosts_beyond_the_limit_are_others(void **state)
+{
+    (void)state;
+    struct metrics_hosts *hosts = NULL, *later = NULL;
+    for (int i = 1; i <= METRICS_HOSTS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "h%d", i);
+        assert_int_equal(metrics_hosts_add(&hosts, name, NULL, 0), 0);
+    }
+    assert_int_equal(metrics_hosts_add_list(&later, "h1, more, most", NULL, 0), 0);
+    fake_mem_fail_after(1, false);
+    assert_string_equal(metrics_board_number_hosts(board, hosts), "h1"); /* without memory; a reload tries again */
+    assert_null(metrics_board_number_hosts(board, hosts));
+    assert_string_equal(metrics_board_number_hosts(board, later), "more");
+    assert_string_equal(metrics_board_host(board, METRICS_HOSTS_MAX), "h1");
+    assert_null(metrics_board_host(board, METRICS_HOSTS_MAX + 1));
+    assert_int_equal(metrics_hosts_find(later, "h1", 2), METRICS_HOSTS_MAX);
+    assert_int_equal(metrics_hosts_find(later, "most", 4), HOST_OTHER);
+    metrics_hosts_destroy(hosts);
+    metrics_hosts_destroy(later);
+}
+
 static void route_without_memory_is_one_of_the_others(void **state)
 {
     (void)state;
@@ -127,6 +171,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOARD_TEST(routes_keep_their_series_over_reloads_and_threads),
         BOARD_TEST(routes_beyond_the_limit_share_a_series),
+        BOARD_TEST(hosts_keep_their_numbers_over_reloads_and_threads),
+        BOARD_TEST(hosts_beyond_the_limit_are_others),
         BOARD_TEST(route_without_memory_is_one_of_the_others),
         BOARD_TEST(board_without_memory_leaves_nothing_behind),
     };

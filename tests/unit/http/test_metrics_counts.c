@@ -4,6 +4,7 @@
 
 #include "core/tick_clock.h"
 #include "http/metrics_board.h"
+#include "http/metrics_hosts.h"
 #include "tests/lib/server_scene.h"
 
 static struct metrics_counts *counts;
@@ -42,7 +43,7 @@ static struct series_counts sum_of(unsigned series)
 {
     struct series_counts sum = {0};
     metrics_counts_settle(counts);
-    metrics_counts_sum(counts, series, &sum);
+    metrics_counts_sum(counts, HOST_OTHER, series, &sum);
     return sum;
 }
 
@@ -165,6 +166,82 @@ static void statuses_beyond_the_limit_are_counted_together(void **state)
     assert_int_equal(sum.requests[COUNT_CODES - 1], 2);
 }
 
+/* Requests and bytes of a host, in the series of a route. */
+static struct series_counts sum_of_host(unsigned host, unsigned series)
+{
+    struct series_counts sum = {0};
+    metrics_counts_settle(counts);
+    metrics_counts_sum(counts, host, series, &sum);
+    return sum;
+}
+
+static void begin_with_hosts(void)
+{
+    assert_int_equal(metrics_hosts_add_list(&scene.site->metrics_hosts, "example.org, other.test", NULL, 0), 0);
+    tree_add_filled(&scene.tree, "large", 'l', 100000);
+    begin();
+    assert_null(metrics_board_number_hosts(board, scene.site->metrics_hosts));
+}
+
+static void listed_hosts_are_counted_apart(void **state)
+{
+    (void)state;
+    begin_with_hosts();
+    struct fake_peer *peer = client();
+    say(peer, "GET /hello HTTP/1.1\r\nHost: Example.org:80\r\n\r\n"
+              "GET http://example.org/hello HTTP/1.1\r\nHost: other.test\r\n\r\n"
+              "GET /none HTTP/1.1\r\nHost: other.test\r\n\r\n" GET("/hello"));
+    say(client(), "GET /hello HTTP/1.0\r\n\r\n");
+    say(client(), "BAD\r\n\r\n");
+    struct series_counts of_host = sum_of_host(1, SERIES_FIRST), rest = sum_of(SERIES_FIRST);
+    assert_int_equal(of_host.codes[0], 200);
+    assert_int_equal(of_host.requests[0], 2);
+    assert_true(of_host.bytes[0] > 100);
+    assert_int_equal(of_host.duration_ns, 0);
+    assert_int_equal(rest.requests[0], 2); /* another host, and none */
+    uint64_t durations = 0;
+    for (size_t i = 0; i <= COUNT_BOUNDS; i++) {
+        durations += rest.buckets[i];
+    }
+    assert_int_equal(durations, 4); /* of all hosts */
+    assert_int_equal(sum_of_host(2, SERIES_FILES).codes[0], 404);
+    assert_int_equal(sum_of_host(2, SERIES_FIRST).codes[0], 0);
+    assert_int_equal(requests_of(SERIES_NONE, 400), 1);
+}
+
+/* The head is kept for that, though the response is made, and nobody else wants it. */
+static void host_of_a_response_that_is_sent_slowly_is_known(void **state)
+{
+    (void)state;
+    begin_with_hosts();
+    struct fake_peer *peer = client();
+    fake_peer_set_room(peer, 1000);
+    say(peer, "GET /large HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    say(client(), "GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n"); /* in the same read buffer */
+    assert_int_equal(sum_of_host(2, SERIES_FILES).codes[0], 0);
+    fake_peer_add_room(peer, 200000);
+    settle();
+    assert_int_equal(sum_of_host(2, SERIES_FILES).codes[0], 200);
+    assert_int_equal(sum_of_host(1, SERIES_FILES).codes[0], 0);
+}
+
+static void host_without_memory_is_one_of_the_others(void **state)
+{
+    (void)state;
+    begin_with_hosts();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello"));
+    for (uint64_t n = 1; n <= 2; n++) { /* the table of the host, and the series in it */
+        fake_mem_fail_after(n, false);
+        say(peer, "GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n");
+        assert_true(fake_mem_failed());
+    }
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 3);
+    say(peer, "GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 3);
+    assert_int_equal(sum_of_host(1, SERIES_FIRST).requests[0], 1);
+}
+
 static void series_without_memory_is_not_counted(void **state)
 {
     (void)state;
@@ -205,6 +282,9 @@ int main(void)
         COUNTS_TEST(duration_ends_with_the_response),
         COUNTS_TEST(tick_with_many_exchanges_counts_all),
         COUNTS_TEST(statuses_beyond_the_limit_are_counted_together),
+        COUNTS_TEST(listed_hosts_are_counted_apart),
+        COUNTS_TEST(host_of_a_response_that_is_sent_slowly_is_known),
+        COUNTS_TEST(host_without_memory_is_one_of_the_others),
         COUNTS_TEST(series_without_memory_is_not_counted),
         COUNTS_TEST(refused_newcomers_are_counted),
     };
