@@ -779,7 +779,7 @@ int evserve_changed(evserve *server);
  *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT). Had
  *      the new one failed, it would go on as if nothing had happened.
  *
- * From 2 to 3 both accept connections. */
+ * From 2 to 3 both accept connections. tests/examples/replaced.c is a whole program. */
 
 /* Duplicates of the listening sockets, the first max of them; the fds are the caller's to close. With several threads
  * there may be several for an address. Returns how many there are, or -errno with no fd left open: -EMFILE, -ENFILE;

@@ -49,6 +49,31 @@ class Smallest(unittest.TestCase):
             self.assertEqual(server.stop(), -signal.SIGTERM)  # signals are the host's, and it has no handler
 
 
+class Replaced(unittest.TestCase):
+    def test_next_version_takes_over_and_one_that_fails_does_not(self):
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            path = os.path.join(folder, "program")
+            os.symlink(program("replaced"), path)
+            server = evtest.Program(path, "127.0.0.1:0")
+            self.addCleanup(server.kill)
+
+            def serving():
+                return int(ask(server, "GET", "/")[2])
+            self.assertEqual(serving(), server.pid)
+            os.kill(server.pid, signal.SIGUSR2)
+            evtest.wait_until(lambda: serving() != server.pid, "the next process")
+            second = serving()
+            try:
+                self.assertEqual(server.process.wait(evtest.LIMIT), 0)
+                os.remove(path)
+                os.symlink("/bin/false", path)
+                os.kill(second, signal.SIGUSR2)
+                evtest.wait_until(lambda: f"process {second}: still here" in server.lines, "the refusal")
+                self.assertEqual(serving(), second)
+            finally:
+                os.kill(second, signal.SIGTERM)
+
+
 class EmbeddedUi(unittest.TestCase):
     public = os.path.join(SOURCES, "..", "..", "public")
 
