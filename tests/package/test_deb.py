@@ -90,10 +90,14 @@ class Package(unittest.TestCase):
             run("sh", "-n", os.path.join(control, name))
 
     def test_unit_exposes_little(self):
-        """`systemd-analyze security` below 2.0, of 10."""
+        """`systemd-analyze security` below 2.0, of 10; and a reload asks the process that the unit has started."""
         if not shutil.which("systemd-analyze"):
             self.skipTest("systemd-analyze is not installed")
         unit = os.path.join(self.root, "usr", "lib", "systemd", "system", "evserve.service")
+        with open(unit, encoding="ascii") as file:
+            text = file.read()
+        self.assertEqual(re.search(r"^ExecStart=.* --pid-file=(\S+) ", text, re.M).group(1),
+                         re.search(r"^ExecReload=.* --reload (\S+)$", text, re.M).group(1))
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=19", unit)
         self.assertNotRegex(done, "Unknown|ignoring|Failed")
 
