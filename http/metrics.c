@@ -9,6 +9,7 @@
 #include "core/sys.h"
 #include "core/tick_clock.h"
 #include "http/exchange.h"
+#include "http/metrics_accept.h"
 #include "http/metrics_board.h"
 #include "http/metrics_counts.h"
 #include "http/metrics_own_text.h"
@@ -179,13 +180,11 @@ static void write_fds(struct metrics_text *text)
     metrics_text_number(text, NULL, 0, limit == UINT64_MAX ? (double)INFINITY : (double)limit);
 }
 
-/* Whether the client reads OpenMetrics. Prometheus names it first; others do not name it at all. */
 static bool accepts_open(const struct exchange *exchange)
 {
-    static const char type[] = "application/openmetrics-text";
     size_t len = 0;
     const char *accept = exchange_field(exchange, "Accept", &len);
-    return accept != NULL && memmem(accept, len, type, sizeof type - 1) != NULL;
+    return metrics_accept_open(accept, len);
 }
 
 /* Memory may be there the next time; a text that is too long stays that. */

@@ -246,9 +246,13 @@ class Text(Case):
 
     @unittest.skipUnless(PROMTOOL, "promtool is not installed (Debian: prometheus)")
     def test_promtool_finds_nothing(self):
-        server = self.start("app.metrics '/metrics'\napp.get('/', function() return 'hi' end)\n")
-        ask(server.address, "/")
+        server = self.start("app.metrics('/metrics', { hosts = { 'example.org' } })\n"
+                            "local orders = app.counter('orders_total', 'Orders.', { 'kind' })\n"
+                            "local sizes = app.histogram('sizes_bytes', 'Sizes.', {}, { 10, 100 })\n"
+                            "app.get('/', function() orders:inc(1, 'a\"\\\\b\\n') sizes:observe(7) return 'hi' end)\n")
+        ask(server.address, "/", "Host: example.org\r\n")
         text = ask(server.address, "/metrics")[1]
+        self.assertIn('host="example.org"', text)
         checked = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
         self.assertEqual((checked.returncode, checked.stderr), (0, ""))
 
