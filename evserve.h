@@ -103,8 +103,8 @@ struct evs_log_field {
     int is_number;    /* text is a number, as JSON writes them */
 };
 
-/* A line of the log in its parts, for evserve_config.log_entry. Valid during the call; later releases may add members at
- * the end. */
+/* A line of the log in its parts, for evserve_config.log_entry. Valid during the call; later releases may add members
+ * at the end. */
 struct evs_log_entry {
     int level;
     const char *text;       /* the line as evserve_config.log gets it, but without what follows here */
@@ -325,8 +325,8 @@ struct evs_outcome {
  * files or in memory; the certificates of intermediate authorities follow the server's.
  *
  * Files are read by evserve_start(), before on_listening(); again by evserve_reload(); and within a minute after one of
- * them has changed. Each certificate is renewed by itself: while its files cannot be used, the server keeps the old one,
- * and the log says why. Set members by name, so that a release that adds one causes no warning.
+ * them has changed. Each certificate is renewed by itself: while its files cannot be used, the server keeps the old
+ * one, and the log says why. Set members by name, so that a release that adds one causes no warning.
  *
  * The first evserve_start() with a "?tls" address loads OpenSSL (libssl.so.3), and fails if it is not installed. A host
  * that uses OpenSSL itself shares that copy. In a thread that a sandbox already confines it cannot be loaded any more:
@@ -338,8 +338,8 @@ struct evs_certificate {
     const char *cert_pem;  /* PEM in memory instead of cert_file; copied, as key_pem is */
     const char *key_pem;   /* NULL: the key is in cert_pem */
 
-    /* Certificates of authorities: a client must present a certificate that one of them has signed (see evs_tls()), or is
-     * rejected in the handshake. Requests for these names are 421 on a connection that was made for names with other
+    /* Certificates of authorities: a client must present a certificate that one of them has signed (see evs_tls()), or
+     * is rejected in the handshake. Requests for these names are 421 on a connection that was made for names with other
      * rules. NULL: no client is asked for one. */
     const char *client_ca_file;
     const char *client_ca_pem; /* the same in memory */
@@ -368,8 +368,8 @@ struct evserve_config {
      *   "unix:@name"                 an abstract socket, see unix(7). It has no file, and every process of the network
      *                                namespace can connect to it
      *   "fd:3"                       a listening socket that the host has opened or inherited
-     *   "fd:3?tls"                   the same for HTTPS. If a script's addresses have "?tls", and sockets without it take
-     *                                their place, evserve_start() fails rather than serve plain HTTP there
+     *   "fd:3?tls"                   the same for HTTPS. If a script's addresses have "?tls", and sockets without it
+     *                                take their place, evserve_start() fails rather than serve plain HTTP there
      *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
      *                                options: "unix:/run/x.sock?tls&mode=660"
      *   ":80?redirect_https"         HTTP to HTTPS: each request gets a 308 to https:// and the same host and target,
@@ -406,19 +406,19 @@ struct evserve_config {
     unsigned reactors;
 
     /* Called with each log line, on a thread of the server or of a reload, by one thread at a time. The line has no
-     * newline at its end, and characters that a terminal would not show are escaped. The function must not block, since the server
-     * would block with it, and must not call the library, except evserve_stop(). A line about a request ends with
-     * " [client 127.0.0.1:40312, id 9f8c...]"; if it goes on over several lines, such as a traceback, the first one
-     * does. config.log_entry has these apart. Default: lines are dropped. */
+     * newline at its end, and characters that a terminal would not show are escaped. The function must not block, since
+     * the server would block with it, and must not call the library, except evserve_stop(). A line about a request ends
+     * with " [client 127.0.0.1:40312, id 9f8c...]"; if it goes on over several lines, such as a traceback, the first
+     * one does. config.log_entry has these apart. Default: lines are dropped. */
     void (*log)(void *arg, int level, const char *line);
     int log_level; /* the most verbose level to report; default EVSERVE_LOG_INFO */
 
     /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set
      * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state: on the
-     * caller's thread by evserve_start(), and by a reload on a thread that exists only for that, see evserve_reload(). Return 0 to go on. The state is
-     * LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua, since all Lua implementations use
-     * the same function names. A start with a script and two Luas fails. A library that was built with
-     * EVSERVE_LUAJIT_PRIVATE allows any other Lua, but has no lua_init. */
+     * caller's thread by evserve_start(), and by a reload on a thread that exists only for that, see evserve_reload().
+     * Return 0 to go on. The state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua,
+     * since all Lua implementations use the same function names. A start with a script and two Luas fails. A library
+     * that was built with EVSERVE_LUAJIT_PRIVATE allows any other Lua, but has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* passed to log, lua_init, on_listening, on_wake, finished, before, not_found, on_error */
@@ -503,8 +503,8 @@ struct evserve_config {
     uint64_t handler_timeout_ms;
     uint64_t stream_timeout_ms;
 
-    /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme and on
-     * addresses that redirect to HTTPS: for authentication, CORS,
+    /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme and
+     * on addresses that redirect to HTTPS: for authentication, CORS,
      * redirects, or a header field in every response.
      *
      * Return 0 to let the request go on. Header fields that were added are then in its response, whatever sends it,
@@ -572,15 +572,15 @@ struct evserve_config {
      *   "off"                          none, whatever the script says
      *
      * The file is opened by evserve_start(), before on_listening() and the sandbox; by a reload that names another one;
-     * and by evserve_reopen_logs(). Lines are collected for a second, or until there are 64 KiB of them, by each thread,
-     * and appended with one write. Nothing waits for a full pipe or a full disk: lines that find no room are lost, and
-     * the log says so, and later how many. */
+     * and by evserve_reopen_logs(). Lines are collected for a second, or until there are 64 KiB of them, by each
+     * thread, and appended with one write. Nothing waits for a full pipe or a full disk: lines that find no room are
+     * lost, and the log says so, and later how many. */
     const char *access_log;
 
-    /* The format of its lines: "combined", the default; "json", an object on each line; or a text with the $variables of
-     * nginx: "$remote_addr $request_time \"$request\" $status". README.md, "Logs", lists them. A mistake makes the start
-     * fail, with the name and its place. What clients have sent is escaped (\xHH), so no client can write a line of its
-     * own. With "escape=json " in front of the text, values are escaped for strings of JSON. */
+    /* The format of its lines: "combined", the default; "json", an object on each line; or a text with the $variables
+     * of nginx: "$remote_addr $request_time \"$request\" $status". README.md, "Logs", lists them. A mistake makes the
+     * start fail, with the name and its place. What clients have sent is escaped (\xHH), so no client can write a line
+     * of its own. With "escape=json " in front of the text, values are escaped for strings of JSON. */
     const char *access_log_format;
 
     /* How a stop goes, see evserve_stop(). drain_timeout_ms counts only for EVSERVE_DRAIN_TIMEOUT. */
@@ -588,9 +588,9 @@ struct evserve_config {
     uint64_t drain_delay_ms;   /* in which everything goes on, while evs_health() says 503; default EVSERVE_ZERO */
     uint64_t drain_grace_ms;   /* for connections without a request to send one; default 1000 */
 
-    /* The proxies in front whose word counts, such as "127.0.0.1, 10.0.0.0/8, unix:": addresses, networks, and "unix:" for
-     * every client of a unix socket, at most 64. If one of them sends X-Request-Id, that is evs_request_id(), and the
-     * response repeats it. "none": nobody, whatever the script says. Takes precedence over the script's. */
+    /* The proxies in front whose word counts, such as "127.0.0.1, 10.0.0.0/8, unix:": addresses, networks, and "unix:"
+     * for every client of a unix socket, at most 64. If one of them sends X-Request-Id, that is evs_request_id(), and
+     * the response repeats it. "none": nobody, whatever the script says. Takes precedence over the script's. */
     const char *trusted_proxies;
 
     /* Listening sockets that another program has handed over (evserve_listeners()), inherited_count of them. Where an
@@ -692,11 +692,11 @@ int evserve_poll(evserve *server, int timeout_ms);
  * connections and serves them, responses say Connection: close, and evs_health() and app.health say 503, so that a
  * balancer sends its requests elsewhere. drain_ms counts from the end of that delay.
  *
- * When it begins, the script's "stopping" functions are called, and requests in C get EVS_STOPPING, so that streams can end; the
- * script's "stop" functions are called last. The log names each app.defer and timer of a script that had to be cut, and what
- * the connections were doing that were cut; evserve_wait() returns how many those were. If called again, the newer drain_ms counts
- * from then. A stop may overtake functions that were posted before; they are still called, by evserve_free() at the
- * latest.
+ * When it begins, the script's "stopping" functions are called, and requests in C get EVS_STOPPING, so that streams can
+ * end; the script's "stop" functions are called last. The log names each app.defer and timer of a script that had to be
+ * cut, and what the connections were doing that were cut; evserve_wait() returns how many those were. If called again,
+ * the newer drain_ms counts from then. A stop may overtake functions that were posted before; they are still called, by
+ * evserve_free() at the latest.
  *
  * Any thread, signal handlers, callbacks; server must not be freed meanwhile, so a program whose signal handler calls
  * this ignores the signal before evserve_free(): signal(SIGTERM, SIG_IGN). NULL does nothing, so a signal handler that
@@ -738,14 +738,15 @@ void evserve_wake(evserve *server);
  *
  * While the new script loads, the server's threads go on serving: evserve_reload() starts a thread for each Lua state,
  * which runs lua_init, the script and its "start" functions, and ends. Signals are blocked there, and the sandbox is in
- * force. A call on the server's own thread, for example in a route, or of a server that no thread is serving at the moment
- * loads on the calling thread, which is busy for so long; evserve_reload_later() never does that. A script that takes
- * longer than reload_timeout_ms is stopped, by an error that it cannot catch. That does not help against a C function that does
- * not return, such as io.read on a FIFO: a moment later the reload has failed, and the thread is left behind. It ends when
- * the function returns. After two such reloads no other one is begun.
+ * force. A call on the server's own thread, for example in a route, or of a server that no thread is serving at the
+ * moment loads on the calling thread, which is busy for so long; evserve_reload_later() never does that. A script that
+ * takes longer than reload_timeout_ms is stopped, by an error that it cannot catch. That does not help against a C
+ * function that does not return, such as io.read on a FIFO: a moment later the reload has failed, and the thread is
+ * left behind. It ends when the function returns. After two such reloads no other one is begun.
  *
- * The order of calls: lua_init for each new Lua state; the new script's "start" functions; the old script's "stopping" functions, when its timers end and requests in C that have begun get
- * EVS_STOPPING; and the old script's "stop" functions before it is closed, which is after the last of these requests.
+ * The order of calls: lua_init for each new Lua state; the new script's "start" functions; the old script's "stopping"
+ * functions, when its timers end and requests in C that have begun get EVS_STOPPING; and the old script's "stop"
+ * functions before it is closed, which is after the last of these requests.
  *
  * Returns 0, or -errno with a text in err; -EBUSY: another reload is under way; -ESHUTDOWN: the server has stopped;
  * -ESPIPE: the script came through a pipe and cannot be read again; -ETIMEDOUT: it took too long; -ECHILD in a forked
@@ -753,15 +754,15 @@ void evserve_wake(evserve *server);
 int evserve_reload(evserve *server, char *err, size_t errlen);
 
 /* The same without waiting: done(arg, error, err) is called once it is over, on the server's first thread, with what
- * evserve_reload() would have returned and its text. done may be NULL. If the server is freed before that, evserve_free()
- * calls done with -ESHUTDOWN. Returns 0, or -errno with a text in err, and done is not called: -EBUSY, -ESHUTDOWN, -ESPIPE,
- * -ECHILD or -ENOMEM. Any thread. */
+ * evserve_reload() would have returned and its text. done may be NULL. If the server is freed before that,
+ * evserve_free() calls done with -ESHUTDOWN. Returns 0, or -errno with a text in err, and done is not called: -EBUSY,
+ * -ESHUTDOWN, -ESPIPE, -ECHILD or -ENOMEM. Any thread. */
 int evserve_reload_later(evserve *server, void (*done)(void *arg, int error, const char *err), void *arg, char *err,
                          size_t errlen);
 
-/* Open the access log's file again, since logrotate, for example, has renamed it; lines that wait to be written go to the
- * new one. Returns 0, also without such a file, or -errno with a text in err: then lines go on to the old one. -ECHILD in
- * a forked child. Any thread; not from signal handlers (see evserve_wake()). */
+/* Open the access log's file again, since logrotate, for example, has renamed it; lines that wait to be written go to
+ * the new one. Returns 0, also without such a file, or -errno with a text in err: then lines go on to the old one.
+ * -ECHILD in a forked child. Any thread; not from signal handlers (see evserve_wake()). */
 int evserve_reopen_logs(evserve *server, char *err, size_t errlen);
 
 /* Whether the script, or a file that it required or read while it started, has changed since it was loaded or since the
@@ -773,41 +774,41 @@ int evserve_changed(evserve *server);
 /* A new version of a program takes the place of the old one, and no client notices:
  *
  *   1. The old program gets its sockets with evserve_listeners(), and evserve_ticket_keys() if it has HTTPS, and starts
- *      the new one, to which it passes them: they are close-on-exec, so it clears that in the child, or sends them over a
- *      unix socket.
+ *      the new one, to which it passes them: they are close-on-exec, so it clears that in the child, or sends them over
+ *      a unix socket.
  *   2. The new program calls evserve_start() with config.inherited, and says that it serves.
- *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT). Had
- *      the new one failed, it would go on as if nothing had happened.
+ *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT).
+ *      Had the new one failed, it would go on as if nothing had happened.
  *
  * From 2 to 3 both accept connections. tests/examples/replaced.c is a whole program. */
 
 /* Duplicates of the listening sockets, the first max of them; the fds are the caller's to close. With several threads
  * there may be several for an address. Returns how many there are, or -errno with no fd left open: -EMFILE, -ENFILE;
- * -ESHUTDOWN when the server has ended; -ECHILD in a forked child. Any thread; waits until each thread of the server has
- * listed its own. */
+ * -ESHUTDOWN when the server has ended; -ECHILD in a forked child. Any thread; waits until each thread of the server
+ * has listed its own. */
 int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned max);
 
 /* The keys of the server's TLS session tickets, as one more entry for config.inherited: with them, clients of the new
- * program resume the sessions that they have, which spares both sides the costly part of a handshake. They wait in a pipe,
- * never on a disk, and can be read once: get them anew for each program that you start, and close keys->fd as the sockets'.
- * Returns 0, or -errno with nothing to close: -ENOENT if no listener speaks TLS; -EMFILE, -ENFILE; -ECHILD in a forked
- * child. Any thread. */
+ * program resume the sessions that they have, which spares both sides the costly part of a handshake. They wait in a
+ * pipe, never on a disk, and can be read once: get them anew for each program that you start, and close keys->fd as the
+ * sockets'. Returns 0, or -errno with nothing to close: -ENOENT if no listener speaks TLS; -EMFILE, -ENFILE; -ECHILD in
+ * a forked child. Any thread. */
 int evserve_ticket_keys(evserve *server, struct evs_inherited *keys);
 
 /* The listening sockets live on when this server closes its own: they are not shut down, and the files of unix sockets
  * stay. EVSERVE_STORED: something keeps them for a later program, such as systemd's store of fds; a stop is one as
  * ever. EVSERVE_SERVED: another program serves them by now, so a stop begins at once, without drain_delay, and health
- * goes on being 200 for the clients that are still connected here. EVSERVE_KEPT: a process that starts this server again when it
- * fails has them, so they live on only if the server ends with a failure; it takes nothing back. Returns 0, -EINVAL for another value, -ECHILD in a
- * forked child. Any thread. */
+ * goes on being 200 for the clients that are still connected here. EVSERVE_KEPT: a process that starts this server
+ * again when it fails has them, so they live on only if the server ends with a failure; it takes nothing back. Returns
+ * 0, -EINVAL for another value, -ECHILD in a forked child. Any thread. */
 int evserve_hand_over(evserve *server, int how);
 enum { EVSERVE_STORED = 1, EVSERVE_SERVED, EVSERVE_KEPT };
 
 /* ---- Addresses, statistics, handed-over connections ---- */
 
 /* The address of a listener, counted from 0, as text with the port that was bound; and its port alone. NULL and -1 past
- * the last listener; the port of a unix socket is 0. One that a reload has opened comes after the others; one that a reload
- * has closed keeps its number and text. The text lives as long as the server. Any thread. */
+ * the last listener; the port of a unix socket is 0. One that a reload has opened comes after the others; one that a
+ * reload has closed keeps its number and text. The text lives as long as the server. Any thread. */
 const char *evserve_address(const evserve *server, unsigned listener);
 int evserve_port(const evserve *server, unsigned listener);
 
@@ -964,9 +965,9 @@ const char *evs_part_header(evs_request *request, const char *name);
 const char *evs_peer(evs_request *request, char *text, size_t size);
 
 /* The id of the request, by which its lines in different logs are found: what a trusted proxy has sent as X-Request-Id,
- * if that is well-formed (1 to 128 letters, digits and "-_.~=:+@", of which the first is a letter or a digit); otherwise
- * 32 random hexadecimal digits. The server's own lines about the request contain it. It is made when it is first asked
- * for, and then stays the same. */
+ * if that is well-formed (1 to 128 letters, digits and "-_.~=:+@", of which the first is a letter or a digit);
+ * otherwise 32 random hexadecimal digits. The server's own lines about the request contain it. It is made when it is
+ * first asked for, and then stays the same. */
 const char *evs_request_id(evs_request *request);
 
 /* Write the client's address (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or AF_INET6,

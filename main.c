@@ -50,8 +50,8 @@ static void print_line(void *arg, const char *text)
 }
 
 /* Control: signals, reloads, the watchdog. A signal handler only sets a flag and wakes the server, which calls attend()
- * between two turns of its loop. So with one event loop the process has one thread, which spares the kernel the locks of
- * a shared table of files. With more of them the main thread serves nobody, and calls attend() itself. */
+ * between two turns of its loop. So with one event loop the process has one thread, which spares the kernel the locks
+ * of a shared table of files. With more of them the main thread serves nobody, and calls attend() itself. */
 
 enum reload_news { RELOAD_NO_NEWS, RELOAD_SUCCEEDED, RELOAD_FAILED };
 
@@ -203,8 +203,8 @@ static void set_pulse(int64_t ms)
     setitimer(ITIMER_REAL, &(struct itimerval){.it_interval = each, .it_value = each}, NULL);
 }
 
-/* SIGQUIT waits for every request, SIGTERM and SIGINT for drain_timeout, a second one of those for nothing. None of them
- * takes back what another has begun. */
+/* SIGQUIT waits for every request, SIGTERM and SIGINT for drain_timeout, a second one of those for nothing. None of
+ * them takes back what another has begun. */
 static void heed_stop_signals(void)
 {
     unsigned stops = atomic_exchange(&control.stops, 0);
@@ -252,8 +252,8 @@ static void renew_keepers(void)
     supervise_keep_sockets(control.server);
 }
 
-/* The PID file says how a reload ended; not yet if there is a SIGHUP to act on: whoever sent it, perhaps --reload, waits
- * for the one that follows. */
+/* The PID file says how a reload ended; not yet if there is a SIGHUP to act on: whoever sent it, perhaps --reload,
+ * waits for the one that follows. */
 static void tell_of_reload(void)
 {
     int news = atomic_load(&control.wants_reload) ? RELOAD_NO_NEWS
@@ -310,8 +310,8 @@ static void *await_end(void *result)
     return NULL;
 }
 
-/* Wait for the end of the server, and act on signals meanwhile. With one event loop the main thread serves, and the loop
- * calls attend(). Else it does nothing but attend, and another thread waits: only the main thread may fork. */
+/* Wait for the end of the server, and act on signals meanwhile. With one event loop the main thread serves, and the
+ * loop calls attend(). Else it does nothing but attend, and another thread waits: only the main thread may fork. */
 static int attend_until_end(evserve *server)
 {
     pthread_t waiter;

@@ -68,8 +68,8 @@ void log_write_about(const struct log *log, enum log_level level, const struct l
 void log_write_args(const struct log *log, enum log_level level, const struct log_subject *subject, const char *format,
                     va_list args) __attribute__((format(printf, 4, 0)));
 
-/* Put an entry together: its text, with " [client ..., id ...]" at the end of the first line. A text that does not leave
- * room for that is cut. */
+/* Put an entry together: its text, with " [client ..., id ...]" at the end of the first line. A text that does not
+ * leave room for that is cut. */
 void log_whole_line(char line[LOG_LINE_MAX], const struct log_entry *entry);
 
 /* Turn a text of len bytes into a line: invisible characters are escaped, and a text that does not fit is cut. Newlines

@@ -11,7 +11,8 @@
  * with this mode; -EEXIST if there is something of that name, a link for example. Returns the fd or -errno. */
 int sys_open_append(int dir_fd, const char *path, bool is_new, mode_t mode);
 
-/* 0 if owner and mode allow a file to be written, or files to be made in a directory; security modules are not asked. */
+/* 0 if owner and mode allow a file to be written, or files to be made in a directory; security modules are not
+ * asked. */
 int sys_may_write(int dir_fd, const char *path);
 int sys_may_make_files(int dir_fd, const char *path);
 

@@ -4,11 +4,11 @@
  * write makes up to TLS_RECORDS records and sends them in one send(2). What the end of the handshake has to say goes
  * out with the first response, if the request came with the client's last words of the handshake.
  *
- * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a connection
- * that is cut. After that the session says nothing any more.
+ * Failure modes: a handshake that fails, for which the peer gets an alert, or a text if it sent plain HTTP; a
+ * connection that is cut. After that the session says nothing any more.
  *
- * Records that the kernel does not take at once cannot be made again. They wait in socket.out; their content, owed to the
- * caller, counts as taken when the last of them is gone: the caller sees a full socket, as without TLS. */
+ * Records that the kernel does not take at once cannot be made again. They wait in socket.out; their content, owed to
+ * the caller, counts as taken when the last of them is gone: the caller sees a full socket, as without TLS. */
 
 #include "core/tls.h"
 

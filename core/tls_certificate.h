@@ -47,8 +47,8 @@ struct tls_identity {
 };
 
 /* Read everything, relative names from base_fd (sys_base()), and check that key and certificate belong together. A key
- * file that others can read is a warning in the log, and so is a name that the certificate does not contain. Returns 0, and a reference in *identity; or -errno with a text in
- * err. */
+ * file that others can read is a warning in the log, and so is a name that the certificate does not contain. Returns 0,
+ * and a reference in *identity; or -errno with a text in err. */
 int tls_identity_read(struct tls_identity **identity, const struct tls_certificate *certificate, int base_fd,
                       const struct log *log, char *err, size_t errlen);
 
@@ -77,8 +77,8 @@ void tls_identity_warn(struct tls_identity *identity, const struct log *log, boo
 /* Its names and its end: "example.org, www.example.org and 2 more, until 2026-11-30 09:28 UTC". */
 void tls_identity_describe(const struct tls_identity *identity, char *text, size_t size);
 
-/* Log that identity has come in place of former, with its names and its end, if the two have other certificates. Returns
- * whether they have. */
+/* Log that identity has come in place of former, with its names and its end, if the two have other certificates.
+ * Returns whether they have. */
 bool tls_identity_log_renewed(const struct tls_identity *identity, const struct tls_identity *former,
                               const struct log *log);
 

@@ -1,5 +1,5 @@
-/* Happy path: certificates are read, or taken over. In the handshake, the client's hello is looked at before anything is
- * decided by it, so that the rules of the host that it asks for hold for resumed sessions, too.
+/* Happy path: certificates are read, or taken over. In the handshake, the client's hello is looked at before anything
+ * is decided by it, so that the rules of the host that it asks for hold for resumed sessions, too.
  *
  * Failure modes: those of reading a certificate, and of memory. */
 

@@ -47,8 +47,8 @@ void tls_context_warn(struct tls_context *context, bool is_full);
 /* What the n-th certificate is: its file, names and end. Returns false behind the last one. */
 bool tls_context_describe(const struct tls_context *context, size_t n, char *text, size_t size);
 
-/* Log that the n-th certificate has come in place of another one, that of former at was: its file, names and end. Returns
- * whether it has. */
+/* Log that the n-th certificate has come in place of another one, that of former at was: its file, names and end.
+ * Returns whether it has. */
 bool tls_context_log_renewed(const struct tls_context *context, size_t n, const struct tls_context *former, size_t was);
 
 /* Whether one of the files has changed since it was read, or since the last call (certbot's links included): stat(2)

@@ -15,7 +15,8 @@ struct bio_st;        /* OpenSSL's BIO */
 struct transport;
 
 /* A record of content has about 30 bytes that are not content; but a peer may send nothing but key updates, or a byte
- * of content in each record. Such bytes are bounded in each read of the session, so that it takes about a millisecond. */
+ * of content in each record. Such bytes are bounded in each read of the session, so that it takes about a
+ * millisecond. */
 enum {
     TLS_OVERHEAD_MAX = 16384, /* so many are received in one read, */
     TLS_OVERHEAD_LOW = 2048,  /* and in the next one, if the last came to its bound */

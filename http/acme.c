@@ -1,7 +1,7 @@
 /* Happy path: the path ends in a token; the file of that name is read, and sent as it is.
  *
- * Failure modes: what is no token, no plain file, or not there is 404. A file that cannot be read is 403, 500 or 503, and
- * a line in the log, since the certificate authority does not tell the administrator much. */
+ * Failure modes: what is no token, no plain file, or not there is 404. A file that cannot be read is 403, 500 or 503,
+ * and a line in the log, since the certificate authority does not tell the administrator much. */
 
 #include "http/acme.h"
 

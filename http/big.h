@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_BIG_H
 #define EVSERVE_HTTP_BIG_H
 
-/* Whole numbers of up to BIG_WORDS words, without sign: what http/number.c needs of them and no more. The caller sees to
- * it that they fit; a bug there is an assertion. */
+/* Whole numbers of up to BIG_WORDS words, without sign: what http/number.c needs of them and no more. The caller sees
+ * to it that they fit; a bug there is an assertion. */
 
 #include <stdint.h>
 

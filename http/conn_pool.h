@@ -60,8 +60,8 @@ void conn_pool_put(struct conn_pool *pool, struct conn *conn);
  * close any. */
 void conn_pool_each(const struct conn_pool *pool, void (*fn)(void *arg, const struct conn *conn), void *arg);
 
-/* Whether the server stops, and has answered what has arrived for so long that others must have their turns: connections
- * go on in tasks, of which a tick does not run too many. */
+/* Whether the server stops, and has answered what has arrived for so long that others must have their turns:
+ * connections go on in tasks, of which a tick does not run too many. */
 bool conn_pool_drains_long(const struct conn_pool *pool);
 
 /* Move an open connection to the new end of the list. */

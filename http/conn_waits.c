@@ -1,4 +1,5 @@
-/* Happy path: a connection with work asks its protocol; an idle one has idle_timeout, a handshake the time of a head. */
+/* Happy path: a connection with work asks its protocol; an idle one has idle_timeout, a handshake the time of a
+ * head. */
 
 #include "http/conn_waits.h"
 

@@ -38,8 +38,9 @@ static bool ask_before(struct exchange *exchange)
     return false;
 }
 
-/* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate authority, and redirects to HTTPS, which are public and plain
- * HTTP by design; then the host's before(). Returns whether one of them responds. */
+/* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate
+ * authority, and redirects to HTTPS, which are public and plain HTTP by design; then the host's before(). Returns
+ * whether one of them responds. */
 static bool answer_first(struct exchange *exchange)
 {
     if (exchange->site->trusted != NULL) {

@@ -74,8 +74,8 @@ void file_cache_abandon(struct file_cache *cache);
 int file_cache_get(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int64_t now_ms,
                    struct cached_file **file);
 
-/* Something else below root, such as a directory that is to be listed, could not be opened: log it as above if it may not
- * be read. */
+/* Something else below root, such as a directory that is to be listed, could not be opened: log it as above if it may
+ * not be read. */
 void file_cache_note_denied(struct file_cache *cache, struct file_root *root, const char *path, size_t len, int error,
                             int64_t now_ms);
 

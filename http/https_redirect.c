@@ -1,8 +1,8 @@
 /* Happy path: the Host of the request, without its port, is a name of a certificate; Location is "https://", that name,
  * the port of the TLS listener unless it is 443, and the target as the client sent it.
  *
- * Failure modes: a host that is none, or is not ours; a Location that is longer than fields may be; no memory. The pages
- * are the server's own, without the host's hooks: nothing of the site is served here. */
+ * Failure modes: a host that is none, or is not ours; a Location that is longer than fields may be; no memory. The
+ * pages are the server's own, without the host's hooks: nothing of the site is served here. */
 
 #include "http/https_redirect.h"
 

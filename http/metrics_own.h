@@ -42,8 +42,8 @@ struct own_value {
     size_t len;
 };
 
-/* Make the metrics of a server with count reactors; free them, when no thread uses them any more (NULL is allowed). log,
- * which may be NULL, is borrowed: a metric that has more than OWN_SETS_MAX sets is named there, once. */
+/* Make the metrics of a server with count reactors; free them, when no thread uses them any more (NULL is allowed).
+ * log, which may be NULL, is borrowed: a metric that has more than OWN_SETS_MAX sets is named there, once. */
 int metrics_own_create(struct metrics_own **own, unsigned count, const struct log *log); /* 0 or -ENOMEM */
 void metrics_own_destroy(struct metrics_own *own);
 

@@ -35,8 +35,8 @@ void server_destroy(struct server *server);
  * leave everything else as it is. No callback runs. */
 void server_abandon(struct server *server);
 
-/* Listen on an address (net_address_parse()); with ?tls or ?redirect_https after server_set_tls(). Returns the listener's index, or
- * -errno with a text in err. */
+/* Listen on an address (net_address_parse()); with ?tls or ?redirect_https after server_set_tls(). Returns the
+ * listener's index, or -errno with a text in err. */
 int server_listen(struct server *server, const char *address, char *err, size_t errlen);
 
 /* The same, so that servers on other reactors can join. */
@@ -49,8 +49,8 @@ int server_listen_tls(struct server *server, const char *address, bool is_shared
  * certificate. Returns 0 or -ENOMEM. */
 int server_set_tls(struct server *server, struct tls_context *context);
 
-/* Listen wherever first does and server does not yet: first's listeners were opened by server_listen_shared(), and server
- * has joined it before if it has any. It runs on another reactor. Returns 0, or -errno with a text in err. */
+/* Listen wherever first does and server does not yet: first's listeners were opened by server_listen_shared(), and
+ * server has joined it before if it has any. It runs on another reactor. Returns 0, or -errno with a text in err. */
 int server_join(struct server *server, const struct server *first, char *err, size_t errlen);
 
 /* Changing listeners while the server runs. A listener keeps its number for good, even when it is closed: numbers are
@@ -81,18 +81,20 @@ void server_settle_listeners(struct server *server, uint32_t gone);
 /* Close those from number on, which were held, as if they had never been. */
 void server_drop_listeners(struct server *server, unsigned number);
 
-/* Take listening sockets from this list, which is borrowed, where they fit, instead of opening others. NULL: from none. */
+/* Take listening sockets from this list, which is borrowed, where they fit, instead of opening others. NULL: from
+ * none. */
 void server_set_handed(struct server *server, struct net_handed_list *list);
 
 enum { SERVER_NO_LISTENER = -1, SERVER_CLOSED_LISTENER = -2 }; /* in place of an fd */
 
 /* The socket of the n-th listener, and the address that it was opened for, as text. is_own_socket: no listener of a
- * server that has joined has the same one. Returns its fd, which stays the server's; SERVER_CLOSED_LISTENER for one that
- * was closed; SERVER_NO_LISTENER past the last. */
+ * server that has joined has the same one. Returns its fd, which stays the server's; SERVER_CLOSED_LISTENER for one
+ * that was closed; SERVER_NO_LISTENER past the last. */
 int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket);
 
-/* Another program goes on with the listening sockets (only_handed: with those that it has handed over to this one): when
- * the server closes them, they are neither shut down nor are their files removed. Call it before server_drain(). */
+/* Another program goes on with the listening sockets (only_handed: with those that it has handed over to this one):
+ * when the server closes them, they are neither shut down nor are their files removed. Call it before
+ * server_drain(). */
 void server_leave_listeners(struct server *server, bool only_handed);
 
 /* Another program serves the clients of this one: a stop says so to none but them, and not to balancers. */
@@ -124,7 +126,8 @@ void server_announce_stop(struct server *server);
 
 #define SERVER_DRAIN_NEVER UINT32_MAX /* drain_ms: nothing is cut, however long it takes */
 
-/* Whether that was called, or a stop has begun, so that balancers should turn to others: nobody takes this one's place. */
+/* Whether that was called, or a stop has begun, so that balancers should turn to others: nobody takes this one's
+ * place. */
 bool server_is_stopping(const struct server *server);
 
 /* Stop: accept what the kernel has queued, close the listeners, let requests in flight finish and close their

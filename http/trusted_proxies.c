@@ -53,7 +53,8 @@ static bool read_bits(const char *text, unsigned most, uint8_t *bits)
     return number <= most;
 }
 
-/* Clients of IPv4 are shown as such even where IPv6 listens (http/peer.c), so networks of "::ffff:10.0.0.0" are theirs. */
+/* Clients of IPv4 are shown as such even where IPv6 listens (http/peer.c), so networks of "::ffff:10.0.0.0" are
+ * theirs. */
 static void unmap_ipv4(struct trusted_network *network)
 {
     static const uint8_t mapped[MAPPED_BITS / 8] = {[10] = 0xff, 0xff}; /* RFC 4291, section 2.5.5.2 */

@@ -195,8 +195,8 @@ void anchor_send(struct anchor *anchor, struct exchange *exchange)
         if (script_may_log(script, &script->cut_lines, others)) {
             log_write(
                 script->log, LOG_WARN,
-                "a response of %zu bytes was cut because its client does not read it: unread responses may hold half of "
-                "lua_memory%s",
+                "a response of %zu bytes was cut because its client does not read it: unread responses may hold half "
+                "of lua_memory%s",
                 waiting->len, others);
         }
         response_abort(waiting->exchange);

@@ -352,7 +352,8 @@ static int app_stats(lua_State *L)
     return 1;
 }
 
-/* stopping(): whether the script ends, because the server stops or was reloaded: the "stopping" functions were called. */
+/* stopping(): whether the script ends, because the server stops or was reloaded: the "stopping" functions were
+ * called. */
 static int app_stopping(lua_State *L)
 {
     lua_pushboolean(L, script_of(L)->is_stopping);

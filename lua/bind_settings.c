@@ -37,7 +37,8 @@ static int lua_setting_names(lua_State *L)
     return 1;
 }
 
-/* A number is in milliseconds, but whoever writes 30 for a timeout most likely means seconds. Said once for all threads. */
+/* A number is in milliseconds, but whoever writes 30 for a timeout most likely means seconds. Said once for all
+ * threads. */
 static void warn_of_unit(lua_State *L, const struct limit_info *info, uint64_t value, const char *what)
 {
     const struct script *script = script_of(L);

@@ -118,7 +118,8 @@ static int call_init(lua_State *L)
     return rv == 0 ? 0 : luaL_error(L, "lua_init of the host failed (%d)", rv);
 }
 
-/* PEM begins with dashes, which are a comment in Lua. Lua's error would quote from the next line, which may be a key. */
+/* PEM begins with dashes, which are a comment in Lua. Lua's error would quote from the next line, which may be a
+ * key. */
 static bool is_pem_text(const char *text, size_t len)
 {
     static const char begin[] = "-----BEGIN ";

@@ -67,8 +67,8 @@ static int64_t supervise_clock_ms(void)
     return sys_now_ns() / 1000000;
 }
 
-/* The stream may begin a thread, and nobody forks while there is one: so it exists for one line, which also opens the file
- * of --log again after logrotate has renamed it. */
+/* The stream may begin a thread, and nobody forks while there is one: so it exists for one line, which also opens the
+ * file of --log again after logrotate has renamed it. */
 static void supervise_log(const struct supervisor *supervisor, const char *line)
 {
     struct log_stream log;

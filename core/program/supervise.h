@@ -3,8 +3,9 @@
 
 /* --supervise: a parent process that only starts the server again when it has crashed, and keeps its listening sockets
  * meanwhile, so that clients wait instead of being refused. Process 1 of a container has such a parent even without the
- * option: it starts nothing again, but processes that have lost their own parents become its children, and it reaps them,
- * which the server could not do beside the children of scripts. For programs: it forks, so it comes before any thread. */
+ * option: it starts nothing again, but processes that have lost their own parents become its children, and it reaps
+ * them, which the server could not do beside the children of scripts. For programs: it forks, so it comes before any
+ * thread. */
 
 #include "core/program/upgraded.h"
 #include "evserve.h"
@@ -23,12 +24,12 @@ enum {
 /* Whether to call supervise(). */
 bool supervise_is_wanted(const struct command_line *options);
 
-/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns the
- * exit status once the server has ended in order, has been told to stop, or could not start the first time (where a
+/* Fork. Returns -1 in the child, which goes on to serve, with the kept sockets in upgraded. In the parent it returns
+ * the exit status once the server has ended in order, has been told to stop, or could not start the first time (where a
  * crash counts, too, if another program serves and waits for this one to take its place). SIGTERM, SIGINT, SIGQUIT,
- * SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself with a failure, it
- * is started again, too, and goes on with the sockets that it has not shut down. Lines of the parent go where options
- * want the log, which are borrowed until it returns in the parent. */
+ * SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself with a failure,
+ * it is started again, too, and goes on with the sockets that it has not shut down. Lines of the parent go where
+ * options want the log, which are borrowed until it returns in the parent. */
 int supervise(struct upgraded *upgraded, const struct command_line *options);
 
 /* The wait before the next start, after one of delay_ms (0: there was none) and a server that served for served_ms. */

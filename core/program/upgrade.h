@@ -3,8 +3,8 @@
 
 /* Replacing the running program by another version of it, which takes over its listening sockets (launch.h). The old
  * program starts the new one and serves on; once the new one says that it serves, the old one stops. A new one that
- * ends before, or closes the pipe, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new program's part. For
- * programs; the main thread calls all of it. */
+ * ends before, or closes the pipe, or says nothing for UPGRADE_DEADLINE_MS, changes nothing. upgraded.h is the new
+ * program's part. For programs; the main thread calls all of it. */
 
 #include "evserve.h"
 

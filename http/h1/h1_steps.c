@@ -190,8 +190,8 @@ static enum step begin_request(struct h1 *h1)
     return exchange->has_body ? plan_body(h1) : STEP_ON;
 }
 
-/* Whether what came begins as a TLS record with a handshake does (RFC 8446, section 5.1). No request begins so. The first
- * byte alone decides, since it may come alone: what a client reads does not depend on how its bytes are cut. */
+/* Whether what came begins as a TLS record with a handshake does (RFC 8446, section 5.1). No request begins so. The
+ * first byte alone decides, since it may come alone: what a client reads does not depend on how its bytes are cut. */
 static bool is_tls_hello(const struct h1 *h1)
 {
     return !h1->is_secured && input_data(h1)[0] == 0x16;

@@ -8,7 +8,7 @@
  *     v
  *   METHOD -> PATH [-> QUERY] -> VERSION         step_request_line()
  *                                  v
- *                                FIELDS          read_field_line(), repeated; its states are those of http/field_line.h */
+ *                                FIELDS          read_field_line(), repeated; its states: http/field_line.h */
 
 #include "http/h1/parser_steps.h"
 

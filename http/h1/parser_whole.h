@@ -4,14 +4,15 @@
  *   VARIANT       the name of its parse_head_fn
  *   TARGET        the attribute that allows the variant's instructions
  *   INLINE        what its functions begin with: always inlined, with these instructions
- *   LOOKS_BACK    bytes before the end of what is looked at that it may read, even if they come before what it looks for
+ *   LOOKS_BACK    bytes before the end of what is looked at that it may read, even if they come before what it looks
+ *                 for
  *   clear_head(head)
  *                 sets all to 0 that comes before field_capacity
  *   struct block, begin_block(pos, end)
  *                 what the next two remember from call to call, and the begin
  *   find_name_end(block, data, pos, end, len)
- *                 sets *len to the number of bytes from pos, where a line begins, that are CLASS_TOKEN. false: so are all
- *                 before end
+ *                 sets *len to the number of bytes from pos, where a line begins, that are CLASS_TOKEN. false: so are
+ *                 all before end
  *   find_value_end(block, data, pos, end, len)
  *                 the same for CLASS_VALUE; pos is at most SPACES_MAX bytes behind the end of the name
  *   find_path_end(data, pos, end, is_plain)

@@ -247,15 +247,15 @@ int plan_check_access(const struct plan *plan, const struct offer *offer, char *
 /* Certificates. */
 
 static const char no_certificate[] =
-    "there is no certificate for it: name one with app.tls { cert = ..., key = ... } in the script, with --tls-cert and "
-    "--tls-key on the command line, or in evserve_config.certificates";
+    "there is no certificate for it: name one with app.tls { cert = ..., key = ... } in the script, with --tls-cert "
+    "and --tls-key on the command line, or in evserve_config.certificates";
 
 static const char no_https[] =
     "there is no HTTPS to redirect to: an address such as \":443?tls\", with a certificate, adds it";
 
 static const char no_tls_socket[] =
-    "the server was given sockets instead, and none of them is for HTTPS: name each one and add ?tls to those that are, "
-    "for example --listen 'fd:3?tls' (evserve_config.listen)";
+    "the server was given sockets instead, and none of them is for HTTPS: name each one and add ?tls to those that "
+    "are, for example --listen 'fd:3?tls' (evserve_config.listen)";
 
 /* Sockets take the place of all addresses of the script. They must not turn its HTTPS into plain HTTP unnoticed: with
  * systemd, nobody has decided that. Another address in their place was asked for, and is no error. */

@@ -1,6 +1,6 @@
-/* Nanoseconds for what an answer is made of: a look-up in the file cache, a head made beforehand put in place, and a head
- * made from a status, fields and content. The exchange is a real one: a request comes in over a socket pair, and its
- * handler measures. */
+/* Nanoseconds for what an answer is made of: a look-up in the file cache, a head made beforehand put in place, and a
+ * head made from a status, fields and content. The exchange is a real one: a request comes in over a socket pair, and
+ * its handler measures. */
 
 #include "core/reactor.h"
 #include "core/sys.h"

@@ -3,10 +3,10 @@
  *
  *     floor [--close] --answer FILE --request BYTES
  *
- * Level-triggered epoll, recv, one send: two system calls a request and its share of epoll_wait. --request says how long
- * a request is, so that pipelined ones are counted without looking at them. With --close it reads right after accept,
- * answers, closes, and adds a connection to epoll only when that read says EAGAIN. The port is printed; the program
- * ends when it is killed. An answer must fit into a socket's send buffer: a short send ends the program. */
+ * Level-triggered epoll, recv, one send: two system calls a request and its share of epoll_wait. --request says how
+ * long a request is, so that pipelined ones are counted without looking at them. With --close it reads right after
+ * accept, answers, closes, and adds a connection to epoll only when that read says EAGAIN. The port is printed; the
+ * program ends when it is killed. An answer must fit into a socket's send buffer: a short send ends the program. */
 
 #include <errno.h>
 #include <netinet/in.h>

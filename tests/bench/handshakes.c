@@ -4,8 +4,9 @@
  *     handshakes --port PORT --hold N
  *
  * Happy path: each of N slots connects, makes a handshake, sends one request with "Connection: close", reads to the end
- * and connects again. With --resume it offers the session that the connection before it got last. The result is one line
- * of JSON, as load.lua writes it, with the count of resumed sessions, and the version and cipher that were agreed on.
+ * and connects again. With --resume it offers the session that the connection before it got last. The result is one
+ * line of JSON, as load.lua writes it, with the count of resumed sessions, and the version and cipher that were agreed
+ * on.
  *
  * With --hold, N connections make one request each and stay; "held" is printed, and the program ends when its standard
  * input does.

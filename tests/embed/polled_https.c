@@ -1,5 +1,5 @@
-/* A host whose own loop watches the one fd of a server with HTTPS: what TLS has read ahead must not be forgotten, although
- * no event of a socket tells of it.
+/* A host whose own loop watches the one fd of a server with HTTPS: what TLS has read ahead must not be forgotten,
+ * although no event of a socket tells of it.
  *
  *     polled_https CERT KEY */
 

@@ -1,4 +1,5 @@
-/* What a server does not do to its host, and what it leaves behind: nothing. Memory is counted (tests/lib/fake_mem.h). */
+/* What a server does not do to its host, and what it leaves behind: nothing. Memory is counted
+ * (tests/lib/fake_mem.h). */
 
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/host.h"

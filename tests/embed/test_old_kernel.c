@@ -1,5 +1,6 @@
-/* A server where newer system calls fail: with ENOSYS on kernels that are older than they are, with EPERM or ENOSYS under
- * filters of container runtimes that do not know them. A filter of BPF alone, since libseccomp need not be there. */
+/* A server where newer system calls fail: with ENOSYS on kernels that are older than they are, with EPERM or ENOSYS
+ * under filters of container runtimes that do not know them. A filter of BPF alone, since libseccomp need not be
+ * there. */
 
 #include "tests/lib/host.h"
 

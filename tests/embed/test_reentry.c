@@ -190,8 +190,8 @@ static void servers_reload_each_other_in_handlers(void **state)
     other = NULL;
 }
 
-/* A callback that never returns. The end of its thread unwinds the stack in the same way as an exception of C++ does; with
- * musl it does not unwind. */
+/* A callback that never returns. The end of its thread unwinds the stack in the same way as an exception of C++ does;
+ * with musl it does not unwind. */
 
 static void *poll_once(void *arg)
 {

@@ -1,4 +1,5 @@
-/* Content that is not copied: evs_reply_ref() and evs_write_ref(), whose release comes exactly once, whatever the end. */
+/* Content that is not copied: evs_reply_ref() and evs_write_ref(), whose release comes exactly once, whatever the
+ * end. */
 
 #include "tests/lib/host.h"
 

@@ -1,5 +1,5 @@
-/* A host that asks for a sandbox: which of its threads it holds for. Each case has a thread of its own, since there is no
- * way out. */
+/* A host that asks for a sandbox: which of its threads it holds for. Each case has a thread of its own, since there is
+ * no way out. */
 
 #include "tests/lib/host.h"
 

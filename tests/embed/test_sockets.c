@@ -5,8 +5,8 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 
-/* Say where the request came from: the listener, the client as getnameinfo() and evs_peer() see it, and the address that
- * it connected to. */
+/* Say where the request came from: the listener, the client as getnameinfo() and evs_peer() see it, and the address
+ * that it connected to. */
 static void serve_origin(evs_request *request, void *arg)
 {
     (void)arg;

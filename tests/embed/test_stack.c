@@ -1,5 +1,5 @@
-/* A host whose thread has the least stack: scripts that recurse through C are stopped before its end, on this thread and
- * on one that has a larger stack. Without a script much less will do. */
+/* A host whose thread has the least stack: scripts that recurse through C are stopped before its end, on this thread
+ * and on one that has a larger stack. Without a script much less will do. */
 
 #include "tests/lib/host.h"
 
@@ -18,8 +18,8 @@ static const char site[] =
     "app.get('/load', function() return load(text) and 'loaded' end)\n"
     "app.get('/ok', function() return 'ok' end)\n";
 
-/* ThreadSanitizer keeps its own state of a thread on the thread's stack. AddressSanitizer makes frames larger, which only
- * the least stack of all notices. */
+/* ThreadSanitizer keeps its own state of a thread on the thread's stack. AddressSanitizer makes frames larger, which
+ * only the least stack of all notices. */
 #ifdef __SANITIZE_THREAD__
 enum { SANITIZER_BYTES = 1024 << 10, FRAME_BYTES = 0 };
 #elif defined __SANITIZE_ADDRESS__
@@ -28,8 +28,8 @@ enum { SANITIZER_BYTES = 0, FRAME_BYTES = 128 << 10 };
 enum { SANITIZER_BYTES = 0, FRAME_BYTES = 0 };
 #endif
 
-/* What the header promises for a thread without a script, and the thread-local variables of this program: the client has
- * 64 KiB of them, which the C library takes from each thread's stack. */
+/* What the header promises for a thread without a script, and the thread-local variables of this program: the client
+ * has 64 KiB of them, which the C library takes from each thread's stack. */
 enum { PLAIN_BYTES = 64 << 10, LOCAL_BYTES = 68 << 10 };
 
 /* Serve with evserve_wait() on a thread with a stack of so many bytes. */

@@ -1,6 +1,6 @@
-/* Chunked bodies (http/h1/chunked.c). The input is such a body and what follows it: taken whole and in random pieces, flush
- * against a page that must not be touched, content, end and verdict are the same. Then the input is content: put in
- * chunks of random sizes it comes back as it was, and the body ends where it ends. */
+/* Chunked bodies (http/h1/chunked.c). The input is such a body and what follows it: taken whole and in random pieces,
+ * flush against a page that must not be touched, content, end and verdict are the same. Then the input is content: put
+ * in chunks of random sizes it comes back as it was, and the body ends where it ends. */
 
 #include "http/h1/chunked.h"
 #include "http/limits.h"

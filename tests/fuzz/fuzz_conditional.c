@@ -1,7 +1,8 @@
 /* Fields that choose what of a file is sent: conditions (http/conditional.c), dates (http/http_date.c) and codings
  * (http/encoding.c). The input is the field lines of a request. It is evaluated against several versions of a file:
  *   - what any request may get follows from its method and from which fields there are (RFC 9110 section 13.2.2);
- *   - If-Match and If-None-Match with the same list never agree, and a list that covers a tag strongly covers it weakly;
+ *   - If-Match and If-None-Match with the same list never agree, and a list that covers a tag strongly covers it
+ *     weakly;
  *   - a date that is read, with whatever clock, and written out as IMF-fixdate is read as the same moment;
  *   - the chosen coding is one that is there and was not refused. */
 

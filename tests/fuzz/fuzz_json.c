@@ -1,6 +1,6 @@
-/* JSON of Lua sites (lua/json_decode.c, lua/json_encode.c). The input is a JSON text, flush against a page that must not
- * be touched. It is accepted when a plain reading of RFC 8259 accepts it, and only then; and what was read is the same
- * after it was written and read again. */
+/* JSON of Lua sites (lua/json_decode.c, lua/json_encode.c). The input is a JSON text, flush against a page that must
+ * not be touched. It is accepted when a plain reading of RFC 8259 accepts it, and only then; and what was read is the
+ * same after it was written and read again. */
 
 #include "lua/call.h"
 #include "lua/json.h"

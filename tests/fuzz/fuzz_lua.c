@@ -1,5 +1,5 @@
-/* What Lua sites hand to our functions, and what their handlers return (lua/). The input is lines; the first letter says
- * what is done with the values in the rest of it (tests/lib/lua_values.h):
+/* What Lua sites hand to our functions, and what their handlers return (lua/). The input is lines; the first letter
+ * says what is done with the values in the rest of it (tests/lib/lua_values.h):
  *
  *   l   the functions of app are called at start-up       r   a handler returns them
  *   s   a stream writes them                              e   a handler raises the first

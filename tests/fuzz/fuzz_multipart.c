@@ -1,6 +1,6 @@
 /* multipart/form-data (http/multipart.c). The input is a Content-Type in its first line, and a body. Taken whole and in
- * random pieces, flush against a page that must not be touched, parts, content and verdict are the same. Then the body is
- * content: as the only part of a form it comes back as it was, unless it has the delimiter in it. */
+ * random pieces, flush against a page that must not be touched, parts, content and verdict are the same. Then the body
+ * is content: as the only part of a form it comes back as it was, unless it has the delimiter in it. */
 
 #include "http/multipart.h"
 #include "tests/lib/fuzz.h"

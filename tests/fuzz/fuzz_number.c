@@ -1,6 +1,6 @@
-/* Doubles and decimal text (http/number.c). The input is a number in the grammar of JSON, or else the bytes of a double. A
- * text is read as the C library reads it; what is written is read back as the same double, by both, and is not longer than
- * what the C library needs. */
+/* Doubles and decimal text (http/number.c). The input is a number in the grammar of JSON, or else the bytes of a
+ * double. A text is read as the C library reads it; what is written is read back as the same double, by both, and is
+ * not longer than what the C library needs. */
 
 #include "http/number.h"
 #include "tests/lib/fuzz.h"

@@ -1,6 +1,6 @@
-/* Request heads (http/h1/parser*.c). The input is what a client sends. Parsed whole by the scalar variant, and then in random
- * pieces, by every variant, flush against a page that must not be touched: all say the same, under default limits and
- * under the least. What is complete lies within its head, its fields are what
+/* Request heads (http/h1/parser*.c). The input is what a client sends. Parsed whole by the scalar variant, and then in
+ * random pieces, by every variant, flush against a page that must not be touched: all say the same, under default
+ * limits and under the least. What is complete lies within its head, its fields are what
  * http/field_line.c finds in it, and a path that is called plain is its own normal form. */
 
 #include "http/field_line.h"

@@ -1,6 +1,6 @@
 /* The Range field (http/range.c). The input is its value, flush against a page that must not be touched, and is read
- * against representations of many sizes. Ranges lie within the representation and have no byte in common; and for a small
- * one they have exactly the bytes that a plain reading of RFC 9110 section 14.1.2 gives, one byte at a time. */
+ * against representations of many sizes. Ranges lie within the representation and have no byte in common; and for a
+ * small one they have exactly the bytes that a plain reading of RFC 9110 section 14.1.2 gives, one byte at a time. */
 
 #include "http/range.h"
 #include "tests/lib/fuzz.h"

@@ -1,7 +1,7 @@
 /* Route patterns and matching (http/route_pattern.c, http/router.c). The input is lines: patterns up to the first empty
- * one, then paths. Refused patterns say why. What is found for a path does not depend on the order in which the patterns
- * were registered, its parameters lie within the path in their order, and allowed methods are told where there are any.
- * In the end no memory is left. */
+ * one, then paths. Refused patterns say why. What is found for a path does not depend on the order in which the
+ * patterns were registered, its parameters lie within the path in their order, and allowed methods are told where there
+ * are any. In the end no memory is left. */
 
 #include "http/router.h"
 #include "tests/lib/fuzz.h"

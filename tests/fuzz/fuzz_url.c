@@ -1,7 +1,7 @@
 /* Request targets (http/url.c). The input is a raw path, then a query, then a segment: a path that is taken is one that
  * cannot leave the root, and taking it again after encoding it changes nothing; the pairs of a query are parts of it in
- * their order; what was encoded is decoded to what it was. Inputs lie flush against a page that must not be touched, and
- * outputs have no byte too much. */
+ * their order; what was encoded is decoded to what it was. Inputs lie flush against a page that must not be touched,
+ * and outputs have no byte too much. */
 
 #include "http/url.h"
 

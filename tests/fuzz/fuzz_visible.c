@@ -1,6 +1,6 @@
 /* Text that is shown (core/visible.h). The input is read flush against a page that must not be touched: what comes out
- * needs no escape any more, has no newline and no control character but tabs, stays within its bound, and ends where the
- * input ends when there is room. */
+ * needs no escape any more, has no newline and no control character but tabs, stays within its bound, and ends where
+ * the input ends when there is room. */
 
 #include "core/visible.h"
 #include "tests/lib/fuzz.h"

@@ -35,8 +35,8 @@ size_t client_read_until(int fd, char *buf, size_t size, const char *text);
 /* Read all that comes until the server closes. */
 size_t client_read_all(int fd, char *buf, size_t size);
 
-/* Send one request, over fd or a new connection, read the response and close. Returns the response, valid until the next
- * call on this thread, or "". */
+/* Send one request, over fd or a new connection, read the response and close. Returns the response, valid until the
+ * next call on this thread, or "". */
 const char *client_ask_on(int fd, const char *request);
 const char *client_ask(int port, const char *request);
 

@@ -30,15 +30,14 @@
 /* Every function of core/sys.h. */
 /* clang-format off */
 #define FAKE_OPS(X)                                                                                                    \
-    X(NOW_NS) X(COARSE_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM) X(SLEEP_MS) X(USER_ID) X(TRY_CODE)                                                                                 \
-    X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT) X(EPOLL_WAIT_MS)                                         \
-    X(EVENTFD_CREATE) X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET)                                                 \
-    X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME) X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING)     \
-    X(UNREAD_BYTES) X(FD_LIMIT)                                                                                        \
-    X(SHUTDOWN_WRITE) X(SHUTDOWN) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE)                                                            \
-    X(OPEN) X(OPEN_BENEATH) X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(MAY_READ) X(UNLINK) X(SET_MODE) X(LOCK) X(READ) X(PREAD) X(DUPLICATE)               \
-    X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW) X(LANDLOCK_ENTER) \
-    X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
+    X(NOW_NS) X(COARSE_NS) X(WALL_TIME_S) X(THREAD_CPU_NS) X(RANDOM) X(SLEEP_MS) X(USER_ID) X(TRY_CODE)                \
+    X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT) X(EPOLL_WAIT_MS) X(EVENTFD_CREATE)      \
+    X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET) X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME)   \
+    X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING) X(UNREAD_BYTES) X(FD_LIMIT)          \
+    X(SHUTDOWN_WRITE) X(SHUTDOWN) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE) X(OPEN) X(OPEN_BENEATH)     \
+    X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(MAY_READ) X(UNLINK) X(SET_MODE) X(LOCK) X(READ) X(PREAD)             \
+    X(DUPLICATE) X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW)       \
+    X(LANDLOCK_ENTER) X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
 /* clang-format on */
 
 #define FAKE_OP_NAME(name) FAKE_##name,
@@ -179,7 +178,8 @@ bool fake_peer_saw_end(const struct fake_peer *peer);   /* the near end was shut
 bool fake_peer_saw_close(const struct fake_peer *peer); /* its last fd was closed */
 bool fake_peer_saw_reset(const struct fake_peer *peer); /* it was closed with bytes unread, which resets */
 
-/* The bytes of the last datagram, NUL-terminated, and where the socket for it was connected to; NULL before the first. */
+/* The bytes of the last datagram, NUL-terminated, and where the socket for it was connected to; NULL before the
+ * first. */
 const char *fake_sys_datagram(struct sockaddr_storage *address, socklen_t *address_len);
 
 /* The value that sys_set_option() gave an option of a simulated socket, or of the listener that accepted it; -1 when it

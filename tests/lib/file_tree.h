@@ -1,8 +1,8 @@
 #ifndef EVSERVE_TESTS_FILE_TREE_H
 #define EVSERVE_TESTS_FILE_TREE_H
 
-/* For tests: a directory below /tmp, and the usual things to put there. They are made and changed without core/sys.h, so
- * that the fake kernel does not see it. What cannot be made ends the test program. */
+/* For tests: a directory below /tmp, and the usual things to put there. They are made and changed without core/sys.h,
+ * so that the fake kernel does not see it. What cannot be made ends the test program. */
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,13 +1,14 @@
 #ifndef EVSERVE_TESTS_H1_SCENE_H
 #define EVSERVE_TESTS_H1_SCENE_H
 
-/* What the tests of http/h1/ share: one connection that speaks HTTP/1, between two buffers. The transport reads what the
- * client has sent from one and writes what it gets to the other. There is no server, no listener and no socket; the
- * reactor is there as a clock and never runs. A test sends, and then calls the protocol as http/conn.c does: read() while
- * there is something to read and the protocol reads, advance() while it says TURN_AGAIN or writes and there is room.
+/* What the tests of http/h1/ share: one connection that speaks HTTP/1, between two buffers. The transport reads what
+ * the client has sent from one and writes what it gets to the other. There is no server, no listener and no socket; the
+ * reactor is there as a clock and never runs. A test sends, and then calls the protocol as http/conn.c does: read()
+ * while there is something to read and the protocol reads, advance() while it says TURN_AGAIN or writes and there is
+ * room.
  *
- * When a test ends, no memory may be left, and no system call may have touched an fd. tests/CMakeLists.txt links the scene
- * to every program whose source includes this header. */
+ * When a test ends, no memory may be left, and no system call may have touched an fd. tests/CMakeLists.txt links the
+ * scene to every program whose source includes this header. */
 
 #include "core/log.h"
 #include "core/reactor.h"

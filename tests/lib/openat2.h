@@ -1,8 +1,8 @@
 #ifndef EVSERVE_TESTS_LIB_OPENAT2_H
 #define EVSERVE_TESTS_LIB_OPENAT2_H
 
-/* For tests that count system calls: on a kernel before 5.6, or where a filter refuses openat2(2), a path is opened step by
- * step (core/beneath.h), which takes more of them. Include cmocka.h before this. */
+/* For tests that count system calls: on a kernel before 5.6, or where a filter refuses openat2(2), a path is opened
+ * step by step (core/beneath.h), which takes more of them. Include cmocka.h before this. */
 
 #include "core/sys.h"
 #include "tests/lib/fake_sys.h"

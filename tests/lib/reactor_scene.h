@@ -61,8 +61,8 @@ int scene_set_up(void **state);
 /* Destroys the reactor, then the fds that the test opened. No memory may be left. */
 int scene_tear_down(void **state);
 
-/* Callbacks whose arg is the actor. Each notes the actor's name, then runs act. An event adds R, W, E, H, M and F for the
- * events: "name:RW ". */
+/* Callbacks whose arg is the actor. Each notes the actor's name, then runs act. An event adds R, W, E, H, M and F for
+ * the events: "name:RW ". */
 void on_event(struct reactor *reactor, int fd, unsigned events, void *arg);
 void on_timer(struct reactor *reactor, uint64_t timer, void *arg);
 void on_task(struct reactor *reactor, void *arg);

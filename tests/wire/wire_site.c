@@ -15,11 +15,12 @@
  *   GET  /empty                204
  *   GET  /host                 the value of Host, as handlers find it
  *   GET  /authority            the request's authority: of the target, or Host
- * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes), sub/index.html "sub\n", nothing/ (empty),
+ * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes),
+ * sub/index.html "sub\n", nothing/ (empty),
  *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt,
  *   z/index.html "z\n", z/style.css "style\n", z/half.js "half\n", z/old.js "old\n", z/big.bin (100,000 bytes); and
- *   beside them style.css.br, .zst and .gz, index.html.gz, half.js.gz, big.bin.gz (50,000 bytes), each with its coding as
- *   contents ("br\n", "zstd\n", "gzip\n"), and old.js.gz, which is older than old.js
+ *   beside them style.css.br, .zst and .gz, index.html.gz, half.js.gz, big.bin.gz (50,000 bytes), each with its coding
+ *   as contents ("br\n", "zstd\n", "gzip\n"), and old.js.gz, which is older than old.js
  *   fifo and socket, and changing/, which cases may change: a.txt "one\n", big.bin (100,000 bytes), huge.bin (300,000),
  *   c.css "css\n" with c.css.gz "gzip\n", index.html "index\n"
  * Mounts besides:

@@ -1,5 +1,6 @@
-/* open_beneath() on a real tree: what the kernel lets through openat2(2) and what the walk by steps lets through must be
- * the same files, whatever path and links say. Where this kernel has no openat2(2), the table still holds the walk. */
+/* open_beneath() on a real tree: what the kernel lets through openat2(2) and what the walk by steps lets through must
+ * be the same files, whatever path and links say. Where this kernel has no openat2(2), the table still holds the
+ * walk. */
 
 #include "core/beneath.h"
 #include "core/sys.h"

@@ -350,7 +350,8 @@ static void no_other_door_of_the_kernel_is_open(void **state)
     try_all(tries, COUNT(tries));
 }
 
-/* The other side: what serving, Lua and C modules need still works, and upper bits that the kernel ignores do no harm. */
+/* The other side: what serving, Lua and C modules need still works, and upper bits that the kernel ignores do no
+ * harm. */
 static void what_serving_needs_is_left(void **state)
 {
     (void)state;

@@ -195,7 +195,8 @@ static int tcp_widow(void)
     return fd;
 }
 
-/* The peer is lost in the middle of one call: sendfile() then tells how much it sent, and raises SIGPIPE all the same. */
+/* The peer is lost in the middle of one call: sendfile() then tells how much it sent, and raises SIGPIPE all the
+ * same. */
 static void a_peer_lost_in_the_middle_of_a_sendfile_is_no_signal(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* What takes long does not hold the loop (R6): a tick begins timers, tasks and posts for 10 ms each, and the next tick goes
- * on with those that are left, after the fds that are ready have had their turn. */
+/* What takes long does not hold the loop (R6): a tick begins timers, tasks and posts for 10 ms each, and the next tick
+ * goes on with those that are left, after the fds that are ready have had their turn. */
 
 #include "tests/lib/reactor_scene.h"
 

@@ -1,4 +1,5 @@
-/* core/store.c: what each call does, at its limits, with deadlines, and without memory. Threads are socket_store.c's. */
+/* core/store.c: what each call does, at its limits, with deadlines, and without memory. Threads are
+ * socket_store.c's. */
 
 #include "core/store.h"
 

@@ -1,5 +1,5 @@
-/* http/access_file.c on real files, pipes and sockets: whole lines whatever the kernel takes, reopening, and what is said
- * of lines that are lost. */
+/* http/access_file.c on real files, pipes and sockets: whole lines whatever the kernel takes, reopening, and what is
+ * said of lines that are lost. */
 
 #include "http/access_file.h"
 

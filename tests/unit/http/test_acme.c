@@ -1,5 +1,5 @@
-/* http/acme.c: challenges of a certificate authority, in a whole server, with failing system calls and memory. What is no
- * challenge is tested end to end (tests/e2e/test_redirect_https.py). */
+/* http/acme.c: challenges of a certificate authority, in a whole server, with failing system calls and memory. What is
+ * no challenge is tested end to end (tests/e2e/test_redirect_https.py). */
 
 #include "http/acme.h"
 #include "http/site_parts.h"

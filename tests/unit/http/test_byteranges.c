@@ -132,8 +132,8 @@ static void assert_part(const struct answer *answer, size_t first, size_t last, 
     assert_memory_equal(answer->body, content + first, answer->body_len);
 }
 
-/* A strict reader of multipart/byteranges (RFC 9110 section 14.6): text says which ranges came, as in "0-1 4-5". It holds
- * the bytes of each against the content. */
+/* A strict reader of multipart/byteranges (RFC 9110 section 14.6): text says which ranges came, as in "0-1 4-5". It
+ * holds the bytes of each against the content. */
 static const char *read_parts(const struct answer *answer, const char *wanted_type, size_t wanted_size)
 {
     static char text[RANGES_MAX * 42 + 1];
@@ -286,7 +286,8 @@ static void serve_with_the_fields_of_the_file(struct exchange *exchange, void *c
 
 static const struct handler claiming = {.serve = serve_with_the_fields_of_the_file};
 
-/* Whole, one range, several, none that fits, not modified, and a precondition that fails; from memory and from an fd. */
+/* Whole, one range, several, none that fits, not modified, and a precondition that fails; from memory and from an
+ * fd. */
 static void what_the_server_says_of_a_file_is_said_once(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Clients that leave with an orderly end (FIN) while a handler works: when they are taken for gone, what they still get,
- * and whom the end of their side does not concern. */
+/* Clients that leave with an orderly end (FIN) while a handler works: when they are taken for gone, what they still
+ * get, and whom the end of their side does not concern. */
 
 #include "tests/lib/server_scene.h"
 

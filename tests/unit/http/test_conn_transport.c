@@ -1,5 +1,5 @@
-/* Connections over a transport that is no plain socket: like TLS, it reads more from the socket than it hands on, so what
- * it holds has to be asked for without an event. A real server on the fake kernel. */
+/* Connections over a transport that is no plain socket: like TLS, it reads more from the socket than it hands on, so
+ * what it holds has to be asked for without an event. A real server on the fake kernel. */
 
 #include "core/sys.h"
 #include "http/server_internal.h"

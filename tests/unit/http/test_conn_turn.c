@@ -1,5 +1,5 @@
-/* How long one connection may hold the others up: a turn ends after TURN_NS, however few requests it has answered, and a
- * server that stops answers what has arrived in turns, too. Handlers here move the fake clock: time is work. */
+/* How long one connection may hold the others up: a turn ends after TURN_NS, however few requests it has answered, and
+ * a server that stops answers what has arrived in turns, too. Handlers here move the fake clock: time is work. */
 
 #include "tests/lib/server_scene.h"
 

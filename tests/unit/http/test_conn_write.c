@@ -1,4 +1,5 @@
-/* Connections on the fake kernel: how answers go out, whole, in pieces, from where they are, to clients that are slow. */
+/* Connections on the fake kernel: how answers go out, whole, in pieces, from where they are, to clients that are
+ * slow. */
 
 #include "tests/lib/server_scene.h"
 

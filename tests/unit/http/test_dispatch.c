@@ -1,5 +1,5 @@
-/* Who answers: the policies for a slash at the path's end, and what happens without memory. Groups, methods and parameters
- * are tested with the router and end to end. */
+/* Who answers: the policies for a slash at the path's end, and what happens without memory. Groups, methods and
+ * parameters are tested with the router and end to end. */
 
 #include "tests/lib/server_scene.h"
 

@@ -1,5 +1,6 @@
-/* http/field_line.c: what a field line is, wherever its bytes are split. Each row is read whole, byte by byte and in two at
- * every boundary, flush against a page that must not be touched; and once more without the bytes that came before. */
+/* http/field_line.c: what a field line is, wherever its bytes are split. Each row is read whole, byte by byte and in
+ * two at every boundary, flush against a page that must not be touched; and once more without the bytes that came
+ * before. */
 
 #include "http/field_line.h"
 #include "tests/lib/guard_page.h"

@@ -1,4 +1,5 @@
-/* The file cache when fds, memory or system calls fail: what is served all the same, and that nothing is left behind. */
+/* The file cache when fds, memory or system calls fail: what is served all the same, and that nothing is left
+ * behind. */
 
 #include "tests/lib/file_cache_scene.h"
 

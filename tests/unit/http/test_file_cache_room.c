@@ -1,4 +1,5 @@
-/* The file cache when there is no room: how many files, how much memory and how many fds it holds, and who goes first. */
+/* The file cache when there is no room: how many files, how much memory and how many fds it holds, and who goes
+ * first. */
 
 #include "tests/lib/file_cache_scene.h"
 

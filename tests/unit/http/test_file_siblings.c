@@ -1,5 +1,5 @@
-/* Compressed siblings in the file cache, on real files behind the fake door: which count, what a hit costs, how a change
- * of the original or of a sibling is seen, and that nothing is left behind whatever fails. */
+/* Compressed siblings in the file cache, on real files behind the fake door: which count, what a hit costs, how a
+ * change of the original or of a sibling is seen, and that nothing is left behind whatever fails. */
 
 #include "core/log.h"
 #include "http/cached_file.h"

@@ -1,5 +1,5 @@
-/* How long a handler may keep its client waiting, on the fake clock: until its response begins, and between the bytes of
- * one that has begun. What the client reads, what the handler is told, and what does not count. */
+/* How long a handler may keep its client waiting, on the fake clock: until its response begins, and between the bytes
+ * of one that has begun. What the client reads, what the handler is told, and what does not count. */
 
 #include "tests/lib/server_scene.h"
 

@@ -1,5 +1,5 @@
-/* Listeners that redirect to HTTPS, in a whole server on the fake kernel. Targets and hosts of all kinds are tested end to
- * end (tests/e2e/test_redirect_https.py). */
+/* Listeners that redirect to HTTPS, in a whole server on the fake kernel. Targets and hosts of all kinds are tested end
+ * to end (tests/e2e/test_redirect_https.py). */
 
 #include "core/tls_context.h"
 #include "http/https_redirect.h"

@@ -1,5 +1,5 @@
-/* Directories that a mount answers with, on the fake kernel: when a page is made and when it is sent again, that others are
- * served while a large one is made, and that nothing is left behind whoever leaves and whatever fails. */
+/* Directories that a mount answers with, on the fake kernel: when a page is made and when it is sent again, that others
+ * are served while a large one is made, and that nothing is left behind whoever leaves and whatever fails. */
 
 #include "core/sys.h"
 

@@ -16,8 +16,8 @@
 
 enum { TEXT_MAX = 4096 };
 
-/* The verdict and the set as text: "ignored", "unsatisfiable" or "first-last first-last ...". Valid until the next call.
- * The value is read from the end of a block of its own length, so that the sanitizer sees what reads on. */
+/* The verdict and the set as text: "ignored", "unsatisfiable" or "first-last first-last ...". Valid until the next
+ * call. The value is read from the end of a block of its own length, so that the sanitizer sees what reads on. */
 static const char *read_value(const char *value, size_t len, uint64_t size)
 {
     static char text[RANGES_MAX * 42 + 1];

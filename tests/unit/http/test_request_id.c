@@ -1,5 +1,5 @@
-/* The id of a request, in a whole server on the fake kernel. Its clients come from 127.0.0.1, and its random bytes are 0,
- * 1, 2, ... */
+/* The id of a request, in a whole server on the fake kernel. Its clients come from 127.0.0.1, and its random bytes are
+ * 0, 1, 2, ... */
 
 #include "http/request_id.h"
 #include "tests/lib/server_scene.h"

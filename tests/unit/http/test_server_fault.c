@@ -1,6 +1,7 @@
 /* Failures under the whole server: one day of it is played again and again, and each time another allocation or another
  * system call fails. Whatever fails, nothing crashes, hangs or leaks; a connection that is not closed has all its
- * answers, and what was answered is well-formed; and when the fault is gone the server serves as if nothing had been. */
+ * answers, and what was answered is well-formed; and when the fault is gone the server serves as if nothing had
+ * been. */
 
 #include "tests/lib/server_scene.h"
 

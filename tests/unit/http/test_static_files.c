@@ -557,8 +557,8 @@ static void fields_of_a_handler_stay(void **state)
     assert_string_equal(field_of(serve("GET", "/a.txt", "If-None-Match: *\r\n"), "X-App"), "demo");
 }
 
-/* One line, the handler's, whatever the response is made of. Of an age for a file, the mount's own takes the place where
- * there is no file. */
+/* One line, the handler's, whatever the response is made of. Of an age for a file, the mount's own takes the place
+ * where there is no file. */
 static void caching_of_a_handler_takes_the_place_of_the_mounts(void **state)
 {
     (void)state;

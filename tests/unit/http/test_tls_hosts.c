@@ -1,5 +1,5 @@
-/* Requests for another host than that of the handshake, where hosts ask their clients for different certificates. A whole
- * server on the fake kernel, and clients of OpenSSL. */
+/* Requests for another host than that of the handshake, where hosts ask their clients for different certificates. A
+ * whole server on the fake kernel, and clients of OpenSSL. */
 
 #include "core/tls_context.h"
 #include "tests/lib/server_scene.h"

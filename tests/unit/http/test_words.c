@@ -1,5 +1,5 @@
-/* http/words.h: short texts a word at a time. Texts of every short length lie flush against a page that nobody may touch,
- * at their beginning or at their end. */
+/* http/words.h: short texts a word at a time. Texts of every short length lie flush against a page that nobody may
+ * touch, at their beginning or at their end. */
 
 #include "http/words.h"
 

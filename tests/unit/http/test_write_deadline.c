@@ -1,5 +1,6 @@
-/* Whether a client takes its response: what it sends does not count, and what the kernel has got rid of does, though the
- * socket has no room yet. On the fake clock and the fake kernel, whose sockets say what the test wants of their queue. */
+/* Whether a client takes its response: what it sends does not count, and what the kernel has got rid of does, though
+ * the socket has no room yet. On the fake clock and the fake kernel, whose sockets say what the test wants of their
+ * queue. */
 
 #include "tests/lib/server_scene.h"
 

@@ -1,8 +1,8 @@
 /* Failures under the whole of evserve, Lua included: one day of a server, from evserve_start() to evserve_free(), is
  * played again and again, and each time another allocation fails (of C or of Lua, once or from there on), or another
- * system call, with each error that it can give in earnest. The day has all that a server does: it starts, serves files,
- * answers in Lua and in C, takes uploads, streams, answers pipelines, lets the slow and the silent wait until their
- * deadlines, reloads its script, refuses a broken one, and stops with requests in flight.
+ * system call, with each error that it can give in earnest. The day has all that a server does: it starts, serves
+ * files, answers in Lua and in C, takes uploads, streams, answers pipelines, lets the slow and the silent wait until
+ * their deadlines, reloads its script, refuses a broken one, and stops with requests in flight.
  *
  * Whatever fails: nothing crashes, hangs or leaks, memory or fds; each answer that came whole is that of a day without
  * failures, or 500 or 503; one that is cut comes with the end of its connection; an open connection has all of its

@@ -1,5 +1,5 @@
-/* Answers of Lua sites on the fake kernel: what is deferred until they are sent, and memory that runs out while they are
- * made. */
+/* Answers of Lua sites on the fake kernel: what is deferred until they are sent, and memory that runs out while they
+ * are made. */
 
 #include "lua/coro_pool.h"
 #include "tests/lib/lua_scene.h"

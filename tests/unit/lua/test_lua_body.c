@@ -1,5 +1,5 @@
-/* Request bodies in Lua on the fake kernel: what stays in the kernel, whose time it is, clients that leave in the middle,
- * and memory that runs out. What scripts can say is tested end to end (tests/e2e/test_lua_bodies.py). */
+/* Request bodies in Lua on the fake kernel: what stays in the kernel, whose time it is, clients that leave in the
+ * middle, and memory that runs out. What scripts can say is tested end to end (tests/e2e/test_lua_bodies.py). */
 
 #include "tests/lib/lua_scene.h"
 

@@ -41,7 +41,8 @@ static int add_functions(lua_State *L, void *arg)
     return 0;
 }
 
-/* work(ms) and rest(ms) end with enough instructions for a look at the clock. forever() never ends, but for the clock. */
+/* work(ms) and rest(ms) end with enough instructions for a look at the clock. forever() never ends, but for the
+ * clock. */
 #define SITE                                                                                                           \
     APP "local function look() for i = 1, 1100 do end end\n"                                                           \
         "local function work(ms) spend(ms) look() end\n"                                                               \

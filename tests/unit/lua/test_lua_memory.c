@@ -551,8 +551,8 @@ static int add_restart(lua_State *L, void *arg)
     return 0;
 }
 
-/* LuaJIT's collector, which a function of the host has started, finds work wherever something is made: but not where C makes a
- * request object, outside of all Lua code. */
+/* LuaJIT's collector, which a function of the host has started, finds work wherever something is made: but not where C
+ * makes a request object, outside of all Lua code. */
 static void no_finalizer_runs_while_a_request_object_is_made(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* core/program/log_stream.c on real pipes, sockets and files: when lines are written, and what happens when nobody reads them. */
+/* core/program/log_stream.c on real pipes, sockets and files: when lines are written, and what happens when nobody
+ * reads them. */
 
 #include "core/log.h"
 #include "core/program/log_stream.h"

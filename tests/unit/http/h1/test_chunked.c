@@ -282,8 +282,8 @@ static void chunk_extension_has_a_limit_of_its_own_in_each_chunk(void **state)
     }
 }
 
-/* Chunks of content_len bytes, each with an extension of so many bytes ("; " and digits), until the content comes short of
- * the extensions by excess; then the last chunk. */
+/* Chunks of content_len bytes, each with an extension of so many bytes ("; " and digits), until the content comes short
+ * of the extensions by excess; then the last chunk. */
 static size_t format_excess(char *text, size_t content_len, size_t extension_len, size_t excess)
 {
     size_t len = 0;

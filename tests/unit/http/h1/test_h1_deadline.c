@@ -61,8 +61,8 @@ static void a_limit_of_0_is_none(void **state)
     assert_true(h1_scene.conn.protocol->deadline_ms(&h1_scene.conn, WAIT_HANDLER, 5000) == DEADLINE_NEVER);
 }
 
-/* A body that trickles in has to come at min_body_rate once body_timeout is over. Time in which a handler does not ask for
- * it is not counted. */
+/* A body that trickles in has to come at min_body_rate once body_timeout is over. Time in which a handler does not ask
+ * for it is not counted. */
 static void a_body_has_to_keep_its_rate(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Output against a transport that takes what it likes: back-pressure, the budget of a turn, content that is sent from where
- * it is, files for a transport without sendfile(2). */
+/* Output against a transport that takes what it likes: back-pressure, the budget of a turn, content that is sent from
+ * where it is, files for a transport without sendfile(2). */
 
 #include "tests/lib/h1_scene.h"
 
@@ -193,8 +193,8 @@ static void borrowed_content_is_released_when_the_client_is_lost(void **state)
     assert_int_equal(held_gones, 0); /* the handler had done its part */
 }
 
-/* The call that sends the last of a piece may also fill the transport: that must not hide that the bytes behind the piece
- * have found no memory. */
+/* The call that sends the last of a piece may also fill the transport: that must not hide that the bytes behind the
+ * piece have found no memory. */
 static void memory_that_is_short_behind_a_piece_cuts_the_response(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* Streams whose pieces are sent from where they are: order, framing, what counts as queued, and that each piece is released
- * once, whatever the end. A whole server on the fake kernel; a test writes to the stream that its request began. */
+/* Streams whose pieces are sent from where they are: order, framing, what counts as queued, and that each piece is
+ * released once, whatever the end. A whole server on the fake kernel; a test writes to the stream that its request
+ * began. */
 
 #include "tests/lib/server_scene.h"
 

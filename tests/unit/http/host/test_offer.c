@@ -1,4 +1,5 @@
-/* http/host/offer.c and http/host/retired.c: what one thread serves, its addresses, and when a replaced one is freed. */
+/* http/host/offer.c and http/host/retired.c: what one thread serves, its addresses, and when a replaced one is
+ * freed. */
 
 #include "http/host/offer.h"
 #include "http/host/retired.h"
