@@ -482,6 +482,11 @@ int evserve_port(const evserve *server, unsigned listener)
     return server_port(server->workers[0].server, listener);
 }
 
+const char *evserve_scheme(const evserve *server, unsigned listener)
+{
+    return server_scheme(server->workers[0].server, listener);
+}
+
 int evserve_stats(const evserve *server, struct evs_stats *stats)
 {
     return evs_stats_fill(stats, server->plan.board, &server->reload);

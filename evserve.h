@@ -815,6 +815,10 @@ int evserve_port(const evserve *server, unsigned listener);
 /* Whether a listener is still there: 1, or 0 if a reload has closed it, or -1 past the last. Any thread. */
 int evserve_is_listening(const evserve *server, unsigned listener);
 
+/* What clients speak with a listener: "https" if it has "?tls", else "http"; NULL past the last one. Static text. Any
+ * thread. */
+const char *evserve_scheme(const evserve *server, unsigned listener);
+
 /* Totals since the server started, except active, which is the current value. */
 struct evs_stats {
     size_t size;                /* sizeof(struct evs_stats), set by the caller: lets this struct grow */

@@ -174,7 +174,8 @@ static void on_reloaded(void *arg, int error, const char *err)
     } else {
         snprintf(line, sizeof line, "not reloaded: %s", err);
     }
-    log_stream_write(control.log, error == 0 ? EVSERVE_LOG_INFO : EVSERVE_LOG_ERROR, line);
+    bool is_fault = error != 0 && error != -ESHUTDOWN; /* a stop may come before a reload is over */
+    log_stream_write(control.log, is_fault ? EVSERVE_LOG_ERROR : EVSERVE_LOG_INFO, line);
     if (error != -ESHUTDOWN) {
         systemd_notify_serving(&control.notifier, first_address(control.server), error == 0 ? NULL : err);
         atomic_store(&control.reload_news, error == 0 ? RELOAD_SUCCEEDED : RELOAD_FAILED);
@@ -342,7 +343,8 @@ static int serve_until_stopped(evserve *server)
     const char *address;
     char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
-        snprintf(line, sizeof line, "listening on %s", address);
+        bool is_https = strcmp(evserve_scheme(server, n), "https") == 0;
+        snprintf(line, sizeof line, "listening on %s%s", address, is_https ? " (HTTPS)" : "");
         log_stream_print(control.log, EVSERVE_LOG_INFO, line);
     }
     program_log_start(control.log, control.options);

@@ -367,7 +367,6 @@ static void conn_expire(struct conn *conn)
 /* The deadline passed, and this tick's I/O has not moved it. */
 static void close_expired(struct conn *conn)
 {
-    struct service *service = conn->pool->service;
     enum wait waits_for = (enum wait)conn->waits_for;
     if (waits_for == WAIT_IDLE) {
         conn_count_timeout(conn, waits_for, conn_close_idle(conn) ? 1 : 0);
@@ -375,7 +374,7 @@ static void close_expired(struct conn *conn)
     }
     conn_count_timeout(conn, waits_for, 1);
     conn->end = OUTCOME_TIMEOUT;
-    log_write(service->log, LOG_DEBUG, "connection timed out %s", conn_doing(conn));
+    conn_log(conn, "timed out", NULL);
     conn_opening_late(conn);
     if (waits_for == WAIT_WRITE) {
         transport_reset(&conn->transport); /* else the kernel would go on offering what is in the socket, for minutes */

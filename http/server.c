@@ -343,6 +343,13 @@ int server_port(const struct server *server, unsigned listener)
     return listener < server->listener_count ? server->listeners[listener].port : -1;
 }
 
+const char *server_scheme(const struct server *server, unsigned listener)
+{
+    return listener >= server->listener_count                      ? NULL
+           : server->accepters[listener].ops == &tls_transport_ops ? "https"
+                                                                   : "http";
+}
+
 /* Life. */
 
 static void serve_static(struct exchange *exchange, void *ctx)

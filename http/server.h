@@ -111,6 +111,9 @@ int server_port(const struct server *server, unsigned listener);
 /* Whether a reload has closed the n-th listener: server_settle_listeners(). Any thread. */
 bool server_has_closed(const struct server *server, unsigned listener);
 
+/* "https" or "http", whichever its clients speak; NULL past the last listener. */
+const char *server_scheme(const struct server *server, unsigned listener);
+
 struct reactor *server_reactor(const struct server *server);
 
 /* What its requests and handlers see of it: to set its hooks and the host's own, before the first connection. */

@@ -112,7 +112,7 @@ static size_t count_kinds(const struct server *server, struct cut_kind kinds[CUT
 }
 
 /* "the stop cuts connections: 2 while sending the response, 1 while a handler was at work". */
-static void say_cut(const struct server *server)
+static void say_cut(const struct server *server, const char *why)
 {
     struct cut_kind kinds[CUT_KINDS_MAX];
     char line[CUT_LINE_MAX];
@@ -125,8 +125,7 @@ static void say_cut(const struct server *server)
         len += put > 0 ? (size_t)put : 0;
     }
     if (used > 0) {
-        log_write(server->service.log, LOG_WARN,
-                  "the time for stopping (drain_timeout) is over, connections are cut: %s", line);
+        log_write(server->service.log, LOG_WARN, "%s, connections are cut: %s", why, line);
     }
 }
 
@@ -142,7 +141,14 @@ static void on_drain_at_once(struct reactor *reactor, uint64_t timer, void *arg)
 
 static void on_drain_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 {
-    say_cut(arg);
+    say_cut(arg, "the time for stopping (drain_timeout) is over");
+    on_drain_at_once(reactor, timer, arg);
+}
+
+/* The host has no time, after a second signal perhaps. */
+static void on_drain_without_time(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    say_cut(arg, "the server stops at once");
     on_drain_at_once(reactor, timer, arg);
 }
 
@@ -223,7 +229,10 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     bool is_private = drain_ms == 0 && server->listener_count == 0;
     if (has_deadline) {
         server->drain_timer = reactor_set_timeout(server->service.reactor, drain_ms,
-                                                  is_private ? on_drain_at_once : on_drain_deadline, server);
+                                                  is_private      ? on_drain_at_once
+                                                  : drain_ms == 0 ? on_drain_without_time
+                                                                  : on_drain_deadline,
+                                                  server);
     }
     server->on_drained = on_drained;
     server->on_drained_arg = arg;

@@ -62,11 +62,12 @@ void log_stream_init(struct log_stream *stream, int fd)
 
 /* Files. */
 
-/* Open the file of the log, or make it. Returns its fd, or -errno with a text in err. */
-static int open_log_file(const char *path, char *err, size_t errlen)
+/* Open the file of the log, or make it, which *is_new tells. Returns its fd, or -errno with a text in err. */
+static int open_log_file(const char *path, bool *is_new, char *err, size_t errlen)
 {
     int fd = sys_open_append(AT_FDCWD, path, false, 0);
-    if (fd == -ENOENT) {
+    *is_new = fd == -ENOENT;
+    if (*is_new) {
         fd = sys_open_append(AT_FDCWD, path, true, LOG_FILE_MODE);
     }
     return fd < 0 ? error_text(err, errlen, fd, "cannot open the log %s: %s%s", path, errno_text(-fd),
@@ -76,7 +77,7 @@ static int open_log_file(const char *path, char *err, size_t errlen)
 
 int log_stream_open(struct log_stream *stream, const char *path, char *err, size_t errlen)
 {
-    int fd = open_log_file(path, err, errlen);
+    int fd = open_log_file(path, &stream->is_made, err, errlen);
     if (fd < 0) {
         return fd;
     }
@@ -90,9 +91,15 @@ int log_stream_open(struct log_stream *stream, const char *path, char *err, size
     return 0;
 }
 
+int log_stream_give(const struct log_stream *stream, uid_t user, gid_t group)
+{
+    return stream->is_made ? sys_give_file(stream->fd, user, group) : 0;
+}
+
 int log_stream_reopen(struct log_stream *stream, char *err, size_t errlen)
 {
-    int fd = stream->path == NULL ? 0 : open_log_file(stream->path, err, errlen);
+    bool is_new;
+    int fd = stream->path == NULL ? 0 : open_log_file(stream->path, &is_new, err, errlen);
     if (fd <= 0) {
         return fd;
     }
@@ -341,9 +348,13 @@ void log_stream_write(void *arg, int level, const char *line)
 
 void log_stream_print(struct log_stream *stream, int level, const char *line)
 {
-    char text[LOG_LINE_MAX + 1], shown[LOG_LINE_MAX];
+    char text[LOG_TEXT_MAX], shown[LOG_LINE_MAX];
     log_line(shown, line, strlen(line));
     size_t len = (size_t)snprintf(text, sizeof text, "%s\n", shown);
+    if (stream->path == NULL && stream->format != LOG_FORMAT_TEXT) { /* a program reads it */
+        const struct log_entry entry = {.level = level, .text = shown};
+        len = log_text_write(text, stream->format, &entry, sys_wall_time_ms());
+    }
     if (stream->path != NULL) {
         struct log_stream standard;
         log_stream_init(&standard, STDERR_FILENO);

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum {
     LOG_STREAM_QUEUE_MAX = 1 << 20, /* bytes that may wait for the reader, and that may be held back */
@@ -35,6 +36,7 @@ struct log_stream {
     int fd;                    /* to write to: a description of our own that does not block, or the borrowed one */
     enum log_stream_kind kind; /* how to write to fd */
     bool is_own;               /* fd is our own, to be closed */
+    bool is_made;              /* the file was made when it was opened first */
     struct write_buffer held;  /* lines held back */
     struct write_buffer queue; /* what the stream has not taken yet */
     unsigned held_lines;       /* in held */
@@ -62,6 +64,9 @@ void log_stream_init(struct log_stream *stream, int fd);
  * first line. Returns 0, or -errno with a text in err. */
 int log_stream_open(struct log_stream *stream, const char *path, char *err, size_t errlen);
 
+/* A file that log_stream_open() has made gets this owner, who can then open it again. Returns 0 or -errno. */
+int log_stream_give(const struct log_stream *stream, uid_t user, gid_t group);
+
 /* Open the file again, since it was renamed, perhaps; nothing happens without one. Returns 0, or -errno with a text in
  * err and lines going on to where they went. */
 int log_stream_reopen(struct log_stream *stream, char *err, size_t errlen);
@@ -77,7 +82,8 @@ void log_stream_take(void *arg, const struct evs_log_entry *entry);
 void log_stream_write(void *arg, int level, const char *line);
 
 /* Say something to those who look at standard error: the line as it is, even while other lines are held back. With a
- * file, it is a line of the log of this level, too. */
+ * file, it is a line of the log of this level, too; without one, and in a format that programs read, it is in that
+ * format. */
 void log_stream_print(struct log_stream *stream, int level, const char *line);
 
 /* Write what was held back; from now on lines are written at once. */

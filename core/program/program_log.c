@@ -3,11 +3,23 @@
 #include "core/program/program_log.h"
 
 #include "core/program/log_text.h"
+#include "core/program/sys_user.h"
 #include "evserve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* A file that we have made as root is for the user whom we become: he opens it again after SIGUSR1. If there is no such
+ * user, user_become() says so. */
+static void give_to_user(const struct log_stream *stream, const char *name)
+{
+    uid_t user;
+    gid_t group;
+    if (sys_find_user(name, &user, &group) == 0) {
+        (void)log_stream_give(stream, user, group); /* a file system may not know owners */
+    }
+}
 
 int program_log_open(struct log_stream *stream, const struct command_line *options, char *err, size_t errlen)
 {
@@ -17,7 +29,11 @@ int program_log_open(struct log_stream *stream, const struct command_line *optio
                              : is_journal            ? LOG_FORMAT_JOURNAL
                                                      : LOG_FORMAT_TEXT;
     log_stream_set_format(stream, format, options->log_level == 0 ? EVSERVE_LOG_INFO : options->log_level);
-    return is_trial || options->log == NULL ? 0 : log_stream_open(stream, options->log, err, errlen);
+    int rv = is_trial || options->log == NULL ? 0 : log_stream_open(stream, options->log, err, errlen);
+    if (rv == 0 && options->user != NULL) {
+        give_to_user(stream, options->user);
+    }
+    return rv;
 }
 
 void program_log_start(struct log_stream *stream, const struct command_line *options)

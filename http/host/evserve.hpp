@@ -720,6 +720,10 @@ class server
     {
         return handle_ != nullptr && evserve_is_listening(handle_, listener) == 1;
     }
+    std::string_view scheme(unsigned listener = 0) const noexcept
+    {
+        return detail::view(handle_ == nullptr ? nullptr : evserve_scheme(handle_, listener));
+    }
     evs_stats stats() const noexcept
     {
         evs_stats stats = {};

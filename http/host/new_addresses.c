@@ -120,7 +120,8 @@ void new_addresses_log(const struct worker *first, unsigned number, uint32_t gon
     const char *address;
     for (unsigned i = 0; (address = server_address(first->server, i)) != NULL; i++) {
         if (i >= number) {
-            log_write(first->log, LOG_INFO, "listening on %s", address);
+            bool is_https = strcmp(server_scheme(first->server, i), "https") == 0;
+            log_write(first->log, LOG_INFO, "listening on %s%s", address, is_https ? " (HTTPS)" : "");
         } else if ((gone >> i & 1) != 0) {
             log_write(first->log, LOG_INFO, "no longer listening on %s", address);
         }

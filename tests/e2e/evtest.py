@@ -7,6 +7,7 @@ that only a hung program reaches.
 
 import contextlib
 import ctypes
+import json
 import os
 import re
 import signal
@@ -88,6 +89,8 @@ class Program:
         try:
             wait_until(lambda: self.lines or not self._reader.is_alive(), "first line of standard error")
             first = self.lines[0] if self.lines else "(nothing)"
+            if first.startswith("{"):  # --log-format json
+                first = json.loads(first)["message"]
             if not first.startswith("listening on "):
                 raise AssertionError(f"{argv[0]} did not start: {first}")
             self.address = parse_address(first[len("listening on "):].split()[0])

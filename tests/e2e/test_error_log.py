@@ -116,6 +116,30 @@ class Lines(LogCase):
         for line in text.splitlines():
             self.assertRegex(line, "^<[3-7]>")
 
+    def test_json_on_standard_error_is_json_from_its_first_line_on(self):
+        with self.serve("--log-format", "json", "--tls-dev") as server:
+            pass
+        lines = [json.loads(line) for line in server.raw]
+        self.assertEqual(lines[0]["message"], f"listening on 127.0.0.1:{server.address[1]} (HTTPS)")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_file_made_as_root_is_the_users(self):
+        os.chmod(self.folder, 0o755)
+        with self.serve("--log", self.log, "--user", "nobody") as server:
+            self.assertEqual(os.stat(self.log).st_uid, os.stat(f"/proc/{server.pid}").st_uid)
+            server.process.send_signal(signal.SIGUSR1)
+            evtest.wait_until(lambda: "SIGUSR1" in self.read(), "the file opened again")
+        self.assertNotIn("cannot open the log", self.read())
+
+    def test_a_stop_during_a_reload_is_no_error(self):
+        with self.serve() as server:
+            with open(self.site, "a", encoding="utf-8") as file:
+                file.write("while true do end\n")
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: any("SIGHUP" in line for line in server.raw), "the reload")
+        self.assertTrue(any(re.search(r" info not reloaded: .*has stopped$", line) for line in server.raw), server.raw)
+        self.assertFalse(any(" error " in line for line in server.raw), server.raw)
+
     def test_level(self):
         with self.serve("--log-level", "error", "--log", self.log) as server:
             self.ask(server, "/say")

@@ -212,6 +212,8 @@ class Signals(Case):
         server.process.send_signal(signal.SIGTERM)
         evtest.wait_until(lambda: any("first" in line for line in server.lines), "the stop")
         self.assertEqual(server.stop(), 0)
+        said = next(line for line in server.lines if "connections are cut: " in line)
+        self.assertIn("the server stops at once, connections are cut: 1 while a handler was at work", said)
 
     def test_health_turns_before_the_listener_closes(self):
         server = self.start_script("app.set { drain_delay = '1h' }\napp.health '/healthz'\n"
