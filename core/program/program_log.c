@@ -12,7 +12,7 @@
 
 /* A file that we have made as root is for the user whom we become: he opens it again after SIGUSR1. If there is no such
  * user, user_become() says so. */
-static void give_to_user(const struct log_stream *stream, const char *name)
+static void give_log_to_user(const struct log_stream *stream, const char *name)
 {
     uid_t user;
     gid_t group;
@@ -31,7 +31,7 @@ int program_log_open(struct log_stream *stream, const struct command_line *optio
     log_stream_set_format(stream, format, options->log_level == 0 ? EVSERVE_LOG_INFO : options->log_level);
     int rv = is_trial || options->log == NULL ? 0 : log_stream_open(stream, options->log, err, errlen);
     if (rv == 0 && options->user != NULL) {
-        give_to_user(stream, options->user);
+        give_log_to_user(stream, options->user);
     }
     return rv;
 }
