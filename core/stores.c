@@ -86,7 +86,7 @@ static int find_or_make_store(struct stores *stores, const char *name, uint64_t 
 
 int stores_get(struct stores *stores, const char *name, uint64_t size, struct store **store, char *err, size_t errlen)
 {
-    struct named_store *found;
+    struct named_store *found = NULL;
     int rv = check_store_name(name, err, errlen);
     rv = rv < 0 ? rv : check_store_size(name, size, err, errlen);
     if (rv < 0) {
