@@ -97,12 +97,12 @@ static int lua_set_ref(lua_State *L)
     return luaL_error(L, "no such value, or it is set already: %s", name);
 }
 
-void prelude_run(lua_State *L)
+void prelude_run(lua_State *L, const struct prelude_part *parts)
 {
     int core = lua_gettop(L);
     lua_newtable(L);
     lua_newtable(L);
-    for (const struct prelude_part *part = evserve_prelude; part->text != NULL; part++) {
+    for (const struct prelude_part *part = parts; part->text != NULL; part++) {
         if (luaL_loadbufferx(L, part->text, part->len, "=evserve", "t") != 0) {
             script_raise_top(L);
         }

@@ -246,6 +246,29 @@ static int lua_trace(lua_State *L)
     return 1;
 }
 
+void coro_keep_trace(lua_State *L, int index, int trace)
+{
+    struct coro *coro = script_of(L)->running;
+    char place[PLACE_MAX];
+    script_place(L, place);
+    lua_createtable(L, 3, 0);
+    int kept = lua_gettop(L);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, kept, 1);
+    push_error_text(L, index);
+    if (lua_objlen(L, trace) > 0) {
+        lua_pushliteral(L, "\nin the worker: ");
+        lua_pushvalue(L, trace);
+        lua_concat(L, 3);
+    }
+    add_traceback(L, L, 1);
+    lua_rawseti(L, kept, 2);
+    lua_settop(L, kept);
+    lua_pushstring(L, place);
+    lua_rawseti(L, kept, 3);
+    coro_keep(L, coro, REF_TRACES);
+}
+
 /* report(err): the message handler of xpcall. It runs where the error happened, so the traceback has every line. */
 static int lua_report(lua_State *L)
 {

@@ -8,9 +8,9 @@
 
 #include "core/utf8.h"
 #include "http/char_class.h"
+#include "http/number.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
-#include "http/number.h"
 #include "lua/scratch.h"
 
 #include <math.h>

@@ -8,9 +8,9 @@
 #include "lua/json_encode.h"
 
 #include "core/utf8.h"
+#include "http/number.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
-#include "http/number.h"
 #include "lua/object.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"

@@ -10,6 +10,8 @@ struct prelude_part {
     size_t len;       /* bytes without the NUL */
 };
 
-extern const struct prelude_part evserve_prelude[]; /* in the order in which they run */
+/* In the order in which they run: in a script's state, and in that of a worker's thread. */
+extern const struct prelude_part evserve_prelude[];
+extern const struct prelude_part evserve_worker_prelude[];
 
 #endif

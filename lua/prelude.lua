@@ -64,7 +64,7 @@ local function fail_unknown(what, kind, name, names)
             end
         end
     end
-    if hint == "" and type(name) == "string" and kind == "option" and #names <= 12 then -- few enough to name them all
+    if hint == "" and type(name) == "string" and (kind == "option" or kind == "function") and #names <= 12 then -- few enough to name them all
         hint = string.format(": there are %s", table.concat(names, ", "))
     end
     fail(string.format("%s: unknown %s %s%s", what, kind, describe(name), hint))
@@ -116,5 +116,18 @@ app.json = {
 }
 
 core.ref("array_meta", array_meta)
+
+-- HTML.
+
+local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+function app.escape_html(text)
+    if type(text) == "number" then
+        return core.number_text(text)
+    elseif type(text) ~= "string" then
+        fail("app.escape_html: a string expected, got " .. describe(text))
+    end
+    return (text:gsub("[&<>\"']", escapes))
+end
 
 package.loaded.evserve = app

@@ -133,7 +133,7 @@ function jit.on(...)
 end
 
 local function interpreted(chunk, ...)
-    if type(chunk) == "function" then
+    if type(chunk) == "function" and not core.is_worker then -- the threads of workers have no deadline
         jit.off(chunk, true)
     end
     return chunk, ...

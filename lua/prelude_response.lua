@@ -156,17 +156,6 @@ function app.redirect(url, status)
     return response(status, nil, { location = encode_address(url) })
 end
 
-local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
-
-function app.escape_html(text)
-    if type(text) == "number" then
-        return core.number_text(text)
-    elseif type(text) ~= "string" then
-        fail("app.escape_html: a string expected, got " .. describe(text))
-    end
-    return (text:gsub("[&<>\"']", escapes))
-end
-
 -- Errors that become responses: if one is not caught, the response is as if the handler had returned its fields.
 
 local raised_meta = {}

@@ -30,6 +30,7 @@
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
 #include "lua/bind_url.h"
+#include "lua/bind_worker.h"
 #include "lua/birth.h"
 #include "lua/call.h"
 #include "lua/collector.h"
@@ -42,6 +43,7 @@
 #include "lua/folders.h"
 #include "lua/memory.h"
 #include "lua/only_lua.h"
+#include "lua/prelude.h"
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -98,6 +100,7 @@ static int build_state(lua_State *L)
     bind_stream(L);
     bind_timer(L);
     bind_task(L);
+    bind_worker(L);
     bind_json(L);
     bind_number(L);
     bind_folders(L);
@@ -105,7 +108,7 @@ static int build_state(lua_State *L)
     script_folder(script, folder);
     lua_pushstring(L, folder);
     lua_setfield(L, -2, "folder");
-    prelude_run(L);
+    prelude_run(L, evserve_prelude);
     return 0;
 }
 
@@ -195,6 +198,8 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->base_fd = host->base_fd;
     made->metrics = host->metrics;
     made->thread = host->thread;
+    made->jobs = host->jobs;
+    made->load_number = host->load == NULL ? 0 : host->load->number;
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;
@@ -320,7 +325,7 @@ int script_each_folder(struct script *script, int (*fn)(void *arg, const char *f
 
 bool script_is_busy(const struct script *script, int64_t until_ms)
 {
-    return defer_is_due(script) || coro_any_is_busy(script, until_ms);
+    return defer_is_due(script) || coro_any_is_busy(script, until_ms) || worker_any_is_busy(script);
 }
 
 void script_close(struct script *script)
@@ -331,6 +336,7 @@ void script_close(struct script *script)
     script->server = NULL;
     birth_close_state(script);
     coro_free_all(script);
+    worker_free_all(script);
     timer_free_all(script);
     defer_free_all(script);
     task_free_all(script);

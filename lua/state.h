@@ -27,13 +27,16 @@ struct coro;
 struct deferral;
 struct finalizer_failures;
 struct free_block;
+struct job_pools;
 struct log;
 struct lua_route;
 struct script;
 struct script_timer;
 struct script_task;
+struct script_worker;
 struct server;
 struct site;
+struct worker_request;
 
 enum {
     PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
@@ -105,6 +108,8 @@ enum script_ref {
     REF_TASK_META,    /* metatable of task objects */
     REF_METRIC_META,  /* metatable of metrics */
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
+    REF_WORKER_META,  /* metatable of handles of workers */
+    REF_FUNCTIONS,    /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
 
@@ -133,6 +138,10 @@ struct script {
     const struct log *log;          /* borrowed, may be NULL */
     struct metrics_own *metrics;    /* borrowed: of the server; may be NULL */
     unsigned thread;                /* whose shard of them the script counts in */
+    struct job_pools *jobs;         /* borrowed: of the server, for workers; may be NULL */
+    uint64_t load_number;           /* of the load that made this script, 0 for the start */
+    bool is_worker;                 /* the state of a worker's thread: there is no site, no reactor and no coroutine */
+    const struct script *worker_of; /* and the script that it is for, while it is made */
     const struct server *server;    /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;               /* "@scripts/site.lua" */
     int base_fd;                    /* where that and other relative paths start: see sys_base() */
@@ -232,6 +241,9 @@ struct script {
     struct deferral *last_due_deferral; /* of them, while there are any */
     struct reactor_task defer_task;     /* that runs them */
 
+    struct script_worker *workers;         /* of app.worker; newest first */
+    struct worker_request *finished_calls; /* whose results nobody has taken yet */
+
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
     uint64_t seed;               /* of math.random */
@@ -263,7 +275,7 @@ void script_set_ref(lua_State *L, enum script_ref ref);
 /* Whether another thread than the reactor's has the script, so that the reactor must be left alone. */
 static inline bool script_is_elsewhere(const struct script *script)
 {
-    return script->load != NULL && script->load->is_elsewhere;
+    return script->is_worker || (script->load != NULL && script->load->is_elsewhere);
 }
 
 /* The reactor's time, as far as it may be asked. */

@@ -421,6 +421,19 @@ function app.all(...) end
 ---@return any ...
 function app.race(...) end
 
+---@class evserve.WorkerOptions
+---@field threads? integer calls that run at the same time, 1 to 256 (default: 2)
+---@field queue? integer calls that may wait while all threads are busy (default: 100); one more is an error at once
+---@field memory? evserve.Size memory of the Lua state of each thread (default: "64M")
+---@field timeout? evserve.Duration how long a call may wait for its result (default: "30s"); 0: forever
+
+--- Load a module on threads of its own. Returns an object with its functions, which wait for their results. Arguments
+--- and results are copied. At start-up.
+---@param path string
+---@param options? evserve.WorkerOptions
+---@return table<string, fun(...: any): ...>
+function app.worker(path, options) end
+
 --- Seconds on a clock that never goes back, for measuring time. Use os.time() for the date.
 ---@return number
 function app.now() end

@@ -10,6 +10,8 @@ else is below, and with certificates for app.tls. Lines of this form in it are t
 Before the arrow: method, target, header fields in brackets, body. Behind it: status, header fields that the answer must
 have, and the body, if it is to be looked at, without white space at its ends. "\\r" and "\\n" are line ends in both
 bodies; the names in a JSON object may come in any order; and "..." at the end of the expected one stands for what may follow.
+
+A block that begins with a line such as "-- slow.lua" is a file of that name, beside the scripts that follow it.
 """
 
 import json
@@ -28,6 +30,7 @@ FILES = (
     ("users.lua", 'return function(users)\n    users.get("", function() return { "ann", "bob" } end)\nend\n'),
 )
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
+FILE = re.compile(r"-- ([\w/]+\.lua)\n")
 ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
 
 
@@ -42,7 +45,7 @@ def examples(name):
             block.append(line[4:])
         elif block:
             text = "\n".join(block).rstrip() + "\n"
-            if re.search(r"\bapp\.|\brequire\b", text):
+            if re.search(r"\bapp\.|\brequire\b", text) or FILE.match(text):
                 found.append((number - len(block), text))
             block = []
     return found
@@ -79,9 +82,13 @@ class Examples(unittest.TestCase):
     def run_page(self, page):
         found = examples(page)
         self.assertGreater(len(found), 3)
+        files = dict(FILES)
         for line, text in found:
+            if FILE.match(text):
+                files[FILE.match(text).group(1)] = text
+                continue
             whole = text if 'require "evserve"' in text else HEAD + text
-            with self.subTest(f"lua/{page}:{line}"), script(whole, files=FILES, prelude=False) as path:
+            with self.subTest(f"lua/{page}:{line}"), script(whole, files=files.items(), prelude=False) as path:
                 folder = os.path.dirname(path)
                 if "app.tls" in text:
                     certificates.require_tls(EVSERVE)

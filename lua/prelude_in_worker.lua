@@ -1,0 +1,19 @@
+-- What a worker's module finds in `require "evserve"`: what makes sense off the loop. See prelude.lua.
+
+local core, app = ...
+local fail = core.fail
+local pairs, setmetatable, table, tostring = pairs, setmetatable, table, tostring
+
+local has = {}
+for name in pairs(app) do
+    has[#has + 1] = "app." .. name
+end
+table.sort(has)
+local list = table.concat(has, ", ")
+
+setmetatable(app, {
+    __index = function(_, name)
+        local text = "app.%s is not there in a worker, whose functions run off the loop; there are %s"
+        fail(text:format(tostring(name), list))
+    end,
+})
