@@ -795,9 +795,45 @@ static void workers_answer_while_clients_leave(void **state)
     }
 }
 
+static char slow_fields[512]; /* of the last line that had some: "name=text " */
+
+static void keep_slow_fields(void *arg, const struct evs_log_entry *entry)
+{
+    (void)arg;
+    size_t len = 0;
+    pthread_mutex_lock(&host_log_lock);
+    for (unsigned i = 0; i < entry->field_count && len < sizeof slow_fields; i++) {
+        const struct evs_log_field *field = &entry->fields[i];
+        len += (size_t)snprintf(slow_fields + len, sizeof slow_fields - len, "%s=%s ", field->name, field->text);
+    }
+    pthread_mutex_unlock(&host_log_lock);
+}
+
+static void requests_that_wait_long_for_a_thread_are_logged_as_slow(void **state)
+{
+    (void)state;
+    int fd;
+    slow_fields[0] = '\0';
+    host.config.log_entry = keep_slow_fields;
+    host.config.log_slow_ms = 20;
+    use_site();
+    host_serve();
+    evs_ticket ticket = ask_later(&fd);
+    poll(NULL, 0, 60);
+    char answer[4096];
+    assert_int_equal(evserve_reply_to(host.server, ticket, 200, "text/plain", "late", 4), 0);
+    client_read_until(fd, answer, sizeof answer, "late");
+    close(fd);
+    free_server();
+    assert_non_null(strstr(slow_fields, "method=GET path=/later status=200 duration=0."));
+    assert_non_null(strstr(slow_fields, " handler=0.000 waiting=0.0"));
+    assert_non_null(strstr(slow_fields, " route=/later place="));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOST_TEST(requests_that_wait_long_for_a_thread_are_logged_as_slow),
         HOST_TEST(other_thread_answers_in_each_way),
         HOST_TEST(ticket_does_not_name_the_next_request_of_its_connection),
         HOST_TEST(ticket_of_a_client_that_left_names_nothing),
