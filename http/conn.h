@@ -37,7 +37,8 @@ bool conn_is_idle(const struct conn *conn);
 /* The server stops: the next response is the last one. A request that no event has told of yet is answered. */
 void conn_drain(struct conn *conn);
 
-/* It has waited for such a request for long enough (service->ends_idle is set, or its listener was closed by a reload): end the connection if it is idle. */
+/* It has waited for such a request for long enough (service->ends_idle is set, or its listener was closed by a
+ * reload): end the connection if it is idle. */
 void conn_retire(struct conn *conn);
 
 #endif

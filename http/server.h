@@ -74,8 +74,8 @@ unsigned server_count_listeners(const struct server *server);
 void server_hold_listeners(struct server *server, unsigned number);
 
 /* All that are open accept, except those in the set gone: these accept what the kernel has queued for them, and are
- * closed. The next response on each of their connections says Connection: close; one without a request has drain_grace to
- * send it. */
+ * closed. The next response on each of their connections says Connection: close; one without a request has
+ * drain_grace to send it. */
 void server_settle_listeners(struct server *server, uint32_t gone);
 
 /* Close those from number on, which were held, as if they had never been. */

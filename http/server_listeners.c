@@ -1,7 +1,7 @@
 /* Which listeners a running server has: a reload may change that.
  *
- * Failure modes: whoever opens new ones learns of failures there. Without memory for a timer, idle connections of a closed
- * listener end by their own deadlines. */
+ * Failure modes: whoever opens new ones learns of failures there. Without memory for a timer, idle connections of a
+ * closed listener end by their own deadlines. */
 
 #include "http/server_internal.h"
 

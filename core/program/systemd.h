@@ -38,8 +38,8 @@ void systemd_notifier_close(struct systemd_notifier *notifier);
  * open. */
 void systemd_notify(struct systemd_notifier *notifier, const char *news);
 
-/* The service is ready, and what systemctl status shows: where it listens (NULL: nowhere), and why its last reload has failed (NULL: it
- * has not). What is longer than SYSTEMD_STATUS_MAX is cut. */
+/* The service is ready, and what systemctl status shows: where it listens (NULL: nowhere), and why its last reload
+ * has failed (NULL: it has not). What is longer than SYSTEMD_STATUS_MAX is cut. */
 void systemd_notify_serving(struct systemd_notifier *notifier, const char *address, const char *failure);
 
 /* Send nothing more: another process is the service now. */

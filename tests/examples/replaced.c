@@ -1,12 +1,12 @@
-/* A host that a new version replaces while clients are served: SIGUSR2 starts the program that is at this path now, which
- * takes over the listening sockets. When it serves, the old process finishes its requests and ends; if it fails, the old
- * one goes on.
+/* A host that a new version replaces while clients are served: SIGUSR2 starts the program that is at this path now,
+ * which takes over the listening sockets. When it serves, the old process finishes its requests and ends; if it fails,
+ * the old one goes on.
  *
  *     replaced 127.0.0.1:8080      GET / has the process id
  *     kill -USR2 PID               no client is refused, and soon another process id is there
  *
- * The new process learns of the sockets from the environment (HANDED=3=unix:s,4=127.0.0.1:8080), and says that it serves
- * on a pipe (READY_FD). */
+ * The new process learns of the sockets from the environment (HANDED=3=unix:s,4=127.0.0.1:8080), and says that it
+ * serves on a pipe (READY_FD). */
 
 #include "evserve.h"
 

@@ -1,5 +1,5 @@
-/* --reload, seen from the program that asks: a child of the test is the server, and says in the PID file what becomes of
- * each reload. */
+/* --reload, seen from the program that asks: a child of the test is the server, and says in the PID file what becomes
+ * of each reload. */
 
 #include "core/program/reload_request.h"
 
