@@ -32,7 +32,8 @@ struct open_duration {
 
 struct metrics_counts {
     struct tick_clock *clock;    /* of the reactor */
-    struct series_counts *quick; /* of clock->quick_count exchanges */
+    struct series_counts *quick; /* of clock->quick_count exchanges; no_series before the first one */
+    struct series_counts no_series;
     uint64_t refused[REFUSALS];
     unsigned open_count; /* of open */
     struct open_duration open[COUNT_PENDING_MAX];
@@ -87,6 +88,7 @@ int metrics_counts_create(struct metrics_counts **counts, struct reactor *reacto
     if (made == NULL) {
         return -ENOMEM;
     }
+    made->quick = &made->no_series;
     made->clock = reactor_clock(reactor);
     made->clock->on_end = on_tick_end;
     made->clock->on_end_arg = made;
@@ -109,6 +111,7 @@ void metrics_counts_destroy(struct metrics_counts *counts)
     }
     counts->clock->is_on = false;
     counts->clock->on_end = NULL;
+    counts->clock->quick_count = 0;
     for (size_t host = 0; host <= METRICS_HOSTS_MAX; host++) {
         free_series(counts->of_hosts[host]);
         mem_free(counts->of_hosts[host]);
@@ -248,8 +251,9 @@ void metrics_counts_add(struct exchange *exchange, enum outcome_end end, uint64_
     struct metrics_counts *counts = exchange->service->counts;
     struct series_counts *series = counts->series[exchange->series];
     exchange->dues.is_measured = false;
-    if (__builtin_expect(series == NULL || series != counts->quick || series->codes[0] != (uint32_t)exchange->status ||
-                             exchange->began_ns != 0 || exchange->site->metrics_hosts != NULL,
+    if (__builtin_expect(end != OUTCOME_COMPLETE || series != counts->quick ||
+                             series->codes[0] != (uint32_t)exchange->status || exchange->began_ns != 0 ||
+                             exchange->site->metrics_hosts != NULL,
                          0)) {
         add_unusual(counts, exchange, end, bytes);
         return;

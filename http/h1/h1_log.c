@@ -64,8 +64,9 @@ void h1_log_complete(struct h1 *h1)
     if (exchange->dues.is_measured) {
         metrics_counts_add(exchange, OUTCOME_COMPLETE, bytes);
     }
-    if (exchange->dues.is_logged == LOGGED_LATE ||
-        (exchange->dues.is_logged == LOGGED_SOON && !access_log_usual(exchange->service->access, exchange, bytes))) {
+    bool is_usual = exchange->dues.is_logged == LOGGED_SOON;
+    if (is_usual ? !access_log_usual(exchange->service->access, exchange, bytes)
+                 : exchange->dues.is_logged != LOGGED_NOT) {
         log_request(h1, OUTCOME_COMPLETE, bytes);
     }
     if (exchange->is_clocked) {

@@ -377,7 +377,8 @@ static enum step write_response(struct h1 *h1)
     }
     bool goes_over = exchange->takeover != NULL;
     /* One with nothing behind it would be sent now in any case; then its line of the log knows how much of it was. */
-    bool is_awaited = goes_over || (exchange->dues.any != 0 && (exchange->dues.is_watched || input_len(h1) == 0));
+    bool has_dues = exchange->dues.any != 0;
+    bool is_awaited = goes_over || (has_dues && (input_len(h1) == 0 || exchange->dues.is_watched));
     if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited) {
         if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;
@@ -386,11 +387,11 @@ static enum step write_response(struct h1 *h1)
             mark_late(exchange);
             return STEP_WAIT;
         }
+    }
+    if (has_dues) {
         if (exchange->dues.is_watched) {
             report_over(h1, OUTCOME_COMPLETE);
         }
-    }
-    if (exchange->dues.any != 0) {
         h1_log_complete(h1);
     }
     if (goes_over) {

@@ -13,6 +13,7 @@ import pathlib
 import platform
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ START_SECONDS = 3    # over which they are made evenly for a fixed rate
 STARTS_TOGETHER = 10 # of them at a time
 FIXED_RATE = 40000   # requests a second of the load with a fixed rate
 CLOSE = "Connection: close"
+WITH = "with"        # the name of evserve with the arguments and lines of --with and --with-line
 
 # What is asked for, over how many connections, how deep it is pipelined, with what fields, and by whom it is answered;
 # how many times the usual rounds, where hundredths matter.
@@ -97,7 +99,8 @@ class Bench:
         if program is None:
             more = {} if tls is None else {"tls": tls}
             return servers.PEERS[name](self.folder, self.server_core, **more)
-        server = servers.start_evserve(self.folder, self.server_core, program, tls=tls)
+        arguments, lines = (shlex.split(self.options.with_arguments or ""), self.options.with_line) if name == WITH else ([], [])
+        server = servers.start_evserve(self.folder, self.server_core, program, arguments, tls, lines)
         server.name = name
         return server
 
@@ -106,6 +109,8 @@ class Bench:
         self.programs["evserve"] = self.options.program or str(servers.ROOT / "evserve")
         for program in self.options.against or []:
             self.programs[pathlib.Path(program).name] = program
+        if self.options.with_arguments or self.options.with_line:
+            self.programs[WITH] = self.programs["evserve"]
         for name in [*self.programs, *self.peers]:
             try:
                 self.running[name] = self.start(name)
@@ -204,6 +209,7 @@ class Bench:
                     r["p99_us"] / max(1, f["p99_us"]) for r, f in zip(rounds, taken["floor"]))
             entry["servers"][name] = figures
         self.compare_with_peers(entry, taken)
+        self.compare_with_itself(entry, taken)
         self.results["loads"].append(entry)
         print(page.text_table(entry), flush=True)
 
@@ -215,6 +221,14 @@ class Bench:
             best = min(peers, key=lambda name: entry["servers"][name]["cpu_us"])
             ratios = [r["cpu_us"] / f["cpu_us"] for r, f in zip(taken["evserve"], taken[best])]
             entry["best_peer"] = {"name": best, "cpu_ratio": statistics.median(ratios)}
+
+    @staticmethod
+    def compare_with_itself(entry, taken):
+        """CPU a request of the same evserve with other options."""
+        if WITH in taken:
+            ratios = [r["cpu_us"] / f["cpu_us"] for r, f in zip(taken[WITH], taken["evserve"])]
+            entry["with"] = {"cpu_ratio": statistics.median(ratios), "range": [min(ratios), max(ratios)],
+                             "rounds": len(ratios)}
 
     # 10,000 connections.
 
@@ -407,6 +421,10 @@ def main():
     parser.add_argument("--no-peers", action="store_true", help="evserve and the floor alone")
     parser.add_argument("--against", action="append", help="another evserve, named by its file name, beside the first")
     parser.add_argument("--program", help="the evserve to measure")
+    parser.add_argument("--with", dest="with_arguments", metavar="ARGUMENTS",
+                        help="the same evserve with more arguments, beside the first: --with='--access-log /tmp/access.log'")
+    parser.add_argument("--with-line", action="append", default=[], metavar="LUA",
+                        help="one more line in its script, such as 'app.metrics \"/metrics\"'; may be repeated")
     parser.add_argument("--out", default=str(servers.ROOT / "build/bench"), help="folder of results.json and results.html")
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 5)

@@ -27,6 +27,10 @@ def text_table(load):
                      + (f"  {f['resumed'] / f['requests']:.0%} resumed" if f.get("resumed") else ""))
     if "best_peer" in load:
         lines.append(f"  evserve relative to the best peer ({load['best_peer']['name']}): {load['best_peer']['cpu_ratio']:.2f}")
+    if "with" in load:
+        low, high = load["with"]["range"]
+        lines.append(f"  with other options relative to evserve: {load['with']['cpu_ratio']:.3f} "
+                     f"({low:.2f} to {high:.2f} in {load['with']['rounds']} rounds)")
     return "\n".join(lines)
 
 

@@ -150,10 +150,15 @@ def version_of(argv, pattern):
     return found.group(1) if found else ""
 
 
-def start_evserve(folder, core, program=None, more=(), tls=None):
+def start_evserve(folder, core, program=None, more=(), tls=None, lines=()):
+    """lines: more of the script."""
+    script = folder / "site.lua"
+    if lines:
+        script = folder / "site_with.lua"
+        script.write_text((folder / "site.lua").read_text() + "".join(line + "\n" for line in lines))
     listen = ["--listen", "127.0.0.1:0"] if tls is None else [
         "--listen", "127.0.0.1:0?tls", "--tls-cert", str(folder / f"{tls}.pem"), "--tls-key", str(folder / f"{tls}.key")]
-    argv = [program or str(ROOT / "evserve"), *listen, *more, str(folder / "site.lua")]
+    argv = [program or str(ROOT / "evserve"), *listen, *more, str(script)]
     return Server("evserve", argv, core=core, port_from="stderr", version=version_of([argv[0], "--version"], r"([\d.]+)"))
 
 
