@@ -1,5 +1,5 @@
-/* Happy path: of each element of the list, its type, version and weight are read; the best weights of the two formats are
- * compared. Ranges such as "text/x" or "*" are no vote for OpenMetrics, since clients that know it name it. */
+/* Happy path: of each element of the list, its type, version and weight are read; the best weights of the two formats
+ * are compared. Ranges such as "text/x" or "*" are no vote for OpenMetrics, since clients that know it name it. */
 
 #include "http/metrics_accept.h"
 

@@ -36,8 +36,8 @@ void metrics_board_destroy(struct metrics_board *board);
 /* The service of the n-th reactor, which is borrowed, is one of them from now on. Before any reactor runs. */
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service);
 
-/* look(arg) brings the n-th reactor's sample up to date, on its thread. Before requests ask for it; the same from then
- * on. */
+/* look(arg) brings the n-th reactor's sample up to date, on its thread. Set it before requests ask for it, and only
+ * once. */
 void metrics_board_set_look(struct metrics_board *board, unsigned n, void (*look)(void *arg), void *arg);
 
 /* Call it, if there is one. The n-th reactor's thread. */
@@ -48,8 +48,9 @@ void metrics_board_look(const struct metrics_board *board, unsigned n);
  * thread, before requests look for these routes. */
 void metrics_board_number_routes(struct metrics_board *board, struct router *router);
 
-/* Give each name its number: that of the same name before, or a new one. Those beyond METRICS_HOSTS_MAX, and all without
- * memory, are HOST_OTHER. Returns the first name that is, or NULL. Any thread, before requests are looked up in hosts. */
+/* Give each name its number: that of the same name before, or a new one. Those beyond METRICS_HOSTS_MAX, and all
+ * without memory, are HOST_OTHER. Returns the first name that is, or NULL. Any thread, before requests are looked up in
+ * hosts. */
 const char *metrics_board_number_hosts(struct metrics_board *board, struct metrics_hosts *hosts);
 
 /* A reload is over. Any thread. */

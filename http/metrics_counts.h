@@ -5,9 +5,9 @@
  * where something asks for metrics; a service without them pays for a branch. The reactor's thread writes, any thread
  * may read (relaxed atomics); memory is never given back before the end.
  *
- * Exchanges are counted in series: one for each route, whatever reload it came with, and three for all others. Where the
- * site lists hosts (http/metrics_hosts.h), each of them has series of its own. A series has memory only on the threads
- * that have had a request of it.
+ * Exchanges are counted in series: one for each route, whatever reload it came with, and three for all others. Where
+ * the site lists hosts (http/metrics_hosts.h), each of them has series of its own. A series has memory only on the
+ * threads that have had a request of it.
  *
  * The clock is not read for it. A request begins with the tick that it came in, or with its first byte if somebody else
  * wants to know, and what ends in a tick ends with the tick, so its duration is added before the next one. */

@@ -17,8 +17,8 @@ enum {
 };
 
 /* Add a name, in any case: "example.org", "192.0.2.1", "[::1]". *hosts is NULL before the first one; a name that is
- * there already is not added again. Returns 0; or -EINVAL (it is none, or has a port), -ENOSPC or -ENOMEM with a text in
- * err. */
+ * there already is not added again. Returns 0; or -EINVAL (it is none, or has a port), -ENOSPC or -ENOMEM with a text
+ * in err. */
 int metrics_hosts_add(struct metrics_hosts **hosts, const char *name, char *err, size_t errlen);
 
 /* The same for each name of a list, which commas or spaces separate. */

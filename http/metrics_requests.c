@@ -1,4 +1,5 @@
-/* Happy path: each family goes through hosts and series, sums up what the reactors have of each, and writes its part. */
+/* Happy path: each family goes through hosts and series, sums up what the reactors have of each, and writes its
+ * part. */
 
 #include "http/metrics_requests.h"
 
