@@ -65,6 +65,7 @@ static int app_listen(lua_State *L)
 static const char route_cpu[] = "handler_cpu";
 static const char route_jit[] = "jit";
 static const char route_half_close[] = "half_close";
+static const char route_finish[] = "finish";
 static const char route_access_log[] = "access_log";
 
 /* route_names(): a list of the options that a route may have. */
@@ -83,6 +84,8 @@ static int app_route_names(lua_State *L)
     lua_pushstring(L, route_jit);
     lua_rawseti(L, -2, ++count);
     lua_pushstring(L, route_half_close);
+    lua_rawseti(L, -2, ++count);
+    lua_pushstring(L, route_finish);
     lua_rawseti(L, -2, ++count);
     lua_pushstring(L, route_access_log);
     lua_rawseti(L, -2, ++count);
@@ -219,6 +222,7 @@ static int app_route(lua_State *L)
     take_route_limits(L, 4, what, route);
     take_route_deadline(L, 4, what, route);
     route->handler.half_close = take_route_flag(L, 4, what, route_half_close);
+    route->finishes = take_route_flag(L, 4, what, route_finish);
     lua_getfield(L, 4, route_access_log);
     route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, 4, what, route_access_log);
     lua_pop(L, 1);

@@ -406,7 +406,7 @@ static int lua_wait(lua_State *L)
     if (coro == task->coro) {
         script_raise(L, "task:wait: the task would wait for itself");
     }
-    if (coro->is_gone) {
+    if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
     if (has_timeout) {
@@ -430,7 +430,7 @@ static int lua_wait_group(lua_State *L)
     if (coro->tasks == NULL) {
         script_raise(L, "app.all: there is no task to wait for");
     }
-    if (coro->is_gone) {
+    if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
     return coro_wait(L, coro, &group_wait);

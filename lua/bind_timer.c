@@ -74,7 +74,7 @@ static int sleep_for(lua_State *L)
         return relay_call(L);
     }
     struct coro *coro = coro_check_waiting(L, "app.sleep");
-    if (coro->is_gone) {
+    if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
     coro->wait_id = reactor_set_timeout(coro->script->reactor, ms, on_sleep_over, coro);

@@ -250,7 +250,7 @@ void coro_cancel(struct coro *coro)
         return;
     }
     coro->is_gone = true;
-    if (coro->wait != NULL && !is_ready(coro)) {
+    if (coro->wait != NULL && !is_ready(coro) && coro->shields == 0) {
         coro->is_told = true;
         coro_wake(coro, coro->wait->on_gone(coro));
     }
@@ -284,7 +284,11 @@ void coro_lose(struct coro *coro)
     coro_detach(coro);
     coro->is_gone = true;
     coro_let_go_all(coro);
-    if (coro->wait != NULL && !is_ready(coro)) { /* one that is ready has what it waited for: its next wait is told */
+    if (coro->wait == NULL || is_ready(coro)) { /* one that is ready has what it waited for: its next wait is told */
+        return;
+    }
+    bool needs_client = coro->wait->on_drain != NULL || coro->wait->on_data != NULL;
+    if (coro->shields == 0 || needs_client) {
         coro->is_told = true;
         coro_resume(coro, coro->wait->on_gone(coro));
     }

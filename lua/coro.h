@@ -16,7 +16,7 @@ void coro_resume(struct coro *coro, int nargs);
 void coro_wake(struct coro *coro, int nargs);
 
 /* Nobody wants its result any more: what it waits for ends as if its client had gone, and if it has not begun, it never
- * will. Not for a coroutine with an exchange. */
+ * will. While it is shielded, that has to wait. Not for a coroutine with an exchange. */
 void coro_cancel(struct coro *coro);
 
 /* Resume each of those that are ready now: the script ends. */

@@ -79,6 +79,7 @@ struct coro {
 
     const struct coro_wait *wait; /* what it is suspended for; NULL while it runs, or is in no use */
     uint64_t wait_id;             /* the wait's own: which timer wakes it */
+    uint64_t ticket;              /* likewise: who may wake it (bind_sync.c) */
     int64_t wake_ms;              /* reactor time at which that is due; 0: nobody knows when the wait ends */
 
     /* Its function has returned; what that returned lies above CORO_BASE on L. Returns the number of arguments for a
@@ -107,7 +108,8 @@ struct coro {
     bool is_raised;        /* answers an error that is a response: there is no second one */
     bool is_page_json;     /* HELD_PAGE is JSON, not HTML */
     bool is_reported;      /* the error being dealt with has been logged */
-    bool is_gone;          /* the client left before the response was complete */
+    unsigned shields;      /* how many hold off the end: while there are any, its client's leaving ends no wait */
+    bool is_gone;          /* the client left before the response was complete, or it was cancelled */
     bool is_told;          /* and the script knows: its next wait is its last */
 
     struct coro_stream stream; /* what it writes, if it does */
@@ -145,6 +147,12 @@ struct coro *coro_check_waiting(lua_State *L, const char *what);
 
 /* Wait: what a C function returns that has called coro_check_waiting(). on_gone of wait must not be NULL. */
 int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait);
+
+/* Whether nobody wants its result any more, so that it must not wait: coro_say_gone(). */
+static inline bool coro_is_unwanted(const struct coro *coro)
+{
+    return coro->is_gone && coro->shields == 0;
+}
 
 /* What a C function that would wait returns when the client has gone, for the prelude: false, the first time. A
  * coroutine that waits again all the same is ended. */

@@ -22,6 +22,7 @@ struct lua_route {
     struct route_limits *limits; /* owned; NULL without limits of its own */
     char *name;                  /* owned; NULL without one */
     uint64_t cpu_ms;             /* handler_cpu of its own, else 0 */
+    bool finishes;               /* finish = true: a handler goes on when its client has gone */
     bool is_compiled;            /* jit = true: LuaJIT compiles it, so there is no deadline */
     int fn_ref;   /* the Lua function, middleware around it, in the registry; LUA_NOREF: it was refused */
     char place[]; /* "scripts/site.lua:12", for the log */

@@ -26,6 +26,7 @@
 #include "lua/bind_settings.h"
 #include "lua/bind_static.h"
 #include "lua/bind_stream.h"
+#include "lua/bind_sync.h"
 #include "lua/bind_task.h"
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
@@ -100,6 +101,7 @@ static int build_state(lua_State *L)
     bind_stream(L);
     bind_timer(L);
     bind_task(L);
+    bind_sync(L);
     bind_worker(L);
     bind_json(L);
     bind_number(L);

@@ -83,5 +83,6 @@ void serve_route(struct exchange *exchange, void *ctx)
     coro_attach(coro, exchange);
     coro->route = route;
     coro->on_return = after_handler;
+    coro->shields = route->finishes;
     coro_resume(coro, 4);
 }

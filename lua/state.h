@@ -216,6 +216,7 @@ struct script {
     uint32_t tasks_used;            /* that have not ended */
     struct script_task *free_tasks; /* in no use */
     uint64_t last_task_id;          /* that was given to one */
+    uint64_t last_ticket;           /* that was drawn (bind_sync.c) */
 
     struct script_timer **timers;     /* by index; never freed before the script */
     uint32_t timer_count;             /* of timers */

@@ -190,6 +190,7 @@ function timer:cancel() end
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field jit? boolean let LuaJIT compile the function, which then has no deadline
 ---@field access_log? boolean false: its requests are not in the access log
+---@field finish? boolean a handler runs to its end even if its client leaves
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
 ---@field name? string the route's name for app.url
 
@@ -420,6 +421,67 @@ function app.all(...) end
 ---@param ... fun(): any
 ---@return any ...
 function app.race(...) end
+
+---@class evserve.Semaphore
+local semaphore = {}
+
+--- Take one, or wait for one. Returns true, or nil and "timeout".
+---@param timeout? evserve.Duration
+---@return true? ok
+---@return "timeout"? err
+function semaphore:wait(timeout) end
+
+--- Give back one, or as many as count says.
+---@param count? integer
+function semaphore:post(count) end
+
+--- How many are left.
+---@return integer
+function semaphore:count() end
+
+--- Make a semaphore, for what only so many may do at a time.
+---@param count integer
+---@return evserve.Semaphore
+function app.semaphore(count) end
+
+---@class evserve.Channel
+local channel = {}
+
+--- Hand over a value, which cannot be nil. Waits while the channel is full.
+---@param value any
+---@param timeout? evserve.Duration
+---@return true? ok
+---@return "timeout"|"closed"? err
+function channel:send(value, timeout) end
+
+--- Take a value, or wait for one.
+---@param timeout? evserve.Duration
+---@return any value
+---@return "timeout"|"closed"? err
+function channel:receive(timeout) end
+
+--- Receive until the channel is closed: for value in channel:each() do ... end
+---@return fun(): any
+function channel:each() end
+
+--- No more values are accepted.
+function channel:close() end
+
+--- How many values wait.
+---@return integer
+function channel:count() end
+
+--- Make a channel, in which at most capacity values wait (0 if it is left out).
+---@param capacity? integer
+---@return evserve.Channel
+function app.channel(capacity) end
+
+--- Call a function and return its results. Meanwhile, the handler or task is not ended because its client leaves or
+--- because it is cancelled.
+---@param fn fun(...): any
+---@param ... any arguments of fn
+---@return any ...
+function app.shield(fn, ...) end
 
 ---@class evserve.WorkerOptions
 ---@field threads? integer calls that run at the same time, 1 to 256 (default: 2)

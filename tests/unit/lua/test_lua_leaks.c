@@ -69,6 +69,18 @@ static const char site[] = APP
     "app.get('/all', function() return { app.all(nap, nap) } end)\n"
     "app.get('/all-error', function() app.all(long, bad) end)\n"
     "app.get('/race', function() return app.race(long, nap) end)\n"
+    "local sem, channel = app.semaphore(0), app.channel(1)\n"
+    "app.get('/semaphore', function()\n"
+    "    app.spawn(function() app.sleep(1) sem:post() end)\n"
+    "    sem:wait(1000)\n"
+    "    return select(2, sem:wait(1))\n"
+    "end)\n"
+    "app.get('/channel', function()\n"
+    "    app.spawn(function() for i = 1, 3 do channel:send('x') end end)\n"
+    "    return channel:receive() .. channel:receive() .. channel:receive()\n"
+    "end)\n"
+    "app.get('/shield', function() return app.shield(nap) end)\n"
+    "app.get('/shield-asleep', function() app.shield(nap) sem:wait() end)\n"
     "app.get('/tasks-asleep', function() app.all(long, function() app.spawn(long):wait() end) end)\n"
     "app.get('/collect', function() collectgarbage() collectgarbage() return 'x' end)\n";
 
@@ -105,10 +117,13 @@ static const char *const targets[] = {
     "/all",
     "/all-error",
     "/race",
+    "/semaphore",
+    "/channel",
+    "/shield",
     "/no-route",
 };
 
-enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 3, A_ROUND = TARGETS + LEAVERS };
+enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 4, A_ROUND = TARGETS + LEAVERS };
 
 /* Each form once, and clients that leave in the middle. */
 static void play_round(struct scene *scene)
@@ -125,7 +140,7 @@ static void play_round(struct scene *scene)
         settle(scene);
         fake_peer_forget_output(peer);
     }
-    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep"};
+    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep", "/shield-asleep"};
     for (size_t i = 0; i < LEAVERS; i++) {
         struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         char text[64];

@@ -1,0 +1,118 @@
+/* Waiting for another coroutine.
+ *
+ * Happy path: whoever is to wait draws a ticket and puts it where others find it (prelude_sync.lua), then parks. Who
+ * wakes the holder of the ticket has given him what he waited for: nothing takes that back.
+ *
+ * Failure modes: a ticket is good for one wait. It wakes nobody once that has ended by itself: because it took too long,
+ * because the client has gone, or because it could not even begin. Whoever wakes then asks the next one. */
+
+#include "lua/bind_sync.h"
+
+#include "lua/coro.h"
+#include "lua/duration.h"
+#include "lua/relay.h"
+#include "lua/script_error.h"
+
+static void cancel_park(struct coro *coro)
+{
+    if (coro->wait_id != 0) {
+        reactor_cancel_timer(coro->script->reactor, coro->wait_id);
+        coro->wait_id = 0;
+    }
+}
+
+static int on_parked_gone(struct coro *coro)
+{
+    cancel_park(coro);
+    lua_pushboolean(coro->L, 0);
+    return 1;
+}
+
+static const struct coro_wait park_wait = {.on_gone = on_parked_gone, .cancel = cancel_park};
+
+static void on_park_timeout(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct coro *coro = arg;
+    coro->wait_id = 0;
+    lua_pushnil(coro->L);
+    coro_resume(coro, 1);
+}
+
+/* draw(what): the coroutine that runs, and a ticket for it. Raises where nothing can wait. */
+static int lua_draw(lua_State *L)
+{
+    struct script *script = script_of(L);
+    const char *what = luaL_checkstring(L, 1);
+    const struct coro *coro = relay_is_needed(L) ? script->running : coro_check_waiting(L, what);
+    lua_pushinteger(L, (lua_Integer)coro->index);
+    lua_pushnumber(L, (lua_Number)++script->last_ticket);
+    return 2;
+}
+
+/* park(what, ticket, timeout): true once the ticket is woken, nil if that takes longer; false when nobody wants to know
+ * any more. */
+static int lua_park(lua_State *L)
+{
+    struct script *script = script_of(L);
+    lua_settop(L, 3);
+    const char *what = luaL_checkstring(L, 1);
+    lua_Number ticket = luaL_checknumber(L, 2);
+    bool has_timeout = !lua_isnil(L, 3);
+    uint32_t ms = has_timeout ? duration_check(L, 3, what) : 0;
+    if (relay_is_needed(L)) {
+        return relay_call(L);
+    }
+    struct coro *coro = coro_check_waiting(L, what);
+    if (coro_is_unwanted(coro)) {
+        return coro_say_gone(L, coro);
+    }
+    if (has_timeout) {
+        coro->wait_id = reactor_set_timeout(script->reactor, ms, on_park_timeout, coro);
+        if (coro->wait_id == 0) {
+            script_raise_memory(L);
+        }
+    }
+    coro->ticket = (uint64_t)ticket;
+    return coro_wait(L, coro, &park_wait);
+}
+
+/* wake(index, ticket): whether the coroutine waited with this ticket. It is resumed soon. */
+static int lua_wake(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    lua_Number index = luaL_checknumber(L, 1);
+    lua_Number ticket = luaL_checknumber(L, 2);
+    bool is_known = index >= 0 && index < script->coro_count && ticket > 0;
+    struct coro *coro = is_known ? script->coros[(uint32_t)index] : NULL;
+    bool waits = coro != NULL && coro->wait == &park_wait && (lua_Number)coro->ticket == ticket;
+    if (waits) {
+        cancel_park(coro);
+        lua_pushboolean(coro->L, 1);
+        coro_wake(coro, 1);
+    }
+    lua_pushboolean(L, waits);
+    return 1;
+}
+
+/* shield(on): the coroutine that runs, which a shield begins or ends. */
+static int lua_shield(lua_State *L)
+{
+    struct coro *coro = coro_check_running(L, "app.shield");
+    bool begins = lua_toboolean(L, 1) != 0;
+    if (begins) {
+        coro->shields++;
+    } else if (coro->shields > 0) {
+        coro->shields--;
+    }
+    return 0;
+}
+
+void bind_sync(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"draw", lua_draw}, {"park", lua_park}, {"wake", lua_wake}, {"shield", lua_shield}, {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}
