@@ -19,6 +19,8 @@
 #include "lua/relay.h"
 #include "lua/script_error.h"
 
+#include <string.h>
+
 /* app.after or app.every. */
 struct script_timer {
     struct script *script;          /* whose it is */
@@ -183,8 +185,30 @@ static void end_timer(const struct script_timer *timer)
     }
 }
 
-/* Returns a timer object. */
-static int add_timer(lua_State *L, const char *what, bool repeats)
+/* Whether the options of app.every at index say that one thread of all is to run it. */
+static bool check_once(lua_State *L, int index)
+{
+    const struct script *script = script_of(L);
+    bool is_once = false;
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strcmp(name, "once") != 0) {
+            script_raise(L, "app.every: unknown option \"%.40s\": there is once", name);
+        }
+        if (lua_type(L, -1) != LUA_TBOOLEAN) {
+            script_raise(L, "app.every: once: true or false expected, got %s", luaL_typename(L, -1));
+        }
+        is_once = lua_toboolean(L, -1) != 0;
+    }
+    if (is_once && script->has_started) {
+        script_raise(L, "app.every: once = true works only while the script starts, when each thread comes by here; "
+                        "later, store:once() tells whether another thread does the job");
+    }
+    return is_once;
+}
+
+/* Returns a timer object. is_elsewhere: another thread has the timer. */
+static int add_timer(lua_State *L, const char *what, bool repeats, bool is_elsewhere)
 {
     struct script *script = script_of(L);
     lua_settop(L, 2);
@@ -201,6 +225,10 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
     struct timer_handle *handle = lua_newuserdata(L, sizeof *handle);
     script_push_ref(script, L, REF_TIMER_META);
     lua_setmetatable(L, 3);
+    *handle = (struct timer_handle){.id = 0};
+    if (is_elsewhere) {
+        return 1;
+    }
     if (script->free_timers == NULL && make_timer(script) == NULL) {
         script_raise_memory(L);
     }
@@ -223,12 +251,18 @@ static int add_timer(lua_State *L, const char *what, bool repeats)
 
 static int lua_after(lua_State *L)
 {
-    return add_timer(L, "app.after", false);
+    return add_timer(L, "app.after", false, false);
 }
 
+/* every(interval, fn), every(interval, options, fn) */
 static int lua_every(lua_State *L)
 {
-    return add_timer(L, "app.every", true);
+    bool is_once = false;
+    if (lua_type(L, 2) == LUA_TTABLE) {
+        is_once = check_once(L, 2);
+        lua_remove(L, 2);
+    }
+    return add_timer(L, "app.every", true, is_once && script_of(L)->thread != 0);
 }
 
 /* timer:cancel(): whether there was anything to cancel. A run that is going on goes on. */

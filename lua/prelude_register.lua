@@ -302,6 +302,13 @@ function app.histogram(name, help, labels, buckets)
     return core.metric("app.histogram", "histogram", name, help, labels, buckets)
 end
 
+-- Stores.
+
+function app.store(name, options)
+    begin("app.store", name)
+    return core.store("app.store", name, options)
+end
+
 -- Addresses.
 
 -- The text of a parameter or of a part of the query.

@@ -25,6 +25,7 @@
 #include "lua/bind_request.h"
 #include "lua/bind_settings.h"
 #include "lua/bind_static.h"
+#include "lua/bind_store.h"
 #include "lua/bind_stream.h"
 #include "lua/bind_sync.h"
 #include "lua/bind_task.h"
@@ -91,6 +92,7 @@ static int build_state(lua_State *L)
     bind_static(L);
     bind_tls(L);
     bind_metrics(L);
+    bind_store(L);
     bind_url(L);
     bind_reply(L);
     bind_answer(L);
@@ -111,6 +113,7 @@ static int build_state(lua_State *L)
     lua_pushstring(L, folder);
     lua_setfield(L, -2, "folder");
     prelude_run(L, evserve_prelude);
+    script->store_scope.rules.array_meta = script->refs[REF_ARRAY_META];
     return 0;
 }
 
@@ -202,6 +205,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->thread = host->thread;
     made->jobs = host->jobs;
     made->load_number = host->load == NULL ? 0 : host->load->number;
+    bind_store_init(made, host->stores);
     made->on_file = host->on_file;
     made->on_file_arg = host->on_file_arg;
     made->is_piped = host->text != NULL;
@@ -276,6 +280,9 @@ int script_start(struct script *script, const struct server *server, char *err, 
     script->started_ms = script_now_ms(script);
     rv = events_start(script, err, errlen);
     script->has_started = true;
+    if (!script_is_elsewhere(script)) {
+        store_scope_settle(&script->store_scope, script->log);
+    }
     return rv;
 }
 
@@ -283,6 +290,7 @@ int script_adopt(struct script *script, const struct server *server)
 {
     script->load = NULL;
     script->server = server;
+    store_scope_settle(&script->store_scope, script->log);
     return timer_begin_all(script);
 }
 
@@ -346,6 +354,7 @@ void script_close(struct script *script)
     tls_plan_done(&script->tls);
     routes_free(script);
     anchor_free_all(script);
+    store_scope_done(&script->store_scope);
     birth_free(script);
 }
 

@@ -15,6 +15,7 @@
 #include "http/host/tls_plan.h"
 #include "lua/run.h"
 #include "lua/settings.h"
+#include "lua/store_scope.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -244,6 +245,7 @@ struct script {
 
     struct script_worker *workers;         /* of app.worker; newest first */
     struct worker_request *finished_calls; /* whose results nobody has taken yet */
+    struct store_scope store_scope; /* stores in use */
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */

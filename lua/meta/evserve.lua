@@ -382,7 +382,96 @@ function app.after(delay, fn) end
 ---@param interval evserve.Duration
 ---@param fn fun()
 ---@return evserve.Timer
+---@overload fun(interval: evserve.Duration, options: evserve.EveryOptions, fn: fun()): evserve.Timer
 function app.every(interval, fn) end
+
+---@class evserve.EveryOptions
+---@field once? boolean one thread of the server runs it instead of all; only while the script starts
+
+---@class evserve.Store
+local store = {}
+
+--- The value of a key, or nil. Tables are copies.
+---@param key string|number
+---@return any
+function store:get(key) end
+
+--- Set the value of a key for as long as ttl says; without ttl it stays. nil removes the key.
+---@param key string|number
+---@param value string|number|boolean|table|nil
+---@param ttl? evserve.Duration
+---@return true
+function store:set(key, value, ttl) end
+
+--- Set the value of a key if there is none.
+---@param key string|number
+---@param value string|number|boolean|table
+---@param ttl? evserve.Duration
+---@return boolean # whether it was set
+function store:add(key, value, ttl) end
+
+--- Set the value of a key if there is one.
+---@param key string|number
+---@param value string|number|boolean|table
+---@param ttl? evserve.Duration
+---@return boolean # whether it was set
+function store:replace(key, value, ttl) end
+
+---@param key string|number
+---@return boolean # whether it was there
+function store:delete(key) end
+
+--- Add to a number. An absent key starts at initial, and lasts for ttl.
+---@param key string|number
+---@param n? number 1 if it is nil
+---@param initial? number 0 if it is nil
+---@param ttl? evserve.Duration
+---@return number # the sum
+function store:incr(key, n, initial, ttl) end
+
+--- Whether this is the first call for the key within ttl, on any thread.
+---@param key string|number
+---@param ttl evserve.Duration
+---@return boolean
+function store:once(key, ttl) end
+
+--- Let a key last for ttl from now on; without ttl it stays.
+---@param key string|number
+---@param ttl? evserve.Duration
+---@return boolean # whether it is there
+function store:expire(key, ttl) end
+
+--- How many milliseconds a key will last: math.huge if it stays, nil if it is not there.
+---@param key string|number
+---@return number?
+function store:ttl(key) end
+
+--- The keys that begin with a prefix, in no particular order, and whether there are more.
+---@param prefix? string
+---@param most? number 1,000 if it is nil
+---@return string[], boolean
+function store:keys(prefix, most) end
+
+--- Remove everything.
+function store:flush() end
+
+---@class evserve.StoreStats
+---@field keys integer
+---@field bytes integer
+---@field size integer
+---@field evicted integer keys that had to make room before their time
+
+---@return evserve.StoreStats
+function store:stats() end
+
+---@class evserve.StoreOptions
+---@field size? integer|string bytes of memory: "1M" unless you say otherwise
+
+--- A table that all threads of the server share, and that survives reloads. Only while the script starts.
+---@param name string
+---@param options? evserve.StoreOptions
+---@return evserve.Store
+function app.store(name, options) end
 
 --- Call a function when the handler has ended and its response is on its way or lost. A server that stops waits for
 --- it.

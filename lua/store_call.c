@@ -1,0 +1,179 @@
+#include "lua/store_call.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STORE_ERROR_MAX = 1024,  /* bytes of an error text with its NUL */
+    TEXT_KEEP_BYTES = 65536, /* a scope's buffer that grew beyond this is freed after its use */
+};
+
+void store_call_trim(struct store_scope *scope)
+{
+    if (scope->text.capacity > TEXT_KEEP_BYTES) {
+        write_buffer_done(&scope->text);
+    }
+}
+
+void store_call_refuse(lua_State *L, const char *what, const char *format, ...)
+{
+    char text[STORE_ERROR_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    store_call_trim(store_call_scope(L));
+    store_call_scope(L)->raise(L, "%s: %s", what, text);
+    abort(); /* it has raised */
+}
+
+void store_call_refuse_memory(lua_State *L)
+{
+    store_call_trim(store_call_scope(L));
+    lua_pushliteral(L, "not enough memory");
+    lua_error(L);
+    abort();
+}
+
+/* Arguments. */
+
+void store_call_check_store(struct store_call *call, lua_State *L, const char *what)
+{
+    call->L = L;
+    call->what = what;
+    call->scope = store_call_scope(L);
+    const struct store_handle *handle = lua_touserdata(L, 1);
+    bool is_store = handle != NULL && lua_type(L, 1) == LUA_TUSERDATA && lua_objlen(L, 1) == sizeof *handle &&
+                    lua_getmetatable(L, 1);
+    if (is_store) {
+        is_store = lua_rawequal(L, -1, lua_upvalueindex(UP_META)) && handle->index < call->scope->use_count;
+        lua_pop(L, 1);
+    }
+    if (!is_store) {
+        store_call_refuse(L, what, "call it as a method, with a colon");
+    }
+    call->use = call->scope->uses[handle->index];
+}
+
+void store_call_check_key(struct store_call *call)
+{
+    lua_State *L = call->L;
+    if (lua_type(L, 2) == LUA_TNUMBER) {
+        call->key = (struct store_key){call->key_text, number_format(call->key_text, lua_tonumber(L, 2))};
+        return;
+    }
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        store_call_refuse(L, call->what, "%s: text expected as the key, got %s", call->use->name, luaL_typename(L, 2));
+    }
+    call->key.text = lua_tolstring(L, 2, &call->key.len);
+    if (call->key.len == 0 || call->key.len > STORE_KEY_MAX) {
+        store_call_refuse(L, call->what, "%s: a key of 1 to %d bytes expected, got %lu", call->use->name,
+                          (int)STORE_KEY_MAX, (unsigned long)call->key.len);
+    }
+}
+
+void store_call_begin(struct store_call *call, lua_State *L, const char *what)
+{
+    store_call_check_store(call, L, what);
+    store_call_check_key(call);
+}
+
+uint64_t store_call_amount(lua_State *L, int index, const char *what, enum limit_unit unit, const char *example)
+{
+    uint64_t value = 0;
+    char err[STORE_ERROR_MAX];
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        double number = lua_tonumber(L, index);
+        if (!(number >= 0 && number < 9007199254740992.0) || (double)(uint64_t)number < number) {
+            char text[NUMBER_TEXT_MAX];
+            store_call_refuse(L, what, "%.*s is not a whole number; write %s", (int)number_format(text, number), text,
+                              example);
+        }
+        return (uint64_t)number;
+    }
+    if (lua_type(L, index) != LUA_TSTRING) {
+        store_call_refuse(L, what, "%s expected, got %s", example, luaL_typename(L, index));
+    }
+    const char *text = lua_tostring(L, index);
+    if (strlen(text) != lua_objlen(L, index)) {
+        store_call_refuse(L, what, "the text contains a NUL byte");
+    }
+    if (limits_parse_value(unit, text, &value, err, sizeof err) < 0) {
+        store_call_refuse(L, what, "%s", err);
+    }
+    return value;
+}
+
+int64_t store_call_ttl(const struct store_call *call, int index, bool is_needed)
+{
+    lua_State *L = call->L;
+    char what[128];
+    snprintf(what, sizeof what, "%s: %s: ttl", call->what, call->use->name);
+    if (!is_needed && lua_isnoneornil(L, index)) {
+        return 0;
+    }
+    if (!is_needed && lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) >= (double)INFINITY) {
+        return 0;
+    }
+    uint64_t ms = store_call_amount(L, index, what, LIMIT_MS, "a duration such as \"30s\"");
+    if (ms == 0) {
+        store_call_refuse(L, what, "at least a millisecond expected, got 0%s",
+                          is_needed ? "" : "; leave it out for a key that stays");
+    }
+    return ms < INT64_MAX ? (int64_t)ms : INT64_MAX;
+}
+
+double store_call_number(const struct store_call *call, int index, const char *name, double absent)
+{
+    lua_State *L = call->L;
+    if (lua_isnoneornil(L, index)) {
+        return absent;
+    }
+    if (lua_type(L, index) != LUA_TNUMBER || !isfinite(lua_tonumber(L, index))) {
+        store_call_refuse(L, call->what, "%s: %s: a finite number expected, got %s", call->use->name, name,
+                          lua_type(L, index) == LUA_TNUMBER ? "one that is not" : luaL_typename(L, index));
+    }
+    return lua_tonumber(L, index);
+}
+
+void store_call_refuse_size(const struct store_call *call)
+{
+    store_call_refuse(call->L, call->what,
+                      "%s: the value is too large: up to %llu bytes fit; app.store(\"%s\", { size = ... }) makes room",
+                      call->use->name, (unsigned long long)store_value_most(call->use->store, call->key.len),
+                      call->use->name);
+}
+
+struct store_value store_call_value(const struct store_call *call, int index)
+{
+    lua_State *L = call->L;
+    struct write_buffer *text = &call->scope->text;
+    char err[STORE_ERROR_MAX];
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        return (struct store_value){.is_number = true, .number = lua_tonumber(L, index)};
+    }
+    size_t most = STORE_VALUE_MAX;
+    if (lua_istable(L, index)) {
+        luaL_checkstack(L, VALUE_SLOTS, "value");
+        most = (size_t)store_value_most(call->use->store, call->key.len);
+    }
+    char where[128];
+    snprintf(where, sizeof where, "%s: value", call->use->name);
+    write_buffer_consume(text, SIZE_MAX);
+    int rv = value_write(L, index, &call->scope->rules, text, most, where, err, sizeof err);
+    if (rv == -EINVAL) {
+        store_call_refuse(L, call->what, "%s", err);
+    }
+    if (rv == -ENOBUFS) {
+        store_call_refuse_size(call);
+    }
+    if (rv < 0) {
+        store_call_refuse_memory(L);
+    }
+    return (struct store_value){.bytes = write_buffer_data(text), .len = write_buffer_len(text)};
+}
