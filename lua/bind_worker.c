@@ -296,7 +296,7 @@ static struct script_worker *check_worker(lua_State *L, char name[WORKER_NAMED_M
     const struct worker_handle *handle = object_check(L, 1, REF_WORKER_META, sizeof *handle, "a function of a worker");
     struct script_worker *worker = find_worker(script_of(L), handle->number);
     lua_Integer number = luaL_checkinteger(L, 2);
-    if (worker == NULL || number < 1 || number > worker_pool_names(worker->pool)->count) {
+    if (worker == NULL || number < 1 || number > (lua_Integer)worker_pool_names(worker->pool)->count) {
         script_raise(L, "there is no such function of a worker");
     }
     snprintf(name, WORKER_NAMED_MAX, "%s: %s", worker->path, worker_pool_names(worker->pool)->list[number - 1]);
