@@ -380,7 +380,7 @@ static int worker_call(lua_State *L)
     }
     struct script_worker *worker = check_worker(L, name);
     struct coro *coro = coro_check_waiting(L, name);
-    if (coro->is_gone) {
+    if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
     sweep_finished(script);
