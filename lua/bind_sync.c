@@ -13,32 +13,14 @@
 #include "lua/relay.h"
 #include "lua/script_error.h"
 
-static void cancel_park(struct coro *coro)
-{
-    if (coro->wait_id != 0) {
-        reactor_cancel_timer(coro->script->reactor, coro->wait_id);
-        coro->wait_id = 0;
-    }
-}
-
 static int on_parked_gone(struct coro *coro)
 {
-    cancel_park(coro);
+    coro_cancel_timeout(coro);
     lua_pushboolean(coro->L, 0);
     return 1;
 }
 
-static const struct coro_wait park_wait = {.on_gone = on_parked_gone, .cancel = cancel_park};
-
-static void on_park_timeout(struct reactor *reactor, uint64_t timer, void *arg)
-{
-    (void)reactor;
-    (void)timer;
-    struct coro *coro = arg;
-    coro->wait_id = 0;
-    lua_pushnil(coro->L);
-    coro_resume(coro, 1);
-}
+static const struct coro_wait park_wait = {.on_gone = on_parked_gone, .cancel = coro_cancel_timeout};
 
 /* draw(what): the coroutine that runs, and a ticket for it. Raises where nothing can wait. */
 static int lua_draw(lua_State *L)
@@ -55,7 +37,6 @@ static int lua_draw(lua_State *L)
  * any more. */
 static int lua_park(lua_State *L)
 {
-    struct script *script = script_of(L);
     lua_settop(L, 3);
     const char *what = luaL_checkstring(L, 1);
     lua_Number ticket = luaL_checknumber(L, 2);
@@ -68,11 +49,8 @@ static int lua_park(lua_State *L)
     if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
-    if (has_timeout) {
-        coro->wait_id = reactor_set_timeout(script->reactor, ms, on_park_timeout, coro);
-        if (coro->wait_id == 0) {
-            script_raise_memory(L);
-        }
+    if (has_timeout && coro_set_timeout(coro, ms) < 0) {
+        script_raise_memory(L);
     }
     coro->ticket = (uint64_t)ticket;
     return coro_wait(L, coro, &park_wait);
@@ -88,7 +66,7 @@ static int lua_wake(lua_State *L)
     struct coro *coro = is_known ? script->coros[(uint32_t)index] : NULL;
     bool waits = coro != NULL && coro->wait == &park_wait && (lua_Number)coro->ticket == ticket;
     if (waits) {
-        cancel_park(coro);
+        coro_cancel_timeout(coro);
         lua_pushboolean(coro->L, 1);
         coro_wake(coro, 1);
     }

@@ -11,8 +11,6 @@
 
 #include "lua/bind_task.h"
 
-#include "core/log.h"
-#include "core/mem.h"
 #include "lua/coro.h"
 #include "lua/coro_error.h"
 #include "lua/duration.h"
@@ -20,198 +18,12 @@
 #include "lua/object.h"
 #include "lua/relay.h"
 #include "lua/script_error.h"
-
-#include <assert.h>
+#include "lua/task.h"
 
 enum {
-    GROUP_MAX = 1000, /* functions of one app.all() or app.race() */
+    GROUP_MAX = 1000,    /* functions of one app.all() or app.race() */
+    ARGUMENTS_MAX = 200, /* of a task: the stack of a new coroutine has room for them */
 };
-
-/* What the record of a task has at which index. The first three exist from the beginning, so that setting them needs
- * no memory. */
-enum record_index {
-    RECORD_STATE = 1, /* enum task_state */
-    RECORD_COUNT,     /* of values, from RECORD_VALUES on */
-    RECORD_TRACE,     /* of an error: what trace() keeps, or false */
-    RECORD_VALUES,
-};
-
-enum task_state { TASK_RUNNING, TASK_RETURNED, TASK_FAILED, TASK_CANCELLED, TASK_STOPPED };
-
-/* One that has not ended. */
-struct script_task {
-    struct script *script;           /* whose it is */
-    struct script_task *next_free;   /* in the list of those in no use */
-    uint32_t index;                  /* in script->tasks */
-    uint64_t id;                     /* never used twice; 0 in no use */
-    struct coro *coro;               /* that runs it */
-    struct coro *owner;              /* it ends with that; NULL for one that is detached */
-    struct script_task *next, *prev; /* in owner->tasks */
-    struct coro_list waiters;        /* those that wait for its end */
-    int record_ref;                  /* in the registry */
-    bool is_cancelled;
-};
-
-/* What Lua holds of a task: numbers, no pointers. Its environment is the record. */
-struct task_handle {
-    uint32_t index; /* in script->tasks */
-    uint64_t id;    /* tells whether it is still the same one */
-};
-
-/* Records. */
-
-static enum task_state get_state(lua_State *L, int record)
-{
-    lua_rawgeti(L, record, RECORD_STATE);
-    enum task_state state = (enum task_state)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return state;
-}
-
-static void set_state(lua_State *L, int record, enum task_state state)
-{
-    lua_pushinteger(L, state);
-    lua_rawseti(L, record, RECORD_STATE);
-}
-
-static const struct task_handle *check_task(lua_State *L, int index, const char *what)
-{
-    lua_pushvalue(L, index);
-    lua_insert(L, 1);
-    const struct task_handle *handle = object_check(L, 1, REF_TASK_META, sizeof *handle, what);
-    lua_remove(L, 1);
-    return handle;
-}
-
-/* The task of a handle, or NULL if that has ended. */
-static struct script_task *find_task(const struct script *script, const struct task_handle *handle)
-{
-    bool is_known = script->phase != SCRIPT_CLOSING && handle->index < script->task_count && handle->id != 0;
-    struct script_task *task = is_known ? script->tasks[handle->index] : NULL;
-    return task != NULL && task->id == handle->id ? task : NULL;
-}
-
-/* The end. */
-
-static void wake(struct coro *coro)
-{
-    lua_pushboolean(coro->L, 1);
-    coro_wake(coro, 1);
-}
-
-/* What a wait leaves in the reactor. When the state is closed, what is left of the task may be freed already. */
-static void cancel_wait(struct coro *coro)
-{
-    if (coro->wait_id != 0) {
-        reactor_cancel_timer(coro->script->reactor, coro->wait_id);
-        coro->wait_id = 0;
-    }
-}
-
-static void end_wait(struct coro *coro)
-{
-    coro_list_remove(coro);
-    cancel_wait(coro);
-}
-
-static int on_waiter_gone(struct coro *coro)
-{
-    end_wait(coro);
-    lua_pushboolean(coro->L, 0);
-    return 1;
-}
-
-static const struct coro_wait task_wait = {.on_gone = on_waiter_gone, .cancel = cancel_wait};
-
-/* Waiting for the end of any task of its own. */
-static const struct coro_wait group_wait = {.on_gone = on_waiter_gone, .cancel = cancel_wait};
-
-static bool waits_for_group(const struct coro *coro)
-{
-    return coro != NULL && coro->wait == &group_wait;
-}
-
-static void leave_owner(struct script_task *task)
-{
-    struct coro *owner = task->owner;
-    if (owner == NULL) {
-        return;
-    }
-    *(task->prev == NULL ? &owner->tasks : &task->prev->next) = task->next;
-    if (task->next != NULL) {
-        task->next->prev = task->prev;
-    }
-    task->owner = NULL;
-}
-
-/* Without memory. */
-static void finish_record(const struct script_task *task)
-{
-    lua_State *L = task->script->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->record_ref);
-    int record = lua_gettop(L);
-    if (get_state(L, record) == TASK_RUNNING) {
-        set_state(L, record, task->is_cancelled ? TASK_CANCELLED : TASK_STOPPED);
-    }
-    lua_pop(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, task->record_ref);
-}
-
-static void put_task(struct script_task *task)
-{
-    struct script *script = task->script;
-    task->id = 0;
-    task->coro = NULL;
-    task->is_cancelled = false;
-    task->next_free = script->free_tasks;
-    script->free_tasks = task;
-    script->tasks_used--;
-}
-
-static void on_task_end(void *owned, uint64_t id)
-{
-    struct script_task *task = owned;
-    struct coro *owner = task->owner;
-    (void)id;
-    finish_record(task);
-    leave_owner(task);
-    while (task->waiters.first != NULL) {
-        struct coro *waiter = task->waiters.first;
-        end_wait(waiter);
-        wake(waiter);
-    }
-    put_task(task);
-    if (waits_for_group(owner)) {
-        wake(owner);
-    }
-}
-
-static const struct coro_owner route_task_owner = {.what = "task of the route at ", .on_end = on_task_end};
-static const struct coro_owner other_task_owner = {.what = "task", .on_end = on_task_end};
-
-static struct script_task *task_of(const struct coro *coro)
-{
-    return coro->owner != NULL && coro->owner->on_end == on_task_end ? coro->owned : NULL;
-}
-
-/* Whether it was still at work, and not cancelled already. */
-static bool cancel_task(struct script_task *task)
-{
-    bool was_cancelled = task->is_cancelled;
-    task->is_cancelled = true;
-    coro_cancel(task->coro);
-    return !was_cancelled;
-}
-
-/* struct coro.end_tasks. */
-static void end_tasks(struct coro *coro)
-{
-    while (coro->tasks != NULL) {
-        struct script_task *task = coro->tasks;
-        leave_owner(task);
-        cancel_task(task);
-    }
-}
 
 /* Whether an error says that the task was cancelled, or that a client has gone: it concerns nobody. */
 static bool is_end_error(lua_State *L, int index)
@@ -224,7 +36,7 @@ static bool is_end_error(lua_State *L, int index)
     return is_end;
 }
 
-/* Log the error at index, of which trace may be what trace() keeps. */
+/* Log the error at index. At the top of the stack, at trace, may be what trace() keeps of it. */
 static void log_lost_error(lua_State *L, const struct coro *coro, int index, int trace)
 {
     if (lua_istable(L, trace)) {
@@ -236,7 +48,7 @@ static void log_lost_error(lua_State *L, const struct coro *coro, int index, int
         script_push_visible(L, text, len, VISIBLE_LINE);
     }
     coro_log_failure(coro, lua_tostring(L, -1));
-    lua_pop(L, 1);
+    lua_settop(L, trace);
 }
 
 /* end_task(ok, ...): what pcall gave for the function of the task that runs. */
@@ -259,76 +71,18 @@ static int lua_end_task(lua_State *L)
     lua_rawseti(L, record, RECORD_COUNT);
     if (!is_ok) {
         coro_push_kept(L, coro, REF_TRACES);
-        bool is_awaited = task->waiters.first != NULL || waits_for_group(task->owner);
+        bool is_awaited = task->waiters.first != NULL || task_waits_for_group(task->owner);
         if (!is_awaited && !is_end_error(L, 2)) {
             log_lost_error(L, coro, 2, record + 1);
         }
         lua_rawseti(L, record, RECORD_TRACE);
     }
     bool is_cut = !is_ok && task->is_cancelled && is_end_error(L, 2);
-    set_state(L, record, is_cut ? TASK_CANCELLED : is_ok ? TASK_RETURNED : TASK_FAILED);
+    task_set_state(L, record, is_cut ? TASK_CANCELLED : is_ok ? TASK_RETURNED : TASK_FAILED);
     return 0;
 }
 
 /* The beginning. */
-
-static struct script_task *make_task(struct script *script)
-{
-    if (script_grow((void ***)&script->tasks, script->task_count, &script->task_capacity) < 0) {
-        return NULL;
-    }
-    struct script_task *task = mem_zalloc(sizeof *task);
-    if (task != NULL) {
-        task->script = script;
-        task->index = script->task_count;
-        task->record_ref = LUA_NOREF;
-        script->tasks[script->task_count++] = task;
-        task->next_free = script->free_tasks;
-        script->free_tasks = task;
-    }
-    return task;
-}
-
-/* Push the object of a task to come, with its record as its environment. */
-static struct task_handle *push_handle(lua_State *L)
-{
-    struct task_handle *handle = lua_newuserdata(L, sizeof *handle);
-    *handle = (struct task_handle){.id = 0};
-    script_push_ref(script_of(L), L, REF_TASK_META);
-    lua_setmetatable(L, -2);
-    lua_createtable(L, RECORD_VALUES, 0);
-    set_state(L, lua_gettop(L), TASK_RUNNING);
-    lua_pushinteger(L, 0);
-    lua_rawseti(L, -2, RECORD_COUNT);
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, RECORD_TRACE);
-    lua_setfenv(L, -2);
-    return handle;
-}
-
-/* Give the task its coroutine, and begin it as soon as that can be. Does not raise. */
-static void begin_task(struct script_task *task, struct coro *coro, struct coro *owner, bool is_detached)
-{
-    struct script *script = task->script;
-    script->free_tasks = task->next_free;
-    script->tasks_used++;
-    task->id = ++script->last_task_id;
-    task->coro = coro;
-    coro->route = owner->route;
-    coro->owner = coro->route == NULL ? &other_task_owner : &route_task_owner;
-    coro->owned = task;
-    coro->owned_id = task->id;
-    if (!is_detached) {
-        task->owner = owner;
-        task->prev = NULL;
-        task->next = owner->tasks;
-        if (task->next != NULL) {
-            task->next->prev = task;
-        }
-        owner->tasks = task;
-        owner->end_tasks = end_tasks;
-    }
-}
 
 /* spawn(what, is_detached, fn, ...): the task. */
 static int lua_spawn(lua_State *L)
@@ -344,12 +98,15 @@ static int lua_spawn(lua_State *L)
     if (owner == NULL) {
         script_raise(L, "%s works only in a handler, a stream, a timer or a task: use app.after(0, fn)", what);
     }
+    if (nargs > ARGUMENTS_MAX) {
+        script_raise(L, "%s: at most %d arguments, got %d", what, ARGUMENTS_MAX, nargs);
+    }
     if (script->tasks_used >= script->settings.max_tasks) {
         script_raise(L, "%s: there are %u tasks already (max_tasks)", what, script->tasks_used);
     }
-    struct task_handle *handle = push_handle(L);
+    struct task_handle *handle = task_push_handle(L);
     luaL_checkstack(L, nargs + 4, "too many arguments");
-    if (script->free_tasks == NULL && make_task(script) == NULL) {
+    if (script->free_tasks == NULL && task_make(script) == NULL) {
         script_raise_memory(L);
     }
     lua_getfenv(L, -1);
@@ -364,7 +121,7 @@ static int lua_spawn(lua_State *L)
     }
     struct script_task *task = script->free_tasks;
     task->record_ref = record_ref;
-    begin_task(task, coro, owner, is_detached);
+    task_begin(task, coro, owner, is_detached);
     *handle = (struct task_handle){.index = task->index, .id = task->id};
     lua_insert(L, 3); /* the object, below the function and its arguments */
     script_push_ref(script, coro->L, REF_RUN_TASK);
@@ -375,26 +132,15 @@ static int lua_spawn(lua_State *L)
 
 /* Waiting. */
 
-static void on_wait_timeout(struct reactor *reactor, uint64_t timer, void *arg)
-{
-    (void)reactor;
-    (void)timer;
-    struct coro *coro = arg;
-    coro->wait_id = 0;
-    coro_list_remove(coro);
-    lua_pushnil(coro->L);
-    coro_resume(coro, 1);
-}
-
 /* wait(task, timeout): true once it has ended, nil if that takes longer; false when nobody wants to know any more. */
 static int lua_wait(lua_State *L)
 {
     struct script *script = script_of(L);
     lua_settop(L, 2);
-    const struct task_handle *handle = check_task(L, 1, "task:wait");
+    const struct task_handle *handle = task_check(L, 1, "task:wait");
     bool has_timeout = !lua_isnil(L, 2);
     uint32_t ms = has_timeout ? duration_check(L, 2, "task:wait") : 0;
-    struct script_task *task = find_task(script, handle);
+    struct script_task *task = task_find(script, handle);
     if (task == NULL) {
         lua_pushboolean(L, 1);
         return 1;
@@ -409,11 +155,8 @@ static int lua_wait(lua_State *L)
     if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
-    if (has_timeout) {
-        coro->wait_id = reactor_set_timeout(script->reactor, ms, on_wait_timeout, coro);
-        if (coro->wait_id == 0) {
-            script_raise_memory(L);
-        }
+    if (has_timeout && coro_set_timeout(coro, ms) < 0) {
+        script_raise_memory(L);
     }
     coro_list_add(&task->waiters, coro);
     return coro_wait(L, coro, &task_wait);
@@ -446,9 +189,9 @@ static int lua_poll_group(lua_State *L)
     int running = 0;
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, 1, i);
-        check_task(L, lua_gettop(L), "app.all");
+        task_check(L, lua_gettop(L), "app.all");
         lua_getfenv(L, -1);
-        enum task_state state = get_state(L, lua_gettop(L));
+        enum task_state state = task_get_state(L, lua_gettop(L));
         lua_pop(L, 2);
         running += state == TASK_RUNNING;
         if (state != TASK_RUNNING && (is_race || state != TASK_RETURNED)) {
@@ -487,9 +230,9 @@ static _Noreturn void raise_failure(lua_State *L, int record, enum task_state st
 static int lua_results(lua_State *L)
 {
     lua_settop(L, 1);
-    check_task(L, 1, "task:wait");
+    task_check(L, 1, "task:wait");
     lua_getfenv(L, 1);
-    enum task_state state = get_state(L, 2);
+    enum task_state state = task_get_state(L, 2);
     if (state != TASK_RETURNED) {
         raise_failure(L, 2, state);
     }
@@ -506,8 +249,8 @@ static int lua_results(lua_State *L)
 /* task:cancel(): whether there was anything to cancel. */
 static int lua_cancel(lua_State *L)
 {
-    struct script_task *task = find_task(script_of(L), check_task(L, 1, "task:cancel"));
-    lua_pushboolean(L, task != NULL && cancel_task(task));
+    struct script_task *task = task_find(script_of(L), task_check(L, 1, "task:cancel"));
+    lua_pushboolean(L, task != NULL && task_cancel_one(task));
     return 1;
 }
 
@@ -517,17 +260,6 @@ static int lua_is_task(lua_State *L)
     const struct coro *coro = script_of(L)->running;
     lua_pushboolean(L, coro != NULL && task_of(coro) != NULL);
     return 1;
-}
-
-void task_free_all(struct script *script)
-{
-    if (reactor_is_scheduled(&script->ready_task)) {
-        reactor_unschedule(script->reactor, &script->ready_task);
-    }
-    for (uint32_t i = 0; i < script->task_count; i++) {
-        mem_free(script->tasks[i]);
-    }
-    mem_free(script->tasks);
 }
 
 void bind_task(lua_State *L)

@@ -5,9 +5,6 @@
 
 #include "lua/state.h"
 
-/* Free those of a script whose Lua state is closed. */
-void task_free_all(struct script *script);
-
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
 void bind_task(lua_State *L);
 

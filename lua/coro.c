@@ -22,6 +22,7 @@
 #include "lua/memory.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static const int64_t ready_turn_ns = 1000000; /* how long those that are ready run before others have their turn */
 
@@ -188,6 +189,31 @@ void coro_wake(struct coro *coro, int nargs)
     coro->wake_nargs = nargs;
     coro_list_add(&script->ready, coro);
     reactor_schedule(script->reactor, &script->ready_task);
+}
+
+static void on_timeout(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct coro *coro = arg;
+    coro->wait_id = 0;
+    coro_list_remove(coro);
+    lua_pushnil(coro->L);
+    coro_resume(coro, 1);
+}
+
+int coro_set_timeout(struct coro *coro, uint32_t ms)
+{
+    coro->wait_id = reactor_set_timeout(coro->script->reactor, ms, on_timeout, coro);
+    return coro->wait_id == 0 ? -ENOMEM : 0;
+}
+
+void coro_cancel_timeout(struct coro *coro)
+{
+    if (coro->wait_id != 0) {
+        reactor_cancel_timer(coro->script->reactor, coro->wait_id);
+        coro->wait_id = 0;
+    }
 }
 
 static bool is_ready(const struct coro *coro)

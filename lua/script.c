@@ -50,6 +50,7 @@
 #include "lua/scratch.h"
 #include "lua/script_error.h"
 #include "lua/stack_guard.h"
+#include "lua/task.h"
 #include "lua/watch.h"
 
 #include <errno.h>

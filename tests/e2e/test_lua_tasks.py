@@ -186,7 +186,11 @@ class Tasks(SiteCase):
         local count = select("#", app.all(unpack(fns)))
         fns[1001] = fns[1]
         local ok, err = pcall(app.all, unpack(fns))
-        return { count = count, err = err }
+        local list = {}
+        for i = 1, 200 do list[i] = i end
+        local sent = app.spawn(select, "#", unpack(list, 1, 199)):wait()
+        local _, refused = pcall(app.spawn, select, "#", unpack(list))
+        return { count = count, err = err, sent = sent, refused = refused }
     end)
     """
 
@@ -272,6 +276,8 @@ class Tasks(SiteCase):
         answer = self.ask("/group").json
         self.assertEqual(answer["count"], 1000)
         self.assertIn("app.all: at most 1000 functions, got 1001", answer["err"])
+        self.assertEqual(answer["sent"], 199)
+        self.assertIn("app.spawn: at most 200 arguments, got 201", answer["refused"])
 
     def test_a_task_that_is_stopped(self):
         answer = self.ask("/stopped").json
