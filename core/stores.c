@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct named_store {
@@ -15,7 +16,8 @@ struct named_store {
 };
 
 struct stores {
-    pthread_mutex_t lock;
+    atomic_uint refs;
+    pthread_mutex_t lock; /* of the places */
     struct named_store places[STORES_MAX];
 };
 
@@ -25,17 +27,24 @@ int stores_create(struct stores **stores)
     if (made == NULL) {
         return -ENOMEM;
     }
+    atomic_init(&made->refs, 1);
     pthread_mutex_init(&made->lock, NULL);
     *stores = made;
     return 0;
 }
 
-void stores_destroy(struct stores *stores)
+struct stores *stores_hold(struct stores *stores)
 {
-    if (stores != NULL) {
+    atomic_fetch_add_explicit(&stores->refs, 1, memory_order_relaxed);
+    return stores;
+}
+
+void stores_release(struct stores *stores)
+{
+    if (stores != NULL && atomic_fetch_sub_explicit(&stores->refs, 1, memory_order_acq_rel) == 1) {
         pthread_mutex_destroy(&stores->lock);
+        mem_free(stores);
     }
-    mem_free(stores);
 }
 
 static int check_store_name(const char *name, char *err, size_t errlen)

@@ -2,7 +2,7 @@
 #define EVSERVE_CORE_STORES_H
 
 /* The stores (store.h) of a server by their names. A store lives as long as somebody keeps it: whoever asks for its
- * name meanwhile gets the same one. Any thread may call any function but the destructor. */
+ * name meanwhile gets the same one. Any thread may call any function. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,10 +15,13 @@ enum {
     STORE_NAME_MAX = 64, /* bytes of a name */
 };
 
-int stores_create(struct stores **stores); /* 0 or -ENOMEM */
+/* Make an empty list, which the caller refers to. Returns 0 or -ENOMEM. */
+int stores_create(struct stores **stores);
 
-/* Free them. Nobody keeps one any more. NULL is allowed. */
-void stores_destroy(struct stores *stores);
+/* Refer to them once more; stop that. The last one frees them, so a thread that blocks when the server ends may use them
+ * until it returns. NULL is allowed in the second. */
+struct stores *stores_hold(struct stores *stores);
+void stores_release(struct stores *stores);
 
 /* Keep the store of a name, until stores_put(). If there is none, it is made, with size bytes; 0: STORE_SIZE_USUAL. An
  * existing one keeps its size. Returns 0 with *store, or -EINVAL, -ENOSPC or -ENOMEM with a text in err. */

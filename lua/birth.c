@@ -84,6 +84,7 @@ void birth_close_state(struct script *script)
 
 void birth_free(struct script *script)
 {
+    store_scope_done(&script->store_scope);
     scratch_done(script);
     memory_done(script);
     mem_free(script->chunk_name);

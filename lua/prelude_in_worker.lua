@@ -4,6 +4,11 @@ local core, app = ...
 local fail = core.fail
 local pairs, setmetatable, table, tostring = pairs, setmetatable, table, tostring
 
+function app.store(name, options)
+    local store = core.store("app.store", name, options) -- no tail call: errors name the module's line
+    return store
+end
+
 local has = {}
 for name in pairs(app) do
     has[#has + 1] = "app." .. name

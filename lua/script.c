@@ -355,7 +355,6 @@ void script_close(struct script *script)
     tls_plan_done(&script->tls);
     routes_free(script);
     anchor_free_all(script);
-    store_scope_done(&script->store_scope);
     birth_free(script);
 }
 

@@ -10,7 +10,9 @@
 void store_scope_init(struct store_scope *scope, struct stores *stores,
                       void (*raise)(lua_State *L, const char *format, ...))
 {
-    *scope = (struct store_scope){.stores = stores, .rules.array_meta = LUA_NOREF, .raise = raise};
+    *scope = (struct store_scope){.stores = stores == NULL ? NULL : stores_hold(stores),
+                                  .rules.array_meta = LUA_NOREF,
+                                  .raise = raise};
     write_buffer_init(&scope->text);
 }
 
@@ -21,7 +23,7 @@ void store_scope_done(struct store_scope *scope)
         mem_free(scope->uses[i]);
     }
     mem_free(scope->uses);
-    stores_destroy(scope->own_stores);
+    stores_release(scope->stores);
     write_buffer_done(&scope->text);
 }
 
@@ -44,11 +46,8 @@ int store_scope_open(struct store_scope *scope, const char *name, uint64_t size,
             return use_again(scope->uses[i], size, (int)i, err, errlen);
         }
     }
-    if (scope->stores == NULL) {
-        if (stores_create(&scope->own_stores) < 0) {
-            return error_text(err, errlen, -ENOMEM, "%s: %s", name, errno_text(ENOMEM));
-        }
-        scope->stores = scope->own_stores;
+    if (scope->stores == NULL && stores_create(&scope->stores) < 0) {
+        return error_text(err, errlen, -ENOMEM, "%s: %s", name, errno_text(ENOMEM));
     }
     struct store_use **uses = mem_resize(scope->uses, (scope->use_count + 1) * sizeof(struct store_use *));
     scope->uses = uses == NULL ? scope->uses : uses;

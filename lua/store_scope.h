@@ -22,17 +22,16 @@ struct store_use {
 };
 
 struct store_scope {
-    struct stores *stores;     /* where they come from */
-    struct stores *own_stores; /* these, if there were none to borrow */
-    struct store_use **uses;   /* use_count of them; indices are what Lua objects hold */
-    uint32_t use_count;        /* up to STORES_MAX */
-    struct write_buffer text;  /* a value on its way into a store */
-    void *argument;            /* of a call in protected mode that begins: see store_object.c */
-    struct value_rules rules;  /* how the state copies values */
+    struct stores *stores;    /* where they come from: a reference; NULL before the first use of own ones */
+    struct store_use **uses;  /* use_count of them; indices are what Lua objects hold */
+    uint32_t use_count;       /* up to STORES_MAX */
+    struct write_buffer text; /* a value on its way into a store */
+    void *argument;           /* of a call in protected mode that begins: see store_object.c */
+    struct value_rules rules; /* how the state copies values */
     void (*raise)(lua_State *L, const char *format, ...); /* raises an error; as luaL_error(), but like printf(3) */
 };
 
-/* A scope of stores, which may be NULL: then it has some of its own. */
+/* A scope of stores, which it refers to. NULL: it has some of its own. */
 void store_scope_init(struct store_scope *scope, struct stores *stores,
                       void (*raise)(lua_State *L, const char *format, ...));
 

@@ -14,6 +14,7 @@
 #include "lua/bind_json.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_store.h"
 #include "lua/bind_timer.h"
 #include "lua/birth.h"
 #include "lua/call.h"
@@ -102,6 +103,7 @@ static void push_core(lua_State *L)
     bind_collector(L);
     bind_json(L);
     bind_number(L);
+    bind_store(L);
     bind_folders(L);
     script_folder(script_of(L)->worker_of, folder);
     lua_pushstring(L, folder);
@@ -125,6 +127,7 @@ static int build_worker_state(lua_State *L)
     script_set_ref(L, REF_DESCRIBE);
     push_core(L);
     prelude_run(L, evserve_worker_prelude);
+    state->store_scope.rules.array_meta = state->refs[REF_ARRAY_META];
     set_package_path(L, "path", call->module->package_path);
     set_package_path(L, "cpath", call->module->package_cpath);
     return 0;
@@ -234,6 +237,7 @@ int worker_state_open(struct script **state, const struct worker_module *module,
     made->log = script->log;
     made->base_fd = script->base_fd;
     made->load = script->load;
+    bind_store_init(made, script->store_scope.stores);
     made->on_file = script->on_file;
     made->on_file_arg = script->on_file_arg;
     made->is_repeat = true; /* that nothing can be compiled is worth one warning, which routes may give */

@@ -83,7 +83,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
-        stores_destroy(plan->stores);
+        stores_release(plan->stores);
         plan_release_jobs(plan, forget_jobs, NULL);
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
@@ -113,7 +113,7 @@ void plan_done(struct plan *plan)
     tls_keeper_done(&plan->tls);
     access_keeper_done(&plan->access);
     metrics_board_destroy(plan->board);
-    stores_destroy(plan->stores);
+    stores_release(plan->stores);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }

@@ -92,6 +92,25 @@ class Stores(unittest.TestCase):
             evtest.wait_until(lambda: ask(server, "/")["each"] == 2 and ask(server, "/")["once"], "timers")
             self.assertEqual(ask(server, "/"), {"once": ["once:1"], "each": 2})
 
+    def test_workers_share_the_stores(self):
+        module = """
+            local app = require "evserve"
+            local store = app.store "a"
+            return {
+                add = function(n) store:set("list", { n }) return app.store("a"):incr("n", n) end,
+                fail = function() app.store("b", { redis = "x" }) end,
+            }"""
+        text = COUNTER % ("1M", 1) + """
+            local db = app.worker("db.lua", { threads = 2 })
+            app.get("/add", function() return { sum = db.add(10), list = store:get "list" } end)
+            app.get("/fail", function() return { err = tostring(select(2, pcall(db.fail))) } end)
+            """
+        with script(text, files=(("db.lua", module),)) as path, serve(path) as server:
+            ask(server, "/incr")
+            self.assertEqual(ask(server, "/add"), {"sum": 11, "list": [10]})
+            self.assertEqual(ask(server, "/add"), {"sum": 21, "list": [10]})
+            self.assertRegex(ask(server, "/fail")["err"], r"db.lua:6: app.store: redis: stores in Redis are not there")
+
     def test_mistake_at_the_start_names_its_place(self):
         for text, error in (
             ('app.store("a", { redis = "redis://x" })', "site.lua:2: app.store: redis: stores in Redis are not there"),

@@ -27,7 +27,7 @@ static int free_stores(void **state)
 {
     (void)state;
     fake_mem_fail_after(0, false);
-    stores_destroy(stores);
+    stores_release(stores);
     assert_int_equal(fake_mem_live(), 0);
     return 0;
 }

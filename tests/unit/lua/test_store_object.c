@@ -86,7 +86,7 @@ static int tear_down(void **state)
     (void)state;
     fake_mem_fail_after(0, false);
     close_scope();
-    stores_destroy(stores);
+    stores_release(stores);
     assert_int_equal(fake_mem_live(), 0);
     return 0;
 }
