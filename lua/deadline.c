@@ -3,6 +3,11 @@
  * Happy path: every LOOK_INTERVAL instructions of Lua code on_count() looks at the monotonic clock, which costs no
  * system call. Processor time never runs faster, so it is asked for only when the run could be over its budget.
  *
+ * What the processor time was when a run began is known from a mark, a reading at the beginning of a run that is at
+ * most 10 ms old: since then it has not run faster than the clock. So whatever a run does before its first look counts,
+ * such as a slow C function, except what other runs may have taken since the mark. A server that is busy pays for a
+ * system call each 10 ms.
+ *
  * A run that is over its budget is stopped by on_count() at every further instruction. Where its coroutine can yield,
  * it yields, past every pcall, and is never resumed; a coroutine that the script made hands over to the one that
  * resumed it, which is stopped the same way. Inside a function that C calls back (that of table.sort) nobody can yield:
@@ -10,8 +15,8 @@
  * executed.
  *
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
- * that calls deadline_check(). Those that are known to be slow make for a look when they return (watch.c), and after
- * one that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c).
+ * that calls deadline_check(); the run ends at the first look after it has returned. Those that are known to be slow
+ * make for a look when they return (watch.c), and after one that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c).
  * LuaJIT calls no hook in finalizers and in compiled code.
  *
  * A script that is loaded while others serve has a deadline of its own (struct script_load), which ends it the same
@@ -40,6 +45,23 @@ static const int64_t ns_per_ms = 1000000;
 static const int64_t slow_ns = 1000000;       /* between two looks; usual is a hundredth of it */
 static const int64_t long_ns = 50000000;      /* a run that takes less is not long: the coarse clock may err by 10 ms */
 static const int64_t write_turn_ns = 1000000; /* how long a stream may write before others have their turn */
+static const int64_t mark_ns = 10000000;      /* how old a reading of processor time may be when a run begins */
+static const int64_t coarse_err_ns = 10000000; /* by which the coarse clock may be late */
+
+/* A run begins, at now_ns, which may be a time of the coarse clock. */
+static inline void start_clock(struct script *script, struct run *run, int64_t now_ns)
+{
+    run->clock = RUN_UNSEEN;
+    run->start_ns = now_ns;
+    run->seen_ns = now_ns;
+    if (now_ns - script->cpu_marked_ns < mark_ns) {
+        run->cpu_ns = now_ns + script->cpu_ahead_ns;
+        return;
+    }
+    run->cpu_ns = sys_thread_cpu_ns();
+    script->cpu_marked_ns = now_ns;
+    script->cpu_ahead_ns = run->cpu_ns - now_ns + coarse_err_ns;
+}
 
 /* Whether the run has used up its budget. */
 static bool is_over(struct run *run)
@@ -59,13 +81,12 @@ static bool is_over(struct run *run)
     if (now_ns < run->look_ns) {
         return false;
     }
+    int64_t cpu_ns = sys_thread_cpu_ns();
     if (run->clock == RUN_SEEN) {
         run->clock = RUN_MEASURED;
-        run->cpu_ns = sys_thread_cpu_ns();
-        run->look_ns = now_ns + budget_ns;
-        return false;
+        run->cpu_ns = cpu_ns < run->cpu_ns ? cpu_ns : run->cpu_ns;
     }
-    int64_t used_ns = sys_thread_cpu_ns() - run->cpu_ns;
+    int64_t used_ns = cpu_ns - run->cpu_ns;
     run->look_ns = now_ns + budget_ns - used_ns;
     return used_ns >= budget_ns;
 }
@@ -74,9 +95,7 @@ bool deadline_restart(struct script *script)
 {
     struct run *run = script->run;
     int64_t now_ns = sys_now_ns();
-    run->clock = RUN_UNSEEN;
-    run->start_ns = now_ns;
-    run->seen_ns = now_ns;
+    start_clock(script, run, now_ns);
     if (run->turn_end_ns == 0) {
         run->turn_end_ns = now_ns + write_turn_ns;
     }
@@ -203,13 +222,8 @@ void deadline_arm(struct script *script)
 
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run)
 {
-    int64_t now_ns = sys_coarse_ns();
-    *run = (struct run){
-        .outer = script->run,
-        .budget_ns = budget_ms * (uint64_t)ns_per_ms,
-        .start_ns = now_ns,
-        .seen_ns = now_ns,
-    };
+    *run = (struct run){.outer = script->run, .budget_ns = budget_ms * (uint64_t)ns_per_ms};
+    start_clock(script, run, sys_coarse_ns());
     script->run = run;
 }
 
@@ -222,6 +236,7 @@ uint64_t deadline_leave(struct script *script)
     script->run = outer;
     outer->clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
     outer->start_ns += took_ns;
+    outer->cpu_ns += took_ns + coarse_err_ns;
     outer->seen_ns = now_ns;
     if (ended->stop != STOP_NONE) {
         hook_set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);

@@ -6,7 +6,8 @@
 
 #include "lua/state.h"
 
-/* Begin a run, which is script->run until its end. Neither this nor its end is a system call. */
+/* Begin a run, which is script->run until its end. This is a system call if the last one was 10 ms ago or more; its end
+ * is none. */
 void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run);
 
 /* End it, go on with the one outside; what it was like remains in the struct: whether it was stopped, and why. Returns

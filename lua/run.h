@@ -15,7 +15,7 @@ enum stop_reason { STOP_NONE, STOP_CPU, STOP_MEMORY, STOP_LOAD };
 enum run_clock {
     RUN_UNSEEN,   /* nothing has looked yet: most runs end before that */
     RUN_SEEN,     /* its time on the wall clock is known, which processor time cannot exceed */
-    RUN_MEASURED, /* its processor time counts, from cpu_ns on */
+    RUN_MEASURED, /* its processor time has been looked at */
 };
 
 struct run {
@@ -25,7 +25,7 @@ struct run {
     int64_t seen_ns;    /* of the last look */
     enum run_clock clock;
     int64_t look_ns;       /* monotonic time before which there is no need to look at processor time */
-    int64_t cpu_ns;        /* processor time of the thread when RUN_MEASURED began */
+    int64_t cpu_ns;        /* processor time of the thread when it began, or up to 20 ms more */
     int64_t turn_end_ns;   /* monotonic time from which a write gives way to others; 0 before the first one */
     bool is_slow;          /* between the last two looks more time passed than instructions of Lua code take */
     bool is_collected;     /* garbage was collected for it: from now on that counts as its own time */

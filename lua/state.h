@@ -166,6 +166,8 @@ struct script {
     const char *event;                      /* of app.on(), whose function is called: "stopping"; NULL while none is */
     struct run *run;                        /* what goes on in Lua code, as deadline.c sees it */
     struct run idle_run;                    /* that, while nothing does */
+    int64_t cpu_marked_ns;                  /* coarse time when a run last read the thread's processor time; 0: never */
+    int64_t cpu_ahead_ns;                   /* how far that was ahead of it, plus what the coarse clock may err */
     char stop_place[PLACE_MAX];             /* where the last run that was stopped was at work */
     size_t memory_bytes;                    /* held by the Lua state now */
     size_t gc_limit;                        /* of what may be held while everything is collected, else 0 */
@@ -284,11 +286,13 @@ static inline bool script_is_elsewhere(const struct script *script)
 /* The reactor's time, as far as it may be asked. */
 int64_t script_now_ms(const struct script *script);
 
-/* C code is about to enter Lua, maybe on another thread than the last time: know its stack. */
+/* C code is about to enter Lua, maybe on another thread than the last time: know its stack, and forget the processor
+ * time of the other thread. */
 static inline void script_enter_stack(struct script *script)
 {
     if (!stack_has(&script->stack, stack_here())) {
         stack_find(&script->stack);
+        script->cpu_marked_ns = 0;
     }
 }
 

@@ -3,6 +3,8 @@
 
 #include "tests/lib/lua_scene.h"
 
+#include <pthread.h>
+
 /* spend(ms): work for so long. */
 static int spend(lua_State *L)
 {
@@ -58,15 +60,15 @@ static struct scene *open_site(const char *text)
 static void run_is_stopped_when_its_time_is_used_up_and_not_before(void **state)
 {
     (void)state;
-    /* After the first look 6 ms are not counted, being less than an eighth of 50. */
-    struct scene *scene = open_site(SITE "app.get('/at', function() work(0) work(7) work(49) return 'x' end)\n"
-                                         "app.get('/past', function() work(0) work(7) work(50) return 'x' end)\n"
+    struct scene *scene = open_site(SITE "app.get('/at', function() work(0) work(7) work(42) return 'x' end)\n"
+                                         "app.get('/past', function() work(0) work(7) work(43) return 'x' end)\n"
                                          "app.get('/parts', function()\n"
-                                         "    work(0) work(7) for i = 1, 49 do work(1) end return 'x'\n"
+                                         "    work(0) work(7) for i = 1, 42 do work(1) end return 'x'\n"
                                          "end)\n"
                                          "app.get('/parts-past', function()\n"
-                                         "    work(0) work(7) for i = 1, 50 do work(1) end return 'x'\n"
+                                         "    work(0) work(7) for i = 1, 43 do work(1) end return 'x'\n"
                                          "end)\n");
+    fake_sys_advance_ms(10); /* the mark of the start is too old */
     assert_status(scene, "/at", "200");
     assert_status(scene, "/parts", "200");
     assert_string_equal(scene->logged, "");
@@ -91,6 +93,72 @@ static void log_says_which_line_was_at_work(void **state)
     snprintf(expected, sizeof expected, "%s:9: in function", scene->path);
     assert_non_null(strstr(scene->logged, expected));
     assert_null(strstr(scene->logged, "evserve:"));
+    scene_close(scene);
+}
+
+static void slow_function_of_c_counts_at_the_first_look(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE
+                                    "app.get('/at', function() spend(49) look() return 'x' end)\n"
+                                    "app.get('/past', function() spend(50) look() app.log('info', 'on') end)\n"
+                                    "app.get('/idle', function() idle(40) look() spend(49) look() return 'x' end)\n"
+                                    "app.get('/after', function() app.sleep(20) spend(50) look() return 'x' end)\n"
+                                    "app.after(1000, function() spend(50) look() app.log('info', 'on') end)\n");
+    fake_sys_advance_ms(10);
+    assert_status(scene, "/at", "200");
+    assert_status(scene, "/idle", "200");
+    assert_string_equal(scene->logged, "");
+    assert_status(scene, "/past", "503");
+    struct fake_peer *peer = ask(scene, "/after");
+    pass_ms(scene, 20);
+    assert_true(got(peer, "503"));
+    assert_null(strstr(scene->logged, "timer"));
+    pass_ms(scene, 1000);
+    assert_non_null(strstr(scene->logged, "timer: "));
+    assert_null(strstr(scene->logged, "on\n"));
+    scene_close(scene);
+}
+
+/* What ran since the mark, and the error of the coarse clock. */
+static void time_that_may_be_of_the_run_before_does_not_count(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/before', function() spend(9) return 'x' end)\n"
+                                         "app.get('/at', function() spend(59) look() return 'x' end)\n"
+                                         "app.get('/past', function() spend(60) look() return 'x' end)\n");
+    static const struct {
+        const char *target, *status;
+    } cases[] = {{"/at", "200"}, {"/past", "503"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fake_sys_advance_ms(10);
+        assert_status(scene, "/before", "200");
+        assert_status(scene, cases[i].target, cases[i].status);
+    }
+    scene_close(scene);
+}
+
+/* Each thread has a processor time of its own: a mark of another one says nothing. */
+static void *ask_elsewhere(void *arg)
+{
+    (void)ask(arg, "/ok");
+    return NULL;
+}
+
+static void mark_of_another_thread_is_not_used(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE);
+    pthread_t thread;
+    uint64_t before = fake_sys_count(FAKE_THREAD_CPU_NS);
+    assert_status(scene, "/ok", "200");
+    assert_true(fake_sys_count(FAKE_THREAD_CPU_NS) <= before + 1);
+    before = fake_sys_count(FAKE_THREAD_CPU_NS);
+    assert_int_equal(pthread_create(&thread, NULL, ask_elsewhere, scene), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), before + 1);
+    assert_status(scene, "/ok", "200");
+    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), before + 2);
     scene_close(scene);
 }
 
@@ -119,14 +187,21 @@ static void each_wait_begins_anew(void **state)
     scene_close(scene);
 }
 
-static void small_handlers_do_not_ask_for_processor_time(void **state)
+static void small_handlers_ask_for_processor_time_each_10_ms(void **state)
 {
     (void)state;
     struct scene *scene = open_site(SITE);
+    assert_status(scene, "/ok", "200");
+    uint64_t before = fake_sys_count(FAKE_THREAD_CPU_NS);
     for (int i = 0; i < 300; i++) {
         assert_status(scene, "/ok", "200");
     }
-    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), 0);
+    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), before);
+    for (int i = 0; i < 300; i++) {
+        fake_sys_advance_ms(1);
+        assert_status(scene, "/ok", "200");
+    }
+    assert_int_equal(fake_sys_count(FAKE_THREAD_CPU_NS), before + 30);
     scene_close(scene);
 }
 
@@ -553,7 +628,10 @@ int main(void)
         cmocka_unit_test(log_says_which_line_was_at_work),
         cmocka_unit_test(time_in_which_others_run_does_not_count),
         cmocka_unit_test(each_wait_begins_anew),
-        cmocka_unit_test(small_handlers_do_not_ask_for_processor_time),
+        cmocka_unit_test(slow_function_of_c_counts_at_the_first_look),
+        cmocka_unit_test(time_that_may_be_of_the_run_before_does_not_count),
+        cmocka_unit_test(mark_of_another_thread_is_not_used),
+        cmocka_unit_test(small_handlers_ask_for_processor_time_each_10_ms),
         cmocka_unit_test(nothing_a_handler_does_keeps_it_going),
         cmocka_unit_test(deadline_holds_again_after_c_swallowed_it),
         cmocka_unit_test(deadline_holds_in_middleware_and_error_functions),
