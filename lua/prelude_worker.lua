@@ -16,6 +16,14 @@ local function finish(handle, number, ok, err)
     return take(handle, number)
 end
 
+local stats = app.stats
+
+function app.stats()
+    local all = stats()
+    all.workers = core.worker_stats()
+    return all
+end
+
 function app.worker(path, given)
     core.check_loading("app.worker")
     if type(path) ~= "string" then

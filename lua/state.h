@@ -247,7 +247,7 @@ struct script {
 
     struct script_worker *workers;         /* of app.worker; newest first */
     struct worker_request *finished_calls; /* whose results nobody has taken yet */
-    struct store_scope store_scope; /* stores in use */
+    struct store_scope store_scope;        /* stores in use */
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */

@@ -219,6 +219,15 @@ function timer:cancel() end
 ---@field total evserve.Totals the sums over all threads
 ---@field lua_memory integer bytes that the Lua state holds
 ---@field uptime number seconds since the server started
+---@field workers evserve.WorkerStats[] of each app.worker, in their order
+
+---@class evserve.WorkerStats
+---@field path string of the module
+---@field threads integer that have started
+---@field busy integer threads that run a call
+---@field waiting integer calls in the queue
+---@field calls integer that were begun
+---@field refused integer calls for which the queue had no room
 
 --- "0.1.0"
 ---@type string

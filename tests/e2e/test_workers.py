@@ -14,6 +14,7 @@ local app = require "evserve"
 local ffi = require "ffi"
 local helper = require "helper"
 ffi.cdef "int usleep(unsigned);"
+local store = app.store "shared"
 local calls = 0
 local db = {}
 function db.add(a, b) return a + b end
@@ -30,6 +31,7 @@ function db.large(bytes) return ("x"):rep(bytes) end
 function db.inside() return { app.escape_html "<", app.json.encode { 1, 2 }, helper.name, app.version ~= nil } end
 function db.sleep() app.sleep(1) end
 function db.log(text) app.log("info", text) print("printed") end
+function db.remember(key, value) store:set(key, value) return store:incr("count", 1, 0) end
 function db.global() made_here = (made_here or 0) + 1 return made_here end
 function db.spin() local x = 0 for i = 1, 2e7 do x = x + i % 3 end return x end
 function db.exit() os.exit(1) end
@@ -68,6 +70,11 @@ app.get("/large", function() return tostring(#db.large(5000000)) end)
 app.get("/inside", function() return db.inside() end)
 app.get("/log", function() one.log("from a worker") return "x" end)
 app.get("/global", function() return { one.global(), one.global() } end)
+local store = app.store "shared"
+app.get("/store", function()
+    db.remember("x", { from = "worker" })
+    return { count = db.remember("y", app.json.array()), x = store:get("x"), y = store:get("y") }
+end)
 app.get("/spin", function() return tostring(db.spin()) end)
 app.get("/coroutine", function()
     local next_sum = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(db.add(i, i)) end end)
@@ -89,6 +96,7 @@ app.get("/assign", function() db.mine = 1 end)
 local ticks = 0
 app.after(0, function() ticks = db.add(1, 1) end)
 app.get("/timer", function() return tostring(ticks) end)
+app.get("/stats", function() return app.stats().workers end)
 app.get("/quick", function() return "x" end)
 """
 
@@ -155,6 +163,7 @@ class Calls(SiteCase):
         first, second = self.ask("/global").json
         self.assertEqual(second, first + 1)
         self.assertGreater(int(self.ask("/spin").text), 0)
+        self.assertEqual(self.ask("/store").json, {"count": 2, "x": {"from": "worker"}, "y": []})
 
     def test_full_queue_is_refused_at_once(self):
         clients = [Client(self.server) for _ in range(4)]
@@ -166,6 +175,9 @@ class Calls(SiteCase):
         self.assertEqual(self.ask("/caught/calls").text, "503: busy: the queue is full, try again later")
         self.assertLess(time.monotonic() - start, 0.6)
         self.wait_for_log(r"warn db\.lua: add is refused: 2 threads are busy, and 2 calls wait already \(queue\)")
+        stats = self.ask("/stats").json[0]
+        self.assertEqual([stats[name] for name in ("path", "threads", "busy", "waiting")], ["db.lua", 2, 2, 2])
+        self.assertGreaterEqual(stats["refused"], 2)
         for client in clients:
             self.assertEqual(client.read().text, "700")
             client.close()
