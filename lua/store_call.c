@@ -83,7 +83,15 @@ void store_call_begin(struct store_call *call, lua_State *L, const char *what)
     store_call_check_key(call);
 }
 
-uint64_t store_call_amount(lua_State *L, int index, const char *what, enum limit_unit unit, const char *example)
+/* Refuse an amount. */
+_Noreturn static void refuse_amount(lua_State *L, const struct store_amount *amount, const char *why)
+{
+    bool has_store = amount->store != NULL;
+    store_call_refuse(L, amount->what, "%s%s%s: %s", has_store ? amount->store : "", has_store ? ": " : "",
+                      amount->name, why);
+}
+
+uint64_t store_call_amount(lua_State *L, int index, const struct store_amount *amount)
 {
     uint64_t value = 0;
     char err[STORE_ERROR_MAX];
@@ -91,20 +99,22 @@ uint64_t store_call_amount(lua_State *L, int index, const char *what, enum limit
         double number = lua_tonumber(L, index);
         if (!(number >= 0 && number < 9007199254740992.0) || (double)(uint64_t)number < number) {
             char text[NUMBER_TEXT_MAX];
-            store_call_refuse(L, what, "%.*s is not a whole number; write %s", (int)number_format(text, number), text,
-                              example);
+            snprintf(err, sizeof err, "%.*s is not a whole number; write %s", (int)number_format(text, number), text,
+                     amount->example);
+            refuse_amount(L, amount, err);
         }
         return (uint64_t)number;
     }
     if (lua_type(L, index) != LUA_TSTRING) {
-        store_call_refuse(L, what, "%s expected, got %s", example, luaL_typename(L, index));
+        snprintf(err, sizeof err, "%s expected, got %s", amount->example, luaL_typename(L, index));
+        refuse_amount(L, amount, err);
     }
     const char *text = lua_tostring(L, index);
     if (strlen(text) != lua_objlen(L, index)) {
-        store_call_refuse(L, what, "the text contains a NUL byte");
+        refuse_amount(L, amount, "the text contains a NUL byte");
     }
-    if (limits_parse_value(unit, text, &value, err, sizeof err) < 0) {
-        store_call_refuse(L, what, "%s", err);
+    if (limits_parse_value(amount->unit, text, &value, err, sizeof err) < 0) {
+        refuse_amount(L, amount, err);
     }
     return value;
 }
@@ -112,18 +122,18 @@ uint64_t store_call_amount(lua_State *L, int index, const char *what, enum limit
 int64_t store_call_ttl(const struct store_call *call, int index, bool is_needed)
 {
     lua_State *L = call->L;
-    char what[128];
-    snprintf(what, sizeof what, "%s: %s: ttl", call->what, call->use->name);
     if (!is_needed && lua_isnoneornil(L, index)) {
         return 0;
     }
     if (!is_needed && lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) >= (double)INFINITY) {
         return 0;
     }
-    uint64_t ms = store_call_amount(L, index, what, LIMIT_MS, "a duration such as \"30s\"");
+    const struct store_amount amount = {call->what, call->use->name, "ttl", "a duration such as \"30s\"", LIMIT_MS};
+    uint64_t ms = store_call_amount(L, index, &amount);
     if (ms == 0) {
-        store_call_refuse(L, what, "at least a millisecond expected, got 0%s",
-                          is_needed ? "" : "; leave it out for a key that stays");
+        refuse_amount(L, &amount,
+                      is_needed ? "at least a millisecond expected, got 0"
+                                : "at least a millisecond expected, got 0; leave it out for a key that stays");
     }
     return ms < INT64_MAX ? (int64_t)ms : INT64_MAX;
 }
@@ -162,12 +172,10 @@ struct store_value store_call_value(const struct store_call *call, int index)
         luaL_checkstack(L, VALUE_SLOTS, "value");
         most = (size_t)store_value_most(call->use->store, call->key.len);
     }
-    char where[128];
-    snprintf(where, sizeof where, "%s: value", call->use->name);
     write_buffer_consume(text, SIZE_MAX);
-    int rv = value_write(L, index, &call->scope->rules, text, most, where, err, sizeof err);
+    int rv = value_write(L, index, &call->scope->rules, text, most, "value", err, sizeof err);
     if (rv == -EINVAL) {
-        store_call_refuse(L, call->what, "%s", err);
+        store_call_refuse(L, call->what, "%s: %s", call->use->name, err);
     }
     if (rv == -ENOBUFS) {
         store_call_refuse_size(call);

@@ -50,8 +50,17 @@ void store_call_begin(struct store_call *call, lua_State *L, const char *what);
 /* The key at index 2: text, or a number, which becomes text with all its digits. */
 void store_call_check_key(struct store_call *call);
 
-/* A whole number of units at index, or text with a unit; example is "a size such as \"16M\"". */
-uint64_t store_call_amount(lua_State *L, int index, const char *what, enum limit_unit unit, const char *example);
+/* What an amount is, for errors. */
+struct store_amount {
+    const char *what;    /* the function: "store:set" */
+    const char *store;   /* the store's name; NULL before it has one */
+    const char *name;    /* "ttl" */
+    const char *example; /* "a duration such as \"30s\"" */
+    enum limit_unit unit;
+};
+
+/* A whole number of units at index, or text with a unit. */
+uint64_t store_call_amount(lua_State *L, int index, const struct store_amount *amount);
 
 /* How long a key is to last, at index: milliseconds; 0 if there is none, or if it is math.huge. is_needed: it must be
  * there. */

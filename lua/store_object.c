@@ -306,7 +306,6 @@ static int store_object_keys(lua_State *L)
 static uint64_t check_store_options(lua_State *L, int index, const char *what)
 {
     uint64_t size = 0;
-    char size_what[64];
     if (lua_isnoneornil(L, index)) {
         return 0;
     }
@@ -324,10 +323,10 @@ static uint64_t check_store_options(lua_State *L, int index, const char *what)
         if (strcmp(name, "size") != 0) {
             store_call_refuse(L, what, "unknown option \"%.40s\": there is size", name);
         }
-        snprintf(size_what, sizeof size_what, "%.40s: size", what);
-        size = store_call_amount(L, lua_gettop(L), size_what, LIMIT_BYTES, "a size such as \"16M\"");
+        const struct store_amount amount = {what, NULL, "size", "a size such as \"16M\"", LIMIT_BYTES};
+        size = store_call_amount(L, lua_gettop(L), &amount);
         if (size == 0) {
-            store_call_refuse(L, size_what, "at least 64K expected, got 0");
+            store_call_refuse(L, what, "size: at least 64K expected, got 0");
         }
     }
     return size;
