@@ -29,6 +29,7 @@ test_packages=(
     musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static # other machines
     liblua5.4-dev           # hosts that have another Lua
     locales                 # in some of which letters and numbers are others
+    lua-sql-sqlite3 lua-sql-postgres # databases that workers of a script ask
 )
 
 bench_packages=(
@@ -44,11 +45,13 @@ proxy_packages=(
 )
 
 needs_promtool=no
+needs_postgresql=no
 case "${1:-}" in
 '') ;;
 --tests)
     packages+=("${test_packages[@]}")
     command -v promtool >/dev/null || needs_promtool=yes
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || needs_postgresql=yes
     ;;
 --bench) packages+=("${bench_packages[@]}") ;;
 --proxies) packages+=("${proxy_packages[@]}") ;;
@@ -79,6 +82,9 @@ for entry in "${packages[@]}"; do
         missing+=("$entry")
     fi
 done
+if [ $needs_postgresql = yes ]; then # of which each release has another version
+    missing+=('postgresql-15|postgresql-16|postgresql-17|postgresql-18|postgresql-14')
+fi
 if [ ${#missing[@]} -eq 0 ] && [ $needs_promtool = no ]; then
     exit 0
 fi
@@ -124,4 +130,13 @@ for entry in "${missing[@]}"; do
     done
     chosen+=("$choice")
 done
+
+# PostgreSQL's package would create a database and start its server. The tests start servers of their own, so this file
+# tells it not to; it is removed at the end, since it is no choice of this machine's administrator.
+no_cluster=/etc/postgresql-common/createcluster.d/evserve-setup.conf
+if [ $needs_postgresql = yes ]; then
+    trap '"${as_root[@]}" rm -f "$no_cluster"; rm -rf "${folder:-}"' EXIT
+    "${as_root[@]}" mkdir -p "${no_cluster%/*}"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${chosen[@]}"
