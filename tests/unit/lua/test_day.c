@@ -82,6 +82,15 @@ static const char site_text[] =
     "    app.shield(sem.wait, sem)\n"
     "    return task:wait() .. table.concat({ app.all(nap, nap) }) .. app.race(nap, long)\n"
     "end)\n"
+    "local store = app.store('day', { size = '64K' })\n"
+    "store:set('at the start', { list = { 1, 2 } })\n"
+    "app.every('1s', { once = true }, function() store:incr 'ticks' end)\n"
+    "app.get('/lua/store', function()\n"
+    "    store:set('long', { text = ('x'):rep(5000), list = app.json.array { app.json.null } }, '1h')\n"
+    "    store:once('job', '1ms')\n"
+    "    local sum, list = store:incr('sum') - store:incr('sum', -1), store:keys 'lo'\n"
+    "    return { sum, #list, #store:get('long').text, store:get('at the start').list, store:stats().size }\n"
+    "end)\n"
     "app.get('/lua/defer', function() app.defer(function() app.sleep '1ms' end) return 'deferred' end)\n"
     "app.get('/lua/sleep', function() app.sleep '50ms' return 'slept %s' end)\n"
     "app.get('/lua/word', function() return '%s' end)\n"
@@ -166,6 +175,7 @@ static struct visitor visitors[] = {
      0,
      NULL},
     {"lua, tasks", {GET("/lua/tasks") GET("/small"), GET("/lua/word")}, -1, STAYS, "200 200 200", false, 0, NULL},
+    {"lua, a store", {GET("/lua/store") GET("/lua/store"), GET("/lua/word")}, -1, STAYS, "200 200 200", false, 0, NULL},
     {"form",
      {REQUEST("POST", "/lua/form", "Content-Length: 9\r\n"), "one", "two", "six" GET("/lua/word")},
      -1,
