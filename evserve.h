@@ -414,11 +414,12 @@ struct evserve_config {
     int log_level; /* the most verbose level to report; default EVSERVE_LOG_INFO */
 
     /* Called with the script's Lua state before the script runs, so that the host can add modules: a table that is set
-     * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state: on the
-     * caller's thread by evserve_start(), and by a reload on a thread that exists only for that, see evserve_reload().
-     * Return 0 to go on. The state is LuaJIT's: link the host with LuaJIT (pkg-config luajit), and with no other Lua,
-     * since all Lua implementations use the same function names. A start with a script and two Luas fails. A library
-     * that was built with EVSERVE_LUAJIT_PRIVATE allows any other Lua, but has no lua_init. */
+     * as package.loaded.host, for example, is what require "host" returns. It is called once for each Lua state, except
+     * those of workers (app.worker): on the caller's thread by evserve_start(), and by a reload on a thread that exists
+     * only for that, see evserve_reload(). Return 0 to go on. The state is LuaJIT's: link the host with LuaJIT
+     * (pkg-config luajit), and with no other Lua, since all Lua implementations use the same function names. A start
+     * with a script and two Luas fails. A library that was built with EVSERVE_LUAJIT_PRIVATE allows any other Lua, but
+     * has no lua_init. */
     int (*lua_init)(struct lua_State *L, void *arg);
 
     void *arg; /* passed to log, lua_init, on_listening, on_wake, finished, before, not_found, on_error */
@@ -704,9 +705,10 @@ int evserve_poll(evserve *server, int timeout_ms);
  * so check for it when evserve_start() has returned. */
 void evserve_stop(evserve *server, uint32_t drain_ms);
 
-/* Free the server: close what is still open, end its threads, and cut requests in flight. While evserve_wait() or
- * evserve_poll() runs, and on a thread of the server, this frees nothing and logs the mistake. In a forked child it
- * only closes file descriptors (see "Basics"). NULL is allowed. */
+/* Free the server: close what is still open, end its threads, and cut requests in flight. A function of a script's
+ * worker (app.worker) that still runs then is left behind: it uses nothing of the host's, and ends its thread when it
+ * returns. While evserve_wait() or evserve_poll() runs, and on a thread of the server, this frees nothing and logs the
+ * mistake. In a forked child it only closes file descriptors (see "Basics"). NULL is allowed. */
 void evserve_free(evserve *server);
 
 /* ---- Calls from other threads ---- */

@@ -237,12 +237,22 @@ class Starting(unittest.TestCase):
                               ("return { a = 1 }", "db.lua: the module has no functions: it must return a table of them"),
                               ("require 'none'", "db.lua:1: module 'none' not found"),
                               ("require('evserve').listen ':0'", "app.listen is not there in a worker"),
+                              ("return { [('n'):rep(129)] = print }", "a function has more than 128 bytes, or a NUL byte"),
+                              ("return { ['a\\0b'] = print }", "a function has more than 128 bytes, or a NUL byte"),
+                              ("local m = {} for i = 1, 1001 do m['f' .. i] = print end return m",
+                               "db.lua: the module has more than 1000 functions"),
                               ("error('no database', 0)", "db.lua:1: no database"),
                               ("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(9999) .. i end", "not enough memory")):
             with self.subTest(module=module):
                 text = self.fails("app.worker('db.lua', { memory = '8M' })", module)
                 self.assertIn("site.lua:2: app.worker: ", text)
                 self.assertIn(error, text)
+
+    def test_module_may_be_as_large_as_allowed(self):
+        module = "local m = { [('n'):rep(128)] = print } for i = 2, 1000 do m['f' .. i] = print end return m"
+        with lua_site.script("app.worker('db.lua', { threads = 256, memory = '1M' })", files=(("db.lua", module),)) as path:
+            done = evtest.run(lua_site.EVSERVE, "--check", "site.lua", cwd=os.path.dirname(path))
+            self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_check_makes_the_states_and_no_threads(self):
         with lua_site.script("app.worker('db.lua')", files=FILES) as path:
