@@ -61,6 +61,11 @@ ROUTINE = re.compile(r"^\S+Z info (evserve \S+ has started, process \d+|"
 SUBJECT = re.compile(r" \[client \S+, id [!-~]+\]$")
 
 
+def end_with_parent():
+    """For a preexec_fn: the process is killed with the thread that made it."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Program:
     """A running program. Use it in a with statement, which stops it and checks that it ends with status 0.
 
@@ -75,7 +80,7 @@ class Program:
 
     def __init__(self, *argv, preexec_fn=None, **popen):
         def before_exec():
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            end_with_parent()
             if preexec_fn is not None:
                 preexec_fn()
 
