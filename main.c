@@ -13,6 +13,7 @@
 #include "core/program/reload_request.h"
 #include "core/program/serve_request.h"
 #include "core/program/start_fds.h"
+#include "core/program/start_signals.h"
 #include "core/program/succession.h"
 #include "core/program/supervise.h"
 #include "core/program/systemd.h"
@@ -102,31 +103,6 @@ static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2
 static void say_signal(const char *name, const char *effect)
 {
     program_log_signal(control.log, name, atomic_exchange(&control.sender, 0), effect);
-}
-
-static void handle(const int *numbers, size_t count, void (*handler)(int number, siginfo_t *info, void *context))
-{
-    const struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_RESTART | SA_SIGINFO};
-    for (size_t i = 0; i < count; i++) {
-        sigaction(numbers[i], &action, NULL);
-    }
-}
-
-/* The handler of ignored signals. Programs that a script runs would inherit SIG_IGN, but they do not inherit a handler:
- * they start with the default action, so "yes | head" ends. */
-static void do_nothing(int number, siginfo_t *info, void *context)
-{
-    (void)number;
-    (void)info;
-    (void)context;
-}
-
-/* Writing to a pipe without a reader, or to a file that may not grow, is then an error of write(2), which the writer
- * handles: EPIPE, EFBIG. */
-static void survive_writing(void)
-{
-    static const int numbers[] = {SIGPIPE, SIGXFSZ};
-    handle(numbers, sizeof numbers / sizeof numbers[0], do_nothing);
 }
 
 /* Have attend() called soon. Any thread, signal handlers. */
@@ -292,7 +268,10 @@ static void attend(void *arg)
 /* Install the signal handlers. The pulse is as fast as the faster of its two duties. */
 static void take_signals(void)
 {
-    handle(signals, sizeof signals / sizeof signals[0], on_signal);
+    const struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaction(signals[i], &action, NULL);
+    }
     int64_t watch_ms = control.options->watch ? WATCH_MS : 0;
     int64_t pulse_ms = systemd_watchdog_ms(getenv("WATCHDOG_PID"), getenv("WATCHDOG_USEC"), getpid());
     control.has_watchdog = pulse_ms > 0;
@@ -355,8 +334,8 @@ static int serve_until_stopped(evserve *server)
     upgraded_say_serving(&control.upgraded);
 
     int rv = attend_until_end(server);
-    upgrade_cancel(&control.succession.upgrade);                     /* the loop has failed */
-    handle(signals, sizeof signals / sizeof signals[0], do_nothing); /* there is nothing left to wake */
+    upgrade_cancel(&control.succession.upgrade);                          /* the loop has failed */
+    start_signals_disregard(signals, sizeof signals / sizeof signals[0]); /* there is nothing left to wake */
     if (rv < 0) {
         snprintf(line, sizeof line, "evserve: the server failed: %s", errno_text(-rv));
         log_stream_print(control.log, EVSERVE_LOG_ERROR, line);
@@ -455,7 +434,7 @@ static int run(const struct command_line *options, struct host *host, char *err,
 int main(int argc, char **argv)
 {
     start_fds_open();
-    survive_writing();
+    start_signals();
     struct command_line options = {0};
     int status = command_line_read(argc, argv, &options);
     if (status >= 0) {

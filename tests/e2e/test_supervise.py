@@ -205,6 +205,17 @@ class Supervise(unittest.TestCase):
         server.process.kill()
         evtest.wait_until(lambda: not re.search(r"^State:\s+[^Z]", status(child), re.M), "the end of the child")
 
+    def test_ignored_and_blocked_signals_of_whoever_starts_it_do_not_matter(self):
+        def leave_behind():
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM})
+
+        server = self.start("--listen", "127.0.0.1:0", preexec_fn=leave_behind)
+        self.crash(server, signal.SIGKILL)
+        self.wait_for(server, "listening on", 2)
+        self.assertEqual(get(server.address), b"content")
+        self.assertEqual(server.stop(), 0)
+
     def test_what_cannot_start_is_not_tried_again(self):
         done = evtest.run(EVSERVE, "--supervise", "--root", "absent", "--listen", "127.0.0.1:99999", cwd=self.folder)
         self.assertEqual(done.returncode, 1)
