@@ -202,6 +202,7 @@ static void begin_drain(struct server *server, uint32_t drain_ms)
     grace_ms = grace_ms < drain_ms ? grace_ms : drain_ms;
     service_note_stop(service);
     service->is_draining = true;
+    cancel_timer(server, &server->ending_timer); /* its connections get the grace of the others */
     begin_spell(server);
     for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
         next = conn->next;

@@ -9,6 +9,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/transport.h"
+#include "http/exchange.h"
 #include "http/server.h"
 #include "http/site.h"
 
@@ -77,16 +78,21 @@ static void find_https_port(struct server *server)
     }
 }
 
+/* Not service_ends(): once a stop is announced, that is true of all connections. */
+static bool is_of_closed(const struct server *server, const struct conn *conn)
+{
+    return conn->listener != LISTENER_NONE && server_has_closed(server, (unsigned)conn->listener);
+}
+
 /* End those connections of closed listeners that are idle, for DRAIN_SPELL_NS at most. Returns after how many
  * milliseconds to go on, 0 if none is left. */
 static uint32_t end_some(struct server *server)
 {
-    const struct service *service = &server->service;
     int64_t end_ns = sys_now_ns() + DRAIN_SPELL_NS;
     bool is_any_left = false;
     for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->state != CONN_OPEN || !service_ends(service, conn->listener)) {
+        if (conn->state != CONN_OPEN || !is_of_closed(server, conn)) {
             continue;
         }
         if (sys_now_ns() >= end_ns) {
@@ -116,7 +122,7 @@ static void end_connections(struct server *server, uint32_t gone)
     service->ending_listeners |= gone;
     for (struct conn *conn = server->pool.conns, *next; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->state == CONN_OPEN && service_ends(service, conn->listener) && !conn_is_idle(conn)) {
+        if (conn->state == CONN_OPEN && is_of_closed(server, conn) && !conn_is_idle(conn)) {
             conn_drain(conn);
         }
     }

@@ -136,15 +136,39 @@ static void a_response_under_way_is_finished_first(void **state)
     assert_true(fake_peer_saw_end(reads));
 }
 
-static void a_stop_and_the_end_of_the_server_forget_the_timer(void **state)
+/* A listener was closed shortly before a stop: connections of others, and its own, have the whole grace of the stop. */
+static void a_stop_takes_the_place_of_the_timer(void **state)
 {
     (void)state;
     scene_begin();
-    struct fake_peer *idle = client();
-    server_settle_listeners(scene.server, 1);
+    struct fake_peer *idle = client(), *closed = fake_peer_connect(open_other());
+    server_settle_listeners(scene.server, 0);
+    server_settle_listeners(scene.server, 2);
+    pass_ms(GRACE_MS - 1);
     server_drain(scene.server, 10000, NULL, NULL);
+    pass_ms(1);
+    pass_ms(GRACE_MS - 2);
+    assert_false(fake_peer_saw_end(idle) || fake_peer_saw_end(closed));
+    say(idle, GET("/hello"));
+    assert_string_equal(statuses(idle), "200");
+    pass_ms(1);
+    assert_true(fake_peer_saw_end(closed));
+}
+
+/* Until then, drain_delay for example keeps the connections of open listeners. */
+static void a_stop_that_is_announced_ends_no_connection_of_an_open_listener(void **state)
+{
+    (void)state;
+    scene_begin();
+    struct fake_peer *idle = client(), *closed = fake_peer_connect(open_other());
+    server_settle_listeners(scene.server, 0);
+    server_settle_listeners(scene.server, 2);
+    server_announce_stop(scene.server);
     pass_ms(GRACE_MS);
-    assert_true(fake_peer_saw_end(idle));
+    assert_true(fake_peer_saw_end(closed));
+    assert_false(fake_peer_saw_end(idle));
+    say(idle, GET("/hello"));
+    assert_string_equal(statuses(idle), "200");
 }
 
 static void without_a_grace_idle_connections_end_at_once(void **state)
@@ -167,7 +191,8 @@ int main(void)
         SCENE_TEST(connections_of_a_closed_listener_get_one_more_response),
         SCENE_TEST(a_request_under_way_is_finished_first),
         SCENE_TEST(a_response_under_way_is_finished_first),
-        SCENE_TEST(a_stop_and_the_end_of_the_server_forget_the_timer),
+        SCENE_TEST(a_stop_takes_the_place_of_the_timer),
+        SCENE_TEST(a_stop_that_is_announced_ends_no_connection_of_an_open_listener),
         SCENE_TEST(without_a_grace_idle_connections_end_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
