@@ -56,10 +56,11 @@ static inline void add_duration(struct series_counts *series, size_t bucket, int
     stat_add(&series->duration_ns, (uint64_t)took_ns);
 }
 
-/* Nearly all begin and end in one tick, and so have the same duration. */
+/* Nearly all begin and end in one tick, and so have the same duration. Of the tick in which counting began, the begin
+ * is not known: its durations count as 0. */
 __attribute__((noinline)) static void settle(struct metrics_counts *counts, int64_t end_ns)
 {
-    int64_t tick_ns = end_ns - counts->clock->began_ns;
+    int64_t tick_ns = counts->clock->began_ns == 0 ? 0 : end_ns - counts->clock->began_ns;
     size_t tick_bucket = find_bucket(tick_ns);
     for (; counts->clock->quick_count > 0; counts->clock->quick_count--) {
         add_duration(counts->quick, tick_bucket, tick_ns);

@@ -28,15 +28,20 @@ static int counts_tear_down(void **state)
 
 #define COUNTS_TEST(fn) cmocka_unit_test_setup_teardown(fn, counts_set_up, counts_tear_down)
 
-/* The usual routes, the first of which is GET /hello, and counts. */
-static void begin(void)
+static void begin_counts(void)
 {
-    scene_begin();
     assert_int_equal(metrics_board_create(&board, 1, NULL), 0);
     assert_int_equal(metrics_counts_create(&counts, scene.reactor), 0);
     metrics_board_join(board, 0, server_service(scene.server));
     metrics_board_number_routes(board, scene.site->router);
     service_set_counts(server_service(scene.server), counts);
+}
+
+/* The usual routes, the first of which is GET /hello, and counts. */
+static void begin(void)
+{
+    scene_begin();
+    begin_counts();
 }
 
 static struct series_counts sum_of(unsigned series)
@@ -102,6 +107,27 @@ static void connection_without_a_request_is_not_counted(void **state)
     settle();
     assert_int_equal(requests_of(SERIES_FIRST, 200), 1);
     assert_int_equal(sum_of(SERIES_NONE).codes[0], 0);
+}
+
+static void serve_begin_counts(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    begin_counts();
+    response_send(exchange, 200, "text/plain", "on", 2);
+}
+
+/* As by a reload: nobody knows when the tick began in which counting begins. */
+static void request_in_the_tick_that_counting_begins_in_is_short(void **state)
+{
+    (void)state;
+    static const struct handler turns_on = {.serve = serve_begin_counts, .body_mode = BODY_UNWANTED};
+    scene_begin();
+    add_route(METHOD_GET, "/on", &turns_on);
+    say(client(), GET("/on") GET("/hello") GET("/none"));
+    assert_int_equal(requests_of(SERIES_FIRST, 200), 1);
+    assert_int_equal(sum_of(SERIES_FIRST).duration_ns, 0);
+    assert_int_equal(sum_of(SERIES_FILES).duration_ns, 0);
+    assert_int_equal(sum_of(SERIES_FIRST).buckets[0], 1);
 }
 
 static void duration_ends_with_the_response(void **state)
@@ -279,6 +305,7 @@ int main(void)
         COUNTS_TEST(exchanges_are_counted_by_route_and_status),
         COUNTS_TEST(client_that_left_is_499),
         COUNTS_TEST(connection_without_a_request_is_not_counted),
+        COUNTS_TEST(request_in_the_tick_that_counting_begins_in_is_short),
         COUNTS_TEST(duration_ends_with_the_response),
         COUNTS_TEST(tick_with_many_exchanges_counts_all),
         COUNTS_TEST(statuses_beyond_the_limit_are_counted_together),
