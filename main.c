@@ -345,7 +345,8 @@ static int serve_until_stopped(evserve *server)
         snprintf(line, sizeof line, "evserve: %d connection%s cut", rv, rv == 1 ? "" : "s");
         log_stream_print(control.log, EVSERVE_LOG_WARN, line);
     }
-    log_stream_write(control.log, EVSERVE_LOG_INFO, "evserve has stopped");
+    snprintf(line, sizeof line, "evserve has stopped, process %ld", (long)getpid()); /* others may share the log */
+    log_stream_write(control.log, EVSERVE_LOG_INFO, line);
     return EXIT_SUCCESS;
 }
 

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static void log_refusal(struct succession *succession, const char *why)
 {
@@ -59,7 +60,7 @@ void succession_begin(struct succession *succession, evserve *server, bool is_st
 static void give_way(struct succession *succession, evserve *server, pid_t successor)
 {
     char text[128];
-    snprintf(text, sizeof text, "upgraded: process %d serves, and this one stops", (int)successor);
+    snprintf(text, sizeof text, "upgraded: process %d serves, and process %d stops", (int)successor, (int)getpid());
     log_stream_write(succession->log, EVSERVE_LOG_INFO, text);
     snprintf(text, sizeof text, "MAINPID=%d\nREADY=1", (int)successor);
     systemd_notify(succession->notifier, text);

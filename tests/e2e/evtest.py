@@ -57,7 +57,7 @@ def skip_without_lua(argv):
 
 ROOT_WARNING = b" warn serving as root: "
 ROUTINE = re.compile(r"^\S+Z info (evserve \S+ has started, process \d+|"
-                     r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped)$")
+                     r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped, process \d+)$")
 SUBJECT = re.compile(r" \[client \S+, id [!-~]+\]$")
 
 
