@@ -216,6 +216,7 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
     }
     if (rv == 0) {
         tls_keeper_settle(&server->plan.tls, config->sandbox != 0);
+        access_keeper_settle(&server->plan.access);
     }
     if (rv != 0 || config->sandbox == 0) {
         return rv == 0 ? 0 : -EPERM;

@@ -6,6 +6,7 @@
 #include "http/host/access_keeper.h"
 
 #include "core/log.h"
+#include "core/sys.h"
 #include "http/access_file.h"
 #include "http/access_format.h"
 
@@ -77,6 +78,19 @@ const char *access_keeper_path(const struct access_keeper *keeper)
 {
     const char *target = keeper->file == NULL ? "stdout" : access_file_target(keeper->file);
     return access_file_is_path(target) ? target : NULL;
+}
+
+void access_keeper_settle(struct access_keeper *keeper)
+{
+    char err[512];
+    const char *path = access_keeper_path(keeper);
+    if (path != NULL && access_file_check(path, keeper->base_fd, err, sizeof err) < 0) {
+        log_write(
+            keeper->log, LOG_WARN,
+            "the user of the server (uid %u) %s: it cannot be opened again after logrotate has renamed it, nor by "
+            "an upgrade; give the file, or its directory, to that user (README, Logs)",
+            sys_user_id(), err);
+    }
 }
 
 int access_keeper_reopen(struct access_keeper *keeper, char *err, size_t errlen)

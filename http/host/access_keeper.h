@@ -32,6 +32,9 @@ void access_keeper_get(struct access_keeper *keeper, struct access_file **file, 
 /* The path of the file, or NULL if the log goes elsewhere or there is none. Valid until the next reload. */
 const char *access_keeper_path(const struct access_keeper *keeper);
 
+/* The rights of root have been given up: warn if the file could not be opened again, as SIGUSR1 and upgrades do. */
+void access_keeper_settle(struct access_keeper *keeper);
+
 /* Open the file again: access_file_reopen(). Returns 0, also without one, or -errno with a text in err. */
 int access_keeper_reopen(struct access_keeper *keeper, char *err, size_t errlen);
 

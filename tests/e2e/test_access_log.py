@@ -160,8 +160,10 @@ class Rotation(Case):
         with self.serve("--access-log", self.log, "--access-log-format", "$uri", "--user", "nobody") as server:
             os.rename(self.log, self.log + ".1")
             server.process.send_signal(signal.SIGUSR1)
-            evtest.wait_until(lambda: len(server.lines) > 1, "a line of the log")
-            self.assertRegex(server.lines[1], "error cannot open the access log .*: Permission denied; lines go on to")
+            evtest.wait_until(lambda: len(server.lines) > 2, "a line of the log")
+            self.assertRegex(server.lines[1], "warn the user of the server .* cannot open the access log "
+                                              f"{re.escape(self.log)}: Permission denied: it cannot be opened again")
+            self.assertRegex(server.lines[2], "error cannot open the access log .*: Permission denied; lines go on to")
             ask(server.address, "/on")
             self.wait_for("/on", "log/access.log.1")
 
