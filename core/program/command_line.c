@@ -415,6 +415,11 @@ int command_line_read(int argc, char **argv, struct command_line *options)
                  argv[next]);
         return usage_error(text);
     }
+    if ((options->reload != NULL || options->upgrade != NULL) && argc > next) {
+        snprintf(text, sizeof text, "%s takes no script, but \"%.80s\" is there: the server keeps its arguments",
+                 options->reload != NULL ? "--reload" : "--upgrade", argv[next]);
+        return usage_error(text);
+    }
     options->script = argv[next] != NULL && strcmp(argv[next], "-") == 0 ? "/dev/stdin" : argv[next];
     if (options->script == NULL && options->root == NULL) {
         options->root = "public";

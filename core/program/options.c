@@ -10,12 +10,30 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { FIRST = 256 }; /* the lowest number of a row; no character, so that optopt identifies an unknown "-x" */
 
+/* An argument that getopt_long(3) does not know: a name that is no option's, or one that several begin with. */
+static int complain_of_name(const struct option_row *rows, size_t count, const char *argument, char *err)
+{
+    char names[OPTION_ERROR_MAX / 2] = "";
+    size_t len = strcspn(argument, "="), fitting = 0;
+    for (size_t i = 0; len > 2 && i < count; i++) {
+        if (strncmp(rows[i].name, argument + 2, len - 2) == 0) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, "%s--%s", fitting == 0 ? "" : ", ", rows[i].name);
+            fitting++;
+        }
+    }
+    return fitting > 1 ? error_text(err, OPTION_ERROR_MAX, -EINVAL, "%.*s is short for several options: %s",
+                                    (int)(len < 80 ? len : 80), argument, names)
+                       : error_text(err, OPTION_ERROR_MAX, -EINVAL, "unknown option %.200s", argument);
+}
+
 /* The error text for getopt_long(3): verdict is ':' or '?', argument is where it stopped. */
-static int complain(int verdict, const char *argument, char *err)
+static int complain(const struct option_row *rows, size_t count, int verdict, const char *argument, char *err)
 {
     if (optopt > 0 && optopt < FIRST) { /* it may be one letter of several */
         return error_text(err, OPTION_ERROR_MAX, -EINVAL, "unknown option -%c", optopt);
@@ -24,7 +42,7 @@ static int complain(int verdict, const char *argument, char *err)
         return error_text(err, OPTION_ERROR_MAX, -EINVAL, "%.200s %s", argument,
                           verdict == ':' ? "needs a value" : "takes no value");
     }
-    return error_text(err, OPTION_ERROR_MAX, -EINVAL, "unknown option %.200s", argument);
+    return complain_of_name(rows, count, argument, err);
 }
 
 static bool set_option(const struct option_row *row, void *options, const char *value, char *err)
@@ -55,7 +73,7 @@ int options_read(const struct option_row *rows, size_t count, int argc, char **a
     optind = 0; /* begin anew (getopt(3)) */
     while ((found = getopt_long(argc, argv, ":", table, NULL)) != -1) {
         if (found < FIRST) {
-            return complain(found, argv[optind - 1], err);
+            return complain(rows, count, found, argv[optind - 1], err);
         }
         const struct option_row *row = &rows[found - FIRST];
         if (!set_option(row, options, optarg, err)) {

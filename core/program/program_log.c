@@ -2,12 +2,20 @@
 
 #include "core/program/program_log.h"
 
+#include "core/log.h"
 #include "core/program/log_text.h"
 #include "core/program/sys_user.h"
+#include "core/sys.h"
+#include "core/sys_append.h"
 #include "evserve.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A file that we have made as root is for the user whom we become: he opens it again after SIGUSR1. If there is no such
@@ -21,6 +29,25 @@ static void give_log_to_user(const struct log_stream *stream, const char *name)
     }
 }
 
+/* What opening the log would come to, without making a file: for --check. */
+static int check_log(const char *path, char *err, size_t errlen)
+{
+    char folder[PATH_MAX] = ".";
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    int fd = sys_open(AT_FDCWD, path, O_PATH), rv = fd;
+    if (fd >= 0) {
+        rv = sys_stat(fd, &st) < 0 || !S_ISDIR(st.st_mode) ? sys_may_write(AT_FDCWD, path) : -EISDIR;
+        sys_close(fd);
+    } else if (fd == -ENOENT && len < sizeof folder) {
+        memcpy(folder, path, len);
+        folder[len == 0 ? 1 : len] = '\0';
+        rv = sys_may_make_files(AT_FDCWD, folder);
+    }
+    return rv < 0 ? error_text(err, errlen, rv, "cannot open the log %s: %s", path, errno_text(-rv)) : 0;
+}
+
 int program_log_open(struct log_stream *stream, const struct command_line *options, char *err, size_t errlen)
 {
     bool is_trial = options->check || options->routes || options->request != NULL;
@@ -29,7 +56,10 @@ int program_log_open(struct log_stream *stream, const struct command_line *optio
                              : is_journal            ? LOG_FORMAT_JOURNAL
                                                      : LOG_FORMAT_TEXT;
     log_stream_set_format(stream, format, options->log_level == 0 ? EVSERVE_LOG_INFO : options->log_level);
-    int rv = is_trial || options->log == NULL ? 0 : log_stream_open(stream, options->log, err, errlen);
+    if (options->log == NULL || is_trial) {
+        return options->log != NULL && options->check ? check_log(options->log, err, errlen) : 0;
+    }
+    int rv = log_stream_open(stream, options->log, err, errlen);
     if (rv == 0 && options->user != NULL) {
         give_log_to_user(stream, options->user);
     }

@@ -63,7 +63,7 @@ class Lines(LogCase):
                 r"\[client 127\.0\.0\.1:\d+, id proxy-1\]")):
             self.assertRegex(line, f"^{TIME} {expected}$")
         for line, expected in zip(lines[-4:], (f"info SIGHUP {me}: reloading", f"info reloaded {self.site}",
-                                               f"info SIGTERM {me}: stopping", "info evserve has stopped")):
+                                               f"info SIGTERM {me}: stopping", f"info evserve has stopped, process {server.pid}")):
             self.assertRegex(line, f"^{TIME} {expected}$")
         self.assertRegex(identity, "^[0-9a-f]{32}$")
         self.assertNotIn("request-id", head.lower())
@@ -84,7 +84,7 @@ class Lines(LogCase):
         self.assertRegex(failed["client"], r"^127\.0\.0\.1:\d+$")
         self.assertRegex(failed["message"], r"^GET /fail .*: broken\nstack traceback:\n")
         self.assertRegex(lines[0]["message"], "^listening on 127")
-        self.assertEqual(lines[-1]["message"], "evserve has stopped")
+        self.assertRegex(lines[-1]["message"], r"^evserve has stopped, process \d+$")
         self.assertEqual(os.stat(self.log).st_mode & 0o777, 0o640 & ~self.umask())
 
     @staticmethod
@@ -112,7 +112,7 @@ class Lines(LogCase):
             text = lines.read()
         self.assertRegex(text, r"(?m)^<6>evserve \S+ has started")
         self.assertRegex(text, r"(?m)^<3>GET /fail .*: broken \[client \S+, id \S+\] \| stack traceback: \| ")
-        self.assertRegex(text, r"(?m)^<6>evserve has stopped$")
+        self.assertRegex(text, r"(?m)^<6>evserve has stopped, process \d+$")
         for line in text.splitlines():
             self.assertRegex(line, "^<[3-7]>")
 
@@ -185,13 +185,21 @@ class Mistakes(LogCase):
         missing = os.path.join(self.folder, "none", "error.log")
         self.assertEqual(self.refuse("--log", missing), f"cannot open the log {missing}: No such file or directory\n")
 
+    def test_check_asks_whether_the_file_could_be_opened(self):
+        good = evtest.run(EVSERVE, "--check", "--log", self.log, self.site)
+        self.assertEqual((good.returncode, good.stderr), (0, ""))
+        self.assertFalse(os.path.exists(self.log))
+        missing = os.path.join(self.folder, "none", "error.log")
+        for path, why in (missing, "No such file or directory"), (self.folder, "Is a directory"):
+            self.assertEqual(self.refuse("--check", "--log", path), f"cannot open the log {path}: {why}\n")
+
     def test_a_file_that_cannot_be_opened_again_is_kept(self):
         with self.serve("--log", self.log) as server:
             os.rename(self.log, self.log + ".1")
             os.mkdir(self.log)
             server.process.send_signal(signal.SIGUSR1)
             evtest.wait_until(lambda: "lines go on to where they went" in self.read(self.log + ".1"), "the error")
-        self.assertRegex(self.read(self.log + ".1"), "info evserve has stopped\n$")
+        self.assertRegex(self.read(self.log + ".1"), r"info evserve has stopped, process \d+\n$")
 
     def test_an_error_of_the_start_is_on_both(self):
         with open(self.site, "w", encoding="utf-8") as file:

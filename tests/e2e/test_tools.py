@@ -183,6 +183,10 @@ class Request(Tools):
                 (("--request", "/", "--timeout", "0"), '--timeout expects a number of seconds from 1 to 86400, not "0"'),
                 (("--request", "/", "--routes"), "--check, --routes, --request, --reload and --upgrade exclude each other"),
                 (("--request", "/", "--listen", ":0"), "--request cannot be combined with --listen or --reactors"),
+                (("--upgrade", "/x.pid"),
+                 '--upgrade takes no script, but "site.lua" is there: the server keeps its arguments'),
+                (("--reload", "/x.pid"),
+                 '--reload takes no script, but "site.lua" is there: the server keeps its arguments'),
                 (("--body", "x"), "--header, --body and --timeout require --request"),
                 (("--request", "/", *("--header", "a: b") * 101), "--header may be repeated 100 times at most"),
         ):

@@ -113,7 +113,7 @@ static void wrong_lines_are_named(void **state)
         const char *arguments[3], *text;
     } wrong[] = {
         {{"--wrong"}, "unknown option --wrong"},
-        {{"--n=1"}, "unknown option --n=1"}, /* --name or --number */
+        {{"--n=1"}, "--n is short for several options: --name, --number"},
         {{"-x"}, "unknown option -x"},
         {{"-xy"}, "unknown option -x"},
         {{"--name"}, "--name needs a value"},
