@@ -101,10 +101,11 @@ int access_syslog_open(struct access_syslog **syslog, const char *target, char *
     while (*at != '\0') {
         size_t len = strcspn(at, ",");
         if (!take_option(&made, &address, at, len, &facility, &severity)) {
-            return error_text(err, errlen, -EINVAL,
-                              "access log %.100s: \"%.*s\" is none of server=unix:PATH, facility=NAME, severity=NAME "
-                              "and tag=NAME (letters, digits, _ . -, at most %d)",
-                              target, (int)(len < 80 ? len : 80), at, TAG_MAX);
+            return error_text(
+                err, errlen, -EINVAL,
+                "access log %.100s: \"%.*s\" is none of server=unix:PATH, facility=NAME (such as local7 or "
+                "daemon), severity=NAME (such as info) and tag=NAME (letters, digits, _ . -, at most %d)",
+                target, (int)(len < 80 ? len : 80), at, TAG_MAX);
         }
         at += len + (at[len] == ',');
     }

@@ -70,6 +70,12 @@ local function place_of_setting(name)
         return "is not a setting of scripts: start evserve with --" .. name:gsub("_", "-")
     elseif name == "root" then
         return 'is not a setting: call app.static("/", directory)'
+    elseif name == "error_log" then
+        return "is not a setting of scripts: start evserve with --log"
+    elseif name == "metrics_hosts" then
+        return 'is not a setting: call app.metrics("/metrics", { hosts = { "example.org" } })'
+    elseif name == "keepalive_timeout" then
+        return "is not a setting: idle_timeout is how long a connection waits for its next request"
     elseif name == "tls_cert" or name == "tls_key" then
         return "is not a setting: call app.tls { cert = ..., key = ... }"
     elseif type(name) == "string" and type(app[name]) == "function" then

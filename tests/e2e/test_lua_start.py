@@ -125,6 +125,12 @@ class ScriptMistakes(unittest.TestCase):
         ('app.set { reload_timeout = "3s" }',
          'SITE:2: app.set: "reload_timeout" is not a setting of scripts: start evserve with --reload-timeout'),
         ('app.set { log = "/x" }', 'SITE:2: app.set: "log" is not a setting of scripts: start evserve with --log'),
+        ('app.set { error_log = "/x" }',
+         'SITE:2: app.set: "error_log" is not a setting of scripts: start evserve with --log'),
+        ('app.set { keepalive_timeout = "75s" }', 'SITE:2: app.set: "keepalive_timeout" is not a setting: idle_timeout '
+         'is how long a connection waits for its next request'),
+        ('app.set { metrics_hosts = "a" }', 'SITE:2: app.set: "metrics_hosts" is not a setting: call '
+         'app.metrics("/metrics", { hosts = { "example.org" } })'),
         ('app.set { listen = ":80" }', 'SITE:2: app.set: "listen" is not a setting: call app.listen'),
         ('app.set { root = "public" }', 'SITE:2: app.set: "root" is not a setting: call app.static("/", directory)'),
         ('app.set { tls_cert = "x.pem" }',

@@ -129,8 +129,8 @@ static void mistakes_name_the_log(void **state)
          "cannot open the access log syslog:server=unix:/nowhere/log: no syslog daemon at /nowhere/log: No such file or "
          "directory"},
         {"syslog:facility=local9",
-         "access log syslog:facility=local9: \"facility=local9\" is none of server=unix:PATH, facility=NAME, "
-         "severity=NAME and tag=NAME (letters, digits, _ . -, at most 32)"},
+         "access log syslog:facility=local9: \"facility=local9\" is none of server=unix:PATH, facility=NAME (such as local7 or "
+         "daemon), severity=NAME (such as info) and tag=NAME (letters, digits, _ . -, at most 32)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct access_file *file = NULL;
