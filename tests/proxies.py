@@ -62,6 +62,7 @@ frontend front
     default_backend site
 backend site
     option httpchk GET /healthz
+    http-request disable-l7-retry if METH_POST
     http-reuse safe
 {servers}
 """

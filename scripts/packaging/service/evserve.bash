@@ -19,7 +19,13 @@ _evserve() {
     --access-log-format)
         mapfile -t COMPREPLY < <(compgen -W "combined json" -- "$word")
         ;;
-    --listen | --reactors | --log-slow | --header | --body | --timeout | --hsts | --request) ;;
+    --log-format)
+        mapfile -t COMPREPLY < <(compgen -W "text json journal" -- "$word")
+        ;;
+    --log-level)
+        mapfile -t COMPREPLY < <(compgen -W "error warn info debug" -- "$word")
+        ;;
+    --listen | --reactors | --log-slow | --reload-timeout | --header | --body | --timeout | --hsts | --request) ;;
     *)
         if [[ $word == -* ]]; then
             option=$("$1" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
