@@ -38,13 +38,15 @@ def programs():
 
 def is_ready(folder):
     with contextlib.suppress(OSError), open(os.path.join(folder, "postmaster.pid"), encoding="ascii") as file:
-        return file.read().split()[-1] == "ready"
+        return file.read().rstrip().endswith("ready")
     return False
 
 
 @contextlib.contextmanager
-def postgres():
-    """A PostgreSQL that listens on a Unix socket in a folder of its own, and ends with the test. Gives what to connect to."""
+def postgres(*statements):
+    """A PostgreSQL that listens on a Unix socket in a folder of its own, and ends with the test. Gives what to connect to.
+    statements: what is run before.
+    """
     where = programs()
     other_user = {"user": USER, "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="evpg") as outer:
@@ -68,6 +70,9 @@ def postgres():
             if server.poll() is not None:
                 with open(os.path.join(outer, "log"), encoding="utf-8", errors="replace") as log:
                     raise AssertionError(f"PostgreSQL does not start: {log.read()}")
+            for statement in statements:
+                subprocess.run([os.path.join(where, "psql"), "-qXh", folder, "-U", "test", "-c", statement, "postgres"],
+                               stdin=subprocess.DEVNULL, check=True)
             yield f"host={folder} user=test dbname=postgres"
         finally:
             server.send_signal(signal.SIGQUIT)  # at once

@@ -11,15 +11,18 @@ Before the arrow: method, target, header fields in brackets, body. Behind it: st
 have, and the body, if it is to be looked at, without white space at its ends. "\\r" and "\\n" are line ends in both
 bodies; the names in a JSON object may come in any order; and "..." at the end of the expected one stands for what may follow.
 
-A block that begins with a line such as "-- slow.lua" is a file of that name, beside the scripts that follow it.
+A block that begins with a line such as "-- slow.lua" is a file of that name, beside the scripts that follow it. Scripts
+that use a file with a database are skipped where the database's module for Lua is not installed.
 """
 
+import contextlib
 import json
 import os
 import re
 import unittest
 
 import certificates
+import databases
 import evtest
 from lua_site import EVSERVE, HEAD, ROOT, Client, script
 
@@ -79,6 +82,18 @@ class Examples(unittest.TestCase):
         authority.sign("wildcard", "*.example.net")
         os.rename(os.path.join(folder, "fullchain-key.pem"), os.path.join(folder, "privkey.pem"))
 
+    @staticmethod
+    def environment(stack, text, files):
+        """In which the script runs, with the database that it needs."""
+        used = "".join(files.get(name, "") for name in re.findall(r'"([\w/]+\.lua)"', text))
+        for module in re.findall(r'require\("(luasql\.\w+)"\)', used):
+            databases.require_module(module)
+        address = ""
+        if "luasql.postgres" in used:
+            address = stack.enter_context(databases.postgres("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)",
+                                                             "INSERT INTO people VALUES (7, 'Ann')"))
+        return {**os.environ, "DATABASE": address}
+
     def run_page(self, page):
         found = examples(page)
         self.assertGreater(len(found), 3)
@@ -88,8 +103,10 @@ class Examples(unittest.TestCase):
                 files[FILE.match(text).group(1)] = text
                 continue
             whole = text if 'require "evserve"' in text else HEAD + text
-            with self.subTest(f"lua/{page}:{line}"), script(whole, files=files.items(), prelude=False) as path:
+            with self.subTest(f"lua/{page}:{line}"), contextlib.ExitStack() as stack:
+                path = stack.enter_context(script(whole, files=files.items(), prelude=False))
                 folder = os.path.dirname(path)
+                environment = self.environment(stack, text, files)
                 if "app.tls" in text:
                     certificates.require_tls(EVSERVE)
                     self.make_certificates(folder)
@@ -98,7 +115,8 @@ class Examples(unittest.TestCase):
                 attempts = ATTEMPT.findall(text)
                 self.assertEqual(len(attempts), len(re.findall(r"^\s*-- [A-Z]+ /.*->", text, re.MULTILINE)))
                 if attempts:
-                    with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=folder) as server:
+                    with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=folder,
+                                        env=environment) as server:
                         for groups in attempts:
                             with self.subTest(" ".join(groups[:2])), Client(server) as client:
                                 self.attempt(client, groups)
