@@ -87,12 +87,11 @@ void store_destroy(struct store *store)
     }
 }
 
-uint64_t store_size(const struct store *store)
+uint64_t store_size(struct store *store)
 {
-    struct store *locked = (struct store *)(uintptr_t)store;
-    pthread_mutex_lock(&locked->lock);
+    pthread_mutex_lock(&store->lock);
     uint64_t size = store->size;
-    pthread_mutex_unlock(&locked->lock);
+    pthread_mutex_unlock(&store->lock);
     return size;
 }
 
@@ -155,9 +154,9 @@ static uint64_t most_of(const union store_part *part, size_t key_len)
     return most < STORE_VALUE_MAX ? most : STORE_VALUE_MAX;
 }
 
-uint64_t store_value_most(const struct store *store, size_t key_len)
+uint64_t store_value_most(struct store *store, size_t key_len)
 {
-    union store_part *part = (union store_part *)(uintptr_t)&store->parts[0];
+    union store_part *part = &store->parts[0];
     pthread_mutex_lock(&part->lock);
     uint64_t most = most_of(part, key_len);
     pthread_mutex_unlock(&part->lock);

@@ -51,10 +51,10 @@ void store_destroy(struct store *store); /* no thread uses it any more; NULL is 
 /* Give it another size. Entries that no longer fit are dropped. The number of parts stays. Returns 0, or -ENOMEM with
  * parts of it unchanged. */
 int store_resize(struct store *store, uint64_t size);
-uint64_t store_size(const struct store *store);
+uint64_t store_size(struct store *store);
 
 /* The longest value that fits, with a key of key_len bytes. */
-uint64_t store_value_most(const struct store *store, size_t key_len);
+uint64_t store_value_most(struct store *store, size_t key_len);
 
 enum store_when {
     STORE_ALWAYS,

@@ -243,6 +243,9 @@ struct store_listing {
 /* Append the keys of a stretch to the list on top of the stack, which has count. Returns how many it has now. */
 static size_t list_stretch(lua_State *L, const struct store_listing *listing, size_t count)
 {
+    if (write_buffer_len(&listing->text) == 0) {
+        return count; /* the buffer may have no memory yet */
+    }
     const char *at = write_buffer_data(&listing->text), *end = at + write_buffer_len(&listing->text);
     while (at < end && count < listing->most) {
         uint16_t len;

@@ -111,6 +111,29 @@ class Stores(unittest.TestCase):
             self.assertEqual(ask(server, "/add"), {"sum": 21, "list": [10]})
             self.assertRegex(ask(server, "/fail")["err"], r"db.lua:6: app.store: redis: stores in Redis are not there")
 
+    def test_copies_are_subject_to_handler_cpu_and_lua_memory(self):
+        text = """
+            app.set { lua_memory = "32M" }
+            local store = app.store("a", { size = "24M" })
+            local rows = {}
+            for i = 1, 150000 do rows[i] = { i } end
+            store:set("rows", rows)
+            rows = nil
+            app.get("/slow", { handler_cpu = 1 }, function() return #store:get "rows" end)
+            app.get("/large", { handler_cpu = "10s" }, function()
+                local all = {}
+                for i = 1, 9 do all[i] = store:get "rows" end
+                return "x"
+            end)
+            app.get("/fine", function() store:set("text", ("x"):rep(6000000)) return store:stats().keys .. "" end)
+            """
+        with script(text) as path, serve(path) as server, Client(server) as client:
+            self.assertEqual(client.ask("GET", "/fine").text, "2")
+            for _ in range(3):
+                self.assertEqual(client.ask("GET", "/slow").status, 503)
+                self.assertEqual(client.ask("GET", "/large").status, 503)
+            self.assertEqual(client.ask("GET", "/fine").text, "2")
+
     def test_mistake_at_the_start_names_its_place(self):
         for text, error in (
             ('app.store("a", { redis = "redis://x" })', "site.lua:2: app.store: redis: stores in Redis are not there"),
