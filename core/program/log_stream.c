@@ -9,7 +9,7 @@
  *
  * Failure modes: if the reader stalls, lines are queued, and dropped once the queue is full. If the reader has gone,
  * the disk is full, or there is no memory for the queue, lines are lost. All of them are counted, and reported once a
- * line gets through. */
+ * line gets through. A disk that takes a part of a line leaves a torn one, which a newline of its own ends. */
 
 #include "core/program/log_stream.h"
 
@@ -105,6 +105,7 @@ int log_stream_reopen(struct log_stream *stream, char *err, size_t errlen)
     }
     pthread_mutex_lock(&stream->lock);
     int rv = sys_replace_fd(stream->fd, fd); /* the thread may be waiting for it: its number stays the same */
+    stream->is_within_line = stream->is_within_line && (rv < 0 || write_buffer_len(&stream->queue) > 0);
     pthread_mutex_unlock(&stream->lock);
     sys_close(fd);
     return rv < 0 ? error_text(err, errlen, rv, "cannot open the log %s: %s", stream->path, errno_text(-rv)) : 0;
@@ -132,6 +133,16 @@ static ssize_t give(const struct log_stream *stream, const char *data, size_t le
         }
     } while (put == -EINTR);
     return put == -EAGAIN ? 0 : put;
+}
+
+/* The same, and note whether the rest of a line is still to come. */
+static ssize_t give_on(struct log_stream *stream, const char *data, size_t len)
+{
+    ssize_t put = give(stream, data, len);
+    if (put > 0) {
+        stream->is_within_line = data[put - 1] != '\n';
+    }
+    return put;
 }
 
 static void lose(struct log_stream *stream, unsigned lines, int error)
@@ -174,7 +185,7 @@ static bool flush(struct log_stream *stream)
     struct write_buffer *queue = &stream->queue;
     ssize_t put = 1;
     while (put > 0 && write_buffer_len(queue) > 0) {
-        put = give(stream, write_buffer_data(queue), write_buffer_len(queue));
+        put = give_on(stream, write_buffer_data(queue), write_buffer_len(queue));
         if (put > 0) {
             write_buffer_consume(queue, (size_t)put);
             on_progress(stream);
@@ -234,12 +245,21 @@ static void start_draining(struct log_stream *stream)
     stream->has_thread = stream->is_draining = thread_start(&stream->thread, drain, stream) == 0;
 }
 
+/* The rest of the last line was lost with the queue: no other line may continue it. */
+static void end_torn_line(struct log_stream *stream)
+{
+    if (stream->is_within_line && write_buffer_len(&stream->queue) == 0 && give_on(stream, "\n", 1) == 0) {
+        (void)write_buffer_append(&stream->queue, "\n", 1, SIZE_MAX);
+    }
+}
+
 /* Write a line; queue what the stream does not take, or count the line as lost. */
 static void put_line(struct log_stream *stream, const char *text, size_t len)
 {
     size_t done = 0;
+    end_torn_line(stream);
     if (write_buffer_len(&stream->queue) == 0) {
-        ssize_t put = give(stream, text, len);
+        ssize_t put = give_on(stream, text, len);
         if (put < 0) {
             lose(stream, 1, (int)put);
             return;

@@ -46,6 +46,7 @@ struct log_stream {
     int error;                 /* why the last line was lost, -errno; 0: the queue was full */
     bool is_holding;           /* until log_stream_release() */
     bool is_dropping;          /* the queue was full, and is still more than half full */
+    bool is_within_line;       /* the stream has taken the begin of a line, and not its end */
     bool is_ending;            /* log_stream_done() was called */
     bool has_thread;           /* thread must be joined */
     bool is_draining;          /* thread has not ended yet */

@@ -337,9 +337,9 @@ static void a_reader_that_has_gone_costs_its_lines_only(void **state)
     reader = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void a_disk_that_was_full_is_reported(void **state)
+/* The stream is a file instead. */
+static void begin_file(void)
 {
-    (void)state;
     log_stream_done(&stream);
     close(writer);
     char path[] = "/tmp/log_stream_XXXXXX";
@@ -350,11 +350,41 @@ static void a_disk_that_was_full_is_reported(void **state)
     unlink(path);
     log_stream_init(&stream, writer);
     log_stream_release(&stream);
-    struct rlimit before, none = {0};
+}
+
+/* Let the file have so many bytes at most. Returns the limit before. */
+static struct rlimit limit_file(rlim_t most)
+{
+    struct rlimit before, limit = {.rlim_cur = most};
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
-    none.rlim_max = before.rlim_max;
-    setrlimit(RLIMIT_FSIZE, &none);
+    limit.rlim_max = before.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    return before;
+}
+
+static void a_line_that_a_full_disk_tears_is_continued_by_no_other(void **state)
+{
+    (void)state;
+    begin_file();
+    const struct rlimit before = limit_file(20);
+    put_numbered(0);
+    put_numbered(1);
+    setrlimit(RLIMIT_FSIZE, &before);
+    log_stream_write(&stream, LOG_WARN, "after");
+    read_all();
+    const char *second = strchr(text, '\n');
+    assert_ptr_equal(second, text + 20);
+    assert_non_null(strstr(second, " warn after\n"));
+    assert_int_equal(strcspn(second + 1, "\n"), strlen("2000-01-01T00:00:00.000Z warn after"));
+    log_stream_done(&stream);
+}
+
+static void a_disk_that_was_full_is_reported(void **state)
+{
+    (void)state;
+    begin_file();
+    const struct rlimit before = limit_file(0);
     put_numbered(0);
     put_numbered(1);
     setrlimit(RLIMIT_FSIZE, &before);
@@ -447,6 +477,7 @@ int main(void)
         TEST(a_full_queue_drops_lines_and_says_how_many),
         TEST(dropping_lasts_until_half_of_the_queue_is_free),
         TEST_EACH(a_reader_that_has_gone_costs_its_lines_only),
+        TEST(a_line_that_a_full_disk_tears_is_continued_by_no_other),
         TEST(a_disk_that_was_full_is_reported),
         TEST_EACH(done_writes_what_a_late_reader_takes),
         TEST_EACH(done_does_not_wait_for_ever),
