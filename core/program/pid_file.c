@@ -72,12 +72,14 @@ int pid_file_open(struct pid_file *file, const char *path, const char *user, cha
     return 0;
 }
 
+/* Over the text before, and cut only then: whoever reads meanwhile finds a number, and with the same number the news
+ * before or these, since only empty lines follow. Nor does a full disk take the number away. */
 static void put_news(struct pid_file *file)
 {
     char text[PID_TEXT_MAX + 1];
     size_t len = write_news(&file->news, text);
-    if (ftruncate(file->fd, 0) == 0) {
-        (void)!pwrite(file->fd, text, len, 0);
+    if (pwrite(file->fd, text, len, 0) == (ssize_t)len) {
+        (void)!ftruncate(file->fd, (off_t)len);
     }
 }
 

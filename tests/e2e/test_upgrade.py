@@ -214,6 +214,18 @@ class Upgrade(Case):
         self.end(successor)
         self.assertFalse(os.path.exists(pid_file))
 
+    def test_pid_file_has_a_number_at_every_moment(self):
+        server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--pid-file", "pid")
+        evtest.wait_until(lambda: os.stat(self.path("pid")).st_size > 0, "the PID file")
+        seen, end = set(), time.monotonic() + 0.5
+        while time.monotonic() < end or len(seen) < 3:
+            os.kill(server.pid, signal.SIGHUP)  # the reloads are counted in the file
+            for _ in range(50):
+                with open(self.path("pid"), encoding="ascii") as file:
+                    text = file.read()
+                self.assertEqual(text.strip(), str(server.pid))
+                seen.add(len(text))
+
     def test_pid_file_of_another_server_is_warned_of(self):
         server = self.start("--listen", "127.0.0.1:0", "--root", ".", "--pid-file", "pid")
         evtest.wait_until(lambda: os.stat(self.path("pid")).st_size > 0, "the PID file")
