@@ -33,6 +33,7 @@ struct job {
 struct job_pool_plan {
     unsigned threads;          /* at most this many run jobs at the same time; from 1 to JOB_THREADS_MAX */
     unsigned queue;            /* jobs that may wait while all threads are busy; up to JOB_QUEUE_MAX */
+    const char *label;         /* what its counts are shown with (core/job_pools.h); NULL: they are not shown */
     void *arg;                 /* handed to the functions of jobs */
     void (*on_end)(void *arg); /* no job runs or will run: free arg. On any thread */
 };

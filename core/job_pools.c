@@ -20,11 +20,19 @@
 
 enum { LATE_LOOK_MS = 20 }; /* how often those who wait ask whether they are late */
 
+/* Pools of the same label follow each other, as a reload makes new ones. */
+struct pool_label {
+    struct pool_label *next;
+    uint64_t run, refused; /* counts of pools that have ended */
+    char text[];
+};
+
 struct named_pool {
     struct named_pool *next;
-    struct job_pool *pool; /* NULL: there is none yet */
-    bool is_making;        /* a thread makes it */
-    unsigned users;        /* who have it, or wait for it */
+    struct job_pool *pool;    /* NULL: there is none yet */
+    struct pool_label *label; /* NULL: it has none */
+    bool is_making;           /* a thread makes it */
+    unsigned users;           /* who have it, or wait for it */
     char name[];
 };
 
@@ -32,6 +40,8 @@ struct job_pools {
     pthread_mutex_t lock;
     pthread_cond_t has_news; /* a pool is made, or is not */
     struct named_pool *first;
+    struct pool_label *labels;    /* in the order in which they came */
+    unsigned label_count;         /* of labels */
     struct crew *crew;            /* owned: the threads of all pools */
     void (*on_last)(void *owner); /* of job_pools_release() */
     void *owner;                  /* for on_last */
@@ -60,6 +70,11 @@ static void destroy_pools(void *arg)
     void (*on_last)(void *owner) = pools->on_last;
     void *owner = pools->owner;
     assert(pools->first == NULL);
+    while (pools->labels != NULL) {
+        struct pool_label *label = pools->labels;
+        pools->labels = label->next;
+        mem_free(label);
+    }
     pthread_cond_destroy(&pools->has_news);
     pthread_mutex_destroy(&pools->lock);
     mem_free(pools);
@@ -100,6 +115,24 @@ static struct named_pool *add_named(struct job_pools *pools, const char *name)
     return made;
 }
 
+/* The label of that text; NULL without memory for a new one, and beyond JOB_LABELS_MAX. */
+static struct pool_label *find_label(struct job_pools *pools, const char *text)
+{
+    struct pool_label **place = &pools->labels;
+    while (*place != NULL && strcmp((*place)->text, text) != 0) {
+        place = &(*place)->next;
+    }
+    if (*place == NULL && pools->label_count < JOB_LABELS_MAX) {
+        size_t size = strlen(text) + 1;
+        *place = mem_zalloc(sizeof **place + size);
+        if (*place != NULL) {
+            memcpy((*place)->text, text, size);
+            pools->label_count++;
+        }
+    }
+    return *place;
+}
+
 /* One user less; the last one removes it. Returns the pool if nobody has it any more. */
 static struct job_pool *put_named(struct job_pools *pools, struct named_pool *named)
 {
@@ -111,6 +144,11 @@ static struct job_pool *put_named(struct job_pools *pools, struct named_pool *na
         place = &(*place)->next;
     }
     struct job_pool *pool = named->pool;
+    if (pool != NULL && named->label != NULL) {
+        struct job_pool_counts counts = job_pool_counts(pool);
+        named->label->run += counts.run;
+        named->label->refused += counts.refused;
+    }
     *place = named->next;
     mem_free(named);
     return pool;
@@ -146,6 +184,7 @@ static int make_named(struct job_pools *pools, struct named_pool *named, const s
     pthread_mutex_lock(&pools->lock);
     named->is_making = false;
     named->pool = pool;
+    named->label = pool == NULL || plan.label == NULL ? NULL : find_label(pools, plan.label);
     pthread_cond_broadcast(&pools->has_news);
     return rv;
 }
@@ -188,4 +227,27 @@ void job_pools_put(struct job_pools *pools, struct job_pool *pool)
     struct job_pool *unused = put_named(pools, named);
     pthread_mutex_unlock(&pools->lock);
     job_pool_put(unused);
+}
+
+const char *job_pools_count(struct job_pools *pools, size_t n, struct job_pool_counts *counts)
+{
+    pthread_mutex_lock(&pools->lock);
+    const struct pool_label *label = pools->labels;
+    for (; label != NULL && n > 0; n--) {
+        label = label->next;
+    }
+    *counts = (struct job_pool_counts){.run = label == NULL ? 0 : label->run,
+                                       .refused = label == NULL ? 0 : label->refused};
+    for (const struct named_pool *named = pools->first; label != NULL && named != NULL; named = named->next) {
+        if (named->label == label && named->pool != NULL) {
+            struct job_pool_counts one = job_pool_counts(named->pool);
+            counts->threads += one.threads;
+            counts->busy += one.busy;
+            counts->waiting += one.waiting;
+            counts->run += one.run;
+            counts->refused += one.refused;
+        }
+    }
+    pthread_mutex_unlock(&pools->lock);
+    return label == NULL ? NULL : label->text;
 }

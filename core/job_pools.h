@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct job_pool;
-struct job_pool_plan;
+#include "core/job_pool.h"
+
 struct job_pools;
+
+enum { JOB_LABELS_MAX = 100 }; /* of a server; counts of pools with further ones are not shown */
 
 /* How a pool is made. */
 struct job_pool_maker {
@@ -26,6 +28,10 @@ int job_pools_create(struct job_pools **pools);
 int job_pools_get(struct job_pools *pools, const char *name, const struct job_pool_maker *maker, struct job_pool **pool,
                   char *err, size_t errlen);
 void job_pools_put(struct job_pools *pools, struct job_pool *pool);
+
+/* Put the sums of all pools with the n-th label, those included that have ended, into counts. Returns the label, which
+ * lives as long as the pools, or NULL past the last one. */
+const char *job_pools_count(struct job_pools *pools, size_t n, struct job_pool_counts *counts);
 
 /* Free them all. Nobody has one any more. on_last(owner) is called as crew_release() does it: at once, or when the last
  * job that was left behind has returned. NULL is allowed. */

@@ -4,6 +4,7 @@
 
 #include "http/metrics.h"
 
+#include "core/job_pools.h"
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/sys.h"
@@ -180,6 +181,52 @@ static void write_fds(struct metrics_text *text)
     metrics_text_number(text, NULL, 0, limit == UINT64_MAX ? (double)INFINITY : (double)limit);
 }
 
+/* A family with a sample for each worker of the scripts. */
+static void write_each_worker(struct metrics_text *text, struct job_pools *jobs, enum metric_kind kind,
+                              const char *name, const char *help, uint64_t (*get)(const struct job_pool_counts *counts))
+{
+    struct job_pool_counts counts;
+    const char *path = job_pools_count(jobs, 0, &counts);
+    if (path != NULL) {
+        metrics_text_family(text, kind, name, help);
+    }
+    for (size_t n = 1; path != NULL; n++) {
+        const struct metric_label label = {"worker", path};
+        metrics_text_count(text, &label, 1, get(&counts));
+        path = job_pools_count(jobs, n, &counts);
+    }
+}
+
+static uint64_t get_run(const struct job_pool_counts *counts)
+{
+    return counts->run;
+}
+
+static uint64_t get_refused(const struct job_pool_counts *counts)
+{
+    return counts->refused;
+}
+
+static uint64_t get_waiting(const struct job_pool_counts *counts)
+{
+    return counts->waiting;
+}
+
+static uint64_t get_busy(const struct job_pool_counts *counts)
+{
+    return counts->busy;
+}
+
+static void write_workers(struct metrics_text *text, struct job_pools *jobs)
+{
+    write_each_worker(text, jobs, METRIC_COUNTER, "evserve_worker_calls_total",
+                      "Calls of functions of workers that were begun.", get_run);
+    write_each_worker(text, jobs, METRIC_COUNTER, "evserve_worker_refused_total",
+                      "Calls that were refused because the queue was full.", get_refused);
+    write_each_worker(text, jobs, METRIC_GAUGE, "evserve_worker_queue", "Calls that wait for a thread.", get_waiting);
+    write_each_worker(text, jobs, METRIC_GAUGE, "evserve_worker_busy_threads", "Threads that run a call.", get_busy);
+}
+
 static bool accepts_open(const struct exchange *exchange)
 {
     size_t len = 0;
@@ -233,6 +280,9 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     write_threads(&text, board);
     write_files(&text, board);
     write_fds(&text);
+    if (metrics_board_jobs(board) != NULL) {
+        write_workers(&text, metrics_board_jobs(board));
+    }
     metrics_requests_write(&text, board);
     metrics_own_write(&text, metrics_board_own(board));
     respond_with(exchange, &text);

@@ -30,6 +30,7 @@ struct board_look {
 };
 
 struct metrics_board {
+    struct job_pools *jobs; /* borrowed; may be NULL */
     int64_t started_s;
     struct metrics_own *own;         /* of the application */
     unsigned count;                  /* of reactors */
@@ -85,6 +86,16 @@ void metrics_board_destroy(struct metrics_board *board)
     mem_free(board->samples);
     mem_free(board->looks);
     mem_free(board);
+}
+
+void metrics_board_set_jobs(struct metrics_board *board, struct job_pools *jobs)
+{
+    board->jobs = jobs;
+}
+
+struct job_pools *metrics_board_jobs(const struct metrics_board *board)
+{
+    return board->jobs;
 }
 
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service)

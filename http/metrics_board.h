@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct job_pools;
 struct log;
 struct metrics_board;
 struct metrics_hosts;
@@ -32,6 +33,10 @@ int metrics_board_create(struct metrics_board **board, unsigned count, const str
 
 /* Free it. No reactor runs any more. NULL is allowed. */
 void metrics_board_destroy(struct metrics_board *board);
+
+/* The threads of scripts, which are borrowed, are shown, too. Before any reactor runs. */
+void metrics_board_set_jobs(struct metrics_board *board, struct job_pools *jobs);
+struct job_pools *metrics_board_jobs(const struct metrics_board *board); /* NULL: there are none */
 
 /* The service of the n-th reactor, which is borrowed, is one of them from now on. Before any reactor runs. */
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service);

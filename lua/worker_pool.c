@@ -45,8 +45,11 @@ static int make_worker_pool(void *arg, struct job_pool_plan *made, char *err, si
         end_worker_pool(pool);
         return rv;
     }
-    *made =
-        (struct job_pool_plan){.threads = plan->threads, .queue = plan->queue, .arg = pool, .on_end = end_worker_pool};
+    *made = (struct job_pool_plan){.threads = plan->threads,
+                                   .queue = plan->queue,
+                                   .label = plan->module.path,
+                                   .arg = pool,
+                                   .on_end = end_worker_pool};
     return 0;
 }
 

@@ -65,7 +65,7 @@ app.get("/argument", function() return db.echo({ users = { 1, 2, { fn = print } 
 app.get("/cycle", function() local t = {} t.t = t return db.echo(t) end)
 app.get("/many", function() return db.echo(unpack({}, 1, 201)) end)
 app.get("/200", function() return tostring(select("#", db.echo(unpack({}, 1, 200)))) end)
-app.get("/huge", function() return db.echo(("x"):rep(64 * 1024 * 1024)) end)
+app.get("/huge", { handler_cpu = "1m" }, function() return db.echo(("x"):rep(64 * 1024 * 1024)) end)
 app.get("/large", function() return tostring(#db.large(5000000)) end)
 app.get("/inside", function() return db.inside() end)
 app.get("/log", function() one.log("from a worker") return "x" end)
@@ -266,6 +266,7 @@ class Ending(unittest.TestCase):
     app.set { drain_timeout = "DRAIN" }
     app.get("/nap/:ms{int}", function(req) return tostring(db.nap(tonumber(req.params.ms))) end)
     app.get("/add", function() return tostring(db.add(1, 2)) end)
+    app.metrics "/metrics"
     """
 
     def start(self, drain, *arguments, module=MODULE):
@@ -328,6 +329,11 @@ class Ending(unittest.TestCase):
             if factor == 10:
                 self.assertEqual(self.threads(server), before + 1) # one for both reactors
         evtest.wait_until(lambda: self.threads(server) == before + 1, "the end of the old thread")
+        with Client(server) as client:
+            text = client.ask("GET", "/metrics").text
+        for sample in ('calls_total{worker="db.lua"} 8', 'refused_total{worker="db.lua"} 0',
+                       'queue{worker="db.lua"} 0', 'busy_threads{worker="db.lua"} 0'):
+            self.assertIn(f"\nevserve_worker_{sample}\n", text)
         with open(os.path.join(self.folder, "db.lua"), "w", encoding="utf-8") as file:
             file.write("error 'broken'")
         server.process.send_signal(signal.SIGHUP)

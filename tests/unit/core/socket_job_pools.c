@@ -3,6 +3,7 @@
 #include "core/job_pool.h"
 #include "core/job_pools.h"
 #include "core/log.h"
+#include "core/reactor.h"
 #include "core/thread.h"
 #include "tests/lib/fake_mem.h"
 
@@ -11,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -19,6 +21,7 @@ struct pools_scene {
     sem_t go;        /* what making waits for, if is_slow */
     sem_t has_begun; /* making has */
     atomic_bool is_slow, fails, is_late;
+    const char *label;             /* of the pools that are made */
     atomic_int makes, ends, lasts; /* calls of these functions */
 };
 
@@ -36,7 +39,7 @@ static int make_pool_plan(void *arg, struct job_pool_plan *plan, char *err, size
     sem_post(&pools_scene.has_begun);
     while (pools_scene.is_slow && sem_wait(&pools_scene.go) != 0) {
     }
-    *plan = (struct job_pool_plan){.threads = 1, .arg = arg, .on_end = count_end};
+    *plan = (struct job_pool_plan){.threads = 1, .label = pools_scene.label, .arg = arg, .on_end = count_end};
     return pools_scene.fails ? error_text(err, errlen, -EINVAL, "it cannot be made") : 0;
 }
 
@@ -51,6 +54,7 @@ static const struct job_pool_maker pool_maker = {.make = make_pool_plan, .is_lat
 static int set_up_pools(void **state)
 {
     (void)state;
+    pools_scene.label = NULL;
     pools_scene.is_slow = pools_scene.fails = pools_scene.is_late = false;
     pools_scene.makes = pools_scene.ends = pools_scene.lasts = 0;
     sem_init(&pools_scene.go, 0, 0);
@@ -154,9 +158,83 @@ static void failure_is_told_and_leaves_nothing(void **state)
     assert_int_equal(pools_scene.makes, 2);
 }
 
+static void run_nothing(struct job *job, void *arg, unsigned thread)
+{
+    (void)job;
+    (void)arg;
+    (void)thread;
+}
+
+static void post_done(struct job *job)
+{
+    (void)job;
+    sem_post(&pools_scene.has_begun);
+}
+
+static void run_job_in(struct job_pool *pool)
+{
+    struct reactor *reactor;
+    struct job_desk *desk;
+    struct job job = {.run = run_nothing, .on_done = post_done};
+    assert_int_equal(reactor_create(&reactor, NULL), 0);
+    assert_int_equal(job_desk_open(&desk, pool, reactor), 0);
+    assert_int_equal(job_submit(desk, &job), 0);
+    while (sem_trywait(&pools_scene.go) != 0) {
+        assert_true(reactor_run_once(reactor, 1) >= 0);
+        if (sem_trywait(&pools_scene.has_begun) == 0) {
+            sem_post(&pools_scene.go);
+        }
+    }
+    job_desk_close(desk);
+    reactor_destroy(reactor);
+}
+
+static void counts_of_a_label_go_on_when_its_pools_end(void **state)
+{
+    (void)state;
+    struct job_pool_counts counts;
+    assert_null(job_pools_count(pools_scene.pools, 0, &counts));
+    struct job_pool *unnamed = get_pool("none");
+    pools_scene.label = "db.lua";
+    struct job_pool *first = get_pool("a"), *second = get_pool("b");
+    while (sem_trywait(&pools_scene.has_begun) == 0) { /* of making them */
+    }
+    run_job_in(unnamed);
+    run_job_in(first);
+    run_job_in(second);
+    assert_string_equal(job_pools_count(pools_scene.pools, 0, &counts), "db.lua");
+    assert_int_equal(counts.run, 2);
+    assert_int_equal(counts.threads, 2);
+    job_pools_put(pools_scene.pools, first);
+    run_job_in(second);
+    assert_string_equal(job_pools_count(pools_scene.pools, 0, &counts), "db.lua");
+    assert_int_equal(counts.run, 3);
+    assert_int_equal(counts.threads, 1);
+    assert_null(job_pools_count(pools_scene.pools, 1, &counts));
+    job_pools_put(pools_scene.pools, second);
+    job_pools_put(pools_scene.pools, unnamed);
+    assert_string_equal(job_pools_count(pools_scene.pools, 0, &counts), "db.lua");
+    assert_int_equal(counts.run, 3);
+}
+
+static void labels_beyond_the_limit_are_not_shown(void **state)
+{
+    (void)state;
+    struct job_pool_counts counts;
+    char label[16];
+    for (int i = 0; i <= JOB_LABELS_MAX; i++) {
+        snprintf(label, sizeof label, "%d", i);
+        pools_scene.label = label;
+        job_pools_put(pools_scene.pools, get_pool(label));
+    }
+    assert_string_equal(job_pools_count(pools_scene.pools, JOB_LABELS_MAX - 1, &counts), "99");
+    assert_null(job_pools_count(pools_scene.pools, JOB_LABELS_MAX, &counts));
+}
+
 static void allocations_may_fail(void **state)
 {
     (void)state;
+    pools_scene.label = "db.lua";
     struct job_pool *pool = NULL;
     char err[64];
     struct job_pools *pools;
@@ -185,6 +263,8 @@ int main(void)
         POOLS_TEST(others_wait_for_the_one_who_makes_it),
         POOLS_TEST(who_is_late_gives_up),
         POOLS_TEST(failure_is_told_and_leaves_nothing),
+        POOLS_TEST(counts_of_a_label_go_on_when_its_pools_end),
+        POOLS_TEST(labels_beyond_the_limit_are_not_shown),
         POOLS_TEST(allocations_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
