@@ -248,11 +248,12 @@ evserve *evserve_start(const struct evserve_config *config, char *err, size_t er
     for (unsigned i = 0; i < server->worker_count && rv >= 0; i++) {
         rv = worker_open(&server->workers[i], &server->workers[0], err, errlen);
     }
-    plan_forget_handed(&server->plan);
     if (rv >= 0) {
+        handover_warn_of_left(&server->plan, &server->workers[0]);
         plan_warn_of_unused(&server->plan, server->workers[0].offer);
         plan_announce_dev(&server->plan);
     }
+    plan_forget_handed(&server->plan);
     rv = rv < 0 ? rv : give_up(server, &copy, err, errlen);
     if (rv >= 0 && server->is_threaded) {
         rv = start_threads(server, err, errlen);

@@ -782,7 +782,9 @@ int evserve_changed(evserve *server);
  *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT).
  *      Had the new one failed, it would go on as if nothing had happened.
  *
- * From 2 to 3 both accept connections. tests/examples/replaced.c is a whole program. */
+ * From 2 to 3 both accept connections. Each thread has a socket of its own for an address with a port, so the new program
+ * needs at least as many threads (config.reactors) as the old one: sockets that no thread takes are closed, and a client
+ * that waits there at that moment is turned away. The log warns of it. tests/examples/replaced.c is a whole program. */
 
 /* Duplicates of the listening sockets, the first max of them; the fds are the caller's to close. With several threads
  * there may be several for an address. Returns how many there are, or -errno with no fd left open: -EMFILE, -ENFILE;
@@ -1127,7 +1129,8 @@ struct evs_metric {
 
 /* Define a metric. One that has been defined in the same way, by a script perhaps, is the same metric. Returns its id,
  * 0 or more; or with a text in err: -EINVAL, -EEXIST (it exists with another kind, other labels or buckets), -ENOSPC (a
- * server has at most 256), or -ENOMEM. Any thread. */
+ * server has at most 256), or -ENOMEM. With config.reactors, the server's threads may serve before evserve_start() has
+ * returned: let the variable of the id begin with -1, which the functions below refuse. Any thread. */
 int evserve_metric(evserve *server, const struct evs_metric *metric, char *err, size_t errlen);
 
 /* Add to a counter or a gauge; set a gauge; count a value in a histogram. values are those of the labels, in the order

@@ -4,6 +4,7 @@
 
 #include "http/host/handover.h"
 
+#include "core/log.h"
 #include "core/mailbox.h"
 #include "core/net_handed.h"
 #include "core/sys.h"
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 struct list_errand {
     const struct worker *worker;     /* whose turn it is */
@@ -80,6 +82,28 @@ void handover_leave(struct worker *workers, unsigned count, int how)
         worker_leave(&workers[i], how == EVSERVE_SERVED ? WORKER_LEAVES_SERVED
                                   : how == EVSERVE_KEPT ? WORKER_LEAVES_FAILED
                                                         : WORKER_LEAVES_ALL);
+    }
+}
+
+void handover_warn_of_left(const struct plan *plan, const struct worker *first)
+{
+    const char *wanted;
+    bool is_own_socket;
+    int fd;
+    for (unsigned n = 0; (fd = server_listener_fd(first->server, n, &wanted, &is_own_socket)) != SERVER_NO_LISTENER;
+         n++) {
+        unsigned left = 0;
+        for (unsigned i = 0; i < plan->handed.count; i++) {
+            const struct net_handed *handed = &plan->handed.sockets[i];
+            left += !handed->is_taken && strcmp(handed->address, wanted) == 0;
+        }
+        if (left > 0) {
+            log_write(
+                plan->log, LOG_WARN,
+                "%u of the sockets that were handed over for %s %s left, since this server has fewer threads than "
+                "the old one: clients that wait there when it ends are turned away",
+                left, wanted, left == 1 ? "is" : "are");
+        }
     }
 }
 

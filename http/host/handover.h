@@ -20,6 +20,10 @@ int handover_tickets(struct plan *plan, struct evs_inherited *keys);
 /* Another program has the sockets: how is EVSERVE_STORED, EVSERVE_SERVED or EVSERVE_KEPT. Any thread. */
 void handover_leave(struct worker *workers, unsigned count, int how);
 
+/* All listeners are open: warn of sockets that were handed over for their addresses and are left, because the other
+ * program had more threads. Whoever waits there when it closes them is turned away. */
+void handover_warn_of_left(const struct plan *plan, const struct worker *first);
+
 /* The start has failed: what another program has handed over must go on there. No worker's thread runs any more, or
  * each is going to be stopped. */
 void handover_return(struct worker *workers, unsigned count);

@@ -80,11 +80,14 @@ static void another_server_goes_on_with_the_same_addresses(void **state)
         evserve *next = start_new(reactors[i][1]);
         assert_non_null(next);
         assert_int_equal(evserve_port(next, 0), host.port);
+        assert_int_equal(host_has_logged("2 of the sockets that were handed over for 127.0.0.1:0 are left"),
+                         reactors[i][0] == 3);
         close_sockets();
         stop_old();
         host_expect("/", "new");
         expect_unix("new");
         evserve_free(next);
+        host.log[0] = '\0';
         assert_int_equal(client_connect(host.port), -1);
         assert_int_equal(access(unix_path, F_OK), -1); /* which it has removed */
     }
