@@ -113,10 +113,10 @@ class Stores(unittest.TestCase):
 
     def test_copies_are_subject_to_handler_cpu_and_lua_memory(self):
         text = """
-            app.set { lua_memory = "32M" }
-            local store = app.store("a", { size = "24M" })
+            app.set { lua_memory = "12M" }
+            local store = app.store("a", { size = "16M" })
             local rows = {}
-            for i = 1, 150000 do rows[i] = { i } end
+            for i = 1, 40000 do rows[i] = { i } end
             store:set("rows", rows)
             rows = nil
             app.get("/slow", { handler_cpu = 1 }, function() return #store:get "rows" end)
@@ -125,7 +125,7 @@ class Stores(unittest.TestCase):
                 for i = 1, 9 do all[i] = store:get "rows" end
                 return "x"
             end)
-            app.get("/fine", function() store:set("text", ("x"):rep(6000000)) return store:stats().keys .. "" end)
+            app.get("/fine", function() store:set("text", ("x"):rep(1000000)) return store:stats().keys .. "" end)
             """
         with script(text) as path, serve(path) as server, Client(server) as client:
             self.assertEqual(client.ask("GET", "/fine").text, "2")
