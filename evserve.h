@@ -616,8 +616,8 @@ struct evserve_config {
      * none is logged. A route can have its own: EVSERVE_ZERO suits one whose responses last long by design. */
     uint64_t log_slow_ms;
 
-    /* The host names by which evs_metrics() shows requests and bytes, such as "example.org, www.example.org": at most 64,
-     * in any case, without a port. They come with those of the script. All others are counted together, without a name,
+    /* The host names by which evs_metrics() shows requests and bytes, such as "example.org, www.example.org": at most
+     * 64, in any case, without a port. They come with those of the script. All others are counted together, without a name,
      * since clients send what they like. Each name has numbers of its own for each route, so the page grows. */
     const char *metrics_hosts;
 };
@@ -735,8 +735,8 @@ void evserve_wake(evserve *server);
  * anything is wrong, such as a script that does not load, the old ones go on serving. If
  * the script has other addresses than before (app.listen, without config.listen), new ones are opened first, and those
  * that are gone are closed in the end. Their connections get one more response each, with Connection: close; those that
- * send no request within drain_grace_ms end. That fails in a sandbox, for an address whose
- * options have changed, and for the first address with HTTPS.
+ * send no request within drain_grace_ms end. A reload fails if it needs a new socket in a sandbox, other options for an
+ * address, or the first address with HTTPS.
  *
  * While the new script loads, the server's threads go on serving: evserve_reload() starts a thread for each Lua state,
  * which runs lua_init, the script and its "start" functions, and ends. Signals are blocked there, and the sandbox is in

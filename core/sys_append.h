@@ -16,7 +16,7 @@ int sys_open_append(int dir_fd, const char *path, bool is_new, mode_t mode);
 int sys_may_write(int dir_fd, const char *path);
 int sys_may_make_files(int dir_fd, const char *path);
 
-/* The directory's owner and group become those of the file fd, which we have made as root. Returns 0 or -errno. */
+/* Give the file fd, which we have made as root, to this user and group. Returns 0 or -errno. */
 int sys_give_file(int fd, uid_t user, gid_t group);
 
 /* Write once. is_guarded: no signal is raised where the reader has gone (SIGPIPE) or the file may not grow (SIGXFSZ),

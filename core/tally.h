@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Add to a total. Compilers make a load, an addition and a store of the portable form; on x86-64 one instruction does it
- * all, and its store is as whole as theirs. */
+/* Add to a total. Compilers make a load, an addition and a store of the portable form; on x86-64 one instruction does
+ * all of it, and its store is as whole as theirs. */
 static inline void tally_add(uint64_t *number, uint64_t n)
 {
 #ifdef __x86_64__

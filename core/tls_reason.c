@@ -44,8 +44,8 @@ const char *tls_reason_plain(unsigned long error)
         {SSL_R_EE_KEY_TOO_SMALL,
          "its key is too short for the security level of OpenSSL here: RSA needs 2048 bits by default"},
         {SSL_R_CA_KEY_TOO_SMALL,
-         "the key of an authority in its chain is too short for the security level of OpenSSL here: RSA needs 2048 bits "
-         "by default"},
+         "the key of an authority in its chain is too short for the security level of OpenSSL here: RSA needs 2048 "
+         "bits by default"},
         {SSL_R_CA_MD_TOO_WEAK, "it, or an authority in its chain, is signed with a hash that is too weak, as SHA-1 is"},
     };
     if (ERR_GET_LIB(error) != ERR_LIB_SSL) {

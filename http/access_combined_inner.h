@@ -16,7 +16,7 @@
  *
  * The time is that of the response's Date field, which was written in this turn: the clock is not read again. */
 
-/* The line is there, except what its fields change; at is its end. Of fields with the same name the first one counts. */
+/* The line is there, except what its fields change; at is its end. The first field of a name counts. */
 TARGET __attribute__((noinline)) static bool FIELDS(struct access_buffer *buffer, struct exchange *exchange, char *at)
 {
     static const char places[] = PLACES;

@@ -63,9 +63,10 @@ struct exchange {
     size_t body_len;               /* (h) */
     int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
     const char *body_reason;       /* (h) and why, static text, or NULL */
-    int64_t
-        began_ns; /* when its first byte was looked at, if outcome_begin() is due. Of another one that is measured: the tick
-                       * that it began in, 0 while that lasts */
+
+    /* When its first byte was looked at, if outcome_begin() is due. Of another one that is measured: the tick that it
+     * began in, 0 while that lasts. */
+    int64_t began_ns;
     uint64_t sent_bytes; /* what the kernel took since then, or else since the request before it */
     void (*on_drain)(struct exchange *exchange); /* the queue fell below the high mark after response_write() gave 0 */
     void (*on_data)(struct exchange *exchange);  /* after exchange_read_body() gave BODY_WAIT: call it again */

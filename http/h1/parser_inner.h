@@ -4,8 +4,8 @@
 /* What the files of the parser share, and nobody else includes. Each calls only those below it:
  *
  *   parser_variants.c   the choice of a variant
- *   parser_scalar.c, parser_sse42.c, parser_avx2.c   the variants: the template parser_whole.h, for lines that are there as
- *                    a whole, as nearly all are; how the last two find the ends of elements is in parser_block.h
+ *   parser_scalar.c, parser_sse42.c, parser_avx2.c   the variants: the template parser_whole.h, for lines that are there
+ *                    as a whole, as nearly all are; how the last two find the ends of elements is in parser_block.h
  *   parser_steps.c   the state machine, which reads all other lines
  *   parser_rules.c   what a request line and the fields mean
  *   parser.c         what can be asked of a parser */
