@@ -375,10 +375,10 @@ void job_desk_close(struct job_desk *desk)
     job_pool_put(pool);
 }
 
-bool job_desk_is_busy(struct job_desk *desk)
+unsigned job_desk_running(struct job_desk *desk)
 {
     pthread_mutex_lock(&desk->pool->lock);
-    bool is_busy = desk->running > 0;
+    unsigned running = desk->running;
     pthread_mutex_unlock(&desk->pool->lock);
-    return is_busy;
+    return running;
 }

@@ -70,7 +70,7 @@ int job_submit(struct job_desk *desk, struct job *job);
  * soon as it does not run. The reactor's thread. */
 void job_drop(struct job *job);
 
-/* Whether jobs that were submitted here are running, those that were dropped included. */
-bool job_desk_is_busy(struct job_desk *desk);
+/* How many jobs that were submitted here are running, those that were dropped included. */
+unsigned job_desk_running(struct job_desk *desk);
 
 #endif

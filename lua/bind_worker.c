@@ -7,6 +7,7 @@
 #include "lua/bind_worker.h"
 
 #include "core/job_pool.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/limits.h"
@@ -194,9 +195,22 @@ bool worker_any_is_busy(const struct script *script)
 {
     bool is_busy = false;
     for (const struct script_worker *worker = script->workers; worker != NULL && !is_busy; worker = worker->next) {
-        is_busy = worker->desk != NULL && job_desk_is_busy(worker->desk);
+        is_busy = worker->desk != NULL && job_desk_running(worker->desk) > 0;
     }
     return is_busy;
+}
+
+void worker_report_left(const struct script *script)
+{
+    for (const struct script_worker *worker = script->workers; worker != NULL; worker = worker->next) {
+        unsigned running = worker->desk == NULL ? 0 : job_desk_running(worker->desk);
+        if (running > 0) {
+            log_write(script->log, LOG_WARN,
+                      "%s: %u call%s still run%s when the script ends: left behind until %s return%s", worker->path,
+                      running, running == 1 ? "" : "s", running == 1 ? "s" : "", running == 1 ? "it" : "they",
+                      running == 1 ? "s" : "");
+        }
+    }
 }
 
 void worker_free_all(struct script *script)

@@ -10,6 +10,9 @@
 /* Whether a function runs on a thread, even if nobody waits for it any more. */
 bool worker_any_is_busy(const struct script *script);
 
+/* Log how many functions still run: the script ends, and nobody waits for them any more. */
+void worker_report_left(const struct script *script);
+
 /* Free those of a script whose Lua state is closed. */
 void worker_free_all(struct script *script);
 

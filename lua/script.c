@@ -316,6 +316,7 @@ void script_stop(struct script *script)
     timer_cancel_all(script);
     script->is_stopped = true;
     coro_report_cut(script);
+    worker_report_left(script);
     events_call(script, REF_STOP);
     timer_cancel_all(script); /* those that "stop" has set */
 }

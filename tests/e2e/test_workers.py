@@ -313,6 +313,8 @@ class Ending(unittest.TestCase):
             start = time.monotonic()
             self.assertEqual(server.stop(), 0)
             self.assertLess(time.monotonic() - start, 5)
+        self.assertTrue(any("warn db.lua: 1 call still runs when the script ends: left behind until it returns" in line
+                            for line in server.lines), server.lines)
 
     def test_reload_brings_new_code_and_ends_the_old_threads(self):
         server = self.start("10s", "--reactors", "2")
