@@ -101,6 +101,24 @@ class Package(unittest.TestCase):
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=19", unit)
         self.assertNotRegex(done, "Unknown|ignoring|Failed")
 
+    def test_unit_without_the_package_names_the_program_and_keeps_what_was_changed(self):
+        root = os.path.join(self.folder, "local")
+        environment = dict(os.environ, DESTDIR=root)
+        site = os.path.join(root, "etc", "evserve", "site.lua")
+        for _ in range(2):
+            run(os.environ["EVSERVE_CMAKE"], "--install", BUILD, "--component", "service", "--prefix", "/opt/ev",
+                env=environment)
+            for name in "default/evserve", "logrotate.d/evserve":
+                self.assertTrue(os.path.exists(os.path.join(root, "etc", name)))
+            with open(site, "a", encoding="ascii") as file:
+                file.write("-- mine\n")
+        with open(site, encoding="ascii") as file:
+            self.assertEqual(file.read().count("-- mine\n"), 2)
+        with open(os.path.join(root, "opt/ev/lib/systemd/system/evserve.service"), encoding="ascii") as file:
+            text = file.read()
+        self.assertEqual(len(re.findall(r"^Exec\w+=/opt/ev/bin/evserve ", text, re.M)), 2, text)
+        self.assertNotIn("/usr/", text)
+
     def test_site_of_the_unit_starts(self):
         site = os.path.join(self.root, "etc", "evserve", "site.lua")
         with open(site, encoding="ascii") as file:
