@@ -617,8 +617,8 @@ struct evserve_config {
     uint64_t log_slow_ms;
 
     /* The host names by which evs_metrics() shows requests and bytes, such as "example.org, www.example.org": at most
-     * 64, in any case, without a port. They come with those of the script. All others are counted together, without a name,
-     * since clients send what they like. Each name has numbers of its own for each route, so the page grows. */
+     * 64, in any case, without a port. They come with those of the script. All others are counted together, without a
+     * name, since clients send what they like. Each name has numbers of its own for each route, so the page grows. */
     const char *metrics_hosts;
 };
 
@@ -782,9 +782,10 @@ int evserve_changed(evserve *server);
  *   3. The old one calls evserve_hand_over(server, EVSERVE_SERVED), then evserve_stop(server, EVSERVE_DRAIN_TIMEOUT).
  *      Had the new one failed, it would go on as if nothing had happened.
  *
- * From 2 to 3 both accept connections. Each thread has a socket of its own for an address with a port, so the new program
- * needs at least as many threads (config.reactors) as the old one: sockets that no thread takes are closed, and a client
- * that waits there at that moment is turned away. The log warns of it. tests/examples/replaced.c is a whole program. */
+ * From 2 to 3 both accept connections. Each thread has a socket of its own for an address with a port, so the new
+ * program needs at least as many threads (config.reactors) as the old one: sockets that no thread takes are closed, and
+ * a client that waits there at that moment is turned away. The log warns of it. tests/examples/replaced.c is a whole
+ * program. */
 
 /* Duplicates of the listening sockets, the first max of them; the fds are the caller's to close. With several threads
  * there may be several for an address. Returns how many there are, or -errno with no fd left open: -EMFILE, -ENFILE;

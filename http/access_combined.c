@@ -139,9 +139,9 @@ __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline unsigned c
 }
 
 /* Fields 0 to 3 have the bits 1, 5, 2 and 6: a name's length, as the amount of a shift, takes its bit of suspect_lens
- * to the highest place of its word. Two fields are in a vector, and two more in the one that begins four bytes earlier, so
- * that their lengths come to other places of it. Behind the last field of a head lies the path, for which there are 64
- * bytes at least: so much may be read. */
+ * to the highest place of its word. Two fields are in a vector, and two more in the one that begins four bytes
+ * earlier, so that their lengths come to other places of it. Behind the last field of a head lies the path, for which
+ * there are 64 bytes at least: so much may be read. */
 __attribute__((always_inline, target("avx2,bmi,bmi2"))) static inline unsigned find_suspects_at_once(
     const struct field *fields, unsigned count)
 {

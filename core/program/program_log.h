@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 /* Have the lines of stream, which is initialised, go where the options say, and look as they say: those of a server.
- * The lines of --check, --routes and --request go to standard error; --check only asks whether the file could be opened.
- * A file that is made belongs to --user. Returns 0, or -errno with a text in err. */
+ * The lines of --check, --routes and --request go to standard error; --check only asks whether the file could be
+ * opened. A file that is made belongs to --user. Returns 0, or -errno with a text in err. */
 int program_log_open(struct log_stream *stream, const struct command_line *options, char *err, size_t errlen);
 
 /* Log that the server has started, and warn if it serves as root. */

@@ -483,7 +483,7 @@ class Upgrade(Case):
         with open(self.path("site.lua"), "w", encoding="ascii") as file:
             file.write("app = require 'evserve'\n"
                        "app.get('/', function()\n"
-                       "  os.execute('sleep 0.2 & sleep 0.2 &')\n"  # the shell ends, and leaves two orphans
+                       "  os.execute('sleep 0.5 & sleep 0.5 &')\n"  # the shell ends, and leaves two orphans
                        "  local pipe = io.popen('exit 3')\n"        # a child of the server's own
                        "  return tostring(pipe:read('*a') == '' and pipe:close())\n"
                        "end)\n")
