@@ -51,14 +51,14 @@ app.get("/timeout", function() one.nap(8) end)
 app.get("/busy", function() app.all(function() one.nap(1) end, function() one.nap(1) end, function() one.nap(1) end,
                                     function() one.nap(1) end, function() one.nap(1) end) end)
 app.get("/all", function() return { app.all(function() return work.nap(1) end, function() return work.echo(2) end) } end)
-app.get("/race", function() return app.race(function() return work.nap(3) end, function() app.sleep(1) return "first" end) end)
+app.get("/race", function() return app.race(function() work.nap(3) return "a" end, function() app.sleep(1) return "b" end) end)
 app.get("/cancel", function()
     local task = app.spawn(work.nap, 2)
     app.sleep(1)
     task:cancel()
     return tostring(select(2, pcall(task.wait, task)))
 end)
-app.get("/late", function() local task = app.spawn(work.nap, 3) return select(2, task:wait(1)) or "done" end)
+app.get("/late", function() local task = app.spawn(work.nap, 3) local n, why = task:wait(1) return why or tostring(n) end)
 app.get("/detached", function() app.spawn({ detached = true }, work.nap, 1) return "x" end)
 app.get("/defer", function() app.defer(function() work.echo "x" end) return "x" end)
 app.get("/stream", function() return function(out) for i = 1, 3 do out:write(work.echo(text)) end end end)
@@ -113,7 +113,7 @@ WHOLE = {"call": OK, "table": OK, "long": OK, "count": OK, "fail": FAILED, "bad"
          "deadline": (503,)}
 LEAVERS = ("leave-call", "leave-queue", "leave-shield", "leave-finish", "leave-semaphore", "leave-channel", "leave-stream")
 A_ROUND = len(WHOLE) + len(LEAVERS)
-REQUESTS = int(os.environ.get("EVSERVE_REQUESTS", "600"))
+REQUESTS = int(os.environ.get("EVSERVE_REQUESTS", "400"))
 CLIENTS, REACTORS, WORKER_THREADS, RELOADS = 4, 2, 3, 4
 SLACK = 16384  # bytes of a Lua state, whose tables and string table have grown to other sizes
 
