@@ -80,6 +80,18 @@ static const char site[] = APP
     "    return channel:receive() .. channel:receive() .. channel:receive()\n"
     "end)\n"
     "app.get('/shield', function() return app.shield(nap) end)\n"
+    "local store = app.store('data', { size = '64K' })\n"
+    "app.get('/store', function(req)\n"
+    "    store:set(req.id, { list = { 1, { req.id } } }, 3)\n"
+    "    store:set('long', ('x'):rep(9000))\n"
+    "    store:incr('n', 1, 0, 2)\n"
+    "    store:once('once', 2)\n"
+    "    return { store:get(req.id).list[2], #store:get 'long', store:keys '', store:ttl(req.id) }\n"
+    "end)\n"
+    "app.get('/store-type', function() store:incr 'long' end)\n"
+    "app.get('/store-value', function() store:set('f', { a = { print } }) end)\n"
+    "app.get('/store-large', function() store:set('l', ('x'):rep(100000)) end)\n"
+    "app.get('/store-flush', function() store:flush() store:delete 'none' return 'x' end)\n"
     "app.get('/shield-asleep', function() app.shield(nap) sem:wait() end)\n"
     "app.get('/tasks-asleep', function() app.all(long, function() app.spawn(long):wait() end) end)\n"
     "app.get('/collect', function() collectgarbage() collectgarbage() return 'x' end)\n";
@@ -120,6 +132,11 @@ static const char *const targets[] = {
     "/semaphore",
     "/channel",
     "/shield",
+    "/store",
+    "/store-type",
+    "/store-value",
+    "/store-large",
+    "/store-flush",
     "/no-route",
 };
 
@@ -187,10 +204,12 @@ static void requests_leave_everything_where_it_was(void **state)
     for (int i = 0; i < WARM_ROUNDS; i++) {
         play_round(scene);
     }
+    assert_answer(scene, "/store-flush", "x");
     struct level before = measure(scene);
     for (int i = 0; i < rounds; i++) {
         play_round(scene);
     }
+    assert_answer(scene, "/store-flush", "x");
     struct level after = measure(scene);
     print_message(
         "%d requests: Lua %zu -> %zu bytes, %zu -> %zu blocks, %u coroutines, %u timers, %u anchors, %d fds\n",
