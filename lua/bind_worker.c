@@ -18,6 +18,7 @@
 #include "lua/worker_pool.h"
 #include "lua/worker_request.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,20 +30,31 @@ enum {
     WORKER_MEMORY_LEAST_MIB = 1, /* with less no module loads */
 };
 
-static bool can_open(const struct script *script, const char *path)
+/* Whether the file can be opened; one that cannot be read is there, too, and the error about it says why. */
+static bool is_module_there(const struct script *script, const char *path)
 {
     int fd = sys_open(sys_base(script->base_fd), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    return fd >= 0 && sys_close(fd) == 0;
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return fd != -ENOENT && fd != -ENOTDIR;
 }
 
-/* A module lies beside the script, as those of require do, or where relative paths start. */
-static void find_module(const struct script *script, const char *path, char found[PATH_MAX])
+/* A module lies beside the script, as those of require do, or where relative paths start. Raises. */
+static void find_module(lua_State *L, const char *path, char found[PATH_MAX])
 {
+    const struct script *script = script_of(L);
     char folder[PATH_MAX];
     script_folder(script, folder);
-    bool is_beside = path[0] != '/' && strcmp(folder, ".") != 0;
-    if (!is_beside || snprintf(found, PATH_MAX, "%s/%s", folder, path) >= PATH_MAX || !can_open(script, found)) {
-        snprintf(found, PATH_MAX, "%s", path);
+    bool has_two_places = path[0] != '/' && strcmp(folder, ".") != 0;
+    if (has_two_places && snprintf(found, PATH_MAX, "%s/%s", folder, path) < PATH_MAX &&
+        is_module_there(script, found)) {
+        return;
+    }
+    snprintf(found, PATH_MAX, "%s", path);
+    if (has_two_places && !is_module_there(script, found)) {
+        script_raise(L, "app.worker: there is no %s, neither in %s nor in the folder that the server was started in",
+                     path, folder);
     }
 }
 
@@ -114,7 +126,7 @@ static int worker_open(lua_State *L)
     char path[PATH_MAX], err[SCRIPT_TEXT_MAX];
     lua_settop(L, 5);
     script_check_loading(L, "app.worker");
-    find_module(script, script_check_text(L, 1, "app.worker"), path);
+    find_module(L, script_check_text(L, 1, "app.worker"), path);
     unsigned threads = check_worker_number(L, 2, "threads", WORKER_THREADS, 1, JOB_THREADS_MAX);
     unsigned queue = check_worker_number(L, 3, "queue", WORKER_QUEUE, 0, JOB_QUEUE_MAX);
     size_t memory_bytes = check_worker_memory(L, 4);

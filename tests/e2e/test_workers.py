@@ -254,6 +254,18 @@ class Starting(unittest.TestCase):
             done = evtest.run(lua_site.EVSERVE, "--check", "site.lua", cwd=os.path.dirname(path))
             self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_module_lies_beside_the_script_or_where_the_server_was_started(self):
+        files = (("above.lua", "return { a = print }"), ("scripts/beside.lua", "return { a = print }"))
+        for module, error in (("beside.lua", None), ("above.lua", None), ("scripts/beside.lua", None),
+                              ("none.lua", "there is no none.lua, neither in scripts nor in the folder that the server"),
+                              ("../above.lua", None)):
+            with self.subTest(module=module), lua_site.script(f"app.worker('{module}')", "scripts/site.lua",
+                                                              files=files) as path:
+                done = evtest.run(lua_site.EVSERVE, "--check", "scripts/site.lua",
+                                  cwd=os.path.dirname(os.path.dirname(path)))
+                self.assertIn(error or "", done.stderr)
+                self.assertEqual(done.returncode, 1 if error else 0, done.stderr)
+
     def test_check_makes_the_states_and_no_threads(self):
         with lua_site.script("app.worker('db.lua')", files=FILES) as path:
             done = evtest.run(lua_site.EVSERVE, "--check", "site.lua", cwd=os.path.dirname(path))
