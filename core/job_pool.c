@@ -254,14 +254,15 @@ static void unlist_job(struct job_desk *desk, const struct job *job)
     desk->last = desk->last == job ? before : desk->last;
 }
 
-void job_drop(struct job *job)
+bool job_drop(struct job *job)
 {
     struct job_desk *desk = job->desk;
     struct job_pool *pool = desk->pool;
     pthread_mutex_lock(&pool->lock);
     bool is_running = job->state == JOB_RUNS;
+    bool has_begun = job->state != JOB_WAITS;
     job->desk = NULL;
-    if (job->state == JOB_WAITS) {
+    if (!has_begun) {
         unqueue_job(pool, job);
     } else if (job->state == JOB_IS_DONE) {
         unlist_job(desk, job);
@@ -270,6 +271,7 @@ void job_drop(struct job *job)
     if (!is_running) {
         job->drop(job);
     }
+    return has_begun;
 }
 
 /* Desks. */

@@ -67,8 +67,8 @@ void job_desk_close(struct job_desk *desk);
 int job_submit(struct job_desk *desk, struct job *job);
 
 /* Nobody waits for a job that was submitted and is not reported yet: it is not run if it has not begun, and dropped as
- * soon as it does not run. The reactor's thread. */
-void job_drop(struct job *job);
+ * soon as it does not run. Returns whether it has begun. The reactor's thread. */
+bool job_drop(struct job *job);
 
 /* How many jobs that were submitted here are running, those that were dropped included. */
 unsigned job_desk_running(struct job_desk *desk);

@@ -22,12 +22,20 @@ static int on_parked_gone(struct coro *coro)
 
 static const struct coro_wait park_wait = {.on_gone = on_parked_gone, .cancel = coro_cancel_timeout};
 
-/* draw(what): the coroutine that runs, and a ticket for it. Raises where nothing can wait. */
+/* draw(what, timeout): the coroutine that runs, and a ticket for it; false when nobody wants to know any more. Raises
+ * where nothing can wait, and if the timeout is none: then the ticket has not come into a queue, which nobody cleans. */
 static int lua_draw(lua_State *L)
 {
     struct script *script = script_of(L);
     const char *what = luaL_checkstring(L, 1);
-    const struct coro *coro = relay_is_needed(L) ? script->running : coro_check_waiting(L, what);
+    if (!lua_isnoneornil(L, 2)) {
+        (void)duration_check(L, 2, what);
+    }
+    bool is_relayed = relay_is_needed(L);
+    struct coro *coro = is_relayed ? script->running : coro_check_waiting(L, what);
+    if (!is_relayed && coro_is_unwanted(coro)) {
+        return coro_say_gone(L, coro);
+    }
     lua_pushinteger(L, (lua_Integer)coro->index);
     lua_pushnumber(L, (lua_Number)++script->last_ticket);
     return 2;

@@ -53,7 +53,10 @@ end
 
 -- Wait in a queue. Returns true once whoever took item out has woken it, or nil and "timeout".
 local function wait(what, queue, item, timeout)
-    item.index, item.ticket = draw(what)
+    item.index, item.ticket = draw(what, timeout)
+    if not item.index then
+        give_up()
+    end
     add(queue, item)
     local ok, err = park(what, item.ticket, timeout)
     if ok then

@@ -3,7 +3,7 @@
 local core, app, shared = ...
 local fail, describe = core.fail, shared.describe
 local check_function, check_names = shared.check_function, shared.check_names
-local error, select, type, unpack, xpcall = error, select, type, unpack, xpcall
+local error, ipairs, pcall, select, type, unpack, xpcall = error, ipairs, pcall, select, type, unpack, xpcall
 local setmetatable = setmetatable
 
 local spawn, end_task, trace = core.spawn, core.end_task, core.trace
@@ -67,6 +67,22 @@ function core.task_methods.cancel(task)
     return task_cancel(task)
 end
 
+-- Begin a task for each function, or none: what have begun are cancelled before they run.
+local function spawn_group(what, ...)
+    local tasks = {}
+    for i = 1, select("#", ...) do
+        local ok, task = pcall(spawn, what, false, (select(i, ...)))
+        if not ok then
+            for _, other in ipairs(tasks) do
+                task_cancel(other)
+            end
+            error(task, 0)
+        end
+        tasks[i] = task
+    end
+    return tasks
+end
+
 -- Run functions side by side until one of them, or the last, decides the group. Returns the tasks and which it was.
 local function run_group(what, is_race, ...)
     local count = select("#", ...)
@@ -76,10 +92,7 @@ local function run_group(what, is_race, ...)
     for i = 1, count do
         check_function(what, (select(i, ...)))
     end
-    local tasks = {}
-    for i = 1, count do
-        tasks[i] = spawn(what, false, (select(i, ...)))
-    end
+    local tasks = spawn_group(what, ...)
     local which = poll_group(tasks, is_race)
     while not which do
         local ok, err = wait_group()

@@ -8,12 +8,12 @@ local ipairs, setmetatable, type = ipairs, setmetatable, type
 
 local options = { "memory", "queue", "threads", "timeout" }
 
--- The call has been made, or its client has gone.
-local function finish(handle, number, ok, err)
+-- The call has been made, or its client has gone. more: an error, or, after a timeout, whether the call has begun.
+local function finish(handle, number, ok, more)
     if not ok then
-        give_up(err)
+        give_up(more)
     end
-    return take(handle, number)
+    return take(handle, number, more)
 end
 
 local stats = app.stats

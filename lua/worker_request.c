@@ -100,23 +100,28 @@ static void on_request_done(struct job *job)
     coro_wake(coro, 1);
 }
 
-/* The wait is over before the call is. */
-static void give_up_request(struct coro *coro)
+/* The wait is over before the call is. Returns whether that has begun. */
+static bool drop_call(struct coro *coro)
 {
     struct worker_request *request = (struct worker_request *)(uintptr_t)coro->wait_id;
     coro->wait_id = 0;
     end_request_timer(request);
-    job_drop(&request->job);
+    return job_drop(&request->job);
+}
+
+static void give_up_request(struct coro *coro)
+{
+    (void)drop_call(coro);
 }
 
 static int on_request_unwanted(struct coro *coro)
 {
-    give_up_request(coro);
+    (void)drop_call(coro);
     lua_pushboolean(coro->L, 0);
     return 1;
 }
 
-/* The time is up: worker_take() finds no results. */
+/* The time is up: worker_take() finds no results, and says why. */
 static void on_request_late(struct reactor *reactor, uint64_t timer, void *arg)
 {
     (void)reactor;
@@ -124,9 +129,10 @@ static void on_request_late(struct reactor *reactor, uint64_t timer, void *arg)
     struct worker_request *request = arg;
     struct coro *coro = request->coro;
     request->timer = 0;
-    give_up_request(coro);
+    bool has_begun = drop_call(coro);
     lua_pushboolean(coro->L, 1);
-    coro_wake(coro, 1);
+    lua_pushboolean(coro->L, has_begun);
+    coro_wake(coro, 2);
 }
 
 static const struct coro_wait worker_wait = {.on_gone = on_request_unwanted, .cancel = give_up_request};
@@ -207,6 +213,9 @@ static void refuse_call(lua_State *L, struct script_worker *worker, const char *
         }
         script_raise_answer(L, 503, "busy: the queue is full, try again later");
     }
+    if (error == -ENOMEM) {
+        script_raise_memory(L);
+    }
     script_raise(L, "%s: no thread can be started: %s", name, errno_text(-error));
 }
 
@@ -273,7 +282,9 @@ int worker_request_take(lua_State *L)
     struct coro *coro = coro_check_running(L, name);
     struct worker_request *request = find_finished(script, coro);
     if (request == NULL) {
-        script_raise(L, "%s: no result within %u ms (timeout); its thread goes on", name, worker->timeout_ms);
+        script_raise(L, "%s: no result within %u ms (timeout); %s", name, worker->timeout_ms,
+                     lua_toboolean(L, 3) ? "its thread goes on"
+                                         : "all threads were busy, so it has not begun and is dropped");
     }
     lua_settop(L, 0);
     request->is_taken = true; /* if this raises, it is freed later */

@@ -56,6 +56,22 @@ class Sync(SiteCase):
         second:wait()
         return { woken = woken, count = sem:count() }
     end)
+    app.get("/unused", function()
+        local sem, values = app.semaphore(0), setmetatable({}, { __mode = "k" })
+        local channel, value = app.channel(), {}
+        values[value] = true
+        for i = 1, 10 do pcall(sem.wait, sem, "soon") pcall(channel.send, channel, value, "soon") end
+        local task = app.spawn(function()
+            pcall(app.sleep, "10s")
+            channel:send(value) -- ends it: it was cancelled, and knows
+        end)
+        app.sleep(1)
+        task:cancel()
+        pcall(task.wait, task)
+        value = nil
+        collectgarbage() collectgarbage()
+        return { left = next(values) ~= nil, count = sem:count(), receive = tostring(channel:receive(1)) }
+    end)
     app.get("/inside", function()
         local sem = app.semaphore(0)
         app.spawn(function() app.sleep(1) sem:post() end)
@@ -188,6 +204,9 @@ class Sync(SiteCase):
             client.send("GET", "/stay")
             self.assertEqual(self.ask("/post").text, "posted")
             self.assertEqual(client.read().text, "had it")
+
+    def test_a_wait_that_cannot_begin_leaves_nothing_in_the_queue(self):
+        self.assertEqual(self.ask("/unused").json, {"left": False, "count": 0, "receive": "nil"})
 
     def test_a_channel_keeps_the_order(self):
         for capacity in (0, 1, 3, 100):

@@ -319,11 +319,27 @@ class Limits(SiteCase):
         local ok, err = pcall(app.spawn, function() end)
         return err
     end)
+    app.get("/groups", function()
+        app.sleep(5)
+        local begun = 0
+        local function count() begun = begun + 1 app.sleep "10s" end
+        local _, all = pcall(app.all, count, count, count, count)
+        app.sleep(5)
+        local _, race = pcall(app.race, count, count, count, count)
+        app.sleep(5)
+        return { begun = begun, all = all, race = race, first = app.race(function() return 7 end, count, count) }
+    end)
     """
 
     def test_tasks_are_limited(self):
         for _ in range(3):  # those of the request before have ended
             self.assertRegex(self.ask("/").text, r"^site\.lua:\d+: app\.spawn: there are 3 tasks already \(max_tasks\)$")
+
+    def test_a_group_begins_as_a_whole_or_not_at_all(self):
+        answer = self.ask("/groups").json
+        self.assertEqual((answer["begun"], answer["first"]), (0, 7))
+        for name in ("all", "race"):
+            self.assertRegex(answer[name], rf"^site\.lua:\d+: app\.{name}: there are 3 tasks already \(max_tasks\)$")
 
 
 class Stop(unittest.TestCase):

@@ -42,6 +42,7 @@ return db
 SCRIPT = r"""
 local db = app.worker("db.lua", { threads = 2, queue = 2, memory = "16M", timeout = "3s" })
 local one = app.worker("db.lua", { threads = 1 })
+local hasty = app.worker("db.lua", { threads = 1, timeout = "200ms" })
 local function show(...) return { n = select("#", ...), ok = true, ... } end
 app.get("/add", function() return tostring(db.add(40, 2)) end)
 app.get("/echo", function()
@@ -50,6 +51,12 @@ app.get("/echo", function()
              db.count(nil, nil), db.count(), getmetatable(db.echo(app.json.array())) == getmetatable(app.json.array()) }
 end)
 app.get("/nap/:ms{int}", function(req) return tostring(db.nap(tonumber(req.params.ms))) end)
+app.get("/hasty", function()
+    local slow = app.spawn(function() return pcall(hasty.nap, 1000) end)
+    app.sleep(20)
+    local _, late = pcall(coroutine.wrap(function() hasty.nap(1) end))
+    return { select(2, slow:wait()), late }
+end)
 app.get("/calls", function() return tostring(one.calls()) end)
 app.get("/one/:ms{int}", function(req) return tostring(one.nap(tonumber(req.params.ms))) end)
 app.get("/fail/:name", function(req) db[req.params.name]() return "never" end)
@@ -168,18 +175,18 @@ class Calls(SiteCase):
     def test_full_queue_is_refused_at_once(self):
         clients = [Client(self.server) for _ in range(4)]
         for client in clients: # two threads, and a queue of two
-            client.send("GET", "/nap/700")
+            client.send("GET", "/nap/1000")
             evtest.wait_until_read(client.sock)
         start = time.monotonic()
         self.assertEqual(self.ask("/add").status, 503)
         self.assertEqual(self.ask("/caught/calls").text, "503: busy: the queue is full, try again later")
-        self.assertLess(time.monotonic() - start, 0.6)
+        self.assertLess(time.monotonic() - start, 0.9)
         self.wait_for_log(r"warn db\.lua: add is refused: 2 threads are busy, and 2 calls wait already \(queue\)")
         stats = self.ask("/stats").json[0]
         self.assertEqual([stats[name] for name in ("path", "threads", "busy", "waiting")], ["db.lua", 2, 2, 2])
         self.assertGreaterEqual(stats["refused"], 2)
         for client in clients:
-            self.assertEqual(client.read().text, "700")
+            self.assertEqual(client.read().text, "1000")
             client.close()
 
     def test_timeout_ends_the_wait(self):
@@ -187,6 +194,12 @@ class Calls(SiteCase):
         self.assertEqual(self.ask("/nap/3600").status, 500)
         self.assertLess(time.monotonic() - start, 3.5)
         self.wait_for_log(r"db\.lua: nap: no result within 3000 ms \(timeout\); its thread goes on")
+
+    def test_timeout_tells_whether_the_call_has_begun(self):
+        slow, late = self.ask("/hasty").json
+        self.assertRegex(slow, r"^site\.lua:\d+: db\.lua: nap: no result within 200 ms \(timeout\); its thread goes on$")
+        self.assertRegex(late, r"^site\.lua:\d+: db\.lua: nap: no result within 200 ms \(timeout\); all threads were busy, "
+                               r"so it has not begun and is dropped$")
 
     def test_call_of_a_client_that_left_does_not_run(self):
         with Client(self.server) as busy:

@@ -240,10 +240,10 @@ static void job_dropped_in_the_queue_does_not_run(void **state)
     for (int i = 1; i < 4; i++) {
         submit(&jobs[i]);
     }
-    job_drop(&jobs[2].job); /* in the middle */
+    assert_false(job_drop(&jobs[2].job)); /* in the middle */
     assert_int_equal(pool_scene.drops, 1);
-    job_drop(&jobs[3].job); /* at the end */
-    job_drop(&jobs[1].job); /* the only one */
+    assert_false(job_drop(&jobs[3].job)); /* at the end */
+    assert_false(job_drop(&jobs[1].job)); /* the only one */
     assert_int_equal(pool_scene.drops, 3);
     sem_post(&pool_scene.go);
     wait_until_done(1);
@@ -256,7 +256,7 @@ static void job_dropped_while_it_runs_is_not_reported(void **state)
     make_pool(1, 1);
     struct test_job jobs[] = {job_named('A'), job_named('b')};
     submit_slow(&jobs[0]);
-    job_drop(&jobs[0].job);
+    assert_true(job_drop(&jobs[0].job));
     assert_int_equal(pool_scene.drops, 0); /* it is still at work */
     assert_int_equal(job_desk_running(pool_scene.desk), 1);
     submit(&jobs[1]);
@@ -274,7 +274,7 @@ static void drop_another(struct job *job)
 {
     note_done(job);
     if (to_drop != NULL) {
-        job_drop(&to_drop->job);
+        assert_true(job_drop(&to_drop->job));
         to_drop = NULL;
     }
 }
