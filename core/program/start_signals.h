@@ -7,8 +7,8 @@
 
 /* Take back what whoever started the process has left to it. While SIGCHLD is ignored, the kernel reaps children
  * itself, and nobody learns how they ended: a supervisor would never start another. Signals that are blocked would
- * never come. Writing to a pipe without a reader, or to a file that may not grow, is an error of write(2) from now on, which
- * the writer handles: EPIPE, EFBIG. */
+ * never come. Writing to a pipe without a reader, or to a file that may not grow, is an error of write(2) from now
+ * on, which the writer handles: EPIPE, EFBIG. */
 void start_signals(void);
 
 /* Have these do nothing from now on. Programs that a script runs would inherit SIG_IGN, but they do not inherit a
