@@ -9,7 +9,6 @@
 
 #include "evserve.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
@@ -20,6 +19,7 @@
 #include "http/host/evs_stats.h"
 #include "http/host/full_state.h"
 #include "http/host/handover.h"
+#include "http/host/host_log.h"
 #include "http/host/plan.h"
 #include "http/host/reload.h"
 #include "http/host/worker.h"
@@ -31,7 +31,6 @@
 #endif
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -45,10 +44,7 @@ static const struct script_kind *const script_kind = NULL;
 struct evserve {
     struct evs_door door; /* first: the binding finds it by the handle alone */
     pid_t process;        /* that has started the server */
-    struct log log;
-    struct log host_log; /* the config's */
-    void (*host_log_entry)(void *arg, const struct evs_log_entry *entry);
-    pthread_mutex_t log_lock;
+    struct host_log log;
     struct plan plan;
     struct reload reload;
     struct full_state full; /* of its scripts */
@@ -58,52 +54,6 @@ struct evserve {
 };
 
 /* Starting. */
-
-/* Lines of several threads must not mix. */
-static void write_locked(void *arg, int level, const char *line)
-{
-    evserve *server = arg;
-    pthread_mutex_lock(&server->log_lock);
-    if (server->host_log.sink != NULL) {
-        server->host_log.sink(server->host_log.arg, level, line);
-    }
-    pthread_mutex_unlock(&server->log_lock);
-}
-
-/* From now on the host hears nothing any more, not even from a thread that was left behind. */
-static void silence(evserve *server)
-{
-    pthread_mutex_lock(&server->log_lock);
-    server->host_log.sink = NULL;
-    server->host_log_entry = NULL;
-    pthread_mutex_unlock(&server->log_lock);
-}
-
-/* The same for hosts that take lines in parts. */
-static void pass_entry(void *arg, const struct log_entry *entry)
-{
-    evserve *server = arg;
-    struct evs_log_field fields[LOG_FIELDS_MAX];
-    unsigned count = entry->subject.field_count;
-    for (unsigned i = 0; i < count; i++) {
-        const struct log_field *field = &entry->subject.fields[i];
-        fields[i] = (struct evs_log_field){field->name, field->text, field->is_number};
-    }
-    const struct evs_log_entry passed = {
-        .level = entry->level,
-        .text = entry->text,
-        .client = entry->subject.client,
-        .request_id = entry->subject.request_id,
-        .place = entry->subject.place,
-        .fields = count == 0 ? NULL : fields,
-        .field_count = count,
-    };
-    pthread_mutex_lock(&server->log_lock);
-    if (server->host_log_entry != NULL) {
-        server->host_log_entry(server->host_log.arg, &passed);
-    }
-    pthread_mutex_unlock(&server->log_lock);
-}
 
 static void stop_all(evserve *server)
 {
@@ -120,7 +70,7 @@ static void free_handle(void *owner)
 {
     evserve *server = owner;
     plan_done(&server->plan);
-    pthread_mutex_destroy(&server->log_lock);
+    host_log_done(&server->log);
     mem_free(server->door.hosts);
     mem_free(server);
 }
@@ -141,32 +91,22 @@ static evserve *create(const struct evserve_config *config)
         return NULL;
     }
     server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts), NULL};
-    if (server->door.hosts == NULL || plan_init(&server->plan, config, script_kind, &server->log) < 0) {
+    if (server->door.hosts == NULL || plan_init(&server->plan, config, script_kind, &server->log.log) < 0) {
         mem_free(server->door.hosts);
         mem_free(server);
         return NULL;
     }
     server->door.metrics = metrics_board_own(server->plan.board);
-    enum log_level level = config->log_level == 0 ? LOG_INFO : (enum log_level)config->log_level;
-    server->host_log = (struct log){.sink = config->log, .arg = config->arg, .level = level};
-    server->log = server->host_log;
-    if (config->log != NULL) {
-        server->log = (struct log){.sink = write_locked, .arg = server, .level = level};
-    }
-    if (config->log_entry != NULL) {
-        server->host_log_entry = config->log_entry;
-        server->log = (struct log){.take = pass_entry, .arg = server, .level = level};
-    }
+    host_log_init(&server->log, config);
     server->full = (struct full_state){
         .owner = server,
         .first = &server->workers[0].mailbox,
         .error = &server->workers[0].error,
-        .log = &server->log,
+        .log = &server->log.log,
         .reload = evserve_reload_later,
         .stop = evserve_stop,
     };
     server->process = sys_process_id();
-    pthread_mutex_init(&server->log_lock, NULL);
     server->is_threaded = config->reactors > 0;
     server->worker_count = count;
     for (unsigned i = 0; i < count; i++) {
@@ -176,7 +116,7 @@ static evserve *create(const struct evserve_config *config)
         worker->on_ended = cancel_reload;
         worker->full = &server->full;
         worker->plan = &server->plan;
-        worker->log = &server->log;
+        worker->log = &server->log.log;
         worker->host = &server->door.hosts[i];
         worker->number = i;
         worker->count = count;
@@ -225,7 +165,8 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
                                        config->allow_write};
     const struct worker *first = &server->workers[0];
     return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan,
-                          access_keeper_path(&server->plan.access), first->server, &wanted, &server->log, err, errlen);
+                          access_keeper_path(&server->plan.access), first->server, &wanted, &server->log.log, err,
+                          errlen);
 }
 
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)
@@ -366,7 +307,7 @@ void evserve_free(evserve *server)
     }
     if (is_in_use(server)) {
         log_write(
-            &server->log, LOG_ERROR,
+            &server->log.log, LOG_ERROR,
             "evserve_free() was called while the server is running, in a callback of its own for example: nothing is "
             "freed");
         return;
@@ -390,7 +331,7 @@ void evserve_free(evserve *server)
     for (unsigned i = server->worker_count; i > 0; i--) { /* the first one owns what the others joined */
         worker_free(&server->workers[i - 1]);
     }
-    silence(server);
+    host_log_silence(&server->log);
     reload_release(&server->reload);
 }
 
@@ -498,7 +439,7 @@ void evserve_log(evserve *server, int level, const char *text)
 {
     bool is_line = text != NULL && level >= EVSERVE_LOG_ERROR && level <= EVSERVE_LOG_DEBUG;
     if (server != NULL && is_line && !is_in_child(server)) { /* in a child the lock of the log may be held for ever */
-        log_write_about(&server->log, (enum log_level)level, &(struct log_subject){0}, "%s", text);
+        log_write_about(&server->log.log, (enum log_level)level, &(struct log_subject){0}, "%s", text);
     }
 }
 
