@@ -310,15 +310,10 @@ static int attend_until_end(evserve *server)
     return result;
 }
 
-/* Serve until a signal comes. */
-static int serve_until_stopped(evserve *server)
+/* Everybody who waits for that learns that the server serves. */
+static void announce(evserve *server)
 {
-    atomic_store(&control.server, server);
     supervise_keep_sockets(server); /* first: whoever reads the lines may count on it */
-    control.watchdog.server = server;
-    control.watchdog.notifier = &control.notifier;
-    control.watchdog.threads = control.options->reactors == 0 ? 1 : control.options->reactors;
-    wake_attend(); /* for signals that came before it could be woken */
     const char *address;
     char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
@@ -332,7 +327,32 @@ static int serve_until_stopped(evserve *server)
 
     pid_file_write(&control.succession.pid_file);
     upgraded_say_serving(&control.upgraded);
+}
 
+/* The old program has crashed during the upgrade, and its parent starts it again: there would be two of us. */
+static void withdraw(evserve *server)
+{
+    log_stream_write(control.log, EVSERVE_LOG_WARN,
+                     "the program to be replaced has crashed, and is started again by its parent: this one stops");
+    log_stream_release(control.log);
+    evserve_hand_over(server, EVSERVE_SERVED);
+    evserve_stop(server, EVSERVE_DRAIN_TIMEOUT);
+}
+
+/* Serve until a signal comes. */
+static int serve_until_stopped(evserve *server)
+{
+    char line[256];
+    atomic_store(&control.server, server);
+    control.watchdog.server = server;
+    control.watchdog.notifier = &control.notifier;
+    control.watchdog.threads = control.options->reactors == 0 ? 1 : control.options->reactors;
+    wake_attend(); /* for signals that came before it could be woken */
+    if (control.options->supervise && upgraded_is_forsaken(&control.upgraded)) {
+        withdraw(server);
+    } else {
+        announce(server);
+    }
     int rv = attend_until_end(server);
     upgrade_cancel(&control.succession.upgrade);                          /* the loop has failed */
     start_signals_disregard(signals, sizeof signals / sizeof signals[0]); /* there is nothing left to wake */

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,12 @@ int upgraded_take(struct upgraded *upgraded, struct command_line *options, char 
     unsetenv("LISTEN_FDNAMES");
     unsetenv(LAUNCH_READY_VARIABLE);
     return rv == 0 ? 0 : error_text(err, errlen, rv, "cannot keep the sockets that were passed: %s", errno_text(-rv));
+}
+
+bool upgraded_is_forsaken(const struct upgraded *upgraded)
+{
+    struct pollfd state = {.fd = upgraded->fd};
+    return upgraded->fd >= 0 && poll(&state, 1, 0) > 0 && (state.revents & POLLERR) != 0; /* nobody reads the pipe */
 }
 
 static void say(struct upgraded *upgraded, const char *text)

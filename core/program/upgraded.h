@@ -6,6 +6,7 @@
 
 #include "evserve.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct command_line;
@@ -20,6 +21,9 @@ struct upgraded {
  * Of those that the old program passes, each that it had as "fd:N" gets the number N again and is an address likewise;
  * the others go to sockets. Returns 0, or -errno with a text in err. */
 int upgraded_take(struct upgraded *upgraded, struct command_line *options, char *err, size_t errlen);
+
+/* Whether the old program has ended, without having replaced itself by another one. */
+bool upgraded_is_forsaken(const struct upgraded *upgraded);
 
 /* Say that this program serves; or that it cannot, and why. Then nothing more can be said. */
 void upgraded_say_serving(struct upgraded *upgraded);

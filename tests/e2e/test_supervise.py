@@ -156,6 +156,31 @@ class Supervise(unittest.TestCase):
         self.assertFalse(any("again" in line for line in server.lines), server.lines)
         self.assertEqual(get(server.address), b"content")
 
+    def test_new_program_gives_up_if_the_old_one_crashes_and_is_started_again(self):
+        program = os.path.join(self.folder, "program")
+        os.symlink(EVSERVE, program)
+        server = evtest.Program(program, "--supervise", "--root", ".", "--listen", "127.0.0.1:0", "--listen",
+                                "unix:socket", "--pid-file", "pid", cwd=self.folder)
+        self.addCleanup(server.kill)
+        evtest.wait_until(lambda: self.child(server) == self.pid(), "the PID file")
+        os.remove(program)
+        with open(program, "w", encoding="ascii") as script:  # the new version takes its time
+            script.write(f'#!/bin/sh\nuntil test -e go; do sleep 0.02; done\nexec {EVSERVE} "$@"\n')
+        os.chmod(program, 0o700)
+        server.process.send_signal(signal.SIGUSR2)
+        self.wait_for(server, "upgrading: ")
+        self.crash(server, signal.SIGKILL)
+        self.wait_for(server, "listening on unix:socket", 2)
+        with open(os.path.join(self.folder, "go"), "w", encoding="ascii"):
+            pass
+        self.wait_for(server, "has crashed, and is started again by its parent: this one stops")
+        evtest.wait_until(lambda: any(" evserve has stopped" in line for line in server.raw), "its end")
+        self.assertEqual(self.child(server), self.pid())
+        for address in server.address, os.path.join(self.folder, "socket"):
+            self.assertEqual(get(address), b"content")
+        self.assertEqual(server.stop(), 0)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "socket")))
+
     def start_child_slowly(self, server):
         """A child that has not loaded its script yet."""
         self.crash(server, signal.SIGKILL)
