@@ -121,7 +121,7 @@ struct evs_log_entry {
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
  * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, no lines for log_slow_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The
+ * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The
  * other limits reject it, as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
@@ -620,6 +620,11 @@ struct evserve_config {
      * 64, in any case, without a port. They come with those of the script. All others are counted together, without a
      * name, since clients send what they like. Each name has numbers of its own for each route, so the page grows. */
     const char *metrics_hosts;
+
+    /* A turn of an event loop that takes longer is a stall: nobody else of its thread was served meanwhile. Each is
+     * counted in struct evs_stats, and the log, at level warn and at most once a second, has what held the loop: the
+     * route, timer or other function that ran longest. Default 100 ms; EVSERVE_ZERO: none is counted or logged. */
+    uint64_t stall_warning_ms;
 };
 
 /* A listening socket that one program hands over to another. */
@@ -838,6 +843,7 @@ struct evs_stats {
     uint64_t reloads;           /* that succeeded */
     uint64_t reloads_failed;    /* that did not, so that what was served before goes on */
     uint64_t reload_has_failed; /* 1 if the last one did not */
+    uint64_t stalls;            /* turns of the event loops that took longer than stall_warning_ms */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if

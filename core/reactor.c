@@ -11,6 +11,7 @@
 
 #include "core/reactor.h"
 
+#include "core/epoll_events.h"
 #include "core/epoll_wait_for.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -34,9 +35,6 @@ enum {
 /* What most ticks have no work for: kept out of the code that each tick runs. */
 #define SELDOM __attribute__((noinline))
 
-/* What REACTOR_MORE stands for. */
-static const uint32_t MORE_EVENTS = (uint32_t)EPOLLRDHUP | (uint32_t)EPOLLPRI;
-
 struct reactor {
     const struct log *log;            /* borrowed; may be NULL */
     int epoll_fd;                     /* what the loop sleeps on */
@@ -59,14 +57,6 @@ struct reactor {
 };
 
 /* Watches. */
-
-static uint32_t epoll_events(unsigned flags)
-{
-    bool tells_more = (flags & REACTOR_READABLE) && (flags & REACTOR_EDGE);
-    return (flags & REACTOR_READABLE ? (uint32_t)EPOLLIN : 0) | (flags & REACTOR_WRITABLE ? (uint32_t)EPOLLOUT : 0) |
-           (flags & REACTOR_EDGE ? (uint32_t)EPOLLET : 0) | (tells_more ? MORE_EVENTS : 0) |
-           (flags & REACTOR_END ? (uint32_t)EPOLLRDHUP : 0);
-}
 
 int reactor_register(struct reactor *reactor, int fd, unsigned flags, reactor_event_fn fn, void *arg)
 {
@@ -344,6 +334,7 @@ static int64_t wait_limit(struct reactor *reactor, int64_t limit_ns)
     }
     const struct timer_entry *first = timer_heap_first(&reactor->timers);
     if (first == NULL) {
+        reactor->waits_ns = stalls_are_watched(&reactor->clock.stalls) ? sys_now_ns() : 0;
         return limit_ns;
     }
     reactor->waits_ns = sys_now_ns();
@@ -358,11 +349,16 @@ static int64_t wait_limit(struct reactor *reactor, int64_t limit_ns)
 static int run_tick(struct reactor *reactor, int64_t limit_ns)
 {
     int64_t wait_ns = wait_limit(reactor, limit_ns);
+    stalls_look(&reactor->clock.stalls, reactor->now_ns, reactor->waits_ns);
     int ready = epoll_wait_for(reactor->epoll_fd, reactor->events, BATCH, wait_ns, &reactor->lacks_ns_waits);
     if (ready < 0 && ready != -EINTR) {
         return ready;
     }
-    reactor->now_ns = sys_now_ns();
+    int64_t now_ns = sys_now_ns();
+    if (reactor->waits_ns == 0) { /* it did not wait */
+        stalls_look(&reactor->clock.stalls, reactor->now_ns, now_ns);
+    }
+    reactor->now_ns = now_ns;
     reactor->in_tick = true;
     reactor->counts.ticks++;
     if (reactor->clock.is_on) {
@@ -392,9 +388,11 @@ static int run_tick(struct reactor *reactor, int64_t limit_ns)
 
 int reactor_run_once(struct reactor *reactor, int timeout_ms)
 {
+    stalls_enter(&reactor->clock.stalls);
     int rv = run_tick(reactor, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * NS_PER_MS);
-    reactor->clock.left_ns = reactor->clock.is_on ? sys_now_ns() : 0;
+    reactor->clock.left_ns = reactor->clock.is_on || stalls_are_watched(&reactor->clock.stalls) ? sys_now_ns() : 0;
     reactor->clock.is_asked = true;
+    stalls_look(&reactor->clock.stalls, reactor->now_ns, reactor->clock.left_ns);
     return rv;
 }
 
@@ -405,6 +403,7 @@ struct tick_clock *reactor_clock(struct reactor *reactor)
 
 int reactor_run(struct reactor *reactor)
 {
+    stalls_enter(&reactor->clock.stalls);
     while (!atomic_load(&reactor->stop) || !atomic_exchange(&reactor->stop, false)) {
         int rv = run_tick(reactor, -1);
         if (rv < 0) {
@@ -453,6 +452,7 @@ int reactor_create(struct reactor **reactor, const struct log *log)
     }
     r->log = log;
     r->timer_fd = -1;
+    stalls_init(&r->clock.stalls, log, &r->now_ns, &r->counts.ticks);
     timer_heap_init(&r->timers);
     tasks_init(&r->tasks);
     r->epoll_fd = sys_epoll_create();

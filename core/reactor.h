@@ -146,7 +146,8 @@ int reactor_fd(struct reactor *reactor);
 /* Monotonic time of this tick in milliseconds; outside of a tick, the time now. */
 int64_t reactor_now_ms(const struct reactor *reactor);
 
-/* The clock of its ticks (core/tick_clock.h), which is off. Valid as long as the reactor. */
+/* The clock of its ticks (core/tick_clock.h), which is off, and its stalls, which nobody watches. Valid as long as the
+ * reactor. */
 struct tick_clock *reactor_clock(struct reactor *reactor);
 
 /* Totals since the reactor was created. */

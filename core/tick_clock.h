@@ -7,6 +7,8 @@
  *
  * One thread writes, any thread may read the times (relaxed atomics). */
 
+#include "core/stalls.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +38,7 @@ struct tick_clock {
     void (*on_end)(void *arg);
     void *on_end_arg;
     struct tick_times times;
+    struct stalls stalls; /* ticks that take too long: apart from all that, and on or off by themselves */
 };
 
 /* A tick begins, at now_ns. waits_ns: when the loop began to wait for it, 0 if it did not wait. The clock is on. */

@@ -79,7 +79,7 @@ bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value)
     static const struct {
         const char *suffix;
         uint64_t below_ms;
-    } rows[] = {{"_timeout", 1000}, {"_delay", 100}, {"_grace", 100}, {"_slow", 100}};
+    } rows[] = {{"_timeout", 1000}, {"_delay", 100}, {"_grace", 100}, {"_slow", 100}, {"_warning", 10}};
     size_t len = strlen(info->name);
     for (size_t i = 0; info->unit == LIMIT_MS && value > 0 && i < sizeof rows / sizeof rows[0]; i++) {
         size_t end = strlen(rows[i].suffix);

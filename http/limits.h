@@ -56,7 +56,8 @@ const struct limit_info *limits_find(const char *name);
 int limit_check_value(const struct limit_info *info, uint64_t value, char *err, size_t errlen);
 
 /* Whether a number without a unit was most likely meant in seconds: less than a second for a timeout of a connection or
- * of a request, whose unit is the millisecond, and less than 100 ms for drain_delay, drain_grace and log_slow. */
+ * of a request, whose unit is the millisecond, and less than 100 ms for drain_delay, drain_grace and log_slow,
+ * and less than 10 ms for stall_warning. */
 bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value);
 
 /* The value of a row. */

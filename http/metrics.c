@@ -140,9 +140,11 @@ static void write_ticks(struct metrics_text *text, const struct metrics_board *b
     metrics_text_histogram(text, NULL, 0, bounds_s, sum.ticks, TICK_BOUNDS, (double)sum.busy_ns / 1e9);
 }
 
-static void write_threads(struct metrics_text *text, struct metrics_board *board)
+static void write_threads(struct metrics_text *text, struct metrics_board *board, uint64_t stalls)
 {
     write_ticks(text, board);
+    write_one(text, METRIC_COUNTER, "evserve_loop_stalls_total", "Turns of the event loops longer than stall_warning.",
+              stalls);
     write_each(text, board, "evserve_thread_cpu_seconds_total",
                "Processor time of each thread, looked at once a second.", offsetof(struct metrics_sample, cpu_ns),
                true);
@@ -277,7 +279,7 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     write_totals(&text, &sum);
     write_phases(&text, board);
     write_reloads(&text, board);
-    write_threads(&text, board);
+    write_threads(&text, board, sum.stalls);
     write_files(&text, board);
     write_fds(&text);
     if (metrics_board_jobs(board) != NULL) {

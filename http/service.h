@@ -58,6 +58,7 @@ struct server_stats {
     uint64_t timeouts;                   /* connections closed by a deadline */
     uint64_t timeouts_by[TIMEOUT_KINDS]; /* the same by kind */
     uint64_t lost;                       /* connections that ended in an error */
+    uint64_t stalls;                     /* turns of the event loop that took longer than stall_warning */
 };
 
 /* What a host wants to hear of all requests, whichever handler responds. Each may be NULL. */

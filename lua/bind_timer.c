@@ -19,6 +19,7 @@
 #include "lua/relay.h"
 #include "lua/script_error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* app.after or app.every. */
@@ -29,7 +30,8 @@ struct script_timer {
     uint64_t id;                    /* never used twice; 0 in no use */
     uint64_t reactor_id;            /* of the reactor's timer; 0 while the script waits for script_adopt() */
     uint32_t delay_ms;              /* until it runs, and between two runs */
-    int fn_ref;                     /* what it calls, in the registry */
+    int fn_ref;                     /* what it calls, in the registry; LUA_NOREF once it has */
+    int line;                       /* where that begins in its file */
     bool repeats;                   /* app.every */
     bool is_running;                /* the last run has not ended */
 };
@@ -127,7 +129,22 @@ static void on_run_ended(void *owned, uint64_t id)
     }
 }
 
-static const struct coro_owner timer_owner = {.what = "timer", .on_end = on_run_ended};
+/* Where the function of a run is, which may have been the timer's last one. */
+static void place_timer(const struct coro *coro, char place[PLACE_MAX])
+{
+    const struct script_timer *timer = coro->owned;
+    lua_State *L = timer->script->L;
+    lua_Debug info;
+    if (timer->id == coro->owned_id) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, timer->fn_ref);
+        lua_getinfo(L, ">S", &info);
+        snprintf(place, PLACE_MAX, " (function at %s:%d)", info.short_src, info.linedefined);
+    } else if (timer->id == 0) {
+        snprintf(place, PLACE_MAX, " (function at line %d)", timer->line);
+    }
+}
+
+static const struct coro_owner timer_owner = {.what = "timer", .on_end = on_run_ended, .place = place_timer};
 
 static void on_script_timer(struct reactor *reactor, uint64_t reactor_id, void *arg)
 {
@@ -232,11 +249,15 @@ static int add_timer(lua_State *L, const char *what, bool repeats, bool is_elsew
     if (script->free_timers == NULL && make_timer(script) == NULL) {
         script_raise_memory(L);
     }
+    lua_Debug info;
+    lua_pushvalue(L, 2);
+    lua_getinfo(L, ">S", &info);
     lua_pushvalue(L, 2);
     int fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct script_timer *timer = script->free_timers;
     timer->repeats = repeats;
     timer->delay_ms = ms;
+    timer->line = info.linedefined;
     timer->reactor_id = 0;
     if (!script_is_elsewhere(script) && begin_timer(timer) < 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, fn_ref);

@@ -13,8 +13,13 @@
 #include "lua/coro.h"
 
 #include "core/log.h"
+#include "core/reactor.h"
 #include "core/sys.h"
+#include "core/tick_clock.h"
 #include "http/response.h"
+#include "http/route_methods.h"
+#include "http/router.h"
+#include "http/site.h"
 #include "http/slow_log.h"
 #include "lua/collector.h"
 #include "lua/coro_error.h"
@@ -23,6 +28,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 static const int64_t ready_turn_ns = 1000000; /* how long those that are ready run before others have their turn */
 
@@ -92,6 +98,41 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
         (unsigned long long)budget_of(coro));
 }
 
+/* Which route ran: "route GET /users/:id at site.lua:12". */
+static void describe_route(const struct lua_route *route, char name[STALL_NAME_MAX])
+{
+    struct router *router = route->script->site->router;
+    char methods[ROUTE_METHODS_TEXT_MAX] = "";
+    const struct route *found = router_route(router, 0);
+    for (size_t n = 1; found != NULL && found->handler != &route->handler; n++) {
+        found = router_route(router, n);
+    }
+    if (found != NULL) {
+        route_methods_format(router_method_names(router), found->methods, methods);
+    }
+    snprintf(name, STALL_NAME_MAX, "route %.100s %.200s at %.200s", methods, found == NULL ? "" : found->pattern,
+             route->place);
+}
+
+/* A run was longer than most: note it, in case it has held the loop. serves: it responds to a request. */
+static void report_run(const struct coro *coro, const struct run *run, bool serves, uint64_t long_ms)
+{
+    struct stalls *stalls = &reactor_clock(coro->script->reactor)->stalls;
+    char *name = stalls_note(stalls, run->took_ns);
+    if (name != NULL && (serves || coro->owner == NULL)) {
+        describe_route(coro->route, name);
+    } else if (name != NULL) {
+        char place[PLACE_MAX] = "";
+        if (coro->route == NULL && coro->owner->place != NULL) {
+            coro->owner->place(coro, place);
+        }
+        snprintf(name, STALL_NAME_MAX, "%s%.400s", coro->owner->what, coro->route == NULL ? place : coro->route->place);
+    }
+    if (long_ms > 0 && !stalls_has(stalls, run->took_ns)) {
+        report_long(coro, long_ms);
+    }
+}
+
 /* Running. */
 
 /* Run the thread of coro, and what follows on it, until it ends or waits. Returns what Lua says of it, and how the run
@@ -130,8 +171,8 @@ static int run_lua(struct coro *coro, int nargs, struct run *run)
         collector_stop(script->L);
     }
     script->running = outer;
-    if (long_ms > 0) {
-        report_long(coro, long_ms);
+    if (run->took_ns >= STALL_NOTED_NS) {
+        report_run(coro, run, exchange != NULL, long_ms);
     }
     return verdict;
 }

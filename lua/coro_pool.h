@@ -27,6 +27,7 @@ struct coro_owner {
     void (*on_end)(void *owned,
                    uint64_t id);    /* the coroutine has ended, and is back in the pool; what was given with owner */
     int (*left)(const void *owned); /* how much more of the same has not begun; may be NULL */
+    void (*place)(const struct coro *coro, char place[PLACE_MAX]); /* " (function at site.lua:3)"; may be NULL */
 };
 
 /* How a script takes the body of its request: one way excludes the others. */

@@ -229,10 +229,11 @@ void deadline_enter(struct script *script, uint64_t budget_ms, struct run *run)
 
 uint64_t deadline_leave(struct script *script)
 {
-    const struct run *ended = script->run;
+    struct run *ended = script->run;
     struct run *outer = ended->outer;
     int64_t now_ns = sys_coarse_ns();
     int64_t took_ns = now_ns - ended->start_ns;
+    ended->took_ns = took_ns;
     script->run = outer;
     outer->clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
     outer->start_ns += took_ns;

@@ -19,6 +19,7 @@
 #include "core/units.h"
 #include "evserve.h"
 #include "http/host/evs_host.h"
+#include "http/host/evs_stalls.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -126,7 +127,6 @@ static void on_letter(void *arg)
 
 static void on_call_due(struct reactor *reactor, uint64_t timer, void *arg)
 {
-    (void)reactor;
     (void)timer;
     struct call *call = arg;
     struct evs_host *host = call->host;
@@ -141,6 +141,7 @@ static void on_call_due(struct reactor *reactor, uint64_t timer, void *arg)
     pthread_mutex_unlock(&host->lock);
     if (!seen.is_cancelled) {
         seen.on_time(seen.arg);
+        evs_stalls_note(reactor, "a timer of the host");
     }
 }
 
@@ -156,6 +157,7 @@ static void on_watched(struct reactor *reactor, int fd, unsigned events, void *a
     pthread_mutex_unlock(&host->lock);
     if (!seen.is_cancelled) {
         seen.on_fd(fd, events, reactor_error(reactor), seen.arg);
+        evs_stalls_note(reactor, "a watched fd of the host");
     }
 }
 

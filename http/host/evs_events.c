@@ -5,6 +5,7 @@
 #include "core/reactor.h"
 #include "http/host/evs_internal.h"
 #include "http/host/evs_parsed.h"
+#include "http/host/evs_stalls.h"
 #include "http/host/evs_ticket.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -22,7 +23,10 @@ static void stop_timer(struct exchange *exchange)
 void evs_tell(struct exchange *exchange, enum evs_event event)
 {
     if (exchange->evs.fn != NULL) {
+        const struct route *route = exchange_route(exchange);
+        struct reactor *reactor = exchange->service->reactor;
         exchange->evs.fn(request_of(exchange), (int)event, exchange->evs.arg);
+        evs_stalls_note_event(reactor, route);
     }
 }
 

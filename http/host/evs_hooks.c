@@ -6,9 +6,11 @@
 #include "http/host/evs_events.h"
 #include "http/host/evs_internal.h"
 #include "http/host/evs_parsed.h"
+#include "http/host/evs_stalls.h"
 #include "http/outcome.h"
 #include "http/response.h"
 #include "http/server.h"
+#include "http/service.h"
 
 static enum evs_end end_of(enum outcome_end end)
 {
@@ -40,8 +42,11 @@ static void forget_parsed(struct exchange *exchange)
 static bool on_before(struct exchange *exchange, void *arg)
 {
     const struct evserve_config *config = arg;
+    struct reactor *reactor = exchange->service->reactor;
     evs_hook(exchange);
-    if (config->before(request_of(exchange), config->arg) != 0 || exchange->response_state != RESPONSE_NONE) {
+    int responds = config->before(request_of(exchange), config->arg);
+    evs_stalls_note(reactor, "evserve_config.before");
+    if (responds != 0 || exchange->response_state != RESPONSE_NONE) {
         return true;
     }
     evs_part(request_of(exchange));
@@ -51,8 +56,10 @@ static bool on_before(struct exchange *exchange, void *arg)
 static void on_not_found(struct exchange *exchange, void *arg)
 {
     const struct evserve_config *config = arg;
+    struct reactor *reactor = exchange->service->reactor;
     evs_hook(exchange);
     config->not_found(request_of(exchange), config->arg);
+    evs_stalls_note(reactor, "evserve_config.not_found");
 }
 
 /* What a handler has asked for; it may still use the exchange when on_error is called. */
@@ -97,6 +104,7 @@ static void on_error_page(struct exchange *exchange, int status, void *arg)
     const struct evserve_config *config = arg;
     const struct handler_wishes wishes = put_aside(exchange);
     config->on_error(request_of(exchange), status, config->arg);
+    evs_stalls_note(exchange->service->reactor, "evserve_config.on_error");
     take_back(exchange, &wishes);
     if (exchange->response_state == RESPONSE_STREAMING && exchange->head_only) {
         response_end(exchange); /* evs_write() has refused the rest, which nobody wants */

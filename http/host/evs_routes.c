@@ -8,8 +8,10 @@
 #include "http/host/evs_config.h"
 #include "http/host/evs_events.h"
 #include "http/host/evs_internal.h"
+#include "http/host/evs_stalls.h"
 #include "http/limits.h"
 #include "http/router.h"
+#include "http/service.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +21,8 @@ struct host_route {
     struct handler handler; /* with this struct as its context */
     void (*serve)(evs_request *request, void *arg);
     void *arg;                    /* handed to serve */
+    const char *text;             /* borrowed, as given: "GET /users/:id" */
+    size_t number;                /* in the host's array */
     const struct evs_limits *own; /* of the host's config; NULL without any */
     struct limits limits;         /* of the server and its own, of own */
     bool has_metrics;             /* it shows metrics */
@@ -32,8 +36,10 @@ struct evs_routes {
 static void serve(struct exchange *exchange, void *ctx)
 {
     const struct host_route *route = ctx;
+    struct reactor *reactor = exchange->service->reactor;
     evs_hook(exchange);
     route->serve(request_of(exchange), route->arg);
+    evs_stalls_note_route(reactor, route->text, route->number);
 }
 
 /* The set of methods in text[0..len): "GET", "GET,PROPFIND" or "*". */
@@ -87,6 +93,8 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
                     .is_unlogged = (route->flags & EVS_NO_ACCESS_LOG) != 0},
         .serve = route->serve,
         .arg = route->arg,
+        .text = route->route,
+        .number = number,
         .own = route->limits,
         .has_metrics = route->serve == evs_metrics || (route->flags & EVS_METRICS) != 0,
     };

@@ -28,6 +28,7 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
         .bytes_sent = totals.bytes_sent,
         .timeouts = totals.timeouts,
         .errors = totals.lost,
+        .stalls = totals.stalls,
     };
     for (size_t i = 0; i < sizeof sum.by_class / sizeof sum.by_class[0]; i++) {
         sum.by_class[i] = totals.by_class[i];

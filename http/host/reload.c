@@ -113,6 +113,7 @@ static void swap_offer(void *arg)
         log_write(worker->log, LOG_ERROR, "requests are not counted by route: %s", errno_text(ENOMEM));
     }
     server_set_site(worker->server, worker->offer->site);
+    worker_take_stalls(worker);
     worker_take_tls(worker);
     if (worker->is_stopping) {
         server_drop_listeners(worker->server, errand->number); /* it has, or will, let go of the others */

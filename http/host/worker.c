@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/thread.h"
+#include "core/tick_clock.h"
 #include "core/tls_context.h"
 #include "http/access_file.h"
 #include "http/access_format.h"
@@ -101,6 +102,14 @@ static int open_tls(struct worker *worker, char *err, size_t errlen)
     return rv == 0 ? 0 : error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
 }
 
+/* Stalls. */
+
+void worker_take_stalls(struct worker *worker)
+{
+    stalls_watch(&reactor_clock(worker->reactor)->stalls, worker->offer->site->limits.stall_warning_ms,
+                 &server_service(worker->server)->stats.stalls);
+}
+
 /* The access log. */
 
 int worker_take_access(struct worker *worker)
@@ -143,6 +152,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     service->host = worker->host;
     metrics_board_join(worker->plan->board, worker->number, service);
     server_set_handed(worker->server, &worker->plan->handed);
+    worker_take_stalls(worker);
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;

@@ -84,6 +84,9 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
 /* Let connections that are accepted from now on use the plan's certificates as they are now. The worker's thread. */
 void worker_take_tls(struct worker *worker);
 
+/* Watch for stalls of the loop as the offer says. The worker's thread. */
+void worker_take_stalls(struct worker *worker);
+
 /* Log requests as the plan says now. Returns 0, or -ENOMEM with the access log as it was. The worker's thread. */
 int worker_take_access(struct worker *worker);
 

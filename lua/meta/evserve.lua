@@ -146,6 +146,7 @@ function timer:cancel() end
 ---@field handler_timeout? evserve.Duration how long a handler may take to begin its response; then the client gets a 503; 0: no limit
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
 ---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
+---@field stall_warning? evserve.Duration how long a turn of the event loop may take before a line of the log says what held it; 0: none is written, and none counted
 ---@field tcp_keepalive? evserve.Duration silence after which the kernel probes a TCP client; one that has vanished is noticed after twice that time; at least a second; 0 turns probes off
 ---@field max_request_line? evserve.Size length of the request line with its CRLF; longer ones get a 414
 ---@field max_header_bytes? evserve.Size total size of a request's field lines; more gets a 431
@@ -214,6 +215,7 @@ function timer:cancel() end
 ---@field bytes_received integer received from clients
 ---@field timeouts integer connections closed by a deadline
 ---@field lost integer connections that ended in an error
+---@field stalls integer turns of the event loop that took longer than stall_warning
 
 ---@class evserve.Stats: evserve.Totals
 ---@field total evserve.Totals the sums over all threads

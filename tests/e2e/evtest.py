@@ -57,7 +57,8 @@ def skip_without_lua(argv):
 
 ROOT_WARNING = b" warn serving as root: "
 ROUTINE = re.compile(r"^\S+Z info (evserve \S+ has started, process \d+|"
-                     r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped, process \d+)$")
+                     r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped, process \d+)$|"
+                     r"^\S+Z warn the event loop stood still for ")
 SUBJECT = re.compile(r" \[client \S+, id [!-~]+\]$")
 
 
@@ -72,7 +73,8 @@ class Program:
     address  what it listens on, as socket.connect() wants it
     lines    what it has written to standard error so far, without newlines, without the client and the id at the end of
              lines about requests, and without those that every run has: that it starts, which signals come, that it
-             stops, and that it serves as root: whether the tests run as root is none of their business
+             stops, that it serves as root: whether the tests run as root is none of their business; and that the
+             event loop stood still, as it does on a busy machine
     raw      all of it, as it is
 
     It dies with the thread that made it, so that nothing is left when a test run is cut short.

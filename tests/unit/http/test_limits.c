@@ -68,7 +68,8 @@ static void small_numbers_look_like_seconds_for_timeouts_and_stops(void **state)
         {"max_fields", 100, false},    {"max_body", 10, false},      {"drain_grace", 5, true},
         {"drain_delay", 8, true},      {"drain_delay", 99, true},    {"drain_delay", 100, false},
         {"drain_delay", 0, false},     {"tcp_keepalive", 0, false},  {"log_slow", 1, true},
-        {"log_slow", 99, true},        {"log_slow", 100, false},
+        {"log_slow", 99, true},        {"log_slow", 100, false},     {"stall_warning", 9, true},
+        {"stall_warning", 10, false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_int_equal(limit_looks_like_seconds(limits_find(rows[i].name), rows[i].value), rows[i].looks);
