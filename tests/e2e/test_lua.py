@@ -660,7 +660,8 @@ class App(SiteCase):
         self.ask("/version")
         stats = self.ask("/stats").json
         self.assertEqual(set(stats), {"accepted", "connections", "requests", "by_class", "bytes_sent",
-                                      "bytes_received", "timeouts", "lost", "lua_memory", "uptime", "total"})
+                                      "bytes_received", "timeouts", "lost", "stalls", "lua_memory", "uptime", "total",
+                                      "workers"})
         self.assertGreaterEqual(stats["requests"], 1)
         self.assertGreaterEqual(stats["by_class"]["2xx"], 1)
         self.assertGreater(stats["bytes_sent"], 100)
