@@ -1,11 +1,11 @@
-/* Happy path: job_submit() puts a job into the queue and wakes a thread, or starts one. When the job has run, its thread
- * puts it on the desk and wakes the reactor through the desk's eventfd, which needs no memory and, edge-triggered, is
- * never read. The reactor's thread takes one after the other from the desk.
+/* Happy path: job_submit() puts a job into the queue and wakes a thread, or starts one. When the job has run, its
+ * thread puts it on the desk and wakes the reactor through the desk's eventfd, which needs no memory and,
+ * edge-triggered, is never read. The reactor's thread takes one after the other from the desk.
  *
  * One lock protects a pool, its desks and its jobs' fields. No function of a job is called under it.
  *
- * Failure modes: a job that nobody waits for is dropped by whoever finds it. A job that does not return keeps its thread
- * and the pool alive, but no desk: its thread touches neither the desk nor the reactor again. */
+ * Failure modes: a job that nobody waits for is dropped by whoever finds it. A job that does not return keeps its
+ * thread and the pool alive, but no desk: its thread touches neither the desk nor the reactor again. */
 
 #include "core/job_pool.h"
 

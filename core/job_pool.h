@@ -4,8 +4,8 @@
 /* Functions that may block, run on threads of their own. A reactor submits jobs through a desk; when one has run, the
  * desk calls back on the reactor's thread. Several reactors may have desks at the same pool.
  *
- * Threads start when there is work for them, as children of the thread that submits it, so they have no more rights than
- * that one. A job is never lost and is reported once, unless its caller drops it. Only submitting may fail. */
+ * Threads start when there is work for them, as children of the thread that submits it, so they have no more rights
+ * than that one. A job is never lost and is reported once, unless its caller drops it. Only submitting may fail. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,8 +58,8 @@ struct job_pool_counts job_pool_counts(struct job_pool *pool);
 /* Open a desk for a reactor. On its thread. Returns 0, or -errno (-ENOMEM, -EMFILE, ...). */
 int job_desk_open(struct job_desk **desk, struct job_pool *pool, struct reactor *reactor);
 
-/* Close it: its jobs are dropped, and none is reported any more. Not in on_done of one of them. On the reactor's thread,
- * or once that does not run any more, on another one. NULL is allowed. */
+/* Close it: its jobs are dropped, and none is reported any more. Not in on_done of one of them. On the reactor's
+ * thread, or once that does not run any more, on another one. NULL is allowed. */
 void job_desk_close(struct job_desk *desk);
 
 /* Submit a job. Returns 0, or, with the job unchanged and still the caller's, -EAGAIN if as many wait as may, or the

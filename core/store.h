@@ -62,8 +62,8 @@ enum store_when {
     STORE_IF_PRESENT,
 };
 
-/* Set the value of a key, copied, for ttl_ms milliseconds; 0: until it is evicted. Returns 0; -EEXIST or -ENOENT when it
- * is present, or absent, against when; -EMSGSIZE: longer than store_value_most(); -ENOMEM. */
+/* Set the value of a key, copied, for ttl_ms milliseconds; 0: until it is evicted. Returns 0; -EEXIST or -ENOENT when
+ * it is present, or absent, against when; -EMSGSIZE: longer than store_value_most(); -ENOMEM. */
 int store_put(struct store *store, struct store_key key, struct store_value value, int64_t ttl_ms,
               enum store_when when);
 

@@ -18,8 +18,8 @@ enum {
 /* Make an empty list, which the caller refers to. Returns 0 or -ENOMEM. */
 int stores_create(struct stores **stores);
 
-/* Refer to them once more; stop that. The last one frees them, so a thread that blocks when the server ends may use them
- * until it returns. NULL is allowed in the second. */
+/* Refer to them once more; stop that. The last one frees them, so a thread that blocks when the server ends may use
+ * them until it returns. NULL is allowed in the second. */
 struct stores *stores_hold(struct stores *stores);
 void stores_release(struct stores *stores);
 

@@ -3,8 +3,8 @@
  * Happy path: whoever is to wait draws a ticket and puts it where others find it (prelude_sync.lua), then parks. Who
  * wakes the holder of the ticket has given him what he waited for: nothing takes that back.
  *
- * Failure modes: a ticket is good for one wait. It wakes nobody once that has ended by itself: because it took too long,
- * because the client has gone, or because it could not even begin. Whoever wakes then asks the next one. */
+ * Failure modes: a ticket is good for one wait. It wakes nobody once that has ended by itself: because it took too
+ * long, because the client has gone, or because it could not even begin. Whoever wakes then asks the next one. */
 
 #include "lua/bind_sync.h"
 
@@ -23,7 +23,7 @@ static int on_parked_gone(struct coro *coro)
 static const struct coro_wait park_wait = {.on_gone = on_parked_gone, .cancel = coro_cancel_timeout};
 
 /* draw(what, timeout): the coroutine that runs, and a ticket for it; false when nobody wants to know any more. Raises
- * where nothing can wait, and if the timeout is none: then the ticket has not come into a queue, which nobody cleans. */
+ * where nothing can wait, and for a bad timeout, before the ticket is in a queue. */
 static int lua_draw(lua_State *L)
 {
     struct script *script = script_of(L);

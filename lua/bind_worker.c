@@ -1,5 +1,5 @@
-/* Happy path: app.worker() gets a pool of threads, each of which has loaded the module (worker_pool.c). What it returns has
- * a function for each of the module's, which makes a call (worker_request.c).
+/* Happy path: app.worker() gets a pool of threads, each of which has loaded the module (worker_pool.c). What it returns
+ * has a function for each of the module's, which makes a call (worker_request.c).
  *
  * Failure modes: whatever is wrong with an option or with the module is an error that begins with the place in the
  * script. */

@@ -15,8 +15,8 @@ void coro_resume(struct coro *coro, int nargs);
  * were woken first go first. Needs no memory. */
 void coro_wake(struct coro *coro, int nargs);
 
-/* If the wait that coro is about to begin takes longer than ms, it ends with nil: a timer, wait_id of coro. Whatever else
- * ends the wait calls coro_cancel_timeout(), which does nothing without a timer. Returns 0 or -ENOMEM. */
+/* If the wait that coro is about to begin takes longer than ms, it ends with nil: a timer, wait_id of coro. Whatever
+ * else ends the wait calls coro_cancel_timeout(), which does nothing without a timer. Returns 0 or -ENOMEM. */
 int coro_set_timeout(struct coro *coro, uint32_t ms);
 void coro_cancel_timeout(struct coro *coro);
 

@@ -80,7 +80,8 @@ end
 
 local function check_count(what, value, least)
     if type(value) ~= "number" or value ~= floor(value) or value < least or value > COUNT_MAX then
-        fail(string.format("%s: a whole number from %d to %d expected, got %s", what, least, COUNT_MAX, describe(value)))
+        local text = "%s: a whole number from %d to %d expected, got %s"
+        fail(text:format(what, least, COUNT_MAX, describe(value)))
     end
     return value
 end

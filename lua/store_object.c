@@ -107,8 +107,8 @@ static void *take_argument(lua_State *L)
     return argument;
 }
 
-/* Call the function that is an upvalue. Scripts can find it, so it is not given a pointer as Lua's functions are. Returns as
- * lua_pcall(). */
+/* Call the function that is an upvalue. Scripts can find it, so it is not given a pointer as Lua's functions are.
+ * Returns as lua_pcall(). */
 static int call_protected(const struct store_call *call, int upvalue, void *argument, int nresults)
 {
     lua_pushvalue(call->L, lua_upvalueindex(upvalue));

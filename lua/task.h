@@ -62,8 +62,8 @@ bool task_cancel_one(struct script_task *task);
 enum task_state task_get_state(lua_State *L, int record);
 void task_set_state(lua_State *L, int record, enum task_state state);
 
-/* For coroutines that are in the waiters of a task, and for those that wait until any of their own tasks has ended. They
- * are woken with true; with false when nobody wants to know any more. A timeout is the timer wait_id. */
+/* For coroutines that are in the waiters of a task, and for those that wait until any of their own tasks has ended.
+ * They are woken with true; with false when nobody wants to know any more. A timeout is the timer wait_id. */
 extern const struct coro_wait task_wait, group_wait;
 
 /* Whether coro, which may be NULL, waits for its own tasks. */

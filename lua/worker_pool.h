@@ -15,8 +15,8 @@ struct worker_pool_plan {
 };
 
 /* Get the pool of a script's worker, which the threads of a server that load a script together share, until
- * job_pools_put(). The states are made on this thread, one for each thread of the pool. Returns 0, or -errno with a text
- * in err. */
+ * job_pools_put(). The states are made on this thread, one for each thread of the pool. Returns 0, or -errno with a
+ * text in err. */
 int worker_pool_get(const struct worker_pool_plan *plan, struct job_pool **pool, char *err, size_t errlen);
 
 /* The functions of its module. Valid as long as the pool. */

@@ -3,8 +3,8 @@
  *
  * Failure modes: a full queue is an error at once, and so is an argument that cannot be copied. If the client goes away
  * or the time is up, the job is dropped: it does not run if it has not begun, and nobody hears of its results. A
- * coroutine that is stopped between its being resumed and worker_request_take() leaves a finished call behind, which the
- * next call of the script frees. */
+ * coroutine that is stopped between its being resumed and worker_request_take() leaves a finished call behind, which
+ * the next call of the script frees. */
 
 #include "lua/worker_request.h"
 

@@ -27,12 +27,12 @@ struct worker_handle {
     uint32_t number;
 };
 
-/* worker_call(handle, number, ...): true, later, when the call has been made; false when the client has gone. If the time
- * is up, true, and whether the call has begun. */
+/* worker_call(handle, number, ...): true, later, when the call has been made; false when the client has gone. If the
+ * time is up, true, and whether the call has begun. */
 int worker_request_call(lua_State *L);
 
-/* worker_take(handle, number, has_begun): the results of the call that has ended last. Raises its error, and one that says
- * that the time is up. */
+/* worker_take(handle, number, has_begun): the results of the call that has ended last. Raises its error, and one that
+ * says that the time is up. */
 int worker_request_take(lua_State *L);
 
 /* Free finished calls whose results nobody has taken. The Lua state is closed. */

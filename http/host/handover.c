@@ -87,7 +87,7 @@ void handover_leave(struct worker *workers, unsigned count, int how)
 
 void handover_warn_of_left(const struct plan *plan, const struct worker *first)
 {
-    const char *wanted;
+    const char *wanted = ""; /* as gcc sees no promise that it is set */
     bool is_own_socket;
     int fd;
     for (unsigned n = 0; (fd = server_listener_fd(first->server, n, &wanted, &is_own_socket)) != SERVER_NO_LISTENER;

@@ -139,7 +139,7 @@ class Sync(SiteCase):
     end)
     app.get("/unshielded", function()
         note("goes")
-        local ok, err = pcall(app.sleep, 50)
+        local ok, err = pcall(app.sleep, "10s")
         note("unshielded: " .. tostring(err))
         error(err, 0)
     end)

@@ -364,6 +364,31 @@ class Stop(unittest.TestCase):
                     self.assertEqual(file.read(), "short\n")
                 self.assertTrue(any("task of the route at" in line and "cut at" in line for line in server.lines))
 
+    def test_a_stop_ends_a_task_that_receives(self):
+        text = r"""
+        local channel = app.channel(10)
+        local function note(text) local file = io.open("notes", "a") file:write(text, "\n") file:close() end
+        app.get("/", function()
+            app.spawn({ detached = true }, function()
+                for value in channel:each() do note(value) end
+                note "closed"
+            end)
+            channel:send "value"
+            return "ok"
+        end)
+        app.on("stopping", function() channel:close() end)
+        """
+        with script(text) as path:
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path, cwd=os.path.dirname(path)) as server:
+                with Client(server) as client:
+                    self.assertEqual(client.ask("GET", "/").text, "ok")
+                began = time.monotonic()
+                server.stop()
+                self.assertLess(time.monotonic() - began, 5)
+                with open(os.path.join(os.path.dirname(path), "notes"), encoding="utf-8") as file:
+                    self.assertEqual(file.read(), "value\nclosed\n")
+                self.assertFalse(any("cut at" in line for line in server.lines))
+
 
 if __name__ == "__main__":
     unittest.main()
