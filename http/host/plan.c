@@ -21,6 +21,7 @@
 #include "http/host/evs_routes.h"
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
+#include "http/metrics_own.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
 
@@ -278,8 +279,22 @@ static int join_tls(const struct plan *plan, const struct offer *offer, struct t
 }
 
 /* Most likely the "?tls" was forgotten. Without any address nobody expects it. */
+/* Metrics that were defined are kept, but without a page nobody sees them. */
+static void warn_of_hidden_metrics(const struct plan *plan, const struct offer *offer)
+{
+    const char *hosts = plan->config.metrics_hosts;
+    bool has_some = metrics_own_get(metrics_board_own(plan->board), 0) != NULL || (hosts != NULL && hosts[0] != '\0');
+    if (has_some && !offer->site->has_metrics) {
+        log_write(
+            plan->log, LOG_WARN,
+            "there are metrics, but no route that shows them: app.metrics(\"/metrics\") makes one, or evs_metrics() "
+            "in C");
+    }
+}
+
 void plan_warn_of_unused(const struct plan *plan, const struct offer *offer)
 {
+    warn_of_hidden_metrics(plan, offer);
     const char *listen = plan->config.listen;
     bool listens = listen == NULL || strcmp(listen, "none") != 0;
     struct tls_plan joined;

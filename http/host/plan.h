@@ -75,7 +75,8 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
 int plan_start_tls(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 void plan_reload_tls(struct plan *plan, const struct offer *offer);
 
-/* Once all addresses are bound: warn of certificates, and of hsts, if no listener speaks TLS. */
+/* Once all addresses are bound: warn of certificates, and of hsts, if no listener speaks TLS, and of metrics that no
+ * route shows. */
 void plan_warn_of_unused(const struct plan *plan, const struct offer *offer);
 
 /* Open the access log that the host or the script of offer asks for, or go on with the one in use if it is the same: at
