@@ -20,11 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum {
-    STATUS_LEFT = 499, /* of a client that left before there was a response, as in nginx */
-    STATUS_LATE = 408,
-    RETRY_FIRST_MS = 10, /* after which a reader that has taken something gets more */
-};
+enum { RETRY_FIRST_MS = 10 }; /* after which a reader that has taken something gets more */
 
 struct access_log {
     struct access_buffer buffer;  /* first: access_log_usual() knows this one */
@@ -197,12 +193,6 @@ static void write_entry(struct access_log *access, struct access_entry *entry)
                                        access->buffer.block + access->buffer.used, access->line_max));
 }
 
-/* The status that a line has for a request that got no response. */
-static int status_without(enum outcome_end end)
-{
-    return end == OUTCOME_GONE ? STATUS_LEFT : end == OUTCOME_TIMEOUT ? STATUS_LATE : 0;
-}
-
 /* A request that was in flight when a reload brought a format with times has no begin. */
 static int64_t duration_of(const struct exchange *exchange)
 {
@@ -225,7 +215,7 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
         .raw = raw,
         .raw_len = raw_len,
         .route = route == NULL ? NULL : route->pattern,
-        .status = exchange->status == 0 ? status_without(end) : exchange->status,
+        .status = exchange->status == 0 ? outcome_status_without(end) : exchange->status,
         .is_complete = end == OUTCOME_COMPLETE,
         .bytes = bytes,
         .body_bytes = bytes < exchange->head_bytes ? 0 : bytes - exchange->head_bytes,

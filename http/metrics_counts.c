@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <stddef.h>
 
-enum { STATUS_CLIENT_LEFT = 499, STATUS_CLIENT_LATE = 408 }; /* as in the access log */
-
 const double count_bounds_s[15] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
 static const int64_t bounds_ns[COUNT_BOUNDS] = {TICK_QUICK_NS, 2500000,    5000000,     10000000,    25000000,
                                                 50000000,      100000000,  250000000,   500000000,   1000000000,
@@ -222,10 +220,8 @@ static struct series_counts *count_of_host(struct metrics_counts *counts, const 
 /* The status of a response; for a request without one, what the access log says. */
 static uint32_t code_of(const struct exchange *exchange, enum outcome_end end)
 {
-    if (exchange->status != 0) {
-        return (uint32_t)exchange->status;
-    }
-    return end == OUTCOME_GONE ? STATUS_CLIENT_LEFT : end == OUTCOME_TIMEOUT ? STATUS_CLIENT_LATE : COUNT_NO_STATUS;
+    int status = exchange->status != 0 ? exchange->status : outcome_status_without(end);
+    return status != 0 ? (uint32_t)status : COUNT_NO_STATUS;
 }
 
 void metrics_counts_begin(struct exchange *exchange)

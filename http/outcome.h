@@ -26,6 +26,13 @@ enum outcome_end {
     OUTCOME_STOPPED,  /* the server stopped, and waited no longer */
 };
 
+/* The status that logs and metrics have for a request that got no response: as in nginx, 499 if the client left and 408
+ * if it was too slow; else 0. */
+static inline int outcome_status_without(enum outcome_end end)
+{
+    return end == OUTCOME_GONE ? 499 : end == OUTCOME_TIMEOUT ? 408 : 0;
+}
+
 /* Whether an exchange has a line in the access log, or may have one in the log since it is slow. */
 enum exchange_logged {
     LOGGED_NOT,

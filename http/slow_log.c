@@ -144,7 +144,7 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     char numbers[SLOW_PARTS][SLOW_NUMBER_MAX], total[SLOW_NUMBER_MAX], status[SLOW_NUMBER_MAX];
     const struct slice sent = exchange->head.method_text;
     snprintf(method, sizeof method, "%.*s", (int)sent.len, exchange_text(exchange, sent));
-    snprintf(status, sizeof status, "%d", exchange->status);
+    snprintf(status, sizeof status, "%d", exchange->status != 0 ? exchange->status : outcome_status_without(end));
     format_path(path, exchange);
     format_responder(exchange, route, responder, sizeof responder);
     const struct log_field fields[] = {

@@ -78,6 +78,15 @@ class Slow(unittest.TestCase):
             found = self.slow(server, 1)
         self.assertEqual(found, [("GET /big", ["sending"], "200")])
 
+    def test_json_of_a_client_that_has_left_has_the_status_of_the_access_log(self):
+        with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--log-slow", "20ms", "--log-format", "json",
+                            self.site) as server:
+            with server.connect() as sock:
+                sock.sendall(get("/nap/1"))
+                time.sleep(0.05)
+            evtest.wait_until(lambda: any('"slow: ' in line for line in server.raw), "a line about the slow request")
+            self.assertEqual(json.loads(next(line for line in server.raw if '"slow: ' in line))["status"], 499)
+
     def test_json_has_members(self):
         with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--log-slow", "150ms", "--log-format", "json",
                             self.site) as server:
