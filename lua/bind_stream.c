@@ -93,10 +93,9 @@ static struct coro *check_owner(lua_State *L, const struct stream *stream, const
 
 static int say_closed(lua_State *L, struct coro *coro)
 {
-    if (coro->is_told) {
+    if (coro_tell_gone(coro)) {
         coro_raise_closed(L);
     }
-    coro->is_told = true;
     lua_pushnil(L);
     script_push_ref(coro->script, L, REF_CLOSED_TEXT);
     return 2;

@@ -356,7 +356,7 @@ void coro_lose(struct coro *coro)
     }
     bool needs_client = coro->wait->on_drain != NULL || coro->wait->on_data != NULL;
     if (coro->shields == 0 || needs_client) {
-        coro->is_told = true;
+        (void)coro_tell_gone(coro);
         coro_resume(coro, coro->wait->on_gone(coro));
     }
 }

@@ -252,10 +252,9 @@ int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait)
 
 int coro_say_gone(lua_State *L, struct coro *coro)
 {
-    if (coro->is_told) {
+    if (coro_tell_gone(coro)) {
         return coro_wait(L, coro, &last_wait);
     }
-    coro->is_told = true;
     lua_pushboolean(L, 0);
     return 1;
 }

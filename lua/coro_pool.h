@@ -155,6 +155,15 @@ static inline bool coro_is_unwanted(const struct coro *coro)
     return coro->is_gone && coro->shields == 0;
 }
 
+/* The script is told that the client has gone. Returns whether it knows already, so that this is its end. Under a shield
+ * nothing ends it: it is told each time it asks, and once more behind the shield. */
+static inline bool coro_tell_gone(struct coro *coro)
+{
+    bool is_end = coro->is_told && coro->shields == 0;
+    coro->is_told = coro->is_told || coro->shields == 0;
+    return is_end;
+}
+
 /* What a C function that would wait returns when the client has gone, for the prelude: false, the first time. A
  * coroutine that waits again all the same is ended. */
 int coro_say_gone(lua_State *L, struct coro *coro);

@@ -163,6 +163,33 @@ class Sync(SiteCase):
         app.sleep(1)
         note("after the body")
     end)
+    app.post("/shield-bodies", { finish = true }, function(req)
+        note("reads on")
+        local errors = {}
+        for i = 1, 3 do errors[i] = tostring(select(2, pcall(function() return req.body end))) end
+        app.sleep(1)
+        note("bodies: " .. table.concat(errors, ", "))
+    end)
+    app.get("/finish-stream", { finish = true }, function()
+        return function(out)
+            out:write("x")
+            note("streams")
+            while out:write("x") do app.sleep(1) end
+            local _, second = out:write("x")
+            app.sleep(1)
+            note("stream: " .. second .. ", " .. select(2, out:write("x")))
+        end
+    end)
+    app.get("/shield-stream", function()
+        return function(out)
+            out:write("x")
+            note("writes")
+            app.shield(function() while out:write("x") do app.sleep(1) end end)
+            local _, err = pcall(app.sleep, "10s")
+            note("behind the shield: " .. tostring(err))
+            error(err, 0)
+        end
+    end)
     app.get("/shield-task", function()
         local task = app.spawn(function()
             app.shield(app.sleep, 5)
@@ -250,6 +277,14 @@ class Sync(SiteCase):
     def test_a_shield_is_no_reason_to_wait_for_a_body(self):
         self.leave("POST", "/shield-body", "reads", b"one")
         self.wait_for_line("body: the client has gone")
+
+    def test_shielded_work_may_ask_its_client_again_and_again(self):
+        self.leave("POST", "/shield-bodies", "reads on", b"one")
+        self.wait_for_line("bodies: the client has gone, the client has gone, the client has gone")
+        self.leave("GET", "/finish-stream", "streams")
+        self.wait_for_line("stream: closed, closed")
+        self.leave("GET", "/shield-stream", "writes")
+        self.wait_for_line("behind the shield: the client has gone")
 
     def test_shield_hands_values_and_errors_on(self):
         self.assertEqual(self.ask("/shield-values").json, {"a": 2, "b": "nil", "c": "c", "err": "inside"})
