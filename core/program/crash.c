@@ -1,8 +1,9 @@
 /* Everything that the handler does is safe in a signal handler (signal-safety(7)), except backtrace(3), which only
  * allocates when it is called for the first time, so crash_report_faults() does that.
  *
- * Failure modes: without an alternate stack the handler has none when the stack has overflown. A fault in the handler
- * ends the process at once. */
+ * Failure modes: if standard error is not read, or the backtrace does not come to an end, the process still ends, after
+ * CRASH_PATIENCE_S: nobody would start a server again that hangs in its last words. Without an alternate stack the
+ * handler has none when the stack has overflown. A fault in the handler ends the process at once. */
 
 #include "core/program/crash.h"
 
@@ -16,6 +17,7 @@ enum {
     CRASH_FRAMES = 64,      /* of a backtrace */
     CRASH_STACK = 64 << 10, /* bytes of the alternate stack */
     CRASH_LINE = 160,       /* bytes of a line */
+    CRASH_PATIENCE_S = 2,   /* how long the last words may take */
     CRASH_HEX_DIGITS = 2 * sizeof(uintptr_t),
 };
 
@@ -47,11 +49,39 @@ static char *put_pointer(char *to, uintptr_t address)
     return to;
 }
 
+/* The signal that is being reported. */
+static volatile sig_atomic_t crash_number;
+
+/* End by that signal, which is blocked while its handler runs. */
+static void on_overlong_words(int number)
+{
+    (void)number;
+    sigset_t fault;
+    sigemptyset(&fault);
+    sigaddset(&fault, crash_number);
+    pthread_sigmask(SIG_UNBLOCK, &fault, NULL);
+    raise(crash_number);
+}
+
+/* Threads may block SIGALRM. */
+static void limit_last_words(int number)
+{
+    const struct sigaction action = {.sa_handler = on_overlong_words};
+    sigset_t alarms;
+    crash_number = number;
+    sigaction(SIGALRM, &action, NULL);
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+    alarm(CRASH_PATIENCE_S);
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     (void)context;
     char line[CRASH_LINE];
     void *frames[CRASH_FRAMES];
+    limit_last_words(number);
     char *to = put_phrase(line, "evserve: crashed by ");
     for (size_t i = 0; i < sizeof crash_signals / sizeof crash_signals[0]; i++) {
         to = crash_signals[i].number == number ? put_phrase(to, crash_signals[i].text) : to;

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import re
+import select
 import signal
 import socket
+import subprocess
 import tempfile
 import unittest
 
@@ -104,6 +106,28 @@ class Supervise(unittest.TestCase):
         self.assertEqual(os.stat(path).st_ino, inode)
         self.assertEqual(server.stop(), 0)
         self.assertFalse(os.path.exists(path))
+
+    def test_crash_whose_last_words_nobody_reads_is_one_all_the_same(self):
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        with open(writer, "wb", buffering=0) as pipe:
+            server = subprocess.Popen([EVSERVE, "--supervise", "--root", ".", "--listen", "unix:mute"],
+                                      cwd=self.folder, stderr=pipe)
+            self.addCleanup(server.wait)
+            self.addCleanup(server.kill)
+            path = os.path.join(self.folder, "mute")
+            evtest.wait_until(lambda: os.path.exists(path), "the socket")
+            self.assertEqual(get(path), b"content")
+            evtest.wait_until(lambda: select.select([reader], [], [], 0)[0], "the first line")  # its parent has the socket
+            os.set_blocking(writer, False)
+            while pipe.write(b"x" * 512) or pipe.write(b"x"):
+                pass
+            os.set_blocking(writer, True)
+            with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as children:
+                os.kill(int(children.read()), signal.SIGSEGV)
+            evtest.wait_until(lambda: get(path) == b"content", "the next server")
+            server.terminate()
+            self.assertEqual(server.wait(evtest.LIMIT), 0)
 
     def test_upgrade_makes_a_new_parent_too(self):
         server = self.start("--listen", "127.0.0.1:0", "--pid-file", "pid")
