@@ -179,7 +179,8 @@ class Text(Case):
         server = self.start("app.metrics '/metrics'\n"
                             "app.get('/slow', function() app.sleep '1h' return 'hi' end)\n"
                             "app.post('/', function() return 'hi' end)\n"
-                            "app.get('/big', function() return ('x'):rep(20000000) end)\n")
+                            "local big = ('x'):rep(20000000)\n"  # here, since it takes a busy machine more than handler_cpu
+                            "app.get('/big', { handler_cpu = '10s' }, function() return big end)\n")
         # A small buffer, since some kernels would take all of /big.
         open_ones = [evtest.connect(server.address, receive_buffer=4096) for _ in range(6)]
         for sock, sent in zip(open_ones, (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
