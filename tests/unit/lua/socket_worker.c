@@ -78,8 +78,8 @@ static int set_up_worker(void **state)
     if (mkdtemp(scene->folder) == NULL) {
         return -1;
     }
-    snprintf(scene->script_path, sizeof scene->script_path, "%s/site.lua", scene->folder);
-    snprintf(scene->module_path, sizeof scene->module_path, "%s/m.lua", scene->folder);
+    snprintf(scene->script_path, sizeof scene->script_path, "%.63s/site.lua", scene->folder);
+    snprintf(scene->module_path, sizeof scene->module_path, "%.63s/m.lua", scene->folder);
     write_file(scene->module_path, module);
     scene->log = (struct log){.sink = note_line, .level = LOG_INFO};
     return 0;
