@@ -124,15 +124,24 @@ static void format_responder(const struct exchange *exchange, const struct route
     }
 }
 
-/* Cut text to a line of its own. */
-static void format_path(char text[SLOW_PATH_MAX], const struct exchange *exchange)
+/* What of a path fits. */
+static void format_path(char text[SLOW_PATH_MAX], const char *path, size_t path_len)
 {
     static const char cut[] = "...";
     size_t taken, room = SLOW_PATH_MAX - (sizeof cut - 1);
-    size_t len = visible_copy(text, room, exchange->path, exchange->path_len, VISIBLE_LINE, &taken);
-    if (taken < exchange->path_len) {
+    size_t len = visible_copy(text, room, path, path_len, VISIBLE_LINE, &taken);
+    if (taken < path_len) {
         memcpy(text + len, cut, sizeof cut);
     }
+}
+
+/* The path as it was sent: it has no space, after which a client could go on with the line in words of its own. */
+static void format_target(char text[SLOW_PATH_MAX], const struct exchange *exchange)
+{
+    const struct slice target = exchange->head.target;
+    const char *sent = exchange_text(exchange, target);
+    const char *query = memchr(sent, '?', target.len);
+    format_path(text, sent, query == NULL ? target.len : (size_t)(query - sent));
 }
 
 __attribute__((noinline)) static void write_line(struct exchange *exchange, enum outcome_end end, int64_t total_ns)
@@ -140,12 +149,13 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     static const char other[] = "other requests"; /* the place of those without a route */
     const struct route *route = exchange_route(exchange);
     const int64_t *spent_ns = exchange->slow.spent_ns;
-    char method[64], path[SLOW_PATH_MAX], responder[ROUTE_PATTERN_MAX + 256];
+    char method[64], path[SLOW_PATH_MAX], as_sent[SLOW_PATH_MAX], responder[ROUTE_PATTERN_MAX + 256];
     char numbers[SLOW_PARTS][SLOW_NUMBER_MAX], total[SLOW_NUMBER_MAX], status[SLOW_NUMBER_MAX];
     const struct slice sent = exchange->head.method_text;
     snprintf(method, sizeof method, "%.*s", (int)sent.len, exchange_text(exchange, sent));
     snprintf(status, sizeof status, "%d", exchange->status != 0 ? exchange->status : outcome_status_without(end));
-    format_path(path, exchange);
+    format_path(path, exchange->path, exchange->path_len);
+    format_target(as_sent, exchange);
     format_responder(exchange, route, responder, sizeof responder);
     const struct log_field fields[] = {
         {.name = "method", .text = method},
@@ -161,8 +171,8 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     };
     exchange_log_fields(exchange, LOG_WARN, route == NULL ? other : (const void *)&route->where, fields,
                         sizeof fields / sizeof fields[0],
-                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s", method, path,
-                        total, numbers[SLOW_READING], numbers[SLOW_HANDLER], numbers[SLOW_WAITING],
+                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s", method,
+                        as_sent, total, numbers[SLOW_READING], numbers[SLOW_HANDLER], numbers[SLOW_WAITING],
                         numbers[SLOW_SENDING], exchange->status == 0 ? "no response" : status, end_text(end),
                         responder);
 }
