@@ -170,6 +170,12 @@ class Sync(SiteCase):
         app.sleep(1)
         note("bodies: " .. table.concat(errors, ", "))
     end)
+    app.get("/finish-late", { finish = true, handler_timeout = "100ms" }, function()
+        app.sleep "150ms"
+        app.sleep "150ms"
+        note("finished late")
+        return "done"
+    end)
     app.get("/finish-stream", { finish = true }, function()
         return function(out)
             out:write("x")
@@ -273,6 +279,10 @@ class Sync(SiteCase):
         self.leave("GET", "/finish", "starts")
         self.wait_for_line("finished")
         self.assertEqual(self.ask("/finish").text, "done")
+
+    def test_a_route_that_finishes_after_its_timeout(self):
+        self.assertEqual(self.ask("/finish-late").status, 503)
+        self.wait_for_line("finished late")
 
     def test_a_shield_is_no_reason_to_wait_for_a_body(self):
         self.leave("POST", "/shield-body", "reads", b"one")
