@@ -11,8 +11,10 @@
 
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/tick_clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* The mailbox that the calling thread entered last; outer leads to those before it. A handler may call any server, and
  * nothing in its arguments says which server it is a handler of: only its thread does. */
@@ -103,7 +105,6 @@ static struct letter *take_letter(struct mailbox *mailbox, bool is_waited_for)
 /* Make the calls that wait now. Those that they post have a wake-up of their own. */
 static void on_wake(struct reactor *reactor, void *arg)
 {
-    (void)reactor;
     struct mailbox *mailbox = arg;
     pthread_mutex_lock(&mailbox->lock);
     mailbox->is_waking = false;
@@ -112,6 +113,10 @@ static void on_wake(struct reactor *reactor, void *arg)
     struct letter *letter;
     for (; count > 0 && (letter = take_letter(mailbox, false)) != NULL; count--) {
         run_letter(letter);
+        char *name = stalls_note_end(&reactor_clock(reactor)->stalls);
+        if (name != NULL) {
+            snprintf(name, STALL_NAME_MAX, "a call from another thread");
+        }
     }
 }
 

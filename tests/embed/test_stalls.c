@@ -98,6 +98,26 @@ static void hook_is_named(void **state)
     expect_line("/now", "now", "): evserve_config.before ran for ");
 }
 
+static void post_hold(void *arg)
+{
+    (void)arg;
+    hold();
+}
+
+static void call_from_another_thread_is_named(void **state)
+{
+    (void)state;
+    host.config.stall_warning_ms = 20;
+    host_start();
+    host_serve();
+    assert_int_equal(evserve_post(host.server, post_hold, NULL), 0);
+    for (int i = 0; i < 500 && !host_has_logged("stood still"); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    assert_true(host_has_logged("): a call from another thread ran for "));
+    assert_int_equal(host_stop(0), 0);
+}
+
 static void host_that_does_not_want_to_know_is_told_nothing(void **state)
 {
     (void)state;
@@ -118,6 +138,7 @@ int main(void)
         HOST_TEST(route_is_named),
         HOST_TEST(event_function_is_named),
         HOST_TEST(hook_is_named),
+        HOST_TEST(call_from_another_thread_is_named),
         HOST_TEST(host_that_does_not_want_to_know_is_told_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
