@@ -106,13 +106,12 @@ static int lua_spawn(lua_State *L)
     }
     struct task_handle *handle = task_push_handle(L);
     luaL_checkstack(L, nargs + 4, "too many arguments");
-    if (script->free_tasks == NULL && task_make(script) == NULL) {
-        script_raise_memory(L);
-    }
     lua_getfenv(L, -1);
     int record_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct coro *coro = coro_take(script, owner->uses_reserve);
-    if (coro == NULL || lua_checkstack(coro->L, nargs + 4) == 0) {
+    bool has_room = coro != NULL && lua_checkstack(coro->L, nargs + 4) != 0;
+    /* Only now: a finalizer of compiled code may have spawned tasks meanwhile. */
+    if (!has_room || (script->free_tasks == NULL && task_make(script) == NULL)) {
         luaL_unref(L, LUA_REGISTRYINDEX, record_ref);
         if (coro != NULL) {
             coro_put(coro);
