@@ -127,6 +127,19 @@ class Sync(SiteCase):
         }
     end)
 
+    app.get("/mistakes-leave-nothing", function()
+        local sem, channel = app.semaphore(0), app.channel()
+        local function kilobytes()
+            for _ = 1, 200 do pcall(sem.wait, sem, "soon") pcall(channel.receive, channel, "soon") end
+            app.sleep(0)
+            collectgarbage()
+            return collectgarbage "count"
+        end
+        kilobytes()
+        local before = kilobytes()
+        return { grown = kilobytes() - before }
+    end)
+
     app.get("/shielded", function()
         app.shield(function(what)
             note("begins")
@@ -266,6 +279,9 @@ class Sync(SiteCase):
         for text, part in zip(texts, expected):
             self.assertRegex(text, r"^site\.lua:\d+: ")
             self.assertIn(part, text)
+
+    def test_a_wait_that_raises_leaves_nothing_in_the_queue(self):
+        self.assertLess(self.ask("/mistakes-leave-nothing").json["grown"], 20)
 
     def test_shielded_work_is_done_when_the_client_leaves(self):
         self.leave("GET", "/shielded", "begins")
