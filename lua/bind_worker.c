@@ -227,7 +227,6 @@ void worker_report_left(const struct script *script)
 
 void worker_free_all(struct script *script)
 {
-    worker_request_free_all(script);
     while (script->workers != NULL) {
         struct script_worker *worker = script->workers;
         script->workers = worker->next;

@@ -177,6 +177,9 @@ void coro_put(struct coro *coro)
     if (coro->tasks != NULL) {
         coro->end_tasks(coro);
     }
+    if (coro->result != NULL) {
+        coro->end_result(coro);
+    }
     coro_let_go_all(coro);
     forget_kept(coro);
     if (coro->L != NULL) {
@@ -202,6 +205,9 @@ void coro_free_all(struct script *script)
         struct coro *coro = script->coros[i];
         if (coro->wait != NULL && coro->wait->cancel != NULL) {
             coro->wait->cancel(coro);
+        }
+        if (coro->result != NULL) {
+            coro->end_result(coro);
         }
         mem_free(coro);
     }

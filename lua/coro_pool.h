@@ -94,6 +94,9 @@ struct coro {
     struct script_task *tasks;            /* that it has begun and that end with it (bind_task.c) */
     void (*end_tasks)(struct coro *coro); /* called at its end while it has some */
 
+    struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
+    void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
+
     const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
     void *owned;                    /* for the owner */
     uint64_t owned_id;              /* likewise */

@@ -245,9 +245,8 @@ struct script {
     struct deferral *last_due_deferral; /* of them, while there are any */
     struct reactor_task defer_task;     /* that runs them */
 
-    struct script_worker *workers;         /* of app.worker; newest first */
-    struct worker_request *finished_calls; /* whose results nobody has taken yet */
-    struct store_scope store_scope;        /* stores in use */
+    struct script_worker *workers;  /* of app.worker; newest first */
+    struct store_scope store_scope; /* stores in use */
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */

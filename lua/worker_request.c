@@ -2,9 +2,8 @@
  * resumed, and the prelude takes the results with worker_request_take().
  *
  * Failure modes: a full queue is an error at once, and so is an argument that cannot be copied. If the client goes away
- * or the time is up, the job is dropped: it does not run if it has not begun, and nobody hears of its results. A
- * coroutine that is stopped between its being resumed and worker_request_take() leaves a finished call behind, which
- * the next call of the script frees. */
+ * or the time is up, the job is dropped: it does not run if it has not begun, and nobody hears of its results. The
+ * results of a coroutine that is stopped between its being resumed and worker_request_take() are freed at its end. */
 
 #include "lua/worker_request.h"
 
@@ -28,16 +27,14 @@
 
 enum { WORKER_NAMED_MAX = PLACE_MAX }; /* bytes of "scripts/db.lua: find_users", with its NUL */
 
-/* A call that was made, until its results are taken. While it waits, wait_id of its coroutine leads to it. */
+/* A call that was made, until its results are taken. While it waits, wait_id of its coroutine leads to it; once it is
+ * done, result. */
 struct worker_request {
     struct job job; /* first */
     struct worker_call call;
-    struct worker_request *next; /* in the list of finished calls */
-    struct coro *coro;           /* that waits */
-    uint32_t generation;         /* of coro */
-    uint64_t timer;              /* for the timeout; 0: none */
-    bool is_taken;               /* reading its results has begun, and failed if it is still in the list */
-    char name[];                 /* for errors: "scripts/db.lua: find_users" */
+    struct coro *coro; /* that waits */
+    uint64_t timer;    /* for the timeout; 0: none */
+    char name[];       /* for errors: "scripts/db.lua: find_users" */
 };
 
 static struct script_worker *find_worker(const struct script *script, uint32_t number)
@@ -65,18 +62,12 @@ static void run_request(struct job *job, void *arg, unsigned thread)
     worker_pool_run(arg, thread, &((struct worker_request *)job)->call);
 }
 
-/* Free finished calls that nobody will take. */
-static void sweep_finished(struct script *script)
+/* Free the results that a coroutine has, if there are any: struct coro.end_result, too. */
+static void end_result(struct coro *coro)
 {
-    struct worker_request **place = &script->finished_calls;
-    while (*place != NULL) {
-        struct worker_request *request = *place;
-        if (request->is_taken || request->coro->generation != request->generation) {
-            *place = request->next;
-            free_request(request);
-        } else {
-            place = &request->next;
-        }
+    if (coro->result != NULL) {
+        free_request(coro->result);
+        coro->result = NULL;
     }
 }
 
@@ -93,8 +84,8 @@ static void on_request_done(struct job *job)
     struct worker_request *request = (struct worker_request *)job;
     struct coro *coro = request->coro;
     end_request_timer(request);
-    request->next = coro->script->finished_calls;
-    coro->script->finished_calls = request;
+    coro->result = request;
+    coro->end_result = end_result;
     coro->wait_id = 0;
     lua_pushboolean(coro->L, 1);
     coro_wake(coro, 1);
@@ -231,14 +222,13 @@ int worker_request_call(lua_State *L)
     if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
-    sweep_finished(script);
+    end_result(coro); /* of a call whose results could not be read */
     int rv = worker->desk != NULL ? 0 : job_desk_open(&worker->desk, worker->pool, script->reactor);
     if (rv < 0) {
         script_raise(L, "%s: %s", name, errno_text(-rv));
     }
     struct worker_request *request = make_worker_request(L, name);
     request->coro = coro;
-    request->generation = coro->generation;
     if (worker->timeout_ms > 0) {
         request->timer = reactor_set_timeout(script->reactor, worker->timeout_ms, on_request_late, request);
         rv = request->timer == 0 ? -ENOMEM : 0;
@@ -251,16 +241,6 @@ int worker_request_call(lua_State *L)
     }
     coro->wait_id = (uint64_t)(uintptr_t)request;
     return coro_wait(L, coro, &worker_wait);
-}
-
-/* The finished call of a coroutine; NULL: there is none. */
-static struct worker_request *find_finished(const struct script *script, const struct coro *coro)
-{
-    struct worker_request *request = script->finished_calls;
-    while (request != NULL && (request->is_taken || request->coro != coro || request->generation != coro->generation)) {
-        request = request->next;
-    }
-    return request;
 }
 
 /* Push the values of a call. Raises. */
@@ -276,23 +256,21 @@ static void read_results(lua_State *L, const struct worker_call *call)
 
 int worker_request_take(lua_State *L)
 {
-    struct script *script = script_of(L);
     char name[WORKER_NAMED_MAX];
     const struct script_worker *worker = check_worker(L, name);
     struct coro *coro = coro_check_running(L, name);
-    struct worker_request *request = find_finished(script, coro);
+    const struct worker_request *request = coro->result;
     if (request == NULL) {
         script_raise(L, "%s: no result within %u ms (timeout); %s", name, worker->timeout_ms,
                      lua_toboolean(L, 3) ? "its thread goes on"
                                          : "all threads were busy, so it has not begun and is dropped");
     }
     lua_settop(L, 0);
-    request->is_taken = true; /* if this raises, it is freed later */
     read_results(L, &request->call);
     enum worker_outcome outcome = request->call.outcome;
     size_t held = request->call.held_bytes;
     int count = (int)request->call.count;
-    sweep_finished(script);
+    end_result(coro);
     if (outcome == WORKER_RETURNED) {
         return count;
     }
@@ -302,13 +280,4 @@ int worker_request_take(lua_State *L)
     coro_keep_trace(L, 1, 2);
     lua_settop(L, 1);
     script_raise_top(L);
-}
-
-void worker_request_free_all(struct script *script)
-{
-    while (script->finished_calls != NULL) {
-        struct worker_request *request = script->finished_calls;
-        script->finished_calls = request->next;
-        free_request(request);
-    }
 }

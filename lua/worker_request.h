@@ -31,11 +31,8 @@ struct worker_handle {
  * time is up, true, and whether the call has begun. */
 int worker_request_call(lua_State *L);
 
-/* worker_take(handle, number, has_begun): the results of the call that has ended last. Raises its error, and one that
+/* worker_take(handle, number, has_begun): the results of the call that has just been made. Raises its error, and one that
  * says that the time is up. */
 int worker_request_take(lua_State *L);
-
-/* Free finished calls whose results nobody has taken. The Lua state is closed. */
-void worker_request_free_all(struct script *script);
 
 #endif
