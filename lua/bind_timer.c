@@ -282,6 +282,8 @@ static int lua_every(lua_State *L)
     if (lua_type(L, 2) == LUA_TTABLE) {
         is_once = check_once(L, 2);
         lua_remove(L, 2);
+    } else if (lua_type(L, 3) == LUA_TTABLE) {
+        script_raise(L, "app.every: options go before the function: app.every(\"1m\", { once = true }, fn)");
     }
     return add_timer(L, "app.every", true, is_once && script_of(L)->thread != 0);
 }

@@ -38,6 +38,9 @@ function app.worker(path, given)
     local worker = {}
     for number, name in ipairs(names) do
         worker[name] = function(...)
+            if ... == worker then
+                fail(path .. ": " .. name .. ": call it with a dot, not with a colon")
+            end
             return finish(handle, number, call(handle, number, ...))
         end
     end

@@ -142,6 +142,7 @@ class Stores(unittest.TestCase):
             ("app:store('a')", "site.lua:2: app.store: call it with a dot"),
             ('app.store("a"):set("k", print)', "site.lua:2: store:set: a: value: a function cannot be copied"),
             ('app.every("1s", { one = true }, print)', 'site.lua:2: app.every: unknown option "one": there is once'),
+            ('app.every("1s", print, { once = true })', "site.lua:2: app.every: options go before the function"),
             ('app.every("1s", { once = 1 }, print)', "site.lua:2: app.every: once: true or false expected, got number"),
         ):
             with script(text + "\n") as path:

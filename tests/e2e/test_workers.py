@@ -69,6 +69,7 @@ app.get("/value", function()
     return { ok = ok, code = err.code, last = err.list[2] }
 end)
 app.get("/argument", function() return db.echo({ users = { 1, 2, { fn = print } } }) end)
+app.get("/colon", function() return db:add(1, 2) end)
 app.get("/cycle", function() local t = {} t.t = t return db.echo(t) end)
 app.get("/many", function() return db.echo(unpack({}, 1, 201)) end)
 app.get("/200", function() return tostring(select("#", db.echo(unpack({}, 1, 200)))) end)
@@ -153,6 +154,7 @@ class Calls(SiteCase):
                              ("/fail/give_function", r"db\.lua: give_function: result 1\.list\[2\]: a function cannot"),
                              ("/fail/no_such", r'db\.lua: unknown function "no_such"'),
                              ("/fail/version", r'db\.lua: unknown function "version"'),
+                             ("/colon", r"site\.lua:\d+: db\.lua: add: call it with a dot, not with a colon"),
                              ("/assign", "db.lua: a worker has the functions of its module and takes no others"),
                              ("/fail/sleep", "db.lua:.*: app.sleep is not there in a worker, whose functions run off"),
                              ("/fail/exit", "os.exit would end the whole server"),
