@@ -194,8 +194,8 @@ static void the_deadline_begins_with_the_new_protocol(void **state)
     assert_true(is_closed(peer));
     assert_int_equal(losses_before, 1);
     assert_int_equal(losses_after, 1);
-    assert_non_null(strstr(scene.log_text, "timed out while waiting to go over\n"));
-    assert_non_null(strstr(scene.log_text, "timed out while echoing\n"));
+    assert_non_null(strstr(scene.log_text, "timed out while waiting to go over [client "));
+    assert_non_null(strstr(scene.log_text, "timed out while echoing [client "));
 }
 
 static void the_new_protocol_may_end_at_once(void **state)
