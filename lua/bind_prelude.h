@@ -10,8 +10,8 @@ struct prelude_part;
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
 void bind_prelude(lua_State *L);
 
-/* Run parts of the prelude (lua/prelude.h) with the table of C functions on top of the stack, the module, and what they share. May
- * raise. */
+/* Run parts of the prelude (lua/prelude.h) with the table of C functions on top of the stack, the module, and what they
+ * share. May raise. */
 void prelude_run(lua_State *L, const struct prelude_part *parts);
 
 #endif

@@ -21,8 +21,8 @@ void coro_log_failure(const struct coro *coro, const char *text);
 /* End the response early, if it is not complete: with status if it has not begun; otherwise the connection is cut. */
 void coro_give_up(struct coro *coro, int status);
 
-/* The error value at index is raised next. Its traceback is the text at trace, of where it happened in a worker, followed by that
- * of L. Raises (memory). */
+/* The error value at index is raised next. Its traceback is the text at trace, of where it happened in a worker,
+ * followed by that of L. Raises (memory). */
 void coro_keep_trace(lua_State *L, int index, int trace);
 
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */

@@ -158,8 +158,8 @@ static inline bool coro_is_unwanted(const struct coro *coro)
     return coro->is_gone && coro->shields == 0;
 }
 
-/* The script is told that the client has gone. Returns whether it knows already, so that this is its end. Under a shield
- * nothing ends it: it is told each time it asks, and once more behind the shield. */
+/* The script is told that the client has gone. Returns whether it knows already, so that this is its end. Under a
+ * shield nothing ends it: it is told each time it asks, and once more behind the shield. */
 static inline bool coro_tell_gone(struct coro *coro)
 {
     bool is_end = coro->is_told && coro->shields == 0;

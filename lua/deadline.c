@@ -16,8 +16,8 @@
  *
  * Failure modes. Nothing stops a C function that takes long (string.find with a bad pattern), unless it is one of ours
  * that calls deadline_check(); the run ends at the first look after it has returned. Those that are known to be slow
- * make for a look when they return (watch.c), and after one that nobody knows the looks are closer together. A run that took long and ended all the same is logged (coro.c).
- * LuaJIT calls no hook in finalizers and in compiled code.
+ * make for a look when they return (watch.c), and after one that nobody knows the looks are closer together. A run that
+ * took long and ended all the same is logged (coro.c). LuaJIT calls no hook in finalizers and in compiled code.
  *
  * A script that is loaded while others serve has a deadline of its own (struct script_load), which ends it the same
  * way. */
