@@ -337,7 +337,7 @@ class Leaving(SiteCase):
             if not ok then error(err, 0) end
         end end)
     end)
-    app.get("/big-write", function() return watched(function(out)
+    app.get("/big-write", { handler_cpu = "10s" }, function() return watched(function(out)
         local ok, err = out:write(("x"):rep(50000000))
         error(tostring(err), 0)
     end) end)
