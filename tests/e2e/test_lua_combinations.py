@@ -346,7 +346,7 @@ class Leaving(SiteCase):
     app.get("/nap-half-close", { half_close = true }, nap)
     app.get("/begun", function() return tostring(begun) end)
     app.get("/ended", function() local now = table.concat(ended, ",") ended = {} return now end)
-    app.get("/memory", function()
+    app.get("/memory", { handler_cpu = "10s" }, function()
         collectgarbage() collectgarbage()
         return app.json.encode(app.stats().lua_memory)
     end)
