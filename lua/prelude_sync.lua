@@ -4,7 +4,8 @@
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
 local check_function = shared.check_function
-local error, setmetatable, type, xpcall = error, setmetatable, type, xpcall
+local error, rawget, setmetatable, type, xpcall = error, rawget, setmetatable, type, xpcall
+local getmetatable = debug.getmetatable
 local floor, string = math.floor, string
 
 local draw, park, wake, shield, trace = core.draw, core.park, core.wake, core.shield, core.trace
@@ -86,9 +87,11 @@ local function check_count(what, value, least)
     return value
 end
 
-local function state_of(states, what, object)
-    local state = states[object]
-    if not state then
+-- The state of an object is its metatable, whose methods tell what it is. A weak table of states would keep a channel for
+-- good if a value in it refers to the channel.
+local function state_of(methods, what, object)
+    local state = getmetatable(object)
+    if not state or rawget(state, "__index") ~= methods then
         fail(what .. ": call it as a method, with a colon")
     end
     return state
@@ -96,18 +99,19 @@ end
 
 -- Semaphores.
 
-local semaphores = setmetatable({}, { __mode = "k" })
 local semaphore = {}
-local semaphore_meta = { __index = semaphore, __metatable = "semaphore" }
 
 function app.semaphore(count)
-    local object = setmetatable({}, semaphore_meta)
-    semaphores[object] = { count = check_count("app.semaphore", count, 0), waiting = {} }
-    return object
+    return setmetatable({}, {
+        __index = semaphore,
+        __metatable = "semaphore",
+        count = check_count("app.semaphore", count, 0),
+        waiting = {},
+    })
 end
 
 function semaphore.wait(object, timeout)
-    local state = state_of(semaphores, "semaphore:wait", object)
+    local state = state_of(semaphore, "semaphore:wait", object)
     if state.count > 0 then
         state.count = state.count - 1
         return true
@@ -116,7 +120,7 @@ function semaphore.wait(object, timeout)
 end
 
 function semaphore.post(object, count)
-    local state = state_of(semaphores, "semaphore:post", object)
+    local state = state_of(semaphore, "semaphore:post", object)
     count = count == nil and 1 or check_count("semaphore:post", count, 1)
     while count > 0 and wake_first(state.waiting) do
         count = count - 1
@@ -128,26 +132,24 @@ function semaphore.post(object, count)
 end
 
 function semaphore.count(object)
-    return state_of(semaphores, "semaphore:count", object).count
+    return state_of(semaphore, "semaphore:count", object).count
 end
 
 -- Channels. Values wait in a ring, from first on; senders wait while it is full, receivers while it is empty.
 
-local channels = setmetatable({}, { __mode = "k" })
 local channel = {}
-local channel_meta = { __index = channel, __metatable = "channel" }
 
 function app.channel(capacity)
-    local object = setmetatable({}, channel_meta)
-    channels[object] = {
+    return setmetatable({}, {
+        __index = channel,
+        __metatable = "channel",
         capacity = capacity == nil and 0 or check_count("app.channel", capacity, 0),
         values = {},
         first = 1,
         count = 0,
         senders = {},
         receivers = {},
-    }
-    return object
+    })
 end
 
 local function put(state, value)
@@ -167,7 +169,7 @@ local function get(state)
 end
 
 function channel.send(object, value, timeout)
-    local state = state_of(channels, "channel:send", object)
+    local state = state_of(channel, "channel:send", object)
     if value == nil then
         fail "channel:send: a value expected, got nil: channel:close() tells receivers that no more come"
     end
@@ -192,7 +194,7 @@ function channel.send(object, value, timeout)
 end
 
 function channel.receive(object, timeout)
-    local state = state_of(channels, "channel:receive", object)
+    local state = state_of(channel, "channel:receive", object)
     if state.count > 0 then
         local value = get(state)
         local sender = wake_first(state.senders)
@@ -220,7 +222,7 @@ function channel.receive(object, timeout)
 end
 
 function channel.close(object)
-    local state = state_of(channels, "channel:close", object)
+    local state = state_of(channel, "channel:close", object)
     state.is_closed = true
     local sender = wake_first(state.senders)
     while sender do
@@ -232,14 +234,14 @@ function channel.close(object)
 end
 
 function channel.each(object)
-    state_of(channels, "channel:each", object)
+    state_of(channel, "channel:each", object)
     return function()
         return (channel.receive(object))
     end
 end
 
 function channel.count(object)
-    return state_of(channels, "channel:count", object).count
+    return state_of(channel, "channel:count", object).count
 end
 
 -- The shield.

@@ -140,6 +140,21 @@ class Sync(SiteCase):
         return { grown = kilobytes() - before }
     end)
 
+    app.get("/refers-to-itself", function()
+        local function kilobytes()
+            for _ = 1, 100 do
+                local channel = app.channel(1)
+                channel:send(function() return channel end)
+            end
+            app.sleep(0)
+            collectgarbage()
+            return collectgarbage "count"
+        end
+        kilobytes()
+        local before = kilobytes()
+        return { grown = kilobytes() - before }
+    end)
+
     app.get("/shielded", function()
         app.shield(function(what)
             note("begins")
@@ -282,6 +297,9 @@ class Sync(SiteCase):
 
     def test_a_wait_that_raises_leaves_nothing_in_the_queue(self):
         self.assertLess(self.ask("/mistakes-leave-nothing").json["grown"], 20)
+
+    def test_a_channel_with_a_value_that_refers_to_it_is_collected(self):
+        self.assertLess(self.ask("/refers-to-itself").json["grown"], 10)
 
     def test_shielded_work_is_done_when_the_client_leaves(self):
         self.leave("GET", "/shielded", "begins")
