@@ -4,6 +4,7 @@
 /* What responds to a route: all that http/ knows of hosts in C and of Lua. */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct exchange;
 struct limits;
@@ -18,7 +19,10 @@ enum body_mode {
 struct handler {
     /* Answer the exchange with the functions of http/response.h, during the call or later. */
     void (*serve)(struct exchange *exchange, void *ctx);
-    void *ctx;                   /* handed to serve */
+    void *ctx; /* handed to serve */
+    /* Write to text where the script waits that serves the exchange, for the log; NULL without a script. Only between
+     * serve and the end of the response, while on_gone is set. */
+    void (*say_place)(const struct exchange *exchange, char *text, size_t size);
     enum body_mode body_mode;    /* what serve needs to find */
     const char *name;            /* of the route, for tables of routes; NULL without one */
     const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */

@@ -218,6 +218,7 @@ static int app_route(lua_State *L)
     if (route == NULL) {
         script_raise_memory(L);
     }
+    route->handler.say_place = serve_say_place;
     lua_settop(L, 5);
     take_route_limits(L, 4, what, route);
     take_route_deadline(L, 4, what, route);

@@ -12,6 +12,9 @@
 #include "lua/bind_request.h"
 #include "lua/coro.h"
 #include "lua/memory.h"
+#include "lua/script_error.h"
+
+#include <stdio.h>
 
 enum {
     IS_OK = CORO_BASE + 1, /* what xpcall returned: whether all went well, then the values */
@@ -85,4 +88,12 @@ void serve_route(struct exchange *exchange, void *ctx)
     coro->on_return = after_handler;
     coro->shields = route->finishes;
     coro_resume(coro, 4);
+}
+
+void serve_say_place(const struct exchange *exchange, char *text, size_t size)
+{
+    const struct coro *coro = exchange->user;
+    char place[PLACE_MAX];
+    script_place(coro->L, place);
+    snprintf(text, size, "%s", place);
 }

@@ -39,13 +39,19 @@ bool h1_is_left(const struct h1 *h1)
     return !h1->exchange.outlives_end && h1_waits_for_handler(h1);
 }
 
-/* Say which handler is late: its route and the place of that, or the host's hook and the path. */
+enum { LATE_PLACE_MAX = 512 }; /* bytes of the place where a script waits, with its NUL */
+
+/* Say which handler is late: its route and the places of that and of its wait, or the host's hook and the path. */
 static void log_late(struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
 {
     const struct route *route = exchange_route(exchange);
     if (route != NULL) {
-        exchange_log(exchange, LOG_WARN, route, "route %s (%s): %s %" PRIu64 " ms (%s)", route->pattern, route->where,
-                     what, late_ms, limit);
+        char place[LATE_PLACE_MAX] = "";
+        if (route->handler->say_place != NULL && exchange->on_gone != NULL) {
+            route->handler->say_place(exchange, place, sizeof place);
+        }
+        exchange_log(exchange, LOG_WARN, route, "route %s (%s): %s %" PRIu64 " ms (%s)%s%s", route->pattern,
+                     route->where, what, late_ms, limit, place[0] == '\0' ? "" : "; it waits at ", place);
     } else {
         const char *name = exchange->handler->name == NULL ? "no route" : exchange->handler->name;
         exchange_log(exchange, LOG_WARN, name, "%s, for %s: %s %" PRIu64 " ms (%s)", name, exchange->path, what,

@@ -141,9 +141,9 @@ class ClientLeft(unittest.TestCase):
         evtest.wait_until(lambda: any("stream_timeout" in line for line in server.lines), "the line in the log")
         log = "\n".join(server.lines)
         self.assertRegex(log, r"route /brief/late \(site\.lua:\d+\): 503, since its handler did not answer within 50 ms "
-                              r"\(handler_timeout\)")
+                              r"\(handler_timeout\); it waits at site\.lua:10")
         self.assertRegex(log, r"route /brief/stream \(site\.lua:\d+\): cut, since its stream wrote nothing for 50 ms "
-                              r"\(stream_timeout\)")
+                              r"\(stream_timeout\); it waits at site\.lua:10")
 
 
 if __name__ == "__main__":
