@@ -420,7 +420,7 @@ class Deferred(SiteCase):
         pcall(app.sleep, "1h")
         app.defer(function() say "after loss" end)
     end)
-    app.get("/big", function() app.defer(function() say "sent" end) return ("x"):rep(20000000) end)
+    app.get("/big", { handler_cpu = "10s" }, function() app.defer(function() say "sent" end) return ("x"):rep(20000000) end)
     app.get("/nested", function()
         app.defer(function() app.defer(function() say "never" end) end)
         return "x"
@@ -435,7 +435,7 @@ class Deferred(SiteCase):
         return "x"
     end)
     app.get("/wrong", function() app.defer("x") end)
-    app.get("/memory", function()
+    app.get("/memory", { handler_cpu = "10s" }, function()
         said = {}
         collectgarbage() collectgarbage()
         return app.json.encode(app.stats().lua_memory)

@@ -36,7 +36,7 @@ class Streams(SiteCase):
             error(err, 0)
         end
     end)
-    app.get("/huge-write", function() return function(out) assert(out:write(block:rep(64))) end end)
+    app.get("/huge-write", { handler_cpu = "10s" }, function() return function(out) assert(out:write(block:rep(64))) end end)
     app.get("/endless", function()
         return function(out)
             while true do
@@ -253,7 +253,7 @@ class Waiting(SiteCase):
     state.self = 0
     self = app.every("1ms", function() state.self = state.self + 1 self:cancel() end)
     app.after("1ms", function() state.started = true end)
-    app.get("/memory", function() collectgarbage() return { kib = collectgarbage("count"), stats = app.stats().lua_memory } end)
+    app.get("/memory", { handler_cpu = "10s" }, function() collectgarbage() return { kib = collectgarbage("count"), stats = app.stats().lua_memory } end)
     """
 
     def state(self):
@@ -358,7 +358,7 @@ class Memory(SiteCase):
     app.get("/sleep", function(req) app.sleep(0) return req.id end)
     app.get("/after", function() app.after(0, function() end) return 202 end)
     app.post("/body", function(req) return req.body end)
-    app.get("/memory", function() collectgarbage() collectgarbage() return { collectgarbage("count"), app.stats().lua_memory } end)
+    app.get("/memory", { handler_cpu = "10s" }, function() collectgarbage() collectgarbage() return { collectgarbage("count"), app.stats().lua_memory } end)
     """
     FILES = (("files/pass.txt", "file\n"),)
     FORMS = ("/text", "/long", "/table?a=1&b=2", "/status", "/nothing", "/stream", "/html", "/pass.txt", "/error",
