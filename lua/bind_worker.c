@@ -176,6 +176,7 @@ static int worker_open(lua_State *L)
 static int worker_stats(lua_State *L)
 {
     const struct script *script = script_of(L);
+    lua_settop(L, 0);
     lua_newtable(L);
     for (const struct script_worker *worker = script->workers; worker != NULL; worker = worker->next) {
         const struct job_pool_counts counts = job_pool_counts(worker->pool);

@@ -7,6 +7,7 @@
 #include "lua/task.h"
 
 #include "core/mem.h"
+#include "lua/call.h"
 #include "lua/coro.h"
 #include "lua/object.h"
 
@@ -87,17 +88,14 @@ static void leave_owner(struct script_task *task)
     task->owner = NULL;
 }
 
-/* Without memory. */
-static void finish_record(const struct script_task *task)
+static int finish_record(lua_State *L)
 {
-    lua_State *L = task->script->L;
+    const struct script_task *task = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->record_ref);
-    int record = lua_gettop(L);
-    if (task_get_state(L, record) == TASK_RUNNING) {
-        task_set_state(L, record, task->is_cancelled ? TASK_CANCELLED : TASK_STOPPED);
+    if (task_get_state(L, 2) == TASK_RUNNING) {
+        task_set_state(L, 2, task->is_cancelled ? TASK_CANCELLED : TASK_STOPPED);
     }
-    lua_pop(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, task->record_ref);
+    return 0;
 }
 
 static void put_task(struct script_task *task)
@@ -116,7 +114,9 @@ static void on_task_end(void *owned, uint64_t id)
     struct script_task *task = owned;
     struct coro *owner = task->owner;
     (void)id;
-    finish_record(task);
+    /* It needs memory only if the script has taken the record apart (debug.getfenv). */
+    (void)script_protect(task->script, finish_record, task, NULL, 0);
+    luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->record_ref);
     leave_owner(task);
     while (task->waiters.first != NULL) {
         struct coro *waiter = task->waiters.first;
