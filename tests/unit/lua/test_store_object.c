@@ -35,7 +35,7 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
     return mem_resize(block, size);
 }
 
-static void raise(lua_State *state, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void raise(lua_State *state, const char *format, ...)
 {
     char text[1024];
     va_list args;
