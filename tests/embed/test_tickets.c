@@ -826,7 +826,9 @@ static void requests_that_wait_long_for_a_thread_are_logged_as_slow(void **state
     close(fd);
     free_server();
     assert_non_null(strstr(slow_fields, "method=GET path=/later status=200 duration=0."));
-    assert_non_null(strstr(slow_fields, " handler=0.000 waiting=0.0"));
+    const char *waiting = strstr(slow_fields, " waiting=");
+    assert_non_null(waiting);
+    assert_true(strtod(waiting + strlen(" waiting="), NULL) >= 0.05); /* the rest is the machine's */
     assert_non_null(strstr(slow_fields, " route=/later place="));
 }
 
