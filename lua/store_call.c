@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -29,7 +28,7 @@ void store_call_refuse(lua_State *L, const char *what, const char *format, ...)
     va_end(args);
     store_call_trim(store_call_scope(L));
     store_call_scope(L)->raise(L, "%s: %s", what, text);
-    abort(); /* it has raised */
+    __builtin_unreachable(); /* it has raised */
 }
 
 void store_call_refuse_memory(lua_State *L)
@@ -37,7 +36,7 @@ void store_call_refuse_memory(lua_State *L)
     store_call_trim(store_call_scope(L));
     lua_pushliteral(L, "not enough memory");
     lua_error(L);
-    abort();
+    __builtin_unreachable(); /* <lua.h> does not say that it never returns */
 }
 
 /* Arguments. */

@@ -33,7 +33,8 @@ def binary(variable):
 
 
 def parse_address(text):
-    """("127.0.0.1", 8080) of "127.0.0.1:8080" or "[::1]:8080"; the path of "unix:PATH"."""
+    """("127.0.0.1", 8080) of "127.0.0.1:8080", "[::1]:8080" or "[::1]:8080 (HTTPS)"; the path of "unix:PATH"."""
+    text = text.removesuffix(" (HTTPS)")
     if text.startswith("unix:"):
         return text[len("unix:"):]
     host, _, port = text.rpartition(":")
