@@ -806,10 +806,10 @@ int evserve_listeners(evserve *server, struct evs_inherited *listeners, unsigned
 int evserve_ticket_keys(evserve *server, struct evs_inherited *keys);
 
 /* The listening sockets live on when this server closes its own: they are not shut down, and the files of unix sockets
- * stay. EVSERVE_STORED: something keeps them for a later program, such as systemd's store of fds; a stop is one as
- * ever. EVSERVE_SERVED: another program serves them by now, so a stop begins at once, without drain_delay, and health
- * goes on being 200 for the clients that are still connected here. EVSERVE_KEPT: a process that starts this server
- * again when it fails has them, so they live on only if the server ends with a failure; it takes nothing back. Returns
+ * stay. EVSERVE_STORED: something keeps them for a later program, such as systemd's store of fds; a stop is the usual
+ * one. EVSERVE_SERVED: another program already serves them, so a stop begins at once, without drain_delay, and health
+ * stays 200 for the clients that are still connected here. EVSERVE_KEPT: a process that starts this server again when
+ * it fails has them, so they stay open only if the server ends with a failure; it takes nothing back. Returns
  * 0, -EINVAL for another value, -ECHILD in a forked child. Any thread. */
 int evserve_hand_over(evserve *server, int how);
 enum { EVSERVE_STORED = 1, EVSERVE_SERVED, EVSERVE_KEPT };

@@ -92,7 +92,7 @@ enum { SERVER_NO_LISTENER = -1, SERVER_CLOSED_LISTENER = -2 }; /* in place of an
  * that was closed; SERVER_NO_LISTENER past the last. */
 int server_listener_fd(const struct server *server, unsigned listener, const char **wanted, bool *is_own_socket);
 
-/* Another program goes on with the listening sockets (only_handed: with those that it has handed over to this one):
+/* Another program continues with the listening sockets (only_handed: with those that it has handed over to this one):
  * when the server closes them, they are neither shut down nor are their files removed. Call it before
  * server_drain(). */
 void server_leave_listeners(struct server *server, bool only_handed);

@@ -28,7 +28,7 @@ bool supervise_is_wanted(const struct command_line *options);
  * the exit status once the server has ended in order, has been told to stop, or could not start the first time (where a
  * crash counts, too, if another program serves and waits for this one to take its place). SIGTERM, SIGINT, SIGQUIT,
  * SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it, the last three once it serves. If it ends by itself with a failure,
- * it is started again, too, and goes on with the sockets that it has not shut down. Lines of the parent go where
+ * it is started again, too, and continues with the sockets that it has not shut down. Lines of the parent go where
  * options want the log, which are borrowed until it returns in the parent. */
 int supervise(struct upgraded *upgraded, const struct command_line *options);
 

@@ -30,7 +30,7 @@ struct server;
 /* What becomes of a worker's listening sockets when it closes them. */
 enum {
     WORKER_LEAVES_NONE,   /* they are shut down, and their files removed */
-    WORKER_LEAVES_FAILED, /* likewise, unless the worker ends with a failure: then another process goes on with them */
+    WORKER_LEAVES_FAILED, /* likewise, unless the worker ends with a failure: then another process has them */
     WORKER_LEAVES_HANDED, /* not those that another program has handed over to this one, which could not start */
     WORKER_LEAVES_ALL,    /* another program, or the store of systemd, has them */
     WORKER_LEAVES_SERVED, /* and it serves them already */
