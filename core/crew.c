@@ -36,16 +36,12 @@ struct crew {
 
 int crew_create(struct crew **crew)
 {
-    pthread_condattr_t attributes;
     struct crew *made = mem_zalloc(sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
     pthread_mutex_init(&made->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->has_news, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_init_cond(&made->has_news);
     *crew = made;
     return 0;
 }

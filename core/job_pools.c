@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/thread.h"
 #include "core/units.h"
 
 #include <assert.h>
@@ -49,17 +50,13 @@ struct job_pools {
 
 int job_pools_create(struct job_pools **pools)
 {
-    pthread_condattr_t attributes;
     struct job_pools *made = mem_zalloc(sizeof *made);
     if (made == NULL || crew_create(&made->crew) < 0) {
         mem_free(made);
         return -ENOMEM;
     }
     pthread_mutex_init(&made->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->has_news, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_init_cond(&made->has_news);
     *pools = made;
     return 0;
 }

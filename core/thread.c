@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 
 int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
 {
@@ -19,4 +20,13 @@ int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
     int error = pthread_create(thread, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
+}
+
+void thread_init_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
 }

@@ -10,4 +10,7 @@
  * Returns 0 or -errno. Any thread; the caller's own mask does not change. */
 int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 
+/* Make a condition whose timed waits are on CLOCK_MONOTONIC, so that nobody who sets the date ends or prolongs them. */
+void thread_init_cond(pthread_cond_t *cond);
+
 #endif

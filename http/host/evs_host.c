@@ -4,6 +4,7 @@
 
 #include "core/mailbox.h"
 #include "core/sys.h"
+#include "core/thread.h"
 
 #include <stddef.h>
 #include <time.h>
@@ -12,11 +13,7 @@ void evs_host_init(struct evs_host *host, unsigned thread, struct mailbox *mailb
                    const struct log *log)
 {
     *host = (struct evs_host){.mailbox = mailbox, .reactor = reactor, .log = log, .thread = thread};
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&host->eased, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_init_cond(&host->eased);
     pthread_mutex_init(&host->lock, NULL);
     evs_slots_init(&host->tickets);
     evs_slots_init(&host->calls);

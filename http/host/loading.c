@@ -26,13 +26,9 @@
 
 void loading_init(struct loading *loading, void (*on_last)(void *owner), void *owner)
 {
-    pthread_condattr_t attributes;
     *loading = (struct loading){.on_last = on_last, .owner = owner};
     pthread_mutex_init(&loading->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&loading->has_news, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_init_cond(&loading->has_news);
 }
 
 static void destroy(struct loading *loading)
