@@ -319,6 +319,16 @@ void link_close(struct link *link)
     mem_free(link);
 }
 
+void links_abandon(struct links *links)
+{
+    for (struct link *link = links->first; link != NULL; link = link->next) {
+        if (link->transport.fd >= 0) {
+            sys_close(link->transport.fd);
+            link->transport.fd = -1;
+        }
+    }
+}
+
 void link_set_user(struct link *link, const struct link_user *user, void *arg)
 {
     link->user = user;

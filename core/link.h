@@ -74,6 +74,9 @@ int link_open(struct link **link, struct links *links, const struct link_target 
  * to the peer. NULL is allowed. */
 void link_close(struct link *link);
 
+/* In a process forked from the one that has them: close their fds, and leave everything else as it is. */
+void links_abandon(struct links *links);
+
 /* Give an open link to somebody else. What it was wanted for is forgotten. */
 void link_set_user(struct link *link, const struct link_user *user, void *arg);
 

@@ -205,6 +205,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->metrics = host->metrics;
     made->thread = host->thread;
     made->jobs = host->jobs;
+    made->outbound = host->outbound;
     made->load_number = host->load == NULL ? 0 : host->load->number;
     bind_store_init(made, host->stores);
     made->on_file = host->on_file;

@@ -29,6 +29,7 @@ struct deferral;
 struct finalizer_failures;
 struct free_block;
 struct job_pools;
+struct outbound;
 struct log;
 struct lua_route;
 struct script;
@@ -139,6 +140,7 @@ struct script {
     const struct log *log;          /* borrowed, may be NULL */
     struct metrics_own *metrics;    /* borrowed: of the server; may be NULL */
     unsigned thread;                /* whose shard of them the script counts in */
+    struct outbound *outbound;      /* borrowed: of the reactor, for other servers; may be NULL */
     struct job_pools *jobs;         /* borrowed: of the server, for workers; may be NULL */
     uint64_t load_number;           /* of the load that made this script, 0 for the start */
     bool is_worker;                 /* the state of a worker's thread: there is no site, no reactor and no coroutine */

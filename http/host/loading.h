@@ -17,7 +17,7 @@
 struct log;
 struct offer;
 struct plan;
-struct reactor;
+struct outbound;
 struct worker;
 
 enum {
@@ -29,19 +29,19 @@ enum {
 /* The making of one offer. */
 struct load {
     struct loading *loading;
-    struct worker *worker;    /* that it is for: only to begin it, since it may be gone later */
-    struct plan *plan;        /* borrowed */
-    struct reactor *reactor;  /* of the worker: not touched on another thread */
-    unsigned number, count;   /* of the worker, of workers */
-    struct script_load limit; /* of its script */
-    const pthread_t *caller;  /* who waits for it and may make it itself; NULL: nobody */
-    atomic_bool is_unwanted;  /* its script is to end */
-    pthread_t thread;         /* of has_thread */
-    bool has_thread;          /* it is made on a thread of its own, which is to be joined */
-    bool is_over;             /* under the lock: what follows is final */
-    bool is_left;             /* under the lock: its thread frees it */
-    struct offer *offer;      /* owned; NULL if it has failed, or when it was taken */
-    int rv;                   /* of making it */
+    struct worker *worker;     /* that it is for: only to begin it, since it may be gone later */
+    struct plan *plan;         /* borrowed */
+    struct outbound *outbound; /* of the worker: not used on another thread */
+    unsigned number, count;    /* of the worker, of workers */
+    struct script_load limit;  /* of its script */
+    const pthread_t *caller;   /* who waits for it and may make it itself; NULL: nobody */
+    atomic_bool is_unwanted;   /* its script is to end */
+    pthread_t thread;          /* of has_thread */
+    bool has_thread;           /* it is made on a thread of its own, which is to be joined */
+    bool is_over;              /* under the lock: what follows is final */
+    bool is_left;              /* under the lock: its thread frees it */
+    struct offer *offer;       /* owned; NULL if it has failed, or when it was taken */
+    int rv;                    /* of making it */
     char err[EVSERVE_ERROR_MAX];
 };
 

@@ -10,6 +10,7 @@
 #include "core/job_pools.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/outbound.h"
 #include "core/stores.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
@@ -170,7 +171,7 @@ static void note_file(void *arg, const char *path, enum script_file what)
     }
 }
 
-int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread, const struct script_load *load,
+int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned thread, const struct script_load *load,
                     struct offer **made, char *err, size_t errlen)
 {
     const struct evserve_config *config = &plan->config;
@@ -198,6 +199,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
         .host.metrics = metrics_board_own(plan->board),
         .host.stores = plan->stores,
         .host.thread = thread,
+        .host.outbound = outbound,
         .host.jobs = plan->jobs,
         .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
@@ -207,7 +209,7 @@ int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread,
         .host.on_file_arg = plan,
     };
     struct offer *offer = NULL;
-    int rv = offer_create(&offer, &wanted, reactor, plan->log, err, errlen);
+    int rv = offer_create(&offer, &wanted, outbound->links.reactor, plan->log, err, errlen);
     if (rv >= 0 && thread == 0) { /* once for all threads */
         static_mounts_log_missing(offer->site->mounts, plan->log);
         if (offer->site->acme != NULL) {

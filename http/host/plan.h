@@ -19,7 +19,7 @@
 struct job_pools;
 struct log;
 struct offer;
-struct reactor;
+struct outbound;
 struct script_kind;
 struct script_load;
 struct stores;
@@ -61,9 +61,9 @@ void plan_forget_handed(struct plan *plan);
  * lua/settings.def. */
 uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors);
 
-/* Make an offer, on the thread of its reactor, or as load says, which may be NULL. thread is the
- * number of that reactor; for the first one missing directories are logged. Returns 0, or -errno with a text in err. */
-int plan_make_offer(struct plan *plan, struct reactor *reactor, unsigned thread, const struct script_load *load,
+/* Make an offer for the reactor of outbound, on its thread, or as load says, which may be NULL. thread is the number of
+ * that reactor; for the first one missing directories are logged. Returns 0, or -errno with a text in err. */
+int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned thread, const struct script_load *load,
                     struct offer **made, char *err, size_t errlen);
 
 /* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those

@@ -18,6 +18,7 @@ struct limit_info;
 struct log;
 struct lua_State;
 struct metrics_own;
+struct outbound;
 struct reactor;
 struct script; /* an open script; only its own kind knows what is in it */
 struct server;
@@ -63,6 +64,7 @@ struct script_host {
     struct metrics_own *metrics;    /* borrowed: of the server; NULL: what the script counts is lost */
     struct stores *stores;          /* borrowed: of the server; NULL: the script has stores of its own */
     unsigned thread;                /* number of the reactor's, for them */
+    struct outbound *outbound;      /* borrowed: of the reactor; NULL: the script reaches no other servers */
     struct job_pools *jobs;         /* borrowed: of the server; NULL: the script has no workers */
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };

@@ -52,7 +52,8 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     mailbox_init(&worker->mailbox, worker->reactor);
     evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
     retired_init(&worker->retired, worker->reactor);
-    return plan_make_offer(worker->plan, worker->reactor, worker->number, NULL, &worker->offer, err, errlen);
+    outbound_init(&worker->outbound, worker->reactor, worker->plan->jobs, worker->log);
+    return plan_make_offer(worker->plan, &worker->outbound, worker->number, NULL, &worker->offer, err, errlen);
 }
 
 /* Certificates. */
@@ -455,6 +456,7 @@ void worker_free(struct worker *worker)
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
+    outbound_done(&worker->outbound);
     if (mailbox_is_mine(&worker->mailbox)) {
         mailbox_leave(&worker->mailbox);
     }
@@ -468,5 +470,6 @@ void worker_abandon(struct worker *worker)
     server_abandon(worker->server);
     site_abandon(worker->offer->site);
     retired_abandon(&worker->retired);
+    outbound_abandon(&worker->outbound);
     reactor_abandon(worker->reactor);
 }

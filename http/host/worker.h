@@ -8,6 +8,7 @@
  * worker is over, worker_free(). */
 
 #include "core/mailbox.h"
+#include "core/outbound.h"
 #include "evserve.h"
 #include "http/host/meter.h"
 #include "http/host/retired.h"
@@ -47,10 +48,11 @@ struct worker {
     unsigned count;                    /* of workers of the handle */
     struct worker *all;                /* count of them, in the order of their numbers */
     struct reactor *reactor;
-    struct mailbox mailbox; /* calls of other threads; exists as soon as the reactor does */
-    struct offer *offer;    /* what new requests get */
-    struct offer *next;     /* made by a reload, until all workers have theirs; else NULL */
-    struct retired retired; /* what was served before a reload, while it is in use */
+    struct outbound outbound; /* of its scripts and its host; outlives them */
+    struct mailbox mailbox;   /* calls of other threads; exists as soon as the reactor does */
+    struct offer *offer;      /* what new requests get */
+    struct offer *next;       /* made by a reload, until all workers have theirs; else NULL */
+    struct retired retired;   /* what was served before a reload, while it is in use */
     struct server *server;
     struct access_log *access; /* of its thread; NULL before it is first needed */
     struct meter meter;        /* what its requests add up to */

@@ -1,0 +1,26 @@
+#ifndef EVSERVE_CORE_OUTBOUND_H
+#define EVSERVE_CORE_OUTBOUND_H
+
+/* What a reactor needs to reach other servers: there is one for each thread of a server, and it lives as long as the
+ * thread, so what it keeps outlives a reload. What is costly is made at first use. Its reactor's thread, and a thread
+ * that loads a script for it only hands it on. */
+
+#include "core/link.h"
+
+struct job_pools;
+
+struct outbound {
+    struct links links;     /* for link_open() */
+    struct job_pools *jobs; /* borrowed: of the server; NULL: there are no threads for what blocks */
+};
+
+/* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */
+void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log);
+
+/* Close what is kept open. Nobody else has a link any more. One of zeros is left alone. */
+void outbound_done(struct outbound *outbound);
+
+/* In a process forked from the server's: close the fds, and leave everything else as it is. */
+void outbound_abandon(struct outbound *outbound);
+
+#endif
