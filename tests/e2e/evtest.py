@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -61,6 +62,7 @@ ROUTINE = re.compile(r"^\S+Z info (evserve \S+ has started, process \d+|"
                      r"SIG[A-Z0-9]+( from process \d+)?: .*|evserve has stopped, process \d+)$|"
                      r"^\S+Z warn the event loop stood still for ")
 SUBJECT = re.compile(r" \[client \S+, id [!-~]+\]$")
+PIPE_LARGEST = 1 << 20  # bytes; a pipe usually has 64 KiB
 
 
 def end_with_parent():
@@ -78,6 +80,8 @@ class Program:
              event loop stood still, as it does on a busy machine
     raw      all of it, as it is
 
+    Both read the pipe first, so a line that the program wrote before a response is there once the response has come.
+
     It dies with the thread that made it, so that nothing is left when a test run is cut short.
     """
 
@@ -88,11 +92,14 @@ class Program:
                 preexec_fn()
 
         skip_without_lua(argv)
-        self.lines, self.raw = [], []
+        self._lines, self._raw, self._rest = [], [], b""
+        self._ended = False
+        self._reading = threading.Lock()
         popen.setdefault("stdin", subprocess.DEVNULL)
         self.process = subprocess.Popen(argv, stderr=subprocess.PIPE,
                                         preexec_fn=before_exec, **popen)
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        os.set_blocking(self.process.stderr.fileno(), False)
+        self._reader = threading.Thread(target=self._read_on, daemon=True)
         self._reader.start()
         try:
             wait_until(lambda: self.lines or not self._reader.is_alive(), "first line of standard error")
@@ -106,12 +113,42 @@ class Program:
             self.kill()
             raise
 
+    @property
+    def lines(self):
+        self._read()
+        return self._lines
+
+    @property
+    def raw(self):
+        self._read()
+        return self._raw
+
+    def _read_on(self):
+        """A thread that keeps the pipe from becoming full."""
+        poll = select.poll()
+        poll.register(self.process.stderr, select.POLLIN)
+        while not self._ended:
+            poll.poll()
+            self._read()
+
     def _read(self):
-        for line in self.process.stderr:
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            self.raw.append(text)
-            if ROOT_WARNING not in line and not ROUTINE.search(text):
-                self.lines.append(SUBJECT.sub("", text))
+        """Take what is in the pipe now."""
+        with self._reading:
+            if self._ended:
+                return
+            try:
+                piece = os.read(self.process.stderr.fileno(), PIPE_LARGEST)
+            except BlockingIOError:
+                return
+            self._ended = not piece
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            if self._ended and self._rest:
+                lines.append(self._rest)
+            for line in lines:
+                text = line.decode("utf-8", "replace")
+                self._raw.append(text)
+                if ROOT_WARNING not in line and not ROUTINE.search(text):
+                    self._lines.append(SUBJECT.sub("", text))
 
     @property
     def pid(self):
@@ -140,7 +177,9 @@ class Program:
             self.process.send_signal(number)
         status = self.process.wait(LIMIT)
         self._reader.join(LIMIT)
-        self.process.stderr.close()
+        with self._reading:
+            self._ended = True  # even if a process it started still has the pipe
+            self.process.stderr.close()
         return status
 
     def kill(self):
