@@ -44,10 +44,10 @@ int file_text_read(struct write_buffer *text, int base_fd, const char *path, siz
     return rv;
 }
 
-bool file_text_is_passing(const char *path)
+bool file_text_is_passing(int base_fd, const char *path)
 {
     struct stat st;
-    int fd = sys_open(AT_FDCWD, path, O_PATH);
+    int fd = sys_open(sys_base(base_fd), path, O_PATH);
     int rv = fd < 0 ? fd : sys_stat(fd, &st);
     if (fd >= 0) {
         sys_close(fd);

@@ -13,7 +13,8 @@ struct write_buffer;
  * (sys_base()). */
 int file_text_read(struct write_buffer *text, int base_fd, const char *path, size_t max);
 
-/* Whether path leads to something that can be read only once: a pipe, a terminal or a socket. */
-bool file_text_is_passing(const char *path);
+/* Whether path leads to something that can be read only once: a pipe, a terminal or a socket. A relative path
+ * starts at base_fd. */
+bool file_text_is_passing(int base_fd, const char *path);
 
 #endif

@@ -137,6 +137,9 @@ static int build_worker_state(lua_State *L)
 static void push_module(lua_State *L)
 {
     struct script *state = script_of(L);
+    if (file_text_is_passing(state->base_fd, script_path(state))) {
+        luaL_error(L, "it is a pipe, a terminal or a socket; a module is read by each thread, so it must be a file");
+    }
     struct write_buffer *file = script_lend_scratch(L, "the module");
     int rv = file_text_read(file, state->base_fd, script_path(state), SCRIPT_BYTES_MAX);
     if (rv < 0) {

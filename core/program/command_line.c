@@ -375,7 +375,7 @@ static int check_options(const struct command_line *options)
         return usage_error("--supervise is for serving, so it cannot be combined with --check, --routes, --request or "
                            "--upgrade");
     }
-    if (options->supervise && options->script != NULL && file_text_is_passing(options->script)) {
+    if (options->supervise && options->script != NULL && file_text_is_passing(0, options->script)) {
         return usage_error("--supervise needs a script that can be read again, not one from a pipe");
     }
     if (options->request == NULL) {

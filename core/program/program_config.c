@@ -44,7 +44,7 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
 
 void program_config_warn(const struct command_line *options, struct log_stream *log)
 {
-    if (options->watch && options->script != NULL && file_text_is_passing(options->script)) {
+    if (options->watch && options->script != NULL && file_text_is_passing(0, options->script)) {
         char line[256];
         snprintf(line, sizeof line, "--watch has no effect: %.120s came through a pipe and cannot be read again",
                  options->script);

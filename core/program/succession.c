@@ -44,7 +44,7 @@ void succession_begin(struct succession *succession, evserve *server, bool is_st
         refuse_upgrade(succession,
                        "in the sandbox no program can be started: restart the server, and have systemd keep "
                        "the sockets meanwhile (FileDescriptorStoreMax=)");
-    } else if (options->script != NULL && file_text_is_passing(options->script)) {
+    } else if (options->script != NULL && file_text_is_passing(0, options->script)) {
         refuse_upgrade(succession, "the script came through a pipe, and the new program could not read it again");
     } else if ((rv = upgrade_begin(upgrade, server, err, sizeof err)) == -EALREADY) {
         log_refusal(succession, err); /* whoever waits learns what becomes of the one under way */

@@ -145,7 +145,7 @@ int plan_read_script(struct plan *plan, char *err, size_t errlen)
     if (path != NULL && plan->config.lua_memory == 0) {
         plan->lua_memory_bytes = choose_lua_memory(plan->config.reactors);
     }
-    if (path == NULL || !file_text_is_passing(path)) {
+    if (path == NULL || !file_text_is_passing(plan->base_fd, path)) {
         return 0;
     }
     plan->is_piped = true;

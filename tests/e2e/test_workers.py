@@ -241,6 +241,8 @@ class Starting(unittest.TestCase):
                             ("app.worker('db.lua', { memory = 1048575 })", 'app.worker: memory: at least "1M" expected'),
                             ("app.worker('db.lua', { timeout = 0.5 })", "app.worker: timeout: 0.5 is not a whole number"),
                             ("app.worker('none.lua')", "site.lua:2: app.worker: none.lua: cannot open it: No such file"),
+                            ("os.execute('mkfifo db.pipe') app.worker('db.pipe')",
+                             "site.lua:2: app.worker: db.pipe: it is a pipe, a terminal or a socket; a module is read"),
                             ("package.path = ('?;'):rep(9000) app.worker('db.lua')",
                              "app.worker: its path, with package.path and package.cpath, has more than "),
                             ("local db = app.worker('db.lua') db.add(1, 2)", "db.lua: add cannot wait while the script")):

@@ -77,7 +77,7 @@ static void pipe_is_read_to_its_end(void **state)
     assert_int_equal(write(fds[1], "script", 6), 6);
     close(fds[1]);
     snprintf(path, sizeof path, "/dev/fd/%d", fds[0]);
-    assert_true(file_text_is_passing(path));
+    assert_true(file_text_is_passing(0, path));
     fake_sys_fail_op(FAKE_READ, 0, 1, -EINTR); /* a signal while it waits */
     assert_int_equal(file_text_read(&text, AT_FDCWD, path, MAX), 0);
     assert_int_equal(write_buffer_len(&text), 6);
@@ -89,12 +89,12 @@ static void what_lasts_is_told_from_what_passes(void **state)
 {
     (void)state;
     write_file(1);
-    assert_false(file_text_is_passing(path));
-    assert_false(file_text_is_passing(folder));
-    assert_false(file_text_is_passing("/nothing/there"));
+    assert_false(file_text_is_passing(0, path));
+    assert_false(file_text_is_passing(0, folder));
+    assert_false(file_text_is_passing(0, "/nothing/there"));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_true(file_text_is_passing(path)); /* without waiting for a writer */
+    assert_true(file_text_is_passing(0, path)); /* without waiting for a writer */
 }
 
 static void failures_are_told(void **state)
