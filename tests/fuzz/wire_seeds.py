@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Seeds from the wire cases: wire_seeds.py FOLDER writes what the cases of tests/wire send below FOLDER/conn, with the
-actions of conn_play.c between, the same below FOLDER/conn_tls, and as it is below FOLDER/parser."""
+actions of conn_play.c between, the same below FOLDER/conn_tls, and as it is below FOLDER/parser; and what the servers of
+tests/replies send below FOLDER/reply."""
 
 import pathlib
 import re
@@ -28,8 +29,8 @@ def quarters(milliseconds):
     return b"".join(b"\x01t" + bytes([min(255, count - at)]) for at in range(0, count, 255))
 
 
-def read_cases(path):
-    """Yields (name, actions and bytes, bytes alone) of each case."""
+def read_cases(path, mark=">"):
+    """Yields (name, actions and bytes, bytes alone) of each case. mark begins the lines that are sent."""
     name, played, sent = None, b"", b""
     for line in path.read_text(encoding="latin-1").splitlines() + ["case end"]:
         word, _, rest = line.partition(" ")
@@ -39,11 +40,11 @@ def read_cases(path):
             name, played, sent = rest.split()[0], b"", b""
             continue
         data = b""
-        if word == ">":
+        if word == mark:
             data = rest.encode("latin-1") + b"\r\n"
-        elif word == ">|":
+        elif word == mark + "|":
             data = unescape(rest)
-        elif word == ">*":
+        elif word == mark + "*":
             count, _, text = rest.partition(" ")
             data = unescape(text) * int(count)
         elif word == "~":
@@ -60,7 +61,7 @@ def read_cases(path):
 
 def main():
     out = pathlib.Path(sys.argv[1])
-    for folder in ("conn", "conn_tls", "parser"):
+    for folder in ("conn", "conn_tls", "parser", "reply"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for path in sorted((pathlib.Path(__file__).parents[1] / "wire").glob("*.wire")):
         for name, played, sent in read_cases(path):
@@ -68,6 +69,10 @@ def main():
                 (out / "conn" / name).write_bytes(played)
                 (out / "conn_tls" / name).write_bytes(played)
                 (out / "parser" / name).write_bytes(sent)
+    for path in sorted((pathlib.Path(__file__).parents[1] / "replies").glob("*.reply")):
+        for name, _, sent in read_cases(path, "<"):
+            if len(sent) <= 4096:
+                (out / "reply" / name).write_bytes(sent)
 
 
 if __name__ == "__main__":
