@@ -41,6 +41,19 @@ function app.sleep(duration)
     end
 end
 
+local wait_fd = core.wait_fd
+
+function app.wait(fd, direction, timeout)
+    local ok, err = wait_fd(fd, direction, timeout)
+    if ok then
+        return true
+    end
+    if ok == nil then
+        return nil, err
+    end
+    give_up(err)
+end
+
 function app.spawn(options, fn, ...)
     if type(options) ~= "table" then
         return (spawn("app.spawn", false, options, fn, ...))

@@ -32,6 +32,7 @@
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
 #include "lua/bind_url.h"
+#include "lua/bind_wait.h"
 #include "lua/bind_worker.h"
 #include "lua/birth.h"
 #include "lua/call.h"
@@ -105,6 +106,7 @@ static int build_state(lua_State *L)
     bind_timer(L);
     bind_task(L);
     bind_sync(L);
+    bind_wait(L);
     bind_worker(L);
     bind_json(L);
     bind_number(L);

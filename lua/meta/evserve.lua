@@ -383,6 +383,14 @@ function app.on(event, fn) end
 ---@param duration evserve.Duration
 function app.sleep(duration) end
 
+--- Wait until the fd of a library can be read or written. It fails with "timeout", or with an error of the system.
+---@param fd integer
+---@param what "read"|"write"|"either"
+---@param timeout? evserve.Duration
+---@return true? ok
+---@return string? err
+function app.wait(fd, what, timeout) end
+
 --- Call a function once.
 ---@param delay evserve.Duration
 ---@param fn fun()
