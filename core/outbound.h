@@ -5,17 +5,23 @@
  * thread, so what it keeps outlives a reload. What is costly is made at first use. Its reactor's thread, and a thread
  * that loads a script for it only hands it on. */
 
+#include "core/kept_links.h"
 #include "core/link.h"
 
 struct job_pools;
 
 struct outbound {
     struct links links;     /* for link_open() */
+    struct kept_links kept; /* links that are open, and in no use */
     struct job_pools *jobs; /* borrowed: of the server; NULL: there are no threads for what blocks */
 };
 
 /* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */
 void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log);
+
+/* As link_open(), which see. If as many links are open as may be, one that is kept is closed first. */
+int outbound_connect(struct outbound *outbound, struct link **link, const struct link_target *target,
+                     const struct link_user *user, void *arg, char *err, size_t errlen);
 
 /* Close what is kept open. Nobody else has a link any more. One of zeros is left alone. */
 void outbound_done(struct outbound *outbound);
