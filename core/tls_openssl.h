@@ -168,6 +168,7 @@ extern struct tls_openssl tls_openssl;
 #define SSL_CTX_use_cert_and_key             tls_openssl.SSL_CTX_use_cert_and_key
 #define SSL_SESSION_get0_peer                tls_openssl.SSL_SESSION_get0_peer
 #define SSL_client_hello_get0_ext            tls_openssl.SSL_client_hello_get0_ext
+#define SSL_do_handshake                     tls_openssl.SSL_do_handshake
 #define SSL_free                             tls_openssl.SSL_free
 #define SSL_get0_alpn_selected               tls_openssl.SSL_get0_alpn_selected
 #define SSL_get0_peer_certificate            tls_openssl.SSL_get0_peer_certificate
