@@ -145,8 +145,8 @@ enum fetch_event {
 /* Called by the reactor alone: never inside a function of this file. It may call them all, fetch_close() included. */
 typedef void (*fetch_event_fn)(struct fetch *fetch, enum fetch_event event, void *arg);
 
-/* Begin. Returns FETCH_SUCCESS with *fetch, which the caller closes; or why not, with a text in err and nothing begun
- * (FETCH_BAD_REQUEST, FETCH_BUSY, FETCH_DENIED, FETCH_NO_MEMORY). */
+/* Begin. Returns FETCH_SUCCESS with *fetch, which the caller closes; or why not, with a text in err and nothing begun:
+ * FETCH_BAD_REQUEST, FETCH_BUSY, FETCH_DENIED, FETCH_NO_MEMORY, or what is known of the server without waiting. */
 enum fetch_kind fetch_start(struct fetch **fetch, struct outbound *outbound, const struct fetch_request *request,
                             fetch_event_fn on_event, void *arg, char *err, size_t errlen);
 

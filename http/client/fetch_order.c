@@ -147,7 +147,7 @@ static enum fetch_kind check_order_options(const struct fetch_request *request, 
 /* The copy. */
 
 /* Copy a text with a NUL to *at, which moves on. */
-static const char *keep_text(char **at, const char *text, size_t len)
+static const char *retain_text(char **at, const char *text, size_t len)
 {
     char *copy = *at;
     if (text == NULL) {
@@ -206,16 +206,16 @@ enum fetch_kind fetch_order_init(struct fetch_order *order, const struct fetch_r
     for (size_t i = 0; i < request->field_count; i++) {
         const struct fetch_field *field = &request->fields[i];
         order->fields[i] = (struct fetch_field){.name_len = field->name_len, .value_len = field->value_len};
-        order->fields[i].name = keep_text(&at, field->name, field->name_len);
-        order->fields[i].value = keep_text(&at, field->value, field->value_len);
+        order->fields[i].name = retain_text(&at, field->name, field->name_len);
+        order->fields[i].value = retain_text(&at, field->value, field->value_len);
     }
-    order->method = request->method != NULL ? keep_text(&at, request->method, request->method_len)
-                                            : keep_text(&at, "GET", strlen("GET"));
-    order->unix_path = keep_text(&at, request->unix_path, request->unix_path_len);
-    order->ca_file = keep_text(&at, request->ca_file, len_of(request->ca_file));
-    order->cert_file = keep_text(&at, request->cert_file, len_of(request->cert_file));
-    order->key_file = keep_text(&at, request->key_file, len_of(request->key_file));
-    order->server_name = keep_text(&at, request->server_name, len_of(request->server_name));
+    order->method = request->method != NULL ? retain_text(&at, request->method, request->method_len)
+                                            : retain_text(&at, "GET", strlen("GET"));
+    order->unix_path = retain_text(&at, request->unix_path, request->unix_path_len);
+    order->ca_file = retain_text(&at, request->ca_file, len_of(request->ca_file));
+    order->cert_file = retain_text(&at, request->cert_file, len_of(request->cert_file));
+    order->key_file = retain_text(&at, request->key_file, len_of(request->key_file));
+    order->server_name = retain_text(&at, request->server_name, len_of(request->server_name));
     if (request->body != NULL) {
         order->body = request->body_len > 0 ? memcpy(at, request->body, request->body_len) : at;
         order->body_len = request->body_len;

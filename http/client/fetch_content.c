@@ -1,0 +1,245 @@
+/* Content of responses.
+ *
+ * Happy path: a head becomes the owner's result, unless it is a redirect that is followed; content is appended to
+ * fetch->content, where the owner finds all of it at the end, or takes it piece by piece. Content of a known length is
+ * received where it will stay. Failure: fetch_fail(), with what the response did. */
+
+#include "http/client/fetch_content.h"
+
+#include "core/mem.h"
+#include "http/client/fetch_over.h"
+#include "http/client/fetch_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    CONTENT_MARK = 1 << 16,    /* bytes that a reader has not taken, from which on nothing is read from the server */
+    CONTENT_LEAST = 1024,      /* room for content */
+    CONTENT_DIRECT = 1 << 16,  /* room that is received to directly */
+    CONTENT_AT_ONCE = 1 << 20, /* a length up to this is believed: room for all of it is made */
+};
+
+/* Room. */
+
+/* Make room for len more bytes, and a NUL. */
+static bool grow_content(struct fetch_content *content, size_t len)
+{
+    size_t needed;
+
+    if (__builtin_add_overflow(content->len, len, &needed) || needed > SIZE_MAX / 2 - 1) {
+        return false;
+    }
+    if (++needed <= content->capacity) {
+        return true;
+    }
+    size_t room = content->capacity < CONTENT_LEAST ? (size_t)CONTENT_LEAST : 2 * content->capacity;
+    room = room < needed ? needed : room;
+    char *block = mem_resize(content->block, room);
+    if (block == NULL) {
+        return false;
+    }
+    content->block = block;
+    content->capacity = room;
+    return true;
+}
+
+static enum fetch_reply_verdict fail_for_memory(struct fetch *fetch)
+{
+    fetch_fail(fetch, FETCH_NO_MEMORY, "out of memory");
+    return REPLY_MALFORMED;
+}
+
+static enum fetch_reply_verdict fail_for_size(struct fetch *fetch)
+{
+    char name[FETCH_FAILURE_MAX / 2];
+    fetch_fail(fetch, FETCH_TOO_LARGE, "the body from %s has more than %" PRIu64 " bytes (max_body)",
+               fetch_peer_name(fetch, name), fetch->max_body);
+    return REPLY_MALFORMED;
+}
+
+bool fetch_has_room(const struct fetch *fetch)
+{
+    return !fetch->streams_response || fetch->content.len < CONTENT_MARK;
+}
+
+char *fetch_content_room(struct fetch *fetch, size_t *room)
+{
+    const struct fetch_body *body = &fetch->reply.body;
+    size_t wanted = CONTENT_DIRECT;
+
+    if (fetch->streams_response || !fetch->has_result || fetch->is_redirect) {
+        return NULL;
+    }
+    if (body->framing == FRAMING_LENGTH) {
+        /* One byte more shows whether the server sends more than it said. */
+        size_t most = body->left < CONTENT_AT_ONCE ? (size_t)body->left + 1 : CONTENT_AT_ONCE;
+        wanted = wanted < most ? wanted : most;
+        wanted = fetch->content.len == 0 ? most : wanted;
+    } else if (body->framing != FRAMING_TO_CLOSE) {
+        return NULL;
+    }
+    if (!grow_content(&fetch->content, wanted)) {
+        return NULL; /* what comes then fails for memory */
+    }
+    *room = fetch->content.capacity - fetch->content.len - 1;
+    return fetch->content.block + fetch->content.len;
+}
+
+/* Content that came, which may lie where it is to stay. */
+static enum fetch_reply_verdict add_content(struct fetch *fetch, const char *data, size_t len)
+{
+    struct fetch_content *content = &fetch->content;
+
+    if (len == 0 || fetch->is_redirect) {
+        return REPLY_MORE;
+    }
+    fetch->content_total += len;
+    if (fetch->content_total > fetch->max_body) {
+        return fail_for_size(fetch);
+    }
+    if (content->block == NULL || data != content->block + content->len) {
+        if (!grow_content(content, len)) {
+            return fail_for_memory(fetch);
+        }
+        memcpy(content->block + content->len, data, len);
+    }
+    content->len += len;
+    if (fetch->wants_content) {
+        fetch->wants_content = false;
+        fetch_note(fetch, FETCH_READABLE);
+    }
+    return REPLY_MORE;
+}
+
+/* Heads. */
+
+/* Whether this response is a redirect that is to be followed. */
+static bool is_followed_redirect(const struct fetch *fetch)
+{
+    return fetch->redirects_max > 0 && fetch_status_redirects(fetch->reply.head.status) &&
+           fetch_reply_find(&fetch->reply, "Location") != NULL;
+}
+
+static enum fetch_reply_verdict take_response_head(struct fetch *fetch)
+{
+    const struct fetch_reply *reply = &fetch->reply;
+    const struct fetch_head *head = &reply->head;
+
+    fetch->is_redirect = is_followed_redirect(fetch);
+    if (fetch->is_redirect) {
+        return REPLY_MORE;
+    }
+    if (reply->body.framing == FRAMING_LENGTH && head->content_length > fetch->max_body) {
+        return fail_for_size(fetch);
+    }
+    fetch->result = (struct fetch_response){
+        .status = head->status,
+        .minor_version = head->minor_version,
+        .reason = reply->bytes + head->reason.offset,
+        .fields = reply->fields,
+        .field_count = head->field_count,
+        .url = fetch->url.text,
+        .redirects = fetch->redirects,
+        .is_reused = fetch->reused > 0,
+    };
+    fetch->has_result = true;
+    if (fetch->streams_response) {
+        fetch_note(fetch, FETCH_HEAD);
+    }
+    return REPLY_MORE;
+}
+
+/* What came. */
+
+static enum fetch_reply_verdict fail_reply_of(struct fetch *fetch, enum fetch_reply_verdict verdict)
+{
+    char name[FETCH_FAILURE_MAX / 2];
+    const char *why = fetch->reply.why;
+
+    fetch_peer_name(fetch, name);
+    if (verdict == REPLY_NO_MEMORY) {
+        return fail_for_memory(fetch);
+    }
+    if (verdict == REPLY_TOO_LARGE) {
+        fetch_fail(fetch, FETCH_TOO_LARGE, "response from %s: %s (max_head)", name, why);
+    } else if (verdict == REPLY_CUT) {
+        fetch_fail(fetch, FETCH_CUT, "%s closed the connection %s", name, why);
+    } else {
+        fetch_fail(fetch, FETCH_MALFORMED, "malformed response from %s: %s", name, why);
+    }
+    return REPLY_MALFORMED;
+}
+
+enum fetch_reply_verdict fetch_take_bytes(struct fetch *fetch, const char *data, size_t len)
+{
+    for (;;) {
+        size_t used;
+        struct slice piece;
+        enum fetch_reply_verdict taken = REPLY_MORE;
+        enum fetch_reply_verdict verdict = fetch_reply_take(&fetch->reply, data, len, &used, &piece);
+        switch (verdict) {
+        case REPLY_HEAD:
+            taken = take_response_head(fetch);
+            break;
+        case REPLY_CONTENT:
+        case REPLY_DONE:
+            taken = add_content(fetch, data + piece.offset, piece.len);
+            break;
+        case REPLY_MORE:
+            return REPLY_MORE;
+        case REPLY_MALFORMED:
+        case REPLY_TOO_LARGE:
+        case REPLY_CUT:
+        case REPLY_NO_MEMORY:
+            return fail_reply_of(fetch, verdict);
+        }
+        if (taken != REPLY_MORE || verdict == REPLY_DONE) {
+            return taken != REPLY_MORE ? taken : REPLY_DONE;
+        }
+        data += used;
+        len -= used;
+    }
+}
+
+enum fetch_reply_verdict fetch_take_end(struct fetch *fetch)
+{
+    enum fetch_reply_verdict verdict = fetch_reply_end(&fetch->reply);
+    return verdict == REPLY_DONE ? REPLY_DONE : fail_reply_of(fetch, verdict);
+}
+
+int fetch_finish_content(struct fetch *fetch)
+{
+    if (fetch->streams_response) {
+        return 0;
+    }
+    if (!grow_content(&fetch->content, 0)) {
+        fail_for_memory(fetch);
+        return -ENOMEM;
+    }
+    fetch->content.block[fetch->content.len] = '\0';
+    fetch->result.body = fetch->content.block;
+    fetch->result.body_len = fetch->content.len;
+    return 0;
+}
+
+size_t fetch_take_content(struct fetch *fetch, const char **data)
+{
+    struct fetch_content empty = fetch->taken;
+
+    if (fetch->content.len == 0) {
+        return 0;
+    }
+    fetch->taken = fetch->content;
+    empty.len = 0;
+    fetch->content = empty;
+    *data = fetch->taken.block;
+    return fetch->taken.len;
+}
+
+void fetch_content_done(struct fetch *fetch)
+{
+    mem_free(fetch->content.block);
+    mem_free(fetch->taken.block);
+}

@@ -1,0 +1,86 @@
+#ifndef EVSERVE_HTTP_FETCH_STATE_H
+#define EVSERVE_HTTP_FETCH_STATE_H
+
+/* A fetch as the files of http/client/ share it:
+ *
+ *   fetch.c          what owners call
+ *   fetch_hop.c      one request and its response on one connection, and what follows: a retry, a redirect, the end
+ *   fetch_redirect.c where a redirect leads to
+ *   fetch_content.c  heads and content of responses, for the owner
+ *   fetch_over.c     failures, and what the owner is told
+ *
+ * Below them, without I/O: fetch_order.c (the request), fetch_url.c, fetch_reply.c (the response from its bytes), and
+ * its parts fetch_head.c and fetch_body.c. */
+
+#include "core/deadline.h"
+#include "core/reactor.h"
+#include "core/write_buffer.h"
+#include "http/client/fetch.h"
+#include "http/client/fetch_order.h"
+#include "http/client/fetch_reply.h"
+#include "http/client/fetch_url.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct link;
+struct outbound;
+
+enum fetch_stage {
+    FETCH_OPENS, /* the connection is not open yet */
+    FETCH_WORKS, /* it is: the request is sent, the response read */
+    FETCH_ENDED, /* the response is complete, or it failed */
+};
+
+/* Content that came. */
+struct fetch_content {
+    char *block; /* capacity bytes, or NULL */
+    size_t len, capacity;
+};
+
+struct fetch {
+    struct outbound *outbound; /* borrowed */
+    fetch_event_fn on_event;
+    void *arg;                    /* for on_event */
+    struct fetch_order order;     /* the request */
+    struct fetch_url url;         /* where it goes now */
+    struct link *link;            /* NULL: there is none */
+    struct reactor_task task;     /* goes on where no event of the connection will */
+    struct deadline deadline;     /* of what is waited for */
+    int64_t ends_ms;              /* of the whole, reactor time */
+    struct write_buffer out;      /* of the request, to be sent */
+    size_t body_sent;             /* of a split body */
+    uint64_t body_written;        /* of a streamed one */
+    struct fetch_reply reply;     /* what has come in this hop */
+    struct fetch_response result; /* for the owner, once has_result */
+    struct fetch_content content; /* for the owner: all of it, or what it has not taken yet */
+    struct fetch_content taken;   /* what fetch_read() handed out last */
+    uint64_t content_total;       /* bytes of content so far */
+    uint64_t max_body;            /* of content; UINT64_MAX: no limit */
+    size_t max_head;
+    uint32_t timeout_ms, connect_timeout_ms;
+    unsigned reused;        /* how often link was used before */
+    unsigned redirects;     /* that were followed */
+    unsigned redirects_max; /* that may be */
+    uint8_t stage;          /* enum fetch_stage */
+    uint8_t kind;           /* enum fetch_kind, of a failure */
+    uint8_t due;            /* events that the owner is to be told: 1 << enum fetch_event */
+    bool streams_response;
+    bool is_fresh;       /* no kept connection this time: one has failed */
+    bool is_redirect;    /* this response is one that is followed: its content is dropped */
+    bool has_result;     /* result is set */
+    bool has_written;    /* fetch_write_end() was called */
+    bool wants_room;     /* fetch_write() said -EAGAIN */
+    bool wants_content;  /* fetch_read() did */
+    bool is_send_broken; /* the server takes no more of the request; its response may be there all the same */
+    bool *is_gone;       /* while the owner is told something: set when it closes the fetch */
+    char failure[FETCH_FAILURE_MAX];
+};
+
+static inline bool fetch_is_over(const struct fetch *fetch)
+{
+    return fetch->stage == FETCH_ENDED;
+}
+
+#endif
