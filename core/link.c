@@ -36,7 +36,7 @@ struct link {
     uint8_t wanted;         /* what the user waits for */
     uint8_t interest;       /* what the reactor watches */
     bool is_registered : 1; /* with the reactor */
-    bool has_input : 1;     /* the socket has become readable, and nobody has read since */
+    bool has_input : 1;     /* the socket has become readable, and was not read since */
     bool ignores_input : 1; /* it did so while nobody wanted that: the level is not watched until somebody does */
     bool tells_open : 1;    /* the task calls on_open */
 };
@@ -142,14 +142,12 @@ static void on_link_task(struct reactor *reactor, void *arg)
         tell_open(link, link->error);
         return;
     }
-    link->has_input = false;
     tell_ready(link, REACTOR_READABLE);
 }
 
 /* Events of the socket that nobody waits for: remember them, and see to it that they do not come in each tick. */
 static void note_unwanted(struct link *link, unsigned events, bool has_failed)
 {
-    link->has_input = link->has_input || (events & (unsigned)REACTOR_READABLE) != 0;
     if (has_failed && link->wanted == 0) {
         stop_watching(link);
         return;
@@ -180,6 +178,7 @@ static void on_link_event(struct reactor *reactor, int fd, unsigned events, void
     if ((events & (unsigned)REACTOR_END) != 0) {
         ready |= (unsigned)REACTOR_READABLE;
     }
+    link->has_input = link->has_input || (ready & (unsigned)REACTOR_READABLE) != 0;
     note_unwanted(link, ready & ~(unsigned)link->wanted, has_failed);
     tell_ready(link, ready);
 }
@@ -367,8 +366,19 @@ const struct transport *link_transport(const struct link *link)
 
 /* Reading and writing. */
 
+/* Whether a read could bring nothing: the last one has emptied the socket, and no edge has told of more since. */
+static bool is_known_empty(const struct link *link)
+{
+    const struct transport *transport = &link->transport;
+    return link->is_registered && (link->interest & (unsigned)REACTOR_EDGE) != 0 && !link->has_input &&
+           !transport->may_have_more && !transport->holds_input && !transport->is_half_closed && !transport->is_at_end;
+}
+
 ssize_t link_recv(struct link *link, void *data, size_t len)
 {
+    if (is_known_empty(link)) {
+        return link->broken < 0 ? link->broken : -EAGAIN;
+    }
     link->has_input = false;
     ssize_t got = transport_recv(&link->transport, data, len);
     return (got == 0 || got == -EAGAIN) && link->broken < 0 ? link->broken : got;

@@ -86,7 +86,8 @@ enum link_stage link_stage(const struct link *link);
 const char *link_failure(const struct link *link);
 
 /* Read once; write once; as transport_recv(), transport_send() and transport_sendv(). After -EAGAIN, or less than was
- * asked for, link_want() says when to try again. A plain read of less than len has taken all that was there. */
+ * asked for, link_want() says when to try again. A read that can bring nothing, since
+ * the one before has emptied the socket and no event has come, costs no system call. */
 ssize_t link_recv(struct link *link, void *data, size_t len);
 ssize_t link_send(struct link *link, const void *data, size_t len);
 ssize_t link_sendv(struct link *link, const struct iovec *parts, size_t count);

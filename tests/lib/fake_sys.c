@@ -82,7 +82,8 @@ struct segment {
 /* A connection: both its near end's state and what the test does with the far one. */
 struct fake_peer {
     struct fake_peer *next;          /* all of them */
-    struct fake_peer *next_queued;   /* waiting at the same listener */
+    struct fake_peer *next_queued;   /* waiting at the same listener, or accepted by the same server */
+    struct fake_server *server;      /* that the near end waits for: it is not connected; else NULL */
     struct file *socket;             /* near end; NULL when not accepted, or closed */
     int fd;                          /* number of the near end, -1 without */
     struct sockaddr_storage address; /* of the far end */
@@ -105,6 +106,15 @@ struct fake_peer {
     bool resets_on_close;               /* sys_reset_on_close() was called */
 };
 
+struct fake_server {
+    struct fake_server *next; /* all of them */
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    enum fake_server_way way;
+    int error;                      /* of FAKE_SERVER_FAILS */
+    struct fake_peer *first, *last; /* accepted, not asked for yet */
+};
+
 /* A wish for a failure. */
 struct wish {
     struct wish *next;
@@ -123,6 +133,7 @@ static struct {
     int fd_limit;                   /* -1 without */
     struct file *files;             /* all */
     struct fake_peer *peers;        /* all, newest first */
+    struct fake_server *servers;    /* all */
     int next_port, next_peer_port;  /* to give away */
     size_t recv_max;                /* 0 without */
     fake_idle_fn idle;              /* may be NULL */
@@ -623,9 +634,37 @@ static void move_segments(struct fake_peer *peer)
     }
 }
 
+/* The near end is connected from now on. */
+static void finish_connect(struct fake_peer *peer)
+{
+    struct fake_server *server = peer->server;
+    peer->server = NULL;
+    *(server->first == NULL ? &server->first : &server->last->next_queued) = peer;
+    server->last = peer;
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+}
+
+static void decide_connect(struct fake_peer *peer)
+{
+    switch (peer->server->way) {
+    case FAKE_SERVER_ACCEPTS:
+        finish_connect(peer);
+        break;
+    case FAKE_SERVER_FAILS:
+        fake_peer_reset(peer, peer->server->error);
+        peer->server = NULL;
+        break;
+    case FAKE_SERVER_HANGS:
+        break;
+    }
+}
+
 static void pass_instant(void)
 {
     for (struct fake_peer *peer = fake.peers; peer != NULL; peer = peer->next) {
+        if (peer->server != NULL && peer->socket != NULL) {
+            decide_connect(peer);
+        }
         move_segments(peer);
         if (peer->window != FAKE_NO_LIMIT) {
             fake_peer_set_room(peer, peer->window);
@@ -1183,6 +1222,57 @@ int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
     return leave_int(FAKE_BIND, fd, 0, rv);
 }
 
+struct fake_server *fake_server_create(const struct sockaddr *address, socklen_t len)
+{
+    start();
+    struct fake_server *server = must(calloc(1, sizeof *server));
+    memcpy(&server->address, address, len);
+    server->address_len = len;
+    server->next = fake.servers;
+    fake.servers = server;
+    return server;
+}
+
+void fake_server_set(struct fake_server *server, enum fake_server_way way, int error)
+{
+    server->way = way;
+    server->error = error;
+}
+
+struct fake_peer *fake_server_next(struct fake_server *server)
+{
+    struct fake_peer *peer = server->first;
+    server->first = peer == NULL ? NULL : peer->next_queued;
+    return peer;
+}
+
+static struct fake_server *find_server(const struct sockaddr *address, socklen_t len)
+{
+    struct fake_server *server = fake.servers;
+    while (server != NULL && (server->address_len != len || memcmp(&server->address, address, len) != 0)) {
+        server = server->next;
+    }
+    return server;
+}
+
+/* The near end is not writable before it is connected. */
+static int connect_to_server(int fd, struct fake_server *server)
+{
+    bool is_unix = server->address.ss_family == AF_UNIX;
+    if (is_unix && server->way != FAKE_SERVER_ACCEPTS) {
+        return server->way == FAKE_SERVER_FAILS ? server->error : -EAGAIN;
+    }
+    struct fake_peer *peer = new_peer(server->address.ss_family);
+    fake_peer_set_address(peer, (struct sockaddr *)&server->address, server->address_len);
+    peer->server = server;
+    peer->room = 0;
+    attach_peer(peer, fd);
+    if (is_unix) {
+        finish_connect(peer);
+    }
+    return is_unix ? 0 : -EINPROGRESS;
+}
+
 /* A listener at the address gets a connection; the test holds both its ends, nothing joins them. */
 static int connect_socket(int fd, struct file *file, const struct sockaddr *address, socklen_t len)
 {
@@ -1190,6 +1280,10 @@ static int connect_socket(int fd, struct file *file, const struct sockaddr *addr
     memcpy(&wanted, address, len < sizeof wanted ? len : sizeof wanted);
     if (file->peer != NULL) {
         return -EISCONN;
+    }
+    struct fake_server *server = find_server(address, len);
+    if (server != NULL) {
+        return connect_to_server(fd, server);
     }
     struct file *listener = find_listener(&wanted);
     if (listener == NULL) {
@@ -1815,6 +1909,11 @@ void fake_sys_reset(void)
         if (fake.fds[fd] != NULL) {
             close_fd(fd);
         }
+    }
+    while (fake.servers != NULL) {
+        struct fake_server *next = fake.servers->next;
+        free(fake.servers);
+        fake.servers = next;
     }
     while (fake.peers != NULL) {
         struct fake_peer *next = fake.peers->next;

@@ -138,6 +138,22 @@ void fake_peer_set_address(struct fake_peer *peer, const struct sockaddr *addres
  * exactly fd when that is >= 0: a number so high that no real fd has it. */
 struct fake_peer *fake_peer_create(int fd);
 
+/* A server elsewhere, to which sys_connect() connects; lives until fake_sys_reset(). The address has a port, or is that
+ * of a unix socket. */
+struct fake_server;
+struct fake_server *fake_server_create(const struct sockaddr *address, socklen_t len);
+
+/* How it treats connections that begin from now on, and those that still wait for it. */
+enum fake_server_way {
+    FAKE_SERVER_ACCEPTS, /* in the next sys_epoll_wait(); on a unix socket at once */
+    FAKE_SERVER_HANGS,   /* not now */
+    FAKE_SERVER_FAILS,   /* with error, in the next sys_epoll_wait(); on a unix socket, sys_connect() fails */
+};
+void fake_server_set(struct fake_server *server, enum fake_server_way way, int error);
+
+/* The far end of the oldest connection that it has accepted and that was not asked for yet, or NULL. */
+struct fake_peer *fake_server_next(struct fake_server *server);
+
 /* The fd of the near end, -1 when not accepted yet, or closed. */
 int fake_peer_fd(const struct fake_peer *peer);
 
