@@ -13,6 +13,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "core/thread.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -58,7 +59,7 @@ int job_pool_create(struct job_pool **pool, struct crew *crew, const struct job_
     if (made == NULL) {
         return -ENOMEM;
     }
-    pthread_mutex_init(&made->lock, NULL);
+    thread_init_lock(&made->lock);
     pthread_cond_init(&made->has_work, NULL);
     made->crew = crew;
     made->plan = *plan;

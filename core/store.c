@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/store_shard.h"
 #include "core/sys.h"
+#include "core/thread.h"
 #include "core/write_buffer.h"
 
 #include <errno.h>
@@ -74,7 +75,7 @@ int store_create(struct store **store, uint64_t size)
             free_store(made, i);
             return -ENOMEM;
         }
-        pthread_mutex_init(&made->parts[i].lock, NULL);
+        thread_init_lock(&made->parts[i].lock);
     }
     *store = made;
     return 0;

@@ -30,3 +30,14 @@ void thread_init_cond(pthread_cond_t *cond)
     pthread_cond_init(cond, &attributes);
     pthread_condattr_destroy(&attributes);
 }
+
+void thread_init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP /* a C library without it sleeps at once */
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+    pthread_mutex_init(lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}

@@ -13,4 +13,8 @@ int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 /* Make a condition whose timed waits are on CLOCK_MONOTONIC, so that nobody who sets the date ends or prolongs them. */
 void thread_init_cond(pthread_cond_t *cond);
 
+/* Make a lock for what takes less than a microsecond: a thread that finds it taken tries again for a moment before it
+ * sleeps, since sleeping and waking up take much longer. */
+void thread_init_lock(pthread_mutex_t *lock);
+
 #endif

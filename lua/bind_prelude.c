@@ -66,6 +66,7 @@ static int lua_set_ref(lua_State *L)
         {"run_timer", REF_RUN_TIMER},
         {"run_deferred", REF_RUN_DEFERRED},
         {"run_task", REF_RUN_TASK},
+        {"give_back", REF_GIVE_BACK},
         {"relay", REF_RELAY},
         {"threads", REF_THREADS},
         {"error_handler", REF_ERROR_HANDLER},

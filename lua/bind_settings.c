@@ -37,18 +37,16 @@ static int lua_setting_names(lua_State *L)
     return 1;
 }
 
-/* A number is in milliseconds, but whoever writes 30 for a timeout most likely means seconds. Said once for all
- * threads. */
-static void warn_of_unit(lua_State *L, const struct limit_info *info, uint64_t value, const char *what)
+void script_warn_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value)
 {
     const struct script *script = script_of(L);
     char place[PLACE_MAX];
-    if (!script->is_repeat && limit_looks_like_seconds(info, value)) {
+    if (!script->is_repeat) {
         unsigned long long number = value;
         script_place(L, place);
         log_write(script->log, LOG_WARN,
                   "%s: %s: %s = %llu is %llu ms: write \"%llus\" for seconds, or \"%llums\" to confirm it", place, what,
-                  info->name, number, number, number, number);
+                  name, number, number, number, number);
     }
 }
 
@@ -84,8 +82,8 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
     if (limit_check_value(info, value, err, sizeof err) < 0) {
         script_raise(L, "%s: %s", what, err);
     }
-    if (type == LUA_TNUMBER) {
-        warn_of_unit(L, info, value, what);
+    if (type == LUA_TNUMBER && limit_looks_like_seconds(info, value)) {
+        script_warn_of_seconds(L, what, info->name, value);
     }
     return value;
 }

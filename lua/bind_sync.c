@@ -4,10 +4,15 @@
  * wakes the holder of the ticket has given him what he waited for: nothing takes that back.
  *
  * Failure modes: a ticket is good for one wait. It wakes nobody once that has ended by itself: because it took too
- * long, because the client has gone, or because it could not even begin. Whoever wakes then asks the next one. */
+ * long, because the client has gone, or because it could not even begin. Whoever wakes then asks the next one. A
+ * coroutine that is given up inside sem:with() has no code that could post: a task of the reactor calls the prelude,
+ * which posts for it. */
 
 #include "lua/bind_sync.h"
 
+#include "core/log.h"
+#include "core/reactor.h"
+#include "lua/call.h"
 #include "lua/coro.h"
 #include "lua/duration.h"
 #include "lua/relay.h"
@@ -95,10 +100,75 @@ static int lua_shield(lua_State *L)
     return 0;
 }
 
+/* Places of semaphores. */
+
+static void on_place_task(struct reactor *reactor, void *arg)
+{
+    (void)reactor;
+    struct script *script = REACTOR_OWNER(arg, struct script, place_task);
+    char err[SCRIPT_TEXT_MAX];
+    script_push_ref(script, script->L, REF_GIVE_BACK);
+    if (script_call(script, 0, 0, err, sizeof err) < 0) {
+        log_write(script->log, LOG_ERROR, "semaphore:with: a place is lost: %s", err);
+    }
+}
+
+static void give_places_back(struct coro *coro)
+{
+    reactor_schedule(coro->script->reactor, &coro->script->place_task);
+}
+
+/* hold(): the coroutine that runs, which now has one place more: its index and generation. */
+static int lua_hold(lua_State *L)
+{
+    struct coro *coro = coro_check_running(L, "semaphore:with");
+    coro->places++;
+    coro->end_places = give_places_back;
+    lua_pushinteger(L, (lua_Integer)coro->index);
+    lua_pushnumber(L, (lua_Number)coro->generation);
+    return 2;
+}
+
+static struct coro *check_holder(lua_State *L)
+{
+    lua_Number index = luaL_checknumber(L, 1);
+    lua_Number generation = luaL_checknumber(L, 2);
+    const struct script *script = script_of(L);
+    bool is_known = index >= 0 && index < script->coro_count && generation >= 0 && generation <= UINT32_MAX;
+    return is_known ? coro_find(script, (uint32_t)index, (uint32_t)generation) : NULL;
+}
+
+/* let_go(index, generation): the coroutine has one place less. */
+static int lua_let_go(lua_State *L)
+{
+    struct coro *coro = check_holder(L);
+    if (coro != NULL && coro->places > 0) {
+        coro->places--;
+    }
+    return 0;
+}
+
+/* holds(index, generation): whether the coroutine has not ended. */
+static int lua_holds(lua_State *L)
+{
+    const struct coro *coro = check_holder(L);
+    lua_pushboolean(L, coro != NULL);
+    return 1;
+}
+
+void sync_end(struct script *script)
+{
+    if (reactor_is_scheduled(&script->place_task)) {
+        reactor_unschedule(script->reactor, &script->place_task);
+    }
+}
+
 void bind_sync(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"draw", lua_draw}, {"park", lua_park}, {"wake", lua_wake}, {"shield", lua_shield}, {NULL, NULL},
+        {"draw", lua_draw}, {"hold", lua_hold},     {"holds", lua_holds}, {"let_go", lua_let_go},
+        {"park", lua_park}, {"shield", lua_shield}, {"wake", lua_wake},   {NULL, NULL},
     };
+    script_of(L)->place_task.fn = on_place_task;
     luaL_register(L, NULL, functions);
 }

@@ -8,4 +8,7 @@
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
 void bind_sync(lua_State *L);
 
+/* The script is closed: no task of the reactor may find it any more. */
+void sync_end(struct script *script);
+
 #endif

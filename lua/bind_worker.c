@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "http/limits.h"
+#include "lua/bind_settings.h"
 #include "lua/duration.h"
 #include "lua/folders.h"
 #include "lua/object.h"
@@ -23,11 +24,12 @@
 #include <string.h>
 
 enum {
-    WORKER_THREADS = 2,          /* by default */
-    WORKER_QUEUE = 100,          /* likewise */
-    WORKER_TIMEOUT_MS = 30000,   /* likewise */
-    WORKER_MEMORY_MIB = 64,      /* likewise, of each thread's state */
-    WORKER_MEMORY_LEAST_MIB = 1, /* with less no module loads */
+    WORKER_THREADS = 2,           /* by default */
+    WORKER_QUEUE = 100,           /* likewise */
+    WORKER_TIMEOUT_MS = 30000,    /* likewise */
+    WORKER_TIMEOUT_ODD_MS = 1000, /* a number below most likely means seconds */
+    WORKER_MEMORY_MIB = 64,       /* likewise, of each thread's state */
+    WORKER_MEMORY_LEAST_MIB = 1,  /* with less no module loads */
 };
 
 /* Whether the file can be opened; one that cannot be read is there, too, and the error about it says why. */
@@ -131,6 +133,9 @@ static int worker_open(lua_State *L)
     unsigned queue = check_worker_number(L, 3, "queue", WORKER_QUEUE, 0, JOB_QUEUE_MAX);
     size_t memory_bytes = check_worker_memory(L, 4);
     uint32_t timeout_ms = lua_isnil(L, 5) ? WORKER_TIMEOUT_MS : duration_check(L, 5, "app.worker: timeout");
+    if (lua_type(L, 5) == LUA_TNUMBER && timeout_ms > 0 && timeout_ms < WORKER_TIMEOUT_ODD_MS) {
+        script_warn_of_seconds(L, "app.worker", "timeout", timeout_ms);
+    }
     if (script->jobs == NULL) {
         script_raise(L, "app.worker works only in a script of a server");
     }

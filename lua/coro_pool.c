@@ -177,6 +177,9 @@ void coro_put(struct coro *coro)
     if (coro->tasks != NULL) {
         coro->end_tasks(coro);
     }
+    if (coro->places != 0) {
+        coro->end_places(coro);
+    }
     if (coro->result != NULL) {
         coro->end_result(coro);
     }

@@ -94,6 +94,9 @@ struct coro {
     struct script_task *tasks;            /* that it has begun and that end with it (bind_task.c) */
     void (*end_tasks)(struct coro *coro); /* called at its end while it has some */
 
+    unsigned places;                       /* of semaphores that it holds inside sem:with() (bind_sync.c) */
+    void (*end_places)(struct coro *coro); /* called at its end while it holds some */
+
     struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
     void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
 

@@ -3,12 +3,13 @@
 
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
-local check_function = shared.check_function
-local error, rawget, setmetatable, type, xpcall = error, rawget, setmetatable, type, xpcall
+local check_function, check_names = shared.check_function, shared.check_names
+local error, next, pcall, rawget, setmetatable, type, xpcall = error, next, pcall, rawget, setmetatable, type, xpcall
 local getmetatable = debug.getmetatable
 local floor, string = math.floor, string
 
 local draw, park, wake, shield, trace = core.draw, core.park, core.wake, core.shield, core.trace
+local hold, holds, let_go = core.hold, core.holds, core.let_go
 
 local COUNT_MAX = 1000000 -- of a semaphore, and values of a channel
 
@@ -110,13 +111,16 @@ function app.semaphore(count)
     })
 end
 
-function semaphore.wait(object, timeout)
-    local state = state_of(semaphore, "semaphore:wait", object)
+local function take_one(what, state, timeout)
     if state.count > 0 then
         state.count = state.count - 1
         return true
     end
-    return wait("semaphore:wait", state.waiting, {}, timeout)
+    return wait(what, state.waiting, {}, timeout)
+end
+
+function semaphore.wait(object, timeout)
+    return take_one("semaphore:wait", state_of(semaphore, "semaphore:wait", object), timeout)
 end
 
 function semaphore.post(object, count)
@@ -129,6 +133,66 @@ function semaphore.post(object, count)
         fail(string.format("semaphore:post: the count would be above %d", COUNT_MAX))
     end
     state.count = state.count + count
+end
+
+-- Who is inside semaphore.with() (true), or waits there (false), by place. A coroutine that is given up in there has no
+-- code that could post: then give_back() is called.
+local places = {}
+
+local function give(state)
+    if not wake_first(state.waiting) then
+        state.count = state.count + 1
+    end
+end
+
+local function leave(place, ok, ...)
+    if places[place] then
+        places[place] = nil
+        let_go(place.index, place.generation)
+        give(place.state)
+    end
+    if not ok then
+        error((...), 0)
+    end
+    return ...
+end
+
+core.ref("give_back", function()
+    for place, has_it in next, places do
+        if not holds(place.index, place.generation) then
+            places[place] = nil
+            if has_it then
+                give(place.state)
+            end
+        end
+    end
+end)
+
+local function take_and_call(object, timeout, fn, ...)
+    local state = state_of(semaphore, "semaphore:with", object)
+    check_function("semaphore:with", fn)
+    local place = { state = state }
+    place.index, place.generation = hold()
+    places[place] = false -- so that there is memory for it once the place is taken
+    local ok, taken, err = pcall(take_one, "semaphore:with", state, timeout)
+    if ok and taken then
+        places[place] = true
+        return leave(place, xpcall(fn, trace, ...))
+    end
+    places[place] = nil
+    let_go(place.index, place.generation)
+    if not ok then
+        error(taken, 0)
+    end
+    return nil, err
+end
+
+function semaphore.with(object, options, ...)
+    if type(options) ~= "table" then
+        return take_and_call(object, nil, options, ...)
+    end
+    check_names("semaphore:with", "option", options, { "timeout" })
+    return take_and_call(object, options.timeout, ...)
 end
 
 function semaphore.count(object)

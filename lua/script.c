@@ -355,6 +355,7 @@ void script_close(struct script *script)
     timer_free_all(script);
     defer_free_all(script);
     task_free_all(script);
+    sync_end(script);
     free_listens(script);
     tls_plan_done(&script->tls);
     routes_free(script);

@@ -111,6 +111,7 @@ enum script_ref {
     REF_METRIC_META,  /* metatable of metrics */
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_WORKER_META,  /* metatable of handles of workers */
+    REF_GIVE_BACK,    /* give_back(): posts for those that ended inside sem:with() */
     REF_FUNCTIONS,    /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
@@ -222,6 +223,7 @@ struct script {
     struct script_task *free_tasks; /* in no use */
     uint64_t last_task_id;          /* that was given to one */
     uint64_t last_ticket;           /* that was drawn (bind_sync.c) */
+    struct reactor_task place_task; /* that gives back the places of those that have ended (bind_sync.c) */
 
     struct script_timer **timers;     /* by index; never freed before the script */
     uint32_t timer_count;             /* of timers */

@@ -543,6 +543,14 @@ function semaphore:wait(timeout) end
 ---@param count? integer
 function semaphore:post(count) end
 
+--- Take one, call fn(...), and give it back when that has ended, however it ends. Returns what fn returns. The first
+--- argument may be a table with a timeout for the wait; then nil and "timeout" are returned if it takes longer.
+---@param fn fun(...): any ...
+---@param ... any arguments of fn
+---@return any ...
+---@overload fun(self: evserve.Semaphore, options: { timeout?: evserve.Duration }, fn: fun(...), ...: any): any ...
+function semaphore:with(fn, ...) end
+
 --- How many are left.
 ---@return integer
 function semaphore:count() end

@@ -81,14 +81,17 @@ class BareNumbers(unittest.TestCase):
 
     def test_are_warned_of_once_for_all_threads(self):
         with script('app.set { idle_timeout = 30, drain_timeout = "30ms", header_timeout = 1000 }\n'
-                    'app.get("/", { write_timeout = 7 }, function() return "x" end)') as path:
+                    'app.get("/", { write_timeout = 7 }, function() return "x" end)\n'
+                    'app.worker("work.lua", { timeout = 5 })\n'
+                    'app.worker("work.lua", { timeout = 1000 })', files=(("work.lua", "return { f = print }"),)) as path:
             with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", "2", path) as server:
                 self.assertEqual(server.stop(), 0)
                 warnings = [line for line in server.lines if "confirm" in line]
-                self.assertEqual(len(warnings), 2, server.lines)
+                self.assertEqual(len(warnings), 3, server.lines)
                 self.assertIn(f'{path}:2: app.set: idle_timeout = 30 is 30 ms: write "30s" for seconds, or "30ms" to '
                               'confirm it', warnings[0])
                 self.assertIn(f"{path}:3: app.get: write_timeout = 7 is 7 ms", warnings[1])
+                self.assertIn(f"{path}:4: app.worker: timeout = 5 is 5 ms", warnings[2])
 
 
 class ScriptMistakes(unittest.TestCase):

@@ -84,6 +84,50 @@ class Sync(SiteCase):
         return coroutine.wrap(function() coroutine.yield(tostring(sem:wait())) end)()
     end)
 
+    app.get("/with", function()
+        local sem, busy, most, order = app.semaphore(2), 0, 0, {}
+        local tasks = {}
+        for i = 1, 6 do
+            tasks[i] = app.spawn(sem.with, sem, function(number, none)
+                busy = busy + 1
+                most = math.max(most, busy)
+                app.sleep(1)
+                busy = busy - 1
+                order[#order + 1] = number
+                return number, none, -number
+            end, i, nil)
+        end
+        local results = { tasks[1]:wait() }
+        for i = 2, 6 do tasks[i]:wait() end
+        local ok, err = pcall(sem.with, sem, function() error("inside", 0) end)
+        sem:wait() sem:wait()
+        local none, why = sem:with({ timeout = 1 }, error)
+        local bad = { pcall(sem.with, sem, { timeout = "soon" }, error) }
+        sem:post(2)
+        local within = coroutine.wrap(function() return sem:with(function() app.sleep(1) return "within" end) end)()
+        return { most = most, order = order, results = { results[1], tostring(results[2]), results[3] }, ok = ok, err = err,
+                 none = tostring(none), why = why, bad = bad[2], within = within, count = sem:count() }
+    end)
+    local held = app.semaphore(1)
+    app.get("/held", function() return held:count() .. "\n" end)
+    app.get("/with-sleep", function() held:with(app.sleep, "1h") end)
+    app.get("/with-waiting", function() held:with(note, "has come in") return "in" end)
+    app.get("/with-loop", { handler_cpu = "50ms" }, function() held:with(function() while true do end end) end)
+    app.get("/with-deaf", function()
+        held:with(function()
+            while true do pcall(app.sleep, "1h") end -- it is told that the client has gone, and waits again
+        end)
+    end)
+    app.get("/with-yield", function() held:with(coroutine.yield) end)
+    app.get("/with-deaf-inside", function()
+        held:with(function() coroutine.wrap(function() while true do pcall(app.sleep, "1h") end end)() end)
+    end)
+    app.get("/with-left", function()
+        local inner = coroutine.wrap(function() held:with(coroutine.yield) end)
+        inner() -- and never again
+        return "left"
+    end)
+
     local function collect(capacity)
         local channel, got = app.channel(capacity), {}
         local task = app.spawn(function()
@@ -128,6 +172,7 @@ class Sync(SiteCase):
             say(app.semaphore), say(app.semaphore, -1), say(app.semaphore, 1.5), say(app.channel, "x"), say(app.channel, 1000001),
             say(sem.wait), say(sem.wait, {}), say(sem.post, sem, 0), say(sem.wait, sem, "soon"), say(channel.send, channel),
             say(channel.receive), say(app.shield), say(app.shield, 1),
+            say(sem.with, sem), say(sem.with, sem, { patience = 1 }, print), say(sem.with, {}, print),
             say(function() app.semaphore(1000000):post() end),
             say(table.sort, { 1, 2 }, function() sem:wait() end),
         }
@@ -273,6 +318,29 @@ class Sync(SiteCase):
             self.assertEqual(self.ask("/post").text, "posted")
             self.assertEqual(client.read().text, "had it")
 
+    def test_with_gives_back_what_it_took(self):
+        self.assertEqual(self.ask("/with").json,
+                         {"most": 2, "order": [1, 2, 3, 4, 5, 6], "results": [1, "nil", -1], "ok": False, "err": "inside",
+                          "none": "nil", "why": "timeout", "within": "within", "count": 2,
+                          "bad": 'site.lua:97: semaphore:with: "soon" is not a whole number with a unit (ms, s, m or h), '
+                                 'such as "30s"'})
+
+    def test_with_gives_back_however_its_function_ends(self):
+        for path in ("/with-sleep", "/with-deaf", "/with-deaf-inside"):
+            with self.subTest(path), Client(self.server) as waiting:
+                holder = Client(self.server)
+                holder.send("GET", path)
+                evtest.wait_until(lambda: self.ask("/held").text == "0\n", "the semaphore to be taken")
+                waiting.send("GET", "/with-waiting")
+                self.assertEqual(self.ask("/held").text, "0\n")
+                holder.reset()
+                self.assertEqual(waiting.read().text, "in")
+        for path, status in (("/with-loop", 503), ("/with-yield", 500), ("/with-left", 200)):
+            with self.subTest(path):
+                self.assertEqual(self.ask(path).status, status)
+                self.assertEqual(self.ask("/with-waiting").text, "in")
+        self.assertEqual(self.ask("/held").text, "1\n")
+
     def test_a_wait_that_cannot_begin_leaves_nothing_in_the_queue(self):
         self.assertEqual(self.ask("/unused").json, {"left": False, "count": 0, "receive": "nil"})
 
@@ -295,6 +363,8 @@ class Sync(SiteCase):
                     "semaphore:wait: call it", "semaphore:post: a whole number from 1", 'semaphore:wait: "soon"',
                     "channel:send: a value expected, got nil", "channel:receive: call it",
                     "app.shield: a function expected, got nil", "app.shield: a function expected, got 1",
+                    "semaphore:with: a function expected, got nil", 'semaphore:with: unknown option "patience"',
+                    "semaphore:with: call it as a method",
                     "the count would be above 1000000", "semaphore:wait cannot wait inside a function that C calls"]
         texts = self.ask("/mistakes").json
         self.assertEqual(len(texts), len(expected))

@@ -75,6 +75,11 @@ static const char site[] = APP
     "    sem:wait(1000)\n"
     "    return select(2, sem:wait(1))\n"
     "end)\n"
+    "local gate = app.semaphore(1)\n"
+    "app.get('/with', function() return gate:with(function() app.sleep(1) return 'x' end) end)\n"
+    "app.get('/with-error', function() return gate:with(error, 'x') end)\n"
+    "app.get('/with-yield', function() return gate:with(coroutine.yield) end)\n"
+    "app.get('/with-asleep', function() gate:with(function() pcall(app.sleep, 1000) app.sleep(1000) end) end)\n"
     "app.get('/channel', function()\n"
     "    app.spawn(function() for i = 1, 3 do channel:send('x') end end)\n"
     "    return channel:receive() .. channel:receive() .. channel:receive()\n"
@@ -130,6 +135,9 @@ static const char *const targets[] = {
     "/all-error",
     "/race",
     "/semaphore",
+    "/with",
+    "/with-error",
+    "/with-yield",
     "/channel",
     "/shield",
     "/store",
@@ -140,7 +148,7 @@ static const char *const targets[] = {
     "/no-route",
 };
 
-enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 4, A_ROUND = TARGETS + LEAVERS };
+enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 5, A_ROUND = TARGETS + LEAVERS };
 
 /* Each form once, and clients that leave in the middle. */
 static void play_round(struct scene *scene)
@@ -157,7 +165,8 @@ static void play_round(struct scene *scene)
         settle(scene);
         fake_peer_forget_output(peer);
     }
-    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep", "/shield-asleep"};
+    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep", "/shield-asleep",
+                                              "/with-asleep"};
     for (size_t i = 0; i < LEAVERS; i++) {
         struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         char text[64];
