@@ -19,7 +19,7 @@
  * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
  * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
  * and parts, client and server of a request, header fields and complete responses, health, metrics, streamed responses,
- * events of a request, tickets, timers and watches, checking and logging.
+ * events of a request, tickets, timers and watches, requests to other servers, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library. */
@@ -1341,6 +1341,84 @@ int evserve_rewatch(evserve *server, int64_t watch, unsigned events);
  * a function that you post afterwards with evserve_post_to(). Returns 0, or -ENOENT: it is over, as a timer of
  * evserve_after() is once its fn is called, or was cancelled before. Any thread. */
 int evserve_cancel(evserve *server, int64_t id);
+
+/* ---- Requests to other servers ---- */
+
+/* A request to another server, over HTTP/1.1: plain, with TLS, or through a unix socket. Nothing waits: the response is
+ * collected, and done is called with it.
+ *
+ *     static void on_price(const struct evs_fetched *fetched, void *arg)
+ *     {
+ *         struct order *order = arg;
+ *         evs_request *request = evs_find(order->server, order->ticket);
+ *         if (request != NULL) {
+ *             evs_reply(request, fetched->status == 200 ? 200 : 502, "text/plain", fetched->body, fetched->body_len);
+ *         }
+ *         free(order);
+ *     }
+ *     struct evs_fetch_request price = {.size = sizeof price, .url = "http://127.0.0.1:8081/price?of=7"};
+ *     evs_fetch(evs_server(request), evs_thread(request), &price, on_price, order, NULL, 0);
+ *
+ * Connections are kept for the next request to the same server. Redirects are followed; one that leads to another
+ * origin gets no Authorization, Cookie or Host field and no client certificate. A request over a kept connection that
+ * the server has just closed is sent again if its method allows that. evs_fetch() copies all strings, fields and the
+ * body. */
+struct evs_fetch_request {
+    size_t size;        /* sizeof(struct evs_fetch_request) */
+    const char *url;    /* "https://example.org:8443/x?y", or "http+unix:/run/x.sock:/path" */
+    const char *method; /* NULL: "GET" */
+    /* Up to one whose name is NULL; NULL: none. Framing and the connection are the library's, so Content-Length,
+     * Transfer-Encoding, Connection, Keep-Alive, Expect, Upgrade, TE and Trailer are refused. */
+    const struct evs_field *headers;
+    const void *body; /* body_len bytes; NULL: none */
+    size_t body_len;
+    const char *unix_path;       /* connect to this unix socket ("@name": an abstract one) in place of the URL's host */
+    uint32_t timeout_ms;         /* for everything; 0: 30 s */
+    uint32_t connect_timeout_ms; /* for the name, the connection and TLS; 0: 10 s */
+    int redirects;               /* followed at most, up to 50; 0: 10; -1: none, a redirect is a response like others */
+    uint64_t max_body;           /* bytes of a response's body; 0: 16 MiB. Its head has at most 64 KiB */
+    const char *ca_file;         /* PEM of the authorities to trust; NULL: those of the system */
+    const char *cert_file;       /* PEM of the client's certificate, with key_file; NULL: none */
+    const char *key_file;
+    const char *server_name; /* whose certificate the server must have; NULL: the URL's host */
+    unsigned flags;          /* EVS_FETCH_UNVERIFIED, EVS_FETCH_CLOSE, joined by |, or 0 */
+};
+
+enum {
+    EVS_FETCH_UNVERIFIED = 1, /* whatever certificate the server has */
+    EVS_FETCH_CLOSE = 2       /* on a connection of its own, which is closed then */
+};
+
+/* What came of it. Valid until done returns. */
+struct evs_fetched {
+    int status; /* of the response; 0: it failed */
+    const char
+        *kind; /* why it failed: "resolve", "denied", "connect", "tls", "timeout", "closed", "protocol", "too large",
+                         * "redirects", "busy" or "memory"; "" if it did not. Static */
+    const char *error;               /* the same in words, "" likewise */
+    const char *reason;              /* behind the status: "OK" */
+    const char *url;                 /* of the response, after redirects */
+    const struct evs_field *headers; /* header_count of them, in order, and one whose name is NULL */
+    size_t header_count;
+    const void *body; /* body_len bytes, and a NUL */
+    size_t body_len;
+};
+
+/* Begin. done is called once, later, on the thread of the server with this number, unless the fetch is cancelled; if
+ * the server ends first, it is called with kind "closed". Call this in a callback on that thread, such as serve; from
+ * elsewhere, have evserve_post_to() call it. Returns an id above 0; or -errno with a text in err, and done is not
+ * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (1,000 connections of this thread
+ * are open), -EHOSTUNREACH, -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child.
+ * err may be NULL if errlen is 0. */
+int64_t evs_fetch(evserve *server, unsigned thread, const struct evs_fetch_request *request,
+                  void (*done)(const struct evs_fetched *fetched, void *arg), void *arg, char *err, size_t errlen);
+
+/* Give it up: done is not called. In a callback on the same thread. Returns 0; -ENOENT: it is over; -EPERM and -ECHILD
+ * as above. */
+int evs_fetch_cancel(evserve *server, int64_t id);
+
+/* The value of the first field called name (in any case) of a response, or NULL. */
+const char *evs_fetched_header(const struct evs_fetched *fetched, const char *name);
 
 /* ---- Checking, logging, version ---- */
 

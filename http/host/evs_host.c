@@ -17,6 +17,7 @@ void evs_host_init(struct evs_host *host, unsigned thread, struct mailbox *mailb
     pthread_mutex_init(&host->lock, NULL);
     evs_slots_init(&host->tickets);
     evs_slots_init(&host->calls);
+    evs_slots_init(&host->fetch_ids);
 }
 
 void evs_host_end(struct evs_host *host)
@@ -36,6 +37,7 @@ void evs_host_done(struct evs_host *host)
 {
     evs_slots_done(&host->tickets);
     evs_slots_done(&host->calls);
+    evs_slots_done(&host->fetch_ids);
     pthread_cond_destroy(&host->eased);
     pthread_mutex_destroy(&host->lock);
 }

@@ -14,9 +14,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct evs_fetching;
 struct log;
 struct mailbox;
 struct metrics_own;
+struct outbound;
 struct reactor;
 
 struct evs_host {
@@ -30,6 +32,11 @@ struct evs_host {
     bool is_over;            /* the thread serves no more */
     struct evs_slots tickets;
     struct evs_slots calls;
+
+    /* The thread's own, without the lock. */
+    struct outbound *outbound;    /* borrowed; NULL: other servers cannot be reached */
+    struct evs_slots fetch_ids;   /* of fetches */
+    struct evs_fetching *fetches; /* that are under way */
 };
 
 /* The beginning of every struct evserve: all that the binding knows of the front door. */

@@ -17,6 +17,7 @@
 #include "http/access_log.h"
 #include "http/fd_check.h"
 #include "http/host/evs_calls.h"
+#include "http/host/evs_fetch.h"
 #include "http/host/evs_hooks.h"
 #include "http/host/evs_host.h"
 #include "http/host/full_state.h"
@@ -53,6 +54,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
     retired_init(&worker->retired, worker->reactor);
     outbound_init(&worker->outbound, worker->reactor, worker->plan->jobs, worker->log);
+    worker->host->outbound = &worker->outbound;
     return plan_make_offer(worker->plan, &worker->outbound, worker->number, NULL, &worker->offer, err, errlen);
 }
 
@@ -320,6 +322,7 @@ static void end_worker(struct worker *worker, int error)
     worker->on_ended(worker->owner);
     evs_host_end(worker->host);
     evs_calls_end(worker->host);
+    evs_fetches_end(worker->host);
     mailbox_close(&worker->mailbox);
     offer_stop(worker->offer);
     retired_stop(&worker->retired);
@@ -446,6 +449,7 @@ void worker_free(struct worker *worker)
     }
     evs_host_end(worker->host);
     evs_calls_end(worker->host);
+    evs_fetches_end(worker->host);
     mailbox_close(&worker->mailbox);
     if (worker->server != NULL) {
         (void)leave_listeners(worker);
