@@ -8,6 +8,7 @@
 #include "core/ascii.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/net_address.h"
 #include "core/network.h"
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+
+enum { NAME_SHOWN_MAX = 128 }; /* bytes of a name in a text */
 
 enum rule_kind { RULE_PRIVATE, RULE_NETWORK, RULE_NAME, RULE_DOMAIN, RULE_LOOPBACK, RULE_EVERY_HOST, RULE_UNIX };
 
@@ -350,6 +353,40 @@ bool destinations_allow(const struct destinations *list, const struct destinatio
         }
     }
     return false;
+}
+
+/* Both. */
+
+/* "example.org:443", or the address alone. */
+static void name_destination(const struct destination *to, char *text, size_t size)
+{
+    char address[NET_TEXT_MAX];
+    if (to->name != NULL) {
+        snprintf(text, size, "%.*s:%u", NAME_SHOWN_MAX, to->name, port_of(to));
+    } else {
+        net_address_format(to->address, to->len, address);
+        snprintf(text, size, "%s", address);
+    }
+}
+
+int destinations_check(const struct destination_policy *policy, const struct destination *to, char *err, size_t errlen)
+{
+    char text[NAME_SHOWN_MAX + 8 + NET_TEXT_MAX], address[NET_TEXT_MAX];
+    if (policy->allowed != NULL && !destinations_allow(policy->allowed, to)) {
+        name_destination(to, text, sizeof text);
+        return error_text(err, errlen, -EPERM, "the sandbox allows no connection to %s: --allow-connect %s", text,
+                          text);
+    }
+    const char *why = to->address == NULL ? NULL : destinations_deny(policy->denied, to);
+    if (why == NULL) {
+        return 0;
+    }
+    const char *is = strncmp(why, "a ", 2) == 0 || strncmp(why, "an ", 3) == 0 ? "is" : "is in";
+    name_destination(to, text, sizeof text);
+    net_address_format(to->address, to->len, address);
+    return to->name == NULL ? error_text(err, errlen, -EPERM, "%s %s %s: deny_connect denies it", text, is, why)
+                            : error_text(err, errlen, -EPERM, "%s leads to %s, which %s %s: deny_connect denies it",
+                                         text, address, is, why);
 }
 
 /* What the kernel is asked for. */

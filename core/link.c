@@ -7,6 +7,7 @@
 
 #include "core/link.h"
 
+#include "core/approach.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
@@ -26,6 +27,7 @@ struct link {
     const struct link_user *user;
     void *arg; /* for user */
     struct transport transport;
+    struct approach *approach;    /* while it is looked for by its name, and after that has failed; else NULL */
     struct reactor_task task;     /* calls user when no event of the socket will */
     struct sockaddr_storage peer; /* that it connects with */
     socklen_t peer_len;           /* 0: nobody knows */
@@ -219,6 +221,48 @@ static int fill_address(struct link *link, const struct link_target *target)
     return -ENOENT;
 }
 
+/* A connected socket, or one that is about to be: take it. Returns 0 or -errno. */
+static int take_socket(struct link *link, int fd, int family)
+{
+    int rv = transport_open(&link->transport, NULL, NULL, fd, family);
+    return rv == 0 && family != AF_UNIX ? sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : rv;
+}
+
+/* A name has led to a socket, or to nothing. */
+static void on_approach_done(void *arg, int fd, const struct sockaddr *address, socklen_t len)
+{
+    struct link *link = arg;
+    if (fd < 0) {
+        tell_open(link, fd);
+        return;
+    }
+    memcpy(&link->peer, address, len);
+    link->peer_len = len;
+    link->stage = LINK_CONNECTING;
+    link->is_registered = true;
+    link->interest = REACTOR_WRITABLE;
+    approach_end(link->approach);
+    link->approach = NULL;
+    finish_connecting(link, REACTOR_WRITABLE, take_socket(link, fd, address->sa_family));
+}
+
+/* Look for the server by its name. Returns 0, later followed by on_open; or -errno with a text in err. */
+static int begin_approach(struct link *link, const struct link_target *target, char *err, size_t errlen)
+{
+    struct links *links = link->links;
+    const struct approach_plan plan = {.reactor = links->reactor,
+                                       .resolver = links->resolver,
+                                       .policy = &links->policy,
+                                       .name = target->host,
+                                       .port = target->port,
+                                       .on_done = on_approach_done,
+                                       .arg = link};
+    if (links->resolver == NULL) {
+        return error_text(err, errlen, -ENOSYS, "\"%s\" is no address, and names cannot be resolved", target->host);
+    }
+    return approach_begin(&link->approach, &plan, err, errlen);
+}
+
 /* Connect with peer. Returns 0, later followed by on_open; or -errno. */
 static int begin_connecting(struct link *link)
 {
@@ -227,10 +271,7 @@ static int begin_connecting(struct link *link)
     if (fd < 0) {
         return fd;
     }
-    int rv = transport_open(&link->transport, NULL, NULL, fd, family);
-    if (rv == 0 && family != AF_UNIX) {
-        rv = sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    }
+    int rv = take_socket(link, fd, family);
     if (rv < 0) {
         return rv;
     }
@@ -274,12 +315,13 @@ int link_open(struct link **link, struct links *links, const struct link_target 
     links->first = made;
     links->count++;
     int rv = fill_address(made, target);
+    const struct destination to = {.address = (const struct sockaddr *)&made->peer, .len = made->peer_len};
     if (rv == -ENOENT) {
-        error_text(err, errlen, rv, "\"%s\" is no address, and names cannot be resolved", target->host);
+        rv = begin_approach(made, target, err, errlen);
     } else if (rv < 0) {
         error_text(err, errlen, rv, "the path of a unix socket has 1 to %zu bytes",
                    sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-    } else if ((rv = begin_connecting(made)) < 0) {
+    } else if ((rv = destinations_check(&links->policy, &to, err, errlen)) == 0 && (rv = begin_connecting(made)) < 0) {
         error_text(err, errlen, rv, "%s", errno_text(-rv));
     }
     if (rv < 0) {
@@ -297,6 +339,7 @@ void link_close(struct link *link)
     }
     struct links *links = link->links;
     reactor_unschedule(links->reactor, &link->task);
+    approach_end(link->approach);
     if (link->transport.fd >= 0) {
         bool is_open = link->stage == LINK_OPEN && link->error == 0;
         if (is_open) {
@@ -339,12 +382,15 @@ void link_set_user(struct link *link, const struct link_user *user, void *arg)
 
 enum link_stage link_stage(const struct link *link)
 {
-    return link->stage;
+    bool is_on_its_way = link->approach != NULL && link->stage == LINK_RESOLVING;
+    return is_on_its_way && approach_is_resolved(link->approach) ? LINK_CONNECTING : (enum link_stage)link->stage;
 }
 
 const char *link_failure(const struct link *link)
 {
-    return link->failure != NULL ? link->failure : errno_text(-link->error);
+    return link->failure != NULL    ? link->failure
+           : link->approach != NULL ? approach_failure(link->approach)
+                                    : errno_text(-link->error);
 }
 
 bool link_is_stale(const struct link *link)

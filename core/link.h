@@ -10,6 +10,7 @@
  *
  * All of a reactor's links belong to its thread. */
 
+#include "core/destinations.h"
 #include "core/transport.h"
 
 #include <stdbool.h>
@@ -21,6 +22,7 @@
 
 struct log;
 struct reactor;
+struct resolver;
 struct link;
 
 enum {
@@ -31,11 +33,13 @@ enum {
 
 /* What the links of a reactor are opened with, and which there are. Zeroed, then filled in; outlives them. */
 struct links {
-    struct reactor *reactor; /* borrowed */
-    const struct log *log;   /* borrowed; may be NULL */
-    unsigned max;            /* open at a time; 0: LINK_COUNT_MAX */
-    unsigned count;          /* of those that are */
-    struct link *first;      /* of them */
+    struct reactor *reactor;          /* borrowed */
+    const struct log *log;            /* borrowed; may be NULL */
+    struct resolver *resolver;        /* borrowed; NULL: names cannot be resolved */
+    struct destination_policy policy; /* which servers may be connected with; what changes holds for later links */
+    unsigned max;                     /* open at a time; 0: LINK_COUNT_MAX */
+    unsigned count;                   /* of those that are */
+    struct link *first;               /* of them */
 };
 
 /* Where a link leads. The texts are borrowed during link_open() alone. */
@@ -65,7 +69,7 @@ enum link_stage {
 };
 
 /* Begin to connect. user is borrowed until link_close(), arg is handed to it. Returns 0, and calls on_open later; or
- * -errno with a text in err and nothing begun: -EINVAL for a target that cannot be one, -ENOBUFS if as many links are
+ * -errno with a text in err and nothing begun: -EINVAL for a target that cannot be one, -EPERM for one that is denied, -ENOBUFS if as many links are
  * open as may be, -EMFILE, -ENOMEM, ... */
 int link_open(struct link **link, struct links *links, const struct link_target *target, const struct link_user *user,
               void *arg, char *err, size_t errlen);

@@ -7,7 +7,10 @@
 
 void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log)
 {
-    *outbound = (struct outbound){.links = {.reactor = reactor, .log = log}, .kept.reactor = reactor, .jobs = jobs};
+    *outbound = (struct outbound){.links = {.reactor = reactor, .log = log, .resolver = &outbound->resolver},
+                                  .kept.reactor = reactor,
+                                  .jobs = jobs};
+    resolver_init(&outbound->resolver, reactor, jobs);
 }
 
 int outbound_connect(struct outbound *outbound, struct link **link, const struct link_target *target,
@@ -22,6 +25,7 @@ void outbound_done(struct outbound *outbound)
 {
     kept_links_done(&outbound->kept);
     assert(outbound->links.count == 0);
+    resolver_done(&outbound->resolver);
 }
 
 void outbound_abandon(struct outbound *outbound)

@@ -7,13 +7,15 @@
 
 #include "core/kept_links.h"
 #include "core/link.h"
+#include "core/resolver.h"
 
 struct job_pools;
 
 struct outbound {
-    struct links links;     /* for link_open() */
-    struct kept_links kept; /* links that are open, and in no use */
-    struct job_pools *jobs; /* borrowed: of the server; NULL: there are no threads for what blocks */
+    struct links links;       /* for link_open() */
+    struct kept_links kept;   /* links that are open, and in no use */
+    struct resolver resolver; /* of the links' names; ask it for those of datagrams, too */
+    struct job_pools *jobs;   /* borrowed: of the server; NULL: there are no threads for what blocks */
 };
 
 /* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */

@@ -318,7 +318,7 @@ static int begin_seeking(struct resolver_entry *entry, char *err, size_t errlen)
     int rv = seek_entry(entry);
     if (rv < 0) {
         remove_entry(entry);
-        return rv == -EAGAIN ? error_text(err, errlen, -ENOBUFS, "too many names are being resolved: %d wait already",
+        return rv == -EAGAIN ? error_text(err, errlen, -EBUSY, "too many names are being resolved: %d wait already",
                                           RESOLVER_WAITING_MAX)
                              : error_text(err, errlen, rv, "no thread to resolve names: %s", errno_text(-rv));
     }
@@ -352,7 +352,7 @@ int resolver_ask(struct resolver *resolver, struct resolver_query *query, const 
         return 1;
     }
     if (entry == NULL && !make_name_room(resolver)) {
-        return error_text(err, errlen, -ENOBUFS, "too many names are being resolved: %u already", resolver->max);
+        return error_text(err, errlen, -EBUSY, "too many names are being resolved: %u already", resolver->max);
     }
     entry = entry == NULL ? add_entry(resolver, copy) : entry;
     if (entry == NULL) {

@@ -64,7 +64,7 @@ void resolver_done(struct resolver *resolver);
 
 /* Ask for the addresses of a name, or of an address as text: "::1", without brackets. Returns 1 with *answer if that is
  * known; 0 if query will be answered, and must stay where it is until then; or -errno with a text in err: -EINVAL if no
- * host can have this name, -ENOBUFS if as many names are looked for as may be, -ENOMEM, ... */
+ * host can have this name, -EBUSY if as many names are looked for as may be, -ENOMEM, ... */
 int resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *name,
                  struct resolver_answer *answer, char *err, size_t errlen);
 

@@ -328,11 +328,14 @@ static void fail_to_open(struct fetch *fetch, int error)
     char name[FETCH_FAILURE_MAX / 2];
     const char *why = link_failure(fetch->link);
 
-    (void)error;
     fetch_peer_name(fetch, name);
+    if (error == -EPERM) {
+        fetch_fail(fetch, FETCH_DENIED, "%s", why);
+        return;
+    }
     switch (link_stage(fetch->link)) {
     case LINK_RESOLVING:
-        fetch_fail(fetch, FETCH_NOT_RESOLVED, "cannot resolve %s: %s", name, why);
+        fetch_fail(fetch, FETCH_NOT_RESOLVED, "%s", why); /* it has the name */
         break;
     case LINK_SHAKING_HANDS:
         fetch_fail(fetch, FETCH_TLS_FAILED, "no TLS with %s: %s", name, why);
@@ -364,7 +367,10 @@ static enum fetch_kind kind_of_error(int error)
 {
     switch (error) {
     case -ENOBUFS:
+    case -EBUSY:
         return FETCH_BUSY;
+    case -EPERM:
+        return FETCH_DENIED;
     case -ENOMEM:
         return FETCH_NO_MEMORY;
     case -EINVAL:
