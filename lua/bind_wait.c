@@ -8,7 +8,8 @@
  * reactor read the error of a socket (SO_ERROR), which libpq and libcurl want to read themselves.
  *
  * Failure modes: an fd that is closed while it is waited for never becomes ready, so the wait ends with its timeout. If
- * there is no fd for the epoll, the script gets nil and an error text. */
+ * there is no fd for the epoll, the script gets nil and an error text. Where no Lua code runs, nothing may be made that
+ * takes memory of the state: so the wait ends with numbers, and the prelude makes texts of them. */
 
 #include "lua/bind_wait.h"
 
@@ -59,19 +60,12 @@ static void on_fd_ready(struct reactor *reactor, int fd, unsigned events, void *
     end_fd_wait(coro);
     if (error < 0) {
         lua_pushnil(coro->L);
-        lua_pushstring(coro->L, errno_text(-error));
+        lua_pushinteger(coro->L, -error);
         coro_resume(coro, 2);
     } else {
         lua_pushboolean(coro->L, 1);
         coro_resume(coro, 1);
     }
-}
-
-static int push_fd_timeout(lua_State *L)
-{
-    lua_pushnil(L);
-    lua_pushliteral(L, "timeout");
-    return 2;
 }
 
 static void on_fd_late(struct reactor *reactor, uint64_t timer, void *arg)
@@ -82,7 +76,8 @@ static void on_fd_late(struct reactor *reactor, uint64_t timer, void *arg)
     struct coro *coro = wait->coro;
     wait->timer = 0;
     end_fd_wait(coro);
-    coro_resume(coro, push_fd_timeout(coro->L));
+    lua_pushnil(coro->L);
+    coro_resume(coro, 1);
 }
 
 /* Arguments. */
@@ -179,11 +174,12 @@ static int refuse_fd(lua_State *L, int fd, int error)
         script_raise_memory(L);
     }
     lua_pushnil(L);
-    lua_pushstring(L, errno_text(-error));
+    lua_pushinteger(L, -error);
     return 2;
 }
 
-/* wait_fd(fd, direction, timeout): true once fd is ready; nil and why not; false when nobody wants to know any more. */
+/* wait_fd(fd, direction, timeout): true once fd is ready; nil if that takes longer, or nil and an errno; false when
+ * nobody wants to know any more. */
 static int lua_wait_fd(lua_State *L)
 {
     lua_settop(L, 3);
@@ -216,20 +212,29 @@ static int lua_wait_fd(lua_State *L)
     if (rv < 0) {
         return refuse_fd(L, fd, rv);
     }
-    if (is_over && rv == 0) {
-        return push_fd_timeout(L);
+    if (!is_over) {
+        return coro_wait(L, coro, &fd_wait_kind);
     }
-    if (is_over) {
+    if (rv == 0) {
+        lua_pushnil(L);
+    } else {
         lua_pushboolean(L, 1);
-        return 1;
     }
-    return coro_wait(L, coro, &fd_wait_kind);
+    return 1;
+}
+
+/* errno_text(number): what an error of the system is called. */
+static int lua_errno_text(lua_State *L)
+{
+    lua_pushstring(L, errno_text((int)luaL_checkinteger(L, 1)));
+    return 1;
 }
 
 void bind_wait(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"wait_fd", lua_wait_fd},
+        {"errno_text", lua_errno_text},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -41,7 +41,7 @@ function app.sleep(duration)
     end
 end
 
-local wait_fd = core.wait_fd
+local wait_fd, errno_text = core.wait_fd, core.errno_text
 
 function app.wait(fd, direction, timeout)
     local ok, err = wait_fd(fd, direction, timeout)
@@ -49,7 +49,7 @@ function app.wait(fd, direction, timeout)
         return true
     end
     if ok == nil then
-        return nil, err
+        return nil, err and errno_text(err) or "timeout"
     end
     give_up(err)
 end
