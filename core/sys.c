@@ -215,6 +215,11 @@ int sys_socket(int family)
     return verdict_fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
+int sys_datagram_socket(int family)
+{
+    return verdict_fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
 int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
     return verdict(bind(fd, address, len));

@@ -55,6 +55,7 @@ int sys_timerfd_set(int fd, int64_t deadline_ns); /* absolute CLOCK_MONOTONIC; 0
 
 /* Sockets. */
 int sys_socket(int family);
+int sys_datagram_socket(int family);
 int sys_bind(int fd, const struct sockaddr *address, socklen_t len);
 int sys_connect(int fd, const struct sockaddr *address, socklen_t len);
 int sys_listen(int fd, int backlog);

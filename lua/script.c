@@ -31,6 +31,7 @@
 #include "lua/bind_task.h"
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
+#include "lua/bind_udp.h"
 #include "lua/bind_url.h"
 #include "lua/bind_wait.h"
 #include "lua/bind_worker.h"
@@ -52,6 +53,7 @@
 #include "lua/script_error.h"
 #include "lua/stack_guard.h"
 #include "lua/task.h"
+#include "lua/udp.h"
 #include "lua/watch.h"
 
 #include <errno.h>
@@ -107,6 +109,7 @@ static int build_state(lua_State *L)
     bind_task(L);
     bind_sync(L);
     bind_wait(L);
+    bind_udp(L);
     bind_worker(L);
     bind_json(L);
     bind_number(L);
@@ -353,6 +356,7 @@ void script_close(struct script *script)
     coro_free_all(script);
     worker_free_all(script);
     timer_free_all(script);
+    udp_free_all(script);
     defer_free_all(script);
     task_free_all(script);
     sync_end(script);

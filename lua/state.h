@@ -35,6 +35,7 @@ struct lua_route;
 struct script;
 struct script_timer;
 struct script_task;
+struct script_udp;
 struct script_worker;
 struct server;
 struct site;
@@ -108,6 +109,7 @@ enum script_ref {
     REF_STREAM_META,  /* metatable of stream objects */
     REF_TIMER_META,   /* metatable of timer objects */
     REF_TASK_META,    /* metatable of task objects */
+    REF_UDP_META,     /* metatable of sockets for datagrams */
     REF_METRIC_META,  /* metatable of metrics */
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_WORKER_META,  /* metatable of handles of workers */
@@ -248,6 +250,13 @@ struct script {
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
     struct deferral *last_due_deferral; /* of them, while there are any */
     struct reactor_task defer_task;     /* that runs them */
+
+    struct script_udp **udps;     /* by index; never freed before the script */
+    uint32_t udp_count;           /* of udps */
+    uint32_t udp_capacity;        /* of udps */
+    uint32_t udps_open;           /* that have an fd */
+    struct script_udp *free_udps; /* in no use */
+    uint64_t last_udp_id;         /* that was given to one */
 
     struct script_worker *workers;  /* of app.worker; newest first */
     struct store_scope store_scope; /* stores in use */

@@ -391,6 +391,40 @@ function app.sleep(duration) end
 ---@return string? err
 function app.wait(fd, what, timeout) end
 
+---@class evserve.Udp
+local udp = {}
+
+--- Set the peer: a name or an address and a port, or "unix:/run/x.sock". It waits while a name is looked up.
+---@param host string
+---@param port? integer
+---@return integer? ok
+---@return string? err
+function udp:setpeername(host, port) end
+
+--- Send a datagram. It never waits.
+---@param data string|number|table
+---@return integer? ok
+---@return string? err
+function udp:send(data) end
+
+--- Wait for a datagram.
+---@param size? integer what is longer is cut
+---@return string? data
+---@return string? err
+function udp:receive(size) end
+
+--- How long each call may wait.
+---@param duration evserve.Duration
+function udp:settimeout(duration) end
+
+---@return integer? ok
+---@return string? err
+function udp:close() end
+
+--- Make a socket for datagrams.
+---@return evserve.Udp
+function app.udp() end
+
 --- Call a function once.
 ---@param delay evserve.Duration
 ---@param fn fun()

@@ -67,6 +67,7 @@ struct file {
     struct sockaddr_storage address;            /* SOCKET: local one */
     socklen_t address_len;                      /* of it */
     bool listening;                             /* SOCKET: listen(2) was called */
+    bool is_datagram;                           /* SOCKET: for datagrams */
     struct fake_peer *peer;                     /* SOCKET: connected to */
     struct fake_peer *queue_first, *queue_last; /* SOCKET: waiting for accept(2) */
     struct option options[OPTIONS_MAX];         /* SOCKET: set by setsockopt(2) */
@@ -779,6 +780,12 @@ struct fake_peer *fake_peer_create(int fd)
     return peer;
 }
 
+struct fake_peer *fake_peer_of(int fd)
+{
+    struct file *file = find_kind(fd, SOCKET);
+    return file == NULL ? NULL : file->peer;
+}
+
 int fake_peer_fd(const struct fake_peer *peer)
 {
     return peer->fd;
@@ -1145,9 +1152,9 @@ int sys_timerfd_set(int fd, int64_t deadline_ns)
 
 /* Sockets. */
 
-int sys_socket(int family)
+static int open_socket(enum fake_op op, int family)
 {
-    int rv = enter(FAKE_SOCKET);
+    int rv = enter(op);
     if (rv == 0) {
         rv = new_fd(SOCKET);
     }
@@ -1157,8 +1164,19 @@ int sys_socket(int family)
         file->address_len = family == AF_INET    ? (socklen_t)sizeof(struct sockaddr_in)
                             : family == AF_INET6 ? (socklen_t)sizeof(struct sockaddr_in6)
                                                  : (socklen_t)sizeof(sa_family_t);
+        file->is_datagram = op == FAKE_DATAGRAM_SOCKET;
     }
-    return leave_int(FAKE_SOCKET, rv, family, rv);
+    return leave_int(op, rv, family, rv);
+}
+
+int sys_socket(int family)
+{
+    return open_socket(FAKE_SOCKET, family);
+}
+
+int sys_datagram_socket(int family)
+{
+    return open_socket(FAKE_DATAGRAM_SOCKET, family);
 }
 
 /* Where the port of an address stands, NULL for a unix socket. */
@@ -1281,9 +1299,13 @@ static int connect_socket(int fd, struct file *file, const struct sockaddr *addr
     if (file->peer != NULL) {
         return -EISCONN;
     }
-    struct fake_server *server = find_server(address, len);
+    struct fake_server *server = file->is_datagram ? NULL : find_server(address, len);
     if (server != NULL) {
         return connect_to_server(fd, server);
+    }
+    if (file->is_datagram) {
+        attach_peer(new_peer(wanted.ss_family), fd);
+        return 0;
     }
     struct file *listener = find_listener(&wanted);
     if (listener == NULL) {

@@ -34,7 +34,7 @@
     X(EPOLL_CREATE) X(EPOLL_ADD) X(EPOLL_MODIFY) X(EPOLL_DELETE) X(EPOLL_WAIT) X(EPOLL_WAIT_MS) X(EVENTFD_CREATE)      \
     X(EVENTFD_WAKE) X(TIMERFD_CREATE) X(TIMERFD_SET) X(SOCKET) X(BIND) X(CONNECT) X(LISTEN) X(ACCEPT) X(SOCKET_NAME)   \
     X(SOCKET_FILE) X(SET_OPTION) X(GET_OPTION) X(UNSENT_BYTES) X(SET_NONBLOCKING) X(UNREAD_BYTES) X(FD_LIMIT)          \
-    X(SHUTDOWN_WRITE) X(SHUTDOWN) X(RECV) X(SEND) X(SENDV) X(CONNECT_DATAGRAM) X(SENDFILE) X(OPEN) X(OPEN_BENEATH)     \
+    X(SHUTDOWN_WRITE) X(SHUTDOWN) X(RECV) X(SEND) X(SENDV) X(DATAGRAM_SOCKET) X(CONNECT_DATAGRAM) X(SENDFILE) X(OPEN) X(OPEN_BENEATH)     \
     X(READ_LINK) X(STAT) X(STAT_AT) X(READ_DIR) X(MAY_READ) X(UNLINK) X(SET_MODE) X(LOCK) X(READ) X(PREAD)             \
     X(DUPLICATE) X(CLOSE) X(PROCESS_ID) X(NO_NEW_PRIVS) X(LANDLOCK_VERSION) X(LANDLOCK_CREATE) X(LANDLOCK_ALLOW)       \
     X(LANDLOCK_ENTER) X(RESTRICT_CALLS) X(FIND_USER) X(SET_USER) X(IS_USER_FOR_GOOD)
@@ -153,6 +153,10 @@ void fake_server_set(struct fake_server *server, enum fake_server_way way, int e
 
 /* The far end of the oldest connection that it has accepted and that was not asked for yet, or NULL. */
 struct fake_peer *fake_server_next(struct fake_server *server);
+
+/* The other end of a datagram socket, which any address of sys_connect() gives it; NULL before that. Each of its
+ * segments is a datagram. */
+struct fake_peer *fake_peer_of(int fd);
 
 /* The fd of the near end, -1 when not accepted yet, or closed. */
 int fake_peer_fd(const struct fake_peer *peer);
