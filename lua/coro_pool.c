@@ -167,6 +167,38 @@ void coro_list_remove(struct coro *coro)
     }
 }
 
+void coro_own(struct coro *coro, struct coro_thing *thing)
+{
+    assert(thing->coro == NULL);
+    thing->coro = coro;
+    thing->prev = NULL;
+    thing->next = coro->things;
+    if (thing->next != NULL) {
+        thing->next->prev = thing;
+    }
+    coro->things = thing;
+}
+
+void coro_disown(struct coro_thing *thing)
+{
+    if (thing->coro != NULL) {
+        *(thing->prev == NULL ? &thing->coro->things : &thing->prev->next) = thing->next;
+        if (thing->next != NULL) {
+            thing->next->prev = thing->prev;
+        }
+        thing->coro = NULL;
+    }
+}
+
+static void end_things(struct coro *coro)
+{
+    while (coro->things != NULL) {
+        struct coro_thing *thing = coro->things;
+        coro_disown(thing);
+        thing->end(thing);
+    }
+}
+
 void coro_put(struct coro *coro)
 {
     struct script *script = coro->script;
@@ -179,6 +211,9 @@ void coro_put(struct coro *coro)
     }
     if (coro->places != 0) {
         coro->end_places(coro);
+    }
+    if (coro->things != NULL) {
+        end_things(coro);
     }
     if (coro->result != NULL) {
         coro->end_result(coro);

@@ -37,6 +37,13 @@ enum body_use {
     BODY_IN_PARTS,
 };
 
+/* What belongs to a coroutine and ends with it, such as a socket: part of a larger struct. */
+struct coro_thing {
+    struct coro *coro; /* NULL: it belongs to none */
+    struct coro_thing *next, *prev;
+    void (*end)(struct coro_thing *thing); /* the coroutine ends, and has parted with it; may resume nothing */
+};
+
 /* Strings that a coroutine holds, until its end or until its client has gone. */
 enum coro_held {
     HELD_PAGE,  /* what app.set { debug = true } shows of its error */
@@ -96,6 +103,7 @@ struct coro {
 
     unsigned places;                       /* of semaphores that it holds inside sem:with() (bind_sync.c) */
     void (*end_places)(struct coro *coro); /* called at its end while it holds some */
+    struct coro_thing *things; /* that belong to it */
 
     struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
     void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
@@ -132,6 +140,11 @@ void coro_put(struct coro *coro);
 /* Put it, which is in no list, at the end of one; take it out, if it is in one. */
 void coro_list_add(struct coro_list *list, struct coro *coro);
 void coro_list_remove(struct coro *coro);
+
+/* From now on the thing, which belongs to no coroutine, ends with coro; it does not any more. The latter does nothing
+ * for a thing that belongs to none. */
+void coro_own(struct coro *coro, struct coro_thing *thing);
+void coro_disown(struct coro_thing *thing);
 
 /* Let go of its thread, which cannot run again. */
 void coro_drop_thread(struct coro *coro);

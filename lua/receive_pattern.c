@@ -121,5 +121,6 @@ size_t receive_drop_returns(char *line, size_t len)
             *to++ = *from;
         }
     }
+    memset(to, '\r', (size_t)(line + len - to));
     return (size_t)(to - line);
 }

@@ -63,7 +63,7 @@ enum receive_verdict receive_look(struct receive_pattern *pattern, const char *b
  * what the script gets of them: all, except that the beginning of a delimiter stays if the rest may still come. */
 void receive_give_up(struct receive_pattern *pattern, size_t len, bool is_end, struct receive_cut *cut);
 
-/* Drop the carriage returns of a line, in place. Returns the number of bytes left. */
+/* Move the carriage returns of a line to its end, in place. Returns the number of bytes before them. */
 size_t receive_drop_returns(char *line, size_t len);
 
 #endif

@@ -24,6 +24,7 @@
 #include "lua/bind_prelude.h"
 #include "lua/bind_request.h"
 #include "lua/bind_settings.h"
+#include "lua/bind_socket.h"
 #include "lua/bind_static.h"
 #include "lua/bind_store.h"
 #include "lua/bind_stream.h"
@@ -51,6 +52,7 @@
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
+#include "lua/socket_object.h"
 #include "lua/stack_guard.h"
 #include "lua/task.h"
 #include "lua/udp.h"
@@ -108,6 +110,7 @@ static int build_state(lua_State *L)
     bind_timer(L);
     bind_task(L);
     bind_sync(L);
+    bind_socket(L);
     bind_wait(L);
     bind_udp(L);
     bind_worker(L);
@@ -360,6 +363,7 @@ void script_close(struct script *script)
     defer_free_all(script);
     task_free_all(script);
     sync_end(script);
+    socket_free_all(script);
     free_listens(script);
     tls_plan_done(&script->tls);
     routes_free(script);

@@ -33,6 +33,7 @@ struct outbound;
 struct log;
 struct lua_route;
 struct script;
+struct script_socket;
 struct script_timer;
 struct script_task;
 struct script_udp;
@@ -114,6 +115,7 @@ enum script_ref {
     REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
     REF_WORKER_META,  /* metatable of handles of workers */
     REF_GIVE_BACK,    /* give_back(): posts for those that ended inside sem:with() */
+    REF_SOCKET_META,  /* metatable of sockets */
     REF_FUNCTIONS,    /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
@@ -232,6 +234,13 @@ struct script {
     uint32_t timer_capacity;          /* of timers */
     struct script_timer *free_timers; /* in no use */
     uint64_t last_timer_id;           /* that was given to one */
+
+    struct script_socket **sockets;     /* by index; never freed before the script */
+    uint32_t socket_count;              /* of sockets */
+    uint32_t socket_capacity;           /* of sockets */
+    struct script_socket *free_sockets; /* in no use */
+    uint64_t last_socket_id;            /* that was given to one, or to a reader of one */
+    struct write_buffer spare_input;    /* without bytes: its block is for the next socket that reads */
 
     struct anchor **anchors;         /* by index; never freed before the script */
     uint32_t anchor_count;           /* of anchors */

@@ -167,6 +167,7 @@ function timer:cancel() end
 ---@field handler_cpu? evserve.Duration processor time a handler may use between two waits; then the client gets a 503
 ---@field lua_memory? evserve.Size memory of the Lua state; requests that need more get a 503
 ---@field max_tasks? integer tasks of app.spawn, app.all and app.race that have not ended; one more is an error
+---@field max_receive? evserve.Size bytes that a socket gives a script at once: a line, what comes before a delimiter, or everything
 ---@field lua_full_timeout? evserve.Duration how long the Lua state may stay full; then the script is loaded anew; 0: forever
 ---@field lua_full_exit? boolean the server then ends with a failure, for a supervisor to start it again
 ---@field debug? boolean error responses show the client what went wrong
@@ -382,6 +383,82 @@ function app.on(event, fn) end
 --- Wait while other requests run. If the client goes away meanwhile, it raises an error that ends the handler.
 ---@param duration evserve.Duration
 function app.sleep(duration) end
+
+--- A connection to another server. What fails gives nil and a text, such as "timeout" or "closed".
+---@class evserve.Socket
+local socket = {}
+
+---@class evserve.ConnectOptions
+---@field timeout? evserve.Duration of the connection, and of each wait; default 60 s
+---@field pool? string under which name setkeepalive() keeps the connection; default: the address
+
+--- Connect to "host:port", "[::1]:port" or "unix:/path".
+---@param address string
+---@param options? evserve.ConnectOptions
+---@return evserve.Socket? socket
+---@return string? err
+function app.connect(address, options) end
+
+--- Connect it anew, as OpenResty's sockets do: to a port of a host, or to "unix:/path" without a port.
+---@param host string
+---@param port? integer
+---@param options? { pool: string?, pool_size: integer? }
+---@return integer? ok
+---@return string? err
+function socket:connect(host, port, options) end
+
+--- Send a string, a number, or a list of them, which may contain lists. Returns the number of bytes.
+---@param data string|number|boolean|table
+---@return integer? count
+---@return string? err
+function socket:send(data) end
+
+--- Read a line ("*l", the default), so many bytes, or everything up to the end ("*a"). After a failure, partial is what
+--- had arrived.
+---@param what? integer|"*l"|"*a"
+---@return string? data
+---@return string? err
+---@return string? partial
+function socket:receive(what) end
+
+--- Read what has arrived, at most so many bytes; wait for the first one.
+---@param max integer
+---@return string? data
+---@return string? err
+---@return string? partial
+function socket:receiveany(max) end
+
+--- A function that reads what comes before the next delimiter. Called with a size, it reads that in pieces, and returns
+--- nil when the delimiter has come.
+---@param delimiter string
+---@param options? { inclusive: boolean? } whether the delimiter is part of the result
+---@return fun(size: integer?): (string?, string?, string?)
+function socket:receiveuntil(delimiter, options) end
+
+--- How long each wait may last. A number is in milliseconds; 0 or nil is 60 s.
+---@param timeout? number|string
+function socket:settimeout(timeout) end
+
+---@param connect? number|string
+---@param send? number|string
+---@param read? number|string
+function socket:settimeouts(connect, send, read) end
+
+--- Keep the connection open for the next app.connect() with the same address or pool. The socket is closed then.
+---@param idle? evserve.Duration how long it is kept; default 60 s, 0: without end
+---@param size? integer how many are kept with the same name; default 30
+---@return integer? ok
+---@return string? err
+function socket:setkeepalive(idle, size) end
+
+--- How often the connection was kept and used again.
+---@return integer? count
+---@return string? err
+function socket:getreusedtimes() end
+
+---@return integer? ok
+---@return string? err
+function socket:close() end
 
 --- Wait until the fd of a library can be read or written. It fails with "timeout", or with an error of the system.
 ---@param fd integer

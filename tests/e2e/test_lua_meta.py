@@ -45,6 +45,10 @@ class Names(SiteCase):
     app.get("/stats", function() return keys(app.stats()) end)
     app.get("/group", function() return group end)
     app.get("/timer", function() return keys(debug.getmetatable(timer).__index) end)
+    app.get("/socket", function(req)
+        local socket = assert(app.connect("127.0.0.1:" .. req.query.port))
+        return keys(debug.getmetatable(socket).__index)
+    end)
     app.get("/response", function() return keys(debug.getmetatable(app.html("")).__index) end)
     app.get("/request", function(req)
         local function find(fn) -- the table in which __index, or what it calls, looks a name up
@@ -74,6 +78,7 @@ class Names(SiteCase):
     def test_objects(self):
         self.assertEqual(self.live("request"), sorted(functions("request") + fields("Request")))
         self.assertEqual(self.live("stream"), sorted(functions("stream")))
+        self.assertEqual(self.live(f"socket?port={self.server.address[1]}"), sorted(functions("socket")))
         self.assertEqual(self.live("timer"), sorted(functions("timer")))
         self.assertEqual(self.live("response"), sorted(functions("response")))
         self.assertEqual(self.live("stats"), sorted(fields("Stats")))

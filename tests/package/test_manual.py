@@ -56,7 +56,7 @@ def limits():
 def script_limits():
     """The same of lua/settings.def, but for what is on or off."""
     rows = re.findall(r"^SETTING\((\w+), \w+, (MS|BYTES|COUNT), (\d+),", read("lua", "settings.def"), flags=re.MULTILINE)
-    assert len(rows) == 4
+    assert len(rows) == 5
     return {name: (unit, initial) for name, unit, initial in rows}
 
 

@@ -1,0 +1,499 @@
+"""Connections of Lua sites to other servers, run by the real program: app.connect, and what sockets can do. The other
+servers are threads of this test."""
+
+import contextlib
+import os
+import queue
+import socket
+import tempfile
+import threading
+import time
+import unittest
+
+import evtest
+from lua_site import EVSERVE, Client, SiteCase
+
+
+class Peer:
+    """A server for one test: serve(connection) is called for each connection, on a thread of its own."""
+
+    def __init__(self, serve, path=None):
+        self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self.listener.bind(path or ("127.0.0.1", 0))
+        self.listener.listen(64)
+        self.path = path
+        self.serve = serve
+        self.count = 0
+        self.failures = queue.Queue()
+        self.threads = [threading.Thread(target=self.accept, daemon=True)]
+        self.threads[0].start()
+
+    @property
+    def address(self):
+        return "unix:" + self.path if self.path else "127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            connection.settimeout(20)
+            thread = threading.Thread(target=self.run, args=(connection,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def run(self, connection):
+        with connection:
+            try:
+                self.serve(connection)
+            except OSError as error:
+                self.failures.put(error)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def sends(*pieces, pause=0.01, stays=False):
+    """What a peer does that sends pieces one after the other, and then closes, or waits for the other side to do so."""
+
+    def serve(connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause)
+        if stays:
+            connection.recv(1)
+
+    return serve
+
+
+def echo(connection):
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+class SocketCase(SiteCase):
+    # A body is the code that a request runs, with the address of the peer. What it returns comes as a list of texts.
+    SCRIPT = r"""
+    app.set { handler_cpu = "5s", max_receive = "64K", drain_timeout = "100ms" }
+    shared = {}
+    local function list(...)
+        local texts = {}
+        for i = 1, select("#", ...) do texts[i] = tostring((select(i, ...))) end
+        return app.json.array(texts)
+    end
+    app.post("/run", function(req)
+        local fn = assert(loadstring(req.body, "@test.lua"))
+        return list(fn(app, req.headers["x-peer"], req))
+    end)
+    """
+
+    def run_code(self, code, peer=None):
+        headers = [("X-Peer", peer.address)] if peer else []
+        answer = self.ask("/run", "POST", headers, ("local app, peer, req = ...\n" + code).encode())
+        self.assertEqual(answer.status, 200, answer.text + "".join(self.server.lines[-5:]))
+        return answer.json
+
+
+class Receiving(SocketCase):
+    def test_lines_numbers_and_all_the_rest(self):
+        with Peer(sends(b"+OK\r\n$5\r\nhel", b"lo\r\nre", b"st\r\n")) as peer:
+            self.assertEqual(self.run_code(r"""
+                local s = app.connect(peer)
+                return s:receive(), s:receive "*l", s:receive(5), s:receive "2", s:receive "*a"
+            """, peer), ["+OK", "$5", "hello", "\r\n", "rest\r\n"])
+
+    def test_success_is_one_value(self):
+        with Peer(sends(b"a\nb\nc\nd")) as peer:
+            self.assertEqual(self.run_code(r"""
+                local s = app.connect(peer)
+                local n = select("#", s:receive())
+                local m = select("#", s:receive())
+                return n, m, select("#", s:receiveuntil "\n"()), select("#", s:receiveany(9))
+            """, peer), ["1", "1", "1", "1"])
+
+    def test_all_carriage_returns_of_a_line_are_dropped(self):
+        with Peer(sends(b"\ra\r\rb\r\n")) as peer:
+            self.assertEqual(self.run_code("return app.connect(peer):receive()", peer), ["ab"])
+
+    def test_the_end_gives_what_had_come(self):
+        for code, wanted in (('"*l"', ["nil", "closed", "abc"]), ("7", ["nil", "closed", "abc\r"]),
+                             ('"*a"', ["abc\r"])):
+            with self.subTest(code), Peer(sends(b"ab", b"c\r")) as peer:
+                self.assertEqual(self.run_code(f"return app.connect(peer):receive({code})", peer), wanted)
+        with Peer(sends(b"ab")) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local data = s:receive "*a"
+                return data, s:receive "*a"
+            """, peer), ["ab", "nil", "closed"])
+
+    def test_a_timeout_gives_what_had_come_and_the_rest_comes_later(self):
+        with Peer(sends(b"ab", b"cd\n", pause=0.3)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer, { timeout = "100ms" })
+                local line, err, partial = s:receive()
+                s:settimeout(5000)
+                return line, err, partial, s:receive()
+            """, peer), ["nil", "timeout", "ab", "cd"])
+
+    def test_whatever_there_is(self):
+        with Peer(sends(b"abcdef", stays=True)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer, { timeout = 50 })
+                return s:receiveany(4), s:receiveany(4), s:receiveany(4)
+            """, peer), ["abcd", "ef", "nil", "timeout", ""])
+
+    def test_up_to_a_delimiter(self):
+        with Peer(sends(b"hello, wor", b"ld! -agentzh\r\n--abce", b"dhb blah--x--y")) as peer:
+            self.assertEqual(self.run_code(r"""
+                local s = app.connect(peer)
+                local read = s:receiveuntil "\r\n--abcedhb"
+                local rest = s:receiveuntil("--", { inclusive = true })
+                local first, second = read(), rest()
+                return first, second, s:receive(1), rest(), rest()
+            """, peer), ["hello, world! -agentzh", " blah--", "x", "--", "nil", "closed", "y"])
+
+    def test_up_to_a_delimiter_in_pieces(self):
+        with Peer(sends(b"hello, wor", b"ld! -agentzh\r\n--abce", b"dhb blah")) as peer:
+            self.assertEqual(self.run_code(r"""
+                local s, out = app.connect(peer), {}
+                local read = s:receiveuntil "\r\n--abcedhb"
+                while true do
+                    local piece, err, partial = read(4)
+                    if not piece then
+                        return table.concat(out, "|"), err, partial, s:receive(5)
+                    end
+                    out[#out + 1] = piece
+                end
+            """, peer), ["hell|o, w|orld|! -a|gent|zh", "nil", "nil", " blah"])
+
+    def test_a_timeout_leaves_the_beginning_of_a_delimiter(self):
+        with Peer(sends(b"abc--e", b"nd!", pause=0.3)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer, { timeout = "100ms" })
+                local read = s:receiveuntil "--end"
+                local data, err, partial = read()
+                s:settimeout "5s"
+                return data, err, partial, read(), s:receive(1)
+            """, peer), ["nil", "timeout", "abc", "", "!"])
+
+    def test_a_result_has_a_limit(self):
+        full = b"x" * 65536
+        for stream, code, wanted in (
+                (full + b"\n", "s:receive()", ["65536"]),
+                (full + b"x\n", "s:receive()", ["nil", "more than max_receive: a line", "", "closed"]),
+                (full, 's:receive "*a"', ["65536"]),
+                (full + b"x", 's:receive "*a"', ["nil", "more than max_receive: everything up to the end", "", "closed"]),
+                (full + b"--", 's:receiveuntil "--"()', ["65536"]),
+                (full + b"x--", 's:receiveuntil "--"()',
+                 ["nil", "more than max_receive: what comes before the delimiter", "", "closed"]),
+                (full, "s:receive(65536)", ["65536"]),
+                (full, "s:receive(65537)", ["nil", "more than max_receive: 65537 bytes", "", "1"])):
+            with self.subTest(code, size=len(stream)), Peer(sends(stream)) as peer:
+                self.assertEqual(self.run_code(f"""
+                    local s = app.connect(peer)
+                    local data, err, partial = {code}
+                    if data then return #data end
+                    local ok, closed = s:close()
+                    return data, err, partial, ok or closed
+                """, peer), wanted)
+
+    def test_much_comes_in_many_pieces(self):
+        blob = os.urandom(1 << 16) * 100
+        with Peer(sends(blob)) as peer:
+            self.assertEqual(self.run_code("""
+                local s, size, count = app.connect(peer), 0, 0
+                while true do
+                    local data, err, partial = s:receive(65536)
+                    size = size + #(data or partial)
+                    count = count + 1
+                    if not data then return size, err end
+                end
+            """, peer), [str(len(blob)), "closed"])
+
+
+class Sending(SocketCase):
+    def test_strings_numbers_and_lists(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code(r"""
+                local s = app.connect(peer)
+                local a = s:send "ab"
+                local b = s:send(17)
+                local c = s:send { "x", { 1, true, "y" }, {}, 2.5 }
+                local d = s:send ""
+                return a, b, c, d, s:receive(a + b + c)
+            """, peer), ["2", "2", "10", "0", "ab17x1truey2.5"])
+
+    def test_more_than_the_kernel_takes(self):
+        for what in ("text", "{ text:sub(1, 9), { text:sub(10) } }"):
+            with self.subTest(what):
+                sizes = queue.Queue()
+
+                def slowly(connection, sizes=sizes):
+                    time.sleep(0.2)
+                    size, digest = 0, 0
+                    while data := connection.recv(1 << 20):
+                        size += len(data)
+                        digest += sum(data[::1000])
+                    sizes.put(size)
+
+                with Peer(slowly) as peer:
+                    self.assertEqual(self.run_code(f"""
+                        local text = ("0123456789abcdef"):rep(1000000)
+                        local s = app.connect(peer)
+                        return s:send({what}), s:close()
+                    """, peer), ["16000000", "1"])
+                    self.assertEqual(sizes.get(timeout=20), 16000000)
+
+    def test_a_timeout_closes_the_connection(self):
+        with Peer(lambda connection: time.sleep(1)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer, { timeout = "50ms" })
+                local count, err = s:send(("x"):rep(20000000))
+                return count, err, s:send "y"
+            """, peer), ["nil", "timeout", "nil", "closed"])
+
+    def test_a_peer_that_has_left(self):
+        with Peer(sends(b"bye")) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local data = s:receive "*a"
+                s:send "x"
+                app.sleep(50)
+                return data, s:send "y"
+            """, peer), ["bye", "nil", "broken pipe"])
+
+    def test_mistakes_name_the_function_and_the_line(self):
+        with Peer(echo) as peer:
+            for code, text in (("s:send(nil)", "socket:send: strings, numbers, booleans and lists of them expected, got nil"),
+                               ("s:send {{{ print }}}", "lists of them expected, got function"),
+                               ('s:receive "*x"', 'socket:receive: a number of bytes, "*l" or "*a" expected, got "*x"'),
+                               ("s:receive(-1)", "socket:receive: a number of bytes from 0 on expected, got -1"),
+                               ("s:receiveany()", "socket:receiveany: how many bytes at most?"),
+                               ("s.receive()", "socket:receive: call it as a method, with a colon"),
+                               ('s:settimeout "soon"', "socket:settimeout:"),
+                               ("s:setkeepalive(0, 0)", "socket:setkeepalive: 1 to 100000 connections expected, got 0"),
+                               ("local t = {} t[1] = t s:send(t)", "socket:send: more than 32 tables inside each other")):
+                with self.subTest(code):
+                    ok, err = self.run_code(f"local s = app.connect(peer) return pcall(function()\n{code} end)", peer)
+                    self.assertEqual(ok, "false")
+                    self.assertTrue(err.startswith("test.lua:3: "), err)
+                    self.assertIn(text, err)
+
+
+class Connecting(SocketCase):
+    def test_refused(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            self.assertEqual(self.run_code(f'return app.connect("127.0.0.1:{port}")'), ["nil", "connection refused"])
+
+    def test_unix_sockets(self):
+        with tempfile.TemporaryDirectory() as folder, Peer(echo, os.path.join(folder, "s")) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:send "ab\\n"
+                return s:receive()
+            """, peer), ["ab"])
+            missing = self.run_code(f'return app.connect("unix:{folder}/missing")')
+            self.assertEqual(missing, ["nil", "no such file or directory"])
+
+    def test_a_connection_takes_too_long(self):
+        with socket.socket() as full, contextlib.ExitStack() as others:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(3): # the queue is full then, and no connection comes about
+                other = others.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(full.getsockname())
+            time.sleep(0.1)
+            code = f'return app.connect("127.0.0.1:{full.getsockname()[1]}", {{ timeout = "100ms" }})'
+            self.assertEqual(self.run_code(code), ["nil", "timeout"])
+
+    def test_addresses_and_options_are_checked(self):
+        for code, text in (('"127.0.0.1"', '"host:port", "[::1]:port" or "unix:/path" expected, got "127.0.0.1"'),
+                           ('"127.0.0.1:0"', 'got "127.0.0.1:0"'), ('"::1:80"', 'got "::1:80"'),
+                           ('"a:65536"', 'got "a:65536"'), ("17", 'such as "127.0.0.1:6379" expected, got 17'),
+                           ('"a:1", { tiemout = 1 }', 'unknown option "tiemout" (did you mean "timeout"?)'),
+                           ('"a:1", { pool = 1 }', 'pool: a string such as "cache" expected, got 1'),
+                           ('"a:1", 5', "a table of options expected, got 5")):
+            with self.subTest(code):
+                ok, err = self.run_code(f"return pcall(function()\napp.connect({code}) end)")
+                self.assertEqual(ok, "false")
+                self.assertTrue(err.startswith("test.lua:3: app.connect: "), err)
+                self.assertIn(text, err)
+
+    def test_many_connections_end_with_their_requests(self):
+        with Peer(echo) as peer:
+            before = self.server.fd_count()
+            for _ in range(10):
+                self.run_code("for i = 1, 20 do assert(app.connect(peer)) end", peer)
+            evtest.wait_until(lambda: peer.count == 200, "all connections")
+            evtest.wait_until(lambda: self.server.fd_count() <= before, "closed connections")
+
+
+class Keeping(SocketCase):
+    def test_a_kept_connection_is_used_again(self):
+        with Peer(echo) as peer:
+            code = r"""
+                local s = app.connect(peer)
+                local reused = s:getreusedtimes()
+                s:send "ab\n"
+                local line = s:receive()
+                return line, reused, s:setkeepalive("10s", 5), s:send "x"
+            """
+            for i in range(3):
+                self.assertEqual(self.run_code(code, peer), ["ab", str(i), "1", "nil", "closed"])
+            self.assertEqual(peer.count, 1)
+            self.run_code("local s = app.connect(peer) s:close()", peer)
+            self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
+
+    def test_a_pool_has_a_name(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code("""
+                app.connect(peer, { pool = "a" }):setkeepalive()
+                local b, a = app.connect(peer, { pool = "b" }), app.connect(peer, { pool = "a" })
+                return b:getreusedtimes(), a:getreusedtimes()
+            """, peer), ["0", "1"])
+
+    def test_a_connection_that_is_not_clean_is_not_kept(self):
+        with Peer(sends(b"ab\nc", stays=True)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:receive()
+                local ok, err = s:setkeepalive()
+                return ok, err, s:receive(1), s:setkeepalive()
+            """, peer), ["nil", "unread data in buffer", "c", "1"])
+        with Peer(sends(b"ab\n")) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:receive()
+                app.sleep(100)
+                return s:setkeepalive()
+            """, peer), ["nil", "closed"])
+
+    def test_a_peer_that_leaves_takes_its_kept_connection_along(self):
+        with Peer(sends(b"ab\n", pause=0.05)) as peer:
+            self.run_code("local s = app.connect(peer) s:receive() assert(s:setkeepalive())", peer)
+            time.sleep(0.2)
+            self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
+
+
+class Sharing(SocketCase):
+    def test_two_readers(self):
+        with Peer(sends(b"", b"ab\n", pause=0.2)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local task = app.spawn(function() return s:receive() end)
+                app.sleep(1)
+                local a, err = s:receive()
+                local b, other = s:setkeepalive()
+                local c, third = s:close()
+                return a, err, b, other, c, third, s:send "", task:wait()
+            """, peer), ["nil", "socket busy reading", "nil", "socket busy reading", "nil", "socket busy reading", "0", "ab"])
+
+    def test_reader_and_writer_at_the_same_time(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local text = ("0123456789abcdef"):rep(200000)
+                local reader = app.spawn(function()
+                    local size = 0
+                    while size < #text do size = size + #assert(s:receiveany(65536)) end
+                    return size
+                end)
+                return s:send(text), reader:wait()
+            """, peer), ["3200000", "3200000"])
+
+    def test_connections_of_tasks_belong_to_their_handler(self):
+        with Peer(sends(b"ab\n", stays=True)) as peer:
+            self.assertEqual(self.run_code("""
+                local function open() return assert(app.connect(peer)) end
+                local a, b = app.all(open, open)
+                return a:receive(), b:receive()
+            """, peer), ["ab", "ab"])
+
+    def test_another_request_must_not_use_it(self):
+        with Peer(sends(b"ab\n", stays=True)) as peer:
+            self.assertEqual(self.run_code("""
+                shared.socket = app.connect(peer)
+                shared.socket:settimeout "10s"
+                return app.spawn({ detached = true }, function()
+                    return pcall(shared.socket.receive, shared.socket)
+                end):wait()
+            """, peer)[0], "false")
+            self.assertEqual(self.run_code("return shared.socket:receive()"), ["nil", "closed"])
+
+    def test_in_coroutines_of_the_script(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code(r"""
+                local lines = coroutine.wrap(function()
+                    local s = app.connect(peer)
+                    for i = 1, 3 do
+                        local count = s:send { "line ", i, "\n" }
+                        coroutine.yield(count .. s:receive())
+                    end
+                    local text = ("0123456789abcdef"):rep(200000)
+                    app.spawn(function() s:send(text) end)
+                    coroutine.yield(#s:receive(60000))
+                    s:settimeout(20)
+                    return select(2, s:receiveuntil "never"(70000))
+                end)
+                return lines(), lines(), lines(), lines(), lines()
+            """, peer), ["7line 1", "7line 2", "7line 3", "60000", "more than max_receive: 70000 bytes", ""])
+
+    def test_a_client_that_goes_ends_the_wait(self):
+        with Peer(sends(b"", stays=True)) as peer:
+            body = b"""
+                local app, peer = ...
+                local s = app.connect(peer)
+                shared.ended = nil
+                local ok, err = pcall(s.receive, s)
+                shared.ended = tostring(err)
+                error(err, 0)
+            """
+            with Client(self.server) as client:
+                client.send("POST", "/run", [("X-Peer", peer.address)], body)
+                evtest.wait_until(lambda: peer.count == 1, "the connection")
+                client.reset()
+            evtest.wait_until(lambda: self.run_code("return shared.ended") != ["nil"], "the end of the handler")
+            self.assertEqual(self.run_code("return shared.ended"), ["the client has gone"])
+
+    def test_a_cancelled_task_leaves_its_wait(self):
+        with Peer(sends(b"", stays=True)) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local task = app.spawn(function() return s:receive() end)
+                app.sleep(1)
+                task:cancel()
+                local ok, err = pcall(task.wait, task)
+                return ok, err, s:close()
+            """, peer), ["false", "the task was cancelled", "1"])
+
+    def test_a_socket_that_is_forgotten_is_closed(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code("""
+                app.connect(peer):settimeout(1)
+                for i = 1, 3 do collectgarbage() app.sleep(1) end
+                return collectgarbage "count" > 0
+            """, peer), ["true"])
+
+    def test_a_stop_cuts_what_waits(self):
+        with Peer(sends(b"", stays=True)) as peer, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0",
+                                                                  self.path) as server:
+            with Client(server) as client:
+                client.send("POST", "/run", [("X-Peer", peer.address)],
+                            b"local app, peer = ... app.connect(peer):receive()")
+                evtest.wait_until(lambda: peer.count == 1, "the connection")
+                self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
