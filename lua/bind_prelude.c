@@ -85,6 +85,7 @@ static int lua_set_ref(lua_State *L)
         {"stop", REF_STOP},
         {"array_meta", REF_ARRAY_META},
         {"socket_meta", REF_SOCKET_META},
+        {"fetched_meta", REF_FETCHED_META},
     };
     const struct script *script = script_of(L);
     const char *name = luaL_checkstring(L, 1);

@@ -218,6 +218,9 @@ void coro_put(struct coro *coro)
     if (coro->result != NULL) {
         coro->end_result(coro);
     }
+    if (coro->fetches != NULL) {
+        coro->end_fetches(coro);
+    }
     coro_let_go_all(coro);
     forget_kept(coro);
     if (coro->L != NULL) {

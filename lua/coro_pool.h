@@ -108,6 +108,9 @@ struct coro {
     struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
     void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
 
+    struct script_fetch *fetches;           /* that it has begun and that end with it (fetch_object.c) */
+    void (*end_fetches)(struct coro *coro); /* called at its end while it has some */
+
     const struct coro_owner *owner; /* NULL for a request without anything to do at its end */
     void *owned;                    /* for the owner */
     uint64_t owned_id;              /* likewise */

@@ -18,6 +18,7 @@
 #include "lua/bind_app.h"
 #include "lua/bind_body.h"
 #include "lua/bind_defer.h"
+#include "lua/bind_fetch.h"
 #include "lua/bind_json.h"
 #include "lua/bind_metrics.h"
 #include "lua/bind_number.h"
@@ -45,6 +46,7 @@
 #include "lua/coro_pool.h"
 #include "lua/deadline.h"
 #include "lua/events.h"
+#include "lua/fetch_object.h"
 #include "lua/folders.h"
 #include "lua/memory.h"
 #include "lua/only_lua.h"
@@ -114,6 +116,7 @@ static int build_state(lua_State *L)
     bind_wait(L);
     bind_udp(L);
     bind_worker(L);
+    bind_fetch(L);
     bind_json(L);
     bind_number(L);
     bind_folders(L);
@@ -358,6 +361,7 @@ void script_close(struct script *script)
     birth_close_state(script);
     coro_free_all(script);
     worker_free_all(script);
+    fetch_object_free_all(script);
     timer_free_all(script);
     udp_free_all(script);
     defer_free_all(script);

@@ -34,6 +34,7 @@ struct log;
 struct lua_route;
 struct script;
 struct script_socket;
+struct script_fetch;
 struct script_timer;
 struct script_task;
 struct script_udp;
@@ -116,6 +117,8 @@ enum script_ref {
     REF_WORKER_META,  /* metatable of handles of workers */
     REF_GIVE_BACK,    /* give_back(): posts for those that ended inside sem:with() */
     REF_SOCKET_META,  /* metatable of sockets */
+    REF_FETCH_META,   /* metatable of handles of requests to other servers */
+    REF_FETCHED_META, /* metatable of their responses */
     REF_FUNCTIONS,    /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
@@ -241,6 +244,11 @@ struct script {
     struct script_socket *free_sockets; /* in no use */
     uint64_t last_socket_id;            /* that was given to one, or to a reader of one */
     struct write_buffer spare_input;    /* without bytes: its block is for the next socket that reads */
+    struct script_fetch **fetches;     /* by index; never freed before the script */
+    uint32_t fetch_count;              /* of fetches */
+    uint32_t fetch_capacity;           /* of fetches */
+    struct script_fetch *free_fetches; /* in no use */
+    uint64_t last_fetch_id;            /* that was given to one */
 
     struct anchor **anchors;         /* by index; never freed before the script */
     uint32_t anchor_count;           /* of anchors */

@@ -723,6 +723,64 @@ function app.shield(fn, ...) end
 ---@return table<string, fun(...: any): ...>
 function app.worker(path, options) end
 
+---@class evserve.FetchOptions
+---@field method? string (default: "GET")
+---@field headers? table<string, string|number|(string|number)[]> a list of values becomes several field lines
+---@field body? string|number|table|evserve.Request|evserve.Fetched|fun(): string? a table is sent as JSON; a function returns the next piece, and nil at the end
+---@field length? integer how many bytes a function for the body will give; without it they are sent in chunks
+---@field timeout? evserve.Duration until the response is complete; with stream, until its head is there, and then for each piece (default: "30s")
+---@field connect_timeout? evserve.Duration for the name, the connection and TLS (default: "10s")
+---@field redirects? integer|boolean how many are followed, 0 to 50; false: none (default: 10)
+---@field stream? boolean return as soon as the head is there; read the body with res:chunks() or res:read()
+---@field max_body? evserve.Size of the body, unpacked (default: "16M"; with stream: no limit)
+---@field max_head? evserve.Size of the head (default: "64K")
+---@field gzip? boolean ask for gzip and unpack it (default: true)
+---@field keepalive? boolean use kept connections, and keep this one (default: true)
+---@field unix? string path of a unix socket to connect to, in place of the host in the URL
+---@field verify? boolean false: accept any certificate
+---@field ca? string file with the certificates of authorities to trust, in place of the system's
+---@field client_cert? { cert: string, key: string? } files in PEM
+---@field server_name? string that the server's certificate must have (default: the host)
+
+--- A response of app.fetch.
+---@class evserve.Fetched
+---@field status integer
+---@field reason string behind the status, possibly ""
+---@field headers table<string, string|string[]> names in any case; "set-cookie" is a list, other repeated fields are joined
+---@field body? string nil with stream = true
+---@field url string of this response, after redirects
+---@field redirects integer that were followed
+local fetched = {}
+
+--- The decoded JSON body; or nil, a text and its kind.
+---@return any value
+---@return string? err
+---@return string? kind
+function fetched:json() end
+
+--- The body piece by piece. Raises an error if it breaks off.
+---@return fun(): string?
+function fetched:chunks() end
+
+--- With stream = true: the next piece; nil at the end; or nil, a text and its kind.
+---@return string? piece
+---@return string? err
+---@return string? kind
+function fetched:read() end
+
+--- End it before its end.
+function fetched:close() end
+
+--- Send a request to another server and wait for the response: it, whatever its status; or nil, a text and its kind
+--- ("request", "resolve", "denied", "busy", "connect", "tls", "timeout", "closed", "protocol", "too large", "redirects",
+--- "memory").
+---@param url string "http://...", "https://..." or "http+unix:/run/app.sock:/path"
+---@param options? evserve.FetchOptions
+---@return evserve.Fetched? res
+---@return string? err
+---@return string? kind
+function app.fetch(url, options) end
+
 --- Seconds on a clock that never goes back, for measuring time. Use os.time() for the date.
 ---@return number
 function app.now() end

@@ -2,7 +2,8 @@
 
 An example is an indented block of lua/README.md or lua/EXAMPLES.md that has "app." or a require in it. It is loaded as a
 script of its own, behind local app = require "evserve", in a folder with public/hello.txt, public/index.html and what
-else is below, and with certificates for app.tls. Lines of this form in it are tried on the running server, one after the other:
+else is below, and with certificates for app.tls. "https://api.example.org" in it stands for a server that is described
+in Api. Lines of this form in it are tried on the running server, one after the other:
 
     -- GET /users/7 -> 200 {"id":7}
     -- POST /form [content-type: application/x-www-form-urlencoded] a=1&b=2 -> 303 [location: /done]
@@ -25,6 +26,7 @@ import certificates
 import databases
 import evtest
 from lua_site import EVSERVE, HEAD, ROOT, Client, script
+from origin import Origin
 
 FILES = (
     ("public/hello.txt", "hello from a file\n"),
@@ -35,6 +37,30 @@ FILES = (
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
 FILE = re.compile(r"-- ([\w/]+\.lua)\n")
 ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
+API = "https://api.example.org"
+
+
+class Api(Origin):
+    """What the examples ask."""
+
+    def __init__(self):
+        json_type = [("Content-Type", "application/json")]
+        self.archive = {}
+        super().__init__({
+            "/v1/oslo": lambda c, r: c.respond(200, '{"temperature":-3}', json_type),
+            "/orders": lambda c, r: c.respond(201, f"{json.loads(r.read().body)['order']['item']} is ordered\n"),
+            "/old": lambda c, r: c.respond(301, "", [("Location", "/one")]),
+            "/one": lambda c, r: c.respond(200, "one"),
+            "/two": lambda c, r: c.respond(200, "two"),
+            "/archive/a": self.keep,
+        })
+
+    def keep(self, connection, request):
+        if request.method == "PUT":
+            self.archive[request.path] = request.read().body
+            connection.respond(201)
+        else:
+            connection.respond(200, self.archive[request.path], [("Content-Type", "text/plain")])
 
 
 def examples(name):
@@ -104,6 +130,8 @@ class Examples(unittest.TestCase):
                 continue
             whole = text if 'require "evserve"' in text else HEAD + text
             with self.subTest(f"lua/{page}:{line}"), contextlib.ExitStack() as stack:
+                if API in whole:
+                    whole = whole.replace(API, stack.enter_context(Api()).url)
                 path = stack.enter_context(script(whole, files=files.items(), prelude=False))
                 folder = os.path.dirname(path)
                 environment = self.environment(stack, text, files)
@@ -133,13 +161,13 @@ class Examples(unittest.TestCase):
             annotations = meta.read()
         text = "".join(example for _, example in examples("EXAMPLES.md")).replace("json.", "app.json.")
         uses = {"app": r"\bapp\.", "group": r"\b(?:api|admin)\.", "request": r"\breq[.:]", "response": r"\bres[.:]|\):",
-                "stream": r"\bout:", "timer": r"\btimer:", "part": r"\bpart[.:]"}
+                "fetched": r"\bres[.:]|\):", "stream": r"\bout:", "timer": r"\btimer:", "part": r"\bpart[.:]"}
         for variable, use in uses.items():
             names = re.findall(rf"^function {variable}[.:]([\w.]+)", annotations, re.MULTILINE)
             names += re.findall(rf"^{variable}\.([\w.]+) =", annotations, re.MULTILINE)
             kind = "evserve" if variable == "app" else "evserve." + variable.capitalize()
             fields_of = re.search(rf"^---@class {kind}\n((?:---.*\n)*)", annotations, re.MULTILINE)
-            if variable in ("request", "response", "part") and fields_of:
+            if variable in ("request", "response", "fetched", "part") and fields_of:
                 names += re.findall(r"^---@field (\w+)", fields_of.group(1), re.MULTILINE)
             self.assertGreater(len(names), 0, variable)
             for name in names:

@@ -1,0 +1,209 @@
+-- The HTTP client. See prelude.lua.
+--
+-- The functions of bind_fetch.c return a true value, or nil, a text and a kind; false when the client has gone.
+
+local core, app, shared = ...
+local fail, describe, give_up = core.fail, shared.describe, shared.give_up
+local fail_unknown = shared.fail_unknown
+local error, getmetatable, setmetatable, type = error, getmetatable, setmetatable, type
+local table = table
+local call = xpcall -- by another name: script_place() takes a call of "xpcall" for the entry of a handler
+
+local fetch_start, fetch_wait, fetch_take, fetch_read = core.fetch_start, core.fetch_wait, core.fetch_take, core.fetch_read
+local fetch_write, fetch_finish, fetch_close = core.fetch_write, core.fetch_finish, core.fetch_close
+local json_encode, json_decode, number_text, trace = core.json_encode, core.json_decode, core.number_text, core.trace
+local AWAITS_END, AWAITS_HEAD = core.AWAITS_END, core.AWAITS_HEAD
+local AWAITS_PIECE, AWAITS_ROOM = core.AWAITS_PIECE, core.AWAITS_ROOM
+
+local CHUNK_MAX = 65536 -- bytes of a piece of a body that is there as a whole
+
+local options = {
+    "body", "ca", "client_cert", "connect_timeout", "gzip", "headers", "keepalive", "length", "max_body", "max_head",
+    "method", "redirects", "server_name", "stream", "timeout", "unix", "verify",
+}
+
+local function wait(object, what)
+    local ok, err = fetch_wait(object, what)
+    if not ok then
+        give_up(err)
+    end
+end
+
+-- Responses.
+
+local methods = {}
+local meta = { __index = methods }
+local objects = setmetatable({}, { __mode = "k" }) -- of responses whose body is read piece by piece
+
+local function check(res, what)
+    if getmetatable(res) ~= meta then
+        fail(what .. ": call it as a method, with a colon")
+    end
+end
+
+-- The next piece of the body; nil at its end; nil, a text and a kind.
+local function read(res)
+    local object = objects[res]
+    if not object then
+        return nil
+    end
+    local piece, err, kind = fetch_read(object)
+    while piece == true do
+        wait(object, AWAITS_PIECE)
+        piece, err, kind = fetch_read(object)
+    end
+    if piece == nil and err == nil then
+        objects[res] = nil
+    end
+    return piece, err, kind
+end
+
+local function next_piece(res)
+    local piece, err = read(res)
+    if err then
+        error(err, 0)
+    end
+    return piece
+end
+
+-- A function that gives a body, which is there as a whole, in pieces.
+local function pieces_of(body)
+    local at = 1
+    return function()
+        local piece = body:sub(at, at + CHUNK_MAX - 1)
+        at = at + #piece
+        return piece ~= "" and piece or nil
+    end
+end
+
+function methods.chunks(res)
+    check(res, "res:chunks")
+    if res.body then
+        return pieces_of(res.body)
+    end
+    return next_piece, res
+end
+
+function methods.read(res)
+    check(res, "res:read")
+    if res.body then
+        fail('res:read: the body was read already, it is res.body; use stream = true to read it in pieces')
+    end
+    return read(res)
+end
+
+function methods.json(res)
+    check(res, "res:json")
+    local body = res.body
+    if not body then
+        local pieces = {}
+        local piece, err, kind = read(res)
+        while piece do
+            pieces[#pieces + 1] = piece
+            piece, err, kind = read(res)
+        end
+        if err then
+            return nil, err, kind
+        end
+        body = table.concat(pieces)
+    end
+    local value, err = json_decode(body)
+    if value == nil then
+        return nil, "the response is not valid " .. err, "protocol" -- "JSON: what is wrong (byte 8)"
+    end
+    return value
+end
+
+function methods.close(res)
+    check(res, "res:close")
+    local object = objects[res]
+    if object then
+        objects[res] = nil
+        fetch_close(object)
+    end
+end
+
+core.ref("fetched_meta", meta)
+
+-- Request bodies. A string goes to C with the request. Anything else becomes a function that gives pieces.
+
+local function body_of(body)
+    local kind = type(body)
+    if kind == "string" then
+        return body
+    elseif kind == "number" then
+        return number_text(body)
+    elseif kind == "function" then
+        return nil, false, body
+    elseif kind == "table" and getmetatable(body) == meta then
+        return nil, false, methods.chunks(body)
+    elseif kind == "table" then
+        return json_encode(body), true
+    elseif kind == "userdata" and getmetatable(body) == "request" then
+        return nil, false, body:chunks()
+    end
+    fail("app.fetch: body: a string, a table, a function or a request expected, got " .. describe(body))
+end
+
+-- Hand on what the function gives, until it gives nothing more or the server wants nothing more.
+local function send(object, next_chunk, state)
+    local piece = next_chunk(state)
+    while piece ~= nil and piece ~= false do
+        if type(piece) ~= "string" and type(piece) ~= "number" then
+            fail("app.fetch: the function for the body must return a string, or nil at the end, not " .. describe(piece))
+        end
+        local is_taken = fetch_write(object, piece)
+        while is_taken == false do
+            wait(object, AWAITS_ROOM)
+            is_taken = fetch_write(object, piece)
+        end
+        if not is_taken then
+            return
+        end
+        piece = next_chunk(state)
+    end
+    fetch_finish(object)
+end
+
+local function fetch(url, given)
+    local text, is_json, next_chunk, state
+    if given ~= nil and given.body ~= nil then
+        text, is_json, next_chunk, state = body_of(given.body)
+    end
+    local object, err, kind = fetch_start(url, given, text, is_json, next_chunk ~= nil)
+    if not object then
+        if object == false then
+            if err ~= nil then
+                fail_unknown("app.fetch", "option", err, options)
+            end
+            give_up()
+        end
+        return nil, err, kind
+    end
+    if next_chunk then
+        local ok, problem = call(send, trace, object, next_chunk, state)
+        if not ok then
+            fetch_close(object)
+            error(problem, 0)
+        end
+    end
+    wait(object, given ~= nil and given.stream and AWAITS_HEAD or AWAITS_END)
+    local res, more, what = fetch_take(object)
+    if not res then
+        return nil, more, what
+    end
+    if more then
+        objects[res] = object
+    end
+    return res
+end
+
+function app.fetch(url, given)
+    if type(url) ~= "string" then
+        fail('app.fetch: a URL such as "https://example.org/" expected, got ' .. describe(url))
+    end
+    if given ~= nil and type(given) ~= "table" then
+        fail("app.fetch: a table of options expected, got " .. describe(given))
+    end
+    return fetch(url, given)
+end

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# app.fetch with other servers: nginx, Apache, h2o, HAProxy, lighttpd, Node and Python send whole and streamed bodies, gzip,
+# ranges, redirects, errors and what was posted to them, over connections that they close after a few requests or a second.
+# Every byte must be right, and no request may fail. About 10 s for each server.
+#
+#   scripts/peers.sh [nginx|apache|h2o|haproxy|lighttpd|node|python]...
+#
+# Without names: all that are installed (scripts/setup.sh --proxies).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -z "${EVSERVE_BIN:-}" ]; then
+    cmake --preset release
+    cmake --build --preset release --target evserve_program
+fi
+EVSERVE_BIN=${EVSERVE_BIN:-$PWD/evserve} exec python3 tests/peers.py "$@"
