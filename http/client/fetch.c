@@ -5,6 +5,7 @@
 
 #include "http/client/fetch.h"
 
+#include "core/gunzip.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/outbound.h"
@@ -81,7 +82,7 @@ enum fetch_kind fetch_start(struct fetch **started, struct outbound *outbound, c
     fetch->on_event = on_event;
     fetch->arg = arg;
     set_fetch_options(fetch, request);
-    enum fetch_kind kind = fetch_order_init(&fetch->order, request, false, err, errlen);
+    enum fetch_kind kind = fetch_order_init(&fetch->order, request, gunzip_is_there(), err, errlen);
     kind = kind == FETCH_SUCCESS ? read_request_url(fetch, request, err, errlen) : kind;
     kind = kind == FETCH_SUCCESS ? fetch_hop_begin(fetch, err, errlen) : kind;
     if (kind != FETCH_SUCCESS) {
@@ -127,11 +128,14 @@ const char *fetch_failure(const struct fetch *fetch)
 
 ssize_t fetch_read(struct fetch *fetch, const char **data)
 {
-    size_t len = fetch->streams_response ? fetch_take_content(fetch, data) : 0;
+    ssize_t len = fetch->streams_response ? fetch_take_content(fetch, data) : 0;
 
-    if (len > 0) {
+    if (len < 0 && fetch->due != 0) { /* its owner is to be told by the reactor, as of all failures */
+        reactor_schedule(fetch->outbound->links.reactor, &fetch->task);
+    }
+    if (len != 0) {
         fetch_hop_nudge(fetch);
-        return (ssize_t)len;
+        return len;
     }
     if (fetch_is_over(fetch)) {
         return fetch->kind == FETCH_SUCCESS ? 0 : -EIO;

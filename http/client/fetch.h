@@ -164,7 +164,8 @@ const char *fetch_failure(const struct fetch *fetch);
 
 /* With streams_response: take what there is of the body. Returns its length, with *data valid until the next call; 0 at
  * the end of the body; -EAGAIN if more is to come, after which FETCH_READABLE, FETCH_DONE or FETCH_FAILED comes; -EIO
- * when all is taken that came before it failed. */
+ * when all is taken that came before it failed, or if it cannot be decoded: fetch_failure() says why, even if
+ * FETCH_DONE has come. */
 ssize_t fetch_read(struct fetch *fetch, const char **data);
 
 /* With streams_body: append to the body. Returns 0 if all len bytes are copied; -EAGAIN if none are, since

@@ -2,10 +2,14 @@
  *
  * Happy path: a head becomes the owner's result, unless it is a redirect that is followed; content is appended to
  * fetch->content, where the owner finds all of it at the end, or takes it piece by piece. Content of a known length is
- * received where it will stay. Failure: fetch_fail(), with what the response did. */
+ * received where it will stay. Content in gzip is decoded as it comes; a streamed one when it is taken, so that a small
+ * one that is huge when it is decoded takes no more memory than others. Failure: fetch_fail(), with what the response
+ * did. */
 
 #include "http/client/fetch_content.h"
 
+#include "core/ascii.h"
+#include "core/gunzip.h"
 #include "core/mem.h"
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_state.h"
@@ -61,7 +65,7 @@ static enum fetch_reply_verdict fail_for_size(struct fetch *fetch)
 
 bool fetch_has_room(const struct fetch *fetch)
 {
-    return !fetch->streams_response || fetch->content.len < CONTENT_MARK;
+    return !fetch->streams_response || fetch->content.len - fetch->content.at < CONTENT_MARK;
 }
 
 char *fetch_content_room(struct fetch *fetch, size_t *room)
@@ -69,7 +73,7 @@ char *fetch_content_room(struct fetch *fetch, size_t *room)
     const struct fetch_body *body = &fetch->reply.body;
     size_t wanted = CONTENT_DIRECT;
 
-    if (fetch->streams_response || !fetch->has_result || fetch->is_redirect) {
+    if (fetch->streams_response || !fetch->has_result || fetch->is_redirect || fetch->gunzip != NULL) {
         return NULL;
     }
     if (body->framing == FRAMING_LENGTH) {
@@ -87,6 +91,44 @@ char *fetch_content_room(struct fetch *fetch, size_t *room)
     return fetch->content.block + fetch->content.len;
 }
 
+static enum fetch_reply_verdict fail_for_coding(struct fetch *fetch, int error)
+{
+    char name[FETCH_FAILURE_MAX / 2];
+    if (error == -ENOMEM) {
+        return fail_for_memory(fetch);
+    }
+    if (error == -EFBIG) {
+        return fail_for_size(fetch);
+    }
+    fetch_fail(fetch, FETCH_MALFORMED, "malformed response from %s: its content is not in gzip, or damaged",
+               fetch_peer_name(fetch, name));
+    return REPLY_MALFORMED;
+}
+
+/* Decode content that came to where it is to stay. */
+static enum fetch_reply_verdict add_decoded(struct fetch *fetch, const char *data, size_t len)
+{
+    struct fetch_content *content = &fetch->content;
+    size_t room;
+    ssize_t decoded;
+
+    do {
+        if (!grow_content(content, CONTENT_LEAST)) {
+            return fail_for_memory(fetch);
+        }
+        room = content->capacity - content->len - 1;
+        decoded = gunzip_run(fetch->gunzip, &data, &len, content->block + content->len, room);
+        if (decoded < 0) {
+            return fail_for_coding(fetch, (int)decoded);
+        }
+        content->len += (size_t)decoded;
+        if (content->len > fetch->max_body) {
+            return fail_for_size(fetch);
+        }
+    } while ((size_t)decoded == room);
+    return REPLY_MORE;
+}
+
 /* Content that came, which may lie where it is to stay. */
 static enum fetch_reply_verdict add_content(struct fetch *fetch, const char *data, size_t len)
 {
@@ -95,9 +137,14 @@ static enum fetch_reply_verdict add_content(struct fetch *fetch, const char *dat
     if (len == 0 || fetch->is_redirect) {
         return REPLY_MORE;
     }
-    fetch->content_total += len;
-    if (fetch->content_total > fetch->max_body) {
-        return fail_for_size(fetch);
+    if (fetch->gunzip != NULL && !fetch->streams_response) {
+        return add_decoded(fetch, data, len);
+    }
+    if (fetch->gunzip == NULL) { /* else it is counted when it is decoded, in fetch_take_content() */
+        fetch->content_total += len;
+        if (fetch->content_total > fetch->max_body) {
+            return fail_for_size(fetch);
+        }
     }
     if (content->block == NULL || data != content->block + content->len) {
         if (!grow_content(content, len)) {
@@ -122,6 +169,14 @@ static bool is_followed_redirect(const struct fetch *fetch)
            fetch_reply_find(&fetch->reply, "Location") != NULL;
 }
 
+/* Whether the content comes in gzip, as was asked for. */
+static bool is_in_gzip(const struct fetch *fetch)
+{
+    const struct fetch_field *field = fetch_reply_find(&fetch->reply, "Content-Encoding");
+    return fetch->order.asks_for_gzip && fetch->reply.body.framing != FRAMING_NONE && field != NULL &&
+           (ascii_is(field->value, field->value_len, "gzip") || ascii_is(field->value, field->value_len, "x-gzip"));
+}
+
 static enum fetch_reply_verdict take_response_head(struct fetch *fetch)
 {
     const struct fetch_reply *reply = &fetch->reply;
@@ -131,7 +186,12 @@ static enum fetch_reply_verdict take_response_head(struct fetch *fetch)
     if (fetch->is_redirect) {
         return REPLY_MORE;
     }
-    if (reply->body.framing == FRAMING_LENGTH && head->content_length > fetch->max_body) {
+    if (is_in_gzip(fetch)) {
+        int rv = gunzip_create(&fetch->gunzip);
+        if (rv < 0) {
+            return fail_for_coding(fetch, rv);
+        }
+    } else if (reply->body.framing == FRAMING_LENGTH && head->content_length > fetch->max_body) {
         return fail_for_size(fetch);
     }
     fetch->result = (struct fetch_response){
@@ -143,6 +203,7 @@ static enum fetch_reply_verdict take_response_head(struct fetch *fetch)
         .url = fetch->url.text,
         .redirects = fetch->redirects,
         .is_reused = fetch->reused > 0,
+        .is_decoded = fetch->gunzip != NULL,
     };
     fetch->has_result = true;
     if (fetch->streams_response) {
@@ -214,6 +275,10 @@ int fetch_finish_content(struct fetch *fetch)
     if (fetch->streams_response) {
         return 0;
     }
+    if (fetch->gunzip != NULL && !gunzip_is_whole(fetch->gunzip)) {
+        fail_for_coding(fetch, -EPROTO);
+        return -EPROTO;
+    }
     if (!grow_content(&fetch->content, 0)) {
         fail_for_memory(fetch);
         return -ENOMEM;
@@ -224,10 +289,59 @@ int fetch_finish_content(struct fetch *fetch)
     return 0;
 }
 
-size_t fetch_take_content(struct fetch *fetch, const char **data)
+/* A response that is complete may fail all the same, when its last content is decoded. */
+static ssize_t fail_taking(struct fetch *fetch, int error)
+{
+    bool is_done = fetch_is_over(fetch) && fetch->kind == FETCH_SUCCESS;
+    bool is_told = is_done && (fetch->due & 1U << FETCH_DONE) == 0;
+
+    if (is_done) {
+        fetch->stage = FETCH_WORKS;
+        fetch->due = 0;
+    }
+    fail_for_coding(fetch, error);
+    if (is_told) {
+        fetch->due = 0; /* its owner has heard of the end, and hears of this one by the result */
+    }
+    return -EIO;
+}
+
+/* The same for content in gzip, which is decoded as it is taken. */
+static ssize_t take_decoded(struct fetch *fetch, const char **data)
+{
+    struct fetch_content *content = &fetch->content;
+    struct fetch_content *taken = &fetch->taken;
+    const char *in = content->block + content->at;
+    size_t in_len = content->len - content->at;
+
+    taken->len = 0;
+    if (!grow_content(taken, CONTENT_MARK)) {
+        return fail_taking(fetch, -ENOMEM);
+    }
+    ssize_t len = gunzip_run(fetch->gunzip, &in, &in_len, taken->block, CONTENT_MARK);
+    if (len < 0) {
+        return fail_taking(fetch, (int)len);
+    }
+    content->at = content->len - in_len;
+    if (in_len == 0) {
+        content->at = content->len = 0;
+    }
+    fetch->content_total += (size_t)len;
+    if (fetch->content_total > fetch->max_body) {
+        return fail_taking(fetch, -EFBIG);
+    }
+    bool is_cut = len == 0 && fetch_is_over(fetch) && fetch->kind == FETCH_SUCCESS && !gunzip_is_whole(fetch->gunzip);
+    *data = taken->block;
+    return is_cut ? fail_taking(fetch, -EPROTO) : len;
+}
+
+ssize_t fetch_take_content(struct fetch *fetch, const char **data)
 {
     struct fetch_content empty = fetch->taken;
 
+    if (fetch->gunzip != NULL) {
+        return take_decoded(fetch, data);
+    }
     if (fetch->content.len == 0) {
         return 0;
     }
@@ -235,11 +349,12 @@ size_t fetch_take_content(struct fetch *fetch, const char **data)
     empty.len = 0;
     fetch->content = empty;
     *data = fetch->taken.block;
-    return fetch->taken.len;
+    return (ssize_t)fetch->taken.len;
 }
 
 void fetch_content_done(struct fetch *fetch)
 {
+    gunzip_destroy(fetch->gunzip);
     mem_free(fetch->content.block);
     mem_free(fetch->taken.block);
 }

@@ -397,7 +397,11 @@ static enum fetch_kind connect_hop(struct fetch *fetch, char *err, size_t errlen
     char name[FETCH_FAILURE_MAX / 2];
     int rv = outbound_connect(fetch->outbound, &fetch->link, &target, &fetch_link_user, fetch, why, sizeof why);
     if (rv < 0) {
-        error_text(err, errlen, rv, "cannot connect to %s: %s", fetch_peer_name(fetch, name), why);
+        if (rv == -EPERM) {
+            error_text(err, errlen, rv, "%s", why); /* it names the server, and who denies it */
+        } else {
+            error_text(err, errlen, rv, "cannot connect to %s: %s", fetch_peer_name(fetch, name), why);
+        }
         return kind_of_error(rv);
     }
     return FETCH_SUCCESS;

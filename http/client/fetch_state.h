@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct gunzip;
 struct link;
 struct outbound;
 
@@ -33,10 +34,10 @@ enum fetch_stage {
     FETCH_ENDED, /* the response is complete, or it failed */
 };
 
-/* Content that came. */
+/* Content that came, of which the first at bytes are used up. */
 struct fetch_content {
     char *block; /* capacity bytes, or NULL */
-    size_t len, capacity;
+    size_t at, len, capacity;
 };
 
 struct fetch {
@@ -56,6 +57,7 @@ struct fetch {
     struct fetch_response result; /* for the owner, once has_result */
     struct fetch_content content; /* for the owner: all of it, or what it has not taken yet */
     struct fetch_content taken;   /* what fetch_read() handed out last */
+    struct gunzip *gunzip;        /* of a response in gzip; else NULL */
     uint64_t content_total;       /* bytes of content so far */
     uint64_t max_body;            /* of content; UINT64_MAX: no limit */
     size_t max_head;

@@ -6,6 +6,7 @@
 #include "http/host/confine.h"
 
 #include "core/file_stamps.h"
+#include "core/gunzip.h"
 #include "core/log.h"
 #include "core/sandbox.h"
 #include "core/sys.h"
@@ -255,7 +256,8 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     rv = rv < 0 || access_log == NULL ? rv : allow_access_log(&call, access_log);
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
-    tzset(); /* for the access log: reads the time zone, which the sandbox keeps away */
+    tzset();                 /* for the access log: reads the time zone, which the sandbox keeps away */
+    (void)gunzip_is_there(); /* for responses of other servers: loads a library, likewise */
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
     sandbox_close(&sandbox);
     return rv;

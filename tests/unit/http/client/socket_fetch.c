@@ -1,5 +1,7 @@
 /* http/client/fetch.c over real sockets, with a server in the same thread that says what a test has it say. */
 
+#include "core/destinations.h"
+#include "core/gunzip.h"
 #include "core/outbound.h"
 #include "core/reactor.h"
 #include "http/client/fetch.h"
@@ -288,7 +290,8 @@ static void a_response_is_collected(void **state)
     scene.answers[0].text = OK_HELLO;
     const struct fetch_response *response = get(&(struct fetch_request){0}, url_of("/a b?c#d"));
     snprintf(wanted, sizeof wanted,
-             "GET /a%%20b?c HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: evserve\r\nAccept: */*\r\n\r\n", scene.port);
+             "GET /a%%20b?c HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: evserve\r\nAccept: */*\r\n%s\r\n", scene.port,
+             gunzip_is_there() ? "Accept-Encoding: gzip\r\n" : "");
     assert_string_equal(scene.requests[0], wanted);
     assert_int_equal(response->status, 200);
     assert_int_equal(response->minor_version, 1);
@@ -351,6 +354,7 @@ static void fields_and_bodies_are_sent(void **state)
     scene.answers[0].text = scene.answers[1].text = scene.answers[2].text = OK_HELLO;
     struct fetch_request request = {.method = "POST",
                                     .method_len = 4,
+                                    .keeps_coding = true,
                                     .fields = fields,
                                     .field_count = sizeof fields / sizeof fields[0],
                                     .body = "some\0text",
@@ -795,6 +799,116 @@ static void an_owner_may_close_at_any_time(void **state)
     fetch_close(NULL);
 }
 
+/* "hello, hello, hello\n", and 300,000 times "x". */
+static const char gzip_hello[] =
+    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\xcd\xc9\xc9\xd7\x51\xc8\x40\xa2\xb8\x00\xe7\x42"
+    "\x6e\x52\x14\x00\x00\x00";
+static const char gzip_many[] =
+    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x0d\x00\x00\x00\xc2\xa0\xda\x8f\x6f\x0f\x07"
+    "\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\xfc\x18\xcd\x2a\xc8\xb3\xe0\x93\x04\x00";
+
+/* A response of this content, in chunks of 10 bytes or by its length. */
+static void answer_in_gzip(const char *content, size_t len, bool in_chunks)
+{
+    static char text[8192];
+    size_t at = (size_t)sprintf(text, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n");
+    if (!in_chunks) {
+        at += (size_t)sprintf(text + at, "Content-Length: %zu\r\n\r\n", len);
+        memcpy(text + at, content, len);
+        at += len;
+    } else {
+        at += (size_t)sprintf(text + at, "Transfer-Encoding: chunked\r\n\r\n");
+        for (size_t i = 0; i < len; i += 10) {
+            size_t piece = len - i < 10 ? len - i : 10;
+            at += (size_t)sprintf(text + at, "%zx\r\n", piece);
+            memcpy(text + at, content + i, piece);
+            at += piece + (size_t)sprintf(text + at + piece, "\r\n");
+        }
+        at += (size_t)sprintf(text + at, "0\r\n\r\n");
+    }
+    scene.answers[scene.answered] = (struct answer){.text = text, .len = at};
+}
+
+static void gzip_is_decoded(void **state)
+{
+    struct fetch_request request = {0};
+    (void)state;
+    if (!gunzip_is_there()) {
+        skip();
+    }
+    for (int in_chunks = 0; in_chunks < 2; in_chunks++) {
+        answer_in_gzip(gzip_hello, sizeof gzip_hello - 1, in_chunks);
+        const struct fetch_response *response = get(&request, url_of("/"));
+        assert_string_equal(response->body, "hello, hello, hello\n");
+        assert_true(response->is_decoded);
+        assert_non_null(strstr(scene.requests[scene.answered - 1], "\r\nAccept-Encoding: gzip\r\n"));
+        done();
+        answer_in_gzip(gzip_many, sizeof gzip_many - 1, in_chunks);
+        assert_int_equal(get(&request, url_of("/"))->body_len, 300000);
+        done();
+    }
+    request.max_body = 299999;
+    answer_in_gzip(gzip_many, sizeof gzip_many - 1, false);
+    assert_fails(&request, url_of("/"), FETCH_TOO_LARGE, "the body from %s has more than 299999 bytes (max_body)");
+    request.max_body = 0;
+    answer_in_gzip(gzip_many, sizeof gzip_many - 2, false);
+    assert_fails(&request, url_of("/"), FETCH_MALFORMED,
+                 "malformed response from %s: its content is not in gzip, or damaged");
+    answer_in_gzip("plain", 5, false);
+    assert_fails(&request, url_of("/"), FETCH_MALFORMED,
+                 "malformed response from %s: its content is not in gzip, or damaged");
+    request.keeps_coding = true;
+    answer_in_gzip(gzip_hello, sizeof gzip_hello - 1, false);
+    const struct fetch_response *response = get(&request, url_of("/"));
+    assert_int_equal(response->body_len, sizeof gzip_hello - 1);
+    assert_false(response->is_decoded);
+    assert_null(strstr(scene.requests[scene.answered - 1], "Accept-Encoding"));
+}
+
+static void streamed_gzip_is_decoded_as_it_is_read(void **state)
+{
+    struct fetch_request request = {.streams_response = true};
+    (void)state;
+    if (!gunzip_is_there()) {
+        skip();
+    }
+    scene.reads = true;
+    for (int in_chunks = 0; in_chunks < 2; in_chunks++) {
+        answer_in_gzip(gzip_many, sizeof gzip_many - 1, in_chunks);
+        assert_int_equal(get(&request, url_of("/"))->is_decoded, true);
+        assert_int_equal(scene.read, 300000);
+        assert_int_equal(scene.read_rv, 0);
+        done();
+    }
+    answer_in_gzip(gzip_many, sizeof gzip_many - 2, false);
+    get(&request, url_of("/"));
+    assert_int_equal(scene.read_rv, -EIO);
+    assert_int_equal(fetch_failure_kind(scene.fetch), FETCH_MALFORMED);
+    done();
+    answer_in_gzip("plain", 5, true);
+    get(&request, url_of("/"));
+    assert_int_equal(scene.read_rv, -EIO);
+    done();
+    request.max_body = 100000;
+    answer_in_gzip(gzip_many, sizeof gzip_many - 1, false);
+    get(&request, url_of("/"));
+    assert_int_equal(scene.read_rv, -EIO);
+    assert_int_equal(fetch_failure_kind(scene.fetch), FETCH_TOO_LARGE);
+    assert_true(scene.read <= 100000);
+}
+
 static void a_unix_socket_is_reached(void **state)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -835,6 +949,30 @@ static void too_many_connections_are_refused(void **state)
     fetch_close(fetches[0]);
     fetch_close(fetches[1]);
     scene.fetch = NULL;
+}
+
+static void denied_servers_are_named_so(void **state)
+{
+    struct destinations *denied;
+    enum fetch_kind kind;
+    (void)state;
+    assert_int_equal(destinations_parse_denied(&denied, "private", scene.err, sizeof scene.err), 0);
+    scene.outbound.links.policy.denied = denied;
+    const char *urls[] = {url_of("/"), "http+unix:/x:/", "http://localhost/"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        kind = start(&(struct fetch_request){0}, urls[i]);
+        if (kind == FETCH_SUCCESS) {
+            run_to_end();
+            kind = fetch_failure_kind(scene.fetch);
+            snprintf(scene.err, sizeof scene.err, "%s", fetch_failure(scene.fetch));
+        }
+        assert_int_equal(kind, FETCH_DENIED);
+        print_message("%s\n", scene.err);
+        done();
+    }
+    assert_int_equal(scene.accepted, 0);
+    scene.outbound.links.policy.denied = NULL;
+    destinations_destroy(denied);
 }
 
 /* A redirect, a kept connection, and a body, with each allocation failing once. */
@@ -907,6 +1045,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_streamed_response_that_fails_is_read_to_where_it_came, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_owner_may_close_at_any_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_unix_socket_is_reached, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gzip_is_decoded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(streamed_gzip_is_decoded_as_it_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(denied_servers_are_named_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many_connections_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_a_fetch_fails_and_leaves_nothing, set_up, tear_down),
     };
