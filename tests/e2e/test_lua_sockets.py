@@ -134,6 +134,18 @@ class Receiving(SocketCase):
                 return data, s:receive "*a"
             """, peer), ["ab", "nil", "closed"])
 
+    def test_a_reset(self):
+        def resets(connection):
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        with Peer(resets) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:send "x"
+                return s:receive()
+            """, peer), ["nil", "connection reset by peer", ""])
+
     def test_a_timeout_gives_what_had_come_and_the_rest_comes_later(self):
         with Peer(sends(b"ab", b"cd\n", pause=0.3)) as peer:
             self.assertEqual(self.run_code("""

@@ -21,8 +21,9 @@ void write_script(struct scene *scene, const char *text)
 
 int start(struct scene *scene, int (*init)(lua_State *L, void *arg), void *arg)
 {
-    struct script_host host = {.init = init, .arg = arg};
+    struct script_host host = {.init = init, .arg = arg, .outbound = &scene->outbound};
     int rv = reactor_create(&scene->reactor, &scene->log);
+    outbound_init(&scene->outbound, scene->reactor, NULL, &scene->log);
     rv = rv < 0 ? rv : site_create(&scene->site, &scene->log);
     rv = rv < 0 ? rv
                 : script_open(&scene->script, scene->path, scene->site, scene->reactor, &scene->log, &host, scene->err,
@@ -43,6 +44,7 @@ void stop(struct scene *scene)
     }
     server_destroy(scene->server);
     script_close(scene->script);
+    outbound_done(&scene->outbound);
     site_destroy(scene->site);
     reactor_destroy(scene->reactor);
     scene->server = NULL;

@@ -6,6 +6,7 @@
  * tests/CMakeLists.txt links the scene to every program whose source includes this header. */
 
 #include "core/log.h"
+#include "core/outbound.h"
 #include "core/reactor.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -35,6 +36,7 @@ struct scene {
     char logged[LOG_MAX];    /* lines, each with a newline */
     struct log log;          /* into logged */
     struct reactor *reactor; /* on the fake kernel */
+    struct outbound outbound;
     struct site *site;
     struct script *script;
     struct server *server;
