@@ -121,8 +121,8 @@ struct evs_log_entry {
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
  * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The
- * other limits reject it, as they reject 0 in a script. */
+ * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, and no time for
+ * drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it, as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
@@ -459,7 +459,7 @@ struct evserve_config {
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. The server may then read only files
      * below the mounted directories, the folders of the script and of its modules, and allow_read, and change only
-     * files below allow_write. It can run no programs, open no connections, and make no system calls except those in
+     * files below allow_write. It can run no programs, open no connections except to allow_connect, and make no system calls except those in
      * core/README.md (installed as core.md beside the other documents). If the kernel lacks a part, the log says so;
      * with EVSERVE_SANDBOX_REQUIRE the start fails.
      *
@@ -625,6 +625,19 @@ struct evserve_config {
      * counted in struct evs_stats, and the log, at level warn and at most once a second, has what held the loop: the
      * route, timer or other function that ran longest. Default 100 ms; EVSERVE_ZERO: none is counted or logged. */
     uint64_t stall_warning_ms;
+
+    /* Connections to other servers: those of scripts, and of evs_fetch(). */
+    uint64_t dns_cache_ms; /* how long the addresses of a name are kept; default 30000, EVSERVE_ZERO: not at all */
+
+    /* Which servers may not be connected with, whatever name leads to them: "private" for all addresses that are not
+     * public (loopback, private, link-local and so on) and for unix sockets; addresses, networks and "unix:"; and
+     * exceptions, which begin with "!": "private, !127.0.0.1:6379, !unix:/run/db.sock". "none": nothing is denied,
+     * whatever the script says. Takes precedence over the script's. */
+    const char *deny_connect;
+
+    /* With a sandbox: the servers that alone may be connected with, such as "api.example.org:443, *.example.org:443,
+     * 10.0.0.0/8:5432, [::1]:6379, *:443, unix:/run/db.sock". Without it, none may. */
+    const char *allow_connect;
 };
 
 /* A listening socket that one program hands over to another. */

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log)
 {
@@ -11,6 +12,22 @@ void outbound_init(struct outbound *outbound, struct reactor *reactor, struct jo
                                   .kept.reactor = reactor,
                                   .jobs = jobs};
     resolver_init(&outbound->resolver, reactor, jobs);
+}
+
+static bool is_same_list(const struct destinations *one, const struct destinations *other)
+{
+    return one == other ||
+           (one != NULL && other != NULL && strcmp(destinations_text(one), destinations_text(other)) == 0);
+}
+
+void outbound_set_policy(struct outbound *outbound, const struct destinations *denied, uint64_t dns_cache_ms)
+{
+    struct destination_policy *policy = &outbound->links.policy;
+    if (!is_same_list(policy->denied, denied)) { /* they may lead to what is denied now */
+        kept_links_done(&outbound->kept);
+    }
+    policy->denied = denied;
+    outbound->resolver.kept_ms = (uint32_t)dns_cache_ms;
 }
 
 int outbound_connect(struct outbound *outbound, struct link **link, const struct link_target *target,

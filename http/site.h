@@ -19,6 +19,7 @@ struct log;
 struct metrics_hosts;
 struct router;
 struct static_mounts;
+struct destinations;
 struct trusted_proxies;
 
 /* What a path is that no route fits, but would with a slash at its end, or without the one it has. Static files and
@@ -48,6 +49,7 @@ struct site {
                                      * deep inside of that server: the site must live until the end of the tick */
     void *on_unpinned_arg;
 
+    struct destinations *denied;     /* owned: servers that may not be connected with; NULL: all may be */
     struct trusted_proxies *trusted; /* owned: whose X-Request-Id counts; NULL: nobody's */
 };
 

@@ -2,6 +2,7 @@
 
 #include "http/site_parts.h"
 
+#include "core/destinations.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/access_format.h"
@@ -46,6 +47,7 @@ void site_destroy(struct site *site)
     router_destroy(site->router);
     acme_destroy(site->acme);
     trusted_proxies_destroy(site->trusted);
+    destinations_destroy(site->denied);
     metrics_hosts_destroy(site->metrics_hosts);
     mem_free(site->access_log);
     mem_free(site->access_format);
@@ -77,6 +79,17 @@ int site_set_trusted_proxies(struct site *site, const char *text, char *err, siz
     if (rv == 0) {
         trusted_proxies_destroy(site->trusted);
         site->trusted = trusted;
+    }
+    return rv;
+}
+
+int site_set_deny_connect(struct site *site, const char *text, char *err, size_t errlen)
+{
+    struct destinations *denied;
+    int rv = destinations_parse_denied(&denied, text, err, errlen);
+    if (rv == 0) {
+        destinations_destroy(site->denied);
+        site->denied = denied;
     }
     return rv;
 }

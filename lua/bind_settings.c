@@ -160,6 +160,26 @@ static int lua_set_trusted_proxies(lua_State *L)
     return 0;
 }
 
+/* set_deny_connect(list). */
+static int lua_set_deny_connect(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L, "app.set: deny_connect: a text such as \"private\" or \"10.0.0.0/8, unix:\" expected, got %s",
+                     luaL_typename(L, 1));
+    }
+    const char *text = script_check_text(L, 1, "app.set: deny_connect");
+    int rv = site_set_deny_connect(script_of(L)->site, text, err, sizeof err);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "app.set: deny_connect: %s", err);
+    }
+    return 0;
+}
+
 /* check_settings(): whether they fit together. */
 static int lua_check_settings(lua_State *L)
 {
@@ -173,9 +193,13 @@ static int lua_check_settings(lua_State *L)
 void bind_settings(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"setting_names", lua_setting_names},   {"set", lua_set},
-        {"set_access_log", lua_set_access_log}, {"set_trusted_proxies", lua_set_trusted_proxies},
-        {"check_settings", lua_check_settings}, {NULL, NULL},
+        {"setting_names", lua_setting_names},
+        {"set", lua_set},
+        {"set_access_log", lua_set_access_log},
+        {"set_trusted_proxies", lua_set_trusted_proxies},
+        {"check_settings", lua_check_settings},
+        {"set_deny_connect", lua_set_deny_connect},
+        {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

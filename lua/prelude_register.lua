@@ -94,6 +94,7 @@ function app.set(settings)
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
     table.insert(names, "trusted_proxies")
+    table.insert(names, "deny_connect")
     check_names("app.set", "setting", settings, names, place_of_setting)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
@@ -102,6 +103,8 @@ function app.set(settings)
             core.hsts(settings[name])
         elseif settings[name] ~= nil and name == "trusted_proxies" then
             core.set_trusted_proxies(settings[name])
+        elseif settings[name] ~= nil and name == "deny_connect" then
+            core.set_deny_connect(settings[name])
         elseif settings[name] ~= nil and name:find("^access_log") then
             core.set_access_log(name, settings[name])
         elseif settings[name] ~= nil then

@@ -5,6 +5,7 @@
 
 #include "http/host/offer.h"
 
+#include "core/destinations.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
@@ -68,6 +69,9 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     rv = rv < 0 || config->access_log == NULL ? rv : site_set_access_log(offer->site, config->access_log);
     if (rv == 0 && config->trusted_proxies != NULL) {
         rv = site_set_trusted_proxies(offer->site, config->trusted_proxies, text, sizeof text);
+    }
+    if (rv == 0 && config->deny_connect != NULL) {
+        rv = site_set_deny_connect(offer->site, config->deny_connect, text, sizeof text);
     }
     if (rv == 0 && config->metrics_hosts != NULL) {
         rv = metrics_hosts_add_list(&offer->site->metrics_hosts, config->metrics_hosts, text, sizeof text);
@@ -372,6 +376,10 @@ static void describe_site(const struct describe_call *call, const struct site *s
     if (site->trusted != NULL) {
         const char *list = trusted_proxies_text(site->trusted);
         describe_text(call, "trusted_proxies", list, strlen(list));
+    }
+    if (site->denied != NULL) {
+        const char *list = destinations_text(site->denied);
+        describe_text(call, "deny_connect", list, strlen(list));
     }
     if (site->acme != NULL) {
         describe_text(call, "acme", acme_directory(site->acme), strlen(acme_directory(site->acme)));

@@ -184,6 +184,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned threa
         .acme = config->acme,
         .hsts = config->hsts,
         .trusted_proxies = config->trusted_proxies,
+        .deny_connect = config->deny_connect,
         .metrics_hosts = config->metrics_hosts,
         .access_log = config->access_log,
         .access_log_format = config->access_log_format,

@@ -113,6 +113,12 @@ void worker_take_stalls(struct worker *worker)
                  &server_service(worker->server)->stats.stalls);
 }
 
+void worker_take_outbound(struct worker *worker)
+{
+    const struct site *site = worker->offer->site;
+    outbound_set_policy(&worker->outbound, site->denied, site->limits.dns_cache_ms);
+}
+
 /* The access log. */
 
 int worker_take_access(struct worker *worker)
@@ -156,6 +162,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     metrics_board_join(worker->plan->board, worker->number, service);
     server_set_handed(worker->server, &worker->plan->handed);
     worker_take_stalls(worker);
+    worker_take_outbound(worker);
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;

@@ -89,6 +89,9 @@ void worker_take_tls(struct worker *worker);
 /* Watch for stalls of the loop as the offer says. The worker's thread. */
 void worker_take_stalls(struct worker *worker);
 
+/* Let other servers be connected with as the offer says. The worker's thread. */
+void worker_take_outbound(struct worker *worker);
+
 /* Log requests as the plan says now. Returns 0, or -ENOMEM with the access log as it was. The worker's thread. */
 int worker_take_access(struct worker *worker);
 

@@ -160,6 +160,7 @@ function timer:cancel() end
 ---@field max_cached_files? integer number of files in the file cache
 ---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
+---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
 ---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
 ---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
@@ -175,6 +176,7 @@ function timer:cancel() end
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
 ---@field access_log_format? string "combined" (the default), "json", or a text with nginx's $variables
 ---@field trusted_proxies? string whose X-Request-Id counts: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
+---@field deny_connect? string servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.

@@ -344,6 +344,11 @@ class Mistakes(unittest.TestCase):
          'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
         ('app.set { trusted_proxies = true }',
          'SITE:2: app.set: trusted_proxies: a text such as "127.0.0.1, 10.0.0.0/8, unix:" expected, got boolean'),
+        ('app.set { deny_connect = true }',
+         'SITE:2: app.set: deny_connect: a text such as "private" or "10.0.0.0/8, unix:" expected, got boolean'),
+        ('app.set { deny_connect = "example.org" }',
+         'SITE:2: app.set: deny_connect: "example.org": a name cannot be denied, since its addresses would still be '
+         'reached by other names: deny "private", an address or a network'),
         ('app.set { trusted_proxies = "10.0.0.1/8" }',
          'SITE:2: app.set: trusted_proxies: "10.0.0.1/8" is an address within a network: write 10.0.0.0/8 for the '
          'network'),

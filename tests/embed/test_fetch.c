@@ -192,6 +192,36 @@ static void the_end_of_the_server_ends_its_fetches(void **state)
     assert_string_equal(done_kind, "closed");
 }
 
+static void what_is_denied_is_not_connected_with(void **state)
+{
+    (void)state;
+    char text[128];
+    host.config.deny_connect = "private";
+    begin(2);
+    url_of("/hello");
+    snprintf(text, sizeof text, "127.0.0.1:%d is a loopback address: deny_connect denies it", host.port);
+    host_expect("/ask", text);
+    snprintf(url, sizeof url, "http://localhost:%d/hello", host.port);
+    host_expect("/ask", "denied");
+    snprintf(url, sizeof url, "http+unix:/run/x.sock:/");
+    host_expect("/ask", "unix:/run/x.sock is a unix socket: deny_connect denies it");
+    host_stop(1000);
+    evserve_free(host.server);
+    host.server = NULL;
+    host.config.deny_connect = "private, !localhost";
+    begin(0);
+    snprintf(url, sizeof url, "http://localhost:%d/hello", host.port);
+    host_expect("/ask", "hello you");
+    host_stop(1000);
+    evserve_free(host.server);
+    host.server = NULL;
+    host.config.deny_connect = "10.0.0.1/8";
+    host_must_not_start("evserve_config.deny_connect: \"10.0.0.1/8\" is an address within a network: write 10.0.0.0/8");
+    host.config.deny_connect = NULL;
+    host.config.allow_connect = "example.org";
+    host_must_not_start("evserve_config.allow_connect: \"example.org\": expected HOST:PORT");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +229,7 @@ int main(void)
         HOST_TEST(failures_have_a_kind),
         HOST_TEST(a_fetch_belongs_on_its_thread_and_may_be_cancelled),
         HOST_TEST(the_end_of_the_server_ends_its_fetches),
+        HOST_TEST(what_is_denied_is_not_connected_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
