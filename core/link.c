@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "core/sys.h"
+#include "core/tls_client.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -31,7 +32,8 @@ struct link {
     struct reactor_task task;     /* calls user when no event of the socket will */
     struct sockaddr_storage peer; /* that it connects with */
     socklen_t peer_len;           /* 0: nobody knows */
-    const char *failure;          /* static text, or failure_text; NULL: errno_text(error) */
+    struct link_hello *hello;     /* until TLS has begun, or NULL */
+    const char *failure;          /* static text, or of the transport; NULL: errno_text(error) */
     int error;                    /* -errno: it has failed before it was open; else 0 */
     int broken;             /* -errno that the reactor has taken from the socket since, for the next call; else 0 */
     uint8_t stage;          /* enum link_stage */
@@ -40,7 +42,9 @@ struct link {
     bool is_registered : 1; /* with the reactor */
     bool has_input : 1;     /* the socket has become readable, and was not read since */
     bool ignores_input : 1; /* it did so while nobody wanted that: the level is not watched until somebody does */
-    bool tells_open : 1;    /* the task calls on_open */
+    bool tells_open : 1;    /* the task calls on_open, */
+    bool tells_input : 1;   /* or on_ready, */
+    bool flushes : 1;       /* or sends our last words of the handshake, which nothing was sent with */
 };
 
 static void on_link_event(struct reactor *reactor, int fd, unsigned events, void *arg);
@@ -87,6 +91,7 @@ int link_want(struct link *link, unsigned events)
     bool has_more = link->has_input || link->transport.holds_input || link->transport.may_have_more ||
                     link->transport.is_at_end;
     if ((events & (unsigned)REACTOR_READABLE) != 0 && has_more && !link->transport.holds_output) {
+        link->tells_input = true;
         reactor_schedule(link_reactor(link), &link->task);
     }
     int rv = update_link_interest(link);
@@ -118,6 +123,39 @@ static void tell_open(struct link *link, int error)
     link->user->on_open(link->arg, error);
 }
 
+/* TLS. */
+
+/* The socket is connected: say hello. Returns 0 or -errno. */
+static int begin_tls(struct link *link)
+{
+    link->stage = LINK_SHAKING_HANDS;
+    int rv = link_hello_say(link->hello, &link->transport, (const struct sockaddr *)&link->peer, link->peer_len);
+    link_hello_destroy(link->hello);
+    link->hello = NULL;
+    return rv < 0 ? rv : update_link_interest(link);
+}
+
+/* The socket is ready for the next step of the handshake, or broken, as -errno. link may be gone when this returns. */
+static void go_on_with_tls(struct link *link, unsigned events, int broken)
+{
+    transport_note(&link->transport, events);
+    int rv = tls_client_shake_hands(&link->transport);
+    rv = rv == -EAGAIN && broken < 0 ? broken : rv;
+    if (rv == 0) {
+        link->stage = LINK_OPEN;
+        link->flushes = true;
+        reactor_schedule(link_reactor(link), &link->task);
+    } else if (rv == -EAGAIN) {
+        rv = update_link_interest(link);
+        if (rv == 0) {
+            return;
+        }
+    } else if (rv == -EPROTO || rv == -ECONNABORTED) {
+        link->failure = transport_failure(&link->transport);
+    }
+    tell_open(link, rv);
+}
+
 /* The socket is connected, or has failed. */
 static void finish_connecting(struct link *link, unsigned events, int error)
 {
@@ -128,7 +166,12 @@ static void finish_connecting(struct link *link, unsigned events, int error)
         int pending = sys_get_option(link->transport.fd, SOL_SOCKET, SO_ERROR);
         error = pending > 0 ? -pending : pending;
     }
-    if (error == 0) {
+    if (error == 0 && link->hello != NULL) {
+        error = begin_tls(link);
+        if (error == 0) {
+            return;
+        }
+    } else if (error == 0) {
         link->stage = LINK_OPEN;
         error = update_link_interest(link);
     }
@@ -141,10 +184,21 @@ static void on_link_task(struct reactor *reactor, void *arg)
     struct link *link = REACTOR_OWNER(arg, struct link, task);
     if (link->tells_open) {
         link->tells_open = false;
-        tell_open(link, link->error);
+        if (link->error == 0 && link->hello != NULL) { /* a unix socket, which is connected at once */
+            finish_connecting(link, REACTOR_WRITABLE, 0);
+        } else {
+            tell_open(link, link->error);
+        }
         return;
     }
-    tell_ready(link, REACTOR_READABLE);
+    bool flushes = link->flushes, tells_input = link->tells_input;
+    link->flushes = link->tells_input = false;
+    if (flushes && update_link_interest(link) < 0) {
+        stop_watching(link); /* the next link_want() tries again */
+    }
+    if (tells_input) {
+        tell_ready(link, REACTOR_READABLE);
+    }
 }
 
 /* Events of the socket that nobody waits for: remember them, and see to it that they do not come in each tick. */
@@ -171,9 +225,12 @@ static void on_link_event(struct reactor *reactor, int fd, unsigned events, void
         finish_connecting(link, has_failed ? events | (unsigned)REACTOR_WRITABLE : events, error);
         return;
     }
-    if ((events & (unsigned)REACTOR_ERROR) != 0) {
-        link->broken = reactor_error(reactor);
+    int broken = (events & (unsigned)REACTOR_ERROR) == 0 ? 0 : reactor_error(reactor);
+    if (link->stage == LINK_SHAKING_HANDS) {
+        go_on_with_tls(link, events, broken);
+        return;
     }
+    link->broken = broken < 0 ? broken : link->broken;
     transport_note(&link->transport, events);
     unsigned ready = has_failed ? (unsigned)(REACTOR_READABLE | REACTOR_WRITABLE)
                                 : events & (unsigned)(REACTOR_READABLE | REACTOR_WRITABLE);
@@ -183,42 +240,6 @@ static void on_link_event(struct reactor *reactor, int fd, unsigned events, void
     link->has_input = link->has_input || (ready & (unsigned)REACTOR_READABLE) != 0;
     note_unwanted(link, ready & ~(unsigned)link->wanted, has_failed);
     tell_ready(link, ready);
-}
-
-/* Fill in the address of a target. Returns 0, -EINVAL for a path that is too long, or -ENOENT for a name. */
-static int fill_address(struct link *link, const struct link_target *target)
-{
-    struct sockaddr_in *ipv4 = (void *)&link->peer;
-    struct sockaddr_in6 *ipv6 = (void *)&link->peer;
-    struct sockaddr_un *unix_peer = (void *)&link->peer;
-    memset(&link->peer, 0, sizeof link->peer);
-    if (target->path != NULL) {
-        size_t len = strlen(target->path);
-        if (len == 0 || len >= sizeof unix_peer->sun_path || (target->path[0] == '@' && len == 1)) {
-            return -EINVAL;
-        }
-        unix_peer->sun_family = AF_UNIX;
-        memcpy(unix_peer->sun_path, target->path, len);
-        bool is_abstract = target->path[0] == '@';
-        if (is_abstract) {
-            unix_peer->sun_path[0] = '\0';
-        }
-        link->peer_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (is_abstract ? 0 : 1));
-        return 0;
-    }
-    if (inet_pton(AF_INET, target->host, &ipv4->sin_addr) == 1) {
-        ipv4->sin_family = AF_INET;
-        ipv4->sin_port = htons(target->port);
-        link->peer_len = sizeof *ipv4;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, target->host, &ipv6->sin6_addr) == 1) {
-        ipv6->sin6_family = AF_INET6;
-        ipv6->sin6_port = htons(target->port);
-        link->peer_len = sizeof *ipv6;
-        return 0;
-    }
-    return -ENOENT;
 }
 
 /* A connected socket, or one that is about to be: take it. Returns 0 or -errno. */
@@ -278,7 +299,7 @@ static int begin_connecting(struct link *link)
     link->stage = LINK_CONNECTING;
     rv = sys_connect(fd, (const struct sockaddr *)&link->peer, link->peer_len);
     if (rv == 0) {
-        link->stage = LINK_OPEN;
+        link->stage = link->hello == NULL ? LINK_OPEN : LINK_CONNECTING;
     } else if (rv != -EINPROGRESS) {
         link->error = rv == -EAGAIN ? -ECONNREFUSED : rv; /* of a unix socket: its queue is full */
     } else {
@@ -314,7 +335,14 @@ int link_open(struct link **link, struct links *links, const struct link_target 
     }
     links->first = made;
     links->count++;
-    int rv = fill_address(made, target);
+    int rv = target->tls == NULL
+                 ? 0
+                 : link_hello_create(&made->hello, target->tls, target->host, &links->tls, links->log, err, errlen);
+    if (rv < 0) {
+        link_close(made);
+        return rv;
+    }
+    rv = link_target_address(target, &made->peer, &made->peer_len);
     const struct destination to = {.address = (const struct sockaddr *)&made->peer, .len = made->peer_len};
     if (rv == -ENOENT) {
         rv = begin_approach(made, target, err, errlen);
@@ -330,6 +358,30 @@ int link_open(struct link **link, struct links *links, const struct link_target 
     }
     *link = made;
     return 0;
+}
+
+int link_start_tls(struct link *link, const struct link_tls *tls, char *err, size_t errlen)
+{
+    assert(link->stage == LINK_OPEN && link->error == 0);
+    if (link->transport.ops != NULL) {
+        return error_text(err, errlen, -EALREADY, "this connection has TLS already");
+    }
+    if (link->has_input) {
+        return error_text(err, errlen, -EPROTO, "the server has sent more in plain text than its consent to TLS");
+    }
+    struct links *links = link->links;
+    int rv = link_hello_create(&link->hello, tls, NULL, &links->tls, links->log, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    link->wanted = 0;
+    link->ignores_input = false;
+    rv = begin_tls(link);
+    if (rv < 0) {
+        link->error = rv;
+        error_text(err, errlen, rv, "%s", errno_text(-rv));
+    }
+    return rv;
 }
 
 void link_close(struct link *link)
@@ -358,6 +410,7 @@ void link_close(struct link *link)
         links->first = link->next;
     }
     links->count--;
+    link_hello_destroy(link->hello);
     mem_free(link);
 }
 

@@ -11,6 +11,7 @@
  * All of a reactor's links belong to its thread. */
 
 #include "core/destinations.h"
+#include "core/link_target.h"
 #include "core/transport.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ struct log;
 struct reactor;
 struct resolver;
 struct link;
+struct tls_clients;
 
 enum {
     LINK_COUNT_MAX = 1000, /* of a reactor at a time, those that are kept open included */
@@ -40,13 +42,7 @@ struct links {
     unsigned max;                     /* open at a time; 0: LINK_COUNT_MAX */
     unsigned count;                   /* of those that are */
     struct link *first;               /* of them */
-};
-
-/* Where a link leads. The texts are borrowed during link_open() alone. */
-struct link_target {
-    const char *host; /* a name, or an address without brackets: "127.0.0.1", "::1"; NULL: path */
-    uint16_t port;    /* at host */
-    const char *path; /* of a unix socket; one that begins with '@' is abstract (unix(7)) */
+    struct tls_clients *tls; /* for TLS, made with the first link that has it: tls_clients_destroy() after the links */
 };
 
 /* Who has a link. Both may do anything with it, link_close() included, and are called by the reactor alone: never
@@ -74,6 +70,12 @@ enum link_stage {
 int link_open(struct link **link, struct links *links, const struct link_target *target, const struct link_user *user,
               void *arg, char *err, size_t errlen);
 
+/* Begin TLS on a link that is open without it, once the server has agreed to that, and nothing is under way. What was
+ * read before is plain text, which anybody on the way may have put there: a user that has read more than the server's
+ * consent must not do this. server_name of tls is needed, unless the certificate is not looked at. Returns 0, and calls
+ * on_open later; or -errno with a text in err: then link_close() is due. */
+int link_start_tls(struct link *link, const struct link_tls *tls, char *err, size_t errlen);
+
 /* Close it at once, whatever it does, and free it: user is not called again. Bytes that the kernel has go on their way
  * to the peer. NULL is allowed. */
 void link_close(struct link *link);
@@ -90,8 +92,9 @@ enum link_stage link_stage(const struct link *link);
 const char *link_failure(const struct link *link);
 
 /* Read once; write once; as transport_recv(), transport_send() and transport_sendv(). After -EAGAIN, or less than was
- * asked for, link_want() says when to try again. A read that can bring nothing, since
- * the one before has emptied the socket and no event has come, costs no system call. */
+ * asked for, link_want() says when to try again; and with TLS, what was not taken is offered again then, not something
+ * else. A read that can bring nothing, since the one before has emptied the socket and no event has come, costs no
+ * system call. */
 ssize_t link_recv(struct link *link, void *data, size_t len);
 ssize_t link_send(struct link *link, const void *data, size_t len);
 ssize_t link_sendv(struct link *link, const struct iovec *parts, size_t count);
@@ -108,7 +111,7 @@ bool link_is_stale(const struct link *link);
 /* Whom it is connected with. Valid while it is open; *len is 0 if nobody knows. */
 const struct sockaddr *link_peer(const struct link *link, socklen_t *len);
 
-/* The transport, for tls_get_info(). */
+/* The transport, for tls_client_get_info(). */
 const struct transport *link_transport(const struct link *link);
 
 #endif

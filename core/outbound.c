@@ -2,6 +2,8 @@
 
 #include "core/outbound.h"
 
+#include "core/tls_clients.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -43,6 +45,8 @@ void outbound_done(struct outbound *outbound)
     kept_links_done(&outbound->kept);
     assert(outbound->links.count == 0);
     resolver_done(&outbound->resolver);
+    tls_clients_destroy(outbound->links.tls);
+    outbound->links.tls = NULL;
 }
 
 void outbound_abandon(struct outbound *outbound)

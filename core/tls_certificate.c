@@ -8,11 +8,11 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/tls_leaf.h"
 #include "core/tls_openssl.h"
 #include "core/tls_pem.h"
 #include "core/tls_reason.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,12 +20,7 @@
 
 #ifdef EVSERVE_HAS_TLS
 
-enum {
-    EXPIRY_NOTICE_DAYS = 14,
-    TIME_TEXT_MAX = 96,
-    NAMES_TOLD_MAX = 3,      /* of a certificate, in a line of the log */
-    NAMES_TOLD_BYTES = 1024, /* bytes of so many names (core/tls_names.c), with a NUL */
-};
+enum { EXPIRY_NOTICE_DAYS = 14 };
 
 /* How near the end of a certificate is. */
 enum { EXPIRY_UNKNOWN, EXPIRY_FAR, EXPIRY_NEAR, EXPIRY_PAST };
@@ -100,81 +95,15 @@ static int read_authorities(struct tls_identity *identity, const struct tls_cert
 
 /* Names. */
 
-static int name_from_address(const ASN1_OCTET_STRING *address, int (*fn)(void *arg, const char *name, size_t len),
-                             void *arg)
-{
-    char text[INET6_ADDRSTRLEN];
-    int len = ASN1_STRING_length(address);
-    if ((len != 4 && len != 16) ||
-        inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text, sizeof text) == NULL) {
-        return 0;
-    }
-    return fn(arg, text, strlen(text));
-}
-
-static int name_from_subject(const X509 *leaf, int (*fn)(void *arg, const char *name, size_t len), void *arg)
-{
-    const X509_NAME *subject = X509_get_subject_name(leaf);
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    if (at < 0) {
-        return 0;
-    }
-    const ASN1_STRING *name = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-    return fn(arg, (const char *)ASN1_STRING_get0_data(name), (size_t)ASN1_STRING_length(name));
-}
-
-/* Call fn with each name that the certificate contains (DNS names and IP addresses; without any, its common name),
- * until it returns something other than 0. Returns that, 0, or -ENOMEM. */
-static int each_name_in(const X509 *leaf, int (*fn)(void *arg, const char *name, size_t len), void *arg)
-{
-    ERR_clear_error();
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    if (names == NULL) {
-        bool lacks_memory = ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE;
-        return lacks_memory ? -ENOMEM : name_from_subject(leaf, fn, arg);
-    }
-    int rv = 0;
-    for (int i = 0; i < sk_GENERAL_NAME_num(names) && rv == 0; i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        if (name->type == GEN_DNS) {
-            rv = fn(arg, (const char *)ASN1_STRING_get0_data(name->d.dNSName),
-                    (size_t)ASN1_STRING_length(name->d.dNSName));
-        } else if (name->type == GEN_IPADD) {
-            rv = name_from_address(name->d.iPAddress, fn, arg);
-        }
-    }
-    GENERAL_NAMES_free(names);
-    return rv;
-}
-
-/* "one, two, three and 4 more". */
-static void tell_names(const struct tls_names *names, char text[NAMES_TOLD_BYTES])
-{
-    size_t used = (size_t)snprintf(text, NAMES_TOLD_BYTES, "%s", names->count == 0 ? "no name" : "");
-    for (size_t i = 0; i < names->count && i < NAMES_TOLD_MAX; i++) {
-        used += (size_t)snprintf(text + used, NAMES_TOLD_BYTES - used, "%s%s", i == 0 ? "" : ", ",
-                                 tls_names_at(names, i));
-    }
-    if (names->count > NAMES_TOLD_MAX) {
-        snprintf(text + used, NAMES_TOLD_BYTES - used, " and %zu more", names->count - NAMES_TOLD_MAX);
-    }
-}
-
-static int collect_name(void *arg, const char *name, size_t len)
-{
-    int rv = tls_names_add(arg, name, len, arg);
-    return rv == -ENOMEM ? rv : 0; /* a certificate may contain what is no name of a server */
-}
-
 /* A certificate may be used for a name that it does not contain, but hardly anybody wants that. */
 static int warn_of_name(const struct tls_identity *identity, const char *name, const struct log *log)
 {
     struct tls_names own = {0};
-    int rv = each_name_in(sk_X509_value(identity->chain, 0), collect_name, &own);
+    int rv = tls_leaf_names(sk_X509_value(identity->chain, 0), &own);
     size_t len = strlen(name);
     if (rv == 0 && tls_names_get(&own, name, len) == NULL && tls_names_find(&own, name, len) == NULL) {
-        char names[NAMES_TOLD_BYTES];
-        tell_names(&own, names);
+        char names[TLS_NAMES_TOLD_BYTES];
+        tls_leaf_tell_names(&own, names);
         log_write(log, LOG_WARN,
                   "the certificate %s is for %s, not for %s: clients that ask for that name will refuse it",
                   identity->what, names, name);
@@ -187,7 +116,7 @@ static int collect_names(struct tls_identity *identity, const struct tls_certifi
                          const struct log *log, char *err, size_t errlen)
 {
     struct tls_names *names = &identity->names;
-    int rv = certificate->name == NULL ? each_name_in(sk_X509_value(identity->chain, 0), collect_name, names)
+    int rv = certificate->name == NULL ? tls_leaf_names(sk_X509_value(identity->chain, 0), names)
                                        : tls_names_add(names, certificate->name, strlen(certificate->name), names);
     if (rv == -EINVAL) {
         return error_text(err, errlen, rv, "\"%s\" is not the name of a server", certificate->name);
@@ -323,23 +252,11 @@ static int days_until(const ASN1_TIME *then, time_t now, int unknown)
     return days;
 }
 
-/* "2026-11-30 09:28 UTC". */
-static const char *format_time(const ASN1_TIME *when, char text[TIME_TEXT_MAX])
-{
-    struct tm tm;
-    if (ASN1_TIME_to_tm(when, &tm) != 1) {
-        return "an unknown time";
-    }
-    snprintf(text, TIME_TEXT_MAX, "%04d-%02d-%02d %02d:%02d UTC", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-             tm.tm_hour, tm.tm_min);
-    return text;
-}
-
 /* left: days to its end. */
 static void log_expiry(const struct tls_identity *identity, const struct log *log, int left, bool is_just_over)
 {
-    char text[TIME_TEXT_MAX];
-    const char *end = format_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), text);
+    char text[TLS_TIME_TEXT_MAX];
+    const char *end = tls_leaf_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), text);
     if (left < 0) {
         log_write(log, is_just_over ? LOG_ERROR : LOG_WARN,
                   "the certificate %s has expired (%s): clients will refuse it", identity->what, end);
@@ -391,16 +308,16 @@ void tls_identity_warn(struct tls_identity *identity, const struct log *log, boo
 
 void tls_identity_describe(const struct tls_identity *identity, char *text, size_t size)
 {
-    char names[NAMES_TOLD_BYTES], end[TIME_TEXT_MAX];
-    tell_names(&identity->names, names);
+    char names[TLS_NAMES_TOLD_BYTES], end[TLS_TIME_TEXT_MAX];
+    tls_leaf_tell_names(&identity->names, names);
     snprintf(text, size, "%s, until %s", names,
-             format_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), end));
+             tls_leaf_time(X509_get0_notAfter(sk_X509_value(identity->chain, 0)), end));
 }
 
 bool tls_identity_log_renewed(const struct tls_identity *identity, const struct tls_identity *former,
                               const struct log *log)
 {
-    char text[NAMES_TOLD_BYTES + TIME_TEXT_MAX];
+    char text[TLS_NAMES_TOLD_BYTES + TLS_TIME_TEXT_MAX];
     if (identity == former || X509_cmp(sk_X509_value(identity->chain, 0), sk_X509_value(former->chain, 0)) == 0) {
         return false;
     }

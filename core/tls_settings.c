@@ -145,4 +145,27 @@ struct ssl_ctx_st *tls_settings_ctx(const struct tls_settings *settings, int *er
     return ctx;
 }
 
+struct ssl_ctx_st *tls_settings_client_ctx(const char *min_version, int *error, char *err, size_t errlen)
+{
+    int version = parse_min_version(min_version);
+    if (version < 0) {
+        *error = error_text(err, errlen, -EINVAL, "TLS min_version \"%s\": 1.2 and 1.3 are possible", min_version);
+        return NULL;
+    }
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    if (ctx == NULL) {
+        *error = error_text(err, errlen, -ENOMEM, "no context for TLS: %s", tls_reason(ERR_peek_last_error()));
+        ERR_clear_error();
+        return NULL;
+    }
+    if (min_version != NULL || SSL_CTX_get_min_proto_version(ctx) < version) {
+        SSL_CTX_set_min_proto_version(ctx, version); /* openssl.cnf of the administrator may ask for more */
+    }
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL); /* core/tls_sessions.h */
+    return ctx;
+}
+
 #endif

@@ -30,4 +30,8 @@ int tls_settings_alpn(const struct tls_settings *settings, unsigned char alpn[TL
 /* Make a ctx with all settings except ALPN. NULL with a text in err that names the setting, and -errno in *error. */
 struct ssl_ctx_st *tls_settings_ctx(const struct tls_settings *settings, int *error, char *err, size_t errlen);
 
+/* Make a ctx for clients, with OpenSSL's own ciphers and groups: servers may be old. min_version: "1.2", "1.3" or NULL.
+ * NULL likewise. */
+struct ssl_ctx_st *tls_settings_client_ctx(const char *min_version, int *error, char *err, size_t errlen);
+
 #endif
