@@ -58,6 +58,11 @@ int fetch_redirect(struct fetch *fetch)
         fetch_url_done(&to);
         return -ELOOP;
     }
+    if (fetch->url.is_secured && !to.is_secured) { /* what was asked in secret would be asked in the open */
+        fail_redirect(fetch, to.text, "leads from https to http");
+        fetch_url_done(&to);
+        return -ELOOP;
+    }
     if (!fetch_order_redirect(&fetch->order, status, leaves)) {
         fail_redirect(fetch, to.text, "would need the streamed body again");
         fetch_url_done(&to);
