@@ -1,18 +1,11 @@
 """Nothing is left behind by handlers that wait, whatever becomes of them: workers, stores, tasks, semaphores, channels and
-shields, with clients that leave, timeouts, cancelled tasks, reloads, and stops in the middle. EVSERVE_REQUESTS=100000 plays
-that many requests. tests/unit/lua/test_lua_leaks.c counts exactly, with one thread and no workers.
+shields, with clients that leave, timeouts, cancelled tasks, reloads, and stops in the middle (leaks.py).
+tests/unit/lua/test_lua_leaks.c counts exactly, with one thread and no workers.
 """
 
-import contextlib
-import os
-import signal
-import threading
-import time
 import unittest
 
-import evtest
-import lua_site
-from lua_site import Client
+from leaks import BUSY, FAILED, OK, Leaks
 
 MODULE = r"""
 local app = require "evserve"
@@ -105,111 +98,22 @@ app.get("/held", function()
 end)
 """
 
-OK, FAILED, BUSY = (200,), (500,), (200, 204, 500, 503) # BUSY: it depends on who comes first
 WHOLE = {"call": OK, "table": OK, "long": OK, "count": OK, "fail": FAILED, "bad": FAILED, "eat": FAILED, "argument": FAILED,
          "unknown": FAILED, "timeout": BUSY, "busy": BUSY, "all": OK, "race": OK, "cancel": OK, "late": OK,
          "detached": OK, "defer": OK, "stream": OK, "coroutine": OK, "store": OK, "store-wrong": FAILED,
          "store-value": FAILED, "store-large": FAILED, "flush": OK, "semaphore": OK, "channel": OK, "shield": OK,
          "deadline": (503,)}
 LEAVERS = ("leave-call", "leave-queue", "leave-shield", "leave-finish", "leave-semaphore", "leave-channel", "leave-stream")
-A_ROUND = len(WHOLE) + len(LEAVERS)
-REQUESTS = int(os.environ.get("EVSERVE_REQUESTS", "400"))
-CLIENTS, REACTORS, WORKER_THREADS, RELOADS = 4, 2, 3, 4
-SLACK = 16384  # bytes of a Lua state, whose tables and string table have grown to other sizes
 
 
-class LuaLeaks(unittest.TestCase):
-    def start(self, stack):
-        path = stack.enter_context(lua_site.script(SCRIPT, files=(("m.lua", MODULE),)))
-        return evtest.Program(lua_site.EVSERVE, "--listen", "127.0.0.1:0", "--reactors", str(REACTORS), "site.lua",
-                              cwd=os.path.dirname(path))
-
-    def play_round(self, server, client):
-        for name, expected in WHOLE.items():
-            answer = client.ask("GET", "/" + name)
-            if answer.status not in expected:
-                raise AssertionError(f"/{name}: {answer.status} {answer.text}")
-        for name in LEAVERS:
-            leaver = Client(server)
-            leaver.send("GET", "/" + name)
-            leaver.reset()
-
-    def play(self, server, requests):
-        """So many requests by some clients at the same time."""
-        failures = []
-
-        def play_rounds():
-            try:
-                with Client(server) as client:
-                    for _ in range(requests // A_ROUND // CLIENTS + 1):
-                        self.play_round(server, client)
-                        if failures:
-                            break
-            except (AssertionError, OSError, EOFError) as error:
-                failures.append(error)
-
-        players = [threading.Thread(target=play_rounds) for _ in range(CLIENTS)]
-        for player in players:
-            player.start()
-        for player in players:
-            player.join()
-        self.assertEqual(failures, [])
-
-    def reload(self, server):
-        before = sum("reloaded" in line for line in server.lines)
-        server.process.send_signal(signal.SIGHUP)
-        evtest.wait_until(lambda: sum("reloaded" in line for line in server.lines) > before, "the reload")
-
-    def held(self, server):
-        """The bytes of both Lua states, once nothing runs any more."""
-        found = {}
-
-        def look():
-            with Client(server) as client:
-                answer = client.ask("GET", "/held").json
-            if answer["busy"] == 0:
-                found[answer["thread"]] = answer["lua"]
-            return len(found) == REACTORS
-
-        evtest.wait_until(look, "both threads")
-        return sum(found.values())
-
-    def level(self, server, threads):
-        """What is held, when all is over that will be."""
-        evtest.wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/task")) <= threads, "the end of old threads")
-        time.sleep(0.05)  # what clients have left behind ends
-        self.held(server)
-        return self.held(server), server.memory_kib(), server.fd_count()
+class LuaLeaks(Leaks, unittest.TestCase):
+    SCRIPT, FILES, WHOLE, LEAVERS, THREADS = SCRIPT, (("m.lua", MODULE),), WHOLE, LEAVERS, 3
 
     def test_requests_leave_everything_where_it_was(self):
-        with contextlib.ExitStack() as stack:
-            server = stack.enter_context(self.start(stack))
-            threads = len(os.listdir(f"/proc/{server.pid}/task")) + WORKER_THREADS + 1  # of the log, from the first line on
-            warm = CLIENTS * A_ROUND
-            self.play(server, warm)
-            self.reload(server)
-            self.play(server, warm)
-            lua, memory, fds = self.level(server, threads)
-            for _ in range(RELOADS):
-                self.play(server, REQUESTS // RELOADS)
-                self.reload(server)
-            self.play(server, warm)
-            lua_after, memory_after, fds_after = self.level(server, threads)
-            print(f"{REQUESTS} requests, {RELOADS} reloads: Lua {lua} -> {lua_after} bytes, resident {memory} -> "
-                  f"{memory_after} KiB, {fds} -> {fds_after} fds, {len(os.listdir(f'/proc/{server.pid}/task'))} threads")
-            self.assertLess(lua_after, lua + SLACK)
-            self.assertLessEqual(fds_after, fds + 2)  # connections that have not yet been closed
+        self.check_that_requests_leave_nothing()
 
     def test_stops_in_the_middle(self):
-        """The sanitizer of the dev preset says what was not freed."""
-        for _ in range(3):
-            with contextlib.ExitStack() as stack:
-                server = stack.enter_context(self.start(stack))
-                clients = []
-                for name in list(WHOLE) + [name for name in LEAVERS if name not in ("leave-semaphore", "leave-channel")]:
-                    clients.append(stack.enter_context(Client(server)))
-                    clients[-1].send("GET", "/" + name)
-                evtest.wait_until_read(clients[-1].sock)
+        self.check_that_stops_leave_nothing(name for name in LEAVERS if name not in ("leave-semaphore", "leave-channel"))
 
 
 if __name__ == "__main__":
