@@ -47,26 +47,23 @@ void store_call_check_store(struct store_call *call, lua_State *L, const char *w
     call->what = what;
     call->scope = store_call_scope(L);
     const struct store_handle *handle = lua_touserdata(L, 1);
-    bool is_store = handle != NULL && lua_type(L, 1) == LUA_TUSERDATA && lua_objlen(L, 1) == sizeof *handle &&
-                    lua_getmetatable(L, 1);
-    if (is_store) {
-        is_store = lua_rawequal(L, -1, lua_upvalueindex(UP_META)) && handle->index < call->scope->use_count;
-        lua_pop(L, 1);
-    }
-    if (!is_store) {
+    bool may_be = handle != NULL && lua_type(L, 1) == LUA_TUSERDATA && lua_objlen(L, 1) == sizeof *handle &&
+                  handle->index < call->scope->use_count;
+    call->use = may_be ? call->scope->uses[handle->index] : NULL;
+    if (call->use == NULL || call->use->object != handle) {
         store_call_refuse(L, what, "call it as a method, with a colon");
     }
-    call->use = call->scope->uses[handle->index];
 }
 
 void store_call_check_key(struct store_call *call)
 {
     lua_State *L = call->L;
-    if (lua_type(L, 2) == LUA_TNUMBER) {
+    int type = lua_type(L, 2);
+    if (type == LUA_TNUMBER) {
         call->key = (struct store_key){call->key_text, number_format(call->key_text, lua_tonumber(L, 2))};
         return;
     }
-    if (lua_type(L, 2) != LUA_TSTRING) {
+    if (type != LUA_TSTRING) {
         store_call_refuse(L, call->what, "%s: text expected as the key, got %s", call->use->name, luaL_typename(L, 2));
     }
     call->key.text = lua_tolstring(L, 2, &call->key.len);
@@ -140,14 +137,16 @@ int64_t store_call_ttl(const struct store_call *call, int index, bool is_needed)
 double store_call_number(const struct store_call *call, int index, const char *name, double absent)
 {
     lua_State *L = call->L;
-    if (lua_isnoneornil(L, index)) {
+    int type = lua_type(L, index);
+    if (type == LUA_TNONE || type == LUA_TNIL) {
         return absent;
     }
-    if (lua_type(L, index) != LUA_TNUMBER || !isfinite(lua_tonumber(L, index))) {
+    double number = type == LUA_TNUMBER ? lua_tonumber(L, index) : (double)NAN;
+    if (!isfinite(number)) {
         store_call_refuse(L, call->what, "%s: %s: a finite number expected, got %s", call->use->name, name,
-                          lua_type(L, index) == LUA_TNUMBER ? "one that is not" : luaL_typename(L, index));
+                          type == LUA_TNUMBER ? "one that is not" : luaL_typename(L, index));
     }
-    return lua_tonumber(L, index);
+    return number;
 }
 
 void store_call_refuse_size(const struct store_call *call)

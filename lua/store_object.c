@@ -167,8 +167,10 @@ static int store_object_incr(lua_State *L)
     double sum = 0;
     store_call_begin(&call, L, "store:incr");
     double number = store_call_number(&call, 3, "the second argument", 1);
-    double initial = store_call_number(&call, 4, "the initial value", 0);
-    int rv = store_add(call.use->store, call.key, number, initial, store_call_ttl(&call, 5, false), &sum);
+    bool has_more = lua_gettop(L) > 3;
+    double initial = has_more ? store_call_number(&call, 4, "the initial value", 0) : 0;
+    int64_t ttl_ms = has_more ? store_call_ttl(&call, 5, false) : 0;
+    int rv = store_add(call.use->store, call.key, number, initial, ttl_ms, &sum);
     if (rv == -EINVAL) {
         store_call_refuse(L, call.what, "%s: the value of \"%.*s\" is not a number", call.use->name,
                           (int)(call.key.len < 100 ? call.key.len : 100), call.key.text);
@@ -335,6 +337,18 @@ static uint64_t check_store_options(lua_State *L, int index, const char *what)
     return size;
 }
 
+/* Push the object of a store. The metatable keeps it, at index + 1. */
+static void push_new_object(lua_State *L, struct store_scope *scope, int index)
+{
+    struct store_handle *handle = lua_newuserdata(L, sizeof *handle);
+    handle->index = (uint32_t)index;
+    lua_pushvalue(L, lua_upvalueindex(UP_META));
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, lua_upvalueindex(UP_META), index + 1);
+    scope->uses[index]->object = handle;
+}
+
 /* open(what, name, options): a store object. */
 static int open_store(lua_State *L)
 {
@@ -347,14 +361,15 @@ static int open_store(lua_State *L)
         store_call_refuse(L, what, "the name contains a NUL byte");
     }
     uint64_t size = check_store_options(L, 3, what);
-    struct store_handle *handle = lua_newuserdata(L, sizeof *handle);
-    int index = store_scope_open(store_call_scope(L), lua_tostring(L, 2), size, err, sizeof err);
+    struct store_scope *scope = store_call_scope(L);
+    int index = store_scope_open(scope, lua_tostring(L, 2), size, err, sizeof err);
     if (index < 0) {
         store_call_refuse(L, what, "%s", err);
     }
-    handle->index = (uint32_t)index;
-    lua_pushvalue(L, lua_upvalueindex(UP_META));
-    lua_setmetatable(L, -2);
+    lua_rawgeti(L, lua_upvalueindex(UP_META), index + 1);
+    if (lua_isnil(L, -1)) {
+        push_new_object(L, scope, index);
+    }
     return 1;
 }
 

@@ -18,6 +18,7 @@ struct store;
 struct store_use {
     struct store *store;           /* kept */
     uint64_t size;                 /* that was asked for; 0: none was */
+    const void *object;            /* the Lua object, to be recognized; NULL: there is none yet */
     char name[STORE_NAME_MAX + 1]; /* of the store */
 };
 
