@@ -147,6 +147,7 @@ extern struct tls_openssl tls_openssl;
 #define EVP_CIPHER_free          tls_openssl.EVP_CIPHER_free
 #define EVP_CIPHER_get_iv_length tls_openssl.EVP_CIPHER_get_iv_length
 #define EVP_CipherInit_ex        tls_openssl.EVP_CipherInit_ex
+#define EVP_Digest               tls_openssl.EVP_Digest
 #define EVP_DigestFinal_ex       tls_openssl.EVP_DigestFinal_ex
 #define EVP_DigestInit_ex        tls_openssl.EVP_DigestInit_ex
 #define EVP_DigestUpdate         tls_openssl.EVP_DigestUpdate
@@ -157,6 +158,9 @@ extern struct tls_openssl tls_openssl;
 #define EVP_PKEY_Q_keygen        tls_openssl.EVP_PKEY_Q_keygen
 #define EVP_PKEY_free            tls_openssl.EVP_PKEY_free
 #define EVP_PKEY_get_base_id     tls_openssl.EVP_PKEY_get_base_id
+#define EVP_Q_mac                tls_openssl.EVP_Q_mac
+#define EVP_md5                  tls_openssl.EVP_md5
+#define EVP_sha1                 tls_openssl.EVP_sha1
 #define EVP_sha256               tls_openssl.EVP_sha256
 
 #define SSL_CIPHER_get_name                  tls_openssl.SSL_CIPHER_get_name

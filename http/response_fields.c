@@ -98,21 +98,33 @@ static bool is_line_of(const char *line, const char *next, const char *name, siz
     return (size_t)(next - line) > name_len && line[name_len] == ':' && ascii_equals(line, name, name_len);
 }
 
-const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len)
+bool response_next_field(const struct exchange *exchange, const char *name, size_t name_len,
+                         struct response_field_walk *walk)
 {
     const struct write_buffer *fields = &exchange->fields;
-    if (write_buffer_len(fields) == 0) {
-        return NULL;
-    }
-    const char *end = fields->block + fields->end;
-    for (const char *line = write_buffer_data(fields), *next; line < end; line = next) {
-        next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+    size_t len = write_buffer_len(fields);
+    const char *lines = len == 0 ? NULL : write_buffer_data(fields);
+    while (walk->at < len) {
+        const char *line = lines + walk->at;
+        const char *next = (const char *)memchr(line, '\n', len - walk->at) + 1;
+        walk->at = (size_t)(next - lines);
         if (is_line_of(line, next, name, name_len)) {
-            *value_len = (size_t)(next - line) - name_len - 4;
-            return line + name_len + 2;
+            walk->value = line + name_len + 2;
+            walk->value_len = (size_t)(next - line) - name_len - 4;
+            return true;
         }
     }
-    return NULL;
+    return false;
+}
+
+const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len)
+{
+    struct response_field_walk walk = {0};
+    if (!response_next_field(exchange, name, name_len, &walk)) {
+        return NULL;
+    }
+    *value_len = walk.value_len;
+    return walk.value;
 }
 
 bool response_keeps_field(const struct exchange *exchange, const char *name, size_t name_len)

@@ -33,6 +33,17 @@ bool response_is_single_field(const char *name, size_t len);
  * until the fields change. NULL when there is none. */
 const char *response_added_field(const struct exchange *exchange, const char *name, size_t name_len, size_t *value_len);
 
+/* A walk over the fields of one name. */
+struct response_field_walk {
+    size_t at;         /* bytes of the fields that were looked at; 0 at first */
+    const char *value; /* of the field found; not NUL-terminated, valid until the fields change */
+    size_t value_len;
+};
+
+/* Find the next field of that name (in any case) that was added. Returns false at the end. */
+bool response_next_field(const struct exchange *exchange, const char *name, size_t name_len,
+                         struct response_field_walk *walk);
+
 /* Drop the fields of that name that were added. */
 void response_drop_field(struct exchange *exchange, const char *name, size_t name_len);
 

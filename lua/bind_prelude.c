@@ -100,11 +100,8 @@ static int lua_set_ref(lua_State *L)
     return luaL_error(L, "no such value, or it is set already: %s", name);
 }
 
-void prelude_run(lua_State *L, const struct prelude_part *parts)
+void prelude_run_parts(lua_State *L, int core, const struct prelude_part *parts)
 {
-    int core = lua_gettop(L);
-    lua_newtable(L);
-    lua_newtable(L);
     for (const struct prelude_part *part = parts; part->text != NULL; part++) {
         if (luaL_loadbufferx(L, part->text, part->len, "=evserve", "t") != 0) {
             script_raise_top(L);
@@ -115,6 +112,14 @@ void prelude_run(lua_State *L, const struct prelude_part *parts)
         }
         lua_call(L, 3, 0);
     }
+}
+
+void prelude_run(lua_State *L, const struct prelude_part *parts)
+{
+    int core = lua_gettop(L);
+    lua_newtable(L);
+    lua_newtable(L);
+    prelude_run_parts(L, core, parts);
 }
 
 void bind_prelude(lua_State *L)

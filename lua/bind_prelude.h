@@ -14,4 +14,7 @@ void bind_prelude(lua_State *L);
  * share. May raise. */
 void prelude_run(lua_State *L, const struct prelude_part *parts);
 
+/* Run further parts with the same tables, which lie at core (an absolute index), core + 1 and core + 2. May raise. */
+void prelude_run_parts(lua_State *L, int core, const struct prelude_part *parts);
+
 #endif

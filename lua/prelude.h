@@ -10,8 +10,10 @@ struct prelude_part {
     size_t len;       /* bytes without the NUL */
 };
 
-/* In the order in which they run: in a script's state, and in that of a worker's thread. */
+/* In the order in which they run: in a script's state, in that of a worker's thread, and when a script first requires
+ * "ngx". */
 extern const struct prelude_part evserve_prelude[];
 extern const struct prelude_part evserve_worker_prelude[];
+extern const struct prelude_part evserve_ngx_prelude[];
 
 #endif

@@ -2,11 +2,15 @@
 
 local core, app = ...
 local fail = core.fail
-local pairs, setmetatable, table, tostring = pairs, setmetatable, table, tostring
+local package, pairs, setmetatable, table, tostring = package, pairs, setmetatable, table, tostring
 
 function app.store(name, options)
     local store = core.store("app.store", name, options) -- no tail call: errors name the module's line
     return store
+end
+
+package.preload.ngx = function()
+    fail("ngx is not there in a worker, whose functions run off the loop: call it in the site")
 end
 
 local has = {}

@@ -5,7 +5,7 @@ local fail = core.fail
 local describe, fail_unknown = shared.describe, shared.fail_unknown
 local check_names, check_function = shared.check_names, shared.check_function
 local ipairs, pairs, pcall, select, tostring, type = ipairs, pairs, pcall, select, tostring, type
-local string, table = string, table
+local package, string, table = package, string, table
 
 -- Note where something was registered; fail if it was registered before.
 local function check_new(places, key, what)
@@ -313,9 +313,14 @@ end
 
 -- Stores.
 
+local stores = {} -- by name
+shared.stores = stores
+
 function app.store(name, options)
     begin("app.store", name)
-    return core.store("app.store", name, options)
+    local store = core.store("app.store", name, options)
+    stores[name] = store
+    return store
 end
 
 -- Addresses.
@@ -393,4 +398,11 @@ end
 
 for event, functions in pairs(listeners) do
     core.ref(event, functions)
+end
+
+shared.listeners = listeners
+
+-- What drivers for nginx use; scripts that do not require it pay nothing.
+package.preload.ngx = function()
+    return core.load_ngx(core, app, shared)
 end

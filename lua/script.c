@@ -21,6 +21,7 @@
 #include "lua/bind_fetch.h"
 #include "lua/bind_json.h"
 #include "lua/bind_metrics.h"
+#include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
 #include "lua/bind_request.h"
@@ -119,6 +120,7 @@ static int build_state(lua_State *L)
     bind_fetch(L);
     bind_json(L);
     bind_number(L);
+    bind_ngx(L);
     bind_folders(L);
     char folder[PATH_MAX];
     script_folder(script, folder);

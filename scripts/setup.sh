@@ -30,6 +30,9 @@ test_packages=(
     liblua5.4-dev           # hosts that have another Lua
     locales                 # in some of which letters and numbers are others
     lua-sql-sqlite3 lua-sql-postgres # databases that workers of a script ask
+    lua-nginx-cookie lua-nginx-string lua-nginx-redis lua-nginx-redis-connector lua-nginx-memcached lua-nginx-dns
+    lua-nginx-websocket # drivers that run with `require "ngx"`
+    nginx-core libnginx-mod-http-lua # and what they were written for
 )
 
 bench_packages=(

@@ -1,0 +1,85 @@
+#include "core/tls_digest.h"
+
+#include "core/log.h"
+#include "core/tls_openssl.h"
+
+#include <errno.h>
+
+#ifdef EVSERVE_HAS_TLS
+
+int tls_digest_load(char *err, size_t errlen)
+{
+    return tls_openssl_load(err, errlen);
+}
+
+static const EVP_MD *kind_of(enum tls_digest digest)
+{
+    return digest == TLS_DIGEST_MD5 ? EVP_md5() : EVP_sha1();
+}
+
+/* A digest that OpenSSL's configuration forbids, or no memory. */
+static int complain_of_digest(char *err, size_t errlen)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    return error_text(err, errlen, -EIO, "OpenSSL has refused: %s", reason == NULL ? "out of memory" : reason);
+}
+
+int tls_digest(enum tls_digest digest, const void *bytes, size_t len, unsigned char out[TLS_DIGEST_MAX],
+               unsigned *out_len, char *err, size_t errlen)
+{
+    int rv = tls_digest_load(err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    return EVP_Digest(bytes, len, out, out_len, kind_of(digest), NULL) == 1 ? 0 : complain_of_digest(err, errlen);
+}
+
+int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, const void *bytes, size_t len,
+                    unsigned char out[TLS_DIGEST_MAX], unsigned *out_len, char *err, size_t errlen)
+{
+    int rv = tls_digest_load(err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    size_t written = 0;
+    const char *name = digest == TLS_DIGEST_MD5 ? "MD5" : "SHA1";
+    if (EVP_Q_mac(NULL, "HMAC", NULL, name, NULL, key, key_len, bytes, len, out, TLS_DIGEST_MAX, &written) == NULL) {
+        return complain_of_digest(err, errlen);
+    }
+    *out_len = (unsigned)written;
+    return 0;
+}
+
+#else
+
+int tls_digest_load(char *err, size_t errlen)
+{
+    return error_text(err, errlen, -ELIBACC, "this evserve was built without OpenSSL (EVSERVE_TLS)");
+}
+
+int tls_digest(enum tls_digest digest, const void *bytes, size_t len, unsigned char out[TLS_DIGEST_MAX],
+               unsigned *out_len, char *err, size_t errlen)
+{
+    (void)digest;
+    (void)bytes;
+    (void)len;
+    (void)out;
+    (void)out_len;
+    return tls_digest_load(err, errlen);
+}
+
+int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, const void *bytes, size_t len,
+                    unsigned char out[TLS_DIGEST_MAX], unsigned *out_len, char *err, size_t errlen)
+{
+    (void)digest;
+    (void)key;
+    (void)key_len;
+    (void)bytes;
+    (void)len;
+    (void)out;
+    (void)out_len;
+    return tls_digest_load(err, errlen);
+}
+
+#endif
