@@ -12,7 +12,7 @@ int tls_digest_load(char *err, size_t errlen)
     return tls_openssl_load(err, errlen);
 }
 
-static const EVP_MD *kind_of(enum tls_digest digest)
+static const EVP_MD *digest_kind(enum tls_digest digest)
 {
     return digest == TLS_DIGEST_MD5 ? EVP_md5() : EVP_sha1();
 }
@@ -32,7 +32,7 @@ int tls_digest(enum tls_digest digest, const void *bytes, size_t len, unsigned c
     if (rv < 0) {
         return rv;
     }
-    return EVP_Digest(bytes, len, out, out_len, kind_of(digest), NULL) == 1 ? 0 : complain_of_digest(err, errlen);
+    return EVP_Digest(bytes, len, out, out_len, digest_kind(digest), NULL) == 1 ? 0 : complain_of_digest(err, errlen);
 }
 
 int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, const void *bytes, size_t len,

@@ -43,7 +43,7 @@ static void known_texts(void **state)
 static void texts_that_are_not_base64(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"Z",      "Zm9vY", "=",     "Z===",    "Zg===", "Zm9 v",
+    static const char *const texts[] = {"Z",      "Zm9vY", "Z===",  "Zg===",   "Zm9 v",
                                         "Zm9v\n", "Zm=v",  "Zm9v!", "Zm\xe4v", "Zm-_"};
     char out[16];
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
