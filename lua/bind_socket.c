@@ -19,8 +19,10 @@
 #include "lua/socket_error.h"
 #include "lua/socket_object.h"
 #include "lua/socket_receive.h"
+#include "lua/socket_tls.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -95,6 +97,8 @@ static void name_socket_pool(lua_State *L, struct script_socket *socket)
         script_raise_memory(L);
     }
     memcpy(socket->pool, name, socket->pool_len + 1);
+    const char *host = lua_isnil(L, 3) ? "" : lua_tostring(L, 2);
+    snprintf(socket->host, sizeof socket->host, "%s", host);
     socket->pool_size = (unsigned)luaL_optint(L, 5, KEPT_POOL_SIZE);
 }
 
@@ -414,4 +418,5 @@ void bind_socket(lua_State *L)
     };
     luaL_register(L, NULL, functions);
     bind_socket_receive(L);
+    bind_socket_tls(L);
 }

@@ -6,11 +6,12 @@
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
 local check_names = shared.check_names
-local tonumber, tostring, type = tonumber, tostring, type
-local string = string
+local ipairs, setmetatable, tonumber, tostring, type = ipairs, setmetatable, tonumber, tostring, type
+local string, table = string, table
 
 local new_socket, connect, send = core.new_socket, core.socket_connect, core.socket_send
 local receive, receiveany, receiveuntil = core.socket_receive, core.socket_receiveany, core.socket_receiveuntil
+local start_tls, has_tls = core.socket_start_tls, core.socket_has_tls
 local settimeout, settimeouts = core.socket_settimeout, core.socket_settimeouts
 
 local PORT_MAX = 65535
@@ -19,6 +20,7 @@ local socket = {
     close = core.socket_close,
     getreusedtimes = core.socket_getreusedtimes,
     setkeepalive = core.socket_setkeepalive,
+    setoption = core.socket_setoption,
     settimeout = settimeout,
     settimeouts = settimeouts,
 }
@@ -107,6 +109,45 @@ local function open(object, host, port, pool, pool_size)
     return nil, err
 end
 
+-- TLS.
+
+local certificates = setmetatable({}, { __mode = "k" }) -- of clients, by socket: for its next handshake
+
+local function shake_hands(object, name, verify, ca, cert, key, alpn, min_version)
+    local ok, err, reason = start_tls(object, name, verify, ca, cert, key, alpn, min_version)
+    while err == true do
+        ok, err, reason = start_tls(object, name, verify, ca, cert, key, alpn, min_version, reason)
+    end
+    if ok then
+        return true
+    end
+    if ok == false then
+        give_up(err)
+    end
+    return nil, err
+end
+
+-- As OpenResty has it: sslhandshake(session, server_name, verify, status_request). Sessions are resumed by themselves.
+-- Unlike there, the certificate is verified unless verify is false.
+function socket.sslhandshake(object, _, name, verify)
+    local certificate = certificates[object] or {}
+    return shake_hands(object, name, verify ~= false, nil, certificate.cert, certificate.key)
+end
+
+local function check_pem(what, value)
+    if value ~= nil and type(value) ~= "string" then
+        fail(string.format("%s: PEM text or the name of a file expected, got %s", what, describe(value)))
+    end
+    return value
+end
+
+function socket.setclientcert(object, cert, key)
+    check_pem("socket:setclientcert", cert)
+    check_pem("socket:setclientcert", key)
+    certificates[object] = cert and { cert = cert, key = key }
+    return true
+end
+
 -- As OpenResty has it: connect(host, port, options), connect("unix:/path", options).
 function socket.connect(object, host, port, options)
     if type(port) == "table" then
@@ -159,29 +200,82 @@ local function parse_address(address)
     return host, port
 end
 
-local function check_option(options, name, kind, example)
+local function check_option(what, options, name, kind, example)
     local value = options[name]
     if value ~= nil and type(value) ~= kind then
-        fail(string.format("app.connect: %s: a %s such as %s expected, got %s", name, kind, example, describe(value)))
+        fail(string.format("%s: %s: a %s such as %s expected, got %s", what, name, kind, example, describe(value)))
     end
     return value
+end
+
+-- The options of TLS, with defaults.
+local function check_tls(given)
+    if given == true then
+        given = {}
+    elseif type(given) ~= "table" then
+        fail("app.connect: tls: true or a table of options expected, got " .. describe(given))
+    end
+    local what = "app.connect: tls"
+    check_names(what, "option", given, { "alpn", "ca", "client_cert", "min_version", "server_name", "verify" })
+    local pair = check_option(what, given, "client_cert", "table", "{ cert = file, key = file }") or {}
+    check_names(what .. ": client_cert", "option", pair, { "cert", "key" })
+    return {
+        name = check_option(what, given, "server_name", "string", '"example.org"'),
+        verify = check_option(what, given, "verify", "boolean", "false") ~= false,
+        ca = check_pem(what .. ": ca", given.ca),
+        cert = check_pem(what .. ": client_cert.cert", pair.cert),
+        key = check_pem(what .. ": client_cert.key", pair.key),
+        alpn = check_option(what, given, "alpn", "string", '"http/1.1"'),
+        min_version = check_option(what, given, "min_version", "string", '"1.3"'),
+    }
+end
+
+-- A short text for a long one, such as PEM: the same for the same one, and for no other.
+local short_names, short_count, SHORT_MAX = {}, 0, 100
+
+local function shorten(text)
+    if #text < 100 then
+        return "=" .. text
+    end
+    if not short_names[text] then
+        short_count = short_count + 1
+        if short_count % SHORT_MAX == 0 then
+            short_names = {} -- what is kept with the former names is not found again
+        end
+        short_names[text] = "#" .. short_count
+    end
+    return short_names[text]
+end
+
+-- The rest of the name of a pool: connections that differ in these must not be taken for each other.
+local function describe_tls(tls)
+    local parts = { tls.name or "", tostring(tls.verify), tls.alpn or "", tls.min_version or "" }
+    for _, name in ipairs { "ca", "cert", "key" } do
+        parts[#parts + 1] = shorten(tls[name] or "")
+    end
+    return " tls\0" .. table.concat(parts, "\0")
 end
 
 function app.connect(address, options)
     local host, port = parse_address(address)
     local object = new_socket()
-    local pool
+    local pool, tls = address, nil
     if options ~= nil then
         if type(options) ~= "table" then
             fail("app.connect: a table of options expected, got " .. describe(options))
         end
-        check_names("app.connect", "option", options, { "pool", "timeout" })
-        pool = check_option(options, "pool", "string", '"cache"')
+        check_names("app.connect", "option", options, { "pool", "timeout", "tls" })
+        pool = check_option("app.connect", options, "pool", "string", '"cache"') or address
         if options.timeout ~= nil then
             settimeout(object, options.timeout)
         end
+        tls = options.tls and check_tls(options.tls)
+        pool = tls and pool .. describe_tls(tls) or pool
     end
-    local ok, err = open(object, host, port, "s" .. (pool or address))
+    local ok, err = open(object, host, port, "s" .. pool)
+    if ok and tls and not has_tls(object) then
+        ok, err = shake_hands(object, tls.name, tls.verify, tls.ca, tls.cert, tls.key, tls.alpn, tls.min_version)
+    end
     if not ok then
         return nil, err
     end

@@ -7,6 +7,7 @@
  * A connection belongs to the request, timer or detached task that has opened it, with all tasks that have begun there:
  * only they may use it, and it is closed at their end. */
 
+#include "core/link.h"
 #include "lua/coro_pool.h"
 #include "lua/receive_pattern.h"
 
@@ -31,6 +32,7 @@ struct script_socket {
     size_t sent;                      /* of a string that is being sent; of a list, its length */
     struct receive_pattern pattern;   /* what the reader waits for, and how far it has looked */
     uint64_t scanned_by;              /* whose pattern.scanned and pattern.matched are of use; 0: nobody's */
+    char host[LINK_HOST_MAX + 1];     /* that it was connected with last, or empty: a unix socket */
     char *pool;                       /* name under which the connection is kept; NULL without a connection */
     size_t pool_len;
     unsigned pool_size;  /* connections of that name */

@@ -393,6 +393,15 @@ local socket = {}
 ---@class evserve.ConnectOptions
 ---@field timeout? evserve.Duration of the connection, and of each wait; default 60 s
 ---@field pool? string under which name setkeepalive() keeps the connection; default: the address
+---@field tls? true|evserve.ConnectTls
+
+---@class evserve.ConnectTls
+---@field verify? boolean false: the server's certificate is not looked at
+---@field ca? string authorities to trust in place of the system's: a file in PEM, or PEM text
+---@field client_cert? { cert: string, key: string? } our own certificate, likewise
+---@field server_name? string for whom the server's certificate must be; default: the host
+---@field alpn? string protocols to offer, joined by ","
+---@field min_version? "1.2"|"1.3"
 
 --- Connect to "host:port", "[::1]:port" or "unix:/path".
 ---@param address string
@@ -452,6 +461,26 @@ function socket:settimeouts(connect, send, read) end
 ---@return integer? ok
 ---@return string? err
 function socket:setkeepalive(idle, size) end
+
+--- Begin TLS on an open connection. The certificate is verified unless verify is false.
+---@param session any ignored
+---@param name? string for whom the certificate must be; default: the host
+---@param verify? boolean
+---@return boolean? ok
+---@return string? err
+function socket:sslhandshake(session, name, verify) end
+
+--- The client's certificate for sslhandshake(): PEM text or files. nil: none.
+---@param cert? string
+---@param key? string
+---@return boolean ok
+function socket:setclientcert(cert, key) end
+
+---@param name "keepalive"|"tcp-nodelay"|"sndbuf"|"rcvbuf"|"reuseaddr"
+---@param value boolean|integer
+---@return boolean? ok
+---@return string? err
+function socket:setoption(name, value) end
 
 --- How often the connection was kept and used again.
 ---@return integer? count

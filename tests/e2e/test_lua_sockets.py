@@ -5,11 +5,13 @@ import contextlib
 import os
 import queue
 import socket
+import ssl
 import tempfile
 import threading
 import time
 import unittest
 
+import certificates
 import evtest
 from lua_site import EVSERVE, Client, SiteCase
 
@@ -335,6 +337,9 @@ class Connecting(SocketCase):
                            ('"a:65536"', 'got "a:65536"'), ("17", 'such as "127.0.0.1:6379" expected, got 17'),
                            ('"a:1", { tiemout = 1 }', 'unknown option "tiemout" (did you mean "timeout"?)'),
                            ('"a:1", { pool = 1 }', 'pool: a string such as "cache" expected, got 1'),
+                           ('"a:1", { tls = 1 }', "tls: true or a table of options expected, got 1"),
+                           ('"a:1", { tls = { verfy = false } }', 'tls: unknown option "verfy" (did you mean "verify"?)'),
+                           ('"a:1", { tls = { ca = 1 } }', "tls: ca: PEM text or the name of a file expected, got 1"),
                            ('"a:1", 5', "a table of options expected, got 5")):
             with self.subTest(code):
                 ok, err = self.run_code(f"return pcall(function()\napp.connect({code}) end)")
@@ -396,6 +401,146 @@ class Keeping(SocketCase):
             self.run_code("local s = app.connect(peer) s:receive() assert(s:setkeepalive())", peer)
             time.sleep(0.2)
             self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
+
+
+class Secure(SocketCase):
+    @classmethod
+    def setUpClass(cls):
+        certificates.require_tls(EVSERVE)
+        super().setUpClass()
+        folder = cls.stack.enter_context(tempfile.TemporaryDirectory(prefix="ev"))
+        cls.authority = certificates.Authority(folder)
+        cls.cert = cls.authority.sign("server", "localhost", "127.0.0.1")
+        cls.other = cls.authority.sign("other", "example.org")
+        cls.own = cls.authority.sign("client", "client")
+        cls.ca = cls.authority.path("ca.pem")
+
+    def serve(self, serve, cert=None, ask=False, first=b""):
+        """A peer with TLS, which sends first without it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*(cert or self.cert))
+        context.set_alpn_protocols(["one", "two"])
+        if ask:
+            context.load_verify_locations(self.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+
+        def serve_tls(connection):
+            if first:
+                connection.recv(100)
+                connection.sendall(first)
+            with context.wrap_socket(connection, server_side=True) as wrapped:
+                serve(wrapped)
+
+        return Peer(serve_tls)
+
+    def test_verified(self):
+        with self.serve(echo) as peer:
+            self.assertEqual(self.run_code(f"""
+                local s = assert(app.connect(peer, {{ tls = {{ ca = "{self.ca}" }} }}))
+                s:send "ab\\n"
+                local line = s:receive()
+                local text = ("0123456789abcdef"):rep(60000)
+                app.spawn(function() s:send {{ text, {{ "end" }} }} end)
+                local size = 0
+                while size < #text do size = size + #assert(s:receiveany(65536)) end
+                return line, size >= #text
+            """, peer), ["ab", "true"])
+            with open(self.ca, encoding="ascii") as file:
+                pem = file.read()
+            self.assertEqual(self.run_code(f"""
+                local s = assert(app.connect(peer, {{ tls = {{ ca = [[{pem}]], server_name = "localhost", alpn = "two" }} }}))
+                s:send "ab\\n"
+                return s:receive(), s:close()
+            """, peer), ["ab", "1"])
+
+    def test_certificates_that_are_not_good(self):
+        with self.serve(echo) as peer:
+            nobody, err = self.run_code("return app.connect(peer, { tls = true })", peer)
+            self.assertEqual(nobody, "nil")
+            self.assertIn("certificate", err)
+            self.assertEqual(self.run_code("""
+                local s = assert(app.connect(peer, { tls = { verify = false } }))
+                s:send "ab\\n"
+                return s:receive()
+            """, peer), ["ab"])
+        with self.serve(echo, self.other) as peer:
+            nobody, err = self.run_code(f'return app.connect(peer, {{ tls = {{ ca = "{self.ca}" }} }})', peer)
+            self.assertEqual(nobody, "nil")
+            self.assertIn("example.org", err)
+        with Peer(sends(b"220 hello\r\n", stays=True)) as plain:
+            self.assertEqual(self.run_code("return app.connect(peer, { tls = true })", plain)[0], "nil")
+            nobody, err = self.run_code('return app.connect(peer, { tls = { ca = "missing.pem" } })', plain)
+            self.assertEqual(nobody, "nil")
+            self.assertIn("missing.pem", err)
+        with Peer(lambda connection: time.sleep(0.5)) as silent:
+            self.assertEqual(self.run_code('return app.connect(peer, { tls = true, timeout = "100ms" })', silent),
+                             ["nil", "timeout"])
+
+    def test_a_certificate_of_the_client(self):
+        with self.serve(echo, ask=True) as peer:
+            for how in (f'{{ cert = "{self.own[0]}", key = "{self.own[1]}" }}',):
+                self.assertEqual(self.run_code(f"""
+                    local s = assert(app.connect(peer, {{ tls = {{ ca = "{self.ca}", client_cert = {how} }} }}))
+                    s:send "ab\\n"
+                    return s:receive()
+                """, peer), ["ab"])
+            self.assertEqual(self.run_code(f"""
+                local s = assert(app.connect(peer, {{ tls = {{ ca = "{self.ca}" }} }}))
+                s:send "ab\\n"
+                return s:receive()
+            """, peer)[0], "nil")
+
+    def test_a_kept_connection_is_only_for_the_same_settings(self):
+        with self.serve(echo) as peer:
+            keep = 'local s = assert(app.connect(peer, { tls = %s })) return s:getreusedtimes(), s:setkeepalive()'
+            trusting = f'{{ ca = "{self.ca}" }}'
+            self.assertEqual(self.run_code(keep % trusting, peer), ["0", "1"])
+            self.assertEqual(self.run_code(keep % trusting, peer), ["1", "1"])
+            self.assertEqual(self.run_code(keep % "{ verify = false }", peer), ["0", "1"])
+            self.assertEqual(self.run_code(keep % f'{{ ca = "{self.ca}", server_name = "localhost" }}', peer), ["0", "1"])
+            self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
+
+    def test_start_tls(self):
+        with self.serve(echo, first=b"go on\n") as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:send "STARTTLS\\n"
+                local line = s:receive()
+                local ok = s:sslhandshake(nil, "localhost", false)
+                s:send "ab\\n"
+                local again = s:sslhandshake(nil, "localhost", false)
+                return line, ok, again, s:receive()
+            """, peer), ["go on", "true", "true", "ab"])
+        with self.serve(echo, first=b"go on\nand more") as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                s:send "STARTTLS\\n"
+                s:receive()
+                local ok, err = s:sslhandshake(nil, "localhost", false)
+                return ok, err, s:send "x"
+            """, peer), ["nil", "unread data in buffer: something came before TLS that the server may not have sent",
+                         "nil", "closed"])
+
+    def test_a_handshake_that_was_kept_must_be_enough(self):
+        with self.serve(echo) as peer:
+            self.run_code('local s = app.connect(peer) assert(s:sslhandshake(nil, "localhost", false)) s:setkeepalive()', peer)
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local reused, ok, err = s:getreusedtimes(), s:sslhandshake(nil, "localhost", true)
+                return reused, ok, err
+            """, peer), ["1", "nil", "this connection was kept after a handshake for another name, or without verification: "
+                                     "give it another pool"])
+
+    def test_in_coroutines_and_tasks(self):
+        with self.serve(echo) as peer:
+            self.assertEqual(self.run_code(f"""
+                local function ping()
+                    local s = assert(app.connect(peer, {{ tls = {{ ca = "{self.ca}" }} }}))
+                    s:send "ab\\n"
+                    return s:receive()
+                end
+                return coroutine.wrap(ping)(), unpack(app.all(ping, ping) and {{}} or {{}})
+            """, peer), ["ab"])
 
 
 class Sharing(SocketCase):
