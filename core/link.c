@@ -340,7 +340,7 @@ int link_open(struct link **link, struct links *links, const struct link_target 
                  : link_hello_create(&made->hello, target->tls, target->host, &links->tls, links->log, err, errlen);
     if (rv < 0) {
         link_close(made);
-        return rv;
+        return rv == -EINVAL || rv == -ENOMEM ? rv : -EPROTO;
     }
     rv = link_target_address(target, &made->peer, &made->peer_len);
     const struct destination to = {.address = (const struct sockaddr *)&made->peer, .len = made->peer_len};
@@ -441,8 +441,10 @@ enum link_stage link_stage(const struct link *link)
 
 const char *link_failure(const struct link *link)
 {
+    bool is_of_tls = link->error == 0 && link->transport.ops != NULL;
     return link->failure != NULL    ? link->failure
            : link->approach != NULL ? approach_failure(link->approach)
+           : is_of_tls              ? transport_failure(&link->transport)
                                     : errno_text(-link->error);
 }
 

@@ -65,8 +65,9 @@ enum link_stage {
 };
 
 /* Begin to connect. user is borrowed until link_close(), arg is handed to it. Returns 0, and calls on_open later; or
- * -errno with a text in err and nothing begun: -EINVAL for a target that cannot be one, -EPERM for one that is denied, -ENOBUFS if as many links are
- * open as may be, -EMFILE, -ENOMEM, ... */
+ * -errno with a text in err and nothing begun: -EINVAL for a target that cannot be one, -EPERM for one that is
+ * denied, -EPROTO if TLS cannot be had as it is asked for, -ENOBUFS if as many links are open as may be, -EMFILE, -ENOMEM,
+ * ... */
 int link_open(struct link **link, struct links *links, const struct link_target *target, const struct link_user *user,
               void *arg, char *err, size_t errlen);
 
@@ -88,7 +89,8 @@ void link_set_user(struct link *link, const struct link_user *user, void *arg);
 
 enum link_stage link_stage(const struct link *link);
 
-/* Why it failed, in plain words: "Connection refused". Valid until link_close(). */
+/* Why it failed, in plain words: "Connection refused"; and why a call on an open link has returned -EPROTO or
+ * -ECONNABORTED. Valid until link_close(). */
 const char *link_failure(const struct link *link);
 
 /* Read once; write once; as transport_recv(), transport_send() and transport_sendv(). After -EAGAIN, or less than was

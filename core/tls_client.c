@@ -212,7 +212,8 @@ static const char *client_failure(const struct transport *transport)
         return tls->reason;
     }
     if (tls->session.error == 0) {
-        return "the server closed the connection in the middle of the TLS handshake";
+        return transport->is_opening ? "the server closed the connection in the middle of the TLS handshake"
+                                     : "the server closed the connection without an end of TLS";
     }
     tls->reason = mem_alloc(TLS_CLIENT_REASON_MAX);
     if (tls->reason == NULL) {

@@ -12,6 +12,7 @@
 #include "core/ascii.h"
 #include "core/log.h"
 #include "core/outbound.h"
+#include "core/tls_client_context.h"
 #include "http/client/fetch_content.h"
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_redirect.h"
@@ -210,8 +211,9 @@ static enum fetch_reply_verdict take_break(struct fetch *fetch, int error)
     if (error == 0) {
         return fetch_take_end(fetch);
     }
-    fetch_fail(fetch, FETCH_CUT, "the connection to %s broke: %s", fetch_peer_name(fetch, name),
-               error == -EPROTO ? link_failure(fetch->link) : errno_text(-error));
+    bool is_tls = error == -EPROTO || error == -ECONNABORTED; /* which has words of its own */
+    fetch_fail(fetch, error == -EPROTO ? FETCH_TLS_FAILED : FETCH_CUT, "the connection to %s broke: %s",
+               fetch_peer_name(fetch, name), is_tls ? link_failure(fetch->link) : errno_text(-error));
     return REPLY_MALFORMED;
 }
 
@@ -377,6 +379,8 @@ static enum fetch_kind kind_of_error(int error)
         return FETCH_BAD_REQUEST;
     case -ENOENT:
         return FETCH_NOT_RESOLVED;
+    case -EPROTO:
+        return FETCH_TLS_FAILED;
     default:
         return FETCH_NOT_REACHED;
     }
@@ -385,7 +389,15 @@ static enum fetch_kind kind_of_error(int error)
 static enum fetch_kind connect_hop(struct fetch *fetch, char *err, size_t errlen)
 {
     const char *path = fetch->order.unix_path != NULL ? fetch->order.unix_path : fetch->url.unix_path;
-    struct link_target target = {.path = path};
+    const struct fetch_order *order = &fetch->order;
+    const struct tls_client_settings settings = {.is_unverified = order->trusts_anybody,
+                                                 .ca_file = order->ca_file,
+                                                 .cert_file = order->cert_file,
+                                                 .key_file = order->key_file,
+                                                 .alpn = "http/1.1"};
+    const struct link_tls tls = {.settings = &settings,
+                                 .server_name = order->server_name != NULL ? order->server_name : fetch->url.host};
+    struct link_target target = {.path = path, .tls = fetch->url.is_secured ? &tls : NULL};
 
     if (path == NULL) {
         target.host = fetch->url.host;
