@@ -162,7 +162,7 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
         return rv == 0 ? 0 : -EPERM;
     }
     const struct confinement wanted = {config->sandbox == EVSERVE_SANDBOX_REQUIRE, config->allow_read,
-                                       config->allow_write};
+                                       config->allow_write, server->plan.allowed};
     const struct worker *first = &server->workers[0];
     return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan,
                           access_keeper_path(&server->plan.access), first->server, &wanted, &server->log.log, err,

@@ -9,6 +9,7 @@
 
 #include "core/sandbox.h"
 
+#include "core/destinations.h"
 #include "core/log.h"
 #include "core/sandbox_calls.h"
 #include "core/sys.h"
@@ -37,12 +38,15 @@ enum {
     RIGHTS_OF_FILES = RIGHT_WRITE_FILE | RIGHT_READ_FILE | RIGHT_TRUNCATE,
 
     NET_VERSION = 4,
-    NET_RIGHTS = 3, /* to bind and to connect TCP sockets */
+    NET_BIND = 1, /* TCP sockets */
+    NET_CONNECT = 2,
+    DNS_PORT = 53, /* DNS servers are asked over TCP if an answer is too long for UDP */
 
     /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL: abstract sockets and processes outside the sandbox
      * are out of reach. */
     SCOPE_VERSION = 6,
-    SCOPES = 3,
+    SCOPE_ABSTRACT = 1,
+    SCOPE_SIGNAL = 2,
 };
 
 static const uint64_t rights_of[] = {
@@ -53,17 +57,34 @@ static const uint64_t rights_of[] = {
     [SANDBOX_APPEND] = RIGHT_WRITE_FILE | RIGHT_MAKE_REG,
 };
 
-void sandbox_open(struct sandbox *sandbox)
+/* Allow the ports of needs. Returns 0 or -errno. */
+static int allow_ports(const struct sandbox *sandbox, const struct destination_needs *needs)
+{
+    int rv = needs->names ? sys_landlock_allow_port(sandbox->rules_fd, DNS_PORT) : 0;
+    for (unsigned i = 0; i < needs->port_count && rv == 0; i++) {
+        rv = sys_landlock_allow_port(sandbox->rules_fd, needs->ports[i]);
+    }
+    return rv;
+}
+
+void sandbox_open(struct sandbox *sandbox, const struct destination_needs *needs)
 {
     int version = sys_landlock_version();
-    *sandbox = (struct sandbox){.rules_fd = -1, .error = version, .version = version};
+    *sandbox = (struct sandbox){.rules_fd = -1, .error = version, .version = version, .needs = needs};
+    bool has_every_port = needs != NULL && needs->every_port;
+    uint64_t net = version < NET_VERSION ? 0 : has_every_port ? NET_BIND : NET_BIND | NET_CONNECT;
+    uint64_t scopes = version < SCOPE_VERSION                 ? 0
+                      : needs != NULL && needs->unix_abstract ? SCOPE_SIGNAL
+                                                              : SCOPE_ABSTRACT | SCOPE_SIGNAL;
     if (version < 1) {
         return;
     }
     sandbox->file_rights = version >= 5 ? RIGHTS_5 : version >= 3 ? RIGHTS_3 : version == 2 ? RIGHTS_2 : RIGHTS_1;
-    sandbox->rules_fd = sys_landlock_create(sandbox->file_rights, version >= NET_VERSION ? NET_RIGHTS : 0,
-                                            version >= SCOPE_VERSION ? SCOPES : 0);
+    sandbox->rules_fd = sys_landlock_create(sandbox->file_rights, net, scopes);
     sandbox->error = sandbox->rules_fd < 0 ? sandbox->rules_fd : 0;
+    if (sandbox->error == 0 && needs != NULL && (net & NET_CONNECT) != 0) {
+        sandbox->error = allow_ports(sandbox, needs);
+    }
 }
 
 void sandbox_close(struct sandbox *sandbox)
@@ -117,14 +138,22 @@ int sandbox_enter(const struct sandbox *sandbox, bool is_required, const struct 
                                       "files outside can be opened"};
     static const struct part calls = {"a seccomp filter", "evserve was built without libseccomp", "it is switched off",
                                       "every system call can be made"};
+    static const struct part ports = {"landlock's rules for ports", "this kernel has none, it is older than Linux 6.7",
+                                      "they are switched off",
+                                      "native code can connect to other ports than those of --allow-connect"};
     int rv = sys_no_new_privs();
     if (rv < 0 && (rv = miss(&privileges, rv, is_required, log, err, errlen)) < 0) {
         return rv;
     }
-    rv = sandbox->rules_fd < 0 ? sandbox->error : sys_landlock_enter(sandbox->rules_fd);
+    rv = sandbox->error < 0 ? sandbox->error : sys_landlock_enter(sandbox->rules_fd);
     if (rv < 0 && (rv = miss(&files, rv, is_required, log, err, errlen)) < 0) {
         return rv;
     }
-    rv = sandbox_calls_restrict();
+    bool asks_for_ports = sandbox->needs != NULL && sandbox->needs->tcp && !sandbox->needs->every_port;
+    if (asks_for_ports && sandbox->rules_fd >= 0 && sandbox->version < NET_VERSION &&
+        (rv = miss(&ports, -ENOSYS, is_required, log, err, errlen)) < 0) {
+        return rv;
+    }
+    rv = sandbox_calls_restrict(sandbox->needs);
     return rv < 0 ? miss(&calls, rv, is_required, log, err, errlen) : 0;
 }

@@ -10,13 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct destination_needs;
 struct log;
 
 struct sandbox {
-    int rules_fd;         /* of landlock, -1 if there is none */
-    int error;            /* why there is none, as -errno */
-    int version;          /* of the kernel's landlock */
-    uint64_t file_rights; /* that landlock can deny: they are denied unless allowed */
+    int rules_fd;                          /* of landlock, -1 if there is none */
+    int error;                             /* why there is none, as -errno */
+    int version;                           /* of the kernel's landlock */
+    uint64_t file_rights;                  /* that landlock can deny: they are denied unless allowed */
+    const struct destination_needs *needs; /* borrowed: connections that are left; NULL: none */
 };
 
 /* What may be done below a directory. */
@@ -27,8 +29,10 @@ enum sandbox_access {
     SANDBOX_APPEND, /* make files and write to them, nothing else */
 };
 
-/* Begin with nothing allowed. A kernel without landlock is not an error here: sandbox_enter() deals with it. */
-void sandbox_open(struct sandbox *sandbox);
+/* Begin with nothing allowed, except for connections to what needs has, which may be NULL: of TCP only those to its
+ * ports, where the kernel can tell them (landlock, version 4); otherwise whoever connects has to look. A kernel without
+ * landlock is not an error here: sandbox_enter() deals with it. */
+void sandbox_open(struct sandbox *sandbox, const struct destination_needs *needs);
 void sandbox_close(struct sandbox *sandbox);
 
 /* Allow access to a file, or to everything below a directory. Returns 0, or -errno if path does not exist or the kernel

@@ -9,6 +9,7 @@
 
 #include "core/sandbox_calls.h"
 
+#include "core/destinations.h"
 #include "core/sys.h"
 #include "core/sys_rights.h"
 
@@ -230,7 +231,7 @@ static const struct sys_call_rule narrow_calls[] = {
     WHEN_2("sendto", 3, INT & ~(uint32_t)SEND_FLAGS, 0, 4, UINT64_MAX, 0),
     FLAGS("send", 3, SEND_FLAGS),
     FLAGS("sendmsg", 2, SEND_FLAGS),
-    /* Requests that the program makes of itself. There is no socket(2). */
+    /* Requests that the program makes of itself. */
     WHEN_2("socketpair", 0, INT, AF_UNIX, 1, 0xf, SOCK_STREAM),
     OPTION(SOL_SOCKET, SO_KEEPALIVE),
     OPTION(SOL_SOCKET, SO_LINGER),
@@ -285,14 +286,82 @@ static const struct sys_call_rule narrow_calls[] = {
     WHEN_2("prlimit64", 0, INT, 0, 2, UINT64_MAX, 0), /* our own limits are read, not set */
 };
 
-int sandbox_calls_restrict(void)
+/* Sockets of these families and of this kind, and no others: landlock knows the ports of TCP alone, not those of what
+ * other protocols (MPTCP, SCTP) make of a stream. */
+#define SOCKET(family, type, protocol)                                                                                 \
+    {                                                                                                                  \
+        "socket", 0,                                                                                                   \
+        {                                                                                                              \
+            {0, INT, family}, {1, 0xf, type},                                                                          \
+            {                                                                                                          \
+                2, INT, protocol                                                                                       \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+/* To whom is behind a pointer: landlock and core/destinations.c look there. */
+static const struct sys_call_rule connect_calls[] = {
+    {.name = "connect"},
+};
+
+static const struct sys_call_rule tcp_calls[] = {
+    SOCKET(AF_INET, SOCK_STREAM, 0),
+    SOCKET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+    SOCKET(AF_INET6, SOCK_STREAM, 0),
+    SOCKET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+};
+
+/* What the C library asks DNS servers with, two questions at a time. */
+static const struct sys_call_rule name_calls[] = {
+    SOCKET(AF_INET, SOCK_DGRAM, 0),     SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+    SOCKET(AF_INET6, SOCK_DGRAM, 0),    SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+    FLAGS("sendmmsg", 3, SEND_FLAGS),   OPTION(IPPROTO_IP, IP_RECVERR),
+    OPTION(IPPROTO_IPV6, IPV6_RECVERR),
+};
+
+static const struct sys_call_rule unix_calls[] = {
+    SOCKET(AF_UNIX, SOCK_STREAM, 0),
+};
+
+/* Rules that are put together. */
+struct rule_list {
+    struct sys_call_rule *rules;
+    size_t count;
+};
+
+static void add_rules(struct rule_list *list, const struct sys_call_rule *rules, size_t count)
+{
+    memcpy(list->rules + list->count, rules, count * sizeof *rules);
+    list->count += count;
+}
+
+#define COUNT_OF(table) (sizeof(table) / sizeof(table)[0])
+
+static void add_connections(struct rule_list *list, const struct destination_needs *needs)
+{
+    if (needs->tcp || needs->unix_files || needs->unix_abstract) {
+        add_rules(list, connect_calls, COUNT_OF(connect_calls));
+    }
+    if (needs->tcp) {
+        add_rules(list, tcp_calls, COUNT_OF(tcp_calls));
+    }
+    if (needs->names) {
+        add_rules(list, name_calls, COUNT_OF(name_calls));
+    }
+    if (needs->unix_files || needs->unix_abstract) {
+        add_rules(list, unix_calls, COUNT_OF(unix_calls));
+    }
+}
+
+int sandbox_calls_restrict(const struct destination_needs *needs)
 {
     enum {
-        FREE = sizeof free_calls / sizeof free_calls[0],
-        NARROW = sizeof narrow_calls / sizeof narrow_calls[0],
+        FREE = COUNT_OF(free_calls),
+        NARROW = COUNT_OF(narrow_calls),
+        CONNECTIONS = COUNT_OF(connect_calls) + COUNT_OF(tcp_calls) + COUNT_OF(name_calls) + COUNT_OF(unix_calls),
         SIGNALS = 2
     };
-    struct sys_call_rule rules[FREE + NARROW + SIGNALS];
+    struct sys_call_rule rules[FREE + NARROW + SIGNALS + CONNECTIONS];
     for (size_t i = 0; i < FREE; i++) {
         rules[i] = (struct sys_call_rule){.name = free_calls[i]};
     }
@@ -300,5 +369,9 @@ int sandbox_calls_restrict(void)
     uint64_t self = (uint64_t)sys_process_id();
     rules[FREE + NARROW] = (struct sys_call_rule)WHEN("tgkill", 0, INT, self); /* signals: to ourselves alone */
     rules[FREE + NARROW + 1] = (struct sys_call_rule)WHEN("kill", 0, INT, self);
-    return sys_restrict_calls(rules, FREE + NARROW + SIGNALS);
+    struct rule_list list = {rules, FREE + NARROW + SIGNALS};
+    if (needs != NULL) {
+        add_connections(&list, needs);
+    }
+    return sys_restrict_calls(rules, list.count);
 }

@@ -20,7 +20,9 @@ enum {
     CALL_LANDLOCK_ALLOW = 445,
     CALL_LANDLOCK_ENTER = 446,
     LANDLOCK_ASK_VERSION = 1,
-    LANDLOCK_BENEATH = 1
+    LANDLOCK_BENEATH = 1,
+    LANDLOCK_PORT = 2,
+    LANDLOCK_CONNECT_TCP = 2
 };
 
 struct landlock_rules {
@@ -31,6 +33,11 @@ struct landlock_rules {
 struct __attribute__((packed)) landlock_beneath {
     uint64_t rights;
     int32_t fd;
+};
+
+struct landlock_port {
+    uint64_t rights;
+    uint64_t port;
 };
 
 /* The result of a system call in our convention. */
@@ -60,6 +67,12 @@ int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
 {
     struct landlock_beneath rule = {.rights = file_rights, .fd = fd};
     return rights_verdict((int)syscall(CALL_LANDLOCK_ALLOW, rules_fd, LANDLOCK_BENEATH, &rule, 0));
+}
+
+int sys_landlock_allow_port(int rules_fd, uint16_t port)
+{
+    struct landlock_port rule = {.rights = LANDLOCK_CONNECT_TCP, .port = port};
+    return rights_verdict((int)syscall(CALL_LANDLOCK_ALLOW, rules_fd, LANDLOCK_PORT, &rule, 0));
 }
 
 int sys_landlock_enter(int rules_fd)

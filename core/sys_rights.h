@@ -12,6 +12,7 @@ int sys_no_new_privs(void); /* from now on execve(2) grants no rights (prctl(2))
 int sys_landlock_version(void); /* from 1; -ENOSYS or -EOPNOTSUPP: this kernel has none */
 int sys_landlock_create(uint64_t file_rights, uint64_t net_rights, uint64_t scopes);
 int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights); /* below the directory fd, or for the file fd */
+int sys_landlock_allow_port(int rules_fd, uint16_t port);           /* of TCP, to connect to */
 int sys_landlock_enter(int rules_fd);
 
 /* A condition on one argument of a system call. The kernel ignores the upper half of an argument that is an int, so the
@@ -22,7 +23,7 @@ struct sys_call_condition {
     uint64_t value;    /* what they must be */
 };
 
-enum { SYS_CALL_CONDITIONS = 2 };
+enum { SYS_CALL_CONDITIONS = 3 };
 
 /* One system call, by its name, that may still be made, or that fails with a certain error. With several rules of one
  * name, the call may be made if one of them allows it. */

@@ -2,6 +2,7 @@
  * combinations. */
 
 #include "core/program/command_line.h"
+#include "core/destinations.h"
 
 #include "core/file_text.h"
 #include "core/program/options.h"
@@ -25,6 +26,7 @@ static const char usage[] =
     "               [--log FILE] [--log-level LEVEL] [--log-format FORMAT] [--log-slow TIME]\n"
     "               [--access-log WHERE [--access-log-format FORMAT]]\n"
     "               [--sandbox[=require]] [--allow-read PATH]... [--allow-write PATH]...\n"
+    "               [--allow-connect HOST:PORT]...\n"
     "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
     "       evserve --reload PATH | --upgrade PATH\n"
     "       evserve --check | --routes [SITE.lua]\n"
@@ -71,6 +73,9 @@ static const char usage[] =
     "                 this build cannot do all of it\n"
     "  --allow-read PATH   in the sandbox, also allow reading this directory or file; may be repeated\n"
     "  --allow-write PATH  in the sandbox, also allow reading and changing this directory or file; may be repeated\n"
+    "  --allow-connect HOST:PORT\n"
+    "                 in the sandbox, also allow connecting to this server: api.example.org:443, *.example.org:443,\n"
+    "                 [::1]:6379, 10.0.0.0/8:5432, *:443, unix:PATH; may be repeated\n"
     "  --user NAME    start as root and become this user once all addresses are bound\n"
     "  --pid-file PATH   write the process id to PATH while serving\n"
     "  --reload PATH  have the server whose --pid-file is PATH reload, and wait for the result: the exit status is 0\n"
@@ -156,6 +161,22 @@ static bool add_allow_write(void *arg, const char *value, char *err)
 {
     struct command_line *options = arg;
     return add_path(options->allow_write, "--allow-write", value, err);
+}
+
+/* Add a server to the list, which has commas between them. */
+static bool add_allow_connect(void *arg, const char *value, char *err)
+{
+    struct command_line *options = arg;
+    struct destinations *list = NULL;
+    char why[OPTION_ERROR_MAX / 2] = "it is empty";
+    bool is_valid = value[0] != '\0' && destinations_parse_allowed(&list, value, why, sizeof why) == 0;
+    destinations_destroy(list);
+    if (!is_valid) {
+        snprintf(err, OPTION_ERROR_MAX, "--allow-connect: %s", why);
+        return false;
+    }
+    snprintf(err, OPTION_ERROR_MAX, "--allow-connect: all servers must fit into %d bytes", ALLOW_TEXT_MAX - 1);
+    return options_append(options->allow_connect, ALLOW_TEXT_MAX, ',', value);
 }
 
 static bool add_tls_cert(void *arg, const char *value, char *err)
@@ -321,6 +342,7 @@ static const struct option_row rows[] = {
     {"sandbox", OPTION_MAYBE, 0, set_sandbox},
     {"allow-read", OPTION_VALUE, 0, add_allow_read},
     {"allow-write", OPTION_VALUE, 0, add_allow_write},
+    {"allow-connect", OPTION_VALUE, 0, add_allow_connect},
     {"user", OPTION_TEXT, offsetof(struct command_line, user), NULL},
     {"pid-file", OPTION_TEXT, offsetof(struct command_line, pid_file), NULL},
     {"reload", OPTION_TEXT, offsetof(struct command_line, reload), NULL},
@@ -355,8 +377,9 @@ static bool allow_log(struct command_line *options)
 /* Check the combination of options. Returns as command_line_read(). */
 static int check_options(const struct command_line *options)
 {
-    if (options->sandbox == 0 && (options->allow_read[0] != '\0' || options->allow_write[0] != '\0')) {
-        return usage_error("--allow-read and --allow-write require --sandbox");
+    if (options->sandbox == 0 &&
+        (options->allow_read[0] != '\0' || options->allow_write[0] != '\0' || options->allow_connect[0] != '\0')) {
+        return usage_error("--allow-read, --allow-write and --allow-connect require --sandbox");
     }
     if (options->has_tls_dev && options->tls_count > 0) {
         return usage_error("--tls-dev makes a certificate for development, so it cannot be combined with --tls-cert");

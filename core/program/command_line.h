@@ -12,7 +12,7 @@
 enum {
     EXIT_USAGE = 2, /* exit status for a command line that makes no sense */
     LISTEN_TEXT_MAX = 4096,
-    ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, with colons between them */
+    ALLOW_TEXT_MAX = 4096, /* all paths of --allow-read, or of --allow-write, and all servers of --allow-connect */
     REQUEST_HEADERS_MAX = 100,
     TLS_PAIRS_MAX = 32,      /* of --tls-cert and --tls-key */
     TLS_DEV_TEXT_MAX = 4096, /* all names of --tls-dev, with commas between them */
@@ -25,13 +25,14 @@ struct command_line {
     const char *root;
     const char *script;
     unsigned reactors;
-    int sandbox;                      /* as in the config */
-    char allow_read[ALLOW_TEXT_MAX];  /* paths, separated by colons */
-    char allow_write[ALLOW_TEXT_MAX]; /* likewise */
-    const char *user;                 /* to become, or NULL */
-    const char *pid_file;             /* to write, or NULL */
-    const char *reload;               /* PID file of a server to reload, or NULL */
-    const char *upgrade;              /* PID file of a server to upgrade, or NULL */
+    int sandbox;                        /* as in the config */
+    char allow_read[ALLOW_TEXT_MAX];    /* paths, separated by colons */
+    char allow_write[ALLOW_TEXT_MAX];   /* likewise */
+    char allow_connect[ALLOW_TEXT_MAX]; /* servers, separated by commas */
+    const char *user;                   /* to become, or NULL */
+    const char *pid_file;               /* to write, or NULL */
+    const char *reload;                 /* PID file of a server to reload, or NULL */
+    const char *upgrade;                /* PID file of a server to upgrade, or NULL */
     struct {
         const char *cert, *key; /* files; key is NULL if it is in cert */
     } tls[TLS_PAIRS_MAX];       /* of --tls-cert and --tls-key, tls_count of them */

@@ -30,6 +30,7 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
         .sandbox = options->sandbox,
         .allow_read = options->allow_read,
         .allow_write = options->allow_write,
+        .allow_connect = options->allow_connect[0] == '\0' ? NULL : options->allow_connect,
         .certificates = certificates,
         .acme = options->acme,
         .hsts = options->hsts,

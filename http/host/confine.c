@@ -5,11 +5,13 @@
 
 #include "http/host/confine.h"
 
+#include "core/destinations.h"
 #include "core/file_stamps.h"
 #include "core/gunzip.h"
 #include "core/log.h"
 #include "core/sandbox.h"
 #include "core/sys.h"
+#include "core/sys_names.h"
 #include "http/acme.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
@@ -241,14 +243,39 @@ static int allow_access_log(struct allow_call *call, const char *path)
     return is_file ? allow_folder_of(call, path) : allow_if_there(call, path);
 }
 
+/* Allow what the C library reads to resolve names: sys_find_addresses(). If the list of DNS servers is a link, as those of
+ * systemd-resolved and resolvconf are, the file that it leads to is replaced when they change. */
+static int allow_names(struct allow_call *call)
+{
+    static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
+                                        "/etc/gai.conf"};
+    char target[FOLDER_MAX];
+    struct name_address unused[NAME_ADDRESSES_MAX];
+    int rv = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && rv == 0; i++) {
+        rv = allow_if_there(call, files[i]);
+    }
+    ssize_t len = sys_read_link(AT_FDCWD, files[0], target, sizeof target - 1);
+    target[len < 0 ? 0 : len] = '\0';
+    const char *path = strncmp(target, "../run/", 7) == 0 ? target + 2 : target;
+    if (rv == 0 && strncmp(path, "/run/", 5) == 0) {
+        rv = allow_folder_of(call, path);
+    }
+    (void)sys_find_addresses("localhost", unused); /* loads what it needs for /etc/hosts */
+    return rv;
+}
+
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
                    const char *access_log, const struct server *server, const struct confinement *wanted,
                    const struct log *log, char *err, size_t errlen)
 {
     struct sandbox sandbox;
     struct allow_call call = {.sandbox = &sandbox, .access = SANDBOX_READ, .err = err, .errlen = errlen};
-    sandbox_open(&sandbox);
+    struct destination_needs needs;
+    destinations_get_needs(wanted->allow_connect, &needs);
+    sandbox_open(&sandbox, &needs);
     int rv = allow_list(&call, wanted->allow_read);
+    rv = rv < 0 || !needs.names ? rv : allow_names(&call);
     rv = rv < 0 ? rv : allow_own(&call, offer, files, tls);
     call.access = SANDBOX_REMOVE;
     rv = rv < 0 ? rv : allow_sockets(&call, server);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct destinations;
 struct file_stamps;
 struct log;
 struct offer;
@@ -14,15 +15,16 @@ struct tls_plan;
 
 /* What the host asks for. */
 struct confinement {
-    bool is_required;        /* fail, rather than warn, if the kernel lacks a part of the sandbox */
-    const char *allow_read;  /* directories and files that may be read, separated by colons, or NULL */
-    const char *allow_write; /* likewise for those that may also be changed */
+    bool is_required;                         /* fail, rather than warn, if the kernel lacks a part of the sandbox */
+    const char *allow_read;                   /* directories and files that may be read, separated by colons, or NULL */
+    const char *allow_write;                  /* likewise for those that may also be changed */
+    const struct destinations *allow_connect; /* servers that alone may be connected with */
 };
 
 /* Confine the calling thread, and all threads that it starts later, to what serving the offer takes: reading the
  * mounted directories, the folders of files (those of the script and its modules) and of certificates and keys, the
  * folders of Lua's packages and what wanted names; making files in the folder of the access log, if that is a path
- * (NULL: there is none); and removing the sockets of the server, which must have bound its addresses. Returns 0, or
+ * (NULL: there is none); connecting with the servers that wanted names; and removing the sockets of the server, which must have bound its addresses. Returns 0, or
  * -errno with a text in err; a part of the sandbox may be in force then. */
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
                    const char *access_log, const struct server *server, const struct confinement *wanted,

@@ -6,6 +6,7 @@
 #include "http/host/plan.h"
 
 #include "core/cgroup.h"
+#include "core/destinations.h"
 #include "core/file_text.h"
 #include "core/job_pools.h"
 #include "core/log.h"
@@ -29,6 +30,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+
+/* Read the list of servers for the sandbox, which was found to be valid. Returns 0 or -ENOMEM. */
+static int keep_allowed(struct plan *plan, const struct evserve_config *config)
+{
+    const char *list = config->allow_connect == NULL ? "" : config->allow_connect;
+    return config->sandbox == 0 ? 0 : destinations_parse_allowed(&plan->allowed, list, NULL, 0);
+}
 
 /* Copy the sockets that the host has for the start. Returns 0 or -ENOMEM. */
 static int keep_handed(struct plan *plan, const struct evserve_config *config)
@@ -81,7 +89,8 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     }
     if (stores_create(&plan->stores) < 0 || job_pools_create(&plan->jobs) < 0 ||
         evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||
-        keep_handed(plan, config) < 0) {
+        keep_handed(plan, config) < 0 || keep_allowed(plan, config) < 0) {
+        plan_forget_handed(plan);
         evs_config_drop(&plan->config);
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
@@ -117,6 +126,7 @@ void plan_done(struct plan *plan)
     access_keeper_done(&plan->access);
     metrics_board_destroy(plan->board);
     stores_release(plan->stores);
+    destinations_destroy(plan->allowed);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
 }

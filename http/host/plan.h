@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct destinations;
 struct job_pools;
 struct log;
 struct offer;
@@ -39,6 +40,7 @@ struct plan {
     struct metrics_board *board;     /* the numbers of all threads; owned */
     struct stores *stores;           /* that scripts share; owned */
     struct job_pools *jobs;          /* threads of scripts; released before plan_done() */
+    struct destinations *allowed;    /* in a sandbox: servers that alone may be connected with; else NULL; owned */
     struct net_handed_list handed;   /* sockets for the start; none afterwards */
     struct {
         char fingerprint[96], pin[64]; /* of core/tls_dev.h; "": there is no certificate for development */

@@ -54,6 +54,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     evs_host_init(worker->host, worker->number, &worker->mailbox, worker->reactor, worker->log);
     retired_init(&worker->retired, worker->reactor);
     outbound_init(&worker->outbound, worker->reactor, worker->plan->jobs, worker->log);
+    worker->outbound.links.policy.allowed = worker->plan->allowed;
     worker->host->outbound = &worker->outbound;
     return plan_make_offer(worker->plan, &worker->outbound, worker->number, NULL, &worker->offer, err, errlen);
 }

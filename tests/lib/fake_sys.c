@@ -1987,6 +1987,12 @@ int sys_landlock_allow(int rules_fd, int fd, uint64_t file_rights)
     return leave_int(FAKE_LANDLOCK_ALLOW, fd, (int64_t)file_rights, error);
 }
 
+int sys_landlock_allow_port(int rules_fd, uint16_t port)
+{
+    int error = enter(FAKE_LANDLOCK_PORT);
+    return leave_int(FAKE_LANDLOCK_PORT, rules_fd, port, error);
+}
+
 int sys_landlock_enter(int rules_fd)
 {
     int error = enter(FAKE_LANDLOCK_ENTER);

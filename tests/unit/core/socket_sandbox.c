@@ -1,6 +1,7 @@
 /* The sandbox on the real kernel: each way out of it that we know is tried from inside, by system calls with the
  * arguments as the kernel gets them. Each case has a thread of its own, since there is no way back. */
 
+#include "core/destinations.h"
 #include "core/log.h"
 #include "core/sandbox.h"
 
@@ -130,8 +131,9 @@ static int make_call(const struct try *one)
 struct visit {
     const struct try *tries;
     size_t count;
-    int entered;    /* of sandbox_enter() */
-    int found[160]; /* of each try: errno, or 0 */
+    const struct destination_needs *needs; /* of the sandbox */
+    int entered;                           /* of sandbox_enter() */
+    int found[160];                        /* of each try: errno, or 0 */
 };
 
 static void *visit_sandbox(void *arg)
@@ -139,7 +141,7 @@ static void *visit_sandbox(void *arg)
     struct visit *visit = arg;
     struct sandbox sandbox;
     char err[256];
-    sandbox_open(&sandbox);
+    sandbox_open(&sandbox, visit->needs);
     visit->entered = sandbox_enter(&sandbox, true, NULL, err, sizeof err);
     sandbox_close(&sandbox);
     for (size_t i = 0; i < visit->count && visit->entered == 0; i++) {
@@ -148,11 +150,11 @@ static void *visit_sandbox(void *arg)
     return NULL;
 }
 
-static void try_all(const struct try *tries, size_t count)
+static void try_all_but(const struct destination_needs *needs, const struct try *tries, size_t count)
 {
     static struct visit visit;
     pthread_t thread;
-    visit = (struct visit){.tries = tries, .count = count};
+    visit = (struct visit){.tries = tries, .count = count, .needs = needs};
     assert_in_range(count, 1, sizeof visit.found / sizeof visit.found[0]);
     assert_int_equal(pthread_create(&thread, NULL, visit_sandbox, &visit), 0);
     pthread_join(thread, NULL);
@@ -169,6 +171,11 @@ static void try_all(const struct try *tries, size_t count)
         }
     }
     assert_int_equal(faults, 0);
+}
+
+static void try_all(const struct try *tries, size_t count)
+{
+    try_all_but(NULL, tries, count);
 }
 
 #define COUNT(tries) (sizeof(tries) / sizeof(tries)[0])
@@ -235,6 +242,61 @@ static void abstract_sockets_outside_are_out_of_reach(void **state)
     };
     try_all(tries, COUNT(tries));
     assert_int_equal(recv(scene.abstract_fd, scene.page, 1, 0), -1);
+}
+
+static void only_what_is_needed_is_connected_with(void **state)
+{
+    (void)state;
+    const uint64_t to = address_of(&scene.outside), listener = (uint64_t)scene.listener;
+    const uint64_t byte = address_of(&scene.one);
+    const struct destination_needs tcp = {.tcp = true, .port_count = 1, .ports = {1}};
+    const struct destination_needs names = {.tcp = true, .names = true, .port_count = 1, .ports = {1}};
+    const struct destination_needs unix_files = {.unix_files = true};
+    const struct try with_tcp[] = {
+        WORKS("socket", SYS_socket, {AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0}),
+        WORKS("socket of IPv6", SYS_socket, {AF_INET6, SOCK_STREAM, IPPROTO_TCP}),
+        DENIED("MPTCP", SYS_socket, {AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP */}),
+        DENIED("SCTP", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_SCTP}),
+        DENIED("SCTP, upper bits", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_SCTP | UPPER}),
+        DENIED("UDP", SYS_socket, {AF_INET, SOCK_DGRAM, 0}),
+        DENIED("raw", SYS_socket, {AF_INET, SOCK_RAW, IPPROTO_TCP}),
+        DENIED("netlink", SYS_socket, {AF_NETLINK, SOCK_RAW, 0}),
+        DENIED("vsock", SYS_socket, {AF_VSOCK, SOCK_STREAM, 0}),
+        DENIED("unix", SYS_socket, {AF_UNIX, SOCK_STREAM, 0}),
+        DENIED("fast open", SYS_sendto, {listener, byte, 1, MSG_FASTOPEN, to, sizeof scene.outside}),
+        DENIED("fast open with connect", SYS_setsockopt, {listener, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, byte, 4}),
+        DENIED("sendmmsg", SYS_sendmmsg, {listener, address_of(&scene.to_abstract), 1, 0}),
+        DENIED("bind", SYS_bind, {listener, to, sizeof scene.outside}),
+    };
+    const struct try with_names[] = {
+        WORKS("UDP", SYS_socket, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0}),
+        WORKS("UDP of IPv6", SYS_socket, {AF_INET6, SOCK_DGRAM, IPPROTO_UDP}),
+        DENIED("ICMP", SYS_socket, {AF_INET, SOCK_DGRAM, IPPROTO_ICMP}),
+        DENIED("unix", SYS_socket, {AF_UNIX, SOCK_DGRAM, 0}),
+        DENIED("netlink", SYS_socket, {AF_NETLINK, SOCK_RAW, 0}),
+    };
+    const struct try with_unix[] = {
+        WORKS("unix", SYS_socket, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0}),
+        DENIED("unix datagrams", SYS_socket, {AF_UNIX, SOCK_DGRAM, 0}),
+        DENIED("unix packets", SYS_socket, {AF_UNIX, SOCK_SEQPACKET, 0}),
+        DENIED("TCP", SYS_socket, {AF_INET, SOCK_STREAM, 0}),
+    };
+    try_all_but(&tcp, with_tcp, COUNT(with_tcp));
+    try_all_but(&names, with_names, COUNT(with_names));
+    try_all_but(&unix_files, with_unix, COUNT(with_unix));
+    if (syscall(444 /* landlock_create_ruleset */, NULL, 0L, 1) >= 4) {
+        const struct try to_another_port[] = {
+            {"another port", SYS_connect, {listener, to, sizeof scene.outside}, EACCES},
+        };
+        try_all_but(&tcp, to_another_port, COUNT(to_another_port));
+        assert_int_equal(accept(scene.outside_fd, NULL, NULL), -1);
+    }
+    const struct destination_needs port = {.tcp = true, .port_count = 1, .ports = {ntohs(scene.outside.sin_port)}};
+    const struct try to_the_port[] = {{"the port", SYS_connect, {listener, to, sizeof scene.outside}, EINPROGRESS}};
+    try_all_but(&port, to_the_port, COUNT(to_the_port));
+    int fd = accept(scene.outside_fd, NULL, NULL);
+    assert_true(fd >= 0);
+    close(fd);
 }
 
 static void no_other_process_is_signalled_or_looked_into(void **state)
@@ -418,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nobody_outside_is_connected_to),
         TEST(abstract_sockets_outside_are_out_of_reach),
+        TEST(only_what_is_needed_is_connected_with),
         TEST(no_other_process_is_signalled_or_looked_into),
         TEST(no_process_and_no_program_is_begun),
         TEST(no_other_door_of_the_kernel_is_open),

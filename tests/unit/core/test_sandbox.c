@@ -2,6 +2,7 @@
 
 #include "core/sandbox.h"
 
+#include "core/destinations.h"
 #include "core/log.h"
 #include "tests/lib/fake_sys.h"
 
@@ -58,7 +59,7 @@ static void parts_are_entered_in_the_order_in_which_they_allow_each_other(void *
 {
     (void)state;
     struct sandbox sandbox;
-    sandbox_open(&sandbox);
+    sandbox_open(&sandbox, NULL);
     fake_sys_clear_trace();
     assert_int_equal(sandbox_enter(&sandbox, true, &log_to_lines, NULL, 0), 0);
     sandbox_close(&sandbox);
@@ -86,10 +87,47 @@ static void all_that_the_version_can_deny_is_denied(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct sandbox sandbox;
         fake_sys_fail_op(FAKE_LANDLOCK_VERSION, 0, 1, rows[i].version);
-        sandbox_open(&sandbox);
+        sandbox_open(&sandbox, NULL);
         assert_int_equal(last_argument(FAKE_LANDLOCK_CREATE), rows[i].files | rows[i].net << 32 | rows[i].scopes << 40);
         assert_int_equal(sandbox_allow(&sandbox, "/", SANDBOX_WRITE), 0);
         assert_int_equal(last_argument(FAKE_LANDLOCK_ALLOW) & ~rows[i].files, 0); /* the kernel takes no others */
+        sandbox_close(&sandbox);
+    }
+}
+
+static void connections_that_are_needed_are_left(void **state)
+{
+    (void)state;
+    static const struct {
+        struct destination_needs needs;
+        int version;
+        int64_t net, scopes, ports; /* how many rules for ports */
+        bool is_told;               /* that nobody looks at ports */
+    } rows[] = {
+        {{.port_count = 0}, 7, 3, 3, 0, false},
+        {{.tcp = true, .port_count = 2, .ports = {80, 443}}, 7, 3, 3, 2, false},
+        {{.tcp = true, .names = true, .port_count = 2, .ports = {80, 443}}, 7, 3, 3, 3, false}, /* that of DNS, too */
+        {{.tcp = true, .every_port = true, .port_count = 1, .ports = {80}}, 7, 1, 3, 0, false},
+        {{.unix_files = true}, 7, 3, 3, 0, false},
+        {{.unix_abstract = true}, 7, 3, 2, 0, false},
+        {{.tcp = true, .port_count = 1, .ports = {80}}, 4, 3, 0, 1, false},
+        {{.tcp = true, .port_count = 1, .ports = {80}}, 3, 0, 0, 0, true},
+        {{.tcp = true, .every_port = true}, 3, 0, 0, 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sandbox sandbox;
+        char err[256];
+        lines[0] = '\0';
+        fake_sys_clear_trace();
+        fake_sys_fail_op(FAKE_LANDLOCK_VERSION, 0, 1, rows[i].version);
+        sandbox_open(&sandbox, &rows[i].needs);
+        int64_t rights = last_argument(FAKE_LANDLOCK_CREATE);
+        assert_int_equal(rights >> 32 & 0xff, rows[i].net);
+        assert_int_equal(rights >> 40, rows[i].scopes);
+        assert_int_equal(fake_sys_count(FAKE_LANDLOCK_PORT), rows[i].ports);
+        assert_int_equal(sandbox_enter(&sandbox, false, &log_to_lines, err, sizeof err), 0);
+        assert_int_equal(strstr(lines, "landlock's rules for ports") != NULL, rows[i].is_told);
+        assert_int_equal(sandbox_enter(&sandbox, true, NULL, err, sizeof err), rows[i].is_told ? -ENOSYS : 0);
         sandbox_close(&sandbox);
     }
 }
@@ -109,7 +147,7 @@ static void each_access_is_what_it_says(void **state)
         {"/", SANDBOX_REMOVE, 1 << 5},
     };
     struct sandbox sandbox;
-    sandbox_open(&sandbox);
+    sandbox_open(&sandbox, NULL);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(sandbox_allow(&sandbox, rows[i].path, rows[i].access), 0);
         assert_int_equal(last_argument(FAKE_LANDLOCK_ALLOW), rows[i].rights);
@@ -121,7 +159,7 @@ static void paths_that_cannot_be_allowed_are_errors(void **state)
 {
     (void)state;
     struct sandbox sandbox;
-    sandbox_open(&sandbox);
+    sandbox_open(&sandbox, NULL);
     assert_int_equal(sandbox_allow(&sandbox, "/nothing/there", SANDBOX_READ), -ENOENT);
     fake_sys_fail_op(FAKE_STAT, 0, 1, -EIO);
     assert_int_equal(sandbox_allow(&sandbox, "/", SANDBOX_READ), -EIO);
@@ -166,7 +204,7 @@ static void what_is_missing_is_a_warning_and_the_rest_is_done(void **state)
         lines[0] = '\0';
         fake_sys_clear_trace();
         fake_sys_fail_op(missing[i].op, 0, 1, missing[i].error);
-        sandbox_open(&sandbox);
+        sandbox_open(&sandbox, NULL);
         assert_int_equal(sandbox_allow(&sandbox, "/", SANDBOX_READ), 0);
         assert_int_equal(sandbox_enter(&sandbox, false, &log_to_lines, NULL, 0), 0);
         assert_string_equal(lines, missing[i].line);
@@ -183,7 +221,7 @@ static void what_is_missing_is_a_failure_when_it_is_required(void **state)
         struct sandbox sandbox;
         char err[128];
         fake_sys_fail_op(missing[i].op, 0, 1, missing[i].error);
-        sandbox_open(&sandbox);
+        sandbox_open(&sandbox, NULL);
         assert_int_equal(sandbox_enter(&sandbox, true, &log_to_lines, err, sizeof err), missing[i].error);
         assert_string_equal(err, missing[i].refusal);
         assert_string_equal(lines, "");
@@ -197,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(parts_are_entered_in_the_order_in_which_they_allow_each_other),
         TEST(all_that_the_version_can_deny_is_denied),
+        TEST(connections_that_are_needed_are_left),
         TEST(each_access_is_what_it_says),
         TEST(paths_that_cannot_be_allowed_are_errors),
         TEST(what_is_missing_is_a_warning_and_the_rest_is_done),

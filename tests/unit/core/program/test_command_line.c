@@ -85,13 +85,14 @@ static void options_that_are_repeated_become_lists(void **state)
     (void)state;
     struct command_line options;
     assert_int_equal(read_line("--listen :80 --listen unix:/x --sandbox=require --allow-read /a --allow-read /b "
-                               "--allow-write /c",
+                               "--allow-write /c --allow-connect example.org:443 --allow-connect unix:/x",
                                &options),
                      -1);
     assert_string_equal(options.listen, ":80,unix:/x");
     assert_true(options.has_listen);
     assert_string_equal(options.allow_read, "/a:/b");
     assert_string_equal(options.allow_write, "/c");
+    assert_string_equal(options.allow_connect, "example.org:443,unix:/x");
     assert_true(command_line_add_listen(&options, "fd:3"));
     assert_string_equal(options.listen, ":80,unix:/x,fd:3");
     static char address[LISTEN_TEXT_MAX];
