@@ -102,6 +102,7 @@ class Origin:
         self.handlers = {
             "/echo": Origin.echo, "/text": lambda c, r: c.respond(200, "hello\n", [("Content-Type", "text/plain")]),
             "/gzip": Origin.send_gzip, "/redirect": Origin.redirect, "/bytes": Origin.send_bytes,
+            "/long": lambda c, r: c.respond(200, b"x" * int(r.target.partition("?")[2])),
         } | (handlers or {})
         self.requests = []  # as they came
         self.accepted = 0
