@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# app.fetch with other servers: nginx, h2o, HAProxy, Apache httpd, lighttpd, Python's http.server and Node. Each serves the
-# same files and routes; evserve asks for them, plain and kept, in gzip, in chunks, with conditions, ranges, HEAD, bodies,
-# errors and redirects, and compares. A few seconds for each server.
+# app.fetch with other servers: nginx, Apache httpd, h2o, HAProxy, lighttpd, Node and Python send whole and streamed bodies,
+# gzip, ranges, redirects, errors and what was posted to them, over connections that they close after a few requests or a
+# second, to one client and to several at a time. Every byte must be right, and no request may fail. About 10 s for each
+# server.
 #
-#   scripts/fetch_peers.sh [nginx|h2o|haproxy|httpd|lighttpd|python|node]...
+#   scripts/fetch_peers.sh [nginx|httpd|h2o|haproxy|lighttpd|node|python]...
 #
-# Without names: all that are installed.
+# Without names: all that are installed (scripts/setup.sh --proxies).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
