@@ -55,7 +55,7 @@ static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_reque
 static int lua_fetch_start(lua_State *L)
 {
     const struct script *script = script_of(L);
-    struct fetch_request request = {.body_length = -1};
+    struct fetch_request request = {.body_length = -1, .base_fd = script->base_fd};
     struct fetch_fields fields;
     lua_settop(L, 5);
     if (script->outbound == NULL) {
@@ -155,7 +155,8 @@ static int lua_fetch_read(lua_State *L)
     struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
     lua_settop(L, 1);
     if (fetch == NULL || fetch->is_torn) {
-        return fetch == NULL ? push_fetch_closed(L) : fetch_result_push_failure(L, FETCH_NO_MEMORY, "not enough memory");
+        return fetch == NULL ? push_fetch_closed(L)
+                             : fetch_result_push_failure(L, FETCH_NO_MEMORY, "not enough memory");
     }
     ssize_t len = fetch_read(fetch->fetch, &data);
     if (len > 0) {

@@ -116,6 +116,7 @@ struct fetch_request {
     const char *cert_file; /* PEM, with key_file: the client's own; NULL: none */
     const char *key_file;
     const char *server_name; /* whose certificate it must be, and SNI; NULL: the URL's host */
+    int base_fd;             /* where relative paths of these files start: sys_base() */
 };
 
 /* What came. Everything is valid until fetch_close(). */

@@ -365,7 +365,8 @@ static const struct link_user fetch_link_user = {.on_open = on_fetch_open, .on_r
 
 /* Beginning. */
 
-static enum fetch_kind kind_of_error(int error)
+/* Without waiting, TLS fails for what it was told: files that cannot be read, a name that can have no certificate. */
+static enum fetch_kind kind_of_error(int error, bool is_secured)
 {
     switch (error) {
     case -ENOBUFS:
@@ -376,13 +377,11 @@ static enum fetch_kind kind_of_error(int error)
     case -ENOMEM:
         return FETCH_NO_MEMORY;
     case -EINVAL:
-        return FETCH_BAD_REQUEST;
+        return is_secured ? FETCH_TLS_FAILED : FETCH_BAD_REQUEST;
     case -ENOENT:
-        return FETCH_NOT_RESOLVED;
-    case -EPROTO:
-        return FETCH_TLS_FAILED;
+        return is_secured ? FETCH_TLS_FAILED : FETCH_NOT_RESOLVED;
     default:
-        return FETCH_NOT_REACHED;
+        return is_secured ? FETCH_TLS_FAILED : FETCH_NOT_REACHED;
     }
 }
 
@@ -390,13 +389,14 @@ static enum fetch_kind connect_hop(struct fetch *fetch, char *err, size_t errlen
 {
     const char *path = fetch->order.unix_path != NULL ? fetch->order.unix_path : fetch->url.unix_path;
     const struct fetch_order *order = &fetch->order;
-    const struct tls_client_settings settings = {.is_unverified = order->trusts_anybody,
-                                                 .ca_file = order->ca_file,
-                                                 .cert_file = order->cert_file,
-                                                 .key_file = order->key_file,
-                                                 .alpn = "http/1.1"};
-    const struct link_tls tls = {.settings = &settings,
-                                 .server_name = order->server_name != NULL ? order->server_name : fetch->url.host};
+    struct tls_client_settings settings = {.is_unverified = order->trusts_anybody,
+                                           .ca_file = order->ca_file,
+                                           .cert_file = order->cert_file,
+                                           .key_file = order->key_file,
+                                           .alpn = "http/1.1",
+                                           .base_fd = order->base_fd};
+    struct link_tls tls = {.settings = &settings,
+                           .server_name = order->server_name != NULL ? order->server_name : fetch->url.host};
     struct link_target target = {.path = path, .tls = fetch->url.is_secured ? &tls : NULL};
 
     if (path == NULL) {
@@ -414,7 +414,7 @@ static enum fetch_kind connect_hop(struct fetch *fetch, char *err, size_t errlen
         } else {
             error_text(err, errlen, rv, "cannot connect to %s: %s", fetch_peer_name(fetch, name), why);
         }
-        return kind_of_error(rv);
+        return kind_of_error(rv, fetch->url.is_secured);
     }
     return FETCH_SUCCESS;
 }

@@ -220,6 +220,7 @@ enum fetch_kind fetch_order_init(struct fetch_order *order, const struct fetch_r
         order->body = request->body_len > 0 ? memcpy(at, request->body, request->body_len) : at;
         order->body_len = request->body_len;
     }
+    order->base_fd = request->base_fd;
     order->trusts_anybody = request->trusts_anybody;
     order->streams_body = request->streams_body;
     order->body_length = request->body_length;

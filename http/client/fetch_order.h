@@ -28,6 +28,7 @@ struct fetch_order {
     const char *cert_file;   /* ... */
     const char *key_file;    /* ... */
     const char *server_name; /* ... */
+    int base_fd;             /* ... */
     int64_t body_length;     /* of a streamed body; -1: chunks */
     bool trusts_anybody;     /* no certificate is looked at */
     bool streams_body;       /* it comes by fetch_write() */

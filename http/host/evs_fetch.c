@@ -199,6 +199,7 @@ static int start_fetching(struct evs_fetching *fetching, const struct evs_fetch_
         return error_text(err, errlen, -ENOMEM, "out of memory");
     }
     struct fetch_request request = translate(wanted, fields, count);
+    request.base_fd = fetching->host->base_fd;
     enum fetch_kind kind = fetch_start(&fetching->fetch, fetching->host->outbound, &request, on_fetched, fetching, err,
                                        errlen);
     mem_free(fields);

@@ -34,6 +34,7 @@ struct evs_host {
     struct evs_slots calls;
 
     /* The thread's own, without the lock. */
+    int base_fd;                  /* borrowed: where relative paths start, sys_base() */
     struct outbound *outbound;    /* borrowed; NULL: other servers cannot be reached */
     struct evs_slots fetch_ids;   /* of fetches */
     struct evs_fetching *fetches; /* that are under way */

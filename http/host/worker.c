@@ -56,6 +56,7 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     outbound_init(&worker->outbound, worker->reactor, worker->plan->jobs, worker->log);
     worker->outbound.links.policy.allowed = worker->plan->allowed;
     worker->host->outbound = &worker->outbound;
+    worker->host->base_fd = worker->plan->base_fd;
     return plan_make_offer(worker->plan, &worker->outbound, worker->number, NULL, &worker->offer, err, errlen);
 }
 
