@@ -316,9 +316,17 @@ end
 local stores = {} -- by name
 shared.stores = stores
 
+local open_in_redis -- loaded by the first store in Redis
+
 function app.store(name, options)
     begin("app.store", name)
-    local store = core.store("app.store", name, options)
+    local store
+    if type(options) == "table" and options.redis ~= nil then
+        open_in_redis = open_in_redis or core.redis_load(core, app, shared)
+        store = open_in_redis(name, options)
+    else
+        store = core.store("app.store", name, options)
+    end
     stores[name] = store
     return store
 end

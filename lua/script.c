@@ -24,6 +24,7 @@
 #include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_redis.h"
 #include "lua/bind_request.h"
 #include "lua/bind_settings.h"
 #include "lua/bind_socket.h"
@@ -102,6 +103,7 @@ static int build_state(lua_State *L)
     bind_tls(L);
     bind_metrics(L);
     bind_store(L);
+    bind_redis(L);
     bind_url(L);
     bind_reply(L);
     bind_answer(L);

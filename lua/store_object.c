@@ -322,8 +322,8 @@ static uint64_t check_store_options(lua_State *L, int index, const char *what)
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strcmp(name, "redis") == 0) {
             store_call_refuse(L, what,
-                              "redis: stores in Redis are not there yet. Leave it out: the store is then shared by all "
-                              "threads of this server");
+                              "redis: modules of workers have no stores in Redis. Call them in the script, and hand the "
+                              "module what it needs");
         }
         if (strcmp(name, "size") != 0) {
             store_call_refuse(L, what, "unknown option \"%.40s\": there is size", name);

@@ -9,6 +9,7 @@
 #include "http/number.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -292,6 +293,79 @@ int value_write(lua_State *L, int index, const struct value_rules *rules, struct
     int rv = copy_value(&writer, index < 0 && index > LUA_REGISTRYINDEX ? top + index + 1 : index);
     lua_settop(L, top);
     return rv;
+}
+
+/* Checking. */
+
+struct value_checker {
+    const char *at, *end;
+    unsigned depth; /* tables around what is checked */
+};
+
+static bool check_value(struct value_checker *checker, bool is_key);
+
+static bool check_room(struct value_checker *checker, void *bytes, size_t len)
+{
+    if ((size_t)(checker->end - checker->at) < len) {
+        return false;
+    }
+    if (bytes != NULL) {
+        memcpy(bytes, checker->at, len);
+    }
+    checker->at += len;
+    return true;
+}
+
+static bool check_table(struct value_checker *checker)
+{
+    struct value_counts counts;
+    if (checker->depth == VALUE_DEPTH_MAX || !check_room(checker, &counts, sizeof counts)) {
+        return false;
+    }
+    uint64_t left = (uint64_t)(checker->end - checker->at); /* each value takes a byte at least */
+    bool is_good = counts.items + 2 * (uint64_t)counts.fields <= left && counts.items < INT32_MAX;
+    checker->depth++;
+    for (uint32_t i = 0; i < counts.items && is_good; i++) {
+        is_good = check_value(checker, false);
+    }
+    for (uint32_t i = 0; i < counts.fields && is_good; i++) {
+        is_good = check_value(checker, true) && check_value(checker, false);
+    }
+    checker->depth--;
+    return is_good;
+}
+
+static bool check_value(struct value_checker *checker, bool is_key)
+{
+    uint32_t len;
+    double number;
+    char kind = 0;
+    if (!check_room(checker, &kind, 1)) {
+        return false;
+    }
+    switch (kind) {
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        return true;
+    case VALUE_NIL:
+    case VALUE_NULL:
+        return !is_key;
+    case VALUE_NUMBER:
+        return check_room(checker, &number, sizeof number) && !(is_key && isnan(number));
+    case VALUE_STRING:
+        return check_room(checker, &len, sizeof len) && check_room(checker, NULL, len);
+    case VALUE_TABLE:
+    case VALUE_ARRAY:
+        return !is_key && check_table(checker);
+    default:
+        return false;
+    }
+}
+
+bool value_check(const char *bytes, size_t len)
+{
+    struct value_checker checker = {.at = bytes, .end = bytes + len};
+    return check_value(&checker, false) && checker.at == checker.end;
 }
 
 /* Reading. */

@@ -6,12 +6,13 @@
  * made by app.json.array() stay marked; no other table may have a metatable. The keys of a table are strings, numbers
  * or booleans.
  *
- * The bytes are for this process alone: their order is the machine's, and value_read() trusts them. These functions
+ * The bytes are in the machine's order, and value_read() trusts them: see value_check(). These functions
  * know no struct script, so they work in any state. */
 
 #include "core/write_buffer.h"
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,10 @@ struct value_rules {
  * out may end in a part of the copy. */
 int value_write(lua_State *L, int index, const struct value_rules *rules, struct write_buffer *out, size_t cap,
                 const char *where, char *err, size_t errlen);
+
+/* Whether len bytes are the whole copy of a value, as value_write() makes them on this kind of machine: only then may bytes
+ * that have been elsewhere be read. Numbers and strings in it may be any. */
+bool value_check(const char *bytes, size_t len);
 
 /* Push the value whose copy begins at bytes. VALUE_SLOTS must be free on the stack. Returns where its copy ends. May
  * raise (memory, look). */

@@ -627,8 +627,14 @@ function store:stats() end
 
 ---@class evserve.StoreOptions
 ---@field size? integer|string bytes of memory: "1M" unless you say otherwise
+---@field redis? string the store is in Redis: "redis://user:password@host:port/db", "rediss://host", "unix:/run/redis.sock". Calls then wait
+---@field user? string of Redis
+---@field password? string of Redis
+---@field db? integer number of the database in Redis
+---@field timeout? evserve.Duration of each reply of Redis: "1s" unless you say otherwise
+---@field tls? boolean|table for Redis, as in app.connect
 
---- A table that all threads of the server share, and that survives reloads. Only while the script starts.
+--- A table that all threads of the server share, and that survives reloads; or, with redis, all servers. Only while the script starts.
 ---@param name string
 ---@param options? evserve.StoreOptions
 ---@return evserve.Store

@@ -109,7 +109,7 @@ class Stores(unittest.TestCase):
             ask(server, "/incr")
             self.assertEqual(ask(server, "/add"), {"sum": 11, "list": [10]})
             self.assertEqual(ask(server, "/add"), {"sum": 21, "list": [10]})
-            self.assertRegex(ask(server, "/fail")["err"], r"db.lua:6: app.store: redis: stores in Redis are not there")
+            self.assertRegex(ask(server, "/fail")["err"], r"db.lua:6: app.store: redis: modules of workers have no stores in Redis")
 
     def test_copies_are_subject_to_handler_cpu_and_lua_memory(self):
         text = """
@@ -136,7 +136,7 @@ class Stores(unittest.TestCase):
 
     def test_mistake_at_the_start_names_its_place(self):
         for text, error in (
-            ('app.store("a", { redis = "redis://x" })', "site.lua:2: app.store: redis: stores in Redis are not there"),
+            ('app.store("a", { redis = "http://x" })', "site.lua:2: app.store: redis: a URL such as"),
             ('app.store("a", { size = "1M" }) app.store("a", { size = "2M" })', "site.lua:2: app.store: a: the script"),
             ("app.store()", 'site.lua:2: app.store: a name such as "sessions" expected, got nil'),
             ("app:store('a')", "site.lua:2: app.store: call it with a dot"),

@@ -187,8 +187,8 @@ static void mistakes_are_named(void **state)
         {"open('app.store', 'x', { size = 0 })", "app.store: size: at least 64K expected, got 0"},
         {"open('app.store', 'x', { size = '1K' })", "app.store: x: size: 1024 bytes are out of range: 65536 (64K) to "},
         {"open('app.store', 'x', { redis = 'redis://127.0.0.1' })",
-         "app.store: redis: stores in Redis are not there yet. Leave it out: the store is then shared by all threads of "
-         "this server"},
+         "app.store: redis: modules of workers have no stores in Redis. Call them in the script, and hand the module what it "
+         "needs"},
         {"open('app.store', 'a', { size = '128K' })",
          "app.store: a: the script has given it 65536 bytes before, and now 131072: give the size once"},
     };

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -277,6 +278,86 @@ static void short_memory_ends_reading_with_an_error(void **state)
     assert_true(n > 2);
 }
 
+/* Copies that have been elsewhere. */
+
+/* Check bytes that lie at the end of a block of memory, and read them if they are good. Returns whether they are. */
+static bool check_and_read(const char *bytes, size_t len)
+{
+    char *block = malloc(len == 0 ? 1 : len);
+    assert_non_null(block);
+    memcpy(block, bytes, len);
+    bool is_good = value_check(block, len);
+    if (is_good) {
+        assert_ptr_equal(value_read(L, &rules, block), block + len);
+    }
+    free(block);
+    lua_settop(L, 0);
+    return is_good;
+}
+
+static void only_whole_copies_pass_the_check(void **state)
+{
+    (void)state;
+    push(
+        "{ 1, 'two', { true, false, null }, setmetatable({}, array_meta), [0.5] = 'x', [true] = -1, name = ('y'):rep(300) }");
+    assert_int_equal(value_write(L, -1, &rules, &out, 10000, "v", err, sizeof err), 0);
+    size_t len = write_buffer_len(&out);
+    assert_true(check_and_read(write_buffer_data(&out), len));
+    for (size_t part = 0; part < len; part++) {
+        assert_false(check_and_read(write_buffer_data(&out), part));
+    }
+    char longer[10000];
+    memcpy(longer, write_buffer_data(&out), len);
+    longer[len] = 'n';
+    assert_false(check_and_read(longer, len + 1));
+}
+
+static void changed_copies_are_refused_or_can_be_read(void **state)
+{
+    (void)state;
+    push("{ 'one', { 2, { a = 'b', [3] = 4 } }, key = { true, null, [0.25] = {} } }");
+    assert_int_equal(value_write(L, -1, &rules, &out, 10000, "v", err, sizeof err), 0);
+    size_t len = write_buffer_len(&out);
+    char changed[1000];
+    static const char kinds[] = "nftNdsTA";
+    unsigned good = 0, bad = 0;
+    for (size_t at = 0; at < len; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            memcpy(changed, write_buffer_data(&out), len);
+            changed[at] = (char)byte;
+            changed[len - 1 - at] = kinds[byte % 8];
+            bool is_good = check_and_read(changed, len);
+            good += is_good;
+            bad += !is_good;
+        }
+    }
+    assert_true(good > 0 && bad > good);
+}
+
+static void copies_that_cannot_be_made_are_refused(void **state)
+{
+    (void)state;
+    enum { TABLE_LEN = 9 }; /* its kind, items, fields */
+    char bytes[1000];
+    size_t len = 0;
+    for (int i = 0; i <= VALUE_DEPTH_MAX; i++) { /* one deeper than may be */
+        memcpy(bytes + len, "T\1\0\0\0\0\0\0\0", TABLE_LEN);
+        len += TABLE_LEN;
+    }
+    bytes[len++] = 'n';
+    assert_false(value_check(bytes, len));
+    assert_true(value_check(bytes + TABLE_LEN, len - TABLE_LEN));
+    static const char huge[] = "T\xff\xff\xff\x7f\0\0\0\0n", nil_key[] = "T\0\0\0\0\1\0\0\0nn";
+    static const char table_key[] = "T\0\0\0\0\1\0\0\0T\0\0\0\0\0\0\0\0n";
+    static const char nan_key[] = "T\0\0\0\0\1\0\0\0d\0\0\0\0\0\0\xf8\x7fn";
+    assert_false(value_check(huge, sizeof huge - 1));
+    assert_false(value_check(nil_key, sizeof nil_key - 1));
+    assert_false(value_check(table_key, sizeof table_key - 1));
+    assert_false(value_check(nan_key, sizeof nan_key - 1));
+    assert_false(value_check("x", 1));
+    assert_false(value_check("", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +370,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(long_copies_look_up_now_and_then, open_state, close_state),
         cmocka_unit_test_setup_teardown(short_memory_ends_a_copy, open_state, close_state),
         cmocka_unit_test_setup_teardown(short_memory_ends_reading_with_an_error, open_state, close_state),
+        cmocka_unit_test_setup_teardown(only_whole_copies_pass_the_check, open_state, close_state),
+        cmocka_unit_test_setup_teardown(changed_copies_are_refused_or_can_be_read, open_state, close_state),
+        cmocka_unit_test_setup_teardown(copies_that_cannot_be_made_are_refused, open_state, close_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
