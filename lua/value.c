@@ -302,9 +302,9 @@ struct value_checker {
     unsigned depth; /* tables around what is checked */
 };
 
-static bool check_value(struct value_checker *checker, bool is_key);
+static bool check_value_copy(struct value_checker *checker, bool is_key);
 
-static bool check_room(struct value_checker *checker, void *bytes, size_t len)
+static bool check_bytes(struct value_checker *checker, void *bytes, size_t len)
 {
     if ((size_t)(checker->end - checker->at) < len) {
         return false;
@@ -316,31 +316,31 @@ static bool check_room(struct value_checker *checker, void *bytes, size_t len)
     return true;
 }
 
-static bool check_table(struct value_checker *checker)
+static bool check_table_copy(struct value_checker *checker)
 {
     struct value_counts counts;
-    if (checker->depth == VALUE_DEPTH_MAX || !check_room(checker, &counts, sizeof counts)) {
+    if (checker->depth == VALUE_DEPTH_MAX || !check_bytes(checker, &counts, sizeof counts)) {
         return false;
     }
     uint64_t left = (uint64_t)(checker->end - checker->at); /* each value takes a byte at least */
     bool is_good = counts.items + 2 * (uint64_t)counts.fields <= left && counts.items < INT32_MAX;
     checker->depth++;
     for (uint32_t i = 0; i < counts.items && is_good; i++) {
-        is_good = check_value(checker, false);
+        is_good = check_value_copy(checker, false);
     }
     for (uint32_t i = 0; i < counts.fields && is_good; i++) {
-        is_good = check_value(checker, true) && check_value(checker, false);
+        is_good = check_value_copy(checker, true) && check_value_copy(checker, false);
     }
     checker->depth--;
     return is_good;
 }
 
-static bool check_value(struct value_checker *checker, bool is_key)
+static bool check_value_copy(struct value_checker *checker, bool is_key)
 {
     uint32_t len;
     double number;
     char kind = 0;
-    if (!check_room(checker, &kind, 1)) {
+    if (!check_bytes(checker, &kind, 1)) {
         return false;
     }
     switch (kind) {
@@ -351,12 +351,12 @@ static bool check_value(struct value_checker *checker, bool is_key)
     case VALUE_NULL:
         return !is_key;
     case VALUE_NUMBER:
-        return check_room(checker, &number, sizeof number) && !(is_key && isnan(number));
+        return check_bytes(checker, &number, sizeof number) && !(is_key && isnan(number));
     case VALUE_STRING:
-        return check_room(checker, &len, sizeof len) && check_room(checker, NULL, len);
+        return check_bytes(checker, &len, sizeof len) && check_bytes(checker, NULL, len);
     case VALUE_TABLE:
     case VALUE_ARRAY:
-        return !is_key && check_table(checker);
+        return !is_key && check_table_copy(checker);
     default:
         return false;
     }
@@ -365,7 +365,7 @@ static bool check_value(struct value_checker *checker, bool is_key)
 bool value_check(const char *bytes, size_t len)
 {
     struct value_checker checker = {.at = bytes, .end = bytes + len};
-    return check_value(&checker, false) && checker.at == checker.end;
+    return check_value_copy(&checker, false) && checker.at == checker.end;
 }
 
 /* Reading. */
