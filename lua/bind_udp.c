@@ -18,6 +18,7 @@
 #include "lua/scratch.h"
 #include "lua/script_error.h"
 #include "lua/udp.h"
+#include "lua/udp_name.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +29,7 @@
 
 enum {
     UDP_PIECES_DEPTH = 32, /* tables within tables that send() takes */
-    UDP_ERROR_MAX = 128,   /* bytes of an error text with its NUL */
+    UDP_ERROR_MAX = 320,   /* bytes of an error text with its NUL */
 };
 
 /* nil and the text of an error, in lower case as OpenResty has it: "connection refused". */
@@ -152,13 +153,16 @@ static uint16_t check_udp_port(lua_State *L, int index)
     return (uint16_t)port;
 }
 
-/* connect(socket, host, port), connect(socket, "unix:path"): 1; nil and why not. */
+/* connect(socket, host, port), connect(socket, "unix:path"): 1; nil and why not; nothing if host is a name. */
 static int lua_udp_connect(lua_State *L)
 {
     lua_settop(L, 3);
     struct script_udp *udp = check_udp(L, "udp:setpeername");
     if (lua_type(L, 2) != LUA_TSTRING) {
         script_raise(L, "udp:setpeername: an address such as \"127.0.0.1\" expected, got %s", luaL_typename(L, 2));
+    }
+    if (udp->question != NULL && udp->reader != NULL) {
+        return push_udp_text(L, "socket busy connecting");
     }
     size_t len;
     const char *host = lua_tolstring(L, 2, &len);
@@ -176,14 +180,58 @@ static int lua_udp_connect(lua_State *L)
         address_len = fill_udp_peer(&address, host, len, check_udp_port(L, 3));
     }
     if (address_len == 0) {
-        return push_udp_text(L, "names cannot be resolved");
+        return 0; /* a name: name() is next */
     }
-    int rv = udp_open(udp, (const struct sockaddr *)&address, address_len);
+    char err[UDP_ERROR_MAX];
+    int rv = udp_check_peer(udp, (const struct sockaddr *)&address, address_len, err, sizeof err);
+    if (rv < 0) {
+        return push_udp_text(L, err);
+    }
+    rv = udp_open(udp, (const struct sockaddr *)&address, address_len);
     if (rv == -ENOBUFS) {
         return push_udp_text(L, "too many sockets");
     }
     if (rv < 0) {
         return push_udp_failure(L, rv);
+    }
+    lua_pushinteger(L, 1);
+    return 1;
+}
+
+/* name(socket, host, port): looks for the peer by its name: 1; nil and why not. When it had to wait, true or nil: then
+ * named() says what has become of it; false when nobody wants to know any more. */
+static int lua_udp_name(lua_State *L)
+{
+    char err[UDP_ERROR_MAX];
+    lua_settop(L, 3);
+    struct script_udp *udp = check_udp(L, "udp:setpeername");
+    const char *name = script_check_text(L, 2, "udp:setpeername");
+    uint16_t port = check_udp_port(L, 3);
+    if (relay_is_needed(L)) {
+        return relay_call(L);
+    }
+    struct coro *coro = coro_check_waiting(L, "udp:setpeername");
+    if (coro_is_unwanted(coro)) {
+        return coro_say_gone(L, coro);
+    }
+    int rv = udp_begin_naming(udp, coro, name, port, err, sizeof err);
+    if (rv < 0) {
+        return push_udp_text(L, err);
+    }
+    if (rv > 0) {
+        lua_pushinteger(L, 1);
+        return 1;
+    }
+    return coro_wait(L, coro, &udp_wait);
+}
+
+/* named(socket): 1; nil and why not. */
+static int lua_udp_named(lua_State *L)
+{
+    char err[UDP_ERROR_MAX];
+    struct script_udp *udp = check_udp(L, "udp:setpeername");
+    if (udp_finish_naming(udp, err, sizeof err) < 0) {
+        return push_udp_text(L, err);
     }
     lua_pushinteger(L, 1);
     return 1;
@@ -369,6 +417,8 @@ void bind_udp(lua_State *L)
     static const luaL_Reg functions[] = {
         {"udp_new", lua_udp_new},
         {"udp_connect", lua_udp_connect},
+        {"udp_name", lua_udp_name},
+        {"udp_named", lua_udp_named},
         {"udp_receive", lua_udp_receive},
         {"udp_wait", lua_udp_wait},
         {NULL, NULL},

@@ -86,8 +86,7 @@ static void stop_udp_watch(struct script_udp *udp)
     }
 }
 
-/* The wait is over. Returns who waited. */
-static struct coro *end_udp_wait(struct script_udp *udp)
+struct coro *udp_end_wait(struct script_udp *udp)
 {
     struct coro *coro = udp->reader;
     udp->reader = NULL;
@@ -106,14 +105,14 @@ static struct script_udp *udp_of(const struct coro *coro)
 
 static int on_udp_unwanted(struct coro *coro)
 {
-    end_udp_wait(udp_of(coro));
+    udp_end_wait(udp_of(coro));
     lua_pushboolean(coro->L, 0);
     return 1;
 }
 
 static void cancel_udp_wait(struct coro *coro)
 {
-    end_udp_wait(udp_of(coro));
+    udp_end_wait(udp_of(coro));
 }
 
 const struct coro_wait udp_wait = {.on_gone = on_udp_unwanted, .cancel = cancel_udp_wait};
@@ -129,7 +128,7 @@ static void on_udp_event(struct reactor *reactor, int fd, unsigned events, void 
         stop_udp_watch(udp);
         return;
     }
-    struct coro *coro = end_udp_wait(udp);
+    struct coro *coro = udp_end_wait(udp);
     lua_pushboolean(coro->L, 1);
     coro_resume(coro, 1);
 }
@@ -140,7 +139,7 @@ static void on_udp_late(struct reactor *reactor, uint64_t timer, void *arg)
     (void)timer;
     struct script_udp *udp = arg;
     udp->timer = 0;
-    struct coro *coro = end_udp_wait(udp);
+    struct coro *coro = udp_end_wait(udp);
     lua_pushnil(coro->L);
     coro_resume(coro, 1);
 }
@@ -148,7 +147,7 @@ static void on_udp_late(struct reactor *reactor, uint64_t timer, void *arg)
 int udp_begin_wait(struct script_udp *udp, struct coro *coro)
 {
     struct reactor *reactor = udp->script->reactor;
-    if (!udp->is_registered) {
+    if (udp->fd >= 0 && !udp->is_registered) {
         int rv = reactor_register(reactor, udp->fd, (unsigned)REACTOR_READABLE | (unsigned)REACTOR_EDGE, on_udp_event,
                                   udp);
         if (rv < 0) {
@@ -170,9 +169,14 @@ int udp_begin_wait(struct script_udp *udp, struct coro *coro)
 void udp_close(struct script_udp *udp)
 {
     if (udp->reader != NULL) {
-        struct coro *coro = end_udp_wait(udp);
+        struct coro *coro = udp_end_wait(udp);
         lua_pushboolean(coro->L, 1);
         coro_wake(coro, 1);
+    }
+    if (udp->question != NULL) {
+        resolver_cancel(&udp->question->query);
+        mem_free(udp->question);
+        udp->question = NULL;
     }
     udp->error = 0;
     if (udp->fd >= 0) {

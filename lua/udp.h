@@ -3,6 +3,7 @@
 
 /* Sockets for datagrams, and the coroutines that wait for one. bind_udp.c has what scripts call. */
 
+#include "core/resolver.h"
 #include "lua/coro_pool.h"
 
 #include <sys/socket.h>
@@ -12,18 +13,29 @@ enum {
     UDP_TIMEOUT_MS = 60000, /* of receive(), unless settimeout() says otherwise */
 };
 
+/* The name of a peer that is looked for (udp_name.h). */
+struct udp_question {
+    struct resolver_query query; /* first: a query is its question */
+    struct script_udp *udp;
+    int result; /* 0: there is no answer yet; 1: the socket is open; else -errno, and text says why */
+    uint16_t port;
+    char text[RESOLVER_TEXT_MAX];
+    char name[];
+};
+
 struct script_udp {
-    struct script *script;        /* whose it is */
-    struct script_udp *next_free; /* in the list of those in no use */
-    uint32_t index;               /* in script->udps */
-    uint64_t id;                  /* never used twice; 0 in no use */
-    uint32_t timeout_ms;          /* of each receive() */
-    int64_t end_ms;               /* reactor time at which the one that is under way ends */
-    struct coro *reader;          /* waits for a datagram; NULL: nobody does */
-    uint64_t timer;               /* that ends its wait; 0: none */
-    int fd;                       /* -1: closed, or not open yet */
-    int error;                    /* -errno that the reactor has taken from the socket, for the next call; else 0 */
-    bool is_registered;           /* with the reactor */
+    struct script *script;         /* whose it is */
+    struct script_udp *next_free;  /* in the list of those in no use */
+    uint32_t index;                /* in script->udps */
+    uint64_t id;                   /* never used twice; 0 in no use */
+    uint32_t timeout_ms;           /* of each receive() */
+    int64_t end_ms;                /* reactor time at which the one that is under way ends */
+    struct udp_question *question; /* while its peer is looked for by name, and until that is told; else NULL */
+    struct coro *reader;           /* waits for a datagram, or for an answer to question; NULL: nobody does */
+    uint64_t timer;                /* that ends its wait; 0: none */
+    int fd;                        /* -1: closed, or not open yet */
+    int error;                     /* -errno that the reactor has taken from the socket, for the next call; else 0 */
+    bool is_registered;            /* with the reactor */
 };
 
 /* What Lua holds of a socket: numbers, no pointers. */
@@ -47,9 +59,12 @@ int udp_open(struct script_udp *udp, const struct sockaddr *address, socklen_t l
 /* Close it. Whoever waits for a datagram is woken with true, and finds it closed. */
 void udp_close(struct script_udp *udp);
 
-/* Let coro wait for a datagram until end_ms. It is woken with true; with nil once the time is over; with false when
+/* Let coro wait until end_ms, for a datagram if the socket is open. It is woken with true; with nil once the time is over; with false when
  * nobody wants to know any more. coro_wait() with udp_wait must follow. Returns 0 or -errno. */
 int udp_begin_wait(struct script_udp *udp, struct coro *coro);
+
+/* The wait is over. Returns who waited; pushing what he is woken with, and coro_resume(), follow. */
+struct coro *udp_end_wait(struct script_udp *udp);
 extern const struct coro_wait udp_wait;
 
 /* Free those of a script whose Lua state is closed. */

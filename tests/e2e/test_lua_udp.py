@@ -88,6 +88,14 @@ class Udp(SiteCase):
         socket:send "x"
         return socket:receive()
     end)
+    app.get("/name/:name/:port", function(req)
+        local socket = app.udp()
+        socket:settimeout "300ms"
+        local ok, err = socket:setpeername(req.params.name, tonumber(req.params.port))
+        if not ok then return text(ok, err) end
+        socket:send "x"
+        return socket:receive()
+    end)
     app.get("/unix", function(req)
         local socket = app.udp()
         local ok, err = socket:setpeername("unix:" .. req.query.path)
@@ -250,6 +258,19 @@ class Udp(SiteCase):
             thread.start()
             self.assertEqual(self.text(f"/ipv6/{sock.getsockname()[1]}"), "x")
             thread.join()
+
+    def test_names(self):
+        """test_sandbox_connect.py has a DNS server of its own; here, nobody may be there."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)))
+            thread.start()
+            self.assertEqual(self.text(f"/name/localhost/{sock.getsockname()[1]}"), "x")
+            thread.join()
+        self.assertRegex(self.text("/name/nobody.invalid/9"),
+                         r"^nil (timeout|nobody\.invalid could not be resolved \(.*\))$")
+        self.assertEqual(self.text("/name/no%20name/9"), 'nil "no name" is no name of a host')
+        self.assertEqual(self.text(f"/again/{self.port}"), "x")
 
     def test_the_client_leaves(self):
         with Client(self.server) as client:

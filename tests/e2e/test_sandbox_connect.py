@@ -37,6 +37,14 @@ if found then
         int close(int fd);
     ]]
 end
+app.get("/udp/:host/:port", function(req)
+    local socket = app.udp()
+    socket:settimeout "5s"
+    local ok, why = socket:setpeername(req.params.host, tonumber(req.params.port))
+    if not ok then return { why = why } end
+    socket:send "echo"
+    return { body = socket:receive() }
+end)
 app.get("/native/:port", function(req)
     if not found then return { errno = -1 } end
     local fd = ffi.C.socket(2, 1, 0)
@@ -196,7 +204,9 @@ class Connections(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(json.loads(done.stdout), [
             {"body": "hello"}, {"body": "hello"}, {"body": "hello"},
-            {"kind": "resolve", "why": "none.test could not be resolved (3: Host not found)"}, "denied", "udp tcp"])
+            {"kind": "resolve", "why": "none.test could not be resolved (3: Host not found)"}, "denied",
+            {"body": "echo"}, {"why": "none.test could not be resolved (3: Host not found)"},
+            "the sandbox allows no connection to example.org:5: --allow-connect example.org:5", "udp tcp"])
 
 
 # What follows runs in a network of its own, where the DNS server is ours.
@@ -250,6 +260,12 @@ def inside(folder):
     site = Site(folder, "--sandbox", "--allow-connect", f"*.test:{port}")
     results = [site.fetch(f"http://{name}:{port}/") for name in ("one.test", "big.test", "two.one.test", "none.test")]
     results.append(site.fetch(f"http://example.org:{port}/")["kind"])
+    with socket.socket(type=socket.SOCK_DGRAM) as echo:
+        echo.bind(("127.0.0.1", port))
+        threading.Thread(target=lambda: echo.sendto(*echo.recvfrom(100)), daemon=True).start()
+        results.append(site.get(f"/udp/u.one.test/{port}"))
+    results.append(site.get(f"/udp/none.test/{port}"))
+    results.append(site.get("/udp/example.org/5")["why"])
     results.append(" ".join(sorted(seen, reverse=True)))
     site.program.stop()
     print(json.dumps(results))

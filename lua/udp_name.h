@@ -1,0 +1,25 @@
+#ifndef EVSERVE_LUA_UDP_NAME_H
+#define EVSERVE_LUA_UDP_NAME_H
+
+/* The peer of a socket for datagrams: whether it may be one, and finding it by its name. */
+
+#include "lua/udp.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Whether datagrams may go to a peer: 0, or -EPERM with a text in err (core/destinations.h). */
+int udp_check_peer(const struct script_udp *udp, const struct sockaddr *address, socklen_t len, char *err,
+                   size_t errlen);
+
+/* Close the socket, and look for the addresses of name; it is opened for the first one that may be its peer. Returns 1
+ * when that is done; 0 when coro must wait for it: coro_wait() with udp_wait follows, and udp_finish_naming() when coro
+ * goes on. Or -errno with a text in err. */
+int udp_begin_naming(struct script_udp *udp, struct coro *coro, const char *name, uint16_t port, char *err,
+                     size_t errlen);
+
+/* What has become of it: 1; -ETIMEDOUT if there was no answer, which is not waited for any longer; -EBADF if the socket
+ * was closed meanwhile; or -errno. All with a text in err. */
+int udp_finish_naming(struct script_udp *udp, char *err, size_t errlen);
+
+#endif
