@@ -115,6 +115,9 @@ static int update_socket_want(const struct script_socket *socket)
 int socket_wait(lua_State *L, struct script_socket *socket, struct coro *coro, enum socket_side side, uint32_t ms)
 {
     if (coro_is_unwanted(coro)) {
+        if (side == SOCKET_WRITING) { /* what is half sent is of no use */
+            socket_close(socket);
+        }
         return coro_say_gone(L, coro);
     }
     socket->waits[side] = coro;

@@ -4,6 +4,7 @@ servers are threads of this test."""
 import contextlib
 import os
 import queue
+import signal
 import socket
 import ssl
 import tempfile
@@ -13,7 +14,7 @@ import unittest
 
 import certificates
 import evtest
-from lua_site import EVSERVE, Client, SiteCase
+from lua_site import EVSERVE, Client, SiteCase, script
 
 
 class Peer:
@@ -309,6 +310,23 @@ class Connecting(SocketCase):
             port = unused.getsockname()[1]
             self.assertEqual(self.run_code(f'return app.connect("127.0.0.1:{port}")'), ["nil", "connection refused"])
 
+    def test_names(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code("""
+                local s = assert(app.connect((peer:gsub("127.0.0.1", "localhost"))))
+                s:send "ab\\n"
+                return s:receive()
+            """, peer), ["ab"])
+        nobody, err = self.run_code('return app.connect("name.invalid:80")')
+        self.assertEqual(nobody, "nil")
+        self.assertIn("name.invalid", err)
+
+    def test_denied(self):
+        with script('app.set { deny_connect = "private" }\n'
+                    'app.get("/", function() return select(2, app.connect "127.0.0.1:1") end)') as path:
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server, Client(server) as client:
+                self.assertIn("deny_connect", client.ask("GET", "/").text)
+
     def test_unix_sockets(self):
         with tempfile.TemporaryDirectory() as folder, Peer(echo, os.path.join(folder, "s")) as peer:
             self.assertEqual(self.run_code("""
@@ -371,6 +389,23 @@ class Keeping(SocketCase):
             self.assertEqual(peer.count, 1)
             self.run_code("local s = app.connect(peer) s:close()", peer)
             self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
+
+    def test_a_reload_leaves_kept_connections_and_those_in_use(self):
+        with Peer(echo) as peer:
+            self.run_code("assert(app.connect(peer):setkeepalive())", peer)
+            with Client(self.server) as client:
+                client.send("POST", "/run", [("X-Peer", peer.address)], rb"""
+                    local app, peer = ...
+                    local used = app.connect(peer, { pool = "other" })
+                    app.sleep "300ms"
+                    used:send "ab\n"
+                    return used:receive()
+                """)
+                evtest.wait_until(lambda: peer.count == 2, "the second connection")
+                self.server.process.send_signal(signal.SIGHUP)
+                self.wait_for_log(" reloaded ")
+                self.assertEqual(client.read().json, ["ab"])
+            self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["1"])
 
     def test_a_pool_has_a_name(self):
         with Peer(echo) as peer:
