@@ -23,6 +23,7 @@ enum fetch_option {
     OPTION_SERVER_NAME,
     OPTION_STREAM,
     OPTION_TIMEOUT,
+    OPTION_TLS,
     OPTION_UNIX,
     OPTION_VERIFY,
     FETCH_OPTION_COUNT,
@@ -44,6 +45,7 @@ static const char *const option_names[FETCH_OPTION_COUNT] = {
     [OPTION_SERVER_NAME] = "server_name",
     [OPTION_STREAM] = "stream",
     [OPTION_TIMEOUT] = "timeout",
+    [OPTION_TLS] = "tls",
     [OPTION_UNIX] = "unix",
     [OPTION_VERIFY] = "verify",
 };
@@ -208,16 +210,56 @@ static void read_client_cert(lua_State *L, int value, struct fetch_request *requ
     lua_pop(L, 2);
 }
 
-/* The option whose value lies at index value. */
-static void read_option(lua_State *L, int value, enum fetch_option option, struct fetch_request *request)
+static enum fetch_option find_option(const char *name)
+{
+    unsigned option = 0;
+    while (option < FETCH_OPTION_COUNT && strcmp(option_names[option], name) != 0) {
+        option++;
+    }
+    return (enum fetch_option)option;
+}
+
+/* The option whose value lies at index value, if it is one of TLS. Returns whether it is. */
+static bool read_tls_option(lua_State *L, int value, enum fetch_option option, struct fetch_request *request)
 {
     switch (option) {
     case OPTION_CA:
         request->ca_file = check_option_text(L, value, option, "a file with certificates");
-        break;
+        return true;
     case OPTION_CLIENT_CERT:
         read_client_cert(L, value, request);
-        break;
+        return true;
+    case OPTION_SERVER_NAME:
+        request->server_name = check_option_text(L, value, option, "a name such as \"api.example.org\"");
+        return true;
+    case OPTION_VERIFY:
+        request->trusts_anybody = !check_option_flag(L, value, option);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A table with options of TLS, as app.connect has it. */
+static void read_tls_options(lua_State *L, int value, struct fetch_request *request)
+{
+    if (!lua_istable(L, value)) {
+        script_raise(L, "app.fetch: tls: a table of options expected, got %s; an https:// URL needs none",
+                     luaL_typename(L, value));
+    }
+    for (lua_pushnil(L); lua_next(L, value) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (!read_tls_option(L, lua_gettop(L), find_option(name), request)) {
+            script_raise(L, "app.fetch: tls: unknown option \"%.100s\": there are ca, client_cert, server_name, verify",
+                         name);
+        }
+    }
+}
+
+/* The option whose value lies at index value. */
+static void read_option(lua_State *L, int value, enum fetch_option option, struct fetch_request *request)
+{
+    switch (option) {
     case OPTION_CONNECT_TIMEOUT:
         request->connect_timeout_ms = check_option_time(L, value, option);
         break;
@@ -243,9 +285,6 @@ static void read_option(lua_State *L, int value, enum fetch_option option, struc
     case OPTION_REDIRECTS:
         request->redirects = check_fetch_redirects(L, value);
         break;
-    case OPTION_SERVER_NAME:
-        request->server_name = check_option_text(L, value, option, "a name such as \"api.example.org\"");
-        break;
     case OPTION_STREAM:
         request->streams_response = check_option_flag(L, value, option);
         break;
@@ -256,23 +295,20 @@ static void read_option(lua_State *L, int value, enum fetch_option option, struc
         request->unix_path = check_option_text(L, value, option, "the path of a unix socket");
         request->unix_path_len = lua_objlen(L, value);
         break;
+    case OPTION_TLS:
+        read_tls_options(L, value, request);
+        break;
+    case OPTION_CA:
+    case OPTION_CLIENT_CERT:
+    case OPTION_SERVER_NAME:
     case OPTION_VERIFY:
-        request->trusts_anybody = !check_option_flag(L, value, option);
+        (void)read_tls_option(L, value, option, request);
         break;
     case OPTION_BODY:
     case OPTION_HEADERS:
     case FETCH_OPTION_COUNT:
         break;
     }
-}
-
-static enum fetch_option find_option(const char *name)
-{
-    unsigned option = 0;
-    while (option < FETCH_OPTION_COUNT && strcmp(option_names[option], name) != 0) {
-        option++;
-    }
-    return (enum fetch_option)option;
 }
 
 bool fetch_options_read(lua_State *L, int index, bool is_json, struct fetch_request *request,

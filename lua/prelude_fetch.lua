@@ -19,7 +19,7 @@ local CHUNK_MAX = 65536 -- bytes of a piece of a body that is there as a whole
 
 local options = {
     "body", "ca", "client_cert", "connect_timeout", "gzip", "headers", "keepalive", "length", "max_body", "max_head",
-    "method", "redirects", "server_name", "stream", "timeout", "unix", "verify",
+    "method", "redirects", "server_name", "stream", "timeout", "tls", "unix", "verify",
 }
 
 local function wait(object, what)

@@ -778,6 +778,7 @@ function app.worker(path, options) end
 ---@field ca? string file with the certificates of authorities to trust, in place of the system's
 ---@field client_cert? { cert: string, key: string? } files in PEM
 ---@field server_name? string that the server's certificate must have (default: the host)
+---@field tls? { verify: boolean?, ca: string?, client_cert: { cert: string, key: string? }?, server_name: string? } the last four, as a table
 
 --- A response of app.fetch.
 ---@class evserve.Fetched

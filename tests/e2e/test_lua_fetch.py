@@ -360,6 +360,8 @@ class Failures(FetchCase):
         for call, text, kind in (
                 (f'"http://127.0.0.1:{port}/"', f"127.0.0.1:{port}.*refused", "connect"),
                 ('"http://127.0.0.1:1/", { unix = "/nonexistent/x.sock" }', "/nonexistent/x.sock.*No such file", "connect"),
+                (f'"http://no-such-name.invalid:{port}/"', "no-such-name.invalid", "resolve"),
+                (f'"http://localhost:{port}/"', f"localhost:{port}.*refused", "connect"),
                 ('url .. "/garbage"', "", "protocol"),
                 ('url .. "/nothing"', "closed", "closed"),
                 ('url .. "/long-head"', "head|65536", "too large"),
@@ -412,6 +414,9 @@ class Failures(FetchCase):
                 ("app.fetch(url, { stream = 1 })", "app.fetch: stream: true or false expected, got number"),
                 ("app.fetch(url, { verify = 'no' })", "app.fetch: verify: true or false expected, got string"),
                 ("app.fetch(url, { client_cert = 'x.pem' })", "app.fetch: client_cert: { cert = "),
+                ("app.fetch(url, { tls = true })", "app.fetch: tls: a table of options expected, got boolean; an https:// URL needs none"),
+                ("app.fetch(url, { tls = { verifi = false } })", 'app.fetch: tls: unknown option "verifi": there are ca, client_cert, server_name, verify'),
+                ("app.fetch(url, { tls = { verify = 0 } })", "app.fetch: verify: true or false expected, got number"),
                 ("app.fetch(url, { length = 5, body = 'x' })", "app.fetch: length: only for a body that a function gives"),
                 ("app.fetch(url, { body = function() return {} end })", "app.fetch: the function for the body must return a string, or nil at the end, not table"),
                 ("app.fetch(url .. '/echo', { method = 'PUT', length = 3, body = function() return 'xxxx' end })", "app.fetch: the function for the body gives another number of bytes"),
@@ -471,6 +476,15 @@ class Failures(FetchCase):
         client.close()
         gate.set()
         evtest.wait_until(lambda: any(r.target == "/text?late" for r in self.origin.requests), "the next request")
+
+
+class Denied(FetchCase):
+    SCRIPT = SCRIPT + 'app.set { deny_connect = "127.0.0.2/32" }'
+
+    def test_an_address_and_a_redirect_to_it(self):
+        self.check_failure('return app.fetch("http://127.0.0.2:1/")', "127.0.0.2.*deny_connect", "denied")
+        self.check_failure('return app.fetch(url .. "/redirect?302,http://127.0.0.2:1/")', "127.0.0.2.*deny_connect", "denied")
+        self.assertEqual(self.fetch('return { app.fetch(url .. "/text").status }'), [200])
 
 
 class Ends(unittest.TestCase):
