@@ -11,6 +11,7 @@
 #include "http/response_fields.h"
 #include "lua/bind_codec.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_regex.h"
 #include "lua/bind_request.h"
 #include "lua/coro_pool.h"
 #include "lua/prelude.h"
@@ -196,6 +197,7 @@ static int lua_load_ngx(lua_State *L)
     lua_pushvalue(L, 1);
     luaL_register(L, NULL, functions);
     bind_codec(L);
+    bind_regex(L);
     lua_pop(L, 1);
     prelude_run_parts(L, 1, evserve_ngx_prelude);
     lua_getfield(L, 3, "ngx");

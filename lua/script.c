@@ -53,6 +53,7 @@
 #include "lua/memory.h"
 #include "lua/only_lua.h"
 #include "lua/prelude.h"
+#include "lua/regex.h"
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -376,6 +377,7 @@ void script_close(struct script *script)
     tls_plan_done(&script->tls);
     routes_free(script);
     anchor_free_all(script);
+    regex_cache_destroy(script->regexes);
     birth_free(script);
 }
 

@@ -39,6 +39,7 @@ struct script_timer;
 struct script_task;
 struct script_udp;
 struct script_worker;
+struct regex_cache;
 struct server;
 struct site;
 struct worker_request;
@@ -244,11 +245,11 @@ struct script {
     struct script_socket *free_sockets; /* in no use */
     uint64_t last_socket_id;            /* that was given to one, or to a reader of one */
     struct write_buffer spare_input;    /* without bytes: its block is for the next socket that reads */
-    struct script_fetch **fetches;     /* by index; never freed before the script */
-    uint32_t fetch_count;              /* of fetches */
-    uint32_t fetch_capacity;           /* of fetches */
-    struct script_fetch *free_fetches; /* in no use */
-    uint64_t last_fetch_id;            /* that was given to one */
+    struct script_fetch **fetches;      /* by index; never freed before the script */
+    uint32_t fetch_count;               /* of fetches */
+    uint32_t fetch_capacity;            /* of fetches */
+    struct script_fetch *free_fetches;  /* in no use */
+    uint64_t last_fetch_id;             /* that was given to one */
 
     struct anchor **anchors;         /* by index; never freed before the script */
     uint32_t anchor_count;           /* of anchors */
@@ -281,6 +282,8 @@ struct script {
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */
     uint64_t seed;               /* of math.random */
+
+    struct regex_cache *regexes; /* patterns of ngx.re; NULL until there are some */
 };
 
 /* The path of the script, as given. */
