@@ -12,6 +12,7 @@ packages=(
     gcc libc6-dev cmake ninja-build pkg-config
     libseccomp-dev # for the sandbox; builds do without it
     libssl-dev     # for HTTPS; builds do without it
+    libpcre2-dev   # for regular expressions of drivers (ngx.re); builds do without it
     'libluajit2-5.1-dev|libluajit-5.1-dev' # the two conflict; only the first can stand beside nginx's Lua module
 )
 test_packages=(
@@ -32,6 +33,7 @@ test_packages=(
     lua-sql-sqlite3 lua-sql-postgres # databases that workers of a script ask
     lua-nginx-cookie lua-nginx-string lua-nginx-redis lua-nginx-redis-connector lua-nginx-memcached lua-nginx-dns
     lua-nginx-websocket # drivers that run with `require "ngx"`
+    redis-server memcached # servers that they ask
     nginx-core libnginx-mod-http-lua # and what they were written for
 )
 
@@ -142,5 +144,12 @@ if [ $needs_postgresql = yes ]; then
     trap '"${as_root[@]}" rm -f "$no_cluster"; rm -rf "${folder:-}"' EXIT
     "${as_root[@]}" mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
+fi
+# The tests start Redis, memcached and nginx themselves; what their packages would start is kept from it.
+policy=/usr/sbin/policy-rc.d
+if [ "${1:-}" = --tests ] && [ ! -e $policy ]; then
+    trap '"${as_root[@]}" rm -f "$no_cluster" "$policy"; rm -rf "${folder:-}"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
 fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${chosen[@]}"

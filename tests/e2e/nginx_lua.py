@@ -136,7 +136,7 @@ class BothCase(unittest.TestCase):
     def check(self, name, headers=(), query=""):
         """What evserve sends for a function; the same as nginx."""
         answer = ask(self.server, f"/cases/{name}{query}", headers)
-        self.assertEqual(answer.status, 200, f"{name}: {answer.body}")
+        self.assertEqual(answer.status, 200, f"{name}: {answer.body} {self.server.lines[-5:]}")
         if self.nginx is not None:
             other = ask(self.nginx, f"/cases/{name}{query}", headers)
             self.assertEqual(other.status, 200, f"nginx: {name}")

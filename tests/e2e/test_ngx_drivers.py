@@ -124,7 +124,7 @@ class Redis(DriverCase):
         out[#out + 1] = list(red:read_reply()) .. list(other:publish("news", "again"))
         red:set_timeout(2000)
         out[#out + 1] = dump(red:read_reply()) .. dump(red:read_reply()) .. dump(red:unsubscribe("news")) .. dump(red:punsubscribe())
-        out[#out + 1] = list(red:setkeepalive and true, red:set_keepalive(100, 10), other:set_keepalive(100, 10), other:get("a"))
+        out[#out + 1] = list(red:set_keepalive(100, 10), other:set_keepalive(100, 10), other:get("a"))
         return table.concat(out)
     end
     function cases.keepalive()
