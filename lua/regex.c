@@ -58,13 +58,13 @@ struct regex_cache {
     struct regex *slots[REGEX_SLOTS];
 };
 
-static void *allocate(size_t size, void *arg)
+static void *regex_allocate(size_t size, void *arg)
 {
     (void)arg;
     return mem_alloc(size);
 }
 
-static void release(void *block, void *arg)
+static void regex_release(void *block, void *arg)
 {
     (void)arg;
     mem_free(block);
@@ -89,7 +89,7 @@ static int prepare(struct regex_cache *cache)
         return 0;
     }
     if (cache->memory == NULL) {
-        cache->memory = regex_pcre2.pcre2_general_context_create_8(allocate, release, NULL);
+        cache->memory = regex_pcre2.pcre2_general_context_create_8(regex_allocate, regex_release, NULL);
     }
     if (cache->memory != NULL && cache->compile == NULL) {
         cache->compile = regex_pcre2.pcre2_compile_context_create_8(cache->memory);
@@ -109,13 +109,13 @@ static int prepare(struct regex_cache *cache)
 
 /* The cache's lists. */
 
-static void unlink_use(struct regex_cache *cache, struct regex *regex)
+static void unlink_regex(struct regex_cache *cache, struct regex *regex)
 {
     *(regex->newer == NULL ? &cache->newest : &regex->newer->older) = regex->older;
     *(regex->older == NULL ? &cache->oldest : &regex->older->newer) = regex->newer;
 }
 
-static void link_newest(struct regex_cache *cache, struct regex *regex)
+static void link_newest_regex(struct regex_cache *cache, struct regex *regex)
 {
     regex->newer = NULL;
     regex->older = cache->newest;
@@ -131,7 +131,7 @@ static void drop_oldest(struct regex_cache *cache)
         at = &(*at)->next;
     }
     *at = regex->next;
-    unlink_use(cache, regex);
+    unlink_regex(cache, regex);
     cache->count--;
     cache->bytes -= regex->bytes;
     regex_pcre2.pcre2_code_free_8(regex->code);
@@ -190,7 +190,7 @@ static uint32_t pcre2_options(unsigned options)
 }
 
 /* The text of PCRE2 for a pattern that it does not take, with the pattern and what is left of it. */
-static int refuse_pattern(const char *pattern, size_t len, int number, size_t at, char *err, size_t errlen)
+static int refuse_regex(const char *pattern, size_t len, int number, size_t at, char *err, size_t errlen)
 {
     char message[REGEX_MESSAGE_MAX] = "";
     regex_pcre2.pcre2_get_error_message_8(number, (PCRE2_UCHAR *)message, sizeof message);
@@ -228,7 +228,7 @@ static int compile(struct regex_cache *cache, struct regex *regex, char *err, si
     regex->code = regex_pcre2.pcre2_compile_8((PCRE2_SPTR)regex->text, regex->len, pcre2_options(regex->options),
                                               &number, &at, cache->compile);
     if (regex->code == NULL) {
-        return refuse_pattern(regex->text, regex->len, number, at, err, errlen);
+        return refuse_regex(regex->text, regex->len, number, at, err, errlen);
     }
     regex_pcre2.pcre2_pattern_info_8(regex->code, PCRE2_INFO_CAPTURECOUNT, &regex->groups);
     if (regex->groups > REGEX_GROUPS_MAX) {
@@ -290,7 +290,7 @@ static int make_regex(struct regex_cache *cache, uint32_t slot, const char *patt
     cache->slots[slot] = made;
     cache->count++;
     cache->bytes += made->bytes;
-    link_newest(cache, made);
+    link_newest_regex(cache, made);
     *regex = made;
     return 0;
 }
@@ -302,8 +302,8 @@ int regex_find(struct regex_cache *cache, const char *pattern, size_t len, unsig
     for (struct regex *known = cache->slots[slot]; known != NULL; known = known->next) {
         if (known->len == len && known->options == options && memcmp(known->text, pattern, len) == 0) {
             if (cache->newest != known) {
-                unlink_use(cache, known);
-                link_newest(cache, known);
+                unlink_regex(cache, known);
+                link_newest_regex(cache, known);
             }
             *regex = known;
             return 0;
