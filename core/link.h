@@ -66,8 +66,8 @@ enum link_stage {
 
 /* Begin to connect. user is borrowed until link_close(), arg is handed to it. Returns 0, and calls on_open later; or
  * -errno with a text in err and nothing begun: -EINVAL for a target that cannot be one, -EPERM for one that is
- * denied, -EPROTO if TLS cannot be had as it is asked for, -ENOBUFS if as many links are open as may be, -EMFILE, -ENOMEM,
- * ... */
+ * denied, -EPROTO if TLS cannot be had as it is asked for, -ENOBUFS if as many links are open as may be, -EMFILE,
+ * -ENOMEM, ... */
 int link_open(struct link **link, struct links *links, const struct link_target *target, const struct link_user *user,
               void *arg, char *err, size_t errlen);
 

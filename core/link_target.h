@@ -16,8 +16,8 @@ struct link_target {
     const struct link_tls *tls; /* NULL: none. on_open comes after the handshake */
 };
 
-/* The address of a target that needs no look-up, and its length. Returns 0; -EINVAL for a path of a length that none can
- * have; or -ENOENT for a name. */
+/* The address of a target that needs no look-up, and its length. Returns 0; -EINVAL for a path of a length that none
+ * can have; or -ENOENT for a name. */
 int link_target_address(const struct link_target *target, struct sockaddr_storage *address, socklen_t *len);
 
 #endif

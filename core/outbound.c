@@ -40,6 +40,13 @@ int outbound_connect(struct outbound *outbound, struct link **link, const struct
     return has_room ? link_open(link, &outbound->links, target, user, arg, err, errlen) : rv;
 }
 
+void outbound_forget_files(struct outbound *outbound)
+{
+    if (outbound->links.tls != NULL) {
+        tls_clients_forget(outbound->links.tls);
+    }
+}
+
 void outbound_done(struct outbound *outbound)
 {
     kept_links_done(&outbound->kept);

@@ -21,13 +21,16 @@ struct outbound {
 /* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */
 void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log);
 
-/* From now on, links are opened, and kept ones used, only where denied, which is borrowed and may be NULL, does not deny
- * that; and the addresses of a name are kept for so long. */
+/* From now on, links are opened, and kept ones used, only where denied, which is borrowed and may be NULL, does not
+ * deny that; and the addresses of a name are kept for so long. */
 void outbound_set_policy(struct outbound *outbound, const struct destinations *denied, uint64_t dns_cache_ms);
 
 /* As link_open(), which see. If as many links are open as may be, one that is kept is closed first. */
 int outbound_connect(struct outbound *outbound, struct link **link, const struct link_target *target,
                      const struct link_user *user, void *arg, char *err, size_t errlen);
+
+/* Have the files of TLS read again by later connections: after a reload. */
+void outbound_forget_files(struct outbound *outbound);
 
 /* Close what is kept open. Nobody else has a link any more. One of zeros is left alone. */
 void outbound_done(struct outbound *outbound);

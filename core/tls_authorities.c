@@ -4,7 +4,6 @@
 
 #include "core/tls_authorities.h"
 
-#include "core/ascii.h"
 #include "core/log.h"
 #include "core/sys.h"
 #include "core/tls_openssl.h"
@@ -12,12 +11,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
+
+enum { AUTHORITY_PATH_MAX = 4096 };
 
 /* Of the environment, or OpenSSL's own. */
 static const char *authority_file(void)
@@ -39,25 +40,41 @@ static bool is_index_entry(const char *name)
     return digits == 8 && name[8] == '.' && name[9] >= '0' && name[9] <= '9';
 }
 
+static bool folder_has_index(const char *path)
+{
+    _Alignas(struct dirent64) char block[4096];
+    int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool found = false;
+    ssize_t len;
+    while (fd >= 0 && !found && (len = sys_read_dir(fd, block, sizeof block)) > 0) {
+        for (ssize_t at = 0; at < len && !found;) {
+            const struct dirent64 *entry = (const void *)(block + at);
+            found = is_index_entry(entry->d_name);
+            at += entry->d_reclen;
+        }
+    }
+    if (fd >= 0) {
+        sys_close(fd);
+    }
+    return found;
+}
+
 /* Whether one of the folders, with ':' between them, has an index. */
 static bool has_index(const char *folders)
 {
-    bool found = false;
-    while (*folders != '\0' && !found) {
-        char path[4096];
+    char path[AUTHORITY_PATH_MAX];
+    while (*folders != '\0') {
         size_t len = strcspn(folders, ":");
-        snprintf(path, sizeof path, "%.*s", (int)(len < sizeof path ? len : sizeof path - 1), folders);
-        DIR *folder = opendir(path);
-        struct dirent *entry;
-        while (folder != NULL && !found && (entry = readdir(folder)) != NULL) {
-            found = is_index_entry(entry->d_name);
-        }
-        if (folder != NULL) {
-            closedir(folder);
+        if (len < sizeof path) {
+            memcpy(path, folders, len);
+            path[len] = '\0';
+            if (folder_has_index(path)) {
+                return true;
+            }
         }
         folders += folders[len] == ':' ? len + 1 : len;
     }
-    return found;
+    return false;
 }
 
 /* Read a file of them. Returns 0 or -errno with a text in err. */
@@ -76,14 +93,17 @@ static int add_authorities(X509_STORE *store, const char *file, char *err, size_
 static int find_authorities(X509_STORE *store, char *err, size_t errlen)
 {
     const char *file = secure_getenv(X509_get_default_cert_file_env());
-    if (file != NULL) {
-        return add_authorities(store, file, err, errlen);
+    const char *folder = secure_getenv(X509_get_default_cert_dir_env());
+    int rv = file == NULL ? 0 : add_authorities(store, file, err, errlen);
+    if (rv < 0 || (file != NULL && folder == NULL)) {
+        return rv;
     }
     if (has_index(authority_folder())) {
-        return X509_STORE_load_path(store, authority_folder()) == 1 ? 0 : -ENOMEM;
+        return X509_STORE_load_path(store, authority_folder()) == 1 ? 0
+                                                                    : error_text(err, errlen, -ENOMEM, "out of memory");
     }
     char reason[256];
-    if (add_authorities(store, authority_file(), reason, sizeof reason) == 0) {
+    if (file != NULL || add_authorities(store, authority_file(), reason, sizeof reason) == 0) {
         return 0;
     }
     return error_text(err, errlen, -ENOENT,

@@ -8,9 +8,9 @@
 
 struct x509_store_st; /* OpenSSL's X509_STORE */
 
-/* Find them. A folder with an index (c_rehash, as Debian's ca-certificates makes it) costs nothing now, and one file for
- * each authority that is needed later; a file is read at once, which takes about 40 ms. Returns 0, -ENOMEM, or -ENOENT
- * if there are none, with a text in err that says what to install. */
+/* Find them. A folder with an index (c_rehash, as Debian's ca-certificates makes it) costs nothing now, and one file
+ * for each authority that is needed later; a file is read at once, which takes about 40 ms. Returns 0, -ENOMEM, or
+ * -ENOENT if there are none, with a text in err that says what to install. */
 int tls_authorities_find(struct x509_store_st **store, char *err, size_t errlen);
 void tls_authorities_free(struct x509_store_st *store); /* NULL is allowed */
 

@@ -32,8 +32,8 @@ extern const struct transport_ops tls_client_ops;
 /* What is wrong with the name of a server, as the rest of a sentence; NULL: nothing. */
 const char *tls_client_name_fault(const char *server_name);
 
-/* Go on with the handshake, when the socket is readable, or writable while holds_output. Returns 0 when it is over: then
- * our last words wait for what is written first, at most until transport_interest(); -EAGAIN; or -errno. */
+/* Go on with the handshake, when the socket is readable, or writable while holds_output. Returns 0 when it is over:
+ * then our last words wait for what is written first, at most until transport_interest(); -EAGAIN; or -errno. */
 int tls_client_shake_hands(struct transport *transport);
 
 /* What was agreed on; the texts about the client are about the server here, and only there if its certificate was

@@ -29,8 +29,8 @@ struct tls_client_settings {
 };
 
 /* Make one, with one reference. authorities: those that the system trusts, of tls_client_authorities(); only looked at
- * where settings do not name others. sessions, which outlives it, or NULL: none is resumed. number: which context it is,
- * for sessions. Returns 0, or -errno with a text in err that names the setting and its file. */
+ * where settings do not name others. sessions, which outlives it, or NULL: none is resumed. number: which context it
+ * is, for sessions. Returns 0, or -errno with a text in err that names the setting and its file. */
 int tls_client_context_create(struct tls_client_context **context, const struct tls_client_settings *settings,
                               struct x509_store_st *authorities, struct tls_sessions *sessions, uint64_t number,
                               const struct log *log, char *err, size_t errlen);

@@ -11,6 +11,7 @@
 #include "core/tls_openssl.h"
 #include "core/tls_pool.h"
 #include "core/tls_sessions.h"
+#include "core/tls_settings.h"
 
 #include <errno.h>
 #include <string.h>
@@ -31,6 +32,18 @@ struct tls_clients {
     struct known_client list[TLS_CLIENTS_MAX]; /* count of them, in the order of their last use, the latest first */
     size_t count;
 };
+
+bool tls_clients_prepare(void)
+{
+    char err[256];
+    int error;
+    SSL_CTX *ctx = tls_openssl_load(err, sizeof err) < 0 ? NULL
+                                                         : tls_settings_client_ctx(NULL, &error, err, sizeof err);
+    if (ctx != NULL) {
+        SSL_CTX_free(ctx);
+    }
+    return ctx != NULL;
+}
 
 int tls_clients_create(struct tls_clients **clients, const struct log *log, char *err, size_t errlen)
 {
@@ -149,6 +162,11 @@ struct tls_pool *tls_clients_pool(const struct tls_clients *clients)
 }
 
 #else
+
+bool tls_clients_prepare(void)
+{
+    return false;
+}
 
 int tls_clients_create(struct tls_clients **clients, const struct log *log, char *err, size_t errlen)
 {

@@ -7,6 +7,7 @@
 
 #include "core/tls_client_context.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct log;
@@ -18,6 +19,10 @@ enum {
     TLS_CLIENTS_MAX = 32,     /* contexts kept: then the one that was not used for longest goes */
     TLS_CLIENTS_CHECK_S = 10, /* how often their files are looked at */
 };
+
+/* Have OpenSSL loaded and set up, with what it reads for that, before a sandbox keeps it away. Returns whether it
+ * is. */
+bool tls_clients_prepare(void);
 
 /* Make one, and have OpenSSL loaded. log is borrowed, and may be NULL. Returns 0, or -errno with a text in err. */
 int tls_clients_create(struct tls_clients **clients, const struct log *log, char *err, size_t errlen);

@@ -12,6 +12,8 @@
 #include "core/sandbox.h"
 #include "core/sys.h"
 #include "core/sys_names.h"
+#include "core/tls_authorities.h"
+#include "core/tls_clients.h"
 #include "http/acme.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
@@ -243,8 +245,8 @@ static int allow_access_log(struct allow_call *call, const char *path)
     return is_file ? allow_folder_of(call, path) : allow_if_there(call, path);
 }
 
-/* Allow what the C library reads to resolve names: sys_find_addresses(). If the list of DNS servers is a link, as those of
- * systemd-resolved and resolvconf are, the file that it leads to is replaced when they change. */
+/* Allow what the C library reads to resolve names: sys_find_addresses(). If the list of DNS servers is a link, as those
+ * of systemd-resolved and resolvconf are, the file that it leads to is replaced when they change. */
 static int allow_names(struct allow_call *call)
 {
     static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf",
@@ -265,6 +267,18 @@ static int allow_names(struct allow_call *call)
     return rv;
 }
 
+/* Allow what TLS to other servers reads: the certificates of the authorities that the system trusts. */
+static int allow_authorities(struct allow_call *call)
+{
+    const char *path;
+    int rv = 0;
+    bool is_there = tls_clients_prepare();
+    for (size_t n = 0; is_there && rv == 0 && (path = tls_authorities_path(n)) != NULL; n++) {
+        rv = allow_if_there(call, path);
+    }
+    return rv;
+}
+
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
                    const char *access_log, const struct server *server, const struct confinement *wanted,
                    const struct log *log, char *err, size_t errlen)
@@ -276,6 +290,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     sandbox_open(&sandbox, &needs);
     int rv = allow_list(&call, wanted->allow_read);
     rv = rv < 0 || !needs.names ? rv : allow_names(&call);
+    rv = rv < 0 || !(needs.tcp || needs.unix_files || needs.unix_abstract) ? rv : allow_authorities(&call);
     rv = rv < 0 ? rv : allow_own(&call, offer, files, tls);
     call.access = SANDBOX_REMOVE;
     rv = rv < 0 ? rv : allow_sockets(&call, server);

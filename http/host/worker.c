@@ -119,6 +119,7 @@ void worker_take_outbound(struct worker *worker)
 {
     const struct site *site = worker->offer->site;
     outbound_set_policy(&worker->outbound, site->denied, site->limits.dns_cache_ms);
+    outbound_forget_files(&worker->outbound);
 }
 
 /* The access log. */

@@ -6,9 +6,16 @@ import tempfile
 import unittest
 
 import certificates
+import evtest
+import lua_site
 from lua_site import EVSERVE
 from origin import Origin
 from test_lua_fetch import FetchCase
+
+
+# Without what the machine trusts; and the check for leaks traces the program, which the sandbox forbids.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")} | {
+    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
 
 def setUpModule():
@@ -63,7 +70,7 @@ class Trust(TlsCase):
     def test_file_of_an_authority(self):
         other = certificates.Authority(self.ca.folder, "other")
         origin = self.served(other.sign("there", "127.0.0.1"))
-        text = r"no TLS with .*: the certificate of 127\.0\.0\.1 is signed by an authority that is not trusted here"
+        text = r"no TLS with .*: the certificate of 127\.0\.0\.1 is signed by an authority that is not trusted"
         self.check_failure(f"return app.fetch('{origin.url}/text')", text, "tls")
         code = f"return app.fetch('{origin.url}/text', {{ ca = '{other.path('other.pem')}' }}).body"
         self.assertEqual(self.run_code(code).text, "hello\n")
@@ -71,14 +78,15 @@ class Trust(TlsCase):
                            r"cannot read the certificate of an authority /no/such\.pem: No such file", "tls")
 
     def test_name(self):
-        self.check_failure("return app.fetch(url .. '/text', { server_name = 'other.example' })",
-                           r"the server's certificate is not for other\.example, but for 127\.0\.0\.1, site\.example", "tls")
+        text = r"the server's certificate is not for other\.example, but for 127\.0\.0\.1, site\.example"
+        self.check_failure("return app.fetch(url .. '/text', { server_name = 'other.example' })", text, "tls")
         code = "return app.fetch(url .. '/text', { server_name = 'site.example' }).body"
         self.assertEqual(self.run_code(code).text, "hello\n")
 
     def test_expired(self):
         origin = self.served(self.ca.sign("old", "127.0.0.1", days=-1))
-        self.check_failure(f"return app.fetch('{origin.url}/text')", r"the certificate of 127\.0\.0\.1 has expired \(20", "tls")
+        text = r"the certificate of 127\.0\.0\.1 has expired \(20"
+        self.check_failure(f"return app.fetch('{origin.url}/text')", text, "tls")
 
     def test_nobody_is_verified_only_where_the_option_says_so(self):
         other = certificates.Authority(self.ca.folder, "self")
@@ -94,7 +102,8 @@ class Handshakes(TlsCase):
         context = listen(self.pair, verify_mode=ssl.CERT_REQUIRED)
         context.load_verify_locations(self.ca.path("ca.pem"))
         origin = self.enterContext(Origin(context=context))
-        self.check_failure(f"return app.fetch('{origin.url}/text')", r"asks for a client certificate \(client_cert\)", "tls")
+        text = r"asks for a client certificate \(client_cert\)"
+        self.check_failure(f"return app.fetch('{origin.url}/text')", text, "tls")
         cert, key = self.ca.sign("me", "me.example")
         code = f"return app.fetch('{origin.url}/text', {{ client_cert = {{ cert = '{cert}', key = '{key}' }} }}).body"
         self.assertEqual(self.run_code(code).text, "hello\n")
@@ -119,9 +128,40 @@ class Handshakes(TlsCase):
         self.check_failure("return app.fetch(url .. '/cut')", "broke: .*closed the connection", "closed")
 
     def test_long_content_both_ways(self):
-        code = "local text = ('x'):rep(3000000) return tostring(#app.fetch(url .. '/echo', { body = text }):json().body)"
+        code = """local text = ('x'):rep(3000000)
+            return tostring(#app.fetch(url .. '/echo', { body = text }):json().body)"""
         answer = self.run_code(code)
         self.assertEqual(answer.text, "3000000", self.server.lines)
+
+
+class Confined(unittest.TestCase):
+    """In the sandbox, too, the authorities of the system are read: from one file, or from a folder with an index."""
+
+    SITE = """local app = require "evserve"
+        app.get("/", function(req)
+            local res, text, kind = app.fetch(req.query.url, { timeout = "5s" })
+            return res and res.body or kind .. ": " .. text
+        end)"""
+
+    def check(self, *, env, text):
+        with Origin(context=listen(self.pair)) as origin, lua_site.script(self.SITE) as path, evtest.Program(
+                EVSERVE, "--listen", "127.0.0.1:0", "--sandbox", "--allow-connect", f"127.0.0.1:{origin.port}",
+                "site.lua", cwd=os.path.dirname(path), env=ENVIRONMENT | env) as server:
+            with lua_site.Client(server) as client:
+                self.assertRegex(client.ask("GET", f"/?url={origin.url}/text").text, text)
+
+    def test_sandbox(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ca = certificates.Authority(folder)
+            self.pair = ca.sign("site", "127.0.0.1")
+            self.check(env={"SSL_CERT_FILE": ca.path("ca.pem")}, text="^hello\n$")
+            index = os.path.join(folder, "index")
+            os.mkdir(index)
+            os.rename(ca.path("ca.pem"), os.path.join(index, "ca.pem"))
+            certificates.openssl(folder, "rehash", index)
+            self.check(env={"SSL_CERT_DIR": index}, text="^hello\n$")
+            self.check(env={"SSL_CERT_DIR": "/usr/share"},
+                       text="^tls: .*(not trusted here|no certificates of authorities)")
 
 
 if __name__ == "__main__":

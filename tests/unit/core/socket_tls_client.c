@@ -1,5 +1,5 @@
-/* TLS to another server, over a pair of real sockets: core/tls_client.c with core/tls.c at the other end, contexts, which
- * certificates are accepted, the words for failures, and sessions that are resumed. */
+/* TLS to another server, over a pair of real sockets: core/tls_client.c with core/tls.c at the other end, contexts,
+ * which certificates are accepted, the words for failures, and sessions that are resumed. */
 
 #include "core/tls_client.h"
 
@@ -515,6 +515,7 @@ static void missing_authorities_are_told_with_what_to_install(void **state)
     static const struct tls_client_settings system = {0};
     char folder[] = "/tmp/tls-client-XXXXXX", path[64], err[512];
     struct tls_client_context *context;
+    unsetenv("SSL_CERT_DIR");
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/all.pem", folder);
     assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0);
