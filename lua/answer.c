@@ -231,6 +231,10 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         reply->status = type == LUA_TNIL && !is_elsewhere ? 204 : 200;
     }
     if (type == LUA_TTABLE) {
+        if (object_has_meta(L, reply->body, REF_FETCHED_META)) {
+            script_raise(L, "the handler returned a response of app.fetch: return what is to be sent of it, such as "
+                            "res.status, res.body");
+        }
         json = script_lend_scratch(L, "a JSON response");
         json_encode(L, reply->body, json);
     } else if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TFUNCTION) {

@@ -434,6 +434,10 @@ class Failures(FetchCase):
         self.wait_for_log("code:1: no more")
         evtest.wait_until(lambda: left, "the connection to end")
 
+    def test_a_response_is_none_of_a_handler(self):
+        self.assertEqual(self.run_code('return app.fetch(url .. "/echo")').status, 500)
+        self.wait_for_log("the handler returned a response of app.fetch: return what is to be sent of it, such as res.status, res.body")
+
     def test_where_nothing_can_wait(self):
         self.check_mistake('table.sort({ 1, 2, 3 }, function() app.fetch(url .. "/text") end)',
                            "app.fetch cannot wait inside a function that C calls back")
