@@ -25,6 +25,7 @@ import unittest
 import certificates
 import databases
 import evtest
+import redis_server
 from lua_site import EVSERVE, HEAD, ROOT, Client, script
 from origin import Origin
 
@@ -37,6 +38,7 @@ FILES = (
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
 FILE = re.compile(r"-- ([\w/]+\.lua)\n")
 ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
+PEOPLE = ("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO people VALUES (7, 'Ann')")
 API = "https://api.example.org"
 
 
@@ -116,9 +118,14 @@ class Examples(unittest.TestCase):
             databases.require_module(module)
         address = ""
         if "luasql.postgres" in used:
-            address = stack.enter_context(databases.postgres("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)",
-                                                             "INSERT INTO people VALUES (7, 'Ann')"))
-        return {**os.environ, "DATABASE": address}
+            address = stack.enter_context(databases.postgres(*PEOPLE))
+        environment = {**os.environ, "DATABASE": address}
+        if '"REDIS"' in text:
+            environment["REDIS"] = "unix:" + stack.enter_context(redis_server.running()).path
+        if '"POSTGRES"' in text:
+            address = stack.enter_context(databases.postgres(*PEOPLE))
+            environment["POSTGRES"] = f"unix:{re.search('host=(.*?) ', address).group(1)}/.s.PGSQL.5432"
+        return environment
 
     def run_page(self, page):
         found = examples(page)
