@@ -302,6 +302,10 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     (void)gunzip_is_there(); /* for responses of other servers: loads a library, likewise */
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
     sandbox_close(&sandbox);
+    const char *servers = destinations_text(wanted->allow_connect);
+    if (rv == 0 && servers[0] != '\0') {
+        log_write(log, LOG_INFO, "the sandbox allows connections to %.1024s, and no others", servers);
+    }
     return rv;
 }
 

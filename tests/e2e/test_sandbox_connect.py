@@ -165,6 +165,8 @@ class Connections(unittest.TestCase):
             self.assertEqual(site.fetch(f"http://127.0.0.1:{self.port}/"), {"body": "hello"})
         self.assertEqual(site.fetch(f"http://localhost:{self.port}/"), {"body": "hello"})
         self.assertEqual(site.fetch(f"http+unix:{path}:/"), {"body": "hello"})
+        self.assertTrue(any(line.endswith(f" info the sandbox allows connections to localhost:{self.port},unix:{path}, and "
+                                          "no others") for line in site.program.lines))
         self.assertEqual(site.fetch("http://127.0.0.1:1/")["kind"], "denied")
         self.assertEqual(site.fetch(f"http+unix:{path}2:/")["kind"], "denied")
         self.assertEqual(site.fetch(f"http://example.org:{self.port}/")["kind"], "denied")
