@@ -17,9 +17,9 @@
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_redirect.h"
 #include "http/client/fetch_state.h"
+#include "http/head_text.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -83,8 +83,9 @@ static size_t name_hop(const struct fetch *fetch, char name[HOP_NAME_MAX])
     const char *parts[] = {path,           fetch->url.host,  order->server_name,
                            order->ca_file, order->cert_file, order->key_file};
     bool is_secured = fetch->url.is_secured;
-    size_t len = (size_t)snprintf(name, HOP_NAME_MAX, "H%u %d%d", fetch->url.port, is_secured,
-                                  is_secured && order->trusts_anybody);
+    char *at = put_number(put_text(name, "H"), fetch->url.port);
+    *at++ = is_secured ? order->trusts_anybody ? 'u' : 's' : 'p';
+    size_t len = (size_t)(at - name);
 
     /* None of the parts has a NUL, so two names are the same only if all parts are. */
     for (size_t i = 0; i < (is_secured ? sizeof parts / sizeof parts[0] : 2); i++) {

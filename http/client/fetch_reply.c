@@ -30,7 +30,6 @@ void fetch_reply_init(struct fetch_reply *reply, size_t max_head, bool is_to_hea
 {
     *reply = (struct fetch_reply){.is_to_head = is_to_head, .state = READS_HEAD};
     reply->max_head = (uint32_t)(max_head < FETCH_RESPONSE_HEAD_MAX ? max_head : FETCH_RESPONSE_HEAD_MAX);
-    limits_init(&reply->limits);
     begin_reply_head(reply);
 }
 
@@ -81,6 +80,9 @@ static enum fetch_reply_verdict finish_reply_head(struct fetch_reply *reply)
     reply->fields = fields;
     fetch_head_list(head, reply->bytes, fields);
     fetch_body_begin(&reply->body, fetch_head_framing(head, reply->is_to_head), head->content_length);
+    if (reply->body.framing == FRAMING_CHUNKS) {
+        limits_init(&reply->limits);
+    }
     reply->state = READS_CONTENT;
     return REPLY_HEAD;
 }

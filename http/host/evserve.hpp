@@ -826,6 +826,33 @@ class server
                 made);
         });
     }
+    // A request to another server, whose size member need not be set. Call this in a callback on the thread. done is
+    // called there with the response, or with what went wrong, once, by the destructor at the latest. Throws evs::error
+    // if the request cannot begin.
+    void fetch(evs_fetch_request request, std::function<void(const evs_fetched &)> done, unsigned thread = 0)
+    {
+        char err[EVSERVE_ERROR_MAX];
+        if (handle_ == nullptr || !done) {
+            throw error("evs::server::fetch: the server has not been started, or done is empty");
+        }
+        struct waiter {
+            server *owner;
+            std::function<void(const evs_fetched &)> done;
+        };
+        auto made = std::make_unique<waiter>(waiter{this, std::move(done)});
+        request.size = sizeof request;
+        std::int64_t id = evs_fetch(
+            handle_, thread, &request,
+            [](const evs_fetched *fetched, void *arg) {
+                std::unique_ptr<waiter> self(static_cast<waiter *>(arg));
+                self->owner->guard("done of a fetch", [&] { self->done(*fetched); });
+            },
+            made.get(), err, sizeof err);
+        if (id < 0) {
+            throw error(err);
+        }
+        (void)made.release(); // done will be called
+    }
     int cancel(std::int64_t id)
     {
         int rv = handle_ == nullptr ? -EINVAL : evserve_cancel(handle_, id);

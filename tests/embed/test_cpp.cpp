@@ -286,6 +286,54 @@ void timers_watches_and_posts_run_on_the_server()
     CHECK(counted::alive == 0);
 }
 
+void fetches_call_back_once()
+{
+    std::atomic<int> good{0}, failed{0}, refused{0};
+    {
+        lines log; // outlives the server, which says what it cuts
+        evs::server server;
+        server.config.listen = "127.0.0.1:0";
+        server.config.reactors = 2;
+        server.config.drain_timeout_ms = 10;
+        server.log([&](int, std::string_view line) { log.add(line); });
+        server.route("GET /up", [](evs::request request) { request.reply(200, "text/plain", "up"); });
+        server.route("GET /never", [](evs::request request) { (void)evs_defer(request.get()); });
+        server.start();
+        std::string base = "http://127.0.0.1:" + std::to_string(server.port());
+        server.post(
+            [&, held = counted()] {
+                evs_fetch_request request = {};
+                std::string url = base + "/up";
+                request.url = url.c_str();
+                server.fetch(
+                    request,
+                    [&, held](const evs_fetched &fetched) {
+                        good += fetched.status == 200 &&
+                                std::strcmp(static_cast<const char *>(fetched.body), "up") == 0;
+                        throw std::runtime_error("a done fails");
+                    },
+                    1);
+                url = base + "/never";
+                request.url = url.c_str();
+                server.fetch(
+                    request,
+                    [&, held](const evs_fetched &fetched) { failed += std::strcmp(fetched.kind, "closed") == 0; }, 1);
+                request.url = "nonsense";
+                try {
+                    server.fetch(
+                        request, [held](const evs_fetched &) {}, 1);
+                } catch (const evs::error &) {
+                    refused++;
+                }
+            },
+            1);
+        CHECK(waited_for([&] { return good == 1 && refused == 1; }));
+        CHECK(waited_for([&] { return log.has("done of a fetch threw: a done fails"); }));
+    }
+    CHECK(failed == 1);
+    CHECK(counted::alive == 0);
+}
+
 // Its destructor uses the server.
 struct session {
     evs::server &server;
@@ -419,6 +467,7 @@ int main()
 {
     requests_are_answered_in_every_way();
     timers_watches_and_posts_run_on_the_server();
+    fetches_call_back_once();
     what_functions_hold_may_use_the_server_until_it_goes();
     a_function_that_is_refused_may_use_the_server();
     a_loop_of_the_hosts_own();

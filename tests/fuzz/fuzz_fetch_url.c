@@ -1,6 +1,6 @@
 /* URLs of requests to other servers (http/client/fetch_url.c). The input is a URL, and behind a newline a reference.
- * What is taken is normalised: read again, it is the same; it has no byte that a request line cannot have, no user name,
- * and a host that is one. A reference is resolved to what is read again, too. No memory is left. */
+ * What is taken is normalised: read again, it is the same; it has no byte that a request line cannot have, no user
+ * name, and a host that is one. A reference is resolved to what is read again, too. No memory is left. */
 
 #include "http/client/fetch.h"
 #include "http/client/fetch_url.h"
