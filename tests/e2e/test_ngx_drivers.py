@@ -11,6 +11,7 @@ import unittest
 import evtest
 from databases import require_module
 from nginx_lua import BothCase
+from small_servers import Dns, WebSocketServer, encode_name
 
 LIST = r"""
 local function list(...)
@@ -246,6 +247,120 @@ class Memcached(DriverCase):
 
     def test_keepalive(self):
         self.check("keepalive")
+
+
+class DnsResolver(DriverCase):
+    NEEDS = ("nginx.dns.resolver",)
+    MODULE = LIST + r"""
+    local resolver = require "nginx.dns.resolver"
+    local function open(options)
+        options = options or {}
+        options.nameservers = options.nameservers or { { "127.0.0.1", PORT } }
+        options.retrans, options.timeout = options.retrans or 2, options.timeout or 1000
+        return assert(resolver:new(options))
+    end
+    local function shown(answers, err)
+        if not answers then return list(answers, err) end
+        if answers.errcode then return list(answers.errcode, answers.errstr) end
+        local out = {}
+        for i, a in ipairs(answers) do
+            out[i] = list(a.name, a.type, a.class, a.ttl, a.address, a.cname, a.preference, a.exchange, a.txt and #a.txt, a.target, a.port, a.ptrdname)
+        end
+        return table.concat(out)
+    end
+    function cases.queries()
+        local r = open()
+        return shown(r:query("a.test")) .. shown(r:query("a.test", { qtype = r.TYPE_AAAA })) .. shown(r:query("mx.test", { qtype = r.TYPE_MX }))
+            .. shown(r:query("txt.test", { qtype = r.TYPE_TXT })) .. shown(r:query("srv.test", { qtype = r.TYPE_SRV }))
+            .. shown(r:query("absent.test")) .. shown(r:reverse_query("192.0.2.1")) .. shown(r:tcp_query("a.test")) .. shown(r:query("long.test"))
+    end
+    function cases.failures()
+        local r = open { retrans = 1, timeout = 50 }
+        local out = { shown(r:query("silent.test")), shown(r:query("garbage.test")), shown(r:query(("x"):rep(70) .. ".test")) }
+        out[#out + 1] = shown(open { nameservers = { { "127.0.0.1", 1 } }, retrans = 1, timeout = 100 }:tcp_query("a.test"))
+        out[#out + 1] = list((resolver:new {}))
+        return table.concat(out)
+    end
+    function cases.texts()
+        return list(resolver.arpa_str("192.0.2.1"), resolver.arpa_str("2001:db8::1"), resolver.expand_ipv6_addr("::1"),
+            resolver.compress_ipv6_addr("2001:0db8:0:0:0:0:0:1"))
+    end
+    return cases
+    """
+
+    @classmethod
+    def start_servers(cls):
+        dns = Dns({
+            ("a.test", 1): [bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])],
+            ("a.test", 28): [bytes.fromhex("20010db8000000000000000000000001")],
+            ("mx.test", 15): [b"\0\x0a" + encode_name("mail.a.test")],
+            ("txt.test", 16): [b"\5hello", b"\0"],
+            ("srv.test", 33): [b"\0\1\0\2\x13\x88" + encode_name("a.test")],
+            ("1.2.0.192.in-addr.arpa", 12): [encode_name("a.test")],
+            ("long.test", 1): [bytes([10, 0, 0, i]) for i in range(100)],
+        })
+        cls.servers.callback(dns.close)
+        cls.MODULE = cls.MODULE.replace("PORT", str(dns.port))
+
+    def test_queries(self):
+        self.assertIn('"192.0.2.2"', self.check("queries").text)
+
+    def test_failures(self):
+        self.assertIn("timeout", self.check("failures").text)
+
+    def test_texts(self):
+        self.check("texts")
+
+
+class WebSocket(DriverCase):
+    NEEDS = ("nginx.websocket.client",)
+    MODULE = LIST + r"""
+    local client = require "nginx.websocket.client"
+    local function open(options)
+        local ws = assert(client:new(options or { timeout = 2000 }))
+        assert(ws:connect("ws://127.0.0.1:PORT/path?q", { protocols = { "one", "two" }, origin = "http://test" }))
+        return ws
+    end
+    function cases.messages()
+        local ws = open { timeout = 2000, max_payload_len = 200000 }
+        local out = { list(ws:send_text("hello")), list(ws:recv_frame()), list(ws:send_binary("a\0b"), ws:recv_frame()) }
+        out[#out + 1] = list(ws:send_text(("x"):rep(126)), #ws:recv_frame(), ws:send_text(("y"):rep(70000)), #ws:recv_frame())
+        out[#out + 1] = list(ws:send_ping("p")) .. list(ws:recv_frame()) .. list(ws:send_pong()) .. list(ws:send_text("ping")) .. list(ws:recv_frame())
+        ws:send_text("pieces")
+        out[#out + 1] = list(ws:recv_frame()) .. list(ws:recv_frame()) .. list(ws:recv_frame())
+        ws:send_text("close")
+        out[#out + 1] = list(ws:recv_frame()) .. list(ws:send_close(1000, "bye")) .. list(ws:send_text("late")) .. list(ws:close())
+        return table.concat(out)
+    end
+    function cases.failures()
+        local ws = open()
+        ws:send_text("silent")
+        ws:set_timeout(20)
+        local out = { list(ws:recv_frame()) }
+        ws:set_timeout(1000)
+        out[#out + 1] = list(ws:send_text("again"), ws:recv_frame()) .. list(ws:close())
+        local other = client:new { timeout = 500 }
+        out[#out + 1] = list(other:connect("nonsense")) .. list(other:connect("ws://127.0.0.1:1/"))
+        other = client:new { timeout = 500 }
+        out[#out + 1] = list(other:connect("ws://127.0.0.1:PORT/refused"))
+        local small = client:new { timeout = 500, max_payload_len = 5 }
+        out[#out + 1] = list(small:connect("ws://127.0.0.1:PORT/")) .. list(small:send_text("hello!")) .. list(small:send_text("x"))
+        return table.concat(out)
+    end
+    return cases
+    """
+
+    @classmethod
+    def start_servers(cls):
+        server = WebSocketServer()
+        cls.servers.callback(server.close)
+        cls.MODULE = cls.MODULE.replace("PORT", str(server.port))
+
+    def test_messages(self):
+        self.assertIn('"three"', self.check("messages").text)
+
+    def test_failures(self):
+        self.assertIn("timeout", self.check("failures").text)
 
 
 if __name__ == "__main__":
