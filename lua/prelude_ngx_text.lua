@@ -157,7 +157,8 @@ ngx.crc32_long = ngx.crc32_short
 
 local function check_digest(what, bytes, err)
     if not bytes then
-        fail(string.format("%s is OpenSSL's: %s", what, err))
+        local text = "%s needs OpenSSL, which is loaded when a script first mentions a digest (in a sandbox: while it starts): %s"
+        fail(string.format(text, what, err))
     end
     return bytes
 end
