@@ -42,6 +42,7 @@ bool tls_clients_prepare(void)
     if (ctx != NULL) {
         SSL_CTX_free(ctx);
     }
+    ERR_clear_error();
     return ctx != NULL;
 }
 
@@ -56,6 +57,7 @@ int tls_clients_create(struct tls_clients **clients, const struct log *log, char
         made->log = log;
         made->pool = tls_pool_create(NULL);
         made->sessions = tls_sessions_create();
+        ERR_clear_error();
     }
     if (made == NULL || made->pool == NULL || made->sessions == NULL) {
         tls_clients_destroy(made);
