@@ -182,6 +182,11 @@ static int lua_udp_connect(lua_State *L)
     if (address_len == 0) {
         return 0; /* a name: name() is next */
     }
+    if (udp_is_early(udp->script)) {
+        udp_open_later(udp, &address, address_len);
+        lua_pushinteger(L, 1);
+        return 1;
+    }
     char err[UDP_ERROR_MAX];
     int rv = udp_check_peer(udp, (const struct sockaddr *)&address, address_len, err, sizeof err);
     if (rv < 0) {
@@ -249,7 +254,7 @@ static int udp_set_timeout(lua_State *L)
 static int udp_close_method(lua_State *L)
 {
     struct script_udp *udp = check_udp(L, "udp:close");
-    if (udp->fd < 0) {
+    if (udp->fd < 0 && udp->later_len == 0) {
         return push_udp_text(L, "closed");
     }
     udp_close(udp);
@@ -308,6 +313,11 @@ static int udp_send(lua_State *L)
 {
     lua_settop(L, 2);
     struct script_udp *udp = check_udp(L, "udp:send");
+    char err[UDP_ERROR_MAX];
+    int open_error = udp_open_now(udp, err, sizeof err);
+    if (open_error < 0 && open_error != -EBADF) {
+        return push_udp_text(L, err);
+    }
     struct write_buffer *out = script_lend_scratch(L, "udp:send");
     put_udp_piece(L, out, 2, 0);
     ssize_t rv = udp->fd < 0 ? -EBADF : take_udp_error(udp);
@@ -348,6 +358,15 @@ static int lua_udp_receive(lua_State *L)
     lua_settop(L, 3);
     struct script_udp *udp = check_udp(L, "udp:receive");
     size_t size = check_udp_size(L, 2);
+    char err[UDP_ERROR_MAX];
+    int open_error = udp_open_now(udp, err, sizeof err);
+    if (open_error < 0 && open_error != -EBADF) {
+        return push_udp_text(L, err);
+    }
+    if (udp->fd < 0 && udp->later_len != 0) { /* too early: wait() says so */
+        lua_pushnil(L);
+        return 1;
+    }
     if (udp->fd < 0) {
         return push_udp_text(L, "closed");
     }

@@ -76,6 +76,18 @@ int udp_open(struct script_udp *udp, const struct sockaddr *address, socklen_t l
     return 0;
 }
 
+bool udp_is_early(const struct script *script)
+{
+    return !script->has_started || script_is_elsewhere(script);
+}
+
+void udp_open_later(struct script_udp *udp, const struct sockaddr_storage *address, socklen_t len)
+{
+    udp_close(udp);
+    udp->later = *address;
+    udp->later_len = len;
+}
+
 /* Waiting. */
 
 static void stop_udp_watch(struct script_udp *udp)
@@ -179,6 +191,7 @@ void udp_close(struct script_udp *udp)
         udp->question = NULL;
     }
     udp->error = 0;
+    udp->later_len = 0;
     if (udp->fd >= 0) {
         stop_udp_watch(udp);
         sys_close(udp->fd);

@@ -36,6 +36,8 @@ struct script_udp {
     int fd;                        /* -1: closed, or not open yet */
     int error;                     /* -errno that the reactor has taken from the socket, for the next call; else 0 */
     bool is_registered;            /* with the reactor */
+    socklen_t later_len;           /* of later; 0: there is none */
+    struct sockaddr_storage later; /* where it is to lead once the server has started */
 };
 
 /* What Lua holds of a socket: numbers, no pointers. */
@@ -55,6 +57,11 @@ struct script_udp *udp_find(const struct script *script, const struct udp_handle
 
 /* Open it, or open it anew, for datagrams to address. Returns 0 or -errno; -ENOBUFS: too many are open. */
 int udp_open(struct script_udp *udp, const struct sockaddr *address, socklen_t len);
+
+/* Whether it is not known yet which peers are denied: the script loads, maybe on another thread. Then udp_open_later()
+ * keeps the address, and the first use of the socket opens it (udp_name.h). */
+bool udp_is_early(const struct script *script);
+void udp_open_later(struct script_udp *udp, const struct sockaddr_storage *address, socklen_t len);
 
 /* Close it. Whoever waits for a datagram is woken with true, and finds it closed. */
 void udp_close(struct script_udp *udp);

@@ -29,6 +29,24 @@ int udp_check_peer(const struct script_udp *udp, const struct sockaddr *address,
     return destinations_check(udp_policy(udp), &to, err, errlen);
 }
 
+int udp_open_now(struct script_udp *udp, char *err, size_t errlen)
+{
+    if (udp->fd >= 0) {
+        return 0;
+    }
+    if (udp->later_len == 0 || udp_is_early(udp->script)) {
+        return -EBADF;
+    }
+    const struct sockaddr_storage later = udp->later; /* opening closes what was there */
+    socklen_t len = udp->later_len;
+    int rv = udp_check_peer(udp, (const struct sockaddr *)&later, len, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = udp_open(udp, (const struct sockaddr *)&later, len);
+    return rv < 0 ? error_text(err, errlen, rv, "%s", rv == -ENOBUFS ? "too many sockets" : errno_text(-rv)) : 0;
+}
+
 /* Open the socket for an address of a name. Returns 1, or -errno with a text in err. */
 static int open_for_answer(struct script_udp *udp, const char *name, uint16_t port,
                            const struct resolver_answer *answer, char *err, size_t errlen)

@@ -12,6 +12,10 @@
 int udp_check_peer(const struct script_udp *udp, const struct sockaddr *address, socklen_t len, char *err,
                    size_t errlen);
 
+/* Open the socket, if that was put off and may be done now. Returns 0; -EBADF if it is closed, or it is too early; or
+ * another -errno with a text in err. */
+int udp_open_now(struct script_udp *udp, char *err, size_t errlen);
+
 /* Close the socket, and look for the addresses of name; it is opened for the first one that may be its peer. Returns 1
  * when that is done; 0 when coro must wait for it: coro_wait() with udp_wait follows, and udp_finish_naming() when coro
  * goes on. Or -errno with a text in err. */
