@@ -188,16 +188,9 @@ static int lua_udp_connect(lua_State *L)
         return 1;
     }
     char err[UDP_ERROR_MAX];
-    int rv = udp_check_peer(udp, (const struct sockaddr *)&address, address_len, err, sizeof err);
-    if (rv < 0) {
+    const struct destination to = {.address = (const struct sockaddr *)&address, .len = address_len};
+    if (udp_open_peer(udp, &to, err, sizeof err) < 0) {
         return push_udp_text(L, err);
-    }
-    rv = udp_open(udp, (const struct sockaddr *)&address, address_len);
-    if (rv == -ENOBUFS) {
-        return push_udp_text(L, "too many sockets");
-    }
-    if (rv < 0) {
-        return push_udp_failure(L, rv);
     }
     lua_pushinteger(L, 1);
     return 1;

@@ -6,6 +6,7 @@
 
 #include "lua/udp_name.h"
 
+#include "core/ascii.h"
 #include "core/dial.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -22,11 +23,26 @@ static const struct destination_policy *udp_policy(const struct script_udp *udp)
     return udp->script->outbound == NULL ? &none : &udp->script->outbound->links.policy;
 }
 
-int udp_check_peer(const struct script_udp *udp, const struct sockaddr *address, socklen_t len, char *err,
-                   size_t errlen)
+int udp_open_peer(struct script_udp *udp, const struct destination *to, char *err, size_t errlen)
 {
-    const struct destination to = {.address = address, .len = len};
-    return destinations_check(udp_policy(udp), &to, err, errlen);
+    int rv = destinations_check(udp_policy(udp), to, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = udp_open(udp, to->address, to->len);
+    if (rv == -ENOBUFS) {
+        return error_text(err, errlen, rv, "too many sockets");
+    }
+    if (rv == -EPERM && udp_policy(udp)->allowed != NULL) {
+        return error_text(err, errlen, rv, "the sandbox has no UDP unless --allow-connect has a name, for DNS");
+    }
+    if (rv < 0) {
+        error_text(err, errlen, rv, "%s", errno_text(-rv));
+        for (char *at = err; *at != '\0'; at++) { /* as OpenResty has it */
+            *at = ascii_lower(*at);
+        }
+    }
+    return rv;
 }
 
 int udp_open_now(struct script_udp *udp, char *err, size_t errlen)
@@ -39,12 +55,8 @@ int udp_open_now(struct script_udp *udp, char *err, size_t errlen)
     }
     const struct sockaddr_storage later = udp->later; /* opening closes what was there */
     socklen_t len = udp->later_len;
-    int rv = udp_check_peer(udp, (const struct sockaddr *)&later, len, err, errlen);
-    if (rv < 0) {
-        return rv;
-    }
-    rv = udp_open(udp, (const struct sockaddr *)&later, len);
-    return rv < 0 ? error_text(err, errlen, rv, "%s", rv == -ENOBUFS ? "too many sockets" : errno_text(-rv)) : 0;
+    const struct destination to = {.address = (const struct sockaddr *)&later, .len = len};
+    return udp_open_peer(udp, &to, err, errlen);
 }
 
 /* Open the socket for an address of a name. Returns 1, or -errno with a text in err. */
@@ -62,13 +74,9 @@ static int open_for_answer(struct script_udp *udp, const char *name, uint16_t po
         struct destination to = {.name = name, .port = port};
         to.len = dial_fill_address(&address, &answer->addresses[i], port);
         to.address = (const struct sockaddr *)&address;
-        rv = destinations_check(udp_policy(udp), &to, err, errlen);
+        rv = udp_open_peer(udp, &to, err, errlen);
         if (rv == 0) {
-            rv = udp_open(udp, to.address, to.len);
-            if (rv == 0) {
-                return 1;
-            }
-            error_text(err, errlen, rv, "%s", rv == -ENOBUFS ? "too many sockets" : errno_text(-rv));
+            return 1;
         }
     }
     return rv;

@@ -3,14 +3,15 @@
 
 /* The peer of a socket for datagrams: whether it may be one, and finding it by its name. */
 
+#include "core/destinations.h"
 #include "lua/udp.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether datagrams may go to a peer: 0, or -EPERM with a text in err (core/destinations.h). */
-int udp_check_peer(const struct script_udp *udp, const struct sockaddr *address, socklen_t len, char *err,
-                   size_t errlen);
+/* Open the socket for datagrams to a peer whose address is known, if it may be one (core/destinations.h). Returns 0, or
+ * -errno with a text in err. */
+int udp_open_peer(struct script_udp *udp, const struct destination *to, char *err, size_t errlen);
 
 /* Open the socket, if that was put off and may be done now. Returns 0; -EBADF if it is closed, or it is too early; or
  * another -errno with a text in err. */

@@ -13,16 +13,22 @@ import unittest
 
 
 class Redis:
-    def __init__(self, folder, port, password=None):
+    def __init__(self, folder, port, password=None, tls=None):
         self.folder = folder
         self.port = port
         self.path = os.path.join(folder, "redis.sock")
         self.password = password
+        self.tls = tls  # paths of a certificate, its key and the authority of clients
+        self.tls_port = free_port() if tls else None
         self.process = None
 
     def start(self):
         args = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.path, "--save", "",
                 "--appendonly", "no", "--dir", self.folder, "--loglevel", "warning", "--daemonize", "no"]
+        if self.tls:
+            cert, key, authority = self.tls
+            args += ["--tls-port", str(self.tls_port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file",
+                     authority, "--tls-auth-clients", "optional"]
         if self.password:
             args += ["--requirepass", self.password]
         self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

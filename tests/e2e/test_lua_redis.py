@@ -4,9 +4,11 @@ is wrong, and connections are kept, renewed and let go."""
 import contextlib
 import os
 import socket
+import tempfile
 import threading
 import unittest
 
+import certificates
 import evtest
 import redis_server
 from lua_site import EVSERVE, Client, SiteCase, script
@@ -274,6 +276,40 @@ class There(SiteCase):
         stats = self.ask("/stats").json
         self.assertEqual(sorted(stats), ["bytes", "evicted", "keys", "size"])
         self.assertGreater(stats["bytes"], 1000)
+
+
+class Tls(unittest.TestCase):
+    def test_tls(self):
+        certificates.require_tls(EVSERVE)
+        with tempfile.TemporaryDirectory(prefix="ev") as folder:
+            authority = certificates.Authority(folder)
+            pair = authority.sign("redis", "localhost", "127.0.0.1")
+            ca = authority.path("ca.pem")
+            with redis_server.running(tls=(*pair, ca)) as redis:
+                site = f"""
+                local port = "{redis.tls_port}"
+                local stores = {{
+                    good = app.store("good", {{ redis = "rediss://127.0.0.1:" .. port, tls = {{ ca = "{ca}" }} }}),
+                    unknown = app.store("unknown", {{ redis = "rediss://127.0.0.1:" .. port }}),
+                    blind = app.store("blind", {{ redis = "rediss://127.0.0.1:" .. port, tls = {{ verify = false }} }}),
+                    plain = app.store("plain", {{ redis = "redis://127.0.0.1:" .. port }}),
+                    wrong = app.store("wrong", {{ redis = "rediss://127.0.0.1:{redis.port}", timeout = "200ms" }}),
+                }}
+                app.get("/:store", function(req)
+                    local store = stores[req.params.store]
+                    local ok, result = pcall(store.incr, store, "k")
+                    return tostring(result)
+                end)
+                """
+                with script(site) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server, \
+                        Client(server) as client:
+                    def text(store):
+                        return client.ask("GET", "/" + store).text
+
+                    self.assertEqual(text("good") + text("good") + text("blind"), "121")
+                    self.assertRegex(text("unknown"), r"store:incr: unknown: Redis at 127.0.0.1:\d+: .*certificate")
+                    self.assertRegex(text("plain"), r"store:incr: plain: Redis at 127.0.0.1:\d+: ")
+                    self.assertRegex(text("wrong"), r"store:incr: wrong: Redis at 127.0.0.1:\d+: ")
 
 
 class Odd(unittest.TestCase):
