@@ -23,6 +23,8 @@ enum {
     CONTENT_LEAST = 1024,      /* room for content */
     CONTENT_DIRECT = 1 << 16,  /* room that is received to directly */
     CONTENT_AT_ONCE = 1 << 20, /* a length up to this is believed: room for all of it is made */
+    CODED_SLICE = 1024,        /* bytes that are decoded at a time: they make 1 MiB at most */
+    DECODED_TURN = 1 << 19,    /* decoded bytes after which others have their turn */
 };
 
 /* Room. */
@@ -65,7 +67,13 @@ static enum fetch_reply_verdict fail_for_size(struct fetch *fetch)
 
 bool fetch_has_room(const struct fetch *fetch)
 {
-    return !fetch->streams_response || fetch->content.len - fetch->content.at < CONTENT_MARK;
+    bool is_behind = fetch->streams_response && fetch->content.len - fetch->content.at >= CONTENT_MARK;
+    return !is_behind && !fetch_has_rest(fetch);
+}
+
+bool fetch_has_rest(const struct fetch *fetch)
+{
+    return fetch->rest.at < fetch->rest.len;
 }
 
 char *fetch_content_room(struct fetch *fetch, size_t *room)
@@ -233,13 +241,38 @@ static enum fetch_reply_verdict fail_reply_of(struct fetch *fetch, enum fetch_re
     return REPLY_MALFORMED;
 }
 
+/* Keep bytes for the next turn. They may be a part of what is kept already. */
+static enum fetch_reply_verdict set_rest_aside(struct fetch *fetch, const char *data, size_t len)
+{
+    struct fetch_content *rest = &fetch->rest;
+
+    if (fetch_has_rest(fetch)) {
+        rest->at = rest->len - len;
+        return REPLY_MORE;
+    }
+    rest->at = rest->len = 0;
+    if (!grow_content(rest, len)) {
+        return fail_for_memory(fetch);
+    }
+    memcpy(rest->block, data, len);
+    rest->len = len;
+    return REPLY_MORE;
+}
+
 enum fetch_reply_verdict fetch_take_bytes(struct fetch *fetch, const char *data, size_t len)
 {
+    size_t before = fetch->content.len;
+
     for (;;) {
         size_t used;
         struct slice piece;
+        bool is_decoded = fetch->gunzip != NULL && !fetch->streams_response;
+        size_t part = is_decoded && len > CODED_SLICE ? CODED_SLICE : len;
+        if (is_decoded && len > 0 && fetch->content.len - before > DECODED_TURN) {
+            return set_rest_aside(fetch, data, len);
+        }
         enum fetch_reply_verdict taken = REPLY_MORE;
-        enum fetch_reply_verdict verdict = fetch_reply_take(&fetch->reply, data, len, &used, &piece);
+        enum fetch_reply_verdict verdict = fetch_reply_take(&fetch->reply, data, part, &used, &piece);
         switch (verdict) {
         case REPLY_HEAD:
             taken = take_response_head(fetch);
@@ -249,19 +282,35 @@ enum fetch_reply_verdict fetch_take_bytes(struct fetch *fetch, const char *data,
             taken = add_content(fetch, data + piece.offset, piece.len);
             break;
         case REPLY_MORE:
-            return REPLY_MORE;
+            if (used == len) {
+                return REPLY_MORE;
+            }
+            break;
         case REPLY_MALFORMED:
         case REPLY_TOO_LARGE:
         case REPLY_CUT:
         case REPLY_NO_MEMORY:
             return fail_reply_of(fetch, verdict);
         }
-        if (taken != REPLY_MORE || verdict == REPLY_DONE) {
-            return taken != REPLY_MORE ? taken : REPLY_DONE;
-        }
         data += used;
         len -= used;
+        if (taken != REPLY_MORE || verdict == REPLY_DONE) {
+            fetch->reply.is_followed |= len > 0;
+            return taken != REPLY_MORE ? taken : REPLY_DONE;
+        }
     }
+}
+
+enum fetch_reply_verdict fetch_take_rest(struct fetch *fetch)
+{
+    struct fetch_content *rest = &fetch->rest;
+    size_t before = rest->at;
+    enum fetch_reply_verdict verdict = fetch_take_bytes(fetch, rest->block + before, rest->len - before);
+
+    if (rest->at == before) { /* nothing is kept of it */
+        rest->at = rest->len = 0;
+    }
+    return verdict;
 }
 
 enum fetch_reply_verdict fetch_take_end(struct fetch *fetch)
@@ -357,4 +406,5 @@ void fetch_content_done(struct fetch *fetch)
     gunzip_destroy(fetch->gunzip);
     mem_free(fetch->content.block);
     mem_free(fetch->taken.block);
+    mem_free(fetch->rest.block);
 }

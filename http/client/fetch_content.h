@@ -12,13 +12,16 @@
 struct fetch;
 
 /* Take bytes that came. Returns REPLY_MORE; REPLY_DONE when the response is complete; or REPLY_MALFORMED after
- * fetch_fail(). */
+ * fetch_fail(). Where a little gzip makes much content, this takes a part of the bytes and keeps the rest: then
+ * fetch_has_rest(), and fetch_take_rest() is due in another turn, before any other bytes. */
 enum fetch_reply_verdict fetch_take_bytes(struct fetch *fetch, const char *data, size_t len);
+enum fetch_reply_verdict fetch_take_rest(struct fetch *fetch);
+bool fetch_has_rest(const struct fetch *fetch);
 
 /* The server has closed the connection. As above. */
 enum fetch_reply_verdict fetch_take_end(struct fetch *fetch);
 
-/* Whether there is room for more content: a streamed response waits for its reader. */
+/* Whether there is room for more content: a streamed response waits for its reader, and all wait for their rest. */
 bool fetch_has_room(const struct fetch *fetch);
 
 /* Where content of a known place may be received to directly, for a response that is collected: *room bytes there.

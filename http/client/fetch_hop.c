@@ -24,7 +24,8 @@
 
 enum {
     HOP_BLOCK = 16384,       /* bytes that are received at a time */
-    HOP_READS_MAX = 16,      /* times, before others have their turn */
+    HOP_READS_MAX = 16,      /* times, before others have their turn, */
+    HOP_TURN = 1 << 20,      /* or so many bytes */
     HOP_NAME_MAX = 900,      /* bytes of the name of a kept connection; a longer one is not kept */
     HOP_GIVEN_IDLE_MS = 500, /* how long before the server's own limit a kept connection is closed */
 };
@@ -222,8 +223,15 @@ static enum fetch_reply_verdict take_break(struct fetch *fetch, int error)
 static enum fetch_reply_verdict receive_response(struct fetch *fetch)
 {
     char block[HOP_BLOCK];
+    size_t total = 0;
 
-    for (int i = 0; i < HOP_READS_MAX && fetch_has_room(fetch); i++) {
+    if (fetch_has_rest(fetch)) {
+        enum fetch_reply_verdict verdict = fetch_take_rest(fetch);
+        if (verdict != REPLY_MORE) {
+            return verdict;
+        }
+    }
+    for (int i = 0; i < HOP_READS_MAX && total < HOP_TURN && fetch_has_room(fetch); i++) {
         size_t room = sizeof block;
         char *direct = fetch_content_room(fetch, &room);
         char *data = direct != NULL ? direct : block;
@@ -239,6 +247,7 @@ static enum fetch_reply_verdict receive_response(struct fetch *fetch)
         if (verdict != REPLY_MORE || (size_t)len < room) {
             return verdict;
         }
+        total += (size_t)len;
     }
     return REPLY_MORE;
 }
@@ -306,6 +315,9 @@ static void advance(struct fetch *fetch)
             }
             want_events(fetch, is_full);
             set_hop_deadline(fetch);
+            if (fetch_has_rest(fetch)) {
+                fetch_hop_nudge(fetch);
+            }
             break;
         default:
             break;

@@ -57,6 +57,7 @@ struct fetch {
     struct fetch_response result; /* for the owner, once has_result */
     struct fetch_content content; /* for the owner: all of it, or what it has not taken yet */
     struct fetch_content taken;   /* what fetch_read() handed out last */
+    struct fetch_content rest;    /* bytes that came and wait for the next turn, which decoding them takes */
     struct gunzip *gunzip;        /* of a response in gzip; else NULL */
     uint64_t content_total;       /* bytes of content so far */
     uint64_t max_body;            /* of content; UINT64_MAX: no limit */
