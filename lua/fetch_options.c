@@ -294,6 +294,9 @@ static void read_option(lua_State *L, int value, enum fetch_option option, struc
     case OPTION_UNIX:
         request->unix_path = check_option_text(L, value, option, "the path of a unix socket");
         request->unix_path_len = lua_objlen(L, value);
+        if (request->unix_path_len == 0) {
+            script_raise(L, "app.fetch: unix: the path of a unix socket expected, got an empty one");
+        }
         break;
     case OPTION_TLS:
         read_tls_options(L, value, request);

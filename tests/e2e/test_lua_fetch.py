@@ -417,6 +417,7 @@ class Failures(FetchCase):
                 ("app.fetch(url, { tls = true })", "app.fetch: tls: a table of options expected, got boolean; an https:// URL needs none"),
                 ("app.fetch(url, { tls = { verifi = false } })", 'app.fetch: tls: unknown option "verifi": there are ca, client_cert, server_name, verify'),
                 ("app.fetch(url, { tls = { verify = 0 } })", "app.fetch: verify: true or false expected, got number"),
+                ("app.fetch(url, { unix = '' })", "app.fetch: unix: the path of a unix socket expected, got an empty one"),
                 ("app.fetch(url, { length = 5, body = 'x' })", "app.fetch: length: only for a body that a function gives"),
                 ("app.fetch(url, { body = function() return {} end })", "app.fetch: the function for the body must return a string, or nil at the end, not table"),
                 ("app.fetch(url .. '/echo', { method = 'PUT', length = 3, body = function() return 'xxxx' end })", "app.fetch: the function for the body gives another number of bytes"),
@@ -508,6 +509,19 @@ class Ends(unittest.TestCase):
                 evtest.wait_until(lambda: left, "the connection to end")
                 self.assertTrue(any("cut at" in line and "where it waits" in line for line in server.lines), server.lines)
 
+    def test_a_request_that_waits_outlives_a_reload(self):
+        gate = threading.Event()
+        handlers = {"/late": lambda c, r: (gate.wait(evtest.LIMIT), c.respond(200, "late"))[1]}
+        script = 'app.get("/", function() return app.fetch("$URL/late").body end)'
+        with Origin(handlers) as origin, lua_site.script(script.replace("$URL", origin.url)) as path, \
+                evtest.Program(lua_site.EVSERVE, "--listen", "127.0.0.1:0", path) as server, Client(server) as client:
+            client.send("GET", "/")
+            evtest.wait_until(lambda: origin.requests, "the request to arrive")
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: any("reloaded" in line for line in server.raw), "the reload")
+            gate.set()
+            self.assertEqual(client.read().text, "late")
+
     def test_a_kept_connection_outlives_a_reload(self):
         script = 'app.get("/", function() return { app.fetch("$URL/echo"):json().connection } end)'
         with Origin() as origin, lua_site.script(script.replace("$URL", origin.url)) as path, \
@@ -515,7 +529,7 @@ class Ends(unittest.TestCase):
             with Client(server) as client:
                 self.assertEqual(client.ask("GET", "/").json, [1])
             server.process.send_signal(signal.SIGHUP)
-            evtest.wait_until(lambda: any("loaded" in line for line in server.raw), "the reload")
+            evtest.wait_until(lambda: any("reloaded" in line for line in server.raw), "the reload")
             with Client(server) as client:
                 self.assertEqual(client.ask("GET", "/").json, [1])
 
