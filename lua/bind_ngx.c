@@ -15,6 +15,7 @@
 #include "lua/bind_request.h"
 #include "lua/coro_pool.h"
 #include "lua/prelude.h"
+#include "lua/scratch.h"
 #include "lua/script_error.h"
 
 #include <errno.h>
@@ -117,10 +118,12 @@ static int lua_get_field(lua_State *L)
     int count = 0;
     lua_settop(L, 1);
     lua_newtable(L);
+    (void)script_lend_scratch(L, "ngx.header"); /* compiled code must not collect: a finalizer may add fields */
     while (response_next_field(exchange, name, name_len, &walk)) {
         lua_pushlstring(L, walk.value, walk.value_len);
         lua_rawseti(L, 2, ++count);
     }
+    script_return_scratch(L);
     if (count == 0) {
         return 0;
     }

@@ -8,6 +8,7 @@
 
 #include "lua/hook.h"
 #include "lua/regex.h"
+#include "lua/scratch.h"
 #include "lua/script_error.h"
 
 #include <errno.h>
@@ -71,29 +72,40 @@ static bool find_regex(lua_State *L, struct regex_cache *cache, struct regex **r
     return false;
 }
 
+/* Append the value on top of the stack, which is popped, to the list that the table has under the key below it. */
+static void append_to_list(lua_State *L, int table)
+{
+    lua_pushvalue(L, -2);
+    lua_rawget(L, table);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -3);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, table);
+    }
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+/* Groups that have names. may_repeat: the names have lists, of those that were set. */
 static void set_names(lua_State *L, int table, const struct regex *regex, bool may_repeat)
 {
     const char *name;
     unsigned group;
     for (unsigned n = 0; regex_name(regex, n, &name, &group); n++) {
+        lua_pushstring(L, name);
         lua_rawgeti(L, table, (int)group);
         if (!may_repeat) {
-            lua_setfield(L, table, name);
+            lua_rawset(L, table);
             continue;
         }
-        if (!lua_toboolean(L, -1)) {
+        if (lua_toboolean(L, -1)) {
+            append_to_list(L, table);
+        } else {
             lua_pop(L, 1);
-            continue;
         }
-        lua_getfield(L, table, name);
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            lua_newtable(L);
-            lua_pushvalue(L, -1);
-            lua_setfield(L, table, name);
-        }
-        lua_insert(L, -2);
-        lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
         lua_pop(L, 1);
     }
 }
@@ -138,18 +150,17 @@ static int lua_regex(lua_State *L)
         return 0;
     }
     int rv = regex_match(cache, regex, subject, len, (size_t)offset, lua_toboolean(L, 5) != 0);
-    if (rv < 0) {
-        return give_match_error(L, rv);
-    }
-    if (rv == 0) {
-        return 0;
+    if (rv <= 0) {
+        return rv < 0 ? give_match_error(L, rv) : 0;
     }
     bool is_part = group < (unsigned)rv && regex_group(cache, group, &begin, &end);
     if (!regex_group(cache, 0, &match_begin, &match_end)) {
         return give_match_error(L, -EINVAL);
     }
     if (lua_istable(L, 7)) {
+        (void)script_lend_scratch(L, "ngx.re"); /* compiled code must not collect: a finalizer may use the cache */
         fill_table(L, 7, cache, regex, rv, (unsigned)lua_tointeger(L, 3));
+        script_return_scratch(L);
     }
     if (is_part) {
         lua_pushnumber(L, (lua_Number)begin);

@@ -2,7 +2,8 @@
 
 import unittest
 
-from lua_site import SiteCase
+import evtest
+from lua_site import EVSERVE, SiteCase, script
 from nginx_lua import BothCase, ask
 
 LIST = r"""
@@ -27,6 +28,15 @@ local function groups(m, err)
 end
 local cases = {}
 """
+
+
+
+
+def setUpModule():
+    with script('print(select(2, require("ngx").re.match("a", "a")))\n') as path:
+        done = evtest.run(EVSERVE, "--check", path)
+    if "built without PCRE2" in done.stderr:
+        raise unittest.SkipTest("no PCRE2 in this build (scripts/setup.sh installs libpcre2-dev)")
 
 
 class Regex(BothCase):
