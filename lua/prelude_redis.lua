@@ -9,14 +9,14 @@ local core, app, shared = ...
 local fail, describe, check_names = core.fail, shared.describe, shared.check_names
 local to_key, to_ttl, to_number = core.redis_key, core.redis_ttl, core.redis_number
 local to_value, read_value, check = core.redis_value, core.redis_read, core.redis_check
-local connect = app.connect
+local connect, new_socket, open_socket, set_timeout = app.connect, shared.new_socket, shared.open_socket, core.socket_settimeout
 local ipairs, rawget, select, setmetatable = ipairs, rawget, select, setmetatable
 local tonumber, tostring, type, unpack = tonumber, tostring, type, unpack
 local getmetatable = debug.getmetatable
 local math, string, table = math, string, table
 
 local NAME_MAX = 64
-local PORT = 6379
+local PORT, PORT_MAX = 6379, 65535
 local DATABASE_MAX = 1000000
 local TIMEOUT = "1s" -- to connect, and for each piece of a reply
 local IDLE_MS = 60000 -- how long a connection is kept,
@@ -120,8 +120,16 @@ end
 -- A connection, and whether it was kept.
 local function open(state, what)
     check(what)
-    local socket, err = connect(state.address, state.options)
-    if not socket then
+    local socket, ok, err
+    if state.options.tls then
+        socket, err = connect(state.address, state.options)
+        ok = socket
+    else -- what app.connect would look at is known already
+        socket = new_socket()
+        set_timeout(socket, state.options.timeout)
+        ok, err = open_socket(socket, state.host, state.port, state.pool)
+    end
+    if not ok then
         refuse(state, what, err)
     end
     local is_kept = socket:getreusedtimes() > 0
@@ -130,6 +138,9 @@ local function open(state, what)
     end
     return socket, is_kept
 end
+
+-- What says that a connection is closed.
+local ends = { ["broken pipe"] = true, closed = true, ["connection reset by peer"] = true }
 
 -- Send a command and return its reply; or nil and the error that Redis has replied. A connection that was kept may be
 -- closed by the time it is used: is_safe says that the command may then be sent again, even if it has been carried out.
@@ -147,7 +158,7 @@ local function call(state, what, is_safe, ...)
             return reply, err
         end
         socket:close()
-        if not is_kept or not is_safe or err == "timeout" or try == TRIES then
+        if not is_kept or not is_safe or not ends[err] or try == TRIES then
             refuse(state, what, err)
         end
     end
@@ -410,6 +421,16 @@ local function parse_url(url)
     return host .. ":" .. (port == "" and PORT or port), scheme == "rediss", user, password, database
 end
 
+-- Host and port of an address, or the path of a unix socket alone.
+local function split_address(address)
+    local path = address:match "^unix:(.*)$"
+    if path then
+        return path
+    end
+    local host, port = address:match "^%[?(.-)%]?:(%d+)$"
+    return host, tonumber(port)
+end
+
 local function check_text(name, value)
     if value ~= nil and type(value) ~= "string" then
         fail(string.format("app.store: %s: text expected, got %s", name, type(value)))
@@ -458,12 +479,19 @@ return function(name, options)
         tls = wants_tls or nil
     end
     local pool = table.concat({ "redis", address, tostring(tls), user or "", password or "", tostring(database) }, "\0")
+    local host, port = split_address(address)
+    if port and (port < 1 or port > PORT_MAX) then
+        fail(string.format("app.store: redis: a port from 1 to %d expected, got %d", PORT_MAX, port))
+    end
     return setmetatable({}, {
         __index = store,
         __metatable = "store",
         name = name,
         prefix = name .. ":",
         address = address,
+        host = host,
+        port = port,
+        pool = "s" .. pool, -- as app.connect names it
         options = { pool = pool, timeout = core.redis_timeout(options.timeout or TIMEOUT), tls = tls },
         greeting = greeting_of(user, password, database),
     })

@@ -282,5 +282,5 @@ function app.connect(address, options)
     return object
 end
 
--- What ngx.socket.tcp() gives.
-shared.new_socket = new_socket
+-- What ngx.socket.tcp() gives; and app.connect without its looks at the address and the options.
+shared.new_socket, shared.open_socket = new_socket, open

@@ -353,6 +353,7 @@ class Mistakes(unittest.TestCase):
         ('app.store("a", { redis = "redis://:secret@h/x" })', "redis: a URL such as"),
         ('app.store("a", { redis = "redis://h/0?x=1" })', "redis: a URL such as"),
         ('app.store("a", { redis = "redis://h:x" })', "redis: a URL such as"),
+        ('app.store("a", { redis = "redis://h:65536" })', "redis: a port from 1 to 65535 expected, got 65536"),
         ('app.store("a", { redis = "redis://" })', "redis: a URL such as"),
         ('app.store("a", { redis = "unix:" })', "redis: a URL such as"),
         ('app.store("a", { redis = "redis://h/2000000" })', "db: a number from 0 to 1000000 expected"),
