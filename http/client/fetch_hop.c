@@ -20,6 +20,7 @@
 #include "http/head_text.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -49,11 +50,18 @@ static void on_fetch_deadline(struct reactor *reactor, uint64_t timer, void *arg
     }
     fetch_peer_name(fetch, name);
     if (fetch->stage == FETCH_OPENS) {
-        fetch_fail(fetch, FETCH_TIMED_OUT, "no connection to %s in time", name);
+        bool is_whole = reactor_now_ms(reactor) >= fetch->ends_ms;
+        fetch_fail(fetch, FETCH_TIMED_OUT, "no connection to %s within %" PRIu32 " ms (%s)", name,
+                   is_whole ? fetch->timeout_ms : fetch->connect_timeout_ms, is_whole ? "timeout" : "connect_timeout");
+    } else if (fetch->has_result && fetch->streams_response) {
+        fetch_fail(fetch, FETCH_TIMED_OUT, "%s sent nothing more of its response for %" PRIu32 " ms (timeout)", name,
+                   fetch->timeout_ms);
     } else if (fetch->has_result) {
-        fetch_fail(fetch, FETCH_TIMED_OUT, "%s did not complete its response in time", name);
+        fetch_fail(fetch, FETCH_TIMED_OUT, "%s did not complete its response within %" PRIu32 " ms (timeout)", name,
+                   fetch->timeout_ms);
     } else {
-        fetch_fail(fetch, FETCH_TIMED_OUT, "no response from %s in time", name);
+        fetch_fail(fetch, FETCH_TIMED_OUT, "no response from %s within %" PRIu32 " ms (timeout)", name,
+                   fetch->timeout_ms);
     }
     fetch_tell(fetch);
 }

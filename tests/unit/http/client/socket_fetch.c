@@ -500,9 +500,9 @@ static void silence_has_an_end(void **state)
 {
     struct fetch_request request = {.timeout_ms = 20};
     (void)state;
-    assert_fails(&request, url_of("/"), FETCH_TIMED_OUT, "no response from %s in time");
+    assert_fails(&request, url_of("/"), FETCH_TIMED_OUT, "no response from %s within 20 ms (timeout)");
     scene.answers[1].text = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello";
-    assert_fails(&request, url_of("/"), FETCH_TIMED_OUT, "%s did not complete its response in time");
+    assert_fails(&request, url_of("/"), FETCH_TIMED_OUT, "%s did not complete its response within 20 ms (timeout)");
 }
 
 #define REDIRECT(status, to) "HTTP/1.1 " status " X\r\nLocation: " to "\r\nContent-Length: 0\r\n\r\n"

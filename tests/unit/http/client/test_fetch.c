@@ -149,11 +149,11 @@ static void each_wait_has_its_end(void **state)
     advance_ms(FETCH_CONNECT_TIMEOUT_MS - 1);
     assert_int_equal(scene.ends, 0);
     advance_ms(1);
-    assert_timed_out("no connection to 127.0.0.1:8000 in time");
+    assert_timed_out("no connection to 127.0.0.1:8000 within 10000 ms (connect_timeout)");
 
     assert_int_equal(begin((struct fetch_request){.timeout_ms = 5000}), FETCH_SUCCESS);
     advance_ms(5000);
-    assert_timed_out("no connection to 127.0.0.1:8000 in time");
+    assert_timed_out("no connection to 127.0.0.1:8000 within 5000 ms (timeout)");
 
     fake_server_set(scene.server, FAKE_SERVER_ACCEPTS, 0);
     turns(3);
@@ -166,7 +166,7 @@ static void each_wait_has_its_end(void **state)
     fake_peer_send_text(scene.peer, "HTTP/1.1 200 OK\r\n"); /* a sign of life does not help */
     turn();
     advance_ms(1);
-    assert_timed_out("no response from 127.0.0.1:8000 in time");
+    assert_timed_out("no response from 127.0.0.1:8000 within 30000 ms (timeout)");
 }
 
 static void a_streamed_response_may_last_but_not_be_silent(void **state)
@@ -191,7 +191,7 @@ static void a_streamed_response_may_last_but_not_be_silent(void **state)
         turn();
     }
     advance_ms(1000);
-    assert_timed_out("127.0.0.1:8000 did not complete its response in time");
+    assert_timed_out("127.0.0.1:8000 sent nothing more of its response for 1000 ms (timeout)");
 }
 
 static void a_response_may_come_in_any_pieces(void **state)
