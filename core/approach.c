@@ -157,6 +157,13 @@ void approach_end(struct approach *approach)
     }
 }
 
+void approach_abandon(struct approach *approach)
+{
+    if (approach->dial != NULL) {
+        dial_abandon(approach->dial);
+    }
+}
+
 bool approach_is_resolved(const struct approach *approach)
 {
     return approach->is_resolved;

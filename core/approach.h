@@ -34,6 +34,9 @@ int approach_begin(struct approach **approach, const struct approach_plan *plan,
 /* Free it; what is under way ends. NULL is allowed. */
 void approach_end(struct approach *approach);
 
+/* In a process forked from the one that has it: close the fds, and leave everything else as it is. */
+void approach_abandon(struct approach *approach);
+
 /* Whether the addresses are known, so that it connects, or has failed to. */
 bool approach_is_resolved(const struct approach *approach);
 

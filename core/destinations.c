@@ -276,20 +276,23 @@ static uint16_t port_of(const struct destination *to)
     return 0;
 }
 
-/* Whether an address is in the network of a rule. Exceptions, and what is allowed, have the address itself; what is
- * denied is so in each form. */
-static bool is_in_network(const struct destination_rule *rule, const struct address_form *forms, unsigned count)
+static bool is_in_network(const struct network *network, const struct address_form *forms, unsigned count)
 {
-    count = rule->is_exception && count > 1 ? 1 : count;
     for (unsigned i = 0; i < count; i++) {
-        if (network_has(&rule->network, forms[i].family, forms[i].bytes)) {
+        if (network_has(network, forms[i].family, forms[i].bytes)) {
             return true;
         }
     }
     return false;
 }
 
-/* Whether a rule is about a destination. */
+static bool is_loopback(const struct address_form *forms, unsigned count)
+{
+    return (count > 0 && address_is_loopback(&forms[0])) || (count > 1 && address_is_loopback(&forms[1]));
+}
+
+/* Whether a rule is about a destination. Exceptions, and what is allowed, are about the address itself; what is denied is
+ * so in each form. */
 static bool rule_fits(const struct destination_rule *rule, const struct destination *to,
                       const struct address_form *forms, unsigned count)
 {
@@ -300,14 +303,14 @@ static bool rule_fits(const struct destination_rule *rule, const struct destinat
     if (rule->port != 0 && rule->port != port_of(to)) {
         return false;
     }
+    count = rule->is_exception && count > 1 ? 1 : count;
     switch ((enum rule_kind)rule->kind) {
     case RULE_PRIVATE:
         return address_why_private(forms, count) != NULL;
     case RULE_NETWORK:
-        return is_in_network(rule, forms, count);
+        return is_in_network(&rule->network, forms, count);
     case RULE_LOOPBACK:
-        return (to->name != NULL && names_are_equal(to->name, "localhost")) ||
-               (count > 0 && address_is_loopback(&forms[0]));
+        return (to->name != NULL && names_are_equal(to->name, "localhost")) || is_loopback(forms, count);
     case RULE_NAME:
         return to->name != NULL && names_are_equal(to->name, rule->text);
     case RULE_DOMAIN:

@@ -237,6 +237,16 @@ int dial_begin(struct dial **dial, struct reactor *reactor, const struct dial_pl
     return 0;
 }
 
+void dial_abandon(struct dial *dial)
+{
+    for (unsigned i = 0; i < dial->next; i++) {
+        if (dial->attempts[i].fd >= 0) {
+            sys_close(dial->attempts[i].fd);
+            dial->attempts[i].fd = -1;
+        }
+    }
+}
+
 void dial_end(struct dial *dial)
 {
     if (dial == NULL) {

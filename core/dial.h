@@ -32,6 +32,9 @@ int dial_begin(struct dial **dial, struct reactor *reactor, const struct dial_pl
 /* Free it; attempts under way end. NULL is allowed. */
 void dial_end(struct dial *dial);
 
+/* In a process forked from the one that has it: close the fds, and leave everything else as it is. */
+void dial_abandon(struct dial *dial);
+
 /* The address of a socket. Returns its length. */
 socklen_t dial_fill_address(struct sockaddr_storage *filled, const struct name_address *address, uint16_t port);
 

@@ -417,6 +417,9 @@ void link_close(struct link *link)
 void links_abandon(struct links *links)
 {
     for (struct link *link = links->first; link != NULL; link = link->next) {
+        if (link->approach != NULL) {
+            approach_abandon(link->approach);
+        }
         if (link->transport.fd >= 0) {
             sys_close(link->transport.fd);
             link->transport.fd = -1;

@@ -234,6 +234,17 @@ static void a_link_may_be_closed_at_any_time(void **state)
     assert_int_equal(open_fds(), fds);
 }
 
+static void a_child_process_closes_its_fds(void **state)
+{
+    (void)state;
+    assert_int_equal(open_by_name("localhost"), 0); /* known: it connects already */
+    int fds = open_fds();
+    links_abandon(&approach_scene.links);
+    assert_int_equal(open_fds(), fds - 1);
+    links_abandon(&approach_scene.links);
+    assert_int_equal(open_fds(), fds - 1);
+}
+
 static void denied_addresses_are_left_out(void **state)
 {
     (void)state;
@@ -323,6 +334,7 @@ int main(void)
         APPROACH_TEST(a_name_is_connected_with),
         APPROACH_TEST(a_name_without_addresses_says_so),
         APPROACH_TEST(a_link_may_be_closed_at_any_time),
+        APPROACH_TEST(a_child_process_closes_its_fds),
         APPROACH_TEST(denied_addresses_are_left_out),
         APPROACH_TEST(what_is_not_allowed_is_not_resolved),
         APPROACH_TEST(memory_that_is_short_is_told),

@@ -138,6 +138,7 @@ static void addresses_are_denied_or_not(void **state)
         {"[2a00::/12]:25", "[2a00::1]:25", "[2a00::/12]:25"},
         {"[2a00::/12]:25", "[2a00::1]:80", NULL},
         {"localhost", "[::1]:80", "localhost"},
+        {"localhost", "[64:ff9b::127.0.0.1]:80", "localhost"},
         {"unix:", "unix:/run/x", "unix:"},
         {"unix:", "1.2.3.4:80", NULL},
         {"unix:/run/x", "unix:/run/x", "unix:/run/x"},
