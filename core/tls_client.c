@@ -243,6 +243,7 @@ bool tls_client_get_info(const struct transport *transport, struct tls_info *inf
     }
     struct tls_caller *tls = caller_of(transport);
     tls_session_info(&tls->session, info);
+    info->server_name = tls->server_name; /* addresses, too, which are not sent */
     if (tls_client_context_is_unverified(tls->context)) {
         info->client_subject = info->client_fingerprint = "";
     }

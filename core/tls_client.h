@@ -36,8 +36,9 @@ const char *tls_client_name_fault(const char *server_name);
  * then our last words wait for what is written first, at most until transport_interest(); -EAGAIN; or -errno. */
 int tls_client_shake_hands(struct transport *transport);
 
-/* What was agreed on; the texts about the client are about the server here, and only there if its certificate was
- * verified. Returns false for another transport, and during the handshake. */
+/* What was agreed on. The name is the one that was asked for, without a dot at its end, or an address; the texts about
+ * the client are about the server here, and only there if its certificate was verified. Returns false for another
+ * transport, and during the handshake. */
 bool tls_client_get_info(const struct transport *transport, struct tls_info *info);
 
 #endif

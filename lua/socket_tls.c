@@ -6,6 +6,7 @@
 
 #include "lua/socket_tls.h"
 
+#include "core/ascii.h"
 #include "core/link.h"
 #include "core/sys.h"
 #include "core/tls_client.h"
@@ -82,8 +83,11 @@ static struct tls_client_settings read_tls_settings(lua_State *L, const struct s
  * asked for less. */
 static bool tls_is_enough(const struct tls_info *info, const char *name, bool is_verified)
 {
-    bool was_verified = info->client_subject[0] != '\0'; /* of the server, here */
-    return !is_verified || (was_verified && (name == NULL || strcmp(info->server_name, name) == 0));
+    bool was_verified = info->client_fingerprint[0] != '\0'; /* of the server, here; a subject may be empty */
+    size_t len = name == NULL ? 0 : strlen(name);
+    len -= len > 0 && name[len - 1] == '.';
+    bool is_same = name == NULL || (strlen(info->server_name) == len && ascii_equals(info->server_name, name, len));
+    return !is_verified || (was_verified && is_same);
 }
 
 /* start_tls(socket, name, is_verified, ca, cert, key, alpn, min_version, reason): true, or nil and a text. */

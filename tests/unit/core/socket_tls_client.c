@@ -257,8 +257,12 @@ static void certificate_must_be_for_the_name_or_address(void **state)
     (void)state;
     static const char *const good[] = {"site.example", "SITE.example.", "a.wild.example", "192.0.2.1", "2001:db8::1"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct tls_info info;
         call_server(trusting(), good[i]);
         assert_int_equal(handshake, 0);
+        assert_true(tls_client_get_info(&client, &info));
+        assert_memory_equal(info.server_name, good[i], strlen(info.server_name));
+        assert_true(strlen(info.server_name) >= strlen(good[i]) - 1);
     }
     assert_refused(trusting(), "other.example",
                    "the server's certificate is not for other.example, but for *.wild.example, 192.0.2.1, 2001:db8::1 "
