@@ -82,7 +82,8 @@ class Dns:
 class WebSocketServer:
     """Sends back each message; "close", "ping", "pieces" and "silent" make it do something else."""
 
-    def __init__(self):
+    def __init__(self, context=None):  # of TLS
+        self.context = context
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.heads = []
@@ -103,8 +104,10 @@ class WebSocketServer:
                 threading.Thread(target=self.serve_one, args=(client,), daemon=True).start()
 
     def serve_one(self, client):
-        with contextlib.suppress(OSError, EOFError), client, client.makefile("rb") as file:
-            self.serve_client(client, file)
+        with contextlib.suppress(OSError, EOFError), client:
+            sock = self.context.wrap_socket(client, server_side=True) if self.context else client
+            with sock, sock.makefile("rb") as file:
+                self.serve_client(sock, file)
 
     def serve_client(self, client, file):
         lines = []

@@ -4,13 +4,17 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 import evtest
+from certificates import Authority, require_tls
 from databases import require_module
-from nginx_lua import BothCase
+from lua_site import EVSERVE
+from nginx_lua import BothCase, ask, evserve
 from small_servers import Dns, WebSocketServer, encode_name
 
 LIST = r"""
@@ -132,7 +136,7 @@ class Redis(DriverCase):
         local out = {}
         for i = 1, 3 do
             local red = redis:new()
-            red:set_timeouts(1000, 1000, 1000)
+            red:set_timeout(1000)
             assert(red:connect("unix:FOLDER/redis.sock", { pool = "kept" }))
             out[#out + 1] = list(red:get_reused_times(), red:ping(), red:set_keepalive(10000, 5))
         end
@@ -347,14 +351,35 @@ class WebSocket(DriverCase):
         out[#out + 1] = list(small:connect("ws://127.0.0.1:PORT/")) .. list(small:send_text("hello!")) .. list(small:send_text("x"))
         return table.concat(out)
     end
+    function cases.secure()
+        local ws = client:new { timeout = 2000 }
+        return list(ws:connect("wss://127.0.0.1:SECURE/")) .. list(ws:send_text("hello")) .. list(ws:recv_frame()) .. list(ws:close())
+    end
+    function cases.verified()
+        local ws = client:new { timeout = 2000 }
+        local ok, err = ws:connect("wss://127.0.0.1:SECURE/", { ssl_verify = true })
+        return list(ok, err)
+    end
     return cases
     """
 
     @classmethod
     def start_servers(cls):
-        server = WebSocketServer()
-        cls.servers.callback(server.close)
-        cls.MODULE = cls.MODULE.replace("PORT", str(server.port))
+        require_tls(EVSERVE)
+        authority = Authority(cls.folder)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*authority.sign("ws", "127.0.0.1"))
+        cls.authority = authority.path("ca.pem")
+        for name, server in ("PORT", WebSocketServer()), ("SECURE", WebSocketServer(context)):
+            cls.servers.callback(server.close)
+            cls.MODULE = cls.MODULE.replace(name, str(server.port))
+
+    def test_tls(self):
+        self.assertIn('"hello"', self.check("secure").text)
+        self.assertIn("ssl handshake failed: ", ask(self.server, "/cases/verified").text)
+        with unittest.mock.patch.dict(os.environ, {"SSL_CERT_FILE": self.authority}):
+            with evserve([("cases.lua", self.MODULE)]) as server:
+                self.assertEqual(ask(server, "/cases/verified").text, "1 nil\n")
 
     def test_messages(self):
         self.assertIn('"three"', self.check("messages").text)
