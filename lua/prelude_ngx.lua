@@ -142,8 +142,14 @@ end
 
 local preload = package.preload
 
-preload["resty.core"] = function()
+local function empty_module()
     return { version = "evserve" }
+end
+
+preload["resty.core"] = empty_module
+for _, name in ipairs { "base64", "ctx", "exit", "hash", "misc", "phase", "regex", "request", "response", "shdict", "socket",
+    "time", "uri", "var", "worker" } do
+    preload["resty.core." .. name] = empty_module
 end
 
 setmetatable(ngx, {

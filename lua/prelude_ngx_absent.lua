@@ -78,11 +78,12 @@ for name, way in pairs {
     ocsp = "evserve has no hooks in the handshake",
     pipe = "a worker may run programs: app.worker",
     process = "evserve has threads, no processes: app.stats() says more",
+    re = "ngx.re of this module has match, find, gmatch, sub and gsub; there is no split",
     req = "ngx.req has what there is",
     resp = "return the headers from the handler",
     ssl = "app.tls has the certificates",
     ["ssl.clienthello"] = "app.tls has the certificates",
     ["ssl.session"] = "app.tls has the certificates",
 } do
-    package.preload["ngx." .. name] = absent("ngx." .. name, way)
+    package.preload["ngx." .. name] = absent("the module ngx." .. name, way)
 end

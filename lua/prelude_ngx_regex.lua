@@ -230,6 +230,10 @@ function re.gsub(subject, pattern, replace, options)
     return nil, nil, err
 end
 
+-- nginx has options for all patterns, such as how much stack machine code gets; here their bounds are fixed.
+function re.opt()
+end
+
 -- PCRE2 is loaded when a script first mentions ngx.re, as drivers do while they load: later, a sandbox does not allow it.
 function lazy.re()
     core.load_regex() -- if that fails, a match says so
