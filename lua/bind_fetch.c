@@ -49,7 +49,7 @@ static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_reque
     return 1;
 }
 
-/* fetch_start(url, options, text, is_json, streams): the object of a request that has begun; text is its body, or
+/* fetch_start(url, options, text, type, streams): the object of a request that has begun; text is its body, or
  * streams is true. nil, a text and a kind if it has not; false when nobody wants to know any more; false and the name of
  * an unknown option. */
 static int lua_fetch_start(lua_State *L)
@@ -69,7 +69,7 @@ static int lua_fetch_start(lua_State *L)
     if (!is_relayed && coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
-    if (!lua_isnil(L, 2) && !fetch_options_read(L, 2, lua_toboolean(L, 4) != 0, &request, &fields)) {
+    if (!lua_isnil(L, 2) && !fetch_options_read(L, 2, lua_tostring(L, 4), &request, &fields)) {
         lua_pushboolean(L, 0);
         lua_insert(L, -2);
         return 2;

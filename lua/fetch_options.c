@@ -12,6 +12,7 @@ enum fetch_option {
     OPTION_CA,
     OPTION_CLIENT_CERT,
     OPTION_CONNECT_TIMEOUT,
+    OPTION_FORM, /* likewise */
     OPTION_GZIP,
     OPTION_HEADERS,
     OPTION_KEEPALIVE,
@@ -19,6 +20,7 @@ enum fetch_option {
     OPTION_MAX_BODY,
     OPTION_MAX_HEAD,
     OPTION_METHOD,
+    OPTION_QUERY, /* likewise */
     OPTION_REDIRECTS,
     OPTION_SERVER_NAME,
     OPTION_STREAM,
@@ -34,6 +36,7 @@ static const char *const option_names[FETCH_OPTION_COUNT] = {
     [OPTION_CA] = "ca",
     [OPTION_CLIENT_CERT] = "client_cert",
     [OPTION_CONNECT_TIMEOUT] = "connect_timeout",
+    [OPTION_FORM] = "form",
     [OPTION_GZIP] = "gzip",
     [OPTION_HEADERS] = "headers",
     [OPTION_KEEPALIVE] = "keepalive",
@@ -41,6 +44,7 @@ static const char *const option_names[FETCH_OPTION_COUNT] = {
     [OPTION_MAX_BODY] = "max_body",
     [OPTION_MAX_HEAD] = "max_head",
     [OPTION_METHOD] = "method",
+    [OPTION_QUERY] = "query",
     [OPTION_REDIRECTS] = "redirects",
     [OPTION_SERVER_NAME] = "server_name",
     [OPTION_STREAM] = "stream",
@@ -308,16 +312,18 @@ static void read_option(lua_State *L, int value, enum fetch_option option, struc
         (void)read_tls_option(L, value, option, request);
         break;
     case OPTION_BODY:
+    case OPTION_FORM:
+    case OPTION_QUERY:
     case OPTION_HEADERS:
     case FETCH_OPTION_COUNT:
         break;
     }
 }
 
-bool fetch_options_read(lua_State *L, int index, bool is_json, struct fetch_request *request,
+bool fetch_options_read(lua_State *L, int index, const char *type, struct fetch_request *request,
                         struct fetch_fields *fields)
 {
-    static const char type[] = "content-type", json[] = "application/json";
+    static const char type_name[] = "content-type";
     fields->list = fields->few;
     fields->numbers = fields->few_numbers;
     fields->count = 0;
@@ -327,8 +333,8 @@ bool fetch_options_read(lua_State *L, int index, bool is_json, struct fetch_requ
     if (!lua_isnil(L, -1)) {
         read_request_fields(L, lua_gettop(L), fields);
     }
-    if (is_json && !fields->has_type) {
-        fields->list[fields->count++] = (struct fetch_field){type, json, sizeof type - 1, sizeof json - 1};
+    if (type != NULL && !fields->has_type) {
+        fields->list[fields->count++] = (struct fetch_field){type_name, type, sizeof type_name - 1, strlen(type)};
     }
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         enum fetch_option option = lua_type(L, -2) == LUA_TSTRING ? find_option(lua_tostring(L, -2))

@@ -4,7 +4,7 @@
 
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
-local fail_unknown = shared.fail_unknown
+local fail_unknown, query_text = shared.fail_unknown, shared.query_text
 local error, getmetatable, setmetatable, type = error, getmetatable, setmetatable, type
 local table = table
 local call = xpcall -- by another name: script_place() takes a call of "xpcall" for the entry of a handler
@@ -18,8 +18,8 @@ local AWAITS_PIECE, AWAITS_ROOM = core.AWAITS_PIECE, core.AWAITS_ROOM
 local CHUNK_MAX = 65536 -- bytes of a piece of a body that is there as a whole
 
 local options = {
-    "body", "ca", "client_cert", "connect_timeout", "gzip", "headers", "keepalive", "length", "max_body", "max_head",
-    "method", "redirects", "server_name", "stream", "timeout", "tls", "unix", "verify",
+    "body", "ca", "client_cert", "connect_timeout", "form", "gzip", "headers", "keepalive", "length", "max_body", "max_head",
+    "method", "query", "redirects", "server_name", "stream", "timeout", "tls", "unix", "verify",
 }
 
 local function wait(object, what)
@@ -125,7 +125,32 @@ end
 
 core.ref("fetched_meta", meta)
 
--- Request bodies. A string goes to C with the request. Anything else becomes a function that gives pieces.
+-- Requests.
+
+-- The URL with more in its query.
+local function add_query(url, query)
+    if type(query) ~= "table" then
+        fail("app.fetch: query: a table of names and values expected, got " .. describe(query))
+    end
+    local more = query_text("app.fetch: query", query)
+    if more == "" then
+        return url
+    end
+    local before, fragment = url:match("^([^#]*)(.*)$")
+    return before .. (before:find("?", 1, true) and "&" or "?") .. more .. fragment
+end
+
+-- A form as a body. Returns the text and its type.
+local function form_of(given)
+    if type(given.form) ~= "table" then
+        fail("app.fetch: form: a table of names and values expected, got " .. describe(given.form))
+    elseif given.body ~= nil then
+        fail("app.fetch: form and body are both given, and a request has only one body")
+    end
+    return query_text("app.fetch: form", given.form), "application/x-www-form-urlencoded"
+end
+
+-- The text of a body and the type that it has, or a function that gives pieces, and its argument.
 
 local function body_of(body)
     local kind = type(body)
@@ -134,13 +159,13 @@ local function body_of(body)
     elseif kind == "number" then
         return number_text(body)
     elseif kind == "function" then
-        return nil, false, body
+        return nil, nil, body
     elseif kind == "table" and getmetatable(body) == meta then
-        return nil, false, methods.chunks(body)
+        return nil, nil, methods.chunks(body)
     elseif kind == "table" then
-        return json_encode(body), true
+        return json_encode(body), "application/json"
     elseif kind == "userdata" and getmetatable(body) == "request" then
-        return nil, false, body:chunks()
+        return nil, nil, body:chunks()
     end
     fail("app.fetch: body: a string, a table, a function or a request expected, got " .. describe(body))
 end
@@ -166,11 +191,18 @@ local function send(object, next_chunk, state)
 end
 
 local function fetch(url, given)
-    local text, is_json, next_chunk, state
-    if given ~= nil and given.body ~= nil then
-        text, is_json, next_chunk, state = body_of(given.body)
+    local text, media_type, next_chunk, state
+    if given ~= nil then
+        if given.query ~= nil then
+            url = add_query(url, given.query)
+        end
+        if given.form ~= nil then
+            text, media_type = form_of(given)
+        elseif given.body ~= nil then
+            text, media_type, next_chunk, state = body_of(given.body)
+        end
     end
-    local object, err, kind = fetch_start(url, given, text, is_json, next_chunk ~= nil)
+    local object, err, kind = fetch_start(url, given, text, media_type, next_chunk ~= nil)
     if not object then
         if object == false then
             if err ~= nil then

@@ -340,14 +340,15 @@ local function url_text(what, value)
     elseif type(value) == "string" then
         return value
     end
-    fail(string.format("app.url: %s: text or a number expected, got %s", what, describe(value)))
+    fail(string.format("%s: text or a number expected, got %s", what, describe(value)))
 end
 
-local function query_text(name, query)
+-- Names and values as a query: "a=1&b=2&b=3".
+function shared.query_text(what, query)
     local keys, parts = {}, {}
     for key in pairs(query) do
         if type(key) ~= "string" then
-            fail(string.format("app.url: %s: names in the query must be text, not %s", name, describe(key)))
+            fail(string.format("%s: names in the query must be text, not %s", what, describe(key)))
         end
         keys[#keys + 1] = key
     end
@@ -355,11 +356,11 @@ local function query_text(name, query)
     for _, key in ipairs(keys) do
         local values = query[key]
         for _, value in ipairs(type(values) == "table" and values or { values }) do
-            local text = type(value) == "boolean" and tostring(value) or url_text(name .. ": " .. key, value)
+            local text = type(value) == "boolean" and tostring(value) or url_text(what .. ": " .. key, value)
             parts[#parts + 1] = core.url_encode(key) .. "=" .. core.url_encode(text)
         end
     end
-    return #parts == 0 and "" or "?" .. table.concat(parts, "&")
+    return table.concat(parts, "&")
 end
 
 function app.url(name, params, query)
@@ -378,9 +379,10 @@ function app.url(name, params, query)
     local texts = {}
     check_names("app.url: " .. name, "parameter", params or {}, core.url_params(route.pattern))
     for param, value in pairs(params or {}) do
-        texts[param] = url_text(name .. ": " .. param, value)
+        texts[param] = url_text("app.url: " .. name .. ": " .. param, value)
     end
-    return core.url_path(name, route.pattern, texts) .. query_text(name, query or {})
+    local rest = shared.query_text("app.url: " .. name, query or {})
+    return core.url_path(name, route.pattern, texts) .. (rest == "" and "" or "?" .. rest)
 end
 
 -- Events.

@@ -764,6 +764,8 @@ function app.worker(path, options) end
 ---@field method? string (default: "GET")
 ---@field headers? table<string, string|number|(string|number)[]> a list of values becomes several field lines
 ---@field body? string|number|table|evserve.Request|evserve.Fetched|fun(): string? a table is sent as JSON; a function returns the next piece, and nil at the end
+---@field form? table<string, string|number|boolean|(string|number)[]> the body is a form with these fields
+---@field query? table<string, string|number|boolean|(string|number)[]> is added to the URL, encoded
 ---@field length? integer how many bytes a function for the body will give; without it they are sent in chunks
 ---@field timeout? evserve.Duration until the response is complete; with stream, until its head is there, and then for each piece (default: "30s")
 ---@field connect_timeout? evserve.Duration for the name, the connection and TLS (default: "10s")

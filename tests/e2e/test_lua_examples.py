@@ -52,6 +52,7 @@ class Api(Origin):
             "/v1/oslo": lambda c, r: c.respond(200, '{"temperature":-3}', json_type),
             "/orders": lambda c, r: c.respond(201, f"{json.loads(r.read().body)['order']['item']} is ordered\n"),
             "/old": lambda c, r: c.respond(301, "", [("Location", "/one")]),
+            "/search": lambda c, r: c.respond(200, f"{r.target} {r.read().body.decode()}\n"),
             "/one": lambda c, r: c.respond(200, "one"),
             "/two": lambda c, r: c.respond(200, "two"),
             "/archive/a": self.keep,

@@ -176,6 +176,18 @@ class Requests(FetchCase):
         got = self.echo('{ method = "PUT", body = { a = 1 }, headers = { ["content-type"] = "application/vnd.x+json" } }')
         self.assertEqual(got["headers"]["content-type"], "application/vnd.x+json")
 
+    def test_a_form(self):
+        got = self.echo('{ method = "POST", form = { ["a b"] = "x&y=z+", n = 7, list = { "1", true } } }')
+        self.assertEqual((got["body"], got["headers"]["content-type"]),
+                         ("a%20b=x%26y%3Dz%2B&list=1&list=true&n=7", "application/x-www-form-urlencoded"))
+
+    def test_a_query(self):
+        for path, query, target in (("/echo", '{ q = "a&b #é", n = 1 }', "/echo?n=1&q=a%26b%20%23%C3%A9"),
+                                    ("/echo?x=y", '{ q = { "1", "2" } }', "/echo?x=y&q=1&q=2"),
+                                    ("/echo#part", '{ q = "" }', "/echo?q="), ("/echo?x", "{}", "/echo?x")):
+            with self.subTest(path):
+                self.assertEqual(self.echo(f"{{ query = {query} }}", path)["target"], target)
+
     def test_a_body_from_a_function(self):
         pieces = 'local n = 0 local function body() n = n + 1 if n < 4 then app.sleep(1) return ("x"):rep(n) end end '
         got = self.fetch(pieces + 'return app.fetch(url .. "/echo", { method = "POST", body = body }):json()')
@@ -417,6 +429,11 @@ class Failures(FetchCase):
                 ("app.fetch(url, { tls = true })", "app.fetch: tls: a table of options expected, got boolean; an https:// URL needs none"),
                 ("app.fetch(url, { tls = { verifi = false } })", 'app.fetch: tls: unknown option "verifi": there are ca, client_cert, server_name, verify'),
                 ("app.fetch(url, { tls = { verify = 0 } })", "app.fetch: verify: true or false expected, got number"),
+                ("app.fetch(url, { form = 'a=b' })", "app.fetch: form: a table of names and values expected, got \"a=b\""),
+                ("app.fetch(url, { form = {}, body = '' })", "app.fetch: form and body are both given"),
+                ("app.fetch(url, { query = 7 })", "app.fetch: query: a table of names and values expected, got 7"),
+                ("app.fetch(url, { query = { 7 } })", "app.fetch: query: names in the query must be text, not 1"),
+                ("app.fetch(url, { query = { a = {{}} } })", "app.fetch: query: a: text or a number expected, got table"),
                 ("app.fetch(url, { unix = '' })", "app.fetch: unix: the path of a unix socket expected, got an empty one"),
                 ("app.fetch(url, { length = 5, body = 'x' })", "app.fetch: length: only for a body that a function gives"),
                 ("app.fetch(url, { body = function() return {} end })", "app.fetch: the function for the body must return a string, or nil at the end, not table"),
