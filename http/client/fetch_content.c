@@ -360,7 +360,7 @@ static ssize_t take_decoded(struct fetch *fetch, const char **data)
 {
     struct fetch_content *content = &fetch->content;
     struct fetch_content *taken = &fetch->taken;
-    const char *in = content->block + content->at;
+    const char *in = content->len > 0 ? content->block + content->at : NULL;
     size_t in_len = content->len - content->at;
 
     taken->len = 0;

@@ -162,9 +162,10 @@ static bool send_request(struct fetch *fetch)
         if (queued + body_left == 0) {
             return false;
         }
+        const char *body = body_left > 0 ? order->body + fetch->body_sent : NULL;
         struct iovec parts[2] = {
             {.iov_base = fetch->out.block + fetch->out.start, .iov_len = queued},
-            {.iov_base = (void *)(uintptr_t)(order->body + fetch->body_sent), .iov_len = body_left},
+            {.iov_base = (void *)(uintptr_t)body, .iov_len = body_left},
         };
         size_t first = queued == 0;
         ssize_t sent = body_left == 0 ? link_send(fetch->link, parts[0].iov_base, queued)
