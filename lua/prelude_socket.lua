@@ -14,6 +14,8 @@ local receive, receiveany, receiveuntil = core.socket_receive, core.socket_recei
 local start_tls, has_tls = core.socket_start_tls, core.socket_has_tls
 local settimeout, settimeouts = core.socket_settimeout, core.socket_settimeouts
 
+local byte, lower, sub = string.byte, string.lower, string.sub -- quicker than a pattern, and used for each connection
+local COLON, BRACKET = byte ":", byte "["
 local PORT_MAX = 65535
 
 local socket = {
@@ -164,9 +166,8 @@ function socket.connect(object, host, port, options)
     end
     local pool = options and options.pool
     local size = options and options.pool_size
-    local path = host:match "^[Uu][Nn][Ii][Xx]:(.*)"
-    if path then
-        return open(object, path, nil, "s" .. tostring(pool or host), size)
+    if byte(host, 5) == COLON and lower(sub(host, 1, 4)) == "unix" then
+        return open(object, sub(host, 6), nil, "s" .. tostring(pool or host), size)
     end
     local number = tonumber(port)
     if not number then
@@ -175,7 +176,7 @@ function socket.connect(object, host, port, options)
     if number < 0 or number > PORT_MAX then
         return nil, "bad port number: " .. number
     end
-    local name = host:match "^%[(.*)%]$" or host
+    local name = byte(host) == BRACKET and host:match "^%[(.*)%]$" or host
     return open(object, name, number, "s" .. tostring(pool or host .. ":" .. number), size)
 end
 
