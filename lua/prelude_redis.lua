@@ -475,6 +475,12 @@ return function(name, options)
         fail "app.store: user: a password is missing"
     end
     local tls = options.tls
+    if tls ~= nil and type(tls) ~= "boolean" and type(tls) ~= "table" then
+        fail("app.store: tls: true or a table of options expected, got " .. describe(tls))
+    end
+    if wants_tls and tls == false then
+        fail "app.store: tls: the URL asks for TLS (rediss://), and this option refuses it"
+    end
     if tls == nil then
         tls = wants_tls or nil
     end

@@ -363,6 +363,8 @@ class Mistakes(unittest.TestCase):
         ('app.store("a", { redis = "redis://h", size = "1M" })', "size: Redis has a size of its own (maxmemory)"),
         ('app.store("a", { redis = "redis://h", tiemout = 1 })', 'unknown option "tiemout" (did you mean "timeout"?)'),
         ('app.store("a", { redis = "redis://h", timeout = "soon" })', "timeout"),
+        ('app.store("a", { redis = "redis://h", tls = 1 })', "tls: true or a table of options expected, got 1"),
+        ('app.store("a", { redis = "rediss://h", tls = false })', "tls: the URL asks for TLS (rediss://)"),
         ('app.store("a", { redis = "redis://h" }):get "k"', "cannot wait while the script starts"),
     )
 
