@@ -26,11 +26,11 @@
 #include <string.h>
 
 enum {
-    CONNECT_REASON = 6,     /* indices of the arguments that say why a wait is over; nil: nobody has waited */
-    SEND_REASON = 4,        /* likewise */
-    SEND_DEPTH_MAX = 32,    /* tables inside each other that send() takes */
-    POOL_SIZE_MAX = 100000, /* of setkeepalive() */
-    SEND_BYTES_MAX = 1 << 30,
+    CONNECT_REASON = 6,       /* indices of the arguments that say why a wait is over; nil: nobody has waited */
+    SEND_REASON = 4,          /* likewise */
+    SEND_DEPTH_MAX = 32,      /* tables inside each other that send() takes */
+    POOL_SIZE_MAX = 100000,   /* of setkeepalive() */
+    SEND_LIST_MAX = 64 << 20, /* bytes of a list that send() takes */
 };
 
 static int push_socket_closed(lua_State *L)
@@ -180,9 +180,9 @@ static void append_sent(lua_State *L, struct write_buffer *out, int index, int d
         script_raise(L, "socket:send: strings, numbers, booleans and lists of them expected, got %s",
                      luaL_typename(L, index));
     }
-    int rv = write_buffer_append(out, text, len, SEND_BYTES_MAX);
+    int rv = write_buffer_append(out, text, len, SEND_LIST_MAX);
     if (rv == -ENOBUFS) {
-        script_raise(L, "socket:send: more than %d bytes at a time", (int)SEND_BYTES_MAX);
+        script_raise(L, "socket:send: a list of more than %d bytes; send it in pieces", (int)SEND_LIST_MAX);
     }
     if (rv < 0) {
         script_raise_memory(L);
@@ -267,7 +267,7 @@ static int send_socket_list(lua_State *L, struct script_socket *socket, struct c
     ssize_t taken = len == 0 ? 0 : send_socket_bytes(socket, write_buffer_data(out), len);
     int rv = taken < 0 ? (int)taken : 0;
     if (rv == 0 && (size_t)taken < len) {
-        rv = write_buffer_append(&socket->output, write_buffer_data(out) + taken, len - (size_t)taken, SEND_BYTES_MAX);
+        rv = write_buffer_append(&socket->output, write_buffer_data(out) + taken, len - (size_t)taken, SEND_LIST_MAX);
     }
     script_return_scratch(L);
     socket->sent = len;

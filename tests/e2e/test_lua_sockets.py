@@ -289,6 +289,18 @@ class Sending(SocketCase):
                 return count, err, s:send "y"
             """, peer), ["nil", "timeout", "nil", "closed"])
 
+    def test_a_list_has_a_limit(self):
+        with Peer(lambda connection: time.sleep(1)) as peer:
+            self.assertEqual(self.run_code("""
+                local list, text = {}, ("x"):rep(1048576)
+                for i = 1, 64 do list[i] = text end
+                local s = app.connect(peer)
+                s:settimeout(5)
+                local ok, err = pcall(s.send, s, { list, "y" })
+                local count, timeout = s:send(list)
+                return ok, err:match "socket:send.*", count, timeout
+            """, peer), ["false", "socket:send: a list of more than 67108864 bytes; send it in pieces", "nil", "timeout"])
+
     def test_a_peer_that_has_left(self):
         with Peer(sends(b"bye")) as peer:
             self.assertEqual(self.run_code("""
