@@ -5,7 +5,7 @@
 local core, _, shared = ...
 local fail, describe = core.fail, shared.describe
 local ngx, stores = shared.ngx, shared.stores
-local floor, huge, pairs, pcall, rawset = math.floor, math.huge, pairs, pcall, rawset
+local error, floor, huge, pairs, pcall, rawset = error, math.floor, math.huge, pairs, pcall, rawset
 local setmetatable, string, tostring, type = setmetatable, string, tostring, type
 
 local FLAGS = "ngx.flags" -- the key under which a value has them
@@ -102,10 +102,10 @@ local function put(what, why, object, key, value, seconds, flags)
     end
     local ok, done = pcall(store[what], store, key, kept, ttl_of(what, seconds))
     if not ok then
-        if tostring(done):find("too large", 1, true) then
+        if type(done) == "string" and done:find("too large", 1, true) then
             return false, "no memory", false
         end
-        fail(tostring(done))
+        error(done, 0)
     end
     if not done then
         return false, why, false
@@ -151,10 +151,10 @@ function dict.incr(object, key, number, initial, seconds)
     end
     local ok, sum = pcall(store.incr, store, key, number, initial or 0, ttl_of("incr", seconds))
     if not ok then
-        if tostring(sum):find("is not a number", 1, true) then
+        if type(sum) == "string" and sum:find("is not a number", 1, true) then
             return nil, "not a number"
         end
-        fail(tostring(sum))
+        error(sum, 0)
     end
     return sum, nil, false
 end
@@ -200,13 +200,18 @@ function dict.get_keys(object, most)
     return (store:keys("", most == 0 and KEYS_MAX or most))
 end
 
+-- Redis without a limit says 0.
+local function size_of(stats)
+    return stats.size == 0 and huge or stats.size
+end
+
 function dict.capacity(object)
-    return store_of(object, "capacity"):stats().size
+    return size_of(store_of(object, "capacity"):stats())
 end
 
 function dict.free_space(object)
     local stats = store_of(object, "free_space"):stats()
-    return stats.size - stats.bytes
+    return size_of(stats) - stats.bytes
 end
 
 for _, name in pairs { "lpush", "rpush", "lpop", "rpop", "llen" } do

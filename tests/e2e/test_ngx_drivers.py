@@ -11,6 +11,7 @@ import unittest
 import unittest.mock
 
 import evtest
+import test_ngx
 from certificates import Authority, require_tls
 from databases import require_module
 from lua_site import EVSERVE
@@ -197,6 +198,13 @@ class Redis(DriverCase):
 
     def test_connector(self):
         self.check("connector")
+
+    def test_a_dictionary_in_redis(self):
+        module = test_ngx.Shared.MODULE
+        files = [("one.lua", module), ("other.lua", module.replace("ngx.shared.dict", "ngx.shared.red"))]
+        settings = f'app.store("red", {{ redis = "unix:{self.folder}/redis.sock" }})\n'
+        with evserve(files, settings) as server:
+            self.assertEqual(ask(server, "/other/dicts").body, ask(server, "/one/dicts").body)
 
 
 class Memcached(DriverCase):
