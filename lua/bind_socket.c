@@ -40,9 +40,12 @@ static int push_socket_closed(lua_State *L)
     return 2;
 }
 
-/* new_socket(): one that is not connected. */
+/* new_socket(what): one that is not connected. With what, it is about to be: raises where that cannot be waited for. */
 static int new_socket(lua_State *L)
 {
+    if (!lua_isnoneornil(L, 1) && !relay_is_needed(L)) {
+        (void)coro_check_waiting(L, luaL_checkstring(L, 1));
+    }
     (void)socket_push(L);
     return 1;
 }

@@ -259,7 +259,7 @@ end
 
 function app.connect(address, options)
     local host, port = parse_address(address)
-    local object = new_socket()
+    local object = new_socket "app.connect"
     local pool, tls = address, nil
     if options ~= nil then
         if type(options) ~= "table" then

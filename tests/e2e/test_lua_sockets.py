@@ -375,6 +375,11 @@ class Connecting(SocketCase):
             code = f'return app.connect("127.0.0.1:{full.getsockname()[1]}", {{ timeout = "100ms" }})'
             self.assertEqual(self.run_code(code), ["nil", "timeout"])
 
+    def test_it_cannot_wait_while_the_script_starts(self):
+        with script('app.connect "127.0.0.1:1"') as path:
+            done = evtest.run(EVSERVE, "--check", path)
+            self.assertIn(":2: app.connect cannot wait while the script starts", done.stderr)
+
     def test_addresses_and_options_are_checked(self):
         for code, text in (('"127.0.0.1"', '"host:port", "[::1]:port" or "unix:/path" expected, got "127.0.0.1"'),
                            ('"127.0.0.1:0"', 'got "127.0.0.1:0"'), ('"::1:80"', 'got "::1:80"'),
