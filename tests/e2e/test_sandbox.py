@@ -198,6 +198,21 @@ class Allowed(Case):
         self.assertNotEqual(get(server, "/report/one")[0], 200)
         self.assertEqual(get(server, "/write")[0], 500)
 
+    def test_libraries_of_ngx_are_there_if_they_were_mentioned(self):
+        script = ("local early = ARG; local ngx = require 'ngx'\n"
+                  "local md5, match = early and ngx.md5, early and ngx.re.match\n"
+                  "app.get('/', function() local m, err = (match or ngx.re.match)('abc', 'b(c)', 'jo')\n"
+                  "return (m and m[1] or err) .. ' ' .. tostring(select(2, pcall(md5 or ngx.md5, 'hello'))) end)\n")
+        server = self.start_site(script.replace("ARG", "true"), "--sandbox")
+        text = get(server, "/")[1].decode()
+        if "built without" not in text:
+            self.assertEqual(text, "c 5d41402abc4b2a76b9719d911017c592")
+        server = self.start_site(script.replace("ARG", "false"), "--sandbox")
+        text = get(server, "/")[1].decode()
+        if "built without" not in text:
+            self.assertIn("in a sandbox, mention ngx.re while the script starts", text)
+            self.assertIn("in a sandbox: while it starts", text)
+
     def test_serving_goes_on(self):
         script = ("local ticks = 0; app.every('10ms', function() ticks = ticks + 1; app.log('info', 'tick') end)\n"
                   "app.get('/sleep', function() app.sleep('20ms'); return 'slept' end)\n"
