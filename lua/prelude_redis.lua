@@ -10,7 +10,7 @@ local fail, describe, check_names = core.fail, shared.describe, shared.check_nam
 local to_key, to_ttl, to_number = core.redis_key, core.redis_ttl, core.redis_number
 local to_value, read_value, check = core.redis_value, core.redis_read, core.redis_check
 local connect, new_socket, open_socket, set_timeout = app.connect, shared.new_socket, shared.open_socket, core.socket_settimeout
-local ipairs, rawget, select, setmetatable = ipairs, rawget, select, setmetatable
+local ipairs, rawget, setmetatable = ipairs, rawget, setmetatable
 local tonumber, tostring, type, unpack = tonumber, tostring, type, unpack
 local getmetatable = debug.getmetatable
 local math, string, table = math, string, table
@@ -26,7 +26,8 @@ local LIST_MAX = 1000000 -- items of a reply
 local DEPTH_MAX = 4 -- lists in lists of a reply
 local TRIES = 3 -- with connections that turn out to be closed
 local KEYS_USUAL, KEYS_MAX = 1000, 1000000 -- of store:keys()
-local SCAN_COUNT = "1000" -- keys that Redis looks at for one reply
+local SCAN_COUNT = "1000" -- keys that Redis looks at for one reply, which may have more
+local UNLINK_MAX = 1000 -- keys of one command
 
 local store = {}
 
@@ -46,10 +47,10 @@ end
 -- The protocol (RESP2).
 
 local function encode(...)
-    local count = select("#", ...)
-    local parts = { "*" .. count .. "\r\n" }
-    for i = 1, count do
-        local text = select(i, ...)
+    local words = { ... }
+    local parts = { "*" .. #words .. "\r\n" }
+    for i = 1, #words do
+        local text = words[i]
         parts[3 * i - 1] = "$" .. #text .. "\r\n"
         parts[3 * i] = text
         parts[3 * i + 1] = "\r\n"
@@ -348,8 +349,8 @@ end
 function store.flush(object)
     local state = state_of("store:flush", object)
     scan(state, "store:flush", state.prefix, function(keys)
-        if #keys > 0 then
-            ask(state, "store:flush", true, "UNLINK", unpack(keys))
+        for first = 1, #keys, UNLINK_MAX do
+            ask(state, "store:flush", true, "UNLINK", unpack(keys, first, math.min(first + UNLINK_MAX - 1, #keys)))
         end
     end)
 end

@@ -95,8 +95,13 @@ def running(**options):
         raise unittest.SkipTest("redis-server is not installed (scripts/setup.sh --tests)")
     with tempfile.TemporaryDirectory(prefix="ev") as folder:
         server = Redis(folder, free_port(), **options)
-        server.start()
         try:
+            try:
+                server.start()
+            except OSError:  # somebody has taken the port meanwhile
+                server.stop()
+                server = Redis(folder, free_port(), **options)
+                server.start()
             yield server
         finally:
             server.stop()
