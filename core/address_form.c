@@ -1,5 +1,5 @@
 /* An address of IPv6 may lead to one of IPv4: ::ffff:10.0.0.1 on the machine itself, 64:ff9b::a00:1 and 2002:a00:1::
- * through a gateway. */
+ * through a gateway. Whoever connects with 0.0.0.0 or :: reaches this machine, as with a loopback address. */
 
 #include "core/address_form.h"
 
@@ -51,13 +51,24 @@ static struct address_form ipv4_form(const uint8_t *bytes)
     return form;
 }
 
+static unsigned get_ipv4_forms(const uint8_t *bytes, struct address_form forms[ADDRESS_FORMS_MAX])
+{
+    static const uint8_t unspecified[4] = {0}, loopback[4] = {127, 0, 0, 1};
+    forms[0] = ipv4_form(bytes);
+    if (memcmp(bytes, unspecified, sizeof unspecified) != 0) {
+        return 1;
+    }
+    forms[1] = ipv4_form(loopback);
+    return 2;
+}
+
 unsigned address_get_forms(const struct sockaddr *address, struct address_form forms[ADDRESS_FORMS_MAX])
 {
+    static const uint8_t unspecified[16] = {0};
     if (address->sa_family == AF_INET) {
         struct sockaddr_in ipv4;
         memcpy(&ipv4, address, sizeof ipv4);
-        forms[0] = ipv4_form((const uint8_t *)&ipv4.sin_addr);
-        return 1;
+        return get_ipv4_forms((const uint8_t *)&ipv4.sin_addr, forms);
     }
     if (address->sa_family != AF_INET6) {
         return 0;
@@ -66,11 +77,14 @@ unsigned address_get_forms(const struct sockaddr *address, struct address_form f
     memcpy(&ipv6, address, sizeof ipv6);
     const uint8_t *bytes = ipv6.sin6_addr.s6_addr;
     if (network_has(&mapped_ipv4, AF_INET6, bytes)) {
-        forms[0] = ipv4_form(bytes + 12);
-        return 1;
+        return get_ipv4_forms(bytes + 12, forms);
     }
     forms[0] = (struct address_form){.family = AF_INET6};
     memcpy(forms[0].bytes, bytes, 16);
+    if (memcmp(bytes, unspecified, sizeof unspecified) == 0) {
+        forms[1] = (struct address_form){.family = AF_INET6, .bytes = {[15] = 1}};
+        return 2;
+    }
     if (network_has(&translated_ipv4, AF_INET6, bytes)) {
         forms[1] = ipv4_form(bytes + 12);
         return 2;

@@ -15,8 +15,9 @@ struct address_form {
     uint8_t bytes[16];
 };
 
-/* Get the address itself, and then the address of IPv4 that a gateway makes of it, if it is such a one of IPv6. One of
- * IPv4 that is written as IPv6, ::ffff:10.0.0.1, is IPv4 alone. Returns how many there are: 0 for a unix socket. */
+/* Get the address itself, and then, if there is one, the other address that it leads to: of IPv4, if it is one of IPv6
+ * from which a gateway makes it; the loopback address, if it is 0.0.0.0 or "::". One of IPv4 that is written as IPv6,
+ * ::ffff:10.0.0.1, is IPv4 alone. Returns how many there are: 0 for a unix socket. */
 unsigned address_get_forms(const struct sockaddr *address, struct address_form forms[ADDRESS_FORMS_MAX]);
 
 /* Why an address is not a public one, in any of its forms: "a loopback address". NULL if it is public. */

@@ -138,6 +138,13 @@ static void addresses_are_denied_or_not(void **state)
         {"[2a00::/12]:25", "[2a00::1]:25", "[2a00::/12]:25"},
         {"[2a00::/12]:25", "[2a00::1]:80", NULL},
         {"localhost", "[::1]:80", "localhost"},
+        {"localhost", "0.0.0.0:80", "localhost"}, /* which leads to 127.0.0.1 */
+        {"localhost", "[::]:80", "localhost"},
+        {"127.0.0.0/8", "0.0.0.0:80", "127.0.0.0/8"},
+        {"127.0.0.1:6379", "[::ffff:0.0.0.0]:6379", "127.0.0.1:6379"},
+        {"::1", "[::]:80", "::1"},
+        {"127.0.0.0/8", "0.0.0.1:80", NULL},
+        {"private, !127.0.0.1:6379", "0.0.0.0:6379", "an address of this network"},
         {"localhost", "[64:ff9b::127.0.0.1]:80", "localhost"},
         {"unix:", "unix:/run/x", "unix:"},
         {"unix:", "1.2.3.4:80", NULL},
@@ -234,6 +241,7 @@ static void destinations_are_allowed_or_not(void **state)
         {"localhost:80", "127.0.0.1:80", true},
         {"localhost:80", "[::1]:80", true},
         {"localhost:80", "1.2.3.4:80", false},
+        {"localhost:80", "0.0.0.0:80", false}, /* write it, if that is meant */
         {"unix:/run/x", "unix:/run/x", true},
         {"unix:/run/x", "unix:/run/y", false},
         {"unix:", "unix:/run/y", true},
