@@ -249,8 +249,8 @@ local function shorten(text)
 end
 
 -- The rest of the name of a pool: connections that differ in these must not be taken for each other.
-local function describe_tls(tls)
-    local parts = { tls.name or "", tostring(tls.verify), tls.alpn or "", tls.min_version or "" }
+local function describe_tls(tls, host)
+    local parts = { tls.name or host or "", tostring(tls.verify), tls.alpn or "", tls.min_version or "" }
     for _, name in ipairs { "ca", "cert", "key" } do
         parts[#parts + 1] = shorten(tls[name] or "")
     end
@@ -271,7 +271,7 @@ function app.connect(address, options)
             settimeout(object, options.timeout)
         end
         tls = options.tls and check_tls(options.tls)
-        pool = tls and pool .. describe_tls(tls) or pool
+        pool = tls and pool .. describe_tls(tls, host) or pool
     end
     local ok, err = open(object, host, port, "s" .. pool)
     if ok and tls and not has_tls(object) then

@@ -566,6 +566,21 @@ class Secure(SocketCase):
             self.assertEqual(self.run_code(keep % f'{{ ca = "{self.ca}", server_name = "localhost" }}', peer), ["0", "1"])
             self.assertEqual(self.run_code("return app.connect(peer):getreusedtimes()", peer), ["0"])
 
+    def test_a_pool_that_servers_share_does_not_get_round_the_name_of_the_certificate(self):
+        with self.serve(echo) as peer:
+            port = peer.address.rpartition(":")[2]
+            self.assertEqual(self.run_code(f"""
+                local function connect(host)
+                    return app.connect(host .. ":{port}", {{ pool = "shared", tls = {{ ca = "{self.ca}" }} }})
+                end
+                assert(connect "localhost"):setkeepalive()
+                local again = assert(connect "localhost")
+                local reused = again:getreusedtimes()
+                again:setkeepalive()
+                local other = connect "127.0.0.1"
+                return reused, other and other:getreusedtimes()
+            """, peer), ["1", "0"])
+
     def test_start_tls(self):
         with self.serve(echo, first=b"go on\n") as peer:
             self.assertEqual(self.run_code("""
