@@ -190,7 +190,7 @@ class Wait(SiteCase):
             evtest.wait_until(lambda: "stays" in self.ask("/state").json["lines"], "the wait")
             client.reset()
         evtest.wait_until(lambda: "the client has gone" in self.ask("/state").json["lines"], "the end of the wait")
-        self.assertEqual(self.text("/fds"), fds)
+        evtest.wait_until(lambda: self.text("/fds") == fds, "the fds of before")
 
     def test_the_fds_of_the_server_are_refused(self):
         refused = 0

@@ -297,6 +297,7 @@ class Ending(unittest.TestCase):
     app.set { drain_timeout = "DRAIN" }
     app.get("/nap/:ms{int}", function(req) return tostring(db.nap(tonumber(req.params.ms))) end)
     app.get("/add", function() return tostring(db.add(1, 2)) end)
+    app.get("/stats", function() return app.stats().workers end)
     app.metrics "/metrics"
     """
 
@@ -331,6 +332,9 @@ class Ending(unittest.TestCase):
         server = self.start("10s")
         client = Client(server)
         client.send("GET", "/nap/600")
+        with Client(server) as other:
+            evtest.wait_until(lambda: any(worker["busy"] for worker in other.ask("GET", "/stats").json),
+                              "the call to begin")
         client.reset()
         start = time.monotonic()
         self.assertEqual(server.stop(), 0)
