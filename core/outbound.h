@@ -11,10 +11,14 @@
 
 struct job_pools;
 
+enum { OUTBOUND_HELD_MAX = 256 << 20 }; /* of held_bytes */
+
 struct outbound {
     struct links links;       /* for link_open() */
     struct kept_links kept;   /* links that are open, and in no use */
     struct resolver resolver; /* of the links' names; ask it for those of datagrams, too */
+    size_t held_bytes;        /* that came from other servers, and that http/client has in memory for its users */
+    size_t held_max;          /* of them; 0: OUTBOUND_HELD_MAX */
     struct job_pools *jobs;   /* borrowed: of the server; NULL: there are no threads for what blocks */
 };
 

@@ -11,6 +11,7 @@
 #include "core/ascii.h"
 #include "core/gunzip.h"
 #include "core/mem.h"
+#include "core/outbound.h"
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_state.h"
 
@@ -29,10 +30,12 @@ enum {
 
 /* Room. */
 
-/* Make room for len more bytes, and a NUL. */
-static bool grow_content(struct fetch_content *content, size_t len)
+/* Make room for len more bytes, and a NUL. Returns whether there is: fail_for_memory() says why not. */
+static bool grow_content(struct fetch *fetch, struct fetch_content *content, size_t len)
 {
     size_t needed;
+    size_t *held = &fetch->outbound->held_bytes;
+    size_t held_max = fetch->outbound->held_max == 0 ? (size_t)OUTBOUND_HELD_MAX : fetch->outbound->held_max;
 
     if (__builtin_add_overflow(content->len, len, &needed) || needed > SIZE_MAX / 2 - 1) {
         return false;
@@ -42,10 +45,12 @@ static bool grow_content(struct fetch_content *content, size_t len)
     }
     size_t room = content->capacity < CONTENT_LEAST ? (size_t)CONTENT_LEAST : 2 * content->capacity;
     room = room < needed ? needed : room;
-    char *block = mem_resize(content->block, room);
+    fetch->is_one_too_many = room - content->capacity > held_max - *held;
+    char *block = fetch->is_one_too_many ? NULL : mem_resize(content->block, room);
     if (block == NULL) {
         return false;
     }
+    *held += room - content->capacity;
     content->block = block;
     content->capacity = room;
     return true;
@@ -53,7 +58,15 @@ static bool grow_content(struct fetch_content *content, size_t len)
 
 static enum fetch_reply_verdict fail_for_memory(struct fetch *fetch)
 {
-    fetch_fail(fetch, FETCH_NO_MEMORY, "out of memory");
+    if (fetch->is_one_too_many) {
+        fetch_fail(
+            fetch, FETCH_NO_MEMORY,
+            "responses from other servers fill the memory that they may have together, %zu bytes; large ones can "
+            "be taken in pieces",
+            fetch->outbound->held_max == 0 ? (size_t)OUTBOUND_HELD_MAX : fetch->outbound->held_max);
+    } else {
+        fetch_fail(fetch, FETCH_NO_MEMORY, "out of memory");
+    }
     return REPLY_MALFORMED;
 }
 
@@ -92,7 +105,7 @@ char *fetch_content_room(struct fetch *fetch, size_t *room)
     } else if (body->framing != FRAMING_TO_CLOSE) {
         return NULL;
     }
-    if (!grow_content(&fetch->content, wanted)) {
+    if (!grow_content(fetch, &fetch->content, wanted)) {
         return NULL; /* what comes then fails for memory */
     }
     *room = fetch->content.capacity - fetch->content.len - 1;
@@ -121,7 +134,7 @@ static enum fetch_reply_verdict add_decoded(struct fetch *fetch, const char *dat
     ssize_t decoded;
 
     do {
-        if (!grow_content(content, CONTENT_LEAST)) {
+        if (!grow_content(fetch, content, CONTENT_LEAST)) {
             return fail_for_memory(fetch);
         }
         room = content->capacity - content->len - 1;
@@ -155,7 +168,7 @@ static enum fetch_reply_verdict add_content(struct fetch *fetch, const char *dat
         }
     }
     if (content->block == NULL || data != content->block + content->len) {
-        if (!grow_content(content, len)) {
+        if (!grow_content(fetch, content, len)) {
             return fail_for_memory(fetch);
         }
         memcpy(content->block + content->len, data, len);
@@ -251,7 +264,7 @@ static enum fetch_reply_verdict set_rest_aside(struct fetch *fetch, const char *
         return REPLY_MORE;
     }
     rest->at = rest->len = 0;
-    if (!grow_content(rest, len)) {
+    if (!grow_content(fetch, rest, len)) {
         return fail_for_memory(fetch);
     }
     memcpy(rest->block, data, len);
@@ -328,7 +341,7 @@ int fetch_finish_content(struct fetch *fetch)
         fail_for_coding(fetch, -EPROTO);
         return -EPROTO;
     }
-    if (!grow_content(&fetch->content, 0)) {
+    if (!grow_content(fetch, &fetch->content, 0)) {
         fail_for_memory(fetch);
         return -ENOMEM;
     }
@@ -364,7 +377,7 @@ static ssize_t take_decoded(struct fetch *fetch, const char **data)
     size_t in_len = content->len - content->at;
 
     taken->len = 0;
-    if (!grow_content(taken, CONTENT_MARK)) {
+    if (!grow_content(fetch, taken, CONTENT_MARK)) {
         return fail_taking(fetch, -ENOMEM);
     }
     ssize_t len = gunzip_run(fetch->gunzip, &in, &in_len, taken->block, CONTENT_MARK);
@@ -404,6 +417,7 @@ ssize_t fetch_take_content(struct fetch *fetch, const char **data)
 void fetch_content_done(struct fetch *fetch)
 {
     gunzip_destroy(fetch->gunzip);
+    fetch->outbound->held_bytes -= fetch->content.capacity + fetch->taken.capacity + fetch->rest.capacity;
     mem_free(fetch->content.block);
     mem_free(fetch->taken.block);
     mem_free(fetch->rest.block);

@@ -70,14 +70,15 @@ struct fetch {
     uint8_t kind;           /* enum fetch_kind, of a failure */
     uint8_t due;            /* events that the owner is to be told: 1 << enum fetch_event */
     bool streams_response;
-    bool is_fresh;       /* no kept connection this time: one has failed */
-    bool is_redirect;    /* this response is one that is followed: its content is dropped */
-    bool has_result;     /* result is set */
-    bool has_written;    /* fetch_write_end() was called */
-    bool wants_room;     /* fetch_write() said -EAGAIN */
-    bool wants_content;  /* fetch_read() did */
-    bool is_send_broken; /* the server takes no more of the request; its response may be there all the same */
-    bool *is_gone;       /* while the owner is told something: set when it closes the fetch */
+    bool is_fresh;        /* no kept connection this time: one has failed */
+    bool is_redirect;     /* this response is one that is followed: its content is dropped */
+    bool has_result;      /* result is set */
+    bool has_written;     /* fetch_write_end() was called */
+    bool wants_room;      /* fetch_write() said -EAGAIN */
+    bool wants_content;   /* fetch_read() did */
+    bool is_one_too_many; /* OUTBOUND_HELD_MAX was in the way of its content */
+    bool is_send_broken;  /* the server takes no more of the request; its response may be there all the same */
+    bool *is_gone;        /* while the owner is told something: set when it closes the fetch */
     char failure[FETCH_FAILURE_MAX];
 };
 

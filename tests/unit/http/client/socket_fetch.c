@@ -188,6 +188,30 @@ static void a_request_that_cannot_be_one_is_refused(void **state)
     assert_int_equal(fake_mem_live() > 0, true);
 }
 
+/* Responses of all requests together, whatever max_body says of each. */
+static void responses_have_a_limit_together(void **state)
+{
+    struct fetch_request request = {0};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        scene.answers[i].text = OK_HELLO;
+    }
+    assert_int_equal(scene_get(&request, scene_url("/"))->body_len, 5);
+    scene.outbound.held_max = scene.outbound.held_bytes;
+    assert_true(scene.outbound.held_max > 0);
+    scene_close();
+    assert_int_equal(scene.outbound.held_bytes, 0);
+    assert_int_equal(scene_get(&request, scene_url("/"))->body_len, 5);
+    scene_close();
+    scene.outbound.held_max--;
+    assert_int_equal(scene_start(&request, scene_url("/")), FETCH_SUCCESS);
+    scene_turn(100);
+    assert_int_equal(fetch_failure_kind(scene.fetch), FETCH_NO_MEMORY);
+    assert_non_null(strstr(fetch_failure(scene.fetch), "fill the memory that they may have together"));
+    scene_close();
+    assert_int_equal(scene.outbound.held_bytes, 0);
+}
+
 static void what_the_server_does_wrong_is_said(void **state)
 {
     struct fetch_request request = {0};
@@ -280,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_large_body_is_sent_from_where_it_is, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_large_response_is_collected, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_request_that_cannot_be_one_is_refused, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(responses_have_a_limit_together, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(what_the_server_does_wrong_is_said, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(nobody_there_is_said, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(silence_has_an_end, scene_begin, scene_end),
