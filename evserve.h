@@ -459,9 +459,9 @@ struct evserve_config {
 
     /* EVSERVE_SANDBOX: after on_listening, give up what serving does not need. The server may then read only files
      * below the mounted directories, the folders of the script and of its modules, and allow_read, and change only
-     * files below allow_write. It can run no programs, open no connections except to allow_connect, and make no system calls except those in
-     * core/README.md (installed as core.md beside the other documents). If the kernel lacks a part, the log says so;
-     * with EVSERVE_SANDBOX_REQUIRE the start fails.
+     * files below allow_write. It can run no programs, open no connections except to allow_connect, and make no system
+     * calls except those in core/README.md (installed as core.md beside the other documents). If the kernel lacks a
+     * part, the log says so; with EVSERVE_SANDBOX_REQUIRE the start fails.
      *
      * The sandbox cannot be undone, and remains even after a start that failed late. It holds for the thread that calls
      * evserve_start(), the threads of the server, and all threads that these create later, which includes threads that

@@ -27,8 +27,8 @@ struct approach_plan {
     void *arg;
 };
 
-/* Set out. Returns 0, or -errno with a text in err: -EINVAL for what is no name, -EPERM if the policy denies it, -EBUSY if
- * too many names are being resolved, -ENOMEM, ... */
+/* Set out. Returns 0, or -errno with a text in err: -EINVAL for what is no name, -EPERM if the policy denies it, -EBUSY
+ * if too many names are being resolved, -ENOMEM, ... */
 int approach_begin(struct approach **approach, const struct approach_plan *plan, char *err, size_t errlen);
 
 /* Free it; what is under way ends. NULL is allowed. */

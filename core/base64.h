@@ -27,8 +27,8 @@ static inline size_t base64_decoded_room(size_t len)
 /* Encode len bytes into out, which has base64_room(len) bytes. Returns the length; there is no NUL. */
 size_t base64_encode(const void *bytes, size_t len, enum base64_form form, char *out);
 
-/* Decode a text into out, which has base64_decoded_room(len) bytes. Padding may be missing in any form; bits that do not
- * make a byte are ignored. Returns the length, or -EINVAL for anything that is not base64. */
+/* Decode a text into out, which has base64_decoded_room(len) bytes. Padding may be missing in any form; bits that do
+ * not make a byte are ignored. Returns the length, or -EINVAL for anything that is not base64. */
 ssize_t base64_decode(const char *text, size_t len, bool is_url, void *out);
 
 #endif

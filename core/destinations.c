@@ -291,8 +291,8 @@ static bool is_loopback(const struct address_form *forms, unsigned count)
     return (count > 0 && address_is_loopback(&forms[0])) || (count > 1 && address_is_loopback(&forms[1]));
 }
 
-/* Whether a rule is about a destination. Exceptions, and what is allowed, are about the address itself; what is denied is
- * so in each form. */
+/* Whether a rule is about a destination. Exceptions, and what is allowed, are about the address itself; what is denied
+ * is so in each form. */
 static bool rule_fits(const struct destination_rule *rule, const struct destination *to,
                       const struct address_form *forms, unsigned count)
 {

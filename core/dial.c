@@ -1,8 +1,8 @@
 /* Happy path: the first attempt begins; a timer or its failure begins the next one; one connects, and all is over.
  *
- * Failure modes: an address that cannot be reached at once, as those of IPv6 on a machine without it, makes room for the
- * next one at once. When the last one has failed, the error is that of the first attempt, unless that says no more than
- * that there is no way to such addresses, and another one says more. */
+ * Failure modes: an address that cannot be reached at once, as those of IPv6 on a machine without it, makes room for
+ * the next one at once. When the last one has failed, the error is that of the first attempt, unless that says no more
+ * than that there is no way to such addresses, and another one says more. */
 
 #include "core/dial.h"
 

@@ -2,8 +2,8 @@
  * the one whose peer has waited least. Most uses need no system call: the reactor goes on watching the link.
  *
  * Failure modes: a link that cannot be kept is closed, which its user need not mind. One timer is set for the link that
- * is due first; it may find nothing to close, because that one was taken meanwhile. So neither keeping nor taking a link
- * sets or cancels a timer, as long as links are used one after the other. */
+ * is due first; it may find nothing to close, because that one was taken meanwhile. So neither keeping nor taking a
+ * link sets or cancels a timer, as long as links are used one after the other. */
 
 #include "core/kept_links.h"
 

@@ -16,8 +16,8 @@ struct network {
     uint8_t address[16];
 };
 
-/* Read "10.0.0.0/8", or one address. A network of IPv4 addresses that are written as those of IPv6, "::ffff:10.0.0.0/104",
- * is one of IPv4. Returns 0, or -EINVAL with a text in err that quotes what is wrong. */
+/* Read "10.0.0.0/8", or one address. A network of IPv4 addresses that are written as those of IPv6,
+ * "::ffff:10.0.0.0/104", is one of IPv4. Returns 0, or -EINVAL with a text in err that quotes what is wrong. */
 int network_parse(struct network *network, const char *text, char *err, size_t errlen);
 
 /* Whether an address of a family, 4 or 16 bytes of it, is in the network. */

@@ -1,10 +1,11 @@
-/* Happy path: a name that is not in the table becomes an entry and a job; a thread runs sys_find_addresses(); back on the
- * reactor's thread, everybody who waits is answered, and the entry stays until its time is over or its place is needed.
+/* Happy path: a name that is not in the table becomes an entry and a job; a thread runs sys_find_addresses(); back on
+ * the reactor's thread, everybody who waits is answered, and the entry stays until its time is over or its place is
+ * needed.
  *
  * Failure modes: resolving takes as long as the DNS servers let it take, and cannot be ended. So whoever waits has a
- * timeout of their own; names that nobody waits for any more are not looked for if their turn comes, so that a DNS server
- * that is away does not keep the threads busy with the past. Whatever is not known, and cannot be asked for since all
- * places are taken, is an error at once. */
+ * timeout of their own; names that nobody waits for any more are not looked for if their turn comes, so that a DNS
+ * server that is away does not keep the threads busy with the past. Whatever is not known, and cannot be asked for
+ * since all places are taken, is an error at once. */
 
 #include "core/resolver.h"
 

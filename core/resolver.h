@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_RESOLVER_H
 
 /* The addresses of names. The C library finds them on threads of their own, which all reactors of a server share; each
- * reactor keeps what it was told for a while. A name that several ask for at the same time is looked for once. All calls
- * are on the reactor's thread. */
+ * reactor keeps what it was told for a while. A name that several ask for at the same time is looked for once. All
+ * calls are on the reactor's thread. */
 
 #include "core/keyed_hash.h"
 #include "core/sys_names.h"
@@ -71,8 +71,8 @@ int resolver_ask(struct resolver *resolver, struct resolver_query *query, const 
 /* The query is not answered any more. One that does not wait is left alone. */
 void resolver_cancel(struct resolver_query *query);
 
-/* Say why a name has no addresses, in the words that nginx has for it: "x.example.org could not be resolved (3: Host not
- * found)". error is that of an answer. */
+/* Say why a name has no addresses, in the words that nginx has for it: "x.example.org could not be resolved (3: Host
+ * not found)". error is that of an answer. */
 void resolver_explain(char text[RESOLVER_TEXT_MAX], const char *name, int error);
 
 #endif

@@ -26,7 +26,8 @@ int site_set_acme(struct site *site, const char *directory);
  * in err. */
 int site_set_trusted_proxies(struct site *site, const char *text, char *err, size_t errlen);
 
-/* Which other servers may not be connected with (core/destinations.h), in place of those named before. Returns likewise. */
+/* Which other servers may not be connected with (core/destinations.h), in place of those named before. Returns
+ * likewise. */
 int site_set_deny_connect(struct site *site, const char *text, char *err, size_t errlen);
 
 /* Where the access log goes, and its format, which is checked. Both are copied. Return 0, or -ENOMEM, or -EINVAL with a

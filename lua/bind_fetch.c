@@ -1,11 +1,12 @@
 /* The C functions that prelude_fetch.lua makes app.fetch of.
  *
  * Happy path: fetch_start() begins a request and gives its object; fetch_wait() waits for what is to come next;
- * fetch_take() gives the response, fetch_read() pieces of its body. fetch_write() and fetch_finish() hand on pieces of a
- * body that the script makes.
+ * fetch_take() gives the response, fetch_read() pieces of its body. fetch_write() and fetch_finish() hand on pieces of
+ * a body that the script makes.
  *
  * Failure modes: what fails on the way is nil, a text and its kind, for the script to look at. Mistakes in a call are
- * errors. When the client of the handler goes away, the request ends, too, and the prelude raises the error for that. */
+ * errors. When the client of the handler goes away, the request ends, too, and the prelude raises the error for
+ * that. */
 
 #include "lua/bind_fetch.h"
 
@@ -50,8 +51,8 @@ static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_reque
 }
 
 /* fetch_start(url, options, text, type, streams): the object of a request that has begun; text is its body, or
- * streams is true. nil, a text and a kind if it has not; false when nobody wants to know any more; false and the name of
- * an unknown option. */
+ * streams is true. nil, a text and a kind if it has not; false when nobody wants to know any more; false and the name
+ * of an unknown option. */
 static int lua_fetch_start(lua_State *L)
 {
     const struct script *script = script_of(L);
@@ -126,7 +127,8 @@ static int push_fetch_closed(lua_State *L)
     return fetch_result_push_failure(L, FETCH_CUT, "the response was closed");
 }
 
-/* fetch_take(object): the response, and whether its body is still to be read; nil, a text and a kind after a failure. */
+/* fetch_take(object): the response, and whether its body is still to be read; nil, a text and a kind after a
+ * failure. */
 static int lua_fetch_take(lua_State *L)
 {
     struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));

@@ -8,8 +8,8 @@
 /* The value at index for the setting or limit of a row, within its range. Raises; what is "app.set", for the text. */
 uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *info, const char *what);
 
-/* A time was given as a number: so many milliseconds, where whoever writes 30 most likely means seconds. Log it with the
- * place in the script, once for all threads. */
+/* A time was given as a number: so many milliseconds, where whoever writes 30 most likely means seconds. Log it with
+ * the place in the script, once for all threads. */
 void script_warn_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value);
 
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */

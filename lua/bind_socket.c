@@ -2,8 +2,8 @@
  * waits for room; setkeepalive() gives the connection away. A function that waits is called again by the prelude, with
  * the reason why the wait is over (socket_wait()).
  *
- * Failure modes: what the network does is nil and a text. Only mistakes of the script raise. A connection that could not
- * be made, or on which sending has failed, is closed. */
+ * Failure modes: what the network does is nil and a text. Only mistakes of the script raise. A connection that could
+ * not be made, or on which sending has failed, is closed. */
 
 #include "lua/bind_socket.h"
 

@@ -1,8 +1,8 @@
 /* What scripts call of sockets for datagrams. Functions that may have to wait are in two parts, which the prelude puts
  * together: a C function cannot go on after a yield.
  *
- * Failure modes: what the network does comes back as nil and a text, in the words that OpenResty has for it; mistakes of
- * the script raise errors. */
+ * Failure modes: what the network does comes back as nil and a text, in the words that OpenResty has for it; mistakes
+ * of the script raise errors. */
 
 #include "lua/bind_udp.h"
 
@@ -391,8 +391,8 @@ static int lua_udp_receive(lua_State *L)
     return 1;
 }
 
-/* wait(socket): true once there may be a datagram; nil if that takes longer than the call may; false when nobody wants to
- * know any more. */
+/* wait(socket): true once there may be a datagram; nil if that takes longer than the call may; false when nobody wants
+ * to know any more. */
 static int lua_udp_wait(lua_State *L)
 {
     lua_settop(L, 1);

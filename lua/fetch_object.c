@@ -1,8 +1,8 @@
-/* Happy path: the client tells fetch_object_on_event() what has come; the coroutine that waits for that is resumed. When
- * the response is taken, the object ends.
+/* Happy path: the client tells fetch_object_on_event() what has come; the coroutine that waits for that is resumed.
+ * When the response is taken, the object ends.
  *
- * Failure modes: a response that nobody takes ends with the handler, timer or task that asked for it, when its object is
- * collected, and at the latest with the script. */
+ * Failure modes: a response that nobody takes ends with the handler, timer or task that asked for it, when its object
+ * is collected, and at the latest with the script. */
 
 #include "lua/fetch_object.h"
 

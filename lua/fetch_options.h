@@ -20,9 +20,9 @@ struct fetch_fields {
 };
 
 /* Fill in request from the options in the table at index; what it points to belongs to them and to fields, and lasts
- * until the calling C function returns or runs Lua code. type is the Content-Type unless the options have one; NULL: there
- * is none. The body and the URL are the caller's. Returns true; or false with the name of an unknown option on top of the
- * stack. Raises for anything else that is wrong. */
+ * until the calling C function returns or runs Lua code. type is the Content-Type unless the options have one; NULL:
+ * there is none. The body and the URL are the caller's. Returns true; or false with the name of an unknown option on
+ * top of the stack. Raises for anything else that is wrong. */
 bool fetch_options_read(lua_State *L, int index, const char *type, struct fetch_request *request,
                         struct fetch_fields *fields);
 

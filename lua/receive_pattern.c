@@ -1,5 +1,5 @@
-/* The delimiter is searched as Knuth, Morris and Pratt do, so that no byte is looked at twice, whatever the delimiter is
- * and however the bytes come. */
+/* The delimiter is searched as Knuth, Morris and Pratt do, so that no byte is looked at twice, whatever the delimiter
+ * is and however the bytes come. */
 
 #include "lua/receive_pattern.h"
 

@@ -2,9 +2,9 @@
  * function that waited is called again by the prelude to look at what has come. A reader is woken only when all that it
  * asked for is there.
  *
- * Failure modes: whatever ends a wait (time, the client, the end of the socket's owner) takes the coroutine off its side
- * first. A wait that ends needs no memory: errors go to Lua as numbers. When the Lua state is closed, coroutines are
- * gone, and the links are closed without them. */
+ * Failure modes: whatever ends a wait (time, the client, the end of the socket's owner) takes the coroutine off its
+ * side first. A wait that ends needs no memory: errors go to Lua as numbers. When the Lua state is closed, coroutines
+ * are gone, and the links are closed without them. */
 
 #include "lua/socket_object.h"
 

@@ -79,8 +79,8 @@ static struct tls_client_settings read_tls_settings(lua_State *L, const struct s
     };
 }
 
-/* Whether the connection, which has TLS, is good for what is asked for now: it may have been kept after a handshake that
- * asked for less. */
+/* Whether the connection, which has TLS, is good for what is asked for now: it may have been kept after a handshake
+ * that asked for less. */
 static bool tls_is_enough(const struct tls_info *info, const char *name, bool is_verified)
 {
     bool was_verified = info->client_fingerprint[0] != '\0'; /* of the server, here; a subject may be empty */

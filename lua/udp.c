@@ -2,8 +2,8 @@
  * that comes wakes him. From the first wait on the reactor watches the socket for changes (edge-triggered), so the next
  * wait costs no system call. What comes while nobody waits ends that, so that nobody can keep the loop busy.
  *
- * Failure modes: an error of the socket, such as ECONNREFUSED where nobody listens, comes to the reactor, which keeps it
- * for the next call. A script that loses the object of a socket has it closed by the collector. */
+ * Failure modes: an error of the socket, such as ECONNREFUSED where nobody listens, comes to the reactor, which keeps
+ * it for the next call. A script that loses the object of a socket has it closed by the collector. */
 
 #include "lua/udp.h"
 

@@ -66,8 +66,8 @@ void udp_open_later(struct script_udp *udp, const struct sockaddr_storage *addre
 /* Close it. Whoever waits for a datagram is woken with true, and finds it closed. */
 void udp_close(struct script_udp *udp);
 
-/* Let coro wait until end_ms, for a datagram if the socket is open. It is woken with true; with nil once the time is over; with false when
- * nobody wants to know any more. coro_wait() with udp_wait must follow. Returns 0 or -errno. */
+/* Let coro wait until end_ms, for a datagram if the socket is open. It is woken with true; with nil once the time is
+ * over; with false when nobody wants to know any more. coro_wait() with udp_wait must follow. Returns 0 or -errno. */
 int udp_begin_wait(struct script_udp *udp, struct coro *coro);
 
 /* The wait is over. Returns who waited; pushing what he is woken with, and coro_resume(), follow. */

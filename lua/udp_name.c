@@ -1,5 +1,5 @@
-/* Happy path: the resolver knows the name, or says so later; the socket is opened for an address of it. Datagrams have no
- * connection that would tell which address answers, so the first one has to do that may be used at all.
+/* Happy path: the resolver knows the name, or says so later; the socket is opened for an address of it. Datagrams have
+ * no connection that would tell which address answers, so the first one has to do that may be used at all.
  *
  * Failure modes: the name has no address; all of them are denied; the socket cannot be opened. The text that says so
  * waits with the question, since what the resolver calls must not push text for Lua: that may raise. */

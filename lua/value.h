@@ -35,8 +35,8 @@ struct value_rules {
 int value_write(lua_State *L, int index, const struct value_rules *rules, struct write_buffer *out, size_t cap,
                 const char *where, char *err, size_t errlen);
 
-/* Whether len bytes are the whole copy of a value, as value_write() makes them on this kind of machine: only then may bytes
- * that have been elsewhere be read. Numbers and strings in it may be any. */
+/* Whether len bytes are the whole copy of a value, as value_write() makes them on this kind of machine: only then may
+ * bytes that have been elsewhere be read. Numbers and strings in it may be any. */
 bool value_check(const char *bytes, size_t len);
 
 /* Push the value whose copy begins at bytes. VALUE_SLOTS must be free on the stack. Returns where its copy ends. May

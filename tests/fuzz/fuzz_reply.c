@@ -1,7 +1,7 @@
 /* Responses of other servers (http/client/fetch_reply.c). The input is what a server sends: taken whole and in random
  * pieces, flush against a page that must not be touched, verdict, head, content and end are the same; it says no more
- * than came; and no memory is left. A response of the fuzzer's own making, around the input as content, comes back as it
- * was. */
+ * than came; and no memory is left. A response of the fuzzer's own making, around the input as content, comes back as
+ * it was. */
 
 #include "http/client/fetch.h"
 #include "http/client/fetch_reply.h"

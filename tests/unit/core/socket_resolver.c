@@ -1,5 +1,5 @@
-/* core/resolver.c on real threads, with names that the test makes up: what is kept and for how long, who is answered, what
- * is refused at the limits, and what is freed. */
+/* core/resolver.c on real threads, with names that the test makes up: what is kept and for how long, who is answered,
+ * what is refused at the limits, and what is freed. */
 
 #include "core/resolver.h"
 

@@ -1,5 +1,5 @@
-/* TLS to another server while OpenSSL finds no memory: whatever allocation fails, nothing leaks, OpenSSL's queue of errors
- * is empty, and no server is taken for another one.
+/* TLS to another server while OpenSSL finds no memory: whatever allocation fails, nothing leaks, OpenSSL's queue of
+ * errors is empty, and no server is taken for another one.
  *
  *   socket_tls_client_faults [N]   N allocations, one after the other (default: 15) */
 

@@ -1,5 +1,5 @@
-/* core/dial.c on the fake kernel: when each attempt begins, to the millisecond, and what is left when the n-th system call
- * or allocation fails. socket_dial.c has the real kernel. */
+/* core/dial.c on the fake kernel: when each attempt begins, to the millisecond, and what is left when the n-th system
+ * call or allocation fails. socket_dial.c has the real kernel. */
 
 #include "core/dial.h"
 #include "core/reactor.h"

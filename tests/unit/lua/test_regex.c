@@ -1,5 +1,5 @@
-/* Regular expressions: the bounds of the cache, of patterns and of matches, and memory that runs out. What patterns match
- * is PCRE2's, and tested beside nginx (tests/e2e/test_ngx_regex.py). */
+/* Regular expressions: the bounds of the cache, of patterns and of matches, and memory that runs out. What patterns
+ * match is PCRE2's, and tested beside nginx (tests/e2e/test_ngx_regex.py). */
 
 #include "lua/regex.h"
 
