@@ -194,10 +194,18 @@ static void append_sent(lua_State *L, struct write_buffer *out, int index, int d
 }
 
 /* Write once. Returns the bytes taken, 0: there is no room; or -errno. */
-static ssize_t send_socket_bytes(const struct script_socket *socket, const char *data, size_t len)
+static ssize_t send_socket_bytes(struct script_socket *socket, const char *data, size_t len)
 {
     ssize_t taken = len == 0 ? 0 : link_send(socket->link, data, len);
+    socket->turn_output += taken > 0 ? (size_t)taken : 0;
     return taken == -EAGAIN ? 0 : taken;
+}
+
+/* Whether a call that has sent done of len bytes waits: for room, or because a peer that reads fast must not hold the
+ * loop. */
+static bool sending_waits(const struct script_socket *socket, size_t done, size_t len)
+{
+    return done < len || socket->turn_output >= SOCKET_TURN_OUTPUT;
 }
 
 static int fail_sending(lua_State *L, struct script_socket *socket, int error)
@@ -236,7 +244,7 @@ static int send_socket_text(lua_State *L, struct script_socket *socket, struct c
         return fail_sending(L, socket, (int)taken);
     }
     socket->sent = done + (size_t)taken;
-    if (socket->sent < len) {
+    if (sending_waits(socket, socket->sent, len)) {
         return wait_to_send(L, socket, coro);
     }
     lua_pushnumber(L, (lua_Number)len);
@@ -277,11 +285,29 @@ static int send_socket_list(lua_State *L, struct script_socket *socket, struct c
     if (rv < 0) {
         return fail_sending(L, socket, rv);
     }
-    if (write_buffer_len(&socket->output) > 0) {
+    if (sending_waits(socket, len - write_buffer_len(&socket->output), len)) {
         return wait_to_send(L, socket, coro);
     }
     lua_pushnumber(L, (lua_Number)len);
     return 1;
+}
+
+/* The wait of send() is over; or is still to come, if this is the call for a coroutine of the script's own (relay.h). */
+static int go_on_sending(lua_State *L, struct script_socket *socket, struct coro *coro)
+{
+    bool is_list = lua_type(L, 2) != LUA_TSTRING;
+    bool is_left = is_list ? write_buffer_len(&socket->output) > 0 : socket->sent < lua_objlen(L, 2);
+    if (!is_left && lua_isnil(L, SEND_REASON)) {
+        return wait_to_send(L, socket, coro);
+    }
+    if (!is_left) {
+        lua_pushnumber(L, (lua_Number)socket->sent);
+        return 1;
+    }
+    if (lua_tointeger(L, SEND_REASON) < 0) {
+        return fail_sending(L, socket, -ETIMEDOUT);
+    }
+    return is_list ? send_socket_output(L, socket, coro) : send_socket_text(L, socket, coro);
 }
 
 /* send(socket, data, goes_on, reason): the number of bytes, or nil and a text. goes_on: some were sent already. */
@@ -296,17 +322,13 @@ static int socket_send(lua_State *L)
     if (socket_push_busy(L, socket, 1U << SOCKET_WRITING)) {
         return 2;
     }
-    bool goes_on = lua_toboolean(L, 3) != 0;
-    if (goes_on && lua_tointeger(L, SEND_REASON) < 0) {
-        return fail_sending(L, socket, -ETIMEDOUT);
-    }
-    if (goes_on && write_buffer_len(&socket->output) > 0) {
-        return send_socket_output(L, socket, coro);
+    if (lua_toboolean(L, 3) != 0) {
+        return go_on_sending(L, socket, coro);
     }
     if (lua_type(L, 2) != LUA_TSTRING) {
         return send_socket_list(L, socket, coro);
     }
-    socket->sent = goes_on ? socket->sent : 0;
+    socket->sent = 0;
     return send_socket_text(L, socket, coro);
 }
 

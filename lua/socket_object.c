@@ -120,6 +120,7 @@ int socket_wait(lua_State *L, struct script_socket *socket, struct coro *coro, e
         }
         return coro_say_gone(L, coro);
     }
+    *(side == SOCKET_READING ? &socket->turn_input : &socket->turn_output) = 0;
     socket->waits[side] = coro;
     coro->ticket = socket->index;
     coro->wait_id = reactor_set_timeout(coro->script->reactor, ms, on_socket_late, coro);
@@ -163,6 +164,7 @@ int socket_fill(struct script_socket *socket, const struct receive_pattern *patt
     ssize_t got = link_recv(socket->link, room, wanted);
     if (got > 0) {
         write_buffer_commit(&socket->input, (size_t)got);
+        socket->turn_input += (size_t)got;
     }
     socket->is_drained = got < (ssize_t)wanted;
     if (got <= 0 && have == 0) {

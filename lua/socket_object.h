@@ -12,8 +12,10 @@
 #include "lua/receive_pattern.h"
 
 enum {
-    SOCKET_TIMEOUT_MS = 60000,  /* of each wait, unless the script says otherwise */
-    SOCKET_INPUT_BYTES = 16384, /* read at a time, at least */
+    SOCKET_TIMEOUT_MS = 60000,    /* of each wait, unless the script says otherwise */
+    SOCKET_INPUT_BYTES = 16384,   /* read at a time, at least */
+    SOCKET_TURN_INPUT = 65536,    /* bytes that a coroutine reads before others have their turn, */
+    SOCKET_TURN_OUTPUT = 1 << 20, /* and sends */
 };
 
 /* What a wait is for. There is one at a time for each; connecting excludes the other. */
@@ -30,6 +32,7 @@ struct script_socket {
     struct write_buffer input;        /* bytes that have come, and were not asked for yet */
     struct write_buffer output;       /* the rest of a list that is being sent */
     size_t sent;                      /* of a string that is being sent; of a list, its length */
+    size_t turn_input, turn_output;   /* bytes since the last wait */
     struct receive_pattern pattern;   /* what the reader waits for, and how far it has looked */
     uint64_t scanned_by;              /* whose pattern.scanned and pattern.matched are of use; 0: nobody's */
     char host[LINK_HOST_MAX + 1];     /* that it was connected with last, or empty: a unix socket */

@@ -131,7 +131,7 @@ static int receive_now(struct receive_call *call, struct receive_cut *cut)
         if (socket->end != 0 || is_late) {
             return give_up_receiving(call);
         }
-        if (socket->is_drained) {
+        if (socket->is_drained || socket->turn_input >= SOCKET_TURN_INPUT) { /* a fast peer must not hold the loop */
             break;
         }
         if (socket_fill(socket, &call->pattern) < 0) {

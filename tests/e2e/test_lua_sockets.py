@@ -624,6 +624,50 @@ class Secure(SocketCase):
             """, peer), ["ab"])
 
 
+class Turns(SocketCase):
+    """A peer that is always ready holds up neither the loop nor the handler, whose processor time is limited."""
+
+    COUNT = """
+        local turns, is_over = 0, false
+        app.spawn(function() while not is_over do app.sleep(0) turns = turns + 1 end end)
+        local s = app.connect(peer)
+    """
+
+    def test_of_a_reader(self):
+        size = 8 << 20
+        for read in ("s:receive(16384)", "s:receiveany(16384)", "until_x(16384)", "coroutine.wrap(s.receive)(s, 16384)"):
+            with self.subTest(read=read), Peer(sends(b"a" * size)) as peer:
+                turns, got = self.run_code(self.COUNT + f"""
+                    local got, until_x = 0, s:receiveuntil "x"
+                    while true do
+                        local data = {read}
+                        if not data then break end
+                        got = got + #data
+                    end
+                    is_over = true
+                    return turns, got
+                """, peer)
+                self.assertEqual(int(got), size)
+                self.assertGreater(int(turns), size // 65536 // 3)
+
+    def test_of_a_sender(self):
+        def sink(connection):
+            while connection.recv(1 << 20):
+                pass
+
+        size = 32 << 20
+        for send in ("s:send(block)", "s:send { block }", "coroutine.wrap(s.send)(s, block)"):
+            with self.subTest(send=send), Peer(sink) as peer:
+                turns, sent = self.run_code(self.COUNT + f"""
+                    local block, sent = ("x"):rep(65536), 0
+                    while sent < {size} do sent = sent + {send} end
+                    is_over = true
+                    return turns, sent
+                """, peer)
+                self.assertEqual(int(sent), size)
+                self.assertGreater(int(turns), size // (1 << 20) // 3)
+
+
 class Sharing(SocketCase):
     def test_two_readers(self):
         with Peer(sends(b"", b"ab\n", pause=0.2)) as peer:
