@@ -369,6 +369,10 @@ static int lua_udp_receive(lua_State *L)
     if (!lua_toboolean(L, 3)) {
         udp->end_ms = reactor_now_ms(udp->script->reactor) + udp->timeout_ms;
     }
+    if (udp->turn >= UDP_TURN_MAX) {
+        lua_pushnil(L);
+        return 1;
+    }
     struct write_buffer *buffer = script_lend_scratch(L, "udp:receive");
     char *room = write_buffer_reserve(buffer, size, DATAGRAM_BYTES_MAX, NULL);
     if (room == NULL) {
@@ -380,6 +384,7 @@ static int lua_udp_receive(lua_State *L)
         got = error < 0 ? error : got;
     }
     if (got >= 0) {
+        udp->turn++;
         lua_pushlstring(L, room, (size_t)got);
     }
     script_return_scratch(L);

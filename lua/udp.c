@@ -152,7 +152,11 @@ static void on_udp_late(struct reactor *reactor, uint64_t timer, void *arg)
     struct script_udp *udp = arg;
     udp->timer = 0;
     struct coro *coro = udp_end_wait(udp);
-    lua_pushnil(coro->L);
+    if (udp->takes_turn) {
+        lua_pushboolean(coro->L, 1);
+    } else {
+        lua_pushnil(coro->L);
+    }
     coro_resume(coro, 1);
 }
 
@@ -168,7 +172,9 @@ int udp_begin_wait(struct script_udp *udp, struct coro *coro)
         udp->is_registered = true;
     }
     int64_t left_ms = udp->end_ms - reactor_now_ms(reactor);
-    uint32_t ms = left_ms > 0 ? (uint32_t)left_ms : 0;
+    udp->takes_turn = udp->fd >= 0 && udp->turn >= UDP_TURN_MAX;
+    udp->turn = 0;
+    uint32_t ms = left_ms > 0 && !udp->takes_turn ? (uint32_t)left_ms : 0;
     udp->timer = reactor_set_timeout(reactor, ms, on_udp_late, udp);
     if (udp->timer == 0) {
         return -ENOMEM;

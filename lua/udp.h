@@ -10,6 +10,7 @@
 
 enum {
     UDP_SOCKETS_MAX = 1000, /* open at a time, of a script */
+    UDP_TURN_MAX = 64,      /* datagrams that a script receives before others have their turn */
     UDP_TIMEOUT_MS = 60000, /* of receive(), unless settimeout() says otherwise */
 };
 
@@ -34,6 +35,8 @@ struct script_udp {
     struct coro *reader;           /* waits for a datagram, or for an answer to question; NULL: nobody does */
     uint64_t timer;                /* that ends its wait; 0: none */
     int fd;                        /* -1: closed, or not open yet */
+    unsigned turn;                 /* datagrams received since the last wait */
+    bool takes_turn;               /* its wait is over at once: a fast sender must not hold the loop */
     int error;                     /* -errno that the reactor has taken from the socket, for the next call; else 0 */
     bool is_registered;            /* with the reactor */
     socklen_t later_len;           /* of later; 0: there is none */

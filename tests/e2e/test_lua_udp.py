@@ -52,6 +52,17 @@ class Udp(SiteCase):
         socket:send "ghi"
         return text(first, socket:receive(100000))
     end)
+    app.get("/flood/:port", function(req)
+        local socket, turns, is_over = open(req), 0, false
+        for _ = 1, 150 do socket:send "x" end
+        app.spawn(function() while not is_over do app.sleep(0) turns = turns + 1 end end)
+        app.sleep "100ms"
+        turns = 0
+        for _ = 1, 150 do assert(socket:receive()) end
+        is_over = true
+        socket:settimeout(5)
+        return text(turns > 0, socket:receive())
+    end)
     app.get("/late/:port", function(req)
         local socket = open(req, 5)
         local first = text(socket:receive())
@@ -237,6 +248,9 @@ class Udp(SiteCase):
 
     def test_timeouts(self):
         self.assertEqual(self.text(f"/late/{self.port}"), "nil timeout nil timeout")
+
+    def test_a_fast_sender_leaves_others_their_turns(self):
+        self.assertEqual(self.text(f"/flood/{self.port}"), "true nil timeout")
 
     def test_nobody_listens(self):
         port = self.free_port()
