@@ -1373,15 +1373,15 @@ int evserve_cancel(evserve *server, int64_t id);
  *     evs_fetch(evs_server(request), evs_thread(request), &price, on_price, order, NULL, 0);
  *
  * Connections are kept for the next request to the same server. Redirects are followed; one that leads to another
- * origin gets no Authorization, Cookie or Host field and no client certificate. A request over a kept connection that
- * the server has just closed is sent again if its method allows that. evs_fetch() copies all strings, fields and the
- * body. */
+ * origin gets no Authorization, Proxy-Authorization, Cookie or Host field and no client certificate, and has its
+ * certificate verified. A request over a kept connection that the server has just closed is sent again if its method
+ * allows that. evs_fetch() copies all strings, fields and the body. */
 struct evs_fetch_request {
     size_t size;        /* sizeof(struct evs_fetch_request) */
     const char *url;    /* "https://example.org:8443/x?y", or "http+unix:/run/x.sock:/path" */
     const char *method; /* NULL: "GET" */
     /* Up to one whose name is NULL; NULL: none. Framing and the connection are the library's, so Content-Length,
-     * Transfer-Encoding, Connection, Keep-Alive, Expect, Upgrade, TE and Trailer are refused. */
+     * Transfer-Encoding, Connection, Keep-Alive, Proxy-Connection, Expect, Upgrade, TE and Trailer are refused. */
     const struct evs_field *headers;
     const void *body; /* body_len bytes; NULL: none */
     size_t body_len;
@@ -1405,9 +1405,9 @@ enum {
 /* What came of it. Valid until done returns. */
 struct evs_fetched {
     int status; /* of the response; 0: it failed */
-    const char
-        *kind; /* why it failed: "resolve", "denied", "connect", "tls", "timeout", "closed", "protocol", "too large",
-                         * "redirects", "busy" or "memory"; "" if it did not. Static */
+    /* Why it failed: "resolve", "denied", "connect", "tls", "timeout", "closed", "protocol", "too large", "redirects",
+     * "busy" or "memory"; "" if it did not. Static. */
+    const char *kind;
     const char *error;               /* the same in words, "" likewise */
     const char *reason;              /* behind the status: "OK" */
     const char *url;                 /* of the response, after redirects */
@@ -1421,8 +1421,9 @@ struct evs_fetched {
  * the server ends first, it is called with kind "closed". Call this in a callback on that thread, such as serve; from
  * elsewhere, have evserve_post_to() call it. Returns an id above 0; or -errno with a text in err, and done is not
  * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (1,000 connections of this thread
- * are open), -EHOSTUNREACH, -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child.
- * err may be NULL if errlen is 0. */
+ * are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or nothing can
+ * be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child. err may be
+ * NULL if errlen is 0. */
 int64_t evs_fetch(evserve *server, unsigned thread, const struct evs_fetch_request *request,
                   void (*done)(const struct evs_fetched *fetched, void *arg), void *arg, char *err, size_t errlen);
 

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/net_address.h"
 #include "core/network.h"
+#include "core/sys_names.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -47,7 +48,7 @@ static int refuse_entry(const char *entry, const char *what, char *err, size_t e
 static bool is_name_of_host(const char *name)
 {
     size_t len = strlen(name);
-    return len > 0 && len <= 253 &&
+    return len > 0 && len <= NAME_LEN_MAX &&
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
 }
 

@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_OUTBOUND_H
 
 /* What a reactor needs to reach other servers: there is one for each thread of a server, and it lives as long as the
- * thread, so what it keeps outlives a reload. What is costly is made at first use. Its reactor's thread, and a thread
- * that loads a script for it only hands it on. */
+ * thread, so what it keeps outlives a reload. What is costly is made at first use. Only its reactor's thread uses it; a
+ * thread that loads a script for it no more than hands it on. */
 
 #include "core/kept_links.h"
 #include "core/link.h"

@@ -25,16 +25,15 @@ enum {
     FETCH_REDIRECTS_MAX = 50, /* and at most */
     FETCH_TIMEOUT_MS = 30000, /* fetch_request.timeout_ms and connect_timeout_ms that are 0 */
     FETCH_CONNECT_TIMEOUT_MS = 10000,
-    FETCH_TIMEOUT_MAX_MS = 86400000,  /* and at most: a day */
-    FETCH_URL_MAX = 16384,            /* bytes of a URL */
-    FETCH_REQUEST_FIELDS_MAX = 1000,  /* of a request */
-    FETCH_REQUEST_HEAD_MAX = 1 << 20, /* bytes of a request's head */
-    FETCH_RESPONSE_HEAD_MAX =
-        1 << 16,                      /* bytes of a response's head, interim responses before it included: more fails */
-    FETCH_RESPONSE_FIELDS_MAX = 1000, /* of a response */
-    FETCH_BODY_MAX = 16 << 20,        /* bytes of a body that is collected, unless the request says otherwise */
-    FETCH_QUEUE_MAX = 1 << 16,        /* bytes of a streamed request body that wait: then fetch_write() says -EAGAIN */
-    FETCH_FAILURE_MAX = 512,          /* bytes of a text that says why a fetch failed, with its NUL */
+    FETCH_TIMEOUT_MAX_MS = 86400000,   /* and at most: a day */
+    FETCH_URL_MAX = 16384,             /* bytes of a URL */
+    FETCH_REQUEST_FIELDS_MAX = 1000,   /* of a request */
+    FETCH_REQUEST_HEAD_MAX = 1 << 20,  /* bytes of a request's head */
+    FETCH_RESPONSE_HEAD_MAX = 1 << 16, /* bytes of a response's head, and of interim ones before it: more fails */
+    FETCH_RESPONSE_FIELDS_MAX = 1000,  /* of a response */
+    FETCH_BODY_MAX = 16 << 20,         /* bytes of a body that is collected, unless the request says otherwise */
+    FETCH_QUEUE_MAX = 1 << 16,         /* bytes of a streamed request body that wait: then fetch_write() says -EAGAIN */
+    FETCH_FAILURE_MAX = 512,           /* bytes of a text that says why a fetch failed, with its NUL */
 };
 
 /* Why a fetch failed. fetch_kind_name() has the names that scripts see. */

@@ -3,8 +3,8 @@
  *   READS_HEAD -> READS_CONTENT -> HAS_ENDED
  *
  * Happy path: a head that comes in one piece is parsed where it lies, and copied once; one that comes in pieces is
- * gathered. Failure: FAILED, with why. A head that grows beyond max_head fails while it comes, so no more memory than
- * that is taken. */
+ * gathered. Failure: HAS_FAILED, with why. A head that grows beyond max_head fails while it comes, so no more memory
+ * than twice that is taken. */
 
 #include "http/client/fetch_reply.h"
 

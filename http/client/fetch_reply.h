@@ -31,7 +31,7 @@ struct fetch_reply {
     struct fetch_field *fields; /* head.field_count of them, from REPLY_HEAD on */
     const char *why;            /* of a failure: one static phrase */
     struct limits limits;       /* of trailers, behind chunks */
-    char *bytes; /* of the head, or what has come of it; capacity bytes, one more than max_head at most */
+    char *bytes;                /* of the head, or what has come of it; capacity bytes, twice max_head at most */
     uint32_t len, capacity;
     uint32_t max_head; /* what is left of it after interim responses */
     uint8_t state;     /* enum reply_state */
