@@ -270,8 +270,8 @@ static void follow_redirect(struct fetch *fetch)
         return;
     }
     enum fetch_kind kind = fetch_hop_begin(fetch, err, sizeof err);
-    if (kind != FETCH_SUCCESS) {
-        fetch_fail(fetch, kind, "%s", err);
+    if (kind != FETCH_SUCCESS) { /* what is wrong with the request is wrong with where the server sent it */
+        fetch_fail(fetch, kind == FETCH_BAD_REQUEST ? FETCH_REDIRECTED : kind, "%s", err);
     }
 }
 
@@ -400,10 +400,10 @@ static enum fetch_kind kind_of_error(int error, bool is_secured)
         return FETCH_NO_MEMORY;
     case -EINVAL:
         return is_secured ? FETCH_TLS_FAILED : FETCH_BAD_REQUEST;
-    case -ENOENT:
-        return is_secured ? FETCH_TLS_FAILED : FETCH_NOT_RESOLVED;
+    case -EPROTO:
+        return FETCH_TLS_FAILED;
     default:
-        return is_secured ? FETCH_TLS_FAILED : FETCH_NOT_REACHED;
+        return FETCH_NOT_REACHED;
     }
 }
 

@@ -3,6 +3,7 @@
 #include "core/destinations.h"
 #include "core/outbound.h"
 #include "core/reactor.h"
+#include "core/tls_clients.h"
 #include "http/client/fetch.h"
 #include "tests/lib/fake_mem.h"
 #include "tests/lib/fetch_scene.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -107,6 +109,11 @@ static void redirects_have_limits(void **state)
     scene.answers[8].text = "HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 500\r\n\r\n";
     scene.answers[9].text = OK_HELLO;
     assert_int_equal(scene_get(&request, scene_url("/"))->status, 200);
+    scene_close();
+    /* What no host can be called is the server's mistake, not the request's. */
+    scene.answers[10].text = REDIRECT("302", "http://a..b/");
+    scene_fails(&request, scene_url("/"), FETCH_REDIRECTED, "cannot connect to a..b: \"a..b\" is no name of a host");
+    assert_int_equal(scene_start(&request, "http://a..b/"), FETCH_BAD_REQUEST);
 }
 
 static void a_kept_connection_that_was_closed_is_replaced(void **state)
@@ -159,6 +166,28 @@ static void a_unix_socket_is_reached(void **state)
     assert_int_equal(scene_start(&request, "http://docker:99/v1"), FETCH_SUCCESS);
     scene_run();
     assert_int_equal(fetch_failure_kind(scene.fetch), FETCH_REDIRECTED);
+}
+
+/* Whatever TLS it would have had. */
+static void no_fd_left_is_no_connection(void **state)
+{
+    struct fetch_request request = {.trusts_anybody = true};
+    struct rlimit before, none;
+    (void)state;
+    static const char *const urls[] = {"http://127.0.0.1:1/", "https://127.0.0.1:1/"};
+    size_t count = tls_clients_prepare() ? 2 : 1;
+    for (size_t i = 0; i < count; i++) {
+        scene_get(&request, urls[i]); /* what TLS needs is loaded meanwhile */
+        assert_int_equal(fetch_failure_kind(scene.fetch), FETCH_NOT_REACHED);
+        scene_close();
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        enum fetch_kind kind = scene_start(&request, urls[i]);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(kind, FETCH_NOT_REACHED);
+        assert_non_null(strstr(scene.err, "Too many open files"));
+    }
 }
 
 static void too_many_connections_are_refused(void **state)
@@ -255,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(redirects_have_limits, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_kept_connection_that_was_closed_is_replaced, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_unix_socket_is_reached, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(no_fd_left_is_no_connection, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(too_many_connections_are_refused, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(denied_servers_are_named_so, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(without_memory_a_fetch_fails_and_leaves_nothing, scene_begin, scene_end),
