@@ -29,6 +29,25 @@ static inline uint64_t ascii_lower_word(const char *text)
     return word | ((from_a ^ beyond_z) & ~word & ones * 0x80) >> 2;
 }
 
+/* Write len bytes of text to out in lower case; the two do not overlap. */
+static inline void ascii_copy_lower(char *out, const char *text, size_t len)
+{
+    if (len < sizeof(uint64_t)) {
+        for (size_t i = 0; i < len; i++) {
+            out[i] = ascii_lower(text[i]);
+        }
+        return;
+    }
+    size_t last = len - sizeof(uint64_t); /* of the last word, which may write some bytes again */
+    for (size_t i = 0;; i = i + sizeof(uint64_t) < last ? i + sizeof(uint64_t) : last) {
+        uint64_t word = ascii_lower_word(text + i);
+        memcpy(out + i, &word, sizeof word);
+        if (i == last) {
+            return;
+        }
+    }
+}
+
 /* Whether two texts of len bytes each are equal, ignoring case. */
 static inline bool ascii_equals(const char *one, const char *other, size_t len)
 {

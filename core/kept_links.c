@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* What has the same name. It goes with its last link. */
+/* What has the same name. The one that lost its last link lately stays for its next. */
 struct kept_name {
     struct kept_name *next; /* in its bucket */
     struct kept_link *newest, *oldest;
@@ -67,7 +67,7 @@ static struct kept_name *make_kept_name(struct kept_links *kept, uint32_t bucket
     return name;
 }
 
-static void drop_kept_name(struct kept_links *kept, struct kept_name *name)
+static void free_kept_name(struct kept_links *kept, struct kept_name *name)
 {
     struct kept_name **at = &kept->buckets[name->bucket];
     while (*at != name) {
@@ -77,7 +77,30 @@ static void drop_kept_name(struct kept_links *kept, struct kept_name *name)
     mem_free(name);
 }
 
+/* The name has lost its last link. */
+static void empty_kept_name(struct kept_links *kept, struct kept_name *name)
+{
+    if (kept->emptied != NULL) {
+        free_kept_name(kept, kept->emptied);
+    }
+    kept->emptied = name;
+}
+
 /* Links. */
+
+/* Memory for one. NULL: there is none. */
+static struct kept_link *get_kept_link(struct kept_links *kept)
+{
+    struct kept_link *entry = kept->spare != NULL ? kept->spare : mem_alloc(sizeof *entry);
+    kept->spare = NULL;
+    return entry;
+}
+
+static void put_kept_link(struct kept_links *kept, struct kept_link *entry)
+{
+    mem_free(kept->spare);
+    kept->spare = entry;
+}
 
 static void add_kept_link(struct kept_links *kept, struct kept_link *entry)
 {
@@ -104,9 +127,9 @@ static struct link *remove_kept_link(struct kept_link *entry)
     *(entry->older_all == NULL ? &kept->oldest : &entry->older_all->newer_all) = entry->newer_all;
     kept->count--;
     if (--name->count == 0) {
-        drop_kept_name(kept, name);
+        empty_kept_name(kept, name);
     }
-    mem_free(entry);
+    put_kept_link(kept, entry);
     return link;
 }
 
@@ -178,20 +201,22 @@ static int set_kept_timer(struct kept_links *kept, int64_t due_ms, uint32_t idle
 static struct kept_link *make_kept_link(struct kept_links *kept, const char *name, size_t name_len, struct link *link)
 {
     uint32_t bucket = kept_bucket_of(name, name_len);
-    struct kept_link *entry = mem_zalloc(sizeof *entry);
+    struct kept_link *entry = get_kept_link(kept);
     if (entry == NULL) {
         return NULL;
     }
-    entry->name = find_kept_name(kept, bucket, name, name_len);
-    if (entry->name == NULL) {
-        entry->name = make_kept_name(kept, bucket, name, name_len);
+    struct kept_name *found = find_kept_name(kept, bucket, name, name_len);
+    if (found == NULL) {
+        found = make_kept_name(kept, bucket, name, name_len);
     }
-    if (entry->name == NULL) {
-        mem_free(entry);
+    if (found == NULL) {
+        put_kept_link(kept, entry);
         return NULL;
     }
-    entry->kept = kept;
-    entry->link = link;
+    if (found == kept->emptied) {
+        kept->emptied = NULL;
+    }
+    *entry = (struct kept_link){.kept = kept, .name = found, .link = link};
     return entry;
 }
 
@@ -228,7 +253,7 @@ struct link *kept_links_take(struct kept_links *kept, const char *name, size_t n
 {
     struct kept_name *found;
     uint32_t bucket = kept_bucket_of(name, name_len);
-    while ((found = find_kept_name(kept, bucket, name, name_len)) != NULL) {
+    while ((found = find_kept_name(kept, bucket, name, name_len)) != NULL && found->newest != NULL) {
         *reused = found->newest->reused + 1;
         struct link *link = remove_kept_link(found->newest);
         if (is_silent(link)) {
@@ -252,6 +277,12 @@ void kept_links_done(struct kept_links *kept)
 {
     while (kept_links_close_oldest(kept) == 0) {
     }
+    if (kept->emptied != NULL) {
+        free_kept_name(kept, kept->emptied);
+        kept->emptied = NULL;
+    }
+    mem_free(kept->spare);
+    kept->spare = NULL;
     if (kept->timer != 0) {
         reactor_cancel_timer(kept->reactor, kept->timer);
         kept->timer = 0;

@@ -29,6 +29,8 @@ struct kept_links {
     struct kept_name *buckets[KEPT_BUCKET_COUNT]; /* those that have links */
     struct kept_link *newest, *oldest;            /* of all */
     unsigned count;                               /* of links */
+    struct kept_name *emptied;                    /* one that has no links, and is likely to get some soon; or NULL */
+    struct kept_link *spare;                      /* memory for the next link; or NULL */
     uint64_t timer;                               /* set while there are any that do not stay forever; else 0 */
     int64_t due_ms;                               /* of the timer, reactor time */
 };

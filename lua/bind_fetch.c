@@ -1,6 +1,6 @@
 /* The C functions that prelude_fetch.lua makes app.fetch of.
  *
- * Happy path: fetch_start() begins a request and gives its object; fetch_wait() waits for what is to come next;
+ * Happy path: fetch_start() begins a request and gives its number; fetch_wait() waits for what is to come next;
  * fetch_take() gives the response, fetch_read() pieces of its body. fetch_write() and fetch_finish() hand on pieces of
  * a body that the script makes.
  *
@@ -28,9 +28,8 @@ enum {
     AWAITS_ROOM = AWAITS_HEAD | 1 << FETCH_WRITABLE,
 };
 
-/* Begin the request for the object on top of the stack. Returns the number of results. Raises. */
-static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_request *request,
-                       struct fetch_handle *handle)
+/* Begin the request. Returns the number of results. Raises. */
+static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_request *request)
 {
     struct script *script = script_of(L);
     char err[FETCH_FAILURE_MAX] = "";
@@ -45,12 +44,11 @@ static int begin_fetch(lua_State *L, struct coro *coro, const struct fetch_reque
         return fetch_result_push_failure(L, kind, err);
     }
     fetch_object_begin(fetch, coro);
-    handle->index = fetch->index;
-    handle->id = fetch->id;
+    fetch_object_push_number(L, fetch);
     return 1;
 }
 
-/* fetch_start(url, options, text, type, streams): the object of a request that has begun; text is its body, or
+/* fetch_start(url, options, text, type, streams): the number of a request that has begun; text is its body, or
  * streams is true. nil, a text and a kind if it has not; false when nobody wants to know any more; false and the name
  * of an unknown option. */
 static int lua_fetch_start(lua_State *L)
@@ -81,22 +79,20 @@ static int lua_fetch_start(lua_State *L)
     if (!request.streams_body && request.body_length >= 0) {
         script_raise(L, "app.fetch: length: only for a body that a function gives");
     }
-    return begin_fetch(L, coro, &request, fetch_object_push(L));
+    return begin_fetch(L, coro, &request);
 }
 
 /* fetch_wait(object, what): true once something of the set what is there, or the request has ended; false when nobody
  * wants to know any more. */
 static int lua_fetch_wait(lua_State *L)
 {
-    const struct script *script = script_of(L);
     lua_settop(L, 2);
-    const struct fetch_handle *handle = fetch_object_check(L);
+    struct script_fetch *fetch = fetch_object_check(L);
     unsigned awaited = (unsigned)luaL_checkinteger(L, 2);
     if (relay_is_needed(L)) {
         return relay_call(L);
     }
     struct coro *coro = coro_check_waiting(L, "app.fetch");
-    struct script_fetch *fetch = fetch_object_find(script, handle);
     if (coro_is_unwanted(coro)) {
         if (fetch != NULL) {
             fetch_object_end(fetch);
@@ -127,11 +123,11 @@ static int push_fetch_closed(lua_State *L)
     return fetch_result_push_failure(L, FETCH_CUT, "the response was closed");
 }
 
-/* fetch_take(object): the response, and whether its body is still to be read; nil, a text and a kind after a
- * failure. */
+/* fetch_take(object): the six parts of the response (fetch_result.h), and if its body is still to be read, the object
+ * for that; nil, a text and a kind after a failure. */
 static int lua_fetch_take(lua_State *L)
 {
-    struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
+    struct script_fetch *fetch = fetch_object_check(L);
     const struct fetch_response *response = fetch == NULL ? NULL : fetch_response(fetch->fetch);
     lua_settop(L, 1);
     if (fetch == NULL) {
@@ -141,12 +137,15 @@ static int lua_fetch_take(lua_State *L)
     if (response == NULL || (!is_streamed && (fetch->events & 1U << FETCH_FAILED) != 0)) {
         return push_failure(L, fetch);
     }
-    fetch_result_push(L, response);
-    lua_pushboolean(L, is_streamed);
-    if (!is_streamed) {
-        fetch_object_end(fetch);
+    fetch->is_lost = true; /* unless there is memory for it */
+    int count = fetch_result_push(L, response);
+    if (is_streamed) {
+        fetch_object_push(L, fetch);
+        fetch->is_lost = false;
+        return count + 1;
     }
-    return 2;
+    fetch_object_end(fetch);
+    return count;
 }
 
 /* fetch_read(object): a piece of the body; true: wait, and call again; nil at its end; nil, a text and a kind after a
@@ -154,7 +153,7 @@ static int lua_fetch_take(lua_State *L)
 static int lua_fetch_read(lua_State *L)
 {
     const char *data;
-    struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
+    struct script_fetch *fetch = fetch_object_check(L);
     lua_settop(L, 1);
     if (fetch == NULL || fetch->is_torn) {
         return fetch == NULL ? push_fetch_closed(L)
@@ -205,7 +204,7 @@ static int say_written(lua_State *L, struct script_fetch *fetch, int rv)
 /* fetch_write(object, piece), fetch_finish(object): say_written(). */
 static int lua_fetch_write(lua_State *L)
 {
-    struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
+    struct script_fetch *fetch = fetch_object_check(L);
     size_t len;
     const char *piece = luaL_checklstring(L, 2, &len);
     lua_settop(L, 2);
@@ -214,7 +213,7 @@ static int lua_fetch_write(lua_State *L)
 
 static int lua_fetch_finish(lua_State *L)
 {
-    struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
+    struct script_fetch *fetch = fetch_object_check(L);
     lua_settop(L, 1);
     return say_written(L, fetch, fetch == NULL ? -EPIPE : fetch_write_end(fetch->fetch));
 }
@@ -222,7 +221,7 @@ static int lua_fetch_finish(lua_State *L)
 /* fetch_close(object): end it, whatever it does. */
 static int lua_fetch_close(lua_State *L)
 {
-    struct script_fetch *fetch = fetch_object_find(script_of(L), fetch_object_check(L));
+    struct script_fetch *fetch = fetch_object_check(L);
     if (fetch != NULL) {
         fetch_object_end(fetch);
     }

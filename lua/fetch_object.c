@@ -11,12 +11,23 @@
 #include "lua/object.h"
 #include "lua/task.h"
 
+/* A double holds 53 bits: 20 for the index and 33 for the id, which begins anew after 2^33. */
+enum { FETCH_SLOTS_MAX = 1 << 20 };
+#define FETCH_ID_MAX ((UINT64_C(1) << 33) - 1)
+
+/* What an object in Lua holds: numbers, no pointers. */
+struct fetch_handle {
+    uint32_t index; /* in script->fetches */
+    uint64_t id;    /* tells whether it is still the same one */
+};
+
 struct script_fetch *fetch_object_make(struct script *script)
 {
     if (script->free_fetches != NULL) {
         return script->free_fetches;
     }
-    if (script_grow((void ***)&script->fetches, script->fetch_count, &script->fetch_capacity) < 0) {
+    if (script->fetch_count == FETCH_SLOTS_MAX ||
+        script_grow((void ***)&script->fetches, script->fetch_count, &script->fetch_capacity) < 0) {
         return NULL;
     }
     struct script_fetch *fetch = mem_zalloc(sizeof *fetch);
@@ -29,25 +40,40 @@ struct script_fetch *fetch_object_make(struct script *script)
     return fetch;
 }
 
-struct fetch_handle *fetch_object_push(lua_State *L)
+void fetch_object_push_number(lua_State *L, const struct script_fetch *fetch)
+{
+    lua_pushnumber(L, (lua_Number)(fetch->id * FETCH_SLOTS_MAX + fetch->index));
+}
+
+void fetch_object_push(lua_State *L, const struct script_fetch *fetch)
 {
     struct fetch_handle *handle = lua_newuserdata(L, sizeof *handle);
-    *handle = (struct fetch_handle){.id = 0};
+    *handle = (struct fetch_handle){.index = fetch->index, .id = fetch->id};
     script_push_ref(script_of(L), L, REF_FETCH_META);
     lua_setmetatable(L, -2);
-    return handle;
 }
 
-struct fetch_handle *fetch_object_check(lua_State *L)
-{
-    return object_check(L, 1, REF_FETCH_META, sizeof(struct fetch_handle), "a response of app.fetch");
-}
-
-struct script_fetch *fetch_object_find(const struct script *script, const struct fetch_handle *handle)
+static struct script_fetch *find_fetch(const struct script *script, const struct fetch_handle *handle)
 {
     bool is_known = handle->id != 0 && handle->index < script->fetch_count;
     struct script_fetch *fetch = is_known ? script->fetches[handle->index] : NULL;
     return fetch != NULL && fetch->id == handle->id ? fetch : NULL;
+}
+
+struct script_fetch *fetch_object_check(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    if (lua_type(L, 1) != LUA_TNUMBER) {
+        return find_fetch(script,
+                          object_check(L, 1, REF_FETCH_META, sizeof(struct fetch_handle), "a response of app.fetch"));
+    }
+    lua_Number number = lua_tonumber(L, 1);
+    if (!(number >= 0 && number < (lua_Number)(FETCH_ID_MAX + 1) * FETCH_SLOTS_MAX)) {
+        return NULL; /* called by hand */
+    }
+    uint64_t both = (uint64_t)number;
+    struct fetch_handle handle = {.index = both % FETCH_SLOTS_MAX, .id = both / FETCH_SLOTS_MAX};
+    return find_fetch(script, &handle);
 }
 
 /* The end. */
@@ -104,9 +130,13 @@ void fetch_object_begin(struct script_fetch *fetch, struct coro *coro)
         coro = task->owner;
     }
     script->free_fetches = fetch->next_free;
-    fetch->id = ++script->last_fetch_id;
+    while (coro->fetches != NULL && coro->fetches->is_lost) {
+        put_fetch(coro->fetches);
+    }
+    script->last_fetch_id = script->last_fetch_id % FETCH_ID_MAX + 1;
+    fetch->id = script->last_fetch_id;
     fetch->events = 0;
-    fetch->is_torn = false;
+    fetch->is_torn = fetch->is_lost = false;
     fetch->owner = coro;
     fetch->prev = NULL;
     fetch->next = coro->fetches;
@@ -122,7 +152,7 @@ static int collect_fetch(lua_State *L)
 {
     const struct script *script = script_of(L);
     const struct fetch_handle *handle = object_check_size(L, 1, sizeof *handle);
-    struct script_fetch *fetch = handle == NULL ? NULL : fetch_object_find(script, handle);
+    struct script_fetch *fetch = handle == NULL ? NULL : find_fetch(script, handle);
     if (fetch != NULL && fetch->coro == NULL) { /* one that is waited for is not garbage: it was called by hand */
         put_fetch(fetch);
     }

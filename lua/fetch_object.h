@@ -20,32 +20,27 @@ struct script_fetch {
     unsigned events;                  /* set of 1 << enum fetch_event that have come */
     unsigned awaited;                 /* those that coro waits for */
     bool is_torn;                     /* a piece of the body was taken and then lost, for want of memory */
+    bool is_lost;                     /* the whole response was: nothing in Lua leads to it */
 };
 
-/* What Lua holds of it: numbers, no pointers. */
-struct fetch_handle {
-    uint32_t index; /* in script->fetches */
-    uint64_t id;    /* tells whether it is still the same one; 0: it never began */
-};
+/* Push a number that stands for it, as long as it has not ended. */
+void fetch_object_push_number(lua_State *L, const struct script_fetch *fetch);
 
-/* Push the object of one to come. May raise (memory). */
-struct fetch_handle *fetch_object_push(lua_State *L);
+/* Push an object that stands for it; when that is collected, it ends. May raise (memory). */
+void fetch_object_push(lua_State *L, const struct script_fetch *fetch);
 
 /* One for fetch_object_begin(), at the head of script->free_fetches. NULL when memory is short. */
 struct script_fetch *fetch_object_make(struct script *script);
 
 /* Take the first of script->free_fetches, for what fetch_start() has begun with it as arg. It ends with coro; one that
- * a task begins, with whoever the task ends with. */
+ * a task begins, with whoever the task ends with. Those of that one that are lost end now. */
 void fetch_object_begin(struct script_fetch *fetch, struct coro *coro);
 
 /* For fetch_start(). */
 void fetch_object_on_event(struct fetch *fetch, enum fetch_event event, void *arg);
 
-/* The object at index 1. Raises for anything else. */
-struct fetch_handle *fetch_object_check(lua_State *L);
-
-/* What a handle leads to, or NULL if that has ended. */
-struct script_fetch *fetch_object_find(const struct script *script, const struct fetch_handle *handle);
+/* What the number or the object at index 1 stands for, or NULL if that has ended. Raises for anything else. */
+struct script_fetch *fetch_object_check(lua_State *L);
 
 /* Wait until one of awaited has come: what a C function returns that has called coro_check_waiting(). The coroutine is
  * resumed with true, or with false when nobody wants to know any more. */

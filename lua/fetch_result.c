@@ -10,9 +10,7 @@ static void push_fetched_name(lua_State *L, const struct fetch_field *field)
 {
     char few[FIELD_NAME_SHORT];
     char *name = field->name_len <= sizeof few ? few : lua_newuserdata(L, field->name_len);
-    for (size_t i = 0; i < field->name_len; i++) {
-        name[i] = ascii_lower(field->name[i]);
-    }
+    ascii_copy_lower(name, field->name, field->name_len);
     lua_pushlstring(L, name, field->name_len);
     if (name != few) {
         lua_remove(L, -2);
@@ -36,11 +34,16 @@ static void push_fetched_field(lua_State *L, const struct fetch_field *field)
     push_fetched_name(L, field);
     lua_pushvalue(L, -1);
     lua_rawget(L, -3);
+    bool is_list = ascii_is(field->name, field->name_len, "set-cookie");
+    if (!is_list && lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushlstring(L, field->value, field->value_len);
+        lua_rawset(L, -3);
+        return;
+    }
     lua_pushlstring(L, field->value, field->value_len);
-    if (ascii_is(field->name, field->name_len, "set-cookie")) {
+    if (is_list) {
         add_to_list(L);
-    } else if (lua_isnil(L, -2)) {
-        lua_remove(L, -2);
     } else {
         lua_pushliteral(L, ", ");
         lua_insert(L, -2);
@@ -56,34 +59,27 @@ static bool is_about_coding(const struct fetch_field *field)
            ascii_is(field->name, field->name_len, "content-length");
 }
 
-void fetch_result_push(lua_State *L, const struct fetch_response *response)
+int fetch_result_push(lua_State *L, const struct fetch_response *response)
 {
-    const struct script *script = script_of(L);
-    luaL_checkstack(L, 8, "app.fetch");
-    lua_createtable(L, 0, 6);
+    luaL_checkstack(L, 12, "app.fetch");
     lua_pushinteger(L, response->status);
-    lua_setfield(L, -2, "status");
     lua_pushstring(L, response->reason);
-    lua_setfield(L, -2, "reason");
     lua_createtable(L, 0, (int)response->field_count);
     for (size_t i = 0; i < response->field_count; i++) {
         if (!response->is_decoded || !is_about_coding(&response->fields[i])) {
             push_fetched_field(L, &response->fields[i]);
         }
     }
-    script_push_ref(script, L, REF_HEADERS_META);
+    script_push_ref(script_of(L), L, REF_HEADERS_META);
     lua_setmetatable(L, -2);
-    lua_setfield(L, -2, "headers");
     lua_pushstring(L, response->url);
-    lua_setfield(L, -2, "url");
     lua_pushinteger(L, (lua_Integer)response->redirects);
-    lua_setfield(L, -2, "redirects");
     if (response->body != NULL) {
         lua_pushlstring(L, response->body, response->body_len);
-        lua_setfield(L, -2, "body");
+    } else {
+        lua_pushnil(L);
     }
-    script_push_ref(script, L, REF_FETCHED_META);
-    lua_setmetatable(L, -2);
+    return 6;
 }
 
 int fetch_result_push_failure(lua_State *L, enum fetch_kind kind, const char *text)

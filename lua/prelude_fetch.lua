@@ -202,9 +202,9 @@ local function fetch(url, given)
             text, media_type, next_chunk, state = body_of(given.body)
         end
     end
-    local object, err, kind = fetch_start(url, given, text, media_type, next_chunk ~= nil)
-    if not object then
-        if object == false then
+    local number, err, kind = fetch_start(url, given, text, media_type, next_chunk ~= nil)
+    if not number then
+        if number == false then
             if err ~= nil then
                 fail_unknown("app.fetch", "option", err, options)
             end
@@ -213,18 +213,21 @@ local function fetch(url, given)
         return nil, err, kind
     end
     if next_chunk then
-        local ok, problem = call(send, trace, object, next_chunk, state)
+        local ok, problem = call(send, trace, number, next_chunk, state)
         if not ok then
-            fetch_close(object)
+            fetch_close(number)
             error(problem, 0)
         end
     end
-    wait(object, given ~= nil and given.stream and AWAITS_HEAD or AWAITS_END)
-    local res, more, what = fetch_take(object)
-    if not res then
-        return nil, more, what
+    wait(number, given ~= nil and given.stream and AWAITS_HEAD or AWAITS_END)
+    local status, reason, headers, final_url, redirects, body, object = fetch_take(number)
+    if not status then
+        return nil, reason, headers -- a text and a kind
     end
-    if more then
+    local res = setmetatable({
+        status = status, reason = reason, headers = headers, url = final_url, redirects = redirects, body = body,
+    }, meta)
+    if object then
         objects[res] = object
     end
     return res

@@ -24,7 +24,7 @@ enum { STATUS_PATTERN_LEN = sizeof status_pattern - 1, STATUS_AT = 9, MINOR_VERS
 
 void fetch_head_reset(struct fetch_head *head)
 {
-    *head = (struct fetch_head){.state = HEAD_VERSION};
+    memset(head, 0, offsetof(struct fetch_head, noted));
 }
 
 static enum parse_verdict fail_head(struct fetch_head *head, const char *why)
@@ -261,9 +261,13 @@ static enum parse_verdict parse_fields(struct fetch_head *head, const char *data
     for (;;) {
         switch (field_line_scan(&head->line, data, len, &head->field)) {
         case FIELD_LINE_WHOLE:
-            if (++head->field_count > head->max_fields) {
+            if (head->field_count == head->max_fields) {
                 return outgrow_head(head, "too many header fields");
             }
+            if (head->field_count < FETCH_HEAD_NOTED) {
+                head->noted[head->field_count] = head->field;
+            }
+            head->field_count++;
             const char *why = note_line(head, data);
             if (why != NULL) {
                 return fail_head(head, why);
@@ -319,13 +323,16 @@ enum fetch_framing fetch_head_framing(const struct fetch_head *head, bool is_to_
 void fetch_head_list(const struct fetch_head *head, char *data, struct fetch_field *fields)
 {
     struct field_line line = {.pos = head->fields_at};
-    struct field field;
+    bool is_noted = head->field_count <= FETCH_HEAD_NOTED;
 
     /* Behind a reason comes CR, behind a name its colon, behind a value white space or CR: all are behind the scanner
      * when it has read the line. */
     data[head->reason.offset + head->reason.len] = '\0';
     for (uint32_t i = 0; i < head->field_count; i++) {
-        (void)field_line_scan(&line, data, head->len, &field);
+        struct field field = head->noted[is_noted ? i : 0];
+        if (!is_noted) {
+            (void)field_line_scan(&line, data, head->len, &field);
+        }
         char *name = data + field.name.offset;
         char *value = data + field.value.offset;
         name[field.name.len] = '\0';

@@ -14,6 +14,8 @@
 
 struct fetch_field;
 
+enum { FETCH_HEAD_NOTED = 24 }; /* fields of a response whose places are noted when they are parsed */
+
 /* How the content of a response ends (RFC 9112 section 6.3). */
 enum fetch_framing {
     FRAMING_NONE,     /* there is none */
@@ -43,11 +45,12 @@ struct fetch_head {
     const char *why;   /* one static phrase */
 
     /* The parser's own. */
-    uint8_t state;          /* enum fetch_head_state */
-    uint8_t seen;           /* what Connection and Transfer-Encoding said so far */
-    struct field_line line; /* line.pos is the first byte that was not looked at */
-    uint32_t fields_at;     /* where the field lines begin */
-    struct field field;     /* the line that is being read */
+    uint8_t state;                        /* enum fetch_head_state */
+    uint8_t seen;                         /* what Connection and Transfer-Encoding said so far */
+    struct field_line line;               /* line.pos is the first byte that was not looked at */
+    uint32_t fields_at;                   /* where the field lines begin */
+    struct field field;                   /* the line that is being read */
+    struct field noted[FETCH_HEAD_NOTED]; /* the first of field_count */
 };
 
 /* Start a head. */

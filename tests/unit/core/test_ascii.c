@@ -111,6 +111,21 @@ static void numbers_are_digits_and_nothing_else(void **state)
     }
 }
 
+/* Of each length up to several words; beyond it, nothing is written. */
+static void copy_is_in_lower_case(void **state)
+{
+    static const char text[] = "Content-SECURITY-Policy_[@Z`a{\xc3\x84]";
+    static const char expected[] = "content-security-policy_[@z`a{\xc3\x84]";
+    char out[sizeof text];
+    (void)state;
+    for (size_t len = 0; len < sizeof text; len++) {
+        memset(out, '?', sizeof out);
+        ascii_copy_lower(out, text, len);
+        assert_memory_equal(out, expected, len);
+        assert_int_equal(out[len], '?');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +133,7 @@ int main(void)
         cmocka_unit_test(texts_are_equal_when_their_lower_case_is),
         cmocka_unit_test(word_is_compared_in_its_whole_length),
         cmocka_unit_test(order_is_that_of_the_lower_case),
+        cmocka_unit_test(copy_is_in_lower_case),
         cmocka_unit_test(numbers_are_digits_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
