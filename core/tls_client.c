@@ -19,7 +19,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
@@ -129,7 +128,9 @@ static struct tls_caller *create_caller(const struct tls_client_opening *opening
     tls->server_name = tls->texts;
     if (opening->peer != NULL) { /* sessions of a server are those for a name */
         char *peer = tls->texts + name_len + 1;
-        snprintf(peer, name_len + peer_len + 2, "%s %s", tls->server_name, opening->peer);
+        memcpy(peer, tls->texts, name_len);
+        peer[name_len] = ' ';
+        memcpy(peer + name_len + 1, opening->peer, peer_len);
         tls->peer = peer;
     }
     tls->session.is_client = true;
