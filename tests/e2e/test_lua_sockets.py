@@ -635,10 +635,10 @@ class Turns(SocketCase):
 
     def test_of_a_reader(self):
         """What it reads is in the kernel before it begins."""
-        size = 96 << 10
+        size = 160 << 10
 
         def fill(connection):
-            connection.sendall(b"a" * size)
+            connection.sendall(b"a" * (size + 1))
             connection.recv(1)
 
         for read in ("s:receive(16384)", "s:receiveany(16384)", "until_x(16384)", "coroutine.wrap(s.receive)(s, 16384)"):
@@ -647,8 +647,13 @@ class Turns(SocketCase):
                 turns, got = self.run_code(self.COUNT + f"""
                     local got, until_x = 0, s:receiveuntil "x"
                     app.sleep "50ms"
+                    s:receive(1) -- it waits, as the first one does
                     turns = 0
-                    while got < {size} do got = got + #{read} end
+                    while got < {size} do
+                        got = got + #{read}
+                        local begin = os.clock()
+                        repeat until os.clock() - begin > 0.002 -- so that the timer is due
+                    end
                     is_over = true
                     return turns, got
                 """, peer)
