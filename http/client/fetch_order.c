@@ -87,9 +87,35 @@ static enum fetch_kind check_order_method(const struct fetch_request *request, c
     return FETCH_SUCCESS;
 }
 
+/* Why a field cannot be sent; NULL if it can. has_host: there was a Host already. */
+static const char *order_field_fault(const struct fetch_field *field, bool has_host)
+{
+    static const char in_authority[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%:[]";
+
+    if (field->name_len == 0 || !is_all(field->name, field->name_len, CLASS_TOKEN)) {
+        return "has no valid name";
+    }
+    if (!is_all(field->value, field->value_len, CLASS_VALUE)) {
+        return "has a control character in its value";
+    }
+    if (is_among(field->name, field->name_len, own_fields)) {
+        return "is written by the client itself";
+    }
+    if (!ascii_is(field->name, field->name_len, "Host")) {
+        return NULL;
+    }
+    for (size_t i = 0; i < field->value_len; i++) {
+        if (field->value[i] == '\0' || strchr(in_authority, field->value[i]) == NULL) {
+            return "is neither a name nor an address, with or without a port";
+        }
+    }
+    return has_host ? "is there twice" : NULL;
+}
+
 static enum fetch_kind check_order_fields(const struct fetch_request *request, char *err, size_t errlen)
 {
     size_t total = 0;
+    bool has_host = false;
 
     if (request->field_count > FETCH_REQUEST_FIELDS_MAX) {
         error_text(err, errlen, 0, "more than %d header fields", FETCH_REQUEST_FIELDS_MAX);
@@ -97,17 +123,11 @@ static enum fetch_kind check_order_fields(const struct fetch_request *request, c
     }
     for (size_t i = 0; i < request->field_count; i++) {
         const struct fetch_field *field = &request->fields[i];
-        if (field->name_len == 0 || !is_all(field->name, field->name_len, CLASS_TOKEN)) {
-            return refuse_order(err, errlen, "the header field", field->name, field->name_len, "has no valid name");
+        const char *fault = order_field_fault(field, has_host);
+        if (fault != NULL) {
+            return refuse_order(err, errlen, "the header field", field->name, field->name_len, fault);
         }
-        if (!is_all(field->value, field->value_len, CLASS_VALUE)) {
-            return refuse_order(err, errlen, "the header field", field->name, field->name_len,
-                                "has a control character in its value");
-        }
-        if (is_among(field->name, field->name_len, own_fields)) {
-            return refuse_order(err, errlen, "the header field", field->name, field->name_len,
-                                "is written by the client itself");
-        }
+        has_host |= ascii_is(field->name, field->name_len, "Host");
         total += field->name_len < FETCH_REQUEST_HEAD_MAX ? field->name_len + 4 : FETCH_REQUEST_HEAD_MAX;
         total += field->value_len < FETCH_REQUEST_HEAD_MAX ? field->value_len : FETCH_REQUEST_HEAD_MAX;
         if (total > FETCH_REQUEST_HEAD_MAX) {

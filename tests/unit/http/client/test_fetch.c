@@ -141,6 +141,45 @@ static void assert_timed_out(const char *why)
     end();
 }
 
+static void a_request_has_one_host(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second; /* values of Host */
+        bool is_good;
+    } cases[] = {
+        {"a.example:80", NULL, true},
+        {"[::1]:80", NULL, true},
+        {"", NULL, true},
+        {"a", "a", false},
+        {"a", "", false},
+        {"a b", NULL, false},
+        {"a/b", NULL, false},
+        {"u@a", NULL, false},
+        {"a, b", NULL, false},
+        {"a\\b", NULL, false},
+        {"a\tb", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *values[] = {cases[i].first, cases[i].second};
+        struct fetch_field fields[2];
+        size_t count = 0;
+        for (; count < 2 && values[count] != NULL; count++) {
+            fields[count] = (struct fetch_field){.name = count == 0 ? "Host" : "host",
+                                                 .name_len = 4,
+                                                 .value = values[count],
+                                                 .value_len = strlen(values[count])};
+        }
+        enum fetch_kind kind = begin((struct fetch_request){.fields = fields, .field_count = count});
+        assert_int_equal(kind, cases[i].is_good ? FETCH_SUCCESS : FETCH_BAD_REQUEST);
+        if (cases[i].is_good) {
+            end();
+        } else {
+            assert_non_null(strstr(scene.err, "ost\" is "));
+        }
+    }
+}
+
 static void each_wait_has_its_end(void **state)
 {
     (void)state;
@@ -354,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_kept_connection_costs_a_send_and_a_receive, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_has_one_host, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_wait_has_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_streamed_response_may_last_but_not_be_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_response_may_come_in_any_pieces, set_up, tear_down),
