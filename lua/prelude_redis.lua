@@ -91,9 +91,9 @@ local function read_reply(socket, depth)
     elseif kind == "*" and count and count >= 0 and count <= LIST_MAX and depth < DEPTH_MAX then
         local list = {}
         for i = 1, count do
-            local item, problem, is_reply = read_reply(socket, depth + 1)
-            if item == nil then
-                return nil, problem, is_reply
+            local item, problem = read_reply(socket, depth + 1)
+            if item == nil then -- even if it is an error of Redis: the rest of the list is still to come
+                return nil, problem
             end
             list[i] = item
         end

@@ -341,6 +341,30 @@ class Odd(unittest.TestCase):
             thread.join()
 
 
+    def test_what_follows_an_error_in_a_list_is_not_the_next_reply(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def talk(connection, reply):
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"*2\r\n-ERR no\r\n" if reply == 1 else b"$2\r\n:1\r\n")
+                    if connection.recv(1000):
+                        connection.sendall(b"$4\r\nlate\r\n")
+
+            def serve():
+                for reply in (1, 2):
+                    threading.Thread(target=talk, args=(listener.accept()[0], reply)).start()
+
+            threading.Thread(target=serve, daemon=True).start()
+            site = f"""
+            local s = app.store("s", {{ redis = "redis://127.0.0.1:{listener.getsockname()[1]}", timeout = "500ms" }})
+            app.get("/", function() return tostring(select(2, pcall(s.get, s, "k"))) end)
+            """
+            with script(site) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+                with Client(server) as client:
+                    self.assertIn("ERR no", client.ask("GET", "/").text)
+                    self.assertNotIn("late", client.ask("GET", "/").text)
+
+
 class Mistakes(unittest.TestCase):
     CASES = (
         ('app.store("a b", { redis = "redis://h" })', 'the name of a store in Redis must be 1 to 64 letters, digits and'),
