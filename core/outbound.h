@@ -17,9 +17,9 @@ struct outbound {
     struct links links;       /* for link_open() */
     struct kept_links kept;   /* links that are open, and in no use */
     struct resolver resolver; /* of the links' names; ask it for those of datagrams, too */
-    size_t held_bytes;        /* that came from other servers, and that http/client has in memory for its users */
-    size_t held_max;          /* of them; 0: OUTBOUND_HELD_MAX */
-    struct job_pools *jobs;   /* borrowed: of the server; NULL: there are no threads for what blocks */
+    size_t held_bytes;      /* that came from other servers, and wait in memory for users of http/client and sockets */
+    size_t held_max;        /* of them; 0: OUTBOUND_HELD_MAX */
+    struct job_pools *jobs; /* borrowed: of the server; NULL: there are no threads for what blocks */
 };
 
 /* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */

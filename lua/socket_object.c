@@ -10,6 +10,7 @@
 
 #include "core/link.h"
 #include "core/mem.h"
+#include "core/outbound.h"
 #include "core/reactor.h"
 #include "lua/coro.h"
 #include "lua/object.h"
@@ -25,6 +26,26 @@ enum {
 };
 
 /* Blocks for input. */
+
+/* Count it, if it is a large one. */
+static void note_held(struct script_socket *socket)
+{
+    struct outbound *outbound = socket->script->outbound;
+    size_t held = socket->input.capacity > SPARE_INPUT_MAX ? socket->input.capacity : 0;
+    if (outbound != NULL) {
+        outbound->held_bytes += held - socket->held;
+        socket->held = held;
+    }
+}
+
+/* Whether a block that has have bytes may have more. */
+static bool may_hold_more(const struct script_socket *socket, size_t have)
+{
+    const struct outbound *outbound = socket->script->outbound;
+    size_t most = outbound == NULL ? 0 : outbound->held_max;
+    most = most == 0 ? (size_t)OUTBOUND_HELD_MAX : most;
+    return have <= SPARE_INPUT_MAX || outbound == NULL || outbound->held_bytes <= most;
+}
 
 static void take_input_block(struct script_socket *socket)
 {
@@ -45,6 +66,7 @@ static void give_input_block(struct script_socket *socket)
     } else {
         write_buffer_done(&socket->input);
     }
+    note_held(socket);
 }
 
 void socket_consume(struct script_socket *socket, size_t len)
@@ -156,11 +178,16 @@ int socket_fill(struct script_socket *socket, const struct receive_pattern *patt
     if (is_large && have > wanted) { /* grow with what comes, not with what somebody says will come */
         wanted = have < (size_t)FILL_STEP_MAX ? have : (size_t)FILL_STEP_MAX;
     }
+    if (!may_hold_more(socket, have)) {
+        socket->end = -ENOBUFS;
+        return 0;
+    }
     take_input_block(socket);
     char *room = write_buffer_reserve(&socket->input, wanted, UINT32_MAX, NULL);
     if (room == NULL) {
         return -ENOMEM;
     }
+    note_held(socket);
     ssize_t got = link_recv(socket->link, room, wanted);
     if (got > 0) {
         write_buffer_commit(&socket->input, (size_t)got);
@@ -402,6 +429,7 @@ void socket_free_all(struct script *script)
         struct script_socket *socket = script->sockets[i];
         link_close(socket->link);
         write_buffer_done(&socket->input);
+        note_held(socket);
         write_buffer_done(&socket->output);
         mem_free(socket->pool);
         mem_free(socket);

@@ -32,6 +32,7 @@ struct script_socket {
     struct write_buffer input;        /* bytes that have come, and were not asked for yet */
     struct write_buffer output;       /* the rest of a list that is being sent */
     size_t sent;                      /* of a string that is being sent; of a list, its length */
+    size_t held;                      /* of outbound->held_bytes */
     size_t turn_input, turn_output;   /* bytes since the last wait */
     struct receive_pattern pattern;   /* what the reader waits for, and how far it has looked */
     uint64_t scanned_by;              /* whose pattern.scanned and pattern.matched are of use; 0: nobody's */
@@ -86,7 +87,7 @@ struct link *socket_detach(struct script_socket *socket);
 int socket_wait(lua_State *L, struct script_socket *socket, struct coro *coro, enum socket_side side, uint32_t ms);
 
 /* Read what is there into input, at most what is sensible for the pattern. Returns 0, or -ENOMEM; else it sets end, or
- * is_drained. */
+ * is_drained. The end is -ENOBUFS if what has come for all of them fills the memory that it may have (outbound.h). */
 int socket_fill(struct script_socket *socket, const struct receive_pattern *pattern);
 
 /* Drop len bytes of input, which nobody else has looked at any more. */

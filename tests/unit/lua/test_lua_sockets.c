@@ -173,6 +173,31 @@ static void the_end_of_a_client_or_of_the_script_ends_waits(void **state)
     scene_close(scene); /* whatever waits is cut */
 }
 
+static void what_waits_in_memory_is_bounded_together(void **state)
+{
+    (void)state;
+    struct scene *scene = open_socket_site();
+    scene->outbound.held_max = 300000; /* of blocks of 128 KiB */
+    struct fake_peer *clients[3], *peers[3];
+    static char text[100000];
+    memset(text, 'a', sizeof text);
+    for (size_t i = 0; i < 3; i++) {
+        clients[i] = ask(scene, "/ping");
+        peers[i] = fake_server_next(server);
+        fake_peer_send(peers[i], text, sizeof text);
+        settle(scene);
+    }
+    assert_false(got(clients[0], "HTTP"));
+    assert_false(got(clients[1], "HTTP"));
+    assert_true(got(clients[2], "receive: no buffer space available aaaa"));
+    fake_peer_send_text(peers[0], "\r\n");
+    settle(scene);
+    assert_true(got(clients[0], "aaaa"));
+    pass_ms(scene, 70000);
+    assert_int_equal(scene->outbound.held_bytes, 0);
+    scene_close(scene);
+}
+
 static void failures_of_the_system_are_told(void **state)
 {
     (void)state;
@@ -247,6 +272,7 @@ int main(void)
         cmocka_unit_test(bytes_that_come_one_by_one_wake_it_once),
         cmocka_unit_test(sending_waits_for_room),
         cmocka_unit_test(the_end_of_a_client_or_of_the_script_ends_waits),
+        cmocka_unit_test(what_waits_in_memory_is_bounded_together),
         cmocka_unit_test(failures_of_the_system_are_told),
         cmocka_unit_test(without_memory_nothing_is_left),
     };
