@@ -138,11 +138,12 @@ static void close_kept_link(struct kept_link *entry)
     link_close(remove_kept_link(entry));
 }
 
-/* Whether nothing has come, nor the peer's end: only what belongs to TLS itself may have. */
-static bool is_silent(struct link *link)
+/* 0: nothing has come, except what belongs to TLS itself; -EBADMSG: something has; -EPIPE: the peer has ended it. */
+static int check_silence(struct link *link)
 {
     char byte;
-    return !link_is_stale(link) || link_recv(link, &byte, 1) == -EAGAIN;
+    ssize_t rv = link_is_stale(link) ? link_recv(link, &byte, 1) : -EAGAIN;
+    return rv == -EAGAIN ? 0 : rv > 0 ? -EBADMSG : -EPIPE;
 }
 
 static void on_kept_ready(void *arg, unsigned events)
@@ -223,7 +224,7 @@ static struct kept_link *make_kept_link(struct kept_links *kept, const char *nam
 int kept_links_put(struct kept_links *kept, const char *name, size_t name_len, struct link *link, unsigned reused,
                    uint32_t idle_ms, unsigned size)
 {
-    int rv = name_len > KEPT_NAME_MAX ? -ENAMETOOLONG : !is_silent(link) ? -EPIPE : 0;
+    int rv = name_len > KEPT_NAME_MAX ? -ENAMETOOLONG : check_silence(link);
     int64_t due_ms = idle_ms == 0 ? INT64_MAX : reactor_now_ms(kept->reactor) + idle_ms;
     rv = rv < 0 ? rv : set_kept_timer(kept, due_ms, idle_ms);
     struct kept_link *entry = rv < 0 ? NULL : make_kept_link(kept, name, name_len, link);
@@ -256,7 +257,7 @@ struct link *kept_links_take(struct kept_links *kept, const char *name, size_t n
     while ((found = find_kept_name(kept, bucket, name, name_len)) != NULL && found->newest != NULL) {
         *reused = found->newest->reused + 1;
         struct link *link = remove_kept_link(found->newest);
-        if (is_silent(link)) {
+        if (check_silence(link) == 0) {
             return link;
         }
         link_close(link);

@@ -38,7 +38,7 @@ struct kept_links {
 /* Keep link, which is open, and on which nothing is under way: it belongs to kept now. reused is how often it has been
  * taken from here. After idle_ms it is closed; 0: never. If the name has more than size links then (0 counts as 1), its
  * oldest one is closed, and so is the oldest of all beyond KEPT_LINKS_MAX. Returns 0, or with link closed: -EPIPE if
- * its peer has left, or sent something that nobody has read; -ENOMEM; -ENAMETOOLONG. */
+ * its peer has left; -EBADMSG if it has sent something that nobody has read; -ENOMEM; -ENAMETOOLONG. */
 int kept_links_put(struct kept_links *kept, const char *name, size_t name_len, struct link *link, unsigned reused,
                    uint32_t idle_ms, unsigned size);
 

@@ -13,6 +13,7 @@
 #include "core/mem.h"
 #include "core/outbound.h"
 #include "lua/duration.h"
+#include "lua/object.h"
 #include "lua/relay.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -172,6 +173,9 @@ static void append_sent(lua_State *L, struct write_buffer *out, int index, int d
     case LUA_TTABLE:
         if (depth == SEND_DEPTH_MAX) {
             script_raise(L, "socket:send: more than %d tables inside each other", (int)SEND_DEPTH_MAX);
+        }
+        if (table_is_record(L, index)) {
+            script_raise(L, "socket:send: a list expected, got a table with named fields");
         }
         for (size_t i = 1, count = lua_objlen(L, index); i <= count; i++) {
             lua_rawgeti(L, index, (int)i);
@@ -358,12 +362,21 @@ static int socket_settimeouts(lua_State *L)
     return 0;
 }
 
+/* settimeout(time, what): app.connect says what it is in errors. */
 static int socket_settimeout(lua_State *L)
 {
     struct script_socket *socket = socket_check(L, 1, "socket:settimeout");
-    uint32_t ms = check_socket_timeout(L, 2, "socket:settimeout");
+    const char *what = lua_type(L, 3) == LUA_TSTRING ? lua_tostring(L, 3) : "socket:settimeout";
+    uint32_t ms = check_socket_timeout(L, 2, what);
     socket->connect_ms = socket->send_ms = socket->read_ms = ms;
     return 0;
+}
+
+static int push_unread_data(lua_State *L)
+{
+    lua_pushnil(L);
+    lua_pushliteral(L, "unread data in buffer");
+    return 2;
 }
 
 /* setkeepalive(idle, size): 1, or nil and a text. */
@@ -385,9 +398,7 @@ static int socket_setkeepalive(lua_State *L)
         return 2;
     }
     if (write_buffer_len(&socket->input) > 0) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "unread data in buffer");
-        return 2;
+        return push_unread_data(L);
     }
     struct script *script = socket->script;
     char *pool = socket->pool;
@@ -397,6 +408,9 @@ static int socket_setkeepalive(lua_State *L)
     mem_free(pool);
     if (rv == -EPIPE) {
         return push_socket_closed(L);
+    }
+    if (rv == -EBADMSG) {
+        return push_unread_data(L);
     }
     lua_pushinteger(L, 1); /* else it is closed, which costs the next one a connection */
     return 1;

@@ -30,6 +30,19 @@ void *object_check_size(lua_State *L, int index, size_t size)
     return is_it ? lua_touserdata(L, index) : NULL;
 }
 
+bool table_is_record(lua_State *L, int index)
+{
+    if (lua_objlen(L, index) > 0) {
+        return false;
+    }
+    lua_pushnil(L);
+    if (lua_next(L, index) == 0) {
+        return false;
+    }
+    lua_pop(L, 2);
+    return true;
+}
+
 void *object_check(lua_State *L, int index, enum script_ref meta, size_t size, const char *what)
 {
     void *object = object_check_size(L, index, size);

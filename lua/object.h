@@ -12,6 +12,9 @@ void object_set_methods(lua_State *L, const luaL_Reg *methods, const char *name,
 /* Whether the value at index has the metatable meta itself. Needs two stack slots. */
 bool object_has_meta(lua_State *L, int index, enum script_ref meta);
 
+/* Whether the table at index has keys, but no items: { name = value }. Needs two stack slots. */
+bool table_is_record(lua_State *L, int index);
+
 /* The userdata at index, if it has the size of what C made, else NULL. For a metamethod, whose metatable has led to it:
  * debug.getmetatable() gives that to everybody. */
 void *object_check_size(lua_State *L, int index, size_t size);

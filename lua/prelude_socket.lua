@@ -196,6 +196,7 @@ local function parse_address(address)
     port = tonumber(port)
     if not port or port < 1 or port > PORT_MAX then
         local text = 'app.connect: "host:port", "[::1]:port" or "unix:/path" expected, got %s'
+        text = port and text .. ", and ports are 1 to " .. PORT_MAX or text
         fail(text:format(describe(address)))
     end
     return host, port
@@ -209,6 +210,17 @@ local function check_option(what, options, name, kind, example)
     return value
 end
 
+local tls_options = { "alpn", "ca", "client_cert", "min_version", "server_name", "verify" }
+
+-- Where an option belongs that app.fetch takes beside the others.
+local function place_of_option(name)
+    for _, option in ipairs(tls_options) do
+        if name == option then
+            return "is an option of TLS: tls = { " .. option .. " = ... }"
+        end
+    end
+end
+
 -- The options of TLS, with defaults.
 local function check_tls(given)
     if given == true then
@@ -217,7 +229,7 @@ local function check_tls(given)
         fail("app.connect: tls: true or a table of options expected, got " .. describe(given))
     end
     local what = "app.connect: tls"
-    check_names(what, "option", given, { "alpn", "ca", "client_cert", "min_version", "server_name", "verify" })
+    check_names(what, "option", given, tls_options)
     local pair = check_option(what, given, "client_cert", "table", "{ cert = file, key = file }") or {}
     check_names(what .. ": client_cert", "option", pair, { "cert", "key" })
     return {
@@ -265,10 +277,10 @@ function app.connect(address, options)
         if type(options) ~= "table" then
             fail("app.connect: a table of options expected, got " .. describe(options))
         end
-        check_names("app.connect", "option", options, { "pool", "timeout", "tls" })
+        check_names("app.connect", "option", options, { "pool", "timeout", "tls" }, place_of_option)
         pool = check_option("app.connect", options, "pool", "string", '"cache"') or address
         if options.timeout ~= nil then
-            settimeout(object, options.timeout)
+            settimeout(object, options.timeout, "app.connect: timeout")
         end
         tls = options.tls and check_tls(options.tls)
         pool = tls and pool .. describe_tls(tls, host) or pool

@@ -314,6 +314,7 @@ class Sending(SocketCase):
     def test_mistakes_name_the_function_and_the_line(self):
         with Peer(echo) as peer:
             for code, text in (("s:send(nil)", "socket:send: strings, numbers, booleans and lists of them expected, got nil"),
+                               ("s:send { text = 'x' }", "socket:send: a list expected, got a table with named fields"),
                                ("s:send {{{ print }}}", "lists of them expected, got function"),
                                ('s:receive "*x"', 'socket:receive: a number of bytes, "*l" or "*a" expected, got "*x"'),
                                ("s:receive(-1)", "socket:receive: a number of bytes from 0 on expected, got -1"),
@@ -383,7 +384,9 @@ class Connecting(SocketCase):
     def test_addresses_and_options_are_checked(self):
         for code, text in (('"127.0.0.1"', '"host:port", "[::1]:port" or "unix:/path" expected, got "127.0.0.1"'),
                            ('"127.0.0.1:0"', 'got "127.0.0.1:0"'), ('"::1:80"', 'got "::1:80"'),
-                           ('"a:65536"', 'got "a:65536"'), ("17", 'such as "127.0.0.1:6379" expected, got 17'),
+                           ('"a:65536"', 'got "a:65536"'), ('"a:65536"', "ports are 1 to 65535"),
+                           ('"a:1", { timeout = 0.5 }', "app.connect: timeout: 0.5 is not a whole number"),
+                           ('"a:1", { verify = false }', '"verify" is an option of TLS: tls = { verify = ... }'), ("17", 'such as "127.0.0.1:6379" expected, got 17'),
                            ('"a:1", { tiemout = 1 }', 'unknown option "tiemout" (did you mean "timeout"?)'),
                            ('"a:1", { pool = 1 }', 'pool: a string such as "cache" expected, got 1'),
                            ('"a:1", { tls = 1 }', "tls: true or a table of options expected, got 1"),
@@ -454,6 +457,12 @@ class Keeping(SocketCase):
                 local ok, err = s:setkeepalive()
                 return ok, err, s:receive(1), s:setkeepalive()
             """, peer), ["nil", "unread data in buffer", "c", "1"])
+        with Peer(sends(b"ab\nc", stays=True)) as peer: # nothing was read: the kernel has it all
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                app.sleep(100)
+                return s:setkeepalive()
+            """, peer), ["nil", "unread data in buffer"])
         with Peer(sends(b"ab\n")) as peer:
             self.assertEqual(self.run_code("""
                 local s = app.connect(peer)

@@ -192,7 +192,7 @@ static void link_with_something_unread_is_not_kept(void **state)
     struct link *link = connect_link();
     assert_int_equal(send(scene.peers[0], "x", 1, 0), 1);
     turn(3);
-    assert_int_equal(keep("a", link, 0, 0, 30), -EPIPE);
+    assert_int_equal(keep("a", link, 0, 0, 30), -EBADMSG);
     assert_int_equal(scene.outbound.links.count, 0);
 }
 
