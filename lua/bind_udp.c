@@ -71,6 +71,9 @@ static int lua_udp_new(lua_State *L)
     if (script->phase == SCRIPT_CLOSING) {
         script_raise(L, "app.udp: the script has ended");
     }
+    if (lua_gettop(L) > 0) {
+        script_raise(L, "app.udp: no arguments expected: udp:setpeername(host, port) says where datagrams go");
+    }
     struct udp_handle *handle = lua_newuserdata(L, sizeof *handle);
     *handle = (struct udp_handle){.id = 0};
     script_push_ref(script, L, REF_UDP_META);
@@ -280,6 +283,9 @@ static void put_udp_piece(lua_State *L, struct write_buffer *out, int index, int
         put_udp_bytes(L, out, text, number_format(text, lua_tonumber(L, index)));
     } else if (lua_type(L, index) == LUA_TTABLE && depth < UDP_PIECES_DEPTH) {
         script_reserve_values(L, 2, "udp:send");
+        if (table_is_record(L, index)) {
+            script_raise(L, "udp:send: a list expected, got a table with named fields");
+        }
         size_t count = lua_objlen(L, index);
         for (size_t i = 1; i <= count; i++) {
             lua_rawgeti(L, index, (int)i);

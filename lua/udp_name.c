@@ -34,7 +34,9 @@ int udp_open_peer(struct script_udp *udp, const struct destination *to, char *er
         return error_text(err, errlen, rv, "too many sockets");
     }
     if (rv == -EPERM && udp_policy(udp)->allowed != NULL) {
-        return error_text(err, errlen, rv, "the sandbox has no UDP unless --allow-connect has a name, for DNS");
+        return error_text(err, errlen, rv,
+                          "the sandbox has no UDP unless an --allow-connect names a host other than localhost, such as "
+                          "stats.example.org:8125");
     }
     if (rv < 0) {
         error_text(err, errlen, rv, "%s", errno_text(-rv));
@@ -56,7 +58,12 @@ int udp_open_now(struct script_udp *udp, char *err, size_t errlen)
     const struct sockaddr_storage later = udp->later; /* opening closes what was there */
     socklen_t len = udp->later_len;
     const struct destination to = {.address = (const struct sockaddr *)&later, .len = len};
-    return udp_open_peer(udp, &to, err, errlen);
+    int rv = udp_open_peer(udp, &to, err, errlen);
+    if (rv < 0) { /* the next call says so again, or succeeds */
+        udp->later = later;
+        udp->later_len = len;
+    }
+    return rv;
 }
 
 /* Open the socket for an address of a name. Returns 1, or -errno with a text in err. */

@@ -189,6 +189,8 @@ class Udp(SiteCase):
             function() socket:settimeout "soon" end,
             function() socket:setpeername("127.0.0.1", 9) socket:receive(0) end,
             function() socket:setpeername("127.0.0.1", 9) socket:receive("5") end,
+            function() socket:send { visits = 1 } end,
+            function() app.udp("127.0.0.1", 9) end,
         }
         return select(2, pcall(wrong[tonumber(req.params.n)]))
     end)
@@ -337,6 +339,8 @@ class Udp(SiteCase):
                 "udp:settimeout: ",
                 "udp:receive: at least one byte expected, got 0",
                 "udp:receive: at least one byte expected, got string",
+                "udp:send: a list expected, got a table with named fields",
+                "app.udp: no arguments expected: udp:setpeername(host, port) says where datagrams go",
         ), 1):
             self.assertIn(text, self.text(f"/wrong/{number}"))
         self.assertIn("udp:receive cannot wait while the script starts", self.text("/started"))

@@ -45,6 +45,9 @@ app.get("/udp/:host/:port", function(req)
     socket:send "echo"
     return { body = socket:receive() }
 end)
+local early = app.udp()
+assert(early:setpeername("127.0.0.1", 9))
+app.get("/early", function() return { select(2, early:send "x"), select(2, early:send "x"), select(2, early:receive()) } end)
 app.get("/native/:port", function(req)
     if not found then return { errno = -1 } end
     local fd = ffi.C.socket(2, 1, 0)
@@ -170,6 +173,16 @@ class Connections(unittest.TestCase):
         self.assertEqual(site.fetch("http://127.0.0.1:1/")["kind"], "denied")
         self.assertEqual(site.fetch(f"http+unix:{path}2:/")["kind"], "denied")
         self.assertEqual(site.fetch(f"http://example.org:{self.port}/")["kind"], "denied")
+        self.assertEqual(site.program.stop(), 0)
+
+    def test_udp_needs_a_name(self):
+        if not has_seccomp():
+            self.skipTest("without seccomp, there is UDP")
+        site = self.start("--allow-connect", "127.0.0.1:9", "--allow-connect", "localhost:9")
+        why = ("the sandbox has no UDP unless an --allow-connect names a host other than localhost, such as "
+               "stats.example.org:8125")
+        self.assertEqual(site.get("/udp/127.0.0.1/9"), {"why": why})
+        self.assertEqual(site.get("/early"), [why, why, why])
         self.assertEqual(site.program.stop(), 0)
 
     @unittest.skipUnless(landlock_version() >= PORTS_VERSION, "this kernel's landlock knows no ports")
