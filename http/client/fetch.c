@@ -46,6 +46,17 @@ static void set_fetch_options(struct fetch *fetch, const struct fetch_request *r
     fetch->ends_ms = reactor_now_ms(fetch->outbound->links.reactor) + fetch->timeout_ms;
 }
 
+/* Where the host of a URL begins that has a user's name, and maybe a password, before it; else 0. */
+static size_t skip_user(const char *url, size_t len)
+{
+    size_t start = 0;
+    const char *authority = memmem(url, len, "://", 3);
+    for (size_t i = authority == NULL ? len : (size_t)(authority - url) + 3; i < len && url[i] != '/'; i++) {
+        start = url[i] == '@' ? i + 1 : start;
+    }
+    return start;
+}
+
 static enum fetch_kind read_request_url(struct fetch *fetch, const struct fetch_request *request, char *err,
                                         size_t errlen)
 {
@@ -59,8 +70,11 @@ static enum fetch_kind read_request_url(struct fetch *fetch, const struct fetch_
         return FETCH_NO_MEMORY;
     }
     if (rv < 0) {
-        visible_copy(shown, sizeof shown, request->url, request->url_len, VISIBLE_QUOTED, &taken);
-        error_text(err, errlen, 0, "the URL \"%s%s\" %s", shown, taken < request->url_len ? "..." : "", why);
+        size_t start = skip_user(request->url, request->url_len); /* passwords do not belong into logs */
+        size_t len = request->url_len - start;
+        visible_copy(shown, sizeof shown, request->url + start, len, VISIBLE_QUOTED, &taken);
+        error_text(err, errlen, 0, "the URL \"%s%s%s\" %s", start > 0 ? "...@" : "", shown, taken < len ? "..." : "",
+                   why);
         return FETCH_BAD_REQUEST;
     }
     if (fetch->url.unix_path != NULL && fetch->order.unix_path != NULL) {
