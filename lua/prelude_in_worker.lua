@@ -1,6 +1,6 @@
 -- What a worker's module finds in `require "evserve"`: what makes sense off the loop. See prelude.lua.
 
-local core, app = ...
+local core, app, shared = ...
 local fail = core.fail
 local package, pairs, setmetatable, table, tostring = package, pairs, setmetatable, table, tostring
 
@@ -9,8 +9,9 @@ function app.store(name, options)
     return store
 end
 
+shared.why_no_ngx = "ngx is not there in a worker, whose functions run off the loop: call it in the site"
 package.preload.ngx = function()
-    fail("ngx is not there in a worker, whose functions run off the loop: call it in the site")
+    fail(shared.why_no_ngx)
 end
 
 local has = {}

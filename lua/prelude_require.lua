@@ -85,10 +85,15 @@ local function add_place(err)
     return err
 end
 
--- If a file exists but cannot be read, that is the reason why its module is not found.
-local function explain(err)
+-- If a file exists but cannot be read, that is the reason why its module is not found. A driver for nginx needs a global
+-- that the script may have forgotten.
+local function explain(err, name)
     local head, tried = nil, nil
     if type(err) == "string" then
+        if err:find("attempt to index global 'ngx' (a nil value)", -43, true) then
+            local way = shared.why_no_ngx or 'write ngx = require "ngx" (without local) before require "%s"'
+            return err .. ": a driver for nginx: " .. way:format(name)
+        end
         head, tried = err:match("^([^\n]*module '[^\n]*' not found):\n(.*)$")
     end
     for path in (tried or ""):gmatch("no file '([^\n]*)'") do
@@ -121,7 +126,7 @@ function require(name)
     allow_globals(is_inner)
     if not ok then
         loaded[name] = nil
-        error(explain(result), 0)
+        error(explain(result, name), 0)
     end
     return result
 end

@@ -344,6 +344,18 @@ class Absent(SiteCase):
             server.stop()
             self.assertTrue(any("true here" in line for line in server.lines), server.lines)
 
+    def test_a_driver_without_the_global(self):
+        driver = ("driver.lua", "local tcp = ngx.socket.tcp\nreturn {}\n")
+        for code, text in (('local ngx = require "ngx"\nrequire "driver"\n', 'write ngx = require "ngx" (without local) before require "driver"'),
+                           ('app.worker "driver.lua"\n', "attempt to index global 'ngx'")):
+            with self.subTest(code), script(code, files=[driver]) as path:
+                done = evtest.run(EVSERVE, "--check", path)
+                self.assertIn("driver.lua:1: attempt to index global 'ngx' (a nil value)", done.stderr)
+                self.assertIn(text, done.stderr)
+        with script('app.worker "w.lua"\n', files=[driver, ("w.lua", 'return require "driver"\n')]) as path:
+            done = evtest.run(EVSERVE, "--check", path)
+            self.assertIn("ngx is not there in a worker", done.stderr)
+
     def test_not_in_workers(self):
         with script('local w = app.worker "w.lua"\n', files=[("w.lua", 'require "ngx"\nreturn { f = function() end }\n')]) as path:
             done = evtest.run(EVSERVE, "--check", path)
