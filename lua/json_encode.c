@@ -127,6 +127,20 @@ static bool has_array_meta(const struct encoder *encoder, int index)
     return object_has_meta(encoder->L, index, REF_ARRAY_META);
 }
 
+_Noreturn static void refuse_hole(const struct encoder *encoder, int index, size_t len)
+{
+    char what[64] = "cannot encode a list with holes";
+    for (int i = 1; (size_t)i <= len + 1; i++) { /* the one after the last is nil */
+        lua_rawgeti(encoder->L, index, i);
+        if (lua_isnil(encoder->L, -1)) {
+            snprintf(what, sizeof what, "cannot encode a list with holes: item %d is nil", i);
+            break;
+        }
+        lua_pop(encoder->L, 1);
+    }
+    refuse_value(encoder, what);
+}
+
 /* All keys are 1 to len, without holes. */
 static void encode_array(struct encoder *encoder, int index, size_t len)
 {
@@ -139,7 +153,7 @@ static void encode_array(struct encoder *encoder, int index, size_t len)
         keys++;
     }
     if (keys != len) {
-        refuse_value(encoder, "cannot encode a list with holes");
+        refuse_hole(encoder, index, len);
     }
     const char *field = encoder->field;
     int item = encoder->item;
@@ -152,7 +166,9 @@ static void encode_array(struct encoder *encoder, int index, size_t len)
         encoder->item = (int)i;
         lua_rawgeti(L, index, (int)i);
         if (lua_isnil(L, -1)) {
-            refuse_value(encoder, "cannot encode a list with holes");
+            encoder->field = field;
+            encoder->item = item;
+            refuse_hole(encoder, index, len);
         }
         encode_value(encoder, lua_gettop(L));
         lua_pop(L, 1);

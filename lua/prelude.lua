@@ -64,7 +64,7 @@ local function fail_unknown(what, kind, name, names)
             end
         end
     end
-    if hint == "" and type(name) == "string" and (kind == "option" or kind == "function") and #names <= 12 then -- few enough to name them all
+    if hint == "" and type(name) == "string" and (kind == "option" or kind == "function") and #names <= 20 then -- few enough to name them all
         hint = string.format(": there are %s", table.concat(names, ", "))
     end
     fail(string.format("%s: unknown %s %s%s", what, kind, describe(name), hint))

@@ -157,8 +157,8 @@ ngx.crc32_long = ngx.crc32_short
 
 local function check_digest(what, bytes, err)
     if not bytes then
-        local text = "%s needs OpenSSL, which is loaded when a script first mentions a digest (in a sandbox: while it starts): %s"
-        fail(string.format(text, what, err))
+        local text = "%s needs OpenSSL; in a sandbox, load it while the script starts: local digest = %s at its top (%s)"
+        fail(string.format(text, what, what, err))
     end
     return bytes
 end

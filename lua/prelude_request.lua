@@ -40,6 +40,9 @@ end
 -- Chunks.
 
 local function next_chunk(req)
+    if req == nil then
+        fail "req:chunks: what it returns is for a loop: for chunk in req:chunks() do"
+    end
     local chunk, err = take_chunk(req)
     while chunk == true do
         chunk, err = take_chunk(req)

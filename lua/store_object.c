@@ -307,6 +307,17 @@ static int store_object_keys(lua_State *L)
 
 /* Opening. */
 
+static bool is_redis_option(const char *name)
+{
+    static const char *const names[] = {"db", "password", "timeout", "tls", "user"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The size in the table of options at index; 0: none is given. */
 static uint64_t check_store_options(lua_State *L, int index, const char *what)
 {
@@ -321,12 +332,16 @@ static uint64_t check_store_options(lua_State *L, int index, const char *what)
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strcmp(name, "redis") == 0) {
-            store_call_refuse(L, what,
-                              "redis: modules of workers have no stores in Redis. Call them in the script, and hand the "
-                              "module what it needs");
+            store_call_refuse(
+                L, what,
+                "redis: modules of workers have no stores in Redis. Call them in the script, and hand the "
+                "module what it needs");
         }
         if (strcmp(name, "size") != 0) {
-            store_call_refuse(L, what, "unknown option \"%.40s\": there is size", name);
+            store_call_refuse(L, what,
+                              is_redis_option(name) ? "%s: an option of a store in Redis, which has redis, too"
+                                                    : "unknown option \"%.40s\": there are redis, size",
+                              name);
         }
         const struct store_amount amount = {what, NULL, "size", "a size such as \"16M\"", LIMIT_BYTES};
         size = store_call_amount(L, lua_gettop(L), &amount);
