@@ -7,6 +7,7 @@
 
 #include "lua/bind_redis.h"
 
+#include "lua/bind_prelude.h"
 #include "lua/coro_pool.h"
 #include "lua/duration.h"
 #include "lua/prelude.h"
@@ -16,7 +17,6 @@
 #include "lua/store_call.h"
 
 #include <errno.h>
-#include <luajit.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -268,17 +268,12 @@ static int lua_redis_read(lua_State *L)
 
 /* Loading. */
 
-/* load(core, app, shared): what prelude_redis.lua returns. */
+/* load(core, app, shared): the function that opens a store, shared.open_in_redis. */
 static int lua_redis_load(lua_State *L)
 {
     lua_settop(L, 3);
-    const struct prelude_part *part = evserve_redis_prelude;
-    if (luaL_loadbufferx(L, part->text, part->len, "=evserve", "t") != 0) {
-        script_raise_top(L);
-    }
-    luaJIT_setmode(L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
-    lua_insert(L, 1);
-    lua_call(L, 3, 1);
+    prelude_run_parts(L, 1, evserve_redis_prelude);
+    lua_getfield(L, 3, "open_in_redis");
     return 1;
 }
 

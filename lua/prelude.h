@@ -16,7 +16,7 @@ extern const struct prelude_part evserve_prelude[];
 extern const struct prelude_part evserve_worker_prelude[];
 extern const struct prelude_part evserve_ngx_prelude[];
 
-/* prelude_redis.lua: bind_redis.h. */
+/* prelude_redis*.lua: bind_redis.h. */
 extern const struct prelude_part evserve_redis_prelude[];
 
 #endif

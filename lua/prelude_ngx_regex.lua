@@ -234,7 +234,8 @@ end
 function re.opt()
 end
 
--- PCRE2 is loaded when a script first mentions ngx.re, as drivers do while they load: later, a sandbox does not allow it.
+-- PCRE2 is loaded when a script first mentions ngx.re, as drivers do while they load: later, a sandbox does not allow
+-- it.
 function lazy.re()
     core.load_regex() -- if that fails, a match says so
     rawset(ngx, "re", re)

@@ -152,8 +152,8 @@ end
 
 ngx.crc32_long = ngx.crc32_short
 
--- Digests are OpenSSL's. It is loaded when a script first mentions one of them, which drivers do while they load: later,
--- a sandbox does not allow it.
+-- Digests are OpenSSL's. It is loaded when a script first mentions one of them, which drivers do while they load:
+-- later, a sandbox does not allow it.
 
 local function check_digest(what, bytes, err)
     if not bytes then
@@ -190,8 +190,8 @@ for name, fn in pairs(digests) do
     end
 end
 
--- C functions. nginx exports some that drivers call through ffi.C, and is linked with libcrypto, so that drivers find its
--- functions there. Here ffi.C is a table that has the former, and looks into libcrypto for the latter.
+-- C functions. nginx exports some that drivers call through ffi.C, and is linked with libcrypto, so that drivers find
+-- its functions there. Here ffi.C is a table that has the former, and looks into libcrypto for the latter.
 
 local atoi = {
     ngx_hex_dump = function(ffi, out, text, len)

@@ -1,24 +1,22 @@
--- Stores in Redis: app.store(name, { redis = url }). This file is loaded by the first of them and returns the function that
--- makes one. See bind_redis.c for what a value looks like in Redis, and prelude.lua.
+-- Stores in Redis: app.store(name, { redis = url }). This file is loaded by the first of them, and shares the function
+-- that makes one. See bind_redis.c for what a value looks like in Redis, and prelude.lua.
 --
 -- Each call takes a connection that is kept, or a new one, and gives it back with the last byte of the reply. What goes
 -- wrong on the way to Redis, or there, raises an error, as mistakes do: a store that cannot say what it holds must not
 -- look as if it held nothing.
 
 local core, app, shared = ...
-local fail, describe, check_names = core.fail, shared.describe, shared.check_names
+local fail, describe = core.fail, shared.describe
 local to_key, to_ttl, to_number = core.redis_key, core.redis_ttl, core.redis_number
 local to_value, read_value, check = core.redis_value, core.redis_read, core.redis_check
-local connect, new_socket, open_socket, set_timeout = app.connect, shared.new_socket, shared.open_socket, core.socket_settimeout
+local connect, new_socket, open_socket = app.connect, shared.new_socket, shared.open_socket
+local set_timeout = core.socket_settimeout
 local ipairs, rawget, setmetatable = ipairs, rawget, setmetatable
 local tonumber, tostring, type, unpack = tonumber, tostring, type, unpack
 local getmetatable = debug.getmetatable
-local math, string, table = math, string, table
+local math, string = math, string
 
 local NAME_MAX = 64
-local PORT, PORT_MAX = 6379, 65535
-local DATABASE_MAX = 1000000
-local TIMEOUT = "1s" -- to connect, and for each piece of a reply
 local IDLE_MS = 60000 -- how long a connection is kept,
 local KEPT_MAX = 30 -- and how many of them, for each thread
 local BYTES_MAX = 64 * 1024 * 1024 + 16 -- of a reply
@@ -58,8 +56,8 @@ local function encode(...)
     return parts
 end
 
--- The next reply: a text, a number, false for nothing, or a list. Or nil with an error text, and true if Redis has sent it
--- as its reply.
+-- The next reply: a text, a number, false for nothing, or a list. Or nil with an error text, and true if Redis has sent
+-- it as its reply.
 local function read_reply(socket, depth)
     local line, err = socket:receive()
     if not line then
@@ -378,128 +376,13 @@ end
 
 -- Opening.
 
-local function unescape(text)
-    return (text:gsub("%%(%x%x)", function(digits)
-        return string.char(tonumber(digits, 16))
-    end))
-end
-
--- URLs may contain passwords, so no error shows one.
-local function fail_url()
-    fail 'app.store: redis: a URL such as "redis://127.0.0.1:6379/0", "rediss://user:password@host" or "unix:/run/redis.sock" expected'
-end
-
--- Take a URL apart: address, whether it asks for TLS, user, password, database.
-local function parse_url(url)
-    if type(url) ~= "string" then
-        fail('app.store: redis: a URL such as "redis://127.0.0.1:6379/0" expected, got ' .. type(url))
-    end
-    if url:find "^unix:." then
-        return url, false
-    end
-    local scheme, authority, path = url:match "^(rediss?)://([^/?#]*)(.*)$"
-    if not scheme then
-        fail_url()
-    end
-    local userinfo, place = authority:match "^(.*)@([^@]*)$"
-    place = place or authority
-    local user, password
-    if userinfo then
-        user, password = userinfo:match "^([^:]*):(.*)$"
-        if not user then
-            fail "app.store: redis: the URL has a user without a password: redis://user:password@host or redis://:password@host"
-        end
-        user, password = unescape(user), unescape(password)
-    end
-    local host, port = place:match "^(%[[%x:.]+%]):?(%d*)$"
-    if not host then
-        host, port = place:match "^([%w._-]+):?(%d*)$"
-    end
-    local database = path:match "^/?(%d*)$"
-    if not host or not database then
-        fail_url()
-    end
-    return host .. ":" .. (port == "" and PORT or port), scheme == "rediss", user, password, database
-end
-
--- Host and port of an address, or the path of a unix socket alone.
-local function split_address(address)
-    local path = address:match "^unix:(.*)$"
-    if path then
-        return path
-    end
-    local host, port = address:match "^%[?(.-)%]?:(%d+)$"
-    return host, tonumber(port)
-end
-
-local function check_text(name, value)
-    if value ~= nil and type(value) ~= "string" then
-        fail(string.format("app.store: %s: text expected, got %s", name, type(value)))
-    end
-    return value
-end
-
-local function check_database(value)
-    local number = tonumber(value)
-    if not number or number < 0 or number > DATABASE_MAX or number % 1 ~= 0 then
-        fail(string.format("app.store: db: a number from 0 to %d expected, got %s", DATABASE_MAX, describe(value)))
-    end
-    return number
-end
-
--- The commands with which a new connection begins.
-local function greeting_of(user, password, database)
-    local commands = {}
-    if password then
-        commands[1] = user and user ~= "" and { "AUTH", user, password } or { "AUTH", password }
-    end
-    if database ~= 0 then
-        commands[#commands + 1] = { "SELECT", string.format("%d", database) }
-    end
-    return commands
-end
-
-return function(name, options)
+function shared.open_in_redis(name, options)
     if type(name) ~= "string" or #name > NAME_MAX or not name:find "^[%w_.-]+$" then
         local text = "app.store: the name of a store in Redis must be 1 to %d letters, digits and '_', '-', '.', got %s"
         fail(text:format(NAME_MAX, describe(name)))
     end
-    if options.size ~= nil then
-        fail "app.store: size: Redis has a size of its own (maxmemory), which holds for all that is in it"
-    end
-    check_names("app.store", "option", options, { "db", "password", "redis", "timeout", "tls", "user" })
-    local address, wants_tls, user, password, database = parse_url(options.redis)
-    user = check_text("user", options.user) or user
-    password = check_text("password", options.password) or password
-    database = check_database(options.db or database ~= "" and database or 0)
-    if user and user ~= "" and not password then
-        fail "app.store: user: a password is missing"
-    end
-    local tls = options.tls
-    if tls ~= nil and type(tls) ~= "boolean" and type(tls) ~= "table" then
-        fail("app.store: tls: true or a table of options expected, got " .. describe(tls))
-    end
-    if wants_tls and tls == false then
-        fail "app.store: tls: the URL asks for TLS (rediss://), and this option refuses it"
-    end
-    if tls == nil then
-        tls = wants_tls or nil
-    end
-    local pool = table.concat({ "redis", address, tostring(tls), user or "", password or "", tostring(database) }, "\0")
-    local host, port = split_address(address)
-    if port and (port < 1 or port > PORT_MAX) then
-        fail(string.format("app.store: redis: a port from 1 to %d expected, got %d", PORT_MAX, port))
-    end
-    return setmetatable({}, {
-        __index = store,
-        __metatable = "store",
-        name = name,
-        prefix = name .. ":",
-        address = address,
-        host = host,
-        port = port,
-        pool = "s" .. pool, -- as app.connect names it
-        options = { pool = pool, timeout = core.redis_timeout(options.timeout or TIMEOUT), tls = tls },
-        greeting = greeting_of(user, password, database),
-    })
+    local state = shared.redis_place(options)
+    state.name, state.prefix = name, name .. ":"
+    state.__index, state.__metatable = store, "store"
+    return setmetatable({}, state)
 end

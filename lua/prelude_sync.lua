@@ -88,8 +88,8 @@ local function check_count(what, value, least)
     return value
 end
 
--- The state of an object is its metatable, whose methods tell what it is. A weak table of states would keep a channel for
--- good if a value in it refers to the channel.
+-- The state of an object is its metatable, whose methods tell what it is. A weak table of states would keep a channel
+-- for good if a value in it refers to the channel.
 local function state_of(methods, what, object)
     local state = getmetatable(object)
     if not state or rawget(state, "__index") ~= methods then
