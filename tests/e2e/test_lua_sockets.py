@@ -311,6 +311,18 @@ class Sending(SocketCase):
                 return data, s:send "y"
             """, peer), ["bye", "nil", "broken pipe"])
 
+    def test_limits_are_reached(self):
+        with Peer(echo) as peer:
+            self.assertEqual(self.run_code("""
+                local s = app.connect(peer)
+                local list = { "x\\n" }
+                for i = 1, 31 do list = { list } end
+                s:send(list)
+                local line = s:receive()
+                local ok, err = pcall(s.send, s, { list })
+                return line, ok, err:match "more than .*", s:setkeepalive(0, 100000)
+            """, peer), ["x", "false", "more than 32 tables inside each other", "1"])
+
     def test_mistakes_name_the_function_and_the_line(self):
         with Peer(echo) as peer:
             for code, text in (("s:send(nil)", "socket:send: strings, numbers, booleans and lists of them expected, got nil"),
@@ -322,6 +334,7 @@ class Sending(SocketCase):
                                ("s.receive()", "socket:receive: call it as a method, with a colon"),
                                ('s:settimeout "soon"', "socket:settimeout:"),
                                ("s:setkeepalive(0, 0)", "socket:setkeepalive: 1 to 100000 connections expected, got 0"),
+                               ("s:setkeepalive(0, 100001)", "1 to 100000 connections expected, got 100001"),
                                ("local t = {} t[1] = t s:send(t)", "socket:send: more than 32 tables inside each other")):
                 with self.subTest(code):
                     ok, err = self.run_code(f"local s = app.connect(peer) return pcall(function()\n{code} end)", peer)

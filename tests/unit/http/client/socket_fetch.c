@@ -139,6 +139,34 @@ static void a_large_response_is_collected(void **state)
     }
 }
 
+/* Each request is at a limit, and then one beyond it. */
+static void requests_have_limits(void **state)
+{
+    enum { VALUE_MAX = FETCH_REQUEST_HEAD_MAX - 5 }; /* behind "A: ", and with its line end */
+    static char value[VALUE_MAX + 1];
+    static struct fetch_field many[FETCH_REQUEST_FIELDS_MAX + 1];
+    const struct fetch_field fields[] = {{"A", value, 1, VALUE_MAX}, {"A", value, 1, VALUE_MAX + 1}};
+    (void)state;
+    memset(value, 'x', sizeof value);
+    for (size_t i = 0; i < sizeof many / sizeof many[0]; i++) {
+        many[i] = (struct fetch_field){"A", "b", 1, 1};
+    }
+    struct fetch_request pairs[][2] = {
+        {{.fields = &fields[0], .field_count = 1}, {.fields = &fields[1], .field_count = 1}},
+        {{.fields = many, .field_count = FETCH_REQUEST_FIELDS_MAX},
+         {.fields = many, .field_count = FETCH_REQUEST_FIELDS_MAX + 1}},
+        {{.redirects = FETCH_REDIRECTS_MAX}, {.redirects = FETCH_REDIRECTS_MAX + 1}},
+        {{.timeout_ms = FETCH_TIMEOUT_MAX_MS}, {.timeout_ms = FETCH_TIMEOUT_MAX_MS + 1}},
+        {{.connect_timeout_ms = FETCH_TIMEOUT_MAX_MS}, {.connect_timeout_ms = FETCH_TIMEOUT_MAX_MS + 1}},
+        {{.max_head = FETCH_RESPONSE_HEAD_MAX}, {.max_head = FETCH_RESPONSE_HEAD_MAX + 1}},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        assert_int_equal(scene_start(&pairs[i][0], scene_url("/")), FETCH_SUCCESS);
+        scene_close();
+        assert_int_equal(scene_start(&pairs[i][1], scene_url("/")), FETCH_BAD_REQUEST);
+    }
+}
+
 static void a_request_that_cannot_be_one_is_refused(void **state)
 {
     static const struct fetch_field bad[] = {
@@ -166,16 +194,12 @@ static void a_request_that_cannot_be_one_is_refused(void **state)
         assert_non_null(strstr(scene.err, "the method"));
     }
     struct fetch_request requests[] = {
-        {.redirects = FETCH_REDIRECTS_MAX + 1},
         {.redirects = -2},
-        {.timeout_ms = FETCH_TIMEOUT_MAX_MS + 1},
         {.cert_file = "x"},
         {.key_file = "x"},
-        {.max_head = FETCH_RESPONSE_HEAD_MAX + 1},
         {.streams_body = true, .body = "x"},
         {.streams_body = true, .body_length = -2},
         {.unix_path = "a\0b", .unix_path_len = 3},
-        {.field_count = FETCH_REQUEST_FIELDS_MAX + 1},
     };
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         assert_int_equal(scene_start(&requests[i], scene_url("/")), FETCH_BAD_REQUEST);
@@ -303,6 +327,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fields_and_bodies_are_sent, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_large_body_is_sent_from_where_it_is, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_large_response_is_collected, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(requests_have_limits, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(a_request_that_cannot_be_one_is_refused, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(responses_have_a_limit_together, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(what_the_server_does_wrong_is_said, scene_begin, scene_end),
