@@ -16,7 +16,6 @@
 struct link_hello {
     struct tls_client_context *context; /* one reference */
     struct tls_pool *pool;              /* borrowed */
-    bool is_fresh;                      /* of struct link_tls */
     char server_name[];                 /* "" if there is none */
 };
 
@@ -53,7 +52,6 @@ int link_hello_create(struct link_hello **hello, const struct link_tls *tls, con
     }
     made->context = tls_client_context_ref(context);
     made->pool = tls_clients_pool(*clients);
-    made->is_fresh = tls->is_fresh;
     memcpy(made->server_name, name == NULL ? "" : name, len);
     *hello = made;
     return 0;
@@ -75,6 +73,6 @@ int link_hello_say(const struct link_hello *hello, struct transport *transport, 
     const struct tls_client_opening opening = {.context = hello->context,
                                                .pool = hello->pool,
                                                .server_name = hello->server_name[0] == '\0' ? NULL : hello->server_name,
-                                               .peer = hello->is_fresh ? NULL : text};
+                                               .peer = text};
     return transport_open(transport, &tls_client_ops, (void *)(uintptr_t)&opening, transport->fd, peer->sa_family);
 }

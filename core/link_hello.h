@@ -17,7 +17,6 @@ struct transport;
 struct link_tls {
     const struct tls_client_settings *settings;
     const char *server_name; /* whose certificate it must be, a name or an address, and SNI; NULL: the target's host */
-    bool is_fresh;           /* no session of an earlier connection is resumed */
 };
 
 /* Get ready: read files, load OpenSSL. *clients is made if it is NULL, with log. host may be NULL. Returns 0, or -errno

@@ -39,7 +39,7 @@ local function begin(timer, ms)
     end)
 end
 
-function ngx.timer_at(seconds, fn, ...)
+local function timer_at(seconds, fn, ...)
     local what = "ngx.timer.at"
     local ms = ms_of(what, seconds)
     check_function(what, fn)
@@ -64,7 +64,7 @@ function every(ms, fn, count, ...)
 end
 
 ngx.timer = {
-    at = ngx.timer_at,
+    at = timer_at,
     every = function(seconds, fn, ...)
         local ms = ms_of("ngx.timer.every", seconds)
         check_function("ngx.timer.every", fn)
@@ -85,7 +85,6 @@ ngx.timer = {
         return count
     end,
 }
-ngx.timer_at = nil
 
 local stopping_functions = shared.listeners.stopping
 stopping_functions[#stopping_functions + 1] = function()
