@@ -52,6 +52,7 @@ void outbound_done(struct outbound *outbound)
     kept_links_done(&outbound->kept);
     assert(outbound->links.count == 0);
     resolver_done(&outbound->resolver);
+    spare_blocks_done(&outbound->spares);
     tls_clients_destroy(outbound->links.tls);
     outbound->links.tls = NULL;
 }

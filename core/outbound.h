@@ -8,6 +8,7 @@
 #include "core/kept_links.h"
 #include "core/link.h"
 #include "core/resolver.h"
+#include "core/spare_blocks.h"
 
 struct job_pools;
 
@@ -20,6 +21,7 @@ struct outbound {
     size_t held_bytes;      /* that came from other servers, and wait in memory for users of http/client and sockets */
     size_t held_max;        /* of them; 0: OUTBOUND_HELD_MAX */
     struct job_pools *jobs; /* borrowed: of the server; NULL: there are no threads for what blocks */
+    struct spare_blocks spares; /* memory for requests: given back before outbound_done() */
 };
 
 /* Fill it in. reactor and jobs are borrowed, and outlive it; log may be NULL. It must not move. */

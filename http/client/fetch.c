@@ -7,7 +7,6 @@
 
 #include "core/gunzip.h"
 #include "core/log.h"
-#include "core/mem.h"
 #include "core/outbound.h"
 #include "core/visible.h"
 #include "http/client/fetch_content.h"
@@ -87,11 +86,15 @@ static enum fetch_kind read_request_url(struct fetch *fetch, const struct fetch_
 enum fetch_kind fetch_start(struct fetch **started, struct outbound *outbound, const struct fetch_request *request,
                             fetch_event_fn on_event, void *arg, char *err, size_t errlen)
 {
-    struct fetch *fetch = mem_zalloc(sizeof *fetch);
+    _Static_assert(sizeof(struct fetch) <= SPARE_BLOCK_BYTES, "a fetch fits into a spare block");
+    struct fetch *fetch = spare_block_take(&outbound->spares);
     if (fetch == NULL) {
         error_text(err, errlen, 0, "out of memory");
         return FETCH_NO_MEMORY;
     }
+    memset(fetch, 0, offsetof(struct fetch, reply));
+    fetch_reply_init(&fetch->reply, 0, false); /* fetch_hop_begin() does it again, with what it then knows */
+    fetch->failure[0] = '\0';
     fetch->outbound = outbound;
     fetch->on_event = on_event;
     fetch->arg = arg;
@@ -121,7 +124,7 @@ void fetch_close(struct fetch *fetch)
     write_buffer_done(&fetch->out);
     fetch_url_done(&fetch->url);
     fetch_order_done(&fetch->order);
-    mem_free(fetch);
+    spare_block_put(&fetch->outbound->spares, fetch);
 }
 
 const struct fetch_response *fetch_response(const struct fetch *fetch)

@@ -28,7 +28,9 @@ static void begin_reply_head(struct fetch_reply *reply)
 
 void fetch_reply_init(struct fetch_reply *reply, size_t max_head, bool is_to_head)
 {
-    *reply = (struct fetch_reply){.is_to_head = is_to_head, .state = READS_HEAD};
+    memset(reply, 0, offsetof(struct fetch_reply, head)); /* the rest is set below, and by finish_reply_head() */
+    reply->is_to_head = is_to_head;
+    reply->state = READS_HEAD;
     reply->max_head = (uint32_t)(max_head < FETCH_RESPONSE_HEAD_MAX ? max_head : FETCH_RESPONSE_HEAD_MAX);
     begin_reply_head(reply);
 }

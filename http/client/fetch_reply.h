@@ -26,11 +26,9 @@ enum fetch_reply_verdict {
 };
 
 struct fetch_reply {
-    struct fetch_head head;     /* of the response */
-    struct fetch_body body;     /* behind it */
+    struct fetch_body body;     /* behind the head */
     struct fetch_field *fields; /* head.field_count of them, from REPLY_HEAD on */
     const char *why;            /* of a failure: one static phrase */
-    struct limits limits;       /* of trailers, behind chunks */
     char *bytes;                /* of the head, or what has come of it; capacity bytes, twice max_head at most */
     uint32_t len, capacity;
     uint32_t max_head; /* what is left of it after interim responses */
@@ -39,6 +37,10 @@ struct fetch_reply {
     bool is_to_head;   /* it responds to HEAD */
     bool has_bytes;    /* something came */
     bool is_followed;  /* the response ended, and bytes came behind it */
+
+    /* Large, and not zeroed for each response. */
+    struct fetch_head head; /* of the response */
+    struct limits limits;   /* of trailers, behind chunks */
 };
 
 /* Start a response. A head with more than max_head bytes, interim responses before it included, or with more than

@@ -53,7 +53,6 @@ struct fetch {
     struct write_buffer out;      /* of the request, to be sent */
     size_t body_sent;             /* of a split body */
     uint64_t body_written;        /* of a streamed one */
-    struct fetch_reply reply;     /* what has come in this hop */
     struct fetch_response result; /* for the owner, once has_result */
     struct fetch_content content; /* for the owner: all of it, or what it has not taken yet */
     struct fetch_content taken;   /* what fetch_read() handed out last */
@@ -70,15 +69,16 @@ struct fetch {
     uint8_t kind;           /* enum fetch_kind, of a failure */
     uint8_t due;            /* events that the owner is to be told: 1 << enum fetch_event */
     bool streams_response;
-    bool is_fresh;        /* no kept connection this time: one has failed */
-    bool is_redirect;     /* this response is one that is followed: its content is dropped */
-    bool has_result;      /* result is set */
-    bool has_written;     /* fetch_write_end() was called */
-    bool wants_room;      /* fetch_write() said -EAGAIN */
-    bool wants_content;   /* fetch_read() did */
-    bool is_one_too_many; /* OUTBOUND_HELD_MAX was in the way of its content */
-    bool is_send_broken;  /* the server takes no more of the request; its response may be there all the same */
-    bool *is_gone;        /* while the owner is told something: set when it closes the fetch */
+    bool is_fresh;            /* no kept connection this time: one has failed */
+    bool is_redirect;         /* this response is one that is followed: its content is dropped */
+    bool has_result;          /* result is set */
+    bool has_written;         /* fetch_write_end() was called */
+    bool wants_room;          /* fetch_write() said -EAGAIN */
+    bool wants_content;       /* fetch_read() did */
+    bool is_one_too_many;     /* OUTBOUND_HELD_MAX was in the way of its content */
+    bool is_send_broken;      /* the server takes no more of the request; its response may be there all the same */
+    bool *is_gone;            /* while the owner is told something: set when it closes the fetch */
+    struct fetch_reply reply; /* what has come in this hop */
     char failure[FETCH_FAILURE_MAX];
 };
 

@@ -181,6 +181,10 @@ static int read_part(struct url_reader *reader, char stop)
 
     for (; reader->at < reader->end && *reader->at != stop && *reader->at != '#'; reader->at++) {
         char c = *reader->at;
+        if (char_is(c, CLASS_HOST) || c == '/') { /* most bytes: nothing is to be done about them */
+            *reader->out++ = c;
+            continue;
+        }
         if ((unsigned char)c < ' ' || c == 0x7f) {
             return refuse_url(reader, "has a control character");
         }

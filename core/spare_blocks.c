@@ -1,0 +1,39 @@
+/* A list of the blocks in no use, which goes through them. Failure: no memory, for the caller. */
+
+#include "core/spare_blocks.h"
+
+#include "core/mem.h"
+
+struct spare_block {
+    struct spare_block *next;
+};
+
+void *spare_block_take(struct spare_blocks *blocks)
+{
+    struct spare_block *block = blocks->first;
+    if (block == NULL) {
+        return mem_alloc(SPARE_BLOCK_BYTES);
+    }
+    blocks->first = block->next;
+    blocks->count--;
+    return block;
+}
+
+void spare_block_put(struct spare_blocks *blocks, void *block)
+{
+    struct spare_block *spare = block;
+    if (blocks->count == SPARE_BLOCKS_MAX) {
+        mem_free(block);
+        return;
+    }
+    spare->next = blocks->first;
+    blocks->first = spare;
+    blocks->count++;
+}
+
+void spare_blocks_done(struct spare_blocks *blocks)
+{
+    while (blocks->first != NULL) {
+        mem_free(spare_block_take(blocks));
+    }
+}
