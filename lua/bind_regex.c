@@ -44,8 +44,10 @@ static int give_match_error(lua_State *L, int rv)
     lua_pushnil(L);
     switch (rv) {
     case -ERANGE:
-        lua_pushfstring(L, "pcre_exec() failed: -8 (the match takes more than %d steps, or too much memory)",
-                        (int)REGEX_STEPS_MAX);
+        lua_pushfstring(L,
+                        "pcre_exec() failed: -8 (the match takes more than %d steps, more than %d ms, or too much "
+                        "memory)",
+                        (int)REGEX_STEPS_MAX, (int)REGEX_TIME_MAX_MS);
         break;
     case -EILSEQ:
         lua_pushliteral(L, "pcre_exec() failed: -10 (the subject is not UTF-8)");
@@ -57,13 +59,14 @@ static int give_match_error(lua_State *L, int rv)
     return 2;
 }
 
-/* Find the pattern at index 2 with the options at index 3. Returns false with nil and a text pushed. */
-static bool find_regex(lua_State *L, struct regex_cache *cache, struct regex **regex)
+/* Find the pattern at index 2 with the options at index 3, for a subject of so many bytes. Returns false with nil and a
+ * text pushed. */
+static bool find_regex(lua_State *L, struct regex_cache *cache, size_t subject_len, struct regex **regex)
 {
     char err[REGEX_ERROR_MAX];
     size_t len;
     const char *pattern = luaL_checklstring(L, 2, &len);
-    unsigned options = (unsigned)luaL_checkinteger(L, 3);
+    unsigned options = (unsigned)luaL_checkinteger(L, 3) | (subject_len > REGEX_SHORT_MAX ? REGEX_TIMED : 0);
     if (regex_find(cache, pattern, len, options, regex, err, sizeof err) == 0) {
         return true;
     }
@@ -127,9 +130,10 @@ static void fill_table(lua_State *L, int table, const struct regex_cache *cache,
     set_names(L, table, regex, (options & REGEX_DUPLICATES) != 0);
 }
 
-/* regex(subject, pattern, options, offset, not_empty, group, table): where a group of the first match from offset on
- * begins and ends, counted from 0, the end behind its last byte; and where the match ends. table, if given, gets the
- * groups. Nil: there is none, or, with a text, why not; false: there is a match, but the group is no part of it. */
+/* regex(subject, pattern, options, offset, is_checked, group, table): where a group of the first match from offset on
+ * begins and ends, counted from 0, the end behind its last byte; and where the match ends. is_checked: as in regex.h.
+ * table, if given, gets the groups. Nil: there is none, or, with a text, why not; false: there is a match, but the group is
+ * no part of it. */
 static int lua_regex(lua_State *L)
 {
     size_t len, begin, end, match_begin, match_end;
@@ -140,7 +144,7 @@ static int lua_regex(lua_State *L)
     unsigned group = (unsigned)luaL_optinteger(L, 6, 0);
     struct regex_cache *cache = check_cache(L);
     hook_look_soon(script_of(L));
-    if (!find_regex(L, cache, &regex)) {
+    if (!find_regex(L, cache, len, &regex)) {
         return 2;
     }
     if (group > regex_groups(regex)) {

@@ -124,7 +124,7 @@ function re.gmatch(subject, pattern, options)
             return nil
         end
         local result = {}
-        local from, to = regex(subject, pattern, set, offset, false, 0, result)
+        local from, to = regex(subject, pattern, set, offset, offset > 0, 0, result)
         if from == nil then
             offset = nil
             return nil, to
@@ -194,7 +194,7 @@ local function substitute(what, most, subject, pattern, replace, options)
     local parts, count, offset, copied = {}, 0, 0, 0
     while count < most and offset <= #subject do
         local groups = {}
-        local from, to = regex(subject, pattern, set, offset, false, 0, groups)
+        local from, to = regex(subject, pattern, set, offset, offset > 0, 0, groups)
         if from == nil then
             if to then
                 return nil, nil, to

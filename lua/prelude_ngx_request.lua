@@ -88,8 +88,10 @@ variables.content_length = function(req) return req.headers["content-length"] en
 
 -- The first value of a name in the query, as it was sent.
 local function find_arg(query, wanted)
-    for name, value in query:gmatch("([^&=]*)=([^&]*)") do
-        if name:lower() == wanted:lower() then
+    wanted = wanted:lower()
+    for pair in query:gmatch("[^&]+") do
+        local name, value = pair:match("^([^=]*)=(.*)$")
+        if name and name:lower() == wanted then
             return value
         end
     end

@@ -26,6 +26,8 @@ enum {
     REGEX_SLOTS = 1024,         /* of the table; a power of two */
     JIT_STACK_START = 32 << 10, /* bytes of the stack of machine code: at first, */
     JIT_STACK_MAX = 1 << 20,    /* and at most */
+    TIMED_BYTES = 1 << 22,      /* of subjects that may be looked at between two looks at the clock */
+    TIMED_ITEMS_MAX = 4096,     /* items of a pattern that may begin meanwhile */
     REGEX_MESSAGE_MAX = 160,    /* bytes of PCRE2's own text */
     REGEX_QUOTE_MAX = 100,      /* bytes of a pattern in an error text */
 };
@@ -52,6 +54,9 @@ struct regex_cache {
     pcre2_match_context *limits;    /* limits of matches */
     pcre2_match_data *match;        /* of the last match */
     pcre2_jit_stack *stack;         /* of machine code; NULL until a pattern has some */
+    size_t items_between;           /* items that begin between two looks at the clock, */
+    size_t items_left;              /* and until the next one */
+    int64_t end_ns;                 /* processor time of the thread at which the match ends; 0: no look yet */
     struct hash_key key;            /* of the table */
     struct regex *newest, *oldest;  /* by their last use */
     size_t count, bytes;            /* of all patterns */
@@ -82,6 +87,22 @@ struct regex_cache *regex_cache_create(void)
     return cache;
 }
 
+/* PCRE2 calls this before each item of a pattern with REGEX_TIMED. Negative: the match ends with that. */
+static int on_regex_item(pcre2_callout_block *block, void *arg)
+{
+    struct regex_cache *cache = arg;
+    (void)block;
+    if (--cache->items_left > 0) {
+        return 0;
+    }
+    int64_t now = sys_thread_cpu_ns();
+    cache->items_left = cache->items_between;
+    if (cache->end_ns == 0) {
+        cache->end_ns = now + INT64_C(1000000) * REGEX_TIME_MAX_MS;
+    }
+    return now < cache->end_ns ? 0 : PCRE2_ERROR_MATCHLIMIT;
+}
+
 /* What PCRE2 needs, when the library is there. Returns 0 or -ENOMEM, with a part of it made. */
 static int prepare(struct regex_cache *cache)
 {
@@ -103,6 +124,7 @@ static int prepare(struct regex_cache *cache)
     regex_pcre2.pcre2_set_max_pattern_length_8(cache->compile, REGEX_PATTERN_MAX);
     regex_pcre2.pcre2_set_match_limit_8(cache->limits, REGEX_STEPS_MAX);
     regex_pcre2.pcre2_set_heap_limit_8(cache->limits, REGEX_MATCH_KIB);
+    regex_pcre2.pcre2_set_callout_8(cache->limits, on_regex_item, cache);
     cache->match = regex_pcre2.pcre2_match_data_create_8(REGEX_GROUPS_MAX + 1, cache->memory);
     return cache->match == NULL ? -ENOMEM : 0;
 }
@@ -177,10 +199,11 @@ static uint32_t pcre2_options(unsigned options)
         {REGEX_CASELESS, PCRE2_CASELESS},
         {REGEX_MULTILINE, PCRE2_MULTILINE},
         {REGEX_DOTALL, PCRE2_DOTALL},
-        {REGEX_UTF, PCRE2_UTF},
-        {REGEX_UTF_TRUSTED, PCRE2_UTF},
+        {REGEX_UTF, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C}, /* so that matches end where characters do */
+        {REGEX_UTF_TRUSTED, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C},
         {REGEX_EXTENDED, PCRE2_EXTENDED},
         {REGEX_JAVASCRIPT, PCRE2_ALT_BSUX | PCRE2_MATCH_UNSET_BACKREF},
+        {REGEX_TIMED, PCRE2_AUTO_CALLOUT},
     };
     uint32_t set = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -348,10 +371,13 @@ static int errno_of_match(int rv)
 }
 
 int regex_match(struct regex_cache *cache, const struct regex *regex, const char *subject, size_t len, size_t offset,
-                bool not_empty)
+                bool is_checked)
 {
-    uint32_t options = not_empty ? PCRE2_NOTEMPTY_ATSTART : 0;
-    options |= regex->options & REGEX_UTF_TRUSTED ? PCRE2_NO_UTF_CHECK : 0;
+    uint32_t options = is_checked ? PCRE2_NO_UTF_CHECK : 0;
+    size_t items = TIMED_BYTES / (len + 1);
+    cache->items_between = items == 0 ? 1 : items > TIMED_ITEMS_MAX ? TIMED_ITEMS_MAX : items;
+    cache->items_left = cache->items_between;
+    cache->end_ns = 0;
     int rv = regex_pcre2.pcre2_match_8(regex->code, (PCRE2_SPTR)subject, len, offset, options, cache->match,
                                        cache->limits);
     if (rv == PCRE2_ERROR_JIT_STACKLIMIT) { /* the interpreter has memory of another kind */
@@ -418,14 +444,14 @@ bool regex_name(const struct regex *regex, unsigned n, const char **name, unsign
 }
 
 int regex_match(struct regex_cache *cache, const struct regex *regex, const char *subject, size_t len, size_t offset,
-                bool not_empty)
+                bool is_checked)
 {
     (void)cache;
     (void)regex;
     (void)subject;
     (void)len;
     (void)offset;
-    (void)not_empty;
+    (void)is_checked;
     return -ELIBACC;
 }
 

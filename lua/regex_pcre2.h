@@ -32,6 +32,7 @@
     _(pcre2_match_data_create_8)                                                                                       \
     _(pcre2_match_data_free_8)                                                                                         \
     _(pcre2_pattern_info_8)                                                                                            \
+    _(pcre2_set_callout_8)                                                                                             \
     _(pcre2_set_heap_limit_8)                                                                                          \
     _(pcre2_set_match_limit_8)                                                                                         \
     _(pcre2_set_max_pattern_length_8)

@@ -133,6 +133,23 @@ class Limits(SiteCase):
     app.get("/deep", function() -- nested so deeply that the stack of machine code is too small
         return { try(ngx.re.find, ("("):rep(100000), "^(\\((?1)*)$", "jo"), try(ngx.re.match, ("ab"):rep(200000), "^(?:(a)|(b))*$", "jo") }
     end)
+    local long, umlauts = ("a"):rep(300000), ("\xc3\xa4"):rep(20000)
+    app.get("/long", function() -- steps that look at the whole text: these would take minutes if steps alone were counted
+        local list = {}
+        for _, pattern in ipairs { "[ab]*[cd]", "\\w+\\s*[:=]", "^.*?[ab]*[cd]", "(?:x|[ab]*[cd])" } do
+            app.sleep(1)
+            list[#list + 1] = try(ngx.re.match, long, pattern)
+            app.sleep(1)
+            list[#list + 1] = try(ngx.re.find, long, pattern, "jo")
+        end
+        list[#list + 1] = try(ngx.re.find, long .. ":", "a(?=:)")
+        return list
+    end)
+    app.get("/utf", function() -- with one look at the subject for each match, this would take a second
+        local text, count = ngx.re.gsub(umlauts, ".", "x", "ju")
+        return { #text, count }
+    end)
+    app.get("/args", function() return tostring(ngx.var.arg_x) end)
     app.get("/texts", function()
         return { try(ngx.re.match, "a", "("), try(ngx.re.match, "a", ("x"):rep(70000)), try(ngx.re.match, "a", "(a)(b"),
             try(ngx.re.match, "a", ("()"):rep(201)), try(ngx.re.match, "a", ("()"):rep(200)), try(ngx.re.match, "\xff", ".", "u"),
@@ -148,6 +165,15 @@ class Limits(SiteCase):
             self.assertTrue(any("more than 1000000 steps" in text for text in results), results)
         self.assertEqual(self.ask("/forever").status, 503)
         self.assertEqual(self.ask("/deep").status, 200)
+
+    def test_long_texts(self):
+        *late, found = self.ask("/long").json
+        for results in late:
+            self.assertRegex(" ".join(results), "^true nil (nil|.*more than 100 ms)")
+        self.assertEqual(found, ["true", "300000", "300000", "nil"])
+        self.assertEqual(self.ask("/utf").json, [20000, 20000])
+        self.assertEqual(self.ask("/args?" + "a" * 8000).text, "nil")
+        self.assertEqual(self.ask("/args?a&b=1&X=2&x=3").text, "2")
 
     def test_error_texts(self):
         texts = [" ".join(results) for results in self.ask("/texts").json]

@@ -142,6 +142,20 @@ static void matches_end_after_so_many_steps(void **state)
     assert_int_equal(fake_mem_live(), 0);
 }
 
+/* PCRE2 would read beyond them if it trusted them. */
+static void subjects_are_checked_whoever_trusts_them(void **state)
+{
+    (void)state;
+    struct regex_cache *cache = regex_cache_create();
+    assert_int_equal(match(cache, "\\w+", REGEX_UTF_TRUSTED, "a\xf0"), -EILSEQ);
+    assert_int_equal(match(cache, "\\X", REGEX_UTF_TRUSTED | REGEX_JIT, "\xf7"), -EILSEQ);
+    assert_int_equal(match(cache, "^.$", REGEX_UTF_TRUSTED, "\xc3\xa4"), 1);
+    struct regex *regex;
+    assert_int_equal(regex_find(cache, "\\C", 2, REGEX_UTF, &regex, err, sizeof err), -EINVAL);
+    regex_cache_destroy(cache);
+    assert_int_equal(fake_mem_live(), 0);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -179,6 +193,7 @@ int main(void)
         cmocka_unit_test(compiled_bytes_are_bounded),
         cmocka_unit_test(patterns_at_their_limits),
         cmocka_unit_test(matches_end_after_so_many_steps),
+        cmocka_unit_test(subjects_are_checked_whoever_trusts_them),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
