@@ -1421,9 +1421,9 @@ struct evs_fetched {
  * the server ends first, it is called with kind "closed". Call this in a callback on that thread, such as serve; from
  * elsewhere, have evserve_post_to() call it. Returns an id above 0; or -errno with a text in err, and done is not
  * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (1,000 connections of this thread
- * are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or nothing can
- * be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child. err may be
- * NULL if errlen is 0. */
+ * are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or nothing
+ * can be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child. err may
+ * be NULL if errlen is 0. */
 int64_t evs_fetch(evserve *server, unsigned thread, const struct evs_fetch_request *request,
                   void (*done)(const struct evs_fetched *fetched, void *arg), void *arg, char *err, size_t errlen);
 

@@ -296,7 +296,8 @@ static int send_socket_list(lua_State *L, struct script_socket *socket, struct c
     return 1;
 }
 
-/* The wait of send() is over; or is still to come, if this is the call for a coroutine of the script's own (relay.h). */
+/* The wait of send() is over; or is still to come, if this is the call for a coroutine of the script's own
+ * (relay.h). */
 static int go_on_sending(lua_State *L, struct script_socket *socket, struct coro *coro)
 {
     bool is_list = lua_type(L, 2) != LUA_TSTRING;

@@ -126,9 +126,7 @@ static void end_fetches(struct coro *coro)
 void fetch_object_begin(struct script_fetch *fetch, struct coro *coro)
 {
     struct script *script = fetch->script;
-    for (const struct script_task *task = task_of(coro); task != NULL && task->owner != NULL; task = task_of(coro)) {
-        coro = task->owner;
-    }
+    coro = task_root(coro);
     script->free_fetches = fetch->next_free;
     while (coro->fetches != NULL && coro->fetches->is_lost) {
         put_fetch(coro->fetches);

@@ -6,8 +6,8 @@
 #include "http/client/fetch.h"
 #include "lua/state.h"
 
-/* Push the parts of the response: status, reason, headers (a table), url, redirects, and the body, which is nil if it is
- * streamed. Returns 6. May raise (memory). */
+/* Push the parts of the response: status, reason, headers (a table), url, redirects, and the body, which is nil if it
+ * is streamed. Returns 6. May raise (memory). */
 int fetch_result_push(lua_State *L, const struct fetch_response *response);
 
 /* Push nil, the text and the name of the kind of a failure. Returns 3. May raise (memory). */

@@ -323,21 +323,10 @@ struct script_socket *socket_check(lua_State *L, int index, const char *what)
     return socket;
 }
 
-/* The coroutine that ends when what coro works for ends: its own end, or that of the handler that it is a task of. */
-static struct coro *root_of(struct coro *coro)
-{
-    const struct script_task *task = task_of(coro);
-    while (task != NULL && task->owner != NULL) {
-        coro = task->owner;
-        task = task_of(coro);
-    }
-    return coro;
-}
-
 struct coro *socket_check_owner(lua_State *L, const struct script_socket *socket, const char *what)
 {
     struct coro *coro = coro_check_running(L, what);
-    if (socket->thing.coro != NULL && socket->thing.coro != coro && socket->thing.coro != root_of(coro)) {
+    if (socket->thing.coro != NULL && socket->thing.coro != coro && socket->thing.coro != task_root(coro)) {
         script_raise(L,
                      "%s: the socket belongs to another request, timer or task, which has connected it; "
                      "connect one here, and pass it on with setkeepalive",
@@ -369,7 +358,7 @@ void socket_attach(struct script_socket *socket, struct coro *coro, struct link 
     socket->end = 0;
     socket->connect_error = 0;
     socket->scanned_by = 0;
-    coro_own(root_of(coro), &socket->thing);
+    coro_own(task_root(coro), &socket->thing);
     if (is_open) {
         link_set_user(link, &socket_link_user, socket);
     }

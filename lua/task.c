@@ -137,6 +137,16 @@ struct script_task *task_of(const struct coro *coro)
     return coro->owner != NULL && coro->owner->on_end == on_task_end ? coro->owned : NULL;
 }
 
+struct coro *task_root(struct coro *coro)
+{
+    const struct script_task *task = task_of(coro);
+    while (task != NULL && task->owner != NULL) {
+        coro = task->owner;
+        task = task_of(coro);
+    }
+    return coro;
+}
+
 /* Whether it was still at work, and not cancelled already. */
 bool task_cancel_one(struct script_task *task)
 {

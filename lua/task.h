@@ -55,6 +55,10 @@ struct script_task *task_find(const struct script *script, const struct task_han
 /* The task that coro runs, or NULL. */
 struct script_task *task_of(const struct coro *coro);
 
+/* The coroutine with whose end the work of coro ends: that of the handler, timer or detached task in which its tasks
+ * began, or coro itself. What a script opens belongs to that one. */
+struct coro *task_root(struct coro *coro);
+
 /* End a task at its wait. Returns whether it was still at work, and not cancelled already. */
 bool task_cancel_one(struct script_task *task);
 
