@@ -42,7 +42,8 @@ struct destinations {
 
 static int refuse_entry(const char *entry, const char *what, char *err, size_t errlen)
 {
-    return error_text(err, errlen, -EINVAL, "\"%s\": %s", entry, what);
+    bool is_list = strchr(entry, ' ') != NULL; /* whatever else is wrong with it */
+    return error_text(err, errlen, -EINVAL, "\"%s\": %s", entry, is_list ? "entries are separated by commas" : what);
 }
 
 static bool is_name_of_host(const char *name)

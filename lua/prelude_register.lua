@@ -60,8 +60,9 @@ end
 
 -- Options of the program hold for the whole process, so no script sets them.
 local program_options = {
-    allow_read = true, allow_write = true, log = true, log_format = true, log_level = true, pid_file = true,
-    reactors = true, reload_timeout = true, sandbox = true, supervise = true, tls_dev = true, user = true, watch = true,
+    allow_connect = true, allow_read = true, allow_write = true, log = true, log_format = true, log_level = true,
+    pid_file = true, reactors = true, reload_timeout = true, sandbox = true, supervise = true, tls_dev = true,
+    user = true, watch = true,
 }
 
 -- Where a name belongs that is no setting; or nil.

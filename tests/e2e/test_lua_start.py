@@ -127,6 +127,8 @@ class ScriptMistakes(unittest.TestCase):
         ('app.set { debug = "true" }', 'SITE:2: app.set: debug: true or false expected, got string'),
         ('app.set { reload_timeout = "3s" }',
          'SITE:2: app.set: "reload_timeout" is not a setting of scripts: start evserve with --reload-timeout'),
+        ('app.set { allow_connect = "a:1" }',
+         'SITE:2: app.set: "allow_connect" is not a setting of scripts: start evserve with --allow-connect'),
         ('app.set { log = "/x" }', 'SITE:2: app.set: "log" is not a setting of scripts: start evserve with --log'),
         ('app.set { error_log = "/x" }',
          'SITE:2: app.set: "error_log" is not a setting of scripts: start evserve with --log'),

@@ -280,7 +280,9 @@ static void mistakes_are_quoted(void **state)
         {false, "example.org",
          "\"example.org\": a name cannot be denied, since its addresses would still be reached by other names: deny "
          "\"private\", an address or a network"},
-        {false, "!a_b c", "\"!a_b c\": a name of a host has letters, digits, \"-\" and \".\""},
+        {false, "private !1.2.3.4:5", "\"private !1.2.3.4:5\": entries are separated by commas"},
+        {true, "1.2.3.4:5 1.2.3.4:6", "\"1.2.3.4:5 1.2.3.4:6\": entries are separated by commas"},
+        {false, "!a%b", "\"!a%b\": a name of a host has letters, digits, \"-\" and \".\""},
         {true, "example.org", "\"example.org\": expected HOST:PORT, [ADDRESS]:PORT for IPv6, or unix:PATH"},
         {true, "::1", "\"::1\": expected HOST:PORT, [ADDRESS]:PORT for IPv6, or unix:PATH"},
         {true, "[::1]", "\"[::1]\": expected HOST:PORT, [ADDRESS]:PORT for IPv6, or unix:PATH"},
