@@ -251,6 +251,11 @@ bool tls_client_get_info(const struct transport *transport, struct tls_info *inf
     return true;
 }
 
+bool tls_client_shows(const struct transport *transport, const struct tls_client_settings *settings)
+{
+    return tls_client_context_shows(caller_of(transport)->context, settings);
+}
+
 #else
 
 const struct transport_ops tls_client_ops = {0};
@@ -271,6 +276,13 @@ bool tls_client_get_info(const struct transport *transport, struct tls_info *inf
 {
     (void)transport;
     (void)info;
+    return false;
+}
+
+bool tls_client_shows(const struct transport *transport, const struct tls_client_settings *settings)
+{
+    (void)transport;
+    (void)settings;
     return false;
 }
 

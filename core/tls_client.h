@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 struct tls_client_context;
+struct tls_client_settings;
 struct tls_pool;
 
 enum { TLS_NAME_MAX = 253 }; /* bytes of a server's name (RFC 1035, section 2.3.4) */
@@ -40,5 +41,8 @@ int tls_client_shake_hands(struct transport *transport);
  * the client are about the server here, and only there if its certificate was verified. Returns false for another
  * transport, and during the handshake. */
 bool tls_client_get_info(const struct transport *transport, struct tls_info *info);
+
+/* Whether a connection of these ops was opened with the certificate of ours that settings name, or with none. */
+bool tls_client_shows(const struct transport *transport, const struct tls_client_settings *settings);
 
 #endif

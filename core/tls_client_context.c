@@ -61,6 +61,18 @@ static int copy_texts(struct tls_client_context *context, const struct tls_clien
     return 0;
 }
 
+static bool is_same_setting(const char *one, const char *other)
+{
+    return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+bool tls_client_context_shows(const struct tls_client_context *context, const struct tls_client_settings *settings)
+{
+    const struct tls_client_settings *own = &context->settings;
+    return is_same_setting(own->cert_file, settings->cert_file) && is_same_setting(own->key_file, settings->key_file) &&
+           is_same_setting(own->cert_pem, settings->cert_pem) && is_same_setting(own->key_pem, settings->key_pem);
+}
+
 bool tls_client_context_fits(const struct tls_client_context *context, const struct tls_client_settings *settings)
 {
     const char *texts[CLIENT_TEXTS];
@@ -68,8 +80,7 @@ bool tls_client_context_fits(const struct tls_client_context *context, const str
     bool fits = settings->is_unverified == context->settings.is_unverified &&
                 settings->base_fd == context->settings.base_fd;
     for (size_t i = 0; i < CLIENT_TEXTS && fits; i++) {
-        const char *own = context->texts[i];
-        fits = own == NULL || texts[i] == NULL ? own == texts[i] : strcmp(own, texts[i]) == 0;
+        fits = is_same_setting(context->texts[i], texts[i]);
     }
     return fits;
 }

@@ -42,6 +42,9 @@ void tls_client_context_put(struct tls_client_context *context);
 /* Whether it was made with the same settings. */
 bool tls_client_context_fits(const struct tls_client_context *context, const struct tls_client_settings *settings);
 
+/* Whether it shows the certificate of ours that settings name, or none if they name none. */
+bool tls_client_context_shows(const struct tls_client_context *context, const struct tls_client_settings *settings);
+
 /* Whether one of its files has changed since it was read, or since the last call. */
 bool tls_client_context_has_changed(struct tls_client_context *context);
 

@@ -113,6 +113,11 @@ static int socket_start_tls(lua_State *L)
     const char *host = socket->host[0] == '\0' ? NULL : socket->host;
     const struct link_tls tls = {.settings = &settings, .server_name = lua_isnil(L, 2) ? host : text_or_null(L, 2)};
     if (tls_client_get_info(link_transport(socket->link), &info)) {
+        if (!tls_client_shows(link_transport(socket->link), &settings)) {
+            return fail_tls(L, socket,
+                            "this connection was kept after a handshake with another client certificate: "
+                            "give it another pool");
+        }
         return tls_is_enough(&info, tls.server_name, !settings.is_unverified)
                    ? push_tls_success(L)
                    : fail_tls(L, socket,

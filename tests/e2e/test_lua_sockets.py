@@ -634,6 +634,23 @@ class Secure(SocketCase):
             """, peer), ["1", "nil", "this connection was kept after a handshake for another name, or without verification: "
                                      "give it another pool"])
 
+    def test_a_connection_that_was_kept_is_that_of_one_client_certificate(self):
+        with self.serve(echo) as peer:
+            shake = f"""
+                local function shake(cert)
+                    local s = app.connect(peer)
+                    if cert then s:setclientcert(cert, "{self.own[1]}") end
+                    local ok, err = s:sslhandshake(nil, "localhost", false)
+                    local reused = s:getreusedtimes()
+                    if ok then s:setkeepalive() end
+                    return ok and reused or err
+                end
+            """
+            wrong = "this connection was kept after a handshake with another client certificate: give it another pool"
+            own = f'"{self.own[0]}"'
+            self.assertEqual(self.run_code(shake + f"return shake({own}), shake({own}), shake(), shake(), shake({own})", peer),
+                             ["0", "1", wrong, "0", wrong])
+
     def test_in_coroutines_and_tasks(self):
         with self.serve(echo) as peer:
             self.assertEqual(self.run_code(f"""
