@@ -158,6 +158,9 @@ ssize_t fetch_read(struct fetch *fetch, const char **data)
         return fetch->kind == FETCH_SUCCESS ? 0 : -EIO;
     }
     fetch->wants_content = true;
+    if (fetch->gunzip != NULL) { /* what was there may have been decoded to nothing, and made room */
+        fetch_hop_nudge(fetch);
+    }
     return -EAGAIN;
 }
 

@@ -1,5 +1,6 @@
 """app.fetch: what a site gets from other servers, and what becomes of it when they, or its own clients, misbehave."""
 
+import gzip
 import json
 import os
 import signal
@@ -85,6 +86,8 @@ class Responses(FetchCase):
         "/teapot": lambda c, r: c.respond(418, "short and stout\n"),
         "/interim": raw("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
                         "HTTP/1.1 200 Fine, Thanks\r\nContent-Length: 2\r\n\r\nok"),
+        "/gzip-of-nothing": raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" +
+                                gzip.compress(b"") * 40000 + gzip.compress(b"end")),
         "/until-close": raw("HTTP/1.1 200 OK\r\n\r\nup to here"),
         "/chunked": raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                         "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Trailer: 1\r\n\r\n", closes=False),
@@ -133,6 +136,16 @@ class Responses(FetchCase):
         got = self.fetch('local a, b = app.all(function() return app.fetch(url .. "/text").body end, '
                          'function() return app.fetch(url .. "/teapot").status end) return { a, b }')
         self.assertEqual(got, ["hello\n", 418])
+
+    def test_gzip_of_nothing_in_pieces(self):
+        """What was decoded to nothing makes room for what follows."""
+        for options in ("", ", stream = true"):
+            self.assertEqual(self.fetch(f"""
+                local res = app.fetch(url .. "/gzip-of-nothing", {{ timeout = "5s"{options} }})
+                local text = ""
+                for piece in res:chunks() do text = text .. piece end
+                return {{ text }}
+            """), ["end"])
 
     def test_gzip_is_unpacked(self):
         got = self.fetch('local res = app.fetch(url .. "/gzip") return { #res.body, res.body:sub(1, 9), res.headers["content-encoding"] or "none" }')
