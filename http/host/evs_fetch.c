@@ -210,9 +210,14 @@ int64_t evs_fetch(evserve *server, unsigned thread, const struct evs_fetch_reque
                   void (*done)(const struct evs_fetched *fetched, void *arg), void *arg, char *err, size_t errlen)
 {
     struct evs_host *host = NULL;
-    if (request->size != sizeof *request || request->url == NULL || done == NULL ||
-        (request->flags & ~(unsigned)(EVS_FETCH_UNVERIFIED | EVS_FETCH_CLOSE)) != 0) {
-        return error_text(err, errlen, -EINVAL, "evs_fetch() needs size, a url and done, and knows no other flags");
+    const unsigned known_flags = EVS_FETCH_UNVERIFIED | EVS_FETCH_CLOSE;
+    const char *mistake = request->size != sizeof *request       ? "size is not sizeof(struct evs_fetch_request)"
+                          : request->url == NULL                 ? "url is NULL"
+                          : done == NULL                         ? "done is NULL"
+                          : (request->flags & ~known_flags) != 0 ? "flags has a bit that is none of EVS_FETCH_..."
+                                                                 : NULL;
+    if (mistake != NULL) {
+        return error_text(err, errlen, -EINVAL, "evs_fetch: %s", mistake);
     }
     int rv = find_fetch_host(server, thread, &host, err, errlen);
     if (rv < 0) {

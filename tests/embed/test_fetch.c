@@ -131,7 +131,11 @@ static void failures_have_a_kind(void **state)
     wanted.max_body = 3;
     host_expect("/ask", "too large");
     wanted.flags = 4;
-    host_expect("/ask", "evs_fetch() needs size, a url and done, and knows no other flags");
+    host_expect("/ask", "evs_fetch: flags has a bit that is none of EVS_FETCH_...");
+    wanted.url = NULL;
+    host_expect("/ask", "evs_fetch: url is NULL");
+    wanted.size--;
+    host_expect("/ask", "evs_fetch: size is not sizeof(struct evs_fetch_request)");
 }
 
 static void note_done(const struct evs_fetched *fetched, void *arg)
