@@ -142,9 +142,9 @@ static void *resize(struct script *script, void *block, size_t old_size, size_t 
     if (block != NULL && block == script->lent && size <= SPARE_BYTES) {
         return block;
     }
-    void *moved = script->L == NULL ? take_from_birth(script, size)
-                  : is_special      ? mem_alloc(size)
-                                    : mem_resize(block, size);
+    void *moved = script->L == NULL             ? take_from_birth(script, size)
+                  : is_special || block == NULL ? mem_alloc(size)
+                                                : mem_resize(block, size);
     bool is_copied = moved != NULL && (script->L == NULL || is_special);
     if (is_copied && block != NULL) {
         memcpy(moved, block, old_size < size ? old_size : size);

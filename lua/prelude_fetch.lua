@@ -219,7 +219,10 @@ local function fetch(url, given)
             error(problem, 0)
         end
     end
-    wait(number, given ~= nil and given.stream and AWAITS_HEAD or AWAITS_END)
+    local ok, gone = fetch_wait(number, given ~= nil and given.stream and AWAITS_HEAD or AWAITS_END)
+    if not ok then
+        give_up(gone)
+    end
     local status, reason, headers, final_url, redirects, body, object = fetch_take(number)
     if not status then
         return nil, reason, headers -- a text and a kind

@@ -20,6 +20,7 @@ enum { SAID_CLOSE = 1, SAID_KEEP_ALIVE = 2, SAID_CODING = 4 };
 
 /* Each '0' stands for any digit. What follows is a space and a reason, or the end of the line. */
 static const char status_pattern[] = "HTTP/1.0 000";
+static const char usual_version[] = "HTTP/1.1 "; /* what most responses begin with */
 enum { STATUS_PATTERN_LEN = sizeof status_pattern - 1, STATUS_AT = 9, MINOR_VERSION_AT = 7 };
 
 void fetch_head_reset(struct fetch_head *head)
@@ -56,6 +57,9 @@ static enum parse_verdict parse_version(struct fetch_head *head, const char *dat
 {
     uint32_t pos = head->line.pos;
 
+    if (pos == 0 && len >= STATUS_AT && memcmp(data, usual_version, STATUS_AT) == 0) {
+        pos = STATUS_AT;
+    }
     for (; pos < len && pos < STATUS_PATTERN_LEN; pos++) {
         bool fits = status_pattern[pos] == '0' ? char_is_digit(data[pos]) : data[pos] == status_pattern[pos];
         if (!fits) {

@@ -266,12 +266,18 @@ static bool sends_length(const struct fetch_order *order)
 
 /* Each line is counted first, and then written, by the same list. */
 struct head_line {
-    const char *name;
+    const char *name; /* with the colon */
+    size_t name_len;
     const char *value;
     size_t value_len;
 };
 
 enum { HEAD_LINES_MAX = 8 };
+
+static inline struct head_line line_of(const char *name, const char *value, size_t value_len)
+{
+    return (struct head_line){name, strlen(name), value, value_len};
+}
 
 static size_t own_lines(const struct fetch_order *order, const struct fetch_url *url, char digits[24],
                         struct head_line lines[HEAD_LINES_MAX])
@@ -280,27 +286,27 @@ static size_t own_lines(const struct fetch_order *order, const struct fetch_url 
     const char *framing = NULL;
 
     if (!has_field(order, "Host")) {
-        lines[count++] = (struct head_line){"Host: ", url->authority, url->authority_len};
+        lines[count++] = line_of("Host: ", url->authority, url->authority_len);
     }
     if (!has_field(order, "User-Agent")) {
-        lines[count++] = (struct head_line){"User-Agent: ", "evserve", strlen("evserve")};
+        lines[count++] = line_of("User-Agent: ", "evserve", strlen("evserve"));
     }
     if (!has_field(order, "Accept")) {
-        lines[count++] = (struct head_line){"Accept: ", "*/*", strlen("*/*")};
+        lines[count++] = line_of("Accept: ", "*/*", strlen("*/*"));
     }
     if (order->asks_for_gzip) {
-        lines[count++] = (struct head_line){"Accept-Encoding: ", "gzip", strlen("gzip")};
+        lines[count++] = line_of("Accept-Encoding: ", "gzip", strlen("gzip"));
     }
     if (order->closes) {
-        lines[count++] = (struct head_line){"Connection: ", "close", strlen("close")};
+        lines[count++] = line_of("Connection: ", "close", strlen("close"));
     }
     if (order->streams_body && order->body_length < 0) {
-        lines[count++] = (struct head_line){"Transfer-Encoding: ", "chunked", strlen("chunked")};
+        lines[count++] = line_of("Transfer-Encoding: ", "chunked", strlen("chunked"));
     } else if (order->streams_body || sends_length(order)) {
         uint64_t length = order->streams_body ? (uint64_t)order->body_length : order->body_len;
         framing = digits;
         *put_number(digits, length) = '\0';
-        lines[count++] = (struct head_line){"Content-Length: ", framing, strlen(framing)};
+        lines[count++] = line_of("Content-Length: ", framing, strlen(framing));
     }
     return count;
 }
@@ -316,7 +322,7 @@ int fetch_order_write(const struct fetch_order *order, const struct fetch_url *u
     size_t size = strlen(order->method) + 1 + target_len + strlen(version) + strlen("\r\n") + body_len;
 
     for (size_t i = 0; i < count; i++) {
-        size += strlen(lines[i].name) + lines[i].value_len + strlen("\r\n");
+        size += lines[i].name_len + lines[i].value_len + strlen("\r\n");
     }
     for (size_t i = 0; i < order->field_count; i++) {
         size += order->fields[i].name_len + strlen(": ") + order->fields[i].value_len + strlen("\r\n");
@@ -327,7 +333,7 @@ int fetch_order_write(const struct fetch_order *order, const struct fetch_url *u
     }
     char *at = put_text(put(put_text(put_text(start, order->method), " "), url->target, target_len), version);
     for (size_t i = 0; i < count; i++) {
-        at = put_text(put(put_text(at, lines[i].name), lines[i].value, lines[i].value_len), "\r\n");
+        at = put_text(put(put(at, lines[i].name, lines[i].name_len), lines[i].value, lines[i].value_len), "\r\n");
     }
     for (size_t i = 0; i < order->field_count; i++) {
         const struct fetch_field *field = &order->fields[i];
