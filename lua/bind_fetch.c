@@ -167,7 +167,7 @@ static int lua_fetch_read(lua_State *L)
         return 1;
     }
     if (len == -EAGAIN) {
-        fetch->events &= ~(1U << FETCH_READABLE);
+        fetch->events &= ~(1U << FETCH_READABLE | 1U << FETCH_DONE); /* after that, too, it is readable once more */
         lua_pushboolean(L, 1);
         return 1;
     }

@@ -147,7 +147,7 @@ ssize_t fetch_read(struct fetch *fetch, const char **data)
 {
     ssize_t len = fetch->streams_response ? fetch_take_content(fetch, data) : 0;
 
-    if (len < 0 && fetch->due != 0) { /* its owner is to be told by the reactor, as of all failures */
+    if (len < 0 && fetch->due != 0) { /* its owner is told by the reactor, as of all failures, and that it may go on */
         reactor_schedule(fetch->outbound->links.reactor, &fetch->task);
     }
     if (len != 0) {

@@ -376,6 +376,11 @@ static ssize_t take_decoded(struct fetch *fetch, const char **data)
     const char *in = content->len > 0 ? content->block + content->at : NULL;
     size_t in_len = content->len - content->at;
 
+    if (fetch->decoded_turn >= DECODED_TURN) { /* a little that becomes much must not hold the loop */
+        fetch->decoded_turn = 0;
+        fetch_note(fetch, FETCH_READABLE);
+        return -EAGAIN;
+    }
     taken->len = 0;
     if (!grow_content(fetch, taken, CONTENT_MARK)) {
         return fail_taking(fetch, -ENOMEM);
@@ -389,6 +394,7 @@ static ssize_t take_decoded(struct fetch *fetch, const char **data)
         content->at = content->len = 0;
     }
     fetch->content_total += (size_t)len;
+    fetch->decoded_turn += (uint32_t)len;
     if (fetch->content_total > fetch->max_body) {
         return fail_taking(fetch, -EFBIG);
     }

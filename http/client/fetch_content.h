@@ -31,7 +31,8 @@ char *fetch_content_room(struct fetch *fetch, size_t *room);
 /* The response is complete: what the owner sees of it. Returns 0, or -ENOMEM after fetch_fail(). */
 int fetch_finish_content(struct fetch *fetch);
 
-/* fetch_read(), as far as content is there: its length; 0; or -EIO after fetch_fail(), if it cannot be decoded. */
+/* fetch_read(), as far as content is there: its length; 0; -EAGAIN if others have their turn first, after
+ * fetch_note(FETCH_READABLE); or -EIO after fetch_fail(), if it cannot be decoded. */
 ssize_t fetch_take_content(struct fetch *fetch, const char **data);
 
 /* Free what is kept of it. */

@@ -65,6 +65,7 @@ struct fetch {
     unsigned reused;        /* how often link was used before */
     unsigned redirects;     /* that were followed */
     unsigned redirects_max; /* that may be */
+    uint32_t decoded_turn;  /* bytes that its owner has taken from gunzip since others had their turn */
     uint8_t stage;          /* enum fetch_stage */
     uint8_t kind;           /* enum fetch_kind, of a failure */
     uint8_t due;            /* events that the owner is to be told: 1 << enum fetch_event */

@@ -86,6 +86,8 @@ class Responses(FetchCase):
         "/teapot": lambda c, r: c.respond(418, "short and stout\n"),
         "/interim": raw("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
                         "HTTP/1.1 200 Fine, Thanks\r\nContent-Length: 2\r\n\r\nok"),
+        "/gzip-bomb": raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" +
+                          gzip.compress(bytes(40 << 20))),
         "/gzip-of-nothing": raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" +
                                 gzip.compress(b"") * 40000 + gzip.compress(b"end")),
         "/until-close": raw("HTTP/1.1 200 OK\r\n\r\nup to here"),
@@ -146,6 +148,20 @@ class Responses(FetchCase):
                 for piece in res:chunks() do text = text .. piece end
                 return {{ text }}
             """), ["end"])
+
+    def test_gzip_that_makes_much_of_little_leaves_others_their_turns(self):
+        size, turns = self.fetch("""
+            local turns, size, is_over = 0, 0, false
+            local res = app.fetch(url .. "/gzip-bomb", { stream = true })
+            app.spawn(function() while not is_over do app.sleep(0) turns = turns + 1 end end)
+            app.sleep "50ms"
+            turns = 0
+            for piece in res:chunks() do size = size + #piece end
+            is_over = true
+            return { size, turns }
+        """)
+        self.assertEqual(size, 40 << 20)
+        self.assertGreater(turns, 3)
 
     def test_gzip_is_unpacked(self):
         got = self.fetch('local res = app.fetch(url .. "/gzip") return { #res.body, res.body:sub(1, 9), res.headers["content-encoding"] or "none" }')
