@@ -9,11 +9,11 @@
 
 #include "http/client/fetch_hop.h"
 
-#include "core/ascii.h"
 #include "core/log.h"
 #include "core/outbound.h"
 #include "core/tls_client_context.h"
 #include "http/client/fetch_content.h"
+#include "http/client/fetch_kept.h"
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_redirect.h"
 #include "http/client/fetch_state.h"
@@ -24,11 +24,9 @@
 #include <string.h>
 
 enum {
-    HOP_BLOCK = 16384,       /* bytes that are received at a time */
-    HOP_READS_MAX = 16,      /* times, before others have their turn, */
-    HOP_TURN = 1 << 20,      /* or so many bytes */
-    HOP_NAME_MAX = 900,      /* bytes of the name of a kept connection; a longer one is not kept */
-    HOP_GIVEN_IDLE_MS = 500, /* how long before the server's own limit a kept connection is closed */
+    HOP_BLOCK = 16384,  /* bytes that are received at a time */
+    HOP_READS_MAX = 16, /* times, before others have their turn, */
+    HOP_TURN = 1 << 20, /* or so many bytes */
 };
 
 static struct reactor *hop_reactor(const struct fetch *fetch)
@@ -83,51 +81,6 @@ static void set_hop_deadline(struct fetch *fetch)
 
 /* Kept connections. */
 
-/* What is to be the same for a kept connection to be used: the server, and what TLS was told. Returns its length, 0 if
- * it is too long. */
-static size_t name_hop(const struct fetch *fetch, char name[HOP_NAME_MAX])
-{
-    const struct fetch_order *order = &fetch->order;
-    const char *path = order->unix_path != NULL ? order->unix_path : fetch->url.unix_path;
-    const char *parts[] = {path,           fetch->url.host,  order->server_name,
-                           order->ca_file, order->cert_file, order->key_file};
-    bool is_secured = fetch->url.is_secured;
-    char *at = put_number(put_text(name, "H"), fetch->url.port);
-    *at++ = is_secured ? order->trusts_anybody ? 'u' : 's' : 'p';
-    size_t len = (size_t)(at - name);
-
-    /* None of the parts has a NUL, so two names are the same only if all parts are. */
-    for (size_t i = 0; i < (is_secured ? sizeof parts / sizeof parts[0] : 2); i++) {
-        size_t part_len = parts[i] != NULL ? strlen(parts[i]) : 0;
-        if (part_len >= HOP_NAME_MAX - len) {
-            return 0;
-        }
-        name[len++] = '\0';
-        if (part_len > 0) {
-            memcpy(name + len, parts[i], part_len);
-            len += part_len;
-        }
-    }
-    return len;
-}
-
-/* How long the server says that it keeps the connection: "Keep-Alive: timeout=5". */
-static uint32_t kept_for_ms(const struct fetch *fetch)
-{
-    const struct fetch_field *field = fetch_reply_find(&fetch->reply, "Keep-Alive");
-    const char *at = field != NULL ? strstr(field->value, "timeout=") : NULL;
-    uint64_t seconds;
-
-    if (at == NULL) {
-        return KEPT_IDLE_MS;
-    }
-    at += strlen("timeout=");
-    if (!ascii_parse_number(at, strspn(at, "0123456789"), KEPT_IDLE_MS / 1000, &seconds)) {
-        return KEPT_IDLE_MS;
-    }
-    return seconds == 0 ? 1 : (uint32_t)seconds * 1000 - HOP_GIVEN_IDLE_MS;
-}
-
 static bool is_request_sent(const struct fetch *fetch)
 {
     bool is_written = !fetch->order.streams_body || fetch->has_written;
@@ -138,11 +91,11 @@ static bool is_request_sent(const struct fetch *fetch)
 /* The response is complete: keep the connection, if both sides do. */
 static void release_link(struct fetch *fetch)
 {
-    char name[HOP_NAME_MAX];
-    size_t len = name_hop(fetch, name);
+    char name[FETCH_KEPT_NAME_MAX];
+    size_t len = fetch_kept_name(fetch, name);
 
     if (len > 0 && !fetch->order.closes && fetch_reply_keeps(&fetch->reply) && is_request_sent(fetch)) {
-        (void)kept_links_put(&fetch->outbound->kept, name, len, fetch->link, fetch->reused, kept_for_ms(fetch),
+        (void)kept_links_put(&fetch->outbound->kept, name, len, fetch->link, fetch->reused, fetch_kept_ms(fetch),
                              KEPT_POOL_SIZE);
         fetch->link = NULL;
     }
@@ -444,8 +397,8 @@ static enum fetch_kind connect_hop(struct fetch *fetch, char *err, size_t errlen
 /* A kept connection, if there is one; the request goes out at once. Returns whether it does. */
 static bool reuse_link(struct fetch *fetch)
 {
-    char name[HOP_NAME_MAX];
-    size_t len = fetch->is_fresh || fetch->order.closes ? 0 : name_hop(fetch, name);
+    char name[FETCH_KEPT_NAME_MAX];
+    size_t len = fetch->is_fresh || fetch->order.closes ? 0 : fetch_kept_name(fetch, name);
 
     if (len > 0) {
         fetch->link = kept_links_take(&fetch->outbound->kept, name, len, &fetch->reused);
