@@ -366,6 +366,10 @@ static int answer(lua_State *L)
     while (count > 1 && lua_isnil(L, count)) { /* what a wrapper passes on has them */
         count--;
     }
+    if (lua_isnil(L, 1) && lua_type(L, 2) == LUA_TSTRING) { /* such as return app.fetch(url) */
+        script_raise(L, "the handler returned nil and \"%.300s\": respond to a failure with a status, or use assert()",
+                     lua_tostring(L, 2));
+    }
     int body = lua_type(L, 1) == LUA_TNUMBER ? 2 : 1;
     if (count > body + 1) {
         script_raise(L, "the handler returned %d values, but a response is at most a status, a body and headers",

@@ -181,6 +181,8 @@ class Mistakes(SiteCase):
         "status-nan": ("return 0/0", r"the status -?nan"),
         "number-body": ("return 200, 5", r"returned a number as the body"),
         "headers-string": ("return 'x', 'y'", r"headers must be a table of names and values; the handler returned a string"),
+        "a-failure": ("return nil, 'timeout'", r'the handler returned nil and "timeout": respond to a failure with a status'),
+        "a-failure-of-a-kind": ("return app.fetch '/x'", r'the handler returned nil and "the URL .* does not begin with http'),
         "too-many": ("return 200, 'x', {}, 4", r"returned 4 values"),
         "header-name": ("return 'x', {[1] = 'y'}", r"header names must be strings, not number"),
         "header-bad-name": ("return 'x', {['a b'] = 'y'}", r'header "a b": the name must be a token'),
