@@ -72,7 +72,7 @@ struct destination_policy {
 
 /* Whether a destination may be connected with, as far as that is known: one with a name is to be checked before the
  * name is resolved, and again with each of its addresses. Returns 0, or -EPERM with a text in err that says who denies
- * what and why. No other failure of a connection is -EPERM, but that of a firewall of this machine. */
+ * what and why. No other failure of a connection is -EPERM, except that of a firewall of this machine. */
 int destinations_check(const struct destination_policy *policy, const struct destination *to, char *err, size_t errlen);
 
 /* What a list of what is allowed takes from a kernel that sees ports and families alone. */

@@ -45,8 +45,8 @@ struct links {
     struct tls_clients *tls; /* for TLS, made with the first link that has it: tls_clients_destroy() after the links */
 };
 
-/* Who has a link. Both may do anything with it, link_close() included, and are called by the reactor alone: never
- * inside a function of this file. */
+/* The user of a link. Both functions may do anything with it, link_close() included, and are called by the reactor
+ * alone: never inside a function of this file. */
 struct link_user {
     /* It is open, with error 0. Or it is not, for this reason as -errno: then link_stage() and link_failure() say
      * more, and link_close() is due. The same after link_start_tls(). */

@@ -38,7 +38,7 @@ int outbound_connect(struct outbound *outbound, struct link **link, const struct
 /* Have the files of TLS read again by later connections: after a reload. */
 void outbound_forget_files(struct outbound *outbound);
 
-/* Close what is kept open. Nobody else has a link any more. One of zeros is left alone. */
+/* Close what is kept open. All other links must have been closed. One of zeros is left alone. */
 void outbound_done(struct outbound *outbound);
 
 /* In a process forked from the server's: close the fds, and leave everything else as it is. */

@@ -47,7 +47,7 @@ struct resolver {
     struct reactor *reactor;                /* borrowed */
     struct job_pools *jobs;                 /* borrowed; NULL: names cannot be resolved */
     uint32_t kept_ms;                       /* how long addresses are kept; may change at any time */
-    unsigned max;                           /* names; RESOLVER_NAMES_MAX, but for tests */
+    unsigned max;                           /* names; RESOLVER_NAMES_MAX, except in tests */
     unsigned count;                         /* of names in the table */
     struct job_pool *pool;                  /* the rest is made with the first name that takes a thread */
     struct job_desk *desk;                  /* at pool */
@@ -59,7 +59,7 @@ struct resolver {
 /* Fill it in: nothing is allocated. jobs may be NULL. */
 void resolver_init(struct resolver *resolver, struct reactor *reactor, struct job_pools *jobs);
 
-/* Forget everything. Who still waits is not answered. */
+/* Forget everything. Queries that still wait are not answered. */
 void resolver_done(struct resolver *resolver);
 
 /* Ask for the addresses of a name, or of an address as text: "::1", without brackets. Returns 1 with *answer if that is

@@ -3,8 +3,8 @@
  * Happy path: hello goes out when the connection is opened, with the session of an earlier one if there is one. When
  * the server has shown a certificate that is for its name, our last words go out with the first content.
  *
- * Failure modes: a certificate that does not do, or a server that does not shake hands; the reason is kept as a text,
- * since nothing else is left of it. A session that leads to nothing is forgotten. */
+ * Failure modes: a certificate that is not accepted, or a server that does not shake hands; the reason is kept as a
+ * text, since nothing else is left of it. A session that leads to nothing is forgotten. */
 
 #include "core/tls_client.h"
 

@@ -27,7 +27,7 @@ bool tls_clients_prepare(void);
 /* Make one, and have OpenSSL loaded. log is borrowed, and may be NULL. Returns 0, or -errno with a text in err. */
 int tls_clients_create(struct tls_clients **clients, const struct log *log, char *err, size_t errlen);
 
-/* Connections may outlive it only if they say nothing any more: close them first. NULL is allowed. */
+/* Connections must not be used afterwards: close them first. NULL is allowed. */
 void tls_clients_destroy(struct tls_clients *clients);
 
 /* The context for settings, made if it is not there, or if its files have changed; what cannot be read then is logged,

@@ -132,8 +132,8 @@ static void fill_table(lua_State *L, int table, const struct regex_cache *cache,
 
 /* regex(subject, pattern, options, offset, is_checked, group, table): where a group of the first match from offset on
  * begins and ends, counted from 0, the end behind its last byte; and where the match ends. is_checked: as in regex.h.
- * table, if given, gets the groups. Nil: there is none, or, with a text, why not; false: there is a match, but the group is
- * no part of it. */
+ * table, if given, gets the groups. Nil: there is none, or, with a text, why not; false: there is a match, but the
+ * group is no part of it. */
 static int lua_regex(lua_State *L)
 {
     size_t len, begin, end, match_begin, match_end;

@@ -3,8 +3,8 @@
 
 /* Regular expressions of Perl's kind, by PCRE2, whose library is loaded when the first of them is made. A pattern is
  * compiled once and kept: a cache holds up to REGEX_CACHE_MAX of them, and REGEX_CACHE_BYTES; those that were not used
- * for the longest time make room. A match takes a bounded number of steps. PCRE2 does not count what a step costs, and a
- * step can look at the whole subject: so long subjects need REGEX_TIMED. Nothing here knows Lua.
+ * for the longest time make room. A match takes a bounded number of steps. PCRE2 does not count what a step costs, and
+ * a step can look at the whole subject: so long subjects need REGEX_TIMED. Nothing here knows Lua.
  *
  * A cache belongs to one thread. */
 
@@ -61,9 +61,9 @@ unsigned regex_groups(const struct regex *regex);
 bool regex_name(const struct regex *regex, unsigned n, const char **name, unsigned *group);
 
 /* Look for a match in subject from offset on. is_checked: an earlier call that began at offset 0 has found the same
- * subject to be UTF-8, and offset is where a character begins. Returns how many groups were set (1: the match alone), 0:
- * there is none; -ERANGE: too many steps, too much time or too much memory; -EILSEQ: the subject is not UTF-8; another
- * -errno. */
+ * subject to be UTF-8, and offset is where a character begins. Returns how many groups were set (1: the match alone),
+ * 0: there is none; -ERANGE: too many steps, too much time or too much memory; -EILSEQ: the subject is not UTF-8;
+ * another -errno. */
 int regex_match(struct regex_cache *cache, const struct regex *regex, const char *subject, size_t len, size_t offset,
                 bool is_checked);
 

@@ -133,8 +133,8 @@ struct fetch_response {
     size_t body_len;
 };
 
-/* What an owner hears. FETCH_DONE or FETCH_FAILED comes once, as the last one; behind FETCH_DONE only FETCH_READABLE may
- * come, after an -EAGAIN of fetch_read(), which takes much content in gzip in several turns. */
+/* What an owner hears. FETCH_DONE or FETCH_FAILED comes once, as the last one; behind FETCH_DONE only FETCH_READABLE
+ * may come, after an -EAGAIN of fetch_read(), which takes much content in gzip in several turns. */
 enum fetch_event {
     FETCH_HEAD,     /* with streams_response: the head is there. (Redirects that are followed are not told.) */
     FETCH_READABLE, /* fetch_read(), which said -EAGAIN, has something now */

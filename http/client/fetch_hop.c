@@ -17,7 +17,6 @@
 #include "http/client/fetch_over.h"
 #include "http/client/fetch_redirect.h"
 #include "http/client/fetch_state.h"
-#include "http/head_text.h"
 
 #include <errno.h>
 #include <inttypes.h>

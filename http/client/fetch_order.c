@@ -361,7 +361,7 @@ bool fetch_status_redirects(int status)
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* Of the body, which is not sent any more. */
+/* Whether a field describes the body, which is not sent again. */
 static bool is_about_body(const struct fetch_field *field)
 {
     return (field->name_len > strlen("Content-") && ascii_equals(field->name, "Content-", strlen("Content-"))) ||

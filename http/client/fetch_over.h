@@ -23,7 +23,7 @@ void fetch_note(struct fetch *fetch, enum fetch_event event);
  * alone. */
 void fetch_tell(struct fetch *fetch);
 
-/* The connection goes, and nothing is waited for any more. */
+/* Close the connection, and stop waiting for anything. */
 void fetch_let_go(struct fetch *fetch);
 
 #endif
