@@ -36,7 +36,8 @@ int outbound_connect(struct outbound *outbound, struct link **link, const struct
                      const struct link_user *user, void *arg, char *err, size_t errlen)
 {
     int rv = link_open(link, &outbound->links, target, user, arg, err, errlen);
-    bool has_room = rv == -ENOBUFS && kept_links_close_oldest(&outbound->kept) == 0;
+    bool is_full = rv == -ENOBUFS || rv == -EMFILE || rv == -ENFILE;
+    bool has_room = is_full && kept_links_close_oldest(&outbound->kept) == 0;
     return has_room ? link_open(link, &outbound->links, target, user, arg, err, errlen) : rv;
 }
 

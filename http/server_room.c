@@ -110,16 +110,26 @@ static void say_starved(struct server *server)
               (unsigned long long)sys_fd_limit());
 }
 
+/* Close a connection to another server that is only kept. Returns whether there was one. */
+static bool free_kept_fd(const struct server *server)
+{
+    const struct service *service = &server->service;
+    return service->free_fd != NULL && service->free_fd(service->free_fd_arg);
+}
+
 bool server_starve(struct server *server)
 {
     say_starved(server);
-    return server_close_idle(server);
+    return free_kept_fd(server) || server_close_idle(server);
 }
 
 bool server_make_file_room(void *arg)
 {
     struct server *server = arg;
     say_starved(server);
+    if (free_kept_fd(server)) {
+        return true;
+    }
     struct conn *conn = server->service.is_draining ? NULL
                                                     : find_idle(server, true); /* server_drain() walks the list */
     if (conn != NULL) {

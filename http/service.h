@@ -125,6 +125,10 @@ struct service {
     /* Of server_report_full(), with its argument; NULL without a host. */
     void (*on_full)(void *arg, bool ends);
     void *on_full_arg;
+
+    /* Close something that has an fd and is only kept; returns whether there was any. NULL: there is nothing. */
+    bool (*free_fd)(void *arg);
+    void *free_fd_arg; /* handed to it */
 };
 
 /* Start with the reactor, the site and the log (which may be NULL), all three borrowed, and the handler of static

@@ -143,6 +143,13 @@ int worker_take_access(struct worker *worker)
     return rv;
 }
 
+/* Of struct service.free_fd: arg is the worker's outbound. */
+static bool free_fd_of_worker(void *arg)
+{
+    struct outbound *outbound = arg;
+    return kept_links_close_oldest(&outbound->kept) == 0;
+}
+
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen)
 {
     const struct evserve_config *config = &worker->plan->config;
@@ -159,6 +166,8 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     struct service *service = server_service(worker->server);
     service->owner = worker->owner;
     service->owner_index = worker->number;
+    service->free_fd = free_fd_of_worker;
+    service->free_fd_arg = &worker->outbound;
     service->on_full = full_state_report;
     service->on_full_arg = worker->full;
     service->host = worker->host;

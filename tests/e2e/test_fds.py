@@ -8,6 +8,7 @@ import unittest
 
 import evtest
 import lua_site
+from origin import Origin
 
 FDS = 64
 VISITORS = 300
@@ -44,6 +45,25 @@ class FewFds(unittest.TestCase):
 
     def pages(self):
         return [(f"pages/p{n}.html", f"page {n}\n") for n in range(VISITORS)] + [("pages/large", "x" * 100_000)]
+
+    def test_kept_connections_to_other_servers_make_room(self):
+        with contextlib.ExitStack() as stack:
+            others = [stack.enter_context(Origin()) for _ in range(FDS)]
+            ports = ",".join(str(other.port) for other in others)
+            server = self.serve(f"""
+                app.get("/", function()
+                    local count, why = 0, nil
+                    for _, port in ipairs {{ {ports} }} do
+                        local res, err = app.fetch("http://127.0.0.1:" .. port .. "/bytes?10")
+                        count, why = count + (res and 1 or 0), why or err
+                    end
+                    return count .. " " .. tostring(why)
+                end)
+                app.get("/page", function() return "page" end)
+            """, [])
+            with lua_site.Client(server) as client:
+                self.assertEqual(client.ask("GET", "/").text, f"{FDS} nil")
+                self.visit(server, lambda n: "/page")
 
     def test_every_visitor_gets_a_page_of_its_own(self):
         server = self.serve('app.static("/", "pages")', self.pages())
