@@ -349,6 +349,28 @@ static void response_that_is_garbage_is_closed(void **state)
     close_fetch_scene();
 }
 
+/* Bodies for which Lua has no memory: nothing leads to their responses, and whoever asked goes on. */
+static void response_that_is_lost_is_closed_by_the_next_request(void **state)
+{
+    (void)state;
+    begin_fetch_scene("app.set { lua_memory = '8M' }\n"
+                      "app.after(0, function()\n"
+                      "    local full, failed, ok = {}, 0, true\n"
+                      "    while ok do ok, full[#full + 1] = pcall(string.rep, #full .. ' ', 16384) end\n"
+                      "    for i = 1, 10 do\n"
+                      "        local _, err = pcall(app.fetch, '$/l')\n"
+                      "        failed = failed + (type(err) == 'string' and err:find('not enough memory') and 1 or 0)\n"
+                      "    end\n"
+                      "    app.log('info', 'done', failed, #full)\n"
+                      "    app.sleep '1h'\n"
+                      "end)\n");
+    run_fetch_scene(1);
+    check_logged("done 10 ");
+    assert_in_range(fetch_scene.outbound.held_bytes, 524288, 2 * 524288);
+    close_fetch_scene();
+    assert_int_equal(fetch_scene.outbound.held_bytes, 0);
+}
+
 static void response_ends_with_who_has_asked(void **state)
 {
     (void)state;
@@ -381,6 +403,7 @@ int main(int argc, char **argv)
         FETCH_TEST(each_allocation_of_a_fetch_may_fail),
         FETCH_TEST(script_that_ends_cuts_its_fetches),
         FETCH_TEST(response_that_is_garbage_is_closed),
+        FETCH_TEST(response_that_is_lost_is_closed_by_the_next_request),
         FETCH_TEST(response_ends_with_who_has_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
