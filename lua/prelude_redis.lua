@@ -75,8 +75,10 @@ local function read_reply(socket, depth)
     elseif (kind == "$" or kind == "*") and count == -1 then
         return false
     elseif kind == "$" and count and count >= 0 and count <= BYTES_MAX then
-        local text, ending
-        text, err = count == 0 and "" or socket:receive(count)
+        local text, ending = "", nil
+        if count > 0 then
+            text, err = socket:receive(count)
+        end
         if text then
             ending, err = socket:receive(2)
         end
@@ -138,19 +140,29 @@ local function open(state, what)
     return socket, is_kept
 end
 
+-- What Redis replies to each command. To two of them it may also reply that there is nothing.
+local reply_types = {
+    DEL = "number", EVALSHA = "string", EXISTS = "number", GET = "string", INFO = "string", PERSIST = "number",
+    PEXPIRE = "number", PTTL = "number", SCAN = "table", SCRIPT = "string", SET = "string", UNLINK = "number",
+}
+local may_be_nothing = { GET = true, SET = true }
+
 -- What says that a connection is closed.
 local ends = { ["broken pipe"] = true, closed = true, ["connection reset by peer"] = true }
 
 -- Send a command and return its reply; or nil and the error that Redis has replied. A connection that was kept may be
 -- closed by the time it is used: is_safe says that the command may then be sent again, even if it has been carried out.
-local function call(state, what, is_safe, ...)
-    local request = encode(...)
+local function call(state, what, is_safe, command, ...)
+    local request = encode(command, ...)
     for try = 1, TRIES do
         local socket, is_kept = open(state, what)
         local reply, is_reply
         local ok, err = socket:send(request)
         if ok then
             reply, err, is_reply = read_reply(socket, 0)
+        end
+        if reply ~= nil and type(reply) ~= reply_types[command] and not (reply == false and may_be_nothing[command]) then
+            reply, err = nil, "this is not what Redis would reply"
         end
         if reply ~= nil or is_reply then
             socket:setkeepalive(IDLE_MS, KEPT_MAX)
@@ -311,7 +323,11 @@ local function scan(state, what, prefix, fn)
     repeat
         local reply = ask(state, what, true, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
         local next_cursor, keys = reply[1], reply[2]
-        if type(next_cursor) ~= "string" or type(keys) ~= "table" then
+        local is_right = type(next_cursor) == "string" and type(keys) == "table"
+        for _, key in ipairs(is_right and keys or {}) do
+            is_right = is_right and type(key) == "string"
+        end
+        if not is_right then
             refuse(state, what, "this is not what Redis would reply")
         end
         cursor = next_cursor

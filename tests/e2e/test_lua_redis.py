@@ -340,6 +340,32 @@ class Odd(unittest.TestCase):
                         self.assertIn("this is not what Redis would reply", client.ask("GET", "/").text, reply)
             thread.join()
 
+    def test_replies_to_other_commands(self):
+        wrong = "this is not what Redis would reply"
+        cases = ((b":5\r\n", "get", wrong), (b"+x\r\n", "delete", wrong), (b"*0\r\n", "get", wrong), (b":1\r\n", "set", wrong), (b"+OK\r\n", "ttl", wrong),
+                 (b"$-1\r\n", "ttl", wrong), (b"*-1\r\n", "incr", wrong), (b":1\r\n", "keys", wrong), (b"*-1\r\n", "stats", wrong),
+                 (b"*2\r\n$1\r\n0\r\n*2\r\n:1\r\n*0\r\n", "keys", wrong), (b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n", "flush", wrong),
+                 (b"$5\r\nhe", "get", ": timeout"), (b"$5\r\nhello", "get", ": timeout"))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def serve():
+                for reply, _, _ in cases:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(reply)
+                        connection.recv(1000)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            site = f"""
+            local s = app.store("s", {{ redis = "redis://127.0.0.1:{listener.getsockname()[1]}", timeout = "100ms" }})
+            app.get("/:what", function(req) return tostring(select(2, pcall(s[req.params.what], s, "k", 1))) end)
+            """
+            with script(site) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+                with Client(server) as client:
+                    for reply, what, text in cases:
+                        self.assertIn(text, client.ask("GET", "/" + what).text, (reply, what))
+            thread.join()
 
     def test_what_follows_an_error_in_a_list_is_not_the_next_reply(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
