@@ -22,6 +22,8 @@ struct approach {
     const struct destination_policy *policy;
     void (*on_done)(void *arg, int fd, const struct sockaddr *address, socklen_t len);
     void *arg;
+    bool (*free_fd)(void *arg); /* of the plan */
+    void *free_fd_arg;
     struct dial *dial;        /* once it connects */
     struct reactor_task task; /* tells what approach_begin() has found out */
     int error;                /* -errno: it has failed */
@@ -88,7 +90,12 @@ static unsigned take_allowed(struct approach *approach, const struct resolver_an
 static void follow_answer(struct approach *approach, const struct resolver_answer *answer)
 {
     struct name_address allowed[NAME_ADDRESSES_MAX];
-    struct dial_plan plan = {.addresses = allowed, .port = approach->port, .on_done = on_dial_done, .arg = approach};
+    struct dial_plan plan = {.addresses = allowed,
+                             .port = approach->port,
+                             .on_done = on_dial_done,
+                             .arg = approach,
+                             .free_fd = approach->free_fd,
+                             .free_fd_arg = approach->free_fd_arg};
     if (answer->error < 0) {
         resolver_explain(approach->failure, approach->name, answer->error);
         fail_approach(approach, answer->error);
@@ -130,6 +137,8 @@ int approach_begin(struct approach **approach, const struct approach_plan *plan,
     made->policy = plan->policy;
     made->on_done = plan->on_done;
     made->arg = plan->arg;
+    made->free_fd = plan->free_fd;
+    made->free_fd_arg = plan->free_fd_arg;
     made->task.fn = on_approach_task;
     made->port = plan->port;
     memcpy(made->name, plan->name, size);

@@ -25,6 +25,8 @@ struct approach_plan {
      * dial_plan.on_done() has it; or it is -errno, and approach_failure() says more. approach_end() is due. */
     void (*on_done)(void *arg, int fd, const struct sockaddr *address, socklen_t len);
     void *arg;
+    bool (*free_fd)(void *arg); /* as dial_plan has it */
+    void *free_fd_arg;
 };
 
 /* Set out. Returns 0, or -errno with a text in err: -EINVAL for what is no name, -EPERM if the policy denies it, -EBUSY

@@ -26,6 +26,8 @@ struct dial {
     struct reactor *reactor;
     void (*on_done)(void *arg, int fd, const struct name_address *address);
     void *arg;
+    bool (*free_fd)(void *arg); /* of the plan */
+    void *free_fd_arg;
     uint64_t timer;           /* that begins the next attempt; 0: none is set */
     struct reactor_task task; /* reports what dial_begin() has found out */
     int error;                /* what is reported when all have failed */
@@ -118,13 +120,21 @@ static void on_dial_task(struct reactor *reactor, void *arg)
 
 static void on_attempt(struct reactor *reactor, int fd, unsigned events, void *arg);
 
+/* A socket, for which something else is closed if fds are short. Returns its fd or -errno. */
+static int open_dial_socket(const struct dial *dial, int family)
+{
+    int fd = sys_socket(family);
+    bool is_short = fd == -EMFILE || fd == -ENFILE;
+    return is_short && dial->free_fd != NULL && dial->free_fd(dial->free_fd_arg) ? sys_socket(family) : fd;
+}
+
 /* Begin one. Returns 0, 1 if it has connected already, or -errno. */
 static int begin_attempt(struct dial_attempt *attempt)
 {
     struct dial *dial = attempt->dial;
     struct sockaddr_storage address;
     socklen_t len = dial_fill_address(&address, &attempt->address, dial->port);
-    int fd = sys_socket(attempt->address.family);
+    int fd = open_dial_socket(dial, attempt->address.family);
     if (fd < 0) {
         return fd;
     }
@@ -226,6 +236,8 @@ int dial_begin(struct dial **dial, struct reactor *reactor, const struct dial_pl
     made->reactor = reactor;
     made->on_done = plan->on_done;
     made->arg = plan->arg;
+    made->free_fd = plan->free_fd;
+    made->free_fd_arg = plan->free_fd_arg;
     made->port = plan->port;
     made->count = plan->count;
     made->task.fn = on_dial_task;

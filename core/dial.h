@@ -7,6 +7,7 @@
 
 #include "core/sys_names.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -24,6 +25,8 @@ struct dial_plan {
      * during the call, NULL without fd. dial_end() is due. */
     void (*on_done)(void *arg, int fd, const struct name_address *address);
     void *arg;
+    bool (*free_fd)(void *arg); /* fds are short: close something that has one; returns whether it did. May be NULL */
+    void *free_fd_arg;          /* handed to it */
 };
 
 /* Begin to connect. Returns 0 or -ENOMEM. */

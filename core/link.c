@@ -277,7 +277,9 @@ static int begin_approach(struct link *link, const struct link_target *target, c
                                        .name = target->host,
                                        .port = target->port,
                                        .on_done = on_approach_done,
-                                       .arg = link};
+                                       .arg = link,
+                                       .free_fd = links->free_fd,
+                                       .free_fd_arg = links->free_fd_arg};
     if (links->resolver == NULL) {
         return error_text(err, errlen, -ENOSYS, "\"%s\" is no address, and names cannot be resolved", target->host);
     }
@@ -289,10 +291,7 @@ static int begin_connecting(struct link *link)
 {
     int family = link->peer.ss_family;
     int fd = sys_socket(family);
-    if (fd < 0) {
-        return fd;
-    }
-    int rv = take_socket(link, fd, family);
+    int rv = fd < 0 ? fd : take_socket(link, fd, family);
     if (rv < 0) {
         return rv;
     }

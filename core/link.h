@@ -42,6 +42,8 @@ struct links {
     unsigned max;                     /* open at a time; 0: LINK_COUNT_MAX */
     unsigned count;                   /* of those that are */
     struct link *first;               /* of them */
+    bool (*free_fd)(void *arg);       /* fds are short once a name is resolved: close something; may be NULL */
+    void *free_fd_arg;                /* handed to it */
     struct tls_clients *tls; /* for TLS, made with the first link that has it: tls_clients_destroy() after the links */
 };
 

@@ -8,11 +8,20 @@
 #include <errno.h>
 #include <string.h>
 
+/* Of links.free_fd. */
+static bool free_fd_of_outbound(void *arg)
+{
+    struct outbound *outbound = arg;
+    return kept_links_close_oldest(&outbound->kept) == 0;
+}
+
 void outbound_init(struct outbound *outbound, struct reactor *reactor, struct job_pools *jobs, const struct log *log)
 {
     *outbound = (struct outbound){.links = {.reactor = reactor, .log = log, .resolver = &outbound->resolver},
                                   .kept.reactor = reactor,
                                   .jobs = jobs};
+    outbound->links.free_fd = free_fd_of_outbound;
+    outbound->links.free_fd_arg = outbound;
     resolver_init(&outbound->resolver, reactor, jobs);
 }
 

@@ -51,10 +51,10 @@ class FewFds(unittest.TestCase):
             others = [stack.enter_context(Origin()) for _ in range(FDS)]
             ports = ",".join(str(other.port) for other in others)
             server = self.serve(f"""
-                app.get("/", function()
+                app.get("/", function(req)
                     local count, why = 0, nil
                     for _, port in ipairs {{ {ports} }} do
-                        local res, err = app.fetch("http://127.0.0.1:" .. port .. "/bytes?10")
+                        local res, err = app.fetch("http://" .. req.query.host .. ":" .. port .. "/bytes?10")
                         count, why = count + (res and 1 or 0), why or err
                     end
                     return count .. " " .. tostring(why)
@@ -62,7 +62,8 @@ class FewFds(unittest.TestCase):
                 app.get("/page", function() return "page" end)
             """, [])
             with lua_site.Client(server) as client:
-                self.assertEqual(client.ask("GET", "/").text, f"{FDS} nil")
+                for host in ("127.0.0.1", "localhost"):
+                    self.assertEqual(client.ask("GET", "/?host=" + host).text, f"{FDS} nil")
                 self.visit(server, lambda n: "/page")
 
     def test_every_visitor_gets_a_page_of_its_own(self):
