@@ -22,7 +22,7 @@
 #include <string.h>
 
 enum {
-    REDIS_VALUE_MAX = 64 << 20, /* bytes of a value */
+    REDIS_VALUE_MAX = 63 << 20, /* bytes of a value: the command that it is part of must fit into a socket:send() */
     REDIS_ERROR_MAX = 512,      /* bytes of an error text with its NUL */
 };
 
@@ -161,7 +161,7 @@ static int lua_redis_value(lua_State *L)
         return 1;
     case LUA_TSTRING:
         string = lua_tolstring(L, 2, &len);
-        if (len >= REDIS_VALUE_MAX) {
+        if (len > REDIS_VALUE_MAX) {
             store_call_refuse(L, call.what, "%s: the value is too large: up to %d bytes fit", use.name,
                               (int)REDIS_VALUE_MAX);
         }

@@ -160,6 +160,13 @@ class There(SiteCase):
             return ""
         end)
         app.get("/stats", function() return s:stats() end)
+        local long = app.store("long", {{ redis = url, timeout = "10s" }})
+        app.get("/long/:size", {{ handler_cpu = "10s" }}, function(req)
+            local text = ("x"):rep(tonumber(req.params.size))
+            local list = {{ pcall(long.set, long, "k", text) }}
+            long:delete "k"
+            return tostring(list[1]) .. " " .. tostring(list[2])
+        end)
         """
         try:
             super().setUpClass()
@@ -212,6 +219,11 @@ class There(SiteCase):
         self.assertEqual(self.text("/get/s/zero"), "string 007")
         self.assertEqual(self.text("/get/s/empty"), "string ")
         self.check_error("/get/s/list", f"store:get: s: Redis at 127.0.0.1:{self.redis.port}: WRONGTYPE")
+
+    def test_values_have_a_limit(self):
+        most = 63 << 20
+        self.assertEqual(self.text(f"/long/{most}"), "true true")
+        self.assertIn(f"store:set: long: the value is too large: up to {most} bytes fit", self.text(f"/long/{most + 1}"))
 
     def test_copies_are_checked(self):
         self.text("/table")
