@@ -2,6 +2,7 @@
 
 #include "core/gunzip.h"
 #include "tests/lib/fake_mem.h"
+#include "tests/lib/gzip_texts.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -11,28 +12,7 @@
 
 #include <cmocka.h>
 
-/* "hello, hello, hello\n" */
-static const char hello[] =
-    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\xcd\xc9\xc9\xd7\x51\xc8\x40\xa2\xb8\x00\xe7\x42"
-    "\x6e\x52\x14\x00\x00\x00";
 static const char hello_text[] = "hello, hello, hello\n";
-
-/* 300,000 times "x" */
-static const char many[] =
-    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x0d\x00\x00\x00\xc2\xa0\xda\x8f\x6f\x0f\x07"
-    "\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\xfc\x18\xcd\x2a\xc8\xb3\xe0\x93\x04\x00";
 
 static char text[400000];
 
@@ -61,27 +41,28 @@ static void it_is_decoded_however_it_comes(void **state)
 {
     bool is_whole;
     (void)state;
-    for (size_t in_step = 1; in_step <= sizeof hello; in_step++) {
+    for (size_t in_step = 1; in_step <= sizeof gzip_hello; in_step++) {
         for (size_t out_step = 1; out_step <= sizeof hello_text; out_step++) {
-            assert_int_equal(decode(hello, sizeof hello - 1, in_step, out_step, &is_whole), sizeof hello_text - 1);
+            assert_int_equal(decode(gzip_hello, sizeof gzip_hello - 1, in_step, out_step, &is_whole),
+                             sizeof hello_text - 1);
             assert_memory_equal(text, hello_text, sizeof hello_text - 1);
             assert_true(is_whole);
         }
     }
-    assert_int_equal(decode(many, sizeof many - 1, 7, 1000, &is_whole), 300000);
+    assert_int_equal(decode(gzip_many, sizeof gzip_many - 1, 7, 1000, &is_whole), 300000);
     assert_true(is_whole && text[0] == 'x' && text[299999] == 'x');
-    assert_int_equal(decode(many, 0, 1, 1, &is_whole), 0);
+    assert_int_equal(decode(gzip_many, 0, 1, 1, &is_whole), 0);
     assert_true(is_whole);
 }
 
 static void members_follow_each_other(void **state)
 {
-    char twice[2 * sizeof hello];
-    size_t len = sizeof hello - 1, text_len = sizeof hello_text - 1;
+    char twice[2 * sizeof gzip_hello];
+    size_t len = sizeof gzip_hello - 1, text_len = sizeof hello_text - 1;
     bool is_whole;
     (void)state;
-    memcpy(twice, hello, len);
-    memcpy(twice + len, hello, len);
+    memcpy(twice, gzip_hello, len);
+    memcpy(twice + len, gzip_hello, len);
     for (size_t in_step = 1; in_step <= 2 * len; in_step++) {
         assert_int_equal(decode(twice, 2 * len, in_step, 100, &is_whole), 2 * text_len);
         assert_memory_equal(text + text_len, hello_text, text_len);
@@ -93,13 +74,13 @@ static void members_follow_each_other(void **state)
 
 static void what_is_damaged_is_no_gzip(void **state)
 {
-    char copy[sizeof hello];
+    char copy[sizeof gzip_hello];
     bool is_whole;
     (void)state;
-    for (size_t i = 0; i < sizeof hello - 1; i++) {
-        memcpy(copy, hello, sizeof hello);
+    for (size_t i = 0; i < sizeof gzip_hello - 1; i++) {
+        memcpy(copy, gzip_hello, sizeof gzip_hello);
         copy[i] = (char)(copy[i] ^ 0x40);
-        ssize_t rv = decode(copy, sizeof hello - 1, sizeof hello, 100, &is_whole);
+        ssize_t rv = decode(copy, sizeof gzip_hello - 1, sizeof gzip_hello, 100, &is_whole);
         bool is_harmless = i >= 3 && i <= 9; /* flags, time and system in the header */
         assert_true(is_harmless || rv == -EPROTO || !is_whole);
     }
@@ -110,8 +91,8 @@ static void what_is_cut_is_not_whole(void **state)
 {
     bool is_whole;
     (void)state;
-    for (size_t len = 1; len < sizeof hello - 1; len++) {
-        assert_true(decode(hello, len, len, 100, &is_whole) >= 0);
+    for (size_t len = 1; len < sizeof gzip_hello - 1; len++) {
+        assert_true(decode(gzip_hello, len, len, 100, &is_whole) >= 0);
         assert_false(is_whole);
     }
 }
@@ -122,8 +103,8 @@ static void without_memory_nothing_is_decoded(void **state)
     uint64_t n = 0;
     (void)state;
     do {
-        const char *in = many;
-        size_t len = sizeof many - 1;
+        const char *in = gzip_many;
+        size_t len = sizeof gzip_many - 1;
         fake_mem_fail_after(++n, false);
         int rv = gunzip_create(&gunzip);
         if (rv == 0) {
