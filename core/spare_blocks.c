@@ -4,6 +4,16 @@
 
 #include "core/mem.h"
 
+/* AddressSanitizer shall find a use of a block that is in no use. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define HIDE_SPARE(block) ASAN_POISON_MEMORY_REGION(block, SPARE_BLOCK_BYTES)
+#define SHOW_SPARE(block) ASAN_UNPOISON_MEMORY_REGION(block, SPARE_BLOCK_BYTES)
+#else
+#define HIDE_SPARE(block) ((void)(block))
+#define SHOW_SPARE(block) ((void)(block))
+#endif
+
 struct spare_block {
     struct spare_block *next;
 };
@@ -14,6 +24,7 @@ void *spare_block_take(struct spare_blocks *blocks)
     if (block == NULL) {
         return mem_alloc(SPARE_BLOCK_BYTES);
     }
+    SHOW_SPARE(block);
     blocks->first = block->next;
     blocks->count--;
     return block;
@@ -29,6 +40,7 @@ void spare_block_put(struct spare_blocks *blocks, void *block)
     spare->next = blocks->first;
     blocks->first = spare;
     blocks->count++;
+    HIDE_SPARE(block);
 }
 
 void spare_blocks_done(struct spare_blocks *blocks)
