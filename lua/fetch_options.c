@@ -68,6 +68,9 @@ static const char *check_field_name(lua_State *L, int index, size_t *len)
 /* The value on top of the stack is one of the field name. */
 static void add_request_field(lua_State *L, struct fetch_fields *fields, const char *name, size_t name_len)
 {
+    if (fields->count >= fields->room) { /* a finalizer has run since they were counted */
+        script_raise(L, "app.fetch: headers: the table was changed while it was read");
+    }
     struct fetch_field *field = &fields->list[fields->count];
     *field = (struct fetch_field){.name = name, .name_len = name_len};
     if (lua_type(L, -1) == LUA_TSTRING) {
@@ -95,6 +98,7 @@ static void make_fields_room(lua_State *L, int index, struct fetch_fields *field
     if (count > FETCH_FIELDS_FEW) {
         fields->list = lua_newuserdata(L, count * sizeof *fields->list);
         fields->numbers = lua_newuserdata(L, count * sizeof *fields->numbers);
+        fields->room = count - 1;
     }
 }
 
@@ -327,6 +331,7 @@ bool fetch_options_read(lua_State *L, int index, const char *type, struct fetch_
     fields->list = fields->few;
     fields->numbers = fields->few_numbers;
     fields->count = 0;
+    fields->room = FETCH_FIELDS_FEW - 1;
     fields->has_type = false;
     lua_pushliteral(L, "headers"); /* first, since it may leave something on the stack */
     lua_rawget(L, index);

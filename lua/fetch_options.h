@@ -16,6 +16,7 @@ struct fetch_fields {
     struct fetch_field *list;                            /* the fields */
     char (*numbers)[NUMBER_TEXT_MAX];                    /* as few_numbers, for list */
     size_t count;                                        /* of list */
+    size_t room;                                         /* of list, without that for Content-Type */
     bool has_type;                                       /* Content-Type is among them */
 };
 

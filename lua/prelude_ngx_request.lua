@@ -202,6 +202,9 @@ local any_case = {
 function req_functions.get_headers(most, is_raw)
     local headers, count = {}, 0
     most = most or HEADERS_MAX
+    if type(most) ~= "number" then
+        fail("ngx.req.get_headers: the number of fields to take expected, got " .. describe(most))
+    end
     for name, value in pairs(request("ngx.req.get_headers").headers) do
         if most > 0 and count >= most then
             return setmetatable(headers, not is_raw and any_case or nil), "truncated"

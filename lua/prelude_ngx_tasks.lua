@@ -3,7 +3,8 @@
 local core, app, shared = ...
 local fail, describe, check_function, give_up = core.fail, shared.describe, shared.check_function, shared.give_up
 local ngx = shared.ngx
-local error, floor, pairs, pcall, select, setmetatable = error, math.floor, pairs, pcall, select, setmetatable
+local error, floor, getmetatable, pairs, pcall = error, math.floor, getmetatable, pairs, pcall
+local select, setmetatable = select, setmetatable
 local package, type, unpack = package, type, unpack
 local has_request, current_request, lend_request = core.has_request, core.current_request, core.lend_request
 local poll_group, wait_group, task_results = core.poll_group, core.wait_group, core.task_results
@@ -153,6 +154,12 @@ ngx.thread = {
 local semaphore = {}
 local semaphore_meta = { __index = semaphore }
 
+local function check_semaphore(what, object)
+    if type(object) ~= "table" or getmetatable(object) ~= semaphore_meta then
+        fail(what .. ": call it as a method, with a colon")
+    end
+end
+
 function semaphore.new(count)
     count = count or 0
     if type(count) ~= "number" or count < 0 then
@@ -162,16 +169,19 @@ function semaphore.new(count)
 end
 
 function semaphore.post(object, count)
+    check_semaphore("semaphore:post", object)
     object.semaphore:post(count)
     return true
 end
 
 function semaphore.wait(object, seconds)
+    check_semaphore("semaphore:wait", object)
+    local ms = ms_of("semaphore:wait", seconds)
     if object.semaphore:count() == 0 and seconds == 0 then
         return nil, "timeout"
     end
     object.waiting = object.waiting + 1
-    local ok, got, err = pcall(object.semaphore.wait, object.semaphore, ms_of("semaphore:wait", seconds))
+    local ok, got, err = pcall(object.semaphore.wait, object.semaphore, ms)
     object.waiting = object.waiting - 1
     if not ok then
         error(got, 0)
@@ -181,6 +191,7 @@ end
 
 -- Negative: so many wait.
 function semaphore.count(object)
+    check_semaphore("semaphore:count", object)
     local count = object.semaphore:count()
     return count > 0 and count or 0 - object.waiting
 end

@@ -118,6 +118,9 @@ end
 function shared.parse_args(text, most)
     local args, count = {}, 0
     most = most or ARGS_MAX
+    if type(most) ~= "number" then
+        fail("ngx: the number of arguments to take expected, got " .. describe(most))
+    end
     for pair in text:gmatch("[^&]+") do
         local name, value = pair:match("^([^=]*)=(.*)$")
         if most > 0 and count >= most then

@@ -288,7 +288,8 @@ class Absent(SiteCase):
             try(function() ngx.header.date = "x" end), try(function() ngx.header["a b"] = "x" end),
             try(function() ngx.header.x = "a\nb" end), try(function() ngx.shared.s:lpush("a", 1) end),
             try(function() require "ngx.ssl" end), try(function() ngx.log("x", "y") end), try(function() ngx.sleep(-1) end),
-            try(function() ngx.encode_args { a = print } end), tostring(ngx.run_worker_thread), type(require "resty.core") }
+            try(function() ngx.encode_args { a = print } end), try(function() ngx.decode_args("a", "x") end),
+            try(function() ngx.req.get_headers {} end), try(function() ngx.semaphore.new().wait() end), tostring(ngx.run_worker_thread), type(require "resty.core") }
     end)
     app.store "s"
     app.get("/timer", function()
@@ -305,6 +306,10 @@ class Absent(SiteCase):
         ngx.log(ngx.ERR, "a", 1, nil, true, setmetatable({}, { __tostring = function() return "T" end }))
         ngx.log(ngx.NOTICE, "note\nme")
         return "logged"
+    end)
+    app.get("/semaphore", function() -- a mistake is no wait
+        local sem = require("ngx").semaphore.new()
+        return { try(function() sem:wait() end), try(function() sem:wait(-1) end), sem:count() }
     end)
     app.get("/premature", function()
         require("ngx").timer.at(3600, function(premature, text) app.log("warn", tostring(premature) .. " " .. text) end, "here")
@@ -323,13 +328,20 @@ class Absent(SiteCase):
                 "ngx.var.x cannot be set: keep what belongs to a request in ngx.ctx", "Content-type", "the server computes it",
                 "is set by the server itself", "the name must be a token", "must not contain control characters",
                 "lpush is not there", "app.tls has the certificates", "a level such as ngx.ERR", "seconds expected",
-                "ngx.encode_args: a: text", "nil", "table"]):
+                "ngx.encode_args: a: text", "number of arguments to take expected", "number of fields to take expected",
+                "semaphore:wait: call it as a method", "nil", "table"]):
             self.assertIn(part.lower(), text.lower())
 
     def test_outside_a_request(self):
         phase, value, text = self.ask("/timer").json
         self.assertEqual((phase, value), ("timer", 1))
         self.assertIn("ngx.var.uri: there is no request here", text)
+
+    def test_a_wait_of_a_semaphore_that_does_not_begin(self):
+        without, negative, count = self.ask("/semaphore").json
+        self.assertIn("seconds expected", without)
+        self.assertIn("seconds expected", negative)
+        self.assertEqual(count, 0)
 
     def test_log(self):
         self.ask("/log")
