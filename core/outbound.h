@@ -31,7 +31,8 @@ void outbound_init(struct outbound *outbound, struct reactor *reactor, struct jo
  * deny that; and the addresses of a name are kept for so long. */
 void outbound_set_policy(struct outbound *outbound, const struct destinations *denied, uint64_t dns_cache_ms);
 
-/* As link_open(), which see. If as many links are open as may be, or fds are short, one that is kept is closed first. */
+/* As link_open(), which see. If as many links are open as may be, or fds are short, one that is kept is closed
+ * first. */
 int outbound_connect(struct outbound *outbound, struct link **link, const struct link_target *target,
                      const struct link_user *user, void *arg, char *err, size_t errlen);
 

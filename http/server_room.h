@@ -24,8 +24,8 @@ bool server_make_room(struct server *server);
  * being advanced. */
 bool server_close_idle(struct server *server);
 
-/* Fds are short for a newcomer: the same, and the log says so once in a while. Connections to other servers that are only
- * kept (service.free_fd) go first. */
+/* Fds are short for a newcomer: the same, and the log says so once in a while. Connections to other servers that are
+ * only kept (service.free_fd) go first. */
 bool server_starve(struct server *server);
 
 /* Fds are short for a file that a request asks for: close the connection that has waited longest for a request and has
