@@ -4,7 +4,7 @@
 
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
-local fail_unknown, query_text = shared.fail_unknown, shared.query_text
+local fail_unknown, pieces_of, query_text = shared.fail_unknown, shared.pieces_of, shared.query_text
 local error, getmetatable, setmetatable, type = error, getmetatable, setmetatable, type
 local table = table
 local call = xpcall -- by another name: script_place() takes a call of "xpcall" for the entry of a handler
@@ -14,8 +14,6 @@ local fetch_write, fetch_finish, fetch_close = core.fetch_write, core.fetch_fini
 local json_encode, json_decode, number_text, trace = core.json_encode, core.json_decode, core.number_text, core.trace
 local AWAITS_END, AWAITS_HEAD = core.AWAITS_END, core.AWAITS_HEAD
 local AWAITS_PIECE, AWAITS_ROOM = core.AWAITS_PIECE, core.AWAITS_ROOM
-
-local CHUNK_MAX = 65536 -- bytes of a piece of a body that is there as a whole
 
 local options = {
     "body", "ca", "client_cert", "connect_timeout", "form", "gzip", "headers", "keepalive", "length", "max_body", "max_head",
@@ -64,16 +62,6 @@ local function next_piece(res)
         error(err, 0)
     end
     return piece
-end
-
--- A function that gives a body, which is there as a whole, in pieces.
-local function pieces_of(body)
-    local at = 1
-    return function()
-        local piece = body:sub(at, at + CHUNK_MAX - 1)
-        at = at + #piece
-        return piece ~= "" and piece or nil
-    end
 end
 
 function methods.chunks(res)

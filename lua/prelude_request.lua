@@ -53,17 +53,23 @@ local function next_chunk(req)
     return chunk
 end
 
+-- A function that gives a body, which is there as a whole, in pieces.
+local function pieces_of(body)
+    local at = 1
+    return function()
+        local piece = body:sub(at, at + CHUNK_MAX - 1)
+        at = at + #piece
+        return piece ~= "" and piece or nil
+    end
+end
+shared.pieces_of = pieces_of
+
 function methods.chunks(req)
     local body = begin_chunks(req)
     if not body then
         return next_chunk, req
     end
-    local at = 1
-    return function()
-        local chunk = body:sub(at, at + CHUNK_MAX - 1)
-        at = at + #chunk
-        return chunk ~= "" and chunk or nil
-    end
+    return pieces_of(body)
 end
 
 function methods.json(req)
