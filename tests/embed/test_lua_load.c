@@ -1,5 +1,5 @@
-/* Stores and workers while several threads serve: clients count in one key, call functions that block, and leave in the
- * middle, while the script is reloaded again and again, and at the end stopped. Under ThreadSanitizer, too. */
+/* Stores, workers and requests to other servers while several threads serve: clients count in one key, call functions
+ * that block, have the server ask itself over app.fetch and sockets, and leave in the middle, while the script is reloaded again and again, and at the end stopped. Under ThreadSanitizer, too. */
 
 #include "tests/lib/host.h"
 
@@ -42,13 +42,26 @@ static const char load_script[] =
     "app.get('/fail', function() return select(2, pcall(work.fail)).text end)\n"
     "app.get('/race', function() return app.race(function() work.nap(3) return 'ok' end,\n"
     "    function() app.sleep(1) return 'ok' end) end)\n"
+    "app.get('/fetch/:port', function(req)\n"
+    "    return assert(app.fetch('http://localhost:' .. req.params.port .. '/call')).body\n"
+    "end)\n"
+    "app.get('/socket/:port', function(req)\n"
+    "    local sock = assert(app.connect('127.0.0.1:' .. req.params.port))\n"
+    "    assert(sock:send 'GET /call HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+    "    repeat local line = assert(sock:receive()) until line == ''\n"
+    "    local body = sock:receive(2)\n"
+    "    sock:setkeepalive('1s', 4)\n"
+    "    return body\n"
+    "end)\n"
     "app.get('/shield', function() return app.shield(function() work.nap(1) return 'ok' end) end)\n";
 
 static const struct {
     const char *path, *body; /* NULL: a number */
+    bool has_port;           /* the server's port follows the path */
 } load_forms[] = {
-    {"/count", NULL},    {"/call", "ok"}, {"/cache", "true"}, {"/nap", "ok"},   {"/count", NULL},
-    {"/fail", "failed"}, {"/race", "ok"}, {"/shield", "ok"},  {"/flush", "ok"},
+    {"/count", NULL, false}, {"/call", "ok", false},     {"/cache", "true", false}, {"/nap", "ok", false},
+    {"/count", NULL, false}, {"/fail", "failed", false}, {"/race", "ok", false},    {"/shield", "ok", false},
+    {"/flush", "ok", false}, {"/fetch/", "ok", true},    {"/socket/", "ok", true},
 };
 
 static atomic_int counted, answered, wrong, load_is_over;
@@ -67,13 +80,15 @@ static void *visit_all(void *arg)
     (void)arg;
     for (unsigned i = 0; !atomic_load(&load_is_over); i++) {
         size_t form = i % (sizeof load_forms / sizeof load_forms[0]);
-        const char *body = client_body(client_get(host.port, load_forms[form].path));
+        char path[64];
+        snprintf(path, sizeof path, "%s%.0d", load_forms[form].path, load_forms[form].has_port ? host.port : 0);
+        const char *body = client_body(client_get(host.port, path));
         bool is_number = load_forms[form].body == NULL;
         bool is_good = is_number ? atoi(body) > 0 : strcmp(body, load_forms[form].body) == 0;
         atomic_fetch_add(&counted, is_good && is_number);
         atomic_fetch_add(is_good ? &answered : &wrong, 1);
         if (i % LOAD_LEAVES == 0 && !is_number) {
-            leave_in_the_middle(load_forms[form].path);
+            leave_in_the_middle(path);
         }
     }
     return NULL;
