@@ -143,15 +143,14 @@ local function parse_template(what, template)
         if not dollar then
             break
         end
-        local rest = template:sub(dollar + 1)
-        local number, length = rest:match("^(%d+)()")
+        local number, behind = template:match("^(%d+)()", dollar + 1)
         if not number then
-            number, length = rest:match("^{(%d+)}()")
+            number, behind = template:match("^{(%d+)}()", dollar + 1)
         end
         if number then
             parts[#parts + 1] = tonumber(number)
-            at = dollar + length
-        elseif rest:sub(1, 1) == "$" then
+            at = behind
+        elseif template:sub(dollar + 1, dollar + 1) == "$" then
             parts[#parts + 1] = "$"
             at = dollar + 2
         else

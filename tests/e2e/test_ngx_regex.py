@@ -147,7 +147,8 @@ class Limits(SiteCase):
     end)
     app.get("/utf", function() -- with one look at the subject for each match, this would take a second
         local text, count = ngx.re.gsub(umlauts, ".", "x", "ju")
-        return { #text, count }
+        app.sleep(1)
+        return { #text, count, #(ngx.re.sub("a", "a", ("$0$$"):rep(50000))) } -- as would a look at the rest of it for each "$"
     end)
     app.get("/args", function() return tostring(ngx.var.arg_x) end)
     app.get("/texts", function()
@@ -171,7 +172,7 @@ class Limits(SiteCase):
         for results in late:
             self.assertRegex(" ".join(results), "^true nil (nil|.*more than 100 ms)")
         self.assertEqual(found, ["true", "300000", "300000", "nil"])
-        self.assertEqual(self.ask("/utf").json, [20000, 20000])
+        self.assertEqual(self.ask("/utf").json, [20000, 20000, 100000])
         self.assertEqual(self.ask("/args?" + "a" * 8000).text, "nil")
         self.assertEqual(self.ask("/args?a&b=1&X=2&x=3").text, "2")
 
