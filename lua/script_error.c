@@ -131,6 +131,9 @@ const char *script_check_text(lua_State *L, int index, const char *what)
 {
     size_t len;
     const char *text = lua_tolstring(L, index, &len);
+    if (text == NULL) {
+        script_raise(L, "%s: text expected, got %s", what, luaL_typename(L, index));
+    }
     if (strlen(text) != len) {
         script_raise(L, "%s: the text contains a NUL byte", what);
     }

@@ -39,8 +39,8 @@ _Noreturn void script_raise_memory(lua_State *L);
 /* Raise unless the script is at start-up; what is "app.listen". */
 void script_check_loading(lua_State *L, const char *what);
 
-/* The text at index, which is a string or a number; a number becomes a string in place. Raises when a NUL byte would
- * end it too early for C; what is "app.listen". */
+/* The text at index, a string or a number; a number becomes a string in place. Raises for anything else, and when a NUL
+ * byte would end it too early for C; what is "app.listen". */
 const char *script_check_text(lua_State *L, int index, const char *what);
 
 /* Message handler for lua_pcall() on the main thread: the error becomes a text that begins with its place. */
