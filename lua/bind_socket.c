@@ -386,10 +386,10 @@ static int socket_setkeepalive(lua_State *L)
     lua_settop(L, 3);
     struct script_socket *socket = socket_check(L, 1, "socket:setkeepalive");
     uint32_t idle_ms = lua_isnil(L, 2) ? (uint32_t)KEPT_IDLE_MS : duration_check(L, 2, "socket:setkeepalive");
-    double size = lua_isnil(L, 3) ? socket->pool_size : luaL_checknumber(L, 3);
+    double size = lua_isnil(L, 3) ? socket->pool_size : lua_isnumber(L, 3) ? lua_tonumber(L, 3) : 0;
     if (!(size >= 1 && size <= POOL_SIZE_MAX)) {
         script_raise(L, "socket:setkeepalive: 1 to %d connections expected, got %s", (int)POOL_SIZE_MAX,
-                     lua_tostring(L, 3));
+                     lua_isnumber(L, 3) ? lua_tostring(L, 3) : luaL_typename(L, 3));
     }
     if (socket->link == NULL || socket->is_read_closed || socket->end != 0) {
         return push_socket_closed(L);

@@ -336,6 +336,7 @@ class Sending(SocketCase):
                                ("s:setkeepalive(0, 0)", "socket:setkeepalive: 1 to 100000 connections expected, got 0"),
                                ("s:sslhandshake(nil, {})", "text expected, got table"),
                                ("s:sslhandshake(nil, true)", "text expected, got boolean"),
+                               ("s:setkeepalive(0, {})", "1 to 100000 connections expected, got table"),
                                ("s:setkeepalive(0, 100001)", "1 to 100000 connections expected, got 100001"),
                                ("local t = {} t[1] = t s:send(t)", "socket:send: more than 32 tables inside each other")):
                 with self.subTest(code):
