@@ -340,7 +340,7 @@ class Odd(unittest.TestCase):
                         connection.sendall(reply)
                         connection.recv(1000)
 
-            thread = threading.Thread(target=serve)
+            thread = threading.Thread(target=serve, daemon=True)
             thread.start()
             site = f"""
             local s = app.store("s", {{ redis = "redis://127.0.0.1:{listener.getsockname()[1]}" }})
@@ -390,7 +390,7 @@ class Odd(unittest.TestCase):
 
             def serve():
                 for reply in (1, 2):
-                    threading.Thread(target=talk, args=(listener.accept()[0], reply)).start()
+                    threading.Thread(target=talk, args=(listener.accept()[0], reply), daemon=True).start()
 
             threading.Thread(target=serve, daemon=True).start()
             site = f"""

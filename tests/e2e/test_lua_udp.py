@@ -209,7 +209,7 @@ class Udp(SiteCase):
         cls.echo.bind(("127.0.0.1", 0))
         cls.port = cls.echo.getsockname()[1]
         cls.SCRIPT = f"local PORT = {cls.port}\n" + cls.SCRIPT
-        cls.thread = threading.Thread(target=cls.serve, args=(cls.echo,))
+        cls.thread = threading.Thread(target=cls.serve, args=(cls.echo,), daemon=True)
         super().setUpClass()
         cls.thread.start()
 
@@ -271,7 +271,7 @@ class Udp(SiteCase):
             for name in (path, f"\0evserve-test-{os.getpid()}"):
                 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                     sock.bind(name)
-                    thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)))
+                    thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)), daemon=True)
                     thread.start()
                     self.assertEqual(self.text("/unix?path=" + name.replace("\0", "@")), "x")
                     thread.join()
@@ -282,7 +282,7 @@ class Udp(SiteCase):
                 sock.bind(("::1", 0))
             except OSError:
                 self.skipTest("this machine has no IPv6")
-            thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)))
+            thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)), daemon=True)
             thread.start()
             self.assertEqual(self.text(f"/ipv6/{sock.getsockname()[1]}"), "x")
             thread.join()
@@ -291,7 +291,7 @@ class Udp(SiteCase):
         """test_sandbox_connect.py has a DNS server of its own; here, nobody may be there."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
-            thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)))
+            thread = threading.Thread(target=lambda: sock.sendto(*sock.recvfrom(100)), daemon=True)
             thread.start()
             self.assertEqual(self.text(f"/name/localhost/{sock.getsockname()[1]}"), "x")
             thread.join()
