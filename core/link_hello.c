@@ -38,7 +38,7 @@ int link_hello_create(struct link_hello **hello, const struct link_tls *tls, con
                       struct tls_clients **clients, const struct log *log, char *err, size_t errlen)
 {
     const char *name = tls->server_name != NULL ? tls->server_name : host;
-    struct tls_client_context *context;
+    struct tls_client_context *context = NULL;
     int rv = check_server_name(tls, name, err, errlen);
     rv = rv < 0 || *clients != NULL ? rv : tls_clients_create(clients, log, err, errlen);
     rv = rv < 0 ? rv : tls_clients_get(*clients, tls->settings, &context, err, errlen);

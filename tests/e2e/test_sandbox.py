@@ -211,7 +211,7 @@ class Allowed(Case):
         text = get(server, "/")[1].decode()
         if "built without" not in text:
             self.assertIn("in a sandbox, mention ngx.re while the script starts", text)
-            self.assertIn("in a sandbox: while it starts", text)
+            self.assertIn("in a sandbox, load it while the script starts", text)
 
     def test_serving_goes_on(self):
         script = ("local ticks = 0; app.every('10ms', function() ticks = ticks + 1; app.log('info', 'tick') end)\n"

@@ -353,7 +353,7 @@ static void play_file(const char *path)
             c.max_head = FETCH_RESPONSE_HEAD_MAX;
             c.verdict = REPLY_DONE;
             c.fields = c.keeps = -1;
-            snprintf(c.place, sizeof c.place, "%s:%d", path, number);
+            snprintf(c.place, sizeof c.place, "%.*s:%d", (int)sizeof c.place / 2, path, number);
             has_case = true;
         } else {
             read_line(&c, line);
