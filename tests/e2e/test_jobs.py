@@ -96,8 +96,10 @@ class Jobs(unittest.TestCase):
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_jobs_of_clients_that_leave_are_cancelled(self):
-        clients = [self.begin(content, LONG) for content in (b"", b"abc", b"x" * 100000)]
-        self.wait_for(1, 2, 0, 0)
+        clients = []
+        for content, waiting, running in ((b"", 0, 1), (b"abc", 0, 2), (b"x" * 100000, 1, 2)):
+            clients.append(self.begin(content, LONG))
+            self.wait_for(waiting, running, 0, 0)  # two loops may take them in another order
         clients[0].close()
         self.wait_for(0, 2, 0, 1)
         evtest.reset(clients[1])
