@@ -469,11 +469,12 @@ const struct transport *link_transport(const struct link *link)
 
 /* Reading and writing. */
 
-/* Whether a read could bring nothing: the last one has emptied the socket, and no edge has told of more since. */
+/* Whether a read could bring nothing: the last one has emptied the socket, as far as it knows, and no event has told of
+ * more since. Where it was wrong, as it may be about a unix socket, an event comes: that one is watched by level. */
 static bool is_known_empty(const struct link *link)
 {
     const struct transport *transport = &link->transport;
-    return link->is_registered && (link->interest & (unsigned)REACTOR_EDGE) != 0 && !link->has_input &&
+    return link->is_registered && (link->interest & (unsigned)REACTOR_READABLE) != 0 && !link->has_input &&
            !transport->may_have_more && !transport->holds_input && !transport->is_half_closed && !transport->is_at_end;
 }
 

@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include <cmocka.h>
 
@@ -111,6 +112,41 @@ static void round_trip_costs_a_send_and_a_receive(void **state)
     assert_int_equal(fake_sys_total() - before, 10 + 10 + fake_sys_count(FAKE_EPOLL_WAIT));
 }
 
+/* The same, where events tell states and not changes. */
+static void round_trip_over_a_unix_socket_costs_as_much(void **state)
+{
+    (void)state;
+    char buf[64], err[LINK_FAILURE_MAX];
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/x.sock"};
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof "/run/x.sock");
+    struct fake_server *server = fake_server_create((struct sockaddr *)&address, len);
+    struct link_target target = {.path = "/run/x.sock"};
+    assert_int_equal(link_open(&scene.link, &scene.links, &target, &user, NULL, err, sizeof err), 0);
+    turn();
+    assert_int_equal(scene.opened, 1);
+    struct fake_peer *peer = fake_server_next(server);
+    assert_int_equal(link_want(scene.link, REACTOR_READABLE), 0);
+    turn();
+    fake_sys_clear_trace();
+    for (int i = 1; i <= 10; i++) {
+        assert_int_equal(link_send(scene.link, "GET x\r\n", 7), 7);
+        assert_int_equal(link_recv(scene.link, buf, sizeof buf), -EAGAIN);
+        assert_int_equal(link_want(scene.link, REACTOR_READABLE), 0);
+        fake_peer_send_text(peer, "$1\r\nv\r\n");
+        turn();
+        assert_int_equal(scene.calls, i);
+        assert_int_equal(link_recv(scene.link, buf, sizeof buf), 7);
+    }
+    assert_int_equal(fake_sys_count(FAKE_SEND), 10);
+    assert_int_equal(fake_sys_count(FAKE_RECV), 10);
+    assert_int_equal(count_epoll_changes(), 0);
+    fake_peer_send_text(peer, "abcdef"); /* what a read leaves behind is told again */
+    assert_int_equal(link_want(scene.link, REACTOR_READABLE), 0);
+    turn();
+    assert_int_equal(link_recv(scene.link, buf, 3), 3);
+    assert_int_equal(link_recv(scene.link, buf, 64), 3);
+}
+
 static void server_that_hangs_is_waited_for(void **state)
 {
     (void)state;
@@ -189,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(round_trip_costs_a_send_and_a_receive, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(round_trip_over_a_unix_socket_costs_as_much, set_up, tear_down),
         cmocka_unit_test_setup_teardown(server_that_hangs_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_while_it_connects_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_socket_is_waited_for, set_up, tear_down),
