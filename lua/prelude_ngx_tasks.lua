@@ -24,7 +24,7 @@ function ngx.sleep(seconds)
     app.sleep(ms_of("ngx.sleep", seconds))
 end
 
--- Timers. What waits for its time when the server stops runs at once, and is told that it is premature.
+-- Timers. When the server stops, the functions that still wait run at once, with premature set.
 
 local pending = {} -- by themselves: those that have not run
 

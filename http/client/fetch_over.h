@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_FETCH_OVER_H
 #define EVSERVE_HTTP_FETCH_OVER_H
 
-/* How a fetch ends, and what its owner is told of it and before. */
+/* The end of a fetch, and the events that its owner gets on the way. */
 
 #include "http/client/fetch.h"
 

@@ -47,7 +47,7 @@ struct fetch {
     struct fetch_order order;     /* the request */
     struct fetch_url url;         /* where it goes now */
     struct link *link;            /* NULL: there is none */
-    struct reactor_task task;     /* goes on where no event of the connection will */
+    struct reactor_task task;     /* continues when the connection will cause no event */
     struct deadline deadline;     /* of what is waited for */
     int64_t ends_ms;              /* of the whole, reactor time */
     struct write_buffer out;      /* of the request, to be sent */
@@ -78,7 +78,7 @@ struct fetch {
     bool wants_content;       /* fetch_read() did */
     bool is_one_too_many;     /* OUTBOUND_HELD_MAX was in the way of its content */
     bool is_send_broken;      /* the server takes no more of the request; its response may be there all the same */
-    bool *is_gone;            /* while the owner is told something: set when it closes the fetch */
+    bool *is_gone;            /* during a callback: set if the owner closes the fetch */
     struct fetch_reply reply; /* what has come in this hop */
     char failure[FETCH_FAILURE_MAX];
 };
