@@ -222,6 +222,15 @@ def connect(address, receive_buffer=None, send_buffer=None):
     return sock
 
 
+def listens(address):
+    """Whether connections are accepted there. The file of a unix socket is there a moment before."""
+    try:
+        connect(address).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
 def receive(sock, length):
     """Exactly length bytes, or fewer when the stream ends before."""
     parts = []

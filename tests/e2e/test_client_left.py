@@ -67,7 +67,7 @@ class ClientLeft(unittest.TestCase):
         """A client by TCP, and one by the unix socket."""
         yield server.connect()
         path = os.path.join(self.folder, "s.sock")
-        evtest.wait_until(lambda: os.path.exists(path), "the socket")
+        evtest.wait_until(lambda: evtest.listens(path), "the socket")
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(evtest.LIMIT)
         sock.connect(path)

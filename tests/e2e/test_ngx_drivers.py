@@ -176,7 +176,7 @@ class Redis(DriverCase):
     def start_servers(cls):
         path = os.path.join(cls.folder, "redis.sock")
         cls.servers.enter_context(daemon("redis-server", "redis-server", "--port", "0", "--unixsocket", path, "--unixsocketperm", "777",
-                                         "--save", "", "--appendonly", "no", ready=lambda: os.path.exists(path), folder=cls.folder))
+                                         "--save", "", "--appendonly", "no", ready=lambda: evtest.listens(path), folder=cls.folder))
 
     def test_commands(self):
         self.assertIn('"one"', self.check("commands").text)
@@ -251,7 +251,7 @@ class Memcached(DriverCase):
         user = ("-u", "nobody") if os.geteuid() == 0 else ()
         if user:
             os.chmod(cls.folder, 0o777)
-        cls.servers.enter_context(daemon("memcached", "memcached", "-s", path, "-a", "0777", *user, ready=lambda: os.path.exists(path),
+        cls.servers.enter_context(daemon("memcached", "memcached", "-s", path, "-a", "0777", *user, ready=lambda: evtest.listens(path),
                                          folder=cls.folder))
 
     def test_commands(self):

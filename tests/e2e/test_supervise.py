@@ -116,7 +116,7 @@ class Supervise(unittest.TestCase):
             self.addCleanup(server.wait)
             self.addCleanup(server.kill)
             path = os.path.join(self.folder, "mute")
-            evtest.wait_until(lambda: os.path.exists(path), "the socket")
+            evtest.wait_until(lambda: evtest.listens(path), "the socket")
             self.assertEqual(get(path), b"content")
             evtest.wait_until(lambda: select.select([reader], [], [], 0)[0], "the first line")  # its parent has the socket
             os.set_blocking(writer, False)
