@@ -16,15 +16,17 @@ rules() {
     cat <<'END'
 core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
 the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
-http includes only http and core ; http/*.[ch] http/h1/*.[ch] ; - ; (http|http/h1|core)/[^/]*|version[.]h ; -
+http includes only http and core ; http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] ; - ; (http|http/h1|http/ws|core)/[^/]*|version[.]h ; -
 http/client includes only messages, chunks and core ; http/client/*.[ch] ; - ; (http/client|http|core)/[^/]*|http/h1/chunked[.]h|version[.]h ; http/(conn|framing|server|exchange|response).*
-http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
-lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|core)/[^/]*|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
+http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|http/ws/ws[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
+lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|core)/[^/]*|http/ws/ws[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
-a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/).*|core/transport[.]h
+a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/|ws/).*|core/transport[.]h
 the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|field_line_inline|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
-HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/server.*|core/(sys|net)[.]h
+HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/(server|ws/).*|core/(sys|net)[.]h
+the frames of a WebSocket know nothing but memory ; http/ws/ws_frame*.[ch] http/ws/ws_mask*.[ch] http/ws/ws_utf8*.[ch] http/ws/ws_reader*.[ch] ; - ; http/ws/ws_(frame|mask|utf8|reader).*|core/mem[.]h ; -
+a WebSocket knows neither HTTP/1 nor the server nor the kernel ; http/ws/*.[ch] ; - ; .* ; http/(server|h1/).*|core/(sys|net)[.]h
 a connection knows neither the server nor what is spoken on it ; http/conn*.[ch] ; - ; (core/|http/conn)[^/]*|http/(outcome|peer|service|site|limits)[.]h ; -
 the server knows one header of HTTP/1 ; http/server*.[ch] ; - ; (core|http)/[^/]*|http/h1/h1_protocol[.]h ; -
 the program does not look into the server ; core/program/*.[ch] evserve.c main.c ; - ; .* ; http/(conn|framing|server_|h1/h1).*
@@ -99,8 +101,8 @@ check_tree() {
     done <<END
 $(rules)
 END
-    refuse_twins core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/client/*.[ch] http/host/*.[ch] lua/*.[ch] evserve.c main.c
-    refuse_lua core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/client/*.[ch] http/host/*.[ch] evserve.h evserve.c main.c
+    refuse_twins core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/host/*.[ch] lua/*.[ch] evserve.c main.c
+    refuse_lua core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/host/*.[ch] evserve.h evserve.c main.c
 
     # What git holds; a tree without git (an unpacked archive) has no list to check.
     if git rev-parse --git-dir >/dev/null 2>&1; then
@@ -113,7 +115,7 @@ END
 self_test() {
     tree=$(mktemp -d) || exit 2
     trap 'rm -rf "$tree"' EXIT
-    mkdir -p "$tree/core/program" "$tree/http/h1" "$tree/http/client" "$tree/http/host" "$tree/lua" "$tree/stray"
+    mkdir -p "$tree/core/program" "$tree/http/h1" "$tree/http/ws" "$tree/http/client" "$tree/http/host" "$tree/lua" "$tree/stray"
     # Each line is a file, and an include that must be found in it, on its second line.
     bad=$(cat <<'END'
 core/a.c "http/router.h"
@@ -147,6 +149,13 @@ http/h1/parser_a.c "http/exchange.h"
 http/h1/chunked.c "core/reactor.h"
 http/h1/b.c "http/server.h"
 http/h1/c.h "core/sys.h"
+http/h1/d.c "http/ws/ws.h"
+http/ws/a.c "http/h1/h1.h"
+http/ws/b.c "lua/script.h"
+http/ws/ws_reader_a.c "http/conn.h"
+http/j.c "http/ws/ws.h"
+lua/e.c "http/ws/ws_reader.h"
+http/host/d.c "http/ws/ws_frame.h"
 lua/a.c "evserve.h"
 evserve.c <lua.h>
 main.c "tests/lib/fake_sys.h"
