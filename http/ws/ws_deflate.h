@@ -1,0 +1,52 @@
+#ifndef EVSERVE_HTTP_WS_DEFLATE_H
+#define EVSERVE_HTTP_WS_DEFLATE_H
+
+/* permessage-deflate (RFC 7692): messages compressed and inflated. All that connections of one thread share is one
+ * struct ws_codecs; each connection that agreed on the extension has a struct ws_deflate. All calls from that thread.
+ *
+ * A connection that keeps its context (takeover) has a deflater and an inflater of its own, about 38 and 14 KiB, made
+ * with the first message that needs them. So that many connections cannot take all memory, those of a thread keep
+ * theirs only up to a budget; whoever comes when it is used up begins each message anew, with codecs that belong to the
+ * thread: it holds none between two messages. */
+
+#include "http/ws/ws_extension.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct ws_codecs;
+struct ws_deflate;
+
+/* Whether messages can be compressed: zlib is there. The first call loads it, so it has to come before the sandbox. */
+bool ws_deflate_is_there(void);
+
+/* Make what a thread shares. memory: bytes that contexts kept by connections may take. Returns NULL without memory.
+ * Destroyed behind its last connection; ws_codecs_destroy() takes NULL. */
+struct ws_codecs *ws_codecs_create(size_t memory);
+void ws_codecs_destroy(struct ws_codecs *codecs);
+
+/* Bytes that are reserved for the contexts of open connections. */
+size_t ws_codecs_reserved(const struct ws_codecs *codecs);
+
+/* Accept an offer that is there, for one connection. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or
+ * -ENOSYS if zlib is not there: the connection goes without compression. ws_deflate_destroy() takes NULL. */
+int ws_deflate_create(struct ws_deflate **deflate, struct ws_codecs *codecs, const struct ws_offer *offer,
+                      struct ws_terms *terms);
+void ws_deflate_destroy(struct ws_deflate *deflate);
+
+/* Compress a message that is sent next. Returns the length, below len, with *out set to bytes that are valid until the
+ * next call for any connection of the thread. 0: send it as it is, since it does not get shorter, or for lack of
+ * memory. */
+size_t ws_deflate_message(struct ws_deflate *deflate, const void *data, size_t len, const char **out);
+
+/* The same for a message that goes to many connections: it refers to no other message. Those may be sent the result for
+ * which ws_deflate_takes_shared() returns true; it has to be called for each of them, just before. */
+size_t ws_deflate_shared(struct ws_codecs *codecs, const void *data, size_t len, const char **out);
+bool ws_deflate_takes_shared(struct ws_deflate *deflate);
+
+/* Inflate a part of a message: a ws_inflate_fn of http/ws/ws_reader.h, whose arg is a struct ws_deflate. -EPROTO: the
+ * bytes cannot be inflated, or end in the middle of a block. */
+ssize_t ws_deflate_inflate(void *deflate, const char **in, size_t *in_len, bool is_end, char *out, size_t room);
+
+#endif
