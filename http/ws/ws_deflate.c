@@ -33,17 +33,13 @@ struct ws_codecs {
     size_t scratch_size;
 };
 
-static const unsigned char deflate_tail[DEFLATE_TAIL] = {0, 0, 0xff, 0xff}; /* left out on the wire (section 7.2.1) */
-
 struct ws_deflate {
     struct ws_codecs *codecs;
     struct deflater *deflater; /* kept; NULL until it is needed, and always without context */
     struct inflater *inflater; /* kept, or borrowed during a message; NULL */
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     unsigned reserved;  /* bytes of the budget */
-    uint8_t tail_left;  /* bytes of the tail still to be inflated, while a message has begun */
-    bool has_begun : 1; /* a message that comes */
-    bool has_input : 1; /* it has content */
+    bool has_begun : 1; /* a message that comes, and that has content */
     bool is_behind : 1; /* the client was sent what the deflater does not know: it has to begin anew */
 };
 
@@ -135,20 +131,20 @@ size_t ws_deflate_shared(struct ws_codecs *codecs, const void *data, size_t len,
 
 /* A connection. */
 
-static unsigned own_deflater_bits(const struct ws_terms *terms)
+static unsigned own_deflater_bits(const struct ws_deflate_terms *terms)
 {
     return terms->server_bits < WS_WINDOW_BITS_OURS ? terms->server_bits : (unsigned)WS_WINDOW_BITS_OURS;
 }
 
 /* What a connection takes that keeps its context. */
-static size_t context_memory(const struct ws_terms *terms)
+static size_t context_memory(const struct ws_deflate_terms *terms)
 {
     return (terms->server_keeps ? deflater_memory(own_deflater_bits(terms)) : 0) +
            (terms->client_keeps ? inflater_memory(terms->client_bits) : 0);
 }
 
 int ws_deflate_create(struct ws_deflate **created, struct ws_codecs *codecs, const struct ws_offer *offer,
-                      struct ws_terms *terms)
+                      struct ws_deflate_terms *terms)
 {
     if (!ws_deflate_is_there()) {
         return -ENOSYS;
@@ -197,7 +193,7 @@ void ws_deflate_destroy(struct ws_deflate *deflate)
 
 size_t ws_deflate_message(struct ws_deflate *deflate, const void *data, size_t len, const char **out)
 {
-    const struct ws_terms *terms = &deflate->terms;
+    const struct ws_deflate_terms *terms = &deflate->terms;
     if (!terms->server_keeps) {
         return deflate_alone(deflate->codecs, terms->server_bits, data, len, out);
     }
@@ -240,8 +236,8 @@ static int get_inflater(struct ws_deflate *deflate)
 /* The message has ended. Returns whether its content did, too. */
 static bool end_inflated(struct ws_deflate *deflate)
 {
-    bool is_whole = !deflate->has_input || inflater_is_whole(deflate->inflater);
-    if (!deflate->terms.client_keeps && deflate->inflater != NULL) {
+    bool is_whole = inflater_is_whole(deflate->inflater);
+    if (!deflate->terms.client_keeps) {
         return_inflater(deflate->codecs, deflate->inflater);
         deflate->inflater = NULL;
     }
@@ -249,35 +245,20 @@ static bool end_inflated(struct ws_deflate *deflate)
     return is_whole;
 }
 
-ssize_t ws_deflate_inflate(void *arg, const char **in, size_t *in_len, bool is_end, char *out, size_t room)
+ssize_t ws_deflate_inflate(void *arg, const char **in, size_t *in_len, bool ends, char *out, size_t room)
 {
     struct ws_deflate *deflate = arg;
-    ssize_t got = 0;
-    if (!deflate->has_begun) {
-        deflate->has_begun = true;
-        deflate->has_input = false;
-        deflate->tail_left = DEFLATE_TAIL;
+    if (!deflate->has_begun && ends) { /* no content at all, which is how some clients compress an empty message */
+        *in += *in_len;
+        *in_len = 0;
+        return 0;
     }
-    deflate->has_input = deflate->has_input || *in_len > 0;
-    if (!deflate->has_input) { /* no content at all, which is how some clients compress an empty message */
-        return !is_end || end_inflated(deflate) ? 0 : -EPROTO;
-    }
+    deflate->has_begun = true;
     int rv = get_inflater(deflate);
     if (rv < 0) {
         return rv;
     }
-    if (*in_len > 0 || deflate->tail_left == DEFLATE_TAIL) {
-        got = inflater_run(deflate->inflater, in, in_len, out, room);
-    }
-    if (got >= 0 && (size_t)got < room && is_end) {
-        const char *tail = (const char *)deflate_tail + DEFLATE_TAIL - deflate->tail_left;
-        size_t tail_len = deflate->tail_left;
-        ssize_t more = inflater_run(deflate->inflater, &tail, &tail_len, out + got, room - (size_t)got);
-        deflate->tail_left = (uint8_t)tail_len;
-        got = more < 0 ? more : got + more;
-        if (got >= 0 && (size_t)got < room && !end_inflated(deflate)) {
-            return -EPROTO;
-        }
-    }
-    return got;
+    ssize_t got = inflater_run(deflate->inflater, in, in_len, out, room);
+    bool is_over = got >= 0 && (size_t)got < room && ends;
+    return is_over && !end_inflated(deflate) ? -EPROTO : got;
 }

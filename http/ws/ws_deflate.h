@@ -32,7 +32,7 @@ size_t ws_codecs_reserved(const struct ws_codecs *codecs);
 /* Accept an offer that is there, for one connection. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or
  * -ENOSYS if zlib is not there: the connection goes without compression. ws_deflate_destroy() takes NULL. */
 int ws_deflate_create(struct ws_deflate **deflate, struct ws_codecs *codecs, const struct ws_offer *offer,
-                      struct ws_terms *terms);
+                      struct ws_deflate_terms *terms);
 void ws_deflate_destroy(struct ws_deflate *deflate);
 
 /* Compress a message that is sent next. Returns the length, below len, with *out set to bytes that are valid until the
@@ -47,6 +47,6 @@ bool ws_deflate_takes_shared(struct ws_deflate *deflate);
 
 /* Inflate a part of a message: a ws_inflate_fn of http/ws/ws_reader.h, whose arg is a struct ws_deflate. -EPROTO: the
  * bytes cannot be inflated, or end in the middle of a block. */
-ssize_t ws_deflate_inflate(void *deflate, const char **in, size_t *in_len, bool is_end, char *out, size_t room);
+ssize_t ws_deflate_inflate(void *deflate, const char **in, size_t *in_len, bool ends, char *out, size_t room);
 
 #endif

@@ -170,9 +170,9 @@ bool ws_extension_read(struct ws_offer *offer, const char *value, size_t len)
     }
 }
 
-void ws_extension_agree(struct ws_terms *terms, const struct ws_offer *offer, bool may_keep)
+void ws_extension_agree(struct ws_deflate_terms *terms, const struct ws_offer *offer, bool may_keep)
 {
-    *terms = (struct ws_terms){
+    *terms = (struct ws_deflate_terms){
         .server_keeps = may_keep && !offer->server_forgets,
         .client_keeps = may_keep && !offer->client_forgets,
         .says_server_bits = offer->server_bits != 0,
@@ -185,7 +185,7 @@ void ws_extension_agree(struct ws_terms *terms, const struct ws_offer *offer, bo
     }
 }
 
-size_t ws_extension_write(char text[WS_EXTENSION_MAX], const struct ws_terms *terms)
+size_t ws_extension_write(char text[WS_EXTENSION_MAX], const struct ws_deflate_terms *terms)
 {
     static const char name[] = "permessage-deflate";
     size_t len = sizeof name - 1;

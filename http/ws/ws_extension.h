@@ -31,7 +31,7 @@ struct ws_offer {
 bool ws_extension_read(struct ws_offer *offer, const char *value, size_t len);
 
 /* What was agreed on. A side that keeps its context refers to what it has sent in earlier messages. */
-struct ws_terms {
+struct ws_deflate_terms {
     bool server_keeps : 1;
     bool client_keeps : 1;
     bool says_server_bits : 1; /* the client asked for a limit, so the response repeats it */
@@ -42,9 +42,9 @@ struct ws_terms {
 
 /* Agree on an offer that is there. may_keep: there is memory for a connection that keeps its context; without it both
  * sides begin each message anew. */
-void ws_extension_agree(struct ws_terms *terms, const struct ws_offer *offer, bool may_keep);
+void ws_extension_agree(struct ws_deflate_terms *terms, const struct ws_offer *offer, bool may_keep);
 
 /* Write the value of Sec-WebSocket-Extensions for the response. Returns its length; there is no NUL at the end. */
-size_t ws_extension_write(char text[WS_EXTENSION_MAX], const struct ws_terms *terms);
+size_t ws_extension_write(char text[WS_EXTENSION_MAX], const struct ws_deflate_terms *terms);
 
 #endif

@@ -43,7 +43,7 @@ static bool is_list(const char *text, size_t len)
 static void check_offer(const struct ws_offer *offer)
 {
     for (int may_keep = 0; may_keep < 2; may_keep++) {
-        struct ws_terms terms;
+        struct ws_deflate_terms terms;
         struct ws_offer again = {0};
         char text[WS_EXTENSION_MAX];
         ws_extension_agree(&terms, offer, may_keep);

@@ -42,7 +42,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct ws_deflate *open_deflate(const char *value, struct ws_terms *terms)
+static struct ws_deflate *open_deflate(const char *value, struct ws_deflate_terms *terms)
 {
     struct ws_offer offer = {0};
     struct ws_deflate *deflate;
@@ -72,32 +72,40 @@ static void assert_client_reads(struct inflater *kept, const char *in, size_t le
     }
 }
 
-/* Hand a message to ws_deflate_inflate() as a reader does. Returns the length, or -errno. */
+/* Inflate a piece as a reader does. Returns the length, or -errno. */
+static ssize_t read_piece(struct ws_deflate *deflate, const char *in, size_t len, bool ends, size_t out_step, char *out)
+{
+    size_t got = 0;
+    ssize_t rv = 0;
+    while (rv >= 0 && (len > 0 || rv == (ssize_t)out_step)) {
+        rv = ws_deflate_inflate(deflate, &in, &len, ends, out + got, out_step);
+        got += rv > 0 ? (size_t)rv : 0;
+    }
+    return rv < 0 ? rv : (ssize_t)got;
+}
+
+/* The same with a message, in pieces. */
 static ssize_t read_message(struct ws_deflate *deflate, const char *bytes, size_t len, size_t in_step, size_t out_step,
                             char *out)
 {
-    size_t got = 0;
-    for (size_t at = 0;;) {
-        const char *in = bytes + at;
-        size_t in_len = len - at < in_step ? len - at : in_step;
-        at += in_len;
-        bool is_end = at == len;
-        ssize_t rv;
-        do {
-            rv = ws_deflate_inflate(deflate, &in, &in_len, is_end, out + got, out_step);
-            got += rv > 0 ? (size_t)rv : 0;
-        } while (rv >= 0 && (in_len > 0 || rv == (ssize_t)out_step));
-        if (rv < 0 || is_end) {
-            return rv < 0 ? rv : (ssize_t)got;
-        }
+    ssize_t got = 0;
+    ssize_t rv = 0;
+    for (size_t at = 0; rv >= 0 && at < len; at += in_step) {
+        rv = read_piece(deflate, bytes + at, len - at < in_step ? len - at : in_step, false, out_step, out + got);
+        got += rv;
     }
+    if (rv >= 0) {
+        rv = read_piece(deflate, "\0\0\xff\xff", 4, true, out_step, out + got);
+        got += rv;
+    }
+    return rv < 0 ? rv : got;
 }
 
 static void messages_are_inflated_however_they_come(void **state)
 {
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07\x00"; /* RFC 7692 section 7.2.3.1 */
     static const char final[] = "\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     char out[32];
     (void)state;
     for (int keeps = 0; keeps < 2; keeps++) {
@@ -121,7 +129,7 @@ static void messages_are_inflated_however_they_come(void **state)
 static void only_with_context_a_message_refers_to_the_one_before(void **state)
 {
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07\x00", again[] = "\xf2\x00\x11\x00\x00";
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     char out[32];
     (void)state;
     struct ws_deflate *deflate = open_deflate("permessage-deflate", &terms);
@@ -137,7 +145,7 @@ static void only_with_context_a_message_refers_to_the_one_before(void **state)
 static void a_message_that_ends_within_a_block_is_rejected(void **state)
 {
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07";
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     char out[32];
     (void)state;
     for (size_t len = 1; len <= 6; len++) {
@@ -152,7 +160,7 @@ static void parts_of_messages_of_many_connections_come_in_turns(void **state)
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07\x00";
     enum { COUNT = 9 };
     struct ws_deflate *deflates[COUNT];
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     char out[COUNT][32];
     size_t got[COUNT] = {0};
     (void)state;
@@ -163,12 +171,11 @@ static void parts_of_messages_of_many_connections_come_in_turns(void **state)
     assert_int_equal(ws_codecs_reserved(codecs), 0);
     for (size_t at = 0; at < 7; at++) {
         for (size_t i = 0; i < COUNT; i++) {
-            const char *in = hello + at;
-            size_t len = 1;
-            got[i] += (size_t)ws_deflate_inflate(deflates[i], &in, &len, at == 6, out[i] + got[i], 20);
+            got[i] += (size_t)read_piece(deflates[i], hello + at, 1, false, 20, out[i] + got[i]);
         }
     }
     for (size_t i = 0; i < COUNT; i++) {
+        got[i] += (size_t)read_piece(deflates[i], "\0\0\xff\xff", 4, true, 20, out[i] + got[i]);
         assert_int_equal(got[i], 5);
         assert_memory_equal(out[i], "Hello", 5);
         ws_deflate_destroy(deflates[i]);
@@ -178,7 +185,7 @@ static void parts_of_messages_of_many_connections_come_in_turns(void **state)
 static void messages_are_compressed_for_every_window(void **state)
 {
     static const size_t lens[] = {256, 300, 4000, 40000, sizeof words - 32};
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     const char *out;
     (void)state;
     for (int forgets = 0; forgets < 2; forgets++) {
@@ -213,7 +220,7 @@ static void fill_noise(char *noise, size_t len)
 static void what_does_not_get_shorter_is_sent_as_it_is_and_not_referred_to(void **state)
 {
     char noise[1000];
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     struct inflater *client;
     const char *out;
     (void)state;
@@ -234,7 +241,7 @@ static void what_does_not_get_shorter_is_sent_as_it_is_and_not_referred_to(void 
 
 static void a_shared_message_goes_between_those_of_a_connection(void **state)
 {
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     struct inflater *client;
     const char *out;
     (void)state;
@@ -259,7 +266,7 @@ static void contexts_are_kept_up_to_the_budget_and_come_back_to_it(void **state)
 {
     enum { COUNT = 8 };
     struct ws_deflate *deflates[COUNT];
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     size_t each = deflater_memory(12) + inflater_memory(12);
     (void)state;
     for (size_t i = 0; i < COUNT; i++) {
@@ -279,7 +286,7 @@ static void contexts_are_kept_up_to_the_budget_and_come_back_to_it(void **state)
 static void a_connection_without_context_holds_nothing_between_messages(void **state)
 {
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07\x00";
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     const char *sent;
     char out[32];
     (void)state;
@@ -303,7 +310,7 @@ static void a_connection_without_context_holds_nothing_between_messages(void **s
 
 static void a_large_block_for_output_is_given_back(void **state)
 {
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     const char *out;
     (void)state;
     struct ws_deflate *deflate = open_deflate("permessage-deflate", &terms);
@@ -325,7 +332,7 @@ static void without_memory_messages_go_as_they_are_and_none_is_inflated(void **s
         uint64_t n = 0;
         do {
             struct ws_offer offer = {0};
-            struct ws_terms terms;
+            struct ws_deflate_terms terms;
             struct ws_deflate *deflate;
             const char *sent;
             char out[32];

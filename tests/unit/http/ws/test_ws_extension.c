@@ -13,7 +13,7 @@ static const char *respond(const char *value, bool may_keep)
 {
     static char text[WS_EXTENSION_MAX + 1];
     struct ws_offer offer = {0};
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     if (!ws_extension_read(&offer, value, strlen(value))) {
         return "malformed";
     }
@@ -111,7 +111,10 @@ static void without_memory_for_contexts_both_sides_forget(void **state)
 
 static void the_longest_response_fits(void **state)
 {
-    struct ws_terms terms = {.says_server_bits = true, .says_client_bits = true, .server_bits = 15, .client_bits = 15};
+    struct ws_deflate_terms terms = {.says_server_bits = true,
+                                     .says_client_bits = true,
+                                     .server_bits = 15,
+                                     .client_bits = 15};
     char text[WS_EXTENSION_MAX];
     (void)state;
     assert_in_range(ws_extension_write(text, &terms), 100, sizeof text);
