@@ -191,6 +191,11 @@ static void conn_advance(struct conn *conn)
     conn_end_turn(conn);
 }
 
+int64_t conn_clock_ns(void)
+{
+    return sys_now_ns();
+}
+
 void conn_go_over(struct conn *conn, const struct protocol *to, void *work)
 {
     assert(conn->is_advancing && conn->work == NULL);
@@ -372,6 +377,11 @@ static void close_expired(struct conn *conn)
         conn_count_timeout(conn, waits_for, conn_close_idle(conn) ? 1 : 0);
         return;
     }
+    conn->is_advancing = true;
+    if (waits_for == WAIT_QUIET && conn->protocol->expire(conn, waits_for)) {
+        conn_advance(conn);
+        return;
+    }
     conn_count_timeout(conn, waits_for, 1);
     conn->end = OUTCOME_TIMEOUT;
     conn_log(conn, "timed out", NULL);
@@ -379,8 +389,7 @@ static void close_expired(struct conn *conn)
     if (waits_for == WAIT_WRITE) {
         transport_reset(&conn->transport); /* else the kernel would go on offering what is in the socket, for minutes */
     }
-    conn->is_advancing = true;
-    if (conn->work != NULL && conn->protocol->expire(conn, waits_for)) {
+    if (waits_for != WAIT_QUIET && conn->work != NULL && conn->protocol->expire(conn, waits_for)) {
         conn_advance(conn);
     } else {
         conn_close(conn);

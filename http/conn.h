@@ -31,6 +31,9 @@ bool conn_close_idle(struct conn *conn);
 /* Something has changed: go on before the tick ends. Never runs the connection during the call. */
 void conn_resume(struct conn *conn);
 
+/* Nanoseconds of a clock that only goes forward, read now: for protocols whose turns end after a time (R6). */
+int64_t conn_clock_ns(void);
+
 /* Nothing of a request is there, and nothing of a response. */
 bool conn_is_idle(const struct conn *conn);
 

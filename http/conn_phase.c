@@ -11,7 +11,8 @@ static void count_conn(void *arg, const struct conn *conn)
 {
     static const enum conn_phase phases[] = {
         [WAIT_IDLE] = PHASE_IDLE,        [WAIT_HEAD] = PHASE_READING,  [WAIT_BODY] = PHASE_READING,
-        [WAIT_HANDLER] = PHASE_HANDLING, [WAIT_WRITE] = PHASE_SENDING, [WAIT_LINGER] = PHASE_LINGERING};
+        [WAIT_HANDLER] = PHASE_HANDLING, [WAIT_WRITE] = PHASE_SENDING, [WAIT_LINGER] = PHASE_LINGERING,
+        [WAIT_QUIET] = PHASE_HANDLING};
     uint64_t *counts = arg;
     bool is_handshake = conn->state == CONN_OPEN && conn->transport.is_opening;
     counts[is_handshake ? PHASE_HANDSHAKE : phases[conn_waits_for(conn)]]++;

@@ -32,6 +32,7 @@ enum wait {
     WAIT_HANDLER, /* a handler: handler_timeout; stream_timeout from the last byte of a response that has begun */
     WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
     WAIT_LINGER,  /* the client's end, after ours */
+    WAIT_QUIET,   /* nothing that has to come: at its deadline the protocol has something to do, such as a ping */
 };
 
 /* What a protocol wants of the socket. */
@@ -67,8 +68,8 @@ struct protocol {
     /* The deadline of WAIT_HANDLER has passed: whether nothing but a handler is still waited for. */
     bool (*waits_for_handler)(const struct conn *conn);
 
-    /* The deadline has passed. Returns true when the client gets a response (408, 503): advance() comes next. False:
-     * the connection is cut. conn_resume() does nothing during the call. */
+    /* The deadline has passed. Returns true when the client gets a response (408, 503), or with WAIT_QUIET when the
+     * connection goes on: advance() comes next, which makes the deadline begin anew. False: the connection is cut. conn_resume() does nothing during the call. */
     bool (*expire)(struct conn *conn, enum wait waits_for);
 
     /* The server stops: the response in the making is the last one. */

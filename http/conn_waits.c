@@ -40,8 +40,9 @@ void conn_count_timeout(const struct conn *conn, enum wait waits_for, uint64_t n
 {
     static const enum timeout_kind kinds[] = {
         [WAIT_IDLE] = TIMEOUT_IDLE,       [WAIT_HEAD] = TIMEOUT_HEAD,   [WAIT_BODY] = TIMEOUT_BODY,
-        [WAIT_HANDLER] = TIMEOUT_HANDLER, [WAIT_WRITE] = TIMEOUT_WRITE, [WAIT_LINGER] = TIMEOUT_LINGER};
-    _Static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS, "each wait has a kind of its own");
+        [WAIT_HANDLER] = TIMEOUT_HANDLER, [WAIT_WRITE] = TIMEOUT_WRITE, [WAIT_LINGER] = TIMEOUT_LINGER,
+        [WAIT_QUIET] = TIMEOUT_IDLE}; /* a client that says nothing at all */
+    _Static_assert(sizeof kinds / sizeof kinds[0] == TIMEOUT_KINDS + 1, "each wait but one has a kind of its own");
     struct server_stats *stats = &conn->pool->service->stats;
     stat_add(&stats->timeouts, n);
     stat_add(&stats->timeouts_by[kinds[waits_for]], n);

@@ -30,7 +30,7 @@ enum conn_phase {
     PHASE_IDLE,      /* it waits for a request: the first one, or the next */
     PHASE_HANDSHAKE, /* of TLS */
     PHASE_READING,   /* a head or a body */
-    PHASE_HANDLING,  /* a handler is at work, or a stream has nothing to send */
+    PHASE_HANDLING,  /* a handler is at work, or a stream or a WebSocket has nothing to send */
     PHASE_SENDING,   /* bytes of a response wait for the client */
     PHASE_LINGERING, /* all is sent: it waits for the client's end */
     CONN_PHASES
@@ -58,6 +58,8 @@ struct server_stats {
     uint64_t timeouts;                   /* connections closed by a deadline */
     uint64_t timeouts_by[TIMEOUT_KINDS]; /* the same by kind */
     uint64_t lost;                       /* connections that ended in an error */
+    uint64_t websockets;                 /* open now */
+    uint64_t ws_received, ws_sent;       /* messages of WebSockets */
     uint64_t stalls;                     /* turns of the event loop that took longer than stall_warning */
 };
 

@@ -16,7 +16,11 @@ struct takeover {
     /* The response is sent. Make the protocol's work, with a copy of what the client has sent behind its request: len
      * bytes of unread, perhaps none. Returns NULL without memory: the connection is closed. */
     void *(*begin)(struct conn *conn, const char *unread, size_t len, void *arg);
-    void *arg; /* handed to begin */
+
+    /* The connection is lost before the response was sent, or begin() returned NULL: give up what arg stands for. Called
+     * instead of any further begin(). NULL: there is nothing to give up. */
+    void (*lose)(void *arg);
+    void *arg; /* handed to both */
 };
 
 #endif

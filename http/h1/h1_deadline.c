@@ -66,6 +66,7 @@ static uint64_t wait_limit_ms(const struct h1 *h1, enum wait waits_for)
     case WAIT_HANDLER:
         return h1->exchange.response_state == RESPONSE_NONE ? limits->handler_timeout_ms : limits->stream_timeout_ms;
     case WAIT_WRITE:
+    case WAIT_QUIET: /* not HTTP/1 */
     case WAIT_LINGER:
         break;
     }

@@ -17,6 +17,7 @@
 #include "http/h1/h1_turn.h"
 #include "http/h1/parser_variants.h"
 #include "http/service.h"
+#include "http/takeover.h"
 
 #include <errno.h>
 
@@ -184,6 +185,9 @@ static void lose_work(struct conn *conn)
     }
     if (exchange->response_state != RESPONSE_COMPLETE) {
         h1_tell_gone(h1);
+    }
+    if (exchange->takeover != NULL && exchange->takeover->lose != NULL) {
+        exchange->takeover->lose(exchange->takeover->arg);
     }
     if (exchange->dues.is_watched) {
         source_release(&exchange->source); /* the host may free what it keeps for the request, this content too */
