@@ -317,22 +317,22 @@ static int ws_hand_over(struct ws_step *step, const char *data, size_t len)
     return WS_MESSAGE;
 }
 
-/* Inflate bytes of a message into the buffer. is_end: they are its last ones. */
-static int ws_inflate_piece(struct ws_step *step, const char *piece, size_t len, bool is_end)
+/* Inflate bytes of a message into the buffer. */
+static int ws_inflate_piece(struct ws_step *step, const char *piece, size_t len, bool ends)
 {
     struct ws_reader *reader = step->reader;
     const struct ws_rules *rules = step->rules;
     size_t most = rules->max_message < SIZE_MAX ? rules->max_message + 1 : SIZE_MAX; /* one shows that it is too long */
-    bool is_full;
+    bool is_full = false;
 
-    do {
+    while (len > 0 || is_full) {
         if (ws_hold_more(reader, 1, most) < 0) {
             return ws_fail_memory(step);
         }
         struct ws_held *held = reader->held;
         size_t room = held->room - held->len;
         size_t had = len;
-        ssize_t got = rules->inflate(rules->inflate_arg, &piece, &len, is_end, held->message + held->len, room);
+        ssize_t got = rules->inflate(rules->inflate_arg, &piece, &len, ends, held->message + held->len, room);
         if (got == -ENOMEM) {
             return ws_fail_memory(step);
         }
@@ -348,35 +348,36 @@ static int ws_inflate_piece(struct ws_step *step, const char *piece, size_t len,
         if (held->len > rules->max_message) {
             return ws_fail_size(step);
         }
-    } while (len > 0 || is_full);
+    }
     return WS_GO_ON;
 }
 
-/* Payload of a compressed message. A last frame without payload still ends it. */
+/* Payload of a compressed message. */
 static int ws_take_deflated(struct ws_step *step)
 {
+    static const char left_out[] = {0, 0, '\xff', '\xff'}; /* what the sender leaves out at the end of a message */
     struct ws_reader *reader = step->reader;
 
-    if (reader->left == 0 && !reader->is_final) {
-        reader->is_in_frame = false;
-        return WS_GO_ON;
-    }
-    do {
-        if (reader->left > 0 && step->len == 0) {
+    while (reader->left > 0) {
+        if (step->len == 0) {
             return WS_NONE;
         }
-        if (reader->left > 0 && step->inflated >= WS_INFLATE_STEP_BYTES) {
+        if (step->inflated >= WS_INFLATE_STEP_BYTES) {
             return WS_GOES_ON;
         }
         size_t len;
         const char *piece = ws_take_payload(step, WS_INFLATE_PIECE, &len);
-        int rv = ws_inflate_piece(step, piece, len, reader->is_final && reader->left == 0);
+        int rv = ws_inflate_piece(step, piece, len, false);
         if (rv != WS_GO_ON) {
             return rv;
         }
-    } while (reader->left > 0);
+    }
     reader->is_in_frame = false;
-    return reader->is_final ? ws_hand_over(step, reader->held->message, reader->held->len) : WS_GO_ON;
+    if (!reader->is_final) {
+        return WS_GO_ON;
+    }
+    int rv = ws_inflate_piece(step, left_out, sizeof left_out, true);
+    return rv != WS_GO_ON ? rv : ws_hand_over(step, reader->held->message, reader->held->len);
 }
 
 /* Payload of a message. */

@@ -51,11 +51,11 @@ struct ws_happening {
     const char *why;   /* of a failure: a static text for the log and the client, at most WS_REASON_MAX bytes */
 };
 
-/* Inflate a part of a compressed message (RFC 7692 section 7.2.2): take bytes from *in, put at most room into out, which is
- * at least 1. is_end: the message ends behind these bytes (there may be none); the hook adds the 00 00 ff ff that the sender
- * left out. Returns how many bytes it has put; it is called again at once with what is left while *in_len > 0 or out was
- * filled. -ENOMEM: no memory; other negative values: the bytes cannot be inflated. */
-typedef ssize_t ws_inflate_fn(void *arg, const char **in, size_t *in_len, bool is_end, char *out, size_t room);
+/* Inflate a part of a compressed message (RFC 7692 section 7.2.2): take bytes from *in, put at most room into out. Both are
+ * at least 1. Returns how many bytes it has put. It is called again at once while *in_len > 0 or out was filled, with *in_len
+ * 0 in that case. ends: these are the 00 00 ff ff that the sender left out, which the reader adds: the message ends when all
+ * of them are taken and out was not filled. -ENOMEM: no memory; other negative values: the bytes cannot be inflated. */
+typedef ssize_t ws_inflate_fn(void *arg, const char **in, size_t *in_len, bool ends, char *out, size_t room);
 
 /* What holds for a connection. May be made anew for each call, with the same contents. */
 struct ws_rules {

@@ -285,7 +285,7 @@ static struct ws_deflate *open_deflate(struct ws_case *c)
 {
     static const char offered[] = "permessage-deflate";
     struct ws_offer offer = {0};
-    struct ws_terms terms;
+    struct ws_deflate_terms terms;
     struct ws_deflate *deflate = NULL;
 
     if (!ws_extension_read(&offer, offered, sizeof offered - 1) ||
