@@ -155,20 +155,20 @@ static int stream_drain(lua_State *L)
     return coro_wait(L, coro, &drain_wait);
 }
 
-/* out:write(text, ...): true; or nil, "closed" when the client has gone. */
-static int stream_write(lua_State *L)
+/* Write the texts behind the stream object. what is "out:write". */
+static int write_texts(lua_State *L, const char *what)
 {
-    const struct stream *stream = object_check(L, 1, REF_STREAM_META, sizeof *stream, "out:write");
+    const struct stream *stream = object_check(L, 1, REF_STREAM_META, sizeof *stream, what);
     int count = lua_gettop(L) - 1;
     for (int i = 2; i <= count + 1; i++) {
         if (lua_type(L, i) != LUA_TSTRING && lua_type(L, i) != LUA_TNUMBER) {
-            script_raise(L, "out:write: a string expected, got %s", luaL_typename(L, i));
+            script_raise(L, "%s: a string expected, got %s", what, luaL_typename(L, i));
         }
         if (lua_type(L, i) == LUA_TNUMBER) {
             script_number_to_text(L, i);
         }
     }
-    struct coro *coro = check_owner(L, stream, "out:write");
+    struct coro *coro = check_owner(L, stream, what);
     if (coro->is_gone) {
         return say_closed(L, coro);
     }
@@ -177,7 +177,7 @@ static int stream_write(lua_State *L)
     const char *data = lua_tolstring(L, -1, &len);
     uint64_t left = coro->stream.has_begun ? coro->exchange->content_left : (uint64_t)coro->stream.length;
     if (coro->stream.length >= 0 && len > left) {
-        script_raise(L, "out:write: more than the %lld bytes announced by Content-Length",
+        script_raise(L, "%s: more than the %lld bytes announced by Content-Length", what,
                      (long long)coro->stream.length);
     }
     begin_stream_head(coro);
@@ -204,6 +204,18 @@ static int stream_write(lua_State *L)
         return relay_to(L, stream_drain);
     }
     return coro_wait(L, coro, &drain_wait);
+}
+
+/* out:write(text, ...): true; or nil, "closed" when the client has gone. */
+static int stream_write(lua_State *L)
+{
+    return write_texts(L, "out:write");
+}
+
+/* write_event(out, text): the same. */
+static int stream_write_event(lua_State *L)
+{
+    return write_texts(L, "events:send");
 }
 
 /* finish(): the stream function has returned. */
@@ -233,6 +245,7 @@ void bind_stream(lua_State *L)
     };
     static const luaL_Reg functions[] = {
         {"finish", stream_finish},
+        {"write_event", stream_write_event},
         {NULL, NULL},
     };
     object_set_methods(L, methods, "stream", REF_STREAM_META);

@@ -54,6 +54,8 @@ local function copy(other)
     return made
 end
 
+shared.response = response
+
 -- The response object for what a handler returned. If it returned only an object, that object is used.
 local function to_response(a, b, c)
     local status, body, headers

@@ -18,6 +18,7 @@
 #include "lua/bind_app.h"
 #include "lua/bind_body.h"
 #include "lua/bind_defer.h"
+#include "lua/bind_events.h"
 #include "lua/bind_fetch.h"
 #include "lua/bind_json.h"
 #include "lua/bind_metrics.h"
@@ -113,6 +114,7 @@ static int build_state(lua_State *L)
     bind_request(L);
     bind_body(L);
     bind_stream(L);
+    bind_events(L);
     bind_timer(L);
     bind_task(L);
     bind_sync(L);
@@ -364,6 +366,7 @@ void script_close(struct script *script)
     }
     script->server = NULL;
     birth_close_state(script);
+    event_beats_free(script);
     coro_free_all(script);
     worker_free_all(script);
     fetch_object_free_all(script);

@@ -26,6 +26,7 @@
 struct anchor;
 struct coro;
 struct deferral;
+struct event_beat;
 struct finalizer_failures;
 struct free_block;
 struct job_pools;
@@ -268,6 +269,8 @@ struct script {
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
     struct deferral *last_due_deferral; /* of them, while there are any */
     struct reactor_task defer_task;     /* that runs them */
+
+    struct event_beat *beats; /* comments of streams of events */
 
     struct script_udp **udps;     /* by index; never freed before the script */
     uint32_t udp_count;           /* of udps */

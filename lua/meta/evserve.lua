@@ -130,6 +130,34 @@ local stream = {}
 ---@return "closed"?
 function stream:write(...) end
 
+--- A stream of Server-Sent Events.
+---@class evserve.Events
+---@field last_id? string the id of the last event that the client has received: Last-Event-ID, or lastEventId in the query
+local events = {}
+
+---@class evserve.Event
+---@field data? string|number|boolean|table any text; what is no string is sent as JSON
+---@field event? string the name for addEventListener; without it, browsers call onmessage
+---@field id? string|number what the client sends as Last-Event-ID when it comes back
+---@field retry? evserve.Duration how long the client waits before it connects again
+
+--- Send an event. Waits if the client is falling behind. Returns nil, "closed" once the client has gone; and nil,
+--- "stopping" when the script ends: the event is sent, and the stream should end.
+---@param event string|number|evserve.Event
+---@return true?
+---@return "closed"|"stopping"?
+function events:send(event) end
+
+--- Send a comment, which clients ignore.
+---@param text string?
+---@return true?
+---@return "closed"|"stopping"?
+function events:comment(text) end
+
+---@class evserve.EventsOptions
+---@field heartbeat? evserve.Duration|false silence after which a comment is sent; default 15 s
+---@field retry? evserve.Duration how long the client waits before it connects again
+
 ---@class evserve.Timer
 local timer = {}
 
@@ -381,6 +409,12 @@ function app.use(middleware) end
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
 function app.on(event, fn) end
+
+--- A stream of Server-Sent Events, to be returned by a handler.
+---@param fn fun(events: evserve.Events)
+---@param options? evserve.EventsOptions
+---@return evserve.Response
+function app.events(fn, options) end
 
 --- Wait while other requests run. If the client goes away meanwhile, it raises an error that ends the handler.
 ---@param duration evserve.Duration

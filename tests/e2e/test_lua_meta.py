@@ -1,5 +1,6 @@
 """lua/meta/evserve.lua beside what there is: each name on one side is on the other, too."""
 
+import json
 import os
 import re
 import unittest
@@ -62,6 +63,11 @@ class Names(SiteCase):
         end
         return keys(find(debug.getmetatable(req).__index))
     end)
+    app.get("/events", function()
+        return app.events(function(events)
+            events:send { data = keys(debug.getmetatable(events).__index) }
+        end)
+    end)
     app.get("/stream", function()
         return 200, function(out) out:write(app.json.encode(keys(debug.getmetatable(out).__index))) end
     end)
@@ -78,6 +84,8 @@ class Names(SiteCase):
     def test_objects(self):
         self.assertEqual(self.live("request"), sorted(functions("request") + fields("Request")))
         self.assertEqual(self.live("stream"), sorted(functions("stream")))
+        names = json.loads(self.ask("/events").text.removeprefix("data: "))
+        self.assertEqual(sorted(names), sorted(functions("events")))
         self.assertEqual(self.live(f"socket?port={self.server.address[1]}"), sorted(functions("socket")))
         self.assertEqual(self.live("timer"), sorted(functions("timer")))
         self.assertEqual(self.live("response"), sorted(functions("response")))
@@ -103,6 +111,7 @@ class Options(unittest.TestCase):
             ("Settings", "app.set { [%q] = {} }"),
             ("StaticOptions", "app.static('/', '/', { [%q] = print })"),
             ("FileOptions", "app.file('x', { [%q] = print })"),
+            ("EventsOptions", "app.events(print, { [%q] = print })"),
             ("CookieAttributes", "app.cookie('x', 'y', { [%q] = print })")) for name in fields(kind)]
         self.assertGreater(len(calls), 40)
         text = "".join(f"print(select(2, pcall(function() {call.replace('%q', repr(name))} end)))\n"
