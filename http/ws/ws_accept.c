@@ -28,7 +28,7 @@ struct ws_opening {
 };
 
 /* A refusal; status 0 is none. */
-struct refusal {
+struct ws_refusal {
     int status;
     const char *why; /* for the client */
 };
@@ -80,38 +80,38 @@ static bool may_connect(const struct exchange *exchange, const char *origins)
     return host != NULL && ws_origin_is_own(origin, len, host, host_len, exchange_tls(exchange, &info));
 }
 
-static struct refusal check_handshake(const struct exchange *exchange, const struct ws_policy *policy)
+static struct ws_refusal check_handshake(const struct exchange *exchange, const struct ws_policy *policy)
 {
     size_t key_len = 0, version_len = 0;
     if (exchange->head.method != METHOD_GET || exchange->head.minor_version == 0 ||
         !lists_token(exchange, "Upgrade", "websocket")) {
-        return (struct refusal){STATUS_UPGRADE,
-                                "This is a WebSocket: connect with ws:// or wss://. If you did, a proxy "
-                                "in between has not passed on the fields Upgrade and Connection."};
+        return (struct ws_refusal){STATUS_UPGRADE,
+                                   "This is a WebSocket: connect with ws:// or wss://. If you did, a proxy "
+                                   "in between has not passed on the fields Upgrade and Connection."};
     }
     if (!lists_token(exchange, "Connection", "Upgrade")) {
-        return (struct refusal){STATUS_BAD,
-                                "The field Connection does not list Upgrade. If the client sent it, a proxy "
-                                "in between has dropped it."};
+        return (struct ws_refusal){STATUS_BAD,
+                                   "The field Connection does not list Upgrade. If the client sent it, a proxy "
+                                   "in between has dropped it."};
     }
     const char *version = find_single(exchange, "Sec-WebSocket-Version", &version_len);
     if (version == NULL || version_len != 2 || memcmp(version, "13", 2) != 0) {
-        return (struct refusal){STATUS_UPGRADE, "Sec-WebSocket-Version must be 13."};
+        return (struct ws_refusal){STATUS_UPGRADE, "Sec-WebSocket-Version must be 13."};
     }
     const char *key = find_single(exchange, "Sec-WebSocket-Key", &key_len);
     if (key == NULL || !ws_key_is_valid(key, key_len)) {
-        return (struct refusal){STATUS_BAD, "Sec-WebSocket-Key must be 16 bytes in base64, sent once."};
+        return (struct ws_refusal){STATUS_BAD, "Sec-WebSocket-Key must be 16 bytes in base64, sent once."};
     }
     if (!exchange->is_body_read) {
-        return (struct refusal){STATUS_BAD, "A request for a WebSocket has no body."};
+        return (struct ws_refusal){STATUS_BAD, "A request for a WebSocket has no body."};
     }
     if (!may_connect(exchange, policy->origins)) {
-        return (struct refusal){STATUS_FORBIDDEN, "Pages of this Origin may not connect to this WebSocket."};
+        return (struct ws_refusal){STATUS_FORBIDDEN, "Pages of this Origin may not connect to this WebSocket."};
     }
-    return (struct refusal){0, NULL};
+    return (struct ws_refusal){0, NULL};
 }
 
-static int refuse_handshake(struct exchange *exchange, const struct refusal *refusal)
+static int refuse_handshake(struct exchange *exchange, const struct ws_refusal *refusal)
 {
     static const char lines[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     if (refusal->status == STATUS_UPGRADE && response_add_lines(exchange, lines, sizeof lines - 1) < 0) {
@@ -196,7 +196,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
               struct ws_agreed *agreed)
 {
     struct ws_agreed ignored;
-    struct refusal refusal = check_handshake(exchange, policy);
+    struct ws_refusal refusal = check_handshake(exchange, policy);
     if (refusal.status != 0) {
         return refuse_handshake(exchange, &refusal);
     }

@@ -245,6 +245,7 @@ int ws_traffic_send(struct ws *ws)
 {
     struct transport *transport = &ws->conn->transport;
     size_t budget = WS_SEND_BUDGET_BYTES;
+    transport->is_full = false;
     while (ws_traffic_queued(ws) > 0 && budget > 0 && !transport->is_full) {
         struct iovec parts[SEND_PARTS];
         size_t count = gather_parts(ws->traffic, parts);

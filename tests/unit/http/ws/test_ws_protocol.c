@@ -1,0 +1,242 @@
+/* WebSocket on a connection: turns, pings and other deadlines, clients that break the rules, stops. */
+
+#include "tests/lib/server_scene.h"
+#include "tests/lib/ws_scene.h"
+
+static void a_silent_client_is_pinged_and_cut_if_it_does_not_answer(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    pass_ms(22400);
+    assert_int_equal(output_len(peer), 0);
+    pass_ms(7600);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    pass_ms(10000);
+    ws_say(peer, WS_OP_PONG, "");
+    pass_ms(22400);
+    assert_int_equal(output_len(peer), 0);
+    pass_ms(7600);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    pass_ms(15000); /* it was sent a while ago */
+    assert_false(is_closed(peer));
+    pass_ms(5000);
+    assert_true(is_closed(peer));
+    assert_string_equal(heard.text, "open; pong ; close 1006 ; ");
+    assert_int_equal(stats().timeouts, 1);
+    assert_int_equal(stats().timeouts_by[TIMEOUT_IDLE], 1);
+    assert_non_null(strstr(scene.log_text, "timed out while a WebSocket was open [client "));
+}
+
+static void whoever_sends_is_not_pinged(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    for (int i = 0; i < 20; i++) {
+        pass_ms(10000);
+        ws_say(peer, WS_OP_TEXT, "x");
+        assert_string_equal(ws_answers(peer), "text x; ");
+    }
+    assert_int_equal(stats().timeouts, 0);
+}
+
+/* Each WebSocket has a moment of its own, the first time and later. */
+static void those_that_open_together_are_not_pinged_together(void **state)
+{
+    (void)state;
+    enum { COUNT = 60, WINDOW_MS = 500 };
+    struct fake_peer *peers[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        peers[i] = ws_client();
+    }
+    for (int round = 0; round < 3; round++) {
+        int most = 0, sum = 0;
+        for (int ms = 0; ms < 30000; ms += WINDOW_MS) {
+            int pings = 0;
+            pass_ms(WINDOW_MS);
+            for (int i = 0; i < COUNT; i++) {
+                pings += output_len(peers[i]) > 0;
+                fake_peer_forget_output(peers[i]);
+            }
+            most = pings > most ? pings : most;
+            sum += pings;
+        }
+        assert_in_range(sum, COUNT, COUNT + 2);
+        assert_in_range(most, 1, COUNT / 4);
+        for (int i = 0; i < COUNT; i++) { /* all are heard at the same moment */
+            ws_say(peers[i], WS_OP_PONG, "");
+        }
+    }
+}
+
+static void pings_can_be_turned_off(void **state)
+{
+    (void)state;
+    ws_scene_options.ping_ms = 0;
+    struct fake_peer *peer = ws_client();
+    pass_ms(100000);
+    assert_int_equal(output_len(peer), 0);
+    assert_false(is_closed(peer));
+}
+
+static void a_websocket_without_messages_ends_after_idle_timeout(void **state)
+{
+    (void)state;
+    ws_scene_options.idle_timeout_ms = 60000;
+    struct fake_peer *peer = ws_client();
+    pass_ms(40000);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    ws_say(peer, WS_OP_PONG, ""); /* counts for nothing here */
+    pass_ms(10000);
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "hello", 5), 1);
+    settle();
+    assert_string_equal(ws_answers(peer), "text hello; ");
+    pass_ms(25000);
+    ws_say(peer, WS_OP_PONG, "");
+    fake_peer_forget_output(peer);
+    pass_ms(34999);
+    ws_say(peer, WS_OP_PONG, "");
+    fake_peer_forget_output(peer);
+    assert_true(ws_is_open(heard.ws));
+    pass_ms(1);
+    assert_string_equal(ws_answers(peer), "close 1001 no message for too long; ");
+    ws_say(peer, WS_OP_CLOSE, "\x03\xe9");
+    assert_true(is_closed(peer));
+    assert_int_equal(stats().timeouts, 0);
+}
+
+static void a_client_that_breaks_the_rules_is_told_which(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_peer_send(peer, "\x81\x01x", 3); /* not masked */
+    fake_peer_send(peer, "more of it", 10);
+    settle();
+    const char *answer = ws_answers(peer);
+    assert_memory_equal(answer, "close 1002 ", 11);
+    assert_memory_equal(heard.text, "open; close 1002 ", 17);
+    assert_true(fake_peer_saw_end(peer));
+    assert_false(is_closed(peer)); /* it lingers, so that the client reads why */
+    fake_peer_close(peer);
+    settle();
+    assert_true(is_closed(peer));
+    assert_false(fake_peer_saw_reset(peer));
+    assert_non_null(strstr(scene.log_text, "WebSocket failed"));
+}
+
+static void a_message_beyond_the_limit_is_refused_by_its_head(void **state)
+{
+    (void)state;
+    char frame[16], at_limit[1000];
+    memset(at_limit, 'x', sizeof at_limit);
+    ws_scene_options.max_message = 100;
+    struct fake_peer *peer = ws_client();
+    char *end = ws_put_frame(at_limit, WS_OP_TEXT, true, at_limit + 500, 100);
+    fake_peer_send(peer, at_limit, (size_t)(end - at_limit));
+    settle();
+    assert_non_null(strstr(heard.text, "text xxx"));
+    heard.len = 0;
+    end = ws_put_frame(frame, WS_OP_BINARY, true, "", 0);
+    frame[1] = (char)(0x80 | 101);
+    fake_peer_send(peer, frame, (size_t)(end - frame));
+    settle();
+    assert_memory_equal(heard.text, "close 1009 ", 11);
+    fake_peer_close(peer);
+    settle();
+}
+
+static void a_client_that_reads_nothing_is_cut(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_room(peer, 0);
+    fake_peer_set_unsent(peer, 100);
+    ws_say(peer, WS_OP_TEXT, "hello");
+    pass_ms(31000);
+    assert_true(is_closed(peer));
+    assert_int_equal(stats().timeouts_by[TIMEOUT_WRITE], 1);
+    assert_string_equal(heard.text, "open; text hello; close 1006 ; ");
+}
+
+static void be_slow(struct ws *ws)
+{
+    (void)ws;
+    fake_sys_spend_ns(200000);
+}
+
+/* R6: a client that sends much in one go does not hold the others up for longer than a turn. */
+static void a_turn_ends_after_its_time(void **state)
+{
+    (void)state;
+    enum { COUNT = 100 };
+    static char frames[COUNT * 16];
+    heard.then = be_slow;
+    struct fake_peer *peer = ws_client(), *other = client();
+    char *end = frames;
+    for (int i = 0; i < COUNT; i++) {
+        end = ws_put_frame(end, WS_OP_TEXT, true, "x", 1);
+    }
+    fake_peer_send(peer, frames, (size_t)(end - frames));
+    fake_peer_send_text(other, GET("/hello"));
+    int ticks = 0;
+    while (!output_has(other, "hello")) {
+        run_once();
+        assert_true(++ticks < 4);
+    }
+    size_t len;
+    fake_peer_output(peer, &len);
+    assert_in_range(len, 3, COUNT * 3 / 2);
+    settle();
+    fake_peer_output(peer, &len);
+    assert_int_equal(len, COUNT * 3);
+    assert_int_equal(stats().ws_received, COUNT);
+}
+
+static void a_stop_sends_1001_and_waits(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    struct fake_peer *silent = ws_client();
+    server_drain(scene.server, 15000, NULL, NULL);
+    settle();
+    assert_string_equal(ws_answers(peer), "close 1001 the server stops; ");
+    ws_say(peer, WS_OP_CLOSE, "\x03\xe9");
+    assert_true(is_closed(peer));
+    pass_ms(14999); /* longer than close_timeout: the stop has its own */
+    assert_false(is_closed(silent));
+    pass_ms(1);
+    assert_true(is_closed(silent));
+    assert_string_equal(heard.text, "open; open; close 1001 ; close 1006 ; ");
+}
+
+static void a_websocket_that_opens_during_a_stop_closes(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = client();
+    say(peer, "GET /ws");
+    server_drain(scene.server, 5000, NULL, NULL);
+    say(peer, strchr(WS_HELLO "\r\n", ' ') + 4);
+    assert_true(output_has(peer, "HTTP/1.1 101 "));
+    assert_string_equal(heard.text, "open; ");
+    assert_false(ws_is_open(heard.ws));
+    fake_peer_close(peer);
+    settle();
+    assert_string_equal(heard.text, "open; close 1006 ; ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WS_TEST(a_silent_client_is_pinged_and_cut_if_it_does_not_answer),
+        WS_TEST(whoever_sends_is_not_pinged),
+        WS_TEST(those_that_open_together_are_not_pinged_together),
+        WS_TEST(pings_can_be_turned_off),
+        WS_TEST(a_websocket_without_messages_ends_after_idle_timeout),
+        WS_TEST(a_client_that_breaks_the_rules_is_told_which),
+        WS_TEST(a_message_beyond_the_limit_is_refused_by_its_head),
+        WS_TEST(a_client_that_reads_nothing_is_cut),
+        WS_TEST(a_turn_ends_after_its_time),
+        WS_TEST(a_stop_sends_1001_and_waits),
+        WS_TEST(a_websocket_that_opens_during_a_stop_closes),
+    };
+    return cmocka_run_group_tests_name("ws_protocol", tests, NULL, NULL);
+}

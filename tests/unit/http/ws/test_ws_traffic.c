@@ -1,0 +1,168 @@
+/* Frames that were made beforehand: sent at once or held, in order with those that are copied. */
+
+#include "tests/lib/server_scene.h"
+#include "tests/lib/ws_scene.h"
+
+#include "http/ws/ws_traffic.h"
+
+static int holds, releases;
+
+static void hold_made(void *arg)
+{
+    (void)arg;
+    holds++;
+}
+
+static void release_made(void *arg)
+{
+    (void)arg;
+    releases++;
+}
+
+static const struct ws_made made = {"\x81\x04made", 6, hold_made, release_made, NULL};
+
+static int set_up(void **state)
+{
+    holds = releases = 0;
+    return ws_set_up(state);
+}
+
+#define TRAFFIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, ws_tear_down)
+
+/* This is what a publication to many costs for each of them. */
+static void a_made_frame_is_one_system_call_and_nothing_else(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    uint64_t calls = fake_mem_calls();
+    fake_sys_clear_trace();
+    uint64_t before = fake_sys_total();
+    assert_int_equal(ws_send_made(heard.ws, &made), 1);
+    assert_int_equal(ws_send_made(heard.ws, &made), 1);
+    assert_int_equal(fake_sys_total() - before, 2);
+    assert_int_equal(fake_sys_count(FAKE_SEND), 2);
+    assert_int_equal(fake_mem_calls(), calls);
+    assert_int_equal(holds, 0);
+    assert_string_equal(ws_answers(peer), "text made; text made; ");
+    assert_int_equal(settle(), 0);
+    assert_int_equal(stats().ws_sent, 2);
+}
+
+static void what_the_socket_does_not_take_is_held_in_order(void **state)
+{
+    (void)state;
+    for (int64_t room = 0; room < 30; room++) {
+        struct fake_peer *peer = ws_client();
+        holds = releases = 0;
+        fake_peer_set_room(peer, room);
+        ws_send_made(heard.ws, &made);
+        ws_send(heard.ws, WS_TEXT, "a", 1);
+        ws_send_made(heard.ws, &made);
+        ws_send_made(heard.ws, &made);
+        ws_send(heard.ws, WS_TEXT, "b", 1);
+        assert_int_equal(ws_queued(heard.ws), 24 - (room < 6 ? room : 6));
+        settle();
+        assert_int_equal(output_len(peer), room < 24 ? room : 24);
+        fake_peer_set_window(peer, 1 + room);
+        settle();
+        assert_string_equal(ws_answers(peer), "text made; text a; text made; text made; text b; ");
+        assert_int_equal(holds, room < 6 ? 3 : 2);
+        assert_int_equal(releases, holds);
+        fake_peer_close(peer);
+        settle();
+    }
+}
+
+static void many_held_frames_are_copied_instead(void **state)
+{
+    (void)state;
+    char expected[100 * 11 + 1] = "";
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_room(peer, 0);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(ws_send_made(heard.ws, &made), 1);
+        strcat(expected, "text made; ");
+    }
+    assert_int_equal(holds, WS_HELD_FRAMES_MAX);
+    assert_int_equal(ws_queued(heard.ws), 600);
+    settle();
+    fake_peer_set_window(peer, 100);
+    settle();
+    assert_string_equal(ws_answers(peer), expected);
+    assert_int_equal(releases, holds);
+    fake_peer_set_window(peer, 0);
+    fake_peer_set_room(peer, 0);
+    for (int i = 0; i < 3; i++) { /* and again from the start */
+        ws_send_made(heard.ws, &made);
+    }
+    assert_int_equal(holds, WS_HELD_FRAMES_MAX + 3);
+    fake_peer_reset(peer, 0);
+    settle();
+    assert_int_equal(releases, holds);
+}
+
+static void those_that_do_not_read_are_cut_at_the_cap(void **state)
+{
+    (void)state;
+    ws_scene_options.high_mark = 12;
+    ws_scene_options.write_cap = 18;
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_room(peer, 0);
+    assert_int_equal(ws_send_made(heard.ws, &made), 1);
+    assert_int_equal(ws_send_made(heard.ws, &made), 1);
+    assert_int_equal(ws_send_made(heard.ws, &made), 0);
+    assert_int_equal(ws_send_made(heard.ws, &made), 0);
+    assert_int_equal(ws_send_made(heard.ws, &made), -ENOBUFS);
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(releases, holds);
+    assert_string_equal(heard.text, "open; close 1006 ; ");
+}
+
+static void a_client_that_is_lost_is_noticed_while_sending(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_sys_fail_op(FAKE_SEND, 0, 1, -EPIPE);
+    assert_int_equal(ws_send_made(heard.ws, &made), -EPIPE);
+    assert_string_equal(heard.text, "open; "); /* not during the call */
+    settle();
+    assert_string_equal(heard.text, "open; close 1006 ; ");
+    assert_true(is_closed(peer));
+}
+
+static void without_memory_nothing_is_queued(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_room(peer, 0);
+    for (uint64_t n = 1; n < 4; n++) {
+        fake_mem_fail_after(n, true);
+        int rv = ws_send_made(heard.ws, &made);
+        fake_mem_fail_after(0, false);
+        assert_true(rv == -ENOMEM || rv == 1);
+    }
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    assert_int_equal(releases, holds);
+    assert_non_null(strstr(ws_answers(peer), "text made; "));
+    fake_peer_set_room(peer, 3); /* half of a frame is sent, and no memory for the rest of it: there is no way back */
+    fake_mem_fail_after(1, true);
+    assert_int_equal(ws_send_made(heard.ws, &made), -EPIPE);
+    fake_mem_fail_after(0, false);
+    settle();
+    assert_true(is_closed(peer));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TRAFFIC_TEST(a_made_frame_is_one_system_call_and_nothing_else),
+        TRAFFIC_TEST(what_the_socket_does_not_take_is_held_in_order),
+        TRAFFIC_TEST(many_held_frames_are_copied_instead),
+        TRAFFIC_TEST(those_that_do_not_read_are_cut_at_the_cap),
+        TRAFFIC_TEST(a_client_that_is_lost_is_noticed_while_sending),
+        TRAFFIC_TEST(without_memory_nothing_is_queued),
+    };
+    return cmocka_run_group_tests_name("ws_traffic", tests, NULL, NULL);
+}
