@@ -90,13 +90,14 @@ static evserve *create(const struct evserve_config *config)
     if (server == NULL) {
         return NULL;
     }
-    server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts), NULL};
+    server->door = (struct evs_door){count, mem_zalloc(count * sizeof *server->door.hosts), NULL, NULL};
     if (server->door.hosts == NULL || plan_init(&server->plan, config, script_kind, &server->log.log) < 0) {
         mem_free(server->door.hosts);
         mem_free(server);
         return NULL;
     }
     server->door.metrics = metrics_board_own(server->plan.board);
+    server->door.hub = server->plan.hub;
     host_log_init(&server->log, config);
     server->full = (struct full_state){
         .owner = server,

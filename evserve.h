@@ -1163,6 +1163,33 @@ int evserve_metric_add(evserve *server, int metric, double value, const char *co
 int evserve_metric_set(evserve *server, int metric, double value, const char *const *values);
 int evserve_metric_observe(evserve *server, int metric, double value, const char *const *values);
 
+/* ---- Topics ---- */
+
+/* Publish a text to all subscribers of a topic, on all threads of the server: WebSockets and Server-Sent Events, in
+ * scripts too.
+ *
+ *     evserve_publish(server, "news", "It works.", 9);
+ *
+ * The text is copied. Nothing is sent inside of the call: each thread delivers in its own time, to each subscriber in the
+ * order of publishing. Nothing happens if nobody subscribes. Returns 0, or with nothing published:
+ * -EINVAL: the topic is empty or NULL; -ENAMETOOLONG: it has more than 256 bytes; -EMSGSIZE: the text has more than
+ * 1 MiB; -ENOBUFS: a thread is so far behind that 64 MiB of messages wait for its subscribers, so publish more slowly;
+ * -ENOMEM; -ECHILD in a forked child. Any thread; not from signal handlers. */
+int evserve_publish(evserve *server, const char *topic, const void *data, size_t len);
+
+/* The same with all that can be said about a message. */
+struct evs_publication {
+    size_t size;       /* sizeof(struct evs_publication) */
+    const char *topic; /* 1 to 256 bytes */
+    const void *data;  /* its text; UTF-8, unless it is binary */
+    size_t len;        /* bytes of data, up to 1 MiB */
+    const char *event; /* the event's name for Server-Sent Events, up to 128 bytes without line breaks; NULL: none */
+    int binary;        /* not 0: WebSockets get a binary message */
+};
+
+/* Returns as evserve_publish(); -EINVAL also for a wrong size, and for an event's name that has a line break. */
+int evserve_publish_as(evserve *server, const struct evs_publication *publication);
+
 /* ---- Streamed responses ---- */
 
 /* Begin a response whose content follows in pieces: length bytes in all, or -1 if the length is not known yet. The head

@@ -24,6 +24,7 @@ struct outcome;
 struct reactor;
 struct site;
 struct tls_context;
+struct topics;
 
 /* What a connection is doing. */
 enum conn_phase {
@@ -121,6 +122,7 @@ struct service {
     void *owner;                      /* the host's handle */
     unsigned owner_index;             /* which of its servers this is */
     struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
+    struct topics *topics;            /* borrowed: subscribers of this thread; NULL without a host */
     struct request_id_pool ids;       /* randomness for the ids of its requests */
     struct server_stats stats;        /* since the server was made */
 

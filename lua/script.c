@@ -224,6 +224,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->thread = host->thread;
     made->jobs = host->jobs;
     made->outbound = host->outbound;
+    made->topics = host->topics;
     made->load_number = host->load == NULL ? 0 : host->load->number;
     bind_store_init(made, host->stores);
     made->on_file = host->on_file;

@@ -43,6 +43,7 @@ struct script_worker;
 struct regex_cache;
 struct server;
 struct site;
+struct topics;
 struct worker_request;
 
 enum {
@@ -151,6 +152,7 @@ struct script {
     struct metrics_own *metrics;    /* borrowed: of the server; may be NULL */
     unsigned thread;                /* whose shard of them the script counts in */
     struct outbound *outbound;      /* borrowed: of the reactor, for other servers; may be NULL */
+    struct topics *topics;          /* borrowed: of the reactor, subscribers; its hub is for any thread; may be NULL */
     struct job_pools *jobs;         /* borrowed: of the server, for workers; may be NULL */
     uint64_t load_number;           /* of the load that made this script, 0 for the start */
     bool is_worker;                 /* the state of a worker's thread: there is no site, no reactor and no coroutine */

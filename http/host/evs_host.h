@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct evs_fetching;
+struct hub;
 struct log;
 struct mailbox;
 struct metrics_own;
@@ -45,6 +46,7 @@ struct evs_door {
     unsigned thread_count;
     struct evs_host *hosts;      /* thread_count of them, in the order of the threads */
     struct metrics_own *metrics; /* borrowed: of the application */
+    struct hub *hub;             /* borrowed: topics */
 };
 
 /* Make the tables, before other threads know of them. */

@@ -52,7 +52,7 @@ static void stop_scripts(struct loading *loading)
 static void make_next(struct load *load)
 {
     struct offer *next = NULL;
-    load->rv = plan_make_offer(load->plan, load->outbound, load->number, &load->limit, &next, load->err,
+    load->rv = plan_make_offer(load->plan, load->outbound, load->topics, load->number, &load->limit, &next, load->err,
                                sizeof load->err);
     if (next == NULL) {
         return;
@@ -146,6 +146,7 @@ static struct load *make_load(struct loading *loading, struct worker *worker, ui
         load->worker = worker;
         load->plan = worker->plan;
         load->outbound = &worker->outbound;
+        load->topics = &worker->topics;
         load->number = worker->number;
         load->count = worker->count;
         load->caller = caller;

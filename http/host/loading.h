@@ -18,6 +18,7 @@ struct log;
 struct offer;
 struct plan;
 struct outbound;
+struct topics;
 struct worker;
 
 enum {
@@ -32,6 +33,7 @@ struct load {
     struct worker *worker;     /* that it is for: only to begin it, since it may be gone later */
     struct plan *plan;         /* borrowed */
     struct outbound *outbound; /* of the worker: not used on another thread */
+    struct topics *topics;     /* likewise */
     unsigned number, count;    /* of the worker, of workers */
     struct script_load limit;  /* of its script */
     const pthread_t *caller;   /* who waits for it and may make it itself; NULL: nobody */

@@ -8,6 +8,7 @@
 #include "core/cgroup.h"
 #include "core/destinations.h"
 #include "core/file_text.h"
+#include "core/hub.h"
 #include "core/job_pools.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -84,10 +85,11 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
 {
     *plan = (struct plan){.kind = kind, .log = log};
     tls_plan_init(&plan->certificates);
-    if (metrics_board_create(&plan->board, config->reactors == 0 ? 1 : config->reactors, log) < 0) {
+    unsigned count = config->reactors == 0 ? 1 : config->reactors;
+    if (metrics_board_create(&plan->board, count, log) < 0) {
         return -ENOMEM;
     }
-    if (stores_create(&plan->stores) < 0 || job_pools_create(&plan->jobs) < 0 ||
+    if (stores_create(&plan->stores) < 0 || hub_create(&plan->hub, count) < 0 || job_pools_create(&plan->jobs) < 0 ||
         evs_config_keep(&plan->config, config) < 0 || evs_certificates_read(&plan->certificates, config, NULL, 0) < 0 ||
         keep_handed(plan, config) < 0 || keep_allowed(plan, config) < 0) {
         plan_forget_handed(plan);
@@ -95,6 +97,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
         tls_plan_done(&plan->certificates);
         metrics_board_destroy(plan->board);
         stores_release(plan->stores);
+        hub_destroy(plan->hub);
         plan_release_jobs(plan, forget_jobs, NULL);
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
@@ -126,6 +129,7 @@ void plan_done(struct plan *plan)
     access_keeper_done(&plan->access);
     metrics_board_destroy(plan->board);
     stores_release(plan->stores);
+    hub_destroy(plan->hub);
     destinations_destroy(plan->allowed);
     tls_plan_done(&plan->certificates);
     evs_config_drop(&plan->config);
@@ -181,8 +185,8 @@ static void note_file(void *arg, const char *path, enum script_file what)
     }
 }
 
-int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned thread, const struct script_load *load,
-                    struct offer **made, char *err, size_t errlen)
+int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics *topics, unsigned thread,
+                    const struct script_load *load, struct offer **made, char *err, size_t errlen)
 {
     const struct evserve_config *config = &plan->config;
     const struct offer_config wanted = {
@@ -209,6 +213,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned threa
         .host.is_repeat = thread != 0,
         .host.metrics = metrics_board_own(plan->board),
         .host.stores = plan->stores,
+        .host.topics = topics,
         .host.thread = thread,
         .host.outbound = outbound,
         .host.jobs = plan->jobs,

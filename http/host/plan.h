@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct destinations;
+struct hub;
 struct job_pools;
 struct log;
 struct offer;
@@ -24,6 +25,7 @@ struct outbound;
 struct script_kind;
 struct script_load;
 struct stores;
+struct topics;
 
 struct plan {
     struct evserve_config config;   /* our own copy */
@@ -39,6 +41,7 @@ struct plan {
     struct access_keeper access;     /* the access log in use */
     struct metrics_board *board;     /* the numbers of all threads; owned */
     struct stores *stores;           /* that scripts share; owned */
+    struct hub *hub;                 /* topics, of all threads; owned */
     struct job_pools *jobs;          /* threads of scripts; released before plan_done() */
     struct destinations *allowed;    /* in a sandbox: servers that alone may be connected with; else NULL; owned */
     struct net_handed_list handed;   /* sockets for the start; none afterwards */
@@ -63,10 +66,10 @@ void plan_forget_handed(struct plan *plan);
  * lua/settings.def. */
 uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors);
 
-/* Make an offer for the reactor of outbound, on its thread, or as load says, which may be NULL. thread is the number of
+/* Make an offer for the reactor of outbound and topics, on its thread, or as load says, which may be NULL. thread is the number of
  * that reactor; for the first one missing directories are logged. Returns 0, or -errno with a text in err. */
-int plan_make_offer(struct plan *plan, struct outbound *outbound, unsigned thread, const struct script_load *load,
-                    struct offer **made, char *err, size_t errlen);
+int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics *topics, unsigned thread,
+                    const struct script_load *load, struct offer **made, char *err, size_t errlen);
 
 /* Settle the certificates of the listeners: the host's, the one that is made for development among them, or else those
  * of the script of offer. plan_start_tls() reads them, and fails if one cannot be used, if there is none although a

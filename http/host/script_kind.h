@@ -25,6 +25,7 @@ struct server;
 struct site;
 struct stores;
 struct tls_plan;
+struct topics;
 
 enum { SCRIPT_BYTES_MAX = 16 << 20 }; /* of a script or module */
 
@@ -63,6 +64,7 @@ struct script_host {
     bool is_repeat;                 /* another thread loads the same script and logs its warnings */
     struct metrics_own *metrics;    /* borrowed: of the server; NULL: what the script counts is lost */
     struct stores *stores;          /* borrowed: of the server; NULL: the script has stores of its own */
+    struct topics *topics;          /* borrowed: of the reactor; NULL: there is no publish and subscribe */
     unsigned thread;                /* number of the reactor's, for them */
     struct outbound *outbound;      /* borrowed: of the reactor; NULL: the script reaches no other servers */
     struct job_pools *jobs;         /* borrowed: of the server; NULL: the script has no workers */

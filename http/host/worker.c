@@ -56,8 +56,10 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
     outbound_init(&worker->outbound, worker->reactor, worker->plan->jobs, worker->log);
     worker->outbound.links.policy.allowed = worker->plan->allowed;
     worker->host->outbound = &worker->outbound;
+    topics_init(&worker->topics, worker->plan->hub, worker->number, worker->reactor);
     worker->host->base_fd = worker->plan->base_fd;
-    return plan_make_offer(worker->plan, &worker->outbound, worker->number, NULL, &worker->offer, err, errlen);
+    return plan_make_offer(worker->plan, &worker->outbound, &worker->topics, worker->number, NULL, &worker->offer, err,
+                           errlen);
 }
 
 /* Certificates. */
@@ -171,6 +173,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     service->on_full = full_state_report;
     service->on_full_arg = worker->full;
     service->host = worker->host;
+    service->topics = &worker->topics;
     metrics_board_join(worker->plan->board, worker->number, service);
     server_set_handed(worker->server, &worker->plan->handed);
     worker_take_stalls(worker);
@@ -480,6 +483,7 @@ void worker_free(struct worker *worker)
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
     outbound_done(&worker->outbound);
+    topics_done(&worker->topics);
     if (mailbox_is_mine(&worker->mailbox)) {
         mailbox_leave(&worker->mailbox);
     }

@@ -9,6 +9,7 @@
 
 #include "core/mailbox.h"
 #include "core/outbound.h"
+#include "core/topics.h"
 #include "evserve.h"
 #include "http/host/meter.h"
 #include "http/host/retired.h"
@@ -49,6 +50,7 @@ struct worker {
     struct worker *all;                /* count of them, in the order of their numbers */
     struct reactor *reactor;
     struct outbound outbound; /* of its scripts and its host; outlives them */
+    struct topics topics;     /* likewise: subscribers of this thread */
     struct mailbox mailbox;   /* calls of other threads; exists as soon as the reactor does */
     struct offer *offer;      /* what new requests get */
     struct offer *next;       /* made by a reload, until all workers have theirs; else NULL */
