@@ -3,10 +3,10 @@
 #
 #   scripts/fuzz.sh MINUTES [TARGET...]     all targets by default
 #
-# Each target starts with its corpus, its regressions, the bytes that the cases of tests/wire and tests/replies send, and
-# the inputs that earlier runs kept in build/fuzz-corpus/TARGET, minimised. An input that breaks an invariant is left in
-# build/fuzz-found; the script then continues with the other targets and ends with status 1. The last lines summarise
-# the run (tests/fuzz/README.md).
+# Each target starts with its corpus, its regressions, the bytes that the cases of tests/wire, tests/replies and tests/ws
+# send, and the inputs that earlier runs kept in build/fuzz-corpus/TARGET, minimised. An input that breaks an invariant is
+# left in build/fuzz-found; the script then continues with the other targets and ends with status 1. The last lines
+# summarise the run (tests/fuzz/README.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

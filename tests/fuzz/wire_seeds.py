@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Seeds from the wire cases: wire_seeds.py FOLDER writes what the cases of tests/wire send below FOLDER/conn, with the
 actions of conn_play.c between, the same below FOLDER/conn_tls, and as it is below FOLDER/parser; and what the servers of
-tests/replies send below FOLDER/reply."""
+tests/replies send below FOLDER/reply; and what the clients of tests/ws send below FOLDER/ws_reader."""
 
 import pathlib
 import re
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "ws"))
+import ws_cases  # noqa: E402 (its folder comes first)
 
 SCHEMES = {b"{scheme}": b"http", b"{SCHEME}": b"HTTP", b"{other_scheme}": b"https"}
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}
@@ -61,7 +64,7 @@ def read_cases(path, mark=">"):
 
 def main():
     out = pathlib.Path(sys.argv[1])
-    for folder in ("conn", "conn_tls", "parser", "reply"):
+    for folder in ("conn", "conn_tls", "parser", "reply", "ws_reader"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for path in sorted((pathlib.Path(__file__).parents[1] / "wire").glob("*.wire")):
         for name, played, sent in read_cases(path):
@@ -73,6 +76,10 @@ def main():
         for name, _, sent in read_cases(path, "<"):
             if len(sent) <= 4096:
                 (out / "reply" / name).write_bytes(sent)
+    for case in ws_cases.all_cases():
+        if len(case.sent) <= 4000:
+            settings = 5 | (8 if case.deflate else 0)  # fuzz_ws_reader.c: max_message is 4096
+            (out / "ws_reader" / case.name).write_bytes(bytes([settings]) + case.sent)
 
 
 if __name__ == "__main__":
