@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -54,6 +55,24 @@ int topic_check_name(const char *name, size_t len)
     return len == 0 || memchr(name, '\0', len) != NULL ? -EINVAL : 0;
 }
 
+static bool is_all_utf8(const char *text, size_t len)
+{
+    static const uint64_t high_bits = UINT64_C(0x8080808080808080);
+    size_t at = 0;
+    while (at < len) {
+        uint64_t word = high_bits;
+        if (len - at >= sizeof word) {
+            memcpy(&word, text + at, sizeof word);
+        }
+        size_t step = (word & high_bits) == 0 ? sizeof word : utf8_len((const unsigned char *)text + at, len - at);
+        if (step == 0) {
+            return false;
+        }
+        at += step;
+    }
+    return true;
+}
+
 int message_check(const struct message_parts *message)
 {
     int rv = topic_check_name(message->topic, message->topic_len);
@@ -64,7 +83,10 @@ int message_check(const struct message_parts *message)
         char c = message->event[i];
         rv = c == '\0' || c == '\r' || c == '\n' ? -EINVAL : 0;
     }
-    return rv < 0 ? rv : message->len > PUBLICATION_BYTES_MAX ? -EMSGSIZE : 0;
+    if (rv == 0 && message->len > PUBLICATION_BYTES_MAX) {
+        return -EMSGSIZE;
+    }
+    return rv < 0 || message->is_binary || is_all_utf8(message->data, message->len) ? rv : -EILSEQ;
 }
 
 const char *message_error_text(int error)
@@ -76,6 +98,8 @@ const char *message_error_text(int error)
         return "the name is too long: a topic's has at most 256 bytes, an event's 128";
     case EMSGSIZE:
         return "the message is too long: it may have 1 MiB";
+    case EILSEQ:
+        return "the text is not UTF-8: only a binary message may be something else";
     case ENOBUFS:
         return "subscribers are too far behind: 64 MiB of messages wait for one of the server's threads";
     case ENOSPC:

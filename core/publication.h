@@ -53,7 +53,7 @@ struct message_parts {
 int topic_check_name(const char *name, size_t len);
 
 /* Check a message. Returns 0; what topic_check_name() says of its topic; -ENAMETOOLONG or -EINVAL for its event, whose
- * name contains a NUL or a line break; or -EMSGSIZE: it is too long. */
+ * name contains a NUL or a line break; -EMSGSIZE: it is too long; or -EILSEQ: it is a text, and not UTF-8. */
 int message_check(const struct message_parts *message);
 
 /* A text for people of what hub_publish(), hub_keep() or topics_subscribe() returned. Static. */

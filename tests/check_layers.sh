@@ -18,8 +18,8 @@ core includes only core ; core/*.[ch] ; - ; core/[^/]* ; -
 the parts of the program include only evserve.h, http and core ; core/program/*.[ch] ; - ; (http|http/h1|core|core/program)/[^/]*|evserve[.]h ; -
 http includes only http and core ; http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] ; - ; (http|http/h1|http/ws|core)/[^/]*|version[.]h ; -
 http/client includes only messages, chunks and core ; http/client/*.[ch] ; - ; (http/client|http|core)/[^/]*|http/h1/chunked[.]h|version[.]h ; http/(conn|framing|server|exchange|response).*
-http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|http/ws/ws(_accept|_user)?[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
-lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|core)/[^/]*|http/ws/ws(_accept|_user)?[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
+http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
+lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
 a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/|ws/).*|core/transport[.]h

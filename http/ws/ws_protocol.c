@@ -16,6 +16,7 @@
 #include "http/service.h"
 #include "http/ws/ws.h"
 #include "http/ws/ws_state.h"
+#include "http/ws/ws_topics.h"
 #include "http/ws/ws_traffic.h"
 
 #include <assert.h>
@@ -360,6 +361,7 @@ static void ws_lose(struct conn *conn)
     if (is_due) {
         ws->options->user->on_close(ws, ws->arg, WS_CODE_LOST, "", 0);
     }
+    ws_topics_drop(ws);
     ws_traffic_drop(ws);
     ws_reader_done(&ws->reader);
     stat_add(&service->stats.websockets, UINT64_MAX); /* one less */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct conn;
+struct ws_subscription;
 struct ws_traffic;
 
 /* Where a WebSocket is between its 101 and its end. */
@@ -24,11 +25,12 @@ enum ws_state {
 
 /* All that an idle WebSocket holds beside its connection. */
 struct ws {
-    struct conn *conn;                /* whose work it is; NULL before it is open */
-    const struct ws_options *options; /* borrowed */
-    void *arg;                        /* of options->user */
-    struct ws_traffic *traffic;       /* what is on its way; NULL while nothing is */
-    struct ws_reader reader;          /* of what the client sends */
+    struct conn *conn;                     /* whose work it is; NULL before it is open */
+    const struct ws_options *options;      /* borrowed */
+    void *arg;                             /* of options->user */
+    struct ws_traffic *traffic;            /* what is on its way; NULL while nothing is */
+    struct ws_subscription *subscriptions; /* to topics: http/ws/ws_topics.c */
+    struct ws_reader reader;               /* of what the client sends */
     uint32_t since_ms;   /* when the client last sent anything; since when a pong, or a close frame, is waited for.
                           * Reactor time, cut to 32 bits */
     uint32_t message_ms; /* when the last message came, or went if there is an idle_timeout */

@@ -425,6 +425,26 @@ static void names_and_messages_have_limits(void **state)
     message.event = "a\nb";
     message.event_len = 3;
     assert_int_equal(hub_publish(scene.hub, &message), -EINVAL);
+    message.event_len = 0;
+    static const struct {
+        const char *text;
+        int rv;
+    } texts[] = {{"", 0},
+                 {"seven b", 0},
+                 {"12345678", 0},
+                 {"1234567\xc3\xa4", 0},
+                 {"\xff", -EILSEQ},
+                 {"1234567\xc3", -EILSEQ},
+                 {"123456789\xc0\x80", -EILSEQ},
+                 {"12345678\xed\xa0\x80", -EILSEQ}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        message.data = texts[i].text;
+        message.len = strlen(texts[i].text);
+        message.is_binary = false;
+        assert_int_equal(hub_publish(scene.hub, &message), texts[i].rv);
+        message.is_binary = true;
+        assert_int_equal(hub_publish(scene.hub, &message), 0);
+    }
     assert_int_equal(join(0, "", NULL), -EINVAL);
     assert_int_equal(join(0, name, NULL), -ENAMETOOLONG);
     assert_int_equal(hub_keep(scene.hub, "a", 1, 0), -ERANGE);

@@ -1,0 +1,139 @@
+/* Happy path: a message goes from the frame that all share into the socket of each client, without a queue.
+ *
+ * Failure modes: a client that is lost, or too far behind, is cut; the turn of its connection ends it. */
+
+#include "http/ws/ws_topics.h"
+
+#include "core/mem.h"
+#include "core/topics.h"
+#include "http/service.h"
+#include "http/ws/ws.h"
+#include "http/ws/ws_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A topic that a WebSocket is subscribed to. */
+struct ws_subscription {
+    struct subscription subscription; /* first */
+    struct ws_subscription *next;     /* of the same WebSocket */
+    bool skips;                       /* it misses messages rather than being cut */
+};
+
+/* The frame of a publication. */
+static char *make_topic_frame(const struct payload *payload, const void *arg, size_t *len)
+{
+    (void)arg;
+    char *frame = mem_alloc(WS_SERVER_HEAD_MAX + payload->len);
+    if (frame != NULL) {
+        size_t head_len = ws_frame_write(frame, payload->is_binary ? WS_OP_BINARY : WS_OP_TEXT, false, payload->len);
+        memcpy(frame + head_len, payload->data, payload->len);
+        *len = head_len + payload->len;
+    }
+    return frame;
+}
+
+static void hold_publication(void *arg)
+{
+    (void)publication_get(arg);
+}
+
+static void release_publication(void *arg)
+{
+    publication_put(arg);
+}
+
+static enum delivery deliver_to_ws(struct subscription *subscription, struct publication *publication)
+{
+    struct ws *ws = subscription->arg;
+    const struct ws_subscription *own = (struct ws_subscription *)subscription;
+    if (!ws_is_open(ws)) {
+        return DELIVERY_SKIPPED;
+    }
+    if (own->skips && ws->traffic != NULL && ws_queued(ws) > ws->options->high_mark) {
+        return DELIVERY_SKIPPED;
+    }
+    struct ws_made made = {.hold = hold_publication, .release = release_publication, .arg = publication};
+    made.frame = publication_render(publication, make_topic_frame, NULL, &made.len);
+    if (made.frame == NULL) {
+        return DELIVERY_SKIPPED;
+    }
+    int rv = ws_send_made(ws, &made);
+    return rv >= 0 ? DELIVERY_TAKEN : rv == -ENOMEM ? DELIVERY_SKIPPED : DELIVERY_ENDED;
+}
+
+/* Where the list of a WebSocket points to its subscription to a topic, or to NULL at its end. */
+static struct ws_subscription **find_subscription(struct ws *ws, const char *name, size_t len)
+{
+    struct ws_subscription **place = &ws->subscriptions;
+    for (; *place != NULL; place = &(*place)->next) {
+        size_t have;
+        const char *topic = subscription_topic(&(*place)->subscription, &have);
+        if (topic != NULL && have == len && memcmp(topic, name, len) == 0) {
+            break;
+        }
+    }
+    return place;
+}
+
+static size_t count_subscriptions(const struct ws *ws)
+{
+    size_t count = 0;
+    for (const struct ws_subscription *at = ws->subscriptions; at != NULL; at = at->next) {
+        count++;
+    }
+    return count;
+}
+
+int ws_subscribe(struct ws *ws, const char *name, size_t len, bool skips)
+{
+    struct topics *topics = ws_service(ws)->topics;
+    if (!ws_is_open(ws)) {
+        return -EPIPE;
+    }
+    struct ws_subscription **place = find_subscription(ws, name, len);
+    if (*place != NULL) {
+        (*place)->skips = skips;
+        return 0;
+    }
+    if (topics == NULL || count_subscriptions(ws) >= WS_TOPICS_MAX) {
+        return topics == NULL ? -ENOTSUP : -E2BIG;
+    }
+    struct ws_subscription *made = mem_zalloc(sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->skips = skips;
+    int rv = topics_subscribe(topics, &made->subscription, name, len, deliver_to_ws, ws, NULL);
+    if (rv < 0) {
+        mem_free(made);
+        return rv;
+    }
+    *place = made; /* the end of the list */
+    return 0;
+}
+
+static void drop_first(struct ws_subscription **place)
+{
+    struct ws_subscription *dropped = *place;
+    *place = dropped->next;
+    topics_unsubscribe(&dropped->subscription);
+    mem_free(dropped);
+}
+
+int ws_unsubscribe(struct ws *ws, const char *name, size_t len)
+{
+    struct ws_subscription **place = find_subscription(ws, name, len);
+    if (*place == NULL) {
+        return -ENOENT;
+    }
+    drop_first(place);
+    return 0;
+}
+
+void ws_topics_drop(struct ws *ws)
+{
+    while (ws->subscriptions != NULL) {
+        drop_first(&ws->subscriptions);
+    }
+}
