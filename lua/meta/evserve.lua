@@ -155,7 +155,7 @@ function events:send(event) end
 function events:comment(text) end
 
 ---@class evserve.EventsOptions
----@field heartbeat? evserve.Duration|false silence after which a comment is sent; default 15 s
+---@field heartbeat? evserve.Duration|false time between two comments that keep the connection alive; default 15 s
 ---@field retry? evserve.Duration how long the client waits before it connects again
 
 ---@class evserve.Timer
