@@ -8,15 +8,13 @@
 #include "lua/bind_events.h"
 
 #include "core/mem.h"
-#include "core/sys.h"
+#include "http/event_stream.h"
 #include "http/response.h"
 #include "http/sse.h"
 #include "lua/coro.h"
 #include "lua/duration.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
-
-enum { BEAT_LEAST_MS = 100 }; /* between two comments */
 
 /* The comments of one stream. */
 struct event_beat {
@@ -68,20 +66,12 @@ static void on_beat(struct reactor *reactor, uint64_t timer, void *arg)
     beat->timer = reactor_set_timeout(reactor, beat->interval_ms, on_beat, beat);
 }
 
-/* When the first comment of a stream is due: clients that have come together get theirs at different times. */
-static uint32_t first_beat_ms(uint32_t interval_ms)
-{
-    uint32_t random = 0;
-    (void)sys_random(&random, sizeof random);
-    return interval_ms / 2 + random % (interval_ms - interval_ms / 2);
-}
-
 /* begin_beat(ms): comments for the stream that runs, so often; never: 0. */
 static int lua_begin_beat(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "app.events");
     uint32_t interval_ms = (uint32_t)luaL_checkinteger(L, 1);
-    if (coro->exchange == NULL || interval_ms < BEAT_LEAST_MS) {
+    if (coro->exchange == NULL || interval_ms == 0) {
         return 0;
     }
     struct script *script = coro->script;
@@ -97,7 +87,7 @@ static int lua_begin_beat(lua_State *L)
         beat->next->prev = beat;
     }
     script->beats = beat;
-    beat->timer = reactor_set_timeout(script->reactor, first_beat_ms(interval_ms), on_beat, beat);
+    beat->timer = reactor_set_timeout(script->reactor, event_stream_first_ms(interval_ms, beat), on_beat, beat);
     if (beat->timer == 0) {
         free_beat(beat);
         script_raise_memory(L);
@@ -189,7 +179,7 @@ void bind_events(lua_State *L)
         {"event_text", lua_event_text},
         {NULL, NULL},
     };
-    lua_pushinteger(L, BEAT_LEAST_MS);
+    lua_pushinteger(L, EVENT_STREAM_HEARTBEAT_LEAST_MS);
     lua_setfield(L, -2, "BEAT_LEAST_MS");
     luaL_register(L, NULL, functions);
 }
