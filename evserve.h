@@ -121,8 +121,9 @@ struct evs_log_entry {
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
  * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, and no time for
- * drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it, as they reject 0 in a script. */
+ * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, no contexts for
+ * ws_deflate_memory, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it,
+ * as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
@@ -638,6 +639,11 @@ struct evserve_config {
     /* With a sandbox: the servers that alone may be connected with, such as "api.example.org:443, *.example.org:443,
      * 10.0.0.0/8:5432, [::1]:6379, *:443, unix:/run/db.sock". Without it, none may. */
     const char *allow_connect;
+
+    /* Bytes that the contexts of compressed WebSockets may take, in each thread; default 67108864. A context lets messages
+     * refer to earlier ones, which makes them shorter, and takes about 52 KiB a connection. WebSockets for which no room
+     * is left compress each message alone. EVSERVE_ZERO: all do. */
+    uint64_t ws_deflate_memory;
 };
 
 /* A listening socket that one program hands over to another. */

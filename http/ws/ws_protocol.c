@@ -15,6 +15,7 @@
 #include "http/conn_pool.h"
 #include "http/service.h"
 #include "http/ws/ws.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_state.h"
 #include "http/ws/ws_topics.h"
 #include "http/ws/ws_traffic.h"
@@ -61,7 +62,7 @@ static void take_close(struct ws *ws, const struct ws_happening *what)
 {
     if (ws->state == WS_OPEN) {
         const char code[2] = {(char)(what->code >> 8), (char)(what->code & 0xff)};
-        if (ws_traffic_add(ws, WS_OP_CLOSE, code, what->code == WS_CODE_NONE ? 0 : 2) < 0) {
+        if (ws_traffic_add(ws, WS_OP_CLOSE, false, code, what->code == WS_CODE_NONE ? 0 : 2) < 0) {
             ws->state = WS_LOST;
             return;
         }
@@ -95,7 +96,7 @@ static void take_message(struct ws *ws, const struct ws_happening *what)
 
 static void take_ping(struct ws *ws, const struct ws_happening *what)
 {
-    if (ws_traffic_add(ws, WS_OP_PONG, what->data, what->len) < 0) {
+    if (ws_traffic_add(ws, WS_OP_PONG, false, what->data, what->len) < 0) {
         ws->state = WS_LOST;
     }
 }
@@ -141,7 +142,11 @@ static bool is_turn_over(unsigned count, int64_t *end_ns)
 /* Look at what the client sent, and keep what has to wait. */
 static void take_frames(struct ws *ws, char *at, size_t len)
 {
-    const struct ws_rules rules = {.max_message = ws->options->max_message};
+    const struct ws_rules rules = {
+        .max_message = ws->options->max_message,
+        .inflate = ws->deflate == NULL ? NULL : ws_deflate_inflate,
+        .inflate_arg = ws->deflate,
+    };
     struct ws_happening what;
     enum ws_event event = WS_GOES_ON;
     int64_t end_ns = 0;
@@ -341,7 +346,7 @@ static bool ws_expire(struct conn *conn, enum wait waits_for)
     }
     ws->awaits_pong = true;
     ws->since_ms = now_ms;
-    return ws_traffic_add(ws, WS_OP_PING, NULL, 0) == 0;
+    return ws_traffic_add(ws, WS_OP_PING, false, NULL, 0) == 0;
 }
 
 static void ws_drain(struct conn *conn)
@@ -364,6 +369,7 @@ static void ws_lose(struct conn *conn)
     ws_topics_drop(ws);
     ws_traffic_drop(ws);
     ws_reader_done(&ws->reader);
+    ws_deflate_destroy(ws->deflate);
     stat_add(&service->stats.websockets, UINT64_MAX); /* one less */
     conn->work = NULL;
     mem_free(ws);

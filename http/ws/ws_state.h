@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct conn;
+struct ws_deflate;
 struct ws_subscription;
 struct ws_traffic;
 
@@ -29,6 +30,7 @@ struct ws {
     const struct ws_options *options;      /* borrowed */
     void *arg;                             /* of options->user */
     struct ws_traffic *traffic;            /* what is on its way; NULL while nothing is */
+    struct ws_deflate *deflate;            /* permessage-deflate, if it was agreed on; NULL */
     struct ws_subscription *subscriptions; /* to topics: http/ws/ws_topics.c */
     struct ws_reader reader;               /* of what the client sends */
     uint32_t since_ms;   /* when the client last sent anything; since when a pong, or a close frame, is waited for.

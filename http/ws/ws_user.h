@@ -5,6 +5,7 @@
 
 #include "http/ws/ws_frame.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ enum {
     WS_PING_MS = 30000,             /* the defaults of the times below */
     WS_PONG_TIMEOUT_MS = 20000,
     WS_CLOSE_TIMEOUT_MS = 10000,
+    WS_COMPRESS_MIN_BYTES = 256, /* the default of compress_min */
 };
 
 /* What the user of a WebSocket hears. Each may be NULL, except on_close. arg is that of ws_accept(). */
@@ -42,13 +44,15 @@ struct ws_user {
 /* What holds for the WebSockets of a route. Borrowed: it must outlive them. */
 struct ws_options {
     const struct ws_user *user; /* whose callbacks are called; must outlive them, too */
-    size_t max_message;         /* bytes of a message from a client; a longer one ends in 1009 */
+    size_t max_message;         /* bytes of a message from a client, inflated; a longer one ends in 1009 */
     uint32_t ping_ms;           /* silence of the client after which it is sent a ping; 0: never */
     uint32_t pong_timeout_ms;   /* how long it may then say nothing at all; it is cut after that */
     uint32_t idle_timeout_ms;   /* how long there may be no message either way; then it ends in 1001. 0: forever */
     uint32_t close_timeout_ms;  /* how long the client's close frame is waited for; the connection is cut after that */
     uint32_t write_timeout_ms;  /* how long a client may take nothing of what waits for it */
     uint32_t high_mark;         /* queued bytes above which ws_send() returns 0, and nothing more is read */
+    bool compresses;            /* permessage-deflate is agreed on with clients that offer it (RFC 7692) */
+    uint32_t compress_min;      /* bytes of the shortest message of ours that is compressed */
     uint32_t write_cap;         /* queued bytes above which nothing more is queued, and the connection is cut */
 };
 
