@@ -1196,6 +1196,41 @@ struct evs_publication {
 /* Returns as evserve_publish(); -EINVAL also for a wrong size, and for an event's name that has a line break. */
 int evserve_publish_as(evserve *server, const struct evs_publication *publication);
 
+/* Respond with the messages of a topic as Server-Sent Events, which browsers read with EventSource:
+ *
+ *     static void serve(evs_request *request, void *arg)
+ *     {
+ *         const struct evs_events_options options = {.size = sizeof options, .topic = "news", .replay = 100};
+ *         evs_events(request, &options);
+ *     }
+ *
+ * From then on every message that is published to the topic is sent as an event, without a call of the host. The request
+ * gets no further events of evs_on(), and is over when the client leaves or the stream ends: when the server stops, within
+ * half a minute after a reload, and when the client falls too far behind. EventSource then connects again by itself.
+ *
+ * Each event has an id, and a client that comes back names the last one that it has (Last-Event-ID, or lastEventId in the
+ * query; "earliest" for all). It first gets what it has missed, as far as the topic keeps it (replay); if more was
+ * published, an event named "lost" comes before. */
+struct evs_events_options {
+    size_t size;           /* sizeof(struct evs_events_options) */
+    const char *topic;     /* 1 to 256 bytes */
+    unsigned replay;       /* messages of the topic that are kept from now on, up to 10,000 and 4 MiB; 0: none */
+    uint32_t heartbeat_ms; /* time between two comments, which keep the connection alive, 100 or more; 0: 15 s */
+    uint32_t retry_ms;     /* how long the client waits before it connects again; 0: as it likes, about 3 s */
+    unsigned flags;        /* EVS_SKIP, or 0 */
+};
+
+#define EVS_NO_HEARTBEAT UINT32_MAX /* heartbeat_ms: no comments */
+
+/* A client that is write_cap bytes behind misses messages, and stays connected. Without this flag its stream ends behind
+ * what is queued, so that it comes back for what it has missed. */
+enum { EVS_SKIP = 1 };
+
+/* Copies the options. Returns 0; -EALREADY: the response has begun; -EINVAL: an option is wrong (the log says which);
+ * -ENOSPC: the server has 100,000 topics already; or -ENOMEM. In each case the request is over: without a stream, its
+ * client gets a 500 or 503. */
+int evs_events(evs_request *request, const struct evs_events_options *options);
+
 /* ---- Streamed responses ---- */
 
 /* Begin a response whose content follows in pieces: length bytes in all, or -1 if the length is not known yet. The head
