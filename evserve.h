@@ -19,7 +19,7 @@
  * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
  * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
  * and parts, client and server of a request, header fields and complete responses, health, metrics, streamed responses,
- * events of a request, tickets, timers and watches, requests to other servers, checking and logging.
+ * events of a request, WebSockets, tickets, timers and watches, requests to other servers, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library. */
@@ -863,6 +863,8 @@ struct evs_stats {
     uint64_t reloads_failed;    /* that did not, so that what was served before goes on */
     uint64_t reload_has_failed; /* 1 if the last one did not */
     uint64_t stalls;            /* turns of the event loops that took longer than stall_warning_ms */
+    uint64_t websockets;        /* open now */
+    uint64_t websocket_received, websocket_sent; /* messages */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if
@@ -1307,6 +1309,139 @@ int evs_after(evs_request *request, uint32_t ms);
  * fn is NULL; -ENOBUFS: there are EVS_DONE_MAX already. */
 enum { EVS_DONE_MAX = 8 };
 int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
+
+/* ---- WebSockets ---- */
+
+/* A WebSocket (RFC 6455) is a connection on which both sides send messages at any time. A GET route accepts it; from
+ * then on, functions of yours are called:
+ *
+ *     static void on_message(evs_ws *ws, int kind, const void *data, size_t len, void *arg)
+ *     {
+ *         evs_ws_send(ws, kind, data, len);                        // an echo
+ *     }
+ *     static void on_close(evs_ws *ws, int code, const char *reason, void *arg)
+ *     {
+ *         // ws is over: forget it
+ *     }
+ *     static void serve_echo(evs_request *request, void *arg)
+ *     {
+ *         const struct evs_websocket echo = {.size = sizeof echo, .on_message = on_message, .on_close = on_close};
+ *         evs_websocket(request, &echo);
+ *     }
+ *     const struct evs_route routes[] = {{.route = "GET /echo", .serve = serve_echo}, {.route = NULL}};
+ *
+ * Check passwords, cookies and parameters before that, as for any request: evs_reply(request, 401, ...) refuses. What
+ * you will need of the request later, copy into arg: the request ends with the upgrade.
+ *
+ * Threads. A WebSocket belongs to the thread of its request: its callbacks are called there, and the functions below
+ * may be called only there, from on_open until the end of on_close, in callbacks of this WebSocket or of anything else.
+ * Other threads use evserve_post_to(). No function calls back into the host: what it causes comes later.
+ *
+ * The server answers pings by itself, and pings clients that say nothing, so that one that has vanished is noticed. A
+ * stop sends close code 1001 and waits for the client until the deadline of the stop. A reload leaves open WebSockets
+ * alone: your functions and arg must stay valid until on_close. */
+typedef struct evs_ws evs_ws;
+
+enum { EVS_WS_TEXT = 1, EVS_WS_BINARY = 2 }; /* kinds of messages; a text is UTF-8 */
+
+/* Close codes (RFC 6455 section 7.4.1) that on_close gets in addition to those that a client sent. */
+enum {
+    EVS_WS_NO_CODE = 1005, /* the client closed without a code */
+    EVS_WS_LOST = 1006     /* the connection ended without a close: the client has vanished, or was cut */
+};
+
+/* What evs_websocket() is given. It is copied, with its texts, when a WebSocket is accepted. Each function may be NULL.
+ * In limits, 0 is the default and EVSERVE_ZERO the number 0. */
+struct evs_websocket {
+    size_t size; /* sizeof(struct evs_websocket) */
+    void *arg;   /* passed to the functions */
+
+    /* It is open: messages may be sent. */
+    void (*on_open)(evs_ws *ws, void *arg);
+
+    /* A message from the client. data is valid during the call. Without this function, messages are dropped. */
+    void (*on_message)(evs_ws *ws, int kind, const void *data, size_t len, void *arg);
+
+    /* evs_ws_send() returned 0, and since then the client has taken at least half of what was queued. */
+    void (*on_drain)(evs_ws *ws, void *arg);
+
+    /* A pong: usually the answer to evs_ws_ping(), with its data. */
+    void (*on_pong)(evs_ws *ws, const void *data, size_t len, void *arg);
+
+    /* The end: called exactly once for each evs_websocket() that returned 0, even if on_open was never called because
+     * the client left too early; ws may then not be used at all. code is the client's, EVS_WS_NO_CODE, EVS_WS_LOST, or
+     * the code that the server sent because the client broke the rules: 1002 (malformed frames), 1007 (a text that is
+     * not UTF-8), 1009 (beyond max_message). reason is a text, perhaps empty, valid during the call. */
+    void (*on_close)(evs_ws *ws, int code, const char *reason, void *arg);
+
+    /* The pages that may connect from a browser: origins separated by commas, such as "https://example.org,
+     * https://example.com:8443"; "*" for all; NULL for pages of the same host and port as the request's Host. Clients
+     * that send no Origin are no browsers and may always connect. A browser sends cookies whichever page connects, so
+     * "*" is for WebSockets that are open to everybody. */
+    const char *origins;
+
+    /* Subprotocols, separated by commas, the best one first: "chat.v2, chat.v1". The first one that the client offers
+     * is agreed on; without such a one there is none. NULL: none. At most 1,000 bytes. */
+    const char *protocols;
+
+    uint64_t max_message;      /* bytes of a message from the client; default 1 MiB, at most 1 GiB */
+    uint64_t ping_ms;          /* silence of the client after which it gets a ping, up to a quarter sooner, so that not
+                                * all get it at once; default 30 s; EVSERVE_ZERO: no pings */
+    uint64_t pong_timeout_ms;  /* how long it may then remain silent before it is cut; default 20 s */
+    uint64_t idle_timeout_ms;  /* time without a message in either direction after which the WebSocket is closed with
+                                * 1001; default: none */
+    uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */
+};
+
+/* Respond with 101 and the header fields that were set, and speak WebSocket from then on; or, if the request is not a
+ * proper request for a WebSocket, respond with an error and a text that says what is missing. Returns
+ *
+ *   0          accepted
+ *   a status   the response that was sent instead: 426 (an ordinary request), 400, 403 (the origin is not allowed) or
+ *              500 (no memory). None of the functions is called, and arg is still yours
+ *   -EINVAL    size is wrong, a limit is out of range or protocols is too long: the client gets a 500
+ *   -EALREADY  the response has begun
+ *
+ * The route's write_timeout_ms, write_high_mark and write_cap hold for the WebSocket, too; a single message may be
+ * longer than write_cap. */
+int evs_websocket(evs_request *request, const struct evs_websocket *socket);
+
+/* Send a message, which is copied. kind is EVS_WS_TEXT or EVS_WS_BINARY. Returns
+ *
+ *   1   go on
+ *   0   queued, but the client is falling behind (write_high_mark): wait for on_drain before sending more
+ *   -EPIPE     it is closing or over
+ *   -EINVAL    no such kind
+ *   -EILSEQ    the text is not UTF-8
+ *   -EMSGSIZE  longer than 1 GiB
+ *   -ENOBUFS   more than write_cap bytes are waiting already: the connection is cut, and on_close follows
+ *   -ENOMEM    nothing was queued
+ *
+ * All that is sent within one callback leaves with one system call when the callback returns. */
+int evs_ws_send(evs_ws *ws, int kind, const void *data, size_t len);
+
+/* Send a ping with at most 125 bytes. The pong is an on_pong. Returns as evs_ws_send(). */
+int evs_ws_ping(evs_ws *ws, const void *data, size_t len);
+
+/* Close: what is queued is sent first, then the code and the reason (UTF-8, at most 123 bytes; NULL: none). No further
+ * message is delivered; on_close follows when the client has answered, or after close_timeout_ms. code is 1000 to 1003,
+ * 1007 to 1014, 3000 to 4999, or 0 for none. Returns 0; -EINVAL: such a code or reason cannot be sent; -EPIPE: it is
+ * closing or over; -ENOMEM. */
+int evs_ws_close(evs_ws *ws, int code, const char *reason);
+
+/* Read nothing more from the client until evs_ws_resume(): TCP then slows it down. After evs_ws_pause() no further
+ * on_message comes, even if a message has arrived already. */
+void evs_ws_pause(evs_ws *ws);
+void evs_ws_resume(evs_ws *ws);
+
+/* Bytes that wait for the client; evs_websocket.arg; the client's address, written like that of evs_peer(). */
+size_t evs_ws_queued(const evs_ws *ws);
+void *evs_ws_arg(const evs_ws *ws);
+const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size);
+
+/* Write the subprotocol that was agreed on into text, which has size bytes, cut if it is too long; "" if there is none.
+ * Returns text. */
+const char *evs_ws_protocol(const evs_ws *ws, char *text, size_t size);
 
 /* ---- Tickets: responding from any thread ---- */
 

@@ -200,6 +200,11 @@ bool ws_is_open(const struct ws *ws)
     return ws->state == WS_OPEN;
 }
 
+unsigned ws_protocol_place(const struct ws *ws)
+{
+    return ws->protocol;
+}
+
 void *ws_arg(const struct ws *ws)
 {
     return ws->arg;

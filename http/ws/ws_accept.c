@@ -168,6 +168,15 @@ static int add_agreed(struct exchange *exchange, const struct ws_policy *policy,
         agreed->protocol = ws_choose_protocol(policy->protocols, is_offered, exchange, &agreed->protocol_len);
     }
     if (agreed->protocol != NULL) {
+        agreed->place = 1;
+        for (const char *at = policy->protocols; at < agreed->protocol; at++) {
+            agreed->place += *at == ',' ? 1 : 0;
+        }
+    }
+    if (agreed->place > UINT8_MAX) {
+        *agreed = (struct ws_agreed){0};
+    }
+    if (agreed->protocol != NULL) {
         rv = response_set_field(exchange, "Sec-WebSocket-Protocol", 22, agreed->protocol, agreed->protocol_len);
     }
     return rv;
@@ -209,7 +218,8 @@ static void lose_opening(void *arg)
 {
     struct ws_opening *opening = arg;
     struct ws *ws = opening->ws;
-    ws->options->user->on_close(NULL, ws->arg, WS_CODE_LOST, "", 0);
+    ws->state = WS_OVER;
+    ws->options->user->on_close(ws, ws->arg, WS_CODE_LOST, "", 0);
     free_opening(opening);
 }
 
@@ -233,8 +243,9 @@ static struct ws_opening *make_opening(const struct ws_options *options, void *a
 int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const struct ws_options *options, void *arg,
               struct ws_agreed *agreed)
 {
-    struct ws_agreed ignored;
+    struct ws_agreed own;
     struct ws_offer offer = {0};
+    agreed = agreed == NULL ? &own : agreed;
     struct ws_refusal refusal = check_handshake(exchange, policy);
     if (refusal.status == 0 && !read_offer(exchange, &offer)) {
         refusal.status = STATUS_BAD;
@@ -244,7 +255,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
         return refuse_handshake(exchange, &refusal);
     }
     struct ws_opening *opening = make_opening(options, arg);
-    if (opening == NULL || add_agreed(exchange, policy, agreed == NULL ? &ignored : agreed) < 0 ||
+    if (opening == NULL || add_agreed(exchange, policy, agreed) < 0 ||
         add_compression(exchange, opening->ws, &offer) < 0) {
         if (opening != NULL) {
             free_opening(opening);
@@ -252,6 +263,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
         response_error(exchange, STATUS_INTERNAL, NULL);
         return STATUS_INTERNAL;
     }
+    opening->ws->protocol = (uint8_t)agreed->place;
     (void)response_switch(exchange, &opening->takeover); /* HTTP/1.0 and bodies were refused */
     return 0;
 }

@@ -25,9 +25,10 @@
 #include <string.h>
 
 enum {
-    TURN_FRAMES = 8,       /* after two events, and then after each so many, the clock is looked at */
-    WS_TURN_NS = 1000000,  /* a turn takes no further frame after that (R6) */
-    PING_SPREAD_PARTS = 4, /* a ping may come this part of ping_ms early, so that they do not all come at once */
+    TURN_FRAMES = 8,        /* after two events, and then after each so many, the clock is looked at */
+    WS_TURN_NS = 1000000,   /* a turn takes no further frame after that (R6) */
+    END_TIMEOUT_MS = 30000, /* how long a client may take nothing of what waits for it at the end */
+    PING_SPREAD_PARTS = 4,  /* a ping may come this part of ping_ms early, so that they do not all come at once */
 };
 
 static const char stop_reason[] = "the server stops";
@@ -48,11 +49,15 @@ static bool takes_frames(const struct ws *ws)
            (ws->traffic == NULL || ws_traffic_queued(ws) <= ws->options->high_mark);
 }
 
+/* What holds for a WebSocket between on_close() and its end: its own options may be gone. */
+static const struct ws_options end_options = {.write_timeout_ms = END_TIMEOUT_MS};
+
 /* The end, for the user. */
 static void tell_closed(struct ws *ws, unsigned code, const char *reason, size_t len)
 {
     ws->state = WS_ENDING;
     ws->options->user->on_close(ws, ws->arg, code, reason, len);
+    ws->options = &end_options;
 }
 
 /* Events of the reader. */
@@ -208,8 +213,8 @@ static void open_ws(struct ws *ws)
 /* The client has taken most of what was queued. */
 static void tell_drained(struct ws *ws)
 {
-    const struct ws_user *user = ws->options->user;
     if (ws->is_behind && ws->state == WS_OPEN && ws_traffic_queued(ws) <= ws->options->high_mark / 2) {
+        const struct ws_user *user = ws->options->user;
         ws->is_behind = false;
         if (user->on_drain != NULL) {
             user->on_drain(ws, ws->arg);

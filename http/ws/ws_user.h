@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_WS_WS_USER_H
 #define EVSERVE_HTTP_WS_WS_USER_H
 
-/* What the user of a WebSocket brings: callbacks, options, frames made beforehand. The functions are in http/ws/ws.h. */
+/* What the user of a WebSocket brings: callbacks, options, frames made beforehand. http/ws/ws.h has the functions. */
 
 #include "http/ws/ws_frame.h"
 
@@ -33,17 +33,18 @@ struct ws_user {
     /* ws_send() returned 0, and since then the client has taken most of what was queued. */
     void (*on_drain)(struct ws *ws, void *arg);
 
-    /* It is over: called exactly once after ws_accept() returned 0, and the last call. ws must not be used after it;
-     * NULL: the client left before the 101 was sent, and on_open() was never called.
+    /* It is over: called exactly once after ws_accept() returned 0, and the last call. ws must not be used after it. If
+     * the client left before the 101 was sent, on_open() was never called, and ws is good for ws_arg() and
+     * ws_options_of() alone.
      * code: of the client's close frame, which need not be one that may be sent: WS_CODE_NONE if it had none; the code
      * that we sent if the client broke the rules; WS_CODE_LOST if the connection ended without a close. reason: len
      * bytes of UTF-8, valid during the call. */
     void (*on_close)(struct ws *ws, void *arg, unsigned code, const char *reason, size_t len);
 };
 
-/* What holds for the WebSockets of a route. Borrowed: it must outlive them. */
+/* What holds for the WebSockets of a route. Borrowed: it must be there until the end of on_close(). */
 struct ws_options {
-    const struct ws_user *user; /* whose callbacks are called; must outlive them, too */
+    const struct ws_user *user; /* whose callbacks are called; there as long as this */
     size_t max_message;         /* bytes of a message from a client, inflated; a longer one ends in 1009 */
     uint32_t ping_ms;           /* silence of the client after which it is sent a ping; 0: never */
     uint32_t pong_timeout_ms;   /* how long it may then say nothing at all; it is cut after that */
@@ -56,8 +57,8 @@ struct ws_options {
     uint32_t write_cap;         /* queued bytes above which nothing more is queued, and the connection is cut */
 };
 
-/* A whole frame that was made beforehand, for many WebSockets. Its owner keeps it until each hold() has been followed by
- * its release(). */
+/* A whole frame that was made beforehand, for many WebSockets. Its owner keeps it until each hold() has been followed
+ * by its release(). */
 struct ws_made {
     const char *frame;          /* as it goes over the wire */
     size_t len;                 /* bytes of it */
