@@ -1325,7 +1325,7 @@ int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
  *     }
  *     static void serve_echo(evs_request *request, void *arg)
  *     {
- *         const struct evs_websocket echo = {.size = sizeof echo, .on_message = on_message, .on_close = on_close};
+ *         const struct evs_ws_callbacks echo = {.size = sizeof echo, .on_message = on_message, .on_close = on_close};
  *         evs_websocket(request, &echo);
  *     }
  *     const struct evs_route routes[] = {{.route = "GET /echo", .serve = serve_echo}, {.route = NULL}};
@@ -1352,8 +1352,8 @@ enum {
 
 /* What evs_websocket() is given. It is copied, with its texts, when a WebSocket is accepted. Each function may be NULL.
  * In limits, 0 is the default and EVSERVE_ZERO the number 0. */
-struct evs_websocket {
-    size_t size; /* sizeof(struct evs_websocket) */
+struct evs_ws_callbacks {
+    size_t size; /* sizeof(struct evs_ws_callbacks) */
     void *arg;   /* passed to the functions */
 
     /* It is open: messages may be sent. */
@@ -1404,7 +1404,7 @@ struct evs_websocket {
  *
  * The route's write_timeout_ms, write_high_mark and write_cap hold for the WebSocket, too; a single message may be
  * longer than write_cap. */
-int evs_websocket(evs_request *request, const struct evs_websocket *socket);
+int evs_websocket(evs_request *request, const struct evs_ws_callbacks *callbacks);
 
 /* Send a message, which is copied. kind is EVS_WS_TEXT or EVS_WS_BINARY. Returns
  *
@@ -1434,7 +1434,7 @@ int evs_ws_close(evs_ws *ws, int code, const char *reason);
 void evs_ws_pause(evs_ws *ws);
 void evs_ws_resume(evs_ws *ws);
 
-/* Bytes that wait for the client; evs_websocket.arg; the client's address, written like that of evs_peer(). */
+/* Bytes that wait for the client; evs_ws_callbacks.arg; the client's address, written like that of evs_peer(). */
 size_t evs_ws_queued(const evs_ws *ws);
 void *evs_ws_arg(const evs_ws *ws);
 const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size);

@@ -23,17 +23,17 @@
 
 enum {
     CLASSES_LOOKED_AT = 16,   /* of a thread, for one that a new WebSocket can share */
-    PROTOCOLS_LEN_MAX = 1000, /* bytes of evs_websocket.protocols */
+    PROTOCOLS_LEN_MAX = 1000, /* bytes of evs_ws_callbacks.protocols */
     STATUS_INTERNAL_ERROR = 500,
 };
 
 /* What WebSockets share. */
 struct evs_ws_class {
-    struct ws_options options;   /* its address is that of the class */
-    struct evs_websocket socket; /* without arg and origins, which need not be the same; protocols is text */
-    struct evs_host *host;       /* of the thread */
-    struct evs_ws_class *next;   /* in host->ws_classes, the one used last first */
-    uint64_t users;              /* WebSockets */
+    struct ws_options options;      /* its address is that of the class */
+    struct evs_ws_callbacks socket; /* without arg and origins, which need not be the same; protocols is text */
+    struct evs_host *host;          /* of the thread */
+    struct evs_ws_class *next;      /* in host->ws_classes, the one used last first */
+    uint64_t users;                 /* WebSockets */
     char text[];
 };
 
@@ -72,7 +72,7 @@ static void open_hosted(struct ws *ws, void *arg)
     const struct evs_ws_class *class = class_of(ws);
     if (class->socket.on_open != NULL) {
         class->socket.on_open(public_of(ws), arg);
-        note_stall(class, "evs_websocket.on_open");
+        note_stall(class, "evs_ws_callbacks.on_open");
     }
 }
 
@@ -81,7 +81,7 @@ static void take_hosted(struct ws *ws, void *arg, enum ws_kind kind, const char 
     const struct evs_ws_class *class = class_of(ws);
     if (class->socket.on_message != NULL) {
         class->socket.on_message(public_of(ws), (int)kind, data, len, arg);
-        note_stall(class, "evs_websocket.on_message");
+        note_stall(class, "evs_ws_callbacks.on_message");
     }
 }
 
@@ -90,7 +90,7 @@ static void drain_hosted(struct ws *ws, void *arg)
     const struct evs_ws_class *class = class_of(ws);
     if (class->socket.on_drain != NULL) {
         class->socket.on_drain(public_of(ws), arg);
-        note_stall(class, "evs_websocket.on_drain");
+        note_stall(class, "evs_ws_callbacks.on_drain");
     }
 }
 
@@ -99,7 +99,7 @@ static void pong_hosted(struct ws *ws, void *arg, const char *data, size_t len)
     const struct evs_ws_class *class = class_of(ws);
     if (class->socket.on_pong != NULL) {
         class->socket.on_pong(public_of(ws), data, len, arg);
-        note_stall(class, "evs_websocket.on_pong");
+        note_stall(class, "evs_ws_callbacks.on_pong");
     }
 }
 
@@ -125,7 +125,7 @@ static void close_hosted(struct ws *ws, void *arg, unsigned code, const char *re
     text[kept] = '\0';
     if (class->socket.on_close != NULL) {
         class->socket.on_close(public_of(ws), (int)code, text, arg);
-        note_stall(class, "evs_websocket.on_close");
+        note_stall(class, "evs_ws_callbacks.on_close");
     }
     leave_class(class);
 }
@@ -158,30 +158,30 @@ static bool take_time(uint64_t given, uint32_t *ms, bool allows_zero)
 }
 
 /* Returns NULL, or what is wrong. */
-static const char *take_options(struct ws_options *options, const struct evs_websocket *socket,
+static const char *take_options(struct ws_options *options, const struct evs_ws_callbacks *socket,
                                 const struct limits *limits)
 {
     uint64_t max_message;
     ws_options_init(options, limits, &hosted_user);
     if (!take_limit(socket->max_message, options->max_message, WS_SEND_MAX_BYTES, false, &max_message)) {
-        return "evs_websocket.max_message must be 1 byte to 1 GiB";
+        return "evs_ws_callbacks.max_message must be 1 byte to 1 GiB";
     }
     options->max_message = (size_t)max_message;
     if (!take_time(socket->ping_ms, &options->ping_ms, true) ||
         !take_time(socket->pong_timeout_ms, &options->pong_timeout_ms, false) ||
         !take_time(socket->idle_timeout_ms, &options->idle_timeout_ms, true) ||
         !take_time(socket->close_timeout_ms, &options->close_timeout_ms, false)) {
-        return "a time in struct evs_websocket must be 1 ms to a day; ping_ms and idle_timeout_ms may be EVSERVE_ZERO";
+        return "a time in struct evs_ws_callbacks must be 1 ms to a day; ping_ms and idle_timeout_ms may be EVSERVE_ZERO";
     }
     return socket->protocols != NULL && strlen(socket->protocols) > PROTOCOLS_LEN_MAX
-               ? "evs_websocket.protocols is longer than 1000 bytes"
+               ? "evs_ws_callbacks.protocols is longer than 1000 bytes"
                : NULL;
 }
 
-static bool is_class_for(const struct evs_ws_class *class, const struct evs_websocket *socket,
+static bool is_class_for(const struct evs_ws_class *class, const struct evs_ws_callbacks *socket,
                          const struct ws_options *options)
 {
-    const struct evs_websocket *own = &class->socket;
+    const struct evs_ws_callbacks *own = &class->socket;
     const char *protocols = socket->protocols == NULL ? "" : socket->protocols;
     return own->on_open == socket->on_open && own->on_message == socket->on_message &&
            own->on_drain == socket->on_drain && own->on_pong == socket->on_pong && own->on_close == socket->on_close &&
@@ -189,7 +189,7 @@ static bool is_class_for(const struct evs_ws_class *class, const struct evs_webs
 }
 
 /* The class of a new WebSocket, with one user more. NULL without memory. */
-static struct evs_ws_class *join_class(struct evs_host *host, const struct evs_websocket *socket,
+static struct evs_ws_class *join_class(struct evs_host *host, const struct evs_ws_callbacks *socket,
                                        const struct ws_options *options)
 {
     unsigned looks = 0;
@@ -224,7 +224,7 @@ static struct evs_ws_class *join_class(struct evs_host *host, const struct evs_w
 
 /* For hosts. */
 
-int evs_websocket(evs_request *request, const struct evs_websocket *socket)
+int evs_websocket(evs_request *request, const struct evs_ws_callbacks *socket)
 {
     struct exchange *exchange = exchange_of(request);
     struct ws_options options;
@@ -233,7 +233,7 @@ int evs_websocket(evs_request *request, const struct evs_websocket *socket)
         evs_blame(exchange, LOG_ERROR, "evs_websocket", "the response has begun already");
         return -EALREADY;
     }
-    const char *why = socket->size != sizeof *socket ? "evs_websocket.size is not sizeof(struct evs_websocket)"
+    const char *why = socket->size != sizeof *socket ? "evs_ws_callbacks.size is not sizeof(struct evs_ws_callbacks)"
                                                      : take_options(&options, socket, exchange->limits);
     if (why != NULL) {
         evs_blame(exchange, LOG_ERROR, "evs_websocket", why);

@@ -9,9 +9,9 @@
     "GET " path " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"   \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
-static char heard[4096];         /* what the callbacks heard */
-static struct evs_websocket ask; /* what serve() gives to evs_websocket() */
-static int accepted;             /* what that returned */
+static char heard[4096];            /* what the callbacks heard */
+static struct evs_ws_callbacks ask; /* what serve() gives to evs_websocket() */
+static int accepted;                /* what that returned */
 static pthread_mutex_t heard_lock = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
@@ -102,13 +102,13 @@ static const struct evs_route routes[] = {{.route = "GET /ws", .serve = serve},
 static void start(void)
 {
     heard[0] = '\0';
-    ask = (struct evs_websocket){.size = sizeof ask,
-                                 .arg = "room",
-                                 .on_open = on_open,
-                                 .on_message = on_message,
-                                 .on_pong = on_pong,
-                                 .on_close = on_close,
-                                 .protocols = "chat.v2 , chat.v1"};
+    ask = (struct evs_ws_callbacks){.size = sizeof ask,
+                                    .arg = "room",
+                                    .on_open = on_open,
+                                    .on_message = on_message,
+                                    .on_pong = on_pong,
+                                    .on_close = on_close,
+                                    .protocols = "chat.v2 , chat.v1"};
     host.config.routes = routes;
     host_start();
     host_serve();
@@ -189,18 +189,18 @@ static void requests_that_are_no_handshake_get_a_response(void **state)
     ask.size--;
     close(open_socket(HELLO("/ws") "\r\n", " 500 "));
     assert_int_equal(accepted, -EINVAL);
-    assert_true(host_has_logged("evs_websocket.size is not sizeof(struct evs_websocket)"));
+    assert_true(host_has_logged("evs_ws_callbacks.size is not sizeof(struct evs_ws_callbacks)"));
     ask.size++;
     ask.max_message = (UINT64_C(1) << 30) + 1;
     close(open_socket(HELLO("/ws") "\r\n", " 500 "));
-    assert_true(host_has_logged("evs_websocket.max_message must be 1 byte to 1 GiB"));
+    assert_true(host_has_logged("evs_ws_callbacks.max_message must be 1 byte to 1 GiB"));
     ask.max_message = UINT64_C(1) << 30;
     ask.pong_timeout_ms = EVSERVE_ZERO;
     close(open_socket(HELLO("/ws") "\r\n", " 500 "));
     ask.pong_timeout_ms = 0;
     ask.ping_ms = 86400001;
     close(open_socket(HELLO("/ws") "\r\n", " 500 "));
-    assert_true(host_has_logged("a time in struct evs_websocket"));
+    assert_true(host_has_logged("a time in struct evs_ws_callbacks"));
     ask.ping_ms = EVSERVE_ZERO;
     close(open_socket(HELLO("/ws") "\r\n", " 101 "));
     assert_int_equal(host_stop(1000), 0);
