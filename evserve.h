@@ -1443,6 +1443,17 @@ const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size);
  * Returns text. */
 const char *evs_ws_protocol(const evs_ws *ws, char *text, size_t size);
 
+/* Subscribe to a topic, 1 to 256 bytes: what evserve_publish() sends there goes to the client as a message, without a
+ * call of your functions. A client that falls behind is cut when more than write_cap bytes wait for it; with
+ * EVS_WS_SKIP, it misses messages instead while more than write_high_mark bytes wait. Subscribing again only changes
+ * that. Returns 0; -EPIPE: it is closing or over; -EINVAL: topic is empty, or flags are unknown; -ENAMETOOLONG; -E2BIG: it
+ * has 1,000 topics already; -ENOSPC: the server has 100,000; -ENOMEM. */
+enum { EVS_WS_SKIP = 1 };
+int evs_ws_subscribe(evs_ws *ws, const char *topic, unsigned flags);
+
+/* Get nothing more from a topic. Returns 0, or -ENOENT if it is not subscribed. WebSockets that end leave all topics. */
+int evs_ws_unsubscribe(evs_ws *ws, const char *topic);
+
 /* ---- Tickets: responding from any thread ---- */
 
 /* A handler that leaves its work to another thread gives that thread a ticket:
