@@ -50,6 +50,7 @@ struct site {
     void *on_unpinned_arg;
 
     struct destinations *denied;     /* owned: servers that may not be connected with; NULL: all may be */
+    char *broker;                    /* owned: URL of what carries topics between machines; NULL: nothing does */
     struct trusted_proxies *trusted; /* owned: whose X-Request-Id counts; NULL: nobody's */
 };
 

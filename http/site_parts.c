@@ -2,6 +2,7 @@
 
 #include "http/site_parts.h"
 
+#include "core/broker.h"
 #include "core/destinations.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -48,6 +49,7 @@ void site_destroy(struct site *site)
     acme_destroy(site->acme);
     trusted_proxies_destroy(site->trusted);
     destinations_destroy(site->denied);
+    mem_free(site->broker);
     metrics_hosts_destroy(site->metrics_hosts);
     mem_free(site->access_log);
     mem_free(site->access_format);
@@ -103,6 +105,12 @@ static int set_own_text(char **place, const char *text)
     mem_free(*place);
     *place = copy;
     return 0;
+}
+
+int site_set_broker(struct site *site, const char *url, char *err, size_t errlen)
+{
+    int rv = broker_check(url, err, errlen);
+    return rv < 0 ? rv : set_own_text(&site->broker, url);
 }
 
 int site_set_access_log(struct site *site, const char *target)

@@ -180,6 +180,26 @@ static int lua_set_deny_connect(lua_State *L)
     return 0;
 }
 
+/* set_broker(url). */
+static int lua_set_broker(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L, "app.set: broker: a URL such as \"redis://127.0.0.1:6379/0\" expected, got %s",
+                     luaL_typename(L, 1));
+    }
+    const char *url = script_check_text(L, 1, "app.set: broker");
+    int rv = site_set_broker(script_of(L)->site, url, err, sizeof err);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "app.set: broker: %s", err);
+    }
+    return 0;
+}
+
 /* check_settings(): whether they fit together. */
 static int lua_check_settings(lua_State *L)
 {
@@ -193,13 +213,10 @@ static int lua_check_settings(lua_State *L)
 void bind_settings(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"setting_names", lua_setting_names},
-        {"set", lua_set},
-        {"set_access_log", lua_set_access_log},
-        {"set_trusted_proxies", lua_set_trusted_proxies},
-        {"check_settings", lua_check_settings},
-        {"set_deny_connect", lua_set_deny_connect},
-        {NULL, NULL},
+        {"setting_names", lua_setting_names},   {"set", lua_set},
+        {"set_access_log", lua_set_access_log}, {"set_trusted_proxies", lua_set_trusted_proxies},
+        {"check_settings", lua_check_settings}, {"set_deny_connect", lua_set_deny_connect},
+        {"set_broker", lua_set_broker},         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

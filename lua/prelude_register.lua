@@ -96,6 +96,7 @@ function app.set(settings)
     table.insert(names, "access_log_format")
     table.insert(names, "trusted_proxies")
     table.insert(names, "deny_connect")
+    table.insert(names, "broker")
     check_names("app.set", "setting", settings, names, place_of_setting)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
@@ -106,6 +107,8 @@ function app.set(settings)
             core.set_trusted_proxies(settings[name])
         elseif settings[name] ~= nil and name == "deny_connect" then
             core.set_deny_connect(settings[name])
+        elseif settings[name] ~= nil and name == "broker" then
+            core.set_broker(settings[name])
         elseif settings[name] ~= nil and name:find("^access_log") then
             core.set_access_log(name, settings[name])
         elseif settings[name] ~= nil then
@@ -147,7 +150,6 @@ end
 
 local route_options = core.route_names() -- names of a route's options
 table.insert(route_options, 1, "name")
-shared.route_options = route_options
 
 -- A limit that a route cannot have of its own gets a better error text than "unknown".
 local function check_route_options(what, options)
@@ -180,7 +182,7 @@ local function check_name(what, name)
     end
 end
 
-local function add_route(group, method, methods, path, options, fn, websocket)
+local function add_route(group, method, methods, path, options, fn)
     local what = group.what .. method
     begin(what, path)
     if fn == nil then
@@ -200,7 +202,7 @@ local function add_route(group, method, methods, path, options, fn, websocket)
         end
         path = group.prefix .. path
     end
-    core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket })
+    core.route(what, methods, path, options, { fn = fn, group = group })
     if options.name then
         named[options.name] = { pattern = path, place = core.place() }
     end
@@ -227,13 +229,6 @@ local function open_group(target, group)
             fail(group.what .. "route: a method or a list of methods expected, got " .. describe(methods))
         end
         add_route(group, "route", methods, path, options, fn)
-    end
-
-    function target.websocket(path, options, fn)
-        local what = group.what .. "websocket"
-        begin(what, path)
-        local own, handler, websocket = shared.websocket_route(what, options, fn)
-        add_route(group, "websocket", { "GET" }, path, own, handler, websocket)
     end
 
     function target.use(fn)

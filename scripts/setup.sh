@@ -34,6 +34,7 @@ test_packages=(
     lua-nginx-cookie lua-nginx-string lua-nginx-redis lua-nginx-redis-connector lua-nginx-memcached lua-nginx-dns
     lua-nginx-websocket # drivers that run with `require "ngx"`
     redis-server memcached # servers that they ask
+    'libhiredis1.1.0|libhiredis0.14' # what a broker in Redis needs
     nginx-core libnginx-mod-http-lua # and what they were written for
 )
 

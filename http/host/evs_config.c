@@ -5,6 +5,7 @@
 
 #include "http/host/evs_config.h"
 
+#include "core/broker.h"
 #include "core/destinations.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -133,17 +134,21 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     }
     trusted_proxies_destroy(trusted);
     struct destinations *list = NULL;
+    int rv;
     if (copy->deny_connect != NULL && destinations_parse_denied(&list, copy->deny_connect, text, sizeof text) < 0) {
         return error_text(err, errlen, -EINVAL, "evserve_config.deny_connect: %s", text);
     }
     destinations_destroy(list);
     list = NULL;
+    if (copy->broker != NULL && (rv = broker_check(copy->broker, text, sizeof text)) < 0) {
+        return error_text(err, errlen, rv, "evserve_config.broker: %s", text);
+    }
     if (copy->allow_connect != NULL && destinations_parse_allowed(&list, copy->allow_connect, text, sizeof text) < 0) {
         return error_text(err, errlen, -EINVAL, "evserve_config.allow_connect: %s", text);
     }
     destinations_destroy(list);
     struct metrics_hosts *hosts = NULL;
-    int rv = copy->metrics_hosts == NULL ? 0 : metrics_hosts_add_list(&hosts, copy->metrics_hosts, text, sizeof text);
+    rv = copy->metrics_hosts == NULL ? 0 : metrics_hosts_add_list(&hosts, copy->metrics_hosts, text, sizeof text);
     metrics_hosts_destroy(hosts);
     if (rv < 0) {
         return error_text(err, errlen, rv, "evserve_config.metrics_hosts: %s", text);
@@ -223,6 +228,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->trusted_proxies);
     mem_free((void *)(uintptr_t)kept->metrics_hosts);
     mem_free((void *)(uintptr_t)kept->deny_connect);
+    mem_free((void *)(uintptr_t)kept->broker);
     mem_free((void *)(uintptr_t)kept->allow_connect);
 }
 
@@ -241,6 +247,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
     kept->trusted_proxies = config->trusted_proxies == NULL ? NULL : mem_copy_text(config->trusted_proxies);
     kept->metrics_hosts = config->metrics_hosts == NULL ? NULL : mem_copy_text(config->metrics_hosts);
+    kept->broker = config->broker == NULL ? NULL : mem_copy_text(config->broker);
     kept->deny_connect = config->deny_connect == NULL ? NULL : mem_copy_text(config->deny_connect);
     kept->allow_connect = config->allow_connect == NULL ? NULL : mem_copy_text(config->allow_connect);
     kept->allow_read = kept->allow_write = NULL; /* used at the start only */
@@ -260,6 +267,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&
                     (kept->trusted_proxies == NULL) == (config->trusted_proxies == NULL) &&
                     (kept->metrics_hosts == NULL) == (config->metrics_hosts == NULL) &&
+                    (kept->broker == NULL) == (config->broker == NULL) &&
                     (kept->deny_connect == NULL) == (config->deny_connect == NULL) &&
                     (kept->allow_connect == NULL) == (config->allow_connect == NULL);
     return is_whole ? 0 : -ENOMEM;

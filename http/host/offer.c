@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
+#include "core/redis_url.h"
 #include "http/acme.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_routes.h"
@@ -72,6 +73,9 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     }
     if (rv == 0 && config->deny_connect != NULL) {
         rv = site_set_deny_connect(offer->site, config->deny_connect, text, sizeof text);
+    }
+    if (rv == 0 && config->broker != NULL) {
+        rv = site_set_broker(offer->site, config->broker, text, sizeof text);
     }
     if (rv == 0 && config->metrics_hosts != NULL) {
         rv = metrics_hosts_add_list(&offer->site->metrics_hosts, config->metrics_hosts, text, sizeof text);
@@ -380,6 +384,10 @@ static void describe_site(const struct describe_call *call, const struct site *s
     if (site->denied != NULL) {
         const char *list = destinations_text(site->denied);
         describe_text(call, "deny_connect", list, strlen(list));
+    }
+    struct redis_url url;
+    if (site->broker != NULL && redis_url_parse(&url, site->broker, NULL, 0) == 0) {
+        describe_text(call, "broker", url.name, strlen(url.name)); /* without a password */
     }
     if (site->acme != NULL) {
         describe_text(call, "acme", acme_directory(site->acme), strlen(acme_directory(site->acme)));

@@ -29,6 +29,7 @@ struct offer_config {
     const char *hsts;               /* text of hsts_parse(), or NULL; wins over the script's */
     const char *trusted_proxies;    /* valid, or NULL; wins over the script's */
     const char *deny_connect;       /* valid, or NULL; wins over the script's */
+    const char *broker;             /* valid, or NULL; wins over the script's */
     const char *metrics_hosts;      /* valid, or NULL; come with the script's */
     const char *access_log;         /* where it goes, or NULL; wins over the script's */
     const char *access_log_format;  /* valid, or NULL; wins over the script's */

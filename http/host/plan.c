@@ -199,6 +199,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .hsts = config->hsts,
         .trusted_proxies = config->trusted_proxies,
         .deny_connect = config->deny_connect,
+        .broker = config->broker,
         .metrics_hosts = config->metrics_hosts,
         .access_log = config->access_log,
         .access_log_format = config->access_log_format,

@@ -115,6 +115,7 @@ static void swap_offer(void *arg)
     server_set_site(worker->server, worker->offer->site);
     worker_take_stalls(worker);
     worker_take_outbound(worker);
+    worker_take_broker(worker);
     worker_take_tls(worker);
     if (worker->is_stopping) {
         server_drop_listeners(worker->server, errand->number); /* it has, or will, let go of the others */

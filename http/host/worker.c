@@ -7,6 +7,7 @@
 
 #include "http/host/worker.h"
 
+#include "core/broker.h"
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/thread.h"
@@ -124,6 +125,30 @@ void worker_take_outbound(struct worker *worker)
     outbound_forget_files(&worker->outbound);
 }
 
+void worker_take_broker(struct worker *worker)
+{
+    const char *url = worker->offer->site->broker;
+    char err[BROKER_ERROR_MAX];
+    if (worker->number != 0 || (worker->broker == NULL && url == NULL) ||
+        (worker->broker != NULL && url != NULL && broker_has_url(worker->broker, url))) {
+        return;
+    }
+    const struct broker_config config = {
+        .bell = &worker->bell,
+        .url = url,
+        .hub = worker->plan->hub,
+        .reactor = worker->reactor,
+        .outbound = &worker->outbound,
+        .log = worker->log,
+        .base_fd = worker->plan->base_fd,
+    };
+    broker_destroy(worker->broker);
+    worker->broker = NULL;
+    if (url != NULL && broker_create(&worker->broker, &config, err, sizeof err) < 0) {
+        log_write(worker->log, LOG_ERROR, "there is no broker: %s", err); /* it was checked: memory is short */
+    }
+}
+
 /* The access log. */
 
 int worker_take_access(struct worker *worker)
@@ -178,6 +203,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     server_set_handed(worker->server, &worker->plan->handed);
     worker_take_stalls(worker);
     worker_take_outbound(worker);
+    worker_take_broker(worker);
     rv = open_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;
@@ -482,6 +508,7 @@ void worker_free(struct worker *worker)
     offer_destroy(worker->next);
     offer_destroy(worker->offer);
     retired_done(&worker->retired);
+    broker_destroy(worker->broker);
     outbound_done(&worker->outbound);
     topics_done(&worker->topics);
     if (mailbox_is_mine(&worker->mailbox)) {

@@ -7,6 +7,7 @@
  * From the start to the end: worker_init(), worker_load(), worker_open(), worker_wait() or worker_poll() until the
  * worker is over, worker_free(). */
 
+#include "core/broker.h"
 #include "core/mailbox.h"
 #include "core/outbound.h"
 #include "core/topics.h"
@@ -51,6 +52,8 @@ struct worker {
     struct reactor *reactor;
     struct outbound outbound; /* of its scripts and its host; outlives them */
     struct topics topics;     /* likewise: subscribers of this thread */
+    struct broker *broker;    /* of the first worker: carries topics between machines; NULL: nothing does */
+    struct broker_bell bell;  /* wakes it */
     struct mailbox mailbox;   /* calls of other threads; exists as soon as the reactor does */
     struct offer *offer;      /* what new requests get */
     struct offer *next;       /* made by a reload, until all workers have theirs; else NULL */
@@ -93,6 +96,9 @@ void worker_take_stalls(struct worker *worker);
 
 /* Let other servers be connected with as the offer says. The worker's thread. */
 void worker_take_outbound(struct worker *worker);
+
+/* Let topics be carried by the broker that the offer names. The first worker has it. The worker's thread. */
+void worker_take_broker(struct worker *worker);
 
 /* Log requests as the plan says now. Returns 0, or -ENOMEM with the access log as it was. The worker's thread. */
 int worker_take_access(struct worker *worker);

@@ -1,0 +1,611 @@
+/* core/broker.c with a real Redis: several hubs, as of several machines, on one reactor. Skipped where redis-server or
+ * hiredis is not installed. */
+
+#include "core/broker.h"
+#include "core/hub.h"
+#include "core/log.h"
+#include "core/outbound.h"
+#include "core/reactor.h"
+#include "core/redis_reader.h"
+#include "core/topics.h"
+#include "tests/lib/fake_mem.h"
+#include "tests/lib/open_fds.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MACHINES = 3, HEARD_MAX = 4096 };
+
+struct machine {
+    struct hub *hub;
+    struct topics topics;
+    struct outbound outbound;
+    struct broker_bell bell;
+    struct broker *broker;
+    struct subscription subscription;
+    char heard[HEARD_MAX];       /* "one two " */
+    char ids[HEARD_MAX];         /* of what was heard */
+    struct publication_id first; /* of them */
+};
+
+static struct {
+    pid_t redis;
+    char folder[64], socket[96], url[128];
+    struct reactor *reactor;
+    struct log log;
+    char logged[HEARD_MAX];
+    struct machine machines[MACHINES];
+    int fds;
+    size_t blocks;
+} scene;
+
+static void take_line(void *arg, int level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    snprintf(scene.logged + strlen(scene.logged), HEARD_MAX - strlen(scene.logged), "%s\n", line);
+}
+
+/* Redis. */
+
+/* Send a command as a line; returns what comes back at once. */
+static const char *redis(const char *line)
+{
+    static char reply[HEARD_MAX];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", scene.socket);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ssize_t len = -1;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && dprintf(fd, "%s\r\n", line) > 0) {
+        len = recv(fd, reply, sizeof reply - 1, 0);
+    }
+    close(fd);
+    reply[len < 0 ? 0 : len] = '\0';
+    return len <= 0 ? NULL : reply;
+}
+
+static void pass(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static bool start_redis(void)
+{
+    scene.redis = fork();
+    if (scene.redis == 0) {
+        (void)freopen("/dev/null", "w", stdout);
+        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", scene.socket, "--save", "", "--dir",
+               scene.folder, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 1000; i++) {
+        int status;
+        const char *reply = redis("PING");
+        if (reply != NULL && strcmp(reply, "+PONG\r\n") == 0) {
+            return true;
+        }
+        if (waitpid(scene.redis, &status, WNOHANG) == scene.redis) {
+            break;
+        }
+        pass(10);
+    }
+    scene.redis = 0;
+    return false;
+}
+
+static void stop_redis(void)
+{
+    if (scene.redis > 0) {
+        kill(scene.redis, SIGKILL);
+        waitpid(scene.redis, NULL, 0);
+        scene.redis = 0;
+    }
+}
+
+static int begin_all(void **state)
+{
+    (void)state;
+    snprintf(scene.folder, sizeof scene.folder, "/tmp/evbroker.XXXXXX");
+    if (mkdtemp(scene.folder) == NULL) {
+        return -1;
+    }
+    snprintf(scene.socket, sizeof scene.socket, "%s/s", scene.folder);
+    snprintf(scene.url, sizeof scene.url, "unix:%s", scene.socket);
+    if (redis_reader_is_there()) {
+        (void)start_redis();
+    }
+    scene.log = (struct log){.sink = take_line, .level = LOG_DEBUG};
+    return 0;
+}
+
+static int end_all(void **state)
+{
+    (void)state;
+    stop_redis();
+    unlink(scene.socket);
+    return rmdir(scene.folder);
+}
+
+/* Machines. */
+
+static bool is_connected(const struct machine *machine)
+{
+    struct broker_counts counts;
+    broker_get_counts(machine->broker, &counts);
+    return counts.is_connected;
+}
+
+static int open_broker(struct machine *machine, const char *url)
+{
+    const struct broker_config config = {
+        .bell = &machine->bell,
+        .url = url,
+        .hub = machine->hub,
+        .reactor = scene.reactor,
+        .outbound = &machine->outbound,
+        .log = &scene.log,
+        .base_fd = -1,
+    };
+    char err[BROKER_ERROR_MAX];
+    return broker_create(&machine->broker, &config, err, sizeof err);
+}
+
+static int open_machine(int n, const char *url)
+{
+    struct machine *machine = &scene.machines[n];
+    int rv = hub_create(&machine->hub, 1);
+    if (rv < 0) {
+        return rv;
+    }
+    topics_init(&machine->topics, machine->hub, 0, scene.reactor);
+    outbound_init(&machine->outbound, scene.reactor, NULL, &scene.log);
+    return open_broker(machine, url);
+}
+
+static void close_machine(struct machine *machine)
+{
+    if (machine->hub != NULL) {
+        broker_destroy(machine->broker);
+        outbound_done(&machine->outbound);
+        topics_unsubscribe(&machine->subscription);
+        topics_done(&machine->topics);
+    }
+}
+
+static void turn(void)
+{
+    assert_true(reactor_run_once(scene.reactor, 1) >= 0);
+}
+
+/* Turn until a condition holds, for at most ten seconds. */
+#define turn_until(condition)                                                                                          \
+    do {                                                                                                               \
+        int turns_left = 10000; \
+        while (!(condition) && turns_left-- > 0) {                                                                     \
+            turn();                                                                                                    \
+        }                                                                                                              \
+        assert_true(condition);                                                                                        \
+    } while (0)
+
+static enum delivery hear(struct subscription *subscription, struct publication *publication)
+{
+    struct machine *machine = subscription->arg;
+    const struct payload *payload = publication->payload;
+    char id[PUBLICATION_ID_TEXT];
+    publication_id_write(payload->id, id);
+    if (machine->first.ms == 0) {
+        machine->first = payload->id;
+    }
+    snprintf(machine->heard + strlen(machine->heard), HEARD_MAX - strlen(machine->heard), "%s ", payload->data);
+    snprintf(machine->ids + strlen(machine->ids), HEARD_MAX - strlen(machine->ids), "%s ", id);
+    return DELIVERY_TAKEN;
+}
+
+static void join(int n, const char *topic, unsigned keep, struct publication_id after)
+{
+    struct machine *machine = &scene.machines[n];
+    struct topics_replay replay = {.keep = keep, .after = after};
+    assert_int_equal(topics_subscribe(&machine->topics, &machine->subscription, topic, strlen(topic), hear, machine,
+                                      keep > 0 ? &replay : NULL),
+                     0);
+}
+
+static void publish(int n, const char *topic, const char *text)
+{
+    const struct message_parts message = {.topic = topic,
+                                          .topic_len = strlen(topic),
+                                          .data = text,
+                                          .len = strlen(text)};
+    assert_int_equal(hub_publish(scene.machines[n].hub, &message), 0);
+}
+
+static const char *heard(int n)
+{
+    return scene.machines[n].heard;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(scene.machines, 0, sizeof scene.machines);
+    scene.logged[0] = '\0';
+    scene.fds = open_fds();
+    scene.blocks = fake_mem_live();
+    return reactor_create(&scene.reactor, NULL);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_mem_fail_after(0, false);
+    for (int i = 0; i < MACHINES; i++) {
+        close_machine(&scene.machines[i]);
+    }
+    reactor_destroy(scene.reactor);
+    for (int i = 0; i < MACHINES; i++) {
+        hub_destroy(scene.machines[i].hub);
+    }
+    if (scene.redis > 0) {
+        (void)redis("FLUSHALL");
+    }
+    return open_fds() == scene.fds && fake_mem_live() == scene.blocks ? 0 : -1;
+}
+
+static void begin(int machines)
+{
+    if (scene.redis <= 0) {
+        skip();
+    }
+    for (int i = 0; i < machines; i++) {
+        assert_int_equal(open_machine(i, scene.url), 0);
+    }
+    for (int i = 0; i < machines; i++) {
+        turn_until(is_connected(&scene.machines[i]));
+    }
+}
+
+/* Whether Redis knows of so many subscribers of a topic. */
+static bool has_subscribers(const char *topic, int count)
+{
+    char line[128], wanted[32];
+    snprintf(line, sizeof line, "PUBSUB NUMSUB evserve:0:%s", topic);
+    snprintf(wanted, sizeof wanted, ":%d\r\n", count);
+    const char *reply = redis(line);
+    return reply != NULL && strstr(reply, wanted) != NULL;
+}
+
+static const struct publication_id from_now = {0};
+
+static void messages_reach_all_machines_once(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 0, from_now);
+    join(1, "news", 0, from_now);
+    turn_until(has_subscribers("news", 2));
+    publish(0, "news", "a1");
+    publish(0, "news", "a2");
+    publish(0, "other", "nobody");
+    turn_until(strcmp(heard(1), "a1 a2 ") == 0);
+    publish(1, "news", "b1");
+    turn_until(strcmp(heard(0), "a1 a2 b1 ") == 0);
+    assert_non_null(redis("PUBLISH evserve:0:news foreign"));
+    turn_until(strcmp(heard(0), "a1 a2 b1 foreign ") == 0);
+    turn_until(strcmp(heard(1), "a1 a2 b1 foreign ") == 0);
+    struct broker_counts counts;
+    broker_get_counts(scene.machines[0].broker, &counts);
+    assert_int_equal(counts.sent, 3);
+    assert_int_equal(counts.received, 2);
+    assert_int_equal(counts.dropped, 0);
+    assert_int_equal(counts.waiting, 0);
+}
+
+static void topic_is_subscribed_while_it_has_subscribers(void **state)
+{
+    (void)state;
+    begin(1);
+    struct machine *machine = &scene.machines[0];
+    for (int i = 0; i < 3; i++) {
+        join(0, "news", 0, from_now);
+        turn_until(has_subscribers("news", 1));
+        topics_unsubscribe(&machine->subscription);
+        turn_until(has_subscribers("news", 0));
+    }
+    for (int i = 0; i < 20; i++) { /* while Redis has not yet confirmed */
+        join(0, "news", 0, from_now);
+        topics_unsubscribe(&machine->subscription);
+        turn();
+    }
+    join(0, "news", 0, from_now);
+    turn_until(has_subscribers("news", 1));
+    publish(0, "news", "a");
+    turn_until(strcmp(heard(0), "a ") == 0);
+}
+
+static void replays_have_the_same_ids_everywhere(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 10, from_now);
+    join(1, "news", 10, from_now);
+    turn_until(has_subscribers("news", 2));
+    for (int i = 0; i < 50; i++) { /* until they are live */
+        turn();
+    }
+    publish(0, "news", "a1");
+    publish(1, "news", "b1");
+    publish(0, "news", "a2");
+    turn_until(strlen(heard(0)) == 9 && strlen(heard(1)) == 9);
+    assert_string_equal(heard(0), heard(1));
+    assert_string_equal(scene.machines[0].ids, scene.machines[1].ids);
+
+    /* A client moves to a machine that has never heard of the topic. */
+    assert_int_equal(open_machine(2, scene.url), 0);
+    join(2, "news", 10, scene.machines[0].first);
+    turn_until(strcmp(heard(2), heard(0) + 3) == 0);
+    publish(2, "news", "c1");
+    turn_until(strlen(heard(0)) == 12 && strlen(heard(1)) == 12 && strlen(heard(2)) == 9);
+    assert_string_equal(heard(2), heard(0) + 3);
+    assert_string_equal(heard(0), heard(1));
+}
+
+/* Only those who ask for it get the history. */
+static void newcomer_gets_no_history_unasked(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 10, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "old");
+    turn_until(strcmp(heard(0), "old ") == 0);
+    join(1, "news", 10, from_now);
+    turn_until(has_subscribers("news", 2));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "new");
+    turn_until(strcmp(heard(1), "new ") == 0);
+}
+
+/* More than a page of the stream. */
+static void long_history_is_read_in_parts(void **state)
+{
+    char text[8];
+    (void)state;
+    begin(1);
+    join(0, "news", 1000, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    for (int i = 0; i < 100; i++) {
+        snprintf(text, sizeof text, "%02d", i);
+        publish(0, "news", text);
+    }
+    turn_until(strlen(heard(0)) == 300);
+    assert_int_equal(open_machine(1, scene.url), 0);
+    join(1, "news", 1000, scene.machines[0].first);
+    turn_until(strlen(heard(1)) == 297);
+    assert_string_equal(heard(1), heard(0) + 3);
+}
+
+static void what_is_published_during_an_outage_reaches_everybody_later(void **state)
+{
+    (void)state;
+    begin(1);
+    assert_non_null(redis("ACL SETUSER ann on >secret ~* &* +@all"));
+    char url[160];
+    snprintf(url, sizeof url, "%s?user=ann&password=secret", scene.url);
+    assert_int_equal(open_machine(1, url), 0);
+    turn_until(is_connected(&scene.machines[1]));
+    for (int i = 0; i < 2; i++) {
+        join(i, "news", 10, from_now);
+    }
+    turn_until(has_subscribers("news", 2));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a1");
+    publish(1, "news", "b1");
+    turn_until(strlen(heard(0)) == 6 && strlen(heard(1)) == 6);
+
+    (void)redis("ACL SETUSER ann off");
+    publish(1, "news", "b2"); /* it may be on its way */
+    (void)redis("CLIENT KILL USER ann");
+    turn_until(!is_connected(&scene.machines[1]));
+    publish(1, "news", "b3");
+    publish(0, "news", "a2");
+    turn_until(strstr(heard(1), "b2 b3 ") != NULL);
+    turn_until(strstr(heard(0), "a2 ") != NULL);
+    assert_null(strstr(heard(1), "a2 "));
+    assert_null(strstr(heard(0), "b3 "));
+
+    (void)redis("ACL SETUSER ann on");
+    turn_until(is_connected(&scene.machines[1]));
+    turn_until(strstr(heard(0), "b2 ") != NULL && strstr(heard(0), "b3 ") != NULL && strstr(heard(1), "a2 ") != NULL);
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(1, "news", "b4");
+    publish(0, "news", "a3");
+    turn_until(strlen(heard(0)) == 21 && strlen(heard(1)) == 21);
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    assert_int_equal(strlen(heard(0)), 21); /* nothing twice */
+    assert_int_equal(strlen(heard(1)), 21);
+    assert_true(strstr(heard(0), "b2 ") < strstr(heard(0), "b3 ") && strstr(heard(0), "b3 ") < strstr(heard(0), "b4 "));
+    assert_non_null(strstr(scene.logged, "connection lost: "));
+    assert_non_null(strstr(scene.logged, ": connected again"));
+    assert_null(strstr(scene.logged, "secret"));
+    char *line = strstr(scene.logged, "connection lost");
+    assert_null(strstr(line + 1, "connection lost")); /* once, however many attempts fail */
+}
+
+static void restarted_redis_is_found_again(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 0, from_now);
+    join(1, "news", 5, from_now);
+    turn_until(has_subscribers("news", 2));
+    stop_redis();
+    turn_until(!is_connected(&scene.machines[0]) && !is_connected(&scene.machines[1]));
+    publish(0, "news", "a1");
+    turn_until(strcmp(heard(0), "a1 ") == 0);
+    assert_true(start_redis());
+    turn_until(is_connected(&scene.machines[0]) && is_connected(&scene.machines[1]));
+    turn_until(has_subscribers("news", 2));
+    publish(0, "news", "a2");
+    turn_until(strcmp(heard(0), "a1 a2 ") == 0 && strstr(heard(1), "a2 ") != NULL);
+}
+
+static void flushed_scripts_are_loaded_again(void **state)
+{
+    (void)state;
+    begin(2);
+    join(1, "news", 0, from_now);
+    turn_until(has_subscribers("news", 1));
+    assert_string_equal(redis("SCRIPT FLUSH"), "+OK\r\n");
+    publish(0, "news", "a1");
+    publish(0, "news", "a2");
+    turn_until(strcmp(heard(1), "a1 a2 ") == 0);
+}
+
+static void password_that_is_wrong_is_said(void **state)
+{
+    char url[160];
+    (void)state;
+    begin(0);
+    snprintf(url, sizeof url, "%s?user=nobody&password=hush-hush", scene.url);
+    assert_int_equal(open_machine(0, url), 0);
+    turn_until(strstr(scene.logged, "WRONGPASS") != NULL);
+    assert_non_null(strstr(scene.logged, "cannot be reached"));
+    assert_null(strstr(scene.logged, "hush"));
+}
+
+static void queue_is_bounded_while_redis_is_away(void **state)
+{
+    static char text[1 << 20];
+    (void)state;
+    begin(0);
+    assert_int_equal(open_machine(0, "unix:/nowhere/at/all"), 0);
+    memset(text, 'x', sizeof text - 1);
+    struct broker_counts counts;
+    for (int i = 0; i < 20; i++) {
+        publish(0, "news", text);
+    }
+    turn();
+    broker_get_counts(scene.machines[0].broker, &counts);
+    assert_int_equal(counts.dropped, 5);
+    assert_true(counts.waiting > 15 << 20 && counts.waiting <= 16 << 20);
+}
+
+static void bad_urls_are_refused(void **state)
+{
+    char err[BROKER_ERROR_MAX];
+    (void)state;
+    begin(0);
+    assert_int_equal(broker_check("http://secret@x", err, sizeof err), -EINVAL);
+    assert_null(strstr(err, "secret"));
+    assert_int_equal(broker_check(scene.url, err, sizeof err), 0);
+}
+
+/* A broker goes, as a reload may have it, while a ring is under way; another one follows. */
+static void broker_can_be_replaced(void **state)
+{
+    (void)state;
+    begin(2);
+    struct machine *machine = &scene.machines[0];
+    join(0, "news", 0, from_now);
+    turn_until(has_subscribers("news", 1));
+    publish(0, "news", "a1");
+    broker_destroy(machine->broker);
+    assert_int_equal(open_broker(machine, scene.url), 0);
+    publish(0, "news", "a2");
+    turn_until(strcmp(heard(0), "a1 a2 ") == 0);
+    turn_until(is_connected(machine) && has_subscribers("news", 1));
+    publish(1, "news", "b1");
+    turn_until(strcmp(heard(0), "a1 a2 b1 ") == 0);
+    broker_destroy(machine->broker);
+    machine->broker = NULL;
+    publish(0, "news", "a3");
+    turn_until(strcmp(heard(0), "a1 a2 b1 a3 ") == 0);
+}
+
+/* Whatever allocation fails, subscribers of this server get what is published, and nothing leaks. */
+static void memory_may_be_short(void **state)
+{
+    (void)state;
+    begin(0);
+    struct machine *machine = &scene.machines[0];
+    bool has_failed = true;
+    for (uint64_t n = 1; has_failed && n < 200; n++) {
+        memset(machine, 0, sizeof *machine);
+        assert_int_equal(hub_create(&machine->hub, 1), 0);
+        topics_init(&machine->topics, machine->hub, 0, scene.reactor);
+        outbound_init(&machine->outbound, scene.reactor, NULL, &scene.log);
+        join(0, "quiet", 0, from_now);
+        fake_mem_fail_after(n, false);
+        int rv = open_broker(machine, scene.url);
+        if (rv == 0) {
+            for (int i = 0; i < 30 && !is_connected(machine); i++) {
+                turn();
+            }
+            const struct message_parts message = {.topic = "quiet", .topic_len = 5, .data = "a", .len = 1};
+            rv = hub_publish(machine->hub, &message);
+            for (int i = 0; i < 10; i++) {
+                turn();
+            }
+            assert_true(rv == 0 ? strcmp(heard(0), "a ") == 0 : rv == -ENOMEM);
+        } else {
+            assert_int_equal(rv, -ENOMEM);
+        }
+        has_failed = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        close_machine(machine);
+        for (int i = 0; i < 3; i++) {
+            (void)reactor_run_once(scene.reactor, 0);
+        }
+        hub_destroy(machine->hub);
+    }
+    assert_false(has_failed);
+    memset(machine, 0, sizeof *machine);
+}
+
+#define on_redis(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        on_redis(messages_reach_all_machines_once),
+        on_redis(topic_is_subscribed_while_it_has_subscribers),
+        on_redis(replays_have_the_same_ids_everywhere),
+        on_redis(newcomer_gets_no_history_unasked),
+        on_redis(long_history_is_read_in_parts),
+        on_redis(what_is_published_during_an_outage_reaches_everybody_later),
+        on_redis(restarted_redis_is_found_again),
+        on_redis(flushed_scripts_are_loaded_again),
+        on_redis(password_that_is_wrong_is_said),
+        on_redis(queue_is_bounded_while_redis_is_away),
+        on_redis(bad_urls_are_refused),
+        on_redis(broker_can_be_replaced),
+        on_redis(memory_may_be_short),
+    };
+    return cmocka_run_group_tests(tests, begin_all, end_all);
+}
