@@ -36,7 +36,7 @@ struct ws_case {
 };
 
 static struct guarded guarded;
-static struct ws_codecs *codecs;
+static struct ws_codecs *codecs; /* there while one struct ws_deflate is */
 static int failures, cases;
 
 static void die(const struct ws_case *c, const char *what, const char *line)
@@ -289,7 +289,7 @@ static struct ws_deflate *open_deflate(struct ws_case *c)
     struct ws_deflate *deflate = NULL;
 
     if (!ws_extension_read(&offer, offered, sizeof offered - 1) ||
-        ws_deflate_create(&deflate, codecs, &offer, &terms) < 0) {
+        ws_deflate_create(&deflate, &codecs, 1 << 20, &offer, &terms) < 0) {
         die(c, "cannot agree on", offered);
     }
     c->rules.inflate = ws_deflate_inflate;
@@ -394,7 +394,7 @@ static void run_every_way(struct ws_case *c)
 {
     static struct script script;
 
-    if (c->is_deflated && codecs == NULL) {
+    if (c->is_deflated && !ws_deflate_is_there()) {
         return; /* zlib is not there */
     }
     size_t live = fake_mem_live();
@@ -469,9 +469,6 @@ int main(int argc, char **argv)
     DIR *dir = opendir(folder);
 
     guarded_init(&guarded);
-    if (ws_deflate_is_there()) {
-        codecs = ws_codecs_create(1 << 20);
-    }
     if (dir == NULL) {
         perror(folder);
         return 2;
@@ -486,7 +483,6 @@ int main(int argc, char **argv)
     }
     closedir(dir);
     guarded_done(&guarded);
-    ws_codecs_destroy(codecs);
     printf("%d cases, %d failures\n", cases, failures);
     return failures == 0 && cases > 0 ? 0 : 1;
 }
