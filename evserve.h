@@ -19,7 +19,7 @@
  * The chapters of this file: basics, limits, routes, static files, finished requests, HTTPS, configuration, starting
  * and stopping, calls from other threads, reloading, addresses and statistics, reading a request, request bodies, forms
  * and parts, client and server of a request, header fields and complete responses, health, metrics, streamed responses,
- * events of a request, tickets, timers and watches, requests to other servers, checking and logging.
+ * events of a request, WebSockets, tickets, timers and watches, requests to other servers, checking and logging.
  *
  * C++17 programs may include evserve.hpp: the same functions with lambdas, handles that clean up, and exceptions that
  * never reach the library. */
@@ -121,8 +121,9 @@ struct evs_log_entry {
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
  * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
  * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, and no time for
- * drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it, as they reject 0 in a script. */
+ * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, no contexts for
+ * ws_deflate_memory, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it,
+ * as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
 
 /* Limits of one route, which override the server's, in milliseconds and bytes. Each member has the same meaning as in
@@ -639,6 +640,11 @@ struct evserve_config {
      * 10.0.0.0/8:5432, [::1]:6379, *:443, unix:/run/db.sock". Without it, none may. */
     const char *allow_connect;
 
+    /* Bytes that the contexts of compressed WebSockets may take, in each thread; default 67108864. A context lets messages
+     * refer to earlier ones, which makes them shorter, and takes about 52 KiB a connection. WebSockets for which no room
+     * is left compress each message alone. EVSERVE_ZERO: all do. */
+    uint64_t ws_deflate_memory;
+
     /* What carries publications (evserve_publish()) between the servers of several machines: the URL of a Redis server,
      * "redis://user:password@host:6379/0", "rediss://host?ca_file=ca.pem" for TLS, or "unix:/run/redis.sock". The server
      * starts without it, and connects again whenever it is lost; meanwhile publications reach subscribers of this server
@@ -864,6 +870,8 @@ struct evs_stats {
     uint64_t reloads_failed;    /* that did not, so that what was served before goes on */
     uint64_t reload_has_failed; /* 1 if the last one did not */
     uint64_t stalls;            /* turns of the event loops that took longer than stall_warning_ms */
+    uint64_t websockets;        /* open now */
+    uint64_t websocket_received, websocket_sent; /* messages */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if
@@ -1197,6 +1205,41 @@ struct evs_publication {
 /* Returns as evserve_publish(); -EINVAL also for a wrong size, and for an event's name that has a line break. */
 int evserve_publish_as(evserve *server, const struct evs_publication *publication);
 
+/* Respond with the messages of a topic as Server-Sent Events, which browsers read with EventSource:
+ *
+ *     static void serve(evs_request *request, void *arg)
+ *     {
+ *         const struct evs_events_options options = {.size = sizeof options, .topic = "news", .replay = 100};
+ *         evs_events(request, &options);
+ *     }
+ *
+ * From then on every message that is published to the topic is sent as an event, without a call of the host. The request
+ * gets no further events of evs_on(), and is over when the client leaves or the stream ends: when the server stops, within
+ * half a minute after a reload, and when the client falls too far behind. EventSource then connects again by itself.
+ *
+ * Each event has an id, and a client that comes back names the last one that it has (Last-Event-ID, or lastEventId in the
+ * query; "earliest" for all). It first gets what it has missed, as far as the topic keeps it (replay); if more was
+ * published, an event named "lost" comes before. */
+struct evs_events_options {
+    size_t size;           /* sizeof(struct evs_events_options) */
+    const char *topic;     /* 1 to 256 bytes */
+    unsigned replay;       /* messages of the topic that are kept from now on, up to 10,000 and 4 MiB; 0: none */
+    uint32_t heartbeat_ms; /* time between two comments, which keep the connection alive, 100 or more; 0: 15 s */
+    uint32_t retry_ms;     /* how long the client waits before it connects again; 0: as it likes, about 3 s */
+    unsigned flags;        /* EVS_SKIP, or 0 */
+};
+
+#define EVS_NO_HEARTBEAT UINT32_MAX /* heartbeat_ms: no comments */
+
+/* A client that is write_cap bytes behind misses messages, and stays connected. Without this flag its stream ends behind
+ * what is queued, so that it comes back for what it has missed. */
+enum { EVS_SKIP = 1 };
+
+/* Copies the options. Returns 0; -EALREADY: the response has begun; -EINVAL: an option is wrong (the log says which);
+ * -ENOSPC: the server has 100,000 topics already; or -ENOMEM. In each case the request is over: without a stream, its
+ * client gets a 500 or 503. */
+int evs_events(evs_request *request, const struct evs_events_options *options);
+
 /* ---- Streamed responses ---- */
 
 /* Begin a response whose content follows in pieces: length bytes in all, or -1 if the length is not known yet. The head
@@ -1273,6 +1316,150 @@ int evs_after(evs_request *request, uint32_t ms);
  * fn is NULL; -ENOBUFS: there are EVS_DONE_MAX already. */
 enum { EVS_DONE_MAX = 8 };
 int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
+
+/* ---- WebSockets ---- */
+
+/* A WebSocket (RFC 6455) is a connection on which both sides send messages at any time. A GET route accepts it; from
+ * then on, functions of yours are called:
+ *
+ *     static void on_message(evs_ws *ws, int kind, const void *data, size_t len, void *arg)
+ *     {
+ *         evs_ws_send(ws, kind, data, len);                        // an echo
+ *     }
+ *     static void on_close(evs_ws *ws, int code, const char *reason, void *arg)
+ *     {
+ *         // ws is over: forget it
+ *     }
+ *     static void serve_echo(evs_request *request, void *arg)
+ *     {
+ *         const struct evs_ws_callbacks echo = {.size = sizeof echo, .on_message = on_message, .on_close = on_close};
+ *         evs_websocket(request, &echo);
+ *     }
+ *     const struct evs_route routes[] = {{.route = "GET /echo", .serve = serve_echo}, {.route = NULL}};
+ *
+ * Check passwords, cookies and parameters before that, as for any request: evs_reply(request, 401, ...) refuses. What
+ * you will need of the request later, copy into arg: the request ends with the upgrade.
+ *
+ * Threads. A WebSocket belongs to the thread of its request: its callbacks are called there, and the functions below
+ * may be called only there, from on_open until the end of on_close, in callbacks of this WebSocket or of anything else.
+ * Other threads use evserve_post_to(). No function calls back into the host: what it causes comes later.
+ *
+ * The server answers pings by itself, and pings clients that say nothing, so that one that has vanished is noticed. A
+ * stop sends close code 1001 and waits for the client until the deadline of the stop. A reload leaves open WebSockets
+ * alone: your functions and arg must stay valid until on_close. */
+typedef struct evs_ws evs_ws;
+
+enum { EVS_WS_TEXT = 1, EVS_WS_BINARY = 2 }; /* kinds of messages; a text is UTF-8 */
+
+/* Close codes (RFC 6455 section 7.4.1) that on_close gets in addition to those that a client sent. */
+enum {
+    EVS_WS_NO_CODE = 1005, /* the client closed without a code */
+    EVS_WS_LOST = 1006     /* the connection ended without a close: the client has vanished, or was cut */
+};
+
+/* What evs_websocket() is given. It is copied, with its texts, when a WebSocket is accepted. Each function may be NULL.
+ * In limits, 0 is the default and EVSERVE_ZERO the number 0. */
+struct evs_ws_callbacks {
+    size_t size; /* sizeof(struct evs_ws_callbacks) */
+    void *arg;   /* passed to the functions */
+
+    /* It is open: messages may be sent. */
+    void (*on_open)(evs_ws *ws, void *arg);
+
+    /* A message from the client. data is valid during the call. Without this function, messages are dropped. */
+    void (*on_message)(evs_ws *ws, int kind, const void *data, size_t len, void *arg);
+
+    /* evs_ws_send() returned 0, and since then the client has taken at least half of what was queued. */
+    void (*on_drain)(evs_ws *ws, void *arg);
+
+    /* A pong: usually the answer to evs_ws_ping(), with its data. */
+    void (*on_pong)(evs_ws *ws, const void *data, size_t len, void *arg);
+
+    /* The end: called exactly once for each evs_websocket() that returned 0, even if on_open was never called because
+     * the client left too early; ws may then not be used at all. code is the client's, EVS_WS_NO_CODE, EVS_WS_LOST, or
+     * the code that the server sent because the client broke the rules: 1002 (malformed frames), 1007 (a text that is
+     * not UTF-8), 1009 (beyond max_message). reason is a text, perhaps empty, valid during the call. */
+    void (*on_close)(evs_ws *ws, int code, const char *reason, void *arg);
+
+    /* The pages that may connect from a browser: origins separated by commas, such as "https://example.org,
+     * https://example.com:8443"; "*" for all; NULL for pages of the same host and port as the request's Host. Clients
+     * that send no Origin are no browsers and may always connect. A browser sends cookies whichever page connects, so
+     * "*" is for WebSockets that are open to everybody. */
+    const char *origins;
+
+    /* Subprotocols, separated by commas, the best one first: "chat.v2, chat.v1". The first one that the client offers
+     * is agreed on; without such a one there is none. NULL: none. At most 1,000 bytes. */
+    const char *protocols;
+
+    uint64_t max_message;      /* bytes of a message from the client; default 1 MiB, at most 1 GiB */
+    uint64_t ping_ms;          /* silence of the client after which it gets a ping, up to a quarter sooner, so that not
+                                * all get it at once; default 30 s; EVSERVE_ZERO: no pings */
+    uint64_t pong_timeout_ms;  /* how long it may then remain silent before it is cut; default 20 s */
+    uint64_t idle_timeout_ms;  /* time without a message in either direction after which the WebSocket is closed with
+                                * 1001; default: none */
+    uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */
+};
+
+/* Respond with 101 and the header fields that were set, and speak WebSocket from then on; or, if the request is not a
+ * proper request for a WebSocket, respond with an error and a text that says what is missing. Returns
+ *
+ *   0          accepted
+ *   a status   the response that was sent instead: 426 (an ordinary request), 400, 403 (the origin is not allowed) or
+ *              500 (no memory). None of the functions is called, and arg is still yours
+ *   -EINVAL    size is wrong, a limit is out of range or protocols is too long: the client gets a 500
+ *   -EALREADY  the response has begun
+ *
+ * The route's write_timeout_ms, write_high_mark and write_cap hold for the WebSocket, too; a single message may be
+ * longer than write_cap. */
+int evs_websocket(evs_request *request, const struct evs_ws_callbacks *callbacks);
+
+/* Send a message, which is copied. kind is EVS_WS_TEXT or EVS_WS_BINARY. Returns
+ *
+ *   1   go on
+ *   0   queued, but the client is falling behind (write_high_mark): wait for on_drain before sending more
+ *   -EPIPE     it is closing or over
+ *   -EINVAL    no such kind
+ *   -EILSEQ    the text is not UTF-8
+ *   -EMSGSIZE  longer than 1 GiB
+ *   -ENOBUFS   more than write_cap bytes are waiting already: the connection is cut, and on_close follows
+ *   -ENOMEM    nothing was queued
+ *
+ * All that is sent within one callback leaves with one system call when the callback returns. */
+int evs_ws_send(evs_ws *ws, int kind, const void *data, size_t len);
+
+/* Send a ping with at most 125 bytes. The pong is an on_pong. Returns as evs_ws_send(). */
+int evs_ws_ping(evs_ws *ws, const void *data, size_t len);
+
+/* Close: what is queued is sent first, then the code and the reason (UTF-8, at most 123 bytes; NULL: none). No further
+ * message is delivered; on_close follows when the client has answered, or after close_timeout_ms. code is 1000 to 1003,
+ * 1007 to 1014, 3000 to 4999, or 0 for none. Returns 0; -EINVAL: such a code or reason cannot be sent; -EPIPE: it is
+ * closing or over; -ENOMEM. */
+int evs_ws_close(evs_ws *ws, int code, const char *reason);
+
+/* Read nothing more from the client until evs_ws_resume(): TCP then slows it down. After evs_ws_pause() no further
+ * on_message comes, even if a message has arrived already. */
+void evs_ws_pause(evs_ws *ws);
+void evs_ws_resume(evs_ws *ws);
+
+/* Bytes that wait for the client; evs_ws_callbacks.arg; the client's address, written like that of evs_peer(). */
+size_t evs_ws_queued(const evs_ws *ws);
+void *evs_ws_arg(const evs_ws *ws);
+const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size);
+
+/* Write the subprotocol that was agreed on into text, which has size bytes, cut if it is too long; "" if there is none.
+ * Returns text. */
+const char *evs_ws_protocol(const evs_ws *ws, char *text, size_t size);
+
+/* Subscribe to a topic, 1 to 256 bytes: what evserve_publish() sends there goes to the client as a message, without a
+ * call of your functions. A client that falls behind is cut when more than write_cap bytes wait for it; with
+ * EVS_WS_SKIP, it misses messages instead while more than write_high_mark bytes wait. Subscribing again only changes
+ * that. Returns 0; -EPIPE: it is closing or over; -EINVAL: topic is empty, or flags are unknown; -ENAMETOOLONG; -E2BIG: it
+ * has 1,000 topics already; -ENOSPC: the server has 100,000; -ENOMEM. */
+enum { EVS_WS_SKIP = 1 };
+int evs_ws_subscribe(evs_ws *ws, const char *topic, unsigned flags);
+
+/* Get nothing more from a topic. Returns 0, or -ENOENT if it is not subscribed. WebSockets that end leave all topics. */
+int evs_ws_unsubscribe(evs_ws *ws, const char *topic);
 
 /* ---- Tickets: responding from any thread ---- */
 

@@ -25,6 +25,7 @@ struct reactor;
 struct site;
 struct tls_context;
 struct topics;
+struct ws_codecs;
 
 /* What a connection is doing. */
 enum conn_phase {
@@ -124,6 +125,7 @@ struct service {
     struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
     struct topics *topics;            /* borrowed: subscribers of this thread; NULL without a host */
     struct request_id_pool ids;       /* randomness for the ids of its requests */
+    struct ws_codecs *ws_codecs;      /* what compressed WebSockets share; NULL while there are none */
     struct server_stats stats;        /* since the server was made */
 
     /* Of server_report_full(), with its argument; NULL without a host. */

@@ -26,6 +26,7 @@
 #include "lua/anchor.h"
 #include "lua/bind_number.h"
 #include "lua/bind_stream.h"
+#include "lua/bind_websocket.h"
 #include "lua/coro_pool.h"
 #include "lua/json_encode.h"
 #include "lua/object.h"
@@ -47,6 +48,7 @@ struct reply {
     bool is_pass;     /* the static files answer */
     int file;         /* index of the path of a file, which is the content; root is that of its directory */
     int root;         /* index */
+    int websocket;    /* index of the function of a WebSocket, which follows a 101 */
     bool dotfiles;    /* the file's path may name dot files */
     bool has_type;    /* the handler gives its own Content-Type */
     const char *type; /* which that is, for a file; the table of headers keeps it */
@@ -244,6 +246,9 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     if (reply->headers != 0) {
         add_fields(L, coro->exchange, reply);
     }
+    if (reply->websocket != 0) {
+        return websocket_answer(L, coro, reply->websocket);
+    }
     if (reply->is_pass) {
         if (reply->has_type) {
             script_raise(L, "app.pass always sends the Content-Type of the file");
@@ -311,6 +316,20 @@ static void read_elsewhere(lua_State *L, struct reply *reply)
     }
 }
 
+/* Whether a response object, at index 1, is that of a WebSocket, with the status on top of the stack. */
+static bool read_websocket(lua_State *L, struct reply *reply)
+{
+    bool is_switch = reply->body == 0 && lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) == 101;
+    lua_getfield(L, 1, "websocket");
+    if (!is_switch || !lua_isfunction(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    reply->websocket = lua_gettop(L);
+    reply->status = 101;
+    return true;
+}
+
 /* A response object: the prelude has brought all that was returned into one. */
 static int answer_response(lua_State *L, struct coro *coro)
 {
@@ -324,7 +343,7 @@ static int answer_response(lua_State *L, struct coro *coro)
         read_elsewhere(L, &reply);
     }
     lua_getfield(L, 1, "status");
-    if (!lua_isnil(L, -1)) {
+    if (!lua_isnil(L, -1) && !read_websocket(L, &reply)) {
         if (lua_type(L, -1) != LUA_TNUMBER) {
             script_raise(L, "the response's status must be a number, not %s", luaL_typename(L, -1));
         }

@@ -22,6 +22,7 @@
 #include "lua/script_error.h"
 #include "lua/serve.h"
 #include "lua/stack_guard.h"
+#include "lua/websocket_options.h"
 #include "version.h"
 
 #include <errno.h>
@@ -233,6 +234,11 @@ static int app_route(lua_State *L)
         lua_pop(L, 1);
     }
     take_route_name(L, 4, route);
+    lua_getfield(L, 5, "websocket");
+    if (lua_istable(L, -1)) {
+        websocket_take_options(L, lua_gettop(L), what, &route->websocket);
+    }
+    lua_settop(L, 5);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
     if (rv < 0) {

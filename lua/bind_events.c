@@ -1,5 +1,5 @@
 /* Happy path: the prelude asks for the text of an event and writes it as any stream does (bind_stream.c). Each stream has
- * a timer that writes a comment when nothing was sent for a while, without Lua: so a proxy does not take it for dead, and
+ * a timer that writes a comment from time to time, without Lua: so a proxy does not take it for dead, and
  * a client that has gone is noticed.
  *
  * Failure modes: while the client is behind, what waits for it says as much as a comment, and the last event may be there
@@ -8,7 +8,7 @@
 #include "lua/bind_events.h"
 
 #include "core/mem.h"
-#include "core/sys.h"
+#include "http/event_stream.h"
 #include "http/response.h"
 #include "http/sse.h"
 #include "lua/coro.h"
@@ -16,15 +16,12 @@
 #include "lua/scratch.h"
 #include "lua/script_error.h"
 
-enum { BEAT_LEAST_MS = 100 }; /* between two comments */
-
 /* The comments of one stream. */
 struct event_beat {
     struct coro_thing thing;        /* it ends with the coroutine of the stream */
     struct script *script;          /* whose it is */
     struct event_beat *next, *prev; /* in the list of all */
     uint64_t timer;                 /* of the reactor; 0: the stream is over */
-    uint64_t sent_bytes;            /* of the response, when the timer was last due */
     uint32_t interval_ms;           /* between two comments */
 };
 
@@ -45,15 +42,12 @@ static void end_beat(struct coro_thing *thing)
     free_beat((struct event_beat *)(void *)thing);
 }
 
-/* Write a comment, unless something was sent since the last time or still waits. Returns false if the client is lost. */
-static bool write_beat(struct event_beat *beat, struct coro *coro)
+/* Write a comment, unless something waits for the client. Returns false if the client is lost. */
+static bool write_beat(struct coro *coro)
 {
     static const char comment[] = ":\n\n";
-    struct exchange *exchange = coro->exchange;
-    uint64_t before = beat->sent_bytes;
-    beat->sent_bytes = exchange->sent_bytes;
-    bool is_silent = coro->stream.has_begun && before == exchange->sent_bytes && exchange_queued(exchange) == 0;
-    return !is_silent || coro->held[HELD_PIECE] != NULL || response_write(exchange, comment, sizeof comment - 1) >= 0;
+    bool may_write = coro->stream.has_begun && coro->held[HELD_PIECE] == NULL && exchange_queued(coro->exchange) == 0;
+    return !may_write || response_write(coro->exchange, comment, sizeof comment - 1) >= 0;
 }
 
 static void on_beat(struct reactor *reactor, uint64_t timer, void *arg)
@@ -65,27 +59,19 @@ static void on_beat(struct reactor *reactor, uint64_t timer, void *arg)
     if (coro->exchange == NULL) { /* the stream is over, and its coroutine will be soon */
         return;
     }
-    if (!write_beat(beat, coro)) {
+    if (!write_beat(coro)) {
         coro_lose(coro);
         return;
     }
     beat->timer = reactor_set_timeout(reactor, beat->interval_ms, on_beat, beat);
 }
 
-/* When the first comment of a stream is due: clients that have come together get theirs at different times. */
-static uint32_t first_beat_ms(uint32_t interval_ms)
-{
-    uint32_t random = 0;
-    (void)sys_random(&random, sizeof random);
-    return interval_ms / 2 + random % (interval_ms - interval_ms / 2);
-}
-
-/* begin_beat(ms): comments for the stream that runs, when it is silent for so long. */
+/* begin_beat(ms): comments for the stream that runs, so often; never: 0. */
 static int lua_begin_beat(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "app.events");
     uint32_t interval_ms = (uint32_t)luaL_checkinteger(L, 1);
-    if (coro->exchange == NULL || interval_ms < BEAT_LEAST_MS) {
+    if (coro->exchange == NULL || interval_ms == 0) {
         return 0;
     }
     struct script *script = coro->script;
@@ -101,7 +87,7 @@ static int lua_begin_beat(lua_State *L)
         beat->next->prev = beat;
     }
     script->beats = beat;
-    beat->timer = reactor_set_timeout(script->reactor, first_beat_ms(interval_ms), on_beat, beat);
+    beat->timer = reactor_set_timeout(script->reactor, event_stream_first_ms(interval_ms, beat), on_beat, beat);
     if (beat->timer == 0) {
         free_beat(beat);
         script_raise_memory(L);
@@ -193,7 +179,7 @@ void bind_events(lua_State *L)
         {"event_text", lua_event_text},
         {NULL, NULL},
     };
-    lua_pushinteger(L, BEAT_LEAST_MS);
+    lua_pushinteger(L, EVENT_STREAM_HEARTBEAT_LEAST_MS);
     lua_setfield(L, -2, "BEAT_LEAST_MS");
     luaL_register(L, NULL, functions);
 }

@@ -65,6 +65,7 @@ static int lua_set_ref(lua_State *L)
         {"run_failed", REF_RUN_FAILED},
         {"run_timer", REF_RUN_TIMER},
         {"run_deferred", REF_RUN_DEFERRED},
+        {"run_websocket", REF_RUN_WEBSOCKET},
         {"run_task", REF_RUN_TASK},
         {"give_back", REF_GIVE_BACK},
         {"relay", REF_RELAY},

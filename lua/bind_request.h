@@ -34,6 +34,10 @@ _Noreturn void request_raise_over(lua_State *L, const char *what);
 /* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
 void request_keep(lua_State *L, struct request *request, int key);
 
+/* Push the table of what is kept of the request at work, whose response has not begun: all fields but the body, and
+ * what the script has set. It can be read when the request is over. */
+void request_push_store(lua_State *L);
+
 /* Push what is kept as field key (a stack index), or nil. */
 void request_push_kept(lua_State *L, const struct request *request, int key);
 

@@ -10,7 +10,7 @@ local begin_beat, event_text, comment_text = core.begin_beat, core.event_text, c
 local event_ms, write_event, current_request = core.event_ms, core.write_event, core.current_request
 local json_encode, number_text, stopping = core.json_encode, core.number_text, core.stopping
 
-local HEARTBEAT = "15s" -- silence after which a comment is sent
+local HEARTBEAT = "15s" -- between two comments
 
 -- What a handler sends to.
 
@@ -115,7 +115,7 @@ local function check_options(options, names)
     return options
 end
 
--- Milliseconds of silence before a comment, 0 for none.
+-- Milliseconds between two comments, 0 for none.
 local function heartbeat_of(options)
     if options.heartbeat == false then
         return 0

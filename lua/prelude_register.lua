@@ -150,6 +150,7 @@ end
 
 local route_options = core.route_names() -- names of a route's options
 table.insert(route_options, 1, "name")
+shared.route_options = route_options
 
 -- A limit that a route cannot have of its own gets a better error text than "unknown".
 local function check_route_options(what, options)
@@ -182,7 +183,7 @@ local function check_name(what, name)
     end
 end
 
-local function add_route(group, method, methods, path, options, fn)
+local function add_route(group, method, methods, path, options, fn, websocket)
     local what = group.what .. method
     begin(what, path)
     if fn == nil then
@@ -202,7 +203,7 @@ local function add_route(group, method, methods, path, options, fn)
         end
         path = group.prefix .. path
     end
-    core.route(what, methods, path, options, { fn = fn, group = group })
+    core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket })
     if options.name then
         named[options.name] = { pattern = path, place = core.place() }
     end
@@ -229,6 +230,13 @@ local function open_group(target, group)
             fail(group.what .. "route: a method or a list of methods expected, got " .. describe(methods))
         end
         add_route(group, "route", methods, path, options, fn)
+    end
+
+    function target.websocket(path, options, fn)
+        local what = group.what .. "websocket"
+        begin(what, path)
+        local own, handler, websocket = shared.websocket_route(what, options, fn)
+        add_route(group, "websocket", { "GET" }, path, own, handler, websocket)
     end
 
     function target.use(fn)

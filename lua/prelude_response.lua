@@ -51,6 +51,7 @@ end
 local function copy(other)
     local made = response(other.status, other.body, other.headers)
     made.pass, made.file, made.root, made.dotfiles = other.pass, other.file, other.root, other.dotfiles
+    made.websocket = other.websocket
     return made
 end
 
@@ -80,6 +81,13 @@ end
 local function own_response(a, b, c)
     local made = to_response(a, b, c)
     return made == a and copy(made) or made
+end
+
+-- A 101, after which fn runs as the function of a WebSocket. A middleware that gives it another status refuses it.
+function shared.websocket_response(fn)
+    local made = response(101)
+    made.websocket = fn
+    return made
 end
 
 local file_options = { "cache", "dotfiles", "download", "root", "type" }

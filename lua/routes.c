@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/site.h"
+#include "lua/websocket_options.h"
 
 #include <errno.h>
 #include <string.h>
@@ -31,12 +32,25 @@ struct lua_route *routes_make(struct script *script, const char *place,
     return route;
 }
 
+/* The limits of the route are settled: so is what its WebSockets take of them. */
+static void settle_websocket(const struct lua_route *route)
+{
+    if (route->websocket != NULL) {
+        const struct limits *own = route->handler.limits;
+        websocket_settle_options(route->websocket, own == NULL ? &route->script->site->limits : own);
+    }
+}
+
 int routes_settle_limits(struct script *script, char *err, size_t errlen)
 {
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
         struct route_limits *of_route = route->limits;
         char text[SCRIPT_TEXT_MAX];
-        if (of_route == NULL || route->fn_ref == LUA_NOREF) {
+        if (route->fn_ref == LUA_NOREF) {
+            continue;
+        }
+        if (of_route == NULL) {
+            settle_websocket(route);
             continue;
         }
         of_route->limits = script->site->limits;
@@ -49,6 +63,7 @@ int routes_settle_limits(struct script *script, char *err, size_t errlen)
         if (limits_check(&of_route->limits, text, sizeof text) < 0) {
             return error_text(err, errlen, -EINVAL, "%s: limits of the route: %s", route->place, text);
         }
+        settle_websocket(route);
     }
     return 0;
 }
@@ -59,6 +74,7 @@ void routes_free(struct script *script)
         struct lua_route *route = script->routes;
         script->routes = route->next;
         mem_free(route->limits);
+        websocket_free_options(route->websocket);
         mem_free(route->name);
         mem_free(route);
     }

@@ -6,6 +6,8 @@
 #include "http/exchange.h"
 #include "lua/state.h"
 
+struct route_websocket;
+
 /* The limits of a route that has some of its own. */
 struct route_limits {
     struct limits own;    /* as given with the route, where bits of is_own are set */
@@ -16,14 +18,15 @@ _Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 32, "is_own has a bit
 
 /* A route of the script's. */
 struct lua_route {
-    struct handler handler;      /* what the router knows: serve, with this struct as its context */
-    struct script *script;       /* whose it is */
-    struct lua_route *next;      /* in the script's list */
-    struct route_limits *limits; /* owned; NULL without limits of its own */
-    char *name;                  /* owned; NULL without one */
-    uint64_t cpu_ms;             /* handler_cpu of its own, else 0 */
-    bool finishes;               /* finish = true: a handler goes on when its client has gone */
-    bool is_compiled;            /* jit = true: LuaJIT compiles it, so there is no deadline */
+    struct handler handler;            /* what the router knows: serve, with this struct as its context */
+    struct script *script;             /* whose it is */
+    struct lua_route *next;            /* in the script's list */
+    struct route_limits *limits;       /* owned; NULL without limits of its own */
+    struct route_websocket *websocket; /* owned; NULL unless it is one of app.websocket */
+    char *name;                        /* owned; NULL without one */
+    uint64_t cpu_ms;                   /* handler_cpu of its own, else 0 */
+    bool finishes;                     /* finish = true: a handler goes on when its client has gone */
+    bool is_compiled;                  /* jit = true: LuaJIT compiles it, so there is no deadline */
     int fn_ref;   /* the Lua function, middleware around it, in the registry; LUA_NOREF: it was refused */
     char place[]; /* "scripts/site.lua:12", for the log */
 };

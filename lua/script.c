@@ -25,6 +25,7 @@
 #include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_publish.h"
 #include "lua/bind_redis.h"
 #include "lua/bind_request.h"
 #include "lua/bind_settings.h"
@@ -39,6 +40,7 @@
 #include "lua/bind_udp.h"
 #include "lua/bind_url.h"
 #include "lua/bind_wait.h"
+#include "lua/bind_websocket.h"
 #include "lua/bind_worker.h"
 #include "lua/birth.h"
 #include "lua/call.h"
@@ -63,6 +65,7 @@
 #include "lua/task.h"
 #include "lua/udp.h"
 #include "lua/watch.h"
+#include "lua/websocket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,6 +124,8 @@ static int build_state(lua_State *L)
     bind_socket(L);
     bind_wait(L);
     bind_udp(L);
+    bind_publish(L);
+    bind_websocket(L);
     bind_worker(L);
     bind_fetch(L);
     bind_json(L);
@@ -320,6 +325,7 @@ void script_announce_stop(struct script *script)
     if (!script->is_stopping) {
         script->is_stopping = true;
         events_call(script, REF_STOPPING);
+        websocket_retire(script);
     }
 }
 
@@ -377,6 +383,7 @@ void script_close(struct script *script)
     task_free_all(script);
     sync_end(script);
     socket_free_all(script);
+    websocket_free_all(script);
     free_listens(script);
     tls_plan_done(&script->tls);
     routes_free(script);

@@ -1,6 +1,7 @@
 /* Happy path: the coroutine of a request calls the handler through serve() of the prelude, in xpcall. A handler that
  * returned a short text is answered from here, without entering Lua again. What any other has returned goes through
- * respond() on the same thread, in xpcall too; and if that begins a stream, run_stream() follows.
+ * respond() on the same thread, in xpcall too; and if that begins a stream or a WebSocket, run_stream() or
+ * run_websocket() follows.
  *
  * Failure modes: xpcall returns false, and run_failed() follows; the message handler has reported the error where it
  * happened. Without memory for a coroutine or a request object the client gets a 503. */
@@ -13,6 +14,7 @@
 #include "lua/coro.h"
 #include "lua/memory.h"
 #include "lua/script_error.h"
+#include "lua/websocket.h"
 
 #include <stdio.h>
 
@@ -39,7 +41,7 @@ static int after_answer(struct coro *coro)
     if (lua_gettop(L) == IS_OK) {
         return -1;
     }
-    script_push_ref(coro->script, L, REF_RUN_STREAM);
+    script_push_ref(coro->script, L, websocket_of(coro) == NULL ? REF_RUN_STREAM : REF_RUN_WEBSOCKET);
     lua_replace(L, IS_OK);
     coro->on_return = NULL;
     return lua_gettop(L) - IS_OK;

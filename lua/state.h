@@ -39,6 +39,7 @@ struct script_fetch;
 struct script_timer;
 struct script_task;
 struct script_udp;
+struct script_websocket;
 struct script_worker;
 struct regex_cache;
 struct server;
@@ -87,6 +88,7 @@ enum script_ref {
     REF_RUN_FAILED,    /* run_failed(false, err): what follows when a handler has failed */
     REF_RUN_TIMER,     /* run_timer(fn): one run of a timer */
     REF_RUN_DEFERRED,  /* run_deferred(): what app.defer() was given during a request */
+    REF_RUN_WEBSOCKET, /* run_websocket(fn, ws): the function of a WebSocket */
     REF_RUN_TASK,      /* run_task(fn, ...): what app.spawn() was given */
     REF_ERROR_HANDLER, /* the function of app.on("error", fn); LUA_NOREF without one */
     REF_CLOSED,        /* the error that ends a coroutine whose client has gone */
@@ -108,21 +110,22 @@ enum script_ref {
     REF_MEMORY,        /* and for "memory" */
     REF_STOPPING,
     REF_STOP,
-    REF_DESCRIBE,     /* message handler: an error of the main thread as a text with its place */
-    REF_ARRAY_META,   /* metatable of tables that are JSON arrays even when empty */
-    REF_REQUEST_META, /* metatable of request objects */
-    REF_STREAM_META,  /* metatable of stream objects */
-    REF_TIMER_META,   /* metatable of timer objects */
-    REF_TASK_META,    /* metatable of task objects */
-    REF_UDP_META,     /* metatable of sockets for datagrams */
-    REF_METRIC_META,  /* metatable of metrics */
-    REF_PARTS_META,   /* metatable of the parsers of multipart bodies */
-    REF_WORKER_META,  /* metatable of handles of workers */
-    REF_GIVE_BACK,    /* give_back(): posts for those that ended inside sem:with() */
-    REF_SOCKET_META,  /* metatable of sockets */
-    REF_FETCH_META,   /* metatable of handles of requests to other servers */
-    REF_FETCHED_META, /* metatable of their responses */
-    REF_FUNCTIONS,    /* in the state of a worker's thread: the functions of its module, by number */
+    REF_DESCRIBE,       /* message handler: an error of the main thread as a text with its place */
+    REF_ARRAY_META,     /* metatable of tables that are JSON arrays even when empty */
+    REF_REQUEST_META,   /* metatable of request objects */
+    REF_STREAM_META,    /* metatable of stream objects */
+    REF_TIMER_META,     /* metatable of timer objects */
+    REF_TASK_META,      /* metatable of task objects */
+    REF_UDP_META,       /* metatable of sockets for datagrams */
+    REF_METRIC_META,    /* metatable of metrics */
+    REF_PARTS_META,     /* metatable of the parsers of multipart bodies */
+    REF_WORKER_META,    /* metatable of handles of workers */
+    REF_GIVE_BACK,      /* give_back(): posts for those that ended inside sem:with() */
+    REF_SOCKET_META,    /* metatable of sockets */
+    REF_WEBSOCKET_META, /* metatable of WebSockets */
+    REF_FETCH_META,     /* metatable of handles of requests to other servers */
+    REF_FETCHED_META,   /* metatable of their responses */
+    REF_FUNCTIONS,      /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
 
@@ -280,6 +283,14 @@ struct script {
     uint32_t udps_open;           /* that have an fd */
     struct script_udp *free_udps; /* in no use */
     uint64_t last_udp_id;         /* that was given to one */
+
+    struct script_websocket **websockets;     /* by index; never freed before the script */
+    uint32_t websocket_count;                 /* of websockets */
+    uint32_t websocket_capacity;              /* of websockets */
+    struct script_websocket *free_websockets; /* in no use */
+    uint64_t last_websocket_id;               /* that was given to one */
+    uint64_t websocket_timer;                 /* that ends those that are too old, once the script is retired; else 0 */
+    int64_t retired_ms;                       /* reactor time of that */
 
     struct script_worker *workers;  /* of app.worker; newest first */
     struct store_scope store_scope; /* stores in use */

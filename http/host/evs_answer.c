@@ -11,12 +11,15 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/publication.h"
+#include "http/event_stream.h"
 #include "http/exchange.h"
 #include "http/file_reply.h"
 #include "http/response.h"
 #include "http/router.h"
 #include "http/service.h"
 #include "http/site.h"
+#include "http/sse.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -149,6 +152,50 @@ int evs_file(evs_request *request, const char *root, const char *path)
     }
     mem_free(type);
     return rv;
+}
+
+/* Why a stream of events may not begin in this way; NULL when it may. */
+static const char *find_events_mistake(const struct exchange *exchange, const struct evs_events_options *options)
+{
+    uint32_t heartbeat_ms = options->heartbeat_ms;
+    if (exchange->response_state != RESPONSE_NONE) {
+        return already;
+    }
+    if (options->size != sizeof *options || options->topic == NULL || (options->flags & ~(unsigned)EVS_SKIP) != 0) {
+        return "options has a wrong size, no topic, or unknown flags";
+    }
+    if (heartbeat_ms != 0 && heartbeat_ms < EVENT_STREAM_HEARTBEAT_LEAST_MS) {
+        return "heartbeat_ms is below 100";
+    }
+    int rv = topic_check_name(options->topic, strnlen(options->topic, TOPIC_NAME_MAX + 1));
+    return rv == 0 ? NULL : message_error_text(rv);
+}
+
+int evs_events(evs_request *request, const struct evs_events_options *options)
+{
+    const char *why = find_events_mistake(exchange_of(request), options);
+    if (why != NULL) {
+        return refuse(request, "evs_events", why, why == already ? -EALREADY : -EINVAL);
+    }
+    struct event_stream_options stream = {
+        .topic = options->topic,
+        .topic_len = strlen(options->topic),
+        .replay = options->replay,
+        .heartbeat_ms = options->heartbeat_ms,
+        .retry_ms = options->retry_ms == 0 ? SSE_NO_RETRY : (int64_t)options->retry_ms,
+        .skips = (options->flags & EVS_SKIP) != 0,
+    };
+    if (options->heartbeat_ms == 0) {
+        stream.heartbeat_ms = EVENT_STREAM_HEARTBEAT_MS;
+    } else if (options->heartbeat_ms == EVS_NO_HEARTBEAT) {
+        stream.heartbeat_ms = 0;
+    }
+    struct exchange *exchange = evs_part(request);
+    int rv = event_stream_begin(exchange, &stream);
+    if (rv < 0) {
+        response_error(exchange, 503, NULL);
+    }
+    return rv < 0 ? rv : outcome(exchange);
 }
 
 int evs_begin(evs_request *request, int status, const char *type, int64_t length)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct evs_fetching;
+struct evs_ws_class;
 struct hub;
 struct log;
 struct mailbox;
@@ -39,6 +40,7 @@ struct evs_host {
     struct outbound *outbound;    /* borrowed; NULL: other servers cannot be reached */
     struct evs_slots fetch_ids;   /* of fetches */
     struct evs_fetching *fetches; /* that are under way */
+    struct evs_ws_class *ws_classes; /* of WebSockets that are open: http/host/evs_websocket.c */
 };
 
 /* The beginning of every struct evserve: all that the binding knows of the front door. */

@@ -1,8 +1,10 @@
-/* Publishing from a host. No failure modes of its own: core/hub.h checks the message. */
+/* Topics of a host: publishing, and WebSockets that subscribe. No failure modes of its own: core/hub.h checks names and
+ * messages. */
 
 #include "core/hub.h"
 #include "evserve.h"
 #include "http/host/evs_host.h"
+#include "http/ws/ws_topics.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,4 +36,24 @@ int evserve_publish_as(evserve *server, const struct evs_publication *publicatio
         .is_binary = publication->binary != 0,
     };
     return hub_publish(door->hub, &message);
+}
+
+/* WebSockets. */
+
+static struct ws *subscriber_of(evs_ws *ws)
+{
+    return (struct ws *)(void *)ws;
+}
+
+int evs_ws_subscribe(evs_ws *ws, const char *topic, unsigned flags)
+{
+    if (topic == NULL || (flags & ~(unsigned)EVS_WS_SKIP) != 0) {
+        return -EINVAL;
+    }
+    return ws_subscribe(subscriber_of(ws), topic, strnlen(topic, TOPIC_NAME_MAX + 1), (flags & EVS_WS_SKIP) != 0);
+}
+
+int evs_ws_unsubscribe(evs_ws *ws, const char *topic)
+{
+    return topic == NULL ? -ENOENT : ws_unsubscribe(subscriber_of(ws), topic, strnlen(topic, TOPIC_NAME_MAX + 1));
 }

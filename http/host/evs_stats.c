@@ -29,6 +29,9 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
         .timeouts = totals.timeouts,
         .errors = totals.lost,
         .stalls = totals.stalls,
+        .websockets = totals.websockets,
+        .websocket_received = totals.ws_received,
+        .websocket_sent = totals.ws_sent,
     };
     for (size_t i = 0; i < sizeof sum.by_class / sizeof sum.by_class[0]; i++) {
         sum.by_class[i] = totals.by_class[i];

@@ -11,6 +11,7 @@
 #include "http/conn_pool.h"
 #include "http/limits.h"
 #include "http/service.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_state.h"
 #include "http/ws/ws_traffic.h"
 
@@ -27,6 +28,7 @@ void ws_options_init(struct ws_options *options, const struct limits *limits, co
     *options = (struct ws_options){
         .user = user,
         .max_message = WS_MAX_MESSAGE_BYTES,
+        .compress_min = WS_COMPRESS_MIN_BYTES,
         .ping_ms = WS_PING_MS,
         .pong_timeout_ms = WS_PONG_TIMEOUT_MS,
         .close_timeout_ms = WS_CLOSE_TIMEOUT_MS,
@@ -105,6 +107,23 @@ static bool is_text(const char *data, size_t len)
     return ws_utf8_check(&utf8, data, len) && ws_utf8_is_whole(&utf8);
 }
 
+/* Queue a message, compressed if it is worth it. Returns as ws_traffic_add(). */
+static int queue_message(struct ws *ws, enum ws_opcode opcode, const void *data, size_t len)
+{
+    const char *packed = NULL;
+    size_t packed_len = ws->deflate == NULL || len < ws->options->compress_min
+                            ? 0
+                            : ws_deflate_message(ws->deflate, data, len, &packed);
+    if (packed_len == 0) {
+        return ws_traffic_add(ws, opcode, false, data, len);
+    }
+    int rv = ws_traffic_add(ws, opcode, true, packed, packed_len);
+    if (rv < 0) {
+        ws_deflate_take_back(ws->deflate);
+    }
+    return rv;
+}
+
 int ws_send(struct ws *ws, enum ws_kind kind, const void *data, size_t len)
 {
     int rv = check_sendable(ws);
@@ -117,7 +136,7 @@ int ws_send(struct ws *ws, enum ws_kind kind, const void *data, size_t len)
     if (kind == WS_TEXT && !is_text(data, len)) {
         return -EILSEQ;
     }
-    return after_message(ws, ws_traffic_add(ws, (enum ws_opcode)kind, data, len));
+    return after_message(ws, queue_message(ws, (enum ws_opcode)kind, data, len));
 }
 
 int ws_send_made(struct ws *ws, const struct ws_made *made)
@@ -129,7 +148,7 @@ int ws_send_made(struct ws *ws, const struct ws_made *made)
 int ws_ping(struct ws *ws, const void *data, size_t len)
 {
     int rv = len > WS_CONTROL_MAX ? -EMSGSIZE : check_sendable(ws);
-    return rv < 0 ? rv : after_send(ws, ws_traffic_add(ws, WS_OP_PING, data, len));
+    return rv < 0 ? rv : after_send(ws, ws_traffic_add(ws, WS_OP_PING, false, data, len));
 }
 
 int ws_close(struct ws *ws, unsigned code, const char *reason, size_t len)
@@ -147,7 +166,7 @@ int ws_close(struct ws *ws, unsigned code, const char *reason, size_t len)
     if (len > 0) {
         memcpy(payload + 2, reason, len);
     }
-    int rv = ws_traffic_add(ws, WS_OP_CLOSE, payload, code == 0 ? 0 : len + 2);
+    int rv = ws_traffic_add(ws, WS_OP_CLOSE, false, payload, code == 0 ? 0 : len + 2);
     if (rv < 0) {
         return rv;
     }
@@ -179,6 +198,11 @@ size_t ws_queued(const struct ws *ws)
 bool ws_is_open(const struct ws *ws)
 {
     return ws->state == WS_OPEN;
+}
+
+unsigned ws_protocol_place(const struct ws *ws)
+{
+    return ws->protocol;
 }
 
 void *ws_arg(const struct ws *ws)

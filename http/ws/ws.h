@@ -64,6 +64,9 @@ size_t ws_queued(const struct ws *ws);
 /* Whether messages may be sent: neither side has begun to close. */
 bool ws_is_open(const struct ws *ws);
 
+/* Which subprotocol was agreed on: its place in the list of struct ws_policy, from 1; 0: none. */
+unsigned ws_protocol_place(const struct ws *ws);
+
 /* What ws_accept() was given; the client; the server's service. */
 void *ws_arg(const struct ws *ws);
 const struct ws_options *ws_options_of(const struct ws *ws);

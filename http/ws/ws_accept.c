@@ -10,8 +10,11 @@
 #include "core/mem.h"
 #include "core/tls.h"
 #include "http/exchange.h"
+#include "http/limits.h"
 #include "http/response.h"
+#include "http/service.h"
 #include "http/takeover.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_handshake.h"
 #include "http/ws/ws_protocol.h"
 #include "http/ws/ws_state.h"
@@ -111,6 +114,21 @@ static struct ws_refusal check_handshake(const struct exchange *exchange, const 
     return (struct ws_refusal){0, NULL};
 }
 
+/* Read what the client offers in Sec-WebSocket-Extensions. Returns false if that is malformed. */
+static bool read_offer(const struct exchange *exchange, struct ws_offer *offer)
+{
+    static const char extension_field[] = "Sec-WebSocket-Extensions";
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len == sizeof extension_field - 1 &&
+            ascii_equals(exchange_text(exchange, field->name), extension_field, sizeof extension_field - 1) &&
+            !ws_extension_read(offer, exchange_text(exchange, field->value), field->value.len)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int refuse_handshake(struct exchange *exchange, const struct ws_refusal *refusal)
 {
     static const char lines[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
@@ -150,9 +168,32 @@ static int add_agreed(struct exchange *exchange, const struct ws_policy *policy,
         agreed->protocol = ws_choose_protocol(policy->protocols, is_offered, exchange, &agreed->protocol_len);
     }
     if (agreed->protocol != NULL) {
+        agreed->place = 1;
+        for (const char *at = policy->protocols; at < agreed->protocol; at++) {
+            agreed->place += *at == ',' ? 1 : 0;
+        }
+    }
+    if (agreed->place > UINT8_MAX) {
+        *agreed = (struct ws_agreed){0};
+    }
+    if (agreed->protocol != NULL) {
         rv = response_set_field(exchange, "Sec-WebSocket-Protocol", 22, agreed->protocol, agreed->protocol_len);
     }
     return rv;
+}
+
+/* Agree on compression, if the client offers it and there is memory for it. Returns 0 or -errno. */
+static int add_compression(struct exchange *exchange, struct ws *ws, const struct ws_offer *offer)
+{
+    struct service *service = exchange->service;
+    struct ws_deflate_terms terms;
+    char value[WS_EXTENSION_MAX];
+    if (!ws->options->compresses || !offer->is_there ||
+        ws_deflate_create(&ws->deflate, &service->ws_codecs, exchange->limits->ws_deflate_memory_bytes, offer, &terms) <
+            0) {
+        return 0;
+    }
+    return response_set_field(exchange, "Sec-WebSocket-Extensions", 24, value, ws_extension_write(value, &terms));
 }
 
 static void *begin_ws(struct conn *conn, const char *unread, size_t len, void *arg)
@@ -166,13 +207,20 @@ static void *begin_ws(struct conn *conn, const char *unread, size_t len, void *a
     return ws;
 }
 
+static void free_opening(struct ws_opening *opening)
+{
+    ws_deflate_destroy(opening->ws->deflate);
+    mem_free(opening->ws);
+    mem_free(opening);
+}
+
 static void lose_opening(void *arg)
 {
     struct ws_opening *opening = arg;
     struct ws *ws = opening->ws;
-    ws->options->user->on_close(NULL, ws->arg, WS_CODE_LOST, "", 0);
-    mem_free(ws);
-    mem_free(opening);
+    ws->state = WS_OVER;
+    ws->options->user->on_close(ws, ws->arg, WS_CODE_LOST, "", 0);
+    free_opening(opening);
 }
 
 static struct ws_opening *make_opening(const struct ws_options *options, void *arg)
@@ -195,20 +243,27 @@ static struct ws_opening *make_opening(const struct ws_options *options, void *a
 int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const struct ws_options *options, void *arg,
               struct ws_agreed *agreed)
 {
-    struct ws_agreed ignored;
+    struct ws_agreed own;
+    struct ws_offer offer = {0};
+    agreed = agreed == NULL ? &own : agreed;
     struct ws_refusal refusal = check_handshake(exchange, policy);
+    if (refusal.status == 0 && !read_offer(exchange, &offer)) {
+        refusal.status = STATUS_BAD;
+        refusal.why = "Sec-WebSocket-Extensions is no list of extensions (RFC 6455 section 9.1).";
+    }
     if (refusal.status != 0) {
         return refuse_handshake(exchange, &refusal);
     }
     struct ws_opening *opening = make_opening(options, arg);
-    if (opening == NULL || add_agreed(exchange, policy, agreed == NULL ? &ignored : agreed) < 0) {
+    if (opening == NULL || add_agreed(exchange, policy, agreed) < 0 ||
+        add_compression(exchange, opening->ws, &offer) < 0) {
         if (opening != NULL) {
-            mem_free(opening->ws);
-            mem_free(opening);
+            free_opening(opening);
         }
         response_error(exchange, STATUS_INTERNAL, NULL);
         return STATUS_INTERNAL;
     }
+    opening->ws->protocol = (uint8_t)agreed->place;
     (void)response_switch(exchange, &opening->takeover); /* HTTP/1.0 and bodies were refused */
     return 0;
 }

@@ -15,7 +15,7 @@ struct ws_policy {
     const char *origins;
 
     /* Subprotocols, the best one first, separated by commas: the first one that the client offers is agreed on. Without
-     * such a one there is none. NULL: none. */
+     * such a one there is none. NULL: none. Those behind the 255th are never chosen. */
     const char *protocols;
 };
 
@@ -23,6 +23,7 @@ struct ws_policy {
 struct ws_agreed {
     const char *protocol; /* within policy->protocols; NULL: none */
     size_t protocol_len;  /* bytes of it */
+    unsigned place;       /* ws_protocol_place() */
 };
 
 /* Respond to a request that asks for a WebSocket, with the fields added: 101, after which the callbacks of

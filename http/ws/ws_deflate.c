@@ -25,7 +25,9 @@ enum {
 };
 
 struct ws_codecs {
-    size_t memory, reserved;
+    struct ws_codecs **home;                           /* where the thread keeps it */
+    size_t users;                                      /* connections */
+    size_t reserved;                                   /* bytes of the budget */
     struct deflater *deflaters[DEFLATE_BITS_MOST + 1]; /* by window bits; NULL until they are needed */
     struct inflater *spare[SPARE_INFLATERS];           /* of the largest window */
     size_t spares;
@@ -50,18 +52,23 @@ bool ws_deflate_is_there(void)
 
 /* What a thread shares. */
 
-struct ws_codecs *ws_codecs_create(size_t memory)
+/* Returns 0 or -ENOMEM. */
+static int hold_codecs(struct ws_codecs **home)
 {
-    struct ws_codecs *codecs = mem_zalloc(sizeof *codecs);
-    if (codecs != NULL) {
-        codecs->memory = memory;
+    if (*home == NULL) {
+        *home = mem_zalloc(sizeof **home);
+        if (*home == NULL) {
+            return -ENOMEM;
+        }
+        (*home)->home = home;
     }
-    return codecs;
+    (*home)->users++;
+    return 0;
 }
 
-void ws_codecs_destroy(struct ws_codecs *codecs)
+static void release_codecs(struct ws_codecs *codecs)
 {
-    if (codecs == NULL) {
+    if (--codecs->users > 0) {
         return;
     }
     for (size_t i = 0; i <= DEFLATE_BITS_MOST; i++) {
@@ -71,6 +78,7 @@ void ws_codecs_destroy(struct ws_codecs *codecs)
         inflater_destroy(codecs->spare[--codecs->spares]);
     }
     mem_free(codecs->scratch);
+    *codecs->home = NULL;
     mem_free(codecs);
 }
 
@@ -143,18 +151,20 @@ static size_t context_memory(const struct ws_deflate_terms *terms)
            (terms->client_keeps ? inflater_memory(terms->client_bits) : 0);
 }
 
-int ws_deflate_create(struct ws_deflate **created, struct ws_codecs *codecs, const struct ws_offer *offer,
-                      struct ws_deflate_terms *terms)
+int ws_deflate_create(struct ws_deflate **created, struct ws_codecs **home, uint64_t memory,
+                      const struct ws_offer *offer, struct ws_deflate_terms *terms)
 {
     if (!ws_deflate_is_there()) {
         return -ENOSYS;
     }
     struct ws_deflate *deflate = mem_zalloc(sizeof *deflate);
-    if (deflate == NULL) {
+    if (deflate == NULL || hold_codecs(home) < 0) {
+        mem_free(deflate);
         return -ENOMEM;
     }
+    struct ws_codecs *codecs = *home;
     ws_extension_agree(terms, offer, true);
-    if (context_memory(terms) > codecs->memory - codecs->reserved) {
+    if (codecs->reserved + context_memory(terms) > memory) {
         ws_extension_agree(terms, offer, false);
     }
     deflate->codecs = codecs;
@@ -188,6 +198,7 @@ void ws_deflate_destroy(struct ws_deflate *deflate)
     } else {
         inflater_destroy(deflate->inflater);
     }
+    release_codecs(deflate->codecs);
     mem_free(deflate);
 }
 
@@ -206,6 +217,11 @@ size_t ws_deflate_message(struct ws_deflate *deflate, const void *data, size_t l
     size_t got = run_deflater(deflate->codecs, deflate->deflater, data, len, out);
     deflate->is_behind = got == 0; /* the deflater knows a message that is not sent through it */
     return got;
+}
+
+void ws_deflate_take_back(struct ws_deflate *deflate)
+{
+    deflate->is_behind = true;
 }
 
 bool ws_deflate_takes_shared(struct ws_deflate *deflate)

@@ -21,24 +21,24 @@ struct ws_deflate;
 /* Whether messages can be compressed: zlib is there. The first call loads it, so it has to come before the sandbox. */
 bool ws_deflate_is_there(void);
 
-/* Make what a thread shares. memory: bytes that contexts kept by connections may take. Returns NULL without memory.
- * Destroyed behind its last connection; ws_codecs_destroy() takes NULL. */
-struct ws_codecs *ws_codecs_create(size_t memory);
-void ws_codecs_destroy(struct ws_codecs *codecs);
-
 /* Bytes that are reserved for the contexts of open connections. */
 size_t ws_codecs_reserved(const struct ws_codecs *codecs);
 
-/* Accept an offer that is there, for one connection. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or
- * -ENOSYS if zlib is not there: the connection goes without compression. ws_deflate_destroy() takes NULL. */
-int ws_deflate_create(struct ws_deflate **deflate, struct ws_codecs *codecs, const struct ws_offer *offer,
-                      struct ws_deflate_terms *terms);
+/* Accept an offer that is there, for one connection. codecs: where the thread keeps what its connections share; made with
+ * the first of them, and destroyed with the last one, which leaves NULL there. memory: bytes that the contexts kept by
+ * all of them may take. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or -ENOSYS if zlib is not there:
+ * the connection goes without compression. ws_deflate_destroy() takes NULL. */
+int ws_deflate_create(struct ws_deflate **deflate, struct ws_codecs **codecs, uint64_t memory,
+                      const struct ws_offer *offer, struct ws_deflate_terms *terms);
 void ws_deflate_destroy(struct ws_deflate *deflate);
 
 /* Compress a message that is sent next. Returns the length, below len, with *out set to bytes that are valid until the
  * next call for any connection of the thread. 0: send it as it is, since it does not get shorter, or for lack of
  * memory. */
 size_t ws_deflate_message(struct ws_deflate *deflate, const void *data, size_t len, const char **out);
+
+/* What the last call compressed is not sent after all. */
+void ws_deflate_take_back(struct ws_deflate *deflate);
 
 /* The same for a message that goes to many connections: it refers to no other message. Those may be sent the result for
  * which ws_deflate_takes_shared() returns true; it has to be called for each of them, just before. */

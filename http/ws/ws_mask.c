@@ -13,11 +13,20 @@
 
 enum { WS_WIDE_LEAST = 64 }; /* bytes from which on vectors are worth a call */
 
+/* Turn the mask by len bytes. */
+static void ws_turn_mask(uint8_t mask[4], size_t len)
+{
+    uint8_t doubled[8];
+
+    memcpy(doubled, mask, 4);
+    memcpy(doubled + 4, mask, 4);
+    memcpy(mask, doubled + (len & 3), 4);
+}
+
 static void ws_unmask_words(char *data, size_t len, uint8_t mask[4])
 {
     uint64_t repeated;
     uint64_t word;
-    uint8_t turned[4];
 
     memcpy(&repeated, mask, 4);
     memcpy((char *)&repeated + 4, mask, 4);
@@ -26,13 +35,13 @@ static void ws_unmask_words(char *data, size_t len, uint8_t mask[4])
         word ^= repeated;
         memcpy(data, &word, sizeof word);
     }
+    if (len == 0) {
+        return;
+    }
     for (size_t i = 0; i < len; i++) {
         data[i] = (char)(data[i] ^ mask[i & 3]);
     }
-    for (size_t i = 0; i < 4; i++) {
-        turned[i] = mask[(i + len) & 3];
-    }
-    memcpy(mask, turned, 4);
+    ws_turn_mask(mask, len);
 }
 
 #ifdef __x86_64__
@@ -66,6 +75,7 @@ WS_TARGET_AVX2 static void ws_unmask_avx2(char *data, size_t len, uint8_t mask[4
         _mm256_storeu_si256(at, first);
         _mm256_storeu_si256(at + 1, second);
     }
+    _mm256_zeroupper(); /* gcc leaves it out before the call of a function that it sees, which is slow */
     ws_unmask_words(data, len, mask);
 }
 

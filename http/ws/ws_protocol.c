@@ -15,6 +15,7 @@
 #include "http/conn_pool.h"
 #include "http/service.h"
 #include "http/ws/ws.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_state.h"
 #include "http/ws/ws_topics.h"
 #include "http/ws/ws_traffic.h"
@@ -24,9 +25,10 @@
 #include <string.h>
 
 enum {
-    TURN_FRAMES = 8,       /* after two events, and then after each so many, the clock is looked at */
-    WS_TURN_NS = 1000000,  /* a turn takes no further frame after that (R6) */
-    PING_SPREAD_PARTS = 4, /* a ping may come this part of ping_ms early, so that they do not all come at once */
+    TURN_FRAMES = 8,        /* after two events, and then after each so many, the clock is looked at */
+    WS_TURN_NS = 1000000,   /* a turn takes no further frame after that (R6) */
+    END_TIMEOUT_MS = 30000, /* how long a client may take nothing of what waits for it at the end */
+    PING_SPREAD_PARTS = 4,  /* a ping may come this part of ping_ms early, so that they do not all come at once */
 };
 
 static const char stop_reason[] = "the server stops";
@@ -47,11 +49,15 @@ static bool takes_frames(const struct ws *ws)
            (ws->traffic == NULL || ws_traffic_queued(ws) <= ws->options->high_mark);
 }
 
+/* What holds for a WebSocket between on_close() and its end: its own options may be gone. */
+static const struct ws_options end_options = {.write_timeout_ms = END_TIMEOUT_MS};
+
 /* The end, for the user. */
 static void tell_closed(struct ws *ws, unsigned code, const char *reason, size_t len)
 {
     ws->state = WS_ENDING;
     ws->options->user->on_close(ws, ws->arg, code, reason, len);
+    ws->options = &end_options;
 }
 
 /* Events of the reader. */
@@ -61,7 +67,7 @@ static void take_close(struct ws *ws, const struct ws_happening *what)
 {
     if (ws->state == WS_OPEN) {
         const char code[2] = {(char)(what->code >> 8), (char)(what->code & 0xff)};
-        if (ws_traffic_add(ws, WS_OP_CLOSE, code, what->code == WS_CODE_NONE ? 0 : 2) < 0) {
+        if (ws_traffic_add(ws, WS_OP_CLOSE, false, code, what->code == WS_CODE_NONE ? 0 : 2) < 0) {
             ws->state = WS_LOST;
             return;
         }
@@ -95,7 +101,7 @@ static void take_message(struct ws *ws, const struct ws_happening *what)
 
 static void take_ping(struct ws *ws, const struct ws_happening *what)
 {
-    if (ws_traffic_add(ws, WS_OP_PONG, what->data, what->len) < 0) {
+    if (ws_traffic_add(ws, WS_OP_PONG, false, what->data, what->len) < 0) {
         ws->state = WS_LOST;
     }
 }
@@ -141,7 +147,11 @@ static bool is_turn_over(unsigned count, int64_t *end_ns)
 /* Look at what the client sent, and keep what has to wait. */
 static void take_frames(struct ws *ws, char *at, size_t len)
 {
-    const struct ws_rules rules = {.max_message = ws->options->max_message};
+    const struct ws_rules rules = {
+        .max_message = ws->options->max_message,
+        .inflate = ws->deflate == NULL ? NULL : ws_deflate_inflate,
+        .inflate_arg = ws->deflate,
+    };
     struct ws_happening what;
     enum ws_event event = WS_GOES_ON;
     int64_t end_ns = 0;
@@ -203,8 +213,8 @@ static void open_ws(struct ws *ws)
 /* The client has taken most of what was queued. */
 static void tell_drained(struct ws *ws)
 {
-    const struct ws_user *user = ws->options->user;
     if (ws->is_behind && ws->state == WS_OPEN && ws_traffic_queued(ws) <= ws->options->high_mark / 2) {
+        const struct ws_user *user = ws->options->user;
         ws->is_behind = false;
         if (user->on_drain != NULL) {
             user->on_drain(ws, ws->arg);
@@ -341,7 +351,7 @@ static bool ws_expire(struct conn *conn, enum wait waits_for)
     }
     ws->awaits_pong = true;
     ws->since_ms = now_ms;
-    return ws_traffic_add(ws, WS_OP_PING, NULL, 0) == 0;
+    return ws_traffic_add(ws, WS_OP_PING, false, NULL, 0) == 0;
 }
 
 static void ws_drain(struct conn *conn)
@@ -364,6 +374,7 @@ static void ws_lose(struct conn *conn)
     ws_topics_drop(ws);
     ws_traffic_drop(ws);
     ws_reader_done(&ws->reader);
+    ws_deflate_destroy(ws->deflate);
     stat_add(&service->stats.websockets, UINT64_MAX); /* one less */
     conn->work = NULL;
     mem_free(ws);

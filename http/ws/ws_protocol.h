@@ -11,8 +11,8 @@ struct ws;
 
 extern const struct protocol ws_protocol;
 
-/* The 101 was sent: ws, which is zeroed except for options and arg, is the work of conn from now on. len bytes of unread
- * came behind the request. Returns 0, or -ENOMEM with ws as it was. */
+/* The 101 was sent: ws, which is zeroed except for what the handshake has set, is the work of conn from now on. len
+ * bytes of unread came behind the request. Returns 0, or -ENOMEM with ws as it was. */
 int ws_begin(struct ws *ws, struct conn *conn, const char *unread, size_t len);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct conn;
+struct ws_deflate;
 struct ws_subscription;
 struct ws_traffic;
 
@@ -26,15 +27,17 @@ enum ws_state {
 /* All that an idle WebSocket holds beside its connection. */
 struct ws {
     struct conn *conn;                     /* whose work it is; NULL before it is open */
-    const struct ws_options *options;      /* borrowed */
+    const struct ws_options *options;      /* borrowed until on_close() */
     void *arg;                             /* of options->user */
     struct ws_traffic *traffic;            /* what is on its way; NULL while nothing is */
+    struct ws_deflate *deflate;            /* permessage-deflate, if it was agreed on; NULL */
     struct ws_subscription *subscriptions; /* to topics: http/ws/ws_topics.c */
     struct ws_reader reader;               /* of what the client sends */
     uint32_t since_ms;   /* when the client last sent anything; since when a pong, or a close frame, is waited for.
                           * Reactor time, cut to 32 bits */
     uint32_t message_ms; /* when the last message came, or went if there is an idle_timeout */
     uint8_t state;       /* enum ws_state */
+    uint8_t protocol;    /* place of the subprotocol in its list, from 1; 0: none was agreed on */
     bool is_paused : 1;  /* ws_pause() */
     bool has_more : 1;   /* the reader has to be asked again, though nothing arrives: a turn ended before it was done */
     bool has_read : 1;   /* in this turn */

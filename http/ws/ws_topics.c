@@ -8,6 +8,7 @@
 #include "core/topics.h"
 #include "http/service.h"
 #include "http/ws/ws.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_state.h"
 
 #include <errno.h>
@@ -20,17 +21,44 @@ struct ws_subscription {
     bool skips;                       /* it misses messages rather than being cut */
 };
 
+static char *make_frame_of(const struct payload *payload, bool is_deflated, const char *data, size_t data_len,
+                           size_t *len)
+{
+    char *frame = mem_alloc(WS_SERVER_HEAD_MAX + data_len);
+    if (frame != NULL) {
+        enum ws_opcode opcode = payload->is_binary ? WS_OP_BINARY : WS_OP_TEXT;
+        size_t head_len = ws_frame_write(frame, opcode, is_deflated, data_len);
+        memcpy(frame + head_len, data, data_len);
+        *len = head_len + data_len;
+    }
+    return frame;
+}
+
 /* The frame of a publication. */
 static char *make_topic_frame(const struct payload *payload, const void *arg, size_t *len)
 {
     (void)arg;
-    char *frame = mem_alloc(WS_SERVER_HEAD_MAX + payload->len);
-    if (frame != NULL) {
-        size_t head_len = ws_frame_write(frame, payload->is_binary ? WS_OP_BINARY : WS_OP_TEXT, false, payload->len);
-        memcpy(frame + head_len, payload->data, payload->len);
-        *len = head_len + payload->len;
+    return make_frame_of(payload, false, payload->data, payload->len, len);
+}
+
+/* The same, compressed, if that makes it shorter. arg: the service. */
+static char *make_deflated_frame(const struct payload *payload, const void *arg, size_t *len)
+{
+    const struct service *service = arg;
+    const char *packed;
+    size_t packed_len = ws_deflate_shared(service->ws_codecs, payload->data, payload->len, &packed);
+    return packed_len == 0 ? make_topic_frame(payload, NULL, len)
+                           : make_frame_of(payload, true, packed, packed_len, len);
+}
+
+/* The frame for one subscriber, which it shares with others. NULL without memory. */
+static const char *render_for(struct ws *ws, struct publication *publication, size_t *len)
+{
+    if (ws->deflate != NULL && publication->payload->len >= ws->options->compress_min &&
+        ws_deflate_takes_shared(ws->deflate)) {
+        return publication_render(publication, make_deflated_frame, ws_service(ws), len);
     }
-    return frame;
+    return publication_render(publication, make_topic_frame, NULL, len);
 }
 
 static void hold_publication(void *arg)
@@ -54,7 +82,7 @@ static enum delivery deliver_to_ws(struct subscription *subscription, struct pub
         return DELIVERY_SKIPPED;
     }
     struct ws_made made = {.hold = hold_publication, .release = release_publication, .arg = publication};
-    made.frame = publication_render(publication, make_topic_frame, NULL, &made.len);
+    made.frame = render_for(ws, publication, &made.len);
     if (made.frame == NULL) {
         return DELIVERY_SKIPPED;
     }

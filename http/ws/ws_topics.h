@@ -2,7 +2,8 @@
 #define EVSERVE_HTTP_WS_WS_TOPICS_H
 
 /* WebSockets that subscribe to topics (core/topics.h): what is published there is sent to the client as a message, without
- * a call of the WebSocket's user. All subscribers of a thread share the frame.
+ * a call of the WebSocket's user. All subscribers of a thread share the frame; those that agreed on compression share one
+ * that was compressed once.
  *
  * A client that falls behind is cut when more than write_cap bytes wait for it, as with ws_send(); or, if the
  * subscription says so, it misses messages while more than write_high_mark bytes wait. */

@@ -110,10 +110,10 @@ static int append_rest(struct ws *ws, const char *head, size_t head_len, const c
     return rv < 0 && skip > 0 ? -ECONNABORTED : rv;
 }
 
-int ws_traffic_add(struct ws *ws, enum ws_opcode opcode, const void *data, size_t len)
+int ws_traffic_add(struct ws *ws, enum ws_opcode opcode, bool is_deflated, const void *data, size_t len)
 {
     char head[WS_SERVER_HEAD_MAX];
-    size_t head_len = ws_frame_write(head, opcode, false, len);
+    size_t head_len = ws_frame_write(head, opcode, is_deflated, len);
     ssize_t sent = 0;
     if (len >= WS_DIRECT_MIN_BYTES && may_send_now(ws)) {
         union {

@@ -155,8 +155,87 @@ function events:send(event) end
 function events:comment(text) end
 
 ---@class evserve.EventsOptions
----@field heartbeat? evserve.Duration|false silence after which a comment is sent; default 15 s
+---@field heartbeat? evserve.Duration|false time between two comments that keep the connection alive; default 15 s
 ---@field retry? evserve.Duration how long the client waits before it connects again
+
+--- A WebSocket. It also has the fields of its request, and those that middleware has put there.
+---@class evserve.WebSocket
+---@field code? integer once it is closed: the code of the client; 1005: it gave none; 1006: the connection was lost
+---@field reason? string once it is closed: the reason that the client gave
+---@field subprotocol? string that was agreed on
+---@field method string
+---@field path string
+---@field target string
+---@field id string
+---@field scheme string
+---@field peer string
+---@field params table<string, string>
+---@field query table<string, string>
+---@field headers evserve.Headers
+---@field cookies table<string, string>
+---@field tls? evserve.Tls
+---@field [string] any
+local ws = {}
+
+--- Iterate over the messages, until it is closed.
+---@return fun(ws: evserve.WebSocket): string?, ("text"|"binary")?
+---@return evserve.WebSocket
+function ws:messages() end
+
+--- The next message and its kind; nil and "timeout" or "closed".
+---@param timeout? evserve.Duration
+---@return string?
+---@return "text"|"binary"|"timeout"|"closed"
+function ws:receive(timeout) end
+
+--- Send a text message. Waits if the client is falling behind. Returns nil, "closed" once it is closed.
+---@param text string|number|table a table is sent as JSON
+---@return true?
+---@return "closed"?
+function ws:send(text) end
+
+--- Send a binary message, likewise.
+---@param bytes string
+---@return true?
+---@return "closed"?
+function ws:send_binary(bytes) end
+
+--- Send a ping of at most 125 bytes.
+---@param bytes? string
+---@return true?
+---@return "closed"?
+function ws:ping(bytes) end
+
+--- Begin to close; does not wait for the client. Returns nil, "closed" if it is closing already.
+---@param code? integer default 1000
+---@param reason? string
+---@return true?
+---@return "closed"?
+function ws:close(code, reason) end
+
+--- Get the messages of a topic, which are sent to the client without Lua.
+---@param topic string
+---@param options? { skip: boolean? } skip: miss messages while the client is behind, instead of being cut
+---@return true?
+---@return string? problem
+function ws:subscribe(topic, options) end
+
+--- Returns whether it was subscribed.
+---@param topic string
+---@return boolean
+function ws:unsubscribe(topic) end
+
+---@class evserve.WebSocketOptions: evserve.RouteOptions
+---@field origins? string[]|"*" pages that browsers may connect from; default: those of the same host
+---@field protocols? string[] subprotocols, the best one first
+---@field max_message? evserve.Size bytes of a message from the client; default 1 MiB
+---@field ping? evserve.Duration silence after which the client is sent a ping; default 30 s
+---@field pong_timeout? evserve.Duration how long it may then say nothing; default 20 s
+---@field idle_timeout? evserve.Duration how long no message may go either way; default 0, forever
+---@field close_timeout? evserve.Duration how long the client's part of the closing is waited for; default 10 s
+---@field compress? boolean compress messages with clients that offer it; default false
+---@field compress_min? evserve.Size bytes of the shortest message that is compressed; default 256
+---@field max_age? evserve.Duration how long it may stay open after a reload; default 1 h
 
 ---@class evserve.Timer
 local timer = {}
@@ -189,6 +268,7 @@ function timer:cancel() end
 ---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
 ---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
+---@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take together; further ones compress each message alone
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
 ---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
 ---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
@@ -347,6 +427,13 @@ function app.options(path, options, handler) end
 ---@overload fun(path: string, handler: evserve.Handler)
 function app.any(path, options, handler) end
 
+--- A route for WebSockets: fn runs for as long as the client stays.
+---@param path string
+---@param options evserve.WebSocketOptions
+---@param fn fun(ws: evserve.WebSocket)
+---@overload fun(path: string, fn: fun(ws: evserve.WebSocket))
+function app.websocket(path, options, fn) end
+
 ---@param methods evserve.Method|evserve.Method[]
 ---@param path string
 ---@param options evserve.RouteOptions
@@ -373,6 +460,13 @@ group.delete, group.options, group.any = group.get, group.get, group.get
 ---@param handler evserve.Handler
 ---@overload fun(methods: evserve.Method|evserve.Method[], path: string, handler: evserve.Handler)
 function group.route(methods, path, options, handler) end
+
+--- A route for WebSockets: fn runs for as long as the client stays.
+---@param path string
+---@param options evserve.WebSocketOptions
+---@param fn fun(ws: evserve.WebSocket)
+---@overload fun(path: string, fn: fun(ws: evserve.WebSocket))
+function group.websocket(path, options, fn) end
 
 --- Wrap every route of the group and of the groups in it in a function. Middleware from app.use lies further out.
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
@@ -410,6 +504,14 @@ function app.use(middleware) end
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
 function app.on(event, fn) end
+
+--- Publish a message to the subscribers of a topic in all threads. Returns nil and a text if that cannot be.
+---@param topic string
+---@param data string|number|table a table is sent as JSON
+---@param options? { binary: boolean?, event: string? }
+---@return true?
+---@return string? problem
+function app.publish(topic, data, options) end
 
 --- A stream of Server-Sent Events, to be returned by a handler.
 ---@param fn fun(events: evserve.Events)

@@ -1,8 +1,10 @@
 """What the debug library opens: functions of C called with what they were not made for, and objects of the wrong kind.
 Each is an error of the script, and the server goes on."""
 
+import contextlib
 import unittest
 
+import ws_client
 from lua_site import SiteCase
 
 SITE = """
@@ -73,6 +75,10 @@ SITE = """
     end
     app.get("/attack", function(req) return tostring(attack(req)) end)
     app.get("/stream", function(req) return function(out) out:write "begun" attack(req, out) end end)
+    app.websocket("/websocket", function(ws)
+        collect(debug.getmetatable(ws))
+        attack(ws)
+    end)
     app.every("1h", function() end)
     app.get("/timer", function(req)
         local done
@@ -168,6 +174,16 @@ class Doors(SiteCase):
     def test_while_parts_are_read(self):
         body = b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\ntext\r\n--b--\r\n"
         self.ask("/parts", "POST", [("Content-Type", "multipart/form-data; boundary=b")], body)
+        self.survive()
+
+    def test_in_a_websocket(self):
+        with ws_client.connect(self.server, "/websocket") as ws:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(3000):  # for each call that waits for one
+                    ws.send("x")
+            ws.close()
+        self.survive()
+        self.ask("/attack")
         self.survive()
 
     def test_metamethods_refuse_what_is_no_request(self):

@@ -6,6 +6,7 @@ import re
 import unittest
 
 import evtest
+import ws_client
 from lua_site import EVSERVE, ROOT, SiteCase, script
 
 
@@ -68,6 +69,12 @@ class Names(SiteCase):
             events:send { data = keys(debug.getmetatable(events).__index) }
         end)
     end)
+    app.websocket("/websocket", function(ws)
+        for i = 1, 20 do
+            local name, value = debug.getupvalue(debug.getmetatable(ws).__index, i)
+            if type(value) == "table" and value.messages then return ws:send(keys(value)) end
+        end
+    end)
     app.get("/stream", function()
         return 200, function(out) out:write(app.json.encode(keys(debug.getmetatable(out).__index))) end
     end)
@@ -87,6 +94,8 @@ class Names(SiteCase):
         names = json.loads(self.ask("/events").text.removeprefix("data: "))
         self.assertEqual(sorted(names), sorted(functions("events")))
         self.assertEqual(self.live(f"socket?port={self.server.address[1]}"), sorted(functions("socket")))
+        with ws_client.connect(self.server, "/websocket") as ws:
+            self.assertEqual(sorted(json.loads(ws.receive())), sorted(functions("ws")))
         self.assertEqual(self.live("timer"), sorted(functions("timer")))
         self.assertEqual(self.live("response"), sorted(functions("response")))
         self.assertEqual(self.live("stats"), sorted(fields("Stats")))
@@ -109,6 +118,7 @@ class Options(unittest.TestCase):
         calls = [(kind, name, call) for kind, call in (
             ("RouteOptions", "app.get('/', { [%q] = {} }, print)"),
             ("Settings", "app.set { [%q] = {} }"),
+            ("WebSocketOptions", "app.websocket('/', { [%q] = {} }, print)"),
             ("StaticOptions", "app.static('/', '/', { [%q] = print })"),
             ("FileOptions", "app.file('x', { [%q] = print })"),
             ("EventsOptions", "app.events(print, { [%q] = print })"),

@@ -59,8 +59,10 @@ static void on_drain(struct ws *ws, void *arg)
 static void on_close(struct ws *ws, void *arg, unsigned code, const char *reason, size_t len)
 {
     assert_ptr_equal(arg, &heard);
-    note("%s %u %.*s; ", ws == NULL ? "never" : "close", code, (int)len, reason);
-    if (ws != NULL) { /* nothing is of use any more, and nothing does harm */
+    bool was_open = strstr(heard.text, "open; ") != NULL;
+    note("%s %u %.*s; ", was_open ? "close" : "never", code, (int)len, reason);
+    assert_ptr_equal(ws_options_of(ws), &ws_scene_options);
+    if (was_open) { /* nothing is of use any more, and nothing does harm */
         assert_int_equal(ws_send(ws, WS_TEXT, "x", 1), -EPIPE);
         assert_int_equal(ws_ping(ws, NULL, 0), -EPIPE);
         assert_int_equal(ws_close(ws, 0, NULL, 0), -EPIPE);

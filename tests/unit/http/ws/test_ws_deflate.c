@@ -28,16 +28,13 @@ static int set_up(void **state)
     for (unsigned n = 0; at < sizeof words - 16; n++) {
         at += (size_t)snprintf(words + at, sizeof words - at, "{\"n\":%u},", n * n % 977);
     }
-    codecs = ws_codecs_create(MEMORY);
-    assert_non_null(codecs);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    assert_int_equal(ws_codecs_reserved(codecs), 0);
-    ws_codecs_destroy(codecs);
+    assert_null(codecs); /* it went with its last connection */
     assert_int_equal(fake_mem_live(), 0);
     return 0;
 }
@@ -47,7 +44,7 @@ static struct ws_deflate *open_deflate(const char *value, struct ws_deflate_term
     struct ws_offer offer = {0};
     struct ws_deflate *deflate;
     assert_true(ws_extension_read(&offer, value, strlen(value)) && offer.is_there);
-    assert_int_equal(ws_deflate_create(&deflate, codecs, &offer, terms), 0);
+    assert_int_equal(ws_deflate_create(&deflate, &codecs, MEMORY, &offer, terms), 0);
     return deflate;
 }
 
@@ -336,14 +333,9 @@ static void without_memory_messages_go_as_they_are_and_none_is_inflated(void **s
             struct ws_deflate *deflate;
             const char *sent;
             char out[32];
-            ws_codecs_destroy(codecs);
             assert_true(ws_extension_read(&offer, offers[i], strlen(offers[i])));
             fake_mem_fail_after(++n, false);
-            codecs = ws_codecs_create(MEMORY);
-            if (codecs == NULL) {
-                continue;
-            }
-            int rv = ws_deflate_create(&deflate, codecs, &offer, &terms);
+            int rv = ws_deflate_create(&deflate, &codecs, MEMORY, &offer, &terms);
             if (rv < 0) {
                 assert_int_equal(rv, -ENOMEM);
                 continue;
@@ -357,7 +349,6 @@ static void without_memory_messages_go_as_they_are_and_none_is_inflated(void **s
         fake_mem_fail_after(0, false);
     }
     ws_deflate_destroy(NULL);
-    ws_codecs_destroy(NULL);
 }
 
 int main(void)

@@ -3,6 +3,7 @@
 #include "core/hub.h"
 #include "core/topics.h"
 #include "http/service.h"
+#include "http/ws/ws_deflate.h"
 #include "http/ws/ws_topics.h"
 #include "tests/lib/server_scene.h"
 #include "tests/lib/ws_scene.h"
@@ -67,6 +68,56 @@ static void all_subscribers_get_a_message_at_once(void **state)
     settle();
     assert_string_equal(ws_answers(other), "binary \xff; ");
     assert_int_equal(stats().ws_sent, CLIENTS + 1);
+}
+
+/* A subscriber that agreed on permessage-deflate. */
+static struct fake_peer *deflate_subscriber(const char *offer)
+{
+    char request[512];
+    struct fake_peer *peer = client();
+    snprintf(request, sizeof request, WS_HELLO "Sec-WebSocket-Extensions: permessage-deflate%s\r\n\r\n", offer);
+    say(peer, request);
+    assert_true(output_has(peer, "Sec-WebSocket-Extensions: permessage-deflate"));
+    fake_peer_forget_output(peer);
+    assert_int_equal(ws_subscribe(heard.ws, "a", 1, false), 0);
+    return peer;
+}
+
+static void a_message_is_compressed_once_for_those_who_agreed_on_that(void **state)
+{
+    (void)state;
+    char text[1000];
+    size_t len, other_len;
+    if (!ws_deflate_is_there()) {
+        skip();
+    }
+    memset(text, 'x', sizeof text);
+    ws_scene_options.compresses = true;
+    struct fake_peer *plain = subscriber("a", false);
+    struct fake_peer *one = deflate_subscriber(""), *other = deflate_subscriber("; server_no_context_takeover");
+    struct fake_peer *narrow = deflate_subscriber("; server_max_window_bits=10");
+    assert_int_equal(publish("a", text, sizeof text), 0);
+    uint64_t calls = fake_mem_calls();
+    settle();
+    uint64_t first_calls = fake_mem_calls() - calls;
+    assert_string_equal(ws_answers(plain), "text [1000]; ");
+    assert_string_equal(ws_answers(narrow), "text [1000]; "); /* its window may be smaller than that of the others */
+    const char *data = fake_peer_output(one, &len);
+    assert_int_equal((unsigned char)data[0], 0xc1);
+    assert_in_range(len, 3, 100);
+    const char *other_data = fake_peer_output(other, &other_len);
+    assert_int_equal(len, other_len);
+    assert_memory_equal(data, other_data, len);
+    fake_peer_forget_output(one);
+    fake_peer_forget_output(other);
+    calls = fake_mem_calls();
+    assert_int_equal(publish("a", text, sizeof text), 0);
+    settle();
+    assert_in_range(fake_mem_calls() - calls, 1, first_calls); /* no deflater any more */
+    fake_peer_forget_output(one);
+    assert_int_equal(publish("a", text, 255), 0);
+    settle();
+    assert_string_equal(ws_answers(one), "text [255]; ");
 }
 
 static void a_topic_is_subscribed_to_once_and_left_once(void **state)
@@ -171,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TOPIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
         TOPIC_TEST(all_subscribers_get_a_message_at_once),
+        TOPIC_TEST(a_message_is_compressed_once_for_those_who_agreed_on_that),
         TOPIC_TEST(a_topic_is_subscribed_to_once_and_left_once),
         TOPIC_TEST(whoever_closes_gets_nothing_more),
         TOPIC_TEST(those_that_are_behind_are_cut_or_miss_messages),
