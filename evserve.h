@@ -872,6 +872,9 @@ struct evs_stats {
     uint64_t stalls;            /* turns of the event loops that took longer than stall_warning_ms */
     uint64_t websockets;        /* open now */
     uint64_t websocket_received, websocket_sent; /* messages */
+    uint64_t subscribers;                        /* of topics, now */
+    uint64_t published;                          /* messages */
+    uint64_t delivered, skipped; /* of those, for single subscribers: sent; not, since they were behind or are gone */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if

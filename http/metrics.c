@@ -76,6 +76,27 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
               sum->ws_sent);
 }
 
+static void write_topics(struct metrics_text *text, const struct metrics_board *board)
+{
+    struct board_topics sum;
+    metrics_board_sum_topics(board, &sum);
+    write_one(text, METRIC_GAUGE, "evserve_topics", "Topics that have subscribers or a replay.", sum.hub.topics);
+    write_one(text, METRIC_GAUGE, "evserve_subscribers", "Subscribers of all topics.", sum.hub.subscribers);
+    write_one(text, METRIC_GAUGE, "evserve_replay_bytes", "Memory of messages that are kept for replay.",
+              sum.hub.replay_bytes);
+    write_one(text, METRIC_COUNTER, "evserve_published_total", "Messages published.", sum.hub.published);
+    write_one(text, METRIC_COUNTER, "evserve_published_refused_total",
+              "Messages that were not published since subscribers were too far behind, or memory was short.",
+              sum.hub.refused);
+    const struct metric_label taken = {"result", "sent"}, skipped = {"result", "skipped"}, ended = {"result", "ended"};
+    metrics_text_family(text, METRIC_COUNTER, "evserve_deliveries_total",
+                        "Messages for single subscribers: sent, skipped since the subscriber was behind, or the end of "
+                        "a subscriber that was.");
+    metrics_text_count(text, &taken, 1, sum.delivery.delivered);
+    metrics_text_count(text, &skipped, 1, sum.delivery.skipped);
+    metrics_text_count(text, &ended, 1, sum.delivery.ended);
+}
+
 static void write_phases(struct metrics_text *text, struct metrics_board *board)
 {
     static const char *const phases[CONN_PHASES] = {
@@ -282,6 +303,7 @@ void metrics_serve(struct exchange *exchange, void *ctx)
     metrics_board_sum(board, &sum);
     write_build(&text, board);
     write_totals(&text, &sum);
+    write_topics(&text, board);
     write_phases(&text, board);
     write_reloads(&text, board);
     write_threads(&text, board, sum.stalls);

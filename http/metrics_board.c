@@ -31,6 +31,7 @@ struct board_look {
 
 struct metrics_board {
     struct job_pools *jobs; /* borrowed; may be NULL */
+    struct hub *hub;        /* likewise */
     int64_t started_s;
     struct metrics_own *own;         /* of the application */
     unsigned count;                  /* of reactors */
@@ -96,6 +97,11 @@ void metrics_board_set_jobs(struct metrics_board *board, struct job_pools *jobs)
 struct job_pools *metrics_board_jobs(const struct metrics_board *board)
 {
     return board->jobs;
+}
+
+void metrics_board_set_hub(struct metrics_board *board, struct hub *hub)
+{
+    board->hub = hub;
 }
 
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service)
@@ -247,6 +253,24 @@ void metrics_board_sum(const struct metrics_board *board, struct server_stats *s
         }
         for (size_t n = 0; n < NUMBERS; n++) {
             ((uint64_t *)sum)[n] += ((const uint64_t *)&one)[n];
+        }
+    }
+}
+
+void metrics_board_sum_topics(const struct metrics_board *board, struct board_topics *sum)
+{
+    *sum = (struct board_topics){0};
+    if (board->hub == NULL) {
+        return;
+    }
+    hub_get_counts(board->hub, &sum->hub);
+    for (unsigned i = 0; i < board->count; i++) {
+        const struct service *service = metrics_board_service(board, i);
+        if (service != NULL && service->topics != NULL) {
+            const struct topics_counts *counts = &service->topics->counts;
+            sum->delivery.delivered += __atomic_load_n(&counts->delivered, __ATOMIC_RELAXED);
+            sum->delivery.skipped += __atomic_load_n(&counts->skipped, __ATOMIC_RELAXED);
+            sum->delivery.ended += __atomic_load_n(&counts->ended, __ATOMIC_RELAXED);
         }
     }
 }

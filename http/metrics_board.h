@@ -5,6 +5,8 @@
  * Any thread may read; numbers of another thread may be a moment old. Names are never given back before the end, so
  * that a reload goes on with the numbers of the routes that it keeps. */
 
+#include "core/hub.h"
+#include "core/topics.h"
 #include "http/service.h"
 
 #include <stdbool.h>
@@ -37,6 +39,9 @@ void metrics_board_destroy(struct metrics_board *board);
 /* The threads of scripts, which are borrowed, are shown, too. Before any reactor runs. */
 void metrics_board_set_jobs(struct metrics_board *board, struct job_pools *jobs);
 struct job_pools *metrics_board_jobs(const struct metrics_board *board); /* NULL: there are none */
+
+/* The topics of the server, which are borrowed, are shown, too. Before any reactor runs. */
+void metrics_board_set_hub(struct metrics_board *board, struct hub *hub);
 
 /* The service of the n-th reactor, which is borrowed, is one of them from now on. Before any reactor runs. */
 void metrics_board_join(struct metrics_board *board, unsigned n, struct service *service);
@@ -83,6 +88,14 @@ struct service *metrics_board_service(const struct metrics_board *board, unsigne
 
 /* The totals of all services that have joined. */
 void metrics_board_sum(const struct metrics_board *board, struct server_stats *sum);
+
+/* What topics add up to: what was published, and what the threads have made of it. All 0 without a hub. */
+struct board_topics {
+    struct hub_counts hub;
+    struct topics_counts delivery;
+};
+
+void metrics_board_sum_topics(const struct metrics_board *board, struct board_topics *sum);
 
 /* What the n-th reactor's thread writes once a second. */
 struct metrics_sample *metrics_board_sample(struct metrics_board *board, unsigned n);

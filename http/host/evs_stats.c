@@ -19,6 +19,8 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
     }
     struct server_stats totals;
     metrics_board_sum(board, &totals);
+    struct board_topics topics;
+    metrics_board_sum_topics(board, &topics);
     struct evs_stats sum = {
         .size = size,
         .accepted = totals.accepted,
@@ -32,6 +34,10 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
         .websockets = totals.websockets,
         .websocket_received = totals.ws_received,
         .websocket_sent = totals.ws_sent,
+        .subscribers = topics.hub.subscribers,
+        .published = topics.hub.published,
+        .delivered = topics.delivery.delivered,
+        .skipped = topics.delivery.skipped + topics.delivery.ended,
     };
     for (size_t i = 0; i < sizeof sum.by_class / sizeof sum.by_class[0]; i++) {
         sum.by_class[i] = totals.by_class[i];

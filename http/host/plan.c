@@ -102,6 +102,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
         return -ENOMEM; /* evs_config_read() has found them to be valid */
     }
     metrics_board_set_jobs(plan->board, plan->jobs);
+    metrics_board_set_hub(plan->board, plan->hub);
     plan->base_fd = sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY);
     file_stamps_init(&plan->files);
     file_stamps_set_base(&plan->files, plan->base_fd);

@@ -61,7 +61,9 @@ static void serve(evs_request *request, void *arg)
     evs_websocket(request, &socket);
 }
 
-static const struct evs_route routes[] = {{.route = "GET /ws", .serve = serve}, {.route = NULL}};
+static const struct evs_route routes[] = {{.route = "GET /ws", .serve = serve},
+                                          {.route = "GET /metrics", .serve = evs_metrics},
+                                          {.route = NULL}};
 
 static void start(unsigned reactors)
 {
@@ -149,6 +151,16 @@ static void all_threads_deliver_all_messages_in_one_order(void **state)
     }
     wait_for(&closed, CLIENTS);
     assert_int_equal(evserve_publish(host.server, "news", "nobody", 6), 0);
+    struct evs_stats stats = {.size = sizeof stats};
+    assert_int_equal(evserve_stats(host.server, &stats), 0);
+    assert_int_equal(stats.subscribers, 0);
+    assert_int_equal(stats.published, PUBLISHERS * MESSAGES + 2);
+    assert_int_equal(stats.delivered, (PUBLISHERS * MESSAGES + 1) * CLIENTS);
+    assert_int_equal(stats.skipped, 0);
+    const char *metrics = client_body(client_get(host.port, "/metrics"));
+    assert_non_null(strstr(metrics, "\nevserve_published_total 902\n"));
+    assert_non_null(strstr(metrics, "\nevserve_deliveries_total{result=\"sent\"} 10812\n"));
+    assert_non_null(strstr(metrics, "\nevserve_subscribers 0\n"));
 }
 
 static void reload_leaves_subscribers_alone(void **state)
