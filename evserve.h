@@ -1401,6 +1401,10 @@ struct evs_ws_callbacks {
     uint64_t idle_timeout_ms;  /* time without a message in either direction after which the WebSocket is closed with
                                 * 1001; default: none */
     uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */
+
+    /* Not 0: messages of 256 bytes and more are compressed, if the client agrees (permessage-deflate, RFC 7692) and zlib
+     * is there. max_message counts what comes out. It costs processor time, and memory: see ws_deflate_memory. */
+    int compress;
 };
 
 /* Respond with 101 and the header fields that were set, and speak WebSocket from then on; or, if the request is not a
@@ -1443,6 +1447,10 @@ int evs_ws_close(evs_ws *ws, int code, const char *reason);
  * on_message comes, even if a message has arrived already. */
 void evs_ws_pause(evs_ws *ws);
 void evs_ws_resume(evs_ws *ws);
+
+/* The server, and the number of its thread that the WebSocket belongs to, for evserve_post_to(). */
+evserve *evs_ws_server(const evs_ws *ws);
+unsigned evs_ws_thread(const evs_ws *ws);
 
 /* Bytes that wait for the client; evs_ws_callbacks.arg; the client's address, written like that of evs_peer(). */
 size_t evs_ws_queued(const evs_ws *ws);

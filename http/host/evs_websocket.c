@@ -167,6 +167,7 @@ static const char *take_options(struct ws_options *options, const struct evs_ws_
         return "evs_ws_callbacks.max_message must be 1 byte to 1 GiB";
     }
     options->max_message = (size_t)max_message;
+    options->compresses = socket->compress != 0;
     if (!take_time(socket->ping_ms, &options->ping_ms, true) ||
         !take_time(socket->pong_timeout_ms, &options->pong_timeout_ms, false) ||
         !take_time(socket->idle_timeout_ms, &options->idle_timeout_ms, true) ||
@@ -279,6 +280,16 @@ void evs_ws_pause(evs_ws *ws)
 void evs_ws_resume(evs_ws *ws)
 {
     ws_resume(ws_of(ws));
+}
+
+evserve *evs_ws_server(const evs_ws *ws)
+{
+    return ws_service(ws_of(ws))->owner;
+}
+
+unsigned evs_ws_thread(const evs_ws *ws)
+{
+    return ws_service(ws_of(ws))->owner_index;
 }
 
 size_t evs_ws_queued(const evs_ws *ws)

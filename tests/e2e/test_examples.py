@@ -1,6 +1,7 @@
 """The example hosts in tests/examples: what their first lines promise."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import time
 import unittest
 
 import evtest
+import ws_client
 
 PROGRAMS = os.environ["EVSERVE_PROGRAMS"]
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples")
@@ -270,6 +272,29 @@ class Feed(unittest.TestCase):
         finally:
             os.close(reading)
             os.close(writing)
+
+
+class Chat(unittest.TestCase):
+    def test_a_message_reaches_everyone_in_its_room(self):
+        with evtest.Program(program("chat"), "127.0.0.1:0") as server, contextlib.ExitStack() as sockets:
+            def enter(path):
+                ws = sockets.enter_context(ws_client.connect(server, path))
+                ws.ping(b"x")
+                self.assertEqual(ws.receive_pong(), b"x")  # it has subscribed
+                return ws
+
+            tea = [enter("/rooms/tea") for _ in range(8)]  # on both threads
+            coffee = enter("/rooms/coffee")
+            tea[0].send("h\u00e9llo")
+            tea[1].send("again")
+            for ws in tea:
+                self.assertEqual(sorted([ws.receive(), ws.receive()]), ["again", "h\u00e9llo"])
+            coffee.send("alone")
+            self.assertEqual(coffee.receive(), "alone")
+            coffee.send(b"\xff")
+            with self.assertRaises(ws_client.Closed) as closed:
+                coffee.receive()
+            self.assertEqual(closed.exception.code, 1008)
 
 
 class Members(unittest.TestCase):

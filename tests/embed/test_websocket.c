@@ -45,6 +45,8 @@ static void on_open(evs_ws *ws, void *arg)
 {
     char protocol[32], peer[64];
     assert_ptr_equal(evs_ws_arg(ws), arg);
+    assert_ptr_equal(evs_ws_server(ws), host.server);
+    assert_int_equal(evs_ws_thread(ws), 0);
     assert_memory_equal(evs_ws_peer(ws, peer, sizeof peer), "127.0.0.1:", 10);
     note("open %s %s; ", (const char *)arg, evs_ws_protocol(ws, protocol, sizeof protocol));
 }
