@@ -1,7 +1,7 @@
 /* Messages to topics: core/hub.h copies them and brings them to the subscribers of all threads.
  *
- * Failure modes: what does not depend on the script's code alone, such as a topic that a client has named, gives nil and
- * a text; values of a wrong type raise errors. */
+ * Failure modes: what does not depend on the script's code alone, such as a topic that a client has named, gives nil
+ * and a text; values of a wrong type raise errors. */
 
 #include "lua/bind_publish.h"
 

@@ -169,10 +169,23 @@ static int request_index(lua_State *L)
     return 1;
 }
 
-/* Keep all fields of the request at index 1 but its body, for when it is over. */
-static void keep_fields(lua_State *L, struct request *request)
+struct exchange *request_push_current(lua_State *L)
 {
-    struct exchange *exchange = find_exchange(L, request);
+    (void)current_request(L);
+    return find_exchange(L, lua_touserdata(L, -1));
+}
+
+const char *request_field_name(enum request_field field)
+{
+    return field_names[field];
+}
+
+/* keep_request(): keep all fields of the request at work but its body, for when it is over. */
+static int keep_request(lua_State *L)
+{
+    lua_settop(L, 0);
+    struct exchange *exchange = request_push_current(L);
+    struct request *request = lua_touserdata(L, 1);
     for (enum request_field field = REQUEST_METHOD; field < REQUEST_BODY && exchange != NULL; field++) {
         lua_pushstring(L, field_names[field]);
         request_push_kept(L, request, 2);
@@ -182,29 +195,7 @@ static void keep_fields(lua_State *L, struct request *request)
         }
         lua_settop(L, 1);
     }
-}
-
-/* keep_request(): do so for the request at work. */
-static int keep_request(lua_State *L)
-{
-    lua_settop(L, 0);
-    (void)current_request(L);
-    keep_fields(L, lua_touserdata(L, 1));
     return 0;
-}
-
-/* push_store(): the same, and the table of them. */
-static int push_store(lua_State *L)
-{
-    (void)keep_request(L);
-    lua_getfenv(L, 1);
-    return 1;
-}
-
-void request_push_store(lua_State *L)
-{
-    lua_pushcfunction(L, push_store);
-    lua_call(L, 0, 1);
 }
 
 /* req.name = value: middleware hands things on to handlers this way. */

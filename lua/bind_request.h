@@ -3,6 +3,7 @@
 
 /* Request objects. Except for the first, all functions may raise. */
 
+#include "lua/request_fields.h"
 #include "lua/state.h"
 
 struct coro;
@@ -34,9 +35,11 @@ _Noreturn void request_raise_over(lua_State *L, const char *what);
 /* Keep the value on top of the stack as field key (a stack index) of the request at index 1. */
 void request_keep(lua_State *L, struct request *request, int key);
 
-/* Push the table of what is kept of the request at work, whose response has not begun: all fields but the body, and
- * what the script has set. It can be read when the request is over. */
-void request_push_store(lua_State *L);
+/* Push the request object of the coroutine that runs. Returns its exchange, NULL when the request is over. */
+struct exchange *request_push_current(lua_State *L);
+
+/* The name of a field: "params". */
+const char *request_field_name(enum request_field field);
 
 /* Push what is kept as field key (a stack index), or nil. */
 void request_push_kept(lua_State *L, const struct request *request, int key);

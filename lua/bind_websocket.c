@@ -9,7 +9,6 @@
 #include "core/publication.h"
 #include "http/ws/ws_topics.h"
 #include "lua/bind_publish.h"
-#include "lua/bind_request.h"
 #include "lua/coro.h"
 #include "lua/deadline.h"
 #include "lua/duration.h"
@@ -19,6 +18,7 @@
 #include "lua/script_error.h"
 #include "lua/task.h"
 #include "lua/websocket.h"
+#include "lua/websocket_fields.h"
 #include "lua/websocket_options.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ int websocket_answer(lua_State *L, struct coro *coro, int fn)
     *handle = (struct websocket_handle){.id = 0};
     script_push_ref(script, L, REF_WEBSOCKET_META);
     lua_setmetatable(L, -2);
-    request_push_store(L);
+    websocket_push_fields(L);
     lua_pushvalue(L, -1);
     lua_setfenv(L, -3);
     struct script_websocket *socket = websocket_take(script);
@@ -103,9 +103,13 @@ static int websocket_index(lua_State *L)
     if (socket != NULL && lua_type(L, 2) == LUA_TSTRING && push_end_field(L, socket, lua_tostring(L, 2))) {
         return 1;
     }
+    lua_settop(L, 2);
     lua_getfenv(L, 1);
     lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
+    lua_rawget(L, 3);
+    if (lua_isnil(L, -1)) {
+        websocket_push_absent(L, 3, 2);
+    }
     return 1;
 }
 
@@ -360,7 +364,7 @@ static int lua_websocket_ping(lua_State *L)
 }
 
 /* drain(ws): wait until the client has taken most of what was sent, or only for others to have their turn: true, or
- * nil; sent() is next. False when nobody wants to know any more. Where nothing can wait, what is queued stays queued. */
+ * nil; sent() is next. False when nobody wants to know any more. Where nothing can wait, what is queued stays so. */
 static int lua_websocket_drain(lua_State *L)
 {
     lua_settop(L, 1);

@@ -11,7 +11,7 @@ local drain, sent = core.websocket_drain, core.websocket_sent
 local report, recover = core.report, core.recover
 
 core.ref("run_websocket", function(fn, ws)
-    if not open(ws) then
+    if not (open(ws) and open(ws)) then -- the first may have waited, in vain
         return
     end
     local ok, err = xpcall(fn, report, ws)

@@ -1,7 +1,7 @@
 /* Happy path: the handler of a route ends in websocket_begin(): its coroutine goes on without its exchange. A message
- * that comes while the coroutine waits for one resumes it inside on_websocket_message(), where it makes a string of the bytes in
- * the read block; one that comes while it is at something else is copied into a short queue. When the function has
- * returned, on_function_end() closes with 1000.
+ * that comes while the coroutine waits for one resumes it inside on_websocket_message(), where it makes a string of the
+ * bytes in the read block; one that comes while it is at something else is copied into a short queue. When the function
+ * has returned, on_function_end() closes with 1000.
  *
  * Failure modes: a queue that is full pauses the reader, so that TCP holds up the client. When the client goes, whoever
  * waits for a message or for room is told, and any other wait of the function ends with the error of a client that has
