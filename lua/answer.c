@@ -5,7 +5,7 @@
  *   function                200, a stream: called with an object that has write()
  *   status                  that status with a short text, or without content (2xx)
  *   nothing, nil            204
- *   response object         of app.html, app.redirect, app.file, app.pass, or what nxt() gave to a middleware
+ *   response object         of app.html, app.redirect, app.file, app.events, app.pass, or what nxt() gave to a middleware
  *   status, any of these    with that status
  *   ..., table              header fields last
  *
@@ -16,6 +16,9 @@
 
 #include "core/ascii.h"
 #include "core/log.h"
+#include "core/publication.h"
+#include "http/event_stream.h"
+#include "http/exchange_log.h"
 #include "http/file_reply.h"
 #include "http/response.h"
 #include "http/server.h"
@@ -26,6 +29,7 @@
 #include "lua/anchor.h"
 #include "lua/bind_number.h"
 #include "lua/bind_stream.h"
+#include "lua/bind_topics.h"
 #include "lua/bind_websocket.h"
 #include "lua/coro_pool.h"
 #include "lua/json_encode.h"
@@ -49,6 +53,7 @@ struct reply {
     int file;         /* index of the path of a file, which is the content; root is that of its directory */
     int root;         /* index */
     int websocket;    /* index of the function of a WebSocket, which follows a 101 */
+    int events;       /* index of the table of a stream of events, which is the content */
     bool dotfiles;    /* the file's path may name dot files */
     bool has_type;    /* the handler gives its own Content-Type */
     const char *type; /* which that is, for a file; the table of headers keeps it */
@@ -211,6 +216,20 @@ static void send_file_reply(lua_State *L, struct coro *coro, const struct reply 
     file_reply_send(replies, coro_detach(coro), &file);
 }
 
+/* The stream of events of an app.events(). */
+static void send_event_stream(lua_State *L, struct coro *coro, const struct reply *reply)
+{
+    struct event_stream_options options;
+    topics_check_stream(L, reply->events, &options);
+    struct exchange *exchange = coro_detach(coro);
+    int rv = event_stream_begin(exchange, &options);
+    if (rv < 0) {
+        const char *why = message_error_text(rv);
+        exchange_log(exchange, LOG_ERROR, why, "app.events: %s", why);
+        response_error(exchange, 503, NULL);
+    }
+}
+
 /* Returns the values for the prelude's run(): the function to call and what to call it with, if there is one. */
 static int begin_stream(lua_State *L, struct coro *coro, const struct reply *reply)
 {
@@ -224,7 +243,10 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
     struct script *script = coro->script;
     struct write_buffer *json = NULL;
     int type = reply->body == 0 ? LUA_TNIL : lua_type(L, reply->body);
-    bool is_elsewhere = reply->is_pass || reply->file != 0; /* where the content comes from */
+    bool is_elsewhere = reply->is_pass || reply->file != 0 || reply->events != 0; /* where the content comes from */
+    if (reply->events != 0 && reply->status != 0 && reply->status != 200) {
+        script_raise(L, "app.events with the status %d: clients read a stream of events only with 200", reply->status);
+    }
     if (reply->status != 0 && (reply->is_pass || (reply->file != 0 && status_has_no_body(reply->status)))) {
         script_raise(L, "%s with the status %d: %s", reply->is_pass ? "app.pass" : "app.file", reply->status,
                      reply->is_pass ? "the static files determine the status" : "such a response has no content");
@@ -256,6 +278,8 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         pass_on(coro, script->site);
     } else if (reply->file != 0) {
         send_file_reply(L, coro, reply);
+    } else if (reply->events != 0) {
+        send_event_stream(L, coro, reply);
     } else if (type == LUA_TFUNCTION) {
         return begin_stream(L, coro, reply);
     } else if (type == LUA_TSTRING) {
@@ -301,13 +325,15 @@ static int check_header_table(lua_State *L, int index)
     return index;
 }
 
-/* Whether the content of the response object at index 1 is that of app.pass or app.file. */
+/* Whether the content of the response object at index 1 is that of app.pass, app.file or a topic. */
 static void read_elsewhere(lua_State *L, struct reply *reply)
 {
     lua_getfield(L, 1, "pass");
     reply->is_pass = lua_toboolean(L, -1) != 0;
     lua_getfield(L, 1, "dotfiles");
     reply->dotfiles = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, 1, "events");
+    reply->events = lua_istable(L, -1) ? lua_gettop(L) : 0;
     lua_getfield(L, 1, "root");
     lua_getfield(L, 1, "file");
     if (lua_type(L, -1) == LUA_TSTRING && lua_type(L, -2) == LUA_TSTRING) {

@@ -361,6 +361,11 @@ void coro_lose(struct coro *coro)
     }
 }
 
+struct coro *coro_of(const struct exchange *exchange)
+{
+    return exchange->on_gone == on_coro_gone ? exchange->user : NULL;
+}
+
 void coro_attach(struct coro *coro, struct exchange *exchange)
 {
     coro->exchange = exchange;

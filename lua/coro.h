@@ -33,6 +33,9 @@ void coro_init_ready(struct script *script);
 /* Its client has gone: part with the exchange, and end what it waits for. */
 void coro_lose(struct coro *coro);
 
+/* The coroutine that responds to exchange, or NULL: it has passed that on, or ended. */
+struct coro *coro_of(const struct exchange *exchange);
+
 /* From now on coro responds to exchange. */
 void coro_attach(struct coro *coro, struct exchange *exchange);
 

@@ -3,8 +3,8 @@
 local core, app, shared = ...
 local fail, describe = core.fail, shared.describe
 local check_names, response = shared.check_names, shared.response
-local rawget, setmetatable, type = rawget, setmetatable, type
-local string = string
+local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
+local string, table = string, table
 
 local begin_beat, event_text, comment_text = core.begin_beat, core.event_text, core.comment_text
 local event_ms, write_event, current_request = core.event_ms, core.write_event, core.current_request
@@ -104,14 +104,12 @@ end
 
 -- Responses.
 
-local handler_options = { "heartbeat", "retry" }
-
-local function check_options(options, names)
+local function check_options(options, names, place_of)
     if options ~= nil and type(options) ~= "table" then
         fail("app.events: a table of options expected, got " .. describe(options))
     end
     options = options or {}
-    check_names("app.events", "option", options, names)
+    check_names("app.events", "option", options, names, place_of)
     return options
 end
 
@@ -127,11 +125,16 @@ local function retry_of(options)
     return options.retry and event_ms("app.events: retry", options.retry, 0)
 end
 
-function app.events(fn, options)
-    if type(fn) ~= "function" then
-        fail("app.events: a function expected, got " .. describe(fn))
+local handler_options = { "heartbeat", "retry" }
+
+local function place_of_handler_option(name)
+    if name == "topic" or name == "replay" or name == "skip" then
+        return "is an option of streams without a function: app.events(path, { topic = ... })"
     end
-    options = check_options(options, handler_options)
+end
+
+local function handler_response(fn, options)
+    options = check_options(options, handler_options, place_of_handler_option)
     local heartbeat, retry = heartbeat_of(options), retry_of(options)
     local made = response(200, function(out)
         local events = setmetatable({ [OUT] = out, last_id = last_id() }, meta)
@@ -144,4 +147,77 @@ function app.events(fn, options)
     made.headers["cache-control"] = "no-store"
     made.headers["x-accel-buffering"] = "no" -- nginx sends each event at once
     return made
+end
+
+local topic_options = { "heartbeat", "replay", "retry", "skip", "topic" }
+
+-- What C reads of such a response: all but the topic.
+local function read_topic_options(options)
+    local skip = options.skip
+    if skip ~= nil and type(skip) ~= "boolean" then
+        fail("app.events: skip: true or false expected, got " .. describe(skip))
+    end
+    local replay = options.replay or 0
+    if type(replay) ~= "number" or replay % 1 ~= 0 or replay < 0 or replay > core.REPLAY_MAX then
+        local text = "app.events: replay: a number of messages up to %d expected, got %s"
+        fail(text:format(core.REPLAY_MAX, describe(replay)))
+    end
+    return {
+        replay = replay, heartbeat = heartbeat_of(options), retry = retry_of(options) or -1, skips = skip,
+    }
+end
+
+local function topic_response(topic, read)
+    local made = response(200)
+    made.events = {
+        topic = topic, replay = read.replay, heartbeat = read.heartbeat, retry = read.retry, skips = read.skips,
+    }
+    return made
+end
+
+function shared.events_response(first, options)
+    if type(first) == "function" then
+        return handler_response(first, options)
+    elseif type(first) ~= "table" then
+        fail("app.events: a path and options, options with a topic, or a function expected, got " .. describe(first))
+    end
+    check_options(first, topic_options)
+    core.check_topic("app.events: topic", first.topic)
+    return topic_response(first.topic, read_topic_options(first))
+end
+
+-- The options of the route of app.events(path, options), and its handler.
+function shared.events_route(what, options)
+    local own, rest, names = {}, {}, {}
+    for _, name in ipairs(topic_options) do
+        own[name] = options[name]
+        table.insert(names, name)
+    end
+    for _, name in ipairs(shared.route_options) do
+        table.insert(names, name)
+    end
+    check_names(what, "option", options, names)
+    for name, value in pairs(options) do
+        if own[name] == nil then
+            rest[name] = value
+        end
+    end
+    local read, topic = read_topic_options(own), own.topic
+    if type(topic) == "function" then
+        return rest, function(req)
+            local name, status, body, headers = topic(req)
+            if name == nil and status == nil then
+                fail(what .. ": topic returned nothing: a topic, or nil and a status such as 403 expected")
+            elseif name == nil then
+                return status, body, headers
+            end
+            core.check_topic(what .. ": topic", name)
+            return topic_response(name, read)
+        end
+    end
+    core.check_topic(what .. ": topic", topic)
+    core.keep_topic(what .. ": replay", topic, read.replay)
+    return rest, function()
+        return topic_response(topic, read)
+    end
 end

@@ -239,6 +239,17 @@ local function open_group(target, group)
         add_route(group, "websocket", { "GET" }, path, own, handler, websocket)
     end
 
+    -- With a function in place of the path it is a response, see prelude_events.lua.
+    function target.events(path, options)
+        if type(path) ~= "string" or type(options) ~= "table" then
+            return shared.events_response(path, options)
+        end
+        local what = group.what .. "events"
+        begin(what, path)
+        local rest, fn = shared.events_route(what, options)
+        add_route(group, "events", { "GET" }, path, rest, fn)
+    end
+
     function target.use(fn)
         begin(group.what .. "use", fn)
         check_function(group.what .. "use", fn)

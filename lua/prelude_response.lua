@@ -52,6 +52,7 @@ local function copy(other)
     local made = response(other.status, other.body, other.headers)
     made.pass, made.file, made.root, made.dotfiles = other.pass, other.file, other.root, other.dotfiles
     made.websocket = other.websocket
+    made.events = other.events
     return made
 end
 

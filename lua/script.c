@@ -37,6 +37,7 @@
 #include "lua/bind_task.h"
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
+#include "lua/bind_topics.h"
 #include "lua/bind_udp.h"
 #include "lua/bind_url.h"
 #include "lua/bind_wait.h"
@@ -118,6 +119,7 @@ static int build_state(lua_State *L)
     bind_body(L);
     bind_stream(L);
     bind_events(L);
+    bind_topics(L);
     bind_timer(L);
     bind_task(L);
     bind_sync(L);

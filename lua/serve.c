@@ -94,8 +94,10 @@ void serve_route(struct exchange *exchange, void *ctx)
 
 void serve_say_place(const struct exchange *exchange, char *text, size_t size)
 {
-    const struct coro *coro = exchange->user;
-    char place[PLACE_MAX];
-    script_place(coro->L, place);
+    const struct coro *coro = coro_of(exchange);
+    char place[PLACE_MAX] = "";
+    if (coro != NULL) { /* a stream of events has none */
+        script_place(coro->L, place);
+    }
     snprintf(text, size, "%s", place);
 }

@@ -468,6 +468,12 @@ function group.route(methods, path, options, handler) end
 ---@overload fun(path: string, fn: fun(ws: evserve.WebSocket))
 function group.websocket(path, options, fn) end
 
+---@param path string
+---@param options evserve.TopicEventsOptions
+---@overload fun(fn: fun(events: evserve.Events), options?: evserve.EventsOptions): evserve.Response
+---@overload fun(options: evserve.TopicEventsOptions): evserve.Response
+function group.events(path, options) end
+
 --- Wrap every route of the group and of the groups in it in a function. Middleware from app.use lies further out.
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
 function group.use(middleware) end
@@ -513,11 +519,20 @@ function app.on(event, fn) end
 ---@return string? problem
 function app.publish(topic, data, options) end
 
---- A stream of Server-Sent Events, to be returned by a handler.
----@param fn fun(events: evserve.Events)
----@param options? evserve.EventsOptions
----@return evserve.Response
-function app.events(fn, options) end
+---@class evserve.TopicEventsOptions: evserve.RouteOptions
+---@field topic string|fun(req: evserve.Request): string?, any, any, evserve.Headers? its name; or nil and a response
+---@field replay? integer messages that are kept for clients that come back, up to 10,000; default 0
+---@field heartbeat? evserve.Duration|false time between two comments that keep the connection alive; default 15 s
+---@field retry? evserve.Duration how long the client waits before it connects again
+---@field skip? boolean a client that falls behind misses messages; without it its stream ends, and it comes back
+
+--- A GET route for Server-Sent Events: clients get what is published to a topic. Or, in a handler, a response: a stream of
+--- the messages of a topic, or one that a function makes.
+---@param path string
+---@param options evserve.TopicEventsOptions
+---@overload fun(fn: fun(events: evserve.Events), options?: evserve.EventsOptions): evserve.Response
+---@overload fun(options: evserve.TopicEventsOptions): evserve.Response
+function app.events(path, options) end
 
 --- Wait while other requests run. If the client goes away meanwhile, it raises an error that ends the handler.
 ---@param duration evserve.Duration

@@ -255,13 +255,209 @@ class Handlers(SiteCase):
         for text, expected in zip(said, (
                 "app.events: heartbeat: it must be at least 100 ms", "app.events: heartbeat: a duration",
                 "app.events: retry: ", 'app.events: unknown option "beat"', "app.events: a table of options expected",
-                "app.events: a function expected, got 5")):
+                "app.events: a path and options, options with a topic, or a function expected, got 5")):
             self.assertIn(expected, text)
         self.assertEqual(len(said), 6)
 
 
+class Topics(SiteCase):
+    SCRIPT = r"""
+    app.use(function(req, nxt)
+        local res = nxt()
+        res.headers["x-seen"] = "yes"
+        return res
+    end)
+    app.events("/news", { topic = "news", replay = 3, retry = "1s", name = "news" })
+    app.events("/missing", { topic = "missing" })
+    app.events("/skip", { topic = "flood", skip = true, heartbeat = "200ms", write_cap = "64K", write_high_mark = "32K" })
+    app.events("/end", { topic = "flood", replay = 10, heartbeat = false, write_cap = "64K", write_high_mark = "32K" })
+    local inner = app.group("/inner")
+    inner.use(function(req, nxt)
+        if req.query.key ~= "secret" then return 401 end
+        return nxt()
+    end)
+    inner.events("/:room", { topic = function(req)
+        if req.params.room == "closed" then return nil, 403, "closed\n" end
+        if req.params.room == "lost" then return nil end
+        if req.params.room == "odd" then return 7 end
+        return "room:" .. req.params.room
+    end })
+    app.get("/own/*topic", function(req) return app.events { topic = req.params.topic } end)
+    app.get("/status", function() return 201, app.events { topic = "news" } end)
+    app.get("/url", function() return app.url "news" end)
+    app.get("/break", function() local res = app.events { topic = "news" } res.events.topic = {} return res end)
+    app.post("/say/*topic", function(req)
+        local options = req.query.event and { event = req.query.event, binary = req.query.binary == "yes" }
+        return { select(2, assert(pcall(app.publish, req.params.topic, req.query.json and req:json() or req.body, options))) }
+    end)
+    app.post("/say-nil/*topic", { max_body = "2M" }, function(req)
+        local ok, err = app.publish(req.params.topic, req.body)
+        return ok and "ok" or err
+    end)
+    app.get("/flood", function()
+        local text = ("x"):rep(10000)
+        for i = 1, 50 do assert(app.publish("flood", text)) end
+        return "done"
+    end)
+    app.get("/mistakes", function()
+        local said = {}
+        local function try(fn, ...) said[#said + 1] = tostring(select(2, pcall(fn, ...))) end
+        try(app.events, {}) try(app.events, { topic = "" })
+        try(app.events, { topic = "t", replay = 10001 }) try(app.events, { topic = "t", skip = "yes" })
+        try(app.events, print, { topic = "t" }) try(app.events, "/path", { topic = "t" })
+        return said
+    end)
+    """
+
+    def events(self, target, headers=(), **options):
+        events = Events(self.server, target, headers, **options)
+        self.addCleanup(events.close)
+        return events
+
+    def say(self, topic, text, query="", headers=()):
+        answer = self.ask(f"/say/{topic}{query}", "POST", headers, text)
+        self.assertEqual((answer.status, answer.text), (200, "[true]"))
+
+    def test_what_is_published_goes_to_all_that_listen(self):
+        clients = [self.events("/news"), self.events("/own/news"), self.events("/news", version="1.0")]
+        for events in clients:
+            self.assertEqual((events.status, events.headers["content-type"]), (200, "text/event-stream"))
+            self.assertEqual(events.headers["x-seen"], "yes")
+        self.say("news", b"one\nline")
+        self.say("news", b'{"a":1}', "?json=1", [("Content-Type", "application/json")])
+        self.say("news", b"three", "?event=named")
+        self.say("news", b"\xff", "?event=bytes&binary=yes")
+        for events in clients:
+            self.assertEqual([events.next() for _ in range(4)],
+                             [("message", "one\nline"), ("message", '{"a":1}'), ("named", "three"), ("bytes", "/w==")])
+        self.assertEqual(clients[0].retry, 1000)
+
+    def test_who_comes_back_gets_what_was_missed(self):
+        first = self.events("/news")
+        for n in range(3):
+            self.say("news", b"%d" % n)
+        seen = []
+        while not seen or seen[-1] != "2":
+            seen.append(first.next()[1])
+            if seen[-1] == "0":
+                last_id = first.last_id
+        back = self.events("/news", [("Last-Event-ID", last_id)])
+        self.assertEqual([back.next(), back.next()], [("message", "1"), ("message", "2")])
+        self.say("news", b"3")
+        self.say("news", b"4")
+        lost = self.events(f"/news?lastEventId={last_id}")
+        self.assertEqual([lost.next() for _ in range(4)],
+                         [("lost", ""), ("message", "2"), ("message", "3"), ("message", "4")])
+        self.assertEqual(back.next(), ("message", "3"))
+
+    def test_topics_of_requests(self):
+        self.assertEqual(self.ask("/inner/a").status, 401)
+        a, b = self.events("/inner/a?key=secret"), self.events("/inner/b?key=secret")
+        self.say("room:a", b"for a")
+        self.say("room:b", b"for b")
+        self.assertEqual((a.next(), b.next()), (("message", "for a"), ("message", "for b")))
+        closed = self.ask("/inner/closed?key=secret")
+        self.assertEqual((closed.status, closed.text), (403, "closed\n"))
+        for room, text in (("lost", "group.events: topic returned nothing"),
+                           ("odd", "group.events: topic: the name of a topic expected, got number")):
+            self.assertEqual(self.ask(f"/inner/{room}?key=secret").status, 500)
+            self.wait_for_log(text)
+        self.assertEqual(self.ask("/own/" + "t" * 257).status, 500)
+        self.wait_for_log("app.events: topic: the name is too long")
+
+    def test_head_and_other_methods(self):
+        with Client(self.server) as client:
+            self.assertEqual(client.ask("HEAD", "/news").headers["content-type"], "text/event-stream")
+            self.assertEqual(client.ask("POST", "/news", body=b"").status, 405)
+            self.assertEqual(client.ask("GET", "/url").text, "/news")
+
+    def test_slow_clients_miss_events_or_come_back(self):
+        skipping = self.events("/skip", receive_buffer=4096)
+        ending = self.events("/end", receive_buffer=4096)
+        time.sleep(0.1)
+        self.assertEqual(self.ask("/flood").text, "done")
+        found = ending.all()
+        self.assertLess(len(found), 50)
+        self.assertTrue(ending.is_whole)
+        back = self.events("/end", [("Last-Event-ID", ending.last_id)])
+        self.assertEqual(back.next()[0], "lost")
+        self.assertEqual([len(back.next()[1]) for _ in range(10)], [10000] * 10)
+        while not skipping.comments: # it goes on
+            skipping.next()
+            self.say("flood", b"more")
+
+    def test_what_cannot_be_published_is_nil_and_why(self):
+        for topic, text, why in (("t", b"\xff", "the text is not UTF-8"), ("t" * 257, b"x", "the name is too long"),
+                                 ("t", b"x" * (1 << 20 | 1), "the message is too long")):
+            with Client(self.server) as client:
+                answer = client.ask("POST", "/say-nil/" + topic, body=text)
+                self.assertIn(why, answer.text)
+        self.assertEqual(self.ask("/say-nil/t", "POST", body=b"x" * (1 << 20)).text, "ok")
+
+    def test_mistakes_say_what_is_wrong(self):
+        said = self.ask("/mistakes").json
+        for text, expected in zip(said, (
+                "app.events: topic: the name of a topic expected, got nil", "the name of a topic must not be empty",
+                "app.events: replay: a number of messages up to 10000 expected, got 10001",
+                'app.events: skip: true or false expected, got "yes"',
+                'app.events: "topic" is an option of streams without a function',
+                "app.events works only while the script starts")):
+            self.assertIn(expected, text)
+        self.assertEqual(len(said), 6)
+        self.assertEqual(self.ask("/status").status, 500)
+        self.wait_for_log("app.events with the status 201: clients read a stream of events only with 200")
+        self.assertEqual(self.ask("/break").status, 500)
+        self.wait_for_log("app.events: topic: the name of a topic expected, got table")
+
+
+class Start(unittest.TestCase):
+    def test_mistakes_at_the_start(self):
+        for text, expected in (
+                ('app.events("/x", {})', "app.events: topic: the name of a topic expected, got nil"),
+                ('app.events("/x", { topic = ("t"):rep(257) })', "app.events: topic: the name is too long"),
+                ('app.events("/x", { topic = "t", replay = 0.5 })', "app.events: replay: a number of messages"),
+                ('app.events("/x", { topic = "t", replya = 5 })', 'unknown option "replya" (did you mean "replay"?)'),
+                ('app.events("/x", { topic = "t", heartbeat = "1ms" })', "heartbeat: it must be at least 100 ms"),
+                ('app.events("x", { topic = "t" })', "x"), ('app.events(5)', "got 5"),
+                ('for i = 1, 1001 do app.events("/" .. i, { topic = "t" .. i, replay = 1 }) end',
+                 "more than 1000 topics whose messages are kept")):
+            with script(text) as path:
+                done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", path)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(expected, done.stderr)
+            self.assertIn("site.lua:2", done.stderr)
+
+
+class Reload(unittest.TestCase):
+    SCRIPT = """
+    app.events("/news", { topic = "news", replay = 10 })
+    app.post("/say", function(req) return { app.publish("news", req.body) } end)
+    app.get("/version", function() return "VERSION" end)
+    """
+
+    def test_topics_outlive_scripts(self):
+        with script(self.SCRIPT.replace("VERSION", "one")) as path, \
+                evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", "2", path) as server:
+            def ask(target, method="GET", body=None):
+                with Client(server) as client:
+                    return client.ask(method, target, body=body).text
+            with Events(server, "/news") as old:
+                ask("/say", "POST", b"first")
+                self.assertEqual(old.next(), ("message", "first"))
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write('local app = require "evserve"' + self.SCRIPT.replace("VERSION", "two"))
+                server.process.send_signal(signal.SIGHUP)
+                evtest.wait_until(lambda: ask("/version") == "two", "the reload")
+                ask("/say", "POST", b"second")
+                self.assertEqual(old.next(), ("message", "second"))
+                with Events(server, "/news", [("Last-Event-ID", old.last_id)]) as new:
+                    ask("/say", "POST", b"third")
+                    self.assertEqual((old.next(), new.next()), (("message", "third"), ("message", "third")))
+
+
 class Stop(unittest.TestCase):
     SCRIPT = r"""
+    app.events("/topic", { topic = "t" })
     app.get("/ticks", function()
         return app.events(function(events)
             local ok, err
@@ -273,12 +469,14 @@ class Stop(unittest.TestCase):
 
     def test_a_stop_ends_streams_behind_what_they_send(self):
         with script(self.SCRIPT) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
-            with Events(server, "/ticks") as events:
+            with Events(server, "/ticks") as events, Events(server, "/topic") as silent:
                 self.assertEqual(events.next(), ("message", "tick"))
                 server.process.send_signal(signal.SIGTERM)
                 found = events.all()
                 self.assertEqual(found[-1], ("why", "stopping"))
                 self.assertTrue(events.is_whole)
+                self.assertEqual(silent.all(), [])
+                self.assertTrue(silent.is_whole)
             self.assertEqual(server.process.wait(timeout=evtest.LIMIT), 0)
 
 

@@ -121,6 +121,7 @@ class Options(unittest.TestCase):
             ("WebSocketOptions", "app.websocket('/', { [%q] = {} }, print)"),
             ("StaticOptions", "app.static('/', '/', { [%q] = print })"),
             ("FileOptions", "app.file('x', { [%q] = print })"),
+            ("TopicEventsOptions", "app.events('/x', { [%q] = print })"),
             ("EventsOptions", "app.events(print, { [%q] = print })"),
             ("CookieAttributes", "app.cookie('x', 'y', { [%q] = print })")) for name in fields(kind)]
         self.assertGreater(len(calls), 40)
