@@ -198,12 +198,13 @@ static struct rendering *make_rendering(struct publication *publication, renderi
     if (made == NULL) {
         return NULL;
     }
-    *made = (struct rendering){.next = publication->renderings, .make = make, .arg = arg};
+    *made = (struct rendering){.make = make, .arg = arg};
     made->data = make(publication->payload, arg, &made->len);
     if (made->data == NULL) {
         mem_free(made);
         return NULL;
     }
+    made->next = publication->renderings; /* make() may have added others */
     publication->renderings = made;
     return made;
 }

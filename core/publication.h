@@ -89,9 +89,10 @@ typedef char *(*rendering_fn)(const struct payload *payload, const void *arg, si
 
 /* One thread's. */
 struct publication {
-    struct publication *next;     /* in the queue of its thread */
-    struct payload *payload;      /* its content */
-    uint32_t refs;                /* of this thread */
+    struct publication *next; /* in the queue of its thread */
+    struct payload *payload;  /* its content */
+    uint32_t refs;            /* of this thread */
+    uint32_t batch; /* while it is delivered: how many messages of its topic there are from it on, linked by next */
     struct rendering *renderings; /* that were made */
 };
 

@@ -1,6 +1,7 @@
 /* Happy path: the hub wakes the thread, on_topics_wake() takes what is in the inbox and begins to deliver it, and the
  * task goes on: one message after another, each to the subscribers of its topic in their order. A message stays the
- * first of the queue until all have it, and topics->at remembers where to go on.
+ * first of the queue until all have it, and topics->at remembers where to go on. Where several messages of one topic
+ * wait behind each other, each subscriber gets all of them before the next one does, so that one system call may do.
  *
  * Subscribers come and go while that happens. New ones are added at the end of the list, and their after_seq says that
  * this message is not for them; one that goes while it is the next one moves topics->at on.
@@ -23,7 +24,9 @@
 
 enum {
     DELIVERY_SLICE_NS = NS_PER_MS, /* how long the task delivers before others have their turn */
-    DELIVERY_LOOK = 16,            /* subscribers between two looks at the clock */
+    DELIVERY_LOOK = 16,            /* deliveries between two looks at the clock */
+    BATCH_MAX = 64,                /* messages that are delivered together */
+    BATCH_BYTES_MAX = 16384,       /* of their data */
 };
 
 /* A topic that has subscribers on this thread. */
@@ -74,12 +77,12 @@ static void drop_if_unused(struct topic_here *topic)
 
 /* Delivery. */
 
-static void count_delivery(struct topics *topics, enum delivery delivery)
+static void count_delivery(struct topics *topics, enum delivery delivery, unsigned messages)
 {
-    uint64_t *count = delivery == DELIVERY_TAKEN     ? &topics->counts.delivered
-                      : delivery == DELIVERY_SKIPPED ? &topics->counts.skipped
-                                                     : &topics->counts.ended;
-    tally_add(count, 1);
+    uint64_t *count = delivery == DELIVERY_SKIPPED ? &topics->counts.skipped
+                      : delivery == DELIVERY_ENDED ? &topics->counts.ended
+                                                   : &topics->counts.delivered;
+    tally_add(count, messages);
 }
 
 static bool is_due(const struct subscription *subscription, const struct payload *payload)
@@ -89,20 +92,42 @@ static bool is_due(const struct subscription *subscription, const struct payload
            (has_after ? publication_id_compare(payload->id, subscription->after) > 0 : !payload->is_history);
 }
 
-/* Deliver the first message of the queue to whom has not got it. Returns whether all have it, or the time is over. */
-static bool deliver_first(struct topics *topics, int64_t end_ns)
+/* Deliver the batch to one subscriber. Returns the number of calls. */
+static unsigned deliver_batch(struct topics *topics, struct subscription *subscription)
 {
     struct publication *publication = topics->first;
-    unsigned count = 0;
+    unsigned calls = 0;
+    topics->current = subscription;
+    for (unsigned left = topics->batch; left > 0 && topics->current != NULL; left--) {
+        if (is_due(subscription, publication->payload)) {
+            enum delivery delivery = subscription->deliver(subscription, publication);
+            calls++;
+            if (delivery == DELIVERY_ALL) {
+                count_delivery(topics, delivery, left);
+                break;
+            }
+            count_delivery(topics, delivery, 1);
+        }
+        publication = publication->next;
+    }
+    topics->current = NULL;
+    return calls;
+}
+
+/* Deliver the batch to whom has not got it. Returns whether all have it, or the time is over. */
+static bool deliver_to_all(struct topics *topics, int64_t end_ns)
+{
+    unsigned calls = 0;
     while (topics->at != NULL) {
         struct subscription *subscription = topics->at;
         topics->at = subscription->next;
         if (topics->at != NULL) {
             __builtin_prefetch(topics->at->arg); /* its owner is rarely in the cache */
         }
-        if (is_due(subscription, publication->payload)) {
-            count_delivery(topics, subscription->deliver(subscription, publication));
-            if (++count % DELIVERY_LOOK == 0 && sys_now_ns() >= end_ns) {
+        calls += deliver_batch(topics, subscription);
+        if (calls >= DELIVERY_LOOK) {
+            calls = 0;
+            if (sys_now_ns() >= end_ns) {
                 return topics->at == NULL;
             }
         }
@@ -110,24 +135,49 @@ static bool deliver_first(struct topics *topics, int64_t end_ns)
     return true;
 }
 
-/* Take up the first message of the queue. */
-static void begin_first(struct topics *topics)
+static bool belong_together(const struct payload *a, const struct payload *b)
+{
+    return a->hash == b->hash && a->topic_len == b->topic_len && a->is_history == b->is_history &&
+           memcmp(a->topic, b->topic, a->topic_len) == 0;
+}
+
+/* Take up the first message of the queue, and those behind it that are of its topic. */
+static void begin_batch(struct topics *topics)
 {
     const struct payload *payload = topics->first->payload;
     const struct topic_here *topic = find_topic_here(topics, payload->hash, payload->topic, payload->topic_len);
+    size_t bytes = payload->len;
     topics->at = topic == NULL ? NULL : topic->first;
-    topics->is_begun = true;
+    topics->batch = 1;
+    for (const struct publication *at = topics->first->next; at != NULL && topics->batch < BATCH_MAX; at = at->next) {
+        bytes += at->payload->len;
+        if (bytes > BATCH_BYTES_MAX || !belong_together(payload, at->payload)) {
+            break;
+        }
+        topics->batch++;
+    }
+    struct publication *publication = topics->first;
+    for (unsigned left = topics->batch; left > 0; left--) {
+        publication->batch = left;
+        publication = publication->next;
+    }
 }
 
-static void end_first(struct topics *topics)
+static void drop_first_queued(struct topics *topics)
 {
     struct publication *publication = topics->first;
     topics->first = publication->next;
     topics->last = topics->first == NULL ? NULL : topics->last;
-    topics->is_begun = false;
-    topics->at = NULL;
     hub_note_delivered(topics->hub, topics->number, publication->payload);
     publication_put(publication);
+}
+
+static void end_batch(struct topics *topics)
+{
+    topics->at = NULL;
+    for (; topics->batch > 0; topics->batch--) {
+        drop_first_queued(topics);
+    }
 }
 
 /* Deliver for a while; the task goes on. */
@@ -136,11 +186,11 @@ static void deliver_slice(struct topics *topics)
     int64_t end_ns = sys_now_ns() + DELIVERY_SLICE_NS;
     bool is_over = false;
     while (topics->first != NULL && !is_over) {
-        if (!topics->is_begun) {
-            begin_first(topics);
+        if (topics->batch == 0) {
+            begin_batch(topics);
         }
-        if (deliver_first(topics, end_ns)) {
-            end_first(topics);
+        if (deliver_to_all(topics, end_ns)) {
+            end_batch(topics);
         }
         is_over = sys_now_ns() >= end_ns;
     }
@@ -193,6 +243,7 @@ static void unlink_subscription(struct subscription *subscription)
     struct topic_here *topic = subscription->topic;
     struct topics *topics = topic->topics;
     topics->at = topics->at == subscription ? subscription->next : topics->at;
+    topics->current = topics->current == subscription ? NULL : topics->current;
     for (struct replaying *replaying = topics->replaying; replaying != NULL; replaying = replaying->outer) {
         if (replaying->subscription == subscription) {
             replaying->subscription = NULL;
@@ -221,8 +272,8 @@ static int replay_to(struct topics *topics, struct subscription *subscription, s
             struct publication *publication = publication_create(grant->replay.kept[i]);
             enum delivery delivery = publication == NULL ? DELIVERY_SKIPPED
                                                          : subscription->deliver(subscription, publication);
-            count_delivery(topics, delivery);
-            is_over = delivery != DELIVERY_TAKEN;
+            count_delivery(topics, delivery, 1);
+            is_over = delivery == DELIVERY_SKIPPED || delivery == DELIVERY_ENDED;
             if (publication != NULL) {
                 publication_put(publication);
             }
@@ -307,8 +358,9 @@ void topics_done(struct topics *topics)
     hub_leave(topics->hub, topics->number);
     reactor_unschedule(topics->reactor, &topics->task);
     while (topics->first != NULL) {
-        end_first(topics);
+        drop_first_queued(topics);
     }
+    topics->batch = 0;
     name_table_done(&topics->table);
     topics->is_open = false;
 }

@@ -26,11 +26,13 @@ struct topic_here;
 /* What became of a message. */
 enum delivery {
     DELIVERY_TAKEN,   /* it is sent, or on its way */
+    DELIVERY_ALL,     /* likewise, with the others of publication->batch */
     DELIVERY_SKIPPED, /* the subscriber is too far behind: it does not get this message */
     DELIVERY_ENDED,   /* likewise, and so deliver() has ended the subscriber */
 };
 
-/* A message for a subscriber. It may subscribe, unsubscribe this subscription and others, and free what belongs to
+/* A message for a subscriber. If more messages of the topic wait, publication->batch is greater than 1, and those are
+ * delivered next unless it takes them at once. It may subscribe, unsubscribe this subscription and others, and free what belongs to
  * them. The publication is valid during the call, or as long as publication_get() says. */
 typedef enum delivery (*deliver_fn)(struct subscription *subscription, struct publication *publication);
 
@@ -56,7 +58,8 @@ struct topics {
     struct name_table table;          /* struct topic_here by name */
     struct publication *first, *last; /* to be delivered, oldest first */
     struct subscription *at;          /* the next one that gets it; NULL: none */
-    bool is_begun;                    /* some subscribers may have got first */
+    unsigned batch;                   /* messages from first on that are delivered together; 0: none is begun */
+    struct subscription *current;     /* that one of them is being delivered to; NULL: none, or it was unsubscribed */
     bool is_open;                     /* between topics_init() and topics_done() */
     struct replaying *replaying;      /* calls of topics_subscribe() that deliver */
     struct reactor_task task;         /* scheduled while there is something to deliver */

@@ -1,4 +1,5 @@
-/* Happy path: a message goes from the frame that all share into the socket of each client, without a queue.
+/* Happy path: a message goes from the frame that all share into the socket of each client, without a queue. Where
+ * several messages of the topic wait, their frames leave together, except compressed ones.
  *
  * Failure modes: a client that is lost, or too far behind, is cut; the turn of its connection ends it. */
 
@@ -61,6 +62,32 @@ static const char *render_for(struct ws *ws, struct publication *publication, si
     return publication_render(publication, make_topic_frame, NULL, len);
 }
 
+/* The frames of a batch, one behind the other. arg: its first publication. */
+static char *make_batch(const struct payload *payload, const void *arg, size_t *len)
+{
+    (void)payload;
+    union {
+        const void *constant;
+        struct publication *publication; /* it gets a frame */
+    } first = {.constant = arg};
+    char *batch = NULL;
+    *len = 0;
+    struct publication *at = first.publication;
+    for (unsigned left = at->batch; left > 0; left--, at = at->next) {
+        size_t frame_len;
+        const char *frame = publication_render(at, make_topic_frame, NULL, &frame_len);
+        char *longer = frame == NULL ? NULL : mem_resize(batch, *len + frame_len);
+        if (longer == NULL) {
+            mem_free(batch);
+            return NULL;
+        }
+        batch = longer;
+        memcpy(batch + *len, frame, frame_len);
+        *len += frame_len;
+    }
+    return batch;
+}
+
 static void hold_publication(void *arg)
 {
     (void)publication_get(arg);
@@ -82,11 +109,18 @@ static enum delivery deliver_to_ws(struct subscription *subscription, struct pub
         return DELIVERY_SKIPPED;
     }
     struct ws_made made = {.hold = hold_publication, .release = release_publication, .arg = publication};
-    made.frame = render_for(ws, publication, &made.len);
+    bool takes_all = publication->batch > 1 && ws->deflate == NULL;
+    made.frame = takes_all ? publication_render(publication, make_batch, publication, &made.len) : NULL;
+    takes_all = made.frame != NULL;
+    made.frame = takes_all ? made.frame : render_for(ws, publication, &made.len);
     if (made.frame == NULL) {
         return DELIVERY_SKIPPED;
     }
     int rv = ws_send_made(ws, &made);
+    if (takes_all && rv >= 0) {
+        stat_add(&ws_service(ws)->stats.ws_sent, publication->batch - 1);
+        return DELIVERY_ALL;
+    }
     return rv >= 0 ? DELIVERY_TAKEN : rv == -ENOMEM ? DELIVERY_SKIPPED : DELIVERY_ENDED;
 }
 

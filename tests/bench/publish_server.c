@@ -22,7 +22,7 @@ static void on_open(evs_ws *ws, void *arg)
 static void serve_topic(evs_request *request, void *arg)
 {
     (void)arg;
-    const struct evs_ws_callbacks socket = {.size = sizeof socket, .on_open = on_open};
+    const struct evs_ws_callbacks socket = {.size = sizeof socket, .on_open = on_open, .ping_ms = EVSERVE_ZERO};
     evs_websocket(request, &socket);
 }
 

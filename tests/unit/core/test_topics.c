@@ -254,18 +254,116 @@ static void many_subscribers_do_not_hold_up_the_loop(void **state)
 
 static void what_a_subscriber_does_not_take_is_counted(void **state)
 {
+    static const enum delivery answers[] = {DELIVERY_TAKEN, DELIVERY_SKIPPED, DELIVERY_ENDED};
     (void)state;
     for (int i = 0; i < 3; i++) {
         assert_int_equal(join(i, "a", NULL), 0);
-        scene.listeners[i].answer = (enum delivery)i;
+        scene.listeners[i].answer = answers[i];
     }
-    scene.listeners[DELIVERY_ENDED].then = leave;
+    scene.listeners[2].then = leave;
     assert_int_equal(publish("a", "1"), 0);
     assert_int_equal(publish("a", "2"), 0);
     run_all();
     assert_int_equal(scene.topics.counts.delivered, 2);
     assert_int_equal(scene.topics.counts.skipped, 2);
     assert_int_equal(scene.topics.counts.ended, 1);
+}
+
+/* Messages that wait behind each other. */
+
+static char batches[256];
+
+static enum delivery take_batch(struct subscription *subscription, struct publication *publication)
+{
+    snprintf(batches + strlen(batches), sizeof batches - strlen(batches), "%d:%s*%u ", (int)(intptr_t)subscription->arg,
+             publication->payload->data, publication->batch);
+    return DELIVERY_ALL;
+}
+
+static void join_batches(int n)
+{
+    assert_int_equal(topics_subscribe(&scene.topics, &scene.listeners[n].subscription, "a", 1, take_batch,
+                                      (void *)(intptr_t)n, NULL),
+                     0);
+}
+
+static void messages_of_a_topic_that_wait_can_be_taken_together(void **state)
+{
+    (void)state;
+    batches[0] = '\0';
+    join_batches(0);
+    assert_int_equal(publish("a", "1"), 0);
+    assert_int_equal(publish("a", "2"), 0);
+    join_batches(1);
+    assert_int_equal(publish("a", "3"), 0);
+    assert_int_equal(join(2, "a", NULL), 0); /* takes each by itself */
+    assert_int_equal(join(3, "b", NULL), 0);
+    assert_int_equal(publish("b", "4"), 0);
+    assert_int_equal(publish("a", "5"), 0);
+    run_all();
+    assert_string_equal(batches, "0:1*3 1:3*1 0:5*1 1:5*1 ");
+    assert_string_equal(heard(2), "5 ");
+    assert_string_equal(heard(3), "4 ");
+    assert_int_equal(scene.topics.counts.delivered, 3 + 1 + 2 + 1 + 1);
+}
+
+static void batches_have_limits(void **state)
+{
+    (void)state;
+    static char half[8193], more[8194];
+    memset(half, 'x', sizeof half - 1);
+    memset(more, 'x', sizeof more - 1);
+    join_batches(0);
+    batches[0] = '\0';
+    for (int i = 0; i < 130; i++) {
+        assert_int_equal(publish("a", "m"), 0);
+    }
+    run_all();
+    assert_string_equal(batches, "0:m*64 0:m*64 0:m*2 ");
+    assert_int_equal(scene.topics.counts.delivered, 130);
+    assert_int_equal(join(1, "a", NULL), 0);
+    topics_unsubscribe(&scene.listeners[0].subscription);
+    assert_int_equal(publish("a", half), 0);
+    assert_int_equal(publish("a", half), 0);
+    run_all();
+    join_batches(0);
+    uint64_t before = scene.topics.counts.delivered;
+    assert_int_equal(publish("a", half), 0);
+    assert_int_equal(publish("a", more), 0);
+    run_all();
+    assert_int_equal(scene.topics.counts.delivered - before, 4);
+}
+
+static void whoever_leaves_during_a_batch_gets_nothing_more_of_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(join(i, "a", NULL), 0);
+    }
+    scene.listeners[0].then = leave;
+    scene.listeners[1].then = leave_next;
+    assert_int_equal(publish("a", "1"), 0);
+    assert_int_equal(publish("a", "2"), 0);
+    run_all();
+    assert_string_equal(heard(0), "1 ");
+    assert_string_equal(heard(1), "1 2 ");
+    assert_string_equal(heard(2), "");
+    assert_int_equal(publish("a", "3"), 0);
+    topics_unsubscribe(&scene.listeners[1].subscription);
+    run_all();
+    assert_int_equal(counts().topics, 0);
+}
+
+static void kept_topics_have_a_limit(void **state)
+{
+    (void)state;
+    char name[16];
+    for (int i = 0; i < HUB_KEPT_MAX; i++) {
+        assert_int_equal(hub_keep(scene.hub, name, (size_t)sprintf(name, "k%d", i), 1), 0);
+    }
+    assert_int_equal(hub_keep(scene.hub, "more", 4, 1), -ENOSPC);
+    assert_int_equal(hub_keep(scene.hub, "k0", 2, 5), 0);
+    assert_int_equal(counts().topics, HUB_KEPT_MAX);
 }
 
 /* Replay. */
@@ -669,6 +767,10 @@ int main(void)
         TEST(subscribers_come_and_go_during_a_delivery),
         TEST(many_subscribers_do_not_hold_up_the_loop),
         TEST(what_a_subscriber_does_not_take_is_counted),
+        TEST(messages_of_a_topic_that_wait_can_be_taken_together),
+        TEST(batches_have_limits),
+        TEST(whoever_leaves_during_a_batch_gets_nothing_more_of_it),
+        TEST(kept_topics_have_a_limit),
         TEST(replay_brings_what_was_missed),
         TEST(ids_of_another_time_get_all_that_there_is),
         TEST(replay_ends_with_a_message_that_is_not_taken),

@@ -217,6 +217,41 @@ static void lost_clients_and_short_memory_harm_nobody_else(void **state)
     assert_int_equal(ws_subscribe(ws, "new", 3, false), -ENOTSUP);
 }
 
+/* However many messages wait, they leave with one system call for each client; whoever came in between gets what was
+ * published after that. */
+static void messages_that_wait_leave_together(void **state)
+{
+    (void)state;
+    struct fake_peer *first = subscriber("a", false), *slow = subscriber("a", false);
+    fake_peer_set_room(slow, 9);
+    assert_int_equal(publish("a", "1", 1), 0);
+    struct fake_peer *late = ws_client();
+    fake_peer_forget_output(first);
+    assert_int_equal(publish("a", "one", 3), 0);
+    assert_int_equal(publish("a", "two", 3), 0);
+    assert_int_equal(ws_subscribe(heard.ws, "a", 1, false), 0);
+    assert_int_equal(publish("a", "three", 5), 0);
+    assert_int_equal(publish("a", "", 0), 0);
+    uint64_t sends = fake_sys_count(FAKE_SEND);
+    settle();
+    assert_int_equal(fake_sys_count(FAKE_SEND) - sends, 4); /* twice to the one that has no room for all of it */
+    assert_string_equal(ws_answers(first), "text one; text two; text three; text ; ");
+    assert_string_equal(ws_answers(late), "text three; text ; ");
+    fake_peer_set_window(slow, 1000);
+    settle();
+    assert_string_equal(ws_answers(slow), "text 1; text one; text two; text three; text ; ");
+    for (uint64_t n = 1; n < 12; n++) { /* what there is memory for arrives whole, and in order */
+        assert_int_equal(publish("a", "x", 1), 0);
+        assert_int_equal(publish("a", "y", 1), 0);
+        fake_mem_fail_after(n, false);
+        settle();
+        fake_mem_fail_after(0, false);
+        const char *got = ws_answers(first);
+        assert_true(strcmp(got, "text x; text y; ") == 0 || strcmp(got, "text x; ") == 0 ||
+                    strcmp(got, "text y; ") == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +261,7 @@ int main(void)
         TOPIC_TEST(a_topic_is_subscribed_to_once_and_left_once),
         TOPIC_TEST(whoever_closes_gets_nothing_more),
         TOPIC_TEST(those_that_are_behind_are_cut_or_miss_messages),
+        TOPIC_TEST(messages_that_wait_leave_together),
         TOPIC_TEST(lost_clients_and_short_memory_harm_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
