@@ -1402,9 +1402,12 @@ struct evs_ws_callbacks {
                                 * 1001; default: none */
     uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */
 
-    /* Not 0: messages of 256 bytes and more are compressed, if the client agrees (permessage-deflate, RFC 7692) and zlib
-     * is there. max_message counts what comes out. It costs processor time, and memory: see ws_deflate_memory. */
+    /* Not 0: messages are compressed (permessage-deflate, RFC 7692) with clients that offer it, as browsers do. It costs
+     * time for each message, and memory (evserve_config.ws_deflate_memory). Do not compress a secret together with text
+     * that others choose: the length tells whether they have something in common. max_message counts what comes out.
+     * Ignored where zlib is missing. */
     int compress;
+    uint64_t compress_min; /* bytes of the shortest message that is compressed; default 256 */
 };
 
 /* Respond with 101 and the header fields that were set, and speak WebSocket from then on; or, if the request is not a

@@ -33,7 +33,7 @@ static const struct limit_info websocket_table[WEBSOCKET_ROWS] = {
     {"close_timeout", LIMIT_ROUTE, LIMIT_MS, 0, WS_CLOSE_TIMEOUT_MS, 1, DAY_MS, "how long its close may take"},
     {"max_age", LIMIT_ROUTE, LIMIT_MS, 0, AGE_MS, 0, 7 * DAY_MS, "how long it may stay after a reload; 0: forever"},
     {"compress", LIMIT_ROUTE, LIMIT_FLAG, 0, 0, 0, 1, "whether messages are compressed"},
-    {"compress_min", LIMIT_ROUTE, LIMIT_BYTES, 0, WS_COMPRESS_MIN_BYTES, 0, MESSAGE_MAX, "bytes of the shortest such"},
+    {"compress_min", LIMIT_ROUTE, LIMIT_BYTES, 0, WS_COMPRESS_MIN_BYTES, 1, MESSAGE_MAX, "bytes of the shortest such"},
 };
 
 void websocket_push_option_names(lua_State *L)
@@ -95,8 +95,9 @@ void websocket_settle_options(struct route_websocket *options, const struct limi
     options->options.ping_ms = (uint32_t)options->values[WEBSOCKET_PING];
     options->options.pong_timeout_ms = (uint32_t)options->values[WEBSOCKET_PONG_TIMEOUT];
     options->options.close_timeout_ms = (uint32_t)options->values[WEBSOCKET_CLOSE_TIMEOUT];
-    options->options.compresses = options->values[WEBSOCKET_COMPRESS] != 0;
-    options->options.compress_min = (uint32_t)options->values[WEBSOCKET_COMPRESS_MIN];
+    options->options.compress_min = options->values[WEBSOCKET_COMPRESS] == 0
+                                        ? 0
+                                        : (uint32_t)options->values[WEBSOCKET_COMPRESS_MIN];
     options->max_age_ms = options->values[WEBSOCKET_MAX_AGE];
 }
 

@@ -167,13 +167,17 @@ static const char *take_options(struct ws_options *options, const struct evs_ws_
         return "evs_ws_callbacks.max_message must be 1 byte to 1 GiB";
     }
     options->max_message = (size_t)max_message;
-    options->compresses = socket->compress != 0;
     if (!take_time(socket->ping_ms, &options->ping_ms, true) ||
         !take_time(socket->pong_timeout_ms, &options->pong_timeout_ms, false) ||
         !take_time(socket->idle_timeout_ms, &options->idle_timeout_ms, true) ||
         !take_time(socket->close_timeout_ms, &options->close_timeout_ms, false)) {
         return "a time in struct evs_ws_callbacks must be 1 ms to a day; ping_ms and idle_timeout_ms may be EVSERVE_ZERO";
     }
+    uint64_t compress_min;
+    if (!take_limit(socket->compress_min, WS_COMPRESS_MIN_BYTES, WS_SEND_MAX_BYTES, false, &compress_min)) {
+        return "evs_ws_callbacks.compress_min must be 1 byte to 1 GiB";
+    }
+    options->compress_min = socket->compress != 0 ? (uint32_t)compress_min : 0;
     return socket->protocols != NULL && strlen(socket->protocols) > PROTOCOLS_LEN_MAX
                ? "evs_ws_callbacks.protocols is longer than 1000 bytes"
                : NULL;

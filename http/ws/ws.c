@@ -28,7 +28,6 @@ void ws_options_init(struct ws_options *options, const struct limits *limits, co
     *options = (struct ws_options){
         .user = user,
         .max_message = WS_MAX_MESSAGE_BYTES,
-        .compress_min = WS_COMPRESS_MIN_BYTES,
         .ping_ms = WS_PING_MS,
         .pong_timeout_ms = WS_PONG_TIMEOUT_MS,
         .close_timeout_ms = WS_CLOSE_TIMEOUT_MS,

@@ -188,7 +188,7 @@ static int add_compression(struct exchange *exchange, struct ws *ws, const struc
     struct service *service = exchange->service;
     struct ws_deflate_terms terms;
     char value[WS_EXTENSION_MAX];
-    if (!ws->options->compresses || !offer->is_there ||
+    if (ws->options->compress_min == 0 || !offer->is_there ||
         ws_deflate_create(&ws->deflate, &service->ws_codecs, exchange->limits->ws_deflate_memory_bytes, offer, &terms) <
             0) {
         return 0;

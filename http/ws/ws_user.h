@@ -5,7 +5,6 @@
 
 #include "http/ws/ws_frame.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +16,7 @@ enum {
     WS_PING_MS = 30000,             /* the defaults of the times below */
     WS_PONG_TIMEOUT_MS = 20000,
     WS_CLOSE_TIMEOUT_MS = 10000,
-    WS_COMPRESS_MIN_BYTES = 256, /* the default of compress_min */
+    WS_COMPRESS_MIN_BYTES = 256, /* what compress_min is where it is asked for and not set */
 };
 
 /* What the user of a WebSocket hears. Each may be NULL, except on_close. arg is that of ws_accept(). */
@@ -52,8 +51,8 @@ struct ws_options {
     uint32_t close_timeout_ms;  /* how long the client's close frame is waited for; the connection is cut after that */
     uint32_t write_timeout_ms;  /* how long a client may take nothing of what waits for it */
     uint32_t high_mark;         /* queued bytes above which ws_send() returns 0, and nothing more is read */
-    bool compresses;            /* permessage-deflate is agreed on with clients that offer it (RFC 7692) */
-    uint32_t compress_min;      /* bytes of the shortest message of ours that is compressed */
+    uint32_t compress_min;      /* bytes of the shortest message of ours that is compressed, where clients offer
+                                 * permessage-deflate (RFC 7692); 0: none is, and none is agreed on */
     uint32_t write_cap;         /* queued bytes above which nothing more is queued, and the connection is cut */
 };
 

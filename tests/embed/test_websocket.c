@@ -236,6 +236,42 @@ static void each_websocket_has_what_it_was_given(void **state)
     assert_int_equal(host_stop(1000), 0);
 }
 
+static void send_long(evs_ws *ws, int kind, const void *data, size_t len, void *arg)
+{
+    (void)data;
+    (void)len;
+    (void)arg;
+    char text[300];
+    memset(text, 'x', sizeof text);
+    assert_int_equal(evs_ws_send(ws, kind, text, sizeof text), 1);
+}
+
+static void messages_are_compressed_where_the_host_asks_for_it(void **state)
+{
+    static const char offer[] = HELLO("/ws") "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    char head[2048];
+    (void)state;
+    start();
+    ask.on_message = send_long;
+    int fd = open_socket(offer, " 101 ");
+    send_frame(fd, 1, "go");
+    expect_bytes(fd, "\x81\x7e\x01\x2c", 4);
+    close(fd);
+    ask.compress = 1;
+    fd = client_connect(host.port);
+    assert_true(client_send(fd, offer));
+    client_read_until(fd, head, sizeof head, "\r\n\r\n");
+    if (strstr(head, "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n") != NULL) { /* else zlib is missing */
+        send_frame(fd, 1, "go");
+        expect_bytes(fd, "\xc1", 1);
+    }
+    close(fd);
+    ask.compress_min = EVSERVE_ZERO;
+    close(open_socket(offer, " 500 "));
+    assert_int_equal(accepted, -EINVAL);
+    assert_int_equal(host_stop(1000), 0);
+}
+
 static void a_stop_waits_for_clients(void **state)
 {
     (void)state;
@@ -258,6 +294,7 @@ int main(void)
         HOST_TEST(a_host_talks_with_a_client),
         HOST_TEST(requests_that_are_no_handshake_get_a_response),
         HOST_TEST(each_websocket_has_what_it_was_given),
+        HOST_TEST(messages_are_compressed_where_the_host_asks_for_it),
         HOST_TEST(a_stop_waits_for_clients),
     };
     return cmocka_run_group_tests_name("websocket", tests, NULL, NULL);

@@ -26,7 +26,7 @@ static int set_up(void **state)
 {
     int rv = ws_set_up(state);
     fill_text();
-    ws_scene_options.compresses = true;
+    ws_scene_options.compress_min = WS_COMPRESS_MIN_BYTES;
     return rv;
 }
 
@@ -122,7 +122,7 @@ static void what_the_handshake_agrees_on(void **state)
     client_with("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12");
     client_with("x-other", NULL);
     client_with("permessage-deflate; unknown", NULL);
-    ws_scene_options.compresses = false;
+    ws_scene_options.compress_min = 0;
     client_with("permessage-deflate", NULL);
     struct fake_peer *peer = client();
     say(peer, WS_HELLO "Sec-WebSocket-Extensions: permessage-deflate;\r\n\r\n");

@@ -92,7 +92,7 @@ static void a_message_is_compressed_once_for_those_who_agreed_on_that(void **sta
         skip();
     }
     memset(text, 'x', sizeof text);
-    ws_scene_options.compresses = true;
+    ws_scene_options.compress_min = WS_COMPRESS_MIN_BYTES;
     struct fake_peer *plain = subscriber("a", false);
     struct fake_peer *one = deflate_subscriber(""), *other = deflate_subscriber("; server_no_context_takeover");
     struct fake_peer *narrow = deflate_subscriber("; server_max_window_bits=10");
