@@ -282,6 +282,9 @@ static int spread(struct hub *hub, struct topic *topic, struct payload *payload)
     payload->seq = ++hub->seq;
     if (payload->id.ms == 0 && payload->id.number == 0) {
         payload->id = (struct publication_id){hub->epoch_ms, payload->seq};
+        if (topic != NULL) {
+            topic_history_follow(&topic->history, &payload->id);
+        }
     }
     for (unsigned i = 0; i < hub->thread_count && made != NULL; i++) {
         if (topic->here[i] > 0) {
@@ -320,6 +323,9 @@ static int publish_message(struct hub *hub, const struct message_parts *message,
     } else if (is_brought || hub->broker == NULL || !hub->broker->publish(hub->broker_arg, payload)) {
         struct topic *topic = find_topic(hub, payload->hash, payload->topic, payload->topic_len);
         if (!is_brought || !is_brought_again(topic, payload)) {
+            if (is_history && topic != NULL) {
+                topic_history_begin(&topic->history, payload->id);
+            }
             rv = spread(hub, topic, payload);
         }
         if (rv == 0 && topic != NULL && is_brought && message->id.ms != 0) {

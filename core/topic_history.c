@@ -5,6 +5,7 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <stdint.h>
 
 void topic_history_raise(struct topic_history *history, unsigned keep)
 {
@@ -25,6 +26,22 @@ size_t topic_history_drop(struct topic_history *history)
     history->dropped_id = oldest->id;
     payload_put(oldest);
     return bytes;
+}
+
+void topic_history_follow(const struct topic_history *history, struct publication_id *id)
+{
+    const struct publication_id *last = &history->last_id;
+    if (publication_id_compare(*id, *last) <= 0) {
+        *id = (struct publication_id){last->ms, last->number + 1};
+    }
+}
+
+void topic_history_begin(struct topic_history *history, struct publication_id id)
+{
+    if (history->brought_id.ms == 0 && history->count == 0) {
+        history->dropped_id = id.number > 0 ? (struct publication_id){id.ms, id.number - 1}
+                                            : (struct publication_id){id.ms - 1, UINT64_MAX};
+    }
 }
 
 void topic_history_add(struct topic_history *history, struct payload *payload)

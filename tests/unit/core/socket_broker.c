@@ -192,7 +192,7 @@ static void turn(void)
 /* Turn until a condition holds, for at most ten seconds. */
 #define turn_until(condition)                                                                                          \
     do {                                                                                                               \
-        int turns_left = 10000; \
+        int turns_left = 10000;                                                                                        \
         while (!(condition) && turns_left-- > 0) {                                                                     \
             turn();                                                                                                    \
         }                                                                                                              \
@@ -457,6 +457,45 @@ static void what_is_published_during_an_outage_reaches_everybody_later(void **st
     assert_null(strstr(line + 1, "connection lost")); /* once, however many attempts fail */
 }
 
+/* What was published during an outage comes, in the replay of this server, behind what Redis has given ids before. */
+static void replay_goes_on_through_an_outage(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 10, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a1");
+    publish(0, "news", "a2");
+    turn_until(strcmp(heard(0), "a1 a2 ") == 0);
+    struct machine *machine = &scene.machines[0];
+    broker_destroy(machine->broker);
+    machine->broker = NULL;
+    publish(0, "news", "a3");
+    turn_until(strcmp(heard(0), "a1 a2 a3 ") == 0);
+
+    static struct machine late;
+    memset(&late, 0, sizeof late);
+    struct topics_replay replay = {.keep = 10, .after = machine->first};
+    assert_int_equal(topics_subscribe(&machine->topics, &late.subscription, "news", 4, hear, &late, &replay), 0);
+    assert_string_equal(late.heard, "a2 a3 ");
+    assert_false(replay.is_lost);
+    topics_unsubscribe(&late.subscription);
+
+    /* Another machine fetches the history, and knows that it is whole. */
+    join(1, "news", 10, machine->first);
+    turn_until(strcmp(heard(1), "a2 ") == 0);
+    memset(&late, 0, sizeof late);
+    replay = (struct topics_replay){.keep = 10, .after = machine->first};
+    struct topics *other = &scene.machines[1].topics;
+    assert_int_equal(topics_subscribe(other, &late.subscription, "news", 4, hear, &late, &replay), 0);
+    assert_string_equal(late.heard, "a2 ");
+    assert_false(replay.is_lost);
+    topics_unsubscribe(&late.subscription);
+}
+
 static void restarted_redis_is_found_again(void **state)
 {
     (void)state;
@@ -599,6 +638,7 @@ int main(void)
         on_redis(newcomer_gets_no_history_unasked),
         on_redis(long_history_is_read_in_parts),
         on_redis(what_is_published_during_an_outage_reaches_everybody_later),
+        on_redis(replay_goes_on_through_an_outage),
         on_redis(restarted_redis_is_found_again),
         on_redis(flushed_scripts_are_loaded_again),
         on_redis(password_that_is_wrong_is_said),
