@@ -57,7 +57,7 @@ class Builds(unittest.TestCase):
             self.skipTest(f"{compiler} is not installed")
         run(CMAKE, "-S", OUTSIDE, "-B", self.build, "-G", generator, "-Dway=source", f"-Devserve_source={ROOT}",
             f"-Dweb={self.site}", f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS={flags}",
-            "-DCMAKE_BUILD_TYPE=Debug", *options)
+            "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS_DEBUG=", *options)
         run(CMAKE, "--build", self.build, "-j2", "--target", *targets)
         return os.path.join(self.build, "host")
 
