@@ -379,7 +379,8 @@ static void on_age(struct reactor *reactor, uint64_t timer, void *arg)
 
 void websocket_retire(struct script *script)
 {
-    if (next_age(script, 0) != 0) {
+    bool has_reactor = script->reactor != NULL && !script_is_elsewhere(script);
+    if (has_reactor && next_age(script, 0) != 0) {
         script->retired_ms = reactor_now_ms(script->reactor);
         set_age_timer(script, 0);
     }
