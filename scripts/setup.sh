@@ -4,7 +4,7 @@
 #   scripts/setup.sh           to build and run
 #   scripts/setup.sh --tests   and to run every test as well
 #   scripts/setup.sh --bench   to run the benchmarks with the peers
-#   scripts/setup.sh --proxies to run scripts/proxies.sh and scripts/fetch_peers.sh
+#   scripts/setup.sh --proxies to run scripts/proxies.sh, scripts/fetch_peers.sh and scripts/ws_peers.sh
 set -euo pipefail
 
 # "a|b": either works; the first one that this release has is installed.
@@ -50,6 +50,7 @@ proxy_packages=(
     python3
     nginx-core haproxy varnish
     apache2-bin h2o lighttpd nodejs # and these as servers, in scripts/fetch_peers.sh
+    python3-websockets python3-wsproto node-ws chromium curl # clients, in scripts/ws_peers.sh
 )
 
 needs_promtool=no

@@ -299,7 +299,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     tzset();                 /* for the access log: reads the time zone, which the sandbox keeps away */
-    (void)gunzip_is_there(); /* for responses of other servers: loads a library, likewise */
+    (void)gunzip_is_there(); /* loads zlib, likewise: for responses of other servers, and WebSockets */
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
     sandbox_close(&sandbox);
     const char *servers = destinations_text(wanted->allow_connect);
