@@ -70,10 +70,11 @@ static void on_beat(struct reactor *reactor, uint64_t timer, void *arg)
 static int lua_begin_beat(lua_State *L)
 {
     struct coro *coro = coro_check_running(L, "app.events");
-    uint32_t interval_ms = (uint32_t)luaL_checkinteger(L, 1);
-    if (coro->exchange == NULL || interval_ms == 0) {
+    lua_Number interval = luaL_checknumber(L, 1);
+    if (coro->exchange == NULL || !(interval >= EVENT_STREAM_HEARTBEAT_LEAST_MS && interval <= UINT32_MAX)) {
         return 0;
     }
+    uint32_t interval_ms = (uint32_t)interval;
     struct script *script = coro->script;
     struct event_beat *beat = mem_zalloc(sizeof *beat);
     if (beat == NULL) {
@@ -125,7 +126,11 @@ static int push_made(lua_State *L, struct write_buffer *out, size_t len)
 static int lua_event_text(lua_State *L)
 {
     static const char user[] = "events:send";
-    struct sse_event event = {.retry_ms = lua_isnoneornil(L, 4) ? SSE_NO_RETRY : (int64_t)luaL_checknumber(L, 4)};
+    struct sse_event event = {.retry_ms = SSE_NO_RETRY};
+    lua_Number retry = luaL_optnumber(L, 4, SSE_NO_RETRY);
+    if (retry >= 0 && retry <= UINT32_MAX) {
+        event.retry_ms = (int64_t)retry;
+    }
     event.data = optional_text(L, 1, &event.data_len);
     event.event = optional_text(L, 2, &event.event_len);
     event.id = optional_text(L, 3, &event.id_len);
@@ -155,9 +160,9 @@ static int lua_event_ms(lua_State *L)
 {
     const char *what = luaL_checkstring(L, 1);
     uint32_t ms = duration_check(L, 2, what);
-    uint32_t least = (uint32_t)luaL_checkinteger(L, 3);
+    lua_Number least = luaL_checknumber(L, 3);
     if (ms < least) {
-        script_raise(L, "%s: it must be at least %d ms", what, (int)least);
+        script_raise(L, "%s: it must be at least %.0f ms", what, least);
     }
     lua_pushnumber(L, ms);
     return 1;

@@ -17,7 +17,8 @@ static double stream_number(lua_State *L, int index, const char *name, double le
     lua_getfield(L, index, name);
     double number = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     bool is_right = lua_isnil(L, -1) || lua_type(L, -1) == LUA_TNUMBER;
-    if (!is_right || !(number >= least && number <= most) || number != (double)(int64_t)number) {
+    bool is_within = number >= least && number <= most;
+    if (!is_right || !is_within || number != (double)(int64_t)number) {
         script_raise(L, "app.events: %s: a whole number from %.0f to %.0f expected", name, least, most);
     }
     lua_pop(L, 1);

@@ -33,6 +33,7 @@
 #include "lua/bind_static.h"
 #include "lua/bind_store.h"
 #include "lua/bind_stream.h"
+#include "lua/bind_subscribe.h"
 #include "lua/bind_sync.h"
 #include "lua/bind_task.h"
 #include "lua/bind_timer.h"
@@ -63,6 +64,7 @@
 #include "lua/script_error.h"
 #include "lua/socket_object.h"
 #include "lua/stack_guard.h"
+#include "lua/subscription.h"
 #include "lua/task.h"
 #include "lua/udp.h"
 #include "lua/watch.h"
@@ -120,6 +122,7 @@ static int build_state(lua_State *L)
     bind_stream(L);
     bind_events(L);
     bind_topics(L);
+    bind_subscribe(L);
     bind_timer(L);
     bind_task(L);
     bind_sync(L);
@@ -328,6 +331,7 @@ void script_announce_stop(struct script *script)
         script->is_stopping = true;
         events_call(script, REF_STOPPING);
         websocket_retire(script);
+        subscription_wake_all(script);
     }
 }
 
@@ -343,6 +347,7 @@ void script_stop(struct script *script)
     coro_finish_ready(script);
     timer_cancel_all(script);
     script->is_stopped = true;
+    subscription_close_all(script);
     coro_report_cut(script);
     worker_report_left(script);
     events_call(script, REF_STOP);
@@ -386,6 +391,7 @@ void script_close(struct script *script)
     sync_end(script);
     socket_free_all(script);
     websocket_free_all(script);
+    subscription_free_all(script);
     free_listens(script);
     tls_plan_done(&script->tls);
     routes_free(script);

@@ -35,6 +35,7 @@ struct log;
 struct lua_route;
 struct script;
 struct script_socket;
+struct script_subscription;
 struct script_fetch;
 struct script_timer;
 struct script_task;
@@ -110,22 +111,23 @@ enum script_ref {
     REF_MEMORY,        /* and for "memory" */
     REF_STOPPING,
     REF_STOP,
-    REF_DESCRIBE,       /* message handler: an error of the main thread as a text with its place */
-    REF_ARRAY_META,     /* metatable of tables that are JSON arrays even when empty */
-    REF_REQUEST_META,   /* metatable of request objects */
-    REF_STREAM_META,    /* metatable of stream objects */
-    REF_TIMER_META,     /* metatable of timer objects */
-    REF_TASK_META,      /* metatable of task objects */
-    REF_UDP_META,       /* metatable of sockets for datagrams */
-    REF_METRIC_META,    /* metatable of metrics */
-    REF_PARTS_META,     /* metatable of the parsers of multipart bodies */
-    REF_WORKER_META,    /* metatable of handles of workers */
-    REF_GIVE_BACK,      /* give_back(): posts for those that ended inside sem:with() */
-    REF_SOCKET_META,    /* metatable of sockets */
-    REF_WEBSOCKET_META, /* metatable of WebSockets */
-    REF_FETCH_META,     /* metatable of handles of requests to other servers */
-    REF_FETCHED_META,   /* metatable of their responses */
-    REF_FUNCTIONS,      /* in the state of a worker's thread: the functions of its module, by number */
+    REF_DESCRIBE,          /* message handler: an error of the main thread as a text with its place */
+    REF_ARRAY_META,        /* metatable of tables that are JSON arrays even when empty */
+    REF_REQUEST_META,      /* metatable of request objects */
+    REF_STREAM_META,       /* metatable of stream objects */
+    REF_TIMER_META,        /* metatable of timer objects */
+    REF_TASK_META,         /* metatable of task objects */
+    REF_UDP_META,          /* metatable of sockets for datagrams */
+    REF_METRIC_META,       /* metatable of metrics */
+    REF_PARTS_META,        /* metatable of the parsers of multipart bodies */
+    REF_WORKER_META,       /* metatable of handles of workers */
+    REF_GIVE_BACK,         /* give_back(): posts for those that ended inside sem:with() */
+    REF_SOCKET_META,       /* metatable of sockets */
+    REF_WEBSOCKET_META,    /* metatable of WebSockets */
+    REF_SUBSCRIPTION_META, /* metatable of subscriptions */
+    REF_FETCH_META,        /* metatable of handles of requests to other servers */
+    REF_FETCHED_META,      /* metatable of their responses */
+    REF_FUNCTIONS,         /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };
 
@@ -274,6 +276,12 @@ struct script {
     struct deferral *due_deferrals;     /* to be run, in the order in which they became due */
     struct deferral *last_due_deferral; /* of them, while there are any */
     struct reactor_task defer_task;     /* that runs them */
+
+    struct script_subscription **subscriptions;     /* by index; never freed before the script */
+    uint32_t subscription_count;                    /* of subscriptions */
+    uint32_t subscription_capacity;                 /* of subscriptions */
+    struct script_subscription *free_subscriptions; /* in no use */
+    uint64_t last_subscription_id;                  /* that was given to one */
 
     struct event_beat *beats; /* comments of streams of events */
 

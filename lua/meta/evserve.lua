@@ -519,6 +519,43 @@ function app.on(event, fn) end
 ---@return string? problem
 function app.publish(topic, data, options) end
 
+--- Messages of a topic.
+---@class evserve.Subscription
+local subscription = {}
+
+---@class evserve.SubscribeOptions
+---@field queue? integer messages that may wait; then the oldest are dropped; default 1,000, at most 10,000
+---@field replay? integer messages that the topic keeps from now on, up to 10,000
+---@field after? string the id of the last message that is known, or "earliest": those that are kept since come first
+
+--- Subscribe to a topic. The subscription ends with the handler, timer or detached task in which it was made.
+---@param topic string
+---@param options? evserve.SubscribeOptions
+---@return evserve.Subscription? subscription
+---@return string? err
+function app.subscribe(topic, options) end
+
+--- Wait for a message. Returns its text, its id and the name of its event; or nil and "timeout", "closed" or "stopping".
+---@param timeout? evserve.Duration
+---@return string? text
+---@return string? id
+---@return string? event
+function subscription:receive(timeout) end
+
+--- Each message, until the subscription or the script ends, or none has come for so long.
+---@param timeout? evserve.Duration
+---@return fun(): string?, string?, string?
+function subscription:messages(timeout) end
+
+--- How many messages were dropped since the last call; and whether the topic did not have all that came after `after`.
+---@return integer count
+---@return boolean is_gap
+function subscription:lost() end
+
+--- End it. Returns whether it had not ended.
+---@return boolean
+function subscription:close() end
+
 ---@class evserve.TopicEventsOptions: evserve.RouteOptions
 ---@field topic string|fun(req: evserve.Request): string?, any, any, evserve.Headers? its name; or nil and a response
 ---@field replay? integer messages that are kept for clients that come back, up to 10,000; default 0

@@ -410,6 +410,192 @@ class Topics(SiteCase):
         self.wait_for_log("app.events: topic: the name of a topic expected, got table")
 
 
+class Subscriptions(SiteCase):
+    SCRIPT = r"""
+    local state = {}
+    app.post("/say/:topic", function(req) return { app.publish(req.params.topic, req.body, { event = req.query.event }) } end)
+    app.get("/state", function() return state end)
+    app.get("/next/:topic", function(req)
+        local text, id, event = app.subscribe(req.params.topic):receive(req.query.timeout)
+        return { text or "nil", id, event }
+    end)
+    app.get("/loop", function()
+        return app.events(function(events)
+            local subscription = app.subscribe("loop", { after = events.last_id, replay = 10 })
+            events:send "begun"
+            for text, id, event in subscription:messages "400ms" do
+                if text == "last" then break end
+                events:send { data = text, id = id, event = event }
+            end
+            local count, is_gap = subscription:lost()
+            events:send { event = "end", data = { count, is_gap } }
+        end)
+    end)
+    app.get("/busy", function()
+        local subscription = app.subscribe("busy", { queue = 3 })
+        for i = 1, 5 do app.publish("busy", i) end
+        app.sleep "20ms"
+        local got = {}
+        for text in subscription:messages(0) do got[#got + 1] = text end
+        local lost = subscription:lost()
+        return { got, lost, (subscription:lost()) }
+    end)
+    app.get("/many", { handler_cpu = "20ms" }, function()
+        local subscription = app.subscribe("many", { queue = 10000 })
+        for round = 1, 3 do
+            for i = 1, 3000 do assert(app.publish("many", "x")) end
+            app.sleep "10ms"
+        end
+        local count = 0
+        for text in subscription:messages(0) do
+            count = count + 1
+            for i = 1, 100 do text = text:rep(2):sub(1, 1) end
+        end
+        return { count, (subscription:lost()) }
+    end)
+    app.get("/bytes", function()
+        local subscription = app.subscribe "bytes"
+        local text = ("x"):rep(1048576)
+        for i = 1, 6 do assert(app.publish("bytes", text)) end
+        app.sleep "20ms"
+        return { (subscription:lost()), #subscription:receive() }
+    end)
+    app.get("/gone", function()
+        local subscription = app.subscribe "gone"
+        state.waiting = true
+        local ok, err = pcall(subscription.receive, subscription)
+        state.gone = tostring(err)
+        error(err, 0)
+    end)
+    app.get("/close", function()
+        local subscription = app.subscribe "close"
+        local task = app.spawn(function() return select(2, subscription:receive()) end)
+        app.sleep "5ms"
+        return { subscription:close(), task:wait(), select(2, subscription:receive()), subscription:close(), (subscription:lost()) }
+    end)
+    local kept
+    app.get("/keep", function() kept = app.subscribe "kept" return "kept" end)
+    app.get("/kept", function() return { select(2, kept:receive()), kept:close() } end)
+    app.get("/task", function()
+        local subscription = app.spawn(function() return app.subscribe "task" end):wait() -- belongs to the handler
+        app.publish("task", "for the handler")
+        return (subscription:receive "1s")
+    end)
+    app.get("/own", function()
+        local subscription = app.subscribe "own"
+        app.after("5ms", function() app.publish("own", "in a coroutine") end)
+        return coroutine.wrap(function() return (subscription:receive "1s") end)()
+    end)
+    app.every("1h", function() end)
+    app.after(0, function()
+        for text in app.subscribe("timer"):messages() do state.timer = text end
+        state.timer_ended = true
+    end)
+    app.get("/stop-late", function()
+        return app.events(function(events)
+            local subscription = app.subscribe "stop"
+            events:send "begun"
+            local text, err
+            repeat text, err = subscription:receive() until not text
+            events:send(err)
+        end)
+    end)
+    app.get("/mistakes", function()
+        local said = {}
+        local function try(...) said[#said + 1] = tostring(select(2, pcall(...))) end
+        try(app.subscribe) try(app.subscribe, "t", 5) try(app.subscribe, "t", { que = 1 }) try(app.subscribe, "t", { queue = 0 })
+        try(app.subscribe, "t", { replay = 1.5 }) try(app.subscribe, "t", { after = 7 })
+        local subscription = app.subscribe "t"
+        try(subscription.receive, "x") try(subscription.receive, subscription, "soon") try(subscription.lost)
+        said[#said + 1] = select(2, app.subscribe "")
+        said[#said + 1] = select(2, app.subscribe(("t"):rep(257)))
+        return said
+    end)
+    """
+
+    def say(self, topic, text, query=""):
+        self.assertEqual(self.ask(f"/say/{topic}{query}", "POST", body=text).text, "[true]")
+
+    def waiting(self, target, topic):
+        """A client that waits for a message of a topic."""
+        client = Client(self.server)
+        self.addCleanup(client.close)
+        client.send("GET", target)
+        time.sleep(0.05)
+        return client
+
+    def test_receive_waits_for_one_message(self):
+        client = self.waiting("/next/a?timeout=5s", "a")
+        self.say("a", b"hello", "?event=e")
+        text, number, event = client.read().json
+        self.assertEqual((text, event), ("hello", "e"))
+        self.assertRegex(number, r"^\d+-\d+$")
+        self.assertEqual(self.ask("/next/a?timeout=5ms").json, ["nil", "timeout"])
+
+    def test_messages_in_a_stream_with_replay(self):
+        with Events(self.server, "/loop") as events:
+            self.assertEqual(events.next(), ("message", "begun"))
+            self.say("loop", b"one")
+            self.say("loop", b"two", "?event=named")
+            self.assertEqual(events.next(), ("message", "one"))
+            first = events.last_id
+            self.assertEqual(events.next(), ("named", "two"))
+            self.assertEqual(events.next(), ("end", "[0,false]"))  # nothing came for a while
+        self.say("loop", b"three")
+        with Events(self.server, "/loop", [("Last-Event-ID", first)]) as events:
+            self.say("loop", b"last")
+            self.assertEqual(events.all(), [("message", "begun"), ("named", "two"), ("message", "three"), ("end", "[0,false]")])
+        with Events(self.server, "/loop", [("Last-Event-ID", "what?")]) as events:
+            self.assertEqual(events.all()[-1], ("end", "[0,true]"))
+
+    def test_who_does_not_take_messages_loses_the_oldest(self):
+        self.assertEqual(self.ask("/busy").json, [["3", "4", "5"], 2, 0])
+        self.assertEqual(self.ask("/bytes").json, [2, 1048576])
+
+    def test_each_message_counts_as_a_wait(self):
+        self.assertEqual(self.ask("/many").json, [9000, 0])
+
+    def test_ends(self):
+        client = self.waiting("/gone", "gone")
+        client.reset()
+        evtest.wait_until(lambda: "gone" in self.ask("/state").json, "the handler to end")
+        self.assertEqual(self.ask("/state").json["gone"], "the client has gone")
+        self.assertEqual(self.ask("/close").json, [True, "closed", "closed", False, 0])
+        self.assertEqual(self.ask("/keep").text, "kept")
+        self.assertEqual(self.ask("/kept").json, ["closed", False])
+
+    def test_in_tasks_coroutines_and_timers(self):
+        self.assertEqual(self.ask("/task").text, "for the handler")
+        self.assertEqual(self.ask("/own").text, "in a coroutine")
+        self.say("timer", b"for the timer")
+        evtest.wait_until(lambda: self.ask("/state").json.get("timer") == "for the timer", "the timer's message")
+
+    def test_mistakes_say_what_is_wrong(self):
+        said = self.ask("/mistakes").json
+        for text, expected in zip(said, (
+                "app.subscribe: the name of a topic expected, got nil", "app.subscribe: a table of options expected, got 5",
+                'app.subscribe: unknown option "que" (did you mean "queue"?)',
+                "app.subscribe: queue: a whole number from 1 to 10000 expected, got 0",
+                "app.subscribe: replay: a whole number from 0 to 10000 expected, got 1.5",
+                "app.subscribe: after: the id of a message expected, got number", "subscription:receive",
+                'subscription:receive: "soon"', "subscription:lost", "the name of a topic must not be empty",
+                "the name is too long")):
+            self.assertIn(expected, text)
+        self.assertEqual(len(said), 11)
+
+
+class StopSubscriptions(unittest.TestCase):
+    def test_a_stop_ends_them_in_order(self):
+        with script(Subscriptions.SCRIPT) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+            with Events(server, "/stop-late") as events:
+                self.assertEqual(events.next(), ("message", "begun"))
+                server.process.send_signal(signal.SIGTERM)
+                self.assertEqual(events.all(), [("message", "stopping")])
+                self.assertTrue(events.is_whole)
+            self.assertEqual(server.process.wait(timeout=evtest.LIMIT), 0)
+            self.assertFalse([line for line in server.lines if "cut" in line])
+
+
 class Start(unittest.TestCase):
     def test_mistakes_at_the_start(self):
         for text, expected in (

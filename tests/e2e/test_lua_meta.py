@@ -69,6 +69,7 @@ class Names(SiteCase):
             events:send { data = keys(debug.getmetatable(events).__index) }
         end)
     end)
+    app.get("/subscription", function() return keys(debug.getmetatable(app.subscribe "t").__index) end)
     app.websocket("/websocket", function(ws)
         for i = 1, 20 do
             local name, value = debug.getupvalue(debug.getmetatable(ws).__index, i)
@@ -96,6 +97,7 @@ class Names(SiteCase):
         self.assertEqual(self.live(f"socket?port={self.server.address[1]}"), sorted(functions("socket")))
         with ws_client.connect(self.server, "/websocket") as ws:
             self.assertEqual(sorted(json.loads(ws.receive())), sorted(functions("ws")))
+        self.assertEqual(self.live("subscription"), sorted(functions("subscription")))
         self.assertEqual(self.live("timer"), sorted(functions("timer")))
         self.assertEqual(self.live("response"), sorted(functions("response")))
         self.assertEqual(self.live("stats"), sorted(fields("Stats")))

@@ -1,0 +1,46 @@
+-- Subscriptions of handlers and timers to topics. See bind_subscribe.c and prelude.lua.
+
+local core, app, shared = ...
+local fail, describe, check_names, give_up = core.fail, shared.describe, shared.check_names, shared.give_up
+local type = type
+
+local subscribe, receive, take = core.subscribe, core.subscription_receive, core.subscription_take
+
+local subscribe_options = { "after", "queue", "replay" }
+
+function app.subscribe(topic, options)
+    if options == nil then
+        return subscribe(topic)
+    elseif type(options) ~= "table" then
+        fail("app.subscribe: a table of options expected, got " .. describe(options))
+    end
+    check_names("app.subscribe", "option", options, subscribe_options)
+    return subscribe(topic, options.after, options.queue, options.replay)
+end
+
+local methods = core.subscription_methods
+
+function methods.receive(subscription, timeout)
+    local text, id, event = receive(subscription, timeout)
+    if text == false then
+        give_up(id)
+    elseif text == true or (text == nil and id == nil) then -- it has waited
+        return take(subscription)
+    end
+    return text, id, event
+end
+
+-- Each message, until the end, or until none has come for so long.
+function methods.messages(subscription, timeout)
+    return function()
+        local text, id, event = receive(subscription, timeout)
+        if text == false then
+            give_up(id)
+        elseif text == true or (text == nil and id == nil) then
+            text, id, event = take(subscription)
+        end
+        if text then
+            return text, id, event
+        end
+    end
+end
