@@ -183,8 +183,11 @@ void ws_pause(struct ws *ws)
 
 void ws_resume(struct ws *ws)
 {
-    if (ws->is_paused) {
+    if (ws->is_paused && ws->state < WS_ENDING) {
         ws->is_paused = false;
+        ws->awaits_pong = false; /* it may have come meanwhile */
+        ws->since_ms = ws->state == WS_OPEN ? now_of(ws) : ws->since_ms;
+        ws->restarts = true;
         conn_resume(ws->conn);
     }
 }

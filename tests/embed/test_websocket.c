@@ -97,7 +97,22 @@ static void serve_late(evs_request *request, void *arg)
     accepted = evs_websocket(request, &ask);
 }
 
-static const struct evs_route routes[] = {{.route = "GET /ws", .serve = serve},
+static void on_event(evs_request *request, int event, void *arg)
+{
+    (void)arg;
+    if (event == EVS_TIMER) {
+        accepted = evs_websocket(request, &ask);
+    }
+}
+
+static void serve_later(evs_request *request, void *arg)
+{
+    evs_on(request, on_event, arg);
+    assert_int_equal(evs_after(request, 1), 0);
+}
+
+static const struct evs_route routes[] = {{.route = "GET /later", .serve = serve_later},
+                                          {.route = "GET /ws", .serve = serve},
                                           {.route = "GET /late", .serve = serve_late},
                                           {.route = NULL}};
 
@@ -171,6 +186,10 @@ static void a_host_talks_with_a_client(void **state)
     close(fd);
     wait_for("close room 4001 ok; ");
     assert_true(has_heard("open room chat.v1; text hello; binary \xff; text ping; pong hi; text close; close room"));
+    fd = open_socket(HELLO("/later") "\r\n", " 101 ");
+    send_frame(fd, 1, "hello");
+    expect_bytes(fd, "\x81\x05hello", 7);
+    close(fd);
     assert_int_equal(host_stop(1000), 0);
 }
 

@@ -280,6 +280,17 @@ static void a_paused_websocket_reads_nothing(void **state)
     ws_resume(heard.ws);
     ws_say(peer, WS_OP_TEXT, "four");
     assert_non_null(strstr(heard.text, "text four; "));
+    fake_peer_forget_output(peer);
+    pass_ms(30000);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    ws_pause(heard.ws); /* what the client says now is not heard, and it is not blamed for that */
+    ws_say(peer, WS_OP_PONG, "");
+    pass_ms(100000);
+    ws_resume(heard.ws);
+    settle();
+    pass_ms(25000);
+    assert_string_equal(heard.text + strlen(heard.text) - 7, "pong ; ");
+    assert_false(is_closed(peer));
     fake_peer_close(peer);
     settle();
     assert_true(is_closed(peer));
