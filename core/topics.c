@@ -180,10 +180,9 @@ static void end_batch(struct topics *topics)
     }
 }
 
-/* Deliver for a while; the task goes on. */
-static void deliver_slice(struct topics *topics)
+/* Deliver until then; the task goes on. */
+static void deliver_until(struct topics *topics, int64_t end_ns)
 {
-    int64_t end_ns = sys_now_ns() + DELIVERY_SLICE_NS;
     bool is_over = false;
     while (topics->first != NULL && !is_over) {
         if (topics->batch == 0) {
@@ -206,14 +205,13 @@ static void deliver_slice(struct topics *topics)
 static void on_deliver(struct reactor *reactor, void *arg)
 {
     (void)reactor;
-    deliver_slice(REACTOR_OWNER(arg, struct topics, task));
+    deliver_until(REACTOR_OWNER(arg, struct topics, task), sys_now_ns() + DELIVERY_SLICE_NS);
 }
 
-static void on_topics_wake(struct reactor *reactor, void *arg)
+/* Take what is in the inbox. */
+static void take_inbox(struct topics *topics)
 {
-    struct topics *topics = arg;
     struct publication *taken = hub_take(topics->hub, topics->number);
-    (void)reactor;
     while (taken != NULL) {
         struct publication *next = taken->next;
         taken->next = NULL;
@@ -221,8 +219,24 @@ static void on_topics_wake(struct reactor *reactor, void *arg)
         topics->last = taken;
         taken = next;
     }
+}
+
+static void on_topics_wake(struct reactor *reactor, void *arg)
+{
+    struct topics *topics = arg;
+    (void)reactor;
+    take_inbox(topics);
     if (!reactor_is_scheduled(&topics->task)) {
-        deliver_slice(topics);
+        deliver_until(topics, sys_now_ns() + DELIVERY_SLICE_NS);
+    }
+}
+
+void topics_flush(struct topics *topics)
+{
+    if (topics->is_open) {
+        reactor_unschedule(topics->reactor, &topics->task);
+        take_inbox(topics);
+        deliver_until(topics, INT64_MAX);
     }
 }
 

@@ -81,6 +81,10 @@ struct topics_replay {
     void (*on_start)(struct subscription *subscription, bool is_lost); /* called before the first one; may be NULL */
 };
 
+/* Deliver all that was published, at once, however long it takes: the connections of subscribers are about to end. Not
+ * in a deliver_fn. */
+void topics_flush(struct topics *topics);
+
 /* Subscribe to the topic of a name. With a replay (else NULL), what is kept after replay->after is delivered before this
  * returns, without a gap or a repetition towards what comes later; it ends early if a message is not taken. Returns 0,
  * or with nothing subscribed -EINVAL or -ENAMETOOLONG (topic_check_name()), -ENOSPC (HUB_TOPICS_MAX), -ENOMEM; or

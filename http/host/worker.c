@@ -301,6 +301,7 @@ static void begin_stop(struct worker *worker, uint32_t drain_ms)
     bool has_deadline = drain_ms != EVSERVE_DRAIN_FOREVER;
     worker->stop_by_ms = has_deadline ? reactor_now_ms(worker->reactor) + drain_ms : INT64_MAX;
     offer_announce_stop(worker->offer);
+    topics_flush(&worker->topics); /* what scripts have to say first */
     server_drain(worker->server, has_deadline ? drain_ms : SERVER_DRAIN_NEVER, on_drained, worker);
 }
 

@@ -7,6 +7,8 @@ The server and the floor (publish_floor.c) take turns, each with as many open co
 files allows them), whose other ends are processes of this program. A round publishes once and waits until each client
 has the whole frame. CPU is user and system time of all threads of the server, in nanoseconds, from /proc. The ratio is
 the median of the rounds' ratios; the goal is 1.15.
+
+Then the same for BURST messages that are published at once, by the message: what it costs while a thread catches up.
 """
 
 import multiprocessing
@@ -23,6 +25,7 @@ import time
 import servers
 
 FRAME = 2 + 64
+BURST, BURST_ROUNDS = 64, 5
 HELLO = (b"GET /topic HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 WAIT_SECONDS = 60
@@ -44,11 +47,11 @@ def be_clients(port, count, pipe):
         clients[client.fileno()] = client
         epoll.register(client, select.EPOLLIN)
     pipe.send("ready")
-    while pipe.recv() == "round":
-        missing = count * FRAME
+    while (messages := pipe.recv()) > 0:
+        missing = count * FRAME * messages
         while missing > 0:
             for fd, _ in epoll.poll():
-                missing -= len(clients[fd].recv(4096))
+                missing -= len(clients[fd].recv(BURST * FRAME))
         assert missing == 0, missing
         pipe.send("done")
 
@@ -79,24 +82,34 @@ class Side:
         assert self.pipe.poll(WAIT_SECONDS), f"no {word} within {WAIT_SECONDS} s"
         assert self.pipe.recv() == word
 
-    def round(self):
-        """CPU in ns of one publish."""
+    def round(self, messages=1):
+        """CPU in ns of one publish, or of several at once."""
         time.sleep(REST_SECONDS)
         before = cpu_ns(self.program.pid)
-        self.pipe.send("round")
-        self.program.stdin.write("\n")
+        self.pipe.send(messages)
+        self.program.stdin.write("\n" * messages)
         self.program.stdin.flush()
         self.wait_for("done")
         time.sleep(REST_SECONDS)
         return cpu_ns(self.program.pid) - before
 
     def end_clients(self):
-        self.pipe.send("end")
+        self.pipe.send(0)
         self.clients.join(WAIT_SECONDS)
 
     def end_program(self):
         self.program.stdin.close()
         self.program.wait(WAIT_SECONDS)
+
+
+def take_turns(floor, server, rounds, messages):
+    """CPU of both, for each round."""
+    pairs = []
+    for n in range(rounds):
+        order = (floor, server) if n % 2 == 0 else (server, floor)
+        cost = {side: side.round(messages) for side in order}
+        pairs.append((cost[server], cost[floor]))
+    return pairs
 
 
 def main():
@@ -110,11 +123,8 @@ def main():
     each = (memory_kib(server.program.pid) - server.before_kib) * 1024 / count
     for side in (floor, server):
         side.round()
-    pairs = []
-    for n in range(rounds):
-        order = (floor, server) if n % 2 == 0 else (server, floor)
-        cost = {side: side.round() for side in order}
-        pairs.append((cost[server], cost[floor]))
+    pairs = take_turns(floor, server, rounds, 1)
+    bursts = take_turns(floor, server, BURST_ROUNDS, BURST)
     for side in (floor, server):  # the other side's clients have inherited the standard input of its program
         side.end_clients()
     for side in (floor, server):
@@ -125,6 +135,9 @@ def main():
               f"least {min(values) / count:.0f}")
     print(f"ratio        {statistics.median(ours / least for ours, least in pairs):8.3f} "
           f"(of the least ones: {min(p[0] for p in pairs) / min(p[1] for p in pairs):.3f})")
+    each = [statistics.median(values) / count / BURST for values in zip(*bursts)]
+    print(f"{BURST} messages at once: evserve {each[0]:.0f} ns, send() only {each[1]:.0f} ns a message and subscriber; "
+          f"ratio {statistics.median(ours / least for ours, least in bursts):.3f}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ end
 app.websocket("/ws/:topic", subscribe)
 app.websocket("/packed/:topic", { compress = true, compress_min = 1 }, subscribe)
 app.events("/events/:topic", { topic = function(req) return req.params.topic end, replay = 1000 })
+app.on("stopping", function() app.publish("stop", "we stop") end)
 app.metrics "/metrics"
 app.post("/publish/:topic", function(req)
     for text in req.body:gmatch "[^\n]+" do
@@ -153,6 +154,18 @@ class Topics(unittest.TestCase):
         self.publish("kept", "after")
         self.assertEqual(ws.receive(), "after")
         self.assertEqual(stream.next()[1], "after")
+
+    def test_what_is_published_at_a_stop_comes_first(self):
+        with script(SITE) as site, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", site) as server:
+            ws = self.subscribe("/ws/stop", server=server)
+            stream = Events(server, "/events/stop")
+            self.addCleanup(stream.close)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(ws.receive(), "we stop")
+            with self.assertRaises(ws_client.Closed) as closed:
+                ws.receive()
+            self.assertEqual(closed.exception.code, 1001)
+            self.assertEqual(stream.next()[1], "we stop")
 
 
 if __name__ == "__main__":

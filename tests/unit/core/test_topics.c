@@ -252,6 +252,27 @@ static void many_subscribers_do_not_hold_up_the_loop(void **state)
     }
 }
 
+static void before_a_stop_all_is_delivered_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LISTENERS; i++) {
+        assert_int_equal(join(i, "a", NULL), 0);
+        scene.listeners[i].takes_ns = 100000;
+    }
+    assert_int_equal(publish("a", "1"), 0);
+    run_once();
+    assert_string_equal(heard(LISTENERS - 1), "");
+    assert_int_equal(publish("a", "2"), 0);
+    topics_flush(&scene.topics);
+    for (int i = 0; i < LISTENERS; i++) {
+        assert_string_equal(heard(i), "1 2 ");
+    }
+    run_all();
+    assert_string_equal(heard(0), "1 2 ");
+    topics_done(&scene.topics);
+    topics_flush(&scene.topics);
+}
+
 static void what_a_subscriber_does_not_take_is_counted(void **state)
 {
     static const enum delivery answers[] = {DELIVERY_TAKEN, DELIVERY_SKIPPED, DELIVERY_ENDED};
@@ -766,6 +787,7 @@ int main(void)
         TEST(last_one_takes_the_topic_along),
         TEST(subscribers_come_and_go_during_a_delivery),
         TEST(many_subscribers_do_not_hold_up_the_loop),
+        TEST(before_a_stop_all_is_delivered_at_once),
         TEST(what_a_subscriber_does_not_take_is_counted),
         TEST(messages_of_a_topic_that_wait_can_be_taken_together),
         TEST(batches_have_limits),
