@@ -268,7 +268,7 @@ function timer:cancel() end
 ---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
 ---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
----@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take together; further ones compress each message alone
+---@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take in each thread; further ones compress each message alone
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
 ---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
 ---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
