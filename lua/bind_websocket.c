@@ -153,6 +153,12 @@ static void keep_end(lua_State *L, const struct script_websocket *socket)
     lua_pop(L, 1);
 }
 
+/* Whether a coroutine, which may be NULL, runs the function of a WebSocket, or a task of it. */
+static bool is_of_websocket(struct coro *coro, const struct script_websocket *socket)
+{
+    return coro != NULL && task_root(coro) == socket->thing.coro;
+}
+
 /* nil and "closed". The function of the WebSocket, and its tasks, are told once in each way. After a receive() that
  * says so it may still wait for other things, to clean up. */
 static int say_websocket_closed(lua_State *L, struct script_websocket *socket, enum websocket_told way)
@@ -161,7 +167,7 @@ static int say_websocket_closed(lua_State *L, struct script_websocket *socket, e
     if (socket != NULL && socket->is_closed) {
         keep_end(L, socket);
     }
-    if (socket != NULL && coro != NULL && task_root(coro) == socket->thing.coro) {
+    if (socket != NULL && is_of_websocket(coro, socket)) {
         if ((socket->told & way) != 0 && coro->shields == 0) {
             coro->is_gone = true;
             coro_raise_closed(L);
@@ -272,7 +278,7 @@ static int lua_websocket_receive(lua_State *L)
         return relay_call(L);
     }
     struct coro *coro = coro_check_waiting(L, "ws:receive");
-    if (task_root(coro) != socket->thing.coro) {
+    if (!is_of_websocket(coro, socket)) {
         script_raise(L, "ws:receive: only the function of the WebSocket, and its tasks, can receive messages");
     }
     if (socket->reader.first != NULL) {
@@ -290,7 +296,8 @@ static int lua_websocket_receive(lua_State *L)
 
 /* Sending. */
 
-/* What a send gives to the prelude: true; nil and "closed"; 0: drain() is next. */
+/* What a send gives to the prelude: true; nil and "closed"; 0: drain() is next. Only the function of the WebSocket and
+ * its tasks wait for a client that is behind: nobody else is to be held up by it. */
 static int push_sent(lua_State *L, struct script_websocket *socket, int rv, const char *what)
 {
     switch (rv) {
@@ -298,8 +305,7 @@ static int push_sent(lua_State *L, struct script_websocket *socket, int rv, cons
         break;
     case 0:
         socket->is_behind = true;
-        lua_pushinteger(L, 0);
-        return 1;
+        break;
     case -EILSEQ:
         script_raise(L, "%s: the text is not UTF-8: send other bytes with ws:send_binary", what);
     case -EMSGSIZE:
@@ -309,7 +315,9 @@ static int push_sent(lua_State *L, struct script_websocket *socket, int rv, cons
     default:
         return say_websocket_closed(L, socket, TOLD_BY_SEND);
     }
-    if (deadline_restart(script_of(L))) { /* it has sent for a while: others have their turn */
+    bool is_own = is_of_websocket(script_of(L)->running, socket);
+    if (is_own &&
+        (deadline_restart(script_of(L)) || rv == 0)) { /* or it has sent for a while: others have their turn */
         lua_pushinteger(L, 0);
     } else {
         lua_pushboolean(L, 1);

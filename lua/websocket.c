@@ -197,8 +197,11 @@ void websocket_read_on(struct script_websocket *socket)
 
 int websocket_push_message(lua_State *L, struct script_websocket *socket)
 {
-    enum ws_kind kind = socket->first != NULL ? socket->first->kind : socket->handed->kind;
-    lua_pushstring(L, kind == WS_TEXT ? "text" : "binary");
+    if ((socket->first != NULL ? socket->first->kind : socket->handed->kind) == WS_TEXT) {
+        lua_pushliteral(L, "text");
+    } else {
+        lua_pushliteral(L, "binary");
+    }
     if (socket->first != NULL) {
         struct websocket_message *message = socket->first;
         lua_pushlstring(L, message->data, message->len);
