@@ -1,4 +1,4 @@
-// The start page: live numbers, and routes to try. No library, nothing kept, nothing sent anywhere else.
+// The start page: live numbers, a chat, and routes to try. No library, nothing kept, nothing sent anywhere else.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -10,7 +10,7 @@ function make(tag, props, ...children) {
   return element;
 }
 
-/* ---- The dial: a step for each answer ---- */
+/* ---- The dial: a step for each message and each answer ---- */
 
 const dial = { steps: 0 };
 
@@ -24,14 +24,12 @@ function dialStep() {
 
 /* ---- Live numbers ---- */
 
-const EVERY_MS = 1000;
 const RETRY_MS = 10000;
-const GIVE_UP_MS = 5000;
 const SAMPLES = 60;
 
 const live = {
-  timer: 0,
-  asking: null, // AbortController of the request under way
+  source: null, // EventSource
+  timer: 0, // of the next attempt, where the browser makes none
   paused: false,
   last: null, // { at, requests, uptime } of the sample before
   rates: [],
@@ -135,7 +133,7 @@ function showStats(stats) {
     $("version").textContent = stats.version;
   }
   $("lamp").classList.add("is-on");
-  setState("on", "Updated once a second.");
+  setState("on", "Sent once a second.");
 }
 
 function showNoStats(reason) {
@@ -151,70 +149,39 @@ function showNoStats(reason) {
   $("dial-rate").textContent = "–";
   $("lamp").classList.remove("is-on");
   $("lamp-text").textContent = "no numbers";
-  setState("off", `The numbers are not available: ${reason} The page asks again every ${RETRY_MS / 1000} seconds.`);
+  setState("off", `The numbers are not available: ${reason} The page keeps trying.`);
 }
 
-// Resolves to the stats, or throws an Error whose message is a sentence for the reader.
-async function fetchStats(signal) {
-  let response;
-  try {
-    response = await fetch("/api/stats", { cache: "no-store", signal });
-  } catch {
-    throw new Error("the server does not answer.");
-  }
-  if (response.status === 404 || response.status === 405) {
-    throw new Error(`/api/stats answers ${response.status}. A server without the demo’s Lua script serves files ` +
-      "only, and most routes below are not there either.");
-  }
-  if (!response.ok) {
-    throw new Error(`/api/stats answers ${response.status}.`);
-  }
-  const stats = await response.json().catch(() => null);
-  if (!stats || !Number.isFinite(stats.requests)) {
-    throw new Error("/api/stats answers something else than the expected JSON.");
-  }
-  return stats;
-}
-
-async function ask() {
-  const started = performance.now();
-  const asking = new AbortController();
-  const giveUp = setTimeout(() => asking.abort(), GIVE_UP_MS);
-  let wait = EVERY_MS;
-
-  live.asking = asking;
-  try {
-    const stats = await fetchStats(asking.signal);
-    if (live.asking !== asking) {
-      return; // stopped meanwhile
-    }
-    showStats(stats);
-    dialStep();
-  } catch (error) {
-    if (live.asking !== asking) {
-      return;
-    }
-    showNoStats(error.message);
-    wait = RETRY_MS;
-  } finally {
-    clearTimeout(giveUp);
-  }
-  live.timer = setTimeout(ask, Math.max(wait - (performance.now() - started), 0));
-}
-
-function stopAsking() {
+function stopListening() {
   clearTimeout(live.timer);
-  const asking = live.asking;
-  live.asking = null;
-  asking?.abort();
+  live.source?.close();
+  live.source = null;
   live.last = null; // the time without samples is nobody's rate
 }
 
-// Ask exactly while somebody can see the answer.
+// The browser connects again by itself, unless the server refuses: then there are no such events.
+function listen() {
+  const source = new EventSource("/api/live?lastEventId=earliest"); // the last numbers at once
+  live.source = source;
+  source.onmessage = (event) => {
+    showStats(JSON.parse(event.data));
+    dialStep();
+  };
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) {
+      showNoStats("the server does not send them. A server without the demo’s Lua script serves files only.");
+      live.timer = setTimeout(update, RETRY_MS);
+    } else {
+      showNoStats("the server does not answer.");
+    }
+  };
+}
+
+// Listen exactly while somebody can see the numbers.
 function update() {
-  stopAsking();
+  stopListening();
   if (!document.hidden && !live.paused) {
-    ask();
+    listen();
   }
 }
 
@@ -226,9 +193,66 @@ function togglePause() {
     $("lamp").classList.remove("is-on");
     $("lamp-text").textContent = "paused";
   } else {
-    setState("idle", "Asking for the numbers.");
+    setState("idle", "Waiting for the numbers.");
   }
   update();
+}
+
+/* ---- The chat ---- */
+
+const LINES_KEPT = 100;
+
+const chat = { socket: null, wait: 500, you: "" };
+
+function setChat(state, text) {
+  $("chat-panel").dataset.state = state;
+  $("chat-status").textContent = text;
+  $("chat-form").querySelector("button").disabled = state !== "on";
+}
+
+function showLine(from, text) {
+  const lines = $("chat-lines");
+  const isAtEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
+  const line = make("li", { className: from === chat.you ? "is-mine" : "" }, make("b", {}, from), " ", text);
+  lines.append(line);
+  while (lines.children.length > LINES_KEPT) {
+    lines.firstElementChild.remove();
+  }
+  if (isAtEnd) {
+    lines.scrollTop = lines.scrollHeight;
+  }
+}
+
+function takeMessage(message) {
+  if (message.you) {
+    chat.you = message.you;
+    chat.wait = 500;
+    $("chat-name").textContent = message.you;
+    setChat("on", `You are ${message.you}. Everybody who has this page open sees what you write.`);
+  } else {
+    showLine(message.from, message.text);
+    dialStep();
+  }
+}
+
+function openChat() {
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/chat`);
+  chat.socket = socket;
+  socket.onmessage = (event) => takeMessage(JSON.parse(event.data));
+  socket.onclose = () => {
+    setChat("off", "Not connected. The page keeps trying.");
+    setTimeout(openChat, chat.wait * (0.5 + Math.random()));
+    chat.wait = Math.min(chat.wait * 2, RETRY_MS);
+  };
+}
+
+function sendLine(event) {
+  event.preventDefault();
+  const text = $("chat-text").value.trim();
+  if (text && chat.socket?.readyState === WebSocket.OPEN) {
+    chat.socket.send(text);
+    $("chat-text").value = "";
+  }
 }
 
 /* ---- Routes to try ---- */
@@ -242,6 +266,12 @@ async function requestOf(item, signal) {
 
   if (kind === "echo") {
     init.body = $("echo-body").value;
+  }
+  if (kind === "upload") {
+    init.body = new FormData();
+    for (const file of $("upload-files").files) {
+      init.body.append("file", file);
+    }
   }
   if (kind === "conditional") {
     // fetch() hides a 304 that its cache asked for. With the field set by hand it is ours, and shown.
@@ -403,8 +433,13 @@ if (location.host) {
 }
 addTryKeys();
 addCopyKeys();
+if (location.host) {
+  setChat("idle", "Connecting.");
+  $("chat-form").addEventListener("submit", sendLine);
+  openChat();
+}
 $("pause").hidden = false;
 $("pause").addEventListener("click", togglePause);
-setState("idle", "Asking for the numbers.");
+setState("idle", "Waiting for the numbers.");
 document.addEventListener("visibilitychange", update);
 update();

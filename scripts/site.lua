@@ -51,11 +51,38 @@ api.use(function(_, nxt)
     return res
 end)
 
--- The server's statistics, which the start page shows. Header fields are the last value you return.
-api.get("/stats", function()
+-- The server's statistics, summed over its threads. Header fields are the last value you return.
+local function statistics()
     local stats = app.stats()
+    for name, value in pairs(stats.total) do
+        stats[name] = value
+    end
     stats.version = app.version
+    return stats
+end
+api.get("/stats", function()
+    local stats = statistics()
     return stats, { ["x-uptime"] = math.floor(stats.uptime) }
+end)
+
+-- Server-Sent Events: whoever opens /api/live, as the start page does, gets what is published to the topic "statistics".
+-- No Lua runs for that. The timer runs on one thread of the server, even if it has several.
+api.events("/live", { topic = "statistics", replay = 1, retry = "2s" })
+app.every("1s", { once = true }, function()
+    app.publish("statistics", statistics())
+end)
+
+-- A WebSocket. The function runs for as long as the client stays. What is published to the topic reaches everybody who
+-- has subscribed to it, on all threads of the server.
+app.websocket("/chat", { max_message = "1K" }, function(ws)
+    local name = ws.cookies.name and ws.cookies.name:sub(1, 20) or "guest-" .. ws.id:sub(-4)
+    ws:send { you = name }
+    ws:subscribe "chat"
+    for text in ws:messages() do
+        if #text > 0 then
+            app.publish("chat", { from = name, text = text })
+        end
+    end
 end)
 
 -- The parts of a request. req.body waits until the whole body has arrived; other requests run meanwhile.
@@ -68,6 +95,57 @@ api.post("/echo", { max_body = "64K" }, function(req)
         body_length = #req.body,
         peer = req.peer,
     }
+end)
+
+-- A template: text with {{names}}, whose values are made safe for HTML.
+local function render(template, values)
+    return app.html((template:gsub("{{(%w+)}}", function(name)
+        return app.escape_html(values[name])
+    end)))
+end
+
+local greeting = [[
+<!DOCTYPE html>
+<html lang="en">
+<meta name="viewport" content="width=device-width">
+<title>Hello, {{name}}</title>
+<link rel="stylesheet" href="/style.css">
+<main class="wrap guest">
+<h1>Hello, {{name}}.</h1>
+<p class="lead">Visits with this cookie: {{visits}}. The chat on the start page calls you {{name}} now.</p>
+<p class="jump"><a class="button button-main" href="/#chat">To the chat</a></p>
+</main>
+]]
+
+-- A form and cookies. After a POST, a redirect with 303 keeps a reload of the page from sending the form again.
+app.post("/guest", { max_body = "4K" }, function(req)
+    local name = (req:form().name or ""):gsub("[^%w_-]", ""):sub(1, 20)
+    if name == "" then
+        return 400, "Please enter a name of letters, digits, _ and -.\n"
+    end
+    local attributes = { max_age = "1h", http_only = true, same_site = "lax" }
+    return app.redirect("/guest", 303):set_cookie("name", name, attributes):set_cookie("visits", 0, attributes)
+end)
+app.get("/guest", function(req)
+    if not req.cookies.name then
+        return app.redirect "/#chat"
+    end
+    local visits = (tonumber(req.cookies.visits) or 0) + 1
+    return render(greeting, { name = req.cookies.name, visits = visits })
+        :set_cookie("visits", visits, { max_age = "1h", http_only = true, same_site = "lax" })
+end)
+
+-- An upload: each part of the form is read as it arrives and never lies in memory as a whole.
+app.post("/upload", { max_body = "100M" }, function(req)
+    local files = {}
+    for part in req:parts() do
+        local bytes = 0
+        for chunk in part:chunks() do
+            bytes = bytes + #chunk
+        end
+        table.insert(files, { field = part.name, name = part.filename, type = part.type, bytes = bytes })
+    end
+    return { files = app.json.array(files) }
 end)
 
 -- Return a function to stream the body. out:write waits if the client is falling behind, and app.sleep waits, too;

@@ -1,5 +1,6 @@
 """The sites of scripts/ as they are shipped."""
 
+import json
 import os
 import resource
 import signal
@@ -8,7 +9,9 @@ import time
 import unittest
 
 import evtest
+import ws_client
 from lua_site import EVSERVE, ROOT, Client
+from test_lua_events import Events
 
 
 def run_site(name, **options):
@@ -203,6 +206,46 @@ class DemoSite(unittest.TestCase):
         stats = answer.json
         for name in ("version", "uptime", "connections", "accepted", "requests", "bytes_sent", "lua_memory"):
             self.assertIn(name, stats)
+
+    def test_live_numbers(self):
+        with Events(self.server, "/api/live?lastEventId=earliest") as events:
+            self.assertEqual(events.status, 200)
+            stats = json.loads(events.next()[1])
+            self.assertEqual(events.retry, 2000)
+        for name in ("version", "uptime", "connections", "accepted", "requests", "bytes_sent", "lua_memory"):
+            self.assertIn(name, stats)
+
+    def test_chat(self):
+        with ws_client.connect(self.server, "/chat", [("Cookie", "name=ann")]) as ann, \
+                ws_client.connect(self.server, "/chat") as guest:
+            self.assertEqual(json.loads(ann.receive()), {"you": "ann"})
+            self.assertRegex(json.loads(guest.receive())["you"], r"^guest-....$")
+            ann.send("<b>hi</b>")
+            for ws in ann, guest:
+                self.assertEqual(json.loads(ws.receive()), {"from": "ann", "text": "<b>hi</b>"})
+        with ws_client.connect(self.server, "/chat") as ws:
+            ws.receive()
+            ws.send("x" * 1025)
+            with self.assertRaises(ws_client.Closed) as closed:
+                ws.receive()
+            self.assertEqual(closed.exception.code, 1009)
+
+    def test_form_cookie_and_template(self):
+        form = [("Content-Type", "application/x-www-form-urlencoded")]
+        answer = self.ask("POST", "/guest", form, b"name=%3Cann%3E+b")
+        self.assertEqual((answer.status, answer.headers["location"]), (303, "/guest"))
+        self.assertEqual(self.ask("POST", "/guest", form, b"name=%3C%3E").status, 400)
+        self.assertEqual(self.ask("GET", "/guest").headers["location"], "/#chat")
+        answer = self.ask("GET", "/guest", [("Cookie", "name=<i>; visits=2")])
+        self.assertIn("Hello, &lt;i&gt;.", answer.text)
+        self.assertIn("Visits with this cookie: 3.", answer.text)
+        self.assertNotIn("<i>", answer.text)
+
+    def test_upload(self):
+        body = (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
+                + b"y" * 300000 + b"\r\n--x--\r\n")
+        answer = self.ask("POST", "/upload", [("Content-Type", "multipart/form-data; boundary=x")], body)
+        self.assertEqual(answer.json, {"files": [{"field": "file", "name": "a.txt", "type": "text/plain", "bytes": 300000}]})
 
     def test_echo(self):
         got = self.ask("POST", "/api/echo?a=1", [("X-Test", "yes")], b"12345").json
