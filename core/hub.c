@@ -48,6 +48,9 @@ struct hub {
     struct hub_inbox inboxes[];
 };
 
+_Static_assert(HUB_INBOX_MAX == 64 << 20 && HUB_TOPICS_MAX == 100000 && TOPIC_REPLAY_MAX == 10000,
+               "message_error_text() names these limits");
+
 int hub_create(struct hub **hub, unsigned count)
 {
     struct hub *made = mem_zalloc(sizeof *made + count * sizeof made->inboxes[0]);

@@ -2,11 +2,11 @@
 #define EVSERVE_CORE_HUB_H
 
 /* Publish and subscribe for all threads of a server: which threads have subscribers of which topic, and the replay of
- * topics that have one. There is one hub for each handle, and it outlives reloads. Subscribers themselves are in
- * core/topics.h, one for each thread; others than that and a broker only publish here.
+ * topics that have one. There is one hub for each handle, and it outlives reloads. The subscribers of a thread are in its
+ * struct topics (core/topics.h).
  *
- * Whoever publishes only puts the message into the inbox of each thread that has subscribers: nothing is delivered
- * inside of the call, and all threads see all messages in the same order.
+ * To publish is to put a message into the inbox of each thread that has subscribers. Nothing is delivered inside the
+ * call, and all threads see all messages in the same order.
  *
  * Topics exist while they have subscribers or a replay. */
 
@@ -45,8 +45,7 @@ void hub_destroy(struct hub *hub);
 /* Replace the limits, before the first use. */
 void hub_set_limits(struct hub *hub, const struct hub_limits *limits);
 
-/* Publish a message. Returns 0, whether there are subscribers or not; or, with nothing published, what message_check()
- * says; -ENOBUFS: a thread that has subscribers is so far behind that its inbox is full; -ENOMEM. Any thread. */
+/* Publish a message. Returns 0 even if nobody subscribes; or, with nothing published, what message_check() returns; -ENOBUFS: a thread that has subscribers is so far behind that its inbox is full; -ENOMEM. Any thread. */
 int hub_publish(struct hub *hub, const struct message_parts *message);
 
 /* Totals. Any thread. */

@@ -91,6 +91,8 @@ int message_check(const struct message_parts *message)
 
 const char *message_error_text(int error)
 {
+    _Static_assert(TOPIC_NAME_MAX == 256 && TOPIC_EVENT_MAX == 128 && PUBLICATION_BYTES_MAX == 1 << 20,
+                   "the texts name these limits");
     switch (-error) {
     case EINVAL:
         return "the name of a topic must not be empty or contain a NUL; that of an event, no NUL and no line break";

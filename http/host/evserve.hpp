@@ -794,6 +794,12 @@ class server
         return rv;
     }
 
+    // Publish a message to the subscribers of a topic. Any thread. Returns 0 or -errno, as evserve_publish().
+    int publish(const char *topic, std::string_view data) noexcept
+    {
+        return handle_ == nullptr ? -EINVAL : evserve_publish(handle_, topic, data.data(), data.size());
+    }
+
     // Timers, and fds to watch, on a thread of the server. Any thread. Return an id for cancel(), or -errno; throw
     // std::bad_alloc. fn is destroyed after its last call, after cancel(), or with the server.
     std::int64_t after(std::uint32_t ms, std::function<void()> fn, unsigned thread = 0)

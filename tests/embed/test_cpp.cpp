@@ -277,6 +277,7 @@ void timers_watches_and_posts_run_on_the_server()
         CHECK(server.post([&, held = counted()] { posted++; }, 1) == 0);
         CHECK(server.post([] { throw std::runtime_error("a post fails"); }) == 0);
         CHECK(server.post([] {}, 2) == -EINVAL);
+        CHECK(server.publish("news", "text") == 0 && server.publish("", "text") == -EINVAL);
         CHECK(waited_for([&] { return once == 1 && often >= 3 && watched == 1 && posted == 1; }));
         CHECK(waited_for([&] { return log.has("a posted function threw: a post fails"); }));
         CHECK(server.cancel(every) == 0 && server.cancel(every) == -ENOENT);
@@ -440,6 +441,7 @@ void a_start_that_fails_throws_what_was_wrong()
     CHECK(what([&] { wrong.reload(); }) == "evs::server::reload: the server has not been started");
     CHECK(wrong.wait() == -EINVAL && wrong.poll(0) == -EINVAL && wrong.fd() == -EINVAL && wrong.port() == -1);
     CHECK(wrong.after(1, [] {}) == -EINVAL && wrong.post([] {}) == -EINVAL && wrong.cancel(1) == -EINVAL);
+    CHECK(wrong.publish("news", "text") == -EINVAL);
     CHECK(wrong.address().empty() && wrong.stats().requests == 0);
     wrong.stop(0);
     wrong.wake();
