@@ -1,5 +1,7 @@
 #include "tests/lib/lua_scene.h"
 
+#include "http/service.h"
+
 enum { TICKS_MAX = 20000 };
 
 void on_line(void *arg, int level, const char *line)
@@ -21,9 +23,13 @@ void write_script(struct scene *scene, const char *text)
 
 int start(struct scene *scene, int (*init)(lua_State *L, void *arg), void *arg)
 {
-    struct script_host host = {.init = init, .arg = arg, .outbound = &scene->outbound};
+    struct script_host host = {.init = init, .arg = arg, .outbound = &scene->outbound, .topics = &scene->topics};
     int rv = reactor_create(&scene->reactor, &scene->log);
     outbound_init(&scene->outbound, scene->reactor, NULL, &scene->log);
+    rv = rv < 0 ? rv : hub_create(&scene->hub, 1);
+    if (rv == 0) {
+        topics_init(&scene->topics, scene->hub, 0, scene->reactor);
+    }
     rv = rv < 0 ? rv : site_create(&scene->site, &scene->log);
     rv = rv < 0 ? rv
                 : script_open(&scene->script, scene->path, scene->site, scene->reactor, &scene->log, &host, scene->err,
@@ -33,6 +39,7 @@ int start(struct scene *scene, int (*init)(lua_State *L, void *arg), void *arg)
     if (rv < 0) {
         return rv;
     }
+    server_service(scene->server)->topics = &scene->topics;
     scene->listener_fd = fake_sys_listener_fd();
     return script_start(scene->script, scene->server, scene->err, sizeof scene->err);
 }
@@ -44,13 +51,16 @@ void stop(struct scene *scene)
     }
     server_destroy(scene->server);
     script_close(scene->script);
+    topics_done(&scene->topics);
     outbound_done(&scene->outbound);
     site_destroy(scene->site);
     reactor_destroy(scene->reactor);
+    hub_destroy(scene->hub); /* calls that it has posted are its own */
     scene->server = NULL;
     scene->script = NULL;
     scene->site = NULL;
     scene->reactor = NULL;
+    scene->hub = NULL;
 }
 
 struct scene *scene_open_with(const char *text, int (*init)(lua_State *L, void *arg))

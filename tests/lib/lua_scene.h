@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/outbound.h"
 #include "core/reactor.h"
+#include "core/topics.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/site_parts.h"
@@ -37,6 +38,8 @@ struct scene {
     struct log log;          /* into logged */
     struct reactor *reactor; /* on the fake kernel */
     struct outbound outbound;
+    struct hub *hub;
+    struct topics topics;
     struct site *site;
     struct script *script;
     struct server *server;

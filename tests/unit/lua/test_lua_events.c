@@ -97,6 +97,95 @@ static void without_memory_nothing_is_left(void **state)
     }
 }
 
+/* Topics. */
+
+static struct scene *open_topics_site(void)
+{
+    static const char site[] = APP "app.events('/news', { topic = 'news', replay = 5, heartbeat = '1s' })\n"
+                                   "app.get('/say', function()\n"
+                                   "    return tostring(app.publish('news', 'one', { event = 'e' }))\n"
+                                   "end)\n"
+                                   "app.get('/next', function()\n"
+                                   "    local news = app.subscribe('news', { replay = 5, queue = 2 })\n"
+                                   "    for i = 1, 3 do app.publish('news', i) end\n"
+                                   "    local got = {}\n"
+                                   "    for text in news:messages '10ms' do got[#got + 1] = text end\n"
+                                   "    return table.concat(got, ' ')\n"
+                                   "end)\n"
+                                   "app.get('/wait', function() return (app.subscribe('other'):receive()) end)\n"
+                                   "app.get('/plain', function() return 'plain' end)\n";
+    return scene_open(site);
+}
+
+static void a_route_is_a_subscriber(void **state)
+{
+    (void)state;
+    struct scene *scene = open_topics_site();
+    struct fake_peer *peer = ask(scene, "/news");
+    assert_true(got(peer, "Content-Type: text/event-stream\r\n"));
+    assert_answer(scene, "/say", "true");
+    assert_true(got(peer, "\nevent: e\ndata: one\n\n"));
+    pass_ms(scene, 1000);
+    assert_true(got(peer, "\r\n:\n\n\r\n"));
+    assert_int_equal(hub_subscribers(scene->hub, "news", 4), 1);
+    fake_peer_reset(peer, ECONNRESET);
+    settle(scene);
+    assert_int_equal(hub_subscribers(scene->hub, "news", 4), 0);
+    peer = ask(scene, "/news?lastEventId=earliest");
+    assert_true(got(peer, "\ndata: one\n\n"));
+    scene_close(scene); /* with a client */
+}
+
+static void subscriptions_end_with_their_coroutine_and_with_the_script(void **state)
+{
+    (void)state;
+    struct scene *scene = open_topics_site();
+    struct fake_peer *peer = ask(scene, "/wait");
+    assert_int_equal(hub_subscribers(scene->hub, "other", 5), 1);
+    fake_peer_reset(peer, ECONNRESET);
+    settle(scene);
+    assert_int_equal(hub_subscribers(scene->hub, "other", 5), 0);
+    peer = ask(scene, "/wait");
+    const struct message_parts message = {.topic = "other", .topic_len = 5, .data = "there", .len = 5};
+    assert_int_equal(hub_publish(scene->hub, &message), 0);
+    settle(scene);
+    assert_true(got(peer, "there"));
+    assert_int_equal(hub_subscribers(scene->hub, "other", 5), 0);
+    ask(scene, "/wait"); /* it waits until the end */
+    assert_int_equal(hub_publish(scene->hub, &message), 0);
+    scene_close(scene); /* with a message that was not delivered */
+}
+
+static void topics_without_memory_leave_nothing(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/news?lastEventId=earliest", "/next", "/say"};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        bool has_failed = true;
+        for (size_t n = 1; has_failed; n++) {
+            struct scene *scene = open_topics_site();
+            assert_answer(scene, "/say", "true");
+            assert_answer(scene, "/plain", "plain");
+            struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
+            char request[128];
+            snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", targets[i]);
+            fake_peer_send_text(peer, request);
+            fake_mem_fail_after(n, false);
+            settle(scene);
+            pass_ms(scene, 1000);
+            pass_ms(scene, 1000);
+            has_failed = fake_mem_failed();
+            fake_mem_fail_after(0, false);
+            assert_answer(scene, "/plain", "plain");
+            assert_answer(scene, "/say", "true");
+            fake_peer_reset(peer, ECONNRESET);
+            settle(scene);
+            assert_int_equal(hub_subscribers(scene->hub, "news", 4), 0);
+            scene_close(scene);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +193,9 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_and_the_end_of_the_script_end_comments),
         cmocka_unit_test(comments_notice_lost_clients),
         cmocka_unit_test(without_memory_nothing_is_left),
+        cmocka_unit_test(a_route_is_a_subscriber),
+        cmocka_unit_test(subscriptions_end_with_their_coroutine_and_with_the_script),
+        cmocka_unit_test(topics_without_memory_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
