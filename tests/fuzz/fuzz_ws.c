@@ -161,7 +161,7 @@ static void check_output(const char *output, size_t left)
     const unsigned char *at = (const unsigned char *)output;
     size_t matched = 0;
     bool has_closed = false;
-    if (options.compresses) {
+    if (options.compress_min > 0) {
         FUZZ_MUST(inflater_create(&inflater, 15) == 0);
     }
     while (left >= 2) {
@@ -170,7 +170,7 @@ static void check_output(const char *output, size_t left)
         size_t len = at[1] & 0x7f, wide = len == 126 ? 2 : len == 127 ? 8 : 0;
         FUZZ_MUST(!has_closed && (at[0] & 0xb0) == 0x80 && (at[1] & 0x80) == 0);
         FUZZ_MUST(opcode == WS_OP_TEXT || opcode == WS_OP_BINARY || (opcode >= WS_OP_CLOSE && opcode <= WS_OP_PONG));
-        FUZZ_MUST(!is_deflated || (options.compresses && !ws_is_control(opcode)));
+        FUZZ_MUST(!is_deflated || (options.compress_min > 0 && !ws_is_control(opcode)));
         FUZZ_MUST(!ws_is_control(opcode) || wide == 0);
         if (left < 2 + wide) {
             break;
@@ -391,8 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     user.cuts_in_message = (data[0] & 2) != 0 && (data[0] & 8) != 0;
     ws_options_init(&options, &scene.site->limits, &fuzz_user);
     options.max_message = (data[0] & 16) != 0 ? 64 : 4096;
-    options.compresses = (data[0] & 32) != 0;
-    options.compress_min = 16;
+    options.compress_min = (data[0] & 32) != 0 ? 16 : 0;
     options.high_mark = (data[0] & 64) != 0 ? 256 : options.high_mark;
     options.write_cap = (data[0] & 64) != 0 ? 1024 : options.write_cap;
     options.idle_timeout_ms = (data[0] & 128) != 0 ? 20000 : 0;

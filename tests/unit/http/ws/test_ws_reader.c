@@ -92,7 +92,7 @@ static void idle_reader_is_small_and_holds_nothing(void **state)
     for (size_t cut = 1; cut < 11; cut++) {
         assert_int_equal(arrive(&scene, HELLO, cut), WS_NONE);
         assert_false(ws_reader_is_between(&scene.reader));
-        assert_int_equal(arrive(&scene, HELLO + cut, 11 - cut), WS_MESSAGE);
+        assert_int_equal(arrive(&scene, &HELLO[cut], 11 - cut), WS_MESSAGE);
         assert_message(&scene, WS_TEXT, "Hello");
         assert_int_equal(next(&scene), WS_NONE);
         assert_true(ws_reader_is_between(&scene.reader));
