@@ -263,6 +263,35 @@ static void a_message_that_is_not_sent_is_not_referred_to(void **state)
     inflater_destroy(inflater);
 }
 
+static void a_handshake_without_memory_goes_without_compression_or_fails(void **state)
+{
+    uint64_t n = 0;
+    unsigned plain = 0, failed = 0;
+    (void)state;
+    fake_peer_close(client_with("permessage-deflate", "permessage-deflate")); /* the pools have what it needed */
+    settle();
+    do {
+        struct fake_peer *peer = client();
+        fake_mem_fail_after(++n, false);
+        say(peer, WS_HELLO "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+        bool is_short = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        bool is_open = output_has(peer, "HTTP/1.1 101 ");
+        bool is_agreed = output_has(peer, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        assert_true(is_short || is_agreed);
+        plain += is_open && !is_agreed;
+        failed += !is_open;
+        fake_peer_close(peer);
+        settle();
+        assert_null(server_service(scene.server)->ws_codecs);
+        if (!is_short) {
+            break;
+        }
+    } while (n < 100);
+    assert_in_range(n, 3, 99);
+    assert_true(plain == 2 && failed > 0); /* for what the thread shares, and for the connection's own */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +303,7 @@ int main(void)
         DEFLATE_TEST(max_message_counts_inflated_bytes_and_a_bomb_takes_no_more),
         DEFLATE_TEST(contexts_have_a_limit_and_are_given_back),
         DEFLATE_TEST(a_message_that_is_not_sent_is_not_referred_to),
+        DEFLATE_TEST(a_handshake_without_memory_goes_without_compression_or_fails),
     };
     if (!ws_deflate_is_there()) {
         print_message("skipped: zlib is not installed (Debian: zlib1g)\n");
