@@ -12,6 +12,7 @@
 #include "http/service.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 void h1_tell_gone(struct h1 *h1)
 {
@@ -39,10 +40,13 @@ bool h1_is_left(const struct h1 *h1)
     return !h1->exchange.outlives_end && h1_waits_for_handler(h1);
 }
 
-enum { LATE_PLACE_MAX = 512 }; /* bytes of the place where a script waits, with its NUL */
+enum {
+    LATE_PLACE_MAX = 512, /* bytes of the place where a script waits, with its NUL */
+    LATE_FATE_MAX = 128,  /* bytes of what becomes of a handler that is late, with its NUL */
+};
 
-/* Say which handler is late: its route and the places of that and of its wait, or the host's hook and the path. */
-static void log_late(struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
+/* Say what becomes of which handler: its route and the places of that and of its wait, or the host's hook and the path. */
+static void log_fate(struct exchange *exchange, const char *fate)
 {
     const struct route *route = exchange_route(exchange);
     if (route != NULL) {
@@ -50,12 +54,25 @@ static void log_late(struct exchange *exchange, const char *what, uint64_t late_
         if (route->handler->say_place != NULL && exchange->on_gone != NULL) {
             route->handler->say_place(exchange, place, sizeof place);
         }
-        exchange_log(exchange, LOG_WARN, route, "route %s (%s): %s %" PRIu64 " ms (%s)%s%s", route->pattern,
-                     route->where, what, late_ms, limit, place[0] == '\0' ? "" : "; it waits at ", place);
+        exchange_log(exchange, LOG_WARN, route, "route %s (%s): %s%s%s", route->pattern, route->where, fate,
+                     place[0] == '\0' ? "" : "; it waits at ", place);
     } else {
         const char *name = exchange->handler->name == NULL ? "no route" : exchange->handler->name;
-        exchange_log(exchange, LOG_WARN, name, "%s, for %s: %s %" PRIu64 " ms (%s)", name, exchange->path, what,
-                     late_ms, limit);
+        exchange_log(exchange, LOG_WARN, name, "%s, for %s: %s", name, exchange->path, fate);
+    }
+}
+
+static void log_late(struct exchange *exchange, const char *what, uint64_t late_ms, const char *limit)
+{
+    char fate[LATE_FATE_MAX];
+    snprintf(fate, sizeof fate, "%s %" PRIu64 " ms (%s)", what, late_ms, limit);
+    log_fate(exchange, fate);
+}
+
+void h1_log_stopped(struct h1 *h1)
+{
+    if (h1->exchange.on_gone != NULL && h1->exchange.response_state < RESPONSE_COMPLETE) {
+        log_fate(&h1->exchange, "cut, since the server stops");
     }
 }
 

@@ -23,6 +23,9 @@ bool h1_is_left(const struct h1 *h1);
  * the connection must be cut. */
 bool h1_replace_handler(struct h1 *h1);
 
+/* The connection is cut because the server stops, and waits no longer: say which handler was at work, if one was. */
+void h1_log_stopped(struct h1 *h1);
+
 /* The server stops, or the site of the request was replaced: call the on_stopping() of a handler at work. This runs in
  * each turn, so on_stopping() clears the pointer. */
 void h1_announce_stop(struct h1 *h1);

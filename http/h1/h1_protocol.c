@@ -183,6 +183,9 @@ static void lose_work(struct conn *conn)
     if (conn->transport.replied > 0) {
         log_plain_reply(conn);
     }
+    if (conn->end == OUTCOME_STOPPED) {
+        h1_log_stopped(h1);
+    }
     if (exchange->response_state != RESPONSE_COMPLETE) {
         h1_tell_gone(h1);
     }

@@ -520,9 +520,10 @@ class Stopping(ProgramCase):
             with contextlib.suppress(ConnectionResetError):
                 self.assertEqual(sock.recv(1), b"")
         cuts = [line for line in server.lines if "cut" in line]
-        self.assertEqual(len(cuts), 2, server.lines)
+        self.assertEqual(len(cuts), 3, server.lines)
         self.assertIn("1 while a handler was at work", cuts[0])
-        self.assertIn("1 connection", cuts[1])
+        self.assertIn("route /for-ever", cuts[1])
+        self.assertIn("1 connection", cuts[2])
 
     def test_requests_that_were_sent_before_are_answered_not_reset(self):
         """The server stands still while they are sent, some of them on connections it has not accepted yet."""

@@ -193,6 +193,11 @@ class Signals(Case):
         self.assertLess(time.monotonic() - begin, 30)
         said = next(line for line in server.lines if "connections are cut: " in line)
         self.assertIn("2 while a handler was at work", said)
+        cut = [line for line in server.lines if "cut, since the server stops" in line]
+        self.assertEqual(len(cut), 2, server.lines)
+        for path, line in ("/slow", 3), ("/live", 4):
+            said = f"route {path} (site.lua:{line}): cut, since the server stops; it waits at site.lua:{line}"
+            self.assertTrue(any(said in text for text in cut), cut)
 
     def test_sigquit_waits_longer_than_drain_timeout(self):
         server = self.start_script("app.set { drain_timeout = '1ms' }\n" + self.SLOW +

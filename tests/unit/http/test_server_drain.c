@@ -245,6 +245,7 @@ static void log_says_what_the_deadline_cuts(void **state)
     assert_non_null(strstr(scene.log_text, "connections are cut: "));
     assert_non_null(strstr(scene.log_text, "2 while sending the response"));
     assert_non_null(strstr(scene.log_text, "1 while a handler was at work"));
+    assert_non_null(strstr(scene.log_text, "route /hold (): cut, since the server stops [client "));
     assert_null(strstr(scene.log_text, "idle"));
     assert_drained(3);
 }
