@@ -12,6 +12,12 @@ Before the arrow: method, target, header fields in brackets, body. Behind it: st
 have, and the body, if it is to be looked at, without white space at its ends. "\\r" and "\\n" are line ends in both
 bodies; the names in a JSON object may come in any order; and "..." at the end of the expected one stands for what may follow.
 
+WS is a WebSocket. Before the arrow are the messages that the client sends, with " | " between them; behind it are those
+that it must receive, and perhaps how the server then closes:
+
+    -- WS /echo/ann hello | world -> hello | world
+    -- WS /echo/ann -> who are you? | close 4001 wrong password
+
 A block that begins with a line such as "-- slow.lua" is a file of that name, beside the scripts that follow it. Scripts
 that use a file with a database are skipped where the database's module for Lua is not installed.
 """
@@ -26,6 +32,7 @@ import certificates
 import databases
 import evtest
 import redis_server
+import ws_client
 from lua_site import EVSERVE, HEAD, ROOT, Client, script
 from origin import Origin
 
@@ -38,6 +45,7 @@ FILES = (
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
 FILE = re.compile(r"-- ([\w/]+\.lua)\n")
 ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
+SOCKET = re.compile(rf"^\s*-- WS (/\S*)((?:{FIELD})*) ?(.*?) ?-> ?(.*)$", re.MULTILINE)
 PEOPLE = ("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO people VALUES (7, 'Ann')")
 API = "https://api.example.org"
 
@@ -88,6 +96,31 @@ def fields(text):
 
 
 class Examples(unittest.TestCase):
+    def compare(self, text, wanted):
+        if wanted.endswith("..."):
+            self.assertEqual(text[:len(wanted) - 3], wanted[:-3])
+        elif wanted[:1] in ("{", "["):
+            self.assertEqual(json.loads(text), json.loads(wanted))
+        elif wanted:
+            self.assertEqual(text, wanted)
+
+    def attempt_socket(self, server, groups):
+        target, headers, _, _, sent, expected = groups
+        headers = fields(headers)
+        protocols = [value for name, value in headers if name == "sec-websocket-protocol"]
+        others = [(name, value) for name, value in headers if name != "sec-websocket-protocol"]
+        expected = expected.split(" | ") if expected else []
+        with ws_client.connect(server, target, headers=others, protocols=protocols) as ws:
+            for message in sent.split(" | ") if sent else []:
+                ws.send(message)
+            for message in expected:
+                if message.startswith("close "):
+                    code, reason = ws.wait_closed()
+                    self.assertEqual(f"close {code} {reason}".rstrip(), message)
+                    return
+                self.compare(ws.receive(), message)
+            ws.close()
+
     def attempt(self, client, groups):
         method, target, headers, _, _, body, status, expected, _, _, content = groups
         unescape = lambda text: text.replace("\\r", "\r").replace("\\n", "\n")
@@ -96,12 +129,7 @@ class Examples(unittest.TestCase):
         for name, value in fields(expected):
             self.assertEqual(answer.headers.get(name.lower()), value)
         text, wanted = answer.text.strip(), unescape(content).strip()
-        if wanted.endswith("..."):
-            self.assertEqual(text[:len(wanted) - 3], wanted[:-3])
-        elif wanted[:1] in ("{", "["):
-            self.assertEqual(answer.json, json.loads(wanted))
-        elif wanted:
-            self.assertEqual(text, wanted)
+        self.compare(text, wanted)
 
     @staticmethod
     def make_certificates(folder):
@@ -148,14 +176,18 @@ class Examples(unittest.TestCase):
                     self.make_certificates(folder)
                 done = evtest.run(EVSERVE, "--check", "site.lua", cwd=folder)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
-                attempts = ATTEMPT.findall(text)
+                attempts = sorted([*ATTEMPT.finditer(text), *SOCKET.finditer(text)], key=re.Match.start)
                 self.assertEqual(len(attempts), len(re.findall(r"^\s*-- [A-Z]+ /.*->", text, re.MULTILINE)))
                 if attempts:
                     with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=folder,
                                         env=environment) as server:
-                        for groups in attempts:
+                        for found_attempt in attempts:
+                            groups = found_attempt.groups()
                             with self.subTest(" ".join(groups[:2])), Client(server) as client:
-                                self.attempt(client, groups)
+                                if found_attempt.re is SOCKET:
+                                    self.attempt_socket(server, groups)
+                                else:
+                                    self.attempt(client, groups)
 
     def test_readme(self):
         self.run_page("README.md")
