@@ -875,6 +875,7 @@ struct evs_stats {
     uint64_t subscribers;                        /* of topics, now */
     uint64_t published;                          /* messages */
     uint64_t delivered, skipped; /* of those, for single subscribers: sent; not, since they were behind or are gone */
+    uint64_t broker_connected;   /* 1 if there is a broker, and it is connected */
 };
 
 /* Fill in stats with the sums over all threads. This does not slow the server down. Returns 0, or -EINVAL if

@@ -77,7 +77,16 @@ static void on_want(void *arg, const char *name, size_t len, bool is_wanted, uns
     pthread_mutex_unlock(&broker->lock);
 }
 
-static const struct hub_broker broker_hooks = {.publish = on_publish, .want = on_want};
+static void on_broker_count(void *arg, struct hub_broker_counts *counts)
+{
+    struct broker *broker = arg;
+    pthread_mutex_lock(&broker->lock);
+    *counts = broker->counts;
+    counts->waiting = broker->queue.bytes;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+static const struct hub_broker broker_hooks = {.publish = on_publish, .want = on_want, .count = on_broker_count};
 
 /* The broker's own thread. */
 
@@ -426,12 +435,4 @@ void broker_destroy(struct broker *broker)
 bool broker_has_url(const struct broker *broker, const char *url)
 {
     return strcmp(broker->url_text, url) == 0;
-}
-
-void broker_get_counts(struct broker *broker, struct broker_counts *counts)
-{
-    pthread_mutex_lock(&broker->lock);
-    *counts = broker->counts;
-    counts->waiting = broker->queue.bytes;
-    pthread_mutex_unlock(&broker->lock);
 }

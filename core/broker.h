@@ -60,15 +60,4 @@ void broker_destroy(struct broker *broker);
 /* Whether it was made for this URL. */
 bool broker_has_url(const struct broker *broker, const char *url);
 
-/* Totals, and how it is now. Any thread. */
-struct broker_counts {
-    bool is_connected;
-    uint64_t sent;     /* messages that Redis has confirmed */
-    uint64_t received; /* of other servers */
-    uint64_t dropped;  /* that have not been published to other servers, since too many waited */
-    size_t waiting;    /* bytes of messages that Redis has not confirmed */
-};
-
-void broker_get_counts(struct broker *broker, struct broker_counts *counts);
-
 #endif

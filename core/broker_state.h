@@ -8,6 +8,7 @@
 #include "core/broker.h"
 #include "core/broker_queue.h"
 #include "core/broker_topic.h"
+#include "core/hub.h"
 #include "core/redis_client.h"
 
 #include <pthread.h>
@@ -51,8 +52,8 @@ struct broker {
     struct broker_wish *first_wish, *last_wish; /* that the own thread has not seen */
     bool brings_back;                           /* messages to live topics are delivered when they come back */
     bool has_forgotten;                         /* there was no memory for a wish */
-    struct broker_counts counts;
-    struct broker_bell *bell; /* borrowed: its is_ringing */
+    struct hub_broker_counts counts;            /* except waiting */
+    struct broker_bell *bell;                   /* borrowed: its is_ringing */
 
     struct redis_client commands;    /* publishes, and reads streams */
     struct redis_client channels;    /* subscribes: such a connection takes no other commands */

@@ -136,6 +136,12 @@ static bool read_entry(const struct redis_reply *entry, struct message_parts *pa
     return true;
 }
 
+static struct publication_id id_before(struct publication_id id)
+{
+    return id.number > 0 ? (struct publication_id){id.ms, id.number - 1}
+                         : (struct publication_id){id.ms - 1, UINT64_MAX};
+}
+
 void broker_take_range(struct broker *broker, struct broker_topic *topic, const struct redis_reply *reply)
 {
     topic->is_loading = false;
@@ -156,6 +162,9 @@ void broker_take_range(struct broker *broker, struct broker_topic *topic, const 
         }
         bool is_new = topic->has_loaded ||
                       (topic->first_live.ms != 0 && publication_id_compare(parts.id, topic->first_live) >= 0);
+        if (!topic->has_loaded && topic->last.ms == 0) { /* the first one that the stream has */
+            hub_begin_history(broker->hub, topic->entry.name, topic->entry.len, id_before(parts.id));
+        }
         topic->last = parts.id;
         if (parts.data != NULL) {
             take_from_redis(broker, topic, &parts, origin, !is_new);

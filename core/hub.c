@@ -326,9 +326,6 @@ static int publish_message(struct hub *hub, const struct message_parts *message,
     } else if (is_brought || hub->broker == NULL || !hub->broker->publish(hub->broker_arg, payload)) {
         struct topic *topic = find_topic(hub, payload->hash, payload->topic, payload->topic_len);
         if (!is_brought || !is_brought_again(topic, payload)) {
-            if (is_history && topic != NULL) {
-                topic_history_begin(&topic->history, payload->id);
-            }
             rv = spread(hub, topic, payload);
         }
         if (rv == 0 && topic != NULL && is_brought && message->id.ms != 0) {
@@ -363,7 +360,11 @@ void hub_get_counts(struct hub *hub, struct hub_counts *counts)
         .topics = hub->topics.count,
         .subscribers = hub->subscribers,
         .replay_bytes = hub->replay_bytes,
+        .has_broker = hub->broker != NULL,
     };
+    if (hub->broker != NULL && hub->broker->count != NULL) {
+        hub->broker->count(hub->broker_arg, &counts->broker);
+    }
     pthread_mutex_unlock(&hub->lock);
 }
 

@@ -48,13 +48,24 @@ void hub_set_limits(struct hub *hub, const struct hub_limits *limits);
 /* Publish a message. Returns 0 even if nobody subscribes; or, with nothing published, what message_check() returns; -ENOBUFS: a thread that has subscribers is so far behind that its inbox is full; -ENOMEM. Any thread. */
 int hub_publish(struct hub *hub, const struct message_parts *message);
 
+/* Totals of a broker, and how it is now. */
+struct hub_broker_counts {
+    bool is_connected;
+    uint64_t sent;     /* messages that it has taken */
+    uint64_t received; /* of other servers */
+    uint64_t dropped;  /* that have not been published to other servers, since too many waited */
+    size_t waiting;    /* bytes of messages that it has not taken yet */
+};
+
 /* Totals. Any thread. */
 struct hub_counts {
-    uint64_t published;  /* messages that hub_publish() and hub_bring() took */
-    uint64_t refused;    /* that they refused with -ENOBUFS or -ENOMEM */
-    size_t topics;       /* now */
-    size_t subscribers;  /* now */
-    size_t replay_bytes; /* now */
+    uint64_t published;              /* messages that hub_publish() and hub_bring() took */
+    uint64_t refused;                /* that they refused with -ENOBUFS or -ENOMEM */
+    size_t topics;                   /* now */
+    size_t subscribers;              /* now */
+    size_t replay_bytes;             /* now */
+    bool has_broker;                 /* now */
+    struct hub_broker_counts broker; /* of has_broker */
 };
 
 void hub_get_counts(struct hub *hub, struct hub_counts *counts);
@@ -67,8 +78,7 @@ size_t hub_subscribers(struct hub *hub, const char *name, size_t len);
  * -ERANGE for the number, -ENOSPC beyond HUB_KEPT_MAX or HUB_TOPICS_MAX, -ENOMEM. Any thread. */
 int hub_keep(struct hub *hub, const char *name, size_t len, unsigned entries);
 
-/* A broker: other servers that publish and subscribe. Both functions may be called by any thread, with the hub locked:
- * they only note what is to be done, and never call the hub. */
+/* A broker: other servers that publish and subscribe. The functions may be called by any thread, with the hub locked: they only note what is to be done, and never call the hub. */
 struct hub_broker {
     /* A message is published here. Returns whether the broker will bring it back with hub_bring() for everybody: then
      * it is not delivered now. */
@@ -77,6 +87,8 @@ struct hub_broker {
     /* The first subscriber of a topic came to this server, or its last one has left. replay: how many messages of it
      * are kept; 0: none. Called again when that changes. */
     void (*want)(void *arg, const char *name, size_t len, bool is_wanted, unsigned replay);
+
+    void (*count)(void *arg, struct hub_broker_counts *counts); /* for hub_get_counts(); may be NULL */
 };
 
 /* Use a broker from now on; NULL: none. Topics that have subscribers or a replay are told to it at once. Returns when no

@@ -36,14 +36,6 @@ void topic_history_follow(const struct topic_history *history, struct publicatio
     }
 }
 
-void topic_history_begin(struct topic_history *history, struct publication_id id)
-{
-    if (history->brought_id.ms == 0 && history->count == 0) {
-        history->dropped_id = id.number > 0 ? (struct publication_id){id.ms, id.number - 1}
-                                            : (struct publication_id){id.ms - 1, UINT64_MAX};
-    }
-}
-
 void topic_history_add(struct topic_history *history, struct payload *payload)
 {
     payload->kept = NULL;

@@ -34,9 +34,6 @@ size_t topic_history_drop(struct topic_history *history);
 /* Give a message of this server an id behind that of the last message, which may have a greater one from a broker. */
 void topic_history_follow(const struct topic_history *history, struct publication_id *id);
 
-/* A broker brings what was published before: the first message of it is where the history begins. */
-void topic_history_begin(struct topic_history *history, struct publication_id id);
-
 /* Add a message, with a reference of its own. */
 void topic_history_add(struct topic_history *history, struct payload *payload);
 

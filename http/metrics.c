@@ -88,6 +88,19 @@ static void write_topics(struct metrics_text *text, const struct metrics_board *
     write_one(text, METRIC_COUNTER, "evserve_published_refused_total",
               "Messages that were not published since subscribers were too far behind, or memory was short.",
               sum.hub.refused);
+    if (sum.hub.has_broker) {
+        const struct hub_broker_counts *broker = &sum.hub.broker;
+        write_one(text, METRIC_GAUGE, "evserve_broker_connected", "Whether the broker is connected.",
+                  broker->is_connected);
+        write_one(text, METRIC_GAUGE, "evserve_broker_waiting_bytes", "Messages that the broker has not taken yet.",
+                  broker->waiting);
+        write_one(text, METRIC_COUNTER, "evserve_broker_sent_total", "Messages that the broker has taken.",
+                  broker->sent);
+        write_one(text, METRIC_COUNTER, "evserve_broker_received_total", "Messages of other servers.",
+                  broker->received);
+        write_one(text, METRIC_COUNTER, "evserve_broker_dropped_total",
+                  "Messages that other servers did not get, since too many waited.", broker->dropped);
+    }
     const struct metric_label taken = {"result", "sent"}, skipped = {"result", "skipped"}, ended = {"result", "ended"};
     metrics_text_family(text, METRIC_COUNTER, "evserve_deliveries_total",
                         "Messages for single subscribers: sent, skipped since the subscriber was behind, or the end of "

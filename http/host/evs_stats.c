@@ -37,6 +37,7 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
         .subscribers = topics.hub.subscribers,
         .published = topics.hub.published,
         .delivered = topics.delivery.delivered,
+        .broker_connected = topics.hub.broker.is_connected,
         .skipped = topics.delivery.skipped + topics.delivery.ended,
     };
     for (size_t i = 0; i < sizeof sum.by_class / sizeof sum.by_class[0]; i++) {

@@ -23,6 +23,7 @@ app.websocket("/chat", function(ws)
     for text in ws:messages() do app.publish("chat", text) end
 end)
 app.events("/news", {{ topic = "news", replay = 20, heartbeat = false }})
+app.metrics "/metrics"
 app.post("/news", function(req) return assert(app.publish("news", req.body)) and 204 end)
 {more}
 """
@@ -105,13 +106,21 @@ class Broker(unittest.TestCase):
             self.assertEqual(ann.next(), ("message", "three"))
             self.assertEqual(ann.last_id, ids[2])
 
+    def metric(self, server, name):
+        with Client(server) as client:
+            return int(re.search(rf"^evserve_broker_{name} (\d+)$", client.ask("GET", "/metrics").text, re.MULTILINE)[1])
+
     def check_outage(self, redis, one, two):
+        self.assertEqual(self.metric(one, "connected"), 1)
+        self.assertGreater(self.metric(one, "received_total"), 100)
         with Events(one, "/news") as ann, Events(two, "/news") as bob:
             redis.stop()
             for server in one, two:
                 wait_for_log(server, r"broker \S+: connection lost: .*; until it is back, messages reach only subscribers of ")
             publish(one, "alone")
             self.assertEqual(ann.next(), ("message", "alone"))
+            self.assertEqual(self.metric(one, "connected"), 0)
+            self.assertGreater(self.metric(one, "waiting_bytes"), 5)
             redis.start()
             for server in one, two:
                 wait_for_log(server, CONNECTED + " again")

@@ -142,9 +142,9 @@ static int end_all(void **state)
 
 static bool is_connected(const struct machine *machine)
 {
-    struct broker_counts counts;
-    broker_get_counts(machine->broker, &counts);
-    return counts.is_connected;
+    struct hub_counts counts;
+    hub_get_counts(machine->hub, &counts);
+    return counts.broker.is_connected;
 }
 
 static int open_broker(struct machine *machine, const char *url)
@@ -286,6 +286,14 @@ static bool has_subscribers(const char *topic, int count)
     return reply != NULL && strstr(reply, wanted) != NULL;
 }
 
+static struct hub_broker_counts counts_of(int n)
+{
+    struct hub_counts counts;
+    hub_get_counts(scene.machines[n].hub, &counts);
+    assert_true(counts.has_broker);
+    return counts.broker;
+}
+
 static const struct publication_id from_now = {0};
 
 static void messages_reach_all_machines_once(void **state)
@@ -304,8 +312,7 @@ static void messages_reach_all_machines_once(void **state)
     assert_non_null(redis("PUBLISH evserve:0:news foreign"));
     turn_until(strcmp(heard(0), "a1 a2 b1 foreign ") == 0);
     turn_until(strcmp(heard(1), "a1 a2 b1 foreign ") == 0);
-    struct broker_counts counts;
-    broker_get_counts(scene.machines[0].broker, &counts);
+    const struct hub_broker_counts counts = counts_of(0);
     assert_int_equal(counts.sent, 3);
     assert_int_equal(counts.received, 2);
     assert_int_equal(counts.dropped, 0);
@@ -545,12 +552,11 @@ static void queue_is_bounded_while_redis_is_away(void **state)
     begin(0);
     assert_int_equal(open_machine(0, "unix:/nowhere/at/all"), 0);
     memset(text, 'x', sizeof text - 1);
-    struct broker_counts counts;
     for (int i = 0; i < 20; i++) {
         publish(0, "news", text);
     }
     turn();
-    broker_get_counts(scene.machines[0].broker, &counts);
+    const struct hub_broker_counts counts = counts_of(0);
     assert_int_equal(counts.dropped, 5);
     assert_true(counts.waiting > 15 << 20 && counts.waiting <= 16 << 20);
 }

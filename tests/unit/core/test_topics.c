@@ -711,7 +711,7 @@ static void broker_want(void *arg, const char *name, size_t len, bool is_wanted,
              is_wanted ? "want" : "leave", (int)len, name, replay);
 }
 
-static const struct hub_broker broker = {broker_publish, broker_want};
+static const struct hub_broker broker = {.publish = broker_publish, .want = broker_want};
 
 static int bring(const char *text, unsigned n, bool is_history)
 {
