@@ -451,7 +451,7 @@ static void play_file(const char *path)
             c.len = c.expected.len = c.fails_by = 0;
             c.is_deflated = false;
             c.rules = (struct ws_rules){.max_message = 1 << 20};
-            snprintf(c.place, sizeof c.place, "%s:%d: %.100s", path, number, name);
+            snprintf(c.place, sizeof c.place, "%.120s:%d: %.100s", path, number, name);
             has_case = true;
         } else {
             read_line(&c, line);

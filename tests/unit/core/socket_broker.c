@@ -85,7 +85,9 @@ static bool start_redis(void)
 {
     scene.redis = fork();
     if (scene.redis == 0) {
-        (void)freopen("/dev/null", "w", stdout);
+        if (freopen("/dev/null", "w", stdout) == NULL) {
+            _exit(126);
+        }
         execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", scene.socket, "--save", "", "--dir",
                scene.folder, (char *)NULL);
         _exit(127);
