@@ -166,7 +166,8 @@ static enum turn go_over(struct h1 *h1)
 {
     struct conn *conn = h1->conn;
     const struct takeover takeover = *h1->exchange.takeover;
-    void *work = takeover.begin(conn, input_data(h1), input_len(h1), takeover.arg);
+    size_t len = input_len(h1);
+    void *work = takeover.begin(conn, len == 0 ? "" : input_data(h1), len, takeover.arg);
     if (work == NULL) {
         conn_lost(conn, "out of memory");
         return TURN_CLOSE;
