@@ -306,8 +306,12 @@ static int app_log(lua_State *L)
     int len = (int)write_buffer_len(out);
     const char *line = len == 0 ? "" : write_buffer_data(out);
     const struct coro *running = script_of(L)->running;
-    if (running == NULL || running->exchange == NULL) {
+    if (running == NULL) {
         log_write_about(log, (enum log_level)level, &(struct log_subject){0}, "%.*s", len, line);
+    } else if (running->exchange == NULL) {
+        char client[NET_TEXT_MAX];
+        const struct log_subject subject = coro_subject(running, NULL, client);
+        log_write_about(log, (enum log_level)level, &subject, "%.*s", len, line);
     } else {
         exchange_log(running->exchange, (enum log_level)level, NULL, "%.*s", len, line);
     }

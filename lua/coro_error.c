@@ -52,8 +52,9 @@ void coro_log_failure(const struct coro *coro, const char *text)
         log_write_about(log, LOG_ERROR, &(struct log_subject){.place = coro->owner->what}, "%s: %s", coro->owner->what,
                         text);
     } else if (coro->exchange == NULL) {
-        log_write_about(log, LOG_ERROR, &(struct log_subject){.place = coro->route}, "route at %s: %s",
-                        coro->route->place, text);
+        char client[NET_TEXT_MAX];
+        const struct log_subject subject = coro_subject(coro, coro->route, client);
+        log_write_about(log, LOG_ERROR, &subject, "route at %s: %s", coro->route->place, text);
     } else {
         const struct head *head = &coro->exchange->head;
         const char *target = exchange_text(coro->exchange, head->target);

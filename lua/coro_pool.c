@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/peer.h"
 #include "http/response.h"
 #include "lua/call.h"
 #include "lua/memory.h"
@@ -309,6 +310,17 @@ int coro_say_gone(lua_State *L, struct coro *coro)
 bool coro_has_ended(const struct coro *coro)
 {
     return coro->wait == &last_wait;
+}
+
+struct log_subject coro_subject(const struct coro *coro, const void *place, char client[NET_TEXT_MAX])
+{
+    struct log_subject subject = {.place = place};
+    const struct peer *peer = coro->find_peer == NULL ? NULL : coro->find_peer(coro);
+    if (peer != NULL) {
+        peer_format(peer, client, NET_TEXT_MAX);
+        subject.client = client;
+    }
+    return subject;
 }
 
 void coro_raise_closed(lua_State *L)

@@ -6,6 +6,8 @@
  * A new thing to wait for is a file of its own: it has a struct coro_wait and calls coro_wait(). What begins coroutines
  * of its own fills in struct coro_owner. coro.c runs them and knows neither. */
 
+#include "core/log.h"
+#include "core/net_address.h"
 #include "lua/anchor.h"
 #include "lua/routes.h"
 #include "lua/state.h"
@@ -71,6 +73,8 @@ enum coro_base {
     CORO_BASE = BASE_RESPOND, /* the number of them */
 };
 
+struct peer;
+
 struct coro {
     struct script *script;  /* whose it is */
     struct coro *next_free; /* in the list of those in no use */
@@ -104,6 +108,9 @@ struct coro {
     unsigned places;                       /* of semaphores that it holds inside sem:with() (bind_sync.c) */
     void (*end_places)(struct coro *coro); /* called at its end while it holds some */
     struct coro_thing *things; /* that belong to it */
+
+    const struct peer *(*find_peer)(const struct coro *coro); /* its client, for log lines after the response; may return
+                                                               * NULL. NULL: there is none */
 
     struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
     void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
@@ -192,6 +199,10 @@ int coro_say_gone(lua_State *L, struct coro *coro);
 
 /* Whether it waits since coro_say_gone(): that is its end. */
 bool coro_has_ended(const struct coro *coro);
+
+/* What a log line about a coroutine without an exchange is about: the text of its client's address, if that is known, is
+ * put into client. place: see struct log_subject. */
+struct log_subject coro_subject(const struct coro *coro, const void *place, char client[NET_TEXT_MAX]);
 
 /* Raise the error that ends a coroutine whose client has gone. */
 _Noreturn void coro_raise_closed(lua_State *L);

@@ -136,22 +136,6 @@ static void wake_senders(struct script_websocket *socket)
 
 /* The beginning. */
 
-void websocket_begin(struct script_websocket *socket, struct coro *coro)
-{
-    socket->options = coro->route->websocket;
-    coro_own(coro, &socket->thing);
-    coro->script->site->pins++;
-}
-
-/* The script may have been replaced: it goes when nothing is left that began with it. */
-static void let_go_of_site(struct site *site)
-{
-    site->pins--;
-    if (site->pins == 0 && site->on_unpinned != NULL) {
-        site->on_unpinned(site->on_unpinned_arg);
-    }
-}
-
 static struct script_websocket *of_thing(struct coro_thing *thing)
 {
     return (struct script_websocket *)(void *)((char *)thing - offsetof(struct script_websocket, thing));
@@ -164,6 +148,30 @@ struct script_websocket *websocket_of(const struct coro *coro)
         thing = thing->next;
     }
     return thing == NULL ? NULL : of_thing(thing);
+}
+
+/* struct coro.find_peer. */
+static const struct peer *find_client(const struct coro *coro)
+{
+    const struct script_websocket *socket = websocket_of(coro);
+    return socket == NULL || socket->ws == NULL ? NULL : ws_peer(socket->ws);
+}
+
+void websocket_begin(struct script_websocket *socket, struct coro *coro)
+{
+    socket->options = coro->route->websocket;
+    coro_own(coro, &socket->thing);
+    coro->find_peer = find_client;
+    coro->script->site->pins++;
+}
+
+/* The script may have been replaced: it goes when nothing is left that began with it. */
+static void let_go_of_site(struct site *site)
+{
+    site->pins--;
+    if (site->pins == 0 && site->on_unpinned != NULL) {
+        site->on_unpinned(site->on_unpinned_arg);
+    }
 }
 
 static void on_websocket_open(struct ws *ws, void *arg)

@@ -1,6 +1,7 @@
 """app.websocket in Lua sites, run by the real program: messages both ways, refusals, ends, back-pressure, reloads."""
 
 import json
+import re
 import signal
 import tempfile
 import time
@@ -284,6 +285,7 @@ class WebSocket(SiteCase):
                 ws.send("go")
                 self.assertEqual(ws.wait_closed(), (1011, ""), target)
         self.wait_for_log(r"route at site.lua:\d+: site.lua:\d+: broken")
+        self.assertTrue(any(re.search(r"broken \[client 127.0.0.1:\d+\]$", line) for line in self.server.raw))
         self.wait_for_log("handler_cpu")
 
     def test_a_wait_of_another_kind_ends_when_the_client_goes(self):
