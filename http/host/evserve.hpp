@@ -267,6 +267,10 @@ class request
     {
         return evs_file(handle_, root, path.c_str());
     }
+    int events(const evs_events_options &options) const noexcept
+    {
+        return evs_events(handle_, &options);
+    }
     int begin(int status, const char *type, std::int64_t length = -1) const noexcept
     {
         return evs_begin(handle_, status, type, length);

@@ -210,6 +210,12 @@ void requests_are_answered_in_every_way()
             request.write(shared);
             request.end();
         });
+        server.route("GET /events", [](evs::request request) {
+            evs_events_options options{};
+            options.size = sizeof options;
+            options.topic = request.query("topic").data();
+            CHECK(request.events(options) == (*options.topic == '\0' ? -EINVAL : 0));
+        });
         server.start();
         int port = server.port();
 
@@ -224,6 +230,10 @@ void requests_are_answered_in_every_way()
         CHECK(ends_with(ask(port, "/plain", "", "a body"), "not so"));
         CHECK(ends_with(ask(port, "/throw/late"), "12345"));
         CHECK(ends_with(ask(port, "/throw/after"), "fine"));
+        CHECK(is_status(ask(port, "/events?topic="), "500"));
+        client listening(port);
+        listening.send("HEAD /events?topic=news HTTP/1.0\r\n\r\n");
+        CHECK(listening.receive_all().find("\r\nContent-Type: text/event-stream\r\n") != std::string::npos);
         CHECK(ends_with(ask(port, "/later"), "later"));
         CHECK(is_status(ask(port, "/later/throw"), "500"));
         CHECK(is_status(ask(port, "/later/forgotten"), "500"));
@@ -244,7 +254,7 @@ void requests_are_answered_in_every_way()
             CHECK(waited_for([&] { return log.has(line); }));
         }
         CHECK(waited_for([&] { return shared.use_count() == 3; })); // ours and those of two routes
-        CHECK(waited_for([&] { return outcomes == 19; }));
+        CHECK(waited_for([&] { return outcomes == 21; }));
         CHECK(!log.has("already")); // of the answers above none was aborted
     }
     worker.join();
