@@ -31,7 +31,8 @@ struct ws_codecs {
     struct deflater *deflaters[DEFLATE_BITS_MOST + 1]; /* by window bits; NULL until they are needed */
     struct inflater *spare[SPARE_INFLATERS];           /* of the largest window */
     size_t spares;
-    char *scratch; /* what the last message was compressed to */
+    uint64_t swollen; /* bytes of messages that count for WS_SWELL_MAX_BYTES */
+    char *scratch;    /* what the last message was compressed to */
     size_t scratch_size;
 };
 
@@ -40,9 +41,11 @@ struct ws_deflate {
     struct deflater *deflater; /* kept; NULL until it is needed, and always without context */
     struct inflater *inflater; /* kept, or borrowed during a message; NULL */
     struct ws_deflate_terms terms;
-    unsigned reserved;  /* bytes of the budget */
-    bool has_begun : 1; /* a message that comes, and that has content */
-    bool is_behind : 1; /* the client was sent what the deflater does not know: it has to begin anew */
+    unsigned reserved;    /* bytes of the budget */
+    uint32_t taken, made; /* bytes of the message that came, and what they were inflated to */
+    uint32_t swollen;     /* bytes of it that count in codecs */
+    bool has_begun : 1;   /* a message that comes, and that has content */
+    bool is_behind : 1;   /* the client was sent what the deflater does not know: it has to begin anew */
 };
 
 bool ws_deflate_is_there(void)
@@ -192,6 +195,7 @@ void ws_deflate_destroy(struct ws_deflate *deflate)
         return;
     }
     deflate->codecs->reserved -= deflate->reserved;
+    deflate->codecs->swollen -= deflate->swollen;
     deflater_destroy(deflate->deflater);
     if (deflate->inflater != NULL && !deflate->terms.client_keeps) {
         return_inflater(deflate->codecs, deflate->inflater);
@@ -257,8 +261,25 @@ static bool end_inflated(struct ws_deflate *deflate)
         return_inflater(deflate->codecs, deflate->inflater);
         deflate->inflater = NULL;
     }
+    deflate->codecs->swollen -= deflate->swollen;
+    deflate->taken = deflate->made = deflate->swollen = 0;
     deflate->has_begun = false;
     return is_whole;
+}
+
+/* Count what the message occupies beyond what was sent. Returns 0, or -ENOMEM if it may not grow. */
+static int note_swelling(struct ws_deflate *deflate, size_t taken, size_t made)
+{
+    struct ws_codecs *codecs = deflate->codecs;
+    deflate->taken += (uint32_t)taken; /* a message has at most 1 GiB, and its compressed form little more */
+    deflate->made += (uint32_t)made;
+    uint64_t allowed = WS_SWELL_FREE_BYTES + (uint64_t)WS_SWELL_TIMES * deflate->taken;
+    uint32_t swollen = deflate->made > allowed ? (uint32_t)(deflate->made - allowed) : 0;
+    codecs->swollen -= deflate->swollen;
+    bool may_grow = swollen <= deflate->swollen || codecs->swollen <= WS_SWELL_MAX_BYTES;
+    codecs->swollen += swollen;
+    deflate->swollen = swollen;
+    return may_grow ? 0 : -ENOMEM;
 }
 
 ssize_t ws_deflate_inflate(void *arg, const char **in, size_t *in_len, bool ends, char *out, size_t room)
@@ -274,7 +295,12 @@ ssize_t ws_deflate_inflate(void *arg, const char **in, size_t *in_len, bool ends
     if (rv < 0) {
         return rv;
     }
+    size_t had = *in_len;
     ssize_t got = inflater_run(deflate->inflater, in, in_len, out, room);
+    rv = got < 0 ? 0 : note_swelling(deflate, had - *in_len, (size_t)got);
+    if (rv < 0) {
+        return rv;
+    }
     bool is_over = got >= 0 && (size_t)got < room && ends;
     return is_over && !end_inflated(deflate) ? -EPROTO : got;
 }

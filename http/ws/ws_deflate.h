@@ -21,6 +21,15 @@ struct ws_deflate;
 /* Whether messages can be compressed: zlib is there. The first call loads it, so it has to come before the sandbox. */
 bool ws_deflate_is_there(void);
 
+/* A message that has not ended may occupy far more memory than its client has sent, and may never end. So what it was
+ * inflated to beyond WS_SWELL_FREE_BYTES and beyond WS_SWELL_TIMES of what came is counted, and it may grow further only
+ * while all others of the thread have at most WS_SWELL_MAX_BYTES of that together. */
+enum {
+    WS_SWELL_FREE_BYTES = 64 * 1024,
+    WS_SWELL_TIMES = 16,
+    WS_SWELL_MAX_BYTES = 64 * 1024 * 1024,
+};
+
 /* Bytes that are reserved for the contexts of open connections. */
 size_t ws_codecs_reserved(const struct ws_codecs *codecs);
 
@@ -46,7 +55,7 @@ size_t ws_deflate_shared(struct ws_codecs *codecs, const void *data, size_t len,
 bool ws_deflate_takes_shared(struct ws_deflate *deflate);
 
 /* Inflate a part of a message: a ws_inflate_fn of http/ws/ws_reader.h, whose arg is a struct ws_deflate. -EPROTO: the
- * bytes cannot be inflated, or end in the middle of a block. */
+ * bytes cannot be inflated, or end in the middle of a block. -ENOMEM: no memory, or the message may not grow. */
 ssize_t ws_deflate_inflate(void *deflate, const char **in, size_t *in_len, bool ends, char *out, size_t room);
 
 #endif

@@ -319,6 +319,41 @@ static void a_large_block_for_output_is_given_back(void **state)
     ws_deflate_destroy(deflate);
 }
 
+/* Clients that begin messages of zeros and do not end them. */
+static void unfinished_messages_swell_to_a_limit_together(void **state)
+{
+    enum { MESSAGE = 1 << 20, MOST = 100 };
+    static char zeros[MESSAGE], out[MESSAGE + 1], bomb[8192];
+    struct ws_deflate *deflates[MOST];
+    struct ws_deflate_terms terms;
+    struct deflater *deflater;
+    size_t count = 0;
+    ssize_t got = 0;
+    (void)state;
+    assert_int_equal(deflater_create(&deflater, 15), 0);
+    ssize_t len = deflater_run(deflater, zeros, sizeof zeros, bomb, sizeof bomb);
+    assert_in_range(len, 1, sizeof bomb);
+    for (; got >= 0 && count < MOST; count++) {
+        deflates[count] = open_deflate("permessage-deflate; client_no_context_takeover", &terms);
+        got = read_piece(deflates[count], bomb, (size_t)len - DEFLATE_TAIL, false, sizeof out, out);
+    }
+    assert_int_equal(got, -ENOMEM);
+    size_t least = WS_SWELL_MAX_BYTES / MESSAGE, each = MESSAGE - WS_SWELL_FREE_BYTES - WS_SWELL_TIMES * sizeof bomb;
+    assert_in_range(count, least, WS_SWELL_MAX_BYTES / each + 2);
+    /* Messages that hardly swell go on, and so do all others when one has ended. */
+    struct ws_deflate *honest = open_deflate("permessage-deflate", &terms);
+    assert_int_equal(read_message(honest, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 7, 20, out), 5);
+    assert_int_equal(read_piece(deflates[0], "\0\0\xff\xff", 4, true, sizeof out, out), 0);
+    ws_deflate_destroy(deflates[1]);
+    assert_int_equal(read_message(honest, bomb, (size_t)len - DEFLATE_TAIL, sizeof bomb, sizeof out, out), MESSAGE);
+    ws_deflate_destroy(honest);
+    ws_deflate_destroy(deflates[0]);
+    for (size_t i = 2; i < count; i++) {
+        ws_deflate_destroy(deflates[i]);
+    }
+    deflater_destroy(deflater);
+}
+
 static void without_memory_messages_go_as_they_are_and_none_is_inflated(void **state)
 {
     static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07\x00";
@@ -365,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(contexts_are_kept_up_to_the_budget_and_come_back_to_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_connection_without_context_holds_nothing_between_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_large_block_for_output_is_given_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unfinished_messages_swell_to_a_limit_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_messages_go_as_they_are_and_none_is_inflated, set_up, tear_down),
     };
     if (!ws_deflate_is_there()) {
