@@ -96,6 +96,142 @@ inline void log_thrown(evserve *server, const char *who, evs_request *handle = n
 
 class later;
 
+// A WebSocket, on the thread of its request: valid from the function "open" until "close" has returned. Copy it freely.
+class websocket
+{
+  public:
+    // What happens to it; each may be empty. What a function throws is logged, and the WebSocket is closed with 1011.
+    struct handlers {
+        std::function<void(websocket)> open;
+        std::function<void(websocket, std::string_view data, bool is_text)> message;
+        std::function<void(websocket)> drain;
+        std::function<void(websocket, std::string_view data)> pong;
+        std::function<void(websocket, int code, std::string_view reason)> close; // ws is of no use any more
+    };
+
+    explicit websocket(evs_ws *handle) noexcept : handle_(handle)
+    {
+    }
+    evs_ws *get() const noexcept
+    {
+        return handle_;
+    }
+    bool operator==(const websocket &other) const noexcept
+    {
+        return handle_ == other.handle_;
+    }
+
+    // Return as evs_ws_send(), evs_ws_ping() and evs_ws_close(): 1, 0 or -errno.
+    int send(std::string_view text) const noexcept
+    {
+        return evs_ws_send(handle_, EVS_WS_TEXT, text.data(), text.size());
+    }
+    int send_binary(std::string_view data) const noexcept
+    {
+        return evs_ws_send(handle_, EVS_WS_BINARY, data.data(), data.size());
+    }
+    int ping(std::string_view data = {}) const noexcept
+    {
+        return evs_ws_ping(handle_, data.data(), data.size());
+    }
+    int close(int code = 1000, const char *reason = nullptr) const noexcept
+    {
+        return evs_ws_close(handle_, code, reason);
+    }
+    void pause() const noexcept
+    {
+        evs_ws_pause(handle_);
+    }
+    void resume() const noexcept
+    {
+        evs_ws_resume(handle_);
+    }
+    std::size_t queued() const noexcept
+    {
+        return evs_ws_queued(handle_);
+    }
+    int subscribe(const char *topic, unsigned flags = 0) const noexcept
+    {
+        return evs_ws_subscribe(handle_, topic, flags);
+    }
+    int unsubscribe(const char *topic) const noexcept
+    {
+        return evs_ws_unsubscribe(handle_, topic);
+    }
+    std::string peer() const
+    {
+        char text[EVSERVE_ADDRESS_MAX];
+        return evs_ws_peer(handle_, text, sizeof text);
+    }
+    std::string protocol() const
+    {
+        char text[1024];
+        return evs_ws_protocol(handle_, text, sizeof text);
+    }
+
+  private:
+    friend class request;
+
+    // What a WebSocket keeps until its close.
+    struct state {
+        handlers fns;
+        evserve *server;
+    };
+
+    template <class Fn> static void run(evs_ws *handle, state *self, const char *who, Fn fn) noexcept
+    {
+        try {
+            fn();
+        } catch (...) {
+            detail::log_thrown(self->server, who);
+            if (handle != nullptr) {
+                evs_ws_close(handle, 1011, nullptr); // -EPIPE if it is closing already
+            }
+        }
+    }
+    static void on_open(evs_ws *handle, void *arg)
+    {
+        auto *self = static_cast<state *>(arg);
+        if (self->fns.open) {
+            run(handle, self, "open of a WebSocket", [&] { self->fns.open(websocket(handle)); });
+        }
+    }
+    static void on_message(evs_ws *handle, int kind, const void *data, std::size_t len, void *arg)
+    {
+        auto *self = static_cast<state *>(arg);
+        if (self->fns.message) {
+            run(handle, self, "message of a WebSocket", [&] {
+                self->fns.message(websocket(handle), {static_cast<const char *>(data), len}, kind == EVS_WS_TEXT);
+            });
+        }
+    }
+    static void on_drain(evs_ws *handle, void *arg)
+    {
+        auto *self = static_cast<state *>(arg);
+        if (self->fns.drain) {
+            run(handle, self, "drain of a WebSocket", [&] { self->fns.drain(websocket(handle)); });
+        }
+    }
+    static void on_pong(evs_ws *handle, const void *data, std::size_t len, void *arg)
+    {
+        auto *self = static_cast<state *>(arg);
+        if (self->fns.pong) {
+            run(handle, self, "pong of a WebSocket", [&] {
+                self->fns.pong(websocket(handle), {static_cast<const char *>(data), len});
+            });
+        }
+    }
+    static void on_close(evs_ws *handle, int code, const char *reason, void *arg)
+    {
+        std::unique_ptr<state> self(static_cast<state *>(arg));
+        if (self->fns.close) {
+            run(nullptr, self.get(), "close of a WebSocket", [&] { self->fns.close(websocket(handle), code, reason); });
+        }
+    }
+
+    evs_ws *handle_;
+};
+
 // A request, for as long as its handler runs; copy it freely. To respond after that, use defer(), or a ticket if
 // another thread responds.
 class request
@@ -274,6 +410,25 @@ class request
     int begin(int status, const char *type, std::int64_t length = -1) const noexcept
     {
         return evs_begin(handle_, status, type, length);
+    }
+    // Accept a WebSocket. In options, set origins, protocols, limits and compress; its size, arg and functions are set
+    // here. Returns as evs_websocket(): 0, the status that was sent instead, or -errno.
+    int websocket(evs::websocket::handlers handlers, evs_ws_callbacks options = {}) const
+    {
+        using socket = evs::websocket;
+        auto made = std::make_unique<socket::state>(socket::state{std::move(handlers), evs_server(handle_)});
+        options.size = sizeof options;
+        options.arg = made.get();
+        options.on_open = socket::on_open;
+        options.on_message = socket::on_message;
+        options.on_drain = socket::on_drain;
+        options.on_pong = socket::on_pong;
+        options.on_close = socket::on_close;
+        int rv = evs_websocket(handle_, &options);
+        if (rv == 0) {
+            (void)made.release(); // on_close frees it
+        }
+        return rv;
     }
     int write(std::string_view content) const noexcept
     {

@@ -46,6 +46,16 @@ class client
     {
         CHECK(write(fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     }
+    std::string receive_until(const std::string &end)
+    {
+        std::string all;
+        char byte;
+        while ((all.size() < end.size() || all.compare(all.size() - end.size(), end.size(), end) != 0) &&
+               read(fd_, &byte, 1) == 1) {
+            all += byte;
+        }
+        return all;
+    }
     std::string receive_all()
     {
         std::string all;
@@ -403,6 +413,55 @@ void a_function_that_is_refused_may_use_the_server()
     CHECK(results == -ENOENT);
 }
 
+void websockets_call_their_functions()
+{
+    lines log; // outlives the server
+    evs::server server;
+    server.log([&](int, std::string_view line) { log.add(line); });
+    server.config.listen = "127.0.0.1:0";
+    server.config.reactors = 1;
+    std::atomic<int> closes{0};
+    server.route("GET /ws", [&](evs::request request) {
+        evs::websocket::handlers handlers;
+        auto kept = std::make_shared<counted>();
+        handlers.open = [kept](evs::websocket ws) { CHECK(ws.send("welcome") == 1 && ws.subscribe("news") == 0); };
+        handlers.message = [kept](evs::websocket ws, std::string_view data, bool is_text) {
+            if (data == "throw") {
+                throw std::runtime_error("a bad message");
+            }
+            CHECK(is_text && ws.send_binary(data) == 1 && ws.queued() > 0 && ws.protocol() == "chat");
+        };
+        handlers.close = [kept, &closes](evs::websocket, int code, std::string_view) {
+            CHECK(code == 1006);
+            closes++;
+        };
+        evs_ws_callbacks options = {};
+        options.protocols = "chat";
+        int rv = request.websocket(std::move(handlers), options);
+        CHECK(rv == 0 || rv == 426);
+    });
+    server.start();
+    CHECK(is_status(ask(server.port(), "/ws"), "426"));
+    CHECK(waited_for([] { return counted::alive == 0; }));
+    {
+        client ws(server.port());
+        ws.send("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Protocol: chat\r\n\r\n");
+        CHECK(ends_with(ws.receive_until("welcome"), std::string("\r\n\r\n\x81\x07welcome", 13)));
+        ws.send(std::string("\x81\x82\0\0\0\0hi", 8));
+        CHECK(ws.receive_until("hi") == "\x82\x02hi");
+        CHECK(server.publish("news", "n") == 0);
+        CHECK(ws.receive_until("n") == "\x81\x01n");
+        ws.send(std::string("\x81\x85\0\0\0\0throw", 11));
+        CHECK(ws.receive_until("\xf3") == "\x88\x02\x03\xf3"); // 1011
+    }
+    CHECK(waited_for([&] { return closes == 1; }));
+    CHECK(waited_for([] { return counted::alive == 0; }));
+    CHECK(log.has("message of a WebSocket threw: a bad message"));
+    server.stop(0);
+}
+
 void a_loop_of_the_hosts_own()
 {
     evs::server server;
@@ -482,6 +541,7 @@ int main()
     fetches_call_back_once();
     what_functions_hold_may_use_the_server_until_it_goes();
     a_function_that_is_refused_may_use_the_server();
+    websockets_call_their_functions();
     a_loop_of_the_hosts_own();
     a_start_that_fails_throws_what_was_wrong();
     std::fprintf(stderr, "%d checks failed\n", failures);
