@@ -1,8 +1,9 @@
 /* Happy path: a message is rendered once for all streams of the thread, and written as a piece of each response.
  *
- * Failure modes: a message that the response's queue has no room for (write_cap) waits in line, by reference; so does what
- * a client that comes back has missed, all of it. When as many bytes are in line again, the client misses events, or its
- * stream ends behind them: it comes back and gets the rest. A message for which memory is short ends the stream, too. */
+ * Failure modes: a message that the response's queue has no room for (write_cap) waits in line, by reference, and is
+ * rendered anew when it goes on; so does what a client that comes back has missed, all of it. So clients that read nothing
+ * hold no copies. When as many bytes are in line again, the client misses events, or its stream ends behind them: it comes
+ * back and gets the rest. Where memory is short, the stream ends as well. */
 
 #include "http/event_stream.h"
 
@@ -26,9 +27,7 @@ enum { FEED_PIECE_MAX = 32768 }; /* bytes of an event in line that are written a
 /* An event in line. */
 struct pending_event {
     struct pending_event *next;
-    struct publication *publication; /* one reference */
-    const char *text;                /* its rendering */
-    size_t len;
+    struct payload *payload; /* one reference */
 };
 
 struct event_stream {
@@ -83,13 +82,18 @@ static char *render_event(const struct payload *payload, const void *arg, size_t
 
 /* The end. */
 
+static size_t pending_cost(const struct payload *payload)
+{
+    return payload->len + EVENT_STREAM_PENDING_COST;
+}
+
 static void drop_first_pending(struct event_stream *stream)
 {
     struct pending_event *event = stream->first;
     stream->first = event->next;
     stream->first_done = 0;
-    stream->pending_bytes -= event->len + EVENT_STREAM_PENDING_COST;
-    publication_put(event->publication);
+    stream->pending_bytes -= pending_cost(event->payload);
+    payload_put(event->payload);
     mem_free(event);
 }
 
@@ -129,35 +133,54 @@ static void on_stream_gone(struct exchange *exchange)
 
 /* What is in line. */
 
-/* Write of it what there is room for. May end the stream. */
-static void feed_event_stream(struct event_stream *stream)
+/* Write what there is room for of text, of which *done bytes are written already. Returns as response_write(). */
+static int write_some_of(struct exchange *exchange, const char *text, size_t len, size_t *done)
 {
-    struct exchange *exchange = stream->exchange;
-    while (stream->first != NULL) {
-        const struct pending_event *event = stream->first;
-        size_t left = event->len - stream->first_done;
+    while (*done < len) {
+        size_t left = len - *done;
         size_t piece = left < FEED_PIECE_MAX ? left : FEED_PIECE_MAX;
         while (piece > 1 && response_is_beyond_cap(exchange, piece)) {
             piece /= 2;
         }
         if (response_is_beyond_cap(exchange, piece)) {
             response_pause(exchange);
+            return 0;
+        }
+        int rv = response_write(exchange, text + *done, piece);
+        if (rv < 0) {
+            return rv;
+        }
+        *done += piece;
+        if (rv == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Write of it what there is room for. May end the stream. */
+static void feed_event_stream(struct event_stream *stream)
+{
+    struct exchange *exchange = stream->exchange;
+    int rv = 1;
+    while (stream->first != NULL && rv == 1) {
+        size_t len;
+        char *text = render_event(stream->first->payload, NULL, &len);
+        if (text == NULL) { /* clients ignore an event that is there in part */
+            response_end(part_with(stream));
             return;
         }
-        int rv = response_write(exchange, event->text + stream->first_done, piece);
+        rv = write_some_of(exchange, text, len, &stream->first_done);
+        mem_free(text);
         if (rv < 0) {
             (void)part_with(stream);
             return;
         }
-        stream->first_done += piece;
-        if (stream->first_done == event->len) {
+        if (stream->first_done == len) {
             drop_first_pending(stream);
         }
-        if (rv == 0) {
-            return;
-        }
     }
-    if (stream->is_ending) {
+    if (stream->first == NULL && stream->is_ending) {
         end_event_stream(stream);
     }
 }
@@ -168,9 +191,9 @@ static void on_stream_drain(struct exchange *exchange)
 }
 
 /* Put a message in line. Returns whether there was room, and memory. */
-static bool put_in_line(struct event_stream *stream, struct publication *publication, const char *text, size_t len)
+static bool put_in_line(struct event_stream *stream, struct payload *payload)
 {
-    size_t cost = len + EVENT_STREAM_PENDING_COST;
+    size_t cost = pending_cost(payload);
     if (stream->is_replaying) {
         stream->pending_max += cost;
     }
@@ -181,7 +204,7 @@ static bool put_in_line(struct event_stream *stream, struct publication *publica
     if (event == NULL) {
         return false;
     }
-    *event = (struct pending_event){.publication = publication_get(publication), .text = text, .len = len};
+    *event = (struct pending_event){.payload = payload_get(payload)};
     *(stream->first == NULL ? &stream->first : &stream->last->next) = event;
     stream->last = event;
     stream->pending_bytes += cost;
@@ -196,23 +219,34 @@ static void release_event(void *arg)
     publication_put(arg);
 }
 
+/* Write a message at once. Returns 1; 0: there is no room; or -1: the client is lost, and the stream freed. */
+static int write_at_once(struct event_stream *stream, struct publication *publication)
+{
+    struct exchange *exchange = stream->exchange;
+    size_t len;
+    const char *text = stream->first == NULL ? publication_render(publication, render_event, NULL, &len) : NULL;
+    if (text == NULL || response_is_beyond_cap(exchange, len)) {
+        return 0;
+    }
+    int rv = response_write_borrowed(exchange, text, len, release_event, publication_get(publication));
+    if (rv < 0) { /* the connection ends in its turn */
+        (void)part_with(stream);
+        return -1;
+    }
+    return 1;
+}
+
 static enum delivery deliver_event(struct subscription *subscription, struct publication *publication)
 {
     struct event_stream *stream = subscription->arg;
-    struct exchange *exchange = stream->exchange;
-    size_t len;
-    const char *text = publication_render(publication, render_event, NULL, &len);
-    if (text != NULL && stream->first == NULL && !response_is_beyond_cap(exchange, len)) {
-        int rv = response_write_borrowed(exchange, text, len, release_event, publication_get(publication));
-        if (rv < 0) { /* it is lost, and the connection ends in its turn */
-            (void)part_with(stream);
-        }
+    int rv = write_at_once(stream, publication);
+    if (rv != 0) {
         return rv < 0 ? DELIVERY_ENDED : DELIVERY_TAKEN;
     }
     bool is_alone = stream->first == NULL;
-    if (text != NULL && put_in_line(stream, publication, text, len)) {
-        if (is_alone && !exchange->is_stalled) {
-            response_pause(exchange);
+    if (put_in_line(stream, publication->payload)) {
+        if (is_alone && !stream->exchange->is_stalled) {
+            response_pause(stream->exchange);
         }
         return DELIVERY_TAKEN;
     }

@@ -202,6 +202,9 @@ function shared.events_route(what, options)
             rest[name] = value
         end
     end
+    if rest.log_slow == nil then
+        rest.log_slow = 0 -- a stream is not slow because it lasts
+    end
     local read, topic = read_topic_options(own), own.topic
     if type(topic) == "function" then
         return rest, function(req)

@@ -399,6 +399,38 @@ static void a_replay_may_be_larger_than_write_cap(void **state)
     end();
 }
 
+static void clients_that_read_nothing_hold_no_copies_of_a_replay(void **state)
+{
+    (void)state;
+    enum { COUNT = 10, MESSAGES = 50, LEN = 20000, REPLAY = MESSAGES * LEN };
+    begin();
+    options.replay = MESSAGES;
+    char *text = make_text(LEN);
+    fake_peer_reset(listen_to(GET("/news")), ECONNRESET); /* from now on messages are kept */
+    settle();
+    for (int i = 0; i < MESSAGES; i++) {
+        publish(text);
+    }
+    size_t before = fake_mem_live_bytes();
+    assert_true(before > REPLAY);
+    struct fake_peer *peers[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        peers[i] = client();
+        fake_peer_set_room(peers[i], 0);
+        say(peers[i], GET("/news?lastEventId=earliest"));
+    }
+    assert_int_equal(subscribers(), COUNT);
+    size_t each = (fake_mem_live_bytes() - before) / COUNT;
+    assert_true(each < WRITE_CAP + 40000 && each < REPLAY / 10);
+    for (int i = 0; i < COUNT; i++) {
+        fake_peer_set_room(peers[i], -1);
+        settle();
+        assert_int_equal(count_in_output(peers[i], "\ndata: "), MESSAGES);
+    }
+    free(text);
+    end();
+}
+
 static void on_drained(void *arg, unsigned cut)
 {
     (void)arg;
@@ -524,6 +556,7 @@ int main(void)
         SCENE_TEST(a_client_that_is_too_slow_may_miss_events),
         SCENE_TEST(a_message_may_be_larger_than_write_cap),
         SCENE_TEST(a_replay_may_be_larger_than_write_cap),
+        SCENE_TEST(clients_that_read_nothing_hold_no_copies_of_a_replay),
         SCENE_TEST(a_stop_sends_what_is_queued_and_ends),
         SCENE_TEST(clients_of_a_replaced_site_leave_one_by_one),
         SCENE_TEST(bad_topics_are_refused_before_the_response),
