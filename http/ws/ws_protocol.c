@@ -26,7 +26,7 @@
 
 enum {
     TURN_FRAMES = 8,        /* after two events, and then after each so many, the clock is looked at */
-    WS_TURN_NS = 1000000,   /* a turn takes no further frame after that (R6) */
+    WS_TURN_NS = 500000,    /* a turn takes no further frame after that; a tick may have two of them (R6) */
     END_TIMEOUT_MS = 30000, /* how long a client may take nothing of what waits for it at the end */
     PING_SPREAD_PARTS = 4,  /* a ping may come this part of ping_ms early, so that they do not all come at once */
 };
