@@ -500,9 +500,15 @@ class Subscriptions(SiteCase):
             events:send(err)
         end)
     end)
+    app.get("/most", { handler_cpu = "60s" }, function()
+        local count, made, err = -1
+        repeat made, err = app.subscribe("most" .. count % 10) count = count + 1 until not made
+        return { count, err }
+    end)
     app.get("/mistakes", function()
         local said = {}
         local function try(...) said[#said + 1] = tostring(select(2, pcall(...))) end
+        try(app.subscribe, "t", { queue = 10001 }) try(app.subscribe, "t", { queue = 10000 })
         try(app.subscribe) try(app.subscribe, "t", 5) try(app.subscribe, "t", { que = 1 }) try(app.subscribe, "t", { queue = 0 })
         try(app.subscribe, "t", { replay = 1.5 }) try(app.subscribe, "t", { after = 7 })
         local subscription = app.subscribe "t"
@@ -552,6 +558,9 @@ class Subscriptions(SiteCase):
         self.assertEqual(self.ask("/busy").json, [["3", "4", "5"], 2, 0])
         self.assertEqual(self.ask("/bytes").json, [2, 1048576])
 
+    def test_a_script_has_a_most_of_subscriptions(self):
+        self.assertEqual(self.ask("/most").json, [99999, "the script has 100000 subscriptions already"])  # the timer has one
+
     def test_each_message_counts_as_a_wait(self):
         self.assertEqual(self.ask("/many").json, [9000, 0])
 
@@ -573,6 +582,7 @@ class Subscriptions(SiteCase):
     def test_mistakes_say_what_is_wrong(self):
         said = self.ask("/mistakes").json
         for text, expected in zip(said, (
+                "app.subscribe: queue: a whole number from 1 to 10000 expected, got 10001", "userdata",
                 "app.subscribe: the name of a topic expected, got nil", "app.subscribe: a table of options expected, got 5",
                 'app.subscribe: unknown option "que" (did you mean "queue"?)',
                 "app.subscribe: queue: a whole number from 1 to 10000 expected, got 0",
@@ -581,7 +591,7 @@ class Subscriptions(SiteCase):
                 'subscription:receive: "soon"', "subscription:lost", "the name of a topic must not be empty",
                 "the name is too long")):
             self.assertIn(expected, text)
-        self.assertEqual(len(said), 11)
+        self.assertEqual(len(said), 13)
 
 
 class StopSubscriptions(unittest.TestCase):

@@ -99,6 +99,20 @@ static const char site[] = APP
     "app.get('/store-flush', function() store:flush() store:delete 'none' return 'x' end)\n"
     "app.get('/shield-asleep', function() app.shield(nap) sem:wait() end)\n"
     "app.get('/tasks-asleep', function() app.all(long, function() app.spawn(long):wait() end) end)\n"
+    "app.get('/events', function() return app.events(function(events)\n"
+    "    events:send { data = { 1 }, id = 1 } app.sleep(1) events:comment 'x'\n"
+    "end, { retry = 1 }) end)\n"
+    "app.get('/events-asleep', function() return app.events(function() app.sleep '1h' end) end)\n"
+    "app.get('/events-error', function() return app.events(function(events) events:send(print) end) end)\n"
+    "app.events('/topic', { topic = 'news', replay = 3 })\n"
+    "app.get('/publish', function() return tostring(app.publish('news', { 1 })) end)\n"
+    "app.get('/subscribe', function()\n"
+    "    local news = app.subscribe('news', { replay = 3, after = 'earliest' })\n"
+    "    for i = 1, 5 do app.publish('news', i) end\n"
+    "    app.sleep(1)\n"
+    "    return (news:receive()) .. news:lost()\n"
+    "end)\n"
+    "app.get('/subscribe-asleep', function() app.subscribe('news'):receive() app.subscribe('others'):receive() end)\n"
     "app.get('/collect', function() collectgarbage() collectgarbage() return 'x' end)\n";
 
 static const char *const targets[] = {
@@ -145,10 +159,15 @@ static const char *const targets[] = {
     "/store-value",
     "/store-large",
     "/store-flush",
+    "/events",
+    "/events-error",
+    "/publish",
+    "/topic?lastEventId=earliest",
+    "/subscribe",
     "/no-route",
 };
 
-enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 5, A_ROUND = TARGETS + LEAVERS };
+enum { TARGETS = sizeof targets / sizeof targets[0], LEAVERS = 8, A_ROUND = TARGETS + LEAVERS };
 
 /* Each form once, and clients that leave in the middle. */
 static void play_round(struct scene *scene)
@@ -165,8 +184,9 @@ static void play_round(struct scene *scene)
         settle(scene);
         fake_peer_forget_output(peer);
     }
-    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep", "/tasks-asleep", "/shield-asleep",
-                                              "/with-asleep"};
+    static const char *const left[LEAVERS] = {"/endless-stream", "/asleep",          "/tasks-asleep",
+                                              "/shield-asleep",  "/with-asleep",     "/events-asleep",
+                                              "/topic",          "/subscribe-asleep"};
     for (size_t i = 0; i < LEAVERS; i++) {
         struct fake_peer *peer = fake_peer_connect(scene->listener_fd);
         char text[64];
