@@ -105,19 +105,14 @@ static void take_wishes(struct broker *broker, struct broker_wish *wish)
     }
 }
 
-/* Take what other threads have left. Letters that were to come back, and will not, are delivered here. */
+/* Take what other threads have left. */
 static void take_new(struct broker *broker)
 {
     pthread_mutex_lock(&broker->lock);
     struct broker_wish *wishes = broker->first_wish;
     broker->first_wish = broker->last_wish = NULL;
-    struct broker_letter *letter = broker_queue_take(&broker->queue);
+    broker_queue_take(&broker->queue);
     pthread_mutex_unlock(&broker->lock);
-    for (; letter != NULL && !broker->is_up; letter = letter->next) {
-        if (letter->comes_back) {
-            broker_deliver_here(broker, letter);
-        }
-    }
     take_wishes(broker, wishes);
 }
 
@@ -168,6 +163,8 @@ static void broker_go_down(struct broker *broker, const char *why)
         }
         pthread_mutex_unlock(&broker->lock);
     }
+    take_new(broker); /* of publishers that were faster than all the rounds */
+    deliver_missing(broker);
     if (!broker->is_reported) {
         broker->is_reported = true;
         log_write(broker->log, LOG_WARN,
@@ -429,6 +426,7 @@ void broker_destroy(struct broker *broker)
     broker->bell->broker = NULL;
     take_new(broker);
     broker_send_letters(broker);
+    deliver_missing(broker);
     free_broker(broker);
 }
 

@@ -27,11 +27,11 @@ int broker_queue_add(struct broker_queue *queue, struct payload *payload, bool c
     return 0;
 }
 
-struct broker_letter *broker_queue_take(struct broker_queue *queue)
+void broker_queue_take(struct broker_queue *queue)
 {
     struct broker_letter *taken = queue->new_first;
     if (taken == NULL) {
-        return NULL;
+        return;
     }
     taken->prev = queue->last;
     *(queue->last == NULL ? &queue->first : &queue->last->next) = taken;
@@ -40,7 +40,6 @@ struct broker_letter *broker_queue_take(struct broker_queue *queue)
     if (queue->unsent == NULL) {
         queue->unsent = taken;
     }
-    return taken;
 }
 
 struct broker_letter *broker_queue_find(const struct broker_queue *queue, uint64_t number)
@@ -95,7 +94,7 @@ size_t broker_queue_drop(struct broker_queue *queue, struct broker_letter *lette
 
 void broker_queue_done(struct broker_queue *queue)
 {
-    (void)broker_queue_take(queue);
+    broker_queue_take(queue);
     for (struct broker_letter *at = queue->first, *next; at != NULL; at = next) {
         next = at->next;
         (void)free_letter(at);

@@ -33,8 +33,8 @@ struct broker_queue {
 /* Add a message. Returns 0, -ENOBUFS or -ENOMEM. Under the lock. */
 int broker_queue_add(struct broker_queue *queue, struct payload *payload, bool comes_back);
 
-/* Take what was added: returns the first of it, NULL if there is nothing. Under the lock. */
-struct broker_letter *broker_queue_take(struct broker_queue *queue);
+/* Take what was added. Under the lock. */
+void broker_queue_take(struct broker_queue *queue);
 
 /* The letter of a number, NULL if it is gone. */
 struct broker_letter *broker_queue_find(const struct broker_queue *queue, uint64_t number);

@@ -110,6 +110,9 @@ static size_t read_head(const char *text, size_t len, struct message_parts *part
         return 0;
     }
     const char *kind = text + 4 + 2 * HEX_DIGITS; /* " t " */
+    if (read.node == 0) {                         /* stands for other programs */
+        return 0;
+    }
     const char *end = memchr(text + HEAD_FIXED, '\n', len - HEAD_FIXED);
     if (kind[0] != ' ' || (kind[1] != 't' && kind[1] != 'b') || kind[2] != ' ' || end == NULL ||
         (size_t)(end - text) > HEAD_FIXED + TOPIC_EVENT_MAX) {

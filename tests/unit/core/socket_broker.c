@@ -12,6 +12,7 @@
 #include "tests/lib/open_fds.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,6 +39,9 @@ struct machine {
     char heard[HEARD_MAX];       /* "one two " */
     char ids[HEARD_MAX];         /* of what was heard */
     struct publication_id first; /* of them */
+    int count;                   /* of what was heard */
+    int last[26];                /* number of the last text of each letter, "a7" */
+    bool is_unordered;           /* one had a smaller number than that before it */
 };
 
 static struct {
@@ -209,6 +213,13 @@ static enum delivery hear(struct subscription *subscription, struct publication 
     publication_id_write(payload->id, id);
     if (machine->first.ms == 0) {
         machine->first = payload->id;
+    }
+    int letter = payload->data[0] - 'a';
+    int number = atoi(payload->data + 1);
+    machine->count++;
+    if (letter >= 0 && letter < 26 && number > 0) {
+        machine->is_unordered = machine->is_unordered || number <= machine->last[letter];
+        machine->last[letter] = number;
     }
     snprintf(machine->heard + strlen(machine->heard), HEARD_MAX - strlen(machine->heard), "%s ", payload->data);
     snprintf(machine->ids + strlen(machine->ids), HEARD_MAX - strlen(machine->ids), "%s ", id);
@@ -523,6 +534,70 @@ static void restarted_redis_is_found_again(void **state)
     turn_until(strcmp(heard(0), "a1 a2 ") == 0 && strstr(heard(1), "a2 ") != NULL);
 }
 
+enum { WRITERS = 3, WRITTEN = 300 };
+
+static void *write_many(void *arg)
+{
+    const int *name = arg;
+    for (int i = 1; i <= WRITTEN; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%c%d", 'a' + *name, i);
+        publish(0, "many", text);
+        publish(0, "replayed", text);
+    }
+    return NULL;
+}
+
+/* Several threads publish, to a topic with a replay and to one without; connections are cut meanwhile. */
+static void publish_by_threads(const char *cut, bool loses_channels)
+{
+    begin(3);
+    join(1, "many", 0, from_now);
+    join(2, "replayed", 1000, from_now);
+    struct machine *own = &scene.machines[0];
+    join(0, "replayed", 1000, from_now);
+    turn_until(has_subscribers("many", 1) && has_subscribers("replayed", 2));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    pthread_t writers[WRITERS];
+    int names[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        names[i] = i;
+        assert_int_equal(pthread_create(&writers[i], NULL, write_many, &names[i]), 0);
+    }
+    for (int i = 0; i < 5; i++) {
+        turn();
+    }
+    assert_non_null(redis(cut));
+    turn_until(own->count == WRITERS * WRITTEN && scene.machines[2].count == WRITERS * WRITTEN);
+    turn_until(loses_channels || scene.machines[1].count == WRITERS * WRITTEN);
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(writers[i], NULL);
+    }
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    for (int i = 0; i < MACHINES; i++) {
+        bool is_whole = scene.machines[i].count == WRITERS * WRITTEN;
+        assert_true(is_whole || (loses_channels && i == 1));
+        assert_false(scene.machines[i].is_unordered);
+    }
+}
+
+static void threads_publish_in_their_order(void **state)
+{
+    (void)state;
+    publish_by_threads("CLIENT KILL TYPE normal SKIPME yes", false);
+}
+
+/* What was missed of a topic without a replay is lost, but not of the other one. */
+static void threads_publish_while_subscriptions_are_lost(void **state)
+{
+    (void)state;
+    publish_by_threads("CLIENT KILL TYPE pubsub", true);
+}
+
 static void flushed_scripts_are_loaded_again(void **state)
 {
     (void)state;
@@ -595,6 +670,25 @@ static void broker_can_be_replaced(void **state)
     turn_until(strcmp(heard(0), "a1 a2 b1 a3 ") == 0);
 }
 
+/* What has not come back when a broker goes is delivered here. */
+static void broker_that_goes_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    begin(1);
+    struct machine *machine = &scene.machines[0];
+    join(0, "news", 10, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a1");
+    assert_true(counts_of(0).waiting > 0);
+    broker_destroy(machine->broker);
+    machine->broker = NULL;
+    publish(0, "news", "a2");
+    turn_until(strcmp(heard(0), "a1 a2 ") == 0);
+}
+
 /* Whatever allocation fails, subscribers of this server get what is published, and nothing leaks. */
 static void memory_may_be_short(void **state)
 {
@@ -648,11 +742,14 @@ int main(void)
         on_redis(what_is_published_during_an_outage_reaches_everybody_later),
         on_redis(replay_goes_on_through_an_outage),
         on_redis(restarted_redis_is_found_again),
+        on_redis(threads_publish_in_their_order),
+        on_redis(threads_publish_while_subscriptions_are_lost),
         on_redis(flushed_scripts_are_loaded_again),
         on_redis(password_that_is_wrong_is_said),
         on_redis(queue_is_bounded_while_redis_is_away),
         on_redis(bad_urls_are_refused),
         on_redis(broker_can_be_replaced),
+        on_redis(broker_that_goes_leaves_nothing_behind),
         on_redis(memory_may_be_short),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
