@@ -1382,7 +1382,8 @@ struct evs_ws_callbacks {
     /* The end: called exactly once for each evs_websocket() that returned 0, even if on_open was never called because
      * the client left too early; ws may then not be used at all. code is the client's, EVS_WS_NO_CODE, EVS_WS_LOST, or
      * the code that the server sent because the client broke the rules: 1002 (malformed frames), 1007 (a text that is
-     * not UTF-8), 1009 (beyond max_message). reason is a text, perhaps empty, valid during the call. */
+     * not UTF-8), 1008 (a message with more than 64 empty fragments), 1009 (beyond max_message); or 1011: there was no
+     * memory for a message. reason is a text, perhaps empty, valid during the call. */
     void (*on_close)(evs_ws *ws, int code, const char *reason, void *arg);
 
     /* The pages that may connect from a browser: origins separated by commas, such as "https://example.org,
