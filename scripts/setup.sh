@@ -26,6 +26,7 @@ test_packages=(
     zsync brotli pigz       # clients and tools that users have, in the tests of files
     openssl curl            # certificates and a client, in the tests of HTTPS
     logrotate               # rotates the access log in a test
+    python3-websockets python3-wsproto # WebSocket clients of others
     wrk nghttp2-client      # and load for them
     'gcc-i686-linux-gnu|gcc-multilib' libc6-dev-i386-cross # the build for 32 bits
     musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static # other machines
