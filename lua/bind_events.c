@@ -160,9 +160,9 @@ static int lua_event_ms(lua_State *L)
 {
     const char *what = luaL_checkstring(L, 1);
     uint32_t ms = duration_check(L, 2, what);
-    lua_Number least = luaL_checknumber(L, 3);
+    int64_t least = luaL_checkinteger(L, 3);
     if (ms < least) {
-        script_raise(L, "%s: it must be at least %.0f ms", what, least);
+        script_raise(L, "%s: it must be at least %lld ms", what, (long long)least);
     }
     lua_pushnumber(L, ms);
     return 1;

@@ -12,17 +12,18 @@
 #include <errno.h>
 
 /* A whole number from least to most in the field called name of the table at index, 0 if there is none. */
-static double stream_number(lua_State *L, int index, const char *name, double least, double most)
+static int64_t stream_number(lua_State *L, int index, const char *name, int64_t least, int64_t most)
 {
     lua_getfield(L, index, name);
     double number = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     bool is_right = lua_isnil(L, -1) || lua_type(L, -1) == LUA_TNUMBER;
-    bool is_within = number >= least && number <= most;
+    bool is_within = number >= (double)least && number <= (double)most;
     if (!is_right || !is_within || number != (double)(int64_t)number) {
-        script_raise(L, "app.events: %s: a whole number from %.0f to %.0f expected", name, least, most);
+        script_raise(L, "app.events: %s: a whole number from %lld to %lld expected", name, (long long)least,
+                     (long long)most);
     }
     lua_pop(L, 1);
-    return number;
+    return (int64_t)number;
 }
 
 /* Check the name of a topic at index, what being "app.events". */
@@ -44,7 +45,7 @@ void topics_check_stream(lua_State *L, int index, struct event_stream_options *o
     *options = (struct event_stream_options){
         .replay = (unsigned)stream_number(L, index, "replay", 0, TOPIC_REPLAY_MAX),
         .heartbeat_ms = (uint32_t)stream_number(L, index, "heartbeat", 0, UINT32_MAX),
-        .retry_ms = (int64_t)stream_number(L, index, "retry", SSE_NO_RETRY, UINT32_MAX),
+        .retry_ms = stream_number(L, index, "retry", SSE_NO_RETRY, UINT32_MAX),
     };
     lua_getfield(L, index, "skips");
     options->skips = lua_toboolean(L, -1) != 0;
