@@ -488,6 +488,25 @@ static void clients_of_a_replaced_site_leave_one_by_one(void **state)
     end();
 }
 
+static void a_stop_after_a_reload_ends_all_at_once(void **state)
+{
+    (void)state;
+    begin();
+    struct fake_peer *peer = listen_to(GET("/news"));
+    struct site *other;
+    assert_int_equal(site_create(&other, &scene.log), 0);
+    server_set_site(scene.server, other);
+    settle();
+    assert_int_equal(subscribers(), 1);
+    server_drain(scene.server, 10000, on_drained, NULL);
+    settle();
+    assert_int_equal(subscribers(), 0);
+    assert_true(has_proper_end(peer));
+    server_set_site(scene.server, scene.site);
+    site_destroy(other);
+    end();
+}
+
 static void bad_topics_are_refused_before_the_response(void **state)
 {
     (void)state;
@@ -559,6 +578,7 @@ int main(void)
         SCENE_TEST(clients_that_read_nothing_hold_no_copies_of_a_replay),
         SCENE_TEST(a_stop_sends_what_is_queued_and_ends),
         SCENE_TEST(clients_of_a_replaced_site_leave_one_by_one),
+        SCENE_TEST(a_stop_after_a_reload_ends_all_at_once),
         SCENE_TEST(bad_topics_are_refused_before_the_response),
         SCENE_TEST(without_memory_nothing_is_left),
     };
