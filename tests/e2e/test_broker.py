@@ -2,7 +2,7 @@
 with the same ids, outages, TLS, several threads, reloads, and what is said of it all."""
 
 import contextlib
-import ctypes.util
+import os
 import re
 import signal
 import tempfile
@@ -27,17 +27,20 @@ app.metrics "/metrics"
 app.post("/news", function(req) return assert(app.publish("news", req.body)) and 204 end)
 {more}
 """
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")  # for the sandbox
 CONNECTED = r"broker \S+: connected"
 
 
 def has_hiredis():
-    return ctypes.util.find_library("hiredis") is not None
+    """Whether the library is there, and the program was built for it."""
+    with script('app.set { broker = "redis://127.0.0.1" }') as path:
+        return evtest.run(EVSERVE, "--check", path).returncode == 0
 
 
 @contextlib.contextmanager
 def serving(url, *argv, more="", waits=CONNECTED):
     with script(SITE.format(url=url, more=more)) as path, \
-            evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", *argv, path) as server:
+            evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", *argv, path, env=ENVIRONMENT) as server:
         server.path = path
         if waits:
             wait_for_log(server, waits)
@@ -185,6 +188,14 @@ class Broker(unittest.TestCase):
         with serving(f"redis://127.0.0.1:{port}", more='app.set { deny_connect = "private" }',
                      waits="cannot be reached: .*deny_connect denies it"):
             pass
+
+    def test_sandbox(self):
+        with redis_server.running() as redis:
+            url, place = f"redis://127.0.0.1:{redis.port}", f"127.0.0.1:{redis.port}"
+            with serving(url, "--sandbox", "--allow-connect", place):
+                pass
+            with serving(url, "--sandbox", waits=f"cannot be reached: the sandbox allows no connection to {place}"):
+                pass
 
     def test_check(self):
         with script('app.set { broker = "redis://ann:hush@127.0.0.1/2" }') as path:

@@ -215,12 +215,23 @@ static void messages_are_checked(void **state)
     assert_int_equal(status, 0);
 }
 
+/* What a broker does is tested in unit/core/socket_broker.c and e2e/test_broker.py. */
+static void broker_is_checked(void **state)
+{
+    (void)state;
+    host.config.broker = "redis://hush@localhost";
+    host_must_not_start("evserve_config.broker: the URL of the broker is not valid: it has a user without a password");
+    host.config.broker = "redis://localhost:0";
+    host_must_not_start("evserve_config.broker: the URL of the broker is not valid: a URL such as ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOST_TEST(all_threads_deliver_all_messages_in_one_order),
         HOST_TEST(reload_leaves_subscribers_alone),
         HOST_TEST(messages_are_checked),
+        HOST_TEST(broker_is_checked),
     };
     return cmocka_run_group_tests_name("publish", tests, NULL, NULL);
 }
