@@ -52,7 +52,7 @@ refuse_lua() {
             "$@" /dev/null 2>/dev/null)"
 }
 
-# refuse_twins FILE...: a static name, a struct and an enumerator belong to one file, so that several files can be compiled
+# refuse_twins FILE...: a static name, a tag and an enumerator belong to one file, so that several files can be compiled
 # as one. The variants of the parser are templates, which have the same names on purpose.
 refuse_twins() {
     report 'a name that another file has, too' "$(awk '
@@ -69,7 +69,7 @@ refuse_twins() {
             sub(/[^a-zA-Z_0-9]+$/, "", name)
             note(name)
         }
-        /^(struct|union|enum) [a-z_0-9]+ \{/ && !is_template { note($1 " " $2) }
+        /^(struct|union|enum) [a-z_0-9]+ \{/ && !is_template { note("tag " $2) }
         /^enum .*\{/ { in_enum = 1 }
         in_enum {
             text = $0
@@ -173,12 +173,14 @@ END
     printf '#include <lua.h>\n#include "http/router.h"\n' >"$tree/lua/fine.c"
     printf 'static int twin(void)\nstruct twin {\n};\nenum { ONE, TWIN = 2 };\n' |
         tee -a "$tree/http/fine.c" >>"$tree/lua/fine.c"
+    printf 'enum tag {\n};\n' >>"$tree/http/fine.c"
+    printf 'struct tag {\n};\n' >>"$tree/lua/fine.c"
     touch "$tree/stray/file"
     git -C "$tree" init -q
     git -C "$tree" add .
 
     found=$(check_tree "$tree") && echo 'self-test: a bad tree passed' && exit 1
-    places="$(printf '%s\n' "$bad" | sed 's/ .*/:2/') lua/fine.c:3 lua/fine.c:4 lua/fine.c:6 stray/"
+    places="$(printf '%s\n' "$bad" | sed 's/ .*/:2/') lua/fine.c:3 lua/fine.c:4 lua/fine.c:6 lua/fine.c:7 stray/"
     for place in $places; do
         printf '%s\n' "$found" | grep -q "^$place" || { echo "self-test: $place was not found"; exit 1; }
     done
