@@ -254,6 +254,9 @@ static enum turn ws_advance(struct conn *conn)
         conn->waits_for = WAIT_NONE;
     }
     size_t queued = ws_traffic_queued(ws);
+    if (ws->state == WS_CLOSING && queued == 0 && conn->waits_for == WAIT_WRITE) {
+        ws->since_ms = now_of_conn(conn); /* the client has only now got our close frame */
+    }
     if (ws->state == WS_ENDING && queued == 0) {
         return end_ws(ws);
     }
@@ -412,6 +415,7 @@ int ws_begin(struct ws *ws, struct conn *conn, const char *unread, size_t len)
             char *writable; /* it is copied */
         } from = {.bytes = unread};
         if (ws_traffic_keep(ws, from.writable, len) < 0) {
+            ws_traffic_drop(ws);
             return -ENOMEM;
         }
         ws->has_more = true;

@@ -70,10 +70,12 @@ static ssize_t note_taken(struct ws *ws, ssize_t sent)
     return sent;
 }
 
-/* Whether a frame may go to the transport now, before the turn ends. */
+/* Whether a frame may go to the transport now, before the turn ends. What the transport holds after that is of this
+ * frame. */
 static bool may_send_now(const struct ws *ws)
 {
-    return ws_traffic_queued(ws) == 0 && !ws->conn->transport.is_full;
+    const struct transport *transport = &ws->conn->transport;
+    return ws_traffic_queued(ws) == 0 && !transport->is_full && !transport->holds_output;
 }
 
 /* Append what is left of a frame behind the first skip bytes. */
@@ -103,11 +105,12 @@ static int append_frame(struct ws *ws, const char *head, size_t head_len, const 
     return 0;
 }
 
-/* Some of it was sent, so there is no way back. */
+/* If some of it was sent, or is in records that the transport holds, there is no way back. */
 static int append_rest(struct ws *ws, const char *head, size_t head_len, const char *data, size_t len, size_t skip)
 {
+    bool has_begun = skip > 0 || (ws_traffic_queued(ws) == 0 && ws->conn->transport.holds_output);
     int rv = skip == head_len + len ? 0 : append_frame(ws, head, head_len, data, len, skip);
-    return rv < 0 && skip > 0 ? -ECONNABORTED : rv;
+    return rv < 0 && has_begun ? -ECONNABORTED : rv;
 }
 
 int ws_traffic_add(struct ws *ws, enum ws_opcode opcode, bool is_deflated, const void *data, size_t len)

@@ -152,6 +152,28 @@ static void the_client_does_not_close(void **state)
     assert_string_equal(heard.text, "open; close 1006 ; ");
 }
 
+/* Its time to close begins when it has got what was sent before, and our close frame. */
+static void a_slow_client_gets_its_time_to_close(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_room(peer, 0);
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "long", 4), 1);
+    assert_int_equal(ws_close(heard.ws, 1000, NULL, 0), 0);
+    for (int i = 0; i < 5; i++) { /* 10 bytes in all */
+        pass_ms(6000);
+        fake_peer_set_room(peer, 2);
+        settle();
+        assert_false(is_closed(peer));
+    }
+    assert_string_equal(ws_answers(peer), "text long; close 1000 ; ");
+    pass_ms(9999);
+    assert_false(is_closed(peer));
+    ws_say(peer, WS_OP_CLOSE, "\x03\xe8");
+    assert_string_equal(heard.text, "open; close 1000 ; ");
+    assert_true(is_closed(peer));
+}
+
 static void close_from_a_callback(struct ws *ws)
 {
     ws_close(ws, 1000, NULL, 0);
@@ -314,7 +336,10 @@ static void an_idle_websocket_takes_little_memory(void **state)
 static void converse(void)
 {
     struct fake_peer *peer = client();
-    say(peer, WS_HELLO "\r\n");
+    char first[512] = WS_HELLO "\r\n";
+    char *end = ws_put_frame(first + strlen(first), WS_OP_TEXT, true, "early", 5);
+    fake_peer_send(peer, first, (size_t)(end - first));
+    settle();
     ws_say(peer, WS_OP_TEXT, "hello");
     ws_say(peer, WS_OP_PING, "x");
     if (heard.ws != NULL) {
@@ -373,6 +398,7 @@ int main(void)
         WS_TEST(what_may_not_be_sent_is_not),
         WS_TEST(the_client_is_asked_to_close),
         WS_TEST(the_client_does_not_close),
+        WS_TEST(a_slow_client_gets_its_time_to_close),
         WS_TEST(a_callback_closes),
         WS_TEST(a_cut_is_an_end_without_a_close),
         WS_TEST(the_client_is_lost),

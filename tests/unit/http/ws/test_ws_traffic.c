@@ -3,7 +3,12 @@
 #include "tests/lib/server_scene.h"
 #include "tests/lib/ws_scene.h"
 
+#include "core/transport.h"
+#include "http/conn_protocol.h"
+#include "http/ws/ws_state.h"
 #include "http/ws/ws_traffic.h"
+
+#include <errno.h>
 
 static int holds, releases;
 
@@ -131,6 +136,18 @@ static void a_client_that_is_lost_is_noticed_while_sending(void **state)
     assert_true(is_closed(peer));
 }
 
+/* A transport that makes records of what it gets, and cannot send them. */
+static ssize_t hold_back(struct transport *transport, const void *data, size_t len, bool more)
+{
+    (void)data;
+    (void)len;
+    (void)more;
+    transport->is_full = transport->holds_output = true;
+    return -EAGAIN;
+}
+
+static const struct transport_ops holding_ops = {.send = hold_back, .interest = transport_socket_interest};
+
 static void without_memory_nothing_is_queued(void **state)
 {
     (void)state;
@@ -154,6 +171,25 @@ static void without_memory_nothing_is_queued(void **state)
     assert_true(is_closed(peer));
 }
 
+/* Records of TLS cannot be taken back: the client would read a part of this frame and then another one. */
+static void without_memory_for_what_the_transport_holds_the_client_is_lost(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    struct transport *transport = &heard.ws->conn->transport;
+    const struct transport_ops *plain = transport->ops;
+    transport->ops = &holding_ops;
+    fake_mem_fail_after(1, true);
+    int rv = ws_send_made(heard.ws, &made);
+    fake_mem_fail_after(0, false);
+    transport->ops = plain;
+    transport->holds_output = false;
+    assert_int_equal(rv, -EPIPE);
+    settle();
+    assert_true(is_closed(peer));
+    assert_int_equal(releases, holds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +199,7 @@ int main(void)
         TRAFFIC_TEST(those_that_do_not_read_are_cut_at_the_cap),
         TRAFFIC_TEST(a_client_that_is_lost_is_noticed_while_sending),
         TRAFFIC_TEST(without_memory_nothing_is_queued),
+        TRAFFIC_TEST(without_memory_for_what_the_transport_holds_the_client_is_lost),
     };
     return cmocka_run_group_tests_name("ws_traffic", tests, NULL, NULL);
 }
