@@ -139,7 +139,7 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON) # with the calls of ldconfig
 if(EVSERVE_OPENSSL AND NOT EVSERVE_TLS_LINKED)
     set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3 | libssl3t64")
 endif()
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "logrotate, cmake | pkg-config, libluajit2-5.1-dev | libluajit-5.1-dev, libseccomp-dev, libssl-dev, libpcre2-8-0")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "logrotate, cmake | pkg-config, libluajit2-5.1-dev | libluajit-5.1-dev, libseccomp-dev, libssl-dev, libpcre2-8-0, libhiredis1.1.0 | libhiredis0.14")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR})
