@@ -170,6 +170,7 @@ static int say_websocket_closed(lua_State *L, struct script_websocket *socket, e
     if (socket != NULL && is_of_websocket(coro, socket)) {
         if ((socket->told & way) != 0 && coro->shields == 0) {
             coro->is_gone = true;
+            socket->thing.coro->is_gone = true; /* who waits for a task raises its error again */
             coro_raise_closed(L);
         }
         socket->told |= (uint8_t)way;
