@@ -19,7 +19,7 @@ test_packages=(
     libcmocka-dev         # the unit tests
     git python3           # the layer check, the end-to-end tests
     dpkg-dev file groff-base # the package, the man pages
-    'mold|lld|binutils'   # links the test programs quickly; builds do with any linker
+    'mold|lld'            # links the test programs quickly; builds do with any linker
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev libglib2.0-dev # the examples of hosts on these event loops
     g++                     # hosts in C++
