@@ -20,25 +20,33 @@ end
 
 local methods = core.subscription_methods
 
-function methods.receive(subscription, timeout)
-    local text, id, event = receive(subscription, timeout)
-    if text == false then
-        give_up(id)
-    elseif text == true or (text == nil and id == nil) then -- it has waited
-        return take(subscription)
+-- A message, or nil and why there is none. Where several coroutines wait, another one may take the message that this one
+-- was woken for: then it waits again.
+local function next_message(subscription, timeout)
+    while true do
+        local text, id, event = receive(subscription, timeout)
+        if text == false then
+            give_up(id)
+        end
+        local is_late = text == nil and id == nil and timeout ~= nil
+        if text == true or (text == nil and id == nil) then -- it has waited
+            text, id, event = take(subscription)
+        end
+        if text or is_late or id ~= "timeout" then
+            return text, id, event
+        end
     end
+end
+
+function methods.receive(subscription, timeout)
+    local text, id, event = next_message(subscription, timeout) -- no tail call: errors name the script's line
     return text, id, event
 end
 
 -- Each message, until the end, or until none has come for so long.
 function methods.messages(subscription, timeout)
     return function()
-        local text, id, event = receive(subscription, timeout)
-        if text == false then
-            give_up(id)
-        elseif text == true or (text == nil and id == nil) then
-            text, id, event = take(subscription)
-        end
+        local text, id, event = next_message(subscription, timeout)
         if text then
             return text, id, event
         end

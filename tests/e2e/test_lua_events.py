@@ -481,6 +481,34 @@ class Subscriptions(SiteCase):
         app.publish("task", "for the handler")
         return (subscription:receive "1s")
     end)
+    app.get("/taken", function()
+        local signal, shared, got = app.subscribe "signal", app.subscribe "shared", {}
+        local waiting = app.spawn(function()
+            for text in shared:messages() do
+                got[#got + 1] = "waiting: " .. text
+                if text == "last" then return end
+            end
+            got[#got + 1] = "ended"
+        end)
+        local patient = app.spawn(function()
+            local text = shared:receive() or "nothing"
+            got[#got + 1] = "patient: " .. text
+        end)
+        local quick = app.spawn(function()
+            signal:receive()
+            local text = shared:receive() -- of those that wait, the first one was woken for it
+            got[#got + 1] = "quick: " .. text
+        end)
+        app.sleep "5ms"
+        app.publish("signal", "go")
+        app.publish("shared", "first")
+        app.sleep "10ms"
+        for _, text in ipairs { "second", "last" } do app.publish("shared", text) end
+        app.sleep "10ms"
+        app.publish("shared", "last")
+        waiting:wait()
+        return got
+    end)
     app.get("/own", function()
         local subscription = app.subscribe "own"
         app.after("5ms", function() app.publish("own", "in a coroutine") end)
@@ -576,6 +604,8 @@ class Subscriptions(SiteCase):
     def test_in_tasks_coroutines_and_timers(self):
         self.assertEqual(self.ask("/task").text, "for the handler")
         self.assertEqual(self.ask("/own").text, "in a coroutine")
+        self.assertEqual(self.ask("/taken").json[0], "quick: first")
+        self.assertEqual(sorted(self.ask("/taken").json), ["patient: second", "quick: first", "waiting: last"])
         self.say("timer", b"for the timer")
         evtest.wait_until(lambda: self.ask("/state").json.get("timer") == "for the timer", "the timer's message")
 
