@@ -5,9 +5,9 @@
  * There are two connections, since one with subscriptions takes no other commands. The broker is up while both are
  * ready.
  *
- * Failure modes: a connection is lost: broker_go_down() delivers here what has not come back yet, and what Redis has not
- * confirmed is sent again later, with the same number, by which others know it. Redis refuses a command: one line in
- * the log. A script is unknown to it, since somebody has flushed them: it is loaded again. */
+ * Failure modes: a connection is lost: broker_go_down() delivers here what has not come back yet, and what Redis has
+ * not confirmed is sent again later, with the same number, by which others know it. Redis refuses a command: one line
+ * in the log. A script is unknown to it, since somebody has flushed them: it is loaded again. */
 
 #include "core/broker.h"
 

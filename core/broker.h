@@ -7,12 +7,13 @@
  *
  * Topics without a replay: subscribers of this server get a message at once, others through Redis. Topics with a
  * replay: all get it through Redis, where it gets an id that is the same everywhere, and a stream keeps it. While Redis
- * is away, subscribers of this server get everything that is published here at once, others when Redis is back; and what
- * others have published meanwhile is fetched then, if the topic has a replay. Nobody gets a message twice, and the
+ * is away, subscribers of this server get everything that is published here at once, others when Redis is back; and
+ * what others have published meanwhile is fetched then, if the topic has a replay. Nobody gets a message twice, and the
  * messages of one publisher keep their order.
  *
  * Failure modes: while Redis is away, more than BROKER_QUEUE_MAX bytes do not wait for it, and only subscribers of this
- * server get the rest. What is published to topics without a replay while this server has no connection is lost here. */
+ * server get the rest. What is published to topics without a replay while this server has no connection is lost
+ * here. */
 
 #include "core/reactor_task.h"
 

@@ -1,6 +1,6 @@
 /* Messages of a server come in the order of their numbers, except those that it sends again after it has lost its
- * connection: so the last number of each server is all that must be known. Without memory for that, or with more servers
- * than are remembered, a repeated message may be taken for a new one. */
+ * connection: so the last number of each server is all that must be known. Without memory for that, or with more
+ * servers than are remembered, a repeated message may be taken for a new one. */
 
 #include "core/broker_topic.h"
 

@@ -1,6 +1,6 @@
-/* One lock protects everything: what is done under it takes less than a microsecond, except copying references for a
- * replay. So the numbers of messages, the order of the inboxes and the replays agree, and a subscriber that asks for a
- * replay misses nothing and gets nothing twice.
+/* One lock protects everything. What is done under it takes a microsecond or less, except copying references for a
+ * replay, freeing what replays drop, and telling a new broker all topics. So the numbers of messages, the order of the
+ * inboxes and the replays agree, and a subscriber that asks for a replay misses nothing and gets nothing twice.
  *
  * Happy path: hub_publish() copies the message before it takes the lock, finds the topic, makes a struct publication
  * for each thread that has subscribers, and only when it has all of them does it number the message and queue it.

@@ -2,8 +2,8 @@
 #define EVSERVE_CORE_HUB_H
 
 /* Publish and subscribe for all threads of a server: which threads have subscribers of which topic, and the replay of
- * topics that have one. There is one hub for each handle, and it outlives reloads. The subscribers of a thread are in its
- * struct topics (core/topics.h).
+ * topics that have one. There is one hub for each handle, and it outlives reloads. The subscribers of a thread are in
+ * its struct topics (core/topics.h).
  *
  * To publish is to put a message into the inbox of each thread that has subscribers. Nothing is delivered inside the
  * call, and all threads see all messages in the same order.
@@ -45,7 +45,8 @@ void hub_destroy(struct hub *hub);
 /* Replace the limits, before the first use. */
 void hub_set_limits(struct hub *hub, const struct hub_limits *limits);
 
-/* Publish a message. Returns 0 even if nobody subscribes; or, with nothing published, what message_check() returns; -ENOBUFS: a thread that has subscribers is so far behind that its inbox is full; -ENOMEM. Any thread. */
+/* Publish a message. Returns 0 even if nobody subscribes; or, with nothing published, what message_check() returns;
+ * -ENOBUFS: a thread that has subscribers is so far behind that its inbox is full; -ENOMEM. Any thread. */
 int hub_publish(struct hub *hub, const struct message_parts *message);
 
 /* Totals of a broker, and how it is now. */
@@ -74,11 +75,12 @@ void hub_get_counts(struct hub *hub, struct hub_counts *counts);
 size_t hub_subscribers(struct hub *hub, const char *name, size_t len);
 
 /* Keep the last messages of a topic for replay, at most entries of them (1 to TOPIC_REPLAY_MAX), until the hub ends,
- * also while nobody subscribes. A greater number of a later call wins. Returns 0, -EINVAL or -ENAMETOOLONG for the name,
- * -ERANGE for the number, -ENOSPC beyond HUB_KEPT_MAX or HUB_TOPICS_MAX, -ENOMEM. Any thread. */
+ * also while nobody subscribes. A greater number of a later call wins. Returns 0, -EINVAL or -ENAMETOOLONG for the
+ * name, -ERANGE for the number, -ENOSPC beyond HUB_KEPT_MAX or HUB_TOPICS_MAX, -ENOMEM. Any thread. */
 int hub_keep(struct hub *hub, const char *name, size_t len, unsigned entries);
 
-/* A broker: other servers that publish and subscribe. The functions may be called by any thread, with the hub locked: they only note what is to be done, and never call the hub. */
+/* A broker: other servers that publish and subscribe. The functions may be called by any thread, with the hub locked:
+ * they only note what is to be done, and never call the hub. */
 struct hub_broker {
     /* A message is published here. Returns whether the broker will bring it back with hub_bring() for everybody: then
      * it is not delivered now. */
@@ -91,8 +93,8 @@ struct hub_broker {
     void (*count)(void *arg, struct hub_broker_counts *counts); /* for hub_get_counts(); may be NULL */
 };
 
-/* Use a broker from now on; NULL: none. Topics that have subscribers or a replay are told to it at once. Returns when no
- * call of the former one is under way. */
+/* Use a broker from now on; NULL: none. Topics that have subscribers or a replay are told to it at once. Returns when
+ * no call of the former one is under way. */
 void hub_set_broker(struct hub *hub, const struct hub_broker *broker, void *arg);
 
 /* Deliver what the broker brings, with the id it has there ({0, 0}: it gets one here). One whose id is not greater than

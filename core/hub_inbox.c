@@ -1,5 +1,5 @@
-/* A list with a wake-up that is posted once until the thread has come to look. No failure modes: publications have their
- * links, and the wake-up is a member. */
+/* A list with a wake-up that is posted once until the thread has come to look. No failure modes: publications have
+ * their links, and the wake-up is a member. */
 
 #include "core/hub_inbox.h"
 

@@ -1,8 +1,8 @@
 #ifndef EVSERVE_CORE_HUB_INBOX_H
 #define EVSERVE_CORE_HUB_INBOX_H
 
-/* The messages that one thread has not delivered yet. For core/hub.c alone, which holds its lock for all functions except
- * hub_inbox_note(). */
+/* The messages that one thread has not delivered yet. For core/hub.c alone, which holds its lock for all functions
+ * except hub_inbox_note(). */
 
 #include "core/publication.h"
 #include "core/reactor_task.h"

@@ -83,8 +83,8 @@ size_t payload_bytes(const struct payload *payload);  /* what it occupies, for l
 /* One form of a publication, made for all its subscribers. */
 struct rendering;
 
-/* Make a form of a payload: len bytes from mem_alloc(), which the publication frees. NULL without memory. arg is that of
- * publication_render(). */
+/* Make a form of a payload: len bytes from mem_alloc(), which the publication frees. NULL without memory. arg is that
+ * of publication_render(). */
 typedef char *(*rendering_fn)(const struct payload *payload, const void *arg, size_t *len);
 
 /* One thread's. */

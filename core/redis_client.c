@@ -3,10 +3,10 @@
  *
  *     PAUSE --timer--> CONNECTING --on_open--> GREETING --replies--> READY
  *       ^                  |                      |                    |
- *       +------------------+------- lose_redis() -------+--------------------+
+ *       +------------------+---- lose_redis() ----+--------------------+
  *
- * Failure modes: all of them, from a name that does not resolve to a reply that is none, end in lose_redis(): the user is
- * told once, and the next attempt follows after a pause. */
+ * Failure modes: all of them, from a name that does not resolve to a reply that is none, end in lose_redis(): the user
+ * is told once, and the next attempt follows after a pause. */
 
 #include "core/redis_client.h"
 

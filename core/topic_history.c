@@ -52,8 +52,8 @@ void topic_history_pass(struct topic_history *history, const struct payload *pay
     history->dropped_id = payload->id;
 }
 
-/* An id from the future is of another server, or of a time when the clock was ahead. With a broker the messages before it
- * are on their way; without one, nobody knows what came after it. */
+/* An id from the future is of another server, or of a time when the clock was ahead. With a broker the messages before
+ * it are on their way; without one, nobody knows what came after it. */
 int topic_history_get(const struct topic_history *history, struct publication_id after, bool has_broker,
                       struct topic_replay *replay)
 {

@@ -32,8 +32,8 @@ enum delivery {
 };
 
 /* A message for a subscriber. If more messages of the topic wait, publication->batch is greater than 1, and those are
- * delivered next unless it takes them at once. It may subscribe, unsubscribe this subscription and others, and free what belongs to
- * them. The publication is valid during the call, or as long as publication_get() says. */
+ * delivered next unless it takes them at once. It may subscribe, unsubscribe this subscription and others, and free
+ * what belongs to them. The publication is valid during the call, or as long as publication_get() says. */
 typedef enum delivery (*deliver_fn)(struct subscription *subscription, struct publication *publication);
 
 /* A zeroed one is subscribed to nothing. It must not move while it is subscribed. */
@@ -85,11 +85,11 @@ struct topics_replay {
  * in a deliver_fn. */
 void topics_flush(struct topics *topics);
 
-/* Subscribe to the topic of a name. With a replay (else NULL), what is kept after replay->after is delivered before this
- * returns, without a gap or a repetition towards what comes later; it ends early if a message is not taken. Returns 0,
- * or with nothing subscribed -EINVAL or -ENAMETOOLONG (topic_check_name()), -ENOSPC (HUB_TOPICS_MAX), -ENOMEM; or
- * -ECANCELED: deliver() has unsubscribed, or even freed, this subscription during the replay. subscription must not be
- * subscribed. */
+/* Subscribe to the topic of a name. With a replay (else NULL), what is kept after replay->after is delivered before
+ * this returns, without a gap or a repetition towards what comes later; it ends early if a message is not taken.
+ * Returns 0, or with nothing subscribed -EINVAL or -ENAMETOOLONG (topic_check_name()), -ENOSPC (HUB_TOPICS_MAX),
+ * -ENOMEM; or -ECANCELED: deliver() has unsubscribed, or even freed, this subscription during the replay. subscription
+ * must not be subscribed. */
 int topics_subscribe(struct topics *topics, struct subscription *subscription, const char *name, size_t len,
                      deliver_fn deliver, void *arg, struct topics_replay *replay);
 

@@ -69,7 +69,8 @@ struct protocol {
     bool (*waits_for_handler)(const struct conn *conn);
 
     /* The deadline has passed. Returns true when the client gets a response (408, 503), or with WAIT_QUIET when the
-     * connection goes on: advance() comes next, which makes the deadline begin anew. False: the connection is cut. conn_resume() does nothing during the call. */
+     * connection goes on: advance() comes next, which makes the deadline begin anew. False: the connection is cut.
+     * conn_resume() does nothing during the call. */
     bool (*expire)(struct conn *conn, enum wait waits_for);
 
     /* The server stops: the response in the making is the last one. */

@@ -1,9 +1,9 @@
 /* Happy path: a message is rendered once for all streams of the thread, and written as a piece of each response.
  *
  * Failure modes: a message that the response's queue has no room for (write_cap) waits in line, by reference, and is
- * rendered anew when it goes on; so does what a client that comes back has missed, all of it. So clients that read nothing
- * hold no copies. When as many bytes are in line again, the client misses events, or its stream ends behind them: it comes
- * back and gets the rest. Where memory is short, the stream ends as well. */
+ * rendered anew when it goes on; so does what a client that comes back has missed, all of it. So clients that read
+ * nothing hold no copies. When as many bytes are in line again, the client misses events, or its stream ends behind
+ * them: it comes back and gets the rest. Where memory is short, the stream ends as well. */
 
 #include "http/event_stream.h"
 
@@ -290,8 +290,8 @@ static void on_stream_time_up(struct reactor *reactor, uint64_t timer, void *arg
     end_event_stream(stream);
 }
 
-/* The server stops: that is the end. Or the site was replaced, which the stream keeps in memory: its clients come back to
- * the new one, not all at once, and get what is published until then. */
+/* The server stops: that is the end. Or the site was replaced, which the stream keeps in memory: its clients come back
+ * to the new one, not all at once, and get what is published until then. */
 static void on_stream_stopping(struct exchange *exchange)
 {
     struct event_stream *stream = exchange->user;
@@ -317,8 +317,8 @@ static void on_stream_stopping(struct exchange *exchange)
 
 /* The beginning. */
 
-/* Copy the id of the last event that the client has, decoded, into room, which a longer one fills. Returns its length; 0:
- * the client has named none. */
+/* Copy the id of the last event that the client has, decoded, into room, which a longer one fills. Returns its length;
+ * 0: the client has named none. */
 static size_t find_last_id(const struct exchange *exchange, char room[EVENT_STREAM_ID_MAX + 1])
 {
     static const char name[] = "lastEventId";
@@ -342,8 +342,8 @@ static size_t find_last_id(const struct exchange *exchange, char room[EVENT_STRE
     return 0;
 }
 
-/* Where the replay begins. wants_lost is whether the client must know if something is missing. An id that is none of ours
- * counts as one from the future: nobody knows what came since. */
+/* Where the replay begins. wants_lost is whether the client must know if something is missing. An id that is none of
+ * ours counts as one from the future: nobody knows what came since. */
 static struct publication_id replay_after(const struct exchange *exchange, bool *wants_lost)
 {
     static const char earliest[] = "earliest";

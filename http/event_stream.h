@@ -2,12 +2,12 @@
 #define EVSERVE_HTTP_EVENT_STREAM_H
 
 /* A response that is a subscriber: the messages of a topic as Server-Sent Events, without a call of the application for
- * any of them. It ends when the client leaves, when the server stops, some time after its site was replaced, and when the
- * client falls too far behind. Then EventSource comes back by itself, and names the last event that it has.
+ * any of them. It ends when the client leaves, when the server stops, some time after its site was replaced, and when
+ * the client falls too far behind. Then EventSource comes back by itself, and names the last event that it has.
  *
  * Each event has the id of its message. A client that names one (the field Last-Event-ID, or else lastEventId in the
- * query) first gets what the topic has kept since; "earliest" stands for all of it. If there was more, an event "lost"
- * comes first, whose data is the id that the client has named. */
+ * query) first gets what the topic has kept since; "earliest" stands for all of it. If there was more, or the id is not
+ * one of ours, an event "lost" without data comes first. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,8 +33,8 @@ struct event_stream_options {
 };
 
 /* Respond with the events of a topic. The handler has parted with the exchange, and added fields if it wants some.
- * Returns 0; or, with no byte of a response, what topics_subscribe() says: -EINVAL or -ENAMETOOLONG for the topic's name,
- * -ENOSPC, -ENOMEM; or -EOPNOTSUPP where the server has no topics. */
+ * Returns 0; or, with no byte of a response, what topics_subscribe() says: -EINVAL or -ENAMETOOLONG for the topic's
+ * name, -ENOSPC, -ENOMEM; or -EOPNOTSUPP where the server has no topics. */
 int event_stream_begin(struct exchange *exchange, const struct event_stream_options *options);
 
 /* When the first of comments that come every interval_ms is due: those of streams that begin together come at different

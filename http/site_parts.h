@@ -30,8 +30,8 @@ int site_set_trusted_proxies(struct site *site, const char *text, char *err, siz
  * likewise. */
 int site_set_deny_connect(struct site *site, const char *text, char *err, size_t errlen);
 
-/* What carries topics between machines (core/broker.h), in place of what was named before. Returns 0, -ENOMEM, or -EINVAL
- * or -ENOTSUP with a text in err. */
+/* What carries topics between machines (core/broker.h), in place of what was named before. Returns 0, -ENOMEM, or
+ * -EINVAL or -ENOTSUP with a text in err. */
 int site_set_broker(struct site *site, const char *url, char *err, size_t errlen);
 
 /* Where the access log goes, and its format, which is checked. Both are copied. Return 0, or -ENOMEM, or -EINVAL with a

@@ -1,6 +1,6 @@
-/* The text of an event: one field a line, an empty line behind the last. A client ends a line at CR, LF or CRLF, so text
- * of several lines is written as several fields. Its reader takes one space behind the colon away; it is always written,
- * so that text which begins with a space keeps it.
+/* The text of an event: one field a line, an empty line behind the last. A client ends a line at CR, LF or CRLF, so
+ * text of several lines is written as several fields. Its reader takes one space behind the colon away; it is always
+ * written, so that text which begins with a space keeps it.
  *
  * Failure modes: an id or a type with a line break would be read as another field, and an id with a NUL is ignored by
  * clients, who would then ask for events that they have had. Both are refused. */

@@ -17,8 +17,8 @@ struct takeover {
      * bytes of unread, perhaps none. Returns NULL without memory: the connection is closed. */
     void *(*begin)(struct conn *conn, const char *unread, size_t len, void *arg);
 
-    /* The connection is lost before the response was sent, or begin() returned NULL: give up what arg stands for. Called
-     * instead of any further begin(). NULL: there is nothing to give up. */
+    /* The connection is lost before the response was sent, or begin() returned NULL: give up what arg stands for.
+     * Called instead of any further begin(). NULL: there is nothing to give up. */
     void (*lose)(void *arg);
     void *arg; /* handed to both */
 };

@@ -1,9 +1,9 @@
-/* Happy path: the prelude asks for the text of an event and writes it as any stream does (bind_stream.c). Each stream has
- * a timer that writes a comment from time to time, without Lua: so a proxy does not take it for dead, and
+/* Happy path: the prelude asks for the text of an event and writes it as any stream does (bind_stream.c). Each stream
+ * has a timer that writes a comment from time to time, without Lua: so a proxy does not take it for dead, and
  * a client that has gone is noticed.
  *
- * Failure modes: while the client is behind, what waits for it says as much as a comment, and the last event may be there
- * in part only: so none is written. Without memory for the timer the stream does not begin. */
+ * Failure modes: while the client is behind, what waits for it says as much as a comment, and the last event may be
+ * there in part only: so none is written. Without memory for the timer the stream does not begin. */
 
 #include "lua/bind_events.h"
 

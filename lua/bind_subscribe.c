@@ -1,8 +1,8 @@
-/* What scripts call of subscriptions. Waiting is in two parts, which the prelude puts together: a C function cannot go on
- * after a yield.
+/* What scripts call of subscriptions. Waiting is in two parts, which the prelude puts together: a C function cannot go
+ * on after a yield.
  *
- * Failure modes: a topic that a client has named may be none, so that is nil and a text. When the client has gone, a wait
- * ends as in app.sleep. */
+ * Failure modes: a topic that a client has named may be none, so that is nil and a text. When the client has gone, a
+ * wait ends as in app.sleep. */
 
 #include "lua/bind_subscribe.h"
 
@@ -129,8 +129,8 @@ static int lua_subscription_take(lua_State *L)
     return 2;
 }
 
-/* receive(subscription, timeout): a message; or nil and "closed" or "stopping". When it had to wait, true: then take() is
- * next; false when nobody wants to know any more. */
+/* receive(subscription, timeout): a message; or nil and "closed" or "stopping". When it had to wait, true: then take()
+ * is next; false when nobody wants to know any more. */
 static int lua_subscription_receive(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -162,8 +162,8 @@ static int lua_subscription_receive(lua_State *L)
     return coro_wait(L, coro, &subscription_wait);
 }
 
-/* subscription:lost(): how many messages were dropped since the last call, because too many waited; and whether the topic
- * no longer had all that came after the id which app.subscribe() was given. */
+/* subscription:lost(): how many messages were dropped since the last call, because too many waited; and whether the
+ * topic no longer had all that came after the id which app.subscribe() was given. */
 static int subscription_lost(lua_State *L)
 {
     struct script_subscription *subscription = check_subscription(L, "subscription:lost");

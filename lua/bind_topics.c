@@ -1,5 +1,5 @@
-/* Topics that scripts name: their names, what is kept of them, and streams of events that are subscribers. What is wrong
- * with them is a mistake of the script, and raises. */
+/* Topics that scripts name: their names, what is kept of them, and streams of events that are subscribers. What is
+ * wrong with them is a mistake of the script, and raises. */
 
 #include "lua/bind_topics.h"
 

@@ -200,8 +200,8 @@ int coro_say_gone(lua_State *L, struct coro *coro);
 /* Whether it waits since coro_say_gone(): that is its end. */
 bool coro_has_ended(const struct coro *coro);
 
-/* What a log line about a coroutine without an exchange is about: the text of its client's address, if that is known, is
- * put into client. place: see struct log_subject. */
+/* What a log line about a coroutine without an exchange is about: the text of its client's address, if that is known,
+ * is put into client. place: see struct log_subject. */
 struct log_subject coro_subject(const struct coro *coro, const void *place, char client[NET_TEXT_MAX]);
 
 /* Raise the error that ends a coroutine whose client has gone. */

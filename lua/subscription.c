@@ -1,7 +1,8 @@
-/* Happy path: a message is put into the queue of the subscription, by reference, and a coroutine that waits is made ready.
+/* Happy path: a message is put into the queue of the subscription, by reference, and a coroutine that waits is made
+ * ready.
  *
- * Failure modes: a script that does not take its messages loses the oldest of them, and can ask how many. So does one for
- * whose queue memory is short. */
+ * Failure modes: a script that does not take its messages loses the oldest of them, and can ask how many. So does one
+ * for whose queue memory is short. */
 
 #include "lua/subscription.h"
 

@@ -35,8 +35,8 @@ struct subscription_handle {
     uint64_t id;    /* tells whether it is still the same one */
 };
 
-/* Subscribe: keep messages for replay (0: none), and give those after an id ({0, 0}: none). Returns it, or NULL with the
- * reason in *error: -errno as topics_subscribe(), or -ENOBUFS beyond SUBSCRIPTIONS_MAX. */
+/* Subscribe: keep messages for replay (0: none), and give those after an id ({0, 0}: none). Returns it, or NULL with
+ * the reason in *error: -errno as topics_subscribe(), or -ENOBUFS beyond SUBSCRIPTIONS_MAX. */
 struct script_subscription *subscription_open(struct script *script, struct coro *coro, const char *name, size_t len,
                                               uint32_t max, struct topics_replay *replay, int *error);
 

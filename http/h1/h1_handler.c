@@ -45,7 +45,8 @@ enum {
     LATE_FATE_MAX = 128,  /* bytes of what becomes of a handler that is late, with its NUL */
 };
 
-/* Say what becomes of which handler: its route and the places of that and of its wait, or the host's hook and the path. */
+/* Say what becomes of which handler: its route and the places of that and of its wait, or the host's hook and the
+ * path. */
 static void log_fate(struct exchange *exchange, const char *fate)
 {
     const struct route *route = exchange_route(exchange);

@@ -66,8 +66,9 @@ void plan_forget_handed(struct plan *plan);
  * lua/settings.def. */
 uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors);
 
-/* Make an offer for the reactor of outbound and topics, on its thread, or as load says, which may be NULL. thread is the number of
- * that reactor; for the first one missing directories are logged. Returns 0, or -errno with a text in err. */
+/* Make an offer for the reactor of outbound and topics, on its thread, or as load says, which may be NULL. thread is
+ * the number of that reactor; for the first one missing directories are logged. Returns 0, or -errno with a text in
+ * err. */
 int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics *topics, unsigned thread,
                     const struct script_load *load, struct offer **made, char *err, size_t errlen);
 

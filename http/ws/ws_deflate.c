@@ -4,8 +4,8 @@
  *   no context       the deflater of the thread whose window fits the message; an inflater, borrowed until the message
  *                    has ended, since its parts may come between those of other connections
  *
- * Failure modes: no memory (the message is sent as it is; one that comes cannot be read, which ends the connection); bytes
- * that are no DEFLATE. */
+ * Failure modes: no memory (the message is sent as it is; one that comes cannot be read, which ends the connection);
+ * bytes that are no DEFLATE. */
 
 #include "http/ws/ws_deflate.h"
 

@@ -22,8 +22,8 @@ struct ws_deflate;
 bool ws_deflate_is_there(void);
 
 /* A message that has not ended may occupy far more memory than its client has sent, and may never end. So what it was
- * inflated to beyond WS_SWELL_FREE_BYTES and beyond WS_SWELL_TIMES of what came is counted, and it may grow further only
- * while all others of the thread have at most WS_SWELL_MAX_BYTES of that together. */
+ * inflated to beyond WS_SWELL_FREE_BYTES and beyond WS_SWELL_TIMES of what came is counted, and it may grow further
+ * only while all others of the thread have at most WS_SWELL_MAX_BYTES of that together. */
 enum {
     WS_SWELL_FREE_BYTES = 64 * 1024,
     WS_SWELL_TIMES = 16,
@@ -33,10 +33,10 @@ enum {
 /* Bytes that are reserved for the contexts of open connections. */
 size_t ws_codecs_reserved(const struct ws_codecs *codecs);
 
-/* Accept an offer that is there, for one connection. codecs: where the thread keeps what its connections share; made with
- * the first of them, and destroyed with the last one, which leaves NULL there. memory: bytes that the contexts kept by
- * all of them may take. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or -ENOSYS if zlib is not there:
- * the connection goes without compression. ws_deflate_destroy() takes NULL. */
+/* Accept an offer that is there, for one connection. codecs: where the thread keeps what its connections share; made
+ * with the first of them, and destroyed with the last one, which leaves NULL there. memory: bytes that the contexts
+ * kept by all of them may take. Returns 0 with *terms set, for ws_extension_write(); -ENOMEM, or -ENOSYS if zlib is not
+ * there: the connection goes without compression. ws_deflate_destroy() takes NULL. */
 int ws_deflate_create(struct ws_deflate **deflate, struct ws_codecs **codecs, uint64_t memory,
                       const struct ws_offer *offer, struct ws_deflate_terms *terms);
 void ws_deflate_destroy(struct ws_deflate *deflate);

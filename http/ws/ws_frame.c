@@ -4,9 +4,9 @@
  *   byte 1   MASK, 7 bits of length: 0 to 125; 126: 16 bits of length follow; 127: 64 bits
  *   then     the mask, 4 bytes
  *
- * Failure modes: reserved bits and opcodes, a control frame that is long or a fragment, a frame without a mask, a length
- * that is not in its shortest form or has its highest bit set. Each byte is checked as soon as it is there, so the verdict
- * does not depend on how the head arrived. */
+ * Failure modes: reserved bits and opcodes, a control frame that is long or a fragment, a frame without a mask, a
+ * length that is not in its shortest form or has its highest bit set. Each byte is checked as soon as it is there, so
+ * the verdict does not depend on how the head arrived. */
 
 #include "http/ws/ws_frame.h"
 

@@ -64,8 +64,8 @@ static inline bool ws_is_control(unsigned opcode)
  * 1002): *why is a static text that says how. A malformed byte is reported even if the head is not yet complete. */
 int ws_frame_parse(struct ws_frame *frame, bool allows_rsv1, const char *data, size_t len, const char **why);
 
-/* Write the head of an unfragmented frame with len bytes of payload, which lie behind it unmasked. Returns its length: 2,
- * 4 or 10. */
+/* Write the head of an unfragmented frame with len bytes of payload, which lie behind it unmasked. Returns its length:
+ * 2, 4 or 10. */
 size_t ws_frame_write(char head[WS_SERVER_HEAD_MAX], enum ws_opcode opcode, bool is_deflated, uint64_t len);
 
 /* Whether an endpoint may send this code in a close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999. */

@@ -1,5 +1,5 @@
-/* Unmasking. The mask is repeated to the width of a word or a vector, so whole ones leave its phase as it is; what is left
- * over goes byte by byte, and turns the mask. */
+/* Unmasking. The mask is repeated to the width of a word or a vector, so whole ones leave its phase as it is; what is
+ * left over goes byte by byte, and turns the mask. */
 
 #include "http/ws/ws_mask.h"
 

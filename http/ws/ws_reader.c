@@ -5,10 +5,10 @@
  *   take_control --> WS_PING, WS_PONG, WS_CLOSE -------+
  *   take_data -----> WS_MESSAGE, or the next fragment -+
  *
- * Happy path: a head and its payload lie in the caller's block; the payload is unmasked, a text is checked, and the event
- * points into the block. Failure modes: whatever ws_frame_parse() rejects, a fragment without a beginning, a message in
- * another one, a text that is not UTF-8, a message longer than it may be (known from the head, before memory is taken),
- * bytes that cannot be inflated, a close without a proper code, and no memory. */
+ * Happy path: a head and its payload lie in the caller's block; the payload is unmasked, a text is checked, and the
+ * event points into the block. Failure modes: whatever ws_frame_parse() rejects, a fragment without a beginning, a
+ * message in another one, a text that is not UTF-8, a message longer than it may be (known from the head, before memory
+ * is taken), bytes that cannot be inflated, a close without a proper code, and no memory. */
 
 #include "http/ws/ws_reader.h"
 
@@ -175,8 +175,8 @@ static int ws_take_head(struct ws_step *step, struct ws_frame *frame)
     return WS_NONE;
 }
 
-/* Whether a frame with len bytes of payload is too much for its message. A compressed one is measured when it is inflated;
- * here only so that it cannot go on for ever without content. */
+/* Whether a frame with len bytes of payload is too much for its message. A compressed one is measured when it is
+ * inflated; here only so that it cannot go on for ever without content. */
 static int ws_check_size(struct ws_step *step, uint64_t len)
 {
     struct ws_reader *reader = step->reader;

@@ -1,13 +1,13 @@
 #ifndef EVSERVE_HTTP_WS_READER_H
 #define EVSERVE_HTTP_WS_READER_H
 
-/* The bytes that a WebSocket client sends, turned into messages and control frames (RFC 6455 section 5). No I/O. One reader
- * for each connection; all calls from the thread of its reactor.
+/* The bytes that a WebSocket client sends, turned into messages and control frames (RFC 6455 section 5). No I/O. One
+ * reader for each connection; all calls from the thread of its reactor.
  *
  * Payload is unmasked where it lies, in the caller's block. A message that lies there whole, in one frame and not
  * compressed, is handed over without a copy. Otherwise its parts are gathered in one buffer, which grows with what has
- * arrived, never with what a head announces, and is given back after the message. A reader between two messages holds no
- * memory beside itself.
+ * arrived, never with what a head announces, and is given back after the message. A reader between two messages holds
+ * no memory beside itself.
  *
  *     for (;;) {
  *         switch (ws_reader_next(&reader, &rules, &at, &len, &what)) {
@@ -51,10 +51,11 @@ struct ws_happening {
     const char *why;   /* of a failure: a static text for the log and the client, at most WS_REASON_MAX bytes */
 };
 
-/* Inflate a part of a compressed message (RFC 7692 section 7.2.2): take bytes from *in, put at most room into out. Both are
- * at least 1. Returns how many bytes it has put. It is called again at once while *in_len > 0 or out was filled, with *in_len
- * 0 in that case. ends: these are the 00 00 ff ff that the sender left out, which the reader adds: the message ends when all
- * of them are taken and out was not filled. -ENOMEM: no memory; other negative values: the bytes cannot be inflated. */
+/* Inflate a part of a compressed message (RFC 7692 section 7.2.2): take bytes from *in, put at most room into out. Both
+ * are at least 1. Returns how many bytes it has put. It is called again at once while *in_len > 0 or out was filled,
+ * with *in_len 0 in that case. ends: these are the 00 00 ff ff that the sender left out, which the reader adds: the
+ * message ends when all of them are taken and out was not filled. -ENOMEM: no memory; other negative values: the bytes
+ * cannot be inflated. */
 typedef ssize_t ws_inflate_fn(void *arg, const char **in, size_t *in_len, bool ends, char *out, size_t room);
 
 /* What holds for a connection. May be made anew for each call, with the same contents. */
@@ -83,9 +84,9 @@ void ws_reader_init(struct ws_reader *reader);
 /* Give back what is held. The reader can be used for nothing but ws_reader_init() afterwards. */
 void ws_reader_done(struct ws_reader *reader);
 
-/* Look for the next event in *len writable bytes at *at, which follow those of the calls before; both are moved past what
- * was used. Every event but WS_NONE may leave bytes: call again with them, and until WS_NONE, which may need no bytes at
- * all (*len 0). Bytes that were not used may be moved elsewhere in between. Never reads beyond the bytes. */
+/* Look for the next event in *len writable bytes at *at, which follow those of the calls before; both are moved past
+ * what was used. Every event but WS_NONE may leave bytes: call again with them, and until WS_NONE, which may need no
+ * bytes at all (*len 0). Bytes that were not used may be moved elsewhere in between. Never reads beyond the bytes. */
 enum ws_event ws_reader_next(struct ws_reader *reader, const struct ws_rules *rules, char **at, size_t *len,
                              struct ws_happening *what);
 

@@ -21,8 +21,8 @@ enum {
 /* Bytes that wait for the client. */
 size_t ws_traffic_queued(const struct ws *ws);
 
-/* Queue a frame, copied; is_deflated: it is a compressed message. Long ones are sent at once as far as the socket takes them, if nothing else waits. Returns 0,
- * -ENOMEM with nothing queued, or another -errno when the client is lost. */
+/* Queue a frame, copied; is_deflated: it is a compressed message. Long ones are sent at once as far as the socket takes
+ * them, if nothing else waits. Returns 0, -ENOMEM with nothing queued, or another -errno when the client is lost. */
 int ws_traffic_add(struct ws *ws, enum ws_opcode opcode, bool is_deflated, const void *data, size_t len);
 
 /* The same for a frame that was made beforehand, of which nothing is copied unless many wait already. */

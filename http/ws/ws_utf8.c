@@ -1,6 +1,6 @@
-/* UTF-8, checked while it arrives. ASCII is skipped a vector or a word at a time, and characters that are there as a whole
- * are looked at as a whole. Only those that are split go byte by byte: the range of the second byte of a sequence excludes
- * overlong forms, surrogates and what is above U+10FFFF. */
+/* UTF-8, checked while it arrives. ASCII is skipped a vector or a word at a time, and characters that are there as a
+ * whole are looked at as a whole. Only those that are split go byte by byte: the range of the second byte of a sequence
+ * excludes overlong forms, surrogates and what is above U+10FFFF. */
 
 #include "http/ws/ws_utf8.h"
 

@@ -14,8 +14,8 @@ struct ws_utf8 {
     uint8_t most;
 };
 
-/* Whether the text may go on with these bytes. False at the first byte that no text can have there; the state is then of
- * no use. */
+/* Whether the text may go on with these bytes. False at the first byte that no text can have there; the state is then
+ * of no use. */
 bool ws_utf8_check(struct ws_utf8 *state, const char *text, size_t len);
 
 /* Whether the text may end here. */

@@ -2,9 +2,9 @@
  *
  *     publish_floor COUNT
  *
- * The port is printed. Each of COUNT clients sends something that ends in an empty line, as the handshake of a WebSocket,
- * and gets a 101. Then each line on standard input makes the program send the same frame, 64 bytes of text, to all of
- * them. It ends with its standard input. tests/bench/bench_publish.py measures it beside evserve. */
+ * The port is printed. Each of COUNT clients sends something that ends in an empty line, as the handshake of a
+ * WebSocket, and gets a 101. Then each line on standard input makes the program send the same frame, 64 bytes of text,
+ * to all of them. It ends with its standard input. tests/bench/bench_publish.py measures it beside evserve. */
 
 #include <netinet/in.h>
 #include <stdio.h>

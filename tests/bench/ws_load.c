@@ -2,8 +2,8 @@
  *
  *     ws_load PORT COUNT
  *
- * When COUNT clients are connected, "ready" is printed. Each line on standard input is a number of milliseconds: all send
- * for that long, and the number of messages that have come back is printed. It ends with its standard input.
+ * When COUNT clients are connected, "ready" is printed. Each line on standard input is a number of milliseconds: all
+ * send for that long, and the number of messages that have come back is printed. It ends with its standard input.
  * tests/bench/bench_ws.py starts it. */
 
 #include <netinet/in.h>

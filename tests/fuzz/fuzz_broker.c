@@ -1,5 +1,5 @@
-/* What a broker is told (core/redis_url.c) and gets from Redis (core/broker_text.c). The input is a URL, a newline, and a
- * message as it comes through a channel. What is accepted of a URL has no password in what may be shown of it; a
+/* What a broker is told (core/redis_url.c) and gets from Redis (core/broker_text.c). The input is a URL, a newline, and
+ * a message as it comes through a channel. What is accepted of a URL has no password in what may be shown of it; a
  * message that was written is read as it was, and every other one is text. */
 
 #include "core/broker_text.h"

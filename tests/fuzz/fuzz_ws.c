@@ -1,5 +1,5 @@
-/* A WebSocket from its handshake to its end, on a server on the fake kernel. The first byte of the input chooses options;
- * the others are what happens, a letter each with what belongs to it:
+/* A WebSocket from its handshake to its end, on a server on the fake kernel. The first byte of the input chooses
+ * options; the others are what happens, a letter each with what belongs to it:
  *
  *   f OPCODE LENGTH BYTES   the client sends a masked frame; above 15, the opcode has its other bits: FIN is clear, RSV1
  *   r LENGTH BYTES          the client sends bytes as they are
@@ -13,8 +13,8 @@
  *   y CALL                  a system call fails
  *   d                       the server stops
  *
- * The frames that come back are well-formed for a strict client; what the user sent is what comes, in order; the user is
- * told one end, the last of all; after all deadlines nothing is open; no memory and no fd is left. */
+ * The frames that come back are well-formed for a strict client; what the user sent is what comes, in order; the user
+ * is told one end, the last of all; after all deadlines nothing is open; no memory and no fd is left. */
 
 #include "core/inflater.h"
 #include "http/ws/ws.h"

@@ -1,5 +1,5 @@
-/* permessage-deflate (http/ws/ws_deflate.c). The first byte chooses what is agreed on. The rest is messages, each behind a
- * byte that chooses what becomes of it:
+/* permessage-deflate (http/ws/ws_deflate.c). The first byte chooses what is agreed on. The rest is messages, each
+ * behind a byte that chooses what becomes of it:
  *
  *   even   a client sends it as compressed bytes: whole and in pieces, with much room and with little, it is the same
  *          content or the same failure
@@ -25,8 +25,8 @@ static const char *const offers[] = {
     "permessage-deflate; server_max_window_bits=10; server_no_context_takeover",
 };
 
-/* Inflate a piece of a message behind *got bytes of it, with much room or, with dice, little. Returns false on a failure,
- * or when there is more than INFLATED_MAX of it. */
+/* Inflate a piece of a message behind *got bytes of it, with much room or, with dice, little. Returns false on a
+ * failure, or when there is more than INFLATED_MAX of it. */
 static bool inflate_piece(struct ws_deflate *deflate, const char *data, size_t len, bool ends, struct fuzz_dice *dice,
                           char *out, size_t *got)
 {

@@ -1,6 +1,6 @@
-/* Sec-WebSocket-Extensions (http/ws/ws_extension.c). The input is one or several values, one on each line, flush against a
- * page that must not be touched. Values without quotes are read as a plain reading with copies reads them; what is agreed
- * on is within what the client offered, and the response can be read as an offer. */
+/* Sec-WebSocket-Extensions (http/ws/ws_extension.c). The input is one or several values, one on each line, flush
+ * against a page that must not be touched. Values without quotes are read as a plain reading with copies reads them;
+ * what is agreed on is within what the client offered, and the response can be read as an offer. */
 
 #include "http/ws/ws_extension.h"
 #include "tests/lib/fuzz.h"

@@ -1,7 +1,7 @@
-/* Frames of a WebSocket client (http/ws/ws_reader.c). The first byte of the input chooses limits and whether messages may be
- * compressed, the others are what the client sends. In random pieces, flush against a page that must not be touched, the
- * reader finds what a plain reading of all bytes finds: an implementation of RFC 6455 that knows no pieces. Any bytes,
- * framed as a message in random fragments, come back as they were. */
+/* Frames of a WebSocket client (http/ws/ws_reader.c). The first byte of the input chooses limits and whether messages
+ * may be compressed, the others are what the client sends. In random pieces, flush against a page that must not be
+ * touched, the reader finds what a plain reading of all bytes finds: an implementation of RFC 6455 that knows no
+ * pieces. Any bytes, framed as a message in random fragments, come back as they were. */
 
 #include "http/ws/ws_mask.h"
 #include "http/ws/ws_reader.h"
@@ -34,8 +34,8 @@ static void tell_failure(struct found *found, unsigned code, const char *why)
     tell(found, 'F', code, why, strlen(why));
 }
 
-/* A compression that nobody uses: a byte stands for itself, as often as its lowest three bits say. 0xee is none. The end of
- * a message is a "!". It knows of room, and of content that had none. */
+/* A compression that nobody uses: a byte stands for itself, as often as its lowest three bits say. 0xee is none. The
+ * end of a message is a "!". It knows of room, and of content that had none. */
 struct toy {
     uint8_t byte;
     unsigned pending; /* times that it is still to be put */

@@ -1,5 +1,5 @@
-/* core/broker_text.c, core/broker_topic.c and core/broker_queue.c: messages as they are in Redis, what is known of other
- * servers, and letters on their way. */
+/* core/broker_text.c, core/broker_topic.c and core/broker_queue.c: messages as they are in Redis, what is known of
+ * other servers, and letters on their way. */
 
 #include "core/broker_queue.h"
 #include "core/broker_text.h"

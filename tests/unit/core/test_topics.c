@@ -1,5 +1,5 @@
-/* core/topics.c with core/hub.c on one thread: who gets which message, in which order, whatever subscribers do meanwhile.
- * Several threads: socket_hub.c. */
+/* core/topics.c with core/hub.c on one thread: who gets which message, in which order, whatever subscribers do
+ * meanwhile. Several threads: socket_hub.c. */
 
 #include "core/hub.h"
 #include "core/mem.h"

@@ -1,5 +1,5 @@
-/* app.websocket on the fake kernel: what needs another moment than a real client can choose, and that nothing is left of
- * a WebSocket, however it ends and whatever fails on its way. */
+/* app.websocket on the fake kernel: what needs another moment than a real client can choose, and that nothing is left
+ * of a WebSocket, however it ends and whatever fails on its way. */
 
 #include "lua/state.h"
 #include "tests/lib/lua_scene.h"

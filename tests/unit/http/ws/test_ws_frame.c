@@ -1,5 +1,5 @@
-/* http/ws/ws_frame.c: heads of frames. Each row is parsed with every number of its bytes, flush against a page that must
- * not be touched. */
+/* http/ws/ws_frame.c: heads of frames. Each row is parsed with every number of its bytes, flush against a page that
+ * must not be touched. */
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* http/ws/ws_mask.c: every variant that the CPU has, against a byte at a time, for each length and each split up to a few
- * vectors, flush against pages that must not be touched. */
+/* http/ws/ws_mask.c: every variant that the CPU has, against a byte at a time, for each length and each split up to a
+ * few vectors, flush against pages that must not be touched. */
 
 #include <stdint.h>
 #include <stdio.h>

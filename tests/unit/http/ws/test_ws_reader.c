@@ -1,5 +1,5 @@
-/* http/ws/ws_reader.c: what the cases of tests/ws do not show: where a message lies, what memory is held meanwhile, failing
- * allocations, and the hook that inflates. */
+/* http/ws/ws_reader.c: what the cases of tests/ws do not show: where a message lies, what memory is held meanwhile,
+ * failing allocations, and the hook that inflates. */
 
 #include <errno.h>
 #include <setjmp.h>

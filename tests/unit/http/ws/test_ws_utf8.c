@@ -1,5 +1,5 @@
-/* http/ws/ws_utf8.c: every sequence of up to four bytes that can tell anything, against the table of RFC 3629 section 4,
- * at each place of a text and over splits, flush against a page that must not be touched. */
+/* http/ws/ws_utf8.c: every sequence of up to four bytes that can tell anything, against the table of RFC 3629 section
+ * 4, at each place of a text and over splits, flush against a page that must not be touched. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -42,7 +42,8 @@ static const struct line lines[] = {
     {4, {0xf4, 0x80, 0x80, 0x80}, {0xf4, 0x8f, 0xbf, 0xbf}},
 };
 
-/* How many bytes at most a text goes on with, of these: a sequence that has not ended counts. *is_whole: it may end there. */
+/* How many bytes at most a text goes on with, of these: a sequence that has not ended counts. *is_whole: it may end
+ * there. */
 static size_t valid_span(const unsigned char *bytes, size_t len, bool *is_whole)
 {
     size_t at = 0;
@@ -69,7 +70,8 @@ static size_t valid_span(const unsigned char *bytes, size_t len, bool *is_whole)
     return at;
 }
 
-/* The text in two pieces, the first one of cut bytes. Returns whether it may be one, and in *is_whole whether it may end. */
+/* The text in two pieces, the first one of cut bytes. Returns whether it may be one, and in *is_whole whether it may
+ * end. */
 static bool check(const unsigned char *bytes, size_t len, size_t cut, bool *is_whole)
 {
     struct ws_utf8 utf8 = {0};
