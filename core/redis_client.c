@@ -54,9 +54,6 @@ static void lose_redis(struct redis_client *client, const char *why)
     client->reader = NULL;
     write_buffer_done(&client->out);
     reactor_unschedule(client->reactor, &client->flush);
-    if (client->is_ready) {
-        client->pause_ms = 0;
-    }
     client->is_ready = client->is_asked = false;
     client->has_failed = true;
     set_client_timer(client, client->pause_ms == 0 ? 1 : about(client->pause_ms), on_redis_attempt);
@@ -172,7 +169,6 @@ static void greet_back(struct redis_client *client, const struct redis_reply *re
     if (client->greetings == 0) {
         client->is_ready = true;
         client->has_failed = false;
-        client->pause_ms = REDIS_CLIENT_PAUSE_LEAST_MS;
         set_client_timer(client, REDIS_CLIENT_PING_MS, on_look);
         if (client->timer == 0) {
             lose_redis(client, errno_text(ENOMEM)); /* nobody would notice that the server is silent */
@@ -339,6 +335,7 @@ static void on_look(struct reactor *reactor, uint64_t timer, void *arg)
     (void)timer;
     struct redis_client *client = arg;
     client->timer = 0;
+    client->pause_ms = 0; /* it has lasted, so the next one may come at once when this one is lost */
     if (!client->is_heard && client->is_asked) {
         lose_redis(client, "it does not answer");
         return;
