@@ -51,6 +51,8 @@ struct hub {
 _Static_assert(HUB_INBOX_MAX == 64 << 20 && HUB_TOPICS_MAX == 100000 && TOPIC_REPLAY_MAX == 10000,
                "message_error_text() names these limits");
 
+enum { CLOCKS_APART_MS = 86400000 }; /* by how much the ids of a broker may be ahead of our clock */
+
 int hub_create(struct hub **hub, unsigned count)
 {
     struct hub *made = mem_zalloc(sizeof *made + count * sizeof made->inboxes[0]);
@@ -447,7 +449,8 @@ int hub_subscribe(struct hub *hub, unsigned number, const struct hub_request *re
     pthread_mutex_lock(&hub->lock);
     int rv = find_or_make_topic(hub, request->name, request->len, &topic, &is_new);
     if (rv == 0 && (request->after.ms != 0 || request->after.number != 0)) {
-        rv = topic_history_get(&topic->history, request->after, hub->broker != NULL, &grant->replay);
+        bool has_broker = hub->broker != NULL && request->after.ms <= (uint64_t)sys_wall_time_ms() + CLOCKS_APART_MS;
+        rv = topic_history_get(&topic->history, request->after, has_broker, &grant->replay);
         if (rv < 0 && is_new) {
             drop_topic(hub, topic);
         }
