@@ -54,7 +54,10 @@ struct broker_letter *broker_queue_find(const struct broker_queue *queue, uint64
 void broker_queue_note_sent(struct broker_queue *queue, struct broker_letter *letter)
 {
     letter->is_sent = true;
-    queue->unsent = letter->next;
+    do {
+        letter = letter->next;
+    } while (letter != NULL && letter->is_sent);
+    queue->unsent = letter;
 }
 
 void broker_queue_return(struct broker_queue *queue, struct broker_letter *letter)
@@ -62,6 +65,32 @@ void broker_queue_return(struct broker_queue *queue, struct broker_letter *lette
     letter->is_sent = false;
     if (queue->unsent == NULL || letter->number < queue->unsent->number) {
         queue->unsent = letter;
+    }
+}
+
+static void unlink_letter(struct broker_queue *queue, struct broker_letter *letter)
+{
+    *(letter->prev == NULL ? &queue->first : &letter->prev->next) = letter->next;
+    *(letter->next == NULL ? &queue->last : &letter->next->prev) = letter->prev;
+}
+
+void broker_queue_put_behind(struct broker_queue *queue, uint64_t number)
+{
+    struct broker_letter *next;
+    broker_queue_take(queue);
+    for (struct broker_letter *at = queue->first; at != NULL && at->number < number; at = next) {
+        next = at->next;
+        if (!at->is_sent && next != NULL) {
+            unlink_letter(queue, at);
+            at->next = NULL;
+            at->prev = queue->last;
+            queue->last = queue->last->next = at;
+        }
+        at->number = at->is_sent ? at->number : ++queue->number;
+    }
+    queue->unsent = queue->first;
+    while (queue->unsent != NULL && queue->unsent->is_sent) {
+        queue->unsent = queue->unsent->next;
     }
 }
 
@@ -87,8 +116,7 @@ size_t broker_queue_drop(struct broker_queue *queue, struct broker_letter *lette
     if (!letter->is_confirmed || letter->comes_back) {
         return 0;
     }
-    *(letter->prev == NULL ? &queue->first : &letter->prev->next) = letter->next;
-    *(letter->next == NULL ? &queue->last : &letter->next->prev) = letter->prev;
+    unlink_letter(queue, letter);
     return free_letter(letter);
 }
 

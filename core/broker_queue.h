@@ -27,7 +27,7 @@ struct broker_queue {
     size_t bytes;                               /* of all letters */
     uint64_t number;                            /* of the last letter */
     struct broker_letter *first, *last;         /* taken */
-    struct broker_letter *unsent;               /* the first of them that is not sent; all behind it are not either */
+    struct broker_letter *unsent;               /* the first of them that is not sent */
 };
 
 /* Add a message. Returns 0, -ENOBUFS or -ENOMEM. Under the lock. */
@@ -42,8 +42,12 @@ struct broker_letter *broker_queue_find(const struct broker_queue *queue, uint64
 /* Note that a letter is sent: the first of those that are not. */
 void broker_queue_note_sent(struct broker_queue *queue, struct broker_letter *letter);
 
-/* Redis has refused a letter, which will be sent again, as all behind it will be. */
+/* Redis has refused a letter, which will be sent again. */
 void broker_queue_return(struct broker_queue *queue, struct broker_letter *letter);
+
+/* Redis has taken the letter of this number. Those before it that it has refused go to the end, with new numbers: others
+ * would not take an older number for news. Takes what was added. Under the lock. */
+void broker_queue_put_behind(struct broker_queue *queue, uint64_t number);
 
 /* The connection is lost: what is not confirmed will be sent again. */
 void broker_queue_rewind(struct broker_queue *queue);

@@ -101,12 +101,15 @@ static struct redis_reply see_reply(const void *of_hiredis)
         return (struct redis_reply){.kind = REDIS_NUMBER, .number = seen.integer};
     case HIREDIS_NIL:
         return (struct redis_reply){.kind = REDIS_NOTHING};
-    default: /* those of version 3, which is not asked for, have a text */
+    default: /* those of version 3 are not asked for: some have a text */
+        if (seen.str == NULL) {
+            return (struct redis_reply){.kind = REDIS_NOTHING};
+        }
         return (struct redis_reply){.kind = seen.type == HIREDIS_STATUS  ? REDIS_STATUS
                                             : seen.type == HIREDIS_ERROR ? REDIS_ERROR
                                                                          : REDIS_TEXT,
                                     .text = seen.str,
-                                    .len = seen.str == NULL ? 0 : seen.len};
+                                    .len = seen.len};
     }
 }
 
