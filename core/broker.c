@@ -235,7 +235,8 @@ static void complain_of_redis(struct broker *broker, const struct redis_reply *r
     }
 }
 
-/* Our script is gone (SCRIPT FLUSH): load it anew, and send again what was refused. */
+/* Our script is gone (SCRIPT FLUSH): load it anew, and send again what was refused. If another server has loaded it
+ * meanwhile, Redis has taken what came behind that. */
 static void load_again(struct broker *broker)
 {
     if (broker->sha[0] != '\0') {
@@ -259,6 +260,7 @@ static void take_publish_reply(struct broker *broker, struct broker_letter *lett
         }
     }
     letter->is_confirmed = true;
+    broker->taken_number = letter->number > broker->taken_number ? letter->number : broker->taken_number;
     pthread_mutex_lock(&broker->lock);
     broker->counts.sent += reply->kind != REDIS_ERROR;
     broker->counts.dropped += reply->kind == REDIS_ERROR;
@@ -282,8 +284,12 @@ static void on_commands_reply(void *arg, const struct redis_reply *reply)
         broker_take_range(broker, request.topic, reply);
     } else if (request.asked == ASKED_SCRIPT && reply->kind == REDIS_TEXT && reply->len == BROKER_SHA_LEN) {
         memcpy(broker->sha, reply->text, BROKER_SHA_LEN);
+        pthread_mutex_lock(&broker->lock);
+        broker_queue_put_behind(&broker->queue, broker->taken_number);
+        pthread_mutex_unlock(&broker->lock);
         broker_go_up(broker);
     }
+    broker_go_on_with_topics(broker);
     broker_send_letters(broker);
 }
 
@@ -313,6 +319,7 @@ static void on_channels_reply(void *arg, const struct redis_reply *reply)
     } else {
         broker_take_channel(broker, reply);
     }
+    broker_go_on_with_topics(broker);
 }
 
 static const struct redis_client_user channels_user = {
@@ -327,6 +334,7 @@ static void on_minute(struct reactor *reactor, uint64_t timer, void *arg)
     (void)timer;
     struct broker *broker = arg;
     recall_topics(broker);
+    broker_go_on_with_topics(broker); /* if it was memory that lacked */
     if (++broker->minutes >= KEEP_MINUTES) {
         broker->minutes = 0;
         broker_keep_topics(broker);

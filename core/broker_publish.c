@@ -78,7 +78,8 @@ static int send_letter(struct broker *broker, struct broker_letter *letter)
 
 void broker_send_letters(struct broker *broker)
 {
-    while (broker->sha[0] != '\0' && broker->queue.unsent != NULL) {
+    while (broker->sha[0] != '\0' && broker->queue.unsent != NULL && broker->request_count < BROKER_LETTERS_MAX &&
+           write_buffer_len(&broker->commands.out) < BROKER_LETTER_BYTES_MAX) {
         if (send_letter(broker, broker->queue.unsent) < 0) {
             return;
         }

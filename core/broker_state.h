@@ -16,8 +16,11 @@
 #include <stdint.h>
 
 enum {
-    BROKER_REQUESTS_MAX = 10000, /* commands whose replies are missing */
-    BROKER_SHA_LEN = 40          /* digits of the name of a script */
+    BROKER_REQUESTS_MAX = 10000,                          /* commands whose replies are missing */
+    BROKER_LETTERS_MAX = 8000,                            /* of them, those that publish: the rest is for topics */
+    BROKER_LETTER_BYTES_MAX = REDIS_CLIENT_QUEUE_MAX / 2, /* likewise of the bytes that wait for the connection */
+    BROKER_LEFT_ROOM = 1000, /* commands there is room for, before topics that were left are looked at again */
+    BROKER_SHA_LEN = 40      /* digits of the name of a script */
 };
 
 /* What a reply to the connection for commands replies to. */
@@ -65,7 +68,9 @@ struct broker {
     unsigned request_at, request_count;
     uint64_t minute_timer;
     unsigned minutes;        /* since the streams were marked as used */
+    uint64_t taken_number;   /* of the last letter that Redis has taken */
     uint64_t dropped_before; /* counts.dropped when the connection was lost */
+    bool has_left;           /* there was no room for commands about some topics: they come when there is */
     bool has_complained;     /* of an error that Redis has replied, since it is up */
 };
 

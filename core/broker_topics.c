@@ -64,13 +64,11 @@ static void take_from_redis(struct broker *broker, struct broker_topic *topic, s
 
 /* Streams. */
 
-static void keep_topic(struct broker *broker, struct broker_topic *topic)
+/* Returns as broker_ask(). */
+static int keep_stream(struct broker *broker, const struct broker_topic *topic)
 {
     struct broker_name stream, keep;
     char count[DECIMAL_MAX], day[DECIMAL_MAX];
-    if (topic->replay == 0) {
-        return;
-    }
     broker_stream(&stream, topic->entry.name, topic->entry.len);
     broker_keep_key(&keep, topic->entry.name, topic->entry.len);
     snprintf(count, sizeof count, "%u", topic->replay);
@@ -81,7 +79,14 @@ static void keep_topic(struct broker *broker, struct broker_topic *topic)
         {keep.text, keep.len}, plain_word(count),
         plain_word(day),
     };
-    (void)broker_ask(broker, words, sizeof words / sizeof words[0], (struct broker_request){.asked = ASKED_KEEP});
+    return broker_ask(broker, words, sizeof words / sizeof words[0], (struct broker_request){.asked = ASKED_KEEP});
+}
+
+static void keep_topic(struct broker *broker, struct broker_topic *topic)
+{
+    if (topic->replay > 0) {
+        (void)keep_stream(broker, topic);
+    }
 }
 
 /* Ask for the next messages of the stream. */
@@ -101,6 +106,7 @@ static void ask_range(struct broker *broker, struct broker_topic *topic)
     topic->has_missed = topic->is_stale = false;
     topic->is_loading = broker_ask(broker, words, sizeof words / sizeof words[0],
                                    (struct broker_request){.asked = ASKED_RANGE, .topic = topic}) == 0;
+    broker->has_left = broker->has_left || !topic->is_loading;
 }
 
 /* Read the stream of a topic that is subscribed and not live. */
@@ -108,8 +114,11 @@ static void load_topic(struct broker *broker, struct broker_topic *topic)
 {
     if (broker->is_up && topic->replay > 0 && topic->subscription == BROKER_IN && !topic->is_loading &&
         !topic->is_live) {
-        keep_topic(broker, topic);
-        ask_range(broker, topic);
+        if (keep_stream(broker, topic) < 0) {
+            broker->has_left = true;
+        } else {
+            ask_range(broker, topic);
+        }
     }
 }
 
@@ -199,9 +208,13 @@ static void stop_live(struct broker *broker, struct broker_topic *topic)
 
 static void subscribe_topic(struct broker *broker, struct broker_topic *topic)
 {
-    if (topic->subscription == BROKER_OUT && ask_channel(broker, "SUBSCRIBE", topic) == 0) {
-        topic->subscription = BROKER_ASKED;
-        topic->unconfirmed++;
+    if (topic->subscription == BROKER_OUT) {
+        if (ask_channel(broker, "SUBSCRIBE", topic) == 0) {
+            topic->subscription = BROKER_ASKED;
+            topic->unconfirmed++;
+        } else {
+            broker->has_left = true;
+        }
     }
     load_topic(broker, topic);
 }
@@ -286,6 +299,9 @@ static void each_topic(struct broker *broker, void (*fn)(struct broker *broker, 
 
 static void refresh_topic(struct broker *broker, struct broker_topic *topic)
 {
+    if (broker->has_left) {
+        return; /* there is no room for any more */
+    }
     if (topic->is_wanted) {
         subscribe_topic(broker, topic);
     } else {
@@ -295,7 +311,16 @@ static void refresh_topic(struct broker *broker, struct broker_topic *topic)
 
 void broker_refresh_topics(struct broker *broker)
 {
+    broker->has_left = false;
     each_topic(broker, refresh_topic);
+}
+
+void broker_go_on_with_topics(struct broker *broker)
+{
+    if (broker->has_left && broker->is_up && broker->request_count + BROKER_LEFT_ROOM <= BROKER_REQUESTS_MAX &&
+        write_buffer_len(&broker->channels.out) <= REDIS_CLIENT_QUEUE_MAX / 2) {
+        broker_refresh_topics(broker);
+    }
 }
 
 void broker_keep_topics(struct broker *broker)

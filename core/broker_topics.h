@@ -11,6 +11,9 @@ int broker_take_wish(struct broker *broker, const struct broker_wish *wish);
 /* Do for all topics what is due, after the connections are ready. */
 void broker_refresh_topics(struct broker *broker);
 
+/* Do it for those for which there was no room, if there is now. */
+void broker_go_on_with_topics(struct broker *broker);
+
 /* Mark the streams of all topics as used. */
 void broker_keep_topics(struct broker *broker);
 

@@ -610,6 +610,62 @@ static void flushed_scripts_are_loaded_again(void **state)
     turn_until(strcmp(heard(1), "a1 a2 ") == 0);
 }
 
+/* Topics that somebody subscribes to while as many commands are under way as may be. */
+static void burst_leaves_no_topic_behind(void **state)
+{
+    (void)state;
+    begin(2);
+    join(1, "news", 10, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    for (int i = 0; i < 30000; i++) {
+        publish(0, "burst", "x");
+    }
+    turn();
+    join(0, "news", 10, from_now);
+    turn_until(has_subscribers("news", 2));
+    turn_until(counts_of(0).waiting == 0);
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(1, "news", "b1");
+    turn_until(strcmp(heard(0), "b1 ") == 0);
+}
+
+/* Such as that of another program that the client has spoken to before. */
+static void unknown_id_does_not_keep_messages_away(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 10, (struct publication_id){.ms = UINT64_MAX});
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(1, "news", "b1");
+    turn_until(strcmp(heard(0), "b1 ") == 0);
+}
+
+/* A server that lets us in and throws us out again. */
+static void connections_that_do_not_last_are_made_less_often(void **state)
+{
+    int count = 0;
+    (void)state;
+    begin(1);
+    for (int i = 0; i < 300; i++) {
+        if (is_connected(&scene.machines[0])) {
+            (void)redis("CLIENT KILL TYPE normal SKIPME yes");
+        }
+        turn();
+    }
+    for (const char *at = scene.logged; (at = strstr(at, "connected again")) != NULL; at++) {
+        count++;
+    }
+    assert_in_range(count, 1, 8);
+}
+
 static void password_that_is_wrong_is_said(void **state)
 {
     char url[160];
@@ -745,6 +801,9 @@ int main(void)
         on_redis(threads_publish_in_their_order),
         on_redis(threads_publish_while_subscriptions_are_lost),
         on_redis(flushed_scripts_are_loaded_again),
+        on_redis(burst_leaves_no_topic_behind),
+        on_redis(unknown_id_does_not_keep_messages_away),
+        on_redis(connections_that_do_not_last_are_made_less_often),
         on_redis(password_that_is_wrong_is_said),
         on_redis(queue_is_bounded_while_redis_is_away),
         on_redis(bad_urls_are_refused),
