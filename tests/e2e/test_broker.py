@@ -32,7 +32,9 @@ CONNECTED = r"broker \S+: connected"
 
 
 def has_hiredis():
-    """Whether the library is there, and the program was built for it."""
+    """Whether the library is there, and the program was built for it and for scripts."""
+    if os.environ.get("EVSERVE_LUA") == "0":
+        return False
     with script('app.set { broker = "redis://127.0.0.1" }') as path:
         return evtest.run(EVSERVE, "--check", path).returncode == 0
 

@@ -74,7 +74,7 @@ static void messages_wait_in_a_short_queue_while_the_script_is_at_something_else
     settle(scene);
     assert_true(got(peer, "101"));
     for (unsigned i = 0; i < 16; i++) {
-        send_frame(peer, 1, "abcdefghijklmnop" + i, 1);
+        send_frame(peer, 1, &"abcdefghijklmnop"[i], 1);
     }
     settle(scene);
     assert_int_equal(fake_peer_unread(peer), 0); /* the 16th has paused the reader */
