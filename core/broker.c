@@ -68,6 +68,7 @@ static void on_want(void *arg, const char *name, size_t len, bool is_wanted, uns
     }
     pthread_mutex_lock(&broker->lock);
     if (wish != NULL) {
+        wish->number = broker->queue.number;
         *(broker->first_wish == NULL ? &broker->first_wish : &broker->last_wish->next) = wish;
         broker->last_wish = wish;
     } else {

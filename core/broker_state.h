@@ -37,6 +37,7 @@ struct broker_wish {
     struct broker_wish *next;
     bool is_wanted;
     unsigned replay; /* messages to keep */
+    uint64_t number; /* of our last message before this */
     size_t len;      /* of name */
     char name[];
 };

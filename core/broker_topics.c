@@ -273,9 +273,7 @@ int broker_take_wish(struct broker *broker, const struct broker_wish *wish)
         topic->has_loaded = false;
         topic->node_count = 0;
         topic->last = topic->first_live = (struct publication_id){0};
-        pthread_mutex_lock(&broker->lock);
-        topic->born_number = broker->queue.number;
-        pthread_mutex_unlock(&broker->lock);
+        topic->born_number = wish->number;
     }
     bool is_raised = topic->is_live && topic->replay < wish->replay;
     topic->replay = wish->replay;

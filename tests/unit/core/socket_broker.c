@@ -381,6 +381,34 @@ static void replays_have_the_same_ids_everywhere(void **state)
     assert_string_equal(heard(0), heard(1));
 }
 
+/* What is published before the broker's thread has heard of the topic, as by a server that starts, is delivered once, even
+ * if there is a stream, where it comes back. */
+static void what_is_published_at_the_start_comes_once(void **state)
+{
+    (void)state;
+    begin(1);
+    join(0, "news", 10, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) { /* until it is live, and has a stream */
+        turn();
+    }
+    assert_int_equal(open_machine(1, scene.url), 0);
+    join(1, "news", 10, from_now);
+    publish(1, "news", "b1");
+    turn_until(strcmp(heard(0), "b1 ") == 0 && is_connected(&scene.machines[1]) && has_subscribers("news", 2));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    assert_string_equal(heard(1), "b1 ");
+    topics_unsubscribe(&scene.machines[1].subscription);
+    scene.machines[1].heard[0] = '\0';
+    join(1, "news", 10, (struct publication_id){.number = 1}); /* whatever is kept */
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    assert_string_equal(heard(1), "b1 ");
+}
+
 /* Only those who ask for it get the history. */
 static void newcomer_gets_no_history_unasked(void **state)
 {
@@ -793,6 +821,7 @@ int main(void)
         on_redis(messages_reach_all_machines_once),
         on_redis(topic_is_subscribed_while_it_has_subscribers),
         on_redis(replays_have_the_same_ids_everywhere),
+        on_redis(what_is_published_at_the_start_comes_once),
         on_redis(newcomer_gets_no_history_unasked),
         on_redis(long_history_is_read_in_parts),
         on_redis(what_is_published_during_an_outage_reaches_everybody_later),
