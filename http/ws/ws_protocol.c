@@ -26,6 +26,7 @@
 
 enum {
     TURN_FRAMES = 8,        /* after two events, and then after each so many, the clock is looked at */
+    TURN_LONG = 16384,      /* and after each message of so many bytes, which may have been a few when they came */
     WS_TURN_NS = 500000,    /* a turn takes no further frame after that; a tick may have two of them (R6) */
     END_TIMEOUT_MS = 30000, /* how long a client may take nothing of what waits for it at the end */
     PING_SPREAD_PARTS = 4,  /* a ping may come this part of ping_ms early, so that they do not all come at once */
@@ -131,10 +132,10 @@ static void take_event(struct ws *ws, enum ws_event event, const struct ws_happe
     }
 }
 
-/* Whether the turn has lasted long enough, after count events. A read with one event looks at no clock. */
-static bool is_turn_over(unsigned count, int64_t *end_ns)
+/* Whether the turn has lasted long enough, after count events. A read with one short event looks at no clock. */
+static bool is_turn_over(unsigned count, bool is_long, int64_t *end_ns)
 {
-    if (count != 2 && count % TURN_FRAMES != 0) {
+    if (count != 2 && count % TURN_FRAMES != 0 && !is_long) {
         return false;
     }
     int64_t now_ns = conn_clock_ns();
@@ -157,8 +158,9 @@ static void take_frames(struct ws *ws, char *at, size_t len)
     int64_t end_ns = 0;
     for (unsigned count = 1; takes_frames(ws) && event != WS_NONE; count++) {
         event = ws_reader_next(&ws->reader, &rules, &at, &len, &what);
+        bool is_long = event == WS_GOES_ON || (event == WS_MESSAGE && what.len >= TURN_LONG);
         take_event(ws, event, &what);
-        if (event != WS_NONE && is_turn_over(count, &end_ns)) {
+        if (event != WS_NONE && is_turn_over(count, is_long, &end_ns)) {
             break;
         }
     }

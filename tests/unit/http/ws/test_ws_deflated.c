@@ -211,6 +211,36 @@ static void max_message_counts_inflated_bytes_and_a_bomb_takes_no_more(void **st
     deflater_destroy(deflater);
 }
 
+static void take_a_millisecond(struct ws *ws)
+{
+    (void)ws;
+    fake_sys_spend_ns(1000000);
+}
+
+/* R6: many long messages fit into one read, so the clock is looked at after each of them. */
+static void long_messages_of_one_read_do_not_make_a_long_turn(void **state)
+{
+    (void)state;
+    enum { COUNT = 20 };
+    static char frames[LONG], packed[LONG], zeros[20000];
+    heard.then = take_a_millisecond;
+    heard.is_echo = false;
+    struct fake_peer *peer = client_with("permessage-deflate; client_no_context_takeover",
+                                         "permessage-deflate; client_no_context_takeover");
+    struct deflater *deflater = client_deflater();
+    ssize_t len = deflater_run(deflater, zeros, sizeof zeros, packed, sizeof packed);
+    deflater_destroy(deflater);
+    char *end = frames;
+    for (int i = 0; i < COUNT; i++) {
+        end = ws_put_frame(end, WS_OP_BINARY | RSV1, true, packed, (size_t)len - DEFLATE_TAIL);
+    }
+    fake_peer_send(peer, frames, (size_t)(end - frames));
+    for (uint64_t had = 0; had < COUNT; had = stats().ws_received) {
+        run_once();
+        assert_in_range(stats().ws_received - had, 1, 5); /* a tick has at most two turns, each with two of them */
+    }
+}
+
 static void contexts_have_a_limit_and_are_given_back(void **state)
 {
     static const char forgets[] = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -301,6 +331,7 @@ int main(void)
         DEFLATE_TEST(without_an_agreement_a_compressed_message_is_malformed),
         DEFLATE_TEST(what_cannot_be_inflated_is_invalid),
         DEFLATE_TEST(max_message_counts_inflated_bytes_and_a_bomb_takes_no_more),
+        DEFLATE_TEST(long_messages_of_one_read_do_not_make_a_long_turn),
         DEFLATE_TEST(contexts_have_a_limit_and_are_given_back),
         DEFLATE_TEST(a_message_that_is_not_sent_is_not_referred_to),
         DEFLATE_TEST(a_handshake_without_memory_goes_without_compression_or_fails),
