@@ -334,7 +334,7 @@ static int publish_message(struct hub *hub, const struct message_parts *message,
             topic->history.brought_id = message->id;
         }
     }
-    hub->published += rv == 0;
+    hub->published += rv == 0 && !is_brought; /* those of ours that come back are counted already */
     hub->refused += rv < 0;
     pthread_mutex_unlock(&hub->lock);
     if (payload != NULL) {

@@ -60,8 +60,8 @@ struct hub_broker_counts {
 
 /* Totals. Any thread. */
 struct hub_counts {
-    uint64_t published;              /* messages that hub_publish() and hub_bring() took */
-    uint64_t refused;                /* that they refused with -ENOBUFS or -ENOMEM */
+    uint64_t published;              /* messages that hub_publish() took */
+    uint64_t refused;                /* that it or hub_bring() refused with -ENOBUFS or -ENOMEM */
     size_t topics;                   /* now */
     size_t subscribers;              /* now */
     size_t replay_bytes;             /* now */

@@ -84,7 +84,7 @@ static void write_topics(struct metrics_text *text, const struct metrics_board *
     write_one(text, METRIC_GAUGE, "evserve_subscribers", "Subscribers of all topics.", sum.hub.subscribers);
     write_one(text, METRIC_GAUGE, "evserve_replay_bytes", "Memory of messages that are kept for replay.",
               sum.hub.replay_bytes);
-    write_one(text, METRIC_COUNTER, "evserve_published_total", "Messages published.", sum.hub.published);
+    write_one(text, METRIC_COUNTER, "evserve_published_total", "Messages published by this server.", sum.hub.published);
     write_one(text, METRIC_COUNTER, "evserve_published_refused_total",
               "Messages that were not published since subscribers were too far behind, or memory was short.",
               sum.hub.refused);

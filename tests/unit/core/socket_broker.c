@@ -307,6 +307,14 @@ static struct hub_broker_counts counts_of(int n)
     return counts.broker;
 }
 
+/* Messages that were published on a machine. */
+static uint64_t published_on(int n)
+{
+    struct hub_counts counts;
+    hub_get_counts(scene.machines[n].hub, &counts);
+    return counts.published;
+}
+
 static const struct publication_id from_now = {0};
 
 static void messages_reach_all_machines_once(void **state)
@@ -370,6 +378,8 @@ static void replays_have_the_same_ids_everywhere(void **state)
     turn_until(strlen(heard(0)) == 9 && strlen(heard(1)) == 9);
     assert_string_equal(heard(0), heard(1));
     assert_string_equal(scene.machines[0].ids, scene.machines[1].ids);
+    assert_int_equal(published_on(0), 2); /* though they came back */
+    assert_int_equal(published_on(1), 1);
 
     /* A client moves to a machine that has never heard of the topic. */
     assert_int_equal(open_machine(2, scene.url), 0);
