@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clients that mean harm, 5,000 unless CLIENTS says otherwise, while others are served (tests/e2e/test_hostile.py, with
-# figures), then the same with HTTPS (test_hostile_tls.py) and with WebSockets (test_hostile_ws.py), then slow heads, slow
-# bodies and slow reads by slowhttptest, if it is installed. About four minutes.
+# figures), then the same with HTTPS (test_hostile_tls.py) and with WebSockets (test_hostile_ws.py; once more with half-open
+# handshakes alone), then slow heads, slow bodies and slow reads by slowhttptest, if it is installed. About five minutes.
 #   scripts/hostile.sh [CLIENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,8 @@ cmake --build --preset release --target evserve_program
 for test in hostile hostile_tls hostile_ws; do
     EVSERVE_BIN=$PWD/evserve EVSERVE_HOSTILE=${1:-5000} EVSERVE_HOSTILE_SCALE=5 python3 "tests/e2e/test_$test.py" -v
 done
+EVSERVE_BIN=$PWD/evserve EVSERVE_HOSTILE=${1:-5000} EVSERVE_HOSTILE_SCALE=5 EVSERVE_HOSTILE_KIND="half open" \
+    python3 tests/e2e/test_hostile_ws.py -v
 
 if ! command -v slowhttptest >/dev/null; then
     echo "slowhttptest is not installed (apt install slowhttptest): skipping its attacks"

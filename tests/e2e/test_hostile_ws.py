@@ -4,7 +4,7 @@ then; frames without a mask, or of 2^62 bytes; handshakes that are never finishe
 
 As in test_hostile.py, the hostile clients are a process of their own, and so are those that behave (requests, and
 WebSockets whose masks are zero) and two that send pings as fast as they can. EVSERVE_HOSTILE and EVSERVE_HOSTILE_SCALE are
-the same as there.
+the same as there; EVSERVE_HOSTILE_KIND names the only kind of hostile clients, such as "half open".
 """
 
 import json
@@ -50,6 +50,8 @@ KINDS = {
     "unread pongs": ("/echo", SECONDS["write"], b"", FRAME(ws_client.PING, b"x" * 125) * 500, RESET),
     "half open": (None, SECONDS["header"], HANDSHAKE.format("/echo").encode(), b"", "408"),
 }
+if "EVSERVE_HOSTILE_KIND" in os.environ:
+    KINDS = {os.environ["EVSERVE_HOSTILE_KIND"]: KINDS[os.environ["EVSERVE_HOSTILE_KIND"]]}
 
 
 def codes(data):
