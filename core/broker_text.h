@@ -5,7 +5,7 @@
  *
  * Of the topic "news" the channel is "evserve:0:news", with the number of the database in the middle, since channels
  * belong to none. The stream for replays is "evserve:replay:news", and "evserve:keep:news" says how many messages it
- * keeps: whoever wants a replay sets it, and both go a day after they were last used.
+ * keeps: a server that wants a replay sets it, and both go a day after they were last used.
  *
  * A message begins with a line that says where it comes from: "e1 NODE NUMBER KIND EVENT\n", NODE and NUMBER in 16
  * hexadecimal digits, KIND 't' or 'b'. In channels its id in the stream, or "-", and a space come before that. What has

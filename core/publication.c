@@ -42,9 +42,11 @@ static bool read_id_part(const char **at, const char *end, uint64_t *value)
 bool publication_id_read(struct publication_id *id, const char *text, size_t len)
 {
     const char *at = text, *end = text + len;
-    bool has_ms = read_id_part(&at, end, &id->ms) && at < end && *at == '-';
+    if (!read_id_part(&at, end, &id->ms) || at == end || *at != '-') {
+        return false;
+    }
     at++;
-    return has_ms && read_id_part(&at, end, &id->number) && at == end;
+    return read_id_part(&at, end, &id->number) && at == end;
 }
 
 int topic_check_name(const char *name, size_t len)

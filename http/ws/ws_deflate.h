@@ -6,8 +6,8 @@
  *
  * A connection that keeps its context (takeover) has a deflater and an inflater of its own, about 38 and 14 KiB, made
  * with the first message that needs them. So that many connections cannot take all memory, those of a thread keep
- * theirs only up to a budget; whoever comes when it is used up begins each message anew, with codecs that belong to the
- * thread: it holds none between two messages. */
+ * theirs only up to a budget; a connection that comes when it is used up begins each message anew, with codecs that
+ * belong to the thread: it holds none between two messages. */
 
 #include "http/ws/ws_extension.h"
 
