@@ -27,6 +27,34 @@ static void a_silent_client_is_pinged_and_cut_if_it_does_not_answer(void **state
     assert_non_null(strstr(scene.log_text, "timed out while a WebSocket was open [client "));
 }
 
+/* Its pong lies in the socket while nothing is read from it, since it is behind. */
+static void a_client_that_is_behind_is_not_blamed_for_a_pong_that_nobody_reads(void **state)
+{
+    (void)state;
+    static char data[5000];
+    ws_scene_options.high_mark = 1000;
+    struct fake_peer *peer = ws_client();
+    pass_ms(30000);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    fake_peer_set_room(peer, 0);
+    assert_int_equal(ws_send(heard.ws, WS_BINARY, data, sizeof data), 0);
+    settle();
+    ws_say(peer, WS_OP_PONG, "");
+    for (int i = 0; i < 4; i++) {
+        pass_ms(10000);
+        fake_peer_set_room(peer, 1000);
+        settle();
+    }
+    pass_ms(10000);
+    assert_string_equal(heard.text, "open; ");
+    fake_peer_set_room(peer, FAKE_NO_LIMIT);
+    settle();
+    pass_ms(1000);
+    assert_string_equal(heard.text, "open; pong ; ");
+    assert_false(is_closed(peer));
+    assert_string_equal(ws_answers(peer), "binary [5000]; ");
+}
+
 static void whoever_sends_is_not_pinged(void **state)
 {
     (void)state;
@@ -227,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WS_TEST(a_silent_client_is_pinged_and_cut_if_it_does_not_answer),
+        WS_TEST(a_client_that_is_behind_is_not_blamed_for_a_pong_that_nobody_reads),
         WS_TEST(whoever_sends_is_not_pinged),
         WS_TEST(those_that_open_together_are_not_pinged_together),
         WS_TEST(pings_can_be_turned_off),
