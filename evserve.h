@@ -1399,7 +1399,8 @@ struct evs_ws_callbacks {
     uint64_t max_message;      /* bytes of a message from the client; default 1 MiB, at most 1 GiB */
     uint64_t ping_ms;          /* silence of the client after which it gets a ping, up to a quarter sooner, so that not
                                 * all get it at once; default 30 s; EVSERVE_ZERO: no pings */
-    uint64_t pong_timeout_ms;  /* how long it may then remain silent before it is cut; default 20 s */
+    uint64_t pong_timeout_ms;  /* how long it may then remain silent before it is cut; default 20 s. Like
+                                * close_timeout_ms, it begins anew while the client still receives what was sent before */
     uint64_t idle_timeout_ms;  /* time without a message in either direction after which the WebSocket is closed with
                                 * 1001; default: none */
     uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */

@@ -29,6 +29,7 @@ enum {
     TURN_LONG = 16384,      /* and after each message of so many bytes, which may have been a few when they came */
     WS_TURN_NS = 500000,    /* a turn takes no further frame after that; a tick may have two of them (R6) */
     END_TIMEOUT_MS = 30000, /* how long a client may take nothing of what waits for it at the end */
+    UNSENT_LITTLE = 1024,   /* bytes in the socket that may be little more than our ping or close frame */
     PING_SPREAD_PARTS = 4,  /* a ping may come this part of ping_ms early, so that they do not all come at once */
 };
 
@@ -224,6 +225,13 @@ static void tell_drained(struct ws *ws)
     }
 }
 
+/* Bytes in the socket that the client has not taken yet. */
+static uint32_t unsent_bytes(const struct ws *ws)
+{
+    int unsent = transport_unsent_bytes(&ws->conn->transport);
+    return unsent > 0 ? (uint32_t)unsent : 0;
+}
+
 /* All is sent: the end of the transport itself may have to wait for room. */
 static enum turn end_ws(struct ws *ws)
 {
@@ -253,11 +261,13 @@ static enum turn ws_advance(struct conn *conn)
     tell_drained(ws);
     if (ws->restarts) {
         ws->restarts = false;
+        ws->unsent = ws->awaits_pong || ws->state == WS_CLOSING ? unsent_bytes(ws) : 0;
         conn->waits_for = WAIT_NONE;
     }
     size_t queued = ws_traffic_queued(ws);
     if (ws->state == WS_CLOSING && queued == 0 && conn->waits_for == WAIT_WRITE) {
-        ws->since_ms = now_of_conn(conn); /* the client has only now got our close frame */
+        ws->since_ms = now_of_conn(conn); /* our close frame has only now left */
+        ws->unsent = unsent_bytes(ws);
     }
     if (ws->state == WS_ENDING && queued == 0) {
         return end_ws(ws);
@@ -352,7 +362,9 @@ static bool ws_expire(struct conn *conn, enum wait waits_for)
         return ws_close(ws, WS_CODE_GOING_AWAY, idle_reason, sizeof idle_reason - 1) == 0;
     }
     if (ws->state != WS_OPEN || ws->awaits_pong) {
-        return false;
+        bool takes = ws->unsent > UNSENT_LITTLE && unsent_bytes(ws) < ws->unsent; /* what was sent before that */
+        ws->since_ms = takes ? now_ms : ws->since_ms;
+        return takes;
     }
     ws->awaits_pong = true;
     ws->since_ms = now_ms;

@@ -36,6 +36,7 @@ struct ws {
     uint32_t since_ms;   /* when the client last sent anything; since when a pong, or a close frame, is waited for.
                           * Reactor time, cut to 32 bits */
     uint32_t message_ms; /* when the last message came, or went if there is an idle_timeout */
+    uint32_t unsent;     /* bytes in the socket that the client had not taken then, while one of these is waited for */
     uint8_t state;       /* enum ws_state */
     uint8_t protocol;    /* place of the subprotocol in its list, from 1; 0: none was agreed on */
     bool is_paused : 1;  /* ws_pause() */

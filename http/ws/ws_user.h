@@ -46,7 +46,8 @@ struct ws_options {
     const struct ws_user *user; /* whose callbacks are called; there as long as this */
     size_t max_message;         /* bytes of a message from a client, inflated; a longer one ends in 1009 */
     uint32_t ping_ms;           /* silence of the client after which it is sent a ping; 0: never */
-    uint32_t pong_timeout_ms;   /* how long it may then say nothing at all; it is cut after that */
+    uint32_t pong_timeout_ms;   /* how long it may then say nothing at all; it is cut after that, unless it still takes
+                                 * what lies in the socket before the ping. So is close_timeout_ms meant, too */
     uint32_t idle_timeout_ms;   /* how long there may be no message either way; then it ends in 1001. 0: forever */
     uint32_t close_timeout_ms;  /* how long the client's close frame is waited for; the connection is cut after that */
     uint32_t write_timeout_ms;  /* how long a client may take nothing of what waits for it */

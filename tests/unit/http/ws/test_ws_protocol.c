@@ -55,6 +55,44 @@ static void a_client_that_is_behind_is_not_blamed_for_a_pong_that_nobody_reads(v
     assert_string_equal(ws_answers(peer), "binary [5000]; ");
 }
 
+/* On a slow line, megabytes may lie in the socket before our ping. */
+static void a_client_that_still_takes_what_was_sent_has_time_to_answer(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    fake_peer_set_unsent(peer, 1000000);
+    pass_ms(30000);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    for (int i = 1; i <= 5; i++) {
+        fake_peer_set_unsent(peer, 1000000 - i * 100000);
+        pass_ms(20000);
+        assert_false(is_closed(peer));
+    }
+    ws_say(peer, WS_OP_PONG, "");
+    assert_int_equal(ws_close(heard.ws, 1000, NULL, 0), 0);
+    settle();
+    for (int i = 1; i <= 5; i++) {
+        fake_peer_set_unsent(peer, 500000 - i * 100000);
+        pass_ms(10000);
+        assert_false(is_closed(peer));
+    }
+    pass_ms(10000);
+    assert_true(is_closed(peer));
+    peer = ws_client(); /* and one that has vanished is not waited for */
+    fake_peer_set_unsent(peer, 1000000);
+    pass_ms(40000);
+    assert_false(is_closed(peer));
+    pass_ms(10000);
+    assert_true(is_closed(peer));
+    peer = ws_client(); /* nor one whose kernel has taken our ping */
+    fake_peer_set_unsent(peer, 1024);
+    pass_ms(30000);
+    assert_string_equal(ws_answers(peer), "ping ; ");
+    fake_peer_set_unsent(peer, 0);
+    pass_ms(20000);
+    assert_true(is_closed(peer));
+}
+
 static void whoever_sends_is_not_pinged(void **state)
 {
     (void)state;
@@ -256,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WS_TEST(a_silent_client_is_pinged_and_cut_if_it_does_not_answer),
         WS_TEST(a_client_that_is_behind_is_not_blamed_for_a_pong_that_nobody_reads),
+        WS_TEST(a_client_that_still_takes_what_was_sent_has_time_to_answer),
         WS_TEST(whoever_sends_is_not_pinged),
         WS_TEST(those_that_open_together_are_not_pinged_together),
         WS_TEST(pings_can_be_turned_off),
