@@ -417,7 +417,15 @@ void hub_join(struct hub *hub, unsigned number, struct reactor *reactor, reactor
 {
     pthread_mutex_lock(&hub->lock);
     hub->inboxes[number].reactor = reactor;
-    hub->inboxes[number].wake = (struct reactor_call){.fn = wake, .arg = arg};
+    hub->inboxes[number].wake.fn = wake; /* it may be under way since before it left: so the rest stays as it is */
+    hub->inboxes[number].wake.arg = arg;
+    pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_note_wake(struct hub *hub, unsigned number)
+{
+    pthread_mutex_lock(&hub->lock);
+    hub->inboxes[number].is_waking = false;
     pthread_mutex_unlock(&hub->lock);
 }
 

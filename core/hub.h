@@ -116,7 +116,11 @@ void hub_join(struct hub *hub, unsigned number, struct reactor *reactor, reactor
 /* Leave: the inbox is emptied, and stays so. Its subscribers have left. */
 void hub_leave(struct hub *hub, unsigned number);
 
-/* Take what is in the inbox, oldest first; NULL: nothing. Each is given back with hub_note_delivered(). */
+/* wake runs. hub_take() follows. */
+void hub_note_wake(struct hub *hub, unsigned number);
+
+/* Take what is in the inbox, oldest first; NULL: nothing. Each is given back with hub_note_delivered(). A wake that is
+ * under way comes all the same. */
 struct publication *hub_take(struct hub *hub, unsigned number);
 
 /* One of them has been delivered to all subscribers: it makes room in the inbox. */

@@ -27,7 +27,6 @@ struct publication *hub_inbox_take(struct hub_inbox *inbox)
 {
     struct publication *first = inbox->first;
     inbox->first = inbox->last = NULL;
-    inbox->is_waking = false;
     return first;
 }
 

@@ -16,8 +16,8 @@ struct hub_inbox {
     struct publication *first, *last; /* oldest first */
     size_t bytes;                     /* of these, and of those that the thread has taken and not delivered; atomic */
     struct reactor *reactor;          /* borrowed; NULL: the thread has not joined */
-    struct reactor_call wake;         /* posted while is_waking */
-    bool is_waking;
+    struct reactor_call wake;         /* posted by hub_inbox_queue() */
+    bool is_waking;                   /* from then on until it runs: it must not be posted twice */
 };
 
 /* Whether a payload fits, of limit bytes at most. An empty inbox has room for any. */

@@ -225,6 +225,7 @@ static void on_topics_wake(struct reactor *reactor, void *arg)
 {
     struct topics *topics = arg;
     (void)reactor;
+    hub_note_wake(topics->hub, topics->number);
     take_inbox(topics);
     if (!reactor_is_scheduled(&topics->task)) {
         deliver_until(topics, sys_now_ns() + DELIVERY_SLICE_NS);

@@ -273,6 +273,23 @@ static void before_a_stop_all_is_delivered_at_once(void **state)
     topics_flush(&scene.topics);
 }
 
+/* A wake-up is under way already when all is delivered at once; those that publish then need no other one. */
+static void what_is_published_after_all_was_delivered_at_once_comes_as_well(void **state)
+{
+    (void)state;
+    assert_int_equal(join(0, "a", NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(publish("a", "1"), 0);
+        topics_flush(&scene.topics);
+    }
+    assert_int_equal(publish("a", "2"), 0);
+    run_all();
+    assert_string_equal(heard(0), "1 1 1 2 ");
+    assert_int_equal(publish("a", "3"), 0); /* and one is left when the reactor goes */
+    topics_flush(&scene.topics);
+    assert_int_equal(publish("a", "4"), 0);
+}
+
 static void what_a_subscriber_does_not_take_is_counted(void **state)
 {
     static const enum delivery answers[] = {DELIVERY_TAKEN, DELIVERY_SKIPPED, DELIVERY_ENDED};
@@ -788,6 +805,7 @@ int main(void)
         TEST(subscribers_come_and_go_during_a_delivery),
         TEST(many_subscribers_do_not_hold_up_the_loop),
         TEST(before_a_stop_all_is_delivered_at_once),
+        TEST(what_is_published_after_all_was_delivered_at_once_comes_as_well),
         TEST(what_a_subscriber_does_not_take_is_counted),
         TEST(messages_of_a_topic_that_wait_can_be_taken_together),
         TEST(batches_have_limits),
