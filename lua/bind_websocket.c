@@ -409,16 +409,21 @@ static int lua_websocket_sent(lua_State *L)
 
 /* Topics. */
 
+static const char *check_topic_text(lua_State *L, const char *what, size_t *len)
+{
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        script_raise(L, "%s: the name of a topic expected, got %s", what, luaL_typename(L, 2));
+    }
+    return lua_tolstring(L, 2, len);
+}
+
 /* subscribe(ws, topic, skips): true; nil and "closed", or why not. */
 static int lua_websocket_subscribe(lua_State *L)
 {
     lua_settop(L, 3);
     struct script_websocket *socket = find_websocket(L, "ws:subscribe");
-    if (lua_type(L, 2) != LUA_TSTRING) {
-        script_raise(L, "ws:subscribe: the name of a topic expected, got %s", luaL_typename(L, 2));
-    }
     size_t len;
-    const char *name = lua_tolstring(L, 2, &len);
+    const char *name = check_topic_text(L, "ws:subscribe", &len);
     int rv = -EPIPE;
     if (socket != NULL && socket->ws != NULL) {
         rv = ws_subscribe(socket->ws, name, len, lua_toboolean(L, 3) != 0);
@@ -440,11 +445,8 @@ static int websocket_unsubscribe(lua_State *L)
 {
     lua_settop(L, 2);
     struct script_websocket *socket = find_websocket(L, "ws:unsubscribe");
-    if (lua_type(L, 2) != LUA_TSTRING) {
-        script_raise(L, "ws:unsubscribe: the name of a topic expected, got %s", luaL_typename(L, 2));
-    }
     size_t len;
-    const char *name = lua_tolstring(L, 2, &len);
+    const char *name = check_topic_text(L, "ws:unsubscribe", &len);
     lua_pushboolean(L, socket != NULL && socket->ws != NULL && ws_unsubscribe(socket->ws, name, len) == 0);
     return 1;
 }

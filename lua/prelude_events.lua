@@ -3,8 +3,8 @@
 local core, app, shared = ...
 local fail, describe = core.fail, shared.describe
 local check_names, response = shared.check_names, shared.response
-local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
-local string, table = string, table
+local rawget, setmetatable, type = rawget, setmetatable, type
+local string = string
 
 local begin_beat, event_text, comment_text = core.begin_beat, core.event_text, core.comment_text
 local event_ms, write_event, current_request = core.event_ms, core.write_event, core.current_request
@@ -188,20 +188,7 @@ end
 
 -- The options of the route of app.events(path, options), and its handler.
 function shared.events_route(what, options)
-    local own, rest, names = {}, {}, {}
-    for _, name in ipairs(topic_options) do
-        own[name] = options[name]
-        table.insert(names, name)
-    end
-    for _, name in ipairs(shared.route_options) do
-        table.insert(names, name)
-    end
-    check_names(what, "option", options, names)
-    for name, value in pairs(options) do
-        if own[name] == nil then
-            rest[name] = value
-        end
-    end
+    local own, rest = shared.part_options(what, options, topic_options)
     if rest.log_slow == nil then
         rest.log_slow = 0 -- a stream is not slow because it lasts
     end

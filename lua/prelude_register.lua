@@ -150,7 +150,25 @@ end
 
 local route_options = core.route_names() -- names of a route's options
 table.insert(route_options, 1, "name")
-shared.route_options = route_options
+
+-- Part the options of a route of app.websocket or app.events into its own, and those that any route may have.
+function shared.part_options(what, options, own_names)
+    local own, rest, names = {}, {}, {}
+    for _, name in ipairs(own_names) do
+        own[name] = options[name]
+        table.insert(names, name)
+    end
+    for _, name in ipairs(route_options) do
+        table.insert(names, name)
+    end
+    check_names(what, "option", options, names)
+    for name, value in pairs(options) do
+        if own[name] == nil then
+            rest[name] = value
+        end
+    end
+    return own, rest
+end
 
 -- A limit that a route cannot have of its own gets a better error text than "unknown".
 local function check_route_options(what, options)

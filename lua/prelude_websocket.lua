@@ -3,7 +3,7 @@
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
 local check_function, check_names = shared.check_function, shared.check_names
-local ipairs, pairs, type, xpcall = ipairs, pairs, type, xpcall
+local ipairs, type, xpcall = ipairs, type, xpcall
 local table = table
 
 local open, done, take, receive = core.websocket_open, core.websocket_done, core.websocket_take, core.websocket_receive
@@ -129,20 +129,7 @@ end
 
 -- Take the options of WebSockets out of those of a route, which may have both. Returns a table for C.
 local function split_options(what, options)
-    local own, rest, names = {}, {}, {}
-    for _, name in ipairs(core.websocket_options()) do
-        own[name] = options[name]
-        table.insert(names, name)
-    end
-    for _, name in ipairs(shared.route_options) do
-        table.insert(names, name)
-    end
-    check_names(what, "option", options, names)
-    for name, value in pairs(options) do
-        if own[name] == nil then
-            rest[name] = value
-        end
-    end
+    local own, rest = shared.part_options(what, options, core.websocket_options())
     if rest.jit ~= nil then
         fail(what .. ": jit is not an option of a WebSocket: its function runs for as long as the client stays")
     end
