@@ -79,11 +79,12 @@ bool limit_looks_like_seconds(const struct limit_info *info, uint64_t value)
     static const struct {
         const char *suffix;
         uint64_t below_ms;
-    } rows[] = {{"_timeout", 1000}, {"_delay", 100}, {"_grace", 100}, {"_slow", 100}, {"_warning", 10}};
+    } rows[] = {{"_timeout", 1000}, {"_delay", 100}, {"_grace", 100}, {"_slow", 100},
+                {"_warning", 10},   {"_age", 1000},  {"ping", 1000}};
     size_t len = strlen(info->name);
     for (size_t i = 0; info->unit == LIMIT_MS && value > 0 && i < sizeof rows / sizeof rows[0]; i++) {
         size_t end = strlen(rows[i].suffix);
-        if (len > end && strcmp(info->name + len - end, rows[i].suffix) == 0) {
+        if (len >= end && strcmp(info->name + len - end, rows[i].suffix) == 0) {
             return value < rows[i].below_ms;
         }
     }

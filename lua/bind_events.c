@@ -11,6 +11,7 @@
 #include "http/event_stream.h"
 #include "http/response.h"
 #include "http/sse.h"
+#include "lua/bind_settings.h"
 #include "lua/coro.h"
 #include "lua/duration.h"
 #include "lua/scratch.h"
@@ -155,14 +156,21 @@ static int lua_comment_text(lua_State *L)
     return push_made(L, out, len);
 }
 
-/* event_ms(what, duration, least): milliseconds. */
+/* event_ms(what, duration, least, retry): milliseconds. retry, if it is there, is the time below which a number for the
+ * option retry is most likely meant in seconds. */
 static int lua_event_ms(lua_State *L)
 {
     const char *what = luaL_checkstring(L, 1);
     uint32_t ms = duration_check(L, 2, what);
     int64_t least = luaL_checkinteger(L, 3);
-    if (ms < least) {
+    bool is_number = lua_type(L, 2) == LUA_TNUMBER;
+    if (ms < least && is_number) {
+        script_raise(L, "%s: it must be at least %lld ms; for seconds, write \"%us\"", what, (long long)least, ms);
+    } else if (ms < least) {
         script_raise(L, "%s: it must be at least %lld ms", what, (long long)least);
+    }
+    if (is_number && ms > 0 && ms < luaL_optinteger(L, 4, 0)) {
+        script_warn_of_seconds(L, "app.events", "retry", ms);
     }
     lua_pushnumber(L, ms);
     return 1;

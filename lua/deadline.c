@@ -95,6 +95,7 @@ bool deadline_restart(struct script *script)
 {
     struct run *run = script->run;
     int64_t now_ns = sys_now_ns();
+    run->before_ns += now_ns - run->start_ns;
     start_clock(script, run, now_ns);
     if (run->turn_end_ns == 0) {
         run->turn_end_ns = now_ns + write_turn_ns;
@@ -232,7 +233,8 @@ uint64_t deadline_leave(struct script *script)
     struct run *ended = script->run;
     struct run *outer = ended->outer;
     int64_t now_ns = sys_coarse_ns();
-    int64_t took_ns = now_ns - ended->start_ns;
+    int64_t last_ns = now_ns - ended->start_ns;
+    int64_t took_ns = ended->before_ns + last_ns;
     ended->took_ns = took_ns;
     script->run = outer;
     outer->clock = RUN_UNSEEN; /* the time of the inner run is not the outer one's */
@@ -243,6 +245,6 @@ uint64_t deadline_leave(struct script *script)
         hook_set_interval(script, outer->stop == STOP_NONE ? LOOK_INTERVAL : 1);
         return 0;
     }
-    bool is_long = took_ns >= long_ns && ended->budget_ns != 0 && took_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;
-    return is_long ? (uint64_t)(took_ns / ns_per_ms) : 0;
+    bool is_long = last_ns >= long_ns && ended->budget_ns != 0 && last_ns >= LONG_FACTOR * (int64_t)ended->budget_ns;
+    return is_long ? (uint64_t)(last_ns / ns_per_ms) : 0;
 }

@@ -122,7 +122,7 @@ local function heartbeat_of(options)
 end
 
 local function retry_of(options)
-    return options.retry and event_ms("app.events: retry", options.retry, 0)
+    return options.retry and event_ms("app.events: retry", options.retry, 0, 100)
 end
 
 local handler_options = { "heartbeat", "retry" }

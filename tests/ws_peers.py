@@ -23,7 +23,7 @@ http {{
     access_log off;
     client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-    map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
+    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
     server {{
         listen 127.0.0.1:{port};
         location / {{

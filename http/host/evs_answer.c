@@ -9,6 +9,7 @@
 #include "http/host/evs_events.h"
 #include "http/host/evs_internal.h"
 
+#include "core/hub.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/publication.h"
@@ -161,8 +162,17 @@ static const char *find_events_mistake(const struct exchange *exchange, const st
     if (exchange->response_state != RESPONSE_NONE) {
         return already;
     }
-    if (options->size != sizeof *options || options->topic == NULL || (options->flags & ~(unsigned)EVS_SKIP) != 0) {
-        return "options has a wrong size, no topic, or unknown flags";
+    if (options->size != sizeof *options) {
+        return "size is not sizeof(struct evs_events_options)";
+    }
+    if (options->topic == NULL) {
+        return "topic is NULL";
+    }
+    if ((options->flags & ~(unsigned)EVS_SKIP) != 0) {
+        return "flags has unknown ones";
+    }
+    if (options->replay > TOPIC_REPLAY_MAX) {
+        return "replay is above 10,000";
     }
     if (heartbeat_ms != 0 && heartbeat_ms < EVENT_STREAM_HEARTBEAT_LEAST_MS) {
         return "heartbeat_ms is below 100";

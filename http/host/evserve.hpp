@@ -102,11 +102,11 @@ class websocket
   public:
     // What happens to it; each may be empty. What a function throws is logged, and the WebSocket is closed with 1011.
     struct handlers {
-        std::function<void(websocket)> open;
-        std::function<void(websocket, std::string_view data, bool is_text)> message;
-        std::function<void(websocket)> drain;
-        std::function<void(websocket, std::string_view data)> pong;
-        std::function<void(websocket, int code, std::string_view reason)> close; // ws is of no use any more
+        std::function<void(websocket)> open = {};
+        std::function<void(websocket, std::string_view data, bool is_text)> message = {};
+        std::function<void(websocket)> drain = {};
+        std::function<void(websocket, std::string_view data)> pong = {};
+        std::function<void(websocket, int code, std::string_view reason)> close = {}; // ws is of no use any more
     };
 
     explicit websocket(evs_ws *handle) noexcept : handle_(handle)
@@ -403,8 +403,10 @@ class request
     {
         return evs_file(handle_, root, path.c_str());
     }
-    int events(const evs_events_options &options) const noexcept
+    // Respond with the events of a topic. The size of the options is set here. Returns as evs_events().
+    int events(evs_events_options options) const noexcept
     {
+        options.size = sizeof options;
         return evs_events(handle_, &options);
     }
     int begin(int status, const char *type, std::int64_t length = -1) const noexcept

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/tls.h"
 #include "http/exchange.h"
+#include "http/exchange_log.h"
 #include "http/limits.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -22,6 +23,7 @@
 #include <errno.h>
 #include <string.h>
 
+enum { ORIGIN_SHOWN_MAX = 200 }; /* bytes of an Origin, and of a Host, in the log */
 enum { STATUS_BAD = 400, STATUS_FORBIDDEN = 403, STATUS_UPGRADE = 426, STATUS_INTERNAL = 500 };
 
 /* Between the response and the moment when it is sent. */
@@ -109,7 +111,12 @@ static struct ws_refusal check_handshake(const struct exchange *exchange, const 
         return (struct ws_refusal){STATUS_BAD, "A request for a WebSocket has no body."};
     }
     if (!may_connect(exchange, policy->origins)) {
-        return (struct ws_refusal){STATUS_FORBIDDEN, "Pages of this Origin may not connect to this WebSocket."};
+        return (struct ws_refusal){
+            STATUS_FORBIDDEN,
+            policy->origins != NULL
+                ? "Pages of this Origin may not connect to this WebSocket."
+                : "The Origin of the page is not the Host of this request. If both are the same site, a "
+                  "proxy in between has changed the field Host, or dropped its port."};
     }
     return (struct ws_refusal){0, NULL};
 }
@@ -129,8 +136,31 @@ static bool read_offer(const struct exchange *exchange, struct ws_offer *offer)
     return true;
 }
 
-static int refuse_handshake(struct exchange *exchange, const struct ws_refusal *refusal)
+/* A browser does not show why a handshake was refused, not even to its developer. */
+static void log_origin(struct exchange *exchange, const struct ws_policy *policy)
 {
+    size_t len = 0, host_len = 0;
+    const char *origin = exchange_field(exchange, "Origin", &len);
+    const char *host = exchange_known_field(exchange, FIELD_HOST, &host_len);
+    int shown = len < ORIGIN_SHOWN_MAX ? (int)len : ORIGIN_SHOWN_MAX,
+        host_shown = host_len < ORIGIN_SHOWN_MAX ? (int)host_len : ORIGIN_SHOWN_MAX;
+    if (policy->origins != NULL) {
+        exchange_log(exchange, LOG_WARN, policy, "GET %s: WebSocket refused: Origin %.*s is not in \"origins\"",
+                     exchange->path, shown, origin);
+    } else {
+        exchange_log(
+            exchange, LOG_WARN, policy,
+            "GET %s: WebSocket refused: Origin %.*s, Host %.*s: if both are the same site, the proxy in front must "
+            "pass on Host with its port; otherwise list the origin in \"origins\"",
+            exchange->path, shown, origin, host_shown, host == NULL ? "" : host);
+    }
+}
+
+static int refuse_handshake(struct exchange *exchange, const struct ws_refusal *refusal, const struct ws_policy *policy)
+{
+    if (refusal->status == STATUS_FORBIDDEN) {
+        log_origin(exchange, policy);
+    }
     static const char lines[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     if (refusal->status == STATUS_UPGRADE && response_add_lines(exchange, lines, sizeof lines - 1) < 0) {
         response_error(exchange, STATUS_INTERNAL, NULL);
@@ -252,7 +282,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
         refusal.why = "Sec-WebSocket-Extensions is no list of extensions (RFC 6455 section 9.1).";
     }
     if (refusal.status != 0) {
-        return refuse_handshake(exchange, &refusal);
+        return refuse_handshake(exchange, &refusal, policy);
     }
     struct ws_opening *opening = make_opening(options, arg);
     if (opening == NULL || add_agreed(exchange, policy, agreed) < 0 ||

@@ -644,6 +644,8 @@ class Start(unittest.TestCase):
                 ('app.events("/x", { topic = "t", replay = 0.5 })', "app.events: replay: a number of messages"),
                 ('app.events("/x", { topic = "t", replya = 5 })', 'unknown option "replya" (did you mean "replay"?)'),
                 ('app.events("/x", { topic = "t", heartbeat = "1ms" })', "heartbeat: it must be at least 100 ms"),
+                ('app.events("/x", { topic = "t", heartbeat = 15 })',
+                 'heartbeat: it must be at least 100 ms; for seconds, write "15s"'),
                 ('app.events("x", { topic = "t" })', "x"), ('app.events(5)', "got 5"),
                 ('for i = 1, 1001 do app.events("/" .. i, { topic = "t" .. i, replay = 1 }) end',
                  "more than 1000 topics whose messages are kept")):

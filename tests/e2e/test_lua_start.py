@@ -83,15 +83,21 @@ class BareNumbers(unittest.TestCase):
         with script('app.set { idle_timeout = 30, drain_timeout = "30ms", header_timeout = 1000 }\n'
                     'app.get("/", { write_timeout = 7 }, function() return "x" end)\n'
                     'app.worker("work.lua", { timeout = 5 })\n'
-                    'app.worker("work.lua", { timeout = 1000 })', files=(("work.lua", "return { f = print }"),)) as path:
+                    'app.worker("work.lua", { timeout = 1000 })\n'
+                    'app.websocket("/ws", { ping = 30, max_age = 60, compress_min = 9 }, function() end)\n'
+                    'app.events("/a", { topic = "a", retry = 3 })\n'
+                    'app.events("/b", { topic = "a", retry = "3ms" })', files=(("work.lua", "return { f = print }"),)) as path:
             with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "--reactors", "2", path) as server:
                 self.assertEqual(server.stop(), 0)
                 warnings = [line for line in server.lines if "confirm" in line]
-                self.assertEqual(len(warnings), 3, server.lines)
+                self.assertEqual(len(warnings), 6, server.lines)
                 self.assertIn(f'{path}:2: app.set: idle_timeout = 30 is 30 ms: write "30s" for seconds, or "30ms" to '
                               'confirm it', warnings[0])
                 self.assertIn(f"{path}:3: app.get: write_timeout = 7 is 7 ms", warnings[1])
                 self.assertIn(f"{path}:4: app.worker: timeout = 5 is 5 ms", warnings[2])
+                self.assertIn(f"{path}:6: app.websocket: ping = 30 is 30 ms", warnings[3])
+                self.assertIn(f"{path}:6: app.websocket: max_age = 60 is 60 ms", warnings[4])
+                self.assertIn(f"{path}:7: app.events: retry = 3 is 3 ms", warnings[5])
 
 
 class ScriptMistakes(unittest.TestCase):

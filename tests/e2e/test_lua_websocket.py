@@ -260,11 +260,17 @@ class WebSocket(SiteCase):
         self.assertEqual(ws_client.refusal(self.server, "/echo", version="1.0").status, 426)
 
     def test_origins(self):
-        self.assertEqual(ws_client.refusal(self.server, "/echo", headers=ORIGIN).status, 403)
+        refused = ws_client.refusal(self.server, "/echo", headers=ORIGIN)
+        self.assertEqual(refused.status, 403)
+        self.assertIn("a proxy in between has changed the field Host, or dropped its port", refused.text)
+        self.wait_for_log(r'GET /echo: WebSocket refused: Origin https://example\.org, Host test: if both are the '
+                          r'same site, the proxy in front must pass on Host with its port; otherwise list the origin in '
+                          r'"origins"$')
         for target in ("/origins", "/any"):
             with self.connect(target, headers=ORIGIN) as ws:
                 ws.wait_closed()
         self.assertEqual(ws_client.refusal(self.server, "/origins", headers=[("Origin", "http://b.test")]).status, 403)
+        self.wait_for_log(r'GET /origins: WebSocket refused: Origin http://b\.test is not in "origins"$')
 
     def test_groups_have_websockets(self):
         with self.connect("/room/red") as ws:

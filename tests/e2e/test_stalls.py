@@ -6,6 +6,7 @@ import unittest
 import urllib.request
 
 import evtest
+import ws_client
 from lua_site import EVSERVE
 
 SITE = """
@@ -14,6 +15,12 @@ local ffi = require "ffi"
 ffi.cdef "int usleep(unsigned);"
 app.metrics "/metrics"
 app.get("/hold/:id", function() ffi.C.usleep(150000) return "ok" end)
+app.websocket("/live", function(ws)
+    ws:receive()
+    ffi.C.usleep(150000)
+    ws:send "done" -- which counts as a wait, but the loop has not turned
+end)
+app.get("/stream", function() return 200, function(out) ffi.C.usleep(150000) out:write "done" end end)
 app.get("/stats", function() return app.stats().stalls .. " " .. app.stats().total.stalls end)
 """
 
@@ -43,6 +50,16 @@ class Stalls(unittest.TestCase):
             self.assertGreaterEqual(own, 1)
             self.assertGreaterEqual(total, own)
             self.assertRegex(get(server, "/metrics"), r"\nevserve_loop_stalls_total [1-9]")
+
+    def test_who_sends_behind_it_is_named(self):
+        with self.start("app.set { stall_warning = '120ms' }") as server:
+            get(server, "/stream")
+            evtest.wait_until(lambda: any("route GET /stream at" in line for line in server.raw), "the stream's line")
+        with self.start("app.set { stall_warning = '120ms' }") as server:
+            with ws_client.connect(server, "/live") as ws:
+                ws.send("go")
+                self.assertEqual(ws.receive(), "done")
+            evtest.wait_until(lambda: any("route GET /live at" in line for line in server.raw), "the WebSocket's line")
 
     def test_0_is_none(self):
         with self.start("app.set { stall_warning = 0 }") as server:

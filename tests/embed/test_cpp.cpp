@@ -222,7 +222,6 @@ void requests_are_answered_in_every_way()
         });
         server.route("GET /events", [](evs::request request) {
             evs_events_options options{};
-            options.size = sizeof options;
             options.topic = request.query("topic").data();
             CHECK(request.events(options) == (*options.topic == '\0' ? -EINVAL : 0));
         });

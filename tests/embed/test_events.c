@@ -98,9 +98,10 @@ static void mistakes_end_the_request_and_are_logged(void **state)
         struct evs_events_options options;
         const char *complaint;
     } cases[] = {
-        {{.size = 8, .topic = "news"}, "evs_events: options has a wrong size, no topic, or unknown flags"},
-        {{.size = sizeof right}, "evs_events: options has a wrong size, no topic, or unknown flags"},
-        {{.size = sizeof right, .topic = "news", .flags = 2}, "unknown flags"},
+        {{.size = 8, .topic = "news"}, "evs_events: size is not sizeof(struct evs_events_options)"},
+        {{.size = sizeof right}, "evs_events: topic is NULL"},
+        {{.size = sizeof right, .topic = "news", .flags = 2}, "evs_events: flags has unknown ones"},
+        {{.size = sizeof right, .topic = "news", .replay = 10001}, "evs_events: replay is above 10,000"},
         {{.size = sizeof right, .topic = "news", .heartbeat_ms = 99}, "evs_events: heartbeat_ms is below 100"},
         {{.size = sizeof right, .topic = ""}, "evs_events: the name"},
         {{.size = sizeof right, .topic = long_topic}, "evs_events: the name"},
