@@ -38,6 +38,7 @@ void conn_pool_done(struct conn_pool *pool)
         mem_free(pool->slabs);
         pool->slabs = next;
     }
+    mem_free(pool->spare_traffic);
     mem_free(pool->spare_out);
     mem_free(pool->read_block);
 }

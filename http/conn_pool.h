@@ -32,6 +32,7 @@ struct conn_pool {
     bool is_read_block_lent;             /* it is, to one at a time */
     char *spare_out;                     /* output block for the next connection that has something to say, or NULL */
     size_t spare_out_capacity;           /* bytes of it */
+    void *spare_traffic;                 /* likewise, for what a WebSocket notes of it (http/ws/ws_traffic.c) */
     uint64_t handshakes_tick;            /* the reactor's tick in which handshakes have taken */
     int64_t handshakes_ns;               /* so long */
     struct conn_lines failed_handshakes; /* lines about TLS handshakes that fail */

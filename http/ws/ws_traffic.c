@@ -1,5 +1,5 @@
-/* Happy path: the answers of a turn are appended to one block, which the pool of connections lends, and leave with one
- * write; what was borrowed goes back. A frame for many WebSockets is not copied: the bytes that were queued before it
+/* Happy path: the answers of a turn are appended to one block, which the pool of connections lends, as it does the
+ * struct ws_traffic, and leave with one write; what was borrowed goes back: a turn allocates nothing. A frame for many WebSockets is not copied: the bytes that were queued before it
  * are counted, so that the order is kept.
  *
  * Failure mode: without memory nothing is queued. */
@@ -46,9 +46,26 @@ struct ws_traffic {
 static struct ws_traffic *make_traffic(struct ws *ws)
 {
     if (ws->traffic == NULL) {
-        ws->traffic = mem_zalloc(sizeof *ws->traffic);
+        struct conn_pool *pool = ws->conn->pool;
+        ws->traffic = pool->spare_traffic != NULL ? pool->spare_traffic : mem_alloc(sizeof *ws->traffic);
+        pool->spare_traffic = NULL;
+        if (ws->traffic != NULL) {
+            *ws->traffic = (struct ws_traffic){0};
+        }
     }
     return ws->traffic;
+}
+
+/* Give it back: nothing is on its way. */
+static void put_traffic(struct ws *ws)
+{
+    struct conn_pool *pool = ws->conn->pool;
+    if (pool->spare_traffic == NULL) {
+        pool->spare_traffic = ws->traffic;
+    } else {
+        mem_free(ws->traffic);
+    }
+    ws->traffic = NULL;
 }
 
 size_t ws_traffic_queued(const struct ws *ws)
@@ -314,8 +331,7 @@ void ws_traffic_settle(struct ws *ws)
     traffic->held = NULL;
     traffic->held_capacity = 0;
     if (traffic->rest_block == NULL) {
-        mem_free(traffic);
-        ws->traffic = NULL;
+        put_traffic(ws);
     }
 }
 

@@ -53,6 +53,23 @@ static void a_made_frame_is_one_system_call_and_nothing_else(void **state)
     assert_int_equal(stats().ws_sent, 2);
 }
 
+/* What a turn needs for its answers is lent, and comes back: only the first one of a server asks for memory. */
+static void an_answer_allocates_nothing(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = ws_client();
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "first", 5), 1);
+    settle();
+    uint64_t calls = fake_mem_calls();
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "a", 1), 1);
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "b", 1), 1);
+    settle();
+    assert_int_equal(ws_send(heard.ws, WS_TEXT, "c", 1), 1);
+    settle();
+    assert_int_equal(fake_mem_calls(), calls);
+    assert_string_equal(ws_answers(peer), "text first; text a; text b; text c; ");
+}
+
 static void what_the_socket_does_not_take_is_held_in_order(void **state)
 {
     (void)state;
@@ -148,14 +165,23 @@ static ssize_t hold_back(struct transport *transport, const void *data, size_t l
 
 static const struct transport_ops holding_ops = {.send = hold_back, .interest = transport_socket_interest};
 
+/* One more client, which does not read and so keeps what the pool lends. */
+static void keep_what_is_lent(void)
+{
+    fake_peer_set_room(ws_client(), 0);
+    ws_send(heard.ws, WS_TEXT, "x", 1);
+}
+
 static void without_memory_nothing_is_queued(void **state)
 {
     (void)state;
+    keep_what_is_lent();
     struct fake_peer *peer = ws_client();
+    struct ws *ws = heard.ws;
     fake_peer_set_room(peer, 0);
     for (uint64_t n = 1; n < 4; n++) {
         fake_mem_fail_after(n, true);
-        int rv = ws_send_made(heard.ws, &made);
+        int rv = ws_send_made(ws, &made);
         fake_mem_fail_after(0, false);
         assert_true(rv == -ENOMEM || rv == 1);
     }
@@ -163,9 +189,10 @@ static void without_memory_nothing_is_queued(void **state)
     settle();
     assert_int_equal(releases, holds);
     assert_non_null(strstr(ws_answers(peer), "text made; "));
+    keep_what_is_lent();
     fake_peer_set_room(peer, 3); /* half of a frame is sent, and no memory for the rest of it: there is no way back */
     fake_mem_fail_after(1, true);
-    assert_int_equal(ws_send_made(heard.ws, &made), -EPIPE);
+    assert_int_equal(ws_send_made(ws, &made), -EPIPE);
     fake_mem_fail_after(0, false);
     settle();
     assert_true(is_closed(peer));
@@ -194,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TRAFFIC_TEST(a_made_frame_is_one_system_call_and_nothing_else),
+        TRAFFIC_TEST(an_answer_allocates_nothing),
         TRAFFIC_TEST(what_the_socket_does_not_take_is_held_in_order),
         TRAFFIC_TEST(many_held_frames_are_copied_instead),
         TRAFFIC_TEST(those_that_do_not_read_are_cut_at_the_cap),
