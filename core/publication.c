@@ -97,11 +97,12 @@ const char *message_error_text(int error)
                    "the texts name these limits");
     switch (-error) {
     case EINVAL:
-        return "the name of a topic must not be empty or contain a NUL; that of an event, no NUL and no line break";
+        return "the name of a topic must not be empty or contain a NUL; that of an event must not contain a NUL or a "
+               "line break";
     case ENAMETOOLONG:
         return "the name is too long: a topic's has at most 256 bytes, an event's 128";
     case EMSGSIZE:
-        return "the message is too long: it may have 1 MiB";
+        return "the message is too long: it may have at most 1 MiB";
     case EILSEQ:
         return "the text is not UTF-8: only a binary message may be something else";
     case ENOBUFS:

@@ -409,6 +409,7 @@ static int lua_websocket_sent(lua_State *L)
 
 /* Topics. */
 
+/* The name of a topic at index 2. */
 static const char *check_topic_text(lua_State *L, const char *what, size_t *len)
 {
     if (lua_type(L, 2) != LUA_TSTRING) {
