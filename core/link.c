@@ -447,6 +447,7 @@ const char *link_failure(const struct link *link)
     return link->failure != NULL    ? link->failure
            : link->approach != NULL ? approach_failure(link->approach)
            : is_of_tls              ? transport_failure(&link->transport)
+           : link->error == 0       ? ""
                                     : errno_text(-link->error);
 }
 

@@ -92,7 +92,7 @@ void link_set_user(struct link *link, const struct link_user *user, void *arg);
 enum link_stage link_stage(const struct link *link);
 
 /* Why it failed, in plain words: "Connection refused"; and why a call on an open link has returned -EPROTO or
- * -ECONNABORTED. Valid until link_close(). */
+ * -ECONNABORTED, or "" if there is no more to say than that error. Valid until link_close(). */
 const char *link_failure(const struct link *link);
 
 /* Read once; write once; as transport_recv(), transport_send() and transport_sendv(). After -EAGAIN, or less than was

@@ -716,6 +716,43 @@ static void password_that_is_wrong_is_said(void **state)
     assert_null(strstr(scene.logged, "hush"));
 }
 
+/* Connect to a server that sends a text, or resets the connection; the log has why. */
+static void meet_stranger(int n, const char *text, const char *why)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char url[160];
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), peer = -1;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/other%d", scene.folder, n);
+    snprintf(url, sizeof url, "unix:%s", address.sun_path);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(open_machine(n, url), 0);
+    turn_until(peer >= 0 || (peer = accept(listener, NULL, NULL)) >= 0);
+    for (int i = 0; i < 20; i++) { /* it has sent its greetings, which nobody reads: closed, that is a reset */
+        turn();
+    }
+    assert_int_equal(send(peer, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    if (text[0] == '\0') {
+        close(peer);
+    }
+    turn_until(strstr(scene.logged, why) != NULL);
+    if (text[0] != '\0') {
+        close(peer);
+    }
+    close(listener);
+    unlink(address.sun_path);
+}
+
+static void server_that_is_not_redis_is_said(void **state)
+{
+    (void)state;
+    begin(0);
+    meet_stranger(0, "HTTP/1.1 400 Bad Request\r\n\r\n",
+                  "cannot be reached: what it sends is not the protocol of Redis;");
+    meet_stranger(1, "", "cannot be reached: Connection reset by peer;");
+    assert_null(strstr(scene.logged, "Success"));
+}
+
 static void queue_is_bounded_while_redis_is_away(void **state)
 {
     static char text[1 << 20];
@@ -844,6 +881,7 @@ int main(void)
         on_redis(unknown_id_does_not_keep_messages_away),
         on_redis(connections_that_do_not_last_are_made_less_often),
         on_redis(password_that_is_wrong_is_said),
+        on_redis(server_that_is_not_redis_is_said),
         on_redis(queue_is_bounded_while_redis_is_away),
         on_redis(bad_urls_are_refused),
         on_redis(broker_can_be_replaced),
