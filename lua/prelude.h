@@ -19,4 +19,7 @@ extern const struct prelude_part evserve_ngx_prelude[];
 /* prelude_redis*.lua: bind_redis.h. */
 extern const struct prelude_part evserve_redis_prelude[];
 
+/* prelude_store.lua: bind_store.h. */
+extern const struct prelude_part evserve_compiled_prelude[];
+
 #endif

@@ -201,6 +201,8 @@ local function check_name(what, name)
     end
 end
 
+local compiles -- store:incr for compiled code is loaded
+
 local function add_route(group, method, methods, path, options, fn, websocket)
     local what = group.what .. method
     begin(what, path)
@@ -222,6 +224,10 @@ local function add_route(group, method, methods, path, options, fn, websocket)
         path = group.prefix .. path
     end
     core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket })
+    if options.jit and not compiles and core.can_compile() then
+        compiles = true
+        core.store_compile(core, app, shared)
+    end
     if options.name then
         named[options.name] = { pattern = path, place = core.place() }
     end

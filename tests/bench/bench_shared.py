@@ -7,7 +7,8 @@ call of a worker's function, there and back, with one client and with 16.
 
 "A request with one incr" is all that such a request costs, with one request at a time on each of 16 connections or with
 16 pipelined. "In a loop" is the difference between a handler that calls incr LOOP times and one that does not, by the
-call; LuaJIT compiles that loop in nginx, and interprets it in evserve, where handlers have a deadline. Rounds take
+call; LuaJIT compiles that loop in nginx, and interprets it in evserve, where handlers have a deadline, except in routes
+with jit = true, "in a compiled loop". Rounds take
 turns, and the ratio is the median of the rounds' ratios. Calls are measured with server and wrk on one core: in a
 virtual machine, waking a core that sleeps takes longer than the call, and is charged to whoever does it. CPU is user
 and system time of all threads and processes of the server; wrk makes the load.
@@ -34,6 +35,7 @@ local worker = app.worker("calls.lua", {{ threads = 1, queue = 1000 }})
 app.get("/none", function() return "x" end)
 app.get("/one", function() return tostring(store:incr("hits", 1)) end)
 app.get("/loop", function() for i = 1, {LOOP} do store:incr("hits", 1) end return "x" end)
+app.get("/compiled", {{ jit = true }}, function() for i = 1, {LOOP} do store:incr("hits", 1) end return "x" end)
 app.get("/call", function() worker.nothing() return "x" end)
 """
 CALLS = "return { nothing = function() end }\n"
@@ -98,14 +100,14 @@ def measure(server, path, seconds, connections, script=None):
     return (server.cpu_us() - before) / requests
 
 
-INCR = ("a request with one incr", "the same, 16 pipelined", "incr in a loop")
+INCR = ("a request with one incr", "the same, 16 pipelined", "incr in a loop", "in a compiled loop")
 
 
-def incr(server, seconds, pipeline):
+def incr(server, seconds, pipeline, compiled="/compiled"):
     """CPU in microseconds, in the order of INCR."""
     none = measure(server, "/none", seconds, 16)
     return (measure(server, "/one", seconds, 16), measure(server, "/one", seconds, 16, pipeline),
-            (measure(server, "/loop", seconds, 16) - none) / LOOP)
+            (measure(server, "/loop", seconds, 16) - none) / LOOP, (measure(server, compiled, seconds, 16) - none) / LOOP)
 
 
 def compare(ours, theirs):
@@ -135,7 +137,7 @@ def main():
         for _ in range(ROUNDS):
             ours.append(incr(evserve, seconds, pipeline))
             if nginx:
-                theirs.append(incr(nginx, seconds, pipeline))
+                theirs.append(incr(nginx, seconds, pipeline, "/loop"))
             for connections, found in calls.items():
                 found.append(call(for_calls, seconds, connections))
     for number, name in enumerate(INCR):

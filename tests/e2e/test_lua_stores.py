@@ -16,6 +16,40 @@ app.post("/table", function() store:set("table", { list = { 1, 2, { three = true
 app.get("/table", function() return store:get "table" end)
 """
 
+INCR = """
+local jit = %s
+local store, other = app.store "a", app.store "b"
+app.get("/incr", { jit = jit }, function()
+    local said = {}
+    local function try(...)
+        said[#said + 1] = tostring(select(2, pcall(store.incr, ...)))
+    end
+    store:set("text", "x")
+    for _ = 1, 2 do -- the first call of a store is another one than the next
+        for _, object in ipairs { store, other } do
+            for _, key in ipairs { "n", "text", "", ("k"):rep(250), ("k"):rep(251), 7, true, {} } do
+                try(object, key)
+                for _, number in ipairs { 1, -2.5, 0, 1 / 0, -1 / 0, 0 / 0, 2 ^ 53, "1", "x", {} } do
+                    try(object, key, number)
+                    try(object, key, number, 5)
+                end
+                try(object, key, 1, 0, "1h")
+                try(object, key, 1, "x")
+                try(object, key, 1, nil, "1h")
+                try(object, key, nil, 3)
+            end
+        end
+        try() try(1) try({}, "n") try(io.stdout, "n") try(store, nil)
+    end
+    store:flush() other:flush()
+    return table.concat(said, "\\n")
+end)
+app.get("/sum", { jit = jit }, function()
+    for _ = 1, 1000 do store:incr "sum" end
+    return tostring(store:get "sum")
+end)
+"""
+
 TIMERS = """
 local store = app.store "a"
 local thread = store:incr "threads"
@@ -48,6 +82,16 @@ class Stores(unittest.TestCase):
             file.write(HEAD + text)
         server.process.send_signal(signal.SIGHUP)
         evtest.wait_until(lambda: sum(outcome in line for line in server.lines) > before, outcome)
+
+    def test_incr_is_the_same_where_it_is_compiled(self):
+        said = []
+        for jit in "false", "true":
+            with script(INCR % jit) as path, serve(path) as server, Client(server) as client:
+                answers = [client.ask("GET", "/incr").text for _ in range(3)]
+                said.append([answer.replace(path, "SCRIPT") for answer in answers])
+                self.assertEqual([client.ask("GET", "/sum").text for _ in range(3)], ["1000", "2000", "3000"])
+        self.assertIn("store:incr: a: the value of \"text\" is not a number", said[0][0])
+        self.assertEqual(said[0], said[1])
 
     def test_threads_count_in_one_store(self):
         with script(COUNTER % ("1M", 1)) as path, serve(path) as server:
