@@ -1349,8 +1349,8 @@ int evs_on_done(evs_request *request, void (*fn)(void *arg), void *arg);
  * Other threads use evserve_post_to(). No function calls back into the host: what it causes comes later.
  *
  * The server answers pings by itself, and pings clients that say nothing, so that one that has vanished is noticed. A
- * stop sends close code 1001 and waits for the client until the deadline of the stop. A reload leaves open WebSockets
- * alone: your functions and arg must stay valid until on_close. */
+ * stop sends close code 1001 and waits for the client until the deadline of the stop, or for close_timeout_ms if it has
+ * none. A reload leaves open WebSockets alone: your functions and arg must stay valid until on_close. */
 typedef struct evs_ws evs_ws;
 
 enum { EVS_WS_TEXT = 1, EVS_WS_BINARY = 2 }; /* kinds of messages; a text is UTF-8 */

@@ -224,6 +224,7 @@ void server_drain(struct server *server, uint32_t drain_ms, void (*on_drained)(v
     bool has_deadline = drain_ms != SERVER_DRAIN_NEVER;
     server->on_drained = NULL; /* never before this returns */
     cancel_timer(server, &server->drain_timer);
+    server->service.has_drain_deadline = has_deadline;
     if (!server->service.is_draining) {
         begin_drain(server, drain_ms);
     }

@@ -117,6 +117,7 @@ struct service {
     bool is_stopping;                 /* a stop has begun: health says so, and responses say Connection: close */
     bool is_replaced;                 /* another program goes on, so health is well in spite of it */
     bool is_draining;                 /* the server stops: no connection outlives its response */
+    bool has_drain_deadline;          /* and cuts what is left then; it may be given one later */
     bool ends_idle;                   /* and no connection waits for a request any more */
     int64_t date_s;                   /* second that date shows */
     char date[HTTP_DATE_LEN];         /* Date value */

@@ -320,9 +320,10 @@ static int64_t left_ms(uint32_t now_ms, uint32_t since_ms, uint32_t time_ms)
 static int64_t quiet_ms(const struct ws *ws, uint32_t now_ms)
 {
     const struct ws_options *options = ws->options;
-    if (ws->state == WS_CLOSING) { /* a stop has a deadline of its own */
-        bool is_draining = ws->conn->pool->service->is_draining;
-        return is_draining ? INT64_MAX : left_ms(now_ms, ws->since_ms, options->close_timeout_ms);
+    if (ws->state == WS_CLOSING) {
+        const struct service *service = ws->conn->pool->service;
+        bool is_cut = service->is_draining && service->has_drain_deadline; /* the stop does that */
+        return is_cut ? INT64_MAX : left_ms(now_ms, ws->since_ms, options->close_timeout_ms);
     }
     if (!takes_frames(ws)) {
         return INT64_MAX;

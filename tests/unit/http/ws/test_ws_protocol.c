@@ -274,6 +274,35 @@ static void a_stop_sends_1001_and_waits(void **state)
     assert_string_equal(heard.text, "open; open; close 1001 ; close 1006 ; ");
 }
 
+/* Such as that of SIGQUIT: one client that does not answer must not hold it up forever. */
+static void a_stop_without_a_deadline_waits_for_close_timeout(void **state)
+{
+    (void)state;
+    struct fake_peer *silent = ws_client();
+    server_drain(scene.server, SERVER_DRAIN_NEVER, NULL, NULL);
+    settle();
+    assert_string_equal(ws_answers(silent), "close 1001 the server stops; ");
+    pass_ms(9999);
+    assert_false(is_closed(silent));
+    pass_ms(1);
+    assert_true(is_closed(silent));
+    assert_string_equal(heard.text, "open; close 1006 ; ");
+}
+
+/* The host has lost patience meanwhile. */
+static void a_stop_may_get_a_deadline_later(void **state)
+{
+    (void)state;
+    struct fake_peer *silent = ws_client();
+    server_drain(scene.server, SERVER_DRAIN_NEVER, NULL, NULL);
+    pass_ms(5000);
+    server_drain(scene.server, 7000, NULL, NULL);
+    pass_ms(6999);
+    assert_false(is_closed(silent));
+    pass_ms(1);
+    assert_true(is_closed(silent));
+}
+
 static void a_websocket_that_opens_during_a_stop_closes(void **state)
 {
     (void)state;
@@ -304,6 +333,8 @@ int main(void)
         WS_TEST(a_client_that_reads_nothing_is_cut),
         WS_TEST(a_turn_ends_after_its_time),
         WS_TEST(a_stop_sends_1001_and_waits),
+        WS_TEST(a_stop_without_a_deadline_waits_for_close_timeout),
+        WS_TEST(a_stop_may_get_a_deadline_later),
         WS_TEST(a_websocket_that_opens_during_a_stop_closes),
     };
     return cmocka_run_group_tests_name("ws_protocol", tests, NULL, NULL);
