@@ -1189,11 +1189,13 @@ int evserve_metric_observe(evserve *server, int metric, double value, const char
  *
  *     evserve_publish(server, "news", "It works.", 9);
  *
- * The text is copied. Nothing is sent inside of the call: each thread delivers in its own time, to each subscriber in the
- * order of publishing. Nothing happens if nobody subscribes. Returns 0, or with nothing published:
- * -EINVAL: the topic is empty or NULL; -ENAMETOOLONG: it has more than 256 bytes; -EMSGSIZE: the text has more than
- * 1 MiB; -EILSEQ: it is not UTF-8; -ENOBUFS: a thread is so far behind that 64 MiB of messages wait for its
- * subscribers, so publish more slowly; -ENOMEM; -ECHILD in a forked child. Any thread; not from signal handlers. */
+ * The text is copied. Nothing is sent inside of the call: each thread delivers in its own time, to each subscriber in
+ * the order of publishing. Nothing happens if nobody subscribes. In functions that the server calls, use evs_server() or
+ * evs_ws_server(): with config.reactors, a variable for what evserve_start() returns may still be NULL there. Returns 0,
+ * or with nothing published: -EINVAL: the topic is empty or NULL; -ENAMETOOLONG: it has more than 256 bytes; -EMSGSIZE:
+ * the text has more than 1 MiB; -EILSEQ: it is not UTF-8; -ENOBUFS: a thread is so far behind that 64 MiB of messages
+ * wait for its subscribers, so publish more slowly; -ENOMEM; -ECHILD in a forked child. Any thread; not from signal
+ * handlers. */
 int evserve_publish(evserve *server, const char *topic, const void *data, size_t len);
 
 /* The same with all that can be said about a message. */

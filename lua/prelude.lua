@@ -65,7 +65,7 @@ local function fail_unknown(what, kind, name, names)
         end
     end
     if hint == "" and type(name) == "string" and (kind == "option" or kind == "function") and #names <= 20 then -- few enough to name them all
-        hint = string.format(": there are %s", table.concat(names, ", "))
+        hint = (#names == 1 and ": there is only " or ": there are ") .. table.concat(names, ", ")
     end
     fail(string.format("%s: unknown %s %s%s", what, kind, describe(name), hint))
 end

@@ -79,11 +79,11 @@ methods.ping = sender(core.websocket_ping)
 -- Topics.
 
 -- The options of a subscription or of a message.
-local function check_options(what, options, names)
+local function check_options(what, options, names, place_of)
     if type(options) ~= "table" then
         fail(what .. ": a table of options expected, got " .. describe(options))
     end
-    check_names(what, "option", options, names)
+    check_names(what, "option", options, names, place_of)
     return options
 end
 
@@ -96,10 +96,17 @@ end
 
 local subscribe, publish = core.websocket_subscribe, core.publish
 
+local function place_of_replay(name)
+    if name == "replay" or name == "after" then
+        return "is an option of app.subscribe: what that receives can be sent first"
+    end
+end
+
 function methods.subscribe(ws, topic, options)
-    local skips = options ~= nil and
-        check_flag("ws:subscribe", "skip", check_options("ws:subscribe", options, { "skip" }).skip)
-    return subscribe(ws, topic, skips)
+    if options ~= nil then
+        options = check_options("ws:subscribe", options, { "skip" }, place_of_replay)
+    end
+    return subscribe(ws, topic, options and check_flag("ws:subscribe", "skip", options.skip))
 end
 
 function app.publish(topic, data, options)
