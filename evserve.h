@@ -1375,7 +1375,7 @@ struct evs_ws_callbacks {
     /* A message from the client. data is valid during the call. Without this function, messages are dropped. */
     void (*on_message)(evs_ws *ws, int kind, const void *data, size_t len, void *arg);
 
-    /* evs_ws_send() returned 0, and since then the client has taken at least half of what was queued. */
+    /* evs_ws_send() returned 0, and now at most half of write_high_mark is left to be sent. */
     void (*on_drain)(evs_ws *ws, void *arg);
 
     /* A pong: usually the answer to evs_ws_ping(), with its data. */
@@ -1439,7 +1439,8 @@ int evs_websocket(evs_request *request, const struct evs_ws_callbacks *callbacks
  *   -ENOBUFS   more than write_cap bytes are waiting already: the connection is cut, and on_close follows
  *   -ENOMEM    nothing was queued
  *
- * All that is sent within one callback leaves with one system call when the callback returns. */
+ * What is sent within one callback leaves together when the callback returns, usually with one system call; a message of
+ * 16 KiB or more may leave at once. */
 int evs_ws_send(evs_ws *ws, int kind, const void *data, size_t len);
 
 /* Send a ping with at most 125 bytes. The pong is an on_pong. Returns as evs_ws_send(). */
