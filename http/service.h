@@ -5,6 +5,7 @@
  * reactor's thread uses it. Listeners, connections and pools are not here: they are the server's own
  * (server_internal.h). */
 
+#include "core/slabs.h"
 #include "core/tally.h"
 #include "http/handler.h"
 #include "http/http_date.h"
@@ -127,6 +128,8 @@ struct service {
     struct topics *topics;            /* borrowed: subscribers of this thread; NULL without a host */
     struct request_id_pool ids;       /* randomness for the ids of its requests */
     struct ws_codecs *ws_codecs;      /* what compressed WebSockets share; NULL while there are none */
+    struct slabs websockets;          /* memory of struct ws */
+    struct slabs ws_subscriptions;    /* memory of their subscriptions */
     struct server_stats stats;        /* since the server was made */
 
     /* Of server_report_full(), with its argument; NULL without a host. */

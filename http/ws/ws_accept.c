@@ -8,6 +8,7 @@
 
 #include "core/ascii.h"
 #include "core/mem.h"
+#include "core/slabs.h"
 #include "core/tls.h"
 #include "http/exchange.h"
 #include "http/exchange_log.h"
@@ -240,7 +241,7 @@ static void *begin_ws(struct conn *conn, const char *unread, size_t len, void *a
 static void free_opening(struct ws_opening *opening)
 {
     ws_deflate_destroy(opening->ws->deflate);
-    mem_free(opening->ws);
+    slabs_put(opening->ws);
     mem_free(opening);
 }
 
@@ -253,13 +254,13 @@ static void lose_opening(void *arg)
     free_opening(opening);
 }
 
-static struct ws_opening *make_opening(const struct ws_options *options, void *arg)
+static struct ws_opening *make_opening(struct service *service, const struct ws_options *options, void *arg)
 {
     struct ws_opening *opening = mem_alloc(sizeof *opening);
-    struct ws *ws = mem_zalloc(sizeof *ws);
+    struct ws *ws = slabs_take(&service->websockets, sizeof *ws);
     if (opening == NULL || ws == NULL) {
         mem_free(opening);
-        mem_free(ws);
+        slabs_put(ws);
         return NULL;
     }
     ws->options = options;
@@ -284,7 +285,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
     if (refusal.status != 0) {
         return refuse_handshake(exchange, &refusal, policy);
     }
-    struct ws_opening *opening = make_opening(options, arg);
+    struct ws_opening *opening = make_opening(exchange->service, options, arg);
     if (opening == NULL || add_agreed(exchange, policy, agreed) < 0 ||
         add_compression(exchange, opening->ws, &offer) < 0) {
         if (opening != NULL) {

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "core/slabs.h"
 #include "http/conn.h"
 #include "http/conn_doing.h"
 #include "http/conn_pool.h"
@@ -395,7 +396,7 @@ static void ws_lose(struct conn *conn)
     ws_deflate_destroy(ws->deflate);
     stat_add(&service->stats.websockets, UINT64_MAX); /* one less */
     conn->work = NULL;
-    mem_free(ws);
+    slabs_put(ws);
 }
 
 static const char *ws_doing(const struct conn *conn)

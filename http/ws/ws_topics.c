@@ -6,6 +6,7 @@
 #include "http/ws/ws_topics.h"
 
 #include "core/mem.h"
+#include "core/slabs.h"
 #include "core/topics.h"
 #include "http/service.h"
 #include "http/ws/ws.h"
@@ -161,14 +162,14 @@ int ws_subscribe(struct ws *ws, const char *name, size_t len, bool skips)
     if (topics == NULL || count_subscriptions(ws) >= WS_TOPICS_MAX) {
         return topics == NULL ? -ENOTSUP : -E2BIG;
     }
-    struct ws_subscription *made = mem_zalloc(sizeof *made);
+    struct ws_subscription *made = slabs_take(&ws_service(ws)->ws_subscriptions, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
     made->skips = skips;
     int rv = topics_subscribe(topics, &made->subscription, name, len, deliver_to_ws, ws, NULL);
     if (rv < 0) {
-        mem_free(made);
+        slabs_put(made);
         return rv;
     }
     *place = made; /* the end of the list */
@@ -180,7 +181,7 @@ static void drop_first(struct ws_subscription **place)
     struct ws_subscription *dropped = *place;
     *place = dropped->next;
     topics_unsubscribe(&dropped->subscription);
-    mem_free(dropped);
+    slabs_put(dropped);
 }
 
 int ws_unsubscribe(struct ws *ws, const char *name, size_t len)

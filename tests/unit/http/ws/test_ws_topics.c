@@ -208,6 +208,10 @@ static void lost_clients_and_short_memory_harm_nobody_else(void **state)
     assert_int_equal(publish("a", "3", 1), 0);
     settle();
     assert_string_equal(ws_answers(first), "text 3; ");
+    for (int i = 0; server_service(scene.server)->ws_subscriptions.first != NULL; i++) { /* until a slab is full */
+        char name[16];
+        assert_int_equal(ws_subscribe(ws, name, (size_t)sprintf(name, "more %d", i), false), 0);
+    }
     for (uint64_t n = 1; n <= 3; n++) {
         fake_mem_fail_after(n, true);
         assert_int_equal(ws_subscribe(ws, "new", 3, false), -ENOMEM);
