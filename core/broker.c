@@ -288,6 +288,7 @@ static void on_commands_reply(void *arg, const struct redis_reply *reply)
         pthread_mutex_lock(&broker->lock);
         broker_queue_put_behind(&broker->queue, broker->taken_number);
         pthread_mutex_unlock(&broker->lock);
+        broker_keep_waiting(broker);
         broker_go_up(broker);
     }
     broker_go_on_with_topics(broker);

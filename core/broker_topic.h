@@ -30,6 +30,7 @@ struct broker_topic {
     bool is_loading;                       /* a part of the stream is under way */
     bool is_stale;                         /* but it is not the one that is needed now */
     bool has_missed;                       /* meanwhile a message came through the channel, which the stream has, too */
+    bool is_kept;                          /* used by broker_keep_waiting() alone */
     bool has_loaded;                       /* the stream was read to its end, if not later */
     unsigned replay;                       /* messages to keep; 0: none */
     enum broker_subscription subscription; /* how far it has come */

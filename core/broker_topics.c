@@ -321,6 +321,29 @@ void broker_go_on_with_topics(struct broker *broker)
     }
 }
 
+static struct broker_topic *topic_of(const struct broker *broker, const struct broker_letter *letter)
+{
+    const struct payload *payload = letter->payload;
+    return (struct broker_topic *)name_table_find(&broker->topics, payload->hash, payload->topic, payload->topic_len);
+}
+
+void broker_keep_waiting(struct broker *broker)
+{
+    for (const struct broker_letter *letter = broker->queue.first; letter != NULL; letter = letter->next) {
+        struct broker_topic *topic = topic_of(broker, letter);
+        if (topic != NULL && topic->is_wanted && !topic->is_kept) {
+            topic->is_kept = true;
+            keep_topic(broker, topic);
+        }
+    }
+    for (const struct broker_letter *letter = broker->queue.first; letter != NULL; letter = letter->next) {
+        struct broker_topic *topic = topic_of(broker, letter);
+        if (topic != NULL) {
+            topic->is_kept = false;
+        }
+    }
+}
+
 void broker_keep_topics(struct broker *broker)
 {
     each_topic(broker, keep_topic);

@@ -14,6 +14,10 @@ void broker_refresh_topics(struct broker *broker);
 /* Do it for those for which there was no room, if there is now. */
 void broker_go_on_with_topics(struct broker *broker);
 
+/* There is a connection, and letters have waited for it: have Redis keep those of topics with a replay, even if it has
+ * come back empty. */
+void broker_keep_waiting(struct broker *broker);
+
 /* Mark the streams of all topics as used. */
 void broker_keep_topics(struct broker *broker);
 

@@ -572,6 +572,32 @@ static void restarted_redis_is_found_again(void **state)
     turn_until(strcmp(heard(0), "a1 a2 ") == 0 && strstr(heard(1), "a2 ") != NULL);
 }
 
+/* What has waited for a Redis that comes back empty is in the stream, for servers that come back later. */
+static void what_has_waited_is_in_the_stream_of_an_empty_redis(void **state)
+{
+    (void)state;
+    begin(1);
+    join(0, "news", 5, from_now);
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    stop_redis();
+    turn_until(!is_connected(&scene.machines[0]));
+    publish(0, "news", "a1");
+    publish(0, "news", "a2");
+    publish(0, "other", "b1"); /* of which nobody wants a replay */
+    turn_until(strcmp(heard(0), "a1 a2 ") == 0);
+    assert_true(start_redis());
+    turn_until(is_connected(&scene.machines[0]) && has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    assert_string_equal(redis("XLEN evserve:replay:news"), ":2\r\n");
+    assert_string_equal(redis("EXISTS evserve:replay:other"), ":0\r\n");
+    assert_string_equal(heard(0), "a1 a2 ");
+}
+
 enum { WRITERS = 3, WRITTEN = 300 };
 
 static void *write_many(void *arg)
@@ -874,6 +900,7 @@ int main(void)
         on_redis(what_is_published_during_an_outage_reaches_everybody_later),
         on_redis(replay_goes_on_through_an_outage),
         on_redis(restarted_redis_is_found_again),
+        on_redis(what_has_waited_is_in_the_stream_of_an_empty_redis),
         on_redis(threads_publish_in_their_order),
         on_redis(threads_publish_while_subscriptions_are_lost),
         on_redis(flushed_scripts_are_loaded_again),
