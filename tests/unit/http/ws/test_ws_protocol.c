@@ -1,5 +1,6 @@
 /* WebSocket on a connection: turns, pings and other deadlines, clients that break the rules, stops. */
 
+#include "core/sys.h"
 #include "tests/lib/server_scene.h"
 #include "tests/lib/ws_scene.h"
 
@@ -257,6 +258,50 @@ static void a_turn_ends_after_its_time(void **state)
     assert_int_equal(stats().ws_received, COUNT);
 }
 
+static void be_quick(struct ws *ws)
+{
+    (void)ws;
+    heard.len = 0;
+    fake_sys_spend_ns(5000);
+}
+
+/* R6: clients that flood have their turn in each tick, all of them as long a one, and so has everybody else. */
+static void each_tick_serves_everybody(void **state)
+{
+    (void)state;
+    enum { FLOODS = 4, COUNT = 5000, TICKS = 8, TURN_US = 500, EVENTS_US = 8 * 5, TURNS = 2 };
+    static char frames[COUNT * 6];
+    struct fake_peer *floods[FLOODS], *other = ws_client();
+    char *end = frames;
+    for (int i = 0; i < COUNT; i += 2) {
+        end = ws_put_frame(end, WS_OP_TEXT, true, "", 0);
+        end = ws_put_frame(end, WS_OP_PING, true, "", 0);
+    }
+    heard.then = be_quick;
+    for (int i = 0; i < FLOODS; i++) {
+        floods[i] = ws_client();
+    }
+    for (int i = 0; i < FLOODS; i++) {
+        fake_peer_send(floods[i], frames, (size_t)(end - frames));
+    }
+    for (int tick = 0; tick < TICKS; tick++) {
+        ws_answers(other);
+        fake_peer_send(other, frames, (size_t)(ws_put_frame(frames, WS_OP_TEXT, true, "hello", 5) - frames));
+        int64_t began_ns = sys_now_ns();
+        run_once();
+        assert_string_equal(ws_answers(other), "text hello; ");
+        assert_in_range(sys_now_ns() - began_ns, 1, FLOODS * TURNS * (TURN_US + EVENTS_US) * 1000);
+        size_t least = SIZE_MAX, most = 0;
+        for (int i = 0; i < FLOODS; i++) {
+            size_t len;
+            fake_peer_output(floods[i], &len);
+            least = len < least ? len : least;
+            most = len > most ? len : most;
+        }
+        assert_true(least > 0 && most - least <= most / 4);
+    }
+}
+
 static void a_stop_sends_1001_and_waits(void **state)
 {
     (void)state;
@@ -332,6 +377,7 @@ int main(void)
         WS_TEST(a_message_beyond_the_limit_is_refused_by_its_head),
         WS_TEST(a_client_that_reads_nothing_is_cut),
         WS_TEST(a_turn_ends_after_its_time),
+        WS_TEST(each_tick_serves_everybody),
         WS_TEST(a_stop_sends_1001_and_waits),
         WS_TEST(a_stop_without_a_deadline_waits_for_close_timeout),
         WS_TEST(a_stop_may_get_a_deadline_later),
