@@ -296,6 +296,7 @@ struct script {
     uint32_t websocket_count;                 /* of websockets */
     uint32_t websocket_capacity;              /* of websockets */
     struct script_websocket *free_websockets; /* in no use */
+    uint64_t websocket_excess;                /* bytes that count for WEBSOCKET_EXCESS_MAX */
     uint64_t last_websocket_id;               /* that was given to one */
     uint64_t websocket_timer;                 /* that ends those that are too old, once the script is retired; else 0 */
     int64_t retired_ms;                       /* reactor time of that */

@@ -6,10 +6,13 @@
  * Failure modes: a queue that is full pauses the reader, so that TCP holds up the client. When the client goes, whoever
  * waits for a message or for room is told, and any other wait of the function ends with the error of a client that has
  * gone. A function that fails, or is stopped, closes with 1011. Without memory for the queue the connection ends with
- * 1011, too: a message must not be lost without a word. */
+ * 1011, too: a message must not be lost without a word. Where messages come compressed, a client occupies far more
+ * memory than it sends: all that wait beyond the share of each WebSocket have a limit together, and whoever comes above
+ * it is closed with 1013. */
 
 #include "lua/websocket.h"
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "http/site.h"
@@ -54,6 +57,21 @@ struct script_websocket *websocket_take(struct script *script)
     return socket;
 }
 
+/* Bytes of messages that wait, beyond what each WebSocket may have. */
+static uint64_t excess_of(const struct script_websocket *socket)
+{
+    bool counts = socket->options != NULL && socket->options->options.compress_min > 0;
+    return counts && socket->queued_bytes > WEBSOCKET_QUEUE_BYTES_MAX ? socket->queued_bytes - WEBSOCKET_QUEUE_BYTES_MAX
+                                                                      : 0;
+}
+
+static void set_queued_bytes(struct script_websocket *socket, size_t bytes)
+{
+    socket->script->websocket_excess -= excess_of(socket);
+    socket->queued_bytes = bytes;
+    socket->script->websocket_excess += excess_of(socket);
+}
+
 static void drop_queue(struct script_websocket *socket)
 {
     while (socket->first != NULL) {
@@ -63,7 +81,7 @@ static void drop_queue(struct script_websocket *socket)
     }
     socket->last = NULL;
     socket->queued = 0;
-    socket->queued_bytes = 0;
+    set_queued_bytes(socket, 0);
 }
 
 void websocket_put(struct script_websocket *socket)
@@ -216,7 +234,7 @@ int websocket_push_message(lua_State *L, struct script_websocket *socket)
         socket->first = message->next;
         socket->last = socket->first == NULL ? NULL : socket->last;
         socket->queued--;
-        socket->queued_bytes -= message->len;
+        set_queued_bytes(socket, socket->queued_bytes - message->len);
         mem_free(message);
         websocket_read_on(socket);
     } else {
@@ -238,6 +256,16 @@ static void close_or_cut(const struct script_websocket *socket, unsigned code, c
 /* Keep a message for later. */
 static void keep_message(struct script_websocket *socket, const struct websocket_handed *handed)
 {
+    struct script *script = socket->script;
+    if (script->websocket_excess > WEBSOCKET_EXCESS_MAX && handed->len > WEBSOCKET_QUEUE_BYTES_MAX) {
+        log_write(
+            script->log, LOG_WARN,
+            "a WebSocket is closed: its message of %zu bytes would have to wait, and more than %d MiB wait already "
+            "for functions of WebSockets that compress",
+            handed->len, (int)(WEBSOCKET_EXCESS_MAX >> 20));
+        close_or_cut(socket, WS_CODE_TRY_LATER, "too much waits for the server");
+        return;
+    }
     struct websocket_message *message = mem_alloc(sizeof *message + handed->len);
     if (message == NULL) {
         close_or_cut(socket, WS_CODE_INTERNAL, "out of memory");
@@ -250,7 +278,7 @@ static void keep_message(struct script_websocket *socket, const struct websocket
     *(socket->last == NULL ? &socket->first : &socket->last->next) = message;
     socket->last = message;
     socket->queued++;
-    socket->queued_bytes += handed->len;
+    set_queued_bytes(socket, socket->queued_bytes + handed->len);
     if (socket->queued >= WEBSOCKET_QUEUE_MAX || socket->queued_bytes >= WEBSOCKET_QUEUE_BYTES_MAX) {
         socket->is_paused = true;
         ws_pause(socket->ws);

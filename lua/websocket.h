@@ -10,6 +10,8 @@
 enum {
     WEBSOCKET_QUEUE_MAX = 16,          /* messages that wait for the script; then nothing more is read */
     WEBSOCKET_QUEUE_BYTES_MAX = 65536, /* of them; one more message may be begun below it */
+    WEBSOCKET_EXCESS_MAX = 64 << 20,   /* bytes beyond that, of all WebSockets of a script whose routes compress: their
+                                        * clients need not send much for that. Whoever comes above it is closed */
 };
 
 /* Who has been told that it is closed: the second time it is an error that ends the coroutine. */

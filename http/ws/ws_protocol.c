@@ -166,6 +166,7 @@ static void take_frames(struct ws *ws, char *at, size_t len)
             break;
         }
     }
+    ws_reader_settle(&ws->reader); /* it may be paused, or has to wait for its client */
     ws->has_more = event != WS_NONE;
     ws->has_read = true;
     if (ws->state >= WS_ENDING) {

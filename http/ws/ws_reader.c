@@ -65,6 +65,13 @@ bool ws_reader_is_between(const struct ws_reader *reader)
     return !reader->is_in_frame && reader->kind == 0 && (reader->held == NULL || reader->held->head_len == 0);
 }
 
+void ws_reader_settle(struct ws_reader *reader)
+{
+    if (reader->held != NULL && ws_reader_is_between(reader)) {
+        ws_reader_done(reader);
+    }
+}
+
 static int ws_fail(struct ws_step *step, enum ws_code code, const char *why)
 {
     step->what->code = code;
@@ -443,9 +450,7 @@ enum ws_event ws_reader_next(struct ws_reader *reader, const struct ws_rules *ru
     struct ws_step step = {.reader = reader, .rules = rules, .at = *at, .len = *len, .what = what};
     int event = WS_NONE;
 
-    if (reader->held != NULL && ws_reader_is_between(reader)) {
-        ws_reader_done(reader); /* what the last event pointed to */
-    }
+    ws_reader_settle(reader);
     if (reader->is_over) {
         ws_take(&step, step.len);
     } else {

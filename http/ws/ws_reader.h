@@ -90,6 +90,9 @@ void ws_reader_done(struct ws_reader *reader);
 enum ws_event ws_reader_next(struct ws_reader *reader, const struct ws_rules *rules, char **at, size_t *len,
                              struct ws_happening *what);
 
+/* What the last event pointed to is not needed any more, and there may be no further call for a long time. */
+void ws_reader_settle(struct ws_reader *reader);
+
 /* Whether the last byte seen was the end of a message or of a control frame between messages: nothing has begun. */
 bool ws_reader_is_between(const struct ws_reader *reader);
 

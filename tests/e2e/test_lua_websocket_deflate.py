@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 import unittest
 import zlib
 
@@ -173,6 +174,28 @@ class Memory(unittest.TestCase):
                 self.assertEqual(ws.receive(), TEXT)
             sockets[0].close()
             evtest.wait_until(lambda: agreed(server, "/echo", OFFER) == OFFER, "the memory of the first one")
+            for ws in sockets:
+                ws.drop()
+
+    def test_a_few_bytes_do_not_occupy_any_amount_of_memory_while_nobody_reads(self):
+        site = """
+        app.websocket("/busy", { compress = true }, function(ws) app.subscribe "never":receive() end)
+        """
+        bomb = "a" * (1 << 20)
+        with script(site) as path, evtest.Program(EVSERVE, path, "--listen", "127.0.0.1:0") as server:
+            sockets = [ws_client.connect(server, "/busy", extensions=FORGETS) for _ in range(80)]
+            for ws in sockets:
+                ws.send(bomb, compress=True)
+
+            def told():
+                ready = select.select([ws.stream.sock for ws in sockets], [], [], 0)[0]
+                return [ws for ws in sockets if ws.stream.sock in ready]
+            evtest.wait_until(lambda: len(told()) == 11, "the end of those beyond 64 MiB")
+            for ws in told():
+                with self.assertRaises(ws_client.Closed) as closed:
+                    ws.receive()
+                self.assertEqual(closed.exception.code, 1013)
+            self.assertTrue(any("would have to wait" in line for line in server.lines))
             for ws in sockets:
                 ws.drop()
 

@@ -318,6 +318,22 @@ static void a_paused_websocket_reads_nothing(void **state)
     assert_true(is_closed(peer));
 }
 
+static void a_paused_websocket_keeps_no_message_that_was_handed_over(void **state)
+{
+    (void)state;
+    enum { LEN = 10000 };
+    static char frames[3 * LEN], data[LEN];
+    heard.then = ws_pause;
+    struct fake_peer *peer = ws_client();
+    size_t bytes = fake_mem_live_bytes();
+    char *end = ws_put_frame(frames, WS_OP_BINARY, false, data, LEN);
+    end = ws_put_frame(end, WS_OP_CONTINUATION, true, data, LEN);
+    fake_peer_send(peer, frames, (size_t)(end - frames));
+    settle();
+    assert_string_equal(heard.text, "open; binary [20000]; ");
+    assert_in_range(fake_mem_live_bytes(), bytes, bytes + 500);
+}
+
 static void an_idle_websocket_takes_little_memory(void **state)
 {
     (void)state;
@@ -404,6 +420,7 @@ int main(void)
         WS_TEST(a_client_that_does_not_read_is_waited_for_and_cut_at_the_cap),
         WS_TEST(one_message_may_be_longer_than_the_cap),
         WS_TEST(a_paused_websocket_reads_nothing),
+        WS_TEST(a_paused_websocket_keeps_no_message_that_was_handed_over),
         WS_TEST(an_idle_websocket_takes_little_memory),
         WS_TEST(each_allocation_may_fail),
         WS_TEST(each_read_and_write_may_fail),
