@@ -45,6 +45,9 @@ end
 
 -- Each message, until the end, or until none has come for so long.
 function methods.messages(subscription, timeout)
+    if type(subscription) ~= "userdata" then
+        fail("subscription:messages: call it as a method, with a colon")
+    end
     return function()
         local text, id, event = next_message(subscription, timeout)
         if text then

@@ -54,6 +54,9 @@ local function next_message(ws)
 end
 
 function methods.messages(ws)
+    if type(ws) ~= "userdata" then -- "for text in ws.messages do"
+        fail("ws:messages: call it as a method, with a colon")
+    end
     return next_message, ws
 end
 

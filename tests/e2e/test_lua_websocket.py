@@ -193,6 +193,7 @@ class WebSocket(SiteCase):
         try(ws.subscribe, ws, "") try(ws.subscribe, ws, ("x"):rep(257)) try(ws.subscribe, ws, 5)
         try(ws.subscribe, ws, "x", { skp = true }) try(ws.subscribe, ws, "x", { skip = 1 })
         try(ws.subscribe, ws, "x", { replay = 3 }) try(ws.subscribe, ws, "x", { drop = true })
+        try(ws.messages) try(app.subscribe("x").messages)
         try(app.publish, 5, "x") try(app.publish, "x", print) try(app.publish, "x", "\255")
         try(app.publish, "x", "\255", { binary = true }) try(app.publish, "x", "y", { event = "a\nb" })
         try(app.publish, "x", "y", { event = 1 }) try(app.publish, "x", "y", 1) try(app.publish, "x", ("y"):rep(2^20 + 1))
@@ -433,6 +434,8 @@ class WebSocket(SiteCase):
             texts = json.loads(ws.receive())
         expected = ["empty", "256", "name of a topic expected", 'did you mean "skip"', "skip: true or false",
                     '"replay" is an option of app.subscribe', 'unknown option "drop": there is only skip',
+                    "ws:messages: call it as a method, with a colon",
+                    "subscription:messages: call it as a method, with a colon",
                     "name of a topic expected", "table to be sent as JSON", "UTF-8", "true", "", "a name expected",
                     "a table of options expected", "1"]
         self.assertEqual(len(texts), len(expected))
