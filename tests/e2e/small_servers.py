@@ -14,6 +14,18 @@ def encode_name(name):
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
 
 
+def udp_and_tcp():
+    """Two sockets with one port, which the kernel chooses: what is free for UDP need not be for TCP."""
+    for _ in range(100):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            return udp, socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
+    raise OSError("no port that is free for UDP and TCP")
+
+
 class Dns:
     """Answers from a table: (name, type) to a list of the bytes of records. What is not there is a name error; "silent."
     gets no answer, "long." is cut short over UDP, and "garbage." gets some.
@@ -21,10 +33,8 @@ class Dns:
 
     def __init__(self, records):
         self.records = records
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = udp_and_tcp()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
         self.asked = []
         self.threads = [threading.Thread(target=self.serve_udp, daemon=True),
                         threading.Thread(target=self.serve_tcp, daemon=True)]
