@@ -8,14 +8,16 @@
 enum { HEX_DIGITS = 16, HEAD_FIXED = 3 + HEX_DIGITS + 1 + HEX_DIGITS + 1 + 1 + 1 }; /* "e1 NODE NUMBER K " */
 
 static const char publish_script[] =
-    "local id, keep = '-', redis.call('GET', KEYS[2])\n"
+    "local id, failed, keep = '-', nil, redis.pcall('GET', KEYS[2])\n"
+    "if type(keep) == 'table' then failed, keep = keep, nil end\n"
     "if keep then\n"
-    "  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', keep, '*', 'h', ARGV[2], 'm', ARGV[3])\n"
+    "  id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', keep, '*', 'h', ARGV[2], 'm', ARGV[3])\n"
+    "  if type(id) == 'table' then id, failed = '-', id end\n"
     "  redis.call('EXPIRE', KEYS[1], ARGV[4])\n"
     "  redis.call('EXPIRE', KEYS[2], ARGV[4])\n"
     "end\n"
     "redis.call('PUBLISH', ARGV[1], id .. ' ' .. ARGV[2] .. ARGV[3])\n"
-    "return id\n";
+    "return failed or id\n";
 
 static const char keep_script[] = "local keep = tonumber(redis.call('GET', KEYS[2]) or 0)\n"
                                   "if keep < tonumber(ARGV[1]) then keep = ARGV[1] end\n"

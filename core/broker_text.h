@@ -55,7 +55,8 @@ void broker_read(const char *text, size_t len, struct message_parts *parts, stru
 void broker_read_channel(const char *text, size_t len, struct message_parts *parts, struct broker_origin *origin);
 
 /* Scripts for Redis: KEYS are the stream and the key that says how many messages it keeps.
- * publish: ARGV are the channel, the first line, the content, seconds. Adds to the stream if there is to be one.
+ * publish: ARGV are the channel, the first line, the content, seconds. Adds to the stream if there is to be one. If that
+ * fails, such as when Redis has no memory left, the message is published all the same, and the reply says why.
  * keep: ARGV are the number of messages, seconds. */
 const char *broker_publish_script(void);
 const char *broker_keep_script(void);

@@ -779,6 +779,34 @@ static void server_that_is_not_redis_is_said(void **state)
     assert_null(strstr(scene.logged, "Success"));
 }
 
+/* It takes nothing more for streams, but hands messages on. */
+static void redis_that_is_full_still_hands_messages_on(void **state)
+{
+    (void)state;
+    begin(2);
+    join(0, "news", 10, from_now);
+    join(1, "news", 10, from_now);
+    turn_until(has_subscribers("news", 2));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a1");
+    turn_until(strcmp(heard(0), "a1 ") == 0 && strcmp(heard(1), "a1 ") == 0);
+    assert_string_equal(redis("CONFIG SET maxmemory 1"), "+OK\r\n");
+    publish(0, "news", "a2");
+    publish(0, "news", "a3");
+    for (int i = 0; i < 1000 && strlen(heard(1)) < 9; i++) {
+        turn();
+    }
+    assert_string_equal(redis("CONFIG SET maxmemory 0"), "+OK\r\n");
+    publish(0, "news", "a4");
+    turn_until(strstr(heard(0), "a4 ") != NULL && strstr(heard(1), "a4 ") != NULL);
+    assert_string_equal(heard(0), "a1 a2 a3 a4 ");
+    assert_string_equal(heard(1), "a1 a2 a3 a4 ");
+    assert_non_null(strstr(scene.logged, ": it replies: "));
+    assert_non_null(strstr(scene.logged, "OOM"));
+}
+
 static void queue_is_bounded_while_redis_is_away(void **state)
 {
     static char text[1 << 20];
@@ -909,6 +937,7 @@ int main(void)
         on_redis(connections_that_do_not_last_are_made_less_often),
         on_redis(password_that_is_wrong_is_said),
         on_redis(server_that_is_not_redis_is_said),
+        on_redis(redis_that_is_full_still_hands_messages_on),
         on_redis(queue_is_bounded_while_redis_is_away),
         on_redis(bad_urls_are_refused),
         on_redis(broker_can_be_replaced),
