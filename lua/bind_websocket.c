@@ -93,13 +93,13 @@ static bool push_end_field(lua_State *L, const struct script_websocket *socket, 
  * first upvalue is the table of methods. */
 static int websocket_index(lua_State *L)
 {
-    const struct script_websocket *socket = find_websocket(L, "ws");
     lua_settop(L, 2);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     if (!lua_isnil(L, -1)) {
-        return 1;
+        return 1; /* it finds out itself what it is called with */
     }
+    const struct script_websocket *socket = find_websocket(L, "ws");
     if (socket != NULL && lua_type(L, 2) == LUA_TSTRING && push_end_field(L, socket, lua_tostring(L, 2))) {
         return 1;
     }

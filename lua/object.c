@@ -18,16 +18,15 @@ bool object_has_meta(lua_State *L, int index, enum script_ref meta)
     if (!lua_getmetatable(L, index)) {
         return false;
     }
-    script_push_ref(script_of(L), L, meta);
-    bool is_same = lua_rawequal(L, -1, -2) != 0;
-    lua_pop(L, 2);
+    bool is_same = lua_topointer(L, -1) == script_of(L)->ref_places[meta];
+    lua_pop(L, 1);
     return is_same;
 }
 
 void *object_check_size(lua_State *L, int index, size_t size)
 {
-    bool is_it = lua_type(L, index) == LUA_TUSERDATA && lua_objlen(L, index) == size;
-    return is_it ? lua_touserdata(L, index) : NULL;
+    void *object = lua_touserdata(L, index); /* NULL for other values; light userdata have no length */
+    return object != NULL && lua_objlen(L, index) == size ? object : NULL;
 }
 
 bool table_is_record(lua_State *L, int index)

@@ -9,7 +9,7 @@
  * raise (memory). */
 void object_set_methods(lua_State *L, const luaL_Reg *methods, const char *name, enum script_ref ref);
 
-/* Whether the value at index has the metatable meta itself. Needs two stack slots. */
+/* Whether the value at index has the metatable meta itself. Needs a stack slot. */
 bool object_has_meta(lua_State *L, int index, enum script_ref meta);
 
 /* Whether the table at index has keys, but no items: { name = value }. Needs two stack slots. */

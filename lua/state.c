@@ -18,7 +18,9 @@ enum {
 void script_set_ref(lua_State *L, enum script_ref ref)
 {
     struct script *script = script_of(L);
+    const void *place = lua_topointer(L, -1);
     script->refs[ref] = luaL_ref(L, LUA_REGISTRYINDEX);
+    script->ref_places[ref] = place;
 }
 
 int script_grow(void ***array, uint32_t count, uint32_t *capacity)

@@ -216,6 +216,7 @@ struct script {
     char *lent;                          /* the spare that a stack lives in, NULL when none does */
     int64_t started_ms;                  /* reactor time of script_start() */
     int refs[REF_COUNT];                 /* in Lua's registry */
+    const void *ref_places[REF_COUNT];   /* where tables and functions of it are: they stay there */
 
     struct listen *listens; /* app.listen addresses, listen_count of them */
     size_t listen_count;
