@@ -2,7 +2,7 @@
 
 Valgrind's callgrind counts every instruction of a run, from exec to exit. Two runs differ only in how many requests one
 keep-alive client sends, so the difference divided by the additional requests is what one of them costs: the program and
-the libraries it calls, without the kernel."""
+the libraries it calls, without the kernel. Likewise for messages that a WebSocket echoes."""
 
 import argparse
 import collections
@@ -40,6 +40,9 @@ LOADS = (
     (f"{FILE_BYTES}-byte file, a browser's head of {len(BROWSER_HEAD)} fields", "/page.html", BROWSER_HEAD),
     ('Lua route "hello", short head', "/hello", SHORT_HEAD),
 )
+WEBSOCKET_HEAD = ("Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+MASK, TEXT = bytes(range(1, 5)), b"x" * 64
 
 
 def make_site(folder, lines):
@@ -52,7 +55,9 @@ def make_site(folder, lines):
     script.write_text(
         'local app = require "evserve"\n'
         f'app.static("/", "{root}")\n'
-        'app.get("/hello", function() return "hello" end)\n' + "".join(line + "\n" for line in lines))
+        'app.get("/hello", function() return "hello" end)\n'
+        'app.websocket("/echo", function(ws) for text in ws:messages() do ws:send(text) end end)\n'
+        + "".join(line + "\n" for line in lines))
     time.sleep(3)
     return script
 
@@ -92,16 +97,50 @@ def read_response(connection):
         left -= len(piece)
 
 
-def run(program, arguments, script, request, count, profile):
-    """Serve count requests under callgrind, whose profile goes to the file of that name."""
+def make_request(path, head):
+    return "\r\n".join((f"GET {path} HTTP/1.1", *head, "", "")).encode()
+
+
+def be_client(path, head):
+    """A function that sends a number of requests."""
+    def send(connection, count):
+        for _ in range(count):
+            connection.sendall(make_request(path, head))
+            read_response(connection)
+    return send
+
+
+def read_exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise RuntimeError("the server closed the connection")
+        data += piece
+    return data
+
+
+def be_websocket(connection, count):
+    """Send a number of messages, each after the one before it has come back."""
+    connection.sendall(make_request("/echo", WEBSOCKET_HEAD))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read_exactly(connection, 1)
+    frame = bytes((0x81, 0x80 | len(TEXT))) + MASK + bytes(c ^ MASK[i % 4] for i, c in enumerate(TEXT))
+    for _ in range(count):
+        connection.sendall(frame)
+        if read_exactly(connection, 2 + len(TEXT))[2:] != TEXT:
+            raise RuntimeError("another message came back")
+
+
+def run(program, arguments, script, send, count, profile):
+    """Have send() send so much under callgrind, whose profile goes to the file of that name."""
     command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={profile}", program,
                "--listen", "127.0.0.1:0", *arguments, script]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         with socket.create_connection(("127.0.0.1", find_port(process)), timeout=RUN_SECONDS) as connection:
-            for _ in range(count):
-                connection.sendall(request)
-                read_response(connection)
+            send(connection, count)
         process.terminate()
         process.communicate(timeout=RUN_SECONDS)
     finally:
@@ -146,11 +185,12 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         script = make_site(folder, options.line)
-        for title, path, head in LOADS:
-            request = "\r\n".join((f"GET {path} HTTP/1.1", *head, "", "")).encode()
+        loads = [(title, be_client(path, head)) for title, path, head in LOADS]
+        loads.append((f"message of {len(TEXT)} bytes that a Lua WebSocket echoes", be_websocket))
+        for title, send in loads:
             few, many = folder / "few", folder / "many"
-            run(options.program, options.argument, script, request, FEW, few)
-            run(options.program, options.argument, script, request, MANY, many)
+            run(options.program, options.argument, script, send, FEW, few)
+            run(options.program, options.argument, script, send, MANY, many)
             print(f"{(total(many) - total(few)) / (MANY - FEW):8,.0f}  {title}", flush=True)
             if options.functions:
                 print_functions(few, many)

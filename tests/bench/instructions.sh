@@ -2,7 +2,7 @@
 # Print the user-mode instructions that the program runs for one request: a figure that other work on the machine does
 # not touch. Builds the program as a release with link-time optimisation, in build/instructions, unless one is named.
 #
-#   tests/bench/instructions.sh                  three requests, a few seconds each
+#   tests/bench/instructions.sh                  three requests and a WebSocket, a few seconds each
 #   tests/bench/instructions.sh --functions      with a table of the functions that ran
 #   tests/bench/instructions.sh --program FILE   count another evserve
 #   tests/bench/instructions.sh --argument=--access-log=/tmp/access.log      with one more argument; may be repeated
