@@ -45,8 +45,8 @@ void broker_queue_note_sent(struct broker_queue *queue, struct broker_letter *le
 /* Redis has refused a letter, which will be sent again. */
 void broker_queue_return(struct broker_queue *queue, struct broker_letter *letter);
 
-/* Redis has taken the letter of this number. Those before it that it has refused go to the end, with new numbers: others
- * would not take an older number for news. Takes what was added. Under the lock. */
+/* Redis has taken the letter of this number. Those before it that it has refused go to the end, with new numbers:
+ * others would not take an older number for news. Takes what was added. Under the lock. */
 void broker_queue_put_behind(struct broker_queue *queue, uint64_t number);
 
 /* The connection is lost: what is not confirmed will be sent again. */

@@ -3,8 +3,9 @@
 
 /* A connection to a Redis server that is made again whenever it is lost: at once, then after pauses that double, up to
  * five seconds, each of them of a random length, so that not all clients of a server that was away come at the same
- * time. One that was lost within five seconds counts as one that failed: so a server that lets us in and throws us out
- * is not asked a thousand times a second. A server that does not answer for a while counts as lost. All on the reactor's thread. */
+ * time. One that was lost within five seconds counts as one that failed: so a server that lets us in and throws us
+ * out is not asked a thousand times a second. A server that does not answer for a while counts as lost. All on the
+ * reactor's thread. */
 
 #include "core/redis_reader.h"
 #include "core/redis_url.h"
