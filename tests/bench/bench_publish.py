@@ -163,8 +163,8 @@ def measure(sides, count, rounds):
     bursts = take_turns(sides, BURST_ROUNDS, BURST)
     print(f"{count} WebSockets, {rounds} rounds; CPU a subscriber of one publish, and of each of {BURST} at once")
     for side in sides:
-        print(f"{side.name:12} {statistics.median(costs[side]) / count:6.0f} ns (least {min(costs[side]) / count:.0f}), "
-              f"ratio {ratio(costs, side, floor):.3f} (of the least ones {min(costs[side]) / min(costs[floor]):.3f}); "
+        print(f"{side.name:12} {statistics.median(costs[side]) / count:6.0f} ns "
+              f"(least {min(costs[side]) / count:.0f}), ratio {ratio(costs, side, floor):.3f} (of the least ones {min(costs[side]) / min(costs[floor]):.3f}); "
               f"{statistics.median(bursts[side]) / count / BURST:6.0f} ns, ratio {ratio(bursts, side, floor):.3f}; "
               f"{side.each:.0f} bytes a client")
 

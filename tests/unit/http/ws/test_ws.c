@@ -378,8 +378,8 @@ static void each_allocation_may_fail(void **state)
     uint64_t n = 0;
     bool has_failed = true;
     while (has_failed) {
-        ws_tear_down(state); /* a server keeps memory for the next ones */
-        ws_set_up(state);
+        assert_int_equal(ws_tear_down(state), 0); /* a server keeps memory for the next ones */
+        assert_int_equal(ws_set_up(state), 0);
         fake_mem_fail_after(++n, false);
         converse();
         has_failed = fake_mem_failed();
