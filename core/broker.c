@@ -68,7 +68,7 @@ static void on_want(void *arg, const char *name, size_t len, bool is_wanted, uns
     }
     pthread_mutex_lock(&broker->lock);
     if (wish != NULL) {
-        wish->number = broker->queue.number;
+        wish->number = broker->is_beginning ? 0 : broker->queue.number; /* subscribers have had what is ours */
         *(broker->first_wish == NULL ? &broker->first_wish : &broker->last_wish->next) = wish;
         broker->last_wish = wish;
     } else {
@@ -407,8 +407,10 @@ int broker_create(struct broker **made, const struct broker_config *config, char
     broker->url_text = mem_copy_text(config->url);
     broker->requests = mem_alloc(BROKER_REQUESTS_MAX * sizeof *broker->requests);
     broker->minute_timer = reactor_set_interval(broker->reactor, MINUTE_MS, on_minute, broker);
-    rv = sys_random(&broker->node, sizeof broker->node);
-    broker->node |= 1; /* 0 stands for other programs */
+    rv = config->bell->node == 0 ? sys_random(&config->bell->node, sizeof config->bell->node) : 0;
+    config->bell->node |= 1; /* 0 stands for other programs */
+    broker->node = config->bell->node;
+    broker->queue.number = config->bell->number;
     if (rv == 0 && (broker->url_text == NULL || broker->requests == NULL || broker->minute_timer == 0)) {
         rv = -ENOMEM;
     }
@@ -422,7 +424,11 @@ int broker_create(struct broker **made, const struct broker_config *config, char
         broker->bell->call = (struct reactor_call){.fn = on_bell, .arg = broker->bell};
     }
     broker->bell->broker = broker;
+    broker->is_beginning = true;
     hub_set_broker(broker->hub, &broker_hooks, broker);
+    pthread_mutex_lock(&broker->lock);
+    broker->is_beginning = false;
+    pthread_mutex_unlock(&broker->lock);
     *made = broker;
     return 0;
 }
@@ -434,6 +440,7 @@ void broker_destroy(struct broker *broker)
     }
     hub_set_broker(broker->hub, NULL, NULL);
     broker->bell->broker = NULL;
+    broker->bell->number = broker->queue.number;
     take_new(broker);
     broker_send_letters(broker);
     deliver_missing(broker);

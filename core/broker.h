@@ -33,6 +33,7 @@ struct broker_bell {
     struct reactor_call call; /* posted while is_ringing */
     bool is_ringing;
     struct broker *broker; /* who has it; NULL: nobody */
+    uint64_t node, number; /* of all its brokers: how other servers know this one, and its last message */
 };
 
 struct broker_config {

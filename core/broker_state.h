@@ -55,6 +55,7 @@ struct broker {
     struct name_table topics;  /* struct broker_topic: the own thread changes it, and reads it without the lock */
     struct broker_wish *first_wish, *last_wish; /* that the own thread has not seen */
     bool brings_back;                           /* messages to live topics are delivered when they come back */
+    bool is_beginning;                          /* the hub tells the topics that it has */
     bool has_forgotten;                         /* there was no memory for a wish */
     struct hub_broker_counts counts;            /* except waiting */
     struct broker_bell *bell;                   /* borrowed: its is_ringing */

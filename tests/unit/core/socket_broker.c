@@ -855,6 +855,32 @@ static void broker_can_be_replaced(void **state)
     turn_until(strcmp(heard(0), "a1 a2 b1 a3 ") == 0);
 }
 
+/* What was under way when a broker was replaced is in the stream that the next one reads, and was delivered. */
+static void new_broker_knows_what_is_ours(void **state)
+{
+    (void)state;
+    begin(1);
+    struct machine *machine = &scene.machines[0];
+    join(0, "news", 10, (struct publication_id){.number = 1});
+    turn_until(has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a1");
+    publish(0, "news", "a2");
+    broker_destroy(machine->broker);
+    publish(0, "news", "a3");
+    assert_int_equal(open_broker(machine, scene.url), 0);
+    publish(0, "news", "a4");
+    turn_until(is_connected(machine) && has_subscribers("news", 1));
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    publish(0, "news", "a5");
+    turn_until(strstr(heard(0), "a5 ") != NULL);
+    assert_string_equal(heard(0), "a1 a2 a3 a4 a5 ");
+}
+
 /* What has not come back when a broker goes is delivered here. */
 static void broker_that_goes_leaves_nothing_behind(void **state)
 {
@@ -941,6 +967,7 @@ int main(void)
         on_redis(queue_is_bounded_while_redis_is_away),
         on_redis(bad_urls_are_refused),
         on_redis(broker_can_be_replaced),
+        on_redis(new_broker_knows_what_is_ours),
         on_redis(broker_that_goes_leaves_nothing_behind),
         on_redis(memory_may_be_short),
     };
