@@ -127,6 +127,7 @@ int serve_request(evserve *server, const struct command_line *options, uint32_t 
     int status = 0;
     log_stream_release(log);
     const char *error = ask(server, options, &status);
+    evserve_poll(server, 0); /* a handler that is still at work learns that its client has left: no stop has cut it */
     if (error != NULL) {
         char line[256];
         snprintf(line, sizeof line, "evserve: %s", error);
