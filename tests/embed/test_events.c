@@ -3,11 +3,12 @@
 #include "tests/lib/client.h"
 #include "tests/lib/host.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 static struct evs_events_options options;
-static int result;     /* of the last evs_events() */
-static int over_count; /* how often on_over() was called */
+static int result;            /* of the last evs_events() */
+static atomic_int over_count; /* how often on_over() was called */
 
 static void on_over(void *arg)
 {
