@@ -93,6 +93,8 @@ class AnyLocale(unittest.TestCase):
                     file.write(b"index")
                 with open(os.path.join(folder, "public", "index.html.gz"), "wb") as file:
                     file.write(gzip.compress(b"index"))
+                for name_of_file in os.listdir(os.path.join(folder, "public")):
+                    os.utime(os.path.join(folder, "public", name_of_file), (1e9, 1e9))  # one date for all
                 with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path, cwd=folder,
                                     env=dict(os.environ, LOCPATH=LOCALE_FOLDER)) as server:
                     with Client(server) as client:
