@@ -127,7 +127,7 @@ static union store_part *enter_part(struct store *store, uint64_t hash, struct s
                                     struct store_entry **found, int64_t *now_ms)
 {
     union store_part *part = &store->parts[hash >> 32 & (store->part_count - 1)];
-    pthread_mutex_lock(&part->lock);
+    thread_lock(&part->lock);
     *now_ms = part_now_ms(part, ttl_ms);
     *found = store_shard_find(&part->shard, (uint32_t)hash, key.text, key.len, *now_ms);
     return part;

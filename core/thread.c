@@ -4,8 +4,12 @@
 #include "core/thread.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
+
+/* How long a thread stays away from a lock, in pauses of about 10 to 50 ns. */
+enum { AWAY_FIRST = 256, AWAY_LAST = 1024 };
 
 int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
 {
@@ -40,4 +44,27 @@ void thread_init_lock(pthread_mutex_t *lock)
 #endif
     pthread_mutex_init(lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
+}
+
+/* Let the processor wait for a moment. */
+static inline void pause_processor(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst); /* so that the loop remains one */
+#endif
+}
+
+void thread_lock(pthread_mutex_t *lock)
+{
+    for (unsigned pauses = AWAY_FIRST; pauses <= AWAY_LAST; pauses *= 2) {
+        if (pthread_mutex_trylock(lock) == 0) {
+            return;
+        }
+        for (unsigned i = 0; i < pauses; i++) {
+            pause_processor();
+        }
+    }
+    pthread_mutex_lock(lock);
 }

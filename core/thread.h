@@ -17,4 +17,9 @@ void thread_init_cond(pthread_cond_t *cond);
  * sleeps, since sleeping and waking up take much longer. */
 void thread_init_lock(pthread_mutex_t *lock);
 
+/* Take such a lock where threads take it again and again, each for a few nanoseconds: the thread that finds it taken
+ * stays away for longer and longer, so that what the lock protects need not move between processors at each turn. It
+ * sleeps at the latest after a tenth of a millisecond. */
+void thread_lock(pthread_mutex_t *lock);
+
 #endif
